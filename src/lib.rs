@@ -1,0 +1,8 @@
+//! **throng**: a chat backend for very many WebSocket connections.
+//!
+//! hyper accepts HTTP and the upgrade is performed by hand; fastwebsockets parses each connection's frames; a
+//! sharded, lock-striped registry fans every message out through bounded per-client queues; whoever cannot keep up
+//! is dropped, never waited for. Tenets, in this order: correct, bounded, fast, friendly.
+
+pub mod names;
+pub mod protocol;

@@ -1,0 +1,147 @@
+//! Why a connection ends, and the close code and reason that say so (RFC 6455 section 7.4, and the table in the
+//! README). The one mapping from a reason to the wire.
+
+use std::borrow::Cow;
+
+/// Longest reason a close frame can carry: 125 bytes of payload less two of code (RFC 6455 section 5.5.1).
+pub const MAX_REASON_BYTES: usize = 123;
+
+/// Why a connection ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndReason {
+    /// The peer sent a close frame with this code (1005 when it had none); it gets the code back.
+    PeerClosed(u16),
+    /// The peer's socket ended, or failed, without a close frame. Nothing can be sent.
+    PeerVanished,
+    /// Silent for longer than `/ws/with-timeout` allows.
+    Inactivity,
+    /// The server goes away for good.
+    GoingAway,
+    /// A rule of RFC 6455 was broken; says which.
+    Protocol(&'static str),
+    /// A binary message where text is spoken.
+    BinaryRefused,
+    /// A text message, or a close reason, that is not UTF-8.
+    InvalidUtf8,
+    /// `/ws/messages` refused the message; says why.
+    ValidationFailed(&'static str),
+    /// The token is missing or bad.
+    AuthenticationFailed,
+    /// The user id in the path breaks the rule.
+    InvalidUserId,
+    /// The room's name breaks the rule.
+    InvalidRoom,
+    /// Another connection that is alive holds the user id.
+    UserIdInUse,
+    /// A message over `limits.max_message_bytes`.
+    MessageTooBig,
+    /// A message in more than `limits.max_fragments` fragments.
+    TooManyFragments,
+    /// A bug on our side, contained to this connection.
+    Internal,
+    /// Overload: a limit of the node is reached.
+    Overloaded,
+    /// The server restarts.
+    Restarting,
+    /// The token expired during the connection.
+    TokenExpired,
+    /// No pong or heartbeat in time.
+    HeartbeatTimeout,
+    /// A fragmented message was not finished within `limits.message_timeout`.
+    MessageTimeout,
+    /// The client does not read as fast as its rooms speak; says which bound was reached.
+    SlowConsumer(&'static str),
+    /// A newer connection took over.
+    Replaced,
+    /// More malformed input than `limits.malformed_per_minute`.
+    RepeatedlyMalformed,
+}
+
+impl EndReason {
+    /// The code for logs and metrics, also where no frame is sent (1006 then: the peer vanished).
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::PeerClosed(code) => *code,
+            Self::PeerVanished => 1006,
+            Self::Inactivity => 1000,
+            Self::GoingAway => 1001,
+            Self::Protocol(_) => 1002,
+            Self::BinaryRefused => 1003,
+            Self::InvalidUtf8 | Self::ValidationFailed(_) => 1007,
+            Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom | Self::UserIdInUse => 1008,
+            Self::MessageTooBig | Self::TooManyFragments => 1009,
+            Self::Internal => 1011,
+            Self::Restarting => 1012,
+            Self::Overloaded => 1013,
+            Self::TokenExpired => 3000,
+            Self::HeartbeatTimeout | Self::MessageTimeout => 3008,
+            Self::SlowConsumer(_) => 4001,
+            Self::Replaced => 4501,
+            Self::RepeatedlyMalformed => 4502,
+        }
+    }
+
+    /// The reason in the close frame and in logs: at most [`MAX_REASON_BYTES`].
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::PeerClosed(_) => "",
+            Self::PeerVanished => "connection lost",
+            Self::Inactivity => "Inactivity timeout",
+            Self::GoingAway => "Going away",
+            Self::Protocol(rule) | Self::ValidationFailed(rule) => rule,
+            Self::BinaryRefused => "Binary messages are not supported here",
+            Self::InvalidUtf8 => "Invalid UTF-8",
+            Self::AuthenticationFailed => "Authentication failed",
+            Self::InvalidUserId => "Invalid user ID",
+            Self::InvalidRoom => "Invalid room",
+            Self::UserIdInUse => "User ID already in use",
+            Self::MessageTooBig => "Message too big",
+            Self::TooManyFragments => "Too many fragments",
+            Self::Internal => "Internal error",
+            Self::Overloaded => "Server overloaded",
+            Self::Restarting => "Server restarting",
+            Self::TokenExpired => "Token expired",
+            Self::HeartbeatTimeout => "Heartbeat timeout",
+            Self::MessageTimeout => "Message not finished in time",
+            Self::SlowConsumer(bound) => return Cow::Owned(format!("Slow consumer: {bound}")),
+            Self::Replaced => "Replaced by a newer connection",
+            Self::RepeatedlyMalformed => "Repeated malformed input",
+        })
+    }
+
+    /// True for ends that are our fault or our limit: logged at `warn` rather than `debug`.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        matches!(self, Self::Internal | Self::Overloaded)
+    }
+}
+
+/// True for the codes a close frame may carry (RFC 6455 section 7.4.1 and the IANA registry): 1000–1003,
+/// 1007–1014 and 3000–4999. 1004, 1005, 1006 and 1015 never appear on the wire.
+#[must_use]
+pub const fn is_allowed_code(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_fit_a_close_frame() {
+        let long = EndReason::SlowConsumer("more than queue.max_messages messages queued");
+        assert!(long.text().len() <= MAX_REASON_BYTES);
+    }
+
+    #[test]
+    fn codes_that_must_not_be_on_the_wire_are_refused() {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+            assert!(!is_allowed_code(code), "{code}");
+        }
+        for code in [1000, 1003, 1007, 1011, 1014, 3000, 3999, 4000, 4999] {
+            assert!(is_allowed_code(code), "{code}");
+        }
+    }
+}
