@@ -1,0 +1,5 @@
+//! The rules of the chat: pure, without I/O or a clock of their own; the time is an argument.
+
+pub mod history;
+pub mod presence;
+pub mod validate;

@@ -1,0 +1,195 @@
+//! Counters. Each shard has its own, written by its one thread alone and summed when somebody asks, so that
+//! counting never moves a cache line between cores.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that one thread changes and any thread reads: a plain load and store, no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only for the owning thread: two writers would lose counts.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Takes `n` off again, for gauges. Only for the owning thread.
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The close codes that are counted by name; every other code a client may invent is counted as `other`, so that
+/// the number of series stays fixed. 1005: closed without a code. 1006: vanished without a close frame.
+const CODES: [u16; 20] = [
+    1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 3000, 3003, 3008, 4001, 4002, 4003,
+    4501, 4502,
+];
+
+/// What one shard counts. Aligned so that two shards never share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ShardMetrics {
+    /// Open WebSocket connections.
+    pub connections: Counter,
+    /// Connections accepted since the start.
+    pub accepted: Counter,
+    /// Data messages received, whole ones.
+    pub messages_received: Counter,
+    /// Fan-out messages written to a client's socket, to the last byte.
+    pub deliveries: Counter,
+    /// Bytes written to WebSocket clients.
+    pub bytes_sent: Counter,
+    /// Write system calls for WebSocket clients.
+    pub writes: Counter,
+    /// Clients dropped because they did not keep up.
+    pub slow_consumers_dropped: Counter,
+    /// Messages taken out of a queue, or not put in, by a `drop_*` policy.
+    pub messages_dropped: Counter,
+    /// Bytes queued for clients.
+    pub queue_bytes: Counter,
+    closes: [Counter; CODES.len() + 1],
+}
+
+impl ShardMetrics {
+    /// Counts the end of a connection by its close code.
+    pub fn closed(&self, code: u16) {
+        let index = CODES.iter().position(|&known| known == code).unwrap_or(CODES.len());
+        self.closes[index].add(1);
+    }
+}
+
+/// Every counter of a node.
+#[derive(Debug)]
+pub struct Metrics {
+    shards: Box<[Arc<ShardMetrics>]>,
+    refusals: Box<[(&'static str, AtomicU64)]>,
+}
+
+impl Metrics {
+    /// Counters for `shards` shards and the given reasons of refusal.
+    #[must_use]
+    pub fn new(shards: usize, refusals: &[&'static str]) -> Self {
+        Self {
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            refusals: refusals.iter().map(|&reason| (reason, AtomicU64::new(0))).collect(),
+        }
+    }
+
+    /// The counters of one shard.
+    ///
+    /// # Panics
+    /// When there is no such shard.
+    #[must_use]
+    pub fn shard(&self, index: usize) -> &Arc<ShardMetrics> {
+        &self.shards[index]
+    }
+
+    /// Counts a handshake refused in HTTP, from any thread; refusals are rare.
+    pub fn refused(&self, reason: &'static str) {
+        debug_assert!(self.refusals.iter().any(|(known, _)| *known == reason), "unknown reason {reason}");
+        if let Some((_, count)) = self.refusals.iter().find(|(known, _)| *known == reason) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The sum of one counter over all shards.
+    pub fn sum(&self, counter: impl Fn(&ShardMetrics) -> &Counter) -> u64 {
+        self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(counter(shard).get()))
+    }
+
+    /// Writes everything in Prometheus' text format. `rooms` is the number of rooms now.
+    #[must_use]
+    pub fn render(&self, rooms: usize) -> String {
+        let mut out = String::with_capacity(4096);
+        let mut series = |name: &str, kind: &str, help: &str, value: u64| {
+            let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+        };
+        let sum = |counter: fn(&ShardMetrics) -> &Counter| self.sum(counter);
+        series("throng_connections", "gauge", "Open WebSocket connections.", sum(|s| &s.connections));
+        series("throng_rooms", "gauge", "Rooms with members or history.", rooms as u64);
+        series("throng_queue_bytes", "gauge", "Bytes queued for clients.", sum(|s| &s.queue_bytes));
+        series(
+            "throng_connections_accepted_total",
+            "counter",
+            "WebSocket connections accepted.",
+            sum(|s| &s.accepted),
+        );
+        series(
+            "throng_messages_received_total",
+            "counter",
+            "Data messages received from clients.",
+            sum(|s| &s.messages_received),
+        );
+        series(
+            "throng_deliveries_total",
+            "counter",
+            "Fan-out messages written to clients.",
+            sum(|s| &s.deliveries),
+        );
+        series("throng_bytes_sent_total", "counter", "Bytes written to clients.", sum(|s| &s.bytes_sent));
+        series("throng_writes_total", "counter", "Write system calls.", sum(|s| &s.writes));
+        series(
+            "throng_slow_consumers_dropped_total",
+            "counter",
+            "Clients dropped because they did not keep up.",
+            sum(|s| &s.slow_consumers_dropped),
+        );
+        series(
+            "throng_messages_dropped_total",
+            "counter",
+            "Messages dropped from queues by policy.",
+            sum(|s| &s.messages_dropped),
+        );
+        self.render_labelled(&mut out);
+        out
+    }
+
+    fn render_labelled(&self, out: &mut String) {
+        out.push_str("# HELP throng_refused_total Handshakes refused.\n# TYPE throng_refused_total counter\n");
+        for (reason, count) in &self.refusals {
+            let _ = writeln!(out, "throng_refused_total{{reason=\"{reason}\"}} {}", count.load(Relaxed));
+        }
+        out.push_str(
+            "# HELP throng_closes_total Ended connections by close code.\n# TYPE throng_closes_total counter\n",
+        );
+        let labels = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
+        for (index, code) in labels.enumerate() {
+            let count = self.sum(|shard| &shard.closes[index]);
+            let _ = writeln!(out, "throng_closes_total{{code=\"{code}\"}} {count}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_summed_and_unknown_codes_are_one_series() {
+        let metrics = Metrics::new(2, &["origin"]);
+        metrics.shard(0).accepted.add(2);
+        metrics.shard(1).accepted.add(3);
+        metrics.shard(0).closed(1000);
+        metrics.shard(1).closed(4999);
+        metrics.refused("origin");
+        let text = metrics.render(7);
+        for line in [
+            "throng_connections_accepted_total 5",
+            "throng_rooms 7",
+            "throng_closes_total{code=\"1000\"} 1",
+            "throng_closes_total{code=\"other\"} 1",
+            "throng_refused_total{reason=\"origin\"} 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+    }
+}

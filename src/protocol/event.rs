@@ -1,0 +1,139 @@
+//! What the server says: JSON objects whose first fields, and their order, are part of the interface.
+
+use bytes::Bytes;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::frame::{self, OpCode};
+use crate::names::{Epoch, Offset, RoomName, UserId};
+
+/// An error that answers a command; the connection lives. The text says what was wrong and what is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// Not JSON, or JSON that is nested too deeply.
+    #[error("Invalid JSON format")]
+    InvalidJson,
+    /// JSON, but not an object, or a field of the wrong type.
+    #[error("Invalid message format: {0}")]
+    InvalidMessage(&'static str),
+    /// An object without the field that is needed.
+    #[error("Invalid message format: missing '{0}' field")]
+    MissingField(&'static str),
+    /// Longer than allowed, in characters.
+    #[error("Message too long (max {max} chars)")]
+    MessageTooLong {
+        /// The most characters allowed.
+        max: usize,
+    },
+    /// The node cannot take the message now; nothing was appended.
+    #[error("Service unavailable, try again")]
+    Unavailable,
+}
+
+impl CommandError {
+    /// The machine-readable code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "invalid_json",
+            Self::InvalidMessage(_) => "invalid_message",
+            Self::MissingField(_) => "missing_field",
+            Self::MessageTooLong { .. } => "message_too_long",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// True for input that no well-made client sends: it counts towards `limits.malformed_per_minute`.
+    #[must_use]
+    pub const fn is_malformed(self) -> bool {
+        !matches!(self, Self::Unavailable)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Event<'a> {
+    Message { user: &'a str, message: &'a str, room: &'a str, offset: u64, id: MessageId, ts: u64 },
+    System { message: &'a str, room: &'a str, members: usize, ts: u64 },
+    Error { message: &'a str, code: &'a str },
+}
+
+/// `EPOCH-OFFSET`: unique for as long as there are rooms.
+struct MessageId(Epoch, Offset);
+
+impl Serialize for MessageId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}-{}", self.0, self.1))
+    }
+}
+
+fn encode(event: &Event<'_>, hint: usize) -> Bytes {
+    frame::encode(OpCode::Text, hint, |out| {
+        // Writing to a vector cannot fail, and every event is made of strings and numbers.
+        let written = simd_json::to_writer(out, event);
+        debug_assert!(written.is_ok(), "{written:?}");
+    })
+}
+
+/// Room for the fields around a message's text.
+pub const MESSAGE_OVERHEAD: usize = 320;
+
+/// A chat message at its place in its room. `ts` in milliseconds since the Unix epoch.
+#[must_use]
+pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset: Offset, ts: u64) -> Bytes {
+    let event = Event::Message {
+        user: user.as_str(),
+        message: text,
+        room: room.as_str(),
+        offset: offset.0,
+        id: MessageId(epoch, offset),
+        ts,
+    };
+    encode(&event, text.len() + MESSAGE_OVERHEAD)
+}
+
+/// A notice about a room; `members` counts users.
+#[must_use]
+pub fn system(text: &str, room: &RoomName, members: usize, ts: u64) -> Bytes {
+    encode(&Event::System { message: text, room: room.as_str(), members, ts }, text.len() + MESSAGE_OVERHEAD)
+}
+
+/// The answer to a command that was refused.
+#[must_use]
+pub fn error(error: CommandError) -> Bytes {
+    encode(&Event::Error { message: &error.to_string(), code: error.code() }, 128)
+}
+
+/// The line of `/ws/messages` and `/ws/heartbeat`, whatever object they say.
+#[must_use]
+pub fn json<T: Serialize>(value: &T) -> Bytes {
+    frame::encode(OpCode::Text, 128, |out| {
+        let written = simd_json::to_writer(out, value);
+        debug_assert!(written.is_ok(), "{written:?}");
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_begins_with_type_user_and_message() {
+        let (user, room) = ("bob".parse().unwrap(), "lobby".parse().unwrap());
+        let frame = message(&user, "say \"hi\"\n", &room, Epoch::random(), Offset(7), 12);
+        let text = std::str::from_utf8(&frame[frame.iter().position(|&b| b == b'{').unwrap()..]).unwrap();
+        let start = r#"{"type":"message","user":"bob","message":"say \"hi\"\n","room":"lobby","offset":7,"id":""#;
+        assert!(text.starts_with(start), "{text}");
+        assert!(text.ends_with(r#"-7","ts":12}"#), "{text}");
+    }
+
+    #[test]
+    fn an_error_says_type_message_and_code() {
+        let frame = error(CommandError::MessageTooLong { max: 500 });
+        assert_eq!(
+            &frame[2..],
+            br#"{"type":"error","message":"Message too long (max 500 chars)","code":"message_too_long"}"#
+        );
+    }
+}

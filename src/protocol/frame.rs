@@ -1,0 +1,108 @@
+//! Server frames, encoded once (RFC 6455 section 5.2). They are unmasked, so the bytes are the same for every
+//! recipient.
+
+use bytes::Bytes;
+
+use super::close::MAX_REASON_BYTES;
+
+/// The longest header of a server frame.
+const MAX_HEADER: usize = 10;
+
+/// What a frame carries (RFC 6455 section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpCode {
+    /// UTF-8 text.
+    Text = 0x1,
+    /// Bytes.
+    Binary = 0x2,
+    /// The end of a connection.
+    Close = 0x8,
+    /// "Are you there?"
+    Ping = 0x9,
+    /// "Yes."
+    Pong = 0xA,
+}
+
+/// One encoded frame, header and payload; cheap to clone.
+pub type Frame = Bytes;
+
+/// Writes the header of an unfragmented server frame into the end of `space`; returns where it starts.
+fn put_header(space: &mut [u8; MAX_HEADER], opcode: OpCode, payload_len: usize) -> usize {
+    let first = 0x80 | opcode as u8;
+    if let Ok(len @ 0..=125) = u8::try_from(payload_len) {
+        space[8..].copy_from_slice(&[first, len]);
+        8
+    } else if let Ok(len) = u16::try_from(payload_len) {
+        space[6..8].copy_from_slice(&[first, 126]);
+        space[8..].copy_from_slice(&len.to_be_bytes());
+        6
+    } else {
+        space[..2].copy_from_slice(&[first, 127]);
+        space[2..].copy_from_slice(&(payload_len as u64).to_be_bytes());
+        0
+    }
+}
+
+/// Encodes a frame whose payload `write` appends to the buffer it is handed. `hint` is a guess at its length.
+pub fn encode(opcode: OpCode, hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+    let mut buffer = Vec::with_capacity(MAX_HEADER + hint);
+    buffer.extend_from_slice(&[0; MAX_HEADER]);
+    write(&mut buffer);
+    let mut header = [0; MAX_HEADER];
+    let start = put_header(&mut header, opcode, buffer.len() - MAX_HEADER);
+    buffer[..MAX_HEADER].copy_from_slice(&header);
+    Bytes::from(buffer).slice(start..)
+}
+
+/// A text frame with this payload.
+#[must_use]
+pub fn text(payload: &str) -> Frame {
+    data(OpCode::Text, payload.as_bytes())
+}
+
+/// A frame with this payload.
+#[must_use]
+pub fn data(opcode: OpCode, payload: &[u8]) -> Frame {
+    encode(opcode, payload.len(), |out| out.extend_from_slice(payload))
+}
+
+/// A close frame (RFC 6455 section 5.5.1). Without a code the payload is empty. A reason that is too long is cut at
+/// a character boundary.
+#[must_use]
+pub fn close(code: Option<u16>, reason: &str) -> Frame {
+    let cut = reason.floor_char_boundary(MAX_REASON_BYTES);
+    encode(OpCode::Close, 2 + cut, |out| {
+        if let Some(code) = code {
+            out.extend_from_slice(&code.to_be_bytes());
+            out.extend_from_slice(&reason.as_bytes()[..cut]);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_encoded_minimally() {
+        for (len, header) in [
+            (0usize, vec![0x81, 0]),
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_535, vec![0x81, 126, 0xff, 0xff]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let frame = data(OpCode::Text, &vec![b'x'; len]);
+            assert_eq!(&frame[..header.len()], &header[..]);
+            assert_eq!(frame.len(), header.len() + len);
+        }
+    }
+
+    #[test]
+    fn a_close_frame_never_exceeds_a_control_frame() {
+        let frame = close(Some(1011), &"ä".repeat(100));
+        assert_eq!(&frame[..4], &[0x88, 124, 0x03, 0xf3]);
+        assert!(std::str::from_utf8(&frame[4..]).is_ok());
+        assert_eq!(&close(None, "ignored")[..], &[0x88, 0]);
+    }
+}

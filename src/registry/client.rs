@@ -1,0 +1,78 @@
+//! What a shard keeps for each client.
+
+use std::task::Waker;
+
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use super::inbox::TopicId;
+use super::outbox::Outbox;
+use super::sink::Sink;
+use crate::names::ConnectionId;
+use crate::protocol::close::EndReason;
+
+/// How long a probed connection has to answer, in milliseconds.
+pub const PROBE_MS: u64 = 2_000;
+
+/// Somebody waits to hear whether this client is alive.
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub(super) answer: oneshot::Sender<bool>,
+    pub(super) until_ms: u64,
+}
+
+/// A client's slot.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) id: ConnectionId,
+    pub(super) sink: Sink,
+    pub(super) outbox: Outbox,
+    pub(super) waker: Option<Waker>,
+    /// Set once, when the connection is to end; nothing is queued after that.
+    pub(super) end: Option<EndReason>,
+    pub(super) probe: Option<Box<Probe>>,
+    pub(super) topics: SmallVec<[TopicId; 1]>,
+    /// The tick it is filed for in the wheel; `u64::MAX` when it is not.
+    pub(super) armed: u64,
+    /// Last sign of life, in the shard's milliseconds.
+    pub(super) heard_ms: u64,
+    /// Last time the socket took bytes while some were waiting.
+    pub(super) progress_ms: u64,
+    /// Stands in the list of clients to write to.
+    pub(super) is_dirty: bool,
+    /// The socket takes no more; the client's task waits until it does.
+    pub(super) is_blocked: bool,
+    pub(super) bytes_sent: u64,
+}
+
+impl Client {
+    pub(super) fn new(id: ConnectionId, sink: Sink, now_ms: u64) -> Self {
+        Self {
+            id,
+            sink,
+            outbox: Outbox::default(),
+            waker: None,
+            end: None,
+            probe: None,
+            topics: SmallVec::new(),
+            armed: u64::MAX,
+            heard_ms: now_ms,
+            progress_ms: now_ms,
+            is_dirty: false,
+            is_blocked: false,
+            bytes_sent: 0,
+        }
+    }
+
+    /// Wakes the client's task.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Bytes in its queue.
+    pub(super) fn queued(&self) -> usize {
+        self.outbox.shared_bytes() + self.outbox.own_bytes()
+    }
+}

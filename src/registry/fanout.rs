@@ -1,0 +1,195 @@
+//! The fan-out task of a shard: takes the inbox, batches per room, queues the batch for each member and writes to
+//! each of them once.
+//!
+//! A slice is about 256 writes or half a millisecond, whichever is first, and rooms take turns, so that a room of
+//! 100,000 cannot starve a room of two. What comes while a sweep is under way is batched into the next one: the
+//! busier the server, the larger the batches.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use super::inbox::TopicId;
+use super::outbox::{Batch, Flush};
+use super::room::Room;
+use super::shard::{Overload, Shard, State};
+use crate::protocol::close::EndReason;
+
+/// Clients written to before other tasks get their turn.
+const SLICE_WRITES: usize = 256;
+/// Time after which they get it in any case.
+const SLICE_TIME: Duration = Duration::from_micros(500);
+/// Writes between two looks at the clock.
+const WRITES_PER_LOOK: usize = 32;
+/// Batches kept for their memory.
+const SPARE_BATCHES: usize = 64;
+/// A spare batch keeps no more room than this.
+const SPARE_BYTES: usize = 128 * 1024;
+
+/// The rooms and clients that have something to do.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    ready: VecDeque<TopicId>,
+    dirty: VecDeque<u32>,
+    /// Batches whose sweep is over, but which queues may still hold.
+    finished: Vec<Rc<Batch>>,
+    /// Batches that nobody holds, kept for their memory.
+    spare: Vec<Rc<Batch>>,
+}
+
+impl Work {
+    /// Puts a room in the line, once.
+    pub(super) fn ready(&mut self, topic: TopicId, room: &mut Room) {
+        if !std::mem::replace(&mut room.is_ready, true) {
+            self.ready.push_back(topic);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.dirty.is_empty()
+    }
+
+    /// Takes back the batches that every member has been sent; what a slow client still holds, it keeps alone.
+    fn recycle(&mut self) {
+        if !self.dirty.is_empty() {
+            return;
+        }
+        for mut shared in self.finished.drain(..) {
+            if self.spare.len() < SPARE_BATCHES
+                && let Some(batch) = Rc::get_mut(&mut shared)
+                && batch.bytes.capacity() <= SPARE_BYTES
+            {
+                batch.bytes.clear();
+                batch.frames.clear();
+                self.spare.push(shared);
+            }
+        }
+    }
+}
+
+/// Runs a shard's fan-out for as long as the worker lives.
+pub async fn run(shard: Rc<Shard>) {
+    let mut items = Vec::new();
+    let mut has_work = false;
+    loop {
+        if shard.inbox.take(&mut items) {
+            shard.accept(&mut items);
+        } else if !has_work {
+            shard.inbox.wait().await;
+            if !shard.settings.linger.is_zero() {
+                tokio::time::sleep(shard.settings.linger).await;
+            }
+            continue;
+        }
+        has_work = shard.slice();
+        if has_work {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Shard {
+    /// Does one slice of the work; returns true when some is left.
+    pub fn slice(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.work.is_empty() {
+            return false;
+        }
+        self.tick();
+        self.fill(&mut state);
+        self.write_dirty(&mut state);
+        self.enforce_budget(&mut state);
+        !state.work.is_empty()
+    }
+
+    /// Queues batches, room by room, until a slice's worth of clients has something to be written.
+    fn fill(&self, state: &mut State) {
+        let State { clients, rooms, work, .. } = state;
+        for _ in 0..work.ready.len() {
+            if work.dirty.len() >= SLICE_WRITES {
+                return;
+            }
+            let Some(topic) = work.ready.pop_front() else { return };
+            let Some(room) = rooms.get_mut(&topic) else { continue };
+            let taken = room.start(&self.settings.batch, || work.spare.pop().unwrap_or_default());
+            self.inbox.done(taken);
+            let dirty = &mut work.dirty;
+            let finished = room.sweep(|batch, slot, start, frames| {
+                if let Some(client) = clients.get_mut(slot as usize) {
+                    self.offer(client, batch, start, frames);
+                    if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
+                        dirty.push_back(slot);
+                    }
+                }
+                dirty.len() < SLICE_WRITES
+            });
+            if let Some(batch) = finished {
+                work.finished.push(batch);
+            }
+            room.is_ready = false;
+            if room.has_work() {
+                work.ready(topic, room);
+            }
+        }
+    }
+
+    /// Queues a part of a batch for a client, or does with the client what the policy says.
+    fn offer(&self, client: &mut Client, batch: &Rc<Batch>, start: u32, frames: u32) {
+        if client.end.is_some() {
+            return;
+        }
+        let bytes = batch.bytes.len() - start as usize;
+        let bounds = &self.settings.bounds;
+        if let Some(overflow) = client.outbox.overflow(bytes, frames as usize, self.now_ms(), bounds) {
+            match self.settings.overload {
+                Overload::Disconnect => {
+                    return self.end_client(client, EndReason::SlowConsumer(overflow.text()));
+                }
+                Overload::DropNewest => return self.metrics.messages_dropped.add(u64::from(frames)),
+                Overload::DropOldest => {
+                    let dropped = self.queue(client, |client, now| {
+                        client.outbox.drop_oldest(bytes, frames as usize, bounds, now)
+                    });
+                    self.metrics.messages_dropped.add(dropped);
+                }
+            }
+        }
+        self.queue(client, |client, now| client.outbox.push_shared(batch, start, frames, now));
+    }
+
+    /// Writes to the clients that have something new, until the slice's time is over.
+    fn write_dirty(&self, state: &mut State) {
+        let began = Instant::now();
+        let State { clients, work, .. } = state;
+        let mut written = 0;
+        while let Some(slot) = work.dirty.pop_front() {
+            let Some(client) = clients.get_mut(slot as usize) else { continue };
+            client.is_dirty = false;
+            if client.is_blocked {
+                continue;
+            }
+            if self.flush(client) == Flush::Blocked {
+                client.wake();
+            }
+            written += 1;
+            if written % WRITES_PER_LOOK == 0 && began.elapsed() > SLICE_TIME {
+                break;
+            }
+        }
+        work.recycle();
+    }
+
+    /// Ends the connections with the largest queues while this shard's queues exceed its share of the budget.
+    fn enforce_budget(&self, state: &mut State) {
+        while self.metrics.queue_bytes.get() > self.settings.queue_budget {
+            let with_queue = state.clients.iter_mut().filter(|(_, client)| {
+                client.end.is_none() && client.outbox.shared_bytes() > 0
+            });
+            let Some((_, client)) = with_queue.max_by_key(|(_, client)| client.outbox.shared_bytes()) else {
+                return;
+            };
+            self.end_client(client, EndReason::SlowConsumer("queue budget of the node exceeded"));
+        }
+    }
+}

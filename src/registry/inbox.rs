@@ -1,0 +1,121 @@
+//! What other threads hand to a shard: publications, bounded in bytes, and commands about its clients.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use crate::names::ConnectionId;
+use crate::protocol::close::EndReason;
+use crate::protocol::frame::Frame;
+
+/// Names a room on every shard; never used again.
+pub type TopicId = u64;
+
+/// A frame for the members of a room.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// The room.
+    pub topic: TopicId,
+    /// Its place in the room's stream of messages and notices.
+    pub seq: u64,
+    /// The encoded frame.
+    pub frame: Frame,
+}
+
+/// Something about one client of a shard.
+#[derive(Debug)]
+pub enum Command {
+    /// End this connection, if it still exists.
+    End(ConnectionId, EndReason),
+    /// Ping this connection and say whether it answers within [`PROBE_MS`](super::client::PROBE_MS); the sender
+    /// is dropped when there is no such connection.
+    Probe(ConnectionId, oneshot::Sender<bool>),
+}
+
+/// One thing in an inbox.
+#[derive(Debug)]
+pub enum Item {
+    /// Fan this out.
+    Publish(Publication),
+    /// Do this.
+    Command(Box<Command>),
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: Vec<Item>,
+    /// The shard has taken everything and will look again only when it is notified.
+    is_asleep: bool,
+}
+
+/// A shard's inbox.
+#[derive(Debug)]
+pub struct Inbox {
+    queue: Mutex<Queue>,
+    /// Bytes of publications that the shard has not fanned out yet, those it has taken included.
+    bytes: AtomicUsize,
+    max_bytes: usize,
+    notify: Notify,
+}
+
+impl Inbox {
+    /// An inbox that takes `max_bytes` of publications.
+    #[must_use]
+    pub fn new(max_bytes: usize) -> Self {
+        Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), max_bytes, notify: Notify::new() }
+    }
+
+    /// True when a frame of `len` bytes fits. Asked before a message gets its offset. Publishers of different
+    /// rooms may ask at once, so the bound may be passed by one message for each worker thread.
+    #[must_use]
+    pub fn has_space(&self, len: usize) -> bool {
+        self.bytes.load(Relaxed) + len <= self.max_bytes
+    }
+
+    /// Adds a publication and wakes the shard if it sleeps. Called under the room's lock, so that a room's
+    /// publications come in order; notices are added whether they fit or not.
+    pub fn publish(&self, publication: Publication) {
+        self.bytes.fetch_add(publication.frame.len(), Relaxed);
+        self.push(Item::Publish(publication));
+    }
+
+    /// Adds a command.
+    pub fn command(&self, command: Command) {
+        self.push(Item::Command(Box::new(command)));
+    }
+
+    fn push(&self, item: Item) {
+        let must_wake = {
+            let mut queue = self.queue.lock();
+            queue.items.push(item);
+            std::mem::take(&mut queue.is_asleep)
+        };
+        if must_wake {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Swaps everything waiting into `items`, which must be empty. Returns false, and marks the shard asleep,
+    /// when there was nothing.
+    pub fn take(&self, items: &mut Vec<Item>) -> bool {
+        debug_assert!(items.is_empty(), "what was taken before must be done first");
+        let mut queue = self.queue.lock();
+        std::mem::swap(&mut queue.items, items);
+        queue.is_asleep = items.is_empty();
+        !items.is_empty()
+    }
+
+    /// Says that `bytes` of publications have been fanned out.
+    pub fn done(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Waits until something was added after [`Inbox::take`] returned false.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no wake: the permit stays.
+    pub async fn wait(&self) {
+        self.notify.notified().await;
+    }
+}

@@ -1,0 +1,245 @@
+//! A room as one shard sees it: its members here, in sweep order, and what waits to be fanned out to them.
+//!
+//! A member who leaves in the middle of a sweep neither hides another member nor is written to: its place stays,
+//! marked, until the list is compacted between two sweeps.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::outbox::Batch;
+use crate::protocol::frame::Frame;
+
+/// Marks a place whose member has left: nothing is behind it.
+const GONE: u64 = u64::MAX;
+
+/// A client in a room: 16 bytes, in slab order, so that a sweep walks memory forwards.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    /// The client's slot on this shard.
+    pub(super) slot: u32,
+    /// Gets only what is behind this place in the room's stream.
+    pub(super) after: u64,
+}
+
+/// How long a batch may be.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Bytes; a single frame may be longer.
+    pub bytes: usize,
+    /// Messages.
+    pub frames: usize,
+}
+
+/// One batch on its way through the members.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    pub(super) batch: Rc<Batch>,
+    cursor: usize,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    members: Vec<Member>,
+    gone: usize,
+    pending: VecDeque<(u64, Frame)>,
+    sweep: Option<Sweep>,
+    /// The room stands in the shard's list of rooms with work.
+    pub(super) is_ready: bool,
+}
+
+impl Room {
+    /// Adds a member, or brings one back that left.
+    pub(super) fn join(&mut self, slot: u32, after: u64) {
+        let at = self.members.partition_point(|member| member.slot < slot);
+        match self.members.get_mut(at).filter(|member| member.slot == slot) {
+            Some(member) => {
+                debug_assert_eq!(member.after, GONE, "a client joins a room once");
+                self.gone -= usize::from(member.after == GONE);
+                member.after = after;
+            }
+            None => {
+                self.members.insert(at, Member { slot, after });
+                if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.cursor > at) {
+                    sweep.cursor += 1;
+                }
+            }
+        }
+    }
+
+    /// Removes a member. Returns true when it was there.
+    pub(super) fn leave(&mut self, slot: u32) -> bool {
+        let Ok(at) = self.members.binary_search_by_key(&slot, |member| member.slot) else { return false };
+        let was_here = std::mem::replace(&mut self.members[at].after, GONE) != GONE;
+        self.gone += usize::from(was_here);
+        if self.sweep.is_none() {
+            self.compact();
+        }
+        was_here
+    }
+
+    /// Forgets the places of those who left once they are the majority: amortised, a leave moves two members.
+    fn compact(&mut self) {
+        if self.gone * 2 > self.members.len() {
+            self.members.retain(|member| member.after != GONE);
+            self.members.shrink_to(self.members.len() * 2);
+            self.gone = 0;
+        }
+    }
+
+    /// True when nobody is here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.len() == self.gone
+    }
+
+    /// Adds a frame to what waits.
+    pub(super) fn push(&mut self, seq: u64, frame: Frame) {
+        debug_assert!(self.pending.back().is_none_or(|(last, _)| *last < seq), "a room's stream is in order");
+        self.pending.push_back((seq, frame));
+    }
+
+    /// True while a sweep is under way or something waits for the next.
+    pub(super) fn has_work(&self) -> bool {
+        self.sweep.is_some() || !self.pending.is_empty()
+    }
+
+    /// Bytes that wait for a sweep.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending.iter().map(|(_, frame)| frame.len()).sum()
+    }
+
+    /// Starts a sweep with what waits, if none is under way; returns how many bytes were taken.
+    pub(super) fn start(&mut self, limits: &BatchLimits, recycled: impl FnOnce() -> Rc<Batch>) -> usize {
+        if self.sweep.is_some() || self.pending.is_empty() {
+            return 0;
+        }
+        let mut shared = recycled();
+        let batch = Rc::get_mut(&mut shared).expect("a recycled batch is nobody else's");
+        while let Some((_, frame)) = self.pending.front() {
+            let is_full =
+                batch.frames.len() >= limits.frames || batch.bytes.len() + frame.len() > limits.bytes;
+            if is_full && !batch.frames.is_empty() {
+                break;
+            }
+            if let Some((seq, frame)) = self.pending.pop_front() {
+                batch.push(seq, &frame);
+            }
+        }
+        if self.pending.is_empty() && self.pending.capacity() > 64 {
+            self.pending = VecDeque::new();
+        }
+        let taken = batch.bytes.len();
+        self.sweep = Some(Sweep { batch: shared, cursor: 0 });
+        taken
+    }
+
+    /// Hands members to `offer` until it returns false or the sweep is through; then the batch comes back.
+    pub(super) fn sweep(&mut self, mut offer: impl FnMut(&Rc<Batch>, u32, u32, u32) -> bool) -> Option<Rc<Batch>> {
+        let sweep = self.sweep.as_mut()?;
+        let last = sweep.batch.frames.last().map_or(0, |frame| frame.seq);
+        let first = sweep.batch.frames.first().map_or(0, |frame| frame.seq);
+        let all = sweep.batch.frames.len() as u32;
+        while let Some(member) = self.members.get(sweep.cursor) {
+            sweep.cursor += 1;
+            let part = if member.after < first {
+                Some((0, all))
+            } else if member.after >= last {
+                None
+            } else {
+                sweep.batch.behind(member.after)
+            };
+            if let Some((start, frames)) = part
+                && !offer(&sweep.batch, member.slot, start, frames)
+            {
+                break;
+            }
+        }
+        if sweep.cursor < self.members.len() {
+            return None;
+        }
+        let finished = self.sweep.take();
+        self.compact();
+        finished.map(|sweep| sweep.batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    const LIMITS: BatchLimits = BatchLimits { bytes: 1000, frames: 8 };
+
+    fn room(members: &[(u32, u64)]) -> Room {
+        let mut room = Room::default();
+        for &(slot, after) in members {
+            room.join(slot, after);
+        }
+        room
+    }
+
+    fn run(room: &mut Room, at_most: usize) -> Vec<(u32, u32)> {
+        let mut seen = Vec::new();
+        room.sweep(|_, slot, _, frames| {
+            seen.push((slot, frames));
+            seen.len() < at_most
+        });
+        seen
+    }
+
+    #[test]
+    fn members_get_only_what_is_behind_their_place() {
+        let mut room = room(&[(3, 0), (1, 1), (2, 2)]);
+        room.push(1, Bytes::from_static(b"a"));
+        room.push(2, Bytes::from_static(b"b"));
+        assert_eq!(room.start(&LIMITS, Rc::default), 2);
+        assert_eq!(run(&mut room, 9), [(1, 1), (3, 2)]);
+        assert!(!room.has_work());
+    }
+
+    #[test]
+    fn leaving_and_joining_in_mid_sweep_hides_nobody() {
+        let mut room = room(&[(2, 0), (4, 0), (6, 0), (8, 0)]);
+        room.push(1, Bytes::from_static(b"a"));
+        room.start(&LIMITS, Rc::default);
+        assert_eq!(run(&mut room, 2), [(2, 1), (4, 1)]);
+        assert!(room.leave(2));
+        assert!(room.leave(6));
+        room.join(1, 1);
+        room.join(5, 1);
+        room.join(2, 1);
+        assert_eq!(run(&mut room, 9), [(8, 1)]);
+        assert!(!room.leave(6), "gone already");
+        room.push(2, Bytes::from_static(b"b"));
+        room.start(&LIMITS, Rc::default);
+        assert_eq!(run(&mut room, 9), [(1, 1), (2, 1), (4, 1), (5, 1), (8, 1)]);
+    }
+
+    #[test]
+    fn a_batch_is_bounded_but_a_long_frame_still_goes() {
+        let mut room = room(&[(0, 0)]);
+        for seq in 1..=10 {
+            room.push(seq, Bytes::from_static(&[0; 300]));
+        }
+        room.push(11, Bytes::from_static(&[0; 5000]));
+        let mut sizes = Vec::new();
+        while room.has_work() {
+            sizes.push(room.start(&LIMITS, Rc::default));
+            run(&mut room, 9);
+        }
+        assert_eq!(sizes, [900, 900, 900, 300, 5000]);
+    }
+
+    #[test]
+    fn those_who_left_are_forgotten() {
+        let mut room = Room::default();
+        for slot in 0..1000 {
+            room.join(slot, 0);
+        }
+        for slot in 0..1000 {
+            assert!(room.leave(slot));
+        }
+        assert!(room.is_empty());
+        assert!(room.members.is_empty());
+    }
+}
