@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod chat;
 pub mod metrics;
+pub mod admission;
 pub mod names;
 pub mod protocol;
 pub mod registry;

@@ -1,0 +1,216 @@
+//! Who may come in: from the words of a request to an identity or a [`Refusal`].
+//!
+//! No I/O and no HTTP library here: header values come in as bytes or text, `http` turns a [`Refusal`] into a
+//! response.
+
+pub mod origin;
+pub mod token;
+
+use thiserror::Error;
+
+/// What was wrong with a request before it could even be considered; the text says what is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Check {
+    /// The bytes are no HTTP/1 request head.
+    #[error("the request head is not valid HTTP/1.1")]
+    Syntax,
+    /// The connection opens with the HTTP/2 preface.
+    #[error("HTTP/2 is not spoken here, use HTTP/1.1")]
+    Http2,
+    /// A handshake in HTTP/1.0.
+    #[error("a handshake needs HTTP/1.1")]
+    HttpVersion,
+    /// `Host` is missing or given more than once (RFC 9112 section 3.2).
+    #[error("exactly one Host header is required")]
+    Host,
+    /// `Sec-WebSocket-Key` (RFC 6455 section 4.2.1).
+    #[error("exactly one Sec-WebSocket-Key is required, the base64 of 16 bytes")]
+    Key,
+    /// The request announces a body.
+    #[error("a request body is not allowed here")]
+    Body,
+}
+
+/// Why a request was refused in HTTP, before any upgrade. `Display` is the text for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// 400: the request breaks HTTP or the handshake's rules.
+    #[error("malformed request: {0}")]
+    Malformed(Check),
+    /// 403: the `Origin` is not on the list, or not an origin.
+    #[error("the Origin of this page is not on the list of allowed origins")]
+    Origin,
+    /// 404.
+    #[error("there is nothing at this path")]
+    UnknownPath,
+    /// 405: names the methods that are allowed.
+    #[error("method not allowed, use {allow}")]
+    Method {
+        /// The value of `Allow`.
+        allow: &'static str,
+    },
+    /// 426: a WebSocket path without the wish to upgrade.
+    #[error("this is a WebSocket endpoint: Connection: upgrade and Upgrade: websocket are required")]
+    NoUpgrade,
+    /// 426: another `Sec-WebSocket-Version` than 13.
+    #[error("only Sec-WebSocket-Version 13 is supported")]
+    Version,
+    /// 429: `limits.max_connections_per_address`.
+    #[error("too many connections from this address")]
+    ConnectionsPerAddress,
+    /// 429: `limits.handshakes_per_second_per_address`.
+    #[error("too many handshakes from this address, try again later")]
+    HandshakesPerAddress,
+    /// 431: the request head is larger than what is read of one.
+    #[error("the request head is too large")]
+    HeadTooLarge,
+    /// 408: the request head did not arrive in time.
+    #[error("the request did not arrive in time")]
+    Timeout,
+    /// 503: a limit of the node is reached.
+    #[error("the server is at capacity, try again later")]
+    AtCapacity,
+    /// 503: the server is going away.
+    #[error("the server is shutting down, try again later")]
+    Draining,
+    /// 401 (`admission.refuse = "http"`): no token, or a bad one.
+    #[error("a valid token is required")]
+    Unauthorized,
+    /// 403 (`admission.refuse = "http"`): says what is not allowed. Plain text without quotes or backslashes.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// 409 (`admission.refuse = "http"`): a living connection holds the user id.
+    #[error("the user id is already in use")]
+    Conflict,
+}
+
+impl Refusal {
+    /// Every label [`reason`](Self::reason) can give; [`index`](Self::index) is the place in here, so that
+    /// counters can be an array.
+    pub const REASONS: [&'static str; 15] = [
+        "malformed",
+        "origin",
+        "unknown_path",
+        "method",
+        "no_upgrade",
+        "version",
+        "connections_per_address",
+        "handshakes_per_address",
+        "head_too_large",
+        "timeout",
+        "at_capacity",
+        "draining",
+        "unauthorized",
+        "forbidden",
+        "conflict",
+    ];
+
+    /// The place of this refusal in [`REASONS`](Self::REASONS).
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        match self {
+            Self::Malformed(_) => 0,
+            Self::Origin => 1,
+            Self::UnknownPath => 2,
+            Self::Method { .. } => 3,
+            Self::NoUpgrade => 4,
+            Self::Version => 5,
+            Self::ConnectionsPerAddress => 6,
+            Self::HandshakesPerAddress => 7,
+            Self::HeadTooLarge => 8,
+            Self::Timeout => 9,
+            Self::AtCapacity => 10,
+            Self::Draining => 11,
+            Self::Unauthorized => 12,
+            Self::Forbidden(_) => 13,
+            Self::Conflict => 14,
+        }
+    }
+
+    /// The label in metrics (`throng_refused_total{reason}`) and logs.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        Self::REASONS[self.index()]
+    }
+
+    /// The `code` of the JSON body. The same word as the label: what a client reports is found in the metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.reason()
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Malformed(_) => 400,
+            Self::Unauthorized => 401,
+            Self::Origin | Self::Forbidden(_) => 403,
+            Self::UnknownPath => 404,
+            Self::Method { .. } => 405,
+            Self::Timeout => 408,
+            Self::Conflict => 409,
+            Self::NoUpgrade | Self::Version => 426,
+            Self::ConnectionsPerAddress | Self::HandshakesPerAddress => 429,
+            Self::HeadTooLarge => 431,
+            Self::AtCapacity | Self::Draining => 503,
+        }
+    }
+
+    /// Seconds to wait before the next try, different each time so that those refused together do not come back
+    /// together. `None` where trying again changes nothing.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::HandshakesPerAddress | Self::Draining => Some(fastrand::u32(1..=5)),
+            Self::ConnectionsPerAddress | Self::AtCapacity => Some(fastrand::u32(5..=20)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One of each variant, in the order of [`Refusal::REASONS`].
+    pub(crate) const ALL: [Refusal; Refusal::REASONS.len()] = [
+        Refusal::Malformed(Check::Host),
+        Refusal::Origin,
+        Refusal::UnknownPath,
+        Refusal::Method { allow: "GET, HEAD" },
+        Refusal::NoUpgrade,
+        Refusal::Version,
+        Refusal::ConnectionsPerAddress,
+        Refusal::HandshakesPerAddress,
+        Refusal::HeadTooLarge,
+        Refusal::Timeout,
+        Refusal::AtCapacity,
+        Refusal::Draining,
+        Refusal::Unauthorized,
+        Refusal::Forbidden("Invalid user ID"),
+        Refusal::Conflict,
+    ];
+
+    #[test]
+    fn every_refusal_has_a_label_of_its_own() {
+        for (place, refusal) in ALL.iter().enumerate() {
+            assert_eq!(refusal.index(), place, "{refusal:?}");
+        }
+        for (place, reason) in Refusal::REASONS.iter().enumerate() {
+            assert!(!Refusal::REASONS[..place].contains(reason), "{reason} twice");
+            assert!(reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{reason}");
+        }
+    }
+
+    #[test]
+    fn only_overload_says_when_to_come_back() {
+        for refusal in ALL {
+            let overload = matches!(refusal.status(), 429 | 503);
+            assert_eq!(refusal.retry_after().is_some(), overload, "{refusal:?}");
+        }
+        let waits: std::collections::BTreeSet<_> =
+            (0..200).filter_map(|_| Refusal::AtCapacity.retry_after()).collect();
+        assert!(waits.len() > 3 && waits.iter().all(|wait| (5..=20).contains(wait)), "{waits:?}");
+    }
+}
