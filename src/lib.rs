@@ -8,6 +8,7 @@ pub mod broker;
 pub mod chat;
 pub mod metrics;
 pub mod admission;
+pub mod http;
 pub mod names;
 pub mod protocol;
 pub mod registry;

@@ -1,0 +1,132 @@
+//! A request as the application sees it. Everything borrows from hyper's buffers: copy what outlives the request, or
+//! it keeps 8 KiB alive.
+
+use std::borrow::Cow;
+
+use hyper::header::{AUTHORIZATION, ORIGIN};
+use hyper::{HeaderMap, Uri};
+use percent_encoding::percent_decode_str;
+
+use crate::admission::token::{self, Found};
+
+/// A request's head.
+///
+/// Decoding is lossy: what is not UTF-8 becomes U+FFFD, which no name, number or token contains, so that it is refused
+/// where the value is parsed, with that endpoint's own words.
+#[derive(Clone, Copy)]
+pub struct Request<'r> {
+    method: &'r str,
+    uri: &'r Uri,
+    headers: &'r HeaderMap,
+    offered: &'r [&'r str],
+}
+
+impl<'r> Request<'r> {
+    pub(super) fn new<B>(request: &'r hyper::Request<B>, offered: &'r [&'r str]) -> Self {
+        Self { method: request.method().as_str(), uri: request.uri(), headers: request.headers(), offered }
+    }
+
+    /// The method, in capitals as it came.
+    #[must_use]
+    pub fn method(&self) -> &'r str {
+        self.method
+    }
+
+    /// The path as it came, without the query. See [`segment_after`].
+    #[must_use]
+    pub fn path(&self) -> &'r str {
+        self.uri.path()
+    }
+
+    /// The first query parameter of this name, decoded (`%XX`, and `+` for a space). A name without `=` has an empty
+    /// value: `?raw`. Holds secrets (`token`, `session`): never log the query.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<Cow<'r, str>> {
+        let pairs = self.uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.filter(|(key, _)| decode_form(key) == name).map(|(_, value)| decode_form(value)).next()
+    }
+
+    /// The first header of this name (lower case), as text if it is visible ASCII.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'r str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All headers of this name (lower case), in order.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &'r [u8]> + use<'r> {
+        self.headers.get_all(name).into_iter().map(|value| value.as_bytes())
+    }
+
+    /// All `Origin` headers, for [`OriginList::check`](crate::admission::origin::OriginList::check).
+    pub fn origins(&self) -> impl Iterator<Item = &'r [u8]> + use<'r> {
+        self.headers.get_all(ORIGIN).into_iter().map(|value| value.as_bytes())
+    }
+
+    /// The offered subprotocols in order, the token behind `bearer` among them; empty for a page.
+    #[must_use]
+    pub fn offered(&self) -> &'r [&'r str] {
+        self.offered
+    }
+
+    /// The token, from any of the three places it may stand in.
+    #[must_use]
+    pub fn token(&self) -> Found {
+        let authorization = self.headers.get_all(AUTHORIZATION).into_iter().map(|value| value.as_bytes());
+        token::find(authorization, self.offered, self.query("token").as_deref())
+    }
+}
+
+/// The one segment behind `prefix`, decoded: `segment_after("/ws/chat/a%2Fb", "/ws/chat/")` is `a/b`. `None` where
+/// the path begins otherwise or has more segments; an empty segment is `Some("")`. Lossy as [`Request`] says.
+#[must_use]
+pub fn segment_after<'p>(path: &'p str, prefix: &str) -> Option<Cow<'p, str>> {
+    let segment = path.strip_prefix(prefix)?;
+    if segment.contains('/') { None } else { Some(percent_decode_str(segment).decode_utf8_lossy()) }
+}
+
+fn decode_form(text: &str) -> Cow<'_, str> {
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        return Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned());
+    }
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(uri: &str, name: &str) -> Option<String> {
+        let request = hyper::Request::builder().uri(uri).body(()).unwrap();
+        Request::new(&request, &[]).query(name).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn query_parameters_are_decoded_and_the_first_counts() {
+        let uri = "/ws/chat/u?room=a%2Eb&room=c&raw&empty=&x%79=1+2%2b3&bad=%ff&cut=%2";
+        for (name, value) in [
+            ("room", Some("a.b")),
+            ("raw", Some("")),
+            ("empty", Some("")),
+            ("xy", Some("1 2+3")),
+            ("bad", Some("\u{fffd}")),
+            ("cut", Some("%2")),
+            ("Room", None),
+            ("none", None),
+        ] {
+            assert_eq!(query(uri, name).as_deref(), value, "{name}");
+        }
+        assert_eq!(query("/ws", "room"), None);
+    }
+
+    #[test]
+    fn a_segment_is_split_before_it_is_decoded() {
+        let user = |path| segment_after(path, "/ws/chat/").map(Cow::into_owned);
+        assert_eq!(user("/ws/chat/alice").as_deref(), Some("alice"));
+        assert_eq!(user("/ws/chat/a%2Fb").as_deref(), Some("a/b"));
+        assert_eq!(user("/ws/chat/%C3%A4%ff").as_deref(), Some("ä\u{fffd}"));
+        assert_eq!(user("/ws/chat/").as_deref(), Some(""));
+        assert_eq!(user("/ws/chat/a/b"), None);
+        assert_eq!(user("/ws/chat"), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! From a [`Refusal`] to a response: the one place. And the few headers that our pages need.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::StatusCode;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+
+use super::Response;
+use crate::admission::Refusal;
+
+/// What a page of ours may load: its own files, its own server, nothing inline.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The response that a refusal is. Closes the connection.
+#[must_use]
+pub fn refusal(refusal: &Refusal) -> Response {
+    let mut response = Response::new(Full::new(Bytes::from(body(refusal))));
+    // All our statuses are valid ones; there is a test.
+    *response.status_mut() = StatusCode::from_u16(refusal.status()).unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Some(seconds) = refusal.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    match refusal {
+        Refusal::Method { allow } => {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        Refusal::NoUpgrade | Refusal::Version => {
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            // RFC 9110 sections 7.8 and 15.5.22: a 426 names what to upgrade to, in both headers.
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade, close"));
+        }
+        Refusal::Unauthorized => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// The same as bytes, for where hyper does not write any more.
+pub(super) fn raw(refusal: &Refusal) -> Vec<u8> {
+    let body = body(refusal);
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or_default();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n\
+         {body}"
+    )
+    .into_bytes()
+}
+
+/// Needs no escaping: codes and texts are ours, without quotes, backslashes or control characters.
+fn body(refusal: &Refusal) -> String {
+    format!(r#"{{"error":{{"code":"{}","message":"{refusal}"}}}}"#, refusal.code())
+}
+
+/// A page of text. Not cached: what we say in plain text is about this moment.
+#[must_use]
+pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
+    plain(status, "text/plain; charset=utf-8", body.into())
+}
+
+/// A page of HTML, under a strict content security policy: scripts and styles only as files of our own.
+#[must_use]
+pub fn html(body: impl Into<Bytes>) -> Response {
+    let mut response = plain(StatusCode::OK, "text/html; charset=utf-8", body.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    // A session or token may stand in a page's address.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// A page of any type; browsers are told not to guess another.
+#[must_use]
+pub fn plain(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Check;
+    use crate::admission::tests::ALL;
+
+    #[test]
+    fn every_refusal_is_a_response_that_closes() {
+        let checks = [Check::Syntax, Check::Http2, Check::HttpVersion, Check::Host, Check::Key, Check::Body];
+        for each in ALL.into_iter().chain(checks.map(Refusal::Malformed)) {
+            let response = refusal(&each);
+            assert_eq!(response.status().as_u16(), each.status());
+            assert!(response.status().is_client_error() || response.status().is_server_error());
+            assert!(response.headers()[CONNECTION].to_str().unwrap().contains("close"));
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), matches!(each.status(), 429 | 503));
+            let json: serde_json::Value = serde_json::from_str(&body(&each)).unwrap();
+            assert_eq!(json["error"]["code"], each.code());
+            assert_eq!(json["error"]["message"], each.to_string());
+        }
+    }
+
+    #[test]
+    fn refusals_name_what_would_be_accepted() {
+        let header = |each: Refusal, name| refusal(&each).headers().get(name).cloned();
+        assert_eq!(header(Refusal::Method { allow: "GET" }, ALLOW).unwrap(), "GET");
+        assert_eq!(header(Refusal::NoUpgrade, UPGRADE).unwrap(), "websocket");
+        assert_eq!(header(Refusal::Version, SEC_WEBSOCKET_VERSION).unwrap(), "13");
+        assert_eq!(header(Refusal::Unauthorized, WWW_AUTHENTICATE).unwrap(), "Bearer");
+    }
+}

@@ -1,0 +1,264 @@
+//! The opening handshake by hand (RFC 6455 section 4.2), without I/O.
+//!
+//! By hand, because the ready-made ones accept POST, HTTP/1.0, a missing Host and keys of any length.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::{HeaderMap, Method, Request, StatusCode, Version};
+use sha1::{Digest, Sha1};
+use smallvec::SmallVec;
+
+use super::Response;
+use crate::admission::token::BEARER;
+use crate::admission::{Check, Refusal};
+
+/// Most subprotocols that are looked at; more are ignored.
+pub const MAX_OFFERED: usize = 16;
+
+/// What proves that a server has read the key (RFC 6455 section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The value of `Sec-WebSocket-Accept`.
+pub type Accept = [u8; 28];
+
+/// A correct handshake.
+#[derive(Debug)]
+pub struct Handshake<'r> {
+    /// The answer to the client's key.
+    pub accept: Accept,
+    /// The offered subprotocols in order, at most [`MAX_OFFERED`]. May contain a token: do not log.
+    pub offered: SmallVec<[&'r str; 4]>,
+}
+
+/// Checks a handshake. Headers that occur several times and lists with commas count as RFC 9110 section 5.3 says.
+///
+/// # Errors
+/// 405, 400 or 426; what a person can repair (the method, no upgrade) comes before what only a program gets wrong.
+pub fn check<B>(request: &Request<B>) -> Result<Handshake<'_>, Refusal> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err(Refusal::Method { allow: "GET" });
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err(Refusal::Malformed(Check::HttpVersion));
+    }
+    check_host(headers)?;
+    if !has_token(headers, &CONNECTION, b"upgrade") || !has_token(headers, &UPGRADE, b"websocket") {
+        return Err(Refusal::NoUpgrade);
+    }
+    if only(headers, &SEC_WEBSOCKET_VERSION) != Some(b"13") {
+        return Err(Refusal::Version);
+    }
+    let key = only(headers, &SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
+    let key = key.ok_or(Refusal::Malformed(Check::Key))?;
+    check_no_body(headers)?;
+    Ok(Handshake { accept: accept(key), offered: offered(headers) })
+}
+
+/// Checks the request of a page: GET or HEAD, `Host` as HTTP/1.1 demands it, no body.
+///
+/// # Errors
+/// 405 or 400.
+pub fn check_page<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return Err(Refusal::Method { allow: "GET, HEAD" });
+    }
+    if request.version() == Version::HTTP_11 || request.headers().contains_key(HOST) {
+        check_host(request.headers())?;
+    }
+    check_no_body(request.headers())
+}
+
+/// The subprotocol to answer with: the first of `speaks` that was offered, else `bearer` if it was offered (a browser
+/// fails a connection none of whose offers is selected), and never the token behind it.
+#[must_use]
+pub fn select(speaks: &[&'static str], offered: &[&str]) -> Option<&'static str> {
+    // What stands behind `bearer` is a secret, whatever it looks like.
+    let bearer = offered.iter().position(|protocol| *protocol == BEARER);
+    let is_offered = |wanted: &&'static str| {
+        offered
+            .iter()
+            .enumerate()
+            .any(|(place, name)| name == wanted && bearer.is_none_or(|at| place != at + 1))
+    };
+    speaks.iter().copied().find(is_offered).or(bearer.map(|_| BEARER))
+}
+
+/// The 101.
+#[must_use]
+pub fn switching_protocols(accept: &Accept, subprotocol: Option<&'static str>) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.reserve(4);
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Ok(accept) = HeaderValue::from_bytes(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    response
+}
+
+fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
+    only(headers, &HOST).map(|_| ()).ok_or(Refusal::Malformed(Check::Host))
+}
+
+fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
+    let lengths = headers.get_all(CONTENT_LENGTH);
+    let has_body = headers.contains_key(TRANSFER_ENCODING) || lengths.iter().any(|length| length != "0");
+    if has_body { Err(Refusal::Malformed(Check::Body)) } else { Ok(()) }
+}
+
+/// The value of a header that must occur exactly once.
+fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    if values.next().is_some() { None } else { Some(value.as_bytes().trim_ascii()) }
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
+    let mut lists = headers.get_all(name).iter().map(|value| value.as_bytes().split(|byte| *byte == b','));
+    lists.any(|mut list| list.any(|item| item.trim_ascii().eq_ignore_ascii_case(token)))
+}
+
+/// True for the base64 of exactly 16 bytes.
+fn is_key(key: &[u8]) -> bool {
+    // 24 characters decode to 18 bytes at most.
+    let mut nonce = [0; 18];
+    key.len() == 24 && STANDARD.decode_slice(key, &mut nonce) == Ok(16)
+}
+
+fn accept(key: &[u8]) -> Accept {
+    let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+    let mut accept = [0; 28];
+    let written = STANDARD.encode_slice(digest, &mut accept);
+    debug_assert_eq!(written, Ok(28), "20 bytes are 28 characters");
+    accept
+}
+
+fn offered(headers: &HeaderMap) -> SmallVec<[&str; 4]> {
+    let lists = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let names = lists.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty());
+    names.take(MAX_OFFERED).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: [(&str, &str); 5] = [
+        ("host", "x"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    /// The good handshake without the headers of `without`, and with those of `with` added.
+    fn request(without: &[&str], with: &[(&str, &str)]) -> Request<()> {
+        let kept = GOOD.iter().filter(|(name, _)| !without.contains(name));
+        let builder = Request::builder().uri("/ws");
+        kept.chain(with)
+            .fold(builder, |builder, (name, value)| builder.header(*name, *value))
+            .body(())
+            .unwrap()
+    }
+
+    #[test]
+    fn the_key_of_the_rfc_gets_its_answer() {
+        let request = request(&[], &[]);
+        let handshake = check(&request).unwrap();
+        assert_eq!(&handshake.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert!(handshake.offered.is_empty());
+    }
+
+    #[test]
+    fn tokens_are_found_in_lists_and_repeated_headers() {
+        for (name, values) in [
+            ("connection", &["keep-alive, Upgrade"][..]),
+            ("connection", &["keep-alive", " ,UPGRADE ,"]),
+            ("upgrade", &["WebSocket"]),
+            ("upgrade", &["h2c, websocket"]),
+            ("content-length", &["0"]),
+        ] {
+            let with: Vec<_> = values.iter().map(|value| (name, *value)).collect();
+            assert!(check(&request(&[name], &with)).is_ok(), "{name}: {values:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let malformed = Refusal::Malformed;
+        let key = "sec-websocket-key";
+        let version = "sec-websocket-version";
+        for (without, with, refusal) in [
+            ("host", &[][..], malformed(Check::Host)),
+            ("", &[("host", "y")], malformed(Check::Host)),
+            ("connection", &[], Refusal::NoUpgrade),
+            ("connection", &[("connection", "keep-alive, xupgrade")], Refusal::NoUpgrade),
+            ("upgrade", &[], Refusal::NoUpgrade),
+            ("upgrade", &[("upgrade", "h2c")], Refusal::NoUpgrade),
+            (version, &[], Refusal::Version),
+            (version, &[(version, "8")], Refusal::Version),
+            (version, &[(version, "13, 8")], Refusal::Version),
+            ("", &[(version, "13")], Refusal::Version),
+            (key, &[], malformed(Check::Key)),
+            ("", &[(key, "dGhlIHNhbXBsZSBub25jZQ==")], malformed(Check::Key)),
+            (key, &[(key, "AQID")], malformed(Check::Key)),
+            (key, &[(key, "dGhlIHNhbXBsZSBub25jZTEx")], malformed(Check::Key)),
+            (key, &[(key, "dGhlIHNhbXBsZSBub25jZTE=")], malformed(Check::Key)),
+            (key, &[(key, "dGhl_HNhbXBsZSBub25jZQ==")], malformed(Check::Key)),
+            (key, &[(key, "dGhlIHNhbXBsZSBub25jZQ")], malformed(Check::Key)),
+            ("", &[("content-length", "1")], malformed(Check::Body)),
+            ("", &[("transfer-encoding", "chunked")], malformed(Check::Body)),
+        ] {
+            assert_eq!(
+                check(&request(&[without], with)).unwrap_err(),
+                refusal,
+                "without {without:?}, with {with:?}"
+            );
+        }
+        let mut post = request(&[], &[]);
+        *post.method_mut() = Method::POST;
+        assert_eq!(check(&post).unwrap_err(), Refusal::Method { allow: "GET" });
+        let mut old = request(&[], &[]);
+        *old.version_mut() = Version::HTTP_10;
+        assert_eq!(check(&old).unwrap_err(), malformed(Check::HttpVersion));
+    }
+
+    #[test]
+    fn offers_are_split_and_bounded() {
+        let name = "sec-websocket-protocol";
+        let with = [(name, "throng.v1, bearer,"), (name, "a.b.c")];
+        let some = request(&[], &with);
+        assert_eq!(check(&some).unwrap().offered.as_slice(), ["throng.v1", "bearer", "a.b.c"]);
+        let many = vec!["x"; 1000].join(",");
+        let many = request(&[], &[(name, &many)]);
+        assert_eq!(check(&many).unwrap().offered.len(), MAX_OFFERED);
+    }
+
+    #[test]
+    fn the_token_is_never_selected() {
+        let chat = ["throng.v1"];
+        for (speaks, offered, selected) in [
+            (&chat[..], &["throng.v1", "bearer", "t"][..], Some("throng.v1")),
+            (&chat, &["bearer", "t", "throng.v1"], Some("throng.v1")),
+            (&chat, &["bearer", "throng.v1"], Some("bearer")),
+            (&chat, &["bearer", "t"], Some("bearer")),
+            (&chat, &["echo"], None),
+            (&chat, &[], None),
+            (&["echo"], &["throng.v1", "echo"], Some("echo")),
+            (&["throng.v1", "echo"], &["echo", "throng.v1"], Some("throng.v1")),
+            (&[], &["throng.v1"], None),
+        ] {
+            assert_eq!(select(speaks, offered), selected, "{speaks:?} {offered:?}");
+        }
+    }
+}
