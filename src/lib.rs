@@ -4,11 +4,11 @@
 //! sharded, lock-striped registry fans every message out through bounded per-client queues; whoever cannot keep up
 //! is dropped, never waited for. Tenets, in this order: correct, bounded, fast, friendly.
 
+pub mod admission;
 pub mod broker;
 pub mod chat;
-pub mod metrics;
-pub mod admission;
 pub mod http;
+pub mod metrics;
 pub mod names;
 pub mod protocol;
 pub mod registry;

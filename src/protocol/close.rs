@@ -24,7 +24,7 @@ pub enum EndReason {
     /// A text message, or a close reason, that is not UTF-8.
     InvalidUtf8,
     /// `/ws/messages` refused the message; says why.
-    ValidationFailed(&'static str),
+    ValidationFailed(Cow<'static, str>),
     /// The token is missing or bad.
     AuthenticationFailed,
     /// The user id in the path breaks the rule.
@@ -90,7 +90,8 @@ impl EndReason {
             Self::PeerVanished => "connection lost",
             Self::Inactivity => "Inactivity timeout",
             Self::GoingAway => "Going away",
-            Self::Protocol(rule) | Self::ValidationFailed(rule) => rule,
+            Self::ValidationFailed(why) => return why.clone(),
+            Self::Protocol(rule) => rule,
             Self::BinaryRefused => "Binary messages are not supported here",
             Self::InvalidUtf8 => "Invalid UTF-8",
             Self::AuthenticationFailed => "Authentication failed",
