@@ -1,0 +1,93 @@
+//! What no key can see alone: combinations that contradict each other, and choices that are allowed but unwise.
+
+use super::units::{show_duration, show_size};
+use super::{Algorithm, Config};
+
+/// Keys that contradict each other and how; the first is the one to name if nobody set any of them.
+pub(super) struct Conflict {
+    pub(super) keys: &'static [&'static str],
+    pub(super) problem: String,
+}
+
+/// A character of a message needs at most this many bytes in JSON (`\u0000`).
+const BYTES_PER_CHAR: usize = 6;
+/// RFC 7518, section 3.2: a key of HS256 has at least as many bytes as the hash.
+const SECRET_BYTES: usize = 32;
+
+pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    let mut demand = |holds: bool, keys, problem: String| {
+        if !holds {
+            found.push(Conflict { keys, problem });
+        }
+    };
+    let Config { endpoints, queue, history, chat, fanout, .. } = config;
+
+    demand(
+        endpoints.timeout <= endpoints.timeout_max,
+        &["endpoints.timeout", "endpoints.timeout_max"],
+        format!(
+            "endpoints.timeout ({}) must not exceed endpoints.timeout_max ({})",
+            show_duration(endpoints.timeout),
+            show_duration(endpoints.timeout_max)
+        ),
+    );
+    let mut fits = |less: usize, more: usize, keys: &'static [&'static str], note: &str| {
+        let (a, b) = (show_size(less), show_size(more));
+        demand(less <= more, keys, format!("{} ({a}{note}) must not exceed {} ({b})", keys[0], keys[1]));
+    };
+    if queue.total_bytes > 0 {
+        fits(queue.max_bytes, queue.total_bytes, &["queue.max_bytes", "queue.total_bytes"], "");
+    }
+    fits(history.bytes, history.total_bytes, &["history.bytes", "history.total_bytes"], "");
+    let message = chat.max_message_chars * BYTES_PER_CHAR;
+    let note = " bytes at worst";
+    fits(message, queue.max_bytes, &["chat.max_message_chars", "queue.max_bytes"], note);
+    fits(message, fanout.max_inbox_bytes, &["chat.max_message_chars", "fanout.max_inbox_bytes"], note);
+
+    keys_of_tokens(config, demand);
+    found
+}
+
+fn keys_of_tokens(config: &Config, mut demand: impl FnMut(bool, &'static [&'static str], String)) {
+    let auth = &config.auth;
+    let secret = auth.secret.is_some() || auth.secret_file.is_some();
+    let public = auth.public_key.is_some() || auth.public_key_file.is_some();
+    let hmac = auth.algorithm == Algorithm::Hs256;
+
+    demand(
+        auth.secret.is_none() || auth.secret_file.is_none(),
+        &["auth.secret", "auth.secret_file"],
+        "only one of auth.secret and auth.secret_file may be set".into(),
+    );
+    demand(
+        auth.public_key.is_none() || auth.public_key_file.is_none(),
+        &["auth.public_key", "auth.public_key_file"],
+        "only one of auth.public_key and auth.public_key_file may be set".into(),
+    );
+    // A key for another algorithm than the pinned one is how signatures get confused: the public key taken for a
+    // secret that everybody knows.
+    demand(
+        hmac || !secret,
+        &["auth.algorithm", "auth.secret", "auth.secret_file"],
+        "auth.secret belongs to HS256; the other algorithms take auth.public_key".into(),
+    );
+    demand(
+        !hmac || !public,
+        &["auth.algorithm", "auth.public_key", "auth.public_key_file"],
+        "auth.public_key belongs to RS256, ES256 and EdDSA; HS256 takes auth.secret".into(),
+    );
+    demand(
+        !auth.required || secret || public,
+        &["auth.required", "auth.secret", "auth.secret_file", "auth.public_key", "auth.public_key_file"],
+        "nobody could come in: set auth.secret or auth.secret_file (HS256), or auth.public_key".into(),
+    );
+}
+
+/// What is allowed but unwise.
+pub(super) fn advice(config: &Config) -> Option<String> {
+    let length = config.auth.secret.as_ref()?.expose().len();
+    (length < SECRET_BYTES).then(|| {
+        format!("`auth.secret` has {length} bytes, fewer than the {SECRET_BYTES} that HS256 asks for (RFC 7518, 3.2)")
+    })
+}

@@ -1,0 +1,130 @@
+//! The sections that say what the server does: chat, presence, history, who may come in, what is logged.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Config;
+use super::kind::{Choice, Count, Flag, Size, Time};
+use super::schema::settings;
+use super::units::{GIB, KIB, MIB, TIB};
+use super::value::{Algorithm, Duplicate, LogFormat, Refuse, Secret};
+use super::words::{ADDRESS_BLOCK, CLAIM, FILTER, Hidden, List, Maybe, NAME, Origins, PEM, Place};
+
+settings! {
+    /// The chat.
+    Chat of Config at chat {
+        /// The room entered without `?room=`.
+        default_room: String = "lobby".into(), NAME;
+        /// Characters (Unicode scalar values) of one message; 1 to 1,000,000.
+        /// Memory: up to six bytes each, which must fit into `queue.max_bytes` and `fanout.max_inbox_bytes`.
+        max_message_chars: usize = 500, Count(1, 1_000_000);
+        /// A taken user id: `reject` the newcomer, `replace` the incumbent, or `allow` both.
+        duplicate: Duplicate = Duplicate::Reject, Choice(Duplicate::ALL);
+    }
+}
+
+settings! {
+    /// Who is here, and who is told.
+    Presence of Config at presence {
+        /// Members above which notices are merged into one per interval; 0 (always merged) to 10,000,000.
+        notice_limit: usize = 100, Count(0, 10_000_000);
+        /// Members above which only their number is told; 0 (always) to 10,000,000.
+        count_only_above: usize = 5000, Count(0, 10_000_000);
+        /// Time between merged notices; 1ms to 1h.
+        interval: Duration = Duration::from_secs(1), Time(1, 3_600_000);
+    }
+}
+
+settings! {
+    /// What a room remembers for those who come back.
+    History of Config at history {
+        /// Messages per room; 0 (nothing is kept) to 1,000,000.
+        messages: usize = 256, Count(0, 1_000_000);
+        /// Bytes per room; 1KiB to 1GiB. Memory: this much per busy room, within `history.total_bytes`.
+        bytes: usize = 256 * KIB, Size(KIB, GIB);
+        /// Age of a message beyond which it is forgotten; 1ms to 30d.
+        ttl: Duration = Duration::from_secs(600), Time(1, 30 * 86_400_000);
+        /// Bytes of all histories together; 64KiB to 1TiB. Memory: at most this.
+        total_bytes: usize = 256 * MIB, Size(64 * KIB, TIB);
+        /// A folder that makes history survive restarts.
+        dir: Option<PathBuf> = None, Maybe(Place);
+    }
+}
+
+settings! {
+    /// How fast one connection and one user may be. Memory: a bucket of some 64 bytes per user until it is full again.
+    RateLimit of Config at rate_limit {
+        /// Whether there is a limit at all.
+        enabled: bool = true, Flag;
+        /// Messages per second in the long run; 1 to 1,000,000.
+        messages_per_second: usize = 10, Count(1, 1_000_000);
+        /// Messages at once after a silence; 1 to 1,000,000.
+        burst: usize = 40, Count(1, 1_000_000);
+        /// Frames per second, control frames and fragments included; 1 to 10,000,000.
+        frames_per_second: usize = 200, Count(1, 10_000_000);
+        /// Refusals within a minute that end the connection with 4002; 1 to 1,000,000.
+        strikes: usize = 50, Count(1, 1_000_000);
+    }
+}
+
+settings! {
+    /// Tokens. At most one of a key and the file it stands in; which key is needed follows from the algorithm.
+    Auth of Config at auth {
+        /// Whether the chat demands a token whose `sub` is the user id.
+        required: bool = false, Flag;
+        /// The one algorithm that tokens may have: `HS256`, `RS256`, `ES256` or `EdDSA`.
+        algorithm: Algorithm = Algorithm::Hs256, Choice(Algorithm::ALL);
+        /// The key of HS256, 1 to 4,096 bytes; should have at least 32 (RFC 7518, section 3.2).
+        secret: Option<Secret> = None, Maybe(Hidden(1, 4096));
+        /// A file with the key of HS256; blanks at its end do not count. After loading, `auth.secret` holds the key.
+        secret_file: Option<PathBuf> = None, Maybe(Place);
+        /// The public key of RS256, ES256 or EdDSA in PEM.
+        public_key: Option<String> = None, Maybe(PEM);
+        /// A file with the public key. After loading, `auth.public_key` holds the key.
+        public_key_file: Option<PathBuf> = None, Maybe(Place);
+        /// What `aud` must be, 1 to 256 bytes.
+        audience: Option<String> = None, Maybe(CLAIM);
+        /// What `iss` must be, 1 to 256 bytes.
+        issuer: Option<String> = None, Maybe(CLAIM);
+    }
+}
+
+settings! {
+    /// Who may come in, and how others are turned away.
+    Admission of Config at admission {
+        /// Pages that may connect, as browsers send `Origin` (`https://chat.example`), or `any` (an empty list here).
+        origins: Vec<String> = Vec::new(), Origins;
+        /// How a bad token or user id is answered: `close` after the upgrade, or `http`.
+        refuse: Refuse = Refuse::Close, Choice(Refuse::ALL);
+        /// Proxies whose word on the client's address is taken.
+        trusted_proxies: Vec<String> = Vec::new(), List(ADDRESS_BLOCK);
+        /// Whether connections begin with a PROXY protocol header.
+        proxy_protocol: bool = false, Flag;
+    }
+}
+
+settings! {
+    /// The server API.
+    Api of Config at api {
+        /// Keys that open the API, 1 to 256 bytes each; none: it is off.
+        keys: Vec<Secret> = Vec::new(), List(Hidden(1, 256));
+    }
+}
+
+settings! {
+    /// What is logged, to standard error.
+    Log of Config at log {
+        /// A level (off, error, warn, info, debug, trace) or directives like `info,throng::registry=debug`.
+        level: String = "info".into(), FILTER;
+        /// `text` for people or `json`, one object per line.
+        format: LogFormat = LogFormat::Text, Choice(LogFormat::ALL);
+    }
+}
+
+settings! {
+    /// Numbers for Prometheus.
+    Metrics of Config at metrics {
+        /// Whether `/metrics` answers.
+        enabled: bool = true, Flag;
+    }
+}

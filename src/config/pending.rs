@@ -1,0 +1,70 @@
+//! Keys that are read and checked but that nothing obeys yet. No setting is silently ignored: whoever sets one of
+//! these to something that asks for protection or a service we do not give is told so.
+
+use super::{Algorithm, Config};
+
+/// A key that is not in force, or not for every value.
+pub(super) struct Pending {
+    pub(super) path: &'static str,
+    /// True where the tree asks for something it does not get.
+    asks: fn(&Config) -> bool,
+    /// Completes "`key` …".
+    pub(super) note: &'static str,
+}
+
+const fn pending(path: &'static str, asks: fn(&Config) -> bool) -> Pending {
+    Pending { path, asks, note: "is not in force in this version" }
+}
+
+/// The one place: what comes into force leaves this list.
+const PENDING: &[Pending] = &[
+    pending("limits.max_connections_per_address", |c| c.limits.max_connections_per_address > 0),
+    pending("limits.handshakes_per_second_per_address", |c| c.limits.handshakes_per_second_per_address > 0),
+    pending("limits.max_keys_per_user", |_| true),
+    pending("limits.max_rooms_per_connection", |_| true),
+    pending("limits.max_request_body", |_| true),
+    pending("rooms", |c| !c.rooms.is_empty()),
+    pending("presence.count_only_above", |_| true),
+    pending("history.total_bytes", |_| true),
+    pending("history.dir", |c| c.history.dir.is_some()),
+    pending("rate_limit.enabled", |c| c.rate_limit.enabled),
+    pending("rate_limit.messages_per_second", |c| c.rate_limit.enabled),
+    pending("rate_limit.burst", |c| c.rate_limit.enabled),
+    pending("rate_limit.frames_per_second", |c| c.rate_limit.enabled),
+    pending("rate_limit.strikes", |c| c.rate_limit.enabled),
+    Pending {
+        path: "auth.algorithm",
+        asks: |c| c.auth.algorithm != Algorithm::Hs256,
+        note: "is only in force as HS256 in this version: every token is refused",
+    },
+    pending("auth.public_key", |_| true),
+    pending("auth.public_key_file", |_| true),
+    pending("admission.trusted_proxies", |c| !c.admission.trusted_proxies.is_empty()),
+    pending("admission.proxy_protocol", |c| c.admission.proxy_protocol),
+    pending("api.keys", |c| !c.api.keys.is_empty()),
+];
+
+/// The entry of a key, none for a key in force.
+pub(super) fn find(path: &str) -> Option<&'static Pending> {
+    PENDING.iter().find(|pending| pending.path == path)
+}
+
+/// One sentence per key that was set and is not obeyed.
+pub(super) fn warnings(config: &Config) -> impl Iterator<Item = String> {
+    PENDING
+        .iter()
+        .filter(|pending| config.is_set(pending.path) && (pending.asks)(config))
+        .map(|pending| format!("`{}` {}", pending.path, pending.note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_are_pending() {
+        for pending in PENDING {
+            assert!(crate::config::all().any(|key| key.path == pending.path), "{}", pending.path);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The settings as a file that can be loaded again.
+
+use super::{Config, all, pending};
+
+/// Columns of a comment.
+const WIDTH: usize = 100;
+
+impl Config {
+    /// Every key as TOML, each with its meaning. What this machine makes of a value (`effective`, a result of
+    /// [`Config::resolve`]) stands beside it, so that the text means the same elsewhere. In comments only: secrets
+    /// (redacted), what is not set, and what is not in force and nobody asked for.
+    #[must_use]
+    pub fn to_toml(&self, effective: &Self) -> String {
+        let mut text = String::new();
+        let mut section = None;
+        for key in all() {
+            if key.section() != section {
+                section = key.section();
+                text.push_str(&format!("\n[{}]\n", section.unwrap_or_default()));
+            }
+            wrapped(key.meaning, &mut text);
+            let value = (key.show)(self);
+            let seen = (key.show)(effective);
+            let pending = pending::find(key.path);
+            // A key that came out of a file must not stand beside the file's name: only one of them may be set.
+            let from_file = all().any(|other| {
+                other.path.strip_suffix("_file") == Some(key.path) && (other.show)(self).is_some()
+            });
+            let unasked = pending.is_some() && !self.is_set(key.path);
+            if value.is_none() || key.secret || from_file || unasked {
+                text.push_str("# ");
+            }
+            let line = |value: Option<toml::Value>| value.map_or("none".into(), |value| value.to_string());
+            // What is not set and yet has an effect is a secret out of a file, or drawn anew at each start.
+            let differs = (value.is_some() && seen != value)
+                .then(|| format!("effective: {}", line(seen)).replace('\n', " "));
+            let shown = line(value);
+            let shown = if from_file { shown.replace('\n', " ") } else { shown };
+            text.push_str(&format!("{} = {shown}", key.name()));
+            let note = pending.map(|pending| pending.note.to_owned());
+            for (index, comment) in differs.into_iter().chain(note).enumerate() {
+                text.push_str(if index == 0 { "  # " } else { "; " });
+                text.push_str(&comment);
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Appends `meaning` as comment lines.
+fn wrapped(meaning: &str, text: &mut String) {
+    let mut column = usize::MAX;
+    text.push('\n');
+    for word in meaning.split_whitespace() {
+        if column.saturating_add(word.len()) >= WIDTH {
+            text.push_str(if column == usize::MAX { "#" } else { "\n#" });
+            column = 1;
+        }
+        text.push(' ');
+        text.push_str(word);
+        column += 1 + word.len();
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Machine, QueuePolicy, Sources};
+    use super::*;
+
+    const MACHINE: Machine = Machine { descriptors: 1024, memory_bytes: 1 << 30, cores: 3 };
+
+    fn printed(config: &Config) -> String {
+        config.to_toml(&config.clone().resolve(&MACHINE))
+    }
+
+    /// Loads what was printed; apart from who said so it must be the same again.
+    fn reloaded(config: &Config) -> Config {
+        let mut again = Config::load(Sources::new().file("printed", printed(config))).unwrap();
+        assert_eq!(again.warnings(), config.warnings());
+        again.provenance = config.provenance.clone();
+        again
+    }
+
+    #[test]
+    fn defaults_come_back() {
+        let config = Config::default();
+        assert_eq!(reloaded(&config), config);
+    }
+
+    #[test]
+    fn settings_of_every_kind_come_back() {
+        let text = r#"
+            listen = "[::1]:9"
+            node = "a"
+            [[rooms]]
+            pattern = "live-*"
+            queue_policy = "drop_oldest"
+            history_ttl = "1h"
+            presence = false
+            [[rooms]]
+            pattern = "*"
+            history_bytes = 5000
+            [queue]
+            policy = "drop_newest"
+            max_age = "1500ms"
+            max_bytes = 100001
+            [auth]
+            algorithm = "EdDSA"
+            public_key = "-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----"
+            audience = "quotes \" and ''' and # signs"
+            [admission]
+            origins = ["https://a.example", "tauri://app"]
+            trusted_proxies = ["10.0.0.0/8"]
+            [log]
+            level = "info,throng=debug"
+            format = "json"
+        "#;
+        let config = Config::load(Sources::new().file("test", text)).unwrap();
+        assert_eq!(config.queue.policy, QueuePolicy::DropNewest);
+        assert_eq!(config.rooms.len(), 2);
+        assert_eq!(reloaded(&config), config);
+    }
+
+    #[test]
+    fn secrets_are_comments_and_effects_are_shown() {
+        let config = Config::load(Sources::new().set("auth.secret=hunter2").set("api.keys=k1,k2")).unwrap();
+        let text = printed(&config);
+        assert!(!text.contains("hunter2") && !text.contains("k1"), "{text}");
+        for line in [
+            "# secret = \"[redacted]\"",
+            "# audience = none",
+            "workers = 0  # effective: 3",
+            "max_connections = 0  # effective: 512",
+            "# burst = 40  # is not in force in this version",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} not in:\n{text}");
+        }
+    }
+}

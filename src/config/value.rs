@@ -1,0 +1,195 @@
+//! The types that only settings have: policies, and secrets that cannot be printed by accident.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// An enum whose variants have names in the configuration: `ALL` in the order in which help shows them.
+macro_rules! named {
+    ($(#[doc = $title:literal])+ $Name:ident { $($(#[doc = $doc:literal])+ $Variant:ident = $text:literal,)+ }) => {
+        $(#[doc = $title])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $Name { $($(#[doc = $doc])+ $Variant,)+ }
+
+        impl $Name {
+            pub(super) const ALL: &'static [(&'static str, Self)] = &[$(($text, Self::$Variant)),+];
+        }
+    };
+}
+
+named! {
+    /// What happens to a client whose queue is full.
+    QueuePolicy {
+        /// Close 4001 and free the queue at once.
+        Disconnect = "disconnect",
+        /// Forget the oldest messages and say so (`gap`).
+        DropOldest = "drop_oldest",
+        /// Forget the newest messages and say so (`gap`).
+        DropNewest = "drop_newest",
+    }
+}
+
+named! {
+    /// What happens to a newcomer whose user id is taken.
+    Duplicate {
+        /// The incumbent stays if it is alive, the newcomer gets 1008.
+        Reject = "reject",
+        /// The newcomer stays, the incumbent gets 4501.
+        Replace = "replace",
+        /// Both stay.
+        Allow = "allow",
+    }
+}
+
+named! {
+    /// How a person's mistake (token, user id) is answered.
+    Refuse {
+        /// Complete the upgrade and close with code and reason: browsers show nothing of a refused handshake.
+        Close = "close",
+        /// 401, 403 or 409.
+        Http = "http",
+    }
+}
+
+named! {
+    /// How log lines are written.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One flat object per line.
+        Json = "json",
+    }
+}
+
+named! {
+    /// The one signature algorithm that tokens may have.
+    Algorithm {
+        /// HMAC with SHA-256, `auth.secret`.
+        Hs256 = "HS256",
+        /// RSA PKCS #1 v1.5 with SHA-256, `auth.public_key`.
+        Rs256 = "RS256",
+        /// ECDSA on P-256 with SHA-256, `auth.public_key`.
+        Es256 = "ES256",
+        /// Ed25519, `auth.public_key`.
+        EdDsa = "EdDSA",
+    }
+}
+
+/// Text that is never shown: `Debug`, `Serialize` and error messages print `[redacted]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// What stands in the place of a secret wherever one would be shown.
+pub(super) const REDACTED: &str = "[redacted]";
+
+impl Secret {
+    /// Takes the text in; there is no way to print it afterwards.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The bytes themselves, for the one place that computes with them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl serde::Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(REDACTED)
+    }
+}
+
+/// True for 1 to 64 of `[A-Za-z0-9_.:@-]`: what rooms and nodes are called.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:@-".contains(&b))
+}
+
+/// True for a name in which `*` may stand for anything.
+pub(super) fn is_pattern(text: &str) -> bool {
+    is_name(&text.replace('*', "-"))
+}
+
+/// True for what a page's `Origin` looks like: `scheme://host[:port]`, no path, no wildcard. `null` is none: any
+/// sandboxed page sends it.
+pub(super) fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    // The colon of a port is the last one outside the brackets of an IPv6 address.
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, "0"),
+    };
+    let port_fits = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let host_fits = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)),
+    };
+    scheme_fits && port_fits && host_fits
+}
+
+/// True for an IP address or an address block (`10.0.0.0/8`).
+pub(super) fn is_address_block(text: &str) -> bool {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let widest = if address.is_ipv4() { 32 } else { 128 };
+    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= widest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_print() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret:?}"), REDACTED);
+        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"[redacted]\"");
+        assert_eq!(secret.expose(), b"hunter2");
+    }
+
+    #[test]
+    fn origins() {
+        for good in ["https://example.com", "http://localhost:3000", "http://[::1]:8080", "http://[::1]"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "",
+            "example.com",
+            "https://",
+            "https://a.com/",
+            "null",
+            "://a",
+            "https://*",
+            "http://a:",
+            "http://a:99999",
+            "http://[1]",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn address_blocks() {
+        for good in ["10.0.0.1", "10.0.0.0/8", "::1", "fd00::/8", "::/128"] {
+            assert!(is_address_block(good), "{good}");
+        }
+        for bad in ["", "10.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/", "host"] {
+            assert!(!is_address_block(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns() {
+        assert!(is_pattern("live-*") && is_pattern("*") && is_pattern("lobby"));
+        assert!(!is_pattern("") && !is_pattern("a b") && !is_pattern(&"*".repeat(65)));
+    }
+}
