@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod broker;
 pub mod chat;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod metrics;

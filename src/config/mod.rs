@@ -29,6 +29,7 @@ pub use load::Sources;
 pub use machine::Machine;
 pub use mistake::{ConfigErrors, Mistake, Origin};
 pub use rooms::RoomRule;
+pub use units::parse_duration;
 pub use value::{Algorithm, Duplicate, LogFormat, QueuePolicy, Refuse, Secret};
 
 use kind::{Address, Count};

@@ -24,8 +24,9 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((text[..end].parse().ok()?, text[end..].trim_start()))
 }
 
-/// Reads `"25s"`, `"100ms"`, `"5m"`, `"1h"`, `"30d"`.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads `"25s"`, `"100ms"`, `"5m"`, `"1h"`, `"30d"`; nothing without a unit or with any other.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let (_, factor) = TIME_UNITS.iter().find(|(name, _)| *name == unit)?;
     number.checked_mul(*factor).map(Duration::from_millis)

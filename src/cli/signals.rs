@@ -1,0 +1,53 @@
+//! SIGTERM and SIGINT: the first one asks for the drain, the second one does not ask.
+
+use std::future::Future;
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// What a shell reports for a process that a signal ended: this and the signal's number.
+const BY_SIGNAL: i32 = 128;
+
+/// Takes both signals from here on and returns a future that resolves at the first of them; at the second the
+/// process exits at once with 130 or 143. The signals have a thread of their own, so that a second one is heard
+/// however busy or stuck the workers are.
+///
+/// # Errors
+/// The system refuses a handler, a poller or a thread.
+pub fn first() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? }
+    };
+    let (stop, stopped) = oneshot::channel();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async move {
+            let kind = signals.next().await;
+            tracing::info!(signal = kind.as_raw_value(), "stopping; a second signal stops at once");
+            // Nobody waits any more where the server has ended by itself.
+            let _ = stop.send(());
+            let kind = signals.next().await;
+            std::process::exit(BY_SIGNAL + kind.as_raw_value());
+        });
+    })?;
+    Ok(async {
+        // An error is a sender that went without a word: the thread is gone, and without it nobody could stop us.
+        let _ = stopped.await;
+    })
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+        }
+    }
+}
