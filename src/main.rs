@@ -1,1 +1,55 @@
-fn main(){}
+//! The story: arguments and settings → logging → bind → serve → drain.
+//!
+//! Exit codes: 0 done or drained, 64 wrong settings or usage, 69 the address cannot be bound, 70 internal error,
+//! 130 or 143 stopped at once by a second SIGINT or SIGTERM.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use throng::cli::{self, Failure, INTERNAL, Task, UNAVAILABLE, logging, signals};
+use throng::config::Config;
+use throng::server::Server;
+
+/// Many small allocations of few sizes, freed on the thread that made them: mimalloc's best case.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let config = match cli::run(std::env::args_os(), std::env::vars_os()) {
+        Ok(Task::Serve(config)) => config,
+        Ok(Task::Done) => return ExitCode::SUCCESS,
+        Err(failure) => return before_logging(&failure),
+    };
+    if let Err(error) = logging::start(&config.log) {
+        return before_logging(&Failure::new(INTERNAL, error));
+    }
+    match serve(*config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, error }) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// From a bound listener to the last connection's close frame; returns when drained.
+fn serve(config: Config) -> Result<(), Failure> {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    // Before anybody can know that we are there: a signal at any later time means a drain.
+    let stop = signals::first().map_err(|error| Failure::new(INTERNAL, error))?;
+    let listen = config.listen;
+    let server = Server::bind(config).map_err(|error| {
+        Failure::new(UNAVAILABLE, anyhow::Error::new(error).context(format!("cannot listen on {listen}")))
+    })?;
+    server.run(stop).map_err(|error| Failure::new(INTERNAL, error))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn before_logging(failure: &Failure) -> ExitCode {
+    eprintln!("throng: {:#}", failure.error);
+    ExitCode::from(failure.code)
+}
