@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::Args;
 
 use super::{AnySettings, Failure, USAGE, load};
+use crate::admission::token::{Claims, mint};
 use crate::config::{Algorithm, Config, parse_duration};
 
 /// The longest life of a token made here: a mistyped unit must not make one for ever.
@@ -47,12 +48,19 @@ impl Request {
             auth.algorithm == Algorithm::Hs256,
             "only HS256 tokens can be made, `auth.algorithm` is another"
         );
-        let _secret = auth.secret.as_ref().context(
+        let secret = auth.secret.as_ref().context(
             "no key to sign with: set `auth.secret` (THRONG_AUTH__SECRET) or `auth.secret_file` as the server has it",
         )?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-        let _exp = (now + self.ttl).as_secs();
-        bail!("this version cannot sign tokens yet")
+        let claims = Claims {
+            sub: self.sub.clone(),
+            exp: (now + self.ttl).as_secs(),
+            name: self.name.clone(),
+            rooms: (!self.room.is_empty()).then(|| self.room.clone()),
+            aud: auth.audience.clone(),
+            iss: auth.issuer.clone(),
+        };
+        Ok(mint(secret.expose(), &claims)?)
     }
 }
 
