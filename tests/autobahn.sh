@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# The RFC 6455 conformance suite against the echo endpoint. Usage: tests/autobahn.sh SERVER_BINARY [OUTDIR]
+#
+# The suite is not part of this repository: it is looked for beside it, in ../shared/lab/autobahn, or where
+# THRONG_AUTOBAHN says. Exit: 0 all cases passed, 1 they did not, 2 the suite could not be run, 77 no suite there.
+# Twisted is installed once, into a cache folder outside the repository (WSTEST=path uses one that exists).
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+[ $# -ge 1 ] || { sed -n 2p "${BASH_SOURCE[0]}"; exit 64; }
+server=$(realpath "$1")
+out=${2:-$root/target/autobahn}
+suite=${THRONG_AUTOBAHN:-$root/../shared/lab/autobahn}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/throng-autobahn
+expected=301 # cases 1 to 7, 9 and 10; 12 and 13 are about compression, which we do not offer
+
+fail() { echo "autobahn: $*" >&2; exit 2; }
+
+[ -x "$suite/run.sh" ] || { echo "autobahn: skipped, there is no suite at $suite"; exit 77; }
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+
+# `wstest` starts, which an installation that was interrupted does not.
+works() { PYTHONWARNINGS=ignore "$1" --help >/dev/null 2>&1; }
+
+install_suite() {
+  command -v pyenv >/dev/null || { [ -x "$HOME/.pyenv/bin/pyenv" ] && PATH=$HOME/.pyenv/bin:$PATH; } ||
+    fail "the suite needs CPython 2.7 through pyenv, and there is no pyenv on this machine"
+  PYENV_VERSION=2.7.18 pyenv which python2.7 >/dev/null 2>&1 ||
+    fail "the suite needs CPython 2.7.18: pyenv install 2.7.18"
+  echo "autobahn: installing into $cache (about a minute, once)"
+  rm -rf "$cache/venv27" "$cache/vtool"
+  bash "$suite/setup.sh" "$cache" >"$out/setup.log" 2>&1 </dev/null
+}
+
+wstest=${WSTEST:-$cache/venv27/bin/wstest}
+if ! works "$wstest"; then
+  [ -z "${WSTEST:-}" ] || fail "WSTEST=$WSTEST does not start"
+  mkdir -p "$cache"
+  exec 9>"$cache/lock"
+  flock 9 # two runs on one machine install it once
+  works "$wstest" || install_suite || install_suite || { tail -20 "$out/setup.log" >&2; fail "not installed, see $out/setup.log"; }
+  works "$wstest" || fail "installed, but $wstest does not start"
+  exec 9>&-
+fi
+
+# The server, on a port of its own choosing; its log says which. Limits that the suite is meant to exceed are raised.
+log=$out/server.log
+: >"$log"
+THRONG_RATE_LIMIT__ENABLED=false THRONG_LIMITS__MAX_MESSAGE_BYTES=17MiB THRONG_LIMITS__MAX_FRAGMENTS=100000 \
+  "$server" serve --listen 127.0.0.1:0 --log-format json >"$out/server.out" 2>"$log" </dev/null &
+pid=$!
+
+# Asks it to drain, and insists if it does not.
+stop_server() {
+  trap - EXIT
+  kill -TERM "$pid" 2>/dev/null || true
+  for _ in $(seq 150); do
+    kill -0 "$pid" 2>/dev/null || { wait "$pid" && return 0 || return 1; }
+    sleep 0.1
+  done
+  kill -KILL "$pid" 2>/dev/null || true
+  return 1
+}
+trap 'stop_server || true' EXIT
+trap 'exit 130' INT TERM
+
+address=
+for _ in $(seq 100); do
+  address=$(grep -m1 '"message":"listening"' "$log" | sed -n 's/.*"address":"\([^"]*\)".*/\1/p' || true)
+  [ -z "$address" ] || break
+  kill -0 "$pid" 2>/dev/null || break
+  sleep 0.1
+done
+[ -n "$address" ] || { tail -20 "$log" >&2; fail "the server ended or did not say within 10 s that it listens, see $log"; }
+
+status=0
+WSTEST=$wstest AGENT=throng bash "$suite/run.sh" "ws://$address/ws?raw" "$out" >"$out/summary.txt" </dev/null || status=$?
+cat "$out/summary.txt"
+alive=true
+kill -0 "$pid" 2>/dev/null || alive=false
+stopped=0
+stop_server || stopped=1
+
+verdict=0
+complain() { echo "autobahn: $*, see $out" >&2; verdict=1; }
+[ "$status" = 0 ] || complain "the suite ended with status $status"
+grep -q "^$expected passed, 0 failed " "$out/summary.txt" || complain "wanted $expected passed, 0 failed"
+# The suite accepts a bare TCP drop where the server has to fail the connection; a client must see the code.
+grep -q '^ended without a valid close frame from the server .*: 0$' "$out/summary.txt" ||
+  complain "every connection must end with a close frame"
+$alive || complain "the server died during the run"
+[ "$stopped" = 0 ] || complain "the server did not end cleanly within 15 s of SIGTERM"
+exit "$verdict"
