@@ -1,0 +1,393 @@
+//! The rules of the house that the compiler does not know: layering, length, the map, what must not be there.
+//!
+//! Each rule is a function from a tree to complaints (`file:line: what`), with its data and its reason above it, one
+//! test over the repository and one over a made-up tree that breaks it.
+
+use std::sync::LazyLock;
+
+#[path = "tidy/paths.rs"]
+mod paths;
+#[cfg(test)]
+#[path = "tidy/rules_can_fail.rs"]
+mod rules_can_fail;
+#[path = "tidy/source.rs"]
+mod source;
+
+use paths::{module_of, paths_in, resolve};
+use source::{File, Tree};
+
+/// Dependencies point downwards only, or stay in their row: what is below can be understood and tested without what
+/// is above. Top row first, as in the map.
+const LAYERS: &[&[&str]] = &[
+    &["main", "cli"],
+    &["server", "bench", "client"],
+    &["http"],
+    &["connection", "admission"],
+    &["endpoint"],
+    &["node"],
+    &["registry", "broker"],
+    &["chat"],
+    &["protocol"],
+    &["names", "config", "metrics"],
+];
+
+/// Pairs that do not know each other although they share a row.
+const STRANGERS: &[(&str, &str, &str)] = &[
+    ("registry", "broker", "node joins them; a broker for several nodes must not need local connections"),
+    ("server", "bench", "the load generator sees the server over the wire alone"),
+    ("server", "client", "the client is for other programs; the server does not speak to itself"),
+    ("names", "config", "leaves use no module of the crate"),
+    ("names", "metrics", "leaves use no module of the crate"),
+    ("config", "metrics", "leaves use no module of the crate"),
+];
+
+/// Modules that see less than their row would let them.
+const SEES_ONLY: &[(&str, &[&str], &str)] = &[
+    ("client", &["protocol", "names"], "the client must be true to the wire, not to our internals"),
+    (
+        "bench",
+        &["client", "protocol", "names"],
+        "a load generator that shares code with the server shares its bugs",
+    ),
+];
+
+/// Where a foreign crate may be named, so that replacing it touches only that.
+const FENCED_CRATES: &[(&[&str], &[&str])] = &[
+    (&["hyper", "hyper_util", "http_body_util"], &["http", "server", "client"]),
+    (&["fastwebsockets"], &["connection", "protocol::frame", "client"]),
+    (&["redis"], &["broker::redis"]),
+    (&["anyhow"], &["main", "cli", "bench"]),
+];
+
+/// A file that is longer has two subjects.
+const MAX_FILE_LINES: usize = 400;
+/// `rustfmt` breaks code at 110 but leaves comments and literals alone; beyond this, side by side does not fit.
+const MAX_LINE_CHARS: usize = 120;
+
+/// The top level is the first thing a reader sees: what is needed, and nothing else. Dot-files are free.
+const TOP_LEVEL_REQUIRED: &[&str] =
+    &["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src", "tests"];
+const TOP_LEVEL_OPTIONAL: &[&str] = &["benches", "flamegraphs", "clippy.toml", "rustfmt.toml"];
+
+/// Token sequences that are not in the code, and why.
+const BANNED_CODE: &[(&[&str], &str)] = &[
+    (&["todo", "!"], "unfinished work is not committed"),
+    (&["unimplemented", "!"], "unfinished work is not committed"),
+    (&["dbg", "!"], "left over from a search"),
+    (&["#", "[", "ignore"], "a test that does not run proves nothing; long ones ask for THRONG_LONG"),
+];
+/// Words that are not in comments either.
+const BANNED_WORDS: &[&str] = &["FIXME", "XXX"];
+
+/// Places of one machine: they mean nothing elsewhere. Taken apart here, or this file would break its own rule.
+const MACHINE_PLACES: &[&str] = &[
+    concat!("/wo", "rk/"),
+    concat!("/tmp", "/w/"),
+    concat!("/tmp", "/bash_jobs"),
+    concat!("/ro", "ot/"),
+    concat!("index.", "crates.io"),
+    concat!("static.", "crates.io"),
+    concat!("py", "pi.org"),
+    concat!("pythonhosted", ".org"),
+    concat!("registry.", "npmjs.org"),
+    concat!("proxy.", "golang.org"),
+];
+const LOCKED_SOURCE: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+
+type Complaints = Vec<String>;
+
+fn layering(tree: &Tree) -> Complaints {
+    let row = |name: &str| LAYERS.iter().rev().position(|row| row.contains(&name));
+    let mut complaints = Vec::new();
+    for file in tree.rust_files(&["src/"]).filter(|file| file.path != "src/lib.rs") {
+        let owner = module_of(&file.path)[0].clone();
+        let Some(own_row) = row(&owner) else {
+            complaints.push(format!("{}:1: module {owner} has no row in LAYERS of tests/tidy.rs", file.path));
+            continue;
+        };
+        for path in paths_in(&file.tokens) {
+            let Some(absolute) = resolve(&file.path, &path) else { continue };
+            let Some(target) = absolute.first().filter(|target| **target != owner) else { continue };
+            if path.is_macro && absolute.len() == 1 {
+                continue;
+            }
+            let why = match row(target) {
+                None => Some("which is no module with a row in LAYERS: say where the thing lives".into()),
+                Some(target_row) if target_row > own_row => Some("which lies above it".into()),
+                Some(_) => why_unseen(&owner, target),
+            };
+            complaints.extend(
+                why.map(|why| format!("{}:{}: {owner} names crate::{target}, {why}", file.path, path.line)),
+            );
+        }
+    }
+    complaints
+}
+
+/// Why `owner` may not see `target` in spite of their rows.
+fn why_unseen(owner: &str, target: &str) -> Option<String> {
+    let strangers =
+        STRANGERS.iter().find(|(a, b, _)| (*a, *b) == (owner, target) || (*b, *a) == (owner, target));
+    let narrow = SEES_ONLY.iter().find(|(name, seen, _)| *name == owner && !seen.contains(&target));
+    strangers.map(|(_, _, why)| why).or(narrow.map(|(_, _, why)| why)).map(|why| format!("a stranger: {why}"))
+}
+
+fn fenced_crates(tree: &Tree) -> Complaints {
+    let mut complaints = Vec::new();
+    for file in tree.rust_files(&["src/"]) {
+        let module = module_of(&file.path).join("::");
+        let inside = |fence: &&str| module == **fence || module.starts_with(&format!("{fence}::"));
+        let paths = paths_in(&file.tokens);
+        // `mod redis;` or `use crate::broker::redis` make it a name of our own, unless written `::redis`.
+        let is_ours = |name: &str| {
+            file.tokens.windows(2).any(|pair| pair[0].text == "mod" && pair[1].text == name)
+                || paths
+                    .iter()
+                    .filter_map(|path| resolve(&file.path, path))
+                    .any(|path| path.last().is_some_and(|l| l == name))
+        };
+        for path in paths.iter().filter(|path| path.is_global || !is_ours(&path.segments[0])) {
+            let name = path.segments[0].as_str();
+            let Some((_, fences)) = FENCED_CRATES.iter().find(|(names, _)| names.contains(&name)) else {
+                continue;
+            };
+            if !fences.iter().any(inside) {
+                complaints.push(format!("{}:{}: {name} only in {}", file.path, path.line, fences.join(", ")));
+            }
+        }
+    }
+    complaints
+}
+
+fn lengths(tree: &Tree) -> Complaints {
+    let mut complaints = Vec::new();
+    for file in tree.rust_files(&["src/", "tests/", "benches/"]) {
+        for (index, line) in file.text.lines().enumerate() {
+            let chars = line.chars().count();
+            if chars > MAX_LINE_CHARS {
+                complaints.push(format!(
+                    "{}:{}: {chars} characters, at most {MAX_LINE_CHARS}",
+                    file.path,
+                    index + 1
+                ));
+            }
+        }
+    }
+    let mut lines: Vec<usize> = tree.rust_files(&["src/"]).map(|file| file.text.lines().count()).collect();
+    lines.sort_unstable();
+    let median = lines.get(lines.len() / 2).copied().unwrap_or(0);
+    println!("{} files in src, median {median} lines", lines.len());
+    for file in tree.rust_files(&["src/"]) {
+        let lines = file.text.lines().count();
+        if lines > MAX_FILE_LINES {
+            complaints.push(format!(
+                "{}:{lines}: {lines} lines, at most {MAX_FILE_LINES} (median {median})",
+                file.path
+            ));
+        }
+    }
+    complaints
+}
+
+/// An entry of the map in the crate docs: `chat/   the rules: room · presence`, with the lines that continue it.
+struct MapEntry {
+    line: usize,
+    name: String,
+    text: String,
+}
+
+/// Entries are the lines of a fenced block whose first word ends in `/` or `.rs`; other lines continue the last one.
+fn map_in(lib: &str) -> Vec<MapEntry> {
+    let mut entries: Vec<MapEntry> = Vec::new();
+    let mut in_block = false;
+    for (index, line) in lib.lines().enumerate() {
+        let Some(doc) = line.strip_prefix("//!").map(str::trim) else { continue };
+        if doc.starts_with("```") {
+            in_block = !in_block;
+            continue;
+        }
+        let (name, text) = doc.split_once(char::is_whitespace).unwrap_or((doc, ""));
+        if !in_block || name == "src/" {
+            continue;
+        }
+        if name.ends_with('/') || name.ends_with(".rs") {
+            entries.push(MapEntry { line: index + 1, name: name.into(), text: text.into() });
+        } else if let Some(last) = entries.last_mut() {
+            last.text = format!("{} {doc}", last.text);
+        }
+    }
+    entries
+}
+
+/// What the text of a folder's entry lists between `·`: what stands in brackets and before a colon is prose.
+fn listed(text: &str) -> Vec<String> {
+    let mut depth = 0;
+    let mut bare = String::new();
+    for char in text.chars() {
+        depth += i32::from(char == '(') - i32::from(char == ')');
+        bare.push(if depth > 0 || char == ')' { ' ' } else { char });
+    }
+    if !bare.contains('·') {
+        return Vec::new();
+    }
+    let first_word = |part: &str| part.rsplit(": ").next()?.split_whitespace().next().map(String::from);
+    bare.split('·').filter_map(first_word).map(|word| word.trim_matches([',', '.', ';']).into()).collect()
+}
+
+fn map_is_complete(tree: &Tree) -> Complaints {
+    let Some(lib) = tree.files.iter().find(|file| file.path == "src/lib.rs") else { return Vec::new() };
+    let map = map_in(&lib.text);
+    let exists = |path: &str| {
+        let folder = format!("{}/", path.trim_end_matches('/'));
+        tree.files.iter().any(|file| file.path == path || file.path.starts_with(&folder))
+    };
+    let mut complaints = Vec::new();
+    for entry in &map {
+        if !exists(&format!("src/{}", entry.name)) {
+            complaints.push(format!(
+                "src/lib.rs:{}: the map names {}, which does not exist",
+                entry.line, entry.name
+            ));
+        }
+        for name in listed(&entry.text).iter().filter(|_| entry.name.ends_with('/')) {
+            let path = format!("src/{}{name}", entry.name);
+            if !exists(&path) && !exists(&format!("{path}.rs")) {
+                complaints
+                    .push(format!("src/lib.rs:{}: the map names {path}, which does not exist", entry.line));
+            }
+        }
+    }
+    for file in tree.rust_files(&["src/"]) {
+        let place = file.path.trim_start_matches("src/");
+        let (top, child) =
+            place.split_once('/').map_or((place.into(), None), |(top, rest)| (format!("{top}/"), Some(rest)));
+        if matches!(top.as_str(), "lib.rs" | "main.rs") {
+            continue;
+        }
+        let stem = child.map_or("mod", |child| child.split(['/', '.']).next().unwrap_or(child));
+        let is_word = |text: &str| {
+            text.split(|char: char| !char.is_alphanumeric() && char != '_').any(|word| word == stem)
+        };
+        // `foo.rs` beside `foo/` is one module: either entry will do.
+        let entry = map.iter().find(|entry| entry.name == top || entry.name == top.replace(".rs", "/"));
+        if entry.is_none_or(|entry| stem != "mod" && !is_word(&entry.text)) {
+            complaints.push(format!("{}:1: not in the map in src/lib.rs", file.path));
+        }
+    }
+    complaints
+}
+
+fn top_level(tree: &Tree) -> Complaints {
+    let mut names: Vec<&str> = tree
+        .files
+        .iter()
+        .filter(|file| file.tracked)
+        .filter_map(|file| file.path.split('/').next())
+        .collect();
+    names.dedup();
+    let known = |name: &&str| {
+        name.starts_with('.') || TOP_LEVEL_REQUIRED.contains(name) || TOP_LEVEL_OPTIONAL.contains(name)
+    };
+    let missing =
+        TOP_LEVEL_REQUIRED.iter().filter(|name| !names.contains(name)).map(|name| format!("{name}: missing"));
+    let extra = names
+        .iter()
+        .filter(|name| !known(name))
+        .map(|name| format!("{name}: does not belong at the top level"));
+    missing.chain(extra).collect()
+}
+
+fn forbidden_code(tree: &Tree) -> Complaints {
+    let mut complaints = Vec::new();
+    for file in tree.rust_files(&["src/", "tests/", "benches/"]) {
+        let at = |line: usize, what: &str, why: &str| format!("{}:{line}: {what}: {why}", file.path);
+        for (banned, why) in BANNED_CODE {
+            complaints.extend(find(file, banned).map(|(line, _)| at(line, &banned.concat(), why)));
+        }
+        for (index, line) in file.without_literals.lines().enumerate() {
+            let mut words = line.split(|char: char| !char.is_alphanumeric());
+            if let Some(word) = words.find(|word| BANNED_WORDS.contains(word)) {
+                complaints.push(at(index + 1, word, "an open question belongs in an issue, not in the code"));
+            }
+        }
+        if file.path.starts_with("src/") {
+            let unwraps = find(file, &[".", "unwrap", "(", ")"]).filter(|(_, in_test)| !in_test);
+            complaints
+                .extend(unwraps.map(|(line, _)| at(line, ".unwrap()", "say with expect why it cannot fail")));
+        }
+        let is_root = matches!(file.path.as_str(), "src/lib.rs" | "src/main.rs");
+        let forbid = ["#", "!", "[", "forbid", "(", "unsafe_code", ")", "]"];
+        if is_root && find(file, &forbid).next().is_none() {
+            complaints.push(at(1, "no #![forbid(unsafe_code)]", "the promise stands where a reader looks"));
+        }
+    }
+    complaints
+}
+
+/// Line of each place where the tokens stand in a row, and whether it is test code.
+fn find(file: &File, wanted: &[&str]) -> impl Iterator<Item = (usize, bool)> {
+    let hit =
+        move |window: &&[source::Token]| window.iter().zip(wanted).all(|(token, text)| token.text == **text);
+    file.tokens.windows(wanted.len()).filter(hit).map(|window| (window[0].line, window[0].in_test))
+}
+
+fn machine_places(tree: &Tree) -> Complaints {
+    let mut complaints = Vec::new();
+    for file in tree.files.iter().filter(|file| file.tracked) {
+        for (index, line) in file.text.lines().enumerate() {
+            let place = MACHINE_PLACES.iter().find(|place| line.contains(**place));
+            complaints.extend(place.map(|place| format!("{}:{}: names {place}", file.path, index + 1)));
+            if file.path == "Cargo.lock" && line.starts_with("source = ") && line != LOCKED_SOURCE {
+                complaints.push(format!("{}:{}: {line}: not from the public index", file.path, index + 1));
+            }
+        }
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod house {
+    use super::*;
+
+    static REPOSITORY: LazyLock<Tree> = LazyLock::new(Tree::of_repository);
+
+    fn enforce(rule: fn(&Tree) -> Complaints, why: &str) {
+        let complaints = rule(&REPOSITORY);
+        assert!(complaints.is_empty(), "{why}:\n  {}\n", complaints.join("\n  "));
+    }
+
+    #[test]
+    fn dependencies_point_downwards() {
+        enforce(layering, "a layer is understood and tested without what lies above it");
+    }
+
+    #[test]
+    fn foreign_crates_stay_behind_their_fences() {
+        enforce(fenced_crates, "replacing a dependency must touch one module");
+    }
+
+    #[test]
+    fn files_and_lines_are_short() {
+        enforce(lengths, "a file has one subject, and a line fits the screen");
+    }
+
+    #[test]
+    fn the_map_is_true() {
+        enforce(map_is_complete, "the map in src/lib.rs is where a reader starts");
+    }
+
+    #[test]
+    fn the_top_level_is_tidy() {
+        enforce(top_level, "the top level holds what is needed and nothing else");
+    }
+
+    #[test]
+    fn nothing_unfinished_is_committed() {
+        enforce(forbidden_code, "what stands in the tree is finished and cannot panic by accident");
+    }
+
+    #[test]
+    fn no_place_of_one_machine_is_named() {
+        enforce(machine_places, "the repository must mean the same on every machine");
+    }
+}

@@ -1,0 +1,103 @@
+//! A rule that cannot fail is no rule: each against a made-up tree that breaks it, and one that only seems to.
+
+use super::*;
+
+/// Which of the lines of one made-up file a rule complains about.
+fn lines(rule: fn(&Tree) -> Complaints, path: &str, text: &str) -> Vec<usize> {
+    let line = |complaint: &String| complaint.split(':').nth(1).and_then(|line| line.parse().ok());
+    let mut lines: Vec<usize> = rule(&Tree::of(&[(path, text)])).iter().filter_map(line).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn layering_sees_every_way_to_name_a_module() {
+    let text = "use crate::{names::UserId, node::Node,\n  http::{self, api}};\n\
+                fn f(a: super::server::X, b: super::super::cli::Y, c: self::room::Z) {}\n\
+                // crate::http\nconst A: &str = \"crate::http\";\n\
+                mod tests { use super::*; use super::super::presence; use super::super::super::endpoint; }\n\
+                use crate::Gone;\nuse crate::*;\nuse throng::bench::Report;\nfn g() { crate::name!(); }";
+    assert_eq!(lines(layering, "src/chat/room.rs", text), [1, 2, 2, 3, 6, 7, 8, 9]);
+    assert_eq!(lines(layering, "src/unheard_of.rs", ""), [1]);
+    assert_eq!(
+        lines(layering, "src/registry/mod.rs", "use crate::chat::Room;\nuse crate::broker::Broker;"),
+        [2]
+    );
+    assert_eq!(lines(layering, "src/config.rs", "use crate::names::UserId;"), [1]);
+    assert_eq!(lines(layering, "src/bench/mod.rs", "use crate::client::C;\nuse crate::node::N;"), [2]);
+    assert_eq!(
+        lines(layering, "src/main.rs", "mod cli;\nuse throng::server;\nmod tests { use super::*; }"),
+        []
+    );
+}
+
+#[test]
+fn fences_hold_outside_their_modules() {
+    let text = "use hyper::Request;\nuse anyhow;\nfn f(a: ::fastwebsockets::Frame) {}\n// hyper::Body";
+    assert_eq!(lines(fenced_crates, "src/node.rs", text), [1, 2, 3]);
+    assert_eq!(lines(fenced_crates, "src/http/api.rs", text), [2, 3]);
+    assert_eq!(lines(fenced_crates, "src/protocol/frame.rs", text), [1, 2]);
+    assert_eq!(lines(fenced_crates, "src/broker/redis.rs", "use redis::Client;"), []);
+    let broker = "mod redis;\nuse redis::RedisBroker;\nuse ::redis::Client;";
+    assert_eq!(lines(fenced_crates, "src/broker/mod.rs", broker), [3]);
+    assert_eq!(lines(fenced_crates, "src/node.rs", "use crate::broker::redis;\nfn f(b: redis::B) {}"), []);
+}
+
+#[test]
+fn long_files_and_lines_are_found() {
+    assert_eq!(lines(lengths, "src/a.rs", &"\n".repeat(MAX_FILE_LINES)), []);
+    assert_eq!(lines(lengths, "src/a.rs", &"\n".repeat(MAX_FILE_LINES + 1)), [MAX_FILE_LINES + 1]);
+    let wide = format!("//{}\n//{}", "ä".repeat(MAX_LINE_CHARS - 2), "ä".repeat(MAX_LINE_CHARS - 1));
+    assert_eq!(lines(lengths, "tests/a.rs", &wide), [2]);
+}
+
+#[test]
+fn a_map_with_holes_or_inventions_is_found() {
+    let lib = "//! ```text\n//! src/\n//!   names.rs  newtypes\n//!   chat/     rules, pure: room (a · b) ·\n\
+               //!             history\n//!   gone.rs   x\n//! ```\n";
+    let tree = |lib| {
+        Tree::of(&[("src/lib.rs", lib), ("src/names.rs", ""), ("src/chat/room.rs", ""), ("src/new.rs", "")])
+    };
+    let found = map_is_complete(&tree(lib)).join("\n");
+    assert_eq!(found.lines().count(), 3, "{found}");
+    assert!(
+        found.contains("gone.rs") && found.contains("src/chat/history") && found.contains("src/new.rs"),
+        "{found}"
+    );
+    assert_eq!(map_is_complete(&tree("//! no map\n")).len(), 3);
+    assert_eq!(
+        map_is_complete(&tree(&lib.replace("room", "x"))).len(),
+        5,
+        "neither room is named nor x there"
+    );
+}
+
+#[test]
+fn strays_and_holes_at_the_top_level_are_found() {
+    let found =
+        top_level(&Tree::of(&[("notes.md", ""), (".ci/run", ""), ("src/a.rs", ""), ("docs/a.md", "")]))
+            .join("\n");
+    for name in ["notes.md: does", "docs: does", "README.md: missing", "LICENSE-MIT: missing"] {
+        assert!(found.contains(name), "{name} in {found}");
+    }
+    assert!(!found.contains(".ci") && !found.contains("src"), "{found}");
+}
+
+#[test]
+fn leftovers_are_found_outside_literals_and_tests() {
+    let text = "fn f() { todo!() }\nfn g() { unimplemented!(); dbg!(1); }\n// FIXME: later\n#[ignore = \"slow\"]\n\
+                fn h() { a.unwrap(); b.unwrap_or_default(); }\nconst A: &str = \"todo!() XXX .unwrap()\";\n\
+                #[cfg(test)]\nmod tests { fn i() { a.unwrap(); } }\nfn j() { a\n.unwrap() }";
+    assert_eq!(lines(forbidden_code, "src/a.rs", text), [1, 2, 2, 3, 4, 5, 10]);
+    assert_eq!(lines(forbidden_code, "tests/a.rs", text), [1, 2, 2, 3, 4]);
+    assert_eq!(lines(forbidden_code, "src/main.rs", "//! #![forbid(unsafe_code)]"), [1]);
+    assert_eq!(lines(forbidden_code, "src/main.rs", "#![forbid(unsafe_code)]"), []);
+}
+
+#[test]
+fn machine_places_are_found_in_every_tracked_text() {
+    let text = format!("a\nsee {}main\nhttps://{}/simple", MACHINE_PLACES[0], MACHINE_PLACES[6]);
+    assert_eq!(lines(machine_places, "README.md", &text), [2, 3]);
+    let lock = format!("{LOCKED_SOURCE}\nsource = \"registry+https://mirror.example/index\"");
+    assert_eq!(lines(machine_places, "Cargo.lock", &lock), [2]);
+}
