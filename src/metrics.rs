@@ -30,8 +30,8 @@ impl Counter {
 /// The close codes that are counted by name; every other code a client may invent is counted as `other`, so that
 /// the number of series stays fixed. 1005: closed without a code. 1006: vanished without a close frame.
 const CODES: [u16; 20] = [
-    1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 3000, 3003, 3008, 4001, 4002, 4003,
-    4501, 4502,
+    1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 3000, 3003, 3008, 4001, 4002,
+    4003, 4501, 4502,
 ];
 
 /// What one shard counts. Aligned so that two shards never share a cache line.
@@ -154,7 +154,9 @@ impl Metrics {
     }
 
     fn render_labelled(&self, out: &mut String) {
-        out.push_str("# HELP throng_refused_total Handshakes refused.\n# TYPE throng_refused_total counter\n");
+        out.push_str(
+            "# HELP throng_refused_total Handshakes refused.\n# TYPE throng_refused_total counter\n",
+        );
         for (reason, count) in &self.refusals {
             let _ = writeln!(out, "throng_refused_total{{reason=\"{reason}\"}} {}", count.load(Relaxed));
         }

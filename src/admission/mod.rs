@@ -29,6 +29,9 @@ pub enum Check {
     /// The request announces a body.
     #[error("a request body is not allowed here")]
     Body,
+    /// `?timeout=` that is no duration, or out of bounds.
+    #[error("timeout must be a duration like 5s, from 1s to endpoints.timeout_max")]
+    Timeout,
 }
 
 /// Why a request was refused in HTTP, before any upgrade. `Display` is the text for a person.

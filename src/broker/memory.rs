@@ -90,7 +90,10 @@ pub struct Memory<L: Local> {
 
 impl<L: Local> fmt::Debug for Memory<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").field("rooms", &self.rooms).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Memory")
+            .field("rooms", &self.rooms)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

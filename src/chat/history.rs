@@ -49,7 +49,8 @@ impl History {
 
     /// Lets go of what is too old.
     pub fn expire(&mut self, now_ms: u64, bounds: &Bounds) {
-        while self.entries.front().is_some_and(|oldest| now_ms.saturating_sub(oldest.at_ms) >= bounds.ttl_ms) {
+        while self.entries.front().is_some_and(|oldest| now_ms.saturating_sub(oldest.at_ms) >= bounds.ttl_ms)
+        {
             self.pop();
         }
         if self.entries.is_empty() && self.entries.capacity() > 0 {

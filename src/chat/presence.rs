@@ -111,7 +111,14 @@ impl Presence {
         self.tell(user, false, self.users.len() + 1, now_ms, rules)
     }
 
-    fn tell(&mut self, user: &UserId, has_joined: bool, members: usize, now_ms: u64, rules: &Rules) -> Outcome {
+    fn tell(
+        &mut self,
+        user: &UserId,
+        has_joined: bool,
+        members: usize,
+        now_ms: u64,
+        rules: &Rules,
+    ) -> Outcome {
         if members <= rules.notice_limit {
             return Outcome::Notice(if has_joined { joined(user) } else { left(user) });
         }

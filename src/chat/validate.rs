@@ -11,7 +11,9 @@ pub fn text(field: Field<'_>, max_chars: usize) -> Result<&str, CommandError> {
     match field {
         Field::Missing => Err(CommandError::MissingField("message")),
         Field::NotText => Err(CommandError::InvalidMessage("'message' must be a string")),
-        Field::Text(text) if is_longer(text, max_chars) => Err(CommandError::MessageTooLong { max: max_chars }),
+        Field::Text(text) if is_longer(text, max_chars) => {
+            Err(CommandError::MessageTooLong { max: max_chars })
+        }
         Field::Text(text) => Ok(text),
     }
 }
@@ -26,12 +28,12 @@ pub fn is_longer(text: &str, max: usize) -> bool {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Strikes {
     since_ms: u64,
-    count: u32,
+    count: usize,
 }
 
 impl Strikes {
     /// Counts one more; true when there are more than `limit` in the minute that began with the first of them.
-    pub fn add(&mut self, now_ms: u64, limit: u32) -> bool {
+    pub fn add(&mut self, now_ms: u64, limit: usize) -> bool {
         if self.count == 0 || now_ms.saturating_sub(self.since_ms) >= 60_000 {
             *self = Self { since_ms: now_ms, count: 0 };
         }

@@ -25,7 +25,6 @@ const PENDING: &[Pending] = &[
     pending("limits.max_request_body", |_| true),
     pending("rooms", |c| !c.rooms.is_empty()),
     pending("presence.count_only_above", |_| true),
-    pending("history.total_bytes", |_| true),
     pending("history.dir", |c| c.history.dir.is_some()),
     pending("rate_limit.enabled", |c| c.rate_limit.enabled),
     pending("rate_limit.messages_per_second", |c| c.rate_limit.enabled),

@@ -3,6 +3,7 @@
 //! hyper parses and answers; the 101 is ours ([`upgrade`]). [`serve`] runs one connection and, after a handshake,
 //! gives the socket back with all HTTP state gone. Who may come in is the [`App`]'s to say.
 
+mod io;
 mod lingering;
 pub mod pages;
 mod request;
@@ -23,6 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 
 use crate::admission::{Check, Refusal};
+pub use io::HttpIo;
 pub use request::{Request, segment_after};
 use service::Exchange;
 

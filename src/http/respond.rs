@@ -68,6 +68,12 @@ pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
     plain(status, "text/plain; charset=utf-8", body.into())
 }
 
+/// Numbers in Prometheus' text format.
+#[must_use]
+pub fn metrics(body: String) -> Response {
+    plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body.into())
+}
+
 /// A page of HTML, under a strict content security policy: scripts and styles only as files of our own.
 #[must_use]
 pub fn html(body: impl Into<Bytes>) -> Response {

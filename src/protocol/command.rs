@@ -63,12 +63,12 @@ impl Parser {
         // A derived struct accepts an array as an object, so the kind is decided by the first byte.
         let first = payload.iter().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
         if first == Some(b'{') {
-            return simd_json::serde::from_slice_with_buffers(payload, &mut self.0).map_err(|error| {
-                match error.error() {
+            return simd_json::serde::from_slice_with_buffers(payload, &mut self.0).map_err(
+                |error| match error.error() {
                     simd_json::ErrorType::Serde(_) => CommandError::InvalidMessage("a field occurs twice"),
                     _ => CommandError::InvalidJson,
-                }
-            });
+                },
+            );
         }
         match simd_json::serde::from_slice_with_buffers::<IgnoredAny>(payload, &mut self.0) {
             Ok(_) => Err(CommandError::InvalidMessage("must be an object")),

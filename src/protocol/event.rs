@@ -123,7 +123,8 @@ mod tests {
         let (user, room) = ("bob".parse().unwrap(), "lobby".parse().unwrap());
         let frame = message(&user, "say \"hi\"\n", &room, Epoch::random(), Offset(7), 12);
         let text = std::str::from_utf8(&frame[frame.iter().position(|&b| b == b'{').unwrap()..]).unwrap();
-        let start = r#"{"type":"message","user":"bob","message":"say \"hi\"\n","room":"lobby","offset":7,"id":""#;
+        let start =
+            r#"{"type":"message","user":"bob","message":"say \"hi\"\n","room":"lobby","offset":7,"id":""#;
         assert!(text.starts_with(start), "{text}");
         assert!(text.ends_with(r#"-7","ts":12}"#), "{text}");
     }

@@ -183,9 +183,10 @@ impl Shard {
     /// Ends the connections with the largest queues while this shard's queues exceed its share of the budget.
     fn enforce_budget(&self, state: &mut State) {
         while self.metrics.queue_bytes.get() > self.settings.queue_budget {
-            let with_queue = state.clients.iter_mut().filter(|(_, client)| {
-                client.end.is_none() && client.outbox.shared_bytes() > 0
-            });
+            let with_queue = state
+                .clients
+                .iter_mut()
+                .filter(|(_, client)| client.end.is_none() && client.outbox.shared_bytes() > 0);
             let Some((_, client)) = with_queue.max_by_key(|(_, client)| client.outbox.shared_bytes()) else {
                 return;
             };

@@ -266,7 +266,8 @@ impl Outbox {
         let Some(front) = self.entries.front_mut().filter(|front| front.has_begun()) else { return false };
         let end = front.batch.frame_end(front.start).min(front.end);
         if end < front.end {
-            let rest = Entry { start: end, frames: front.frames - 1, batch: Rc::clone(&front.batch), ..*front };
+            let rest =
+                Entry { start: end, frames: front.frames - 1, batch: Rc::clone(&front.batch), ..*front };
             front.end = end;
             front.frames = 1;
             self.entries.insert(1, rest);
@@ -304,7 +305,8 @@ impl Outbox {
         let mut dropped = 0;
         let mut index = usize::from(self.split_front());
         while self.overflow(bytes, frames, now_ms, bounds).is_some() {
-            let Some(found) = (index..self.entries.len()).find(|&i| self.entries[i].kind == Kind::Shared) else {
+            let Some(found) = (index..self.entries.len()).find(|&i| self.entries[i].kind == Kind::Shared)
+            else {
                 break;
             };
             index = found;

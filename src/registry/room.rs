@@ -134,7 +134,10 @@ impl Room {
     }
 
     /// Hands members to `offer` until it returns false or the sweep is through; then the batch comes back.
-    pub(super) fn sweep(&mut self, mut offer: impl FnMut(&Rc<Batch>, u32, u32, u32) -> bool) -> Option<Rc<Batch>> {
+    pub(super) fn sweep(
+        &mut self,
+        mut offer: impl FnMut(&Rc<Batch>, u32, u32, u32) -> bool,
+    ) -> Option<Rc<Batch>> {
         let sweep = self.sweep.as_mut()?;
         let last = sweep.batch.frames.last().map_or(0, |frame| frame.seq);
         let first = sweep.batch.frames.first().map_or(0, |frame| frame.seq);

@@ -55,12 +55,8 @@ pub struct Settings {
 pub struct Status {
     /// The connection is to end for this reason; its close frame is queued or sent.
     pub end: Option<EndReason>,
-    /// Bytes wait for the socket.
-    pub is_blocked: bool,
     /// Nothing waits at all.
     pub is_empty: bool,
-    /// Bytes of its own answers that wait.
-    pub own_bytes: usize,
     /// When the oldest waiting fan-out message was queued.
     pub oldest_ms: Option<u64>,
     /// Last time the socket took bytes.
@@ -248,7 +244,11 @@ impl Shard {
         let result = change(client, self.now_ms.get());
         let after = client.queued();
         let gauge: &Counter = &self.metrics.queue_bytes;
-        if after > before { gauge.add((after - before) as u64) } else { gauge.sub((before - after) as u64) }
+        if after > before {
+            gauge.add((after - before) as u64)
+        } else {
+            gauge.sub((before - after) as u64)
+        }
         result
     }
 
@@ -339,14 +339,30 @@ impl Registration {
     pub fn status(&self) -> Status {
         self.with(|_, client| Status {
             end: client.end.clone(),
-            is_blocked: client.is_blocked,
             is_empty: client.outbox.is_empty(),
-            own_bytes: client.outbox.own_bytes(),
             oldest_ms: client.outbox.oldest_ms(),
             progress_ms: client.progress_ms,
             heard_ms: client.heard_ms,
             probe_until_ms: client.probe.as_ref().map(|probe| probe.until_ms),
         })
+    }
+
+    /// True when the connection is to end.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.with(|_, client| client.end.is_some())
+    }
+
+    /// True when bytes wait for the socket.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.with(|_, client| client.is_blocked)
+    }
+
+    /// Bytes of the client's own answers that wait.
+    #[must_use]
+    pub fn own_bytes(&self) -> usize {
+        self.with(|_, client| client.outbox.own_bytes())
     }
 
     /// Remembers whom to wake; called with each poll of the task, cheap when nothing changed.

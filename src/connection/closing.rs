@@ -1,0 +1,120 @@
+//! The end of a connection: the close frame leaves, then the write side is shut down and what still comes is
+//! drained, so that the peer reads the code instead of a reset. Each step has its deadline.
+
+use std::task::{Context, Poll};
+
+use super::deadlines::TAIL_MS;
+use super::pump::Pumps;
+use super::socket::{Socket, WriteProgress};
+use crate::protocol::close::EndReason;
+use crate::registry::Registration;
+use crate::registry::outbox::Flush;
+
+/// The longest that a queue in front of a close frame may take to leave while the client does take some of it.
+const QUEUE_MS: u64 = 10_000;
+/// Bytes drained before other connections of the worker get their turn.
+const READS_PER_POLL: usize = 4;
+
+/// How far the end has come.
+#[derive(Debug)]
+enum Step {
+    /// The queue and the close frame have to leave.
+    Sending,
+    /// The write side is shut down; the peer has until then to close its own.
+    Draining { until_ms: u64 },
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Closing {
+    step: Step,
+    began_ms: u64,
+}
+
+impl Closing {
+    pub(super) fn new(now_ms: u64) -> Self {
+        Self { step: Step::Sending, began_ms: now_ms }
+    }
+
+    /// Ready when the socket may be closed.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &Socket,
+        registration: &Registration,
+        pumps: &Pumps,
+    ) -> Poll<()> {
+        let now_ms = registration.shard().tick();
+        if let Step::Sending = self.step {
+            match self.poll_send(cx, socket, registration, now_ms) {
+                Poll::Ready(true) if socket.shutdown().is_ok() => {
+                    self.step = Step::Draining { until_ms: now_ms + TAIL_MS };
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let Step::Draining { until_ms } = self.step else { return Poll::Pending };
+        if now_ms >= until_ms || drain(cx, socket, pumps) {
+            return Poll::Ready(());
+        }
+        registration.arm(until_ms);
+        Poll::Pending
+    }
+
+    /// Sends what is left; true when everything is out, false when the connection is beyond saving.
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        socket: &Socket,
+        registration: &Registration,
+        now_ms: u64,
+    ) -> Poll<bool> {
+        let polled = socket.poll_write_with(cx, || match registration.flush() {
+            Flush::Blocked => WriteProgress::Blocked,
+            Flush::Empty | Flush::Gone => WriteProgress::Done,
+        });
+        match polled {
+            Poll::Ready(Ok(())) => {
+                let status = registration.status();
+                Poll::Ready(status.is_empty && status.end != Some(EndReason::PeerVanished))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(false),
+            Poll::Pending => {
+                let until_ms = self.send_until_ms(registration);
+                if now_ms >= until_ms {
+                    // The tail of a frame cannot leave: a reset tells the peer so, more bytes would be garbage.
+                    socket.reset_on_close();
+                    return Poll::Ready(false);
+                }
+                // Progress moves the deadline, so look again before it.
+                registration.arm(until_ms.min(now_ms + TAIL_MS));
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Until when the queue may take: a second, for whoever is not slow counted from the last progress.
+    fn send_until_ms(&self, registration: &Registration) -> u64 {
+        let status = registration.status();
+        match status.end {
+            Some(EndReason::SlowConsumer(_)) => self.began_ms + TAIL_MS,
+            _ => (status.progress_ms.max(self.began_ms) + TAIL_MS).min(self.began_ms + QUEUE_MS),
+        }
+    }
+}
+
+/// Reads and forgets; true at the end of the stream.
+fn drain(cx: &mut Context<'_>, socket: &Socket, pumps: &Pumps) -> bool {
+    for _ in 0..READS_PER_POLL {
+        let polled = pumps.scratch.fill(|buffer| socket.poll_read(cx, buffer));
+        pumps.scratch.clear();
+        match polled {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0) | Err(_)) => return true,
+            Poll::Ready(Ok(_)) => {}
+        }
+    }
+    cx.waker().wake_by_ref();
+    false
+}

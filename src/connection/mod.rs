@@ -1,0 +1,363 @@
+//! The task of one connection, from the first byte behind the 101 to the last one of the close.
+//!
+//! A small state machine that is polled when its socket is ready, when the shard has something for it, or when the
+//! shard's wheel says so. It owns no timer, and no read buffer while nothing is under way; everything it sends goes
+//! through its outbox on the shard.
+
+mod closing;
+pub mod deadlines;
+mod pump;
+mod reader;
+mod scanner;
+pub mod socket;
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use self::closing::Closing;
+use self::deadlines::{Deadlines, Due, Times};
+use self::pump::Pumps;
+use self::reader::{Incoming, Reader};
+use self::scanner::Limits;
+use self::socket::{Socket, WriteProgress};
+use crate::endpoint::{Endpoint, Message, Peer};
+use crate::node::{Node, Place};
+use crate::protocol::close::EndReason;
+use crate::protocol::command::Parser;
+use crate::protocol::frame::{self, OpCode};
+use crate::registry::outbox::{Flush, Kind};
+use crate::registry::{Registration, Shard};
+
+/// Unsent answers to a client's own commands beyond which its next command is not read.
+const PAUSE_BYTES: usize = 64 * 1024;
+/// Reads before other connections of the worker get their turn.
+const READS_PER_POLL: usize = 4;
+
+/// What all connections of a worker share.
+#[derive(Debug)]
+pub struct Tools {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The worker's shard.
+    pub shard: Rc<Shard>,
+    parser: std::cell::RefCell<Parser>,
+    pumps: Pumps,
+    limits: Limits,
+    times: Times,
+}
+
+impl Tools {
+    /// The tools of the worker that owns `shard`.
+    #[must_use]
+    pub fn new(node: Arc<Node>, shard: Rc<Shard>) -> Rc<Self> {
+        let config = &node.config;
+        let millis = |duration: Duration| duration.as_millis() as u64;
+        let limits =
+            Limits { message_bytes: config.limits.max_message_bytes, fragments: config.limits.max_fragments };
+        let times = Times {
+            heartbeat_ms: millis(config.heartbeat.interval),
+            pong_ms: millis(config.heartbeat.timeout),
+            message_ms: millis(config.limits.message_timeout),
+            stall_ms: millis(config.queue.max_age),
+        };
+        let pumps = Pumps::new(limits.message_bytes);
+        Rc::new(Self { node, shard, parser: Parser::default().into(), pumps, limits, times })
+    }
+}
+
+/// What is known of a connection when it is admitted, kept for its end.
+#[derive(Debug)]
+pub struct Facts {
+    /// The endpoint's name.
+    pub endpoint: &'static str,
+    /// When a token that was shown expires, in seconds since the Unix epoch.
+    pub expires_at: Option<u64>,
+    /// Its place among `limits.max_connections`.
+    pub place: Place,
+}
+
+/// What was counted.
+#[derive(Debug, Default)]
+struct Tally {
+    messages: u64,
+    bytes: u64,
+}
+
+/// The task of one connection: spawn it on the worker's runtime.
+#[derive(Debug)]
+pub struct Connection {
+    // In the order in which they have to be dropped: rooms are left before the slot is given up. `None` once the
+    // connection is ending: who says farewell is in no room any more and holds no user id.
+    endpoint: Option<Endpoint>,
+    registration: Registration,
+    socket: Socket,
+    tools: Rc<Tools>,
+    reader: Reader,
+    deadlines: Deadlines,
+    closing: Option<Closing>,
+    facts: Box<Facts>,
+    tally: Tally,
+    opened_ms: u64,
+    is_open: bool,
+}
+
+impl Connection {
+    /// A connection whose handshake is done. `leftover` is what the client sent behind it.
+    #[must_use]
+    pub fn new(
+        tools: Rc<Tools>,
+        socket: Socket,
+        registration: Registration,
+        endpoint: Endpoint,
+        facts: Facts,
+        leftover: Bytes,
+    ) -> Self {
+        let now_ms = tools.shard.tick();
+        let mut deadlines = Deadlines::default();
+        if let Some(expires_at) = facts.expires_at {
+            let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let left = Duration::from_secs(expires_at).saturating_sub(unix);
+            deadlines.expires_ms = Some(now_ms + left.as_millis() as u64);
+        }
+        let metrics = tools.shard.metrics();
+        metrics.connections.add(1);
+        metrics.accepted.add(1);
+        Self {
+            endpoint: Some(endpoint),
+            registration,
+            socket,
+            tools,
+            reader: Reader::new(leftover),
+            deadlines,
+            closing: None,
+            facts: Box::new(facts),
+            tally: Tally::default(),
+            opened_ms: now_ms,
+            is_open: false,
+        }
+    }
+
+    /// Runs something of the endpoint's; a panic ends this connection alone.
+    fn call(&mut self, now_ms: u64, f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>) {
+        let Self { endpoint: Some(endpoint), registration, tools, .. } = self else { return };
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            let mut parser = tools.parser.borrow_mut();
+            let mut peer = Peer { registration, node: &tools.node, parser: &mut parser, now_ms };
+            f(endpoint, &mut peer)
+        }));
+        match called {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => self.registration.end(reason),
+            Err(_) => {
+                tracing::error!(id = %self.registration.id(), "an endpoint panicked");
+                self.registration.end(EndReason::Internal);
+            }
+        }
+    }
+
+    /// One poll while the connection is open.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now_ms = self.tools.shard.tick();
+        self.registration.set_waker(cx.waker());
+        if !self.is_open {
+            self.is_open = true;
+            self.call(now_ms, Endpoint::open);
+            self.registration.flush();
+        }
+        self.see_to_deadlines(now_ms);
+        self.poll_backlog(cx);
+        let wants_more = self.poll_read(cx, now_ms);
+        let status = self.registration.status();
+        if status.end.is_some() {
+            return Poll::Ready(());
+        }
+        let mut next_ms = self.deadlines.next_ms(&status, &self.tools.times);
+        if let Some(at_ms) = self.endpoint_due_ms() {
+            next_ms = next_ms.min(at_ms);
+        }
+        self.registration.arm(next_ms);
+        if wants_more {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn endpoint_due_ms(&self) -> Option<u64> {
+        self.endpoint.as_ref().and_then(Endpoint::next_due_ms)
+    }
+
+    fn see_to_deadlines(&mut self, now_ms: u64) {
+        if self.endpoint_due_ms().is_some_and(|at_ms| now_ms >= at_ms) {
+            self.call(now_ms, Endpoint::due);
+            self.registration.flush();
+        }
+        loop {
+            let status = self.registration.status();
+            match self.deadlines.due(now_ms, &status, &self.tools.times) {
+                None => return,
+                Some(Due::Ping) => {
+                    self.registration.control(Kind::Control, &frame::data(OpCode::Ping, b""));
+                    self.registration.flush();
+                }
+                Some(Due::ProbeFailed) => self.registration.probe_failed(),
+                Some(Due::End(reason)) => return self.registration.end(reason),
+            }
+        }
+    }
+
+    /// Writes what waits, and has the task woken when the socket can take more.
+    fn poll_backlog(&mut self, cx: &mut Context<'_>) {
+        while self.registration.is_blocked() {
+            let registration = &self.registration;
+            let polled = self.socket.poll_write_with(cx, || match registration.flush() {
+                Flush::Blocked => WriteProgress::Blocked,
+                Flush::Empty | Flush::Gone => WriteProgress::Done,
+            });
+            match polled {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => self.registration.end(EndReason::PeerVanished),
+            }
+        }
+    }
+
+    /// Reads and handles what is there. Returns true when there may be more, but it is others' turn.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64) -> bool {
+        let tools = Rc::clone(&self.tools);
+        for _ in 0..READS_PER_POLL {
+            if !self.may_read(cx) {
+                return false;
+            }
+            if self.reader.has_held() {
+                self.reader.unhold(&tools.pumps);
+            } else {
+                match tools.pumps.scratch.fill(|buffer| self.socket.poll_read(cx, buffer)) {
+                    Poll::Pending => return false,
+                    Poll::Ready(Ok(read)) if read > 0 => self.tally.bytes += read as u64,
+                    Poll::Ready(_) => {
+                        self.registration.end(EndReason::PeerVanished);
+                        return false;
+                    }
+                }
+            }
+            self.handle_scratch(&tools, now_ms);
+            self.registration.flush();
+        }
+        true
+    }
+
+    /// False when the connection ends, or when the client must first take its answers.
+    fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.registration.is_ending() {
+            return false;
+        }
+        if self.registration.own_bytes() <= PAUSE_BYTES {
+            return true;
+        }
+        self.poll_backlog(cx);
+        !self.registration.is_ending() && self.registration.own_bytes() <= PAUSE_BYTES
+    }
+
+    /// Handles what was read, up to the end or a pause.
+    fn handle_scratch(&mut self, tools: &Tools, now_ms: u64) {
+        let mut has_finished = false;
+        loop {
+            match self.reader.next(&tools.pumps, &tools.limits) {
+                Ok(Some(incoming)) => {
+                    has_finished |= matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
+                    self.deadlines.heard();
+                    self.registration.heard();
+                    self.handle(incoming, now_ms);
+                }
+                Ok(None) => break,
+                Err(reason) => self.registration.end(reason),
+            }
+            if self.registration.is_ending() {
+                return tools.pumps.scratch.clear();
+            }
+            if self.registration.own_bytes() > PAUSE_BYTES && self.registration.flush() == Flush::Blocked {
+                self.reader.hold(&tools.pumps);
+                break;
+            }
+        }
+        self.deadlines.message(!self.reader.is_idle(), has_finished, now_ms);
+    }
+
+    fn handle(&mut self, incoming: Incoming, now_ms: u64) {
+        match incoming {
+            Incoming::Text(mut text) => {
+                self.count_message();
+                self.call(now_ms, |endpoint, peer| endpoint.message(Message::Text(&mut text), peer));
+            }
+            Incoming::Binary(mut bytes) => {
+                self.count_message();
+                self.call(now_ms, |endpoint, peer| endpoint.message(Message::Binary(&mut bytes), peer));
+            }
+            Incoming::Ping(payload) => {
+                self.registration.control(Kind::Pong, &frame::data(OpCode::Pong, &payload));
+            }
+            Incoming::Pong => {}
+            Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(code)),
+        }
+    }
+
+    fn count_message(&mut self) {
+        self.tally.messages += 1;
+        self.tools.shard.metrics().messages_received.add(1);
+    }
+
+    /// Leaves everything but the socket, and says so in one line. Only the first call does anything.
+    fn leave(&mut self) {
+        let Some(endpoint) = self.endpoint.take() else { return };
+        let reason = self.registration.status().end.unwrap_or(EndReason::GoingAway);
+        self.tools.shard.metrics().closed(reason.code());
+        let id = self.registration.id();
+        let user = endpoint.user().unwrap_or("-");
+        let duration_ms = self.tools.shard.now_ms().saturating_sub(self.opened_ms);
+        let Tally { messages, bytes } = self.tally;
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    %id, user, endpoint = self.facts.endpoint, reason = %reason.text(), code = reason.code(),
+                    duration_ms, messages, bytes, bytes_sent = self.registration.bytes_sent(),
+                    "connection ended"
+                )
+            };
+        }
+        if reason.is_ours() { line!(warn) } else { line!(debug) }
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            if let Some(closing) = &mut this.closing {
+                this.registration.set_waker(cx.waker());
+                return closing.poll(cx, &this.socket, &this.registration, &this.tools.pumps);
+            }
+            if this.poll_open(cx).is_pending() {
+                return Poll::Pending;
+            }
+            this.leave();
+            this.reader = Reader::default();
+            this.closing = Some(Closing::new(this.tools.shard.now_ms()));
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.leave();
+        self.tools.shard.metrics().connections.sub(1);
+    }
+}

@@ -1,0 +1,181 @@
+//! Bytes → frames → messages. Holds memory only while a message is under way.
+
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use fastwebsockets::{OpCode, WebSocketError};
+
+use super::pump::{Parsed, Pump, Pumps, SCRATCH_BYTES};
+use super::scanner::{Limits, Scanner};
+use crate::protocol::close::{EndReason, is_allowed_code};
+
+/// Something whole that a client sent.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// A text message, checked to be UTF-8.
+    Text(BytesMut),
+    /// A binary message.
+    Binary(BytesMut),
+    /// A ping with its payload.
+    Ping(BytesMut),
+    /// A pong.
+    Pong,
+    /// A close frame's code; 1005 when it had none.
+    Close(u16),
+}
+
+/// The fragments of a message so far.
+#[derive(Debug)]
+struct Assembly {
+    is_text: bool,
+    bytes: BytesMut,
+    /// How much of it is known to be UTF-8.
+    valid: usize,
+}
+
+impl Assembly {
+    /// Checks what was added; a character may continue in the next fragment.
+    fn check_utf8(&mut self, is_final: bool) -> Result<(), EndReason> {
+        match std::str::from_utf8(&self.bytes[self.valid..]) {
+            Ok(_) => self.valid = self.bytes.len(),
+            Err(error) if error.error_len().is_none() && !is_final => self.valid += error.valid_up_to(),
+            Err(_) => return Err(EndReason::InvalidUtf8),
+        }
+        Ok(())
+    }
+}
+
+/// One connection's reader. 104 bytes while nothing is under way.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    scanner: Scanner,
+    /// Has part of a frame.
+    pump: Option<Pump>,
+    assembly: Option<Box<Assembly>>,
+    /// Read from the socket, not yet looked at: what came behind the handshake, or behind a pause.
+    held: Bytes,
+}
+
+impl Reader {
+    /// A reader that begins with what was read behind the handshake.
+    #[must_use]
+    pub(super) fn new(leftover: Bytes) -> Self {
+        Self { held: leftover, ..Self::default() }
+    }
+
+    /// True between two messages.
+    #[must_use]
+    pub(super) fn is_idle(&self) -> bool {
+        self.scanner.is_idle()
+    }
+
+    /// True when bytes wait that no longer have to be read.
+    #[must_use]
+    pub(super) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Puts the next part of the held bytes into the scratch buffer.
+    pub(super) fn unhold(&mut self, pumps: &Pumps) {
+        let part = self.held.split_to(self.held.len().min(SCRATCH_BYTES));
+        let _ = pumps.scratch.fill(|buffer| {
+            buffer[..part.len()].copy_from_slice(&part);
+            Poll::Ready(Ok(part.len()))
+        });
+        if self.held.is_empty() {
+            self.held = Bytes::new();
+        }
+    }
+
+    /// Keeps what is left in the scratch buffer for later, in front of what is held already.
+    pub(super) fn hold(&mut self, pumps: &Pumps) {
+        pumps.scratch.with_rest(|rest| {
+            if !rest.is_empty() {
+                self.held = [rest, &self.held].concat().into();
+            }
+        });
+        pumps.scratch.clear();
+    }
+
+    /// The next message or control frame in the scratch buffer; `None` when it is used up.
+    ///
+    /// # Errors
+    /// The reason to end the connection. The reader is of no more use.
+    pub(super) fn next(&mut self, pumps: &Pumps, limits: &Limits) -> Result<Option<Incoming>, EndReason> {
+        loop {
+            let step = pumps.scratch.with_rest(|rest| self.scanner.scan(rest, limits))?;
+            if step.len == 0 && !step.is_complete {
+                return Ok(None);
+            }
+            let mut pump = self.pump.take().unwrap_or_else(|| pumps.take());
+            match pumps.run(&mut pump, step.len) {
+                Ok(Some(frame)) if step.is_complete => {
+                    pumps.give_back(pump, frame.payload.len());
+                    if let Some(incoming) = self.assemble(frame)? {
+                        return Ok(Some(incoming));
+                    }
+                }
+                Ok(None) if !step.is_complete => self.pump = Some(pump),
+                Ok(_) => {
+                    tracing::error!("scanner and parser disagree about the end of a frame");
+                    return Err(EndReason::Internal);
+                }
+                Err(WebSocketError::InvalidUTF8) => return Err(EndReason::InvalidUtf8),
+                Err(error) => {
+                    tracing::error!(%error, "the parser refuses what the scanner let through");
+                    return Err(EndReason::Internal);
+                }
+            }
+        }
+    }
+
+    fn assemble(&mut self, frame: Parsed) -> Result<Option<Incoming>, EndReason> {
+        let Parsed { is_final, opcode, payload } = frame;
+        match opcode {
+            OpCode::Ping => return Ok(Some(Incoming::Ping(payload))),
+            OpCode::Pong => return Ok(Some(Incoming::Pong)),
+            OpCode::Close => return parse_close(&payload).map(Some),
+            // The parser has checked a whole text already.
+            OpCode::Text if is_final => return Ok(Some(Incoming::Text(payload))),
+            OpCode::Binary if is_final => return Ok(Some(Incoming::Binary(payload))),
+            OpCode::Text | OpCode::Binary => {
+                let is_text = opcode == OpCode::Text;
+                self.assembly = Some(Box::new(Assembly { is_text, bytes: payload, valid: 0 }));
+            }
+            OpCode::Continuation => {
+                if let Some(assembly) = &mut self.assembly {
+                    assembly.bytes.extend_from_slice(&payload);
+                }
+            }
+        }
+        let Some(assembly) = &mut self.assembly else { return Err(EndReason::Internal) };
+        if assembly.is_text {
+            assembly.check_utf8(is_final)?;
+        }
+        if !is_final {
+            return Ok(None);
+        }
+        Ok(self.assembly.take().map(|whole| match whole.is_text {
+            true => Incoming::Text(whole.bytes),
+            false => Incoming::Binary(whole.bytes),
+        }))
+    }
+}
+
+/// Checks a close frame's payload (RFC 6455 sections 5.5.1 and 7.4).
+fn parse_close(payload: &[u8]) -> Result<Incoming, EndReason> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return match payload {
+            [] => Ok(Incoming::Close(1005)),
+            _ => Err(EndReason::Protocol("close payload of one byte")),
+        };
+    };
+    let code = u16::from_be_bytes(*code);
+    if !is_allowed_code(code) {
+        return Err(EndReason::Protocol("close code is not allowed"));
+    }
+    match std::str::from_utf8(reason) {
+        Ok(_) => Ok(Incoming::Close(code)),
+        Err(_) => Err(EndReason::InvalidUtf8),
+    }
+}

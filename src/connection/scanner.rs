@@ -1,0 +1,233 @@
+//! Looks at every frame's header before the parser gets it, and refuses what RFC 6455 forbids or our limits do not
+//! allow: the parser accepts unmasked frames and wasteful lengths, and reserves whatever length is declared.
+
+use crate::protocol::close::EndReason;
+
+/// Bytes of the longest client header: two, an eight-byte length, a mask.
+const MAX_HEADER: usize = 14;
+
+/// What a message may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes of one message, its fragments together.
+    pub(super) message_bytes: usize,
+    /// Fragments of one message.
+    pub(super) fragments: usize,
+}
+
+/// How far a scan came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Bytes that belong to the current frame.
+    pub(super) len: usize,
+    /// The frame ends with them.
+    pub(super) is_complete: bool,
+}
+
+/// The state between two scans: a header that has arrived in part, the payload that is still to come, and the
+/// message that is under way. 48 bytes.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    header: [u8; MAX_HEADER],
+    have: u8,
+    in_payload: bool,
+    /// A message has begun and its last fragment has not.
+    in_message: bool,
+    remaining: u64,
+    message_bytes: u64,
+    fragments: u32,
+}
+
+const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const MASK: u8 = 0x80;
+const CONTROL: u8 = 0x08;
+
+impl Scanner {
+    /// True between two messages.
+    #[must_use]
+    pub(super) fn is_idle(&self) -> bool {
+        self.have == 0 && !self.in_message
+    }
+
+    /// Scans bytes up to the end of the current frame.
+    ///
+    /// # Errors
+    /// The reason to end the connection: a protocol error (1002), or a message over the limits (1009), before any
+    /// of its payload has to arrive.
+    pub(super) fn scan(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, EndReason> {
+        let mut len = 0;
+        while !self.in_payload {
+            let Some(&byte) = bytes.get(len) else { return Ok(Step { len, is_complete: false }) };
+            self.header[usize::from(self.have)] = byte;
+            self.have += 1;
+            len += 1;
+            self.check_header(limits)?;
+        }
+        let here = self.remaining.min((bytes.len() - len) as u64);
+        self.remaining -= here;
+        len += here as usize;
+        let is_complete = self.remaining == 0;
+        if is_complete {
+            self.have = 0;
+            self.in_payload = false;
+        }
+        Ok(Step { len, is_complete })
+    }
+
+    /// Checks what the newest header byte decides.
+    fn check_header(&mut self, limits: &Limits) -> Result<(), EndReason> {
+        let short = self.header[1] & !MASK;
+        let extended = match short {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        match self.have {
+            1 => return self.check_first(),
+            2 if self.header[1] & MASK == 0 => return Err(EndReason::Protocol("frame is not masked")),
+            2 if self.is_control() && short > 125 => {
+                return Err(EndReason::Protocol("control frame is too long"));
+            }
+            _ => {}
+        }
+        if usize::from(self.have) == 2 + extended {
+            self.check_length(short, limits)?;
+        }
+        if usize::from(self.have) == 2 + extended + 4 {
+            self.in_payload = true;
+        }
+        Ok(())
+    }
+
+    fn is_control(&self) -> bool {
+        self.header[0] & CONTROL != 0
+    }
+
+    fn check_first(&self) -> Result<(), EndReason> {
+        let first = self.header[0];
+        let is_final = first & FIN != 0;
+        if first & RESERVED != 0 {
+            return Err(EndReason::Protocol("reserved bits are set"));
+        }
+        match first & 0x0f {
+            0 if !self.in_message => Err(EndReason::Protocol("continuation without a message")),
+            1 | 2 if self.in_message => Err(EndReason::Protocol("new message inside a message")),
+            8..=10 if !is_final => Err(EndReason::Protocol("control frame is fragmented")),
+            0..=2 | 8..=10 => Ok(()),
+            _ => Err(EndReason::Protocol("reserved opcode")),
+        }
+    }
+
+    fn check_length(&mut self, short: u8, limits: &Limits) -> Result<(), EndReason> {
+        let length = match short {
+            126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
+            127 => self.header[2..10].iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)),
+            short => u64::from(short),
+        };
+        let is_minimal = match short {
+            126 => length > 125,
+            127 => length > u64::from(u16::MAX),
+            _ => true,
+        };
+        if length >> 63 != 0 || !is_minimal {
+            return Err(EndReason::Protocol("payload length is not encoded as it must be"));
+        }
+        self.remaining = length;
+        if self.is_control() {
+            return Ok(());
+        }
+        if !self.in_message {
+            self.message_bytes = 0;
+            self.fragments = 0;
+        }
+        self.in_message = self.header[0] & FIN == 0;
+        self.message_bytes = self.message_bytes.saturating_add(length);
+        self.fragments += 1;
+        if self.message_bytes > limits.message_bytes as u64 {
+            return Err(EndReason::MessageTooBig);
+        }
+        if self.fragments as usize > limits.fragments {
+            return Err(EndReason::TooManyFragments);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { message_bytes: 1000, fragments: 3 };
+
+    fn frame(first: u8, payload: usize) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match payload {
+            0..=125 => bytes.push(MASK | payload as u8),
+            _ => bytes.extend([MASK | 126, (payload >> 8) as u8, payload as u8]),
+        }
+        bytes.extend([1, 2, 3, 4]);
+        bytes.resize(bytes.len() + payload, b'x');
+        bytes
+    }
+
+    fn run(frames: &[Vec<u8>], chunk: usize) -> Result<usize, EndReason> {
+        let stream = frames.concat();
+        let mut scanner = Scanner::default();
+        let mut complete = 0;
+        for mut part in stream.chunks(chunk) {
+            while !part.is_empty() {
+                let step = scanner.scan(part, &LIMITS)?;
+                complete += usize::from(step.is_complete);
+                part = &part[step.len..];
+            }
+        }
+        Ok(complete)
+    }
+
+    #[test]
+    fn frames_are_told_apart_whatever_the_segments() {
+        let frames = [frame(0x81, 0), frame(0x01, 200), frame(0x89, 5), frame(0x80, 126), frame(0x82, 125)];
+        for chunk in [1, 2, 3, 7, 1000] {
+            assert_eq!(run(&frames, chunk), Ok(5), "{chunk}");
+        }
+    }
+
+    #[test]
+    fn every_rule_is_kept_at_the_byte_that_breaks_it() {
+        let cases: &[(&[u8], u16)] = &[
+            (&[0xC1], 1002),
+            (&[0xA1], 1002),
+            (&[0x91], 1002),
+            (&[0x83], 1002),
+            (&[0x8B], 1002),
+            (&[0x80], 1002),
+            (&[0x09], 1002),
+            (&[0x81, 0x05], 1002),
+            (&[0x89, 0xFE], 1002),
+            (&[0x81, 0xFE, 0, 125], 1002),
+            (&[0x81, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], 1002),
+            (&[0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0], 1002),
+            (&[0x81, 0xFF, 0x40, 0, 0, 0, 0, 0, 0, 0], 1009),
+            (&[0x81, 0xFE, 0x03, 0xE9], 1009),
+        ];
+        for &(bytes, code) in cases {
+            let (last, before) = bytes.split_last().expect("not empty");
+            let mut scanner = Scanner::default();
+            assert!(scanner.scan(before, &LIMITS).is_ok(), "{bytes:x?}");
+            let error = scanner.scan(&[*last], &LIMITS).expect_err("the last byte breaks a rule");
+            assert_eq!(error.code(), code, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn fragments_are_counted_and_added_up() {
+        let fine = [frame(0x01, 400), frame(0x00, 400), frame(0x8A, 3), frame(0x80, 200), frame(0x81, 1000)];
+        assert_eq!(run(&fine, 64), Ok(5));
+        assert_eq!(run(&[frame(0x01, 400), frame(0x80, 601)], 64), Err(EndReason::MessageTooBig));
+        let many = [frame(0x01, 0), frame(0x00, 0), frame(0x00, 0), frame(0x80, 0)];
+        assert_eq!(run(&many, 64), Err(EndReason::TooManyFragments));
+        let nested = [frame(0x01, 1), frame(0x81, 1)];
+        assert_eq!(run(&nested, 64), Err(EndReason::Protocol("new message inside a message")));
+    }
+}

@@ -1,0 +1,137 @@
+//! A non-blocking socket and its registration with the worker's reactor, from accept to the end.
+
+use std::io::{self, Read};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+
+use crate::registry::sink::Sink;
+
+/// See the module's documentation. The shard writes to the same socket through its [`Sink`].
+#[derive(Debug)]
+pub struct Socket(AsyncFd<Rc<TcpStream>>);
+
+impl Socket {
+    /// Registers a non-blocking socket with the current runtime.
+    ///
+    /// # Errors
+    /// When the reactor takes no more.
+    pub fn new(stream: TcpStream) -> io::Result<Self> {
+        watch(Rc::new(stream)).map(Self)
+    }
+
+    /// The way for others on this thread to write.
+    #[must_use]
+    pub fn sink(&self) -> Sink {
+        Sink::Socket(Rc::clone(self.0.get_ref()))
+    }
+
+    /// Reads what is there; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// As the socket's.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.0.poll_read_ready(cx))?;
+            match (&**self.0.get_ref()).read(buffer) {
+                Ok(read) => {
+                    // Less than asked for means that the kernel has no more. Readiness left set would make the
+                    // next wait return at once for nothing.
+                    if read > 0 && read < buffer.len() {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(read));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Runs `write` once the socket takes bytes, again whenever it did not take all of them.
+    ///
+    /// # Errors
+    /// As the reactor's.
+    pub fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut() -> WriteProgress,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let mut guard = ready!(self.0.poll_write_ready(cx))?;
+            match write() {
+                WriteProgress::Done => return Poll::Ready(Ok(())),
+                WriteProgress::Blocked => guard.clear_ready(),
+            }
+        }
+    }
+
+    /// Writes from one buffer.
+    ///
+    /// # Errors
+    /// As the socket's.
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let sink = self.sink();
+        let mut result = Ok(0);
+        ready!(self.poll_write_with(cx, || match sink.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => WriteProgress::Blocked,
+            other => {
+                result = other;
+                WriteProgress::Done
+            }
+        }))?;
+        Poll::Ready(result)
+    }
+
+    /// Says that nothing more will be sent.
+    ///
+    /// # Errors
+    /// As the socket's; a peer that is gone already is none.
+    pub fn shutdown(&self) -> io::Result<()> {
+        match self.0.get_ref().shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Makes closing the socket a reset: nothing that waits in the kernel is sent any more.
+    pub fn reset_on_close(&self) {
+        let socket = socket2::SockRef::from(&**self.0.get_ref());
+        if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "cannot set SO_LINGER");
+        }
+    }
+}
+
+/// Registers something with the current runtime's reactor.
+///
+/// # Errors
+/// When the reactor takes no more.
+#[expect(
+    deprecated,
+    reason = "its successor is an unsafe function; the standard library's sockets, which are all that \
+    is watched here, keep their descriptor open for as long as they live, which is what it asks for"
+)]
+pub fn watch<T: WatchableSocket>(socket: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::new(socket)
+}
+
+/// The types that [`watch`] may be used with: owners of one descriptor that never changes.
+pub trait WatchableSocket: AsRawFd {}
+
+impl WatchableSocket for Rc<TcpStream> {}
+impl WatchableSocket for TcpListener {}
+
+/// How far a write came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteProgress {
+    /// As far as it should.
+    Done,
+    /// The socket takes no more now.
+    Blocked,
+}

@@ -1,0 +1,27 @@
+//! `/ws`: text `T` comes back as `Message processed: T`; with `?raw` everything comes back untouched.
+
+use super::{Message, Peer};
+use crate::protocol::frame::{self, OpCode};
+
+const PREFIX: &[u8] = b"Message processed: ";
+
+/// The text that makes the endpoint panic where the feature `fault-injection` is compiled in.
+#[cfg(feature = "fault-injection")]
+const PANIC: &[u8] = b"throng:panic";
+
+pub(super) fn text(text: &[u8], peer: &Peer<'_>) {
+    #[cfg(feature = "fault-injection")]
+    assert!(text != PANIC, "a panic was asked for");
+    peer.reply(&frame::encode(OpCode::Text, PREFIX.len() + text.len(), |out| {
+        out.extend_from_slice(PREFIX);
+        out.extend_from_slice(text);
+    }));
+}
+
+pub(super) fn raw(message: &Message<'_>, peer: &Peer<'_>) {
+    let (opcode, payload) = match message {
+        Message::Text(text) => (OpCode::Text, text),
+        Message::Binary(bytes) => (OpCode::Binary, bytes),
+    };
+    peer.reply(&frame::data(opcode, payload));
+}

@@ -1,0 +1,228 @@
+//! What stands behind a WebSocket path: one type for each endpoint, all of them synchronous. They are handed whole
+//! messages and answer through the [`Peer`].
+
+mod chat;
+mod echo;
+mod heartbeat;
+mod messages;
+mod secure;
+mod with_timeout;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::chat::Chat;
+pub use self::heartbeat::Heartbeat;
+pub use self::with_timeout::WithTimeout;
+use crate::config::Config;
+use crate::node::Node;
+use crate::protocol::close::EndReason;
+use crate::protocol::command::Parser;
+use crate::protocol::frame::Frame;
+use crate::registry::Registration;
+
+/// A connection as its endpoint sees it.
+#[derive(Debug)]
+pub struct Peer<'a> {
+    /// Its place in the registry.
+    pub registration: &'a Registration,
+    /// The node.
+    pub node: &'a Arc<Node>,
+    /// The worker's JSON parser.
+    pub parser: &'a mut Parser,
+    /// Now, in the shard's milliseconds.
+    pub now_ms: u64,
+}
+
+impl Peer<'_> {
+    /// Answers the client. What is queued is written when the messages that were read together are done.
+    pub fn reply(&self, frame: &Frame) {
+        self.registration.reply(frame);
+    }
+
+    fn config(&self) -> &Config {
+        &self.node.config
+    }
+}
+
+/// A data message.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// Text, checked to be UTF-8. Mutable because the JSON parser works in place.
+    Text(&'a mut [u8]),
+    /// Bytes.
+    Binary(&'a mut [u8]),
+}
+
+/// Where a WebSocket path leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// `/ws`
+    Echo,
+    /// `/ws/secure`
+    Secure,
+    /// `/ws/messages`
+    Messages,
+    /// `/ws/with-timeout`
+    WithTimeout,
+    /// `/ws/heartbeat`
+    Heartbeat,
+    /// `/ws/chat/{user_id}`
+    Chat,
+}
+
+/// What a chat path begins with.
+pub const CHAT_PREFIX: &str = "/ws/chat/";
+
+impl Route {
+    /// The route of a path, without its query.
+    #[must_use]
+    pub fn parse(path: &str) -> Option<Self> {
+        Some(match path {
+            "/ws" => Self::Echo,
+            "/ws/secure" => Self::Secure,
+            "/ws/messages" => Self::Messages,
+            "/ws/with-timeout" => Self::WithTimeout,
+            "/ws/heartbeat" => Self::Heartbeat,
+            _ => {
+                path.strip_prefix(CHAT_PREFIX).filter(|segment| !segment.contains('/'))?;
+                Self::Chat
+            }
+        })
+    }
+
+    /// Its name in logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Secure => "secure",
+            Self::Messages => "messages",
+            Self::WithTimeout => "with-timeout",
+            Self::Heartbeat => "heartbeat",
+            Self::Chat => "chat",
+        }
+    }
+}
+
+/// One connection's endpoint. 16 bytes; what is larger is boxed.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// Sends back what comes.
+    Echo {
+        /// Text and binary, untouched.
+        is_raw: bool,
+    },
+    /// Sends back lines under the name of the token's owner.
+    Secure(Box<str>),
+    /// Validates messages.
+    Messages,
+    /// Ends after a silence.
+    WithTimeout(Box<WithTimeout>),
+    /// Wants its heartbeats acknowledged.
+    Heartbeat(Box<Heartbeat>),
+    /// The chat.
+    Chat(Box<Chat>),
+    /// Upgraded only so that a person can read why not.
+    Refused(Box<EndReason>),
+}
+
+impl Endpoint {
+    /// Called once, when the connection is open.
+    ///
+    /// # Errors
+    /// The reason to end the connection.
+    pub fn open(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        match self {
+            Self::Chat(chat) => chat.open(peer),
+            Self::WithTimeout(endpoint) => {
+                endpoint.heard(peer.now_ms);
+                Ok(())
+            }
+            Self::Heartbeat(endpoint) => endpoint.due(peer),
+            Self::Refused(reason) => Err((**reason).clone()),
+            Self::Echo { .. } | Self::Secure(_) | Self::Messages => Ok(()),
+        }
+    }
+
+    /// Called with every message.
+    ///
+    /// # Errors
+    /// The reason to end the connection.
+    pub fn message(&mut self, message: Message<'_>, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        let text = match (&*self, message) {
+            (Self::Echo { is_raw: true }, message) => {
+                echo::raw(&message, peer);
+                return Ok(());
+            }
+            (_, Message::Binary(_)) => return Err(EndReason::BinaryRefused),
+            (_, Message::Text(text)) => text,
+        };
+        match self {
+            Self::Echo { .. } => echo::text(text, peer),
+            Self::Secure(name) => secure::text(name, text, peer),
+            Self::Messages => return messages::text(text, peer),
+            Self::WithTimeout(endpoint) => endpoint.text(text, peer),
+            Self::Heartbeat(endpoint) => return endpoint.text(text, peer),
+            Self::Chat(chat) => return chat.text(text, peer),
+            Self::Refused(reason) => return Err((**reason).clone()),
+        }
+        Ok(())
+    }
+
+    /// When the endpoint wants to be asked again without a message, in the shard's milliseconds.
+    #[must_use]
+    pub fn next_due_ms(&self) -> Option<u64> {
+        match self {
+            Self::WithTimeout(endpoint) => Some(endpoint.due_ms()),
+            Self::Heartbeat(endpoint) => Some(endpoint.due_ms()),
+            _ => None,
+        }
+    }
+
+    /// Called when that time has come.
+    ///
+    /// # Errors
+    /// The reason to end the connection.
+    pub fn due(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        match self {
+            Self::WithTimeout(endpoint) => endpoint.due(peer),
+            Self::Heartbeat(endpoint) => endpoint.due(peer),
+            _ => Ok(()),
+        }
+    }
+
+    /// The user, for logs.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Chat(chat) => Some(chat.user().as_str()),
+            Self::Secure(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+const fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_one_endpoint_or_to_none() {
+        assert_eq!(Route::parse("/ws"), Some(Route::Echo));
+        assert_eq!(Route::parse("/ws/chat/a%20b"), Some(Route::Chat));
+        assert_eq!(Route::parse("/ws/chat/"), Some(Route::Chat));
+        for path in ["/ws/", "/ws/chat", "/ws/chat/a/b", "/ws/other", "/", "/WS"] {
+            assert_eq!(Route::parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_small() {
+        assert!(size_of::<Endpoint>() <= 24, "{}", size_of::<Endpoint>());
+    }
+}

@@ -1,0 +1,13 @@
+//! `/ws/secure`: text `T` comes back as `User NAME: T`. Who has no good token never gets here.
+
+use super::Peer;
+use crate::protocol::frame::{self, OpCode};
+
+pub(super) fn text(name: &str, text: &[u8], peer: &Peer<'_>) {
+    peer.reply(&frame::encode(OpCode::Text, name.len() + text.len() + 8, |out| {
+        out.extend_from_slice(b"User ");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(text);
+    }));
+}

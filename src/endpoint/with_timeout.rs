@@ -1,0 +1,49 @@
+//! `/ws/with-timeout`: text `T` comes back as `Echo: T`; a silence ends the connection. Control frames are no
+//! activity.
+
+use std::time::Duration;
+
+use super::{Peer, millis};
+use crate::protocol::close::EndReason;
+use crate::protocol::frame::{self, OpCode};
+
+const PREFIX: &[u8] = b"Echo: ";
+
+/// One connection's inactivity timeout.
+#[derive(Debug)]
+pub struct WithTimeout {
+    timeout_ms: u64,
+    heard_ms: u64,
+}
+
+impl WithTimeout {
+    /// Ends the connection after `timeout` without a message.
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout_ms: millis(timeout), heard_ms: 0 }
+    }
+
+    pub(super) fn heard(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
+    }
+
+    pub(super) fn due_ms(&self) -> u64 {
+        self.heard_ms + self.timeout_ms
+    }
+
+    pub(super) fn text(&mut self, text: &[u8], peer: &Peer<'_>) {
+        self.heard(peer.now_ms);
+        peer.reply(&frame::encode(OpCode::Text, PREFIX.len() + text.len(), |out| {
+            out.extend_from_slice(PREFIX);
+            out.extend_from_slice(text);
+        }));
+    }
+
+    pub(super) fn due(&self, peer: &Peer<'_>) -> Result<(), EndReason> {
+        if peer.now_ms < self.due_ms() {
+            return Ok(());
+        }
+        peer.reply(&frame::text("Connection timed out due to inactivity"));
+        Err(EndReason::Inactivity)
+    }
+}

@@ -1,0 +1,337 @@
+//! Joins chat, broker and registry: what endpoints and HTTP talk to.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::broker::memory::{Limits, Memory, Room, RoomState};
+use crate::broker::{BrokerError, Local, Position};
+use crate::chat::history;
+use crate::chat::presence::{Outcome, Rules};
+use crate::config::{Config, Duplicate};
+use crate::metrics::Metrics;
+use crate::names::{ConnectionId, RoomName, UserId};
+use crate::protocol::close::EndReason;
+use crate::protocol::event::{self, CommandError};
+use crate::protocol::frame::Frame;
+use crate::registry::{Registration, Registry, Topic};
+
+/// The broker's way to the members on this node.
+#[derive(Debug)]
+struct Fanout(Arc<Registry>);
+
+impl Local for Fanout {
+    type Topic = Topic;
+
+    fn topic(&self) -> Topic {
+        self.0.topic()
+    }
+
+    fn has_space(&self, topic: &Topic, len: usize) -> bool {
+        self.0.has_space(topic, len)
+    }
+
+    fn deliver(&self, topic: &mut Topic, frame: &Frame) {
+        self.0.publish(topic, frame);
+    }
+
+    fn is_occupied(&self, topic: &Topic) -> bool {
+        topic.connections() > 0
+    }
+}
+
+/// One node of the service, shared by all its threads.
+#[derive(Debug)]
+pub struct Node {
+    /// The effective configuration.
+    pub config: Config,
+    /// Who is connected.
+    pub registry: Arc<Registry>,
+    /// The counters.
+    pub metrics: Metrics,
+    broker: Memory<Fanout>,
+    presence: Rules,
+    /// Rooms whose merged notice is due, with the time; each stands here at most once.
+    due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
+    connections: AtomicUsize,
+    is_draining: AtomicBool,
+    started: Instant,
+    started_unix_ms: u64,
+}
+
+impl Node {
+    /// A node with nobody connected.
+    #[must_use]
+    pub fn new(config: Config, metrics: Metrics) -> Arc<Self> {
+        let registry = Arc::new(Registry::new(config.workers, config.fanout.max_inbox_bytes));
+        let limits = Limits {
+            history: history::Bounds {
+                messages: config.history.messages,
+                bytes: config.history.bytes,
+                ttl_ms: config.history.ttl.as_millis() as u64,
+            },
+            history_total_bytes: config.history.total_bytes,
+            max_rooms: config.limits.max_rooms,
+        };
+        let presence = Rules {
+            notice_limit: config.presence.notice_limit,
+            interval_ms: config.presence.interval.as_millis() as u64,
+        };
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Arc::new(Self {
+            broker: Memory::new(Fanout(Arc::clone(&registry)), limits),
+            registry,
+            metrics,
+            presence,
+            due: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            is_draining: AtomicBool::new(false),
+            started: Instant::now(),
+            started_unix_ms: unix.as_millis() as u64,
+            config,
+        })
+    }
+
+    /// Milliseconds since the node began.
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// True from the first signal to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Relaxed)
+    }
+
+    /// Refuses newcomers from now on.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Relaxed);
+    }
+
+    /// Rooms that exist.
+    #[must_use]
+    pub fn room_count(&self) -> usize {
+        self.broker.room_count()
+    }
+
+    /// A place among `limits.max_connections`; `None` when all are taken.
+    #[must_use]
+    pub fn place(self: &Arc<Self>) -> Option<Place> {
+        let place = Place(Arc::clone(self));
+        let before = self.connections.fetch_add(1, Relaxed);
+        (before < self.config.limits.max_connections).then_some(place)
+    }
+
+    /// Enters a connection as `user`. With `chat.duplicate = "reject"` an incumbent is pinged and keeps the id if it
+    /// answers within two seconds; `owns_user` says that a token has proved who the newcomer is, and who does not
+    /// have to wait for a dead connection of their own.
+    ///
+    /// # Errors
+    /// [`EndReason::UserIdInUse`].
+    ///
+    /// # Cancel safety
+    /// Nothing is entered unless the claim is returned.
+    pub async fn claim(
+        self: &Arc<Self>,
+        user: &UserId,
+        id: ConnectionId,
+        owns_user: bool,
+    ) -> Result<Claim, EndReason> {
+        let directory = &self.registry.directory;
+        let replaced = match self.config.chat.duplicate {
+            Duplicate::Allow => {
+                directory.add(user, id);
+                SmallVec::new()
+            }
+            Duplicate::Reject if !owns_user => self.claim_from_the_dead(user, id).await?,
+            Duplicate::Reject | Duplicate::Replace => directory.replace(user, id),
+        };
+        Ok(Claim { node: Arc::clone(self), user: user.clone(), id, replaced })
+    }
+
+    async fn claim_from_the_dead(
+        &self,
+        user: &UserId,
+        id: ConnectionId,
+    ) -> Result<SmallVec<[ConnectionId; 2]>, EndReason> {
+        let directory = &self.registry.directory;
+        match directory.claim(user, id) {
+            Ok(()) => Ok(SmallVec::new()),
+            Err(incumbent) if self.registry.is_alive(incumbent).await => Err(EndReason::UserIdInUse),
+            Err(incumbent) => match directory.replace_if(user, incumbent, id) {
+                Ok(()) => Ok(SmallVec::from_slice(&[incumbent])),
+                // It went by itself, and perhaps somebody was faster: they are alive.
+                Err(_) => {
+                    directory.claim(user, id).map(|()| SmallVec::new()).map_err(|_| EndReason::UserIdInUse)
+                }
+            },
+        }
+    }
+
+    /// Puts a connection into a room and tells the room.
+    ///
+    /// # Errors
+    /// [`EndReason::Overloaded`] when there are too many rooms.
+    pub fn enter(
+        self: &Arc<Self>,
+        registration: &Registration,
+        room: &RoomName,
+        user: &UserId,
+    ) -> Result<Membership, EndReason> {
+        let shard = registration.shard().index();
+        let now_ms = self.now_ms();
+        let entered = self.broker.enter(room, |state| {
+            let after = state.topic.join(shard);
+            let outcome = state.presence.join(user, now_ms, &self.presence);
+            let due = self.tell(state, room, outcome);
+            (state.topic.id(), after, due)
+        });
+        let (room, (topic, after, due)) = entered.map_err(|error| {
+            tracing::warn!(%error, "a room cannot be opened");
+            EndReason::Overloaded
+        })?;
+        // On the shard's own thread, with nothing in between: no sweep can pass.
+        registration.subscribe(topic, after);
+        self.note_due(due, &room);
+        Ok(Membership { node: Arc::clone(self), room, user: user.clone(), shard })
+    }
+
+    /// Says what the outcome wants said; returns when more is due. Called under the room's lock.
+    fn tell(&self, state: &mut RoomState<Topic>, room: &RoomName, outcome: Outcome) -> Option<u64> {
+        match outcome {
+            Outcome::Quiet => None,
+            Outcome::Due(at_ms) => Some(at_ms),
+            Outcome::Notice(text) => {
+                let ts = self.started_unix_ms + self.now_ms();
+                let frame = event::system(&text, room, state.presence.len(), ts);
+                self.registry.publish(&mut state.topic, &frame);
+                None
+            }
+        }
+    }
+
+    fn note_due(&self, due: Option<u64>, room: &Arc<Room<Topic>>) {
+        if let Some(at_ms) = due {
+            self.due.lock().push((at_ms, Arc::clone(room)));
+        }
+    }
+
+    /// Sends merged notices that are due and lets old histories go. Called about ten times a second with a number
+    /// that counts up.
+    pub fn keep_house(&self, turn: usize) {
+        let now_ms = self.now_ms();
+        let due: SmallVec<[_; 4]> = {
+            let mut waiting = self.due.lock();
+            waiting.extract_if(.., |(at_ms, _)| *at_ms <= now_ms).collect()
+        };
+        for (_, room) in due {
+            room.with(|state| {
+                if let Some(text) = state.presence.merged() {
+                    self.tell(state, room.name(), Outcome::Notice(text));
+                }
+            });
+        }
+        self.broker.expire(turn, now_ms);
+    }
+}
+
+/// A place among the connections; dropping it frees it.
+#[derive(Debug)]
+pub struct Place(Arc<Node>);
+
+impl Place {
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A user id that a connection holds; dropping it gives it up, unless somebody has taken over.
+#[derive(Debug)]
+pub struct Claim {
+    node: Arc<Node>,
+    user: UserId,
+    id: ConnectionId,
+    replaced: SmallVec<[ConnectionId; 2]>,
+}
+
+impl Claim {
+    /// The user.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// Ends those whose place was taken. Called once the newcomer is in its room, so that the room sees the user
+    /// neither leave nor join.
+    pub fn settle(&mut self) {
+        for id in mem::take(&mut self.replaced) {
+            self.node.registry.end(id, EndReason::Replaced);
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // A newcomer that did not get as far as its room leaves no incumbent behind that nobody can find.
+        self.settle();
+        self.node.registry.directory.remove(&self.user, self.id);
+    }
+}
+
+/// A connection's presence in a room; dropping it leaves the room and tells it.
+#[derive(Debug)]
+pub struct Membership {
+    node: Arc<Node>,
+    room: Arc<Room<Topic>>,
+    user: UserId,
+    shard: usize,
+}
+
+impl Membership {
+    /// Publishes a message to the room, the sender included.
+    ///
+    /// # Errors
+    /// [`CommandError::Unavailable`] when the fan-out is at its limit; the message has no offset then.
+    pub fn publish(&self, text: &str) -> Result<Position, CommandError> {
+        let node = &self.node;
+        let now_ms = node.now_ms();
+        let ts = node.started_unix_ms + now_ms;
+        // JSON writes a control character as six bytes.
+        let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;
+        let published = node.broker.publish(&self.room, max_len, now_ms, |position| {
+            event::message(&self.user, text, self.room.name(), position.epoch, position.offset, ts)
+        });
+        published.map_err(|error| match error {
+            BrokerError::Full | BrokerError::TooManyRooms => CommandError::Unavailable,
+        })
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let node = &self.node;
+        let now_ms = node.now_ms();
+        let (due, is_empty) = self.room.with(|state| {
+            state.topic.leave(self.shard);
+            let outcome = state.presence.leave(&self.user, now_ms, &node.presence);
+            let due = node.tell(state, self.room.name(), outcome);
+            (due, state.topic.connections() == 0)
+        });
+        node.note_due(due, &self.room);
+        if is_empty {
+            node.broker.close_if_empty(&self.room);
+        }
+    }
+}

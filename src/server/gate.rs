@@ -1,0 +1,229 @@
+//! Decides over each request: page, refusal, or the endpoint that a connection is to have. Everything about the
+//! request is checked before anything is registered.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::admission::origin::OriginList;
+use crate::admission::token::{Found, Identity, Verifier};
+use crate::admission::{Check, Refusal};
+use crate::config::{Config, Refuse, parse_duration};
+use crate::connection::{Facts, Tools};
+use crate::endpoint::{self, Chat, Endpoint, Heartbeat, WithTimeout};
+use crate::http::pages::{self, Readiness};
+use crate::http::upgrade;
+use crate::http::{Admission, App, Request, Response, Route, respond, segment_after};
+use crate::names::{RoomName, UserId};
+use crate::node::Place;
+use crate::protocol::close::EndReason;
+use crate::registry::Registration;
+use crate::registry::sink::Sink;
+
+/// The shortest timeout a client may ask for on `/ws/with-timeout`.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What decides over requests, made once from the configuration.
+pub(super) struct Rules {
+    origins: OriginList,
+    verifier: Option<Verifier>,
+}
+
+impl Rules {
+    pub(super) fn new(config: &Config) -> Self {
+        let origins = OriginList::parse(&config.admission.origins).unwrap_or_else(|error| {
+            // The configuration has checked each of them.
+            unreachable!("admission.origins: {error}")
+        });
+        let auth = &config.auth;
+        let verifier = auth.secret.as_ref().and_then(|secret| {
+            Verifier::hs256(secret.expose(), auth.audience.clone(), auth.issuer.clone()).ok()
+        });
+        if verifier.is_none() {
+            tracing::info!("no auth.secret is configured: every token is refused");
+        }
+        Self { origins, verifier }
+    }
+}
+
+/// An admitted connection. Dropping it undoes everything.
+pub(super) struct Admitted {
+    // Rooms and the user id are given up before the slot.
+    pub(super) endpoint: Endpoint,
+    pub(super) registration: Registration,
+    pub(super) facts: Facts,
+}
+
+/// One socket's way in.
+pub(super) struct Gate<'a> {
+    pub(super) tools: &'a Rc<Tools>,
+    pub(super) rules: &'a Rules,
+    pub(super) sink: Sink,
+}
+
+impl App for Gate<'_> {
+    type Endpoint = endpoint::Route;
+    type Admitted = Admitted;
+
+    fn route(&self, path: &str) -> Route<Self::Endpoint> {
+        match path {
+            "/" | "/healthz" | "/readyz" => Route::Page,
+            "/metrics" if self.tools.node.config.metrics.enabled => Route::Page,
+            _ => endpoint::Route::parse(path).map_or(Route::Unknown, Route::WebSocket),
+        }
+    }
+
+    fn page(&self, request: Request<'_>) -> Response {
+        let node = &self.tools.node;
+        match request.path() {
+            "/" => pages::index(),
+            "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
+            "/readyz" => pages::readyz(Readiness::Ready),
+            "/metrics" => respond::metrics(node.metrics.render(node.room_count())),
+            _ => pages::healthz(),
+        }
+    }
+
+    async fn admit(
+        &self,
+        route: endpoint::Route,
+        request: Request<'_>,
+    ) -> Result<Admission<Admitted>, Refusal> {
+        let node = &self.tools.node;
+        self.rules.origins.check(request.origins())?;
+        if node.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        let place = node.place().ok_or(Refusal::AtCapacity)?;
+        let speaks: &[&str] = if route == endpoint::Route::Echo { &["echo"] } else { &[] };
+        let subprotocol = upgrade::select(speaks, request.offered());
+        let registration = self.tools.shard.register(self.sink.clone());
+        let mut visitor =
+            Visitor { gate: self, place: &place, registration: &registration, expires_at: None };
+        let endpoint = match visitor.endpoint(route, request, subprotocol).await {
+            Ok(endpoint) => endpoint,
+            Err(Denied::Http(refusal)) => return Err(refusal),
+            Err(Denied::Visibly(reason)) => self.refuse(reason)?,
+        };
+        let facts = Facts { endpoint: route.name(), expires_at: visitor.expires_at, place };
+        Ok(Admission { admitted: Admitted { endpoint, registration, facts }, subprotocol })
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.tools.node.metrics.refused(refusal.reason());
+    }
+}
+
+impl Gate<'_> {
+    /// A refusal that a person must be able to read is a completed upgrade and a close, unless configured otherwise:
+    /// browsers show nothing of a refused handshake.
+    fn refuse(&self, reason: EndReason) -> Result<Endpoint, Refusal> {
+        if self.tools.node.config.admission.refuse == Refuse::Close {
+            return Ok(Endpoint::Refused(Box::new(reason)));
+        }
+        Err(match reason {
+            EndReason::AuthenticationFailed => Refusal::Unauthorized,
+            EndReason::UserIdInUse => Refusal::Conflict,
+            EndReason::InvalidUserId => {
+                Refusal::Forbidden("invalid user id: 3 to 64 of A-Z a-z 0-9 _ . : @ -")
+            }
+            EndReason::InvalidRoom => Refusal::Forbidden("invalid room: 1 to 64 of A-Z a-z 0-9 _ . : @ -"),
+            _ => Refusal::AtCapacity,
+        })
+    }
+}
+
+/// Why somebody does not come in.
+enum Denied {
+    /// In HTTP: only a broken or hostile client does this.
+    Http(Refusal),
+    /// So that a person can read it.
+    Visibly(EndReason),
+}
+
+impl From<EndReason> for Denied {
+    fn from(reason: EndReason) -> Self {
+        Self::Visibly(reason)
+    }
+}
+
+/// Who asks to come in.
+struct Visitor<'a> {
+    gate: &'a Gate<'a>,
+    place: &'a Place,
+    registration: &'a Registration,
+    expires_at: Option<u64>,
+}
+
+impl Visitor<'_> {
+    async fn endpoint(
+        &mut self,
+        route: endpoint::Route,
+        request: Request<'_>,
+        subprotocol: Option<&str>,
+    ) -> Result<Endpoint, Denied> {
+        let config = &self.place.node().config;
+        Ok(match route {
+            endpoint::Route::Echo => {
+                Endpoint::Echo { is_raw: subprotocol == Some("echo") || request.query("raw").is_some() }
+            }
+            endpoint::Route::Secure => {
+                let identity = self.identify(request).ok_or(EndReason::AuthenticationFailed)?;
+                Endpoint::Secure(identity.name.unwrap_or(identity.sub).into())
+            }
+            endpoint::Route::Messages => Endpoint::Messages,
+            endpoint::Route::WithTimeout => {
+                Endpoint::WithTimeout(Box::new(WithTimeout::new(timeout(config, request)?)))
+            }
+            endpoint::Route::Heartbeat => {
+                let endpoints = &config.endpoints;
+                let heartbeat = Heartbeat::new(endpoints.heartbeat_interval, endpoints.heartbeat_misses);
+                Endpoint::Heartbeat(Box::new(heartbeat))
+            }
+            endpoint::Route::Chat => Endpoint::Chat(Box::new(self.chat(request).await?)),
+        })
+    }
+
+    async fn chat(&mut self, request: Request<'_>) -> Result<Chat, EndReason> {
+        let node = self.place.node();
+        let config = &node.config;
+        let segment = segment_after(request.path(), endpoint::CHAT_PREFIX).ok_or(EndReason::InvalidUserId)?;
+        let user: UserId = segment.parse().map_err(|_| EndReason::InvalidUserId)?;
+        let room = request.query("room");
+        let room: RoomName = room
+            .as_deref()
+            .unwrap_or(&config.chat.default_room)
+            .parse()
+            .map_err(|_| EndReason::InvalidRoom)?;
+        if config.auth.required {
+            let identity = self.identify(request).filter(|identity| identity.sub == user.as_str());
+            identity.ok_or(EndReason::AuthenticationFailed)?;
+        }
+        let claim = node.claim(&user, self.registration.id(), config.auth.required).await?;
+        Ok(Chat::new(claim, room))
+    }
+
+    /// The owner of a good token. Why a bad one is bad is logged, never the token.
+    fn identify(&mut self, request: Request<'_>) -> Option<Identity> {
+        let verifier = self.gate.rules.verifier.as_ref()?;
+        let Found::Token(token) = request.token() else { return None };
+        match verifier.verify(token.expose()) {
+            Ok(identity) => {
+                self.expires_at = Some(identity.expires_at);
+                Some(identity)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a token was refused");
+                None
+            }
+        }
+    }
+}
+
+/// The timeout of `/ws/with-timeout`: what the client asks for with `?timeout=5s`, within bounds.
+fn timeout(config: &Config, request: Request<'_>) -> Result<Duration, Denied> {
+    let endpoints = &config.endpoints;
+    let Some(text) = request.query("timeout") else { return Ok(endpoints.timeout) };
+    parse_duration(&text)
+        .filter(|asked| (MIN_TIMEOUT..=endpoints.timeout_max).contains(asked))
+        .ok_or(Denied::Http(Refusal::Malformed(Check::Timeout)))
+}

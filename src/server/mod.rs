@@ -1,0 +1,95 @@
+//! From a bound address to the last close frame: the listener, the worker threads and the way out.
+
+mod acceptor;
+mod drain;
+mod gate;
+mod listener;
+mod worker;
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::admission::Refusal;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::protocol::close::EndReason;
+
+/// How often merged notices and old histories are looked after.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+/// A server that is bound and not yet running.
+#[derive(Debug)]
+pub struct Server {
+    node: Arc<Node>,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Binds the address of a resolved configuration.
+    ///
+    /// # Errors
+    /// As binding a socket: the address is in use, not ours, or not allowed.
+    pub fn bind(config: Config) -> io::Result<Self> {
+        let listener = listener::bind(&config)?;
+        let address = listener.local_addr()?;
+        let metrics = Metrics::new(config.workers, &Refusal::REASONS);
+        Ok(Self { node: Node::new(config, metrics), listener, address })
+    }
+
+    /// The bound address, with the port that was picked for port 0.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` resolves, then refuses newcomers, closes every connection over `drain.window`, and
+    /// returns. Blocks the calling thread, which accepts; the workers have threads of their own.
+    ///
+    /// # Errors
+    /// When a thread or a runtime cannot be made.
+    pub fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let Self { node, listener, address } = self;
+        let (stopping, stopped) = watch::channel(None);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let workers = worker::spawn_all(&node, &stopped)?;
+        tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
+        runtime.block_on(async {
+            let mut stop = pin!(stop);
+            let mut accepting = pin!(acceptor::run(&node, listener, &workers));
+            tokio::select! {
+                () = &mut stop => {}
+                result = &mut accepting => return result,
+                () = keep_house(&node) => {}
+            }
+            tracing::info!(window_ms = node.config.drain.window.as_millis() as u64, "draining");
+            node.drain();
+            let _ = stopping.send(Some(EndReason::Restarting));
+            // Newcomers are still told that, and why, they cannot come in.
+            tokio::select! {
+                result = &mut accepting => result,
+                () = keep_house(&node) => Ok(()),
+                () = worker::all_finished(&workers) => Ok(()),
+            }
+        })?;
+        worker::join_all(workers)
+    }
+}
+
+/// Looks after what has no connection of its own; never returns.
+async fn keep_house(node: &Node) {
+    let mut ticks = interval(HOUSEKEEPING);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for turn in 0.. {
+        ticks.tick().await;
+        node.keep_house(turn);
+    }
+}

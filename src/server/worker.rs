@@ -1,0 +1,188 @@
+//! A worker: one thread, one runtime, one shard. A connection that it is handed stays with it.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_local;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::acceptor::Newcomer;
+use super::drain;
+use super::gate::{Admitted, Gate, Rules};
+use crate::config::{Config, QueuePolicy};
+use crate::connection::socket::Socket;
+use crate::connection::{Connection, Tools};
+use crate::http::{self, HttpIo, Served};
+use crate::node::Node;
+use crate::protocol::close::EndReason;
+use crate::registry::shard::{Overload, Settings};
+use crate::registry::wheel::TICK_MS;
+use crate::registry::{Shard, fanout, outbox, room};
+
+/// A batch is at most this long, and at most a quarter of a queue's bounds.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// A worker as the acceptor sees it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    newcomers: mpsc::Sender<Newcomer>,
+    /// Handshakes under way and connections, counted from the hand-over on.
+    load: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    pub(super) fn load(&self) -> usize {
+        self.load.load(Relaxed)
+    }
+
+    /// Gives the worker a socket, or gives it back when the worker has stopped or is far behind.
+    pub(super) fn hand(&self, newcomer: Newcomer) -> Result<(), Newcomer> {
+        self.load.fetch_add(1, Relaxed);
+        self.newcomers.try_send(newcomer).map_err(|error| {
+            self.load.fetch_sub(1, Relaxed);
+            error.into_inner()
+        })
+    }
+}
+
+/// Counts a socket as load of its worker until dropped.
+struct Load(Arc<AtomicUsize>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Why everything ends, once it does.
+pub(super) type Stop = watch::Receiver<Option<EndReason>>;
+
+/// Starts `config.workers` workers.
+pub(super) fn spawn_all(node: &Arc<Node>, stop: &Stop) -> io::Result<Vec<Worker>> {
+    let rules = Arc::new(Rules::new(&node.config));
+    (0..node.config.workers).map(|index| spawn(index, node, &rules, stop)).collect()
+}
+
+fn spawn(index: usize, node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io::Result<Worker> {
+    let (newcomers, arrivals) = mpsc::channel(node.config.limits.max_handshakes);
+    let load = Arc::new(AtomicUsize::new(0));
+    let (node, rules, stop, count) = (Arc::clone(node), Arc::clone(rules), stop.clone(), Arc::clone(&load));
+    let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, index, "a worker has no runtime"),
+        };
+        runtime.block_on(run(index, node, rules, arrivals, stop, count));
+    })?;
+    Ok(Worker { newcomers, load, thread })
+}
+
+/// Resolves when every worker has ended its connections.
+pub(super) async fn all_finished(workers: &[Worker]) {
+    for worker in workers {
+        worker.newcomers.closed().await;
+    }
+}
+
+/// Waits for the threads.
+pub(super) fn join_all(workers: Vec<Worker>) -> io::Result<()> {
+    for Worker { newcomers, thread, .. } in workers {
+        drop(newcomers);
+        thread.join().map_err(|_| io::Error::other("a worker panicked"))?;
+    }
+    Ok(())
+}
+
+fn settings(config: &Config) -> Settings {
+    let queue = &config.queue;
+    Settings {
+        bounds: outbox::Bounds {
+            messages: queue.max_messages,
+            bytes: queue.max_bytes,
+            age_ms: queue.max_age.as_millis() as u64,
+        },
+        overload: match queue.policy {
+            QueuePolicy::Disconnect => Overload::Disconnect,
+            QueuePolicy::DropOldest => Overload::DropOldest,
+            QueuePolicy::DropNewest => Overload::DropNewest,
+        },
+        queue_budget: (queue.total_bytes / config.workers) as u64,
+        batch: room::BatchLimits {
+            bytes: BATCH_BYTES.min(queue.max_bytes / 4),
+            frames: (queue.max_messages / 4).max(1),
+        },
+        linger: config.fanout.linger,
+    }
+}
+
+async fn run(
+    index: usize,
+    node: Arc<Node>,
+    rules: Arc<Rules>,
+    mut arrivals: mpsc::Receiver<Newcomer>,
+    mut stop: Stop,
+    load: Arc<AtomicUsize>,
+) {
+    let inbox = Arc::clone(node.registry.inbox(index));
+    let metrics = Arc::clone(node.metrics.shard(index));
+    let shard = Shard::new(index, inbox, metrics, settings(&node.config));
+    let tools = Tools::new(node, shard);
+    spawn_local(fanout::run(Rc::clone(&tools.shard)));
+    spawn_local(turn_wheel(Rc::clone(&tools.shard)));
+    let draining = async {
+        // The sender lives as long as the server: an error is a stop as well.
+        let reason = stop.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        drain::run(&tools, reason.unwrap_or(EndReason::GoingAway)).await;
+    };
+    let accepting = async {
+        while let Some(newcomer) = arrivals.recv().await {
+            let load = Load(Arc::clone(&load));
+            spawn_local(serve(Rc::clone(&tools), Arc::clone(&rules), newcomer, load));
+        }
+    };
+    tokio::select! {
+        () = draining => {}
+        () = accepting => {}
+    }
+}
+
+/// Turns the shard's wheel for as long as the worker lives.
+async fn turn_wheel(shard: Rc<Shard>) {
+    let mut ticks = interval(Duration::from_millis(TICK_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        shard.wake_due();
+    }
+}
+
+/// A socket's handshake; what follows has a smaller task of its own.
+async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Load) {
+    let Newcomer { stream, handshake } = newcomer;
+    let socket = match Socket::new(stream) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::warn!(%error, "cannot register a socket"),
+    };
+    let gate = Gate { tools: &tools, rules: &rules, sink: socket.sink() };
+    let limits = http::Limits {
+        handshake_timeout: tools.node.config.limits.handshake_timeout,
+        ..http::Limits::default()
+    };
+    let served = http::serve(HttpIo(socket), &gate, &limits).await;
+    drop(handshake);
+    if let Served::Upgraded { io: HttpIo(socket), leftover, admitted } = served {
+        let Admitted { endpoint, registration, facts } = admitted;
+        let connection = Connection::new(Rc::clone(&tools), socket, registration, endpoint, facts, leftover);
+        spawn_local(async move {
+            connection.await;
+            drop(load);
+        });
+    }
+}
