@@ -1,0 +1,107 @@
+//! One user id, two connections: who stays.
+
+use crate::support::client::{Client, patiently};
+use crate::support::raw::Socket;
+use crate::support::server::Server;
+
+const TAKEN: &str = "User ID already in use";
+const REPLACED: &str = "Replaced by a newer connection";
+const ALICE: &str = "/ws/chat/alice";
+const JOINED: &str = "User alice has joined the chat";
+
+/// Answers the server's pings for as long as the test goes on, and expects nothing else.
+fn keep_alive(mut client: Client) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let message = client.listen().await;
+        panic!("the incumbent got {message:?}");
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_incumbent_that_lives_keeps_its_name() {
+    let server = Server::start(&[]);
+    let mut incumbent = Client::connect(&server, ALICE).await;
+    incumbent.expect_notice(JOINED).await;
+    let incumbent = keep_alive(incumbent);
+    for _ in 0..2 {
+        Client::connect(&server, ALICE).await.expect_close(1008, TAKEN).await;
+    }
+    assert!(!incumbent.is_finished(), "the incumbent has seen nothing of it");
+    // In another room it is the same name.
+    Client::connect(&server, "/ws/chat/alice?room=other").await.expect_close(1008, TAKEN).await;
+    incumbent.abort();
+}
+
+#[tokio::test]
+async fn a_name_is_free_again_when_its_connection_ends() {
+    let server = Server::start(&[]);
+    for _ in 0..20 {
+        let mut alice = Client::connect(&server, ALICE).await;
+        alice.expect_notice(JOINED).await;
+        alice.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_incumbent_that_is_dead_does_not_lock_its_owner_out() {
+    let server = Server::start(&[]);
+    // It reads nothing and answers nothing, as behind a link that is gone.
+    let mut dead = Socket::open(server.address(), ALICE);
+    let mut newcomer = Client::connect(&server, ALICE).await;
+    newcomer.send_text(r#"{"message":"back again"}"#).await;
+    let own = patiently("the own message", async {
+        loop {
+            let event = newcomer.recv_json().await;
+            if event["type"] == "message" {
+                return event;
+            }
+        }
+    });
+    assert_eq!(own.await["message"], "back again");
+    assert_eq!(dead.skip_to_close(), (4501, REPLACED.to_owned()));
+    dead.expect_eof();
+}
+
+#[tokio::test]
+async fn replace_always_lets_the_newcomer_in() {
+    let server = Server::start(&[("chat.duplicate", "replace")]);
+    let mut first = Client::connect(&server, ALICE).await;
+    first.expect_notice(JOINED).await;
+    let mut second = Client::connect(&server, ALICE).await;
+    first.expect_close(4501, REPLACED).await;
+    second.send_text(r#"{"message":"me"}"#).await;
+    while second.recv_json().await["message"] != "me" {}
+}
+
+#[tokio::test]
+async fn allow_permits_several_connections_of_one_user() {
+    let server = Server::start(&[("chat.duplicate", "allow")]);
+    let mut bob = Client::connect(&server, "/ws/chat/bob").await;
+    bob.expect_notice("User bob has joined the chat").await;
+    let mut first = Client::connect(&server, ALICE).await;
+    first.expect_notice(JOINED).await;
+    let mut second = Client::connect(&server, ALICE).await;
+    second.send_text(r#"{"message":"me"}"#).await;
+    while second.recv_json().await["message"] != "me" {}
+    while first.recv_json().await["message"] != "me" {}
+    second.close().await;
+    first.send_text(r#"{"message":"still me"}"#).await;
+    while first.recv_json().await["message"] != "still me" {}
+    first.close().await;
+    // Users count, not connections: one came and, with its last connection, one left.
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|text| text != "User alice has left the chat") {
+        seen.push(bob.recv_json().await["message"].as_str().expect("a text").to_owned());
+    }
+    assert_eq!(seen, [JOINED, "me", "still me", "User alice has left the chat"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_taken_name_is_409_when_refusals_are_in_http() {
+    let server = Server::start(&[("admission.refuse", "http")]);
+    let mut incumbent = Client::connect(&server, ALICE).await;
+    incumbent.expect_notice(JOINED).await;
+    let incumbent = keep_alive(incumbent);
+    assert_eq!(Client::refused(&server, ALICE, &[]).await, 409);
+    incumbent.abort();
+}

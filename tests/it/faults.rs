@@ -1,0 +1,30 @@
+//! Our own code fails: what a panic in an endpoint costs. Only in builds that can be told to panic.
+#![cfg(feature = "fault-injection")]
+
+use crate::support::eventually;
+use crate::support::frame::text;
+use crate::support::raw::Socket;
+use crate::support::server::Server;
+
+const PANIC: &str = "throng:panic";
+
+#[test]
+fn a_panic_costs_its_connection_alone() {
+    // One worker: whoever survives shares its thread with the one that panicked.
+    let server = Server::start(&[("workers", "1")]);
+    let mut others: Vec<_> = ["/ws", "/ws?raw"].map(|path| Socket::open(server.address(), path)).into();
+    for round in 0..5 {
+        let mut socket = Socket::open(server.address(), "/ws");
+        socket.send(text(PANIC));
+        assert_eq!(socket.read_close(), (1011, "Internal error".to_owned()), "round {round}");
+        socket.expect_eof();
+        for other in &mut others {
+            other.send(text("alive"));
+            assert!(other.read_text().ends_with("alive"));
+        }
+    }
+    eventually("their registrations are undone", || server.connections() == 2.0);
+    assert_eq!(server.metric("throng_closes_total", "\"1011\"") as usize, 5);
+    let loud = server.log().count(|line| line["level"] == "ERROR");
+    assert!(loud >= 5, "a bug of ours is an error in the log: {}", server.log().text());
+}

@@ -1,0 +1,186 @@
+//! JSON made to hurt: an error reply or, where the rules leave it open, one verdict whatever the length.
+
+use serde_json::Value;
+
+use crate::support::frame::{Frame, TEXT, text};
+use crate::support::raw::Socket;
+use crate::support::server::Server;
+
+/// What must come of a row.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Verdict {
+    /// An error reply with one of the codes for malformed input.
+    Error,
+    /// The message, with this text.
+    Message(&'static str),
+    /// Either, but the same for short and long inputs.
+    Open,
+}
+
+use Verdict::{Error, Message, Open};
+
+/// Values that are hard to hold or to decode.
+fn values() -> Vec<(&'static str, String, Verdict)> {
+    let nested = |open: &str, close: &str, depth: usize| open.repeat(depth) + close.repeat(depth).as_str();
+    let ignored = |value: &str| format!(r#"{{"ignored":{value},"message":"hi"}}"#);
+    let message = |value: &str| format!(r#"{{"message":{value}}}"#);
+    vec![
+        ("a bomb of arrays", "[".repeat(65_536), Error),
+        ("a bomb of objects", r#"{"a":"#.repeat(13_000), Error),
+        ("a bomb in message", message(&"[".repeat(60_000)), Error),
+        ("closed arrays, deep, in an ignored field", ignored(&nested("[", "]", 30_000)), Error),
+        (
+            "closed objects, deep, in an ignored field",
+            ignored(&format!("{}1{}", r#"{"a":"#.repeat(9000), "}".repeat(9000))),
+            Error,
+        ),
+        (
+            "deep behind the message",
+            format!(r#"{{"message":"hi","ignored":{}}}"#, nested("[", "]", 1500)),
+            Error,
+        ),
+        ("a little nesting", ignored(r#"{"a":[{"b":[1]}]}"#), Message("hi")),
+        ("a duplicate key", r#"{"message":"a","message":"b"}"#.into(), Error),
+        ("a duplicate key, ignored", r#"{"x":1,"x":2,"message":"hi"}"#.into(), Open),
+        ("2^64", message("18446744073709551616"), Error),
+        ("2^64 ignored", ignored("18446744073709551616"), Open),
+        ("1e400", message("1e400"), Error),
+        ("1e400 ignored", ignored("1e400"), Open),
+        ("a number of 10,000 digits, ignored", ignored(&"9".repeat(10_000)), Open),
+        ("NaN", ignored("NaN"), Error),
+        ("a number with a leading zero", ignored("01"), Error),
+        ("a lone high surrogate", message(r#""\ud800""#), Error),
+        ("a lone low surrogate", message(r#""\udc00""#), Error),
+        ("surrogates the wrong way round", message(r#""\udc00\ud800""#), Error),
+        ("a high surrogate and a letter", message(r#""\ud800a""#), Error),
+        ("a pair of surrogates", message(r#""\ud83e\udd80""#), Message("🦀")),
+        (r"\u0000", message(r#""a\u0000b""#), Open),
+        ("an escape that is none", message(r#""\x41""#), Error),
+        ("an escape cut short", message(r#""\u00"#), Error),
+        ("a raw newline in a string", message("\"a\nb\""), Error),
+        ("a raw NUL in a string", message("\"a\0b\""), Error),
+    ]
+}
+
+/// Whole texts that are not one object, or that are just about one.
+fn shapes() -> Vec<(&'static str, String, Verdict)> {
+    let message = |value: &str| format!(r#"{{"message":{value}}}"#);
+    vec![
+        ("trailing letters", r#"{"message":"hi"} x"#.into(), Error),
+        ("a second object", r#"{"message":"a"}{"message":"b"}"#.into(), Error),
+        ("a trailing comma", r#"{"message":"hi",}"#.into(), Error),
+        ("a trailing brace", r#"{"message":"hi"}}"#.into(), Error),
+        ("a byte order mark", "\u{feff}{\"message\":\"hi\"}".into(), Error),
+        ("a no-break space before", "\u{a0}{\"message\":\"hi\"}".into(), Error),
+        ("a vertical tab before", "\u{b}{\"message\":\"hi\"}".into(), Error),
+        ("a NUL behind", "{\"message\":\"hi\"}\0".into(), Error),
+        ("blanks around", "\t\r\n {\"message\":\"hi\"}\n\n".into(), Message("hi")),
+        ("an array for an object", r#"["hi"]"#.into(), Error),
+        ("an array of all fields", r#"[null,"hi",null,null,null,null,null,null]"#.into(), Error),
+        ("an empty array", "[]".into(), Error),
+        ("null", "null".into(), Error),
+        ("a string", r#""hi""#.into(), Error),
+        ("nothing", String::new(), Error),
+        ("blanks", "   ".into(), Error),
+        ("message is null", message("null"), Error),
+        ("message is an array", message(r#"["hi"]"#), Error),
+        ("message is an object", message(r#"{"message":"hi"}"#), Error),
+        ("message is true", message("true"), Error),
+        ("message is empty", message(r#""""#), Message("")),
+        ("a key in escapes", r#"{"\u006dessage":"hi"}"#.into(), Message("hi")),
+        ("single quotes", "{'message':'hi'}".into(), Error),
+        ("a key without quotes", r#"{message:"hi"}"#.into(), Error),
+        ("a comment", r#"{/**/"message":"hi"}"#.into(), Error),
+        ("cut in a string", r#"{"message":"hi"#.into(), Error),
+        ("cut behind a backslash", r#"{"message":"hi\"#.into(), Error),
+        ("cut behind a key", r#"{"message""#.into(), Error),
+        ("a key of 60,000 characters", format!(r#"{{"{}":1,"message":"hi"}}"#, "k".repeat(60_000)), Open),
+        (
+            "5,000 keys",
+            format!(r#"{{{}"message":"hi"}}"#, (0..5000).map(|n| format!("\"k{n}\":1,")).collect::<String>()),
+            Open,
+        ),
+    ]
+}
+
+/// Sends `input` and reads the answer: `Ok` with the text of a message, `Err` with the code of an error reply.
+#[track_caller]
+fn verdict(socket: &mut Socket, name: &str, input: &str) -> Result<String, String> {
+    socket.send(text(input));
+    let answer = socket.read_text();
+    let event: Value = serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{name}: {e}: {answer}"));
+    let field = |field: &str| event[field].as_str().unwrap_or_else(|| panic!("{name}: {answer}")).to_owned();
+    match event["type"].as_str() {
+        Some("message") => Ok(field("message")),
+        Some("error") => Err(field("code")),
+        _ => panic!("{name}: {answer}"),
+    }
+}
+
+#[test]
+fn every_input_gets_its_verdict_and_the_connection_lives() {
+    let server = Server::start(&[("limits.malformed_per_minute", "1000000")]);
+    let mut socket = Socket::open(server.address(), "/ws/chat/alice");
+    assert!(socket.read_text().contains("has joined the chat"));
+    for (name, input, expected) in values().into_iter().chain(shapes()) {
+        println!("JSON: {name}");
+        let got = verdict(&mut socket, name, &input);
+        match expected {
+            Message(text) => assert_eq!(got.as_deref(), Ok(text), "{name}"),
+            Error => {
+                let code = got.as_ref().expect_err(name);
+                let codes = ["invalid_json", "invalid_message", "missing_field"];
+                assert!(codes.contains(&code.as_str()), "{name}: {code}");
+            }
+            Open => {}
+        }
+        // Parsers change their method with the length: blanks in front and behind must not change the verdict.
+        for blanks in [1, 31, 64, 1000, 5000] {
+            let padded = format!("{0}{input}{0}", " ".repeat(blanks));
+            if padded.len() <= 65_536 {
+                let again = verdict(&mut socket, name, &padded);
+                assert_eq!(
+                    again.is_ok(),
+                    got.is_ok(),
+                    "{name}: {blanks} blanks change the verdict: {again:?}"
+                );
+            }
+        }
+        assert_eq!(verdict(&mut socket, name, r#"{"message":"alive"}"#).as_deref(), Ok("alive"), "{name}");
+    }
+    let mut other = Socket::open(server.address(), "/ws?raw");
+    other.send(text("alive"));
+    assert_eq!(other.read_text(), "alive");
+}
+
+#[test]
+fn a_message_in_fragments_is_parsed_like_a_whole_one() {
+    let server = Server::start(&[]);
+    let mut socket = Socket::open(server.address(), "/ws/chat/alice");
+    assert!(socket.read_text().contains("has joined the chat"));
+    let input = r#"{"message":"grüße 🦀"}"#.as_bytes();
+    for cut in 0..=input.len() {
+        socket.send(Frame::new(TEXT, &input[..cut]).unfinished().bytes());
+        socket.send(Frame::new(0, &input[cut..]).bytes());
+        let event: Value = serde_json::from_str(&socket.read_text()).expect("JSON");
+        assert_eq!(event["message"], "grüße 🦀", "cut at {cut}");
+    }
+}
+
+#[test]
+fn repeated_malformed_input_ends_with_4502() {
+    let server = Server::start(&[("limits.malformed_per_minute", "3")]);
+    for bad in ["not JSON", "[]", r#"{"message":"#] {
+        let mut socket = Socket::open(server.address(), "/ws/chat/alice");
+        assert!(socket.read_text().contains("has joined the chat"));
+        for _ in 0..3 {
+            socket.send(text(r#"{"message":"good ones do not count"}"#));
+            assert!(socket.read_text().contains("\"message\""));
+            socket.send(text(bad));
+            assert!(socket.read_text().contains("\"error\""));
+        }
+        socket.send(text(bad));
+        assert_eq!(socket.skip_to_close(), (4502, "Repeated malformed input".to_owned()), "{bad}");
+        socket.expect_eof();
+    }
+}

@@ -1,0 +1,94 @@
+//! SIGTERM: who is told what, when, and how long it takes.
+
+use std::time::{Duration, Instant};
+
+use crate::support::eventually;
+use crate::support::frame::text;
+use crate::support::raw::{Socket, handshake};
+use crate::support::server::Server;
+
+/// How long after its window a draining server may still need to end, on a slow machine.
+const GRACE: Duration = Duration::from_secs(8);
+
+#[test]
+fn a_draining_server_takes_nobody_in_and_lets_everybody_go() {
+    let window = Duration::from_secs(3);
+    let mut server = Server::start(&[("drain.window", "3s")]);
+    let mut sockets: Vec<_> =
+        (0..30).map(|n| Socket::open(server.address(), &format!("/ws/chat/user-{n}"))).collect();
+    assert_eq!(server.get("/readyz").status, 200);
+
+    let started = Instant::now();
+    server.terminate();
+    eventually("not ready any more", || server.get("/readyz").status == 503);
+    let mut late = Socket::connect(server.address());
+    late.send(handshake("/ws", ""));
+    let response = late.read_response();
+    assert_eq!(response.status, 503, "{response:?}");
+    assert!(response.header("retry-after").is_some(), "{response:?}");
+    response.expect_error_body();
+
+    let closed: Vec<Duration> = std::thread::scope(|scope| {
+        let readers: Vec<_> = sockets
+            .iter_mut()
+            .map(|socket| {
+                scope.spawn(move || {
+                    assert_eq!(socket.skip_to_close().0, 1012);
+                    let closed = started.elapsed();
+                    socket.expect_eof();
+                    closed
+                })
+            })
+            .collect();
+        readers.into_iter().map(|reader| reader.join().expect("closed in good order")).collect()
+    });
+    let status = server.wait_exit(window + GRACE);
+    assert!(status.success(), "{status}");
+    assert!(started.elapsed() < window + GRACE, "{:?}", started.elapsed());
+    let (first, last) = (closed.iter().min().expect("30"), closed.iter().max().expect("30"));
+    // Thirty times within a tenth of the window by chance: never.
+    assert!(*last - *first > window / 10, "all at once: {first:?} to {last:?}");
+    assert!(closed.windows(2).any(|pair| pair[1] < pair[0]), "in the order of their coming: {closed:?}");
+}
+
+#[test]
+fn a_draining_server_still_serves_those_who_are_there() {
+    let server = Server::start(&[("drain.window", "60s")]);
+    let mut sockets: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws?raw")).collect();
+    server.terminate();
+    eventually("not ready any more", || server.get("/readyz").status == 503);
+    let served = sockets.iter_mut().filter_map(|socket| {
+        socket.try_send(text("still here?"));
+        socket.try_frame(Duration::from_secs(5)).ok()
+    });
+    let served = served.filter(|frame| frame.payload == b"still here?").count();
+    assert!(served > 0, "within a minute's window nobody is served");
+}
+
+#[test]
+fn an_empty_server_does_not_wait_for_its_window() {
+    let mut server = Server::start(&[("drain.window", "60s")]);
+    server.terminate();
+    let status = server.wait_exit(GRACE);
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_client_that_does_not_answer_its_close_does_not_hold_the_server_up() {
+    let mut server = Server::start(&[("drain.window", "1s")]);
+    let _deaf: Vec<_> = (0..5).map(|_| Socket::open(server.address(), "/ws")).collect();
+    let _silent = Socket::connect(server.address());
+    server.terminate();
+    let status = server.wait_exit(Duration::from_secs(1) + GRACE);
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut server = Server::start(&[("drain.window", "120s")]);
+    let _sockets: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws")).collect();
+    server.terminate();
+    eventually("the first signal is understood", || server.get("/readyz").status == 503);
+    server.terminate();
+    server.wait_exit(GRACE);
+}

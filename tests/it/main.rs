@@ -1,0 +1,25 @@
+//! The server from the outside: the binary as a child process, and what it does on the wire.
+//!
+//! Nothing here links against the library. The tables come from the protocol's description; a test that waits, waits
+//! for an event with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
+
+mod support;
+
+mod chat;
+mod churn;
+mod duplicates;
+mod endpoints;
+mod faults;
+mod fragments;
+mod frames;
+mod handshake;
+mod heartbeat;
+mod json;
+mod lifecycle;
+mod logs;
+mod notices;
+mod refusals;
+mod secure;
+mod settings;
+mod slow;
+mod vanish;

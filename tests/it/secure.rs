@@ -1,0 +1,152 @@
+//! Tokens: where they come from, which are good, and what a bad one gets.
+
+use jsonwebtoken::Algorithm;
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::server::Server;
+use crate::support::token::{SECRET, mint, seconds_from_now, signed, unsigned};
+
+const FAILED: &str = "Authentication failed";
+
+fn server() -> Server {
+    Server::start(&[("auth.secret", SECRET)])
+}
+
+/// The ways a token may be handed over, each as a path and headers.
+fn ways(token: &str) -> [(String, Vec<(&'static str, String)>); 3] {
+    let path = "/ws/secure".to_owned();
+    [
+        (path.clone(), vec![("Authorization", format!("Bearer {token}"))]),
+        (format!("{path}?token={token}"), vec![]),
+        (path, vec![("Sec-WebSocket-Protocol", format!("bearer, {token}"))]),
+    ]
+}
+
+async fn enter(server: &Server, path: &str, headers: &[(&'static str, String)]) -> Client {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Client::connect_with(server, path, &headers).await
+}
+
+#[tokio::test]
+async fn a_good_token_is_taken_from_header_query_and_subprotocol() {
+    let server = server();
+    for (path, headers) in ways(&mint(&["--sub", "alice"])) {
+        let mut client = enter(&server, &path, &headers).await;
+        client.send_text("hi").await;
+        client.expect_text("User alice: hi").await;
+        let by_subprotocol = headers.iter().any(|(name, _)| *name == "Sec-WebSocket-Protocol");
+        assert_eq!(client.header("sec-websocket-protocol"), by_subprotocol.then_some("bearer"));
+    }
+}
+
+#[tokio::test]
+async fn the_name_is_the_tokens_name_or_else_its_subject() {
+    let server = server();
+    let exp = seconds_from_now(600);
+    let named = signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "name": "Alice A.", "exp": exp}));
+    for (token, name) in [(named, "Alice A."), (mint(&["--sub", "bob", "--name", "Bob"]), "Bob")] {
+        let mut client = Client::connect(&server, &format!("/ws/secure?token={token}")).await;
+        client.send_text("hi").await;
+        client.expect_text(&format!("User {name}: hi")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bad_token_gets_a_close_and_nothing_else() {
+    let server = server();
+    let (past, soon) = (seconds_from_now(-3600), seconds_from_now(600));
+    let good = json!({"sub": "alice", "exp": soon});
+    let token = signed(Algorithm::HS256, SECRET, &good);
+    let (head, rest) = token.split_once('.').expect("three parts");
+    let (_, signature) = rest.split_once('.').expect("three parts");
+    let other_claims = signed(Algorithm::HS256, SECRET, &json!({"sub": "mallory", "exp": soon}));
+    let (_, other_rest) = other_claims.split_once('.').expect("three parts");
+    let (other_payload, _) = other_rest.split_once('.').expect("three parts");
+    for (name, bad) in [
+        ("not a token", "abc".to_owned()),
+        ("three parts of nothing", "..".to_owned()),
+        ("another key", signed(Algorithm::HS256, "another-key-that-is-long-enough-for-everyone", &good)),
+        ("another algorithm", signed(Algorithm::HS384, SECRET, &good)),
+        ("yet another algorithm", signed(Algorithm::HS512, SECRET, &good)),
+        ("no algorithm", unsigned(&good)),
+        ("expired", signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": past}))),
+        ("no expiry", signed(Algorithm::HS256, SECRET, &json!({"sub": "alice"}))),
+        ("no subject", signed(Algorithm::HS256, SECRET, &json!({"exp": soon}))),
+        (
+            "not yet valid",
+            signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": soon, "nbf": soon - 60})),
+        ),
+        ("a signature for something else", format!("{head}.{other_payload}.{signature}")),
+        ("no signature", format!("{head}.{other_payload}.")),
+    ] {
+        for (path, headers) in ways(&bad) {
+            println!("bad token: {name}, {path}");
+            let mut client = enter(&server, &path, &headers).await;
+            client.expect_close(1008, FAILED).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_token_gets_a_close_and_nothing_else() {
+    let server = server();
+    for headers in [&[][..], &[("Authorization", "Basic YTpi")], &[("Authorization", "Bearer")]] {
+        let mut client = Client::connect_with(&server, "/ws/secure", headers).await;
+        client.expect_close(1008, FAILED).await;
+    }
+    Client::connect(&server, "/ws/secure?token=").await.expect_close(1008, FAILED).await;
+}
+
+#[tokio::test]
+async fn without_a_key_every_token_is_bad_and_the_log_says_so_once() {
+    let server = Server::start(&[]);
+    let token = mint(&["--sub", "alice"]);
+    for _ in 0..3 {
+        for (path, headers) in ways(&token) {
+            enter(&server, &path, &headers).await.expect_close(1008, FAILED).await;
+        }
+    }
+    // At the start or with the first token, but once.
+    let about_auth = |line: &Value| line["level"] == "WARN" && line.to_string().contains("auth");
+    server.log().wait_for("a warning that no key is configured", about_auth);
+    assert_eq!(server.log().count(about_auth), 1, "{}", server.log().text());
+}
+
+#[tokio::test]
+async fn refused_in_http_when_so_configured() {
+    let server = Server::start(&[("auth.secret", SECRET), ("admission.refuse", "http")]);
+    assert_eq!(Client::refused(&server, "/ws/secure", &[]).await, 401);
+    assert_eq!(Client::refused(&server, "/ws/secure?token=abc", &[]).await, 401);
+    let _incumbent = Client::connect(&server, "/ws/chat/alice").await;
+    let bad_id = Client::refused(&server, "/ws/chat/ab", &[]).await;
+    assert!(matches!(bad_id, 400 | 403), "{bad_id}");
+    let bad_room = Client::refused(&server, "/ws/chat/bob?room=a%20b", &[]).await;
+    assert!(matches!(bad_room, 400 | 403), "{bad_room}");
+}
+
+#[tokio::test]
+async fn where_tokens_are_required_the_subject_is_the_user_id() {
+    let server = Server::start(&[("auth.secret", SECRET), ("auth.required", "true")]);
+    let token = mint(&["--sub", "alice"]);
+    let mut alice = Client::connect(&server, &format!("/ws/chat/alice?token={token}")).await;
+    alice.expect_notice("User alice has joined the chat").await;
+    for path in [format!("/ws/chat/mallory?token={token}"), "/ws/chat/mallory".to_owned()] {
+        Client::connect(&server, &path).await.expect_close(1008, FAILED).await;
+    }
+    // The same subject again is the same person: it takes over at once, without notices.
+    let mut again = Client::connect(&server, &format!("/ws/chat/alice?token={token}")).await;
+    alice.expect_close(4501, "Replaced by a newer connection").await;
+    again.send_text(r#"{"message":"me again"}"#).await;
+    assert_eq!(again.recv_json().await["message"], "me again");
+}
+
+#[tokio::test]
+async fn a_token_that_expires_ends_the_connection() {
+    let server = server();
+    let token = signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": seconds_from_now(3)}));
+    let mut client = Client::connect(&server, &format!("/ws/secure?token={token}")).await;
+    client.send_text("hi").await;
+    client.expect_text("User alice: hi").await;
+    client.expect_close(3000, "Token expired").await;
+}

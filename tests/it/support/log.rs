@@ -1,0 +1,79 @@
+//! The server's log, read line by line as it is written.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// What a process has written to its standard error so far; grows while it lives.
+#[derive(Default)]
+pub(crate) struct Log {
+    state: Mutex<State>,
+    grown: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Log {
+    /// Drains `output` in a thread of its own, so that the process never blocks on a full pipe.
+    pub(crate) fn follow(output: impl Read + Send + 'static) -> Arc<Self> {
+        let log = Arc::new(Self::default());
+        let writer = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+                writer.state.lock().lines.push(String::from_utf8_lossy(&line).into_owned());
+                writer.grown.notify_all();
+            }
+            writer.state.lock().ended = true;
+            writer.grown.notify_all();
+        });
+        log
+    }
+
+    /// Everything up to now.
+    pub(crate) fn text(&self) -> String {
+        self.state.lock().lines.join("\n")
+    }
+
+    /// The last `count` lines.
+    pub(crate) fn tail(&self, count: usize) -> String {
+        let state = self.state.lock();
+        state.lines[state.lines.len().saturating_sub(count)..].join("\n")
+    }
+
+    /// How many JSON lines up to now satisfy `matches`.
+    pub(crate) fn count(&self, matches: impl Fn(&Value) -> bool) -> usize {
+        self.state
+            .lock()
+            .lines
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(matches)
+            .count()
+    }
+
+    /// The first JSON line that satisfies `matches`, waiting until it is written.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = 0;
+        let mut state = self.state.lock();
+        loop {
+            let fresh = state.lines[seen..].iter().filter_map(|line| serde_json::from_str(line).ok());
+            if let Some(found) = fresh.into_iter().find(|line| matches(line)) {
+                return found;
+            }
+            seen = state.lines.len();
+            let gone = state.ended || self.grown.wait_until(&mut state, deadline).timed_out();
+            assert!(!(gone && seen == state.lines.len()), "no log line: {what}\n{}", state.lines.join("\n"));
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What the tests share: the server as a child process, a client that knows the rules and one that breaks them.
+
+pub(crate) mod client;
+pub(crate) mod frame;
+pub(crate) mod http;
+pub(crate) mod log;
+pub(crate) mod raw;
+pub(crate) mod server;
+pub(crate) mod token;
+
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that must happen: far above what a slow machine under load needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Polls until `check` holds; panics naming `what` when it does not within [`PATIENCE`].
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !check() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The quick size of a test, or the full one with `THRONG_LONG=1`.
+pub(crate) fn sized(quick: usize, full: usize) -> usize {
+    if std::env::var_os("THRONG_LONG").is_some_and(|value| value == "1") { full } else { quick }
+}
