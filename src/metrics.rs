@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// A number that one thread changes and any thread reads: a plain load and store, no locked instruction.
 #[derive(Debug, Default)]
@@ -57,6 +58,32 @@ pub struct ShardMetrics {
     /// Bytes queued for clients.
     pub queue_bytes: Counter,
     closes: [Counter; CODES.len() + 1],
+    fanout: Histogram,
+}
+
+/// Upper bounds of the buckets of a [`Histogram`], in microseconds, as Prometheus writes them in seconds.
+const BUCKETS: [(u64, &str); 14] = [
+    (50, "0.00005"),
+    (100, "0.0001"),
+    (250, "0.00025"),
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (1_000_000, "1"),
+    (5_000_000, "5"),
+];
+
+/// Durations, counted in fixed buckets.
+#[derive(Debug, Default)]
+struct Histogram {
+    counts: [Counter; BUCKETS.len() + 1],
+    sum_us: Counter,
 }
 
 impl ShardMetrics {
@@ -64,6 +91,14 @@ impl ShardMetrics {
     pub fn closed(&self, code: u16) {
         let index = CODES.iter().position(|&known| known == code).unwrap_or(CODES.len());
         self.closes[index].add(1);
+    }
+
+    /// Counts a fan-out by the time from its first publish to its last write.
+    pub fn fanned_out(&self, took: Duration) {
+        let micros = took.as_micros() as u64;
+        let index = BUCKETS.iter().position(|&(bound, _)| micros <= bound).unwrap_or(BUCKETS.len());
+        self.fanout.counts[index].add(1);
+        self.fanout.sum_us.add(micros);
     }
 }
 
@@ -150,6 +185,7 @@ impl Metrics {
             sum(|s| &s.messages_dropped),
         );
         self.render_labelled(&mut out);
+        self.render_histogram(&mut out);
         out
     }
 
@@ -169,6 +205,20 @@ impl Metrics {
             let _ = writeln!(out, "throng_closes_total{{code=\"{code}\"}} {count}");
         }
     }
+
+    fn render_histogram(&self, out: &mut String) {
+        out.push_str(
+            "# HELP throng_fanout_seconds From publish to the last write, by batch and shard.\n\
+             # TYPE throng_fanout_seconds histogram\n",
+        );
+        let mut count = 0;
+        for (index, bound) in BUCKETS.iter().map(|&(_, bound)| bound).chain(["+Inf"]).enumerate() {
+            count += self.sum(|shard| &shard.fanout.counts[index]);
+            let _ = writeln!(out, "throng_fanout_seconds_bucket{{le=\"{bound}\"}} {count}");
+        }
+        let sum = self.sum(|shard| &shard.fanout.sum_us) as f64 / 1e6;
+        let _ = writeln!(out, "throng_fanout_seconds_sum {sum}\nthrong_fanout_seconds_count {count}");
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +233,8 @@ mod tests {
         metrics.shard(0).closed(1000);
         metrics.shard(1).closed(4999);
         metrics.refused("origin");
+        metrics.shard(0).fanned_out(Duration::from_micros(200));
+        metrics.shard(1).fanned_out(Duration::from_secs(60));
         let text = metrics.render(7);
         for line in [
             "throng_connections_accepted_total 5",
@@ -190,6 +242,10 @@ mod tests {
             "throng_closes_total{code=\"1000\"} 1",
             "throng_closes_total{code=\"other\"} 1",
             "throng_refused_total{reason=\"origin\"} 1",
+            "throng_fanout_seconds_bucket{le=\"0.0001\"} 0",
+            "throng_fanout_seconds_bucket{le=\"0.00025\"} 1",
+            "throng_fanout_seconds_bucket{le=\"+Inf\"} 2",
+            "throng_fanout_seconds_count 2",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }

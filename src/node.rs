@@ -36,7 +36,7 @@ impl Local for Fanout {
     }
 
     fn deliver(&self, topic: &mut Topic, frame: &Frame) {
-        self.0.publish(topic, frame);
+        self.0.publish(topic, frame, Instant::now());
     }
 
     fn is_occupied(&self, topic: &Topic) -> bool {
@@ -208,7 +208,7 @@ impl Node {
             Outcome::Notice(text) => {
                 let ts = self.started_unix_ms + self.now_ms();
                 let frame = event::system(&text, room, state.presence.len(), ts);
-                self.registry.publish(&mut state.topic, &frame);
+                self.registry.publish(&mut state.topic, &frame, Instant::now());
                 None
             }
         }

@@ -76,13 +76,16 @@ impl<T> Room<T> {
     }
 }
 
-type Stripe<T> = Mutex<HashMap<RoomName, Arc<Room<T>>>>;
+/// A room as whoever uses the broker of `L` holds it.
+pub type SharedRoom<L> = Arc<Room<<L as Local>::Topic>>;
+
+type Stripe<L> = Mutex<HashMap<RoomName, SharedRoom<L>>>;
 
 /// The embedded broker.
 pub struct Memory<L: Local> {
     local: L,
     limits: Limits,
-    stripes: Box<[Stripe<L::Topic>]>,
+    stripes: Box<[Stripe<L>]>,
     hasher: RandomState,
     rooms: AtomicUsize,
     history_bytes: AtomicUsize,
@@ -131,7 +134,7 @@ impl<L: Local> Memory<L> {
         &self,
         name: &RoomName,
         f: impl FnOnce(&mut RoomState<L::Topic>) -> R,
-    ) -> Result<(Arc<Room<L::Topic>>, R), BrokerError> {
+    ) -> Result<(SharedRoom<L>, R), BrokerError> {
         loop {
             let room = self.find_or_open(name)?;
             let mut state = room.state.lock();
@@ -143,7 +146,7 @@ impl<L: Local> Memory<L> {
         }
     }
 
-    fn find_or_open(&self, name: &RoomName) -> Result<Arc<Room<L::Topic>>, BrokerError> {
+    fn find_or_open(&self, name: &RoomName) -> Result<SharedRoom<L>, BrokerError> {
         let mut rooms = self.stripes[self.hasher.hash_one(name) as usize % STRIPES].lock();
         if let Some(room) = rooms.get(name) {
             return Ok(Arc::clone(room));
@@ -240,7 +243,6 @@ impl<L: Local> Memory<L> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

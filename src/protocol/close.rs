@@ -86,7 +86,7 @@ impl EndReason {
     #[must_use]
     pub fn text(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
-            Self::PeerClosed(_) => "",
+            Self::PeerClosed(_) => "closed by the client",
             Self::PeerVanished => "connection lost",
             Self::Inactivity => "Inactivity timeout",
             Self::GoingAway => "Going away",

@@ -114,7 +114,6 @@ pub fn json<T: Serialize>(value: &T) -> Bytes {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::inbox::TopicId;
 use super::outbox::{Batch, Flush};
-use super::room::Room;
+use super::room::{Room, Swept};
 use super::shard::{Overload, Shard, State};
+use crate::metrics::ShardMetrics;
 use crate::protocol::close::EndReason;
 
 /// Clients written to before other tasks get their turn.
@@ -33,7 +34,7 @@ pub(super) struct Work {
     ready: VecDeque<TopicId>,
     dirty: VecDeque<u32>,
     /// Batches whose sweep is over, but which queues may still hold.
-    finished: Vec<Rc<Batch>>,
+    finished: Vec<Swept>,
     /// Batches that nobody holds, kept for their memory.
     spare: Vec<Rc<Batch>>,
 }
@@ -51,11 +52,13 @@ impl Work {
     }
 
     /// Takes back the batches that every member has been sent; what a slow client still holds, it keeps alone.
-    fn recycle(&mut self) {
-        if !self.dirty.is_empty() {
+    fn recycle(&mut self, metrics: &ShardMetrics) {
+        if !self.dirty.is_empty() || self.finished.is_empty() {
             return;
         }
-        for mut shared in self.finished.drain(..) {
+        let now = Instant::now();
+        for Swept { batch: mut shared, since } in self.finished.drain(..) {
+            metrics.fanned_out(now - since);
             if self.spare.len() < SPARE_BATCHES
                 && let Some(batch) = Rc::get_mut(&mut shared)
                 && batch.bytes.capacity() <= SPARE_BYTES
@@ -124,9 +127,7 @@ impl Shard {
                 }
                 dirty.len() < SLICE_WRITES
             });
-            if let Some(batch) = finished {
-                work.finished.push(batch);
-            }
+            work.finished.extend(finished);
             room.is_ready = false;
             if room.has_work() {
                 work.ready(topic, room);
@@ -177,7 +178,7 @@ impl Shard {
                 break;
             }
         }
-        work.recycle();
+        work.recycle(&self.metrics);
     }
 
     /// Ends the connections with the largest queues while this shard's queues exceed its share of the budget.

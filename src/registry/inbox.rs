@@ -1,6 +1,7 @@
 //! What other threads hand to a shard: publications, bounded in bytes, and commands about its clients.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
@@ -21,6 +22,8 @@ pub struct Publication {
     pub seq: u64,
     /// The encoded frame.
     pub frame: Frame,
+    /// When it was published.
+    pub at: Instant,
 }
 
 /// Something about one client of a shard.

@@ -15,6 +15,7 @@ pub mod wheel;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -114,11 +115,11 @@ impl Registry {
 
     /// Hands a frame to every shard with members: one push for each. Call under the room's lock, which makes the
     /// order of the stream.
-    pub fn publish(&self, topic: &mut Topic, frame: &Frame) {
+    pub fn publish(&self, topic: &mut Topic, frame: &Frame, at: Instant) {
         topic.seq += 1;
         for (&members, inbox) in topic.members.iter().zip(&self.inboxes) {
             if members > 0 {
-                inbox.publish(Publication { topic: topic.id, seq: topic.seq, frame: frame.clone() });
+                inbox.publish(Publication { topic: topic.id, seq: topic.seq, frame: frame.clone(), at });
             }
         }
     }

@@ -82,7 +82,7 @@ pub enum Kind {
     Shared,
     /// The answer to the client's own command: never dropped, never counted.
     Own,
-    /// A pong, of which only the newest is kept.
+    /// A pong, of which only the newest is kept while the socket takes nothing.
     Pong,
     /// A ping or close frame.
     Control,
@@ -231,11 +231,14 @@ impl Outbox {
         self.entries.push_back(Entry { batch, start, end, frames, at_ms: now_ms, kind: Kind::Shared });
     }
 
-    /// Queues the answer to the client's own command.
-    pub fn push_own(&mut self, frame: &[u8], now_ms: u64) {
-        self.own_bytes += frame.len();
+    /// Queues a frame behind everything else; not for fan-out.
+    pub fn push(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
+        debug_assert_ne!(kind, Kind::Shared, "fan-out comes in shared batches");
+        if kind == Kind::Own {
+            self.own_bytes += frame.len();
+        }
         if let Some(last) = self.entries.back_mut()
-            && last.kind == Kind::Own
+            && last.kind == kind
             && last.batch.bytes.len() < JOIN_BYTES
             && let Some(batch) = Rc::get_mut(&mut last.batch)
         {
@@ -244,12 +247,12 @@ impl Outbox {
             last.frames += 1;
             return;
         }
-        self.entries.push_back(whole(frame, now_ms, Kind::Own));
+        self.entries.push_back(whole(frame, now_ms, kind));
     }
 
     /// Queues a pong or ping at the next frame boundary. A pong that is still waiting is replaced (RFC 6455
-    /// section 5.5.3), so a flood of pings queues one.
-    pub fn push_control(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
+    /// section 5.5.3), so a flood of pings to a client that does not read queues one.
+    pub fn push_ahead(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
         let entry = whole(frame, now_ms, kind);
         if kind == Kind::Pong
             && let Some(old) = self.entries.iter_mut().find(|old| old.kind == Kind::Pong && !old.has_begun())

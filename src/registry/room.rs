@@ -5,9 +5,10 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
+use super::inbox::Publication;
 use super::outbox::Batch;
-use crate::protocol::frame::Frame;
 
 /// Marks a place whose member has left: nothing is behind it.
 const GONE: u64 = u64::MAX;
@@ -33,8 +34,17 @@ pub struct BatchLimits {
 /// One batch on its way through the members.
 #[derive(Debug)]
 pub(super) struct Sweep {
-    pub(super) batch: Rc<Batch>,
+    batch: Rc<Batch>,
     cursor: usize,
+    /// When the first of its messages was published.
+    since: Instant,
+}
+
+/// A batch that has been handed to every member.
+#[derive(Debug)]
+pub(super) struct Swept {
+    pub(super) batch: Rc<Batch>,
+    pub(super) since: Instant,
 }
 
 /// See the module's documentation.
@@ -42,7 +52,7 @@ pub(super) struct Sweep {
 pub(super) struct Room {
     members: Vec<Member>,
     gone: usize,
-    pending: VecDeque<(u64, Frame)>,
+    pending: VecDeque<Publication>,
     sweep: Option<Sweep>,
     /// The room stands in the shard's list of rooms with work.
     pub(super) is_ready: bool,
@@ -93,9 +103,12 @@ impl Room {
     }
 
     /// Adds a frame to what waits.
-    pub(super) fn push(&mut self, seq: u64, frame: Frame) {
-        debug_assert!(self.pending.back().is_none_or(|(last, _)| *last < seq), "a room's stream is in order");
-        self.pending.push_back((seq, frame));
+    pub(super) fn push(&mut self, publication: Publication) {
+        debug_assert!(
+            self.pending.back().is_none_or(|last| last.seq < publication.seq),
+            "a room's stream is in order"
+        );
+        self.pending.push_back(publication);
     }
 
     /// True while a sweep is under way or something waits for the next.
@@ -105,23 +118,22 @@ impl Room {
 
     /// Bytes that wait for a sweep.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.pending.iter().map(|(_, frame)| frame.len()).sum()
+        self.pending.iter().map(|publication| publication.frame.len()).sum()
     }
 
     /// Starts a sweep with what waits, if none is under way; returns how many bytes were taken.
     pub(super) fn start(&mut self, limits: &BatchLimits, recycled: impl FnOnce() -> Rc<Batch>) -> usize {
-        if self.sweep.is_some() || self.pending.is_empty() {
-            return 0;
-        }
+        let Some(first) = self.pending.front().filter(|_| self.sweep.is_none()) else { return 0 };
+        let since = first.at;
         let mut shared = recycled();
         let batch = Rc::get_mut(&mut shared).expect("a recycled batch is nobody else's");
-        while let Some((_, frame)) = self.pending.front() {
+        while let Some(Publication { frame, .. }) = self.pending.front() {
             let is_full =
                 batch.frames.len() >= limits.frames || batch.bytes.len() + frame.len() > limits.bytes;
             if is_full && !batch.frames.is_empty() {
                 break;
             }
-            if let Some((seq, frame)) = self.pending.pop_front() {
+            if let Some(Publication { seq, frame, .. }) = self.pending.pop_front() {
                 batch.push(seq, &frame);
             }
         }
@@ -129,7 +141,7 @@ impl Room {
             self.pending = VecDeque::new();
         }
         let taken = batch.bytes.len();
-        self.sweep = Some(Sweep { batch: shared, cursor: 0 });
+        self.sweep = Some(Sweep { batch: shared, cursor: 0, since });
         taken
     }
 
@@ -137,7 +149,7 @@ impl Room {
     pub(super) fn sweep(
         &mut self,
         mut offer: impl FnMut(&Rc<Batch>, u32, u32, u32) -> bool,
-    ) -> Option<Rc<Batch>> {
+    ) -> Option<Swept> {
         let sweep = self.sweep.as_mut()?;
         let last = sweep.batch.frames.last().map_or(0, |frame| frame.seq);
         let first = sweep.batch.frames.first().map_or(0, |frame| frame.seq);
@@ -162,7 +174,7 @@ impl Room {
         }
         let finished = self.sweep.take();
         self.compact();
-        finished.map(|sweep| sweep.batch)
+        finished.map(|Sweep { batch, since, .. }| Swept { batch, since })
     }
 }
 
@@ -181,6 +193,11 @@ mod tests {
         room
     }
 
+    fn push(room: &mut Room, seq: u64, frame: &'static [u8]) {
+        let frame = Bytes::from_static(frame);
+        room.push(Publication { topic: 0, seq, frame, at: Instant::now() });
+    }
+
     fn run(room: &mut Room, at_most: usize) -> Vec<(u32, u32)> {
         let mut seen = Vec::new();
         room.sweep(|_, slot, _, frames| {
@@ -193,8 +210,8 @@ mod tests {
     #[test]
     fn members_get_only_what_is_behind_their_place() {
         let mut room = room(&[(3, 0), (1, 1), (2, 2)]);
-        room.push(1, Bytes::from_static(b"a"));
-        room.push(2, Bytes::from_static(b"b"));
+        push(&mut room, 1, b"a");
+        push(&mut room, 2, b"b");
         assert_eq!(room.start(&LIMITS, Rc::default), 2);
         assert_eq!(run(&mut room, 9), [(1, 1), (3, 2)]);
         assert!(!room.has_work());
@@ -203,7 +220,7 @@ mod tests {
     #[test]
     fn leaving_and_joining_in_mid_sweep_hides_nobody() {
         let mut room = room(&[(2, 0), (4, 0), (6, 0), (8, 0)]);
-        room.push(1, Bytes::from_static(b"a"));
+        push(&mut room, 1, b"a");
         room.start(&LIMITS, Rc::default);
         assert_eq!(run(&mut room, 2), [(2, 1), (4, 1)]);
         assert!(room.leave(2));
@@ -213,7 +230,7 @@ mod tests {
         room.join(2, 1);
         assert_eq!(run(&mut room, 9), [(8, 1)]);
         assert!(!room.leave(6), "gone already");
-        room.push(2, Bytes::from_static(b"b"));
+        push(&mut room, 2, b"b");
         room.start(&LIMITS, Rc::default);
         assert_eq!(run(&mut room, 9), [(1, 1), (2, 1), (4, 1), (5, 1), (8, 1)]);
     }
@@ -222,9 +239,9 @@ mod tests {
     fn a_batch_is_bounded_but_a_long_frame_still_goes() {
         let mut room = room(&[(0, 0)]);
         for seq in 1..=10 {
-            room.push(seq, Bytes::from_static(&[0; 300]));
+            push(&mut room, seq, &[0; 300]);
         }
-        room.push(11, Bytes::from_static(&[0; 5000]));
+        push(&mut room, 11, &[0; 5000]);
         let mut sizes = Vec::new();
         while room.has_work() {
             sizes.push(room.start(&LIMITS, Rc::default));

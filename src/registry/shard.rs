@@ -202,8 +202,8 @@ impl Shard {
                     let State { rooms, work, .. } = &mut *state;
                     match rooms.get_mut(&publication.topic) {
                         Some(room) => {
-                            room.push(publication.seq, publication.frame);
                             work.ready(publication.topic, room);
+                            room.push(publication);
                         }
                         None => self.inbox.done(publication.frame.len()),
                     }
@@ -228,10 +228,7 @@ impl Shard {
                     return;
                 }
                 client.probe = Some(Box::new(Probe { answer, until_ms }));
-                self.queue(client, |client, now| {
-                    let ping = frame::data(OpCode::Ping, b"");
-                    client.outbox.push_control(Kind::Control, &ping, now);
-                });
+                self.control(client, Kind::Control, &frame::data(OpCode::Ping, b""));
                 self.flush(client);
                 client.wake();
             }
@@ -250,6 +247,16 @@ impl Shard {
             gauge.sub((before - after) as u64)
         }
         result
+    }
+
+    /// Queues a ping or pong: in its turn while the socket takes everything; ahead of what waits, and but one pong,
+    /// once it does not.
+    fn control(&self, client: &mut Client, kind: Kind, frame: &Frame) {
+        let is_blocked = client.is_blocked;
+        self.queue(client, |client, now| match is_blocked {
+            true => client.outbox.push_ahead(kind, frame, now),
+            false => client.outbox.push(kind, frame, now),
+        });
     }
 
     /// Writes what the client's socket takes.
@@ -284,7 +291,8 @@ impl Shard {
         }
         let close = match &reason {
             EndReason::PeerVanished => None,
-            EndReason::PeerClosed(1005) => Some(frame::close(None, "")),
+            // The client's own code comes back (RFC 6455 section 5.5.1); 1005 stands for none.
+            EndReason::PeerClosed(code) => Some(frame::close((*code != 1005).then_some(*code), "")),
             other => Some(frame::close(Some(other.code()), &other.text())),
         };
         let drops_queue = matches!(reason, EndReason::SlowConsumer(_) | EndReason::PeerVanished);
@@ -396,16 +404,16 @@ impl Registration {
     pub fn reply(&self, frame: &Frame) {
         self.with(|shard, client| {
             if client.end.is_none() {
-                shard.queue(client, |client, now| client.outbox.push_own(frame, now));
+                shard.queue(client, |client, now| client.outbox.push(Kind::Own, frame, now));
             }
         });
     }
 
-    /// Queues a ping or pong at the next frame boundary.
+    /// Queues a ping or pong.
     pub fn control(&self, kind: Kind, frame: &Frame) {
         self.with(|shard, client| {
             if client.end.is_none() {
-                shard.queue(client, |client, now| client.outbox.push_control(kind, frame, now));
+                shard.control(client, kind, frame);
             }
         });
     }

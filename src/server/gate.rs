@@ -2,6 +2,7 @@
 //! request is checked before anything is registered.
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::admission::origin::OriginList;
@@ -26,6 +27,8 @@ const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Rules {
     origins: OriginList,
     verifier: Option<Verifier>,
+    /// The log has said that there is no key.
+    has_warned: AtomicBool,
 }
 
 impl Rules {
@@ -38,10 +41,7 @@ impl Rules {
         let verifier = auth.secret.as_ref().and_then(|secret| {
             Verifier::hs256(secret.expose(), auth.audience.clone(), auth.issuer.clone()).ok()
         });
-        if verifier.is_none() {
-            tracing::info!("no auth.secret is configured: every token is refused");
-        }
-        Self { origins, verifier }
+        Self { origins, verifier, has_warned: AtomicBool::new(false) }
     }
 }
 
@@ -204,7 +204,13 @@ impl Visitor<'_> {
 
     /// The owner of a good token. Why a bad one is bad is logged, never the token.
     fn identify(&mut self, request: Request<'_>) -> Option<Identity> {
-        let verifier = self.gate.rules.verifier.as_ref()?;
+        let rules = self.gate.rules;
+        let Some(verifier) = &rules.verifier else {
+            if !rules.has_warned.swap(true, Relaxed) {
+                tracing::warn!("no auth.secret is configured: every token is refused");
+            }
+            return None;
+        };
         let Found::Token(token) = request.token() else { return None };
         match verifier.verify(token.expose()) {
             Ok(identity) => {
