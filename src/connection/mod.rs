@@ -83,6 +83,16 @@ pub struct Facts {
     pub place: Place,
 }
 
+/// Why reading stopped.
+enum Reading {
+    /// Nothing is there: the task is woken when something is. Or the connection ends.
+    Waiting,
+    /// There may be more, but it is others' turn.
+    Interrupted,
+    /// The client must first take its answers.
+    Paused,
+}
+
 /// What was counted.
 #[derive(Debug, Default)]
 struct Tally {
@@ -168,12 +178,14 @@ impl Connection {
         self.registration.set_waker(cx.waker());
         if !self.is_open {
             self.is_open = true;
+            self.registration.open();
             self.call(now_ms, Endpoint::open);
             self.registration.flush();
         }
         self.see_to_deadlines(now_ms);
+        let reading = self.poll_read(cx, now_ms);
+        // Last, because everything before may have left something that the socket did not take.
         self.poll_backlog(cx);
-        let wants_more = self.poll_read(cx, now_ms);
         let status = self.registration.status();
         if status.end.is_some() {
             return Poll::Ready(());
@@ -183,7 +195,12 @@ impl Connection {
             next_ms = next_ms.min(at_ms);
         }
         self.registration.arm(next_ms);
-        if wants_more {
+        let may_go_on = match reading {
+            Reading::Waiting => false,
+            Reading::Interrupted => true,
+            Reading::Paused => self.registration.own_bytes() <= PAUSE_BYTES,
+        };
+        if may_go_on {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -228,41 +245,32 @@ impl Connection {
         }
     }
 
-    /// Reads and handles what is there. Returns true when there may be more, but it is others' turn.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64) -> bool {
+    /// Reads and handles what is there.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64) -> Reading {
         let tools = Rc::clone(&self.tools);
         for _ in 0..READS_PER_POLL {
-            if !self.may_read(cx) {
-                return false;
+            if self.registration.is_ending() {
+                return Reading::Waiting;
+            }
+            if self.registration.own_bytes() > PAUSE_BYTES {
+                return Reading::Paused;
             }
             if self.reader.has_held() {
                 self.reader.unhold(&tools.pumps);
             } else {
                 match tools.pumps.scratch.fill(|buffer| self.socket.poll_read(cx, buffer)) {
-                    Poll::Pending => return false,
+                    Poll::Pending => return Reading::Waiting,
                     Poll::Ready(Ok(read)) if read > 0 => self.tally.bytes += read as u64,
                     Poll::Ready(_) => {
                         self.registration.end(EndReason::PeerVanished);
-                        return false;
+                        return Reading::Waiting;
                     }
                 }
             }
             self.handle_scratch(&tools, now_ms);
             self.registration.flush();
         }
-        true
-    }
-
-    /// False when the connection ends, or when the client must first take its answers.
-    fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.registration.is_ending() {
-            return false;
-        }
-        if self.registration.own_bytes() <= PAUSE_BYTES {
-            return true;
-        }
-        self.poll_backlog(cx);
-        !self.registration.is_ending() && self.registration.own_bytes() <= PAUSE_BYTES
+        Reading::Interrupted
     }
 
     /// Handles what was read, up to the end or a pause.

@@ -134,14 +134,13 @@ impl Endpoint {
     /// The reason to end the connection.
     pub fn open(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
         match self {
-            Self::Chat(chat) => chat.open(peer),
             Self::WithTimeout(endpoint) => {
                 endpoint.heard(peer.now_ms);
                 Ok(())
             }
             Self::Heartbeat(endpoint) => endpoint.due(peer),
             Self::Refused(reason) => Err((**reason).clone()),
-            Self::Echo { .. } | Self::Secure(_) | Self::Messages => Ok(()),
+            Self::Echo { .. } | Self::Secure(_) | Self::Messages | Self::Chat(_) => Ok(()),
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Client {
     pub(super) progress_ms: u64,
     /// Stands in the list of clients to write to.
     pub(super) is_dirty: bool,
-    /// The socket takes no more; the client's task waits until it does.
+    /// The socket takes no more, or nothing yet; the client's task waits until it does.
     pub(super) is_blocked: bool,
     pub(super) bytes_sent: u64,
 }
@@ -59,7 +59,8 @@ impl Client {
             heard_ms: now_ms,
             progress_ms: now_ms,
             is_dirty: false,
-            is_blocked: false,
+            // Until its handshake is answered: a frame must not come before the 101.
+            is_blocked: true,
             bytes_sent: 0,
         }
     }

@@ -129,7 +129,8 @@ impl Shard {
         now
     }
 
-    /// Adds a client that is in no room yet. Dropping the registration removes it.
+    /// Adds a client that is in no room yet. What is queued for it waits until [`Registration::open`]. Dropping the
+    /// registration removes it.
     ///
     /// # Panics
     /// When the shard has [`ConnectionId::MAX_SLOTS`] clients, far beyond the descriptors of a process.
@@ -332,6 +333,14 @@ impl Registration {
     #[must_use]
     pub fn shard(&self) -> &Rc<Shard> {
         &self.shard
+    }
+
+    /// The handshake is answered: what was queued meanwhile may be written.
+    pub fn open(&self) {
+        self.with(|shard, client| {
+            client.is_blocked = false;
+            shard.flush(client)
+        });
     }
 
     /// Runs `f` on the client: it exists as long as the registration.

@@ -199,7 +199,7 @@ impl Visitor<'_> {
             identity.ok_or(EndReason::AuthenticationFailed)?;
         }
         let claim = node.claim(&user, self.registration.id(), config.auth.required).await?;
-        Ok(Chat::new(claim, room))
+        Chat::enter(node, self.registration, claim, &room)
     }
 
     /// The owner of a good token. Why a bad one is bad is logged, never the token.
