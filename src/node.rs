@@ -2,11 +2,12 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use tokio::time::timeout;
 
 use crate::broker::memory::{Limits, Memory, Room, RoomState};
 use crate::broker::{BrokerError, Local, Position};
@@ -18,7 +19,13 @@ use crate::names::{ConnectionId, RoomName, UserId};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{self, CommandError};
 use crate::protocol::frame::Frame;
+use crate::registry::client::PROBE_MS;
 use crate::registry::{Registration, Registry, Topic};
+
+/// The longest that a newcomer waits to hear whether the incumbent lives.
+const PROBE_PATIENCE: Duration = Duration::from_millis(PROBE_MS + 1_000);
+/// Time between two lines in the log about a limit that clients can reach at will.
+const LOG_PAUSE_MS: u64 = 1_000;
 
 /// The broker's way to the members on this node.
 #[derive(Debug)]
@@ -59,6 +66,8 @@ pub struct Node {
     due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
     connections: AtomicUsize,
     is_draining: AtomicBool,
+    /// When the log last said that there are too many rooms.
+    warned_ms: AtomicU64,
     started: Instant,
     started_unix_ms: u64,
 }
@@ -90,6 +99,7 @@ impl Node {
             due: Mutex::default(),
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
+            warned_ms: AtomicU64::new(0),
             started: Instant::now(),
             started_unix_ms: unix.as_millis() as u64,
             config,
@@ -161,7 +171,12 @@ impl Node {
         let directory = &self.registry.directory;
         match directory.claim(user, id) {
             Ok(()) => Ok(SmallVec::new()),
-            Err(incumbent) if self.registry.is_alive(incumbent).await => Err(EndReason::UserIdInUse),
+            // Bounded by the incumbent's shard; the limit here is for a shard that is no more.
+            Err(incumbent)
+                if timeout(PROBE_PATIENCE, self.registry.is_alive(incumbent)).await != Ok(false) =>
+            {
+                Err(EndReason::UserIdInUse)
+            }
             Err(incumbent) => match directory.replace_if(user, incumbent, id) {
                 Ok(()) => Ok(SmallVec::from_slice(&[incumbent])),
                 // It went by itself, and perhaps somebody was faster: they are alive.
@@ -191,7 +206,10 @@ impl Node {
             (state.topic.id(), after, due)
         });
         let (room, (topic, after, due)) = entered.map_err(|error| {
-            tracing::warn!(%error, "a room cannot be opened");
+            let last_ms = self.warned_ms.swap(now_ms, Relaxed);
+            if now_ms.saturating_sub(last_ms) >= LOG_PAUSE_MS {
+                tracing::warn!(%error, "a room cannot be opened");
+            }
             EndReason::Overloaded
         })?;
         // On the shard's own thread, with nothing in between: no sweep can pass.

@@ -12,7 +12,7 @@ use crate::registry::outbox::Flush;
 
 /// The longest that a queue in front of a close frame may take to leave while the client does take some of it.
 const QUEUE_MS: u64 = 10_000;
-/// Bytes drained before other connections of the worker get their turn.
+/// Reads before other connections of the worker get their turn.
 const READS_PER_POLL: usize = 4;
 
 /// How far the end has come.
@@ -99,7 +99,7 @@ impl Closing {
         let status = registration.status();
         match status.end {
             Some(EndReason::SlowConsumer(_)) => self.began_ms + TAIL_MS,
-            _ => (status.progress_ms.max(self.began_ms) + TAIL_MS).min(self.began_ms + QUEUE_MS),
+            _ => (status.stalled_ms.unwrap_or(0).max(self.began_ms) + TAIL_MS).min(self.began_ms + QUEUE_MS),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::protocol::close::EndReason;
 use crate::registry::outbox::Overflow;
-use crate::registry::shard::Status;
+use crate::registry::registration::Status;
 
 /// How long the tail of a frame and the close frame of a slow consumer may take to leave, in milliseconds.
 pub const TAIL_MS: u64 = 1_000;
@@ -39,10 +39,19 @@ pub struct Deadlines {
     /// When the message began that is under way.
     message_ms: Option<u64>,
     /// When the token expires.
-    pub expires_ms: Option<u64>,
+    expires_ms: Option<u64>,
+    /// How much sooner than others this client is pinged.
+    phase_ms: u64,
 }
 
 impl Deadlines {
+    /// The deadlines of a client whose token expires at `expires_ms` and who is pinged `phase_ms` sooner than
+    /// `heartbeat.interval` says: a storm of connects must not be followed by storms of pings for ever.
+    #[must_use]
+    pub fn new(expires_ms: Option<u64>, phase_ms: u64) -> Self {
+        Self { expires_ms, phase_ms, ..Self::default() }
+    }
+
     /// A frame came: a ping needs no answer any more.
     pub fn heard(&mut self) {
         self.pinged_ms = None;
@@ -67,7 +76,7 @@ impl Deadlines {
         if has_passed(self.message_ms, times.message_ms) {
             return Some(Due::End(EndReason::MessageTimeout));
         }
-        if has_passed(status.oldest_ms, times.stall_ms) || has_passed(stalled_since(status), times.stall_ms) {
+        if has_passed(status.oldest_ms, times.stall_ms) || has_passed(status.stalled_ms, times.stall_ms) {
             return Some(Due::End(EndReason::SlowConsumer(Overflow::Age.text())));
         }
         if status.probe_until_ms.is_some_and(|until| now_ms >= until) {
@@ -76,11 +85,15 @@ impl Deadlines {
         if has_passed(self.pinged_ms, times.pong_ms) {
             return Some(Due::End(EndReason::HeartbeatTimeout));
         }
-        if self.pinged_ms.is_none() && now_ms >= status.heard_ms + times.heartbeat_ms {
+        if self.pinged_ms.is_none() && now_ms >= self.ping_ms(status, times) {
             self.pinged_ms = Some(now_ms);
             return Some(Due::Ping);
         }
         None
+    }
+
+    fn ping_ms(&self, status: &Status, times: &Times) -> u64 {
+        status.heard_ms + times.heartbeat_ms.saturating_sub(self.phase_ms)
     }
 
     /// When something will be due at the earliest.
@@ -88,22 +101,17 @@ impl Deadlines {
     pub fn next_ms(&self, status: &Status, times: &Times) -> u64 {
         let heartbeat = match self.pinged_ms {
             Some(at) => at + times.pong_ms,
-            None => status.heard_ms + times.heartbeat_ms,
+            None => self.ping_ms(status, times),
         };
         let others = [
             self.expires_ms,
             self.message_ms.map(|at| at + times.message_ms),
             status.oldest_ms.map(|at| at + times.stall_ms),
-            stalled_since(status).map(|at| at + times.stall_ms),
+            status.stalled_ms.map(|at| at + times.stall_ms),
             status.probe_until_ms,
         ];
         others.into_iter().flatten().fold(heartbeat, u64::min)
     }
-}
-
-/// Since when the socket has taken nothing although bytes wait.
-fn stalled_since(status: &Status) -> Option<u64> {
-    (!status.is_empty).then_some(status.progress_ms)
 }
 
 #[cfg(test)]
@@ -113,7 +121,7 @@ mod tests {
     const TIMES: Times = Times { heartbeat_ms: 1000, pong_ms: 200, message_ms: 300, stall_ms: 400 };
 
     fn status() -> Status {
-        Status { is_empty: true, ..Status::default() }
+        Status::default()
     }
 
     #[test]
@@ -147,10 +155,10 @@ mod tests {
     #[test]
     fn whoever_takes_nothing_is_slow() {
         let mut deadlines = Deadlines::default();
-        let old = Status { is_empty: false, oldest_ms: Some(10), progress_ms: 300, ..status() };
+        let old = Status { oldest_ms: Some(10), stalled_ms: Some(300), ..status() };
         assert_eq!(deadlines.next_ms(&old, &TIMES), 410);
         assert!(matches!(deadlines.due(410, &old, &TIMES), Some(Due::End(EndReason::SlowConsumer(_)))));
-        let own = Status { is_empty: false, progress_ms: 300, ..status() };
+        let own = Status { stalled_ms: Some(300), ..status() };
         assert_eq!(deadlines.due(699, &own, &TIMES), None);
         assert!(matches!(deadlines.due(700, &own, &TIMES), Some(Due::End(EndReason::SlowConsumer(_)))));
     }

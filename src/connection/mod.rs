@@ -35,10 +35,12 @@ use crate::protocol::frame::{self, OpCode};
 use crate::registry::outbox::{Flush, Kind};
 use crate::registry::{Registration, Shard};
 
-/// Unsent answers to a client's own commands beyond which its next command is not read.
-const PAUSE_BYTES: usize = 64 * 1024;
 /// Reads before other connections of the worker get their turn.
-const READS_PER_POLL: usize = 4;
+const READS_PER_POLL: usize = 2;
+/// Messages and control frames before they get it.
+const FRAMES_PER_POLL: usize = 256;
+/// The part of `heartbeat.interval` by which clients are pinged at different times.
+const PHASE: u64 = 5;
 
 /// What all connections of a worker share.
 #[derive(Debug)]
@@ -130,12 +132,11 @@ impl Connection {
         leftover: Bytes,
     ) -> Self {
         let now_ms = tools.shard.tick();
-        let mut deadlines = Deadlines::default();
-        if let Some(expires_at) = facts.expires_at {
+        let expires_ms = facts.expires_at.map(|expires_at| {
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let left = Duration::from_secs(expires_at).saturating_sub(unix);
-            deadlines.expires_ms = Some(now_ms + left.as_millis() as u64);
-        }
+            now_ms + Duration::from_secs(expires_at).saturating_sub(unix).as_millis() as u64
+        });
+        let phase_ms = fastrand::u64(..=tools.times.heartbeat_ms / PHASE);
         let metrics = tools.shard.metrics();
         metrics.connections.add(1);
         metrics.accepted.add(1);
@@ -145,7 +146,7 @@ impl Connection {
             socket,
             tools,
             reader: Reader::new(leftover),
-            deadlines,
+            deadlines: Deadlines::new(expires_ms, phase_ms),
             closing: None,
             facts: Box::new(facts),
             tally: Tally::default(),
@@ -198,7 +199,7 @@ impl Connection {
         let may_go_on = match reading {
             Reading::Waiting => false,
             Reading::Interrupted => true,
-            Reading::Paused => self.registration.own_bytes() <= PAUSE_BYTES,
+            Reading::Paused => !self.registration.owes_much(),
         };
         if may_go_on {
             cx.waker().wake_by_ref();
@@ -252,7 +253,7 @@ impl Connection {
             if self.registration.is_ending() {
                 return Reading::Waiting;
             }
-            if self.registration.own_bytes() > PAUSE_BYTES {
+            if self.registration.owes_much() {
                 return Reading::Paused;
             }
             if self.reader.has_held() {
@@ -267,16 +268,20 @@ impl Connection {
                     }
                 }
             }
-            self.handle_scratch(&tools, now_ms);
+            let is_used_up = self.handle_scratch(&tools, now_ms);
             self.registration.flush();
+            if !is_used_up {
+                break;
+            }
         }
         Reading::Interrupted
     }
 
-    /// Handles what was read, up to the end or a pause.
-    fn handle_scratch(&mut self, tools: &Tools, now_ms: u64) {
+    /// Handles what was read; false when something of it is held back for the next poll.
+    fn handle_scratch(&mut self, tools: &Tools, now_ms: u64) -> bool {
         let mut has_finished = false;
-        loop {
+        let mut is_used_up = false;
+        for _ in 0..FRAMES_PER_POLL {
             match self.reader.next(&tools.pumps, &tools.limits) {
                 Ok(Some(incoming)) => {
                     has_finished |= matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
@@ -284,18 +289,20 @@ impl Connection {
                     self.registration.heard();
                     self.handle(incoming, now_ms);
                 }
-                Ok(None) => break,
+                Ok(None) => is_used_up = true,
                 Err(reason) => self.registration.end(reason),
             }
             if self.registration.is_ending() {
-                return tools.pumps.scratch.clear();
+                tools.pumps.scratch.clear();
+                return true;
             }
-            if self.registration.own_bytes() > PAUSE_BYTES && self.registration.flush() == Flush::Blocked {
-                self.reader.hold(&tools.pumps);
+            if is_used_up || self.registration.owes_much() && self.registration.flush() == Flush::Blocked {
                 break;
             }
         }
+        self.reader.hold(&tools.pumps);
         self.deadlines.message(!self.reader.is_idle(), has_finished, now_ms);
+        is_used_up
     }
 
     fn handle(&mut self, incoming: Incoming, now_ms: u64) {

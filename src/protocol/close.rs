@@ -45,6 +45,8 @@ pub enum EndReason {
     Restarting,
     /// The token expired during the connection.
     TokenExpired,
+    /// The token does not allow the room.
+    RoomForbidden,
     /// No pong or heartbeat in time.
     HeartbeatTimeout,
     /// A fragmented message was not finished within `limits.message_timeout`.
@@ -75,6 +77,7 @@ impl EndReason {
             Self::Restarting => 1012,
             Self::Overloaded => 1013,
             Self::TokenExpired => 3000,
+            Self::RoomForbidden => 3003,
             Self::HeartbeatTimeout | Self::MessageTimeout => 3008,
             Self::SlowConsumer(_) => 4001,
             Self::Replaced => 4501,
@@ -104,6 +107,7 @@ impl EndReason {
             Self::Overloaded => "Server overloaded",
             Self::Restarting => "Server restarting",
             Self::TokenExpired => "Token expired",
+            Self::RoomForbidden => "Room not allowed",
             Self::HeartbeatTimeout => "Heartbeat timeout",
             Self::MessageTimeout => "Message not finished in time",
             Self::SlowConsumer(bound) => return Cow::Owned(format!("Slow consumer: {bound}")),
@@ -112,10 +116,10 @@ impl EndReason {
         })
     }
 
-    /// True for ends that are our fault or our limit: logged at `warn` rather than `debug`.
+    /// True for ends that are our fault: logged at `warn` rather than `debug`.
     #[must_use]
     pub const fn is_ours(&self) -> bool {
-        matches!(self, Self::Internal | Self::Overloaded)
+        matches!(self, Self::Internal)
     }
 }
 

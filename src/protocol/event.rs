@@ -75,8 +75,10 @@ fn encode(event: &Event<'_>, hint: usize) -> Bytes {
     })
 }
 
-/// Room for the fields around a message's text.
+/// The most that the fields around a message's text may take, names of 64 characters included.
 pub const MESSAGE_OVERHEAD: usize = 320;
+/// What they take beside the names, so that a frame, which its room's history keeps, wastes no memory.
+const FIXED_FIELDS: usize = 144;
 
 /// A chat message at its place in its room. `ts` in milliseconds since the Unix epoch.
 #[must_use]
@@ -89,7 +91,7 @@ pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset:
         id: MessageId(epoch, offset),
         ts,
     };
-    encode(&event, text.len() + MESSAGE_OVERHEAD)
+    encode(&event, text.len() + user.as_str().len() + room.as_str().len() + FIXED_FIELDS)
 }
 
 /// A notice about a room; `members` counts users.

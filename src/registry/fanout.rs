@@ -9,9 +9,12 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::batch::Batch;
+use slab::Slab;
+
 use super::client::Client;
 use super::inbox::TopicId;
-use super::outbox::{Batch, Flush};
+use super::outbox::Flush;
 use super::room::{Room, Swept};
 use super::shard::{Overload, Shard, State};
 use crate::metrics::ShardMetrics;
@@ -19,8 +22,12 @@ use crate::protocol::close::EndReason;
 
 /// Clients written to before other tasks get their turn.
 const SLICE_WRITES: usize = 256;
+/// Members looked at before that, those included who cannot be written to now.
+const SLICE_OFFERS: usize = 4096;
 /// Time after which they get it in any case.
 const SLICE_TIME: Duration = Duration::from_micros(500);
+/// Connections ended at once because the node's queues are too long.
+const EVICTIONS: usize = 8;
 /// Writes between two looks at the clock.
 const WRITES_PER_LOOK: usize = 32;
 /// Batches kept for their memory.
@@ -100,17 +107,21 @@ impl Shard {
             return false;
         }
         self.tick();
-        self.fill(&mut state);
+        // What a slice left unwritten goes first: else the next batches would pile up on clients that are fast.
+        if state.work.dirty.is_empty() {
+            self.fill(&mut state);
+        }
         self.write_dirty(&mut state);
-        self.enforce_budget(&mut state);
+        self.enforce_budget(&mut state.clients);
         !state.work.is_empty()
     }
 
     /// Queues batches, room by room, until a slice's worth of clients has something to be written.
     fn fill(&self, state: &mut State) {
         let State { clients, rooms, work, .. } = state;
+        let mut offers = 0;
         for _ in 0..work.ready.len() {
-            if work.dirty.len() >= SLICE_WRITES {
+            if work.dirty.len() >= SLICE_WRITES || offers >= SLICE_OFFERS {
                 return;
             }
             let Some(topic) = work.ready.pop_front() else { return };
@@ -119,13 +130,14 @@ impl Shard {
             self.inbox.done(taken);
             let dirty = &mut work.dirty;
             let finished = room.sweep(|batch, slot, start, frames| {
+                offers += 1;
                 if let Some(client) = clients.get_mut(slot as usize) {
                     self.offer(client, batch, start, frames);
                     if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
                         dirty.push_back(slot);
                     }
                 }
-                dirty.len() < SLICE_WRITES
+                dirty.len() < SLICE_WRITES && offers < SLICE_OFFERS
             });
             work.finished.extend(finished);
             room.is_ready = false;
@@ -181,16 +193,17 @@ impl Shard {
         work.recycle(&self.metrics);
     }
 
-    /// Ends the connections with the largest queues while this shard's queues exceed its share of the budget.
-    fn enforce_budget(&self, state: &mut State) {
-        while self.metrics.queue_bytes.get() > self.settings.queue_budget {
-            let with_queue = state
-                .clients
-                .iter_mut()
-                .filter(|(_, client)| client.end.is_none() && client.outbox.shared_bytes() > 0);
-            let Some((_, client)) = with_queue.max_by_key(|(_, client)| client.outbox.shared_bytes()) else {
+    /// Ends the connections with the largest queues while this shard's queues exceed its share of the budget; a few
+    /// at a time, because each look for the largest passes all clients.
+    pub(super) fn enforce_budget(&self, clients: &mut Slab<Client>) {
+        for _ in 0..EVICTIONS {
+            if self.metrics.queue_bytes.get() <= self.settings.queue_budget {
                 return;
-            };
+            }
+            // Who is not blocked is about to be written to; who is ending frees its queue in any case.
+            let candidates =
+                clients.iter_mut().filter(|(_, client)| client.is_blocked && client.end.is_none());
+            let Some((_, client)) = candidates.max_by_key(|(_, client)| client.queued()) else { return };
             self.end_client(client, EndReason::SlowConsumer("queue budget of the node exceeded"));
         }
     }

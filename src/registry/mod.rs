@@ -3,11 +3,13 @@
 //! [`Registry`] is the part that every thread may use: the shards' [inboxes](inbox) and the [user
 //! directory](directory). A [`Shard`] belongs to one worker thread and holds that worker's clients.
 
+pub mod batch;
 pub mod client;
 pub mod directory;
 pub mod fanout;
 pub mod inbox;
 pub mod outbox;
+pub mod registration;
 pub mod room;
 pub mod shard;
 pub mod sink;
@@ -21,7 +23,8 @@ use tokio::sync::oneshot;
 
 use self::directory::Directory;
 use self::inbox::{Command, Inbox, Publication, TopicId};
-pub use self::shard::{Registration, Shard};
+pub use self::registration::Registration;
+pub use self::shard::Shard;
 use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
@@ -129,7 +132,8 @@ impl Registry {
         self.inboxes[id.shard()].command(Command::End(id, reason));
     }
 
-    /// Pings a connection and says whether it answered in time; false when it no longer exists.
+    /// Pings a connection and says whether it answered in time; false when it no longer exists or is ending, true
+    /// while somebody else waits for its answer.
     ///
     /// # Cancel safety
     /// The ping is sent all the same.

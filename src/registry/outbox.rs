@@ -9,78 +9,26 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
+use super::batch::Batch;
 use super::sink::Sink;
 
 /// Most buffers handed to one vectored write.
 const MAX_SLICES: usize = 64;
 /// Own answers are appended to the one before while it is shorter than this.
 const JOIN_BYTES: usize = 16 * 1024;
+/// Unsent answers to a client's own commands beyond which its next command is not read: bytes, and frames, whose
+/// bookkeeping costs 16 bytes each.
+const PAUSE_BYTES: usize = 64 * 1024;
+const PAUSE_FRAMES: usize = 1024;
 /// An emptied queue keeps no more room than this many entries.
 const KEPT_CAPACITY: usize = 4;
-
-/// Encoded frames, one behind the other, shared by every queue that holds a part of them.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// The frames' bytes.
-    pub bytes: Vec<u8>,
-    /// Where each frame ends, ascending, with its place in the room's stream.
-    pub frames: Vec<FrameEnd>,
-}
-
-/// Where one frame of a batch ends.
-#[derive(Debug, Clone, Copy)]
-pub struct FrameEnd {
-    /// Place in the room's stream of messages and notices.
-    pub seq: u64,
-    /// Index behind its last byte.
-    pub end: u32,
-}
-
-impl Batch {
-    /// A batch of one frame, or of several that are never told apart.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        let mut batch = Self::default();
-        batch.push(0, bytes);
-        batch
-    }
-
-    /// Appends a frame.
-    ///
-    /// # Panics
-    /// When the batch would exceed 4 GiB.
-    pub fn push(&mut self, seq: u64, frame: &[u8]) {
-        self.bytes.extend_from_slice(frame);
-        let end = u32::try_from(self.bytes.len()).expect("a batch is far smaller than 4 GiB");
-        self.frames.push(FrameEnd { seq, end });
-    }
-
-    /// The part of the batch behind `after`: start of its bytes and number of frames; `None` when nothing is.
-    #[must_use]
-    pub fn behind(&self, after: u64) -> Option<(u32, u32)> {
-        let skip = self.frames.partition_point(|frame| frame.seq <= after);
-        let left = u32::try_from(self.frames.len() - skip).ok().filter(|&left| left > 0)?;
-        Some((if skip == 0 { 0 } else { self.frames[skip - 1].end }, left))
-    }
-
-    /// True when no frame crosses `position`.
-    fn is_boundary(&self, position: u32) -> bool {
-        position == 0 || self.frames.binary_search_by_key(&position, |frame| frame.end).is_ok()
-    }
-
-    /// The end of the frame that `position` lies in.
-    fn frame_end(&self, position: u32) -> u32 {
-        let index = self.frames.partition_point(|frame| frame.end <= position);
-        self.frames.get(index).map_or(position, |frame| frame.end)
-    }
-}
 
 /// What an entry is, which decides whether it may be dropped and what it counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Fan-out: counts against the queue's bounds, may be dropped whole.
     Shared,
-    /// The answer to the client's own command: never dropped, never counted.
+    /// The answer to the client's own command: never dropped, and outside the queue's bounds.
     Own,
     /// A pong, of which only the newest is kept while the socket takes nothing.
     Pong,
@@ -177,6 +125,8 @@ pub struct Outbox {
     shared_bytes: usize,
     shared_frames: usize,
     own_bytes: usize,
+    /// Frames of answers and control frames.
+    own_frames: usize,
 }
 
 impl Outbox {
@@ -196,6 +146,12 @@ impl Outbox {
     #[must_use]
     pub fn own_bytes(&self) -> usize {
         self.own_bytes
+    }
+
+    /// True when the client must take its answers before its next command is read.
+    #[must_use]
+    pub fn owes_much(&self) -> bool {
+        self.own_bytes > PAUSE_BYTES || self.own_frames > PAUSE_FRAMES
     }
 
     /// When the oldest fan-out entry was queued.
@@ -234,6 +190,7 @@ impl Outbox {
     /// Queues a frame behind everything else; not for fan-out.
     pub fn push(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
         debug_assert_ne!(kind, Kind::Shared, "fan-out comes in shared batches");
+        self.own_frames += 1;
         if kind == Kind::Own {
             self.own_bytes += frame.len();
         }
@@ -260,6 +217,7 @@ impl Outbox {
             *old = entry;
             return;
         }
+        self.own_frames += 1;
         let at = usize::from(self.split_front());
         self.entries.insert(at, entry);
     }
@@ -282,13 +240,14 @@ impl Outbox {
     pub fn finish_now(&mut self, last: Option<&[u8]>, now_ms: u64) {
         let begun = self.split_front();
         for entry in self.entries.drain(usize::from(begun)..) {
-            match entry.kind {
-                Kind::Shared => {
-                    self.shared_bytes -= entry.len();
-                    self.shared_frames -= entry.frames as usize;
-                }
-                Kind::Own => self.own_bytes -= entry.len(),
-                Kind::Pong | Kind::Control => {}
+            if entry.kind == Kind::Shared {
+                self.shared_bytes -= entry.len();
+                self.shared_frames -= entry.frames as usize;
+                continue;
+            }
+            self.own_frames -= entry.frames as usize;
+            if entry.kind == Kind::Own {
+                self.own_bytes -= entry.len();
             }
         }
         self.finish_after_queue(last, now_ms);
@@ -298,22 +257,28 @@ impl Outbox {
     /// Queues a last frame behind everything else.
     pub fn finish_after_queue(&mut self, last: Option<&[u8]>, now_ms: u64) {
         if let Some(frame) = last {
+            self.own_frames += 1;
             self.entries.push_back(whole(frame, now_ms, Kind::Control));
         }
     }
 
-    /// Drops the oldest fan-out entries that have not begun until `bytes` and `frames` fit; returns how many
-    /// messages went.
+    /// Drops the oldest fan-out entries that have not begun until `bytes` and `frames` fit and none is too old;
+    /// returns how many messages went.
     pub fn drop_oldest(&mut self, bytes: usize, frames: usize, bounds: &Bounds, now_ms: u64) -> u64 {
         let mut dropped = 0;
         let mut index = usize::from(self.split_front());
-        while self.overflow(bytes, frames, now_ms, bounds).is_some() {
-            let Some(found) = (index..self.entries.len()).find(|&i| self.entries[i].kind == Kind::Shared)
-            else {
+        while let Some(entry) = self.entries.get(index) {
+            let is_too_many = self.shared_frames + frames > bounds.messages
+                || self.shared_bytes + bytes > bounds.bytes
+                || now_ms.saturating_sub(entry.at_ms) > bounds.age_ms;
+            if entry.kind != Kind::Shared {
+                index += 1;
+                continue;
+            }
+            if !is_too_many {
                 break;
-            };
-            index = found;
-            if let Some(entry) = self.entries.remove(found) {
+            }
+            if let Some(entry) = self.entries.remove(index) {
                 self.shared_bytes -= entry.len();
                 self.shared_frames -= entry.frames as usize;
                 dropped += u64::from(entry.frames);
@@ -376,14 +341,15 @@ impl Outbox {
             let left = if whole { 0 } else { frames_left(front, before) };
             let done = front.frames - left;
             front.frames = left;
-            match front.kind {
-                Kind::Shared => {
-                    self.shared_bytes -= step;
-                    self.shared_frames -= done as usize;
-                    tally.deliveries += u64::from(done);
-                }
-                Kind::Own => self.own_bytes -= step,
-                Kind::Pong | Kind::Control => {}
+            if front.kind == Kind::Shared {
+                self.shared_bytes -= step;
+                self.shared_frames -= done as usize;
+                tally.deliveries += u64::from(done);
+            } else {
+                self.own_frames -= done as usize;
+            }
+            if front.kind == Kind::Own {
+                self.own_bytes -= step;
             }
             if whole {
                 self.entries.pop_front();
@@ -404,3 +370,6 @@ fn whole(frame: &[u8], at_ms: u64, kind: Kind) -> Entry {
     let batch = Batch::of(frame);
     Entry { start: 0, end: batch.bytes.len() as u32, frames: 1, batch: Rc::new(batch), at_ms, kind }
 }
+
+#[cfg(test)]
+mod tests;

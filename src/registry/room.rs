@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::batch::Batch;
 use super::inbox::Publication;
-use super::outbox::Batch;
 
 /// Marks a place whose member has left: nothing is behind it.
 const GONE: u64 = u64::MAX;

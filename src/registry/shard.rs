@@ -6,7 +6,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -16,9 +15,10 @@ use super::client::{Client, PROBE_MS, Probe};
 use super::fanout::Work;
 use super::inbox::{Command, Inbox, Item, TopicId};
 use super::outbox::{Bounds, Flush, Kind, Tally};
+use super::registration::Registration;
 use super::room::{BatchLimits, Room};
 use super::sink::Sink;
-use super::wheel::{TICK_MS, Wheel};
+use super::wheel::Wheel;
 use crate::metrics::{Counter, ShardMetrics};
 use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
@@ -50,30 +50,13 @@ pub struct Settings {
     pub linger: Duration,
 }
 
-/// What a client's task has to know when it is woken.
-#[derive(Debug, Default)]
-pub struct Status {
-    /// The connection is to end for this reason; its close frame is queued or sent.
-    pub end: Option<EndReason>,
-    /// Nothing waits at all.
-    pub is_empty: bool,
-    /// When the oldest waiting fan-out message was queued.
-    pub oldest_ms: Option<u64>,
-    /// Last time the socket took bytes.
-    pub progress_ms: u64,
-    /// Last sign of life.
-    pub heard_ms: u64,
-    /// Until when a probe waits for an answer.
-    pub probe_until_ms: Option<u64>,
-}
-
 /// Everything that belongs to the shard's one thread.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) clients: Slab<Client>,
     pub(super) rooms: FxHashMap<TopicId, Room>,
     pub(super) work: Work,
-    wheel: Wheel,
+    pub(super) wheel: Wheel,
     generation: u32,
 }
 
@@ -144,7 +127,7 @@ impl Shard {
         let generation = state.generation;
         let id = ConnectionId::new(self.index, slot, generation);
         state.clients.insert(Client::new(id, sink, now_ms));
-        Registration { shard: Rc::clone(self), slot: slot as u32, id }
+        Registration::new(Rc::clone(self), slot as u32, id)
     }
 
     /// Number of clients.
@@ -179,13 +162,14 @@ impl Shard {
         }
     }
 
-    /// Wakes the clients whose deadline has come. Run every [`TICK_MS`] while there are clients.
+    /// Wakes the clients whose deadline has come. Run every [`TICK_MS`](super::wheel::TICK_MS).
     pub fn wake_due(&self) {
         let now_ms = self.tick();
         let mut state = self.state.borrow_mut();
         let State { clients, wheel, .. } = &mut *state;
         let mut due = Vec::new();
         wheel.advance(now_ms, &mut due);
+        self.enforce_budget(clients);
         for (slot, tick) in due {
             if let Some(client) = clients.get_mut(slot as usize).filter(|client| client.armed == tick) {
                 client.armed = u64::MAX;
@@ -223,8 +207,13 @@ impl Shard {
                 let Some(client) = state.clients.get_mut(id.slot()).filter(|client| client.id == id) else {
                     return;
                 };
-                if client.waker.is_none() {
-                    // Still in its handshake: as alive as a connection can be.
+                if client.end.is_some() {
+                    // Its place is free as soon as its farewell is over; the dropped sender says so.
+                    return;
+                }
+                if client.waker.is_none() || client.probe.is_some() {
+                    // In its handshake, or somebody has asked already and waits: as long as nobody knows better it
+                    // lives, or two who ask at once would take the place of a client that is about to answer.
                     let _ = answer.send(true);
                     return;
                 }
@@ -252,7 +241,7 @@ impl Shard {
 
     /// Queues a ping or pong: in its turn while the socket takes everything; ahead of what waits, and but one pong,
     /// once it does not.
-    fn control(&self, client: &mut Client, kind: Kind, frame: &Frame) {
+    pub(super) fn control(&self, client: &mut Client, kind: Kind, frame: &Frame) {
         let is_blocked = client.is_blocked;
         self.queue(client, |client, now| match is_blocked {
             true => client.outbox.push_ahead(kind, frame, now),
@@ -299,6 +288,7 @@ impl Shard {
         let drops_queue = matches!(reason, EndReason::SlowConsumer(_) | EndReason::PeerVanished);
         let was_blocked = client.is_blocked;
         client.end = Some(reason);
+        client.probe = None;
         self.queue(client, |client, now_ms| {
             if drops_queue {
                 client.outbox.finish_now(close.as_deref(), now_ms);
@@ -310,183 +300,5 @@ impl Shard {
             self.flush(client);
         }
         client.wake();
-    }
-}
-
-/// A client's place on its shard, and the way its task speaks to it. Dropping it removes the client from every
-/// list of the shard.
-#[derive(Debug)]
-pub struct Registration {
-    shard: Rc<Shard>,
-    slot: u32,
-    id: ConnectionId,
-}
-
-impl Registration {
-    /// The connection's id.
-    #[must_use]
-    pub fn id(&self) -> ConnectionId {
-        self.id
-    }
-
-    /// The shard.
-    #[must_use]
-    pub fn shard(&self) -> &Rc<Shard> {
-        &self.shard
-    }
-
-    /// The handshake is answered: what was queued meanwhile may be written.
-    pub fn open(&self) {
-        self.with(|shard, client| {
-            client.is_blocked = false;
-            shard.flush(client)
-        });
-    }
-
-    /// Runs `f` on the client: it exists as long as the registration.
-    fn with<R>(&self, f: impl FnOnce(&Shard, &mut Client) -> R) -> R {
-        let mut state = self.shard.state.borrow_mut();
-        let client = &mut state.clients[self.slot as usize];
-        debug_assert_eq!(client.id, self.id, "a slot belongs to one client while it is registered");
-        f(&self.shard, client)
-    }
-
-    /// What the task has to know.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.with(|_, client| Status {
-            end: client.end.clone(),
-            is_empty: client.outbox.is_empty(),
-            oldest_ms: client.outbox.oldest_ms(),
-            progress_ms: client.progress_ms,
-            heard_ms: client.heard_ms,
-            probe_until_ms: client.probe.as_ref().map(|probe| probe.until_ms),
-        })
-    }
-
-    /// True when the connection is to end.
-    #[must_use]
-    pub fn is_ending(&self) -> bool {
-        self.with(|_, client| client.end.is_some())
-    }
-
-    /// True when bytes wait for the socket.
-    #[must_use]
-    pub fn is_blocked(&self) -> bool {
-        self.with(|_, client| client.is_blocked)
-    }
-
-    /// Bytes of the client's own answers that wait.
-    #[must_use]
-    pub fn own_bytes(&self) -> usize {
-        self.with(|_, client| client.outbox.own_bytes())
-    }
-
-    /// Remembers whom to wake; called with each poll of the task, cheap when nothing changed.
-    pub fn set_waker(&self, waker: &Waker) {
-        self.with(|_, client| match &mut client.waker {
-            Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        });
-    }
-
-    /// Notes a sign of life, and answers a probe with it.
-    pub fn heard(&self) {
-        self.with(|shard, client| {
-            client.heard_ms = shard.now_ms.get();
-            if let Some(probe) = client.probe.take() {
-                let _ = probe.answer.send(true);
-            }
-        });
-    }
-
-    /// Tells whoever probes that no answer came.
-    pub fn probe_failed(&self) {
-        self.with(|_, client| {
-            if let Some(probe) = client.probe.take() {
-                let _ = probe.answer.send(false);
-            }
-        });
-    }
-
-    /// Queues the answer to the client's own command; [`Registration::flush`] sends it.
-    pub fn reply(&self, frame: &Frame) {
-        self.with(|shard, client| {
-            if client.end.is_none() {
-                shard.queue(client, |client, now| client.outbox.push(Kind::Own, frame, now));
-            }
-        });
-    }
-
-    /// Queues a ping or pong.
-    pub fn control(&self, kind: Kind, frame: &Frame) {
-        self.with(|shard, client| {
-            if client.end.is_none() {
-                shard.control(client, kind, frame);
-            }
-        });
-    }
-
-    /// Writes what the socket takes now.
-    pub fn flush(&self) -> Flush {
-        self.with(|shard, client| shard.flush(client))
-    }
-
-    /// Begins the end: queues the close frame, tries to send it and wakes the task, which sees to the rest. Only
-    /// the first reason counts.
-    pub fn end(&self, reason: EndReason) {
-        self.with(|shard, client| shard.end_client(client, reason));
-    }
-
-    /// Asks to be woken when the clock shows `at_ms`, unless an earlier wake is set already.
-    pub fn arm(&self, at_ms: u64) {
-        let mut state = self.shard.state.borrow_mut();
-        let State { clients, wheel, .. } = &mut *state;
-        let client = &mut clients[self.slot as usize];
-        if at_ms.div_ceil(TICK_MS) < client.armed {
-            client.armed = wheel.file(self.slot, at_ms);
-        }
-    }
-
-    /// Adds the client to a room, behind `after` in its stream.
-    pub fn subscribe(&self, topic: TopicId, after: u64) {
-        let mut state = self.shard.state.borrow_mut();
-        let State { clients, rooms, .. } = &mut *state;
-        rooms.entry(topic).or_default().join(self.slot, after);
-        clients[self.slot as usize].topics.push(topic);
-    }
-
-    /// Removes the client from a room. What is queued already is still delivered.
-    pub fn unsubscribe(&self, topic: TopicId) {
-        let mut state = self.shard.state.borrow_mut();
-        state.clients[self.slot as usize].topics.retain(|known| *known != topic);
-        self.leave(&mut state, topic);
-    }
-
-    fn leave(&self, state: &mut State, topic: TopicId) {
-        let Some(room) = state.rooms.get_mut(&topic) else { return };
-        room.leave(self.slot);
-        if room.is_empty()
-            && let Some(room) = state.rooms.remove(&topic)
-        {
-            self.shard.inbox.done(room.pending_bytes());
-        }
-    }
-
-    /// Bytes sent to the client so far.
-    #[must_use]
-    pub fn bytes_sent(&self) -> u64 {
-        self.with(|_, client| client.bytes_sent)
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        let mut state = self.shard.state.borrow_mut();
-        let client = state.clients.remove(self.slot as usize);
-        self.shard.metrics.queue_bytes.sub(client.queued() as u64);
-        for topic in client.topics {
-            self.leave(&mut state, topic);
-        }
     }
 }

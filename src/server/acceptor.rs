@@ -1,7 +1,7 @@
 //! Accepts sockets and hands each to the least loaded worker.
 
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub(super) struct Newcomer {
 pub(super) async fn run(node: &Node, listener: TcpListener, workers: &[Worker]) -> io::Result<()> {
     let listener = watch(listener)?;
     let handshakes = Arc::new(Semaphore::new(node.config.limits.max_handshakes));
+    let mut is_full = false;
     loop {
         let mut guard = listener.readable().await?;
         let stream = match accept(listener.get_ref()) {
@@ -48,7 +49,9 @@ pub(super) async fn run(node: &Node, listener: TcpListener, workers: &[Worker]) 
             },
         };
         drop(guard);
-        match place(&handshakes).await {
+        let handshake = place(&handshakes, is_full).await;
+        is_full = handshake.is_none();
+        match handshake {
             Some(handshake) => hand_over(node, workers, Newcomer { stream, handshake }),
             None => turn_away(node, &stream),
         }
@@ -63,10 +66,11 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
 }
 
 /// A place among the handshakes. Those that get on free theirs in a moment; when none does, the places are held by
-/// peers who say nothing, and waiting for their deadline would make everybody wait.
-async fn place(handshakes: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    if let Ok(permit) = Arc::clone(handshakes).try_acquire_owned() {
-        return Some(permit);
+/// peers who say nothing (`is_full`), and waiting for their deadline would make everybody wait.
+async fn place(handshakes: &Arc<Semaphore>, is_full: bool) -> Option<OwnedSemaphorePermit> {
+    let permit = Arc::clone(handshakes).try_acquire_owned().ok();
+    if permit.is_some() || is_full {
+        return permit;
     }
     timeout(PATIENCE, Arc::clone(handshakes).acquire_owned()).await.ok()?.ok()
 }
@@ -78,9 +82,9 @@ fn hand_over(node: &Node, workers: &[Worker], newcomer: Newcomer) {
     }
 }
 
-/// Says 503 without having read the request: there is no place to read it in.
-fn turn_away(node: &Node, stream: &TcpStream) {
-    use std::io::Write as _;
+/// Says 503 without having parsed the request: there is no place to do it in.
+fn turn_away(node: &Node, mut stream: &TcpStream) {
+    use std::io::{Read as _, Write as _};
     let refusal = Refusal::AtCapacity;
     node.metrics.refused(refusal.reason());
     let body = format!(r#"{{"error":{{"code":"{}","message":"{refusal}"}}}}"#, refusal.code());
@@ -90,9 +94,10 @@ fn turn_away(node: &Node, stream: &TcpStream) {
         body.len(),
         refusal.retry_after().unwrap_or(1)
     );
+    // Bytes left unread would turn the close into a reset, which overtakes the answer.
+    let mut request = [0; 16 * 1024];
+    let read = stream.read(&mut request);
     // As much as the empty send buffer of a new socket takes, which is all of it; who is gone is gone.
-    let mut writer = stream;
-    if let Err(error) = writer.write(response.as_bytes()) {
-        tracing::debug!(%error, "cannot turn a newcomer away politely");
-    }
+    let written = stream.write(response.as_bytes()).and_then(|_| stream.shutdown(Shutdown::Write));
+    tracing::debug!(?read, ?written, "turned away: no place among the handshakes");
 }

@@ -122,6 +122,7 @@ impl Gate<'_> {
         }
         Err(match reason {
             EndReason::AuthenticationFailed => Refusal::Unauthorized,
+            EndReason::RoomForbidden => Refusal::Forbidden("the token does not allow this room"),
             EndReason::UserIdInUse => Refusal::Conflict,
             EndReason::InvalidUserId => {
                 Refusal::Forbidden("invalid user id: 3 to 64 of A-Z a-z 0-9 _ . : @ -")
@@ -196,7 +197,10 @@ impl Visitor<'_> {
             .map_err(|_| EndReason::InvalidRoom)?;
         if config.auth.required {
             let identity = self.identify(request).filter(|identity| identity.sub == user.as_str());
-            identity.ok_or(EndReason::AuthenticationFailed)?;
+            let identity = identity.ok_or(EndReason::AuthenticationFailed)?;
+            if !identity.allows(room.as_str()) {
+                return Err(EndReason::RoomForbidden);
+            }
         }
         let claim = node.claim(&user, self.registration.id(), config.auth.required).await?;
         Chat::enter(node, self.registration, claim, &room)

@@ -69,6 +69,8 @@ impl Server {
                 () = &mut stop => {}
                 result = &mut accepting => return result,
                 () = keep_house(&node) => {}
+                // Better to stop, and be started again, than to go on without some of the connections.
+                () = worker::one_finished(&workers) => return Err(io::Error::other("a worker has stopped")),
             }
             tracing::info!(window_ms = node.config.drain.window.as_millis() as u64, "draining");
             node.drain();

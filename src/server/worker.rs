@@ -1,9 +1,11 @@
 //! A worker: one thread, one runtime, one shard. A connection that it is handed stays with it.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -91,6 +93,16 @@ pub(super) async fn all_finished(workers: &[Worker]) {
     }
 }
 
+/// Resolves when any worker has stopped.
+pub(super) async fn one_finished(workers: &[Worker]) {
+    let mut all: Vec<_> = workers.iter().map(|worker| Box::pin(worker.newcomers.closed())).collect();
+    poll_fn(|cx| match all.iter_mut().any(|closed| closed.as_mut().poll(cx).is_ready()) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+}
+
 /// Waits for the threads.
 pub(super) fn join_all(workers: Vec<Worker>) -> io::Result<()> {
     for Worker { newcomers, thread, .. } in workers {
@@ -134,8 +146,8 @@ async fn run(
     let metrics = Arc::clone(node.metrics.shard(index));
     let shard = Shard::new(index, inbox, metrics, settings(&node.config));
     let tools = Tools::new(node, shard);
-    spawn_local(fanout::run(Rc::clone(&tools.shard)));
-    spawn_local(turn_wheel(Rc::clone(&tools.shard)));
+    let fanout = spawn_local(fanout::run(Rc::clone(&tools.shard)));
+    let wheel = spawn_local(turn_wheel(Rc::clone(&tools.shard)));
     let draining = async {
         // The sender lives as long as the server: an error is a stop as well.
         let reason = stop.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
@@ -150,6 +162,9 @@ async fn run(
     tokio::select! {
         () = draining => {}
         () = accepting => {}
+        // Neither returns: a panic in them is a bug that leaves the shard without its heart.
+        ended = fanout => tracing::error!(index, ?ended, "the fan-out task ended"),
+        ended = wheel => tracing::error!(index, ?ended, "the wheel task ended"),
     }
 }
 

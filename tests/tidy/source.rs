@@ -37,6 +37,10 @@ impl File {
         let mut tokens = tokenize(&code);
         mark_inline_mods(&mut tokens);
         mark_tests(&mut tokens);
+        // `mod tests;` behind `#[cfg(test)]` has a file of its own.
+        if path.ends_with("/tests.rs") {
+            tokens.iter_mut().for_each(|token| token.in_test = true);
+        }
         Self { path: path.into(), text: text.into(), tracked, tokens, without_literals }
     }
 }

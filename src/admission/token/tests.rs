@@ -142,3 +142,23 @@ fn nothing_prints_a_token() {
     let found = find([&b"Bearer canary"[..]], &[], None);
     assert!(!format!("{found:?}").contains("canary"), "{found:?}");
 }
+
+#[test]
+fn a_pattern_matches_whole_names() {
+    for (pattern, name, expected) in [
+        ("lobby", "lobby", true),
+        ("lobby", "lobby2", false),
+        ("*", "anything", true),
+        ("live-*", "live-", true),
+        ("live-*", "xlive-1", false),
+        ("*-live", "a-live", true),
+        ("*-live", "a-live-b", false),
+        ("a*b*c", "a-b-b-c", true),
+        ("a*b*c", "a-c", false),
+        ("a*a", "a", false),
+        ("", "", true),
+        ("", "x", false),
+    ] {
+        assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+    }
+}

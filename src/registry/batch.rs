@@ -1,0 +1,58 @@
+//! Frames that are sent together, and where each of them ends.
+
+/// Encoded frames, one behind the other, shared by every queue that holds a part of them.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The frames' bytes.
+    pub bytes: Vec<u8>,
+    /// Where each frame ends, ascending, with its place in the room's stream.
+    pub frames: Vec<FrameEnd>,
+}
+
+/// Where one frame of a batch ends.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameEnd {
+    /// Place in the room's stream of messages and notices.
+    pub seq: u64,
+    /// Index behind its last byte.
+    pub end: u32,
+}
+
+impl Batch {
+    /// A batch of one frame, or of several that are never told apart.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut batch = Self::default();
+        batch.push(0, bytes);
+        batch
+    }
+
+    /// Appends a frame.
+    ///
+    /// # Panics
+    /// When the batch would exceed 4 GiB.
+    pub fn push(&mut self, seq: u64, frame: &[u8]) {
+        self.bytes.extend_from_slice(frame);
+        let end = u32::try_from(self.bytes.len()).expect("a batch is far smaller than 4 GiB");
+        self.frames.push(FrameEnd { seq, end });
+    }
+
+    /// The part of the batch behind `after`: start of its bytes and number of frames; `None` when nothing is.
+    #[must_use]
+    pub fn behind(&self, after: u64) -> Option<(u32, u32)> {
+        let skip = self.frames.partition_point(|frame| frame.seq <= after);
+        let left = u32::try_from(self.frames.len() - skip).ok().filter(|&left| left > 0)?;
+        Some((if skip == 0 { 0 } else { self.frames[skip - 1].end }, left))
+    }
+
+    /// True when no frame crosses `position`.
+    pub(super) fn is_boundary(&self, position: u32) -> bool {
+        position == 0 || self.frames.binary_search_by_key(&position, |frame| frame.end).is_ok()
+    }
+
+    /// The end of the frame that `position` lies in.
+    pub(super) fn frame_end(&self, position: u32) -> u32 {
+        let index = self.frames.partition_point(|frame| frame.end <= position);
+        self.frames.get(index).map_or(position, |frame| frame.end)
+    }
+}

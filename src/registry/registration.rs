@@ -1,0 +1,215 @@
+//! A client's place on its shard, as the client's own task holds it.
+
+use std::rc::Rc;
+use std::task::Waker;
+
+use super::client::Client;
+use super::inbox::TopicId;
+use super::outbox::{Flush, Kind};
+use super::shard::{Overload, Shard, State};
+use super::wheel::TICK_MS;
+use crate::names::ConnectionId;
+use crate::protocol::close::EndReason;
+use crate::protocol::frame::Frame;
+
+/// What a client's task has to know when it is woken.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// The connection is to end for this reason; its close frame is queued or sent.
+    pub end: Option<EndReason>,
+    /// Nothing waits at all.
+    pub is_empty: bool,
+    /// When the oldest waiting fan-out message was queued, where the age of messages ends a connection.
+    pub oldest_ms: Option<u64>,
+    /// Last time the socket took bytes, while it does not take them all.
+    pub stalled_ms: Option<u64>,
+    /// Last sign of life.
+    pub heard_ms: u64,
+    /// Until when a probe waits for an answer.
+    pub probe_until_ms: Option<u64>,
+}
+
+/// A client's place on its shard, and the way its task speaks to it. Dropping it removes the client from every
+/// list of the shard.
+#[derive(Debug)]
+pub struct Registration {
+    shard: Rc<Shard>,
+    slot: u32,
+    id: ConnectionId,
+}
+
+impl Registration {
+    pub(super) fn new(shard: Rc<Shard>, slot: u32, id: ConnectionId) -> Self {
+        Self { shard, slot, id }
+    }
+
+    /// The connection's id.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The shard.
+    #[must_use]
+    pub fn shard(&self) -> &Rc<Shard> {
+        &self.shard
+    }
+
+    /// The handshake is answered: what was queued meanwhile may be written.
+    pub fn open(&self) {
+        self.with(|shard, client| {
+            client.is_blocked = false;
+            shard.flush(client)
+        });
+    }
+
+    /// Runs `f` on the client: it exists as long as the registration.
+    fn with<R>(&self, f: impl FnOnce(&Shard, &mut Client) -> R) -> R {
+        let mut state = self.shard.state.borrow_mut();
+        let client = &mut state.clients[self.slot as usize];
+        debug_assert_eq!(client.id, self.id, "a slot belongs to one client while it is registered");
+        f(&self.shard, client)
+    }
+
+    /// What the task has to know.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.with(|shard, client| Status {
+            end: client.end.clone(),
+            is_empty: client.outbox.is_empty(),
+            oldest_ms: match shard.settings.overload {
+                Overload::Disconnect if client.is_blocked => client.outbox.oldest_ms(),
+                _ => None,
+            },
+            stalled_ms: client.is_blocked.then_some(client.progress_ms),
+            heard_ms: client.heard_ms,
+            probe_until_ms: client.probe.as_ref().map(|probe| probe.until_ms),
+        })
+    }
+
+    /// True when the connection is to end.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.with(|_, client| client.end.is_some())
+    }
+
+    /// True when the socket takes no more for now, or the handshake is not answered yet.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.with(|_, client| client.is_blocked)
+    }
+
+    /// True when the client must take its answers before its next command is read.
+    #[must_use]
+    pub fn owes_much(&self) -> bool {
+        self.with(|_, client| client.outbox.owes_much())
+    }
+
+    /// Remembers whom to wake; called with each poll of the task, cheap when nothing changed.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.with(|_, client| match &mut client.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        });
+    }
+
+    /// Notes a sign of life, and answers a probe with it.
+    pub fn heard(&self) {
+        self.with(|shard, client| {
+            client.heard_ms = shard.now_ms();
+            if let Some(probe) = client.probe.take() {
+                let _ = probe.answer.send(true);
+            }
+        });
+    }
+
+    /// Tells whoever probes that no answer came.
+    pub fn probe_failed(&self) {
+        self.with(|_, client| {
+            if let Some(probe) = client.probe.take() {
+                let _ = probe.answer.send(false);
+            }
+        });
+    }
+
+    /// Queues the answer to the client's own command; [`Registration::flush`] sends it.
+    pub fn reply(&self, frame: &Frame) {
+        self.with(|shard, client| {
+            if client.end.is_none() {
+                shard.queue(client, |client, now| client.outbox.push(Kind::Own, frame, now));
+            }
+        });
+    }
+
+    /// Queues a ping or pong.
+    pub fn control(&self, kind: Kind, frame: &Frame) {
+        self.with(|shard, client| {
+            if client.end.is_none() {
+                shard.control(client, kind, frame);
+            }
+        });
+    }
+
+    /// Writes what the socket takes now.
+    pub fn flush(&self) -> Flush {
+        self.with(|shard, client| shard.flush(client))
+    }
+
+    /// Begins the end: queues the close frame, tries to send it and wakes the task, which sees to the rest. Only
+    /// the first reason counts.
+    pub fn end(&self, reason: EndReason) {
+        self.with(|shard, client| shard.end_client(client, reason));
+    }
+
+    /// Asks to be woken when the clock shows `at_ms`, unless an earlier wake is set already.
+    pub fn arm(&self, at_ms: u64) {
+        let mut state = self.shard.state.borrow_mut();
+        let State { clients, wheel, .. } = &mut *state;
+        let client = &mut clients[self.slot as usize];
+        if at_ms.div_ceil(TICK_MS) < client.armed {
+            client.armed = wheel.file(self.slot, at_ms);
+        }
+    }
+
+    /// Adds the client to a room, behind `after` in its stream.
+    pub fn subscribe(&self, topic: TopicId, after: u64) {
+        let mut state = self.shard.state.borrow_mut();
+        let State { clients, rooms, .. } = &mut *state;
+        rooms.entry(topic).or_default().join(self.slot, after);
+        clients[self.slot as usize].topics.push(topic);
+    }
+
+    /// Removes the client from a room. What is queued already is still delivered.
+    pub fn unsubscribe(&self, topic: TopicId) {
+        let mut state = self.shard.state.borrow_mut();
+        state.clients[self.slot as usize].topics.retain(|known| *known != topic);
+        self.leave(&mut state, topic);
+    }
+
+    fn leave(&self, state: &mut State, topic: TopicId) {
+        let Some(room) = state.rooms.get_mut(&topic) else { return };
+        room.leave(self.slot);
+        if room.is_empty()
+            && let Some(room) = state.rooms.remove(&topic)
+        {
+            self.shard.inbox.done(room.pending_bytes());
+        }
+    }
+
+    /// Bytes sent to the client so far.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.with(|_, client| client.bytes_sent)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut state = self.shard.state.borrow_mut();
+        let client = state.clients.remove(self.slot as usize);
+        self.shard.metrics.queue_bytes.sub(client.queued() as u64);
+        for topic in client.topics {
+            self.leave(&mut state, topic);
+        }
+    }
+}
