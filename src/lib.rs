@@ -3,6 +3,91 @@
 //! hyper accepts HTTP and the upgrade is performed by hand; fastwebsockets parses each connection's frames; a
 //! sharded, lock-striped registry fans every message out through bounded per-client queues; whoever cannot keep up
 //! is dropped, never waited for. Tenets, in this order: correct, bounded, fast, friendly.
+//!
+//! What it does for its users stands in the README. This is the map for those who change it.
+//!
+//! # The map
+//!
+//! Top down, in the order in which a connection meets them.
+//!
+//! ```text
+//! src/
+//!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
+//!   cli/         mod (arguments, check-config) · logging · signals · token
+//!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
+//!                gate (page, refusal or endpoint) · drain
+//!   http/        mod (a connection until it is upgraded) · service (one request) · request (its head) ·
+//!                upgrade (the 101 by hand) · respond (refusals become responses) · pages · lingering (closes
+//!                that arrive) · io (a socket for hyper) · tests
+//!   connection/  mod (the task of one connection) · socket · reader (bytes, frames, messages) · scanner (every
+//!                frame's header) · pump (the parser) · deadlines (pure) · closing
+//!   admission/   mod (refusals) · origin · token
+//!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat
+//!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
+//!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
+//!                shard (a worker's clients) · client (a slot) · room (members in sweep order) · outbox (a client's
+//!                bounded queue) · sink (its socket) · fanout (batches and writes) · wheel (timers)
+//!   broker/      mod (the contract) · memory (one node)
+//!   chat/        the rules, pure, the time is an argument: presence · history · validate
+//!   protocol/    the vocabulary, no I/O: command · event · close · frame
+//!   names.rs     newtypes; parsing is validation
+//!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) · schema
+//!                (a key is declared once) · kind, value, words, units (what values may be) · load (the layers) · mistake ·
+//!                checks (contradictions) · machine (what it offers) · pending (not in force yet) · print
+//!   metrics.rs   counters of each shard, summed when scraped
+//! ```
+//!
+//! # Who may use whom
+//!
+//! A module uses those below it or beside it, never one above. `tests/tidy.rs` enforces the rows, and that a foreign
+//! crate is named only where it belongs.
+//!
+//! ```text
+//! main, cli
+//! server
+//! http                       hyper also in server, nowhere else
+//! connection  admission      fastwebsockets only in connection
+//! endpoint
+//! node
+//! registry    broker         do not know each other
+//! chat
+//! protocol
+//! names  config  metrics     use no module of the crate
+//! ```
+//!
+//! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
+//! [`http::App`], `broker` reaches the members through [`broker::Local`], which `node` implements, and `registry`
+//! writes through a [`registry::sink::Sink`].
+//!
+//! # The life of a message
+//!
+//! 1. `server::acceptor` accepts a socket and hands it to the least loaded worker. It never leaves that thread.
+//! 2. `http` reads the request; `server::gate` checks origin, places, token and names and registers the connection. The
+//!    101 leaves, all HTTP state goes, and `connection` takes the socket.
+//! 3. `connection::reader` reads into the worker's one buffer. The scanner checks each frame's header before the parser
+//!    gets it; a whole message is checked to be UTF-8.
+//! 4. `endpoint::chat` parses it in place into typed fields and validates it.
+//! 5. `broker::memory`, under the room's lock: is there space, the next offset, the frame encoded once, a push into the
+//!    inbox of each shard that has members, the history.
+//! 6. `registry::fanout`, on each of these shards: takes the inbox, makes a batch per room and puts a reference to it
+//!    into each member's outbox.
+//! 7. Each client with something new gets one non-blocking write. What the socket does not take stays in the outbox; the
+//!    connection's own task writes on when it does.
+//! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as `queue.policy` says.
+//!
+//! # Invariants
+//!
+//! 1. A room's messages reach every shard's inbox in the order of their offsets: offset, push and history are one step
+//!    under the room's lock.
+//! 2. No lock is held across `.await` or a write to a socket.
+//! 3. Nothing that a client does makes another client or a publisher wait. The acceptor waits for nobody but, at most a
+//!    quarter of a second, for a place among the handshakes.
+//! 4. A pending `read_frame` is never dropped in the middle of a frame; nothing but the outbox writes.
+//! 5. Every registration is undone by a guard's `Drop` that compares the
+//!    [`ConnectionId`](names::ConnectionId). A panic in an endpoint costs that connection alone, and it still gets its 1011.
+//! 6. Every buffer, queue, map and loop has a limit, in `config` or as a constant with its reason.
+//! 7. Per delivery: no lock, no formatting, no allocation once a queue has its first room, and a look at the clock only
+//!    every 32 writes.
 
 #![forbid(unsafe_code)]
 
