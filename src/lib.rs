@@ -31,9 +31,10 @@
 //!   chat/        the rules, pure, the time is an argument: presence · history · validate
 //!   protocol/    the vocabulary, no I/O: command · event · close · frame
 //!   names.rs     newtypes; parsing is validation
-//!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) · schema
-//!                (a key is declared once) · kind, value, words, units (what values may be) · load (the layers) · mistake ·
-//!                checks (contradictions) · machine (what it offers) · pending (not in force yet) · print
+//!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
+//!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
+//!                load (the layers) · mistake · checks (contradictions) · machine (what it offers) ·
+//!                pending (not in force yet) · print
 //!   metrics.rs   counters of each shard, summed when scraped
 //! ```
 //!
@@ -71,8 +72,8 @@
 //!    inbox of each shard that has members, the history.
 //! 6. `registry::fanout`, on each of these shards: takes the inbox, makes a batch per room and puts a reference to it
 //!    into each member's outbox.
-//! 7. Each client with something new gets one non-blocking write. What the socket does not take stays in the outbox; the
-//!    connection's own task writes on when it does.
+//! 7. Each client with something new gets one non-blocking write. What the socket does not take stays in the outbox;
+//!    the connection's own task writes on when it does.
 //! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as `queue.policy` says.
 //!
 //! # Invariants
@@ -83,8 +84,8 @@
 //! 3. Nothing that a client does makes another client or a publisher wait. The acceptor waits for nobody but, at most a
 //!    quarter of a second, for a place among the handshakes.
 //! 4. A pending `read_frame` is never dropped in the middle of a frame; nothing but the outbox writes.
-//! 5. Every registration is undone by a guard's `Drop` that compares the
-//!    [`ConnectionId`](names::ConnectionId). A panic in an endpoint costs that connection alone, and it still gets its 1011.
+//! 5. Every registration is undone by a guard's `Drop` that compares the [`ConnectionId`](names::ConnectionId). A panic
+//!    in an endpoint costs that connection alone, and it still gets its 1011.
 //! 6. Every buffer, queue, map and loop has a limit, in `config` or as a constant with its reason.
 //! 7. Per delivery: no lock, no formatting, no allocation once a queue has its first room, and a look at the clock only
 //!    every 32 writes.
