@@ -1,7 +1,8 @@
 //! The server from the outside: the binary as a child process, and what it does on the wire.
 //!
-//! Nothing here links against the library. The tables come from the protocol's description; a test that waits, waits
-//! for an event with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
+//! Nothing here links against the library but `readme`, which compares words with declarations. The tables come from
+//! the protocol's description; a test that waits, waits for an event with a generous bound. `THRONG_LONG=1` runs the
+//! same tests at full size.
 
 mod support;
 
@@ -18,6 +19,7 @@ mod json;
 mod lifecycle;
 mod logs;
 mod notices;
+mod readme;
 mod refusals;
 mod secure;
 mod settings;
