@@ -63,8 +63,9 @@
 //! # The life of a message
 //!
 //! 1. `server::acceptor` accepts a socket and hands it to the least loaded worker. It never leaves that thread.
-//! 2. `http` reads the request; `server::gate` checks origin, places, token and names and registers the connection. The
-//!    101 leaves, all HTTP state goes, and `connection` takes the socket.
+//! 2. `http` reads the request; `server::gate` checks origin, places, token and names, registers the connection and
+//!    enters its room. What is said there waits until the 101 has left; then all HTTP state goes, and `connection`
+//!    takes the socket.
 //! 3. `connection::reader` reads into the worker's one buffer. The scanner checks each frame's header before the parser
 //!    gets it; a whole message is checked to be UTF-8.
 //! 4. `endpoint::chat` parses it in place into typed fields and validates it.
