@@ -376,3 +376,14 @@ impl Drop for Connection {
         self.tools.shard.metrics().connections.sub(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        // Each idle connection has one, beside its slot and its registration with the reactor.
+        assert!(size_of::<Connection>() <= 384, "{}", size_of::<Connection>());
+    }
+}

@@ -393,11 +393,8 @@ async fn a_refusal_arrives_although_the_peer_was_still_talking() {
     assert!(heard.starts_with("HTTP/1.1 431 "), "{heard}");
 }
 
-/// Held by every connection that is not upgraded yet, `limits.max_handshakes` of them.
 #[tokio::test]
 async fn the_handshake_fits_in_a_few_kilobytes() {
-    let (near, _far) = duplex(16);
-    let (app, limits) = (Fake::default(), Limits::default());
-    let bytes = size_of_val(&serve(TokioIo::new(near), &app, &limits));
+    let bytes = size_of_val(&serve(TokioIo::new(duplex(16).0), &Fake::default(), &Limits::default()));
     assert!(bytes <= 4096, "{bytes}");
 }

@@ -101,6 +101,7 @@ fn reasons() -> Vec<EndReason> {
         R::Overloaded,
         R::Restarting,
         R::TokenExpired,
+        R::RoomForbidden,
         R::HeartbeatTimeout,
         R::MessageTimeout,
         R::SlowConsumer("too many bytes queued"),
@@ -114,7 +115,7 @@ fn reasons() -> Vec<EndReason> {
             R::Inactivity | R::GoingAway | R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 => {}
             R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
             R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
-            R::Restarting | R::TokenExpired | R::HeartbeatTimeout | R::MessageTimeout => {}
+            R::Restarting | R::TokenExpired | R::RoomForbidden | R::HeartbeatTimeout | R::MessageTimeout => {}
             R::SlowConsumer(_) | R::Replaced | R::RepeatedlyMalformed => {}
         }
     }
