@@ -211,15 +211,18 @@ impl Shard {
                     // Its place is free as soon as its farewell is over; the dropped sender says so.
                     return;
                 }
-                if client.waker.is_none() || client.probe.is_some() {
-                    // In its handshake, or somebody has asked already and waits: as long as nobody knows better it
-                    // lives, or two who ask at once would take the place of a client that is about to answer.
+                if client.probe.is_some() {
+                    // Somebody has asked already and waits: until then it lives, or two who ask at once would take
+                    // the place of a client that is about to answer.
                     let _ = answer.send(true);
                     return;
                 }
                 client.probe = Some(Box::new(Probe { answer, until_ms }));
                 self.control(client, Kind::Control, &frame::data(OpCode::Ping, b""));
-                self.flush(client);
+                // Blocked, it may still be in its handshake: the ping leaves once that is answered.
+                if !client.is_blocked {
+                    self.flush(client);
+                }
                 client.wake();
             }
         }

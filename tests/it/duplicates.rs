@@ -1,6 +1,11 @@
 //! One user id, two connections: who stays.
 
+use std::sync::mpsc;
+use std::thread;
+
+use crate::support::PATIENCE;
 use crate::support::client::{Client, patiently};
+use crate::support::frame::{Frame, PONG, TEXT, text};
 use crate::support::raw::Socket;
 use crate::support::server::Server;
 
@@ -60,6 +65,31 @@ async fn an_incumbent_that_is_dead_does_not_lock_its_owner_out() {
     assert_eq!(own.await["message"], "back again");
     assert_eq!(dead.skip_to_close(), (4501, REPLACED.to_owned()));
     dead.expect_eof();
+}
+
+/// Regression: 1. alice lives, 2. two newcomers ask for her name before her pong is back, 3. the second question
+/// displaced the first, which counted as "no answer", and alice was replaced.
+#[test]
+fn two_who_ask_at_once_do_not_evict_the_living() {
+    let server = Server::start(&[]);
+    let mut alice = Socket::open(server.address(), ALICE);
+    let (refusals, refused) = mpsc::sync_channel(2);
+    let newcomers: Vec<_> = (0..2)
+        .map(|_| {
+            let (address, refusals) = (server.address(), refusals.clone());
+            thread::spawn(move || {
+                refusals.send(Socket::open(address, ALICE).read_close()).expect("a listener")
+            })
+        })
+        .collect();
+    let taken = || (1008, TAKEN.to_owned());
+    // The second is refused while the first still waits: only now does alice answer.
+    assert_eq!(refused.recv_timeout(PATIENCE), Ok(taken()));
+    alice.send(Frame::new(PONG, "").bytes());
+    assert_eq!(refused.recv_timeout(PATIENCE), Ok(taken()));
+    newcomers.into_iter().for_each(|newcomer| newcomer.join().expect("a refused newcomer"));
+    alice.send(text(r#"{"message":"still here"}"#));
+    while !matches!(alice.try_frame(PATIENCE).expect("alice is connected").opcode, TEXT) {}
 }
 
 #[tokio::test]
