@@ -208,3 +208,6 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! A shard with simulated clients: those who read get everything, in order, however much is published at once.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::Arc;
+
+use super::*;
+use crate::names::ConnectionId;
+use crate::protocol::frame;
+use crate::registry::inbox::{Inbox, Publication};
+use crate::registry::outbox::Bounds;
+use crate::registry::room::BatchLimits;
+use crate::registry::shard::Settings;
+use crate::registry::sink::{Simulated, Sink};
+use crate::registry::{Registration, Shard};
+
+const TOPIC: TopicId = 7;
+
+/// Takes everything, or nothing.
+#[derive(Default)]
+struct Wire {
+    taken: RefCell<Vec<u8>>,
+    is_stuck: Cell<bool>,
+}
+
+impl Simulated for Wire {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_stuck.get() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.taken.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+}
+
+fn shard(overload: Overload) -> Rc<Shard> {
+    let settings = Settings {
+        bounds: Bounds { messages: 1024, bytes: 1 << 20, age_ms: 10_000 },
+        overload,
+        queue_budget: u64::MAX,
+        batch: BatchLimits { bytes: 64 * 1024, frames: 256 },
+        linger: Duration::ZERO,
+    };
+    Shard::new(0, Arc::new(Inbox::new(1 << 30)), Arc::default(), settings)
+}
+
+fn join(shard: &Rc<Shard>) -> (Registration, Rc<Wire>) {
+    let wire = Rc::<Wire>::default();
+    let registration = shard.register(Sink::Simulated(wire.clone()));
+    registration.open();
+    registration.subscribe(TOPIC, 0);
+    (registration, wire)
+}
+
+fn publish(shard: &Shard, seq: u64, text: &str) {
+    let frame = frame::text(text);
+    shard.inbox.publish(Publication { topic: TOPIC, seq, frame, at: Instant::now() });
+}
+
+/// Runs slices, with what `between` does between them, until nothing is left.
+fn run(shard: &Shard, mut between: impl FnMut()) {
+    let mut items = Vec::new();
+    loop {
+        if shard.inbox.take(&mut items) {
+            shard.accept(&mut items);
+        }
+        if !shard.slice() {
+            return;
+        }
+        between();
+    }
+}
+
+#[test]
+fn a_backlog_of_messages_costs_no_fast_client_its_connection() {
+    let shard = shard(Overload::Disconnect);
+    let clients: Vec<_> = (0..700).map(|_| join(&shard)).collect();
+    let text = "x".repeat(250);
+    for seq in 1..=3000 {
+        publish(&shard, seq, &text);
+    }
+    run(&shard, || {
+        let held = shard.state.borrow().work.finished.len();
+        assert!(held <= SLICE_WRITES, "{held} batches are kept for nobody");
+    });
+    let expected = 3000 * frame::text(&text).len();
+    for (registration, wire) in &clients {
+        assert_eq!(registration.status().end, None);
+        assert_eq!(wire.taken.borrow().len(), expected);
+    }
+    assert_eq!((shard.metrics.deliveries.get(), shard.metrics.queue_bytes.get()), (700 * 3000, 0));
+    assert!(shard.inbox.has_space((1 << 30) - 1), "all of it is accounted as done");
+}
+
+#[test]
+fn who_does_not_read_is_dropped_and_frees_its_queue_at_once() {
+    let shard = shard(Overload::Disconnect);
+    let (fast, wire) = join(&shard);
+    let (slow, stuck) = join(&shard);
+    stuck.is_stuck.set(true);
+    for seq in 1..=1100 {
+        publish(&shard, seq, "hello");
+        run(&shard, || {});
+    }
+    assert_eq!(slow.status().end, Some(EndReason::SlowConsumer("too many messages queued")));
+    assert_eq!(fast.status().end, None);
+    assert_eq!(wire.taken.borrow().len(), 1100 * 7);
+    assert_eq!(shard.metrics.slow_consumers_dropped.get(), 1);
+    assert_eq!(shard.metrics.queue_bytes.get(), 0);
+    stuck.is_stuck.set(false);
+    slow.flush();
+    assert_eq!(stuck.taken.borrow()[..2], [0x88, 41], "nothing but the close frame");
+}
+
+#[test]
+fn the_policies_that_drop_messages_keep_the_client() {
+    for (overload, first, last) in
+        [(Overload::DropOldest, "0177", "1200"), (Overload::DropNewest, "0001", "1024")]
+    {
+        let shard = shard(overload);
+        let (slow, stuck) = join(&shard);
+        stuck.is_stuck.set(true);
+        for seq in 1..=1200 {
+            publish(&shard, seq, &format!("{seq:04}"));
+            run(&shard, || {});
+        }
+        assert_eq!(slow.status().end, None);
+        assert_eq!(shard.metrics.messages_dropped.get(), 176, "{overload:?}");
+        stuck.is_stuck.set(false);
+        slow.flush();
+        let taken = stuck.taken.borrow();
+        assert_eq!(taken.len(), 1024 * 6);
+        assert_eq!(
+            (&taken[2..6], &taken[taken.len() - 4..]),
+            (first.as_bytes(), last.as_bytes()),
+            "{overload:?}"
+        );
+    }
+}
+
+#[test]
+fn over_the_nodes_budget_the_largest_queue_goes_first() {
+    let mut settings = shard(Overload::Disconnect).settings;
+    settings.queue_budget = 20_000;
+    let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings);
+    let text = "x".repeat(1000);
+    let clients: Vec<_> = (1..=3).map(|_| join(&shard)).collect();
+    for (count, (registration, wire)) in (1..).zip(&clients) {
+        wire.is_stuck.set(true);
+        for _ in 0..count * 4 {
+            registration.reply(&frame::text(&text));
+        }
+        registration.flush();
+    }
+    shard.wake_due();
+    let ended: Vec<_> = clients.iter().map(|(registration, _)| registration.is_ending()).collect();
+    assert_eq!(ended, [false, false, true], "12 KB and 24 KB of answers, 36 KB is too many");
+}
+
+#[test]
+fn an_empty_shard_holds_nothing() {
+    let shard = shard(Overload::Disconnect);
+    let clients: Vec<_> = (0..100).map(|_| join(&shard)).collect();
+    let ids: Vec<ConnectionId> = clients.iter().map(|(registration, _)| registration.id()).collect();
+    publish(&shard, 1, "left behind");
+    shard.accept(&mut {
+        let mut items = Vec::new();
+        shard.inbox.take(&mut items);
+        items
+    });
+    drop(clients);
+    run(&shard, || {});
+    assert!(shard.is_empty() && shard.room_count() == 0);
+    assert!(shard.inbox.has_space((1 << 30) - 1), "what nobody got is accounted as done");
+    for id in ids {
+        // Ends nobody: the id has outlived its connection.
+        shard.end(id, EndReason::Restarting);
+    }
+    let (next, _) = join(&shard);
+    assert_eq!(next.status().end, None);
+}
