@@ -21,6 +21,8 @@ const TOPIC: TopicId = 7;
 struct Wire {
     taken: RefCell<Vec<u8>>,
     is_stuck: Cell<bool>,
+    /// How long a write keeps the thread, as the kernel does.
+    cost: Cell<Duration>,
 }
 
 impl Simulated for Wire {
@@ -28,6 +30,8 @@ impl Simulated for Wire {
         if self.is_stuck.get() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        let began = Instant::now();
+        while began.elapsed() < self.cost.get() {}
         self.taken.borrow_mut().extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -75,6 +79,8 @@ fn run(shard: &Shard, mut between: impl FnMut()) {
 fn a_backlog_of_messages_costs_no_fast_client_its_connection() {
     let shard = shard(Overload::Disconnect);
     let clients: Vec<_> = (0..700).map(|_| join(&shard)).collect();
+    // So long that a slice's time is over before each of them has been written to.
+    clients.iter().for_each(|(_, wire)| wire.cost.set(Duration::from_micros(20)));
     let text = "x".repeat(250);
     for seq in 1..=3000 {
         publish(&shard, seq, &text);
