@@ -47,6 +47,8 @@ fi
 # The server, on a port of its own choosing; its log says which. Limits that the suite is meant to exceed are raised.
 log=$out/server.log
 : >"$log"
+# The variables of the test run name no settings, and a server refuses what it does not know.
+unset THRONG_LONG THRONG_AUTOBAHN
 THRONG_RATE_LIMIT__ENABLED=false THRONG_LIMITS__MAX_MESSAGE_BYTES=17MiB THRONG_LIMITS__MAX_FRAGMENTS=100000 \
   "$server" serve --listen 127.0.0.1:0 --log-format json >"$out/server.out" 2>"$log" </dev/null &
 pid=$!
