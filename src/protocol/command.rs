@@ -174,4 +174,70 @@ mod tests {
             let _ = message(json);
         }
     }
+
+    /// Random JSON, most of it valid: objects with a `message` among other fields, then a byte or two changed. Numbers
+    /// are small: about those beyond 64 bits the parsers are known to differ.
+    fn random_document(random: &mut fastrand::Rng) -> Vec<u8> {
+        fn value(random: &mut fastrand::Rng, depth: usize, out: &mut String) {
+            match random.u8(..if depth == 0 { 6 } else { 8 }) {
+                0 => out.push_str("null"),
+                1 => out.push_str("true"),
+                2 => out.push_str(&random.i16(..).to_string()),
+                3 => out.push_str("-1.5"),
+                4 => out.push_str("\"a \\\" \\u00e9 \\n\""),
+                5 => out.push_str("\"\u{1f600}\""),
+                6 => {
+                    out.push('[');
+                    value(random, depth - 1, out);
+                    out.push(',');
+                    value(random, depth - 1, out);
+                    out.push(']');
+                }
+                _ => {
+                    out.push_str("{\"k\":");
+                    value(random, depth - 1, out);
+                    out.push('}');
+                }
+            }
+        }
+        let mut out = String::from("{\"a\": ");
+        value(random, 3, &mut out);
+        out.push_str(", \"message\" :");
+        value(random, 1, &mut out);
+        out.push('}');
+        let mut bytes = out.into_bytes();
+        for _ in 0..random.usize(..3) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..3) {
+                0 => bytes[at] = random.u8(..),
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, random.u8(b' '..=b'~')),
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_is_json_is_what_another_parser_says() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut parser = Parser::default();
+        let mut accepted = 0;
+        for _ in 0..20_000 {
+            let bytes = random_document(&mut random);
+            let shown = String::from_utf8_lossy(&bytes).into_owned();
+            let reference = serde_json::from_slice::<serde_json::Value>(&bytes);
+            let mut copy = bytes.clone();
+            match (parser.parse(&mut copy), reference) {
+                (Ok(fields), Ok(value)) => {
+                    accepted += 1;
+                    let text = if let Field::Text(text) = fields.message { Some(text) } else { None };
+                    assert_eq!(text, value["message"].as_str(), "{shown}");
+                    assert_eq!(fields.message == Field::Missing, value.get("message").is_none(), "{shown}");
+                }
+                (Err(CommandError::InvalidMessage(_)), Ok(_)) | (Err(_), Err(_)) => {}
+                (ours, theirs) => panic!("{shown}\nours: {ours:?}\ntheirs: {theirs:?}"),
+            }
+        }
+        assert!(accepted > 5_000, "only {accepted} were JSON: the test says little");
+    }
 }

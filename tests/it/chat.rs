@@ -248,3 +248,14 @@ async fn rooms_do_not_hear_each_other() {
     say(&mut alice, "still in red").await;
     say(&mut bob, "still in blue").await;
 }
+
+#[tokio::test]
+async fn a_room_too_many_is_refused_with_1013() {
+    let server = Server::start(&[("limits.max_rooms", "1")]);
+    let mut alice = Client::connect(&server, "/ws/chat/alice?room=first").await;
+    alice.expect_notice("User alice has joined the chat").await;
+    Client::connect(&server, "/ws/chat/bob?room=second").await.expect_close(1013, "Server overloaded").await;
+    // The room that exists is open to all, and a user id that got no room is free.
+    let mut bob = Client::connect(&server, "/ws/chat/bob?room=first").await;
+    bob.expect_notice("User bob has joined the chat").await;
+}

@@ -142,6 +142,22 @@ async fn where_tokens_are_required_the_subject_is_the_user_id() {
 }
 
 #[tokio::test]
+async fn a_token_names_the_rooms_it_opens() {
+    let server = Server::start(&[("auth.secret", SECRET), ("auth.required", "true")]);
+    let token = mint(&["--sub", "alice", "--room", "live-*", "--room", "lobby"]);
+    for (room, is_open) in [("live-1", true), ("lobby", true), ("lobby2", false), ("other", false)] {
+        let mut client = Client::connect(&server, &format!("/ws/chat/alice?room={room}&token={token}")).await;
+        if is_open {
+            client.send_text(r#"{"message":"hi"}"#).await;
+            while client.recv_json().await["room"] != room {}
+            client.close().await;
+        } else {
+            client.expect_close(3003, "Room not allowed").await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_expires_ends_the_connection() {
     let server = server();
     let token = signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": seconds_from_now(3)}));
