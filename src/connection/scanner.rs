@@ -25,7 +25,7 @@ pub(super) struct Step {
 }
 
 /// The state between two scans: a header that has arrived in part, the payload that is still to come, and the
-/// message that is under way. 48 bytes.
+/// message that is under way. 40 bytes.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     header: [u8; MAX_HEADER],

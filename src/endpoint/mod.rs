@@ -105,7 +105,7 @@ impl Route {
     }
 }
 
-/// One connection's endpoint. 16 bytes; what is larger is boxed.
+/// One connection's endpoint. 24 bytes; what is larger is boxed.
 #[derive(Debug)]
 pub enum Endpoint {
     /// Sends back what comes.

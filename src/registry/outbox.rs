@@ -118,7 +118,7 @@ pub struct Tally {
 
 /// One client's queue. See the module's documentation.
 ///
-/// Memory: 72 bytes while empty; filled, 40 bytes an entry, the batches being shared.
+/// Memory: 64 bytes while empty; filled, 32 bytes an entry, the batches being shared.
 #[derive(Debug, Default)]
 pub struct Outbox {
     entries: VecDeque<Entry>,
