@@ -1,7 +1,7 @@
 //! When a connection has to be looked at although nothing came: pure, `now` is an argument.
 
 use crate::protocol::close::EndReason;
-use crate::registry::outbox::Overflow;
+use crate::registry::bounds::Overflow;
 use crate::registry::registration::Status;
 
 /// How long the tail of a frame and the close frame of a slow consumer may take to leave, in milliseconds.

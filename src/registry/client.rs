@@ -65,6 +65,11 @@ impl Client {
         }
     }
 
+    /// True when a batch may be written at once: nothing waits or is in flight, and the connection is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outbox.is_empty() && !self.is_blocked && self.end.is_none()
+    }
+
     /// Wakes the client's task.
     pub(super) fn wake(&self) {
         if let Some(waker) = &self.waker {

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::client::Client;
 use super::inbox::TopicId;
-use super::outbox::Flush;
+use super::outbox::{Flush, Tally};
 use super::room::{Room, Swept};
 use super::shard::{Overload, Shard, State};
 use crate::metrics::ShardMetrics;
@@ -99,6 +99,27 @@ pub async fn run(shard: Rc<Shard>) {
     }
 }
 
+/// What a slice has done so far.
+struct Slice {
+    began: Instant,
+    writes: usize,
+    offers: usize,
+    tally: Tally,
+}
+
+impl Slice {
+    fn new() -> Self {
+        Self { began: Instant::now(), writes: 0, offers: 0, tally: Tally::default() }
+    }
+
+    /// Counts a write; true when it is others' turn.
+    fn is_over_after_write(&mut self) -> bool {
+        self.writes += 1;
+        self.writes >= SLICE_WRITES
+            || self.writes.is_multiple_of(WRITES_PER_LOOK) && self.began.elapsed() > SLICE_TIME
+    }
+}
+
 impl Shard {
     /// Does one slice of the work; returns true when some is left.
     pub fn slice(&self) -> bool {
@@ -107,21 +128,24 @@ impl Shard {
             return false;
         }
         self.tick();
+        let mut slice = Slice::new();
         // What a slice left unwritten goes first: else the next batches would pile up on clients that are fast.
         if state.work.dirty.is_empty() {
-            self.fill(&mut state);
+            self.fill(&mut state, &mut slice);
         }
-        self.write_dirty(&mut state);
+        self.write_dirty(&mut state, &mut slice);
+        self.count(&slice.tally);
         self.enforce_budget(&mut state.clients);
         !state.work.is_empty()
     }
 
-    /// Queues batches, room by room, until a slice's worth of clients has something to be written.
-    fn fill(&self, state: &mut State) {
+    /// Takes batches, room by room, to a slice's worth of clients. Who is in one room is written to at once; who is
+    /// in several gets what all of them have in one write, later in the slice.
+    fn fill(&self, state: &mut State, slice: &mut Slice) {
         let State { clients, rooms, work, .. } = state;
-        let mut offers = 0;
+        let mut is_over = false;
         for _ in 0..work.ready.len() {
-            if work.dirty.len() >= SLICE_WRITES || offers >= SLICE_OFFERS {
+            if is_over {
                 return;
             }
             let Some(topic) = work.ready.pop_front() else { return };
@@ -130,20 +154,44 @@ impl Shard {
             self.inbox.done(taken);
             let dirty = &mut work.dirty;
             let finished = room.sweep(|batch, slot, start, frames| {
-                offers += 1;
-                if let Some(client) = clients.get_mut(slot as usize) {
+                slice.offers += 1;
+                is_over = slice.offers >= SLICE_OFFERS;
+                let Some(client) = clients.get_mut(slot as usize) else { return !is_over };
+                if client.topics.len() == 1 && client.is_idle() {
+                    self.send(client, batch, start, frames, &mut slice.tally);
+                    is_over |= slice.is_over_after_write();
+                } else {
                     self.offer(client, batch, start, frames);
                     if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
                         dirty.push_back(slot);
+                        is_over |= dirty.len() >= SLICE_WRITES;
                     }
                 }
-                dirty.len() < SLICE_WRITES && offers < SLICE_OFFERS
+                !is_over
             });
             work.finished.extend(finished);
             room.is_ready = false;
             if room.has_work() {
                 work.ready(topic, room);
             }
+        }
+    }
+
+    /// Writes a part of a batch to a client for whom nothing waits; what the socket does not take is queued.
+    fn send(&self, client: &mut Client, batch: &Rc<Batch>, start: u32, frames: u32, tally: &mut Tally) {
+        let before = tally.bytes;
+        let flushed = self.queue(client, |client, now_ms| {
+            client.outbox.send_shared(batch, start, frames, now_ms, &client.sink, tally)
+        });
+        client.bytes_sent += tally.bytes - before;
+        match flushed {
+            Flush::Empty => {}
+            Flush::Blocked => {
+                client.is_blocked = true;
+                client.progress_ms = self.now_ms();
+                client.wake();
+            }
+            Flush::Gone => self.end_client(client, EndReason::PeerVanished),
         }
     }
 
@@ -171,11 +219,9 @@ impl Shard {
         self.queue(client, |client, now| client.outbox.push_shared(batch, start, frames, now));
     }
 
-    /// Writes to the clients that have something new, until the slice's time is over.
-    fn write_dirty(&self, state: &mut State) {
-        let began = Instant::now();
+    /// Writes to the clients that have something new, until the slice is over.
+    fn write_dirty(&self, state: &mut State, slice: &mut Slice) {
         let State { clients, work, .. } = state;
-        let mut written = 0;
         while let Some(slot) = work.dirty.pop_front() {
             let Some(client) = clients.get_mut(slot as usize) else { continue };
             client.is_dirty = false;
@@ -185,8 +231,7 @@ impl Shard {
             if self.flush(client) == Flush::Blocked {
                 client.wake();
             }
-            written += 1;
-            if written % WRITES_PER_LOOK == 0 && began.elapsed() > SLICE_TIME {
+            if slice.is_over_after_write() {
                 break;
             }
         }

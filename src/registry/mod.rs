@@ -4,6 +4,7 @@
 //! directory](directory). A [`Shard`] belongs to one worker thread and holds that worker's clients.
 
 pub mod batch;
+pub mod bounds;
 pub mod client;
 pub mod directory;
 pub mod fanout;

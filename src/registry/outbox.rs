@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use super::batch::Batch;
+use super::bounds::{Bounds, Overflow};
 use super::sink::Sink;
 
 /// Most buffers handed to one vectored write.
@@ -57,40 +58,6 @@ impl Entry {
 
     fn has_begun(&self) -> bool {
         !self.batch.is_boundary(self.start)
-    }
-}
-
-/// The bounds of a queue.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Fan-out messages.
-    pub messages: usize,
-    /// Bytes of them.
-    pub bytes: usize,
-    /// Age of the oldest, in milliseconds.
-    pub age_ms: u64,
-}
-
-/// Which bound a queue has reached; the text stands in the close frame's reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overflow {
-    /// Too many messages.
-    Messages,
-    /// Too many bytes.
-    Bytes,
-    /// The oldest entry is too old.
-    Age,
-}
-
-impl Overflow {
-    /// What to tell the client.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Messages => "too many messages queued",
-            Self::Bytes => "too many bytes queued",
-            Self::Age => "queued messages too old",
-        }
     }
 }
 
@@ -185,6 +152,38 @@ impl Outbox {
         self.shared_frames += frames as usize;
         let batch = Rc::clone(batch);
         self.entries.push_back(Entry { batch, start, end, frames, at_ms: now_ms, kind: Kind::Shared });
+    }
+
+    /// Writes a part of a batch past the queue, which must be empty, and queues what the socket does not take.
+    pub fn send_shared(
+        &mut self,
+        batch: &Rc<Batch>,
+        start: u32,
+        frames: u32,
+        now_ms: u64,
+        sink: &Sink,
+        tally: &mut Tally,
+    ) -> Flush {
+        debug_assert!(self.is_empty(), "what waits goes first");
+        let bytes = &batch.bytes[start as usize..];
+        tally.writes += 1;
+        let written = match sink.write(bytes) {
+            Ok(written) if written == bytes.len() => {
+                tally.bytes += written as u64;
+                tally.deliveries += u64::from(frames);
+                return Flush::Empty;
+            }
+            Ok(0) => return Flush::Gone,
+            Ok(written) => written,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => 0,
+                _ => return Flush::Gone,
+            },
+        };
+        self.push_shared(batch, start, frames, now_ms);
+        tally.bytes += written as u64;
+        self.advance(written, tally);
+        Flush::Blocked
     }
 
     /// Queues a frame behind everything else; not for fan-out.

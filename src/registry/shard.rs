@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
+use super::bounds::Bounds;
 use super::client::{Client, PROBE_MS, Probe};
 use super::fanout::Work;
 use super::inbox::{Command, Inbox, Item, TopicId};
-use super::outbox::{Bounds, Flush, Kind, Tally};
+use super::outbox::{Flush, Kind, Tally};
 use super::registration::Registration;
 use super::room::{BatchLimits, Room};
 use super::sink::Sink;
@@ -265,13 +266,18 @@ impl Shard {
         });
         client.is_blocked = flushed == Flush::Blocked;
         client.bytes_sent += tally.bytes;
-        self.metrics.writes.add(tally.writes);
-        self.metrics.bytes_sent.add(tally.bytes);
-        self.metrics.deliveries.add(tally.deliveries);
+        self.count(&tally);
         if flushed == Flush::Gone {
             self.end_client(client, EndReason::PeerVanished);
         }
         flushed
+    }
+
+    /// Adds to the shard's counters.
+    pub(super) fn count(&self, tally: &Tally) {
+        self.metrics.writes.add(tally.writes);
+        self.metrics.bytes_sent.add(tally.bytes);
+        self.metrics.deliveries.add(tally.deliveries);
     }
 
     /// Begins the end of a connection. The first reason counts.

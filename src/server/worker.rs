@@ -25,7 +25,7 @@ use crate::node::Node;
 use crate::protocol::close::EndReason;
 use crate::registry::shard::{Overload, Settings};
 use crate::registry::wheel::TICK_MS;
-use crate::registry::{Shard, fanout, outbox, room};
+use crate::registry::{Shard, bounds, fanout, room};
 
 /// A batch is at most this long, and at most a quarter of a queue's bounds.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -115,7 +115,7 @@ pub(super) fn join_all(workers: Vec<Worker>) -> io::Result<()> {
 fn settings(config: &Config) -> Settings {
     let queue = &config.queue;
     Settings {
-        bounds: outbox::Bounds {
+        bounds: bounds::Bounds {
             messages: queue.max_messages,
             bytes: queue.max_bytes,
             age_ms: queue.max_age.as_millis() as u64,
