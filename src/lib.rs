@@ -26,8 +26,9 @@
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
 //!                shard (a worker's clients) · client (a slot) · registration (the task's hold on it) ·
-//!                room (members in sweep order) · batch (frames sent together) · outbox (a client's queue) · bounds (its
-//!                bounds) · sink (its socket) · fanout (batches and writes) · wheel (timers)
+//!                room (members in sweep order) · batch (frames sent together) · outbox (a client's queue) ·
+//!                bounds (how long it may be) · sink (its socket) · fanout (batches and writes) ·
+//!                wheel (timers)
 //!   broker/      mod (the contract) · memory (one node)
 //!   chat/        the rules, pure, the time is an argument: presence · history · validate
 //!   protocol/    the vocabulary, no I/O: command · event · close · frame
