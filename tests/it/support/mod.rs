@@ -23,6 +23,11 @@ pub(crate) fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     }
 }
 
+/// The server to test: the one that cargo has built with the tests, or the one `THRONG_TEST_BINARY` names.
+pub(crate) fn binary() -> String {
+    std::env::var("THRONG_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_throng").to_owned())
+}
+
 /// The quick size of a test, or the full one with `THRONG_LONG=1`.
 pub(crate) fn sized(quick: usize, full: usize) -> usize {
     if std::env::var_os("THRONG_LONG").is_some_and(|value| value == "1") { full } else { quick }

@@ -30,7 +30,7 @@ fn variable(key: &str) -> String {
 
 /// The binary with `settings` and nothing else of ours in its environment, started through `wrapper` if there is one.
 fn throng(wrapper: &[&str], settings: Settings<'_>) -> Command {
-    let binary = env!("CARGO_BIN_EXE_throng");
+    let binary = &*super::binary();
     let mut words = wrapper.iter().copied().chain([binary]);
     let mut command = Command::new(words.next().unwrap_or(binary));
     command.args(words);
