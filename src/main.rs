@@ -11,9 +11,10 @@ use throng::cli::{self, Failure, INTERNAL, Task, UNAVAILABLE, logging, signals};
 use throng::config::Config;
 use throng::server::Server;
 
-/// Many small allocations of few sizes, freed on the thread that made them: mimalloc's best case.
+/// Measured with 15,000 connections (release, one worker): 34.6 MiB resident where mimalloc has 47.8 to 50.7, and
+/// 36.3 against 45.1 after three storms of reconnects. Freed pages go back from a thread of its own.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let config = match cli::run(std::env::args_os(), std::env::vars_os()) {
