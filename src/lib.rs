@@ -25,7 +25,7 @@
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
-//!                shard (a worker's clients) · client (a slot) · registration (the task's hold on it) ·
+//!                shard (a worker's clients) · slots · client (in a slot) · registration (the task's hold on it) ·
 //!                room (members in sweep order) · batch (frames sent together) · outbox (a client's queue) ·
 //!                bounds (how long it may be) · sink (its socket) · fanout (batches and writes) ·
 //!                wheel (timers)
@@ -73,10 +73,10 @@
 //! 4. `endpoint::chat` parses it in place into typed fields and validates it.
 //! 5. `broker::memory`, under the room's lock: is there space, the next offset, the frame encoded once, a push into the
 //!    inbox of each shard that has members, the history.
-//! 6. `registry::fanout`, on each of these shards: takes the inbox, makes a batch per room and puts a reference to it
-//!    into each member's outbox.
-//! 7. Each client with something new gets one non-blocking write. What the socket does not take stays in the outbox;
-//!    the connection's own task writes on when it does.
+//! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room. Each member gets it with
+//!    one non-blocking write; who is in several rooms gets what all of them have in one.
+//! 7. What a socket does not take stays in the outbox, as a reference to the batch; the connection's own task writes on
+//!    when it can.
 //! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as `queue.policy` says.
 //!
 //! # Invariants

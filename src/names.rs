@@ -109,13 +109,21 @@ impl Epoch {
     }
 }
 
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0u8; 13];
+impl Epoch {
+    /// Its 13 characters.
+    #[must_use]
+    pub fn digits(self) -> [u8; 13] {
+        let mut text = [0; 13];
         for (place, out) in text.iter_mut().rev().enumerate() {
             *out = b"0123456789abcdefghijklmnopqrstuv"[(self.0 >> (5 * place)) as usize & 31];
         }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 

@@ -10,13 +10,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
-use slab::Slab;
-
 use super::client::Client;
 use super::inbox::TopicId;
 use super::outbox::{Flush, Tally};
 use super::room::{Room, Swept};
 use super::shard::{Overload, Shard, State};
+use super::slots::Slots;
 use crate::metrics::ShardMetrics;
 use crate::protocol::close::EndReason;
 
@@ -240,15 +239,14 @@ impl Shard {
 
     /// Ends the connections with the largest queues while this shard's queues exceed its share of the budget; a few
     /// at a time, because each look for the largest passes all clients.
-    pub(super) fn enforce_budget(&self, clients: &mut Slab<Client>) {
+    pub(super) fn enforce_budget(&self, clients: &mut Slots<Client>) {
         for _ in 0..EVICTIONS {
             if self.metrics.queue_bytes.get() <= self.settings.queue_budget {
                 return;
             }
             // Who is not blocked is about to be written to; who is ending frees its queue in any case.
-            let candidates =
-                clients.iter_mut().filter(|(_, client)| client.is_blocked && client.end.is_none());
-            let Some((_, client)) = candidates.max_by_key(|(_, client)| client.queued()) else { return };
+            let candidates = clients.iter_mut().filter(|client| client.is_blocked && client.end.is_none());
+            let Some(client) = candidates.max_by_key(|client| client.queued()) else { return };
             self.end_client(client, EndReason::SlowConsumer("queue budget of the node exceeded"));
         }
     }

@@ -14,6 +14,7 @@ pub mod registration;
 pub mod room;
 pub mod shard;
 pub mod sink;
+mod slots;
 pub mod wheel;
 
 use std::sync::Arc;

@@ -12,6 +12,9 @@ use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 
+/// A slot belongs to its client for as long as the registration lives.
+const REGISTERED: &str = "a registered client has its slot";
+
 /// What a client's task has to know when it is woken.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -66,7 +69,7 @@ impl Registration {
     /// Runs `f` on the client: it exists as long as the registration.
     fn with<R>(&self, f: impl FnOnce(&Shard, &mut Client) -> R) -> R {
         let mut state = self.shard.state.borrow_mut();
-        let client = &mut state.clients[self.slot as usize];
+        let client = state.clients.get_mut(self.slot as usize).expect(REGISTERED);
         debug_assert_eq!(client.id, self.id, "a slot belongs to one client while it is registered");
         f(&self.shard, client)
     }
@@ -165,7 +168,7 @@ impl Registration {
     pub fn arm(&self, at_ms: u64) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, wheel, .. } = &mut *state;
-        let client = &mut clients[self.slot as usize];
+        let client = clients.get_mut(self.slot as usize).expect(REGISTERED);
         if at_ms.div_ceil(TICK_MS) < client.armed {
             client.armed = wheel.file(self.slot, at_ms);
         }
@@ -176,13 +179,13 @@ impl Registration {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, rooms, .. } = &mut *state;
         rooms.entry(topic).or_default().join(self.slot, after);
-        clients[self.slot as usize].topics.push(topic);
+        clients.get_mut(self.slot as usize).expect(REGISTERED).topics.push(topic);
     }
 
     /// Removes the client from a room. What is queued already is still delivered.
     pub fn unsubscribe(&self, topic: TopicId) {
         let mut state = self.shard.state.borrow_mut();
-        state.clients[self.slot as usize].topics.retain(|known| *known != topic);
+        state.clients.get_mut(self.slot as usize).expect(REGISTERED).topics.retain(|known| *known != topic);
         self.leave(&mut state, topic);
     }
 
@@ -206,7 +209,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.shard.state.borrow_mut();
-        let client = state.clients.remove(self.slot as usize);
+        let client = state.clients.remove(self.slot as usize).expect(REGISTERED);
         self.shard.metrics.queue_bytes.sub(client.queued() as u64);
         for topic in client.topics {
             self.leave(&mut state, topic);

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
-use slab::Slab;
 
 use super::bounds::Bounds;
 use super::client::{Client, PROBE_MS, Probe};
@@ -19,6 +18,7 @@ use super::outbox::{Flush, Kind, Tally};
 use super::registration::Registration;
 use super::room::{BatchLimits, Room};
 use super::sink::Sink;
+use super::slots::Slots;
 use super::wheel::Wheel;
 use crate::metrics::{Counter, ShardMetrics};
 use crate::names::ConnectionId;
@@ -54,7 +54,7 @@ pub struct Settings {
 /// Everything that belongs to the shard's one thread.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) clients: Slab<Client>,
+    pub(super) clients: Slots<Client>,
     pub(super) rooms: FxHashMap<TopicId, Room>,
     pub(super) work: Work,
     pub(super) wheel: Wheel,
@@ -123,11 +123,16 @@ impl Shard {
         let now_ms = self.tick();
         let mut state = self.state.borrow_mut();
         state.generation = state.generation.wrapping_add(1);
-        let entry = state.clients.vacant_entry();
-        let slot = entry.key();
         let generation = state.generation;
-        let id = ConnectionId::new(self.index, slot, generation);
-        state.clients.insert(Client::new(id, sink, now_ms));
+        let mut slot = 0;
+        let mut id = None;
+        state.clients.insert_with(|free| {
+            slot = free;
+            let new = ConnectionId::new(self.index, free, generation);
+            id = Some(new);
+            Client::new(new, sink, now_ms)
+        });
+        let id = id.expect("a slot is always found");
         Registration::new(Rc::clone(self), slot as u32, id)
     }
 
@@ -152,7 +157,7 @@ impl Shard {
     /// The ids of all clients.
     #[must_use]
     pub fn ids(&self) -> Vec<ConnectionId> {
-        self.state.borrow().clients.iter().map(|(_, client)| client.id).collect()
+        self.state.borrow().clients.iter().map(|client| client.id).collect()
     }
 
     /// Ends a connection if it still exists: see [`Registration::end`].
