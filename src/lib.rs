@@ -96,6 +96,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod bench;
 pub mod broker;
 pub mod chat;
 pub mod cli;

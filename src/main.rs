@@ -1,12 +1,13 @@
 //! The story: arguments and settings → logging → bind → serve → drain.
 //!
-//! Exit codes: 0 done or drained, 64 wrong settings or usage, 69 the address cannot be bound, 70 internal error,
-//! 130 or 143 stopped at once by a second SIGINT or SIGTERM.
+//! Exit codes: 0 done or drained, 1 a load test went wrong, 64 wrong settings or usage, 69 the address cannot be
+//! bound, 70 internal error, 130 or 143 stopped at once by a second SIGINT or SIGTERM.
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
+use throng::bench;
 use throng::cli::{self, Failure, INTERNAL, Task, UNAVAILABLE, logging, signals};
 use throng::config::Config;
 use throng::server::Server;
@@ -19,6 +20,10 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let config = match cli::run(std::env::args_os(), std::env::vars_os()) {
         Ok(Task::Serve(config)) => config,
+        Ok(Task::Bench(arguments)) => {
+            let done = bench::run(&arguments).map_err(Failure::from);
+            return done.map_or_else(|failure| before_logging(&failure), |()| ExitCode::SUCCESS);
+        }
         Ok(Task::Done) => return ExitCode::SUCCESS,
         Err(failure) => return before_logging(&failure),
     };

@@ -11,8 +11,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench;
 use crate::config::{Config, Machine, Sources};
 
+/// A load test was run, and what it found is not well.
+pub const UNWELL: u8 = 1;
 /// `sysexits.h`: the configuration or the command line is wrong.
 pub const USAGE: u8 = 64;
 /// `sysexits.h`: the address cannot be bound.
@@ -48,6 +51,8 @@ enum Command {
     /// Check the settings, all of them at once, without starting anything
     #[command(after_help = AFTER_HELP)]
     CheckConfig(Serve),
+    /// Load a WebSocket server, this one or another, and measure it
+    Bench(bench::Arguments),
     /// Make a token (JWT, HS256) for testing, signed with `auth.secret`
     Token(token::Request),
 }
@@ -94,6 +99,8 @@ struct AnySettings {
 pub enum Task {
     /// Run the server; the settings are resolved.
     Serve(Box<Config>),
+    /// Run the load generator.
+    Bench(Box<bench::Arguments>),
     /// Nothing: the answer was given.
     Done,
 }
@@ -105,6 +112,16 @@ pub struct Failure {
     pub code: u8,
     /// For a person, with what caused it.
     pub error: anyhow::Error,
+}
+
+impl From<bench::Failure> for Failure {
+    fn from(failure: bench::Failure) -> Self {
+        match failure {
+            bench::Failure::Usage(error) => Self::new(USAGE, error),
+            bench::Failure::Broken(error) => Self::new(INTERNAL, error),
+            bench::Failure::Unwell(error) => Self::new(UNWELL, error),
+        }
+    }
 }
 
 impl Failure {
@@ -138,6 +155,7 @@ pub fn run(
             }
             Ok(Task::Serve(Box::new(effective)))
         }
+        Command::Bench(arguments) => Ok(Task::Bench(Box::new(arguments))),
         Command::CheckConfig(serve) => check_config(&serve, environment),
         Command::Token(request) => say(&format!("{}\n", request.answer(environment)?)),
     }
@@ -257,6 +275,8 @@ mod tests {
             &["check-config", "--set", "nonsense"],
             &["token"],
             &["token", "--sub", "alice"],
+            &["bench"],
+            &["bench", "fanout", "--rate", "1", "--in-flight", "1"],
         ] {
             let failure = run_with(arguments, &[]).unwrap_err();
             assert_eq!(failure.code, USAGE, "{arguments:?}: {:#}", failure.error);

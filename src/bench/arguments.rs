@@ -1,0 +1,256 @@
+//! The command line of `throng bench`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Load a WebSocket server and measure it.
+///
+/// Without --url a server of its own is started for the run: this binary, on a free port, without a rate limit. Each
+/// message carries a mark (#, publisher, time), so that any server which relays text can be measured.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub(super) scenario: Scenario,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  throng bench fanout --report fanout.html
+  throng bench echo --connections 50 --rate 20000 --url ws://127.0.0.1:9001/ --json -
+  throng bench rooms --url 'ws://127.0.0.1:8080/ws/chat/u{i}?room={r}' --template '{\"message\":\"%s\"}'
+  taskset -c 1 throng bench fanout --server-prefix 'taskset -c 0' --workers 1
+
+Exit codes: 0 all is well, 1 messages are missing or connections failed, 64 wrong usage, 70 internal error.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Scenario {
+    /// One room: everybody receives what few publish
+    Fanout(Fanout),
+    /// Many rooms with publishers in each
+    Rooms(Rooms),
+    /// Handshakes per second
+    Connect(Connect),
+    /// Memory per connection while nothing happens
+    Idle(Idle),
+    /// A share of the clients stop reading: what do the others notice?
+    Slow(Slow),
+    /// Everybody is cut off and comes back at once
+    Storm(Storm),
+    /// Latency of an echo: everybody sends, and gets back what is its own
+    Echo(Echo),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Fanout {
+    /// Connections, all in one room
+    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
+    pub(super) connections: usize,
+    /// The first so many of them publish
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) publishers: usize,
+    /// Closed loop: messages each publisher keeps under way
+    #[arg(long, value_name = "N", default_value_t = 32, conflicts_with = "rate")]
+    pub(super) in_flight: usize,
+    #[command(flatten)]
+    pub(super) traffic: Traffic,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rooms {
+    /// Connections, spread evenly over the rooms
+    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
+    pub(super) connections: usize,
+    /// Rooms; {r} in the URL is a connection's room
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) rooms: usize,
+    /// The first so many of the connections publish [default: one in each room]
+    #[arg(long, value_name = "N")]
+    pub(super) publishers: Option<usize>,
+    /// Closed loop: messages each publisher keeps under way
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "rate")]
+    pub(super) in_flight: usize,
+    #[command(flatten)]
+    pub(super) traffic: Traffic,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Connect {
+    /// Connections to open
+    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
+    pub(super) connections: usize,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Idle {
+    /// Connections to open
+    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
+    pub(super) connections: usize,
+    /// How long to stay connected once each has sent a ping and received a message
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub(super) hold: f64,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Slow {
+    /// Connections, all in one room
+    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
+    pub(super) connections: usize,
+    /// How many of a hundred connections stop reading, after as long a measurement with all of them reading
+    #[arg(long, value_name = "PERCENT", default_value_t = 10.0)]
+    pub(super) stall: f64,
+    /// The first so many of the connections publish
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) publishers: usize,
+    /// Closed loop: messages each publisher keeps under way
+    #[arg(long, value_name = "N", default_value_t = 8, conflicts_with = "rate")]
+    pub(super) in_flight: usize,
+    #[command(flatten)]
+    pub(super) traffic: Traffic,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Storm {
+    /// Connections that are cut and come back
+    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
+    pub(super) connections: usize,
+    /// How often
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(super) rounds: usize,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Echo {
+    /// Connections; each of them sends
+    #[arg(long, short, value_name = "N", default_value_t = 100)]
+    pub(super) connections: usize,
+    /// Closed loop: messages each keeps under way
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "rate")]
+    pub(super) in_flight: usize,
+    #[command(flatten)]
+    pub(super) traffic: Traffic,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Traffic")]
+pub(super) struct Traffic {
+    /// Open loop: messages per second over all publishers, sent on schedule whatever comes back; latency counts from
+    /// when a message was due, so that a server that stalls cannot hide it
+    #[arg(long, value_name = "PER_SECOND")]
+    pub(super) rate: Option<f64>,
+    /// Measured time
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub(super) seconds: f64,
+    /// Traffic before the measured time
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub(super) warm_up: f64,
+    /// Longest wait for what is under way at the end
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub(super) drain: f64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Common {
+    #[command(flatten)]
+    pub(super) target: TargetArguments,
+    #[command(flatten)]
+    pub(super) message: MessageArguments,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Target")]
+pub(super) struct TargetArguments {
+    /// The server to load: {i} is a connection's number in five digits, {r} its room
+    #[arg(long, value_name = "URL", conflicts_with = "spawn")]
+    pub(super) url: Option<String>,
+    /// Start a server for this run (what happens without --url, too)
+    #[arg(long)]
+    pub(super) spawn: bool,
+    /// Settings of the started server, as for `throng serve`
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "url")]
+    pub(super) set: Vec<String>,
+    /// Worker threads of the started server [default: its own]
+    #[arg(long, value_name = "N", conflicts_with = "url")]
+    pub(super) workers: Option<usize>,
+    /// A command in front of the started server that becomes it, like `taskset -c 0`
+    #[arg(long, value_name = "COMMAND", conflicts_with = "url")]
+    pub(super) server_prefix: Option<String>,
+    /// The server's process, for its CPU time and memory; known where it is started here
+    #[arg(long, value_name = "PID", conflicts_with = "spawn")]
+    pub(super) pid: Option<u32>,
+    /// A header of the handshake, as often as you like; {i} and {r} as in the URL
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub(super) header: Vec<String>,
+    /// Sent by each connection once it is open; {i} and {r} as in the URL
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(super) hello: String,
+    /// Most handshakes under way at once [default: 200; storm: all]
+    #[arg(long, value_name = "N")]
+    pub(super) concurrency: Option<usize>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Messages")]
+pub(super) struct MessageArguments {
+    /// Bytes of a payload, its mark of 21 included
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    pub(super) size: usize,
+    /// A message: %s is the payload, %n its length [default: {"message":"%s"}; echo: %s]
+    #[arg(long, value_name = "TEXT")]
+    pub(super) template: Option<String>,
+    /// Send binary frames instead of text
+    #[arg(long)]
+    pub(super) binary: bool,
+    /// The byte that begins a mark: one that the server puts nowhere else
+    #[arg(long, value_name = "CHARACTER", default_value = "#")]
+    pub(super) mark: char,
+    /// Besides the publishers, every so many connections read times; the others only count
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(super) sample: usize,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct Output {
+    /// Write the result as JSON to this file; - is standard output, instead of the table
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Write a report with plots to this HTML file
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    /// No progress line
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+impl Scenario {
+    /// What all scenarios have.
+    pub(super) fn common(&self) -> &Common {
+        match self {
+            Self::Fanout(it) => &it.common,
+            Self::Rooms(it) => &it.common,
+            Self::Connect(it) => &it.common,
+            Self::Idle(it) => &it.common,
+            Self::Slow(it) => &it.common,
+            Self::Storm(it) => &it.common,
+            Self::Echo(it) => &it.common,
+        }
+    }
+}

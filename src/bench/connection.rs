@@ -1,0 +1,340 @@
+//! One connection: handshake, frames, end. Never blocks; everything it reads goes through one shared buffer.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+
+use super::mark::Scanner;
+use super::shared::Shared;
+use super::target::{Answer, judge};
+use super::wire::{CLOSE, Malformed, PING, PONG, Visitor, Walker, put_frame};
+
+/// What may wait unsent on one connection before its publisher is held back.
+const MAX_UNSENT: usize = 4 << 20;
+
+#[derive(Debug)]
+enum State {
+    /// Waits for the TCP connection.
+    Connecting { since_ns: u64 },
+    /// Waits for the response.
+    Handshaking(Box<Handshake>),
+    /// Frames flow.
+    Open,
+    /// Open, but nothing is read any more.
+    Stalled,
+    /// Ended; the socket is gone.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Handshake {
+    since_ns: u64,
+    accept: String,
+    response: Vec<u8>,
+}
+
+/// A client of the server under test.
+#[derive(Debug)]
+pub(super) struct Connection {
+    number: u32,
+    room: u32,
+    state: State,
+    stream: Option<TcpStream>,
+    walker: Walker,
+    /// Parses marks where the connection is sampled; the others only count.
+    scanner: Option<Box<Scanner>>,
+    unsent: Vec<u8>,
+}
+
+impl Connection {
+    /// A connection whose `stream` is connecting.
+    pub(super) fn new(number: usize, stream: TcpStream, shared: &Shared<'_>) -> Self {
+        let sampled = shared.plan.is_sampled(number);
+        Self {
+            number: number as u32,
+            room: shared.plan.room(number) as u32,
+            state: State::Connecting { since_ns: shared.clock.now_ns() },
+            stream: Some(stream),
+            walker: Walker::default(),
+            scanner: sampled.then(Box::default),
+            unsent: Vec::new(),
+        }
+    }
+
+    /// Whether messages can be published on it.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Whether so much waits unsent that nothing should be added.
+    pub(super) fn is_stuffed(&self) -> bool {
+        self.unsent.len() > MAX_UNSENT
+    }
+
+    /// Does what the poller says is possible.
+    pub(super) fn on_event(&mut self, event: &Event, shared: &mut Shared<'_>) {
+        if let State::Connecting { since_ns } = self.state {
+            if event.is_writable() || event.is_error() || event.is_read_closed() {
+                self.ask(since_ns, shared);
+            }
+            return;
+        }
+        if event.is_writable() && !self.unsent.is_empty() {
+            self.flush();
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.receive(event.is_read_closed() || event.is_error(), shared);
+        }
+    }
+
+    /// Connected, or not: sends the request.
+    fn ask(&mut self, since_ns: u64, shared: &mut Shared<'_>) {
+        let Some(stream) = &mut self.stream else { return };
+        let connected = stream.take_error().and_then(|error| error.map_or(Ok(()), Err));
+        let (request, accept) = shared.plan.target.request(self.number as usize, self.room as usize);
+        // A fresh socket has room for a request.
+        match connected.and_then(|()| stream.write_all(&request)) {
+            Ok(()) => {
+                let handshake = Handshake { since_ns, accept, response: Vec::new() };
+                self.state = State::Handshaking(Box::new(handshake));
+            }
+            Err(error) => {
+                shared.tally.fail(error);
+                self.abandon();
+            }
+        }
+    }
+
+    /// Reads until nothing is left. Registration is edge-triggered: a short read means the socket is empty, unless the
+    /// peer has ended it, which only a read of nothing tells.
+    fn receive(&mut self, ending: bool, shared: &mut Shared<'_>) {
+        let mut buffer = std::mem::take(&mut shared.buffer);
+        loop {
+            let Some(stream) = self.stream.as_mut().filter(|_| !matches!(self.state, State::Stalled)) else {
+                break;
+            };
+            match stream.read(&mut buffer) {
+                Ok(0) => self.lost("", shared),
+                Ok(count) => {
+                    self.take(&buffer[..count], shared);
+                    if count < buffer.len() && !ending {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => self.lost(&error.to_string(), shared),
+            }
+        }
+        shared.buffer = buffer;
+    }
+
+    fn take(&mut self, data: &[u8], shared: &mut Shared<'_>) {
+        let State::Handshaking(handshake) = &mut self.state else { return self.frames(data, shared) };
+        handshake.response.extend_from_slice(data);
+        match judge(&handshake.response, &handshake.accept) {
+            Answer::More => {}
+            Answer::Open(at) => {
+                let Handshake { since_ns, response, .. } = std::mem::replace(
+                    &mut **handshake,
+                    Handshake { since_ns: 0, accept: String::new(), response: Vec::new() },
+                );
+                self.state = State::Open;
+                shared.opened(self.room, since_ns);
+                let hello = shared.hello(self.number as usize, self.room as usize);
+                self.send(&hello);
+                self.frames(&response[at..], shared);
+            }
+            Answer::Refused(why) => {
+                shared.tally.fail(why);
+                self.abandon();
+            }
+        }
+    }
+
+    /// Counts what the frames in `data` deliver, and answers control frames.
+    fn frames(&mut self, data: &[u8], shared: &mut Shared<'_>) {
+        shared.tally.bytes += data.len() as u64;
+        let mut controls = Vec::new();
+        let walked = match &mut self.scanner {
+            Some(scanner) => {
+                let now_ns = shared.clock.now_ns();
+                let mut visitor =
+                    Sampler { scanner, number: self.number, now_ns, shared, controls: &mut controls };
+                self.walker.walk(data, &mut visitor)
+            }
+            None => {
+                let mark = shared.plan.mark;
+                let mut visitor = Counter { mark, foreign: 0, controls: &mut controls };
+                let walked = self.walker.walk(data, &mut visitor);
+                let marks = memchr::memchr_iter(mark, data).count() as u64;
+                // A header cut by the last read had some of its bytes counted then: the sum is never negative.
+                shared.tally.delivered = shared.tally.delivered + marks - visitor.foreign;
+                walked
+            }
+        };
+        for (opcode, payload) in controls {
+            self.control(opcode, &payload, shared);
+        }
+        if walked == Err(Malformed) && self.stream.is_some() {
+            shared.tally.malformed += 1;
+            self.lost("the server sent what is no frame", shared);
+        }
+    }
+
+    fn control(&mut self, opcode: u8, payload: &[u8], shared: &mut Shared<'_>) {
+        match opcode {
+            PING => self.send_frame(PONG, payload),
+            PONG => shared.tally.pongs += 1,
+            CLOSE if self.stream.is_some() => {
+                let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                self.send_frame(CLOSE, payload.get(..2).unwrap_or_default());
+                let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
+                self.ended(code, &reason, shared);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ended without a close frame.
+    fn lost(&mut self, why: &str, shared: &mut Shared<'_>) {
+        if matches!(self.state, State::Handshaking(_)) {
+            shared.tally.fail(if why.is_empty() { "the server hung up" } else { why });
+            self.abandon();
+        } else {
+            self.ended(1006, why, shared);
+        }
+    }
+
+    fn ended(&mut self, code: u16, reason: &str, shared: &mut Shared<'_>) {
+        shared.tally.close(code, reason);
+        if self.is_open() {
+            shared.left(self.room);
+        }
+        self.abandon();
+    }
+
+    /// Drops the socket.
+    fn abandon(&mut self) {
+        self.state = State::Closed;
+        self.unsent = Vec::new();
+        if let Some(stream) = self.stream.take() {
+            // What was sent still arrives; an error only says that it is gone already.
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Sends one masked frame.
+    pub(super) fn send_frame(&mut self, opcode: u8, payload: &[u8]) {
+        let mut frame = Vec::with_capacity(14 + payload.len());
+        put_frame(&mut frame, opcode, payload, fastrand::u32(..).to_ne_bytes());
+        self.send(&frame);
+    }
+
+    /// Writes `bytes`, or keeps what the socket does not take. An error shows when reading.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        let Some(stream) = self.stream.as_mut().filter(|_| !bytes.is_empty()) else { return };
+        let written = if self.unsent.is_empty() { stream.write(bytes).unwrap_or(0) } else { 0 };
+        self.unsent.extend_from_slice(&bytes[written..]);
+    }
+
+    fn flush(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        while let Ok(written @ 1..) = stream.write(&self.unsent) {
+            self.unsent.drain(..written);
+            if self.unsent.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Stops reading for good; what the kernel buffers for it is made small, so that the server notices.
+    pub(super) fn stall(&mut self, shared: &mut Shared<'_>) {
+        if let Some(stream) = self.stream.as_ref().filter(|_| self.is_open()) {
+            let _ = socket2::SockRef::from(stream).set_recv_buffer_size(4096);
+            shared.left(self.room);
+            self.state = State::Stalled;
+        }
+    }
+
+    /// Whether it was stalled and the server has given it up since: reads what is left to see the end.
+    pub(super) fn was_dropped(&mut self, buffer: &mut [u8]) -> bool {
+        let Some(stream) = self.stream.as_mut().filter(|_| matches!(self.state, State::Stalled)) else {
+            return false;
+        };
+        let mut walker = std::mem::take(&mut self.walker);
+        loop {
+            let mut controls = Vec::new();
+            match stream.read(buffer) {
+                Ok(0) => return true,
+                Ok(count) => {
+                    let mut visitor = Counter { mark: 0, foreign: 0, controls: &mut controls };
+                    let walked = walker.walk(&buffer[..count], &mut visitor);
+                    if walked.is_err() || controls.iter().any(|(opcode, _)| *opcode == CLOSE) {
+                        return true;
+                    }
+                }
+                Err(error) => return error.kind() != ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    /// Vanishes as if its machine had: a reset, no close frame, and no port kept in TIME_WAIT.
+    pub(super) fn cut(&mut self, shared: &mut Shared<'_>) {
+        if self.is_open() {
+            shared.left(self.room);
+        }
+        if let Some(stream) = self.stream.take() {
+            let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+        self.state = State::Closed;
+    }
+}
+
+type Controls = Vec<(u8, Vec<u8>)>;
+
+/// Counting marks in raw bytes, headers and all, is one pass at memory speed; this tells how many of them were no marks
+/// but lengths or control frames.
+struct Counter<'a> {
+    mark: u8,
+    foreign: u64,
+    controls: &'a mut Controls,
+}
+
+impl Visitor for Counter<'_> {
+    #[inline]
+    fn header(&mut self, header: &[u8]) {
+        self.foreign += header.iter().filter(|byte| **byte == self.mark).count() as u64;
+    }
+    #[inline]
+    fn payload(&mut self, _: &[u8]) {}
+    fn skipped(&mut self, raw: &[u8]) {
+        self.header(raw);
+    }
+    fn control(&mut self, opcode: u8, payload: &[u8]) {
+        self.controls.push((opcode, payload.to_vec()));
+    }
+}
+
+/// Parses every mark: latency, and which messages of one's own came back.
+struct Sampler<'a, 'p> {
+    scanner: &'a mut Scanner,
+    number: u32,
+    now_ns: u64,
+    shared: &'a mut Shared<'p>,
+    controls: &'a mut Controls,
+}
+
+impl Visitor for Sampler<'_, '_> {
+    fn header(&mut self, _: &[u8]) {}
+    fn payload(&mut self, payload: &[u8]) {
+        let Self { scanner, number, now_ns, shared, .. } = self;
+        scanner.scan(shared.plan.mark, payload, |stamp| shared.received(*number, stamp, *now_ns));
+    }
+    fn skipped(&mut self, _: &[u8]) {}
+    fn control(&mut self, opcode: u8, payload: &[u8]) {
+        self.controls.push((opcode, payload.to_vec()));
+    }
+}

@@ -1,0 +1,206 @@
+//! Line plots as SVG, made by hand: a report must open anywhere, from a file, in ten years.
+
+use std::fmt::Write as _;
+
+use super::table::grouped;
+
+const WIDTH: f64 = 720.0;
+const HEIGHT: f64 = 260.0;
+/// Around the plot: left for the numbers, below for the axis.
+const LEFT: f64 = 78.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 40.0;
+const BOTTOM: f64 = 40.0;
+/// Told apart by people who see colours differently, too (Okabe and Ito).
+const COLOURS: [&str; 5] = ["#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7"];
+
+/// A line of a plot.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) name: &'static str,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// How the horizontal axis reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Across {
+    /// Seconds.
+    Time,
+    /// Quantiles from 0 to below 1, each further 9 as wide as the one before.
+    Quantiles,
+}
+
+/// A plot.
+#[derive(Debug)]
+pub(super) struct Plot {
+    pub(super) title: &'static str,
+    /// What the numbers on the left are.
+    pub(super) unit: &'static str,
+    pub(super) across: Across,
+    pub(super) series: Vec<Series>,
+}
+
+/// A range of numbers and the round ones in it.
+struct Axis {
+    to: f64,
+    step: f64,
+}
+
+impl Axis {
+    /// From 0 to at least `most`, in about five round steps.
+    fn up_to(most: f64) -> Self {
+        let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
+        let rough = most / 5.0;
+        let power = 10f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|step| *step >= rough * 0.999);
+        let step = step.unwrap_or(rough);
+        Self { to: (most / step).ceil() * step, step }
+    }
+
+    fn ticks(&self) -> impl Iterator<Item = f64> {
+        let count = (self.to / self.step).round() as i32;
+        (0..=count).map(move |n| f64::from(n) * self.step)
+    }
+
+    fn label(&self, value: f64) -> String {
+        let digits = (-self.step.log10().floor()).max(0.0) as usize;
+        if digits == 0 { grouped(value) } else { format!("{value:.digits$}") }
+    }
+}
+
+impl Plot {
+    /// Where a point lies across, before scaling.
+    fn place(&self, x: f64) -> f64 {
+        match self.across {
+            Across::Time => x,
+            Across::Quantiles => -(1.0 - x).max(1e-9).log10(),
+        }
+    }
+
+    fn axes(&self) -> (Axis, Axis) {
+        let most = |value: fn(&(f64, f64)) -> f64| {
+            self.series.iter().flat_map(|series| &series.points).map(value).fold(0.0, f64::max)
+        };
+        let across = match self.across {
+            Across::Time => Axis::up_to(most(|point| point.0)),
+            Across::Quantiles => Axis { to: self.place(most(|point| point.0)).ceil().max(1.0), step: 1.0 },
+        };
+        (across, Axis::up_to(most(|point| point.1)))
+    }
+
+    /// The plot as an SVG element.
+    pub(super) fn svg(&self) -> String {
+        let (across, up) = self.axes();
+        let x = |value: f64| LEFT + self.place(value).min(across.to) / across.to * (WIDTH - LEFT - RIGHT);
+        let y = |value: f64| HEIGHT - BOTTOM - value / up.to * (HEIGHT - TOP - BOTTOM);
+        let mut svg = format!(
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\n\
+             <text x=\"{LEFT}\" y=\"16\" class=\"title\">{title} <tspan class=\"unit\">{unit}</tspan></text>\n",
+            title = self.title,
+            unit = self.unit,
+        );
+        for value in up.ticks() {
+            let (at, right, label) = (y(value), WIDTH - RIGHT, up.label(value));
+            let _ = writeln!(
+                svg,
+                "<path d=\"M{LEFT} {at:.1}H{right}\" class=\"grid\"/>\
+                 <text x=\"{:.1}\" y=\"{:.1}\" class=\"left\">{label}</text>",
+                LEFT - 8.0,
+                at + 4.0
+            );
+        }
+        for value in across.ticks() {
+            let at = LEFT + value / across.to * (WIDTH - LEFT - RIGHT);
+            let label = match self.across {
+                Across::Time => format!("{} s", across.label(value)),
+                Across::Quantiles => quantile_label(value as usize),
+            };
+            let _ = writeln!(
+                svg,
+                "<text x=\"{at:.1}\" y=\"{:.1}\" class=\"below\">{label}</text>",
+                HEIGHT - BOTTOM + 18.0
+            );
+        }
+        for (series, colour) in self.series.iter().zip(COLOURS) {
+            let points: Vec<String> =
+                series.points.iter().map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1))).collect();
+            let _ = writeln!(svg, "<polyline points=\"{}\" stroke=\"{colour}\"/>", points.join(" "));
+            // A single point makes no line.
+            if let [only] = points.as_slice() {
+                let (cx, cy) = only.split_once(',').unwrap_or_default();
+                let _ = writeln!(svg, "<circle cx=\"{cx}\" cy=\"{cy}\" r=\"3\" fill=\"{colour}\"/>");
+            }
+        }
+        self.legend(&mut svg);
+        svg.push_str("</svg>\n");
+        svg
+    }
+
+    fn legend(&self, svg: &mut String) {
+        if self.series.len() < 2 {
+            return;
+        }
+        for ((number, series), colour) in self.series.iter().enumerate().zip(COLOURS) {
+            let at = LEFT + 80.0 * number as f64;
+            let _ = writeln!(
+                svg,
+                "<path d=\"M{at} 30h16\" stroke=\"{colour}\" stroke-width=\"3\"/>\
+                 <text x=\"{}\" y=\"34\" class=\"key\">{}</text>",
+                at + 22.0,
+                series.name
+            );
+        }
+    }
+}
+
+/// 0 → 0 %, 1 → 90 %, 2 → 99 %, 3 → 99.9 % …
+fn quantile_label(nines: usize) -> String {
+    match nines {
+        0 => "0 %".into(),
+        1 => "90 %".into(),
+        2 => "99 %".into(),
+        more => format!("99.{} %", "9".repeat(more - 2)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_end_on_round_numbers_above_the_most() {
+        for (most, to) in
+            [(0.0, 1.0), (1.0, 1.0), (7.3, 8.0), (99.0, 100.0), (5_432_100.0, 6_000_000.0), (0.013, 0.015)]
+        {
+            let axis = Axis::up_to(most);
+            assert!((axis.to - to).abs() < to * 1e-9, "{most}: {}", axis.to);
+        }
+    }
+
+    #[test]
+    fn every_point_lies_inside() {
+        let points = vec![(0.0, 0.0), (0.5, 10.0), (0.999_999, 123.0)];
+        for across in [Across::Time, Across::Quantiles] {
+            let series = vec![
+                Series { name: "a", points: points.clone() },
+                Series { name: "b", points: vec![(1.0, 1.0)] },
+            ];
+            let svg = Plot { title: "T", unit: "u", across, series }.svg();
+            let lists = svg.split("points=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+            for point in lists.flat_map(|list| list.split(' ')) {
+                let (x, y) = point.split_once(',').expect("a pair");
+                let (x, y): (f64, f64) = (x.parse().expect("x"), y.parse().expect("y"));
+                assert!(
+                    (LEFT..=WIDTH - RIGHT).contains(&x) && (TOP..=HEIGHT - BOTTOM).contains(&y),
+                    "{point}"
+                );
+            }
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn nines_are_written_out() {
+        assert_eq!([0, 1, 2, 3, 4].map(quantile_label), ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
+    }
+}

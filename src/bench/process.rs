@@ -1,0 +1,87 @@
+//! What `/proc` knows: CPU time and memory of a process, and the limits of this machine.
+
+use std::fs::read_to_string;
+use std::time::Duration;
+
+/// `USER_HZ`, in which `/proc` counts CPU time: 100 on every Linux that a load test is run on.
+const TICKS_PER_S: u64 = 100;
+
+/// CPU time used so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cpu {
+    pub(super) user: Duration,
+    pub(super) system: Duration,
+}
+
+impl Cpu {
+    /// User and system.
+    pub(super) fn total(self) -> Duration {
+        self.user + self.system
+    }
+
+    /// What was used since `earlier`.
+    pub(super) fn since(self, earlier: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+        }
+    }
+}
+
+/// CPU time of process `pid`; nothing when it is gone.
+pub(super) fn cpu(pid: u32) -> Option<Cpu> {
+    parse_stat(&read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Fields 14 and 15, counted behind the command's name, which may contain anything.
+fn parse_stat(stat: &str) -> Option<Cpu> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<u64>().ok());
+    let mut time = || Some(Duration::from_millis(ticks.next()? * 1_000 / TICKS_PER_S));
+    Some(Cpu { user: time()?, system: time()? })
+}
+
+/// Resident memory of process `pid` in KiB; nothing when it is gone.
+pub(super) fn resident_kib(pid: u32) -> Option<u64> {
+    let status = read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
+}
+
+/// Descriptors this process may have.
+pub(super) fn descriptors() -> Option<usize> {
+    let limits = read_to_string("/proc/self/limits").ok()?;
+    let soft =
+        limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
+    if soft == "unlimited" { Some(usize::MAX) } else { soft.parse().ok() }
+}
+
+/// Ports that the system hands out to one source address.
+pub(super) fn ephemeral_ports() -> Option<usize> {
+    let range = read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ends = range.split_whitespace().map_while(|end| end.parse::<usize>().ok());
+    let (first, last) = (ends.next()?, ends.next()?);
+    Some(last.saturating_sub(first) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_are_found_behind_any_name() {
+        let stat = "42 (a) b ) S 1 2 3 4 5 6 7 8 9 10 250 75 0 0";
+        let cpu = parse_stat(stat).expect("two times");
+        assert_eq!((cpu.user, cpu.system), (Duration::from_millis(2_500), Duration::from_millis(750)));
+        assert!(parse_stat("").is_none());
+    }
+
+    #[test]
+    fn this_process_is_there() {
+        let pid = std::process::id();
+        assert!(cpu(pid).is_some() && resident_kib(pid).is_some_and(|kib| kib > 100));
+        assert!(
+            descriptors().is_some_and(|count| count > 10) && ephemeral_ports().is_some_and(|count| count > 1)
+        );
+        assert!(cpu(u32::MAX).is_none() && resident_kib(u32::MAX).is_none());
+    }
+}

@@ -1,0 +1,117 @@
+//! Once a second, from a thread of its own so that a slow answer delays nothing: the server's memory and queues.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use serde::Serialize;
+
+use super::process;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait for `/metrics`, which must not delay the next sample.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// Longest page of metrics that is read.
+const MAX_PAGE: u64 = 1 << 20;
+
+/// The server at one moment. What is not known is left out.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Sample {
+    /// Seconds since the start of the measured time.
+    pub(super) at_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resident_kib: Option<u64>,
+    /// `throng_queue_bytes`: what waits in the queues of all clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queue_bytes: Option<u64>,
+}
+
+/// A running sampler.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    shared: Arc<Shared>,
+    thread: JoinHandle<Vec<Sample>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stopped: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Sampler {
+    /// Samples process `pid`, and `/metrics` at `address` as long as it answers.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(super) fn start(pid: Option<u32>, address: SocketAddr) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("sampler".into())
+            .spawn(move || sample(pid, address, &theirs))?;
+        Ok(Self { shared, thread })
+    }
+
+    /// Stops it and returns what it saw, oldest first.
+    pub(super) fn finish(self) -> Vec<Sample> {
+        *self.shared.stopped.lock() = true;
+        self.shared.wake.notify_all();
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn sample(pid: Option<u32>, address: SocketAddr, shared: &Shared) -> Vec<Sample> {
+    let start = Instant::now();
+    let mut samples = Vec::new();
+    let mut has_metrics = true;
+    for number in 0u32.. {
+        let queue_bytes = if has_metrics { queue_bytes(address) } else { None };
+        // A server that has none is not asked every second.
+        has_metrics &= number > 0 || queue_bytes.is_some();
+        let at_s = (start.elapsed().as_secs_f64() * 100.0).round() / 100.0;
+        samples.push(Sample { at_s, resident_kib: pid.and_then(process::resident_kib), queue_bytes });
+        let next = start + INTERVAL * (number + 1);
+        let mut stopped = shared.stopped.lock();
+        while !*stopped && !shared.wake.wait_until(&mut stopped, next).timed_out() {}
+        if *stopped {
+            break;
+        }
+    }
+    samples
+}
+
+fn queue_bytes(address: SocketAddr) -> Option<u64> {
+    gauge(&get(address, "/metrics").ok()?, "throng_queue_bytes")
+}
+
+fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.take(MAX_PAGE).read_to_string(&mut page)?;
+    Ok(page)
+}
+
+/// The value of a series without labels in a page of Prometheus text.
+fn gauge(page: &str, name: &str) -> Option<u64> {
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    value.trim().parse::<f64>().ok().map(|value| value as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_is_found_by_its_whole_name() {
+        let page = "# TYPE throng_queue_bytes gauge\nthrong_queue_bytes_max 7\nthrong_queue_bytes 1024\n";
+        assert_eq!(gauge(page, "throng_queue_bytes"), Some(1024));
+        assert_eq!(gauge("HTTP/1.1 404 Not Found\r\n\r\n", "throng_queue_bytes"), None);
+    }
+}

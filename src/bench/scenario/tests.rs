@@ -1,0 +1,75 @@
+use clap::Parser;
+
+use super::super::arguments::Arguments;
+use super::*;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    bench: Arguments,
+}
+
+const URL: &str = "ws://127.0.0.1:9/ws/chat/u{i}?room={r}";
+
+fn planned(arguments: &[&str]) -> anyhow::Result<Plan> {
+    let line = Line::try_parse_from(["bench"].iter().chain(arguments))?;
+    plan(&line.bench.scenario, URL, None)
+}
+
+#[test]
+fn every_scenario_has_a_plan_by_default_and_every_wrong_value_is_refused() {
+    for scenario in ["fanout", "rooms", "connect", "idle", "slow", "storm", "echo"] {
+        let plan = planned(&[scenario]).expect(scenario);
+        assert_eq!(plan.scenario, scenario);
+    }
+    for wrong in [
+        &["fanout", "--connections", "0"][..],
+        &["fanout", "--connections", "10", "--publishers", "11"],
+        &["fanout", "--size", "20"],
+        &["fanout", "--template", "nothing to fill in"],
+        &["fanout", "--template", "{\"a#\":\"%s\"}"],
+        &["fanout", "--mark", "a"],
+        &["fanout", "--mark", "ä"],
+        &["fanout", "--rate", "0"],
+        &["fanout", "--rate", "NaN"],
+        &["fanout", "--rate", "5", "--in-flight", "1"],
+        &["fanout", "--in-flight", "0"],
+        &["fanout", "--seconds", "0"],
+        &["fanout", "--seconds", "-1"],
+        &["fanout", "--warm-up", "1e9"],
+        &["fanout", "--sample", "0"],
+        &["fanout", "--concurrency", "0"],
+        &["fanout", "--spawn", "--url", URL],
+        &["fanout", "--url", URL, "--workers", "1"],
+        &["fanout", "--connections", "100000000"],
+        &["rooms", "--connections", "10", "--rooms", "11"],
+        &["rooms", "--rooms", "0"],
+        &["slow", "--stall", "100"],
+        &["slow", "--connections", "10", "--publishers", "10"],
+        &["storm", "--rounds", "0"],
+        &["idle", "--hold", "-1"],
+        &["nothing"],
+        &[],
+    ] {
+        assert!(planned(wrong).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn publishers_sit_in_every_room_and_a_share_is_rounded() {
+    let plan = planned(&["rooms", "--connections", "20", "--rooms", "5"]).expect("a plan");
+    assert_eq!((plan.publishers, (0..5).map(|i| plan.room(i)).collect::<Vec<_>>()), (5, vec![0, 1, 2, 3, 4]));
+    let slow = planned(&["slow", "--connections", "25", "--stall", "10"]).expect("a plan");
+    assert_eq!(slow.course, Course::Traffic { stalled: 3 });
+    let open = planned(&["echo", "--rate", "1000"]).expect("a plan");
+    assert_eq!((open.pace, open.publishers, open.reach), (Pace::PerSecond(1000.0), 100, Reach::Publisher));
+}
+
+#[test]
+fn what_the_user_sets_on_a_started_server_comes_last() {
+    let line = Line::try_parse_from(["bench", "fanout", "--size", "5000", "--set", "log.level=warn"])
+        .expect("a line");
+    let settings = own_settings(line.bench.scenario.common());
+    assert_eq!(settings.last().map(String::as_str), Some("log.level=warn"));
+    assert!(settings.contains(&"chat.max_message_chars=10000".into()), "{settings:?}");
+}

@@ -1,0 +1,142 @@
+//! The result as rows for people: the table on standard output and in the HTML report.
+
+use super::latency::Summary;
+use super::report::Report;
+
+/// What it is, and how much.
+pub(super) type Row = (&'static str, String);
+
+/// The rows as aligned text.
+pub(super) fn text(rows: &[Row]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+/// A number with its thousands apart.
+pub(super) fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if value < 0.0 { format!("-{text}") } else { text }
+}
+
+/// Microseconds in the unit that reads best.
+pub(super) fn time(us: f64) -> String {
+    match us {
+        us if us < 1e3 => format!("{us:.0} µs"),
+        us if us < 1e6 => format!("{:.2} ms", us / 1e3),
+        us => format!("{:.2} s", us / 1e6),
+    }
+}
+
+fn latency(summary: &Summary) -> String {
+    let Summary { p50, p90, p99, p999, max, .. } = summary;
+    [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p999), ("max", max)]
+        .map(|(name, us)| format!("{name} {}", time(*us)))
+        .join("  ")
+}
+
+impl Report {
+    /// What a person wants to know, in order.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> =
+            vec![("scenario", format!("{} on {}", self.scenario, self.target)), ("load", self.load())];
+        if self.in_flight.is_some() || self.rate_per_s.is_some() {
+            let rate = |value: f64| format!("{}/s", grouped(value));
+            let bytes = self.megabytes_per_s * 1e6 / self.deliveries_per_s.max(1e-9);
+            rows.push(("messages", rate(self.messages_per_s)));
+            rows.push((
+                "deliveries",
+                format!("{} ({bytes:.0} bytes each, in {} s)", rate(self.deliveries_per_s), self.seconds),
+            ));
+            rows.push(("latency", latency(&self.latency_us)));
+        }
+        if let Some(stalled) = &self.stalled {
+            rows.push(("before the stall", latency(&stalled.before_latency_us)));
+            rows.push(("p99 ÷ before", format!("{:.2}", stalled.p99_ratio)));
+            rows.push(("stalled", format!("{}, dropped by the server: {}", stalled.count, stalled.dropped)));
+        }
+        if !self.storms_s.is_empty() {
+            let each: Vec<String> = self.storms_s.iter().map(|seconds| format!("{seconds:.2} s")).collect();
+            rows.push(("all back after", each.join("  ")));
+        }
+        let handshakes = &self.handshakes;
+        rows.push((
+            "handshakes",
+            format!("{}/s  {}", grouped(handshakes.per_s), latency(&handshakes.latency_us)),
+        ));
+        self.server_rows(&mut rows);
+        let run = &self.whole_run;
+        let codes: Vec<String> =
+            run.close_codes.iter().map(|(code, count)| format!("{count} × {code}")).collect();
+        let codes = if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) };
+        rows.push(("load generator", format!("{:.2} cores", self.load_cores)));
+        rows.push((
+            "missing",
+            format!("{} of {} deliveries", grouped(run.missing as f64), grouped(run.expected as f64)),
+        ));
+        rows.push((
+            "connections",
+            format!(
+                "{} open, {} failed, {} closed{codes}",
+                handshakes.open_at_end, handshakes.failed, run.closed
+            ),
+        ));
+        rows
+    }
+
+    fn load(&self) -> String {
+        let who = format!("{} connections in {} room(s)", self.connections, self.rooms);
+        let how = match (self.in_flight, self.rate_per_s) {
+            (Some(count), _) => format!("{count} in flight each"),
+            (_, Some(rate)) => format!("{} messages/s on schedule", grouped(rate)),
+            _ => return who,
+        };
+        format!("{who}, {} publisher(s), {how}, {} byte payloads", self.publishers, self.payload_bytes)
+    }
+
+    fn server_rows(&self, rows: &mut Vec<Row>) {
+        let Some(server) = &self.server else { return };
+        let each = match self.scenario {
+            "connect" | "storm" => "handshake",
+            _ => "delivery",
+        };
+        let cores = format!("{:.2} cores ({:.2} user)", server.cores, server.user_cores);
+        rows.push((
+            "server",
+            if self.scenario == "idle" {
+                cores
+            } else {
+                format!("{cores}, {:.3} µs per {each}", server.cpu_us_each)
+            },
+        ));
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        rows.push((
+            "resident",
+            format!(
+                "{:.1} → {:.1} → {:.1} MiB (before, connected, after), {:.2} KiB per connection",
+                mib(server.resident_before_kib),
+                mib(server.resident_connected_kib),
+                mib(server.resident_after_kib),
+                server.kib_per_connection
+            ),
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        let all = [0.0, 999.0, 1_000.0, 1_234_567.4, -1_000.0].map(grouped);
+        assert_eq!(all, ["0", "999", "1,000", "1,234,567", "-1,000"]);
+        assert_eq!([12.3, 1_500.0, 2.5e6].map(time), ["12 µs", "1.50 ms", "2.50 s"]);
+    }
+}

@@ -1,0 +1,82 @@
+use super::*;
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    headers: usize,
+    payload: Vec<u8>,
+    controls: Vec<(u8, Vec<u8>)>,
+    skipped: Vec<u8>,
+}
+
+impl Visitor for Seen {
+    fn header(&mut self, _: &[u8]) {
+        self.headers += 1;
+    }
+    fn payload(&mut self, payload: &[u8]) {
+        self.payload.extend_from_slice(payload);
+    }
+    fn control(&mut self, opcode: u8, payload: &[u8]) {
+        self.controls.push((opcode, payload.to_vec()));
+    }
+    fn skipped(&mut self, raw: &[u8]) {
+        self.skipped.extend_from_slice(raw);
+    }
+}
+
+fn walk(parts: &[&[u8]]) -> Result<Seen, Malformed> {
+    let mut walker = Walker::default();
+    let mut seen = Seen::default();
+    for part in parts {
+        walker.walk(part, &mut seen)?;
+    }
+    Ok(seen)
+}
+
+#[test]
+fn frames_are_walked_however_they_are_cut() {
+    let long = [b"\x81\x7e\x00\x80".as_slice(), &[b'l'; 128]].concat();
+    let longest = [b"\x82\x7f\x00\x00\x00\x00\x00\x00\x00\x03".as_slice(), b"abc"].concat();
+    let text = [b"\x81\x02hi".as_slice(), b"\x89\x03#!#", &long, b"\x8a\x00", &longest, b"\x88\x02\x03\xe8"]
+        .concat();
+    let whole = walk(&[&text]).expect("well formed");
+    assert_eq!((whole.headers, whole.payload.len()), (3, 2 + 128 + 3));
+    let controls = [(PING, b"#!#".to_vec()), (PONG, vec![]), (CLOSE, vec![3, 232])];
+    assert_eq!(whole.controls, controls);
+    assert_eq!(whole.skipped, b"\x89\x03#!#\x8a\x00\x88\x02\x03\xe8");
+    for cut in 0..=text.len() {
+        let (head, tail) = text.split_at(cut);
+        assert_eq!(walk(&[head, tail]).as_ref(), Ok(&whole), "cut at {cut}");
+    }
+    let single: Vec<&[u8]> = text.chunks(1).collect();
+    assert_eq!(walk(&single), Ok(whole));
+}
+
+#[test]
+fn what_no_server_may_send_is_malformed() {
+    for bad in [b"\x81\x80".as_slice(), b"\xc1\x00", b"\x83\x00", b"\x89\x7e\x00\x80", b"\x8b\x00"] {
+        assert_eq!(walk(&[bad]), Err(Malformed), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_sent_frame_is_masked_and_its_length_minimal() {
+    for (len, header) in [
+        (0usize, vec![0x81, 0x80]),
+        (125, vec![0x81, 0xfd]),
+        (126, vec![0x81, 0xfe, 0, 126]),
+        (65_535, vec![0x81, 0xfe, 0xff, 0xff]),
+        (65_536, vec![0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0]),
+    ] {
+        let payload: Vec<u8> = (0..len).map(|at| at as u8).collect();
+        let mask = [0xde, 0xad, 0xbe, 0xef];
+        let mut frame = b"before".to_vec();
+        put_frame(&mut frame, TEXT, &payload, mask);
+        let frame = &frame[6..];
+        assert_eq!(&frame[..header.len()], &header[..], "{len}");
+        assert_eq!(&frame[header.len()..header.len() + 4], &mask);
+        let masked = &frame[header.len() + 4..];
+        let unmasked: Vec<u8> =
+            masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        assert_eq!(unmasked, payload);
+    }
+}
