@@ -1,8 +1,10 @@
 //! The command line of `throng bench`.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
+
+pub(super) use self::common::{Common, Output, Traffic};
+
+mod common;
 
 /// Load a WebSocket server and measure it.
 ///
@@ -144,100 +146,6 @@ pub(super) struct Echo {
     pub(super) traffic: Traffic,
     #[command(flatten)]
     pub(super) common: Common,
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Traffic")]
-pub(super) struct Traffic {
-    /// Open loop: messages per second over all publishers, sent on schedule whatever comes back; latency counts from
-    /// when a message was due, so that a server that stalls cannot hide it
-    #[arg(long, value_name = "PER_SECOND")]
-    pub(super) rate: Option<f64>,
-    /// Measured time
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
-    pub(super) seconds: f64,
-    /// Traffic before the measured time
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
-    pub(super) warm_up: f64,
-    /// Longest wait for what is under way at the end
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
-    pub(super) drain: f64,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(super) struct Common {
-    #[command(flatten)]
-    pub(super) target: TargetArguments,
-    #[command(flatten)]
-    pub(super) message: MessageArguments,
-    #[command(flatten)]
-    pub(super) output: Output,
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Target")]
-pub(super) struct TargetArguments {
-    /// The server to load: {i} is a connection's number in five digits, {r} its room
-    #[arg(long, value_name = "URL", conflicts_with = "spawn")]
-    pub(super) url: Option<String>,
-    /// Start a server for this run (what happens without --url, too)
-    #[arg(long)]
-    pub(super) spawn: bool,
-    /// Settings of the started server, as for `throng serve`
-    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "url")]
-    pub(super) set: Vec<String>,
-    /// Worker threads of the started server [default: its own]
-    #[arg(long, value_name = "N", conflicts_with = "url")]
-    pub(super) workers: Option<usize>,
-    /// A command in front of the started server that becomes it, like `taskset -c 0`
-    #[arg(long, value_name = "COMMAND", conflicts_with = "url")]
-    pub(super) server_prefix: Option<String>,
-    /// The server's process, for its CPU time and memory; known where it is started here
-    #[arg(long, value_name = "PID", conflicts_with = "spawn")]
-    pub(super) pid: Option<u32>,
-    /// A header of the handshake, as often as you like; {i} and {r} as in the URL
-    #[arg(long, value_name = "NAME: VALUE")]
-    pub(super) header: Vec<String>,
-    /// Sent by each connection once it is open; {i} and {r} as in the URL
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub(super) hello: String,
-    /// Most handshakes under way at once [default: 200; storm: all]
-    #[arg(long, value_name = "N")]
-    pub(super) concurrency: Option<usize>,
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Messages")]
-pub(super) struct MessageArguments {
-    /// Bytes of a payload, its mark of 21 included
-    #[arg(long, value_name = "BYTES", default_value_t = 100)]
-    pub(super) size: usize,
-    /// A message: %s is the payload, %n its length [default: {"message":"%s"}; echo: %s]
-    #[arg(long, value_name = "TEXT")]
-    pub(super) template: Option<String>,
-    /// Send binary frames instead of text
-    #[arg(long)]
-    pub(super) binary: bool,
-    /// The byte that begins a mark: one that the server puts nowhere else
-    #[arg(long, value_name = "CHARACTER", default_value = "#")]
-    pub(super) mark: char,
-    /// Besides the publishers, every so many connections read times; the others only count
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub(super) sample: usize,
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Output")]
-pub(super) struct Output {
-    /// Write the result as JSON to this file; - is standard output, instead of the table
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
-    /// Write a report with plots to this HTML file
-    #[arg(long, value_name = "FILE")]
-    pub(super) report: Option<PathBuf>,
-    /// No progress line
-    #[arg(long, short)]
-    pub(super) quiet: bool,
 }
 
 impl Scenario {

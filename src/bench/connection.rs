@@ -6,10 +6,13 @@ use std::net::Shutdown;
 use mio::event::Event;
 use mio::net::TcpStream;
 
+use super::counting;
 use super::mark::Scanner;
 use super::shared::Shared;
 use super::target::{Answer, judge};
-use super::wire::{CLOSE, Malformed, PING, PONG, Visitor, Walker, put_frame};
+use super::wire::{CLOSE, Malformed, PING, PONG, Walker, put_frame};
+
+mod stalling;
 
 /// What may wait unsent on one connection before its publisher is held back.
 const MAX_UNSENT: usize = 4 << 20;
@@ -160,20 +163,9 @@ impl Connection {
         let mut controls = Vec::new();
         let walked = match &mut self.scanner {
             Some(scanner) => {
-                let now_ns = shared.clock.now_ns();
-                let mut visitor =
-                    Sampler { scanner, number: self.number, now_ns, shared, controls: &mut controls };
-                self.walker.walk(data, &mut visitor)
+                counting::parse(&mut self.walker, scanner, self.number, data, shared, &mut controls)
             }
-            None => {
-                let mark = shared.plan.mark;
-                let mut visitor = Counter { mark, foreign: 0, controls: &mut controls };
-                let walked = self.walker.walk(data, &mut visitor);
-                let marks = memchr::memchr_iter(mark, data).count() as u64;
-                // A header cut by the last read had some of its bytes counted then: the sum is never negative.
-                shared.tally.delivered = shared.tally.delivered + marks - visitor.foreign;
-                walked
-            }
+            None => counting::count(&mut self.walker, data, shared, &mut controls),
         };
         for (opcode, payload) in controls {
             self.control(opcode, &payload, shared);
@@ -248,93 +240,5 @@ impl Connection {
                 return;
             }
         }
-    }
-
-    /// Stops reading for good; what the kernel buffers for it is made small, so that the server notices.
-    pub(super) fn stall(&mut self, shared: &mut Shared<'_>) {
-        if let Some(stream) = self.stream.as_ref().filter(|_| self.is_open()) {
-            let _ = socket2::SockRef::from(stream).set_recv_buffer_size(4096);
-            shared.left(self.room);
-            self.state = State::Stalled;
-        }
-    }
-
-    /// Whether it was stalled and the server has given it up since: reads what is left to see the end.
-    pub(super) fn was_dropped(&mut self, buffer: &mut [u8]) -> bool {
-        let Some(stream) = self.stream.as_mut().filter(|_| matches!(self.state, State::Stalled)) else {
-            return false;
-        };
-        let mut walker = std::mem::take(&mut self.walker);
-        loop {
-            let mut controls = Vec::new();
-            match stream.read(buffer) {
-                Ok(0) => return true,
-                Ok(count) => {
-                    let mut visitor = Counter { mark: 0, foreign: 0, controls: &mut controls };
-                    let walked = walker.walk(&buffer[..count], &mut visitor);
-                    if walked.is_err() || controls.iter().any(|(opcode, _)| *opcode == CLOSE) {
-                        return true;
-                    }
-                }
-                Err(error) => return error.kind() != ErrorKind::WouldBlock,
-            }
-        }
-    }
-
-    /// Vanishes as if its machine had: a reset, no close frame, and no port kept in TIME_WAIT.
-    pub(super) fn cut(&mut self, shared: &mut Shared<'_>) {
-        if self.is_open() {
-            shared.left(self.room);
-        }
-        if let Some(stream) = self.stream.take() {
-            let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
-        }
-        self.state = State::Closed;
-    }
-}
-
-type Controls = Vec<(u8, Vec<u8>)>;
-
-/// Counting marks in raw bytes, headers and all, is one pass at memory speed; this tells how many of them were no marks
-/// but lengths or control frames.
-struct Counter<'a> {
-    mark: u8,
-    foreign: u64,
-    controls: &'a mut Controls,
-}
-
-impl Visitor for Counter<'_> {
-    #[inline]
-    fn header(&mut self, header: &[u8]) {
-        self.foreign += header.iter().filter(|byte| **byte == self.mark).count() as u64;
-    }
-    #[inline]
-    fn payload(&mut self, _: &[u8]) {}
-    fn skipped(&mut self, raw: &[u8]) {
-        self.header(raw);
-    }
-    fn control(&mut self, opcode: u8, payload: &[u8]) {
-        self.controls.push((opcode, payload.to_vec()));
-    }
-}
-
-/// Parses every mark: latency, and which messages of one's own came back.
-struct Sampler<'a, 'p> {
-    scanner: &'a mut Scanner,
-    number: u32,
-    now_ns: u64,
-    shared: &'a mut Shared<'p>,
-    controls: &'a mut Controls,
-}
-
-impl Visitor for Sampler<'_, '_> {
-    fn header(&mut self, _: &[u8]) {}
-    fn payload(&mut self, payload: &[u8]) {
-        let Self { scanner, number, now_ns, shared, .. } = self;
-        scanner.scan(shared.plan.mark, payload, |stamp| shared.received(*number, stamp, *now_ns));
-    }
-    fn skipped(&mut self, _: &[u8]) {}
-    fn control(&mut self, opcode: u8, payload: &[u8]) {
-        self.controls.push((opcode, payload.to_vec()));
     }
 }

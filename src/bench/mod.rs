@@ -11,6 +11,7 @@
 
 mod arguments;
 mod connection;
+mod counting;
 mod driver;
 mod latency;
 mod mark;
@@ -72,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let options = spawn::Options {
                 prefix: target.server_prefix.as_deref().unwrap_or_default(),
                 workers: target.workers,
-                settings: scenario::own_settings(common),
+                settings: scenario::own_settings(scenario).map_err(Failure::Usage)?,
             };
             Some(spawn::Server::start(&options).map_err(Failure::Broken)?)
         }

@@ -15,7 +15,7 @@ use super::wire::{BINARY, TEXT};
 /// Handshakes under way at once unless a scenario is about more.
 const CONCURRENCY: usize = 200;
 /// Descriptors besides the connections: poller, log of the server, files, and what the server itself keeps.
-const SPARE_DESCRIPTORS: usize = 64;
+const SPARE_DESCRIPTORS: usize = 128;
 /// Of the ports of one address, the part that may be used: others of this machine need some, and used ones rest.
 const PORTS_USED: f64 = 0.8;
 /// Longest of any duration, in seconds: a mistyped one must not run for ever.
@@ -110,16 +110,19 @@ pub(super) fn own_path(scenario: &Scenario) -> &'static str {
 }
 
 /// Settings of a started server: nothing of it may be in the way of what is measured.
-pub(super) fn own_settings(common: &Common) -> Vec<String> {
+pub(super) fn own_settings(scenario: &Scenario) -> anyhow::Result<Vec<String>> {
+    let (common, connections) = (scenario.common(), Shape::of(scenario)?.connections);
     let characters = (common.message.size * 2).max(500);
     let bytes = (characters + 1_024).max(64 << 10);
     let ours = [
         "log.level=info".into(),
+        // Its own default keeps a reserve for handshakes; ours are counted. A storm overlaps what it replaces.
+        format!("limits.max_connections={}", 2 * connections + SPARE_DESCRIPTORS),
         "rate_limit.enabled=false".into(),
         format!("chat.max_message_chars={characters}"),
         format!("limits.max_message_bytes={bytes}B"),
     ];
-    ours.into_iter().chain(common.target.set.iter().cloned()).collect()
+    Ok(ours.into_iter().chain(common.target.set.iter().cloned()).collect())
 }
 
 /// The plan of a scenario against `url`.

@@ -69,7 +69,7 @@ fn publishers_sit_in_every_room_and_a_share_is_rounded() {
 fn what_the_user_sets_on_a_started_server_comes_last() {
     let line = Line::try_parse_from(["bench", "fanout", "--size", "5000", "--set", "log.level=warn"])
         .expect("a line");
-    let settings = own_settings(line.bench.scenario.common());
+    let settings = own_settings(&line.bench.scenario).expect("settings");
     assert_eq!(settings.last().map(String::as_str), Some("log.level=warn"));
     assert!(settings.contains(&"chat.max_message_chars=10000".into()), "{settings:?}");
 }

@@ -1,0 +1,287 @@
+//! The load generator: every scenario against a server of its own, and what its numbers must say.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::Value;
+use sha1::{Digest as _, Sha1};
+
+use crate::support::server::{Server, run};
+
+const USAGE: i32 = 64;
+
+/// Runs `throng bench` with JSON on standard output; returns the exit code and the result.
+#[track_caller]
+fn bench(arguments: &[&str]) -> (i32, Value) {
+    let output = run(&[&["bench"], arguments, &["--json", "-"]].concat(), &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    (output.status.code().expect("an exit code"), report)
+}
+
+/// As [`bench`], where all must be well.
+#[track_caller]
+fn well(arguments: &[&str]) -> Value {
+    let (code, report) = bench(arguments);
+    assert_eq!(code, 0, "{report:#}");
+    let run = &report["whole_run"];
+    for field in ["missing", "surplus", "unsent", "bad_marks", "closed", "malformed"] {
+        assert_eq!(run[field], 0, "{field}: {report:#}");
+    }
+    assert_eq!(run["delivered"], run["expected"], "{report:#}");
+    assert_eq!(report["handshakes"]["failed"], 0, "{report:#}");
+    report
+}
+
+#[track_caller]
+fn number(report: &Value, pointer: &str) -> f64 {
+    report
+        .pointer(pointer)
+        .and_then(Value::as_f64)
+        .unwrap_or_else(|| panic!("no number {pointer}: {report:#}"))
+}
+
+const SHORT: &[&str] = &["--seconds", "1", "--warm-up", "0.2", "--workers", "1"];
+
+/// The numbers of any traffic scenario in which each message reaches `members`.
+#[track_caller]
+fn check_traffic(report: &Value, members: f64) {
+    let (sent, expected) = (number(report, "/whole_run/sent"), number(report, "/whole_run/expected"));
+    assert!(sent > 0.0, "{report:#}");
+    assert_eq!(expected, sent * members, "{report:#}");
+    let latency =
+        ["p50", "p90", "p99", "p999", "max"].map(|name| number(report, &format!("/latency_us/{name}")));
+    assert!(latency[0] > 0.0 && latency.is_sorted(), "{latency:?}");
+    assert!(number(report, "/deliveries_per_s") > 0.0 && number(report, "/megabytes_per_s") > 0.0);
+    assert!((0.9..3.0).contains(&number(report, "/seconds")), "{report:#}");
+    let windows = report["windows"].as_array().expect("windows");
+    let counted: f64 = windows.iter().map(|window| number(window, "/count")).sum();
+    assert!(counted > 0.0 && counted <= number(report, "/whole_run/delivered"), "{report:#}");
+    assert!(number(report, "/server/resident_connected_kib") > 1_000.0, "{report:#}");
+    let samples = report["samples"].as_array().expect("samples");
+    assert!(samples.iter().any(|sample| sample["queue_bytes"].is_u64()), "{samples:?}");
+}
+
+#[test]
+fn fanout_reaches_every_member() {
+    let report = well(&[&["fanout", "-c", "40", "--publishers", "3", "--in-flight", "2"], SHORT].concat());
+    check_traffic(&report, 40.0);
+    assert_eq!((&report["in_flight"], &report["rate_per_s"]), (&2.into(), &Value::Null));
+}
+
+#[test]
+fn rooms_reach_their_own_members_alone() {
+    check_traffic(&well(&[&["rooms", "-c", "60", "--rooms", "12"], SHORT].concat()), 5.0);
+}
+
+#[test]
+fn echo_comes_back_to_whoever_sent_it_in_text_and_binary() {
+    for more in [&[][..], &["--binary"], &["--size", "21"], &["--size", "35", "--sample", "1000"]] {
+        check_traffic(&well(&[&["echo", "-c", "10"], SHORT, more].concat()), 1.0);
+    }
+}
+
+/// A frame of 291 bytes has the mark's byte in its length, and not one delivery may come of it.
+#[test]
+fn lengths_that_look_like_marks_are_not_counted() {
+    let sizes = ["161", "162", "163", "164", "165", "166", "167", "168", "169", "170"];
+    for size in sizes.iter().step_by(3) {
+        let report = well(
+            &[&["fanout", "-c", "8", "--size", size, "--sample", "1000", "--rate", "200"], SHORT].concat(),
+        );
+        check_traffic(&report, 8.0);
+    }
+    // Of raw echoes the length is known: exactly 35, with the connections only counting.
+    let report = well(
+        &[&["fanout", "-c", "1", "--url", &echo_url(), "--template", "%s", "--size", "35"], &SHORT[..4]]
+            .concat(),
+    );
+    assert_eq!(number(&report, "/whole_run/expected"), number(&report, "/whole_run/delivered"));
+}
+
+fn echo_url() -> String {
+    format!("ws://{}/", toy(Pause::Never))
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate() {
+    let report = well(&[&["fanout", "-c", "10", "--rate", "300"], SHORT].concat());
+    check_traffic(&report, 10.0);
+    assert_eq!(number(&report, "/whole_run/sent"), 360.0, "0.2 s of warm-up and 1 s: {report:#}");
+}
+
+#[test]
+fn handshakes_are_counted_and_timed() {
+    let report = well(&["connect", "-c", "100", "--workers", "1"]);
+    assert_eq!(
+        (number(&report, "/handshakes/opened"), number(&report, "/handshakes/open_at_end")),
+        (100.0, 100.0)
+    );
+    assert_eq!(number(&report, "/latency_us/count"), 100.0);
+    assert!(number(&report, "/handshakes/per_s") > 10.0, "{report:#}");
+}
+
+#[test]
+fn idle_connections_have_a_size() {
+    let report = well(&["idle", "-c", "200", "--hold", "0.5", "--workers", "1"]);
+    assert_eq!(number(&report, "/whole_run/delivered"), 200.0, "each received one message: {report:#}");
+    assert!((0.0..200.0).contains(&number(&report, "/server/kib_per_connection")), "{report:#}");
+}
+
+#[test]
+fn storms_bring_everybody_back() {
+    let report = well(&["storm", "-c", "100", "--rounds", "2", "--workers", "1"]);
+    assert_eq!(number(&report, "/handshakes/opened"), 300.0, "{report:#}");
+    assert_eq!(
+        (report["storms_s"].as_array().map(Vec::len), number(&report, "/handshakes/open_at_end")),
+        (Some(2), 100.0)
+    );
+}
+
+#[test]
+fn slow_clients_are_dropped_and_the_others_get_everything() {
+    let settings = ["--set", "queue.max_bytes=64KiB", "--set", "socket.send_buffer=16KiB", "--size", "400"];
+    let report =
+        well(&[&["slow", "-c", "40", "--stall", "10", "--in-flight", "16"], &settings[..], SHORT].concat());
+    assert_eq!(report["stalled"]["count"], 4);
+    assert_eq!(report["stalled"]["dropped"], 4, "{report:#}");
+    assert!(number(&report, "/stalled/p99_ratio") > 0.0);
+    assert_eq!(number(&report, "/handshakes/open_at_end"), 36.0);
+}
+
+#[test]
+fn the_report_has_its_table_and_plots() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (html, json) = (folder.path().join("report.html"), folder.path().join("result.json"));
+    let files = ["--report", html.to_str().expect("text"), "--json", json.to_str().expect("text")];
+    let output = run(&[&["bench", "fanout", "-c", "10", "--rate", "100"], &files[..], SHORT].concat(), &[]);
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && table.contains("deliveries") && table.contains("p99.9"), "{output:?}");
+    let _: Value = serde_json::from_slice(&std::fs::read(json).expect("a file")).expect("JSON");
+    let page = std::fs::read_to_string(html).expect("a file");
+    for title in [
+        "Latency over time",
+        "Latency distribution",
+        "Deliveries per second",
+        "Resident memory",
+        "Queue depth",
+    ] {
+        assert!(page.contains(&format!("aria-label=\"{title}")), "{title}: {page}");
+    }
+    assert_eq!(page.matches("<svg").count(), 5);
+    assert!(
+        !page.contains("<script") && !page.contains("http://") && !page.contains("https://"),
+        "self-contained"
+    );
+}
+
+#[test]
+fn what_goes_wrong_is_said_and_is_exit_code_1() {
+    let server = Server::start(&[]);
+    let url = format!("ws://{}/ws/chat/same-for-all?room={{r}}", server.address());
+    let (code, report) = bench(&["connect", "-c", "3", "--url", &url]);
+    assert_eq!((code, &report["whole_run"]["close_codes"]["1008"]), (1, &2.into()), "{report:#}");
+    let url = format!("ws://{}/nowhere", server.address());
+    let (code, report) = bench(&["connect", "-c", "3", "--url", &url]);
+    assert_eq!((code, &report["handshakes"]["failed"]), (1, &3.into()), "{report:#}");
+    assert!(report["complaints"][0].as_str().is_some_and(|what| what.contains("404")), "{report:#}");
+    let url = format!("ws://{}/ws?raw", server.address());
+    let (code, report) = bench(&["fanout", "-c", "2", "--seconds", "0.2", "--drain", "0.2", "--url", &url]);
+    assert!(code == 1 && number(&report, "/whole_run/missing") > 0.0, "an echo is no room: {report:#}");
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let (code, report) = bench(&["connect", "-c", "2", "--url", &format!("ws://{closed}/")]);
+    assert_eq!((code, &report["handshakes"]["failed"]), (1, &2.into()), "{report:#}");
+}
+
+#[test]
+fn wrong_usage_is_64() {
+    for wrong in
+        [&["bench"][..], &["bench", "fanout", "--size", "5"], &["bench", "echo", "--url", "http://x/"]]
+    {
+        let output = run(wrong, &[]);
+        assert_eq!(output.status.code(), Some(USAGE), "{wrong:?}: {output:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
+/// A server that stops for 300 ms makes the 30 messages that were due in that time late, not just one: the closed loop
+/// would have sent no more and seen a single one.
+#[test]
+fn an_open_loop_sees_a_stall_that_a_closed_loop_hides() {
+    let open = ["--rate", "100", "--seconds", "2", "--warm-up", "0.1"];
+    let stalling = || format!("ws://{}/", toy(Pause::Once(Duration::from_millis(300))));
+    let report = well(&[&["echo", "-c", "1", "--url", &stalling()], &open[..]].concat());
+    assert!(number(&report, "/latency_us/p999") >= 250_000.0, "{report:#}");
+    assert!(number(&report, "/latency_us/max") <= 5_000_000.0, "{report:#}");
+    assert!(number(&report, "/latency_us/p90") >= 50_000.0, "15 of 100 were due while it slept: {report:#}");
+    let closed = ["--seconds", "2", "--warm-up", "0.1"];
+    let report = well(&[&["echo", "-c", "1", "--url", &stalling()], &closed[..]].concat());
+    assert!(number(&report, "/latency_us/max") >= 250_000.0, "{report:#}");
+    assert!(number(&report, "/latency_us/p90") < 250_000.0, "{report:#}");
+}
+
+#[derive(Clone, Copy)]
+enum Pause {
+    Never,
+    /// This long, a second after the first message.
+    Once(Duration),
+}
+
+/// An echo server for one connection, written here so that it shares nothing with what it is used to test.
+fn toy(pause: Pause) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || serve(stream, pause));
+        }
+    });
+    address
+}
+
+fn serve(mut stream: TcpStream, pause: Pause) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    let mut pending = Vec::new();
+    let end = loop {
+        if let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+        fill(&mut stream, &mut pending)?;
+    };
+    let head = String::from_utf8(pending.drain(..end).collect()).ok()?;
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))?;
+    let digest =
+        Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+    let accept = base64::engine::general_purpose::STANDARD.encode(digest);
+    let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade";
+    write!(stream, "{answer}\r\nSec-WebSocket-Accept: {accept}\r\n\r\n").ok()?;
+    let mut first = None;
+    let mut paused = false;
+    loop {
+        while pending.len() < 6 || pending.len() < 6 + usize::from(pending[1] & 0x7f) {
+            fill(&mut stream, &mut pending)?;
+        }
+        if let Pause::Once(length) = pause
+            && !paused
+            && first.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1)
+        {
+            paused = true;
+            std::thread::sleep(length);
+        }
+        let length = usize::from(pending[1] & 0x7f);
+        assert!(length < 126 && pending[1] & 0x80 != 0, "short and masked");
+        let frame: Vec<u8> = pending.drain(..6 + length).collect();
+        let payload = frame[6..].iter().zip(frame[2..6].iter().cycle()).map(|(byte, key)| byte ^ key);
+        let echo: Vec<u8> = [frame[0], length as u8].into_iter().chain(payload).collect();
+        stream.write_all(&echo).ok()?;
+    }
+}
+
+fn fill(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<()> {
+    let mut chunk = [0; 4096];
+    let count = stream.read(&mut chunk).ok().filter(|count| *count > 0)?;
+    pending.extend_from_slice(&chunk[..count]);
+    Some(())
+}
