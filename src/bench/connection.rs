@@ -114,10 +114,7 @@ impl Connection {
     /// peer has ended it, which only a read of nothing tells.
     fn receive(&mut self, ending: bool, shared: &mut Shared<'_>) {
         let mut buffer = std::mem::take(&mut shared.buffer);
-        loop {
-            let Some(stream) = self.stream.as_mut().filter(|_| !matches!(self.state, State::Stalled)) else {
-                break;
-            };
+        while let Some(stream) = self.stream.as_mut().filter(|_| !matches!(self.state, State::Stalled)) {
             match stream.read(&mut buffer) {
                 Ok(0) => self.lost("", shared),
                 Ok(count) => {

@@ -14,12 +14,23 @@ pub(super) fn count(
     shared: &mut Shared<'_>,
     controls: &mut Controls,
 ) -> Result<(), Malformed> {
-    let mut visitor = Counter { mark: shared.plan.mark, foreign: 0, controls };
-    let walked = walker.walk(data, &mut visitor);
-    let marks = memchr::memchr_iter(shared.plan.mark, data).count() as u64;
-    // A header cut by the last read had some of its bytes counted then: the sum is never negative.
-    shared.tally.delivered = shared.tally.delivered + marks - visitor.foreign;
+    let (marks, foreign, walked) = count_in(walker, shared.plan.mark, data, controls);
+    shared.tally.delivered = shared.tally.delivered + marks - foreign;
     walked
+}
+
+/// How often `mark` stands in `data`, and how often it stood where no mark can be: in headers and control frames that
+/// ended here. A header cut by the last read had some of its bytes counted then, so that the difference may be
+/// negative, but not its sum over all reads.
+fn count_in(
+    walker: &mut Walker,
+    mark: u8,
+    data: &[u8],
+    controls: &mut Controls,
+) -> (u64, u64, Result<(), Malformed>) {
+    let mut visitor = Counter { mark, foreign: 0, controls };
+    let walked = walker.walk(data, &mut visitor);
+    (memchr::memchr_iter(mark, data).count() as u64, visitor.foreign, walked)
 }
 
 /// Reads the marks in `data`, the next bytes of the sampled connection `number`.
@@ -82,5 +93,31 @@ impl Visitor for Parser<'_, '_> {
     fn skipped(&mut self, _: &[u8]) {}
     fn control(&mut self, opcode: u8, payload: &[u8]) {
         self.controls.push((opcode, payload.to_vec()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1. A frame of 35 bytes has the mark's byte as its length, one of 9,000 has it in the first byte of its length.
+    /// 2. Both carry one mark, and between them a ping is full of them.
+    /// 3. Two deliveries, however the stream is cut.
+    #[test]
+    fn only_marks_in_messages_are_deliveries() {
+        let mut stream = vec![0x81, b'#'];
+        stream.extend_from_slice(&[b'x'; 34]);
+        stream.extend_from_slice(b"#\x89\x03###\x81\x7e\x23\x28#");
+        stream.extend_from_slice(&[b'x'; 8_999]);
+        for cut in 0..64 {
+            let (mut walker, mut controls) = (Walker::default(), Vec::new());
+            let mut sum = 0;
+            for part in [&stream[..cut], &stream[cut..]] {
+                let (marks, foreign, walked) = count_in(&mut walker, b'#', part, &mut controls);
+                assert_eq!(walked, Ok(()));
+                sum = sum + marks - foreign;
+            }
+            assert_eq!((sum, controls.len()), (2, 1), "cut at {cut}");
+        }
     }
 }

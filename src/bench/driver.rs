@@ -17,8 +17,6 @@ mod traffic;
 
 /// Longest wait of the poller: how late the end of a phase may be noticed.
 const TICK: Duration = Duration::from_millis(5);
-/// What happens after connecting (notices, the server's own housekeeping) is let pass.
-const SETTLE: Duration = Duration::from_millis(1_500);
 /// A handshake, or an answer, that takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -100,7 +98,7 @@ impl Driver<'_, '_> {
     }
 
     fn settle(&mut self) -> anyhow::Result<()> {
-        self.until(SETTLE, |_| false).map(drop)
+        self.until(self.plan.settle, |_| false).map(drop)
     }
 
     /// Connects everybody for the first time.

@@ -61,6 +61,8 @@ pub(super) struct Plan {
     pub(super) concurrency: usize,
     /// Connections from one source address, before the next is used.
     pub(super) per_address: usize,
+    /// Rest after connecting.
+    pub(super) settle: Duration,
     pub(super) warm_up: Duration,
     pub(super) measured: Duration,
     /// Longest wait for what is still under way at the end.
@@ -77,6 +79,6 @@ impl Plan {
 
     /// Whether connection `number` parses marks and reads times; the others only count.
     pub(super) fn is_sampled(&self, number: usize) -> bool {
-        number < self.publishers || number % self.sample == 0
+        number < self.publishers || number.is_multiple_of(self.sample)
     }
 }

@@ -151,6 +151,7 @@ pub(super) fn plan(scenario: &Scenario, url: &str, pid: Option<u32>) -> anyhow::
     let traffic = shape.traffic.as_ref();
     let measured = traffic.map_or(Ok(Duration::ZERO), |it| seconds("--seconds", it.seconds))?;
     ensure!(traffic.is_none() || measured >= Duration::from_millis(100), "--seconds: at least 0.1");
+    let settle = target.settle;
     let target = Target::parse(url, &target.header)?;
     let per_address = (process::ephemeral_ports().unwrap_or(28_232) as f64 * PORTS_USED) as usize;
     check_machine(shape.connections, &target, per_address)?;
@@ -169,6 +170,7 @@ pub(super) fn plan(scenario: &Scenario, url: &str, pid: Option<u32>) -> anyhow::
         mark,
         sample: message.sample,
         concurrency,
+        settle: seconds("--settle", settle)?,
         per_address,
         warm_up: traffic.map_or(Ok(Duration::ZERO), |it| seconds("--warm-up", it.warm_up))?,
         measured,

@@ -52,7 +52,7 @@ enum Command {
     #[command(after_help = AFTER_HELP)]
     CheckConfig(Serve),
     /// Load a WebSocket server, this one or another, and measure it
-    Bench(bench::Arguments),
+    Bench(Box<bench::Arguments>),
     /// Make a token (JWT, HS256) for testing, signed with `auth.secret`
     Token(token::Request),
 }
@@ -155,7 +155,7 @@ pub fn run(
             }
             Ok(Task::Serve(Box::new(effective)))
         }
-        Command::Bench(arguments) => Ok(Task::Bench(Box::new(arguments))),
+        Command::Bench(arguments) => Ok(Task::Bench(arguments)),
         Command::CheckConfig(serve) => check_config(&serve, environment),
         Command::Token(request) => say(&format!("{}\n", request.answer(environment)?)),
     }

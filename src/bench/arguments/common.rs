@@ -62,6 +62,9 @@ pub(in super::super) struct TargetArguments {
     /// Most handshakes under way at once [default: 200; storm: all]
     #[arg(long, value_name = "N")]
     pub(in super::super) concurrency: Option<usize>,
+    /// Rest after connecting: notices and the server's own housekeeping are let pass
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.5)]
+    pub(in super::super) settle: f64,
 }
 
 #[derive(Debug, Clone, Args)]
