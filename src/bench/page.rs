@@ -7,8 +7,8 @@ use super::sampler::Sample;
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;max-width:760px;margin:2em auto;padding:0 1em;color:#222;background:#fff}
-table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600;padding:.2em 1em .2em 0;vertical-align:top;\
-white-space:nowrap}td{padding:.2em 0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600;padding:.2em 1em .2em 0;
+vertical-align:top;white-space:nowrap}td{padding:.2em 0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 tr{border-bottom:1px solid #eee}svg{width:100%;margin-top:1.5em}polyline{fill:none;stroke-width:2}
 .grid{stroke:#e4e4e4}text{font-size:12px;fill:#444}.title{font-size:15px;font-weight:600;fill:#222}
 .unit{font-weight:400;font-size:12px;fill:#666}.left{text-anchor:end}.below{text-anchor:middle}
