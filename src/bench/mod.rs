@@ -94,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn write(report: &Report, output: &Output) -> anyhow::Result<()> {
-    let json = || simd_json::serde::to_string_pretty(report).context("cannot write the result as JSON");
+    let json = || simd_json::serde::to_string(report).context("cannot write the result as JSON");
     let mut stdout = std::io::stdout().lock();
     match output.json.as_deref() {
         Some(path) if path == Path::new("-") => writeln!(stdout, "{}", json()?)?,
