@@ -32,6 +32,10 @@
 //!   broker/      mod (the contract) · memory (one node)
 //!   chat/        the rules, pure, the time is an argument: presence · history · validate
 //!   protocol/    the vocabulary, no I/O: command · event · close · frame
+//!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
+//!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
+//!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·
+//!                latency · outcome · sampler · process · progress · report · table · plot · page
 //!   names.rs     newtypes; parsing is validation
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
@@ -47,7 +51,7 @@
 //!
 //! ```text
 //! main, cli
-//! server
+//! server      bench          bench uses nothing of the server: it is a client
 //! http                       hyper also in server, nowhere else
 //! connection  admission      fastwebsockets only in connection
 //! endpoint
