@@ -1,0 +1,161 @@
+//! People coming and going: on a shard, through the node, one by one and all at once.
+
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion};
+
+use throng::metrics::Metrics;
+use throng::names::{ConnectionId, RoomName, UserId};
+use throng::node::{Membership, Node};
+use throng::registry::directory::Directory;
+use throng::registry::sink::Sink;
+use throng::registry::{Registration, Registry, Shard};
+
+use crate::support::crowd::{Crowd, Hall, Layout};
+use crate::support::{Null, config, name, per_part, settings};
+
+const MEMBERS: usize = 10_000;
+const ROOMS: usize = 1_000;
+
+pub(crate) fn all(criterion: &mut Criterion) {
+    on_a_shard(criterion);
+    all_at_once(criterion);
+    through_the_node(criterion);
+    directory(criterion);
+}
+
+fn on_a_shard(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("churn on a shard");
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut hall = None;
+    let sink = Sink::Simulated(Rc::new(Null));
+    group.bench_function("one of 10,000 goes, another comes", |bencher| {
+        let Hall { topic, crowd, .. } = hall.get_or_insert_with(|| Hall::new(MEMBERS, Layout::Swept));
+        bencher.iter(|| {
+            drop(crowd.members.swap_remove(rng.usize(..crowd.members.len())));
+            let member = crowd.shard.register(sink.clone());
+            member.open();
+            member.subscribe(topic.id(), 0);
+            crowd.members.push(member);
+        });
+    });
+    let mut street = None;
+    group.bench_function("one of 10,000 moves from room to room of 1,000", |bencher| {
+        let (crowd, rooms) = street.get_or_insert_with(street_of_rooms);
+        bencher.iter(|| {
+            let member = rng.usize(..MEMBERS);
+            let next = rng.u64(1..=ROOMS as u64);
+            crowd.members[member].unsubscribe(std::mem::replace(&mut rooms[member], next));
+            crowd.members[member].subscribe(next, 0);
+        });
+    });
+    group.finish();
+}
+
+/// Clients in rooms at random: the crowd, and the room of each.
+fn street_of_rooms() -> (Crowd, Vec<u64>) {
+    let registry = Registry::new(1, usize::MAX);
+    let mut crowd = Crowd::new(&registry, 0, &Arc::default());
+    crowd.add(MEMBERS, Layout::Swept);
+    let mut rng = fastrand::Rng::with_seed(8);
+    let rooms: Vec<u64> = (0..MEMBERS).map(|_| rng.u64(1..=ROOMS as u64)).collect();
+    for (member, room) in crowd.members.iter().zip(&rooms) {
+        member.subscribe(*room, 0);
+    }
+    (crowd, rooms)
+}
+
+/// A restart of a proxy: the whole room goes and is back at once. Free slots are handed out last in, first out, so
+/// the order in which people left decides in which order of slots they come back.
+fn all_at_once(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("churn, everybody goes and comes, of one member");
+    let sink = Sink::Simulated(Rc::new(Null));
+    for (members, reversed) in [(1_000, false), (10_000, false), (10_000, true)] {
+        let mut hall = None;
+        let order = if reversed { "last in, first out" } else { "first in, first out" };
+        per_part(&mut group, &format!("{members}, {order}"), members, |times| {
+            let Hall { topic, crowd, .. } = hall.get_or_insert_with(|| Hall::new(members, Layout::Swept));
+            let began = Instant::now();
+            for _ in 0..times {
+                let leaving = std::mem::take(&mut crowd.members);
+                if reversed {
+                    leaving.into_iter().rev().for_each(drop);
+                } else {
+                    drop(leaving);
+                }
+                crowd.members.extend((0..members).map(|_| {
+                    let member = crowd.shard.register(sink.clone());
+                    member.subscribe(topic.id(), 0);
+                    member
+                }));
+            }
+            let took = began.elapsed();
+            // The next turn starts as the first one did.
+            crowd.members.sort_unstable_by_key(|member| member.id().slot());
+            took
+        });
+    }
+    group.finish();
+}
+
+/// A node's room and who is in it.
+struct Place {
+    node: Arc<Node>,
+    shard: Rc<Shard>,
+    inside: Vec<(Membership, Registration)>,
+}
+
+fn place(members: usize) -> Place {
+    // As large rooms have it: one merged notice, later, instead of one for each who comes.
+    let node = Node::new(config(&["presence.notice_limit=1"]), Metrics::new(1, &[]));
+    let inbox = Arc::clone(node.registry.inbox(0));
+    let shard = Shard::new(0, inbox, Arc::default(), settings());
+    let room: RoomName = name("hall");
+    let inside = (0..members).map(|number| {
+        let registration = shard.register(Sink::Simulated(Rc::new(Null)));
+        let user: UserId = name(&format!("user-{number}"));
+        (node.enter(&registration, &room, &user).expect("a room"), registration)
+    });
+    Place { inside: inside.collect(), node: Arc::clone(&node), shard: Rc::clone(&shard) }
+}
+
+fn through_the_node(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("churn through the node");
+    let user: UserId = name("newcomer");
+    for (what, members) in [("enter and leave a room of 10,000", MEMBERS), ("open and close a room", 0)] {
+        let mut hall = None;
+        group.bench_function(what, |bencher| {
+            let Place { node, shard, .. } = hall.get_or_insert_with(|| place(members));
+            let registration = shard.register(Sink::Simulated(Rc::new(Null)));
+            let room: RoomName = name("hall");
+            bencher.iter(|| drop(black_box(node.enter(&registration, &room, &user).expect("a room"))));
+        });
+        drop(hall.map(|hall| hall.inside));
+    }
+    group.finish();
+}
+
+fn directory(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("directory");
+    let directory = Directory::default();
+    let users: Vec<UserId> = (0..MEMBERS).map(|number| name(&format!("user-{number}"))).collect();
+    let id = |number: usize| ConnectionId::new(0, number, 1);
+    for (number, user) in users.iter().enumerate() {
+        assert!(directory.claim(user, id(number)).is_ok());
+    }
+    group.bench_function(BenchmarkId::new("give up and claim, users", MEMBERS), |bencher| {
+        bencher.iter_custom(|times| {
+            let began = Instant::now();
+            for turn in 0..times as usize {
+                let (number, user) = (turn % MEMBERS, &users[turn % MEMBERS]);
+                directory.remove(user, id(number));
+                black_box(directory.claim(user, id(number))).expect("nobody else");
+            }
+            began.elapsed().max(Duration::from_nanos(1))
+        });
+    });
+    group.finish();
+}

@@ -1,0 +1,65 @@
+//! One client's queue: in, out, and what happens when the socket is full.
+
+use std::hint::black_box;
+use std::io;
+use std::rc::Rc;
+
+use criterion::Criterion;
+
+use throng::registry::outbox::{Batch, Kind, Outbox, Tally};
+use throng::registry::sink::{Simulated, Sink};
+
+use crate::support::{Null, message, settings};
+
+/// Takes nothing.
+struct Full;
+
+impl Simulated for Full {
+    fn write(&self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+pub(crate) fn all(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("outbox");
+    let frame = message(100);
+    let sink = Sink::Simulated(Rc::new(Null));
+    let batch = Rc::new(Batch::of(&frame));
+    let bounds = settings().bounds;
+
+    let mut outbox = Outbox::default();
+    let mut tally = Tally::default();
+    group.bench_function("push a batch and drain", |bencher| {
+        bencher.iter(|| {
+            assert!(outbox.overflow(batch.bytes.len(), 1, 1, &bounds).is_none());
+            outbox.push_shared(&batch, 0, 1, 1);
+            outbox.flush(&sink, &mut tally)
+        });
+    });
+    group.bench_function("push 32 batches and drain in one write", |bencher| {
+        bencher.iter(|| {
+            for _ in 0..32 {
+                outbox.push_shared(&batch, 0, 1, 1);
+            }
+            outbox.flush(&sink, &mut tally)
+        });
+    });
+    group.bench_function("an own answer and drain", |bencher| {
+        bencher.iter(|| {
+            outbox.push(Kind::Own, &frame, 1);
+            outbox.flush(&sink, &mut tally)
+        });
+    });
+    let full = Sink::Simulated(Rc::new(Full));
+    group.bench_function("fill a queue whose socket is full, then free it", |bencher| {
+        bencher.iter(|| {
+            while outbox.overflow(batch.bytes.len(), 1, 1, &bounds).is_none() {
+                outbox.push_shared(&batch, 0, 1, 1);
+            }
+            black_box(outbox.flush(&full, &mut tally));
+            outbox.finish_now(None, 1);
+        });
+    });
+    black_box(tally);
+    group.finish();
+}
