@@ -3,7 +3,6 @@
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 
@@ -14,20 +13,21 @@ use throng::registry::directory::Directory;
 use throng::registry::sink::Sink;
 use throng::registry::{Registration, Registry, Shard};
 
+use crate::support::clock::{self, CpuTime};
 use crate::support::crowd::{Crowd, Hall, Layout};
 use crate::support::{Null, config, name, per_part, settings};
 
 const MEMBERS: usize = 10_000;
 const ROOMS: usize = 1_000;
 
-pub(crate) fn all(criterion: &mut Criterion) {
+pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     on_a_shard(criterion);
     all_at_once(criterion);
     through_the_node(criterion);
     directory(criterion);
 }
 
-fn on_a_shard(criterion: &mut Criterion) {
+fn on_a_shard(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("churn on a shard");
     let mut rng = fastrand::Rng::with_seed(7);
     let mut hall = None;
@@ -70,15 +70,15 @@ fn street_of_rooms() -> (Crowd, Vec<u64>) {
 
 /// A restart of a proxy: the whole room goes and is back at once. Free slots are handed out last in, first out, so
 /// the order in which people left decides in which order of slots they come back.
-fn all_at_once(criterion: &mut Criterion) {
+fn all_at_once(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("churn, everybody goes and comes, of one member");
     let sink = Sink::Simulated(Rc::new(Null));
     for (members, reversed) in [(1_000, false), (10_000, false), (10_000, true)] {
         let mut hall = None;
-        let order = if reversed { "last in, first out" } else { "first in, first out" };
+        let order = if reversed { "the last comer leaves first" } else { "the first comer leaves first" };
         per_part(&mut group, &format!("{members}, {order}"), members, |times| {
             let Hall { topic, crowd, .. } = hall.get_or_insert_with(|| Hall::new(members, Layout::Swept));
-            let began = Instant::now();
+            let began = clock::cpu_time();
             for _ in 0..times {
                 let leaving = std::mem::take(&mut crowd.members);
                 if reversed {
@@ -92,7 +92,7 @@ fn all_at_once(criterion: &mut Criterion) {
                     member
                 }));
             }
-            let took = began.elapsed();
+            let took = clock::cpu_time() - began;
             // The next turn starts as the first one did.
             crowd.members.sort_unstable_by_key(|member| member.id().slot());
             took
@@ -122,7 +122,7 @@ fn place(members: usize) -> Place {
     Place { inside: inside.collect(), node: Arc::clone(&node), shard: Rc::clone(&shard) }
 }
 
-fn through_the_node(criterion: &mut Criterion) {
+fn through_the_node(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("churn through the node");
     let user: UserId = name("newcomer");
     for (what, members) in [("enter and leave a room of 10,000", MEMBERS), ("open and close a room", 0)] {
@@ -138,7 +138,7 @@ fn through_the_node(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn directory(criterion: &mut Criterion) {
+fn directory(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("directory");
     let directory = Directory::default();
     let users: Vec<UserId> = (0..MEMBERS).map(|number| name(&format!("user-{number}"))).collect();
@@ -147,14 +147,11 @@ fn directory(criterion: &mut Criterion) {
         assert!(directory.claim(user, id(number)).is_ok());
     }
     group.bench_function(BenchmarkId::new("give up and claim, users", MEMBERS), |bencher| {
-        bencher.iter_custom(|times| {
-            let began = Instant::now();
-            for turn in 0..times as usize {
-                let (number, user) = (turn % MEMBERS, &users[turn % MEMBERS]);
-                directory.remove(user, id(number));
-                black_box(directory.claim(user, id(number))).expect("nobody else");
-            }
-            began.elapsed().max(Duration::from_nanos(1))
+        let mut turn = 0;
+        bencher.iter(|| {
+            turn = (turn + 1) % MEMBERS;
+            directory.remove(&users[turn], id(turn));
+            black_box(directory.claim(&users[turn], id(turn))).expect("nobody else");
         });
     });
     group.finish();

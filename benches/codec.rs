@@ -9,6 +9,7 @@ use throng::names::{Epoch, Offset, RoomName, UserId};
 use throng::protocol::command::{Field, Parser};
 use throng::protocol::event;
 
+use crate::support::clock::CpuTime;
 use crate::support::name;
 
 /// What serde_json parses: the same fields, as one would write them by hand.
@@ -30,14 +31,14 @@ fn command(len: usize, pattern: &str) -> Vec<u8> {
     [head, &text, tail].concat().into_bytes()
 }
 
-pub(crate) fn all(criterion: &mut Criterion) {
+pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     parsing(criterion);
     encoding(criterion);
 }
 
 /// Both parsers pay for a fresh copy: simd-json needs one, since it works in place, and the server has it anyway, in
 /// the unmasked payload.
-fn parsing(criterion: &mut Criterion) {
+fn parsing(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("parse a command");
     let plain = LENGTHS.map(|len| (format!("{len} bytes"), command(len, "m")));
     let escaped = [("1000 bytes, escapes and umlauts".to_owned(), command(1_000, r#"\"grüß\n\" "#))];
@@ -64,7 +65,7 @@ fn parsing(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn encoding(criterion: &mut Criterion) {
+fn encoding(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("encode a message");
     let (user, room): (UserId, RoomName) = (name("user-12345"), name("lobby"));
     let epoch = Epoch::random();

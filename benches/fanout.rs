@@ -2,10 +2,11 @@
 
 use criterion::Criterion;
 
+use crate::support::clock::CpuTime;
 use crate::support::crowd::{Hall, Layout};
 use crate::support::{is_check, message, per_part};
 
-pub(crate) fn all(criterion: &mut Criterion) {
+pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     let frame = message(100);
     let mut group = criterion.benchmark_group("fanout, of one member and batch");
     let million = if is_check() { 20_000 } else { 1_000_000 };

@@ -7,6 +7,8 @@ use hyper::Request;
 
 use throng::http::upgrade;
 
+use crate::support::clock::CpuTime;
+
 /// What a browser sends beside what RFC 6455 asks for.
 const HEADERS: [(&str, &str); 12] = [
     ("host", "chat.example.org"),
@@ -23,7 +25,7 @@ const HEADERS: [(&str, &str); 12] = [
     ("upgrade", "websocket"),
 ];
 
-pub(crate) fn all(criterion: &mut Criterion) {
+pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     let builder = Request::builder().uri("/ws/chat/user-12345?room=lobby");
     let builder = HEADERS.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
     let request = builder.body(()).expect("a request");

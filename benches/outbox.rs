@@ -9,6 +9,7 @@ use criterion::Criterion;
 use throng::registry::outbox::{Batch, Kind, Outbox, Tally};
 use throng::registry::sink::{Simulated, Sink};
 
+use crate::support::clock::CpuTime;
 use crate::support::{Null, message, settings};
 
 /// Takes nothing.
@@ -20,7 +21,7 @@ impl Simulated for Full {
     }
 }
 
-pub(crate) fn all(criterion: &mut Criterion) {
+pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("outbox");
     let frame = message(100);
     let sink = Sink::Simulated(Rc::new(Null));

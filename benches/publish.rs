@@ -15,6 +15,7 @@ use throng::registry::inbox::{Inbox, Item};
 use throng::registry::sink::Sink;
 use throng::registry::{Registry, Shard};
 
+use crate::support::clock::{self, CpuTime};
 use crate::support::{Null, config, message, name, settings};
 
 /// Messages published before the inboxes are emptied beside the clock.
@@ -23,7 +24,7 @@ const TURN: u64 = 1_000;
 /// The history of a room with default settings.
 const HISTORY: Bounds = Bounds { messages: 256, bytes: 256 * 1024, ttl_ms: 600_000 };
 
-pub(crate) fn all(criterion: &mut Criterion) {
+pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     through_node(criterion);
     over_shards(criterion);
     history(criterion);
@@ -42,16 +43,12 @@ fn empty(inbox: &Inbox) {
 }
 
 /// Times `publish` alone, `times` times.
-fn timed(times: u64, inboxes: &[&Inbox], mut publish: impl FnMut()) -> Duration {
+fn publishing(times: u64, inboxes: &[&Inbox], mut publish: impl FnMut()) -> Duration {
     let mut took = Duration::ZERO;
     let mut left = times;
     while left > 0 {
         let turn = left.min(TURN);
-        let began = Instant::now();
-        for _ in 0..turn {
-            publish();
-        }
-        took += began.elapsed();
+        took += clock::timed(|| (0..turn).for_each(|_| publish()));
         inboxes.iter().for_each(|inbox| empty(inbox));
         left -= turn;
     }
@@ -59,7 +56,7 @@ fn timed(times: u64, inboxes: &[&Inbox], mut publish: impl FnMut()) -> Duration 
 }
 
 /// Everything between a parsed command and the shard: clock, lock, offset, encoding, inbox, history.
-fn through_node(criterion: &mut Criterion) {
+fn through_node(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("publish");
     let node = Node::new(config(&[]), Metrics::new(1, &[]));
     let inbox = Arc::clone(node.registry.inbox(0));
@@ -71,7 +68,7 @@ fn through_node(criterion: &mut Criterion) {
         let text = "m".repeat(len);
         group.bench_function(BenchmarkId::new("a message through the node", len), |bencher| {
             bencher.iter_custom(|times| {
-                timed(times, &[&inbox], || {
+                publishing(times, &[&inbox], || {
                     black_box(membership.publish(&text)).expect("space in the inbox");
                 })
             });
@@ -81,7 +78,7 @@ fn through_node(criterion: &mut Criterion) {
 }
 
 /// One push for each shard with members, none for the others.
-fn over_shards(criterion: &mut Criterion) {
+fn over_shards(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("publish, to members on so many of 16 shards");
     let frame = message(100);
     for occupied in [1, 2, 4, 8, 16] {
@@ -93,13 +90,15 @@ fn over_shards(criterion: &mut Criterion) {
         let inboxes: Vec<&Inbox> = (0..16).map(|shard| &**registry.inbox(shard)).collect();
         let at = Instant::now();
         group.bench_function(occupied.to_string(), |bencher| {
-            bencher.iter_custom(|times| timed(times, &inboxes, || registry.publish(&mut topic, &frame, at)));
+            bencher.iter_custom(|times| {
+                publishing(times, &inboxes, || registry.publish(&mut topic, &frame, at))
+            });
         });
     }
     group.finish();
 }
 
-fn history(criterion: &mut Criterion) {
+fn history(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("history");
     let frame = message(100);
     let mut history = History::default();

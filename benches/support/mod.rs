@@ -1,12 +1,13 @@
 //! What the benches share: how long they run, what they send, and a shard with members whose sockets take everything.
 
+pub(crate) mod clock;
 pub(crate) mod crowd;
 pub(crate) mod raw;
 
 use std::io;
 use std::time::Duration;
 
-use criterion::measurement::WallTime;
+use criterion::measurement::Measurement;
 use criterion::{Bencher, BenchmarkGroup, Criterion};
 
 use throng::config::{Config, Machine, Sources};
@@ -46,13 +47,13 @@ pub(crate) fn is_asked_for(name: &str) -> bool {
 /// Measures what costs the same for each of `parts` (members, say): the figure is the time of one part.
 ///
 /// `run` does the whole, that many times, and returns how long it took.
-pub(crate) fn per_part(
-    group: &mut BenchmarkGroup<'_, WallTime>,
+pub(crate) fn per_part<M: Measurement<Value = Duration>>(
+    group: &mut BenchmarkGroup<'_, M>,
     name: &str,
     parts: usize,
     mut run: impl FnMut(u64) -> Duration,
 ) {
-    group.bench_function(name, |bencher: &mut Bencher<'_>| {
+    group.bench_function(name, |bencher: &mut Bencher<'_, M>| {
         bencher.iter_custom(|iterations| {
             let whole = iterations.div_ceil(parts as u64);
             let took = run(whole);
