@@ -21,7 +21,7 @@ mod support;
 
 /// As in the binary: whose allocator is measured is part of the figure.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
     let mut alone = support::criterion().with_measurement(support::clock::CpuTime);

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use criterion::Criterion;
 
-use throng::registry::outbox::{Batch, Kind, Outbox, Tally};
+use throng::registry::batch::Batch;
+use throng::registry::outbox::{Kind, Outbox, Tally};
 use throng::registry::sink::{Simulated, Sink};
 
 use crate::support::clock::CpuTime;

@@ -14,7 +14,7 @@ use throng::config::{Config, Machine, Sources};
 use throng::names::{Epoch, Offset};
 use throng::protocol::event;
 use throng::protocol::frame::Frame;
-use throng::registry::outbox::Bounds;
+use throng::registry::bounds::Bounds;
 use throng::registry::room::BatchLimits;
 use throng::registry::shard::{Overload, Settings};
 use throng::registry::sink::Simulated;
