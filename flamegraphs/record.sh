@@ -67,7 +67,11 @@ done
 
 export HOST=${address%:*} PORT=${address##*:} PID=$server
 if [ -z "${LOAD:-}" ]; then
-  LOAD="'$throng' bench '$scenario' --url 'ws://$address/ws/chat/' --seconds $((warm + length + 2)) ${BENCH_ARGS:-}"
+  case $scenario in
+    echo) path='/ws?raw' ;;
+    *) path='/ws/chat/u{i}?room={r}' ;;
+  esac
+  LOAD="'$throng' bench '$scenario' --url 'ws://$address$path' --seconds $((warm + length + 2)) --quiet ${BENCH_ARGS:-}"
 fi
 set -m # a process group of its own for the load
 on_core 1 bash -c "$LOAD" >"$work/load" 2>&1 &
