@@ -37,13 +37,12 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Registration {
     shard: Rc<Shard>,
-    slot: u32,
     id: ConnectionId,
 }
 
 impl Registration {
-    pub(super) fn new(shard: Rc<Shard>, slot: u32, id: ConnectionId) -> Self {
-        Self { shard, slot, id }
+    pub(super) fn new(shard: Rc<Shard>, id: ConnectionId) -> Self {
+        Self { shard, id }
     }
 
     /// The connection's id.
@@ -66,10 +65,15 @@ impl Registration {
         });
     }
 
+    /// The slot as rooms and the wheel write it.
+    fn slot(&self) -> u32 {
+        self.id.slot() as u32
+    }
+
     /// Runs `f` on the client: it exists as long as the registration.
     fn with<R>(&self, f: impl FnOnce(&Shard, &mut Client) -> R) -> R {
         let mut state = self.shard.state.borrow_mut();
-        let client = state.clients.get_mut(self.slot as usize).expect(REGISTERED);
+        let client = state.clients.get_mut(self.id.slot()).expect(REGISTERED);
         debug_assert_eq!(client.id, self.id, "a slot belongs to one client while it is registered");
         f(&self.shard, client)
     }
@@ -168,9 +172,9 @@ impl Registration {
     pub fn arm(&self, at_ms: u64) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, wheel, .. } = &mut *state;
-        let client = clients.get_mut(self.slot as usize).expect(REGISTERED);
+        let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
         if at_ms.div_ceil(TICK_MS) < client.armed {
-            client.armed = wheel.file(self.slot, at_ms);
+            client.armed = wheel.file(self.slot(), at_ms);
         }
     }
 
@@ -178,20 +182,20 @@ impl Registration {
     pub fn subscribe(&self, topic: TopicId, after: u64) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, rooms, .. } = &mut *state;
-        rooms.entry(topic).or_default().join(self.slot, after);
-        clients.get_mut(self.slot as usize).expect(REGISTERED).topics.push(topic);
+        rooms.entry(topic).or_default().join(self.slot(), after);
+        clients.get_mut(self.id.slot()).expect(REGISTERED).topics.push(topic);
     }
 
     /// Removes the client from a room. What is queued already is still delivered.
     pub fn unsubscribe(&self, topic: TopicId) {
         let mut state = self.shard.state.borrow_mut();
-        state.clients.get_mut(self.slot as usize).expect(REGISTERED).topics.retain(|known| *known != topic);
+        state.clients.get_mut(self.id.slot()).expect(REGISTERED).topics.retain(|known| *known != topic);
         self.leave(&mut state, topic);
     }
 
     fn leave(&self, state: &mut State, topic: TopicId) {
         let Some(room) = state.rooms.get_mut(&topic) else { return };
-        room.leave(self.slot);
+        room.leave(self.slot());
         if room.is_empty()
             && let Some(room) = state.rooms.remove(&topic)
         {
@@ -209,7 +213,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.shard.state.borrow_mut();
-        let client = state.clients.remove(self.slot as usize).expect(REGISTERED);
+        let client = state.clients.remove(self.id.slot()).expect(REGISTERED);
         self.shard.metrics.queue_bytes.sub(client.queued() as u64);
         for topic in client.topics {
             self.leave(&mut state, topic);

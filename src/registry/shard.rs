@@ -61,6 +61,13 @@ pub(super) struct State {
     generation: u32,
 }
 
+impl State {
+    /// The client of that id, unless its connection is gone and the slot somebody else's.
+    fn client(&mut self, id: ConnectionId) -> Option<&mut Client> {
+        self.clients.get_mut(id.slot()).filter(|client| client.id == id)
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Shard {
@@ -124,16 +131,10 @@ impl Shard {
         let mut state = self.state.borrow_mut();
         state.generation = state.generation.wrapping_add(1);
         let generation = state.generation;
-        let mut slot = 0;
-        let mut id = None;
-        state.clients.insert_with(|free| {
-            slot = free;
-            let new = ConnectionId::new(self.index, free, generation);
-            id = Some(new);
-            Client::new(new, sink, now_ms)
-        });
-        let id = id.expect("a slot is always found");
-        Registration::new(Rc::clone(self), slot as u32, id)
+        let client = state
+            .clients
+            .insert_with(|slot| Client::new(ConnectionId::new(self.index, slot, generation), sink, now_ms));
+        Registration::new(Rc::clone(self), client.id)
     }
 
     /// Number of clients.
@@ -163,7 +164,7 @@ impl Shard {
     /// Ends a connection if it still exists: see [`Registration::end`].
     pub fn end(&self, id: ConnectionId, reason: EndReason) {
         let mut state = self.state.borrow_mut();
-        if let Some(client) = state.clients.get_mut(id.slot()).filter(|client| client.id == id) {
+        if let Some(client) = state.client(id) {
             self.end_client(client, reason);
         }
     }
@@ -210,7 +211,7 @@ impl Shard {
             Command::Probe(id, answer) => {
                 let until_ms = self.tick() + PROBE_MS;
                 let mut state = self.state.borrow_mut();
-                let Some(client) = state.clients.get_mut(id.slot()).filter(|client| client.id == id) else {
+                let Some(client) = state.client(id) else {
                     return;
                 };
                 if client.end.is_some() {

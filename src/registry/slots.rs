@@ -27,14 +27,12 @@ impl<T> Slots<T> {
     }
 
     /// Adds what `make` makes for the lowest free slot.
-    pub(super) fn insert_with(&mut self, make: impl FnOnce(usize) -> T) {
-        match self.free.pop() {
-            Some(Reverse(slot)) => self.entries[slot as usize] = Some(make(slot as usize)),
-            None => {
-                let entry = make(self.entries.len());
-                self.entries.push(Some(entry));
-            }
+    pub(super) fn insert_with(&mut self, make: impl FnOnce(usize) -> T) -> &mut T {
+        let slot = self.free.pop().map_or(self.entries.len(), |Reverse(slot)| slot as usize);
+        if slot == self.entries.len() {
+            self.entries.push(None);
         }
+        self.entries[slot].insert(make(slot))
     }
 
     /// The entry of a slot.
@@ -79,12 +77,7 @@ mod tests {
     use super::*;
 
     fn insert(slots: &mut Slots<usize>) -> usize {
-        let mut given = 0;
-        slots.insert_with(|slot| {
-            given = slot;
-            slot
-        });
-        given
+        *slots.insert_with(|slot| slot)
     }
 
     #[test]
