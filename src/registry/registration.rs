@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::client::Client;
+use super::clients::ClientMut;
 use super::inbox::TopicId;
 use super::outbox::{Flush, Kind};
 use super::shard::{Overload, Shard, State};
@@ -71,11 +71,11 @@ impl Registration {
     }
 
     /// Runs `f` on the client: it exists as long as the registration.
-    fn with<R>(&self, f: impl FnOnce(&Shard, &mut Client) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&Shard, &mut ClientMut<'_>) -> R) -> R {
         let mut state = self.shard.state.borrow_mut();
-        let client = state.clients.get_mut(self.id.slot()).expect(REGISTERED);
+        let mut client = state.clients.get_mut(self.id.slot()).expect(REGISTERED);
         debug_assert_eq!(client.id, self.id, "a slot belongs to one client while it is registered");
-        f(&self.shard, client)
+        f(&self.shard, &mut client)
     }
 
     /// What the task has to know.
@@ -172,7 +172,7 @@ impl Registration {
     pub fn arm(&self, at_ms: u64) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, wheel, .. } = &mut *state;
-        let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
         if at_ms.div_ceil(TICK_MS) < client.armed {
             client.armed = wheel.file(self.slot(), at_ms);
         }
@@ -206,7 +206,7 @@ impl Registration {
     /// Bytes sent to the client so far.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
-        self.with(|_, client| client.bytes_sent)
+        self.with(|_, client| client.hot.bytes_sent)
     }
 }
 
