@@ -31,12 +31,13 @@
 //!                wheel (timers)
 //!   broker/      mod (the contract) · memory (one node)
 //!   chat/        the rules, pure, the time is an argument: presence · history · validate
-//!   protocol/    the vocabulary, no I/O: command · event · close · frame
+//!   protocol/    the vocabulary of both dialects, no I/O: command (what clients say) · event (what they hear: the
+//!                plain ones; v1, those of throng.v1) · close (why a connection ends) · frame
 //!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
 //!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
 //!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·
 //!                latency · outcome · sampler · process · progress · report · table · plot · page
-//!   names.rs     newtypes; parsing is validation
+//!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
 //!                load (the layers) · mistake · checks (contradictions) · machine (what it offers) ·

@@ -2,6 +2,7 @@
 //! README). The one mapping from a reason to the wire.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 /// Longest reason a close frame can carry: 125 bytes of payload less two of code (RFC 6455 section 5.5.1).
 pub const MAX_REASON_BYTES: usize = 123;
@@ -53,10 +54,40 @@ pub enum EndReason {
     MessageTimeout,
     /// The client does not read as fast as its rooms speak; says which bound was reached.
     SlowConsumer(&'static str),
+    /// The client went on although it was told more than `rate_limit.strikes` times that it is too fast.
+    RateLimited,
+    /// A room of the connection began a new epoch: its position means nothing any more.
+    PositionLost,
     /// A newer connection took over.
     Replaced,
+    /// An operator ended the connection.
+    Kicked,
     /// More malformed input than `limits.malformed_per_minute`.
     RepeatedlyMalformed,
+}
+
+/// Who was closed alone comes back when it likes; the range only parts it from others with the same trouble.
+const ALONE_MS: RangeInclusive<u64> = 0..=1_000;
+/// All clients of a node at once: as `Retry-After` of a handshake while it drains.
+const RESTART_MS: RangeInclusive<u64> = 1_000..=5_000;
+/// The node, or the client, needs a rest: as `Retry-After` at capacity.
+const BACK_OFF_MS: RangeInclusive<u64> = 5_000..=20_000;
+
+/// What a client should do after a close that the server started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// Whether to come back at all.
+    pub reconnect: bool,
+    /// How long to wait before that, in milliseconds.
+    pub after_ms: RangeInclusive<u64>,
+}
+
+impl Advice {
+    const STOP: Self = Self { reconnect: false, after_ms: 0..=0 };
+
+    const fn reconnect(after_ms: RangeInclusive<u64>) -> Self {
+        Self { reconnect: true, after_ms }
+    }
 }
 
 impl EndReason {
@@ -80,7 +111,9 @@ impl EndReason {
             Self::RoomForbidden => 3003,
             Self::HeartbeatTimeout | Self::MessageTimeout => 3008,
             Self::SlowConsumer(_) => 4001,
-            Self::Replaced => 4501,
+            Self::RateLimited => 4002,
+            Self::PositionLost => 4003,
+            Self::Replaced | Self::Kicked => 4501,
             Self::RepeatedlyMalformed => 4502,
         }
     }
@@ -111,9 +144,38 @@ impl EndReason {
             Self::HeartbeatTimeout => "Heartbeat timeout",
             Self::MessageTimeout => "Message not finished in time",
             Self::SlowConsumer(bound) => return Cow::Owned(format!("Slow consumer: {bound}")),
+            Self::RateLimited => "Rate limit ignored",
+            Self::PositionLost => "Position lost",
             Self::Replaced => "Replaced by a newer connection",
+            Self::Kicked => "Kicked",
             Self::RepeatedlyMalformed => "Repeated malformed input",
         })
+    }
+
+    /// True for the ends that the server starts, and tells of with a `disconnect` event and a close frame. The others
+    /// are the peer's.
+    #[must_use]
+    pub const fn is_started_here(&self) -> bool {
+        !matches!(self, Self::PeerClosed(_) | Self::PeerVanished)
+    }
+
+    /// What the client should do next. Whoever sends it picks a time out of the range at random, or those who were
+    /// closed together come back together. For ends that the peer started there is nobody to advise: stop.
+    #[must_use]
+    pub const fn advice(&self) -> Advice {
+        match self {
+            Self::GoingAway | Self::Restarting => Advice::reconnect(RESTART_MS),
+            Self::Internal | Self::Overloaded | Self::RateLimited => Advice::reconnect(BACK_OFF_MS),
+            Self::MessageTooBig | Self::TooManyFragments | Self::TokenExpired => Advice::reconnect(ALONE_MS),
+            Self::HeartbeatTimeout | Self::MessageTimeout => Advice::reconnect(ALONE_MS),
+            Self::SlowConsumer(_) | Self::PositionLost => Advice::reconnect(ALONE_MS),
+            Self::PeerClosed(_) | Self::PeerVanished | Self::Inactivity => Advice::STOP,
+            Self::Protocol(_) | Self::BinaryRefused => Advice::STOP,
+            Self::InvalidUtf8 | Self::ValidationFailed(_) => Advice::STOP,
+            Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom => Advice::STOP,
+            Self::UserIdInUse | Self::RoomForbidden => Advice::STOP,
+            Self::Replaced | Self::Kicked | Self::RepeatedlyMalformed => Advice::STOP,
+        }
     }
 
     /// True for ends that are our fault: logged at `warn` rather than `debug`.

@@ -66,6 +66,17 @@ pub fn data(opcode: OpCode, payload: &[u8]) -> Frame {
     encode(opcode, payload.len(), |out| out.extend_from_slice(payload))
 }
 
+/// What a frame that [`encode`] made carries, without its header.
+#[must_use]
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1) {
+        Some(127) => 10,
+        Some(126) => 4,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
+}
+
 /// A close frame (RFC 6455 section 5.5.1). Without a code the payload is empty. A reason that is too long is cut at
 /// a character boundary.
 #[must_use]
@@ -95,6 +106,7 @@ mod tests {
             let frame = data(OpCode::Text, &vec![b'x'; len]);
             assert_eq!(&frame[..header.len()], &header[..]);
             assert_eq!(frame.len(), header.len() + len);
+            assert_eq!(payload(&frame).len(), len);
         }
     }
 

@@ -82,7 +82,7 @@ fn the_table_of_keys_is_what_the_code_declares() {
 }
 
 /// Every reason that a close frame can give, one of each kind.
-fn reasons() -> Vec<EndReason> {
+pub(crate) fn reasons() -> Vec<EndReason> {
     use EndReason as R;
     let all = vec![
         R::Inactivity,
@@ -105,7 +105,10 @@ fn reasons() -> Vec<EndReason> {
         R::HeartbeatTimeout,
         R::MessageTimeout,
         R::SlowConsumer("too many bytes queued"),
+        R::RateLimited,
+        R::PositionLost,
         R::Replaced,
+        R::Kicked,
         R::RepeatedlyMalformed,
     ];
     // Exhaustive, so that a new reason is an error here until it stands in the list above.
@@ -116,7 +119,8 @@ fn reasons() -> Vec<EndReason> {
             R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
             R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
             R::Restarting | R::TokenExpired | R::RoomForbidden | R::HeartbeatTimeout | R::MessageTimeout => {}
-            R::SlowConsumer(_) | R::Replaced | R::RepeatedlyMalformed => {}
+            R::SlowConsumer(_) | R::RateLimited | R::PositionLost => {}
+            R::Replaced | R::Kicked | R::RepeatedlyMalformed => {}
         }
     }
     all
@@ -167,21 +171,39 @@ fn the_refusals_are_those_of_the_code() {
     assert_eq!(listed, all.iter().map(|refusal| (refusal.status(), refusal.code())).collect());
 }
 
-#[test]
-fn the_errors_of_the_chat_are_those_of_the_code() {
-    let all = [
-        CommandError::InvalidJson,
-        CommandError::InvalidMessage("must be an object"),
-        CommandError::MissingField("message"),
-        CommandError::MessageTooLong { max: 500 },
-        CommandError::Unavailable,
+/// Every error that answers a command, with the numbers and words that the table has.
+pub(crate) fn errors() -> Vec<CommandError> {
+    use CommandError as E;
+    let all = vec![
+        E::InvalidJson,
+        E::InvalidMessage("must be an object"),
+        E::MissingField("message"),
+        E::MessageTooLong { max: 500 },
+        E::UnknownType,
+        E::InvalidRoom,
+        E::NotInRoom,
+        E::AlreadyJoined,
+        E::TooManyRooms { max: 100 },
+        E::UserNotFound,
+        E::RateLimited { retry_after_ms: 250 },
+        E::Forbidden("the token does not allow this room"),
+        E::Unavailable,
     ];
-    for error in all {
+    // Exhaustive, so that a new error is one here until it stands in the list above.
+    for error in &all {
         match error {
-            CommandError::InvalidJson | CommandError::InvalidMessage(_) | CommandError::MissingField(_) => {}
-            CommandError::MessageTooLong { .. } | CommandError::Unavailable => {}
+            E::InvalidJson | E::InvalidMessage(_) | E::MissingField(_) | E::MessageTooLong { .. } => {}
+            E::UnknownType | E::InvalidRoom | E::NotInRoom | E::AlreadyJoined => {}
+            E::TooManyRooms { .. } | E::UserNotFound | E::RateLimited { .. } | E::Forbidden(_) => {}
+            E::Unavailable => {}
         }
     }
+    all
+}
+
+#[test]
+fn the_errors_of_the_chat_are_those_of_the_code() {
+    let all = errors();
     let listed: BTreeSet<(&str, String)> = rows("### Errors")
         .into_iter()
         .map(|row| {
@@ -190,6 +212,10 @@ fn the_errors_of_the_chat_are_those_of_the_code() {
         })
         .collect();
     assert_eq!(listed, all.iter().map(|error| (error.code(), error.to_string())).collect());
+    let order: Vec<_> = rows("### Errors").iter().filter_map(|row| quoted(row[0]).next()).collect();
+    let last = order.iter().position(|code| *code == "invalid_room").expect("a row");
+    let malformed = all.iter().filter(|error| error.is_malformed()).map(|error| error.code());
+    assert_eq!(order[..=last], malformed.collect::<Vec<_>>(), "those that count towards 4502 come first");
 }
 
 #[test]

@@ -1,77 +1,25 @@
 //! What the server says: JSON objects whose first fields, and their order, are part of the interface.
 
+mod error;
+mod object;
+pub mod v1;
+
 use bytes::Bytes;
 use serde::Serialize;
-use thiserror::Error;
+
+pub use error::CommandError;
+use object::Digits;
 
 use super::frame::{self, OpCode};
 use crate::names::{Epoch, Offset, RoomName, UserId};
-
-/// An error that answers a command; the connection lives. The text says what was wrong and what is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum CommandError {
-    /// Not JSON, or JSON that is nested too deeply.
-    #[error("Invalid JSON format")]
-    InvalidJson,
-    /// JSON, but not an object, or a field of the wrong type.
-    #[error("Invalid message format: {0}")]
-    InvalidMessage(&'static str),
-    /// An object without the field that is needed.
-    #[error("Invalid message format: missing '{0}' field")]
-    MissingField(&'static str),
-    /// Longer than allowed, in characters.
-    #[error("Message too long (max {max} chars)")]
-    MessageTooLong {
-        /// The most characters allowed.
-        max: usize,
-    },
-    /// The node cannot take the message now; nothing was appended.
-    #[error("Service unavailable, try again")]
-    Unavailable,
-}
-
-impl CommandError {
-    /// The machine-readable code.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::InvalidJson => "invalid_json",
-            Self::InvalidMessage(_) => "invalid_message",
-            Self::MissingField(_) => "missing_field",
-            Self::MessageTooLong { .. } => "message_too_long",
-            Self::Unavailable => "unavailable",
-        }
-    }
-
-    /// True for input that no well-made client sends: it counts towards `limits.malformed_per_minute`.
-    #[must_use]
-    pub const fn is_malformed(self) -> bool {
-        !matches!(self, Self::Unavailable)
-    }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Event<'a> {
-    System { message: &'a str, room: &'a str, members: usize, ts: u64 },
-    Error { message: &'a str, code: &'a str },
-}
-
-fn encode(event: &Event<'_>, hint: usize) -> Bytes {
-    frame::encode(OpCode::Text, hint, |out| {
-        // Writing to a vector cannot fail, and every event is made of strings and numbers.
-        let written = simd_json::to_writer(out, event);
-        debug_assert!(written.is_ok(), "{written:?}");
-    })
-}
 
 /// The most that the fields around a message's text may take, names of 64 characters included.
 pub const MESSAGE_OVERHEAD: usize = 320;
 /// What they take beside the names, so that a frame, which its room's history keeps, wastes no memory.
 const FIXED_FIELDS: usize = 144;
 
-/// A chat message at its place in its room. `ts` in milliseconds since the Unix epoch. Its `id` is `EPOCH-OFFSET`:
-/// unique for as long as there are rooms.
+/// A chat message at its place in its room, the same in both dialects. `ts` in milliseconds since the Unix epoch. Its
+/// `id` is `EPOCH-OFFSET`: unique for as long as there are rooms.
 ///
 /// Written by hand, because it is the one event whose making is felt: names need no escaping, numbers little.
 #[must_use]
@@ -82,8 +30,7 @@ pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset:
         out.extend_from_slice(b"{\"type\":\"message\",\"user\":\"");
         out.extend_from_slice(user.as_str().as_bytes());
         out.extend_from_slice(b"\",\"message\":");
-        let written = simd_json::to_writer(&mut *out, text);
-        debug_assert!(written.is_ok(), "{written:?}");
+        object::put(out, text);
         out.extend_from_slice(b",\"room\":\"");
         out.extend_from_slice(room.as_str().as_bytes());
         out.extend_from_slice(b"\",\"offset\":");
@@ -98,50 +45,24 @@ pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset:
     })
 }
 
-/// A number in decimal.
-struct Digits {
-    text: [u8; 20],
-    start: usize,
-}
-
-impl Digits {
-    fn of(mut number: u64) -> Self {
-        let mut text = [b'0'; 20];
-        let mut start = text.len();
-        loop {
-            start -= 1;
-            text[start] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return Self { text, start };
-            }
-        }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.text[self.start..]
-    }
-}
-
 /// A notice about a room; `members` counts users.
 #[must_use]
 pub fn system(text: &str, room: &RoomName, members: usize, ts: u64) -> Bytes {
-    encode(&Event::System { message: text, room: room.as_str(), members, ts }, text.len() + MESSAGE_OVERHEAD)
+    object::encode("system", text.len() + MESSAGE_OVERHEAD, |object| {
+        object.text("message", text).name("room", room.as_str()).count("members", members).number("ts", ts);
+    })
 }
 
 /// The answer to a command that was refused.
 #[must_use]
 pub fn error(error: CommandError) -> Bytes {
-    encode(&Event::Error { message: &error.to_string(), code: error.code() }, 128)
+    v1::error(None, error)
 }
 
 /// The line of `/ws/messages` and `/ws/heartbeat`, whatever object they say.
 #[must_use]
 pub fn json<T: Serialize>(value: &T) -> Bytes {
-    frame::encode(OpCode::Text, 128, |out| {
-        let written = simd_json::to_writer(out, value);
-        debug_assert!(written.is_ok(), "{written:?}");
-    })
+    frame::encode(OpCode::Text, 128, |out| object::put(out, value))
 }
 
 #[cfg(test)]

@@ -1,10 +1,17 @@
 //! The newtypes of the domain. Parsing is validation: a value that exists is valid.
 
+mod epoch;
+mod session;
+
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use thiserror::Error;
+
+pub use epoch::Epoch;
+pub use session::SessionId;
 
 /// What a name was refused for; the text says what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -20,6 +27,12 @@ pub enum NameError {
     /// A character outside the allowed set.
     #[error("may only contain letters A-Z and a-z, digits, and _ . : @ -")]
     Character,
+    /// Not the digits that a value of 64 or 128 bits is written with.
+    #[error("must be {digits} digits as they were handed out")]
+    Digits {
+        /// How many there are.
+        digits: usize,
+    },
 }
 
 /// True for the characters that names are made of: `[A-Za-z0-9_.:@-]`.
@@ -97,33 +110,46 @@ impl fmt::Display for Offset {
     }
 }
 
-/// One life of a room's offsets: random, never used again. 64 bits, written as 13 characters of `[0-9a-v]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Epoch(u64);
+/// An idempotency key: 1 to 64 characters (Unicode scalar values) of the client's choice, at most 256 bytes.
+///
+/// A map with such keys can be asked with a `&str`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Box<str>);
 
-impl Epoch {
-    /// A fresh epoch.
-    #[must_use]
-    pub fn random() -> Self {
-        Self(fastrand::u64(..))
-    }
-}
+impl Key {
+    /// Most characters.
+    pub const MAX_CHARS: usize = 64;
 
-impl Epoch {
-    /// Its 13 characters.
-    #[must_use]
-    pub fn digits(self) -> [u8; 13] {
-        let mut text = [0; 13];
-        for (place, out) in text.iter_mut().rev().enumerate() {
-            *out = b"0123456789abcdefghijklmnopqrstuv"[(self.0 >> (5 * place)) as usize & 31];
+    /// Whether the text would be a key, without making one.
+    ///
+    /// # Errors
+    /// [`NameError::Length`].
+    pub fn check(text: &str) -> Result<(), NameError> {
+        let is_too_long = text.len() > Self::MAX_CHARS && text.chars().count() > Self::MAX_CHARS;
+        if text.is_empty() || is_too_long {
+            return Err(NameError::Length { min: 1, max: Self::MAX_CHARS });
         }
-        text
+        Ok(())
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
+impl FromStr for Key {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::check(text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -200,8 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_is_written_as_thirteen_name_characters() {
-        assert_eq!(Epoch(u64::MAX).to_string(), "fvvvvvvvvvvvv");
-        assert_eq!(Epoch(1).to_string(), "0000000000001");
+    fn a_key_is_counted_in_characters_and_found_by_its_text() {
+        let longest = "ü".repeat(64);
+        let key: Key = longest.parse().unwrap();
+        assert!(std::collections::HashSet::from([key]).contains(longest.as_str()));
+        for bad in ["", &"k".repeat(65), &"ü".repeat(65)] {
+            assert_eq!(bad.parse::<Key>(), Err(NameError::Length { min: 1, max: 64 }), "{bad:?}");
+        }
     }
 }

@@ -1,0 +1,112 @@
+use super::*;
+
+fn message(json: &str) -> Result<String, CommandError> {
+    let mut bytes = json.as_bytes().to_vec();
+    let mut parser = Parser::default();
+    parser.parse(&mut bytes).map(|fields| format!("{:?}", fields.message))
+}
+
+#[test]
+fn every_kind_of_input_has_its_answer() {
+    let bomb = "[".repeat(65_536);
+    let deep = format!("{{\"x\":{}1{},\"message\":\"m\"}}", "[".repeat(40), "]".repeat(40));
+    let not_object = Err(CommandError::InvalidMessage("must be an object"));
+    let cases: &[(&str, Result<&str, CommandError>)] = &[
+        (r#"{"message":"hi"}"#, Ok("Text(\"hi\")")),
+        (" \n\t{\"message\":\"\\u0000\"}", Ok("Text(\"\\0\")")),
+        (r#"{"message":null}"#, Ok("NotText")),
+        (r#"{"message":1}"#, Ok("NotText")),
+        (r#"{"message":[{"a":[1]}]}"#, Ok("NotText")),
+        (r#"{"message":{"a":{}}}"#, Ok("NotText")),
+        (r#"{"other":{"a":[true,null,1.5,-1]}}"#, Ok("Missing")),
+        ("{}", Ok("Missing")),
+        (r#"{"message":"a","message":"b"}"#, Err(CommandError::InvalidMessage("a field occurs twice"))),
+        (r#"{"message":"hi"} x"#, Err(CommandError::InvalidJson)),
+        (r#"{"message":"hi"}{}"#, Err(CommandError::InvalidJson)),
+        (r#"{"message":"\ud800"}"#, Err(CommandError::InvalidJson)),
+        (r#"{"message":"hi""#, Err(CommandError::InvalidJson)),
+        ("", Err(CommandError::InvalidJson)),
+        ("nonsense", Err(CommandError::InvalidJson)),
+        ("\u{feff}{}", Err(CommandError::InvalidJson)),
+        (&bomb, Err(CommandError::InvalidJson)),
+        (&deep, Err(CommandError::InvalidJson)),
+        (r#"["message","hi","x"]"#, not_object),
+        ("12", not_object),
+        ("\"text\"", not_object),
+        ("null", not_object),
+    ];
+    for (json, expected) in cases {
+        let expected = expected.map(str::to_owned);
+        assert_eq!(message(json), expected, "{:?}", &json[..json.len().min(60)]);
+    }
+    for json in [r#"{"n":18446744073709551616}"#, r#"{"n":1e400}"#] {
+        // Whether such a number is JSON is the parser's to say; that it says so without harm is ours.
+        let _ = message(json);
+    }
+}
+
+/// Random JSON, most of it valid: objects with a `message` among other fields, then a byte or two changed. Numbers
+/// are small: about those beyond 64 bits the parsers are known to differ.
+fn random_document(random: &mut fastrand::Rng) -> Vec<u8> {
+    fn value(random: &mut fastrand::Rng, depth: usize, out: &mut String) {
+        match random.u8(..if depth == 0 { 6 } else { 8 }) {
+            0 => out.push_str("null"),
+            1 => out.push_str("true"),
+            2 => out.push_str(&random.i16(..).to_string()),
+            3 => out.push_str("-1.5"),
+            4 => out.push_str("\"a \\\" \\u00e9 \\n\""),
+            5 => out.push_str("\"\u{1f600}\""),
+            6 => {
+                out.push('[');
+                value(random, depth - 1, out);
+                out.push(',');
+                value(random, depth - 1, out);
+                out.push(']');
+            }
+            _ => {
+                out.push_str("{\"k\":");
+                value(random, depth - 1, out);
+                out.push('}');
+            }
+        }
+    }
+    let mut out = String::from("{\"a\": ");
+    value(random, 3, &mut out);
+    out.push_str(", \"message\" :");
+    value(random, 1, &mut out);
+    out.push('}');
+    let mut bytes = out.into_bytes();
+    for _ in 0..random.usize(..3) {
+        let at = random.usize(..bytes.len());
+        match random.u8(..3) {
+            0 => bytes[at] = random.u8(..),
+            1 => drop(bytes.remove(at)),
+            _ => bytes.insert(at, random.u8(b' '..=b'~')),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn what_is_json_is_what_another_parser_says() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut parser = Parser::default();
+    let mut accepted = 0;
+    for _ in 0..20_000 {
+        let bytes = random_document(&mut random);
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        let reference = serde_json::from_slice::<serde_json::Value>(&bytes);
+        let mut copy = bytes.clone();
+        match (parser.parse(&mut copy), reference) {
+            (Ok(fields), Ok(value)) => {
+                accepted += 1;
+                let text = if let Field::Text(text) = fields.message { Some(text) } else { None };
+                assert_eq!(text, value["message"].as_str(), "{shown}");
+                assert_eq!(fields.message == Field::Missing, value.get("message").is_none(), "{shown}");
+            }
+            (Err(CommandError::InvalidMessage(_)), Ok(_)) | (Err(_), Err(_)) => {}
+            (ours, theirs) => panic!("{shown}\nours: {ours:?}\ntheirs: {theirs:?}"),
+        }
+    }
+    assert!(accepted > 5_000, "only {accepted} were JSON: the test says little");
+}

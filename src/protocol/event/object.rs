@@ -1,0 +1,157 @@
+//! An event is written field by field, in the order that the protocol gives: no tree, no reflection, no second copy.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::names::{Epoch, UserId};
+use crate::protocol::frame::{self, OpCode};
+
+/// Encodes an object of this `type`, whose other fields `write` adds, as a text frame. `hint` is a guess at their
+/// length.
+pub(super) fn encode(kind: &'static str, hint: usize, write: impl FnOnce(&mut Object<'_>)) -> Bytes {
+    frame::encode(OpCode::Text, hint + 32, |out| {
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.push(b'"');
+        write(&mut Object { out });
+        out.push(b'}');
+    })
+}
+
+/// An object that is being written; it has its first field.
+pub(super) struct Object<'v> {
+    out: &'v mut Vec<u8>,
+}
+
+impl Object<'_> {
+    fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
+        self.out.extend_from_slice(b",\"");
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    /// Text that needs no escaping: a name, or digits.
+    pub(super) fn name(&mut self, key: &'static str, name: &str) -> &mut Self {
+        let out = self.key(key);
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'"');
+        self
+    }
+
+    /// Any text.
+    pub(super) fn text(&mut self, key: &'static str, text: &str) -> &mut Self {
+        put(self.key(key), text);
+        self
+    }
+
+    /// The id of the command that is answered, if it had one.
+    pub(super) fn re(&mut self, re: Option<&str>) -> &mut Self {
+        if let Some(id) = re {
+            self.text("re", id);
+        }
+        self
+    }
+
+    pub(super) fn number(&mut self, key: &'static str, number: u64) -> &mut Self {
+        self.key(key).extend_from_slice(Digits::of(number).as_bytes());
+        self
+    }
+
+    pub(super) fn count(&mut self, key: &'static str, count: usize) -> &mut Self {
+        self.number(key, count as u64)
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str, is_set: bool) -> &mut Self {
+        self.key(key).extend_from_slice(if is_set { b"true" } else { b"false" });
+        self
+    }
+
+    pub(super) fn epoch(&mut self, epoch: Epoch) -> &mut Self {
+        let out = self.key("epoch");
+        out.push(b'"');
+        out.extend_from_slice(&epoch.digits());
+        out.push(b'"');
+        self
+    }
+
+    /// `EPOCH-NUMBER`: an id that nothing else has.
+    pub(super) fn id(&mut self, epoch: Epoch, number: u64) -> &mut Self {
+        let out = self.key("id");
+        out.push(b'"');
+        out.extend_from_slice(&epoch.digits());
+        out.push(b'-');
+        out.extend_from_slice(Digits::of(number).as_bytes());
+        out.push(b'"');
+        self
+    }
+
+    /// An array whose elements are JSON already.
+    pub(super) fn array<'j>(
+        &mut self,
+        key: &'static str,
+        elements: impl Iterator<Item = &'j [u8]>,
+    ) -> &mut Self {
+        let out = self.key(key);
+        out.push(b'[');
+        for (index, element) in elements.enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(element);
+        }
+        out.push(b']');
+        self
+    }
+
+    pub(super) fn users(&mut self, key: &'static str, users: &[UserId]) -> &mut Self {
+        let out = self.key(key);
+        out.push(b'[');
+        for (index, user) in users.iter().enumerate() {
+            out.extend_from_slice(if index > 0 { b",\"" } else { b"\"" });
+            out.extend_from_slice(user.as_str().as_bytes());
+            out.push(b'"');
+        }
+        out.push(b']');
+        self
+    }
+
+    /// A value that writes itself.
+    pub(super) fn value(&mut self, key: &'static str, value: &impl Serialize) -> &mut Self {
+        put(self.key(key), value);
+        self
+    }
+}
+
+/// Appends a value as JSON.
+pub(super) fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    // Writing to a vector cannot fail, and all that is written are strings, numbers and structs of them.
+    let written = simd_json::to_writer(out, value);
+    debug_assert!(written.is_ok(), "{written:?}");
+}
+
+/// A number in decimal.
+pub(super) struct Digits {
+    text: [u8; 20],
+    start: usize,
+}
+
+impl Digits {
+    pub(super) fn of(mut number: u64) -> Self {
+        let mut text = [b'0'; 20];
+        let mut start = text.len();
+        loop {
+            start -= 1;
+            text[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return Self { text, start };
+            }
+        }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.text[self.start..]
+    }
+}
