@@ -53,6 +53,8 @@ pub enum EndReason {
     MessageTimeout,
     /// The client does not read as fast as its rooms speak; says which bound was reached.
     SlowConsumer(&'static str),
+    /// The client went on sending although it was told that it sends too much.
+    RateLimited,
     /// A newer connection took over.
     Replaced,
     /// More malformed input than `limits.malformed_per_minute`.
@@ -80,6 +82,7 @@ impl EndReason {
             Self::RoomForbidden => 3003,
             Self::HeartbeatTimeout | Self::MessageTimeout => 3008,
             Self::SlowConsumer(_) => 4001,
+            Self::RateLimited => 4002,
             Self::Replaced => 4501,
             Self::RepeatedlyMalformed => 4502,
         }
@@ -111,6 +114,7 @@ impl EndReason {
             Self::HeartbeatTimeout => "Heartbeat timeout",
             Self::MessageTimeout => "Message not finished in time",
             Self::SlowConsumer(bound) => return Cow::Owned(format!("Slow consumer: {bound}")),
+            Self::RateLimited => "Rate limit exceeded repeatedly",
             Self::Replaced => "Replaced by a newer connection",
             Self::RepeatedlyMalformed => "Repeated malformed input",
         })

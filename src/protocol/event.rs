@@ -25,6 +25,12 @@ pub enum CommandError {
         /// The most characters allowed.
         max: usize,
     },
+    /// Faster than `rate_limit.*` allows; nothing was appended.
+    #[error("Too many messages, try again in {retry_after_ms} ms")]
+    RateLimited {
+        /// When the next one will be allowed, in milliseconds from now.
+        retry_after_ms: u64,
+    },
     /// The node cannot take the message now; nothing was appended.
     #[error("Service unavailable, try again")]
     Unavailable,
@@ -39,6 +45,7 @@ impl CommandError {
             Self::InvalidMessage(_) => "invalid_message",
             Self::MissingField(_) => "missing_field",
             Self::MessageTooLong { .. } => "message_too_long",
+            Self::RateLimited { .. } => "rate_limited",
             Self::Unavailable => "unavailable",
         }
     }
@@ -46,15 +53,25 @@ impl CommandError {
     /// True for input that no well-made client sends: it counts towards `limits.malformed_per_minute`.
     #[must_use]
     pub const fn is_malformed(self) -> bool {
-        !matches!(self, Self::Unavailable)
+        !matches!(self, Self::RateLimited { .. } | Self::Unavailable)
     }
 }
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Event<'a> {
-    System { message: &'a str, room: &'a str, members: usize, ts: u64 },
-    Error { message: &'a str, code: &'a str },
+    System {
+        message: &'a str,
+        room: &'a str,
+        members: usize,
+        ts: u64,
+    },
+    Error {
+        message: &'a str,
+        code: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
 }
 
 fn encode(event: &Event<'_>, hint: usize) -> Bytes {
@@ -132,7 +149,11 @@ pub fn system(text: &str, room: &RoomName, members: usize, ts: u64) -> Bytes {
 /// The answer to a command that was refused.
 #[must_use]
 pub fn error(error: CommandError) -> Bytes {
-    encode(&Event::Error { message: &error.to_string(), code: error.code() }, 128)
+    let retry_after_ms = match error {
+        CommandError::RateLimited { retry_after_ms } => Some(retry_after_ms),
+        _ => None,
+    };
+    encode(&Event::Error { message: &error.to_string(), code: error.code(), retry_after_ms }, 128)
 }
 
 /// The line of `/ws/messages` and `/ws/heartbeat`, whatever object they say.
@@ -183,6 +204,16 @@ mod tests {
         assert_eq!(
             &frame[2..],
             br#"{"type":"error","message":"Message too long (max 500 chars)","code":"message_too_long"}"#
+        );
+        let frame = error(CommandError::RateLimited { retry_after_ms: 93 });
+        let text =
+            std::str::from_utf8(&frame[frame.iter().position(|&byte| byte == b'{').unwrap()..]).unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"type":"error","message":"Too many messages, try again in 93 ms","#,
+                r#""code":"rate_limited","retry_after_ms":93}"#
+            )
         );
     }
 }

@@ -105,6 +105,7 @@ fn reasons() -> Vec<EndReason> {
         R::HeartbeatTimeout,
         R::MessageTimeout,
         R::SlowConsumer("too many bytes queued"),
+        R::RateLimited,
         R::Replaced,
         R::RepeatedlyMalformed,
     ];
@@ -116,7 +117,7 @@ fn reasons() -> Vec<EndReason> {
             R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
             R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
             R::Restarting | R::TokenExpired | R::RoomForbidden | R::HeartbeatTimeout | R::MessageTimeout => {}
-            R::SlowConsumer(_) | R::Replaced | R::RepeatedlyMalformed => {}
+            R::SlowConsumer(_) | R::RateLimited | R::Replaced | R::RepeatedlyMalformed => {}
         }
     }
     all
@@ -174,12 +175,15 @@ fn the_errors_of_the_chat_are_those_of_the_code() {
         CommandError::InvalidMessage("must be an object"),
         CommandError::MissingField("message"),
         CommandError::MessageTooLong { max: 500 },
+        CommandError::RateLimited { retry_after_ms: 93 },
         CommandError::Unavailable,
     ];
     for error in all {
         match error {
             CommandError::InvalidJson | CommandError::InvalidMessage(_) | CommandError::MissingField(_) => {}
-            CommandError::MessageTooLong { .. } | CommandError::Unavailable => {}
+            CommandError::MessageTooLong { .. }
+            | CommandError::RateLimited { .. }
+            | CommandError::Unavailable => {}
         }
     }
     let listed: BTreeSet<(&str, String)> = rows("### Errors")
