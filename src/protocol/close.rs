@@ -114,7 +114,7 @@ impl EndReason {
             Self::HeartbeatTimeout => "Heartbeat timeout",
             Self::MessageTimeout => "Message not finished in time",
             Self::SlowConsumer(bound) => return Cow::Owned(format!("Slow consumer: {bound}")),
-            Self::RateLimited => "Rate limit exceeded repeatedly",
+            Self::RateLimited => "Rate limit ignored",
             Self::Replaced => "Replaced by a newer connection",
             Self::RepeatedlyMalformed => "Repeated malformed input",
         })

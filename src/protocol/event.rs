@@ -26,7 +26,7 @@ pub enum CommandError {
         max: usize,
     },
     /// Faster than `rate_limit.*` allows; nothing was appended.
-    #[error("Too many messages, try again in {retry_after_ms} ms")]
+    #[error("Rate limit exceeded, try again in {retry_after_ms} ms")]
     RateLimited {
         /// When the next one will be allowed, in milliseconds from now.
         retry_after_ms: u64,
@@ -205,14 +205,14 @@ mod tests {
             &frame[2..],
             br#"{"type":"error","message":"Message too long (max 500 chars)","code":"message_too_long"}"#
         );
-        let frame = error(CommandError::RateLimited { retry_after_ms: 93 });
+        let frame = error(CommandError::RateLimited { retry_after_ms: 250 });
         let text =
             std::str::from_utf8(&frame[frame.iter().position(|&byte| byte == b'{').unwrap()..]).unwrap();
         assert_eq!(
             text,
             concat!(
-                r#"{"type":"error","message":"Too many messages, try again in 93 ms","#,
-                r#""code":"rate_limited","retry_after_ms":93}"#
+                r#"{"type":"error","message":"Rate limit exceeded, try again in 250 ms","#,
+                r#""code":"rate_limited","retry_after_ms":250}"#
             )
         );
     }

@@ -40,7 +40,7 @@ impl Answers {
         let event: Value = serde_json::from_str(answer).expect("JSON");
         let wait_ms = event["retry_after_ms"].as_u64().unwrap_or_else(|| panic!("no time: {answer}"));
         assert!((1..=1000).contains(&wait_ms), "{answer}");
-        let message = format!("Too many messages, try again in {wait_ms} ms");
+        let message = format!("Rate limit exceeded, try again in {wait_ms} ms");
         let expected = format!(
             r#"{{"type":"error","message":"{message}","code":"rate_limited","retry_after_ms":{wait_ms}}}"#
         );
@@ -78,7 +78,7 @@ fn a_flood_is_refused_in_words_and_then_ended_with_4002() {
             _ => answers.add(std::str::from_utf8(&frame.payload).expect("UTF-8")),
         }
     };
-    assert_eq!(end, (4002, "Rate limit exceeded repeatedly".to_owned()));
+    assert_eq!(end, (4002, "Rate limit ignored".to_owned()));
     assert_eq!(answers.refused, 6, "five are forgiven, the sixth is answered too");
     socket.expect_eof();
     witness.send(text(r#"{"message":"the end"}"#));
@@ -184,9 +184,9 @@ fn every_endpoint_counts_frames_and_says_so_where_it_can() {
         (
             "/ws/heartbeat",
             r#"{"content":"hi"}"#,
-            r#"{"type":"error","message":"Too many messages, try again in "#,
+            r#"{"type":"error","message":"Rate limit exceeded, try again in "#,
         ),
-        ("/ws/messages", HI, r#"{"error":"Too many messages, try again in "#),
+        ("/ws/messages", HI, r#"{"error":"Rate limit exceeded, try again in "#),
         ("/ws/messages", HI, r#" ms","code":4002}"#),
     ];
     for (path, sent, refusal) in in_words {

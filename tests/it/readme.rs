@@ -175,7 +175,7 @@ fn the_errors_of_the_chat_are_those_of_the_code() {
         CommandError::InvalidMessage("must be an object"),
         CommandError::MissingField("message"),
         CommandError::MessageTooLong { max: 500 },
-        CommandError::RateLimited { retry_after_ms: 93 },
+        CommandError::RateLimited { retry_after_ms: 250 },
         CommandError::Unavailable,
     ];
     for error in all {
