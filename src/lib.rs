@@ -25,8 +25,8 @@
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
-//!                shard (a worker's clients) · slots · client (in a slot) · clients (dense) · registration (the task's hold on it) ·
-//!                room (members in sweep order) · batch (frames sent together) · outbox (a client's queue) ·
+//!                shard (a worker's clients) · slots · client (in a slot) · clients (all, dense) · registration (the
+//!                task's hold on it) · room (members in sweep order) · batch (frames sent together) · outbox (a client's queue) ·
 //!                bounds (how long it may be) · sink (its socket) · fanout (batches and writes) ·
 //!                wheel (timers)
 //!   broker/      mod (the contract) · memory (one node)
