@@ -39,7 +39,7 @@
 //!   names.rs     newtypes; parsing is validation
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
-//!                load (the layers) · mistake · checks (contradictions) · machine (what it offers) ·
+//!                load (the layers) · mistake · checks (contradictions) · public_key · machine (what it offers) ·
 //!                pending (not in force yet) · print
 //!   metrics.rs   counters of each shard, summed when scraped
 //! ```

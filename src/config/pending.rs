@@ -1,7 +1,7 @@
 //! Keys that are read and checked but that nothing obeys yet. No setting is silently ignored: whoever sets one of
 //! these to something that asks for protection or a service we do not give is told so.
 
-use super::{Algorithm, Config};
+use super::Config;
 
 /// A key that is not in force, or not for every value.
 pub(super) struct Pending {
@@ -31,13 +31,6 @@ const PENDING: &[Pending] = &[
     pending("rate_limit.burst", |c| c.rate_limit.enabled),
     pending("rate_limit.frames_per_second", |c| c.rate_limit.enabled),
     pending("rate_limit.strikes", |c| c.rate_limit.enabled),
-    Pending {
-        path: "auth.algorithm",
-        asks: |c| c.auth.algorithm != Algorithm::Hs256,
-        note: "is only in force as HS256 in this version: every token is refused",
-    },
-    pending("auth.public_key", |_| true),
-    pending("auth.public_key_file", |_| true),
     pending("admission.trusted_proxies", |c| !c.admission.trusted_proxies.is_empty()),
     pending("admission.proxy_protocol", |c| c.admission.proxy_protocol),
     pending("api.keys", |c| !c.api.keys.is_empty()),

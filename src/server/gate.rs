@@ -37,10 +37,8 @@ impl Rules {
             // The configuration has checked each of them.
             unreachable!("admission.origins: {error}")
         });
-        let auth = &config.auth;
-        let verifier = auth.secret.as_ref().and_then(|secret| {
-            Verifier::hs256(secret.expose(), auth.audience.clone(), auth.issuer.clone()).ok()
-        });
+        let verifier = Verifier::from_config(&config.auth)
+            .unwrap_or_else(|error| unreachable!("the public key of auth {error}"));
         Self { origins, verifier, has_warned: AtomicBool::new(false) }
     }
 }
@@ -211,7 +209,9 @@ impl Visitor<'_> {
         let rules = self.gate.rules;
         let Some(verifier) = &rules.verifier else {
             if !rules.has_warned.swap(true, Relaxed) {
-                tracing::warn!("no auth.secret is configured: every token is refused");
+                tracing::warn!(
+                    "no key is configured (auth.secret or auth.public_key): every token is refused"
+                );
             }
             return None;
         };
