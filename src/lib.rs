@@ -15,13 +15,14 @@
 //!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
 //!   cli/         mod (arguments, check-config) · logging · signals · token
 //!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
-//!                gate (page, refusal or endpoint) · drain
+//!                gate (page, refusal or endpoint) · proxy (the PROXY protocol's header) · drain
 //!   http/        mod (a connection until it is upgraded) · service (one request) · request (its head) ·
 //!                upgrade (the 101 by hand) · respond (refusals become responses) · pages · lingering (closes
 //!                that arrive) · io (a socket for hyper) · tests
 //!   connection/  mod (the task of one connection) · socket · reader (bytes, frames, messages) · scanner (every
 //!                frame's header) · pump (the parser) · deadlines (pure) · closing
-//!   admission/   mod (refusals) · origin · token
+//!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
+//!                proxy (the PROXY protocol's header)
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·

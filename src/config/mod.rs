@@ -223,7 +223,21 @@ mod tests {
             (&["listen=0.0.0.0:80", secret, "auth.required=true"], ""),
             (&["listen=127.0.0.2:80"], ""),
             (&["listen=[::1]:80"], ""),
-            (&["listen=[::ffff:127.0.0.1]:80"], ""),
+            (&["listen=[::ffff:127.0.0.1]:80", "admission.proxy_protocol=true"], ""),
+            (
+                &["listen=0.0.0.0:80", secret, "auth.required=true", "admission.proxy_protocol=true"],
+                "`admission.proxy_protocol` believes everybody",
+            ),
+            (
+                &[
+                    "listen=0.0.0.0:80",
+                    secret,
+                    "auth.required=true",
+                    "admission.proxy_protocol=true",
+                    "admission.trusted_proxies=10.0.0.0/8",
+                ],
+                "",
+            ),
         ] {
             let warnings = loaded(pairs).warnings();
             assert_eq!(warnings.len(), usize::from(!warned.is_empty()), "{pairs:?}: {warnings:?}");

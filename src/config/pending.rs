@@ -18,8 +18,6 @@ const fn pending(path: &'static str, asks: fn(&Config) -> bool) -> Pending {
 
 /// The one place: what comes into force leaves this list.
 const PENDING: &[Pending] = &[
-    pending("limits.max_connections_per_address", |c| c.limits.max_connections_per_address > 0),
-    pending("limits.handshakes_per_second_per_address", |c| c.limits.handshakes_per_second_per_address > 0),
     pending("limits.max_keys_per_user", |_| true),
     pending("limits.max_rooms_per_connection", |_| true),
     pending("limits.max_request_body", |_| true),
@@ -31,8 +29,6 @@ const PENDING: &[Pending] = &[
     pending("rate_limit.burst", |c| c.rate_limit.enabled),
     pending("rate_limit.frames_per_second", |c| c.rate_limit.enabled),
     pending("rate_limit.strikes", |c| c.rate_limit.enabled),
-    pending("admission.trusted_proxies", |c| !c.admission.trusted_proxies.is_empty()),
-    pending("admission.proxy_protocol", |c| c.admission.proxy_protocol),
     pending("api.keys", |c| !c.api.keys.is_empty()),
 ];
 
