@@ -15,13 +15,14 @@
 //!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
 //!   cli/         mod (arguments, check-config) · logging · signals · token
 //!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
-//!                gate (page, refusal or endpoint) · drain
+//!                gate (page, refusal or endpoint) · proxy (the PROXY protocol's header) · drain
 //!   http/        mod (a connection until it is upgraded) · service (one request) · request (its head) ·
 //!                upgrade (the 101 by hand) · respond (refusals become responses) · pages · lingering (closes
 //!                that arrive) · io (a socket for hyper) · tests
 //!   connection/  mod (the task of one connection) · tools (its worker's) · socket · reader (bytes, frames,
 //!                messages) · scanner (every frame's header) · pump (the parser) · deadlines (pure) · closing
-//!   admission/   mod (refusals) · origin · token
+//!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
+//!                proxy (the PROXY protocol's header)
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
@@ -41,7 +42,7 @@
 //!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
-//!                load (the layers) · mistake · checks (contradictions) · machine (what it offers) ·
+//!                load (the layers) · mistake · checks (contradictions) · public_key · machine (what it offers) ·
 //!                pending (not in force yet) · print
 //!   metrics.rs   counters of each shard, summed when scraped
 //! ```
@@ -98,7 +99,7 @@
 //!    in an endpoint costs that connection alone, and it still gets its 1011.
 //! 6. Every buffer, queue, map and loop has a limit, in `config` or as a constant with its reason.
 //! 7. Per delivery: no lock, no formatting, no allocation once a queue has its first room, and a look at the clock only
-//!    every 32 writes.
+//!    every 64 writes.
 
 #![forbid(unsafe_code)]
 

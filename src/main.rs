@@ -44,6 +44,9 @@ fn serve(config: Config) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    if let Some(reach) = config.reach() {
+        tracing::info!("{reach}");
+    }
     // Before anybody can know that we are there: a signal at any later time means a drain.
     let stop = signals::first().map_err(|error| Failure::new(INTERNAL, error))?;
     let listen = config.listen;

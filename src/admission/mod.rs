@@ -3,7 +3,10 @@
 //! No I/O and no HTTP library here: header values come in as bytes or text, `http` turns a [`Refusal`] into a
 //! response.
 
+pub mod address;
+pub mod limits;
 pub mod origin;
+pub mod proxy;
 pub mod token;
 
 use thiserror::Error;
@@ -26,6 +29,10 @@ pub enum Check {
     /// `Sec-WebSocket-Key` (RFC 6455 section 4.2.1).
     #[error("exactly one Sec-WebSocket-Key is required, the base64 of 16 bytes")]
     Key,
+    /// `admission.proxy_protocol`: the connection does not begin as it should, or not with a proxy that is trusted.
+    /// Never answered, only counted.
+    #[error("the connection must begin with a PROXY protocol header")]
+    Proxy,
     /// The request announces a body.
     #[error("a request body is not allowed here")]
     Body,

@@ -20,8 +20,8 @@ settings! {
         /// Open connections per IPv4 address or IPv6 /64, beyond: 429; 0 (no limit) to 10,000,000.
         /// Memory: an entry of some 64 bytes per address connected.
         max_connections_per_address: usize = 0, Count(0, 10_000_000);
-        /// Handshakes per second and address, beyond: 429; 0 (no limit) to 1,000,000.
-        /// Memory: an entry of some 64 bytes per address seen within the second.
+        /// Handshakes per second and IPv4 address or IPv6 /64, as many at once, beyond: 429; 0 (no limit) to 1,000,000.
+        /// Memory: an entry of some 64 bytes per address seen within the last two seconds, at most 1,048,576 entries.
         handshakes_per_second_per_address: usize = 0, Count(0, 1_000_000);
         /// Sockets not yet upgraded, in all; 1 to 65,536. Memory: up to 16 KiB of request head each.
         max_handshakes: usize = 1024, Count(1, 65_536);

@@ -95,9 +95,42 @@ fn keys_of_tokens(config: &Config, mut demand: impl FnMut(bool, &'static [&'stat
 }
 
 /// What is allowed but unwise.
-pub(super) fn advice(config: &Config) -> Option<String> {
-    let length = config.auth.secret.as_ref()?.expose().len();
-    (length < SECRET_BYTES).then(|| {
+pub(super) fn advice(config: &Config) -> impl Iterator<Item = String> {
+    let length = config.auth.secret.as_ref().map_or(SECRET_BYTES, |secret| secret.expose().len());
+    let short = (length < SECRET_BYTES).then(|| {
         format!("`auth.secret` has {length} bytes, fewer than the {SECRET_BYTES} that HS256 asks for (RFC 7518, 3.2)")
-    })
+    });
+    let listen = config.listen;
+    let open = (config.is_reachable() && !config.auth.required).then(|| {
+        format!(
+            "`listen` {listen} can be reached from other machines and `auth.required` is false: whoever gets there \
+             can chat under any name. Set `auth.required` and a key, or listen on loopback"
+        )
+    });
+    let admission = &config.admission;
+    let believing = config.is_reachable() && admission.proxy_protocol && admission.trusted_proxies.is_empty();
+    let believing = believing.then(|| {
+        format!(
+            "`admission.proxy_protocol` believes everybody who reaches {listen}: name the proxies in \
+             `admission.trusted_proxies`"
+        )
+    });
+    [short, open, believing].into_iter().flatten()
+}
+
+impl Config {
+    /// True where `listen` is more than this machine's own loopback.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        !self.listen.ip().to_canonical().is_loopback()
+    }
+
+    /// What a newcomer who wonders why nobody else can connect should read: `listen` was not set, hence loopback.
+    #[must_use]
+    pub fn reach(&self) -> Option<&'static str> {
+        (!self.is_set("listen")).then_some(
+            "on loopback only, as nothing else was asked for: set `listen` to be reached from other machines, and \
+             `auth.required` with a key to know who comes",
+        )
+    }
 }

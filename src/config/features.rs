@@ -8,7 +8,7 @@ use super::kind::{Choice, Count, Flag, Size, Time};
 use super::schema::settings;
 use super::units::{GIB, KIB, MIB, TIB};
 use super::value::{Algorithm, Duplicate, LogFormat, Refuse, Secret};
-use super::words::{ADDRESS_BLOCK, CLAIM, FILTER, Hidden, List, Maybe, NAME, Origins, PEM, Place};
+use super::words::{ADDRESS_BLOCK, CLAIM, FILTER, Hidden, List, Maybe, NAME, Origins, Pem, Place};
 
 settings! {
     /// The chat.
@@ -80,8 +80,8 @@ settings! {
         secret: Option<Secret> = None, Maybe(Hidden(1, 4096));
         /// A file with the key of HS256; blanks at its end do not count. After loading, `auth.secret` holds the key.
         secret_file: Option<PathBuf> = None, Maybe(Place);
-        /// The public key of RS256, ES256 or EdDSA in PEM.
-        public_key: Option<String> = None, Maybe(PEM);
+        /// The public key in PEM: RSA of 2,048 to 4,096 bits for RS256, P-256 for ES256, Ed25519 for EdDSA.
+        public_key: Option<String> = None, Maybe(Pem);
         /// A file with the public key. After loading, `auth.public_key` holds the key.
         public_key_file: Option<PathBuf> = None, Maybe(Place);
         /// What `aud` must be, 1 to 256 bytes.
@@ -98,9 +98,9 @@ settings! {
         origins: Vec<String> = Vec::new(), Origins;
         /// How a bad token or user id is answered: `close` after the upgrade, or `http`.
         refuse: Refuse = Refuse::Close, Choice(Refuse::ALL);
-        /// Proxies whose word on the client's address is taken.
+        /// Proxies whose word on the client's address is taken: addresses or blocks like `10.0.0.0/8`, at most 1,024.
         trusted_proxies: Vec<String> = Vec::new(), List(ADDRESS_BLOCK);
-        /// Whether connections begin with a PROXY protocol header.
+        /// Whether every connection begins with a PROXY protocol header, version 2; others are closed.
         proxy_protocol: bool = false, Flag;
     }
 }

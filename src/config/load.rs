@@ -10,8 +10,8 @@ use super::kind::{Kind, Raw};
 use super::mistake::nearest;
 use super::schema::Key;
 use super::value::REDACTED;
-use super::words::{Hidden, Maybe, PEM};
-use super::{Config, ConfigErrors, Mistake, Origin, all, checks};
+use super::words::{Hidden, Maybe, Pem};
+use super::{Algorithm, Config, ConfigErrors, Mistake, Origin, PublicKey, all, checks};
 
 /// What every name of ours in the environment begins with.
 const PREFIX: &str = "THRONG_";
@@ -99,6 +99,7 @@ impl Config {
         }
         loader.conflicts();
         loader.key_files(sources.read);
+        loader.keys_fit();
         if loader.mistakes.is_empty() { Ok(loader.config) } else { Err(ConfigErrors(loader.mistakes)) }
     }
 }
@@ -211,7 +212,7 @@ impl Loader {
         if let Some(secret) = self.key_file(read, "auth.secret_file", secret_file, &Maybe(Hidden(1, 4096))) {
             self.config.auth.secret = secret;
         }
-        if let Some(key) = self.key_file(read, "auth.public_key_file", public_key_file, &Maybe(PEM)) {
+        if let Some(key) = self.key_file(read, "auth.public_key_file", public_key_file, &Maybe(Pem)) {
             self.config.auth.public_key = key;
         }
     }
@@ -234,6 +235,31 @@ impl Loader {
         let origin = self.config.provenance.origins.get(path).cloned().unwrap_or(Origin::Default);
         self.mistake(path.into(), Some(format!("{:?}", file.to_string_lossy())), problem, &origin);
         None
+    }
+
+    /// Whether tokens can be verified with the key, now that it and the algorithm are known.
+    fn keys_fit(&mut self) {
+        if self.mistakes.iter().any(|mistake| mistake.key.starts_with("auth.")) {
+            return;
+        }
+        let auth = &self.config.auth;
+        let named =
+            |key, file| if auth.secret_file.is_some() || auth.public_key_file.is_some() { file } else { key };
+        let (path, problem) = match (auth.algorithm, &auth.secret, &auth.public_key) {
+            // What everybody may know would be the secret, and anybody could sign with it.
+            (Algorithm::Hs256, Some(secret), _) if secret.expose().starts_with(b"-----BEGIN ") => (
+                named("auth.secret", "auth.secret_file"),
+                "is a key in PEM, not a secret of HS256: set auth.algorithm and auth.public_key_file"
+                    .to_owned(),
+            ),
+            (Algorithm::Hs256, ..) | (_, _, None) => return,
+            (algorithm, _, Some(pem)) => match PublicKey::parse(algorithm, pem) {
+                Ok(_) => return,
+                Err(error) => (named("auth.public_key", "auth.public_key_file"), error.to_string()),
+            },
+        };
+        let origin = self.config.provenance.origins.get(path).cloned().unwrap_or(Origin::Default);
+        self.mistake(path.into(), None, problem, &origin);
     }
 
     fn mistake(&mut self, key: String, given: Option<String>, problem: String, origin: &Origin) {

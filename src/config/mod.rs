@@ -14,6 +14,7 @@ mod machine;
 mod mistake;
 mod pending;
 mod print;
+mod public_key;
 mod rooms;
 mod schema;
 mod units;
@@ -28,6 +29,7 @@ pub use features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, 
 pub use load::Sources;
 pub use machine::Machine;
 pub use mistake::{ConfigErrors, Mistake, Origin};
+pub use public_key::{KeyError, PublicKey};
 pub use rooms::RoomRule;
 pub use units::parse_duration;
 pub use value::{Algorithm, Duplicate, LogFormat, QueuePolicy, Refuse, Secret};
@@ -206,5 +208,44 @@ mod tests {
         assert_eq!(body, ["`limits.max_request_body` is not in force in this version"]);
         let short = warnings(&[("THRONG_AUTH__SECRET", "hunter2")]);
         assert!(short.len() == 1 && !short[0].contains("hunter2"), "{short:?}");
+    }
+
+    #[test]
+    fn who_can_be_reached_without_knowing_anybody_is_told_so() {
+        let loaded = |pairs: &[&str]| {
+            let sources = pairs.iter().fold(Sources::new(), |sources, pair| sources.set(pair));
+            Config::load(sources).unwrap()
+        };
+        let secret = "auth.secret=an-example-key-of-at-least-32-bytes";
+        for (pairs, warned) in [
+            (&["listen=0.0.0.0:80"][..], "`auth.required` is false"),
+            (&["listen=[::]:80", secret], "`auth.required` is false"),
+            (&["listen=192.0.2.1:80"], "`auth.required` is false"),
+            (&["listen=0.0.0.0:80", secret, "auth.required=true"], ""),
+            (&["listen=127.0.0.2:80"], ""),
+            (&["listen=[::1]:80"], ""),
+            (&["listen=[::ffff:127.0.0.1]:80", "admission.proxy_protocol=true"], ""),
+            (
+                &["listen=0.0.0.0:80", secret, "auth.required=true", "admission.proxy_protocol=true"],
+                "`admission.proxy_protocol` believes everybody",
+            ),
+            (
+                &[
+                    "listen=0.0.0.0:80",
+                    secret,
+                    "auth.required=true",
+                    "admission.proxy_protocol=true",
+                    "admission.trusted_proxies=10.0.0.0/8",
+                ],
+                "",
+            ),
+        ] {
+            let warnings = loaded(pairs).warnings();
+            assert_eq!(warnings.len(), usize::from(!warned.is_empty()), "{pairs:?}: {warnings:?}");
+            assert!(warnings.iter().all(|warning| warning.contains(warned)), "{pairs:?}: {warnings:?}");
+        }
+        let defaults = loaded(&[]);
+        assert!(!defaults.is_reachable() && defaults.reach().is_some());
+        assert!(loaded(&["listen=127.0.0.1:8080"]).reach().is_none(), "asked for");
     }
 }

@@ -1,7 +1,7 @@
 //! Keys that are read and checked but that nothing obeys yet. No setting is silently ignored: whoever sets one of
 //! these to something that asks for protection or a service we do not give is told so.
 
-use super::{Algorithm, Config};
+use super::Config;
 
 /// A key that is not in force, or not for every value.
 pub(super) struct Pending {
@@ -18,23 +18,12 @@ const fn pending(path: &'static str, asks: fn(&Config) -> bool) -> Pending {
 
 /// The one place: what comes into force leaves this list.
 const PENDING: &[Pending] = &[
-    pending("limits.max_connections_per_address", |c| c.limits.max_connections_per_address > 0),
-    pending("limits.handshakes_per_second_per_address", |c| c.limits.handshakes_per_second_per_address > 0),
     pending("limits.max_keys_per_user", |_| true),
     pending("limits.max_rooms_per_connection", |_| true),
     pending("limits.max_request_body", |_| true),
     pending("rooms", |c| !c.rooms.is_empty()),
     pending("presence.count_only_above", |_| true),
     pending("history.dir", |c| c.history.dir.is_some()),
-    Pending {
-        path: "auth.algorithm",
-        asks: |c| c.auth.algorithm != Algorithm::Hs256,
-        note: "is only in force as HS256 in this version: every token is refused",
-    },
-    pending("auth.public_key", |_| true),
-    pending("auth.public_key_file", |_| true),
-    pending("admission.trusted_proxies", |c| !c.admission.trusted_proxies.is_empty()),
-    pending("admission.proxy_protocol", |c| c.admission.proxy_protocol),
     pending("api.keys", |c| !c.api.keys.is_empty()),
 ];
 

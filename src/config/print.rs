@@ -108,7 +108,10 @@ mod tests {
             max_bytes = 100001
             [auth]
             algorithm = "EdDSA"
-            public_key = "-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----"
+            public_key = """
+-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEABCeM8S8qgzqsK5T32kuDRQbYGFZXLzk1gyDY4tSiUUM=
+-----END PUBLIC KEY-----"""
             audience = "quotes \" and ''' and # signs"
             [admission]
             origins = ["https://a.example", "tauri://app"]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use toml::Value;
 
-use super::kind::{Kind, Raw};
+use super::kind::{Fault, Kind, Raw};
 use super::value::{REDACTED, Secret, is_address_block, is_name, is_origin, is_pattern};
 
 /// Text that satisfies a test; empty text stands for "not set" in the tree and can never be given.
@@ -23,11 +23,6 @@ pub(super) const PATTERN: Text = Text {
 /// A claim's value.
 pub(super) const CLAIM: Text =
     Text { fits: |text| (1..=256).contains(&text.len()), allowed: "1 to 256 bytes of text" };
-/// A public key.
-pub(super) const PEM: Text = Text {
-    fits: |text| text.trim_start().starts_with("-----BEGIN PUBLIC KEY-----"),
-    allowed: "a public key in PEM, beginning with -----BEGIN PUBLIC KEY-----",
-};
 /// Directives of the log filter.
 pub(super) const FILTER: Text = Text {
     fits: is_filter,
@@ -53,6 +48,27 @@ impl Kind for Text {
     }
     fn allowed(&self) -> String {
         self.allowed.into()
+    }
+}
+
+/// A public key in PEM. Whether it is a good one for its algorithm is known only when both are.
+pub(super) struct Pem;
+
+impl Kind for Pem {
+    type Value = String;
+    fn parse(&self, raw: Raw<'_>) -> Option<String> {
+        raw.text().filter(|text| text.trim_start().starts_with("-----BEGIN PUBLIC KEY-----")).map(Into::into)
+    }
+    fn show(&self, value: &String) -> Option<Value> {
+        Some(Value::String(value.clone()))
+    }
+    fn allowed(&self) -> String {
+        "a public key in PEM, beginning with -----BEGIN PUBLIC KEY-----".into()
+    }
+    fn faults(&self, _: Raw<'_>) -> Vec<Fault> {
+        // The likeliest mistake is the private key in its place.
+        let problem = format!("must be {}", self.allowed());
+        vec![Fault { place: String::new(), given: Some(REDACTED.into()), problem }]
     }
 }
 
@@ -103,6 +119,9 @@ impl<K: Kind> Kind for Maybe<K> {
     }
     fn allowed(&self) -> String {
         self.0.allowed()
+    }
+    fn faults(&self, raw: Raw<'_>) -> Vec<Fault> {
+        self.0.faults(raw)
     }
 }
 

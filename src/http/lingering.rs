@@ -15,8 +15,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Most bytes that are read and thrown away.
 const MAX_DRAINED_BYTES: usize = 64 * 1024;
 
-/// Writes `last_words`, ends our side and reads on for a moment. Whatever goes wrong: the peer has had its chance.
-pub(super) async fn close<IO: Read + Write + Unpin>(io: &mut IO, last_words: &[u8]) {
+/// Writes `last_words`, ends our side and reads on, at most a second and 64 KiB. Whatever goes wrong: the peer has
+/// had its chance.
+pub async fn close<IO: Read + Write + Unpin>(io: &mut IO, last_words: &[u8]) {
     let _ = timeout(LINGER, async {
         write_all(io, last_words).await?;
         poll_fn(|cx| Pin::new(&mut *io).poll_shutdown(cx)).await?;

@@ -22,9 +22,11 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
+use tokio::time::Instant;
 
 use crate::admission::{Check, Refusal};
 pub use io::HttpIo;
+pub use lingering::close;
 pub use request::{Request, segment_after};
 use service::Exchange;
 
@@ -41,11 +43,18 @@ pub struct Limits {
     pub max_head_bytes: usize,
     /// Requests answered on one connection before it is closed, so that pages do not hold a place for ever.
     pub max_requests: u32,
+    /// When the peer was accepted, if that was before [`serve`] was called: the first deadline counts from then.
+    pub accepted: Option<Instant>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { handshake_timeout: Duration::from_secs(10), max_head_bytes: 16 * 1024, max_requests: 1000 }
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            max_head_bytes: 16 * 1024,
+            max_requests: 1000,
+            accepted: None,
+        }
     }
 }
 
@@ -161,7 +170,7 @@ where
         let asked = exchange.served() == 0 && !read_buf.is_empty();
         let last_words =
             refusal.filter(|_| asked && end.is_unanswered()).map(|refusal| respond::raw(&refusal));
-        lingering::close(&mut io, last_words.as_deref().unwrap_or_default()).await;
+        close(&mut io, last_words.as_deref().unwrap_or_default()).await;
     }
     Served::Done
 }

@@ -53,7 +53,7 @@ impl<'r> Request<'r> {
     }
 
     /// All headers of this name (lower case), in order.
-    pub fn headers(&self, name: &str) -> impl Iterator<Item = &'r [u8]> + use<'r> {
+    pub fn headers(&self, name: &str) -> impl DoubleEndedIterator<Item = &'r [u8]> + use<'r> {
         self.headers.get_all(name).into_iter().map(|value| value.as_bytes())
     }
 

@@ -105,7 +105,15 @@ mod tests {
 
     #[test]
     fn every_refusal_is_a_response_that_closes() {
-        let checks = [Check::Syntax, Check::Http2, Check::HttpVersion, Check::Host, Check::Key, Check::Body];
+        let checks = [
+            Check::Syntax,
+            Check::Http2,
+            Check::HttpVersion,
+            Check::Host,
+            Check::Key,
+            Check::Proxy,
+            Check::Body,
+        ];
         for each in ALL.into_iter().chain(checks.map(Refusal::Malformed)) {
             let response = refusal(&each);
             assert_eq!(response.status().as_u16(), each.status());

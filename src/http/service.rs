@@ -21,10 +21,11 @@ pub(super) struct Exchange<'a, A: App> {
 
 impl<'a, A: App> Exchange<'a, A> {
     pub(super) fn new(app: &'a A, limits: &'a Limits) -> Self {
+        let began = limits.accepted.unwrap_or_else(Instant::now);
         Self {
             app,
             limits,
-            deadline: Cell::new(Some(Instant::now() + limits.handshake_timeout)),
+            deadline: Cell::new(Some(began + limits.handshake_timeout)),
             served: Cell::new(0),
             admitted: RefCell::new(None),
         }

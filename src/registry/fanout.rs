@@ -28,7 +28,7 @@ const SLICE_TIME: Duration = Duration::from_micros(500);
 /// Connections ended at once because the node's queues are too long.
 const EVICTIONS: usize = 8;
 /// Writes between two looks at the clock.
-const WRITES_PER_LOOK: usize = 32;
+const WRITES_PER_LOOK: usize = 64;
 /// Batches kept for their memory.
 const SPARE_BATCHES: usize = 64;
 /// A spare batch keeps no more room than this.

@@ -1,7 +1,7 @@
 //! Accepts sockets and hands each to the least loaded worker.
 
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Newcomer {
     pub(super) stream: TcpStream,
+    /// Who is at the other end: a client, or a proxy.
+    pub(super) peer: IpAddr,
     pub(super) handshake: OwnedSemaphorePermit,
 }
 
@@ -33,8 +35,8 @@ pub(super) async fn run(node: &Node, listener: TcpListener, workers: &[Worker]) 
     let mut is_full = false;
     loop {
         let mut guard = listener.readable().await?;
-        let stream = match accept(listener.get_ref()) {
-            Ok(stream) => stream,
+        let (stream, peer) = match accept(listener.get_ref()) {
+            Ok(accepted) => accepted,
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     guard.clear_ready();
@@ -52,17 +54,20 @@ pub(super) async fn run(node: &Node, listener: TcpListener, workers: &[Worker]) 
         let handshake = place(&handshakes, is_full).await;
         is_full = handshake.is_none();
         match handshake {
-            Some(handshake) => hand_over(node, workers, Newcomer { stream, handshake }),
+            Some(handshake) => hand_over(node, workers, Newcomer { stream, peer, handshake }),
             None => turn_away(node, &stream),
         }
     }
 }
 
 /// Accepts a socket that is non-blocking from the start.
-fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
     /// `SOCK_NONBLOCK` and `SOCK_CLOEXEC` of Linux, as `accept4` takes them.
     const FLAGS: i32 = 0o4000 | 0o2_000_000;
-    SockRef::from(listener).accept4(FLAGS).map(|(socket, _)| socket.into())
+    let (socket, address) = SockRef::from(listener).accept4(FLAGS)?;
+    // A peer without an address has gone before it was here.
+    let address = address.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((socket.into(), address.ip()))
 }
 
 /// A place among the handshakes. Those that get on free theirs in a moment; when none does, the places are held by

@@ -1,10 +1,15 @@
 //! Decides over each request: page, refusal, or the endpoint that a connection is to have. Everything about the
 //! request is checked before anything is registered.
 
+use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::admission::address::TrustedProxies;
+use crate::admission::limits::{Lease, PerAddress};
 use crate::admission::origin::OriginList;
 use crate::admission::token::{Found, Identity, Verifier};
 use crate::admission::{Check, Refusal};
@@ -25,23 +30,34 @@ const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What decides over requests, made once from the configuration.
 pub(super) struct Rules {
+    pub(super) proxies: TrustedProxies,
     origins: OriginList,
+    addresses: Arc<PerAddress>,
     verifier: Option<Verifier>,
     /// The log has said that there is no key.
     has_warned: AtomicBool,
 }
 
 impl Rules {
-    pub(super) fn new(config: &Config) -> Self {
-        let origins = OriginList::parse(&config.admission.origins).unwrap_or_else(|error| {
-            // The configuration has checked each of them.
-            unreachable!("admission.origins: {error}")
-        });
-        let auth = &config.auth;
-        let verifier = auth.secret.as_ref().and_then(|secret| {
-            Verifier::hs256(secret.expose(), auth.audience.clone(), auth.issuer.clone()).ok()
-        });
-        Self { origins, verifier, has_warned: AtomicBool::new(false) }
+    pub(super) fn new(config: &Config) -> io::Result<Self> {
+        let Config { admission, auth, limits, .. } = config;
+        let addresses = PerAddress::new(
+            limits.max_connections_per_address,
+            limits.handshakes_per_second_per_address,
+            Instant::now(),
+        );
+        Ok(Self {
+            proxies: TrustedProxies::parse(&admission.trusted_proxies).map_err(io::Error::other)?,
+            origins: OriginList::parse(&admission.origins).map_err(io::Error::other)?,
+            addresses,
+            verifier: Verifier::from_config(auth).map_err(io::Error::other)?,
+            has_warned: AtomicBool::new(false),
+        })
+    }
+
+    /// Forgets what addresses did some time ago; to be called ten times a second with 0, 1, 2…
+    pub(super) fn keep_house(&self, turn: usize) {
+        self.addresses.forget(turn, Instant::now());
     }
 }
 
@@ -51,6 +67,7 @@ pub(super) struct Admitted {
     pub(super) endpoint: Endpoint,
     pub(super) registration: Registration,
     pub(super) facts: Facts,
+    pub(super) lease: Option<Lease>,
 }
 
 /// One socket's way in.
@@ -58,6 +75,8 @@ pub(super) struct Gate<'a> {
     pub(super) tools: &'a Rc<Tools>,
     pub(super) rules: &'a Rules,
     pub(super) sink: Sink,
+    /// Who speaks HTTP with us: a client, or a proxy.
+    pub(super) peer: IpAddr,
 }
 
 impl App for Gate<'_> {
@@ -93,7 +112,11 @@ impl App for Gate<'_> {
         if node.is_draining() {
             return Err(Refusal::Draining);
         }
+        let forwarded = request.headers("x-forwarded-for");
+        let net = self.rules.proxies.client(self.peer, forwarded).into();
+        self.rules.addresses.handshake(net, Instant::now())?;
         let place = node.place().ok_or(Refusal::AtCapacity)?;
+        let lease = self.rules.addresses.connect(net)?;
         let speaks: &[&str] = if route == endpoint::Route::Echo { &["echo"] } else { &[] };
         let subprotocol = upgrade::select(speaks, request.offered());
         let registration = self.tools.shard.register(self.sink.clone());
@@ -105,7 +128,7 @@ impl App for Gate<'_> {
             Err(Denied::Visibly(reason)) => self.refuse(reason)?,
         };
         let facts = Facts { endpoint: route.name(), expires_at: visitor.expires_at, place };
-        Ok(Admission { admitted: Admitted { endpoint, registration, facts }, subprotocol })
+        Ok(Admission { admitted: Admitted { endpoint, registration, facts, lease }, subprotocol })
     }
 
     fn refused(&self, refusal: &Refusal) {
@@ -211,7 +234,9 @@ impl Visitor<'_> {
         let rules = self.gate.rules;
         let Some(verifier) = &rules.verifier else {
             if !rules.has_warned.swap(true, Relaxed) {
-                tracing::warn!("no auth.secret is configured: every token is refused");
+                tracing::warn!(
+                    "no key is configured (auth.secret or auth.public_key): every token is refused"
+                );
             }
             return None;
         };

@@ -4,6 +4,7 @@ mod acceptor;
 mod drain;
 mod gate;
 mod listener;
+mod proxy;
 mod worker;
 
 use std::future::Future;
@@ -16,13 +17,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::gate::Rules;
 use crate::admission::Refusal;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::protocol::close::EndReason;
 
-/// How often merged notices and old histories are looked after.
+/// How often merged notices, old histories and what addresses have done are looked after.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
 /// A server that is bound and not yet running.
@@ -55,12 +57,14 @@ impl Server {
     /// returns. Blocks the calling thread, which accepts; the workers have threads of their own.
     ///
     /// # Errors
-    /// When a thread or a runtime cannot be made.
+    /// When a thread or a runtime cannot be made, or what admission is to go by contradicts itself, which loading the
+    /// settings has ruled out.
     pub fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let Self { node, listener, address } = self;
         let (stopping, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let workers = worker::spawn_all(&node, &stopped)?;
+        let rules = Arc::new(Rules::new(&node.config)?);
+        let workers = worker::spawn_all(&node, &rules, &stopped)?;
         tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
         runtime.block_on(async {
             let mut stop = pin!(stop);
@@ -68,7 +72,7 @@ impl Server {
             tokio::select! {
                 () = &mut stop => {}
                 result = &mut accepting => return result,
-                () = keep_house(&node) => {}
+                () = keep_house(&node, &rules) => {}
                 // Better to stop, and be started again, than to go on without some of the connections.
                 () = worker::one_finished(&workers) => return Err(io::Error::other("a worker has stopped")),
             }
@@ -78,7 +82,7 @@ impl Server {
             // Newcomers are still told that, and why, they cannot come in.
             tokio::select! {
                 result = &mut accepting => result,
-                () = keep_house(&node) => Ok(()),
+                () = keep_house(&node, &rules) => Ok(()),
                 () = worker::all_finished(&workers) => Ok(()),
             }
         })?;
@@ -87,11 +91,12 @@ impl Server {
 }
 
 /// Looks after what has no connection of its own; never returns.
-async fn keep_house(node: &Node) {
+async fn keep_house(node: &Node, rules: &Rules) {
     let mut ticks = interval(HOUSEKEEPING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for turn in 0.. {
         ticks.tick().await;
         node.keep_house(turn);
+        rules.keep_house(turn);
     }
 }

@@ -12,11 +12,12 @@ use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::acceptor::Newcomer;
 use super::drain;
 use super::gate::{Admitted, Gate, Rules};
+use super::proxy::{self, NoHeader};
 use crate::config::{Config, QueuePolicy};
 use crate::connection::socket::Socket;
 use crate::connection::{Connection, Tools};
@@ -67,9 +68,8 @@ impl Drop for Load {
 pub(super) type Stop = watch::Receiver<Option<EndReason>>;
 
 /// Starts `config.workers` workers.
-pub(super) fn spawn_all(node: &Arc<Node>, stop: &Stop) -> io::Result<Vec<Worker>> {
-    let rules = Arc::new(Rules::new(&node.config));
-    (0..node.config.workers).map(|index| spawn(index, node, &rules, stop)).collect()
+pub(super) fn spawn_all(node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io::Result<Vec<Worker>> {
+    (0..node.config.workers).map(|index| spawn(index, node, rules, stop)).collect()
 }
 
 fn spawn(index: usize, node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io::Result<Worker> {
@@ -180,24 +180,41 @@ async fn turn_wheel(shard: Rc<Shard>) {
 
 /// A socket's handshake; what follows has a smaller task of its own.
 async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Load) {
-    let Newcomer { stream, handshake } = newcomer;
+    let accepted = Instant::now();
+    let Newcomer { stream, peer, handshake } = newcomer;
     let socket = match Socket::new(stream) {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!(%error, "cannot register a socket"),
     };
-    let gate = Gate { tools: &tools, rules: &rules, sink: socket.sink() };
-    let limits = http::Limits {
-        handshake_timeout: tools.node.config.limits.handshake_timeout,
-        ..http::Limits::default()
+    let config = &tools.node.config;
+    let handshake_timeout = config.limits.handshake_timeout;
+    let client = match config.admission.proxy_protocol {
+        true => proxy::read(&socket, peer, &rules.proxies, accepted + handshake_timeout).await,
+        false => Ok(peer),
     };
+    let peer = match client {
+        Ok(client) => client,
+        Err(why) => return turn_away(&tools.node, socket, &why).await,
+    };
+    let gate = Gate { tools: &tools, rules: &rules, sink: socket.sink(), peer };
+    let limits = http::Limits { handshake_timeout, accepted: Some(accepted), ..http::Limits::default() };
     let served = http::serve(HttpIo(socket), &gate, &limits).await;
     drop(handshake);
     if let Served::Upgraded { io: HttpIo(socket), leftover, admitted } = served {
-        let Admitted { endpoint, registration, facts } = admitted;
+        let Admitted { endpoint, registration, facts, lease } = admitted;
         let connection = Connection::new(Rc::clone(&tools), socket, registration, endpoint, facts, leftover);
         spawn_local(async move {
             connection.await;
-            drop(load);
+            drop((lease, load));
         });
     }
+}
+
+/// Closes a connection that did not begin with the header it should have, in such a way that the peer sees an end and
+/// no reset.
+async fn turn_away(node: &Node, socket: Socket, why: &NoHeader) {
+    tracing::debug!(%why, "closed before HTTP");
+    let Some(refusal) = why.refusal() else { return };
+    node.metrics.refused(refusal.reason());
+    http::close(&mut HttpIo(socket), &[]).await;
 }

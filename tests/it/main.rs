@@ -6,6 +6,7 @@
 
 mod support;
 
+mod addresses;
 mod bench;
 mod chat;
 mod churn;
@@ -20,6 +21,7 @@ mod json;
 mod lifecycle;
 mod logs;
 mod notices;
+mod proxy;
 mod rate_limit;
 mod readme;
 mod refusals;

@@ -1,11 +1,13 @@
 //! Tokens: where they come from, which are good, and what a bad one gets.
 
+use std::io::Write as _;
+
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
-use crate::support::server::Server;
-use crate::support::token::{SECRET, mint, seconds_from_now, signed, unsigned};
+use crate::support::server::{Server, run};
+use crate::support::token::{PAIRS, SECRET, mint, seconds_from_now, signed, unsigned};
 
 const FAILED: &str = "Authentication failed";
 
@@ -165,4 +167,107 @@ async fn a_token_that_expires_ends_the_connection() {
     client.send_text("hi").await;
     client.expect_text("User alice: hi").await;
     client.expect_close(3000, "Token expired").await;
+}
+
+#[tokio::test]
+async fn each_algorithm_with_a_public_key_takes_its_own_tokens_and_no_others() {
+    let good = json!({"sub": "alice", "exp": seconds_from_now(600)});
+    for pair in &PAIRS {
+        let server = Server::start(&[("auth.algorithm", pair.name), ("auth.public_key", pair.public)]);
+        for (path, headers) in ways(&pair.sign(&good)) {
+            let mut client = enter(&server, &path, &headers).await;
+            client.send_text("hi").await;
+            client.expect_text("User alice: hi").await;
+        }
+        let past = json!({"sub": "alice", "exp": seconds_from_now(-60)});
+        let others = PAIRS.iter().filter(|other| other.name != pair.name).map(|other| other.sign(&good));
+        // The public key as the secret is the attack that a pinned algorithm is there for.
+        let confused = signed(Algorithm::HS256, pair.public, &good);
+        let bad = [pair.sign(&past), pair.sign(&json!({"sub": "alice"})), confused, unsigned(&good)];
+        for token in others.chain(bad) {
+            let mut client = Client::connect(&server, &format!("/ws/secure?token={token}")).await;
+            client.expect_close(1008, FAILED).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn audience_and_issuer_must_be_the_configured_ones() {
+    let settings = [("auth.secret", SECRET), ("auth.audience", "throng"), ("auth.issuer", "idp")];
+    let server = Server::start(&settings);
+    let exp = seconds_from_now(600);
+    let token = |aud: Value, iss: Value| {
+        signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": exp, "aud": aud, "iss": iss}))
+    };
+    for (token, is_good) in [
+        (token(json!("throng"), json!("idp")), true),
+        (token(json!(["other", "throng"]), json!("idp")), true),
+        (token(json!("other"), json!("idp")), false),
+        (token(json!("throng"), json!("other")), false),
+        (signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": exp, "aud": "throng"})), false),
+        (signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": exp, "iss": "idp"})), false),
+    ] {
+        let mut client = Client::connect(&server, &format!("/ws/secure?token={token}")).await;
+        if is_good {
+            client.send_text("hi").await;
+            client.expect_text("User alice: hi").await;
+        } else {
+            client.expect_close(1008, FAILED).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_token_among_the_subprotocols_is_never_selected() {
+    let server = server();
+    let token = mint(&["--sub", "alice"]);
+    for offer in [format!("throng.v1, bearer, {token}"), format!("bearer, {token}, throng.v1")] {
+        let headers = [("Sec-WebSocket-Protocol", offer.as_str())];
+        let mut client = Client::connect_with(&server, "/ws/secure", &headers).await;
+        client.send_text("hi").await;
+        client.expect_text("User alice: hi").await;
+        let selected = client.header("sec-websocket-protocol");
+        assert!(matches!(selected, Some("throng.v1" | "bearer")), "{selected:?}");
+    }
+}
+
+#[test]
+fn a_bad_key_is_a_mistake_of_the_settings() {
+    let [rs256, es256, _] = &PAIRS;
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"-----BEGIN PUBLIC KEY-----\nbm90IGEga2V5\n-----END PUBLIC KEY-----\n").expect("written");
+    let path = file.path().to_str().expect("a path in UTF-8");
+    for command in ["serve", "check-config"] {
+        for (settings, said) in [
+            (&[("auth.algorithm", "ES256"), ("auth.public_key", rs256.public)][..], "is an RSA key"),
+            (&[("auth.algorithm", "RS256"), ("auth.public_key", es256.public)], "is an EC key"),
+            (&[("auth.algorithm", "EdDSA"), ("auth.public_key_file", path)], "is not a public key"),
+            (&[("auth.algorithm", "EdDSA"), ("auth.public_key_file", "/no/such/file")], "cannot be read"),
+            (&[("auth.public_key", es256.public)], "HS256 takes auth.secret"),
+            (&[("auth.secret", es256.public)], "is a key in PEM"),
+            (&[("auth.required", "true"), ("auth.algorithm", "ES256")], "nobody could come in"),
+        ] {
+            let output = run(&[command], settings);
+            let words = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(64), "{command} {said}: {words}");
+            assert!(words.contains("auth.") && words.contains(said), "{command}, no {said:?}: {words}");
+        }
+    }
+}
+
+#[test]
+fn who_listens_beyond_loopback_without_knowing_who_comes_is_warned() {
+    let about = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("auth.required"));
+    let warnings = |server: &Server| server.log().count(|line| line["level"] == "WARN" && about(line));
+    let required = [("auth.secret", SECRET), ("auth.required", "true")];
+    for (listen, settings, expected) in [
+        ("0.0.0.0:0", &[][..], 1),
+        ("0.0.0.0:0", &[("auth.secret", SECRET)], 1),
+        ("0.0.0.0:0", &required, 0),
+        ("127.0.0.1:0", &[], 0),
+    ] {
+        // Warnings stand before `listening`, which is waited for.
+        let server = Server::launch(&[], listen, settings);
+        assert_eq!(warnings(&server), expected, "{listen} {settings:?}: {}", server.log().text());
+    }
 }

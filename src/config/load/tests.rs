@@ -243,6 +243,34 @@ fn keys_come_from_files() {
     assert!(mistake(sources).contains("must contain 1 to 4096 bytes"));
 }
 
+#[test]
+fn a_key_that_does_not_fit_its_algorithm_is_a_mistake() {
+    const RS256: &str = include_str!("../../../tests/keys/TEST-ONLY-rs256.public.pem");
+    const PRIVATE: &str = include_str!("../../../tests/keys/TEST-ONLY-es256.private.pem");
+    let with = |algorithm: &str, key: &str| {
+        Sources::new().environment([("THRONG_AUTH__ALGORITHM", algorithm), ("THRONG_AUTH__PUBLIC_KEY", key)])
+    };
+    assert!(Config::load(with("RS256", RS256)).is_ok());
+    let line = mistake(with("ES256", RS256));
+    assert_eq!(
+        line,
+        "auth.public_key (environment variable THRONG_AUTH__PUBLIC_KEY): is an RSA key, but auth.algorithm ES256 \
+         takes an EC key on the curve P-256"
+    );
+    assert!(mistake(with("RS256", "-----BEGIN PUBLIC KEY-----\nabc")).contains("damaged or cut off"));
+    // Nothing is said of what may be a private key.
+    assert!(mistake(with("ES256", PRIVATE)).starts_with("auth.public_key = [redacted] ("));
+
+    let mut sources = Sources::new().set("auth.algorithm=EdDSA").set("auth.public_key_file=/run/key");
+    sources.read = |_| Ok(RS256.into());
+    let line = mistake(sources);
+    assert!(line.starts_with("auth.public_key_file (flag --set): is an RSA key"), "{line}");
+    // The public key as the secret: anybody could sign with it.
+    let mut sources = Sources::new().set("auth.secret_file=/run/key");
+    sources.read = |_| Ok(RS256.into());
+    assert!(mistake(sources).contains("set auth.algorithm and auth.public_key_file"));
+}
+
 #[cfg(unix)]
 #[test]
 fn the_environment_must_be_text() {

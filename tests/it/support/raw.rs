@@ -46,6 +46,16 @@ impl Socket {
         Self::from(TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts"))
     }
 
+    /// As [`Socket::connect`], from an address of our own choice.
+    #[track_caller]
+    pub(crate) fn connect_from(source: SocketAddr, address: SocketAddr) -> Self {
+        let socket =
+            socket2::Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        socket.bind(&source.into()).expect("an address of this machine");
+        socket.connect_timeout(&address.into(), PATIENCE).expect("the server accepts");
+        Self::from(TcpStream::from(socket))
+    }
+
     /// As [`Socket::connect`], with a receive buffer so small that the server soon notices that nobody reads.
     #[track_caller]
     pub(crate) fn connect_narrow(address: SocketAddr) -> Self {

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
@@ -27,6 +27,52 @@ pub(crate) fn mint(arguments: &[&str]) -> String {
 pub(crate) fn signed(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::new(algorithm), claims, &key).expect("claims can be signed")
+}
+
+/// A key pair that everybody knows, in PEM, for `auth.public_key` and for signing.
+pub(crate) struct KeyPair {
+    /// What `auth.algorithm` calls it.
+    pub(crate) name: &'static str,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) public: &'static str,
+    private: &'static str,
+}
+
+/// One key pair for each algorithm that has such.
+pub(crate) const PAIRS: [KeyPair; 3] = [
+    KeyPair {
+        name: "RS256",
+        algorithm: Algorithm::RS256,
+        public: include_str!("../../keys/TEST-ONLY-rs256.public.pem"),
+        private: include_str!("../../keys/TEST-ONLY-rs256.private.pem"),
+    },
+    KeyPair {
+        name: "ES256",
+        algorithm: Algorithm::ES256,
+        public: include_str!("../../keys/TEST-ONLY-es256.public.pem"),
+        private: include_str!("../../keys/TEST-ONLY-es256.private.pem"),
+    },
+    KeyPair {
+        name: "EdDSA",
+        algorithm: Algorithm::EdDSA,
+        public: include_str!("../../keys/TEST-ONLY-eddsa.public.pem"),
+        private: include_str!("../../keys/TEST-ONLY-eddsa.private.pem"),
+    },
+];
+
+impl KeyPair {
+    /// A token with these claims.
+    #[track_caller]
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        let body: String = self.private.lines().filter(|line| !line.starts_with("-----")).collect();
+        let der = STANDARD.decode(body).expect("PEM is base64");
+        let key = match self.algorithm {
+            Algorithm::RS256 => EncodingKey::from_rsa_der(&der),
+            Algorithm::ES256 => EncodingKey::from_ec_der(&der),
+            _ => EncodingKey::from_ed_der(&der),
+        };
+        jsonwebtoken::encode(&Header::new(self.algorithm), claims, &key).expect("claims can be signed")
+    }
 }
 
 /// A token that says of itself that it needs no signature.

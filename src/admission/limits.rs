@@ -1,0 +1,280 @@
+//! How many connections one address may hold, and how often it may knock.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::Refusal;
+use super::address::Net;
+
+/// Parts with a lock of their own: addresses rarely meet, and a part is looked through in microseconds.
+const STRIPES: usize = 256;
+/// Addresses whose handshakes are remembered in one part; 1,048,576 in all. They are forgotten within two seconds, and
+/// no machine accepts that many connections in so short a time.
+const MAX_SEEN: usize = 4096;
+/// How many calls of [`PerAddress::forget`] look at every part once.
+pub const FORGET_TURNS: usize = 10;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The counters of all addresses, shared by all threads. Hashed with a key of its own: who picks their addresses must
+/// not pick their places.
+#[derive(Debug)]
+pub struct PerAddress {
+    max_connections: usize,
+    /// What one handshake costs; 0: nothing is counted.
+    handshake_ns: u64,
+    /// What an address may owe: as many handshakes as make a second.
+    credit_ns: u64,
+    max_seen: usize,
+    began: Instant,
+    hasher: RandomState,
+    stripes: Box<[Mutex<Stripe>]>,
+}
+
+#[derive(Debug, Default)]
+struct Stripe {
+    /// Open connections, of those who have any.
+    connections: HashMap<Net, usize>,
+    /// When the handshakes made so far are paid for, in nanoseconds since the beginning (a token bucket written as one
+    /// number: the generic cell rate algorithm). Whoever has paid equals who was never here.
+    paid_ns: HashMap<Net, u64>,
+}
+
+impl PerAddress {
+    /// At most `max_connections` at once and `handshakes_per_second`, as many of these at once, for each address; 0 is
+    /// no limit.
+    #[must_use]
+    pub fn new(max_connections: usize, handshakes_per_second: usize, now: Instant) -> Arc<Self> {
+        let handshakes = handshakes_per_second as u64;
+        let handshake_ns = if handshakes == 0 { 0 } else { SECOND_NS.div_ceil(handshakes) };
+        Arc::new(Self {
+            max_connections,
+            handshake_ns,
+            credit_ns: handshake_ns * handshakes,
+            max_seen: MAX_SEEN,
+            began: now,
+            hasher: RandomState::new(),
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+        })
+    }
+
+    /// Counts a handshake.
+    ///
+    /// # Errors
+    /// [`Refusal::HandshakesPerAddress`], which costs the address nothing; [`Refusal::AtCapacity`] where so many other
+    /// addresses are remembered that this one would have no place.
+    pub fn handshake(&self, net: Net, now: Instant) -> Result<(), Refusal> {
+        if self.handshake_ns == 0 {
+            return Ok(());
+        }
+        let now_ns = self.nanos(now);
+        let mut stripe = self.stripe(net).lock();
+        let seen = stripe.paid_ns.len();
+        match stripe.paid_ns.get_mut(&net) {
+            Some(paid_ns) => {
+                let next_ns = now_ns.max(*paid_ns) + self.handshake_ns;
+                if next_ns > now_ns + self.credit_ns {
+                    return Err(Refusal::HandshakesPerAddress);
+                }
+                *paid_ns = next_ns;
+            }
+            None if seen >= self.max_seen => return Err(Refusal::AtCapacity),
+            None => {
+                stripe.paid_ns.insert(net, now_ns + self.handshake_ns);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a connection for as long as the lease lives; there is none where nothing is limited. There are never more
+    /// addresses here than connections.
+    ///
+    /// # Errors
+    /// [`Refusal::ConnectionsPerAddress`].
+    pub fn connect(self: &Arc<Self>, net: Net) -> Result<Option<Lease>, Refusal> {
+        if self.max_connections == 0 {
+            return Ok(None);
+        }
+        let mut stripe = self.stripe(net).lock();
+        let count = stripe.connections.entry(net).or_default();
+        // A count that is there is at least 1, and so is the limit: nothing is left behind.
+        if *count >= self.max_connections {
+            return Err(Refusal::ConnectionsPerAddress);
+        }
+        *count += 1;
+        Ok(Some(Lease { limits: Arc::clone(self), net }))
+    }
+
+    /// Forgets the handshakes that are paid for, in one of [`FORGET_TURNS`] parts of the table: call it with 0, 1, 2…
+    /// some ten times a second.
+    pub fn forget(&self, turn: usize, now: Instant) {
+        if self.handshake_ns == 0 {
+            return;
+        }
+        let now_ns = self.nanos(now);
+        for stripe in self.stripes.iter().skip(turn % FORGET_TURNS).step_by(FORGET_TURNS) {
+            let paid_ns = &mut stripe.lock().paid_ns;
+            paid_ns.retain(|_, paid_ns| *paid_ns > now_ns);
+            if paid_ns.is_empty() {
+                paid_ns.shrink_to_fit();
+            }
+        }
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.began).as_nanos() as u64
+    }
+
+    fn stripe(&self, net: Net) -> &Mutex<Stripe> {
+        &self.stripes[self.hasher.hash_one(net) as usize % STRIPES]
+    }
+
+    fn disconnect(&self, net: Net) {
+        let mut stripe = self.stripe(net).lock();
+        let Some(count) = stripe.connections.get_mut(&net) else {
+            debug_assert!(false, "a lease without a count");
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
+            stripe.connections.remove(&net);
+        }
+    }
+}
+
+/// A connection's place among those of its address; dropping it gives the place back.
+#[derive(Debug)]
+pub struct Lease {
+    limits: Arc<PerAddress>,
+    net: Net,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.limits.disconnect(self.net);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn net(number: u32) -> Net {
+        Net::from(IpAddr::from(Ipv4Addr::from_bits(number)))
+    }
+
+    /// How many addresses are remembered: connected, and for their handshakes.
+    fn entries(limits: &PerAddress) -> (usize, usize) {
+        let sum = |count: fn(&Stripe) -> usize| limits.stripes.iter().map(|part| count(&part.lock())).sum();
+        (sum(|stripe| stripe.connections.len()), sum(|stripe| stripe.paid_ns.len()))
+    }
+
+    #[test]
+    fn each_address_has_its_places_and_gives_them_back() {
+        let limits = PerAddress::new(2, 0, Instant::now());
+        let first = limits.connect(net(1)).unwrap().unwrap();
+        let second = limits.connect(net(1)).unwrap().unwrap();
+        assert_eq!(limits.connect(net(1)).unwrap_err(), Refusal::ConnectionsPerAddress);
+        let other = limits.connect(net(2)).unwrap().unwrap();
+        drop(first);
+        let third = limits.connect(net(1)).unwrap().unwrap();
+        assert_eq!(limits.connect(net(1)).unwrap_err(), Refusal::ConnectionsPerAddress);
+        assert_eq!(entries(&limits), (2, 0));
+        drop((second, third, other));
+        assert_eq!(entries(&limits), (0, 0), "empty when all have gone");
+    }
+
+    #[test]
+    fn handshakes_come_at_once_and_then_at_their_rate() {
+        let start = Instant::now();
+        let limits = PerAddress::new(0, 4, start);
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let knock = |number, ms| limits.handshake(net(number), at(ms)).is_ok();
+        assert!((0..4).all(|_| knock(1, 0)) && !knock(1, 0), "four at once");
+        assert!(knock(2, 0), "another address is another matter");
+        // Refusals cost nothing: one place comes back in each quarter of a second.
+        assert!(!knock(1, 249) && knock(1, 250) && !knock(1, 250) && !knock(1, 499) && knock(1, 500));
+        assert_eq!(limits.handshake(net(1), at(500)), Err(Refusal::HandshakesPerAddress));
+        // After a silence, four again and not more.
+        assert!((0..4).all(|_| knock(1, 60_000)) && !knock(1, 60_000));
+    }
+
+    #[test]
+    fn a_rate_that_does_not_divide_a_second_is_kept() {
+        for rate in [1, 3, 7, 60, 999, 1_000_000] {
+            let start = Instant::now();
+            let limits = PerAddress::new(0, rate, start);
+            let passed = (0..=rate).take_while(|_| limits.handshake(net(1), start).is_ok()).count();
+            assert_eq!(passed, rate);
+        }
+    }
+
+    #[test]
+    fn who_has_paid_is_forgotten() {
+        let start = Instant::now();
+        let limits = PerAddress::new(0, 2, start);
+        let numbers = 0..1000;
+        for number in numbers.clone() {
+            limits.handshake(net(number), start).unwrap();
+        }
+        let forget = |ms| (0..FORGET_TURNS).for_each(|t| limits.forget(t, start + Duration::from_millis(ms)));
+        forget(499);
+        assert_eq!(entries(&limits), (0, 1000));
+        forget(500);
+        assert_eq!(entries(&limits), (0, 0));
+        let capacity: usize = limits.stripes.iter().map(|part| part.lock().paid_ns.capacity()).sum();
+        assert_eq!(capacity, 0, "the memory goes, too");
+    }
+
+    #[test]
+    fn the_table_of_handshakes_is_bounded() {
+        let start = Instant::now();
+        let mut limits = PerAddress::new(0, 1, start);
+        Arc::get_mut(&mut limits).expect("nobody else has it").max_seen = 4;
+        let mut refused = 0;
+        // More than there is place for; which part fills up first, chance decides.
+        let tried = 8 * STRIPES;
+        for number in 0..tried as u32 {
+            refused += usize::from(limits.handshake(net(number), start) == Err(Refusal::AtCapacity));
+        }
+        let (_, seen) = entries(&limits);
+        assert!(seen <= 4 * STRIPES && seen + refused == tried, "{refused} refused, {seen} remembered");
+        let known = limits.handshake(net(0), start + Duration::from_secs(1));
+        assert_eq!(known, Ok(()), "who has a place is not turned away");
+    }
+
+    #[test]
+    fn no_limit_counts_nothing() {
+        let limits = PerAddress::new(0, 0, Instant::now());
+        for _ in 0..100 {
+            assert_eq!(limits.handshake(net(1), Instant::now()), Ok(()));
+            assert!(limits.connect(net(1)).unwrap().is_none());
+        }
+        assert_eq!(entries(&limits), (0, 0));
+    }
+
+    #[test]
+    fn threads_agree_on_the_limit() {
+        let limits = PerAddress::new(8, 0, Instant::now());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let held: Vec<_> = (0..4).filter_map(|_| limits.connect(net(1)).ok()).collect();
+                        let (addresses, _) = entries(&limits);
+                        assert!(addresses <= 1 && held.len() <= 4);
+                    }
+                });
+            }
+        });
+        assert_eq!(entries(&limits), (0, 0));
+    }
+}

@@ -1,0 +1,82 @@
+//! Before HTTP, where `admission.proxy_protocol` asks for it: the header that says whose connection a proxy passes on.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+use crate::admission::address::TrustedProxies;
+use crate::admission::proxy::{FIXED_BYTES, ProxyError, may_begin, parse_fixed};
+use crate::admission::{Check, Refusal};
+use crate::connection::socket::Socket;
+
+/// Why a connection has no header. None of these carries what came instead: it may be anybody's.
+#[derive(Debug, Error)]
+pub(super) enum NoHeader {
+    /// It comes from somebody who is no proxy of ours.
+    #[error("the peer is not a trusted proxy")]
+    Untrusted,
+    /// Something else came.
+    #[error("{0}")]
+    Malformed(#[from] ProxyError),
+    /// It did not come in time.
+    #[error("the PROXY protocol header did not arrive in time")]
+    Late,
+    /// Nobody is there any more: a probe that only connects, for example.
+    #[error("the peer has gone: {0}")]
+    Gone(io::Error),
+}
+
+impl NoHeader {
+    /// As what it is counted; who only knocked is not.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Untrusted | Self::Malformed(_) => Some(Refusal::Malformed(Check::Proxy)),
+            Self::Late => Some(Refusal::Timeout),
+            Self::Gone(_) => None,
+        }
+    }
+}
+
+/// Reads the header off the socket and nothing behind it. The address is the client's, or `peer` where the proxy names
+/// none. With trusted proxies configured, only these are listened to.
+///
+/// # Errors
+/// There is no good header: the connection is to be closed without an answer.
+pub(super) async fn read(
+    socket: &Socket,
+    peer: IpAddr,
+    trusted: &TrustedProxies,
+    deadline: Instant,
+) -> Result<IpAddr, NoHeader> {
+    if !trusted.is_empty() && !trusted.contains(peer) {
+        return Err(NoHeader::Untrusted);
+    }
+    let header = async {
+        let mut fixed = [0; FIXED_BYTES];
+        fill(socket, &mut fixed, may_begin).await?;
+        let announced = parse_fixed(&fixed)?;
+        let mut rest = vec![0; announced.rest_bytes];
+        fill(socket, &mut rest, |_| true).await?;
+        Ok(announced.source(&rest)?.unwrap_or(peer))
+    };
+    timeout_at(deadline, header).await.unwrap_or(Err(NoHeader::Late))
+}
+
+/// Fills the buffer and takes no byte more from the socket, as long as what has come is `good`.
+async fn fill(socket: &Socket, buffer: &mut [u8], good: impl Fn(&[u8]) -> bool) -> Result<(), NoHeader> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let read = poll_fn(|cx| socket.poll_read(cx, &mut buffer[filled..])).await.map_err(NoHeader::Gone)?;
+        if read == 0 {
+            return Err(NoHeader::Gone(io::ErrorKind::UnexpectedEof.into()));
+        }
+        filled += read;
+        if !good(&buffer[..filled]) {
+            return Err(ProxyError::Signature.into());
+        }
+    }
+    Ok(())
+}
