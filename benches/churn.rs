@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion};
 
+use throng::clock::Clock;
 use throng::metrics::Metrics;
 use throng::names::{ConnectionId, RoomName, UserId};
 use throng::node::{Membership, Node};
@@ -112,7 +113,7 @@ fn place(members: usize) -> Place {
     // As large rooms have it: one merged notice, later, instead of one for each who comes.
     let node = Node::new(config(&["presence.notice_limit=1"]), Metrics::new(1, &[]));
     let inbox = Arc::clone(node.registry.inbox(0));
-    let shard = Shard::new(0, inbox, Arc::default(), settings());
+    let shard = Shard::new(0, inbox, Arc::default(), settings(), Clock::system());
     let room: RoomName = name("hall");
     let inside = (0..members).map(|number| {
         let registration = shard.register(Sink::Simulated(Rc::new(Null)));

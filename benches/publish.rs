@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion};
 
 use throng::chat::history::{Bounds, History};
+use throng::clock::Clock;
 use throng::metrics::{Metrics, ShardMetrics};
 use throng::names::{Offset, RoomName, UserId};
 use throng::node::Node;
@@ -60,7 +61,8 @@ fn through_node(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("publish");
     let node = Node::new(config(&[]), Metrics::new(1, &[]));
     let inbox = Arc::clone(node.registry.inbox(0));
-    let shard = Shard::new(0, Arc::clone(&inbox), Arc::<ShardMetrics>::default(), settings());
+    let shard =
+        Shard::new(0, Arc::clone(&inbox), Arc::<ShardMetrics>::default(), settings(), Clock::system());
     let registration = shard.register(Sink::Simulated(Rc::new(Null)));
     let (room, user): (RoomName, UserId) = (name("lobby"), name("user-12345"));
     let membership = node.enter(&registration, &room, &user).expect("a room");

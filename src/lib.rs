@@ -43,6 +43,7 @@
 //!                load (the layers) · mistake · checks (contradictions) · machine (what it offers) ·
 //!                pending (not in force yet) · print
 //!   metrics.rs   counters of each shard, summed when scraped
+//!   clock.rs     the time, which a test can move
 //! ```
 //!
 //! # Who may use whom
@@ -60,7 +61,7 @@
 //! registry    broker         do not know each other
 //! chat
 //! protocol
-//! names  config  metrics     use no module of the crate
+//! names  config  metrics  clock   use no module of the crate
 //! ```
 //!
 //! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
@@ -105,6 +106,7 @@ pub mod bench;
 pub mod broker;
 pub mod chat;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod endpoint;

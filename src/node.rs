@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -13,6 +13,7 @@ use crate::broker::memory::{Limits, Memory, Room, RoomState};
 use crate::broker::{BrokerError, Local, Position};
 use crate::chat::history;
 use crate::chat::presence::{Outcome, Rules};
+use crate::clock::Clock;
 use crate::config::{Config, Duplicate};
 use crate::metrics::Metrics;
 use crate::names::{ConnectionId, RoomName, UserId};
@@ -60,6 +61,8 @@ pub struct Node {
     pub registry: Arc<Registry>,
     /// The counters.
     pub metrics: Metrics,
+    /// The time of the node and of its shards.
+    pub clock: Clock,
     broker: Memory<Fanout>,
     presence: Rules,
     /// Rooms whose merged notice is due, with the time; each stands here at most once.
@@ -68,14 +71,18 @@ pub struct Node {
     is_draining: AtomicBool,
     /// When the log last said that there are too many rooms.
     warned_ms: AtomicU64,
-    started: Instant,
-    started_unix_ms: u64,
 }
 
 impl Node {
-    /// A node with nobody connected.
+    /// A node with nobody connected, which lives by the machine's clock.
     #[must_use]
     pub fn new(config: Config, metrics: Metrics) -> Arc<Self> {
+        Self::with_clock(config, metrics, Clock::system())
+    }
+
+    /// A node with nobody connected, which lives by `clock`.
+    #[must_use]
+    pub fn with_clock(config: Config, metrics: Metrics, clock: Clock) -> Arc<Self> {
         let registry = Arc::new(Registry::new(config.workers, config.fanout.max_inbox_bytes));
         let limits = Limits {
             history: history::Bounds {
@@ -90,7 +97,6 @@ impl Node {
             notice_limit: config.presence.notice_limit,
             interval_ms: config.presence.interval.as_millis() as u64,
         };
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Arc::new(Self {
             broker: Memory::new(Fanout(Arc::clone(&registry)), limits),
             registry,
@@ -100,15 +106,14 @@ impl Node {
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             warned_ms: AtomicU64::new(0),
-            started: Instant::now(),
-            started_unix_ms: unix.as_millis() as u64,
+            clock,
             config,
         })
     }
 
     /// Milliseconds since the node began.
     fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.clock.now_ms()
     }
 
     /// True from the first signal to stop.
@@ -224,7 +229,7 @@ impl Node {
             Outcome::Quiet => None,
             Outcome::Due(at_ms) => Some(at_ms),
             Outcome::Notice(text) => {
-                let ts = self.started_unix_ms + self.now_ms();
+                let ts = self.clock.unix_ms();
                 let frame = event::system(&text, room, state.presence.len(), ts);
                 self.registry.publish(&mut state.topic, &frame, Instant::now());
                 None
@@ -325,7 +330,7 @@ impl Membership {
     pub fn publish(&self, text: &str) -> Result<Position, CommandError> {
         let node = &self.node;
         let now_ms = node.now_ms();
-        let ts = node.started_unix_ms + now_ms;
+        let ts = node.clock.unix_ms_at(now_ms);
         // JSON writes a control character as six bytes.
         let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;
         let published = node.broker.publish(&self.room, max_len, now_ms, |position| {

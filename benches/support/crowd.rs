@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use throng::clock::Clock;
 use throng::metrics::ShardMetrics;
 use throng::protocol::frame::Frame;
 use throng::registry::sink::Sink;
@@ -38,7 +39,7 @@ impl Crowd {
     /// The shard `index` of `registry`, without clients.
     pub(crate) fn new(registry: &Registry, index: usize, metrics: &Arc<ShardMetrics>) -> Self {
         let inbox = Arc::clone(registry.inbox(index));
-        let shard = Shard::new(index, inbox, Arc::clone(metrics), settings());
+        let shard = Shard::new(index, inbox, Arc::clone(metrics), settings(), Clock::system());
         Self { members: Vec::new(), fanout: Box::pin(fanout::run(Rc::clone(&shard))), shard }
     }
 

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
@@ -20,6 +20,7 @@ use super::room::{BatchLimits, Room};
 use super::sink::Sink;
 use super::slots::Slots;
 use super::wheel::Wheel;
+use crate::clock::Clock;
 use crate::metrics::{Counter, ShardMetrics};
 use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
@@ -76,22 +77,28 @@ pub struct Shard {
     pub(super) inbox: Arc<Inbox>,
     pub(super) metrics: Arc<ShardMetrics>,
     pub(super) settings: Settings,
-    started: Instant,
+    clock: Clock,
     now_ms: Cell<u64>,
 }
 
 impl Shard {
-    /// An empty shard that is fed by `inbox`.
+    /// An empty shard that is fed by `inbox` and lives by `clock`.
     #[must_use]
-    pub fn new(index: usize, inbox: Arc<Inbox>, metrics: Arc<ShardMetrics>, settings: Settings) -> Rc<Self> {
+    pub fn new(
+        index: usize,
+        inbox: Arc<Inbox>,
+        metrics: Arc<ShardMetrics>,
+        settings: Settings,
+        clock: Clock,
+    ) -> Rc<Self> {
         Rc::new(Self {
             index,
             state: RefCell::default(),
             inbox,
             metrics,
             settings,
-            started: Instant::now(),
-            now_ms: Cell::new(0),
+            now_ms: Cell::new(clock.now_ms()),
+            clock,
         })
     }
 
@@ -107,7 +114,7 @@ impl Shard {
         &self.metrics
     }
 
-    /// Milliseconds since the shard began, as of the last [`Shard::tick`].
+    /// Milliseconds since its clock began, as of the last [`Shard::tick`].
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now_ms.get()
@@ -115,7 +122,7 @@ impl Shard {
 
     /// Looks at the clock: once for each wake of a task, never for each delivery.
     pub fn tick(&self) -> u64 {
-        let now = self.started.elapsed().as_millis() as u64;
+        let now = self.clock.now_ms();
         self.now_ms.set(now);
         now
     }

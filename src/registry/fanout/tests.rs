@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::*;
+use crate::clock::Clock;
 use crate::names::ConnectionId;
 use crate::protocol::frame;
 use crate::registry::bounds::Bounds;
@@ -45,7 +46,7 @@ fn shard(overload: Overload) -> Rc<Shard> {
         batch: BatchLimits { bytes: 64 * 1024, frames: 256 },
         linger: Duration::ZERO,
     };
-    Shard::new(0, Arc::new(Inbox::new(1 << 30)), Arc::default(), settings)
+    Shard::new(0, Arc::new(Inbox::new(1 << 30)), Arc::default(), settings, Clock::system())
 }
 
 fn join(shard: &Rc<Shard>) -> (Registration, Rc<Wire>) {
@@ -148,7 +149,7 @@ fn the_policies_that_drop_messages_keep_the_client() {
 fn over_the_nodes_budget_the_largest_queue_goes_first() {
     let mut settings = shard(Overload::Disconnect).settings;
     settings.queue_budget = 20_000;
-    let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings);
+    let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
     let text = "x".repeat(1000);
     let clients: Vec<_> = (1..=3).map(|_| join(&shard)).collect();
     for (count, (registration, wire)) in (1..).zip(&clients) {
