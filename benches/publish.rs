@@ -12,6 +12,8 @@ use throng::clock::Clock;
 use throng::metrics::{Metrics, ShardMetrics};
 use throng::names::{Offset, RoomName, UserId};
 use throng::node::Node;
+use throng::protocol::Dialect;
+use throng::registry::delivery::{Audience, Delivery};
 use throng::registry::inbox::{Inbox, Item};
 use throng::registry::sink::Sink;
 use throng::registry::{Registry, Shard};
@@ -37,7 +39,7 @@ fn empty(inbox: &Inbox) {
     while inbox.take(&mut items) {
         for item in items.drain(..) {
             if let Item::Publish(publication) = item {
-                inbox.done(publication.frame.len());
+                inbox.done(publication.bytes());
             }
         }
     }
@@ -87,13 +89,15 @@ fn over_shards(criterion: &mut Criterion<CpuTime>) {
         let registry = Registry::new(16, usize::MAX);
         let mut topic = registry.topic();
         for shard in 0..occupied {
-            topic.join(shard);
+            topic.join(shard, Dialect::Plain);
         }
         let inboxes: Vec<&Inbox> = (0..16).map(|shard| &**registry.inbox(shard)).collect();
         let at = Instant::now();
         group.bench_function(occupied.to_string(), |bencher| {
             bencher.iter_custom(|times| {
-                publishing(times, &inboxes, || registry.publish(&mut topic, &frame, at))
+                publishing(times, &inboxes, || {
+                    registry.publish(&mut topic, Delivery::notice(&frame, Audience::All, at))
+                })
             });
         });
     }

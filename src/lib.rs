@@ -26,8 +26,9 @@
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
 //!                shard (a worker's clients) · slots · client (in a slot) · registration (the task's hold on it) ·
-//!                room (members in sweep order) · batch (frames sent together) · outbox (a client's queue) ·
-//!                bounds (how long it may be) · sink (its socket) · fanout (batches and writes) ·
+//!                delivery (a frame, for whom) · lane (a room's members of one dialect) · room (a lane's members in
+//!                sweep order) · batch (frames sent together) · outbox (a client's queue) · bounds (how long it may
+//!                be) · sink (its socket) · fanout (batches and writes, acks, typing) · farewell (the last frames) ·
 //!                wheel (timers)
 //!   broker/      mod (the contract) · memory (one node)
 //!   chat/        the rules, pure, the time is an argument: presence · history · validate
@@ -78,12 +79,13 @@
 //!    gets it; a whole message is checked to be UTF-8.
 //! 4. `endpoint::chat` parses it in place into typed fields and validates it.
 //! 5. `broker::memory`, under the room's lock: is there space, the next offset, the frame encoded once, a push into the
-//!    inbox of each shard that has members, the history.
-//! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room. Each member gets it with
-//!    one non-blocking write; who is in several rooms gets what all of them have in one.
+//!    inbox of each shard that has members, the history. The sender's ack goes along to its own shard.
+//! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room and dialect. Each member
+//!    gets it with one non-blocking write; who is in several rooms gets what all of them have in one.
 //! 7. What a socket does not take stays in the outbox, as a reference to the batch; the connection's own task writes on
 //!    when it can.
-//! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as `queue.policy` says.
+//! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as the policy of the room says; in
+//!    `throng.v1` a gap stands in their place.
 //!
 //! # Invariants
 //!

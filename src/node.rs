@@ -17,10 +17,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Duplicate};
 use crate::metrics::Metrics;
 use crate::names::{ConnectionId, RoomName, UserId};
+use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{self, CommandError};
 use crate::protocol::frame::Frame;
 use crate::registry::client::PROBE_MS;
+use crate::registry::delivery::{Audience, Delivery};
 use crate::registry::{Registration, Registry, Topic};
 
 /// The longest that a newcomer waits to hear whether the incumbent lives.
@@ -44,7 +46,7 @@ impl Local for Fanout {
     }
 
     fn deliver(&self, topic: &mut Topic, frame: &Frame) {
-        self.0.publish(topic, frame, Instant::now());
+        self.0.publish(topic, Delivery::notice(frame, Audience::All, Instant::now()));
     }
 
     fn is_occupied(&self, topic: &Topic) -> bool {
@@ -205,7 +207,7 @@ impl Node {
         let shard = registration.shard().index();
         let now_ms = self.now_ms();
         let entered = self.broker.enter(room, |state| {
-            let after = state.topic.join(shard);
+            let after = state.topic.join(shard, registration.dialect());
             let outcome = state.presence.join(user, now_ms, &self.presence);
             let due = self.tell(state, room, outcome);
             (state.topic.id(), after, due)
@@ -218,9 +220,15 @@ impl Node {
             EndReason::Overloaded
         })?;
         // On the shard's own thread, with nothing in between: no sweep can pass.
-        registration.subscribe(topic, after);
+        registration.subscribe(topic, after, room.name(), registration.shard().overload());
         self.note_due(due, &room);
-        Ok(Membership { node: Arc::clone(self), room, user: user.clone(), shard })
+        Ok(Membership {
+            node: Arc::clone(self),
+            room,
+            user: user.clone(),
+            shard,
+            dialect: registration.dialect(),
+        })
     }
 
     /// Says what the outcome wants said; returns when more is due. Called under the room's lock.
@@ -231,7 +239,8 @@ impl Node {
             Outcome::Notice(text) => {
                 let ts = self.clock.unix_ms();
                 let frame = event::system(&text, room, state.presence.len(), ts);
-                self.registry.publish(&mut state.topic, &frame, Instant::now());
+                let delivery = Delivery::notice(&frame, Audience::All, Instant::now());
+                self.registry.publish(&mut state.topic, delivery);
                 None
             }
         }
@@ -320,6 +329,7 @@ pub struct Membership {
     room: Arc<Room<Topic>>,
     user: UserId,
     shard: usize,
+    dialect: Dialect,
 }
 
 impl Membership {
@@ -347,7 +357,7 @@ impl Drop for Membership {
         let node = &self.node;
         let now_ms = node.now_ms();
         let (due, is_empty) = self.room.with(|state| {
-            state.topic.leave(self.shard);
+            state.topic.leave(self.shard, self.dialect);
             let outcome = state.presence.leave(&self.user, now_ms, &node.presence);
             let due = node.tell(state, self.room.name(), outcome);
             (due, state.topic.connections() == 0)

@@ -6,16 +6,23 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::Clock;
-use crate::names::ConnectionId;
+use crate::names::{ConnectionId, Offset};
+use crate::protocol::Dialect;
 use crate::protocol::frame;
 use crate::registry::bounds::Bounds;
+use crate::registry::delivery::Lanes;
 use crate::registry::inbox::{Inbox, Publication};
 use crate::registry::room::BatchLimits;
 use crate::registry::shard::Settings;
 use crate::registry::sink::{Simulated, Sink};
 use crate::registry::{Registration, Shard};
 
-const TOPIC: TopicId = 7;
+mod acks;
+mod gaps;
+mod hall;
+mod typing;
+
+const TOPIC: u64 = 7;
 
 /// Takes everything, or nothing.
 #[derive(Default)]
@@ -53,13 +60,14 @@ fn join(shard: &Rc<Shard>) -> (Registration, Rc<Wire>) {
     let wire = Rc::<Wire>::default();
     let registration = shard.register(Sink::Simulated(wire.clone()));
     registration.open();
-    registration.subscribe(TOPIC, 0);
+    registration.subscribe(TOPIC, 0, &"lobby".parse().unwrap(), shard.overload());
     (registration, wire)
 }
 
 fn publish(shard: &Shard, seq: u64, text: &str) {
     let frame = frame::text(text);
-    shard.inbox.publish(Publication { topic: TOPIC, seq, frame, at: Instant::now() });
+    let (lanes, offset, at) = (Lanes::only(Dialect::Plain), Offset(0), Instant::now());
+    shard.inbox.publish(Publication { topic: TOPIC, seq, lanes, offset, frame, aside: None, at });
 }
 
 /// Runs slices, with what `between` does between them, until nothing is left.
