@@ -25,10 +25,11 @@
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
-//!                shard (a worker's clients) · slots · client (in a slot) · registration (the task's hold on it) ·
-//!                delivery (a frame, for whom) · lane (a room's members of one dialect) · room (a lane's members in
-//!                sweep order) · batch (frames sent together) · outbox (a client's queue) · bounds (how long it may
-//!                be) · sink (its socket) · fanout (batches and writes, acks, typing) · farewell (the last frames) ·
+//!                shard (a worker's clients) · clients (what a delivery looks at, dense) · client (the rest) · slots ·
+//!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one
+//!                dialect) · room (a lane's members in sweep order) · batch (frames sent together) · outbox (a
+//!                client's queue) · bounds (how long it may be) · sink (its socket) · fanout (batches and writes,
+//!                acks, typing) · farewell (the last frames) ·
 //!                wheel (timers)
 //!   broker/      mod (the contract) · memory (one node)
 //!   chat/        the rules, pure, the time is an argument: presence · history · validate
