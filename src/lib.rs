@@ -19,8 +19,8 @@
 //!   http/        mod (a connection until it is upgraded) · service (one request) · request (its head) ·
 //!                upgrade (the 101 by hand) · respond (refusals become responses) · pages · lingering (closes
 //!                that arrive) · io (a socket for hyper) · tests
-//!   connection/  mod (the task of one connection) · socket · reader (bytes, frames, messages) · scanner (every
-//!                frame's header) · pump (the parser) · deadlines (pure) · closing
+//!   connection/  mod (the task of one connection) · tools (its worker's) · socket · reader (bytes, frames,
+//!                messages) · scanner (every frame's header) · pump (the parser) · deadlines (pure) · closing
 //!   admission/   mod (refusals) · origin · token
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
@@ -32,7 +32,8 @@
 //!                acks, typing) · farewell (the last frames) ·
 //!                wheel (timers)
 //!   broker/      mod (the contract) · memory (one node)
-//!   chat/        the rules, pure, the time is an argument: presence · history · validate
+//!   chat/        the rules, pure, the time is an argument: presence · history · validate · rate_limit (buckets;
+//!                users: those that outlive a connection)
 //!   protocol/    the vocabulary of both dialects, no I/O: command (what clients say) · event (what they hear: the
 //!                plain ones; v1, those of throng.v1) · close (why a connection ends) · frame
 //!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
@@ -78,7 +79,8 @@
 //!    takes the socket.
 //! 3. `connection::reader` reads into the worker's one buffer. The scanner checks each frame's header before the parser
 //!    gets it; a whole message is checked to be UTF-8.
-//! 4. `endpoint::chat` parses it in place into typed fields and validates it.
+//! 4. `endpoint::chat` parses it in place into typed fields, validates it, and takes it off what its connection and its
+//!    user may send.
 //! 5. `broker::memory`, under the room's lock: is there space, the next offset, the frame encoded once, a push into the
 //!    inbox of each shard that has members, the history. The sender's ack goes along to its own shard.
 //! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room and dialect. Each member

@@ -13,6 +13,7 @@ use crate::broker::memory::{Limits, Memory, Room, RoomState};
 use crate::broker::{BrokerError, Local, Position};
 use crate::chat::history;
 use crate::chat::presence::{Outcome, Rules};
+use crate::chat::rate_limit::Limiter;
 use crate::clock::Clock;
 use crate::config::{Config, Duplicate};
 use crate::metrics::Metrics;
@@ -65,6 +66,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// The time of the node and of its shards.
     pub clock: Clock,
+    /// How fast connections and users may be; `None` when `rate_limit.enabled` is false.
+    pub limiter: Option<Limiter>,
     broker: Memory<Fanout>,
     presence: Rules,
     /// Rooms whose merged notice is due, with the time; each stands here at most once.
@@ -103,6 +106,7 @@ impl Node {
             broker: Memory::new(Fanout(Arc::clone(&registry)), limits),
             registry,
             metrics,
+            limiter: Limiter::new(&config.rate_limit),
             presence,
             due: Mutex::default(),
             connections: AtomicUsize::new(0),
@@ -113,8 +117,9 @@ impl Node {
         })
     }
 
-    /// Milliseconds since the node began.
-    fn now_ms(&self) -> u64 {
+    /// Milliseconds since the node began. Looks at the clock.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
 
@@ -133,6 +138,12 @@ impl Node {
     #[must_use]
     pub fn room_count(&self) -> usize {
         self.broker.room_count()
+    }
+
+    /// Users who have not all their tokens.
+    #[must_use]
+    pub fn limited_users(&self) -> usize {
+        self.limiter.as_ref().map_or(0, |limiter| limiter.users.len())
     }
 
     /// A place among `limits.max_connections`; `None` when all are taken.
@@ -252,8 +263,8 @@ impl Node {
         }
     }
 
-    /// Sends merged notices that are due and lets old histories go. Called about ten times a second with a number
-    /// that counts up.
+    /// Sends merged notices that are due, lets old histories and full buckets go. Called about ten times a second with
+    /// a number that counts up.
     pub fn keep_house(&self, turn: usize) {
         let now_ms = self.now_ms();
         let due: SmallVec<[_; 4]> = {
@@ -268,6 +279,9 @@ impl Node {
             });
         }
         self.broker.expire(turn, now_ms);
+        if let Some(limiter) = &self.limiter {
+            limiter.users.forget(turn, now_ms, &limiter.messages);
+        }
     }
 }
 
@@ -333,13 +347,12 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Publishes a message to the room, the sender included.
+    /// Publishes a message to the room, the sender included. `now_ms` is [`Node::now_ms`].
     ///
     /// # Errors
     /// [`CommandError::Unavailable`] when the fan-out is at its limit; the message has no offset then.
-    pub fn publish(&self, text: &str) -> Result<Position, CommandError> {
+    pub fn publish(&self, text: &str, now_ms: u64) -> Result<Position, CommandError> {
         let node = &self.node;
-        let now_ms = node.now_ms();
         let ts = node.clock.unix_ms_at(now_ms);
         // JSON writes a control character as six bytes.
         let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;

@@ -2,4 +2,5 @@
 
 pub mod history;
 pub mod presence;
+pub mod rate_limit;
 pub mod validate;

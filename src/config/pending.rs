@@ -26,11 +26,6 @@ const PENDING: &[Pending] = &[
     pending("rooms", |c| !c.rooms.is_empty()),
     pending("presence.count_only_above", |_| true),
     pending("history.dir", |c| c.history.dir.is_some()),
-    pending("rate_limit.enabled", |c| c.rate_limit.enabled),
-    pending("rate_limit.messages_per_second", |c| c.rate_limit.enabled),
-    pending("rate_limit.burst", |c| c.rate_limit.enabled),
-    pending("rate_limit.frames_per_second", |c| c.rate_limit.enabled),
-    pending("rate_limit.strikes", |c| c.rate_limit.enabled),
     Pending {
         path: "auth.algorithm",
         asks: |c| c.auth.algorithm != Algorithm::Hs256,

@@ -20,6 +20,7 @@ mod json;
 mod lifecycle;
 mod logs;
 mod notices;
+mod rate_limit;
 mod readme;
 mod refusals;
 mod secure;

@@ -170,6 +170,7 @@ fn contradictions_name_who_caused_them() {
         (&["queue.total_bytes=64KiB"], "queue.max_bytes (1MiB) must not exceed queue.total_bytes (64KiB)"),
         (&["history.bytes=512MiB"], "must not exceed history.total_bytes"),
         (&["chat.max_message_chars=1000000"], "must not exceed queue.max_bytes (1MiB)"),
+        (&["rate_limit.burst=300"], "(300) must not exceed rate_limit.frames_per_second (200)"),
     ] {
         let sources = pairs.iter().fold(Sources::new(), |sources, pair| sources.set(pair));
         let found = mistakes(sources);
