@@ -26,9 +26,11 @@
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
-//!                shard (a worker's clients) · slots · client (in a slot) · clients (all, dense) · registration (the
-//!                task's hold on it) · room (members in sweep order) · batch (frames sent together) · outbox (a client's queue) ·
-//!                bounds (how long it may be) · sink (its socket) · fanout (batches and writes) ·
+//!                shard (a worker's clients) · clients (what a delivery looks at, dense) · client (the rest) · slots ·
+//!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one
+//!                dialect) · room (a lane's members in sweep order) · batch (frames sent together) · outbox (a
+//!                client's queue) · bounds (how long it may be) · sink (its socket) · fanout (batches and writes,
+//!                acks, typing) · farewell (the last frames) ·
 //!                wheel (timers)
 //!   broker/      mod (the contract) · memory (one node)
 //!   chat/        the rules, pure, the time is an argument: presence · history · validate · rate_limit (buckets;
@@ -45,6 +47,7 @@
 //!                load (the layers) · mistake · checks (contradictions) · public_key · machine (what it offers) ·
 //!                pending (not in force yet) · print
 //!   metrics.rs   counters of each shard, summed when scraped
+//!   clock.rs     the time, which a test can move
 //! ```
 //!
 //! # Who may use whom
@@ -62,7 +65,7 @@
 //! registry    broker         do not know each other
 //! chat
 //! protocol
-//! names  config  metrics     use no module of the crate
+//! names  config  metrics  clock   use no module of the crate
 //! ```
 //!
 //! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
@@ -80,12 +83,13 @@
 //! 4. `endpoint::chat` parses it in place into typed fields, validates it, and takes it off what its connection and its
 //!    user may send.
 //! 5. `broker::memory`, under the room's lock: is there space, the next offset, the frame encoded once, a push into the
-//!    inbox of each shard that has members, the history.
-//! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room. Each member gets it with
-//!    one non-blocking write; who is in several rooms gets what all of them have in one.
+//!    inbox of each shard that has members, the history. The sender's ack goes along to its own shard.
+//! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room and dialect. Each member
+//!    gets it with one non-blocking write; who is in several rooms gets what all of them have in one.
 //! 7. What a socket does not take stays in the outbox, as a reference to the batch; the connection's own task writes on
 //!    when it can.
-//! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as `queue.policy` says.
+//! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as the policy of the room says; in
+//!    `throng.v1` a gap stands in their place.
 //!
 //! # Invariants
 //!
@@ -108,6 +112,7 @@ pub mod bench;
 pub mod broker;
 pub mod chat;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod endpoint;

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -14,13 +14,16 @@ use crate::broker::{BrokerError, Local, Position};
 use crate::chat::history;
 use crate::chat::presence::{Outcome, Rules};
 use crate::chat::rate_limit::Limiter;
+use crate::clock::Clock;
 use crate::config::{Config, Duplicate};
 use crate::metrics::Metrics;
 use crate::names::{ConnectionId, RoomName, UserId};
+use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{self, CommandError};
 use crate::protocol::frame::Frame;
 use crate::registry::client::PROBE_MS;
+use crate::registry::delivery::{Audience, Delivery};
 use crate::registry::{Registration, Registry, Topic};
 
 /// The longest that a newcomer waits to hear whether the incumbent lives.
@@ -44,7 +47,7 @@ impl Local for Fanout {
     }
 
     fn deliver(&self, topic: &mut Topic, frame: &Frame) {
-        self.0.publish(topic, frame, Instant::now());
+        self.0.publish(topic, Delivery::notice(frame, Audience::All, Instant::now()));
     }
 
     fn is_occupied(&self, topic: &Topic) -> bool {
@@ -61,6 +64,8 @@ pub struct Node {
     pub registry: Arc<Registry>,
     /// The counters.
     pub metrics: Metrics,
+    /// The time of the node and of its shards.
+    pub clock: Clock,
     /// How fast connections and users may be; `None` when `rate_limit.enabled` is false.
     pub limiter: Option<Limiter>,
     broker: Memory<Fanout>,
@@ -71,14 +76,18 @@ pub struct Node {
     is_draining: AtomicBool,
     /// When the log last said that there are too many rooms.
     warned_ms: AtomicU64,
-    started: Instant,
-    started_unix_ms: u64,
 }
 
 impl Node {
-    /// A node with nobody connected.
+    /// A node with nobody connected, which lives by the machine's clock.
     #[must_use]
     pub fn new(config: Config, metrics: Metrics) -> Arc<Self> {
+        Self::with_clock(config, metrics, Clock::system())
+    }
+
+    /// A node with nobody connected, which lives by `clock`.
+    #[must_use]
+    pub fn with_clock(config: Config, metrics: Metrics, clock: Clock) -> Arc<Self> {
         let registry = Arc::new(Registry::new(config.workers, config.fanout.max_inbox_bytes));
         let limits = Limits {
             history: history::Bounds {
@@ -93,7 +102,6 @@ impl Node {
             notice_limit: config.presence.notice_limit,
             interval_ms: config.presence.interval.as_millis() as u64,
         };
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Arc::new(Self {
             broker: Memory::new(Fanout(Arc::clone(&registry)), limits),
             registry,
@@ -104,8 +112,7 @@ impl Node {
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             warned_ms: AtomicU64::new(0),
-            started: Instant::now(),
-            started_unix_ms: unix.as_millis() as u64,
+            clock,
             config,
         })
     }
@@ -113,7 +120,7 @@ impl Node {
     /// Milliseconds since the node began. Looks at the clock.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.clock.now_ms()
     }
 
     /// True from the first signal to stop.
@@ -211,7 +218,7 @@ impl Node {
         let shard = registration.shard().index();
         let now_ms = self.now_ms();
         let entered = self.broker.enter(room, |state| {
-            let after = state.topic.join(shard);
+            let after = state.topic.join(shard, registration.dialect());
             let outcome = state.presence.join(user, now_ms, &self.presence);
             let due = self.tell(state, room, outcome);
             (state.topic.id(), after, due)
@@ -224,9 +231,15 @@ impl Node {
             EndReason::Overloaded
         })?;
         // On the shard's own thread, with nothing in between: no sweep can pass.
-        registration.subscribe(topic, after);
+        registration.subscribe(topic, after, room.name(), registration.shard().overload());
         self.note_due(due, &room);
-        Ok(Membership { node: Arc::clone(self), room, user: user.clone(), shard })
+        Ok(Membership {
+            node: Arc::clone(self),
+            room,
+            user: user.clone(),
+            shard,
+            dialect: registration.dialect(),
+        })
     }
 
     /// Says what the outcome wants said; returns when more is due. Called under the room's lock.
@@ -235,9 +248,10 @@ impl Node {
             Outcome::Quiet => None,
             Outcome::Due(at_ms) => Some(at_ms),
             Outcome::Notice(text) => {
-                let ts = self.started_unix_ms + self.now_ms();
+                let ts = self.clock.unix_ms();
                 let frame = event::system(&text, room, state.presence.len(), ts);
-                self.registry.publish(&mut state.topic, &frame, Instant::now());
+                let delivery = Delivery::notice(&frame, Audience::All, Instant::now());
+                self.registry.publish(&mut state.topic, delivery);
                 None
             }
         }
@@ -329,6 +343,7 @@ pub struct Membership {
     room: Arc<Room<Topic>>,
     user: UserId,
     shard: usize,
+    dialect: Dialect,
 }
 
 impl Membership {
@@ -338,7 +353,7 @@ impl Membership {
     /// [`CommandError::Unavailable`] when the fan-out is at its limit; the message has no offset then.
     pub fn publish(&self, text: &str, now_ms: u64) -> Result<Position, CommandError> {
         let node = &self.node;
-        let ts = node.started_unix_ms + now_ms;
+        let ts = node.clock.unix_ms_at(now_ms);
         // JSON writes a control character as six bytes.
         let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;
         let published = node.broker.publish(&self.room, max_len, now_ms, |position| {
@@ -355,7 +370,7 @@ impl Drop for Membership {
         let node = &self.node;
         let now_ms = node.now_ms();
         let (due, is_empty) = self.room.with(|state| {
-            state.topic.leave(self.shard);
+            state.topic.leave(self.shard, self.dialect);
             let outcome = state.presence.leave(&self.user, now_ms, &node.presence);
             let due = node.tell(state, self.room.name(), outcome);
             (due, state.topic.connections() == 0)

@@ -33,3 +33,15 @@ impl Overflow {
         }
     }
 }
+
+/// What happens to a client whose queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overload {
+    /// It is dropped with 4001.
+    #[default]
+    Disconnect,
+    /// Its oldest messages are dropped.
+    DropOldest,
+    /// The new message is dropped.
+    DropNewest,
+}

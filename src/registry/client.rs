@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::inbox::TopicId;
 use super::outbox::Outbox;
 use crate::names::ConnectionId;
+use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 
 /// How long a probed connection has to answer, in milliseconds.
@@ -24,6 +25,8 @@ pub(super) struct Probe {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) id: ConnectionId,
+    /// What it speaks; settled before it is in any room.
+    pub(super) dialect: Dialect,
     pub(super) outbox: Outbox,
     pub(super) waker: Option<Waker>,
     /// Set once, when the connection is to end; nothing is queued after that.
@@ -36,6 +39,8 @@ pub(super) struct Client {
     pub(super) heard_ms: u64,
     /// Last time the socket took bytes while some were waiting.
     pub(super) progress_ms: u64,
+    /// Last time the socket took something, the sweeps of its rooms apart.
+    pub(super) sent_ms: u64,
     /// Stands in the list of clients to write to.
     pub(super) is_dirty: bool,
     /// The socket takes no more, or nothing yet; the client's task waits until it does.
@@ -46,6 +51,7 @@ impl Client {
     pub(super) fn new(id: ConnectionId, now_ms: u64) -> Self {
         Self {
             id,
+            dialect: Dialect::Plain,
             outbox: Outbox::default(),
             waker: None,
             end: None,
@@ -54,6 +60,7 @@ impl Client {
             armed: u64::MAX,
             heard_ms: now_ms,
             progress_ms: now_ms,
+            sent_ms: now_ms,
             is_dirty: false,
             // Until its handshake is answered: a frame must not come before the 101.
             is_blocked: true,

@@ -144,7 +144,7 @@ async fn run(
 ) {
     let inbox = Arc::clone(node.registry.inbox(index));
     let metrics = Arc::clone(node.metrics.shard(index));
-    let shard = Shard::new(index, inbox, metrics, settings(&node.config));
+    let shard = Shard::new(index, inbox, metrics, settings(&node.config), node.clock.clone());
     let tools = Tools::new(node, shard);
     let fanout = spawn_local(fanout::run(Rc::clone(&tools.shard)));
     let wheel = spawn_local(turn_wheel(Rc::clone(&tools.shard)));
