@@ -29,6 +29,39 @@ settings! {
     }
 }
 
+impl RoomRule {
+    /// True when the rule is meant for rooms of this name.
+    #[must_use]
+    pub fn is_for(&self, room: &str) -> bool {
+        matches(self.pattern.as_bytes(), room.as_bytes())
+    }
+}
+
+/// Whether `*` can stand for something that makes the pattern the name. A later `*` never needs an earlier one to be
+/// taken otherwise, so that the work is at most the product of the two lengths, 64 each.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut in_pattern, mut in_name) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while in_name < name.len() {
+        match pattern.get(in_pattern) {
+            Some(b'*') => {
+                in_pattern += 1;
+                retry = Some((in_pattern, in_name));
+            }
+            Some(byte) if *byte == name[in_name] => {
+                in_pattern += 1;
+                in_name += 1;
+            }
+            _ => {
+                let Some((behind_star, taken)) = &mut retry else { return false };
+                *taken += 1;
+                (in_pattern, in_name) = (*behind_star, *taken);
+            }
+        }
+    }
+    pattern[in_pattern..].iter().all(|byte| *byte == b'*')
+}
+
 /// A list of rules, as `[[rooms]]` in the file or as the same list inline in the environment.
 pub(super) struct Rules;
 
@@ -114,5 +147,28 @@ impl Kind for Rules {
 
     fn faults(&self, raw: Raw<'_>) -> Vec<Fault> {
         self.read(raw).err().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, yes, no) in [
+            ("lobby", &["lobby"][..], &["lobb", "lobby2", "Lobby", ""][..]),
+            ("*", &["a", "a-b:c"], &[]),
+            ("live-*", &["live-", "live-1", "live-*"], &["live", "a-live-1"]),
+            ("*-live", &["-live", "a-live", "-live-live"], &["a-live-1", "live"]),
+            ("a*b*c", &["abc", "a-b-c", "abcbc", "aabbcc"], &["ab", "acb", "abcd"]),
+            ("**x", &["x", "ax"], &["xa"]),
+        ] {
+            let rule = RoomRule { pattern: pattern.into(), ..RoomRule::default() };
+            assert!(yes.iter().all(|name| rule.is_for(name)), "{pattern}");
+            assert!(!no.iter().any(|name| rule.is_for(name)), "{pattern}");
+        }
+        let rule = RoomRule { pattern: "*a".repeat(32), ..RoomRule::default() };
+        assert!(!rule.is_for(&format!("{}b", "a".repeat(63))), "and the worst case ends");
     }
 }
