@@ -29,8 +29,10 @@
 //!                room (members in sweep order) · batch (frames sent together) · outbox (a client's queue) ·
 //!                bounds (how long it may be) · sink (its socket) · fanout (batches and writes) ·
 //!                wheel (timers)
-//!   broker/      mod (the contract) · memory (one node)
-//!   chat/        the rules, pure, the time is an argument: presence · history · validate
+//!   broker/      mod (the contract) · memory (one node's rooms) · room (its data) · publish (in one step or two) ·
+//!                resume (what was missed) · budget (the oldest goes) · quota (of keys) · race (a test with threads)
+//!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
+//!                twice is said once) · rooms (what holds in which) · validate
 //!   protocol/    the vocabulary of both dialects, no I/O: command (what clients say) · event (what they hear: the
 //!                plain ones; v1, those of throng.v1) · close (why a connection ends) · frame
 //!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
@@ -76,8 +78,9 @@
 //! 3. `connection::reader` reads into the worker's one buffer. The scanner checks each frame's header before the parser
 //!    gets it; a whole message is checked to be UTF-8.
 //! 4. `endpoint::chat` parses it in place into typed fields and validates it.
-//! 5. `broker::memory`, under the room's lock: is there space, the next offset, the frame encoded once, a push into the
-//!    inbox of each shard that has members, the history.
+//! 5. `broker::publish`, under the room's lock: is there space, the next offset, the frame encoded once, a push into
+//!    the inbox of each shard that has members, the history. Afterwards, should all histories be too much, the oldest
+//!    messages of the node go.
 //! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room. Each member gets it with
 //!    one non-blocking write; who is in several rooms gets what all of them have in one.
 //! 7. What a socket does not take stays in the outbox, as a reference to the batch; the connection's own task writes on

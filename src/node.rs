@@ -1,5 +1,6 @@
 //! Joins chat, broker and registry: what endpoints and HTTP talk to.
 
+use std::convert::Infallible;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -9,16 +10,16 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
-use crate::broker::memory::{Limits, Memory, Room, RoomState};
-use crate::broker::{BrokerError, Local, Position};
-use crate::chat::history;
-use crate::chat::presence::{Outcome, Rules};
+use crate::broker::memory::{Limits, Memory};
+use crate::broker::room::{Room, RoomState};
+use crate::broker::{BrokerError, Delivery, Draft, Local, Position};
+use crate::chat::presence::Outcome;
+use crate::chat::rooms::Rules;
 use crate::config::{Config, Duplicate};
 use crate::metrics::Metrics;
 use crate::names::{ConnectionId, RoomName, UserId};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{self, CommandError};
-use crate::protocol::frame::Frame;
 use crate::registry::client::PROBE_MS;
 use crate::registry::{Registration, Registry, Topic};
 
@@ -33,6 +34,8 @@ struct Fanout(Arc<Registry>);
 
 impl Local for Fanout {
     type Topic = Topic;
+    /// The plain dialect knows no acks.
+    type Aside = Infallible;
 
     fn topic(&self) -> Topic {
         self.0.topic()
@@ -42,8 +45,8 @@ impl Local for Fanout {
         self.0.has_space(topic, len)
     }
 
-    fn deliver(&self, topic: &mut Topic, frame: &Frame) {
-        self.0.publish(topic, frame, Instant::now());
+    fn deliver(&self, topic: &mut Topic, delivery: Delivery<'_, Infallible>) {
+        self.0.publish(topic, delivery.frame, Instant::now());
     }
 
     fn is_occupied(&self, topic: &Topic) -> bool {
@@ -61,7 +64,6 @@ pub struct Node {
     /// The counters.
     pub metrics: Metrics,
     broker: Memory<Fanout>,
-    presence: Rules,
     /// Rooms whose merged notice is due, with the time; each stands here at most once.
     due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
     connections: AtomicUsize,
@@ -78,24 +80,16 @@ impl Node {
     pub fn new(config: Config, metrics: Metrics) -> Arc<Self> {
         let registry = Arc::new(Registry::new(config.workers, config.fanout.max_inbox_bytes));
         let limits = Limits {
-            history: history::Bounds {
-                messages: config.history.messages,
-                bytes: config.history.bytes,
-                ttl_ms: config.history.ttl.as_millis() as u64,
-            },
+            rooms: Rules::new(&config),
             history_total_bytes: config.history.total_bytes,
             max_rooms: config.limits.max_rooms,
-        };
-        let presence = Rules {
-            notice_limit: config.presence.notice_limit,
-            interval_ms: config.presence.interval.as_millis() as u64,
+            max_keys_per_user: config.limits.max_keys_per_user,
         };
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Arc::new(Self {
             broker: Memory::new(Fanout(Arc::clone(&registry)), limits),
             registry,
             metrics,
-            presence,
             due: Mutex::default(),
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
@@ -199,13 +193,14 @@ impl Node {
     ) -> Result<Membership, EndReason> {
         let shard = registration.shard().index();
         let now_ms = self.now_ms();
-        let entered = self.broker.enter(room, |state| {
+        let entered = self.broker.enter(room, None, |state, _| {
             let after = state.topic.join(shard);
-            let outcome = state.presence.join(user, now_ms, &self.presence);
+            let rules = state.settings().presence;
+            let outcome = state.presence.join(user, now_ms, &rules);
             let due = self.tell(state, room, outcome);
             (state.topic.id(), after, due)
         });
-        let (room, (topic, after, due)) = entered.map_err(|error| {
+        let (room, _, (topic, after, due)) = entered.map_err(|error| {
             let last_ms = self.warned_ms.swap(now_ms, Relaxed);
             if now_ms.saturating_sub(last_ms) >= LOG_PAUSE_MS {
                 tracing::warn!(%error, "a room cannot be opened");
@@ -223,9 +218,9 @@ impl Node {
         match outcome {
             Outcome::Quiet => None,
             Outcome::Due(at_ms) => Some(at_ms),
-            Outcome::Notice(text) => {
+            Outcome::Tell(news) => {
                 let ts = self.started_unix_ms + self.now_ms();
-                let frame = event::system(&text, room, state.presence.len(), ts);
+                let frame = event::system(&news.notice, room, state.presence.len(), ts);
                 self.registry.publish(&mut state.topic, &frame, Instant::now());
                 None
             }
@@ -248,8 +243,9 @@ impl Node {
         };
         for (_, room) in due {
             room.with(|state| {
-                if let Some(text) = state.presence.merged() {
-                    self.tell(state, room.name(), Outcome::Notice(text));
+                let rules = state.settings().presence;
+                if let Some(news) = state.presence.merged(&rules) {
+                    self.tell(state, room.name(), Outcome::Tell(news));
                 }
             });
         }
@@ -328,11 +324,14 @@ impl Membership {
         let ts = node.started_unix_ms + now_ms;
         // JSON writes a control character as six bytes.
         let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;
-        let published = node.broker.publish(&self.room, max_len, now_ms, |position| {
-            event::message(&self.user, text, self.room.name(), position.epoch, position.offset, ts)
+        let draft = Draft { user: &self.user, key: None, max_len };
+        let published = node.broker.publish(&self.room, draft, now_ms, |position| {
+            let Position { epoch, offset } = position;
+            event::message(&self.user, text, self.room.name(), epoch, offset, ts).into()
         });
-        published.map_err(|error| match error {
-            BrokerError::Full | BrokerError::TooManyRooms => CommandError::Unavailable,
+        published.map(|published| published.position).map_err(|error| match error {
+            BrokerError::Full | BrokerError::TooManyRooms | BrokerError::Gone => CommandError::Unavailable,
+            BrokerError::TooManyKeys { retry_after_ms } => CommandError::RateLimited { retry_after_ms },
         })
     }
 }
@@ -343,7 +342,8 @@ impl Drop for Membership {
         let now_ms = node.now_ms();
         let (due, is_empty) = self.room.with(|state| {
             state.topic.leave(self.shard);
-            let outcome = state.presence.leave(&self.user, now_ms, &node.presence);
+            let rules = state.settings().presence;
+            let outcome = state.presence.leave(&self.user, now_ms, &rules);
             let due = node.tell(state, self.room.name(), outcome);
             (due, state.topic.connections() == 0)
         });
