@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion};
 
+use throng::clock::Clock;
 use throng::metrics::Metrics;
 use throng::names::{ConnectionId, RoomName, UserId};
 use throng::node::{Membership, Node};
 use throng::registry::directory::Directory;
+use throng::registry::shard::Overload;
 use throng::registry::sink::Sink;
 use throng::registry::{Registration, Registry, Shard};
 
@@ -31,6 +33,7 @@ fn on_a_shard(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("churn on a shard");
     let mut rng = fastrand::Rng::with_seed(7);
     let mut hall = None;
+    let room: RoomName = name("hall");
     let sink = Sink::Simulated(Rc::new(Null));
     group.bench_function("one of 10,000 goes, another comes", |bencher| {
         let Hall { topic, crowd, .. } = hall.get_or_insert_with(|| Hall::new(MEMBERS, Layout::Swept));
@@ -38,7 +41,7 @@ fn on_a_shard(criterion: &mut Criterion<CpuTime>) {
             drop(crowd.members.swap_remove(rng.usize(..crowd.members.len())));
             let member = crowd.shard.register(sink.clone());
             member.open();
-            member.subscribe(topic.id(), 0);
+            member.subscribe(topic.id(), 0, &room, Overload::Disconnect);
             crowd.members.push(member);
         });
     });
@@ -48,8 +51,8 @@ fn on_a_shard(criterion: &mut Criterion<CpuTime>) {
         bencher.iter(|| {
             let member = rng.usize(..MEMBERS);
             let next = rng.u64(1..=ROOMS as u64);
-            crowd.members[member].unsubscribe(std::mem::replace(&mut rooms[member], next));
-            crowd.members[member].subscribe(next, 0);
+            crowd.members[member].unsubscribe(std::mem::replace(&mut rooms[member], next), 0);
+            crowd.members[member].subscribe(next, 0, &room, Overload::Disconnect);
         });
     });
     group.finish();
@@ -62,8 +65,9 @@ fn street_of_rooms() -> (Crowd, Vec<u64>) {
     crowd.add(MEMBERS, Layout::Swept);
     let mut rng = fastrand::Rng::with_seed(8);
     let rooms: Vec<u64> = (0..MEMBERS).map(|_| rng.u64(1..=ROOMS as u64)).collect();
+    let hall = name("hall");
     for (member, room) in crowd.members.iter().zip(&rooms) {
-        member.subscribe(*room, 0);
+        member.subscribe(*room, 0, &hall, Overload::Disconnect);
     }
     (crowd, rooms)
 }
@@ -72,6 +76,7 @@ fn street_of_rooms() -> (Crowd, Vec<u64>) {
 /// the order in which people left decides in which order of slots they come back.
 fn all_at_once(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("churn, everybody goes and comes, of one member");
+    let room: RoomName = name("hall");
     let sink = Sink::Simulated(Rc::new(Null));
     for (members, reversed) in [(1_000, false), (10_000, false), (10_000, true)] {
         let mut hall = None;
@@ -88,7 +93,7 @@ fn all_at_once(criterion: &mut Criterion<CpuTime>) {
                 }
                 crowd.members.extend((0..members).map(|_| {
                     let member = crowd.shard.register(sink.clone());
-                    member.subscribe(topic.id(), 0);
+                    member.subscribe(topic.id(), 0, &room, Overload::Disconnect);
                     member
                 }));
             }
@@ -112,7 +117,7 @@ fn place(members: usize) -> Place {
     // As large rooms have it: one merged notice, later, instead of one for each who comes.
     let node = Node::new(config(&["presence.notice_limit=1"]), Metrics::new(1, &[]));
     let inbox = Arc::clone(node.registry.inbox(0));
-    let shard = Shard::new(0, inbox, Arc::default(), settings());
+    let shard = Shard::new(0, inbox, Arc::default(), settings(), Clock::system());
     let room: RoomName = name("hall");
     let inside = (0..members).map(|number| {
         let registration = shard.register(Sink::Simulated(Rc::new(Null)));

@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion};
 
 use throng::chat::history::{Bounds, History};
+use throng::clock::Clock;
 use throng::metrics::{Metrics, ShardMetrics};
 use throng::names::{Offset, RoomName, UserId};
 use throng::node::Node;
+use throng::protocol::Dialect;
+use throng::registry::delivery::{Audience, Delivery};
 use throng::registry::inbox::{Inbox, Item};
 use throng::registry::sink::Sink;
 use throng::registry::{Registry, Shard};
@@ -36,7 +39,7 @@ fn empty(inbox: &Inbox) {
     while inbox.take(&mut items) {
         for item in items.drain(..) {
             if let Item::Publish(publication) = item {
-                inbox.done(publication.frame.len());
+                inbox.done(publication.bytes());
             }
         }
     }
@@ -60,7 +63,8 @@ fn through_node(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("publish");
     let node = Node::new(config(&[]), Metrics::new(1, &[]));
     let inbox = Arc::clone(node.registry.inbox(0));
-    let shard = Shard::new(0, Arc::clone(&inbox), Arc::<ShardMetrics>::default(), settings());
+    let shard =
+        Shard::new(0, Arc::clone(&inbox), Arc::<ShardMetrics>::default(), settings(), Clock::system());
     let registration = shard.register(Sink::Simulated(Rc::new(Null)));
     let (room, user): (RoomName, UserId) = (name("lobby"), name("user-12345"));
     let membership = node.enter(&registration, &room, &user).expect("a room");
@@ -85,13 +89,15 @@ fn over_shards(criterion: &mut Criterion<CpuTime>) {
         let registry = Registry::new(16, usize::MAX);
         let mut topic = registry.topic();
         for shard in 0..occupied {
-            topic.join(shard);
+            topic.join(shard, Dialect::Plain);
         }
         let inboxes: Vec<&Inbox> = (0..16).map(|shard| &**registry.inbox(shard)).collect();
         let at = Instant::now();
         group.bench_function(occupied.to_string(), |bencher| {
             bencher.iter_custom(|times| {
-                publishing(times, &inboxes, || registry.publish(&mut topic, &frame, at))
+                publishing(times, &inboxes, || {
+                    registry.publish(&mut topic, Delivery::notice(&frame, Audience::All, at))
+                })
             });
         });
     }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use throng::metrics::Metrics;
 use throng::protocol::frame::Frame;
+use throng::registry::delivery::{Audience, Delivery};
 use throng::registry::{Registry, Topic};
 
 use crate::support::crowd::{Crowd, Layout};
@@ -70,7 +71,8 @@ impl<'s> Side<'s> {
     /// A message to the members on this shard, from its publication to the last write.
     fn alone(&mut self) -> Duration {
         let began = Instant::now();
-        self.stage.registry.publish(&mut self.alone, &self.stage.frame, began);
+        let delivery = Delivery::notice(&self.stage.frame, Audience::All, began);
+        self.stage.registry.publish(&mut self.alone, delivery);
         self.crowd.drain(self.crowd.deliveries() + self.share);
         began.elapsed()
     }
@@ -82,7 +84,7 @@ impl<'s> Side<'s> {
         let wanted: Vec<u64> =
             (0..*shards).map(|shard| metrics.shard(shard).deliveries.get() + self.share).collect();
         let began = Instant::now();
-        registry.publish(&mut topic, frame, began);
+        registry.publish(&mut topic, Delivery::notice(frame, Audience::All, began));
         self.crowd.drain(wanted[0]);
         for (shard, wanted) in wanted.iter().enumerate().skip(1) {
             while metrics.shard(shard).deliveries.get() < *wanted {

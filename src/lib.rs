@@ -26,8 +26,9 @@
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
 //!                shard (a worker's clients) · slots · client (in a slot) · registration (the task's hold on it) ·
-//!                room (members in sweep order) · batch (frames sent together) · outbox (a client's queue) ·
-//!                bounds (how long it may be) · sink (its socket) · fanout (batches and writes) ·
+//!                delivery (a frame, for whom) · lane (a room's members of one dialect) · room (a lane's members in
+//!                sweep order) · batch (frames sent together) · outbox (a client's queue) · bounds (how long it may
+//!                be) · sink (its socket) · fanout (batches and writes, acks, typing) · farewell (the last frames) ·
 //!                wheel (timers)
 //!   broker/      mod (the contract) · memory (one node's rooms) · room (its data) · publish (in one step or two) ·
 //!                resume (what was missed) · budget (the oldest goes) · quota (of keys) · race (a test with threads)
@@ -45,6 +46,7 @@
 //!                load (the layers) · mistake · checks (contradictions) · machine (what it offers) ·
 //!                pending (not in force yet) · print
 //!   metrics.rs   counters of each shard, summed when scraped
+//!   clock.rs     the time, which a test can move
 //! ```
 //!
 //! # Who may use whom
@@ -62,7 +64,7 @@
 //! registry    broker         do not know each other
 //! chat
 //! protocol
-//! names  config  metrics     use no module of the crate
+//! names  config  metrics  clock   use no module of the crate
 //! ```
 //!
 //! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
@@ -79,13 +81,14 @@
 //!    gets it; a whole message is checked to be UTF-8.
 //! 4. `endpoint::chat` parses it in place into typed fields and validates it.
 //! 5. `broker::publish`, under the room's lock: is there space, the next offset, the frame encoded once, a push into
-//!    the inbox of each shard that has members, the history. Afterwards, should all histories be too much, the oldest
-//!    messages of the node go.
-//! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room. Each member gets it with
-//!    one non-blocking write; who is in several rooms gets what all of them have in one.
+//!    the inbox of each shard that has members, the history. The sender's ack goes along to its own shard. Afterwards,
+//!    should all histories be too much, the oldest messages of the node go.
+//! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room and dialect. Each member
+//!    gets it with one non-blocking write; who is in several rooms gets what all of them have in one.
 //! 7. What a socket does not take stays in the outbox, as a reference to the batch; the connection's own task writes on
 //!    when it can.
-//! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as `queue.policy` says.
+//! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as the policy of the room says; in
+//!    `throng.v1` a gap stands in their place.
 //!
 //! # Invariants
 //!
@@ -108,6 +111,7 @@ pub mod bench;
 pub mod broker;
 pub mod chat;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod endpoint;

@@ -1,10 +1,9 @@
 //! Joins chat, broker and registry: what endpoints and HTTP talk to.
 
-use std::convert::Infallible;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -12,15 +11,20 @@ use tokio::time::timeout;
 
 use crate::broker::memory::{Limits, Memory};
 use crate::broker::room::{Room, RoomState};
-use crate::broker::{BrokerError, Delivery, Draft, Local, Position};
+use crate::broker::{self, BrokerError, Draft, Local, Position};
+use crate::chat::news::{Diff, Names, News};
 use crate::chat::presence::Outcome;
 use crate::chat::rooms::Rules;
+use crate::clock::Clock;
 use crate::config::{Config, Duplicate};
 use crate::metrics::Metrics;
 use crate::names::{ConnectionId, RoomName, UserId};
+use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{self, CommandError};
+use crate::registry::bounds::Overload;
 use crate::registry::client::PROBE_MS;
+use crate::registry::delivery::{Aside, Audience, Delivery};
 use crate::registry::{Registration, Registry, Topic};
 
 /// The longest that a newcomer waits to hear whether the incumbent lives.
@@ -34,8 +38,7 @@ struct Fanout(Arc<Registry>);
 
 impl Local for Fanout {
     type Topic = Topic;
-    /// The plain dialect knows no acks.
-    type Aside = Infallible;
+    type Aside = Aside;
 
     fn topic(&self) -> Topic {
         self.0.topic()
@@ -45,8 +48,9 @@ impl Local for Fanout {
         self.0.has_space(topic, len)
     }
 
-    fn deliver(&self, topic: &mut Topic, delivery: Delivery<'_, Infallible>) {
-        self.0.publish(topic, delivery.frame, Instant::now());
+    fn deliver(&self, topic: &mut Topic, delivery: broker::Delivery<'_, Aside>) {
+        let broker::Delivery { frame, offset, aside } = delivery;
+        self.0.publish(topic, Delivery { aside, ..Delivery::message(frame, offset, Instant::now()) });
     }
 
     fn is_occupied(&self, topic: &Topic) -> bool {
@@ -63,6 +67,8 @@ pub struct Node {
     pub registry: Arc<Registry>,
     /// The counters.
     pub metrics: Metrics,
+    /// The time of the node and of its shards.
+    pub clock: Clock,
     broker: Memory<Fanout>,
     /// Rooms whose merged notice is due, with the time; each stands here at most once.
     due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
@@ -70,14 +76,18 @@ pub struct Node {
     is_draining: AtomicBool,
     /// When the log last said that there are too many rooms.
     warned_ms: AtomicU64,
-    started: Instant,
-    started_unix_ms: u64,
 }
 
 impl Node {
-    /// A node with nobody connected.
+    /// A node with nobody connected, which lives by the machine's clock.
     #[must_use]
     pub fn new(config: Config, metrics: Metrics) -> Arc<Self> {
+        Self::with_clock(config, metrics, Clock::system())
+    }
+
+    /// A node with nobody connected, which lives by `clock`.
+    #[must_use]
+    pub fn with_clock(config: Config, metrics: Metrics, clock: Clock) -> Arc<Self> {
         let registry = Arc::new(Registry::new(config.workers, config.fanout.max_inbox_bytes));
         let limits = Limits {
             rooms: Rules::new(&config),
@@ -85,7 +95,6 @@ impl Node {
             max_rooms: config.limits.max_rooms,
             max_keys_per_user: config.limits.max_keys_per_user,
         };
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Arc::new(Self {
             broker: Memory::new(Fanout(Arc::clone(&registry)), limits),
             registry,
@@ -94,15 +103,14 @@ impl Node {
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             warned_ms: AtomicU64::new(0),
-            started: Instant::now(),
-            started_unix_ms: unix.as_millis() as u64,
+            clock,
             config,
         })
     }
 
     /// Milliseconds since the node began.
     fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.clock.now_ms()
     }
 
     /// True from the first signal to stop.
@@ -194,13 +202,13 @@ impl Node {
         let shard = registration.shard().index();
         let now_ms = self.now_ms();
         let entered = self.broker.enter(room, None, |state, _| {
-            let after = state.topic.join(shard);
-            let rules = state.settings().presence;
-            let outcome = state.presence.join(user, now_ms, &rules);
+            let after = state.topic.join(shard, registration.dialect());
+            let rules = *state.settings();
+            let outcome = state.presence.join(user, now_ms, &rules.presence);
             let due = self.tell(state, room, outcome);
-            (state.topic.id(), after, due)
+            (state.topic.id(), after, due, Overload::from(rules.queue_policy))
         });
-        let (room, _, (topic, after, due)) = entered.map_err(|error| {
+        let (room, _, (topic, after, due, overload)) = entered.map_err(|error| {
             let last_ms = self.warned_ms.swap(now_ms, Relaxed);
             if now_ms.saturating_sub(last_ms) >= LOG_PAUSE_MS {
                 tracing::warn!(%error, "a room cannot be opened");
@@ -208,9 +216,15 @@ impl Node {
             EndReason::Overloaded
         })?;
         // On the shard's own thread, with nothing in between: no sweep can pass.
-        registration.subscribe(topic, after);
+        registration.subscribe(topic, after, room.name(), overload);
         self.note_due(due, &room);
-        Ok(Membership { node: Arc::clone(self), room, user: user.clone(), shard })
+        Ok(Membership {
+            node: Arc::clone(self),
+            room,
+            user: user.clone(),
+            shard,
+            dialect: registration.dialect(),
+        })
     }
 
     /// Says what the outcome wants said; returns when more is due. Called under the room's lock.
@@ -218,10 +232,16 @@ impl Node {
         match outcome {
             Outcome::Quiet => None,
             Outcome::Due(at_ms) => Some(at_ms),
-            Outcome::Tell(news) => {
-                let ts = self.started_unix_ms + self.now_ms();
-                let frame = event::system(&news.notice, room, state.presence.len(), ts);
-                self.registry.publish(&mut state.topic, &frame, Instant::now());
+            Outcome::Tell(News { notice, diff }) => {
+                let at = Instant::now();
+                let frame = event::system(&notice, room, state.presence.len(), self.clock.unix_ms());
+                self.registry.publish(&mut state.topic, Delivery::notice(&frame, Audience::Plain, at));
+                if let Some(Diff { names, members }) = diff {
+                    let changes =
+                        names.as_ref().map(|Names { joined, left }| event::v1::Changes { joined, left });
+                    let frame = event::v1::presence_diff(room, changes, members);
+                    self.registry.publish(&mut state.topic, Delivery::notice(&frame, Audience::V1, at));
+                }
                 None
             }
         }
@@ -311,6 +331,7 @@ pub struct Membership {
     room: Arc<Room<Topic>>,
     user: UserId,
     shard: usize,
+    dialect: Dialect,
 }
 
 impl Membership {
@@ -321,7 +342,7 @@ impl Membership {
     pub fn publish(&self, text: &str) -> Result<Position, CommandError> {
         let node = &self.node;
         let now_ms = node.now_ms();
-        let ts = node.started_unix_ms + now_ms;
+        let ts = node.clock.unix_ms_at(now_ms);
         // JSON writes a control character as six bytes.
         let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;
         let draft = Draft { user: &self.user, key: None, max_len };
@@ -341,7 +362,7 @@ impl Drop for Membership {
         let node = &self.node;
         let now_ms = node.now_ms();
         let (due, is_empty) = self.room.with(|state| {
-            state.topic.leave(self.shard);
+            state.topic.leave(self.shard, self.dialect);
             let rules = state.settings().presence;
             let outcome = state.presence.leave(&self.user, now_ms, &rules);
             let due = node.tell(state, self.room.name(), outcome);

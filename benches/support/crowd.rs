@@ -8,13 +8,17 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use throng::clock::Clock;
 use throng::metrics::ShardMetrics;
+use throng::protocol::Dialect;
 use throng::protocol::frame::Frame;
+use throng::registry::delivery::{Audience, Delivery};
+use throng::registry::shard::Overload;
 use throng::registry::sink::Sink;
 use throng::registry::{Registration, Registry, Shard, Topic, fanout};
 
 use super::clock::cpu_time;
-use super::{Null, settings};
+use super::{Null, name, settings};
 
 /// How the memory of the clients' queues lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,7 +42,7 @@ impl Crowd {
     /// The shard `index` of `registry`, without clients.
     pub(crate) fn new(registry: &Registry, index: usize, metrics: &Arc<ShardMetrics>) -> Self {
         let inbox = Arc::clone(registry.inbox(index));
-        let shard = Shard::new(index, inbox, Arc::clone(metrics), settings());
+        let shard = Shard::new(index, inbox, Arc::clone(metrics), settings(), Clock::system());
         Self { members: Vec::new(), fanout: Box::pin(fanout::run(Rc::clone(&shard))), shard }
     }
 
@@ -62,9 +66,10 @@ impl Crowd {
 
     /// Puts every client into the room.
     pub(crate) fn join(&self, topic: &mut Topic) {
+        let room = name("hall");
         for member in &self.members {
-            let after = topic.join(self.shard.index());
-            member.subscribe(topic.id(), after);
+            let after = topic.join(self.shard.index(), Dialect::Plain);
+            member.subscribe(topic.id(), after, &room, Overload::Disconnect);
         }
     }
 
@@ -114,7 +119,8 @@ impl Hall {
         let began = cpu_time();
         for _ in 0..times {
             for _ in 0..messages {
-                self.registry.publish(&mut self.topic, frame, Instant::now());
+                let delivery = Delivery::notice(frame, Audience::All, Instant::now());
+                self.registry.publish(&mut self.topic, delivery);
             }
             let wanted = messages * self.crowd.members.len() as u64;
             self.crowd.drain(self.crowd.deliveries() + wanted);

@@ -23,11 +23,6 @@ const PENDING: &[Pending] = &[
     pending("limits.max_keys_per_user", |_| true),
     pending("limits.max_rooms_per_connection", |_| true),
     pending("limits.max_request_body", |_| true),
-    Pending {
-        path: "rooms",
-        asks: |c| c.rooms.iter().any(|rule| rule.queue_policy.is_some()),
-        note: "is in force but for `queue_policy` in this version",
-    },
     pending("presence.count_only_above", |_| true),
     pending("history.dir", |c| c.history.dir.is_some()),
     pending("rate_limit.enabled", |c| c.rate_limit.enabled),

@@ -1,5 +1,11 @@
 //! Frames that are sent together, and where each of them ends.
 
+use std::rc::Rc;
+
+use super::bounds::Overload;
+use super::outbox::gap::Gap;
+use crate::names::{Offset, RoomName};
+
 /// Encoded frames, one behind the other, shared by every queue that holds a part of them.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -7,6 +13,12 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// Where each frame ends, ascending, with its place in the room's stream.
     pub frames: Vec<FrameEnd>,
+    /// What happens to whoever has no space for it.
+    pub overload: Overload,
+    /// The room, where a `gap` tells what was dropped.
+    pub room: Option<Rc<RoomName>>,
+    /// Of a gap: what is missing. Its frame is encoded when it is about to be written.
+    pub(super) gap: Option<Gap>,
 }
 
 /// Where one frame of a batch ends.
@@ -14,6 +26,8 @@ pub struct Batch {
 pub struct FrameEnd {
     /// Place in the room's stream of messages and notices.
     pub seq: u64,
+    /// The message's place in its room; 0 for what has none.
+    pub offset: Offset,
     /// Index behind its last byte.
     pub end: u32,
 }
@@ -27,14 +41,22 @@ impl Batch {
         batch
     }
 
-    /// Appends a frame.
+    /// Appends a frame that has no offset.
     ///
     /// # Panics
     /// When the batch would exceed 4 GiB.
     pub fn push(&mut self, seq: u64, frame: &[u8]) {
+        self.push_message(seq, Offset(0), frame);
+    }
+
+    /// Appends a frame.
+    ///
+    /// # Panics
+    /// When the batch would exceed 4 GiB.
+    pub fn push_message(&mut self, seq: u64, offset: Offset, frame: &[u8]) {
         self.bytes.extend_from_slice(frame);
         let end = u32::try_from(self.bytes.len()).expect("a batch is far smaller than 4 GiB");
-        self.frames.push(FrameEnd { seq, end });
+        self.frames.push(FrameEnd { seq, offset, end });
     }
 
     /// The part of the batch behind `after`: start of its bytes and number of frames; `None` when nothing is.
@@ -43,6 +65,11 @@ impl Batch {
         let skip = self.frames.partition_point(|frame| frame.seq <= after);
         let left = u32::try_from(self.frames.len() - skip).ok().filter(|&left| left > 0)?;
         Some((if skip == 0 { 0 } else { self.frames[skip - 1].end }, left))
+    }
+
+    /// Where the frame with this index begins, and the one before it ends.
+    pub(super) fn start_of(&self, index: usize) -> u32 {
+        index.checked_sub(1).map_or(0, |before| self.frames[before].end)
     }
 
     /// True when no frame crosses `position`.

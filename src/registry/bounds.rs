@@ -1,5 +1,7 @@
 //! How long a client's queue may be, and how it is said that it is too long.
 
+use crate::config::QueuePolicy;
+
 /// The bounds of a queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -30,6 +32,28 @@ impl Overflow {
             Self::Messages => "too many messages queued",
             Self::Bytes => "too many bytes queued",
             Self::Age => "queued messages too old",
+        }
+    }
+}
+
+/// What happens to a client whose queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overload {
+    /// It is dropped with 4001.
+    #[default]
+    Disconnect,
+    /// Its oldest messages are dropped.
+    DropOldest,
+    /// The new message is dropped.
+    DropNewest,
+}
+
+impl From<QueuePolicy> for Overload {
+    fn from(policy: QueuePolicy) -> Self {
+        match policy {
+            QueuePolicy::Disconnect => Self::Disconnect,
+            QueuePolicy::DropOldest => Self::DropOldest,
+            QueuePolicy::DropNewest => Self::DropNewest,
         }
     }
 }

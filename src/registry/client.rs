@@ -9,6 +9,7 @@ use super::inbox::TopicId;
 use super::outbox::Outbox;
 use super::sink::Sink;
 use crate::names::ConnectionId;
+use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 
 /// How long a probed connection has to answer, in milliseconds.
@@ -25,6 +26,8 @@ pub(super) struct Probe {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) id: ConnectionId,
+    /// What it speaks; settled before it is in any room.
+    pub(super) dialect: Dialect,
     pub(super) sink: Sink,
     pub(super) outbox: Outbox,
     pub(super) waker: Option<Waker>,
@@ -38,6 +41,8 @@ pub(super) struct Client {
     pub(super) heard_ms: u64,
     /// Last time the socket took bytes while some were waiting.
     pub(super) progress_ms: u64,
+    /// Last time the socket took something, the sweeps of its rooms apart.
+    pub(super) sent_ms: u64,
     /// Stands in the list of clients to write to.
     pub(super) is_dirty: bool,
     /// The socket takes no more, or nothing yet; the client's task waits until it does.
@@ -49,6 +54,7 @@ impl Client {
     pub(super) fn new(id: ConnectionId, sink: Sink, now_ms: u64) -> Self {
         Self {
             id,
+            dialect: Dialect::Plain,
             sink,
             outbox: Outbox::default(),
             waker: None,
@@ -58,6 +64,7 @@ impl Client {
             armed: u64::MAX,
             heard_ms: now_ms,
             progress_ms: now_ms,
+            sent_ms: now_ms,
             is_dirty: false,
             // Until its handshake is answered: a frame must not come before the 101.
             is_blocked: true,

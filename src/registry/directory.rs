@@ -79,6 +79,12 @@ impl Directory {
         }
     }
 
+    /// The connections of a user.
+    #[must_use]
+    pub fn find(&self, user: &UserId) -> SmallVec<[ConnectionId; 2]> {
+        self.stripe(user).lock().get(user).cloned().unwrap_or_default()
+    }
+
     /// Takes a connection out, if it is still the one that is entered.
     pub fn remove(&self, user: &UserId, id: ConnectionId) {
         let mut users = self.stripe(user).lock();
@@ -121,9 +127,10 @@ mod tests {
         assert_eq!(directory.replace_if(&user, old, new), Ok(()));
         assert_eq!(directory.replace_if(&user, old, third), Err(Some(new)));
         directory.remove(&user, old);
+        assert_eq!(directory.find(&user)[..], [new]);
         assert_eq!(directory.claim(&user, third), Err(new));
         directory.remove(&user, new);
-        assert!(directory.is_empty());
+        assert!(directory.is_empty() && directory.find(&user).is_empty());
         assert_eq!(directory.replace_if(&user, old, third), Err(None));
     }
 }

@@ -5,16 +5,22 @@
 //! 100,000 cannot starve a room of two. What comes while a sweep is under way is batched into the next one: the
 //! busier the server, the larger the batches.
 
+mod apart;
+mod typing;
+
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+pub use self::typing::Typing;
 use super::batch::Batch;
+use super::bounds::Overload;
 use super::client::Client;
-use super::inbox::TopicId;
+use super::lane::LaneId;
 use super::outbox::{Flush, Tally};
-use super::room::{Room, Swept};
-use super::shard::{Overload, Shard, State};
+use super::room::{Progress, Room, Swept};
+use super::shard::{Shard, State};
 use super::slots::Slots;
 use crate::metrics::ShardMetrics;
 use crate::protocol::close::EndReason;
@@ -37,8 +43,8 @@ const SPARE_BYTES: usize = 128 * 1024;
 /// The rooms and clients that have something to do.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    ready: VecDeque<TopicId>,
-    dirty: VecDeque<u32>,
+    ready: VecDeque<LaneId>,
+    pub(super) dirty: VecDeque<u32>,
     /// Batches whose sweep is over, but which queues may still hold.
     finished: Vec<Swept>,
     /// Batches that nobody holds, kept for their memory.
@@ -47,9 +53,9 @@ pub(super) struct Work {
 
 impl Work {
     /// Puts a room in the line, once.
-    pub(super) fn ready(&mut self, topic: TopicId, room: &mut Room) {
+    pub(super) fn ready(&mut self, lane: LaneId, room: &mut Room) {
         if !std::mem::replace(&mut room.is_ready, true) {
-            self.ready.push_back(topic);
+            self.ready.push_back(lane);
         }
     }
 
@@ -80,19 +86,17 @@ impl Work {
 /// Runs a shard's fan-out for as long as the worker lives.
 pub async fn run(shard: Rc<Shard>) {
     let mut items = Vec::new();
-    let mut has_work = false;
     loop {
         if shard.inbox.take(&mut items) {
             shard.accept(&mut items);
-        } else if !has_work {
+        } else if !shard.has_work() {
             shard.inbox.wait().await;
             if !shard.settings.linger.is_zero() {
                 tokio::time::sleep(shard.settings.linger).await;
             }
             continue;
         }
-        has_work = shard.slice();
-        if has_work {
+        if shard.slice() {
             tokio::task::yield_now().await;
         }
     }
@@ -120,6 +124,11 @@ impl Slice {
 }
 
 impl Shard {
+    /// True when something is left to do. Asked afresh each time: a client that leaves its room takes in what is there.
+    fn has_work(&self) -> bool {
+        !self.state.borrow().work.is_empty()
+    }
+
     /// Does one slice of the work; returns true when some is left.
     pub fn slice(&self) -> bool {
         let mut state = self.state.borrow_mut();
@@ -147,31 +156,47 @@ impl Shard {
             if is_over {
                 return;
             }
-            let Some(topic) = work.ready.pop_front() else { return };
-            let Some(room) = rooms.get_mut(&topic) else { continue };
+            let Some(lane) = work.ready.pop_front() else { return };
+            let Some(room) = rooms.get_mut(&lane) else { continue };
             let taken = room.start(&self.settings.batch, || work.spare.pop().unwrap_or_default());
             self.inbox.done(taken);
             let dirty = &mut work.dirty;
-            let finished = room.sweep(|batch, slot, start, frames| {
-                slice.offers += 1;
-                is_over = slice.offers >= SLICE_OFFERS;
-                let Some(client) = clients.get_mut(slot as usize) else { return !is_over };
-                if client.topics.len() == 1 && client.is_idle() {
-                    self.send(client, batch, start, frames, &mut slice.tally);
-                    is_over |= slice.is_over_after_write();
-                } else {
-                    self.offer(client, batch, start, frames);
-                    if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
-                        dirty.push_back(slot);
-                        is_over |= dirty.len() >= SLICE_WRITES;
-                    }
+            let progress = loop {
+                if room.is_typing() {
+                    is_over = self.sweep_typing(room, clients, dirty, slice);
+                    break Progress::Paused;
                 }
-                !is_over
-            });
-            work.finished.extend(finished);
+                let progress = room.sweep(|batch, slot, start, frames| {
+                    slice.offers += 1;
+                    is_over = slice.offers >= SLICE_OFFERS;
+                    let Some(client) = clients.get_mut(slot as usize) else { return !is_over };
+                    if client.topics.len() == 1 && client.is_idle() {
+                        self.send(client, batch, start, frames, &mut slice.tally);
+                        is_over |= slice.is_over_after_write();
+                    } else {
+                        self.offer(client, batch, start, frames);
+                        if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
+                            dirty.push_back(slot);
+                            is_over |= dirty.len() >= SLICE_WRITES;
+                        }
+                    }
+                    !is_over
+                });
+                if !matches!(progress, Progress::Apart) {
+                    break progress;
+                }
+                is_over = self.serve_apart(room, clients, dirty, slice);
+                if is_over {
+                    break Progress::Paused;
+                }
+            };
+            if let Progress::Through(swept) = progress {
+                room.swept_ms = self.now_ms();
+                work.finished.push(swept);
+            }
             room.is_ready = false;
             if room.has_work() {
-                work.ready(topic, room);
+                work.ready(lane, room);
             }
         }
     }
@@ -194,28 +219,39 @@ impl Shard {
         }
     }
 
-    /// Queues a part of a batch for a client, or does with the client what the policy says.
+    /// Queues the end of a batch for a client, or does with the client what the policy says.
     fn offer(&self, client: &mut Client, batch: &Rc<Batch>, start: u32, frames: u32) {
+        self.offer_part(client, batch, start..batch.bytes.len() as u32, frames);
+    }
+
+    /// Queues a part of a batch for a client, or does with the client what the policy says.
+    pub(super) fn offer_part(&self, client: &mut Client, batch: &Rc<Batch>, part: Range<u32>, frames: u32) {
         if client.end.is_some() {
             return;
         }
-        let bytes = batch.bytes.len() - start as usize;
+        let Range { start, end } = part;
+        let (bytes, messages) = ((end - start) as usize, frames as usize);
         let bounds = &self.settings.bounds;
-        if let Some(overflow) = client.outbox.overflow(bytes, frames as usize, self.now_ms(), bounds) {
-            match self.settings.overload {
+        if let Some(overflow) = client.outbox.overflow(bytes, messages, self.now_ms(), bounds) {
+            let mut is_full = true;
+            match batch.overload {
                 Overload::Disconnect => {
                     return self.end_client(client, EndReason::SlowConsumer(overflow.text()));
                 }
-                Overload::DropNewest => return self.metrics.messages_dropped.add(u64::from(frames)),
+                Overload::DropNewest => {}
                 Overload::DropOldest => {
-                    let dropped = self.queue(client, |client, now| {
-                        client.outbox.drop_oldest(bytes, frames as usize, bounds, now)
-                    });
+                    let dropped = self
+                        .queue(client, |client, now| client.outbox.drop_oldest(bytes, messages, bounds, now));
                     self.metrics.messages_dropped.add(dropped);
+                    is_full = client.outbox.is_full(bytes, messages, bounds);
                 }
             }
+            if is_full {
+                client.outbox.tell_missing(batch, start, end, self.now_ms());
+                return self.metrics.messages_dropped.add(u64::from(frames));
+            }
         }
-        self.queue(client, |client, now| client.outbox.push_shared(batch, start, frames, now));
+        self.queue(client, |client, now| client.outbox.push_part(batch, start, end, frames, now));
     }
 
     /// Writes to the clients that have something new, until the slice is over.

@@ -6,24 +6,40 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::names::ConnectionId;
+use super::delivery::{Aside, Lanes};
+use super::fanout::Typing;
+use crate::names::{ConnectionId, Offset};
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 
 /// Names a room on every shard; never used again.
 pub type TopicId = u64;
 
-/// A frame for the members of a room.
-#[derive(Debug, Clone)]
+/// A frame for the members of a room on one shard.
+#[derive(Debug)]
 pub struct Publication {
     /// The room.
     pub topic: TopicId,
     /// Its place in the room's stream of messages and notices.
     pub seq: u64,
+    /// The lanes that it goes into.
+    pub lanes: Lanes,
+    /// The message's place in its room; 0 for what has none.
+    pub offset: Offset,
     /// The encoded frame.
     pub frame: Frame,
+    /// What its sender, if that is a client of this shard, gets with it.
+    pub aside: Option<Box<Aside>>,
     /// When it was published.
     pub at: Instant,
+}
+
+impl Publication {
+    /// What it takes of the inbox' bytes: its frame's length for each lane, where it lies in a batch.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.frame.len() * self.lanes.count()
+    }
 }
 
 /// Something about one client of a shard.
@@ -34,6 +50,10 @@ pub enum Command {
     /// Ping this connection and say whether it answers within [`PROBE_MS`](super::client::PROBE_MS); the sender
     /// is dropped when there is no such connection.
     Probe(ConnectionId, oneshot::Sender<bool>),
+    /// Send this to the connection, within the bounds of its queue.
+    Send(ConnectionId, Frame),
+    /// Send this to the connection as the answer to its own command.
+    Reply(ConnectionId, Frame),
 }
 
 /// One thing in an inbox.
@@ -41,6 +61,8 @@ pub enum Command {
 pub enum Item {
     /// Fan this out.
     Publish(Publication),
+    /// Show this to who has nothing else to do.
+    Typing(Box<Typing>),
     /// Do this.
     Command(Box<Command>),
 }
@@ -79,8 +101,33 @@ impl Inbox {
     /// Adds a publication and wakes the shard if it sleeps. Called under the room's lock, so that a room's
     /// publications come in order; notices are added whether they fit or not.
     pub fn publish(&self, publication: Publication) {
-        self.bytes.fetch_add(publication.frame.len(), Relaxed);
+        self.bytes.fetch_add(publication.bytes(), Relaxed);
         self.push(Item::Publish(publication));
+    }
+
+    /// Adds what somebody types, unless half of the space is taken.
+    pub fn typing(&self, typing: Typing) {
+        if self.has_space(self.max_bytes / 2) {
+            self.bytes.fetch_add(typing.frame.len(), Relaxed);
+            self.push(Item::Typing(Box::new(typing)));
+        }
+    }
+
+    /// Adds a frame for one connection; false when it does not fit.
+    #[must_use]
+    pub fn send(&self, id: ConnectionId, frame: Frame) -> bool {
+        let has_space = self.has_space(frame.len());
+        if has_space {
+            self.bytes.fetch_add(frame.len(), Relaxed);
+            self.command(Command::Send(id, frame));
+        }
+        has_space
+    }
+
+    /// Adds an answer to a connection's own command, whether it fits or not: the command that it answers did.
+    pub fn reply(&self, id: ConnectionId, frame: Frame) {
+        self.bytes.fetch_add(frame.len(), Relaxed);
+        self.command(Command::Reply(id, frame));
     }
 
     /// Adds a command.

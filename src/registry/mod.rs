@@ -6,9 +6,12 @@
 pub mod batch;
 pub mod bounds;
 pub mod client;
+pub mod delivery;
 pub mod directory;
 pub mod fanout;
+mod farewell;
 pub mod inbox;
+mod lane;
 pub mod outbox;
 pub mod registration;
 pub mod room;
@@ -19,15 +22,16 @@ pub mod wheel;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use self::delivery::{Audience, Delivery};
 use self::directory::Directory;
 use self::inbox::{Command, Inbox, Publication, TopicId};
 pub use self::registration::Registration;
 pub use self::shard::Shard;
 use crate::names::ConnectionId;
+use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 
@@ -38,8 +42,8 @@ pub struct Topic {
     id: TopicId,
     /// Place of the last message or notice in the room's stream.
     seq: u64,
-    /// Members on each shard.
-    members: Box<[u32]>,
+    /// Members on each shard, by dialect.
+    members: Box<[[u32; 2]]>,
 }
 
 impl Topic {
@@ -50,21 +54,23 @@ impl Topic {
     }
 
     /// Counts a member in; returns the place in the stream behind which it is to be served.
-    pub fn join(&mut self, shard: usize) -> u64 {
-        self.members[shard] += 1;
+    pub fn join(&mut self, shard: usize, dialect: Dialect) -> u64 {
+        self.members[shard][dialect as usize] += 1;
         self.seq
     }
 
-    /// Counts a member out.
-    pub fn leave(&mut self, shard: usize) {
-        debug_assert!(self.members[shard] > 0, "nobody leaves twice");
-        self.members[shard] = self.members[shard].saturating_sub(1);
+    /// Counts a member out; returns the place in the stream up to which it is to be served.
+    pub fn leave(&mut self, shard: usize, dialect: Dialect) -> u64 {
+        let members = &mut self.members[shard][dialect as usize];
+        debug_assert!(*members > 0, "nobody leaves twice");
+        *members = members.saturating_sub(1);
+        self.seq
     }
 
     /// Connections in the room.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.members.iter().map(|&count| count as usize).sum()
+        self.members.iter().flatten().map(|&count| count as usize).sum()
     }
 }
 
@@ -107,26 +113,46 @@ impl Registry {
         Topic {
             id: self.next_topic.fetch_add(1, Relaxed),
             seq: 0,
-            members: vec![0; self.inboxes.len()].into_boxed_slice(),
+            members: vec![[0; 2]; self.inboxes.len()].into_boxed_slice(),
         }
     }
 
     /// True when every shard with members has space for a frame of `len` bytes.
     #[must_use]
     pub fn has_space(&self, topic: &Topic, len: usize) -> bool {
-        let mut occupied = topic.members.iter().zip(&self.inboxes).filter(|&(&members, _)| members > 0);
-        occupied.all(|(_, inbox)| inbox.has_space(len))
+        topic.members.iter().zip(&self.inboxes).all(|(&members, inbox)| {
+            let lanes = Audience::All.lanes(members).count();
+            lanes == 0 || inbox.has_space(len * lanes)
+        })
     }
 
-    /// Hands a frame to every shard with members: one push for each. Call under the room's lock, which makes the
-    /// order of the stream.
-    pub fn publish(&self, topic: &mut Topic, frame: &Frame, at: Instant) {
+    /// Hands a frame to every shard with members whom it is for: one push for each, and its aside to the shard of whom
+    /// that is for in any case. Call under the room's lock, which makes the order of the stream.
+    pub fn publish(&self, topic: &mut Topic, delivery: Delivery<'_>) {
         topic.seq += 1;
-        for (&members, inbox) in topic.members.iter().zip(&self.inboxes) {
-            if members > 0 {
-                inbox.publish(Publication { topic: topic.id, seq: topic.seq, frame: frame.clone(), at });
+        let Delivery { frame, audience, offset, aside, at } = delivery;
+        let mut aside = aside.map(Box::new);
+        for (index, (&members, inbox)) in topic.members.iter().zip(&self.inboxes).enumerate() {
+            let lanes = audience.lanes(members);
+            let aside = aside.take_if(|aside| aside.to.shard() == index);
+            if lanes.count() > 0 || aside.is_some() {
+                let (topic, seq, frame) = (topic.id, topic.seq, frame.clone());
+                inbox.publish(Publication { topic, seq, lanes, offset, frame, aside, at });
             }
         }
+    }
+
+    /// Sends a frame to one connection on whatever shard it is, as fan-out: within the bounds of its queue, beyond
+    /// which the node's policy says what happens. False when that shard's inbox is full; true says nothing about
+    /// whether the connection still exists.
+    #[must_use]
+    pub fn send(&self, id: ConnectionId, frame: &Frame) -> bool {
+        self.inboxes[id.shard()].send(id, frame.clone())
+    }
+
+    /// Answers a connection's own command, on whatever shard it is: see [`Registration::reply`].
+    pub fn reply(&self, id: ConnectionId, frame: &Frame) {
+        self.inboxes[id.shard()].reply(id, frame.clone());
     }
 
     /// Ends a connection on whatever shard it is, if it still exists.

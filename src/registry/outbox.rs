@@ -5,6 +5,8 @@
 //! comes next may write at once. Entries know where their frames end: nothing is ever cut in the middle of a
 //! frame, and control frames go in at frame boundaries.
 
+pub(super) mod gap;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -35,6 +37,8 @@ pub enum Kind {
     Pong,
     /// A ping or close frame.
     Control,
+    /// What was dropped here; never dropped itself.
+    Gap,
 }
 
 #[derive(Debug)]
@@ -147,7 +151,11 @@ impl Outbox {
 
     /// Queues the part of a batch from `start` on, `frames` messages of it.
     pub fn push_shared(&mut self, batch: &Rc<Batch>, start: u32, frames: u32, now_ms: u64) {
-        let end = batch.bytes.len() as u32;
+        self.push_part(batch, start, batch.bytes.len() as u32, frames, now_ms);
+    }
+
+    /// Queues the part of a batch from `start` to `end`, `frames` messages.
+    pub fn push_part(&mut self, batch: &Rc<Batch>, start: u32, end: u32, frames: u32, now_ms: u64) {
         self.shared_bytes += (end - start) as usize;
         self.shared_frames += frames as usize;
         let batch = Rc::clone(batch);
@@ -261,34 +269,10 @@ impl Outbox {
         }
     }
 
-    /// Drops the oldest fan-out entries that have not begun until `bytes` and `frames` fit and none is too old;
-    /// returns how many messages went.
-    pub fn drop_oldest(&mut self, bytes: usize, frames: usize, bounds: &Bounds, now_ms: u64) -> u64 {
-        let mut dropped = 0;
-        let mut index = usize::from(self.split_front());
-        while let Some(entry) = self.entries.get(index) {
-            let is_too_many = self.shared_frames + frames > bounds.messages
-                || self.shared_bytes + bytes > bounds.bytes
-                || now_ms.saturating_sub(entry.at_ms) > bounds.age_ms;
-            if entry.kind != Kind::Shared {
-                index += 1;
-                continue;
-            }
-            if !is_too_many {
-                break;
-            }
-            if let Some(entry) = self.entries.remove(index) {
-                self.shared_bytes -= entry.len();
-                self.shared_frames -= entry.frames as usize;
-                dropped += u64::from(entry.frames);
-            }
-        }
-        dropped
-    }
-
     /// Writes as much as the socket takes, many entries to a system call.
     pub fn flush(&mut self, sink: &Sink, tally: &mut Tally) -> Flush {
         while !self.entries.is_empty() {
+            self.encode_gaps();
             let (result, wanted) = self.write_once(sink);
             tally.writes += 1;
             match result {

@@ -3,12 +3,16 @@
 use std::rc::Rc;
 use std::task::Waker;
 
+use super::bounds::Overload;
 use super::client::Client;
 use super::inbox::TopicId;
+use super::lane::LaneId;
 use super::outbox::{Flush, Kind};
-use super::shard::{Overload, Shard, State};
+use super::room::Room;
+use super::shard::{Shard, State};
 use super::wheel::TICK_MS;
-use crate::names::ConnectionId;
+use crate::names::{ConnectionId, RoomName};
+use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 
@@ -22,7 +26,7 @@ pub struct Status {
     pub end: Option<EndReason>,
     /// Nothing waits at all.
     pub is_empty: bool,
-    /// When the oldest waiting fan-out message was queued, where the age of messages ends a connection.
+    /// When the oldest waiting fan-out message was queued whose age ends the connection.
     pub oldest_ms: Option<u64>,
     /// Last time the socket took bytes, while it does not take them all.
     pub stalled_ms: Option<u64>,
@@ -81,13 +85,10 @@ impl Registration {
     /// What the task has to know.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.with(|shard, client| Status {
+        self.with(|_, client| Status {
             end: client.end.clone(),
             is_empty: client.outbox.is_empty(),
-            oldest_ms: match shard.settings.overload {
-                Overload::Disconnect if client.is_blocked => client.outbox.oldest_ms(),
-                _ => None,
-            },
+            oldest_ms: if client.is_blocked { client.outbox.due_ms() } else { None },
             stalled_ms: client.is_blocked.then_some(client.progress_ms),
             heard_ms: client.heard_ms,
             probe_until_ms: client.probe.as_ref().map(|probe| probe.until_ms),
@@ -141,11 +142,7 @@ impl Registration {
 
     /// Queues the answer to the client's own command; [`Registration::flush`] sends it.
     pub fn reply(&self, frame: &Frame) {
-        self.with(|shard, client| {
-            if client.end.is_none() {
-                shard.queue(client, |client, now| client.outbox.push(Kind::Own, frame, now));
-            }
-        });
+        self.with(|shard, client| shard.own(client, frame));
     }
 
     /// Queues a ping or pong.
@@ -178,29 +175,70 @@ impl Registration {
         }
     }
 
-    /// Adds the client to a room, behind `after` in its stream.
-    pub fn subscribe(&self, topic: TopicId, after: u64) {
+    /// Settles what the client speaks: before it is in any room and before it is sent anything. Plain until then.
+    pub fn speak(&self, dialect: Dialect) {
+        self.with(|_, client| {
+            debug_assert!(client.topics.is_empty(), "a lane is chosen by what the client speaks");
+            client.dialect = dialect;
+        });
+    }
+
+    /// What the client speaks.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.with(|_, client| client.dialect)
+    }
+
+    /// Adds the client to a room, behind `after` in its stream. `overload` is what happens to the client when it
+    /// cannot keep up with this room; in `throng.v1` a `gap` in `room` tells it what was dropped.
+    pub fn subscribe(&self, topic: TopicId, after: u64, room: &RoomName, overload: Overload) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, rooms, .. } = &mut *state;
-        rooms.entry(topic).or_default().join(self.slot(), after);
-        clients.get_mut(self.id.slot()).expect(REGISTERED).topics.push(topic);
+        let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        client.topics.push(topic);
+        let name = || (client.dialect == Dialect::V1).then(|| room.clone());
+        let lane =
+            rooms.entry(LaneId::new(topic, client.dialect)).or_insert_with(|| Room::new(overload, name()));
+        lane.join(self.slot(), after);
     }
 
-    /// Removes the client from a room. What is queued already is still delivered.
-    pub fn unsubscribe(&self, topic: TopicId) {
+    /// Removes the client from a room, once it has got all of the room's stream up to the place `until`, its acks
+    /// included, and nothing behind it; whatever is replied now stands right behind that. [`Registration::flush`]
+    /// sends what is left of it. Writes to sockets: not to be called under the room's lock.
+    pub fn unsubscribe(&self, topic: TopicId, until: u64) {
+        self.shard.take_in();
         let mut state = self.shard.state.borrow_mut();
-        state.clients.get_mut(self.id.slot()).expect(REGISTERED).topics.retain(|known| *known != topic);
-        self.leave(&mut state, topic);
+        let State { clients, rooms, .. } = &mut *state;
+        let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        client.topics.retain(|known| *known != topic);
+        let lane = LaneId::new(topic, client.dialect);
+        if let Some(room) = rooms.get_mut(&lane) {
+            self.shard.catch_up(client, room, until);
+        }
+        self.leave(&mut state, lane);
     }
 
-    fn leave(&self, state: &mut State, topic: TopicId) {
-        let Some(room) = state.rooms.get_mut(&topic) else { return };
+    fn leave(&self, state: &mut State, lane: LaneId) {
+        let Some(room) = state.rooms.get_mut(&lane) else { return };
         room.leave(self.slot());
         if room.is_empty()
-            && let Some(room) = state.rooms.remove(&topic)
+            && let Some(room) = state.rooms.remove(&lane)
         {
             self.shard.inbox.done(room.pending_bytes());
+            for aside in room.into_asides() {
+                self.shard.answer(state, &aside);
+            }
         }
+    }
+
+    /// Last time when the client was sent something, as far as it takes it: exact but for the length of a sweep.
+    #[must_use]
+    pub fn sent_ms(&self) -> u64 {
+        let mut state = self.shard.state.borrow_mut();
+        let State { clients, rooms, .. } = &mut *state;
+        let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        let lanes = client.topics.iter().filter_map(|&topic| rooms.get(&LaneId::new(topic, client.dialect)));
+        lanes.map(|room| room.swept_ms).fold(client.sent_ms, u64::max)
     }
 
     /// Bytes sent to the client so far.
@@ -216,7 +254,7 @@ impl Drop for Registration {
         let client = state.clients.remove(self.id.slot()).expect(REGISTERED);
         self.shard.metrics.queue_bytes.sub(client.queued() as u64);
         for topic in client.topics {
-            self.leave(&mut state, topic);
+            self.leave(&mut state, LaneId::new(topic, client.dialect));
         }
     }
 }

@@ -1,17 +1,28 @@
-//! A room as one shard sees it: its members here, in sweep order, and what waits to be fanned out to them.
+//! A lane of a room as one shard sees it: its members here, in sweep order, and what waits to be fanned out to them.
 //!
 //! A member who leaves in the middle of a sweep neither hides another member nor is written to: its place stays,
 //! marked, until the list is compacted between two sweeps.
+
+mod apart;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
+pub(super) use self::apart::Apart;
+use self::apart::Placed;
 use super::batch::Batch;
-use super::inbox::Publication;
+use super::bounds::Overload;
+use super::delivery::Aside;
+use crate::names::{ConnectionId, Offset, RoomName};
+use crate::protocol::frame::Frame;
 
 /// Marks a place whose member has left: nothing is behind it.
 const GONE: u64 = u64::MAX;
+/// Behind every place in the stream, but not behind those who have left.
+const TYPING: u64 = u64::MAX - 1;
+/// A slot that nobody has.
+const NOBODY: u32 = u32::MAX;
 
 /// A client in a room: 16 bytes, in slab order, so that a sweep walks memory forwards.
 #[derive(Debug, Clone, Copy)]
@@ -31,11 +42,36 @@ pub struct BatchLimits {
     pub frames: usize,
 }
 
+impl BatchLimits {
+    /// True when the batch has no place for this frame.
+    pub(super) fn is_full(&self, batch: &Batch, frame: &Frame) -> bool {
+        let is_full = batch.frames.len() >= self.frames || batch.bytes.len() + frame.len() > self.bytes;
+        is_full && !batch.frames.is_empty()
+    }
+}
+
+/// A frame that waits for the next sweep.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Place in the room's stream.
+    pub(super) seq: u64,
+    /// The message's place in the room; 0 for what has none.
+    pub(super) offset: Offset,
+    pub(super) frame: Frame,
+    /// What its sender, who is a client of this shard, gets with it.
+    pub(super) aside: Option<Box<Aside>>,
+    pub(super) at: Instant,
+}
+
 /// One batch on its way through the members.
 #[derive(Debug)]
 pub(super) struct Sweep {
     batch: Rc<Batch>,
     cursor: usize,
+    /// What single members get with it, the first of the sweep last.
+    asides: Vec<Placed>,
+    /// Somebody types, and this is all that the batch says.
+    typist: Option<ConnectionId>,
     /// When the first of its messages was published.
     since: Instant,
 }
@@ -47,18 +83,40 @@ pub(super) struct Swept {
     pub(super) since: Instant,
 }
 
+/// Why a sweep stopped.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// It was told to, or there is none.
+    Paused,
+    /// The next member gets something of its own: [`Room::take_apart`].
+    Apart,
+    /// Every member has been offered the batch.
+    Through(Swept),
+}
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Room {
+    /// What happens to a member who has no space.
+    overload: Overload,
+    /// The room, where members are told what they missed.
+    name: Option<Rc<RoomName>>,
+    /// When the last sweep was through, in the shard's milliseconds.
+    pub(super) swept_ms: u64,
     members: Vec<Member>,
     gone: usize,
-    pending: VecDeque<Publication>,
+    pending: VecDeque<Pending>,
     sweep: Option<Sweep>,
     /// The room stands in the shard's list of rooms with work.
     pub(super) is_ready: bool,
 }
 
 impl Room {
+    /// A lane without members. `name` where members are to be told what they missed.
+    pub(super) fn new(overload: Overload, name: Option<RoomName>) -> Self {
+        Self { overload, name: name.map(Rc::new), ..Self::default() }
+    }
+
     /// Adds a member, or brings one back that left.
     pub(super) fn join(&mut self, slot: u32, after: u64) {
         let at = self.members.partition_point(|member| member.slot < slot);
@@ -103,12 +161,15 @@ impl Room {
     }
 
     /// Adds a frame to what waits.
-    pub(super) fn push(&mut self, publication: Publication) {
+    pub(super) fn push(&mut self, pending: Pending) {
         debug_assert!(
-            self.pending.back().is_none_or(|last| last.seq < publication.seq),
+            self.pending.back().is_none_or(|last| last.seq < pending.seq),
             "a room's stream is in order"
         );
-        self.pending.push_back(publication);
+        if self.is_typing() {
+            self.sweep = None;
+        }
+        self.pending.push_back(pending);
     }
 
     /// True while a sweep is under way or something waits for the next.
@@ -118,7 +179,7 @@ impl Room {
 
     /// Bytes that wait for a sweep.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.pending.iter().map(|publication| publication.frame.len()).sum()
+        self.pending.iter().map(|pending| pending.frame.len()).sum()
     }
 
     /// Starts a sweep with what waits, if none is under way; returns how many bytes were taken.
@@ -127,34 +188,63 @@ impl Room {
         let since = first.at;
         let mut shared = recycled();
         let batch = Rc::get_mut(&mut shared).expect("a recycled batch is nobody else's");
-        while let Some(Publication { frame, .. }) = self.pending.front() {
-            let is_full =
-                batch.frames.len() >= limits.frames || batch.bytes.len() + frame.len() > limits.bytes;
-            if is_full && !batch.frames.is_empty() {
+        self.label(batch);
+        let mut asides = Vec::new();
+        while let Some(Pending { frame, .. }) = self.pending.front() {
+            if limits.is_full(batch, frame) {
                 break;
             }
-            if let Some(Publication { seq, frame, .. }) = self.pending.pop_front() {
-                batch.push(seq, &frame);
+            if let Some(Pending { seq, offset, frame, aside, .. }) = self.pending.pop_front() {
+                asides.extend(aside.map(|aside| Placed::new(*aside, batch.frames.len())));
+                batch.push_message(seq, offset, &frame);
             }
         }
+        Placed::sort(&mut asides);
         if self.pending.is_empty() && self.pending.capacity() > 64 {
             self.pending = VecDeque::new();
         }
         let taken = batch.bytes.len();
-        self.sweep = Some(Sweep { batch: shared, cursor: 0, since });
+        self.sweep = Some(Sweep { batch: shared, cursor: 0, asides, typist: None, since });
         taken
     }
 
-    /// Hands members to `offer` until it returns false or the sweep is through; then the batch comes back.
-    pub(super) fn sweep(
-        &mut self,
-        mut offer: impl FnMut(&Rc<Batch>, u32, u32, u32) -> bool,
-    ) -> Option<Swept> {
-        let sweep = self.sweep.as_mut()?;
+    /// Starts a sweep that says only that somebody types; nothing else may be under way.
+    pub(super) fn start_typing(&mut self, typist: ConnectionId, frame: &Frame) {
+        debug_assert!(!self.has_work(), "whoever types waits for everything else, by not being shown");
+        let mut batch = Batch::default();
+        self.label(&mut batch);
+        batch.push(TYPING, frame);
+        let (batch, typist) = (Rc::new(batch), Some(typist));
+        self.sweep = Some(Sweep { batch, cursor: 0, asides: Vec::new(), typist, since: Instant::now() });
+    }
+
+    /// True while a sweep says that somebody types.
+    pub(super) fn is_typing(&self) -> bool {
+        self.typist().is_some()
+    }
+
+    /// Who types, while a sweep says so.
+    pub(super) fn typist(&self) -> Option<ConnectionId> {
+        self.sweep.as_ref().and_then(|sweep| sweep.typist)
+    }
+
+    /// Says on a batch what it is of.
+    pub(super) fn label(&self, batch: &mut Batch) {
+        batch.overload = self.overload;
+        batch.room.clone_from(&self.name);
+    }
+
+    /// Hands members to `offer` until it returns false, somebody gets something of their own, or the sweep is through.
+    pub(super) fn sweep(&mut self, mut offer: impl FnMut(&Rc<Batch>, u32, u32, u32) -> bool) -> Progress {
+        let Some(sweep) = self.sweep.as_mut() else { return Progress::Paused };
         let last = sweep.batch.frames.last().map_or(0, |frame| frame.seq);
         let first = sweep.batch.frames.first().map_or(0, |frame| frame.seq);
         let all = sweep.batch.frames.len() as u32;
+        let stop = sweep.next_apart();
         while let Some(member) = self.members.get(sweep.cursor) {
+            if member.slot >= stop {
+                return Progress::Apart;
+            }
             sweep.cursor += 1;
             let part = if member.after < first {
                 Some((0, all))
@@ -170,11 +260,17 @@ impl Room {
             }
         }
         if sweep.cursor < self.members.len() {
-            return None;
+            return Progress::Paused;
+        }
+        if stop != NOBODY {
+            return Progress::Apart;
         }
         let finished = self.sweep.take();
         self.compact();
-        finished.map(|Sweep { batch, since, .. }| Swept { batch, since })
+        match finished {
+            Some(Sweep { batch, since, .. }) => Progress::Through(Swept { batch, since }),
+            None => Progress::Paused,
+        }
     }
 }
 
@@ -195,7 +291,7 @@ mod tests {
 
     fn push(room: &mut Room, seq: u64, frame: &'static [u8]) {
         let frame = Bytes::from_static(frame);
-        room.push(Publication { topic: 0, seq, frame, at: Instant::now() });
+        room.push(Pending { seq, offset: Offset(0), frame, aside: None, at: Instant::now() });
     }
 
     fn run(room: &mut Room, at_most: usize) -> Vec<(u32, u32)> {

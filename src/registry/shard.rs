@@ -6,42 +6,36 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
 use super::bounds::Bounds;
+pub use super::bounds::Overload;
 use super::client::{Client, PROBE_MS, Probe};
+use super::delivery::Aside;
 use super::fanout::Work;
-use super::inbox::{Command, Inbox, Item, TopicId};
+use super::farewell;
+use super::inbox::{Command, Inbox, Item};
+use super::lane::LaneId;
 use super::outbox::{Flush, Kind, Tally};
 use super::registration::Registration;
 use super::room::{BatchLimits, Room};
 use super::sink::Sink;
 use super::slots::Slots;
 use super::wheel::Wheel;
+use crate::clock::Clock;
 use crate::metrics::{Counter, ShardMetrics};
 use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{self, Frame, OpCode};
-
-/// What happens to a client whose queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overload {
-    /// It is dropped with 4001.
-    Disconnect,
-    /// Its oldest messages are dropped.
-    DropOldest,
-    /// The new message is dropped.
-    DropNewest,
-}
 
 /// What a shard needs to know.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Bounds of each client's queue.
     pub bounds: Bounds,
-    /// What happens beyond them.
+    /// What happens beyond them where no room says otherwise: to private messages.
     pub overload: Overload,
     /// This shard's share of the node's budget of queued bytes: beyond it the largest queue goes first.
     pub queue_budget: u64,
@@ -55,7 +49,7 @@ pub struct Settings {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) clients: Slots<Client>,
-    pub(super) rooms: FxHashMap<TopicId, Room>,
+    pub(super) rooms: FxHashMap<LaneId, Room>,
     pub(super) work: Work,
     pub(super) wheel: Wheel,
     generation: u32,
@@ -63,8 +57,18 @@ pub(super) struct State {
 
 impl State {
     /// The client of that id, unless its connection is gone and the slot somebody else's.
-    fn client(&mut self, id: ConnectionId) -> Option<&mut Client> {
+    pub(super) fn client(&mut self, id: ConnectionId) -> Option<&mut Client> {
         self.clients.get_mut(id.slot()).filter(|client| client.id == id)
+    }
+
+    /// Puts a client in the line of those to be written to, if something can be.
+    pub(super) fn mark_dirty(&mut self, id: ConnectionId) {
+        if let Some(client) = self.clients.get_mut(id.slot()).filter(|client| client.id == id)
+            && !client.is_blocked
+            && !std::mem::replace(&mut client.is_dirty, true)
+        {
+            self.work.dirty.push_back(id.slot() as u32);
+        }
     }
 }
 
@@ -76,22 +80,28 @@ pub struct Shard {
     pub(super) inbox: Arc<Inbox>,
     pub(super) metrics: Arc<ShardMetrics>,
     pub(super) settings: Settings,
-    started: Instant,
+    clock: Clock,
     now_ms: Cell<u64>,
 }
 
 impl Shard {
-    /// An empty shard that is fed by `inbox`.
+    /// An empty shard that is fed by `inbox` and lives by `clock`.
     #[must_use]
-    pub fn new(index: usize, inbox: Arc<Inbox>, metrics: Arc<ShardMetrics>, settings: Settings) -> Rc<Self> {
+    pub fn new(
+        index: usize,
+        inbox: Arc<Inbox>,
+        metrics: Arc<ShardMetrics>,
+        settings: Settings,
+        clock: Clock,
+    ) -> Rc<Self> {
         Rc::new(Self {
             index,
             state: RefCell::default(),
             inbox,
             metrics,
             settings,
-            started: Instant::now(),
-            now_ms: Cell::new(0),
+            now_ms: Cell::new(clock.now_ms()),
+            clock,
         })
     }
 
@@ -107,15 +117,21 @@ impl Shard {
         &self.metrics
     }
 
-    /// Milliseconds since the shard began, as of the last [`Shard::tick`].
+    /// Milliseconds since its clock began, as of the last [`Shard::tick`].
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now_ms.get()
     }
 
+    /// What happens to a client that does not keep up, where no room says otherwise.
+    #[must_use]
+    pub fn overload(&self) -> Overload {
+        self.settings.overload
+    }
+
     /// Looks at the clock: once for each wake of a task, never for each delivery.
     pub fn tick(&self) -> u64 {
-        let now = self.started.elapsed().as_millis() as u64;
+        let now = self.clock.now_ms();
         self.now_ms.set(now);
         now
     }
@@ -152,7 +168,8 @@ impl Shard {
     /// Number of rooms with members here.
     #[must_use]
     pub fn room_count(&self) -> usize {
-        self.state.borrow().rooms.len()
+        let rooms = &self.state.borrow().rooms;
+        rooms.keys().filter(|lane| !lane.is_v1() || !rooms.contains_key(&lane.other())).count()
     }
 
     /// The ids of all clients.
@@ -185,21 +202,20 @@ impl Shard {
         }
     }
 
+    /// Takes in what other threads have handed over so far.
+    pub(super) fn take_in(&self) {
+        let mut items = Vec::new();
+        if self.inbox.take(&mut items) {
+            self.accept(&mut items);
+        }
+    }
+
     /// Takes in what other threads handed over.
     pub(super) fn accept(&self, items: &mut Vec<Item>) {
         for item in items.drain(..) {
             match item {
-                Item::Publish(publication) => {
-                    let mut state = self.state.borrow_mut();
-                    let State { rooms, work, .. } = &mut *state;
-                    match rooms.get_mut(&publication.topic) {
-                        Some(room) => {
-                            work.ready(publication.topic, room);
-                            room.push(publication);
-                        }
-                        None => self.inbox.done(publication.frame.len()),
-                    }
-                }
+                Item::Publish(publication) => self.admit(publication),
+                Item::Typing(typing) => self.show_typing(&typing),
                 Item::Command(command) => self.obey(*command),
             }
         }
@@ -208,6 +224,11 @@ impl Shard {
     fn obey(&self, command: Command) {
         match command {
             Command::End(id, reason) => self.end(id, reason),
+            Command::Send(id, frame) => self.deliver_alone(id, &frame),
+            Command::Reply(id, frame) => {
+                self.inbox.done(frame.len());
+                self.answer(&mut self.state.borrow_mut(), &Aside { to: id, frame, instead: true });
+            }
             Command::Probe(id, answer) => {
                 let until_ms = self.tick() + PROBE_MS;
                 let mut state = self.state.borrow_mut();
@@ -268,6 +289,9 @@ impl Shard {
             if tally.bytes > 0 || !client.is_blocked {
                 client.progress_ms = now_ms;
             }
+            if tally.bytes > 0 {
+                client.sent_ms = now_ms;
+            }
             flushed
         });
         client.is_blocked = flushed == Flush::Blocked;
@@ -294,12 +318,7 @@ impl Shard {
         if let EndReason::SlowConsumer(_) = reason {
             self.metrics.slow_consumers_dropped.add(1);
         }
-        let close = match &reason {
-            EndReason::PeerVanished => None,
-            // The client's own code comes back (RFC 6455 section 5.5.1); 1005 stands for none.
-            EndReason::PeerClosed(code) => Some(frame::close((*code != 1005).then_some(*code), "")),
-            other => Some(frame::close(Some(other.code()), &other.text())),
-        };
+        let close = farewell::last_frames(client.dialect, &reason);
         let drops_queue = matches!(reason, EndReason::SlowConsumer(_) | EndReason::PeerVanished);
         let was_blocked = client.is_blocked;
         client.end = Some(reason);

@@ -17,13 +17,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::acceptor::Newcomer;
 use super::drain;
 use super::gate::{Admitted, Gate, Rules};
-use crate::config::{Config, QueuePolicy};
+use crate::config::Config;
 use crate::connection::socket::Socket;
 use crate::connection::{Connection, Tools};
 use crate::http::{self, HttpIo, Served};
 use crate::node::Node;
 use crate::protocol::close::EndReason;
-use crate::registry::shard::{Overload, Settings};
+use crate::registry::shard::Settings;
 use crate::registry::wheel::TICK_MS;
 use crate::registry::{Shard, bounds, fanout, room};
 
@@ -120,11 +120,7 @@ fn settings(config: &Config) -> Settings {
             bytes: queue.max_bytes,
             age_ms: queue.max_age.as_millis() as u64,
         },
-        overload: match queue.policy {
-            QueuePolicy::Disconnect => Overload::Disconnect,
-            QueuePolicy::DropOldest => Overload::DropOldest,
-            QueuePolicy::DropNewest => Overload::DropNewest,
-        },
+        overload: queue.policy.into(),
         queue_budget: (queue.total_bytes / config.workers) as u64,
         batch: room::BatchLimits {
             bytes: BATCH_BYTES.min(queue.max_bytes / 4),
@@ -144,7 +140,7 @@ async fn run(
 ) {
     let inbox = Arc::clone(node.registry.inbox(index));
     let metrics = Arc::clone(node.metrics.shard(index));
-    let shard = Shard::new(index, inbox, metrics, settings(&node.config));
+    let shard = Shard::new(index, inbox, metrics, settings(&node.config), node.clock.clone());
     let tools = Tools::new(node, shard);
     let fanout = spawn_local(fanout::run(Rc::clone(&tools.shard)));
     let wheel = spawn_local(turn_wheel(Rc::clone(&tools.shard)));

@@ -38,7 +38,7 @@ impl File {
         mark_inline_mods(&mut tokens);
         mark_tests(&mut tokens);
         // `mod tests;` behind `#[cfg(test)]` has a file of its own.
-        if path.ends_with("/tests.rs") {
+        if path.ends_with("/tests.rs") || path.contains("/tests/") {
             tokens.iter_mut().for_each(|token| token.in_test = true);
         }
         Self { path: path.into(), text: text.into(), tracked, tokens, without_literals }

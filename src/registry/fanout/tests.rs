@@ -5,16 +5,24 @@ use std::io;
 use std::sync::Arc;
 
 use super::*;
-use crate::names::ConnectionId;
+use crate::clock::Clock;
+use crate::names::{ConnectionId, Offset};
+use crate::protocol::Dialect;
 use crate::protocol::frame;
 use crate::registry::bounds::Bounds;
+use crate::registry::delivery::Lanes;
 use crate::registry::inbox::{Inbox, Publication};
 use crate::registry::room::BatchLimits;
 use crate::registry::shard::Settings;
 use crate::registry::sink::{Simulated, Sink};
 use crate::registry::{Registration, Shard};
 
-const TOPIC: TopicId = 7;
+mod acks;
+mod gaps;
+mod hall;
+mod typing;
+
+const TOPIC: u64 = 7;
 
 /// Takes everything, or nothing.
 #[derive(Default)]
@@ -45,20 +53,21 @@ fn shard(overload: Overload) -> Rc<Shard> {
         batch: BatchLimits { bytes: 64 * 1024, frames: 256 },
         linger: Duration::ZERO,
     };
-    Shard::new(0, Arc::new(Inbox::new(1 << 30)), Arc::default(), settings)
+    Shard::new(0, Arc::new(Inbox::new(1 << 30)), Arc::default(), settings, Clock::system())
 }
 
 fn join(shard: &Rc<Shard>) -> (Registration, Rc<Wire>) {
     let wire = Rc::<Wire>::default();
     let registration = shard.register(Sink::Simulated(wire.clone()));
     registration.open();
-    registration.subscribe(TOPIC, 0);
+    registration.subscribe(TOPIC, 0, &"lobby".parse().unwrap(), shard.overload());
     (registration, wire)
 }
 
 fn publish(shard: &Shard, seq: u64, text: &str) {
     let frame = frame::text(text);
-    shard.inbox.publish(Publication { topic: TOPIC, seq, frame, at: Instant::now() });
+    let (lanes, offset, at) = (Lanes::only(Dialect::Plain), Offset(0), Instant::now());
+    shard.inbox.publish(Publication { topic: TOPIC, seq, lanes, offset, frame, aside: None, at });
 }
 
 /// Runs slices, with what `between` does between them, until nothing is left.
@@ -148,7 +157,7 @@ fn the_policies_that_drop_messages_keep_the_client() {
 fn over_the_nodes_budget_the_largest_queue_goes_first() {
     let mut settings = shard(Overload::Disconnect).settings;
     settings.queue_budget = 20_000;
-    let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings);
+    let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
     let text = "x".repeat(1000);
     let clients: Vec<_> = (1..=3).map(|_| join(&shard)).collect();
     for (count, (registration, wire)) in (1..).zip(&clients) {

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use super::*;
 use crate::protocol::frame::{self, OpCode};
+use crate::registry::bounds::Overload;
 use crate::registry::sink::Simulated;
 
 const BOUNDS: Bounds = Bounds { messages: 8, bytes: 4000, age_ms: 1000 };
@@ -65,7 +66,7 @@ impl Setup {
 }
 
 fn batch(texts: &[&str]) -> Rc<Batch> {
-    let mut batch = Batch::default();
+    let mut batch = Batch { overload: Overload::DropOldest, ..Batch::default() };
     for (seq, text) in (1..).zip(texts) {
         batch.push(seq, &frame::text(text));
     }

@@ -1,0 +1,128 @@
+//! What is dropped from a queue, and what the queue says about it: a `gap` in the place of the messages, if they had
+//! offsets.
+//!
+//! While a gap waits it is only a pair of numbers, because the next message that is dropped may belong to it; it is
+//! made a frame when it is about to be written.
+
+use std::rc::Rc;
+
+use super::{Batch, Bounds, Entry, Kind, MAX_SLICES, Outbox};
+use crate::names::Offset;
+use crate::protocol::event::v1;
+use crate::registry::bounds::Overload;
+
+/// Messages of a room that were dropped, without a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::registry) struct Gap {
+    /// The first.
+    pub(in crate::registry) from: Offset,
+    /// The last.
+    pub(in crate::registry) to: Offset,
+}
+
+impl Batch {
+    /// The messages between two positions; `None` when there is none that has an offset, or nobody is told.
+    fn gap(&self, start: u32, end: u32) -> Option<Gap> {
+        self.room.as_ref()?;
+        let first = self.frames.partition_point(|frame| frame.end <= start);
+        let behind = self.frames.partition_point(|frame| frame.end <= end);
+        let mut offsets =
+            self.frames.get(first..behind)?.iter().map(|frame| frame.offset).filter(|offset| offset.0 > 0);
+        let from = offsets.next()?;
+        Some(Gap { from, to: offsets.next_back().unwrap_or(from) })
+    }
+}
+
+impl Outbox {
+    /// When the oldest fan-out entry was queued whose age ends the connection.
+    #[must_use]
+    pub fn due_ms(&self) -> Option<u64> {
+        let mut shared = self.entries.iter().filter(|entry| entry.kind == Kind::Shared);
+        shared.find(|entry| entry.batch.overload == Overload::Disconnect).map(|entry| entry.at_ms)
+    }
+
+    /// Drops the oldest fan-out entries that have not begun until `bytes` and `frames` fit and none is too old, but
+    /// only of rooms that say so; returns how many messages went.
+    pub fn drop_oldest(&mut self, bytes: usize, frames: usize, bounds: &Bounds, now_ms: u64) -> u64 {
+        let mut dropped = 0;
+        let mut index = usize::from(self.split_front());
+        while let Some(entry) = self.entries.get(index) {
+            let is_too_many = self.shared_frames + frames > bounds.messages
+                || self.shared_bytes + bytes > bounds.bytes
+                || now_ms.saturating_sub(entry.at_ms) > bounds.age_ms;
+            if entry.kind != Kind::Shared || entry.batch.overload != Overload::DropOldest {
+                index += 1;
+                continue;
+            }
+            if !is_too_many {
+                break;
+            }
+            if let Some(entry) = self.entries.remove(index) {
+                self.shared_bytes -= entry.len();
+                self.shared_frames -= entry.frames as usize;
+                dropped += u64::from(entry.frames);
+                index += self.tell_missing_at(index, &entry.batch, entry.start, entry.end, now_ms);
+            }
+        }
+        dropped
+    }
+
+    /// True when so much does not fit behind what [`Outbox::drop_oldest`] had to leave.
+    #[must_use]
+    pub fn is_full(&self, bytes: usize, frames: usize, bounds: &Bounds) -> bool {
+        let is_over =
+            self.shared_frames + frames > bounds.messages || self.shared_bytes + bytes > bounds.bytes;
+        is_over && self.entries.iter().any(|entry| entry.kind == Kind::Shared && !entry.has_begun())
+    }
+
+    /// Says that a part of a batch, which would come next, was not queued.
+    pub(in crate::registry) fn tell_missing(&mut self, batch: &Batch, start: u32, end: u32, now_ms: u64) {
+        self.tell_missing_at(self.entries.len(), batch, start, end, now_ms);
+    }
+
+    /// Says that a part of a batch, which stood before the entry `at`, is no longer there. Returns how many entries
+    /// that makes before the one that was `at`.
+    fn tell_missing_at(&mut self, at: usize, batch: &Batch, start: u32, end: u32, now_ms: u64) -> usize {
+        let Some(gap) = batch.gap(start, end) else { return 0 };
+        // No order is promised among rooms: a gap of this one may stand before gaps of others, but before nothing else.
+        let mut gaps = self.entries.range_mut(..at).rev().take_while(|entry| entry.kind == Kind::Gap);
+        if gaps.any(|entry| entry.extend(batch, gap)) {
+            return 0;
+        }
+        let (room, gap) = (batch.room.clone(), Some(gap));
+        let batch = Rc::new(Batch { room, gap, ..Batch::default() });
+        self.own_frames += 1;
+        self.entries.insert(at, Entry { batch, start: 0, end: 0, frames: 1, at_ms: now_ms, kind: Kind::Gap });
+        1
+    }
+
+    /// Makes frames of the gaps that the next write will meet.
+    pub(super) fn encode_gaps(&mut self) {
+        for entry in self.entries.iter_mut().take(MAX_SLICES).filter(|entry| entry.kind == Kind::Gap) {
+            if entry.end == 0
+                && let Some(batch) = Rc::get_mut(&mut entry.batch)
+                && let (Some(room), Some(gap)) = (batch.room.clone(), batch.gap)
+            {
+                batch.push(0, &v1::gap(&room, gap.from, gap.to));
+                entry.end = batch.bytes.len() as u32;
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Makes a gap longer by one of the same room that follows it, unless it is on its way.
+    fn extend(&mut self, of: &Batch, by: Gap) -> bool {
+        let is_same_room = self.batch.room.as_deref() == of.room.as_deref();
+        if !is_same_room || self.start > 0 {
+            return false;
+        }
+        let Some(batch) = Rc::get_mut(&mut self.batch) else { return false };
+        let Some(gap) = batch.gap.as_mut().filter(|gap| gap.to.next() == by.from) else { return false };
+        gap.to = by.to;
+        batch.bytes.clear();
+        batch.frames.clear();
+        self.end = 0;
+        true
+    }
+}
