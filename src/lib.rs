@@ -23,8 +23,10 @@
 //!                messages) · scanner (every frame's header) · pump (the parser) · deadlines (pure) · closing
 //!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
 //!                proxy (the PROXY protocol's header)
-//!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat
-//!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
+//!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat (both dialects;
+//!                rooms of a connection; v1: its commands; replay of what was missed)
+//!   node/        mod (joins chat, broker and registry; what endpoints and pages talk to) · fanout (from the broker to
+//!                the members) · claim (holding a user id) · membership (being in a room) · direct (private messages)
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
 //!                shard (a worker's clients) · clients (what a delivery looks at, dense) · client (the rest) · slots ·
 //!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one
@@ -32,9 +34,11 @@
 //!                client's queue) · bounds (how long it may be) · sink (its socket) · fanout (batches and writes,
 //!                acks, typing) · farewell (the last frames) ·
 //!                wheel (timers)
-//!   broker/      mod (the contract) · memory (one node)
-//!   chat/        the rules, pure, the time is an argument: presence · history · validate · rate_limit (buckets;
-//!                users: those that outlive a connection)
+//!   broker/      mod (the contract) · memory (one node's rooms) · room (its data) · publish (in one step or two) ·
+//!                resume (what was missed) · budget (the oldest goes) · quota (of keys) · race (a test with threads)
+//!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
+//!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
+//!                outlive a connection)
 //!   protocol/    the vocabulary of both dialects, no I/O: command (what clients say) · event (what they hear: the
 //!                plain ones; v1, those of throng.v1) · close (why a connection ends) · frame
 //!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
@@ -82,8 +86,9 @@
 //!    gets it; a whole message is checked to be UTF-8.
 //! 4. `endpoint::chat` parses it in place into typed fields, validates it, and takes it off what its connection and its
 //!    user may send.
-//! 5. `broker::memory`, under the room's lock: is there space, the next offset, the frame encoded once, a push into the
-//!    inbox of each shard that has members, the history. The sender's ack goes along to its own shard.
+//! 5. `broker::publish`, under the room's lock: is there space, the next offset, the frame encoded once, a push into
+//!    the inbox of each shard that has members, the history. The sender's ack goes along to its own shard. Afterwards,
+//!    should all histories be too much, the oldest messages of the node go.
 //! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room and dialect. Each member
 //!    gets it with one non-blocking write; who is in several rooms gets what all of them have in one.
 //! 7. What a socket does not take stays in the outbox, as a reference to the batch; the connection's own task writes on

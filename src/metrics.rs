@@ -57,6 +57,10 @@ pub struct ShardMetrics {
     pub messages_dropped: Counter,
     /// Bytes queued for clients.
     pub queue_bytes: Counter,
+    /// Resumes that brought everything that was missed.
+    pub recovered: Counter,
+    /// Resumes that could not.
+    pub not_recovered: Counter,
     /// Messages and control frames refused because their connection or user is too fast.
     pub rate_limited: Counter,
     closes: [Counter; CODES.len() + 1],
@@ -199,9 +203,22 @@ impl Metrics {
             "Messages and control frames refused for their rate.",
             sum(|s| &s.rate_limited),
         );
+        self.render_recoveries(&mut out);
         self.render_labelled(&mut out);
         self.render_histogram(&mut out);
         out
+    }
+
+    fn render_recoveries(&self, out: &mut String) {
+        out.push_str(
+            "# HELP throng_recoveries_total Resumes, by whether everything missed was there.\n\
+             # TYPE throng_recoveries_total counter\n",
+        );
+        for (label, count) in
+            [("true", self.sum(|s| &s.recovered)), ("false", self.sum(|s| &s.not_recovered))]
+        {
+            let _ = writeln!(out, "throng_recoveries_total{{recovered=\"{label}\"}} {count}");
+        }
     }
 
     fn render_labelled(&self, out: &mut String) {

@@ -1,9 +1,16 @@
 //! The seam between nodes. A broker gives every message its place and keeps the history; what it accepts comes
 //! back in through [`Local`], in order. [`memory`] serves one node.
 
+mod budget;
 pub mod memory;
+pub mod publish;
+mod quota;
+#[cfg(test)]
+mod race;
+pub mod resume;
+pub mod room;
 
-use crate::names::{Epoch, Offset};
+use crate::names::{Epoch, Key, Offset, UserId};
 use crate::protocol::frame::Frame;
 
 /// The way back in: how a broker reaches the members on its own node. Implemented by whoever joins broker and
@@ -11,6 +18,8 @@ use crate::protocol::frame::Frame;
 pub trait Local: Send + Sync {
     /// What the node keeps for each room beside the broker's own data, under the same lock.
     type Topic: Send;
+    /// What one member gets beside a message or in its place: the answer to whoever sent it.
+    type Aside: Send;
 
     /// For a room that begins to exist here.
     fn topic(&self) -> Self::Topic;
@@ -18,20 +27,67 @@ pub trait Local: Send + Sync {
     /// True when a frame of `len` bytes can be delivered now.
     fn has_space(&self, topic: &Self::Topic, len: usize) -> bool;
 
-    /// Delivers a frame to the members. Called under the room's lock, in order; must not block.
-    fn deliver(&self, topic: &mut Self::Topic, frame: &Frame);
+    /// Delivers a message to the members. Called under the room's lock, in order; must not block, nor ask the broker
+    /// for anything.
+    fn deliver(&self, topic: &mut Self::Topic, delivery: Delivery<'_, Self::Aside>);
 
     /// True when a room has members here.
     fn is_occupied(&self, topic: &Self::Topic) -> bool;
 }
 
+/// A message on its way to the members.
+#[derive(Debug)]
+pub struct Delivery<'a, A> {
+    /// The encoded message.
+    pub frame: &'a Frame,
+    /// Its place.
+    pub offset: Offset,
+    /// For whoever sent it.
+    pub aside: Option<A>,
+}
+
 /// A message's place in its room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The life of the count.
     pub epoch: Epoch,
     /// The count.
     pub offset: Offset,
+}
+
+/// A message without a place yet.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// Who sends it.
+    pub user: &'a UserId,
+    /// A second message of the same user in the same room with the same key is not appended, for five minutes.
+    pub key: Option<Key>,
+    /// An upper bound of the frame's length, in bytes.
+    pub max_len: usize,
+}
+
+/// What a message becomes at its place.
+#[derive(Debug)]
+pub struct Encoded<A> {
+    /// For all.
+    pub frame: Frame,
+    /// For whoever sent it.
+    pub aside: Option<A>,
+}
+
+impl<A> From<Frame> for Encoded<A> {
+    fn from(frame: Frame) -> Self {
+        Self { frame, aside: None }
+    }
+}
+
+/// Where a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Its place.
+    pub position: Position,
+    /// It stood there already, sent with the same key: nothing was appended or delivered.
+    pub is_duplicate: bool,
 }
 
 /// Why a broker did not take a message or open a room. Nothing was appended.
@@ -43,4 +99,13 @@ pub enum BrokerError {
     /// `limits.max_rooms` rooms exist.
     #[error("too many rooms (limits.max_rooms)")]
     TooManyRooms,
+    /// `limits.max_keys_per_user` idempotency keys of this user are remembered, or too many in all.
+    #[error("too many idempotency keys (limits.max_keys_per_user), again in {retry_after_ms} ms")]
+    TooManyKeys {
+        /// Milliseconds until the oldest is forgotten, at least 1.
+        retry_after_ms: u64,
+    },
+    /// The room was forgotten: whoever sends was no longer in it.
+    #[error("the room is no more")]
+    Gone,
 }

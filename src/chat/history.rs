@@ -23,7 +23,7 @@ struct Entry {
     frame: Frame,
 }
 
-/// A room's history. Offsets in it are without a hole.
+/// A room's history. Offsets in it are without a hole, times never run backwards.
 ///
 /// Memory: at most `bytes` of frames and 56 bytes for each of `messages`.
 #[derive(Debug, Default)]
@@ -39,8 +39,13 @@ impl History {
             self.entries.back().is_none_or(|last| last.offset.next() == offset),
             "offsets are without a hole"
         );
+        if bounds.messages == 0 {
+            return;
+        }
+        // Whoever read the clock first need not have come first: the oldest stands in front all the same.
+        let at_ms = self.entries.back().map_or(now_ms, |last| last.at_ms.max(now_ms));
         self.bytes += frame.len();
-        self.entries.push_back(Entry { offset, at_ms: now_ms, frame });
+        self.entries.push_back(Entry { offset, at_ms, frame });
         while self.entries.len() > bounds.messages || self.bytes > bounds.bytes {
             self.pop();
         }
@@ -53,27 +58,80 @@ impl History {
         {
             self.pop();
         }
-        if self.entries.is_empty() && self.entries.capacity() > 0 {
-            self.entries = VecDeque::new();
-        }
+        self.release();
     }
 
-    /// Lets go of the oldest message; returns its bytes.
+    /// Lets go of the oldest message; returns its bytes. Whoever takes the last one calls [`History::release`].
     pub fn pop(&mut self) -> Option<usize> {
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.frame.len();
         Some(entry.frame.len())
     }
 
+    /// Gives up the memory of a history that has become empty.
+    pub fn release(&mut self) {
+        if self.entries.is_empty() && self.entries.capacity() > 0 {
+            self.entries = VecDeque::new();
+        }
+    }
+
     /// The messages behind `after`, oldest first; `None` when some of them are gone.
     #[must_use]
     pub fn since(&self, after: Offset) -> Option<impl Iterator<Item = (Offset, &Frame)>> {
         let first = self.entries.front()?.offset;
-        let skip = usize::try_from(after.next().0.checked_sub(first.0)?).ok()?;
+        let skip = usize::try_from(after.0.checked_add(1)?.checked_sub(first.0)?).ok()?;
         if skip > self.entries.len() {
             return None;
         }
         Some(self.entries.range(skip..).map(|entry| (entry.offset, &entry.frame)))
+    }
+
+    /// The messages behind `after`, oldest first, as many as fit into `max_bytes`, but at least one. Empty when
+    /// nothing is kept behind it; begins later than `after.next()` when what stood there is gone.
+    #[must_use]
+    pub fn page_after(&self, after: Offset, max_bytes: usize) -> Vec<Frame> {
+        let Some(oldest) = self.entries.front() else { return Vec::new() };
+        let behind = (after.0.saturating_add(1)).saturating_sub(oldest.offset.0);
+        let start = usize::try_from(behind).unwrap_or(usize::MAX).min(self.entries.len());
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let is_first = bytes == 0;
+            bytes += entry.frame.len();
+            is_first || bytes <= max_bytes
+        };
+        self.entries.range(start..).take_while(fits).map(|entry| entry.frame.clone()).collect()
+    }
+
+    /// The last messages before `before` (before the end without it), oldest first: at most `limit`, as many as fit
+    /// into `max_bytes`, but at least one; and whether there are older ones.
+    #[must_use]
+    pub fn page_before(&self, before: Option<Offset>, limit: usize, max_bytes: usize) -> (Vec<Frame>, bool) {
+        let Some(oldest) = self.entries.front() else { return (Vec::new(), false) };
+        let end = before.map_or(u64::MAX, |before| before.0.saturating_sub(oldest.offset.0));
+        let end = usize::try_from(end).unwrap_or(usize::MAX).min(self.entries.len());
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let is_first = bytes == 0;
+            bytes += entry.frame.len();
+            is_first || bytes <= max_bytes
+        };
+        let mut frames: Vec<Frame> =
+            self.entries.range(..end).rev().take(limit).take_while(fits).map(|e| e.frame.clone()).collect();
+        frames.reverse();
+        let has_more = end > frames.len();
+        (frames, has_more)
+    }
+
+    /// When the oldest message was appended.
+    #[must_use]
+    pub fn oldest_ms(&self) -> Option<u64> {
+        self.entries.front().map(|oldest| oldest.at_ms)
+    }
+
+    /// Messages kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Bytes of frames kept.
@@ -99,6 +157,20 @@ mod tests {
         history.since(Offset(after)).map(|entries| entries.map(|(offset, _)| offset.0).collect())
     }
 
+    /// Frames of ten bytes that begin with their offset.
+    fn filled(offsets: std::ops::RangeInclusive<u64>) -> History {
+        let mut history = History::default();
+        for offset in offsets {
+            let bounds = Bounds { messages: 10, bytes: 1000, ttl_ms: 1000 };
+            history.append(Offset(offset), Frame::from(vec![offset as u8; 10]), 0, &bounds);
+        }
+        history
+    }
+
+    fn firsts(frames: &[Frame]) -> Vec<u8> {
+        frames.iter().map(|frame| frame[0]).collect()
+    }
+
     #[test]
     fn every_bound_holds_and_what_is_gone_is_said_to_be_gone() {
         let mut history = History::default();
@@ -110,6 +182,7 @@ mod tests {
         assert_eq!(kept(&history, 5), Some(vec![]));
         assert_eq!(kept(&history, 1), None, "2 is gone");
         assert_eq!(kept(&history, 6), None, "nobody can have seen 6");
+        assert_eq!(kept(&history, u64::MAX), None);
         history.append(Offset(6), Frame::from_static(&[0; 95]), 6, &BOUNDS);
         assert_eq!((kept(&history, 5), history.bytes()), (Some(vec![6]), 95));
         history.expire(1005, &BOUNDS);
@@ -125,5 +198,47 @@ mod tests {
         let bounds = Bounds { messages: 0, ..BOUNDS };
         history.append(Offset(1), Frame::from_static(b"x"), 0, &bounds);
         assert!(history.is_empty());
+    }
+
+    #[test]
+    fn times_never_run_backwards() {
+        let mut history = History::default();
+        for (offset, now_ms) in [(1, 7), (2, 6)] {
+            history.append(Offset(offset), Frame::from_static(b"x"), now_ms, &BOUNDS);
+        }
+        history.pop();
+        assert_eq!(history.oldest_ms(), Some(7));
+    }
+
+    #[test]
+    fn it_is_read_forwards_in_pages() {
+        let history = filled(4..=9);
+        assert_eq!(firsts(&history.page_after(Offset(5), 30)), [6, 7, 8]);
+        assert_eq!(firsts(&history.page_after(Offset(8), 30)), [9]);
+        assert_eq!(firsts(&history.page_after(Offset(3), 5)), [4], "at least one");
+        assert_eq!(firsts(&history.page_after(Offset(0), 20)), [4, 5], "the rest is gone");
+        for after in [9, 10, u64::MAX] {
+            assert!(history.page_after(Offset(after), 30).is_empty());
+        }
+        assert!(History::default().page_after(Offset(0), 30).is_empty());
+    }
+
+    #[test]
+    fn it_is_read_backwards_in_pages() {
+        let history = filled(4..=9);
+        let page = |before: Option<u64>, limit, max_bytes| {
+            let (frames, has_more) = history.page_before(before.map(Offset), limit, max_bytes);
+            (firsts(&frames), has_more)
+        };
+        assert_eq!(page(None, 2, 1000), (vec![8, 9], true));
+        assert_eq!(page(Some(8), 3, 1000), (vec![5, 6, 7], true));
+        assert_eq!(page(Some(5), 3, 1000), (vec![4], false));
+        assert_eq!(page(Some(7), 100, 20), (vec![5, 6], true));
+        assert_eq!(page(Some(7), 100, 1), (vec![6], true), "at least one");
+        for before in [0, 4] {
+            assert_eq!(page(Some(before), 100, 1000), (vec![], false));
+        }
+        assert_eq!(page(Some(u64::MAX), 100, 1000), (vec![4, 5, 6, 7, 8, 9], false));
+        assert_eq!(History::default().page_before(None, 1, 1), (vec![], false));
     }
 }

@@ -1,75 +1,46 @@
-//! Who is in a room, and the notices about it: one for each who joins or leaves in a small room; in a large one a
-//! single merged notice per interval, so that a storm of joins costs O(members) and not its square.
+//! Who is in a room, and the news about it: one piece for each who joins or leaves in a small room; in a large one a
+//! single merged piece per interval, so that a storm of joins costs O(members) and not its square.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::mem;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound::{Excluded, Unbounded};
 
+use super::news::{Diff, Merged, Move, News};
 use crate::names::UserId;
 
-/// When notices are merged.
+/// Most users in one page: with names of 64 characters some 32 KiB.
+pub const MAX_PAGE: usize = 500;
+
+/// When news are merged, and what they leave out.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// Above this many users notices are merged.
+    /// False: nobody is told anything.
+    pub is_announced: bool,
+    /// Above this many users news are merged.
     pub notice_limit: usize,
-    /// Into one per this many milliseconds.
+    /// Above this many users a difference has no names.
+    pub count_only_above: usize,
+    /// Merged into one per this many milliseconds.
     pub interval_ms: u64,
 }
 
-/// What to tell the room.
+/// What to do about an entry or exit.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing: the user is, or was, there with another connection, or a notice is due already.
+    /// Nothing: the user is, or was, there with another connection, or news are due already.
     Quiet,
-    /// This, now.
-    Notice(String),
-    /// Something, when [`Presence::merged`] is asked at this time.
+    /// Tell this, now.
+    Tell(News),
+    /// Tell something, when [`Presence::merged`] is asked at this time.
     Due(u64),
 }
 
-/// What happened since the last merged notice.
-#[derive(Debug, Default)]
-struct Merged {
-    joined: usize,
-    left: usize,
-    /// The only user concerned, while there is one.
-    name: Option<UserId>,
-}
-
-impl Merged {
-    fn is_empty(&self) -> bool {
-        self.joined + self.left == 0
-    }
-
-    fn text(&self) -> String {
-        let users = |n: usize| match n {
-            1 => "1 user has".to_owned(),
-            n => format!("{n} users have"),
-        };
-        match (self.joined, self.left, &self.name) {
-            (1, 0, Some(user)) => joined(user),
-            (0, 1, Some(user)) => left(user),
-            (n, 0, _) => format!("{} joined the chat", users(n)),
-            (0, n, _) => format!("{} left the chat", users(n)),
-            (n, m, _) => format!("{} joined and {} left the chat", users(n), users(m)),
-        }
-    }
-}
-
-fn joined(user: &UserId) -> String {
-    format!("User {user} has joined the chat")
-}
-
-fn left(user: &UserId) -> String {
-    format!("User {user} has left the chat")
-}
-
-/// The users of a room with the number of their connections.
+/// The users of a room, in the order of their names, with the number of their connections.
 ///
-/// Memory: about 40 bytes a user.
+/// Memory: about 40 bytes a user, and what waits to be told of up to [`MAX_NAMES`](super::news::MAX_NAMES).
 #[derive(Debug, Default)]
 pub struct Presence {
-    users: HashMap<UserId, u32>,
+    users: BTreeMap<UserId, u32>,
     merged: Merged,
 }
 
@@ -93,7 +64,7 @@ impl Presence {
         if *connections > 1 {
             return Outcome::Quiet;
         }
-        self.tell(user, true, self.users.len(), now_ms, rules)
+        self.tell(user, Move::Joined, self.users.len(), now_ms, rules)
     }
 
     /// A connection of `user` goes.
@@ -104,59 +75,82 @@ impl Presence {
             return Outcome::Quiet;
         }
         place.remove();
-        if self.users.len() * 4 < self.users.capacity() {
-            let kept = self.users.len() * 2;
-            self.users.shrink_to(kept);
-        }
-        self.tell(user, false, self.users.len() + 1, now_ms, rules)
+        self.tell(user, Move::Left, self.users.len() + 1, now_ms, rules)
     }
 
-    fn tell(
-        &mut self,
-        user: &UserId,
-        has_joined: bool,
-        members: usize,
-        now_ms: u64,
-        rules: &Rules,
-    ) -> Outcome {
-        if members <= rules.notice_limit {
-            return Outcome::Notice(if has_joined { joined(user) } else { left(user) });
+    /// `members` counts the user who leaves: both moves of one user are treated alike.
+    fn tell(&mut self, user: &UserId, what: Move, members: usize, now_ms: u64, rules: &Rules) -> Outcome {
+        if !rules.is_announced {
+            return Outcome::Quiet;
         }
         let is_first = self.merged.is_empty();
-        self.merged.name = is_first.then(|| user.clone());
-        if has_joined {
-            self.merged.joined += 1;
-        } else {
-            self.merged.left += 1;
+        if members > rules.notice_limit {
+            self.merged.add(user, what);
+            return if is_first { Outcome::Due(now_ms + rules.interval_ms) } else { Outcome::Quiet };
         }
-        if is_first { Outcome::Due(now_ms + rules.interval_ms) } else { Outcome::Quiet }
+        let notice = what.notice(user);
+        if !is_first {
+            self.merged.add_unsaid(user, what);
+            return Outcome::Tell(News { notice, diff: None });
+        }
+        let names = (members <= rules.count_only_above).then(|| what.names(user));
+        Outcome::Tell(News { notice, diff: Some(Diff { names, members: self.users.len() }) })
     }
 
-    /// The merged notice, once it is due.
-    pub fn merged(&mut self) -> Option<String> {
-        let merged = mem::take(&mut self.merged);
-        (!merged.is_empty()).then(|| merged.text())
+    /// The merged news, once they are due.
+    pub fn merged(&mut self, rules: &Rules) -> Option<News> {
+        self.merged.take(self.users.len(), rules.count_only_above)
+    }
+
+    /// The users behind `after` (from the first without it), at most `limit` and [`MAX_PAGE`], and whether there are
+    /// more. Who pages through a room that changes meets everybody who was there all the time, once.
+    #[must_use]
+    pub fn page(&self, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool) {
+        let start = after.map_or(Unbounded, Excluded);
+        let mut users = self.users.range::<UserId, _>((start, Unbounded)).map(|(user, _)| user);
+        let page = users.by_ref().take(limit.min(MAX_PAGE)).cloned().collect();
+        (page, users.next().is_some())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::news::{MAX_NAMES, Names};
     use super::*;
 
-    const RULES: Rules = Rules { notice_limit: 2, interval_ms: 1000 };
+    const RULES: Rules =
+        Rules { is_announced: true, notice_limit: 2, count_only_above: 4, interval_ms: 1000 };
 
     fn user(name: &str) -> UserId {
         name.parse().unwrap()
+    }
+
+    fn notice(outcome: Outcome) -> Option<String> {
+        if let Outcome::Tell(news) = outcome { Some(news.notice) } else { None }
+    }
+
+    fn names(joined: &[&str], left: &[&str]) -> Option<Names> {
+        let users = |names: &[&str]| names.iter().map(|name| user(name)).collect();
+        Some(Names { joined: users(joined), left: users(left) })
+    }
+
+    fn room(users: usize) -> Presence {
+        let mut room = Presence::default();
+        for n in 0..users {
+            room.join(&user(&format!("old-{n}")), 0, &RULES);
+        }
+        room.merged(&RULES);
+        room
     }
 
     #[test]
     fn a_user_joins_with_the_first_connection_and_leaves_with_the_last() {
         let mut room = Presence::default();
         let bob = user("bob");
-        assert_eq!(room.join(&bob, 0, &RULES), Outcome::Notice("User bob has joined the chat".into()));
+        assert_eq!(notice(room.join(&bob, 0, &RULES)).unwrap(), "User bob has joined the chat");
         assert_eq!(room.join(&bob, 0, &RULES), Outcome::Quiet);
         assert_eq!(room.leave(&bob, 0, &RULES), Outcome::Quiet);
-        assert_eq!(room.leave(&bob, 0, &RULES), Outcome::Notice("User bob has left the chat".into()));
+        assert_eq!(notice(room.leave(&bob, 0, &RULES)).unwrap(), "User bob has left the chat");
         assert_eq!(room.leave(&bob, 0, &RULES), Outcome::Quiet);
         assert!(room.is_empty());
     }
@@ -164,18 +158,104 @@ mod tests {
     #[test]
     fn above_the_limit_notices_are_merged() {
         let mut room = Presence::default();
+        let merged = |room: &mut Presence| room.merged(&RULES).map(|news| news.notice);
         for name in ["u-1", "u-2"] {
-            assert!(matches!(room.join(&user(name), 0, &RULES), Outcome::Notice(_)));
+            assert!(notice(room.join(&user(name), 0, &RULES)).is_some());
         }
         assert_eq!(room.join(&user("u-3"), 5, &RULES), Outcome::Due(1005));
-        assert_eq!(room.merged(), Some("User u-3 has joined the chat".into()));
-        assert_eq!(room.merged(), None);
+        assert_eq!(merged(&mut room), Some("User u-3 has joined the chat".into()));
+        assert_eq!(merged(&mut room), None);
         assert_eq!(room.join(&user("u-4"), 2000, &RULES), Outcome::Due(3000));
         assert_eq!(room.join(&user("u-5"), 2000, &RULES), Outcome::Quiet);
-        assert_eq!(room.merged(), Some("2 users have joined the chat".into()));
+        assert_eq!(merged(&mut room), Some("2 users have joined the chat".into()));
         assert_eq!(room.leave(&user("u-5"), 4000, &RULES), Outcome::Due(5000));
         assert_eq!(room.join(&user("u-6"), 4000, &RULES), Outcome::Quiet);
         assert_eq!(room.join(&user("u-7"), 4000, &RULES), Outcome::Quiet);
-        assert_eq!(room.merged(), Some("2 users have joined and 1 user has left the chat".into()));
+        assert_eq!(merged(&mut room), Some("2 users have joined and 1 user has left the chat".into()));
+    }
+
+    #[test]
+    fn in_a_small_room_every_move_is_a_difference() {
+        let mut room = Presence::default();
+        let Outcome::Tell(news) = room.join(&user("ann"), 0, &RULES) else { panic!("quiet") };
+        assert_eq!(news.diff, Some(Diff { names: names(&["ann"], &[]), members: 1 }));
+        let Outcome::Tell(news) = room.leave(&user("ann"), 0, &RULES) else { panic!("quiet") };
+        assert_eq!(news.diff, Some(Diff { names: names(&[], &["ann"]), members: 0 }));
+        let counted = Rules { count_only_above: 0, ..RULES };
+        let Outcome::Tell(news) = room.join(&user("ann"), 0, &counted) else { panic!("quiet") };
+        assert_eq!(news.diff, Some(Diff { names: None, members: 1 }));
+    }
+
+    #[test]
+    fn who_came_and_went_within_the_interval_is_in_neither_list() {
+        let mut room = room(3);
+        room.join(&user("new"), 0, &RULES);
+        room.join(&user("guest"), 0, &RULES);
+        room.leave(&user("guest"), 0, &RULES);
+        room.leave(&user("old-1"), 0, &RULES);
+        room.leave(&user("old-2"), 0, &RULES);
+        room.join(&user("old-2"), 0, &RULES);
+        let news = room.merged(&RULES).unwrap();
+        assert_eq!(news.diff, Some(Diff { names: names(&["new"], &["old-1"]), members: 3 }));
+        assert_eq!(news.notice, "3 users have joined and 3 users have left the chat");
+
+        room.join(&user("guest"), 0, &RULES);
+        room.leave(&user("guest"), 0, &RULES);
+        assert_eq!(room.merged(&RULES).unwrap().diff, None, "nothing has changed in the end");
+    }
+
+    /// 1. A room above the limit collects that Zoe joined.
+    /// 2. It shrinks below the limit.
+    /// 3. Zoe leaves, which is told at once.
+    /// 4. The merged difference comes due: it must not say that she is there.
+    #[test]
+    fn a_difference_never_overtakes_the_one_that_waits() {
+        let mut room = room(2);
+        assert_eq!(room.join(&user("zoe"), 0, &RULES), Outcome::Due(1000));
+        assert_eq!(room.leave(&user("old-0"), 1, &RULES), Outcome::Quiet);
+        let outcome = room.leave(&user("zoe"), 2, &RULES);
+        let notice = "User zoe has left the chat".to_owned();
+        assert_eq!(outcome, Outcome::Tell(News { notice, diff: None }));
+        let news = room.merged(&RULES).unwrap();
+        assert_eq!(news.diff, Some(Diff { names: names(&[], &["old-0"]), members: 1 }));
+    }
+
+    #[test]
+    fn large_rooms_and_storms_are_counted_only() {
+        let mut large = room(4);
+        large.join(&user("new"), 0, &RULES);
+        assert_eq!(large.merged(&RULES).unwrap().diff, Some(Diff { names: None, members: 5 }));
+
+        let rules = Rules { count_only_above: 10_000, ..RULES };
+        for (joins, has_names) in [(MAX_NAMES, true), (MAX_NAMES + 1, false)] {
+            let mut storm = room(3);
+            for n in 0..joins {
+                storm.join(&user(&format!("new-{n}")), 0, &rules);
+            }
+            let diff = storm.merged(&rules).unwrap().diff.unwrap();
+            assert_eq!((diff.names.is_some(), diff.members), (has_names, 3 + joins));
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_announced_users_are_counted_all_the_same() {
+        let mut room = Presence::default();
+        let rules = Rules { is_announced: false, ..RULES };
+        for n in 0..5 {
+            assert_eq!(room.join(&user(&format!("u-{n}")), 0, &rules), Outcome::Quiet);
+        }
+        assert_eq!((room.len(), room.merged(&rules)), (5, None));
+    }
+
+    #[test]
+    fn users_are_listed_in_pages() {
+        let room = room(5);
+        let (page, has_more) = room.page(None, 2);
+        assert_eq!((page.as_slice(), has_more), (&[user("old-0"), user("old-1")][..], true));
+        let (page, has_more) = room.page(page.last(), 3);
+        assert_eq!((page.len(), has_more), (3, false));
+        assert_eq!(room.page(page.last(), 3), (vec![], false));
+        assert_eq!(room.page(Some(&user("old-0a")), 1), (vec![user("old-1")], true), "who has left since");
+        assert_eq!(room.page(None, 0), (vec![], true));
     }
 }

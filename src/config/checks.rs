@@ -32,6 +32,19 @@ pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
             show_duration(endpoints.timeout_max)
         ),
     );
+    for rule in &config.rooms {
+        let bytes = rule.history_bytes.unwrap_or(0);
+        demand(
+            bytes <= history.total_bytes,
+            &["rooms", "history.total_bytes"],
+            format!(
+                "rooms: the history_bytes of {} ({}) must not exceed history.total_bytes ({})",
+                rule.pattern,
+                show_size(bytes),
+                show_size(history.total_bytes)
+            ),
+        );
+    }
     let mut fits = |less: usize, more: usize, keys: &'static [&'static str], note: &str| {
         let (a, b) = (show_size(less), show_size(more));
         demand(less <= more, keys, format!("{} ({a}{note}) must not exceed {} ({b})", keys[0], keys[1]));

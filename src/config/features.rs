@@ -44,7 +44,8 @@ settings! {
         bytes: usize = 256 * KIB, Size(KIB, GIB);
         /// Age of a message beyond which it is forgotten; 1ms to 30d.
         ttl: Duration = Duration::from_secs(600), Time(1, 30 * 86_400_000);
-        /// Bytes of all histories together; 64KiB to 1TiB. Memory: at most this.
+        /// Bytes of all histories together, beyond: the oldest messages of all go first; 64KiB to 1TiB. Memory: at most
+        /// this.
         total_bytes: usize = 256 * MIB, Size(64 * KIB, TIB);
         /// A folder that makes history survive restarts.
         dir: Option<PathBuf> = None, Maybe(Place);

@@ -18,10 +18,7 @@ const fn pending(path: &'static str, asks: fn(&Config) -> bool) -> Pending {
 
 /// The one place: what comes into force leaves this list.
 const PENDING: &[Pending] = &[
-    pending("limits.max_keys_per_user", |_| true),
-    pending("limits.max_rooms_per_connection", |_| true),
     pending("limits.max_request_body", |_| true),
-    pending("rooms", |c| !c.rooms.is_empty()),
     pending("presence.count_only_above", |_| true),
     pending("history.dir", |c| c.history.dir.is_some()),
     pending("api.keys", |c| !c.api.keys.is_empty()),

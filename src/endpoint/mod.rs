@@ -11,7 +11,7 @@ mod with_timeout;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::chat::Chat;
+pub use self::chat::{Chat, Entry, V1Entry, position};
 pub use self::heartbeat::Heartbeat;
 pub use self::with_timeout::WithTimeout;
 use crate::chat::rate_limit::{Allowance, Refused};
@@ -198,6 +198,23 @@ impl Endpoint {
             Self::Echo { .. } | Self::Secure(_) | Self::WithTimeout(_) | Self::Refused(_) => {}
         }
         peer.strike()
+    }
+
+    /// True while the client is sent what it missed: no command is taken meanwhile.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        matches!(self, Self::Chat(chat) if chat.is_replaying())
+    }
+
+    /// Queues more of what it missed.
+    ///
+    /// # Errors
+    /// The reason to end the connection.
+    pub fn replay(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        match self {
+            Self::Chat(chat) => chat.replay(peer),
+            _ => Ok(()),
+        }
     }
 
     /// When the endpoint wants to be asked again without a message, in the shard's milliseconds.

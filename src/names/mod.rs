@@ -47,6 +47,35 @@ fn check(text: &str, min: usize, max: usize) -> Result<(), NameError> {
     if text.bytes().all(is_name_byte) { Ok(()) } else { Err(NameError::Character) }
 }
 
+/// True when `name` is as `pattern` says, in which `*` stands for any characters, none included.
+///
+/// A later `*` never needs an earlier one to be taken otherwise, so that the work is at most the product of the two
+/// lengths.
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut in_pattern, mut in_name) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while in_name < name.len() {
+        match pattern.get(in_pattern) {
+            Some(b'*') => {
+                in_pattern += 1;
+                retry = Some((in_pattern, in_name));
+            }
+            Some(byte) if *byte == name[in_name] => {
+                in_pattern += 1;
+                in_name += 1;
+            }
+            _ => {
+                let Some((behind_star, taken)) = &mut retry else { return false };
+                *taken += 1;
+                (in_pattern, in_name) = (*behind_star, *taken);
+            }
+        }
+    }
+    pattern[in_pattern..].iter().all(|byte| *byte == b'*')
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $min:literal, $max:literal) => {
         $(#[$doc])*

@@ -1,5 +1,7 @@
 //! How long a client's queue may be, and how it is said that it is too long.
 
+use crate::config::QueuePolicy;
+
 /// The bounds of a queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -44,4 +46,14 @@ pub enum Overload {
     DropOldest,
     /// The new message is dropped.
     DropNewest,
+}
+
+impl From<QueuePolicy> for Overload {
+    fn from(policy: QueuePolicy) -> Self {
+        match policy {
+            QueuePolicy::Disconnect => Self::Disconnect,
+            QueuePolicy::DropOldest => Self::DropOldest,
+            QueuePolicy::DropNewest => Self::DropNewest,
+        }
+    }
 }

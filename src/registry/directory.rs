@@ -6,12 +6,26 @@ use std::hash::{BuildHasher, RandomState};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::names::{ConnectionId, UserId};
+use crate::names::{ConnectionId, SessionId, UserId};
 
 /// Stripes of the map: far more than threads, so that two rarely meet.
 const STRIPES: usize = 64;
 
-type Connections = SmallVec<[ConnectionId; 2]>;
+/// A connection, and the secret by which its user proves that it is theirs.
+#[derive(Debug)]
+struct Held {
+    id: ConnectionId,
+    /// Boxed: only clients of `throng.v1` have one.
+    session: Option<Box<SessionId>>,
+}
+
+impl Held {
+    fn new(id: ConnectionId, session: Option<SessionId>) -> Self {
+        Self { id, session: session.map(Box::new) }
+    }
+}
+
+type Connections = SmallVec<[Held; 1]>;
 
 /// Who is connected as which user. Locks are held for one look-up or change.
 #[derive(Debug)]
@@ -35,27 +49,49 @@ impl Directory {
     ///
     /// # Errors
     /// The connection that holds the user.
-    pub fn claim(&self, user: &UserId, id: ConnectionId) -> Result<(), ConnectionId> {
+    pub fn claim(&self, user: &UserId, id: ConnectionId, session: Option<SessionId>) -> Result<(), ConnectionId> {
         let mut users = self.stripe(user).lock();
         match users.get(user).and_then(|held| held.first()) {
-            Some(&incumbent) => Err(incumbent),
+            Some(incumbent) => Err(incumbent.id),
             None => {
-                users.insert(user.clone(), SmallVec::from_slice(&[id]));
+                users.insert(user.clone(), SmallVec::from_buf([Held::new(id, session)]));
                 Ok(())
             }
         }
     }
 
     /// Enters a connection beside the user's others.
-    pub fn add(&self, user: &UserId, id: ConnectionId) {
-        self.stripe(user).lock().entry(user.clone()).or_default().push(id);
+    pub fn add(&self, user: &UserId, id: ConnectionId, session: Option<SessionId>) {
+        self.stripe(user).lock().entry(user.clone()).or_default().push(Held::new(id, session));
     }
 
     /// Enters a connection in place of the user's others, which are returned. They are no longer in the
     /// directory: their own clean-up will find another id and change nothing.
-    pub fn replace(&self, user: &UserId, id: ConnectionId) -> SmallVec<[ConnectionId; 2]> {
+    pub fn replace(
+        &self,
+        user: &UserId,
+        id: ConnectionId,
+        session: Option<SessionId>,
+    ) -> SmallVec<[ConnectionId; 2]> {
         let mut users = self.stripe(user).lock();
-        std::mem::replace(users.entry(user.clone()).or_default(), SmallVec::from_slice(&[id]))
+        let new = SmallVec::from_buf([Held::new(id, session)]);
+        let old = std::mem::replace(users.entry(user.clone()).or_default(), new);
+        old.iter().map(|held| held.id).collect()
+    }
+
+    /// Enters a connection in place of that one of the user's which has the secret `shown`; returns which that was.
+    #[must_use]
+    pub fn replace_session(
+        &self,
+        user: &UserId,
+        shown: &SessionId,
+        id: ConnectionId,
+        session: Option<SessionId>,
+    ) -> Option<ConnectionId> {
+        let mut users = self.stripe(user).lock();
+        let held = users.get_mut(user)?;
+        let place = held.iter_mut().find(|held| held.session.as_deref() == Some(shown))?;
+        Some(std::mem::replace(place, Held::new(id, session)).id)
     }
 
     /// Enters a connection in place of `incumbent` alone, if that is still who holds the user.
@@ -67,29 +103,31 @@ impl Directory {
         user: &UserId,
         incumbent: ConnectionId,
         id: ConnectionId,
+        session: Option<SessionId>,
     ) -> Result<(), Option<ConnectionId>> {
         let mut users = self.stripe(user).lock();
         let Some(held) = users.get_mut(user) else { return Err(None) };
-        match held.iter_mut().find(|held| **held == incumbent) {
+        match held.iter_mut().find(|held| held.id == incumbent) {
             Some(place) => {
-                *place = id;
+                *place = Held::new(id, session);
                 Ok(())
             }
-            None => Err(held.first().copied()),
+            None => Err(held.first().map(|held| held.id)),
         }
     }
 
     /// The connections of a user.
     #[must_use]
     pub fn find(&self, user: &UserId) -> SmallVec<[ConnectionId; 2]> {
-        self.stripe(user).lock().get(user).cloned().unwrap_or_default()
+        let users = self.stripe(user).lock();
+        users.get(user).map(|held| held.iter().map(|held| held.id).collect()).unwrap_or_default()
     }
 
     /// Takes a connection out, if it is still the one that is entered.
     pub fn remove(&self, user: &UserId, id: ConnectionId) {
         let mut users = self.stripe(user).lock();
         let Some(held) = users.get_mut(user) else { return };
-        held.retain(|known| *known != id);
+        held.retain(|known| known.id != id);
         if held.is_empty() {
             users.remove(user);
             // A storm that has passed must not keep its memory.
@@ -122,15 +160,15 @@ mod tests {
         let directory = Directory::default();
         let user = "alice".parse().unwrap();
         let [old, new, third] = [1, 2, 3].map(|n| ConnectionId::new(0, n, 0));
-        assert_eq!(directory.claim(&user, old), Ok(()));
-        assert_eq!(directory.claim(&user, new), Err(old));
-        assert_eq!(directory.replace_if(&user, old, new), Ok(()));
-        assert_eq!(directory.replace_if(&user, old, third), Err(Some(new)));
+        assert_eq!(directory.claim(&user, old, None), Ok(()));
+        assert_eq!(directory.claim(&user, new, None), Err(old));
+        assert_eq!(directory.replace_if(&user, old, new, None), Ok(()));
+        assert_eq!(directory.replace_if(&user, old, third, None), Err(Some(new)));
         directory.remove(&user, old);
         assert_eq!(directory.find(&user)[..], [new]);
-        assert_eq!(directory.claim(&user, third), Err(new));
+        assert_eq!(directory.claim(&user, third, None), Err(new));
         directory.remove(&user, new);
         assert!(directory.is_empty() && directory.find(&user).is_empty());
-        assert_eq!(directory.replace_if(&user, old, third), Err(None));
+        assert_eq!(directory.replace_if(&user, old, third, None), Err(None));
     }
 }

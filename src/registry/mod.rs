@@ -68,6 +68,12 @@ impl Topic {
         self.seq
     }
 
+    /// True when anybody is in the room whom this is for.
+    #[must_use]
+    pub fn has(&self, audience: Audience) -> bool {
+        self.members.iter().any(|&members| audience.lanes(members).count() > 0)
+    }
+
     /// Connections in the room.
     #[must_use]
     pub fn connections(&self) -> usize {

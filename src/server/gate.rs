@@ -15,12 +15,14 @@ use crate::admission::token::{Found, Identity, Verifier};
 use crate::admission::{Check, Refusal};
 use crate::config::{Config, Refuse, parse_duration};
 use crate::connection::{Facts, Tools};
-use crate::endpoint::{self, Chat, Endpoint, Heartbeat, WithTimeout};
+use crate::endpoint::{self, Chat, Endpoint, Entry, Heartbeat, V1Entry, WithTimeout};
 use crate::http::pages::{self, Readiness};
 use crate::http::upgrade;
 use crate::http::{Admission, App, Request, Response, Route, respond, segment_after};
-use crate::names::{RoomName, UserId};
-use crate::node::Place;
+use crate::names::{RoomName, SessionId, UserId};
+use crate::node::{Credentials, Place};
+use crate::protocol::command::Resume;
+use crate::protocol::{Dialect, V1_SUBPROTOCOL};
 use crate::protocol::close::EndReason;
 use crate::registry::Registration;
 use crate::registry::sink::Sink;
@@ -117,9 +119,16 @@ impl App for Gate<'_> {
         self.rules.addresses.handshake(net, Instant::now())?;
         let place = node.place().ok_or(Refusal::AtCapacity)?;
         let lease = self.rules.addresses.connect(net)?;
-        let speaks: &[&str] = if route == endpoint::Route::Echo { &["echo"] } else { &[] };
+        let speaks: &[&str] = match route {
+            endpoint::Route::Echo => &["echo"],
+            endpoint::Route::Chat => &[V1_SUBPROTOCOL],
+            _ => &[],
+        };
         let subprotocol = upgrade::select(speaks, request.offered());
         let registration = self.tools.shard.register(self.sink.clone());
+        if subprotocol == Some(V1_SUBPROTOCOL) {
+            registration.speak(Dialect::V1);
+        }
         let mut visitor =
             Visitor { gate: self, place: &place, registration: &registration, expires_at: None };
         let endpoint = match visitor.endpoint(route, request, subprotocol).await {
@@ -218,15 +227,26 @@ impl Visitor<'_> {
             .unwrap_or(&config.chat.default_room)
             .parse()
             .map_err(|_| EndReason::InvalidRoom)?;
+        let mut allowed = None;
         if config.auth.required {
             let identity = self.identify(request).filter(|identity| identity.sub == user.as_str());
             let identity = identity.ok_or(EndReason::AuthenticationFailed)?;
             if !identity.allows(room.as_str()) {
                 return Err(EndReason::RoomForbidden);
             }
+            allowed = identity.rooms.map(Vec::into_boxed_slice);
         }
-        let claim = node.claim(&user, self.registration.id(), config.auth.required).await?;
-        Chat::enter(node, self.registration, claim, &room)
+        let v1 = match self.registration.dialect() {
+            Dialect::Plain => None,
+            Dialect::V1 => Some(v1_entry(request)?),
+        };
+        let credentials = Credentials {
+            owns_user: config.auth.required,
+            shown: request.query("session").and_then(|shown| shown.parse().ok()),
+            own: v1.as_ref().map(|v1| v1.session),
+        };
+        let claim = node.claim(&user, self.registration.id(), credentials).await?;
+        Chat::enter(node, self.registration, claim, Entry { room, allowed, v1 })
     }
 
     /// The owner of a good token. Why a bad one is bad is logged, never the token.
@@ -252,6 +272,20 @@ impl Visitor<'_> {
             }
         }
     }
+}
+
+/// What a client of `throng.v1` brings along, and the secret that it gets.
+fn v1_entry(request: Request<'_>) -> Result<V1Entry, EndReason> {
+    let session = SessionId::random().map_err(|error| {
+        tracing::error!(%error, "the system has no random numbers");
+        EndReason::Internal
+    })?;
+    // What is no position is that of no room: the client is told that nothing was recovered.
+    let resume = request.query("resume").map(|text| {
+        let resume = Resume::from_query(&text).unwrap_or(Resume { epoch: "", offset: 0 });
+        endpoint::position(resume)
+    });
+    Ok(V1Entry { session, resume })
 }
 
 /// The timeout of `/ws/with-timeout`: what the client asks for with `?timeout=5s`, within bounds.

@@ -18,13 +18,13 @@ use super::acceptor::Newcomer;
 use super::drain;
 use super::gate::{Admitted, Gate, Rules};
 use super::proxy::{self, NoHeader};
-use crate::config::{Config, QueuePolicy};
+use crate::config::Config;
 use crate::connection::socket::Socket;
 use crate::connection::{Connection, Tools};
 use crate::http::{self, HttpIo, Served};
 use crate::node::Node;
 use crate::protocol::close::EndReason;
-use crate::registry::shard::{Overload, Settings};
+use crate::registry::shard::Settings;
 use crate::registry::wheel::TICK_MS;
 use crate::registry::{Shard, bounds, fanout, room};
 
@@ -120,11 +120,7 @@ fn settings(config: &Config) -> Settings {
             bytes: queue.max_bytes,
             age_ms: queue.max_age.as_millis() as u64,
         },
-        overload: match queue.policy {
-            QueuePolicy::Disconnect => Overload::Disconnect,
-            QueuePolicy::DropOldest => Overload::DropOldest,
-            QueuePolicy::DropNewest => Overload::DropNewest,
-        },
+        overload: queue.policy.into(),
         queue_budget: (queue.total_bytes / config.workers) as u64,
         batch: room::BatchLimits {
             bytes: BATCH_BYTES.min(queue.max_bytes / 4),

@@ -101,3 +101,20 @@ fn messages_are_not_held_back_with_the_notices() {
     }
     assert!(started.elapsed() < Duration::from_secs(15), "a message waited for a notice");
 }
+
+#[test]
+fn a_rule_can_keep_a_room_quiet() {
+    let server = Server::start(&[("rooms", r#"[{pattern="quiet-*", presence=false}]"#)]);
+    let open =
+        |user: &str, room: &str| Socket::open(server.address(), &format!("/ws/chat/{user}?room={room}"));
+    for (room, hears_notices) in [("quiet-1", false), ("loud-1", true)] {
+        let mut watcher = open(&format!("watcher-of-{room}"), room);
+        let mut guest = open(&format!("guest-of-{room}"), room);
+        guest.send(text(r#"{"message":"hi"}"#));
+        let mut notices = 0;
+        while heads(&watcher.read_text()).is_some() {
+            notices += 1;
+        }
+        assert_eq!(notices, if hears_notices { 2 } else { 0 }, "{room}");
+    }
+}

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::MAX_TOKEN_BYTES;
 use crate::config::{self, Auth, KeyError, PublicKey};
+use crate::names;
 
 /// Why a token is not good. None of these carries the token or a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -78,21 +79,8 @@ impl Identity {
     /// True when the token allows the room: it has no `rooms` claim, or one of its patterns matches.
     #[must_use]
     pub fn allows(&self, room: &str) -> bool {
-        self.rooms.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, room)))
+        self.rooms.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| names::matches(pattern, room)))
     }
-}
-
-/// True when `name` is as `pattern` says, in which `*` stands for any characters, none included.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((head, mut tail)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut rest) = name.strip_prefix(head) else { return false };
-    // Between two stars the first place that fits is as good as any.
-    while let Some((middle, after)) = tail.split_once('*') {
-        let Some(at) = rest.find(middle) else { return false };
-        rest = &rest[at + middle.len()..];
-        tail = after;
-    }
-    rest.ends_with(tail)
 }
 
 /// The claims we read. `exp` may have a fraction (RFC 7519 section 2).
@@ -206,7 +194,7 @@ mod tests {
             ("", "", true),
             ("", "x", false),
         ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(names::matches(pattern, name), expected, "{pattern} {name}");
         }
     }
 }

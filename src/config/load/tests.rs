@@ -169,6 +169,7 @@ fn contradictions_name_who_caused_them() {
         (&["auth.public_key=-----BEGIN PUBLIC KEY-----"], "HS256 takes auth.secret"),
         (&["queue.total_bytes=64KiB"], "queue.max_bytes (1MiB) must not exceed queue.total_bytes (64KiB)"),
         (&["history.bytes=512MiB"], "must not exceed history.total_bytes"),
+        (&[r#"rooms=[{pattern="a", history_bytes="1GiB"}]"#], "history_bytes of a (1GiB) must not exceed"),
         (&["chat.max_message_chars=1000000"], "must not exceed queue.max_bytes (1MiB)"),
         (&["rate_limit.burst=300"], "(300) must not exceed rate_limit.frames_per_second (200)"),
     ] {

@@ -1,0 +1,167 @@
+//! Giving messages their place.
+//!
+//! In memory that is one step, [`Memory::publish`]. A log on disk needs two, because nobody may see a message before
+//! its record is written, and the disk must not be waited for under a room's lock: [`Memory::place`], the record is
+//! written, [`Memory::commit`]; or, when it could not be written, [`Memory::abandon`], and then nothing has happened.
+//!
+//! What the two steps ask of the log:
+//! * At most one thread places in a room at a time, the log's writer, and no one publishes there in one step.
+//! * It commits in the order in which it has placed, or abandons everything that it has placed and not committed,
+//!   the last one first: a frame says its offset, so that none behind a message that failed can stand.
+//! * The sender is answered after that. Who sends a duplicate of a message that is itself not yet committed gets the
+//!   answer of that message.
+
+use super::memory::Memory;
+use super::room::{RoomState, SharedRoom};
+use super::{BrokerError, Delivery, Draft, Encoded, Local, Position, Published};
+use crate::names::{Offset, UserId};
+use crate::protocol::frame::Frame;
+
+/// What came of the first step.
+#[derive(Debug)]
+pub enum Placing<A> {
+    /// It has a place.
+    New(Placed<A>),
+    /// It was sent before with the same key.
+    Duplicate {
+        /// The place it has, or will have.
+        position: Position,
+        /// It is in the room. Otherwise it is still to be written.
+        is_committed: bool,
+    },
+}
+
+/// A message that has a place and is not in the room yet: nobody sees it.
+#[derive(Debug)]
+#[must_use = "what is placed is committed or abandoned, or the room stands still"]
+pub struct Placed<A> {
+    position: Position,
+    encoded: Encoded<A>,
+    at_ms: u64,
+    /// Whose key was counted.
+    counted: Option<UserId>,
+}
+
+impl<A> Placed<A> {
+    /// Its place.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// What the members will get.
+    #[must_use]
+    pub fn frame(&self) -> &Frame {
+        &self.encoded.frame
+    }
+}
+
+impl<L: Local> Memory<L> {
+    /// Appends a message: key, place, history and delivery are one step under the room's lock. `encode` makes the
+    /// frame for its place. A duplicate is neither encoded nor delivered.
+    ///
+    /// # Errors
+    /// [`BrokerError::Full`], [`BrokerError::TooManyKeys`] or [`BrokerError::Gone`]; no place was given then.
+    pub fn publish(
+        &self,
+        room: &SharedRoom<L>,
+        draft: Draft<'_>,
+        now_ms: u64,
+        encode: impl FnOnce(Position) -> Encoded<L::Aside>,
+    ) -> Result<Published, BrokerError> {
+        let mut state = room.lock();
+        let published = match self.place_in(&mut state, draft, now_ms, encode)? {
+            Placing::New(placed) => {
+                Published { position: self.commit_in(room, &mut state, placed), is_duplicate: false }
+            }
+            Placing::Duplicate { position, .. } => Published { position, is_duplicate: true },
+        };
+        drop(state);
+        self.budget.evict();
+        Ok(published)
+    }
+
+    /// The first of two steps: gives a message its place, behind everything that has one.
+    ///
+    /// # Errors
+    /// As [`Memory::publish`].
+    pub fn place(
+        &self,
+        room: &SharedRoom<L>,
+        draft: Draft<'_>,
+        now_ms: u64,
+        encode: impl FnOnce(Position) -> Encoded<L::Aside>,
+    ) -> Result<Placing<L::Aside>, BrokerError> {
+        self.place_in(&mut room.lock(), draft, now_ms, encode)
+    }
+
+    /// The second of two steps: history and delivery. Never fails: there was space when the place was given, and
+    /// should it have gone since, the inboxes are passed by what the log writes at once.
+    pub fn commit(&self, room: &SharedRoom<L>, placed: Placed<L::Aside>) -> Position {
+        let position = self.commit_in(room, &mut room.lock(), placed);
+        self.budget.evict();
+        position
+    }
+
+    /// Instead of the second step: takes the place back, and the key with it. Nothing was appended.
+    pub fn abandon(&self, room: &SharedRoom<L>, placed: Placed<L::Aside>) {
+        let mut state = room.lock();
+        debug_assert_eq!(placed.position.offset.0, state.last.0 + state.placed, "the last one goes first");
+        state.placed -= 1;
+        if let Some(user) = &placed.counted {
+            state.keys.withdraw(placed.position.offset);
+            self.quotas.give_back(user);
+        }
+    }
+
+    fn place_in(
+        &self,
+        state: &mut RoomState<L::Topic>,
+        draft: Draft<'_>,
+        now_ms: u64,
+        encode: impl FnOnce(Position) -> Encoded<L::Aside>,
+    ) -> Result<Placing<L::Aside>, BrokerError> {
+        if state.is_closed {
+            return Err(BrokerError::Gone);
+        }
+        let epoch = state.epoch;
+        let key = draft.key.map(|key| (draft.user.clone(), key));
+        if let Some(offset) = key.as_ref().and_then(|key| state.keys.find(key, now_ms)) {
+            let position = Position { epoch, offset };
+            return Ok(Placing::Duplicate { position, is_committed: offset <= state.last });
+        }
+        if !self.local.has_space(&state.topic, draft.max_len) {
+            return Err(BrokerError::Full);
+        }
+        let counted = key.is_some().then(|| draft.user.clone());
+        if let Some(user) = &counted {
+            self.quotas
+                .take(user, now_ms)
+                .map_err(|retry_after_ms| BrokerError::TooManyKeys { retry_after_ms })?;
+        }
+        state.placed += 1;
+        let position = Position { epoch, offset: Offset(state.last.0 + state.placed) };
+        if let Some(key) = key {
+            state.keys.insert(key, position.offset, now_ms);
+        }
+        Ok(Placing::New(Placed { position, encoded: encode(position), at_ms: now_ms, counted }))
+    }
+
+    fn commit_in(
+        &self,
+        room: &SharedRoom<L>,
+        state: &mut RoomState<L::Topic>,
+        placed: Placed<L::Aside>,
+    ) -> Position {
+        let Placed { position, encoded: Encoded { frame, aside }, at_ms, .. } = placed;
+        debug_assert_eq!(position.offset, state.last.next(), "committed as placed");
+        state.placed -= 1;
+        state.last = position.offset;
+        self.local.deliver(&mut state.topic, Delivery { frame: &frame, offset: position.offset, aside });
+        let bytes = state.history.bytes();
+        let bounds = state.settings().history;
+        state.history.append(position.offset, frame, at_ms, &bounds);
+        self.budget.note(room, state, bytes);
+        position
+    }
+}

@@ -1,0 +1,68 @@
+//! Missed messages on their way to the client, a page at a time and at the client's pace.
+
+use super::rooms::Rooms;
+use crate::broker::resume::{Next, Page, Replay, Resumed};
+use crate::names::RoomName;
+use crate::protocol::close::EndReason;
+use crate::protocol::event::v1;
+use crate::registry::Registration;
+
+/// A resume of which more is to come.
+#[derive(Debug)]
+pub(super) struct Replaying {
+    room: RoomName,
+    rest: Replay,
+}
+
+impl Replaying {
+    /// Queues the first page; `None` when that was all.
+    pub(super) fn begin(
+        registration: &Registration,
+        room: &RoomName,
+        resumed: Resumed,
+    ) -> Option<Self> {
+        match resumed {
+            Resumed::Fresh => None,
+            Resumed::NotRecovered => {
+                registration.shard().metrics().not_recovered.add(1);
+                None
+            }
+            Resumed::Recovered { page, rest } => {
+                registration.shard().metrics().recovered.add(1);
+                queue(registration, room, &page);
+                rest.map(|rest| Self { room: room.clone(), rest })
+            }
+        }
+    }
+
+    /// Queues one more page; `None` when it was the last one and the connection follows the room.
+    pub(super) fn go_on(
+        self,
+        rooms: &mut Rooms,
+        registration: &Registration,
+    ) -> Result<Option<Self>, EndReason> {
+        let Self { room, rest } = self;
+        // No command is taken meanwhile, so it has not been left.
+        let Some(membership) = rooms.get_mut(room.as_str()) else { return Ok(None) };
+        match membership.read_on(rest, registration) {
+            Next::More(page, rest) => {
+                queue(registration, &room, &page);
+                Ok(Some(Self { room, rest }))
+            }
+            Next::Last(page, ()) => {
+                queue(registration, &room, &page);
+                Ok(None)
+            }
+            Next::TooSlow => Err(EndReason::SlowConsumer("resume slower than the room")),
+        }
+    }
+}
+
+fn queue(registration: &Registration, room: &RoomName, page: &Page) {
+    if let Some(gap) = page.gap {
+        registration.reply(&v1::gap(room, gap.from, gap.to));
+    }
+    for frame in &page.frames {
+        registration.reply(frame);
+    }
+}

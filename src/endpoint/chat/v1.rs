@@ -1,0 +1,278 @@
+//! The commands of `throng.v1`.
+
+use std::sync::Arc;
+
+use super::replay::Replaying;
+use super::{Chat, Peer};
+use crate::broker::resume::Resumed;
+use crate::broker::{BrokerError, Position};
+use crate::chat::validate;
+use crate::names::{self, Epoch, Key, Offset, RoomName, SessionId, UserId};
+use crate::node::{Entered, Membership, Node, Post};
+use crate::protocol::close::EndReason;
+use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Resume};
+use crate::protocol::event::{CommandError, v1};
+use crate::protocol::frame::Frame;
+
+/// Time between two `typing` of one connection that are shown, in milliseconds; those between are dropped.
+const TYPING_PAUSE_MS: u64 = 500;
+/// Messages of a `history`, users of a `presence` that does not say how many.
+const DEFAULT_LIMIT: u64 = 50;
+
+/// What a connection of `throng.v1` has besides its rooms.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The room of commands that name none.
+    entry: RoomName,
+    /// The rooms that the token allows, as patterns.
+    allowed: Option<Box<[String]>>,
+    pub(super) replaying: Option<Replaying>,
+    typed_ms: Option<u64>,
+}
+
+impl Session {
+    pub(super) fn new(entry: RoomName, allowed: Option<Box<[String]>>) -> Self {
+        Self { entry, allowed, replaying: None, typed_ms: None }
+    }
+
+    fn allows(&self, room: &str) -> bool {
+        let patterns = self.allowed.as_ref();
+        patterns.is_none_or(|patterns| patterns.iter().any(|pattern| names::matches(pattern, room)))
+    }
+}
+
+/// Where the live messages, or the missed ones, begin for whoever entered.
+fn start(entered: &Entered, wish: Option<Position>) -> Position {
+    match (&entered.resumed, wish) {
+        (Resumed::Recovered { .. }, Some(wish)) => wish,
+        _ => entered.position,
+    }
+}
+
+/// The first thing that a connection hears.
+pub(super) fn welcome(
+    node: &Node,
+    user: &UserId,
+    session: SessionId,
+    entered: &Entered,
+    wish: Option<Position>,
+) -> Frame {
+    let config = &node.config;
+    let Position { epoch, offset } = start(entered, wish);
+    let rate = |value: usize| config.rate_limit.enabled.then_some(value as u64);
+    v1::welcome(&v1::Welcome {
+        session,
+        node: &config.node,
+        user,
+        room: entered.membership.room(),
+        epoch,
+        offset,
+        recovered: matches!(entered.resumed, Resumed::Recovered { .. }),
+        heartbeat_ms: config.heartbeat.interval.as_millis() as u64,
+        limits: v1::Limits {
+            max_message_bytes: config.limits.max_message_bytes as u64,
+            max_message_chars: config.chat.max_message_chars as u64,
+            max_rooms: config.limits.max_rooms_per_connection as u64,
+            max_keys: config.limits.max_keys_per_user as u64,
+            messages_per_second: rate(config.rate_limit.messages_per_second),
+            burst: rate(config.rate_limit.burst),
+        },
+    })
+}
+
+/// The position that a client names. An epoch that cannot be one is that of no room: then nothing can be recovered.
+pub fn position(resume: Resume<'_>) -> Position {
+    Position { epoch: resume.epoch.parse().unwrap_or_else(|_| Epoch::random()), offset: Offset(resume.offset) }
+}
+
+impl Chat {
+    pub(super) fn command(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        let (id, obeyed) = match peer.parser.parse_v1(text) {
+            Ok(request) => (request.id, self.obey(request.command, request.id, peer)),
+            Err(Rejection { id, error }) => (id, Err(error)),
+        };
+        match obeyed {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                peer.reply(&v1::error(id, error));
+                self.count(error, peer)
+            }
+        }
+    }
+
+    fn obey(
+        &mut self,
+        command: Command<'_>,
+        re: Option<&str>,
+        peer: &mut Peer<'_>,
+    ) -> Result<(), CommandError> {
+        match command {
+            Command::Message { room, text, key, echo } => {
+                let key = self.admit_text(text, key, peer)?;
+                let post = Post { text, key, re, echo, from: peer.registration.id() };
+                self.post(room, post, peer)
+            }
+            Command::Direct { to, text, key } => self.direct(to, text, key, re, peer),
+            Command::Join { room, resume } => self.join(room, resume, re, peer),
+            Command::Leave { room } => {
+                self.member(room)?;
+                let Some(membership) = self.rooms.take(room) else { return Err(CommandError::NotInRoom) };
+                let name = membership.room().clone();
+                membership.leave(peer.registration);
+                peer.reply(&v1::left(re, &name));
+                Ok(())
+            }
+            Command::History { room, epoch, before, limit } => {
+                self.history(room, epoch, before, limit, re, peer)
+            }
+            Command::Presence { room, after, limit } => self.presence(room, after, limit, re, peer),
+            Command::Typing { room } => self.typing(room, peer),
+            Command::HeartbeatAck => Ok(()),
+            Command::Ping => {
+                peer.reply(&v1::pong(re));
+                Ok(())
+            }
+        }
+    }
+
+    /// The membership in a room that a command names.
+    fn member(&self, room: &str) -> Result<&Membership, CommandError> {
+        self.rooms.get(room).ok_or_else(|| match room.parse::<RoomName>() {
+            Ok(_) => CommandError::NotInRoom,
+            Err(_) => CommandError::InvalidRoom,
+        })
+    }
+
+    /// Checks what is to be said, and takes it off what the connection may still say.
+    fn admit_text(
+        &self,
+        text: &str,
+        key: Option<&str>,
+        peer: &mut Peer<'_>,
+    ) -> Result<Option<Key>, CommandError> {
+        let max = peer.node.config.chat.max_message_chars;
+        if validate::is_longer(text, max) {
+            return Err(CommandError::MessageTooLong { max });
+        }
+        // The parser has checked its length.
+        let key = key.map(str::parse).transpose().map_err(|_| CommandError::InvalidMessage("'key' is not valid"))?;
+        if let Some(limiter) = &peer.node.limiter {
+            peer.allowance.message(self.claim.user(), peer.node.now_ms(), limiter)?;
+        }
+        Ok(key)
+    }
+
+    fn post(&self, room: Option<&str>, post: Post<'_>, peer: &Peer<'_>) -> Result<(), CommandError> {
+        let entry = self.v1.as_ref().map_or("", |v1| v1.entry.as_str());
+        let membership = self.member(room.unwrap_or(entry))?;
+        let re = post.re;
+        let published = membership.post(post, peer.node.now_ms())?;
+        if published.is_duplicate {
+            let Position { epoch, offset } = published.position;
+            let room = membership.room();
+            peer.reply(&v1::ack(&v1::Ack { re, room, epoch, offset, duplicate: true }));
+        }
+        Ok(())
+    }
+
+    fn direct(
+        &self,
+        to: &str,
+        text: &str,
+        key: Option<&str>,
+        re: Option<&str>,
+        peer: &mut Peer<'_>,
+    ) -> Result<(), CommandError> {
+        // A name that nobody can have is nobody's.
+        let to: UserId = to.parse().map_err(|_| CommandError::UserNotFound)?;
+        let key = self.admit_text(text, key, peer)?;
+        let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.node.now_ms())?;
+        peer.reply(&v1::direct_ack(re, delivered));
+        Ok(())
+    }
+
+    fn join(
+        &mut self,
+        room: &str,
+        resume: Option<Resume<'_>>,
+        re: Option<&str>,
+        peer: &Peer<'_>,
+    ) -> Result<(), CommandError> {
+        let name: RoomName = room.parse().map_err(|_| CommandError::InvalidRoom)?;
+        if self.rooms.get(room).is_some() {
+            return Err(CommandError::AlreadyJoined);
+        }
+        let max = peer.node.config.limits.max_rooms_per_connection;
+        if self.rooms.len() >= max {
+            return Err(CommandError::TooManyRooms { max });
+        }
+        let Some(session) = &mut self.v1 else { return Err(CommandError::UnknownType) };
+        if !session.allows(room) {
+            return Err(CommandError::Forbidden("the token does not allow this room"));
+        }
+        let wish = resume.map(position);
+        let node: &Arc<Node> = peer.node;
+        let entered = node
+            .enter(peer.registration, &name, self.claim.user(), wish)
+            .map_err(|_: BrokerError| CommandError::Unavailable)?;
+        let Position { epoch, offset } = start(&entered, wish);
+        let recovered = matches!(entered.resumed, Resumed::Recovered { .. });
+        let members = entered.members;
+        peer.reply(&v1::joined(&v1::Joined { re, room: &name, epoch, offset, recovered, members }));
+        session.replaying = Replaying::begin(peer.registration, &name, entered.resumed);
+        self.rooms.add(entered.membership);
+        Ok(())
+    }
+
+    fn history(
+        &self,
+        room: &str,
+        epoch: Option<&str>,
+        before: Option<u64>,
+        limit: Option<u64>,
+        re: Option<&str>,
+        peer: &Peer<'_>,
+    ) -> Result<(), CommandError> {
+        let membership = self.member(room)?;
+        let epoch = epoch.map(|epoch| epoch.parse().unwrap_or_else(|_| Epoch::random()));
+        let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_HISTORY_LIMIT) as usize;
+        let recent = membership.recent(epoch, before.map(Offset), limit);
+        peer.reply(&v1::history(&v1::History {
+            re,
+            room: membership.room(),
+            epoch: recent.position.epoch,
+            messages: &recent.frames,
+            more: recent.has_more,
+        }));
+        Ok(())
+    }
+
+    fn presence(
+        &self,
+        room: &str,
+        after: Option<&str>,
+        limit: Option<u64>,
+        re: Option<&str>,
+        peer: &Peer<'_>,
+    ) -> Result<(), CommandError> {
+        let membership = self.member(room)?;
+        let after = after.map(str::parse::<UserId>).transpose();
+        let after = after.map_err(|_| CommandError::InvalidMessage("'after' must be a user id"))?;
+        let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_PRESENCE_LIMIT) as usize;
+        let (users, more, members) = membership.users(after.as_ref(), limit);
+        let room = membership.room();
+        peer.reply(&v1::presence(&v1::Presence { re, room, members, users: &users, more }));
+        Ok(())
+    }
+
+    fn typing(&mut self, room: &str, peer: &Peer<'_>) -> Result<(), CommandError> {
+        self.member(room)?;
+        let now_ms = peer.now_ms;
+        let Some(session) = &mut self.v1 else { return Ok(()) };
+        if session.typed_ms.is_none_or(|last_ms| now_ms.saturating_sub(last_ms) >= TYPING_PAUSE_MS) {
+            session.typed_ms = Some(now_ms);
+            self.member(room)?.typing(peer.registration.id());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Holding a user id, and taking it over from a connection that is dead or one's own.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::time::timeout;
+
+use super::Node;
+use crate::config::Duplicate;
+use crate::names::{ConnectionId, SessionId, UserId};
+use crate::protocol::close::EndReason;
+use crate::registry::client::PROBE_MS;
+
+/// The longest that a newcomer waits to hear whether the incumbent lives.
+const PROBE_PATIENCE: Duration = Duration::from_millis(PROBE_MS + 1_000);
+
+/// By what a newcomer may take the place of another connection of the same user.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    /// A token has proved who the newcomer is.
+    pub owns_user: bool,
+    /// The secret of an earlier connection, as the newcomer shows it.
+    pub shown: Option<SessionId>,
+    /// The secret that the newcomer will be told itself.
+    pub own: Option<SessionId>,
+}
+
+impl Node {
+    /// Enters a connection as `user`. Whoever shows an incumbent's secret takes its place. Otherwise, with
+    /// `chat.duplicate = "reject"`, an incumbent is pinged and keeps the id if it answers within two seconds, unless a
+    /// token has proved who the newcomer is.
+    ///
+    /// # Errors
+    /// [`EndReason::UserIdInUse`].
+    ///
+    /// # Cancel safety
+    /// Nothing is entered unless the claim is returned.
+    pub async fn claim(
+        self: &Arc<Self>,
+        user: &UserId,
+        id: ConnectionId,
+        credentials: Credentials,
+    ) -> Result<Claim, EndReason> {
+        let directory = &self.registry.directory;
+        let Credentials { owns_user, shown, own } = credentials;
+        let known = shown.and_then(|shown| directory.replace_session(user, &shown, id, own));
+        let replaced = match (known, self.config.chat.duplicate) {
+            (Some(incumbent), _) => SmallVec::from_slice(&[incumbent]),
+            (None, Duplicate::Allow) => {
+                directory.add(user, id, own);
+                SmallVec::new()
+            }
+            (None, Duplicate::Reject) if !owns_user => self.claim_from_the_dead(user, id, own).await?,
+            (None, Duplicate::Reject | Duplicate::Replace) => directory.replace(user, id, own),
+        };
+        Ok(Claim { node: Arc::clone(self), user: user.clone(), id, replaced })
+    }
+
+    async fn claim_from_the_dead(
+        &self,
+        user: &UserId,
+        id: ConnectionId,
+        own: Option<SessionId>,
+    ) -> Result<SmallVec<[ConnectionId; 2]>, EndReason> {
+        let directory = &self.registry.directory;
+        match directory.claim(user, id, own) {
+            Ok(()) => Ok(SmallVec::new()),
+            // Bounded by the incumbent's shard; the limit here is for a shard that is no more.
+            Err(incumbent)
+                if timeout(PROBE_PATIENCE, self.registry.is_alive(incumbent)).await != Ok(false) =>
+            {
+                Err(EndReason::UserIdInUse)
+            }
+            Err(incumbent) => match directory.replace_if(user, incumbent, id, own) {
+                Ok(()) => Ok(SmallVec::from_slice(&[incumbent])),
+                // It went by itself, and perhaps somebody was faster: they are alive.
+                Err(_) => {
+                    let claimed = directory.claim(user, id, own);
+                    claimed.map(|()| SmallVec::new()).map_err(|_| EndReason::UserIdInUse)
+                }
+            },
+        }
+    }
+}
+
+/// A user id that a connection holds; dropping it gives it up, unless somebody has taken over.
+#[derive(Debug)]
+pub struct Claim {
+    node: Arc<Node>,
+    user: UserId,
+    id: ConnectionId,
+    replaced: SmallVec<[ConnectionId; 2]>,
+}
+
+impl Claim {
+    /// The user.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// Ends those whose place was taken. Called once the newcomer is in its room, so that the room sees the user
+    /// neither leave nor join.
+    pub fn settle(&mut self) {
+        for id in mem::take(&mut self.replaced) {
+            self.node.registry.end(id, EndReason::Replaced);
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // A newcomer that did not get as far as its room leaves no incumbent behind that nobody can find.
+        self.settle();
+        self.node.registry.directory.remove(&self.user, self.id);
+    }
+}

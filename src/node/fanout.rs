@@ -1,0 +1,35 @@
+//! The broker's way to the members on this node.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::broker::{self, Local};
+use crate::registry::delivery::{Aside, Audience, Delivery};
+use crate::registry::{Registry, Topic};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Fanout(pub(super) Arc<Registry>);
+
+impl Local for Fanout {
+    type Topic = Topic;
+    type Aside = Aside;
+
+    fn topic(&self) -> Topic {
+        self.0.topic()
+    }
+
+    fn has_space(&self, topic: &Topic, len: usize) -> bool {
+        self.0.has_space(topic, len)
+    }
+
+    fn deliver(&self, topic: &mut Topic, delivery: broker::Delivery<'_, Aside>) {
+        let broker::Delivery { frame, offset, aside } = delivery;
+        let delivery = Delivery { frame, audience: Audience::All, offset, aside, at: Instant::now() };
+        self.0.publish(topic, delivery);
+    }
+
+    fn is_occupied(&self, topic: &Topic) -> bool {
+        topic.connections() > 0
+    }
+}

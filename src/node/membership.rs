@@ -1,0 +1,246 @@
+//! Being in a room.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Node;
+use crate::broker::resume::{Next, Replay, Resumed};
+use crate::broker::room::{Recent, Room};
+use crate::broker::{BrokerError, Draft, Encoded, Position, Published};
+use crate::names::{ConnectionId, Epoch, Key, Offset, RoomName, UserId};
+use crate::protocol::Dialect;
+use crate::protocol::event::{self, CommandError, v1};
+use crate::registry::bounds::Overload;
+use crate::registry::delivery::Aside;
+use crate::registry::inbox::TopicId;
+use crate::registry::{Registration, Topic};
+
+/// Time between two lines in the log about a limit that clients can reach at will.
+const LOG_PAUSE_MS: u64 = 1_000;
+
+/// What came of entering a room.
+#[derive(Debug)]
+pub struct Entered {
+    /// The way to speak there, and to leave.
+    pub membership: Membership,
+    /// The place of the room's last message.
+    pub position: Position,
+    /// The messages that were missed.
+    pub resumed: Resumed,
+    /// Users in the room, this one included.
+    pub members: usize,
+}
+
+/// How a broker's refusal answers a command.
+pub(super) fn refusal(error: BrokerError) -> CommandError {
+    match error {
+        BrokerError::Full | BrokerError::TooManyRooms | BrokerError::Gone => CommandError::Unavailable,
+        BrokerError::TooManyKeys { retry_after_ms } => CommandError::RateLimited { retry_after_ms },
+    }
+}
+
+impl Node {
+    /// Puts a connection into a room and tells the room. `resume` is the place of the last message that it has seen.
+    /// What is replied to the connection right behind this stands before everything that the room says from now on.
+    ///
+    /// # Errors
+    /// [`BrokerError::TooManyRooms`].
+    pub fn enter(
+        self: &Arc<Self>,
+        registration: &Registration,
+        room: &RoomName,
+        user: &UserId,
+        resume: Option<Position>,
+    ) -> Result<Entered, BrokerError> {
+        let (shard, dialect) = (registration.shard().index(), registration.dialect());
+        let now_ms = self.now_ms();
+        let entered = self.broker.enter(room, resume, |state, resumed| {
+            let after = resumed.is_complete().then(|| state.topic.join(shard, dialect));
+            let settings = *state.settings();
+            let outcome = state.presence.join(user, now_ms, &settings.presence);
+            let due = self.tell(state, room, outcome);
+            let overload = Overload::from(settings.queue_policy);
+            (state.topic.id(), after, due, state.position(), state.presence.len(), overload)
+        });
+        let (room, resumed, (topic, after, due, position, members, overload)) =
+            entered.inspect_err(|error| self.warn_of(error, now_ms))?;
+        let mut membership = Membership {
+            node: Arc::clone(self),
+            room,
+            user: user.clone(),
+            topic,
+            shard,
+            dialect,
+            overload,
+            is_member: false,
+            is_present: true,
+        };
+        if let Some(after) = after {
+            membership.follow(registration, after);
+        }
+        self.note_due(due, &membership.room);
+        Ok(Entered { membership, position, resumed, members })
+    }
+
+    fn warn_of(&self, error: &BrokerError, now_ms: u64) {
+        let last_ms = self.warned_ms.swap(now_ms, Relaxed);
+        if now_ms.saturating_sub(last_ms) >= LOG_PAUSE_MS {
+            tracing::warn!(%error, "a room cannot be opened");
+        }
+    }
+}
+
+/// A message of a `throng.v1` client on its way to a room.
+#[derive(Debug)]
+pub struct Post<'a> {
+    /// What is said.
+    pub text: &'a str,
+    /// Its idempotency key.
+    pub key: Option<Key>,
+    /// The id of the command, for the ack.
+    pub re: Option<&'a str>,
+    /// Whether the sender gets the message as well as the ack.
+    pub echo: bool,
+    /// Who gets the ack.
+    pub from: ConnectionId,
+}
+
+/// A connection's presence in a room; dropping it leaves the room and tells it.
+#[derive(Debug)]
+pub struct Membership {
+    node: Arc<Node>,
+    room: Arc<Room<Topic>>,
+    user: UserId,
+    topic: TopicId,
+    shard: usize,
+    dialect: Dialect,
+    overload: Overload,
+    /// Gets what the room says; not yet while it reads what it missed.
+    is_member: bool,
+    is_present: bool,
+}
+
+impl Membership {
+    /// The room.
+    #[must_use]
+    pub fn room(&self) -> &RoomName {
+        self.room.name()
+    }
+
+    /// On the shard's own thread, with nothing since the room's lock: no sweep can have passed.
+    fn follow(&mut self, registration: &Registration, after: u64) {
+        registration.subscribe(self.topic, after, self.room.name(), self.overload);
+        self.is_member = true;
+    }
+
+    /// Reads on where a resume had more than a page; with the last page the connection follows the room.
+    pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> Next<()> {
+        let next = self.room.read_on(replay, |state| state.topic.join(self.shard, self.dialect));
+        match next {
+            Next::More(page, replay) => Next::More(page, replay),
+            Next::TooSlow => Next::TooSlow,
+            Next::Last(page, after) => {
+                self.follow(registration, after);
+                Next::Last(page, ())
+            }
+        }
+    }
+
+    /// Publishes a message of the plain dialect to the room, the sender included. `now_ms` by the node's clock.
+    ///
+    /// # Errors
+    /// [`CommandError::Unavailable`] when the fan-out is at its limit; the message has no offset then.
+    pub fn publish(&self, text: &str, now_ms: u64) -> Result<Position, CommandError> {
+        let published = self.append(text, None, now_ms, |_| None)?;
+        Ok(published.position)
+    }
+
+    /// Publishes a message of `throng.v1`. Its ack goes to the sender in the order of the room's stream, but for a
+    /// duplicate, which the caller answers.
+    ///
+    /// # Errors
+    /// As [`Membership::publish`], and [`CommandError::RateLimited`] beyond `limits.max_keys_per_user`.
+    pub fn post(&self, post: Post<'_>, now_ms: u64) -> Result<Published, CommandError> {
+        let Post { text, key, re, echo, from } = post;
+        self.append(text, key, now_ms, |Position { epoch, offset }| {
+            let ack = v1::Ack { re, room: self.room.name(), epoch, offset, duplicate: false };
+            Some(Aside { to: from, frame: v1::ack(&ack), instead: !echo })
+        })
+    }
+
+    fn append(
+        &self,
+        text: &str,
+        key: Option<Key>,
+        now_ms: u64,
+        aside: impl FnOnce(Position) -> Option<Aside>,
+    ) -> Result<Published, CommandError> {
+        let ts = self.node.clock.unix_ms_at(now_ms);
+        // JSON writes a control character as six bytes.
+        let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;
+        let draft = Draft { user: &self.user, key, max_len };
+        let published = self.node.broker.publish(&self.room, draft, now_ms, |position| {
+            let Position { epoch, offset } = position;
+            let frame = event::message(&self.user, text, self.room.name(), epoch, offset, ts);
+            Encoded { frame, aside: aside(position) }
+        });
+        published.map_err(refusal)
+    }
+
+    /// Shows the others that this user types.
+    pub fn typing(&self, from: ConnectionId) {
+        let frame = v1::typing(self.room.name(), &self.user);
+        self.room.with(|state| self.node.registry.typing(&state.topic, &frame, from));
+    }
+
+    /// The last messages before `before`: see [`RoomState::recent`](crate::broker::room::RoomState::recent).
+    #[must_use]
+    pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> Recent {
+        self.room.with(|state| state.recent(epoch, before, limit))
+    }
+
+    /// A page of the users behind `after`, whether there are more, and how many there are in all.
+    #[must_use]
+    pub fn users(&self, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool, usize) {
+        self.room.with(|state| {
+            let (users, has_more) = state.presence.page(after, limit);
+            (users, has_more, state.presence.len())
+        })
+    }
+
+    /// Leaves the room: the connection gets everything that was said until now, and nothing behind it. What is replied
+    /// to it next stands right behind that.
+    pub fn leave(mut self, registration: &Registration) {
+        if let Some(until) = self.go() {
+            registration.unsubscribe(self.topic, until);
+        }
+    }
+
+    /// Takes the user out of the room, once; returns the place up to which the connection is to be served.
+    fn go(&mut self) -> Option<u64> {
+        if !std::mem::replace(&mut self.is_present, false) {
+            return None;
+        }
+        let node = &self.node;
+        let now_ms = node.now_ms();
+        let was_member = std::mem::replace(&mut self.is_member, false);
+        let (until, due, is_empty) = self.room.with(|state| {
+            let until = was_member.then(|| state.topic.leave(self.shard, self.dialect));
+            let rules = state.settings().presence;
+            let outcome = state.presence.leave(&self.user, now_ms, &rules);
+            let due = node.tell(state, self.room.name(), outcome);
+            (until, due, state.presence.is_empty())
+        });
+        node.note_due(due, &self.room);
+        if is_empty {
+            node.broker.close_if_empty(&self.room);
+        }
+        until
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.go();
+    }
+}

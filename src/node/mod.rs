@@ -1,0 +1,198 @@
+//! Joins chat, broker and registry: what endpoints and HTTP talk to.
+
+mod claim;
+mod direct;
+mod fanout;
+mod membership;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+pub use self::claim::{Claim, Credentials};
+use self::direct::Directs;
+use self::fanout::Fanout;
+pub use self::membership::{Entered, Membership, Post};
+use crate::broker::memory::{Limits, Memory};
+use crate::broker::room::{Room, RoomState};
+use crate::chat::news::News;
+use crate::chat::presence::Outcome;
+use crate::chat::rate_limit::Limiter;
+use crate::chat::rooms::Rules;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::names::RoomName;
+use crate::protocol::event::{self, v1};
+use crate::registry::delivery::{Audience, Delivery};
+use crate::registry::{Registry, Topic};
+
+/// One node of the service, shared by all its threads.
+#[derive(Debug)]
+pub struct Node {
+    /// The effective configuration.
+    pub config: Config,
+    /// Who is connected.
+    pub registry: Arc<Registry>,
+    /// The counters.
+    pub metrics: Metrics,
+    /// The time of the node and of its shards.
+    pub clock: Clock,
+    /// How fast connections and users may be; `None` when `rate_limit.enabled` is false.
+    pub limiter: Option<Limiter>,
+    broker: Memory<Fanout>,
+    directs: Directs,
+    /// Rooms whose merged news are due, with the time; each stands here at most once.
+    due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
+    connections: AtomicUsize,
+    is_draining: AtomicBool,
+    /// When the log last said that there are too many rooms.
+    warned_ms: AtomicU64,
+}
+
+impl Node {
+    /// A node with nobody connected, which lives by the machine's clock.
+    #[must_use]
+    pub fn new(config: Config, metrics: Metrics) -> Arc<Self> {
+        Self::with_clock(config, metrics, Clock::system())
+    }
+
+    /// A node with nobody connected, which lives by `clock`.
+    #[must_use]
+    pub fn with_clock(config: Config, metrics: Metrics, clock: Clock) -> Arc<Self> {
+        let registry = Arc::new(Registry::new(config.workers, config.fanout.max_inbox_bytes));
+        let limits = Limits {
+            rooms: Rules::new(&config),
+            history_total_bytes: config.history.total_bytes,
+            max_rooms: config.limits.max_rooms,
+            max_keys_per_user: config.limits.max_keys_per_user,
+        };
+        Arc::new(Self {
+            broker: Memory::new(Fanout(Arc::clone(&registry)), limits),
+            registry,
+            metrics,
+            clock,
+            limiter: Limiter::new(&config.rate_limit),
+            directs: Directs::default(),
+            due: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            is_draining: AtomicBool::new(false),
+            warned_ms: AtomicU64::new(0),
+            config,
+        })
+    }
+
+    /// Milliseconds since the node began. Looks at the clock.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// True from the first signal to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Relaxed)
+    }
+
+    /// Refuses newcomers from now on.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Relaxed);
+    }
+
+    /// Rooms that exist.
+    #[must_use]
+    pub fn room_count(&self) -> usize {
+        self.broker.room_count()
+    }
+
+    /// Users who have not all their tokens.
+    #[must_use]
+    pub fn limited_users(&self) -> usize {
+        self.limiter.as_ref().map_or(0, |limiter| limiter.users.len())
+    }
+
+    /// A place among `limits.max_connections`; `None` when all are taken.
+    #[must_use]
+    pub fn place(self: &Arc<Self>) -> Option<Place> {
+        let place = Place(Arc::clone(self));
+        let before = self.connections.fetch_add(1, Relaxed);
+        (before < self.config.limits.max_connections).then_some(place)
+    }
+
+    /// Says what the outcome wants said; returns when more is due. Called under the room's lock.
+    fn tell(&self, state: &mut RoomState<Topic>, room: &RoomName, outcome: Outcome) -> Option<u64> {
+        match outcome {
+            Outcome::Quiet => None,
+            Outcome::Due(at_ms) => Some(at_ms),
+            Outcome::Tell(news) => {
+                self.announce(state, room, &news);
+                None
+            }
+        }
+    }
+
+    /// Tells each dialect in its way who came and went, if anybody who speaks it is there.
+    fn announce(&self, state: &mut RoomState<Topic>, room: &RoomName, news: &News) {
+        let at = Instant::now();
+        if state.topic.has(Audience::Plain) {
+            let frame = event::system(&news.notice, room, state.presence.len(), self.clock.unix_ms());
+            self.registry.publish(&mut state.topic, Delivery::notice(&frame, Audience::Plain, at));
+        }
+        if let Some(diff) = news.diff.as_ref().filter(|_| state.topic.has(Audience::V1)) {
+            let names = diff.names.as_ref();
+            let changes = names.map(|names| v1::Changes { joined: &names.joined, left: &names.left });
+            let frame = v1::presence_diff(room, changes, diff.members);
+            self.registry.publish(&mut state.topic, Delivery::notice(&frame, Audience::V1, at));
+        }
+    }
+
+    fn note_due(&self, due: Option<u64>, room: &Arc<Room<Topic>>) {
+        if let Some(at_ms) = due {
+            self.due.lock().push((at_ms, Arc::clone(room)));
+        }
+    }
+
+    /// Sends merged news that are due and lets go of what is too old. Called about ten times a second with a number
+    /// that counts up.
+    pub fn keep_house(&self, turn: usize) {
+        let now_ms = self.now_ms();
+        let due: SmallVec<[_; 4]> = {
+            let mut waiting = self.due.lock();
+            waiting.extract_if(.., |(at_ms, _)| *at_ms <= now_ms).collect()
+        };
+        for (_, room) in due {
+            room.with(|state| {
+                let rules = state.settings().presence;
+                if let Some(news) = state.presence.merged(&rules) {
+                    self.announce(state, room.name(), &news);
+                }
+            });
+        }
+        self.broker.expire(turn, now_ms);
+        self.directs.expire(turn, now_ms);
+        if let Some(limiter) = &self.limiter {
+            limiter.users.forget(turn, now_ms, &limiter.messages);
+        }
+    }
+}
+
+/// A place among the connections; dropping it frees it.
+#[derive(Debug)]
+pub struct Place(Arc<Node>);
+
+impl Place {
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+    }
+}
