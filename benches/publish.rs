@@ -73,7 +73,7 @@ fn through_node(criterion: &mut Criterion<CpuTime>) {
         group.bench_function(BenchmarkId::new("a message through the node", len), |bencher| {
             bencher.iter_custom(|times| {
                 publishing(times, &[&inbox], || {
-                    black_box(membership.publish(&text)).expect("space in the inbox");
+                    black_box(membership.publish(&text, node.now_ms())).expect("space in the inbox");
                 })
             });
         });

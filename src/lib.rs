@@ -19,21 +19,23 @@
 //!   http/        mod (a connection until it is upgraded) · service (one request) · request (its head) ·
 //!                upgrade (the 101 by hand) · respond (refusals become responses) · pages · lingering (closes
 //!                that arrive) · io (a socket for hyper) · tests
-//!   connection/  mod (the task of one connection) · socket · reader (bytes, frames, messages) · scanner (every
-//!                frame's header) · pump (the parser) · deadlines (pure) · closing
+//!   connection/  mod (the task of one connection) · tools (its worker's) · socket · reader (bytes, frames,
+//!                messages) · scanner (every frame's header) · pump (the parser) · deadlines (pure) · closing
 //!   admission/   mod (refusals) · origin · token
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat
 //!   node.rs      joins chat, broker and registry; what endpoints and pages talk to
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
-//!                shard (a worker's clients) · slots · client (in a slot) · registration (the task's hold on it) ·
-//!                delivery (a frame, for whom) · lane (a room's members of one dialect) · room (a lane's members in
-//!                sweep order) · batch (frames sent together) · outbox (a client's queue) · bounds (how long it may
-//!                be) · sink (its socket) · fanout (batches and writes, acks, typing) · farewell (the last frames) ·
+//!                shard (a worker's clients) · clients (what a delivery looks at, dense) · client (the rest) · slots ·
+//!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one
+//!                dialect) · room (a lane's members in sweep order) · batch (frames sent together) · outbox (a
+//!                client's queue) · bounds (how long it may be) · sink (its socket) · fanout (batches and writes,
+//!                acks, typing) · farewell (the last frames) ·
 //!                wheel (timers)
 //!   broker/      mod (the contract) · memory (one node's rooms) · room (its data) · publish (in one step or two) ·
 //!                resume (what was missed) · budget (the oldest goes) · quota (of keys) · race (a test with threads)
 //!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
-//!                twice is said once) · rooms (what holds in which) · validate
+//!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those
+//!                that outlive a connection)
 //!   protocol/    the vocabulary of both dialects, no I/O: command (what clients say) · event (what they hear: the
 //!                plain ones; v1, those of throng.v1) · close (why a connection ends) · frame
 //!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
@@ -79,7 +81,8 @@
 //!    takes the socket.
 //! 3. `connection::reader` reads into the worker's one buffer. The scanner checks each frame's header before the parser
 //!    gets it; a whole message is checked to be UTF-8.
-//! 4. `endpoint::chat` parses it in place into typed fields and validates it.
+//! 4. `endpoint::chat` parses it in place into typed fields, validates it, and takes it off what its connection and its
+//!    user may send.
 //! 5. `broker::publish`, under the room's lock: is there space, the next offset, the frame encoded once, a push into
 //!    the inbox of each shard that has members, the history. The sender's ack goes along to its own shard. Afterwards,
 //!    should all histories be too much, the oldest messages of the node go.

@@ -57,6 +57,8 @@ pub struct ShardMetrics {
     pub messages_dropped: Counter,
     /// Bytes queued for clients.
     pub queue_bytes: Counter,
+    /// Messages and control frames refused because their connection or user is too fast.
+    pub rate_limited: Counter,
     closes: [Counter; CODES.len() + 1],
     fanout: Histogram,
 }
@@ -141,9 +143,10 @@ impl Metrics {
         self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(counter(shard).get()))
     }
 
-    /// Writes everything in Prometheus' text format. `rooms` is the number of rooms now.
+    /// Writes everything in Prometheus' text format. `rooms` is the number of rooms now, `limited_users` that of users
+    /// with a bucket.
     #[must_use]
-    pub fn render(&self, rooms: usize) -> String {
+    pub fn render(&self, rooms: usize, limited_users: usize) -> String {
         let mut out = String::with_capacity(4096);
         let mut series = |name: &str, kind: &str, help: &str, value: u64| {
             let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
@@ -152,6 +155,12 @@ impl Metrics {
         series("throng_connections", "gauge", "Open WebSocket connections.", sum(|s| &s.connections));
         series("throng_rooms", "gauge", "Rooms with members or history.", rooms as u64);
         series("throng_queue_bytes", "gauge", "Bytes queued for clients.", sum(|s| &s.queue_bytes));
+        series(
+            "throng_rate_limit_users",
+            "gauge",
+            "Users who have not all their tokens.",
+            limited_users as u64,
+        );
         series(
             "throng_connections_accepted_total",
             "counter",
@@ -183,6 +192,12 @@ impl Metrics {
             "counter",
             "Messages dropped from queues by policy.",
             sum(|s| &s.messages_dropped),
+        );
+        series(
+            "throng_rate_limited_total",
+            "counter",
+            "Messages and control frames refused for their rate.",
+            sum(|s| &s.rate_limited),
         );
         self.render_labelled(&mut out);
         self.render_histogram(&mut out);
@@ -235,10 +250,11 @@ mod tests {
         metrics.refused("origin");
         metrics.shard(0).fanned_out(Duration::from_micros(200));
         metrics.shard(1).fanned_out(Duration::from_secs(60));
-        let text = metrics.render(7);
+        let text = metrics.render(7, 3);
         for line in [
             "throng_connections_accepted_total 5",
             "throng_rooms 7",
+            "throng_rate_limit_users 3",
             "throng_closes_total{code=\"1000\"} 1",
             "throng_closes_total{code=\"other\"} 1",
             "throng_refused_total{reason=\"origin\"} 1",

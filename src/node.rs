@@ -14,6 +14,7 @@ use crate::broker::room::{Room, RoomState};
 use crate::broker::{self, BrokerError, Draft, Local, Position};
 use crate::chat::news::{Diff, Names, News};
 use crate::chat::presence::Outcome;
+use crate::chat::rate_limit::Limiter;
 use crate::chat::rooms::Rules;
 use crate::clock::Clock;
 use crate::config::{Config, Duplicate};
@@ -69,6 +70,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// The time of the node and of its shards.
     pub clock: Clock,
+    /// How fast connections and users may be; `None` when `rate_limit.enabled` is false.
+    pub limiter: Option<Limiter>,
     broker: Memory<Fanout>,
     /// Rooms whose merged notice is due, with the time; each stands here at most once.
     due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
@@ -99,6 +102,7 @@ impl Node {
             broker: Memory::new(Fanout(Arc::clone(&registry)), limits),
             registry,
             metrics,
+            limiter: Limiter::new(&config.rate_limit),
             due: Mutex::default(),
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
@@ -108,8 +112,9 @@ impl Node {
         })
     }
 
-    /// Milliseconds since the node began.
-    fn now_ms(&self) -> u64 {
+    /// Milliseconds since the node began. Looks at the clock.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
 
@@ -128,6 +133,12 @@ impl Node {
     #[must_use]
     pub fn room_count(&self) -> usize {
         self.broker.room_count()
+    }
+
+    /// Users who have not all their tokens.
+    #[must_use]
+    pub fn limited_users(&self) -> usize {
+        self.limiter.as_ref().map_or(0, |limiter| limiter.users.len())
     }
 
     /// A place among `limits.max_connections`; `None` when all are taken.
@@ -253,8 +264,8 @@ impl Node {
         }
     }
 
-    /// Sends merged notices that are due and lets old histories go. Called about ten times a second with a number
-    /// that counts up.
+    /// Sends merged notices that are due, lets old histories and full buckets go. Called about ten times a second with
+    /// a number that counts up.
     pub fn keep_house(&self, turn: usize) {
         let now_ms = self.now_ms();
         let due: SmallVec<[_; 4]> = {
@@ -270,6 +281,9 @@ impl Node {
             });
         }
         self.broker.expire(turn, now_ms);
+        if let Some(limiter) = &self.limiter {
+            limiter.users.forget(turn, now_ms, &limiter.messages);
+        }
     }
 }
 
@@ -335,13 +349,12 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Publishes a message to the room, the sender included.
+    /// Publishes a message to the room, the sender included. `now_ms` is [`Node::now_ms`].
     ///
     /// # Errors
     /// [`CommandError::Unavailable`] when the fan-out is at its limit; the message has no offset then.
-    pub fn publish(&self, text: &str) -> Result<Position, CommandError> {
+    pub fn publish(&self, text: &str, now_ms: u64) -> Result<Position, CommandError> {
         let node = &self.node;
-        let now_ms = node.now_ms();
         let ts = node.clock.unix_ms_at(now_ms);
         // JSON writes a control character as six bytes.
         let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;

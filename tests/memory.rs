@@ -53,6 +53,8 @@ fn an_idle_connection_costs_little_before_and_after_it_has_spoken() {
         ("presence.interval", "2s"),
         ("heartbeat.interval", "1h"),
         ("history.messages", "0"),
+        // As it is by default: what limits a connection is part of what it costs.
+        ("rate_limit.enabled", "true"),
     ]);
     let (count, bound) = measure();
     let mut sockets = Vec::with_capacity(WARM_UP + count);

@@ -21,7 +21,7 @@ pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
             found.push(Conflict { keys, problem });
         }
     };
-    let Config { endpoints, queue, history, chat, fanout, .. } = config;
+    let Config { endpoints, queue, history, chat, fanout, rate_limit, .. } = config;
 
     demand(
         endpoints.timeout <= endpoints.timeout_max,
@@ -57,6 +57,16 @@ pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
     let note = " bytes at worst";
     fits(message, queue.max_bytes, &["chat.max_message_chars", "queue.max_bytes"], note);
     fits(message, fanout.max_inbox_bytes, &["chat.max_message_chars", "fanout.max_inbox_bytes"], note);
+
+    // A message is at least one frame: what cannot be reached is a mistake, not a limit.
+    let frames = rate_limit.frames_per_second;
+    for (keys, messages) in [
+        (&["rate_limit.messages_per_second", "rate_limit.frames_per_second"], rate_limit.messages_per_second),
+        (&["rate_limit.burst", "rate_limit.frames_per_second"], rate_limit.burst),
+    ] {
+        let problem = format!("{} ({messages}) must not exceed {} ({frames})", keys[0], keys[1]);
+        demand(!rate_limit.enabled || messages <= frames, keys, problem);
+    }
 
     keys_of_tokens(config, demand);
     found

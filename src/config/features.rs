@@ -53,17 +53,19 @@ settings! {
 }
 
 settings! {
-    /// How fast one connection and one user may be. Memory: a bucket of some 64 bytes per user until it is full again.
+    /// How fast one connection and one user may be.
     RateLimit of Config at rate_limit {
         /// Whether there is a limit at all.
         enabled: bool = true, Flag;
-        /// Messages per second in the long run; 1 to 1,000,000.
+        /// Chat messages per second in the long run, of a connection and of a user; 1 to 1,000,000.
+        /// Memory: some 40 bytes per user who has not all tokens, of whom a million are remembered.
         messages_per_second: usize = 10, Count(1, 1_000_000);
-        /// Messages at once after a silence; 1 to 1,000,000.
+        /// Chat messages at once after a silence; 1 to 1,000,000.
         burst: usize = 40, Count(1, 1_000_000);
-        /// Frames per second, control frames and fragments included; 1 to 10,000,000.
+        /// Frames per second and connection, control frames and fragments included, and as many at once;
+        /// 1 to 10,000,000.
         frames_per_second: usize = 200, Count(1, 10_000_000);
-        /// Refusals within a minute that end the connection with 4002; 1 to 1,000,000.
+        /// Refusals within a minute, beyond: 4002; 1 to 1,000,000.
         strikes: usize = 50, Count(1, 1_000_000);
     }
 }

@@ -201,8 +201,9 @@ mod tests {
         assert_eq!(warnings(&[]), Vec::<String>::new());
         assert_eq!(warnings(&[("THRONG_RATE_LIMIT__ENABLED", "false")]), Vec::<String>::new());
         assert_eq!(warnings(&[("THRONG_LIMITS__MAX_CONNECTIONS_PER_ADDRESS", "0")]), Vec::<String>::new());
-        let burst = warnings(&[("THRONG_RATE_LIMIT__BURST", "5")]);
-        assert_eq!(burst, ["`rate_limit.burst` is not in force in this version"]);
+        assert_eq!(warnings(&[("THRONG_RATE_LIMIT__BURST", "5")]), Vec::<String>::new());
+        let body = warnings(&[("THRONG_LIMITS__MAX_REQUEST_BODY", "5KiB")]);
+        assert_eq!(body, ["`limits.max_request_body` is not in force in this version"]);
         let short = warnings(&[("THRONG_AUTH__SECRET", "hunter2")]);
         assert!(short.len() == 1 && !short[0].contains("hunter2"), "{short:?}");
     }

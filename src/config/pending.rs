@@ -25,11 +25,6 @@ const PENDING: &[Pending] = &[
     pending("limits.max_request_body", |_| true),
     pending("presence.count_only_above", |_| true),
     pending("history.dir", |c| c.history.dir.is_some()),
-    pending("rate_limit.enabled", |c| c.rate_limit.enabled),
-    pending("rate_limit.messages_per_second", |c| c.rate_limit.enabled),
-    pending("rate_limit.burst", |c| c.rate_limit.enabled),
-    pending("rate_limit.frames_per_second", |c| c.rate_limit.enabled),
-    pending("rate_limit.strikes", |c| c.rate_limit.enabled),
     Pending {
         path: "auth.algorithm",
         asks: |c| c.auth.algorithm != Algorithm::Hs256,

@@ -133,7 +133,7 @@ mod tests {
             "# audience = none",
             "workers = 0  # effective: 3",
             "max_connections = 0  # effective: 512",
-            "# burst = 40  # is not in force in this version",
+            "# max_request_body = \"1MiB\"  # is not in force in this version",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} not in:\n{text}");
         }

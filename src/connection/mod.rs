@@ -10,30 +10,29 @@ mod pump;
 mod reader;
 mod scanner;
 pub mod socket;
+mod tools;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use self::closing::Closing;
-use self::deadlines::{Deadlines, Due, Times};
-use self::pump::Pumps;
+use self::deadlines::{Deadlines, Due};
 use self::reader::{Incoming, Reader};
-use self::scanner::Limits;
 use self::socket::{Socket, WriteProgress};
+pub use self::tools::Tools;
+use crate::chat::rate_limit::{Allowance, Refused};
 use crate::endpoint::{Endpoint, Message, Peer};
-use crate::node::{Node, Place};
+use crate::node::Place;
 use crate::protocol::close::EndReason;
-use crate::protocol::command::Parser;
 use crate::protocol::frame::{self, OpCode};
+use crate::registry::Registration;
 use crate::registry::outbox::{Flush, Kind};
-use crate::registry::{Registration, Shard};
 
 /// Reads before other connections of the worker get their turn.
 const READS_PER_POLL: usize = 2;
@@ -41,38 +40,6 @@ const READS_PER_POLL: usize = 2;
 const FRAMES_PER_POLL: usize = 256;
 /// The part of `heartbeat.interval` by which clients are pinged at different times.
 const PHASE: u64 = 5;
-
-/// What all connections of a worker share.
-#[derive(Debug)]
-pub struct Tools {
-    /// The node.
-    pub node: Arc<Node>,
-    /// The worker's shard.
-    pub shard: Rc<Shard>,
-    parser: std::cell::RefCell<Parser>,
-    pumps: Pumps,
-    limits: Limits,
-    times: Times,
-}
-
-impl Tools {
-    /// The tools of the worker that owns `shard`.
-    #[must_use]
-    pub fn new(node: Arc<Node>, shard: Rc<Shard>) -> Rc<Self> {
-        let config = &node.config;
-        let millis = |duration: Duration| duration.as_millis() as u64;
-        let limits =
-            Limits { message_bytes: config.limits.max_message_bytes, fragments: config.limits.max_fragments };
-        let times = Times {
-            heartbeat_ms: millis(config.heartbeat.interval),
-            pong_ms: millis(config.heartbeat.timeout),
-            message_ms: millis(config.limits.message_timeout),
-            stall_ms: millis(config.queue.max_age),
-        };
-        let pumps = Pumps::new(limits.message_bytes);
-        Rc::new(Self { node, shard, parser: Parser::default().into(), pumps, limits, times })
-    }
-}
 
 /// What is known of a connection when it is admitted, kept for its end.
 #[derive(Debug)]
@@ -112,6 +79,7 @@ pub struct Connection {
     socket: Socket,
     tools: Rc<Tools>,
     reader: Reader,
+    allowance: Allowance,
     deadlines: Deadlines,
     closing: Option<Closing>,
     facts: Box<Facts>,
@@ -146,6 +114,7 @@ impl Connection {
             socket,
             tools,
             reader: Reader::new(leftover),
+            allowance: Allowance::default(),
             deadlines: Deadlines::new(expires_ms, phase_ms),
             closing: None,
             facts: Box::new(facts),
@@ -157,10 +126,10 @@ impl Connection {
 
     /// Runs something of the endpoint's; a panic ends this connection alone.
     fn call(&mut self, now_ms: u64, f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>) {
-        let Self { endpoint: Some(endpoint), registration, tools, .. } = self else { return };
+        let Self { endpoint: Some(endpoint), registration, tools, allowance, .. } = self else { return };
         let called = catch_unwind(AssertUnwindSafe(|| {
             let mut parser = tools.parser.borrow_mut();
-            let mut peer = Peer { registration, node: &tools.node, parser: &mut parser, now_ms };
+            let mut peer = Peer { registration, node: &tools.node, parser: &mut parser, allowance, now_ms };
             f(endpoint, &mut peer)
         }));
         match called {
@@ -282,12 +251,15 @@ impl Connection {
         let mut has_finished = false;
         let mut is_used_up = false;
         for _ in 0..FRAMES_PER_POLL {
-            match self.reader.next(&tools.pumps, &tools.limits) {
-                Ok(Some(incoming)) => {
+            match self.reader.next(&tools.pumps, &tools.limits, tools.frame_rate.as_ref(), now_ms) {
+                Ok(Some((incoming, refused))) => {
                     has_finished |= matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
                     self.deadlines.heard();
                     self.registration.heard();
-                    self.handle(incoming, now_ms);
+                    match refused {
+                        Some(refused) => self.refuse(&incoming, refused, now_ms),
+                        None => self.handle(incoming, now_ms),
+                    }
                 }
                 Ok(None) => is_used_up = true,
                 Err(reason) => self.registration.end(reason),
@@ -320,6 +292,19 @@ impl Connection {
             }
             Incoming::Pong => {}
             Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(code)),
+        }
+    }
+
+    /// Handles what came too fast: a message is answered where there is a form for it, a ping is not.
+    fn refuse(&mut self, incoming: &Incoming, refused: Refused, now_ms: u64) {
+        match incoming {
+            Incoming::Text(_) | Incoming::Binary(_) => {
+                self.count_message();
+                self.call(now_ms, |endpoint, peer| endpoint.refuse(refused, peer));
+            }
+            Incoming::Ping(_) | Incoming::Pong => self.call(now_ms, |_, peer| peer.strike()),
+            // Who goes is not held up.
+            Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(*code)),
         }
     }
 

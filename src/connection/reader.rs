@@ -7,6 +7,7 @@ use fastwebsockets::{OpCode, WebSocketError};
 
 use super::pump::{Parsed, Pump, Pumps, SCRATCH_BYTES};
 use super::scanner::{Limits, Scanner};
+use crate::chat::rate_limit::{Bucket, Rate, Refused};
 use crate::protocol::close::{EndReason, is_allowed_code};
 
 /// Something whole that a client sent.
@@ -31,6 +32,8 @@ struct Assembly {
     bytes: BytesMut,
     /// How much of it is known to be UTF-8.
     valid: usize,
+    /// The last fragment that came too fast.
+    refused: Option<Refused>,
 }
 
 impl Assembly {
@@ -45,7 +48,10 @@ impl Assembly {
     }
 }
 
-/// One connection's reader. 96 bytes while nothing is under way.
+/// Something whole, and whether it came too fast.
+pub(super) type Received = (Incoming, Option<Refused>);
+
+/// One connection's reader. 104 bytes while nothing is under way.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     scanner: Scanner,
@@ -54,6 +60,8 @@ pub(super) struct Reader {
     assembly: Option<Box<Assembly>>,
     /// Read from the socket, not yet looked at: what came behind the handshake, or behind a pause.
     held: Bytes,
+    /// The frames that may still come.
+    frames: Bucket,
 }
 
 impl Reader {
@@ -97,11 +105,18 @@ impl Reader {
         pumps.scratch.clear();
     }
 
-    /// The next message or control frame in the scratch buffer; `None` when it is used up.
+    /// The next message or control frame in the scratch buffer; `None` when it is used up. Every frame is taken off
+    /// `rate`, if there is one.
     ///
     /// # Errors
     /// The reason to end the connection. The reader is of no more use.
-    pub(super) fn next(&mut self, pumps: &Pumps, limits: &Limits) -> Result<Option<Incoming>, EndReason> {
+    pub(super) fn next(
+        &mut self,
+        pumps: &Pumps,
+        limits: &Limits,
+        rate: Option<&Rate>,
+        now_ms: u64,
+    ) -> Result<Option<Received>, EndReason> {
         loop {
             let step = pumps.scratch.with_rest(|rest| self.scanner.scan(rest, limits))?;
             if step.len == 0 && !step.is_complete {
@@ -111,8 +126,9 @@ impl Reader {
             match pumps.run(&mut pump, step.len) {
                 Ok(Some(frame)) if step.is_complete => {
                     pumps.give_back(pump, frame.payload.len());
-                    if let Some(incoming) = self.assemble(frame)? {
-                        return Ok(Some(incoming));
+                    let refused = rate.and_then(|rate| self.frames.take(now_ms, rate).err());
+                    if let Some(received) = self.assemble(frame, refused)? {
+                        return Ok(Some(received));
                     }
                 }
                 Ok(None) if !step.is_complete => self.pump = Some(pump),
@@ -129,22 +145,25 @@ impl Reader {
         }
     }
 
-    fn assemble(&mut self, frame: Parsed) -> Result<Option<Incoming>, EndReason> {
+    /// Adds a frame to the message under way, unless it is one by itself.
+    fn assemble(&mut self, frame: Parsed, refused: Option<Refused>) -> Result<Option<Received>, EndReason> {
         let Parsed { is_final, opcode, payload } = frame;
+        let whole = |incoming| Ok(Some((incoming, refused)));
         match opcode {
-            OpCode::Ping => return Ok(Some(Incoming::Ping(payload))),
-            OpCode::Pong => return Ok(Some(Incoming::Pong)),
-            OpCode::Close => return parse_close(&payload).map(Some),
+            OpCode::Ping => return whole(Incoming::Ping(payload)),
+            OpCode::Pong => return whole(Incoming::Pong),
+            OpCode::Close => return whole(parse_close(&payload)?),
             // The parser has checked a whole text already.
-            OpCode::Text if is_final => return Ok(Some(Incoming::Text(payload))),
-            OpCode::Binary if is_final => return Ok(Some(Incoming::Binary(payload))),
+            OpCode::Text if is_final => return whole(Incoming::Text(payload)),
+            OpCode::Binary if is_final => return whole(Incoming::Binary(payload)),
             OpCode::Text | OpCode::Binary => {
                 let is_text = opcode == OpCode::Text;
-                self.assembly = Some(Box::new(Assembly { is_text, bytes: payload, valid: 0 }));
+                self.assembly = Some(Box::new(Assembly { is_text, bytes: payload, valid: 0, refused }));
             }
             OpCode::Continuation => {
                 if let Some(assembly) = &mut self.assembly {
                     assembly.bytes.extend_from_slice(&payload);
+                    assembly.refused = refused.or(assembly.refused);
                 }
             }
         }
@@ -156,8 +175,8 @@ impl Reader {
             return Ok(None);
         }
         Ok(self.assembly.take().map(|whole| match whole.is_text {
-            true => Incoming::Text(whole.bytes),
-            false => Incoming::Binary(whole.bytes),
+            true => (Incoming::Text(whole.bytes), whole.refused),
+            false => (Incoming::Binary(whole.bytes), whole.refused),
         }))
     }
 }

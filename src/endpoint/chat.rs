@@ -7,7 +7,7 @@ use crate::chat::validate::{self, Strikes};
 use crate::names::{RoomName, UserId};
 use crate::node::{Claim, Membership, Node};
 use crate::protocol::close::EndReason;
-use crate::protocol::event;
+use crate::protocol::event::{self, CommandError};
 use crate::registry::Registration;
 
 /// One connection in the chat.
@@ -44,13 +44,21 @@ impl Chat {
 
     pub(super) fn text(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
         let max = peer.node.config.chat.max_message_chars;
-        let published = peer
-            .parser
-            .parse(text)
-            .and_then(|fields| validate::text(fields.message, max))
-            .and_then(|message| self.membership.publish(message));
+        let published =
+            peer.parser.parse(text).and_then(|fields| validate::text(fields.message, max)).and_then(
+                |message| {
+                    let now_ms = peer.node.now_ms();
+                    if let Some(limiter) = &peer.node.limiter {
+                        peer.allowance.message(self.claim.user(), now_ms, limiter)?;
+                    }
+                    self.membership.publish(message, now_ms)
+                },
+            );
         if let Err(error) = published {
             peer.reply(&event::error(error));
+            if let CommandError::RateLimited { .. } = error {
+                return peer.strike();
+            }
             let limit = peer.config().limits.malformed_per_minute;
             if error.is_malformed() && self.strikes.add(peer.now_ms, limit) {
                 return Err(EndReason::RepeatedlyMalformed);

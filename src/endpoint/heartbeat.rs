@@ -8,7 +8,8 @@ use super::{Peer, millis};
 use crate::chat::validate::Strikes;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Field;
-use crate::protocol::{event, frame};
+use crate::protocol::event::{self, CommandError};
+use crate::protocol::frame;
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -51,6 +52,11 @@ impl Heartbeat {
         self.next_ms = peer.now_ms + self.interval_ms;
         peer.reply(&frame::text(r#"{"type":"heartbeat"}"#));
         Ok(())
+    }
+
+    /// Answers a message that came too fast.
+    pub(super) fn refuse(error: CommandError, peer: &Peer<'_>) {
+        peer.reply(&event::json(&Answer::Error { message: &error.to_string() }));
     }
 
     pub(super) fn text(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {

@@ -1,4 +1,5 @@
-//! `/ws/messages`: validated messages. Whatever fails is answered and ends the connection with 1007.
+//! `/ws/messages`: validated messages. Whatever fails is answered and ends the connection with 1007; what comes too
+//! fast is answered alone.
 
 use std::borrow::Cow;
 
@@ -19,6 +20,12 @@ struct Success<'a> {
 struct Failure<'a> {
     error: &'a str,
     code: u16,
+}
+
+/// Answers a message that came too fast, with the code that the connection will end with if more do.
+pub(super) fn refuse(error: CommandError, peer: &Peer<'_>) {
+    let code = EndReason::RateLimited.code();
+    peer.reply(&event::json(&Failure { error: &error.to_string(), code }));
 }
 
 pub(super) fn text(text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {

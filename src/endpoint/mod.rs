@@ -14,10 +14,12 @@ use std::time::Duration;
 pub use self::chat::Chat;
 pub use self::heartbeat::Heartbeat;
 pub use self::with_timeout::WithTimeout;
+use crate::chat::rate_limit::{Allowance, Refused};
 use crate::config::Config;
 use crate::node::Node;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Parser;
+use crate::protocol::event;
 use crate::protocol::frame::Frame;
 use crate::registry::Registration;
 
@@ -30,6 +32,8 @@ pub struct Peer<'a> {
     pub node: &'a Arc<Node>,
     /// The worker's JSON parser.
     pub parser: &'a mut Parser,
+    /// What the connection has used of its rates.
+    pub allowance: &'a mut Allowance,
     /// Now, in the shard's milliseconds.
     pub now_ms: u64,
 }
@@ -38,6 +42,18 @@ impl Peer<'_> {
     /// Answers the client. What is queued is written when the messages that were read together are done.
     pub fn reply(&self, frame: &Frame) {
         self.registration.reply(frame);
+    }
+
+    /// Counts something that was refused for its rate.
+    ///
+    /// # Errors
+    /// [`EndReason::RateLimited`] when there were more than `rate_limit.strikes` within a minute.
+    pub fn strike(&mut self) -> Result<(), EndReason> {
+        self.registration.shard().metrics().rate_limited.add(1);
+        match &self.node.limiter {
+            Some(limiter) if self.allowance.strike(self.now_ms, limiter) => Err(EndReason::RateLimited),
+            _ => Ok(()),
+        }
     }
 
     fn config(&self) -> &Config {
@@ -167,6 +183,21 @@ impl Endpoint {
             Self::Refused(reason) => return Err((**reason).clone()),
         }
         Ok(())
+    }
+
+    /// Called instead of [`Endpoint::message`] when its frames were more than the connection may send: answers where
+    /// the endpoint has a form for errors.
+    ///
+    /// # Errors
+    /// [`EndReason::RateLimited`] when that happened too often.
+    pub fn refuse(&self, refused: Refused, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        match self {
+            Self::Chat(_) => peer.reply(&event::error(refused.into())),
+            Self::Heartbeat(_) => Heartbeat::refuse(refused.into(), peer),
+            Self::Messages => messages::refuse(refused.into(), peer),
+            Self::Echo { .. } | Self::Secure(_) | Self::WithTimeout(_) | Self::Refused(_) => {}
+        }
+        peer.strike()
     }
 
     /// When the endpoint wants to be asked again without a message, in the shard's milliseconds.

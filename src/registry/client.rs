@@ -7,7 +7,6 @@ use tokio::sync::oneshot;
 
 use super::inbox::TopicId;
 use super::outbox::Outbox;
-use super::sink::Sink;
 use crate::names::ConnectionId;
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
@@ -28,7 +27,6 @@ pub(super) struct Client {
     pub(super) id: ConnectionId,
     /// What it speaks; settled before it is in any room.
     pub(super) dialect: Dialect,
-    pub(super) sink: Sink,
     pub(super) outbox: Outbox,
     pub(super) waker: Option<Waker>,
     /// Set once, when the connection is to end; nothing is queued after that.
@@ -47,15 +45,13 @@ pub(super) struct Client {
     pub(super) is_dirty: bool,
     /// The socket takes no more, or nothing yet; the client's task waits until it does.
     pub(super) is_blocked: bool,
-    pub(super) bytes_sent: u64,
 }
 
 impl Client {
-    pub(super) fn new(id: ConnectionId, sink: Sink, now_ms: u64) -> Self {
+    pub(super) fn new(id: ConnectionId, now_ms: u64) -> Self {
         Self {
             id,
             dialect: Dialect::Plain,
-            sink,
             outbox: Outbox::default(),
             waker: None,
             end: None,
@@ -68,7 +64,6 @@ impl Client {
             is_dirty: false,
             // Until its handshake is answered: a frame must not come before the 101.
             is_blocked: true,
-            bytes_sent: 0,
         }
     }
 

@@ -9,6 +9,7 @@ mod apart;
 mod typing;
 
 use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,12 +17,11 @@ use std::time::{Duration, Instant};
 pub use self::typing::Typing;
 use super::batch::Batch;
 use super::bounds::Overload;
-use super::client::Client;
+use super::clients::{ClientMut, Clients};
 use super::lane::LaneId;
 use super::outbox::{Flush, Tally};
 use super::room::{Progress, Room, Swept};
 use super::shard::{Shard, State};
-use super::slots::Slots;
 use crate::metrics::ShardMetrics;
 use crate::protocol::close::EndReason;
 
@@ -169,12 +169,18 @@ impl Shard {
                 let progress = room.sweep(|batch, slot, start, frames| {
                     slice.offers += 1;
                     is_over = slice.offers >= SLICE_OFFERS;
-                    let Some(client) = clients.get_mut(slot as usize) else { return !is_over };
-                    if client.topics.len() == 1 && client.is_idle() {
-                        self.send(client, batch, start, frames, &mut slice.tally);
+                    if let Some(hot) = clients.direct(slot as usize) {
+                        let bytes = &batch.bytes[start as usize..];
+                        let result = hot.sink.write(bytes);
+                        if matches!(result, Ok(written) if written == bytes.len()) {
+                            hot.bytes_sent += bytes.len() as u64;
+                            slice.tally.delivered(bytes.len(), frames);
+                        } else if let Some(client) = clients.get_mut(slot as usize) {
+                            self.hold(client, batch, start, frames, result, &mut slice.tally);
+                        }
                         is_over |= slice.is_over_after_write();
-                    } else {
-                        self.offer(client, batch, start, frames);
+                    } else if let Some(mut client) = clients.get_mut(slot as usize) {
+                        self.offer(&mut client, batch, start, frames);
                         if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
                             dirty.push_back(slot);
                             is_over |= dirty.len() >= SLICE_WRITES;
@@ -201,31 +207,45 @@ impl Shard {
         }
     }
 
-    /// Writes a part of a batch to a client for whom nothing waits; what the socket does not take is queued.
-    fn send(&self, client: &mut Client, batch: &Rc<Batch>, start: u32, frames: u32, tally: &mut Tally) {
-        let before = tally.bytes;
-        let flushed = self.queue(client, |client, now_ms| {
-            client.outbox.send_shared(batch, start, frames, now_ms, &client.sink, tally)
+    /// Queues what the socket of a client, for whom nothing waited, did not take of a part of a batch.
+    fn hold(
+        &self,
+        mut client: ClientMut<'_>,
+        batch: &Rc<Batch>,
+        start: u32,
+        frames: u32,
+        result: io::Result<usize>,
+        tally: &mut Tally,
+    ) {
+        tally.writes += 1;
+        let written = match result {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
+            Ok(0) | Err(_) => return self.end_client(&mut client, EndReason::PeerVanished),
+            Ok(written) => written,
+        };
+        self.queue(&mut client, |client, now_ms| {
+            client.outbox.push_begun(batch, start, frames, written, now_ms, tally);
         });
-        client.bytes_sent += tally.bytes - before;
-        match flushed {
-            Flush::Empty => {}
-            Flush::Blocked => {
-                client.is_blocked = true;
-                client.progress_ms = self.now_ms();
-                client.wake();
-            }
-            Flush::Gone => self.end_client(client, EndReason::PeerVanished),
-        }
+        tally.bytes += written as u64;
+        client.hot.bytes_sent += written as u64;
+        client.is_blocked = true;
+        client.progress_ms = self.now_ms();
+        client.wake();
     }
 
     /// Queues the end of a batch for a client, or does with the client what the policy says.
-    fn offer(&self, client: &mut Client, batch: &Rc<Batch>, start: u32, frames: u32) {
+    fn offer(&self, client: &mut ClientMut<'_>, batch: &Rc<Batch>, start: u32, frames: u32) {
         self.offer_part(client, batch, start..batch.bytes.len() as u32, frames);
     }
 
     /// Queues a part of a batch for a client, or does with the client what the policy says.
-    pub(super) fn offer_part(&self, client: &mut Client, batch: &Rc<Batch>, part: Range<u32>, frames: u32) {
+    pub(super) fn offer_part(
+        &self,
+        client: &mut ClientMut<'_>,
+        batch: &Rc<Batch>,
+        part: Range<u32>,
+        frames: u32,
+    ) {
         if client.end.is_some() {
             return;
         }
@@ -258,12 +278,12 @@ impl Shard {
     fn write_dirty(&self, state: &mut State, slice: &mut Slice) {
         let State { clients, work, .. } = state;
         while let Some(slot) = work.dirty.pop_front() {
-            let Some(client) = clients.get_mut(slot as usize) else { continue };
+            let Some(mut client) = clients.get_mut(slot as usize) else { continue };
             client.is_dirty = false;
             if client.is_blocked {
                 continue;
             }
-            if self.flush(client) == Flush::Blocked {
+            if self.flush(&mut client) == Flush::Blocked {
                 client.wake();
             }
             if slice.is_over_after_write() {
@@ -275,15 +295,16 @@ impl Shard {
 
     /// Ends the connections with the largest queues while this shard's queues exceed its share of the budget; a few
     /// at a time, because each look for the largest passes all clients.
-    pub(super) fn enforce_budget(&self, clients: &mut Slots<Client>) {
+    pub(super) fn enforce_budget(&self, clients: &mut Clients) {
         for _ in 0..EVICTIONS {
             if self.metrics.queue_bytes.get() <= self.settings.queue_budget {
                 return;
             }
             // Who is not blocked is about to be written to; who is ending frees its queue in any case.
-            let candidates = clients.iter_mut().filter(|client| client.is_blocked && client.end.is_none());
-            let Some(client) = candidates.max_by_key(|client| client.queued()) else { return };
-            self.end_client(client, EndReason::SlowConsumer("queue budget of the node exceeded"));
+            let candidates = clients.iter().filter(|client| client.is_blocked && client.end.is_none());
+            let largest = candidates.max_by_key(|client| client.queued()).map(|client| client.id.slot());
+            let Some(mut client) = largest.and_then(|slot| clients.get_mut(slot)) else { return };
+            self.end_client(&mut client, EndReason::SlowConsumer("queue budget of the node exceeded"));
         }
     }
 }

@@ -68,8 +68,8 @@ impl Shard {
 
     /// Sends an aside without the message that it belongs to.
     pub(super) fn answer(&self, state: &mut State, aside: &Aside) {
-        if let Some(client) = state.client(aside.to) {
-            self.own(client, &aside.frame);
+        if let Some(mut client) = state.client(aside.to) {
+            self.own(&mut client, &aside.frame);
         }
         state.mark_dirty(aside.to);
     }

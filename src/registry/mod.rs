@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod bounds;
 pub mod client;
+mod clients;
 pub mod delivery;
 pub mod directory;
 pub mod fanout;

@@ -87,6 +87,15 @@ pub struct Tally {
     pub deliveries: u64,
 }
 
+impl Tally {
+    /// Counts a part of a batch that left whole.
+    pub fn delivered(&mut self, bytes: usize, frames: u32) {
+        self.writes += 1;
+        self.bytes += bytes as u64;
+        self.deliveries += u64::from(frames);
+    }
+}
+
 /// One client's queue. See the module's documentation.
 ///
 /// Memory: 64 bytes while empty; filled, 32 bytes an entry, the batches being shared.
@@ -162,36 +171,19 @@ impl Outbox {
         self.entries.push_back(Entry { batch, start, end, frames, at_ms: now_ms, kind: Kind::Shared });
     }
 
-    /// Writes a part of a batch past the queue, which must be empty, and queues what the socket does not take.
-    pub fn send_shared(
+    /// Queues a part of a batch of which `written` bytes, but not all, have left already; the queue must be empty.
+    pub fn push_begun(
         &mut self,
         batch: &Rc<Batch>,
         start: u32,
         frames: u32,
+        written: usize,
         now_ms: u64,
-        sink: &Sink,
         tally: &mut Tally,
-    ) -> Flush {
+    ) {
         debug_assert!(self.is_empty(), "what waits goes first");
-        let bytes = &batch.bytes[start as usize..];
-        tally.writes += 1;
-        let written = match sink.write(bytes) {
-            Ok(written) if written == bytes.len() => {
-                tally.bytes += written as u64;
-                tally.deliveries += u64::from(frames);
-                return Flush::Empty;
-            }
-            Ok(0) => return Flush::Gone,
-            Ok(written) => written,
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => 0,
-                _ => return Flush::Gone,
-            },
-        };
         self.push_shared(batch, start, frames, now_ms);
-        tally.bytes += written as u64;
         self.advance(written, tally);
-        Flush::Blocked
     }
 
     /// Queues a frame behind everything else; not for fan-out.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use super::bounds::Overload;
-use super::client::Client;
+use super::clients::ClientMut;
 use super::inbox::TopicId;
 use super::lane::LaneId;
 use super::outbox::{Flush, Kind};
@@ -75,11 +75,11 @@ impl Registration {
     }
 
     /// Runs `f` on the client: it exists as long as the registration.
-    fn with<R>(&self, f: impl FnOnce(&Shard, &mut Client) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&Shard, &mut ClientMut<'_>) -> R) -> R {
         let mut state = self.shard.state.borrow_mut();
-        let client = state.clients.get_mut(self.id.slot()).expect(REGISTERED);
+        let mut client = state.clients.get_mut(self.id.slot()).expect(REGISTERED);
         debug_assert_eq!(client.id, self.id, "a slot belongs to one client while it is registered");
-        f(&self.shard, client)
+        f(&self.shard, &mut client)
     }
 
     /// What the task has to know.
@@ -169,7 +169,7 @@ impl Registration {
     pub fn arm(&self, at_ms: u64) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, wheel, .. } = &mut *state;
-        let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
         if at_ms.div_ceil(TICK_MS) < client.armed {
             client.armed = wheel.file(self.slot(), at_ms);
         }
@@ -194,7 +194,7 @@ impl Registration {
     pub fn subscribe(&self, topic: TopicId, after: u64, room: &RoomName, overload: Overload) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, rooms, .. } = &mut *state;
-        let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
         client.topics.push(topic);
         let name = || (client.dialect == Dialect::V1).then(|| room.clone());
         let lane =
@@ -209,12 +209,13 @@ impl Registration {
         self.shard.take_in();
         let mut state = self.shard.state.borrow_mut();
         let State { clients, rooms, .. } = &mut *state;
-        let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
         client.topics.retain(|known| *known != topic);
         let lane = LaneId::new(topic, client.dialect);
         if let Some(room) = rooms.get_mut(&lane) {
-            self.shard.catch_up(client, room, until);
+            self.shard.catch_up(&mut client, room, until);
         }
+        drop(client);
         self.leave(&mut state, lane);
     }
 
@@ -244,7 +245,7 @@ impl Registration {
     /// Bytes sent to the client so far.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
-        self.with(|_, client| client.bytes_sent)
+        self.with(|_, client| client.hot.bytes_sent)
     }
 }
 

@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 use super::bounds::Bounds;
 pub use super::bounds::Overload;
 use super::client::{Client, PROBE_MS, Probe};
+use super::clients::{ClientMut, Clients};
 use super::delivery::Aside;
 use super::fanout::Work;
 use super::farewell;
@@ -22,7 +23,6 @@ use super::outbox::{Flush, Kind, Tally};
 use super::registration::Registration;
 use super::room::{BatchLimits, Room};
 use super::sink::Sink;
-use super::slots::Slots;
 use super::wheel::Wheel;
 use crate::clock::Clock;
 use crate::metrics::{Counter, ShardMetrics};
@@ -48,7 +48,7 @@ pub struct Settings {
 /// Everything that belongs to the shard's one thread.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) clients: Slots<Client>,
+    pub(super) clients: Clients,
     pub(super) rooms: FxHashMap<LaneId, Room>,
     pub(super) work: Work,
     pub(super) wheel: Wheel,
@@ -57,13 +57,13 @@ pub(super) struct State {
 
 impl State {
     /// The client of that id, unless its connection is gone and the slot somebody else's.
-    pub(super) fn client(&mut self, id: ConnectionId) -> Option<&mut Client> {
+    pub(super) fn client(&mut self, id: ConnectionId) -> Option<ClientMut<'_>> {
         self.clients.get_mut(id.slot()).filter(|client| client.id == id)
     }
 
     /// Puts a client in the line of those to be written to, if something can be.
     pub(super) fn mark_dirty(&mut self, id: ConnectionId) {
-        if let Some(client) = self.clients.get_mut(id.slot()).filter(|client| client.id == id)
+        if let Some(mut client) = self.clients.get_mut(id.slot()).filter(|client| client.id == id)
             && !client.is_blocked
             && !std::mem::replace(&mut client.is_dirty, true)
         {
@@ -149,7 +149,7 @@ impl Shard {
         let generation = state.generation;
         let client = state
             .clients
-            .insert_with(|slot| Client::new(ConnectionId::new(self.index, slot, generation), sink, now_ms));
+            .insert_with(sink, |slot| Client::new(ConnectionId::new(self.index, slot, generation), now_ms));
         Registration::new(Rc::clone(self), client.id)
     }
 
@@ -181,8 +181,8 @@ impl Shard {
     /// Ends a connection if it still exists: see [`Registration::end`].
     pub fn end(&self, id: ConnectionId, reason: EndReason) {
         let mut state = self.state.borrow_mut();
-        if let Some(client) = state.client(id) {
-            self.end_client(client, reason);
+        if let Some(mut client) = state.client(id) {
+            self.end_client(&mut client, reason);
         }
     }
 
@@ -195,7 +195,7 @@ impl Shard {
         wheel.advance(now_ms, &mut due);
         self.enforce_budget(clients);
         for (slot, tick) in due {
-            if let Some(client) = clients.get_mut(slot as usize).filter(|client| client.armed == tick) {
+            if let Some(mut client) = clients.get_mut(slot as usize).filter(|client| client.armed == tick) {
                 client.armed = u64::MAX;
                 client.wake();
             }
@@ -232,7 +232,7 @@ impl Shard {
             Command::Probe(id, answer) => {
                 let until_ms = self.tick() + PROBE_MS;
                 let mut state = self.state.borrow_mut();
-                let Some(client) = state.client(id) else {
+                let Some(mut client) = state.client(id) else {
                     return;
                 };
                 if client.end.is_some() {
@@ -246,10 +246,10 @@ impl Shard {
                     return;
                 }
                 client.probe = Some(Box::new(Probe { answer, until_ms }));
-                self.control(client, Kind::Control, &frame::data(OpCode::Ping, b""));
+                self.control(&mut client, Kind::Control, &frame::data(OpCode::Ping, b""));
                 // Blocked, it may still be in its handshake: the ping leaves once that is answered.
                 if !client.is_blocked {
-                    self.flush(client);
+                    self.flush(&mut client);
                 }
                 client.wake();
             }
@@ -281,11 +281,11 @@ impl Shard {
     }
 
     /// Writes what the client's socket takes.
-    pub(super) fn flush(&self, client: &mut Client) -> Flush {
+    pub(super) fn flush(&self, client: &mut ClientMut<'_>) -> Flush {
         let mut tally = Tally::default();
-        let flushed = self.queue(client, |client, now_ms| {
-            let Client { outbox, sink, .. } = client;
-            let flushed = outbox.flush(sink, &mut tally);
+        let ClientMut { client: cold, hot } = client;
+        let flushed = self.queue(cold, |client, now_ms| {
+            let flushed = client.outbox.flush(&hot.sink, &mut tally);
             if tally.bytes > 0 || !client.is_blocked {
                 client.progress_ms = now_ms;
             }
@@ -295,7 +295,7 @@ impl Shard {
             flushed
         });
         client.is_blocked = flushed == Flush::Blocked;
-        client.bytes_sent += tally.bytes;
+        client.hot.bytes_sent += tally.bytes;
         self.count(&tally);
         if flushed == Flush::Gone {
             self.end_client(client, EndReason::PeerVanished);
@@ -311,7 +311,7 @@ impl Shard {
     }
 
     /// Begins the end of a connection. The first reason counts.
-    pub(super) fn end_client(&self, client: &mut Client, reason: EndReason) {
+    pub(super) fn end_client(&self, client: &mut ClientMut<'_>, reason: EndReason) {
         if client.end.is_some() {
             return;
         }

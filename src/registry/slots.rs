@@ -66,9 +66,9 @@ impl<T> Slots<T> {
         self.entries.iter().flatten()
     }
 
-    /// All entries, in the order of their slots.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries.iter_mut().flatten()
+    /// Behind the highest slot that can be in use.
+    pub(super) fn end(&self) -> usize {
+        self.entries.len()
     }
 }
 

@@ -78,7 +78,7 @@ impl App for Gate<'_> {
             "/" => pages::index(),
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
             "/readyz" => pages::readyz(Readiness::Ready),
-            "/metrics" => respond::metrics(node.metrics.render(node.room_count())),
+            "/metrics" => respond::metrics(node.metrics.render(node.room_count(), node.limited_users())),
             _ => pages::healthz(),
         }
     }

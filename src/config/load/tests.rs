@@ -171,6 +171,7 @@ fn contradictions_name_who_caused_them() {
         (&["history.bytes=512MiB"], "must not exceed history.total_bytes"),
         (&[r#"rooms=[{pattern="a", history_bytes="1GiB"}]"#], "history_bytes of a (1GiB) must not exceed"),
         (&["chat.max_message_chars=1000000"], "must not exceed queue.max_bytes (1MiB)"),
+        (&["rate_limit.burst=300"], "(300) must not exceed rate_limit.frames_per_second (200)"),
     ] {
         let sources = pairs.iter().fold(Sources::new(), |sources, pair| sources.set(pair));
         let found = mistakes(sources);

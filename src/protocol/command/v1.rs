@@ -296,3 +296,8 @@ impl<'a> Fields<'a> {
         Ok(Some(Resume { epoch, offset }))
     }
 }
+
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod tests;

@@ -9,25 +9,24 @@ use super::{SLICE_OFFERS, SLICE_WRITES, Slice};
 use crate::names::ConnectionId;
 use crate::protocol::frame::Frame;
 use crate::registry::batch::Batch;
-use crate::registry::client::Client;
+use crate::registry::clients::{ClientMut, Clients};
 use crate::registry::room::{Apart, Room};
 use crate::registry::shard::Shard;
-use crate::registry::slots::Slots;
 
 impl Shard {
     /// Serves the client whose asides come next in a sweep; true when it is others' turn.
     pub(super) fn serve_apart(
         &self,
         room: &mut Room,
-        clients: &mut Slots<Client>,
+        clients: &mut Clients,
         dirty: &mut VecDeque<u32>,
         slice: &mut Slice,
     ) -> bool {
         slice.offers += 1;
         if let Some(apart) = room.take_apart()
-            && let Some(client) = clients.get_mut(apart.slot as usize)
+            && let Some(mut client) = clients.get_mut(apart.slot as usize)
         {
-            self.hand_apart(client, &apart, u64::MAX);
+            self.hand_apart(&mut client, &apart, u64::MAX);
             if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
                 dirty.push_back(apart.slot);
             }
@@ -36,7 +35,7 @@ impl Shard {
     }
 
     /// Queues a batch with its asides for one client, up to a place in the stream.
-    fn hand_apart(&self, client: &mut Client, apart: &Apart, until: u64) {
+    fn hand_apart(&self, client: &mut ClientMut<'_>, apart: &Apart, until: u64) {
         let Apart { batch, after, asides, .. } = apart;
         let mut next = batch.frames.partition_point(|frame| frame.seq <= *after);
         let end = batch.frames.partition_point(|frame| frame.seq <= until);
@@ -53,7 +52,7 @@ impl Shard {
         self.offer_frames(client, batch, next..end);
     }
 
-    fn offer_frames(&self, client: &mut Client, batch: &Rc<Batch>, frames: Range<usize>) {
+    fn offer_frames(&self, client: &mut ClientMut<'_>, batch: &Rc<Batch>, frames: Range<usize>) {
         if !frames.is_empty() {
             let part = batch.start_of(frames.start)..batch.start_of(frames.end);
             self.offer_part(client, batch, part, frames.len() as u32);
@@ -62,7 +61,7 @@ impl Shard {
 
     /// Gives a member what it has not got yet of the stream up to a place, as if the sweeps had brought it. Writes: not
     /// to be called under a lock.
-    pub(in crate::registry) fn catch_up(&self, client: &mut Client, room: &mut Room, until: u64) {
+    pub(in crate::registry) fn catch_up(&self, client: &mut ClientMut<'_>, room: &mut Room, until: u64) {
         let Some(after) = room.position(client.id.slot() as u32) else { return };
         if let Some(apart) = room.rest_of_sweep(client.id) {
             self.relieve(client);
@@ -70,7 +69,7 @@ impl Shard {
         }
         let mut batch = Batch::default();
         room.label(&mut batch);
-        let hand = |client: &mut Client, batch: &mut Batch| {
+        let hand = |client: &mut ClientMut<'_>, batch: &mut Batch| {
             let next = Batch { overload: batch.overload, room: batch.room.clone(), ..Batch::default() };
             let whole = Rc::new(std::mem::replace(batch, next));
             self.relieve(client);
@@ -95,7 +94,7 @@ impl Shard {
 
     /// Writes what is queued for a client that takes it: several batches at once would cost it its connection however
     /// fast it is.
-    fn relieve(&self, client: &mut Client) {
+    fn relieve(&self, client: &mut ClientMut<'_>) {
         if !client.is_blocked && !client.outbox.is_empty() {
             self.flush(client);
         }
@@ -105,10 +104,10 @@ impl Shard {
     pub(in crate::registry) fn deliver_alone(&self, id: ConnectionId, frame: &Frame) {
         self.inbox.done(frame.len());
         let state = &mut *self.state.borrow_mut();
-        if let Some(client) = state.client(id) {
+        if let Some(mut client) = state.client(id) {
             let overload = self.settings.overload;
             let batch = Rc::new(Batch { overload, ..Batch::of(frame) });
-            self.offer_frames(client, &batch, 0..1);
+            self.offer_frames(&mut client, &batch, 0..1);
         }
         state.mark_dirty(id);
     }

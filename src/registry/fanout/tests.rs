@@ -1,7 +1,6 @@
 //! A shard with simulated clients: those who read get everything, in order, however much is published at once.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::sync::Arc;
 
 use super::*;
@@ -36,7 +35,7 @@ struct Wire {
 impl Simulated for Wire {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         if self.is_stuck.get() {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Err(ErrorKind::WouldBlock.into());
         }
         let began = Instant::now();
         while began.elapsed() < self.cost.get() {}

@@ -10,12 +10,11 @@ use crate::names::ConnectionId;
 use crate::protocol::Dialect;
 use crate::protocol::frame::Frame;
 use crate::registry::batch::Batch;
-use crate::registry::client::Client;
+use crate::registry::clients::Clients;
 use crate::registry::inbox::TopicId;
 use crate::registry::lane::LaneId;
 use crate::registry::room::Room;
 use crate::registry::shard::{Shard, State};
-use crate::registry::slots::Slots;
 use crate::registry::{Registry, Topic};
 
 /// Somebody types in a room.
@@ -58,7 +57,7 @@ impl Shard {
     pub(super) fn sweep_typing(
         &self,
         room: &mut Room,
-        clients: &mut Slots<Client>,
+        clients: &mut Clients,
         dirty: &mut VecDeque<u32>,
         slice: &mut Slice,
     ) -> bool {
@@ -68,11 +67,11 @@ impl Shard {
         let _ = room.sweep(|batch: &Rc<Batch>, slot, start, frames| {
             slice.offers += 1;
             is_over = slice.offers >= SLICE_OFFERS;
-            if let Some(client) = clients.get_mut(slot as usize)
+            if let Some(mut client) = clients.get_mut(slot as usize)
                 && client.is_idle()
                 && Some(client.id) != typist
             {
-                self.offer(client, batch, start, frames);
+                self.offer(&mut client, batch, start, frames);
                 if !std::mem::replace(&mut client.is_dirty, true) {
                     dirty.push_back(slot);
                 }

@@ -1,0 +1,130 @@
+//! The buckets of users, in lock stripes. They outlive connections: who reconnects has the bucket that was left, until
+//! it is full again. A full bucket equals an absent one, so only users who spoke lately stand here.
+
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, RandomState};
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+
+use super::{Bucket, Rate, Refused};
+use crate::names::UserId;
+
+/// Stripes of the map: far more than threads, so that two rarely meet.
+const STRIPES: usize = 64;
+/// Stripes that [`Users::forget`] visits at a time: ten times a second, each stands there about once a second.
+const SWEPT: usize = 8;
+/// Buckets in a stripe at most, so a million in all. Memory: 16 bytes each, with the map's spare room 20 to 40.
+const MAX_PER_STRIPE: usize = 16 * 1024;
+
+/// A bucket for each user who has not all tokens, by a hash of the user's name: a bucket needs no allocation then.
+///
+/// Two users whose hashes are the same would share a bucket. The hash has 64 bits and a secret key, so that nobody
+/// can bring it about, and among a million users at once chance does so in one of 30 million cases.
+#[derive(Debug)]
+pub struct Users {
+    stripes: Box<[Mutex<FxHashMap<u64, Bucket>>]>,
+    hasher: RandomState,
+    max_per_stripe: usize,
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self::bounded(MAX_PER_STRIPE)
+    }
+}
+
+impl Users {
+    fn bounded(max_per_stripe: usize) -> Self {
+        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
+        Self { stripes, hasher: RandomState::new(), max_per_stripe }
+    }
+
+    /// Takes a token from the user's bucket. Where no more buckets can be kept, there is one to take: the bucket of
+    /// the user's connection still holds.
+    ///
+    /// # Errors
+    /// The bucket is empty.
+    pub fn take(&self, user: &UserId, now_ms: u64, rate: &Rate) -> Result<(), Refused> {
+        let hash = self.hasher.hash_one(user);
+        let mut buckets = self.stripes[hash as usize % STRIPES].lock();
+        let has_room = buckets.len() < self.max_per_stripe;
+        match buckets.entry(hash) {
+            Entry::Occupied(bucket) => bucket.into_mut().take(now_ms, rate),
+            Entry::Vacant(place) => {
+                let mut bucket = Bucket::default();
+                bucket.take(now_ms, rate)?;
+                if has_room {
+                    place.insert(bucket);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets full buckets in some of the stripes; with `turn` counting up, in all of them.
+    pub fn forget(&self, turn: usize, now_ms: u64, rate: &Rate) {
+        let first = turn.wrapping_mul(SWEPT);
+        for stripe in first..first + SWEPT {
+            let mut buckets = self.stripes[stripe % STRIPES].lock();
+            buckets.retain(|_, bucket| !bucket.is_full(now_ms, rate));
+            // A storm that has passed must not keep its memory.
+            if buckets.len() * 4 < buckets.capacity() {
+                let kept = buckets.len() * 2;
+                buckets.shrink_to(kept);
+            }
+        }
+    }
+
+    /// Buckets that are not known to be full.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+    }
+
+    /// True when every user has all tokens.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(number: usize) -> UserId {
+        format!("user-{number}").parse().unwrap()
+    }
+
+    fn forget_all(users: &Users, now_ms: u64, rate: &Rate) {
+        (0..STRIPES / SWEPT).for_each(|turn| users.forget(turn, now_ms, rate));
+    }
+
+    #[test]
+    fn full_buckets_are_forgotten_and_no_others() {
+        let (users, rate) = (Users::default(), Rate::new(10, 40));
+        for number in 0..1_000 {
+            users.take(&user(number), 0, &rate).unwrap();
+        }
+        users.take(&user(7), 0, &rate).unwrap();
+        forget_all(&users, 99, &rate);
+        assert_eq!(users.len(), 1_000);
+        forget_all(&users, 100, &rate);
+        assert_eq!(users.len(), 1, "who spoke twice is not full yet");
+        forget_all(&users, 200, &rate);
+        assert!(users.is_empty());
+        assert!(users.stripes.iter().all(|stripe| stripe.lock().capacity() == 0), "memory is kept");
+    }
+
+    #[test]
+    fn beyond_the_bound_nothing_is_kept_and_nobody_is_refused_for_it() {
+        let (users, rate) = (Users::bounded(2), Rate::new(1, 1));
+        for number in 0..10_000 {
+            users.take(&user(number), 0, &rate).unwrap();
+        }
+        assert_eq!(users.len(), 2 * STRIPES);
+        let refused = (0..10_000).filter(|number| users.take(&user(*number), 0, &rate).is_err()).count();
+        assert_eq!(refused, 2 * STRIPES, "who has a bucket keeps it");
+    }
+}

@@ -1,0 +1,124 @@
+//! A shard's clients. What every delivery looks at lies dense, apart from the rest and in the order of a sweep, so
+//! that a sweep over idle clients reads 32 bytes of each, forwards; measured, that is half of its time.
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use super::client::Client;
+use super::sink::{Simulated, Sink};
+use super::slots::Slots;
+
+/// What a delivery looks at.
+#[derive(Debug)]
+pub(super) struct Hot {
+    pub(super) sink: Sink,
+    pub(super) bytes_sent: u64,
+    /// A batch may be written at once: the client is in this one room, nothing waits or is in flight.
+    is_direct: bool,
+}
+
+/// Where an empty slot leads.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Simulated for Nowhere {
+    fn write(&self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Clients {
+    hot: Vec<Hot>,
+    slots: Slots<Client>,
+    nowhere: Rc<Nowhere>,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self { hot: Vec::new(), slots: Slots::default(), nowhere: Rc::new(Nowhere) }
+    }
+}
+
+impl Clients {
+    /// Number of clients.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Adds the client that `make` makes for the lowest free slot.
+    pub(super) fn insert_with(&mut self, sink: Sink, make: impl FnOnce(usize) -> Client) -> &Client {
+        let client = self.slots.insert_with(make);
+        let hot = Hot { sink, bytes_sent: 0, is_direct: false };
+        match self.hot.get_mut(client.id.slot()) {
+            Some(place) => *place = hot,
+            None => self.hot.push(hot),
+        }
+        client
+    }
+
+    /// The client of a slot.
+    pub(super) fn get_mut(&mut self, slot: usize) -> Option<ClientMut<'_>> {
+        let client = self.slots.get_mut(slot)?;
+        Some(ClientMut { client, hot: &mut self.hot[slot] })
+    }
+
+    /// The client of a slot, if a batch of the only room that it is in may be written to it at once.
+    pub(super) fn direct(&mut self, slot: usize) -> Option<&mut Hot> {
+        self.hot.get_mut(slot).filter(|hot| hot.is_direct)
+    }
+
+    /// Takes a client out.
+    pub(super) fn remove(&mut self, slot: usize) -> Option<Client> {
+        let client = self.slots.remove(slot)?;
+        self.hot[slot] = Hot { sink: Sink::Simulated(self.nowhere.clone()), bytes_sent: 0, is_direct: false };
+        if self.slots.end() < self.hot.len() {
+            self.hot.truncate(self.slots.end());
+            self.hot.shrink_to_fit();
+        }
+        Some(client)
+    }
+
+    /// All clients, in the order of their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.slots.iter()
+    }
+}
+
+/// A client that may be changed; what deliveries look at follows when this is dropped.
+pub(super) struct ClientMut<'a> {
+    pub(super) client: &'a mut Client,
+    pub(super) hot: &'a mut Hot,
+}
+
+impl Deref for ClientMut<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.client
+    }
+}
+
+impl DerefMut for ClientMut<'_> {
+    fn deref_mut(&mut self) -> &mut Client {
+        self.client
+    }
+}
+
+impl Drop for ClientMut<'_> {
+    fn drop(&mut self) {
+        self.hot.is_direct = self.client.topics.len() == 1 && self.client.is_idle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_of_what_a_delivery_looks_at_share_a_cache_line() {
+        assert_eq!(size_of::<Hot>(), 32);
+    }
+}
