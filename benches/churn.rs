@@ -122,7 +122,7 @@ fn place(members: usize) -> Place {
     let inside = (0..members).map(|number| {
         let registration = shard.register(Sink::Simulated(Rc::new(Null)));
         let user: UserId = name(&format!("user-{number}"));
-        (node.enter(&registration, &room, &user).expect("a room"), registration)
+        (node.enter(&registration, &room, &user, None).expect("a room").membership, registration)
     });
     Place { inside: inside.collect(), node: Arc::clone(&node), shard: Rc::clone(&shard) }
 }
@@ -136,7 +136,7 @@ fn through_the_node(criterion: &mut Criterion<CpuTime>) {
             let Place { node, shard, .. } = hall.get_or_insert_with(|| place(members));
             let registration = shard.register(Sink::Simulated(Rc::new(Null)));
             let room: RoomName = name("hall");
-            bencher.iter(|| drop(black_box(node.enter(&registration, &room, &user).expect("a room"))));
+            bencher.iter(|| drop(black_box(node.enter(&registration, &room, &user, None).expect("a room").membership)));
         });
         drop(hall.map(|hall| hall.inside));
     }
@@ -149,14 +149,14 @@ fn directory(criterion: &mut Criterion<CpuTime>) {
     let users: Vec<UserId> = (0..MEMBERS).map(|number| name(&format!("user-{number}"))).collect();
     let id = |number: usize| ConnectionId::new(0, number, 1);
     for (number, user) in users.iter().enumerate() {
-        assert!(directory.claim(user, id(number)).is_ok());
+        assert!(directory.claim(user, id(number), None).is_ok());
     }
     group.bench_function(BenchmarkId::new("give up and claim, users", MEMBERS), |bencher| {
         let mut turn = 0;
         bencher.iter(|| {
             turn = (turn + 1) % MEMBERS;
             directory.remove(&users[turn], id(turn));
-            black_box(directory.claim(&users[turn], id(turn))).expect("nobody else");
+            black_box(directory.claim(&users[turn], id(turn), None)).expect("nobody else");
         });
     });
     group.finish();

@@ -20,7 +20,8 @@
 //!                upgrade (the 101 by hand) · respond (refusals become responses) · pages · lingering (closes
 //!                that arrive) · io (a socket for hyper) · tests
 //!   connection/  mod (the task of one connection) · tools (its worker's) · socket · reader (bytes, frames,
-//!                messages) · scanner (every frame's header) · pump (the parser) · deadlines (pure) · closing
+//!                messages) · scanner (every frame's header) · pump (the parser) · handle (what came in) ·
+//!                deadlines (pure) · closing
 //!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
 //!                proxy (the PROXY protocol's header)
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat (both dialects;

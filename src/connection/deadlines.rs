@@ -42,6 +42,8 @@ pub struct Deadlines {
     expires_ms: Option<u64>,
     /// How much sooner than others this client is pinged.
     phase_ms: u64,
+    /// When the client may have been sent nothing for so long that it wants a heartbeat; none for those who want none.
+    silent_ms: Option<u64>,
 }
 
 impl Deadlines {
@@ -50,6 +52,29 @@ impl Deadlines {
     #[must_use]
     pub fn new(expires_ms: Option<u64>, phase_ms: u64) -> Self {
         Self { expires_ms, phase_ms, ..Self::default() }
+    }
+
+    /// The client wants to hear something at least once in `heartbeat.interval` from `now_ms` on.
+    #[must_use]
+    pub fn with_heartbeats(mut self, now_ms: u64, times: &Times) -> Self {
+        self.silent_ms = Some(now_ms + times.heartbeat_ms);
+        self
+    }
+
+    /// True when it is time for a heartbeat, which any frame answers. `sent_ms` says when the client was last sent
+    /// something; it is asked only when that may be long ago.
+    pub fn owes_heartbeat(&mut self, now_ms: u64, times: &Times, sent_ms: impl FnOnce() -> u64) -> bool {
+        let Some(silent_ms) = &mut self.silent_ms else { return false };
+        if now_ms < *silent_ms {
+            return false;
+        }
+        *silent_ms = sent_ms() + times.heartbeat_ms;
+        if now_ms < *silent_ms {
+            return false;
+        }
+        *silent_ms = now_ms + times.heartbeat_ms;
+        self.pinged_ms.get_or_insert(now_ms);
+        true
     }
 
     /// A frame came: a ping needs no answer any more.
@@ -109,6 +134,7 @@ impl Deadlines {
             status.oldest_ms.map(|at| at + times.stall_ms),
             status.stalled_ms.map(|at| at + times.stall_ms),
             status.probe_until_ms,
+            self.silent_ms,
         ];
         others.into_iter().flatten().fold(heartbeat, u64::min)
     }
@@ -136,6 +162,21 @@ mod tests {
         deadlines.heard();
         let heard = Status { heard_ms: 1100, ..status() };
         assert_eq!(deadlines.due(1200, &heard, &TIMES), None);
+    }
+
+    #[test]
+    fn who_hears_nothing_gets_a_heartbeat_and_has_to_answer() {
+        let mut deadlines = Deadlines::default().with_heartbeats(0, &TIMES);
+        assert!(!deadlines.owes_heartbeat(999, &TIMES, || unreachable!("it is not asked so soon")));
+        assert!(!deadlines.owes_heartbeat(1000, &TIMES, || 600));
+        assert_eq!(deadlines.next_ms(&Status { heard_ms: 900, ..status() }, &TIMES), 1600);
+        assert!(deadlines.owes_heartbeat(1600, &TIMES, || 600));
+        let heard = Status { heard_ms: 1500, ..status() };
+        assert_eq!(deadlines.next_ms(&heard, &TIMES), 1800);
+        assert_eq!(deadlines.due(1800, &heard, &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
+        deadlines.heard();
+        assert_eq!(deadlines.due(1800, &heard, &TIMES), None);
+        assert!(!Deadlines::default().owes_heartbeat(u64::MAX, &TIMES, || 0), "a plain client wants none");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod closing;
 pub mod deadlines;
+mod handle;
 mod pump;
 mod reader;
 mod scanner;
@@ -26,16 +27,20 @@ use self::deadlines::{Deadlines, Due};
 use self::reader::{Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
 pub use self::tools::Tools;
-use crate::chat::rate_limit::{Allowance, Refused};
-use crate::endpoint::{Endpoint, Message, Peer};
+use crate::chat::rate_limit::Allowance;
+use crate::endpoint::{Endpoint, Peer};
 use crate::node::Place;
+use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
+use crate::protocol::event::v1;
 use crate::protocol::frame::{self, OpCode};
 use crate::registry::Registration;
 use crate::registry::outbox::{Flush, Kind};
 
 /// Reads before other connections of the worker get their turn.
 const READS_PER_POLL: usize = 2;
+/// Pages of missed messages before they get it.
+const PAGES_PER_POLL: usize = 4;
 /// Messages and control frames before they get it.
 const FRAMES_PER_POLL: usize = 256;
 /// The part of `heartbeat.interval` by which clients are pinged at different times.
@@ -105,6 +110,10 @@ impl Connection {
             now_ms + Duration::from_secs(expires_at).saturating_sub(unix).as_millis() as u64
         });
         let phase_ms = fastrand::u64(..=tools.times.heartbeat_ms / PHASE);
+        let mut deadlines = Deadlines::new(expires_ms, phase_ms);
+        if registration.dialect() == Dialect::V1 {
+            deadlines = deadlines.with_heartbeats(now_ms, &tools.times);
+        }
         let metrics = tools.shard.metrics();
         metrics.connections.add(1);
         metrics.accepted.add(1);
@@ -115,7 +124,7 @@ impl Connection {
             tools,
             reader: Reader::new(leftover),
             allowance: Allowance::default(),
-            deadlines: Deadlines::new(expires_ms, phase_ms),
+            deadlines,
             closing: None,
             facts: Box::new(facts),
             tally: Tally::default(),
@@ -153,6 +162,7 @@ impl Connection {
             self.registration.flush();
         }
         self.see_to_deadlines(now_ms);
+        self.replay(now_ms);
         let reading = self.poll_read(cx, now_ms);
         // Last, because everything before may have left something that the socket did not take.
         self.poll_backlog(cx);
@@ -180,19 +190,45 @@ impl Connection {
         self.endpoint.as_ref().and_then(Endpoint::next_due_ms)
     }
 
+    /// Asks a silent client whether it is there: in `throng.v1` so that a browser's page, which sees no ping, hears that
+    /// the server is there as well.
+    fn ask_for_life(&self) {
+        match self.registration.dialect() {
+            Dialect::Plain => self.registration.control(Kind::Control, &frame::data(OpCode::Ping, b"")),
+            Dialect::V1 => self.registration.reply(&v1::heartbeat()),
+        }
+        self.registration.flush();
+    }
+
+    /// Queues missed messages, as long as the client takes them and it is not others' turn.
+    fn replay(&mut self, now_ms: u64) {
+        for _ in 0..PAGES_PER_POLL {
+            if !self.is_replaying() || self.registration.owes_much() || self.registration.is_ending() {
+                return;
+            }
+            self.call(now_ms, Endpoint::replay);
+            self.registration.flush();
+        }
+    }
+
+    fn is_replaying(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(Endpoint::is_replaying)
+    }
+
     fn see_to_deadlines(&mut self, now_ms: u64) {
         if self.endpoint_due_ms().is_some_and(|at_ms| now_ms >= at_ms) {
             self.call(now_ms, Endpoint::due);
+            self.registration.flush();
+        }
+        if self.deadlines.owes_heartbeat(now_ms, &self.tools.times, || self.registration.sent_ms()) {
+            self.registration.reply(&v1::heartbeat());
             self.registration.flush();
         }
         loop {
             let status = self.registration.status();
             match self.deadlines.due(now_ms, &status, &self.tools.times) {
                 None => return,
-                Some(Due::Ping) => {
-                    self.registration.control(Kind::Control, &frame::data(OpCode::Ping, b""));
-                    self.registration.flush();
-                }
+                Some(Due::Ping) => self.ask_for_life(),
                 Some(Due::ProbeFailed) => self.registration.probe_failed(),
                 Some(Due::End(reason)) => return self.registration.end(reason),
             }
@@ -222,7 +258,7 @@ impl Connection {
             if self.registration.is_ending() {
                 return Reading::Waiting;
             }
-            if self.registration.owes_much() {
+            if self.registration.owes_much() || self.is_replaying() {
                 return Reading::Paused;
             }
             if self.reader.has_held() {
@@ -268,49 +304,14 @@ impl Connection {
                 tools.pumps.scratch.clear();
                 return true;
             }
-            if is_used_up || self.registration.owes_much() && self.registration.flush() == Flush::Blocked {
+            let is_full = self.registration.owes_much() && self.registration.flush() == Flush::Blocked;
+            if is_used_up || is_full || self.is_replaying() {
                 break;
             }
         }
         self.reader.hold(&tools.pumps);
         self.deadlines.message(!self.reader.is_idle(), has_finished, now_ms);
         is_used_up
-    }
-
-    fn handle(&mut self, incoming: Incoming, now_ms: u64) {
-        match incoming {
-            Incoming::Text(mut text) => {
-                self.count_message();
-                self.call(now_ms, |endpoint, peer| endpoint.message(Message::Text(&mut text), peer));
-            }
-            Incoming::Binary(mut bytes) => {
-                self.count_message();
-                self.call(now_ms, |endpoint, peer| endpoint.message(Message::Binary(&mut bytes), peer));
-            }
-            Incoming::Ping(payload) => {
-                self.registration.control(Kind::Pong, &frame::data(OpCode::Pong, &payload));
-            }
-            Incoming::Pong => {}
-            Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(code)),
-        }
-    }
-
-    /// Handles what came too fast: a message is answered where there is a form for it, a ping is not.
-    fn refuse(&mut self, incoming: &Incoming, refused: Refused, now_ms: u64) {
-        match incoming {
-            Incoming::Text(_) | Incoming::Binary(_) => {
-                self.count_message();
-                self.call(now_ms, |endpoint, peer| endpoint.refuse(refused, peer));
-            }
-            Incoming::Ping(_) | Incoming::Pong => self.call(now_ms, |_, peer| peer.strike()),
-            // Who goes is not held up.
-            Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(*code)),
-        }
-    }
-
-    fn count_message(&mut self) {
-        self.tally.messages += 1;
-        self.tools.shard.metrics().messages_received.add(1);
     }
 
     /// Leaves everything but the socket, and says so in one line. Only the first call does anything.

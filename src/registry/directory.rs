@@ -49,7 +49,12 @@ impl Directory {
     ///
     /// # Errors
     /// The connection that holds the user.
-    pub fn claim(&self, user: &UserId, id: ConnectionId, session: Option<SessionId>) -> Result<(), ConnectionId> {
+    pub fn claim(
+        &self,
+        user: &UserId,
+        id: ConnectionId,
+        session: Option<SessionId>,
+    ) -> Result<(), ConnectionId> {
         let mut users = self.stripe(user).lock();
         match users.get(user).and_then(|held| held.first()) {
             Some(incumbent) => Err(incumbent.id),

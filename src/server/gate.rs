@@ -21,9 +21,9 @@ use crate::http::upgrade;
 use crate::http::{Admission, App, Request, Response, Route, respond, segment_after};
 use crate::names::{RoomName, SessionId, UserId};
 use crate::node::{Credentials, Place};
+use crate::protocol::close::EndReason;
 use crate::protocol::command::Resume;
 use crate::protocol::{Dialect, V1_SUBPROTOCOL};
-use crate::protocol::close::EndReason;
 use crate::registry::Registration;
 use crate::registry::sink::Sink;
 

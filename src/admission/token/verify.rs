@@ -79,7 +79,9 @@ impl Identity {
     /// True when the token allows the room: it has no `rooms` claim, or one of its patterns matches.
     #[must_use]
     pub fn allows(&self, room: &str) -> bool {
-        self.rooms.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| names::matches(pattern, room)))
+        self.rooms
+            .as_ref()
+            .is_none_or(|patterns| patterns.iter().any(|pattern| names::matches(pattern, room)))
     }
 }
 
@@ -176,7 +178,7 @@ impl Verifier {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use crate::names;
 
     #[test]
     fn a_pattern_matches_whole_names() {

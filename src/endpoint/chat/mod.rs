@@ -64,7 +64,8 @@ impl Chat {
     ) -> Result<Self, EndReason> {
         let Entry { room, allowed, v1 } = entry;
         let resume = v1.as_ref().and_then(|v1| v1.resume);
-        let entered = node.enter(registration, &room, claim.user(), resume).map_err(|_| EndReason::Overloaded)?;
+        let entered =
+            node.enter(registration, &room, claim.user(), resume).map_err(|_| EndReason::Overloaded)?;
         claim.settle();
         let mut session = None;
         if let Some(V1Entry { session: secret, .. }) = v1 {

@@ -16,11 +16,7 @@ pub(super) struct Replaying {
 
 impl Replaying {
     /// Queues the first page; `None` when that was all.
-    pub(super) fn begin(
-        registration: &Registration,
-        room: &RoomName,
-        resumed: Resumed,
-    ) -> Option<Self> {
+    pub(super) fn begin(registration: &Registration, room: &RoomName, resumed: Resumed) -> Option<Self> {
         match resumed {
             Resumed::Fresh => None,
             Resumed::NotRecovered => {

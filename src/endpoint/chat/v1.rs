@@ -82,7 +82,10 @@ pub(super) fn welcome(
 
 /// The position that a client names. An epoch that cannot be one is that of no room: then nothing can be recovered.
 pub fn position(resume: Resume<'_>) -> Position {
-    Position { epoch: resume.epoch.parse().unwrap_or_else(|_| Epoch::random()), offset: Offset(resume.offset) }
+    Position {
+        epoch: resume.epoch.parse().unwrap_or_else(|_| Epoch::random()),
+        offset: Offset(resume.offset),
+    }
 }
 
 impl Chat {
@@ -155,7 +158,10 @@ impl Chat {
             return Err(CommandError::MessageTooLong { max });
         }
         // The parser has checked its length.
-        let key = key.map(str::parse).transpose().map_err(|_| CommandError::InvalidMessage("'key' is not valid"))?;
+        let key = key
+            .map(str::parse)
+            .transpose()
+            .map_err(|_| CommandError::InvalidMessage("'key' is not valid"))?;
         if let Some(limiter) = &peer.node.limiter {
             peer.allowance.message(self.claim.user(), peer.node.now_ms(), limiter)?;
         }
