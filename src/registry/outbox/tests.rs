@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::*;
+use crate::names::Offset;
 use crate::protocol::frame::{self, OpCode};
 use crate::registry::bounds::Overload;
 use crate::registry::sink::Simulated;
@@ -183,5 +184,50 @@ fn whatever_happens_frames_leave_whole_and_in_order() {
             (0, 0),
             "seed {seed}"
         );
+    }
+}
+
+/// Says that messages of a room were dropped.
+fn miss(outbox: &mut Outbox, room: &str, offsets: std::ops::RangeInclusive<u64>) {
+    let room = Some(Rc::new(room.parse().unwrap()));
+    let mut batch = Batch { room, ..Batch::default() };
+    offsets.for_each(|offset| batch.push_message(offset, Offset(offset), b"x"));
+    let end = batch.bytes.len() as u32;
+    outbox.tell_missing(&batch, 0, end, 0);
+}
+
+fn gap(room: &str, from: u64, to: u64) -> (u8, String) {
+    text(&format!(r#"{{"type":"gap","room":"{room}","from":{from},"to":{to}}}"#))
+}
+
+#[test]
+fn gaps_are_one_only_where_nothing_lies_between() {
+    let mut setup = Setup::new();
+    let queue = &mut setup.outbox;
+    miss(queue, "a", 1..=2);
+    miss(queue, "b", 3..=3);
+    miss(queue, "a", 3..=4);
+    // 5 and 6 were said while the client was not in the room.
+    miss(queue, "a", 7..=7);
+    miss(queue, "b", 4..=9);
+    assert_eq!(setup.flush(usize::MAX), Flush::Empty);
+    assert_eq!(setup.frames(), [gap("a", 1, 4), gap("b", 3, 9), gap("a", 7, 7)]);
+    assert_eq!(setup.outbox.own_frames, 0);
+}
+
+#[test]
+fn a_gap_that_has_begun_is_not_changed_any_more() {
+    let len = 2 + gap("a", 1, 2).1.len();
+    for written in 0..len {
+        let mut setup = Setup::new();
+        miss(&mut setup.outbox, "a", 1..=2);
+        assert_eq!(setup.flush(written), Flush::Blocked);
+        miss(&mut setup.outbox, "a", 3..=12_345);
+        assert_eq!(setup.flush(usize::MAX), Flush::Empty);
+        let expected = match written {
+            0 => vec![gap("a", 1, 12_345)],
+            _ => vec![gap("a", 1, 2), gap("a", 3, 12_345)],
+        };
+        assert_eq!(setup.frames(), expected, "{written} bytes had left");
     }
 }

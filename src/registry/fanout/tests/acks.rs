@@ -157,3 +157,19 @@ fn what_a_leaver_has_taken_in_for_others_is_not_forgotten() {
     assert!(fanout.as_mut().poll(&mut cx).is_pending());
     assert_eq!(seen(&a), ["1", "2"]);
 }
+
+#[test]
+fn who_leaves_behind_the_sweep_gets_nothing_twice() {
+    let mut hall = Hall::new(Overload::Disconnect);
+    let (leaver, l) = hall.member(Dialect::V1);
+    let _others: Vec<_> = (0..600).map(|_| hall.member(Dialect::V1)).collect();
+    hall.say(ack(&leaver, false));
+    hall.say(None);
+    hall.take_in();
+    assert!(hall.shard.slice(), "600 are more than one slice");
+    assert_eq!(seen(&l), ["1", "ack", "2"], "the sweep has passed it, and goes on");
+    hall.say(ack(&leaver, true));
+    hall.leave(&leaver);
+    hall.run();
+    assert_eq!(seen(&l), ["1", "ack", "2", "ack", "left"]);
+}

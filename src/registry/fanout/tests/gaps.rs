@@ -139,3 +139,18 @@ fn rooms_with_different_policies_do_not_drop_each_others_messages() {
     }
     assert!(slow.is_ending());
 }
+
+#[test]
+fn a_gap_does_not_reach_over_an_ack() {
+    let mut hall = Hall::new(Overload::DropNewest);
+    let (slow, wire) = hall.member(Dialect::V1);
+    wire.is_stuck.set(true);
+    for n in 1..=14 {
+        // That of 10 stands behind its message, which was dropped.
+        hall.say(if n == 10 { ack(&slow, false) } else { None });
+        hall.run();
+    }
+    wire.is_stuck.set(false);
+    slow.flush();
+    assert_eq!(seen(&wire).join(" "), "1 2 3 4 5 6 7 8 gap 9-10 ack gap 11-14");
+}
