@@ -8,6 +8,7 @@ mod support;
 
 mod bench;
 mod chat;
+mod checker;
 mod churn;
 mod duplicates;
 mod endpoints;

@@ -1,5 +1,6 @@
 //! What the tests share: the server as a child process, a client that knows the rules and one that breaks them.
 
+pub(crate) mod checker;
 pub(crate) mod client;
 pub(crate) mod frame;
 pub(crate) mod http;
