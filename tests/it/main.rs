@@ -27,4 +27,5 @@ mod secure;
 mod settings;
 mod slow;
 mod snapshots;
+mod soak;
 mod vanish;

@@ -5,8 +5,8 @@
 //! more is checked by [`Checker::unsettled`], and what needs the whole story by [`Checker::finish`]. A logical client
 //! keeps its name over its connections: what it resumes with is compared with what it saw.
 //!
-//! `gap` names its first and last offset, both lost. The offset of `welcome` and `joined` is the one that was asked for,
-//! or any later one of the room, when `recovered`, and otherwise the one behind which the client is served.
+//! `gap` names its first and last offset, both lost. The offset of `welcome` and `joined` is the one that was asked
+//! for, or any later one of the room, when `recovered`, and otherwise the one behind which the client is served.
 
 mod ledger;
 mod log;
@@ -77,6 +77,19 @@ pub(crate) struct Checker {
     /// The last offset that a client accounts for, by client, room and epoch, over all its connections.
     marks: HashMap<(String, String, String), u64>,
     report: Report,
+    /// How much of what a test is about has happened.
+    pub(crate) counts: Counts,
+}
+
+/// How often it came to what is hard to get right.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) events: u64,
+    /// Positions that were asked for and recovered, and those that were not.
+    pub(crate) recovered: u64,
+    pub(crate) not_recovered: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) gaps: u64,
 }
 
 /// A text field, empty when it is not there.
@@ -152,10 +165,16 @@ impl Checker {
         }
     }
 
-    /// The client received this.
-    pub(crate) fn received(&mut self, conn: Conn, raw: &str) {
-        let event: Value = serde_json::from_str(raw).unwrap_or_default();
-        let kind = text(&event, "type");
+    /// The client received this; returns it as JSON, `null` when it is none.
+    pub(crate) fn received(&mut self, conn: Conn, raw: &str) -> Value {
+        self.counts.events += 1;
+        let event = serde_json::from_str(raw).unwrap_or_default();
+        self.judge(conn, &event, raw);
+        event
+    }
+
+    fn judge(&mut self, conn: Conn, event: &Value, raw: &str) {
+        let kind = text(event, "type");
         let connection = &self.connections[conn.0];
         if let Some((_, farewell)) = &connection.farewell {
             let farewell = farewell.clone();
@@ -173,19 +192,19 @@ impl Checker {
             );
         }
         match kind {
-            "welcome" => self.welcome(conn, &event, raw),
-            "message" => self.message(conn, &event, raw),
-            "gap" => self.gap(conn, &event, raw),
+            "welcome" => self.welcome(conn, event, raw),
+            "message" => self.message(conn, event, raw),
+            "gap" => self.gap(conn, event, raw),
             "ack" | "joined" | "left" | "history" | "presence" | "pong" | "error" => {
-                self.reply(conn, kind, &event, raw);
+                self.reply(conn, kind, event, raw);
             }
-            "direct" => self.direct(conn, &event, raw),
-            "presence_diff" => self.presence_diff(conn, &event, raw),
+            "direct" => self.direct(conn, event, raw),
+            "presence_diff" => self.presence_diff(conn, event, raw),
             "typing" => {
-                self.seat(conn, text(&event, "room"), raw);
+                self.seat(conn, text(event, "room"), raw);
             }
             "disconnect" => {
-                self.connections[conn.0].farewell = Some((number(&event, "code"), raw.to_owned()));
+                self.connections[conn.0].farewell = Some((number(event, "code"), raw.to_owned()));
             }
             "heartbeat" => {}
             "system" if connection.is_plain => {}
@@ -214,6 +233,21 @@ impl Checker {
     pub(crate) fn position(&self, conn: Conn, room: &str) -> Option<Position> {
         let seat = self.connections[conn.0].seats.get(room)?;
         Some((seat.epoch.clone()?, seat.last))
+    }
+
+    /// Every room that the connection is in.
+    pub(crate) fn rooms(&self, conn: Conn) -> Vec<String> {
+        self.connections[conn.0].seats.keys().cloned().collect()
+    }
+
+    /// True when every command with an id has been answered.
+    pub(crate) fn is_answered(&self, conn: Conn) -> bool {
+        self.connections[conn.0].pending.is_empty()
+    }
+
+    /// True once a promise has been broken.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.report.count > 0
     }
 
     /// What should not be so once nothing is under way any more: unanswered commands, members who have not come as far
@@ -246,7 +280,7 @@ impl Checker {
         found
     }
 
-    /// Everything that was broken.
+    /// Everything that was broken; what is [unsettled](Checker::unsettled) is not looked at again.
     pub(crate) fn finish(mut self) -> Report {
         self.ledger.finish(&self.log, &mut self.report);
         self.report

@@ -49,6 +49,7 @@ impl Checker {
     fn ack(&mut self, conn: Conn, index: usize, event: &Value, command: &str, raw: &str) {
         let (epoch, offset) = (text(event, "epoch").to_owned(), number(event, "offset"));
         let duplicate = event["duplicate"].as_bool().unwrap_or(false);
+        self.counts.duplicates += u64::from(duplicate);
         let attempt = &self.ledger.attempts[index];
         let (room, echo) = (attempt.room.clone(), attempt.echo);
         let entry = Entry {

@@ -56,7 +56,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(super) fn add(&mut self, violation: Violation) {
+    /// Adds one.
+    pub(crate) fn add(&mut self, violation: Violation) {
         self.count += 1;
         if self.violations.len() < MAX_KEPT {
             self.violations.push(violation);

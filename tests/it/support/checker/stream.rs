@@ -66,6 +66,10 @@ impl Checker {
     ) {
         let (epoch, top) = (text(event, "epoch"), number(event, "offset"));
         let recovered = event["recovered"].as_bool();
+        if resume.is_some() {
+            self.counts.recovered += u64::from(recovered == Some(true));
+            self.counts.not_recovered += u64::from(recovered == Some(false));
+        }
         let wrong = match (recovered, resume) {
             _ if epoch.is_empty() || !event["offset"].is_u64() => Some("no position"),
             (None, _) => Some("not said whether recovered"),
@@ -94,7 +98,7 @@ impl Checker {
         let asked = resume.map_or("no position".to_owned(), |(epoch, offset)| format!("{epoch}:{offset}"));
         if let Some(what) = wrong {
             self.blame(conn, Guarantee::Resume, room, Some(top), what, &asked, raw);
-        } else if top < seen {
+        } else if recovered == Some(false) && top < seen {
             let before = self.log.text(room, epoch, seen).to_owned();
             self.blame(
                 conn,
@@ -198,6 +202,7 @@ impl Checker {
 
     pub(super) fn gap(&mut self, conn: Conn, event: &Value, raw: &str) {
         let (room, from, to) = (text(event, "room").to_owned(), number(event, "from"), number(event, "to"));
+        self.counts.gaps += 1;
         let Some(seat) = self.seat(conn, &room, raw) else { return };
         let expected = seat.last + 1;
         let before = std::mem::replace(&mut seat.text, raw.to_owned());
