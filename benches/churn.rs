@@ -136,7 +136,9 @@ fn through_the_node(criterion: &mut Criterion<CpuTime>) {
             let Place { node, shard, .. } = hall.get_or_insert_with(|| place(members));
             let registration = shard.register(Sink::Simulated(Rc::new(Null)));
             let room: RoomName = name("hall");
-            bencher.iter(|| drop(black_box(node.enter(&registration, &room, &user, None).expect("a room").membership)));
+            bencher.iter(|| {
+                drop(black_box(node.enter(&registration, &room, &user, None).expect("a room").membership))
+            });
         });
         drop(hall.map(|hall| hall.inside));
     }

@@ -1,12 +1,16 @@
 //! What the tests share: the server as a child process, a client that knows the rules and one that breaks them.
 
+pub(crate) mod checker;
 pub(crate) mod client;
+pub(crate) mod fake;
 pub(crate) mod frame;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod raw;
 pub(crate) mod server;
+pub(crate) mod swarm;
 pub(crate) mod token;
+pub(crate) mod v1;
 
 use std::time::{Duration, Instant};
 

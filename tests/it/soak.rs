@@ -1,0 +1,215 @@
+//! The guarantees of `throng.v1` under weather: clients that are cut off at any byte, come back with any position, say
+//! things twice and do not read; and the mixed load of many rooms. `THRONG_LONG=1` for minutes instead of steps.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::LocalSet;
+
+use crate::support::checker::{Counts, Report};
+use crate::support::fake::{self, FAULTS, Fault};
+use crate::support::server::{Server, Settings};
+use crate::support::swarm::{Swarm, World};
+use crate::support::{sized, v1};
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// Short histories and queues, so that positions are lost and laggards dropped within a test.
+const HARSH: Settings<'static> = &[
+    ("workers", "2"),
+    ("chat.duplicate", "allow"),
+    ("history.messages", "64"),
+    ("queue.max_messages", "128"),
+    ("socket.send_buffer", "16KiB"),
+    ("presence.interval", "1s"),
+];
+
+const STORM: World = World {
+    clients: 40,
+    per_user: 2,
+    rooms: 7,
+    rooms_each: 4,
+    at_once: 16,
+    cuts: 80,
+    stalls: 20,
+    moves: 100,
+    asks: 120,
+    keyed: 50,
+};
+
+/// True when the test can run; says so when it cannot.
+fn can_run(server: &Server) -> bool {
+    let speaks = v1::is_spoken(server.address());
+    if !speaks {
+        println!("skipped: the server does not select throng.v1");
+    }
+    speaks
+}
+
+/// How long a load lasts: steps, or a time with `THRONG_LONG=1`.
+fn lasts(steps: usize, long: Duration) -> impl Fn(usize) -> bool {
+    let is_long = sized(0, 1) == 1;
+    let deadline = Instant::now() + long;
+    move |done| if is_long { Instant::now() < deadline } else { done < steps }
+}
+
+/// Steps against a server of the tests' own, which may break its promises.
+async fn storm_over(fault: Fault) -> (Counts, Report) {
+    let address = fake::serve(fault).await;
+    let mut swarm = Swarm::gather(address, STORM, 3).await;
+    for _ in 0..1500 {
+        if swarm.is_broken() {
+            break;
+        }
+        swarm.step().await;
+    }
+    swarm.finish().await
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_a_promise_is_found_out() {
+    let all = async {
+        let (counts, report) = storm_over(Fault::Nothing).await;
+        println!("{counts:?}");
+        report.expect_clean();
+        for fault in FAULTS {
+            let (_, report) = storm_over(fault).await;
+            let first = report.violations.first().unwrap_or_else(|| panic!("{fault:?} was not noticed"));
+            println!("{fault:?}: {first}");
+        }
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+async fn storm(settings: Settings<'_>, steps: usize) {
+    let server = Server::start(settings);
+    if !can_run(&server) {
+        return;
+    }
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut swarm = Swarm::gather(server.address(), STORM, seed).await;
+    let (goes_on, mut done) = (lasts(steps, Duration::from_secs(60)), 0);
+    while goes_on(done) && !swarm.is_broken() {
+        swarm.step().await;
+        done += 1;
+    }
+    let (counts, report) = swarm.finish().await;
+    println!("{done} steps, {counts:?}");
+    report.expect_clean();
+    // Else it was no storm.
+    for (what, count) in [
+        ("recovered", counts.recovered),
+        ("not recovered", counts.not_recovered),
+        ("duplicates", counts.duplicates),
+    ] {
+        assert!(count > 0, "nothing was {what} in {counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_guarantees_hold_whenever_connections_break() {
+    LocalSet::new().run_until(storm(HARSH, 2500)).await;
+}
+
+#[tokio::test]
+async fn the_guarantees_hold_where_messages_are_dropped() {
+    for policy in ["drop_oldest", "drop_newest"] {
+        let settings = [HARSH, &[("queue.policy", policy), ("queue.max_messages", "16")]].concat();
+        LocalSet::new().run_until(storm(&settings, 1500)).await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_everybody_is_told() {
+    let restarts = async {
+        let mut server = Server::start(HARSH);
+        if !can_run(&server) {
+            return;
+        }
+        let mut swarm = Swarm::gather(server.address(), STORM, 1).await;
+        for _ in 0..sized(2, 20) {
+            for _ in 0..400 {
+                swarm.step().await;
+            }
+            swarm.pause().await;
+            // Dropping the old one kills it in the middle of what nobody has waited for.
+            server = Server::start(HARSH);
+            swarm.move_to(server.address()).await;
+        }
+        let (counts, report) = swarm.finish().await;
+        report.expect_clean();
+        assert!(counts.not_recovered > 0, "{counts:?}");
+    };
+    LocalSet::new().run_until(restarts).await;
+}
+
+/// The slope of a line through `samples` by least squares, per second of time.
+fn slope(samples: &[(f64, f64)]) -> f64 {
+    let count = samples.len() as f64;
+    let mean = |part: fn(&(f64, f64)) -> f64| samples.iter().map(part).sum::<f64>() / count;
+    let (x, y) = (mean(|sample| sample.0), mean(|sample| sample.1));
+    let covariance: f64 = samples.iter().map(|sample| (sample.0 - x) * (sample.1 - y)).sum();
+    let variance: f64 = samples.iter().map(|sample| (sample.0 - x).powi(2)).sum();
+    covariance / variance
+}
+
+#[test]
+fn a_slope_is_a_slope() {
+    let samples: Vec<_> = (0..9).map(|n| (f64::from(n), 5.0 + 3.0 * f64::from(n))).collect();
+    assert!((slope(&samples) - 3.0).abs() < 1e-9);
+}
+
+/// Many people in many rooms: most of them speak, some come and go, few are cut off.
+fn mixed_world() -> World {
+    World {
+        clients: sized(300, 10_000),
+        per_user: 1,
+        rooms: sized(30, 1_000),
+        rooms_each: 3,
+        at_once: 32,
+        cuts: 5,
+        stalls: 0,
+        moves: 20,
+        asks: 75,
+        keyed: 0,
+    }
+}
+
+/// Runs the mixed load; resident bytes by the second since it began.
+async fn mixed_load(server: &Server) -> Vec<(f64, f64)> {
+    let mut swarm = Swarm::gather(server.address(), mixed_world(), 4).await;
+    let (began, mut done, mut samples) = (Instant::now(), 0, Vec::new());
+    let goes_on = lasts(5000, Duration::from_secs(120));
+    while goes_on(done) && !swarm.is_broken() {
+        swarm.step().await;
+        done += 1;
+        let seconds = began.elapsed().as_secs_f64();
+        if samples.last().is_none_or(|(last, _)| seconds >= last + 1.0) {
+            samples.push((seconds, server.rss() as f64));
+        }
+    }
+    let (counts, report) = swarm.finish().await;
+    println!("{done} steps, {counts:?}");
+    report.expect_clean();
+    samples
+}
+
+#[tokio::test]
+async fn a_mixed_load_is_carried_with_a_steady_size() {
+    // Histories so short that they are full before the second half, in which growth is measured.
+    let settings = [("workers", "2"), ("history.messages", "8"), ("limits.max_connections", "18000")];
+    let server = Server::start(&settings);
+    if !can_run(&server) {
+        return;
+    }
+    let samples = LocalSet::new().run_until(mixed_load(&server)).await;
+    let half: Vec<_> = samples.iter().skip(samples.len() / 2).copied().collect();
+    if half.len() < 30 {
+        return;
+    }
+    let (growth, size) =
+        (slope(&half) * 60.0, half.iter().map(|sample| sample.1).sum::<f64>() / half.len() as f64);
+    println!("resident size {:.1} MiB, {:+.2} MiB a minute", size / MIB, growth / MIB);
+    let allowed = (size * 0.01).max(2.0 * MIB);
+    assert!(growth < allowed, "grows by {:.2} MiB a minute, {:.2} are allowed", growth / MIB, allowed / MIB);
+}

@@ -1,0 +1,149 @@
+//! What was sent and how it was answered: G4.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use super::log::Log;
+use super::{Guarantee, Report, Violation, text};
+
+/// How a message was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Not, or not yet.
+    Unknown,
+    /// `ack`: epoch, offset, duplicate.
+    Acked(String, u64, bool),
+    /// `error` with this code.
+    Refused(String),
+}
+
+/// One time that a message was sent.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) user: String,
+    pub(super) room: String,
+    pub(super) message: String,
+    pub(super) key: Option<String>,
+    pub(super) echo: bool,
+    pub(super) outcome: Outcome,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) attempts: Vec<Attempt>,
+    /// Attempts by room, user and text, and by room, user and key.
+    by_text: HashMap<(String, String, String), Vec<usize>>,
+    by_key: HashMap<(String, String, String), Vec<usize>>,
+    /// Private messages by sender, recipient and text: how often they were sent.
+    directs: HashMap<(String, String, String), u64>,
+}
+
+impl Ledger {
+    /// A message is sent, perhaps again.
+    pub(super) fn attempt(&mut self, user: &str, room: &str, command: &Value) -> usize {
+        let (index, message) = (self.attempts.len(), text(command, "message").to_owned());
+        let key = command["key"].as_str().map(str::to_owned);
+        let place = (room.to_owned(), user.to_owned());
+        self.by_text.entry((place.0.clone(), place.1.clone(), message.clone())).or_default().push(index);
+        if let Some(key) = &key {
+            self.by_key.entry((place.0, place.1, key.clone())).or_default().push(index);
+        }
+        self.attempts.push(Attempt {
+            user: user.to_owned(),
+            room: room.to_owned(),
+            message,
+            key,
+            echo: command["echo"].as_bool().unwrap_or(true),
+            outcome: Outcome::Unknown,
+        });
+        index
+    }
+
+    /// A private message is sent.
+    pub(super) fn direct(&mut self, user: &str, command: &Value) {
+        let to = text(command, "to").to_owned();
+        *self.directs.entry((user.to_owned(), to, text(command, "message").to_owned())).or_default() += 1;
+    }
+
+    /// How often a private message was sent.
+    pub(super) fn directs(&self, from: &str, to: &str, message: &str) -> u64 {
+        self.directs.get(&(from.to_owned(), to.to_owned(), message.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Notes an ack; says what is wrong with it beside the attempts with the same key.
+    pub(super) fn acked(
+        &mut self,
+        index: usize,
+        epoch: &str,
+        offset: u64,
+        duplicate: bool,
+    ) -> Result<(), String> {
+        self.attempts[index].outcome = Outcome::Acked(epoch.to_owned(), offset, duplicate);
+        let Attempt { user, room, key, .. } = &self.attempts[index];
+        let Some(key) = key else {
+            return if duplicate { Err("a duplicate without a key".into()) } else { Ok(()) };
+        };
+        let all = &self.by_key[&(room.clone(), user.clone(), key.clone())];
+        if duplicate && all.len() < 2 {
+            return Err(format!("a duplicate, but key {key:?} was sent once"));
+        }
+        for other in all.iter().filter(|other| **other != index) {
+            match &self.attempts[*other].outcome {
+                Outcome::Acked(other_epoch, other_offset, _)
+                    if other_epoch == epoch && *other_offset != offset =>
+                {
+                    return Err(format!("key {key:?} has offset {other_offset} as well"));
+                }
+                Outcome::Acked(other_epoch, _, false) if other_epoch == epoch && !duplicate => {
+                    return Err(format!("key {key:?} was new twice"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// With all that was ever seen: nothing that was refused or never sent, and nothing twice.
+    pub(super) fn finish(&self, log: &Log, report: &mut Report) {
+        for (room, user, message, places) in log.places() {
+            let place = (room.to_owned(), user.to_owned(), message.to_owned());
+            let attempts = self.by_text.get(&place).map_or(&[][..], Vec::as_slice);
+            let lives: HashSet<&str> = places.iter().map(|(epoch, _)| epoch.as_str()).collect();
+            let allowed = self.may_be_seen(attempts);
+            for epoch in lives {
+                let here: Vec<u64> =
+                    places.iter().filter(|(life, _)| life == epoch).map(|(_, offset)| *offset).collect();
+                if here.len() <= allowed {
+                    continue;
+                }
+                let what = match (attempts.is_empty(), allowed) {
+                    (true, _) => "never sent, but seen".to_owned(),
+                    (_, 0) => "answered with an error, but seen".to_owned(),
+                    _ => format!("sent for {allowed} places, but stands at {here:?}"),
+                };
+                let of = |offset: &u64| log.get(room, epoch, *offset);
+                let (first, last) = (here.first().and_then(of), here.last().and_then(of));
+                report.add(Violation {
+                    guarantee: Guarantee::Ack,
+                    client: last.map_or("", |entry| &entry.client).to_owned(),
+                    room: room.to_owned(),
+                    offset: here.last().copied(),
+                    what,
+                    before: first.map_or("", |entry| &entry.raw).to_owned(),
+                    now: last.map_or("", |entry| &entry.raw).to_owned(),
+                });
+            }
+        }
+    }
+
+    /// At how many places a text may stand in one life of a room: one for each key and each attempt without a key,
+    /// unless all were refused.
+    fn may_be_seen(&self, attempts: &[usize]) -> usize {
+        let mut keys = HashSet::new();
+        let open = attempts.iter().map(|index| &self.attempts[*index]);
+        let open = open.filter(|attempt| !matches!(attempt.outcome, Outcome::Refused(_)));
+        open.filter(|attempt| attempt.key.as_ref().is_none_or(|key| keys.insert(key.clone()))).count()
+    }
+}

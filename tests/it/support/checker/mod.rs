@@ -1,0 +1,328 @@
+//! The judge of `throng.v1`: it is told every command that a client sent and every event that it received, as text, and
+//! says which guarantee of the protocol they break. It knows nothing of the server.
+//!
+//! Only what holds in whatever order the clients are read is checked at once; what holds once nothing is under way any
+//! more is checked by [`Checker::unsettled`], and what needs the whole story by [`Checker::finish`]. A logical client
+//! keeps its name over its connections: what it resumes with is compared with what it saw.
+//!
+//! `gap` names its first and last offset, both lost. The offset of `welcome` and `joined` is the one that was asked
+//! for, or any later one of the room, when `recovered`, and otherwise the one behind which the client is served.
+
+mod ledger;
+mod log;
+mod presence;
+mod replies;
+mod report;
+mod stream;
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use ledger::Ledger;
+use log::Log;
+pub(crate) use report::{Guarantee, Report, Violation};
+use stream::Seat;
+
+/// One connection of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Conn(usize);
+
+/// A place in a room: epoch and offset.
+pub(crate) type Position = (String, u64);
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client went, in good order or not, or the link broke: what it had sent may have arrived or not.
+    Ours,
+    /// The server closed with this code.
+    Closed(u16),
+}
+
+/// What a command is to be answered with.
+#[derive(Debug)]
+enum Pending {
+    Message(usize),
+    Direct,
+    Join { room: String, resume: Option<Position> },
+    Leave { room: String },
+    History { room: String },
+    Presence { room: String },
+    Ping,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: String,
+    user: String,
+    /// The room it asked for with its path, and with which position.
+    entry: (String, Option<Position>),
+    is_plain: bool,
+    is_welcome: bool,
+    is_open: bool,
+    /// The `disconnect` after which nothing may come.
+    farewell: Option<(u64, String)>,
+    seats: HashMap<String, Seat>,
+    pending: HashMap<String, (Pending, String)>,
+    directs: HashMap<(String, String), u64>,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(crate) struct Checker {
+    connections: Vec<Connection>,
+    log: Log,
+    ledger: Ledger,
+    /// The last offset that a client accounts for, by client, room and epoch, over all its connections.
+    marks: HashMap<(String, String, String), u64>,
+    report: Report,
+    /// How much of what a test is about has happened.
+    pub(crate) counts: Counts,
+}
+
+/// How often it came to what is hard to get right.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) events: u64,
+    /// Positions that were asked for and recovered, and those that were not.
+    pub(crate) recovered: u64,
+    pub(crate) not_recovered: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) gaps: u64,
+}
+
+/// A text field, empty when it is not there.
+fn text<'a>(event: &'a Value, field: &str) -> &'a str {
+    event[field].as_str().unwrap_or("")
+}
+
+/// A number, 0 when it is not there.
+fn number(event: &Value, field: &str) -> u64 {
+    event[field].as_u64().unwrap_or(0)
+}
+
+impl Checker {
+    /// `client` connects as `user` to `room`, in `throng.v1`, with the position it resumes from.
+    pub(crate) fn connect(&mut self, client: &str, user: &str, room: &str, resume: Option<Position>) -> Conn {
+        self.add(client, user, (room.to_owned(), resume), false)
+    }
+
+    /// As [`Checker::connect`], in the plain dialect: its messages have their places, too.
+    pub(crate) fn connect_plain(&mut self, client: &str, user: &str, room: &str) -> Conn {
+        let conn = self.add(client, user, (room.to_owned(), None), true);
+        self.connections[conn.0].seats.insert(room.to_owned(), Seat::unplaced());
+        conn
+    }
+
+    fn add(&mut self, client: &str, user: &str, entry: (String, Option<Position>), is_plain: bool) -> Conn {
+        self.connections.push(Connection {
+            client: client.to_owned(),
+            user: user.to_owned(),
+            entry,
+            is_plain,
+            is_welcome: is_plain,
+            is_open: true,
+            farewell: None,
+            seats: HashMap::new(),
+            pending: HashMap::new(),
+            directs: HashMap::new(),
+        });
+        Conn(self.connections.len() - 1)
+    }
+
+    /// The client is about to send this, so it may arrive, even if its connection breaks meanwhile. What is not a JSON
+    /// object is of no consequence.
+    pub(crate) fn sent(&mut self, conn: Conn, command: &str) {
+        let Ok(value) = serde_json::from_str::<Value>(command) else { return };
+        let connection = &self.connections[conn.0];
+        let user = connection.user.clone();
+        let room = match value["room"].as_str() {
+            Some(room) if !connection.is_plain => room.to_owned(),
+            _ => connection.entry.0.clone(),
+        };
+        let kind = if connection.is_plain { "message" } else { text(&value, "type") };
+        let pending = match kind {
+            "message" => Pending::Message(self.ledger.attempt(&user, &room, &value)),
+            "direct" => {
+                self.ledger.direct(&user, &value);
+                Pending::Direct
+            }
+            "join" => {
+                let resume = &value["resume"];
+                let position = || (text(resume, "epoch").to_owned(), number(resume, "offset"));
+                Pending::Join { room, resume: resume.is_object().then(position) }
+            }
+            "leave" => Pending::Leave { room },
+            "history" => Pending::History { room },
+            "presence" => Pending::Presence { room },
+            "ping" => Pending::Ping,
+            _ => return,
+        };
+        if let Some(id) = value["id"].as_str() {
+            let known = self.connections[conn.0].pending.insert(id.to_owned(), (pending, command.to_owned()));
+            assert!(known.is_none(), "the test uses the id {id:?} twice on one connection");
+        }
+    }
+
+    /// The client received this; returns it as JSON, `null` when it is none.
+    pub(crate) fn received(&mut self, conn: Conn, raw: &str) -> Value {
+        self.counts.events += 1;
+        let event = serde_json::from_str(raw).unwrap_or_default();
+        self.judge(conn, &event, raw);
+        event
+    }
+
+    fn judge(&mut self, conn: Conn, event: &Value, raw: &str) {
+        let kind = text(event, "type");
+        let connection = &self.connections[conn.0];
+        if let Some((_, farewell)) = &connection.farewell {
+            let farewell = farewell.clone();
+            return self.blame(conn, Guarantee::Protocol, "", None, "after a disconnect", &farewell, raw);
+        }
+        if kind != "disconnect" && (kind == "welcome") == connection.is_welcome {
+            return self.blame(
+                conn,
+                Guarantee::Protocol,
+                "",
+                None,
+                "a welcome comes first and once",
+                "",
+                raw,
+            );
+        }
+        match kind {
+            "welcome" => self.welcome(conn, event, raw),
+            "message" => self.message(conn, event, raw),
+            "gap" => self.gap(conn, event, raw),
+            "ack" | "joined" | "left" | "history" | "presence" | "pong" | "error" => {
+                self.reply(conn, kind, event, raw);
+            }
+            "direct" => self.direct(conn, event, raw),
+            "presence_diff" => self.presence_diff(conn, event, raw),
+            "typing" => {
+                self.seat(conn, text(event, "room"), raw);
+            }
+            "disconnect" => {
+                self.connections[conn.0].farewell = Some((number(event, "code"), raw.to_owned()));
+            }
+            "heartbeat" => {}
+            "system" if connection.is_plain => {}
+            _ => self.blame(conn, Guarantee::Protocol, "", None, "no such event in this dialect", "", raw),
+        }
+    }
+
+    /// The connection is over.
+    pub(crate) fn closed(&mut self, conn: Conn, end: End) {
+        let connection = &mut self.connections[conn.0];
+        connection.is_open = false;
+        connection.seats.clear();
+        connection.pending.clear();
+        let End::Closed(code) = end else { return };
+        if connection.is_plain || !connection.is_welcome {
+            return;
+        }
+        let (announced, raw) = connection.farewell.clone().unwrap_or_default();
+        if announced != u64::from(code) {
+            let what = "every close that the server starts is announced with its code";
+            self.blame(conn, Guarantee::Protocol, "", None, what, &raw, &format!("close {code}"));
+        }
+    }
+
+    /// The client is where it is in `room`: what it would resume with.
+    pub(crate) fn position(&self, conn: Conn, room: &str) -> Option<Position> {
+        let seat = self.connections[conn.0].seats.get(room)?;
+        Some((seat.epoch.clone()?, seat.last))
+    }
+
+    /// Every room that the connection is in.
+    pub(crate) fn rooms(&self, conn: Conn) -> Vec<String> {
+        self.connections[conn.0].seats.keys().cloned().collect()
+    }
+
+    /// True when every command with an id has been answered.
+    pub(crate) fn is_answered(&self, conn: Conn) -> bool {
+        self.connections[conn.0].pending.is_empty()
+    }
+
+    /// True once a promise has been broken.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.report.count > 0
+    }
+
+    /// What should not be so once nothing is under way any more: unanswered commands, members who have not come as far
+    /// as their room, users who are shown where they are not. Wait until it is empty.
+    pub(crate) fn unsettled(&self) -> Vec<Violation> {
+        let mut found = Vec::new();
+        for connection in self.connections.iter().filter(|connection| connection.is_open) {
+            for (_, raw) in connection.pending.values() {
+                found.push(connection.violation(Guarantee::Ack, "", None, "not answered", raw, ""));
+            }
+            for (room, seat) in &connection.seats {
+                let last = seat.epoch.as_ref().map_or(0, |epoch| self.log.last(room, epoch));
+                if last > seat.last && seat.epoch.is_some() {
+                    let offset = Some(seat.last + 1);
+                    let missing =
+                        seat.epoch.as_ref().map_or("", |epoch| self.log.text(room, epoch, seat.last + 1));
+                    let what = "the room has gone on, the client was told nothing";
+                    found.push(connection.violation(
+                        Guarantee::NoSilentGap,
+                        room,
+                        offset,
+                        what,
+                        missing,
+                        &seat.text,
+                    ));
+                }
+            }
+        }
+        self.presence_unsettled(&mut found);
+        found
+    }
+
+    /// Everything that was broken; what is [unsettled](Checker::unsettled) is not looked at again.
+    pub(crate) fn finish(mut self) -> Report {
+        self.ledger.finish(&self.log, &mut self.report);
+        self.report
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a violation has that many parts, and this is its one maker"
+    )]
+    fn blame(
+        &mut self,
+        conn: Conn,
+        guarantee: Guarantee,
+        room: &str,
+        offset: Option<u64>,
+        what: &str,
+        before: &str,
+        now: &str,
+    ) {
+        let violation = self.connections[conn.0].violation(guarantee, room, offset, what, before, now);
+        self.report.add(violation);
+    }
+}
+
+impl Connection {
+    fn violation(
+        &self,
+        guarantee: Guarantee,
+        room: &str,
+        offset: Option<u64>,
+        what: &str,
+        before: &str,
+        now: &str,
+    ) -> Violation {
+        Violation {
+            guarantee,
+            client: self.client.clone(),
+            room: room.to_owned(),
+            offset,
+            what: what.to_owned(),
+            before: before.to_owned(),
+            now: now.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! A client of `throng.v1` on a bare socket: it keeps its positions, resumes with them, and retries with keys what was
+//! not answered. Everything it sends and receives goes to the [checker](super::checker) first.
+//!
+//! Small enough that ten thousand fit into a test: a socket, what came and is no whole frame yet, and names.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::checker::{Checker, Conn, End, Position};
+use super::client::patiently;
+use super::frame::{self, Frame, Received};
+use super::http::Response;
+use super::raw::{Socket, handshake};
+
+/// The header that asks for the dialect.
+const OFFER: &str = "Sec-WebSocket-Protocol: throng.v1\r\n";
+/// Keyed messages that a client remembers for a retry.
+const MAX_UNANSWERED: usize = 64;
+
+/// With what a server may close a client that keeps to the rules.
+const SANE_ENDS: [u16; 5] = [1001, 1012, 1013, 4001, 4003];
+
+/// The one judge of a test.
+pub(crate) type Judge = Rc<RefCell<Checker>>;
+
+/// True when the server selects `throng.v1` where it is offered.
+#[track_caller]
+pub(crate) fn is_spoken(address: SocketAddr) -> bool {
+    let mut socket = Socket::connect(address);
+    socket.send(handshake("/ws/chat/does-it-speak-v1?room=does-it-speak-v1", OFFER));
+    socket.expect_upgrade().header("sec-websocket-protocol") == Some("throng.v1")
+}
+
+/// With what a client comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// Nothing.
+    Fresh,
+    /// Where it was.
+    Exact,
+    /// A place so much earlier.
+    Stale(u64),
+    /// A place that does not exist yet.
+    Future,
+    /// The right number of another life.
+    WrongEpoch,
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// A close frame, and everything up to its echo is read.
+    Close,
+    /// A FIN.
+    Fin,
+    /// A reset.
+    Reset,
+}
+
+/// What a client hears.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// An event.
+    Event(Value),
+    /// The end of the connection.
+    End,
+}
+
+struct Link {
+    stream: TcpStream,
+    pending: Vec<u8>,
+    conn: Conn,
+    /// We have closed: the close frame that comes is the echo of ours.
+    is_closing: bool,
+}
+
+/// A keyed message, as long as nobody has answered it.
+#[derive(Debug, Clone)]
+struct Keyed {
+    room: String,
+    key: String,
+    text: String,
+}
+
+/// See the module's documentation.
+pub(crate) struct V1 {
+    address: SocketAddr,
+    judge: Judge,
+    name: String,
+    user: String,
+    link: Option<Link>,
+    session: Option<String>,
+    /// Where it was in its rooms when its last connection ended.
+    positions: BTreeMap<String, Position>,
+    /// By the id of the command.
+    unanswered: BTreeMap<String, Keyed>,
+    counter: u64,
+}
+
+impl V1 {
+    /// A client that is not connected yet. Several may be the same user; names are unique.
+    pub(crate) fn new(address: SocketAddr, judge: &Judge, name: &str, user: &str) -> Self {
+        Self {
+            address,
+            judge: Rc::clone(judge),
+            name: name.to_owned(),
+            user: user.to_owned(),
+            link: None,
+            session: None,
+            positions: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
+            counter: 0,
+        }
+    }
+
+    /// The server has been started again, and may be elsewhere.
+    pub(crate) fn move_to(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// The rooms it is in, or was when its connection ended.
+    pub(crate) fn rooms(&self) -> Vec<String> {
+        match &self.link {
+            Some(link) => self.judge.borrow().rooms(link.conn),
+            None => self.positions.keys().cloned().collect(),
+        }
+    }
+
+    fn unique(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    /// A text that nobody has said.
+    pub(crate) fn unique_text(&mut self) -> String {
+        let number = self.unique();
+        format!("{} says {number}", self.name)
+    }
+
+    fn unique_key(&mut self) -> String {
+        let number = self.unique();
+        format!("{}-{number}", self.name)
+    }
+
+    /// What it asks for when it comes back to `room`.
+    fn position(&self, room: &str, resume: Resume) -> Option<Position> {
+        let (epoch, offset) = self.positions.get(room)?.clone();
+        Some(match resume {
+            Resume::Fresh => return None,
+            Resume::Exact => (epoch, offset),
+            Resume::Stale(back) => (epoch, offset.saturating_sub(back)),
+            Resume::Future => (epoch, offset + 1_000_000),
+            Resume::WrongEpoch => ("0000000000000".to_owned(), offset),
+        })
+    }
+
+    /// Connects, enters `room` and every other room it was in, and sends again what was not answered. Everything is
+    /// answered when this returns; false when the server ended the connection meanwhile.
+    pub(crate) async fn connect(&mut self, room: &str, resume: Resume) -> bool {
+        assert!(self.link.is_none(), "{} is connected", self.name);
+        let position = self.position(room, resume);
+        let mut path = format!("/ws/chat/{}?room={room}", self.user);
+        if let Some((epoch, offset)) = &position {
+            path.push_str(&format!("&resume={epoch}:{offset}"));
+        }
+        if let Some(session) = &self.session {
+            path.push_str(&format!("&session={session}"));
+        }
+        let conn = self.judge.borrow_mut().connect(&self.name, &self.user, room, position);
+        let others: Vec<_> = self.positions.keys().filter(|other| *other != room).cloned().collect();
+        let others: Vec<_> = others.into_iter().map(|other| (self.position(&other, resume), other)).collect();
+        self.positions.clear();
+        self.link = Some(patiently("handshake", open(self.address, conn, &path)).await);
+        let Heard::Event(welcome) = self.next().await else { return false };
+        self.session = welcome["session"].as_str().map(str::to_owned);
+        for (position, other) in others {
+            self.join(&other, position).await;
+        }
+        self.is_answered().await && self.retry().await
+    }
+
+    async fn retry(&mut self) -> bool {
+        let rooms = self.rooms();
+        for (_, keyed) in std::mem::take(&mut self.unanswered) {
+            if rooms.contains(&keyed.room) {
+                self.say_again(keyed).await;
+            }
+        }
+        self.is_answered().await
+    }
+
+    /// Sends a command with an id of its own.
+    pub(crate) async fn command(&mut self, mut command: Value) -> String {
+        let id = format!("c{}", self.unique());
+        command["id"] = id.as_str().into();
+        self.send_raw(&command.to_string()).await;
+        id
+    }
+
+    /// Joins `room`, from `position` on.
+    pub(crate) async fn join(&mut self, room: &str, position: Option<Position>) {
+        let mut command = json!({"type": "join", "room": room});
+        if let Some((epoch, offset)) = position {
+            command["resume"] = json!({"epoch": epoch, "offset": offset});
+        }
+        self.command(command).await;
+    }
+
+    /// Says `text`, which nobody has said before, with or without a key.
+    pub(crate) async fn say(&mut self, room: &str, text: String, has_key: bool, echo: bool) {
+        if has_key && self.unanswered.len() < MAX_UNANSWERED {
+            let key = self.unique_key();
+            self.say_again(Keyed { room: room.to_owned(), key, text }).await;
+        } else {
+            self.command(json!({"type": "message", "room": room, "message": text, "echo": echo})).await;
+        }
+    }
+
+    async fn say_again(&mut self, keyed: Keyed) {
+        let Keyed { room, key, text } = &keyed;
+        let id = self.command(json!({"type": "message", "room": room, "message": text, "key": key})).await;
+        self.unanswered.insert(id, keyed);
+    }
+
+    /// Sends a command as it is.
+    pub(crate) async fn send_raw(&mut self, command: &str) {
+        let Some(link) = &mut self.link else { return };
+        self.judge.borrow_mut().sent(link.conn, command);
+        // An error is the end of the link, which reading tells of with what came before it.
+        let _ = patiently("the server takes a command", link.stream.write_all(&frame::text(command))).await;
+    }
+
+    /// Reads until every command is answered; false when the connection ended instead.
+    pub(crate) async fn is_answered(&mut self) -> bool {
+        loop {
+            match &self.link {
+                Some(link) if self.judge.borrow().is_answered(link.conn) => return true,
+                Some(_) => {
+                    patiently("an answer", self.next()).await;
+                }
+                None => return false,
+            }
+        }
+    }
+
+    /// What the server says next; for ever when there is no connection.
+    ///
+    /// # Cancel safety
+    /// What has come stays.
+    pub(crate) async fn next(&mut self) -> Heard {
+        loop {
+            let Some(link) = &mut self.link else { std::future::pending().await };
+            let Some(frame) = Received::take(&mut link.pending) else {
+                match link.stream.read_buf(&mut link.pending).await {
+                    Ok(1..) => continue,
+                    Ok(0) | Err(_) => return self.ended(None),
+                }
+            };
+            match frame.opcode {
+                frame::TEXT => {
+                    let text = String::from_utf8(frame.payload).expect("checked when it was read");
+                    return Heard::Event(self.heard(&text));
+                }
+                frame::PING => {
+                    let _ = link.stream.try_write(&Frame::new(frame::PONG, frame.payload).bytes());
+                }
+                frame::CLOSE => return self.ended(Some(frame.closing().0)),
+                _ => {}
+            }
+        }
+    }
+
+    fn heard(&mut self, text: &str) -> Value {
+        let Some(link) = &self.link else { return Value::Null };
+        let mut judge = self.judge.borrow_mut();
+        let event = judge.received(link.conn, text);
+        if let Some(re) = event["re"].as_str() {
+            self.unanswered.remove(re);
+        }
+        event
+    }
+
+    fn ended(&mut self, code: Option<u16>) -> Heard {
+        let is_ours = self.link.as_ref().is_none_or(|link| link.is_closing);
+        let is_sane = is_ours || code.is_none_or(|code| SANE_ENDS.contains(&code));
+        assert!(is_sane, "{} keeps to the rules and was closed with {code:?}", self.name);
+        self.forget(code.filter(|_| !is_ours).map_or(End::Ours, End::Closed));
+        Heard::End
+    }
+
+    /// The connection is over: what remains are the positions.
+    fn forget(&mut self, end: End) {
+        let Some(link) = self.link.take() else { return };
+        let mut judge = self.judge.borrow_mut();
+        for room in judge.rooms(link.conn) {
+            if let Some(position) = judge.position(link.conn, &room) {
+                self.positions.insert(room, position);
+            }
+        }
+        judge.closed(link.conn, end);
+    }
+
+    /// Ends the connection in the middle of a message: `share` of its bytes, from 0 to 1, are sent before.
+    pub(crate) async fn cut(&mut self, cut: Cut, room: &str, share: f64) {
+        let text = self.unique_text();
+        let key = self.unique_key();
+        let id = format!("c{}", self.unique());
+        let command = json!({"type": "message", "id": id, "room": room, "message": text, "key": key});
+        let Some(link) = &mut self.link else { return };
+        if cut == Cut::Close {
+            link.is_closing = true;
+            let _ = link.stream.write_all(&frame::close(1000, "")).await;
+            while let Heard::Event(_) = patiently("the echo of a close", self.next()).await {}
+            return;
+        }
+        let bytes = frame::text(command.to_string());
+        let count = (bytes.len() as f64 * share) as usize;
+        self.judge.borrow_mut().sent(link.conn, &command.to_string());
+        self.unanswered.insert(id, Keyed { room: room.to_owned(), key, text });
+        let _ = link.stream.write_all(&bytes[..count.min(bytes.len())]).await;
+        if cut == Cut::Reset {
+            let _ = SockRef::from(&link.stream).set_linger(Some(Duration::ZERO));
+        }
+        self.forget(End::Ours);
+    }
+}
+
+/// Performs the handshake.
+async fn open(address: SocketAddr, conn: Conn, path: &str) -> Link {
+    let mut stream = TcpStream::connect(address).await.expect("the server accepts");
+    stream.set_nodelay(true).expect("TCP_NODELAY");
+    stream.write_all(handshake(path, OFFER).as_bytes()).await.expect("the server takes a handshake");
+    let mut pending = Vec::new();
+    let end = loop {
+        if let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+        assert_ne!(stream.read_buf(&mut pending).await.expect("a response"), 0, "FIN instead of a response");
+    };
+    let head: Vec<u8> = pending.drain(..end).collect();
+    let response = Response::parse(std::str::from_utf8(&head).expect("a head in UTF-8"));
+    assert_eq!(response.status, 101, "{response:?}");
+    assert_eq!(response.header("sec-websocket-protocol"), Some("throng.v1"), "{response:?}");
+    Link { stream, pending, conn, is_closing: false }
+}

@@ -1,0 +1,70 @@
+//! What crosses threads, under a scheduler that tries the interleavings.
+//!
+//! Compiled here are the sources of the server themselves, `registry`, `broker` and `node`: in this crate `parking_lot`
+//! and `tokio` are names for [`shim`], which is made of shuttle's locks, so nothing in the sources knows of it. What
+//! lies below them comes from the library. Counting with the atomics of `std` is no step to the scheduler.
+//!
+//! Not the usual test harness: the sources bring unit tests of their own, which need the real locks. A model that fails
+//! panics with a schedule, which `shuttle::replay` follows again.
+
+extern crate self as parking_lot;
+extern crate self as tokio;
+
+#[path = "../src/broker/mod.rs"]
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
+mod broker;
+#[path = "../src/node.rs"]
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
+mod node;
+#[path = "../src/registry/mod.rs"]
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
+mod registry;
+#[path = "models/shim.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "as wide as what it stands for")]
+mod shim;
+
+#[path = "models/directory.rs"]
+mod model_of_directory;
+#[path = "models/inbox.rs"]
+mod model_of_inbox;
+#[path = "models/rooms.rs"]
+mod model_of_rooms;
+
+use std::time::Instant;
+
+pub use shim::{Mutex, MutexGuard, time};
+pub use throng::{chat, clock, config, metrics, names, protocol};
+
+/// `tokio::sync`.
+pub mod sync {
+    pub use super::shim::{Notify, oneshot};
+}
+
+/// `tokio::task`.
+pub mod task {
+    pub use shuttle::future::yield_now;
+}
+
+/// Every model, by its name.
+const MODELS: &[(&str, fn())] = &[
+    ("inbox: no wake is lost, whoever pushes when", model_of_inbox::no_wake_is_lost),
+    ("inbox: a wake that is lost would be noticed", model_of_inbox::a_lost_wake_is_noticed),
+    ("directory: a user is held once, and forgotten at last", model_of_directory::a_user_is_held_once),
+    ("rooms: who joins while others speak misses nothing", model_of_rooms::who_joins_misses_nothing),
+    ("rooms: who enters while the last one leaves is in a room", model_of_rooms::a_room_that_ends_is_nobodys),
+];
+
+fn main() {
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
+    let mut passed = 0;
+    for (name, model) in MODELS.iter().filter(|(name, _)| is_wanted(name)) {
+        let began = Instant::now();
+        model();
+        println!("model {name} ... ok, {:.1} s", began.elapsed().as_secs_f64());
+        passed += 1;
+    }
+    // As the usual harness says it, for who counts.
+    println!("\ntest result: ok. {passed} passed; 0 failed; 0 ignored");
+}

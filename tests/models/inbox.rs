@@ -1,0 +1,88 @@
+//! The inbox of a shard: whatever is pushed is taken, in the order of each pusher, and the shard sleeps only when there
+//! is nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use shuttle::scheduler::DfsScheduler;
+use shuttle::{Config, Runner, future, thread};
+
+use crate::names::ConnectionId;
+use crate::protocol::close::EndReason;
+use crate::registry::inbox::{Command, Inbox, Item};
+
+/// More schedules than there are for one pusher of two items.
+const SCHEDULES: usize = 20_000;
+
+fn push(inbox: &Inbox, pusher: usize, number: u32) {
+    inbox.command(Command::End(ConnectionId::new(pusher, 0, number), EndReason::Restarting));
+}
+
+/// Threads push `each` items; this one takes them as the fan-out task does.
+fn take_from(pushers: usize, each: u32) {
+    let inbox = Arc::new(Inbox::new(1024));
+    let mut taken = vec![0; pushers];
+    let pushers: Vec<_> = (0..pushers)
+        .map(|pusher| {
+            let inbox = Arc::clone(&inbox);
+            thread::spawn(move || (0..each).for_each(|number| push(&inbox, pusher, number)))
+        })
+        .collect();
+    future::block_on(async {
+        let mut items = Vec::new();
+        while taken.iter().any(|count| *count < each) {
+            if !inbox.take(&mut items) {
+                // A lost wake is a deadlock, which the scheduler reports.
+                inbox.wait().await;
+            }
+            for item in items.drain(..) {
+                let Item::Command(command) = item else { panic!("{item:?}") };
+                let Command::End(id, _) = *command else { panic!("{command:?}") };
+                let next = &mut taken[id.shard()];
+                assert_eq!(id, ConnectionId::new(id.shard(), 0, *next), "out of order");
+                *next += 1;
+            }
+        }
+    });
+    pushers.into_iter().for_each(|pusher| pusher.join().expect("a pusher ends"));
+}
+
+pub(crate) fn no_wake_is_lost() {
+    let tried =
+        Runner::new(DfsScheduler::new(Some(SCHEDULES), false), Config::default()).run(|| take_from(1, 2));
+    assert!(tried < SCHEDULES, "not all schedules of the smallest model were tried");
+    shuttle::check_random(|| take_from(2, 4), 1_000);
+    shuttle::check_pct(|| take_from(2, 3), 1_000, 3);
+}
+
+/// The same with a mistake of the classic kind: the shard looks, and says only later that it sleeps.
+pub(crate) fn a_lost_wake_is_noticed() {
+    let wrong = || {
+        let inbox =
+            Arc::new((crate::Mutex::new(Vec::new()), crate::Mutex::new(false), crate::sync::Notify::new()));
+        let shared = Arc::clone(&inbox);
+        let pusher = thread::spawn(move || {
+            shared.0.lock().push(1);
+            let is_asleep = std::mem::take(&mut *shared.1.lock());
+            if is_asleep {
+                shared.2.notify_one();
+            }
+        });
+        future::block_on(async {
+            loop {
+                let is_empty = inbox.0.lock().is_empty();
+                if !is_empty {
+                    return;
+                }
+                *inbox.1.lock() = true;
+                inbox.2.notified().await;
+            }
+        });
+        pusher.join().expect("the pusher ends");
+    };
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = catch_unwind(AssertUnwindSafe(|| shuttle::check_dfs(wrong, Some(SCHEDULES))));
+    std::panic::set_hook(quiet);
+    assert!(outcome.is_err(), "the model finds nothing");
+}

@@ -1,0 +1,156 @@
+//! Rooms: what is published while somebody joins on another shard comes to them from their place on, without a hole,
+//! and a room that ends takes nobody with it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use shuttle::sync::Barrier;
+use shuttle::thread;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::node::{Membership, Node};
+use crate::registry::bounds::Bounds;
+use crate::registry::room::BatchLimits;
+use crate::registry::shard::{Overload, Settings};
+use crate::registry::sink::{Simulated, Sink};
+use crate::registry::{Registration, Shard, fanout};
+
+/// Threads, each with a shard.
+const WORKERS: usize = 2;
+/// Messages that each of them says.
+const EACH: usize = 3;
+/// Turns of the fan-out task after which a shard has nothing left, for as few messages as these.
+const TURNS: usize = 12;
+
+/// Takes everything.
+#[derive(Default)]
+struct Wire(RefCell<Vec<u8>>);
+
+impl Simulated for Wire {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+}
+
+impl Wire {
+    /// The offsets of the messages that came, in their order.
+    fn offsets(&self) -> Vec<u64> {
+        let bytes = self.0.borrow();
+        let text = String::from_utf8_lossy(&bytes);
+        let places = text.split("\"offset\":").skip(1);
+        places.map(|rest| rest.split(',').next().and_then(|n| n.parse().ok()).expect("an offset")).collect()
+    }
+}
+
+fn node() -> Arc<Node> {
+    let mut config = Config { workers: WORKERS, ..Config::default() };
+    // A room is forgotten with its last member.
+    config.history.messages = 0;
+    Node::with_clock(config, Metrics::new(WORKERS, &[]), Clock::manual())
+}
+
+fn shard(node: &Node, index: usize) -> Rc<Shard> {
+    let settings = Settings {
+        bounds: Bounds { messages: 1024, bytes: 1 << 20, age_ms: 10_000 },
+        overload: Overload::Disconnect,
+        queue_budget: u64::MAX,
+        batch: BatchLimits { bytes: 1 << 16, frames: 2 },
+        linger: Duration::ZERO,
+    };
+    let inbox = Arc::clone(node.registry.inbox(index));
+    Shard::new(index, inbox, Arc::clone(node.metrics.shard(index)), settings, node.clock.clone())
+}
+
+/// A client who enters the room.
+fn enter(node: &Arc<Node>, shard: &Rc<Shard>) -> (Membership, Registration, Rc<Wire>) {
+    let wire = Rc::<Wire>::default();
+    let registration = shard.register(Sink::Simulated(wire.clone()));
+    registration.open();
+    let user = format!("user-{}", shard.index()).parse().expect("a user id");
+    let membership = node.enter(&registration, &"hall".parse().expect("a name"), &user).expect("a room");
+    (membership, registration, wire)
+}
+
+/// A worker: enters, speaks, and lets its fan-out run in between; then looks at what came.
+fn work(node: &Arc<Node>, index: usize, all_said: &Barrier) {
+    let shard = shard(node, index);
+    let mut fanout = pin!(fanout::run(Rc::clone(&shard)));
+    let mut cx = Context::from_waker(Waker::noop());
+    let (membership, registration, wire) = enter(node, &shard);
+    let mut own = Vec::new();
+    for number in 0..EACH {
+        own.push(membership.publish(&format!("{index} says {number}")).expect("there is space").offset.0);
+        if number == 1 {
+            assert!(fanout.as_mut().poll(&mut cx).is_pending(), "it never ends");
+        }
+    }
+    all_said.wait();
+    for _ in 0..TURNS {
+        assert!(fanout.as_mut().poll(&mut cx).is_pending(), "it never ends");
+    }
+    let seen = wire.offsets();
+    let all = (EACH * WORKERS) as u64;
+    assert_eq!(seen.last(), Some(&all), "{index} has not come to the end: {seen:?}");
+    assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + 1), "{index} has a hole: {seen:?}");
+    assert!(own.iter().all(|offset| seen.contains(offset)), "{index} said {own:?} and saw {seen:?}");
+    // Nobody leaves before all have looked: a notice would be counted as nothing, but a room could be forgotten.
+    all_said.wait();
+    drop((membership, registration));
+    assert!(shard.is_empty() && shard.room_count() == 0, "an empty shard holds nothing");
+}
+
+fn in_workers(work: impl Fn(usize) + Send + Sync + 'static) {
+    let work = Arc::new(work);
+    let threads: Vec<_> = (0..WORKERS)
+        .map(|index| {
+            let work = Arc::clone(&work);
+            thread::spawn(move || work(index))
+        })
+        .collect();
+    threads.into_iter().for_each(|worker| worker.join().expect("a worker ends"));
+}
+
+pub(crate) fn who_joins_misses_nothing() {
+    let model = || {
+        let (node, all_said) = (node(), Barrier::new(WORKERS));
+        let shared = Arc::clone(&node);
+        in_workers(move |index| work(&shared, index, &all_said));
+        assert_eq!(node.room_count(), 0, "a room without members and history is forgotten");
+    };
+    shuttle::check_random(model, 1_000);
+    shuttle::check_pct(model, 1_000, 3);
+}
+
+/// Both come and go, over and over: whoever is in a room is heard there by itself, and at last no room is left.
+pub(crate) fn a_room_that_ends_is_nobodys() {
+    let model = || {
+        let node = node();
+        let shared = Arc::clone(&node);
+        in_workers(move |index| {
+            let node = &shared;
+            let shard = shard(node, index);
+            let mut fanout = pin!(fanout::run(Rc::clone(&shard)));
+            for _ in 0..2 {
+                let (membership, _registration, wire) = enter(node, &shard);
+                let own = membership.publish("am I here?").expect("there is space").offset.0;
+                node.keep_house(index);
+                for _ in 0..TURNS {
+                    assert!(fanout.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                }
+                assert!(wire.offsets().contains(&own), "{own} is not among {:?}", wire.offsets());
+            }
+        });
+        assert_eq!(node.room_count(), 0, "a room without members is forgotten");
+    };
+    shuttle::check_random(model, 1_000);
+    shuttle::check_pct(model, 1_000, 3);
+}

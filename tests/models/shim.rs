@@ -1,0 +1,164 @@
+//! What the sources under test take from `parking_lot` and `tokio`, made of shuttle's parts, so that its scheduler
+//! decides at each lock and each wait who goes on.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::ops::{Deref, DerefMut};
+use std::task::{Poll, Waker};
+
+/// `parking_lot::Mutex`.
+#[derive(Default)]
+pub struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+/// Its guard.
+pub struct MutexGuard<'a, T>(shuttle::sync::MutexGuard<'a, T>);
+
+impl<T> Mutex<T> {
+    pub fn new(value: T) -> Self {
+        Self(shuttle::sync::Mutex::new(value))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard(self.0.lock().expect("a panic ends the model"))
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mutex")
+    }
+}
+
+/// `tokio::sync::Notify` for one waiter: at most one permit is kept.
+#[derive(Default, Debug)]
+pub struct Notify(Mutex<Permit>);
+
+#[derive(Default, Debug)]
+struct Permit {
+    is_there: bool,
+    waiting: Option<Waker>,
+}
+
+impl Notify {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn notify_one(&self) {
+        let waiting = {
+            let mut state = self.0.lock();
+            state.is_there = true;
+            state.waiting.take()
+        };
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+
+    pub async fn notified(&self) {
+        poll_fn(|cx| {
+            let mut state = self.0.lock();
+            if std::mem::take(&mut state.is_there) {
+                return Poll::Ready(());
+            }
+            state.waiting = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// `tokio::sync::oneshot`.
+pub mod oneshot {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+
+    use super::Mutex;
+
+    #[derive(Debug)]
+    struct Slot<T> {
+        value: Option<T>,
+        is_over: bool,
+        waiting: Option<Waker>,
+    }
+
+    #[derive(Debug)]
+    pub struct Sender<T>(Arc<Mutex<Slot<T>>>);
+    #[derive(Debug)]
+    pub struct Receiver<T>(Arc<Mutex<Slot<T>>>);
+    /// The sender is gone.
+    #[derive(Debug)]
+    pub struct RecvError;
+
+    pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+        let slot = Arc::new(Mutex::new(Slot { value: None, is_over: false, waiting: None }));
+        (Sender(Arc::clone(&slot)), Receiver(slot))
+    }
+
+    impl<T> Sender<T> {
+        pub fn send(self, value: T) -> Result<(), T> {
+            self.0.lock().value = Some(value);
+            Ok(())
+        }
+    }
+
+    impl<T> Drop for Sender<T> {
+        fn drop(&mut self) {
+            let waiting = {
+                let mut slot = self.0.lock();
+                slot.is_over = true;
+                slot.waiting.take()
+            };
+            if let Some(waker) = waiting {
+                waker.wake();
+            }
+        }
+    }
+
+    impl<T> Future for Receiver<T> {
+        type Output = Result<T, RecvError>;
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+            let mut slot = self.0.lock();
+            match (slot.value.take(), slot.is_over) {
+                (Some(value), _) => Poll::Ready(Ok(value)),
+                (None, true) => Poll::Ready(Err(RecvError)),
+                (None, false) => {
+                    slot.waiting = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        }
+    }
+}
+
+/// `tokio::time`: no time passes in a model.
+pub mod time {
+    use std::time::Duration;
+
+    use super::Future;
+
+    /// Nothing times out.
+    pub async fn timeout<F: Future>(_: Duration, future: F) -> Result<F::Output, std::convert::Infallible> {
+        Ok(future.await)
+    }
+
+    /// Everybody else goes on meanwhile.
+    pub async fn sleep(_: Duration) {
+        shuttle::future::yield_now().await;
+    }
+}

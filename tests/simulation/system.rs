@@ -1,0 +1,215 @@
+//! The server without its sockets and threads: the real node, its shards and their fan-out tasks, one slice at a time,
+//! a clock that moves when it is told to, and clients whose sockets take everything or nothing.
+//!
+//! The one place that knows how the library is called.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use throng::chat::rate_limit::Allowance;
+use throng::clock::Clock;
+use throng::config::{Config, Duplicate};
+use throng::endpoint::{Chat, Endpoint, Entry, Message, Peer};
+use throng::metrics::Metrics;
+use throng::node::{Credentials, Node};
+use throng::protocol::command::Parser;
+use throng::registry::bounds::{Bounds, Overload};
+use throng::registry::room::BatchLimits;
+use throng::registry::shard::Settings;
+use throng::registry::sink::{Simulated, Sink};
+use throng::registry::{Registration, Shard, fanout};
+
+use crate::frame::{CLOSE, Received, TEXT};
+
+/// Shards of the node.
+pub(crate) const SHARDS: usize = 2;
+/// Messages that a room keeps.
+pub(crate) const KEPT: u64 = 8;
+/// Messages that a client's queue holds.
+const QUEUE: usize = 12;
+/// Messages of one batch.
+const BATCH: usize = 4;
+/// Turns of a fan-out task after which nothing is left: each takes a batch of every room to all of its few members, and
+/// no story has more messages.
+const TURNS: usize = 1024 / BATCH;
+
+/// A socket.
+#[derive(Default)]
+struct Wire {
+    taken: RefCell<Vec<u8>>,
+    is_stuck: Cell<bool>,
+}
+
+impl Simulated for Wire {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_stuck.get() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.taken.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+}
+
+/// What a client hears.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Event(String),
+    Close(u16),
+}
+
+/// A connection.
+pub(crate) struct Client {
+    // The room is left before the slot is given up.
+    endpoint: Endpoint,
+    registration: Registration,
+    allowance: Allowance,
+    wire: Rc<Wire>,
+}
+
+impl Client {
+    /// The socket takes nothing from now on, or everything again, and then it takes what waits.
+    pub(crate) fn stall(&self, is_stuck: bool) {
+        self.wire.is_stuck.set(is_stuck);
+        if !is_stuck {
+            self.registration.flush();
+        }
+    }
+
+    /// True when the server has begun to end the connection.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.registration.is_ending()
+    }
+
+    /// What has come since the last call.
+    pub(crate) fn hear(&self) -> Vec<Heard> {
+        let mut taken = self.wire.taken.borrow_mut();
+        let mut heard = Vec::new();
+        while let Some(frame) = Received::take(&mut taken) {
+            match frame.opcode {
+                TEXT => heard.push(Heard::Event(String::from_utf8_lossy(&frame.payload).into_owned())),
+                CLOSE => heard.push(Heard::Close(frame.closing().0)),
+                _ => {}
+            }
+        }
+        heard
+    }
+}
+
+struct Worker {
+    shard: Rc<Shard>,
+    fanout: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// See the module's documentation.
+pub(crate) struct System {
+    node: Arc<Node>,
+    workers: Vec<Worker>,
+    parser: Parser,
+    turns: usize,
+}
+
+impl System {
+    /// A node on which nobody is.
+    pub(crate) fn start() -> Self {
+        let mut config = Config { workers: SHARDS, ..Config::default() };
+        config.chat.duplicate = Duplicate::Allow;
+        config.history.messages = KEPT as usize;
+        config.rate_limit.enabled = false;
+        let node = Node::with_clock(config, Metrics::new(SHARDS, &[]), Clock::manual());
+        let settings = Settings {
+            bounds: Bounds { messages: QUEUE, bytes: 1 << 20, age_ms: 10_000 },
+            overload: Overload::Disconnect,
+            queue_budget: u64::MAX,
+            batch: BatchLimits { bytes: 1 << 16, frames: BATCH },
+            linger: Duration::ZERO,
+        };
+        let worker = |index| {
+            let (inbox, metrics) =
+                (Arc::clone(node.registry.inbox(index)), Arc::clone(node.metrics.shard(index)));
+            let shard = Shard::new(index, inbox, metrics, settings, node.clock.clone());
+            let fanout = Box::pin(fanout::run(Rc::clone(&shard)));
+            Worker { shard, fanout }
+        };
+        let workers = (0..SHARDS).map(worker).collect();
+        Self { workers, node, parser: Parser::default(), turns: 0 }
+    }
+
+    /// Connects `user` to `room` on a shard.
+    pub(crate) fn connect(&self, shard: usize, user: &str, room: &str) -> Client {
+        let wire = Rc::<Wire>::default();
+        let registration = self.workers[shard].shard.register(Sink::Simulated(wire.clone()));
+        let (user, room) = (user.parse().expect("a user id"), room.parse().expect("a room"));
+        let claim = {
+            let claiming = pin!(self.node.claim(&user, registration.id(), Credentials::default()));
+            match claiming.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(claim) => claim.expect("several connections of one user are allowed"),
+                Poll::Pending => unreachable!("there is nobody to wait for"),
+            }
+        };
+        let chat = Chat::enter(&self.node, &registration, claim, Entry { room, allowed: None, v1: None })
+            .expect("there are few rooms");
+        registration.open();
+        Client {
+            endpoint: Endpoint::Chat(Box::new(chat)),
+            registration,
+            allowance: Allowance::default(),
+            wire,
+        }
+    }
+
+    /// Hands the client's message to its endpoint, as the connection's task does, and writes the answers.
+    pub(crate) fn message(&mut self, client: &mut Client, text: &str) {
+        let mut bytes = text.as_bytes().to_vec();
+        let mut peer = Peer {
+            registration: &client.registration,
+            node: &self.node,
+            parser: &mut self.parser,
+            allowance: &mut client.allowance,
+            now_ms: client.registration.shard().tick(),
+        };
+        if let Err(reason) = client.endpoint.message(Message::Text(&mut bytes), &mut peer) {
+            client.registration.end(reason);
+        }
+        client.registration.flush();
+    }
+
+    /// One turn of a shard's fan-out task: it takes its inbox and writes a slice.
+    pub(crate) fn turn(&mut self, shard: usize) {
+        let polled = self.workers[shard].fanout.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending(), "the fan-out never ends");
+    }
+
+    /// Everything that is under way arrives.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..TURNS {
+            (0..SHARDS).for_each(|shard| self.turn(shard));
+        }
+    }
+
+    /// Time passes: the house is kept, and who waits for a time is woken.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        self.node.clock.advance(by);
+        self.turns += 1;
+        self.node.keep_house(self.turns);
+        self.workers.iter().for_each(|worker| worker.shard.wake_due());
+    }
+
+    /// Nobody is left, anywhere.
+    pub(crate) fn assert_empty(&self) {
+        for Worker { shard, .. } in &self.workers {
+            assert!(
+                shard.is_empty() && shard.room_count() == 0,
+                "a client is left on shard {}",
+                shard.index()
+            );
+            assert_eq!(shard.metrics().queue_bytes.get(), 0, "bytes are queued for nobody");
+        }
+        assert!(self.node.registry.directory.is_empty(), "a user is left in the directory");
+    }
+}
