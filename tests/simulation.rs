@@ -111,8 +111,7 @@ fn whatever_happens_every_client_sees_one_story() {
     told.unwrap_or_else(|error| panic!("{error}"));
     let all = all.into_inner();
     println!("{all:?}");
-    assert!(
-        all.recovered > 500 && all.not_recovered > 500 && all.duplicates > 500,
-        "too little happens: {all:?}"
-    );
+    let Counts { recovered, not_recovered, duplicates, gaps, .. } = all;
+    let is_rich = [recovered, not_recovered, duplicates, gaps].into_iter().all(|count| count > 20);
+    assert!(is_rich, "too little happens: {all:?}");
 }

@@ -1,6 +1,6 @@
 //! What happens to clients, step by step, with the model beside it: a counter and the keys of each life of each room.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -48,8 +48,9 @@ struct Seat {
     conn: Conn,
     /// The rooms it is in, with their count when it came.
     rooms: HashMap<String, u64>,
-    /// Whether the model says that the next `welcome` or `joined` of a room recovers.
-    expected: HashMap<String, bool>,
+    /// Whether the model says that the next `welcome` or `joined` of a room recovers, and those behind it: who does not
+    /// read may have joined again.
+    expected: HashMap<String, VecDeque<bool>>,
     is_stalled: bool,
 }
 
@@ -148,7 +149,7 @@ impl Story {
         let model = self.rooms.entry(room.clone()).or_default();
         model.members += 1;
         let rooms = HashMap::from([(room.clone(), model.said)]);
-        let expected = HashMap::from([(room, recovers)]);
+        let expected = HashMap::from([(room, VecDeque::from([recovers]))]);
         self.seats.insert(client, Seat { client: connected, conn, rooms, expected, is_stalled: false });
     }
 
@@ -221,7 +222,7 @@ impl Story {
         // Where it is already, it is told so.
         if !seat.rooms.contains_key(&room) {
             seat.rooms.insert(room.clone(), model.said);
-            seat.expected.insert(room, recovers);
+            seat.expected.entry(room).or_default().push_back(recovers);
             model.members += 1;
         }
     }
@@ -299,7 +300,7 @@ impl Story {
                 let event = self.checker.received(seat.conn, &text);
                 if let (Some(recovered), Some(room)) = (event["recovered"].as_bool(), event["room"].as_str())
                 {
-                    let expected = seat.expected.remove(room);
+                    let expected = seat.expected.get_mut(room).and_then(VecDeque::pop_front);
                     assert_eq!(Some(recovered), expected, "recovered, and what the model says: {text}");
                 }
             }
