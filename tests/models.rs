@@ -13,7 +13,7 @@ extern crate self as tokio;
 #[path = "../src/broker/mod.rs"]
 #[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
 mod broker;
-#[path = "../src/node.rs"]
+#[path = "../src/node/mod.rs"]
 #[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
 mod node;
 #[path = "../src/registry/mod.rs"]

@@ -8,8 +8,8 @@ use tokio::task::LocalSet;
 use crate::support::checker::{Counts, Report};
 use crate::support::fake::{self, FAULTS, Fault};
 use crate::support::server::{Server, Settings};
+use crate::support::sized;
 use crate::support::swarm::{Swarm, World};
-use crate::support::{sized, v1};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -34,16 +34,8 @@ const STORM: World = World {
     moves: 100,
     asks: 120,
     keyed: 50,
+    is_lossy: false,
 };
-
-/// True when the test can run; says so when it cannot.
-fn can_run(server: &Server) -> bool {
-    let speaks = v1::is_spoken(server.address());
-    if !speaks {
-        println!("skipped: the server does not select throng.v1");
-    }
-    speaks
-}
 
 /// How long a load lasts: steps, or a time with `THRONG_LONG=1`.
 fn lasts(steps: usize, long: Duration) -> impl Fn(usize) -> bool {
@@ -80,14 +72,11 @@ async fn a_server_that_breaks_a_promise_is_found_out() {
     LocalSet::new().run_until(all).await;
 }
 
-async fn storm(settings: Settings<'_>, steps: usize) {
+async fn storm(settings: Settings<'_>, world: World, steps: usize) -> Counts {
     let server = Server::start(settings);
-    if !can_run(&server) {
-        return;
-    }
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    let mut swarm = Swarm::gather(server.address(), STORM, seed).await;
+    let mut swarm = Swarm::gather(server.address(), world, seed).await;
     let (goes_on, mut done) = (lasts(steps, Duration::from_secs(60)), 0);
     while goes_on(done) && !swarm.is_broken() {
         swarm.step().await;
@@ -104,28 +93,29 @@ async fn storm(settings: Settings<'_>, steps: usize) {
     ] {
         assert!(count > 0, "nothing was {what} in {counts:?}");
     }
+    counts
 }
 
 #[tokio::test]
 async fn the_guarantees_hold_whenever_connections_break() {
-    LocalSet::new().run_until(storm(HARSH, 2500)).await;
+    LocalSet::new().run_until(storm(HARSH, STORM, 2500)).await;
 }
 
 #[tokio::test]
 async fn the_guarantees_hold_where_messages_are_dropped() {
+    let mut counts = Counts::default();
     for policy in ["drop_oldest", "drop_newest"] {
-        let settings = [HARSH, &[("queue.policy", policy), ("queue.max_messages", "16")]].concat();
-        LocalSet::new().run_until(storm(&settings, 1500)).await;
+        let settings = [HARSH, &[("queue.policy", policy), ("queue.max_messages", "8")]].concat();
+        let world = World { is_lossy: true, stalls: 60, ..STORM };
+        counts.add(LocalSet::new().run_until(storm(&settings, world, 1500)).await);
     }
+    assert!(counts.gaps > 0, "nothing was dropped: {counts:?}");
 }
 
 #[tokio::test]
 async fn after_a_restart_everybody_is_told() {
     let restarts = async {
         let mut server = Server::start(HARSH);
-        if !can_run(&server) {
-            return;
-        }
         let mut swarm = Swarm::gather(server.address(), STORM, 1).await;
         for _ in 0..sized(2, 20) {
             for _ in 0..400 {
@@ -172,6 +162,7 @@ fn mixed_world() -> World {
         moves: 20,
         asks: 75,
         keyed: 0,
+        is_lossy: false,
     }
 }
 
@@ -199,9 +190,6 @@ async fn a_mixed_load_is_carried_with_a_steady_size() {
     // Histories so short that they are full before the second half, in which growth is measured.
     let settings = [("workers", "2"), ("history.messages", "8"), ("limits.max_connections", "18000")];
     let server = Server::start(&settings);
-    if !can_run(&server) {
-        return;
-    }
     let samples = LocalSet::new().run_until(mixed_load(&server)).await;
     let half: Vec<_> = samples.iter().skip(samples.len() / 2).copied().collect();
     if half.len() < 30 {

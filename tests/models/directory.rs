@@ -29,7 +29,7 @@ fn claims() {
     let (directory, holders) = (Arc::new(Directory::default()), AtomicUsize::new(0));
     let shared = Arc::clone(&directory);
     together(3, move |id| {
-        if shared.claim(&user(), id).is_ok() {
+        if shared.claim(&user(), id, None).is_ok() {
             assert_eq!(holders.fetch_add(1, SeqCst), 0, "held twice");
             thread::yield_now();
             holders.fetch_sub(1, SeqCst);
@@ -42,14 +42,15 @@ fn claims() {
 /// The incumbent does not answer: of two who saw that, one takes its place, and keeps it while the incumbent cleans up.
 fn successors() {
     let (directory, incumbent) = (Arc::new(Directory::default()), ConnectionId::new(1, 0, 0));
-    directory.claim(&user(), incumbent).expect("nobody is there");
+    directory.claim(&user(), incumbent, None).expect("nobody is there");
     let (shared, successors) = (Arc::clone(&directory), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&successors);
     together(3, move |id| {
         if id.slot() == 3 {
             return shared.remove(&user(), incumbent);
         }
-        if shared.replace_if(&user(), incumbent, id).is_ok() || shared.claim(&user(), id).is_ok() {
+        if shared.replace_if(&user(), incumbent, id, None).is_ok() || shared.claim(&user(), id, None).is_ok()
+        {
             count.fetch_add(1, SeqCst);
         }
     });

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::node::{Membership, Node};
+use crate::protocol::Dialect;
 use crate::registry::bounds::Bounds;
 use crate::registry::room::BatchLimits;
 use crate::registry::shard::{Overload, Settings};
@@ -74,10 +75,13 @@ fn shard(node: &Node, index: usize) -> Rc<Shard> {
 fn enter(node: &Arc<Node>, shard: &Rc<Shard>) -> (Membership, Registration, Rc<Wire>) {
     let wire = Rc::<Wire>::default();
     let registration = shard.register(Sink::Simulated(wire.clone()));
+    // One speaks this dialect, one that: each has a lane of its own in the room.
+    registration.speak([Dialect::Plain, Dialect::V1][shard.index()]);
     registration.open();
     let user = format!("user-{}", shard.index()).parse().expect("a user id");
-    let membership = node.enter(&registration, &"hall".parse().expect("a name"), &user).expect("a room");
-    (membership, registration, wire)
+    let room = "hall".parse().expect("a name");
+    let entered = node.enter(&registration, &room, &user, None).expect("a room");
+    (entered.membership, registration, wire)
 }
 
 /// A worker: enters, speaks, and lets its fan-out run in between; then looks at what came.
@@ -88,7 +92,7 @@ fn work(node: &Arc<Node>, index: usize, all_said: &Barrier) {
     let (membership, registration, wire) = enter(node, &shard);
     let mut own = Vec::new();
     for number in 0..EACH {
-        own.push(membership.publish(&format!("{index} says {number}")).expect("there is space").offset.0);
+        own.push(membership.publish(&format!("{index} says {number}"), 0).expect("there is space").offset.0);
         if number == 1 {
             assert!(fanout.as_mut().poll(&mut cx).is_pending(), "it never ends");
         }
@@ -141,7 +145,7 @@ pub(crate) fn a_room_that_ends_is_nobodys() {
             let mut fanout = pin!(fanout::run(Rc::clone(&shard)));
             for _ in 0..2 {
                 let (membership, _registration, wire) = enter(node, &shard);
-                let own = membership.publish("am I here?").expect("there is space").offset.0;
+                let own = membership.publish("am I here?", 0).expect("there is space").offset.0;
                 node.keep_house(index);
                 for _ in 0..TURNS {
                     assert!(fanout.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());

@@ -14,11 +14,14 @@ use std::time::Duration;
 
 use throng::chat::rate_limit::Allowance;
 use throng::clock::Clock;
-use throng::config::{Config, Duplicate};
-use throng::endpoint::{Chat, Endpoint, Entry, Message, Peer};
+use throng::config::{Config, Duplicate, QueuePolicy};
+use throng::endpoint::{Chat, Endpoint, Entry, Message, Peer, V1Entry, position};
 use throng::metrics::Metrics;
+use throng::names::SessionId;
 use throng::node::{Credentials, Node};
-use throng::protocol::command::Parser;
+use throng::protocol::Dialect;
+use throng::protocol::close::EndReason;
+use throng::protocol::command::{Parser, Resume};
 use throng::registry::bounds::{Bounds, Overload};
 use throng::registry::room::BatchLimits;
 use throng::registry::shard::Settings;
@@ -30,7 +33,7 @@ use crate::frame::{CLOSE, Received, TEXT};
 /// Shards of the node.
 pub(crate) const SHARDS: usize = 2;
 /// Messages that a room keeps.
-pub(crate) const KEPT: u64 = 8;
+pub(crate) const KEPT: u64 = 16;
 /// Messages that a client's queue holds.
 const QUEUE: usize = 12;
 /// Messages of one batch.
@@ -68,17 +71,21 @@ pub(crate) struct Client {
     // The room is left before the slot is given up.
     endpoint: Endpoint,
     registration: Registration,
-    allowance: Allowance,
     wire: Rc<Wire>,
+    allowance: Allowance,
+}
+
+/// In which dialect somebody comes, and with what.
+#[derive(Debug)]
+pub(crate) enum Dress<'a> {
+    Plain,
+    V1(Option<&'a (String, u64)>),
 }
 
 impl Client {
-    /// The socket takes nothing from now on, or everything again, and then it takes what waits.
-    pub(crate) fn stall(&self, is_stuck: bool) {
-        self.wire.is_stuck.set(is_stuck);
-        if !is_stuck {
-            self.registration.flush();
-        }
+    /// True when its next command would be read.
+    pub(crate) fn is_listened_to(&self) -> bool {
+        !self.is_ending() && !self.registration.owes_much() && !self.endpoint.is_replaying()
     }
 
     /// True when the server has begun to end the connection.
@@ -115,12 +122,13 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// A node on which nobody is.
-    pub(crate) fn start() -> Self {
+    /// A node on which nobody is. `policy` says what happens to clients that do not read.
+    pub(crate) fn start(policy: QueuePolicy) -> Self {
         let mut config = Config { workers: SHARDS, ..Config::default() };
         config.chat.duplicate = Duplicate::Allow;
         config.history.messages = KEPT as usize;
         config.rate_limit.enabled = false;
+        config.queue.policy = policy;
         let node = Node::with_clock(config, Metrics::new(SHARDS, &[]), Clock::manual());
         let settings = Settings {
             bounds: Bounds { messages: QUEUE, bytes: 1 << 20, age_ms: 10_000 },
@@ -141,10 +149,19 @@ impl System {
     }
 
     /// Connects `user` to `room` on a shard.
-    pub(crate) fn connect(&self, shard: usize, user: &str, room: &str) -> Client {
+    pub(crate) fn connect(&mut self, shard: usize, user: &str, room: &str, dress: &Dress<'_>) -> Client {
         let wire = Rc::<Wire>::default();
         let registration = self.workers[shard].shard.register(Sink::Simulated(wire.clone()));
         let (user, room) = (user.parse().expect("a user id"), room.parse().expect("a room"));
+        let session = SessionId::random().expect("the machine has random numbers");
+        let v1 = match dress {
+            Dress::Plain => None,
+            Dress::V1(resume) => {
+                registration.speak(Dialect::V1);
+                let resume = resume.map(|(epoch, offset)| position(Resume { epoch, offset: *offset }));
+                Some(V1Entry { session, resume })
+            }
+        };
         let claim = {
             let claiming = pin!(self.node.claim(&user, registration.id(), Credentials::default()));
             match claiming.poll(&mut Context::from_waker(Waker::noop())) {
@@ -152,20 +169,21 @@ impl System {
                 Poll::Pending => unreachable!("there is nobody to wait for"),
             }
         };
-        let chat = Chat::enter(&self.node, &registration, claim, Entry { room, allowed: None, v1: None })
-            .expect("there are few rooms");
+        let entry = Entry { room, allowed: None, v1 };
+        let chat = Chat::enter(&self.node, &registration, claim, entry).expect("there are few rooms");
         registration.open();
-        Client {
-            endpoint: Endpoint::Chat(Box::new(chat)),
-            registration,
-            allowance: Allowance::default(),
-            wire,
-        }
+        let endpoint = Endpoint::Chat(Box::new(chat));
+        let mut client = Client { endpoint, registration, wire, allowance: Allowance::default() };
+        self.replay(&mut client);
+        client
     }
 
-    /// Hands the client's message to its endpoint, as the connection's task does, and writes the answers.
-    pub(crate) fn message(&mut self, client: &mut Client, text: &str) {
-        let mut bytes = text.as_bytes().to_vec();
+    /// Calls the client's endpoint as the connection's task does, and writes what it answers.
+    fn call(
+        &mut self,
+        client: &mut Client,
+        f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>,
+    ) {
         let mut peer = Peer {
             registration: &client.registration,
             node: &self.node,
@@ -173,10 +191,33 @@ impl System {
             allowance: &mut client.allowance,
             now_ms: client.registration.shard().tick(),
         };
-        if let Err(reason) = client.endpoint.message(Message::Text(&mut bytes), &mut peer) {
+        if let Err(reason) = f(&mut client.endpoint, &mut peer) {
             client.registration.end(reason);
         }
         client.registration.flush();
+    }
+
+    /// What was missed goes out as far as the client takes it.
+    fn replay(&mut self, client: &mut Client) {
+        while client.endpoint.is_replaying() && !client.is_ending() && !client.registration.owes_much() {
+            self.call(client, Endpoint::replay);
+        }
+    }
+
+    /// Hands the client's message to its endpoint.
+    pub(crate) fn message(&mut self, client: &mut Client, text: &str) {
+        let mut bytes = text.as_bytes().to_vec();
+        self.call(client, |endpoint, peer| endpoint.message(Message::Text(&mut bytes), peer));
+        self.replay(client);
+    }
+
+    /// The client's socket takes nothing from now on, or everything again, and then it takes what waits.
+    pub(crate) fn stall(&mut self, client: &mut Client, is_stuck: bool) {
+        client.wire.is_stuck.set(is_stuck);
+        if !is_stuck {
+            client.registration.flush();
+            self.replay(client);
+        }
     }
 
     /// One turn of a shard's fan-out task: it takes its inbox and writes a slice.

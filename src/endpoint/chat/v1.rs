@@ -163,7 +163,7 @@ impl Chat {
             .transpose()
             .map_err(|_| CommandError::InvalidMessage("'key' is not valid"))?;
         if let Some(limiter) = &peer.node.limiter {
-            peer.allowance.message(self.claim.user(), peer.node.now_ms(), limiter)?;
+            peer.allowance.message(self.claim.user(), peer.now_ms, limiter)?;
         }
         Ok(key)
     }
@@ -172,7 +172,7 @@ impl Chat {
         let entry = self.v1.as_ref().map_or("", |v1| v1.entry.as_str());
         let membership = self.member(room.unwrap_or(entry))?;
         let re = post.re;
-        let published = membership.post(post, peer.node.now_ms())?;
+        let published = membership.post(post, peer.now_ms)?;
         if published.is_duplicate {
             let Position { epoch, offset } = published.position;
             let room = membership.room();
@@ -192,7 +192,7 @@ impl Chat {
         // A name that nobody can have is nobody's.
         let to: UserId = to.parse().map_err(|_| CommandError::UserNotFound)?;
         let key = self.admit_text(text, key, peer)?;
-        let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.node.now_ms())?;
+        let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.now_ms)?;
         peer.reply(&v1::direct_ack(re, delivered));
         Ok(())
     }

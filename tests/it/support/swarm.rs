@@ -2,6 +2,7 @@
 //! only so many are under way: the load follows what the machine can do. What a client does with an order is chosen at
 //! random, from the seed of the order.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::PATIENCE;
-use super::checker::{Counts, Report};
+use super::checker::{Checker, Counts, Report};
 use super::v1::{Cut, Judge, Resume, V1};
 
 /// What the clients are like.
@@ -35,6 +36,8 @@ pub(crate) struct World {
     pub(crate) asks: u32,
     /// Of 100 messages, so many have a key.
     pub(crate) keyed: u32,
+    /// The server drops messages of those who do not read, instead of the connection.
+    pub(crate) is_lossy: bool,
 }
 
 /// What a client is to do.
@@ -68,7 +71,7 @@ pub(crate) struct Swarm {
 impl Swarm {
     /// The clients of `world`, each connected to a room, its number modulo the rooms.
     pub(crate) async fn gather(address: SocketAddr, world: World, seed: u64) -> Self {
-        let judge = Judge::default();
+        let judge = Rc::new(RefCell::new(Checker::new(world.is_lossy)));
         let permits = Arc::new(Semaphore::new(world.at_once));
         let mut swarm =
             Self { world, judge, orders: vec![], tasks: vec![], permits, random: Rng::with_seed(seed) };
@@ -208,7 +211,7 @@ impl Member {
                 return self.client.cut(cut, &room, share).await;
             }
             n if n < cuts + stalls => {
-                self.stalled = random.u32(1..20);
+                self.stalled = random.u32(1..60);
                 return;
             }
             n if n < cuts + stalls + moves => self.move_on(random, rooms.len(), &room).await,

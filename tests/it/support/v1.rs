@@ -12,13 +12,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::checker::{Checker, Conn, End, Position};
 use super::client::patiently;
 use super::frame::{self, Frame, Received};
 use super::http::Response;
-use super::raw::{Socket, handshake};
+use super::raw::handshake;
 
 /// The header that asks for the dialect.
 const OFFER: &str = "Sec-WebSocket-Protocol: throng.v1\r\n";
@@ -30,14 +30,6 @@ const SANE_ENDS: [u16; 5] = [1001, 1012, 1013, 4001, 4003];
 
 /// The one judge of a test.
 pub(crate) type Judge = Rc<RefCell<Checker>>;
-
-/// True when the server selects `throng.v1` where it is offered.
-#[track_caller]
-pub(crate) fn is_spoken(address: SocketAddr) -> bool {
-    let mut socket = Socket::connect(address);
-    socket.send(handshake("/ws/chat/does-it-speak-v1?room=does-it-speak-v1", OFFER));
-    socket.expect_upgrade().header("sec-websocket-protocol") == Some("throng.v1")
-}
 
 /// With what a client comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -339,7 +331,10 @@ impl V1 {
 
 /// Performs the handshake.
 async fn open(address: SocketAddr, conn: Conn, path: &str) -> Link {
-    let mut stream = TcpStream::connect(address).await.expect("the server accepts");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // So small that the server soon notices when nobody reads. Before the connect: the window is agreed on then.
+    socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
+    let mut stream = socket.connect(address).await.expect("the server accepts");
     stream.set_nodelay(true).expect("TCP_NODELAY");
     stream.write_all(handshake(path, OFFER).as_bytes()).await.expect("the server takes a handshake");
     let mut pending = Vec::new();

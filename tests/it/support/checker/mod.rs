@@ -24,6 +24,17 @@ use log::Log;
 pub(crate) use report::{Guarantee, Report, Violation};
 use stream::Seat;
 
+impl Counts {
+    /// Adds what happened elsewhere.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.recovered += other.recovered;
+        self.not_recovered += other.not_recovered;
+        self.duplicates += other.duplicates;
+        self.gaps += other.gaps;
+    }
+}
+
 /// One connection of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Conn(usize);
@@ -77,6 +88,9 @@ pub(crate) struct Checker {
     /// The last offset that a client accounts for, by client, room and epoch, over all its connections.
     marks: HashMap<(String, String, String), u64>,
     report: Report,
+    /// The rooms' policy is to drop what a client does not take. Notices have no offset: nobody is told of those that
+    /// were dropped, so nothing is expected of who is said to be there.
+    is_lossy: bool,
     /// How much of what a test is about has happened.
     pub(crate) counts: Counts,
 }
@@ -103,6 +117,11 @@ fn number(event: &Value, field: &str) -> u64 {
 }
 
 impl Checker {
+    /// The judge of a server, which drops messages of those who do not read when it `is_lossy`.
+    pub(crate) fn new(is_lossy: bool) -> Self {
+        Self { is_lossy, ..Self::default() }
+    }
+
     /// `client` connects as `user` to `room`, in `throng.v1`, with the position it resumes from.
     pub(crate) fn connect(&mut self, client: &str, user: &str, room: &str, resume: Option<Position>) -> Conn {
         self.add(client, user, (room.to_owned(), resume), false)

@@ -1,0 +1,339 @@
+//! What happens to clients, step by step, with the model beside it: a counter and the keys of each life of each room.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use throng::config::QueuePolicy;
+
+use crate::checker::{Checker, Conn, Counts, End, Position};
+use crate::system::{Client, Dress, Heard, KEPT, SHARDS, System};
+use crate::{CLIENTS, Come, Step};
+
+/// The client that speaks the plain dialect, unless messages are dropped: it would not be told.
+const PLAIN: usize = CLIENTS - 1;
+
+/// A room as the model knows it.
+#[derive(Default)]
+struct Model {
+    /// Which life of the room it is, and how many messages it has had.
+    life: u64,
+    said: u64,
+    keys: HashSet<(String, String)>,
+    members: usize,
+}
+
+impl Model {
+    fn end(&mut self) {
+        *self = Self { life: self.life + 1, ..Self::default() };
+    }
+
+    /// Somebody goes: a room without members and messages is forgotten.
+    fn leave(&mut self) {
+        self.members -= 1;
+        if self.members == 0 && self.said == 0 {
+            self.end();
+        }
+    }
+
+    /// Whether who has seen `position` of a life can get everything since.
+    fn recovers(&self, life: u64, offset: u64) -> bool {
+        life == self.life && offset <= self.said && offset + KEPT >= self.said
+    }
+}
+
+/// A connection, with its judge's name for it.
+struct Seat {
+    client: Client,
+    conn: Conn,
+    /// The rooms it is in, with their count when it came.
+    rooms: HashMap<String, u64>,
+    /// Whether the model says that the next `welcome` or `joined` of a room recovers.
+    expected: HashMap<String, bool>,
+    is_stalled: bool,
+}
+
+/// A keyed message, to be said again.
+#[derive(Clone)]
+struct Keyed {
+    room: String,
+    text: String,
+    key: String,
+}
+
+/// See the module's documentation.
+pub(crate) struct Story {
+    policy: QueuePolicy,
+    system: System,
+    checker: Checker,
+    seats: HashMap<usize, Seat>,
+    rooms: HashMap<String, Model>,
+    /// Where a client was in a room when it went, and in which life of it.
+    positions: HashMap<(usize, String), (Position, u64)>,
+    keyed: HashMap<usize, Keyed>,
+    counter: usize,
+}
+
+impl Story {
+    pub(crate) fn begin(policy: QueuePolicy) -> Self {
+        Self {
+            policy,
+            system: System::start(policy),
+            checker: Checker::new(policy != QueuePolicy::Disconnect),
+            seats: HashMap::new(),
+            rooms: HashMap::new(),
+            positions: HashMap::new(),
+            keyed: HashMap::new(),
+            counter: 0,
+        }
+    }
+
+    fn is_plain(&self, client: usize) -> bool {
+        client == PLAIN && self.policy == QueuePolicy::Disconnect
+    }
+
+    pub(crate) fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Connect { client, room, come } => self.connect(client, room, come),
+            Step::Disconnect { client } => self.end(client, End::Ours),
+            Step::Say { client, times, is_keyed, echo } => {
+                (0..times).for_each(|_| self.say(client, is_keyed, echo));
+            }
+            Step::Retry { client } => {
+                if let Some(Keyed { room, text, key }) = self.keyed.get(&client).cloned() {
+                    self.post(client, &room, &text, Some(&key), true);
+                }
+            }
+            Step::Join { client, room, come } => self.join(client, room, come),
+            Step::Leave { client } => self.leave(client),
+            Step::Ask { client } => self.ask(client),
+            Step::Stall { client } => self.stall(client, true),
+            Step::Read { client } => self.stall(client, false),
+            Step::Turn { shard } => self.system.turn(shard),
+            Step::Settle => self.system.settle(),
+            Step::Wait { ms } => self.system.advance(Duration::from_millis(ms)),
+            Step::Restart => self.restart(),
+        }
+        self.hear();
+    }
+
+    /// With which position a client comes back, and whether the model says that it gets what it missed.
+    fn wish(&mut self, client: usize, room: &str, come: Come) -> (Option<Position>, bool) {
+        let known = self.positions.get(&(client, room.to_owned())).filter(|_| come != Come::Fresh);
+        let Some(((epoch, offset), life)) = known.cloned() else { return (None, false) };
+        let (epoch, offset, life) = match come {
+            Come::Future => (epoch, offset + 1_000, life),
+            Come::OtherLife => ("0000000000000".to_owned(), offset, u64::MAX),
+            Come::Stale(back) => (epoch, offset.saturating_sub(back), life),
+            Come::Fresh | Come::Exact => (epoch, offset, life),
+        };
+        let recovers = self.rooms.entry(room.to_owned()).or_default().recovers(life, offset);
+        (Some((epoch, offset)), recovers)
+    }
+
+    fn connect(&mut self, client: usize, room: usize, come: Come) {
+        if self.seats.contains_key(&client) {
+            return;
+        }
+        // Two clients are one user.
+        let (name, user, room) =
+            (format!("client-{client}"), format!("user-{}", client / 2), format!("room-{room}"));
+        let (wish, recovers) = self.wish(client, &room, come);
+        let (dress, conn) = if self.is_plain(client) {
+            (Dress::Plain, self.checker.connect_plain(&name, &user, &room))
+        } else {
+            (Dress::V1(wish.as_ref()), self.checker.connect(&name, &user, &room, wish.clone()))
+        };
+        let connected = self.system.connect(client % SHARDS, &user, &room, &dress);
+        let model = self.rooms.entry(room.clone()).or_default();
+        model.members += 1;
+        let rooms = HashMap::from([(room.clone(), model.said)]);
+        let expected = HashMap::from([(room, recovers)]);
+        self.seats.insert(client, Seat { client: connected, conn, rooms, expected, is_stalled: false });
+    }
+
+    /// Sends a command of a client that is there and listened to.
+    fn send(&mut self, client: usize, mut command: Value) -> bool {
+        let has_id = !self.is_plain(client);
+        let Some(seat) = self.seats.get_mut(&client).filter(|seat| seat.client.is_listened_to()) else {
+            return false;
+        };
+        self.counter += 1;
+        if has_id {
+            command["id"] = format!("c{}", self.counter).into();
+        }
+        let command = command.to_string();
+        self.checker.sent(seat.conn, &command);
+        self.system.message(&mut seat.client, &command);
+        true
+    }
+
+    /// One of the client's rooms, the first by name.
+    fn room_of(&self, client: usize) -> Option<String> {
+        self.seats.get(&client)?.rooms.keys().min().cloned()
+    }
+
+    fn say(&mut self, client: usize, is_keyed: bool, echo: bool) {
+        let Some(room) = self.room_of(client) else { return };
+        self.counter += 1;
+        let (text, key) = (format!("text {}", self.counter), format!("key {}", self.counter));
+        let is_keyed = is_keyed && !self.is_plain(client);
+        if is_keyed {
+            let keyed = Keyed { room: room.clone(), text: text.clone(), key: key.clone() };
+            self.keyed.insert(client, keyed);
+        }
+        self.post(client, &room, &text, is_keyed.then_some(key.as_str()), echo);
+    }
+
+    fn post(&mut self, client: usize, room: &str, text: &str, key: Option<&str>, echo: bool) {
+        if !self.seats.get(&client).is_some_and(|seat| seat.rooms.contains_key(room)) {
+            return;
+        }
+        let mut command = json!({"type": "message", "room": room, "message": text, "echo": echo});
+        if let Some(key) = key {
+            command["key"] = key.into();
+        }
+        if self.send(client, command) {
+            let model = self.rooms.entry(room.to_owned()).or_default();
+            let user = format!("user-{}", client / 2);
+            let is_new = key.is_none_or(|key| model.keys.insert((user, key.to_owned())));
+            model.said += u64::from(is_new);
+        }
+    }
+
+    fn join(&mut self, client: usize, room: usize, come: Come) {
+        let room = format!("room-{room}");
+        if self.is_plain(client) || !self.seats.contains_key(&client) {
+            return;
+        }
+        let (wish, recovers) = self.wish(client, &room, come);
+        let mut command = json!({"type": "join", "room": room});
+        if let Some((epoch, offset)) = wish {
+            command["resume"] = json!({"epoch": epoch, "offset": offset});
+        }
+        if !self.send(client, command) {
+            return;
+        }
+        let (Some(seat), model) = (self.seats.get_mut(&client), self.rooms.entry(room.clone()).or_default())
+        else {
+            return;
+        };
+        // Where it is already, it is told so.
+        if !seat.rooms.contains_key(&room) {
+            seat.rooms.insert(room.clone(), model.said);
+            seat.expected.insert(room, recovers);
+            model.members += 1;
+        }
+    }
+
+    fn leave(&mut self, client: usize) {
+        let Some(room) = self.room_of(client).filter(|_| !self.is_plain(client)) else { return };
+        let is_known = self.seats.get(&client).and_then(|seat| self.checker.position(seat.conn, &room));
+        if self.send(client, json!({"type": "leave", "room": room})) {
+            self.remember(client, &room, is_known);
+            if let Some(seat) = self.seats.get_mut(&client) {
+                seat.rooms.remove(&room);
+            }
+            self.rooms.entry(room).or_default().leave();
+        }
+    }
+
+    fn remember(&mut self, client: usize, room: &str, position: Option<Position>) {
+        let life = self.rooms.entry(room.to_owned()).or_default().life;
+        if let Some(position) = position {
+            self.positions.insert((client, room.to_owned()), (position, life));
+        }
+    }
+
+    fn ask(&mut self, client: usize) {
+        let Some(room) = self.room_of(client).filter(|_| !self.is_plain(client)) else { return };
+        self.send(client, json!({"type": "history", "room": room}));
+        self.send(client, json!({"type": "presence", "room": room}));
+        self.send(
+            client,
+            json!({"type": "direct", "to": "user-0", "message": format!("psst {}", self.counter)}),
+        );
+        self.send(client, json!({"type": "ping"}));
+        if let Some(seat) = self.seats.get_mut(&client).filter(|seat| seat.client.is_listened_to()) {
+            self.system.message(&mut seat.client, &json!({"type": "typing", "room": room}).to_string());
+        }
+    }
+
+    fn stall(&mut self, client: usize, is_stalled: bool) {
+        if let Some(seat) = self.seats.get_mut(&client) {
+            seat.is_stalled = is_stalled;
+            self.system.stall(&mut seat.client, is_stalled);
+        }
+    }
+
+    fn end(&mut self, client: usize, end: End) {
+        let Some(seat) = self.seats.remove(&client) else { return };
+        for room in seat.rooms.keys() {
+            let position = self.checker.position(seat.conn, room);
+            self.remember(client, room, position);
+            self.rooms.entry(room.clone()).or_default().leave();
+        }
+        self.checker.closed(seat.conn, end);
+    }
+
+    /// Everyone is cut off, and nothing is remembered: rooms count from one again, in another life.
+    fn restart(&mut self) {
+        (0..CLIENTS).for_each(|client| self.end(client, End::Ours));
+        self.system = System::start(self.policy);
+        self.rooms.values_mut().for_each(Model::end);
+    }
+
+    /// Every client reads what has come; who was closed is gone.
+    fn hear(&mut self) {
+        let mut closed = Vec::new();
+        for (client, seat) in &mut self.seats {
+            for heard in seat.client.hear() {
+                let text = match heard {
+                    Heard::Event(text) => text,
+                    Heard::Close(code) => {
+                        assert_eq!(code, 4001, "closed, but not for being slow");
+                        closed.push(*client);
+                        continue;
+                    }
+                };
+                let event = self.checker.received(seat.conn, &text);
+                if let (Some(recovered), Some(room)) = (event["recovered"].as_bool(), event["room"].as_str())
+                {
+                    let expected = seat.expected.remove(room);
+                    assert_eq!(Some(recovered), expected, "recovered, and what the model says: {text}");
+                }
+            }
+        }
+        closed.into_iter().for_each(|client| self.end(client, End::Closed(4001)));
+    }
+
+    /// Everyone reads, everything arrives: each has come as far as the model, and the judge has nothing to say.
+    pub(crate) fn finish(mut self) -> Counts {
+        (0..CLIENTS).for_each(|client| self.stall(client, false));
+        for _ in 0..2 {
+            self.hear();
+            self.system.settle();
+        }
+        // What was to be said about comings and goings later is said now.
+        self.system.advance(Duration::from_secs(2));
+        self.system.settle();
+        self.hear();
+        for (client, seat) in &self.seats {
+            assert!(!seat.is_stalled, "all of them read");
+            for (room, since) in &seat.rooms {
+                let said = self.rooms[room].said;
+                let seen = self.checker.position(seat.conn, room).map_or(0, |(_, offset)| offset);
+                let expected = if self.is_plain(*client) && said == *since { 0 } else { said };
+                assert_eq!(seen, expected, "client {client} in {room}, which had {since} before");
+            }
+        }
+        let unsettled = self.checker.unsettled();
+        assert!(unsettled.is_empty(), "{}", unsettled[0]);
+        self.seats.clear();
+        self.system.settle();
+        self.system.assert_empty();
+        let counts = self.checker.counts;
+        self.checker.finish().expect_clean();
+        counts
+    }
+}
