@@ -2,6 +2,7 @@
 //! back in through [`Local`], in order. [`memory`] serves one node.
 
 mod budget;
+pub mod log;
 pub mod memory;
 pub mod publish;
 mod quota;
