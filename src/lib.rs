@@ -37,7 +37,7 @@
 //!                wheel (timers)
 //!   broker/      mod (the contract) · memory (one node's rooms) · room (its data) · publish (in one step or two) ·
 //!                resume (what was missed) · budget (the oldest goes) · quota (of keys) · race (a test with threads) ·
-//!                log (history on disk: recovery, cleaning, the thread that writes)
+//!                log (history on disk: recovery, cleaning, the thread that writes) · durable (publishing through it)
 //!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
 //!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
 //!                outlive a connection)

@@ -34,7 +34,9 @@ pub struct Entered {
 /// How a broker's refusal answers a command.
 pub(super) fn refusal(error: BrokerError) -> CommandError {
     match error {
-        BrokerError::Full | BrokerError::TooManyRooms | BrokerError::Gone => CommandError::Unavailable,
+        BrokerError::Full | BrokerError::TooManyRooms | BrokerError::NotWritten | BrokerError::Gone => {
+            CommandError::Unavailable
+        }
         BrokerError::TooManyKeys { retry_after_ms } => CommandError::RateLimited { retry_after_ms },
     }
 }
