@@ -19,7 +19,6 @@ const fn pending(path: &'static str, asks: fn(&Config) -> bool) -> Pending {
 /// The one place: what comes into force leaves this list.
 const PENDING: &[Pending] = &[
     pending("limits.max_request_body", |_| true),
-    pending("history.dir", |c| c.history.dir.is_some()),
     pending("api.keys", |c| !c.api.keys.is_empty()),
 ];
 
