@@ -20,7 +20,6 @@ const fn pending(path: &'static str, asks: fn(&Config) -> bool) -> Pending {
 const PENDING: &[Pending] = &[
     pending("limits.max_request_body", |_| true),
     pending("presence.count_only_above", |_| true),
-    pending("history.dir", |c| c.history.dir.is_some()),
     pending("api.keys", |c| !c.api.keys.is_empty()),
 ];
 

@@ -18,6 +18,7 @@ mod fragments;
 mod frames;
 mod handshake;
 mod heartbeat;
+mod history_dir;
 mod json;
 mod lifecycle;
 mod logs;

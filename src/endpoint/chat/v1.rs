@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::replay::Replaying;
 use super::{Chat, Peer};
 use crate::broker::resume::Resumed;
-use crate::broker::{BrokerError, Position};
+use crate::broker::{BrokerError, Position, Published};
 use crate::chat::validate;
 use crate::names::{self, Epoch, Key, Offset, RoomName, SessionId, UserId};
 use crate::node::{Entered, Membership, Node, Post};
@@ -173,8 +173,7 @@ impl Chat {
         let membership = self.member(room.unwrap_or(entry))?;
         let re = post.re;
         let published = membership.post(post, peer.now_ms)?;
-        if published.is_duplicate {
-            let Position { epoch, offset } = published.position;
+        if let Some(Published { position: Position { epoch, offset }, is_duplicate: true }) = published {
             let room = membership.room();
             peer.reply(&v1::ack(&v1::Ack { re, room, epoch, offset, duplicate: true }));
         }
