@@ -14,6 +14,7 @@ mod codec;
 mod end_to_end;
 mod fanout;
 mod handshake;
+mod load;
 mod outbox;
 mod publish;
 mod scaling;
@@ -28,6 +29,7 @@ fn main() {
     outbox::all(&mut alone);
     codec::all(&mut alone);
     handshake::all(&mut alone);
+    load::all(&mut alone);
     publish::all(&mut alone);
     churn::all(&mut alone);
     let mut several = support::criterion();

@@ -2,12 +2,30 @@
 //!
 //! Measurements (how long a slice or a fan-out took) read [`Instant`] instead: they are about this machine.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What a manual clock shows at first, in milliseconds since the Unix epoch: an arbitrary day that is always the same.
 const MANUAL_UNIX_MS: u64 = 1_700_000_000_000;
+
+thread_local! {
+    static LAST_LOOK: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// When this thread last looked at the machine's clock; now, if it never has. For measurements: a worker looks once for
+/// each wake of a task, and reading the clock for every message is felt.
+#[must_use]
+pub fn last_look() -> Instant {
+    LAST_LOOK.get().unwrap_or_else(look)
+}
+
+fn look() -> Instant {
+    let now = Instant::now();
+    LAST_LOOK.set(Some(now));
+    now
+}
 
 /// A clock; clones show the same time.
 #[derive(Debug, Clone)]
@@ -47,8 +65,9 @@ impl Clock {
     /// Milliseconds since the clock began.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
+        let now = look();
         match &self.0 {
-            Kind::System { started, .. } => started.elapsed().as_millis() as u64,
+            Kind::System { started, .. } => now.saturating_duration_since(*started).as_millis() as u64,
             Kind::Manual(now_ms) => now_ms.load(SeqCst),
         }
     }

@@ -1,7 +1,8 @@
 //! The story: arguments and settings → logging → bind → serve → drain.
 //!
 //! Exit codes: 0 done or drained, 1 a load test went wrong, 64 wrong settings or usage, 69 the address cannot be
-//! bound, 70 internal error, 130 or 143 stopped at once by a second SIGINT or SIGTERM.
+//! bound or the history's folder not be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT or
+//! SIGTERM.
 
 #![forbid(unsafe_code)]
 
@@ -49,10 +50,7 @@ fn serve(config: Config) -> Result<(), Failure> {
     }
     // Before anybody can know that we are there: a signal at any later time means a drain.
     let stop = signals::first().map_err(|error| Failure::new(INTERNAL, error))?;
-    let listen = config.listen;
-    let server = Server::bind(config).map_err(|error| {
-        Failure::new(UNAVAILABLE, anyhow::Error::new(error).context(format!("cannot listen on {listen}")))
-    })?;
+    let server = Server::bind(config).map_err(|error| Failure::new(UNAVAILABLE, error))?;
     server.run(stop).map_err(|error| Failure::new(INTERNAL, error))?;
     tracing::info!("stopped");
     Ok(())

@@ -30,10 +30,10 @@ Exit codes: 0 all is well, 1 messages are missing or connections failed, 64 wron
 pub(super) enum Scenario {
     /// One room: everybody receives what few publish
     Fanout(Fanout),
-    /// Many rooms with publishers in each
+    /// Many rooms with publishers in each; connections are spread evenly over them
     Rooms(Rooms),
     /// Handshakes per second
-    Connect(Connect),
+    Connect(Common),
     /// Memory per connection while nothing happens
     Idle(Idle),
     /// A share of the clients stop reading: what do the others notice?
@@ -46,15 +46,9 @@ pub(super) enum Scenario {
 
 #[derive(Debug, Args)]
 pub(super) struct Fanout {
-    /// Connections, all in one room
-    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
-    pub(super) connections: usize,
-    /// The first so many of them publish
+    /// The first so many of the connections publish
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) publishers: usize,
-    /// Closed loop: messages each publisher keeps under way
-    #[arg(long, value_name = "N", default_value_t = 32, conflicts_with = "rate")]
-    pub(super) in_flight: usize,
     #[command(flatten)]
     pub(super) traffic: Traffic,
     #[command(flatten)]
@@ -63,18 +57,12 @@ pub(super) struct Fanout {
 
 #[derive(Debug, Args)]
 pub(super) struct Rooms {
-    /// Connections, spread evenly over the rooms
-    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
-    pub(super) connections: usize,
     /// Rooms; {r} in the URL is a connection's room
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(super) rooms: usize,
     /// The first so many of the connections publish [default: one in each room]
     #[arg(long, value_name = "N")]
     pub(super) publishers: Option<usize>,
-    /// Closed loop: messages each publisher keeps under way
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "rate")]
-    pub(super) in_flight: usize,
     #[command(flatten)]
     pub(super) traffic: Traffic,
     #[command(flatten)]
@@ -82,19 +70,7 @@ pub(super) struct Rooms {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Connect {
-    /// Connections to open
-    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
-    pub(super) connections: usize,
-    #[command(flatten)]
-    pub(super) common: Common,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct Idle {
-    /// Connections to open
-    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
-    pub(super) connections: usize,
     /// How long to stay connected once each has sent a ping and received a message
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub(super) hold: f64,
@@ -104,18 +80,12 @@ pub(super) struct Idle {
 
 #[derive(Debug, Args)]
 pub(super) struct Slow {
-    /// Connections, all in one room
-    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
-    pub(super) connections: usize,
     /// How many of a hundred connections stop reading, after as long a measurement with all of them reading
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0)]
     pub(super) stall: f64,
     /// The first so many of the connections publish
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) publishers: usize,
-    /// Closed loop: messages each publisher keeps under way
-    #[arg(long, value_name = "N", default_value_t = 8, conflicts_with = "rate")]
-    pub(super) in_flight: usize,
     #[command(flatten)]
     pub(super) traffic: Traffic,
     #[command(flatten)]
@@ -124,9 +94,6 @@ pub(super) struct Slow {
 
 #[derive(Debug, Args)]
 pub(super) struct Storm {
-    /// Connections that are cut and come back
-    #[arg(long, short, value_name = "N", default_value_t = 1_000)]
-    pub(super) connections: usize,
     /// How often
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(super) rounds: usize,
@@ -136,12 +103,6 @@ pub(super) struct Storm {
 
 #[derive(Debug, Args)]
 pub(super) struct Echo {
-    /// Connections; each of them sends
-    #[arg(long, short, value_name = "N", default_value_t = 100)]
-    pub(super) connections: usize,
-    /// Closed loop: messages each keeps under way
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "rate")]
-    pub(super) in_flight: usize,
     #[command(flatten)]
     pub(super) traffic: Traffic,
     #[command(flatten)]
@@ -154,7 +115,7 @@ impl Scenario {
         match self {
             Self::Fanout(it) => &it.common,
             Self::Rooms(it) => &it.common,
-            Self::Connect(it) => &it.common,
+            Self::Connect(common) => common,
             Self::Idle(it) => &it.common,
             Self::Slow(it) => &it.common,
             Self::Storm(it) => &it.common,

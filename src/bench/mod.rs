@@ -42,6 +42,7 @@ use anyhow::Context as _;
 
 pub use self::arguments::Arguments;
 use self::arguments::Output;
+pub use self::counting::Deliveries;
 use self::progress::Progress;
 use self::report::Report;
 

@@ -39,7 +39,9 @@ struct Shape {
 
 impl Shape {
     fn of(scenario: &Scenario) -> anyhow::Result<Self> {
-        let one_room = |name, course, connections| Self {
+        let usual = if matches!(scenario, Scenario::Echo(_)) { 100 } else { 1_000 };
+        let connections = scenario.common().connections.unwrap_or(usual);
+        let one_room = |name, course| Self {
             name,
             course,
             connections,
@@ -49,43 +51,31 @@ impl Shape {
             in_flight: 1,
             traffic: None,
         };
-        let traffic = Course::Traffic { stalled: 0 };
+        let busy = |name, stalled, traffic: &Traffic, in_flight| Self {
+            in_flight: traffic.in_flight.unwrap_or(in_flight),
+            traffic: Some(traffic.clone()),
+            ..one_room(name, Course::Traffic { stalled })
+        };
         Ok(match scenario {
-            Scenario::Fanout(it) => Self {
-                publishers: it.publishers,
-                in_flight: it.in_flight,
-                traffic: Some(it.traffic.clone()),
-                ..one_room("fanout", traffic, it.connections)
-            },
+            Scenario::Fanout(it) => Self { publishers: it.publishers, ..busy("fanout", 0, &it.traffic, 32) },
             Scenario::Rooms(it) => Self {
                 rooms: it.rooms,
                 publishers: it.publishers.unwrap_or(it.rooms),
-                in_flight: it.in_flight,
-                traffic: Some(it.traffic.clone()),
-                ..one_room("rooms", traffic, it.connections)
+                ..busy("rooms", 0, &it.traffic, 1)
             },
-            Scenario::Connect(it) => one_room("connect", Course::Connect, it.connections),
-            Scenario::Idle(it) => one_room("idle", Course::Idle(seconds("--hold", it.hold)?), it.connections),
+            Scenario::Connect(_) => one_room("connect", Course::Connect),
+            Scenario::Idle(it) => one_room("idle", Course::Idle(seconds("--hold", it.hold)?)),
             Scenario::Slow(it) => {
                 ensure!((0.0..100.0).contains(&it.stall), "--stall: from 0 to below 100 percent");
-                let stalled = (it.connections as f64 * it.stall / 100.0).round() as usize;
-                let readers = it.connections - stalled;
+                let stalled = (connections as f64 * it.stall / 100.0).round() as usize;
+                let readers = connections - stalled;
                 ensure!(it.publishers <= readers, "--stall {}: leaves {readers} to publish", it.stall);
-                Self {
-                    publishers: it.publishers,
-                    in_flight: it.in_flight,
-                    traffic: Some(it.traffic.clone()),
-                    ..one_room("slow", Course::Traffic { stalled }, it.connections)
-                }
+                Self { publishers: it.publishers, ..busy("slow", stalled, &it.traffic, 8) }
             }
-            Scenario::Storm(it) => one_room("storm", Course::Storm(it.rounds), it.connections),
-            Scenario::Echo(it) => Self {
-                publishers: it.connections,
-                in_flight: it.in_flight,
-                reach: Reach::Publisher,
-                traffic: Some(it.traffic.clone()),
-                ..one_room("echo", traffic, it.connections)
-            },
+            Scenario::Storm(it) => one_room("storm", Course::Storm(it.rounds)),
+            Scenario::Echo(it) => {
+                Self { publishers: connections, reach: Reach::Publisher, ..busy("echo", 0, &it.traffic, 1) }
+            }
         })
     }
 

@@ -5,12 +5,16 @@
 //! evicts takes a room from the list, lets the list go, and only then locks the room.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use super::log::Waste;
 use super::room::{Room, RoomState};
+use crate::names::{Epoch, RoomName};
 
 /// At most so much more than necessary is let go at once, so that a node at its limit does not look for the oldest
 /// room with every message.
@@ -22,16 +26,38 @@ type ByAge<T> = BTreeMap<(u64, u64), Arc<Room<T>>>;
 /// See the module's documentation.
 ///
 /// The bound may be passed by one message for each thread that publishes, until it has evicted.
-#[derive(Debug)]
 pub(super) struct Budget<T> {
     max_bytes: usize,
     bytes: AtomicUsize,
     by_age: Mutex<ByAge<T>>,
+    /// Told what rooms let go of, if there is a log on disk.
+    log: OnceLock<Discard>,
+}
+
+/// Called under a room's lock: must not wait.
+pub(super) type Discard = Box<dyn Fn(&RoomName, Epoch, Waste) + Send + Sync>;
+
+impl<T> fmt::Debug for Budget<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 impl<T> Budget<T> {
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, bytes: AtomicUsize::new(0), by_age: Mutex::default() }
+        Self { max_bytes, bytes: AtomicUsize::new(0), by_age: Mutex::default(), log: OnceLock::new() }
+    }
+
+    /// From now on a log on disk is told what rooms let go of. The first one stays.
+    pub(super) fn tell(&self, log: Discard) {
+        let _ = self.log.set(log);
+    }
+
+    /// The room has let go of something. Called under its lock.
+    pub(super) fn discard(&self, room: &Room<T>, state: &RoomState<T>, waste: Waste) {
+        if let Some(log) = self.log.get() {
+            log(room.name(), state.epoch, waste);
+        }
     }
 
     /// Takes note of a change in a room's history, `before` being its bytes before that. Called under the room's lock.
@@ -80,6 +106,7 @@ impl<T> Budget<T> {
                 self.bytes.fetch_sub(freed, Relaxed);
             }
             state.history.release();
+            self.discard(&room, &state, Waste::Before(state.floor().next()));
             self.list(&room, &mut state);
         }
     }

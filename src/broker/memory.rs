@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::budget::Budget;
+use super::log::Waste;
 use super::quota::Quotas;
 use super::resume::Resumed;
 use super::room::{Room, RoomState, SharedRoom};
@@ -55,7 +56,7 @@ pub struct Memory<L: Local> {
     pub(super) local: L,
     pub(super) budget: Budget<L::Topic>,
     pub(super) quotas: Quotas,
-    rules: Rules,
+    pub(super) rules: Rules,
     max_rooms: usize,
     stripes: Box<[Stripe<L>]>,
     hasher: RandomState,
@@ -199,6 +200,11 @@ impl<L: Local> Memory<L> {
             self.budget.note(room, &mut state, bytes);
             state.keys.expire(now_ms);
             state.is_closed = state.is_unused(&self.local);
+            if state.is_closed {
+                self.budget.discard(room, &state, Waste::All);
+            } else if state.history.bytes() < bytes {
+                self.budget.discard(room, &state, Waste::Before(state.floor().next()));
+            }
             !state.is_closed
         });
         self.rooms.fetch_sub(before - rooms.len(), Relaxed);
@@ -215,6 +221,7 @@ impl<L: Local> Memory<L> {
         if state.is_unused(&self.local) && !std::mem::replace(&mut state.is_closed, true) {
             rooms.remove(room.name());
             self.rooms.fetch_sub(1, Relaxed);
+            self.budget.discard(room, &state, Waste::All);
         }
     }
 }

@@ -2,6 +2,8 @@
 //! back in through [`Local`], in order. [`memory`] serves one node.
 
 mod budget;
+pub mod durable;
+pub mod log;
 pub mod memory;
 pub mod publish;
 mod quota;
@@ -105,6 +107,9 @@ pub enum BrokerError {
         /// Milliseconds until the oldest is forgotten, at least 1.
         retry_after_ms: u64,
     },
+    /// The log on disk is full, or has more to write than it may hold in memory.
+    #[error("the history cannot be written now (history.dir)")]
+    NotWritten,
     /// The room was forgotten: whoever sends was no longer in it.
     #[error("the room is no more")]
     Gone,

@@ -36,6 +36,7 @@ pub enum Placing<A> {
 #[must_use = "what is placed is committed or abandoned, or the room stands still"]
 pub struct Placed<A> {
     position: Position,
+    first: Offset,
     encoded: Encoded<A>,
     at_ms: u64,
     /// Whose key was counted.
@@ -47,6 +48,12 @@ impl<A> Placed<A> {
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The oldest message that the history kept when the place was given, or the one that was to be it.
+    #[must_use]
+    pub fn first(&self) -> Offset {
+        self.first
     }
 
     /// What the members will get.
@@ -144,7 +151,8 @@ impl<L: Local> Memory<L> {
         if let Some(key) = key {
             state.keys.insert(key, position.offset, now_ms);
         }
-        Ok(Placing::New(Placed { position, encoded: encode(position), at_ms: now_ms, counted }))
+        let first = state.floor().next();
+        Ok(Placing::New(Placed { position, first, encoded: encode(position), at_ms: now_ms, counted }))
     }
 
     fn commit_in(

@@ -7,9 +7,10 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use super::news::{Diff, Merged, Move, News};
 use crate::names::UserId;
+use crate::protocol::command::MAX_PRESENCE_LIMIT;
 
-/// Most users in one page: with names of 64 characters some 32 KiB.
-pub const MAX_PAGE: usize = 500;
+/// Most users in one page: what a client may ask for.
+pub const MAX_PAGE: usize = MAX_PRESENCE_LIMIT as usize;
 
 /// When news are merged, and what they leave out.
 #[derive(Debug, Clone, Copy)]
@@ -257,5 +258,7 @@ mod tests {
         assert_eq!(room.page(page.last(), 3), (vec![], false));
         assert_eq!(room.page(Some(&user("old-0a")), 1), (vec![user("old-1")], true), "who has left since");
         assert_eq!(room.page(None, 0), (vec![], true));
+        let (page, has_more) = self::room(MAX_PAGE + 1).page(None, usize::MAX);
+        assert_eq!((page.len(), has_more), (1000, true), "as many as a command may ask for");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{history, presence};
 use crate::config::{Config, QueuePolicy, RoomRule};
-use crate::names::RoomName;
+use crate::names::{self, RoomName};
 
 /// What holds in one room for as long as it exists.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ impl Rules {
     #[must_use]
     pub fn of(&self, room: &RoomName) -> Settings {
         let mut settings = self.general;
-        if let Some(rule) = self.rules.iter().find(|rule| rule.is_for(room.as_str())) {
+        if let Some(rule) = self.rules.iter().find(|rule| names::matches(&rule.pattern, room.as_str())) {
             let history = &mut settings.history;
             history.messages = rule.history_messages.unwrap_or(history.messages);
             history.bytes = rule.history_bytes.unwrap_or(history.bytes);

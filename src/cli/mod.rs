@@ -18,7 +18,7 @@ use crate::config::{Config, Machine, Sources};
 pub const UNWELL: u8 = 1;
 /// `sysexits.h`: the configuration or the command line is wrong.
 pub const USAGE: u8 = 64;
-/// `sysexits.h`: the address cannot be bound.
+/// `sysexits.h`: the address cannot be bound, or the folder of the history cannot be used.
 pub const UNAVAILABLE: u8 = 69;
 /// `sysexits.h`: our own fault, or the system's.
 pub const INTERNAL: u8 = 70;
@@ -30,8 +30,8 @@ Settings come in layers, the later winning: defaults, the file (--config), the e
 __ for each dot: THRONG_QUEUE__MAX_BYTES=512KiB), flags. `throng check-config --print-config` shows every key with its
 meaning.
 
-Exit codes: 0 done or drained, 64 wrong settings or usage, 69 the address cannot be bound, 70 internal error,
-130 or 143 stopped at once by a second SIGINT or SIGTERM.";
+Exit codes: 0 done or drained, 64 wrong settings or usage, 69 the address cannot be bound or the history's folder not
+be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT or SIGTERM.";
 
 /// The command line. Without a subcommand: `serve`.
 #[derive(Debug, Parser)]

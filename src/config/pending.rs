@@ -17,12 +17,8 @@ const fn pending(path: &'static str, asks: fn(&Config) -> bool) -> Pending {
 }
 
 /// The one place: what comes into force leaves this list.
-const PENDING: &[Pending] = &[
-    pending("limits.max_request_body", |_| true),
-    pending("presence.count_only_above", |_| true),
-    pending("history.dir", |c| c.history.dir.is_some()),
-    pending("api.keys", |c| !c.api.keys.is_empty()),
-];
+const PENDING: &[Pending] =
+    &[pending("limits.max_request_body", |_| true), pending("api.keys", |c| !c.api.keys.is_empty())];
 
 /// The entry of a key, none for a key in force.
 pub(super) fn find(path: &str) -> Option<&'static Pending> {

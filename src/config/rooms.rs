@@ -10,7 +10,6 @@ use super::schema::settings;
 use super::units::{GIB, KIB};
 use super::value::QueuePolicy;
 use super::words::{Maybe, PATTERN};
-use crate::names;
 
 settings! {
     /// What differs for rooms whose name matches; absent fields stay as the general settings say.
@@ -27,14 +26,6 @@ settings! {
         history_ttl: Option<Duration> = None, Maybe(Time(1, 30 * 86_400_000));
         /// False: nobody is told who comes and goes.
         presence: Option<bool> = None, Maybe(Flag);
-    }
-}
-
-impl RoomRule {
-    /// True when the rule is meant for rooms of this name.
-    #[must_use]
-    pub fn is_for(&self, room: &str) -> bool {
-        names::matches(&self.pattern, room)
     }
 }
 
@@ -123,28 +114,5 @@ impl Kind for Rules {
 
     fn faults(&self, raw: Raw<'_>) -> Vec<Fault> {
         self.read(raw).err().unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_anything() {
-        for (pattern, yes, no) in [
-            ("lobby", &["lobby"][..], &["lobb", "lobby2", "Lobby", ""][..]),
-            ("*", &["a", "a-b:c"], &[]),
-            ("live-*", &["live-", "live-1", "live-*"], &["live", "a-live-1"]),
-            ("*-live", &["-live", "a-live", "-live-live"], &["a-live-1", "live"]),
-            ("a*b*c", &["abc", "a-b-c", "abcbc", "aabbcc"], &["ab", "acb", "abcd"]),
-            ("**x", &["x", "ax"], &["xa"]),
-        ] {
-            let rule = RoomRule { pattern: pattern.into(), ..RoomRule::default() };
-            assert!(yes.iter().all(|name| rule.is_for(name)), "{pattern}");
-            assert!(!no.iter().any(|name| rule.is_for(name)), "{pattern}");
-        }
-        let rule = RoomRule { pattern: "*a".repeat(32), ..RoomRule::default() };
-        assert!(!rule.is_for(&format!("{}b", "a".repeat(63))), "and the worst case ends");
     }
 }

@@ -190,8 +190,8 @@ impl Connection {
         self.endpoint.as_ref().and_then(Endpoint::next_due_ms)
     }
 
-    /// Asks a silent client whether it is there: in `throng.v1` so that a browser's page, which sees no ping, hears that
-    /// the server is there as well.
+    /// Asks a silent client whether it is there: in `throng.v1` so that a browser's page, which sees no ping, hears
+    /// that the server is there as well.
     fn ask_for_life(&self) {
         match self.registration.dialect() {
             Dialect::Plain => self.registration.control(Kind::Control, &frame::data(OpCode::Ping, b"")),

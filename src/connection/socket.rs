@@ -1,12 +1,14 @@
 //! A non-blocking socket and its registration with the worker's reactor, from accept to the end.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{self, RecvFlags};
 use tokio::io::unix::AsyncFd;
 
 use crate::registry::sink::Sink;
@@ -37,8 +39,9 @@ impl Socket {
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(cx))?;
-            match (&**self.0.get_ref()).read(buffer) {
-                Ok(read) => {
+            // Without the C library, as the sink writes.
+            match net::recv(&**self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
+                Ok((_, read)) => {
                     // Less than asked for means that the kernel has no more. Readiness left set would make the
                     // next wait return at once for nothing.
                     if read > 0 && read < buffer.len() {
@@ -46,9 +49,9 @@ impl Socket {
                     }
                     return Poll::Ready(Ok(read));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(Errno::WOULDBLOCK) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
     }

@@ -34,7 +34,7 @@ pub struct Peer<'a> {
     pub parser: &'a mut Parser,
     /// What the connection has used of its rates.
     pub allowance: &'a mut Allowance,
-    /// Now, in the shard's milliseconds.
+    /// Now, in milliseconds of the clock that node and shards share, as of the wake of the connection's task.
     pub now_ms: u64,
 }
 

@@ -263,4 +263,20 @@ mod tests {
             assert_eq!(bad.parse::<Key>(), Err(NameError::Length { min: 1, max: 64 }), "{bad:?}");
         }
     }
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, yes, no) in [
+            ("lobby", &["lobby"][..], &["lobb", "lobby2", "Lobby", ""][..]),
+            ("*", &["a", "a-b:c"], &[]),
+            ("live-*", &["live-", "live-1", "live-*"], &["live", "a-live-1"]),
+            ("*-live", &["-live", "a-live", "-live-live"], &["a-live-1", "live"]),
+            ("a*b*c", &["abc", "a-b-c", "abcbc", "aabbcc"], &["ab", "acb", "abcd"]),
+            ("**x", &["x", "ax"], &["xa"]),
+        ] {
+            assert!(yes.iter().all(|name| matches(pattern, name)), "{pattern}");
+            assert!(!no.iter().any(|name| matches(pattern, name)), "{pattern}");
+        }
+        assert!(!matches(&"*a".repeat(32), &format!("{}b", "a".repeat(63))), "and the worst case ends");
+    }
 }

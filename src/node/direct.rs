@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::Node;
-use super::membership::refusal;
+use super::publish::refusal;
 use crate::chat::keys::Keys;
 use crate::names::{Epoch, Key, UserId};
 use crate::protocol::event::{CommandError, v1};

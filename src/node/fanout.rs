@@ -1,9 +1,9 @@
 //! The broker's way to the members on this node.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::broker::{self, Local};
+use crate::clock;
 use crate::registry::delivery::{Aside, Audience, Delivery};
 use crate::registry::{Registry, Topic};
 
@@ -25,7 +25,7 @@ impl Local for Fanout {
 
     fn deliver(&self, topic: &mut Topic, delivery: broker::Delivery<'_, Aside>) {
         let broker::Delivery { frame, offset, aside } = delivery;
-        let delivery = Delivery { frame, audience: Audience::All, offset, aside, at: Instant::now() };
+        let delivery = Delivery { frame, audience: Audience::All, offset, aside, at: clock::last_look() };
         self.0.publish(topic, delivery);
     }
 

@@ -6,12 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::Node;
 use crate::broker::resume::{Next, Replay, Resumed};
 use crate::broker::room::{Recent, Room};
-use crate::broker::{BrokerError, Draft, Encoded, Position, Published};
-use crate::names::{ConnectionId, Epoch, Key, Offset, RoomName, UserId};
+use crate::broker::{BrokerError, Position};
+use crate::names::{ConnectionId, Epoch, Offset, RoomName, UserId};
 use crate::protocol::Dialect;
-use crate::protocol::event::{self, CommandError, v1};
+use crate::protocol::event::v1;
 use crate::registry::bounds::Overload;
-use crate::registry::delivery::Aside;
 use crate::registry::inbox::TopicId;
 use crate::registry::{Registration, Topic};
 
@@ -29,14 +28,6 @@ pub struct Entered {
     pub resumed: Resumed,
     /// Users in the room, this one included.
     pub members: usize,
-}
-
-/// How a broker's refusal answers a command.
-pub(super) fn refusal(error: BrokerError) -> CommandError {
-    match error {
-        BrokerError::Full | BrokerError::TooManyRooms | BrokerError::Gone => CommandError::Unavailable,
-        BrokerError::TooManyKeys { retry_after_ms } => CommandError::RateLimited { retry_after_ms },
-    }
 }
 
 impl Node {
@@ -68,6 +59,7 @@ impl Node {
             node: Arc::clone(self),
             room,
             user: user.clone(),
+            id: registration.id(),
             topic,
             shard,
             dialect,
@@ -90,30 +82,17 @@ impl Node {
     }
 }
 
-/// A message of a `throng.v1` client on its way to a room.
-#[derive(Debug)]
-pub struct Post<'a> {
-    /// What is said.
-    pub text: &'a str,
-    /// Its idempotency key.
-    pub key: Option<Key>,
-    /// The id of the command, for the ack.
-    pub re: Option<&'a str>,
-    /// Whether the sender gets the message as well as the ack.
-    pub echo: bool,
-    /// Who gets the ack.
-    pub from: ConnectionId,
-}
-
 /// A connection's presence in a room; dropping it leaves the room and tells it.
 #[derive(Debug)]
 pub struct Membership {
-    node: Arc<Node>,
-    room: Arc<Room<Topic>>,
-    user: UserId,
+    pub(super) node: Arc<Node>,
+    pub(super) room: Arc<Room<Topic>>,
+    pub(super) user: UserId,
+    /// Whose it is.
+    pub(super) id: ConnectionId,
     topic: TopicId,
     shard: usize,
-    dialect: Dialect,
+    pub(super) dialect: Dialect,
     overload: Overload,
     /// Gets what the room says; not yet while it reads what it missed.
     is_member: bool,
@@ -144,47 +123,6 @@ impl Membership {
                 Next::Last(page, ())
             }
         }
-    }
-
-    /// Publishes a message of the plain dialect to the room, the sender included. `now_ms` by the node's clock.
-    ///
-    /// # Errors
-    /// [`CommandError::Unavailable`] when the fan-out is at its limit; the message has no offset then.
-    pub fn publish(&self, text: &str, now_ms: u64) -> Result<Position, CommandError> {
-        let published = self.append(text, None, now_ms, |_| None)?;
-        Ok(published.position)
-    }
-
-    /// Publishes a message of `throng.v1`. Its ack goes to the sender in the order of the room's stream, but for a
-    /// duplicate, which the caller answers.
-    ///
-    /// # Errors
-    /// As [`Membership::publish`], and [`CommandError::RateLimited`] beyond `limits.max_keys_per_user`.
-    pub fn post(&self, post: Post<'_>, now_ms: u64) -> Result<Published, CommandError> {
-        let Post { text, key, re, echo, from } = post;
-        self.append(text, key, now_ms, |Position { epoch, offset }| {
-            let ack = v1::Ack { re, room: self.room.name(), epoch, offset, duplicate: false };
-            Some(Aside { to: from, frame: v1::ack(&ack), instead: !echo })
-        })
-    }
-
-    fn append(
-        &self,
-        text: &str,
-        key: Option<Key>,
-        now_ms: u64,
-        aside: impl FnOnce(Position) -> Option<Aside>,
-    ) -> Result<Published, CommandError> {
-        let ts = self.node.clock.unix_ms_at(now_ms);
-        // JSON writes a control character as six bytes.
-        let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;
-        let draft = Draft { user: &self.user, key, max_len };
-        let published = self.node.broker.publish(&self.room, draft, now_ms, |position| {
-            let Position { epoch, offset } = position;
-            let frame = event::message(&self.user, text, self.room.name(), epoch, offset, ts);
-            Encoded { frame, aside: aside(position) }
-        });
-        published.map_err(refusal)
     }
 
     /// Shows the others that this user types.

@@ -4,6 +4,7 @@ mod claim;
 mod direct;
 mod fanout;
 mod membership;
+mod publish;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -15,7 +16,10 @@ use smallvec::SmallVec;
 pub use self::claim::{Claim, Credentials};
 use self::direct::Directs;
 use self::fanout::Fanout;
-pub use self::membership::{Entered, Membership, Post};
+pub use self::membership::{Entered, Membership};
+pub use self::publish::Post;
+use crate::broker::durable::Durable;
+use crate::broker::log::LogError;
 use crate::broker::memory::{Limits, Memory};
 use crate::broker::room::{Room, RoomState};
 use crate::chat::news::News;
@@ -43,7 +47,10 @@ pub struct Node {
     pub clock: Clock,
     /// How fast connections and users may be; `None` when `rate_limit.enabled` is false.
     pub limiter: Option<Limiter>,
-    broker: Memory<Fanout>,
+    /// Its clock counts from the Unix epoch, so that ages go on over a restart.
+    broker: Arc<Memory<Fanout>>,
+    /// What is published goes through it if there is one.
+    durable: Option<Durable<Fanout>>,
     directs: Directs,
     /// Rooms whose merged news are due, with the time; each stands here at most once.
     due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
@@ -54,15 +61,32 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with nobody connected, which lives by the machine's clock.
+    /// A node with nobody connected, which lives by the machine's clock, and whose history goes with it.
     #[must_use]
     pub fn new(config: Config, metrics: Metrics) -> Arc<Self> {
         Self::with_clock(config, metrics, Clock::system())
     }
 
-    /// A node with nobody connected, which lives by `clock`.
+    /// As [`Node::new`], living by `clock`.
     #[must_use]
     pub fn with_clock(config: Config, metrics: Metrics, clock: Clock) -> Arc<Self> {
+        Arc::new(Self::in_memory(config, metrics, clock))
+    }
+
+    /// A node with nobody connected, whose history is in `history.dir` if there is one; it begins with what is there.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn open(config: Config, metrics: Metrics) -> Result<Arc<Self>, LogError> {
+        let mut node = Self::in_memory(config, metrics, Clock::system());
+        if let Some(dir) = &node.config.history.dir {
+            let clock = node.clock.clone();
+            node.durable = Some(Durable::open(dir, &node.broker, move || clock.unix_ms())?);
+        }
+        Ok(Arc::new(node))
+    }
+
+    fn in_memory(config: Config, metrics: Metrics, clock: Clock) -> Self {
         let registry = Arc::new(Registry::new(config.workers, config.fanout.max_inbox_bytes));
         let limits = Limits {
             rooms: Rules::new(&config),
@@ -70,8 +94,9 @@ impl Node {
             max_rooms: config.limits.max_rooms,
             max_keys_per_user: config.limits.max_keys_per_user,
         };
-        Arc::new(Self {
-            broker: Memory::new(Fanout(Arc::clone(&registry)), limits),
+        Self {
+            broker: Arc::new(Memory::new(Fanout(Arc::clone(&registry)), limits)),
+            durable: None,
             registry,
             metrics,
             clock,
@@ -82,7 +107,7 @@ impl Node {
             is_draining: AtomicBool::new(false),
             warned_ms: AtomicU64::new(0),
             config,
-        })
+        }
     }
 
     /// Milliseconds since the node began. Looks at the clock.
@@ -100,6 +125,20 @@ impl Node {
     /// Refuses newcomers from now on.
     pub fn drain(&self) {
         self.is_draining.store(true, Relaxed);
+    }
+
+    /// False when nothing can be published any more, because the thread that writes `history.dir` is no more.
+    #[must_use]
+    pub fn has_engine(&self) -> bool {
+        self.durable.as_ref().is_none_or(Durable::is_running)
+    }
+
+    /// Publishes what waits for the log, and closes it. Blocks until that is done; nothing can be published then.
+    ///
+    /// # Errors
+    /// The log could not be closed well: what was published is on disk all the same, as far as the system goes.
+    pub fn close(&self) -> Result<(), LogError> {
+        self.durable.as_ref().map_or(Ok(()), Durable::stop)
     }
 
     /// Rooms that exist.
@@ -171,7 +210,7 @@ impl Node {
                 }
             });
         }
-        self.broker.expire(turn, now_ms);
+        self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
         self.directs.expire(turn, now_ms);
         if let Some(limiter) = &self.limiter {
             limiter.users.forget(turn, now_ms, &limiter.messages);

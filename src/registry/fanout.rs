@@ -1,7 +1,7 @@
 //! The fan-out task of a shard: takes the inbox, batches per room, queues the batch for each member and writes to
 //! each of them once.
 //!
-//! A slice is about 256 writes or half a millisecond, whichever is first, and rooms take turns, so that a room of
+//! A slice is about 1,024 writes or two milliseconds, whichever is first, and rooms take turns, so that a room of
 //! 100,000 cannot starve a room of two. What comes while a sweep is under way is batched into the next one: the
 //! busier the server, the larger the batches.
 
@@ -22,15 +22,16 @@ use super::lane::LaneId;
 use super::outbox::{Flush, Tally};
 use super::room::{Progress, Room, Swept};
 use super::shard::{Shard, State};
+use crate::clock;
 use crate::metrics::ShardMetrics;
 use crate::protocol::close::EndReason;
 
 /// Clients written to before other tasks get their turn.
-const SLICE_WRITES: usize = 256;
+const SLICE_WRITES: usize = 1024;
 /// Members looked at before that, those included who cannot be written to now.
 const SLICE_OFFERS: usize = 4096;
 /// Time after which they get it in any case.
-const SLICE_TIME: Duration = Duration::from_micros(500);
+const SLICE_TIME: Duration = Duration::from_millis(2);
 /// Connections ended at once because the node's queues are too long.
 const EVICTIONS: usize = 8;
 /// Writes between two looks at the clock.
@@ -112,7 +113,7 @@ struct Slice {
 
 impl Slice {
     fn new() -> Self {
-        Self { began: Instant::now(), writes: 0, offers: 0, tally: Tally::default() }
+        Self { began: clock::last_look(), writes: 0, offers: 0, tally: Tally::default() }
     }
 
     /// Counts a write; true when it is others' turn.

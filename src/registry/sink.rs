@@ -5,6 +5,8 @@ use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
 
+use rustix::net::{self, SendFlags};
+
 /// A stand-in for a socket: takes bytes without blocking, or says [`io::ErrorKind::WouldBlock`].
 pub trait Simulated {
     /// Takes some of the bytes.
@@ -30,7 +32,9 @@ impl Sink {
     /// [`io::ErrorKind::WouldBlock`] when nothing can be taken now; any other error ends the connection.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Socket(socket) => (&**socket).write(bytes),
+            // Without the C library, whose `send` costs as much again as entering the kernel in a process of several
+            // threads: every write is a point where its thread might be cancelled.
+            Self::Socket(socket) => Ok(net::send(&**socket, bytes, SendFlags::NOSIGNAL)?),
             Self::Simulated(simulated) => simulated.write(bytes),
         }
     }

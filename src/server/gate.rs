@@ -98,6 +98,7 @@ impl App for Gate<'_> {
         match request.path() {
             "/" => pages::index(),
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
+            "/readyz" if !node.has_engine() => pages::readyz(Readiness::NoEngine),
             "/readyz" => pages::readyz(Readiness::Ready),
             "/metrics" => respond::metrics(node.metrics.render(node.room_count(), node.limited_users())),
             _ => pages::healthz(),

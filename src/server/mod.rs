@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::gate::Rules;
 use crate::admission::Refusal;
+use crate::broker::log::LogError;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -26,6 +27,22 @@ use crate::protocol::close::EndReason;
 
 /// How often merged notices, old histories and what addresses have done are looked after.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+/// Why a server cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is in use, not ours, or not allowed.
+    #[error("cannot listen on {listen}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The history's folder cannot be used.
+    #[error(transparent)]
+    History(#[from] LogError),
+}
 
 /// A server that is bound and not yet running.
 #[derive(Debug)]
@@ -36,15 +53,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address of a resolved configuration.
+    /// Binds the address of a resolved configuration, and takes up the history that `history.dir` has.
     ///
     /// # Errors
-    /// As binding a socket: the address is in use, not ours, or not allowed.
-    pub fn bind(config: Config) -> io::Result<Self> {
-        let listener = listener::bind(&config)?;
-        let address = listener.local_addr()?;
-        let metrics = Metrics::new(config.workers, &Refusal::REASONS);
-        Ok(Self { node: Node::new(config, metrics), listener, address })
+    /// The address or the folder cannot be used.
+    pub fn bind(config: Config) -> Result<Self, BindError> {
+        let listen = config.listen;
+        let taken = |source| BindError::Listen { listen, source };
+        // Nobody connects while the history is still being read.
+        let node = Node::open(config.clone(), Metrics::new(config.workers, &Refusal::REASONS))?;
+        let listener = listener::bind(&config).map_err(taken)?;
+        let address = listener.local_addr().map_err(taken)?;
+        Ok(Self { node, listener, address })
     }
 
     /// The bound address, with the port that was picked for port 0.
@@ -86,7 +106,8 @@ impl Server {
                 () = worker::all_finished(&workers) => Ok(()),
             }
         })?;
-        worker::join_all(workers)
+        worker::join_all(workers)?;
+        node.close().map_err(io::Error::other)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The one module that links against the library, because declarations are what documentation is compared with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
 use serde_json::Value;
@@ -219,6 +219,35 @@ fn the_errors_of_the_chat_are_those_of_the_code() {
 }
 
 #[test]
+fn the_commands_and_events_of_the_second_dialect_are_those_of_the_code() {
+    let first =
+        |heading| rows(heading).iter().filter_map(|row| quoted(row[0]).next()).collect::<BTreeSet<_>>();
+    let unknown = CommandError::UnknownType.to_string();
+    let (_, list) = unknown.split_once("must be ").expect("a list");
+    let list: BTreeSet<_> = list.split([',', ' ']).filter(|word| !matches!(*word, "" | "or")).collect();
+    assert_eq!(first("### Commands"), list);
+    // What stands on the wire, each event with all of its fields.
+    let mut sent = BTreeMap::<String, BTreeSet<String>>::new();
+    for payload in include_str!("snapshots/v1-events.txt")
+        .lines()
+        .filter_map(|line| line.find('{').map(|at| &line[at..]))
+    {
+        let event: Value = serde_json::from_str(payload).unwrap_or_else(|error| panic!("{error}: {payload}"));
+        let fields = event.as_object().expect("an object").keys().filter(|name| *name != "type").cloned();
+        sent.entry(event["type"].as_str().expect("a type").to_owned()).or_default().extend(fields);
+    }
+    for row in rows("### What the server sends") {
+        let name = quoted(row[0]).next().expect("a type");
+        let fields = sent.remove(name).unwrap_or_else(|| panic!("{name} is never sent"));
+        // Those of an ack stand with the commands.
+        if name != "ack" {
+            assert_eq!(quoted(row[1]).map(str::to_owned).collect::<BTreeSet<_>>(), fields, "{name}");
+        }
+    }
+    assert!(sent.is_empty(), "not in the table: {sent:?}");
+}
+
+#[test]
 fn every_path_of_the_tables_is_served() {
     let server = Server::start(&[]);
     for (heading, status) in [("### WebSocket", 426), ("### HTTP", 200)] {
@@ -351,7 +380,11 @@ async fn the_first_chat_goes_as_shown() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let slug = |heading: &str| heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    // As those who show it make them: neither dots nor other punctuation.
+    let slug = |heading: &str| -> String {
+        let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        words.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+    };
     let headings: BTreeSet<String> = README.lines().filter(|line| line.starts_with('#')).map(slug).collect();
     let targets = README.split("](").skip(1).map(|rest| rest.split(')').next().unwrap_or(rest));
     for target in targets {

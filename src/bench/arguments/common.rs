@@ -7,6 +7,9 @@ use clap::Args;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Traffic")]
 pub(in super::super) struct Traffic {
+    /// Closed loop: messages each publisher keeps under way [default: 1; fanout: 32; slow: 8]
+    #[arg(long, value_name = "N", conflicts_with = "rate")]
+    pub(in super::super) in_flight: Option<usize>,
     /// Open loop: messages per second over all publishers, sent on schedule whatever comes back; latency counts from
     /// when a message was due, so that a server that stalls cannot hide it
     #[arg(long, value_name = "PER_SECOND")]
@@ -24,6 +27,9 @@ pub(in super::super) struct Traffic {
 
 #[derive(Debug, Clone, Args)]
 pub(in super::super) struct Common {
+    /// Connections [default: 1000; echo: 100]
+    #[arg(long, short, value_name = "N")]
+    pub(in super::super) connections: Option<usize>,
     #[command(flatten)]
     pub(in super::super) target: TargetArguments,
     #[command(flatten)]

@@ -21,7 +21,16 @@ fn every_scenario_has_a_plan_by_default_and_every_wrong_value_is_refused() {
     for scenario in ["fanout", "rooms", "connect", "idle", "slow", "storm", "echo"] {
         let plan = planned(&[scenario]).expect(scenario);
         assert_eq!(plan.scenario, scenario);
+        assert_eq!(plan.connections, if scenario == "echo" { 100 } else { 1_000 });
+        let in_flight = match scenario {
+            "fanout" => 32,
+            "slow" => 8,
+            _ => 1,
+        };
+        assert_eq!(plan.pace, Pace::InFlight(in_flight), "{scenario}");
     }
+    let few = planned(&["echo", "-c", "7", "--in-flight", "5"]).expect("a plan");
+    assert_eq!((few.connections, few.publishers, few.pace), (7, 7, Pace::InFlight(5)));
     for wrong in [
         &["fanout", "--connections", "0"][..],
         &["fanout", "--connections", "10", "--publishers", "11"],

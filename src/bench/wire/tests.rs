@@ -51,10 +51,32 @@ fn frames_are_walked_however_they_are_cut() {
     assert_eq!(walk(&single), Ok(whole));
 }
 
+/// 1. Runs of frames with the same header, short and long, of text and binary, and frames that differ in but one of
+///    header's bytes or begin their payload differently.
+/// 2. The same frames are seen, however the stream is cut.
+#[test]
+fn runs_of_frames_are_walked_as_each_of_them_is() {
+    let short = [b"\x81\x03abc".repeat(5), b"\x81\x03xyz".to_vec(), b"\x82\x03abc".repeat(2)].concat();
+    let tiny = b"\x81\x00\x81\x01a\x81\x01b\x81\x02cd".repeat(2);
+    let long = [b"\x81\x7e\x00\x80".as_slice(), &[b'l'; 128]].concat().repeat(3);
+    let longer = [b"\x81\x7e\x00\x81".as_slice(), &[b'm'; 129]].concat();
+    let text = [&short[..], &tiny, &long, &longer, b"\x89\x00", &long, &short].concat();
+    let whole = walk(&[&text]).expect("well formed");
+    assert_eq!((whole.headers, whole.controls.len()), (8 + 8 + 3 + 1 + 3 + 8, 1));
+    for cut in 0..=text.len() {
+        let (head, tail) = text.split_at(cut);
+        assert_eq!(walk(&[head, tail]).as_ref(), Ok(&whole), "cut at {cut}");
+    }
+    let single: Vec<&[u8]> = text.chunks(1).collect();
+    assert_eq!(walk(&single), Ok(whole));
+}
+
 #[test]
 fn what_no_server_may_send_is_malformed() {
     for bad in [b"\x81\x80".as_slice(), b"\xc1\x00", b"\x83\x00", b"\x89\x7e\x00\x80", b"\x8b\x00"] {
         assert_eq!(walk(&[bad]), Err(Malformed), "{bad:?}");
+        let after_a_run = [&b"\x81\x02ab".repeat(3), bad, b"some more"].concat();
+        assert_eq!(walk(&[&after_a_run]), Err(Malformed), "{bad:?}");
     }
 }
 

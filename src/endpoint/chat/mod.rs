@@ -100,7 +100,7 @@ impl Chat {
     fn say(&self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), CommandError> {
         let max = peer.node.config.chat.max_message_chars;
         let message = validate::text(peer.parser.parse(text)?.message, max)?;
-        let now_ms = peer.node.now_ms();
+        let now_ms = peer.now_ms;
         if let Some(limiter) = &peer.node.limiter {
             peer.allowance.message(self.claim.user(), now_ms, limiter)?;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::replay::Replaying;
 use super::{Chat, Peer};
 use crate::broker::resume::Resumed;
-use crate::broker::{BrokerError, Position};
+use crate::broker::{BrokerError, Position, Published};
 use crate::chat::validate;
 use crate::names::{self, Epoch, Key, Offset, RoomName, SessionId, UserId};
 use crate::node::{Entered, Membership, Node, Post};
@@ -163,7 +163,7 @@ impl Chat {
             .transpose()
             .map_err(|_| CommandError::InvalidMessage("'key' is not valid"))?;
         if let Some(limiter) = &peer.node.limiter {
-            peer.allowance.message(self.claim.user(), peer.node.now_ms(), limiter)?;
+            peer.allowance.message(self.claim.user(), peer.now_ms, limiter)?;
         }
         Ok(key)
     }
@@ -172,9 +172,8 @@ impl Chat {
         let entry = self.v1.as_ref().map_or("", |v1| v1.entry.as_str());
         let membership = self.member(room.unwrap_or(entry))?;
         let re = post.re;
-        let published = membership.post(post, peer.node.now_ms())?;
-        if published.is_duplicate {
-            let Position { epoch, offset } = published.position;
+        let published = membership.post(post, peer.now_ms)?;
+        if let Some(Published { position: Position { epoch, offset }, is_duplicate: true }) = published {
             let room = membership.room();
             peer.reply(&v1::ack(&v1::Ack { re, room, epoch, offset, duplicate: true }));
         }
@@ -192,7 +191,7 @@ impl Chat {
         // A name that nobody can have is nobody's.
         let to: UserId = to.parse().map_err(|_| CommandError::UserNotFound)?;
         let key = self.admit_text(text, key, peer)?;
-        let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.node.now_ms())?;
+        let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.now_ms)?;
         peer.reply(&v1::direct_ack(re, delivered));
         Ok(())
     }

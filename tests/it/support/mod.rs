@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod raw;
 pub(crate) mod server;
+pub(crate) mod speaker;
 pub(crate) mod swarm;
 pub(crate) mod token;
 pub(crate) mod v1;

@@ -85,7 +85,8 @@ fn who_leaves_gets_exactly_what_lies_before() {
         for stays in [false, true] {
             let mut hall = Hall::new(Overload::Disconnect);
             let (alice, a) = hall.member(Dialect::V1);
-            let others: Vec<_> = (0..if stays { 300 } else { 0 }).map(|_| hall.member(Dialect::V1)).collect();
+            let others: Vec<_> =
+                (0..if stays { SLICE_WRITES + 50 } else { 0 }).map(|_| hall.member(Dialect::V1)).collect();
             let (leaver, l) = hall.member(Dialect::V1);
             for n in 1..=6 {
                 hall.say(if n % 3 == 0 { ack(&leaver, n == 6) } else { ack(&alice, false) });
@@ -162,11 +163,11 @@ fn what_a_leaver_has_taken_in_for_others_is_not_forgotten() {
 fn who_leaves_behind_the_sweep_gets_nothing_twice() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (leaver, l) = hall.member(Dialect::V1);
-    let _others: Vec<_> = (0..600).map(|_| hall.member(Dialect::V1)).collect();
+    let _others: Vec<_> = (0..2 * SLICE_WRITES).map(|_| hall.member(Dialect::V1)).collect();
     hall.say(ack(&leaver, false));
     hall.say(None);
     hall.take_in();
-    assert!(hall.shard.slice(), "600 are more than one slice");
+    assert!(hall.shard.slice(), "they are more than one slice");
     assert_eq!(seen(&l), ["1", "ack", "2"], "the sweep has passed it, and goes on");
     hall.say(ack(&leaver, true));
     hall.leave(&leaver);

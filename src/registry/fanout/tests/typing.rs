@@ -31,7 +31,7 @@ fn typing_is_shown_to_the_others_who_have_nothing_else_to_read() {
 fn typing_gives_way_to_everything_else() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (alice, _) = hall.member(Dialect::V1);
-    let others: Vec<_> = (0..600).map(|_| hall.member(Dialect::V1)).collect();
+    let others: Vec<_> = (0..2 * SLICE_WRITES).map(|_| hall.member(Dialect::V1)).collect();
     let shown = |others: &[(Registration, Rc<Wire>)]| {
         others.iter().filter(|(_, wire)| seen(wire).contains(&"typing".to_owned())).count()
     };
@@ -43,11 +43,11 @@ fn typing_gives_way_to_everything_else() {
     // A message comes while it goes round.
     typing(&hall, &alice);
     hall.take_in();
-    assert!(hall.shard.slice(), "600 are more than one slice");
+    assert!(hall.shard.slice(), "they are more than one slice");
     hall.say(None);
     hall.run();
     let after = shown(&others);
-    assert!((1..600).contains(&after), "{after}");
+    assert!((1..2 * SLICE_WRITES).contains(&after), "{after}");
     // The inbox is more than half full.
     let frame = frame::text(&"x".repeat(600_000));
     hall.registry.publish(&mut hall.topic, Delivery::notice(&frame, Audience::V1, Instant::now()));

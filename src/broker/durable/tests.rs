@@ -1,0 +1,304 @@
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use super::super::Delivery;
+use super::super::memory::Limits;
+use super::super::resume::Resumed;
+use super::*;
+use crate::chat::rooms::Rules;
+use crate::config::Config;
+use crate::names::{Offset, RoomName};
+use crate::protocol::frame::Frame;
+
+/// What is not said within this time never is.
+const PATIENCE: Duration = Duration::from_secs(20);
+const NOW_MS: u64 = 1_700_000_000_000;
+
+/// What was delivered to members, in order.
+struct Members(SyncSender<(Offset, Frame)>);
+
+impl Local for Members {
+    type Topic = usize;
+    type Aside = ();
+    fn topic(&self) -> usize {
+        0
+    }
+    fn has_space(&self, _: &usize, len: usize) -> bool {
+        len < 1000
+    }
+    fn deliver(&self, _: &mut usize, delivery: Delivery<'_, ()>) {
+        self.0.send((delivery.offset, delivery.frame.clone())).expect("the test listens");
+    }
+    fn is_occupied(&self, members: &usize) -> bool {
+        *members > 0
+    }
+}
+
+/// A node's life.
+struct Life {
+    broker: Arc<Memory<Members>>,
+    durable: Durable<Members>,
+    delivered: Receiver<(Offset, Frame)>,
+    answer: SyncSender<Result<Published, BrokerError>>,
+    answers: Receiver<Result<Published, BrokerError>>,
+    now_ms: Arc<AtomicU64>,
+}
+
+impl Life {
+    /// Three messages a room for ten minutes, 400 bytes in all.
+    fn begin(dir: &Path, now_ms: u64) -> Self {
+        let mut config = Config::default();
+        config.history.messages = 3;
+        let (deliver, delivered) = sync_channel(1000);
+        let limits = Limits {
+            rooms: Rules::new(&config),
+            history_total_bytes: 400,
+            max_rooms: 10,
+            max_keys_per_user: 100,
+        };
+        let broker = Arc::new(Memory::new(Members(deliver), limits));
+        let clock = Arc::new(AtomicU64::new(now_ms));
+        let now_ms = Arc::clone(&clock);
+        let durable = Durable::open(dir, &broker, move || clock.load(Relaxed)).unwrap();
+        let (answer, answers) = sync_channel(1000);
+        Self { broker, durable, delivered, answer, answers, now_ms }
+    }
+
+    fn room(&self, name: &str) -> SharedRoom<Members> {
+        self.broker.enter(&name.parse().unwrap(), None, |_, _| ()).unwrap().0
+    }
+
+    fn say(&self, room: &SharedRoom<Members>, key: Option<&str>) -> Result<(), BrokerError> {
+        let answer = self.answer.clone();
+        let name = room.name().clone();
+        self.durable.publish(Job {
+            room: Arc::clone(room),
+            user: "ann".parse().unwrap(),
+            key: key.map(|key| key.parse().unwrap()),
+            max_len: 10,
+            at_unix_ms: self.now_ms.load(Relaxed),
+            encode: Box::new(move |at| Frame::from(frame(&name, at.offset.0)).into()),
+            answer: Box::new(move |answered| answer.send(answered).expect("the test listens")),
+        })
+    }
+
+    #[track_caller]
+    fn answer(&self) -> Result<(u64, bool), BrokerError> {
+        let answer = self.answers.recv_timeout(PATIENCE).expect("an answer");
+        answer.map(|published| (published.position.offset.0, published.is_duplicate))
+    }
+
+    #[track_caller]
+    fn say_all(&self, name: &str, offsets: std::ops::RangeInclusive<u64>) {
+        let room = self.room(name);
+        for offset in offsets {
+            self.say(&room, None).unwrap();
+            assert_eq!(self.answer(), Ok((offset, false)));
+        }
+    }
+
+    fn position(&self, name: &str) -> Position {
+        self.room(name).with(|state| state.position())
+    }
+
+    /// The offsets of what somebody missed who stood at `position`.
+    fn missed(&self, name: &str, position: Position) -> Option<Vec<u64>> {
+        let name: RoomName = name.parse().unwrap();
+        let (_, resumed, ()) = self.broker.enter(&name, Some(position), |_, _| ()).unwrap();
+        let Resumed::Recovered { page, rest: None } = resumed else { return None };
+        assert!(page.gap.is_none());
+        let last = self.position(name.as_str()).offset.0;
+        let offsets: Vec<u64> = (position.offset.0 + 1..=last).collect();
+        let expected: Vec<Frame> = offsets.iter().map(|offset| frame(&name, *offset).into()).collect();
+        assert_eq!(page.frames, expected);
+        Some(offsets)
+    }
+
+    fn expire(&self) {
+        (0..64).for_each(|turn| self.broker.expire(turn, self.now_ms.load(Relaxed)));
+    }
+}
+
+fn frame(room: &RoomName, offset: u64) -> Vec<u8> {
+    format!("{room} {offset:9}").into_bytes()
+}
+
+fn at(position: Position, offset: u64) -> Position {
+    Position { offset: Offset(offset), ..position }
+}
+
+#[test]
+fn a_room_goes_on_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), NOW_MS);
+    life.say_all("a", 1..=5);
+    life.say_all("b", 1..=1);
+    let delivered: Vec<u64> = life.delivered.try_iter().map(|(offset, _)| offset.0).collect();
+    assert_eq!(delivered, [1, 2, 3, 4, 5, 1]);
+    let (a, b) = (life.position("a"), life.position("b"));
+    life.durable.stop().unwrap();
+    assert!(!life.durable.is_running());
+    assert_eq!(life.say(&life.room("a"), None), Err(BrokerError::NotWritten));
+
+    for restart in 1..=3 {
+        let life = Life::begin(dir.path(), NOW_MS + restart * 1000);
+        assert_eq!((life.position("a"), life.position("b")), (at(a, 4 + restart), b));
+        assert_eq!(life.missed("a", at(a, 1 + restart)), Some((2 + restart..=4 + restart).collect()));
+        assert_eq!(life.missed("a", at(a, restart)), None, "evicted");
+        assert_eq!(life.missed("a", at(a, 9 + restart)), None, "nobody can have seen it");
+        assert_eq!(life.missed("b", at(b, 0)), Some(vec![1]));
+        life.say_all("a", 5 + restart..=5 + restart);
+    }
+}
+
+#[test]
+fn a_key_is_known_after_a_restart_although_its_message_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), NOW_MS);
+    let room = life.room("a");
+    for (key, answer) in [("k1", (1, false)), ("k2", (2, false)), ("k1", (1, true))] {
+        life.say(&room, Some(key)).unwrap();
+        assert_eq!(life.answer(), Ok(answer));
+    }
+    life.say_all("a", 3..=6);
+    drop(life);
+    let life = Life::begin(dir.path(), NOW_MS + 299_999);
+    let room = life.room("a");
+    life.say(&room, Some("k1")).unwrap();
+    assert_eq!(life.answer(), Ok((1, true)));
+    drop(life);
+    let life = Life::begin(dir.path(), NOW_MS + 300_000);
+    life.say(&life.room("a"), Some("k1")).unwrap();
+    assert_eq!(life.answer(), Ok((7, false)));
+}
+
+#[test]
+fn what_the_node_lets_go_of_is_let_go_of_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), NOW_MS);
+    // 11 bytes each, 400 in all: ten rooms of three have 330, and "0" was first.
+    for room in 0..9 {
+        life.say_all(&room.to_string(), 1..=3);
+    }
+    let old = life.position("0");
+    life.now_ms.fetch_add(1000, Relaxed);
+    let long = life.room("long");
+    life.durable
+        .publish(Job {
+            room: Arc::clone(&long),
+            user: "ann".parse().unwrap(),
+            key: None,
+            max_len: 10,
+            at_unix_ms: NOW_MS + 1000,
+            encode: Box::new(|_| Frame::from(vec![b'x'; 200]).into()),
+            answer: {
+                let answer = life.answer.clone();
+                Box::new(move |answered| answer.send(answered).expect("the test listens"))
+            },
+        })
+        .unwrap();
+    assert_eq!(life.answer(), Ok((1, false)));
+    let floors: Vec<u64> =
+        (0..9).map(|room| life.room(&room.to_string()).with(|state| state.floor().0)).collect();
+    assert!(floors.iter().sum::<u64>() > 5, "the budget holds: {floors:?}");
+    drop(life);
+    let (log, recovered) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
+    for found in recovered.rooms.iter().filter(|found| found.room.as_str() != "long") {
+        let floor = floors[found.room.as_str().parse::<usize>().unwrap()];
+        assert_eq!(found.messages.len() as u64, 3 - floor, "{}", found.room);
+    }
+    drop(log);
+
+    // Ten minutes later nothing is kept, and a room that nobody is in is no more.
+    let life = Life::begin(dir.path(), NOW_MS + 599_999);
+    assert_eq!(life.position("0"), old);
+    life.now_ms.fetch_add(1001, Relaxed);
+    life.expire();
+    assert_eq!(life.broker.room_count(), 0);
+    life.say_all("0", 1..=1);
+    let new = life.position("0");
+    assert_ne!(new.epoch, old.epoch);
+    drop(life);
+    let life = Life::begin(dir.path(), NOW_MS + 602_000);
+    assert_eq!((life.position("0"), life.broker.room_count()), (new, 1));
+}
+
+#[test]
+fn a_message_that_is_not_written_has_not_happened() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), NOW_MS);
+    let room = life.room("a");
+    life.say(&room, Some("k0")).unwrap();
+    assert_eq!(life.answer(), Ok((1, false)));
+    // Where the second segment is to be.
+    let in_the_way = dir.path().join("0000000002.log");
+    fs::create_dir(&in_the_way).unwrap();
+    // A message that fills the segment, so that the next one needs another.
+    let answer = life.answer.clone();
+    let fill = Job {
+        room: Arc::clone(&room),
+        user: "bob".parse().unwrap(),
+        key: None,
+        max_len: 10,
+        at_unix_ms: NOW_MS,
+        encode: Box::new(|_| Frame::from(vec![b'x'; super::super::log::SEGMENT_BYTES as usize]).into()),
+        answer: Box::new(move |answered| answer.send(answered).expect("the test listens")),
+    };
+    life.durable.publish(fill).unwrap();
+    assert_eq!(life.answer(), Ok((2, false)));
+    let before = life.delivered.try_iter().count();
+    assert_eq!(before, 2);
+    for key in ["k1", "k2", "k1"] {
+        life.say(&room, Some(key)).unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(life.answer(), Err(BrokerError::NotWritten));
+    }
+    assert_eq!(life.position("a").offset, Offset(2));
+    assert_eq!(life.delivered.try_iter().count(), 0, "nobody sees what is not written");
+    fs::remove_dir(&in_the_way).unwrap();
+    // The same keys: nothing was appended under them.
+    for (key, answer) in [("k1", (3, false)), ("k2", (4, false)), ("k1", (3, true)), ("k0", (1, true))] {
+        life.say(&room, Some(key)).unwrap();
+        assert_eq!(life.answer(), Ok(answer));
+    }
+    let delivered: Vec<u64> = life.delivered.try_iter().map(|(offset, _)| offset.0).collect();
+    assert_eq!(delivered, [3, 4]);
+}
+
+#[test]
+fn who_sends_and_leaves_at_once_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), NOW_MS);
+    let room = life.room("a");
+    life.broker.close_if_empty(&room);
+    assert_eq!(life.broker.room_count(), 0);
+    life.say(&room, None).unwrap();
+    assert_eq!(life.answer(), Ok((1, false)));
+    assert_eq!(life.missed("a", at(life.position("a"), 0)), Some(vec![1]));
+}
+
+#[test]
+fn rooms_beyond_the_limit_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
+    for room in 0..15 {
+        let position = Position { epoch: crate::names::Epoch::random(), offset: Offset(1) };
+        log.append(&[Record {
+            room: format!("room-{room}").parse().unwrap(),
+            position,
+            first: Offset(1),
+            at_unix_ms: NOW_MS,
+            user: "ann".parse().unwrap(),
+            key: None,
+            frame: Frame::from_static(b"hello"),
+        }])
+        .unwrap();
+    }
+    drop(log);
+    assert_eq!(Life::begin(dir.path(), NOW_MS).broker.room_count(), 10);
+    let (_log, recovered) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
+    assert_eq!(recovered.rooms.len(), 10);
+}

@@ -1,0 +1,112 @@
+//! What is no longer kept leaves the disk.
+
+use super::format::{Batch, Entry, Reader, Step};
+use super::{Log, LogError};
+use crate::broker::Position;
+
+/// The longest that waste waits until the oldest segment is cleaned. So what has expired is gone from the disk within
+/// this time for each segment of the log: a minute on a quiet server, an hour at the default of `history.total_bytes`.
+const WASTE_MS: u64 = 60_000;
+
+impl Log {
+    /// Deletes the oldest segments if nothing in them is kept, and cleans one if it is time or the disk holds too
+    /// much. To be called after each batch, and now and then when there is none.
+    ///
+    /// # Errors
+    /// The disk is full or broken: what is kept is still there.
+    pub fn keep_house(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
+        self.remove_dead(now_unix_ms)?;
+        if !self.index.has_dead() {
+            self.cleaned_unix_ms = now_unix_ms;
+        } else if now_unix_ms.saturating_sub(self.cleaned_unix_ms) >= WASTE_MS {
+            self.cleaned_unix_ms = now_unix_ms;
+            if self.files.oldest().is_none() {
+                self.files.roll()?;
+            }
+            self.clean_oldest(now_unix_ms)?;
+        }
+        // Two bytes are cleaned for each that is appended, and no more at once: while the whole log is gone through, it
+        // grows by half at most.
+        while self.files.disk_bytes() > self.bound() {
+            match self.files.oldest() {
+                Some((_, len)) if len <= self.credit => self.credit -= len,
+                _ => return Ok(()),
+            }
+            self.clean_oldest(now_unix_ms)?;
+        }
+        self.credit = 0;
+        Ok(())
+    }
+
+    fn bound(&self) -> u64 {
+        2 * self.index.live_bytes() + 4 * self.files.segment_bytes()
+    }
+
+    fn remove_dead(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
+        while let Some((number, _)) = self.files.oldest() {
+            let tally = self.index.tally(number);
+            if tally.live > 0 || tally.positions > 0 || tally.keyed_until_ms > now_unix_ms {
+                break;
+            }
+            self.files.remove_oldest()?;
+            self.index.remove_segment(number);
+        }
+        Ok(())
+    }
+
+    /// Copies what is kept of the oldest segment to the youngest, and deletes it.
+    fn clean_oldest(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
+        let Some((number, len)) = self.files.oldest() else { return Ok(()) };
+        let mut batch = Batch::default();
+        let mut copied = Vec::new();
+        let mut keyed_until_ms = 0;
+        let tally = self.index.tally(number);
+        if tally.live > 0 || tally.keyed_until_ms > now_unix_ms {
+            let bytes = self.files.read(number)?;
+            let mut reader = Reader::new(&bytes[..bytes.len().min(len as usize)]);
+            while let Step::Entry(entry, ..) = reader.step() {
+                let (room, Position { epoch, offset }, sent) = match entry {
+                    Entry::Message(record) | Entry::Copy(record) => {
+                        let (position, sent) = (record.position, record.sent_key());
+                        if self.index.is_in(number, &record.room, position) {
+                            copied.push((record.room.clone(), position.offset, batch.message(&record, true)));
+                            keyed_until_ms = sent.map_or(0, |sent| sent.until_ms()).max(keyed_until_ms);
+                            continue;
+                        }
+                        (record.room, position, sent)
+                    }
+                    Entry::Key(room, offset, epoch, sent) => (room, Position { epoch, offset }, Some(sent)),
+                    _ => continue,
+                };
+                let young =
+                    sent.filter(|sent| sent.until_ms() > now_unix_ms && self.index.lives(&room, epoch));
+                if let Some(sent) = young {
+                    batch.key(&room, epoch, offset, &sent);
+                    keyed_until_ms = sent.until_ms().max(keyed_until_ms);
+                }
+            }
+        }
+        let mut told = Vec::new();
+        for (room, position, first) in self.index.told_in(number) {
+            batch.position(room, position, first);
+            told.push((room.clone(), position));
+        }
+        let (segment, _) = self.files.write(batch)?;
+        for (room, offset, size) in copied {
+            self.index.relocate(&room, offset, (segment, size));
+        }
+        for (room, position) in told {
+            self.index.stand(&room, position, segment);
+        }
+        if keyed_until_ms > 0 {
+            self.index.keyed(segment, keyed_until_ms);
+        }
+        let rooms = self.index.abandon(number);
+        if rooms > 0 {
+            tracing::error!(segment = number, rooms, "messages on disk cannot be read and are given up");
+        }
+        self.files.remove_oldest()?;
+        self.index.remove_segment(number);
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! What comes back from the disk, whatever happened to it.
+
+mod crash;
+mod damage;
+mod waste;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use super::recovery::Scan;
+use super::*;
+
+/// Small, so that a few messages fill several.
+const SEGMENT: u64 = 600;
+
+fn room(name: &str) -> RoomName {
+    name.parse().unwrap()
+}
+
+fn never(_: &RoomName, _: u64) -> bool {
+    false
+}
+
+fn open(dir: &Path) -> (Log, BTreeMap<RoomName, RecoveredRoom>, usize) {
+    let (log, recovered) = Log::open_with(dir, SEGMENT, 0, never).unwrap();
+    let rooms = recovered.rooms.into_iter().map(|found| (found.room.clone(), found)).collect();
+    (log, rooms, recovered.lost_rooms)
+}
+
+/// Message `offset` of a room: everything about it follows from that.
+fn record(name: &str, epoch: Epoch, offset: u64, first: u64) -> Record {
+    Record {
+        room: room(name),
+        position: Position { epoch, offset: Offset(offset) },
+        first: Offset(first),
+        at_unix_ms: offset * 1000,
+        user: "alice".parse().unwrap(),
+        key: (offset.is_multiple_of(2)).then(|| format!("key {offset} ü").parse().unwrap()),
+        frame: format!("{name} says {offset}").into_bytes().into(),
+    }
+}
+
+/// The offsets of a room's messages; each is as it was written.
+#[track_caller]
+fn offsets(found: &RecoveredRoom) -> Vec<u64> {
+    for message in &found.messages {
+        let Position { epoch, offset } = message.position;
+        assert_eq!(epoch, found.position.epoch);
+        assert_eq!(*message, record(found.room.as_str(), epoch, offset.0, message.first.0));
+    }
+    let offsets: Vec<u64> = found.messages.iter().map(|message| message.position.offset.0).collect();
+    assert!(offsets.windows(2).all(|pair| pair[1] == pair[0] + 1), "a hole: {offsets:?}");
+    assert!(offsets.last().is_none_or(|last| *last == found.position.offset.0), "not up to the position");
+    offsets
+}
+
+/// The whole folder, to be brought back at will.
+fn save(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
+}
+
+fn restore(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for (name, bytes) in files {
+        fs::write(dir.join(name), bytes).unwrap();
+    }
+}
+
+/// Two rooms in turns, `batches` of three messages; returns where each room stands after each batch.
+fn fill(log: &mut Log, epochs: [Epoch; 2], batches: u64) -> Vec<[u64; 2]> {
+    let mut ends = vec![[0, 0]];
+    for batch in 0..batches {
+        let [mut a, mut b] = ends[ends.len() - 1];
+        let mut records = Vec::new();
+        for message in 0..3 {
+            let (name, end) = if (batch + message) % 3 == 0 { ("b", &mut b) } else { ("a", &mut a) };
+            *end += 1;
+            records.push(record(name, epochs[usize::from(name == "b")], *end, 1));
+        }
+        log.append(&records).unwrap();
+        ends.push([a, b]);
+    }
+    ends
+}
+
+#[test]
+fn what_was_appended_is_there_again_and_the_count_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, rooms, _) = open(dir.path());
+    assert!(rooms.is_empty());
+    let epochs = [Epoch::random(), Epoch::random()];
+    let ends = fill(&mut log, epochs, 12);
+    drop(log);
+    for _ in 0..3 {
+        let (log, rooms, lost) = open(dir.path());
+        assert_eq!(lost, 0);
+        for (place, name) in ["a", "b"].into_iter().enumerate() {
+            let found = &rooms[&room(name)];
+            assert_eq!(found.position, Position { epoch: epochs[place], offset: Offset(ends[12][place]) });
+            assert_eq!(offsets(found), (1..=ends[12][place]).collect::<Vec<_>>());
+        }
+        drop(log);
+    }
+    let (mut log, ..) = open(dir.path());
+    let [a, _] = ends[12];
+    for wrong in
+        [record("a", epochs[0], a + 2, 1), record("a", epochs[0], a, 1), record("a", Epoch::random(), 2, 1)]
+    {
+        assert!(matches!(log.append(&[wrong]), Err(LogError::Unconnected { .. })));
+    }
+    log.append(&[record("a", epochs[0], a + 1, 1)]).unwrap();
+    // A new life of the room ends the old one.
+    let again = Epoch::random();
+    log.append(&[record("a", again, 1, 1), record("a", again, 2, 1)]).unwrap();
+    drop(log);
+    let (_log, rooms, _) = open(dir.path());
+    assert_eq!((rooms[&room("a")].position.epoch, offsets(&rooms[&room("a")])), (again, vec![1, 2]));
+}
+
+#[test]
+fn another_boot_goes_on_only_where_the_log_was_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let boot = files::boot();
+    assert!(!boot.is_empty());
+    let (mut log, ..) = open(dir.path());
+    log.append(&[record("a", Epoch::random(), 1, 1)]).unwrap();
+    log.close().unwrap();
+    let elsewhere = |found: Scan| found.into_rooms(never).1.rooms.len();
+    let scan = |boot: &str| recovery::scan(&files::Folder::lock(dir.path()).unwrap(), boot, 0).unwrap();
+    assert_eq!(elsewhere(scan("another")), 1, "closed");
+    drop(open(dir.path()));
+    assert_eq!(elsewhere(scan(&boot)), 1, "not closed, the same boot");
+    assert_eq!(elsewhere(scan("another")), 0, "not closed, another boot");
+    assert_eq!(elsewhere(scan("")), 0, "not closed, and nobody knows");
+    // A later run in another boot does not make it true again.
+    let (folder, found) = (files::Folder::lock(dir.path()).unwrap(), scan_in(dir.path()));
+    drop(Files::continue_in(folder, SEGMENT, "another".into(), &found).unwrap());
+    assert_eq!(elsewhere(scan("another")), 0);
+}
+
+/// The segments as the system has them.
+fn scan_in(dir: &Path) -> Vec<(u32, u64)> {
+    let files = save(dir).into_iter().filter(|(name, _)| name.ends_with(".log"));
+    files.map(|(name, bytes)| (name[..10].parse().unwrap(), bytes.len() as u64)).collect()
+}
+
+#[test]
+fn one_folder_has_one_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("made/for/it");
+    let (log, ..) = open(&path);
+    let error = Log::open(&path, 0, never).unwrap_err();
+    assert!(matches!(error, LogError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains("made/for/it\" is in use by another process"), "{error}");
+    drop(log);
+    open(&path);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "not a folder").unwrap();
+    // Nobody, not even root, makes files there.
+    let read_only = Path::new("/proc/self/task");
+    for (path, expected) in [(&*file, "make the folder"), (read_only, "open")] {
+        let error = Log::open(path, 0, never).unwrap_err().to_string();
+        assert!(error.starts_with("history.dir: cannot ") && error.contains(expected), "{error}");
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+    }
+    fs::write(dir.path().join("0000000001.log"), b"throng\x00\x02 of the future").unwrap();
+    assert!(matches!(Log::open(dir.path(), 0, never), Err(LogError::Version { .. })));
+}

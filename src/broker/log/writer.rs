@@ -1,0 +1,299 @@
+//! The thread that writes: it takes what waits as one batch, gives each message its place, appends them all, and only
+//! then lets them be seen.
+//!
+//! The busier the server, the larger the batches: no timer, and one write for all that came during the last one.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::{Log, LogError, Record, Waste};
+use crate::names::{Epoch, RoomName};
+
+/// Most messages that wait or are being written. A batch is at most this: some milliseconds of work.
+pub const MAX_WAITING: usize = 8 * 1024;
+/// Most bytes of them, as who submits counts them; one message alone may have more. The bound of a shard's inbox, for
+/// the same reason: more would be latency, not throughput. Memory: this three times over (message, frame, batch).
+pub const MAX_WAITING_BYTES: usize = 8 << 20;
+/// How often waste is looked after when nobody says anything.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// Time between two lines in the log about a disk that does not take anything.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
+
+/// The two steps of a message's publishing, in the hands of the writer. All calls come from its thread, and none may
+/// wait.
+pub trait Publisher: Send {
+    /// A message that has no place yet.
+    type Job: Send;
+    /// One that has, and that nobody sees yet.
+    type Placed;
+
+    /// The first step.
+    fn place(&mut self, job: Self::Job) -> Placing<Self::Placed>;
+
+    /// The second step: its record is written. Called in the order of placing.
+    fn committed(&mut self, placed: Self::Placed);
+
+    /// Instead of the second step: nothing of the batch was appended, and nothing new is placed before all of it is
+    /// taken back. Called in the reverse order of placing, for an offset that is taken back must be the last.
+    fn failed(&mut self, placed: Self::Placed, error: &LogError);
+}
+
+/// What came of the first step.
+#[derive(Debug)]
+pub enum Placing<P> {
+    /// To be appended.
+    Append(Record, P),
+    /// There is nothing to append, but what becomes of it depends on the batch: a duplicate of a message in it.
+    Follow(P),
+    /// There is nothing more to do: refused, or a duplicate of what is in the room. It has been answered.
+    Done,
+}
+
+/// Why a message cannot be submitted now; it comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejected<J> {
+    /// [`MAX_WAITING`] or [`MAX_WAITING_BYTES`] is reached.
+    Full(J),
+    /// The writer has stopped.
+    Stopped(J),
+}
+
+#[derive(Debug)]
+struct Waiting<J> {
+    jobs: Vec<J>,
+    /// Jobs and bytes, those of the batch that is being written included.
+    count: usize,
+    bytes: usize,
+    /// At most one for each room.
+    waste: HashMap<RoomName, (Epoch, Waste)>,
+    is_stopping: bool,
+}
+
+#[derive(Debug)]
+struct Shared<J> {
+    waiting: Mutex<Waiting<J>>,
+    /// The thread, from the moment when it first looks for something to do.
+    thread: OnceLock<Thread>,
+}
+
+/// The way to the thread that writes. Dropping it stops the thread as [`Writer::stop`] does.
+#[derive(Debug)]
+pub struct Writer<J> {
+    shared: Arc<Shared<J>>,
+    thread: Mutex<Option<JoinHandle<Result<(), LogError>>>>,
+}
+
+impl<J: Send + 'static> Writer<J> {
+    /// Starts the thread. `now_unix_ms` is the clock, in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn start<P: Publisher<Job = J> + 'static>(
+        log: Log,
+        publisher: P,
+        now_unix_ms: impl Fn() -> u64 + Send + 'static,
+    ) -> io::Result<Self> {
+        let waiting =
+            Waiting { jobs: Vec::new(), count: 0, bytes: 0, waste: HashMap::new(), is_stopping: false };
+        let shared = Arc::new(Shared { waiting: Mutex::new(waiting), thread: OnceLock::new() });
+        let theirs = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("history".into()).spawn(move || {
+            Work { shared: Stopping(theirs), log, publisher, warned: None }.run(now_unix_ms)
+        })?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Hands over a message that holds `bytes`; never waits.
+    ///
+    /// # Errors
+    /// The message comes back when too much waits already, or when the writer has stopped.
+    pub fn submit(&self, job: J, bytes: usize) -> Result<(), Rejected<J>> {
+        let mut waiting = self.shared.waiting.lock();
+        if waiting.is_stopping {
+            return Err(Rejected::Stopped(job));
+        }
+        let is_full = waiting.count >= MAX_WAITING || waiting.bytes + bytes > MAX_WAITING_BYTES;
+        if is_full && waiting.count > 0 {
+            return Err(Rejected::Full(job));
+        }
+        waiting.jobs.push(job);
+        waiting.count += 1;
+        waiting.bytes += bytes;
+        drop(waiting);
+        self.shared.wake();
+        Ok(())
+    }
+
+    /// A way to say what a room no longer needs, which never waits and does not keep the thread. Memory: one entry for
+    /// each room until the thread takes it.
+    pub fn discarder(&self) -> impl Fn(&RoomName, Epoch, Waste) + Send + Sync + use<J> {
+        let shared = Arc::clone(&self.shared);
+        move |room, epoch, waste| shared.discard(room, epoch, waste)
+    }
+
+    /// True until the writer is stopped, or has panicked: then nothing can be published any more.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.shared.waiting.lock().is_stopping
+    }
+
+    /// Takes nothing more, writes what waits and closes the log. Blocks until that is done.
+    ///
+    /// # Errors
+    /// The log could not be closed well, or the thread has panicked.
+    pub fn stop(&self) -> Result<(), LogError> {
+        self.shared.stop();
+        match self.thread.lock().take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(result) => result.unwrap_or(Err(LogError::Panicked)),
+        }
+    }
+}
+
+impl<J> Shared<J> {
+    fn discard(&self, room: &RoomName, epoch: Epoch, waste: Waste) {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_stopping {
+            return;
+        }
+        let entry = waiting.waste.entry(room.clone()).or_insert((epoch, waste));
+        *entry = match (*entry, waste) {
+            ((old, Waste::All), _) if old == epoch => (epoch, Waste::All),
+            ((old, Waste::Before(a)), Waste::Before(b)) if old == epoch => (epoch, Waste::Before(a.max(b))),
+            _ => (epoch, waste),
+        };
+        drop(waiting);
+        self.wake();
+    }
+
+    fn stop(&self) {
+        self.waiting.lock().is_stopping = true;
+        self.wake();
+    }
+
+    /// Called when something has come. A thread that is not known yet has not looked yet.
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Waits for something to do, and takes it all; `None` when there is nothing and never will be. Called by the
+    /// thread alone.
+    fn take(&self) -> Option<Taken<J>> {
+        self.thread.get_or_init(thread::current);
+        let until = Instant::now() + HOUSEKEEPING;
+        loop {
+            let mut waiting = self.waiting.lock();
+            let is_idle = waiting.jobs.is_empty() && waiting.waste.is_empty();
+            if is_idle && waiting.is_stopping {
+                return None;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if !is_idle || left.is_zero() {
+                let Waiting { jobs, waste, bytes, .. } = &mut *waiting;
+                return Some(Taken { jobs: mem::take(jobs), bytes: *bytes, waste: mem::take(waste) });
+            }
+            drop(waiting);
+            // What comes from here on makes this return at once.
+            thread::park_timeout(left);
+        }
+    }
+
+    /// What was taken holds memory no longer.
+    fn release(&self, count: usize, bytes: usize) {
+        let mut waiting = self.waiting.lock();
+        waiting.count -= count;
+        waiting.bytes -= bytes;
+    }
+}
+
+impl<J> Drop for Writer<J> {
+    fn drop(&mut self) {
+        self.shared.stop();
+        if let Some(Ok(Err(error))) = self.thread.lock().take().map(JoinHandle::join) {
+            tracing::error!(%error, "the history was not closed well");
+        }
+    }
+}
+
+/// Should anything panic, nobody waits for a thread that is no more.
+struct Stopping<J>(Arc<Shared<J>>);
+
+impl<J> Drop for Stopping<J> {
+    fn drop(&mut self) {
+        self.0.stop();
+        // Whoever submitted them hears of it when they are dropped; outside the lock, for it may be anything.
+        let left = mem::take(&mut self.0.waiting.lock().jobs);
+        drop(left);
+    }
+}
+
+struct Taken<J> {
+    jobs: Vec<J>,
+    /// All that wait, for nothing else was being written.
+    bytes: usize,
+    waste: HashMap<RoomName, (Epoch, Waste)>,
+}
+
+struct Work<P: Publisher> {
+    /// First, to be dropped first: whoever finds the publisher gone finds the writer stopped.
+    shared: Stopping<P::Job>,
+    log: Log,
+    publisher: P,
+    warned: Option<Instant>,
+}
+
+impl<P: Publisher> Work<P> {
+    fn run(mut self, now_unix_ms: impl Fn() -> u64) -> Result<(), LogError> {
+        while let Some(Taken { jobs, bytes, waste }) = self.shared.0.take() {
+            let count = jobs.len();
+            self.publish(jobs);
+            self.shared.0.release(count, bytes);
+            let waste = waste.into_iter().map(|(room, (epoch, waste))| (room, epoch, waste));
+            let kept = self.log.discard(waste).and_then(|()| self.log.keep_house(now_unix_ms()));
+            if let Err(error) = kept {
+                self.warn(&error);
+            }
+        }
+        self.log.close()
+    }
+
+    fn publish(&mut self, jobs: Vec<P::Job>) {
+        let mut records = Vec::with_capacity(jobs.len());
+        let mut all_placed = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match self.publisher.place(job) {
+                Placing::Append(record, placed) => {
+                    records.push(record);
+                    all_placed.push(placed);
+                }
+                Placing::Follow(placed) => all_placed.push(placed),
+                Placing::Done => {}
+            }
+        }
+        match self.log.append(&records) {
+            Ok(()) => all_placed.into_iter().for_each(|placed| self.publisher.committed(placed)),
+            Err(error) => {
+                self.warn(&error);
+                all_placed.into_iter().rev().for_each(|placed| self.publisher.failed(placed, &error));
+            }
+        }
+    }
+
+    fn warn(&mut self, error: &LogError) {
+        if self.warned.is_none_or(|at| at.elapsed() >= LOG_PAUSE) {
+            self.warned = Some(Instant::now());
+            tracing::error!(%error, "the history cannot be written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Saying something in a room.
+//!
+//! In memory that is one step. With a log on disk (`history.dir`) the message waits for the log's thread, and so does
+//! the answer: it is replied from there.
+
+use std::sync::Arc;
+
+use super::membership::Membership;
+use crate::broker::durable::Job;
+use crate::broker::{BrokerError, Draft, Encoded, Position, Published};
+use crate::names::{ConnectionId, Key, RoomName, UserId};
+use crate::protocol::Dialect;
+use crate::protocol::event::{self, CommandError, v1};
+use crate::registry::delivery::Aside;
+
+/// A message of a `throng.v1` client on its way to a room.
+#[derive(Debug)]
+pub struct Post<'a> {
+    /// What is said.
+    pub text: &'a str,
+    /// Its idempotency key.
+    pub key: Option<Key>,
+    /// The id of the command, for the ack.
+    pub re: Option<&'a str>,
+    /// Whether the sender gets the message as well as the ack.
+    pub echo: bool,
+    /// Who gets the ack.
+    pub from: ConnectionId,
+}
+
+/// How a broker's refusal answers a command.
+pub(super) fn refusal(error: BrokerError) -> CommandError {
+    match error {
+        BrokerError::Full | BrokerError::TooManyRooms | BrokerError::NotWritten | BrokerError::Gone => {
+            CommandError::Unavailable
+        }
+        BrokerError::TooManyKeys { retry_after_ms } => CommandError::RateLimited { retry_after_ms },
+    }
+}
+
+/// What is said, and what its ack needs.
+#[derive(Clone, Copy)]
+struct Said<'a> {
+    user: &'a UserId,
+    text: &'a str,
+    room: &'a RoomName,
+    /// When, in milliseconds since the Unix epoch.
+    at_unix_ms: u64,
+    ack: Option<Wanted<'a>>,
+}
+
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    re: Option<&'a str>,
+    to: ConnectionId,
+    instead: bool,
+}
+
+impl Said<'_> {
+    fn encode(&self, position: Position) -> Encoded<Aside> {
+        let Position { epoch, offset } = position;
+        let frame = event::message(self.user, self.text, self.room, epoch, offset, self.at_unix_ms);
+        let aside = self.ack.map(|Wanted { re, to, instead }| {
+            let ack = v1::Ack { re, room: self.room, epoch, offset, duplicate: false };
+            Aside { to, frame: v1::ack(&ack), instead }
+        });
+        Encoded { frame, aside }
+    }
+}
+
+impl Membership {
+    /// Publishes a message of the plain dialect to the room, the sender included. `now_ms` by the node's clock. Returns
+    /// its place, or nothing where it waits for the log: should it fail there, the sender is told.
+    ///
+    /// # Errors
+    /// [`CommandError::Unavailable`] when the fan-out or the log is at its limit; the message has no offset then.
+    pub fn publish(&self, text: &str, now_ms: u64) -> Result<Option<Position>, CommandError> {
+        let published = self.append(text, None, None, now_ms)?;
+        Ok(published.map(|published| published.position))
+    }
+
+    /// Publishes a message of `throng.v1`. Its ack goes to the sender in the order of the room's stream, but for a
+    /// duplicate, which the caller answers. Returns nothing where the message waits for the log: then the sender is
+    /// answered in any case.
+    ///
+    /// # Errors
+    /// As [`Membership::publish`], and [`CommandError::RateLimited`] beyond `limits.max_keys_per_user`.
+    pub fn post(&self, post: Post<'_>, now_ms: u64) -> Result<Option<Published>, CommandError> {
+        let Post { text, key, re, echo, from } = post;
+        self.append(text, key, Some(Wanted { re, to: from, instead: !echo }), now_ms)
+    }
+
+    fn append(
+        &self,
+        text: &str,
+        key: Option<Key>,
+        ack: Option<Wanted<'_>>,
+        now_ms: u64,
+    ) -> Result<Option<Published>, CommandError> {
+        let at_unix_ms = self.node.clock.unix_ms_at(now_ms);
+        // JSON writes a control character as six bytes.
+        let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;
+        let said = Said { user: &self.user, text, room: self.room.name(), at_unix_ms, ack };
+        let published = match &self.node.durable {
+            Some(durable) => durable.publish(self.job(said, key, max_len)).map(|()| None),
+            None => {
+                let draft = Draft { user: &self.user, key, max_len };
+                self.node.broker.publish(&self.room, draft, at_unix_ms, |at| said.encode(at)).map(Some)
+            }
+        };
+        published.map_err(refusal)
+    }
+
+    /// A message for the log's thread: what it needs is its own.
+    fn job(&self, said: Said<'_>, key: Option<Key>, max_len: usize) -> Job<super::fanout::Fanout> {
+        let user = self.user.clone();
+        let text: Box<str> = said.text.into();
+        let room = Arc::clone(&self.room);
+        let re: Option<Arc<str>> = said.ack.and_then(|ack| ack.re).map(Arc::from);
+        let wanted = said.ack.map(|ack| (ack.to, ack.instead));
+        let at_unix_ms = said.at_unix_ms;
+        let (registry, id, dialect) = (Arc::clone(&self.node.registry), self.id, self.dialect);
+        let (name, name_again, re_again) = (room.name().clone(), room.name().clone(), re.clone());
+        let speaker = user.clone();
+        Job {
+            room,
+            user,
+            key,
+            max_len,
+            at_unix_ms,
+            encode: Box::new(move |position| {
+                let ack = wanted.map(|(to, instead)| Wanted { re: re.as_deref(), to, instead });
+                Said { user: &speaker, text: &text, room: &name, at_unix_ms, ack }.encode(position)
+            }),
+            answer: Box::new(move |answer| {
+                let frame = match (dialect, answer) {
+                    // What was appended is told in the room's stream.
+                    (_, Ok(Published { is_duplicate: false, .. })) | (Dialect::Plain, Ok(_)) => return,
+                    (Dialect::V1, Ok(Published { position: Position { epoch, offset }, .. })) => {
+                        let (re, room) = (re_again.as_deref(), &name_again);
+                        v1::ack(&v1::Ack { re, room, epoch, offset, duplicate: true })
+                    }
+                    (Dialect::V1, Err(error)) => v1::error(re_again.as_deref(), refusal(error)),
+                    (Dialect::Plain, Err(error)) => event::error(refusal(error)),
+                };
+                registry.reply(id, &frame);
+            }),
+        }
+    }
+}

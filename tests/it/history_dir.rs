@@ -1,0 +1,220 @@
+//! `history.dir`: what was acknowledged is there after the process was killed, and clients go on where they were.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::client::Client;
+use crate::support::server::{Server, run};
+
+/// `sysexits.h`: a service (here: a folder) that cannot be had.
+const UNAVAILABLE: i32 = 69;
+const V1: &[(&str, &str)] = &[("Sec-WebSocket-Protocol", "throng.v1")];
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn start(dir: &TempDir) -> Server {
+    let dir = dir.path().join("history");
+    let dir = dir.to_str().expect("UTF-8");
+    Server::start(&[("history.dir", dir), ("history.messages", "1000000"), ("history.bytes", "64MiB")])
+}
+
+/// A client of `throng.v1` in the default room, and its `welcome`.
+async fn enter(server: &Server, user: &str, resume: Option<(&str, u64)>) -> (Client, Value) {
+    let resume = resume.map_or(String::new(), |(epoch, offset)| format!("?resume={epoch}:{offset}"));
+    let mut client = Client::connect_with(server, &format!("/ws/chat/{user}{resume}"), V1).await;
+    let welcome = client.recv_json().await;
+    assert_eq!(welcome["type"], "welcome", "{welcome}");
+    (client, welcome)
+}
+
+async fn say(client: &mut Client, command: &Value) {
+    client.send_text(command.to_string()).await;
+}
+
+/// The next event of this type.
+async fn next(client: &mut Client, wanted: &str) -> Value {
+    loop {
+        let event = client.recv_json().await;
+        assert_ne!(event["type"], "error", "{event}");
+        if event["type"] == wanted {
+            return event;
+        }
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("text")
+}
+
+#[tokio::test]
+async fn a_killed_server_comes_back_with_everything_that_it_had_acknowledged() {
+    let dir = folder();
+    let server = start(&dir);
+    let (mut alice, welcome) = enter(&server, "alice", None).await;
+    let epoch = text(&welcome["epoch"]).to_owned();
+    assert_eq!((&welcome["offset"], &welcome["recovered"]), (&json!(0), &json!(false)));
+    for offset in 1..=20 {
+        let echo = offset % 2 == 0;
+        say(
+            &mut alice,
+            &json!({"type": "message", "message": format!("number {offset}"), "id": "x", "echo": echo}),
+        )
+        .await;
+        let ack = next(&mut alice, "ack").await;
+        assert_eq!(
+            (&ack["offset"], &ack["re"], &ack["duplicate"]),
+            (&json!(offset), &json!("x"), &json!(false))
+        );
+        assert_eq!(ack["epoch"], epoch);
+    }
+    // SIGKILL.
+    drop(server);
+
+    let server = start(&dir);
+    let (mut alice, welcome) = enter(&server, "alice", Some((&epoch, 5))).await;
+    assert_eq!(
+        (&welcome["recovered"], &welcome["epoch"], &welcome["offset"]),
+        (&json!(true), &json!(epoch), &json!(5))
+    );
+    for offset in 6..=20 {
+        let message = next(&mut alice, "message").await;
+        assert_eq!(
+            (&message["offset"], &message["message"], &message["user"]),
+            (&json!(offset), &json!(format!("number {offset}")), &json!("alice"))
+        );
+    }
+    say(&mut alice, &json!({"type": "message", "message": "on we go"})).await;
+    let message = next(&mut alice, "message").await;
+    assert_eq!((&message["offset"], &message["message"]), (&json!(21), &json!("on we go")));
+
+    // Another life of the room, and a place that nobody has been at.
+    for (epoch, offset) in [("0000000000000", 5), (epoch.as_str(), 22)] {
+        let (_bob, welcome) = enter(&server, "bob", Some((epoch, offset))).await;
+        assert_eq!((&welcome["recovered"], &welcome["offset"]), (&json!(false), &json!(21)));
+    }
+}
+
+#[tokio::test]
+async fn a_retry_after_a_kill_is_appended_once() {
+    let dir = folder();
+    let once = json!({"type": "message", "message": "once", "key": "k-1", "id": "r"});
+    let mut places = Vec::new();
+    for _ in 0..3 {
+        let server = start(&dir);
+        let (mut alice, welcome) = enter(&server, "alice", None).await;
+        say(&mut alice, &once).await;
+        let ack = next(&mut alice, "ack").await;
+        places.push((welcome["epoch"].clone(), ack["offset"].clone(), ack["duplicate"].clone()));
+        // And twice at once, which is one batch of the log or two.
+        say(&mut alice, &json!({"type": "message", "message": "twice", "key": "k-2", "id": "1"})).await;
+        say(&mut alice, &json!({"type": "message", "message": "twice", "key": "k-2", "id": "2"})).await;
+        let (first, second) = (next(&mut alice, "ack").await, next(&mut alice, "ack").await);
+        assert_eq!((&first["offset"], &second["offset"]), (&json!(2), &json!(2)));
+        assert_eq!(
+            (&first["re"], &second["re"], &second["duplicate"]),
+            (&json!("1"), &json!("2"), &json!(true))
+        );
+    }
+    let expected: Vec<_> =
+        [false, true, true].map(|duplicate| (places[0].0.clone(), json!(1), json!(duplicate))).into();
+    assert_eq!(places, expected);
+}
+
+/// Talks for ever and reads what comes back, so as not to be dropped.
+async fn talk(server: &Server, user: usize, round: usize) {
+    let (mut client, _) = enter(server, &format!("user-{user}"), None).await;
+    for number in 0.. {
+        let said = format!("{round}/{user}/{number}");
+        say(&mut client, &json!({"type": "message", "message": said, "id": said})).await;
+        if number % 20 == 19 {
+            while next(&mut client, "ack").await["re"] != said {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_was_acknowledged_under_load_is_lost_by_a_kill() {
+    let dir = folder();
+    let mut epoch = None;
+    let mut acknowledged: Vec<(u64, String)> = Vec::new();
+    for round in 0..3 {
+        let server = start(&dir);
+        let (mut alice, welcome) = enter(&server, "alice", None).await;
+        let now = text(&welcome["epoch"]).to_owned();
+        assert_eq!(*epoch.get_or_insert_with(|| now.clone()), now, "the count goes on");
+        // The kill comes while others talk without end.
+        let talkers = (0..3).map(|user| talk(&server, user, round));
+        let acknowledge = async {
+            for number in 0..100 {
+                let said = format!("{round}/{number}");
+                say(&mut alice, &json!({"type": "message", "message": said, "id": said, "echo": false}))
+                    .await;
+                let ack = next(&mut alice, "ack").await;
+                acknowledged.push((ack["offset"].as_u64().expect("an offset"), text(&ack["re"]).to_owned()));
+            }
+        };
+        tokio::select! {
+            _ = futures_util::future::join_all(talkers) => unreachable!("they never stop"),
+            () = acknowledge => {}
+        }
+        drop(server);
+    }
+    let server = start(&dir);
+    let epoch = epoch.expect("there were rounds");
+    let (mut reader, welcome) = enter(&server, "reader", Some((&epoch, 0))).await;
+    assert_eq!(welcome["recovered"], true, "{welcome}");
+    say(&mut reader, &json!({"type": "message", "message": "the end"})).await;
+    let mut found = Vec::new();
+    loop {
+        let message = next(&mut reader, "message").await;
+        found.push(text(&message["message"]).to_owned());
+        assert_eq!(message["offset"], found.len(), "without a hole");
+        if message["message"] == "the end" {
+            break;
+        }
+    }
+    assert_eq!(acknowledged.len(), 300);
+    assert!(found.len() > 400, "the others have talked, too: {} messages", found.len());
+    for (offset, said) in acknowledged {
+        assert_eq!(found[offset as usize - 1], said, "at {offset}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_stop_closes_its_history_and_plain_clients_need_not_know() {
+    let dir = folder();
+    for round in 0..2 {
+        let mut server = start(&dir);
+        let mut alice = Client::connect(&server, "/ws/chat/alice").await;
+        alice.expect_notice("User alice has joined the chat").await;
+        alice.send_text(r#"{"message":"hi"}"#).await;
+        let message = alice.recv_json().await;
+        assert_eq!((&message["type"], &message["message"]), (&json!("message"), &json!("hi")));
+        assert_eq!(message["offset"], round + 1);
+        assert_eq!(server.get("/readyz").status, 200);
+        alice.close().await;
+        server.terminate();
+        let status = server.wait_exit(Duration::from_secs(20));
+        assert!(status.success(), "{status}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_ends_the_start_with_its_reason() {
+    let dir = folder();
+    let _server = start(&dir);
+    let file = dir.path().join("file");
+    std::fs::write(&file, "not a folder").expect("written");
+    let taken = dir.path().join("history");
+    for (path, reason) in [(&*taken, "in use by another process"), (&*file, "cannot make the folder")] {
+        let settings = [("history.dir", path.to_str().expect("UTF-8"))];
+        let output = run(&["serve", "--listen", "127.0.0.1:0"], &settings);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(UNAVAILABLE), "{said}");
+        assert!(said.contains("history.dir") && said.contains(reason), "{said}");
+    }
+}

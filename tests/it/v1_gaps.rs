@@ -1,0 +1,123 @@
+//! Rooms that drop rather than disconnect: what a laggard misses is told, in its place.
+
+use serde_json::json;
+
+use crate::support::eventually;
+use crate::support::raw::Socket;
+use crate::support::server::{Server, Settings};
+use crate::support::speaker::Speaker;
+
+/// Small queues, large messages, and a rule for each policy.
+const LOSSY: Settings<'static> = &[
+    (
+        "rooms",
+        r#"[{pattern="old-*", queue_policy="drop_oldest"}, {pattern="new-*", queue_policy="drop_newest"}]"#,
+    ),
+    ("workers", "1"),
+    ("queue.max_bytes", "64KiB"),
+    ("queue.max_age", "5m"),
+    ("socket.send_buffer", "16KiB"),
+    ("chat.max_message_chars", "8000"),
+    ("presence.notice_limit", "0"),
+    ("presence.interval", "1h"),
+];
+
+/// What a client that does not read finds when it does: each message or gap from the first to the last offset.
+#[derive(Debug, Default)]
+struct Found {
+    messages: Vec<u64>,
+    gaps: Vec<(u64, u64)>,
+}
+
+/// Reads on up to the offset `last`; every one must be accounted for, once.
+#[track_caller]
+fn read_up_to(laggard: &mut Speaker, room: &str, last: u64) -> Found {
+    let mut found = Found::default();
+    let mut at = 0;
+    while at < last {
+        let event = laggard.event();
+        assert_eq!(event["room"], room, "{event:.200}");
+        let number =
+            |field: &str| event[field].as_u64().unwrap_or_else(|| panic!("no {field}: {event:.200}"));
+        if event["type"] == "gap" {
+            let (from, to) = (number("from"), number("to"));
+            assert_eq!(event, json!({"type": "gap", "room": room, "from": from, "to": to}));
+            assert!(from == at + 1 && to >= from, "at {at}: {event}");
+            found.gaps.push((from, to));
+            at = to;
+        } else {
+            assert_eq!((&event["type"], number("offset")), (&json!("message"), at + 1), "a silent hole");
+            at += 1;
+            found.messages.push(at);
+        }
+    }
+    found
+}
+
+/// Fills the queue of a client that does not read, which it then does.
+#[track_caller]
+fn lag(server: &Server, room: &str) -> (Found, Speaker, Speaker) {
+    let mut author = Speaker::enter(server, &format!("author?room={room}"));
+    let path = format!("laggard?room={room}");
+    let mut laggard = Speaker::on(Socket::connect_narrow(server.address()), &path, "");
+    for _ in 0..200 {
+        author.say_quietly(room, &"x".repeat(4000));
+    }
+    let found = read_up_to(&mut laggard, room, 200);
+    assert!(!found.gaps.is_empty() && !found.messages.is_empty(), "{found:?}");
+    assert_eq!(server.connections(), 2.0);
+    (found, author, laggard)
+}
+
+#[test]
+fn drop_oldest_keeps_the_newest_and_tells_of_the_rest() {
+    let server = Server::start(LOSSY);
+    let (found, mut author, mut laggard) = lag(&server, "old-1");
+    assert_eq!(found.messages.last(), Some(&200), "{found:?}");
+    assert_eq!(found.gaps.len(), 1, "adjacent ones are one: {found:?}");
+    author.say_quietly("old-1", "caught up");
+    assert_eq!(laggard.expect_message("author", "caught up"), 201);
+    let dropped: u64 = found.gaps.iter().map(|(from, to)| to - from + 1).sum();
+    assert_eq!(server.metric("throng_messages_dropped_total", "") as u64, dropped);
+}
+
+#[test]
+fn drop_newest_keeps_the_oldest_and_tells_of_the_rest() {
+    let server = Server::start(LOSSY);
+    let (found, mut author, mut laggard) = lag(&server, "new-1");
+    let (first_gap, _) = found.gaps[0];
+    let before: Vec<_> = (1..first_gap).collect();
+    assert!(found.messages.starts_with(&before) && first_gap > 10, "{found:?}");
+    assert_eq!(found.gaps.last().map(|(_, to)| *to), Some(200), "the newest went: {found:?}");
+    author.say_quietly("new-1", "caught up");
+    assert_eq!(laggard.expect_message("author", "caught up"), 201);
+}
+
+#[test]
+fn a_room_without_a_rule_disconnects_with_advice() {
+    let server = Server::start(LOSSY);
+    let mut author = Speaker::enter(&server, "author?room=strict");
+    let mut laggards: Vec<_> = (0..6)
+        .map(|n| {
+            let socket = Socket::connect_narrow(server.address());
+            Speaker::on(socket, &format!("laggard-{n}?room=strict"), "")
+        })
+        .collect();
+    let dropped = || server.metric("throng_slow_consumers_dropped_total", "") as usize;
+    // Each at its own time, so that the one looked at is still being told.
+    let mut told = 0;
+    for (n, laggard) in laggards.iter_mut().enumerate() {
+        while dropped() <= n {
+            author.say_quietly("strict", &"x".repeat(4000));
+        }
+        if let Some((advice, code)) = laggard.skip_to_end() {
+            assert_eq!(code, 4001);
+            let reason = advice["reason"].as_str().expect("a reason").to_owned();
+            assert!(reason.starts_with("Slow consumer: "), "{advice}");
+            crate::support::speaker::expect_advice(&advice, 4001, &reason);
+            told += 1;
+        }
+    }
+    assert!(told > 0, "every one was reset");
+    eventually("the author is left", || server.connections() == 1.0);
+}

@@ -1,0 +1,245 @@
+//! Coming back: with `?resume=` and with `join`, exactly what was missed, or a clear no.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::raw::Socket;
+use crate::support::server::{Server, Settings};
+use crate::support::speaker::Speaker;
+
+/// Comes in with `?resume=` as it is.
+#[track_caller]
+fn back(server: &Server, user: &str, resume: &str) -> Speaker {
+    Speaker::enter(server, &format!("{user}?room=red&resume={resume}"))
+}
+
+/// Asserts that these messages come next, without a hole, and then, but for news of who came, nothing.
+#[track_caller]
+fn expect_missed(speaker: &mut Speaker, offsets: std::ops::RangeInclusive<u64>) {
+    for offset in offsets {
+        let message = speaker.expect("message");
+        let text = format!("number {offset}");
+        assert_eq!((&message["offset"], &message["message"]), (&json!(offset), &json!(text)), "{message}");
+    }
+}
+
+/// A room `red` with ten messages of bob, of which the last four are kept; and its epoch.
+fn ten(settings: Settings<'_>) -> (Server, Speaker, String) {
+    let server = Server::start(settings);
+    let mut bob = Speaker::enter(&server, "bob?room=red");
+    for n in 1..=10 {
+        assert_eq!(bob.say_quietly("red", &format!("number {n}"))["offset"], n);
+    }
+    let epoch = bob.told("epoch").to_owned();
+    (server, bob, epoch)
+}
+
+const FOUR: Settings<'static> =
+    &[("history.messages", "4"), ("presence.notice_limit", "0"), ("presence.interval", "1h")];
+
+/// What a client may ask for, and from where on the messages come; `None` where it is told that they do not.
+fn wishes(epoch: &str) -> Vec<(String, Value, Option<u64>)> {
+    let row = |epoch: &str, offset: u64, from| {
+        (format!("{epoch}:{offset}"), json!({"epoch": epoch, "offset": offset}), from)
+    };
+    vec![
+        row(epoch, 10, Some(11)),
+        row(epoch, 9, Some(10)),
+        row(epoch, 6, Some(7)),
+        row(epoch, 5, None),
+        row(epoch, 0, None),
+        row(epoch, 11, None),
+        row(epoch, u64::MAX, None),
+        row("0000000000000", 9, None),
+        row("", 9, None),
+        row("no-epoch-at-all", 9, None),
+    ]
+}
+
+#[test]
+fn the_handshake_resumes_exactly_or_not_at_all() {
+    let (server, mut bob, epoch) = ten(FOUR);
+    let mut rows = wishes(&epoch);
+    for unparsable in
+        ["", "9", &epoch, &format!("{epoch}:"), &format!("{epoch}:-1"), &format!("{epoch}:x"), ":"]
+    {
+        rows.push((unparsable.to_owned(), Value::Null, None));
+    }
+    for (n, (text, _, from)) in rows.into_iter().enumerate() {
+        let mut alice = back(&server, &format!("alice-{n}"), &text);
+        let welcome = &alice.welcome;
+        let position = from.map_or(10, |from| from - 1);
+        assert_eq!(welcome["recovered"], from.is_some(), "{text}: {welcome}");
+        assert_eq!((&welcome["offset"], &welcome["epoch"]), (&json!(position), &json!(epoch)), "{text}");
+        if let Some(from) = from {
+            expect_missed(&mut alice, from..=10);
+        }
+        alice.expect_nothing();
+    }
+    let recoveries = |label: &str| server.metric("throng_recoveries_total", label);
+    assert_eq!((recoveries("true"), recoveries("false")), (3.0, 14.0));
+    // And from there on what is said.
+    let mut alice = back(&server, "alice", &format!("{epoch}:7"));
+    expect_missed(&mut alice, 8..=10);
+    bob.say_quietly("red", "number 11");
+    expect_missed(&mut alice, 11..=11);
+}
+
+#[test]
+fn a_join_resumes_exactly_or_not_at_all() {
+    let (server, mut bob, epoch) = ten(FOUR);
+    let mut alice = Speaker::enter(&server, "alice");
+    for (text, resume, from) in wishes(&epoch) {
+        let joined = alice.ask(json!({"type": "join", "room": "red", "resume": resume}), "joined");
+        let position = from.map_or(10, |from| from - 1);
+        let expected = json!({
+            "type": "joined", "re": joined["re"], "room": "red", "epoch": epoch, "offset": position,
+            "recovered": from.is_some(), "members": 2,
+        });
+        assert_eq!(joined, expected, "{text}");
+        if let Some(from) = from {
+            expect_missed(&mut alice, from..=10);
+        }
+        alice.ask(json!({"type": "leave", "room": "red"}), "left");
+    }
+    for (wrong, code) in [
+        (json!("x"), "invalid_message"),
+        (json!(null), "invalid_message"),
+        (json!({"epoch": 5, "offset": 5}), "invalid_message"),
+        (json!({"epoch": epoch, "offset": -1}), "invalid_message"),
+        (json!({"epoch": epoch}), "missing_field"),
+    ] {
+        alice.ask_in_vain(json!({"type": "join", "room": "red", "resume": wrong}), code);
+    }
+    alice.ask(json!({"type": "join", "room": "red", "resume": {"epoch": epoch, "offset": 8}}), "joined");
+    expect_missed(&mut alice, 9..=10);
+    bob.say_quietly("red", "number 11");
+    expect_missed(&mut alice, 11..=11);
+}
+
+#[test]
+fn a_room_that_was_forgotten_has_another_epoch() {
+    let server = Server::start(&[("history.messages", "0")]);
+    let mut alice = Speaker::alone(&server, "alice?room=red");
+    alice.say("red", "one");
+    let old = alice.told("epoch").to_owned();
+    drop(alice);
+    crate::support::eventually("the room is forgotten", || server.metric("throng_rooms", "") == 0.0);
+    let alice = back(&server, "alice", &format!("{old}:1"));
+    assert_eq!((&alice.welcome["recovered"], &alice.welcome["offset"]), (&json!(false), &json!(0)));
+    assert_ne!(alice.told("epoch"), old);
+}
+
+/// Room for many messages of 4 KiB, and sockets that hold few.
+const LARGE: [(&str, &str); 7] = [
+    ("chat.max_message_chars", "8000"),
+    ("history.messages", "1000"),
+    ("history.bytes", "64MiB"),
+    ("socket.send_buffer", "16KiB"),
+    ("queue.max_age", "5m"),
+    ("queue.max_bytes", "64MiB"),
+    ("queue.max_messages", "100000"),
+];
+
+/// A text of about 4 KiB.
+fn large(n: u64) -> String {
+    format!("number {n} {}", "x".repeat(4000))
+}
+
+/// Reads messages, gaps and news up to the message `last`: how many messages came, and the gaps.
+#[track_caller]
+fn read_up_to(speaker: &mut Speaker, mut at: u64, last: u64) -> (u64, Vec<(u64, u64)>) {
+    let (mut messages, mut gaps) = (0, Vec::new());
+    while at < last {
+        let event = speaker.event();
+        let number =
+            |field: &str| event[field].as_u64().unwrap_or_else(|| panic!("no {field}: {event:.200}"));
+        match event["type"].as_str() {
+            Some("message") => {
+                assert_eq!(number("offset"), at + 1, "a hole or a repetition");
+                at += 1;
+                messages += 1;
+            }
+            Some("gap") => {
+                assert_eq!((number("from"), &event["room"]), (at + 1, &json!("red")), "{event}");
+                assert!(number("to") > at, "{event}");
+                at = number("to");
+                gaps.push((number("from"), number("to")));
+            }
+            Some("presence_diff") => assert!(at > 0, "news before what was missed"),
+            _ => panic!("{event:.200}"),
+        }
+    }
+    (messages, gaps)
+}
+
+#[test]
+fn more_than_a_page_comes_in_pages_and_runs_into_what_is_said_meanwhile() {
+    let server = Server::start(&[LARGE.as_slice(), &[("workers", "2")]].concat());
+    let mut bob = Speaker::alone(&server, "bob?room=red");
+    for n in 1..=200 {
+        bob.say_quietly("red", &large(n));
+    }
+    let epoch = bob.told("epoch").to_owned();
+    let narrow = Socket::connect_narrow(server.address());
+    let mut alice = Speaker::on(narrow, &format!("alice?room=red&resume={epoch}:10"), "");
+    assert_eq!((&alice.welcome["recovered"], &alice.welcome["offset"]), (&json!(true), &json!(10)));
+    let mut carol = Speaker::enter(&server, "carol");
+    carol.command(json!({"type": "join", "room": "red", "resume": {"epoch": epoch, "offset": 0}}));
+    bob.find("presence_diff");
+    // Most of it cannot have left yet: alice reads nothing, and her kernel holds little.
+    for n in 201..=250 {
+        bob.send(&json!({"type": "message", "room": "red", "message": large(n), "echo": false}));
+    }
+    assert_eq!(read_up_to(&mut alice, 10, 250), (240, vec![]));
+    let joined = carol.find("joined");
+    assert_eq!((&joined["recovered"], &joined["offset"]), (&json!(true), &json!(0)));
+    assert_eq!(read_up_to(&mut carol, 0, 250), (250, vec![]));
+}
+
+#[test]
+fn commands_wait_until_what_was_missed_is_sent() {
+    let server = Server::start(&LARGE);
+    let mut bob = Speaker::alone(&server, "bob?room=red");
+    for n in 1..=100 {
+        bob.say_quietly("red", &large(n));
+    }
+    let path = format!("alice?room=red&resume={}:0", bob.told("epoch"));
+    let mut alice = Speaker::on(Socket::connect_narrow(server.address()), &path, "");
+    alice.command(json!({"type": "ping"}));
+    alice.command(json!({"type": "message", "room": "red", "message": "mine"}));
+    for n in 1..=100 {
+        assert_eq!(alice.expect("message")["offset"], n);
+    }
+    let rest: Vec<_> = (0..3).map(|_| alice.event()).collect();
+    let kinds: Vec<_> = rest.iter().filter_map(|event| event["type"].as_str()).collect();
+    assert!(kinds.contains(&"pong") && kinds.contains(&"ack"), "{kinds:?}");
+    assert!(rest.iter().any(|event| event["message"] == "mine" && event["offset"] == 101), "{rest:?}");
+}
+
+#[test]
+fn what_is_let_go_while_it_is_read_is_a_gap() {
+    let lossy = [LARGE.as_slice(), &[("history.messages", "60"), ("workers", "2")]].concat();
+    let server = Server::start(&lossy);
+    let mut bob = Speaker::alone(&server, "bob?room=red");
+    for n in 1..=60 {
+        bob.say_quietly("red", &large(n));
+    }
+    let epoch = bob.told("epoch").to_owned();
+    let narrow = Socket::connect_narrow(server.address());
+    let mut alice = Speaker::on(narrow, &format!("alice?room=red&resume={epoch}:0"), "");
+    assert_eq!(alice.welcome["recovered"], true);
+    bob.find("presence_diff");
+    // Until alice reads, the server holds a few pages for her; everything else goes meanwhile.
+    for n in 61..=150 {
+        bob.say_quietly("red", &large(n));
+    }
+    let (messages, gaps) = read_up_to(&mut alice, 0, 150);
+    assert!(!gaps.is_empty(), "nothing was let go");
+    let missing: u64 = gaps.iter().map(|(from, to)| to - from + 1).sum();
+    assert_eq!(messages + missing, 150);
+    bob.say_quietly("red", "at last");
+    assert_eq!(alice.find("message")["offset"], 151);
+    assert!(alice.socket.try_frame(Duration::from_millis(50)).is_err(), "everything once");
+}

@@ -1,0 +1,123 @@
+//! `join` and `leave`: several rooms on one connection.
+
+use serde_json::{Value, json};
+
+use crate::support::raw::Socket;
+use crate::support::server::Server;
+use crate::support::speaker::Speaker;
+use crate::support::token::{SECRET, mint};
+
+fn join(room: &str) -> Value {
+    json!({"type": "join", "room": room})
+}
+
+fn leave(room: &str) -> Value {
+    json!({"type": "leave", "room": room})
+}
+
+#[test]
+fn rooms_are_joined_and_left() {
+    let server = Server::start(&[("workers", "2")]);
+    let mut bob = Speaker::alone(&server, "bob?room=red");
+    bob.say("red", "before alice");
+    let mut alice = Speaker::alone(&server, "alice");
+    let joined = alice.ask(join("red"), "joined");
+    let expected = json!({
+        "type": "joined", "re": joined["re"], "room": "red", "epoch": bob.told("epoch"), "offset": 1,
+        "recovered": false, "members": 2,
+    });
+    assert_eq!(joined, expected);
+    for speaker in [&mut alice, &mut bob] {
+        let diff = speaker.expect("presence_diff");
+        assert_eq!(
+            (&diff["room"], &diff["joined"], &diff["members"]),
+            (&json!("red"), &json!(["alice"]), &json!(2))
+        );
+    }
+    assert_eq!(bob.say("red", "with alice")["offset"], 2);
+    assert_eq!(alice.expect_message("bob", "with alice"), 2);
+    // Both rooms speak on one connection, each with its own count.
+    assert_eq!(alice.say("lobby", "in the lobby")["offset"], 1);
+    assert_eq!(alice.say("red", "in red")["offset"], 3);
+    bob.expect_message("alice", "in red");
+    let left = alice.ask(leave("red"), "left");
+    assert_eq!(left, json!({"type": "left", "re": left["re"], "room": "red"}));
+    let diff = bob.expect("presence_diff");
+    assert_eq!((&diff["left"], &diff["members"]), (&json!(["alice"]), &json!(1)), "{diff}");
+    bob.say("red", "without alice");
+    alice.expect_nothing();
+    // It can be joined again, and the entry room is a room like any other.
+    assert_eq!(alice.ask(join("red"), "joined")["offset"], 4);
+    alice.expect("presence_diff");
+    alice.ask(leave("lobby"), "left");
+    alice.ask_in_vain(json!({"type": "message", "message": "no room named"}), "not_in_room");
+    alice.say("red", "still here");
+}
+
+#[test]
+fn what_was_said_before_leaving_comes_before_left() {
+    let server = Server::start(&[("workers", "1")]);
+    let mut alice = Speaker::alone(&server, "alice");
+    for n in 0..20 {
+        alice.send(&json!({"type": "message", "message": n.to_string()}));
+    }
+    alice.command(leave("lobby"));
+    for n in 0..20 {
+        assert_eq!(alice.expect_message("alice", &n.to_string()), n + 1);
+        assert_eq!(alice.expect("ack")["offset"], n + 1);
+    }
+    alice.expect("left");
+}
+
+#[test]
+fn what_cannot_be_joined_or_left_is_said() {
+    let server =
+        Server::start(&[("limits.max_rooms_per_connection", "3"), ("limits.malformed_per_minute", "1000")]);
+    let mut alice = Speaker::alone(&server, "alice");
+    alice.ask_in_vain(join("lobby"), "already_joined");
+    alice.ask_in_vain(leave("red"), "not_in_room");
+    let long = "r".repeat(65);
+    for bad in ["", "a b", "a/b", "käse", long.as_str()] {
+        for kind in ["join", "leave", "history", "presence", "typing"] {
+            alice.ask_in_vain(json!({"type": kind, "room": bad}), "invalid_room");
+        }
+    }
+    for kind in ["leave", "history", "presence", "typing"] {
+        alice.ask_in_vain(json!({"type": kind, "room": "elsewhere"}), "not_in_room");
+    }
+    for room in ["red", "blue"] {
+        alice.ask(join(room), "joined");
+        alice.expect("presence_diff");
+    }
+    let error = alice.ask_in_vain(join("green"), "too_many_rooms");
+    assert_eq!(error["message"], "Too many rooms (max 3)");
+    alice.ask_in_vain(join("red"), "already_joined");
+    alice.ask(leave("blue"), "left");
+    alice.ask(join("green"), "joined");
+}
+
+#[test]
+fn a_room_too_many_for_the_node_is_unavailable() {
+    let server = Server::start(&[("limits.max_rooms", "1")]);
+    let mut alice = Speaker::alone(&server, "alice");
+    alice.ask_in_vain(join("second"), "unavailable");
+    alice.say("lobby", "alive");
+}
+
+#[test]
+fn a_token_names_the_rooms_that_may_be_entered() {
+    let server = Server::start(&[("auth.required", "true"), ("auth.secret", SECRET)]);
+    let token = mint(&["--sub", "alice", "--room", "live-*", "--room", "hall"]);
+    let path = format!("alice?room=live-1&token={token}");
+    let mut alice = Speaker::on(Socket::connect(server.address()), &path, "");
+    alice.expect("presence_diff");
+    for allowed in ["live-2", "hall"] {
+        alice.ask(join(allowed), "joined");
+        alice.expect("presence_diff");
+    }
+    for forbidden in ["lobby", "alive-1", "hall2"] {
+        let error = alice.ask_in_vain(join(forbidden), "forbidden");
+        assert_eq!(error["message"], "Forbidden: the token does not allow this room");
+    }
+    alice.say("hall", "alive");
+}
