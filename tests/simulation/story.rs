@@ -50,8 +50,14 @@ struct Seat {
     rooms: HashMap<String, u64>,
     /// Whether the model says that the next `welcome` or `joined` of a room recovers, and those behind it: who does not
     /// read may have joined again.
-    expected: HashMap<String, VecDeque<bool>>,
+    expected: HashMap<String, VecDeque<Expected>>,
     is_stalled: bool,
+}
+
+/// What the model says of a `welcome` or `joined`.
+struct Expected {
+    recovers: bool,
+    life: u64,
 }
 
 /// A keyed message, to be said again.
@@ -69,8 +75,10 @@ pub(crate) struct Story {
     checker: Checker,
     seats: HashMap<usize, Seat>,
     rooms: HashMap<String, Model>,
-    /// Where a client was in a room when it went, and in which life of it.
-    positions: HashMap<(usize, String), (Position, u64)>,
+    /// Where a client was in a room when it went.
+    positions: HashMap<(usize, String), Position>,
+    /// Which life of a room an epoch is.
+    lives: HashMap<(String, String), u64>,
     keyed: HashMap<usize, Keyed>,
     counter: usize,
 }
@@ -84,6 +92,7 @@ impl Story {
             seats: HashMap::new(),
             rooms: HashMap::new(),
             positions: HashMap::new(),
+            lives: HashMap::new(),
             keyed: HashMap::new(),
             counter: 0,
         }
@@ -121,7 +130,9 @@ impl Story {
     /// With which position a client comes back, and whether the model says that it gets what it missed.
     fn wish(&mut self, client: usize, room: &str, come: Come) -> (Option<Position>, bool) {
         let known = self.positions.get(&(client, room.to_owned())).filter(|_| come != Come::Fresh);
-        let Some(((epoch, offset), life)) = known.cloned() else { return (None, false) };
+        let Some((epoch, offset)) = known.cloned() else { return (None, false) };
+        let life = self.lives.get(&(room.to_owned(), epoch.clone())).copied();
+        let life = life.expect("where it was, it was welcomed");
         let (epoch, offset, life) = match come {
             Come::Future => (epoch, offset + 1_000, life),
             Come::OtherLife => ("0000000000000".to_owned(), offset, u64::MAX),
@@ -148,8 +159,9 @@ impl Story {
         let connected = self.system.connect(client % SHARDS, &user, &room, &dress);
         let model = self.rooms.entry(room.clone()).or_default();
         model.members += 1;
+        let life = model.life;
         let rooms = HashMap::from([(room.clone(), model.said)]);
-        let expected = HashMap::from([(room, VecDeque::from([recovers]))]);
+        let expected = HashMap::from([(room, VecDeque::from([Expected { recovers, life }]))]);
         self.seats.insert(client, Seat { client: connected, conn, rooms, expected, is_stalled: false });
     }
 
@@ -222,7 +234,8 @@ impl Story {
         // Where it is already, it is told so.
         if !seat.rooms.contains_key(&room) {
             seat.rooms.insert(room.clone(), model.said);
-            seat.expected.entry(room).or_default().push_back(recovers);
+            let expected = Expected { recovers, life: model.life };
+            seat.expected.entry(room).or_default().push_back(expected);
             model.members += 1;
         }
     }
@@ -240,9 +253,8 @@ impl Story {
     }
 
     fn remember(&mut self, client: usize, room: &str, position: Option<Position>) {
-        let life = self.rooms.entry(room.to_owned()).or_default().life;
-        if let Some(position) = position {
-            self.positions.insert((client, room.to_owned()), (position, life));
+        if let Some(position) = position.filter(|_| !self.is_plain(client)) {
+            self.positions.insert((client, room.to_owned()), position);
         }
     }
 
@@ -301,7 +313,11 @@ impl Story {
                 if let (Some(recovered), Some(room)) = (event["recovered"].as_bool(), event["room"].as_str())
                 {
                     let expected = seat.expected.get_mut(room).and_then(VecDeque::pop_front);
-                    assert_eq!(Some(recovered), expected, "recovered, and what the model says: {text}");
+                    let Expected { recovers, life } = expected.expect("the model has let it in");
+                    assert_eq!(recovered, recovers, "recovered, and what the model says: {text}");
+                    let epoch = event["epoch"].as_str().unwrap_or_default().to_owned();
+                    let known = self.lives.insert((room.to_owned(), epoch), life);
+                    assert!(known.is_none_or(|known| known == life), "an epoch is one life: {text}");
                 }
             }
         }
