@@ -32,3 +32,4 @@ mod slow;
 mod snapshots;
 mod soak;
 mod vanish;
+mod web;
