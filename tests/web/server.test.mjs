@@ -6,9 +6,12 @@ import { sockets } from "./socket.mjs";
 
 const UNLIMITED = { THRONG_RATE_LIMIT__ENABLED: "false", THRONG_DRAIN__WINDOW: "100ms" };
 
+/** Nothing may hang: a promise that is never settled is a failure too. */
+const LIMIT = { timeout: 60_000 };
+
 /** Runs a test against a server, and ends what it leaves behind. */
 function against(settings, name, body) {
-  test(name, async (t) => {
+  test(name, LIMIT, async (t) => {
     const server = await serve({ ...UNLIMITED, ...settings });
     const clients = [];
     const inside = (user, options) => {
@@ -118,7 +121,7 @@ against({}, "what is retried with its key is said once", async (server, inside) 
   assert.deepEqual(alice.texts("lobby"), ["once", "two", "three"]);
 });
 
-test("a server that starts again has forgotten the rooms, and says so", async (t) => {
+test("a server that starts again has forgotten the rooms, and says so", LIMIT, async (t) => {
   let server = await serve(UNLIMITED);
   const [alice, bob] = [enter(server, "alice"), enter(server, "bob")];
   t.after(async () => {
@@ -144,7 +147,7 @@ test("a server that starts again has forgotten the rooms, and says so", async (t
   assert.equal(alice.client.state.name, "online");
 });
 
-test("a server that goes tells when to come back", async (t) => {
+test("a server that goes tells when to come back", LIMIT, async (t) => {
   const server = await serve(UNLIMITED);
   const { client, told } = enter(server, "alice");
   t.after(() => client.close());
@@ -169,7 +172,8 @@ against(STRICT, "being too fast costs time, not order", async (server, inside) =
 });
 
 const builtIn = globalThis.WebSocket;
-test("the WebSocket of the platform will do", { skip: builtIn ? false : "this Node has none" }, async (t) => {
+const needsBuiltIn = { ...LIMIT, skip: builtIn ? false : "this Node has none" };
+test("the WebSocket of the platform will do", needsBuiltIn, async (t) => {
   const server = await serve(UNLIMITED);
   const { client, told } = enter(server, "alice", { WebSocket: builtIn });
   t.after(async () => {
