@@ -57,6 +57,7 @@
 //!                pending (not in force yet) · print
 //!   metrics.rs   counters of each shard, summed when scraped
 //!   clock.rs     the time, which a test can move
+//!   faults.rs    promises broken on purpose, in builds for tests
 //! ```
 //!
 //! # Who may use whom
@@ -74,7 +75,7 @@
 //! registry    broker         do not know each other
 //! chat
 //! protocol
-//! names  config  metrics  clock   use no module of the crate
+//! names  config  metrics  clock  faults   use no module of the crate
 //! ```
 //!
 //! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
@@ -126,6 +127,7 @@ pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod endpoint;
+pub mod faults;
 pub mod http;
 pub mod metrics;
 pub mod names;

@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry", "broker"],
     &["chat"],
     &["protocol"],
-    &["names", "config", "metrics", "clock"],
+    &["names", "config", "metrics", "clock", "faults"],
 ];
 
 /// Pairs that do not know each other although they share a row.

@@ -14,6 +14,7 @@
 use super::memory::Memory;
 use super::room::{RoomState, SharedRoom};
 use super::{BrokerError, Delivery, Draft, Encoded, Local, Position, Published};
+use crate::faults::{self, Fault};
 use crate::names::{Offset, UserId};
 use crate::protocol::frame::Frame;
 
@@ -132,7 +133,8 @@ impl<L: Local> Memory<L> {
             return Err(BrokerError::Gone);
         }
         let epoch = state.epoch;
-        let key = draft.key.map(|key| (draft.user.clone(), key));
+        let known = draft.key.filter(|_| !faults::is_on(Fault::DropDedupe));
+        let key = known.map(|key| (draft.user.clone(), key));
         if let Some(offset) = key.as_ref().and_then(|key| state.keys.find(key, now_ms)) {
             let position = Position { epoch, offset };
             return Ok(Placing::Duplicate { position, is_committed: offset <= state.last });
@@ -163,7 +165,9 @@ impl<L: Local> Memory<L> {
         debug_assert_eq!(position.offset, state.last.next(), "committed as placed");
         state.placed -= 1;
         state.last = position.offset;
-        self.local.deliver(&mut state.topic, Delivery { frame: &frame, offset: position.offset, aside });
+        if !faults::is_on(Fault::SkipOffset) || position.offset.0 % 7 > 0 {
+            self.local.deliver(&mut state.topic, Delivery { frame: &frame, offset: position.offset, aside });
+        }
         let bytes = state.history.bytes();
         let bounds = state.settings().history;
         state.history.append(position.offset, frame, at_ms, &bounds);

@@ -7,6 +7,8 @@ use super::Node;
 use crate::broker::resume::{Next, Replay, Resumed};
 use crate::broker::room::{Recent, Room};
 use crate::broker::{BrokerError, Position};
+use crate::chat::presence::Outcome;
+use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, Epoch, Offset, RoomName, UserId};
 use crate::protocol::Dialect;
 use crate::protocol::event::v1;
@@ -166,7 +168,10 @@ impl Membership {
         let (until, due, is_empty) = self.room.with(|state| {
             let until = was_member.then(|| state.topic.leave(self.shard, self.dialect));
             let rules = state.settings().presence;
-            let outcome = state.presence.leave(&self.user, now_ms, &rules);
+            let outcome = match faults::is_on(Fault::ForgetLeave) {
+                true => Outcome::Quiet,
+                false => state.presence.leave(&self.user, now_ms, &rules),
+            };
             let due = node.tell(state, self.room.name(), outcome);
             (until, due, state.presence.is_empty())
         });

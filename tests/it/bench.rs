@@ -44,6 +44,8 @@ fn number(report: &Value, pointer: &str) -> f64 {
 }
 
 const SHORT: &[&str] = &["--seconds", "1", "--warm-up", "0.2", "--settle", "0.2", "--workers", "1"];
+/// For what needs some bytes to happen.
+const LONGER: &[&str] = &["--seconds", "3", "--warm-up", "0.2", "--settle", "0.2", "--workers", "1"];
 
 /// The numbers of any traffic scenario in which each message reaches `members`.
 #[track_caller]
@@ -120,11 +122,12 @@ fn storms_bring_everybody_back() {
 
 #[test]
 fn slow_clients_are_dropped_and_the_others_get_everything() {
-    // Long messages, so that a second of them is more than the kernel buffers, however little a busy machine sends.
-    let bounds = ["--set", "queue.max_bytes=64KiB", "--set", "socket.send_buffer=16KiB"];
+    // Long messages, so that they are soon more than the kernel buffers, however little a busy machine sends; and a
+    // queue for four times all that are in flight, so that nobody else is dropped.
+    let bounds = ["--set", "queue.max_bytes=128KiB", "--set", "socket.send_buffer=16KiB"];
     let settings = [&bounds[..], &["--set", "chat.max_message_chars=4000", "--size", "3500"]].concat();
     let report =
-        well(&[&["slow", "-c", "40", "--stall", "10", "--in-flight", "16"], &settings[..], SHORT].concat());
+        well(&[&["slow", "-c", "40", "--stall", "10", "--in-flight", "8"], &settings[..], LONGER].concat());
     assert_eq!(report["stalled"]["count"], 4);
     assert_eq!(report["stalled"]["dropped"], 4, "{report:#}");
     assert!(number(&report, "/stalled/p99_ratio") > 0.0);

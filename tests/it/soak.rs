@@ -72,6 +72,29 @@ async fn a_server_that_breaks_a_promise_is_found_out() {
     LocalSet::new().run_until(all).await;
 }
 
+/// The same with the real server, which breaks one promise on purpose.
+#[cfg(feature = "fault-injection")]
+#[tokio::test]
+async fn the_real_server_is_found_out_when_it_breaks_a_promise() {
+    let all = async {
+        for fault in ["skip-offset", "drop-dedupe", "ignore-epoch", "forget-leave"] {
+            let broken = format!("BREAK_THRONG={fault}");
+            let server = Server::launch(&["env", &broken], "127.0.0.1:0", HARSH);
+            let mut swarm = Swarm::gather(server.address(), STORM, 7).await;
+            for _ in 0..3000 {
+                if swarm.is_broken() {
+                    break;
+                }
+                swarm.step().await;
+            }
+            let (_, report) = swarm.finish().await;
+            let first = report.violations.first().unwrap_or_else(|| panic!("{fault} was not noticed"));
+            println!("{fault}: {first}");
+        }
+    };
+    LocalSet::new().run_until(all).await;
+}
+
 async fn storm(settings: Settings<'_>, world: World, steps: usize) -> Counts {
     let server = Server::start(settings);
     let seed = fastrand::u64(..);
