@@ -175,10 +175,9 @@ impl<L: Local> Memory<L> {
     /// that rooms keep.
     ///
     /// # Errors
-    /// [`BrokerError::TooManyKeys`].
+    /// [`BrokerError::TooManyKeys`]; [`BrokerError::Full`] when the node remembers as many as it can.
     pub fn count_key(&self, user: &UserId, now_ms: u64) -> Result<(), BrokerError> {
-        let taken = self.quotas.take(user, now_ms);
-        taken.map_err(|retry_after_ms| BrokerError::TooManyKeys { retry_after_ms })
+        self.quotas.take(user, now_ms)
     }
 
     /// Takes back a key that was counted just now.
@@ -201,7 +200,7 @@ impl<L: Local> Memory<L> {
             state.keys.expire(now_ms);
             state.is_closed = state.is_unused(&self.local);
             if state.is_closed {
-                self.budget.discard(room, &state, Waste::All);
+                self.discard_all(room, &state);
             } else if state.history.bytes() < bytes {
                 self.budget.discard(room, &state, Waste::Before(state.floor().next()));
             }
@@ -214,6 +213,13 @@ impl<L: Local> Memory<L> {
         }
     }
 
+    /// Has the log forget a room, if it can know it: a room where nothing was said is none of its business.
+    fn discard_all(&self, room: &Room<L::Topic>, state: &RoomState<L::Topic>) {
+        if state.last > Offset(0) {
+            self.budget.discard(room, state, Waste::All);
+        }
+    }
+
     /// Forgets a room at once if it has neither members nor history nor keys; called when a member left.
     pub fn close_if_empty(&self, room: &Room<L::Topic>) {
         let mut rooms = self.stripe(room.name()).lock();
@@ -221,7 +227,7 @@ impl<L: Local> Memory<L> {
         if state.is_unused(&self.local) && !std::mem::replace(&mut state.is_closed, true) {
             rooms.remove(room.name());
             self.rooms.fetch_sub(1, Relaxed);
-            self.budget.discard(room, &state, Waste::All);
+            self.discard_all(room, &state);
         }
     }
 }

@@ -142,9 +142,7 @@ impl<L: Local> Memory<L> {
         }
         let counted = key.is_some().then(|| draft.user.clone());
         if let Some(user) = &counted {
-            self.quotas
-                .take(user, now_ms)
-                .map_err(|retry_after_ms| BrokerError::TooManyKeys { retry_after_ms })?;
+            self.quotas.take(user, now_ms)?;
         }
         state.placed += 1;
         let position = Position { epoch, offset: Offset(state.last.0 + state.placed) };

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use super::BrokerError;
 use crate::chat::keys::KEPT_MS;
 use crate::names::UserId;
 
@@ -17,8 +18,6 @@ const STRIPES: usize = 64;
 /// Keys of all users together: some 800 MiB at worst, for which more users than any node serves would have to retry
 /// everything they say.
 const MAX_KEYS: usize = 1 << 22;
-/// When the node's limit is reached: nobody knows whose key goes next.
-const FULL_RETRY_MS: u64 = 1_000;
 
 type Stripe = Mutex<HashMap<UserId, VecDeque<u64>>>;
 
@@ -48,18 +47,20 @@ impl Quotas {
     /// Counts a key of `user`.
     ///
     /// # Errors
-    /// The user, or the node, has too many: milliseconds after which to try again, at least 1.
-    pub(super) fn take(&self, user: &UserId, now_ms: u64) -> Result<(), u64> {
+    /// [`BrokerError::TooManyKeys`] when the user has too many; [`BrokerError::Full`] when the node has, which is not
+    /// the user's fault.
+    pub(super) fn take(&self, user: &UserId, now_ms: u64) -> Result<(), BrokerError> {
         if self.keys.fetch_add(1, Relaxed) >= MAX_KEYS {
             self.keys.fetch_sub(1, Relaxed);
-            return Err(FULL_RETRY_MS);
+            return Err(BrokerError::Full);
         }
         let mut users = self.stripe(user).lock();
         let times = users.entry(user.clone()).or_default();
         let forgotten = forget(times, now_ms);
         if let Some(oldest_ms) = times.front().filter(|_| times.len() >= self.most_per_user) {
             self.keys.fetch_sub(forgotten + 1, Relaxed);
-            return Err((oldest_ms + KEPT_MS).saturating_sub(now_ms).max(1));
+            let retry_after_ms = (oldest_ms + KEPT_MS).saturating_sub(now_ms).max(1);
+            return Err(BrokerError::TooManyKeys { retry_after_ms });
         }
         self.keys.fetch_sub(forgotten, Relaxed);
         // Whoever read the clock first need not have come first.
@@ -117,14 +118,14 @@ mod tests {
         let [ann, bob] = ["ann", "bob"].map(|name| name.parse::<UserId>().unwrap());
         assert_eq!(quotas.take(&ann, 1000), Ok(()));
         assert_eq!(quotas.take(&ann, 4000), Ok(()));
-        assert_eq!(quotas.take(&ann, 5000), Err(KEPT_MS - 4000));
+        assert_eq!(quotas.take(&ann, 5000), Err(BrokerError::TooManyKeys { retry_after_ms: KEPT_MS - 4000 }));
         assert_eq!(quotas.take(&bob, 5000), Ok(()));
-        assert_eq!(quotas.take(&ann, 999 + KEPT_MS), Err(1));
+        assert_eq!(quotas.take(&ann, 999 + KEPT_MS), Err(BrokerError::TooManyKeys { retry_after_ms: 1 }));
         assert_eq!(quotas.take(&ann, 1000 + KEPT_MS), Ok(()));
         assert_eq!(quotas.sizes(), (3, 2));
         quotas.give_back(&ann);
         assert_eq!(quotas.take(&ann, 1001 + KEPT_MS), Ok(()));
-        assert_eq!(quotas.take(&ann, 1002 + KEPT_MS), Err(2998));
+        assert_eq!(quotas.take(&ann, 1002 + KEPT_MS), Err(BrokerError::TooManyKeys { retry_after_ms: 2998 }));
         (0..STRIPES).for_each(|turn| quotas.expire(turn, 5000 + KEPT_MS));
         assert_eq!(quotas.sizes(), (1, 1));
         (0..STRIPES).for_each(|turn| quotas.expire(turn, 1001 + 2 * KEPT_MS));

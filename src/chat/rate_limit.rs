@@ -91,6 +91,9 @@ pub struct Limiter {
     pub messages: Rate,
     /// Frames of any kind, of each connection.
     pub frames: Rate,
+    /// Commands that cost others something besides messages, of each connection: joins, of which the others hear, and
+    /// questions for history and presence. So many at once that a client can come back to all its rooms.
+    pub requests: Rate,
     /// Refusals within a minute beyond which a connection ends.
     pub strikes: usize,
     /// The buckets of users.
@@ -98,10 +101,11 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// What `rate_limit.*` asks for; `None` when it is switched off.
+    /// What `rate_limit.*` asks for, for connections of up to `max_rooms` rooms; `None` when it is switched off.
     #[must_use]
-    pub fn new(config: &config::RateLimit) -> Option<Self> {
+    pub fn new(config: &config::RateLimit, max_rooms: usize) -> Option<Self> {
         config.enabled.then(|| Self {
+            requests: Rate::new(config.messages_per_second, config.burst.max(max_rooms)),
             messages: Rate::new(config.messages_per_second, config.burst),
             frames: Rate::new(config.frames_per_second, config.frames_per_second),
             strikes: config.strikes,
@@ -110,10 +114,11 @@ impl Limiter {
     }
 }
 
-/// What one connection has used, its frames aside. 16 bytes.
+/// What one connection has used, its frames aside. 24 bytes.
 #[derive(Debug, Default)]
 pub struct Allowance {
     messages: Bucket,
+    requests: Bucket,
     strikes: Strikes,
 }
 
@@ -130,6 +135,14 @@ impl Allowance {
         limiter.users.take(user, now_ms, &limiter.messages)?;
         self.messages = own;
         Ok(())
+    }
+
+    /// Takes a request off what this connection may still ask for. `now_ms` by the node's clock.
+    ///
+    /// # Errors
+    /// It is too many.
+    pub fn request(&mut self, now_ms: u64, limiter: &Limiter) -> Result<(), Refused> {
+        self.requests.take(now_ms, &limiter.requests)
     }
 
     /// Counts a refusal; true when there were too many. `now_ms` by any one clock.
@@ -232,7 +245,7 @@ mod tests {
 
     fn limiter(messages_per_second: usize, burst: usize) -> Limiter {
         let config = config::RateLimit { messages_per_second, burst, ..config::RateLimit::default() };
-        Limiter::new(&config).expect("it is enabled by default")
+        Limiter::new(&config, 100).expect("it is enabled by default")
     }
 
     #[test]
@@ -264,6 +277,6 @@ mod tests {
     #[test]
     fn switched_off_there_is_nothing() {
         let config = config::RateLimit { enabled: false, ..config::RateLimit::default() };
-        assert!(Limiter::new(&config).is_none());
+        assert!(Limiter::new(&config, 100).is_none());
     }
 }

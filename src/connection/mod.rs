@@ -178,7 +178,12 @@ impl Connection {
         let may_go_on = match reading {
             Reading::Waiting => false,
             Reading::Interrupted => true,
-            Reading::Paused => !self.registration.owes_much(),
+            Reading::Paused => {
+                if self.registration.heard_by_progress() {
+                    self.deadlines.heard();
+                }
+                !self.registration.owes_much()
+            }
         };
         if may_go_on {
             cx.waker().wake_by_ref();

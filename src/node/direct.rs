@@ -70,7 +70,7 @@ impl Node {
         if let Some(delivered) = sent.find(&key, now_ms) {
             return Ok(delivered);
         }
-        self.broker.count_key(from, now_ms).map_err(refusal)?;
+        self.broker.count_key(from, self.clock.unix_ms_at(now_ms)).map_err(refusal)?;
         let handed = self.hand_over(from, to, text, now_ms);
         match handed {
             Ok(delivered) => sent.insert(key, delivered, now_ms),

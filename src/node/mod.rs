@@ -100,7 +100,7 @@ impl Node {
             registry,
             metrics,
             clock,
-            limiter: Limiter::new(&config.rate_limit),
+            limiter: Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection),
             directs: Directs::default(),
             due: Mutex::default(),
             connections: AtomicUsize::new(0),

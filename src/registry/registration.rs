@@ -131,6 +131,16 @@ impl Registration {
         });
     }
 
+    /// While nothing is read of a client because it must first take its answers, the bytes that it takes are its signs
+    /// of life; true when there were any.
+    pub fn heard_by_progress(&self) -> bool {
+        let is_new = self.with(|_, client| client.sent_ms > client.heard_ms);
+        if is_new {
+            self.heard();
+        }
+        is_new
+    }
+
     /// Tells whoever probes that no answer came.
     pub fn probe_failed(&self) {
         self.with(|_, client| {

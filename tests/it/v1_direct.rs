@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
+use crate::support::eventually;
 use crate::support::raw::Socket;
 use crate::support::server::Server;
 use crate::support::speaker::Speaker;
@@ -55,7 +56,11 @@ fn who_is_not_there_is_not_found() {
     assert_eq!(alice.ask(to("bob", "hi"), "ack")["delivered"], 1);
     drop(bob);
     assert_eq!(alice.expect("presence_diff")["left"], json!(["bob"]));
-    alice.ask_in_vain(to("bob", "hi"), "user_not_found");
+    // The room is left first: for a moment the name is still held.
+    eventually("bob's name is free", || {
+        alice.command(to("bob", "hi"));
+        alice.event()["code"] == "user_not_found"
+    });
     alice.ask_in_vain(to("bob", &"x".repeat(501)), "message_too_long");
 }
 

@@ -92,14 +92,8 @@ fn work(node: &Arc<Node>, index: usize, all_said: &Barrier) {
     let (membership, registration, wire) = enter(node, &shard);
     let mut own = Vec::new();
     for number in 0..EACH {
-        own.push(
-            membership
-                .publish(&format!("{index} says {number}"), 0)
-                .expect("there is space")
-                .expect("no log")
-                .offset
-                .0,
-        );
+        let place = membership.publish(&format!("{index} says {number}"), 0).expect("there is space");
+        own.push(place.expect("there is no log").offset.0);
         if number == 1 {
             assert!(fanout.as_mut().poll(&mut cx).is_pending(), "it never ends");
         }
@@ -152,8 +146,8 @@ pub(crate) fn a_room_that_ends_is_nobodys() {
             let mut fanout = pin!(fanout::run(Rc::clone(&shard)));
             for _ in 0..2 {
                 let (membership, _registration, wire) = enter(node, &shard);
-                let own =
-                    membership.publish("am I here?", 0).expect("there is space").expect("no log").offset.0;
+                let place = membership.publish("am I here?", 0).expect("there is space");
+                let own = place.expect("there is no log").offset.0;
                 node.keep_house(index);
                 for _ in 0..TURNS {
                     assert!(fanout.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());

@@ -253,11 +253,13 @@ struct Work<P: Publisher> {
 impl<P: Publisher> Work<P> {
     fn run(mut self, now_unix_ms: impl Fn() -> u64) -> Result<(), LogError> {
         while let Some(Taken { jobs, bytes, waste }) = self.shared.0.take() {
+            // Also what this thread's measurements begin with: it may have slept for long.
+            let now_ms = now_unix_ms();
             let count = jobs.len();
             self.publish(jobs);
             self.shared.0.release(count, bytes);
             let waste = waste.into_iter().map(|(room, (epoch, waste))| (room, epoch, waste));
-            let kept = self.log.discard(waste).and_then(|()| self.log.keep_house(now_unix_ms()));
+            let kept = self.log.discard(waste).and_then(|()| self.log.keep_house(now_ms));
             if let Err(error) = kept {
                 self.warn(&error);
             }

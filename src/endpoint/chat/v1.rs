@@ -103,6 +103,14 @@ impl Chat {
         }
     }
 
+    /// Takes a request that costs others something off what the connection may still ask for.
+    fn charge(peer: &mut Peer<'_>) -> Result<(), CommandError> {
+        if let Some(limiter) = &peer.node.limiter {
+            peer.allowance.request(peer.now_ms, limiter)?;
+        }
+        Ok(())
+    }
+
     fn obey(
         &mut self,
         command: Command<'_>,
@@ -116,7 +124,10 @@ impl Chat {
                 self.post(room, post, peer)
             }
             Command::Direct { to, text, key } => self.direct(to, text, key, re, peer),
-            Command::Join { room, resume } => self.join(room, resume, re, peer),
+            Command::Join { room, resume } => {
+                Self::charge(peer)?;
+                self.join(room, resume, re, peer)
+            }
             Command::Leave { room } => {
                 self.member(room)?;
                 let Some(membership) = self.rooms.take(room) else { return Err(CommandError::NotInRoom) };
@@ -126,9 +137,13 @@ impl Chat {
                 Ok(())
             }
             Command::History { room, epoch, before, limit } => {
+                Self::charge(peer)?;
                 self.history(room, epoch, before, limit, re, peer)
             }
-            Command::Presence { room, after, limit } => self.presence(room, after, limit, re, peer),
+            Command::Presence { room, after, limit } => {
+                Self::charge(peer)?;
+                self.presence(room, after, limit, re, peer)
+            }
             Command::Typing { room } => self.typing(room, peer),
             Command::HeartbeatAck => Ok(()),
             Command::Ping => {

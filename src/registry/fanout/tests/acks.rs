@@ -85,8 +85,8 @@ fn who_leaves_gets_exactly_what_lies_before() {
         for stays in [false, true] {
             let mut hall = Hall::new(Overload::Disconnect);
             let (alice, a) = hall.member(Dialect::V1);
-            let others: Vec<_> =
-                (0..if stays { SLICE_WRITES + 50 } else { 0 }).map(|_| hall.member(Dialect::V1)).collect();
+            let count = if stays { SLICE_WRITES + 50 } else { 0 };
+            let others: Vec<_> = (0..count).map(|_| hall.member(Dialect::V1)).collect();
             let (leaver, l) = hall.member(Dialect::V1);
             for n in 1..=6 {
                 hall.say(if n % 3 == 0 { ack(&leaver, n == 6) } else { ack(&alice, false) });
