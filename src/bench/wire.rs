@@ -1,8 +1,8 @@
 //! WebSocket frames as the load generator needs them: masked ones out, headers of unmasked ones walked over.
 //!
-//! The walk looks at each frame's header and skips its payload, and what a busy server sends is mostly runs of
-//! frames of one length: these cost a nanosecond or two each. A full reader that hands out messages would be the
-//! bottleneck of the whole measurement.
+//! The walk looks at each frame's header and skips its payload, and what a busy server sends is mostly runs of frames
+//! of one length: these cost a nanosecond or two each. A full reader that hands out messages would be the bottleneck of
+//! the whole measurement.
 
 /// A text frame (RFC 6455 section 11.8).
 pub(super) const TEXT: u8 = 1;

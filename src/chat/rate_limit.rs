@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_a_connection_keeps_is_a_few_bytes() {
-        assert_eq!((size_of::<Bucket>(), size_of::<Allowance>()), (8, 16));
+        assert_eq!((size_of::<Bucket>(), size_of::<Allowance>()), (8, 24));
     }
 
     #[test]

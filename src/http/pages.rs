@@ -1,36 +1,57 @@
-//! The pages that need no application: what this is, and whether it is well.
+//! The pages that need no application: the chat in a browser, and whether the server is well.
 
 use bytes::Bytes;
 use hyper::StatusCode;
 
 use super::{Response, respond};
 
-const INDEX: &str = r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>throng</title>
-<h1>throng</h1>
-<p>A chat server for very many WebSocket connections.
-<h2>WebSocket endpoints</h2>
-<dl>
-<dt><code>/ws/chat/{user_id}</code> <dd>the chat; <code>?room=NAME</code> enters another room than the default one
-<dt><code>/ws</code> <dd>echo; <code>?raw</code> brings text and binary back untouched
-<dt><code>/ws/secure</code> <dd>a line of chat for those who show a token
-<dt><code>/ws/messages</code> <dd>validated messages
-<dt><code>/ws/with-timeout</code> <dd>closes when nothing is said; <code>?timeout=5s</code>
-<dt><code>/ws/heartbeat</code> <dd>a heartbeat in the application's words
-</dl>
-<h2>For operators</h2>
-<p><a href="/healthz">health</a>, <a href="/readyz">readiness</a>, <a href="/metrics">metrics</a>
-</html>
-"#;
+/// A file that is part of the binary.
+#[derive(Debug)]
+pub struct File {
+    path: &'static str,
+    kind: Kind,
+    body: &'static str,
+}
 
-/// `GET /`.
+/// What a browser should take a file for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Page,
+    Script,
+    /// A script that pages of other origins may import too.
+    PublicScript,
+    Style,
+    Icon,
+}
+
+/// What browsers load, by path.
+const FILES: &[File] = &[
+    File { path: "/", kind: Kind::Page, body: include_str!("../web/index.html") },
+    File { path: "/app.js", kind: Kind::Script, body: include_str!("../web/app.js") },
+    File { path: "/client.js", kind: Kind::PublicScript, body: include_str!("../web/client.js") },
+    File { path: "/style.css", kind: Kind::Style, body: include_str!("../web/style.css") },
+    File { path: "/icon.svg", kind: Kind::Icon, body: include_str!("../web/icon.svg") },
+];
+
+/// The file at a path.
 #[must_use]
-pub fn index() -> Response {
-    respond::html(Bytes::from_static(INDEX.as_bytes()))
+pub fn file(path: &str) -> Option<&'static File> {
+    FILES.iter().find(|file| file.path == path)
+}
+
+impl File {
+    /// The answer to a GET for it.
+    #[must_use]
+    pub fn response(&self) -> Response {
+        let body = Bytes::from_static(self.body.as_bytes());
+        match self.kind {
+            Kind::Page => respond::html(body),
+            Kind::Script => respond::file("text/javascript; charset=utf-8", body),
+            Kind::PublicScript => respond::public(respond::file("text/javascript; charset=utf-8", body)),
+            Kind::Style => respond::file("text/css; charset=utf-8", body),
+            Kind::Icon => respond::file("image/svg+xml", body),
+        }
+    }
 }
 
 /// `GET /healthz`: the process answers, whatever else it does.
@@ -66,12 +87,41 @@ mod tests {
 
     #[test]
     fn pages_tell_browsers_to_be_careful() {
-        let page = index();
+        let page = file("/").unwrap().response();
         assert_eq!(page.headers()["x-content-type-options"], "nosniff");
         let policy = page.headers()["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         // The policy lets nothing inline through, so there must be nothing.
-        assert!(!INDEX.contains("<style") && !INDEX.contains("style=") && !INDEX.contains("<script"));
+        let page = file("/").unwrap().body;
+        assert!(!page.contains("<style") && !page.contains("style="));
+        let is_handler =
+            |part: &str| part.trim_start_matches(|letter: char| letter.is_ascii_lowercase()).starts_with('=');
+        assert!(!page.split(" on").skip(1).any(is_handler), "an event handler");
+        assert_eq!(page.matches("<script").count(), page.matches("<script type=\"module\" src=").count());
+    }
+
+    #[test]
+    fn texts_are_never_html() {
+        for path in ["/app.js", "/client.js"] {
+            let script = file(path).unwrap().body;
+            for sink in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
+            {
+                assert!(!script.contains(sink), "{path}: {sink}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_page_loads_is_there() {
+        let page = file("/").unwrap().body;
+        let attributes =
+            page.split("href=\"").chain(page.split("src=\"")).filter(|part| !part.contains("<!"));
+        let loaded: Vec<_> = attributes.map(|part| part.split('"').next().unwrap()).collect();
+        assert_eq!(loaded, ["icon.svg", "style.css", "app.js"]);
+        for name in loaded.iter().chain(&["client.js"]) {
+            assert!(file(&format!("/{name}")).is_some(), "{name}");
+        }
     }
 
     #[test]

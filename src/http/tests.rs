@@ -49,8 +49,7 @@ impl App for Fake {
     fn page(&self, request: Request<'_>) -> Response {
         match request.path() {
             "/large" => respond::text(hyper::StatusCode::OK, vec![b'x'; 1 << 20]),
-            "/" => pages::index(),
-            _ => pages::healthz(),
+            path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
         }
     }
 

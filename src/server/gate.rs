@@ -87,8 +87,9 @@ impl App for Gate<'_> {
 
     fn route(&self, path: &str) -> Route<Self::Endpoint> {
         match path {
-            "/" | "/healthz" | "/readyz" => Route::Page,
+            "/healthz" | "/readyz" => Route::Page,
             "/metrics" if self.tools.node.config.metrics.enabled => Route::Page,
+            _ if pages::file(path).is_some() => Route::Page,
             _ => endpoint::Route::parse(path).map_or(Route::Unknown, Route::WebSocket),
         }
     }
@@ -96,12 +97,11 @@ impl App for Gate<'_> {
     fn page(&self, request: Request<'_>) -> Response {
         let node = &self.tools.node;
         match request.path() {
-            "/" => pages::index(),
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
             "/readyz" if !node.has_engine() => pages::readyz(Readiness::NoEngine),
             "/readyz" => pages::readyz(Readiness::Ready),
             "/metrics" => respond::metrics(node.metrics.render(node.room_count(), node.limited_users())),
-            _ => pages::healthz(),
+            path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
         }
     }
 

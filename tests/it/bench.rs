@@ -120,7 +120,9 @@ fn storms_bring_everybody_back() {
 
 #[test]
 fn slow_clients_are_dropped_and_the_others_get_everything() {
-    let settings = ["--set", "queue.max_bytes=64KiB", "--set", "socket.send_buffer=16KiB", "--size", "400"];
+    // Long messages, so that a second of them is more than the kernel buffers, however little a busy machine sends.
+    let bounds = ["--set", "queue.max_bytes=64KiB", "--set", "socket.send_buffer=16KiB"];
+    let settings = [&bounds[..], &["--set", "chat.max_message_chars=4000", "--size", "3500"]].concat();
     let report =
         well(&[&["slow", "-c", "40", "--stall", "10", "--in-flight", "16"], &settings[..], SHORT].concat());
     assert_eq!(report["stalled"]["count"], 4);

@@ -45,3 +45,4 @@ mod v1_resume;
 mod v1_rooms;
 mod v1_takeover;
 mod vanish;
+mod web;

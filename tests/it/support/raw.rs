@@ -123,13 +123,7 @@ impl Socket {
     /// Reads an HTTP response with its body, which must have a declared length (a 101 has none).
     #[track_caller]
     pub(crate) fn read_response(&mut self) -> Response {
-        let head = loop {
-            if let Some(end) = self.pending.windows(4).position(|window| window == b"\r\n\r\n") {
-                break self.pending.drain(..end + 4).collect::<Vec<u8>>();
-            }
-            self.fill_or_panic();
-        };
-        let mut response = Response::parse(std::str::from_utf8(&head).expect("a head in UTF-8"));
+        let mut response = self.read_head();
         let length = response.header("content-length").map_or(0, |value| value.parse().expect("a length"));
         assert_eq!(response.header("transfer-encoding"), None, "{response:?}");
         while self.pending.len() < length {
@@ -137,6 +131,18 @@ impl Socket {
         }
         response.body = String::from_utf8(self.pending.drain(..length).collect()).expect("a body in UTF-8");
         response
+    }
+
+    /// Reads a response's head and leaves its body, if it has one: the answer to HEAD has none.
+    #[track_caller]
+    pub(crate) fn read_head(&mut self) -> Response {
+        let head = loop {
+            if let Some(end) = self.pending.windows(4).position(|window| window == b"\r\n\r\n") {
+                break self.pending.drain(..end + 4).collect::<Vec<u8>>();
+            }
+            self.fill_or_panic();
+        };
+        Response::parse(std::str::from_utf8(&head).expect("a head in UTF-8"))
     }
 
     /// Reads the answer to a right handshake.

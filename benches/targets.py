@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Measures throng against `floor`, the least that a relay can do, and says which targets hold.
+
+    benches/targets.py [--rounds 7] [--lab ../shared/lab] [--server target/release/throng] [--plot FILE.svg] [CELL...]
+
+Needs the lab beside the repository, with its load generator and `floor` built, and two cores: the server has the
+first, the load the second. Prints the table of the README's section Performance and, with --plot, draws it. Each cell
+is as many pairs in turn as there are rounds, the ratios their medians; a run of all takes half an hour.
+"""
+import argparse, os, re, subprocess, sys
+
+def saturated(clients, size):
+    return (f"{clients:,} clients, {size} B, window 32", f"--conns {clients} --window 32 --size {size}", 1.10, None)
+
+CELLS = {f"{clients}x{size}": saturated(clients, size) for clients in (100, 1000, 10000) for size in (20, 100, 1000)}
+CELLS["hundred"] = ("100 publishers in a room of 100", "--conns 100 --pubs 100 --window 1 --size 100", 1.10, None)
+CELLS["two"] = ("two people writing to each other", "--conns 2 --pubs 2 --window 1 --size 100", 1.10, None)
+CELLS["rate"] = ("120 messages/s to 1,000 clients", "--conns 1000 --rate 120 --size 100", 1.10, 1.15)
+CELLS["rooms"] = ("1,000 rooms of 10, a publisher in each",
+                  "--conns 10000 --rooms 1000 --pubs 1000 --window 1 --size 100", 1.10, 1.3)
+PORTS = (11001, 11002)
+
+def measure(a, load):
+    """The medians of the pairs' ratios: CPU per delivery and p99, throng's to floor's."""
+    os.environ.update(THRONG_RATE_LIMIT__ENABLED="false", THRONG_CHAT__MAX_MESSAGE_CHARS="5000")
+    server = os.path.abspath(a.server)
+    out = subprocess.run(
+        [sys.executable, "side.py", "--rounds", str(a.rounds), "--match", "throng",
+         "--load", f"{load} --secs {a.secs} --settle 500",
+         f"floor::--port {PORTS[0]} --path /?room={{r}}::floor/floor {PORTS[0]}",
+         f"throng::--port {PORTS[1]} --path /ws/chat/u{{i}}?room={{r}} --tmpl {{\"message\":\"%s\"}}"
+         f"::{server} serve --listen 127.0.0.1:{PORTS[1]} --workers 1"],
+        cwd=a.lab, capture_output=True, text=True)
+    row = re.search(r"^throng .* (\S+) +(\S+)$", out.stdout, re.M)
+    if out.returncode or not row:
+        sys.exit(f"side.py failed:\n{out.stdout}{out.stderr}")
+    return float(row[1]), float(row[2])
+
+def plot(rows, path):
+    """Bars of the ratios of CPU time, each with its target as a line."""
+    left, scale, high = 300, 260, 24
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + int(1.7 * scale)}" height="{high * len(rows) + 40}"'
+             ' font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>'
+             f'<text x="8" y="20" font-weight="bold">CPU time per delivery, throng / floor</text>']
+    for place, (name, ratio, target) in enumerate(rows):
+        y = 32 + place * high
+        color = "#2f855a" if ratio <= target + 0.005 else "#c05621"
+        parts.append(f'<text x="8" y="{y + 14}">{name}</text>'
+                     f'<rect x="{left}" y="{y}" width="{ratio * scale:.0f}" height="16" fill="{color}"/>'
+                     f'<line x1="{left + target * scale:.0f}" x2="{left + target * scale:.0f}" y1="{y - 3}" y2="{y + 19}"'
+                     f' stroke="black"/><text x="{left + ratio * scale + 6:.0f}" y="{y + 13}">{ratio:.2f}</text>')
+    with open(path, "w") as file:
+        file.write("\n".join(parts) + "\n</svg>\n")
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--rounds", type=int, default=7)
+    p.add_argument("--secs", default="3")
+    p.add_argument("--lab", default="../shared/lab")
+    p.add_argument("--server", default="target/release/throng")
+    p.add_argument("--plot")
+    p.add_argument("cell", nargs="*", choices=[[], *CELLS], help=", ".join(CELLS))
+    a = p.parse_args()
+    rows = []
+    print("| what | CPU per delivery ÷ `floor` | target | p99 ÷ `floor` | target |\n|---|---|---|---|---|")
+    for cell in a.cell or CELLS:
+        name, load, cpu_target, p99_target = CELLS[cell]
+        cpu, p99 = measure(a, load)
+        rows.append((name, cpu, cpu_target))
+        print(f"| {name} | {cpu:.2f} | {cpu_target:.2f} | {p99:.2f} | {p99_target or ''} |", flush=True)
+    if a.plot:
+        plot(rows, a.plot)
+
+main()

@@ -1,0 +1,399 @@
+/**
+ * A client of throng for browsers, and for Node: stays connected, resumes where it was, says everything once.
+ *
+ *     const chat = new Client({ user: "alice", room: "lobby" });
+ *     chat.on("message", ({ room, user, message }) => console.log(room, user, message));
+ *     await chat.connect();
+ *     await chat.send("lobby", "hi"); // resolves once the server has it at its place
+ *
+ * What `throng.v1` promises holds here too: each message of a room once and in order, or a "gap", or a "resumed" that
+ * is not recovered. Everything that waits has a limit.
+ */
+
+const STOP_CODES = [1002, 1003, 1007, 1008, 3003]; // coming back cannot help; nor from 4500 on
+const KEY_LIFE_MS = 270_000; // the server knows a key for five minutes, and a retry later could say it twice
+const MAX_TRIES = 5; // a message that went under with so many connections may be what ends them
+const CONNECT_MS = 15_000; // the server may need three seconds to find out that our old connection is dead
+const PROBE_MS = 3_000; // for an answer when the network has changed
+const MAX_DELAY_MS = 2 ** 31 - 1; // with a longer delay a timer fires at once
+
+/**
+ * @typedef {{ name: "idle" | "connecting" | "online" | "waiting" | "stopped", delayMs?: number, attempt?: number,
+ *   code?: number, reason?: string, isAdvised?: boolean }} State With the delay of a wait, and the last close.
+ * @typedef {{ room: string, user: string, message: string, offset: number, id: string, ts: number }} Message
+ * @typedef {{ room: string, epoch: string, offset: number, duplicate: boolean }} Ack
+ * @typedef {{ messages: Message[], more: boolean }} History @typedef {{ users: string[], members: number,
+ *   more: boolean }} Presence
+ * @typedef {{ now(): number, setTimeout(run: () => void, ms: number): any, clearTimeout(timer: any): void }} Clock
+ * @typedef {object} Events What {@link Client.on} can listen to.
+ * @property {State} state
+ * @property {Message} message
+ * @property {{ user: string, message: string, id: string, ts: number }} direct A private message to us.
+ * @property {{ room: string, epoch: string, offset: number, recovered: boolean, members?: number }} joined We are in.
+ * @property {{ room: string, recovered: boolean, missed: number | null }} resumed After a reconnect. Recovered: so many
+ *   messages have come belatedly. Not recovered: so many will never come, null when nobody can tell.
+ * @property {{ room: string, from: number, to: number }} gap The messages with these offsets will not come.
+ * @property {{ room: string, joined?: string[], left?: string[], members: number }} presence_diff
+ * @property {{ room: string, user: string }} typing
+ * @property {{ retryAfterMs: number }} limited We speak too fast; what is queued goes on by itself after that time.
+ * @property {ChatError} error Of something that nobody awaits.
+ */
+
+/** Why something did not happen. `code` is one of the server's, or `queue_full`, `offline`, `connection_lost`,
+ *  `unknown_outcome` (it was said, or not) or `stopped`. */
+export class ChatError extends Error {
+  constructor(/** @type {string} */ code, message = "", /** @type {number | undefined} */ retryAfterMs = undefined) {
+    super(message);
+    this.code = code;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** How long to wait before each attempt: `random(0, min(cap, base * 2^attempt))`, that is full jitter. */
+export class Backoff {
+  /** @param {{ baseMs?: number, capMs?: number, healthyMs?: number, random?: () => number }} [options] */
+  constructor({ baseMs = 500, capMs = 20_000, healthyMs = 30_000, random = Math.random } = {}) {
+    this.attempt = 0;
+    /** The delay after a connection that was up for `healthyForMs`; `afterMs` is what the server wishes this time.
+     *  @param {{ healthyForMs?: number, afterMs?: number }} [end] */
+    this.next = ({ healthyForMs = 0, afterMs } = {}) => {
+      if (healthyForMs >= healthyMs) this.attempt = 0;
+      const ceiling = Math.min(capMs, baseMs * 2 ** this.attempt++);
+      return Math.min(afterMs ?? random() * ceiling, MAX_DELAY_MS);
+    };
+  }
+}
+
+/** Wall-clock time: unlike a monotonic clock it goes on while the machine sleeps. @type {Clock} */
+const SYSTEM_CLOCK = {
+  now: () => Date.now(), setTimeout: (run, ms) => setTimeout(run, ms), clearTimeout: (timer) => clearTimeout(timer),
+};
+
+/** Empties a list and does something to each that was in it. */
+const drain = (list, what) => list.splice(0).forEach(what);
+const ignore = (/** @type {any} */ _) => {};
+
+/** A connection to the chat that comes back by itself. */
+export class Client {
+  #options; #clock; #backoff;
+  /** @type {Map<string, Set<(event: any) => void>>} */ #listeners = new Map();
+  /** The rooms we want to be in. @type {Map<string, any>} */ #rooms = new Map();
+  /** Commands that wait for their answer, by id. @type {Map<string, any>} */ #pending = new Map();
+  /** What is to be said, in order; only the first may be under way. @type {any[]} */ #outbox = [];
+  /** Who waits for the first welcome. @type {any[]} */ #connecting = [];
+  /** @type {State} */ #state = { name: "idle" };
+  /** @type {any} */ #socket = null;
+  /** The secret that proves that an older connection was ours. @type {string | undefined} */ #session;
+  /** The last `disconnect`. @type {any} */ #advice;
+  /** The room whose missed messages are coming in. @type {any} */ #replay = null;
+  #watchTimer; #retryTimer; #pauseTimer;
+  /** @type {number | null} */ #openedAt = null;
+  #heardAt = 0; #silenceMs = CONNECT_MS; #turn = 0; #lastId = 0; #isSending = false;
+  #keyPrefix = crypto.getRandomValues(new Uint32Array(3)).join("-");
+  #networkChanged = () => this.#checkNetwork();
+  #unasked = { done: ignore, failed: (/** @type {ChatError} */ error) => this.#emit("error", error) };
+
+  /**
+   * @param {object} options
+   * @param {string} options.user 3 to 64 of `A-Z a-z 0-9 _ . : @ -`.
+   * @param {string} [options.room] The first room; without it the server's default.
+   * @param {string} [options.url] Where the server's `/` is; in a page, where the page is.
+   * @param {string | (() => string | Promise<string>)} [options.token] A JWT, or what gets a fresh one each time.
+   * @param {any} [options.WebSocket] A constructor, where there is none built in.
+   * @param {number} [options.maxQueued] Messages that may wait for their acks, and as many other commands.
+   * @param {number} [options.graceMs] How long after a heartbeat was due the connection counts as dead.
+   * @param {Backoff} [options.backoff] @param {Clock} [options.clock]
+   * @param {any} [options.network] An EventTarget that says "online" and "offline"; in a page, the window.
+   */
+  constructor(options) {
+    const page = /** @type {any} */ (globalThis);
+    const defaults = { url: page.location?.href, WebSocket: page.WebSocket, network: page };
+    this.#options = { maxQueued: 100, graceMs: 10_000, ...defaults, ...options };
+    if (!this.#options.WebSocket) throw new TypeError("no WebSocket is built in: hand in a constructor");
+    this.#clock = options.clock ?? SYSTEM_CLOCK;
+    this.#backoff = options.backoff ?? new Backoff();
+    if (options.room) this.#room(options.room);
+  }
+
+  get state() { return this.#state; }
+  get rooms() { return [...this.#rooms.keys()]; }
+  get queued() { return this.#outbox.length; }
+
+  /** Listens; what it returns stops that. @template {keyof Events} T @param {T} type
+   *  @param {(event: Events[T]) => void} listener */
+  on(type, listener) {
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  /** Connects, and stays so until {@link close}. Rejects when it stops before the first welcome.
+   *  @returns {Promise<void>} */
+  connect() {
+    if (this.#state.name === "online") return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#connecting.push({ resolve, reject });
+      if (!["idle", "stopped"].includes(this.#state.name)) return;
+      for (const type of ["online", "offline"]) this.#options.network.addEventListener?.(type, this.#networkChanged);
+      this.#open();
+    });
+  }
+
+  /** Goes for good. What waits for an answer is rejected with `stopped`. */
+  close() { this.#stop(1000, "closed"); }
+  /** Says something in a room; while away it waits. @type {(room: string, message: string) => Promise<Ack>} */
+  send(room, message) { return this.#say({ type: "message", room, message }); }
+  /** Says something to one user alone. @type {(to: string, message: string) => Promise<{ delivered: number }>} */
+  direct(to, message) { return this.#say({ type: "direct", to, message }); }
+
+  /** Enters a room and stays in it over reconnects. @param {string} name @returns {Promise<void>} */
+  join(name) {
+    const isNew = !this.#rooms.has(name), room = this.#room(name);
+    if (room.isIn) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      room.waiters.push({ resolve, reject });
+      if (isNew && this.#state.name === "online") this.#join(room);
+    });
+  }
+
+  /** Leaves a room. @param {string} name */
+  leave(name) {
+    const room = this.#rooms.get(name);
+    if (!this.#rooms.delete(name)) return;
+    drain(room.waiters, (waiter) => waiter.reject(new ChatError("stopped", "The room was left")));
+    if (this.#state.name === "online") this.#request({ type: "leave", room: name });
+  }
+
+  /** A page of a room's messages, oldest first. @param {string} room
+   *  @param {{ before?: number, limit?: number }} [page] @returns {Promise<History>} */
+  history(room, page) {
+    return this.#ask({ type: "history", room, epoch: this.#rooms.get(room)?.epoch ?? undefined, ...page });
+  }
+  /** A page of who is in a room. @param {string} room @param {{ after?: string, limit?: number }} [page]
+   *  @returns {Promise<Presence>} */
+  presence(room, page) { return this.#ask({ type: "presence", room, ...page }); }
+  /** Shows the others that we write. @param {string} room */
+  typing(room) { if (this.#state.name === "online") this.#write({ type: "typing", room }); }
+
+  // Staying connected
+
+  async #open() {
+    const turn = ++this.#turn;
+    this.#clock.clearTimeout(this.#retryTimer);
+    const { WebSocket, url, user, token } = this.#options;
+    this.#enter({ name: "connecting", attempt: this.#backoff.attempt });
+    try {
+      const bearer = typeof token === "function" ? await token() : token;
+      if (turn !== this.#turn) return;
+      const target = new URL(`ws/chat/${encodeURIComponent(user)}`, url);
+      target.protocol = target.protocol.replace("http", "ws");
+      const [entry] = this.#rooms.values();
+      if (entry) target.searchParams.set("room", entry.name);
+      if (entry?.epoch) target.searchParams.set("resume", `${entry.epoch}:${entry.offset}`);
+      // Or our own half-open connection would lock us out.
+      if (this.#session) target.searchParams.set("session", this.#session);
+      const socket = new WebSocket(target.href, bearer ? ["throng.v1", "bearer", bearer] : ["throng.v1"]);
+      socket.onmessage = ({ data }) => this.#receive(data);
+      socket.onclose = ({ code, reason }) => this.#lost(code, reason);
+      socket.onerror = ignore; // a close follows and says the same
+      this.#socket = socket;
+      this.#watch(CONNECT_MS);
+    } catch (error) {
+      // There is no token to be had, or the address is none.
+      if (turn === this.#turn) this.#lost(1006, String(error));
+    }
+  }
+  /** Drops the connection unless something is heard between `since` and `limitMs` later. */
+  #watch(limitMs = this.#silenceMs, since = this.#clock.now()) {
+    this.#clock.clearTimeout(this.#watchTimer);
+    this.#watchTimer = this.#clock.setTimeout(() => {
+      if (this.#heardAt > since) this.#watch(this.#silenceMs, this.#heardAt);
+      else this.#lost(3008, "The server is silent");
+    }, Math.max(0, since + limitMs - this.#clock.now()));
+  }
+  /** When the network comes or goes a wait ends, and a connection has to show that it lives. */
+  #checkNetwork() {
+    const { name, isAdvised } = this.#state;
+    if (name === "waiting" && !isAdvised && globalThis.navigator?.onLine !== false) this.#open();
+    if (name !== "online") return;
+    this.#request({ type: "ping" });
+    this.#watch(PROBE_MS);
+  }
+  /** Forgets the connection. A dead one takes minutes to notice that it was closed: nobody waits for that. */
+  #abandon() {
+    const socket = this.#socket;
+    if (socket) socket.onmessage = socket.onclose = this.#socket = null;
+    for (const timer of [this.#watchTimer, this.#retryTimer, this.#pauseTimer]) this.#clock.clearTimeout(timer);
+    this.#turn += 1;
+    this.#replay = this.#advice = this.#openedAt = null;
+    this.#isSending = false;
+    for (const room of this.#rooms.values()) room.isIn = false;
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    // What stands in the outbox stays there.
+    for (const { failed } of pending) failed(new ChatError("connection_lost", "The connection was lost"));
+    socket?.close(1000);
+  }
+  #lost(closeCode, reason) {
+    const advice = this.#advice;
+    const code = closeCode === 1005 || closeCode === 1006 ? advice?.code ?? closeCode : closeCode;
+    const healthyForMs = this.#openedAt === null ? 0 : this.#clock.now() - this.#openedAt;
+    this.#abandon();
+    if (code === 4003) for (const room of this.#rooms.values()) room.epoch = null;
+    // It would end the next connection too.
+    if (code === 1009) this.#giveUpFirst("message_too_long", reason || "Message too big");
+    const needsToken = code === 3000 && typeof this.#options.token !== "function";
+    const isFinal = code >= 4500 || STOP_CODES.includes(code) || needsToken;
+    if (isFinal || advice?.reconnect === false) return this.#stop(code, reason);
+    const delayMs = this.#backoff.next({ healthyForMs, afterMs: advice?.after_ms });
+    this.#retryTimer = this.#clock.setTimeout(() => this.#open(), delayMs);
+    this.#enter({ name: "waiting", delayMs, attempt: this.#backoff.attempt, code, reason, isAdvised: !!advice });
+  }
+  #stop(code, reason) {
+    this.#abandon();
+    for (const type of ["online", "offline"]) this.#options.network.removeEventListener?.(type, this.#networkChanged);
+    const error = new ChatError("stopped", reason || `Closed with ${code}`);
+    for (const list of [this.#connecting, this.#outbox, ...[...this.#rooms.values()].map((room) => room.waiters)]) {
+      drain(list, (waiter) => waiter.reject(error));
+    }
+    this.#enter({ name: "stopped", code, reason });
+  }
+
+  // What the server says
+  #receive(text) {
+    this.#heardAt = this.#clock.now();
+    let event;
+    try { event = JSON.parse(text) ?? {}; } catch { return this.#lost(1006, "Not JSON"); }
+    // Commands are answered one after the other, so an answer ends the replay before it.
+    const replay = event.re === undefined ? null : this.#replay;
+    if (replay) { this.#replay = null; this.#emit("resumed", replay); }
+    const { done, failed } = this.#pending.get(event.re) ?? this.#unasked;
+    this.#pending.delete(event.re);
+    switch (event.type) {
+      case "welcome": return this.#welcome(event);
+      case "heartbeat": return this.#write({ type: "heartbeat_ack" });
+      case "message": return this.#message(event);
+      case "gap": return this.#gap(event);
+      case "disconnect": return void (this.#advice = event);
+      case "error": return failed(new ChatError(event.code, event.message, event.retry_after_ms));
+      case "presence_diff": case "typing": if (!this.#rooms.has(event.room)) return; // left; else as the next
+      case "direct": return this.#emit(event.type, event);
+      default: return done(event); // what a later version says is nobody's
+    }
+  }
+  #welcome(event) {
+    const hasLeftAll = this.#session !== undefined && this.#rooms.size === 0;
+    this.#session = event.session;
+    this.#openedAt = this.#clock.now();
+    this.#silenceMs = event.heartbeat_ms + this.#options.graceMs;
+    this.#watch();
+    this.#state = { name: "online" };
+    const entry = this.#room(event.room);
+    const others = [...this.#rooms.values()].filter((room) => room !== entry);
+    this.#entered(entry, event);
+    if (hasLeftAll) this.leave(event.room); // there is no connection without an entry room
+    for (const room of others) this.#join(room);
+    this.#request({ type: "ping" }); // whose answer ends the replay of the last room
+    drain(this.#connecting, (waiter) => waiter.resolve());
+    this.#enter({ name: "online" });
+    this.#pump();
+  }
+  #room(name) {
+    if (!this.#rooms.has(name)) this.#rooms.set(name, { name, epoch: null, offset: 0, isIn: false, waiters: [] });
+    return this.#rooms.get(name);
+  }
+  #join(room) {
+    const resume = room.epoch ? { epoch: room.epoch, offset: room.offset } : undefined;
+    this.#request({ type: "join", room: room.name, resume }, (event) => this.#entered(room, event), (error) => {
+      if (error.code === "connection_lost" || this.#rooms.get(room.name) !== room) return;
+      if (error.code === "unavailable") return this.#lost(1013, error.message);
+      this.#rooms.delete(room.name);
+      if (room.waiters.length === 0) this.#emit("error", error);
+      drain(room.waiters, (waiter) => waiter.reject(error));
+    });
+  }
+  #entered(room, { epoch, offset, recovered, members }) {
+    if (this.#rooms.get(room.name) !== room) return; // left meanwhile
+    const { wasIn } = room, missed = room.epoch === epoch ? offset - room.offset : null;
+    Object.assign(room, { epoch, offset, isIn: true, wasIn: true });
+    drain(room.waiters, (waiter) => waiter.resolve());
+    if (recovered) this.#replay = { room: room.name, recovered, missed: 0 };
+    this.#emit("joined", { room: room.name, epoch, offset, recovered, members });
+    if (wasIn && !recovered) this.#emit("resumed", { room: room.name, recovered, missed });
+  }
+  #message(event) {
+    const room = this.#rooms.get(event.room);
+    if (!room?.isIn || event.offset <= room.offset) return; // left, or a duplicate
+    // The server says gaps itself; should it ever not, they are told all the same.
+    if (event.offset > room.offset + 1) this.#gap({ room: room.name, from: room.offset + 1, to: event.offset - 1 });
+    room.offset = event.offset;
+    if (this.#replay?.room === room.name) this.#replay.missed += 1;
+    this.#emit("message", event);
+  }
+  #gap(event) {
+    const room = this.#rooms.get(event.room);
+    if (!room?.isIn || event.to <= room.offset) return;
+    room.offset = event.to;
+    this.#emit("gap", event);
+  }
+
+  // What we say
+
+  async #say(command) {
+    const { maxQueued } = this.#options;
+    if (this.#state.name === "stopped") throw new ChatError("stopped", "Not connected");
+    if (this.#outbox.length >= maxQueued) throw new ChatError("queue_full", `${maxQueued} messages wait already`);
+    const key = `${this.#keyPrefix}-${++this.#lastId}`;
+    return new Promise((resolve, reject) => {
+      this.#outbox.push({ command: { ...command, key }, resolve, reject, firstSentAt: 0, tries: 0 });
+      this.#pump();
+    });
+  }
+  /** Sends the first of the outbox. One at a time: so they keep their order, whatever is refused or lost. */
+  #pump() {
+    const first = this.#outbox[0];
+    if (this.#state.name !== "online" || this.#isSending || !first) return;
+    const now = this.#clock.now();
+    if (first.tries === 0) first.firstSentAt = now;
+    if (now - first.firstSentAt > KEY_LIFE_MS || first.tries >= MAX_TRIES) {
+      this.#giveUpFirst("unknown_outcome", "It was sent, or not: no answer came");
+      return this.#pump();
+    }
+    first.tries += 1;
+    this.#isSending = true;
+    const next = () => { this.#isSending = false; this.#pump(); };
+    const settled = (settle, outcome) => { this.#outbox.shift(); settle(outcome); next(); };
+    this.#request(first.command, (ack) => settled(first.resolve, ack), (error) => {
+      if (error.code === "connection_lost") return;
+      if (error.code !== "rate_limited") return settled(first.reject, error);
+      first.tries -= 1; // this one was answered; an earlier one may not have been
+      const retryAfterMs = error.retryAfterMs ?? 1_000;
+      this.#pauseTimer = this.#clock.setTimeout(next, retryAfterMs);
+      this.#emit("limited", { retryAfterMs });
+    });
+  }
+  /** Gives up the first of the outbox if it was tried. */
+  #giveUpFirst(code, message) {
+    if (this.#outbox[0]?.tries > 0) this.#outbox.shift().reject(new ChatError(code, message));
+  }
+  /** A command that makes no sense later. */
+  async #ask(command) {
+    if (this.#state.name !== "online") throw new ChatError("offline", "Not connected");
+    if (this.#pending.size >= this.#options.maxQueued) throw new ChatError("queue_full", "Too many commands wait");
+    return new Promise((resolve, reject) => this.#request(command, resolve, reject));
+  }
+  /** The callbacks run before the next event is looked at. */
+  #request(command, done = ignore, failed = ignore) {
+    const id = String(++this.#lastId);
+    this.#pending.set(id, { done, failed });
+    this.#write({ ...command, id });
+  }
+  #write(command) { this.#socket?.send(JSON.stringify(command)); }
+  #enter(state) { this.#emit("state", this.#state = state); }
+  #emit(type, event) {
+    for (const listener of [...(this.#listeners.get(type) ?? [])]) {
+      // A listener's mistake is for the console, not for the protocol.
+      try { listener(event); } catch (error) { queueMicrotask(() => { throw error; }); }
+    }
+  }
+}

@@ -1,0 +1,258 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { message, refusal, stage } from "./fake.mjs";
+
+const STOPPED = "stopped";
+
+function online(options) {
+  const it = stage(options);
+  it.connected = it.client.connect();
+  it.current().welcome();
+  return it;
+}
+
+test("it offers throng.v1, and a token behind bearer", async () => {
+  const { client, sockets } = stage({ user: "a:b@c" });
+  client.connect().catch(() => {});
+  assert.equal(sockets[0].url.href, "ws://chat.test/ws/chat/a%3Ab%40c?room=lobby");
+  assert.deepEqual(sockets[0].protocols, ["throng.v1"]);
+  client.close();
+  const other = stage({ url: "https://chat.test/below/", token: async () => "secret" });
+  other.client.connect().catch(() => {});
+  await new Promise(setImmediate);
+  assert.equal(other.sockets[0].url.href, "wss://chat.test/below/ws/chat/alice?room=lobby");
+  assert.deepEqual(other.sockets[0].protocols, ["throng.v1", "bearer", "secret"]);
+});
+
+test("it resumes every room and shows its session", () => {
+  const { client, clock, current, sockets, of } = online();
+  client.join("games");
+  current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 40, recovered: false, members: 2 });
+  current().say(message(1));
+  current().say(message(41, "games"));
+  current().end(1006);
+  clock.advance(500);
+  assert.equal(sockets.length, 2);
+  const { searchParams } = current().url;
+  assert.deepEqual(Object.fromEntries(searchParams), { room: "lobby", resume: "e1:1", session: "s1" });
+  current().welcome({ offset: 1, recovered: true });
+  const { type, room, resume } = current().last("join");
+  assert.deepEqual({ type, room, resume }, { type: "join", room: "games", resume: { epoch: "g1", offset: 41 } });
+  for (const offset of [1, 2, 3, 3]) current().say(message(offset)); // 1 and the second 3 are duplicates
+  current().answer("join", { type: "joined", room: "games", epoch: "g2", offset: 9, recovered: false, members: 1 });
+  current().answer("ping", { type: "pong" });
+  const seen = of("message").map(({ room, offset }) => `${room} ${offset}`);
+  assert.deepEqual(seen, ["lobby 1", "games 41", "lobby 2", "lobby 3"]);
+  const resumed = of("resumed").map(({ room, recovered, missed }) => [room, recovered, missed]);
+  assert.deepEqual(resumed, [["lobby", true, 2], ["games", false, null]]);
+});
+
+test("what was missed for good is counted when the epoch is the same", () => {
+  const { clock, current, of } = online();
+  current().say(message(1));
+  current().end(4001);
+  clock.advance(500);
+  current().welcome({ offset: 301, recovered: false });
+  assert.deepEqual(of("resumed").map(({ recovered, missed }) => [recovered, missed]), [[false, 300]]);
+});
+
+test("a gap is told, also one that the server did not tell", () => {
+  const { current, of } = online();
+  current().say({ type: "gap", room: "lobby", from: 1, to: 4 });
+  current().say(message(5));
+  current().say(message(8));
+  assert.deepEqual(of("gap").map(({ from, to }) => [from, to]), [[1, 4], [6, 7]]);
+  assert.deepEqual(of("message").map(({ offset }) => offset), [5, 8]);
+});
+
+test("4003 comes back without a position", () => {
+  const { clock, current } = online();
+  current().say(message(1));
+  current().end(4003);
+  clock.advance(500);
+  assert.equal(current().url.searchParams.get("resume"), null);
+});
+
+test("some codes stop it, others do not", async () => {
+  for (const code of [1002, 1003, 1007, 1008, 3000, 3003, 4500, 4501, 4502, 4999]) {
+    const { client, clock, current, sockets } = online();
+    current().end(code, "why");
+    assert.deepEqual(client.state, { name: STOPPED, code, reason: "why" });
+    clock.advance(3_600_000);
+    assert.equal(sockets.length, 1, `came back after ${code}`);
+    assert.equal(clock.pending, 0, "a timer is left");
+    assert.equal(await refusal(client.send("lobby", "hi")), "stopped");
+  }
+  for (const code of [1001, 1005, 1006, 1009, 1011, 1012, 1013, 3008, 4001, 4002, 4003, 4499]) {
+    const { clock, current, sockets } = online();
+    current().end(code);
+    clock.advance(500);
+    assert.equal(sockets.length, 2, `stayed away after ${code}`);
+  }
+});
+
+test("connect rejects when it is refused for good", async () => {
+  const { client, current } = stage();
+  const connected = client.connect();
+  current().end(1008, "User ID already in use");
+  await assert.rejects(connected, { code: "stopped", message: "User ID already in use" });
+});
+
+test("a disconnect's after_ms is the first delay, and its reconnect is obeyed", () => {
+  const { clock, current, sockets, client } = online();
+  current().say({ type: "disconnect", code: 1012, reason: "Server restarting", reconnect: true, after_ms: 4_321 });
+  current().end(1006); // the close frame itself did not arrive
+  assert.deepEqual([client.state.delayMs, client.state.code], [4_321, 1012]);
+  clock.advance(4_320);
+  assert.equal(sockets.length, 1);
+  clock.advance(1);
+  assert.equal(sockets.length, 2);
+  current().end(1006);
+  assert.equal(client.state.delayMs, 1_000, "the second delay is our own");
+  clock.advance(1_000);
+  current().welcome();
+  current().say({ type: "disconnect", code: 1013, reason: "no", reconnect: false, after_ms: 0 });
+  current().end(1013);
+  assert.equal(client.state.name, STOPPED);
+});
+
+test("thirty healthy seconds reset the delays", () => {
+  const { client, clock, current } = online();
+  current().end(1006);
+  clock.advance(500);
+  current().end(1006);
+  assert.equal(client.state.delayMs, 1_000);
+  clock.advance(1_000);
+  current().welcome();
+  clock.advance(30_000);
+  current().end(1006);
+  assert.equal(client.state.delayMs, 500);
+});
+
+test("heartbeats are answered, and silence ends the connection", () => {
+  const { client, clock, current, sockets } = online();
+  const first = current();
+  clock.advance(25_000);
+  first.say({ type: "heartbeat" });
+  assert.equal(first.count("heartbeat_ack"), 1);
+  clock.advance(34_999);
+  assert.equal(client.state.name, "online");
+  clock.advance(1);
+  assert.deepEqual([client.state.name, client.state.code, first.isClosed], ["waiting", 3008, true]);
+  clock.advance(500);
+  assert.equal(sockets.length, 2);
+  clock.advance(15_000); // and one that does not even begin
+  assert.equal(client.state.name, "waiting");
+});
+
+test("a change of the network is looked into", () => {
+  const { client, clock, current, network, sockets } = online();
+  network.dispatchEvent(new Event("offline"));
+  current().answer("ping", { type: "pong" });
+  clock.advance(1);
+  network.dispatchEvent(new Event("offline"));
+  clock.advance(2_999);
+  assert.equal(client.state.name, "online");
+  clock.advance(1);
+  assert.equal(client.state.name, "waiting");
+  network.dispatchEvent(new Event("online"));
+  assert.equal(sockets.length, 2, "back at once");
+  current().say({ type: "disconnect", code: 1012, reason: "", reconnect: true, after_ms: 5_000 });
+  current().end(1012);
+  network.dispatchEvent(new Event("online"));
+  assert.equal(sockets.length, 2, "what the server asks for is waited out");
+});
+
+test("what is said while away waits in order and keeps its keys", async () => {
+  const { client, clock, current } = online();
+  const first = client.send("lobby", "one");
+  const second = client.direct("bob", "two");
+  const { key } = current().last("message");
+  assert.match(key, /^[\d-]{1,64}$/);
+  assert.equal(current().count("direct"), 0, "one at a time");
+  current().end(1006);
+  clock.advance(500);
+  current().welcome();
+  assert.equal(current().last("message").key, key);
+  current().answer("message", { type: "ack", room: "lobby", epoch: "e1", offset: 1, duplicate: true });
+  current().answer("direct", { type: "ack", delivered: 1 });
+  assert.equal((await first).offset, 1);
+  assert.equal((await second).delivered, 1);
+  assert.notEqual(current().last("direct").key, key);
+  assert.equal(client.queued, 0);
+});
+
+test("the queue has a limit, and being too fast is waited out", async () => {
+  const { client, clock, current, of } = online({ maxQueued: 2 });
+  const said = [client.send("lobby", "one"), client.send("lobby", "two")];
+  assert.equal(await refusal(client.send("lobby", "three")), "queue_full");
+  current().answer("message", { type: "error", message: "slow", code: "rate_limited", retry_after_ms: 700 });
+  assert.deepEqual(of("limited").map(({ retryAfterMs }) => retryAfterMs), [700]);
+  clock.advance(699);
+  assert.equal(current().count("message"), 1);
+  clock.advance(1);
+  current().answer("message", { type: "ack", offset: 1 });
+  current().answer("message", { type: "error", message: "gone", code: "unavailable" });
+  assert.equal((await said[0]).offset, 1);
+  assert.equal(await refusal(said[1]), "unavailable");
+});
+
+test("a retry that could say it twice is not made", async () => {
+  const { client, clock, current } = online();
+  const said = client.send("lobby", "hi");
+  current().end(1006);
+  clock.advance(500);
+  const later = clock.now() + 300_000;
+  while (clock.now() < later) {
+    current().end(1006);
+    clock.advance(client.state.delayMs);
+  }
+  current().welcome();
+  assert.equal(current().count("message"), 0);
+  assert.equal(await refusal(said), "unknown_outcome");
+});
+
+test("a message that ends each connection is given up", async () => {
+  const { client, clock, current } = online();
+  const poison = client.send("lobby", "poison");
+  const large = client.send("lobby", "large");
+  for (let tries = 0; tries < 5; tries += 1) {
+    current().end(1011);
+    clock.advance(client.state.delayMs);
+    current().welcome();
+  }
+  assert.equal(await refusal(poison), "unknown_outcome");
+  assert.equal(current().last("message").message, "large");
+  current().end(1009);
+  assert.equal(await refusal(large), "message_too_long");
+});
+
+test("questions do not wait for a connection, and are told when it is lost", async () => {
+  const { client, current } = online();
+  const history = client.history("lobby", { before: 5 });
+  assert.deepEqual(current().last("history").epoch, "e1");
+  current().end(1006);
+  assert.equal(await refusal(history), "connection_lost");
+  assert.equal(await refusal(client.presence("lobby")), "offline");
+});
+
+test("a room that may not be entered is forgotten", async () => {
+  const { client, current } = online();
+  const joined = client.join("secret");
+  current().answer("join", { type: "error", message: "Forbidden", code: "forbidden" });
+  assert.equal(await refusal(joined), "forbidden");
+  assert.deepEqual(client.rooms, ["lobby"]);
+});
+
+test("what is left stays left", () => {
+  const { client, clock, current, of } = online();
+  client.leave("lobby");
+  current().say(message(1));
+  current().say({ type: "typing", room: "lobby", user: "bob" });
+  assert.deepEqual([of("message"), of("typing")], [[], []]);
+  current().end(1006);
+  clock.advance(500);
+  current().welcome();
+  assert.equal(current().last("leave").room, "lobby");
+  assert.deepEqual(client.rooms, []);
+});

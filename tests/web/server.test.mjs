@@ -1,0 +1,186 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { refusal } from "./fake.mjs";
+import { enter, serve } from "./server.mjs";
+import { sockets } from "./socket.mjs";
+
+const UNLIMITED = { THRONG_RATE_LIMIT__ENABLED: "false", THRONG_DRAIN__WINDOW: "100ms" };
+
+/** Nothing may hang: a promise that is never settled is a failure too. */
+const LIMIT = { timeout: 60_000 };
+
+/** Runs a test against a server, and ends what it leaves behind. */
+function against(settings, name, body) {
+  test(name, LIMIT, async (t) => {
+    const server = await serve({ ...UNLIMITED, ...settings });
+    const clients = [];
+    const inside = (user, options) => {
+      const entered = enter(server, user, options);
+      clients.push(entered.client);
+      return entered;
+    };
+    t.after(async () => {
+      for (const client of clients) client.close();
+      await server.stop("SIGKILL");
+    });
+    await body(server, inside);
+  });
+}
+
+/** The connections of one user, newest last. */
+const socketsOf = (user) => sockets.filter(({ url }) => url.includes(`/ws/chat/${user}`));
+
+against({}, "two clients chat, in two rooms and in private", async (server, inside) => {
+  const [alice, bob] = [inside("alice"), inside("bob")];
+  await Promise.all([alice.client.connect(), bob.client.connect()]);
+  assert.equal(socketsOf("alice").at(-1).protocol, "throng.v1");
+  const ack = await alice.client.send("lobby", "hi <b>all</b>");
+  assert.deepEqual([ack.offset, ack.duplicate], [1, false]);
+  const { user, message } = await bob.told("message");
+  assert.deepEqual([user, message], ["alice", "hi <b>all</b>"]);
+  await alice.told("message");
+
+  await Promise.all([alice.client.join("games"), bob.client.join("games")]);
+  const { users, members } = await alice.client.presence("games");
+  assert.deepEqual([users, members], [["alice", "bob"], 2]);
+  bob.client.typing("games");
+  assert.deepEqual((await alice.told("typing")).user, "bob");
+  await bob.client.send("games", "your turn");
+  assert.equal((await alice.told("message", ({ room }) => room === "games")).message, "your turn");
+
+  assert.equal((await bob.client.direct("alice", "psst")).delivered, 1);
+  const { user: from, message: secret } = await alice.told("direct");
+  assert.deepEqual([from, secret], ["bob", "psst"]);
+  const { messages, more } = await bob.client.history("lobby", { limit: 10 });
+  assert.deepEqual([messages.map((entry) => entry.message), more], [["hi <b>all</b>"], false]);
+});
+
+against({}, "errors come back to who made them", async (server, inside) => {
+  const { client } = inside("alice");
+  await client.connect();
+  assert.equal(await refusal(client.direct("nobody", "hi")), "user_not_found");
+  assert.equal(await refusal(client.send("lobby", "x".repeat(501))), "message_too_long");
+  assert.equal(await refusal(client.send("elsewhere", "hi")), "not_in_room");
+  assert.equal(await refusal(client.join("no room!")), "invalid_room");
+  assert.equal((await client.send("lobby", "still here")).offset, 1);
+  const bad = inside("a b");
+  await assert.rejects(bad.client.connect(), { code: "stopped", message: "Invalid user ID" });
+  const second = inside("alice");
+  await assert.rejects(second.client.connect(), { code: "stopped", message: "User ID already in use" });
+});
+
+against({}, "a connection that is cut gets what it missed, once and in order", async (server, inside) => {
+  const [alice, bob] = [inside("alice"), inside("bob")];
+  await Promise.all([alice.client.connect(), bob.client.connect()]);
+  await Promise.all([alice.client.join("games"), bob.client.join("games")]);
+  await bob.client.send("lobby", "0");
+  await alice.told("message");
+  const socket = socketsOf("alice").at(-1);
+  socket.deafen();
+  const missed = Array.from({ length: 100 }, (_, n) => String(n + 1));
+  await Promise.all(missed.map((text) => bob.client.send("lobby", text)));
+  for (const text of ["a", "b"]) await bob.client.send("games", text);
+  socket.cut();
+  const lobby = await alice.told("resumed", ({ room }) => room === "lobby");
+  const games = await alice.told("resumed", ({ room }) => room === "games");
+  assert.deepEqual([lobby.recovered, lobby.missed, games.recovered, games.missed], [true, 100, true, 2]);
+  assert.deepEqual(alice.texts("lobby"), ["0", ...missed]);
+  assert.deepEqual(alice.texts("games"), ["a", "b"]);
+});
+
+against({}, "one's own half-open connection locks nobody out", async (server, inside) => {
+  const [alice, bob] = [inside("alice"), inside("bob")];
+  await alice.client.connect();
+  await bob.client.connect();
+  const socket = socketsOf("alice").at(-1);
+  const { onclose } = socket;
+  socket.deafen(); // the server goes on believing in it
+  socket.close = () => {};
+  onclose({ code: 1006, reason: "" });
+  await alice.told("resumed", ({ recovered }) => recovered);
+  assert.equal((await bob.client.direct("alice", "are you there?")).delivered, 1, "the old one is gone");
+  await alice.told("direct");
+  const notices = bob.events.filter(({ type, event }) => type === "presence_diff" && event.left?.includes("alice"));
+  assert.deepEqual(notices, [], "nobody saw her leave");
+});
+
+against({}, "what is retried with its key is said once", async (server, inside) => {
+  const [alice, bob] = [inside("alice"), inside("bob")];
+  await Promise.all([alice.client.connect(), bob.client.connect()]);
+  const socket = socketsOf("alice").at(-1);
+  socket.deafen(); // so the ack is lost
+  const once = alice.client.send("lobby", "once");
+  const later = ["two", "three"].map((text) => alice.client.send("lobby", text));
+  await bob.told("message", ({ message }) => message === "once");
+  socket.cut();
+  assert.deepEqual([(await once).offset, (await once).duplicate], [1, true]);
+  assert.deepEqual((await Promise.all(later)).map(({ offset }) => offset), [2, 3]);
+  await bob.told("message", ({ message }) => message === "three");
+  assert.deepEqual(bob.texts("lobby"), ["once", "two", "three"]);
+  await alice.told("message", ({ message }) => message === "three");
+  assert.deepEqual(alice.texts("lobby"), ["once", "two", "three"]);
+});
+
+test("a server that starts again has forgotten the rooms, and says so", LIMIT, async (t) => {
+  let server = await serve(UNLIMITED);
+  const [alice, bob] = [enter(server, "alice"), enter(server, "bob")];
+  t.after(async () => {
+    for (const { client } of [alice, bob]) client.close();
+    await server.stop("SIGKILL");
+  });
+  await Promise.all([alice.client.connect(), bob.client.connect()]);
+  await Promise.all([alice.client.join("games"), bob.client.join("games")]);
+  await alice.client.send("lobby", "before");
+  await bob.told("message");
+  await server.stop("SIGKILL");
+  await alice.told("state", ({ name, code }) => name === "waiting" && code === 1006);
+  await bob.told("state", ({ name }) => name === "waiting");
+  const queued = [alice.client.send("games", "while away"), alice.client.direct("bob", "psst")];
+  bob.client.close();
+  server = await serve(UNLIMITED, server.address);
+  for (const room of ["lobby", "games"]) {
+    const { recovered, missed } = await alice.told("resumed", (event) => event.room === room);
+    assert.deepEqual([recovered, missed], [false, null]);
+  }
+  assert.equal((await queued[0]).offset, 1, "a new epoch");
+  assert.equal(await refusal(queued[1]), "user_not_found", "bob has not come back");
+  assert.equal(alice.client.state.name, "online");
+});
+
+test("a server that goes tells when to come back", LIMIT, async (t) => {
+  const server = await serve(UNLIMITED);
+  const { client, told } = enter(server, "alice");
+  t.after(() => client.close());
+  await client.connect();
+  await server.stop();
+  const { code, isAdvised, delayMs } = await told("state", ({ name }) => name === "waiting");
+  assert.deepEqual([code, isAdvised], [1012, true]);
+  assert.ok(delayMs >= 1_000 && delayMs <= 5_000, `${delayMs}`);
+});
+
+const STRICT = {
+  THRONG_RATE_LIMIT__ENABLED: "true", THRONG_RATE_LIMIT__BURST: "2", THRONG_RATE_LIMIT__MESSAGES_PER_SECOND: "20",
+};
+against(STRICT, "being too fast costs time, not order", async (server, inside) => {
+  const { client, told, texts } = inside("alice");
+  await client.connect();
+  const said = ["1", "2", "3", "4", "5", "6"];
+  const acks = await Promise.all(said.map((text) => client.send("lobby", text)));
+  assert.deepEqual(acks.map(({ offset }) => offset), [1, 2, 3, 4, 5, 6]);
+  await told("limited");
+  assert.deepEqual(texts("lobby"), said);
+});
+
+const builtIn = globalThis.WebSocket;
+const needsBuiltIn = { ...LIMIT, skip: builtIn ? false : "this Node has none" };
+test("the WebSocket of the platform will do", needsBuiltIn, async (t) => {
+  const server = await serve(UNLIMITED);
+  const { client, told } = enter(server, "alice", { WebSocket: builtIn });
+  t.after(async () => {
+    client.close();
+    await server.stop("SIGKILL");
+  });
+  await client.connect();
+  assert.equal((await client.send("lobby", "grüße")).offset, 1);
+  assert.equal((await told("message")).message, "grüße");
+});
