@@ -281,7 +281,7 @@ impl Member {
 
     async fn speak(&mut self, random: &mut Rng, room: &str) {
         for _ in 0..random.u8(1..4) {
-            let filler = "x".repeat(random.usize(..200));
+            let filler = "x".repeat(random.usize(..450));
             let text = format!("{} {filler}", self.client.unique_text());
             let has_key = random.u32(..100) < self.world.keyed;
             self.client.say(room, text, has_key, random.u8(..5) > 0).await;
