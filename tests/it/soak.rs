@@ -19,7 +19,7 @@ const HARSH: Settings<'static> = &[
     ("chat.duplicate", "allow"),
     ("history.messages", "64"),
     ("queue.max_messages", "128"),
-    ("socket.send_buffer", "16KiB"),
+    ("socket.send_buffer", "4KiB"),
     ("presence.interval", "1s"),
 ];
 
@@ -129,7 +129,7 @@ async fn the_guarantees_hold_where_messages_are_dropped() {
     let mut counts = Counts::default();
     for policy in ["drop_oldest", "drop_newest"] {
         let settings = [HARSH, &[("queue.policy", policy), ("queue.max_messages", "8")]].concat();
-        let world = World { is_lossy: true, stalls: 60, ..STORM };
+        let world = World { is_lossy: true, stalls: 15, ..STORM };
         counts.add(LocalSet::new().run_until(storm(&settings, world, 1500)).await);
     }
     assert!(counts.gaps > 0, "nothing was dropped: {counts:?}");

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serde_json::json;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, spawn_local};
 
@@ -91,10 +92,20 @@ impl Swarm {
         swarm
     }
 
-    /// One order to one client.
+    /// One order to one client, which is not busy with another.
     pub(crate) async fn step(&mut self) {
-        let (index, seed) = (self.random.usize(..self.world.clients), self.random.u64(..));
-        self.tell(index, What::Anything(seed)).await;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("never closed");
+        let seed = self.random.u64(..);
+        let mut order = Order { what: What::Anything(seed), _permit: permit };
+        loop {
+            let index = self.random.usize(..self.world.clients);
+            match self.orders[index].try_send(order) {
+                Ok(()) => return,
+                Err(TrySendError::Full(back)) => order = back,
+                Err(TrySendError::Closed(_)) => panic!("client {index} has failed: see above"),
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn tell(&self, index: usize, what: What) {
@@ -270,7 +281,7 @@ impl Member {
 
     async fn speak(&mut self, random: &mut Rng, room: &str) {
         for _ in 0..random.u8(1..4) {
-            let filler = "x".repeat(random.usize(..200));
+            let filler = "x".repeat(random.usize(..450));
             let text = format!("{} {filler}", self.client.unique_text());
             let has_key = random.u32(..100) < self.world.keyed;
             self.client.say(room, text, has_key, random.u8(..5) > 0).await;

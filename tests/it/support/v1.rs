@@ -263,7 +263,11 @@ impl V1 {
             match frame.opcode {
                 frame::TEXT => {
                     let text = String::from_utf8(frame.payload).expect("checked when it was read");
-                    return Heard::Event(self.heard(&text));
+                    let event = self.heard(&text);
+                    if event["type"] == "heartbeat" {
+                        self.acknowledge_heartbeat();
+                    }
+                    return Heard::Event(event);
                 }
                 frame::PING => {
                     let _ = link.stream.try_write(&Frame::new(frame::PONG, frame.payload).bytes());
@@ -271,6 +275,13 @@ impl V1 {
                 frame::CLOSE => return self.ended(Some(frame.closing().0)),
                 _ => {}
             }
+        }
+    }
+
+    /// Small enough to leave at once, like a pong.
+    fn acknowledge_heartbeat(&self) {
+        if let Some(link) = &self.link {
+            let _ = link.stream.try_write(&frame::text(r#"{"type":"heartbeat_ack"}"#));
         }
     }
 
