@@ -31,7 +31,7 @@ def measure(a, load):
          f"throng::--port {PORTS[1]} --path /ws/chat/u{{i}}?room={{r}} --tmpl {{\"message\":\"%s\"}}"
          f"::{server} serve --listen 127.0.0.1:{PORTS[1]} --workers 1"],
         cwd=a.lab, capture_output=True, text=True)
-    row = re.search(r"^throng .* (\S+) +(\S+)$", out.stdout, re.M)
+    row = re.search(r"^throng +[\d.]+ .* ([\d.]+) +([\d.]+)$", out.stdout, re.M)
     if out.returncode or not row:
         sys.exit(f"side.py failed:\n{out.stdout}{out.stderr}")
     return float(row[1]), float(row[2])
