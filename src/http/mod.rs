@@ -21,7 +21,6 @@ use http_body_util::Full;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
 use tokio::time::Instant;
 
 use crate::admission::{Check, Refusal};
@@ -178,9 +177,8 @@ where
 fn http1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        // Starts afresh with each head and does not see a peer that takes no response, hence the deadline above.
-        .header_read_timeout(limits.handshake_timeout)
+        // The deadline above sees more: a peer that takes no response.
+        .header_read_timeout(None)
         .max_buf_size(limits.max_head_bytes)
         // A peer that has said all it wants to say still gets its answer.
         .half_close(true);
