@@ -50,6 +50,8 @@
 //!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
 //!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·
 //!                latency · outcome · sampler · process · progress · report · table · plot · page
+//!   client/      the Rust client: mod (its handle, its events) · builder · backoff · event · error · address · command ·
+//!                core (decides, without I/O) · rooms · wire (the socket) · task (moves bytes between them)
 //!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
@@ -67,7 +69,7 @@
 //!
 //! ```text
 //! main, cli
-//! server      bench          bench uses nothing of the server: it is a client
+//! server      bench  client  bench and client use nothing of the server, and client only names
 //! http                       hyper also in server, nowhere else
 //! connection  admission      fastwebsockets only in connection
 //! endpoint
@@ -123,6 +125,7 @@ pub mod bench;
 pub mod broker;
 pub mod chat;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod connection;
