@@ -50,6 +50,10 @@
 //!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
 //!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·
 //!                latency · outcome · sampler · process · progress · report · table · plot · page
+//!   terminal/    `throng chat`: mod (draws, or speaks in lines) · arguments · input (what is typed) · errands (is
+//!                carried out) · escape (what a terminal must not obey) · plain (the lines) · told (each of them) ·
+//!                pipes (their threads) · signals · screen (what is drawn: its loop; view and place, pure; draw; wrap;
+//!                edit; keys; tty, put back in order)
 //!   client/      the Rust client: mod (its handle, its events) · builder · backoff · event · error · address · command ·
 //!                core (decides, without I/O) · rooms · wire (the socket) · task (moves bytes between them)
 //!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
@@ -69,7 +73,7 @@
 //!
 //! ```text
 //! main, cli
-//! server      bench  client  bench and client use nothing of the server, and client only names
+//! server      bench  client  terminal    these three use nothing of the server
 //! http                       hyper also in server, nowhere else
 //! connection  admission      fastwebsockets only in connection
 //! endpoint
@@ -138,3 +142,4 @@ pub mod node;
 pub mod protocol;
 pub mod registry;
 pub mod server;
+pub mod terminal;
