@@ -50,8 +50,9 @@
 //!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
 //!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·
 //!                latency · outcome · sampler · process · progress · report · table · plot · page
-//!   client/      the Rust client: mod (its handle, its events) · builder · backoff · event · error · address · command ·
-//!                core (decides, without I/O) · rooms · wire (the socket) · task (moves bytes between them)
+//!   client/      the Rust client: mod (its handle, its events) · builder · backoff · event · error · address ·
+//!                command · incoming (what the server says) · core (decides, without I/O) · rooms · outgoing (what is
+//!                to be said) · pending · wire (the socket) · tls · task (moves bytes between them)
 //!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
