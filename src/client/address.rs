@@ -23,7 +23,7 @@ impl FromStr for Address {
     fn from_str(url: &str) -> Result<Self, BuildError> {
         let wrong = |why: String| BuildError::Url(why);
         let uri: Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
-        let scheme = match uri.scheme_str() {
+        let scheme = match uri.scheme_str().map(str::to_ascii_lowercase).as_deref() {
             Some("ws" | "http") => "ws",
             Some("wss" | "https") => "wss",
             _ => return Err(wrong("must begin with ws://, wss://, http:// or https://".to_owned())),

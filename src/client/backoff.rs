@@ -11,8 +11,8 @@ const MAX_ADVICE: Duration = Duration::from_secs(24 * 60 * 60);
 /// that many clients that lost their server in the same instant come back spread out.
 ///
 /// The count starts afresh once a connection was healthy for `reset_after`, not when it is made: a server that takes
-/// connections and drops them at once must not be hammered. What the server advises replaces the next delay; the
-/// count goes on.
+/// connections and drops them at once must not be hammered. What the server advises replaces the first delay, and
+/// makes a later one longer, never shorter, for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backoff {
     base: Duration,
@@ -63,16 +63,21 @@ impl Backoff {
         }
     }
 
-    /// The server wishes the next delay to be this, and no other; at most a day of it is taken.
+    /// The server wishes the next delay to be this; at most a day of it is taken.
     pub fn advise(&mut self, after: Duration) {
         self.advised = Some(after.min(MAX_ADVICE));
     }
 
     /// The delay before the next attempt.
     pub fn next(&mut self, rng: &mut fastrand::Rng) -> Duration {
-        let ceiling = self.ceiling();
+        let (ceiling, is_first) = (self.ceiling(), self.attempt == 0);
         self.attempt = self.attempt.saturating_add(1);
-        self.advised.take().unwrap_or_else(|| ceiling.mul_f64(rng.f64()))
+        let jittered = ceiling.mul_f64(rng.f64());
+        match self.advised.take() {
+            Some(advised) if is_first => advised,
+            Some(advised) => advised.max(jittered),
+            None => jittered,
+        }
     }
 }
 
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_replaces_one_delay() {
+    fn advice_replaces_the_first_delay_and_prolongs_others() {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut backoff = Backoff::default();
         backoff.advise(Duration::from_secs(60));
@@ -152,5 +157,8 @@ mod tests {
         assert!(next <= Duration::from_secs(1), "the count went on, the advice is used up: {next:?}");
         backoff.advise(Duration::MAX);
         assert_eq!(backoff.next(&mut rng), MAX_ADVICE);
+        // A server that says "at once" each time is not hammered.
+        backoff.advise(Duration::ZERO);
+        assert!(backoff.next(&mut rng) > Duration::ZERO);
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use super::address::Address;
@@ -104,7 +105,7 @@ impl Builder {
         let dialer = wire::Dialer::new(address.is_secure(), self.token.map(bearer).transpose()?)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let settings = Settings { user, queue: self.queue, has_token: dialer.has_token() };
-        let core = Core::new(settings, room, self.backoff, fastrand::Rng::new());
+        let core = Core::new(settings, room, self.backoff, fastrand::Rng::new(), Instant::now());
         let (commands, incoming) = mpsc::channel(COMMANDS);
         let (outgoing, events) = mpsc::channel(self.events);
         let ended = Arc::new(OnceLock::new());

@@ -30,8 +30,12 @@ mod command;
 mod core;
 mod error;
 mod event;
+mod incoming;
+mod outgoing;
+mod pending;
 mod rooms;
 mod task;
+mod tls;
 mod wire;
 
 use std::pin::Pin;
