@@ -52,6 +52,13 @@
 //!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
 //!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·
 //!                latency · outcome · sampler · process · progress · report · table · plot · page
+//!   terminal/    `throng chat`: mod (draws, or speaks in lines) · arguments · input (what is typed) · errands (is
+//!                carried out) · escape (what a terminal must not obey) · plain (the lines) · told (each of them) ·
+//!                pipes (their threads) · signals · screen (what is drawn: its loop; view and place, pure; draw; wrap;
+//!                edit; keys; tty, put back in order)
+//!   client/      the Rust client: mod (its handle, its events) · builder · backoff · event · error · address ·
+//!                command · incoming (what the server says) · core (decides, without I/O) · rooms · outgoing (what is
+//!                to be said) · pending · wire (the socket) · tls · task (moves bytes between them)
 //!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
@@ -69,7 +76,7 @@
 //!
 //! ```text
 //! main, cli
-//! server      bench          bench uses nothing of the server: it is a client
+//! server      bench  client  terminal    these three use nothing of the server
 //! http                       hyper also in server, nowhere else
 //! connection  admission      fastwebsockets only in connection
 //! endpoint
@@ -125,6 +132,7 @@ pub mod bench;
 pub mod broker;
 pub mod chat;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod connection;
@@ -137,3 +145,4 @@ pub mod node;
 pub mod protocol;
 pub mod registry;
 pub mod server;
+pub mod terminal;

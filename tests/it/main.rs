@@ -33,6 +33,7 @@ mod slow;
 mod snapshots;
 mod soak;
 mod stats;
+mod terminal;
 mod v1_dialects;
 mod v1_direct;
 mod v1_ends;

@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use serde_json::Value;
 use throng::admission::{Check, Refusal};
-use throng::cli::{INTERNAL, UNAVAILABLE, USAGE};
+use throng::cli::{INTERNAL, REFUSED, UNANSWERED, UNAVAILABLE, USAGE};
 use throng::config;
 use throng::protocol::close::EndReason;
 use throng::protocol::event::CommandError;
@@ -15,6 +15,7 @@ use throng::protocol::event::CommandError;
 use crate::stats::{Viewer, names};
 use crate::support::client::Client;
 use crate::support::server::{Server, run};
+use crate::support::terminal::Chat;
 
 const README: &str = include_str!("../../README.md");
 
@@ -294,6 +295,27 @@ fn the_exit_codes_are_those_of_the_code() {
     assert_eq!(listed, ours);
 }
 
+#[test]
+fn the_exit_codes_of_the_chat_are_those_of_the_code() {
+    let ours = BTreeSet::from([0, USAGE, REFUSED, UNAVAILABLE, INTERNAL, UNANSWERED]);
+    let listed: BTreeSet<u8> =
+        rows("### How a chat ends").into_iter().map(|row| row[0].parse().expect("a code")).collect();
+    assert_eq!(listed, ours);
+}
+
+#[test]
+fn the_commands_of_the_chat_are_those_that_it_lists() {
+    let server = Server::start(&[]);
+    let mut chat = Chat::enter(&server, "ann");
+    chat.types("/help");
+    let (_, lines, _) = chat.finish();
+    let listed = rows("## In a terminal")
+        .into_iter()
+        .map(|row| format!("-- {}: {}", row[0].trim_matches('`'), row[1]));
+    let told = lines.into_iter().filter(|line| line.starts_with("-- /"));
+    assert_eq!(listed.collect::<Vec<_>>(), told.collect::<Vec<_>>());
+}
+
 /// `THRONG_QUEUE__MAX_BYTES=512KiB` as the tests name settings.
 fn assignment(word: &str) -> Option<(String, String)> {
     let (name, value) = word.strip_prefix("THRONG_")?.split_once('=')?;
@@ -331,8 +353,8 @@ fn every_command_line_is_understood() {
         if serves && !arguments.contains(&"--help") {
             arguments.push("--print-config");
         }
-        // What would measure explains itself instead, once it has understood the rest.
-        if arguments.first() == Some(&"bench") {
+        // What would measure or chat explains itself instead, once it has understood the rest.
+        if matches!(arguments.first(), Some(&"bench" | &"chat")) {
             arguments.push("--help");
         }
         assert_eq!(accepted(&arguments, &settings), Ok(()), "{line}");

@@ -43,6 +43,16 @@ impl Log {
         self.state.lock().lines.join("\n")
     }
 
+    /// Waits until the process has closed its end.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.state.lock();
+        while !state.ended {
+            assert!(!self.grown.wait_until(&mut state, deadline).timed_out(), "still open");
+        }
+    }
+
     /// The last `count` lines.
     pub(crate) fn tail(&self, count: usize) -> String {
         let state = self.state.lock();
@@ -63,12 +73,22 @@ impl Log {
     /// The first JSON line that satisfies `matches`, waiting until it is written.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        self.wait(what, |line| serde_json::from_str(line).ok().filter(&matches))
+    }
+
+    /// The first line that satisfies `matches`, waiting until it is written.
+    #[track_caller]
+    pub(crate) fn wait_for_line(&self, what: &str, matches: impl Fn(&str) -> bool) -> String {
+        self.wait(what, |line| matches(line).then(|| line.to_owned()))
+    }
+
+    #[track_caller]
+    fn wait<T>(&self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = 0;
         let mut state = self.state.lock();
         loop {
-            let fresh = state.lines[seen..].iter().filter_map(|line| serde_json::from_str(line).ok());
-            if let Some(found) = fresh.into_iter().find(|line| matches(line)) {
+            if let Some(found) = state.lines[seen..].iter().find_map(|line| found(line)) {
                 return found;
             }
             seen = state.lines.len();

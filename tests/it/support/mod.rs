@@ -10,6 +10,7 @@ pub(crate) mod raw;
 pub(crate) mod server;
 pub(crate) mod speaker;
 pub(crate) mod swarm;
+pub(crate) mod terminal;
 pub(crate) mod token;
 pub(crate) mod v1;
 
