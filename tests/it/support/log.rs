@@ -63,17 +63,27 @@ impl Log {
     /// The first JSON line that satisfies `matches`, waiting until it is written.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        self.wait(what, |line| serde_json::from_str(line).ok().filter(|line| matches(line)))
+    }
+
+    /// The first line that begins with `start`, as [`Log::wait_for`].
+    #[track_caller]
+    pub(crate) fn wait_for_line(&self, start: &str) -> String {
+        self.wait(start, |line| line.starts_with(start).then(|| line.to_owned()))
+    }
+
+    #[track_caller]
+    fn wait<T>(&self, what: &str, look: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = 0;
         let mut state = self.state.lock();
         loop {
-            let fresh = state.lines[seen..].iter().filter_map(|line| serde_json::from_str(line).ok());
-            if let Some(found) = fresh.into_iter().find(|line| matches(line)) {
+            if let Some(found) = state.lines[seen..].iter().find_map(|line| look(line)) {
                 return found;
             }
             seen = state.lines.len();
             let gone = state.ended || self.grown.wait_until(&mut state, deadline).timed_out();
-            assert!(!(gone && seen == state.lines.len()), "no log line: {what}\n{}", state.lines.join("\n"));
+            assert!(!(gone && seen == state.lines.len()), "no line: {what}\n{}", state.lines.join("\n"));
         }
     }
 }
