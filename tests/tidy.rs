@@ -74,7 +74,7 @@ const MAX_LINE_CHARS: usize = 120;
 /// The top level is the first thing a reader sees: what is needed, and nothing else. Dot-files are free.
 const TOP_LEVEL_REQUIRED: &[&str] =
     &["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src", "tests"];
-const TOP_LEVEL_OPTIONAL: &[&str] = &["benches", "flamegraphs", "clippy.toml", "rustfmt.toml"];
+const TOP_LEVEL_OPTIONAL: &[&str] = &["benches", "examples", "flamegraphs", "clippy.toml", "rustfmt.toml"];
 
 /// Token sequences that are not in the code, and why.
 const BANNED_CODE: &[(&[&str], &str)] = &[
@@ -168,7 +168,7 @@ fn fenced_crates(tree: &Tree) -> Complaints {
 
 fn lengths(tree: &Tree) -> Complaints {
     let mut complaints = Vec::new();
-    for file in tree.rust_files(&["src/", "tests/", "benches/"]) {
+    for file in tree.rust_files(&["src/", "tests/", "benches/", "examples/"]) {
         for (index, line) in file.text.lines().enumerate() {
             let chars = line.chars().count();
             if chars > MAX_LINE_CHARS {
@@ -306,7 +306,7 @@ fn top_level(tree: &Tree) -> Complaints {
 
 fn forbidden_code(tree: &Tree) -> Complaints {
     let mut complaints = Vec::new();
-    for file in tree.rust_files(&["src/", "tests/", "benches/"]) {
+    for file in tree.rust_files(&["src/", "tests/", "benches/", "examples/"]) {
         let at = |line: usize, what: &str, why: &str| format!("{}:{line}: {what}: {why}", file.path);
         for (banned, why) in BANNED_CODE {
             complaints.extend(find(file, banned).map(|(line, _)| at(line, &banned.concat(), why)));

@@ -13,6 +13,7 @@ mod checker;
 mod churn;
 mod duplicates;
 mod endpoints;
+mod examples;
 mod faults;
 mod fragments;
 mod frames;

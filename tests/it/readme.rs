@@ -430,3 +430,32 @@ fn every_link_leads_somewhere() {
         assert!(leads, "{target}");
     }
 }
+
+/// The lines of a program that say something: not imports, comments, attributes, or brackets.
+fn lines_of_code(program: &str) -> usize {
+    let lines = program.lines().map(str::trim_start);
+    let counts = |line: &&str| {
+        let is_aside = ["//", "# ", "#[", "use ", "import "].iter().any(|start| line.starts_with(start));
+        !is_aside && line.contains(char::is_alphanumeric)
+    };
+    lines.filter(counts).count()
+}
+
+#[test]
+fn the_clients_to_copy_are_those_that_are_tested_and_are_as_short_as_promised() {
+    let clients = [
+        ("python", include_str!("../../examples/client.py")),
+        ("js", include_str!("../../examples/client.mjs")),
+        ("rust", include_str!("../../examples/client.rs")),
+    ];
+    let promised = section("## Write your own client").contains("of at most 30 lines of code");
+    assert!(promised, "the number here and there must be the same");
+    for (language, program) in clients {
+        assert!(
+            blocks(language).contains(&program),
+            "examples/client.*: not what the README shows as {language}"
+        );
+        let count = lines_of_code(program);
+        assert!((20..=30).contains(&count), "{language}: {count} lines of code");
+    }
+}

@@ -82,6 +82,12 @@ impl Log {
         self.wait(what, |line| matches(line).then(|| line.to_owned()))
     }
 
+    /// The first line that begins with `start`, waiting until it is written.
+    #[track_caller]
+    pub(crate) fn wait_for_start(&self, start: &str) -> String {
+        self.wait_for_line(start, |line| line.starts_with(start))
+    }
+
     #[track_caller]
     fn wait<T>(&self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
@@ -93,7 +99,7 @@ impl Log {
             }
             seen = state.lines.len();
             let gone = state.ended || self.grown.wait_until(&mut state, deadline).timed_out();
-            assert!(!(gone && seen == state.lines.len()), "no log line: {what}\n{}", state.lines.join("\n"));
+            assert!(!(gone && seen == state.lines.len()), "no line: {what}\n{}", state.lines.join("\n"));
         }
     }
 }

@@ -56,7 +56,7 @@ impl Chat {
     /// Waits for a line that begins like this.
     #[track_caller]
     pub(crate) fn sees_like(&self, start: &str) -> String {
-        self.output.wait_for_line(start, |seen| seen.starts_with(start))
+        self.output.wait_for_start(start)
     }
 
     /// Sends a signal.
