@@ -218,6 +218,36 @@ fn the_errors_of_the_chat_are_those_of_the_code() {
     assert_eq!(order[..=last], malformed.collect::<Vec<_>>(), "those that count towards 4502 come first");
 }
 
+/// Types of JSON objects, with the names of their other fields.
+pub(crate) type Fields = BTreeMap<String, BTreeSet<String>>;
+
+/// The commands of `throng.v1` as the table has them, each with all of its fields.
+pub(crate) fn commands() -> Fields {
+    let all = rows("### Commands").into_iter().map(|row| {
+        let name = quoted(row[0]).next().expect("a type").to_owned();
+        (name, quoted(row[1]).chain(["id"]).map(str::to_owned).collect())
+    });
+    all.collect()
+}
+
+/// The events of `throng.v1` as they are encoded, each with all of its fields.
+pub(crate) fn events() -> Fields {
+    let lines = include_str!("snapshots/v1-events.txt").lines();
+    let payloads = lines.filter_map(|line| line.find('{').map(|at| &line[at..]));
+    let parsed = payloads.map(|payload| serde_json::from_str(payload).expect("JSON"));
+    fields(&parsed.collect::<Vec<_>>())
+}
+
+/// The types of `objects`, each with every field that one of them has.
+pub(crate) fn fields(objects: &[Value]) -> Fields {
+    let mut all = Fields::new();
+    for object in objects {
+        let names = object.as_object().expect("an object").keys().filter(|name| *name != "type").cloned();
+        all.entry(object["type"].as_str().expect("a type").to_owned()).or_default().extend(names);
+    }
+    all
+}
+
 #[test]
 fn the_commands_and_events_of_the_second_dialect_are_those_of_the_code() {
     let first =
@@ -226,16 +256,7 @@ fn the_commands_and_events_of_the_second_dialect_are_those_of_the_code() {
     let (_, list) = unknown.split_once("must be ").expect("a list");
     let list: BTreeSet<_> = list.split([',', ' ']).filter(|word| !matches!(*word, "" | "or")).collect();
     assert_eq!(first("### Commands"), list);
-    // What stands on the wire, each event with all of its fields.
-    let mut sent = BTreeMap::<String, BTreeSet<String>>::new();
-    for payload in include_str!("snapshots/v1-events.txt")
-        .lines()
-        .filter_map(|line| line.find('{').map(|at| &line[at..]))
-    {
-        let event: Value = serde_json::from_str(payload).unwrap_or_else(|error| panic!("{error}: {payload}"));
-        let fields = event.as_object().expect("an object").keys().filter(|name| *name != "type").cloned();
-        sent.entry(event["type"].as_str().expect("a type").to_owned()).or_default().extend(fields);
-    }
+    let mut sent = events();
     for row in rows("### What the server sends") {
         let name = quoted(row[0]).next().expect("a type");
         let fields = sent.remove(name).unwrap_or_else(|| panic!("{name} is never sent"));

@@ -19,7 +19,7 @@ use crate::readme;
 
 /// Compares with a file, or rewrites it.
 #[track_caller]
-fn check(name: &str, found: &str) {
+pub(crate) fn check(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots").join(name);
     if env::var_os("THRONG_SNAPSHOTS").is_some_and(|word| word == "rewrite") {
         assert!(env::var_os("CI").is_none(), "snapshots are rewritten by people, not where CI is set");
