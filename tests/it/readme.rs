@@ -2,7 +2,7 @@
 //!
 //! The one module that links against the library, because declarations are what documentation is compared with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use serde_json::Value;
@@ -14,6 +14,7 @@ use throng::protocol::event::CommandError;
 
 use crate::support::client::Client;
 use crate::support::server::{Server, run};
+use crate::support::vocabulary::{Fields, errors, events, reasons};
 
 const README: &str = include_str!("../../README.md");
 
@@ -81,51 +82,6 @@ fn the_table_of_keys_is_what_the_code_declares() {
     assert!(found == expected, "the table of keys must be:\n{}", expected.join("\n"));
 }
 
-/// Every reason that a close frame can give, one of each kind.
-pub(crate) fn reasons() -> Vec<EndReason> {
-    use EndReason as R;
-    let all = vec![
-        R::Inactivity,
-        R::GoingAway,
-        R::Protocol("frame is not masked"),
-        R::BinaryRefused,
-        R::InvalidUtf8,
-        R::ValidationFailed("Missing 'message' field".into()),
-        R::AuthenticationFailed,
-        R::InvalidUserId,
-        R::InvalidRoom,
-        R::UserIdInUse,
-        R::MessageTooBig,
-        R::TooManyFragments,
-        R::Internal,
-        R::Overloaded,
-        R::Restarting,
-        R::TokenExpired,
-        R::RoomForbidden,
-        R::HeartbeatTimeout,
-        R::MessageTimeout,
-        R::SlowConsumer("too many bytes queued"),
-        R::RateLimited,
-        R::PositionLost,
-        R::Replaced,
-        R::Kicked,
-        R::RepeatedlyMalformed,
-    ];
-    // Exhaustive, so that a new reason is an error here until it stands in the list above.
-    for reason in &all {
-        match reason {
-            R::PeerClosed(_) | R::PeerVanished => unreachable!("these are the client's, not ours"),
-            R::Inactivity | R::GoingAway | R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 => {}
-            R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
-            R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
-            R::Restarting | R::TokenExpired | R::RoomForbidden | R::HeartbeatTimeout | R::MessageTimeout => {}
-            R::SlowConsumer(_) | R::RateLimited | R::PositionLost => {}
-            R::Replaced | R::Kicked | R::RepeatedlyMalformed => {}
-        }
-    }
-    all
-}
-
 #[test]
 fn the_close_codes_are_those_of_the_code_with_their_reasons() {
     let rows = rows("## Close codes");
@@ -171,36 +127,6 @@ fn the_refusals_are_those_of_the_code() {
     assert_eq!(listed, all.iter().map(|refusal| (refusal.status(), refusal.code())).collect());
 }
 
-/// Every error that answers a command, with the numbers and words that the table has.
-pub(crate) fn errors() -> Vec<CommandError> {
-    use CommandError as E;
-    let all = vec![
-        E::InvalidJson,
-        E::InvalidMessage("must be an object"),
-        E::MissingField("message"),
-        E::MessageTooLong { max: 500 },
-        E::UnknownType,
-        E::InvalidRoom,
-        E::NotInRoom,
-        E::AlreadyJoined,
-        E::TooManyRooms { max: 100 },
-        E::UserNotFound,
-        E::RateLimited { retry_after_ms: 250 },
-        E::Forbidden("the token does not allow this room"),
-        E::Unavailable,
-    ];
-    // Exhaustive, so that a new error is one here until it stands in the list above.
-    for error in &all {
-        match error {
-            E::InvalidJson | E::InvalidMessage(_) | E::MissingField(_) | E::MessageTooLong { .. } => {}
-            E::UnknownType | E::InvalidRoom | E::NotInRoom | E::AlreadyJoined => {}
-            E::TooManyRooms { .. } | E::UserNotFound | E::RateLimited { .. } | E::Forbidden(_) => {}
-            E::Unavailable => {}
-        }
-    }
-    all
-}
-
 #[test]
 fn the_errors_of_the_chat_are_those_of_the_code() {
     let all = errors();
@@ -218,9 +144,6 @@ fn the_errors_of_the_chat_are_those_of_the_code() {
     assert_eq!(order[..=last], malformed.collect::<Vec<_>>(), "those that count towards 4502 come first");
 }
 
-/// Types of JSON objects, with the names of their other fields.
-pub(crate) type Fields = BTreeMap<String, BTreeSet<String>>;
-
 /// The commands of `throng.v1` as the table has them, each with all of its fields.
 pub(crate) fn commands() -> Fields {
     let all = rows("### Commands").into_iter().map(|row| {
@@ -228,24 +151,6 @@ pub(crate) fn commands() -> Fields {
         (name, quoted(row[1]).chain(["id"]).map(str::to_owned).collect())
     });
     all.collect()
-}
-
-/// The events of `throng.v1` as they are encoded, each with all of its fields.
-pub(crate) fn events() -> Fields {
-    let lines = include_str!("snapshots/v1-events.txt").lines();
-    let payloads = lines.filter_map(|line| line.find('{').map(|at| &line[at..]));
-    let parsed = payloads.map(|payload| serde_json::from_str(payload).expect("JSON"));
-    fields(&parsed.collect::<Vec<_>>())
-}
-
-/// The types of `objects`, each with every field that one of them has.
-pub(crate) fn fields(objects: &[Value]) -> Fields {
-    let mut all = Fields::new();
-    for object in objects {
-        let names = object.as_object().expect("an object").keys().filter(|name| *name != "type").cloned();
-        all.entry(object["type"].as_str().expect("a type").to_owned()).or_default().extend(names);
-    }
-    all
 }
 
 #[test]

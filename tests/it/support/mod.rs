@@ -12,6 +12,7 @@ pub(crate) mod speaker;
 pub(crate) mod swarm;
 pub(crate) mod token;
 pub(crate) mod v1;
+pub(crate) mod vocabulary;
 
 use std::time::{Duration, Instant};
 

@@ -7,13 +7,13 @@ use throng::protocol::close::EndReason;
 
 use super::tape::{Tape, Voice};
 use super::{ELSEWHERE, rows};
-use crate::readme;
 use crate::snapshots::check;
 use crate::support::frame::{BINARY, Frame, PING, PONG, TEXT, first, middle, text};
 use crate::support::raw::{Socket, handshake};
 use crate::support::server::Server;
 use crate::support::speaker::{OFFER, Speaker};
 use crate::support::token::{SECRET, mint, seconds_from_now, signed};
+use crate::support::vocabulary;
 
 const ALONE: [&str; 2] = ["welcome", "presence_diff"];
 
@@ -165,7 +165,7 @@ fn plain(tape: &mut Tape) {
 fn every_end_comes_over_a_socket() {
     let mut tape = Tape::default();
     [rules, silence, refused, excess, goodbye, plain].into_iter().for_each(|story| story(&mut tape));
-    let ends: BTreeSet<(u16, String)> = readme::reasons()
+    let ends: BTreeSet<(u16, String)> = vocabulary::reasons()
         .iter()
         .map(|reason: &EndReason| (reason.code(), reason.text().into_owned()))
         .collect();

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::tape::{Tape, Voice};
-use crate::readme;
 use crate::snapshots::check;
 use crate::support::server::Server;
 use crate::support::token::{SECRET, mint};
+use crate::support::vocabulary;
 
 /// Limits so low that each is met.
 fn limits(tape: &mut Tape) {
@@ -60,7 +60,7 @@ fn every_error_comes_over_a_socket() {
     limits(&mut tape);
     permission(&mut tape);
     let seen: BTreeSet<&str> = tape.heard.iter().filter_map(|event| event["code"].as_str()).collect();
-    let errors = readme::errors();
+    let errors = vocabulary::errors();
     assert_eq!(seen, errors.iter().map(|error| error.code()).collect(), "every error");
     check("wire-errors.txt", &tape.text);
 }

@@ -5,6 +5,7 @@ use crate::readme;
 use crate::snapshots::check;
 use crate::support::raw::Socket;
 use crate::support::server::Server;
+use crate::support::vocabulary;
 
 fn talk(tape: &mut Tape) {
     let server = Server::start(&[
@@ -99,8 +100,8 @@ fn every_command_and_every_event_comes_over_a_socket_with_all_of_its_fields() {
     talk(&mut tape);
     silence(&mut tape);
     loss(&mut tape);
-    assert_eq!(readme::fields(&tape.sent), readme::commands(), "every command with all of its fields");
-    let (mut heard, mut declared) = (readme::fields(&tape.heard), readme::events());
+    assert_eq!(vocabulary::fields(&tape.sent), readme::commands(), "every command with all of its fields");
+    let (mut heard, mut declared) = (vocabulary::fields(&tape.heard), vocabulary::events());
     // The one event that both dialects have, and that the table has elsewhere.
     let message = heard.remove("message").expect("messages");
     let parts = ["user", "message", "room", "offset", "id", "ts"].map(str::to_owned);

@@ -12,7 +12,7 @@ mod tape;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Rows that are proved in another place: kind, row, file, test. A test without a file is none: the row is not in force.
+/// Rows that are proved in another place: kind, row, file, test. Without a file: the row is not in force.
 type Proofs = &'static [(&'static str, &'static str, &'static str, &'static str)];
 
 /// Words that do not come over the sockets of this module.
