@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod fake;
 pub(crate) mod frame;
 pub(crate) mod http;
+pub(crate) mod link;
 pub(crate) mod log;
 pub(crate) mod raw;
 pub(crate) mod server;
