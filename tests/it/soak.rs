@@ -102,7 +102,7 @@ async fn storm(settings: Settings<'_>, world: World, steps: usize) -> Counts {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut swarm = Swarm::gather(server.address(), world, seed).await;
-    let (goes_on, mut done) = (lasts(steps, Duration::from_secs(60)), 0);
+    let (goes_on, mut done) = (lasts(steps, Duration::from_secs(30)), 0);
     while goes_on(done) && !swarm.is_broken() {
         swarm.step().await;
         done += 1;
@@ -162,8 +162,13 @@ async fn after_a_restart_everybody_is_told() {
 fn kept(dir: Option<&Path>) -> Vec<(&'static str, String)> {
     let mut settings: Vec<_> = HARSH.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
     settings.extend(
-        [("history.messages", "1000000"), ("history.bytes", "64MiB"), ("drain.window", "300ms")]
-            .map(|(key, value)| (key, value.to_owned())),
+        [
+            ("history.messages", "1000000"),
+            ("history.bytes", "64MiB"),
+            ("history.ttl", "1d"),
+            ("drain.window", "300ms"),
+        ]
+        .map(|(key, value)| (key, value.to_owned())),
     );
     settings.extend(dir.map(|dir| ("history.dir", dir.to_str().expect("UTF-8").to_owned())));
     settings
