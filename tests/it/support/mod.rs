@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod fake;
 pub(crate) mod frame;
 pub(crate) mod http;
+pub(crate) mod link;
 pub(crate) mod log;
 pub(crate) mod raw;
 pub(crate) mod server;
@@ -13,6 +14,7 @@ pub(crate) mod swarm;
 pub(crate) mod terminal;
 pub(crate) mod token;
 pub(crate) mod v1;
+pub(crate) mod vocabulary;
 
 use std::time::{Duration, Instant};
 
