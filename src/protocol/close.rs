@@ -16,7 +16,7 @@ pub enum EndReason {
     PeerVanished,
     /// Silent for longer than `/ws/with-timeout` allows.
     Inactivity,
-    /// The server goes away for good.
+    /// The server goes away, and nothing is known to replace it.
     GoingAway,
     /// A rule of RFC 6455 was broken; says which.
     Protocol(&'static str),
