@@ -36,7 +36,7 @@
 //!                client's queue) · bounds (how long it may be) · sink (its socket) · fanout (batches and writes,
 //!                acks, typing) · farewell (the last frames) ·
 //!                wheel (timers)
-//!   broker/      mod (the contract) · memory (one node's rooms) · room (its data) · publish (in one step or two) ·
+//!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · room (its data) · publish (in one step or two) ·
 //!                resume (what was missed) · budget (the oldest goes) · quota (of keys) · race (a test with threads) ·
 //!                log (history on disk: recovery, cleaning, the thread that writes) · durable (publishing through it)
 //!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent

@@ -17,7 +17,7 @@ pub use self::claim::{Claim, Credentials};
 use self::direct::Directs;
 use self::fanout::Fanout;
 pub use self::membership::{Entered, Membership};
-pub use self::publish::Post;
+pub use self::publish::{Post, refusal};
 use crate::broker::durable::Durable;
 use crate::broker::log::LogError;
 use crate::broker::memory::{Limits, Memory};
@@ -92,6 +92,7 @@ impl Node {
             rooms: Rules::new(&config),
             history_total_bytes: config.history.total_bytes,
             max_rooms: config.limits.max_rooms,
+            default_room: config.chat.default_room.clone(),
             max_keys_per_user: config.limits.max_keys_per_user,
         };
         Self {

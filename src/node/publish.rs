@@ -29,11 +29,11 @@ pub struct Post<'a> {
 }
 
 /// How a broker's refusal answers a command.
-pub(super) fn refusal(error: BrokerError) -> CommandError {
+#[must_use]
+pub fn refusal(error: BrokerError) -> CommandError {
     match error {
-        BrokerError::Full | BrokerError::TooManyRooms | BrokerError::NotWritten | BrokerError::Gone => {
-            CommandError::Unavailable
-        }
+        BrokerError::Full | BrokerError::NotWritten | BrokerError::Gone => CommandError::Unavailable,
+        BrokerError::TooManyRooms => CommandError::NoMoreRooms,
         BrokerError::TooManyKeys { retry_after_ms } => CommandError::RateLimited { retry_after_ms },
     }
 }
