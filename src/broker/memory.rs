@@ -235,11 +235,6 @@ impl<L: Local> Memory<L> {
         self.quotas.take(user, now_ms)
     }
 
-    /// Takes back a key that was counted just now.
-    pub fn uncount_key(&self, user: &UserId) {
-        self.quotas.give_back(user);
-    }
-
     /// Expires the histories and keys of one stripe and forgets its rooms that have neither members nor history nor
     /// keys. `turn` chooses the stripe: count it up.
     pub fn expire(&self, turn: usize, now_ms: u64) {

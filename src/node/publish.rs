@@ -98,8 +98,7 @@ impl Membership {
         now_ms: u64,
     ) -> Result<Option<Published>, CommandError> {
         let at_unix_ms = self.node.clock.unix_ms_at(now_ms);
-        // JSON writes a control character as six bytes.
-        let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;
+        let max_len = event::max_len(text);
         let said = Said { user: &self.user, text, room: self.room.name(), at_unix_ms, ack };
         let published = match &self.node.durable {
             Some(durable) => durable.publish(self.job(said, key, max_len)).map(|()| None),
