@@ -158,7 +158,7 @@ impl Inbox {
 
     /// Lets nobody add anything until what is returned is dropped.
     #[cfg(test)]
-    pub(crate) fn block(&self) -> impl Drop + '_ {
+    pub(crate) fn block(&self) -> impl Sized + '_ {
         self.queue.lock()
     }
 
