@@ -1,7 +1,7 @@
 //! The embedded broker: rooms in memory, in lock stripes, for a single node.
 //!
-//! Locks are taken in this order: a stripe of the table, a room, the budget's list or a stripe of the
-//! users' keys. None is held across a call out of the broker but the room's, under which [`Local`] and the closures of
+//! Locks are taken in this order: a stripe of the table, a room, the budget's list, that of rooms that nobody is in, or
+//! a stripe of the users' keys. None is held across a call out of the broker but the room's, under which [`Local`] and the closures of
 //! [`Memory::enter`] and [`Memory::publish`] run.
 
 use std::collections::HashMap;
@@ -13,11 +13,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::budget::Budget;
+use super::idle::Idle;
 use super::log::Waste;
 use super::quota::Quotas;
 use super::resume::Resumed;
 use super::room::{Room, RoomState, SharedRoom};
 use super::{BrokerError, Local, Position};
+use crate::chat::history::History;
 use crate::chat::rooms::Rules;
 use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
@@ -33,6 +35,9 @@ pub struct Life {
     pub keys: Vec<(UserId, Key, Offset, u64)>,
 }
 
+/// How often a newcomer tries to have a room that is one too many opened all the same: others may be faster, or rooms
+/// may have keys that are still remembered.
+const TRIES: usize = 16;
 /// Stripes of the room table. [`Memory::expire`] visits one at a time.
 const STRIPES: usize = 64;
 
@@ -43,8 +48,10 @@ pub struct Limits {
     pub rooms: Rules,
     /// Bytes of all histories together: beyond it the oldest message of the node goes.
     pub history_total_bytes: usize,
-    /// Rooms that exist at once.
+    /// Rooms that exist at once; and the default room, which is never one too many.
     pub max_rooms: usize,
+    /// `chat.default_room`.
+    pub default_room: String,
     /// Idempotency keys of one user within five minutes, over all rooms; at least 1.
     pub max_keys_per_user: usize,
 }
@@ -58,6 +65,8 @@ pub struct Memory<L: Local> {
     pub(super) quotas: Quotas,
     pub(super) rules: Rules,
     max_rooms: usize,
+    default_room: String,
+    idle: Idle<L::Topic>,
     stripes: Box<[Stripe<L>]>,
     hasher: RandomState,
     rooms: AtomicUsize,
@@ -80,6 +89,8 @@ impl<L: Local> Memory<L> {
             quotas: Quotas::new(limits.max_keys_per_user),
             rules: limits.rooms,
             max_rooms: limits.max_rooms,
+            default_room: limits.default_room,
+            idle: Idle::default(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             rooms: AtomicUsize::new(0),
@@ -105,7 +116,7 @@ impl<L: Local> Memory<L> {
     /// ([`Room::read_on`](super::room::Room::read_on)), and `f` notes its presence, so that the room stays.
     ///
     /// # Errors
-    /// [`BrokerError::TooManyRooms`] when the room would be one too many.
+    /// [`BrokerError::TooManyRooms`] when the room would be one too many and no other makes way.
     pub fn enter<R>(
         &self,
         name: &RoomName,
@@ -116,6 +127,7 @@ impl<L: Local> Memory<L> {
             let room = self.find_or_open(name)?;
             let mut state = room.lock();
             if !state.is_closed {
+                self.idle.remove(&mut state);
                 let resumed = state.resume(resume);
                 let result = f(&mut state, &resumed);
                 drop(state);
@@ -129,7 +141,8 @@ impl<L: Local> Memory<L> {
     /// # Errors
     /// [`BrokerError::TooManyRooms`] when the room would be one too many.
     pub fn restore(&self, name: &RoomName, life: Life) -> Result<(), BrokerError> {
-        let room = self.find_or_open(name)?;
+        // None makes way: the log is not told yet what is let go of.
+        let room = self.find_or_try(name).ok_or(BrokerError::TooManyRooms)?;
         let mut state = room.lock();
         debug_assert!(state.last == Offset(0) && state.is_unused(&self.local), "nobody has been here");
         (state.epoch, state.last) = (life.position.epoch, life.position.offset);
@@ -147,6 +160,7 @@ impl<L: Local> Memory<L> {
             }
         }
         self.budget.note(&room, &mut state, bytes);
+        self.idle.add(&room, &mut state);
         drop(state);
         self.budget.evict();
         Ok(())
@@ -157,18 +171,59 @@ impl<L: Local> Memory<L> {
     }
 
     fn find_or_open(&self, name: &RoomName) -> Result<SharedRoom<L>, BrokerError> {
+        for _ in 0..TRIES {
+            if let Some(room) = self.find_or_try(name) {
+                return Ok(room);
+            }
+            if !self.make_way() {
+                break;
+            }
+        }
+        Err(BrokerError::TooManyRooms)
+    }
+
+    /// `None` when the room would be one too many.
+    fn find_or_try(&self, name: &RoomName) -> Option<SharedRoom<L>> {
         let mut rooms = self.stripe(name).lock();
         if let Some(room) = rooms.get(name) {
-            return Ok(Arc::clone(room));
+            return Some(Arc::clone(room));
         }
-        if self.rooms.fetch_add(1, Relaxed) >= self.max_rooms {
+        if self.rooms.fetch_add(1, Relaxed) >= self.max_rooms && name.as_str() != self.default_room {
             self.rooms.fetch_sub(1, Relaxed);
-            return Err(BrokerError::TooManyRooms);
+            return None;
         }
         let state = RoomState::new(self.local.topic(), self.rules.of(name));
         let room = Arc::new(Room::new(self.next_id.fetch_add(1, Relaxed), name.clone(), state));
         rooms.insert(name.clone(), Arc::clone(&room));
-        Ok(room)
+        Some(room)
+    }
+
+    /// Forgets the room that was left first, history and all, but none that has keys: what is sent again under them
+    /// would be appended twice. False when there is no such room, or none among the first few.
+    fn make_way(&self) -> bool {
+        for _ in 0..TRIES {
+            let Some((ticket, room)) = self.idle.take_first() else { return false };
+            let mut rooms = self.stripe(room.name()).lock();
+            let mut state = room.lock();
+            if state.idle != Some(ticket) {
+                // Somebody has come, and perhaps left again; or it is gone.
+                continue;
+            }
+            state.idle = None;
+            if !state.keys.is_empty() || !state.is_empty(&self.local) {
+                self.idle.add(&room, &mut state);
+                continue;
+            }
+            let bytes = state.history.bytes();
+            state.history = History::default();
+            self.budget.note(&room, &mut state, bytes);
+            state.is_closed = true;
+            rooms.remove(room.name());
+            self.rooms.fetch_sub(1, Relaxed);
+            self.discard_all(&room, &state);
+            return true;
+        }
+        false
     }
 
     /// Counts an idempotency key that no room keeps against its user's `limits.max_keys_per_user`, for as long as those
@@ -178,11 +233,6 @@ impl<L: Local> Memory<L> {
     /// [`BrokerError::TooManyKeys`]; [`BrokerError::Full`] when the node remembers as many as it can.
     pub fn count_key(&self, user: &UserId, now_ms: u64) -> Result<(), BrokerError> {
         self.quotas.take(user, now_ms)
-    }
-
-    /// Takes back a key that was counted just now.
-    pub fn uncount_key(&self, user: &UserId) {
-        self.quotas.give_back(user);
     }
 
     /// Expires the histories and keys of one stripe and forgets its rooms that have neither members nor history nor
@@ -200,11 +250,18 @@ impl<L: Local> Memory<L> {
             state.keys.expire(now_ms);
             state.is_closed = state.is_unused(&self.local);
             if state.is_closed {
+                self.idle.remove(&mut state);
                 self.discard_all(room, &state);
-            } else if state.history.bytes() < bytes {
+                return false;
+            }
+            if state.history.bytes() < bytes {
                 self.budget.discard(room, &state, Waste::Before(state.floor().next()));
             }
-            !state.is_closed
+            if state.is_empty(&self.local) {
+                // Its last message came from somebody who had left.
+                self.idle.add(room, &mut state);
+            }
+            true
         });
         self.rooms.fetch_sub(before - rooms.len(), Relaxed);
         if rooms.len() * 4 < rooms.capacity() {
@@ -221,13 +278,20 @@ impl<L: Local> Memory<L> {
     }
 
     /// Forgets a room at once if it has neither members nor history nor keys; called when a member left.
-    pub fn close_if_empty(&self, room: &Room<L::Topic>) {
+    pub fn close_if_empty(&self, room: &SharedRoom<L>) {
         let mut rooms = self.stripe(room.name()).lock();
         let mut state = room.lock();
-        if state.is_unused(&self.local) && !std::mem::replace(&mut state.is_closed, true) {
+        if state.is_closed || !state.is_empty(&self.local) {
+            return;
+        }
+        if state.is_unused(&self.local) {
+            state.is_closed = true;
+            self.idle.remove(&mut state);
             rooms.remove(room.name());
             self.rooms.fetch_sub(1, Relaxed);
             self.discard_all(room, &state);
+        } else {
+            self.idle.add(room, &mut state);
         }
     }
 }

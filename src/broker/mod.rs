@@ -3,6 +3,7 @@
 
 mod budget;
 pub mod durable;
+mod idle;
 pub mod log;
 pub mod memory;
 pub mod publish;
@@ -98,7 +99,8 @@ pub enum BrokerError {
     /// A shard's inbox is full (`fanout.max_inbox_bytes`).
     #[error("the fan-out is at its limit (fanout.max_inbox_bytes)")]
     Full,
-    /// `limits.max_rooms` rooms exist.
+    /// `limits.max_rooms` rooms exist, and none of them can make way: in each there is somebody, or a key that is still
+    /// remembered.
     #[error("too many rooms (limits.max_rooms)")]
     TooManyRooms,
     /// `limits.max_keys_per_user` idempotency keys of this user are remembered, or too many in all.

@@ -33,6 +33,8 @@ pub struct RoomState<T> {
     settings: Settings,
     /// The time under which the room stands in the node's budget; none while it has no history.
     pub(super) listed_ms: Option<u64>,
+    /// The number under which the room stands among those that nobody is in.
+    pub(super) idle: Option<u64>,
     /// No longer in the table: whoever holds it must look the room up again.
     pub(super) is_closed: bool,
 }
@@ -61,6 +63,7 @@ impl<T> RoomState<T> {
             keys: Keys::default(),
             settings,
             listed_ms: None,
+            idle: None,
             is_closed: false,
         }
     }
@@ -97,11 +100,12 @@ impl<T> RoomState<T> {
 
     /// True when nothing would be lost by forgetting the room.
     pub(super) fn is_unused<L: Local<Topic = T>>(&self, local: &L) -> bool {
-        self.history.is_empty()
-            && self.keys.is_empty()
-            && self.placed == 0
-            && self.presence.is_empty()
-            && !local.is_occupied(&self.topic)
+        self.history.is_empty() && self.keys.is_empty() && self.is_empty(local)
+    }
+
+    /// True when nobody is here, and nobody's message is on its way.
+    pub(super) fn is_empty<L: Local<Topic = T>>(&self, local: &L) -> bool {
+        self.placed == 0 && self.presence.is_empty() && !local.is_occupied(&self.topic)
     }
 }
 

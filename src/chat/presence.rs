@@ -36,12 +36,23 @@ pub enum Outcome {
     Due(u64),
 }
 
+/// How a user is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// With so many connections, at least one.
+    Connected(u32),
+    /// With none: the last one was taken over by another, which is expected. Under this number.
+    Held(u32),
+}
+
 /// The users of a room, in the order of their names, with the number of their connections.
 ///
-/// Memory: about 40 bytes a user, and what waits to be told of up to [`MAX_NAMES`](super::news::MAX_NAMES).
+/// Memory: about 45 bytes a user, and what waits to be told of up to [`MAX_NAMES`](super::news::MAX_NAMES).
 #[derive(Debug, Default)]
 pub struct Presence {
-    users: BTreeMap<UserId, u32>,
+    users: BTreeMap<UserId, Stay>,
+    /// Counts those that were held.
+    held: u32,
     merged: Merged,
 }
 
@@ -58,24 +69,63 @@ impl Presence {
         self.users.is_empty()
     }
 
-    /// A connection of `user` comes in.
+    /// A connection of `user` comes in. Nobody is told of a user who is held.
     pub fn join(&mut self, user: &UserId, now_ms: u64, rules: &Rules) -> Outcome {
-        let connections = self.users.entry(user.clone()).or_insert(0);
-        *connections += 1;
-        if *connections > 1 {
-            return Outcome::Quiet;
+        match self.users.entry(user.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(Stay::Connected(1));
+                self.tell(user, Move::Joined, self.users.len(), now_ms, rules)
+            }
+            Entry::Occupied(mut place) => {
+                *place.get_mut() = match *place.get() {
+                    Stay::Connected(connections) => Stay::Connected(connections + 1),
+                    Stay::Held(_) => Stay::Connected(1),
+                };
+                Outcome::Quiet
+            }
         }
-        self.tell(user, Move::Joined, self.users.len(), now_ms, rules)
     }
 
     /// A connection of `user` goes.
     pub fn leave(&mut self, user: &UserId, now_ms: u64, rules: &Rules) -> Outcome {
-        let Entry::Occupied(mut place) = self.users.entry(user.clone()) else { return Outcome::Quiet };
-        *place.get_mut() -= 1;
-        if *place.get() > 0 {
-            return Outcome::Quiet;
+        match self.users.get_mut(user) {
+            Some(Stay::Connected(connections)) if *connections > 1 => {
+                *connections -= 1;
+                Outcome::Quiet
+            }
+            Some(Stay::Connected(_)) => self.remove(user, now_ms, rules),
+            None | Some(Stay::Held(_)) => Outcome::Quiet,
         }
-        place.remove();
+    }
+
+    /// A connection of `user` goes, in whose place another one is expected: the user stays until [`Presence::release`]
+    /// with the number that is returned, if it was the last one.
+    #[must_use]
+    pub fn hold(&mut self, user: &UserId) -> Option<u32> {
+        match self.users.get_mut(user)? {
+            Stay::Connected(connections) if *connections > 1 => {
+                *connections -= 1;
+                None
+            }
+            Stay::Held(_) => None,
+            last => {
+                self.held = self.held.wrapping_add(1);
+                *last = Stay::Held(self.held);
+                Some(self.held)
+            }
+        }
+    }
+
+    /// The connection that was expected has not come, unless it has, or is expected anew.
+    pub fn release(&mut self, user: &UserId, number: u32, now_ms: u64, rules: &Rules) -> Outcome {
+        match self.users.get(user) {
+            Some(Stay::Held(held)) if *held == number => self.remove(user, now_ms, rules),
+            _ => Outcome::Quiet,
+        }
+    }
+
+    fn remove(&mut self, user: &UserId, now_ms: u64, rules: &Rules) -> Outcome {
+        self.users.remove(user);
         self.tell(user, Move::Left, self.users.len() + 1, now_ms, rules)
     }
 
@@ -154,6 +204,26 @@ mod tests {
         assert_eq!(notice(room.leave(&bob, 0, &RULES)).unwrap(), "User bob has left the chat");
         assert_eq!(room.leave(&bob, 0, &RULES), Outcome::Quiet);
         assert!(room.is_empty());
+    }
+
+    #[test]
+    fn who_is_expected_back_is_there_until_it_comes_or_the_time_is_over() {
+        let mut room = Presence::default();
+        let bob = user("bob");
+        room.join(&bob, 0, &RULES);
+        room.join(&bob, 0, &RULES);
+        assert_eq!(room.hold(&bob), None, "another connection is there");
+        let first = room.hold(&bob).expect("the last one");
+        assert_eq!((room.len(), room.hold(&bob)), (1, None));
+        assert_eq!(room.leave(&bob, 0, &RULES), Outcome::Quiet, "nobody leaves twice");
+        assert_eq!(room.join(&bob, 0, &RULES), Outcome::Quiet, "nobody is told");
+        assert_eq!(room.release(&bob, first, 0, &RULES), Outcome::Quiet, "it has come");
+        let second = room.hold(&bob).expect("it goes again");
+        assert_eq!(room.release(&bob, first, 0, &RULES), Outcome::Quiet, "it is expected anew");
+        let told = notice(room.release(&bob, second, 0, &RULES));
+        assert_eq!(told.unwrap(), "User bob has left the chat");
+        assert!(room.is_empty() && room.hold(&bob).is_none());
+        assert_eq!(room.release(&bob, second, 0, &RULES), Outcome::Quiet);
     }
 
     #[test]

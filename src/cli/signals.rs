@@ -1,4 +1,7 @@
 //! SIGTERM and SIGINT: the first one asks for the drain, the second one does not ask.
+//!
+//! A service manager sends SIGTERM, and more often than not starts the next process: clients are told of a restart.
+//! SIGINT comes from a person at a terminal, whom nothing replaces: they are told that the server goes away.
 
 use std::future::Future;
 use std::io;
@@ -6,16 +9,18 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::protocol::close::EndReason;
+
 /// What a shell reports for a process that a signal ended: this and the signal's number.
 const BY_SIGNAL: i32 = 128;
 
-/// Takes both signals from here on and returns a future that resolves at the first of them; at the second the
-/// process exits at once with 130 or 143. The signals have a thread of their own, so that a second one is heard
+/// Takes both signals from here on and returns a future that resolves at the first of them, to what clients are to be
+/// told; at the second, of either kind, the process exits at once with 130 or 143. The signals have a thread of their own, so that a second one is heard
 /// however busy or stuck the workers are.
 ///
 /// # Errors
 /// The system refuses a handler, a poller or a thread.
-pub fn first() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+pub fn first() -> io::Result<impl Future<Output = EndReason> + Send + 'static> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let mut signals = {
         let _inside = runtime.enter();
@@ -27,15 +32,20 @@ pub fn first() -> io::Result<impl Future<Output = ()> + Send + 'static> {
             let kind = signals.next().await;
             tracing::info!(signal = kind.as_raw_value(), "stopping; a second signal stops at once");
             // Nobody waits any more where the server has ended by itself.
-            let _ = stop.send(());
+            let _ = stop.send(reason(kind));
             let kind = signals.next().await;
             std::process::exit(BY_SIGNAL + kind.as_raw_value());
         });
     })?;
     Ok(async {
         // An error is a sender that went without a word: the thread is gone, and without it nobody could stop us.
-        let _ = stopped.await;
+        stopped.await.unwrap_or(EndReason::Restarting)
     })
+}
+
+/// What a signal means for those who are connected.
+fn reason(kind: SignalKind) -> EndReason {
+    if kind == SignalKind::interrupt() { EndReason::GoingAway } else { EndReason::Restarting }
 }
 
 struct Signals {

@@ -152,13 +152,13 @@ impl Membership {
     /// Leaves the room: the connection gets everything that was said until now, and nothing behind it. What is replied
     /// to it next stands right behind that.
     pub fn leave(mut self, registration: &Registration) {
-        if let Some(until) = self.go() {
+        if let Some(until) = self.go(Going::Leaves) {
             registration.unsubscribe(self.topic, until);
         }
     }
 
     /// Takes the user out of the room, once; returns the place up to which the connection is to be served.
-    fn go(&mut self) -> Option<u64> {
+    fn go(&mut self, how: Going) -> Option<u64> {
         if !std::mem::replace(&mut self.is_present, false) {
             return None;
         }
@@ -168,9 +168,15 @@ impl Membership {
         let (until, due, is_empty) = self.room.with(|state| {
             let until = was_member.then(|| state.topic.leave(self.shard, self.dialect));
             let rules = state.settings().presence;
-            let outcome = match faults::is_on(Fault::ForgetLeave) {
-                true => Outcome::Quiet,
-                false => state.presence.leave(&self.user, now_ms, &rules),
+            let outcome = match how {
+                _ if faults::is_on(Fault::ForgetLeave) => Outcome::Quiet,
+                Going::Leaves => state.presence.leave(&self.user, now_ms, &rules),
+                Going::IsReplaced => {
+                    if let Some(number) = state.presence.hold(&self.user) {
+                        node.held.add(&self.room, &self.user, number, now_ms);
+                    }
+                    Outcome::Quiet
+                }
             };
             let due = node.tell(state, self.room.name(), outcome);
             (until, due, state.presence.is_empty())
@@ -183,8 +189,23 @@ impl Membership {
     }
 }
 
+/// How a connection goes out of a room.
+#[derive(Debug, Clone, Copy)]
+enum Going {
+    /// By itself, or with its end.
+    Leaves,
+    /// It was taken over by another, which will join its rooms.
+    IsReplaced,
+}
+
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.go();
+        let node = &self.node;
+        // A plain client has no other rooms: it is where it went to.
+        let is_replaced = self.is_present
+            && self.dialect == Dialect::V1
+            && node.registry.directory.was_replaced(&self.user, self.id)
+            && node.held.have_space();
+        self.go(if is_replaced { Going::IsReplaced } else { Going::Leaves });
     }
 }

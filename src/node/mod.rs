@@ -3,6 +3,7 @@
 mod claim;
 mod direct;
 mod fanout;
+mod held;
 mod membership;
 mod publish;
 
@@ -16,8 +17,9 @@ use smallvec::SmallVec;
 pub use self::claim::{Claim, Credentials};
 use self::direct::Directs;
 use self::fanout::Fanout;
+use self::held::HeldUsers;
 pub use self::membership::{Entered, Membership};
-pub use self::publish::Post;
+pub use self::publish::{Post, refusal};
 use crate::broker::durable::Durable;
 use crate::broker::log::LogError;
 use crate::broker::memory::{Limits, Memory};
@@ -52,6 +54,7 @@ pub struct Node {
     /// What is published goes through it if there is one.
     durable: Option<Durable<Fanout>>,
     directs: Directs,
+    held: HeldUsers,
     /// Rooms whose merged news are due, with the time; each stands here at most once.
     due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
     connections: AtomicUsize,
@@ -92,6 +95,7 @@ impl Node {
             rooms: Rules::new(&config),
             history_total_bytes: config.history.total_bytes,
             max_rooms: config.limits.max_rooms,
+            default_room: config.chat.default_room.clone(),
             max_keys_per_user: config.limits.max_keys_per_user,
         };
         Self {
@@ -102,6 +106,7 @@ impl Node {
             clock,
             limiter: Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection),
             directs: Directs::default(),
+            held: HeldUsers::default(),
             due: Mutex::default(),
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
@@ -210,6 +215,7 @@ impl Node {
                 }
             });
         }
+        self.release_held(now_ms);
         self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
         self.directs.expire(turn, now_ms);
         if let Some(limiter) = &self.limiter {

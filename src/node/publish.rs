@@ -29,11 +29,11 @@ pub struct Post<'a> {
 }
 
 /// How a broker's refusal answers a command.
-pub(super) fn refusal(error: BrokerError) -> CommandError {
+#[must_use]
+pub fn refusal(error: BrokerError) -> CommandError {
     match error {
-        BrokerError::Full | BrokerError::TooManyRooms | BrokerError::NotWritten | BrokerError::Gone => {
-            CommandError::Unavailable
-        }
+        BrokerError::Full | BrokerError::NotWritten | BrokerError::Gone => CommandError::Unavailable,
+        BrokerError::TooManyRooms => CommandError::NoMoreRooms,
         BrokerError::TooManyKeys { retry_after_ms } => CommandError::RateLimited { retry_after_ms },
     }
 }
@@ -98,8 +98,7 @@ impl Membership {
         now_ms: u64,
     ) -> Result<Option<Published>, CommandError> {
         let at_unix_ms = self.node.clock.unix_ms_at(now_ms);
-        // JSON writes a control character as six bytes.
-        let max_len = text.len() * 6 + event::MESSAGE_OVERHEAD;
+        let max_len = event::max_len(text);
         let said = Said { user: &self.user, text, room: self.room.name(), at_unix_ms, ack };
         let published = match &self.node.durable {
             Some(durable) => durable.publish(self.job(said, key, max_len)).map(|()| None),

@@ -16,7 +16,7 @@ pub enum EndReason {
     PeerVanished,
     /// Silent for longer than `/ws/with-timeout` allows.
     Inactivity,
-    /// The server goes away for good.
+    /// The server goes away, and nothing is known to replace it.
     GoingAway,
     /// A rule of RFC 6455 was broken; says which.
     Protocol(&'static str),
@@ -56,7 +56,8 @@ pub enum EndReason {
     SlowConsumer(&'static str),
     /// The client went on although it was told more than `rate_limit.strikes` times that it is too fast.
     RateLimited,
-    /// A room of the connection began a new epoch: its position means nothing any more.
+    /// A room of the connection began a new epoch: its position means nothing any more. For brokers of several nodes: on
+    /// one node no room does while it has members, for nobody is told a position that the log does not have.
     PositionLost,
     /// A newer connection took over.
     Replaced,

@@ -128,6 +128,13 @@ impl Directory {
         users.get(user).map(|held| held.iter().map(|held| held.id).collect()).unwrap_or_default()
     }
 
+    /// True when the user is held by others and no longer by this connection.
+    #[must_use]
+    pub fn was_replaced(&self, user: &UserId, id: ConnectionId) -> bool {
+        let users = self.stripe(user).lock();
+        users.get(user).is_some_and(|held| held.iter().all(|known| known.id != id))
+    }
+
     /// Takes a connection out, if it is still the one that is entered.
     pub fn remove(&self, user: &UserId, id: ConnectionId) {
         let mut users = self.stripe(user).lock();
@@ -169,11 +176,13 @@ mod tests {
         assert_eq!(directory.claim(&user, new, None), Err(old));
         assert_eq!(directory.replace_if(&user, old, new, None), Ok(()));
         assert_eq!(directory.replace_if(&user, old, third, None), Err(Some(new)));
+        assert!(directory.was_replaced(&user, old) && !directory.was_replaced(&user, new));
         directory.remove(&user, old);
         assert_eq!(directory.find(&user)[..], [new]);
         assert_eq!(directory.claim(&user, third, None), Err(new));
         directory.remove(&user, new);
         assert!(directory.is_empty() && directory.find(&user).is_empty());
+        assert!(!directory.was_replaced(&user, old), "nobody is there");
         assert_eq!(directory.replace_if(&user, old, third, None), Err(None));
     }
 }

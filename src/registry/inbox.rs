@@ -122,15 +122,10 @@ impl Inbox {
         }
     }
 
-    /// Adds a frame for one connection; false when it does not fit.
-    #[must_use]
-    pub fn send(&self, id: ConnectionId, frame: Frame) -> bool {
-        let has_space = self.has_space(frame.len());
-        if has_space {
-            self.bytes.fetch_add(frame.len(), Relaxed);
-            self.command(Command::Send(id, frame));
-        }
-        has_space
+    /// Adds a frame for one connection, whether it still fits or not: there was space when it was decided to send it.
+    pub fn send(&self, id: ConnectionId, frame: Frame) {
+        self.bytes.fetch_add(frame.len(), Relaxed);
+        self.command(Command::Send(id, frame));
     }
 
     /// Adds an answer to a connection's own command, whether it fits or not: the command that it answers did.
@@ -168,6 +163,12 @@ impl Inbox {
     /// Says that `bytes` of publications have been fanned out.
     pub fn done(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Lets nobody add anything until what is returned is dropped.
+    #[cfg(test)]
+    pub(crate) fn block(&self) -> impl Sized + '_ {
+        self.queue.lock()
     }
 
     /// Waits until something was added after [`Inbox::take`] returned false.

@@ -150,12 +150,17 @@ impl Registry {
         }
     }
 
-    /// Sends a frame to one connection on whatever shard it is, as fan-out: within the bounds of its queue, beyond
-    /// which the node's policy says what happens. False when that shard's inbox is full; true says nothing about
-    /// whether the connection still exists.
+    /// True when the shard of this connection has space for a frame of `len` bytes.
     #[must_use]
-    pub fn send(&self, id: ConnectionId, frame: &Frame) -> bool {
-        self.inboxes[id.shard()].send(id, frame.clone())
+    pub fn has_space_for(&self, id: ConnectionId, len: usize) -> bool {
+        self.inboxes[id.shard()].has_space(len)
+    }
+
+    /// Sends a frame to one connection on whatever shard it is, as fan-out: within the bounds of its queue, beyond
+    /// which the node's policy says what happens. Ask for [space](Registry::has_space_for) before. Whether the
+    /// connection still exists is not known.
+    pub fn send(&self, id: ConnectionId, frame: &Frame) {
+        self.inboxes[id.shard()].send(id, frame.clone());
     }
 
     /// Answers a connection's own command, on whatever shard it is: see [`Registration::reply`].

@@ -76,13 +76,13 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` resolves, then refuses newcomers, closes every connection over `drain.window`, and
-    /// returns. Blocks the calling thread, which accepts; the workers have threads of their own.
+    /// Serves until `stop` resolves, then refuses newcomers, closes every connection over `drain.window` for the reason
+    /// that it says, and returns. Blocks the calling thread, which accepts; the workers have threads of their own.
     ///
     /// # Errors
     /// When a thread or a runtime cannot be made, or what admission is to go by contradicts itself, which loading the
     /// settings has ruled out.
-    pub fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+    pub fn run(self, stop: impl Future<Output = EndReason>) -> io::Result<()> {
         let Self { node, listener, address } = self;
         let (stopping, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -92,18 +92,22 @@ impl Server {
         runtime.block_on(async {
             let mut stop = pin!(stop);
             let mut accepting = pin!(acceptor::run(&node, listener, &workers));
-            tokio::select! {
-                () = &mut stop => {}
+            let reason = tokio::select! {
+                reason = &mut stop => reason,
                 result = &mut accepting => return result,
-                () = keep_house(&node, &rules) => {}
-                () = feed::run(&rules.feed, &node, &workers) => {}
+                () = keep_house(&node, &rules) => EndReason::GoingAway,
+                () = feed::run(&rules.feed, &node, &workers) => EndReason::GoingAway,
                 // Better to stop, and be started again, than to go on without some of the connections.
                 () = worker::one_finished(&workers) => return Err(io::Error::other("a worker has stopped")),
-            }
-            tracing::info!(window_ms = node.config.drain.window.as_millis() as u64, "draining");
+            };
+            tracing::info!(
+                code = reason.code(),
+                window_ms = node.config.drain.window.as_millis() as u64,
+                "draining"
+            );
             node.drain();
             rules.feed.close();
-            let _ = stopping.send(Some(EndReason::Restarting));
+            let _ = stopping.send(Some(reason));
             // Newcomers are still told that, and why, they cannot come in.
             tokio::select! {
                 result = &mut accepting => result,

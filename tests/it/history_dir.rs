@@ -184,6 +184,79 @@ async fn nothing_that_was_acknowledged_under_load_is_lost_by_a_kill() {
     }
 }
 
+/// What is said under this number.
+fn said(number: u64) -> String {
+    format!("{number}: {}", "x".repeat(400))
+}
+
+/// Says it, under a key; the ack, or the error.
+async fn ask(client: &mut Client, number: u64) -> Value {
+    let id = format!("k-{number}");
+    say(client, &json!({"type": "message", "message": said(number), "key": id, "id": id})).await;
+    loop {
+        let event = client.recv_json().await;
+        if event["re"] == id {
+            return event;
+        }
+    }
+}
+
+/// 1. The disk takes nothing more: what is said gets no place, and whoever says it is told so.
+/// 2. Nobody is sent away: every place that was told to anybody is on disk.
+/// 3. The disk takes something again: the count goes on in the same epoch, without a hole.
+/// 4. The process is killed: the next one has all of it.
+#[tokio::test]
+async fn a_disk_that_is_full_for_a_while_costs_nobody_their_position() {
+    let dir = folder();
+    let path = dir.path().join("history");
+    let server = Server::start_with_short_files(16, &[("history.dir", path.to_str().expect("UTF-8"))]);
+    let (mut bob, _) = enter(&server, "bob", None).await;
+    let (mut alice, welcome) = enter(&server, "alice", None).await;
+    let epoch = text(&welcome["epoch"]).to_owned();
+    let mut plain = Client::connect(&server, "/ws/chat/plain").await;
+    plain.expect_notice("User plain has joined the chat").await;
+    let mut last = 0;
+    let refused = loop {
+        let answer = ask(&mut alice, last + 1).await;
+        if answer["type"] != "ack" {
+            break answer;
+        }
+        last += 1;
+        assert_eq!((&answer["offset"], &answer["epoch"]), (&json!(last), &json!(epoch)));
+    };
+    assert!((5..100).contains(&last), "{last} messages in 16 KiB");
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("unavailable")), "{refused}");
+    for _ in 0..3 {
+        assert_eq!(ask(&mut alice, last + 1).await["code"], "unavailable");
+    }
+    for number in 1..=last {
+        assert_eq!(plain.recv_json().await["offset"], number);
+    }
+    plain.send_text(json!({"message": said(0)}).to_string()).await;
+    assert_eq!(plain.recv_json().await["code"], "unavailable");
+
+    server.lift_file_limit();
+    for number in last + 1..=last + 5 {
+        let ack = ask(&mut alice, number).await;
+        assert_eq!((&ack["type"], &ack["duplicate"]), (&json!("ack"), &json!(false)), "{ack}");
+        assert_eq!((&ack["offset"], &ack["epoch"]), (&json!(number), &json!(epoch)));
+        assert_eq!(plain.recv_json().await["offset"], number);
+    }
+    for number in 1..=last + 5 {
+        let message = next(&mut bob, "message").await;
+        assert_eq!((&message["offset"], &message["message"]), (&json!(number), &json!(said(number))));
+    }
+    drop(server);
+
+    let server = start(&dir);
+    let (mut bob, welcome) = enter(&server, "bob", Some((&epoch, 1))).await;
+    assert_eq!((&welcome["recovered"], &welcome["epoch"]), (&json!(true), &json!(epoch)));
+    for number in 2..=last + 5 {
+        let message = next(&mut bob, "message").await;
+        assert_eq!((&message["offset"], &message["message"]), (&json!(number), &json!(said(number))));
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_is_told_to_stop_closes_its_history_and_plain_clients_need_not_know() {
     let dir = folder();

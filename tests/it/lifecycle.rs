@@ -1,4 +1,4 @@
-//! SIGTERM: who is told what, when, and how long it takes.
+//! SIGTERM and SIGINT: who is told what, when, and how long it takes.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +6,7 @@ use crate::support::eventually;
 use crate::support::frame::text;
 use crate::support::raw::{Socket, handshake};
 use crate::support::server::Server;
+use crate::support::speaker::{Speaker, expect_advice};
 
 /// How long after its window a draining server may still need to end, on a slow machine.
 const GRACE: Duration = Duration::from_secs(8);
@@ -84,11 +85,29 @@ fn a_client_that_does_not_answer_its_close_does_not_hold_the_server_up() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
-    let mut server = Server::start(&[("drain.window", "120s")]);
-    let _sockets: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws")).collect();
-    server.terminate();
-    eventually("the first signal is understood", || server.get("/readyz").status == 503);
-    server.terminate();
-    server.wait_exit(GRACE);
+fn who_stops_it_decides_what_clients_are_told() {
+    for (signal, code, reason) in [("TERM", 1012, "Server restarting"), ("INT", 1001, "Going away")] {
+        let mut server = Server::start(&[("drain.window", "1s")]);
+        let mut plain = Socket::open(server.address(), "/ws?raw");
+        let mut alice = Speaker::alone(&server, "alice");
+        server.signal(signal);
+        assert_eq!(plain.skip_to_close(), (code, reason.to_owned()));
+        let (advice, told) = alice.skip_to_end().expect("no reset");
+        assert_eq!(told, code);
+        expect_advice(&advice, code, reason);
+        let status = server.wait_exit(GRACE);
+        assert!(status.success(), "SIG{signal}: {status}");
+    }
+}
+
+#[test]
+fn a_second_signal_of_either_kind_ends_it_at_once() {
+    for (first, second, status) in [("TERM", "TERM", 143), ("TERM", "INT", 130), ("INT", "TERM", 143)] {
+        let mut server = Server::start(&[("drain.window", "120s")]);
+        let _sockets: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws")).collect();
+        server.signal(first);
+        eventually("the first signal is understood", || server.get("/readyz").status == 503);
+        server.signal(second);
+        assert_eq!(server.wait_exit(GRACE).code(), Some(status), "SIG{first}, SIG{second}");
+    }
 }

@@ -100,8 +100,34 @@ fn what_cannot_be_joined_or_left_is_said() {
 fn a_room_too_many_for_the_node_is_unavailable() {
     let server = Server::start(&[("limits.max_rooms", "1")]);
     let mut alice = Speaker::alone(&server, "alice");
-    alice.ask_in_vain(join("second"), "unavailable");
+    let error = alice.ask_in_vain(join("second"), "unavailable");
+    assert_eq!(error["message"], "Service unavailable: too many rooms, try again later");
     alice.say("lobby", "alive");
+}
+
+/// 1. Somebody says one message in each of as many rooms as there may be, and leaves them.
+/// 2. Others still get in, into the default room and into new ones: the rooms that were left first make way.
+/// 3. The room with somebody in it is not among them.
+#[test]
+fn rooms_that_nobody_is_in_cannot_keep_others_out() {
+    let server = Server::start(&[("limits.max_rooms", "3")]);
+    let mut bob = Speaker::alone(&server, "bob?room=here");
+    bob.say("here", "first");
+    let mut mallory = Speaker::alone(&server, "mallory?room=red");
+    for room in ["red", "room-1", "room-2", "room-3", "room-4", "room-5"] {
+        if room != "red" {
+            mallory.ask(join(room), "joined");
+            mallory.expect("presence_diff");
+        }
+        mallory.say(room, "mine");
+        mallory.ask(leave(room), "left");
+    }
+    assert_eq!(server.metric("throng_rooms", ""), 3.0);
+    let mut alice = Speaker::alone(&server, "alice");
+    alice.say("lobby", "in the default room");
+    alice.ask(join("new"), "joined");
+    alice.expect("presence_diff");
+    assert_eq!(bob.say("here", "second")["offset"], 2);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::thread;
 
 use serde_json::json;
 
+use crate::support::eventually;
 use crate::support::frame::{Frame, PING, PONG};
 use crate::support::raw::Socket;
 use crate::support::server::Server;
@@ -44,6 +45,47 @@ fn the_session_takes_the_place_of_its_connection_and_nobody_notices() {
         let event = plain.read_text();
         assert!(event.contains(expected), "{event}");
     }
+}
+
+/// 1. Alice is in three rooms, with Bob in each, and her connection is taken over.
+/// 2. The new one joins two of them again, one at once and one later: nobody hears of it.
+/// 3. She does not come back to the third: after a while, she has left it.
+#[test]
+fn the_other_rooms_hear_nothing_unless_she_does_not_come_back() {
+    let server = Server::start(&[("workers", "2")]);
+    let join = |room: &str| json!({"type": "join", "room": room});
+    let mut bob = Speaker::alone(&server, "bob?room=red");
+    let mut old = Speaker::enter(&server, "alice");
+    for room in ["green", "blue"] {
+        bob.ask(join(room), "joined");
+        bob.expect("presence_diff");
+    }
+    for room in ["red", "green", "blue"] {
+        old.command(join(room));
+        assert_eq!(bob.expect("presence_diff")["joined"], json!(["alice"]));
+    }
+    let mut new = Speaker::enter(&server, &format!("alice?session={}", old.told("session")));
+    assert_eq!(old.skip_to_end().expect("no reset").1, 4501);
+    let joined = new.ask(join("red"), "joined");
+    assert_eq!(joined["members"], 2);
+    bob.say("red", "nothing has happened");
+    new.expect_message("bob", "nothing has happened");
+    eventually("the old one is gone", || server.connections() == 2.0);
+    let there = bob.ask(json!({"type": "presence", "room": "green"}), "presence");
+    assert_eq!(there["users"], json!(["alice", "bob"]));
+    new.ask(join("green"), "joined");
+    let diff = bob.expect("presence_diff");
+    let expected =
+        json!({"type": "presence_diff", "room": "blue", "joined": [], "left": ["alice"], "members": 1});
+    assert_eq!(diff, expected);
+    new.say("green", "and she stays here");
+    bob.expect_message("alice", "and she stays here");
+    // Leaving, she leaves at once.
+    new.ask(json!({"type": "leave", "room": "red"}), "left");
+    assert_eq!(bob.expect("presence_diff")["left"], json!(["alice"]));
+    drop(new);
+    let diff = bob.expect("presence_diff");
+    assert_eq!((&diff["room"], &diff["left"]), (&json!("green"), &json!(["alice"])));
 }
 
 /// Answers the ping that asks whether it is alive, and nothing else may come before.

@@ -56,6 +56,7 @@ impl Life {
             rooms: Rules::new(&config),
             history_total_bytes: 400,
             max_rooms: 10,
+            default_room: config.chat.default_room.clone(),
             max_keys_per_user: 100,
         };
         let broker = Arc::new(Memory::new(Members(deliver), limits));

@@ -1,3 +1,5 @@
+mod idle;
+
 use super::super::publish::Placing;
 use super::super::resume::{Gap, Next, PAGE_BYTES, Page};
 use super::super::{Delivery, Draft, Encoded, Published};
@@ -45,7 +47,14 @@ fn limits(history_total_bytes: usize) -> Limits {
         ..RoomRule::default()
     };
     config.rooms = vec![rule("tiny*", 2), rule("none", 0)];
-    Limits { rooms: Rules::new(&config), history_total_bytes, max_rooms: 3, max_keys_per_user: 2 }
+    let default_room = config.chat.default_room.clone();
+    Limits {
+        rooms: Rules::new(&config),
+        history_total_bytes,
+        max_rooms: 3,
+        default_room,
+        max_keys_per_user: 2,
+    }
 }
 
 fn broker() -> Memory<Members> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::replay::Replaying;
 use super::{Chat, Peer};
 use crate::broker::resume::Resumed;
-use crate::broker::{BrokerError, Position, Published};
+use crate::broker::{Position, Published};
 use crate::chat::validate;
 use crate::names::{self, Epoch, Key, Offset, RoomName, SessionId, UserId};
-use crate::node::{Entered, Membership, Node, Post};
+use crate::node::{Entered, Membership, Node, Post, refusal};
 use crate::protocol::close::EndReason;
 use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Resume};
 use crate::protocol::event::{CommandError, v1};
@@ -232,9 +232,7 @@ impl Chat {
         }
         let wish = resume.map(position);
         let node: &Arc<Node> = peer.node;
-        let entered = node
-            .enter(peer.registration, &name, self.claim.user(), wish)
-            .map_err(|_: BrokerError| CommandError::Unavailable)?;
+        let entered = node.enter(peer.registration, &name, self.claim.user(), wish).map_err(refusal)?;
         let Position { epoch, offset } = start(&entered, wish);
         let recovered = matches!(entered.resumed, Resumed::Recovered { .. });
         let members = entered.members;

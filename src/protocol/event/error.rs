@@ -55,6 +55,9 @@ pub enum CommandError {
     /// The node cannot take the message now; nothing was appended.
     #[error("Service unavailable, try again")]
     Unavailable,
+    /// `limits.max_rooms` rooms exist, and the one that is named is not among them.
+    #[error("Service unavailable: too many rooms, try again later")]
+    NoMoreRooms,
 }
 
 impl CommandError {
@@ -74,7 +77,7 @@ impl CommandError {
             Self::UserNotFound => "user_not_found",
             Self::RateLimited { .. } => "rate_limited",
             Self::Forbidden(_) => "forbidden",
-            Self::Unavailable => "unavailable",
+            Self::Unavailable | Self::NoMoreRooms => "unavailable",
         }
     }
 
@@ -86,7 +89,8 @@ impl CommandError {
             Self::InvalidJson | Self::InvalidMessage(_) | Self::MissingField(_) => true,
             Self::MessageTooLong { .. } | Self::UnknownType | Self::InvalidRoom => true,
             Self::NotInRoom | Self::AlreadyJoined | Self::TooManyRooms { .. } | Self::UserNotFound => false,
-            Self::RateLimited { .. } | Self::Forbidden(_) | Self::Unavailable => false,
+            Self::RateLimited { .. } | Self::Forbidden(_) => false,
+            Self::Unavailable | Self::NoMoreRooms => false,
         }
     }
 }

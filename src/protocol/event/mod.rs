@@ -14,7 +14,14 @@ use super::frame::{self, OpCode};
 use crate::names::{Epoch, Offset, RoomName, UserId};
 
 /// The most that the fields around a message's text may take, names of 64 characters included.
-pub const MESSAGE_OVERHEAD: usize = 320;
+const MESSAGE_OVERHEAD: usize = 320;
+
+/// The most that the event of a message with this text may take: JSON writes a control character as six bytes.
+#[must_use]
+pub const fn max_len(text: &str) -> usize {
+    text.len() * 6 + MESSAGE_OVERHEAD
+}
+
 /// What they take beside the names, so that a frame, which its room's history keeps, wastes no memory.
 const FIXED_FIELDS: usize = 144;
 

@@ -81,6 +81,23 @@ impl Server {
         Self::launch(&["bash", "-c", &script, "bash"], "127.0.0.1:0", settings)
     }
 
+    /// As [`Server::start`], with files of at most `kib` KiB: what would make one longer fails, as on a full disk, until
+    /// [`Server::lift_file_limit`].
+    #[track_caller]
+    pub(crate) fn start_with_short_files(kib: usize, settings: Settings<'_>) -> Self {
+        // The limit's signal would end the process: ignored, as it stays over `exec`, it leaves the error.
+        let script = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$@\"");
+        Self::launch(&["bash", "-c", &script, "bash"], "127.0.0.1:0", settings)
+    }
+
+    /// Its files may be of any length from now on.
+    #[track_caller]
+    pub(crate) fn lift_file_limit(&self) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
+        assert!(status.expect("prlimit runs").success(), "the limit of {pid} stays");
+    }
+
     /// Starts a server that listens on `listen`, through `wrapper`, a command that must replace itself (`exec`).
     #[track_caller]
     pub(crate) fn launch(wrapper: &[&str], listen: &str, settings: Settings<'_>) -> Self {

@@ -69,6 +69,7 @@ pub(crate) fn errors() -> Vec<CommandError> {
         E::RateLimited { retry_after_ms: 250 },
         E::Forbidden("the token does not allow this room"),
         E::Unavailable,
+        E::NoMoreRooms,
     ];
     // Exhaustive, so that a new error is one here until it stands in the list above.
     for error in &all {
@@ -76,7 +77,7 @@ pub(crate) fn errors() -> Vec<CommandError> {
             E::InvalidJson | E::InvalidMessage(_) | E::MissingField(_) | E::MessageTooLong { .. } => {}
             E::UnknownType | E::InvalidRoom | E::NotInRoom | E::AlreadyJoined => {}
             E::TooManyRooms { .. } | E::UserNotFound | E::RateLimited { .. } | E::Forbidden(_) => {}
-            E::Unavailable => {}
+            E::Unavailable | E::NoMoreRooms => {}
         }
     }
     all

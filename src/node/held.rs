@@ -1,0 +1,70 @@
+//! Users whose connection was taken over, in rooms that the new connection has yet to join: for the others they stay,
+//! for a while.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Node;
+use crate::broker::room::Room;
+use crate::names::UserId;
+use crate::registry::Topic;
+
+/// For how long, in milliseconds: a client that comes back joins its rooms at once, but many may come back together.
+const GRACE_MS: u64 = 5_000;
+/// Held at once, all rooms together: beyond it users leave at once. Memory: some 40 bytes each, and their rooms.
+const MAX_HELD: usize = 65_536;
+
+/// A user who stays in a room under this number.
+#[derive(Debug)]
+struct Held {
+    until_ms: u64,
+    room: Arc<Room<Topic>>,
+    user: UserId,
+    number: u32,
+}
+
+/// Everybody who is held, in the order of the times.
+#[derive(Debug, Default)]
+pub(super) struct HeldUsers(Mutex<VecDeque<Held>>);
+
+impl HeldUsers {
+    /// True when one more can be held. Others may be faster, so that the bound may be passed by one for each thread.
+    pub(super) fn have_space(&self) -> bool {
+        self.0.lock().len() < MAX_HELD
+    }
+
+    /// Notes that a user stays in a room, from `now_ms` on.
+    pub(super) fn add(&self, room: &Arc<Room<Topic>>, user: &UserId, number: u32, now_ms: u64) {
+        let (room, user, until_ms) = (Arc::clone(room), user.clone(), now_ms + GRACE_MS);
+        self.0.lock().push_back(Held { until_ms, room, user, number });
+    }
+
+    fn take_due(&self, now_ms: u64) -> Option<Held> {
+        let mut all = self.0.lock();
+        let due = all.pop_front_if(|held| held.until_ms <= now_ms);
+        if all.len() * 4 < all.capacity() {
+            let kept = all.len() * 2;
+            all.shrink_to(kept);
+        }
+        due
+    }
+}
+
+impl Node {
+    /// Lets go of those whose time is over: who has not come back leaves.
+    pub(super) fn release_held(&self, now_ms: u64) {
+        while let Some(Held { room, user, number, .. }) = self.held.take_due(now_ms) {
+            let (due, is_empty) = room.with(|state| {
+                let rules = state.settings().presence;
+                let outcome = state.presence.release(&user, number, now_ms, &rules);
+                (self.tell(state, room.name(), outcome), state.presence.is_empty())
+            });
+            self.note_due(due, &room);
+            if is_empty {
+                self.broker.close_if_empty(&room);
+            }
+        }
+    }
+}
