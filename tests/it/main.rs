@@ -1,8 +1,8 @@
 //! The server from the outside: the binary as a child process, and what it does on the wire.
 //!
-//! Nothing here links against the library but `readme` and `wire`, which compare words with declarations, and
-//! `snapshots`, which keeps what stands on the wire. The tables come from the protocol's description; a test that
-//! waits, waits for an event with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
+//! Nothing here links against the library but `readme` and `wire`, which compare words with declarations, `snapshots`,
+//! which keeps what stands on the wire, and the tests of the Rust client. The tables come from the protocol's description; a
+//! test that waits, waits for an event with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
 
 mod support;
 
@@ -11,6 +11,8 @@ mod bench;
 mod chat;
 mod checker;
 mod churn;
+mod client;
+mod client_storm;
 mod duplicates;
 mod endpoints;
 mod examples;

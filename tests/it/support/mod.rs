@@ -1,5 +1,6 @@
 //! What the tests share: the server as a child process, a client that knows the rules and one that breaks them.
 
+pub(crate) mod bridge;
 pub(crate) mod checker;
 pub(crate) mod client;
 pub(crate) mod fake;
@@ -8,6 +9,7 @@ pub(crate) mod http;
 pub(crate) mod link;
 pub(crate) mod log;
 pub(crate) mod raw;
+pub(crate) mod rust_client;
 pub(crate) mod server;
 pub(crate) mod speaker;
 pub(crate) mod swarm;
