@@ -28,6 +28,8 @@ enum Kind {
 const FILES: &[File] = &[
     File { path: "/", kind: Kind::Page, body: include_str!("../web/index.html") },
     File { path: "/app.js", kind: Kind::Script, body: include_str!("../web/app.js") },
+    File { path: "/messages.js", kind: Kind::Script, body: include_str!("../web/messages.js") },
+    File { path: "/page.js", kind: Kind::Script, body: include_str!("../web/page.js") },
     File { path: "/client.js", kind: Kind::PublicScript, body: include_str!("../web/client.js") },
     File { path: "/style.css", kind: Kind::Style, body: include_str!("../web/style.css") },
     File { path: "/icon.svg", kind: Kind::Icon, body: include_str!("../web/icon.svg") },
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn texts_are_never_html() {
-        for path in ["/app.js", "/client.js"] {
+        for path in ["/app.js", "/messages.js", "/page.js", "/client.js"] {
             let script = file(path).unwrap().body;
             for sink in
                 ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
@@ -118,8 +120,8 @@ mod tests {
         let attributes =
             page.split("href=\"").chain(page.split("src=\"")).filter(|part| !part.contains("<!"));
         let loaded: Vec<_> = attributes.map(|part| part.split('"').next().unwrap()).collect();
-        assert_eq!(loaded, ["icon.svg", "style.css", "app.js"]);
-        for name in loaded.iter().chain(&["client.js"]) {
+        assert_eq!(loaded, ["icon.svg", "style.css", "app.js", "icon.svg", "icon.svg"]);
+        for name in loaded.iter().chain(&["messages.js", "page.js", "client.js"]) {
             assert!(file(&format!("/{name}")).is_some(), "{name}");
         }
     }
