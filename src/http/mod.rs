@@ -3,6 +3,7 @@
 //! hyper parses and answers; the 101 is ours ([`upgrade`]). [`serve`] runs one connection and, after a handshake,
 //! gives the socket back with all HTTP state gone. Who may come in is the [`App`]'s to say.
 
+mod body;
 mod io;
 mod lingering;
 pub mod pages;
@@ -17,7 +18,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,13 +25,14 @@ use hyper_util::rt::TokioTimer;
 use tokio::time::Instant;
 
 use crate::admission::{Check, Refusal};
+pub use body::Body;
 pub use io::HttpIo;
 pub use lingering::close;
 pub use request::{Request, segment_after};
 use service::Exchange;
 
-/// A whole response; what a page is.
-pub type Response = hyper::Response<Full<Bytes>>;
+/// A response; what a page is.
+pub type Response = hyper::Response<Body>;
 
 /// What one connection may cost before it speaks WebSocket.
 #[derive(Debug, Clone)]
@@ -43,6 +44,9 @@ pub struct Limits {
     pub max_head_bytes: usize,
     /// Requests answered on one connection before it is closed, so that pages do not hold a place for ever.
     pub max_requests: u32,
+    /// A peer that takes nothing of a response in [parts](Body::parts) for so long is closed. The time that we take
+    /// for the next part does not count.
+    pub stream_timeout: Duration,
     /// When the peer was accepted, if that was before [`serve`] was called: the first deadline counts from then.
     pub accepted: Option<Instant>,
 }
@@ -53,6 +57,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             max_head_bytes: 16 * 1024,
             max_requests: 1000,
+            stream_timeout: Duration::from_secs(10),
             accepted: None,
         }
     }
@@ -88,8 +93,12 @@ pub trait App {
     /// Where a path leads. `path` is as it came, without the query, not percent-decoded.
     fn route(&self, path: &str) -> Route<Self::Endpoint>;
 
-    /// The answer to a GET or HEAD on a [`Route::Page`]; hyper leaves the body out for HEAD.
-    fn page(&self, request: Request<'_>) -> Response;
+    /// The answer to a GET or HEAD on a [`Route::Page`]; hyper leaves the body out for HEAD. A response in
+    /// [parts](Body::parts) is the connection's last.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    fn page(&self, request: Request<'_>) -> Result<Response, Refusal>;
 
     /// Decides over a handshake that is correct in itself.
     ///
@@ -106,7 +115,7 @@ pub trait App {
         request: Request<'_>,
     ) -> impl Future<Output = Result<Admission<Self::Admitted>, Refusal>>;
 
-    /// Called once for each refusal, those of [`admit`](Self::admit) included, for counting.
+    /// Called once for each refusal, those of [`page`](Self::page) and [`admit`](Self::admit) included, for counting.
     fn refused(&self, refusal: &Refusal);
 }
 

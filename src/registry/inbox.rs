@@ -98,6 +98,12 @@ impl Inbox {
         self.bytes.load(Relaxed) + len <= self.max_bytes
     }
 
+    /// Bytes of publications that wait to be fanned out.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
     /// Adds a publication and wakes the shard if it sleeps. Called under the room's lock, so that a room's
     /// publications come in order; notices are added whether they fit or not.
     pub fn publish(&self, publication: Publication) {

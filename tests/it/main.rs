@@ -32,6 +32,7 @@ mod settings;
 mod slow;
 mod snapshots;
 mod soak;
+mod stats;
 mod v1_dialects;
 mod v1_direct;
 mod v1_ends;

@@ -12,6 +12,7 @@ use throng::config;
 use throng::protocol::close::EndReason;
 use throng::protocol::event::CommandError;
 
+use crate::stats::{Viewer, names};
 use crate::support::client::Client;
 use crate::support::server::{Server, run};
 
@@ -161,6 +162,8 @@ fn the_refusals_are_those_of_the_code() {
         Refusal::Unauthorized,
         Refusal::Forbidden("invalid user id"),
         Refusal::Conflict,
+        Refusal::ApiKey,
+        Refusal::TooManyViewers,
     ];
     let codes: BTreeSet<&str> = all.iter().map(Refusal::code).collect();
     assert_eq!(codes, BTreeSet::from(Refusal::REASONS), "one of each");
@@ -253,6 +256,8 @@ fn every_path_of_the_tables_is_served() {
     for (heading, status) in [("### WebSocket", 426), ("### HTTP", 200)] {
         for row in rows(heading) {
             let path = quoted(row[0]).next().expect("a path").replace("{user_id}", "alice");
+            // Open to who asks for this machine by its own name, which this does not.
+            let status = if path == "/api/stats/stream" { 401 } else { status };
             assert_eq!(server.get(&path).status, status, "{path}");
         }
     }
@@ -270,6 +275,14 @@ fn the_metrics_are_those_of_the_page() {
         (name.split('{').next().unwrap_or(name), row[1])
     });
     assert_eq!(listed.collect::<BTreeSet<_>>(), served.collect());
+}
+
+#[test]
+fn the_fields_of_the_dashboards_feed_are_those_of_the_table() {
+    let server = Server::start(&[]);
+    let snapshot = Viewer::open(&server).snapshot();
+    let listed = rows("## Dashboard").into_iter().flat_map(|row| quoted(row[0])).collect::<BTreeSet<_>>();
+    assert_eq!(listed, names(&snapshot));
 }
 
 #[test]
