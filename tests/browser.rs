@@ -8,6 +8,8 @@
 mod axe;
 #[path = "browser/chat.rs"]
 mod chat;
+#[path = "browser/dashboard.rs"]
+mod dashboard;
 #[path = "browser/driver.rs"]
 mod driver;
 #[path = "browser/errors.rs"]

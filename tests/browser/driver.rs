@@ -40,8 +40,12 @@ const ARGUMENTS: &[&str] = &[
     "--no-first-run",
 ];
 
-/// What the console may say: that there is no server, while there is none.
-const EXPECTED: &[&str] = &["WebSocket connection to 'ws://", "net::ERR_CONNECTION_REFUSED"];
+/// What the console may say: that there is no server, while there is none, or that a stream ended with it.
+const EXPECTED: &[&str] = &[
+    "WebSocket connection to 'ws://",
+    "net::ERR_CONNECTION_REFUSED",
+    "net::ERR_INCOMPLETE_CHUNKED_ENCODING",
+];
 
 /// A running browser. The fields are dropped in this order: the session ends in good order, or by force.
 pub(crate) struct Browser {

@@ -6,7 +6,8 @@ use serde_json::json;
 use thirtyfour::Key;
 
 use crate::axe::expect_no_violation;
-use crate::chat::speaker;
+use crate::chat::{speak, speaker};
+use crate::dashboard::look;
 use crate::driver::Browser;
 use crate::page::Page;
 use crate::support::client::Client;
@@ -87,9 +88,13 @@ async fn lively<'a>(browser: &'a Browser, server: &Server) -> (Page<'a>, [Client
     (ada, [grace, linus, barbara, cook])
 }
 
+fn wants_pictures() -> bool {
+    std::env::var_os("THRONG_SCREENSHOTS").is_some_and(|value| value == "1")
+}
+
 /// Writes a picture to this folder, if pictures are wanted. The times of day in it are always the same.
 async fn picture(page: &Page<'_>, name: &str) {
-    if std::env::var_os("THRONG_SCREENSHOTS").is_none_or(|value| value != "1") {
+    if !wants_pictures() {
         return;
     }
     let times = "[...document.querySelectorAll('time')].forEach((time, n) => {
@@ -155,4 +160,45 @@ async fn a_lost_connection_is_for_everybody() {
     ada.reads("ada", "Hello?").await;
     examine(&ada, "the chat after a loss").await;
     browser.finish().await;
+}
+
+#[tokio::test]
+async fn the_dashboard_is_for_everybody() {
+    let (server, browser) = (Server::start(QUIET), Browser::start().await);
+    let page = look(&browser, &server).await;
+    let mut others = Vec::new();
+    for (n, room) in ["lobby", "lobby", "lobby", "kitchen"].iter().enumerate() {
+        others.push(speaker(&server, &format!("guest-{n}"), room, 1).await);
+    }
+    page.until("four people", "$('#facts').innerText.includes('4 of')").await;
+    let fits = "document.documentElement.scrollWidth <= innerWidth";
+    for size in [DESK, PHONE] {
+        resize(&page, size).await;
+        page.until("nothing sticks out", fits).await;
+        for scheme in ["light", "dark"] {
+            set_scheme(&page, scheme).await;
+            expect_no_violation(&page, &format!("the dashboard, {scheme}, {} pixels wide", size.0)).await;
+        }
+    }
+    if wants_pictures() {
+        set_scheme(&page, "light").await;
+        resize(&page, DESK).await;
+        for burst in [12, 30, 21, 45, 9, 33, 27, 60, 40, 18, 36, 24] {
+            for guest in &mut others {
+                speak(guest, "a guest", burst).await;
+            }
+            next_second(&page).await;
+        }
+        picture(&page, "dashboard.png").await;
+    }
+    browser.finish().await;
+}
+
+/// Waits for the next numbers.
+async fn next_second(page: &Page<'_>) {
+    let uptime = "return [...document.querySelectorAll('#facts > div')].find((e) =>
+        e.children[0].textContent === 'Up').children[1].textContent";
+    let now = page.run(uptime, vec![]).await;
+    let up = "$$('#facts > div').find((e) => textOf(e.children[0]) === 'Up').children[1].textContent";
+    page.until("the next second", &format!("{up} !== {now}")).await;
 }
