@@ -28,6 +28,8 @@ enum Kind {
 const FILES: &[File] = &[
     File { path: "/", kind: Kind::Page, body: include_str!("../web/index.html") },
     File { path: "/app.js", kind: Kind::Script, body: include_str!("../web/app.js") },
+    File { path: "/messages.js", kind: Kind::Script, body: include_str!("../web/messages.js") },
+    File { path: "/page.js", kind: Kind::Script, body: include_str!("../web/page.js") },
     File { path: "/client.js", kind: Kind::PublicScript, body: include_str!("../web/client.js") },
     File { path: "/style.css", kind: Kind::Style, body: include_str!("../web/style.css") },
     File { path: "/dashboard", kind: Kind::Page, body: include_str!("../web/dashboard.html") },
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn texts_are_never_html() {
-        for path in ["/app.js", "/client.js", "/dashboard.js", "/stats.js"] {
+        for path in ["/app.js", "/messages.js", "/page.js", "/client.js", "/dashboard.js", "/stats.js"] {
             let script = file(path).unwrap().body;
             for sink in
                 ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
@@ -123,7 +125,7 @@ mod tests {
     #[test]
     fn what_the_pages_load_and_link_to_is_there() {
         for (path, expected) in [
-            ("/", &["icon.svg", "style.css", "dashboard", "app.js"][..]),
+            ("/", &["icon.svg", "style.css", "dashboard", "app.js", "icon.svg", "icon.svg"][..]),
             ("/dashboard", &["icon.svg", "style.css", "dashboard.css", "./", "dashboard.js"]),
         ] {
             let page = file(path).unwrap().body;
@@ -131,7 +133,7 @@ mod tests {
                 page.split("href=\"").chain(page.split("src=\"")).filter(|part| !part.contains("<!"));
             let loaded: Vec<_> = attributes.map(|part| part.split('"').next().unwrap()).collect();
             assert_eq!(loaded, expected, "{path}");
-            for name in loaded.into_iter().chain(["client.js", "stats.js"]) {
+            for name in loaded.into_iter().chain(["messages.js", "page.js", "client.js", "stats.js"]) {
                 assert!(file(&format!("/{}", name.trim_start_matches("./"))).is_some(), "{name}");
             }
         }

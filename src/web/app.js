@@ -1,5 +1,7 @@
 /** The chat page: shows what the client says, and says what the person types. Texts become text nodes, never HTML. */
 import { Client } from "./client.js";
+import { avatar, make, render } from "./messages.js";
+import { $, complain, explain, isFine, panels, refused } from "./page.js";
 
 const MAX_ITEMS = 500; // per conversation on the page; older ones come back from the history
 const PAGE = 50; // messages or users asked for at once
@@ -7,16 +9,11 @@ const MAX_MEMBERS_SHOWN = 200;
 const TYPING_MS = 4_000; // how long "is typing" stands
 const TYPING_EVERY_MS = 2_000; // and how often we tell that we are
 
-const $ = (id) => document.getElementById(id);
-/** An element with properties; children are elements, or texts that stay texts. */
-const make = (tag, properties = {}, ...children) => {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-};
+const plural = (count, thing) => (count === 1 ? `1 ${thing}` : `${count} ${thing}s`);
 
 let client = null;
 let me = "";
+let limits = {};
 let shown = null;
 let lastTypedAt = 0;
 let countdown;
@@ -39,21 +36,22 @@ function conversation(kind, name) {
 
 $("enter").addEventListener("submit", async (event) => {
   event.preventDefault();
-  $("entry-error").textContent = "";
+  if (![$("first-room"), $("name")].map(isFine).every(Boolean)) return;
+  complain($("token"), "");
   const [name, room, token] = ["name", "first-room", "token"].map((id) => $(id).value.trim());
+  client?.close(); // asked twice: what counts is what was asked last
   me = name;
-  client = new Client({ user: name, room, token: token || undefined });
-  listen(client);
+  const chat = client = new Client({ user: name, room, token: token || undefined });
+  listen(chat);
   try {
-    await client.connect();
+    await chat.connect();
   } catch (error) {
-    $("entry-error").textContent = explain(error);
-    $("name").focus();
+    if (chat === client) refused(error);
     return;
   }
   $("entry").hidden = true;
   $("chat").hidden = false;
-  show(conversation("room", client.rooms[0]));
+  show(conversation("room", chat.rooms[0]));
 });
 
 const wishes = new URLSearchParams(location.search);
@@ -74,13 +72,13 @@ function listen(chat) {
   });
   chat.on("resumed", ({ room, recovered, missed }) => {
     const place = conversation("room", room);
-    const count = missed === 1 ? "1 message" : `${missed} messages`;
-    const loss = missed === null ? "you missed some messages" : `you missed ${count}`;
+    const count = missed === null ? "some messages" : plural(missed, "message");
+    if (!recovered) add(place, { kind: "gap", text: `You missed ${count} here` });
     const gain = missed ? `recovered ${count}` : "nothing was missed";
-    notify(place, `Connected again: ${recovered ? gain : loss}`);
+    notify(place, `Connected again: ${recovered ? gain : `you missed ${count}`}`);
   });
   chat.on("gap", ({ room, from, to }) => {
-    add(conversation("room", room), { kind: "notice", text: `${to - from + 1} messages were left out here` });
+    add(conversation("room", room), { kind: "gap", text: `${plural(to - from + 1, "message")} left out here` });
   });
   chat.on("message", (message) => {
     const place = conversation("room", message.room);
@@ -106,25 +104,30 @@ function listen(chat) {
     renderTyping();
   });
   chat.on("limited", ({ retryAfterMs }) => {
-    sayError(`You are too fast. Sending goes on in ${Math.ceil(retryAfterMs / 1000)} s`);
+    sayError(`You write too fast. Sending goes on in ${Math.ceil(retryAfterMs / 1000)} s`);
   });
   chat.on("error", (error) => notify(shown, explain(error)));
 }
 
-function showState({ name, delayMs, reason, code }) {
+function showState(state) {
   clearInterval(countdown);
+  const { name, delayMs, reason, code } = state;
   const words = {
     connecting: "Connecting…", online: "Connected", waiting: "Connection lost, reconnecting",
     stopped: `Disconnected: ${reason || `code ${code}`}`,
   };
+  if (name === "online") limits = state.limits ?? {};
   $("connection").className = name;
   $("connection-state").textContent = words[name] ?? "";
   $("countdown").textContent = "";
+  $("entry-state").textContent = name === "connecting" ? "Connecting…" : "";
   $("again").hidden = name !== "stopped";
   if (name !== "waiting") return;
   const endsAt = Date.now() + delayMs;
   const tick = () => {
-    $("countdown").textContent = `in ${Math.max(0, Math.ceil((endsAt - Date.now()) / 1000))} s`;
+    const words = `in ${Math.max(0, Math.ceil((endsAt - Date.now()) / 1000))} s`;
+    $("countdown").textContent = words;
+    $("entry-state").textContent = `The server does not answer. Next try ${words}`;
   };
   countdown = setInterval(tick, 1_000);
   tick();
@@ -132,29 +135,22 @@ function showState({ name, delayMs, reason, code }) {
 
 $("again").addEventListener("click", () => client.connect().catch(() => {})); // the state says why not
 
-/** An error in a person's words. */
-function explain(error) {
-  const words = {
-    user_not_found: "Not delivered: nobody of this name is connected",
-    unknown_outcome: "The connection was lost: this was sent, or not",
-    offline: "Not connected",
-  };
-  return words[error.code] ?? error.message;
-}
-
 function notify(place, text) {
   if (!place) return;
   place.notice = text;
   if (place === shown) $("notice").textContent = text;
 }
+$("notice-close").addEventListener("click", () => {
+  notify(shown, "");
+  $("text").focus();
+});
 
 // Older messages and members
 
-/** The newest page of a room that was entered anew. */
+/** The newest page of a room that was entered anew. What stands there stays, and has no place in the new count. */
 async function reload(place) {
-  place.items = place.items.filter((item) => item.kind === "pending" || item.kind === "failed");
+  for (const item of place.items) delete item.offset;
   place.hasOlder = false;
-  if (place === shown) renderMessages();
   await loadOlder(place);
 }
 
@@ -165,8 +161,11 @@ async function loadOlder(place) {
   try {
     const page = await client.history(place.name, { before, limit: PAGE });
     const oldest = place.items.find((item) => item.offset)?.offset ?? Infinity;
-    const older = page.messages.filter((message) => message.offset < oldest);
-    place.items.unshift(...older.map((message) => ({ kind: "message", ...message })));
+    const known = new Set(place.items.map((item) => item.id));
+    const older = page.messages.filter((message) => message.offset < oldest && !known.has(message.id));
+    const first = place.items.findIndex((item) => item.offset || item.kind === "pending");
+    const at = first < 0 ? place.items.length : first;
+    place.items.splice(at, 0, ...older.map((message) => ({ kind: "message", ...message })));
     place.hasOlder = page.more;
     if (place === shown) renderMessages(older.length);
   } catch (error) {
@@ -208,7 +207,7 @@ function add(place, item) {
   if (place !== shown) return;
   const log = $("log");
   const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-  $("messages").append(render(place, item));
+  $("messages").append(entry(place, place.items.length - 1));
   if (isAtEnd || item.user === me) log.scrollTop = log.scrollHeight;
   renderTyping();
 }
@@ -217,22 +216,15 @@ function remove(place, item) {
   const index = place.items.indexOf(item);
   if (index < 0) return;
   place.items.splice(index, 1);
-  if (place === shown) $("messages").children[index]?.remove();
+  if (place !== shown) return;
+  $("messages").children[index]?.remove();
+  if (index < place.items.length) $("messages").children[index]?.replaceWith(entry(place, index));
 }
 
-function render(place, item) {
-  const entry = make("li", { className: item.kind });
-  if (item.kind === "notice") return entry.append(item.text), entry;
-  const at = new Date(item.ts);
-  const time = make("time", { dateTime: at.toISOString() }, at.toLocaleTimeString([], { timeStyle: "short" }));
-  entry.append(make("span", { className: "who" }, item.user), " ", time, " ", item.message);
-  if (item.kind === "pending") entry.append(" – sending…");
-  if (item.kind === "failed") {
-    const again = make("button", { className: "quiet", type: "button" }, "Try again");
-    again.addEventListener("click", () => { remove(place, item); say(place, item.message); });
-    entry.append(` – ${item.error}`, again);
-  }
-  return entry;
+function entry(place, index) {
+  const item = place.items[index];
+  const retry = () => { remove(place, item); say(place, item.message); };
+  return render(item, { previous: place.items[index - 1], isMine: item.user === me, retry });
 }
 
 /** All of a conversation; `added` at the front keep what is read in its place. */
@@ -240,7 +232,7 @@ function renderMessages(added = 0) {
   const log = $("log");
   const fromEnd = log.scrollHeight - log.scrollTop;
   log.setAttribute("aria-busy", "true"); // what is old is not read out
-  $("messages").replaceChildren(...shown.items.map((item) => render(shown, item)));
+  $("messages").replaceChildren(...shown.items.map((_, index) => entry(shown, index)));
   $("earlier").hidden = !shown.hasOlder;
   log.scrollTop = added && shown.items.length > added ? log.scrollHeight - fromEnd : log.scrollHeight;
   requestAnimationFrame(() => log.setAttribute("aria-busy", "false"));
@@ -264,22 +256,38 @@ async function say(place, text) {
   if (client.queued === 0) sayError("");
 }
 
-function sayError(text) { $("say-error").textContent = text; }
+function sayError(text) {
+  $("say-error").textContent = text;
+  $("text").setAttribute("aria-invalid", String(text !== ""));
+}
 
 $("say").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
+  const max = limits.max_message_chars ?? Infinity;
+  const count = [...text].length; // as the server counts
+  if (count > max) return sayError(`Too long: ${count} characters where ${max} are allowed. Nothing was sent`);
   if (!text) return;
   $("text").value = "";
-  sayError("");
+  if (client.queued === 0) sayError("");
+  countCharacters();
   say(shown, text);
 });
+
+/** Near the limit, how far it is. */
+function countCharacters() {
+  const count = [...$("text").value.trim()].length;
+  const max = limits.max_message_chars ?? Infinity;
+  $("say-count").textContent = count > 0.8 * max ? `${count} of ${max} characters` : "";
+}
+
 $("text").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   $("say").requestSubmit();
 });
 $("text").addEventListener("input", () => {
+  countCharacters();
   if (shown.kind !== "room" || Date.now() - lastTypedAt < TYPING_EVERY_MS) return;
   lastTypedAt = Date.now();
   client.typing(shown.name);
@@ -296,6 +304,7 @@ function show(place) {
   $("notice").textContent = place.notice;
   $("text").value = place.draft;
   sayError("");
+  countCharacters();
   renderMessages();
   renderLists();
   renderMembers();
@@ -304,12 +313,14 @@ function show(place) {
   $("text").focus();
 }
 
+const label = (text) => make("span", { className: "label" }, text);
+
 function renderLists() {
   for (const [list, kind] of [["rooms", "room"], ["directs", "direct"]]) {
     const places = [...conversations.values()].filter((place) => place.kind === kind);
     $(list).replaceChildren(...places.map((place) => {
       place.isListed = true;
-      const button = make("button", { type: "button" }, place.name);
+      const button = make("button", { type: "button" }, kind === "direct" ? avatar(place.name) : "", label(place.name));
       if (place === shown) button.setAttribute("aria-current", "true");
       const unread = make("span", { className: "unread" }, String(place.unread));
       unread.append(make("span", { className: "unseen" }, " unread"));
@@ -319,6 +330,8 @@ function renderLists() {
     }));
   }
   const unread = [...conversations.values()].reduce((sum, place) => sum + place.unread, 0);
+  $("unread-elsewhere").hidden = unread === 0;
+  $("unread-elsewhere").replaceChildren(String(unread), make("span", { className: "unseen" }, " unread"));
   document.title = unread ? `(${unread}) throng` : "throng";
 }
 
@@ -327,8 +340,8 @@ function renderMembers() {
   const users = isRoom ? [...shown.members].sort() : [];
   $("member-count").textContent = isRoom ? `(${shown.memberCount})` : "";
   $("members").replaceChildren(...users.map((user) => {
-    if (user === me) return make("li", {}, `${user} (you)`);
-    const button = make("button", { type: "button", title: `Write to ${user}` }, user);
+    if (user === me) return make("li", { className: "me" }, avatar(user), label(`${user} (you)`));
+    const button = make("button", { type: "button", title: `Write to ${user}` }, avatar(user), label(user));
     button.addEventListener("click", () => show(conversation("direct", user)));
     return make("li", {}, button);
   }));
@@ -344,19 +357,20 @@ function renderTyping() {
 
 $("join").addEventListener("submit", async (event) => {
   event.preventDefault();
-  $("join-error").textContent = "";
-  const name = $("join-room").value.trim();
+  if (!isFine($("join-room"))) return;
+  const name = $("join-room").value;
   try {
     await client.join(name);
     $("join-room").value = "";
     show(conversation("room", name));
   } catch (error) {
-    $("join-error").textContent = explain(error);
+    complain($("join-room"), explain(error));
   }
 });
 $("open-direct").addEventListener("submit", (event) => {
   event.preventDefault();
-  show(conversation("direct", $("direct-user").value.trim()));
+  if (!isFine($("direct-user"))) return;
+  show(conversation("direct", $("direct-user").value));
   $("direct-user").value = "";
 });
 $("leave").addEventListener("click", () => {
@@ -373,11 +387,6 @@ $("leave").addEventListener("click", () => {
   $("name").focus();
 });
 
-function panels(isOpen) {
-  $("panels").classList.toggle("open", isOpen);
-  $("panels-toggle").setAttribute("aria-expanded", String(isOpen));
-}
-$("panels-toggle").addEventListener("click", () => panels(!$("panels").classList.contains("open")));
 document.addEventListener("visibilitychange", () => {
   if (document.hidden || !shown?.unread) return;
   shown.unread = 0;

@@ -19,7 +19,8 @@ const MAX_DELAY_MS = 2 ** 31 - 1; // with a longer delay a timer fires at once
 
 /**
  * @typedef {{ name: "idle" | "connecting" | "online" | "waiting" | "stopped", delayMs?: number, attempt?: number,
- *   code?: number, reason?: string, isAdvised?: boolean }} State With the delay of a wait, and the last close.
+ *   code?: number, reason?: string, isAdvised?: boolean, limits?: any }} State With the last close and
+ *   the delay of a wait, or the server's limits.
  * @typedef {{ room: string, user: string, message: string, offset: number, id: string, ts: number }} Message
  * @typedef {{ room: string, epoch: string, offset: number, duplicate: boolean }} Ack
  * @typedef {{ messages: Message[], more: boolean }} History @typedef {{ users: string[], members: number,
@@ -295,7 +296,7 @@ export class Client {
     for (const room of others) this.#join(room);
     this.#request({ type: "ping" }); // whose answer ends the replay of the last room
     drain(this.#connecting, (waiter) => waiter.resolve());
-    this.#enter({ name: "online" });
+    this.#enter({ name: "online", limits: event.limits });
     this.#pump();
   }
   #room(name) {

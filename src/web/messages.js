@@ -1,0 +1,49 @@
+/** How a message looks. Texts become text nodes, never HTML. */
+
+const HUES = 8; // of the circles with initials; style.css has as many
+const TOGETHER_MS = 5 * 60_000; // what somebody says within that time stands under one name
+
+/** An element with properties; children are elements, or texts that stay texts. */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** A circle with somebody's initials, in a colour that is always theirs. */
+export function avatar(user) {
+  let hash = 0;
+  for (const letter of user) hash = (hash * 31 + letter.codePointAt(0)) >>> 0;
+  const circle = make("span", { className: `avatar hue-${hash % HUES}` }, user.slice(0, 2).toUpperCase());
+  circle.setAttribute("aria-hidden", "true");
+  return circle;
+}
+
+function timeOf(ts) {
+  const at = new Date(ts);
+  const isToday = at.toDateString() === new Date().toDateString();
+  const style = isToday ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" };
+  return make("time", { dateTime: at.toISOString() }, at.toLocaleString([], style));
+}
+
+const isSaid = (item) => ["message", "pending", "failed"].includes(item?.kind);
+
+/**
+ * A line of a conversation: of kind "message", "pending" or "failed" with user, message and ts (and error), or of kind
+ * "notice" or "gap" with a text.
+ */
+export function render(item, { previous, isMine, retry }) {
+  if (!isSaid(item)) return make("li", { className: item.kind }, make("span", {}, item.text));
+  const follows = isSaid(previous) && previous.user === item.user && item.ts - previous.ts < TOGETHER_MS;
+  const classes = ["said", item.kind, isMine && "mine", follows && "follows"].filter(Boolean).join(" ");
+  const meta = make("p", { className: "meta" }, make("span", { className: "who" }, item.user), " ", timeOf(item.ts));
+  const text = make("p", { className: "text" }, item.message);
+  const entry = make("li", { className: classes }, avatar(item.user), meta, text);
+  if (item.kind === "pending") entry.append(make("p", { className: "state" }, "sending…"));
+  if (item.kind === "failed") {
+    const again = make("button", { className: "quiet", type: "button" }, "Try again");
+    again.addEventListener("click", retry);
+    entry.append(make("p", { className: "state error" }, item.error, " ", again));
+  }
+  return entry;
+}

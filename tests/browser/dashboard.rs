@@ -1,0 +1,80 @@
+//! The dashboard: what it shows moves with what the server does.
+
+use serde_json::json;
+
+use crate::chat::{speak, speaker};
+use crate::driver::Browser;
+use crate::page::Page;
+use crate::support::server::Server;
+
+/// The number that stands under a name among the facts, as an expression.
+fn fact(name: &str) -> String {
+    let name = json!(name);
+    format!("$$('#facts > div').find((e) => textOf(e.children[0]) === {name})?.children[1].innerText")
+}
+
+/// The dashboard of a server, with its first numbers.
+pub(crate) async fn look<'a>(browser: &'a Browser, server: &Server) -> Page<'a> {
+    let page = browser.open(&format!("http://{}/dashboard", server.address())).await;
+    page.sees("#state", "Live").await;
+    page.until("numbers", "$('#numbers')").await;
+    page
+}
+
+/// That the curve of a plot has a point that is not at its bottom, and was drawn as often as that takes.
+fn is_drawn(title: &str) -> String {
+    format!(
+        "((figure) => [...figure.querySelectorAll('path.curve')].some((path) => {{
+            const ys = (path.getAttribute('d') ?? '').split(/[ML]/).filter(Boolean).map((point) => +point.split(' ')[1]);
+            return ys.length >= 2 && Math.max(...ys) - Math.min(...ys) > 10;
+        }}))($$('#plots figure').find((e) => textOf(e.querySelector('h3')) === {}))",
+        json!(title)
+    )
+}
+
+#[tokio::test]
+async fn the_dashboard_moves() {
+    let (server, browser) = (Server::start(&[]), Browser::start().await);
+    let page = look(&browser, &server).await;
+    page.until("nobody", &format!("/^0 of/.test({})", fact("Connections"))).await;
+    let mut bob = speaker(&server, "bob", "lobby", 1).await;
+    let _carol = speaker(&server, "carol", "garden", 0).await;
+    page.until("two people", &format!("/^2 of/.test({})", fact("Connections"))).await;
+    page.until("two rooms", &format!("{} === '2'", fact("Rooms"))).await;
+    page.until("a curve of connections", &is_drawn("Connections")).await;
+
+    // Numbers and curves follow what is said, whenever the second is over.
+    let is_moving = format!("parseFloat({}) > 0", fact("Messages"));
+    let talk = async {
+        loop {
+            speak(&mut bob, "bob", 5).await;
+        }
+    };
+    tokio::select! {
+        () = talk => unreachable!("it never ends"),
+        () = page.until("messages per second", &is_moving) => {}
+    }
+    page.until("a curve of messages", &is_drawn("Messages per second")).await;
+    page.until("a curve of latencies", &is_drawn("Fan-out latency")).await;
+    page.until("and rest again", &format!("parseFloat({}) === 0", fact("Messages"))).await;
+
+    bob.close().await;
+    // A close frame without a code.
+    page.sees("#closes", "1005").await;
+    page.until("one person", &format!("/^1 of/.test({})", fact("Connections"))).await;
+    browser.finish().await;
+}
+
+#[tokio::test]
+async fn the_dashboard_comes_back_with_its_server() {
+    let (server, browser) = (Server::start(&[]), Browser::start().await);
+    let page = look(&browser, &server).await;
+    let address = server.address().to_string();
+    drop(server);
+    page.sees("#state", "reconnecting").await;
+    let server = Server::launch(&[], &address, &[]);
+    page.sees("#state", "Live").await;
+    let _bob = speaker(&server, "bob", "lobby", 0).await;
+    page.until("who is there now", &format!("/^1 of/.test({})", fact("Connections"))).await;
+    browser.finish().await;
+}

@@ -1,0 +1,167 @@
+//! A browser of a test's own: the driver as a child process, and one session with it.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Command, Stdio};
+
+use hyper::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use thirtyfour::common::command::FormatRequestData;
+use thirtyfour::{
+    ChromeCapabilities, ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel, RequestData,
+    SessionId, WebDriver,
+};
+
+use crate::page::Page;
+use crate::support::PATIENCE;
+
+/// The driver lives as long as its parent holds the other end of the pipe, so that nothing is left behind when the
+/// tests are killed. The browser ends when the driver does: see `--remote-debugging-pipe`.
+const UNTIL_THE_PIPE_CLOSES: &str = "chromedriver --port=0 </dev/null & read -r _; kill $!; wait";
+
+const ARGUMENTS: &[&str] = &[
+    "--headless=new",
+    "--window-size=1280,800",
+    // Ends with the driver, even if that is killed.
+    "--remote-debugging-pipe",
+    // The driver's window in front must not slow down the one behind it.
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--disable-breakpad",
+    "--disable-crash-reporter",
+    "--disable-dev-shm-usage",
+    "--disable-extensions",
+    "--disable-gpu",
+    "--force-device-scale-factor=1",
+    "--hide-scrollbars",
+    "--lang=en-GB",
+    "--no-first-run",
+];
+
+/// What the console may say: that there is no server, while there is none, or that a stream ended with it.
+const EXPECTED: &[&str] = &[
+    "WebSocket connection to 'ws://",
+    "net::ERR_CONNECTION_REFUSED",
+    "net::ERR_INCOMPLETE_CHUNKED_ENCODING",
+];
+
+/// A running browser. The fields are dropped in this order: the session ends in good order, or by force.
+pub(crate) struct Browser {
+    session: WebDriver,
+    _driver: Driver,
+}
+
+struct Driver {
+    child: Child,
+    port: u16,
+    /// Profiles, sockets and whatever else the browser leaves behind.
+    _folder: TempDir,
+}
+
+impl Driver {
+    fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let mut child = Command::new("sh")
+            .args(["-c", UNTIL_THE_PIPE_CLOSES])
+            .env("TMPDIR", folder.path())
+            .env("TZ", "UTC")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let port = output.lines().map_while(Result::ok).find_map(|line| {
+            line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok()
+        });
+        let Some(port) = port else {
+            let end = child.wait_with_output().expect("a child of ours");
+            panic!(
+                "chromedriver does not start ({}); tests/run installs chromium and chromium-driver",
+                String::from_utf8_lossy(&end.stderr).trim()
+            );
+        };
+        Self { child, port, _folder: folder }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A command of Chromium's own protocol, for what WebDriver has no words.
+#[derive(Debug)]
+struct DevTools(&'static str, Value);
+
+impl FormatRequestData for DevTools {
+    fn format_request(&self, session: &SessionId) -> RequestData {
+        RequestData::new(Method::POST, format!("/session/{session}/goog/cdp/execute"))
+            .add_body(json!({"cmd": self.0, "params": self.1}))
+    }
+}
+
+impl Browser {
+    /// Starts it, with one empty window that nobody uses.
+    pub(crate) async fn start() -> Self {
+        let driver = Driver::start();
+        let session = WebDriver::builder(format!("http://127.0.0.1:{}", driver.port), wishes())
+            .request_timeout(PATIENCE)
+            .await
+            .unwrap_or_else(|error| panic!("the browser does not start: {error}"));
+        Self { session, _driver: driver }
+    }
+
+    /// A window of its own, at an address.
+    pub(crate) async fn open(&self, address: &str) -> Page<'_> {
+        let window = self.session.new_window().await.expect("a window");
+        self.session.switch_to_window(window.clone()).await.expect("the window is there");
+        self.session.goto(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
+        Page::new(self, window)
+    }
+
+    pub(crate) fn session(&self) -> &WebDriver {
+        &self.session
+    }
+
+    /// Executes a DevTools command in the window that is switched to.
+    pub(crate) async fn devtools(&self, command: &'static str, parameters: Value) {
+        let answer = self.session.cmd(DevTools(command, parameters.clone())).await;
+        answer.unwrap_or_else(|error| panic!("{command} {parameters}: {error}"));
+    }
+
+    /// What has come into the console since it was last asked.
+    pub(crate) async fn console(&self) -> Vec<String> {
+        let entries = self.session.browser_log().await.expect("the console");
+        entries.into_iter().map(|entry| entry.message).collect()
+    }
+
+    /// As [`Browser::console`], the expected left out.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let is_expected = |text: &str| EXPECTED.iter().any(|part| text.contains(part));
+        self.console().await.into_iter().filter(|text| !is_expected(text)).collect()
+    }
+
+    /// Ends it. Nothing unexpected may stand in the console: a refusal by the Content-Security-Policy would.
+    pub(crate) async fn finish(self) {
+        let complaints = self.complaints().await;
+        assert!(complaints.is_empty(), "in the console: {complaints:#?}");
+        self.session.clone().quit().await.expect("the session ends");
+    }
+}
+
+fn wishes() -> ChromeCapabilities {
+    let mut wishes = DesiredCapabilities::chrome();
+    let mut add = |argument: &str| wishes.add_arg(argument).expect("an argument");
+    ARGUMENTS.iter().for_each(|argument| add(argument));
+    // Chromium refuses to run as root with its sandbox: so it is in most containers.
+    if std::fs::metadata("/proc/self").expect("/proc").uid() == 0 {
+        add("--no-sandbox");
+    }
+    wishes.set_browser_log_level(LoggingPrefsLogLevel::All).expect("a level");
+    wishes
+}

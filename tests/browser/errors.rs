@@ -1,0 +1,107 @@
+//! What goes wrong is said in plain words, where it happened.
+
+use serde_json::json;
+
+use crate::driver::Browser;
+use crate::page::Page;
+use crate::support::server::Server;
+
+/// The field is marked, and what describes it for a screen reader says this.
+async fn expect_complaint(page: &Page<'_>, field: &str, text: &str) {
+    let condition = format!(
+        "((field) => field?.getAttribute('aria-invalid') === 'true' && field === document.activeElement
+            && field.getAttribute('aria-describedby').split(' ').map((id) => document.getElementById(id))
+                .some((e) => e.checkVisibility() && textOf(e).includes({})))($({}))",
+        json!(text),
+        json!(field)
+    );
+    page.until("a complaint at the field", &condition).await;
+}
+
+#[tokio::test]
+async fn a_name_that_will_not_do_is_refused_at_its_field() {
+    let (server, browser) = (Server::start(&[]), Browser::start().await);
+    let page = Page::knock(&browser, &server, "al", "lobby").await;
+    expect_complaint(&page, "#name", "A name has 3 to 64 characters").await;
+    page.write("#name", "alice in wonderland").await;
+    page.click("#enter button").await;
+    expect_complaint(&page, "#name", "A name has 3 to 64 characters").await;
+    page.write("#name", "alice").await;
+    page.write("#first-room", "no room/for this").await;
+    page.click("#enter button").await;
+    expect_complaint(&page, "#first-room", "A room has 1 to 64 characters").await;
+    page.write("#first-room", "lobby").await;
+    page.click("#enter button").await;
+    page.sees("#title", "lobby").await;
+
+    let other = Page::knock(&browser, &server, "alice", "lobby").await;
+    expect_complaint(&other, "#name", "Somebody has this name at the moment: take another").await;
+    other.write("#name", "alice2").await;
+    other.click("#enter button").await;
+    page.sees("#members", "alice2").await;
+    browser.finish().await;
+}
+
+#[tokio::test]
+async fn without_a_token_the_field_for_it_says_so() {
+    let server =
+        Server::start(&[("auth.required", "true"), ("auth.secret", "a secret of thirty-two bytes, or so")]);
+    let browser = Browser::start().await;
+    let page = Page::knock(&browser, &server, "alice", "lobby").await;
+    expect_complaint(&page, "#token", "This server asks for a token").await;
+    browser.finish().await;
+}
+
+#[tokio::test]
+async fn a_flood_is_refused_with_a_word_and_goes_on_by_itself() {
+    let limits =
+        [("rate_limit.enabled", "true"), ("rate_limit.messages_per_second", "1"), ("rate_limit.burst", "2")];
+    let (server, browser) = (Server::start(&limits), Browser::start().await);
+    let alice = Page::enter(&browser, &server, "alice", "lobby").await;
+    let texts: Vec<_> = (1..=5).map(|n| format!("flood {n}")).collect();
+    // Faster than the driver can type.
+    let flood = "for (const text of arguments[0]) {
+        document.getElementById('text').value = text;
+        document.getElementById('say').requestSubmit();
+    }";
+    alice.run(flood, vec![json!(texts)]).await;
+    alice.sees("#say-error", "You write too fast. Sending goes on in 1 s").await;
+    alice.sees("#messages .pending", "sending…").await;
+    // Nothing is lost, and nothing changes its place.
+    alice.reads("alice", "flood 5").await;
+    alice.sees_none("#say-error").await;
+    assert_eq!(alice.messages().await, texts);
+    browser.finish().await;
+}
+
+#[tokio::test]
+async fn a_text_too_long_stays_where_it_was_written() {
+    let (server, browser) = (Server::start(&[("chat.max_message_chars", "50")]), Browser::start().await);
+    let alice = Page::enter(&browser, &server, "alice", "lobby").await;
+    let long = "ä👋".repeat(30);
+    alice.write("#text", &"a".repeat(45)).await;
+    alice.sees("#say-count", "45 of 50 characters").await;
+    alice.say(&long).await;
+    expect_complaint(&alice, "#text", "Too long: 60 characters where 50 are allowed. Nothing was sent").await;
+    assert_eq!(alice.run("return document.getElementById('text').value", vec![]).await, long);
+    assert_eq!(alice.messages().await, [""; 0]);
+    let short: String = long.chars().take(50).collect();
+    alice.say(&short).await;
+    alice.reads("alice", &short).await;
+    alice.sees_none("#say-error").await;
+    browser.finish().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_waited_for() {
+    let (server, browser) = (Server::start(&[]), Browser::start().await);
+    let page = browser.open(&format!("http://{}/", server.address())).await;
+    let listen = server.address().to_string();
+    drop(server);
+    page.write("#name", "alice").await;
+    page.click("#enter button").await;
+    page.sees("#entry-state", "The server does not answer. Next try in").await;
+    let _server = Server::launch(&[], &listen, &[]);
+    page.sees("#title", "lobby").await;
+    browser.finish().await;
+}

@@ -1,0 +1,112 @@
+//! The server goes and comes back: what was missed comes belatedly, or the page says plainly that it will not.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::chat::speaker;
+use crate::driver::Browser;
+use crate::page::Page;
+use crate::support::server::Server;
+
+/// How a server ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// SIGTERM: it says goodbye.
+    Terminate,
+    /// SIGKILL: it says nothing.
+    Kill,
+}
+
+/// Ends a server; the address it had.
+fn stop(mut server: Server, end: End) -> String {
+    let address = server.address().to_string();
+    if let End::Terminate = end {
+        server.terminate();
+        let status = server.wait_exit(Duration::from_secs(20));
+        assert!(status.success(), "{status}");
+    }
+    address
+}
+
+async fn see_it_gone(page: &Page<'_>) {
+    page.sees("#connection-state", "Connection lost, reconnecting").await;
+    // Between two attempts, for an instant, it says that it connects.
+    page.until("the next attempt", "/^in \\d+ s$/.test($('#countdown')?.innerText ?? '')").await;
+}
+
+/// Two people talk, the server ends, a third person speaks where the two cannot hear it, and they come back.
+async fn both_recover(end: End) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().to_str().expect("a path in UTF-8");
+    let settings = [("history.dir", dir), ("drain.window", "1s")];
+    let (server, browser) = (Server::start(&settings), Browser::start().await);
+    let alice = Page::enter(&browser, &server, "alice", "lobby").await;
+    let bob = Page::enter(&browser, &server, "bob", "lobby").await;
+    alice.say("before").await;
+    bob.reads("alice", "before").await;
+
+    let address = stop(server, end);
+    see_it_gone(&alice).await;
+    see_it_gone(&bob).await;
+    alice.say("said while away").await;
+    alice.sees("#messages .pending", "said while away").await;
+    speak_elsewhere(folder.path(), 3).await;
+
+    let _server = Server::launch(&[], &address, &settings);
+    for page in [&alice, &bob] {
+        page.sees("#connection-state", "Connected").await;
+        page.sees("#notice", "Connected again: recovered").await;
+        page.reads("alice", "said while away").await;
+        let expected = ["before", "carol says 1", "carol says 2", "carol says 3", "said while away"];
+        assert_eq!(page.messages().await, expected);
+    }
+    // Bob may have come back after what Alice said meanwhile.
+    alice.sees("#notice", "recovered 3 messages").await;
+    bob.until("3 or 4", "/recovered [34] messages/.test($('#notice').innerText)").await;
+    alice.click("#notice-close").await;
+    alice.sees_none("#notice").await;
+    bob.say("after").await;
+    alice.reads("bob", "after").await;
+    browser.finish().await;
+}
+
+/// Carol says something in the lobby of a server with the same history and another address, which then ends.
+async fn speak_elsewhere(folder: &Path, count: usize) {
+    let server = Server::start(&[("history.dir", folder.to_str().expect("a path in UTF-8"))]);
+    drop(speaker(&server, "carol", "lobby", count).await);
+    stop(server, End::Terminate);
+}
+
+#[tokio::test]
+async fn with_a_history_on_disk_a_restart_loses_nothing() {
+    both_recover(End::Terminate).await;
+}
+
+#[tokio::test]
+async fn with_a_history_on_disk_a_crash_loses_nothing() {
+    both_recover(End::Kill).await;
+}
+
+#[tokio::test]
+async fn without_a_history_on_disk_the_page_says_that_something_is_lost() {
+    let (server, browser) = (Server::start(&[]), Browser::start().await);
+    let alice = Page::enter(&browser, &server, "alice", "lobby").await;
+    let bob = Page::enter(&browser, &server, "bob", "lobby").await;
+    alice.say("before").await;
+    bob.reads("alice", "before").await;
+    let address = stop(server, End::Kill);
+    see_it_gone(&alice).await;
+    let server = Server::launch(&[], &address, &[]);
+    for page in [&alice, &bob] {
+        page.sees("#connection-state", "Connected").await;
+        page.sees("#notice", "Connected again: you missed some messages").await;
+        page.sees("#messages .gap", "You missed some messages here").await;
+    }
+    let _carol = speaker(&server, "carol", "lobby", 2).await;
+    for page in [&alice, &bob] {
+        page.reads("carol", "carol says 2").await;
+        // What was read before stays, above the gap.
+        assert_eq!(page.messages().await, ["before", "carol says 1", "carol says 2"]);
+    }
+    browser.finish().await;
+}
