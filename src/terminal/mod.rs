@@ -15,7 +15,9 @@ mod screen;
 mod signals;
 mod told;
 
-use std::io::{self, IsTerminal as _};
+use std::io;
+#[cfg(feature = "terminal")]
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use tokio::runtime;
@@ -73,14 +75,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 async fn chat(arguments: &Arguments) -> Result<(), Failure> {
     let (client, events) = connect(arguments)?;
     let signals = Signals::new()?;
-    let _draws =
-        !arguments.plain && !arguments.json && io::stdin().is_terminal() && io::stdout().is_terminal();
     #[cfg(feature = "terminal")]
-    if _draws {
+    if draws(arguments) {
         return screen::run(client, events, signals, &arguments.user).await;
     }
     let format = if arguments.json { told::Format::Json } else { told::Format::Text };
     plain::run(client, events, signals, format, arguments.timeout).await
+}
+
+/// Whether there is a whole screen, and it is wanted.
+#[cfg(feature = "terminal")]
+fn draws(arguments: &Arguments) -> bool {
+    !arguments.plain && !arguments.json && io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
 fn connect(arguments: &Arguments) -> Result<(Client, Events), Failure> {

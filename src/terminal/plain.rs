@@ -42,7 +42,7 @@ pub(super) async fn run(
         ending = talk.whole(&mut lines, patience) => ending,
     };
     let Talk { mut errands, printer, mut tally, .. } = talk;
-    tally.unknown += errands.len();
+    tally.unknown += errands.said();
     // Both only tidy up: that they take too long changes nothing.
     let _ = timeout(CLOSING, errands.close()).await;
     let written = timeout(CLOSING, printer.finish()).await;
@@ -171,7 +171,7 @@ impl Talk {
         }
         match end {
             Some(reason) => {
-                let unanswered = self.errands.len() + self.tally.unknown;
+                let unanswered = self.errands.said() + self.tally.unknown;
                 let lost = if unanswered > 0 {
                     format!("; {} unanswered", count(unanswered as u64, "line"))
                 } else {
@@ -234,6 +234,10 @@ impl Talk {
                 self.room = Some(room);
             }
             Ok(Step::Ask(errand)) => {
+                // From the call on nothing of the room is heard any more: what was said there must be, before.
+                if matches!(errand, Errand::Leave { .. }) {
+                    self.until_answered().await?;
+                }
                 self.must_wait = !errand.says();
                 self.errands.start(errand);
             }

@@ -325,8 +325,8 @@ struct Screen {
 impl Screen {
     fn start(server: &Server, user: &str) -> Self {
         let binary = crate::support::binary();
-        let chat = format!("'{binary}' chat ws://{} --user {user}", server.address());
-        let script = format!("stty rows 24 cols 100; {chat}; echo \"code $?\"; stty -a");
+        let chat = format!("exec {binary} chat ws://{} --user {user}", server.address());
+        let script = format!("stty rows 24 cols 100; sh -c 'echo pid=$$; {chat}'; echo \"code $?\"; stty -a");
         let mut command = Command::new("script");
         // Its own shell, whatever the user's is.
         command.args(["--quiet", "--flush", "--command", &script, "/dev/null"]).env("SHELL", "/bin/sh");
@@ -346,6 +346,16 @@ impl Screen {
 
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.output.lock()).into_owned()
+    }
+
+    /// Sends SIGTERM to the chat itself.
+    #[track_caller]
+    fn terminate(&self) {
+        let text = self.text();
+        let (_, rest) = text.split_once("pid=").expect("seen before the first picture");
+        let pid = rest.split(|char: char| !char.is_ascii_digit()).next().expect("a number");
+        let status = Command::new("kill").args(["-TERM", pid]).status().expect("kill runs");
+        assert!(status.success(), "no process {pid} to signal");
     }
 
     #[track_caller]
@@ -372,14 +382,17 @@ impl Drop for Screen {
 fn on_a_terminal_it_draws_and_puts_everything_back() {
     let server = Server::start(&[]);
     let mut bob = Chat::enter(&server, "bob");
-    for (user, leave) in [("ann", "/quit\r"), ("anna", "\x03"), ("anne", "\x04")] {
+    for (user, leave) in [("ann", "/quit\r"), ("anna", "\x03"), ("anne", "\x04"), ("annie", "")] {
         let mut screen = Screen::start(&server, user);
         screen.sees(&format!("connected as {user}"));
         bob.types(&format!("welcome-{user}"));
         screen.sees(&format!("welcome-{user}"));
         screen.types("hello\r");
         bob.sees(&format!("lobby {user}: hello"));
-        screen.types(leave);
+        match leave {
+            "" => screen.terminate(),
+            keys => screen.types(keys),
+        }
         screen.sees("code 0");
         screen.sees("icanon");
         let text = screen.text();
