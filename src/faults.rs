@@ -12,6 +12,8 @@ pub enum Fault {
     IgnoreEpoch,
     /// `forget-leave`: who leaves a room stays among its users.
     ForgetLeave,
+    /// `forget-private-key`: a private message is handed over again although its key is known (G5).
+    ForgetPrivateKey,
 }
 
 /// True when this one is to be broken.
@@ -25,9 +27,8 @@ pub fn is_on(fault: Fault) -> bool {
         "drop-dedupe" => Some(Fault::DropDedupe),
         "ignore-epoch" => Some(Fault::IgnoreEpoch),
         "forget-leave" => Some(Fault::ForgetLeave),
-        other => {
-            panic!("BREAK_THRONG={other} is none of skip-offset, drop-dedupe, ignore-epoch, forget-leave")
-        }
+        "forget-private-key" => Some(Fault::ForgetPrivateKey),
+        other => panic!("BREAK_THRONG={other} is no fault: see src/faults.rs"),
     });
     *on == Some(fault)
 }

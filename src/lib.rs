@@ -15,15 +15,17 @@
 //!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
 //!   cli/         mod (arguments, check-config) · logging · signals · token
 //!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
-//!                gate (page, refusal or endpoint) · proxy (the PROXY protocol's header) · drain
-//!   http/        mod (a connection until it is upgraded) · service (one request) · request (its head) ·
+//!                gate (page, refusal or endpoint) · feed (who looks at the dashboard) · snapshot (what they see) ·
+//!                usage (CPU, memory) · proxy (the PROXY protocol's header) · drain
+//!   http/        mod (a connection until it is upgraded) · service (one request) · request (its head) · body (whole,
+//!                or in parts) ·
 //!                upgrade (the 101 by hand) · respond (refusals become responses) · pages · lingering (closes
 //!                that arrive) · io (a socket for hyper) · tests
 //!   connection/  mod (the task of one connection) · tools (its worker's) · socket · reader (bytes, frames,
 //!                messages) · scanner (every frame's header) · pump (the parser) · handle (what came in) ·
 //!                deadlines (pure) · closing
 //!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
-//!                proxy (the PROXY protocol's header)
+//!                proxy (the PROXY protocol's header) · operator (who may see the dashboard's numbers)
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat (both dialects;
 //!                rooms of a connection; v1: its commands; replay of what was missed)
 //!   node/        mod (joins chat, broker and registry; what endpoints and pages talk to) · fanout (from the broker to
@@ -34,8 +36,7 @@
 //!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one
 //!                dialect) · room (a lane's members in sweep order) · batch (frames sent together) · outbox (a
 //!                client's queue) · bounds (how long it may be) · sink (its socket) · fanout (batches and writes,
-//!                acks, typing) · farewell (the last frames) ·
-//!                wheel (timers)
+//!                acks, typing) · farewell (the last frames) · survey (who is behind) · wheel (timers)
 //!   broker/      mod (the contract) · memory (one node's rooms) · room (its data) · publish (in one step or two) ·
 //!                resume (what was missed) · budget (the oldest goes) · quota (of keys) · race (a test with threads) ·
 //!                log (history on disk: recovery, cleaning, the thread that writes) · durable (publishing through it)
@@ -45,11 +46,19 @@
 //!   protocol/    the vocabulary of both dialects, no I/O: command (what clients say) · event (what they hear: the
 //!                plain ones; v1, those of throng.v1) · close (why a connection ends) · frame
 //!   web/         what browsers load: index.html · style.css · app.js (the chat page) · client.js (speaks throng.v1,
-//!                for other pages and for Node too) · icon.svg
+//!                for other pages and for Node too) · dashboard.html · dashboard.css · dashboard.js (the dashboard) ·
+//!                stats.js (what it computes) · icon.svg
 //!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
 //!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
 //!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·
 //!                latency · outcome · sampler · process · progress · report · table · plot · page
+//!   terminal/    `throng chat`: mod (draws, or speaks in lines) · arguments · input (what is typed) · errands (is
+//!                carried out) · escape (what a terminal must not obey) · plain (the lines) · told (each of them) ·
+//!                pipes (their threads) · signals · screen (what is drawn: its loop; view and place, pure; draw; wrap;
+//!                edit; keys; tty, put back in order)
+//!   client/      the Rust client: mod (its handle, its events) · builder · backoff · event · error · address ·
+//!                command · incoming (what the server says) · core (decides, without I/O) · rooms · outgoing (what is
+//!                to be said) · pending · wire (the socket) · tls · task (moves bytes between them)
 //!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
@@ -67,7 +76,7 @@
 //!
 //! ```text
 //! main, cli
-//! server      bench          bench uses nothing of the server: it is a client
+//! server      bench  client  terminal    these three use nothing of the server
 //! http                       hyper also in server, nowhere else
 //! connection  admission      fastwebsockets only in connection
 //! endpoint
@@ -123,6 +132,7 @@ pub mod bench;
 pub mod broker;
 pub mod chat;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod connection;
@@ -135,3 +145,4 @@ pub mod node;
 pub mod protocol;
 pub mod registry;
 pub mod server;
+pub mod terminal;

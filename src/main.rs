@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 done or drained, 1 a load test went wrong, 64 wrong settings or usage, 69 the address cannot be
 //! bound or the history's folder not be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT or
-//! SIGTERM.
+//! SIGTERM. And of the chat in a terminal: 65 something was refused, 69 no connection, 75 something is unanswered.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ use throng::bench;
 use throng::cli::{self, Failure, INTERNAL, Task, UNAVAILABLE, logging, signals};
 use throng::config::Config;
 use throng::server::Server;
+use throng::terminal;
 
 /// Measured with 15,000 connections (release, one worker): 34.6 MiB resident where mimalloc has 47.8 to 50.7, and
 /// 36.3 against 45.1 after three storms of reconnects. Freed pages go back from a thread of its own.
@@ -23,6 +24,10 @@ fn main() -> ExitCode {
         Ok(Task::Serve(config)) => config,
         Ok(Task::Bench(arguments)) => {
             let done = bench::run(&arguments).map_err(Failure::from);
+            return done.map_or_else(|failure| before_logging(&failure), |()| ExitCode::SUCCESS);
+        }
+        Ok(Task::Chat(arguments)) => {
+            let done = terminal::run(&arguments).map_err(Failure::from);
             return done.map_or_else(|failure| before_logging(&failure), |()| ExitCode::SUCCESS);
         }
         Ok(Task::Done) => return ExitCode::SUCCESS,

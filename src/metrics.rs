@@ -142,6 +142,29 @@ impl Metrics {
         }
     }
 
+    /// The counters of all shards, in order.
+    #[must_use]
+    pub fn shards(&self) -> &[Arc<ShardMetrics>] {
+        &self.shards
+    }
+
+    /// Handshakes refused, by reason.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.refusals.iter().map(|(reason, count)| (*reason, count.load(Relaxed)))
+    }
+
+    /// Ended connections, by close code; `other` stands for every code that is not ours.
+    pub fn closes(&self) -> impl Iterator<Item = (String, u64)> {
+        let labels = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
+        labels.enumerate().map(|(index, code)| (code, self.sum(|shard| &shard.closes[index])))
+    }
+
+    /// Fan-outs by the upper bound of their bucket in microseconds, each counted in one bucket; `None` is the last.
+    pub fn fanouts(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
+        let bounds = BUCKETS.iter().map(|&(bound, _)| Some(bound)).chain([None]);
+        bounds.enumerate().map(|(index, bound)| (bound, self.sum(|shard| &shard.fanout.counts[index])))
+    }
+
     /// The sum of one counter over all shards.
     pub fn sum(&self, counter: impl Fn(&ShardMetrics) -> &Counter) -> u64 {
         self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(counter(shard).get()))
@@ -225,15 +248,13 @@ impl Metrics {
         out.push_str(
             "# HELP throng_refused_total Handshakes refused.\n# TYPE throng_refused_total counter\n",
         );
-        for (reason, count) in &self.refusals {
-            let _ = writeln!(out, "throng_refused_total{{reason=\"{reason}\"}} {}", count.load(Relaxed));
+        for (reason, count) in self.refusals() {
+            let _ = writeln!(out, "throng_refused_total{{reason=\"{reason}\"}} {count}");
         }
         out.push_str(
             "# HELP throng_closes_total Ended connections by close code.\n# TYPE throng_closes_total counter\n",
         );
-        let labels = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
-        for (index, code) in labels.enumerate() {
-            let count = self.sum(|shard| &shard.closes[index]);
+        for (code, count) in self.closes() {
             let _ = writeln!(out, "throng_closes_total{{code=\"{code}\"}} {count}");
         }
     }
@@ -244,8 +265,9 @@ impl Metrics {
              # TYPE throng_fanout_seconds histogram\n",
         );
         let mut count = 0;
-        for (index, bound) in BUCKETS.iter().map(|&(_, bound)| bound).chain(["+Inf"]).enumerate() {
-            count += self.sum(|shard| &shard.fanout.counts[index]);
+        let labels = BUCKETS.iter().map(|&(_, label)| label).chain(["+Inf"]);
+        for (bound, (_, fanouts)) in labels.zip(self.fanouts()) {
+            count += fanouts;
             let _ = writeln!(out, "throng_fanout_seconds_bucket{{le=\"{bound}\"}} {count}");
         }
         let sum = self.sum(|shard| &shard.fanout.sum_us) as f64 / 1e6;

@@ -3,6 +3,9 @@
 //! as far as chance lets them. What every client sees is judged by the [checker] of the integration tests, and compared
 //! with a model that is a counter for each room.
 //!
+//! In some stories all messages are long, three of them more than a page: who comes back and does not read is in the
+//! middle of what it missed while others go on talking, and what it has not got yet is let go.
+//!
 //! A story that fails is shortened by proptest, and told.
 
 use std::cell::RefCell;
@@ -32,6 +35,8 @@ const CLIENTS: usize = 5;
 const ROOMS: usize = 2;
 /// Stories that are told, each with a seed of its own.
 const STORIES: u32 = 1000;
+/// Of so many stories one has long messages, which take their time.
+const LONG_ONE_OF: u8 = 8;
 
 /// With what a client comes into a room where it has been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +51,8 @@ enum Come {
 /// What may happen. A step that makes no sense where it comes is left out: any part of a story is a story.
 #[derive(Debug, Clone)]
 enum Step {
-    Connect { client: usize, room: usize, come: Come },
+    Connect { client: usize, room: usize, come: Come, is_stalled: bool },
+    Lag { client: usize, room: usize },
     Disconnect { client: usize },
     Say { client: usize, times: usize, is_keyed: bool, echo: bool },
     Retry { client: usize },
@@ -74,7 +80,10 @@ fn come() -> impl Strategy<Value = Come> {
 fn step() -> impl Strategy<Value = Step> {
     let place = || (0..CLIENTS, 0..ROOMS, come());
     prop_oneof![
-        16 => place().prop_map(|(client, room, come)| Step::Connect { client, room, come }),
+        16 => (place(), 0..4_u8).prop_map(|((client, room, come), stalls)| {
+            Step::Connect { client, room, come, is_stalled: stalls == 0 }
+        }),
+        2 => (0..CLIENTS, 0..ROOMS).prop_map(|(client, room)| Step::Lag { client, room }),
         5 => (0..CLIENTS).prop_map(|client| Step::Disconnect { client }),
         12 => (0..CLIENTS, 1..8_usize, any::<bool>(), 0..5_u8).prop_map(|(client, times, is_keyed, quiet)| {
             Step::Say { client, times, is_keyed, echo: quiet > 0 }
@@ -96,22 +105,26 @@ fn step() -> impl Strategy<Value = Step> {
 fn whatever_happens_every_client_sees_one_story() {
     let config =
         Config { cases: STORIES, failure_persistence: None, max_shrink_iters: 4096, ..Config::default() };
-    let all = RefCell::new(Counts::default());
+    let all = RefCell::new((Counts::default(), 0));
     let policy = prop_oneof![
         Just(QueuePolicy::Disconnect),
         Just(QueuePolicy::DropOldest),
         Just(QueuePolicy::DropNewest),
     ];
-    let told = TestRunner::new(config).run(&(policy, vec(step(), 1..120)), |(policy, steps)| {
-        let mut story = Story::begin(policy);
+    let stories = (policy, 0..LONG_ONE_OF, vec(step(), 1..120));
+    let told = TestRunner::new(config).run(&stories, |(policy, length, steps)| {
+        let mut story = Story::begin(policy, length == 0);
         steps.iter().for_each(|step| story.take(step));
-        all.borrow_mut().add(story.finish());
+        let (counts, overtaken) = story.finish();
+        let (all, all_overtaken) = &mut *all.borrow_mut();
+        all.add(counts);
+        *all_overtaken += overtaken;
         Ok(())
     });
     told.unwrap_or_else(|error| panic!("{error}"));
-    let all = all.into_inner();
-    println!("{all:?}");
+    let (all, overtaken) = all.into_inner();
+    println!("{all:?}, said while somebody was getting what it had missed: {overtaken}");
     let Counts { recovered, not_recovered, duplicates, gaps, .. } = all;
-    let is_rich = [recovered, not_recovered, duplicates, gaps].into_iter().all(|count| count > 20);
-    assert!(is_rich, "too little happens: {all:?}");
+    let is_rich = [recovered, not_recovered, duplicates, gaps, overtaken].into_iter().all(|count| count > 20);
+    assert!(is_rich, "too little happens: {all:?}, {overtaken}");
 }

@@ -20,7 +20,7 @@ use source::{File, Tree};
 /// is above. Top row first, as in the map.
 const LAYERS: &[&[&str]] = &[
     &["main", "cli"],
-    &["server", "bench", "client"],
+    &["server", "bench", "client", "terminal"],
     &["http"],
     &["connection", "admission"],
     &["endpoint"],
@@ -36,6 +36,7 @@ const STRANGERS: &[(&str, &str, &str)] = &[
     ("registry", "broker", "node joins them; a broker for several nodes must not need local connections"),
     ("server", "bench", "the load generator sees the server over the wire alone"),
     ("server", "client", "the client is for other programs; the server does not speak to itself"),
+    ("server", "terminal", "the chat in a terminal sees the server over the wire alone"),
     ("names", "config", "leaves use no module of the crate"),
     ("names", "metrics", "leaves use no module of the crate"),
     ("config", "metrics", "leaves use no module of the crate"),
@@ -46,7 +47,8 @@ const STRANGERS: &[(&str, &str, &str)] = &[
 
 /// Modules that see less than their row would let them.
 const SEES_ONLY: &[(&str, &[&str], &str)] = &[
-    ("client", &["protocol", "names"], "the client must be true to the wire, not to our internals"),
+    ("client", &["names"], "the client must be true to the wire, not to our internals"),
+    ("terminal", &["client", "names", "config"], "it is a user of the client like any other"),
     (
         "bench",
         &["client", "protocol", "names"],
@@ -56,10 +58,12 @@ const SEES_ONLY: &[(&str, &[&str], &str)] = &[
 
 /// Where a foreign crate may be named, so that replacing it touches only that.
 const FENCED_CRATES: &[(&[&str], &[&str])] = &[
-    (&["hyper", "hyper_util", "http_body_util"], &["http", "server", "client"]),
-    (&["fastwebsockets"], &["connection", "protocol::frame", "client"]),
+    (&["hyper", "hyper_util", "http_body_util"], &["http", "server"]),
+    (&["fastwebsockets"], &["connection", "protocol::frame"]),
+    (&["tokio_tungstenite", "rustls", "rustls_native_certs", "futures_util"], &["client"]),
     (&["redis"], &["broker::redis"]),
-    (&["anyhow"], &["main", "cli", "bench"]),
+    (&["anyhow"], &["main", "cli", "bench", "terminal"]),
+    (&["ratatui", "unicode_segmentation", "unicode_width", "jiff"], &["terminal::screen"]),
 ];
 
 /// A file that is longer has two subjects.

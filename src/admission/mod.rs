@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod limits;
+pub mod operator;
 pub mod origin;
 pub mod proxy;
 pub mod token;
@@ -89,6 +90,15 @@ pub enum Refusal {
     /// 403 (`admission.refuse = "http"`): says what is not allowed. Plain text without quotes or backslashes.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// 401: what is asked for is the operator's. The text says what would be accepted.
+    #[error(
+        "this is for the operator: ask from the server's own machine, as localhost and through no proxy, or send a key \
+         that api.keys has as Authorization: Bearer KEY or as X-API-Key: KEY"
+    )]
+    ApiKey,
+    /// 503: enough people look at the statistics.
+    #[error("too many people look at the statistics already, close one of their pages")]
+    TooManyViewers,
     /// 409 (`admission.refuse = "http"`): a living connection holds the user id.
     #[error("the user id is already in use")]
     Conflict,
@@ -97,7 +107,7 @@ pub enum Refusal {
 impl Refusal {
     /// Every label [`reason`](Self::reason) can give; [`index`](Self::index) is the place in here, so that
     /// counters can be an array.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 17] = [
         "malformed",
         "origin",
         "unknown_path",
@@ -113,6 +123,8 @@ impl Refusal {
         "unauthorized",
         "forbidden",
         "conflict",
+        "api_key",
+        "too_many_viewers",
     ];
 
     /// The place of this refusal in [`REASONS`](Self::REASONS).
@@ -134,6 +146,8 @@ impl Refusal {
             Self::Unauthorized => 12,
             Self::Forbidden(_) => 13,
             Self::Conflict => 14,
+            Self::ApiKey => 15,
+            Self::TooManyViewers => 16,
         }
     }
 
@@ -154,7 +168,7 @@ impl Refusal {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Malformed(_) => 400,
-            Self::Unauthorized => 401,
+            Self::Unauthorized | Self::ApiKey => 401,
             Self::Origin | Self::Forbidden(_) => 403,
             Self::UnknownPath => 404,
             Self::Method { .. } => 405,
@@ -163,7 +177,7 @@ impl Refusal {
             Self::NoUpgrade | Self::Version => 426,
             Self::ConnectionsPerAddress | Self::HandshakesPerAddress => 429,
             Self::HeadTooLarge => 431,
-            Self::AtCapacity | Self::Draining => 503,
+            Self::AtCapacity | Self::Draining | Self::TooManyViewers => 503,
         }
     }
 
@@ -173,7 +187,9 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::HandshakesPerAddress | Self::Draining => Some(fastrand::u32(1..=5)),
-            Self::ConnectionsPerAddress | Self::AtCapacity => Some(fastrand::u32(5..=20)),
+            Self::ConnectionsPerAddress | Self::AtCapacity | Self::TooManyViewers => {
+                Some(fastrand::u32(5..=20))
+            }
             _ => None,
         }
     }
@@ -200,6 +216,8 @@ pub(crate) mod tests {
         Refusal::Unauthorized,
         Refusal::Forbidden("Invalid user ID"),
         Refusal::Conflict,
+        Refusal::ApiKey,
+        Refusal::TooManyViewers,
     ];
 
     #[test]

@@ -81,7 +81,8 @@ fn take(text: Option<&str>) -> Found {
     text.and_then(Token::new).map_or(Found::Malformed, Found::Token)
 }
 
-fn bearer_credentials(value: &[u8]) -> Option<&[u8]> {
+/// What stands behind `Bearer` in an `Authorization` header (RFC 6750, section 2.1).
+pub(super) fn bearer_credentials(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(BEARER.len())?;
     let of_bearer =
         scheme.eq_ignore_ascii_case(BEARER.as_bytes()) && rest.first().is_none_or(|byte| *byte == b' ');

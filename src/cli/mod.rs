@@ -13,15 +13,22 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench;
 use crate::config::{Config, Machine, Sources};
+use crate::terminal;
 
 /// A load test was run, and what it found is not well.
 pub const UNWELL: u8 = 1;
 /// `sysexits.h`: the configuration or the command line is wrong.
 pub const USAGE: u8 = 64;
+/// `sysexits.h`: something that was typed into the chat was refused.
+pub const REFUSED: u8 = 65;
 /// `sysexits.h`: the address cannot be bound, or the folder of the history cannot be used.
+///
+/// The chat: no connection, or the server ended it for good.
 pub const UNAVAILABLE: u8 = 69;
 /// `sysexits.h`: our own fault, or the system's.
 pub const INTERNAL: u8 = 70;
+/// `sysexits.h`: nobody knows whether everything that was typed into the chat was said.
+pub const UNANSWERED: u8 = 75;
 
 const ABOUT: &str = "A chat server for very many WebSocket connections";
 
@@ -53,6 +60,7 @@ enum Command {
     CheckConfig(Serve),
     /// Load a WebSocket server, this one or another, and measure it
     Bench(Box<bench::Arguments>),
+    Chat(Box<terminal::Arguments>),
     /// Make a token (JWT, HS256) for testing, signed with `auth.secret`
     Token(token::Request),
 }
@@ -101,6 +109,8 @@ pub enum Task {
     Serve(Box<Config>),
     /// Run the load generator.
     Bench(Box<bench::Arguments>),
+    /// Chat.
+    Chat(Box<terminal::Arguments>),
     /// Nothing: the answer was given.
     Done,
 }
@@ -120,6 +130,18 @@ impl From<bench::Failure> for Failure {
             bench::Failure::Usage(error) => Self::new(USAGE, error),
             bench::Failure::Broken(error) => Self::new(INTERNAL, error),
             bench::Failure::Unwell(error) => Self::new(UNWELL, error),
+        }
+    }
+}
+
+impl From<terminal::Failure> for Failure {
+    fn from(failure: terminal::Failure) -> Self {
+        match failure {
+            terminal::Failure::Usage(error) => Self::new(USAGE, error),
+            terminal::Failure::Refused(error) => Self::new(REFUSED, error),
+            terminal::Failure::Unavailable(error) => Self::new(UNAVAILABLE, error),
+            terminal::Failure::Unanswered(error) => Self::new(UNANSWERED, error),
+            terminal::Failure::Broken(error) => Self::new(INTERNAL, error),
         }
     }
 }
@@ -146,6 +168,8 @@ pub fn run(
         Err(answer) if !answer.use_stderr() => return say(&answer.to_string()),
         Err(error) => return Err(Failure::new(USAGE, anyhow::anyhow!("{}", plain(&error)))),
     };
+    let is_token = |(name, _): &(OsString, OsString)| name == terminal::TOKEN_VARIABLE;
+    let (tokens, environment): (Vec<_>, Vec<_>) = environment.into_iter().partition(is_token);
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(serve) => {
             let config = serve.settings.load(environment)?;
@@ -156,6 +180,11 @@ pub fn run(
             Ok(Task::Serve(Box::new(effective)))
         }
         Command::Bench(arguments) => Ok(Task::Bench(arguments)),
+        Command::Chat(arguments) => {
+            let token = tokens.into_iter().next().map(|(_, token)| token);
+            let arguments = arguments.or_token(token).map_err(|error| Failure::new(USAGE, error))?;
+            Ok(Task::Chat(Box::new(arguments)))
+        }
         Command::CheckConfig(serve) => check_config(&serve, environment),
         Command::Token(request) => say(&format!("{}\n", request.answer(environment)?)),
     }
@@ -276,12 +305,25 @@ mod tests {
             &["token"],
             &["token", "--sub", "alice"],
             &["bench"],
+            &["chat"],
+            &["chat", "--user", "ann", "--timeout", "soon"],
+            &["chat", "--user", "ann", "--token", "x", "--token-file", "y"],
             &["bench", "fanout", "--rate", "1", "--in-flight", "1"],
         ] {
             let failure = run_with(arguments, &[]).unwrap_err();
             assert_eq!(failure.code, USAGE, "{arguments:?}: {:#}", failure.error);
         }
         assert!(matches!(run_with(&["--version"], &[]), Ok(Task::Done)));
+    }
+
+    #[test]
+    fn the_token_of_a_chat_is_none_of_the_servers_settings() {
+        let secret = [("THRONG_TOKEN", "ey.se.cret")];
+        served(&[], &secret);
+        match run_with(&["chat", "--user", "ann"], &secret) {
+            Ok(Task::Chat(arguments)) => assert!(!format!("{arguments:?}").contains("cret")),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -68,6 +68,12 @@ pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
         demand(!rate_limit.enabled || messages <= frames, keys, problem);
     }
 
+    demand(
+        config.api.keys.is_empty() || config.api.keys_file.is_none(),
+        &["api.keys", "api.keys_file"],
+        "only one of api.keys and api.keys_file may be set".into(),
+    );
+
     keys_of_tokens(config, demand);
     found
 }

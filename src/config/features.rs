@@ -8,7 +8,7 @@ use super::kind::{Choice, Count, Flag, Size, Time};
 use super::schema::settings;
 use super::units::{GIB, KIB, MIB, TIB};
 use super::value::{Algorithm, Duplicate, LogFormat, Refuse, Secret};
-use super::words::{ADDRESS_BLOCK, CLAIM, FILTER, Hidden, List, Maybe, NAME, Origins, Pem, Place};
+use super::words::{ADDRESS_BLOCK, CLAIM, FILTER, HeaderKey, Hidden, List, Maybe, NAME, Origins, Pem, Place};
 
 settings! {
     /// The chat.
@@ -110,8 +110,11 @@ settings! {
 settings! {
     /// The server API.
     Api of Config at api {
-        /// Keys that open the API, 1 to 256 bytes each; none: it is off.
-        keys: Vec<Secret> = Vec::new(), List(Hidden(1, 256));
+        /// Keys that open what is the operator's from elsewhere than this machine, each 16 to 256 visible ASCII
+        /// characters; none: it is open on this machine only.
+        keys: Vec<Secret> = Vec::new(), List(HeaderKey);
+        /// A file with the keys, one per line. After loading, `api.keys` holds them.
+        keys_file: Option<PathBuf> = None, Maybe(Place);
     }
 }
 

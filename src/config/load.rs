@@ -10,14 +10,14 @@ use super::kind::{Kind, Raw};
 use super::mistake::nearest;
 use super::schema::Key;
 use super::value::REDACTED;
-use super::words::{Hidden, Maybe, Pem};
+use super::words::{HeaderKey, Hidden, Lines, Maybe, Pem};
 use super::{Algorithm, Config, ConfigErrors, Mistake, Origin, PublicKey, all, checks};
 
 /// What every name of ours in the environment begins with.
 const PREFIX: &str = "THRONG_";
 
 /// What to load, given as values: nothing is taken from the process behind the caller's back, except that files with
-/// keys (`auth.secret_file`) are read where the settings name them.
+/// keys (such as `auth.secret_file`) are read where the settings name them.
 #[derive(Debug, Clone)]
 pub struct Sources {
     file: Option<(String, String)>,
@@ -214,6 +214,10 @@ impl Loader {
         }
         if let Some(key) = self.key_file(read, "auth.public_key_file", public_key_file, &Maybe(Pem)) {
             self.config.auth.public_key = key;
+        }
+        let keys_file = self.config.api.keys_file.clone();
+        if let Some(keys) = self.key_file(read, "api.keys_file", keys_file, &Lines(HeaderKey)) {
+            self.config.api.keys = keys;
         }
     }
 

@@ -17,8 +17,7 @@ const fn pending(path: &'static str, asks: fn(&Config) -> bool) -> Pending {
 }
 
 /// The one place: what comes into force leaves this list.
-const PENDING: &[Pending] =
-    &[pending("limits.max_request_body", |_| true), pending("api.keys", |c| !c.api.keys.is_empty())];
+const PENDING: &[Pending] = &[pending("limits.max_request_body", |_| true)];
 
 /// The entry of a key, none for a key in force.
 pub(super) fn find(path: &str) -> Option<&'static Pending> {

@@ -128,12 +128,16 @@ MCowBQYDK2VwAyEABCeM8S8qgzqsK5T32kuDRQbYGFZXLzk1gyDY4tSiUUM=
 
     #[test]
     fn secrets_are_comments_and_effects_are_shown() {
-        let config = Config::load(Sources::new().set("auth.secret=hunter2").set("api.keys=k1,k2")).unwrap();
+        let config = Config::load(
+            Sources::new().set("auth.secret=hunter2").set("api.keys=an-example-key-1,an-example-key-2"),
+        )
+        .unwrap();
         let text = printed(&config);
-        assert!(!text.contains("hunter2") && !text.contains("k1"), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains("key-1"), "{text}");
         for line in [
             "# secret = \"[redacted]\"",
             "# audience = none",
+            "# keys = [\"[redacted]\", \"[redacted]\"]",
             "workers = 0  # effective: 3",
             "max_connections = 0  # effective: 512",
             "# max_request_body = \"1MiB\"  # is not in force in this version",

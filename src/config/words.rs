@@ -105,6 +105,45 @@ impl Kind for Hidden {
     }
 }
 
+/// A secret that is sent in a header: long enough not to be guessed, and nothing that a header would lose.
+pub(super) struct HeaderKey;
+
+impl Kind for HeaderKey {
+    type Value = Secret;
+    const SECRET: bool = true;
+    fn parse(&self, raw: Raw<'_>) -> Option<Secret> {
+        let fits =
+            |text: &&str| (16..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        raw.text().filter(fits).map(Secret::new)
+    }
+    fn show(&self, _: &Secret) -> Option<Value> {
+        Some(Value::String(REDACTED.into()))
+    }
+    fn allowed(&self) -> String {
+        "16 to 256 visible ASCII characters without blanks".into()
+    }
+}
+
+/// As [`List`], but each on a line of its own, as in a file; empty lines do not count. Not empty.
+pub(super) struct Lines<K>(pub(super) K);
+
+impl<K: Kind> Kind for Lines<K> {
+    type Value = Vec<K::Value>;
+    const SECRET: bool = K::SECRET;
+    fn parse(&self, raw: Raw<'_>) -> Option<Self::Value> {
+        let lines = raw.text()?.lines().map(str::trim).filter(|line| !line.is_empty());
+        let items: Vec<K::Value> = lines.map(|line| self.0.parse(Raw::Text(line))).collect::<Option<_>>()?;
+        (1..=List::<K>::MOST).contains(&items.len()).then_some(items)
+    }
+    fn show(&self, value: &Self::Value) -> Option<Value> {
+        let shown: Vec<Value> = value.iter().filter_map(|item| self.0.show(item)).collect();
+        (!shown.is_empty()).then_some(Value::Array(shown))
+    }
+    fn allowed(&self) -> String {
+        format!("1 to {} lines, each {}", List::<K>::MOST, self.0.allowed())
+    }
+}
+
 /// What need not be set.
 pub(super) struct Maybe<K>(pub(super) K);
 

@@ -3,6 +3,7 @@
 //! hyper parses and answers; the 101 is ours ([`upgrade`]). [`serve`] runs one connection and, after a handshake,
 //! gives the socket back with all HTTP state gone. Who may come in is the [`App`]'s to say.
 
+mod body;
 mod io;
 mod lingering;
 pub mod pages;
@@ -17,21 +18,20 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
 use tokio::time::Instant;
 
 use crate::admission::{Check, Refusal};
+pub use body::Body;
 pub use io::HttpIo;
 pub use lingering::close;
 pub use request::{Request, segment_after};
 use service::Exchange;
 
-/// A whole response; what a page is.
-pub type Response = hyper::Response<Full<Bytes>>;
+/// A response; what a page is.
+pub type Response = hyper::Response<Body>;
 
 /// What one connection may cost before it speaks WebSocket.
 #[derive(Debug, Clone)]
@@ -43,6 +43,9 @@ pub struct Limits {
     pub max_head_bytes: usize,
     /// Requests answered on one connection before it is closed, so that pages do not hold a place for ever.
     pub max_requests: u32,
+    /// A peer that takes nothing of a response in [parts](Body::parts) for so long is closed. The time that we take
+    /// for the next part does not count.
+    pub stream_timeout: Duration,
     /// When the peer was accepted, if that was before [`serve`] was called: the first deadline counts from then.
     pub accepted: Option<Instant>,
 }
@@ -53,6 +56,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             max_head_bytes: 16 * 1024,
             max_requests: 1000,
+            stream_timeout: Duration::from_secs(10),
             accepted: None,
         }
     }
@@ -88,8 +92,12 @@ pub trait App {
     /// Where a path leads. `path` is as it came, without the query, not percent-decoded.
     fn route(&self, path: &str) -> Route<Self::Endpoint>;
 
-    /// The answer to a GET or HEAD on a [`Route::Page`]; hyper leaves the body out for HEAD.
-    fn page(&self, request: Request<'_>) -> Response;
+    /// The answer to a GET or HEAD on a [`Route::Page`]; hyper leaves the body out for HEAD. A response in
+    /// [parts](Body::parts) is the connection's last.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    fn page(&self, request: Request<'_>) -> Result<Response, Refusal>;
 
     /// Decides over a handshake that is correct in itself.
     ///
@@ -106,7 +114,7 @@ pub trait App {
         request: Request<'_>,
     ) -> impl Future<Output = Result<Admission<Self::Admitted>, Refusal>>;
 
-    /// Called once for each refusal, those of [`admit`](Self::admit) included, for counting.
+    /// Called once for each refusal, those of [`page`](Self::page) and [`admit`](Self::admit) included, for counting.
     fn refused(&self, refusal: &Refusal);
 }
 
@@ -178,9 +186,8 @@ where
 fn http1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        // Starts afresh with each head and does not see a peer that takes no response, hence the deadline above.
-        .header_read_timeout(limits.handshake_timeout)
+        // The deadline above sees more: a peer that takes no response.
+        .header_read_timeout(None)
         .max_buf_size(limits.max_head_bytes)
         // A peer that has said all it wants to say still gets its answer.
         .half_close(true);

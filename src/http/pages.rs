@@ -1,4 +1,4 @@
-//! The pages that need no application: the chat in a browser, and whether the server is well.
+//! The pages that need no application: what browsers load, and whether the server is well.
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -30,6 +30,10 @@ const FILES: &[File] = &[
     File { path: "/app.js", kind: Kind::Script, body: include_str!("../web/app.js") },
     File { path: "/client.js", kind: Kind::PublicScript, body: include_str!("../web/client.js") },
     File { path: "/style.css", kind: Kind::Style, body: include_str!("../web/style.css") },
+    File { path: "/dashboard", kind: Kind::Page, body: include_str!("../web/dashboard.html") },
+    File { path: "/dashboard.js", kind: Kind::Script, body: include_str!("../web/dashboard.js") },
+    File { path: "/dashboard.css", kind: Kind::Style, body: include_str!("../web/dashboard.css") },
+    File { path: "/stats.js", kind: Kind::Script, body: include_str!("../web/stats.js") },
     File { path: "/icon.svg", kind: Kind::Icon, body: include_str!("../web/icon.svg") },
 ];
 
@@ -87,22 +91,26 @@ mod tests {
 
     #[test]
     fn pages_tell_browsers_to_be_careful() {
-        let page = file("/").unwrap().response();
-        assert_eq!(page.headers()["x-content-type-options"], "nosniff");
-        let policy = page.headers()["content-security-policy"].to_str().unwrap();
-        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-        // The policy lets nothing inline through, so there must be nothing.
-        let page = file("/").unwrap().body;
-        assert!(!page.contains("<style") && !page.contains("style="));
-        let is_handler =
-            |part: &str| part.trim_start_matches(|letter: char| letter.is_ascii_lowercase()).starts_with('=');
-        assert!(!page.split(" on").skip(1).any(is_handler), "an event handler");
-        assert_eq!(page.matches("<script").count(), page.matches("<script type=\"module\" src=").count());
+        for path in ["/", "/dashboard"] {
+            let page = file(path).unwrap().response();
+            assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+            let policy = page.headers()["content-security-policy"].to_str().unwrap();
+            assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+            // The policy lets nothing inline through, so there must be nothing.
+            let page = file(path).unwrap().body;
+            assert!(!page.contains("<style") && !page.contains("style="), "{path}");
+            let is_handler = |part: &str| {
+                part.trim_start_matches(|letter: char| letter.is_ascii_lowercase()).starts_with('=')
+            };
+            assert!(!page.split(" on").skip(1).any(is_handler), "an event handler in {path}");
+            let of_ours = page.matches("<script type=\"module\" src=").count();
+            assert_eq!(page.matches("<script").count(), of_ours, "{path}");
+        }
     }
 
     #[test]
     fn texts_are_never_html() {
-        for path in ["/app.js", "/client.js"] {
+        for path in ["/app.js", "/client.js", "/dashboard.js", "/stats.js"] {
             let script = file(path).unwrap().body;
             for sink in
                 ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
@@ -113,14 +121,19 @@ mod tests {
     }
 
     #[test]
-    fn what_the_page_loads_is_there() {
-        let page = file("/").unwrap().body;
-        let attributes =
-            page.split("href=\"").chain(page.split("src=\"")).filter(|part| !part.contains("<!"));
-        let loaded: Vec<_> = attributes.map(|part| part.split('"').next().unwrap()).collect();
-        assert_eq!(loaded, ["icon.svg", "style.css", "app.js"]);
-        for name in loaded.iter().chain(&["client.js"]) {
-            assert!(file(&format!("/{name}")).is_some(), "{name}");
+    fn what_the_pages_load_and_link_to_is_there() {
+        for (path, expected) in [
+            ("/", &["icon.svg", "style.css", "dashboard", "app.js"][..]),
+            ("/dashboard", &["icon.svg", "style.css", "dashboard.css", "./", "dashboard.js"]),
+        ] {
+            let page = file(path).unwrap().body;
+            let attributes =
+                page.split("href=\"").chain(page.split("src=\"")).filter(|part| !part.contains("<!"));
+            let loaded: Vec<_> = attributes.map(|part| part.split('"').next().unwrap()).collect();
+            assert_eq!(loaded, expected, "{path}");
+            for name in loaded.into_iter().chain(["client.js", "stats.js"]) {
+                assert!(file(&format!("/{}", name.trim_start_matches("./"))).is_some(), "{name}");
+            }
         }
     }
 

@@ -1,15 +1,15 @@
 //! From a [`Refusal`] to a response: the one place. And the few headers that our pages need.
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     HeaderValue, REFERRER_POLICY, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
+use tokio::sync::mpsc;
 
-use super::Response;
+use super::{Body, Response};
 use crate::admission::Refusal;
 
 /// What a page of ours may load: its own files, its own server, nothing inline.
@@ -19,7 +19,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 /// The response that a refusal is. Closes the connection.
 #[must_use]
 pub fn refusal(refusal: &Refusal) -> Response {
-    let mut response = Response::new(Full::new(Bytes::from(body(refusal))));
+    let mut response = Response::new(Body::from(Bytes::from(body(refusal))));
     // All our statuses are valid ones; there is a test.
     *response.status_mut() = StatusCode::from_u16(refusal.status()).unwrap_or_default();
     let headers = response.headers_mut();
@@ -38,7 +38,7 @@ pub fn refusal(refusal: &Refusal) -> Response {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade, close"));
         }
-        Refusal::Unauthorized => {
+        Refusal::Unauthorized | Refusal::ApiKey => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         _ => {}
@@ -66,19 +66,21 @@ fn body(refusal: &Refusal) -> String {
 /// A page of text. Not cached: what we say in plain text is about this moment.
 #[must_use]
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
-    plain(status, "text/plain; charset=utf-8", body.into())
+    let body: Bytes = body.into();
+    plain(status, "text/plain; charset=utf-8", body)
 }
 
 /// Numbers in Prometheus' text format.
 #[must_use]
 pub fn metrics(body: String) -> Response {
-    plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body.into())
+    plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(body))
 }
 
 /// A page of HTML, under a strict content security policy: scripts and styles only as files of our own.
 #[must_use]
 pub fn html(body: impl Into<Bytes>) -> Response {
-    let mut response = plain(StatusCode::OK, "text/html; charset=utf-8", body.into());
+    let body: Bytes = body.into();
+    let mut response = plain(StatusCode::OK, "text/html; charset=utf-8", body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
     // A session or token may stand in a page's address.
@@ -102,10 +104,21 @@ pub fn public(mut response: Response) -> Response {
     response
 }
 
+/// Server-sent events, each part being whole ones. Nothing on the way may keep them, in the hope of more or for later.
+#[must_use]
+pub fn events(parts: mpsc::Receiver<Bytes>) -> Response {
+    let mut response = plain(StatusCode::OK, "text/event-stream", Body::parts(parts));
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    // What nginx asks for: without it, it collects 4 KiB and more before it sends any.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
 /// A page of any type; browsers are told not to guess another.
 #[must_use]
-pub fn plain(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
-    let mut response = Response::new(Full::new(body));
+pub fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::rc::Rc;
 
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
+use super::body::Deadline;
 use super::{App, Limits, Request, Response, Route, respond, upgrade};
 use crate::admission::Refusal;
 
@@ -14,7 +16,7 @@ use crate::admission::Refusal;
 pub(super) struct Exchange<'a, A: App> {
     app: &'a A,
     limits: &'a Limits,
-    deadline: Cell<Option<Instant>>,
+    deadline: Deadline,
     served: Cell<u32>,
     admitted: RefCell<Option<A::Admitted>>,
 }
@@ -25,7 +27,7 @@ impl<'a, A: App> Exchange<'a, A> {
         Self {
             app,
             limits,
-            deadline: Cell::new(Some(began + limits.handshake_timeout)),
+            deadline: Rc::new(Cell::new(Some(began + limits.handshake_timeout))),
             served: Cell::new(0),
             admitted: RefCell::new(None),
         }
@@ -55,7 +57,9 @@ impl<'a, A: App> Exchange<'a, A> {
             respond::refusal(&refusal)
         });
         self.served.set(self.served.get() + 1);
-        if self.served.get() >= self.limits.max_requests && self.admitted.borrow().is_none() {
+        response.body_mut().paced_by(&self.deadline, self.limits.stream_timeout);
+        let is_last = self.served.get() >= self.limits.max_requests || response.body().is_parts();
+        if is_last && self.admitted.borrow().is_none() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.deadline.set(Some(Instant::now() + self.limits.handshake_timeout));
@@ -67,7 +71,7 @@ impl<'a, A: App> Exchange<'a, A> {
             Route::WebSocket(endpoint) => self.upgrade(endpoint, request).await,
             Route::Page => {
                 upgrade::check_page(request)?;
-                Ok(self.app.page(Request::new(request, &[])))
+                self.app.page(Request::new(request, &[]))
             }
             Route::Unknown => Err(Refusal::UnknownPath),
         }

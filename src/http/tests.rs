@@ -46,11 +46,11 @@ impl App for Fake {
         }
     }
 
-    fn page(&self, request: Request<'_>) -> Response {
-        match request.path() {
+    fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
+        Ok(match request.path() {
             "/large" => respond::text(hyper::StatusCode::OK, vec![b'x'; 1 << 20]),
             path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
-        }
+        })
     }
 
     async fn admit(&self, endpoint: &str, request: Request<'_>) -> Result<Admission<Guard>, Refusal> {

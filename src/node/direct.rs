@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::Node;
 use super::publish::refusal;
 use crate::chat::keys::Keys;
+use crate::faults::{self, Fault};
 use crate::names::{Epoch, Key, UserId};
 use crate::protocol::event::{CommandError, v1};
 
@@ -63,6 +64,7 @@ impl Node {
         key: Option<Key>,
         now_ms: u64,
     ) -> Result<usize, CommandError> {
+        let key = key.filter(|_| !faults::is_on(Fault::ForgetPrivateKey));
         let Some(key) = key else { return self.hand_over(from, to, text, now_ms) };
         let key = (from.clone(), to.clone(), key);
         // Held while it is handed over: of two who try at once one waits for the answer of the other.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::inbox::TopicId;
 use super::outbox::Outbox;
-use crate::names::ConnectionId;
+use crate::names::{ConnectionId, UserId};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 
@@ -25,6 +25,8 @@ pub(super) struct Probe {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) id: ConnectionId,
+    /// Whose it is, for the operator to read; `None` outside of the chat.
+    pub(super) user: Option<UserId>,
     /// What it speaks; settled before it is in any room.
     pub(super) dialect: Dialect,
     pub(super) outbox: Outbox,
@@ -51,6 +53,7 @@ impl Client {
     pub(super) fn new(id: ConnectionId, now_ms: u64) -> Self {
         Self {
             id,
+            user: None,
             dialect: Dialect::Plain,
             outbox: Outbox::default(),
             waker: None,

@@ -2,7 +2,7 @@
 //! that a sweep over idle clients reads 32 bytes of each, forwards; measured, that is half of its time.
 
 use std::io;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::rc::Rc;
 
 use super::client::Client;
@@ -79,6 +79,15 @@ impl Clients {
             self.hot.shrink_to_fit();
         }
         Some(client)
+    }
+
+    /// The clients of some slots, but not those for whom nothing waits, as far as what lies dense tells: clients in
+    /// one room, that is. `None` behind the last slot.
+    pub(super) fn indirect(&self, slots: Range<usize>) -> Option<impl Iterator<Item = &Client>> {
+        let end = slots.end.min(self.hot.len());
+        let hot = self.hot.get(slots.start..end).filter(|hot| !hot.is_empty())?;
+        let slots = hot.iter().zip(slots).filter(|(hot, _)| !hot.is_direct).map(|(_, slot)| slot);
+        Some(slots.filter_map(|slot| self.slots.get(slot)))
     }
 
     /// All clients, in the order of their slots.

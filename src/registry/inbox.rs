@@ -91,11 +91,20 @@ impl Inbox {
         Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), max_bytes, notify: Notify::new() }
     }
 
-    /// True when a frame of `len` bytes fits. Asked before a message gets its offset. Publishers of different
-    /// rooms may ask at once, so the bound may be passed by one message for each worker thread.
+    /// True when a frame of `len` bytes fits, and always when nothing is there: `len` is an upper bound, six bytes for
+    /// one and one frame for each lane, and who says the longest message would else be refused for ever. Asked before
+    /// a message gets its offset. Publishers of different rooms may ask at once, so the bound may be passed by one
+    /// message for each worker thread.
     #[must_use]
     pub fn has_space(&self, len: usize) -> bool {
-        self.bytes.load(Relaxed) + len <= self.max_bytes
+        let bytes = self.bytes.load(Relaxed);
+        bytes == 0 || bytes + len <= self.max_bytes
+    }
+
+    /// Bytes of publications that wait to be fanned out.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
     }
 
     /// Adds a publication and wakes the shard if it sleeps. Called under the room's lock, so that a room's

@@ -19,6 +19,7 @@ pub mod room;
 pub mod shard;
 pub mod sink;
 mod slots;
+pub mod survey;
 pub mod wheel;
 
 use std::sync::Arc;

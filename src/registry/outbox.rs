@@ -21,8 +21,8 @@ const MAX_SLICES: usize = 64;
 const JOIN_BYTES: usize = 16 * 1024;
 /// Unsent answers to a client's own commands beyond which its next command is not read: bytes, and frames, whose
 /// bookkeeping costs 16 bytes each.
-const PAUSE_BYTES: usize = 64 * 1024;
-const PAUSE_FRAMES: usize = 1024;
+const PAUSE_BYTES: u32 = 64 * 1024;
+const PAUSE_FRAMES: u32 = 1024;
 /// An emptied queue keeps no more room than this many entries.
 const KEPT_CAPACITY: usize = 4;
 
@@ -98,15 +98,16 @@ impl Tally {
 
 /// One client's queue. See the module's documentation.
 ///
-/// Memory: 64 bytes while empty; filled, 32 bytes an entry, the batches being shared.
+/// Memory: 48 bytes while empty; filled, 32 bytes an entry, the batches being shared.
 #[derive(Debug, Default)]
 pub struct Outbox {
     entries: VecDeque<Entry>,
-    shared_bytes: usize,
-    shared_frames: usize,
-    own_bytes: usize,
+    // 32 bits: 1 GiB is the most that may be set, and a batch beyond it.
+    shared_bytes: u32,
+    shared_frames: u32,
+    own_bytes: u32,
     /// Frames of answers and control frames.
-    own_frames: usize,
+    own_frames: u32,
 }
 
 impl Outbox {
@@ -119,13 +120,19 @@ impl Outbox {
     /// Bytes of fan-out waiting.
     #[must_use]
     pub fn shared_bytes(&self) -> usize {
-        self.shared_bytes
+        self.shared_bytes as usize
+    }
+
+    /// Messages of fan-out waiting.
+    #[must_use]
+    pub fn shared_frames(&self) -> usize {
+        self.shared_frames as usize
     }
 
     /// Bytes of the client's own answers waiting.
     #[must_use]
     pub fn own_bytes(&self) -> usize {
-        self.own_bytes
+        self.own_bytes as usize
     }
 
     /// True when the client must take its answers before its next command is read.
@@ -147,9 +154,9 @@ impl Outbox {
         if self.shared_frames == 0 {
             return None;
         }
-        if self.shared_frames + frames > bounds.messages {
+        if self.shared_frames() + frames > bounds.messages {
             Some(Overflow::Messages)
-        } else if self.shared_bytes + bytes > bounds.bytes {
+        } else if self.shared_bytes() + bytes > bounds.bytes {
             Some(Overflow::Bytes)
         } else if self.oldest_ms().is_some_and(|at| now_ms.saturating_sub(at) > bounds.age_ms) {
             Some(Overflow::Age)
@@ -165,8 +172,8 @@ impl Outbox {
 
     /// Queues the part of a batch from `start` to `end`, `frames` messages.
     pub fn push_part(&mut self, batch: &Rc<Batch>, start: u32, end: u32, frames: u32, now_ms: u64) {
-        self.shared_bytes += (end - start) as usize;
-        self.shared_frames += frames as usize;
+        self.shared_bytes += end - start;
+        self.shared_frames += frames;
         let batch = Rc::clone(batch);
         self.entries.push_back(Entry { batch, start, end, frames, at_ms: now_ms, kind: Kind::Shared });
     }
@@ -191,7 +198,7 @@ impl Outbox {
         debug_assert_ne!(kind, Kind::Shared, "fan-out comes in shared batches");
         self.own_frames += 1;
         if kind == Kind::Own {
-            self.own_bytes += frame.len();
+            self.own_bytes += frame.len() as u32;
         }
         if let Some(last) = self.entries.back_mut()
             && last.kind == kind
@@ -240,13 +247,13 @@ impl Outbox {
         let begun = self.split_front();
         for entry in self.entries.drain(usize::from(begun)..) {
             if entry.kind == Kind::Shared {
-                self.shared_bytes -= entry.len();
-                self.shared_frames -= entry.frames as usize;
+                self.shared_bytes -= entry.len() as u32;
+                self.shared_frames -= entry.frames;
                 continue;
             }
-            self.own_frames -= entry.frames as usize;
+            self.own_frames -= entry.frames;
             if entry.kind == Kind::Own {
-                self.own_bytes -= entry.len();
+                self.own_bytes -= entry.len() as u32;
             }
         }
         self.finish_after_queue(last, now_ms);
@@ -312,16 +319,17 @@ impl Outbox {
             written -= step;
             let whole = step == front.len();
             let before = front.start;
-            front.start += step as u32;
+            let step = step as u32;
+            front.start += step;
             let left = if whole { 0 } else { frames_left(front, before) };
             let done = front.frames - left;
             front.frames = left;
             if front.kind == Kind::Shared {
                 self.shared_bytes -= step;
-                self.shared_frames -= done as usize;
+                self.shared_frames -= done;
                 tally.deliveries += u64::from(done);
             } else {
-                self.own_frames -= done as usize;
+                self.own_frames -= done;
             }
             if front.kind == Kind::Own {
                 self.own_bytes -= step;

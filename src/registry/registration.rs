@@ -11,7 +11,7 @@ use super::outbox::{Flush, Kind};
 use super::room::Room;
 use super::shard::{Shard, State};
 use super::wheel::TICK_MS;
-use crate::names::{ConnectionId, RoomName};
+use crate::names::{ConnectionId, RoomName, UserId};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
@@ -191,6 +191,11 @@ impl Registration {
             debug_assert!(client.topics.is_empty(), "a lane is chosen by what the client speaks");
             client.dialect = dialect;
         });
+    }
+
+    /// Says whose connection it is, for the operator who looks for slow ones.
+    pub fn name(&self, user: UserId) {
+        self.with(|_, client| client.user = Some(user));
     }
 
     /// What the client speaks.

@@ -36,6 +36,11 @@ impl<T> Slots<T> {
     }
 
     /// The entry of a slot.
+    pub(super) fn get(&self, slot: usize) -> Option<&T> {
+        self.entries.get(slot)?.as_ref()
+    }
+
+    /// The entry of a slot, to be changed.
     pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut T> {
         self.entries.get_mut(slot)?.as_mut()
     }

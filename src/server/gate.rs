@@ -1,6 +1,7 @@
 //! Decides over each request: page, refusal, or the endpoint that a connection is to have. Everything about the
 //! request is checked before anything is registered.
 
+use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -8,8 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::feed::Feed;
 use crate::admission::address::TrustedProxies;
 use crate::admission::limits::{Lease, PerAddress};
+use crate::admission::operator;
 use crate::admission::origin::OriginList;
 use crate::admission::token::{Found, Identity, Verifier};
 use crate::admission::{Check, Refusal};
@@ -29,6 +34,8 @@ use crate::registry::sink::Sink;
 
 /// The shortest timeout a client may ask for on `/ws/with-timeout`.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// The dashboard's feed.
+const STATS_STREAM: &str = "/api/stats/stream";
 
 /// What decides over requests, made once from the configuration.
 pub(super) struct Rules {
@@ -36,13 +43,16 @@ pub(super) struct Rules {
     origins: OriginList,
     addresses: Arc<PerAddress>,
     verifier: Option<Verifier>,
+    /// Keys of the operator.
+    keys: operator::Keys,
+    pub(super) feed: Feed,
     /// The log has said that there is no key.
     has_warned: AtomicBool,
 }
 
 impl Rules {
     pub(super) fn new(config: &Config) -> io::Result<Self> {
-        let Config { admission, auth, limits, .. } = config;
+        let Config { admission, api, auth, limits, .. } = config;
         let addresses = PerAddress::new(
             limits.max_connections_per_address,
             limits.handshakes_per_second_per_address,
@@ -53,6 +63,8 @@ impl Rules {
             origins: OriginList::parse(&admission.origins).map_err(io::Error::other)?,
             addresses,
             verifier: Verifier::from_config(auth).map_err(io::Error::other)?,
+            keys: operator::Keys::new(&api.keys),
+            feed: Feed::default(),
             has_warned: AtomicBool::new(false),
         })
     }
@@ -79,6 +91,8 @@ pub(super) struct Gate<'a> {
     pub(super) sink: Sink,
     /// Who speaks HTTP with us: a client, or a proxy.
     pub(super) peer: IpAddr,
+    /// Its place among the handshakes, until that is over.
+    pub(super) handshake: &'a Cell<Option<OwnedSemaphorePermit>>,
 }
 
 impl App for Gate<'_> {
@@ -87,22 +101,23 @@ impl App for Gate<'_> {
 
     fn route(&self, path: &str) -> Route<Self::Endpoint> {
         match path {
-            "/healthz" | "/readyz" => Route::Page,
+            "/healthz" | "/readyz" | STATS_STREAM => Route::Page,
             "/metrics" if self.tools.node.config.metrics.enabled => Route::Page,
             _ if pages::file(path).is_some() => Route::Page,
             _ => endpoint::Route::parse(path).map_or(Route::Unknown, Route::WebSocket),
         }
     }
 
-    fn page(&self, request: Request<'_>) -> Response {
+    fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
         let node = &self.tools.node;
-        match request.path() {
+        Ok(match request.path() {
+            STATS_STREAM => return self.stats(request),
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
             "/readyz" if !node.has_engine() => pages::readyz(Readiness::NoEngine),
             "/readyz" => pages::readyz(Readiness::Ready),
             "/metrics" => respond::metrics(node.metrics.render(node.room_count(), node.limited_users())),
             path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
-        }
+        })
     }
 
     async fn admit(
@@ -147,6 +162,25 @@ impl App for Gate<'_> {
 }
 
 impl Gate<'_> {
+    /// The dashboard's feed, for those who may see it.
+    fn stats(&self, request: Request<'_>) -> Result<Response, Refusal> {
+        let headers = |name: &str| request.headers(name);
+        // Whom a proxy speaks for is a matter of what it chooses to say.
+        let is_proxied =
+            self.tools.node.config.admission.proxy_protocol || self.rules.proxies.contains(self.peer);
+        let is_local = !is_proxied && operator::is_local(self.peer, headers);
+        if !is_local && !self.rules.keys.accept(headers) {
+            return Err(Refusal::ApiKey);
+        }
+        if request.method() == "HEAD" {
+            return Ok(respond::events(mpsc::channel(1).1));
+        }
+        let events = self.rules.feed.watch()?;
+        // A viewer stays: the place is for others.
+        drop(self.handshake.take());
+        Ok(respond::events(events))
+    }
+
     /// A refusal that a person must be able to read is a completed upgrade and a close, unless configured otherwise:
     /// browsers show nothing of a refused handshake.
     fn refuse(&self, reason: EndReason) -> Result<Endpoint, Refusal> {
@@ -247,6 +281,7 @@ impl Visitor<'_> {
             own: v1.as_ref().map(|v1| v1.session),
         };
         let claim = node.claim(&user, self.registration.id(), credentials).await?;
+        self.registration.name(user);
         Chat::enter(node, self.registration, claim, Entry { room, allowed, v1 })
     }
 

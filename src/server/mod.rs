@@ -2,9 +2,12 @@
 
 mod acceptor;
 mod drain;
+mod feed;
 mod gate;
 mod listener;
 mod proxy;
+mod snapshot;
+mod usage;
 mod worker;
 
 use std::future::Future;
@@ -93,11 +96,13 @@ impl Server {
                 () = &mut stop => {}
                 result = &mut accepting => return result,
                 () = keep_house(&node, &rules) => {}
+                () = feed::run(&rules.feed, &node, &workers) => {}
                 // Better to stop, and be started again, than to go on without some of the connections.
                 () = worker::one_finished(&workers) => return Err(io::Error::other("a worker has stopped")),
             }
             tracing::info!(window_ms = node.config.drain.window.as_millis() as u64, "draining");
             node.drain();
+            rules.feed.close();
             let _ = stopping.send(Some(EndReason::Restarting));
             // Newcomers are still told that, and why, they cannot come in.
             tokio::select! {

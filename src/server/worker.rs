@@ -1,5 +1,6 @@
 //! A worker: one thread, one runtime, one shard. A connection that it is handed stays with it.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::rc::Rc;
@@ -10,8 +11,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_local;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::acceptor::Newcomer;
@@ -25,6 +26,7 @@ use crate::http::{self, HttpIo, Served};
 use crate::node::Node;
 use crate::protocol::close::EndReason;
 use crate::registry::shard::Settings;
+use crate::registry::survey::Survey;
 use crate::registry::wheel::TICK_MS;
 use crate::registry::{Shard, bounds, fanout, room};
 
@@ -35,6 +37,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Worker {
     newcomers: mpsc::Sender<Newcomer>,
+    surveys: mpsc::Sender<oneshot::Sender<Survey>>,
     /// Handshakes under way and connections, counted from the hand-over on.
     load: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
@@ -43,6 +46,13 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn load(&self) -> usize {
         self.load.load(Relaxed)
+    }
+
+    /// Asks who is behind on the worker's shard; `None` when it has not begun with what it was asked last.
+    pub(super) fn survey(&self) -> Option<oneshot::Receiver<Survey>> {
+        let (answer, survey) = oneshot::channel();
+        self.surveys.try_send(answer).ok()?;
+        Some(survey)
     }
 
     /// Gives the worker a socket, or gives it back when the worker has stopped or is far behind.
@@ -64,6 +74,12 @@ impl Drop for Load {
     }
 }
 
+/// What a worker is asked for.
+struct Requests {
+    arrivals: mpsc::Receiver<Newcomer>,
+    asked: mpsc::Receiver<oneshot::Sender<Survey>>,
+}
+
 /// Why everything ends, once it does.
 pub(super) type Stop = watch::Receiver<Option<EndReason>>;
 
@@ -74,6 +90,7 @@ pub(super) fn spawn_all(node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io
 
 fn spawn(index: usize, node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io::Result<Worker> {
     let (newcomers, arrivals) = mpsc::channel(node.config.limits.max_handshakes);
+    let (surveys, asked) = mpsc::channel(1);
     let load = Arc::new(AtomicUsize::new(0));
     let (node, rules, stop, count) = (Arc::clone(node), Arc::clone(rules), stop.clone(), Arc::clone(&load));
     let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -81,9 +98,9 @@ fn spawn(index: usize, node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io:
             Ok(runtime) => runtime,
             Err(error) => return tracing::error!(%error, index, "a worker has no runtime"),
         };
-        runtime.block_on(run(index, node, rules, arrivals, stop, count));
+        runtime.block_on(run(index, node, rules, Requests { arrivals, asked }, stop, count));
     })?;
-    Ok(Worker { newcomers, load, thread })
+    Ok(Worker { newcomers, surveys, load, thread })
 }
 
 /// Resolves when every worker has ended its connections.
@@ -134,16 +151,18 @@ async fn run(
     index: usize,
     node: Arc<Node>,
     rules: Arc<Rules>,
-    mut arrivals: mpsc::Receiver<Newcomer>,
+    requests: Requests,
     mut stop: Stop,
     load: Arc<AtomicUsize>,
 ) {
+    let Requests { mut arrivals, asked } = requests;
     let inbox = Arc::clone(node.registry.inbox(index));
     let metrics = Arc::clone(node.metrics.shard(index));
     let shard = Shard::new(index, inbox, metrics, settings(&node.config), node.clock.clone());
     let tools = Tools::new(node, shard);
     let fanout = spawn_local(fanout::run(Rc::clone(&tools.shard)));
     let wheel = spawn_local(turn_wheel(Rc::clone(&tools.shard)));
+    spawn_local(survey(Rc::clone(&tools.shard), asked));
     let draining = async {
         // The sender lives as long as the server: an error is a stop as well.
         let reason = stop.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
@@ -174,6 +193,18 @@ async fn turn_wheel(shard: Rc<Shard>) {
     }
 }
 
+/// Looks who is behind, whenever somebody asks, and lets everything else go first.
+async fn survey(shard: Rc<Shard>, mut asked: mpsc::Receiver<oneshot::Sender<Survey>>) {
+    while let Some(answer) = asked.recv().await {
+        let mut survey = Survey::default();
+        // Who asked may have had no more patience.
+        while !answer.is_closed() && shard.survey(&mut survey) {
+            yield_now().await;
+        }
+        let _ = answer.send(survey);
+    }
+}
+
 /// A socket's handshake; what follows has a smaller task of its own.
 async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Load) {
     let accepted = Instant::now();
@@ -192,10 +223,11 @@ async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Lo
         Ok(client) => client,
         Err(why) => return turn_away(&tools.node, socket, &why).await,
     };
-    let gate = Gate { tools: &tools, rules: &rules, sink: socket.sink(), peer };
+    let handshake = Cell::new(Some(handshake));
+    let gate = Gate { tools: &tools, rules: &rules, sink: socket.sink(), peer, handshake: &handshake };
     let limits = http::Limits { handshake_timeout, accepted: Some(accepted), ..http::Limits::default() };
     let served = http::serve(HttpIo(socket), &gate, &limits).await;
-    drop(handshake);
+    drop(handshake.take());
     if let Served::Upgraded { io: HttpIo(socket), leftover, admitted } = served {
         let Admitted { endpoint, registration, facts, lease } = admitted;
         let connection = Connection::new(Rc::clone(&tools), socket, registration, endpoint, facts, leftover);

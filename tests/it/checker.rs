@@ -1,5 +1,7 @@
 //! The judge itself: a right story passes, and one that breaks a promise is caught, with the promise by its name.
 
+mod kept;
+
 use serde_json::{Value, json};
 
 use crate::support::checker::{Checker, Conn, End, Guarantee, Report};

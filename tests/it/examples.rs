@@ -119,7 +119,7 @@ impl Talker {
     /// Waits for a line that it prints.
     #[track_caller]
     fn expect(&self, start: &str) -> String {
-        self.output.wait_for_line(start)
+        self.output.wait_for_start(start)
     }
 
     /// What it has printed of what others said.
@@ -299,7 +299,7 @@ fn who_is_replaced_stops() {
         assert_eq!(talker.status(), Some(1));
         // Python says the last word on standard error.
         let last = if talker.language.name == "python" { &talker.errors } else { &talker.output };
-        last.wait_for_line("-- closed for good");
+        last.wait_for_start("-- closed for good");
         let said = talker.output.text();
         assert!(!said.contains("-- reconnecting"), "{said}");
     }

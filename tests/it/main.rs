@@ -1,8 +1,8 @@
 //! The server from the outside: the binary as a child process, and what it does on the wire.
 //!
-//! Nothing here links against the library but `readme`, which compares words with declarations, and `snapshots`, which
-//! keeps what stands on the wire. The tables come from the protocol's description; a test that waits, waits for an
-//! event with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
+//! Nothing here links against the library but `readme` and `wire`, which compare words with declarations, and
+//! `snapshots`, which keeps what stands on the wire. The tables come from the protocol's description; a test that
+//! waits, waits for an event with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
 
 mod support;
 
@@ -33,6 +33,8 @@ mod settings;
 mod slow;
 mod snapshots;
 mod soak;
+mod stats;
+mod terminal;
 mod v1_dialects;
 mod v1_direct;
 mod v1_ends;
@@ -47,3 +49,4 @@ mod v1_rooms;
 mod v1_takeover;
 mod vanish;
 mod web;
+mod wire;

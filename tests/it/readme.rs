@@ -2,18 +2,21 @@
 //!
 //! The one module that links against the library, because declarations are what documentation is compared with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use serde_json::Value;
 use throng::admission::{Check, Refusal};
-use throng::cli::{INTERNAL, UNAVAILABLE, USAGE};
+use throng::cli::{INTERNAL, REFUSED, UNANSWERED, UNAVAILABLE, USAGE};
 use throng::config;
 use throng::protocol::close::EndReason;
 use throng::protocol::event::CommandError;
 
+use crate::stats::{Viewer, names};
 use crate::support::client::Client;
 use crate::support::server::{Server, run};
+use crate::support::terminal::Chat;
+use crate::support::vocabulary::{Fields, errors, events, reasons};
 
 const README: &str = include_str!("../../README.md");
 
@@ -81,51 +84,6 @@ fn the_table_of_keys_is_what_the_code_declares() {
     assert!(found == expected, "the table of keys must be:\n{}", expected.join("\n"));
 }
 
-/// Every reason that a close frame can give, one of each kind.
-pub(crate) fn reasons() -> Vec<EndReason> {
-    use EndReason as R;
-    let all = vec![
-        R::Inactivity,
-        R::GoingAway,
-        R::Protocol("frame is not masked"),
-        R::BinaryRefused,
-        R::InvalidUtf8,
-        R::ValidationFailed("Missing 'message' field".into()),
-        R::AuthenticationFailed,
-        R::InvalidUserId,
-        R::InvalidRoom,
-        R::UserIdInUse,
-        R::MessageTooBig,
-        R::TooManyFragments,
-        R::Internal,
-        R::Overloaded,
-        R::Restarting,
-        R::TokenExpired,
-        R::RoomForbidden,
-        R::HeartbeatTimeout,
-        R::MessageTimeout,
-        R::SlowConsumer("too many bytes queued"),
-        R::RateLimited,
-        R::PositionLost,
-        R::Replaced,
-        R::Kicked,
-        R::RepeatedlyMalformed,
-    ];
-    // Exhaustive, so that a new reason is an error here until it stands in the list above.
-    for reason in &all {
-        match reason {
-            R::PeerClosed(_) | R::PeerVanished => unreachable!("these are the client's, not ours"),
-            R::Inactivity | R::GoingAway | R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 => {}
-            R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
-            R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
-            R::Restarting | R::TokenExpired | R::RoomForbidden | R::HeartbeatTimeout | R::MessageTimeout => {}
-            R::SlowConsumer(_) | R::RateLimited | R::PositionLost => {}
-            R::Replaced | R::Kicked | R::RepeatedlyMalformed => {}
-        }
-    }
-    all
-}
-
 #[test]
 fn the_close_codes_are_those_of_the_code_with_their_reasons() {
     let rows = rows("## Close codes");
@@ -161,6 +119,8 @@ fn the_refusals_are_those_of_the_code() {
         Refusal::Unauthorized,
         Refusal::Forbidden("invalid user id"),
         Refusal::Conflict,
+        Refusal::ApiKey,
+        Refusal::TooManyViewers,
     ];
     let codes: BTreeSet<&str> = all.iter().map(Refusal::code).collect();
     assert_eq!(codes, BTreeSet::from(Refusal::REASONS), "one of each");
@@ -169,36 +129,6 @@ fn the_refusals_are_those_of_the_code() {
         .map(|row| (row[0].parse().expect("a status"), quoted(row[1]).next().expect("a code")))
         .collect();
     assert_eq!(listed, all.iter().map(|refusal| (refusal.status(), refusal.code())).collect());
-}
-
-/// Every error that answers a command, with the numbers and words that the table has.
-pub(crate) fn errors() -> Vec<CommandError> {
-    use CommandError as E;
-    let all = vec![
-        E::InvalidJson,
-        E::InvalidMessage("must be an object"),
-        E::MissingField("message"),
-        E::MessageTooLong { max: 500 },
-        E::UnknownType,
-        E::InvalidRoom,
-        E::NotInRoom,
-        E::AlreadyJoined,
-        E::TooManyRooms { max: 100 },
-        E::UserNotFound,
-        E::RateLimited { retry_after_ms: 250 },
-        E::Forbidden("the token does not allow this room"),
-        E::Unavailable,
-    ];
-    // Exhaustive, so that a new error is one here until it stands in the list above.
-    for error in &all {
-        match error {
-            E::InvalidJson | E::InvalidMessage(_) | E::MissingField(_) | E::MessageTooLong { .. } => {}
-            E::UnknownType | E::InvalidRoom | E::NotInRoom | E::AlreadyJoined => {}
-            E::TooManyRooms { .. } | E::UserNotFound | E::RateLimited { .. } | E::Forbidden(_) => {}
-            E::Unavailable => {}
-        }
-    }
-    all
 }
 
 #[test]
@@ -218,6 +148,15 @@ fn the_errors_of_the_chat_are_those_of_the_code() {
     assert_eq!(order[..=last], malformed.collect::<Vec<_>>(), "those that count towards 4502 come first");
 }
 
+/// The commands of `throng.v1` as the table has them, each with all of its fields.
+pub(crate) fn commands() -> Fields {
+    let all = rows("### Commands").into_iter().map(|row| {
+        let name = quoted(row[0]).next().expect("a type").to_owned();
+        (name, quoted(row[1]).chain(["id"]).map(str::to_owned).collect())
+    });
+    all.collect()
+}
+
 #[test]
 fn the_commands_and_events_of_the_second_dialect_are_those_of_the_code() {
     let first =
@@ -226,16 +165,7 @@ fn the_commands_and_events_of_the_second_dialect_are_those_of_the_code() {
     let (_, list) = unknown.split_once("must be ").expect("a list");
     let list: BTreeSet<_> = list.split([',', ' ']).filter(|word| !matches!(*word, "" | "or")).collect();
     assert_eq!(first("### Commands"), list);
-    // What stands on the wire, each event with all of its fields.
-    let mut sent = BTreeMap::<String, BTreeSet<String>>::new();
-    for payload in include_str!("snapshots/v1-events.txt")
-        .lines()
-        .filter_map(|line| line.find('{').map(|at| &line[at..]))
-    {
-        let event: Value = serde_json::from_str(payload).unwrap_or_else(|error| panic!("{error}: {payload}"));
-        let fields = event.as_object().expect("an object").keys().filter(|name| *name != "type").cloned();
-        sent.entry(event["type"].as_str().expect("a type").to_owned()).or_default().extend(fields);
-    }
+    let mut sent = events();
     for row in rows("### What the server sends") {
         let name = quoted(row[0]).next().expect("a type");
         let fields = sent.remove(name).unwrap_or_else(|| panic!("{name} is never sent"));
@@ -253,6 +183,8 @@ fn every_path_of_the_tables_is_served() {
     for (heading, status) in [("### WebSocket", 426), ("### HTTP", 200)] {
         for row in rows(heading) {
             let path = quoted(row[0]).next().expect("a path").replace("{user_id}", "alice");
+            // Open to who asks for this machine by its own name, which this does not.
+            let status = if path == "/api/stats/stream" { 401 } else { status };
             assert_eq!(server.get(&path).status, status, "{path}");
         }
     }
@@ -273,12 +205,41 @@ fn the_metrics_are_those_of_the_page() {
 }
 
 #[test]
+fn the_fields_of_the_dashboards_feed_are_those_of_the_table() {
+    let server = Server::start(&[]);
+    let snapshot = Viewer::open(&server).snapshot();
+    let listed = rows("## Dashboard").into_iter().flat_map(|row| quoted(row[0])).collect::<BTreeSet<_>>();
+    assert_eq!(listed, names(&snapshot));
+}
+
+#[test]
 fn the_exit_codes_are_those_of_the_code() {
     // 128 and the numbers of SIGINT and SIGTERM.
     let ours = BTreeSet::from([0, USAGE, UNAVAILABLE, INTERNAL, 128 + 2, 128 + 15]);
     let listed: BTreeSet<u8> =
         rows("### Exit codes").into_iter().map(|row| row[0].parse().expect("a code")).collect();
     assert_eq!(listed, ours);
+}
+
+#[test]
+fn the_exit_codes_of_the_chat_are_those_of_the_code() {
+    let ours = BTreeSet::from([0, USAGE, REFUSED, UNAVAILABLE, INTERNAL, UNANSWERED]);
+    let listed: BTreeSet<u8> =
+        rows("### How a chat ends").into_iter().map(|row| row[0].parse().expect("a code")).collect();
+    assert_eq!(listed, ours);
+}
+
+#[test]
+fn the_commands_of_the_chat_are_those_that_it_lists() {
+    let server = Server::start(&[]);
+    let mut chat = Chat::enter(&server, "ann");
+    chat.types("/help");
+    let (_, lines, _) = chat.finish();
+    let listed = rows("## In a terminal")
+        .into_iter()
+        .map(|row| format!("-- {}: {}", row[0].trim_matches('`'), row[1]));
+    let told = lines.into_iter().filter(|line| line.starts_with("-- /"));
+    assert_eq!(listed.collect::<Vec<_>>(), told.collect::<Vec<_>>());
 }
 
 /// `THRONG_QUEUE__MAX_BYTES=512KiB` as the tests name settings.
@@ -318,8 +279,8 @@ fn every_command_line_is_understood() {
         if serves && !arguments.contains(&"--help") {
             arguments.push("--print-config");
         }
-        // What would measure explains itself instead, once it has understood the rest.
-        if arguments.first() == Some(&"bench") {
+        // What would measure or chat explains itself instead, once it has understood the rest.
+        if matches!(arguments.first(), Some(&"bench" | &"chat")) {
             arguments.push("--help");
         }
         assert_eq!(accepted(&arguments, &settings), Ok(()), "{line}");

@@ -15,11 +15,11 @@ use throng::protocol::command::Parser;
 use throng::protocol::event::{self, CommandError, v1};
 use throng::protocol::frame::{self, Frame};
 
-use crate::readme;
+use crate::support::vocabulary;
 
 /// Compares with a file, or rewrites it.
 #[track_caller]
-fn check(name: &str, found: &str) {
+pub(crate) fn check(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots").join(name);
     if env::var_os("THRONG_SNAPSHOTS").is_some_and(|word| word == "rewrite") {
         assert!(env::var_os("CI").is_none(), "snapshots are rewritten by people, not where CI is set");
@@ -165,7 +165,7 @@ fn the_events_are_those_that_are_kept() {
 
 #[test]
 fn the_errors_are_those_that_are_kept() {
-    let errors = readme::errors();
+    let errors = vocabulary::errors();
     let rows = errors.iter().flat_map(|error| {
         [(error.code(), event::error(*error)), ("  of throng.v1", v1::error(Some("7"), *error))]
     });
@@ -177,7 +177,7 @@ fn the_closes_are_those_that_are_kept() {
     let mut text = String::from(
         "# Ends that the server starts: the disconnect event of throng.v1, then the close frame with its code.\n",
     );
-    for reason in readme::reasons() {
+    for reason in vocabulary::reasons() {
         assert!(reason.is_started_here(), "{reason:?}");
         let advice = reason.advice();
         let code = reason.code();

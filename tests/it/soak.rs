@@ -1,15 +1,16 @@
 //! The guarantees of `throng.v1` under weather: clients that are cut off at any byte, come back with any position, say
 //! things twice and do not read; and the mixed load of many rooms. `THRONG_LONG=1` for minutes instead of steps.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_blocking};
 
 use crate::support::checker::{Counts, Report};
 use crate::support::fake::{self, FAULTS, Fault};
 use crate::support::server::{Server, Settings};
-use crate::support::sized;
 use crate::support::swarm::{Swarm, World};
+use crate::support::{PATIENCE, sized};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -35,6 +36,7 @@ const STORM: World = World {
     asks: 120,
     keyed: 50,
     is_lossy: false,
+    is_durable: false,
 };
 
 /// How long a load lasts: steps, or a time with `THRONG_LONG=1`.
@@ -77,7 +79,7 @@ async fn a_server_that_breaks_a_promise_is_found_out() {
 #[tokio::test]
 async fn the_real_server_is_found_out_when_it_breaks_a_promise() {
     let all = async {
-        for fault in ["skip-offset", "drop-dedupe", "ignore-epoch", "forget-leave"] {
+        for fault in ["skip-offset", "drop-dedupe", "ignore-epoch", "forget-leave", "forget-private-key"] {
             let broken = format!("BREAK_THRONG={fault}");
             let server = Server::launch(&["env", &broken], "127.0.0.1:0", HARSH);
             let mut swarm = Swarm::gather(server.address(), STORM, 7).await;
@@ -100,7 +102,7 @@ async fn storm(settings: Settings<'_>, world: World, steps: usize) -> Counts {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut swarm = Swarm::gather(server.address(), world, seed).await;
-    let (goes_on, mut done) = (lasts(steps, Duration::from_secs(60)), 0);
+    let (goes_on, mut done) = (lasts(steps, Duration::from_secs(30)), 0);
     while goes_on(done) && !swarm.is_broken() {
         swarm.step().await;
         done += 1;
@@ -147,13 +149,126 @@ async fn after_a_restart_everybody_is_told() {
             swarm.pause().await;
             // Dropping the old one kills it in the middle of what nobody has waited for.
             server = Server::start(HARSH);
-            swarm.move_to(server.address()).await;
+            swarm.move_to(server.address());
         }
         let (counts, report) = swarm.finish().await;
         report.expect_clean();
         assert!(counts.not_recovered > 0, "{counts:?}");
     };
     LocalSet::new().run_until(restarts).await;
+}
+
+/// Histories that keep everything that is said here, in the folder that comes last.
+fn kept(dir: Option<&Path>) -> Vec<(&'static str, String)> {
+    let mut settings: Vec<_> = HARSH.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    settings.extend(
+        [
+            ("history.messages", "1000000"),
+            ("history.bytes", "64MiB"),
+            ("history.ttl", "1d"),
+            ("drain.window", "300ms"),
+        ]
+        .map(|(key, value)| (key, value.to_owned())),
+    );
+    settings.extend(dir.map(|dir| ("history.dir", dir.to_str().expect("UTF-8").to_owned())));
+    settings
+}
+
+/// How a server is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// SIGKILL, in the middle of everything.
+    Kill,
+    /// SIGTERM; everybody is told, and the log is closed.
+    Terminate,
+    /// SIGKILL, and then half of what was written is lost, which no server may hide.
+    KillAndCut,
+}
+
+/// Ends the server and starts it again with what it has left behind.
+fn start_again(
+    mut server: Server,
+    how: Stop,
+    settings: &[(&'static str, String)],
+    dir: Option<&Path>,
+) -> Server {
+    if how == Stop::Terminate {
+        server.terminate();
+        let status = server.wait_exit(PATIENCE);
+        assert!(status.success(), "{status}");
+    }
+    drop(server);
+    if how == Stop::KillAndCut {
+        for entry in std::fs::read_dir(dir.expect("a folder")).expect("files") {
+            let file =
+                std::fs::OpenOptions::new().write(true).open(entry.expect("a file").path()).expect("a file");
+            let length = file.metadata().expect("a length").len();
+            file.set_len(length / 2).expect("shorter");
+        }
+    }
+    let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    Server::start(&settings)
+}
+
+/// A storm in which the server is ended so often, in the ways of `stops` in turn, after `steps` each.
+async fn restarts(dir: Option<&Path>, stops: &[Stop], rounds: usize, steps: usize) -> (Counts, Report) {
+    let settings = kept(dir);
+    let started: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let mut server = Server::start(&started);
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut swarm = Swarm::gather(server.address(), World { is_durable: true, ..STORM }, seed).await;
+    for round in 0..rounds {
+        for _ in 0..steps {
+            swarm.step().await;
+        }
+        if swarm.is_broken() {
+            break;
+        }
+        // Nobody waits for it: they speak, resume and retry while it is gone.
+        let (how, settings, dir) = (stops[round % stops.len()], settings.clone(), dir.map(Path::to_owned));
+        let mut starting = spawn_blocking(move || start_again(server, how, &settings, dir.as_deref()));
+        server = loop {
+            tokio::select! {
+                biased;
+                started = &mut starting => break started.expect("a server"),
+                () = swarm.step() => {}
+            }
+        };
+        swarm.move_to(server.address());
+    }
+    for _ in 0..steps {
+        swarm.step().await;
+    }
+    swarm.finish().await
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_said_twice_however_a_server_with_a_log_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("history");
+    let (stops, rounds) = if sized(0, 1) == 1 {
+        (&[Stop::Kill, Stop::Terminate, Stop::Kill][..], 60)
+    } else {
+        (&[Stop::Kill][..], 1)
+    };
+    let (counts, report) =
+        LocalSet::new().run_until(restarts(Some(&dir), stops, rounds, sized(500, 2000))).await;
+    println!("{counts:?}");
+    report.expect_clean();
+    assert!(counts.recovered > 0 && counts.duplicates > 0, "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_is_found_out() {
+    // Without a log all is forgotten, and with half of one not everything is there.
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("history");
+    for (dir, how) in [(None, Stop::Kill), (Some(&*dir), Stop::KillAndCut)] {
+        let (_, report) = LocalSet::new().run_until(restarts(dir, &[how], 1, 300)).await;
+        let first = report.violations.first().unwrap_or_else(|| panic!("{how:?} was not noticed"));
+        println!("{how:?}, {}: {first}", dir.is_some());
+    }
 }
 
 /// The slope of a line through `samples` by least squares, per second of time.
@@ -186,6 +301,7 @@ fn mixed_world() -> World {
         asks: 75,
         keyed: 0,
         is_lossy: false,
+        is_durable: false,
     }
 }
 

@@ -13,6 +13,10 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/app.js", "text/javascript; charset=utf-8", "/**"),
     ("/client.js", "text/javascript; charset=utf-8", "/**"),
     ("/style.css", "text/css; charset=utf-8", "/*"),
+    ("/dashboard", "text/html; charset=utf-8", "<!doctype html>"),
+    ("/dashboard.js", "text/javascript; charset=utf-8", "/**"),
+    ("/dashboard.css", "text/css; charset=utf-8", "/*"),
+    ("/stats.js", "text/javascript; charset=utf-8", "/**"),
     ("/icon.svg", "image/svg+xml", "<svg"),
 ];
 
@@ -40,7 +44,7 @@ fn every_file_is_served_as_what_it_is() {
         let length = file.body.len().to_string();
         assert_eq!(file.header("content-length"), Some(&*length), "{path}");
     }
-    for path in ["/app.js/", "/web/app.js", "/index.html", "/client.mjs"] {
+    for path in ["/dashboard/", "/dashboard.html", "/app.js/", "/web/app.js", "/index.html", "/client.mjs"] {
         assert_eq!(server.get(path).status, 404, "{path}");
     }
     assert_eq!(server.get("/client.js?v=1").status, 200);
@@ -49,14 +53,18 @@ fn every_file_is_served_as_what_it_is() {
 
 #[test]
 fn the_page_may_load_nothing_but_its_own() {
-    let page = Server::start(&[]).get("/");
-    let policy = page.header("content-security-policy").expect("a policy");
-    assert!(policy.starts_with("default-src 'none'"), "{policy}");
-    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
-    for allowed in ["script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"] {
-        assert!(policy.contains(allowed), "no {allowed}: {policy}");
+    let server = Server::start(&[]);
+    for page in ["/", "/dashboard"].map(|path| server.get(path)) {
+        let policy = page.header("content-security-policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+        for allowed in
+            ["script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"]
+        {
+            assert!(policy.contains(allowed), "no {allowed}: {policy}");
+        }
+        assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     }
-    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
 }
 
 #[test]
@@ -98,7 +106,7 @@ fn the_client_keeps_its_promises_in_node() {
     if answer.stdout.starts_with(b"true") {
         arguments.insert(0, FLAG);
     }
-    let suites = ["backoff", "client", "server"];
+    let suites = ["backoff", "client", "server", "stats"];
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web");
     let files = suites.map(|suite| format!("{folder}/{suite}.test.mjs"));
     arguments.extend(files.iter().map(String::as_str));

@@ -10,6 +10,12 @@ use crate::checker::{Checker, Conn, Counts, End, Position};
 use crate::system::{Client, Dress, Heard, KEPT, SHARDS, System};
 use crate::{CLIENTS, Come, Step};
 
+/// Characters of a long message: three are a page, and all that a room keeps are many.
+const LONG: usize = 24_000;
+
+/// Messages that somebody misses who lags.
+const MISSED: usize = 6;
+
 /// The client that speaks the plain dialect, unless messages are dropped: it would not be told.
 const PLAIN: usize = CLIENTS - 1;
 
@@ -71,6 +77,8 @@ struct Keyed {
 /// See the module's documentation.
 pub(crate) struct Story {
     policy: QueuePolicy,
+    /// What is added to every text.
+    filler: String,
     system: System,
     checker: Checker,
     seats: HashMap<usize, Seat>,
@@ -81,12 +89,16 @@ pub(crate) struct Story {
     lives: HashMap<(String, String), u64>,
     keyed: HashMap<usize, Keyed>,
     counter: usize,
+    /// Messages that were said in a room while somebody was still getting what it had missed there.
+    overtaken: u64,
 }
 
 impl Story {
-    pub(crate) fn begin(policy: QueuePolicy) -> Self {
+    /// `is_long`: everything that is said.
+    pub(crate) fn begin(policy: QueuePolicy, is_long: bool) -> Self {
         Self {
             policy,
+            filler: "x".repeat(if is_long { LONG } else { 0 }),
             system: System::start(policy),
             checker: Checker::new(policy != QueuePolicy::Disconnect),
             seats: HashMap::new(),
@@ -95,6 +107,7 @@ impl Story {
             lives: HashMap::new(),
             keyed: HashMap::new(),
             counter: 0,
+            overtaken: 0,
         }
     }
 
@@ -104,7 +117,10 @@ impl Story {
 
     pub(crate) fn take(&mut self, step: &Step) {
         match *step {
-            Step::Connect { client, room, come } => self.connect(client, room, come),
+            Step::Connect { client, room, come, is_stalled } => {
+                self.connect(client, room, come, is_stalled);
+            }
+            Step::Lag { client, room } => self.lag(client, room),
             Step::Disconnect { client } => self.end(client, End::Ours),
             Step::Say { client, times, is_keyed, echo } => {
                 (0..times).for_each(|_| self.say(client, is_keyed, echo));
@@ -143,7 +159,7 @@ impl Story {
         (Some((epoch, offset)), recovers)
     }
 
-    fn connect(&mut self, client: usize, room: usize, come: Come) {
+    fn connect(&mut self, client: usize, room: usize, come: Come, is_stalled: bool) {
         if self.seats.contains_key(&client) {
             return;
         }
@@ -156,13 +172,13 @@ impl Story {
         } else {
             (Dress::V1(wish.as_ref()), self.checker.connect(&name, &user, &room, wish.clone()))
         };
-        let connected = self.system.connect(client % SHARDS, &user, &room, &dress);
+        let connected = self.system.connect(client % SHARDS, &user, &room, &dress, is_stalled);
         let model = self.rooms.entry(room.clone()).or_default();
         model.members += 1;
         let life = model.life;
         let rooms = HashMap::from([(room.clone(), model.said)]);
         let expected = HashMap::from([(room, VecDeque::from([Expected { recovers, life }]))]);
-        self.seats.insert(client, Seat { client: connected, conn, rooms, expected, is_stalled: false });
+        self.seats.insert(client, Seat { client: connected, conn, rooms, expected, is_stalled });
     }
 
     /// Sends a command of a client that is there and listened to.
@@ -186,10 +202,28 @@ impl Story {
         self.seats.get(&client)?.rooms.keys().min().cloned()
     }
 
+    /// A client goes, misses more than a page if messages are long, and comes back without reading: what is said then
+    /// overtakes what it missed.
+    fn lag(&mut self, client: usize, room: usize) {
+        let name = format!("room-{room}");
+        let mut others = (0..CLIENTS).filter(|other| *other != client);
+        let is_there = |seat: &Seat| !seat.is_stalled && seat.rooms.contains_key(&name);
+        let Some(other) = others.find(|other| self.seats.get(other).is_some_and(is_there)) else { return };
+        self.end(client, End::Ours);
+        (0..MISSED).for_each(|_| self.say_in(other, name.clone(), false, true));
+        self.connect(client, room, Come::Exact, true);
+        (0..4).for_each(|_| self.say_in(other, name.clone(), false, true));
+    }
+
     fn say(&mut self, client: usize, is_keyed: bool, echo: bool) {
-        let Some(room) = self.room_of(client) else { return };
+        if let Some(room) = self.room_of(client) {
+            self.say_in(client, room, is_keyed, echo);
+        }
+    }
+
+    fn say_in(&mut self, client: usize, room: String, is_keyed: bool, echo: bool) {
         self.counter += 1;
-        let (text, key) = (format!("text {}", self.counter), format!("key {}", self.counter));
+        let (text, key) = (format!("text {} {}", self.counter, self.filler), format!("key {}", self.counter));
         let is_keyed = is_keyed && !self.is_plain(client);
         if is_keyed {
             let keyed = Keyed { room: room.clone(), text: text.clone(), key: key.clone() };
@@ -211,6 +245,8 @@ impl Story {
             let user = format!("user-{}", client / 2);
             let is_new = key.is_none_or(|key| model.keys.insert((user, key.to_owned())));
             model.said += u64::from(is_new);
+            let mut others = self.seats.values().filter(|seat| seat.rooms.contains_key(room));
+            self.overtaken += u64::from(is_new && others.any(|seat| seat.client.is_replaying()));
         }
     }
 
@@ -325,7 +361,7 @@ impl Story {
     }
 
     /// Everyone reads, everything arrives: each has come as far as the model, and the judge has nothing to say.
-    pub(crate) fn finish(mut self) -> Counts {
+    pub(crate) fn finish(mut self) -> (Counts, u64) {
         (0..CLIENTS).for_each(|client| self.stall(client, false));
         for _ in 0..2 {
             self.hear();
@@ -351,6 +387,6 @@ impl Story {
         self.system.assert_empty();
         let counts = self.checker.counts;
         self.checker.finish().expect_clean();
-        counts
+        (counts, self.overtaken)
     }
 }

@@ -93,6 +93,11 @@ impl Client {
         self.registration.is_ending()
     }
 
+    /// True when it does not have all that it had missed yet.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.endpoint.is_replaying()
+    }
+
     /// What has come since the last call.
     pub(crate) fn hear(&self) -> Vec<Heard> {
         let mut taken = self.wire.taken.borrow_mut();
@@ -127,6 +132,8 @@ impl System {
         let mut config = Config { workers: SHARDS, ..Config::default() };
         config.chat.duplicate = Duplicate::Allow;
         config.history.messages = KEPT as usize;
+        config.history.bytes = 1 << 20;
+        config.chat.max_message_chars = 30_000;
         config.rate_limit.enabled = false;
         config.queue.policy = policy;
         let node = Node::with_clock(config, Metrics::new(SHARDS, &[]), Clock::manual());
@@ -148,9 +155,16 @@ impl System {
         Self { workers, node, parser: Parser::default(), turns: 0 }
     }
 
-    /// Connects `user` to `room` on a shard.
-    pub(crate) fn connect(&mut self, shard: usize, user: &str, room: &str, dress: &Dress<'_>) -> Client {
-        let wire = Rc::<Wire>::default();
+    /// Connects `user` to `room` on a shard, with a socket that takes nothing when it `is_stuck`.
+    pub(crate) fn connect(
+        &mut self,
+        shard: usize,
+        user: &str,
+        room: &str,
+        dress: &Dress<'_>,
+        is_stuck: bool,
+    ) -> Client {
+        let wire = Rc::new(Wire { is_stuck: Cell::new(is_stuck), ..Wire::default() });
         let registration = self.workers[shard].shard.register(Sink::Simulated(wire.clone()));
         let (user, room) = (user.parse().expect("a user id"), room.parse().expect("a room"));
         let session = SessionId::random().expect("the machine has random numbers");

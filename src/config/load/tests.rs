@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::{Duplicate, QueuePolicy};
+use super::super::{Duplicate, QueuePolicy, Secret};
 use super::*;
 
 fn file(text: &str) -> Sources {
@@ -242,6 +242,26 @@ fn keys_come_from_files() {
     );
     sources.read = |_| Ok("\n".into());
     assert!(mistake(sources).contains("must contain 1 to 4096 bytes"));
+
+    let mut sources = Sources::new().set("api.keys_file=/run/keys");
+    sources.read = |_| Ok("an-example-key-1\r\n\n  an-example,key-2\n".into());
+    let keys = Config::load(sources.clone()).expect("no mistakes").api.keys;
+    let keys: Vec<_> = keys.iter().map(Secret::expose).collect();
+    assert_eq!(keys, [&b"an-example-key-1"[..], b"an-example,key-2"]);
+    for text in ["\n", "too-short\n", "an-example-key-1 and more\n", "an-example-key-1\nshort"] {
+        assert!(
+            HeaderKey.parse(Raw::Text(text)).is_none() && Lines(HeaderKey).parse(Raw::Text(text)).is_none()
+        );
+    }
+    let both = mistake(sources.clone().set("api.keys=an-example-key-1"));
+    assert!(both.contains("only one of api.keys and api.keys_file"), "{both}");
+    sources.read = |_| Ok("canary\n".into());
+    let line = mistake(sources);
+    assert!(
+        line.contains("must contain 1 to 1024 lines, each 16 to 256") && !line.contains("canary"),
+        "{line}"
+    );
+    assert!(mistake(Sources::new().set("api.keys=short")).starts_with("api.keys = [redacted] ("));
 }
 
 #[test]

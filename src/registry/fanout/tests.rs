@@ -19,6 +19,7 @@ use crate::registry::{Registration, Shard};
 mod acks;
 mod gaps;
 mod hall;
+mod survey;
 mod typing;
 
 const TOPIC: u64 = 7;

@@ -47,8 +47,8 @@ impl Outbox {
         let mut dropped = 0;
         let mut index = usize::from(self.split_front());
         while let Some(entry) = self.entries.get(index) {
-            let is_too_many = self.shared_frames + frames > bounds.messages
-                || self.shared_bytes + bytes > bounds.bytes
+            let is_too_many = self.shared_frames() + frames > bounds.messages
+                || self.shared_bytes() + bytes > bounds.bytes
                 || now_ms.saturating_sub(entry.at_ms) > bounds.age_ms;
             if entry.kind != Kind::Shared || entry.batch.overload != Overload::DropOldest {
                 index += 1;
@@ -58,8 +58,8 @@ impl Outbox {
                 break;
             }
             if let Some(entry) = self.entries.remove(index) {
-                self.shared_bytes -= entry.len();
-                self.shared_frames -= entry.frames as usize;
+                self.shared_bytes -= entry.len() as u32;
+                self.shared_frames -= entry.frames;
                 dropped += u64::from(entry.frames);
                 index += self.tell_missing_at(index, &entry.batch, entry.start, entry.end, now_ms);
             }
@@ -71,7 +71,7 @@ impl Outbox {
     #[must_use]
     pub fn is_full(&self, bytes: usize, frames: usize, bounds: &Bounds) -> bool {
         let is_over =
-            self.shared_frames + frames > bounds.messages || self.shared_bytes + bytes > bounds.bytes;
+            self.shared_frames() + frames > bounds.messages || self.shared_bytes() + bytes > bounds.bytes;
         is_over && self.entries.iter().any(|entry| entry.kind == Kind::Shared && !entry.has_begun())
     }
 

@@ -70,6 +70,8 @@ struct Hub {
     fault: Fault,
     rooms: HashMap<String, Room>,
     peers: BTreeMap<usize, Peer>,
+    /// How many took a private message, by sender, recipient and key.
+    handed: HashMap<[String; 3], usize>,
     turns: usize,
 }
 
@@ -77,7 +79,8 @@ struct Hub {
 pub(crate) async fn serve(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let hub = Rc::new(RefCell::new(Hub { fault, rooms: HashMap::new(), peers: BTreeMap::new(), turns: 0 }));
+    let (rooms, peers, handed) = (HashMap::new(), BTreeMap::new(), HashMap::new());
+    let hub = Rc::new(RefCell::new(Hub { fault, rooms, peers, handed, turns: 0 }));
     spawn_local(async move {
         for id in 0.. {
             let (socket, _) = listener.accept().await.expect("a connection");
@@ -250,21 +253,10 @@ impl Hub {
                 let resume = Some(&command["resume"]).filter(|resume| resume.is_object());
                 return self.enter(id, room, resume, &json!({"type": "joined", "re": re}));
             }
-            "direct" => {
-                let to: Vec<usize> = self
-                    .peers
-                    .iter()
-                    .filter(|(_, peer)| command["to"] == peer.user)
-                    .map(|(id, _)| *id)
-                    .collect();
-                let from = &self.peers[&id].user;
-                let event = json!({"type": "direct", "user": from, "message": command["message"]});
-                to.iter().for_each(|id| self.tell(*id, &event.to_string()));
-                match to.len() {
-                    0 => json!({"type": "error", "re": re, "code": "user_not_found"}),
-                    count => json!({"type": "ack", "re": re, "delivered": count}),
-                }
-            }
+            "direct" => match self.hand_over(id, command) {
+                0 => json!({"type": "error", "re": re, "code": "user_not_found"}),
+                count => json!({"type": "ack", "re": re, "delivered": count}),
+            },
             "ping" => json!({"type": "pong", "re": re}),
             "typing" => return,
             _ if !is_here => json!({"type": "error", "re": re, "code": "not_in_room"}),
@@ -284,6 +276,25 @@ impl Hub {
             _ => json!({"type": "presence", "re": re, "room": room}),
         };
         self.tell(id, &answer.to_string());
+    }
+
+    /// How many connections take a private message, or took it under the same key.
+    fn hand_over(&mut self, id: usize, command: &Value) -> usize {
+        let from = self.peers[&id].user.clone();
+        let [to, key] = ["to", "key"].map(|field| command[field].as_str().unwrap_or_default().to_owned());
+        let place = [from, to, key];
+        if let Some(count) = self.handed.get(&place) {
+            return *count;
+        }
+        let [from, to, key] = &place;
+        let event = json!({"type": "direct", "user": from, "message": command["message"]}).to_string();
+        let peers: Vec<usize> =
+            self.peers.iter().filter(|(_, peer)| peer.user == *to).map(|(id, _)| *id).collect();
+        peers.iter().for_each(|peer| self.tell(*peer, &event));
+        if !key.is_empty() && !peers.is_empty() {
+            self.handed.insert(place, peers.len());
+        }
+        peers.len()
     }
 
     fn publish(&mut self, id: usize, name: &str, command: &Value) {

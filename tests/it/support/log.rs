@@ -43,6 +43,16 @@ impl Log {
         self.state.lock().lines.join("\n")
     }
 
+    /// Waits until the process has closed its end.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.state.lock();
+        while !state.ended {
+            assert!(!self.grown.wait_until(&mut state, deadline).timed_out(), "still open");
+        }
+    }
+
     /// The last `count` lines.
     pub(crate) fn tail(&self, count: usize) -> String {
         let state = self.state.lock();
@@ -63,22 +73,28 @@ impl Log {
     /// The first JSON line that satisfies `matches`, waiting until it is written.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
-        self.wait(what, |line| serde_json::from_str(line).ok().filter(|line| matches(line)))
+        self.wait(what, |line| serde_json::from_str(line).ok().filter(&matches))
     }
 
-    /// The first line that begins with `start`, as [`Log::wait_for`].
+    /// The first line that satisfies `matches`, waiting until it is written.
     #[track_caller]
-    pub(crate) fn wait_for_line(&self, start: &str) -> String {
-        self.wait(start, |line| line.starts_with(start).then(|| line.to_owned()))
+    pub(crate) fn wait_for_line(&self, what: &str, matches: impl Fn(&str) -> bool) -> String {
+        self.wait(what, |line| matches(line).then(|| line.to_owned()))
+    }
+
+    /// The first line that begins with `start`, waiting until it is written.
+    #[track_caller]
+    pub(crate) fn wait_for_start(&self, start: &str) -> String {
+        self.wait_for_line(start, |line| line.starts_with(start))
     }
 
     #[track_caller]
-    fn wait<T>(&self, what: &str, look: impl Fn(&str) -> Option<T>) -> T {
+    fn wait<T>(&self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = 0;
         let mut state = self.state.lock();
         loop {
-            if let Some(found) = state.lines[seen..].iter().find_map(|line| look(line)) {
+            if let Some(found) = state.lines[seen..].iter().find_map(|line| found(line)) {
                 return found;
             }
             seen = state.lines.len();

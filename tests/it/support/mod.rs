@@ -5,13 +5,16 @@ pub(crate) mod client;
 pub(crate) mod fake;
 pub(crate) mod frame;
 pub(crate) mod http;
+pub(crate) mod link;
 pub(crate) mod log;
 pub(crate) mod raw;
 pub(crate) mod server;
 pub(crate) mod speaker;
 pub(crate) mod swarm;
+pub(crate) mod terminal;
 pub(crate) mod token;
 pub(crate) mod v1;
+pub(crate) mod vocabulary;
 
 use std::time::{Duration, Instant};
 

@@ -145,6 +145,24 @@ impl Socket {
         Response::parse(std::str::from_utf8(&head).expect("a head in UTF-8"))
     }
 
+    /// The next chunk of a body in chunks (RFC 9112, section 7.1), which must be UTF-8; `None` at the last one.
+    #[track_caller]
+    pub(crate) fn read_chunk(&mut self) -> Option<String> {
+        let size = loop {
+            if let Some(end) = self.pending.windows(2).position(|window| window == b"\r\n") {
+                break String::from_utf8(self.pending.drain(..end + 2).collect()).expect("a size");
+            }
+            self.fill_or_panic();
+        };
+        let size = usize::from_str_radix(size.trim_end(), 16).expect("a size in hexadecimal");
+        while self.pending.len() < size + 2 {
+            self.fill_or_panic();
+        }
+        let chunk = String::from_utf8(self.pending.drain(..size + 2).collect()).expect("a chunk in UTF-8");
+        let chunk = chunk.strip_suffix("\r\n").expect("the end of a chunk");
+        (size > 0).then(|| chunk.to_owned())
+    }
+
     /// Reads the answer to a right handshake.
     #[track_caller]
     pub(crate) fn expect_upgrade(&mut self) -> Response {

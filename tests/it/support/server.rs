@@ -29,7 +29,7 @@ fn variable(key: &str) -> String {
 }
 
 /// The binary with `settings` and nothing else of ours in its environment, started through `wrapper` if there is one.
-fn throng(wrapper: &[&str], settings: Settings<'_>) -> Command {
+pub(crate) fn throng(wrapper: &[&str], settings: Settings<'_>) -> Command {
     let binary = &*super::binary();
     let mut words = wrapper.iter().copied().chain([binary]);
     let mut command = Command::new(words.next().unwrap_or(binary));
@@ -39,6 +39,14 @@ fn throng(wrapper: &[&str], settings: Settings<'_>) -> Command {
     }
     command.envs(settings.iter().map(|(key, value)| (variable(key), value)));
     command
+}
+
+/// Sends a signal to a child: `STOP`, as the shell calls it.
+#[track_caller]
+pub(crate) fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs");
+    assert!(status.success(), "no process {pid} to signal");
 }
 
 /// Runs the binary to its end. One that goes on (a server that started after all) is killed, which no status that a
@@ -140,9 +148,13 @@ impl Server {
     /// Sends SIGTERM.
     #[track_caller]
     pub(crate) fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(status.success(), "no process {pid} to signal");
+        self.signal("TERM");
+    }
+
+    /// Sends a signal: `STOP`, as the shell calls it.
+    #[track_caller]
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.child, name);
     }
 
     /// Waits for the process to end.

@@ -2,7 +2,7 @@
 //! only so many are under way: the load follows what the machine can do. What a client does with an order is chosen at
 //! random, from the seed of the order.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::PATIENCE;
 use super::checker::{Checker, Counts, Report};
+use super::link::Place;
 use super::v1::{Cut, Judge, Resume, V1};
 
 /// What the clients are like.
@@ -39,14 +40,14 @@ pub(crate) struct World {
     pub(crate) keyed: u32,
     /// The server drops messages of those who do not read, instead of the connection.
     pub(crate) is_lossy: bool,
+    /// The server's rooms outlive it, and keep everything.
+    pub(crate) is_durable: bool,
 }
 
 /// What a client is to do.
 enum What {
     /// Something, chosen by this seed.
     Anything(u64),
-    /// The server is here now.
-    Move(SocketAddr),
     /// Nothing: by then it has done what it was told before.
     Pause,
     /// Be connected, and wait for every answer.
@@ -62,6 +63,7 @@ struct Order {
 /// The clients of a test. Lives in a `LocalSet`.
 pub(crate) struct Swarm {
     world: World,
+    place: Place,
     judge: Judge,
     orders: Vec<mpsc::Sender<Order>>,
     tasks: Vec<JoinHandle<()>>,
@@ -72,14 +74,23 @@ pub(crate) struct Swarm {
 impl Swarm {
     /// The clients of `world`, each connected to a room, its number modulo the rooms.
     pub(crate) async fn gather(address: SocketAddr, world: World, seed: u64) -> Self {
-        let judge = Rc::new(RefCell::new(Checker::new(world.is_lossy)));
+        let checker = Checker::new(world.is_lossy);
+        let checker = if world.is_durable { checker.durable() } else { checker };
+        let (judge, place) = (Rc::new(RefCell::new(checker)), Rc::new(Cell::new(address)));
         let permits = Arc::new(Semaphore::new(world.at_once));
-        let mut swarm =
-            Self { world, judge, orders: vec![], tasks: vec![], permits, random: Rng::with_seed(seed) };
+        let mut swarm = Self {
+            world,
+            place,
+            judge,
+            orders: vec![],
+            tasks: vec![],
+            permits,
+            random: Rng::with_seed(seed),
+        };
         for n in 0..world.clients {
             let (name, user) = (format!("client-{n}"), format!("user-{}", n / world.per_user));
             let member = Member {
-                client: V1::new(address, &swarm.judge, &name, &user),
+                client: V1::new(&swarm.place, &swarm.judge, &name, &user),
                 world,
                 home: format!("room-{}", n % world.rooms),
                 stalled: 0,
@@ -129,8 +140,9 @@ impl Swarm {
     }
 
     /// The server has been started again, here.
-    pub(crate) async fn move_to(&self, address: SocketAddr) {
-        self.tell_all(|| What::Move(address)).await;
+    pub(crate) fn move_to(&self, address: SocketAddr) {
+        self.place.set(address);
+        self.judge.borrow_mut().restarted();
     }
 
     /// True once a promise has been broken: no more is to be learnt.
@@ -143,6 +155,10 @@ impl Swarm {
         let mut unsettled = Vec::new();
         if !self.is_broken() {
             self.tell_all(|| What::Settle).await;
+            if self.world.is_durable {
+                let ends = self.judge.borrow().ends();
+                V1::new(&self.place, &self.judge, "auditor", "auditor").read_all(&ends).await;
+            }
             let deadline = Instant::now() + PATIENCE;
             loop {
                 unsettled = self.judge.borrow().unsettled();
@@ -190,7 +206,6 @@ impl Member {
     async fn obey(&mut self, what: What) {
         match what {
             What::Anything(seed) => self.anything(&mut Rng::with_seed(seed)).await,
-            What::Move(address) => self.client.move_to(address),
             What::Pause => {}
             What::Settle => {
                 self.stalled = 0;
@@ -265,8 +280,10 @@ impl Member {
         let text = format!("{} in private", self.client.unique_text());
         let command = match random.u8(..6) {
             // Somebody who does not exist, too.
-            0 | 1 => {
-                json!({"type": "direct", "to": format!("user-{}", random.usize(..users)), "message": text})
+            0 => json!({"type": "direct", "to": format!("user-{}", random.usize(..users)), "message": text}),
+            1 => {
+                let user = format!("user-{}", random.usize(..users));
+                return self.client.tell(&user, text, random.usize(1..3)).await;
             }
             2 => json!({"type": "history", "room": room, "limit": random.u8(1..=100)}),
             3 => json!({"type": "presence", "room": room}),

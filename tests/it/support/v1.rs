@@ -5,23 +5,18 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
 
-use super::checker::{Checker, Conn, End, Position};
+use super::checker::{Checker, End, Position};
 use super::client::patiently;
 use super::frame::{self, Frame, Received};
-use super::http::Response;
-use super::raw::handshake;
+use super::link::{Link, Place, knock};
 
-/// The header that asks for the dialect.
-const OFFER: &str = "Sec-WebSocket-Protocol: throng.v1\r\n";
 /// Keyed messages that a client remembers for a retry.
 const MAX_UNANSWERED: usize = 64;
 
@@ -66,25 +61,24 @@ pub(crate) enum Heard {
     End,
 }
 
-struct Link {
-    stream: TcpStream,
-    pending: Vec<u8>,
-    conn: Conn,
-    /// We have closed: the close frame that comes is the echo of ours.
-    is_closing: bool,
-}
-
 /// A keyed message, as long as nobody has answered it.
 #[derive(Debug, Clone)]
 struct Keyed {
-    room: String,
+    to: Whom,
     key: String,
     text: String,
 }
 
+/// Whom something is said to.
+#[derive(Debug, Clone)]
+pub(crate) enum Whom {
+    Room(String),
+    User(String),
+}
+
 /// See the module's documentation.
 pub(crate) struct V1 {
-    address: SocketAddr,
+    place: Place,
     judge: Judge,
     name: String,
     user: String,
@@ -99,9 +93,9 @@ pub(crate) struct V1 {
 
 impl V1 {
     /// A client that is not connected yet. Several may be the same user; names are unique.
-    pub(crate) fn new(address: SocketAddr, judge: &Judge, name: &str, user: &str) -> Self {
+    pub(crate) fn new(place: &Place, judge: &Judge, name: &str, user: &str) -> Self {
         Self {
-            address,
+            place: Rc::clone(place),
             judge: Rc::clone(judge),
             name: name.to_owned(),
             user: user.to_owned(),
@@ -111,11 +105,6 @@ impl V1 {
             unanswered: BTreeMap::new(),
             counter: 0,
         }
-    }
-
-    /// The server has been started again, and may be elsewhere.
-    pub(crate) fn move_to(&mut self, address: SocketAddr) {
-        self.address = address;
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -174,7 +163,7 @@ impl V1 {
         let others: Vec<_> = self.positions.keys().filter(|other| *other != room).cloned().collect();
         let others: Vec<_> = others.into_iter().map(|other| (self.position(&other, resume), other)).collect();
         self.positions.clear();
-        self.link = Some(patiently("handshake", open(self.address, conn, &path)).await);
+        self.link = Some(patiently("handshake", knock(&self.place, conn, &path)).await);
         let Heard::Event(welcome) = self.next().await else { return false };
         self.session = welcome["session"].as_str().map(str::to_owned);
         for (position, other) in others {
@@ -186,7 +175,7 @@ impl V1 {
     async fn retry(&mut self) -> bool {
         let rooms = self.rooms();
         for (_, keyed) in std::mem::take(&mut self.unanswered) {
-            if rooms.contains(&keyed.room) {
+            if !matches!(&keyed.to, Whom::Room(room) if !rooms.contains(room)) {
                 self.say_again(keyed).await;
             }
         }
@@ -214,16 +203,47 @@ impl V1 {
     pub(crate) async fn say(&mut self, room: &str, text: String, has_key: bool, echo: bool) {
         if has_key && self.unanswered.len() < MAX_UNANSWERED {
             let key = self.unique_key();
-            self.say_again(Keyed { room: room.to_owned(), key, text }).await;
+            self.say_again(Keyed { to: Whom::Room(room.to_owned()), key, text }).await;
         } else {
             self.command(json!({"type": "message", "room": room, "message": text, "echo": echo})).await;
         }
     }
 
+    /// Tells `user` something in private, under a key and as often as told.
+    pub(crate) async fn tell(&mut self, user: &str, text: String, times: usize) {
+        let keyed = Keyed { to: Whom::User(user.to_owned()), key: self.unique_key(), text };
+        for _ in 0..times {
+            self.say_again(keyed.clone()).await;
+        }
+    }
+
     async fn say_again(&mut self, keyed: Keyed) {
-        let Keyed { room, key, text } = &keyed;
-        let id = self.command(json!({"type": "message", "room": room, "message": text, "key": key})).await;
+        let Keyed { to, key, text } = &keyed;
+        let id = self
+            .command(match to {
+                Whom::Room(room) => json!({"type": "message", "room": room, "message": text, "key": key}),
+                Whom::User(user) => json!({"type": "direct", "to": user, "message": text, "key": key}),
+            })
+            .await;
         self.unanswered.insert(id, keyed);
+    }
+
+    /// Reads rooms from their first message on, up to `ends`.
+    pub(crate) async fn read_all(&mut self, ends: &BTreeMap<String, Position>) {
+        let Some(first) = ends.keys().next() else { return };
+        self.positions = ends.iter().map(|(room, (epoch, _))| (room.clone(), (epoch.clone(), 0))).collect();
+        self.connect(first, Resume::Exact).await;
+        while let Some(link) = &self.link {
+            let is_there = {
+                let judge = self.judge.borrow();
+                let at = |room: &String| judge.position(link.conn, room).map_or(0, |(_, offset)| offset);
+                judge.is_broken() || ends.iter().all(|(room, (_, last))| at(room) >= *last)
+            };
+            if is_there {
+                return self.cut(Cut::Close, first, 1.0).await;
+            }
+            patiently("what was said", self.next()).await;
+        }
     }
 
     /// Sends a command as it is.
@@ -331,33 +351,11 @@ impl V1 {
         let bytes = frame::text(command.to_string());
         let count = (bytes.len() as f64 * share) as usize;
         self.judge.borrow_mut().sent(link.conn, &command.to_string());
-        self.unanswered.insert(id, Keyed { room: room.to_owned(), key, text });
+        self.unanswered.insert(id, Keyed { to: Whom::Room(room.to_owned()), key, text });
         let _ = link.stream.write_all(&bytes[..count.min(bytes.len())]).await;
         if cut == Cut::Reset {
             let _ = SockRef::from(&link.stream).set_linger(Some(Duration::ZERO));
         }
         self.forget(End::Ours);
     }
-}
-
-/// Performs the handshake.
-async fn open(address: SocketAddr, conn: Conn, path: &str) -> Link {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    // So small that the server soon notices when nobody reads. Before the connect: the window is agreed on then.
-    socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
-    let mut stream = socket.connect(address).await.expect("the server accepts");
-    stream.set_nodelay(true).expect("TCP_NODELAY");
-    stream.write_all(handshake(path, OFFER).as_bytes()).await.expect("the server takes a handshake");
-    let mut pending = Vec::new();
-    let end = loop {
-        if let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end + 4;
-        }
-        assert_ne!(stream.read_buf(&mut pending).await.expect("a response"), 0, "FIN instead of a response");
-    };
-    let head: Vec<u8> = pending.drain(..end).collect();
-    let response = Response::parse(std::str::from_utf8(&head).expect("a head in UTF-8"));
-    assert_eq!(response.status, 101, "{response:?}");
-    assert_eq!(response.header("sec-websocket-protocol"), Some("throng.v1"), "{response:?}");
-    Link { stream, pending, conn, is_closing: false }
 }

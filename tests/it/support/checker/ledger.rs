@@ -37,7 +37,16 @@ pub(super) struct Ledger {
     by_text: HashMap<(String, String, String), Vec<usize>>,
     by_key: HashMap<(String, String, String), Vec<usize>>,
     /// Private messages by sender, recipient and text: how often they were sent.
-    directs: HashMap<(String, String, String), u64>,
+    directs: HashMap<(String, String, String), Directs>,
+    /// How many connections took a private message, by sender, recipient and key.
+    delivered: HashMap<(String, String, String), u64>,
+}
+
+/// How often a private message may reach a connection: once for each key, and each time that it had none.
+#[derive(Debug, Default)]
+struct Directs {
+    without_key: u64,
+    keys: HashSet<String>,
 }
 
 impl Ledger {
@@ -61,15 +70,41 @@ impl Ledger {
         index
     }
 
-    /// A private message is sent.
-    pub(super) fn direct(&mut self, user: &str, command: &Value) {
+    /// A private message is sent, perhaps again; to whom, and under which key.
+    pub(super) fn direct(&mut self, user: &str, command: &Value) -> Option<(String, String)> {
         let to = text(command, "to").to_owned();
-        *self.directs.entry((user.to_owned(), to, text(command, "message").to_owned())).or_default() += 1;
+        let place = (user.to_owned(), to.clone(), text(command, "message").to_owned());
+        let sent = self.directs.entry(place).or_default();
+        match command["key"].as_str() {
+            Some(key) => {
+                sent.keys.insert(key.to_owned());
+                Some((to, key.to_owned()))
+            }
+            None => {
+                sent.without_key += 1;
+                None
+            }
+        }
     }
 
-    /// How often a private message was sent.
+    /// How often a private message may reach each connection of its recipient.
     pub(super) fn directs(&self, from: &str, to: &str, message: &str) -> u64 {
-        self.directs.get(&(from.to_owned(), to.to_owned(), message.to_owned())).copied().unwrap_or(0)
+        let sent = self.directs.get(&(from.to_owned(), to.to_owned(), message.to_owned()));
+        sent.map_or(0, |sent| sent.without_key + sent.keys.len() as u64)
+    }
+
+    /// Notes how many took a keyed private message; another number is an error: a retry gets the same answer.
+    pub(super) fn delivered(&mut self, from: &str, to: &str, key: &str, count: u64) -> Result<(), String> {
+        let place = (from.to_owned(), to.to_owned(), key.to_owned());
+        match self.delivered.insert(place, count) {
+            Some(before) if before != count => Err(format!("key {key:?} was delivered to {before} before")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The keys of private messages are kept in memory alone.
+    pub(super) fn restarted(&mut self) {
+        self.delivered.clear();
     }
 
     /// Notes an ack; says what is wrong with it beside the attempts with the same key.

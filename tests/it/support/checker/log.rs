@@ -81,6 +81,17 @@ impl Log {
         life.and_then(|life| life.keys().next_back().copied()).unwrap_or(0)
     }
 
+    /// The last message of a room that anybody knows of, where a room has one life for ever.
+    pub(super) fn end(&self, room: &str) -> Option<(String, u64)> {
+        let mut lives = self.lives.iter().filter(|((name, _), _)| name == room);
+        lives.find_map(|((_, epoch), life)| Some((epoch.clone(), *life.keys().next_back()?)))
+    }
+
+    /// Every room that has messages.
+    pub(super) fn rooms(&self) -> impl Iterator<Item = &str> {
+        self.lives.keys().map(|(room, _)| room.as_str())
+    }
+
     /// Every text of every user, and where it stands: room, user, text, places.
     pub(super) fn places(&self) -> impl Iterator<Item = (&str, &str, &str, &[(String, u64)])> {
         self.places.iter().map(|((room, user, message), places)| {

@@ -15,7 +15,7 @@ mod replies;
 mod report;
 mod stream;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
@@ -55,11 +55,22 @@ pub(crate) enum End {
 #[derive(Debug)]
 enum Pending {
     Message(usize),
-    Direct,
-    Join { room: String, resume: Option<Position> },
-    Leave { room: String },
-    History { room: String },
-    Presence { room: String },
+    /// To whom and under which key, if it has one.
+    Direct(Option<(String, String)>),
+    Join {
+        room: String,
+        resume: Option<Position>,
+        known: Option<Position>,
+    },
+    Leave {
+        room: String,
+    },
+    History {
+        room: String,
+    },
+    Presence {
+        room: String,
+    },
     Ping,
 }
 
@@ -69,6 +80,8 @@ struct Connection {
     user: String,
     /// The room it asked for with its path, and with which position.
     entry: (String, Option<Position>),
+    /// The last message of that room that anybody knew of then, where it must not be lost.
+    known: Option<Position>,
     is_plain: bool,
     is_welcome: bool,
     is_open: bool,
@@ -91,6 +104,8 @@ pub(crate) struct Checker {
     /// The rooms' policy is to drop what a client does not take. Notices have no offset: nobody is told of those that
     /// were dropped, so nothing is expected of who is said to be there.
     is_lossy: bool,
+    /// The server may be ended in whatever way: what anybody was told is there when it comes back, all of it.
+    is_durable: bool,
     /// How much of what a test is about has happened.
     pub(crate) counts: Counts,
 }
@@ -122,6 +137,26 @@ impl Checker {
         Self { is_lossy, ..Self::default() }
     }
 
+    /// The judge of a server whose rooms outlive it (`history.dir`), and keep more than is said.
+    pub(crate) fn durable(self) -> Self {
+        Self { is_durable: true, ..self }
+    }
+
+    /// The server was ended, and started again.
+    pub(crate) fn restarted(&mut self) {
+        self.ledger.restarted();
+    }
+
+    /// What must not be lost: the last message of a room that anybody knows of.
+    fn known(&self, room: &str) -> Option<Position> {
+        if self.is_durable { self.log.end(room) } else { None }
+    }
+
+    /// The last message of every room.
+    pub(crate) fn ends(&self) -> BTreeMap<String, Position> {
+        self.log.rooms().filter_map(|room| Some((room.to_owned(), self.log.end(room)?))).collect()
+    }
+
     /// `client` connects as `user` to `room`, in `throng.v1`, with the position it resumes from.
     pub(crate) fn connect(&mut self, client: &str, user: &str, room: &str, resume: Option<Position>) -> Conn {
         self.add(client, user, (room.to_owned(), resume), false)
@@ -135,10 +170,12 @@ impl Checker {
     }
 
     fn add(&mut self, client: &str, user: &str, entry: (String, Option<Position>), is_plain: bool) -> Conn {
+        let known = self.known(&entry.0);
         self.connections.push(Connection {
             client: client.to_owned(),
             user: user.to_owned(),
             entry,
+            known,
             is_plain,
             is_welcome: is_plain,
             is_open: true,
@@ -163,14 +200,12 @@ impl Checker {
         let kind = if connection.is_plain { "message" } else { text(&value, "type") };
         let pending = match kind {
             "message" => Pending::Message(self.ledger.attempt(&user, &room, &value)),
-            "direct" => {
-                self.ledger.direct(&user, &value);
-                Pending::Direct
-            }
+            "direct" => Pending::Direct(self.ledger.direct(&user, &value)),
             "join" => {
                 let resume = &value["resume"];
                 let position = || (text(resume, "epoch").to_owned(), number(resume, "offset"));
-                Pending::Join { room, resume: resume.is_object().then(position) }
+                let known = self.known(&room);
+                Pending::Join { room, resume: resume.is_object().then(position), known }
             }
             "leave" => Pending::Leave { room },
             "history" => Pending::History { room },

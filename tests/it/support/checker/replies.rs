@@ -21,13 +21,20 @@ impl Checker {
             (Pending::Message(index), "error") => {
                 self.ledger.attempts[index].outcome = Outcome::Refused(text(event, "code").to_owned());
             }
-            (Pending::Direct, "ack") if number(event, "delivered") > 0 => {}
-            (Pending::Join { room, resume }, "joined") if named == room => {
+            (Pending::Direct(key), "ack") if number(event, "delivered") > 0 => {
+                let from = self.connections[conn.0].user.clone();
+                let Some((to, key)) = key else { return };
+                if let Err(what) = self.ledger.delivered(&from, &to, &key, number(event, "delivered")) {
+                    self.blame(conn, Guarantee::Ack, "", None, &what, &command, raw);
+                }
+            }
+            (Pending::Join { room, resume, known }, "joined") if named == room => {
                 if self.connections[conn.0].seats.contains_key(&room) {
                     let what = "joined, but the client was in the room";
                     self.blame(conn, Guarantee::Protocol, &room, None, what, &command, raw);
                 }
                 self.enter(conn, &room, resume.as_ref(), event, raw);
+                self.remembers(conn, &room, resume.as_ref(), known, event, raw);
             }
             (Pending::Leave { room }, "left") if named == room => {
                 if self.connections[conn.0].seats.remove(&room).is_none() {

@@ -48,11 +48,39 @@ impl Checker {
         let connection = &mut self.connections[conn.0];
         connection.is_welcome = true;
         let (room, resume) = connection.entry.clone();
+        let known = connection.known.clone();
         if text(event, "room") != room || text(event, "user") != connection.user {
             let what = format!("asked for room {room:?} as {:?}", connection.user);
             self.blame(conn, Guarantee::Protocol, &room, None, &what, "", raw);
         }
         self.enter(conn, &room, resume.as_ref(), event, raw);
+        self.remembers(conn, &room, resume.as_ref(), known, event, raw);
+    }
+
+    /// Where rooms outlive the server: what anybody knew of the room when the client asked for it is there.
+    pub(super) fn remembers(
+        &mut self,
+        conn: Conn,
+        room: &str,
+        resume: Option<&Position>,
+        known: Option<Position>,
+        event: &Value,
+        raw: &str,
+    ) {
+        let Some((epoch, last)) = known else { return };
+        let is_recovered = event["recovered"] == true;
+        let is_there = resume.is_some_and(|(asked, offset)| *asked == epoch && *offset <= last);
+        let what = if text(event, "epoch") != epoch {
+            "another epoch, though the room had messages"
+        } else if !is_recovered && number(event, "offset") < last {
+            "a room that is not as long as it was"
+        } else if is_there && !is_recovered {
+            "a position that the room had, and has no more"
+        } else {
+            return;
+        };
+        let before = self.log.text(room, &epoch, last).to_owned();
+        self.blame(conn, Guarantee::Ack, room, Some(last), what, &before, raw);
     }
 
     /// `welcome` or `joined`: from now on the client is in the room, at this position.

@@ -1,0 +1,192 @@
+//! What is to be said, in order, until it was acknowledged.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::command::{Line, Reply};
+use super::error::SendError;
+use super::event::Ack;
+use crate::names::{RoomName, UserId};
+
+/// The server knows a key for five minutes; a retry later could say it twice.
+const KEY_LIFE: Duration = Duration::from_secs(270);
+/// A message that went under with so many connections may be what ends them.
+const MAX_TRIES: u32 = 5;
+
+/// For whom a message is, and who waits for its ack.
+#[derive(Debug)]
+pub(super) enum To {
+    Room(RoomName, Reply<Ack>),
+    User(UserId, Reply<usize>),
+}
+
+#[derive(Debug)]
+struct Letter {
+    to: To,
+    text: String,
+    key: String,
+    first_sent: Option<Instant>,
+    tries: u32,
+}
+
+impl Letter {
+    fn fail(self, error: SendError) {
+        // Who does not wait any more does not want to know.
+        match self.to {
+            To::Room(_, reply) => drop(reply.send(Err(error))),
+            To::User(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// The messages that wait for their acks, at most `limit`. Only the first may be under way: so they keep their order,
+/// whatever is refused or lost.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    letters: VecDeque<Letter>,
+    limit: usize,
+    max_chars: Option<usize>,
+    is_under_way: bool,
+    paused_until: Option<Instant>,
+    /// Unguessable, so that no other client of the user has the same.
+    key_prefix: String,
+    last_key: u64,
+}
+
+impl Outgoing {
+    pub(super) fn new(limit: usize) -> Self {
+        // For uniqueness the second best will do.
+        let bits = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
+        let more = getrandom::u32().unwrap_or_else(|_| fastrand::u32(..));
+        let key_prefix = format!("{bits:016x}{more:08x}");
+        let letters = VecDeque::new();
+        let (max_chars, is_under_way, paused_until) = (None, false, None);
+        Self { letters, limit, max_chars, is_under_way, paused_until, key_prefix, last_key: 0 }
+    }
+
+    /// What the server takes, from its welcome.
+    pub(super) fn connected(&mut self, max_chars: Option<usize>) {
+        self.max_chars = max_chars;
+    }
+
+    /// The connection is gone: what was under way is sent again.
+    pub(super) fn disconnected(&mut self) {
+        self.is_under_way = false;
+        self.paused_until = None;
+    }
+
+    /// Puts a message behind the others.
+    pub(super) fn push(&mut self, to: To, text: String) {
+        self.last_key += 1;
+        let key = format!("{}-{}", self.key_prefix, self.last_key);
+        let letter = Letter { to, text, key, first_sent: None, tries: 0 };
+        if self.letters.len() >= self.limit {
+            return letter.fail(SendError::QueueFull);
+        }
+        match self.too_long(&letter.text) {
+            Some(error) => letter.fail(error),
+            None => self.letters.push_back(letter),
+        }
+    }
+
+    fn too_long(&self, text: &str) -> Option<SendError> {
+        let max = self.max_chars.filter(|max| text.len() > *max && text.chars().count() > *max)?;
+        Some(SendError::TooLong { max })
+    }
+
+    /// The next message to send, if it is time, written with `id`. Those that can no longer be sent safely fail.
+    pub(super) fn next(&mut self, id: &str, now: Instant) -> Option<String> {
+        if self.is_under_way || self.paused_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        self.paused_until = None;
+        loop {
+            let first = self.letters.front()?;
+            let age = first.first_sent.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+            // What was said while away could not be measured then; what was sent may have been said.
+            let error = if age > KEY_LIFE || first.tries >= MAX_TRIES {
+                Some(SendError::UnknownOutcome)
+            } else {
+                self.too_long(&first.text).filter(|_| first.tries == 0)
+            };
+            match error {
+                Some(error) => self.give_up_first(error),
+                None => break,
+            }
+        }
+        let first = self.letters.front_mut()?;
+        first.first_sent.get_or_insert(now);
+        first.tries += 1;
+        self.is_under_way = true;
+        let line =
+            Line { id: Some(id), message: Some(&first.text), key: Some(&first.key), ..Line::default() };
+        Some(match &first.to {
+            To::Room(room, _) => Line { kind: "message", room: Some(room.as_str()), ..line }.encode(),
+            To::User(user, _) => Line { kind: "direct", to: Some(user.as_str()), ..line }.encode(),
+        })
+    }
+
+    /// When [`Outgoing::next`] should be asked again although nothing has happened.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.paused_until.filter(|_| !self.is_under_way && !self.letters.is_empty())
+    }
+
+    /// The one under way was acknowledged.
+    pub(super) fn acknowledged(&mut self, place: Option<Ack>, delivered: Option<usize>) {
+        let Some(Letter { to, .. }) = self.settle() else { return };
+        let no_answer = || SendError::UnknownOutcome; // an ack of another kind tells nothing
+        match to {
+            To::Room(_, reply) => drop(reply.send(place.ok_or_else(no_answer))),
+            To::User(_, reply) => drop(reply.send(delivered.ok_or_else(no_answer))),
+        }
+    }
+
+    /// The room of the one under way.
+    pub(super) fn room_under_way(&self) -> Option<&RoomName> {
+        let first = self.letters.front().filter(|_| self.is_under_way)?;
+        if let To::Room(room, _) = &first.to { Some(room) } else { None }
+    }
+
+    /// The one under way was refused.
+    pub(super) fn refused(&mut self, error: SendError) {
+        if let Some(letter) = self.settle() {
+            letter.fail(error);
+        }
+    }
+
+    fn settle(&mut self) -> Option<Letter> {
+        std::mem::take(&mut self.is_under_way).then(|| self.letters.pop_front()).flatten()
+    }
+
+    /// The one under way came too early; it goes again at `until`.
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.is_under_way = false;
+        self.paused_until = Some(until);
+        if let Some(first) = self.letters.front_mut() {
+            // This try was answered; an earlier one may not have been.
+            first.tries = first.tries.saturating_sub(1);
+        }
+    }
+
+    fn give_up_first(&mut self, error: SendError) {
+        self.is_under_way = false;
+        if let Some(letter) = self.letters.pop_front() {
+            letter.fail(error);
+        }
+    }
+
+    /// Gives up the first one if it was sent: it would end the next connection too.
+    pub(super) fn give_up_tried(&mut self, error: SendError) {
+        if self.letters.front().is_some_and(|first| first.tries > 0) {
+            self.give_up_first(error);
+        }
+    }
+
+    /// All of them fail.
+    pub(super) fn fail_all(&mut self, error: &SendError) {
+        self.is_under_way = false;
+        self.letters.drain(..).for_each(|letter| letter.fail(error.clone()));
+    }
+}

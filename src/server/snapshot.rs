@@ -1,0 +1,148 @@
+//! One look at everything that the dashboard shows, as JSON. Counters count from the start of the process: whoever
+//! wants rates takes the difference of two snapshots, and begins anew when `started_ms` is another.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::usage;
+use super::worker::Worker;
+use crate::metrics::{Counter, ShardMetrics};
+use crate::node::Node;
+use crate::registry::survey::{Laggard, SLOWEST};
+
+/// How long a worker may take to say who is behind. One that is stalled must be seen, and not stall the dashboard.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Everything. Bytes, microseconds where a name ends in `_us`, milliseconds where it ends in `_ms`.
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    node: &'a str,
+    version: &'static str,
+    /// When the process began, since the Unix epoch: tells one life of the counters from the next.
+    started_ms: u64,
+    /// Now, since the process began.
+    uptime_ms: u64,
+    viewers: usize,
+    connections: u64,
+    max_connections: usize,
+    rooms: usize,
+    accepted: u64,
+    messages: u64,
+    deliveries: u64,
+    bytes_sent: u64,
+    writes: u64,
+    queue_bytes: u64,
+    slow_consumers_dropped: u64,
+    messages_dropped: u64,
+    rate_limited: u64,
+    recovered: u64,
+    not_recovered: u64,
+    /// Upper bounds of the buckets but the last, which has none; and how many fan-outs fell into each.
+    fanout_le_us: Vec<u64>,
+    fanout: Vec<u64>,
+    closes: BTreeMap<String, u64>,
+    refused: BTreeMap<&'static str, u64>,
+    /// Nothing where the system does not say.
+    resident_bytes: Option<u64>,
+    cpu_us: u64,
+    shards: Vec<Shard>,
+    slowest: Vec<Slow>,
+}
+
+#[derive(Serialize)]
+struct Shard {
+    connections: u64,
+    deliveries: u64,
+    queue_bytes: u64,
+    inbox_bytes: usize,
+    /// Clients that do not take what waits for them; nothing when the worker did not say in time.
+    behind: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Slow {
+    /// As in the log.
+    connection: String,
+    user: Option<String>,
+    shard: usize,
+    bytes: usize,
+    messages: usize,
+    age_ms: u64,
+}
+
+impl From<Laggard> for Slow {
+    fn from(laggard: Laggard) -> Self {
+        let Laggard { id, user, bytes, messages, age_ms } = laggard;
+        let user = user.map(|user| user.to_string());
+        Self { connection: id.to_string(), user, shard: id.shard(), bytes, messages, age_ms }
+    }
+}
+
+/// Looks at the node and asks every worker who is behind; takes as long as the slowest of them, half a second at most.
+///
+/// # Errors
+/// When the result cannot be written as JSON, which no value in it can cause.
+pub(super) async fn take(
+    node: &Node,
+    workers: &[Worker],
+    viewers: usize,
+) -> Result<String, simd_json::Error> {
+    let asked: Vec<_> = workers.iter().map(Worker::survey).collect();
+    let deadline = Instant::now() + PATIENCE;
+    let (mut shards, mut slowest) = (Vec::with_capacity(workers.len()), Vec::new());
+    for (index, (survey, metrics)) in asked.into_iter().zip(node.metrics.shards()).enumerate() {
+        let survey = match survey {
+            Some(survey) => timeout_at(deadline, survey).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        shards.push(Shard {
+            connections: metrics.connections.get(),
+            deliveries: metrics.deliveries.get(),
+            queue_bytes: metrics.queue_bytes.get(),
+            inbox_bytes: node.registry.inbox(index).bytes(),
+            behind: survey.as_ref().map(|survey| survey.behind),
+        });
+        slowest.extend(survey.into_iter().flat_map(|survey| survey.slowest));
+    }
+    slowest.sort_by_key(|laggard: &Laggard| std::cmp::Reverse(laggard.bytes));
+    slowest.truncate(SLOWEST);
+    simd_json::serde::to_string(&snapshot(node, viewers, shards, slowest))
+}
+
+fn snapshot(node: &Node, viewers: usize, shards: Vec<Shard>, slowest: Vec<Laggard>) -> Snapshot<'_> {
+    let metrics = &node.metrics;
+    let sum = |counter: fn(&ShardMetrics) -> &Counter| metrics.sum(counter);
+    let uptime_ms = node.now_ms();
+    Snapshot {
+        node: &node.config.node,
+        version: env!("CARGO_PKG_VERSION"),
+        started_ms: node.clock.unix_ms_at(0),
+        uptime_ms,
+        viewers,
+        connections: sum(|s| &s.connections),
+        max_connections: node.config.limits.max_connections,
+        rooms: node.room_count(),
+        accepted: sum(|s| &s.accepted),
+        messages: sum(|s| &s.messages_received),
+        deliveries: sum(|s| &s.deliveries),
+        bytes_sent: sum(|s| &s.bytes_sent),
+        writes: sum(|s| &s.writes),
+        queue_bytes: sum(|s| &s.queue_bytes),
+        slow_consumers_dropped: sum(|s| &s.slow_consumers_dropped),
+        messages_dropped: sum(|s| &s.messages_dropped),
+        rate_limited: sum(|s| &s.rate_limited),
+        recovered: sum(|s| &s.recovered),
+        not_recovered: sum(|s| &s.not_recovered),
+        fanout_le_us: metrics.fanouts().filter_map(|(bound, _)| bound).collect(),
+        fanout: metrics.fanouts().map(|(_, count)| count).collect(),
+        closes: metrics.closes().collect(),
+        refused: metrics.refusals().collect(),
+        resident_bytes: usage::resident_bytes(),
+        cpu_us: usage::cpu().as_micros() as u64,
+        shards,
+        slowest: slowest.into_iter().map(Slow::from).collect(),
+    }
+}

@@ -1,0 +1,89 @@
+//! What others write, made harmless for a terminal. Pure.
+//!
+//! A message may hold any character. Control characters move the cursor, set the title, make some terminals answer as
+//! if somebody had typed; those that turn the direction of writing make a line look as if it said something else, or
+//! came from somebody else. They are shown, not obeyed: ESC as `\x1b`, U+202E as `\u{202e}`.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// True for what must not reach a terminal: control characters (C0, DEL, C1), the separators of lines and paragraphs,
+/// and those that change the direction of writing (`Bidi_Control` of Unicode).
+pub(super) const fn is_dangerous(char: char) -> bool {
+    matches!(
+        char,
+        '\0'..='\x1f' | '\x7f'..='\u{9f}'
+            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// The text with what is dangerous spelled out, so that it stays one line.
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    spelled(text, |out, char| match char {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        // Writing to a string cannot fail.
+        '\0'..='\x7f' => _ = write!(out, "\\x{:02x}", char as u32),
+        _ => _ = write!(out, "\\u{{{:x}}}", char as u32),
+    })
+}
+
+/// The same for JSON that is written already: what is dangerous can only stand within its strings, where it may be
+/// written as `\u` and four digits without a change of meaning.
+pub(super) fn clean_json(json: &str) -> Cow<'_, str> {
+    spelled(json, |out, char| _ = write!(out, "\\u{:04x}", char as u32))
+}
+
+fn spelled(text: &str, spell: impl Fn(&mut String, char)) -> Cow<'_, str> {
+    if !text.contains(is_dangerous) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if is_dangerous(char) {
+            spell(&mut out, char);
+        } else {
+            out.push(char);
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelled_out() {
+        for (text, shown) in [
+            ("plain, ünïcode, 日本, 👩‍👩‍👧, שלום", "plain, ünïcode, 日本, 👩‍👩‍👧, שלום"),
+            ("\x1b]0;title\x07\x1b[2J", "\\x1b]0;title\\x07\\x1b[2J"),
+            ("two\nlines\r\tand a tab", "two\\nlines\\r\\tand a tab"),
+            ("one byte: \u{9b}2J, \x7f, \0", "one byte: \\u{9b}2J, \\x7f, \\x00"),
+            ("\u{202e}desrever\u{2066}\u{200f}", "\\u{202e}desrever\\u{2066}\\u{200f}"),
+            ("\u{2028}", "\\u{2028}"),
+        ] {
+            assert_eq!(clean(text), shown);
+        }
+    }
+
+    #[test]
+    fn nothing_dangerous_is_left_whatever_it_was() {
+        for code in 0..=0x2_ffff_u32 {
+            let Some(char) = char::from_u32(code) else { continue };
+            let text = char.to_string();
+            assert!(!clean(&text).contains(is_dangerous), "{code:x}");
+            assert!(!char.is_control() || is_dangerous(char), "{code:x}");
+        }
+    }
+
+    #[test]
+    fn json_keeps_its_meaning() {
+        let text = "\u{9b}2J \u{202e} \x7f \x1b";
+        let json = serde_json::to_string(text).expect("a string");
+        let cleaned = clean_json(&json);
+        assert!(!cleaned.contains(is_dangerous), "{cleaned}");
+        assert_eq!(serde_json::from_str::<String>(&cleaned).expect("JSON"), text);
+    }
+}

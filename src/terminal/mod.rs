@@ -1,0 +1,95 @@
+//! `throng chat`: the chat in a terminal, on the [`client`](crate::client).
+//!
+//! On a terminal it draws (`screen`, with the feature `terminal`); elsewhere it reads and writes lines (`plain`), so
+//! that it can be scripted. Both share what can be typed (`input`), how it is carried out (`errands`) and what is kept
+//! from the terminal (`escape`).
+
+mod arguments;
+mod errands;
+mod escape;
+mod input;
+mod pipes;
+mod plain;
+#[cfg(feature = "terminal")]
+mod screen;
+mod signals;
+mod told;
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use tokio::runtime;
+
+pub use arguments::{Arguments, TOKEN_VARIABLE};
+
+use crate::client::{BuildError, Client, Events};
+use signals::Signals;
+
+/// Longest wait for the close handshake, and for the last lines to be written.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Why a chat did not end well; each with an exit code of its own.
+#[derive(Debug)]
+pub enum Failure {
+    /// The arguments are wrong.
+    Usage(anyhow::Error),
+    /// Something that was typed was refused.
+    Refused(anyhow::Error),
+    /// There was no connection, or the server ended it for good.
+    Unavailable(anyhow::Error),
+    /// It is unknown whether something was said.
+    Unanswered(anyhow::Error),
+    /// Our own fault, or the system's.
+    Broken(anyhow::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::NoRuntime => Self::Broken(error.into()),
+            wrong => Self::Usage(wrong.into()),
+        }
+    }
+}
+
+/// Chats until the user goes, the input ends, a signal comes, or the server will have no more of it.
+///
+/// # Errors
+/// [`Failure`], which says what.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(chat(arguments));
+    // A name that is being looked up, a thread that reads: nothing that is worth waiting for.
+    runtime.shutdown_background();
+    done
+}
+
+async fn chat(arguments: &Arguments) -> Result<(), Failure> {
+    let (client, events) = connect(arguments)?;
+    let signals = Signals::new()?;
+    let _draws =
+        !arguments.plain && !arguments.json && io::stdin().is_terminal() && io::stdout().is_terminal();
+    #[cfg(feature = "terminal")]
+    if _draws {
+        return screen::run(client, events, signals, &arguments.user).await;
+    }
+    let format = if arguments.json { told::Format::Json } else { told::Format::Text };
+    plain::run(client, events, signals, format, arguments.timeout).await
+}
+
+fn connect(arguments: &Arguments) -> Result<(Client, Events), Failure> {
+    let mut builder = Client::builder(&arguments.url).user(&arguments.user);
+    if let Some(room) = &arguments.room {
+        builder = builder.room(room);
+    }
+    if let Some(token) = arguments.token().map_err(Failure::Usage)? {
+        builder = builder.token(&token);
+    }
+    Ok(builder.connect()?)
+}

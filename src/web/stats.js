@@ -1,0 +1,182 @@
+/** What the dashboard computes, without a page: server-sent events out of bytes, rates and percentiles out of counters. */
+
+/** Longest event that is read, in characters: far above what the server sends. */
+const MAX_EVENT_CHARS = 1 << 20;
+
+/**
+ * A reader of server-sent events (HTML standard, section 9.2) that may be fed in pieces of any size.
+ * @param {(event: { id: string, data: string }) => void} told Called once for each event that has data.
+ * @returns {{ feed(text: string): void, retryMs: number | undefined }} `retryMs` is what the server wishes.
+ */
+export function sseReader(told) {
+  let rest = "";
+  let endedWithCr = false;
+  let data = [];
+  let size = 0;
+  const reader = { retryMs: undefined, feed };
+  let id = "";
+
+  function line(text) {
+    if (text === "") {
+      if (data.length) told({ id, data: data.join("\n") });
+      data = [];
+      size = 0;
+      return;
+    }
+    const colon = text.indexOf(":");
+    const name = colon < 0 ? text : text.slice(0, colon);
+    const value = colon < 0 ? "" : text.slice(colon + 1).replace(/^ /, "");
+    if (name === "data") {
+      size += value.length;
+      if (size > MAX_EVENT_CHARS) throw new RangeError("an event is too long");
+      data.push(value);
+    } else if (name === "id") {
+      id = value;
+    } else if (name === "retry" && /^\d+$/.test(value)) {
+      reader.retryMs = Number(value);
+    }
+  }
+
+  function feed(text) {
+    // CR LF is one end of a line, also where a piece ends between them.
+    if (endedWithCr && text.startsWith("\n")) text = text.slice(1);
+    if (text !== "") endedWithCr = text.endsWith("\r");
+    const lines = (rest + text).split(/\r\n|\r|\n/);
+    rest = lines.pop() ?? "";
+    if (rest.length > MAX_EVENT_CHARS) throw new RangeError("a line is too long");
+    lines.forEach(line);
+  }
+  return reader;
+}
+
+/**
+ * The duration below which a share of the fan-outs took, in microseconds, interpolated within its bucket.
+ * @param {number[]} bounds Upper bounds of all buckets but the last, which has none.
+ * @param {number[]} counts How many fell into each bucket.
+ * @param {number} share 0.5 is the median.
+ * @returns {number | null} Nothing where there were none. In the last bucket: its lower bound.
+ */
+export function percentile(bounds, counts, share) {
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  if (total <= 0) return null;
+  const rank = share * total;
+  let passed = 0;
+  for (const [index, count] of counts.entries()) {
+    if (count > 0 && passed + count >= rank) {
+      const from = bounds[index - 1] ?? 0;
+      const to = bounds[index] ?? from;
+      return from + (to - from) * ((rank - passed) / count);
+    }
+    passed += count;
+  }
+  return bounds.at(-1) ?? null;
+}
+
+/** What only grows, and is shown as a rate. */
+const COUNTERS = ["messages", "deliveries", "bytes_sent", "writes", "accepted"];
+
+/** Why messages and connections were lost, by counter, in words. */
+const DROPS = {
+  slow_consumers_dropped: "slow consumers", messages_dropped: "messages left out", rate_limited: "rate limited",
+};
+
+/**
+ * What happened between two snapshots. Nothing where they cannot be compared: the server has begun anew between them,
+ * or they are the same one.
+ * @returns {null | { seconds: number, rates: Record<string, number>, cpu: number, drops: Record<string, number>,
+ *   latency: (number | null)[], shardRates: number[] }} Rates per second; `cpu` in cores; `drops` in events;
+ *   `latency` is p50, p90 and p99 in microseconds.
+ */
+export function compare(before, now) {
+  const seconds = (now.uptime_ms - before.uptime_ms) / 1000;
+  if (before.started_ms !== now.started_ms || before.node !== now.node || !(seconds > 0)) return null;
+  const grown = (name) => Math.max(0, now[name] - before[name]);
+  const rates = Object.fromEntries(COUNTERS.map((name) => [name, grown(name) / seconds]));
+  const drops = Object.fromEntries(Object.entries(DROPS).map(([name, words]) => [words, grown(name)]));
+  const ofMap = (map) => Object.entries(now[map]).map(([name, count]) => [name, count - (before[map][name] ?? 0)]);
+  const refused = ofMap("refused").reduce((sum, [, count]) => sum + Math.max(0, count), 0);
+  drops["refused"] = refused;
+  const counts = now.fanout.map((count, index) => Math.max(0, count - (before.fanout[index] ?? 0)));
+  const latency = [0.5, 0.9, 0.99].map((share) => percentile(now.fanout_le_us, counts, share));
+  const shardRates = now.shards.map(({ deliveries }, index) => {
+    return Math.max(0, deliveries - (before.shards[index]?.deliveries ?? deliveries)) / seconds;
+  });
+  return { seconds, rates, cpu: grown("cpu_us") / 1e6 / seconds, drops, latency, shardRates };
+}
+
+/** Values of the last while, one per second; older ones go. `null` is a gap. */
+export class Series {
+  /** @param {number} capacity Most values kept. */
+  constructor(capacity) {
+    this.capacity = capacity;
+    /** @type {(number | null)[]} */
+    this.values = [];
+  }
+
+  push(value) {
+    this.values.push(Number.isFinite(value) ? value : null);
+    if (this.values.length > this.capacity) this.values.splice(0, this.values.length - this.capacity);
+  }
+
+  get last() { return this.values.at(-1) ?? null; }
+
+  get max() { return this.values.reduce((most, value) => Math.max(most, value ?? 0), 0); }
+}
+
+/**
+ * Where a scale ends: the least of 1, 2 and 5 times a power of ten that is not below `value`, at least `least`.
+ * @param {{ base?: number, isLogarithmic?: boolean }} [options] In a `base` of 1024, that times the largest unit; on a
+ *   logarithmic scale, a power of ten.
+ */
+export function ceiling(value, least = 1, { base = 10, isLogarithmic = false } = {}) {
+  if (!(value > least)) return least;
+  if (base === 1024) {
+    const unit = 1024 ** Math.floor(Math.log2(value) / 10);
+    return ceiling(value / unit) * unit;
+  }
+  if (isLogarithmic) return 10 ** Math.ceil(Math.log10(value) - 1e-9);
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * (1 - 1e-9)) ?? value;
+}
+
+const trimmed = (value, digits) => String(Number(value.toFixed(digits)));
+
+/** A number as people read it: 1 234, 12.3 k, 4.56 M. */
+export function count(value) {
+  if (value === null || value === undefined) return "–";
+  if (value < 10) return trimmed(value, value < 1 ? 2 : 1);
+  if (value < 10_000) return Math.round(value).toString().replace(/(\d)(?=(\d{3})+$)/g, "$1\u202f");
+  const [power, unit] = [[9, "G"], [6, "M"], [3, "k"]].find(([power]) => value >= 10 ** power) ?? [0, ""];
+  const scaled = value / 10 ** power;
+  return `${trimmed(scaled, scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${unit}`;
+}
+
+/** Bytes in units of 1024. */
+export function bytes(value) {
+  if (value === null || value === undefined) return "–";
+  let unit = 0;
+  while (value >= 1024 && unit < 4) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${trimmed(value, unit === 0 || value >= 100 ? 0 : value < 10 ? 2 : 1)} ${["B", "KiB", "MiB", "GiB", "TiB"][unit]}`;
+}
+
+/** Microseconds, in the unit that suits them. */
+export function micros(value) {
+  if (value === null || value === undefined) return "–";
+  const [divisor, unit] = value < 1_000 ? [1, "µs"] : value < 1_000_000 ? [1_000, "ms"] : [1_000_000, "s"];
+  const scaled = value / divisor;
+  return `${trimmed(scaled, scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${unit}`;
+}
+
+/** Milliseconds as a span of time: 850 ms, 3.2 s, 5 min, 4 h 12 min, 3 d 4 h. */
+export function span(ms) {
+  if (ms === null || ms === undefined) return "–";
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${trimmed(ms / 1_000, 1)} s`;
+  const minutes = Math.floor(ms / 60_000);
+  const [hours, days] = [Math.floor(minutes / 60), Math.floor(minutes / 1_440)];
+  if (days > 0) return `${days} d ${hours % 24} h`;
+  return hours > 0 ? `${hours} h ${minutes % 60} min` : `${minutes} min`;
+}

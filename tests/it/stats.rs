@@ -1,0 +1,311 @@
+//! The dashboard's feed: who may see it, what stands in it, and that it costs nobody else anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::eventually;
+use crate::support::frame::text;
+use crate::support::http::Response;
+use crate::support::raw::Socket;
+use crate::support::server::{Server, Settings};
+
+const STREAM: &str = "/api/stats/stream";
+const KEY: &str = "a-key-of-the-tests-1";
+const LOCAL: &str = "Host: localhost\r\n";
+/// As many as may look at once.
+const VIEWERS: usize = 32;
+
+/// Asks for the feed with these header lines.
+#[track_caller]
+fn ask(server: &Server, headers: &str) -> Socket {
+    let mut socket = Socket::connect(server.address());
+    socket.send(format!("GET {STREAM} HTTP/1.1\r\n{headers}\r\n"));
+    socket
+}
+
+/// Somebody who looks.
+pub(crate) struct Viewer {
+    socket: Socket,
+}
+
+impl Viewer {
+    /// Looks from this machine.
+    #[track_caller]
+    pub(crate) fn open(server: &Server) -> Self {
+        let mut socket = ask(server, LOCAL);
+        let head = socket.read_head();
+        assert_eq!(head.status, 200, "{head:?}");
+        Self { socket }
+    }
+
+    /// The next event, as it came; `None` at the end.
+    #[track_caller]
+    fn event(&mut self) -> Option<(u64, String)> {
+        let event = self.socket.read_chunk()?;
+        let rest = event.strip_prefix("retry: 2000\nid: ").unwrap_or_else(|| panic!("{event}"));
+        let (id, rest) = rest.split_once('\n').expect("an id");
+        let data = rest.strip_prefix("data: ").and_then(|data| data.strip_suffix("\n\n")).expect("data");
+        assert!(!data.contains('\n'), "one line: {data}");
+        Some((id.parse().expect("a number"), data.to_owned()))
+    }
+
+    #[track_caller]
+    pub(crate) fn snapshot(&mut self) -> Value {
+        let (_, data) = self.event().expect("the feed goes on");
+        serde_json::from_str(&data).unwrap_or_else(|error| panic!("{error}: {data}"))
+    }
+
+    /// Looks on until something shows.
+    #[track_caller]
+    fn wait_for(&mut self, what: &str, shows: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + crate::support::PATIENCE;
+        loop {
+            let snapshot = self.snapshot();
+            if shows(&snapshot) {
+                return snapshot;
+            }
+            assert!(Instant::now() < deadline, "never: {what}: {snapshot}");
+        }
+    }
+}
+
+#[track_caller]
+pub(crate) fn names(object: &Value) -> BTreeSet<&str> {
+    object.as_object().unwrap_or_else(|| panic!("no object: {object}")).keys().map(String::as_str).collect()
+}
+
+#[test]
+fn the_first_event_comes_at_once_and_has_everything() {
+    let server = Server::start(&[("workers", "3"), ("node", "here")]);
+    let mut socket = ask(&server, LOCAL);
+    let head = socket.read_head();
+    let header = |name| head.header(name).unwrap_or_default();
+    assert_eq!((head.status, header("content-type")), (200, "text/event-stream"));
+    assert_eq!((header("cache-control"), header("x-accel-buffering")), ("no-store, no-transform", "no"));
+    assert_eq!((head.header("content-length"), head.header("content-encoding")), (None, None));
+    let mut viewer = Viewer { socket };
+    let snapshot = viewer.snapshot();
+    let expected = "node version started_ms uptime_ms viewers connections max_connections rooms accepted messages \
+        deliveries bytes_sent writes queue_bytes slow_consumers_dropped messages_dropped rate_limited recovered \
+        not_recovered fanout_le_us fanout closes refused resident_bytes cpu_us shards slowest";
+    assert_eq!(names(&snapshot), expected.split_whitespace().collect());
+    assert_eq!(
+        (&snapshot["node"], &snapshot["version"]),
+        (&"here".into(), &env!("CARGO_PKG_VERSION").into())
+    );
+    let shards = snapshot["shards"].as_array().expect("a list");
+    assert_eq!(shards.len(), 3);
+    for shard in shards {
+        assert_eq!(
+            names(shard),
+            "connections deliveries queue_bytes inbox_bytes behind".split(' ').collect()
+        );
+    }
+    let length = |name: &str| snapshot[name].as_array().expect("a list").len();
+    assert_eq!(length("fanout"), length("fanout_le_us") + 1);
+    assert!(snapshot["resident_bytes"].as_u64() > Some(1 << 20) && snapshot["cpu_us"].as_u64() > Some(0));
+    // What Prometheus is told under labels stands here under names.
+    let metrics = server.metrics();
+    for (map, metric) in
+        [("closes", "throng_closes_total{code="), ("refused", "throng_refused_total{reason=")]
+    {
+        let labels = metrics.keys().filter_map(|series| series.strip_prefix(metric));
+        let labels = labels.map(|label| label.trim_matches(['"', '}'])).collect::<BTreeSet<_>>();
+        assert_eq!(names(&snapshot[map]), labels);
+    }
+    let next = viewer.snapshot();
+    assert_eq!(next["started_ms"], snapshot["started_ms"]);
+    assert!(next["uptime_ms"].as_u64() > snapshot["uptime_ms"].as_u64());
+}
+
+#[test]
+fn all_viewers_get_the_same_events() {
+    let server = Server::start(&[]);
+    let mut first = Viewer::open(&server);
+    let (shown, _) = first.event().expect("an event");
+    let mut second = Viewer::open(&server);
+    let of =
+        |viewer: &mut Viewer| (0..4).map(|_| viewer.event().expect("an event")).collect::<BTreeMap<_, _>>();
+    let (later, events) = (of(&mut first), of(&mut second));
+    let newcomers = *events.keys().next().expect("four");
+    assert!(newcomers >= shown, "an old event for a newcomer: {newcomers} after {shown}");
+    let both =
+        events.iter().filter(|(id, data)| later.get(id).inspect(|known| assert_eq!(known, data)).is_some());
+    assert!(both.count() >= 2, "{:?} {:?}", later.keys(), events.keys());
+}
+
+#[test]
+fn only_the_operator_sees_it() {
+    let server = Server::start(&[("api.keys", &format!("another-key-of-16,{KEY}")), ("log.level", "trace")]);
+    let status = |headers: &str| ask(&server, headers).read_head().status;
+    for (headers, expected) in [
+        (LOCAL.to_owned(), 200),
+        ("Host: 127.0.0.1:8080\r\n".to_owned(), 200),
+        (format!("{LOCAL}Sec-Fetch-Site: same-origin\r\n"), 200),
+        ("Host: throng.test\r\n".to_owned(), 401),
+        ("Host: localhost.throng.test\r\n".to_owned(), 401),
+        (format!("{LOCAL}X-Forwarded-For: 127.0.0.1\r\n"), 401),
+        (format!("{LOCAL}Forwarded: for=127.0.0.1\r\n"), 401),
+        (format!("{LOCAL}Via: 1.1 proxy\r\n"), 401),
+        (format!("{LOCAL}Sec-Fetch-Site: cross-site\r\n"), 401),
+        (format!("Host: throng.test\r\nAuthorization: Bearer {KEY}\r\n"), 200),
+        (format!("Host: throng.test\r\nX-API-Key: {KEY}\r\nX-Forwarded-For: 192.0.2.1\r\n"), 200),
+        ("Host: throng.test\r\nX-API-Key: another-key-of-16\r\n".to_owned(), 200),
+        (format!("Host: throng.test\r\nX-API-Key: {KEY}0\r\n"), 401),
+        (format!("Host: throng.test\r\nAuthorization: Basic {KEY}\r\n"), 401),
+        ("Host: throng.test\r\nX-API-Key:\r\n".to_owned(), 401),
+    ] {
+        assert_eq!(status(&headers), expected, "{headers}");
+    }
+    let refused: Response = ask(&server, "Host: throng.test\r\n").read_response();
+    refused.expect_error_body();
+    assert!(refused.body.contains("api.keys") && refused.body.contains("X-API-Key"), "{}", refused.body);
+    assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+    assert!(server.metric("throng_refused_total", "api_key") >= 9.0);
+    assert!(!server.log().text().contains(KEY), "a key in the log");
+}
+
+#[test]
+fn who_comes_through_a_proxy_is_not_here() {
+    for settings in [&[("admission.trusted_proxies", "127.0.0.0/8")][..], &[("api.keys", KEY)]] {
+        let server = Server::start(settings);
+        let status = ask(&server, LOCAL).read_head().status;
+        assert_eq!(status, if settings[0].0 == "api.keys" { 200 } else { 401 }, "{settings:?}");
+    }
+}
+
+#[test]
+fn keys_may_stand_in_a_file() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), format!("first-key-of-the-file\n{KEY}\n")).expect("written");
+    let server = Server::start(&[("api.keys_file", file.path().to_str().expect("a path in UTF-8"))]);
+    for (key, expected) in [(KEY, 200), ("first-key-of-the-file", 200), ("third-key-of-the-file", 401)] {
+        let headers = format!("Host: throng.test\r\nX-API-Key: {key}\r\n");
+        assert_eq!(ask(&server, &headers).read_head().status, expected, "{key}");
+    }
+}
+
+#[test]
+fn head_is_get_without_events() {
+    let server = Server::start(&[]);
+    let mut socket = Socket::connect(server.address());
+    socket.send(format!("HEAD {STREAM} HTTP/1.1\r\n{LOCAL}\r\n"));
+    let head = socket.read_head();
+    assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
+    socket.expect_eof();
+}
+
+/// 1. All places for handshakes are taken by viewers, more of them than there are such places.
+/// 2. They are no connections, and chat goes on.
+/// 3. One more is told to wait, and may look when one of them has gone.
+#[test]
+fn so_many_may_look_and_take_no_place_from_others() {
+    let server = Server::start(&[("limits.max_handshakes", "2"), ("limits.max_connections", "2")]);
+    let mut viewers: Vec<_> = (0..VIEWERS).map(|_| Viewer::open(&server)).collect();
+    assert_eq!(server.connections(), 0.0);
+    let _chatting = ["alice", "bob"].map(|user| Socket::open(server.address(), &format!("/ws/chat/{user}")));
+    let refused = ask(&server, LOCAL).read_response();
+    assert_eq!(refused.status, 503, "{refused:?}");
+    refused.expect_error_body();
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    assert_eq!(server.get("/healthz").status, 200);
+    viewers.pop();
+    eventually("there is place again", || ask(&server, LOCAL).read_head().status == 200);
+    viewers[0].wait_for("the last one is forgotten as well", |now| now["viewers"] == VIEWERS - 1);
+}
+
+#[test]
+fn a_drain_ends_it_at_once() {
+    let server = Server::start(&[("drain.window", "120s")]);
+    let _chatting: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws?raw")).collect();
+    let mut viewer = Viewer::open(&server);
+    viewer.event().expect("an event");
+    let started = Instant::now();
+    server.terminate();
+    while viewer.event().is_some() {}
+    viewer.socket.expect_eof();
+    assert!(started.elapsed() < Duration::from_secs(60), "with the window: {:?}", started.elapsed());
+    let late = ask(&server, LOCAL).read_response();
+    assert_eq!(late.status, 503, "{late:?}");
+}
+
+#[test]
+fn a_viewer_keeps_no_server_alive() {
+    let mut server = Server::start(&[("drain.window", "120s")]);
+    let mut viewer = Viewer::open(&server);
+    viewer.event().expect("an event");
+    server.terminate();
+    let status = server.wait_exit(Duration::from_secs(20));
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn what_is_said_shows() {
+    let server = Server::start(&[]);
+    let mut viewer = Viewer::open(&server);
+    let before = viewer.snapshot();
+    assert_eq!((&before["connections"], &before["rooms"]), (&0.into(), &0.into()));
+    let mut sockets =
+        ["alice", "bob"].map(|user| Socket::open(server.address(), &format!("/ws/chat/{user}")));
+    for _ in 0..3 {
+        sockets[0].send(text(r#"{"message":"hi"}"#));
+    }
+    let shown = |now: &Value| now["messages"] == 3 && now["deliveries"].as_u64() >= Some(3 * 2 + 3);
+    let now = viewer.wait_for("three messages to two", shown);
+    assert_eq!((&now["connections"], &now["rooms"], &now["accepted"]), (&2.into(), &1.into(), &2.into()));
+    let sum = |list: &Value, name: Option<&str>| {
+        let items = list.as_array().expect("a list").iter();
+        items.map(|item| name.map_or(item, |name| &item[name]).as_u64().expect("a number")).sum::<u64>()
+    };
+    assert_eq!(sum(&now["shards"], Some("connections")), 2);
+    assert_eq!(sum(&now["shards"], Some("deliveries")), now["deliveries"]);
+    assert!(sum(&now["fanout"], None) > 0 && now["writes"].as_u64() > Some(0), "{now}");
+    drop(sockets);
+    let now = viewer.wait_for("both have gone", |now| now["connections"] == 0);
+    assert_eq!(sum(&now["shards"], Some("connections")), 0);
+    let closes = now["closes"].as_object().expect("an object");
+    assert_eq!(closes.values().filter_map(Value::as_u64).sum::<u64>(), 2, "{closes:?}");
+}
+
+#[test]
+fn who_does_not_read_stands_among_the_slowest() {
+    let settings: Settings<'_> = &[
+        ("queue.max_bytes", "16MiB"),
+        ("queue.max_messages", "100000"),
+        ("queue.max_age", "5m"),
+        ("socket.send_buffer", "16KiB"),
+        ("chat.max_message_chars", "8000"),
+        ("workers", "2"),
+    ];
+    let server = Server::start(settings);
+    let mut viewer = Viewer::open(&server);
+    let mut speaker = Socket::open(server.address(), "/ws/chat/speaker");
+    let stalled = Socket::connect_narrow(server.address()).upgraded("/ws/chat/stalled");
+    assert_eq!(viewer.snapshot()["slowest"], Value::Array(Vec::new()));
+    let message = text(format!(r#"{{"message":"{}"}}"#, "x".repeat(8000)));
+    // More than the kernel takes, and the speaker reads all of it.
+    for n in 0..100 {
+        speaker.send(&message);
+        while !speaker.read_text().contains(&format!("\"offset\":{},", n + 1)) {}
+    }
+    let now = viewer.wait_for("somebody is behind", |now| now["slowest"][0]["user"] == "stalled");
+    let slowest = now["slowest"].as_array().expect("a list");
+    assert_eq!(slowest.len(), 1, "the speaker reads: {now}");
+    assert_eq!(names(&slowest[0]), "connection user shard bytes messages age_ms".split(' ').collect());
+    let number = |name: &str| slowest[0][name].as_u64().unwrap_or_else(|| panic!("no {name}: {now}"));
+    assert!(number("messages") > 1 && number("bytes") > 8000 * (number("messages") - 1), "{now}");
+    let shard = &now["shards"][usize::try_from(number("shard")).expect("a small number")];
+    assert_eq!(
+        (&shard["behind"], shard["queue_bytes"].as_u64()),
+        (&1.into(), Some(number("bytes"))),
+        "{now}"
+    );
+    viewer
+        .wait_for("it grows older", |later| later["slowest"][0]["age_ms"].as_u64() > Some(number("age_ms")));
+    // Nobody is named where everybody may look.
+    assert!(!server.get("/metrics").body.contains("stalled"));
+    drop(stalled);
+    viewer.wait_for("it has gone", |now| now["slowest"].as_array().is_some_and(Vec::is_empty));
+}

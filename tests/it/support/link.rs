@@ -1,0 +1,66 @@
+//! A bare connection of `throng.v1` and how it is made, also while the server is being started again.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::checker::Conn;
+use super::http::Response;
+use super::raw::handshake;
+use super::speaker::OFFER;
+
+/// Time between two knocks at a server that is not there at the moment.
+const KNOCK: Duration = Duration::from_millis(10);
+
+/// Where the server is; another place when it has been started again.
+pub(crate) type Place = Rc<Cell<SocketAddr>>;
+
+/// A connection on which the dialect was selected.
+pub(super) struct Link {
+    pub(super) stream: TcpStream,
+    pub(super) pending: Vec<u8>,
+    pub(super) conn: Conn,
+    /// We have closed: the close frame that comes is the echo of ours.
+    pub(super) is_closing: bool,
+}
+
+/// Performs the handshake, as soon as there is a server to do it with.
+pub(super) async fn knock(place: &Place, conn: Conn, path: &str) -> Link {
+    loop {
+        match open(place.get(), conn, path).await {
+            Some(link) => return link,
+            None => tokio::time::sleep(KNOCK).await,
+        }
+    }
+}
+
+/// Performs the handshake; nothing when there is no server, or one that is about to end.
+async fn open(address: SocketAddr, conn: Conn, path: &str) -> Option<Link> {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // So small that the server soon notices when nobody reads. Before the connect: the window is agreed on then.
+    socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
+    let mut stream = socket.connect(address).await.ok()?;
+    stream.set_nodelay(true).expect("TCP_NODELAY");
+    stream.write_all(handshake(path, OFFER).as_bytes()).await.ok()?;
+    let mut pending = Vec::new();
+    let end = loop {
+        if let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if stream.read_buf(&mut pending).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head: Vec<u8> = pending.drain(..end).collect();
+    let response = Response::parse(std::str::from_utf8(&head).expect("a head in UTF-8"));
+    if response.status == 503 {
+        return None;
+    }
+    assert_eq!(response.status, 101, "{response:?}");
+    assert_eq!(response.header("sec-websocket-protocol"), Some("throng.v1"), "{response:?}");
+    Some(Link { stream, pending, conn, is_closing: false })
+}

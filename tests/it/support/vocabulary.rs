@@ -1,0 +1,104 @@
+//! The words of the protocol as the crate has them: what the README's tables, the snapshots and what comes over sockets
+//! are compared with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use throng::protocol::close::EndReason;
+use throng::protocol::event::CommandError;
+
+/// Every reason that a close frame can give, one of each kind.
+pub(crate) fn reasons() -> Vec<EndReason> {
+    use EndReason as R;
+    let all = vec![
+        R::Inactivity,
+        R::GoingAway,
+        R::Protocol("frame is not masked"),
+        R::BinaryRefused,
+        R::InvalidUtf8,
+        R::ValidationFailed("Missing 'message' field".into()),
+        R::AuthenticationFailed,
+        R::InvalidUserId,
+        R::InvalidRoom,
+        R::UserIdInUse,
+        R::MessageTooBig,
+        R::TooManyFragments,
+        R::Internal,
+        R::Overloaded,
+        R::Restarting,
+        R::TokenExpired,
+        R::RoomForbidden,
+        R::HeartbeatTimeout,
+        R::MessageTimeout,
+        R::SlowConsumer("too many bytes queued"),
+        R::RateLimited,
+        R::PositionLost,
+        R::Replaced,
+        R::Kicked,
+        R::RepeatedlyMalformed,
+    ];
+    // Exhaustive, so that a new reason is an error here until it stands in the list above.
+    for reason in &all {
+        match reason {
+            R::PeerClosed(_) | R::PeerVanished => unreachable!("these are the client's, not ours"),
+            R::Inactivity | R::GoingAway | R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 => {}
+            R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
+            R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
+            R::Restarting | R::TokenExpired | R::RoomForbidden | R::HeartbeatTimeout | R::MessageTimeout => {}
+            R::SlowConsumer(_) | R::RateLimited | R::PositionLost => {}
+            R::Replaced | R::Kicked | R::RepeatedlyMalformed => {}
+        }
+    }
+    all
+}
+
+/// Every error that answers a command, with the numbers and words that the table has.
+pub(crate) fn errors() -> Vec<CommandError> {
+    use CommandError as E;
+    let all = vec![
+        E::InvalidJson,
+        E::InvalidMessage("must be an object"),
+        E::MissingField("message"),
+        E::MessageTooLong { max: 500 },
+        E::UnknownType,
+        E::InvalidRoom,
+        E::NotInRoom,
+        E::AlreadyJoined,
+        E::TooManyRooms { max: 100 },
+        E::UserNotFound,
+        E::RateLimited { retry_after_ms: 250 },
+        E::Forbidden("the token does not allow this room"),
+        E::Unavailable,
+    ];
+    // Exhaustive, so that a new error is one here until it stands in the list above.
+    for error in &all {
+        match error {
+            E::InvalidJson | E::InvalidMessage(_) | E::MissingField(_) | E::MessageTooLong { .. } => {}
+            E::UnknownType | E::InvalidRoom | E::NotInRoom | E::AlreadyJoined => {}
+            E::TooManyRooms { .. } | E::UserNotFound | E::RateLimited { .. } | E::Forbidden(_) => {}
+            E::Unavailable => {}
+        }
+    }
+    all
+}
+
+/// Types of JSON objects, with the names of their other fields.
+pub(crate) type Fields = BTreeMap<String, BTreeSet<String>>;
+
+/// The events of `throng.v1` as they are encoded, each with all of its fields.
+pub(crate) fn events() -> Fields {
+    let lines = include_str!("../snapshots/v1-events.txt").lines();
+    let payloads = lines.filter_map(|line| line.find('{').map(|at| &line[at..]));
+    let parsed = payloads.map(|payload| serde_json::from_str(payload).expect("JSON"));
+    fields(&parsed.collect::<Vec<_>>())
+}
+
+/// The types of `objects`, each with every field that one of them has.
+pub(crate) fn fields(objects: &[Value]) -> Fields {
+    let mut all = Fields::new();
+    for object in objects {
+        let names = object.as_object().expect("an object").keys().filter(|name| *name != "type").cloned();
+        all.entry(object["type"].as_str().expect("a type").to_owned()).or_default().extend(names);
+    }
+    all
+}

@@ -1,0 +1,396 @@
+//! `throng chat` against the server: people who talk, a server that dies, scripts, and a real (pseudo) terminal.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::server::{Server, Settings, run, throng};
+use crate::support::terminal::Chat;
+use crate::support::token::{SECRET, mint};
+use crate::support::{PATIENCE, eventually};
+
+/// `sysexits.h`, as the README has them.
+const USAGE: i32 = 64;
+const REFUSED: i32 = 65;
+const UNAVAILABLE: i32 = 69;
+const UNANSWERED: i32 = 75;
+
+#[test]
+fn two_terminals_talk() {
+    let server = Server::start(&[]);
+    let mut ann = Chat::enter(&server, "ann");
+    let mut bob = Chat::enter(&server, "bob");
+    ann.sees("-- lobby: bob came, 2 members now");
+    ann.types("hi bob");
+    bob.sees("lobby ann: hi bob");
+    ann.sees("lobby ann: hi bob");
+    bob.types("/msg ann psst");
+    ann.sees("@bob: psst");
+    bob.sees("-- to ann: psst");
+    bob.types("//me waves");
+    ann.sees("lobby bob: /me waves");
+    ann.types("/who");
+    ann.sees("-- who in lobby (2): ann, bob");
+    // What is typed behind /join is said in the new room, however fast it is typed.
+    for line in ["/join news", "extra", "/room lobby", "back", "/leave news", "/room news"] {
+        ann.types(line);
+    }
+    for line in ["-- joined news (1 member)", "news ann: extra", "-- speaking in lobby", "-- left news"] {
+        ann.sees(line);
+    }
+    ann.sees("! input: you are not in news: /join news");
+    bob.sees("lobby ann: back");
+    bob.types("/history 2");
+    bob.sees("-- history of lobby: 2 messages");
+    bob.types("/quit");
+    let (code, lines, errors) = bob.ended();
+    assert_eq!((code, &*errors), (0, ""));
+    assert_eq!(lines.iter().filter(|line| line.contains("extra")).count(), 0, "{lines:?}");
+    let history = lines.iter().position(|line| line.starts_with("-- history")).expect("a history");
+    assert_eq!(lines[history + 1..], ["lobby bob: /me waves", "lobby ann: back"]);
+    ann.sees("-- lobby: bob went, 1 member now");
+    let (code, _, errors) = ann.finish();
+    assert_eq!(code, REFUSED);
+    assert_eq!(errors, "throng: 1 line refused, the first: input: you are not in news: /join news");
+}
+
+/// A server is killed while one of two terminals does not even notice, the other one goes on, and comes again.
+/// Returns what both have seen.
+fn killed_and_started_again(address: &str, settings: Settings<'_>) -> (Vec<String>, Vec<String>) {
+    // An address of its own: nobody else can take the port while the server is away.
+    let server = Server::launch(&[], &format!("{address}:0"), settings);
+    let listen = server.address().to_string();
+    let mut ann = Chat::enter(&server, "ann");
+    let mut bob = Chat::enter(&server, "bob");
+    bob.types("one");
+    ann.sees("lobby bob: one");
+    bob.sees("lobby bob: one");
+    bob.signal("STOP");
+    // SIGKILL.
+    drop(server);
+    ann.sees_like("-- reconnecting in ");
+    ann.types("two");
+    let _server = Server::launch(&[], &listen, settings);
+    ann.sees("lobby ann: two");
+    ann.types("three");
+    ann.sees("lobby ann: three");
+    bob.signal("CONT");
+    bob.output.wait_for_line("what became of it", |line| {
+        line.starts_with("-- recovered") || line.starts_with("-- you missed")
+    });
+    ann.types("four");
+    bob.sees("lobby ann: four");
+    let (code, of_bob, errors) = bob.finish();
+    assert_eq!((code, &*errors), (0, ""));
+    let (code, of_ann, errors) = ann.finish();
+    assert_eq!((code, &*errors), (0, ""));
+    (of_ann, of_bob)
+}
+
+#[test]
+fn with_a_history_on_disk_nothing_is_lost_when_the_server_is_killed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path().join("history");
+    let settings = [("history.dir", dir.to_str().expect("UTF-8"))];
+    let (of_ann, of_bob) = killed_and_started_again("127.84.0.1", &settings);
+    let said = |lines: &[String]| {
+        lines.iter().filter(|line| line.starts_with("lobby ")).cloned().collect::<Vec<_>>()
+    };
+    let all = ["lobby bob: one", "lobby ann: two", "lobby ann: three", "lobby ann: four"];
+    assert_eq!(
+        (said(&of_ann), said(&of_bob)),
+        (all.map(str::to_owned).into(), all.map(str::to_owned).into())
+    );
+    assert!(of_bob.iter().any(|line| line == "-- recovered 2 messages in lobby"), "{of_bob:?}");
+    let missed = of_ann.iter().chain(&of_bob).find(|line| line.contains("missed"));
+    assert_eq!(missed, None);
+}
+
+#[test]
+fn without_one_it_says_plainly_that_something_was_missed() {
+    let (_, of_bob) = killed_and_started_again("127.84.0.2", &[]);
+    assert!(of_bob.iter().any(|line| line == "-- you missed some messages in lobby"), "{of_bob:?}");
+    assert!(!of_bob.iter().any(|line| line == "lobby ann: two"), "{of_bob:?}");
+}
+
+#[test]
+fn a_refusal_is_readable_and_counts() {
+    let server = Server::start(&[]);
+    let long = "x".repeat(501);
+    for (line, told) in [
+        ("/msg nobody hi", "! user_not_found: User not found: nobody of this id is connected"),
+        (&*long, "! message_too_long: "),
+        ("/join a/b", "! input: a room's name may only contain"),
+        ("/shrug", "! input: no such command: /shrug"),
+    ] {
+        let mut ann = Chat::start(&server, "ann", &[], &[]);
+        ann.types(line);
+        ann.types("good");
+        let (code, lines, errors) = ann.finish();
+        assert_eq!(code, REFUSED, "{line}: {lines:?}");
+        assert!(lines.iter().any(|line| line.starts_with(told)), "{line}: {lines:?}");
+        assert!(lines.iter().any(|line| line == "lobby ann: good"), "{line}: {lines:?}");
+        let summary = format!("throng: 1 line refused, the first: {}", told.trim_start_matches("! "));
+        assert!(errors.starts_with(&summary), "{line}: {errors}");
+    }
+}
+
+#[test]
+fn the_end_of_the_input_waits_for_the_acks() {
+    let server = Server::start(&[]);
+    let bob = Chat::enter(&server, "bob");
+    let mut ann = Chat::start(&server, "ann", &["--timeout", "1m"], &[]);
+    // More than may be unanswered at once.
+    for number in 1..=600 {
+        ann.types(&number.to_string());
+    }
+    let (code, lines, errors) = ann.finish();
+    assert_eq!((code, &*errors), (0, ""));
+    let expected: Vec<_> = (1..=600).map(|number| format!("lobby ann: {number}")).collect();
+    let said = |lines: &[String]| -> Vec<_> {
+        lines.iter().filter(|line| line.starts_with("lobby ann:")).cloned().collect()
+    };
+    assert!(said(&lines) == expected, "not all, or not in order: {:?}", said(&lines));
+    bob.sees("lobby ann: 600");
+    assert!(said(&bob.finish().1) == expected, "not all of what was acknowledged");
+}
+
+#[test]
+fn without_an_answer_nobody_knows() {
+    let server = Server::start(&[]);
+    let mut ann = Chat::start(&server, "ann", &["--timeout", "1s"], &[]);
+    ann.sees("-- connected as ann in lobby");
+    server.signal("STOP");
+    ann.types("hello?");
+    let (code, _, errors) = ann.finish();
+    server.signal("CONT");
+    assert_eq!(code, UNANSWERED, "{errors}");
+    assert_eq!(errors, "throng: 1 line unanswered: done, or not, nobody knows");
+}
+
+#[test]
+fn without_a_server_it_says_so_and_gives_up() {
+    // Bound and not listening: connections are refused, and nobody else gets the port.
+    let place = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    place.bind(&any.into()).expect("bound");
+    let port = place.local_addr().expect("an address").as_socket().expect("an IP address").port();
+    let url = format!("ws://127.0.0.1:{port}");
+    let output = run(&["chat", &url, "--user", "ann", "--timeout", "500ms"], &[]);
+    let (lines, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(UNAVAILABLE), "{lines}{errors}");
+    assert!(lines.starts_with("-- connecting\n-- reconnecting in "), "{lines}");
+    assert!(errors.starts_with("throng: no connection within 500ms: "), "{errors}");
+}
+
+#[test]
+fn arguments_that_cannot_be_right_are_wrong_usage() {
+    for arguments in [
+        &["chat", "--user", "x"][..],
+        &["chat", "gopher://127.0.0.1", "--user", "ann"],
+        &["chat", "--user", "ann", "--room", "a/b"],
+        &["chat", "--user", "ann", "--token", "two words"],
+        &["chat", "--user", "ann", "--token-file", "/no/such/file"],
+    ] {
+        let output = run(arguments, &[]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(USAGE), "{arguments:?}: {errors}");
+        assert!(errors.starts_with("throng: ") && output.stdout.is_empty(), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_token_comes_from_the_environment_or_a_file_and_a_bad_one_ends_it() {
+    let server = Server::start(&[("auth.secret", SECRET), ("auth.required", "true")]);
+    let token = mint(&["--sub", "ann"]);
+    let (code, lines, _) = Chat::start(&server, "ann", &[], &[("THRONG_TOKEN", &token)]).finish();
+    assert_eq!(code, 0, "{lines:?}");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    writeln!(file, "{token}").expect("written");
+    let path = file.path().to_str().expect("UTF-8");
+    let (code, lines, _) = Chat::start(&server, "ann", &["--token-file", path], &[]).finish();
+    assert_eq!(code, 0, "{lines:?}");
+    let (code, lines, errors) = Chat::start(&server, "bob", &[], &[("THRONG_TOKEN", &token)]).finish();
+    assert_eq!((code, &*errors), (UNAVAILABLE, "throng: the chat is over: Authentication failed (1008)"));
+    assert_eq!(lines.last().map(String::as_str), Some("-- stopped: Authentication failed (1008)"));
+    // It is none of the server's settings.
+    let settings = run(&["check-config"], &[("token", "x")]);
+    assert!(settings.status.success(), "{}", String::from_utf8_lossy(&settings.stderr));
+}
+
+#[tokio::test]
+async fn what_others_write_cannot_take_over_the_terminal() {
+    let server = Server::start(&[]);
+    let ann = Chat::enter(&server, "ann");
+    let json = Chat::start(&server, "log", &["--json"], &[]);
+    json.output.wait_for("connected", |line| line["event"] == "connected" && line["user"] == "log");
+    let evil = "\x1b]0;owned\x07\x1b[2J\u{9b}31m\u{202e}\n-- connected as root";
+    let mut mallory = Client::connect(&server, "/ws/chat/mallory").await;
+    mallory.send_text(json!({"message": evil}).to_string()).await;
+    let told = "lobby mallory: \\x1b]0;owned\\x07\\x1b[2J\\u{9b}31m\\u{202e}\\n-- connected as root";
+    ann.sees(told);
+    let line = json.output.wait_for("the message", |line| line["event"] == "message");
+    assert_eq!((&line["text"], &line["user"], &line["offset"]), (&json!(evil), &json!("mallory"), &json!(1)));
+    for (code, lines, _) in [ann.finish(), json.finish()] {
+        assert_eq!(code, 0);
+        let harmful = |char: char| char.is_control() || char == '\u{202e}';
+        assert!(!lines.concat().contains(harmful), "{lines:?}");
+    }
+}
+
+#[test]
+fn json_lines_are_one_object_for_each_event() {
+    let server = Server::start(&[]);
+    let mut ann = Chat::start(&server, "ann", &["--json", "--room", "news"], &[]);
+    for line in ["hi", "/msg ann psst", "/msg nobody hi", "/who", "/history", "/help"] {
+        ann.types(line);
+    }
+    let (code, lines, _) = ann.finish();
+    assert_eq!(code, REFUSED);
+    let events: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let of = |name: &str| {
+        events.iter().find(|event| event["event"] == name).unwrap_or_else(|| panic!("no {name}: {lines:#?}"))
+    };
+    assert_eq!((&of("connected")["room"], &of("connected")["user"]), (&json!("news"), &json!("ann")));
+    assert_eq!(*of("acked"), json!({"event": "acked", "room": "news", "offset": 1, "duplicate": false}));
+    assert_eq!((&of("direct")["user"], &of("direct")["text"]), (&json!("ann"), &json!("psst")));
+    assert_eq!(of("delivered")["connections"], 1);
+    assert_eq!(of("error")["code"], "user_not_found");
+    assert_eq!(of("who")["users"], json!(["ann"]));
+    assert_eq!(of("history")["messages"], 1);
+    assert_eq!(of("help")["usage"], "/join ROOM");
+}
+
+#[test]
+fn a_signal_ends_it_cleanly() {
+    let server = Server::start(&[]);
+    let bob = Chat::enter(&server, "bob");
+    for name in ["INT", "TERM", "HUP"] {
+        let user = format!("ann-{name}");
+        let ann = Chat::enter(&server, &user);
+        bob.sees(&format!("-- lobby: {user} came, 2 members now"));
+        ann.signal(name);
+        let (code, _, errors) = ann.ended();
+        assert_eq!((code, &*errors), (0, ""), "{name}");
+        // With a close, not by vanishing.
+        bob.sees(&format!("-- lobby: {user} went, 1 member now"));
+    }
+    assert_eq!(server.metric("throng_closes_total", "code=\"1000\""), 3.0);
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_ends_it_quietly() {
+    let server = Server::start(&[]);
+    let mut bob = Chat::enter(&server, "bob");
+    let url = format!("ws://{}", server.address());
+    let mut command = throng(&[], &[]);
+    command.args(["chat", &url, "--user", "ann"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut first = [0; 14];
+    let mut output = child.stdout.take().expect("stdout is piped");
+    output.read_exact(&mut first).expect("a line");
+    assert_eq!(&first, b"-- connecting\n");
+    drop(output);
+    bob.sees("-- lobby: ann came, 2 members now");
+    bob.types("still there?");
+    let mut status = None;
+    eventually("it ends", || {
+        status = child.try_wait().expect("a child of ours");
+        status.is_some()
+    });
+    let mut errors = String::new();
+    child.stderr.take().expect("stderr is piped").read_to_string(&mut errors).expect("UTF-8");
+    assert_eq!((status.and_then(|status| status.code()), &*errors), (Some(0), ""));
+}
+
+/// A chat on a terminal of its own, in front of which a shell sits that says how it was left.
+struct Screen {
+    child: std::process::Child,
+    input: std::process::ChildStdin,
+    output: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Screen {
+    fn start(server: &Server, user: &str) -> Self {
+        let binary = crate::support::binary();
+        let chat = format!("'{binary}' chat ws://{} --user {user}", server.address());
+        let script = format!("stty rows 24 cols 100; {chat}; echo \"code $?\"; stty -a");
+        let mut command = Command::new("script");
+        // Its own shell, whatever the user's is.
+        command.args(["--quiet", "--flush", "--command", &script, "/dev/null"]).env("SHELL", "/bin/sh");
+        command.env("TERM", "xterm-256color").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("script runs");
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let (mut pipe, seen) = (child.stdout.take().expect("piped"), Arc::clone(&output));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = pipe.read(&mut bytes) {
+                seen.lock().extend_from_slice(&bytes[..read]);
+            }
+        });
+        let input = child.stdin.take().expect("piped");
+        Self { child, input, output }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output.lock()).into_owned()
+    }
+
+    #[track_caller]
+    fn sees(&self, text: &str) {
+        eventually(&format!("{text} on the screen"), || self.text().contains(text));
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.input.write_all(keys.as_bytes()).expect("the terminal takes it");
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the screen, within {PATIENCE:?} ---\n{:?}", self.text());
+        }
+    }
+}
+
+#[test]
+fn on_a_terminal_it_draws_and_puts_everything_back() {
+    let server = Server::start(&[]);
+    let mut bob = Chat::enter(&server, "bob");
+    for (user, leave) in [("ann", "/quit\r"), ("anna", "\x03"), ("anne", "\x04")] {
+        let mut screen = Screen::start(&server, user);
+        screen.sees(&format!("connected as {user}"));
+        bob.types(&format!("welcome-{user}"));
+        screen.sees(&format!("welcome-{user}"));
+        screen.types("hello\r");
+        bob.sees(&format!("lobby {user}: hello"));
+        screen.types(leave);
+        screen.sees("code 0");
+        screen.sees("icanon");
+        let text = screen.text();
+        let (during, after) = text.split_once("code 0").expect("seen");
+        // The alternate screen and the pastes that are marked, entered once and left once; the cursor is shown.
+        for (on, off) in [("\x1b[?1049h", "\x1b[?1049l"), ("\x1b[?2004h", "\x1b[?2004l")] {
+            assert_eq!((during.matches(on).count(), during.matches(off).count()), (1, 1), "{during:?}");
+        }
+        assert!(during.rfind("\x1b[?25h") > during.rfind("\x1b[?25l"), "{during:?}");
+        assert!(!after.contains("-icanon") && !after.contains("-echo "), "{after:?}");
+        bob.sees(&format!("-- lobby: {user} went, 1 member now"));
+    }
+    assert_eq!(bob.finish().0, 0);
+}

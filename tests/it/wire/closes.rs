@@ -1,0 +1,178 @@
+//! Every end that the server starts, over a real socket: the advice, the close frame, and nothing behind it.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use throng::protocol::close::EndReason;
+
+use super::tape::{Tape, Voice};
+use super::{ELSEWHERE, rows};
+use crate::snapshots::check;
+use crate::support::frame::{BINARY, Frame, PING, PONG, TEXT, first, middle, text};
+use crate::support::raw::{Socket, handshake};
+use crate::support::server::Server;
+use crate::support::speaker::{OFFER, Speaker};
+use crate::support::token::{SECRET, mint, seconds_from_now, signed};
+use crate::support::vocabulary;
+
+const ALONE: [&str; 2] = ["welcome", "presence_diff"];
+
+fn rules(tape: &mut Tape) {
+    let server = Server::start(&[
+        ("node", "n1"),
+        ("limits.message_timeout", "1s"),
+        ("limits.max_fragments", "3"),
+        ("limits.malformed_per_minute", "0"),
+    ]);
+    let rows: [(&str, Vec<u8>, &[&str], u16, &str); 7] = [
+        (
+            "a frame without a mask",
+            Frame::new(TEXT, "{}").unmasked().bytes(),
+            &[],
+            1002,
+            "frame is not masked",
+        ),
+        ("binary", Frame::new(BINARY, "{}").bytes(), &[], 1003, "Binary messages are not supported here"),
+        ("no UTF-8", text(b"{\xff}"), &[], 1007, "Invalid UTF-8"),
+        ("65537 bytes", text(vec![b' '; 65_537]), &[], 1009, "Message too big"),
+        ("4 fragments", [first("{"), middle(" ").repeat(3)].concat(), &[], 1009, "Too many fragments"),
+        ("a message not finished", first("{"), &[], 3008, "Message not finished in time"),
+        ("no JSON", text("{"), &["error"], 4502, "Repeated malformed input"),
+    ];
+    tape.story("What breaks the rules.");
+    for (n, (name, bytes, heard, code, reason)) in rows.into_iter().enumerate() {
+        let mut alice = Voice::enter(tape, "alice", &server, &format!("alice?room=room-{n}"), &ALONE);
+        tape.line(&format!("alice > ({name})"));
+        alice.socket.send(bytes);
+        alice.hears(tape, heard);
+        alice.ends(tape, code, reason);
+    }
+}
+
+fn silence(tape: &mut Tape) {
+    tape.story("Who gives no sign of life.");
+    let settings = [("node", "n1"), ("heartbeat.interval", "3s"), ("heartbeat.timeout", "200ms")];
+    let server = Server::start(&settings);
+    let mut alice = Voice::enter(tape, "alice", &server, "alice", &ALONE);
+    alice.hears(tape, &["heartbeat"]);
+    alice.ends(tape, 3008, "Heartbeat timeout");
+}
+
+fn refused(tape: &mut Tape) {
+    tape.story("Who is not let in.");
+    let server = Server::start(&[("node", "n1"), ("limits.max_rooms", "1")]);
+    let mut holder = Voice::enter(tape, "bob", &server, "bob", &ALONE);
+    for (path, code, reason) in [
+        ("a", 1008, "Invalid user ID"),
+        ("alice?room=a%20b", 1008, "Invalid room"),
+        ("alice?room=second", 1013, "Server overloaded"),
+    ] {
+        Voice::offer(tape, "alice", &server, path).ends(tape, code, reason);
+    }
+    // Who holds the name is asked whether it lives, and does.
+    let mut newcomer = Socket::connect(server.address());
+    newcomer.send(handshake("/ws/chat/bob", OFFER));
+    let ping = holder.socket.read_frame();
+    assert_eq!(ping.opcode, PING, "{ping:?}");
+    holder.socket.send(Frame::new(PONG, ping.payload).bytes());
+    newcomer.expect_upgrade();
+    tape.line("alice > /ws/chat/bob");
+    Voice::with("alice", newcomer).ends(tape, 1008, "User ID already in use");
+
+    let server = Server::start(&[("node", "n1"), ("auth.required", "true"), ("auth.secret", SECRET)]);
+    let token = mint(&["--sub", "alice", "--room", "live-*"]);
+    Voice::offer(tape, "alice", &server, "alice").ends(tape, 1008, "Authentication failed");
+    Voice::offer(tape, "alice", &server, &format!("alice?token={token}")).ends(
+        tape,
+        3003,
+        "Room not allowed",
+    );
+    let claims = json!({"sub": "alice", "exp": seconds_from_now(2)});
+    let token = signed(jsonwebtoken::Algorithm::HS256, SECRET, &claims);
+    let alice = Voice::enter(tape, "alice", &server, &format!("alice?token={token}"), &ALONE);
+    alice.ends(tape, 3000, "Token expired");
+}
+
+fn excess(tape: &mut Tape) {
+    tape.story("Who sends too much, or reads too little.");
+    let server = Server::start(&[
+        ("node", "n1"),
+        ("rate_limit.enabled", "true"),
+        ("rate_limit.messages_per_second", "1"),
+        ("rate_limit.burst", "1"),
+        ("rate_limit.strikes", "1"),
+    ]);
+    let mut alice = Voice::enter(tape, "alice", &server, "alice", &ALONE);
+    tape.line("alice > (direct messages, until it is enough)");
+    alice.socket.send(text(r#"{"type":"direct","to":"nobody","message":"hi"}"#).repeat(4));
+    alice.hears(tape, &["error", "error", "error"]);
+    alice.ends(tape, 4002, "Rate limit ignored");
+
+    let server = Server::start(&[
+        ("node", "n1"),
+        ("queue.max_bytes", "64KiB"),
+        ("queue.max_age", "5m"),
+        ("socket.send_buffer", "16KiB"),
+        ("chat.max_message_chars", "8000"),
+        ("presence.notice_limit", "0"),
+        ("presence.interval", "1h"),
+    ]);
+    let mut author = Speaker::enter(&server, "bob");
+    // A reset may overtake the close frame of one that does not read: another one then.
+    let end = (0..20).find_map(|n| {
+        let path = format!("laggard-{n}");
+        let mut laggard = Speaker::on(Socket::connect_narrow(server.address()), &path, "");
+        while server.metric("throng_slow_consumers_dropped_total", "") <= f64::from(n) {
+            author.say_quietly("lobby", &"x".repeat(4000));
+        }
+        let (advice, code) = laggard.skip_to_end()?;
+        Some((code, advice["reason"].as_str().expect("a reason").to_owned()))
+    });
+    tape.end("laggard", end.expect("one close frame in twenty"));
+}
+
+fn goodbye(tape: &mut Tape) {
+    tape.story("Who is replaced, and who is left when the server stops.");
+    let mut server = Server::start(&[("node", "n1"), ("drain.window", "0ms")]);
+    let mut old = Voice::offer(tape, "alice", &server, "alice");
+    let welcome = old.hears(tape, &["welcome"]);
+    old.hears(tape, &["presence_diff"]);
+    let path = format!("alice?session={}", welcome["session"].as_str().expect("a session"));
+    let new = Voice::enter(tape, "alice", &server, &path, &["welcome"]);
+    old.ends(tape, 4501, "Replaced by a newer connection");
+    server.terminate();
+    new.ends(tape, 1012, "Server restarting");
+    assert!(server.wait_exit(crate::support::PATIENCE).success());
+}
+
+/// Two ends belong to endpoints that speak the plain dialect only.
+fn plain(tape: &mut Tape) {
+    tape.story("Beside the chat.");
+    let server = Server::start(&[]);
+    for (path, sent) in [("/ws/messages", Some("{}")), ("/ws/with-timeout?timeout=1s", None)] {
+        tape.line(&format!("alice > {path}"));
+        let mut socket = Socket::open(server.address(), path);
+        if let Some(sent) = sent {
+            tape.line(&format!("alice > {sent}"));
+            socket.send(text(sent));
+        }
+        tape.line(&format!("alice < {}", socket.read_text()));
+        tape.end("alice", socket.read_close());
+    }
+}
+
+#[test]
+fn every_end_comes_over_a_socket() {
+    let mut tape = Tape::default();
+    [rules, silence, refused, excess, goodbye, plain].into_iter().for_each(|story| story(&mut tape));
+    let ends: BTreeSet<(u16, String)> = vocabulary::reasons()
+        .iter()
+        .map(|reason: &EndReason| (reason.code(), reason.text().into_owned()))
+        .collect();
+    let elsewhere = rows(ELSEWHERE, "close");
+    let missing: BTreeSet<_> =
+        ends.difference(&tape.ends).map(|(code, reason)| format!("{code} {reason}")).collect();
+    assert_eq!(missing, elsewhere, "ends that did not come, and those that are proved elsewhere");
+    assert!(tape.ends.is_subset(&ends), "{:?}", tape.ends);
+    check("wire-closes.txt", &tape.text);
+}

@@ -1,0 +1,66 @@
+//! Every error of `throng.v1`, over a real socket.
+
+use std::collections::BTreeSet;
+
+use super::tape::{Tape, Voice};
+use crate::snapshots::check;
+use crate::support::server::Server;
+use crate::support::token::{SECRET, mint};
+use crate::support::vocabulary;
+
+/// Limits so low that each is met.
+fn limits(tape: &mut Tape) {
+    let server = Server::start(&[
+        ("node", "n1"),
+        ("chat.max_message_chars", "5"),
+        ("limits.max_rooms_per_connection", "2"),
+        ("limits.max_keys_per_user", "1"),
+    ]);
+    tape.story("What is wrong in itself, and what is too much.");
+    let alice = &mut Voice::enter(tape, "alice", &server, "alice", &["welcome", "presence_diff"]);
+    for (command, code) in [
+        ("{", "invalid_json"),
+        ("[]", "invalid_message"),
+        (r#"{"type":"message","id":"1","message":null}"#, "invalid_message"),
+        (r#"{"type":"message","id":"2"}"#, "missing_field"),
+        (r#"{"type":"message","id":"3","message":"longer"}"#, "message_too_long"),
+        (r#"{"type":"shout","id":"4"}"#, "unknown_type"),
+        (r#"{"type":"join","id":"5","room":"a b"}"#, "invalid_room"),
+        (r#"{"type":"leave","id":"6","room":"den"}"#, "not_in_room"),
+        (r#"{"type":"join","id":"7","room":"lobby"}"#, "already_joined"),
+        (r#"{"type":"direct","id":"8","to":"nobody","message":"hi"}"#, "user_not_found"),
+    ] {
+        alice.fails(tape, command, code);
+    }
+    alice.does(tape, r#"{"type":"join","id":"9","room":"den"}"#, &["joined", "presence_diff"]);
+    alice.fails(tape, r#"{"type":"join","id":"10","room":"attic"}"#, "too_many_rooms");
+    alice.does(tape, r#"{"type":"message","id":"11","message":"hi","key":"a"}"#, &["message", "ack"]);
+    alice.fails(tape, r#"{"type":"message","id":"12","message":"hi","key":"b"}"#, "rate_limited");
+    // Nothing of all that was said.
+    alice.does(tape, r#"{"type":"message","id":"13","message":"bye"}"#, &["message", "ack"]);
+}
+
+fn permission(tape: &mut Tape) {
+    let server = Server::start(&[
+        ("node", "n1"),
+        ("auth.required", "true"),
+        ("auth.secret", SECRET),
+        ("limits.max_rooms", "1"),
+    ]);
+    tape.story("What the token does not allow, and what the node has no room for.");
+    let path = format!("alice?room=live-1&token={}", mint(&["--sub", "alice", "--room", "live-*"]));
+    let alice = &mut Voice::enter(tape, "alice", &server, &path, &["welcome", "presence_diff"]);
+    alice.fails(tape, r#"{"type":"join","id":"1","room":"den"}"#, "forbidden");
+    alice.fails(tape, r#"{"type":"join","id":"2","room":"live-2"}"#, "unavailable");
+}
+
+#[test]
+fn every_error_comes_over_a_socket() {
+    let mut tape = Tape::default();
+    limits(&mut tape);
+    permission(&mut tape);
+    let seen: BTreeSet<&str> = tape.heard.iter().filter_map(|event| event["code"].as_str()).collect();
+    let errors = vocabulary::errors();
+    assert_eq!(seen, errors.iter().map(|error| error.code()).collect(), "every error");
+    check("wire-errors.txt", &tape.text);
+}

@@ -1,0 +1,112 @@
+//! Every command with each of its fields, and every event with each of its, over real sockets.
+
+use super::tape::{Tape, Voice};
+use crate::readme;
+use crate::snapshots::check;
+use crate::support::raw::Socket;
+use crate::support::server::Server;
+use crate::support::vocabulary;
+
+fn talk(tape: &mut Tape) {
+    let server = Server::start(&[
+        ("node", "n1"),
+        ("rate_limit.enabled", "true"),
+        ("limits.max_keys_per_user", "2"),
+        ("workers", "1"),
+    ]);
+    tape.story("Two people, from the first word to the last.");
+    let mut alice = Voice::offer(tape, "alice", &server, "alice?room=lobby");
+    let welcome = alice.hears(tape, &["welcome"]);
+    alice.hears(tape, &["presence_diff"]);
+    let bob = &mut Voice::enter(tape, "bob  ", &server, "bob", &["welcome", "presence_diff"]);
+    alice.hears(tape, &["presence_diff"]);
+    let say = r#"{"type":"message","id":"1","room":"lobby","message":"hi","key":"a","echo":true}"#;
+    alice.does(tape, say, &["message", "ack"]);
+    alice.does(tape, say.replace("\"1\"", "\"2\"").as_str(), &["ack"]);
+    alice.does(tape, r#"{"type":"message","id":"3","message":"quiet","echo":false}"#, &["ack"]);
+    bob.hears(tape, &["message", "message"]);
+    let direct = r#"{"type":"direct","id":"4","to":"bob","message":"psst","key":"b"}"#;
+    alice.does(tape, direct, &["ack"]);
+    alice.does(tape, direct.replace("\"4\"", "\"5\"").as_str(), &["ack"]);
+    bob.hears(tape, &["direct"]);
+    alice.does(tape, r#"{"type":"typing","id":"6","room":"lobby"}"#, &[]);
+    bob.hears(tape, &["typing"]);
+    let epoch = welcome["epoch"].as_str().expect("an epoch");
+    for command in [
+        format!(r#"{{"type":"history","id":"7","room":"lobby","epoch":"{epoch}","before":3,"limit":1}}"#),
+        r#"{"type":"presence","id":"8","room":"lobby","after":"alice","limit":1}"#.to_owned(),
+    ] {
+        let kind = if command.contains("history") { "history" } else { "presence" };
+        alice.does(tape, &command, &[kind]);
+    }
+    alice.does(tape, r#"{"type":"ping","id":"9"}"#, &["pong"]);
+    alice.does(tape, r#"{"type":"heartbeat_ack","id":"10"}"#, &[]);
+    alice.fails(tape, r#"{"type":"message","id":"11","message":"hi","key":"c"}"#, "rate_limited");
+    rooms(tape, &mut alice);
+    bob.socket.finish();
+    alice.hears(tape, &["presence_diff"]);
+    // Back with session and position, in the place of the old connection.
+    let session = welcome["session"].as_str().expect("a session");
+    let path = format!("alice?room=lobby&resume={epoch}:1&session={session}");
+    let mut again = Voice::enter(tape, "alice", &server, &path, &["welcome", "message"]);
+    alice.ends(tape, 4501, "Replaced by a newer connection");
+    again.does(tape, r#"{"type":"ping","id":"1"}"#, &["pong"]);
+}
+
+fn rooms(tape: &mut Tape, alice: &mut Voice) {
+    alice.say(tape, r#"{"type":"join","id":"12","room":"den"}"#);
+    let joined = alice.hears(tape, &["joined"]);
+    alice.hears(tape, &["presence_diff"]);
+    let epoch = joined["epoch"].as_str().expect("an epoch").to_owned();
+    alice.does(tape, r#"{"type":"message","id":"13","room":"den","message":"here"}"#, &["message", "ack"]);
+    alice.does(tape, r#"{"type":"leave","id":"14","room":"den"}"#, &["left"]);
+    let resume = format!(r#"{{"epoch":"{epoch}","offset":0}}"#);
+    let join = format!(r#"{{"type":"join","id":"15","room":"den","resume":{resume}}}"#);
+    alice.does(tape, &join, &["joined", "message", "presence_diff"]);
+}
+
+fn silence(tape: &mut Tape) {
+    let server = Server::start(&[("node", "n1"), ("heartbeat.interval", "1s")]);
+    tape.story("Nobody speaks.");
+    let mut alice = Voice::enter(tape, "alice", &server, "alice", &["welcome", "presence_diff"]);
+    alice.hears(tape, &["heartbeat"]);
+    alice.does(tape, r#"{"type":"heartbeat_ack"}"#, &["heartbeat"]);
+}
+
+fn loss(tape: &mut Tape) {
+    let server = Server::start(&[
+        ("node", "n1"),
+        ("queue.policy", "drop_oldest"),
+        ("queue.max_bytes", "64KiB"),
+        ("queue.max_age", "5m"),
+        ("socket.send_buffer", "16KiB"),
+        ("chat.max_message_chars", "8000"),
+        ("presence.notice_limit", "0"),
+        ("presence.interval", "1h"),
+    ]);
+    tape.story("Somebody does not read.");
+    let narrow = Socket::connect_narrow(server.address());
+    let mut laggard = Voice::on(tape, "alice", narrow, "alice");
+    let mut author = crate::support::speaker::Speaker::enter(&server, "bob");
+    while server.metric("throng_messages_dropped_total", "") == 0.0 {
+        author.say_quietly("lobby", &"x".repeat(4000));
+    }
+    laggard.finds(tape, "gap");
+}
+
+#[test]
+fn every_command_and_every_event_comes_over_a_socket_with_all_of_its_fields() {
+    let mut tape = Tape::default();
+    talk(&mut tape);
+    silence(&mut tape);
+    loss(&mut tape);
+    assert_eq!(vocabulary::fields(&tape.sent), readme::commands(), "every command with all of its fields");
+    let (mut heard, mut declared) = (vocabulary::fields(&tape.heard), vocabulary::events());
+    // The one event that both dialects have, and that the table has elsewhere.
+    let message = heard.remove("message").expect("messages");
+    let parts = ["user", "message", "room", "offset", "id", "ts"].map(str::to_owned);
+    assert_eq!(message, parts.into());
+    declared.remove("message");
+    assert_eq!(heard, declared, "every event with all of its fields");
+    check("wire-events.txt", &tape.text);
+}

@@ -1,0 +1,172 @@
+//! What was said on a socket, as it is kept: line by line, without what differs from run to run.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::support::frame::{self, text};
+use crate::support::raw::Socket;
+use crate::support::server::Server;
+use crate::support::speaker::{expect_advice, offered};
+
+/// Numbers that differ from run to run, in events and in heads.
+const NUMBERS: [&str; 3] = ["ts", "after_ms", "retry_after_ms"];
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(super) struct Tape {
+    pub(super) text: String,
+    /// What was sent with success and what was heard, as JSON; and how connections ended.
+    pub(super) sent: Vec<Value>,
+    pub(super) heard: Vec<Value>,
+    pub(super) ends: BTreeSet<(u16, String)>,
+    /// Random words, and what stands for each.
+    words: Vec<(String, &'static str)>,
+}
+
+impl Tape {
+    /// A story begins.
+    pub(super) fn story(&mut self, name: &str) {
+        write!(self.text, "\n# {name}\n\n").expect("a string");
+    }
+
+    pub(super) fn line(&mut self, line: &str) {
+        let masked = self.words.iter().fold(line.to_owned(), |line, (word, mask)| line.replace(word, mask));
+        writeln!(self.text, "{masked}").expect("a string");
+    }
+
+    /// Keeps an event of `who`.
+    pub(super) fn event(&mut self, who: &str, raw: &str) -> Value {
+        let event: Value = serde_json::from_str(raw).unwrap_or_else(|error| panic!("{error}: {raw}"));
+        for (field, mask) in [("epoch", "EPOCH"), ("session", "SESSION")] {
+            if let Some(word) = event[field].as_str().filter(|word| !word.is_empty()) {
+                self.words.push((word.to_owned(), mask));
+            }
+        }
+        // The ids of private messages have an epoch of their own.
+        if let Some((epoch, _)) = event["id"].as_str().and_then(|id| id.rsplit_once('-')) {
+            self.words.push((epoch.to_owned(), "EPOCH"));
+        }
+        self.heard.push(event.clone());
+        let mut masked = raw.to_owned();
+        let inner = event["messages"].as_array().into_iter().flatten();
+        for object in inner.chain([&event]) {
+            let ranges: &[&str] = if object["type"] == "gap" { &["from", "to"] } else { &[] };
+            for field in NUMBERS.iter().chain(ranges) {
+                if let Some(number) = object.get(field) {
+                    masked = masked.replace(&format!("\"{field}\":{number}"), &format!("\"{field}\":N"));
+                }
+            }
+            if let Some(wait_ms) = object.get("retry_after_ms") {
+                masked = masked.replace(&format!(" {wait_ms} ms"), " N ms");
+            }
+        }
+        self.line(&format!("{who} < {masked}"));
+        event
+    }
+
+    pub(super) fn end(&mut self, who: &str, (code, reason): (u16, String)) {
+        self.line(&format!("{who} x {code} {reason}"));
+        self.ends.insert((code, reason));
+    }
+}
+
+/// Somebody whose socket is on tape.
+pub(super) struct Voice {
+    name: &'static str,
+    pub(super) socket: Socket,
+}
+
+impl Voice {
+    /// Whoever is let in with `path`, behind `/ws/chat/`, and hears `heard`.
+    #[track_caller]
+    pub(super) fn enter(
+        tape: &mut Tape,
+        name: &'static str,
+        server: &Server,
+        path: &str,
+        heard: &[&str],
+    ) -> Self {
+        let mut voice = Self::offer(tape, name, server, path);
+        voice.hears(tape, heard);
+        voice
+    }
+
+    /// Whoever offers `throng.v1` with `path`, and has heard nothing yet.
+    #[track_caller]
+    pub(super) fn offer(tape: &mut Tape, name: &'static str, server: &Server, path: &str) -> Self {
+        Self::on(tape, name, Socket::connect(server.address()), path)
+    }
+
+    /// As [`Voice::offer`], on a socket of the test's choice.
+    #[track_caller]
+    pub(super) fn on(tape: &mut Tape, name: &'static str, socket: Socket, path: &str) -> Self {
+        let shown = path.split("token=").next().unwrap_or(path);
+        tape.line(&format!("{name} > /ws/chat/{shown}"));
+        Self { name, socket: offered(socket, &format!("/ws/chat/{path}"), "") }
+    }
+
+    /// Whoever has offered on `socket` already.
+    pub(super) fn with(name: &'static str, socket: Socket) -> Self {
+        Self { name, socket }
+    }
+
+    /// Sends a command.
+    #[track_caller]
+    pub(super) fn say(&mut self, tape: &mut Tape, command: &str) {
+        tape.line(&format!("{} > {command}", self.name));
+        self.socket.send(text(command));
+    }
+
+    /// Sends a command that is to be accepted.
+    #[track_caller]
+    pub(super) fn does(&mut self, tape: &mut Tape, command: &str, heard: &[&str]) {
+        self.say(tape, command);
+        tape.sent.push(serde_json::from_str(command).expect("JSON"));
+        self.hears(tape, heard);
+    }
+
+    /// The next events must be of these types; the last of them.
+    #[track_caller]
+    pub(super) fn hears(&mut self, tape: &mut Tape, kinds: &[&str]) -> Value {
+        let mut last = Value::Null;
+        for kind in kinds {
+            let raw = self.socket.read_text();
+            last = tape.event(self.name, &raw);
+            assert_eq!(last["type"], *kind, "{raw}");
+        }
+        last
+    }
+
+    /// What it says is answered with this error.
+    #[track_caller]
+    pub(super) fn fails(&mut self, tape: &mut Tape, command: &str, code: &str) {
+        self.say(tape, command);
+        assert_eq!(self.hears(tape, &["error"])["code"], code, "{command}");
+    }
+
+    /// The next two things must be the advice and the close, and then the end.
+    #[track_caller]
+    pub(super) fn ends(mut self, tape: &mut Tape, code: u16, reason: &str) {
+        let advice = self.hears(tape, &["disconnect"]);
+        expect_advice(&advice, code, reason);
+        let end = self.socket.read_close();
+        assert_eq!(end, (code, reason.to_owned()));
+        self.socket.expect_eof();
+        tape.end(self.name, end);
+    }
+
+    /// Reads on, untaped, to an event of this type, which is kept.
+    #[track_caller]
+    pub(super) fn finds(&mut self, tape: &mut Tape, kind: &str) {
+        loop {
+            let frame = self.socket.read_frame();
+            let raw = String::from_utf8_lossy(&frame.payload).into_owned();
+            if frame.opcode == frame::TEXT && raw.starts_with(&format!("{{\"type\":\"{kind}\"")) {
+                tape.event(self.name, &raw);
+                return;
+            }
+        }
+    }
+}

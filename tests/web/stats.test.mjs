@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Series, bytes, ceiling, compare, count, micros, percentile, span, sseReader } from "../../src/web/stats.js";
+
+/** All events of a stream that comes in these pieces. */
+function read(pieces) {
+  const events = [];
+  const reader = sseReader((event) => events.push(event));
+  for (const piece of pieces) reader.feed(piece);
+  return { events, reader };
+}
+
+test("events are read wherever the pieces end", () => {
+  const stream = "retry: 2000\nid: 1\ndata: {\"a\":1}\n\n: a comment\nid: 2\r\ndata:x\r\ndata: y\r\n\r\nevent: z\n\ndata\r\rdata: half";
+  const expected = [{ id: "1", data: '{"a":1}' }, { id: "2", data: "x\ny" }, { id: "2", data: "" }];
+  assert.deepEqual(read([stream]).events, expected);
+  assert.deepEqual(read([...stream]).events, expected);
+  for (let at = 0; at <= stream.length; at += 1) {
+    const { events, reader } = read([stream.slice(0, at), "", stream.slice(at)]);
+    assert.deepEqual(events, expected, `cut at ${at}`);
+    assert.equal(reader.retryMs, 2_000);
+  }
+});
+
+test("a stream without ends is not kept", () => {
+  assert.throws(() => read(Array.from({ length: 40 }, () => "x".repeat(1 << 16))), RangeError);
+  assert.throws(() => read(Array.from({ length: 40 }, () => `data: ${"x".repeat(1 << 16)}\n`)), RangeError);
+  const many = Array.from({ length: 40 }, () => `data: ${"x".repeat(1 << 16)}\n\n`);
+  assert.equal(read(many).events.length, 40);
+});
+
+test("percentiles are interpolated within their bucket", () => {
+  const bounds = [50, 100, 250];
+  assert.equal(percentile(bounds, [0, 0, 0, 0], 0.5), null);
+  assert.equal(percentile(bounds, [100, 0, 0, 0], 0.5), 25);
+  assert.equal(percentile(bounds, [0, 100, 0, 0], 0.5), 75);
+  assert.equal(percentile(bounds, [0, 100, 0, 0], 0.99), 99.5);
+  assert.equal(percentile(bounds, [50, 30, 20, 0], 0.5), 50);
+  assert.equal(percentile(bounds, [50, 30, 20, 0], 0.9), 175);
+  assert.equal(percentile(bounds, [0, 0, 0, 7], 0.5), 250, "nothing is known above");
+  assert.equal(percentile(bounds, [99, 0, 0, 1], 0.99), 50);
+});
+
+function snapshot(changes = {}) {
+  return {
+    node: "n", started_ms: 1_000, uptime_ms: 10_000, messages: 100, deliveries: 1_000, bytes_sent: 5_000, writes: 900,
+    accepted: 10, cpu_us: 1_000_000, slow_consumers_dropped: 1, messages_dropped: 2, rate_limited: 3,
+    refused: { origin: 1 }, fanout_le_us: [50, 100], fanout: [10, 10, 0],
+    shards: [{ deliveries: 600 }, { deliveries: 400 }], ...changes,
+  };
+}
+
+test("rates are differences over the time between", () => {
+  const news = compare(snapshot(), snapshot({
+    uptime_ms: 12_000, messages: 104, deliveries: 1_400, bytes_sent: 9_000, writes: 1_100, accepted: 10,
+    cpu_us: 1_500_000, slow_consumers_dropped: 2, refused: { origin: 4, method: 2 }, fanout: [10, 30, 0],
+    shards: [{ deliveries: 900 }, { deliveries: 500 }],
+  }));
+  assert.equal(news.seconds, 2);
+  assert.deepEqual(news.rates, { messages: 2, deliveries: 200, bytes_sent: 2_000, writes: 100, accepted: 0 });
+  assert.equal(news.cpu, 0.25);
+  assert.deepEqual(news.drops, { "slow consumers": 1, "messages left out": 0, "rate limited": 0, refused: 5 });
+  assert.deepEqual(news.latency, [75, 95, 99.5]);
+  assert.deepEqual(news.shardRates, [150, 50]);
+});
+
+test("a server that has begun anew is not compared with itself before", () => {
+  const restarted = { started_ms: 2_000, uptime_ms: 11_000, messages: 3 };
+  assert.equal(compare(snapshot(), snapshot(restarted)), null);
+  assert.equal(compare(snapshot(), snapshot({ node: "other", uptime_ms: 11_000 })), null);
+  assert.equal(compare(snapshot(), snapshot()), null, "the same one twice");
+  assert.equal(compare(snapshot(), snapshot({ uptime_ms: 9_000 })), null);
+  // A wrapped or lost count is no negative rate.
+  assert.equal(compare(snapshot(), snapshot({ uptime_ms: 11_000, messages: 90 })).rates.messages, 0);
+});
+
+test("a series keeps what fits, and gaps", () => {
+  const series = new Series(3);
+  assert.deepEqual([series.last, series.max], [null, 0]);
+  for (const value of [9, 1, undefined, NaN, 4]) series.push(value);
+  assert.deepEqual([series.values, series.last, series.max], [[null, null, 4], 4, 4]);
+});
+
+test("scales end at round numbers", () => {
+  const cases = [[0, 1], [0.3, 1], [1, 1], [1.1, 2], [3, 5], [5, 5], [7, 10], [10, 10], [1_234, 2_000]];
+  for (const [value, expected] of cases) assert.equal(ceiling(value), expected, String(value));
+  assert.equal(ceiling(3, 100), 100);
+  assert.equal(ceiling(0.03, 0.01), 0.05);
+  for (const [value, expected] of [[0, 1_024], [1_025, 2 * 1_024], [37 * 1_024, 50 * 1_024], [3 << 20, 5 << 20]]) {
+    assert.equal(ceiling(value, 1_024, { base: 1_024 }), expected, String(value));
+  }
+  for (const [value, expected] of [[3, 100], [100, 100], [101, 1_000], [969_000, 1e6], [1e6, 1e6]]) {
+    assert.equal(ceiling(value, 100, { isLogarithmic: true }), expected, String(value));
+  }
+});
+
+test("numbers are written for people", () => {
+  const numbers = [[0, "0"], [0.257, "0.26"], [3.21, "3.2"], [42, "42"], [1234.4, "1\u202f234"], [12_345, "12.3 k"],
+    [123_456, "123 k"], [1_234_567, "1.23 M"], [5e9, "5 G"], [null, "–"], [undefined, "–"]];
+  for (const [value, text] of numbers) assert.equal(count(value), text);
+  const sizes = [[0, "0 B"], [1023, "1023 B"], [1536, "1.5 KiB"], [64 * 1024, "64 KiB"], [3 * 2 ** 30, "3 GiB"], [null, "–"]];
+  for (const [value, text] of sizes) assert.equal(bytes(value), text);
+  const times = [[7.77, "7.77 µs"], [125, "125 µs"], [1_500, "1.5 ms"], [25_000, "25 ms"], [5e6, "5 s"], [null, "–"]];
+  for (const [value, text] of times) assert.equal(micros(value), text);
+  const spans = [[850, "850 ms"], [3_250, "3.3 s"], [300_000, "5 min"], [15_120_000, "4 h 12 min"], [273_600_000, "3 d 4 h"]];
+  for (const [value, text] of spans) assert.equal(span(value), text);
+});
