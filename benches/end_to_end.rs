@@ -16,10 +16,10 @@ const TEXT: usize = 100;
 /// Messages that are under way at once where many are.
 const WINDOW: usize = 32;
 
-/// Starts a server that runs as long as the process.
-fn serve() -> SocketAddr {
+/// Starts a server with further settings, which runs as long as the process.
+pub(crate) fn serve(more: &[&str]) -> SocketAddr {
     let settings = ["rate_limit.enabled=false", "presence.notice_limit=1", "history.messages=256"];
-    let server = Server::bind(config(&settings)).expect("a free port");
+    let server = Server::bind(config(&[&settings, more].concat())).expect("a free port");
     let address = server.local_addr();
     std::thread::spawn(move || server.run(std::future::pending()));
     address
@@ -55,13 +55,15 @@ pub(crate) fn all(criterion: &mut Criterion) {
     for (name, members) in [("a message and its echo", 1), ("a message to 100 members", 100)] {
         let mut room = None;
         group.bench_function(name, |bencher| {
-            let room = room.get_or_insert_with(|| Room::new(*address.get_or_insert_with(serve), members, 1));
+            let room =
+                room.get_or_insert_with(|| Room::new(*address.get_or_insert_with(|| serve(&[])), members, 1));
             bencher.iter(|| room.turn());
         });
     }
     let mut room = None;
     per_part(&mut group, "32 messages to 100 members, of one delivery", 100 * WINDOW, |times| {
-        let room = room.get_or_insert_with(|| Room::new(*address.get_or_insert_with(serve), 100, WINDOW));
+        let room =
+            room.get_or_insert_with(|| Room::new(*address.get_or_insert_with(|| serve(&[])), 100, WINDOW));
         let began = Instant::now();
         (0..times).for_each(|_| room.turn());
         began.elapsed()

@@ -7,8 +7,9 @@
 //!
 //! All figures are times: of one call, or, where the group's name says so, of one member and batch. The clock stops
 //! when the queues are drained, so that work is charged to the run that caused it. It is the CPU time of the one
-//! thread that works, except where several do: `scaling` and `end to end` show time on the wall, for a quiet machine.
+//! thread that works, except where several do: `scaling`, `acks` and `end to end` show time on the wall, for a quiet machine.
 
+mod acks;
 mod churn;
 mod codec;
 mod end_to_end;
@@ -34,6 +35,7 @@ fn main() {
     churn::all(&mut alone);
     let mut several = support::criterion();
     scaling::all();
+    acks::all();
     end_to_end::all(&mut several);
     // Last: a million members leave the allocator with a heap that no other bench should start from.
     fanout::all(&mut alone);

@@ -17,12 +17,17 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to a WebSocket path and waits for the 101.
     pub(crate) fn connect(address: SocketAddr, path: &str) -> Self {
+        Self::connect_with(address, path, "")
+    }
+
+    /// As [`Client::connect`]; `headers` are further lines, each with its CRLF.
+    pub(crate) fn connect_with(address: SocketAddr, path: &str, headers: &str) -> Self {
         let socket = TcpStream::connect(address).expect("a server that listens");
         socket.set_nodelay(true).expect("a TCP socket");
         let mut client = Self { socket, buffer: vec![0; 256 * 1024], filled: 0..0 };
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         client.write(request.as_bytes());
         let head = loop {
@@ -64,12 +69,17 @@ impl Client {
 
     /// Reads until `messages` more messages have come.
     pub(crate) fn read(&mut self, messages: usize) {
-        let mut left = messages;
+        self.read_of(MESSAGE, messages);
+    }
+
+    /// Reads until so many more events have come that begin like this.
+    pub(crate) fn read_of(&mut self, begin: &[u8], events: usize) {
+        let mut left = events;
         while left > 0 {
             match frame(&self.buffer[self.filled.clone()]) {
                 Some((header, len)) => {
                     let payload = &self.buffer[self.filled.start + header..][..len];
-                    left -= usize::from(payload.starts_with(MESSAGE));
+                    left -= usize::from(payload.starts_with(begin));
                     self.filled.start += header + len;
                 }
                 None => self.fill(),
@@ -90,7 +100,12 @@ fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
 
 /// A chat command as one masked text frame.
 pub(crate) fn command(text: &str) -> Vec<u8> {
-    let payload = format!(r#"{{"message":"{text}"}}"#).into_bytes();
+    frame_of(&format!(r#"{{"message":"{text}"}}"#))
+}
+
+/// A masked text frame.
+pub(crate) fn frame_of(payload: &str) -> Vec<u8> {
+    let payload = payload.as_bytes();
     let mask = [0x12, 0x34, 0x56, 0x78];
     let mut frame = vec![0x81];
     match payload.len() {
