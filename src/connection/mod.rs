@@ -298,7 +298,7 @@ impl Connection {
                     self.deadlines.heard();
                     self.registration.heard();
                     match refused {
-                        Some(refused) => self.refuse(&incoming, refused, now_ms),
+                        Some(refused) => self.refuse(incoming, refused, now_ms),
                         None => self.handle(incoming, now_ms),
                     }
                 }

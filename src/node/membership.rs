@@ -32,6 +32,23 @@ pub struct Entered {
     pub members: usize,
 }
 
+impl Entered {
+    /// Where the missed messages begin, or else the live ones.
+    #[must_use]
+    pub fn start(&self) -> Position {
+        match self.resumed {
+            Resumed::Recovered { after, .. } => Position { offset: after, ..self.position },
+            Resumed::Fresh | Resumed::NotRecovered => self.position,
+        }
+    }
+
+    /// True when the missed messages follow.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        matches!(self.resumed, Resumed::Recovered { .. })
+    }
+}
+
 impl Node {
     /// Puts a connection into a room and tells the room. `resume` is the place of the last message that it has seen.
     /// What is replied to the connection right behind this stands before everything that the room says from now on.

@@ -23,7 +23,7 @@ impl Replaying {
                 registration.shard().metrics().not_recovered.add(1);
                 None
             }
-            Resumed::Recovered { page, rest } => {
+            Resumed::Recovered { page, rest, .. } => {
                 registration.shard().metrics().recovered.add(1);
                 queue(registration, room, &page);
                 rest.map(|rest| Self { room: room.clone(), rest })
