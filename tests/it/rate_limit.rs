@@ -124,11 +124,7 @@ fn expect_none_left(socket: &mut Socket, began: Instant) {
 
 #[test]
 fn who_reconnects_has_no_new_tokens() {
-    let server = limited(&[
-        ("rate_limit.frames_per_second", "1"),
-        ("rate_limit.messages_per_second", "1"),
-        ("rate_limit.strikes", "1000"),
-    ]);
+    let server = limited(SLOW);
     let began = Instant::now();
     let mut socket = Socket::open(server.address(), "/ws/chat/alice");
     assert_eq!(say(&mut socket, 200).published, 200);
@@ -299,6 +295,7 @@ fn a_command_that_comes_too_fast_is_refused_by_its_id() {
     let server = limited(&[
         ("rate_limit.frames_per_second", "1"),
         ("rate_limit.messages_per_second", "1"),
+        ("rate_limit.burst", "1"),
         ("rate_limit.strikes", "1000"),
     ]);
     let mut alice = Speaker::enter(&server, "alice");
