@@ -132,15 +132,20 @@ impl Membership {
         self.is_member = true;
     }
 
-    /// Reads on where a resume had more than a page; with the last page the connection follows the room.
-    pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> Next<()> {
-        let next = self.room.read_on(replay, |state| state.topic.join(self.shard, self.dialect));
+    /// Reads on where a resume had more than a page; with the last page the connection follows the room, and is to be
+    /// told how many users there are, for it has heard nothing of who came and went meanwhile; `None` where nobody hears
+    /// of that.
+    pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> Next<Option<usize>> {
+        let next = self.room.read_on(replay, |state| {
+            let members = state.settings().presence.is_announced.then(|| state.presence.len());
+            (state.topic.join(self.shard, self.dialect), members)
+        });
         match next {
             Next::More(page, replay) => Next::More(page, replay),
             Next::TooSlow => Next::TooSlow,
-            Next::Last(page, after) => {
+            Next::Last(page, (after, members)) => {
                 self.follow(registration, after);
-                Next::Last(page, ())
+                Next::Last(page, members)
             }
         }
     }

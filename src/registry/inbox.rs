@@ -6,9 +6,9 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::delivery::{Aside, Lanes};
+use super::delivery::{Aside, Lanes, Place};
 use super::fanout::Typing;
-use crate::names::{ConnectionId, Offset};
+use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 
@@ -24,8 +24,8 @@ pub struct Publication {
     pub seq: u64,
     /// The lanes that it goes into.
     pub lanes: Lanes,
-    /// The message's place in its room; 0 for what has none.
-    pub offset: Offset,
+    /// What is said should it be dropped.
+    pub place: Place,
     /// The encoded frame.
     pub frame: Frame,
     /// What its sender, if that is a client of this shard, gets with it.

@@ -45,8 +45,11 @@ impl Replaying {
                 queue(registration, &room, &page);
                 Ok(Some(Self { room, rest }))
             }
-            Next::Last(page, ()) => {
+            Next::Last(page, members) => {
                 queue(registration, &room, &page);
+                if let Some(members) = members {
+                    registration.reply(&v1::presence_diff(&room, None, members));
+                }
                 Ok(None)
             }
             Next::TooSlow => Err(EndReason::SlowConsumer("resume slower than the room")),
