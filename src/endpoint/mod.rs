@@ -216,13 +216,19 @@ impl Endpoint {
         peer.strike()
     }
 
-    /// True while the client is sent what it missed: no command is taken meanwhile.
+    /// True while the client is sent what it missed, or waits to leave a room: no command is taken meanwhile.
     #[must_use]
     pub fn is_replaying(&self) -> bool {
         matches!(self, Self::Chat(chat) if chat.is_replaying())
     }
 
-    /// Queues more of what it missed.
+    /// True while there is nothing to [go on](Endpoint::replay) with until the task is woken.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Chat(chat) if chat.is_leaving())
+    }
+
+    /// Queues more of what it missed, or leaves the room, if that can be done now.
     ///
     /// # Errors
     /// The reason to end the connection.

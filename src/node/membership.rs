@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Node;
+use super::unanswered::Unanswered;
 use crate::broker::resume::{Next, Replay, Resumed};
 use crate::broker::room::{Recent, Room};
 use crate::broker::{BrokerError, Position};
@@ -83,6 +84,7 @@ impl Node {
             shard,
             dialect,
             overload,
+            unanswered: Arc::default(),
             is_member: false,
             is_present: true,
         };
@@ -114,6 +116,8 @@ pub struct Membership {
     shard: usize,
     pub(super) dialect: Dialect,
     overload: Overload,
+    /// What waits for the log, if there is one and this connection has said anything.
+    pub(super) unanswered: Arc<Unanswered>,
     /// Gets what the room says; not yet while it reads what it missed.
     is_member: bool,
     is_present: bool,
@@ -169,6 +173,13 @@ impl Membership {
             let (users, has_more) = state.presence.page(after, limit);
             (users, has_more, state.presence.len())
         })
+    }
+
+    /// True while something that this connection has said here waits for the log. Its task is woken when nothing does:
+    /// leaving before would overtake the acks.
+    #[must_use]
+    pub fn awaits_answers(&self) -> bool {
+        self.unanswered.awaits()
     }
 
     /// Leaves the room: the connection gets everything that was said until now, and nothing behind it. What is replied

@@ -6,6 +6,7 @@ mod fanout;
 mod held;
 mod membership;
 mod publish;
+mod unanswered;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};

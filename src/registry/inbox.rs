@@ -47,6 +47,8 @@ impl Publication {
 pub enum Command {
     /// End this connection, if it still exists.
     End(ConnectionId, EndReason),
+    /// Wake the task of this connection: what it waits for has happened, and stands before this.
+    Wake(ConnectionId),
     /// Ping this connection and say whether it answers within [`PROBE_MS`](super::client::PROBE_MS); the sender
     /// is dropped when there is no such connection.
     Probe(ConnectionId, oneshot::Sender<bool>),

@@ -167,6 +167,11 @@ impl Registry {
         self.inboxes[id.shard()].reply(id, frame.clone());
     }
 
+    /// Wakes a connection's task, on whatever shard it is, behind everything that was handed over before.
+    pub fn wake(&self, id: ConnectionId) {
+        self.inboxes[id.shard()].command(Command::Wake(id));
+    }
+
     /// Ends a connection on whatever shard it is, if it still exists.
     pub fn end(&self, id: ConnectionId, reason: EndReason) {
         self.inboxes[id.shard()].command(Command::End(id, reason));

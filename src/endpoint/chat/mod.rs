@@ -140,13 +140,14 @@ impl Chat {
         Ok(())
     }
 
-    /// True while missed messages are still to be read: no command is taken meanwhile.
+    /// True while missed messages are still to be read, or a room cannot be left yet: no command is taken meanwhile.
     pub(super) fn is_replaying(&self) -> bool {
-        self.v1.as_ref().is_some_and(|v1| v1.replaying.is_some())
+        self.v1.as_ref().is_some_and(|v1| v1.replaying.is_some()) || self.is_leaving()
     }
 
-    /// Queues one page of what was missed.
+    /// Queues one page of what was missed, or leaves the room that is to be left.
     pub(super) fn replay(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        self.go_on_leaving(peer);
         let Some(v1) = &mut self.v1 else { return Ok(()) };
         if let Some(replaying) = v1.replaying.take() {
             v1.replaying = replaying.go_on(&mut self.rooms, peer.registration)?;

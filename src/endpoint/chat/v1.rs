@@ -25,12 +25,20 @@ pub(super) struct Session {
     /// The rooms that the token allows, as patterns.
     allowed: Option<Box<[String]>>,
     pub(super) replaying: Option<Replaying>,
+    /// A room that is left as soon as what was said there is answered.
+    leaving: Option<Leaving>,
     typed_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    room: RoomName,
+    re: Option<Box<str>>,
 }
 
 impl Session {
     pub(super) fn new(entry: RoomName, allowed: Option<Box<[String]>>) -> Self {
-        Self { entry, allowed, replaying: None, typed_ms: None }
+        Self { entry, allowed, replaying: None, leaving: None, typed_ms: None }
     }
 
     fn allows(&self, room: &str) -> bool {
@@ -113,11 +121,10 @@ impl Chat {
                 self.join(room, resume, re, peer)
             }
             Command::Leave { room } => {
-                let membership = self.rooms.take(room).ok_or_else(|| not_in(room))?;
-                let name = membership.room().clone();
-                membership.leave(peer.registration);
-                peer.reply(&v1::left(re, &name));
-                Ok(())
+                if self.member(room)?.awaits_answers() {
+                    return self.leave_later(room, re);
+                }
+                self.leave(room, re, peer)
             }
             Command::History { room, epoch, before, limit } => {
                 peer.spend(Allowance::request)?;
@@ -187,6 +194,39 @@ impl Chat {
         let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.now_ms)?;
         peer.reply(&v1::direct_ack(re, delivered));
         Ok(())
+    }
+
+    fn leave(&mut self, room: &str, re: Option<&str>, peer: &Peer<'_>) -> Result<(), CommandError> {
+        let membership = self.rooms.take(room).ok_or_else(|| not_in(room))?;
+        let name = membership.room().clone();
+        membership.leave(peer.registration);
+        peer.reply(&v1::left(re, &name));
+        Ok(())
+    }
+
+    fn leave_later(&mut self, room: &str, re: Option<&str>) -> Result<(), CommandError> {
+        let name = self.member(room)?.room().clone();
+        if let Some(session) = &mut self.v1 {
+            session.leaving = Some(Leaving { room: name, re: re.map(Box::from) });
+        }
+        Ok(())
+    }
+
+    /// True while a room cannot be left yet: no command is taken meanwhile, and the task is woken when it can.
+    pub(in crate::endpoint) fn is_leaving(&self) -> bool {
+        self.v1.as_ref().is_some_and(|v1| v1.leaving.is_some())
+    }
+
+    /// Leaves the room that is to be left, if what was said there is answered.
+    pub(super) fn go_on_leaving(&mut self, peer: &Peer<'_>) {
+        let Some(Leaving { room, re }) = self.v1.as_mut().and_then(|v1| v1.leaving.take()) else { return };
+        match (self.rooms.get(room.as_str()), &mut self.v1) {
+            (Some(membership), Some(session)) if membership.awaits_answers() => {
+                session.leaving = Some(Leaving { room, re });
+            }
+            // Nothing was obeyed meanwhile: it is still there.
+            _ => drop(self.leave(room.as_str(), re.as_deref(), peer)),
+        }
     }
 
     fn join(
