@@ -30,7 +30,7 @@
 //!                rooms of a connection; v1: its commands; replay of what was missed)
 //!   node/        mod (joins chat, broker and registry; what endpoints and pages talk to) · fanout (from the broker to
 //!                the members) · claim (holding a user id) · held (after a takeover) · membership (being in a room) ·
-//!                publish (saying something there) · direct (private messages)
+//!                publish (saying something there) · unanswered (what waits for the log) · direct (private messages)
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
 //!                shard (a worker's clients) · clients (what a delivery looks at, dense) · client (the rest) · slots ·
 //!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one

@@ -212,7 +212,7 @@ impl World {
         };
         let mut is_live = true;
         let mut client = match (before, resumed) {
-            (Some(mut client), Resumed::Recovered { page, rest }) => {
+            (Some(mut client), Resumed::Recovered { page, rest, .. }) => {
                 assert_eq!(page.gap, None, "recovered means from the first one on");
                 client.recovered += 1;
                 client.read(&self.broker, &page);

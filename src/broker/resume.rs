@@ -19,6 +19,8 @@ pub enum Resumed {
     Fresh,
     /// Every missed message is there. The client stands where it said it stood.
     Recovered {
+        /// The last message that the client has seen.
+        after: Offset,
         /// The first of them, without a gap.
         page: Page,
         /// How to get the rest; none when this is all of them and live messages follow.
@@ -106,11 +108,11 @@ impl<T> RoomState<T> {
         if is_other || offset > self.last || offset < self.floor() {
             return Resumed::NotRecovered;
         }
-        let (page, after) = self.page_after(offset);
+        let (page, end) = self.page_after(offset);
         // Two pages in a row hold more than PAGE_BYTES: so many pages are the whole history twice.
         let pages_left = self.settings().history.bytes.div_ceil(PAGE_BYTES) * 4 + 2;
-        let rest = (after != self.last).then_some(Replay { after, pages_left });
-        Resumed::Recovered { page, rest }
+        let rest = (end != self.last).then_some(Replay { after: end, pages_left });
+        Resumed::Recovered { after: offset, page, rest }
     }
 
     /// The place before the oldest message that is kept: whoever has seen less cannot go on.

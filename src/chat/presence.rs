@@ -12,6 +12,9 @@ use crate::protocol::command::MAX_PRESENCE_LIMIT;
 /// Most users in one page: what a client may ask for.
 pub const MAX_PAGE: usize = MAX_PRESENCE_LIMIT as usize;
 
+/// Most bytes of the names in one page: with what stands around them, an event of at most 64 KiB.
+pub const PAGE_BYTES: usize = 65_000;
+
 /// When news are merged, and what they leave out.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
@@ -153,14 +156,27 @@ impl Presence {
         self.merged.take(self.users.len(), rules.count_only_above)
     }
 
-    /// The users behind `after` (from the first without it), at most `limit` and [`MAX_PAGE`], and whether there are
-    /// more. Who pages through a room that changes meets everybody who was there all the time, once.
+    /// The users behind `after` (from the first without it), at most `limit` and [`MAX_PAGE`], and as many as fit into
+    /// [`PAGE_BYTES`]; and whether there are more. Copies no name. Who pages through a room that changes meets everybody
+    /// who was there all the time, once.
     #[must_use]
     pub fn page(&self, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool) {
-        let start = after.map_or(Unbounded, Excluded);
-        let mut users = self.users.range::<UserId, _>((start, Unbounded)).map(|(user, _)| user);
-        let page = users.by_ref().take(limit.min(MAX_PAGE)).cloned().collect();
-        (page, users.next().is_some())
+        let limit = limit.min(MAX_PAGE);
+        let mut page = Vec::with_capacity(limit.min(self.users.len()));
+        let mut bytes = 0;
+        for user in self
+            .users
+            .range::<UserId, _>((after.map_or(Unbounded, Excluded), Unbounded))
+            .map(|(user, _)| user)
+        {
+            // With quotes and a comma.
+            bytes += user.as_str().len() + 3;
+            if page.len() == limit || bytes > PAGE_BYTES {
+                return (page, true);
+            }
+            page.push(user.clone());
+        }
+        (page, false)
     }
 }
 
@@ -330,5 +346,13 @@ mod tests {
         assert_eq!(room.page(None, 0), (vec![], true));
         let (page, has_more) = self::room(MAX_PAGE + 1).page(None, usize::MAX);
         assert_eq!((page.len(), has_more), (1000, true), "as many as a command may ask for");
+        let mut long = Presence::default();
+        for n in 0..MAX_PAGE {
+            long.join(&user(&format!("{n:064}")), 0, &RULES);
+        }
+        let (first, has_more) = long.page(None, MAX_PAGE);
+        assert_eq!((first.len(), has_more), (PAGE_BYTES / 67, true), "as many as fit");
+        let (rest, has_more) = long.page(first.last(), MAX_PAGE);
+        assert_eq!((first.len() + rest.len(), has_more), (MAX_PAGE, false));
     }
 }

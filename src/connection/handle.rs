@@ -28,15 +28,21 @@ impl Connection {
     }
 
     /// Handles what came too fast: a message is answered where there is a form for it, a ping is not.
-    pub(super) fn refuse(&mut self, incoming: &Incoming, refused: Refused, now_ms: u64) {
+    pub(super) fn refuse(&mut self, incoming: Incoming, refused: Refused, now_ms: u64) {
         match incoming {
-            Incoming::Text(_) | Incoming::Binary(_) => {
+            Incoming::Text(mut text) => {
                 self.count_message();
-                self.call(now_ms, |endpoint, peer| endpoint.refuse(refused, peer));
+                self.call(now_ms, |endpoint, peer| endpoint.refuse(Message::Text(&mut text), refused, peer));
+            }
+            Incoming::Binary(mut bytes) => {
+                self.count_message();
+                self.call(now_ms, |endpoint, peer| {
+                    endpoint.refuse(Message::Binary(&mut bytes), refused, peer)
+                });
             }
             Incoming::Ping(_) | Incoming::Pong => self.call(now_ms, |_, peer| peer.strike()),
             // Who goes is not held up.
-            Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(*code)),
+            Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(code)),
         }
     }
 

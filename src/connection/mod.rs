@@ -182,7 +182,7 @@ impl Connection {
                 if self.registration.heard_by_progress() {
                     self.deadlines.heard();
                 }
-                !self.registration.owes_much()
+                !self.registration.owes_much() && !self.endpoint.as_ref().is_some_and(Endpoint::is_waiting)
             }
         };
         if may_go_on {
@@ -298,7 +298,7 @@ impl Connection {
                     self.deadlines.heard();
                     self.registration.heard();
                     match refused {
-                        Some(refused) => self.refuse(&incoming, refused, now_ms),
+                        Some(refused) => self.refuse(incoming, refused, now_ms),
                         None => self.handle(incoming, now_ms),
                     }
                 }

@@ -14,12 +14,12 @@ use std::time::Duration;
 pub use self::chat::{Chat, Entry, V1Entry, position};
 pub use self::heartbeat::Heartbeat;
 pub use self::with_timeout::WithTimeout;
-use crate::chat::rate_limit::{Allowance, Refused};
+use crate::chat::rate_limit::{Allowance, Limiter, Refused};
 use crate::config::Config;
 use crate::node::Node;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Parser;
-use crate::protocol::event;
+use crate::protocol::event::CommandError;
 use crate::protocol::frame::Frame;
 use crate::registry::Registration;
 
@@ -53,6 +53,17 @@ impl Peer<'_> {
         match &self.node.limiter {
             Some(limiter) if self.allowance.strike(self.now_ms, limiter) => Err(EndReason::RateLimited),
             _ => Ok(()),
+        }
+    }
+
+    /// Takes something off what the client may still do, where there are rate limits.
+    fn spend(
+        &mut self,
+        take: impl FnOnce(&mut Allowance, u64, &Limiter) -> Result<(), Refused>,
+    ) -> Result<(), CommandError> {
+        match &self.node.limiter {
+            Some(limiter) => Ok(take(self.allowance, self.now_ms, limiter)?),
+            None => Ok(()),
         }
     }
 
@@ -190,9 +201,14 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`EndReason::RateLimited`] when that happened too often.
-    pub fn refuse(&self, refused: Refused, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+    pub fn refuse(
+        &self,
+        message: Message<'_>,
+        refused: Refused,
+        peer: &mut Peer<'_>,
+    ) -> Result<(), EndReason> {
         match self {
-            Self::Chat(_) => peer.reply(&event::error(refused.into())),
+            Self::Chat(chat) => chat.refuse(message, refused, peer),
             Self::Heartbeat(_) => Heartbeat::refuse(refused.into(), peer),
             Self::Messages => messages::refuse(refused.into(), peer),
             Self::Echo { .. } | Self::Secure(_) | Self::WithTimeout(_) | Self::Refused(_) => {}
@@ -200,13 +216,19 @@ impl Endpoint {
         peer.strike()
     }
 
-    /// True while the client is sent what it missed: no command is taken meanwhile.
+    /// True while the client is sent what it missed, or waits to leave a room: no command is taken meanwhile.
     #[must_use]
     pub fn is_replaying(&self) -> bool {
         matches!(self, Self::Chat(chat) if chat.is_replaying())
     }
 
-    /// Queues more of what it missed.
+    /// True while there is nothing to [go on](Endpoint::replay) with until the task is woken.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Chat(chat) if chat.is_leaving())
+    }
+
+    /// Queues more of what it missed, or leaves the room, if that can be done now.
     ///
     /// # Errors
     /// The reason to end the connection.

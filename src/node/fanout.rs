@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::{self, Local};
 use crate::clock;
-use crate::registry::delivery::{Aside, Audience, Delivery};
+use crate::registry::delivery::{Aside, Delivery};
 use crate::registry::{Registry, Topic};
 
 /// See the module's documentation.
@@ -25,7 +25,7 @@ impl Local for Fanout {
 
     fn deliver(&self, topic: &mut Topic, delivery: broker::Delivery<'_, Aside>) {
         let broker::Delivery { frame, offset, aside } = delivery;
-        let delivery = Delivery { frame, audience: Audience::All, offset, aside, at: clock::last_look() };
+        let delivery = Delivery { aside, ..Delivery::message(frame, offset, clock::last_look()) };
         self.0.publish(topic, delivery);
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Node;
+use super::unanswered::Unanswered;
 use crate::broker::resume::{Next, Replay, Resumed};
 use crate::broker::room::{Recent, Room};
 use crate::broker::{BrokerError, Position};
@@ -30,6 +31,23 @@ pub struct Entered {
     pub resumed: Resumed,
     /// Users in the room, this one included.
     pub members: usize,
+}
+
+impl Entered {
+    /// Where the missed messages begin, or else the live ones.
+    #[must_use]
+    pub fn start(&self) -> Position {
+        match self.resumed {
+            Resumed::Recovered { after, .. } => Position { offset: after, ..self.position },
+            Resumed::Fresh | Resumed::NotRecovered => self.position,
+        }
+    }
+
+    /// True when the missed messages follow.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        matches!(self.resumed, Resumed::Recovered { .. })
+    }
 }
 
 impl Node {
@@ -66,6 +84,7 @@ impl Node {
             shard,
             dialect,
             overload,
+            unanswered: Arc::default(),
             is_member: false,
             is_present: true,
         };
@@ -97,6 +116,8 @@ pub struct Membership {
     shard: usize,
     pub(super) dialect: Dialect,
     overload: Overload,
+    /// What waits for the log, if there is one and this connection has said anything.
+    pub(super) unanswered: Arc<Unanswered>,
     /// Gets what the room says; not yet while it reads what it missed.
     is_member: bool,
     is_present: bool,
@@ -115,15 +136,20 @@ impl Membership {
         self.is_member = true;
     }
 
-    /// Reads on where a resume had more than a page; with the last page the connection follows the room.
-    pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> Next<()> {
-        let next = self.room.read_on(replay, |state| state.topic.join(self.shard, self.dialect));
+    /// Reads on where a resume had more than a page; with the last page the connection follows the room, and is to be
+    /// told how many users there are, for it has heard nothing of who came and went meanwhile; `None` where nobody hears
+    /// of that.
+    pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> Next<Option<usize>> {
+        let next = self.room.read_on(replay, |state| {
+            let members = state.settings().presence.is_announced.then(|| state.presence.len());
+            (state.topic.join(self.shard, self.dialect), members)
+        });
         match next {
             Next::More(page, replay) => Next::More(page, replay),
             Next::TooSlow => Next::TooSlow,
-            Next::Last(page, after) => {
+            Next::Last(page, (after, members)) => {
                 self.follow(registration, after);
-                Next::Last(page, ())
+                Next::Last(page, members)
             }
         }
     }
@@ -147,6 +173,13 @@ impl Membership {
             let (users, has_more) = state.presence.page(after, limit);
             (users, has_more, state.presence.len())
         })
+    }
+
+    /// True while something that this connection has said here waits for the log. Its task is woken when nothing does:
+    /// leaving before would overtake the acks.
+    #[must_use]
+    pub fn awaits_answers(&self) -> bool {
+        self.unanswered.awaits()
     }
 
     /// Leaves the room: the connection gets everything that was said until now, and nothing behind it. What is replied

@@ -6,6 +6,7 @@ mod fanout;
 mod held;
 mod membership;
 mod publish;
+mod unanswered;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -189,7 +190,7 @@ impl Node {
             let names = diff.names.as_ref();
             let changes = names.map(|names| v1::Changes { joined: &names.joined, left: &names.left });
             let frame = v1::presence_diff(room, changes, diff.members);
-            self.registry.publish(&mut state.topic, Delivery::notice(&frame, Audience::V1, at));
+            self.registry.publish(&mut state.topic, Delivery::news(&frame, diff.members, at));
         }
     }
 

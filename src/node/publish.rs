@@ -121,6 +121,7 @@ impl Membership {
         let (registry, id, dialect) = (Arc::clone(&self.node.registry), self.id, self.dialect);
         let (name, name_again, re_again) = (room.name().clone(), room.name().clone(), re.clone());
         let speaker = user.clone();
+        let unanswered = self.unanswered.add(&registry, id);
         Job {
             room,
             user,
@@ -132,6 +133,7 @@ impl Membership {
                 Said { user: &speaker, text: &text, room: &name, at_unix_ms, ack }.encode(position)
             }),
             answer: Box::new(move |answer| {
+                let _unanswered = unanswered;
                 let frame = match (dialect, answer) {
                     // What was appended is told in the room's stream.
                     (_, Ok(Published { is_duplicate: false, .. })) | (Dialect::Plain, Ok(_)) => return,

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use super::bounds::Overload;
-use super::outbox::gap::Gap;
-use crate::names::{Offset, RoomName};
+use super::delivery::Place;
+use super::outbox::gap::Missing;
+use crate::names::RoomName;
 
 /// Encoded frames, one behind the other, shared by every queue that holds a part of them.
 #[derive(Debug, Default)]
@@ -15,10 +16,10 @@ pub struct Batch {
     pub frames: Vec<FrameEnd>,
     /// What happens to whoever has no space for it.
     pub overload: Overload,
-    /// The room, where a `gap` tells what was dropped.
+    /// The room, where it is told what was dropped.
     pub room: Option<Rc<RoomName>>,
-    /// Of a gap: what is missing. Its frame is encoded when it is about to be written.
-    pub(super) gap: Option<Gap>,
+    /// Of a gap: what is missing. What is said of it is encoded when it is about to be written.
+    pub(super) missing: Option<Missing>,
 }
 
 /// Where one frame of a batch ends.
@@ -26,8 +27,8 @@ pub struct Batch {
 pub struct FrameEnd {
     /// Place in the room's stream of messages and notices.
     pub seq: u64,
-    /// The message's place in its room; 0 for what has none.
-    pub offset: Offset,
+    /// What is said should it be dropped.
+    pub place: Place,
     /// Index behind its last byte.
     pub end: u32,
 }
@@ -41,22 +42,22 @@ impl Batch {
         batch
     }
 
-    /// Appends a frame that has no offset.
+    /// Appends a frame that nobody misses.
     ///
     /// # Panics
     /// When the batch would exceed 4 GiB.
     pub fn push(&mut self, seq: u64, frame: &[u8]) {
-        self.push_message(seq, Offset(0), frame);
+        self.push_message(seq, Place::NONE, frame);
     }
 
     /// Appends a frame.
     ///
     /// # Panics
     /// When the batch would exceed 4 GiB.
-    pub fn push_message(&mut self, seq: u64, offset: Offset, frame: &[u8]) {
+    pub fn push_message(&mut self, seq: u64, place: Place, frame: &[u8]) {
         self.bytes.extend_from_slice(frame);
         let end = u32::try_from(self.bytes.len()).expect("a batch is far smaller than 4 GiB");
-        self.frames.push(FrameEnd { seq, offset, end });
+        self.frames.push(FrameEnd { seq, place, end });
     }
 
     /// The part of the batch behind `after`: start of its bytes and number of frames; `None` when nothing is.

@@ -58,6 +58,43 @@ impl Lanes {
     }
 }
 
+/// What a queue that drops a frame has to say in its place: the offset of a message, the number of users of news about
+/// presence, or nothing. Eight bytes, for each frame of each batch has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(u64);
+
+impl Place {
+    /// Nobody misses it.
+    pub const NONE: Self = Self(0);
+    /// No offset is as large, and no room.
+    const NEWS: u64 = 1 << 63;
+
+    /// Of news about presence in a room of so many users.
+    #[must_use]
+    pub const fn news(members: usize) -> Self {
+        Self(Self::NEWS | members as u64)
+    }
+
+    /// The offset of a message.
+    #[must_use]
+    pub const fn offset(self) -> Option<Offset> {
+        if self.0 > 0 && self.0 < Self::NEWS { Some(Offset(self.0)) } else { None }
+    }
+
+    /// The number of users.
+    #[must_use]
+    pub const fn members(self) -> Option<usize> {
+        if self.0 >= Self::NEWS { Some((self.0 & !Self::NEWS) as usize) } else { None }
+    }
+}
+
+impl From<Offset> for Place {
+    fn from(offset: Offset) -> Self {
+        debug_assert!(offset.0 < Self::NEWS, "nobody counts as far");
+        Self(offset.0)
+    }
+}
+
 /// What the sender of a message alone gets at the message's place in the room's stream: the `ack`.
 #[derive(Debug, Clone)]
 pub struct Aside {
@@ -76,8 +113,8 @@ pub struct Delivery<'a> {
     pub frame: &'a Frame,
     /// Whom it is for.
     pub audience: Audience,
-    /// The message's place in its room; 0 for what has none and needs no `gap` when it is dropped.
-    pub offset: Offset,
+    /// What is said should it be dropped.
+    pub place: Place,
     /// What its sender gets with it.
     pub aside: Option<Aside>,
     /// When it was published.
@@ -87,14 +124,20 @@ pub struct Delivery<'a> {
 impl<'a> Delivery<'a> {
     /// A message to everybody.
     #[must_use]
-    pub const fn message(frame: &'a Frame, offset: Offset, at: Instant) -> Self {
-        Self { frame, audience: Audience::All, offset, aside: None, at }
+    pub fn message(frame: &'a Frame, offset: Offset, at: Instant) -> Self {
+        Self { frame, audience: Audience::All, place: offset.into(), aside: None, at }
+    }
+
+    /// A `presence_diff`, in a room of so many users.
+    #[must_use]
+    pub const fn news(frame: &'a Frame, members: usize, at: Instant) -> Self {
+        Self { frame, audience: Audience::V1, place: Place::news(members), aside: None, at }
     }
 
     /// Something else that stands in the room's stream.
     #[must_use]
     pub const fn notice(frame: &'a Frame, audience: Audience, at: Instant) -> Self {
-        Self { frame, audience, offset: Offset(0), aside: None, at }
+        Self { frame, audience, place: Place::NONE, aside: None, at }
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::delivery::{Aside, Lanes};
+use super::delivery::{Aside, Lanes, Place};
 use super::fanout::Typing;
-use crate::names::{ConnectionId, Offset};
+use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 
@@ -24,8 +24,8 @@ pub struct Publication {
     pub seq: u64,
     /// The lanes that it goes into.
     pub lanes: Lanes,
-    /// The message's place in its room; 0 for what has none.
-    pub offset: Offset,
+    /// What is said should it be dropped.
+    pub place: Place,
     /// The encoded frame.
     pub frame: Frame,
     /// What its sender, if that is a client of this shard, gets with it.
@@ -47,6 +47,8 @@ impl Publication {
 pub enum Command {
     /// End this connection, if it still exists.
     End(ConnectionId, EndReason),
+    /// Wake the task of this connection: what it waits for has happened, and stands before this.
+    Wake(ConnectionId),
     /// Ping this connection and say whether it answers within [`PROBE_MS`](super::client::PROBE_MS); the sender
     /// is dropped when there is no such connection.
     Probe(ConnectionId, oneshot::Sender<bool>),

@@ -34,9 +34,9 @@ impl Shard {
     /// Puts a publication into the lanes that it is for.
     pub(super) fn admit(&self, publication: Publication) {
         let state = &mut *self.state.borrow_mut();
-        let Publication { topic, seq, lanes, offset, frame, aside, at } = publication;
+        let Publication { topic, seq, lanes, place, frame, aside, at } = publication;
         let [plain, v1] = [Dialect::Plain, Dialect::V1].map(|dialect| LaneId::new(topic, dialect));
-        let pending = |frame, aside| Pending { seq, offset, frame, aside, at };
+        let pending = |frame, aside| Pending { seq, place, frame, aside, at };
         let alone = match (lanes.has(Dialect::Plain), lanes.has(Dialect::V1)) {
             (true, true) => {
                 self.put(state, plain, pending(frame.clone(), None));

@@ -138,14 +138,14 @@ impl Registry {
     /// that is for in any case. Call under the room's lock, which makes the order of the stream.
     pub fn publish(&self, topic: &mut Topic, delivery: Delivery<'_>) {
         topic.seq += 1;
-        let Delivery { frame, audience, offset, aside, at } = delivery;
+        let Delivery { frame, audience, place, aside, at } = delivery;
         let mut aside = aside.map(Box::new);
         for (index, (&members, inbox)) in topic.members.iter().zip(&self.inboxes).enumerate() {
             let lanes = audience.lanes(members);
             let aside = aside.take_if(|aside| aside.to.shard() == index);
             if lanes.count() > 0 || aside.is_some() {
                 let (topic, seq, frame) = (topic.id, topic.seq, frame.clone());
-                inbox.publish(Publication { topic, seq, lanes, offset, frame, aside, at });
+                inbox.publish(Publication { topic, seq, lanes, place, frame, aside, at });
             }
         }
     }
@@ -166,6 +166,11 @@ impl Registry {
     /// Answers a connection's own command, on whatever shard it is: see [`Registration::reply`].
     pub fn reply(&self, id: ConnectionId, frame: &Frame) {
         self.inboxes[id.shard()].reply(id, frame.clone());
+    }
+
+    /// Wakes a connection's task, on whatever shard it is, behind everything that was handed over before.
+    pub fn wake(&self, id: ConnectionId) {
+        self.inboxes[id.shard()].command(Command::Wake(id));
     }
 
     /// Ends a connection on whatever shard it is, if it still exists.

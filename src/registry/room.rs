@@ -13,8 +13,8 @@ pub(super) use self::apart::Apart;
 use self::apart::Placed;
 use super::batch::Batch;
 use super::bounds::Overload;
-use super::delivery::Aside;
-use crate::names::{ConnectionId, Offset, RoomName};
+use super::delivery::{Aside, Place};
+use crate::names::{ConnectionId, RoomName};
 use crate::protocol::frame::Frame;
 
 /// Marks a place whose member has left: nothing is behind it.
@@ -55,8 +55,8 @@ impl BatchLimits {
 pub(super) struct Pending {
     /// Place in the room's stream.
     pub(super) seq: u64,
-    /// The message's place in the room; 0 for what has none.
-    pub(super) offset: Offset,
+    /// What is said should it be dropped.
+    pub(super) place: Place,
     pub(super) frame: Frame,
     /// What its sender, who is a client of this shard, gets with it.
     pub(super) aside: Option<Box<Aside>>,
@@ -194,9 +194,9 @@ impl Room {
             if limits.is_full(batch, frame) {
                 break;
             }
-            if let Some(Pending { seq, offset, frame, aside, .. }) = self.pending.pop_front() {
+            if let Some(Pending { seq, place, frame, aside, .. }) = self.pending.pop_front() {
                 asides.extend(aside.map(|aside| Placed::new(*aside, batch.frames.len())));
-                batch.push_message(seq, offset, &frame);
+                batch.push_message(seq, place, &frame);
             }
         }
         Placed::sort(&mut asides);
@@ -291,7 +291,7 @@ mod tests {
 
     fn push(room: &mut Room, seq: u64, frame: &'static [u8]) {
         let frame = Bytes::from_static(frame);
-        room.push(Pending { seq, offset: Offset(0), frame, aside: None, at: Instant::now() });
+        room.push(Pending { seq, place: Place::NONE, frame, aside: None, at: Instant::now() });
     }
 
     fn run(room: &mut Room, at_most: usize) -> Vec<(u32, u32)> {

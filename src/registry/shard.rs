@@ -224,6 +224,11 @@ impl Shard {
     fn obey(&self, command: Command) {
         match command {
             Command::End(id, reason) => self.end(id, reason),
+            Command::Wake(id) => {
+                if let Some(client) = self.state.borrow_mut().client(id) {
+                    client.wake();
+                }
+            }
             Command::Send(id, frame) => self.deliver_alone(id, &frame),
             Command::Reply(id, frame) => {
                 self.inbox.done(frame.len());

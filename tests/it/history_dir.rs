@@ -257,6 +257,46 @@ async fn a_disk_that_is_full_for_a_while_costs_nobody_their_position() {
     }
 }
 
+/// What was said before `leave` is written, acknowledged and heard before `left`: an ack that came behind it would count
+/// for a place in a room that the client is not in.
+#[tokio::test]
+async fn nobody_has_left_before_what_they_said_is_acknowledged() {
+    let dir = folder();
+    let server = start(&dir);
+    let (mut alice, _) = enter(&server, "alice", None).await;
+    let mut last = 0;
+    for round in 0..20 {
+        say(&mut alice, &json!({"type": "join", "room": "red"})).await;
+        assert_eq!(next(&mut alice, "joined").await["offset"], last);
+        for number in 0..10 {
+            let echo = number % 3 > 0;
+            say(&mut alice, &json!({"type": "message", "room": "red", "message": "hi", "echo": echo})).await;
+        }
+        let id = format!("left-{round}");
+        say(&mut alice, &json!({"type": "leave", "room": "red", "id": id})).await;
+        say(&mut alice, &json!({"type": "ping"})).await;
+        for number in 0..10 {
+            last += 1;
+            if number % 3 > 0 {
+                assert_eq!(stream(&mut alice).await, ("message".into(), json!(last)));
+            }
+            assert_eq!(stream(&mut alice).await, ("ack".into(), json!(last)));
+        }
+        assert_eq!(stream(&mut alice).await.0, "left");
+        assert_eq!(stream(&mut alice).await.0, "pong");
+    }
+}
+
+/// The type of the next event but news about presence, and its offset.
+async fn stream(client: &mut Client) -> (String, Value) {
+    loop {
+        let event = client.recv_json().await;
+        if event["type"] != "presence_diff" {
+            return (text(&event["type"]).to_owned(), event["offset"].clone());
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_is_told_to_stop_closes_its_history_and_plain_clients_need_not_know() {
     let dir = folder();

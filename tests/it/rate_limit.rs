@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::frame::{CLOSE, Frame, PONG, TEXT, close, first, last, middle, ping, text};
 use crate::support::raw::{Ended, Socket};
 use crate::support::server::{Server, Settings};
+use crate::support::speaker::Speaker;
 use crate::support::{PATIENCE, eventually, sized};
 
 const REFUSED: &str = "throng_rate_limited_total";
@@ -287,4 +288,34 @@ fn pings_from_a_client_that_never_reads_cost_tokens_and_leave_one_pong() {
     let refused = server.metric(REFUSED, "") as usize;
     assert!(refused + allowed >= bursts * 1000, "{refused} refused, {allowed} allowed");
     assert!(refused <= bursts * 1000 - 200, "a second's worth at once is allowed");
+}
+
+#[test]
+fn a_command_that_comes_too_fast_is_refused_by_its_id() {
+    let server = limited(&[
+        ("rate_limit.frames_per_second", "1"),
+        ("rate_limit.messages_per_second", "1"),
+        ("rate_limit.burst", "1"),
+        ("rate_limit.strikes", "1000"),
+    ]);
+    let mut alice = Speaker::enter(&server, "alice");
+    let long = format!(r#"{{"type":"ping","id":"long","fill":"{}"}}"#, "x".repeat(5_000));
+    let commands =
+        [r#"{"type":"ping","id":"a \"b\""}"#, r#"{"type":"nonsense","id":"c"}"#, r#"{"type":"ping"}"#, &long];
+    let mut refused = Vec::new();
+    // Some of the first ones may still be obeyed, and one in each second.
+    while refused.len() < 2 * commands.len() {
+        let answers: Vec<Value> = commands
+            .iter()
+            .map(|command| {
+                alice.socket.send(text(command));
+                alice.event()
+            })
+            .collect();
+        if answers.iter().all(|answer| answer["code"] == "rate_limited") {
+            refused.extend(answers.iter().map(|answer| answer["re"].as_str().map(str::to_owned)));
+        }
+    }
+    let expected = [Some("a \"b\""), Some("c"), None, None].map(|id| id.map(str::to_owned));
+    assert_eq!(refused, [expected.clone(), expected].concat());
 }

@@ -212,6 +212,9 @@ fn commands_wait_until_what_was_missed_is_sent() {
     for n in 1..=100 {
         assert_eq!(alice.expect("message")["offset"], n);
     }
+    // Of who came meanwhile she has heard nothing; and of all others only that they are there.
+    let count = json!({"type": "presence_diff", "room": "red", "members": 2});
+    assert_eq!(alice.event(), count);
     let rest: Vec<_> = (0..3).map(|_| alice.event()).collect();
     let kinds: Vec<_> = rest.iter().filter_map(|event| event["type"].as_str()).collect();
     assert!(kinds.contains(&"pong") && kinds.contains(&"ack"), "{kinds:?}");

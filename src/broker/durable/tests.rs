@@ -108,7 +108,7 @@ impl Life {
     fn missed(&self, name: &str, position: Position) -> Option<Vec<u64>> {
         let name: RoomName = name.parse().unwrap();
         let (_, resumed, ()) = self.broker.enter(&name, Some(position), |_, _| ()).unwrap();
-        let Resumed::Recovered { page, rest: None } = resumed else { return None };
+        let Resumed::Recovered { page, rest: None, .. } = resumed else { return None };
         assert!(page.gap.is_none());
         let last = self.position(name.as_str()).offset.0;
         let offsets: Vec<u64> = (position.offset.0 + 1..=last).collect();

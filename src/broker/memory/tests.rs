@@ -159,7 +159,7 @@ fn who_comes_back_gets_what_was_missed_or_is_told_that_it_is_gone() {
     let at = |offset| Position { epoch, offset: Offset(offset) };
     for (offset, missed) in [(3, vec![4, 5]), (4, vec![5]), (5, vec![])] {
         let resumed = resume(&broker, "tiny", at(offset));
-        let Resumed::Recovered { page, rest: None } = resumed else { panic!("{offset}: {resumed:?}") };
+        let Resumed::Recovered { page, rest: None, .. } = resumed else { panic!("{offset}: {resumed:?}") };
         assert_eq!((firsts(&page), page.gap), (missed, None));
     }
     let strange = Position { epoch: Epoch::random(), offset: Offset(5) };
@@ -171,7 +171,7 @@ fn who_comes_back_gets_what_was_missed_or_is_told_that_it_is_gone() {
     let silent = open(&broker, "none");
     say(&broker, &silent, FRAME, 0);
     let here = silent.with(|state| state.position());
-    let Resumed::Recovered { page, rest: None } = resume(&broker, "none", here) else { panic!("missed") };
+    let Resumed::Recovered { page, rest: None, .. } = resume(&broker, "none", here) else { panic!("missed") };
     assert!(page.frames.is_empty());
     let before = Position { offset: Offset(0), ..here };
     assert!(matches!(resume(&broker, "none", before), Resumed::NotRecovered));
@@ -192,7 +192,7 @@ fn a_long_absence_is_read_in_pages_and_what_goes_meanwhile_is_a_gap() {
             resumed.is_complete()
         })
         .unwrap();
-    let Resumed::Recovered { page, rest: Some(rest) } = resumed else { panic!("{resumed:?}") };
+    let Resumed::Recovered { page, rest: Some(rest), .. } = resumed else { panic!("{resumed:?}") };
     assert_eq!((firsts(&page), is_complete), (vec![1, 2, 3], false));
     // Four of the unread ones are pushed out: 4 to 7, of which 7 stays because only six new ones come.
     for _ in 11..=16 {
@@ -311,7 +311,7 @@ fn what_is_placed_is_seen_by_nobody_until_it_is_committed() {
     assert!(matches!(place("1"), Placing::Duplicate { is_committed: true, .. }));
     let Placing::New(again) = place("2") else { panic!("nothing was appended under this key") };
     assert_eq!(broker.commit(&room, again).offset, Offset(2), "the place was given back");
-    let Resumed::Recovered { page, rest: None } = resume(&broker, "a", start) else { panic!("lost") };
+    let Resumed::Recovered { page, rest: None, .. } = resume(&broker, "a", start) else { panic!("lost") };
     assert_eq!((firsts(&page), broker.local().0.load(Relaxed)), (vec![1, 2], 2));
     assert_eq!(broker.quotas.sizes(), (2, 1));
 }
@@ -343,7 +343,7 @@ fn a_room_goes_on_where_a_log_says_it_was() {
         keys: vec![(ann, "k".parse().unwrap(), Offset(3), 3)],
     };
     broker.restore(&name("tiny"), life).unwrap();
-    let Resumed::Recovered { page, rest: None } = resume(&broker, "tiny", at(5)) else { panic!("lost") };
+    let Resumed::Recovered { page, rest: None, .. } = resume(&broker, "tiny", at(5)) else { panic!("lost") };
     assert_eq!(firsts(&page), [6, 7], "two are kept here");
     assert!(matches!(resume(&broker, "tiny", at(4)), Resumed::NotRecovered));
     let room = open(&broker, "tiny");

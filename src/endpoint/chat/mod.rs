@@ -10,14 +10,18 @@ use self::replay::Replaying;
 use self::rooms::Rooms;
 use self::v1::Session;
 pub use self::v1::position;
-use super::Peer;
+use super::{Message, Peer};
 use crate::broker::Position;
+use crate::chat::rate_limit::Refused;
 use crate::chat::validate::{self, Strikes};
 use crate::names::{RoomName, SessionId, UserId};
 use crate::node::{Claim, Node};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{self, CommandError};
 use crate::registry::Registration;
+
+/// A command that is refused for its rate is read for its `id` up to this length, some microseconds of work.
+const MAX_REFUSED_BYTES: usize = 4 * 1024;
 
 /// How a connection comes into the chat.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ impl Chat {
         claim.settle();
         let mut session = None;
         if let Some(V1Entry { session: secret, .. }) = v1 {
-            registration.reply(&v1::welcome(node, claim.user(), secret, &entered, resume));
+            registration.reply(&v1::welcome(node, claim.user(), secret, &entered));
             let mut new = Box::new(Session::new(room, allowed));
             new.replaying = Replaying::begin(registration, entered.membership.room(), entered.resumed);
             session = Some(new);
@@ -96,14 +100,29 @@ impl Chat {
         }
     }
 
+    /// Answers what came too fast; in `throng.v1` with the id of the command, where that can be had cheaply. There are
+    /// not many: each is a strike.
+    pub(super) fn refuse(&self, message: Message<'_>, refused: Refused, peer: &mut Peer<'_>) {
+        let error = refused.into();
+        if self.v1.is_none() {
+            return peer.reply(&event::error(error));
+        }
+        let id = match message {
+            Message::Text(text) if text.len() <= MAX_REFUSED_BYTES => match peer.parser.parse_v1(text) {
+                Ok(request) => request.id,
+                Err(rejection) => rejection.id,
+            },
+            Message::Text(_) | Message::Binary(_) => None,
+        };
+        peer.reply(&event::v1::error(id, error));
+    }
+
     /// A message of the plain dialect.
     fn say(&self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), CommandError> {
         let max = peer.node.config.chat.max_message_chars;
         let message = validate::text(peer.parser.parse(text)?.message, max)?;
         let now_ms = peer.now_ms;
-        if let Some(limiter) = &peer.node.limiter {
-            peer.allowance.message(self.claim.user(), now_ms, limiter)?;
-        }
+        peer.spend(|allowance, now_ms, limiter| allowance.message(self.claim.user(), now_ms, limiter))?;
         // A plain connection is in one room for as long as it lives.
         self.rooms.first().ok_or(CommandError::NotInRoom)?.publish(message, now_ms)?;
         Ok(())
@@ -121,13 +140,14 @@ impl Chat {
         Ok(())
     }
 
-    /// True while missed messages are still to be read: no command is taken meanwhile.
+    /// True while missed messages are still to be read, or a room cannot be left yet: no command is taken meanwhile.
     pub(super) fn is_replaying(&self) -> bool {
-        self.v1.as_ref().is_some_and(|v1| v1.replaying.is_some())
+        self.v1.as_ref().is_some_and(|v1| v1.replaying.is_some()) || self.is_leaving()
     }
 
-    /// Queues one page of what was missed.
+    /// Queues one page of what was missed, or leaves the room that is to be left.
     pub(super) fn replay(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        self.go_on_leaving(peer);
         let Some(v1) = &mut self.v1 else { return Ok(()) };
         if let Some(replaying) = v1.replaying.take() {
             v1.replaying = replaying.go_on(&mut self.rooms, peer.registration)?;

@@ -23,7 +23,7 @@ impl Replaying {
                 registration.shard().metrics().not_recovered.add(1);
                 None
             }
-            Resumed::Recovered { page, rest } => {
+            Resumed::Recovered { page, rest, .. } => {
                 registration.shard().metrics().recovered.add(1);
                 queue(registration, room, &page);
                 rest.map(|rest| Self { room: room.clone(), rest })
@@ -45,8 +45,11 @@ impl Replaying {
                 queue(registration, &room, &page);
                 Ok(Some(Self { room, rest }))
             }
-            Next::Last(page, ()) => {
+            Next::Last(page, members) => {
                 queue(registration, &room, &page);
+                if let Some(members) = members {
+                    registration.reply(&v1::presence_diff(&room, None, members));
+                }
                 Ok(None)
             }
             Next::TooSlow => Err(EndReason::SlowConsumer("resume slower than the room")),

@@ -1,11 +1,9 @@
 //! The commands of `throng.v1`.
 
-use std::sync::Arc;
-
 use super::replay::Replaying;
 use super::{Chat, Peer};
-use crate::broker::resume::Resumed;
 use crate::broker::{Position, Published};
+use crate::chat::rate_limit::Allowance;
 use crate::chat::validate;
 use crate::names::{self, Epoch, Key, Offset, RoomName, SessionId, UserId};
 use crate::node::{Entered, Membership, Node, Post, refusal};
@@ -27,12 +25,20 @@ pub(super) struct Session {
     /// The rooms that the token allows, as patterns.
     allowed: Option<Box<[String]>>,
     pub(super) replaying: Option<Replaying>,
+    /// A room that is left as soon as what was said there is answered.
+    leaving: Option<Leaving>,
     typed_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    room: RoomName,
+    re: Option<Box<str>>,
 }
 
 impl Session {
     pub(super) fn new(entry: RoomName, allowed: Option<Box<[String]>>) -> Self {
-        Self { entry, allowed, replaying: None, typed_ms: None }
+        Self { entry, allowed, replaying: None, leaving: None, typed_ms: None }
     }
 
     fn allows(&self, room: &str) -> bool {
@@ -41,24 +47,10 @@ impl Session {
     }
 }
 
-/// Where the live messages, or the missed ones, begin for whoever entered.
-fn start(entered: &Entered, wish: Option<Position>) -> Position {
-    match (&entered.resumed, wish) {
-        (Resumed::Recovered { .. }, Some(wish)) => wish,
-        _ => entered.position,
-    }
-}
-
 /// The first thing that a connection hears.
-pub(super) fn welcome(
-    node: &Node,
-    user: &UserId,
-    session: SessionId,
-    entered: &Entered,
-    wish: Option<Position>,
-) -> Frame {
+pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &Entered) -> Frame {
     let config = &node.config;
-    let Position { epoch, offset } = start(entered, wish);
+    let Position { epoch, offset } = entered.start();
     let rate = |value: usize| config.rate_limit.enabled.then_some(value as u64);
     v1::welcome(&v1::Welcome {
         session,
@@ -67,7 +59,7 @@ pub(super) fn welcome(
         room: entered.membership.room(),
         epoch,
         offset,
-        recovered: matches!(entered.resumed, Resumed::Recovered { .. }),
+        recovered: entered.is_recovered(),
         heartbeat_ms: config.heartbeat.interval.as_millis() as u64,
         limits: v1::Limits {
             max_message_bytes: config.limits.max_message_bytes as u64,
@@ -88,6 +80,14 @@ pub fn position(resume: Resume<'_>) -> Position {
     }
 }
 
+/// What is wrong with a room that a command names and the connection is not in.
+fn not_in(room: &str) -> CommandError {
+    match room.parse::<RoomName>() {
+        Ok(_) => CommandError::NotInRoom,
+        Err(_) => CommandError::InvalidRoom,
+    }
+}
+
 impl Chat {
     pub(super) fn command(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
         let (id, obeyed) = match peer.parser.parse_v1(text) {
@@ -101,14 +101,6 @@ impl Chat {
                 self.count(error, peer)
             }
         }
-    }
-
-    /// Takes a request that costs others something off what the connection may still ask for.
-    fn charge(peer: &mut Peer<'_>) -> Result<(), CommandError> {
-        if let Some(limiter) = &peer.node.limiter {
-            peer.allowance.request(peer.now_ms, limiter)?;
-        }
-        Ok(())
     }
 
     fn obey(
@@ -125,23 +117,21 @@ impl Chat {
             }
             Command::Direct { to, text, key } => self.direct(to, text, key, re, peer),
             Command::Join { room, resume } => {
-                Self::charge(peer)?;
+                peer.spend(Allowance::request)?;
                 self.join(room, resume, re, peer)
             }
             Command::Leave { room } => {
-                self.member(room)?;
-                let Some(membership) = self.rooms.take(room) else { return Err(CommandError::NotInRoom) };
-                let name = membership.room().clone();
-                membership.leave(peer.registration);
-                peer.reply(&v1::left(re, &name));
-                Ok(())
+                if self.member(room)?.awaits_answers() {
+                    return self.leave_later(room, re);
+                }
+                self.leave(room, re, peer)
             }
             Command::History { room, epoch, before, limit } => {
-                Self::charge(peer)?;
+                peer.spend(Allowance::request)?;
                 self.history(room, epoch, before, limit, re, peer)
             }
             Command::Presence { room, after, limit } => {
-                Self::charge(peer)?;
+                peer.spend(Allowance::request)?;
                 self.presence(room, after, limit, re, peer)
             }
             Command::Typing { room } => self.typing(room, peer),
@@ -155,10 +145,7 @@ impl Chat {
 
     /// The membership in a room that a command names.
     fn member(&self, room: &str) -> Result<&Membership, CommandError> {
-        self.rooms.get(room).ok_or_else(|| match room.parse::<RoomName>() {
-            Ok(_) => CommandError::NotInRoom,
-            Err(_) => CommandError::InvalidRoom,
-        })
+        self.rooms.get(room).ok_or_else(|| not_in(room))
     }
 
     /// Checks what is to be said, and takes it off what the connection may still say.
@@ -177,9 +164,7 @@ impl Chat {
             .map(str::parse)
             .transpose()
             .map_err(|_| CommandError::InvalidMessage("'key' is not valid"))?;
-        if let Some(limiter) = &peer.node.limiter {
-            peer.allowance.message(self.claim.user(), peer.now_ms, limiter)?;
-        }
+        peer.spend(|allowance, now_ms, limiter| allowance.message(self.claim.user(), now_ms, limiter))?;
         Ok(key)
     }
 
@@ -211,6 +196,39 @@ impl Chat {
         Ok(())
     }
 
+    fn leave(&mut self, room: &str, re: Option<&str>, peer: &Peer<'_>) -> Result<(), CommandError> {
+        let membership = self.rooms.take(room).ok_or_else(|| not_in(room))?;
+        let name = membership.room().clone();
+        membership.leave(peer.registration);
+        peer.reply(&v1::left(re, &name));
+        Ok(())
+    }
+
+    fn leave_later(&mut self, room: &str, re: Option<&str>) -> Result<(), CommandError> {
+        let name = self.member(room)?.room().clone();
+        if let Some(session) = &mut self.v1 {
+            session.leaving = Some(Leaving { room: name, re: re.map(Box::from) });
+        }
+        Ok(())
+    }
+
+    /// True while a room cannot be left yet: no command is taken meanwhile, and the task is woken when it can.
+    pub(in crate::endpoint) fn is_leaving(&self) -> bool {
+        self.v1.as_ref().is_some_and(|v1| v1.leaving.is_some())
+    }
+
+    /// Leaves the room that is to be left, if what was said there is answered.
+    pub(super) fn go_on_leaving(&mut self, peer: &Peer<'_>) {
+        let Some(Leaving { room, re }) = self.v1.as_mut().and_then(|v1| v1.leaving.take()) else { return };
+        match (self.rooms.get(room.as_str()), &mut self.v1) {
+            (Some(membership), Some(session)) if membership.awaits_answers() => {
+                session.leaving = Some(Leaving { room, re });
+            }
+            // Nothing was obeyed meanwhile: it is still there.
+            _ => drop(self.leave(room.as_str(), re.as_deref(), peer)),
+        }
+    }
+
     fn join(
         &mut self,
         room: &str,
@@ -231,11 +249,9 @@ impl Chat {
             return Err(CommandError::Forbidden("the token does not allow this room"));
         }
         let wish = resume.map(position);
-        let node: &Arc<Node> = peer.node;
-        let entered = node.enter(peer.registration, &name, self.claim.user(), wish).map_err(refusal)?;
-        let Position { epoch, offset } = start(&entered, wish);
-        let recovered = matches!(entered.resumed, Resumed::Recovered { .. });
-        let members = entered.members;
+        let entered = peer.node.enter(peer.registration, &name, self.claim.user(), wish).map_err(refusal)?;
+        let Position { epoch, offset } = entered.start();
+        let (recovered, members) = (entered.is_recovered(), entered.members);
         peer.reply(&v1::joined(&v1::Joined { re, room: &name, epoch, offset, recovered, members }));
         session.replaying = Replaying::begin(peer.registration, &name, entered.resumed);
         self.rooms.add(entered.membership);

@@ -82,7 +82,7 @@ impl Shard {
                 if self.settings.batch.is_full(&batch, &pending.frame) {
                     hand(client, &mut batch);
                 }
-                batch.push_message(pending.seq, pending.offset, &pending.frame);
+                batch.push_message(pending.seq, pending.place, &pending.frame);
             }
             if let Some(aside) = aside {
                 hand(client, &mut batch);

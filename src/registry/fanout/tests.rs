@@ -9,7 +9,7 @@ use crate::names::{ConnectionId, Offset};
 use crate::protocol::Dialect;
 use crate::protocol::frame;
 use crate::registry::bounds::Bounds;
-use crate::registry::delivery::Lanes;
+use crate::registry::delivery::{Lanes, Place};
 use crate::registry::inbox::{Inbox, Publication};
 use crate::registry::room::BatchLimits;
 use crate::registry::shard::Settings;
@@ -66,8 +66,8 @@ fn join(shard: &Rc<Shard>) -> (Registration, Rc<Wire>) {
 
 fn publish(shard: &Shard, seq: u64, text: &str) {
     let frame = frame::text(text);
-    let (lanes, offset, at) = (Lanes::only(Dialect::Plain), Offset(0), Instant::now());
-    shard.inbox.publish(Publication { topic: TOPIC, seq, lanes, offset, frame, aside: None, at });
+    let (lanes, place, at) = (Lanes::only(Dialect::Plain), Place::NONE, Instant::now());
+    shard.inbox.publish(Publication { topic: TOPIC, seq, lanes, place, frame, aside: None, at });
 }
 
 /// Runs slices, with what `between` does between them, until nothing is left.

@@ -1,5 +1,5 @@
-//! What is dropped from a queue, and what the queue says about it: a `gap` in the place of the messages, if they had
-//! offsets.
+//! What is dropped from a queue, and what the queue says about it: a `gap` in the place of messages, and in the place
+//! of news about presence the number of users, without names: whoever keeps a list has to ask for it again.
 //!
 //! While a gap waits it is only a pair of numbers, because the next message that is dropped may belong to it; it is
 //! made a frame when it is about to be written.
@@ -13,23 +13,44 @@ use crate::registry::bounds::Overload;
 
 /// Messages of a room that were dropped, without a hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::registry) struct Gap {
+struct Gap {
     /// The first.
-    pub(in crate::registry) from: Offset,
+    from: Offset,
     /// The last.
-    pub(in crate::registry) to: Offset,
+    to: Offset,
+}
+
+/// What was dropped of a room; not nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::registry) struct Missing {
+    messages: Option<Gap>,
+    /// The number of users in the last news about presence among it.
+    members: Option<usize>,
+}
+
+impl Missing {
+    /// Adds what was dropped behind it, if one `gap` can say that.
+    fn join(self, behind: Self) -> Option<Self> {
+        let messages = match (self.messages, behind.messages) {
+            (Some(one), Some(two)) if one.to.next() != two.from => return None,
+            (Some(one), Some(two)) => Some(Gap { from: one.from, to: two.to }),
+            (one, two) => one.or(two),
+        };
+        Some(Self { messages, members: behind.members.or(self.members) })
+    }
 }
 
 impl Batch {
-    /// The messages between two positions; `None` when there is none that has an offset, or nobody is told.
-    fn gap(&self, start: u32, end: u32) -> Option<Gap> {
+    /// What there is between two positions; `None` when that is nothing worth telling, or nobody is told.
+    fn missing(&self, start: u32, end: u32) -> Option<Missing> {
         self.room.as_ref()?;
         let first = self.frames.partition_point(|frame| frame.end <= start);
         let behind = self.frames.partition_point(|frame| frame.end <= end);
-        let mut offsets =
-            self.frames.get(first..behind)?.iter().map(|frame| frame.offset).filter(|offset| offset.0 > 0);
-        let from = offsets.next()?;
-        Some(Gap { from, to: offsets.next_back().unwrap_or(from) })
+        let frames = self.frames.get(first..behind)?;
+        let mut offsets = frames.iter().filter_map(|frame| frame.place.offset());
+        let messages = offsets.next().map(|from| Gap { from, to: offsets.next_back().unwrap_or(from) });
+        let members = frames.iter().rev().find_map(|frame| frame.place.members());
+        (messages.is_some() || members.is_some()).then_some(Missing { messages, members })
     }
 }
 
@@ -83,14 +104,14 @@ impl Outbox {
     /// Says that a part of a batch, which stood before the entry `at`, is no longer there. Returns how many entries
     /// that makes before the one that was `at`.
     fn tell_missing_at(&mut self, at: usize, batch: &Batch, start: u32, end: u32, now_ms: u64) -> usize {
-        let Some(gap) = batch.gap(start, end) else { return 0 };
+        let Some(missing) = batch.missing(start, end) else { return 0 };
         // No order is promised among rooms: a gap of this one may stand before gaps of others, but before nothing else.
         let mut gaps = self.entries.range_mut(..at).rev().take_while(|entry| entry.kind == Kind::Gap);
-        if gaps.any(|entry| entry.extend(batch, gap)) {
+        if gaps.any(|entry| entry.extend(batch, missing)) {
             return 0;
         }
-        let (room, gap) = (batch.room.clone(), Some(gap));
-        let batch = Rc::new(Batch { room, gap, ..Batch::default() });
+        let (room, missing) = (batch.room.clone(), Some(missing));
+        let batch = Rc::new(Batch { room, missing, ..Batch::default() });
         self.own_frames += 1;
         self.entries.insert(at, Entry { batch, start: 0, end: 0, frames: 1, at_ms: now_ms, kind: Kind::Gap });
         1
@@ -101,9 +122,12 @@ impl Outbox {
         for entry in self.entries.iter_mut().take(MAX_SLICES).filter(|entry| entry.kind == Kind::Gap) {
             if entry.end == 0
                 && let Some(batch) = Rc::get_mut(&mut entry.batch)
-                && let (Some(room), Some(gap)) = (batch.room.clone(), batch.gap)
+                && let (Some(room), Some(Missing { messages, members })) = (batch.room.clone(), batch.missing)
             {
-                batch.push(0, &v1::gap(&room, gap.from, gap.to));
+                let gap = messages.map(|gap| v1::gap(&room, gap.from, gap.to));
+                let count = members.map(|members| v1::presence_diff(&room, None, members));
+                // Told together: between them nothing is queued.
+                batch.push(0, &[gap.unwrap_or_default(), count.unwrap_or_default()].concat());
                 entry.end = batch.bytes.len() as u32;
             }
         }
@@ -112,14 +136,14 @@ impl Outbox {
 
 impl Entry {
     /// Makes a gap longer by one of the same room that follows it, unless it is on its way.
-    fn extend(&mut self, of: &Batch, by: Gap) -> bool {
+    fn extend(&mut self, of: &Batch, by: Missing) -> bool {
         let is_same_room = self.batch.room.as_deref() == of.room.as_deref();
         if !is_same_room || self.start > 0 {
             return false;
         }
         let Some(batch) = Rc::get_mut(&mut self.batch) else { return false };
-        let Some(gap) = batch.gap.as_mut().filter(|gap| gap.to.next() == by.from) else { return false };
-        gap.to = by.to;
+        let Some(both) = batch.missing.and_then(|missing| missing.join(by)) else { return false };
+        batch.missing = Some(both);
         batch.bytes.clear();
         batch.frames.clear();
         self.end = 0;

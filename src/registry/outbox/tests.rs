@@ -7,6 +7,7 @@ use super::*;
 use crate::names::Offset;
 use crate::protocol::frame::{self, OpCode};
 use crate::registry::bounds::Overload;
+use crate::registry::delivery::Place;
 use crate::registry::sink::Simulated;
 
 const BOUNDS: Bounds = Bounds { messages: 8, bytes: 4000, age_ms: 1000 };
@@ -191,7 +192,7 @@ fn whatever_happens_frames_leave_whole_and_in_order() {
 fn miss(outbox: &mut Outbox, room: &str, offsets: std::ops::RangeInclusive<u64>) {
     let room = Some(Rc::new(room.parse().unwrap()));
     let mut batch = Batch { room, ..Batch::default() };
-    offsets.for_each(|offset| batch.push_message(offset, Offset(offset), b"x"));
+    offsets.for_each(|offset| batch.push_message(offset, Offset(offset).into(), b"x"));
     let end = batch.bytes.len() as u32;
     outbox.tell_missing(&batch, 0, end, 0);
 }
@@ -212,6 +213,31 @@ fn gaps_are_one_only_where_nothing_lies_between() {
     miss(queue, "b", 4..=9);
     assert_eq!(setup.flush(usize::MAX), Flush::Empty);
     assert_eq!(setup.frames(), [gap("a", 1, 4), gap("b", 3, 9), gap("a", 7, 7)]);
+    assert_eq!(setup.outbox.own_frames, 0);
+}
+
+/// 1. Between messages, news about presence are dropped as well; or nothing else is.
+/// 2. What is told of a room is one gap as before, and behind it the number of users in the last of the news.
+#[test]
+fn news_that_are_missing_are_told_by_the_number_of_users() {
+    let mut setup = Setup::new();
+    let queue = &mut setup.outbox;
+    let news = |queue: &mut Outbox, room: &str, members: usize| {
+        let mut batch = Batch { room: Some(Rc::new(room.parse().unwrap())), ..Batch::default() };
+        batch.push_message(1, Place::news(members), b"x");
+        batch.push(2, b"typing");
+        queue.tell_missing(&batch, 0, 7, 0);
+    };
+    miss(queue, "a", 1..=2);
+    news(queue, "a", 7);
+    news(queue, "b", 2);
+    miss(queue, "a", 3..=4);
+    news(queue, "a", 8);
+    assert_eq!(setup.flush(usize::MAX), Flush::Empty);
+    let count = |room: &str, members: usize| {
+        text(&format!(r#"{{"type":"presence_diff","room":"{room}","members":{members}}}"#))
+    };
+    assert_eq!(setup.frames(), [gap("a", 1, 4), count("a", 8), count("b", 2)]);
     assert_eq!(setup.outbox.own_frames, 0);
 }
 
