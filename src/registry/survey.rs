@@ -7,7 +7,8 @@ use crate::names::{ConnectionId, UserId};
 
 /// The most clients that are named.
 pub const SLOWEST: usize = 10;
-/// Clients passed before others get their turn: some 30 µs where none is behind, ten times that where all are.
+/// Clients passed before others get their turn: 128 KiB of what lies dense, and what lies apart of those who are not in
+/// one room with nothing waiting.
 const SLICE_CLIENTS: usize = 4096;
 
 /// A client that does not take what it is sent as fast as that comes.

@@ -290,11 +290,12 @@ async function read(signal, heard) {
   }
 }
 
-async function connect() {
+/** @param {string} words What the state says meanwhile: while it is tried again the same, to be told but once. */
+async function connect(words = "Connecting…") {
   clearTimeout(retryTimer);
   const current = new AbortController();
   connection = current;
-  show("connecting", "Connecting…");
+  show("connecting", words);
   let openedAt = null;
   let watch;
   const heard = () => {
@@ -302,6 +303,7 @@ async function connect() {
     watch = setTimeout(() => current.abort(), SILENCE_MS);
     if (openedAt !== null) return;
     openedAt = Date.now();
+    if ($("unlock").contains(document.activeElement)) $("pause").focus(); // what is hidden loses it
     $("unlock").hidden = true;
     show("online", "Live");
   };
@@ -328,7 +330,7 @@ function wait(delayMs, words) {
   const tick = () => write($("countdown"), `in ${Math.max(0, Math.ceil((endsAt - Date.now()) / 1_000))} s`);
   countdownTimer = setInterval(tick, 1_000);
   tick();
-  retryTimer = setTimeout(connect, delayMs);
+  retryTimer = setTimeout(connect, delayMs, words);
 }
 
 function askForKey() {
@@ -345,6 +347,7 @@ $("unlock-form").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem(KEY, $("key").value.trim());
   $("key").value = "";
+  write($("key-error"), "");
   connect();
 });
 

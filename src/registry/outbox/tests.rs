@@ -257,3 +257,9 @@ fn a_gap_that_has_begun_is_not_changed_any_more() {
         assert_eq!(setup.frames(), expected, "{written} bytes had left");
     }
 }
+
+#[test]
+fn an_empty_queue_is_small() {
+    // There is one for each connection.
+    assert_eq!(size_of::<Outbox>(), 48);
+}
