@@ -12,8 +12,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         let (started, mut advice) = (Instant::now(), Value::Null);
         let uri = epoch.as_ref().map_or(url.clone(), |it| format!("{url}&resume={it}:{offset}")).parse()?;
-        let mut connection =
-            connect_async(ClientRequestBuilder::new(uri).with_sub_protocol("throng.v1")).await;
+        let request = ClientRequestBuilder::new(uri).with_sub_protocol("throng.v1");
+        let mut connection = Box::pin(connect_async(request)).await;
         while let Ok((socket, _)) = &mut connection {
             tokio::select! {
                 Ok(Some(line)) = typed.next_line() => {

@@ -24,7 +24,9 @@ fn rules(tape: &mut Tape) {
         ("limits.max_fragments", "3"),
         ("limits.malformed_per_minute", "0"),
     ]);
-    let rows: [(&str, Vec<u8>, &[&str], u16, &str); 7] = [
+    /// What is sent, its bytes, the events before the close, and its code and reason.
+    type Row = (&'static str, Vec<u8>, &'static [&'static str], u16, &'static str);
+    let rows: [Row; 7] = [
         (
             "a frame without a mask",
             Frame::new(TEXT, "{}").unmasked().bytes(),
