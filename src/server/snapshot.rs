@@ -92,21 +92,24 @@ pub(super) async fn take(
 ) -> Result<String, simd_json::Error> {
     let asked: Vec<_> = workers.iter().map(Worker::survey).collect();
     let deadline = Instant::now() + PATIENCE;
-    let (mut shards, mut slowest) = (Vec::with_capacity(workers.len()), Vec::new());
-    for (index, (survey, metrics)) in asked.into_iter().zip(node.metrics.shards()).enumerate() {
-        let survey = match survey {
+    let mut surveys = Vec::with_capacity(workers.len());
+    for survey in asked {
+        surveys.push(match survey {
             Some(survey) => timeout_at(deadline, survey).await.ok().and_then(Result::ok),
             None => None,
-        };
-        shards.push(Shard {
-            connections: metrics.connections.get(),
-            deliveries: metrics.deliveries.get(),
-            queue_bytes: metrics.queue_bytes.get(),
-            inbox_bytes: node.registry.inbox(index).bytes(),
-            behind: survey.as_ref().map(|survey| survey.behind),
         });
-        slowest.extend(survey.into_iter().flat_map(|survey| survey.slowest));
     }
+    // All numbers at once, after the waiting, so that they belong together.
+    let shards = surveys.iter().zip(node.metrics.shards()).enumerate();
+    let shards = shards.map(|(index, (survey, metrics))| Shard {
+        connections: metrics.connections.get(),
+        deliveries: metrics.deliveries.get(),
+        queue_bytes: metrics.queue_bytes.get(),
+        inbox_bytes: node.registry.inbox(index).bytes(),
+        behind: survey.as_ref().map(|survey| survey.behind),
+    });
+    let shards = shards.collect();
+    let mut slowest: Vec<_> = surveys.into_iter().flatten().flat_map(|survey| survey.slowest).collect();
     slowest.sort_by_key(|laggard: &Laggard| std::cmp::Reverse(laggard.bytes));
     slowest.truncate(SLOWEST);
     simd_json::serde::to_string(&snapshot(node, viewers, shards, slowest))

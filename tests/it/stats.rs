@@ -252,21 +252,27 @@ fn what_is_said_shows() {
     for _ in 0..3 {
         sockets[0].send(text(r#"{"message":"hi"}"#));
     }
-    let shown = |now: &Value| now["messages"] == 3 && now["deliveries"].as_u64() >= Some(3 * 2 + 3);
-    let now = viewer.wait_for("three messages to two", shown);
-    assert_eq!((&now["connections"], &now["rooms"], &now["accepted"]), (&2.into(), &1.into(), &2.into()));
     let sum = |list: &Value, name: Option<&str>| {
         let items = list.as_array().expect("a list").iter();
         items.map(|item| name.map_or(item, |name| &item[name]).as_u64().expect("a number")).sum::<u64>()
     };
+    // Each three times, and the notices of who came: three of them.
+    let deliveries = 3 * 2 + 3;
+    let now = viewer.wait_for("three messages to two", |now| {
+        now["messages"] == 3
+            && now["deliveries"] == deliveries
+            && sum(&now["shards"], Some("deliveries")) == 9
+    });
+    assert_eq!((&now["connections"], &now["rooms"], &now["accepted"]), (&2.into(), &1.into(), &2.into()));
     assert_eq!(sum(&now["shards"], Some("connections")), 2);
-    assert_eq!(sum(&now["shards"], Some("deliveries")), now["deliveries"]);
-    assert!(sum(&now["fanout"], None) > 0 && now["writes"].as_u64() > Some(0), "{now}");
+    assert!(now["writes"].as_u64() > Some(0) && now["bytes_sent"].as_u64() > Some(0), "{now}");
+    viewer.wait_for("their fan-out was timed", |now| sum(&now["fanout"], None) > 0);
     drop(sockets);
-    let now = viewer.wait_for("both have gone", |now| now["connections"] == 0);
-    assert_eq!(sum(&now["shards"], Some("connections")), 0);
-    let closes = now["closes"].as_object().expect("an object");
-    assert_eq!(closes.values().filter_map(Value::as_u64).sum::<u64>(), 2, "{closes:?}");
+    viewer.wait_for("both have gone", |now| {
+        let closes = now["closes"].as_object().expect("an object").values();
+        let closed = closes.filter_map(Value::as_u64).sum::<u64>();
+        now["connections"] == 0 && sum(&now["shards"], Some("connections")) == 0 && closed == 2
+    });
 }
 
 #[test]
@@ -290,18 +296,20 @@ fn who_does_not_read_stands_among_the_slowest() {
         speaker.send(&message);
         while !speaker.read_text().contains(&format!("\"offset\":{},", n + 1)) {}
     }
-    let now = viewer.wait_for("somebody is behind", |now| now["slowest"][0]["user"] == "stalled");
-    let slowest = now["slowest"].as_array().expect("a list");
-    assert_eq!(slowest.len(), 1, "the speaker reads: {now}");
-    assert_eq!(names(&slowest[0]), "connection user shard bytes messages age_ms".split(' ').collect());
-    let number = |name: &str| slowest[0][name].as_u64().unwrap_or_else(|| panic!("no {name}: {now}"));
-    assert!(number("messages") > 1 && number("bytes") > 8000 * (number("messages") - 1), "{now}");
-    let shard = &now["shards"][usize::try_from(number("shard")).expect("a small number")];
-    assert_eq!(
-        (&shard["behind"], shard["queue_bytes"].as_u64()),
-        (&1.into(), Some(number("bytes"))),
-        "{now}"
-    );
+    // Looks that were taken while they spoke may have caught the speaker, too, or a queue between two counts.
+    let is_settled = |now: &Value| {
+        let slowest = now["slowest"].as_array().expect("a list");
+        let [only] = &slowest[..] else { return false };
+        let shard = only["shard"].as_u64().and_then(|shard| usize::try_from(shard).ok()).expect("a shard");
+        let shard = &now["shards"][shard];
+        let is_all = shard["behind"] == 1 && shard["queue_bytes"] == only["bytes"];
+        is_all && only["user"] == "stalled" && only["messages"].as_u64() > Some(1)
+    };
+    let now = viewer.wait_for("one is behind, with all that is queued", is_settled);
+    let slow = &now["slowest"][0];
+    assert_eq!(names(slow), "connection user shard bytes messages age_ms".split(' ').collect());
+    let number = |name: &str| slow[name].as_u64().unwrap_or_else(|| panic!("no {name}: {now}"));
+    assert!(number("bytes") > 8000 * (number("messages") - 1), "{now}");
     viewer
         .wait_for("it grows older", |later| later["slowest"][0]["age_ms"].as_u64() > Some(number("age_ms")));
     // Nobody is named where everybody may look.
