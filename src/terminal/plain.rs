@@ -38,9 +38,13 @@ pub(super) async fn run(
     };
     let ending = tokio::select! {
         biased;
-        () = signals.next() => Ok(()),
+        () = signals.next() => Err(Ending::Interrupted),
         ending = talk.whole(&mut lines, patience) => ending,
     };
+    if matches!(ending, Err(Ending::Interrupted)) {
+        // What was said a moment ago has its answer on the way; what takes longer is counted.
+        let _ = timeout(CLOSING, talk.until_answered()).await;
+    }
     let Talk { mut errands, printer, mut tally, .. } = talk;
     tally.unknown += errands.said();
     // Both only tidy up: that they take too long changes nothing.
@@ -48,13 +52,15 @@ pub(super) async fn run(
     let written = timeout(CLOSING, printer.finish()).await;
     match ending {
         Err(Ending::Failed(failure)) => return Err(failure),
-        Err(Ending::Unwritten) | Ok(()) => written.unwrap_or(Ok(()))?,
+        Err(Ending::Unwritten | Ending::Interrupted) | Ok(()) => written.unwrap_or(Ok(()))?,
     }
     tally.verdict()
 }
 
 /// Why the talk ended before the input did.
 enum Ending {
+    /// A signal came.
+    Interrupted,
     /// Nobody reads what is written.
     Unwritten,
     Failed(Failure),

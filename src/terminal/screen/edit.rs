@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation as _};
+use unicode_segmentation::{GraphemeCursor, GraphemeIncomplete, UnicodeSegmentation as _};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::terminal::escape::is_dangerous;
@@ -129,26 +129,34 @@ impl Edit {
             To::End => self.text.len(),
             To::PreviousWord => {
                 let words = before.trim_end();
-                words
+                let word = words
                     .rfind(char::is_whitespace)
-                    .map_or(0, |blank| blank + words[blank..].chars().next().map_or(0, char::len_utf8))
+                    .map_or(0, |blank| blank + words[blank..].chars().next().map_or(0, char::len_utf8));
+                self.boundary(word, GraphemeCursor::prev_boundary, 0)
             }
             To::NextWord => {
                 let word = behind.find(|char: char| !char.is_whitespace()).unwrap_or(behind.len());
                 let end = behind[word..].find(char::is_whitespace);
-                self.cursor + end.map_or(behind.len(), |end| word + end)
+                self.boundary_at_or_behind(self.cursor + end.map_or(behind.len(), |end| word + end))
             }
         }
     }
 
     fn boundary_at_or_behind(&self, place: usize) -> usize {
+        self.boundary(place, GraphemeCursor::next_boundary, self.text.len())
+    }
+
+    /// The place itself if it is a boundary, else the one to which `step` leads, or `last` where there is none.
+    fn boundary(&self, place: usize, step: Step, last: usize) -> usize {
         let mut cursor = GraphemeCursor::new(place, self.text.len(), true);
         match cursor.is_boundary(&self.text, 0) {
             Ok(true) => place,
-            _ => cursor.next_boundary(&self.text, 0).ok().flatten().unwrap_or(self.text.len()),
+            _ => step(&mut cursor, &self.text, 0).ok().flatten().unwrap_or(last),
         }
     }
 }
+
+type Step = fn(&mut GraphemeCursor, &str, usize) -> Result<Option<usize>, GraphemeIncomplete>;
 
 #[cfg(test)]
 mod tests {
@@ -197,6 +205,10 @@ mod tests {
         for to in [To::Left, To::Right, To::PreviousWord, To::NextWord] {
             edit.delete(to);
         }
+        // A joiner behind a blank is one cluster with it, which is no place between words.
+        let mut edit = typed(" \u{200d}");
+        edit.go(To::PreviousWord);
+        assert_eq!(edit.cursor, 0);
     }
 
     #[test]

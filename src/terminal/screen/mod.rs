@@ -57,6 +57,10 @@ pub(super) async fn run(
         ending = talk.whole(&mut tty) => ending,
     };
     drop(tty);
+    if ending.is_ok() && talk.view.link == Link::Online {
+        // What was said a moment ago has its answer on the way; what takes longer is counted.
+        let _ = timeout(CLOSING, talk.until_answered()).await;
+    }
     let unanswered = talk.errands.said();
     // It only tidies up: that it takes too long changes nothing.
     let _ = timeout(CLOSING, talk.errands.close()).await;
@@ -117,6 +121,20 @@ impl Talk {
             }
             let soon = Instant::now() + FRAME;
             draw_at = Some(draw_at.map_or(soon, |at| at.min(soon)));
+        }
+    }
+
+    async fn until_answered(&mut self) {
+        while self.errands.said() > 0 {
+            tokio::select! {
+                event = self.events.next() => {
+                    let Some(event) = event else { return };
+                    self.view.hear(event, Instant::now());
+                }
+                (errand, result) = self.errands.next() => {
+                    self.view.done(errand, result, now_ms());
+                }
+            }
         }
     }
 

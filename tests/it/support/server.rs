@@ -41,12 +41,22 @@ pub(crate) fn throng(wrapper: &[&str], settings: Settings<'_>) -> Command {
     command
 }
 
-/// Sends a signal to a child: `STOP`, as the shell calls it.
+/// Sends a signal to a child: `STOP`, as the shell calls it, after which it does nothing more.
 #[track_caller]
 pub(crate) fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs");
     assert!(status.success(), "no process {pid} to signal");
+    if name == "STOP" {
+        // One thread takes the signal, when it gets to run, and only then the others are told.
+        super::eventually("all of its threads have stopped", || {
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+            threads.flatten().all(|thread| {
+                let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(')').is_none_or(|(_, state)| state.trim_start().starts_with('T'))
+            })
+        });
+    }
 }
 
 /// Runs the binary to its end. One that goes on (a server that started after all) is killed, which no status that a
