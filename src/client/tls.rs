@@ -140,7 +140,8 @@ Q5xbgxWA2w95Y4qwuNXWCxZyRnJeE4Au7/XFmTiIjnttYVAb/6QK5Hv0
             tokio::spawn(async move {
                 while let Ok((socket, _)) = listener.accept().await {
                     let Ok(socket) = acceptor.accept(socket).await else { continue };
-                    let Ok(mut socket) = tokio_tungstenite::accept_async(socket).await else { continue };
+                    let accepting = Box::pin(tokio_tungstenite::accept_async(socket));
+                    let Ok(mut socket) = accepting.await else { continue };
                     let _ = socket.send(Message::text("hi")).await;
                 }
             });
