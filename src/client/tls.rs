@@ -31,6 +31,10 @@ impl Tls {
         if added == 0 {
             return Err(BuildError::Tls(format!("no root certificates on this system: {:?}", found.errors)));
         }
+        Self::trusting(roots)
+    }
+
+    fn trusting(roots: rustls::RootCertStore) -> Result<Self, BuildError> {
         // Named, not left to the process: a program with two providers has none by default.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -84,5 +88,80 @@ mod tests {
         assert!(Tls::new(false).is_ok());
         #[cfg(not(feature = "tls"))]
         assert!(Tls::new(true).is_err());
+    }
+
+    #[cfg(feature = "tls")]
+    mod encrypted {
+        use futures_util::{SinkExt, StreamExt};
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+        use tokio_tungstenite::tungstenite::Message;
+        use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+        use super::super::*;
+
+        /// For `localhost`, signed by itself, from 2020 to 2120; everybody knows the key.
+        const CERTIFICATE: &[u8] = b"\
+-----BEGIN CERTIFICATE-----
+MIIBPzCB5aADAgECAgEHMAoGCCqGSM49BAMCMBQxEjAQBgNVBAMMCWxvY2FsaG9z
+dDAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowFDESMBAGA1UEAwwJ
+bG9jYWxob3N0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEGkoluwnzjTLGMYYj
+fULwUx7HMcY/RkOcW4MVgNsPeWOKsLjV1gsWckZyXhOALu/1xZk4iI57bWFQG/+k
+CuR79KMmMCQwFAYDVR0RBA0wC4IJbG9jYWxob3N0MAwGA1UdEwEB/wQCMAAwCgYI
+KoZIzj0EAwIDSQAwRgIhAKOFBOsZHX8T/nc4N3yY2tvIsgpz7cB3Ns/hYJ0X8Tpr
+AiEAkB3eteVRjmDKMiiF1z9239yXusYdT4ZHsLmDD+4Vxqs=
+-----END CERTIFICATE-----
+";
+        const KEY: &[u8] = b"\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgo46hDuLN78mDxEgw
+V343tusvAm9+kLjDEzEzaF1xVqqhRANCAAQaSiW7CfONMsYxhiN9QvBTHscxxj9G
+Q5xbgxWA2w95Y4qwuNXWCxZyRnJeE4Au7/XFmTiIjnttYVAb/6QK5Hv0
+-----END PRIVATE KEY-----
+";
+
+        fn certificate() -> CertificateDer<'static> {
+            CertificateDer::from_pem_slice(CERTIFICATE).unwrap()
+        }
+
+        /// Says "hi" to everyone who gets through the handshakes; its port.
+        async fn server() -> u16 {
+            let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+            let config =
+                rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+                    .with_safe_default_protocol_versions()
+                    .unwrap()
+                    .with_no_client_auth()
+                    .with_single_cert(vec![certificate()], key)
+                    .unwrap();
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            tokio::spawn(async move {
+                while let Ok((socket, _)) = listener.accept().await {
+                    let Ok(socket) = acceptor.accept(socket).await else { continue };
+                    let accepting = Box::pin(tokio_tungstenite::accept_async(socket));
+                    let Ok(mut socket) = accepting.await else { continue };
+                    let _ = socket.send(Message::text("hi")).await;
+                }
+            });
+            port
+        }
+
+        async fn connect(tls: Tls, port: u16) -> Connected {
+            let request = format!("wss://localhost:{port}/").into_client_request().unwrap();
+            Box::pin(tls.connect(request, WebSocketConfig::default())).await
+        }
+
+        #[tokio::test]
+        async fn a_server_with_a_certificate_that_is_trusted_is_spoken_to_and_no_other() {
+            let port = server().await;
+            let mut roots = rustls::RootCertStore::empty();
+            let stranger = connect(Tls::trusting(roots.clone()).unwrap(), port).await;
+            assert!(stranger.unwrap_err().to_string().contains("certificate"));
+            roots.add(certificate()).unwrap();
+            let (mut socket, _) = connect(Tls::trusting(roots).unwrap(), port).await.unwrap();
+            assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hi"));
+        }
     }
 }
