@@ -116,7 +116,8 @@ impl Printer {
         async move { lines.closed().await }
     }
 
-    /// Waits until everything is written; every [`Printer::gone`] must be dropped before. Somebody who has read enough (`| head`) is no error.
+    /// Waits until everything is written; every [`Printer::gone`] must be dropped before. Somebody who has read enough
+    /// (`| head`) is no error.
     ///
     /// # Errors
     /// What writing met.
