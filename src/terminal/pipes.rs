@@ -110,7 +110,14 @@ impl Printer {
         self.lines.send(line).await.map_err(|_| Closed)
     }
 
-    /// Waits until everything is written. Somebody who has read enough (`| head`) is no error.
+    /// Resolves when nothing can be written any more, though nobody tries.
+    pub(super) fn gone(&self) -> impl Future<Output = ()> + use<> {
+        let lines = self.lines.clone();
+        async move { lines.closed().await }
+    }
+
+    /// Waits until everything is written; every [`Printer::gone`] must be dropped before. Somebody who has read enough
+    /// (`| head`) is no error.
     ///
     /// # Errors
     /// What writing met.
@@ -164,7 +171,9 @@ mod tests {
             (io::ErrorKind::StorageFull, Err(io::ErrorKind::StorageFull)),
         ] {
             let printer = Printer::start(Broken(kind)).expect("a thread");
-            while printer.print("line".into()).await.is_ok() {}
+            printer.print("line".into()).await.expect("not known yet");
+            printer.gone().await;
+            assert_eq!(printer.print("line".into()).await, Err(Closed));
             assert_eq!(printer.finish().await.map_err(|error| error.kind()), result);
         }
     }

@@ -39,6 +39,7 @@ pub(super) async fn run(
     let ending = tokio::select! {
         biased;
         () = signals.next() => Err(Ending::Interrupted),
+        () = talk.printer.gone() => Err(Ending::Unwritten),
         ending = talk.whole(&mut lines, patience) => ending,
     };
     if matches!(ending, Err(Ending::Interrupted)) {
