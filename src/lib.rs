@@ -48,7 +48,8 @@
 //!                plain ones; v1, those of throng.v1) · close (why a connection ends) · frame
 //!   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
 //!                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
-//!                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) · icon.svg
+//!                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) ·
+//!                icon.svg
 //!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
 //!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
 //!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·

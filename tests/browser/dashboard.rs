@@ -25,7 +25,8 @@ pub(crate) async fn look<'a>(browser: &'a Browser, server: &Server) -> Page<'a> 
 fn is_drawn(title: &str) -> String {
     format!(
         "((figure) => [...figure.querySelectorAll('path.curve')].some((path) => {{
-            const ys = (path.getAttribute('d') ?? '').split(/[ML]/).filter(Boolean).map((point) => +point.split(' ')[1]);
+            const points = (path.getAttribute('d') ?? '').split(/[ML]/).filter(Boolean);
+            const ys = points.map((point) => Number(point.split(' ')[1]));
             return ys.length >= 2 && Math.max(...ys) - Math.min(...ys) > 10;
         }}))($$('#plots figure').find((e) => textOf(e.querySelector('h3')) === {}))",
         json!(title)

@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -57,7 +59,7 @@ struct Driver {
     child: Child,
     port: u16,
     /// Profiles, sockets and whatever else the browser leaves behind.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Driver {
@@ -83,7 +85,7 @@ impl Driver {
                 String::from_utf8_lossy(&end.stderr).trim()
             );
         };
-        Self { child, port, _folder: folder }
+        Self { child, port, folder }
     }
 }
 
@@ -91,7 +93,20 @@ impl Drop for Driver {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
+        // After a panic the browser ends a little later than its driver, and writes to its folder until then.
+        let deadline = Instant::now() + PATIENCE;
+        while has_users(self.folder.path()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
+}
+
+/// Whether a process lives that was given this folder for its temporary files.
+fn has_users(folder: &Path) -> bool {
+    let wanted = format!("TMPDIR={}", folder.display());
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let environments = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
+    environments.into_iter().any(|all| all.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()))
 }
 
 /// A command of Chromium's own protocol, for what WebDriver has no words.
