@@ -1,5 +1,6 @@
-//! How long an acknowledgement takes at a steady rate, with the history in memory and in a folder (`history.dir`): there
-//! it waits until its message is written. Over real sockets on loopback, with a server of one worker in this process.
+//! How long an acknowledgement takes at a steady rate, with the history in memory and in a folder (`history.dir`):
+//! there it waits until its message is written. Over real sockets on loopback, with a server of one worker in this
+//! process.
 //!
 //! Each message has a time at which it is due, and what is counted is from then on: a server that stands still does not
 //! hide it. Rounds of both kinds alternate, so that a neighbour on the machine disturbs both.

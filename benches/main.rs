@@ -7,7 +7,8 @@
 //!
 //! All figures are times: of one call, or, where the group's name says so, of one member and batch. The clock stops
 //! when the queues are drained, so that work is charged to the run that caused it. It is the CPU time of the one
-//! thread that works, except where several do: `scaling`, `acks` and `end to end` show time on the wall, for a quiet machine.
+//! thread that works, except where several do: `scaling`, `acks` and `end to end` show time on the wall, for a quiet
+//! machine.
 
 mod acks;
 mod churn;

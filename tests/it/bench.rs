@@ -243,6 +243,7 @@ fn serve(mut stream: TcpStream, pause: Duration) -> Option<()> {
         }
         if !paused && first.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1) {
             paused = true;
+            // The stall that is to be noticed.
             std::thread::sleep(pause);
         }
         let length = usize::from(pending[1] & 0x7f);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::support::frame::{close, text};
 use crate::support::raw::{Socket, handshake};
 use crate::support::server::Server;
-use crate::support::{eventually, sized};
+use crate::support::{eventually, pause, sized};
 
 const MIB: usize = 1024 * 1024;
 
@@ -87,7 +87,7 @@ fn with_its_descriptors_used_up_the_server_serves_on_without_spinning() {
     while started.elapsed() < Duration::from_secs(3) {
         control.send(text("alive"));
         assert_eq!(control.read_text(), "alive");
-        std::thread::sleep(Duration::from_millis(100));
+        pause();
     }
     let used = server.cpu().saturating_sub(cpu);
     assert!(used < started.elapsed() / 10, "{used:?} of CPU in {:?}", started.elapsed());

@@ -150,6 +150,7 @@ async fn speaking_puts_the_timeout_off() {
     while started.elapsed() < Duration::from_secs(4) {
         client.send_text("still here").await;
         client.expect_text("Echo: still here").await;
+        // Time is what this is about: it passes between two signs of life.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let last = Instant::now();

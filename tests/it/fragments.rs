@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::support::frame::{BINARY, Frame, Length, PONG, Received, TEXT, first, last, middle, ping, text};
 use crate::support::raw::Socket;
 use crate::support::server::Server;
-use crate::support::{eventually, sized};
+use crate::support::{eventually, pause, sized};
 
 const KIB: usize = 1024;
 
@@ -151,7 +151,7 @@ fn control_frames_do_not_extend_the_time_of_a_message() {
             break frame.closing().0;
         }
         assert!(started.elapsed().as_secs() < 15, "pings keep a message open");
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        pause();
     };
     assert_eq!(code, 3008);
 }
@@ -164,6 +164,6 @@ fn a_finished_message_stops_the_clock() {
     while started.elapsed().as_millis() < 2500 {
         socket.send([first("a"), last("b")].concat());
         assert_eq!(socket.read_text(), "ab");
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        pause();
     }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::client::Client;
-use crate::support::eventually;
 use crate::support::frame::{Frame, PING, PONG, text};
 use crate::support::raw::Socket;
 use crate::support::server::Server;
+use crate::support::{eventually, pause};
 
 const BEAT: &str = r#"{"type":"heartbeat"}"#;
 const ACK: &str = r#"{"type":"heartbeat_ack"}"#;
@@ -108,6 +108,6 @@ fn a_client_that_speaks_is_alive_without_pongs() {
     while started.elapsed() < Duration::from_secs(5) {
         socket.send(text("life sign"));
         assert_eq!(socket.read_text(), "life sign");
-        std::thread::sleep(Duration::from_millis(100));
+        pause();
     }
 }

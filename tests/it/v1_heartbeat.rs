@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::frame::{PING, TEXT};
+use crate::support::pause;
 use crate::support::raw::Socket;
 use crate::support::server::{Server, Settings};
 use crate::support::speaker::{Speaker, expect_advice};
@@ -57,7 +58,7 @@ fn who_speaks_and_hears_needs_no_heartbeat() {
         while alice.event()["type"] == "heartbeat" {
             heartbeats += 1;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        pause();
         longest = longest.max(asked.elapsed());
     }
     // A machine that stands still for seconds makes silence of its own.

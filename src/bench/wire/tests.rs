@@ -32,6 +32,17 @@ fn walk(parts: &[&[u8]]) -> Result<Seen, Malformed> {
     Ok(seen)
 }
 
+/// Cut in two anywhere, and into single bytes.
+#[track_caller]
+fn same_however_cut(text: &[u8], whole: &Seen) {
+    for cut in 0..=text.len() {
+        let (head, tail) = text.split_at(cut);
+        assert_eq!(walk(&[head, tail]).as_ref(), Ok(whole), "cut at {cut}");
+    }
+    let single: Vec<&[u8]> = text.chunks(1).collect();
+    assert_eq!(walk(&single).as_ref(), Ok(whole));
+}
+
 #[test]
 fn frames_are_walked_however_they_are_cut() {
     let long = [b"\x81\x7e\x00\x80".as_slice(), &[b'l'; 128]].concat();
@@ -43,12 +54,7 @@ fn frames_are_walked_however_they_are_cut() {
     let controls = [(PING, b"#!#".to_vec()), (PONG, vec![]), (CLOSE, vec![3, 232])];
     assert_eq!(whole.controls, controls);
     assert_eq!(whole.skipped, b"\x89\x03#!#\x8a\x00\x88\x02\x03\xe8");
-    for cut in 0..=text.len() {
-        let (head, tail) = text.split_at(cut);
-        assert_eq!(walk(&[head, tail]).as_ref(), Ok(&whole), "cut at {cut}");
-    }
-    let single: Vec<&[u8]> = text.chunks(1).collect();
-    assert_eq!(walk(&single), Ok(whole));
+    same_however_cut(&text, &whole);
 }
 
 /// 1. Runs of frames with the same header, short and long, of text and binary, and frames that differ in but one of
@@ -63,12 +69,7 @@ fn runs_of_frames_are_walked_as_each_of_them_is() {
     let text = [&short[..], &tiny, &long, &longer, b"\x89\x00", &long, &short].concat();
     let whole = walk(&[&text]).expect("well formed");
     assert_eq!((whole.headers, whole.controls.len()), (8 + 8 + 3 + 1 + 3 + 8, 1));
-    for cut in 0..=text.len() {
-        let (head, tail) = text.split_at(cut);
-        assert_eq!(walk(&[head, tail]).as_ref(), Ok(&whole), "cut at {cut}");
-    }
-    let single: Vec<&[u8]> = text.chunks(1).collect();
-    assert_eq!(walk(&single), Ok(whole));
+    same_however_cut(&text, &whole);
 }
 
 #[test]

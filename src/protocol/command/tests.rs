@@ -75,8 +75,14 @@ fn random_document(random: &mut fastrand::Rng) -> Vec<u8> {
     out.push_str(", \"message\" :");
     value(random, 1, &mut out);
     out.push('}');
-    let mut bytes = out.into_bytes();
-    for _ in 0..random.usize(..3) {
+    let times = random.usize(..3);
+    spoiled(out, times, random)
+}
+
+/// The text with so many bytes changed, removed or added.
+pub(super) fn spoiled(text: String, times: usize, random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut bytes = text.into_bytes();
+    for _ in 0..times {
         let at = random.usize(..bytes.len());
         match random.u8(..3) {
             0 => bytes[at] = random.u8(..),

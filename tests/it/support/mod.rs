@@ -29,8 +29,14 @@ pub(crate) fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !check() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        // How often is looked, not how long is waited.
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Time passes between two signs of life, in tests that are about time; how long it is decides nothing.
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_millis(50));
 }
 
 /// The server to test: the one that cargo has built with the tests, or the one `THRONG_TEST_BINARY` names.

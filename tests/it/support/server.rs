@@ -72,6 +72,7 @@ pub(crate) fn run(arguments: &[&str], settings: Settings<'_>) -> Output {
         if Instant::now() > deadline {
             let _ = child.kill();
         }
+        // How often is looked: a child's end cannot be waited for with a bound.
         std::thread::sleep(Duration::from_millis(5));
     }
     child.wait_with_output().expect("a child of ours")
@@ -193,6 +194,7 @@ impl Server {
                 return status;
             }
             assert!(Instant::now() < deadline, "still running after {timeout:?}");
+            // As above.
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -213,6 +215,7 @@ impl Server {
         let mut last = self.rss();
         let mut unchanged = 0;
         while unchanged < 8 && Instant::now() < deadline {
+            // Nobody tells when pages are given back.
             std::thread::sleep(Duration::from_millis(50));
             let now = self.rss();
             unchanged = if now.abs_diff(last) <= 32 * 1024 { unchanged + 1 } else { 0 };

@@ -157,7 +157,8 @@ impl Swarm {
             self.tell_all(|| What::Settle).await;
             if self.world.is_durable {
                 let ends = self.judge.borrow().ends();
-                V1::new(&self.place, &self.judge, "auditor", "auditor").read_all(&ends).await;
+                let mut auditor = V1::new(&self.place, &self.judge, "auditor", "auditor");
+                Box::pin(auditor.read_all(&ends)).await;
             }
             let deadline = Instant::now() + PATIENCE;
             loop {
@@ -165,6 +166,7 @@ impl Swarm {
                 if unsettled.is_empty() || self.is_broken() || Instant::now() > deadline {
                     break;
                 }
+                // How often the judge is asked, while the clients read on.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }

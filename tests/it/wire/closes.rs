@@ -17,6 +17,9 @@ use crate::support::vocabulary;
 
 const ALONE: [&str; 2] = ["welcome", "presence_diff"];
 
+/// What breaks a rule: its name, its bytes, what is heard before the end, and the end.
+type Broken = (&'static str, Vec<u8>, &'static [&'static str], u16, &'static str);
+
 fn rules(tape: &mut Tape) {
     let server = Server::start(&[
         ("node", "n1"),
@@ -24,9 +27,7 @@ fn rules(tape: &mut Tape) {
         ("limits.max_fragments", "3"),
         ("limits.malformed_per_minute", "0"),
     ]);
-    /// What is sent, its bytes, the events before the close, and its code and reason.
-    type Row = (&'static str, Vec<u8>, &'static [&'static str], u16, &'static str);
-    let rows: [Row; 7] = [
+    let rows: [Broken; 7] = [
         (
             "a frame without a mask",
             Frame::new(TEXT, "{}").unmasked().bytes(),

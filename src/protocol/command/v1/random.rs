@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::{Command, Resume};
 use crate::protocol::command::Parser;
+use crate::protocol::command::tests::spoiled;
 
 /// An object with every field in its place, doubles included: the reference's generic tree would hide them.
 struct Pairs(Vec<(String, Json)>);
@@ -150,16 +151,8 @@ fn random_command(random: &mut fastrand::Rng) -> Vec<u8> {
         };
         written.push(format!("\"{field}\": {value}"));
     }
-    let mut bytes = format!("{{{}}}", written.join(" ,")).into_bytes();
-    for _ in 0..random.usize(..4).saturating_sub(1) {
-        let at = random.usize(..bytes.len());
-        match random.u8(..3) {
-            0 => bytes[at] = random.u8(..),
-            1 => drop(bytes.remove(at)),
-            _ => bytes.insert(at, random.u8(b' '..=b'~')),
-        }
-    }
-    bytes
+    let times = random.usize(..4).saturating_sub(1);
+    spoiled(format!("{{{}}}", written.join(" ,")), times, random)
 }
 
 #[test]
