@@ -27,8 +27,8 @@
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat (both dialects;
 //!                rooms of a connection; v1: its commands; replay of what was missed)
 //!   node/        mod (joins chat, broker and registry; what endpoints and pages talk to) · fanout (from the broker to
-//!                the members) · claim (holding a user id) · held (after a takeover) · membership (being in a room) · publish (saying
-//!                something there) · unanswered (what waits for the log) · direct (private messages)
+//!                the members) · claim (holding a user id) · held (after a takeover) · membership (being in a room) ·
+//!                publish (saying something there) · unanswered (what waits for the log) · direct (private messages)
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
 //!                shard (a worker's clients) · clients (what a delivery looks at, dense) · client (the rest) · slots ·
 //!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one
@@ -36,9 +36,10 @@
 //!                client's queue) · bounds (how long it may be) · sink (its socket) · fanout (batches and writes,
 //!                acks, typing) · farewell (the last frames) ·
 //!                wheel (timers)
-//!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · room (its data) · publish (in one step or two) ·
-//!                resume (what was missed) · budget (the oldest goes) · quota (of keys) · race (a test with threads) ·
-//!                log (history on disk: recovery, cleaning, the thread that writes) · durable (publishing through it)
+//!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · room (its data) ·
+//!                publish (in one step or two) · resume (what was missed) · budget (the oldest goes) · quota (of keys)
+//!                · race (a test with threads) · log (history on disk: recovery, cleaning, the thread that writes) ·
+//!                durable (publishing through it)
 //!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
 //!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
 //!                outlive a connection)
