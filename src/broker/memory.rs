@@ -1,8 +1,8 @@
 //! The embedded broker: rooms in memory, in lock stripes, for a single node.
 //!
 //! Locks are taken in this order: a stripe of the table, a room, the budget's list, that of rooms that nobody is in, or
-//! a stripe of the users' keys. None is held across a call out of the broker but the room's, under which [`Local`] and the closures of
-//! [`Memory::enter`] and [`Memory::publish`] run.
+//! a stripe of the users' keys. None is held across a call out of the broker but the room's, under which [`Local`] and
+//! the closures of [`Memory::enter`] and [`Memory::publish`] run.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -157,8 +157,8 @@ impl Presence {
     }
 
     /// The users behind `after` (from the first without it), at most `limit` and [`MAX_PAGE`], and as many as fit into
-    /// [`PAGE_BYTES`]; and whether there are more. Copies no name. Who pages through a room that changes meets everybody
-    /// who was there all the time, once.
+    /// [`PAGE_BYTES`]; and whether there are more. Copies no name. Who pages through a room that changes meets
+    /// everybody who was there all the time, once.
     #[must_use]
     pub fn page(&self, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool) {
         let limit = limit.min(MAX_PAGE);

@@ -15,8 +15,8 @@ use crate::protocol::close::EndReason;
 const BY_SIGNAL: i32 = 128;
 
 /// Takes both signals from here on and returns a future that resolves at the first of them, to what clients are to be
-/// told; at the second, of either kind, the process exits at once with 130 or 143. The signals have a thread of their own, so that a second one is heard
-/// however busy or stuck the workers are.
+/// told; at the second, of either kind, the process exits at once with 130 or 143. The signals have a thread of their
+/// own, so that a second one is heard however busy or stuck the workers are.
 ///
 /// # Errors
 /// The system refuses a handler, a poller or a thread.

@@ -137,8 +137,8 @@ impl Membership {
     }
 
     /// Reads on where a resume had more than a page; with the last page the connection follows the room, and is to be
-    /// told how many users there are, for it has heard nothing of who came and went meanwhile; `None` where nobody hears
-    /// of that.
+    /// told how many users there are, for it has heard nothing of who came and went meanwhile; `None` where nobody
+    /// hears of that.
     pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> Next<Option<usize>> {
         let next = self.room.read_on(replay, |state| {
             let members = state.settings().presence.is_announced.then(|| state.presence.len());

@@ -56,8 +56,8 @@ pub enum EndReason {
     SlowConsumer(&'static str),
     /// The client went on although it was told more than `rate_limit.strikes` times that it is too fast.
     RateLimited,
-    /// A room of the connection began a new epoch: its position means nothing any more. For brokers of several nodes: on
-    /// one node no room does while it has members, for nobody is told a position that the log does not have.
+    /// A room of the connection began a new epoch: its position means nothing any more. For brokers of several nodes:
+    /// on one node no room does while it has members, for nobody is told a position that the log does not have.
     PositionLost,
     /// A newer connection took over.
     Replaced,

@@ -257,8 +257,8 @@ async fn a_disk_that_is_full_for_a_while_costs_nobody_their_position() {
     }
 }
 
-/// What was said before `leave` is written, acknowledged and heard before `left`: an ack that came behind it would count
-/// for a place in a room that the client is not in.
+/// What was said before `leave` is written, acknowledged and heard before `left`: an ack that came behind it would
+/// count for a place in a room that the client is not in.
 #[tokio::test]
 async fn nobody_has_left_before_what_they_said_is_acknowledged() {
     let dir = folder();

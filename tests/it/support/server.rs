@@ -92,8 +92,8 @@ impl Server {
         Self::launch(&["bash", "-c", &script, "bash"], "127.0.0.1:0", settings)
     }
 
-    /// As [`Server::start`], with files of at most `kib` KiB: what would make one longer fails, as on a full disk, until
-    /// [`Server::lift_file_limit`].
+    /// As [`Server::start`], with files of at most `kib` KiB: what would make one longer fails, as on a full disk,
+    /// until [`Server::lift_file_limit`].
     #[track_caller]
     pub(crate) fn start_with_short_files(kib: usize, settings: Settings<'_>) -> Self {
         // The limit's signal would end the process: ignored, as it stays over `exec`, it leaves the error.
