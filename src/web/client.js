@@ -69,9 +69,7 @@ export class Backoff {
 const SYSTEM_CLOCK = {
   now: () => Date.now(), setTimeout: (run, ms) => setTimeout(run, ms), clearTimeout: (timer) => clearTimeout(timer),
 };
-
-/** Empties a list and does something to each that was in it. */
-const drain = (list, what) => list.splice(0).forEach(what);
+const drain = (list, what) => list.splice(0).forEach(what); // empties it
 const ignore = (/** @type {any} */ _) => {};
 
 /** A connection to the chat that comes back by itself. */
@@ -87,9 +85,9 @@ export class Client {
   /** The secret that proves that an older connection was ours. @type {string | undefined} */ #session;
   /** The last `disconnect`. @type {any} */ #advice;
   /** The room whose missed messages are coming in. @type {any} */ #replay = null;
-  #watchTimer; #retryTimer; #pauseTimer;
+  #watchTimer; #retryTimer; #pauseTimer; #joinTimer;
   /** @type {number | null} */ #openedAt = null;
-  #heardAt = 0; #silenceMs = CONNECT_MS; #turn = 0; #lastId = 0; #isSending = false;
+  #heardAt = 0; #silenceMs = CONNECT_MS; #turn = 0; #lastId = 0; #isSending = false; #isJoining = false;
   #keyPrefix = crypto.getRandomValues(new Uint32Array(3)).join("-");
   #networkChanged = () => this.#checkNetwork();
   #unasked = { done: ignore, failed: (/** @type {ChatError} */ error) => this.#emit("error", error) };
@@ -153,7 +151,7 @@ export class Client {
     if (room.isIn) return Promise.resolve();
     return new Promise((resolve, reject) => {
       room.waiters.push({ resolve, reject });
-      if (isNew && this.#state.name === "online") this.#join(room);
+      if (isNew && this.#state.name === "online") this.#joinNext();
     });
   }
 
@@ -175,9 +173,7 @@ export class Client {
   presence(room, page) { return this.#ask({ type: "presence", room, ...page }); }
   /** Shows the others that we write. @param {string} room */
   typing(room) { if (this.#state.name === "online") this.#write({ type: "typing", room }); }
-
   // Staying connected
-
   async #open() {
     const turn = ++this.#turn;
     this.#clock.clearTimeout(this.#retryTimer);
@@ -191,16 +187,16 @@ export class Client {
       const [entry] = this.#rooms.values();
       if (entry) target.searchParams.set("room", entry.name);
       if (entry?.epoch) target.searchParams.set("resume", `${entry.epoch}:${entry.offset}`);
-      // Or our own half-open connection would lock us out.
-      if (this.#session) target.searchParams.set("session", this.#session);
+      if (this.#session) target.searchParams.set("session", this.#session); // or our half-open one locks us out
       const socket = new WebSocket(target.href, bearer ? ["throng.v1", "bearer", bearer] : ["throng.v1"]);
       socket.onmessage = ({ data }) => this.#receive(data);
       socket.onclose = ({ code, reason }) => this.#lost(code, reason);
-      socket.onerror = ignore; // a close follows and says the same
+      // A close follows and says the same; but not in Node 22, when nobody listens there.
+      const failed = () => turn === this.#turn && this.#lost(1006, "No connection");
+      socket.onerror = () => void this.#clock.setTimeout(failed, 0);
       this.#socket = socket;
       this.#watch(CONNECT_MS);
-    } catch (error) {
-      // There is no token to be had, or the address is none.
+    } catch (error) { // there is no token to be had, or the address is none
       if (turn === this.#turn) this.#lost(1006, String(error));
     }
   }
@@ -224,14 +220,14 @@ export class Client {
   #abandon() {
     const socket = this.#socket;
     if (socket) socket.onmessage = socket.onclose = this.#socket = null;
-    for (const timer of [this.#watchTimer, this.#retryTimer, this.#pauseTimer]) this.#clock.clearTimeout(timer);
+    const timers = [this.#watchTimer, this.#retryTimer, this.#pauseTimer, this.#joinTimer];
+    for (const timer of timers) this.#clock.clearTimeout(timer);
     this.#turn += 1;
     this.#replay = this.#advice = this.#openedAt = null;
-    this.#isSending = false;
+    this.#isSending = this.#isJoining = false;
     for (const room of this.#rooms.values()) room.isIn = false;
     const pending = [...this.#pending.values()];
     this.#pending.clear();
-    // What stands in the outbox stays there.
     for (const { failed } of pending) failed(new ChatError("connection_lost", "The connection was lost"));
     socket?.close(1000);
   }
@@ -241,8 +237,7 @@ export class Client {
     const healthyForMs = this.#openedAt === null ? 0 : this.#clock.now() - this.#openedAt;
     this.#abandon();
     if (code === 4003) for (const room of this.#rooms.values()) room.epoch = null;
-    // It would end the next connection too.
-    if (code === 1009) this.#giveUpFirst("message_too_long", reason || "Message too big");
+    if (code === 1009) this.#giveUpFirst("message_too_long", reason || "Message too big"); // or again
     const needsToken = code === 3000 && typeof this.#options.token !== "function";
     const isFinal = code >= 4500 || STOP_CODES.includes(code) || needsToken;
     if (isFinal || advice?.reconnect === false) return this.#stop(code, reason);
@@ -259,7 +254,6 @@ export class Client {
     }
     this.#enter({ name: "stopped", code, reason });
   }
-
   // What the server says
   #receive(text) {
     this.#heardAt = this.#clock.now();
@@ -290,11 +284,9 @@ export class Client {
     this.#watch();
     this.#state = { name: "online" };
     const entry = this.#room(event.room);
-    const others = [...this.#rooms.values()].filter((room) => room !== entry);
     this.#entered(entry, event);
     if (hasLeftAll) this.leave(event.room); // there is no connection without an entry room
-    for (const room of others) this.#join(room);
-    this.#request({ type: "ping" }); // whose answer ends the replay of the last room
+    this.#joinNext();
     drain(this.#connecting, (waiter) => waiter.resolve());
     this.#enter({ name: "online", limits: event.limits });
     this.#pump();
@@ -303,14 +295,25 @@ export class Client {
     if (!this.#rooms.has(name)) this.#rooms.set(name, { name, epoch: null, offset: 0, isIn: false, waiters: [] });
     return this.#rooms.get(name);
   }
-  #join(room) {
+  /** Joins the first room that we are not in, then the next: all of many at once would be too fast. */
+  #joinNext() {
+    const room = [...this.#rooms.values()].find(({ isIn }) => !isIn);
+    if (this.#isJoining) return;
+    if (!room) return this.#request({ type: "ping" }); // whose answer ends the replay of the last one
+    this.#isJoining = true;
+    const next = () => { this.#isJoining = false; this.#joinNext(); };
+    const done = (/** @type {any} */ event) => { this.#entered(room, event); next(); };
     const resume = room.epoch ? { epoch: room.epoch, offset: room.offset } : undefined;
-    this.#request({ type: "join", room: room.name, resume }, (event) => this.#entered(room, event), (error) => {
-      if (error.code === "connection_lost" || this.#rooms.get(room.name) !== room) return;
-      if (error.code === "unavailable") return this.#lost(1013, error.message);
+    this.#request({ type: "join", room: room.name, resume }, done, (error) => {
+      const { code, message, retryAfterMs = 1_000 } = error;
+      if (code === "unavailable") return this.#lost(1013, message);
+      if (code === "rate_limited") return void (this.#joinTimer = this.#clock.setTimeout(next, retryAfterMs));
+      if (code === "connection_lost") return;
+      if (this.#rooms.get(room.name) !== room) return next(); // left meanwhile
       this.#rooms.delete(room.name);
       if (room.waiters.length === 0) this.#emit("error", error);
       drain(room.waiters, (waiter) => waiter.reject(error));
+      next();
     });
   }
   #entered(room, { epoch, offset, recovered, members }) {
@@ -337,9 +340,7 @@ export class Client {
     room.offset = event.to;
     this.#emit("gap", event);
   }
-
   // What we say
-
   async #say(command) {
     const { maxQueued } = this.#options;
     if (this.#state.name === "stopped") throw new ChatError("stopped", "Not connected");
@@ -393,8 +394,7 @@ export class Client {
   #enter(state) { this.#emit("state", this.#state = state); }
   #emit(type, event) {
     for (const listener of [...(this.#listeners.get(type) ?? [])]) {
-      // A listener's mistake is for the console, not for the protocol.
-      try { listener(event); } catch (error) { queueMicrotask(() => { throw error; }); }
+      try { listener(event); } catch (error) { queueMicrotask(() => { throw error; }); } // for the console
     }
   }
 }

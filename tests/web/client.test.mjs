@@ -244,6 +244,30 @@ test("a room that may not be entered is forgotten", async () => {
   assert.deepEqual(client.rooms, ["lobby"]);
 });
 
+test("rooms are joined one after the other, and being too fast is waited out", () => {
+  const { client, clock, current } = online();
+  const joins = () => current().sent.filter(({ type }) => type === "join").map(({ room }) => room);
+  for (const room of ["a", "b", "c"]) client.join(room);
+  assert.deepEqual(joins(), ["a"]);
+  current().answer("join", { type: "joined", room: "a", epoch: "a1", offset: 0, recovered: false });
+  assert.deepEqual(joins(), ["a", "b"]);
+  current().answer("join", { type: "error", message: "slowly", code: "rate_limited", retry_after_ms: 300 });
+  clock.advance(299);
+  assert.deepEqual(joins(), ["a", "b"]);
+  clock.advance(1);
+  assert.deepEqual(joins(), ["a", "b", "b"]);
+  current().answer("join", { type: "joined", room: "b", epoch: "b1", offset: 0, recovered: false });
+  assert.deepEqual(joins(), ["a", "b", "b", "c"]);
+  assert.deepEqual(client.rooms, ["lobby", "a", "b", "c"]);
+});
+
+test("an error that no close follows is the end of a connection", () => {
+  const { client, clock, current } = online();
+  current().onerror();
+  clock.advance(0);
+  assert.equal(client.state.name, "waiting");
+});
+
 test("what is left stays left", () => {
   const { client, clock, current, of } = online();
   client.leave("lobby");
