@@ -56,6 +56,16 @@ pub struct Limits {
     pub max_keys_per_user: usize,
 }
 
+/// Whether a room has made way for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Made,
+    /// None of the first few could; others may.
+    NotYet,
+    /// There is no room that nobody is in.
+    Nowhere,
+}
+
 type Stripe<L> = Mutex<HashMap<RoomName, SharedRoom<L>>>;
 
 /// The embedded broker.
@@ -175,7 +185,7 @@ impl<L: Local> Memory<L> {
             if let Some(room) = self.find_or_try(name) {
                 return Ok(room);
             }
-            if !self.make_way() {
+            if self.make_way() == Way::Nowhere {
                 break;
             }
         }
@@ -199,10 +209,10 @@ impl<L: Local> Memory<L> {
     }
 
     /// Forgets the room that was left first, history and all, but none that has keys: what is sent again under them
-    /// would be appended twice. False when there is no such room, or none among the first few.
-    fn make_way(&self) -> bool {
+    /// would be appended twice.
+    fn make_way(&self) -> Way {
         for _ in 0..TRIES {
-            let Some((ticket, room)) = self.idle.take_first() else { return false };
+            let Some((ticket, room)) = self.idle.take_first() else { return Way::Nowhere };
             let mut rooms = self.stripe(room.name()).lock();
             let mut state = room.lock();
             if state.idle != Some(ticket) {
@@ -221,9 +231,9 @@ impl<L: Local> Memory<L> {
             rooms.remove(room.name());
             self.rooms.fetch_sub(1, Relaxed);
             self.discard_all(&room, &state);
-            return true;
+            return Way::Made;
         }
-        false
+        Way::NotYet
     }
 
     /// Counts an idempotency key that no room keeps against its user's `limits.max_keys_per_user`, for as long as those

@@ -225,7 +225,7 @@ impl Endpoint {
     /// True while there is nothing to [go on](Endpoint::replay) with until the task is woken.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        matches!(self, Self::Chat(chat) if chat.is_leaving())
+        matches!(self, Self::Chat(chat) if chat.is_waiting())
     }
 
     /// Queues more of what it missed, or leaves the room, if that can be done now.

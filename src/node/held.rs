@@ -11,8 +11,9 @@ use crate::broker::room::Room;
 use crate::names::UserId;
 use crate::registry::Topic;
 
-/// For how long, in milliseconds: a client that comes back joins its rooms at once, but many may come back together.
-const GRACE_MS: u64 = 5_000;
+/// For how long, in milliseconds: a client that comes back joins its rooms one after the other, each in a round trip
+/// and with what it missed there, and many may come back together.
+const GRACE_MS: u64 = 20_000;
 /// Held at once, all rooms together: beyond it users leave at once. Memory: some 40 bytes each, and their rooms.
 const MAX_HELD: usize = 65_536;
 

@@ -1,7 +1,7 @@
 /** The chat page: shows what the client says, and says what the person types. Texts become text nodes, never HTML. */
 import { Client } from "./client.js";
 import { avatar, make, render } from "./messages.js";
-import { $, complain, explain, isFine, panels, refused } from "./page.js";
+import { $, complain, explain, isFine, named, panels, refused, renew } from "./page.js";
 
 const MAX_ITEMS = 500; // per conversation on the page; older ones come back from the history
 const PAGE = 50; // messages or users asked for at once
@@ -86,20 +86,23 @@ function listen(chat) {
     add(place, { kind: "message", ...message });
   });
   chat.on("direct", (message) => add(conversation("direct", message.user), { kind: "message", ...message }));
-  chat.on("presence_diff", ({ room, joined = [], left = [], members }) => {
+  chat.on("presence_diff", ({ room, joined, left, members }) => {
     const place = conversation("room", room);
     place.memberCount = members;
-    for (const user of left) place.members.delete(user);
-    for (const user of joined) if (place.members.size < MAX_MEMBERS_SHOWN) place.members.add(user);
-    const others = joined.filter((user) => user !== me);
+    const isUntold = !joined && !left; // news were dropped, or there are too many people for names
+    if (isUntold && members <= MAX_MEMBERS_SHOWN) loadMembers(place);
+    if (isUntold) return renderMembers();
+    for (const user of left ?? []) place.members.delete(user);
+    for (const user of joined ?? []) if (place.members.size < MAX_MEMBERS_SHOWN) place.members.add(user);
+    const others = (joined ?? []).filter((user) => user !== me);
     if (others.length) add(place, { kind: "notice", text: `${others.join(", ")} joined` });
-    if (left.length) add(place, { kind: "notice", text: `${left.join(", ")} left` });
+    if (left?.length) add(place, { kind: "notice", text: `${left.join(", ")} left` });
     renderMembers();
   });
   chat.on("typing", ({ room, user }) => {
     const place = conversation("room", room);
+    if (!place.typing.has(user) && place.typing.size >= MAX_MEMBERS_SHOWN) return;
     clearTimeout(place.typing.get(user));
-    if (place.typing.size >= MAX_MEMBERS_SHOWN) return;
     place.typing.set(user, setTimeout(() => { place.typing.delete(user); renderTyping(); }, TYPING_MS));
     renderTyping();
   });
@@ -119,7 +122,7 @@ function showState(state) {
   if (name === "online") limits = state.limits ?? {};
   $("connection").className = name;
   $("connection-state").textContent = words[name] ?? "";
-  $("countdown").textContent = "";
+  $("countdown").textContent = $("entry-countdown").textContent = "";
   $("entry-state").textContent = name === "connecting" ? "Connecting…" : "";
   $("again").hidden = name !== "stopped";
   if (name !== "waiting") return;
@@ -127,8 +130,9 @@ function showState(state) {
   const tick = () => {
     const words = `in ${Math.max(0, Math.ceil((endsAt - Date.now()) / 1000))} s`;
     $("countdown").textContent = words;
-    $("entry-state").textContent = `The server does not answer. Next try ${words}`;
+    $("entry-countdown").textContent = ` Next try ${words}`;
   };
+  $("entry-state").textContent = "The server does not answer.";
   countdown = setInterval(tick, 1_000);
   tick();
 }
@@ -282,7 +286,8 @@ function countCharacters() {
 }
 
 $("text").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  // 229: in Safari, the Enter that ends a composition.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
   $("say").requestSubmit();
 });
@@ -318,7 +323,7 @@ const label = (text) => make("span", { className: "label" }, text);
 function renderLists() {
   for (const [list, kind] of [["rooms", "room"], ["directs", "direct"]]) {
     const places = [...conversations.values()].filter((place) => place.kind === kind);
-    $(list).replaceChildren(...places.map((place) => {
+    renew($(list), places.map((place) => {
       place.isListed = true;
       const button = make("button", { type: "button" }, kind === "direct" ? avatar(place.name) : "", label(place.name));
       if (place === shown) button.setAttribute("aria-current", "true");
@@ -326,7 +331,7 @@ function renderLists() {
       unread.append(make("span", { className: "unseen" }, " unread"));
       if (place.unread) button.append(" ", unread);
       button.addEventListener("click", () => show(place));
-      return make("li", {}, button);
+      return named(place.name, make("li", {}, button));
     }));
   }
   const unread = [...conversations.values()].reduce((sum, place) => sum + place.unread, 0);
@@ -339,11 +344,11 @@ function renderMembers() {
   const isRoom = shown?.kind === "room";
   const users = isRoom ? [...shown.members].sort() : [];
   $("member-count").textContent = isRoom ? `(${shown.memberCount})` : "";
-  $("members").replaceChildren(...users.map((user) => {
+  renew($("members"), users.map((user) => {
     if (user === me) return make("li", { className: "me" }, avatar(user), label(`${user} (you)`));
     const button = make("button", { type: "button", title: `Write to ${user}` }, avatar(user), label(user));
     button.addEventListener("click", () => show(conversation("direct", user)));
-    return make("li", {}, button);
+    return named(user, make("li", {}, button));
   }));
   const more = isRoom ? shown.memberCount - users.length : 0;
   $("more-members").textContent = more > 0 ? `and ${more} more` : "";

@@ -55,12 +55,12 @@ export class Backoff {
   /** @param {{ baseMs?: number, capMs?: number, healthyMs?: number, random?: () => number }} [options] */
   constructor({ baseMs = 500, capMs = 20_000, healthyMs = 30_000, random = Math.random } = {}) {
     this.attempt = 0;
-    /** The delay after a connection that was up for `healthyForMs`; `afterMs` is what the server wishes this time.
+    /** The delay after a connection that was up for `healthyForMs`; `afterMs`, the server's wish, is the first delay, later the least.
      *  @param {{ healthyForMs?: number, afterMs?: number }} [end] */
     this.next = ({ healthyForMs = 0, afterMs } = {}) => {
       if (healthyForMs >= healthyMs) this.attempt = 0;
-      const ceiling = Math.min(capMs, baseMs * 2 ** this.attempt++);
-      return Math.min(afterMs ?? random() * ceiling, MAX_DELAY_MS);
+      const isFirst = this.attempt === 0, own = random() * Math.min(capMs, baseMs * 2 ** this.attempt++);
+      return Math.min(isFirst ? afterMs ?? own : Math.max(afterMs ?? 0, own), MAX_DELAY_MS);
     };
   }
 }
@@ -70,6 +70,7 @@ const SYSTEM_CLOCK = {
   now: () => Date.now(), setTimeout: (run, ms) => setTimeout(run, ms), clearTimeout: (timer) => clearTimeout(timer),
 };
 const drain = (list, what) => list.splice(0).forEach(what); // empties it
+const timed = (ms = 1_000) => Math.min(Math.max(ms, 10), MAX_DELAY_MS); // what a timer takes
 const ignore = (/** @type {any} */ _) => {};
 
 /** A connection to the chat that comes back by itself. */
@@ -84,10 +85,12 @@ export class Client {
   /** @type {any} */ #socket = null;
   /** The secret that proves that an older connection was ours. @type {string | undefined} */ #session;
   /** The last `disconnect`. @type {any} */ #advice;
+  /** The room that the connection was opened with. @type {string | undefined} */ #asked;
   /** The room whose missed messages are coming in. @type {any} */ #replay = null;
   #watchTimer; #retryTimer; #pauseTimer; #joinTimer;
   /** @type {number | null} */ #openedAt = null;
   #heardAt = 0; #silenceMs = CONNECT_MS; #turn = 0; #lastId = 0; #isSending = false; #isJoining = false;
+  /** Between two messages, once they came too fast. */ #paceMs = 0; #messagesPerSecond = 1;
   #keyPrefix = crypto.getRandomValues(new Uint32Array(3)).join("-");
   #networkChanged = () => this.#checkNetwork();
   #unasked = { done: ignore, failed: (/** @type {ChatError} */ error) => this.#emit("error", error) };
@@ -147,6 +150,7 @@ export class Client {
 
   /** Enters a room and stays in it over reconnects. @param {string} name @returns {Promise<void>} */
   join(name) {
+    if (this.#state.name === "stopped") return Promise.reject(new ChatError("stopped", "Not connected"));
     const isNew = !this.#rooms.has(name), room = this.#room(name);
     if (room.isIn) return Promise.resolve();
     return new Promise((resolve, reject) => {
@@ -161,6 +165,7 @@ export class Client {
     if (!this.#rooms.delete(name)) return;
     drain(room.waiters, (waiter) => waiter.reject(new ChatError("stopped", "The room was left")));
     if (this.#state.name === "online") this.#request({ type: "leave", room: name });
+    this.#pump();
   }
 
   /** A page of a room's messages, oldest first. @param {string} room
@@ -179,12 +184,14 @@ export class Client {
     this.#clock.clearTimeout(this.#retryTimer);
     const { WebSocket, url, user, token } = this.#options;
     this.#enter({ name: "connecting", attempt: this.#backoff.attempt });
+    this.#watch(CONNECT_MS); // a token may not come either
     try {
       const bearer = typeof token === "function" ? await token() : token;
       if (turn !== this.#turn) return;
       const target = new URL(`ws/chat/${encodeURIComponent(user)}`, url);
       target.protocol = target.protocol.replace("http", "ws");
       const [entry] = this.#rooms.values();
+      this.#asked = entry?.name;
       if (entry) target.searchParams.set("room", entry.name);
       if (entry?.epoch) target.searchParams.set("resume", `${entry.epoch}:${entry.offset}`);
       if (this.#session) target.searchParams.set("session", this.#session); // or our half-open one locks us out
@@ -277,15 +284,16 @@ export class Client {
     }
   }
   #welcome(event) {
-    const hasLeftAll = this.#session !== undefined && this.#rooms.size === 0;
+    // It was left meanwhile, or all were before: there is no connection without an entry room.
+    const isLeft = this.#asked ? !this.#rooms.has(this.#asked) : this.#session !== undefined;
     this.#session = event.session;
     this.#openedAt = this.#clock.now();
     this.#silenceMs = event.heartbeat_ms + this.#options.graceMs;
     this.#watch();
     this.#state = { name: "online" };
-    const entry = this.#room(event.room);
-    this.#entered(entry, event);
-    if (hasLeftAll) this.leave(event.room); // there is no connection without an entry room
+    this.#messagesPerSecond = event.limits?.messages_per_second || 1;
+    if (isLeft) this.#request({ type: "leave", room: event.room });
+    else this.#entered(this.#room(event.room), event);
     this.#joinNext();
     drain(this.#connecting, (waiter) => waiter.resolve());
     this.#enter({ name: "online", limits: event.limits });
@@ -305,14 +313,15 @@ export class Client {
     const done = (/** @type {any} */ event) => { this.#entered(room, event); next(); };
     const resume = room.epoch ? { epoch: room.epoch, offset: room.offset } : undefined;
     this.#request({ type: "join", room: room.name, resume }, done, (error) => {
-      const { code, message, retryAfterMs = 1_000 } = error;
+      const { code, message, retryAfterMs } = error;
       if (code === "unavailable") return this.#lost(1013, message);
-      if (code === "rate_limited") return void (this.#joinTimer = this.#clock.setTimeout(next, retryAfterMs));
+      if (code === "rate_limited") return void (this.#joinTimer = this.#clock.setTimeout(next, timed(retryAfterMs)));
       if (code === "connection_lost") return;
       if (this.#rooms.get(room.name) !== room) return next(); // left meanwhile
       this.#rooms.delete(room.name);
       if (room.waiters.length === 0) this.#emit("error", error);
       drain(room.waiters, (waiter) => waiter.reject(error));
+      this.#pump();
       next();
     });
   }
@@ -323,7 +332,8 @@ export class Client {
     drain(room.waiters, (waiter) => waiter.resolve());
     if (recovered) this.#replay = { room: room.name, recovered, missed: 0 };
     this.#emit("joined", { room: room.name, epoch, offset, recovered, members });
-    if (wasIn && !recovered) this.#emit("resumed", { room: room.name, recovered, missed });
+    if (wasIn && !recovered) this.#emit("resumed", { room: room.name, recovered: missed === 0, missed });
+    this.#pump();
   }
   #message(event) {
     const room = this.#rooms.get(event.room);
@@ -361,15 +371,25 @@ export class Client {
       this.#giveUpFirst("unknown_outcome", "It was sent, or not: no answer came");
       return this.#pump();
     }
+    const room = this.#rooms.get(first.command.room);
+    if (room && !room.isIn) return; // it is about to be entered again
     first.tries += 1;
     this.#isSending = true;
     const next = () => { this.#isSending = false; this.#pump(); };
-    const settled = (settle, outcome) => { this.#outbox.shift(); settle(outcome); next(); };
+    const settled = (settle, outcome) => {
+      this.#outbox.shift();
+      settle(outcome);
+      if (this.#outbox.length === 0) this.#paceMs = 0;
+      if (this.#paceMs > 0) this.#pauseTimer = this.#clock.setTimeout(next, this.#paceMs);
+      else next();
+    };
     this.#request(first.command, (ack) => settled(first.resolve, ack), (error) => {
       if (error.code === "connection_lost") return;
-      if (error.code !== "rate_limited") return settled(first.reject, error);
+      const outcome = first.tries > 1 ? new ChatError("unknown_outcome", error.message) : error;
+      if (error.code !== "rate_limited") return settled(first.reject, outcome);
       first.tries -= 1; // this one was answered; an earlier one may not have been
-      const retryAfterMs = error.retryAfterMs ?? 1_000;
+      this.#paceMs = 1_000 / this.#messagesPerSecond; // or the next would be refused again, once too often in the end
+      const retryAfterMs = timed(error.retryAfterMs);
       this.#pauseTimer = this.#clock.setTimeout(next, retryAfterMs);
       this.#emit("limited", { retryAfterMs });
     });

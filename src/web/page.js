@@ -15,6 +15,17 @@ export function isFine(field) {
   return field.validity.valid;
 }
 
+/** Puts other items into a list: whoever stands on one with the keyboard stays on that of the same name. */
+export function renew(list, items) {
+  const name = list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.name : undefined;
+  list.replaceChildren(...items);
+  if (name) items.find((item) => item.dataset.name === name)?.querySelector("button")?.focus();
+}
+export function named(name, item) {
+  item.dataset.name = name;
+  return item;
+}
+
 /** An error in a person's words. */
 export function explain(error) {
   const words = {

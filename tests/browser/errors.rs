@@ -100,7 +100,8 @@ async fn a_server_that_is_not_there_is_waited_for() {
     drop(server);
     page.write("#name", "alice").await;
     page.click("#enter button").await;
-    page.sees("#entry-state", "The server does not answer. Next try in").await;
+    page.sees("#entry-state", "The server does not answer.").await;
+    page.sees("#entry-countdown", "Next try in").await;
     let _server = Server::launch(&[], &listen, &[]);
     page.sees("#title", "lobby").await;
     browser.finish().await;

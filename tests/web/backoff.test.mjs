@@ -49,10 +49,12 @@ test("thirty healthy seconds begin afresh, a millisecond less does not", () => {
   assert.equal(backoff.next(), 1_000);
 });
 
-test("what the server wishes replaces one delay", () => {
+test("what the server wishes is the first delay, and later the least", () => {
   const backoff = longest();
   assert.equal(backoff.next({ afterMs: 3_210 }), 3_210);
   assert.equal(backoff.next(), 1_000);
-  assert.equal(backoff.next({ afterMs: 0 }), 0);
+  assert.equal(backoff.next({ afterMs: 0 }), 2_000);
+  assert.equal(backoff.next({ afterMs: 5_000 }), 5_000);
+  assert.equal(longest().next({ afterMs: 0 }), 0);
   assert.ok(backoff.next({ afterMs: 1e15 }) < 2 ** 31, "a timer would fire at once");
 });

@@ -192,6 +192,10 @@ test("the queue has a limit, and being too fast is waited out", async () => {
   assert.equal(current().count("message"), 1);
   clock.advance(1);
   current().answer("message", { type: "ack", offset: 1 });
+  // At once it would be too fast again, and in the end once too often.
+  clock.advance(999);
+  assert.equal(current().count("message"), 2);
+  clock.advance(1);
   current().answer("message", { type: "error", message: "gone", code: "unavailable" });
   assert.equal((await said[0]).offset, 1);
   assert.equal(await refusal(said[1]), "unavailable");
@@ -266,6 +270,56 @@ test("an error that no close follows is the end of a connection", () => {
   current().onerror();
   clock.advance(0);
   assert.equal(client.state.name, "waiting");
+});
+
+test("what is said in a room waits until the room is entered again", () => {
+  const { client, clock, current } = online();
+  client.join("games");
+  current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 0, recovered: false });
+  current().end(1006);
+  client.send("games", "hi");
+  clock.advance(500);
+  current().welcome();
+  assert.deepEqual([current().count("join"), current().count("message")], [1, 0]);
+  current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 0, recovered: true });
+  assert.equal(current().last("message").message, "hi");
+});
+
+test("a refusal of what was sent before tells nothing about the first time", async () => {
+  const { client, clock, current } = online();
+  const said = client.send("lobby", "hi");
+  current().end(1006);
+  clock.advance(500);
+  current().welcome();
+  current().answer("message", { type: "error", message: "no", code: "forbidden" });
+  assert.equal(await refusal(said), "unknown_outcome");
+});
+
+test("a room that is left while the connection is made stays left", () => {
+  const { client, clock, current, of } = online();
+  client.join("games");
+  current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 0, recovered: false });
+  current().end(1006);
+  clock.advance(500);
+  client.leave("lobby");
+  current().welcome();
+  assert.equal(current().last("leave").room, "lobby");
+  current().say(message(1));
+  assert.deepEqual([client.rooms, of("message")], [["games"], []]);
+});
+
+test("a token that does not come is waited for no longer than a connection", async () => {
+  const { client, clock } = stage({ token: () => new Promise(() => {}) });
+  client.connect().catch(() => {});
+  await new Promise(setImmediate);
+  clock.advance(15_000);
+  assert.equal(client.state.name, "waiting");
+});
+
+test("nothing is joined once it has stopped", async () => {
+  const { client, current } = online();
+  current().end(4501, "Replaced");
+  assert.equal(await refusal(client.join("games")), "stopped");
 });
 
 test("what is left stays left", () => {

@@ -212,8 +212,16 @@ impl Chat {
         Ok(())
     }
 
-    /// True while a room cannot be left yet: no command is taken meanwhile, and the task is woken when it can.
-    pub(in crate::endpoint) fn is_leaving(&self) -> bool {
+    /// True while a room cannot be left yet: the task is woken when it can.
+    pub(in crate::endpoint) fn is_waiting(&self) -> bool {
+        // Asked afresh each time: the wake may have come when the client had yet to take its answers.
+        let leaving = self.v1.as_ref().and_then(|v1| v1.leaving.as_ref());
+        let room = leaving.and_then(|leaving| self.rooms.get(leaving.room.as_str()));
+        room.is_some_and(Membership::awaits_answers)
+    }
+
+    /// True while a room is to be left: no command is taken meanwhile.
+    pub(super) fn is_leaving(&self) -> bool {
         self.v1.as_ref().is_some_and(|v1| v1.leaving.is_some())
     }
 

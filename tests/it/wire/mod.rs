@@ -161,7 +161,12 @@ const SENTENCES: Proofs = &[
         "tests/web/backoff.test.mjs",
         "thirty healthy seconds begin afresh, a millisecond less does not",
     ),
-    ("back-off", "after_ms", "tests/web/backoff.test.mjs", "what the server wishes replaces one delay"),
+    (
+        "back-off",
+        "after_ms",
+        "tests/web/backoff.test.mjs",
+        "what the server wishes is the first delay, and later the least",
+    ),
     ("back-off", "codes that stop it", "tests/web/client.test.mjs", "some codes stop it, others do not"),
     (
         "back-off",
