@@ -96,8 +96,14 @@ impl Outgoing {
         Some(SendError::TooLong { max })
     }
 
-    /// The next message to send, if it is time, written with `id`. Those that can no longer be sent safely fail.
-    pub(super) fn next(&mut self, id: &str, now: Instant) -> Option<String> {
+    /// The next message to send, if it is time and `may_go` has its room, written with `id`. Those that can no longer
+    /// be sent safely fail.
+    pub(super) fn next(
+        &mut self,
+        id: &str,
+        may_go: impl Fn(&RoomName) -> bool,
+        now: Instant,
+    ) -> Option<String> {
         if self.is_under_way || self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
@@ -117,6 +123,9 @@ impl Outgoing {
             }
         }
         let first = self.letters.front_mut()?;
+        if matches!(&first.to, To::Room(room, _) if !may_go(room)) {
+            return None;
+        }
         first.first_sent.get_or_insert(now);
         first.tries += 1;
         self.is_under_way = true;

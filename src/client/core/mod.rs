@@ -18,7 +18,7 @@ use super::event::{Ended, Event, State};
 use super::incoming::{Advice, Parser};
 use super::outgoing::Outgoing;
 use super::pending::{Asked, Pending};
-use super::rooms::Rooms;
+use super::rooms::{Rooms, Stage};
 use crate::names::{RoomName, SessionId, UserId};
 
 /// From the first packet to the welcome. The server may need three seconds to find out that our old connection is
@@ -310,15 +310,18 @@ impl Core {
         self.events.push_back(Event::State(state));
     }
 
-    /// Sends what is due: the first message, the next room to join.
+    /// Sends what is due: the next room to join, the first message. After a reconnect a message waits until its room
+    /// is entered again; one for a room that is not wanted goes, for the server to refuse.
     fn pump(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Online) {
             return;
         }
-        if let Some(frame) = self.outgoing.next(&self.pending.next_id(), now) {
+        self.join_next(now);
+        let rooms = &self.rooms;
+        let may_go = |room: &RoomName| rooms.get(room).is_none_or(|room| room.stage == Stage::In);
+        if let Some(frame) = self.outgoing.next(&self.pending.next_id(), may_go, now) {
             self.pending.add(Asked::Said);
             self.frames.push_back(frame);
         }
-        self.join_next(now);
     }
 }
