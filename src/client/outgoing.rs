@@ -14,6 +14,11 @@ use crate::names::{RoomName, UserId};
 const KEY_LIFE: Duration = Duration::from_secs(270);
 /// A message that went under with so many connections may be what ends them.
 const MAX_TRIES: u32 = 5;
+/// The longest time between messages when the server finds us too fast: 30 refusals a minute, at the very most, which
+/// is less than the 50 that end a connection. Also where it does not tell its rate.
+const MAX_GAP: Duration = Duration::from_secs(2);
+/// So long nothing was said: the server's bucket has filled again, as a rule.
+const CALM: Duration = Duration::from_secs(5);
 
 /// For whom a message is, and who waits for its ack.
 #[derive(Debug)]
@@ -41,6 +46,15 @@ impl Letter {
     }
 }
 
+/// The time to keep between messages, since one was refused for coming too early. Without it each ack would send the
+/// next message at once, to be refused as well, and each refusal is a strike.
+#[derive(Debug)]
+struct Pace {
+    gap: Duration,
+    /// Who says nothing until then is not in a hurry any more.
+    until: Instant,
+}
+
 /// The messages that wait for their acks, at most `limit`. Only the first may be under way: so they keep their order,
 /// whatever is refused or lost.
 #[derive(Debug)]
@@ -50,6 +64,9 @@ pub(super) struct Outgoing {
     max_chars: Option<usize>,
     is_under_way: bool,
     paused_until: Option<Instant>,
+    pace: Option<Pace>,
+    /// Between messages, as the server's rate has it.
+    least_gap: Duration,
     /// Unguessable, so that no other client of the user has the same.
     key_prefix: String,
     last_key: u64,
@@ -62,13 +79,25 @@ impl Outgoing {
         let more = getrandom::u32().unwrap_or_else(|_| fastrand::u32(..));
         let key_prefix = format!("{bits:016x}{more:08x}");
         let letters = VecDeque::new();
-        let (max_chars, is_under_way, paused_until) = (None, false, None);
-        Self { letters, limit, max_chars, is_under_way, paused_until, key_prefix, last_key: 0 }
+        Self {
+            letters,
+            limit,
+            max_chars: None,
+            is_under_way: false,
+            paused_until: None,
+            pace: None,
+            least_gap: MAX_GAP,
+            key_prefix,
+            last_key: 0,
+        }
     }
 
-    /// What the server takes, from its welcome.
-    pub(super) fn connected(&mut self, max_chars: Option<usize>) {
+    /// What the server takes, from its welcome: how long a message, and how many a second.
+    pub(super) fn connected(&mut self, max_chars: Option<usize>, rate: Option<u32>) {
         self.max_chars = max_chars;
+        // An eighth more, because what is sent evenly does not arrive evenly.
+        let gap = |rate| Duration::from_secs(1) * 9 / 8 / rate;
+        self.least_gap = rate.filter(|rate| *rate > 0).map_or(MAX_GAP, gap);
     }
 
     /// The connection is gone: what was under way is sent again.
@@ -129,6 +158,11 @@ impl Outgoing {
         first.first_sent.get_or_insert(now);
         first.tries += 1;
         self.is_under_way = true;
+        self.pace.take_if(|pace| now >= pace.until);
+        if let Some(pace) = &mut self.pace {
+            let next = now + pace.gap;
+            (self.paused_until, pace.until) = (Some(next), next + CALM);
+        }
         let line =
             Line { id: Some(id), message: Some(&first.text), key: Some(&first.key), ..Line::default() };
         Some(match &first.to {
@@ -169,13 +203,17 @@ impl Outgoing {
         std::mem::take(&mut self.is_under_way).then(|| self.letters.pop_front()).flatten()
     }
 
-    /// The one under way came too early; it goes again at `until`.
+    /// The one under way came too early; it goes again at `until`, and those behind it more slowly: others may say
+    /// something for the same user.
     pub(super) fn pause(&mut self, until: Instant) {
         self.is_under_way = false;
         self.paused_until = Some(until);
+        let gap = self.pace.as_ref().map_or(Duration::ZERO, |pace| (pace.gap * 2).min(MAX_GAP));
+        self.pace = Some(Pace { gap: gap.max(self.least_gap), until: until + CALM });
         if let Some(first) = self.letters.front_mut() {
             // This try was answered; an earlier one may not have been.
             first.tries = first.tries.saturating_sub(1);
+            first.first_sent.take_if(|_| first.tries == 0);
         }
     }
 

@@ -71,7 +71,7 @@ impl Core {
         self.session = Some(session);
         self.backoff.connected(now);
         self.silence = pause(heartbeat_ms) + GRACE;
-        self.outgoing.connected(limits.max_message_chars);
+        self.outgoing.connected(limits.max_message_chars, limits.messages_per_second);
         self.phase = Phase::Online;
         self.enter(State::Online);
         self.events.push_back(Event::Welcome { room: room.clone(), user, node, epoch, offset, recovered });

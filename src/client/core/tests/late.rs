@@ -62,3 +62,76 @@ fn a_message_for_a_room_that_is_refused_or_left_goes_and_is_refused() {
     drop(stage.leave("tea"));
     assert_eq!(kinds(&stage.sent()), ["leave", "message"]);
 }
+
+// 1. A backlog, and the server's burst is used up. 2. Each ack sent the next message at once, to be refused: a strike
+// for each, and the connection was closed with 4002.
+#[test]
+fn a_backlog_goes_no_faster_than_the_server_takes_it() {
+    let mut stage = Stage::new(Some("lobby"), 100);
+    stage.welcome(EPOCH, 7, false);
+    let answers: Vec<_> = (0..60).map(|_| stage.say("m")).collect();
+    let (start, mut refusals) = (stage.now, 0);
+    // The server's bucket, in microseconds of its refilling: a burst of ten, ten a second.
+    let (mut tokens, mut at) = (1_000_000, start);
+    for _ in 0..200 {
+        for frame in stage.sent() {
+            tokens = (tokens + (stage.now - at).as_micros()).min(1_000_000);
+            at = stage.now;
+            if tokens >= 100_000 {
+                tokens -= 100_000;
+                stage.ack(&frame, 8);
+            } else {
+                refusals += 1;
+                stage.refuse(&frame, "rate_limited");
+            }
+        }
+        if stage.core.frames() == 0 && stage.core.outgoing.deadline().is_some() {
+            stage.wait();
+        }
+    }
+    for mut answer in answers {
+        assert!(answer.try_recv().unwrap().is_ok());
+    }
+    assert_eq!(refusals, 1);
+    assert!(stage.now - start < Duration::from_secs(6), "{:?}", stage.now - start);
+    // Nothing was said for a while: the next burst may go at once.
+    stage.now += Duration::from_secs(20);
+    for _ in 0..2 {
+        drop(stage.say("m"));
+        let sent = stage.sent();
+        stage.ack(&sent[0], 9);
+    }
+}
+
+#[test]
+fn who_is_refused_again_and_again_slows_down() {
+    let mut stage = Stage::online();
+    drop(stage.say("m"));
+    for _ in 0..20 {
+        let sent = stage.sent();
+        stage.refuse(&sent[0], "rate_limited");
+        stage.wait();
+    }
+    let sent = stage.sent();
+    stage.ack(&sent[0], 8);
+    drop(stage.say("m"));
+    assert!(stage.sent().is_empty());
+    assert_eq!(stage.wait(), Duration::from_secs(2));
+    assert_eq!(kinds(&stage.sent()), ["message"]);
+}
+
+// 1. Refused for coming too early. 2. The connection is gone for five minutes. 3. It was given up as perhaps said.
+#[test]
+fn a_message_that_was_only_refused_goes_however_late() {
+    let mut stage = Stage::online();
+    let mut said = stage.say("m");
+    let sent = stage.sent();
+    stage.refuse(&sent[0], "rate_limited");
+    stage.fall(no_reason());
+    stage.now += Duration::from_secs(300);
+    stage.core.tick(stage.now);
+    stage.welcome(EPOCH, 7, false);
+    let sent = stage.sent();
+    stage.ack(&sent[0], 8);
+    assert!(said.try_recv().unwrap().is_ok());
+}
