@@ -192,11 +192,16 @@ impl Outgoing {
         if let To::Room(room, _) = &first.to { Some(room) } else { None }
     }
 
-    /// The one under way was refused.
-    pub(super) fn refused(&mut self, error: SendError) {
-        if let Some(letter) = self.settle() {
-            letter.fail(error);
-        }
+    /// The one under way was refused. An earlier try that nobody answered may have been taken all the same.
+    pub(super) fn refused(&mut self, code: String, message: String, retry_after: Option<Duration>) {
+        let Some(letter) = self.settle() else { return };
+        let is_known = letter.tries <= 1;
+        let error = if is_known {
+            SendError::Refused { code, message, retry_after }
+        } else {
+            SendError::UnknownOutcome
+        };
+        letter.fail(error);
     }
 
     fn settle(&mut self) -> Option<Letter> {

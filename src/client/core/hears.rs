@@ -67,7 +67,12 @@ impl Core {
             return self.lost(Lost::because("the server welcomes twice"), now);
         }
         let Welcome { session, node, user, room, epoch, offset, recovered, heartbeat_ms, limits } = welcome;
-        let has_left_all = self.session.is_some() && self.rooms.is_empty();
+        let takes_any_entry = std::mem::take(&mut self.takes_any_entry);
+        let is_wanted = match self.entry_asked.take() {
+            Some(asked) => self.rooms.get(&asked).is_some(),
+            // There is no connection without an entry room.
+            None => takes_any_entry || self.rooms.get(&room).is_some(),
+        };
         self.session = Some(session);
         self.backoff.connected(now);
         self.silence = pause(heartbeat_ms) + GRACE;
@@ -75,14 +80,12 @@ impl Core {
         self.phase = Phase::Online;
         self.enter(State::Online);
         self.events.push_back(Event::Welcome { room: room.clone(), user, node, epoch, offset, recovered });
+        if !is_wanted {
+            // It may have been left since it was asked for.
+            return self.request_leave(&room, oneshot::channel().0);
+        }
         let serial = self.rooms.want(&room).serial;
         self.entered(serial, Entered { re: None, epoch, offset, recovered, members: None });
-        if has_left_all {
-            // There is no connection without an entry room.
-            self.rooms.remove(&room);
-            self.replay = None;
-            self.request_leave(&room, oneshot::channel().0);
-        }
         self.ping();
     }
 
@@ -187,7 +190,7 @@ impl Core {
                 self.outgoing.pause(now + wait);
                 self.events.push_back(Event::Limited { retry_after: wait });
             }
-            Some(Asked::Said) => self.outgoing.refused(SendError::Refused { code, message, retry_after }),
+            Some(Asked::Said) => self.outgoing.refused(code, message, retry_after),
             Some(Asked::Join(serial)) if is_early => {
                 if let Some(room) = self.rooms.by_serial(serial) {
                     room.stage = Stage::Out;

@@ -91,6 +91,10 @@ pub(super) struct Core {
     turn: u64,
     /// Of the last connection.
     session: Option<SessionId>,
+    /// The room that the present connection asked for when it was opened.
+    entry_asked: Option<RoomName>,
+    /// We named no room, and take the one that the first welcome gives us.
+    takes_any_entry: bool,
     advice: Option<Advice>,
     heard_at: Instant,
     silence: Duration,
@@ -123,6 +127,8 @@ impl Core {
             phase: Phase::Waiting { until: now },
             turn: 0,
             session: None,
+            entry_asked: None,
+            takes_any_entry: room.is_none(),
             advice: None,
             heard_at: now,
             silence: CONNECT,
@@ -274,6 +280,7 @@ impl Core {
 
     fn open(&mut self, now: Instant) {
         self.turn += 1;
+        self.entry_asked = self.rooms.entry().map(|room| room.name.clone());
         self.phase = Phase::Connecting { until: now + CONNECT };
         self.enter(State::Connecting { attempt: self.backoff.attempt() });
     }

@@ -135,3 +135,42 @@ fn a_message_that_was_only_refused_goes_however_late() {
     stage.ack(&sent[0], 8);
     assert!(said.try_recv().unwrap().is_ok());
 }
+
+// 1. The connection is being made, with a room. 2. The room is left. 3. The welcome put us in it again.
+#[test]
+fn a_room_that_is_left_while_connecting_is_left() {
+    for rooms in [&["lobby"][..], &["lobby", "tea"]] {
+        let mut stage = Stage::new(Some("lobby"), 4);
+        rooms[1..].iter().for_each(|room| drop(stage.join(room)));
+        assert_eq!(stage.leave("lobby").try_recv().unwrap(), Ok(()));
+        stage.welcome(EPOCH, 7, false);
+        assert_eq!(kinds(&stage.sent())[0], "leave");
+        stage.events();
+        stage.message(8);
+        assert!(stage.events().is_empty());
+        // Nor does it come back with the next connection.
+        stage.fall(no_reason());
+        stage.wait();
+        assert!(!stage.url().contains("room=lobby"));
+        stage.welcome(EPOCH, 7, false);
+        assert_eq!(kinds(&stage.sent()).contains(&"leave"), rooms.len() == 1);
+    }
+    // Left and wanted again is wanted.
+    let mut stage = Stage::new(Some("lobby"), 4);
+    drop((stage.leave("lobby"), stage.join("lobby")));
+    stage.welcome(EPOCH, 7, false);
+    assert!(stage.sent().is_empty());
+}
+
+// 1. Said, and appended; the ack is lost. 2. The repetition is refused. 3. It was told that nothing was done.
+#[test]
+fn the_refusal_of_a_repetition_tells_nothing_of_the_first_try() {
+    let mut stage = Stage::online();
+    let mut said = stage.say("m");
+    stage.fall(no_reason());
+    stage.wait();
+    stage.welcome(EPOCH, 7, false);
+    let sent = stage.sent();
+    stage.refuse(&sent[0], "unavailable");
+    assert_eq!(said.try_recv().unwrap(), Err(SendError::UnknownOutcome));
+}
