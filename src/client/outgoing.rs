@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::command::{Line, Reply};
 use super::error::SendError;
 use super::event::Ack;
+use super::moment::Moment;
 use crate::names::{RoomName, UserId};
 
 /// The server knows a key for five minutes; a retry later could say it twice.
@@ -32,11 +33,19 @@ struct Letter {
     to: To,
     text: String,
     key: String,
-    first_sent: Option<Instant>,
+    first_sent: Option<Moment>,
     tries: u32,
 }
 
 impl Letter {
+    /// Whether the server may have forgotten the key. When the clock on the wall was set back nobody knows.
+    fn is_old(&self, now: Moment) -> bool {
+        self.first_sent.is_some_and(|first| {
+            let slept = now.wall.duration_since(first.wall).unwrap_or(Duration::MAX);
+            slept.max(now.at.saturating_duration_since(first.at)) > KEY_LIFE
+        })
+    }
+
     fn fail(self, error: SendError) {
         // Who does not wait any more does not want to know.
         match self.to {
@@ -131,17 +140,16 @@ impl Outgoing {
         &mut self,
         id: &str,
         may_go: impl Fn(&RoomName) -> bool,
-        now: Instant,
+        now: Moment,
     ) -> Option<String> {
-        if self.is_under_way || self.paused_until.is_some_and(|until| now < until) {
+        if self.is_under_way || self.paused_until.is_some_and(|until| now.at < until) {
             return None;
         }
         self.paused_until = None;
         loop {
             let first = self.letters.front()?;
-            let age = first.first_sent.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
             // What was said while away could not be measured then; what was sent may have been said.
-            let error = if age > KEY_LIFE || first.tries >= MAX_TRIES {
+            let error = if first.is_old(now) || first.tries >= MAX_TRIES {
                 Some(SendError::UnknownOutcome)
             } else {
                 self.too_long(&first.text).filter(|_| first.tries == 0)
@@ -158,9 +166,9 @@ impl Outgoing {
         first.first_sent.get_or_insert(now);
         first.tries += 1;
         self.is_under_way = true;
-        self.pace.take_if(|pace| now >= pace.until);
+        self.pace.take_if(|pace| now.at >= pace.until);
         if let Some(pace) = &mut self.pace {
-            let next = now + pace.gap;
+            let next = now.at + pace.gap;
             (self.paused_until, pace.until) = (Some(next), next + CALM);
         }
         let line =

@@ -10,6 +10,7 @@ use crate::client::command::Line;
 use crate::client::error::SendError;
 use crate::client::event::{Ack, Event, History, Joined, Message, Presence, State};
 use crate::client::incoming::{Acked, Entered, Incoming, Name, Refusal, Welcome};
+use crate::client::moment::Moment;
 use crate::client::pending::Asked;
 use crate::client::rooms::{Position, Seen, Stage};
 use crate::names::RoomName;
@@ -21,7 +22,8 @@ fn pause(ms: u64) -> Duration {
 
 impl Core {
     /// A text frame of the present connection; it is rewritten in the process.
-    pub(in crate::client) fn receive(&mut self, text: &mut [u8], now: Instant) {
+    pub(in crate::client) fn receive(&mut self, text: &mut [u8], moment: Moment) {
+        let now = moment.at;
         if self.turn().is_none() {
             return;
         }
@@ -59,7 +61,7 @@ impl Core {
             Incoming::Error(refusal) => self.refused(refusal, asked, now),
             answer => self.answered(answer, asked, now),
         }
-        self.pump(now);
+        self.pump(moment);
     }
 
     fn welcome(&mut self, welcome: Welcome, now: Instant) {

@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::error::SendError;
 use super::event::{Ended, Event, State};
 use super::incoming::{Advice, Parser};
+use super::moment::Moment;
 use super::outgoing::Outgoing;
 use super::pending::{Asked, Pending};
 use super::rooms::{Rooms, Stage};
@@ -80,7 +81,7 @@ struct Replay {
     messages: u64,
 }
 
-/// See the module. Every method that takes `now` expects it not to go backwards.
+/// See the module. Every method that takes the time expects it not to go backwards.
 #[derive(Debug)]
 pub(super) struct Core {
     settings: Settings,
@@ -199,7 +200,8 @@ impl Core {
     }
 
     /// Time has passed.
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self, moment: Moment) {
+        let now = moment.at;
         match &self.phase {
             Phase::Connecting { until } if now >= *until => {
                 self.lost(Lost::because("no welcome in time"), now)
@@ -209,7 +211,7 @@ impl Core {
                 if now >= self.unread_since.unwrap_or(self.heard_at) + self.silence {
                     return self.silent(now);
                 }
-                self.pump(now);
+                self.pump(moment);
             }
             _ => {}
         }
@@ -319,11 +321,11 @@ impl Core {
 
     /// Sends what is due: the next room to join, the first message. After a reconnect a message waits until its room
     /// is entered again; one for a room that is not wanted goes, for the server to refuse.
-    fn pump(&mut self, now: Instant) {
+    fn pump(&mut self, now: Moment) {
         if !matches!(self.phase, Phase::Online) {
             return;
         }
-        self.join_next(now);
+        self.join_next(now.at);
         let rooms = &self.rooms;
         let may_go = |room: &RoomName| rooms.get(room).is_none_or(|room| room.stage == Stage::In);
         if let Some(frame) = self.outgoing.next(&self.pending.next_id(), may_go, now) {

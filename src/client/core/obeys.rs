@@ -6,6 +6,7 @@ use super::{Core, Phase, TYPING_FRAMES};
 use crate::client::command::{Command, Line, Reply};
 use crate::client::error::SendError;
 use crate::client::event::{Ended, Joined};
+use crate::client::moment::Moment;
 use crate::client::outgoing::To;
 use crate::client::pending::Asked;
 use crate::client::rooms::Stage;
@@ -18,7 +19,7 @@ fn answer<T>(reply: Reply<T>, result: Result<T, SendError>) {
 
 impl Core {
     /// Does what a program asks for, or sees to it that it is done.
-    pub(in crate::client) fn command(&mut self, command: Command, now: Instant) {
+    pub(in crate::client) fn command(&mut self, command: Command, now: Moment) {
         if let Phase::Stopped(ended) = &self.phase {
             return refuse(command, SendError::Stopped(ended.clone()));
         }
@@ -56,7 +57,7 @@ impl Core {
         matches!(self.phase, Phase::Online)
     }
 
-    fn say(&mut self, to: To, text: String, now: Instant) {
+    fn say(&mut self, to: To, text: String, now: Moment) {
         self.outgoing.push(to, text);
         self.pump(now);
     }
@@ -68,7 +69,7 @@ impl Core {
         }
     }
 
-    fn join(&mut self, name: &RoomName, reply: Reply<Joined>, now: Instant) {
+    fn join(&mut self, name: &RoomName, reply: Reply<Joined>, now: Moment) {
         let room = self.rooms.want(name);
         match room.position.filter(|_| room.stage == Stage::In) {
             Some(position) => {
@@ -95,7 +96,7 @@ impl Core {
         self.request(&line, Asked::Join(serial));
     }
 
-    fn leave(&mut self, name: &RoomName, reply: Reply<()>, now: Instant) {
+    fn leave(&mut self, name: &RoomName, reply: Reply<()>, now: Moment) {
         let Some(room) = self.rooms.remove(name) else { return answer(reply, Ok(())) };
         let left = || SendError::Refused {
             code: "not_in_room".to_owned(),

@@ -161,7 +161,7 @@ fn a_message_is_given_up_before_it_could_be_said_twice() {
     let mut said = stage.say("one");
     stage.fall(no_reason());
     stage.now += Duration::from_secs(271);
-    stage.core.tick(stage.now);
+    stage.core.tick(stage.moment());
     stage.welcome(EPOCH, 7, true);
     assert_eq!(said.try_recv().unwrap(), Err(SendError::UnknownOutcome));
     // Nor is one tried for ever that ends each connection.

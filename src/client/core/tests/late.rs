@@ -129,7 +129,7 @@ fn a_message_that_was_only_refused_goes_however_late() {
     stage.refuse(&sent[0], "rate_limited");
     stage.fall(no_reason());
     stage.now += Duration::from_secs(300);
-    stage.core.tick(stage.now);
+    stage.core.tick(stage.moment());
     stage.welcome(EPOCH, 7, false);
     let sent = stage.sent();
     stage.ack(&sent[0], 8);
@@ -173,4 +173,21 @@ fn the_refusal_of_a_repetition_tells_nothing_of_the_first_try() {
     let sent = stage.sent();
     stage.refuse(&sent[0], "unavailable");
     assert_eq!(said.try_recv().unwrap(), Err(SendError::UnknownOutcome));
+}
+
+// 1. Said, not answered. 2. The machine sleeps, and with it the clock for waiting. 3. It was said again, with a key that
+// the server had forgotten.
+#[test]
+fn a_key_ages_while_the_machine_sleeps() {
+    for (slept, is_given_up) in [(269, false), (271, true), (-1, true)] {
+        let mut stage = Stage::online();
+        let mut said = stage.say("m");
+        stage.fall(no_reason());
+        let seconds = Duration::from_secs(u64::from(i32::unsigned_abs(slept)));
+        stage.wall = if slept < 0 { stage.wall - seconds } else { stage.wall + seconds };
+        stage.wait();
+        stage.welcome(EPOCH, 7, false);
+        assert_eq!(said.try_recv().is_ok_and(|result| result == Err(SendError::UnknownOutcome)), is_given_up);
+        assert_eq!(stage.sent().is_empty(), is_given_up);
+    }
 }

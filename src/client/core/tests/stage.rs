@@ -1,5 +1,7 @@
 //! What the tests play on.
 
+use std::time::SystemTime;
+
 use tokio::sync::oneshot;
 
 use super::super::*;
@@ -12,6 +14,7 @@ pub(super) const SESSION: &str = "0123456789abcdef0123456789abcdef";
 pub(super) struct Stage {
     pub(super) core: Core,
     pub(super) now: Instant,
+    pub(super) wall: SystemTime,
 }
 
 pub(super) type Answer<T> = oneshot::Receiver<Result<T, SendError>>;
@@ -22,7 +25,11 @@ impl Stage {
         let settings = Settings { user, queue, has_token: false };
         let room = room.map(|room| room.parse().unwrap());
         let core = Core::new(settings, room, Backoff::default(), fastrand::Rng::with_seed(1), now);
-        Self { core, now }
+        Self { core, now, wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000) }
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment { at: self.now, wall: self.wall }
     }
 
     pub(super) fn online() -> Self {
@@ -33,7 +40,7 @@ impl Stage {
     }
 
     pub(super) fn hear(&mut self, text: &str) {
-        self.core.receive(&mut text.as_bytes().to_vec(), self.now);
+        self.core.receive(&mut text.as_bytes().to_vec(), self.moment());
     }
 
     pub(super) fn welcome(&mut self, epoch: &str, offset: u64, recovered: bool) {
@@ -63,7 +70,7 @@ impl Stage {
 
     pub(super) fn ask<T>(&mut self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
         let (reply, answer) = oneshot::channel();
-        self.core.command(command(reply), self.now);
+        self.core.command(command(reply), self.moment());
         answer
     }
 
@@ -116,7 +123,7 @@ impl Stage {
         let deadline = self.core.deadline().unwrap();
         let waited = deadline - self.now;
         self.now = deadline;
-        self.core.tick(self.now);
+        self.core.tick(self.moment());
         waited
     }
 
