@@ -84,17 +84,17 @@ impl Core {
         self.events.push_back(Event::Welcome { room: room.clone(), user, node, epoch, offset, recovered });
         if !is_wanted {
             // It may have been left since it was asked for.
-            return self.request_leave(&room, oneshot::channel().0);
+            return self.request_leave(&room, oneshot::channel().0, now);
         }
         let serial = self.rooms.want(&room).serial;
         self.entered(serial, Entered { re: None, epoch, offset, recovered, members: None });
-        self.ping();
+        self.ping(now);
     }
 
     /// The answer ends the replay before it, if there is one.
-    fn ping(&mut self) {
+    fn ping(&mut self, now: Instant) {
         if self.replay.is_some() {
-            self.request(&Line { kind: "ping", ..Line::default() }, Asked::Ping);
+            self.request(&Line { kind: "ping", ..Line::default() }, Asked::Ping, now);
         }
     }
 
@@ -103,7 +103,7 @@ impl Core {
             (Incoming::Ack(ack), Some(Asked::Said)) => self.acknowledged(&ack),
             (Incoming::Joined(entered), Some(Asked::Join(serial))) => {
                 self.entered(serial, entered);
-                self.ping();
+                self.ping(now);
             }
             (Incoming::Left { .. }, Some(Asked::Leave(reply))) => drop(reply.send(Ok(()))),
             (Incoming::History { epoch, messages, more, .. }, Some(Asked::History(reply))) => {

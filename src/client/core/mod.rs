@@ -27,6 +27,8 @@ use crate::names::{RoomName, SessionId, UserId};
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long after a heartbeat was due the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a command may go unanswered on a connection that lives otherwise.
+const ANSWER: Duration = Duration::from_secs(30);
 /// The most that a server may ask for as its time between heartbeats, or as a pause.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// The least that we wait after we were too fast, whatever the server says.
@@ -101,6 +103,8 @@ pub(super) struct Core {
     silence: Duration,
     /// Since when nobody reads the events, so that nothing is read from the socket.
     unread_since: Option<Instant>,
+    /// Since when somebody reads them again: answers may have waited until then.
+    read_since: Instant,
     joins_paused_until: Option<Instant>,
     rooms: Rooms,
     outgoing: Outgoing,
@@ -134,6 +138,7 @@ impl Core {
             heard_at: now,
             silence: CONNECT,
             unread_since: None,
+            read_since: now,
             joins_paused_until: None,
             rooms: Rooms::default(),
             pending: Pending::default(),
@@ -194,9 +199,16 @@ impl Core {
             Phase::Stopped(_) => None,
             Phase::Online => {
                 let silent = self.unread_since.unwrap_or(self.heard_at) + self.silence;
-                [Some(silent), self.outgoing.deadline(), self.joins_paused_until].into_iter().flatten().min()
+                let others = [self.answer_due(), self.outgoing.deadline(), self.joins_paused_until];
+                Some(others.into_iter().flatten().fold(silent, Instant::min))
             }
         }
+    }
+
+    /// When the first command must be answered. None while nobody reads: its answer may be there.
+    fn answer_due(&self) -> Option<Instant> {
+        let oldest = self.pending.oldest().filter(|_| self.unread_since.is_none())?;
+        Some(oldest.max(self.read_since) + ANSWER)
     }
 
     /// Time has passed.
@@ -210,6 +222,9 @@ impl Core {
             Phase::Online => {
                 if now >= self.unread_since.unwrap_or(self.heard_at) + self.silence {
                     return self.silent(now);
+                }
+                if self.answer_due().is_some_and(|due| now >= due) {
+                    return self.lost(Lost::because("no answer in time"), now);
                 }
                 self.pump(moment);
             }
@@ -234,7 +249,7 @@ impl Core {
             (Some(_), true) => {
                 self.unread_since = None;
                 // What was said meanwhile is only heard now.
-                self.heard_at = now;
+                (self.heard_at, self.read_since) = (now, now);
             }
             _ => {}
         }
@@ -329,7 +344,7 @@ impl Core {
         let rooms = &self.rooms;
         let may_go = |room: &RoomName| rooms.get(room).is_none_or(|room| room.stage == Stage::In);
         if let Some(frame) = self.outgoing.next(&self.pending.next_id(), may_go, now) {
-            self.pending.add(Asked::Said);
+            self.pending.add(Asked::Said, now.at);
             self.frames.push_back(frame);
         }
     }

@@ -41,13 +41,13 @@ impl Core {
                 let epoch = position.map(|position| position.epoch);
                 let (room, limit) = (Some(room.as_str()), Some(limit));
                 let line = Line { kind: "history", room, epoch, before, limit, ..Line::default() };
-                self.request(&line, Asked::History(reply));
+                self.request(&line, Asked::History(reply), now.at);
             }
             Command::Presence { room, after, limit, reply } => {
                 let after = after.as_ref().map(|user| user.as_str());
                 let (room, limit) = (Some(room.as_str()), Some(limit));
                 let line = Line { kind: "presence", room, after, limit, ..Line::default() };
-                self.request(&line, Asked::Presence(reply));
+                self.request(&line, Asked::Presence(reply), now.at);
             }
         }
     }
@@ -93,7 +93,7 @@ impl Core {
         let (name, serial) = (room.name.clone(), room.serial);
         let resume = room.position.map(Into::into);
         let line = Line { kind: "join", room: Some(name.as_str()), resume, ..Line::default() };
-        self.request(&line, Asked::Join(serial));
+        self.request(&line, Asked::Join(serial), now);
     }
 
     fn leave(&mut self, name: &RoomName, reply: Reply<()>, now: Moment) {
@@ -108,7 +108,7 @@ impl Core {
             self.replay = None;
         }
         if self.is_online() && room.stage != Stage::Out {
-            self.request_leave(name, reply);
+            self.request_leave(name, reply, now.at);
         } else {
             answer(reply, Ok(()));
         }
@@ -116,16 +116,16 @@ impl Core {
         self.pump(now);
     }
 
-    pub(super) fn request_leave(&mut self, room: &RoomName, reply: Reply<()>) {
+    pub(super) fn request_leave(&mut self, room: &RoomName, reply: Reply<()>, now: Instant) {
         let line = Line { kind: "leave", room: Some(room.as_str()), ..Line::default() };
-        self.request(&line, Asked::Leave(reply));
+        self.request(&line, Asked::Leave(reply), now);
     }
 
     /// Sends a command and waits for its answer.
-    pub(super) fn request(&mut self, line: &Line<'_>, asked: Asked) {
+    pub(super) fn request(&mut self, line: &Line<'_>, asked: Asked, now: Instant) {
         let id = self.pending.next_id();
         self.frames.push_back(line.with_id(&id));
-        self.pending.add(asked);
+        self.pending.add(asked, now);
     }
 }
 

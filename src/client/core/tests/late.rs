@@ -191,3 +191,33 @@ fn a_key_ages_while_the_machine_sleeps() {
         assert_eq!(stage.sent().is_empty(), is_given_up);
     }
 }
+
+// 1. The connection lives, as its heartbeats show. 2. A command is never answered. 3. It waited for ever, and with it
+// every message behind it.
+#[test]
+fn a_connection_that_answers_nothing_is_lost() {
+    let mut stage = Stage::online();
+    let room = || "lobby".parse().unwrap();
+    let mut page = stage.ask(|reply| Command::Presence { room: room(), after: None, limit: 1, reply });
+    stage.now += Duration::from_secs(20);
+    stage.hear(r#"{"type":"heartbeat"}"#);
+    drop(stage.say("m"));
+    assert_eq!(stage.wait(), Duration::from_secs(10));
+    let events = stage.events();
+    assert!(
+        matches!(&events[..], [Event::State(State::Waiting { reason, .. })] if reason.reason == "no answer in time"),
+        "{events:?}"
+    );
+    assert_eq!(page.try_recv().unwrap(), Err(SendError::Disconnected));
+
+    // While nobody reads the events the answer may be there: it is waited for from then on.
+    let mut stage = Stage::online();
+    drop(stage.say("m"));
+    stage.core.set_reading(false, stage.now);
+    stage.now += Duration::from_secs(31);
+    stage.core.tick(stage.moment());
+    assert!(stage.core.is_online());
+    stage.core.set_reading(true, stage.now);
+    assert_eq!(stage.wait(), Duration::from_secs(30));
+    assert!(!stage.core.is_online());
+}
