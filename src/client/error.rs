@@ -64,8 +64,8 @@ pub enum SendError {
     /// or of users. Ask again when there is an [`Event::Welcome`](super::Event::Welcome).
     #[error("not connected")]
     Disconnected,
-    /// The message was sent, perhaps several times, and never answered; after five minutes the server would no longer
-    /// recognise a repetition. It was appended once, or not at all.
+    /// The message was sent, perhaps several times, and never answered, or only a repetition was, with a refusal; after
+    /// five minutes the server would no longer recognise one. It was appended once, or not at all.
     #[error("it was sent, but no answer came: it was appended once, or not at all")]
     UnknownOutcome,
     /// Nobody reads the events, so that no answers can be read either; see [`Events`](super::Events). A message may

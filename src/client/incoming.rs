@@ -97,6 +97,8 @@ pub(super) struct Welcome {
 #[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
 pub(super) struct Limits {
     pub(super) max_message_chars: Option<usize>,
+    /// Left out where there is no limit.
+    pub(super) messages_per_second: Option<u32>,
 }
 
 #[derive(Debug, serde::Deserialize)]

@@ -31,6 +31,7 @@ mod core;
 mod error;
 mod event;
 mod incoming;
+mod moment;
 mod outgoing;
 mod pending;
 mod rooms;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+
 use super::command::Reply;
 use super::error::SendError;
 use super::event::{History, Presence};
@@ -38,7 +40,7 @@ impl Asked {
 /// By id, in the order of asking.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    by_id: BTreeMap<u64, Asked>,
+    by_id: BTreeMap<u64, (Asked, Instant)>,
     last_id: u64,
 }
 
@@ -49,14 +51,19 @@ impl Pending {
     }
 
     /// Waits for an answer with the id of [`Pending::next_id`].
-    pub(super) fn add(&mut self, asked: Asked) {
+    pub(super) fn add(&mut self, asked: Asked, now: Instant) {
         self.last_id += 1;
-        self.by_id.insert(self.last_id, asked);
+        self.by_id.insert(self.last_id, (asked, now));
     }
 
     /// What the answer with this `re` is for.
     pub(super) fn take(&mut self, re: Option<&str>) -> Option<Asked> {
-        self.by_id.remove(&re?.parse().ok()?)
+        self.by_id.remove(&re?.parse().ok()?).map(|(asked, _)| asked)
+    }
+
+    /// When the first of them was sent.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.by_id.first_key_value().map(|(_, (_, at))| *at)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -65,15 +72,17 @@ impl Pending {
 
     /// The connection is gone.
     pub(super) fn disconnected(&mut self) {
-        std::mem::take(&mut self.by_id).into_values().for_each(|asked| asked.fail(SendError::Disconnected));
+        std::mem::take(&mut self.by_id)
+            .into_values()
+            .for_each(|(asked, _)| asked.fail(SendError::Disconnected));
     }
 
     /// Fails what somebody waits for; the rest goes on.
     pub(super) fn fail_all(&mut self, error: &SendError) {
         let is_ours = |asked: &Asked| matches!(asked, Asked::Join(_) | Asked::Ping);
         let (ours, others) =
-            std::mem::take(&mut self.by_id).into_iter().partition(|(_, asked)| is_ours(asked));
+            std::mem::take(&mut self.by_id).into_iter().partition(|(_, (asked, _))| is_ours(asked));
         self.by_id = ours;
-        BTreeMap::into_values(others).for_each(|asked| asked.fail(error.clone()));
+        BTreeMap::into_values(others).for_each(|(asked, _)| asked.fail(error.clone()));
     }
 }

@@ -71,10 +71,6 @@ impl Rooms {
         self.list.iter_mut()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     /// Commands that wait for being in a room.
     pub(super) fn waiting(&self) -> usize {
         self.list.iter().map(|room| room.waiters.len()).sum()

@@ -12,6 +12,7 @@ use super::address::Address;
 use super::command::Command;
 use super::core::{Core, Lost};
 use super::event::{Ended, Event};
+use super::moment::Moment;
 use super::wire::{Dialer, Dialling, Wire};
 
 /// Frames that may wait to be written before reading stops: a server that makes us answer has to take the answers.
@@ -71,17 +72,17 @@ pub(super) async fn run(
         tokio::select! {
             moved = poll_fn(|context| link.poll(&mut core, may_read, context)) => match moved {
                 Moved::Connected(wire) => link = Link::Up(wire),
-                Moved::Text(mut text) => core.receive(&mut text, Instant::now()),
+                Moved::Text(mut text) => core.receive(&mut text, Moment::now()),
                 Moved::Lost(lost) => core.lost(lost, Instant::now()),
             },
             command = commands.recv(), if !is_orphan => match command {
-                Some(command) => core.command(command, Instant::now()),
+                Some(command) => core.command(command, Moment::now()),
                 None => is_orphan = true,
             },
             // Whether there is space or nobody left: the next round finds out.
             _ = events.reserve(), if has_events => {}
-            () = events.closed(), if is_orphan => core.command(Command::Close, Instant::now()),
-            () = sleep_until(deadline) => core.tick(Instant::now()),
+            () = events.closed(), if is_orphan => core.command(Command::Close, Moment::now()),
+            () = sleep_until(deadline) => core.tick(Moment::now()),
         }
     }
     let reason = core.ended().cloned();

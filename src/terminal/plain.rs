@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use tokio::time::timeout;
 
 use super::errands::{Answer, Errand, Errands, is_unknown};
+use super::escape;
 use super::input::{self, COMMANDS, Input};
 use super::pipes::{Closed, Lines, Printer, Typed};
 use super::signals::Signals;
@@ -125,7 +126,7 @@ impl Talk {
         while self.room.is_none() {
             let event = self.events.next().await;
             if let Some(Event::State(State::Waiting { reason, .. })) = &event {
-                *why = format!(": {reason}");
+                *why = format!(": {}", shown(reason));
             }
             self.hear(event).await?;
         }
@@ -170,7 +171,7 @@ impl Talk {
                 self.room = Some(room.clone());
             }
             Event::Expelled { room, .. } => self.forget(room),
-            Event::State(State::Stopped { reason }) => end = Some(reason.to_string()),
+            Event::State(State::Stopped { reason }) => end = Some(shown(reason)),
             _ => (),
         }
         if let Some(told) = Told::of_event(event) {
@@ -287,6 +288,11 @@ impl Talk {
     }
 }
 
+/// The server's reason is a text from elsewhere, also in the last line.
+fn shown(reason: &Ended) -> String {
+    escape::clean(&reason.to_string()).into_owned()
+}
+
 fn mistake(text: &str) -> Told {
     Told::error("input".into(), text.into(), None)
 }
@@ -317,5 +323,16 @@ impl Tally {
             }
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_obeys_nobody() {
+        let reason = Ended { code: Some(1012), reason: "\x1b[2J\u{202e}gone".to_owned() };
+        assert_eq!(shown(&reason), "\\x1b[2J\\u{202e}gone (1012)");
     }
 }

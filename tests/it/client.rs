@@ -285,6 +285,30 @@ async fn nonsense_neither_breaks_it_nor_keeps_it_busy() {
     }
 }
 
+// 1. More is said at once than the burst. 2. Each message behind it was sent too early once, which was a strike each,
+// and the connection was closed with 4002, over and over.
+#[tokio::test]
+async fn a_backlog_goes_through_with_the_default_limits_of_rate() {
+    let server = Server::start(&[("rate_limit.enabled", "true")]);
+    let mut ann = Own::enter(&url(&server), "ann").await;
+    let mut saying = tokio::task::JoinSet::new();
+    for n in 0..120 {
+        let client = ann.client.clone();
+        saying.spawn(async move { client.say("lobby", &n.to_string()).await });
+    }
+    for _ in 0..120 {
+        let nothing_lost = |event: &Event| match event {
+            Event::State(_) | Event::Gap { .. } => panic!("{event:?}"),
+            Event::Message { .. } => Some(()),
+            _ => None,
+        };
+        ann.until("a message", nothing_lost).await;
+    }
+    while let Some(answer) = patiently("an answer", saying.join_next()).await {
+        answer.unwrap().unwrap();
+    }
+}
+
 #[test]
 fn the_program_in_the_readme_is_the_one_that_is_compiled() {
     let source = include_str!("../../src/client/mod.rs");

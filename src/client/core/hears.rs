@@ -10,6 +10,7 @@ use crate::client::command::Line;
 use crate::client::error::SendError;
 use crate::client::event::{Ack, Event, History, Joined, Message, Presence, State};
 use crate::client::incoming::{Acked, Entered, Incoming, Name, Refusal, Welcome};
+use crate::client::moment::Moment;
 use crate::client::pending::Asked;
 use crate::client::rooms::{Position, Seen, Stage};
 use crate::names::RoomName;
@@ -21,7 +22,8 @@ fn pause(ms: u64) -> Duration {
 
 impl Core {
     /// A text frame of the present connection; it is rewritten in the process.
-    pub(in crate::client) fn receive(&mut self, text: &mut [u8], now: Instant) {
+    pub(in crate::client) fn receive(&mut self, text: &mut [u8], moment: Moment) {
+        let now = moment.at;
         if self.turn().is_none() {
             return;
         }
@@ -59,7 +61,7 @@ impl Core {
             Incoming::Error(refusal) => self.refused(refusal, asked, now),
             answer => self.answered(answer, asked, now),
         }
-        self.pump(now);
+        self.pump(moment);
     }
 
     fn welcome(&mut self, welcome: Welcome, now: Instant) {
@@ -67,29 +69,32 @@ impl Core {
             return self.lost(Lost::because("the server welcomes twice"), now);
         }
         let Welcome { session, node, user, room, epoch, offset, recovered, heartbeat_ms, limits } = welcome;
-        let has_left_all = self.session.is_some() && self.rooms.is_empty();
+        let takes_any_entry = std::mem::take(&mut self.takes_any_entry);
+        let is_wanted = match self.entry_asked.take() {
+            Some(asked) => self.rooms.get(&asked).is_some(),
+            // There is no connection without an entry room.
+            None => takes_any_entry || self.rooms.get(&room).is_some(),
+        };
         self.session = Some(session);
         self.backoff.connected(now);
         self.silence = pause(heartbeat_ms) + GRACE;
-        self.outgoing.connected(limits.max_message_chars);
+        self.outgoing.connected(limits.max_message_chars, limits.messages_per_second);
         self.phase = Phase::Online;
         self.enter(State::Online);
         self.events.push_back(Event::Welcome { room: room.clone(), user, node, epoch, offset, recovered });
+        if !is_wanted {
+            // It may have been left since it was asked for.
+            return self.request_leave(&room, oneshot::channel().0, now);
+        }
         let serial = self.rooms.want(&room).serial;
         self.entered(serial, Entered { re: None, epoch, offset, recovered, members: None });
-        if has_left_all {
-            // There is no connection without an entry room.
-            self.rooms.remove(&room);
-            self.replay = None;
-            self.request_leave(&room, oneshot::channel().0);
-        }
-        self.ping();
+        self.ping(now);
     }
 
     /// The answer ends the replay before it, if there is one.
-    fn ping(&mut self) {
+    fn ping(&mut self, now: Instant) {
         if self.replay.is_some() {
-            self.request(&Line { kind: "ping", ..Line::default() }, Asked::Ping);
+            self.request(&Line { kind: "ping", ..Line::default() }, Asked::Ping, now);
         }
     }
 
@@ -98,7 +103,7 @@ impl Core {
             (Incoming::Ack(ack), Some(Asked::Said)) => self.acknowledged(&ack),
             (Incoming::Joined(entered), Some(Asked::Join(serial))) => {
                 self.entered(serial, entered);
-                self.ping();
+                self.ping(now);
             }
             (Incoming::Left { .. }, Some(Asked::Leave(reply))) => drop(reply.send(Ok(()))),
             (Incoming::History { epoch, messages, more, .. }, Some(Asked::History(reply))) => {
@@ -187,7 +192,7 @@ impl Core {
                 self.outgoing.pause(now + wait);
                 self.events.push_back(Event::Limited { retry_after: wait });
             }
-            Some(Asked::Said) => self.outgoing.refused(SendError::Refused { code, message, retry_after }),
+            Some(Asked::Said) => self.outgoing.refused(code, message, retry_after),
             Some(Asked::Join(serial)) if is_early => {
                 if let Some(room) = self.rooms.by_serial(serial) {
                     room.stage = Stage::Out;

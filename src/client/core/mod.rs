@@ -16,9 +16,10 @@ use super::backoff::Backoff;
 use super::error::SendError;
 use super::event::{Ended, Event, State};
 use super::incoming::{Advice, Parser};
+use super::moment::Moment;
 use super::outgoing::Outgoing;
 use super::pending::{Asked, Pending};
-use super::rooms::Rooms;
+use super::rooms::{Rooms, Stage};
 use crate::names::{RoomName, SessionId, UserId};
 
 /// From the first packet to the welcome. The server may need three seconds to find out that our old connection is
@@ -26,6 +27,8 @@ use crate::names::{RoomName, SessionId, UserId};
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long after a heartbeat was due the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a command may go unanswered on a connection that lives otherwise.
+const ANSWER: Duration = Duration::from_secs(30);
 /// The most that a server may ask for as its time between heartbeats, or as a pause.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// The least that we wait after we were too fast, whatever the server says.
@@ -80,7 +83,7 @@ struct Replay {
     messages: u64,
 }
 
-/// See the module. Every method that takes `now` expects it not to go backwards.
+/// See the module. Every method that takes the time expects it not to go backwards.
 #[derive(Debug)]
 pub(super) struct Core {
     settings: Settings,
@@ -91,11 +94,17 @@ pub(super) struct Core {
     turn: u64,
     /// Of the last connection.
     session: Option<SessionId>,
+    /// The room that the present connection asked for when it was opened.
+    entry_asked: Option<RoomName>,
+    /// We named no room, and take the one that the first welcome gives us.
+    takes_any_entry: bool,
     advice: Option<Advice>,
     heard_at: Instant,
     silence: Duration,
     /// Since when nobody reads the events, so that nothing is read from the socket.
     unread_since: Option<Instant>,
+    /// Since when somebody reads them again: answers may have waited until then.
+    read_since: Instant,
     joins_paused_until: Option<Instant>,
     rooms: Rooms,
     outgoing: Outgoing,
@@ -123,10 +132,13 @@ impl Core {
             phase: Phase::Waiting { until: now },
             turn: 0,
             session: None,
+            entry_asked: None,
+            takes_any_entry: room.is_none(),
             advice: None,
             heard_at: now,
             silence: CONNECT,
             unread_since: None,
+            read_since: now,
             joins_paused_until: None,
             rooms: Rooms::default(),
             pending: Pending::default(),
@@ -187,13 +199,21 @@ impl Core {
             Phase::Stopped(_) => None,
             Phase::Online => {
                 let silent = self.unread_since.unwrap_or(self.heard_at) + self.silence;
-                [Some(silent), self.outgoing.deadline(), self.joins_paused_until].into_iter().flatten().min()
+                let others = [self.answer_due(), self.outgoing.deadline(), self.joins_paused_until];
+                Some(others.into_iter().flatten().fold(silent, Instant::min))
             }
         }
     }
 
+    /// When the first command must be answered. None while nobody reads: its answer may be there.
+    fn answer_due(&self) -> Option<Instant> {
+        let oldest = self.pending.oldest().filter(|_| self.unread_since.is_none())?;
+        Some(oldest.max(self.read_since) + ANSWER)
+    }
+
     /// Time has passed.
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self, moment: Moment) {
+        let now = moment.at;
         match &self.phase {
             Phase::Connecting { until } if now >= *until => {
                 self.lost(Lost::because("no welcome in time"), now)
@@ -203,7 +223,10 @@ impl Core {
                 if now >= self.unread_since.unwrap_or(self.heard_at) + self.silence {
                     return self.silent(now);
                 }
-                self.pump(now);
+                if self.answer_due().is_some_and(|due| now >= due) {
+                    return self.lost(Lost::because("no answer in time"), now);
+                }
+                self.pump(moment);
             }
             _ => {}
         }
@@ -226,7 +249,7 @@ impl Core {
             (Some(_), true) => {
                 self.unread_since = None;
                 // What was said meanwhile is only heard now.
-                self.heard_at = now;
+                (self.heard_at, self.read_since) = (now, now);
             }
             _ => {}
         }
@@ -274,6 +297,7 @@ impl Core {
 
     fn open(&mut self, now: Instant) {
         self.turn += 1;
+        self.entry_asked = self.rooms.entry().map(|room| room.name.clone());
         self.phase = Phase::Connecting { until: now + CONNECT };
         self.enter(State::Connecting { attempt: self.backoff.attempt() });
     }
@@ -310,15 +334,18 @@ impl Core {
         self.events.push_back(Event::State(state));
     }
 
-    /// Sends what is due: the first message, the next room to join.
-    fn pump(&mut self, now: Instant) {
+    /// Sends what is due: the next room to join, the first message. After a reconnect a message waits until its room
+    /// is entered again; one for a room that is not wanted goes, for the server to refuse.
+    fn pump(&mut self, now: Moment) {
         if !matches!(self.phase, Phase::Online) {
             return;
         }
-        if let Some(frame) = self.outgoing.next(&self.pending.next_id(), now) {
-            self.pending.add(Asked::Said);
+        self.join_next(now.at);
+        let rooms = &self.rooms;
+        let may_go = |room: &RoomName| rooms.get(room).is_none_or(|room| room.stage == Stage::In);
+        if let Some(frame) = self.outgoing.next(&self.pending.next_id(), may_go, now) {
+            self.pending.add(Asked::Said, now.at);
             self.frames.push_back(frame);
         }
-        self.join_next(now);
     }
 }

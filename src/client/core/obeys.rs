@@ -6,6 +6,7 @@ use super::{Core, Phase, TYPING_FRAMES};
 use crate::client::command::{Command, Line, Reply};
 use crate::client::error::SendError;
 use crate::client::event::{Ended, Joined};
+use crate::client::moment::Moment;
 use crate::client::outgoing::To;
 use crate::client::pending::Asked;
 use crate::client::rooms::Stage;
@@ -18,7 +19,7 @@ fn answer<T>(reply: Reply<T>, result: Result<T, SendError>) {
 
 impl Core {
     /// Does what a program asks for, or sees to it that it is done.
-    pub(in crate::client) fn command(&mut self, command: Command, now: Instant) {
+    pub(in crate::client) fn command(&mut self, command: Command, now: Moment) {
         if let Phase::Stopped(ended) = &self.phase {
             return refuse(command, SendError::Stopped(ended.clone()));
         }
@@ -40,13 +41,13 @@ impl Core {
                 let epoch = position.map(|position| position.epoch);
                 let (room, limit) = (Some(room.as_str()), Some(limit));
                 let line = Line { kind: "history", room, epoch, before, limit, ..Line::default() };
-                self.request(&line, Asked::History(reply));
+                self.request(&line, Asked::History(reply), now.at);
             }
             Command::Presence { room, after, limit, reply } => {
                 let after = after.as_ref().map(|user| user.as_str());
                 let (room, limit) = (Some(room.as_str()), Some(limit));
                 let line = Line { kind: "presence", room, after, limit, ..Line::default() };
-                self.request(&line, Asked::Presence(reply));
+                self.request(&line, Asked::Presence(reply), now.at);
             }
         }
     }
@@ -56,7 +57,7 @@ impl Core {
         matches!(self.phase, Phase::Online)
     }
 
-    fn say(&mut self, to: To, text: String, now: Instant) {
+    fn say(&mut self, to: To, text: String, now: Moment) {
         self.outgoing.push(to, text);
         self.pump(now);
     }
@@ -68,7 +69,7 @@ impl Core {
         }
     }
 
-    fn join(&mut self, name: &RoomName, reply: Reply<Joined>, now: Instant) {
+    fn join(&mut self, name: &RoomName, reply: Reply<Joined>, now: Moment) {
         let room = self.rooms.want(name);
         match room.position.filter(|_| room.stage == Stage::In) {
             Some(position) => {
@@ -92,10 +93,10 @@ impl Core {
         let (name, serial) = (room.name.clone(), room.serial);
         let resume = room.position.map(Into::into);
         let line = Line { kind: "join", room: Some(name.as_str()), resume, ..Line::default() };
-        self.request(&line, Asked::Join(serial));
+        self.request(&line, Asked::Join(serial), now);
     }
 
-    fn leave(&mut self, name: &RoomName, reply: Reply<()>, now: Instant) {
+    fn leave(&mut self, name: &RoomName, reply: Reply<()>, now: Moment) {
         let Some(room) = self.rooms.remove(name) else { return answer(reply, Ok(())) };
         let left = || SendError::Refused {
             code: "not_in_room".to_owned(),
@@ -107,7 +108,7 @@ impl Core {
             self.replay = None;
         }
         if self.is_online() && room.stage != Stage::Out {
-            self.request_leave(name, reply);
+            self.request_leave(name, reply, now.at);
         } else {
             answer(reply, Ok(()));
         }
@@ -115,16 +116,16 @@ impl Core {
         self.pump(now);
     }
 
-    pub(super) fn request_leave(&mut self, room: &RoomName, reply: Reply<()>) {
+    pub(super) fn request_leave(&mut self, room: &RoomName, reply: Reply<()>, now: Instant) {
         let line = Line { kind: "leave", room: Some(room.as_str()), ..Line::default() };
-        self.request(&line, Asked::Leave(reply));
+        self.request(&line, Asked::Leave(reply), now);
     }
 
     /// Sends a command and waits for its answer.
-    pub(super) fn request(&mut self, line: &Line<'_>, asked: Asked) {
+    pub(super) fn request(&mut self, line: &Line<'_>, asked: Asked, now: Instant) {
         let id = self.pending.next_id();
         self.frames.push_back(line.with_id(&id));
-        self.pending.add(asked);
+        self.pending.add(asked, now);
     }
 }
 
