@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::command::Reply;
 use super::error::SendError;
 use super::event::{History, Presence};
+use crate::names::RoomName;
 
 /// What an answer is for.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub(super) enum Asked {
     Said,
     /// The room with this serial.
     Join(u64),
-    Leave(Reply<()>),
+    Leave(RoomName, Reply<()>),
     History(Reply<History>),
     Presence(Reply<Presence>),
     /// Its answer ends the replay before it.
@@ -28,7 +29,7 @@ impl Asked {
             // These live on in the messages and the rooms.
             Self::Said | Self::Join(_) | Self::Ping => {}
             // Gone with the connection, as was wished; by then nothing else is in question.
-            Self::Leave(reply) => {
+            Self::Leave(_, reply) => {
                 drop(reply.send(if error == SendError::Disconnected { Ok(()) } else { Err(error) }))
             }
             Self::History(reply) => drop(reply.send(Err(error))),
@@ -64,6 +65,11 @@ impl Pending {
     /// When the first of them was sent.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.by_id.first_key_value().map(|(_, (_, at))| *at)
+    }
+
+    /// Whether this room is being left.
+    pub(super) fn is_leaving(&self, name: &RoomName) -> bool {
+        self.by_id.values().any(|(asked, _)| matches!(asked, Asked::Leave(room, _) if room == name))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -93,14 +93,14 @@ impl Rooms {
         Some(self.list.remove(place))
     }
 
-    /// The next room to join on this connection; none while an answer is awaited.
+    /// The next room to join on this connection that `may_join` allows; none while an answer is awaited.
     ///
     /// One at a time: when the server finds us too fast, one refusal is all, however many rooms we want.
-    pub(super) fn next_to_join(&mut self) -> Option<&mut Room> {
+    pub(super) fn next_to_join(&mut self, may_join: impl Fn(&RoomName) -> bool) -> Option<&mut Room> {
         if self.list.iter().any(|room| room.stage == Stage::Asked) {
             return None;
         }
-        self.list.iter_mut().find(|room| room.stage == Stage::Out)
+        self.list.iter_mut().find(|room| room.stage == Stage::Out && may_join(&room.name))
     }
 
     /// The connection is gone.

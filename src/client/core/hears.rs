@@ -105,7 +105,7 @@ impl Core {
                 self.entered(serial, entered);
                 self.ping(now);
             }
-            (Incoming::Left { .. }, Some(Asked::Leave(reply))) => drop(reply.send(Ok(()))),
+            (Incoming::Left { .. }, Some(Asked::Leave(_, reply))) => drop(reply.send(Ok(()))),
             (Incoming::History { epoch, messages, more, .. }, Some(Asked::History(reply))) => {
                 let messages = messages.into_iter().map(Message::from).collect();
                 drop(reply.send(Ok(History { epoch, messages, more })));
@@ -201,8 +201,12 @@ impl Core {
             }
             Some(Asked::Join(_)) if code == "unavailable" => self.lost(Lost::closed(1013, message), now),
             Some(Asked::Join(serial)) => self.not_entered(serial, code, message),
+            Some(Asked::Leave(room, reply)) if is_early => {
+                self.leaves.push_back((room, reply));
+                self.joins_paused_until = Some(now + wait);
+            }
             // The room was not ours any more: that is what was wished.
-            Some(Asked::Leave(reply)) => drop(reply.send(Ok(()))),
+            Some(Asked::Leave(_, reply)) => drop(reply.send(Ok(()))),
             Some(Asked::Ping) => {}
             Some(asked) => asked.fail(SendError::Refused { code, message, retry_after }),
             // Of a command that nobody waits for any more.

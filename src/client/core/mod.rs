@@ -9,10 +9,12 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::address::Target;
 use super::backoff::Backoff;
+use super::command::Reply;
 use super::error::SendError;
 use super::event::{Ended, Event, State};
 use super::incoming::{Advice, Parser};
@@ -105,7 +107,10 @@ pub(super) struct Core {
     unread_since: Option<Instant>,
     /// Since when somebody reads them again: answers may have waited until then.
     read_since: Instant,
+    /// Neither joins nor repeated leaves go before.
     joins_paused_until: Option<Instant>,
+    /// Rooms that the server would not let us leave yet.
+    leaves: VecDeque<(RoomName, Reply<()>)>,
     rooms: Rooms,
     outgoing: Outgoing,
     pending: Pending,
@@ -140,6 +145,7 @@ impl Core {
             unread_since: None,
             read_since: now,
             joins_paused_until: None,
+            leaves: VecDeque::new(),
             rooms: Rooms::default(),
             pending: Pending::default(),
             replay: None,
@@ -308,6 +314,8 @@ impl Core {
         self.replay = None;
         self.unread_since = None;
         self.joins_paused_until = None;
+        // Gone with the connection, as was wished.
+        self.leaves.drain(..).for_each(|(_, reply)| drop(reply.send(Ok(()))));
         self.outgoing.disconnected();
         self.rooms.disconnected();
         self.pending.disconnected();
@@ -324,6 +332,10 @@ impl Core {
     fn fail_all(&mut self, error: &SendError) {
         self.pending.fail_all(error);
         self.outgoing.fail_all(error);
+        // They go on, but nobody waits for them.
+        for (_, reply) in &mut self.leaves {
+            drop(std::mem::replace(reply, oneshot::channel().0).send(Err(error.clone())));
+        }
         let waiters = self.rooms.iter_mut().flat_map(|room| room.waiters.drain(..));
         waiters.for_each(|reply| drop(reply.send(Err(error.clone()))));
     }

@@ -28,7 +28,9 @@ impl Core {
             Command::Direct { to, text, reply } => self.say(To::User(to, reply), text, now),
             Command::Typing { room } => self.typing(&room),
             Command::Close => self.stop(Ended { code: Some(1000), reason: "closed".to_owned() }),
-            others if self.pending.len() + self.rooms.waiting() >= self.settings.queue => {
+            others
+                if self.pending.len() + self.rooms.waiting() + self.leaves.len() >= self.settings.queue =>
+            {
                 refuse(others, SendError::QueueFull);
             }
             Command::Join { room, reply } => self.join(&room, reply, now),
@@ -82,13 +84,20 @@ impl Core {
         self.pump(now);
     }
 
-    /// Asks for the next room that we want and are not in.
+    /// Asks to leave the next room that we could not leave, and for the next one that we want and are not in. A room is
+    /// joined again only once it was left.
     pub(super) fn join_next(&mut self, now: Instant) {
         if self.joins_paused_until.is_some_and(|until| now < until) {
             return;
         }
         self.joins_paused_until = None;
-        let Some(room) = self.rooms.next_to_join() else { return };
+        if let Some((room, reply)) = self.leaves.pop_front() {
+            self.request_leave(&room, reply, now);
+        }
+        let (pending, leaves) = (&self.pending, &self.leaves);
+        let may_join =
+            |room: &RoomName| !pending.is_leaving(room) && !leaves.iter().any(|(name, _)| name == room);
+        let Some(room) = self.rooms.next_to_join(may_join) else { return };
         room.stage = Stage::Asked;
         let (name, serial) = (room.name.clone(), room.serial);
         let resume = room.position.map(Into::into);
@@ -118,7 +127,7 @@ impl Core {
 
     pub(super) fn request_leave(&mut self, room: &RoomName, reply: Reply<()>, now: Instant) {
         let line = Line { kind: "leave", room: Some(room.as_str()), ..Line::default() };
-        self.request(&line, Asked::Leave(reply), now);
+        self.request(&line, Asked::Leave(room.clone(), reply), now);
     }
 
     /// Sends a command and waits for its answer.

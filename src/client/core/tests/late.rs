@@ -175,8 +175,8 @@ fn the_refusal_of_a_repetition_tells_nothing_of_the_first_try() {
     assert_eq!(said.try_recv().unwrap(), Err(SendError::UnknownOutcome));
 }
 
-// 1. Said, not answered. 2. The machine sleeps, and with it the clock for waiting. 3. It was said again, with a key that
-// the server had forgotten.
+// 1. Said, not answered. 2. The machine sleeps, and with it the clock for waiting. 3. It was said again, with a key
+// that the server had forgotten.
 #[test]
 fn a_key_ages_while_the_machine_sleeps() {
     for (slept, is_given_up) in [(269, false), (271, true), (-1, true)] {
@@ -220,4 +220,29 @@ fn a_connection_that_answers_nothing_is_lost() {
     stage.core.set_reading(true, stage.now);
     assert_eq!(stage.wait(), Duration::from_secs(30));
     assert!(!stage.core.is_online());
+}
+
+// 1. A leave is refused for coming too early. 2. It counted as left, and the server went on sending.
+#[test]
+fn a_room_that_could_not_be_left_yet_is_left_later() {
+    let mut stage = in_two_rooms();
+    let mut left = stage.leave("tea");
+    let sent = stage.sent();
+    stage.refuse(&sent[0], "rate_limited");
+    assert!(left.try_recv().is_err() && stage.sent().is_empty());
+    // It is wanted again: first it has to be left.
+    drop(stage.join("tea"));
+    assert!(stage.sent().is_empty());
+    assert_eq!(stage.wait(), Duration::from_millis(100));
+    let sent = stage.sent();
+    assert_eq!((kinds(&sent), &sent[0]["room"]), (vec!["leave"], &"tea".into()));
+    stage.hear(&format!(r#"{{"type":"left","re":{},"room":"tea"}}"#, sent[0]["id"]));
+    assert_eq!(left.try_recv().unwrap(), Ok(()));
+    assert_eq!(kinds(&stage.sent()), ["join"]);
+    // Gone with the connection is left as well.
+    let mut left = stage.leave("lobby");
+    let sent = stage.sent();
+    stage.refuse(&sent[0], "rate_limited");
+    stage.fall(no_reason());
+    assert_eq!(left.try_recv().unwrap(), Ok(()));
 }
