@@ -14,6 +14,8 @@ const STOP_CODES = [1002, 1003, 1007, 1008, 3003]; // coming back cannot help; n
 const KEY_LIFE_MS = 270_000; // the server knows a key for five minutes, and a retry later could say it twice
 const MAX_TRIES = 5; // a message that went under with so many connections may be what ends them
 const CONNECT_MS = 15_000; // the server may need three seconds to find out that our old connection is dead
+const CALM_MS = 5_000; // after so long without a word, messages may come in a burst again
+const MAX_PACE_MS = 2_000; // between two messages that came too fast
 const PROBE_MS = 3_000; // for an answer when the network has changed
 const MAX_DELAY_MS = 2 ** 31 - 1; // with a longer delay a timer fires at once
 
@@ -90,7 +92,7 @@ export class Client {
   #watchTimer; #retryTimer; #pauseTimer; #joinTimer;
   /** @type {number | null} */ #openedAt = null;
   #heardAt = 0; #silenceMs = CONNECT_MS; #turn = 0; #lastId = 0; #isSending = false; #isJoining = false;
-  /** Between two messages, once they came too fast. */ #paceMs = 0; #messagesPerSecond = 1;
+  /** Between two messages, once they came too fast. */ #paceMs = 0; #sentAt = 0; #messagesPerSecond = 1;
   #keyPrefix = crypto.getRandomValues(new Uint32Array(3)).join("-");
   #networkChanged = () => this.#checkNetwork();
   #unasked = { done: ignore, failed: (/** @type {ChatError} */ error) => this.#emit("error", error) };
@@ -373,22 +375,21 @@ export class Client {
     }
     const room = this.#rooms.get(first.command.room);
     if (room && !room.isIn) return; // it is about to be entered again
-    first.tries += 1;
-    this.#isSending = true;
     const next = () => { this.#isSending = false; this.#pump(); };
-    const settled = (settle, outcome) => {
-      this.#outbox.shift();
-      settle(outcome);
-      if (this.#outbox.length === 0) this.#paceMs = 0;
-      if (this.#paceMs > 0) this.#pauseTimer = this.#clock.setTimeout(next, this.#paceMs);
-      else next();
-    };
+    this.#isSending = true;
+    if (now - this.#sentAt > CALM_MS) this.#paceMs = 0;
+    const waitMs = Math.min(this.#sentAt + this.#paceMs - now, this.#paceMs);
+    if (waitMs > 0) return void (this.#pauseTimer = this.#clock.setTimeout(next, waitMs));
+    this.#sentAt = now;
+    first.tries += 1;
+    const settled = (settle, outcome) => { this.#outbox.shift(); settle(outcome); next(); };
     this.#request(first.command, (ack) => settled(first.resolve, ack), (error) => {
       if (error.code === "connection_lost") return;
       const outcome = first.tries > 1 ? new ChatError("unknown_outcome", error.message) : error;
       if (error.code !== "rate_limited") return settled(first.reject, outcome);
       first.tries -= 1; // this one was answered; an earlier one may not have been
-      this.#paceMs = 1_000 / this.#messagesPerSecond; // or the next would be refused again, once too often in the end
+      // Or the next would be refused again, once too often in the end; others may speak for the same user.
+      this.#paceMs = Math.min(Math.max(2 * this.#paceMs, 1_125 / this.#messagesPerSecond), MAX_PACE_MS);
       const retryAfterMs = timed(error.retryAfterMs);
       this.#pauseTimer = this.#clock.setTimeout(next, retryAfterMs);
       this.#emit("limited", { retryAfterMs });

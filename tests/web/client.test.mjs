@@ -190,10 +190,10 @@ test("the queue has a limit, and being too fast is waited out", async () => {
   assert.deepEqual(of("limited").map(({ retryAfterMs }) => retryAfterMs), [700]);
   clock.advance(699);
   assert.equal(current().count("message"), 1);
-  clock.advance(1);
+  clock.advance(426); // at one message in a second, and an eighth
   current().answer("message", { type: "ack", offset: 1 });
   // At once it would be too fast again, and in the end once too often.
-  clock.advance(999);
+  clock.advance(1_124);
   assert.equal(current().count("message"), 2);
   clock.advance(1);
   current().answer("message", { type: "error", message: "gone", code: "unavailable" });
@@ -270,6 +270,27 @@ test("an error that no close follows is the end of a connection", () => {
   current().onerror();
   clock.advance(0);
   assert.equal(client.state.name, "waiting");
+});
+
+test("who waits for each ack keeps to the rate, too, and may hurry again after a pause", async () => {
+  const { client, clock, current } = online();
+  const slow = client.send("lobby", "hi");
+  current().answer("message", { type: "error", message: "slow", code: "rate_limited", retry_after_ms: 10 });
+  clock.advance(1_125);
+  current().answer("message", { type: "ack", offset: 1 });
+  await slow;
+  const sent = current().count("message");
+  client.send("lobby", "too fast");
+  assert.equal(current().count("message"), sent);
+  clock.advance(1_125);
+  assert.equal(current().count("message"), sent + 1);
+  current().answer("message", { type: "ack", offset: 2 });
+  clock.advance(5_001);
+  client.send("lobby", "after a pause");
+  assert.equal(current().count("message"), sent + 2);
+  current().answer("message", { type: "ack", offset: 3 });
+  client.send("lobby", "at once");
+  assert.equal(current().count("message"), sent + 3);
 });
 
 test("what is said in a room waits until the room is entered again", () => {
