@@ -1,5 +1,5 @@
-//! Rooms that nobody is in, in the order in which they were left; one with keys steps back when its turn comes. They are
-//! kept for those who come back; when a room would be one too many, the one that was left first makes way.
+//! Rooms that nobody is in, in the order in which they were left; one with keys steps back when its turn comes. They
+//! are kept for those who come back; when a room would be one too many, the one that was left first makes way.
 //!
 //! Locks are taken room first, then list; whoever looks for a room that makes way takes one from the list, lets the
 //! list go, and only then locks the room.
