@@ -81,10 +81,9 @@ impl Node {
             user: user.clone(),
             id: registration.id(),
             topic,
-            shard,
             dialect,
             overload,
-            unanswered: Arc::default(),
+            unanswered: self.durable.as_ref().map(|_| Arc::default()),
             is_member: false,
             is_present: true,
         };
@@ -113,11 +112,10 @@ pub struct Membership {
     /// Whose it is.
     pub(super) id: ConnectionId,
     topic: TopicId,
-    shard: usize,
     pub(super) dialect: Dialect,
     overload: Overload,
-    /// What waits for the log, if there is one and this connection has said anything.
-    pub(super) unanswered: Arc<Unanswered>,
+    /// What waits for the log, if there is one.
+    pub(super) unanswered: Option<Arc<Unanswered>>,
     /// Gets what the room says; not yet while it reads what it missed.
     is_member: bool,
     is_present: bool,
@@ -142,7 +140,7 @@ impl Membership {
     pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> Next<Option<usize>> {
         let next = self.room.read_on(replay, |state| {
             let members = state.settings().presence.is_announced.then(|| state.presence.len());
-            (state.topic.join(self.shard, self.dialect), members)
+            (state.topic.join(self.id.shard(), self.dialect), members)
         });
         match next {
             Next::More(page, replay) => Next::More(page, replay),
@@ -179,7 +177,7 @@ impl Membership {
     /// leaving before would overtake the acks.
     #[must_use]
     pub fn awaits_answers(&self) -> bool {
-        self.unanswered.awaits()
+        self.unanswered.as_ref().is_some_and(|unanswered| unanswered.awaits())
     }
 
     /// Leaves the room: the connection gets everything that was said until now, and nothing behind it. What is replied
@@ -199,7 +197,7 @@ impl Membership {
         let now_ms = node.now_ms();
         let was_member = std::mem::replace(&mut self.is_member, false);
         let (until, due, is_empty) = self.room.with(|state| {
-            let until = was_member.then(|| state.topic.leave(self.shard, self.dialect));
+            let until = was_member.then(|| state.topic.leave(self.id.shard(), self.dialect));
             let rules = state.settings().presence;
             let outcome = match how {
                 _ if faults::is_on(Fault::ForgetLeave) => Outcome::Quiet,

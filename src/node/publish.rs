@@ -121,7 +121,7 @@ impl Membership {
         let (registry, id, dialect) = (Arc::clone(&self.node.registry), self.id, self.dialect);
         let (name, name_again, re_again) = (room.name().clone(), room.name().clone(), re.clone());
         let speaker = user.clone();
-        let unanswered = self.unanswered.add(&registry, id);
+        let unanswered = self.unanswered.as_ref().map(|unanswered| unanswered.add(&registry, id));
         Job {
             room,
             user,
