@@ -131,12 +131,17 @@ impl Browser {
         Self { session, _driver: driver }
     }
 
-    /// A window of its own, at an address.
+    /// A window of its own, at an address, with all that the page brings: its script has run.
     pub(crate) async fn open(&self, address: &str) -> Page<'_> {
         let window = self.session.new_window().await.expect("a window");
         self.session.switch_to_window(window.clone()).await.expect("the window is there");
         self.session.goto(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
-        Page::new(self, window)
+        let page = Page::new(self, window);
+        // On a busy machine the driver takes the empty page of a new window for the one that was asked for.
+        let is_there =
+            format!("location.href === {} && document.readyState === 'complete'", Value::from(address));
+        page.until("the page and its script", &is_there).await;
+        page
     }
 
     pub(crate) fn session(&self) -> &WebDriver {
