@@ -7,7 +7,7 @@ use thirtyfour::{Key, TypingData};
 use crate::driver::Browser;
 use crate::page::Page;
 use crate::support::client::Client;
-use crate::support::server::Server;
+use crate::support::server::{Server, UNPINGED};
 
 /// Somebody who says `count` messages in a room and stays: `NAME says 1` and so on.
 pub(crate) async fn speaker(server: &Server, name: &str, room: &str, count: usize) -> Client {
@@ -97,7 +97,7 @@ async fn a_private_message_reaches_one_person_alone() {
 
 #[tokio::test]
 async fn another_room_counts_what_was_not_read() {
-    let (server, browser) = (Server::start(&[]), Browser::start().await);
+    let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     alice.write("#join-room", "garden").await;
     alice.press(Key::Enter).await;
@@ -142,7 +142,7 @@ async fn the_history_comes_as_one_scrolls_up() {
 
 #[tokio::test]
 async fn keys_alone_do_everything() {
-    let (server, browser) = (Server::start(&[]), Browser::start().await);
+    let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let mut bob = speaker(&server, "bob", "lobby", 0).await;
     let alice = browser.open(&format!("http://{}/", server.address())).await;
     let focus = |id: &str| format!("document.activeElement.id === {}", json!(id));

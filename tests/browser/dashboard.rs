@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::chat::{speak, speaker};
 use crate::driver::Browser;
 use crate::page::Page;
-use crate::support::server::Server;
+use crate::support::server::{Server, UNPINGED};
 
 /// The number that stands under a name among the facts, as an expression.
 fn fact(name: &str) -> String {
@@ -35,7 +35,7 @@ fn is_drawn(title: &str) -> String {
 
 #[tokio::test]
 async fn the_dashboard_moves() {
-    let (server, browser) = (Server::start(&[]), Browser::start().await);
+    let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let page = look(&browser, &server).await;
     page.until("nobody", &format!("/^0 of/.test({})", fact("Connections"))).await;
     let mut bob = speaker(&server, "bob", "lobby", 1).await;

@@ -11,15 +11,12 @@ use crate::dashboard::look;
 use crate::driver::Browser;
 use crate::page::Page;
 use crate::support::client::Client;
-use crate::support::server::{Server, Settings};
+use crate::support::server::{Server, UNPINGED};
 
 /// Width and height of a common phone, in CSS pixels.
 const PHONE: (u32, u32) = (390, 844);
 const DESK: (u32, u32) = (1200, 760);
 const TABLET: (u32, u32) = (900, 700);
-
-/// Who talks in these tests does not listen all the time, and would not answer a ping.
-const QUIET: Settings<'static> = &[("heartbeat.interval", "1h")];
 
 async fn resize(page: &Page<'_>, (width, height): (u32, u32)) {
     let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
@@ -121,7 +118,7 @@ async fn the_entry_is_for_everybody() {
 
 #[tokio::test]
 async fn the_chat_is_for_everybody() {
-    let (server, browser) = (Server::start(QUIET), Browser::start().await);
+    let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let (ada, _others) = lively(&browser, &server).await;
     examine(&ada, "the chat").await;
     resize(&ada, DESK).await;
@@ -147,7 +144,7 @@ async fn the_chat_is_for_everybody() {
 
 #[tokio::test]
 async fn a_lost_connection_is_for_everybody() {
-    let (server, browser) = (Server::start(QUIET), Browser::start().await);
+    let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let (ada, _others) = lively(&browser, &server).await;
     let address = server.address().to_string();
     drop(server);
@@ -164,7 +161,7 @@ async fn a_lost_connection_is_for_everybody() {
 
 #[tokio::test]
 async fn the_dashboard_is_for_everybody() {
-    let (server, browser) = (Server::start(QUIET), Browser::start().await);
+    let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let page = look(&browser, &server).await;
     let mut others = Vec::new();
     for (n, room) in ["lobby", "lobby", "lobby", "kitchen"].iter().enumerate() {

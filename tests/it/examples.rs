@@ -13,14 +13,12 @@ use tempfile::TempDir;
 
 use crate::support::eventually;
 use crate::support::log::Log;
-use crate::support::server::{Server, Settings};
+use crate::support::server::{Server, Settings, UNPINGED};
 use crate::support::speaker::Speaker;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Where tests/run puts the package `ws`; `node_modules` is looked for from the program's folder upwards.
 const NODE_FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/examples");
-/// The speaker of the tests answers no heartbeat.
-const QUIET: Settings<'static> = &[("heartbeat.interval", "1h")];
 
 /// What one of the clients is run with: its name, and the command without the URL.
 struct Language {
@@ -219,7 +217,7 @@ fn pass_on(from: &TcpStream, to: &TcpStream) {
 
 #[test]
 fn clients_of_all_languages_hear_each_other() {
-    let server = Server::start(QUIET);
+    let server = Server::start(UNPINGED);
     let mut watcher = Speaker::alone(&server, "watcher");
     let mut talkers = enter_all(server.address(), &mut watcher);
     for index in 0..talkers.len() {
@@ -242,7 +240,7 @@ fn clients_of_all_languages_hear_each_other() {
 /// All of them while the server is killed and another one takes its place; what happened meanwhile is for the caller to
 /// look at.
 fn over_a_crash(settings: Settings<'_>) -> Vec<Talker> {
-    let settings = [QUIET, settings].concat();
+    let settings = [UNPINGED, settings].concat();
     let server = Server::start(&settings);
     let relay = Relay::to(&server);
     let mut carol = Speaker::alone(&server, "carol");
@@ -292,7 +290,7 @@ fn a_client_says_that_it_has_missed_something() {
 
 #[test]
 fn who_is_replaced_stops() {
-    let server = Server::start(&[QUIET, &[("chat.duplicate", "replace")]].concat());
+    let server = Server::start(&[UNPINGED, &[("chat.duplicate", "replace")]].concat());
     let mut watcher = Speaker::alone(&server, "watcher");
     for mut talker in enter_all(server.address(), &mut watcher) {
         let _newer = Speaker::enter(&server, talker.language.name);
@@ -307,7 +305,7 @@ fn who_is_replaced_stops() {
 
 #[test]
 fn clients_wait_as_long_as_the_server_asks() {
-    let mut server = Server::start(&[QUIET, &[("drain.window", "0ms")]].concat());
+    let mut server = Server::start(&[UNPINGED, &[("drain.window", "0ms")]].concat());
     let mut watcher = Speaker::alone(&server, "watcher");
     let talkers = enter_all(server.address(), &mut watcher);
     server.terminate();

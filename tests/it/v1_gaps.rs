@@ -4,23 +4,21 @@ use serde_json::json;
 
 use crate::support::eventually;
 use crate::support::raw::Socket;
-use crate::support::server::{Server, Settings};
+use crate::support::server::{SMALL_QUEUES, Server, Settings};
 use crate::support::speaker::Speaker;
 
-/// Small queues, large messages, and a rule for each policy.
-const LOSSY: Settings<'static> = &[
+/// A rule for each policy.
+const RULES: Settings<'static> = &[
     (
         "rooms",
         r#"[{pattern="old-*", queue_policy="drop_oldest"}, {pattern="new-*", queue_policy="drop_newest"}]"#,
     ),
     ("workers", "1"),
-    ("queue.max_bytes", "64KiB"),
-    ("queue.max_age", "5m"),
-    ("socket.send_buffer", "16KiB"),
-    ("chat.max_message_chars", "8000"),
-    ("presence.notice_limit", "0"),
-    ("presence.interval", "1h"),
 ];
+
+fn lossy() -> Server {
+    Server::start(&[RULES, SMALL_QUEUES].concat())
+}
 
 /// What a client that does not read finds when it does: each message or gap from the first to the last offset.
 #[derive(Debug, Default)]
@@ -71,7 +69,7 @@ fn lag(server: &Server, room: &str) -> (Found, Speaker, Speaker) {
 
 #[test]
 fn drop_oldest_keeps_the_newest_and_tells_of_the_rest() {
-    let server = Server::start(LOSSY);
+    let server = lossy();
     let (found, mut author, mut laggard) = lag(&server, "old-1");
     assert_eq!(found.messages.last(), Some(&200), "{found:?}");
     assert_eq!(found.gaps.len(), 1, "adjacent ones are one: {found:?}");
@@ -83,7 +81,7 @@ fn drop_oldest_keeps_the_newest_and_tells_of_the_rest() {
 
 #[test]
 fn drop_newest_keeps_the_oldest_and_tells_of_the_rest() {
-    let server = Server::start(LOSSY);
+    let server = lossy();
     let (found, mut author, mut laggard) = lag(&server, "new-1");
     let (first_gap, _) = found.gaps[0];
     let before: Vec<_> = (1..first_gap).collect();
@@ -95,7 +93,7 @@ fn drop_newest_keeps_the_oldest_and_tells_of_the_rest() {
 
 #[test]
 fn a_room_without_a_rule_disconnects_with_advice() {
-    let server = Server::start(LOSSY);
+    let server = lossy();
     let mut author = Speaker::enter(&server, "author?room=strict");
     let mut laggards: Vec<_> = (0..6)
         .map(|n| {

@@ -23,6 +23,20 @@ pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
 /// tests send as fast as they can.
 const BASE: Settings<'static> = &[("rate_limit.enabled", "false")];
 
+/// Settings for clients that do not listen all the time: they would not answer a ping.
+pub(crate) const UNPINGED: Settings<'static> = &[("heartbeat.interval", "1h")];
+
+/// Settings under which who does not read is soon behind, whatever the system buffers: small queues that nothing is
+/// too old for, large messages, no news of those who come and go.
+pub(crate) const SMALL_QUEUES: Settings<'static> = &[
+    ("queue.max_bytes", "64KiB"),
+    ("queue.max_age", "5m"),
+    ("socket.send_buffer", "16KiB"),
+    ("chat.max_message_chars", "8000"),
+    ("presence.notice_limit", "0"),
+    ("presence.interval", "1h"),
+];
+
 /// The environment variable of a setting: `queue.max_bytes` is `THRONG_QUEUE__MAX_BYTES`.
 fn variable(key: &str) -> String {
     format!("THRONG_{}", key.to_uppercase().replace('.', "__"))

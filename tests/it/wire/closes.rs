@@ -10,7 +10,7 @@ use super::{ELSEWHERE, rows};
 use crate::snapshots::check;
 use crate::support::frame::{BINARY, Frame, PING, PONG, TEXT, first, middle, text};
 use crate::support::raw::{Socket, handshake};
-use crate::support::server::Server;
+use crate::support::server::{SMALL_QUEUES, Server, Settings};
 use crate::support::speaker::{OFFER, Speaker};
 use crate::support::token::{SECRET, mint, seconds_from_now, signed};
 use crate::support::vocabulary;
@@ -111,15 +111,8 @@ fn excess(tape: &mut Tape) {
     alice.hears(tape, &["error", "error", "error"]);
     alice.ends(tape, 4002, "Rate limit ignored");
 
-    let server = Server::start(&[
-        ("node", "n1"),
-        ("queue.max_bytes", "64KiB"),
-        ("queue.max_age", "5m"),
-        ("socket.send_buffer", "16KiB"),
-        ("chat.max_message_chars", "8000"),
-        ("presence.notice_limit", "0"),
-        ("presence.interval", "1h"),
-    ]);
+    let settings: Settings<'_> = &[("node", "n1")];
+    let server = Server::start(&[settings, SMALL_QUEUES].concat());
     let mut author = Speaker::enter(&server, "bob");
     // A reset may overtake the close frame of one that does not read: another one then.
     let end = (0..20).find_map(|n| {

@@ -4,7 +4,7 @@ use super::tape::{Tape, Voice};
 use crate::readme;
 use crate::snapshots::check;
 use crate::support::raw::Socket;
-use crate::support::server::Server;
+use crate::support::server::{SMALL_QUEUES, Server, Settings};
 use crate::support::vocabulary;
 
 fn talk(tape: &mut Tape) {
@@ -74,16 +74,8 @@ fn silence(tape: &mut Tape) {
 }
 
 fn loss(tape: &mut Tape) {
-    let server = Server::start(&[
-        ("node", "n1"),
-        ("queue.policy", "drop_oldest"),
-        ("queue.max_bytes", "64KiB"),
-        ("queue.max_age", "5m"),
-        ("socket.send_buffer", "16KiB"),
-        ("chat.max_message_chars", "8000"),
-        ("presence.notice_limit", "0"),
-        ("presence.interval", "1h"),
-    ]);
+    let settings: Settings<'_> = &[("node", "n1"), ("queue.policy", "drop_oldest")];
+    let server = Server::start(&[settings, SMALL_QUEUES].concat());
     tape.story("Somebody does not read.");
     let narrow = Socket::connect_narrow(server.address());
     let mut laggard = Voice::on(tape, "alice", narrow, "alice");
