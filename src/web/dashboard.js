@@ -1,5 +1,6 @@
 /** The dashboard: reads the server's one stream and shows it. Texts become text nodes, never HTML. */
 import { Backoff } from "./client.js";
+import { make } from "./messages.js";
 import { Series, bytes, ceiling, compare, count, micros, span, sseReader } from "./stats.js";
 
 const POINTS = 300; // one a second: five minutes
@@ -10,12 +11,6 @@ const MAX_LINES = 8; // of a plot's grid
 
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
-/** An element with properties; children are elements, or texts that stay texts. */
-const make = (tag, properties = {}, ...children) => {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-};
 const draw = (tag, attributes = {}) => {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
