@@ -69,6 +69,7 @@
 //!                pending (not in force yet) · print
 //!   metrics.rs   counters of each shard, summed when scraped
 //!   clock.rs     the time, which a test can move
+//!   shrink.rs    memory is given back when a storm has passed
 //!   faults.rs    promises broken on purpose, in builds for tests
 //! ```
 //!
@@ -87,7 +88,7 @@
 //! registry    broker         do not know each other
 //! chat
 //! protocol
-//! names  config  metrics  clock  faults   use no module of the crate
+//! names  config  metrics  clock  shrink  faults   use no module of the crate
 //! ```
 //!
 //! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
@@ -148,4 +149,5 @@ pub mod node;
 pub mod protocol;
 pub mod registry;
 pub mod server;
+pub mod shrink;
 pub mod terminal;

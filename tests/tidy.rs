@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry", "broker"],
     &["chat"],
     &["protocol"],
-    &["names", "config", "metrics", "clock", "faults"],
+    &["names", "config", "metrics", "clock", "shrink", "faults"],
 ];
 
 /// Pairs that do not know each other although they share a row.

@@ -23,6 +23,7 @@ use crate::chat::history::History;
 use crate::chat::rooms::Rules;
 use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
+use crate::shrink::ShrinkWhenSparse;
 
 /// A room as a log remembers it.
 #[derive(Debug)]
@@ -274,10 +275,7 @@ impl<L: Local> Memory<L> {
             true
         });
         self.rooms.fetch_sub(before - rooms.len(), Relaxed);
-        if rooms.len() * 4 < rooms.capacity() {
-            let kept = rooms.len() * 2;
-            rooms.shrink_to(kept);
-        }
+        rooms.shrink_when_sparse();
     }
 
     /// Has the log forget a room, if it can know it: a room where nothing was said is none of its business.

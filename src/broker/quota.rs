@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::BrokerError;
 use crate::chat::keys::KEPT_MS;
 use crate::names::UserId;
+use crate::shrink::ShrinkWhenSparse;
 
 /// Stripes of the table. [`Quotas::expire`] visits one at a time.
 const STRIPES: usize = 64;
@@ -85,10 +86,7 @@ impl Quotas {
             self.keys.fetch_sub(forget(times, now_ms), Relaxed);
             !times.is_empty()
         });
-        if users.len() * 4 < users.capacity() {
-            let kept = users.len() * 2;
-            users.shrink_to(kept);
-        }
+        users.shrink_when_sparse();
     }
 
     /// Keys that count, and users that have any.
@@ -102,9 +100,7 @@ impl Quotas {
 fn forget(times: &mut VecDeque<u64>, now_ms: u64) -> usize {
     let old = times.iter().take_while(|at_ms| now_ms.saturating_sub(**at_ms) >= KEPT_MS).count();
     times.drain(..old);
-    if times.len() * 4 < times.capacity() {
-        times.shrink_to(times.len() * 2);
-    }
+    times.shrink_when_sparse();
     old
 }
 

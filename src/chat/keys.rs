@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::names::{Key, Offset, UserId};
+use crate::shrink::ShrinkWhenSparse;
 
 /// For how long a key is remembered, in milliseconds: longer than any sensible series of retries.
 pub const KEPT_MS: u64 = 300_000;
@@ -57,11 +58,8 @@ impl<K: Eq + Hash, V: Copy + PartialEq + std::fmt::Debug> Keys<K, V> {
                 self.offsets.remove(&key);
             }
         }
-        if self.ages.len() * 4 < self.ages.capacity() {
-            let kept = self.ages.len() * 2;
-            self.ages.shrink_to(kept);
-            self.offsets.shrink_to(kept);
-        }
+        self.ages.shrink_when_sparse();
+        self.offsets.shrink_when_sparse();
     }
 
     /// Keys remembered.

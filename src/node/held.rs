@@ -10,6 +10,7 @@ use super::Node;
 use crate::broker::room::Room;
 use crate::names::UserId;
 use crate::registry::Topic;
+use crate::shrink::ShrinkWhenSparse;
 
 /// For how long, in milliseconds: a client that comes back joins its rooms one after the other, each in a round trip
 /// and with what it missed there, and many may come back together.
@@ -45,10 +46,7 @@ impl HeldUsers {
     fn take_due(&self, now_ms: u64) -> Option<Held> {
         let mut all = self.0.lock();
         let due = all.pop_front_if(|held| held.until_ms <= now_ms);
-        if all.len() * 4 < all.capacity() {
-            let kept = all.len() * 2;
-            all.shrink_to(kept);
-        }
+        all.shrink_when_sparse();
         due
     }
 }

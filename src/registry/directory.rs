@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::names::{ConnectionId, SessionId, UserId};
+use crate::shrink::ShrinkWhenSparse;
 
 /// Stripes of the map: far more than threads, so that two rarely meet.
 const STRIPES: usize = 64;
@@ -142,11 +143,7 @@ impl Directory {
         held.retain(|known| known.id != id);
         if held.is_empty() {
             users.remove(user);
-            // A storm that has passed must not keep its memory.
-            if users.len() * 4 < users.capacity() {
-                let kept = users.len() * 2;
-                users.shrink_to(kept);
-            }
+            users.shrink_when_sparse();
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::broker::Position;
 use crate::names::{Epoch, Offset, RoomName};
+use crate::shrink::ShrinkWhenSparse;
 
 /// A message on disk.
 #[derive(Debug, Clone, Copy)]
@@ -126,18 +127,14 @@ impl Index {
     pub(super) fn trim(&mut self, room: &RoomName, first: Offset) {
         let Some(room) = self.rooms.get_mut(room) else { return };
         while room.first() < first && drop_oldest(room, &mut self.tallies) {}
-        if room.kept.len() * 4 < room.kept.capacity() {
-            room.kept.shrink_to(room.kept.len() * 2);
-        }
+        room.kept.shrink_when_sparse();
     }
 
     pub(super) fn forget(&mut self, room: &RoomName) {
         let Some(mut room) = self.rooms.remove(room) else { return };
         while drop_oldest(&mut room, &mut self.tallies) {}
         self.tallies.entry(room.told_in).or_default().positions -= 1;
-        if self.rooms.len() * 4 < self.rooms.capacity() {
-            self.rooms.shrink_to(self.rooms.len() * 2);
-        }
+        self.rooms.shrink_when_sparse();
     }
 
     /// True when this very message is kept, and lies in `segment`.

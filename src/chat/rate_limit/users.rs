@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Bucket, Rate, Refused};
 use crate::names::UserId;
+use crate::shrink::ShrinkWhenSparse;
 
 /// Stripes of the map: far more than threads, so that two rarely meet.
 const STRIPES: usize = 64;
@@ -68,11 +69,7 @@ impl Users {
         for stripe in first..first + SWEPT {
             let mut buckets = self.stripes[stripe % STRIPES].lock();
             buckets.retain(|_, bucket| !bucket.is_full(now_ms, rate));
-            // A storm that has passed must not keep its memory.
-            if buckets.len() * 4 < buckets.capacity() {
-                let kept = buckets.len() * 2;
-                buckets.shrink_to(kept);
-            }
+            buckets.shrink_when_sparse();
         }
     }
 

@@ -1,0 +1,60 @@
+//! Memory is given back when a storm has passed.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash};
+
+/// A collection whose spare room can go.
+pub trait ShrinkWhenSparse {
+    /// Gives back memory when less than a quarter of it is used, and keeps twice what is. Call it after removals:
+    /// growing again to what may stay takes as many insertions as there are elements, so that both are amortised.
+    fn shrink_when_sparse(&mut self);
+}
+
+fn is_sparse(len: usize, capacity: usize) -> bool {
+    len * 4 < capacity
+}
+
+impl<K: Eq + Hash, V, S: BuildHasher> ShrinkWhenSparse for HashMap<K, V, S> {
+    fn shrink_when_sparse(&mut self) {
+        if is_sparse(self.len(), self.capacity()) {
+            self.shrink_to(self.len() * 2);
+        }
+    }
+}
+
+impl<T> ShrinkWhenSparse for VecDeque<T> {
+    fn shrink_when_sparse(&mut self) {
+        if is_sparse(self.len(), self.capacity()) {
+            self.shrink_to(self.len() * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_well_used_stays_and_what_is_sparse_goes() {
+        let mut map: HashMap<u32, u32> = (0..1_000).map(|number| (number, number)).collect();
+        let full = map.capacity();
+        map.retain(|number, _| *number < 500);
+        map.shrink_when_sparse();
+        assert_eq!(map.capacity(), full);
+        map.retain(|number, _| *number < 100);
+        map.shrink_when_sparse();
+        assert!((200..full / 2).contains(&map.capacity()), "{} of {full}", map.capacity());
+        map.clear();
+        map.shrink_when_sparse();
+        assert_eq!(map.capacity(), 0);
+    }
+
+    #[test]
+    fn a_queue_gives_back_as_much() {
+        let mut queue: VecDeque<u64> = (0..1_000).collect();
+        queue.drain(..900);
+        queue.shrink_when_sparse();
+        assert!((200..500).contains(&queue.capacity()), "{}", queue.capacity());
+        assert_eq!(queue.front(), Some(&900));
+    }
+}
