@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut, Range};
 use std::rc::Rc;
 
 use super::client::Client;
+use super::room::Member;
 use super::sink::{Simulated, Sink};
 use super::slots::Slots;
 
@@ -68,6 +69,15 @@ impl Clients {
     /// The client of a slot, if a batch of the only room that it is in may be written to it at once.
     pub(super) fn direct(&mut self, slot: usize) -> Option<&mut Hot> {
         self.hot.get_mut(slot).filter(|hot| hot.is_direct)
+    }
+
+    /// Brings what the next deliveries look at into the cache, all of it at once: each write enters the kernel, and no
+    /// core looks ahead beyond that. Measured with 1,000 rooms of ten, whose members lie far apart, a third of the user
+    /// time is gone.
+    pub(super) fn prefetch(&self, members: &[Member]) {
+        for hot in members.iter().filter_map(|member| self.hot.get(member.slot as usize)) {
+            hot.sink.touch();
+        }
     }
 
     /// Takes a client out.

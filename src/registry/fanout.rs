@@ -20,7 +20,7 @@ use super::bounds::Overload;
 use super::clients::{ClientMut, Clients};
 use super::lane::LaneId;
 use super::outbox::{Flush, Tally};
-use super::room::{Progress, Room, Swept};
+use super::room::{Offer, Progress, Room, Swept};
 use super::shard::{Shard, State};
 use crate::clock;
 use crate::metrics::ShardMetrics;
@@ -167,7 +167,8 @@ impl Shard {
                     is_over = self.sweep_typing(room, clients, dirty, slice);
                     break Progress::Paused;
                 }
-                let progress = room.sweep(|batch, slot, start, frames| {
+                let progress = room.sweep(|Offer { batch, slot, start, frames, next }| {
+                    clients.prefetch(next);
                     slice.offers += 1;
                     is_over = slice.offers >= SLICE_OFFERS;
                     if let Some(hot) = clients.direct(slot as usize) {

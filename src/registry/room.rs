@@ -21,6 +21,8 @@ use crate::protocol::frame::Frame;
 const GONE: u64 = u64::MAX;
 /// Behind every place in the stream, but not behind those who have left.
 const TYPING: u64 = u64::MAX - 1;
+/// Members of a sweep that are announced together: as many misses of the cache as a core has under way at once.
+const AHEAD: usize = 16;
 /// A slot that nobody has.
 const NOBODY: u32 = u32::MAX;
 
@@ -81,6 +83,18 @@ pub(super) struct Sweep {
 pub(super) struct Swept {
     pub(super) batch: Rc<Batch>,
     pub(super) since: Instant,
+}
+
+/// What a member gets: the end of a batch.
+#[derive(Debug)]
+pub(super) struct Offer<'a> {
+    pub(super) batch: &'a Rc<Batch>,
+    pub(super) slot: u32,
+    /// Where in the batch the member's part begins, and how many frames it has.
+    pub(super) start: u32,
+    pub(super) frames: u32,
+    /// Now and then, the members whose turn it is from here on.
+    pub(super) next: &'a [Member],
 }
 
 /// Why a sweep stopped.
@@ -234,17 +248,19 @@ impl Room {
         batch.room.clone_from(&self.name);
     }
 
-    /// Hands members to `offer` until it returns false, somebody gets something of their own, or the sweep is through.
-    pub(super) fn sweep(&mut self, mut offer: impl FnMut(&Rc<Batch>, u32, u32, u32) -> bool) -> Progress {
+    /// Makes offers until `make` returns false, somebody gets something of their own, or the sweep is through.
+    pub(super) fn sweep(&mut self, mut make: impl FnMut(Offer<'_>) -> bool) -> Progress {
         let Some(sweep) = self.sweep.as_mut() else { return Progress::Paused };
         let last = sweep.batch.frames.last().map_or(0, |frame| frame.seq);
         let first = sweep.batch.frames.first().map_or(0, |frame| frame.seq);
         let all = sweep.batch.frames.len() as u32;
         let stop = sweep.next_apart();
+        let mut announced = 0;
         while let Some(member) = self.members.get(sweep.cursor) {
             if member.slot >= stop {
                 return Progress::Apart;
             }
+            let at = sweep.cursor;
             sweep.cursor += 1;
             let part = if member.after < first {
                 Some((0, all))
@@ -253,9 +269,13 @@ impl Room {
             } else {
                 sweep.batch.behind(member.after)
             };
-            if let Some((start, frames)) = part
-                && !offer(&sweep.batch, member.slot, start, frames)
-            {
+            let Some((start, frames)) = part else { continue };
+            let mut next: &[Member] = &[];
+            if at >= announced {
+                announced = self.members.len().min(at + AHEAD);
+                next = &self.members[at..announced];
+            }
+            if !make(Offer { batch: &sweep.batch, slot: member.slot, start, frames, next }) {
                 break;
             }
         }
@@ -296,7 +316,7 @@ mod tests {
 
     fn run(room: &mut Room, at_most: usize) -> Vec<(u32, u32)> {
         let mut seen = Vec::new();
-        room.sweep(|_, slot, _, frames| {
+        room.sweep(|Offer { slot, frames, .. }| {
             seen.push((slot, frames));
             seen.len() < at_most
         });

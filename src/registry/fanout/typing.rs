@@ -3,17 +3,15 @@
 //! it goes round ends it.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 use super::{SLICE_OFFERS, SLICE_WRITES, Slice};
 use crate::names::ConnectionId;
 use crate::protocol::Dialect;
 use crate::protocol::frame::Frame;
-use crate::registry::batch::Batch;
 use crate::registry::clients::Clients;
 use crate::registry::inbox::TopicId;
 use crate::registry::lane::LaneId;
-use crate::registry::room::Room;
+use crate::registry::room::{Offer, Room};
 use crate::registry::shard::{Shard, State};
 use crate::registry::{Registry, Topic};
 
@@ -64,7 +62,7 @@ impl Shard {
         let typist = room.typist();
         let mut is_over = false;
         // What comes back at the end is not worth keeping, nor its time worth counting.
-        let _ = room.sweep(|batch: &Rc<Batch>, slot, start, frames| {
+        let _ = room.sweep(|Offer { batch, slot, start, frames, .. }| {
             slice.offers += 1;
             is_over = slice.offers >= SLICE_OFFERS;
             if let Some(mut client) = clients.get_mut(slot as usize)
