@@ -115,7 +115,7 @@ struct Place {
 
 fn place(members: usize) -> Place {
     // As large rooms have it: one merged notice, later, instead of one for each who comes.
-    let node = Node::new(config(&["presence.notice_limit=1"]), Metrics::new(1, &[]));
+    let node = Node::new(config(&["presence.notice_limit=1"]), Metrics::new(1, &[]), Clock::system());
     let inbox = Arc::clone(node.registry.inbox(0));
     let shard = Shard::new(0, inbox, Arc::default(), settings(), Clock::system());
     let room: RoomName = name("hall");

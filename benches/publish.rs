@@ -61,7 +61,7 @@ fn publishing(times: u64, inboxes: &[&Inbox], mut publish: impl FnMut()) -> Dura
 /// Everything between a parsed command and the shard: clock, lock, offset, encoding, inbox, history.
 fn through_node(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("publish");
-    let node = Node::new(config(&[]), Metrics::new(1, &[]));
+    let node = Node::new(config(&[]), Metrics::new(1, &[]), Clock::system());
     let inbox = Arc::clone(node.registry.inbox(0));
     let shard =
         Shard::new(0, Arc::clone(&inbox), Arc::<ShardMetrics>::default(), settings(), Clock::system());

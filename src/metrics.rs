@@ -115,6 +115,17 @@ pub struct Metrics {
     refusals: Box<[(&'static str, AtomicU64)]>,
 }
 
+/// What there is now of everything that no shard counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Gauges {
+    /// Rooms with members or history.
+    pub rooms: usize,
+    /// Users with a bucket that is not full.
+    pub limited_users: usize,
+    /// Messages that wait for the log on disk.
+    pub unwritten: usize,
+}
+
 impl Metrics {
     /// Counters for `shards` shards and the given reasons of refusal.
     #[must_use]
@@ -170,23 +181,28 @@ impl Metrics {
         self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(counter(shard).get()))
     }
 
-    /// Writes everything in Prometheus' text format. `rooms` is the number of rooms now, `limited_users` that of users
-    /// with a bucket.
+    /// Writes everything in Prometheus' text format.
     #[must_use]
-    pub fn render(&self, rooms: usize, limited_users: usize) -> String {
+    pub fn render(&self, now: Gauges) -> String {
         let mut out = String::with_capacity(4096);
         let mut series = |name: &str, kind: &str, help: &str, value: u64| {
             let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
         };
         let sum = |counter: fn(&ShardMetrics) -> &Counter| self.sum(counter);
         series("throng_connections", "gauge", "Open WebSocket connections.", sum(|s| &s.connections));
-        series("throng_rooms", "gauge", "Rooms with members or history.", rooms as u64);
+        series("throng_rooms", "gauge", "Rooms with members or history.", now.rooms as u64);
         series("throng_queue_bytes", "gauge", "Bytes queued for clients.", sum(|s| &s.queue_bytes));
         series(
             "throng_rate_limit_users",
             "gauge",
             "Users who have not all their tokens.",
-            limited_users as u64,
+            now.limited_users as u64,
+        );
+        series(
+            "throng_history_waiting",
+            "gauge",
+            "Messages that wait for history.dir.",
+            now.unwritten as u64,
         );
         series(
             "throng_connections_accepted_total",
@@ -289,11 +305,12 @@ mod tests {
         metrics.refused("origin");
         metrics.shard(0).fanned_out(Duration::from_micros(200));
         metrics.shard(1).fanned_out(Duration::from_secs(60));
-        let text = metrics.render(7, 3);
+        let text = metrics.render(Gauges { rooms: 7, limited_users: 3, unwritten: 2 });
         for line in [
             "throng_connections_accepted_total 5",
             "throng_rooms 7",
             "throng_rate_limit_users 3",
+            "throng_history_waiting 2",
             "throng_closes_total{code=\"1000\"} 1",
             "throng_closes_total{code=\"other\"} 1",
             "throng_refused_total{reason=\"origin\"} 1",

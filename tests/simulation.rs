@@ -3,6 +3,8 @@
 //! as far as chance lets them. What every client sees is judged by the [checker] of the integration tests, and compared
 //! with a model that is a counter for each room.
 //!
+//! In some stories rooms outlive the server in `history.dir`: who comes back after a restart gets what was missed.
+//!
 //! In some stories all messages are long, three of them more than a page: who comes back and does not read is in the
 //! middle of what it missed while others go on talking, and what it has not got yet is let go.
 //!
@@ -26,7 +28,7 @@ mod story;
 mod system;
 
 use checker::Counts;
-use story::Story;
+use story::{Plot, Story};
 use system::SHARDS;
 use throng::config::QueuePolicy;
 
@@ -37,6 +39,8 @@ const ROOMS: usize = 2;
 const STORIES: u32 = 1000;
 /// Of so many stories one has long messages, which take their time.
 const LONG_ONE_OF: u8 = 8;
+/// Of so many one has rooms that outlive the server.
+const DURABLE_ONE_OF: u8 = 4;
 
 /// With what a client comes into a room where it has been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,26 +109,27 @@ fn step() -> impl Strategy<Value = Step> {
 fn whatever_happens_every_client_sees_one_story() {
     let config =
         Config { cases: STORIES, failure_persistence: None, max_shrink_iters: 4096, ..Config::default() };
-    let all = RefCell::new((Counts::default(), 0));
+    let all = RefCell::new((Counts::default(), Plot::default()));
     let policy = prop_oneof![
         Just(QueuePolicy::Disconnect),
         Just(QueuePolicy::DropOldest),
         Just(QueuePolicy::DropNewest),
     ];
-    let stories = (policy, 0..LONG_ONE_OF, vec(step(), 1..120));
-    let told = TestRunner::new(config).run(&stories, |(policy, length, steps)| {
-        let mut story = Story::begin(policy, length == 0);
+    let stories = (policy, 0..LONG_ONE_OF, 0..DURABLE_ONE_OF, vec(step(), 1..120));
+    let told = TestRunner::new(config).run(&stories, |(policy, length, durable, steps)| {
+        let mut story = Story::begin(policy, length == 0, durable == 0);
         steps.iter().for_each(|step| story.take(step));
-        let (counts, overtaken) = story.finish();
-        let (all, all_overtaken) = &mut *all.borrow_mut();
+        let (counts, plot) = story.finish();
+        let (all, whole) = &mut *all.borrow_mut();
         all.add(counts);
-        *all_overtaken += overtaken;
+        whole.overtaken += plot.overtaken;
+        whole.outlived += plot.outlived;
         Ok(())
     });
     told.unwrap_or_else(|error| panic!("{error}"));
-    let (all, overtaken) = all.into_inner();
-    println!("{all:?}, said while somebody was getting what it had missed: {overtaken}");
+    let (all, whole) = all.into_inner();
+    println!("{all:?}, {whole:?}");
     let Counts { recovered, not_recovered, duplicates, gaps, .. } = all;
-    let is_rich = [recovered, not_recovered, duplicates, gaps, overtaken].into_iter().all(|count| count > 20);
-    assert!(is_rich, "too little happens: {all:?}, {overtaken}");
+    let happened = [recovered, not_recovered, duplicates, gaps, whole.overtaken, whole.outlived];
+    assert!(happened.into_iter().all(|count| count > 20), "too little happens: {all:?}, {whole:?}");
 }

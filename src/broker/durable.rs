@@ -110,6 +110,12 @@ where
             .map_err(|(Rejected::Full(_) | Rejected::Stopped(_))| BrokerError::NotWritten)
     }
 
+    /// Messages that were handed over and not yet answered.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.writer.waiting()
+    }
+
     /// False when nothing can be published any more, because the log's thread has stopped.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -108,6 +108,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::clock::Clock;
     use crate::config::Config;
     use crate::metrics::Metrics;
 
@@ -118,7 +119,8 @@ mod tests {
     /// 3. It was handed over once.
     #[test]
     fn a_key_is_decided_before_the_message_is_handed_over() {
-        let node = Node::new(Config { workers: 2, ..Config::default() }, Metrics::new(2, &[]));
+        let node =
+            Node::new(Config { workers: 2, ..Config::default() }, Metrics::new(2, &[]), Clock::system());
         let [ann, bob, cat] = ["ann", "bob", "cat"].map(|name| name.parse::<UserId>().unwrap());
         let (key, other): (Key, Key) = ("k-1".parse().unwrap(), "k-2".parse().unwrap());
         node.registry.directory.add(&bob, ConnectionId::new(1, 0, 1), None);

@@ -31,7 +31,7 @@ use crate::chat::rate_limit::Limiter;
 use crate::chat::rooms::Rules;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::metrics::Metrics;
+use crate::metrics::{Gauges, Metrics};
 use crate::names::RoomName;
 use crate::protocol::event::{self, v1};
 use crate::registry::delivery::{Audience, Delivery};
@@ -65,24 +65,19 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with nobody connected, which lives by the machine's clock, and whose history goes with it.
+    /// A node with nobody connected, which lives by `clock`, and whose history goes with it.
     #[must_use]
-    pub fn new(config: Config, metrics: Metrics) -> Arc<Self> {
-        Self::with_clock(config, metrics, Clock::system())
-    }
-
-    /// As [`Node::new`], living by `clock`.
-    #[must_use]
-    pub fn with_clock(config: Config, metrics: Metrics, clock: Clock) -> Arc<Self> {
+    pub fn new(config: Config, metrics: Metrics, clock: Clock) -> Arc<Self> {
         Arc::new(Self::in_memory(config, metrics, clock))
     }
 
-    /// A node with nobody connected, whose history is in `history.dir` if there is one; it begins with what is there.
+    /// A node with nobody connected, whose history is in `history.dir` if there is one; it begins with what is there,
+    /// and lives by `clock`.
     ///
     /// # Errors
     /// The folder cannot be used.
-    pub fn open(config: Config, metrics: Metrics) -> Result<Arc<Self>, LogError> {
-        let mut node = Self::in_memory(config, metrics, Clock::system());
+    pub fn open(config: Config, metrics: Metrics, clock: Clock) -> Result<Arc<Self>, LogError> {
+        let mut node = Self::in_memory(config, metrics, clock);
         if let Some(dir) = &node.config.history.dir {
             let clock = node.clock.clone();
             node.durable = Some(Durable::open(dir, &node.broker, move || clock.unix_ms())?);
@@ -153,10 +148,14 @@ impl Node {
         self.broker.room_count()
     }
 
-    /// Users who have not all their tokens.
+    /// What there is of everything that is not counted by a shard.
     #[must_use]
-    pub fn limited_users(&self) -> usize {
-        self.limiter.as_ref().map_or(0, |limiter| limiter.users.len())
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            rooms: self.room_count(),
+            limited_users: self.limiter.as_ref().map_or(0, |limiter| limiter.users.len()),
+            unwritten: self.durable.as_ref().map_or(0, Durable::waiting),
+        }
     }
 
     /// A place among `limits.max_connections`; `None` when all are taken.

@@ -115,7 +115,7 @@ impl App for Gate<'_> {
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
             "/readyz" if !node.has_engine() => pages::readyz(Readiness::NoEngine),
             "/readyz" => pages::readyz(Readiness::Ready),
-            "/metrics" => respond::metrics(node.metrics.render(node.room_count(), node.limited_users())),
+            "/metrics" => respond::metrics(node.metrics.render(node.gauges())),
             path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
         })
     }

@@ -23,6 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::gate::Rules;
 use crate::admission::Refusal;
 use crate::broker::log::LogError;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -63,8 +64,9 @@ impl Server {
     pub fn bind(config: Config) -> Result<Self, BindError> {
         let listen = config.listen;
         let taken = |source| BindError::Listen { listen, source };
+        let metrics = Metrics::new(config.workers, &Refusal::REASONS);
         // Nobody connects while the history is still being read.
-        let node = Node::open(config.clone(), Metrics::new(config.workers, &Refusal::REASONS))?;
+        let node = Node::open(config.clone(), metrics, Clock::system())?;
         let listener = listener::bind(&config).map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         Ok(Self { node, listener, address })

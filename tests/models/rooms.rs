@@ -56,7 +56,7 @@ fn node() -> Arc<Node> {
     let mut config = Config { workers: WORKERS, ..Config::default() };
     // A room is forgotten with its last member.
     config.history.messages = 0;
-    Node::with_clock(config, Metrics::new(WORKERS, &[]), Clock::manual())
+    Node::new(config, Metrics::new(WORKERS, &[]), Clock::manual())
 }
 
 fn shard(node: &Node, index: usize) -> Rc<Shard> {

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use throng::clock::Clock;
 use throng::config::QueuePolicy;
 
 use crate::checker::{Checker, Conn, Counts, End, Position};
@@ -80,6 +82,8 @@ pub(crate) struct Story {
     /// What is added to every text.
     filler: String,
     system: System,
+    /// Where the rooms are that outlive the server; behind it, to go after it.
+    dir: Option<TempDir>,
     checker: Checker,
     seats: HashMap<usize, Seat>,
     rooms: HashMap<String, Model>,
@@ -89,17 +93,30 @@ pub(crate) struct Story {
     lives: HashMap<(String, String), u64>,
     keyed: HashMap<usize, Keyed>,
     counter: usize,
+    /// Those of `positions` that are from before the last restart.
+    old: HashSet<(usize, String)>,
+    /// How much of what the stories are about has happened.
+    plot: Plot,
+}
+
+/// How often it came to what only a story can bring about.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Plot {
     /// Messages that were said in a room while somebody was still getting what it had missed there.
-    overtaken: u64,
+    pub(crate) overtaken: u64,
+    /// Positions from before a restart that recovered after it.
+    pub(crate) outlived: u64,
 }
 
 impl Story {
-    /// `is_long`: everything that is said.
-    pub(crate) fn begin(policy: QueuePolicy, is_long: bool) -> Self {
+    /// `is_long`: everything that is said. `is_durable`: rooms outlive the server.
+    pub(crate) fn begin(policy: QueuePolicy, is_long: bool, is_durable: bool) -> Self {
+        let dir = is_durable.then(|| tempfile::tempdir().expect("a folder"));
         Self {
             policy,
             filler: "x".repeat(if is_long { LONG } else { 0 }),
-            system: System::start(policy),
+            system: System::start(policy, dir.as_ref().map(TempDir::path), Clock::manual()),
+            dir,
             checker: Checker::new(policy != QueuePolicy::Disconnect),
             seats: HashMap::new(),
             rooms: HashMap::new(),
@@ -107,7 +124,8 @@ impl Story {
             lives: HashMap::new(),
             keyed: HashMap::new(),
             counter: 0,
-            overtaken: 0,
+            old: HashSet::new(),
+            plot: Plot::default(),
         }
     }
 
@@ -116,6 +134,10 @@ impl Story {
     }
 
     pub(crate) fn take(&mut self, step: &Step) {
+        // What somebody says is said when it is on disk, and may wait for that while others go on.
+        if !matches!(step, Step::Say { .. } | Step::Retry { .. } | Step::Leave { .. } | Step::Turn { .. }) {
+            self.system.write();
+        }
         match *step {
             Step::Connect { client, room, come, is_stalled } => {
                 self.connect(client, room, come, is_stalled);
@@ -211,6 +233,7 @@ impl Story {
         let Some(other) = others.find(|other| self.seats.get(other).is_some_and(is_there)) else { return };
         self.end(client, End::Ours);
         (0..MISSED).for_each(|_| self.say_in(other, name.clone(), false, true));
+        self.system.write();
         self.connect(client, room, Come::Exact, true);
         (0..4).for_each(|_| self.say_in(other, name.clone(), false, true));
     }
@@ -246,7 +269,7 @@ impl Story {
             let is_new = key.is_none_or(|key| model.keys.insert((user, key.to_owned())));
             model.said += u64::from(is_new);
             let mut others = self.seats.values().filter(|seat| seat.rooms.contains_key(room));
-            self.overtaken += u64::from(is_new && others.any(|seat| seat.client.is_replaying()));
+            self.plot.overtaken += u64::from(is_new && others.any(|seat| seat.client.is_replaying()));
         }
     }
 
@@ -316,6 +339,8 @@ impl Story {
     }
 
     fn end(&mut self, client: usize, end: End) {
+        // A room that is empty before the first message there is written begins another life with it.
+        self.system.write();
         let Some(seat) = self.seats.remove(&client) else { return };
         for room in seat.rooms.keys() {
             let position = self.checker.position(seat.conn, room);
@@ -325,11 +350,16 @@ impl Story {
         self.checker.closed(seat.conn, end);
     }
 
-    /// Everyone is cut off, and nothing is remembered: rooms count from one again, in another life.
+    /// Everyone is cut off. Without a log nothing is remembered: rooms count from one again, in another life.
     fn restart(&mut self) {
         (0..CLIENTS).for_each(|client| self.end(client, End::Ours));
-        self.system = System::start(self.policy);
-        self.rooms.values_mut().for_each(Model::end);
+        let dir = self.dir.as_ref().map(TempDir::path);
+        self.system.stop();
+        self.system = System::start(self.policy, dir, self.system.clock());
+        self.old = self.positions.keys().cloned().collect();
+        if dir.is_none() {
+            self.rooms.values_mut().for_each(Model::end);
+        }
     }
 
     /// Every client reads what has come; who was closed is gone.
@@ -351,6 +381,8 @@ impl Story {
                     let expected = seat.expected.get_mut(room).and_then(VecDeque::pop_front);
                     let Expected { recovers, life } = expected.expect("the model has let it in");
                     assert_eq!(recovered, recovers, "recovered, and what the model says: {text}");
+                    let is_old = self.old.remove(&(*client, room.to_owned()));
+                    self.plot.outlived += u64::from(recovered && is_old);
                     let epoch = event["epoch"].as_str().unwrap_or_default().to_owned();
                     let known = self.lives.insert((room.to_owned(), epoch), life);
                     assert!(known.is_none_or(|known| known == life), "an epoch is one life: {text}");
@@ -361,8 +393,9 @@ impl Story {
     }
 
     /// Everyone reads, everything arrives: each has come as far as the model, and the judge has nothing to say.
-    pub(crate) fn finish(mut self) -> (Counts, u64) {
+    pub(crate) fn finish(mut self) -> (Counts, Plot) {
         (0..CLIENTS).for_each(|client| self.stall(client, false));
+        self.system.write();
         for _ in 0..2 {
             self.hear();
             self.system.settle();
@@ -387,6 +420,6 @@ impl Story {
         self.system.assert_empty();
         let counts = self.checker.counts;
         self.checker.finish().expect_clean();
-        (counts, self.overtaken)
+        (counts, self.plot)
     }
 }

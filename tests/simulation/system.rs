@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -127,8 +128,8 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// A node on which nobody is. `policy` says what happens to clients that do not read.
-    pub(crate) fn start(policy: QueuePolicy) -> Self {
+    /// A node on which nobody is, with what there is in `dir`. `policy` says what happens to clients that do not read.
+    pub(crate) fn start(policy: QueuePolicy, dir: Option<&Path>, clock: Clock) -> Self {
         let mut config = Config { workers: SHARDS, ..Config::default() };
         config.chat.duplicate = Duplicate::Allow;
         config.history.messages = KEPT as usize;
@@ -136,7 +137,8 @@ impl System {
         config.chat.max_message_chars = 30_000;
         config.rate_limit.enabled = false;
         config.queue.policy = policy;
-        let node = Node::with_clock(config, Metrics::new(SHARDS, &[]), Clock::manual());
+        config.history.dir = dir.map(Path::to_owned);
+        let node = Node::open(config, Metrics::new(SHARDS, &[]), clock).expect("nobody else has the folder");
         let settings = Settings {
             bounds: Bounds { messages: QUEUE, bytes: 1 << 20, age_ms: 10_000 },
             overload: Overload::Disconnect,
@@ -153,6 +155,22 @@ impl System {
         };
         let workers = (0..SHARDS).map(worker).collect();
         Self { workers, node, parser: Parser::default(), turns: 0 }
+    }
+
+    /// What was said is on disk, where that is awaited, and answered.
+    pub(crate) fn write(&self) {
+        while self.node.gauges().unwritten > 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    /// The server ends, as it does when it is told to; its clients are gone.
+    pub(crate) fn stop(&self) {
+        self.node.close().expect("the log can be closed");
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.node.clock.clone()
     }
 
     /// Connects `user` to `room` on a shard, with a socket that takes nothing when it `is_stuck`.

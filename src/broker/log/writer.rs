@@ -137,6 +137,12 @@ impl<J: Send + 'static> Writer<J> {
         move |room, epoch, waste| shared.discard(room, epoch, waste)
     }
 
+    /// Messages that were handed over and not yet answered.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting.lock().count
+    }
+
     /// True until the writer is stopped, or has panicked: then nothing can be published any more.
     #[must_use]
     pub fn is_running(&self) -> bool {
