@@ -28,6 +28,11 @@ pub enum Sink {
 }
 
 impl Sink {
+    /// True when it is one of the system's.
+    pub(super) fn is_socket(&self) -> bool {
+        matches!(self, Self::Socket(_))
+    }
+
     /// Reads what a write will read first.
     pub(super) fn touch(&self) {
         if let Self::Socket(socket) = self {
