@@ -122,8 +122,8 @@ pub struct Gauges {
     pub rooms: usize,
     /// Users with a bucket that is not full.
     pub limited_users: usize,
-    /// Messages that wait for the log on disk.
-    pub unwritten: usize,
+    /// Messages that wait for `history.dir` or are being written there.
+    pub history_waiting: usize,
 }
 
 impl Metrics {
@@ -202,7 +202,7 @@ impl Metrics {
             "throng_history_waiting",
             "gauge",
             "Messages that wait for history.dir.",
-            now.unwritten as u64,
+            now.history_waiting as u64,
         );
         series(
             "throng_connections_accepted_total",
@@ -305,7 +305,7 @@ mod tests {
         metrics.refused("origin");
         metrics.shard(0).fanned_out(Duration::from_micros(200));
         metrics.shard(1).fanned_out(Duration::from_secs(60));
-        let text = metrics.render(Gauges { rooms: 7, limited_users: 3, unwritten: 2 });
+        let text = metrics.render(Gauges { rooms: 7, limited_users: 3, history_waiting: 2 });
         for line in [
             "throng_connections_accepted_total 5",
             "throng_rooms 7",

@@ -4,6 +4,7 @@
 //! with a model that is a counter for each room.
 //!
 //! In some stories rooms outlive the server in `history.dir`: who comes back after a restart gets what was missed.
+//! Their log has a thread of its own, so that one which fails need not fail again.
 //!
 //! In some stories all messages are long, three of them more than a page: who comes back and does not read is in the
 //! middle of what it missed while others go on talking, and what it has not got yet is let go.

@@ -110,7 +110,7 @@ where
             .map_err(|(Rejected::Full(_) | Rejected::Stopped(_))| BrokerError::NotWritten)
     }
 
-    /// Messages that were handed over and not yet answered.
+    /// Messages that wait or are being written.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.writer.waiting()

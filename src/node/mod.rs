@@ -148,13 +148,13 @@ impl Node {
         self.broker.room_count()
     }
 
-    /// What there is of everything that is not counted by a shard.
+    /// See [`Gauges`].
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         Gauges {
             rooms: self.room_count(),
             limited_users: self.limiter.as_ref().map_or(0, |limiter| limiter.users.len()),
-            unwritten: self.durable.as_ref().map_or(0, Durable::waiting),
+            history_waiting: self.durable.as_ref().map_or(0, Durable::waiting),
         }
     }
 

@@ -324,6 +324,25 @@ mod tests {
     }
 
     #[test]
+    fn whoever_gets_an_offer_was_announced_since_the_sweep_went_on() {
+        let mut room = room(&(0..50).map(|slot| (slot * 3, 0)).collect::<Vec<_>>());
+        (10..13).for_each(|slot| assert!(room.leave(slot * 3)));
+        push(&mut room, 1, b"a");
+        room.start(&LIMITS, Rc::default);
+        for at_most in [20, 50] {
+            let (mut announced, mut offers) = (Vec::new(), 0);
+            room.sweep(|Offer { slot, next, .. }| {
+                assert!(next.len() <= AHEAD);
+                announced.extend(next.iter().map(|member| member.slot));
+                assert!(announced.contains(&slot), "{slot}");
+                offers += 1;
+                offers < at_most
+            });
+        }
+        assert!(!room.has_work());
+    }
+
+    #[test]
     fn members_get_only_what_is_behind_their_place() {
         let mut room = room(&[(3, 0), (1, 1), (2, 2)]);
         push(&mut room, 1, b"a");

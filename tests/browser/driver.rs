@@ -15,7 +15,7 @@ use thirtyfour::{
     SessionId, WebDriver,
 };
 
-use crate::page::Page;
+use crate::page::{POLL, Page};
 use crate::support::PATIENCE;
 
 /// The driver lives as long as its parent holds the other end of the pipe, so that nothing is left behind when the
@@ -136,12 +136,18 @@ impl Browser {
         let window = self.session.new_window().await.expect("a window");
         self.session.switch_to_window(window.clone()).await.expect("the window is there");
         self.session.goto(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
-        let page = Page::new(self, window);
-        // On a busy machine the driver takes the empty page of a new window for the one that was asked for.
-        let is_there =
-            format!("location.href === {} && document.readyState === 'complete'", Value::from(address));
-        page.until("the page and its script", &is_there).await;
-        page
+        // On a busy machine the driver takes the empty page of a new window for the one that was asked for. While that
+        // one comes there is nothing to ask.
+        let is_there = format!(
+            "return location.href === {} && document.readyState === 'complete'",
+            Value::from(address)
+        );
+        let deadline = Instant::now() + PATIENCE;
+        while !self.session.execute(&is_there, vec![]).await.is_ok_and(|answer| *answer.json() == true) {
+            assert!(Instant::now() < deadline, "{address} does not come");
+            tokio::time::sleep(POLL).await;
+        }
+        Page::new(self, window)
     }
 
     pub(crate) fn session(&self) -> &WebDriver {

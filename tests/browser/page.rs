@@ -10,7 +10,7 @@ use crate::support::PATIENCE;
 use crate::support::server::Server;
 
 /// How long until the page is asked again.
-const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// A window of the browser. Every act switches to it first.
 pub(crate) struct Page<'a> {

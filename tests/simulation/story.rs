@@ -82,8 +82,6 @@ pub(crate) struct Story {
     /// What is added to every text.
     filler: String,
     system: System,
-    /// Where the rooms are that outlive the server; behind it, to go after it.
-    dir: Option<TempDir>,
     checker: Checker,
     seats: HashMap<usize, Seat>,
     rooms: HashMap<String, Model>,
@@ -97,6 +95,8 @@ pub(crate) struct Story {
     old: HashSet<(usize, String)>,
     /// How much of what the stories are about has happened.
     plot: Plot,
+    /// Where the rooms are that outlive the server. The last field, to go after everything that has it open.
+    dir: Option<TempDir>,
 }
 
 /// How often it came to what only a story can bring about.
@@ -134,7 +134,8 @@ impl Story {
     }
 
     pub(crate) fn take(&mut self, step: &Step) {
-        // What somebody says is said when it is on disk, and may wait for that while others go on.
+        // What somebody says is said when it is on disk, and may wait for that while others go on. A leave waits for
+        // it by itself.
         if !matches!(step, Step::Say { .. } | Step::Retry { .. } | Step::Leave { .. } | Step::Turn { .. }) {
             self.system.write();
         }

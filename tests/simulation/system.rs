@@ -1,5 +1,6 @@
-//! The server without its sockets and threads: the real node, its shards and their fan-out tasks, one slice at a time,
-//! a clock that moves when it is told to, and clients whose sockets take everything or nothing.
+//! The server without its sockets and threads, but for the one that writes `history.dir`: the real node, its shards and
+//! their fan-out tasks, one slice at a time, a clock that moves when it is told to, and clients whose sockets take
+//! everything or nothing.
 //!
 //! The one place that knows how the library is called.
 
@@ -11,7 +12,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use throng::chat::rate_limit::Allowance;
 use throng::clock::Clock;
@@ -31,6 +33,8 @@ use throng::registry::{Registration, Shard, fanout};
 
 use crate::frame::{CLOSE, Received, TEXT};
 
+/// How long a test waits for the disk.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Shards of the node.
 pub(crate) const SHARDS: usize = 2;
 /// Messages that a room keeps.
@@ -159,8 +163,10 @@ impl System {
 
     /// What was said is on disk, where that is awaited, and answered.
     pub(crate) fn write(&self) {
-        while self.node.gauges().unwritten > 0 {
-            std::thread::yield_now();
+        let deadline = Instant::now() + PATIENCE;
+        while self.node.gauges().history_waiting > 0 {
+            assert!(self.node.has_engine() && Instant::now() < deadline, "the disk does not answer");
+            thread::yield_now();
         }
     }
 
@@ -232,6 +238,10 @@ impl System {
     /// What was missed goes out as far as the client takes it.
     fn replay(&mut self, client: &mut Client) {
         while client.endpoint.is_replaying() && !client.is_ending() && !client.registration.owes_much() {
+            if client.endpoint.is_waiting() {
+                // It leaves a room when what it said there is written.
+                self.write();
+            }
             self.call(client, Endpoint::replay);
         }
     }

@@ -137,7 +137,7 @@ impl<J: Send + 'static> Writer<J> {
         move |room, epoch, waste| shared.discard(room, epoch, waste)
     }
 
-    /// Messages that were handed over and not yet answered.
+    /// Messages that wait or are being written.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared.waiting.lock().count
@@ -236,7 +236,11 @@ impl<J> Drop for Stopping<J> {
     fn drop(&mut self) {
         self.0.stop();
         // Whoever submitted them hears of it when they are dropped; outside the lock, for it may be anything.
-        let left = mem::take(&mut self.0.waiting.lock().jobs);
+        let left = {
+            let mut waiting = self.0.waiting.lock();
+            (waiting.count, waiting.bytes) = (0, 0);
+            mem::take(&mut waiting.jobs)
+        };
         drop(left);
     }
 }

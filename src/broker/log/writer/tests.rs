@@ -160,9 +160,10 @@ fn the_queue_is_bounded_and_stopping_writes_what_waits() {
     while writer.submit(job(), 0).is_ok() {
         count += 1;
     }
-    assert_eq!(count, MAX_WAITING);
+    assert_eq!((count, writer.waiting()), (MAX_WAITING, MAX_WAITING));
     word.send(()).unwrap();
     writer.stop().unwrap();
+    assert_eq!(writer.waiting(), 0);
     assert!(matches!(writer.submit(job(), 0), Err(Rejected::Stopped(_))));
     assert_eq!(said.iter().filter(|said| matches!(said, Said::Committed(_))).count(), MAX_WAITING);
     // A message beyond the bound is taken when it is alone.
@@ -182,6 +183,7 @@ fn a_panic_stops_the_writer_and_is_told() {
     // The publisher goes with its thread.
     assert!(said.recv_timeout(PATIENCE).is_err());
     assert!(!writer.is_running());
+    assert_eq!(writer.waiting(), 0, "nothing waits for a thread that is no more");
     assert!(matches!(writer.submit(job(), 10), Err(Rejected::Stopped(_))));
     assert!(matches!(writer.stop(), Err(LogError::Panicked)));
 }
