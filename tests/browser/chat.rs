@@ -55,6 +55,9 @@ async fn who_types_is_shown_until_they_have_said_it() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     let bob = Page::enter(&browser, &server, "bob", "lobby").await;
+    // It is not shown to whom anything else is on its way.
+    alice.sees("#member-count", "(2)").await;
+    bob.sees("#member-count", "(2)").await;
     bob.write("#text", "I am just wri").await;
     alice.sees("#typing", "bob is typing…").await;
     bob.sees_none("#typing").await;
