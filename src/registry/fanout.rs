@@ -1,9 +1,9 @@
 //! The fan-out task of a shard: takes the inbox, batches per room, queues the batch for each member and writes to
 //! each of them once.
 //!
-//! A slice is about 1,024 writes or two milliseconds, whichever is first, and rooms take turns, so that a room of
-//! 100,000 cannot starve a room of two. What comes while a sweep is under way is batched into the next one: the
-//! busier the server, the larger the batches.
+//! A slice is about 1,024 writes or two milliseconds, whichever is first, and rooms take turns of up to a slice each,
+//! so that a room of 100,000 cannot starve a room of two. What comes while a sweep is under way is batched into the
+//! next one: the busier the server, the larger the batches.
 
 mod apart;
 mod typing;
@@ -53,10 +53,17 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Puts a room in the line, once.
+    /// Puts a room that has something to do at the end of the line, once.
     pub(super) fn ready(&mut self, lane: LaneId, room: &mut Room) {
-        if !std::mem::replace(&mut room.is_ready, true) {
+        if room.has_work() && !std::mem::replace(&mut room.is_ready, true) {
             self.ready.push_back(lane);
+        }
+    }
+
+    /// Puts a room whose turn is not over at the head.
+    fn go_on(&mut self, lane: LaneId, room: &mut Room) {
+        if room.has_work() && !std::mem::replace(&mut room.is_ready, true) {
+            self.ready.push_front(lane);
         }
     }
 
@@ -106,6 +113,7 @@ pub async fn run(shard: Rc<Shard>) {
 /// What a slice has done so far.
 struct Slice {
     began: Instant,
+    is_late: bool,
     writes: usize,
     offers: usize,
     tally: Tally,
@@ -113,14 +121,22 @@ struct Slice {
 
 impl Slice {
     fn new() -> Self {
-        Self { began: clock::last_look(), writes: 0, offers: 0, tally: Tally::default() }
+        Self { began: clock::last_look(), is_late: false, writes: 0, offers: 0, tally: Tally::default() }
     }
 
-    /// Counts a write; true when it is others' turn.
-    fn is_over_after_write(&mut self) -> bool {
+    fn count_write(&mut self) {
         self.writes += 1;
-        self.writes >= SLICE_WRITES
-            || self.writes.is_multiple_of(WRITES_PER_LOOK) && self.began.elapsed() > SLICE_TIME
+        self.is_late |= self.writes.is_multiple_of(WRITES_PER_LOOK) && self.began.elapsed() > SLICE_TIME;
+    }
+
+    /// True when it is others' turn.
+    fn is_over(&self) -> bool {
+        self.is_late || self.writes >= SLICE_WRITES
+    }
+
+    /// True when no more is to be offered, to whomever; so many wait for their one write already.
+    fn is_full(&self, dirty: usize) -> bool {
+        self.is_over() || self.offers >= SLICE_OFFERS || dirty >= SLICE_WRITES
     }
 }
 
@@ -148,63 +164,72 @@ impl Shard {
         !state.work.is_empty()
     }
 
-    /// Takes batches, room by room, to a slice's worth of clients. Who is in one room is written to at once; who is
-    /// in several gets what all of them have in one write, later in the slice.
+    /// Takes batches, room by room, to a slice's worth of clients.
     fn fill(&self, state: &mut State, slice: &mut Slice) {
         let State { clients, rooms, work, .. } = state;
-        let mut is_over = false;
-        for _ in 0..work.ready.len() {
-            if is_over {
+        for turn in 0..work.ready.len() {
+            if slice.is_full(work.dirty.len()) {
                 return;
             }
             let Some(lane) = work.ready.pop_front() else { return };
             let Some(room) = rooms.get_mut(&lane) else { continue };
             let taken = room.start(&self.settings.batch, || work.spare.pop().unwrap_or_default());
             self.inbox.done(taken);
-            let dirty = &mut work.dirty;
-            let progress = loop {
-                if room.is_typing() {
-                    is_over = self.sweep_typing(room, clients, dirty, slice);
-                    break Progress::Paused;
-                }
-                let progress = room.sweep(|Offer { batch, slot, start, frames, next }| {
-                    clients.prefetch(next);
-                    slice.offers += 1;
-                    is_over = slice.offers >= SLICE_OFFERS;
-                    if let Some(hot) = clients.direct(slot as usize) {
-                        let bytes = &batch.bytes[start as usize..];
-                        let result = hot.sink.write(bytes);
-                        if matches!(result, Ok(written) if written == bytes.len()) {
-                            hot.bytes_sent += bytes.len() as u64;
-                            slice.tally.delivered(bytes.len(), frames);
-                        } else if let Some(client) = clients.get_mut(slot as usize) {
-                            self.hold(client, batch, start, frames, result, &mut slice.tally);
-                        }
-                        is_over |= slice.is_over_after_write();
-                    } else if let Some(mut client) = clients.get_mut(slot as usize) {
-                        self.offer(&mut client, batch, start, frames);
-                        if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
-                            dirty.push_back(slot);
-                            is_over |= dirty.len() >= SLICE_WRITES;
-                        }
-                    }
-                    !is_over
-                });
-                if !matches!(progress, Progress::Apart) {
-                    break progress;
-                }
-                is_over = self.serve_apart(room, clients, dirty, slice);
-                if is_over {
-                    break Progress::Paused;
-                }
-            };
-            if let Progress::Through(swept) = progress {
-                room.swept_ms = self.now_ms();
-                work.finished.push(swept);
-            }
             room.is_ready = false;
-            if room.has_work() {
-                work.ready(lane, room);
+            match self.serve(room, clients, &mut work.dirty, slice) {
+                // Behind all others its last members would wait twice as long as everybody else.
+                Progress::Paused if turn > 0 => work.go_on(lane, room),
+                Progress::Through(swept) => {
+                    room.swept_ms = self.now_ms();
+                    work.finished.push(swept);
+                    work.ready(lane, room);
+                }
+                Progress::Paused | Progress::Apart => work.ready(lane, room),
+            }
+        }
+    }
+
+    /// Goes on with the sweep of a room until it is through or the slice is full. Who is in one room is written to at
+    /// once; who is in several gets what all of them have in one write, later in the slice.
+    fn serve(
+        &self,
+        room: &mut Room,
+        clients: &mut Clients,
+        dirty: &mut VecDeque<u32>,
+        slice: &mut Slice,
+    ) -> Progress {
+        if room.is_typing() {
+            self.sweep_typing(room, clients, dirty, slice);
+            return Progress::Paused;
+        }
+        loop {
+            let progress = room.sweep(|Offer { batch, slot, start, frames, next }| {
+                clients.prefetch(next);
+                slice.offers += 1;
+                if let Some(hot) = clients.direct(slot as usize) {
+                    let bytes = &batch.bytes[start as usize..];
+                    let result = hot.sink.write(bytes);
+                    if matches!(result, Ok(written) if written == bytes.len()) {
+                        hot.bytes_sent += bytes.len() as u64;
+                        slice.tally.delivered(bytes.len(), frames);
+                    } else if let Some(client) = clients.get_mut(slot as usize) {
+                        self.hold(client, batch, start, frames, result, &mut slice.tally);
+                    }
+                    slice.count_write();
+                } else if let Some(mut client) = clients.get_mut(slot as usize) {
+                    self.offer(&mut client, batch, start, frames);
+                    if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
+                        dirty.push_back(slot);
+                    }
+                }
+                !slice.is_full(dirty.len())
+            });
+            if !matches!(progress, Progress::Apart) {
+                return progress;
+            }
+            self.serve_apart(room, clients, dirty, slice);
+            if slice.is_full(dirty.len()) {
+                return Progress::Paused;
             }
         }
     }
@@ -288,7 +313,8 @@ impl Shard {
             if self.flush(&mut client) == Flush::Blocked {
                 client.wake();
             }
-            if slice.is_over_after_write() {
+            slice.count_write();
+            if slice.is_over() {
                 break;
             }
         }

@@ -61,8 +61,8 @@ impl Shard {
             self.inbox.done(pending.frame.len());
             return pending.aside;
         };
-        work.ready(lane, room);
         room.push(pending);
+        work.ready(lane, room);
         None
     }
 

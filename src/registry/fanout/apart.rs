@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::{SLICE_OFFERS, SLICE_WRITES, Slice};
+use super::Slice;
 use crate::names::ConnectionId;
 use crate::protocol::frame::Frame;
 use crate::registry::batch::Batch;
@@ -14,14 +14,14 @@ use crate::registry::room::{Apart, Room};
 use crate::registry::shard::Shard;
 
 impl Shard {
-    /// Serves the client whose asides come next in a sweep; true when it is others' turn.
+    /// Serves the client whose asides come next in a sweep.
     pub(super) fn serve_apart(
         &self,
         room: &mut Room,
         clients: &mut Clients,
         dirty: &mut VecDeque<u32>,
         slice: &mut Slice,
-    ) -> bool {
+    ) {
         slice.offers += 1;
         if let Some(apart) = room.take_apart()
             && let Some(mut client) = clients.get_mut(apart.slot as usize)
@@ -31,7 +31,6 @@ impl Shard {
                 dirty.push_back(apart.slot);
             }
         }
-        slice.offers >= SLICE_OFFERS || dirty.len() >= SLICE_WRITES
     }
 
     /// Queues a batch with its asides for one client, up to a place in the stream.

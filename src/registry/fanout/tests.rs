@@ -20,6 +20,7 @@ mod acks;
 mod gaps;
 mod hall;
 mod survey;
+mod turns;
 mod typing;
 
 const TOPIC: u64 = 7;

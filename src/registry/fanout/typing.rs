@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::{SLICE_OFFERS, SLICE_WRITES, Slice};
+use super::Slice;
 use crate::names::ConnectionId;
 use crate::protocol::Dialect;
 use crate::protocol::frame::Frame;
@@ -51,20 +51,18 @@ impl Shard {
         }
     }
 
-    /// Goes on with it; true when it is others' turn.
+    /// Goes on with it.
     pub(super) fn sweep_typing(
         &self,
         room: &mut Room,
         clients: &mut Clients,
         dirty: &mut VecDeque<u32>,
         slice: &mut Slice,
-    ) -> bool {
+    ) {
         let typist = room.typist();
-        let mut is_over = false;
         // What comes back at the end is not worth keeping, nor its time worth counting.
         let _ = room.sweep(|Offer { batch, slot, start, frames, .. }| {
             slice.offers += 1;
-            is_over = slice.offers >= SLICE_OFFERS;
             if let Some(mut client) = clients.get_mut(slot as usize)
                 && client.is_idle()
                 && Some(client.id) != typist
@@ -73,10 +71,8 @@ impl Shard {
                 if !std::mem::replace(&mut client.is_dirty, true) {
                     dirty.push_back(slot);
                 }
-                is_over |= dirty.len() >= SLICE_WRITES;
             }
-            !is_over
+            !slice.is_full(dirty.len())
         });
-        is_over
     }
 }
