@@ -37,7 +37,7 @@ pub use throng::{chat, clock, config, faults, metrics, names, protocol, shrink};
 
 /// `tokio::sync`.
 pub mod sync {
-    pub use super::shim::{Notify, oneshot};
+    pub use super::shim::oneshot;
 }
 
 /// `tokio::task`.

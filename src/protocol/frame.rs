@@ -1,7 +1,7 @@
 //! Server frames, encoded once (RFC 6455 section 5.2). They are unmasked, so the bytes are the same for every
 //! recipient.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::close::MAX_REASON_BYTES;
 
@@ -51,7 +51,9 @@ pub fn encode(opcode: OpCode, hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> 
     let mut header = [0; MAX_HEADER];
     let start = put_header(&mut header, opcode, buffer.len() - MAX_HEADER);
     buffer[..MAX_HEADER].copy_from_slice(&header);
-    Bytes::from(buffer).slice(start..)
+    let mut frame = Bytes::from(buffer);
+    frame.advance(start);
+    frame
 }
 
 /// A text frame with this payload.

@@ -1,10 +1,12 @@
 //! What other threads hand to a shard: publications, bounded in bytes, and commands about its clients.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::delivery::{Aside, Lanes, Place};
 use super::fanout::Typing;
@@ -72,8 +74,8 @@ pub enum Item {
 #[derive(Debug, Default)]
 struct Queue {
     items: Vec<Item>,
-    /// The shard has taken everything and will look again only when it is notified.
-    is_asleep: bool,
+    /// The shard sleeps, and this wakes it.
+    sleeper: Option<Waker>,
 }
 
 /// A shard's inbox.
@@ -83,14 +85,13 @@ pub struct Inbox {
     /// Bytes of publications that the shard has not fanned out yet, those it has taken included.
     bytes: AtomicUsize,
     max_bytes: usize,
-    notify: Notify,
 }
 
 impl Inbox {
     /// An inbox that takes `max_bytes` of publications.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
-        Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), max_bytes, notify: Notify::new() }
+        Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), max_bytes }
     }
 
     /// True when a frame of `len` bytes fits, and always when nothing is there: `len` is an upper bound, six bytes for
@@ -142,23 +143,20 @@ impl Inbox {
     }
 
     fn push(&self, item: Item) {
-        let must_wake = {
+        let sleeper = {
             let mut queue = self.queue.lock();
             queue.items.push(item);
-            std::mem::take(&mut queue.is_asleep)
+            queue.sleeper.take()
         };
-        if must_wake {
-            self.notify.notify_one();
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
         }
     }
 
-    /// Swaps everything waiting into `items`, which must be empty. Returns false, and marks the shard asleep,
-    /// when there was nothing.
+    /// Swaps everything waiting into `items`, which must be empty. Returns false when there was nothing.
     pub fn take(&self, items: &mut Vec<Item>) -> bool {
         debug_assert!(items.is_empty(), "what was taken before must be done first");
-        let mut queue = self.queue.lock();
-        std::mem::swap(&mut queue.items, items);
-        queue.is_asleep = items.is_empty();
+        std::mem::swap(&mut self.queue.lock().items, items);
         !items.is_empty()
     }
 
@@ -173,11 +171,23 @@ impl Inbox {
         self.queue.lock()
     }
 
-    /// Waits until something was added after [`Inbox::take`] returned false.
+    /// Waits until something is here, or was: it may have been taken since. Only the shard waits.
     ///
     /// # Cancel safety
-    /// Dropping the future loses no wake: the permit stays.
+    /// Dropping the future loses nothing: who waits again finds what was added.
     pub async fn wait(&self) {
-        self.notify.notified().await;
+        let mut sleeps = false;
+        poll_fn(|cx| {
+            let mut queue = self.queue.lock();
+            let was_woken = sleeps && queue.sleeper.is_none();
+            if was_woken || !queue.items.is_empty() {
+                queue.sleeper = None;
+                return Poll::Ready(());
+            }
+            sleeps = true;
+            queue.sleeper = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 }

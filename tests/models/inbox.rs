@@ -1,8 +1,10 @@
 //! The inbox of a shard: whatever is pushed is taken, in the order of each pusher, and the shard sleeps only when there
 //! is nothing.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
 use shuttle::scheduler::DfsScheduler;
 use shuttle::{Config, Runner, future, thread};
@@ -58,26 +60,23 @@ pub(crate) fn no_wake_is_lost() {
 /// The same with a mistake of the classic kind: the shard looks, and says only later that it sleeps.
 pub(crate) fn a_lost_wake_is_noticed() {
     let wrong = || {
-        let inbox =
-            Arc::new((crate::Mutex::new(Vec::new()), crate::Mutex::new(false), crate::sync::Notify::new()));
+        let inbox = Arc::new((crate::Mutex::new(Vec::new()), crate::Mutex::<Option<Waker>>::new(None)));
         let shared = Arc::clone(&inbox);
         let pusher = thread::spawn(move || {
             shared.0.lock().push(1);
-            let is_asleep = std::mem::take(&mut *shared.1.lock());
-            if is_asleep {
-                shared.2.notify_one();
+            let sleeper = shared.1.lock().take();
+            if let Some(sleeper) = sleeper {
+                sleeper.wake();
             }
         });
-        future::block_on(async {
-            loop {
-                let is_empty = inbox.0.lock().is_empty();
-                if !is_empty {
-                    return;
-                }
-                *inbox.1.lock() = true;
-                inbox.2.notified().await;
+        future::block_on(poll_fn(|cx| {
+            let is_empty = inbox.0.lock().is_empty();
+            if !is_empty {
+                return Poll::Ready(());
             }
-        });
+            *inbox.1.lock() = Some(cx.waker().clone());
+            Poll::Pending
+        }));
         pusher.join().expect("the pusher ends");
     };
     let quiet = std::panic::take_hook();

@@ -2,9 +2,8 @@
 //! decides at each lock and each wait who goes on.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::ops::{Deref, DerefMut};
-use std::task::{Poll, Waker};
 
 /// `parking_lot::Mutex`.
 #[derive(Default)]
@@ -39,45 +38,6 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 impl<T> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Mutex")
-    }
-}
-
-/// `tokio::sync::Notify` for one waiter: at most one permit is kept.
-#[derive(Default, Debug)]
-pub struct Notify(Mutex<Permit>);
-
-#[derive(Default, Debug)]
-struct Permit {
-    is_there: bool,
-    waiting: Option<Waker>,
-}
-
-impl Notify {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    pub fn notify_one(&self) {
-        let waiting = {
-            let mut state = self.0.lock();
-            state.is_there = true;
-            state.waiting.take()
-        };
-        if let Some(waker) = waiting {
-            waker.wake();
-        }
-    }
-
-    pub async fn notified(&self) {
-        poll_fn(|cx| {
-            let mut state = self.0.lock();
-            if std::mem::take(&mut state.is_there) {
-                return Poll::Ready(());
-            }
-            state.waiting = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
     }
 }
 
