@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measures throng against `floor`, the least that a relay can do, and says which targets hold.
 
-    benches/targets.py [--rounds 7] [--lab ../shared/lab] [--server target/release/throng] [--plot FILE.svg] [CELL...]
+    benches/targets.py [--rounds 7] [--lab ../shared/lab] [--server target/release/throng] [--dialect v1]
+                       [--plot FILE.svg] [CELL...]
 
 Needs the lab beside the repository, with its load generator and `floor` built, and two cores: the server has the
 first, the load the second. Prints the table of the README's section Performance and, with --plot, draws it. Each cell
@@ -19,6 +20,9 @@ CELLS["rate"] = ("120 messages/s to 1,000 clients", "--conns 1000 --rate 120 --s
 CELLS["rooms"] = ("1,000 rooms of 10, a publisher in each",
                   "--conns 10000 --rooms 1000 --pubs 1000 --window 1 --size 100", 1.10, 1.3)
 PORTS = (11001, 11002)
+# What a client of each dialect sends, without a blank: the lab splits at them.
+DIALECTS = {"plain": '--tmpl {"message":"%s"}',
+            "v1": '--header Sec-WebSocket-Protocol:throng.v1 --tmpl {"type":"message","message":"%s"}'}
 
 def measure(a, load):
     """The medians of the pairs' ratios: CPU per delivery and p99, throng's to floor's."""
@@ -28,7 +32,7 @@ def measure(a, load):
         [sys.executable, "side.py", "--rounds", str(a.rounds), "--match", "throng",
          "--load", f"{load} --secs {a.secs} --settle 500",
          f"floor::--port {PORTS[0]} --path /?room={{r}}::floor/floor {PORTS[0]}",
-         f"throng::--port {PORTS[1]} --path /ws/chat/u{{i}}?room={{r}} --tmpl {{\"message\":\"%s\"}}"
+         f"throng::--port {PORTS[1]} --path /ws/chat/u{{i}}?room={{r}} {DIALECTS[a.dialect]}"
          f"::{server} serve --listen 127.0.0.1:{PORTS[1]} --workers 1"],
         cwd=a.lab, capture_output=True, text=True)
     row = re.search(r"^throng +[\d.]+ .* ([\d.]+) +([\d.]+)$", out.stdout, re.M)
@@ -58,6 +62,7 @@ def main():
     p.add_argument("--secs", default="3")
     p.add_argument("--lab", default="../shared/lab")
     p.add_argument("--server", default="target/release/throng")
+    p.add_argument("--dialect", choices=DIALECTS, default="plain")
     p.add_argument("--plot")
     p.add_argument("cell", nargs="*", choices=[[], *CELLS], help=", ".join(CELLS))
     a = p.parse_args()
