@@ -6,7 +6,8 @@
 
 Needs the lab beside the repository, with its load generator and `floor` built, and two cores: the server has the
 first, the load the second. Prints the table of the README's section Performance and, with --plot, draws it. Each cell
-is as many pairs in turn as there are rounds, the ratios their medians; a run of all takes half an hour.
+is as many pairs in turn as there are rounds, the ratios their medians; a run of all takes half an hour. In `throng.v1`
+every message has an ack, which `floor` does not send: its frames are as much longer.
 """
 import argparse, os, re, subprocess, sys
 
@@ -71,6 +72,7 @@ def main():
     for cell in a.cell or CELLS:
         name, load, cpu_target, p99_target = CELLS[cell]
         cpu, p99 = measure(a, load)
+        name += ", throng.v1" if a.dialect == "v1" else ""
         rows.append((name, cpu, cpu_target))
         print(f"| {name} | {cpu:.2f} | {cpu_target:.2f} | {p99:.2f} | {p99_target or ''} |", flush=True)
     if a.plot:

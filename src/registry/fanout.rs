@@ -1,9 +1,9 @@
 //! The fan-out task of a shard: takes the inbox, batches per room, queues the batch for each member and writes to
 //! each of them once.
 //!
-//! A slice is about 1,024 writes or two milliseconds, whichever is first, and rooms take turns of up to a slice each,
-//! so that a room of 100,000 cannot starve a room of two. What comes while a sweep is under way is batched into the
-//! next one: the busier the server, the larger the batches.
+//! A slice is about 1,024 writes or two milliseconds, whichever is first. A room's turn is what it needs, at most the
+//! rest of one slice and all of the next, so that a room of 100,000 cannot starve a room of two. What comes while a
+//! sweep is under way is batched into the next one: the busier the server, the larger the batches.
 
 mod apart;
 mod typing;
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 pub use self::typing::Typing;
 use super::batch::Batch;
 use super::bounds::Overload;
+use super::client::Client;
 use super::clients::{ClientMut, Clients};
 use super::lane::LaneId;
 use super::outbox::{Flush, Tally};
@@ -34,6 +35,8 @@ const SLICE_OFFERS: usize = 4096;
 const SLICE_TIME: Duration = Duration::from_millis(2);
 /// Connections ended at once because the node's queues are too long.
 const EVICTIONS: usize = 8;
+/// Slices after which other tasks get their turn although nothing is left, should more have come each time.
+const SLICES_IN_A_ROW: usize = 16;
 /// Writes between two looks at the clock.
 const WRITES_PER_LOOK: usize = 64;
 /// Batches kept for their memory.
@@ -60,8 +63,8 @@ impl Work {
         }
     }
 
-    /// Puts a room whose turn is not over at the head.
-    fn go_on(&mut self, lane: LaneId, room: &mut Room) {
+    /// Puts a room that has something to do at the head of the line, for its turn is not over.
+    fn ready_first(&mut self, lane: LaneId, room: &mut Room) {
         if room.has_work() && !std::mem::replace(&mut room.is_ready, true) {
             self.ready.push_front(lane);
         }
@@ -94,17 +97,21 @@ impl Work {
 /// Runs a shard's fan-out for as long as the worker lives.
 pub async fn run(shard: Rc<Shard>) {
     let mut items = Vec::new();
+    let mut slices = 0;
     loop {
         if shard.inbox.take(&mut items) {
             shard.accept(&mut items);
         } else if !shard.has_work() {
             shard.inbox.wait().await;
+            slices = 0;
             if !shard.settings.linger.is_zero() {
                 tokio::time::sleep(shard.settings.linger).await;
             }
             continue;
         }
-        if shard.slice() {
+        slices += 1;
+        if shard.slice() || slices >= SLICES_IN_A_ROW {
+            slices = 0;
             tokio::task::yield_now().await;
         }
     }
@@ -113,6 +120,7 @@ pub async fn run(shard: Rc<Shard>) {
 /// What a slice has done so far.
 struct Slice {
     began: Instant,
+    /// The last look at the clock showed that its time is over.
     is_late: bool,
     writes: usize,
     offers: usize,
@@ -129,12 +137,12 @@ impl Slice {
         self.is_late |= self.writes.is_multiple_of(WRITES_PER_LOOK) && self.began.elapsed() > SLICE_TIME;
     }
 
-    /// True when it is others' turn.
+    /// True when it is other tasks' turn.
     fn is_over(&self) -> bool {
         self.is_late || self.writes >= SLICE_WRITES
     }
 
-    /// True when no more is to be offered, to whomever; so many wait for their one write already.
+    /// True when nothing more is to be offered to anybody, as when so many `dirty` clients wait for their write.
     fn is_full(&self, dirty: usize) -> bool {
         self.is_over() || self.offers >= SLICE_OFFERS || dirty >= SLICE_WRITES
     }
@@ -157,6 +165,8 @@ impl Shard {
         // What a slice left unwritten goes first: else the next batches would pile up on clients that are fast.
         if state.work.dirty.is_empty() {
             self.fill(&mut state, &mut slice);
+            // Those whom it left for their one write get it now, until the next look.
+            slice.is_late = false;
         }
         self.write_dirty(&mut state, &mut slice);
         self.count(&slice.tally);
@@ -176,31 +186,34 @@ impl Shard {
             let taken = room.start(&self.settings.batch, || work.spare.pop().unwrap_or_default());
             self.inbox.done(taken);
             room.is_ready = false;
-            match self.serve(room, clients, &mut work.dirty, slice) {
-                // Behind all others its last members would wait twice as long as everybody else.
-                Progress::Paused if turn > 0 => work.go_on(lane, room),
-                Progress::Through(swept) => {
-                    room.swept_ms = self.now_ms();
-                    work.finished.push(swept);
-                    work.ready(lane, room);
-                }
-                Progress::Paused | Progress::Apart => work.ready(lane, room),
+            let swept = self.serve(room, clients, &mut work.dirty, slice);
+            // Behind all others its last members would wait twice as long as everybody else; but the first of a slice
+            // has had all of it, and that somebody types can wait.
+            let is_cut_short = swept.is_none() && turn > 0 && !room.is_typing();
+            if let Some(swept) = swept {
+                room.swept_ms = self.now_ms();
+                work.finished.push(swept);
+            }
+            if is_cut_short {
+                work.ready_first(lane, room);
+            } else {
+                work.ready(lane, room);
             }
         }
     }
 
-    /// Goes on with the sweep of a room until it is through or the slice is full. Who is in one room is written to at
-    /// once; who is in several gets what all of them have in one write, later in the slice.
+    /// Sweeps on in a room until it is through, and returns that sweep, or until the slice is full. Who is in one room
+    /// is written to at once; who is in several gets what all of them have in one write, later in the slice.
     fn serve(
         &self,
         room: &mut Room,
         clients: &mut Clients,
         dirty: &mut VecDeque<u32>,
         slice: &mut Slice,
-    ) -> Progress {
+    ) -> Option<Swept> {
         if room.is_typing() {
             self.sweep_typing(room, clients, dirty, slice);
-            return Progress::Paused;
+            return None;
         }
         loop {
             let progress = room.sweep(|Offer { batch, slot, start, frames, next }| {
@@ -224,12 +237,13 @@ impl Shard {
                 }
                 !slice.is_full(dirty.len())
             });
-            if !matches!(progress, Progress::Apart) {
-                return progress;
+            match progress {
+                Progress::Through(swept) => return Some(swept),
+                Progress::Paused => return None,
+                Progress::Apart => self.serve_apart(room, clients, dirty, slice),
             }
-            self.serve_apart(room, clients, dirty, slice);
             if slice.is_full(dirty.len()) {
-                return Progress::Paused;
+                return None;
             }
         }
     }
@@ -265,7 +279,8 @@ impl Shard {
         self.offer_part(client, batch, start..batch.bytes.len() as u32, frames);
     }
 
-    /// Queues a part of a batch for a client, or does with the client what the policy says.
+    /// Queues a part of a batch for a client, or does with the client what the policy says. May write: not to be called
+    /// under a lock.
     pub(super) fn offer_part(
         &self,
         client: &mut ClientMut<'_>,
@@ -273,13 +288,17 @@ impl Shard {
         part: Range<u32>,
         frames: u32,
     ) {
-        if client.end.is_some() {
-            return;
-        }
         let Range { start, end } = part;
         let (bytes, messages) = ((end - start) as usize, frames as usize);
         let bounds = &self.settings.bounds;
-        if let Some(overflow) = client.outbox.overflow(bytes, messages, self.now_ms(), bounds) {
+        let overflow = |client: &Client| client.outbox.overflow(bytes, messages, self.now_ms(), bounds);
+        if overflow(client).is_some() {
+            self.relieve(client);
+        }
+        if client.end.is_some() {
+            return;
+        }
+        if let Some(overflow) = overflow(client) {
             let mut is_full = true;
             match batch.overload {
                 Overload::Disconnect => {
@@ -299,6 +318,14 @@ impl Shard {
             }
         }
         self.queue(client, |client, now| client.outbox.push_part(batch, start, end, frames, now));
+    }
+
+    /// Writes what is queued for a client whose socket takes it: what several rooms put there in one slice says nothing
+    /// of how fast the client is.
+    fn relieve(&self, client: &mut ClientMut<'_>) {
+        if !client.is_blocked && !client.outbox.is_empty() && self.flush(client) == Flush::Blocked {
+            client.wake();
+        }
     }
 
     /// Writes to the clients that have something new, until the slice is over.

@@ -174,7 +174,8 @@ impl Inbox {
     /// Waits until something is here, or was: it may have been taken since. Only the shard waits.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: who waits again finds what was added.
+    /// Dropping the future loses nothing that is still here: who waits again finds it. What was taken meanwhile is to
+    /// be looked for first.
     pub async fn wait(&self) {
         let mut sleeps = false;
         poll_fn(|cx| {

@@ -121,7 +121,7 @@ pub(super) struct Room {
     gone: usize,
     pending: VecDeque<Pending>,
     sweep: Option<Sweep>,
-    /// The room stands in the shard's list of rooms with work.
+    /// The room stands in the shard's line; twice, if all members left and others came before its turn.
     pub(super) is_ready: bool,
 }
 

@@ -63,7 +63,6 @@ impl Shard {
     pub(in crate::registry) fn catch_up(&self, client: &mut ClientMut<'_>, room: &mut Room, until: u64) {
         let Some(after) = room.position(client.id.slot() as u32) else { return };
         if let Some(apart) = room.rest_of_sweep(client.id) {
-            self.relieve(client);
             self.hand_apart(client, &apart, until);
         }
         let mut batch = Batch::default();
@@ -71,7 +70,6 @@ impl Shard {
         let hand = |client: &mut ClientMut<'_>, batch: &mut Batch| {
             let next = Batch { overload: batch.overload, room: batch.room.clone(), ..Batch::default() };
             let whole = Rc::new(std::mem::replace(batch, next));
-            self.relieve(client);
             self.offer_frames(client, &whole, 0..whole.frames.len());
         };
         for pending in room.rest_of_pending(until) {
@@ -89,14 +87,6 @@ impl Shard {
             }
         }
         hand(client, &mut batch);
-    }
-
-    /// Writes what is queued for a client that takes it: several batches at once would cost it its connection however
-    /// fast it is.
-    fn relieve(&self, client: &mut ClientMut<'_>) {
-        if !client.is_blocked && !client.outbox.is_empty() {
-            self.flush(client);
-        }
     }
 
     /// Queues a frame for one client, within the bounds of its queue.

@@ -51,7 +51,7 @@ impl Shard {
         }
     }
 
-    /// Goes on with it.
+    /// Shows it to more of the members, until the slice is full.
     pub(super) fn sweep_typing(
         &self,
         room: &mut Room,
