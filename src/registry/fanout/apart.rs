@@ -14,7 +14,8 @@ use crate::registry::room::{Apart, Room};
 use crate::registry::shard::Shard;
 
 impl Shard {
-    /// Serves the client whose asides come next in a sweep.
+    /// Serves the client whose asides come next in a sweep, in its turn among the others: whoever publishes would else
+    /// go on only after the last of them, and the batches would be half as large.
     pub(super) fn serve_apart(
         &self,
         room: &mut Room,
@@ -23,13 +24,15 @@ impl Shard {
         slice: &mut Slice,
     ) {
         slice.offers += 1;
-        if let Some(apart) = room.take_apart()
-            && let Some(mut client) = clients.get_mut(apart.slot as usize)
-        {
-            self.hand_apart(&mut client, &apart, u64::MAX);
-            if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
-                dirty.push_back(apart.slot);
-            }
+        let Some(apart) = room.take_apart() else { return };
+        let is_direct = clients.direct(apart.slot as usize).is_some();
+        let Some(mut client) = clients.get_mut(apart.slot as usize) else { return };
+        self.hand_apart(&mut client, &apart, u64::MAX);
+        if is_direct {
+            slice.count_write();
+            self.relieve(&mut client);
+        } else if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
+            dirty.push_back(apart.slot);
         }
     }
 

@@ -174,3 +174,35 @@ fn who_leaves_behind_the_sweep_gets_nothing_twice() {
     hall.run();
     assert_eq!(seen(&l), ["1", "ack", "2", "ack", "left"]);
 }
+
+/// Notes who is written to.
+struct Noted {
+    who: usize,
+    log: Rc<RefCell<Vec<usize>>>,
+}
+
+impl Simulated for Noted {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.log.borrow_mut().push(self.who);
+        Ok(bytes.len())
+    }
+}
+
+#[test]
+fn whoever_gets_an_ack_is_written_to_in_turn() {
+    let mut hall = Hall::new(Overload::Disconnect);
+    let log = Rc::<RefCell<Vec<usize>>>::default();
+    let members: Vec<_> = (0..3)
+        .map(|who| {
+            let member = hall.shard.register(Sink::Simulated(Rc::new(Noted { who, log: log.clone() })));
+            member.speak(Dialect::V1);
+            member.open();
+            hall.enter(&member);
+            member
+        })
+        .collect();
+    hall.say(ack(&members[1], false));
+    hall.run();
+    log.borrow_mut().dedup();
+    assert_eq!(*log.borrow(), [0, 1, 2], "not after all others, who would keep it from going on");
+}
