@@ -51,6 +51,7 @@ pub fn encode(opcode: OpCode, hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> 
     let mut header = [0; MAX_HEADER];
     let start = put_header(&mut header, opcode, buffer.len() - MAX_HEADER);
     buffer[..MAX_HEADER].copy_from_slice(&header);
+    // A slice of it would be a second reference, and the first be given back.
     let mut frame = Bytes::from(buffer);
     frame.advance(start);
     frame

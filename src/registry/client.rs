@@ -1,5 +1,6 @@
 //! What a shard keeps for each client.
 
+use std::collections::VecDeque;
 use std::task::Waker;
 
 use smallvec::SmallVec;
@@ -73,6 +74,13 @@ impl Client {
     /// True when a batch may be written at once: nothing waits or is in flight, and the connection is open.
     pub(super) fn is_idle(&self) -> bool {
         self.outbox.is_empty() && !self.is_blocked && self.end.is_none()
+    }
+
+    /// Puts the client in the line of those to be written to, once, if something can be.
+    pub(super) fn line_up(&mut self, dirty: &mut VecDeque<u32>) {
+        if !self.is_blocked && !std::mem::replace(&mut self.is_dirty, true) {
+            dirty.push_back(self.id.slot() as u32);
+        }
     }
 
     /// Wakes the client's task.

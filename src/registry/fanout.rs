@@ -231,9 +231,7 @@ impl Shard {
                     slice.count_write();
                 } else if let Some(mut client) = clients.get_mut(slot as usize) {
                     self.offer(&mut client, batch, start, frames);
-                    if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
-                        dirty.push_back(slot);
-                    }
+                    client.line_up(dirty);
                 }
                 !slice.is_full(dirty.len())
             });
@@ -293,6 +291,7 @@ impl Shard {
         let bounds = &self.settings.bounds;
         let overflow = |client: &Client| client.outbox.overflow(bytes, messages, self.now_ms(), bounds);
         if overflow(client).is_some() {
+            // What several rooms put there in one slice says nothing of how fast the client is.
             self.relieve(client);
         }
         if client.end.is_some() {
@@ -320,10 +319,9 @@ impl Shard {
         self.queue(client, |client, now| client.outbox.push_part(batch, start, end, frames, now));
     }
 
-    /// Writes what is queued for a client whose socket takes it: what several rooms put there in one slice says nothing
-    /// of how fast the client is.
+    /// Writes what is queued for a client whose socket takes it; its task is to see to what is left.
     fn relieve(&self, client: &mut ClientMut<'_>) {
-        if !client.is_blocked && !client.outbox.is_empty() && self.flush(client) == Flush::Blocked {
+        if !client.is_blocked && self.flush(client) == Flush::Blocked {
             client.wake();
         }
     }
@@ -337,9 +335,7 @@ impl Shard {
             if client.is_blocked {
                 continue;
             }
-            if self.flush(&mut client) == Flush::Blocked {
-                client.wake();
-            }
+            self.relieve(&mut client);
             slice.count_write();
             if slice.is_over() {
                 break;

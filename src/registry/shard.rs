@@ -63,11 +63,8 @@ impl State {
 
     /// Puts a client in the line of those to be written to, if something can be.
     pub(super) fn mark_dirty(&mut self, id: ConnectionId) {
-        if let Some(mut client) = self.clients.get_mut(id.slot()).filter(|client| client.id == id)
-            && !client.is_blocked
-            && !std::mem::replace(&mut client.is_dirty, true)
-        {
-            self.work.dirty.push_back(id.slot() as u32);
+        if let Some(mut client) = self.clients.get_mut(id.slot()).filter(|client| client.id == id) {
+            client.line_up(&mut self.work.dirty);
         }
     }
 }

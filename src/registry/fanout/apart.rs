@@ -31,8 +31,8 @@ impl Shard {
         if is_direct {
             slice.count_write();
             self.relieve(&mut client);
-        } else if !client.is_blocked && !std::mem::replace(&mut client.is_dirty, true) {
-            dirty.push_back(apart.slot);
+        } else {
+            client.line_up(dirty);
         }
     }
 

@@ -68,9 +68,7 @@ impl Shard {
                 && Some(client.id) != typist
             {
                 self.offer(&mut client, batch, start, frames);
-                if !std::mem::replace(&mut client.is_dirty, true) {
-                    dirty.push_back(slot);
-                }
+                client.line_up(dirty);
             }
             !slice.is_full(dirty.len())
         });

@@ -194,9 +194,7 @@ fn whoever_gets_an_ack_is_written_to_in_turn() {
     let log = Rc::<RefCell<Vec<usize>>>::default();
     let members: Vec<_> = (0..3)
         .map(|who| {
-            let member = hall.shard.register(Sink::Simulated(Rc::new(Noted { who, log: log.clone() })));
-            member.speak(Dialect::V1);
-            member.open();
+            let member = hall.connect(Dialect::V1, Rc::new(Noted { who, log: log.clone() }));
             hall.enter(&member);
             member
         })

@@ -33,10 +33,14 @@ impl Hall {
 
     pub(super) fn client(&self, dialect: Dialect) -> (Registration, Rc<Wire>) {
         let wire = Rc::<Wire>::default();
-        let registration = self.shard.register(Sink::Simulated(wire.clone()));
+        (self.connect(dialect, wire.clone()), wire)
+    }
+
+    pub(super) fn connect(&self, dialect: Dialect, wire: Rc<dyn Simulated>) -> Registration {
+        let registration = self.shard.register(Sink::Simulated(wire));
         registration.speak(dialect);
         registration.open();
-        (registration, wire)
+        registration
     }
 
     pub(super) fn enter(&mut self, client: &Registration) {
