@@ -108,8 +108,9 @@
 //! 5. `broker::publish`, under the room's lock: is there space, the next offset, the frame encoded once, a push into
 //!    the inbox of each shard that has members, the history. The sender's ack goes along to its own shard. Afterwards,
 //!    should all histories be too much, the oldest messages of the node go.
-//! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room and dialect. Each member
-//!    gets it with one non-blocking write; who is in several rooms gets what all of them have in one.
+//! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room and dialect. Who said
+//!    something goes first, then each member gets it with one non-blocking write; who is in several rooms gets what
+//!    all of them have in one. Where that takes many writes, it looks first whether more comes.
 //! 7. What a socket does not take stays in the outbox, as a reference to the batch; the connection's own task writes on
 //!    when it can.
 //! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as the policy of the room says; in

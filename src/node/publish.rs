@@ -11,7 +11,7 @@ use crate::broker::{BrokerError, Draft, Encoded, Position, Published};
 use crate::names::{ConnectionId, Key, RoomName, UserId};
 use crate::protocol::Dialect;
 use crate::protocol::event::{self, CommandError, v1};
-use crate::registry::delivery::Aside;
+use crate::registry::delivery::{Ack, Aside};
 
 /// A message of a `throng.v1` client on its way to a room.
 #[derive(Debug)]
@@ -24,8 +24,6 @@ pub struct Post<'a> {
     pub re: Option<&'a str>,
     /// Whether the sender gets the message as well as the ack.
     pub echo: bool,
-    /// Who gets the ack.
-    pub from: ConnectionId,
 }
 
 /// How a broker's refusal answers a command.
@@ -46,13 +44,13 @@ struct Said<'a> {
     room: &'a RoomName,
     /// When, in milliseconds since the Unix epoch.
     at_unix_ms: u64,
+    from: ConnectionId,
     ack: Option<Wanted<'a>>,
 }
 
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     re: Option<&'a str>,
-    to: ConnectionId,
     instead: bool,
 }
 
@@ -60,11 +58,11 @@ impl Said<'_> {
     fn encode(&self, position: Position) -> Encoded<Aside> {
         let Position { epoch, offset } = position;
         let frame = event::message(self.user, self.text, self.room, epoch, offset, self.at_unix_ms);
-        let aside = self.ack.map(|Wanted { re, to, instead }| {
+        let ack = self.ack.map(|Wanted { re, instead }| {
             let ack = v1::Ack { re, room: self.room, epoch, offset, duplicate: false };
-            Aside { to, frame: v1::ack(&ack), instead }
+            Box::new(Ack { frame: v1::ack(&ack), instead })
         });
-        Encoded { frame, aside }
+        Encoded { frame, aside: Some(Aside { to: self.from, ack }) }
     }
 }
 
@@ -86,8 +84,8 @@ impl Membership {
     /// # Errors
     /// As [`Membership::publish`], and [`CommandError::RateLimited`] beyond `limits.max_keys_per_user`.
     pub fn post(&self, post: Post<'_>, now_ms: u64) -> Result<Option<Published>, CommandError> {
-        let Post { text, key, re, echo, from } = post;
-        self.append(text, key, Some(Wanted { re, to: from, instead: !echo }), now_ms)
+        let Post { text, key, re, echo } = post;
+        self.append(text, key, Some(Wanted { re, instead: !echo }), now_ms)
     }
 
     fn append(
@@ -99,7 +97,7 @@ impl Membership {
     ) -> Result<Option<Published>, CommandError> {
         let at_unix_ms = self.node.clock.unix_ms_at(now_ms);
         let max_len = event::max_len(text);
-        let said = Said { user: &self.user, text, room: self.room.name(), at_unix_ms, ack };
+        let said = Said { user: &self.user, text, room: self.room.name(), at_unix_ms, from: self.id, ack };
         let published = match &self.node.durable {
             Some(durable) => durable.publish(self.job(said, key, max_len)).map(|()| None),
             None => {
@@ -116,7 +114,7 @@ impl Membership {
         let text: Box<str> = said.text.into();
         let room = Arc::clone(&self.room);
         let re: Option<Arc<str>> = said.ack.and_then(|ack| ack.re).map(Arc::from);
-        let wanted = said.ack.map(|ack| (ack.to, ack.instead));
+        let instead = said.ack.map(|ack| ack.instead);
         let at_unix_ms = said.at_unix_ms;
         let (registry, id, dialect) = (Arc::clone(&self.node.registry), self.id, self.dialect);
         let (name, name_again, re_again) = (room.name().clone(), room.name().clone(), re.clone());
@@ -129,8 +127,8 @@ impl Membership {
             max_len,
             at_unix_ms,
             encode: Box::new(move |position| {
-                let ack = wanted.map(|(to, instead)| Wanted { re: re.as_deref(), to, instead });
-                Said { user: &speaker, text: &text, room: &name, at_unix_ms, ack }.encode(position)
+                let ack = instead.map(|instead| Wanted { re: re.as_deref(), instead });
+                Said { user: &speaker, text: &text, room: &name, at_unix_ms, from: id, ack }.encode(position)
             }),
             answer: Box::new(move |answer| {
                 let _unanswered = unanswered;

@@ -1,5 +1,6 @@
 //! Frames that are sent together, and where each of them ends.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::bounds::Overload;
@@ -68,9 +69,10 @@ impl Batch {
         Some((if skip == 0 { 0 } else { self.frames[skip - 1].end }, left))
     }
 
-    /// Where the frame with this index begins, and the one before it ends.
-    pub(super) fn start_of(&self, index: usize) -> u32 {
-        index.checked_sub(1).map_or(0, |before| self.frames[before].end)
+    /// Where the bytes of some frames are.
+    pub(super) fn part(&self, frames: &Range<usize>) -> Range<u32> {
+        let start_of = |index: usize| index.checked_sub(1).map_or(0, |before| self.frames[before].end);
+        start_of(frames.start)..start_of(frames.end)
     }
 
     /// True when no frame crosses `position`.

@@ -95,11 +95,19 @@ impl From<Offset> for Place {
     }
 }
 
-/// What the sender of a message alone gets at the message's place in the room's stream: the `ack`.
+/// What the sender of a message has of its own: it gets the message before all others do, for it may wait for it to say
+/// the next; and in `throng.v1` its `ack`.
 #[derive(Debug, Clone)]
 pub struct Aside {
     /// The sender.
     pub to: ConnectionId,
+    /// Nothing in the plain dialect.
+    pub ack: Option<Box<Ack>>,
+}
+
+/// What the sender of a message alone gets at the message's place in the room's stream.
+#[derive(Debug, Clone)]
+pub struct Ack {
     /// The frame; as an answer to the sender's own command it is never dropped.
     pub frame: Frame,
     /// It takes the message's place: the sender does not get the message itself.
@@ -115,7 +123,7 @@ pub struct Delivery<'a> {
     pub audience: Audience,
     /// What is said should it be dropped.
     pub place: Place,
-    /// What its sender gets with it.
+    /// Its sender, if that is a client, and what it gets with it.
     pub aside: Option<Aside>,
     /// When it was published.
     pub at: Instant,

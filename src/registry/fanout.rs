@@ -20,7 +20,7 @@ use super::bounds::Overload;
 use super::client::Client;
 use super::clients::{ClientMut, Clients};
 use super::lane::LaneId;
-use super::outbox::{Flush, Tally};
+use super::outbox::{Flush, Outbox, Tally};
 use super::room::{Offer, Progress, Room, Swept};
 use super::shard::{Shard, State};
 use crate::clock;
@@ -35,6 +35,11 @@ const SLICE_OFFERS: usize = 4096;
 const SLICE_TIME: Duration = Duration::from_millis(2);
 /// Connections ended at once because the node's queues are too long.
 const EVICTIONS: usize = 8;
+/// What has come is fanned out after one more look at the sockets, if that takes so many writes: messages come in
+/// bursts, a look costs about a third of a write, and what it finds needs none of its own.
+const WRITES_WORTH_A_LOOK: usize = 64;
+/// Looks, one after the other, each of which has found as much.
+const LOOKS_IN_A_ROW: usize = 16;
 /// Slices after which other tasks get their turn although nothing is left, should more have come each time.
 const SLICES_IN_A_ROW: usize = 16;
 /// Writes between two looks at the clock.
@@ -53,6 +58,10 @@ pub(super) struct Work {
     finished: Vec<Swept>,
     /// Batches that nobody holds, kept for their memory.
     spare: Vec<Rc<Batch>>,
+    /// What one client gets is put together in it; kept for its memory.
+    scratch: Vec<u8>,
+    /// Writes that it takes to fan out what has come since [`run`] asked last.
+    pub(super) expected: usize,
 }
 
 impl Work {
@@ -97,20 +106,31 @@ impl Work {
 /// Runs a shard's fan-out for as long as the worker lives.
 pub async fn run(shard: Rc<Shard>) {
     let mut items = Vec::new();
-    let mut slices = 0;
+    let (mut slices, mut looks) = (0, 0);
+    // What a slice has left is not kept waiting.
+    let mut is_rested = true;
     loop {
         if shard.inbox.take(&mut items) {
             shard.accept(&mut items);
+            let expected = std::mem::take(&mut shard.state.borrow_mut().work.expected);
+            if is_rested && expected >= WRITES_WORTH_A_LOOK && looks < LOOKS_IN_A_ROW {
+                looks += 1;
+                tokio::task::yield_now().await;
+                continue;
+            }
         } else if !shard.has_work() {
             shard.inbox.wait().await;
             slices = 0;
+            is_rested = true;
             if !shard.settings.linger.is_zero() {
                 tokio::time::sleep(shard.settings.linger).await;
             }
             continue;
         }
         slices += 1;
-        if shard.slice() || slices >= SLICES_IN_A_ROW {
+        looks = 0;
+        is_rested = !shard.slice();
+        if !is_rested || slices >= SLICES_IN_A_ROW {
             slices = 0;
             tokio::task::yield_now().await;
         }
@@ -125,11 +145,14 @@ struct Slice {
     writes: usize,
     offers: usize,
     tally: Tally,
+    /// Where what one client gets is put together.
+    scratch: Vec<u8>,
 }
 
 impl Slice {
-    fn new() -> Self {
-        Self { began: clock::last_look(), is_late: false, writes: 0, offers: 0, tally: Tally::default() }
+    fn new(scratch: Vec<u8>) -> Self {
+        let began = clock::last_look();
+        Self { began, is_late: false, writes: 0, offers: 0, tally: Tally::default(), scratch }
     }
 
     fn count_write(&mut self) {
@@ -161,7 +184,7 @@ impl Shard {
             return false;
         }
         self.tick();
-        let mut slice = Slice::new();
+        let mut slice = Slice::new(std::mem::take(&mut state.work.scratch));
         // What a slice left unwritten goes first: else the next batches would pile up on clients that are fast.
         if state.work.dirty.is_empty() {
             self.fill(&mut state, &mut slice);
@@ -170,6 +193,9 @@ impl Shard {
         }
         self.write_dirty(&mut state, &mut slice);
         self.count(&slice.tally);
+        if slice.scratch.capacity() <= SPARE_BYTES {
+            state.work.scratch = slice.scratch;
+        }
         self.enforce_budget(&mut state.clients);
         !state.work.is_empty()
     }
@@ -226,7 +252,9 @@ impl Shard {
                         hot.bytes_sent += bytes.len() as u64;
                         slice.tally.delivered(bytes.len(), frames);
                     } else if let Some(client) = clients.get_mut(slot as usize) {
-                        self.hold(client, batch, start, frames, result, &mut slice.tally);
+                        self.hold(client, result, &mut slice.tally, |outbox, now_ms| {
+                            outbox.push_shared(batch, start, frames, now_ms);
+                        });
                     }
                     slice.count_write();
                 } else if let Some(mut client) = clients.get_mut(slot as usize) {
@@ -246,15 +274,13 @@ impl Shard {
         }
     }
 
-    /// Queues what the socket of a client, for whom nothing waited, did not take of a part of a batch.
+    /// Has what the socket of a client, for whom nothing waited, did not take whole queued by `push`.
     fn hold(
         &self,
         mut client: ClientMut<'_>,
-        batch: &Rc<Batch>,
-        start: u32,
-        frames: u32,
         result: io::Result<usize>,
         tally: &mut Tally,
+        push: impl FnOnce(&mut Outbox, u64),
     ) {
         tally.writes += 1;
         let written = match result {
@@ -263,7 +289,9 @@ impl Shard {
             Ok(written) => written,
         };
         self.queue(&mut client, |client, now_ms| {
-            client.outbox.push_begun(batch, start, frames, written, now_ms, tally);
+            debug_assert!(client.outbox.is_empty(), "what waits goes first");
+            push(&mut client.outbox, now_ms);
+            client.outbox.advance(written, tally);
         });
         tally.bytes += written as u64;
         client.hot.bytes_sent += written as u64;

@@ -30,8 +30,8 @@ pub struct Publication {
     pub place: Place,
     /// The encoded frame.
     pub frame: Frame,
-    /// What its sender, if that is a client of this shard, gets with it.
-    pub aside: Option<Box<Aside>>,
+    /// Its sender, if that is a client of this shard, and what it gets with it.
+    pub aside: Option<Aside>,
     /// When it was published.
     pub at: Instant,
 }

@@ -7,6 +7,7 @@ use super::inbox::{Publication, TopicId};
 use super::outbox::Kind;
 use super::room::Pending;
 use super::shard::{Shard, State};
+use crate::names::ConnectionId;
 use crate::protocol::Dialect;
 use crate::protocol::frame::Frame;
 
@@ -37,41 +38,47 @@ impl Shard {
         let Publication { topic, seq, lanes, place, frame, aside, at } = publication;
         let [plain, v1] = [Dialect::Plain, Dialect::V1].map(|dialect| LaneId::new(topic, dialect));
         let pending = |frame, aside| Pending { seq, place, frame, aside, at };
+        // Whoever speaks `throng.v1` has an ack, and nobody else.
+        let (of_plain, of_v1) = match aside {
+            Some(Aside { ack: None, .. }) => (aside, None),
+            _ => (None, aside),
+        };
         let alone = match (lanes.has(Dialect::Plain), lanes.has(Dialect::V1)) {
             (true, true) => {
-                self.put(state, plain, pending(frame.clone(), None));
-                self.put(state, v1, pending(frame, aside))
+                self.put(state, plain, pending(frame.clone(), of_plain));
+                self.put(state, v1, pending(frame, of_v1))
             }
             (true, false) => {
-                self.put(state, plain, pending(frame, None));
-                aside
+                self.put(state, plain, pending(frame, of_plain));
+                of_v1
             }
-            (false, true) => self.put(state, v1, pending(frame, aside)),
-            (false, false) => aside,
+            (false, true) => self.put(state, v1, pending(frame, of_v1)),
+            (false, false) => of_v1,
         };
-        if let Some(aside) = alone {
-            self.answer(state, &aside);
+        if let Some(Aside { to, ack: Some(ack) }) = alone {
+            self.answer(state, to, &ack.frame);
         }
     }
 
     /// Puts a frame into a lane, if it has members here; else its aside comes back.
-    fn put(&self, state: &mut State, lane: LaneId, pending: Pending) -> Option<Box<Aside>> {
+    fn put(&self, state: &mut State, lane: LaneId, pending: Pending) -> Option<Aside> {
         let State { rooms, work, .. } = state;
         let Some(room) = rooms.get_mut(&lane) else {
             self.inbox.done(pending.frame.len());
             return pending.aside;
         };
+        work.expected += room.len();
         room.push(pending);
         work.ready(lane, room);
         None
     }
 
-    /// Sends an aside without the message that it belongs to.
-    pub(super) fn answer(&self, state: &mut State, aside: &Aside) {
-        if let Some(mut client) = state.client(aside.to) {
-            self.own(&mut client, &aside.frame);
+    /// Answers a client's command, in no room's stream.
+    pub(super) fn answer(&self, state: &mut State, to: ConnectionId, frame: &Frame) {
+        if let Some(mut client) = state.client(to) {
+            self.own(&mut client, frame);
         }
-        state.mark_dirty(aside.to);
+        state.mark_dirty(to);
     }
 
     /// Queues an answer to the client's own command.

@@ -134,16 +134,15 @@ impl Registry {
         })
     }
 
-    /// Hands a frame to every shard with members whom it is for: one push for each, and its aside to the shard of whom
+    /// Hands a frame to every shard with members whom it is for: one push for each, and its ack to the shard of whom
     /// that is for in any case. Call under the room's lock, which makes the order of the stream.
     pub fn publish(&self, topic: &mut Topic, delivery: Delivery<'_>) {
         topic.seq += 1;
-        let Delivery { frame, audience, place, aside, at } = delivery;
-        let mut aside = aside.map(Box::new);
+        let Delivery { frame, audience, place, mut aside, at } = delivery;
         for (index, (&members, inbox)) in topic.members.iter().zip(&self.inboxes).enumerate() {
             let lanes = audience.lanes(members);
             let aside = aside.take_if(|aside| aside.to.shard() == index);
-            if lanes.count() > 0 || aside.is_some() {
+            if lanes.count() > 0 || aside.as_ref().is_some_and(|aside| aside.ack.is_some()) {
                 let (topic, seq, frame) = (topic.id, topic.seq, frame.clone());
                 inbox.publish(Publication { topic, seq, lanes, place, frame, aside, at });
             }

@@ -178,21 +178,6 @@ impl Outbox {
         self.entries.push_back(Entry { batch, start, end, frames, at_ms: now_ms, kind: Kind::Shared });
     }
 
-    /// Queues a part of a batch of which `written` bytes, but not all, have left already; the queue must be empty.
-    pub fn push_begun(
-        &mut self,
-        batch: &Rc<Batch>,
-        start: u32,
-        frames: u32,
-        written: usize,
-        now_ms: u64,
-        tally: &mut Tally,
-    ) {
-        debug_assert!(self.is_empty(), "what waits goes first");
-        self.push_shared(batch, start, frames, now_ms);
-        self.advance(written, tally);
-    }
-
     /// Queues a frame behind everything else; not for fan-out.
     pub fn push(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
         debug_assert_ne!(kind, Kind::Shared, "fan-out comes in shared batches");
@@ -311,8 +296,8 @@ impl Outbox {
         (sink.write_vectored(&slices[..used]), wanted)
     }
 
-    /// Takes `written` bytes off the front.
-    fn advance(&mut self, mut written: usize, tally: &mut Tally) {
+    /// Takes `written` bytes off the front, which have left.
+    pub fn advance(&mut self, mut written: usize, tally: &mut Tally) {
         while written > 0 {
             let Some(front) = self.entries.front_mut() else { return };
             let step = written.min(front.len());

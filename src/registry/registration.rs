@@ -241,8 +241,8 @@ impl Registration {
             && let Some(room) = state.rooms.remove(&lane)
         {
             self.shard.inbox.done(room.pending_bytes());
-            for aside in room.into_asides() {
-                self.shard.answer(state, &aside);
+            for (to, ack) in room.into_acks() {
+                self.shard.answer(state, to, &ack.frame);
             }
         }
     }

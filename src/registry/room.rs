@@ -4,13 +4,16 @@
 //! marked, until the list is compacted between two sweeps.
 
 mod apart;
+mod typing;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-pub(super) use self::apart::Apart;
-use self::apart::Placed;
+use smallvec::SmallVec;
+
+pub(super) use self::apart::{Apart, Piece};
+use self::apart::{Placed, serve_first};
 use super::batch::Batch;
 use super::bounds::Overload;
 use super::delivery::{Aside, Place};
@@ -19,12 +22,8 @@ use crate::protocol::frame::Frame;
 
 /// Marks a place whose member has left: nothing is behind it.
 const GONE: u64 = u64::MAX;
-/// Behind every place in the stream, but not behind those who have left.
-const TYPING: u64 = u64::MAX - 1;
 /// Members of a sweep that are announced together: as many misses of the cache as a core has under way at once.
 const AHEAD: usize = 16;
-/// A slot that nobody has.
-const NOBODY: u32 = u32::MAX;
 
 /// A client in a room: 16 bytes, in slab order, so that a sweep walks memory forwards.
 #[derive(Debug, Clone, Copy)]
@@ -60,8 +59,8 @@ pub(super) struct Pending {
     /// What is said should it be dropped.
     pub(super) place: Place,
     pub(super) frame: Frame,
-    /// What its sender, who is a client of this shard, gets with it.
-    pub(super) aside: Option<Box<Aside>>,
+    /// Its sender, if that is a client of this shard, and what it gets with it.
+    pub(super) aside: Option<Aside>,
     pub(super) at: Instant,
 }
 
@@ -70,8 +69,8 @@ pub(super) struct Pending {
 pub(super) struct Sweep {
     batch: Rc<Batch>,
     cursor: usize,
-    /// What single members get with it, the first of the sweep last.
-    asides: Vec<Placed>,
+    /// Those who said it, who go first; the first of them last.
+    asides: SmallVec<[Placed; 1]>,
     /// Somebody types, and this is all that the batch says.
     typist: Option<ConnectionId>,
     /// When the first of its messages was published.
@@ -102,7 +101,7 @@ pub(super) struct Offer<'a> {
 pub(super) enum Progress {
     /// It was told to, or there is none.
     Paused,
-    /// The next member gets something of its own: [`Room::take_apart`].
+    /// The next client has an ack: [`Room::take_apart`].
     Apart,
     /// Every member has been offered the batch.
     Through(Swept),
@@ -169,6 +168,11 @@ impl Room {
         }
     }
 
+    /// Members.
+    pub(super) fn len(&self) -> usize {
+        self.members.len() - self.gone
+    }
+
     /// True when nobody is here.
     pub(super) fn is_empty(&self) -> bool {
         self.members.len() == self.gone
@@ -203,13 +207,13 @@ impl Room {
         let mut shared = recycled();
         let batch = Rc::get_mut(&mut shared).expect("a recycled batch is nobody else's");
         self.label(batch);
-        let mut asides = Vec::new();
+        let mut asides = SmallVec::with_capacity(self.pending.len().min(limits.frames));
         while let Some(Pending { frame, .. }) = self.pending.front() {
             if limits.is_full(batch, frame) {
                 break;
             }
             if let Some(Pending { seq, place, frame, aside, .. }) = self.pending.pop_front() {
-                asides.extend(aside.map(|aside| Placed::new(*aside, batch.frames.len())));
+                asides.extend(aside.map(|aside| Placed::new(aside, batch.frames.len())));
                 batch.push_message(seq, place, &frame);
             }
         }
@@ -222,44 +226,33 @@ impl Room {
         taken
     }
 
-    /// Starts a sweep that says only that somebody types; nothing else may be under way.
-    pub(super) fn start_typing(&mut self, typist: ConnectionId, frame: &Frame) {
-        debug_assert!(!self.has_work(), "whoever types waits for everything else, by not being shown");
-        let mut batch = Batch::default();
-        self.label(&mut batch);
-        batch.push(TYPING, frame);
-        let (batch, typist) = (Rc::new(batch), Some(typist));
-        self.sweep = Some(Sweep { batch, cursor: 0, asides: Vec::new(), typist, since: Instant::now() });
-    }
-
-    /// True while a sweep says that somebody types.
-    pub(super) fn is_typing(&self) -> bool {
-        self.typist().is_some()
-    }
-
-    /// Who types, while a sweep says so.
-    pub(super) fn typist(&self) -> Option<ConnectionId> {
-        self.sweep.as_ref().and_then(|sweep| sweep.typist)
-    }
-
     /// Says on a batch what it is of.
     pub(super) fn label(&self, batch: &mut Batch) {
         batch.overload = self.overload;
         batch.room.clone_from(&self.name);
     }
 
-    /// Makes offers until `make` returns false, somebody gets something of their own, or the sweep is through.
+    /// Makes offers, to those first who said something, until `make` returns false, somebody has an ack, or the sweep
+    /// is through.
     pub(super) fn sweep(&mut self, mut make: impl FnMut(Offer<'_>) -> bool) -> Progress {
         let Some(sweep) = self.sweep.as_mut() else { return Progress::Paused };
         let last = sweep.batch.frames.last().map_or(0, |frame| frame.seq);
         let first = sweep.batch.frames.first().map_or(0, |frame| frame.seq);
         let all = sweep.batch.frames.len() as u32;
-        let stop = sweep.next_apart();
-        let mut announced = 0;
-        while let Some(member) = self.members.get(sweep.cursor) {
-            if member.slot >= stop {
+        while let Some(next) = sweep.asides.last() {
+            if next.has_ack() {
                 return Progress::Apart;
             }
+            let slot = next.slot();
+            sweep.asides.pop();
+            let after = serve_first(&mut self.members, slot, last);
+            let Some((start, frames)) = sweep.batch.behind(after) else { continue };
+            if !make(Offer { batch: &sweep.batch, slot, start, frames, next: &[] }) {
+                return Progress::Paused;
+            }
+        }
+        let mut announced = 0;
+        while let Some(member) = self.members.get(sweep.cursor) {
             let at = sweep.cursor;
             sweep.cursor += 1;
             let part = if member.after < first {
@@ -281,9 +274,6 @@ impl Room {
         }
         if sweep.cursor < self.members.len() {
             return Progress::Paused;
-        }
-        if stop != NOBODY {
-            return Progress::Apart;
         }
         let finished = self.sweep.take();
         self.compact();

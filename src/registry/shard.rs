@@ -14,7 +14,6 @@ use super::bounds::Bounds;
 pub use super::bounds::Overload;
 use super::client::{Client, PROBE_MS, Probe};
 use super::clients::{ClientMut, Clients};
-use super::delivery::Aside;
 use super::fanout::Work;
 use super::farewell;
 use super::inbox::{Command, Inbox, Item};
@@ -229,7 +228,7 @@ impl Shard {
             Command::Send(id, frame) => self.deliver_alone(id, &frame),
             Command::Reply(id, frame) => {
                 self.inbox.done(frame.len());
-                self.answer(&mut self.state.borrow_mut(), &Aside { to: id, frame, instead: true });
+                self.answer(&mut self.state.borrow_mut(), id, &frame);
             }
             Command::Probe(id, answer) => {
                 let until_ms = self.tick() + PROBE_MS;

@@ -112,7 +112,7 @@ impl Chat {
         match command {
             Command::Message { room, text, key, echo } => {
                 let key = self.admit_text(text, key, peer)?;
-                let post = Post { text, key, re, echo, from: peer.registration.id() };
+                let post = Post { text, key, re, echo };
                 self.post(room, post, peer)
             }
             Command::Direct { to, text, key } => self.direct(to, text, key, re, peer),

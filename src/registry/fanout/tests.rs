@@ -25,24 +25,28 @@ mod typing;
 
 const TOPIC: u64 = 7;
 
-/// Takes everything, or nothing.
+/// Takes everything, so much, or nothing.
 #[derive(Default)]
 struct Wire {
     taken: RefCell<Vec<u8>>,
     is_stuck: Cell<bool>,
+    /// Bytes that it still takes; any number without it.
+    space: Cell<Option<usize>>,
     /// How long a write keeps the thread, as the kernel does.
     cost: Cell<Duration>,
 }
 
 impl Simulated for Wire {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_stuck.get() {
+        let len = self.space.get().map_or(bytes.len(), |space| space.min(bytes.len()));
+        if self.is_stuck.get() || len == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
         let began = Instant::now();
         while began.elapsed() < self.cost.get() {}
-        self.taken.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
+        self.taken.borrow_mut().extend_from_slice(&bytes[..len]);
+        self.space.set(self.space.get().map(|space| space - len));
+        Ok(len)
     }
 }
 

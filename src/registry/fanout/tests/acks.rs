@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::hall::{Hall, ack, seen};
 use super::*;
-use crate::registry::delivery::Audience;
+use crate::registry::delivery::{Aside, Audience};
 
 #[test]
 fn an_ack_stands_right_behind_its_message_and_only_its_sender_sees_it() {
@@ -188,19 +188,49 @@ impl Simulated for Noted {
     }
 }
 
-#[test]
-fn whoever_gets_an_ack_is_written_to_in_turn() {
+/// Those who said something and the order in which all are written to: messages by 3, 1 and 3 again to five members.
+fn order_of_writes(dialect: Dialect, aside: impl Fn(&Registration) -> Option<Aside>) -> Vec<usize> {
     let mut hall = Hall::new(Overload::Disconnect);
     let log = Rc::<RefCell<Vec<usize>>>::default();
-    let members: Vec<_> = (0..3)
+    let members: Vec<_> = (0..5)
         .map(|who| {
-            let member = hall.connect(Dialect::V1, Rc::new(Noted { who, log: log.clone() }));
+            let member = hall.connect(dialect, Rc::new(Noted { who, log: log.clone() }));
             hall.enter(&member);
             member
         })
         .collect();
-    hall.say(ack(&members[1], false));
+    for who in [3, 1, 3] {
+        hall.say(aside(&members[who]));
+    }
     hall.run();
-    log.borrow_mut().dedup();
-    assert_eq!(*log.borrow(), [0, 1, 2], "not after all others, who would keep it from going on");
+    log.take()
+}
+
+#[test]
+fn whoever_said_something_is_written_to_first_and_everybody_once() {
+    let acked = order_of_writes(Dialect::V1, |member| ack(member, false));
+    assert_eq!(acked, [1, 3, 0, 2, 4], "in one piece with its acks, before those who do not wait for it");
+    let plain = order_of_writes(Dialect::Plain, |member| Some(Aside { to: member.id(), ack: None }));
+    assert_eq!(plain, [1, 3, 0, 2, 4]);
+    assert_eq!(order_of_writes(Dialect::Plain, |_| None), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_socket_that_takes_a_part_gets_the_rest_with_the_acks_in_their_places() {
+    for space in 0..30 {
+        let mut hall = Hall::new(Overload::Disconnect);
+        let (alice, a) = hall.member(Dialect::V1);
+        let (_bob, b) = hall.member(Dialect::V1);
+        a.space.set(Some(space));
+        for instead in [false, true, false] {
+            hall.say(ack(&alice, instead));
+        }
+        hall.run();
+        a.space.set(None);
+        alice.flush();
+        assert_eq!(seen(&a), ["1", "ack", "ack", "3", "ack"], "{space}");
+        assert_eq!(seen(&b), ["1", "2", "3"]);
+        assert_eq!(hall.shard.metrics.queue_bytes.get(), 0);
+        assert_eq!(hall.shard.metrics.deliveries.get(), 5, "{space}");
+    }
 }

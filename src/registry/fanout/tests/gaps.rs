@@ -3,7 +3,7 @@
 use super::hall::{Hall, ack, seen};
 use super::*;
 use crate::protocol::frame::Frame;
-use crate::registry::delivery::{Aside, Audience, Delivery};
+use crate::registry::delivery::{Audience, Delivery};
 
 /// A client that took nothing while `messages` messages came, with a notice behind each and its own answers between.
 fn gaps(overload: Overload, messages: u64) -> Vec<String> {
@@ -55,9 +55,11 @@ fn every_offset_is_seen_or_told_as_missing_whatever_the_socket_takes() {
                 _ => {
                     let aside = if random.u8(..4) == 0 { ack(&slow, random.bool()) } else { None };
                     // An ack that takes a message's place says so here.
-                    let aside = aside.map(|aside| match aside.instead {
-                        true => Aside { frame: frame::text(&hall.last.next().to_string()), ..aside },
-                        false => aside,
+                    let aside = aside.map(|mut aside| {
+                        if let Some(ack) = aside.ack.as_mut().filter(|ack| ack.instead) {
+                            ack.frame = frame::text(&hall.last.next().to_string());
+                        }
+                        aside
                     });
                     hall.say(aside);
                 }

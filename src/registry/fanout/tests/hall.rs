@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::names::RoomName;
-use crate::registry::delivery::{Aside, Audience, Delivery};
+use crate::registry::delivery::{Ack, Aside, Audience, Delivery};
 use crate::registry::{Registry, Topic};
 
 /// A room on one shard.
@@ -87,7 +87,7 @@ impl Hall {
 }
 
 pub(super) fn ack(to: &Registration, instead: bool) -> Option<Aside> {
-    Some(Aside { to: to.id(), frame: frame::text("ack"), instead })
+    Some(Aside { to: to.id(), ack: Some(Box::new(Ack { frame: frame::text("ack"), instead })) })
 }
 
 /// What came, text by text; of a gap its offsets, of a close frame its code.

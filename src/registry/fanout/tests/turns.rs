@@ -106,3 +106,31 @@ fn other_tasks_get_their_turn_however_fast_messages_come() {
     let so_far = busy.last.get();
     assert!((2..Busy::ENOUGH).contains(&so_far), "after {so_far} messages");
 }
+
+/// What the first of `count` members has seen each time that the fan-out came to rest or let other tasks go first,
+/// while the others said something `bursts` times.
+fn seen_in_a_burst(count: usize, bursts: usize) -> Vec<usize> {
+    let mut hall = Hall::new(Overload::Disconnect);
+    let members: Vec<_> = (0..count).map(|_| hall.member(Dialect::Plain)).collect();
+    let mut fanout = pin!(crate::registry::fanout::run(Rc::clone(&hall.shard)));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(fanout.as_mut().poll(&mut cx).is_pending(), "it sleeps");
+    (0..bursts + 1)
+        .map(|burst| {
+            if burst < bursts {
+                hall.say(None);
+            }
+            assert!(fanout.as_mut().poll(&mut cx).is_pending());
+            seen(&members[0].1).len()
+        })
+        .collect()
+}
+
+#[test]
+fn what_comes_in_a_burst_goes_out_together_where_that_saves_many_writes() {
+    assert_eq!(seen_in_a_burst(WRITES_WORTH_A_LOOK, 3), [0, 0, 0, 3]);
+    assert_eq!(seen_in_a_burst(WRITES_WORTH_A_LOOK - 1, 3), [1, 2, 3, 3], "too few to wait for");
+    let endless = seen_in_a_burst(WRITES_WORTH_A_LOOK, 2 * LOOKS_IN_A_ROW);
+    let first = endless.iter().position(|&seen| seen > 0);
+    assert_eq!(first, Some(LOOKS_IN_A_ROW), "and nobody waits for an end that does not come");
+}
