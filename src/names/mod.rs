@@ -211,6 +211,12 @@ impl ConnectionId {
         (self.0 >> 56) as usize
     }
 
+    /// Tells it from those that had its slot before.
+    #[must_use]
+    pub const fn generation(self) -> u32 {
+        self.0 as u32
+    }
+
     /// Its slot there.
     #[must_use]
     pub const fn slot(self) -> usize {

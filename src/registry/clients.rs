@@ -15,6 +15,8 @@ use super::slots::Slots;
 pub(super) struct Hot {
     pub(super) sink: Sink,
     pub(super) bytes_sent: u64,
+    /// Of the client's id.
+    pub(super) generation: u32,
     /// A batch may be written at once: the client is in this one room, nothing waits or is in flight.
     is_direct: bool,
 }
@@ -52,7 +54,7 @@ impl Clients {
     /// Adds the client that `make` makes for the lowest free slot.
     pub(super) fn insert_with(&mut self, sink: Sink, make: impl FnOnce(usize) -> Client) -> &Client {
         let client = self.slots.insert_with(make);
-        let hot = Hot { sink, bytes_sent: 0, is_direct: false };
+        let hot = Hot { sink, bytes_sent: 0, generation: client.id.generation(), is_direct: false };
         match self.hot.get_mut(client.id.slot()) {
             Some(place) => *place = hot,
             None => self.hot.push(hot),
@@ -85,7 +87,8 @@ impl Clients {
     /// Takes a client out.
     pub(super) fn remove(&mut self, slot: usize) -> Option<Client> {
         let client = self.slots.remove(slot)?;
-        self.hot[slot] = Hot { sink: Sink::Simulated(self.nowhere.clone()), bytes_sent: 0, is_direct: false };
+        let sink = Sink::Simulated(self.nowhere.clone());
+        self.hot[slot] = Hot { sink, bytes_sent: 0, generation: 0, is_direct: false };
         if self.slots.end() < self.hot.len() {
             self.hot.truncate(self.slots.end());
             self.hot.shrink_to_fit();

@@ -7,9 +7,9 @@
 
 mod apart;
 mod typing;
+mod write;
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::bounds::Overload;
 use super::client::Client;
 use super::clients::{ClientMut, Clients};
 use super::lane::LaneId;
-use super::outbox::{Flush, Outbox, Tally};
+use super::outbox::Tally;
 use super::room::{Offer, Progress, Room, Swept};
 use super::shard::{Shard, State};
 use crate::clock;
@@ -44,6 +44,8 @@ const LOOKS_IN_A_ROW: usize = 16;
 const SLICES_IN_A_ROW: usize = 16;
 /// Writes between two looks at the clock.
 const WRITES_PER_LOOK: usize = 64;
+/// Rooms whose turn is next that are brought into the cache together.
+const ROOMS_AHEAD: usize = 8;
 /// Batches kept for their memory.
 const SPARE_BATCHES: usize = 64;
 /// A spare batch keeps no more room than this.
@@ -207,6 +209,10 @@ impl Shard {
             if slice.is_full(work.dirty.len()) {
                 return;
             }
+            if turn % ROOMS_AHEAD == 0 && work.ready.len() > 1 {
+                // All of it at once, for each would else be a miss of the cache of its own.
+                work.ready.iter().take(ROOMS_AHEAD).filter_map(|lane| rooms.get(lane)).for_each(Room::touch);
+            }
             let Some(lane) = work.ready.pop_front() else { return };
             let Some(room) = rooms.get_mut(&lane) else { continue };
             let taken = room.start(&self.settings.batch, || work.spare.pop().unwrap_or_default());
@@ -245,19 +251,12 @@ impl Shard {
             let progress = room.sweep(|Offer { batch, slot, start, frames, next }| {
                 clients.prefetch(next);
                 slice.offers += 1;
-                if let Some(hot) = clients.direct(slot as usize) {
-                    let bytes = &batch.bytes[start as usize..];
-                    let result = hot.sink.write(bytes);
-                    if matches!(result, Ok(written) if written == bytes.len()) {
-                        hot.bytes_sent += bytes.len() as u64;
-                        slice.tally.delivered(bytes.len(), frames);
-                    } else if let Some(client) = clients.get_mut(slot as usize) {
-                        self.hold(client, result, &mut slice.tally, |outbox, now_ms| {
-                            outbox.push_shared(batch, start, frames, now_ms);
-                        });
-                    }
-                    slice.count_write();
-                } else if let Some(mut client) = clients.get_mut(slot as usize) {
+                let bytes = &batch.bytes[start as usize..];
+                let is_direct =
+                    self.write_direct(clients, slot as usize, bytes, frames, slice, |outbox, now_ms| {
+                        outbox.push_shared(batch, start, frames, now_ms);
+                    });
+                if !is_direct && let Some(mut client) = clients.get_mut(slot as usize) {
                     self.offer(&mut client, batch, start, frames);
                     client.line_up(dirty);
                 }
@@ -272,32 +271,6 @@ impl Shard {
                 return None;
             }
         }
-    }
-
-    /// Has what the socket of a client, for whom nothing waited, did not take whole queued by `push`.
-    fn hold(
-        &self,
-        mut client: ClientMut<'_>,
-        result: io::Result<usize>,
-        tally: &mut Tally,
-        push: impl FnOnce(&mut Outbox, u64),
-    ) {
-        tally.writes += 1;
-        let written = match result {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
-            Ok(0) | Err(_) => return self.end_client(&mut client, EndReason::PeerVanished),
-            Ok(written) => written,
-        };
-        self.queue(&mut client, |client, now_ms| {
-            debug_assert!(client.outbox.is_empty(), "what waits goes first");
-            push(&mut client.outbox, now_ms);
-            client.outbox.advance(written, tally);
-        });
-        tally.bytes += written as u64;
-        client.hot.bytes_sent += written as u64;
-        client.is_blocked = true;
-        client.progress_ms = self.now_ms();
-        client.wake();
     }
 
     /// Queues the end of a batch for a client, or does with the client what the policy says.
@@ -345,31 +318,6 @@ impl Shard {
             }
         }
         self.queue(client, |client, now| client.outbox.push_part(batch, start, end, frames, now));
-    }
-
-    /// Writes what is queued for a client whose socket takes it; its task is to see to what is left.
-    fn relieve(&self, client: &mut ClientMut<'_>) {
-        if !client.is_blocked && self.flush(client) == Flush::Blocked {
-            client.wake();
-        }
-    }
-
-    /// Writes to the clients that have something new, until the slice is over.
-    fn write_dirty(&self, state: &mut State, slice: &mut Slice) {
-        let State { clients, work, .. } = state;
-        while let Some(slot) = work.dirty.pop_front() {
-            let Some(mut client) = clients.get_mut(slot as usize) else { continue };
-            client.is_dirty = false;
-            if client.is_blocked {
-                continue;
-            }
-            self.relieve(&mut client);
-            slice.count_write();
-            if slice.is_over() {
-                break;
-            }
-        }
-        work.recycle(&self.metrics);
     }
 
     /// Ends the connections with the largest queues while this shard's queues exceed its share of the budget; a few

@@ -7,6 +7,7 @@ mod apart;
 mod typing;
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -171,6 +172,14 @@ impl Room {
     /// Members.
     pub(super) fn len(&self) -> usize {
         self.members.len() - self.gone
+    }
+
+    /// Reads what its turn will read first.
+    pub(super) fn touch(&self) {
+        black_box((
+            self.pending.front().map(|pending| pending.seq),
+            self.members.first().map(|member| member.slot),
+        ));
     }
 
     /// True when nobody is here.

@@ -25,12 +25,11 @@ impl Shard {
     ) {
         slice.offers += 1;
         let Some(apart) = room.take_apart() else { return };
-        let is_direct = clients.direct(apart.slot as usize).is_some();
-        let Some(mut client) = clients.get_mut(apart.slot as usize) else { return };
-        if is_direct {
-            self.write_apart(client, &apart, slice);
-            slice.count_write();
-        } else {
+        let slot = apart.slot as usize;
+        if let Some(hot) = clients.direct(slot) {
+            let id = ConnectionId::new(self.index(), slot, hot.generation);
+            self.write_apart(clients, id, &apart, slice);
+        } else if let Some(mut client) = clients.get_mut(slot) {
             self.hand_apart(&mut client, &apart, u64::MAX);
             client.line_up(dirty);
         }
@@ -38,11 +37,11 @@ impl Shard {
 
     /// Writes a batch with its acks to a client for whom nothing waits: in one piece, for a copy of a batch that was
     /// just written costs less than a queue of its parts, and their vectored write.
-    fn write_apart(&self, client: ClientMut<'_>, apart: &Apart, slice: &mut Slice) {
-        let scratch = &mut slice.scratch;
+    fn write_apart(&self, clients: &mut Clients, id: ConnectionId, apart: &Apart, slice: &mut Slice) {
+        let mut scratch = std::mem::take(&mut slice.scratch);
         scratch.clear();
         let mut messages = 0;
-        apart.pieces(client.id, u64::MAX, |piece| match piece {
+        apart.pieces(id, u64::MAX, |piece| match piece {
             Piece::Messages(frames) => {
                 messages += frames.len() as u32;
                 let Range { start, end } = apart.batch.part(&frames);
@@ -50,24 +49,18 @@ impl Shard {
             }
             Piece::Ack(frame) => scratch.extend_from_slice(frame),
         });
-        if scratch.is_empty() {
-            return;
-        }
-        let result = client.hot.sink.write(scratch);
-        if matches!(result, Ok(written) if written == scratch.len()) {
-            client.hot.bytes_sent += scratch.len() as u64;
-            return slice.tally.delivered(scratch.len(), messages);
-        }
-        let id = client.id;
-        self.hold(client, result, &mut slice.tally, |outbox, now_ms| {
-            apart.pieces(id, u64::MAX, |piece| match piece {
-                Piece::Messages(frames) => {
-                    let Range { start, end } = apart.batch.part(&frames);
-                    outbox.push_part(&apart.batch, start, end, frames.len() as u32, now_ms);
-                }
-                Piece::Ack(frame) => outbox.push(Kind::Own, frame, now_ms),
+        if !scratch.is_empty() {
+            self.write_direct(clients, id.slot(), &scratch, messages, slice, |outbox, now_ms| {
+                apart.pieces(id, u64::MAX, |piece| match piece {
+                    Piece::Messages(frames) => {
+                        let Range { start, end } = apart.batch.part(&frames);
+                        outbox.push_part(&apart.batch, start, end, frames.len() as u32, now_ms);
+                    }
+                    Piece::Ack(frame) => outbox.push(Kind::Own, frame, now_ms),
+                });
             });
-        });
+        }
+        slice.scratch = scratch;
     }
 
     /// Queues a batch with its acks for one client, up to a place in the stream.

@@ -1,6 +1,7 @@
 //! A shard with simulated clients: those who read get everything, in order, however much is published at once.
 
 use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use super::*;
