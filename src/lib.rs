@@ -70,6 +70,7 @@
 //!   metrics.rs   counters of each shard, summed when scraped
 //!   clock.rs     the time, which a test can move
 //!   shrink.rs    memory is given back when a storm has passed
+//!   prefetch.rs  memory is fetched before it is read
 //!   faults.rs    promises broken on purpose, in builds for tests
 //! ```
 //!
@@ -88,7 +89,7 @@
 //! registry    broker         do not know each other
 //! chat
 //! protocol
-//! names  config  metrics  clock  shrink  faults   use no module of the crate
+//! names  config  metrics  clock  shrink  prefetch  faults   use no module of the crate
 //! ```
 //!
 //! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
@@ -147,6 +148,7 @@ pub mod http;
 pub mod metrics;
 pub mod names;
 pub mod node;
+pub mod prefetch;
 pub mod protocol;
 pub mod registry;
 pub mod server;

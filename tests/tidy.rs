@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry", "broker"],
     &["chat"],
     &["protocol"],
-    &["names", "config", "metrics", "clock", "shrink", "faults"],
+    &["names", "config", "metrics", "clock", "shrink", "prefetch", "faults"],
 ];
 
 /// Pairs that do not know each other although they share a row.
@@ -62,6 +62,7 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["fastwebsockets"], &["connection", "protocol::frame"]),
     (&["tokio_tungstenite", "rustls", "rustls_native_certs", "futures_util"], &["client"]),
     (&["redis"], &["broker::redis"]),
+    (&["safe_arch"], &["prefetch"]),
     (&["anyhow"], &["main", "cli", "bench", "terminal"]),
     (&["ratatui", "unicode_segmentation", "unicode_width", "jiff"], &["terminal::screen"]),
 ];

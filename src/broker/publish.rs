@@ -132,6 +132,7 @@ impl<L: Local> Memory<L> {
         if state.is_closed {
             return Err(BrokerError::Gone);
         }
+        state.history.prefetch();
         let epoch = state.epoch;
         let known = draft.key.filter(|_| !faults::is_on(Fault::DropDedupe));
         let key = known.map(|key| (draft.user.clone(), key));

@@ -11,6 +11,7 @@ use crate::chat::keys::Keys;
 use crate::chat::presence::Presence;
 use crate::chat::rooms::Settings;
 use crate::names::{Epoch, Offset, RoomName};
+use crate::prefetch::prefetch;
 use crate::protocol::frame::Frame;
 
 /// Most messages of one page of history.
@@ -133,6 +134,12 @@ impl<T> Room<T> {
     /// anything.
     pub fn with<R>(&self, f: impl FnOnce(&mut RoomState<T>) -> R) -> R {
         f(&mut self.state.lock())
+    }
+
+    /// Has fetched what whoever takes the lock reads first.
+    pub fn prefetch(&self) {
+        prefetch(&self.name);
+        prefetch(&self.state);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, RoomState<T>> {

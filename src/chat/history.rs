@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::names::Offset;
+use crate::prefetch::prefetch;
 use crate::protocol::frame::Frame;
 
 /// The bounds of one room's history.
@@ -30,6 +31,8 @@ struct Entry {
 pub struct History {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// When the last message was appended, at the earliest: to read it there would be a miss of the cache.
+    newest_ms: u64,
 }
 
 impl History {
@@ -43,13 +46,18 @@ impl History {
             return;
         }
         // Whoever read the clock first need not have come first: the oldest stands in front all the same.
-        let at_ms = self.entries.back().map_or(now_ms, |last| last.at_ms.max(now_ms));
+        self.newest_ms = self.newest_ms.max(now_ms);
         self.bytes += frame.len();
-        self.entries.push_back(Entry { offset, at_ms, frame });
+        self.entries.push_back(Entry { offset, at_ms: self.newest_ms, frame });
         while self.entries.len() > bounds.messages || self.bytes > bounds.bytes {
             self.pop();
         }
         self.expire(now_ms, bounds);
+    }
+
+    /// Has the oldest message fetched, which the next one may push out.
+    pub fn prefetch(&self) {
+        self.entries.front().into_iter().for_each(prefetch);
     }
 
     /// Lets go of what is too old.

@@ -30,6 +30,7 @@ pub use self::tools::Tools;
 use crate::chat::rate_limit::Allowance;
 use crate::endpoint::{Endpoint, Peer};
 use crate::node::Place;
+use crate::prefetch::prefetch;
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::v1;
@@ -153,8 +154,10 @@ impl Connection {
 
     /// One poll while the connection is open.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.prefetch();
         let now_ms = self.tools.shard.tick();
         self.registration.set_waker(cx.waker());
+        self.endpoint.iter().for_each(Endpoint::prefetch_room);
         if !self.is_open {
             self.is_open = true;
             self.registration.open();
@@ -189,6 +192,16 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Has fetched what every poll reads.
+    fn prefetch(&self) {
+        self.endpoint.iter().for_each(Endpoint::prefetch);
+        prefetch(&self.registration);
+        prefetch(&self.socket);
+        prefetch(&self.reader);
+        prefetch(&self.deadlines);
+        prefetch(&self.tally);
     }
 
     fn endpoint_due_ms(&self) -> Option<u64> {

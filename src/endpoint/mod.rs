@@ -17,6 +17,7 @@ pub use self::with_timeout::WithTimeout;
 use crate::chat::rate_limit::{Allowance, Limiter, Refused};
 use crate::config::Config;
 use crate::node::Node;
+use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Parser;
 use crate::protocol::event::CommandError;
@@ -214,6 +215,20 @@ impl Endpoint {
             Self::Echo { .. } | Self::Secure(_) | Self::WithTimeout(_) | Self::Refused(_) => {}
         }
         peer.strike()
+    }
+
+    /// Has fetched what every poll reads.
+    pub fn prefetch(&self) {
+        if let Self::Chat(chat) = self {
+            prefetch(&**chat);
+        }
+    }
+
+    /// Has fetched what a message reads besides; reads what [`Endpoint::prefetch`] has fetched.
+    pub fn prefetch_room(&self) {
+        if let Self::Chat(chat) = self {
+            chat.prefetch_room();
+        }
     }
 
     /// True while the client is sent what it missed, or waits to leave a room: no command is taken meanwhile.

@@ -122,6 +122,11 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// Has the room fetched, in which something is about to be said.
+    pub fn prefetch(&self) {
+        self.room.prefetch();
+    }
+
     /// The room.
     #[must_use]
     pub fn room(&self) -> &RoomName {

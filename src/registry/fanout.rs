@@ -21,7 +21,7 @@ use super::client::Client;
 use super::clients::{ClientMut, Clients};
 use super::lane::LaneId;
 use super::outbox::Tally;
-use super::room::{Offer, Progress, Room, Swept};
+use super::room::{Offer, Progress, Room, STEPS, Swept};
 use super::shard::{Shard, State};
 use crate::clock;
 use crate::metrics::ShardMetrics;
@@ -44,8 +44,6 @@ const LOOKS_IN_A_ROW: usize = 16;
 const SLICES_IN_A_ROW: usize = 16;
 /// Writes between two looks at the clock.
 const WRITES_PER_LOOK: usize = 64;
-/// Rooms whose turn is next that are brought into the cache together.
-const ROOMS_AHEAD: usize = 8;
 /// Batches kept for their memory.
 const SPARE_BATCHES: usize = 64;
 /// A spare batch keeps no more room than this.
@@ -209,9 +207,8 @@ impl Shard {
             if slice.is_full(work.dirty.len()) {
                 return;
             }
-            if turn % ROOMS_AHEAD == 0 && work.ready.len() > 1 {
-                // All of it at once, for each would else be a miss of the cache of its own.
-                work.ready.iter().take(ROOMS_AHEAD).filter_map(|lane| rooms.get(lane)).for_each(Room::touch);
+            for (turns, next) in work.ready.iter().enumerate().take(STEPS + 1).skip(1) {
+                rooms.get(next).into_iter().for_each(|room| room.prefetch(turns, clients));
             }
             let Some(lane) = work.ready.pop_front() else { return };
             let Some(room) = rooms.get_mut(&lane) else { continue };
@@ -249,7 +246,7 @@ impl Shard {
         }
         loop {
             let progress = room.sweep(|Offer { batch, slot, start, frames, next }| {
-                clients.prefetch(next);
+                clients.prefetch_sinks(next);
                 slice.offers += 1;
                 let bytes = &batch.bytes[start as usize..];
                 let is_direct =

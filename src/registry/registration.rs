@@ -212,8 +212,9 @@ impl Registration {
         let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
         client.topics.push(topic);
         let name = || (client.dialect == Dialect::V1).then(|| room.clone());
-        let lane =
-            rooms.entry(LaneId::new(topic, client.dialect)).or_insert_with(|| Room::new(overload, name()));
+        let lane = rooms
+            .entry(LaneId::new(topic, client.dialect))
+            .or_insert_with(|| Box::new(Room::new(overload, name())));
         lane.join(self.slot(), after);
     }
 

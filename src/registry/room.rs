@@ -3,16 +3,17 @@
 //! A member who leaves in the middle of a sweep neither hides another member nor is written to: its place stays,
 //! marked, until the list is compacted between two sweeps.
 
+mod ahead;
 mod apart;
 mod typing;
 
 use std::collections::VecDeque;
-use std::hint::black_box;
 use std::rc::Rc;
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
+pub(super) use self::ahead::STEPS;
 pub(super) use self::apart::{Apart, Piece};
 use self::apart::{Placed, serve_first};
 use super::batch::Batch;
@@ -172,14 +173,6 @@ impl Room {
     /// Members.
     pub(super) fn len(&self) -> usize {
         self.members.len() - self.gone
-    }
-
-    /// Reads what its turn will read first.
-    pub(super) fn touch(&self) {
-        black_box((
-            self.pending.front().map(|pending| pending.seq),
-            self.members.first().map(|member| member.slot),
-        ));
     }
 
     /// True when nobody is here.

@@ -48,7 +48,8 @@ pub struct Settings {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) clients: Clients,
-    pub(super) rooms: FxHashMap<LaneId, Room>,
+    /// Apart from the table, so that this stays small and a room can be fetched before its turn.
+    pub(super) rooms: FxHashMap<LaneId, Box<Room>>,
     pub(super) work: Work,
     pub(super) wheel: Wheel,
     generation: u32,

@@ -1,13 +1,13 @@
 //! Where a client's bytes go: its socket, or a stand-in for tests and benches.
 
 use std::fmt;
-use std::hint::black_box;
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use rustix::net::{self, SendFlags};
+
+use crate::prefetch::prefetch;
 
 /// A stand-in for a socket: takes bytes without blocking, or says [`io::ErrorKind::WouldBlock`].
 pub trait Simulated {
@@ -33,10 +33,10 @@ impl Sink {
         matches!(self, Self::Socket(_))
     }
 
-    /// Reads what a write will read first.
-    pub(super) fn touch(&self) {
+    /// Has fetched what a write will read first.
+    pub(super) fn prefetch(&self) {
         if let Self::Socket(socket) = self {
-            black_box(socket.as_raw_fd());
+            prefetch(&**socket);
         }
     }
 

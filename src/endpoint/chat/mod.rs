@@ -15,7 +15,8 @@ use crate::broker::Position;
 use crate::chat::rate_limit::Refused;
 use crate::chat::validate::{self, Strikes};
 use crate::names::{RoomName, SessionId, UserId};
-use crate::node::{Claim, Node};
+use crate::node::{Claim, Membership, Node};
+use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{self, CommandError};
 use crate::registry::Registration;
@@ -85,6 +86,11 @@ impl Chat {
     #[must_use]
     pub fn user(&self) -> &UserId {
         self.claim.user()
+    }
+
+    pub(super) fn prefetch_room(&self) {
+        self.v1.iter().for_each(|v1| prefetch(&**v1));
+        self.rooms.first().into_iter().for_each(Membership::prefetch);
     }
 
     pub(super) fn text(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
