@@ -4,6 +4,7 @@
 use super::{AHEAD, Member, Room};
 use crate::prefetch::{prefetch, prefetch_bytes};
 use crate::registry::clients::Clients;
+use crate::registry::delivery::Ack;
 
 /// Steps, and so the turns before its own at which the first of them is taken.
 pub(in crate::registry) const STEPS: usize = 4;
@@ -12,7 +13,7 @@ impl Room {
     /// Takes the step that is due `turns` before the room's own.
     pub(in crate::registry) fn prefetch(&self, turns: usize, clients: &Clients) {
         match turns {
-            1 => self.prefetch_bytes(clients),
+            1 => self.prefetch_behind(clients),
             2 => self.prefetch_first(clients),
             3 => self.prefetch_lists(),
             _ => self.prefetch_itself(),
@@ -40,18 +41,19 @@ impl Room {
         clients.prefetch(self.first_members());
         if let Some(pending) = self.pending.front() {
             prefetch_bytes(&pending.frame);
-            if let Some(ack) = pending.aside.as_ref().and_then(|aside| aside.ack.as_ref()) {
-                prefetch(&**ack);
-            }
+        }
+        self.first_ack().into_iter().for_each(prefetch);
+    }
+
+    fn prefetch_behind(&self, clients: &Clients) {
+        clients.prefetch_sinks(self.first_members());
+        if let Some(ack) = self.first_ack() {
+            prefetch_bytes(&ack.frame);
         }
     }
 
-    fn prefetch_bytes(&self, clients: &Clients) {
-        clients.prefetch_sinks(self.first_members());
-        let aside = self.pending.front().and_then(|pending| pending.aside.as_ref());
-        if let Some(ack) = aside.and_then(|aside| aside.ack.as_ref()) {
-            prefetch_bytes(&ack.frame);
-        }
+    fn first_ack(&self) -> Option<&Ack> {
+        self.pending.front()?.aside.as_ref()?.ack.as_deref()
     }
 
     fn first_members(&self) -> &[Member] {
