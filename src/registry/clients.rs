@@ -6,7 +6,6 @@ use std::ops::{Deref, DerefMut, Range};
 use std::rc::Rc;
 
 use super::client::Client;
-use super::room::Member;
 use super::sink::{Simulated, Sink};
 use super::slots::Slots;
 use crate::prefetch::prefetch;
@@ -74,18 +73,16 @@ impl Clients {
         self.hot.get_mut(slot).filter(|hot| hot.is_direct)
     }
 
-    /// Has fetched what deliveries to these members will look at.
-    pub(super) fn prefetch(&self, members: &[Member]) {
-        members.iter().filter_map(|member| self.hot.get(member.slot as usize)).for_each(prefetch);
+    /// Has fetched what deliveries to these slots will look at.
+    pub(super) fn prefetch(&self, slots: impl IntoIterator<Item = u32>) {
+        slots.into_iter().filter_map(|slot| self.hot.get(slot as usize)).for_each(prefetch);
     }
 
-    /// Has fetched what writes to these members will read: reads what [`Clients::prefetch`] has fetched.
-    pub(super) fn prefetch_sinks(&self, members: &[Member]) {
-        let hot = |member: &Member| self.hot.get(member.slot as usize);
-        // The first is a client that is here. Where it is simulated, all are, and nothing lies behind them.
-        if members.first().and_then(hot).is_some_and(|hot| hot.sink.is_socket()) {
-            members.iter().filter_map(hot).for_each(|hot| hot.sink.prefetch());
-        }
+    /// Has fetched what writes to these slots will read: reads what [`Clients::prefetch`] has fetched.
+    pub(super) fn prefetch_sinks(&self, slots: impl IntoIterator<Item = u32>) {
+        let hot = slots.into_iter().filter_map(|slot| self.hot.get(slot as usize));
+        // Where one is simulated, all are, and nothing lies behind them.
+        hot.take_while(|hot| hot.sink.is_socket()).for_each(|hot| hot.sink.prefetch());
     }
 
     /// Takes a client out.

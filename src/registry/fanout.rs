@@ -2,10 +2,12 @@
 //! each of them once.
 //!
 //! A slice is about 1,024 writes or two milliseconds, whichever is first. A room's turn is what it needs, at most the
-//! rest of one slice and all of the next, so that a room of 100,000 cannot starve a room of two. What comes while a
-//! sweep is under way is batched into the next one: the busier the server, the larger the batches.
+//! rest of one slice and all of the next, so that a room of 100,000 cannot starve a room of two. What comes before a
+//! room's turn, or while its sweep goes round, is batched for the next sweep: the busier the server, the larger the
+//! batches. Whoever said something does not wait for that turn.
 
 mod apart;
+mod speakers;
 mod typing;
 mod write;
 
@@ -53,6 +55,8 @@ const SPARE_BYTES: usize = 128 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Work {
     ready: VecDeque<LaneId>,
+    /// Those of them where somebody has said something, and some others.
+    heard: VecDeque<LaneId>,
     pub(super) dirty: VecDeque<u32>,
     /// Batches whose sweep is over, but which queues may still hold.
     finished: Vec<Swept>,
@@ -70,6 +74,18 @@ impl Work {
         if room.has_work() && !std::mem::replace(&mut room.is_ready, true) {
             self.ready.push_back(lane);
         }
+    }
+
+    /// Puts a room where somebody has said something at the end of the line of those, once.
+    pub(super) fn heard(&mut self, lane: LaneId, room: &mut Room) {
+        if !std::mem::replace(&mut room.is_heard, true) {
+            self.heard.push_back(lane);
+        }
+    }
+
+    /// A batch to gather in.
+    fn batch(&mut self) -> Rc<Batch> {
+        self.spare.pop().unwrap_or_default()
     }
 
     /// Puts a room that has something to do at the head of the line, for its turn is not over.
@@ -207,13 +223,14 @@ impl Shard {
             if slice.is_full(work.dirty.len()) {
                 return;
             }
+            self.serve_speakers(clients, rooms, work, slice);
             for (turns, next) in work.ready.iter().enumerate().take(STEPS + 1).skip(1) {
                 rooms.get(next).into_iter().for_each(|room| room.prefetch(turns, clients));
             }
             let Some(lane) = work.ready.pop_front() else { return };
             let Some(room) = rooms.get_mut(&lane) else { continue };
-            let taken = room.start(&self.settings.batch, || work.spare.pop().unwrap_or_default());
-            self.inbox.done(taken);
+            room.gather(&self.settings.batch, || work.batch());
+            self.inbox.done(room.begin());
             room.is_ready = false;
             let swept = self.serve(room, clients, &mut work.dirty, slice);
             // Behind all others its last members would wait twice as long as everybody else; but the first of a slice
@@ -246,7 +263,7 @@ impl Shard {
         }
         loop {
             let progress = room.sweep(|Offer { batch, slot, start, frames, next }| {
-                clients.prefetch_sinks(next);
+                clients.prefetch_sinks(next.iter().map(|member| member.slot));
                 slice.offers += 1;
                 let bytes = &batch.bytes[start as usize..];
                 let is_direct =

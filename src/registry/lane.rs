@@ -68,8 +68,12 @@ impl Shard {
             return pending.aside;
         };
         work.expected += room.len();
+        let is_heard = pending.aside.is_some();
         room.push(pending);
         work.ready(lane, room);
+        if is_heard {
+            work.heard(lane, room);
+        }
         None
     }
 

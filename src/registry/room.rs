@@ -66,17 +66,26 @@ pub(super) struct Pending {
     pub(super) at: Instant,
 }
 
-/// One batch on its way through the members.
+/// One batch on its way through the members, or gathered for it.
 #[derive(Debug)]
 pub(super) struct Sweep {
     batch: Rc<Batch>,
     cursor: usize,
     /// Those who said it, who go first; the first of them last.
     asides: SmallVec<[Placed; 1]>,
+    /// It goes round: nothing is added to the batch any more, for others than those may have got it.
+    has_begun: bool,
     /// Somebody types, and this is all that the batch says.
     typist: Option<ConnectionId>,
     /// When the first of its messages was published.
     since: Instant,
+}
+
+impl Sweep {
+    /// Bytes that wait for it to begin.
+    fn gathered_bytes(&self) -> usize {
+        if self.has_begun { 0 } else { self.batch.bytes.len() }
+    }
 }
 
 /// A batch that has been handed to every member.
@@ -124,6 +133,8 @@ pub(super) struct Room {
     sweep: Option<Sweep>,
     /// The room stands in the shard's line; twice, if all members left and others came before its turn.
     pub(super) is_ready: bool,
+    /// The room stands in the line of those where somebody has said something; twice, likewise.
+    pub(super) is_heard: bool,
 }
 
 impl Room {
@@ -192,40 +203,53 @@ impl Room {
         self.pending.push_back(pending);
     }
 
-    /// True while a sweep is under way or something waits for the next.
+    /// True while a sweep is under way or something waits for one.
     pub(super) fn has_work(&self) -> bool {
         self.sweep.is_some() || !self.pending.is_empty()
     }
 
-    /// Bytes that wait for a sweep.
-    pub(super) fn pending_bytes(&self) -> usize {
-        self.pending.iter().map(|pending| pending.frame.len()).sum()
+    /// True while a sweep goes round.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.sweep.as_ref().is_some_and(|sweep| sweep.has_begun)
     }
 
-    /// Starts a sweep with what waits, if none is under way; returns how many bytes were taken.
-    pub(super) fn start(&mut self, limits: &BatchLimits, recycled: impl FnOnce() -> Rc<Batch>) -> usize {
-        let Some(first) = self.pending.front().filter(|_| self.sweep.is_none()) else { return 0 };
+    /// Bytes that wait for a sweep to begin.
+    pub(super) fn pending_bytes(&self) -> usize {
+        let gathered = self.sweep.as_ref().map_or(0, Sweep::gathered_bytes);
+        gathered + self.pending.iter().map(|pending| pending.frame.len()).sum::<usize>()
+    }
+
+    /// Takes what waits into the batch of the next sweep, up to its limits, unless one goes round. What has been
+    /// gathered before stays as it is while a queue holds it too.
+    pub(super) fn gather(&mut self, limits: &BatchLimits, recycled: impl FnOnce() -> Rc<Batch>) {
+        let Some(first) = self.pending.front() else { return };
         let since = first.at;
-        let mut shared = recycled();
-        let batch = Rc::get_mut(&mut shared).expect("a recycled batch is nobody else's");
-        self.label(batch);
-        let mut asides = SmallVec::with_capacity(self.pending.len().min(limits.frames));
-        while let Some(Pending { frame, .. }) = self.pending.front() {
-            if limits.is_full(batch, frame) {
-                break;
+        let mut sweep = self.sweep.take().unwrap_or_else(|| {
+            let mut batch = recycled();
+            self.label(Rc::get_mut(&mut batch).expect("a recycled batch is nobody else's"));
+            Sweep { batch, cursor: 0, asides: SmallVec::new(), has_begun: false, typist: None, since }
+        });
+        if !sweep.has_begun
+            && let Some(batch) = Rc::get_mut(&mut sweep.batch)
+        {
+            while let Some(next) = self.pending.pop_front_if(|next| !limits.is_full(batch, &next.frame)) {
+                sweep.asides.extend(next.aside.map(|aside| Placed::new(aside, batch.frames.len())));
+                batch.push_message(next.seq, next.place, &next.frame);
             }
-            if let Some(Pending { seq, place, frame, aside, .. }) = self.pending.pop_front() {
-                asides.extend(aside.map(|aside| Placed::new(aside, batch.frames.len())));
-                batch.push_message(seq, place, &frame);
+            Placed::sort(&mut sweep.asides);
+            if self.pending.is_empty() && self.pending.capacity() > 64 {
+                self.pending = VecDeque::new();
             }
         }
-        Placed::sort(&mut asides);
-        if self.pending.is_empty() && self.pending.capacity() > 64 {
-            self.pending = VecDeque::new();
-        }
-        let taken = batch.bytes.len();
-        self.sweep = Some(Sweep { batch: shared, cursor: 0, asides, typist: None, since });
-        taken
+        self.sweep = Some(sweep);
+    }
+
+    /// Begins the sweep of what has been gathered, if it has not; returns how many bytes that are.
+    pub(super) fn begin(&mut self) -> usize {
+        let Some(sweep) = &mut self.sweep else { return 0 };
+        let bytes = sweep.gathered_bytes();
+        sweep.has_begun = true;
+        bytes
     }
 
     /// Says on a batch what it is of.
@@ -235,7 +259,7 @@ impl Room {
     }
 
     /// Makes offers, to those first who said something, until `make` returns false, somebody has an ack, or the sweep
-    /// is through.
+    /// is through; of a sweep that has not begun, only to those.
     pub(super) fn sweep(&mut self, mut make: impl FnMut(Offer<'_>) -> bool) -> Progress {
         let Some(sweep) = self.sweep.as_mut() else { return Progress::Paused };
         let last = sweep.batch.frames.last().map_or(0, |frame| frame.seq);
@@ -252,6 +276,9 @@ impl Room {
             if !make(Offer { batch: &sweep.batch, slot, start, frames, next: &[] }) {
                 return Progress::Paused;
             }
+        }
+        if !sweep.has_begun {
+            return Progress::Paused;
         }
         let mut announced = 0;
         while let Some(member) = self.members.get(sweep.cursor) {
@@ -287,106 +314,4 @@ impl Room {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    const LIMITS: BatchLimits = BatchLimits { bytes: 1000, frames: 8 };
-
-    fn room(members: &[(u32, u64)]) -> Room {
-        let mut room = Room::default();
-        for &(slot, after) in members {
-            room.join(slot, after);
-        }
-        room
-    }
-
-    fn push(room: &mut Room, seq: u64, frame: &'static [u8]) {
-        let frame = Bytes::from_static(frame);
-        room.push(Pending { seq, place: Place::NONE, frame, aside: None, at: Instant::now() });
-    }
-
-    fn run(room: &mut Room, at_most: usize) -> Vec<(u32, u32)> {
-        let mut seen = Vec::new();
-        room.sweep(|Offer { slot, frames, .. }| {
-            seen.push((slot, frames));
-            seen.len() < at_most
-        });
-        seen
-    }
-
-    #[test]
-    fn whoever_gets_an_offer_was_announced_since_the_sweep_went_on() {
-        let mut room = room(&(0..50).map(|slot| (slot * 3, 0)).collect::<Vec<_>>());
-        (10..13).for_each(|slot| assert!(room.leave(slot * 3)));
-        push(&mut room, 1, b"a");
-        room.start(&LIMITS, Rc::default);
-        for at_most in [20, 50] {
-            let (mut announced, mut offers) = (Vec::new(), 0);
-            room.sweep(|Offer { slot, next, .. }| {
-                assert!(next.len() <= AHEAD);
-                announced.extend(next.iter().map(|member| member.slot));
-                assert!(announced.contains(&slot), "{slot}");
-                offers += 1;
-                offers < at_most
-            });
-        }
-        assert!(!room.has_work());
-    }
-
-    #[test]
-    fn members_get_only_what_is_behind_their_place() {
-        let mut room = room(&[(3, 0), (1, 1), (2, 2)]);
-        push(&mut room, 1, b"a");
-        push(&mut room, 2, b"b");
-        assert_eq!(room.start(&LIMITS, Rc::default), 2);
-        assert_eq!(run(&mut room, 9), [(1, 1), (3, 2)]);
-        assert!(!room.has_work());
-    }
-
-    #[test]
-    fn leaving_and_joining_in_mid_sweep_hides_nobody() {
-        let mut room = room(&[(2, 0), (4, 0), (6, 0), (8, 0)]);
-        push(&mut room, 1, b"a");
-        room.start(&LIMITS, Rc::default);
-        assert_eq!(run(&mut room, 2), [(2, 1), (4, 1)]);
-        assert!(room.leave(2));
-        assert!(room.leave(6));
-        room.join(1, 1);
-        room.join(5, 1);
-        room.join(2, 1);
-        assert_eq!(run(&mut room, 9), [(8, 1)]);
-        assert!(!room.leave(6), "gone already");
-        push(&mut room, 2, b"b");
-        room.start(&LIMITS, Rc::default);
-        assert_eq!(run(&mut room, 9), [(1, 1), (2, 1), (4, 1), (5, 1), (8, 1)]);
-    }
-
-    #[test]
-    fn a_batch_is_bounded_but_a_long_frame_still_goes() {
-        let mut room = room(&[(0, 0)]);
-        for seq in 1..=10 {
-            push(&mut room, seq, &[0; 300]);
-        }
-        push(&mut room, 11, &[0; 5000]);
-        let mut sizes = Vec::new();
-        while room.has_work() {
-            sizes.push(room.start(&LIMITS, Rc::default));
-            run(&mut room, 9);
-        }
-        assert_eq!(sizes, [900, 900, 900, 300, 5000]);
-    }
-
-    #[test]
-    fn those_who_left_are_forgotten() {
-        let mut room = Room::default();
-        for slot in 0..1000 {
-            room.join(slot, 0);
-        }
-        for slot in 0..1000 {
-            assert!(room.leave(slot));
-        }
-        assert!(room.is_empty());
-        assert!(room.members.is_empty());
-    }
-}
+mod tests;

@@ -20,6 +20,7 @@ use crate::registry::{Registration, Shard};
 mod acks;
 mod gaps;
 mod hall;
+mod speakers;
 mod survey;
 mod turns;
 mod typing;

@@ -1,10 +1,10 @@
 //! What a room's turn will read is fetched while other rooms have theirs. Each step reads what the one before it has
 //! fetched, and a turn of a few writes lies between them.
 
-use super::{AHEAD, Member, Room};
+use super::{AHEAD, Room};
 use crate::prefetch::{prefetch, prefetch_bytes};
 use crate::registry::clients::Clients;
-use crate::registry::delivery::Ack;
+use crate::registry::delivery::{Ack, Aside};
 
 /// Steps, and so the turns before its own at which the first of them is taken.
 pub(in crate::registry) const STEPS: usize = 4;
@@ -13,8 +13,18 @@ impl Room {
     /// Takes the step that is due `turns` before the room's own.
     pub(in crate::registry) fn prefetch(&self, turns: usize, clients: &Clients) {
         match turns {
-            1 => self.prefetch_behind(clients),
-            2 => self.prefetch_first(clients),
+            1 => self.prefetch_behind(self.first_members(), clients),
+            2 => self.prefetch_first(self.first_members(), clients),
+            3 => self.prefetch_lists(),
+            _ => self.prefetch_itself(),
+        }
+    }
+
+    /// Takes the step that is due `turns` before the first who said something is served.
+    pub(in crate::registry) fn prefetch_speaker(&self, turns: usize, clients: &Clients) {
+        match turns {
+            1 => self.prefetch_behind(self.first_speaker(), clients),
+            2 => self.prefetch_first(self.first_speaker(), clients),
             3 => self.prefetch_lists(),
             _ => self.prefetch_itself(),
         }
@@ -35,28 +45,44 @@ impl Room {
             prefetch(&pending.frame);
             prefetch(&pending.aside);
         }
+        if let Some(sweep) = &self.sweep {
+            prefetch(&sweep.batch.bytes);
+            prefetch(&sweep.batch.overload);
+        }
     }
 
-    fn prefetch_first(&self, clients: &Clients) {
-        clients.prefetch(self.first_members());
+    fn prefetch_first(&self, slots: impl IntoIterator<Item = u32>, clients: &Clients) {
+        clients.prefetch(slots);
         if let Some(pending) = self.pending.front() {
             prefetch_bytes(&pending.frame);
+        }
+        if let Some(sweep) = &self.sweep {
+            prefetch_bytes(&sweep.batch.bytes);
+            sweep.batch.frames.first().into_iter().for_each(prefetch);
         }
         self.first_ack().into_iter().for_each(prefetch);
     }
 
-    fn prefetch_behind(&self, clients: &Clients) {
-        clients.prefetch_sinks(self.first_members());
+    fn prefetch_behind(&self, slots: impl IntoIterator<Item = u32>, clients: &Clients) {
+        clients.prefetch_sinks(slots);
         if let Some(ack) = self.first_ack() {
             prefetch_bytes(&ack.frame);
         }
     }
 
-    fn first_ack(&self) -> Option<&Ack> {
-        self.pending.front()?.aside.as_ref()?.ack.as_deref()
+    fn first_aside(&self) -> Option<&Aside> {
+        self.pending.front()?.aside.as_ref()
     }
 
-    fn first_members(&self) -> &[Member] {
-        &self.members[..self.members.len().min(AHEAD)]
+    fn first_ack(&self) -> Option<&Ack> {
+        self.first_aside()?.ack.as_deref()
+    }
+
+    fn first_speaker(&self) -> Option<u32> {
+        self.first_aside().map(|aside| aside.to.slot() as u32)
+    }
+
+    fn first_members(&self) -> impl Iterator<Item = u32> {
+        self.members.iter().take(AHEAD).map(|member| member.slot)
     }
 }

@@ -21,7 +21,8 @@ impl Room {
         self.label(&mut batch);
         batch.push(TYPING, frame);
         let (batch, typist) = (Rc::new(batch), Some(typist));
-        self.sweep = Some(Sweep { batch, cursor: 0, asides: SmallVec::new(), typist, since: Instant::now() });
+        let (asides, since) = (SmallVec::new(), Instant::now());
+        self.sweep = Some(Sweep { batch, cursor: 0, asides, has_begun: true, typist, since });
     }
 
     /// True while a sweep says that somebody types.
