@@ -80,9 +80,11 @@ impl Clients {
 
     /// Has fetched what writes to these slots will read: reads what [`Clients::prefetch`] has fetched.
     pub(super) fn prefetch_sinks(&self, slots: impl IntoIterator<Item = u32>) {
-        let hot = slots.into_iter().filter_map(|slot| self.hot.get(slot as usize));
-        // Where one is simulated, all are, and nothing lies behind them.
-        hot.take_while(|hot| hot.sink.is_socket()).for_each(|hot| hot.sink.prefetch());
+        let mut hot = slots.into_iter().filter_map(|slot| self.hot.get(slot as usize)).peekable();
+        // The first is a client that is here. Where it is simulated, all are, and nothing lies behind them.
+        if hot.peek().is_some_and(|hot| hot.sink.is_socket()) {
+            hot.for_each(|hot| hot.sink.prefetch());
+        }
     }
 
     /// Takes a client out.

@@ -4,7 +4,7 @@
 //! A slice is about 1,024 writes or two milliseconds, whichever is first. A room's turn is what it needs, at most the
 //! rest of one slice and all of the next, so that a room of 100,000 cannot starve a room of two. What comes before a
 //! room's turn, or while its sweep goes round, is batched for the next sweep: the busier the server, the larger the
-//! batches. Whoever said something does not wait for that turn.
+//! batches. Whoever said something is served between two turns, as long as no queue holds what its room has gathered.
 
 mod apart;
 mod speakers;
@@ -55,8 +55,8 @@ const SPARE_BYTES: usize = 128 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Work {
     ready: VecDeque<LaneId>,
-    /// Those of them where somebody has said something, and some others.
-    heard: VecDeque<LaneId>,
+    /// Where somebody has said something, and is served before the turn of the room; or was, by then.
+    speaking: VecDeque<LaneId>,
     pub(super) dirty: VecDeque<u32>,
     /// Batches whose sweep is over, but which queues may still hold.
     finished: Vec<Swept>,
@@ -77,9 +77,9 @@ impl Work {
     }
 
     /// Puts a room where somebody has said something at the end of the line of those, once.
-    pub(super) fn heard(&mut self, lane: LaneId, room: &mut Room) {
-        if !std::mem::replace(&mut room.is_heard, true) {
-            self.heard.push_back(lane);
+    pub(super) fn speaking(&mut self, lane: LaneId, room: &mut Room) {
+        if !std::mem::replace(&mut room.is_speaking, true) {
+            self.speaking.push_back(lane);
         }
     }
 
@@ -223,7 +223,6 @@ impl Shard {
             if slice.is_full(work.dirty.len()) {
                 return;
             }
-            self.serve_speakers(clients, rooms, work, slice);
             for (turns, next) in work.ready.iter().enumerate().take(STEPS + 1).skip(1) {
                 rooms.get(next).into_iter().for_each(|room| room.prefetch(turns, clients));
             }
@@ -245,6 +244,10 @@ impl Shard {
             } else {
                 work.ready(lane, room);
             }
+            if room.has_pending() {
+                work.speaking(lane, room);
+            }
+            self.serve_speakers(clients, rooms, work, slice);
         }
     }
 

@@ -68,11 +68,11 @@ impl Shard {
             return pending.aside;
         };
         work.expected += room.len();
-        let is_heard = pending.aside.is_some();
+        let is_speaking = pending.aside.is_some();
         room.push(pending);
         work.ready(lane, room);
-        if is_heard {
-            work.heard(lane, room);
+        if is_speaking {
+            work.speaking(lane, room);
         }
         None
     }

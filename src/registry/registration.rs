@@ -248,7 +248,8 @@ impl Registration {
         }
     }
 
-    /// Last time when the client was sent something, as far as it takes it: exact but for the length of a sweep.
+    /// Last time when the client was sent something, as far as it takes it: exact but for the length of a sweep, and
+    /// for who said something, the time until it begins.
     #[must_use]
     pub fn sent_ms(&self) -> u64 {
         let mut state = self.shard.state.borrow_mut();

@@ -134,7 +134,7 @@ pub(super) struct Room {
     /// The room stands in the shard's line; twice, if all members left and others came before its turn.
     pub(super) is_ready: bool,
     /// The room stands in the line of those where somebody has said something; twice, likewise.
-    pub(super) is_heard: bool,
+    pub(super) is_speaking: bool,
 }
 
 impl Room {
@@ -206,6 +206,11 @@ impl Room {
     /// True while a sweep is under way or something waits for one.
     pub(super) fn has_work(&self) -> bool {
         self.sweep.is_some() || !self.pending.is_empty()
+    }
+
+    /// True while something waits that is in no batch.
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// True while a sweep goes round.

@@ -1,6 +1,6 @@
 //! What of a sweep goes to one member apart from the others. Whoever said something gets it first, with its ack if it
-//! has one: it may wait for that to go on, and then does so while the others are served, so that the next batch is
-//! larger. Whoever leaves gets what it has still to get.
+//! has one: it may wait for that to go on, and then does so while others are served, so that the batches are larger.
+//! Whoever leaves gets what it has still to get.
 
 use std::ops::Range;
 use std::rc::Rc;

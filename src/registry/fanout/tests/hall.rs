@@ -18,11 +18,16 @@ pub(super) struct Hall {
 
 impl Hall {
     pub(super) fn new(overload: Overload) -> Self {
+        Self::with_batches_of(4, overload)
+    }
+
+    /// With at most so many frames in a batch.
+    pub(super) fn with_batches_of(frames: usize, overload: Overload) -> Self {
         let registry = Registry::new(1, 1 << 20);
         let clock = Clock::manual();
         let settings = Settings {
             bounds: Bounds { messages: 8, bytes: 1 << 20, age_ms: 10_000 },
-            batch: BatchLimits { bytes: 64 * 1024, frames: 4 },
+            batch: BatchLimits { bytes: 64 * 1024, frames },
             ..shard(Overload::Disconnect).settings
         };
         let inbox = Arc::clone(registry.inbox(0));

@@ -21,7 +21,22 @@ impl Simulated for Writes {
     }
 }
 
-/// Two rooms that keep a shard busy for a slice each, and behind them one where a speaker is heard by somebody.
+/// So many rooms in the line, each with a message for its one member: a slice is never over before it has looked at the
+/// clock, and so has some of them in any case. What the hall says next, it says in a room of its own.
+fn small_rooms(hall: &mut Hall, count: usize) -> Vec<(Registration, Rc<Wire>)> {
+    let rooms = (0..count).map(|_| {
+        (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
+        let member = hall.member(Dialect::Plain);
+        hall.say(None);
+        member
+    });
+    let members = rooms.collect();
+    (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
+    hall.take_in();
+    members
+}
+
+/// Rooms that keep a shard busy for some slices, and behind them one where a speaker is heard by somebody.
 struct Queue {
     hall: Hall,
     crowd: Vec<(Registration, Rc<Wire>)>,
@@ -32,13 +47,7 @@ struct Queue {
 impl Queue {
     fn new(dialect: Dialect) -> Self {
         let mut hall = Hall::new(Overload::Disconnect);
-        let mut crowd = Vec::new();
-        for _ in 0..2 {
-            crowd.extend((0..SLICE_WRITES + 50).map(|_| hall.member(Dialect::Plain)));
-            hall.say(None);
-            (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
-        }
-        hall.take_in();
+        let crowd = small_rooms(&mut hall, 3 * SLICE_WRITES);
         let speaker = hall.member(dialect);
         let writes = Rc::<Writes>::default();
         let listener = hall.connect(dialect, writes.clone());
@@ -119,37 +128,75 @@ fn speakers_without_end_keep_no_room_from_its_turn() {
     let mut rooms = Vec::new();
     for _ in 0..2 * SLICE_WRITES {
         (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
-        let (speaker, _) = hall.member(Dialect::V1);
+        let speaker = hall.member(Dialect::V1);
         let listener = hall.member(Dialect::V1);
-        hall.say(ack(&speaker, false));
-        rooms.push((speaker, listener));
+        hall.say(ack(&speaker.0, false));
+        rooms.push([speaker, listener]);
     }
     hall.take_in();
     hall.shard.slice();
-    let heard = rooms.iter().filter(|(_, listener)| !seen(&listener.1).is_empty()).count();
-    assert!(heard * 4 > SLICE_WRITES, "{heard} had their turn in the time of {SLICE_WRITES} writes");
+    let [spoken, heard] =
+        [0, 1].map(|who| rooms.iter().filter(|room| !seen(&room[who].1).is_empty()).count());
+    assert!(
+        heard > 0 && spoken <= 4 * heard,
+        "{heard} rooms had their turn, {spoken} had their speakers served"
+    );
 }
 
 #[test]
 fn a_sweep_does_not_go_on_out_of_turn_because_somebody_speaks() {
     let mut hall = Hall::new(Overload::Disconnect);
-    let other: Vec<_> = (0..SLICE_WRITES + 50).map(|_| hall.member(Dialect::Plain)).collect();
-    let mut topic = std::mem::replace(&mut hall.topic, hall.registry.topic());
     let room: Vec<_> = (0..SLICE_WRITES + 50).map(|_| hall.member(Dialect::Plain)).collect();
     let reached = || room.iter().filter(|(_, wire)| !seen(wire).is_empty()).count();
     hall.say(None);
-    std::mem::swap(&mut hall.topic, &mut topic);
-    hall.last = Offset(0);
-    hall.say(None);
-    hall.take_in();
+    let topic = std::mem::replace(&mut hall.topic, hall.registry.topic());
+    let _others = small_rooms(&mut hall, 2 * SLICE_WRITES);
     hall.shard.slice();
     let before = reached();
     assert!((1..room.len()).contains(&before), "its turn is over, its sweep is not");
-    std::mem::swap(&mut hall.topic, &mut topic);
+    (hall.topic, hall.last) = (topic, Offset(1));
     hall.say(Some(Aside { to: room[0].0.id(), ack: None }));
     hall.take_in();
     hall.shard.slice();
-    assert_eq!(reached(), before, "it is the turn of the other {}", other.len());
+    assert_eq!(reached(), before, "it is the turn of others");
     hall.run();
     assert!(room.iter().all(|(_, wire)| seen(wire) == ["1", "2"]));
+}
+
+#[test]
+fn a_crowd_of_speakers_takes_nothing_of_a_large_rooms_turn() {
+    let mut hall = Hall::with_batches_of(SLICE_WRITES, Overload::Disconnect);
+    let large: Vec<_> = (0..2 * SLICE_WRITES).map(|_| hall.member(Dialect::Plain)).collect();
+    hall.say(None);
+    let mut crowds = Vec::new();
+    for _ in 0..2 {
+        (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
+        let crowd: Vec<_> = (0..SLICE_WRITES).map(|_| hall.member(Dialect::V1)).collect();
+        crowd.iter().for_each(|(speaker, _)| hall.say(ack(speaker, false)));
+        crowds.push(crowd);
+    }
+    hall.take_in();
+    hall.shard.slice();
+    let reached = |room: &[(Registration, Rc<Wire>)]| {
+        room.iter().filter(|(_, wire)| !wire.taken.borrow().is_empty()).count()
+    };
+    assert!(reached(&large) >= WRITES_PER_LOOK, "{} of a slice were left", reached(&large));
+    hall.run();
+    assert_eq!(crowds.iter().map(|crowd| reached(crowd)).sum::<usize>(), 2 * SLICE_WRITES);
+}
+
+#[test]
+fn who_says_more_than_a_batch_holds_is_served_again_after_each_turn() {
+    let mut hall = Hall::new(Overload::Disconnect);
+    let (speaker, wire) = hall.member(Dialect::V1);
+    let _listener = hall.member(Dialect::V1);
+    (0..10).for_each(|_| hall.say(ack(&speaker, false)));
+    let acks = |count: u64| (1..=count).map(|n| format!("{n} ack")).collect::<Vec<_>>().join(" ");
+    let _next = small_rooms(&mut hall, 1);
+    hall.shard.slice();
+    assert_eq!(seen(&wire).join(" "), acks(8), "a batch in its turn, and one behind it");
+    let others = small_rooms(&mut hall, 2 * SLICE_WRITES);
+    hall.shard.slice();
+    assert_eq!(seen(&wire).join(" "), acks(10));
+    assert!(others.iter().any(|(_, wire)| seen(wire).is_empty()), "its next turn has not come");
 }
