@@ -23,7 +23,7 @@ use super::client::Client;
 use super::clients::{ClientMut, Clients};
 use super::lane::LaneId;
 use super::outbox::Tally;
-use super::room::{Offer, Progress, Room, STEPS, Swept};
+use super::room::{Offer, Progress, Room, Swept, ahead};
 use super::shard::{Shard, State};
 use crate::clock;
 use crate::metrics::ShardMetrics;
@@ -223,9 +223,7 @@ impl Shard {
             if slice.is_full(work.dirty.len()) {
                 return;
             }
-            for (turns, next) in work.ready.iter().enumerate().take(STEPS + 1).skip(1) {
-                rooms.get(next).into_iter().for_each(|room| room.prefetch(turns, clients));
-            }
+            ahead(&work.ready, rooms).for_each(|(turns, room)| room.prefetch(turns, clients));
             let Some(lane) = work.ready.pop_front() else { return };
             let Some(room) = rooms.get_mut(&lane) else { continue };
             room.gather(&self.settings.batch, || work.batch());

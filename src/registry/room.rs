@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-pub(super) use self::ahead::STEPS;
+pub(super) use self::ahead::ahead;
 pub(super) use self::apart::{Apart, Piece};
 use self::apart::{Placed, serve_first};
 use super::batch::Batch;
@@ -205,7 +205,7 @@ impl Room {
 
     /// True while a sweep is under way or something waits for one.
     pub(super) fn has_work(&self) -> bool {
-        self.sweep.is_some() || !self.pending.is_empty()
+        self.sweep.is_some() || self.has_pending()
     }
 
     /// True while something waits that is in no batch.

@@ -31,6 +31,8 @@ const TOPIC: u64 = 7;
 #[derive(Default)]
 struct Wire {
     taken: RefCell<Vec<u8>>,
+    /// How long each write was, as far as it was taken.
+    writes: RefCell<Vec<usize>>,
     is_stuck: Cell<bool>,
     /// Bytes that it still takes; any number without it.
     space: Cell<Option<usize>>,
@@ -47,6 +49,7 @@ impl Simulated for Wire {
         let began = Instant::now();
         while began.elapsed() < self.cost.get() {}
         self.taken.borrow_mut().extend_from_slice(&bytes[..len]);
+        self.writes.borrow_mut().push(len);
         self.space.set(self.space.get().map(|space| space - len));
         Ok(len)
     }

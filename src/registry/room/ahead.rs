@@ -1,30 +1,43 @@
 //! What a room's turn will read is fetched while other rooms have theirs. Each step reads what the one before it has
 //! fetched, and a turn of a few writes lies between them.
 
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
 use super::{AHEAD, Room};
 use crate::prefetch::{prefetch, prefetch_bytes};
 use crate::registry::clients::Clients;
 use crate::registry::delivery::{Ack, Aside};
+use crate::registry::lane::LaneId;
 
 /// Steps, and so the turns before its own at which the first of them is taken.
-pub(in crate::registry) const STEPS: usize = 4;
+const STEPS: usize = 4;
+
+/// The rooms of a line that are prepared in the turn of its first, and how many turns before their own that is.
+pub(in crate::registry) fn ahead<'a>(
+    line: &'a VecDeque<LaneId>,
+    rooms: &'a FxHashMap<LaneId, Box<Room>>,
+) -> impl Iterator<Item = (usize, &'a Room)> {
+    let next = line.iter().enumerate().take(STEPS + 1).skip(1);
+    next.filter_map(|(turns, lane)| Some((turns, &**rooms.get(lane)?)))
+}
 
 impl Room {
     /// Takes the step that is due `turns` before the room's own.
     pub(in crate::registry) fn prefetch(&self, turns: usize, clients: &Clients) {
-        match turns {
-            1 => self.prefetch_behind(self.first_members(), clients),
-            2 => self.prefetch_first(self.first_members(), clients),
-            3 => self.prefetch_lists(),
-            _ => self.prefetch_itself(),
-        }
+        self.take_step(turns, self.first_members(), clients);
     }
 
     /// Takes the step that is due `turns` before the first who said something is served.
     pub(in crate::registry) fn prefetch_speaker(&self, turns: usize, clients: &Clients) {
+        self.take_step(turns, self.first_speaker(), clients);
+    }
+
+    fn take_step(&self, turns: usize, slots: impl IntoIterator<Item = u32>, clients: &Clients) {
         match turns {
-            1 => self.prefetch_behind(self.first_speaker(), clients),
-            2 => self.prefetch_first(self.first_speaker(), clients),
+            1 => self.prefetch_behind(slots, clients),
+            2 => self.prefetch_first(slots, clients),
             3 => self.prefetch_lists(),
             _ => self.prefetch_itself(),
         }

@@ -36,6 +36,11 @@ impl Hall {
         Self { registry, shard, topic, room: "lobby".parse().unwrap(), overload, last: Offset(0), clock }
     }
 
+    /// What comes from now on is of another room.
+    pub(super) fn next_room(&mut self) {
+        (self.topic, self.last) = (self.registry.topic(), Offset(0));
+    }
+
     pub(super) fn client(&self, dialect: Dialect) -> (Registration, Rc<Wire>) {
         let wire = Rc::<Wire>::default();
         (self.connect(dialect, wire.clone()), wire)

@@ -4,34 +4,17 @@ use super::hall::{Hall, ack, seen};
 use super::*;
 use crate::registry::delivery::Aside;
 
-/// What a client was sent, write by write.
-#[derive(Default)]
-struct Writes {
-    all: RefCell<Vec<usize>>,
-    is_stuck: Cell<bool>,
-}
-
-impl Simulated for Writes {
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_stuck.get() {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        self.all.borrow_mut().push(bytes.len());
-        Ok(bytes.len())
-    }
-}
-
 /// So many rooms in the line, each with a message for its one member: a slice is never over before it has looked at the
 /// clock, and so has some of them in any case. What the hall says next, it says in a room of its own.
 fn small_rooms(hall: &mut Hall, count: usize) -> Vec<(Registration, Rc<Wire>)> {
     let rooms = (0..count).map(|_| {
-        (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
+        hall.next_room();
         let member = hall.member(Dialect::Plain);
         hall.say(None);
         member
     });
     let members = rooms.collect();
-    (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
+    hall.next_room();
     hall.take_in();
     members
 }
@@ -41,7 +24,7 @@ struct Queue {
     hall: Hall,
     crowd: Vec<(Registration, Rc<Wire>)>,
     speaker: (Registration, Rc<Wire>),
-    listener: (Registration, Rc<Writes>),
+    listener: (Registration, Rc<Wire>),
 }
 
 impl Queue {
@@ -49,10 +32,8 @@ impl Queue {
         let mut hall = Hall::new(Overload::Disconnect);
         let crowd = small_rooms(&mut hall, 3 * SLICE_WRITES);
         let speaker = hall.member(dialect);
-        let writes = Rc::<Writes>::default();
-        let listener = hall.connect(dialect, writes.clone());
-        hall.enter(&listener);
-        Self { hall, crowd, speaker, listener: (listener, writes) }
+        let listener = hall.member(dialect);
+        Self { hall, crowd, speaker, listener }
     }
 
     /// Says something, with an ack in `throng.v1`, and lets the shard go on for a slice.
@@ -66,7 +47,7 @@ impl Queue {
     }
 
     fn heard(&self) -> Vec<usize> {
-        self.listener.1.all.borrow().clone()
+        self.listener.1.writes.borrow().clone()
     }
 }
 
@@ -127,7 +108,7 @@ fn speakers_without_end_keep_no_room_from_its_turn() {
     let mut hall = Hall::new(Overload::Disconnect);
     let mut rooms = Vec::new();
     for _ in 0..2 * SLICE_WRITES {
-        (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
+        hall.next_room();
         let speaker = hall.member(Dialect::V1);
         let listener = hall.member(Dialect::V1);
         hall.say(ack(&speaker.0, false));
@@ -170,7 +151,7 @@ fn a_crowd_of_speakers_takes_nothing_of_a_large_rooms_turn() {
     hall.say(None);
     let mut crowds = Vec::new();
     for _ in 0..2 {
-        (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
+        hall.next_room();
         let crowd: Vec<_> = (0..SLICE_WRITES).map(|_| hall.member(Dialect::V1)).collect();
         crowd.iter().for_each(|(speaker, _)| hall.say(ack(speaker, false)));
         crowds.push(crowd);

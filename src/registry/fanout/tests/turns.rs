@@ -18,7 +18,7 @@ impl Street {
         let mut hall = Hall::new(Overload::Disconnect);
         let mut rooms = Vec::new();
         for &size in sizes {
-            (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
+            hall.next_room();
             rooms.push((0..size).map(|_| hall.member(Dialect::Plain)).collect());
             hall.say(None);
         }
@@ -60,7 +60,7 @@ fn who_is_in_several_rooms_may_get_a_full_batch_of_each_at_once() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (client, wire) = hall.client(Dialect::Plain);
     for _ in 0..5 {
-        (hall.topic, hall.last) = (hall.registry.topic(), Offset(0));
+        hall.next_room();
         hall.enter(&client);
         (0..hall.shard.settings.batch.frames).for_each(|_| hall.say(None));
     }
