@@ -98,7 +98,8 @@
 //!
 //! # The life of a message
 //!
-//! 1. `server::acceptor` accepts a socket and hands it to the least loaded worker. It never leaves that thread.
+//! 1. `server::acceptor` accepts a socket and hands it to a worker that has hardly more than any other. It never leaves
+//!    that thread.
 //! 2. `http` reads the request; `server::gate` checks origin, places, token and names, registers the connection and
 //!    enters its room. What is said there waits until the 101 has left; then all HTTP state goes, and `connection`
 //!    takes the socket.
