@@ -20,21 +20,27 @@ CELLS["two"] = ("two people writing to each other", "--conns 2 --pubs 2 --window
 CELLS["rate"] = ("120 messages/s to 1,000 clients", "--conns 1000 --rate 120 --size 100", 1.10, 1.15)
 CELLS["rooms"] = ("1,000 rooms of 10, a publisher in each",
                   "--conns 10000 --rooms 1000 --pubs 1000 --window 1 --size 100", 1.10, 1.3)
+# This one compares throng with itself: two workers with one, on both cores with the load.
+CELLS["workers"] = ("a message to 10,000, two workers ÷ one", "--conns 10000 --rate 4 --size 100", 1.10, 0.80)
 PORTS = (11001, 11002)
 # What a client of each dialect sends, without a blank: the lab splits at them.
 DIALECTS = {"plain": '--tmpl {"message":"%s"}',
             "v1": '--header Sec-WebSocket-Protocol:throng.v1 --tmpl {"type":"message","message":"%s"}'}
 
-def measure(a, load):
-    """The medians of the pairs' ratios: CPU per delivery and p99, throng's to floor's."""
+def throng(a, name, port, workers):
+    return (f"{name}::--port {port} --path /ws/chat/u{{i}}?room={{r}} {DIALECTS[a.dialect]}"
+            f"::{os.path.abspath(a.server)} serve --listen 127.0.0.1:{port} --workers {workers}")
+
+def measure(a, cell, load):
+    """The medians of the pairs' ratios: CPU per delivery and p99, throng's to floor's, or two workers' to one's."""
     os.environ.update(THRONG_RATE_LIMIT__ENABLED="false", THRONG_CHAT__MAX_MESSAGE_CHARS="5000")
-    server = os.path.abspath(a.server)
+    if cell == "workers":
+        how = ["--servers-core", "0,1", "--load-core", "0,1", throng(a, "one", PORTS[0], 1)]
+    else:
+        how = ["--match", "throng", f"floor::--port {PORTS[0]} --path /?room={{r}}::floor/floor {PORTS[0]}"]
     out = subprocess.run(
-        [sys.executable, "side.py", "--rounds", str(a.rounds), "--match", "throng",
-         "--load", f"{load} --secs {a.secs} --settle 500",
-         f"floor::--port {PORTS[0]} --path /?room={{r}}::floor/floor {PORTS[0]}",
-         f"throng::--port {PORTS[1]} --path /ws/chat/u{{i}}?room={{r}} {DIALECTS[a.dialect]}"
-         f"::{server} serve --listen 127.0.0.1:{PORTS[1]} --workers 1"],
+        [sys.executable, "side.py", "--rounds", str(a.rounds), "--load", f"{load} --secs {a.secs} --settle 500",
+         *how, throng(a, "throng", PORTS[1], 2 if cell == "workers" else 1)],
         cwd=a.lab, capture_output=True, text=True)
     row = re.search(r"^throng +[\d.]+ .* ([\d.]+) +([\d.]+)$", out.stdout, re.M)
     if out.returncode or not row:
@@ -71,9 +77,10 @@ def main():
     print("| what | CPU per delivery ÷ `floor` | target | p99 ÷ `floor` | target |\n|---|---|---|---|---|")
     for cell in a.cell or CELLS:
         name, load, cpu_target, p99_target = CELLS[cell]
-        cpu, p99 = measure(a, load)
+        cpu, p99 = measure(a, cell, load)
         name += ", throng.v1" if a.dialect == "v1" else ""
-        rows.append((name, cpu, cpu_target))
+        if cell != "workers":
+            rows.append((name, cpu, cpu_target))
         print(f"| {name} | {cpu:.2f} | {cpu_target:.2f} | {p99:.2f} | {p99_target or ''} |", flush=True)
     if a.plot:
         plot(rows, a.plot)
