@@ -7,21 +7,11 @@
 Needs the lab beside the repository, with its load generator and `floor` built, and two cores: the server has the
 first, the load the second. Prints the table of the README's section Performance and, with --plot, draws it. Each cell
 is as many pairs in turn as there are rounds, the ratios their medians; a run of all takes half an hour. In `throng.v1`
-every message has an ack, which `floor` does not send: its frames are as much longer.
+every message has an ack, which `floor` does not send: its frames are as much longer. The last cell, `workers`, compares
+throng with itself and is not drawn.
 """
 import argparse, os, re, subprocess, sys
 
-def saturated(clients, size):
-    return (f"{clients:,} clients, {size} B, window 32", f"--conns {clients} --window 32 --size {size}", 1.10, None)
-
-CELLS = {f"{clients}x{size}": saturated(clients, size) for clients in (100, 1000, 10000) for size in (20, 100, 1000)}
-CELLS["hundred"] = ("100 publishers in a room of 100", "--conns 100 --pubs 100 --window 1 --size 100", 1.10, None)
-CELLS["two"] = ("two people writing to each other", "--conns 2 --pubs 2 --window 1 --size 100", 1.10, None)
-CELLS["rate"] = ("120 messages/s to 1,000 clients", "--conns 1000 --rate 120 --size 100", 1.10, 1.15)
-CELLS["rooms"] = ("1,000 rooms of 10, a publisher in each",
-                  "--conns 10000 --rooms 1000 --pubs 1000 --window 1 --size 100", 1.10, 1.3)
-# This one compares throng with itself: two workers with one, on both cores with the load.
-CELLS["workers"] = ("a message to 10,000, two workers ÷ one", "--conns 10000 --rate 4 --size 100", 1.10, 0.80)
 PORTS = (11001, 11002)
 # What a client of each dialect sends, without a blank: the lab splits at them.
 DIALECTS = {"plain": '--tmpl {"message":"%s"}',
@@ -31,16 +21,37 @@ def throng(a, name, port, workers):
     return (f"{name}::--port {port} --path /ws/chat/u{{i}}?room={{r}} {DIALECTS[a.dialect]}"
             f"::{os.path.abspath(a.server)} serve --listen 127.0.0.1:{port} --workers {workers}")
 
-def measure(a, cell, load):
-    """The medians of the pairs' ratios: CPU per delivery and p99, throng's to floor's, or two workers' to one's."""
+def beside_floor(a):
+    """`floor` and throng, with messages as long."""
+    return ["--match", "throng", f"floor::--port {PORTS[0]} --path /?room={{r}}::floor/floor {PORTS[0]}",
+            throng(a, "throng", PORTS[1], 1)]
+
+def beside_one_worker(a):
+    """throng with one worker and with two, on both cores with the load."""
+    return ["--servers-core", "0,1", "--load-core", "0,1", throng(a, "one", PORTS[0], 1),
+            throng(a, "throng", PORTS[1], 2)]
+
+def saturated(clients, size):
+    return (f"{clients:,} clients, {size} B, window 32", f"--conns {clients} --window 32 --size {size}", 1.10, None,
+            beside_floor)
+
+CELLS = {f"{clients}x{size}": saturated(clients, size) for clients in (100, 1000, 10000) for size in (20, 100, 1000)}
+CELLS["hundred"] = ("100 publishers in a room of 100", "--conns 100 --pubs 100 --window 1 --size 100", 1.10, None,
+                    beside_floor)
+CELLS["two"] = ("two people writing to each other", "--conns 2 --pubs 2 --window 1 --size 100", 1.10, None,
+                beside_floor)
+CELLS["rate"] = ("120 messages/s to 1,000 clients", "--conns 1000 --rate 120 --size 100", 1.10, 1.15, beside_floor)
+CELLS["rooms"] = ("1,000 rooms of 10, a publisher in each",
+                  "--conns 10000 --rooms 1000 --pubs 1000 --window 1 --size 100", 1.10, 1.3, beside_floor)
+CELLS["workers"] = ("a message to 10,000, two workers ÷ one", "--conns 10000 --rate 4 --size 100", 1.10, 0.80,
+                    beside_one_worker)
+
+def measure(a, load, pair):
+    """The medians of the pairs' ratios, of the second to the first: CPU per delivery and p99."""
     os.environ.update(THRONG_RATE_LIMIT__ENABLED="false", THRONG_CHAT__MAX_MESSAGE_CHARS="5000")
-    if cell == "workers":
-        how = ["--servers-core", "0,1", "--load-core", "0,1", throng(a, "one", PORTS[0], 1)]
-    else:
-        how = ["--match", "throng", f"floor::--port {PORTS[0]} --path /?room={{r}}::floor/floor {PORTS[0]}"]
     out = subprocess.run(
         [sys.executable, "side.py", "--rounds", str(a.rounds), "--load", f"{load} --secs {a.secs} --settle 500",
-         *how, throng(a, "throng", PORTS[1], 2 if cell == "workers" else 1)],
+         *pair(a)],
         cwd=a.lab, capture_output=True, text=True)
     row = re.search(r"^throng +[\d.]+ .* ([\d.]+) +([\d.]+)$", out.stdout, re.M)
     if out.returncode or not row:
@@ -76,10 +87,10 @@ def main():
     rows = []
     print("| what | CPU per delivery ÷ `floor` | target | p99 ÷ `floor` | target |\n|---|---|---|---|---|")
     for cell in a.cell or CELLS:
-        name, load, cpu_target, p99_target = CELLS[cell]
-        cpu, p99 = measure(a, cell, load)
+        name, load, cpu_target, p99_target, pair = CELLS[cell]
+        cpu, p99 = measure(a, load, pair)
         name += ", throng.v1" if a.dialect == "v1" else ""
-        if cell != "workers":
+        if pair is beside_floor:
             rows.append((name, cpu, cpu_target))
         print(f"| {name} | {cpu:.2f} | {cpu_target:.2f} | {p99:.2f} | {p99_target or ''} |", flush=True)
     if a.plot:
