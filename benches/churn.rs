@@ -122,7 +122,7 @@ fn place(members: usize) -> Place {
     let inside = (0..members).map(|number| {
         let registration = shard.register(Sink::Simulated(Rc::new(Null)));
         let user: UserId = name(&format!("user-{number}"));
-        (node.enter(&registration, &room, &user, None).expect("a room").membership, registration)
+        (node.enter(&registration, &room, &user, 0, None).expect("a room").membership, registration)
     });
     Place { inside: inside.collect(), node: Arc::clone(&node), shard: Rc::clone(&shard) }
 }
@@ -137,7 +137,7 @@ fn through_the_node(criterion: &mut Criterion<CpuTime>) {
             let registration = shard.register(Sink::Simulated(Rc::new(Null)));
             let room: RoomName = name("hall");
             bencher.iter(|| {
-                drop(black_box(node.enter(&registration, &room, &user, None).expect("a room").membership))
+                drop(black_box(node.enter(&registration, &room, &user, 0, None).expect("a room").membership))
             });
         });
         drop(hall.map(|hall| hall.inside));

@@ -126,6 +126,12 @@ impl PerAddress {
         }
     }
 
+    /// A hash of the address, with a key of this process.
+    #[must_use]
+    pub fn hash(&self, net: Net) -> u32 {
+        (self.hasher.hash_one(net) >> 32) as u32
+    }
+
     fn nanos(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.began).as_nanos() as u64
     }

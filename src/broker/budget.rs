@@ -53,6 +53,11 @@ impl<T> Budget<T> {
         let _ = self.log.set(log);
     }
 
+    /// The log on disk, if there is one.
+    pub(super) fn log(&self) -> Option<&Discard> {
+        self.log.get()
+    }
+
     /// The room has let go of something. Called under its lock.
     pub(super) fn discard(&self, room: &Room<T>, state: &RoomState<T>, waste: Waste) {
         if let Some(log) = self.log.get() {

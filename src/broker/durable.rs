@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::log::writer::{self, Publisher, Rejected, Writer};
-use super::log::{Log, LogError, Record, RecoveredRoom, Waste};
+use super::log::{Log, LogError, Record, RecoveredRoom};
 use super::memory::{Life, Memory};
 use super::publish::{Placed, Placing};
 use super::room::SharedRoom;
@@ -69,26 +69,15 @@ where
         now_unix_ms: impl Fn() -> u64 + Send + 'static,
     ) -> Result<Self, LogError> {
         let now_ms = now_unix_ms();
-        let (mut log, recovered) = Log::open(dir, now_ms, |room, at_unix_ms| {
+        broker.tick(now_ms);
+        let (log, recovered) = Log::open(dir, now_ms, |room, at_unix_ms| {
             now_ms.saturating_sub(at_unix_ms) >= broker.rules.of(room).history.ttl_ms
         })?;
         let (rooms, lost) = (recovered.rooms.len(), recovered.lost_rooms);
         if lost > 0 {
             tracing::warn!(lost, dir = %dir.display(), "rooms in the history's folder cannot be continued");
         }
-        let mut refused = Vec::new();
-        for found in recovered.rooms {
-            let (name, epoch) = (found.room.clone(), found.position.epoch);
-            if let Err(error) = broker.restore(&name, life(found)) {
-                refused.push((name, epoch, Waste::All, error));
-            }
-        }
-        if let Some((.., error)) = refused.last() {
-            tracing::warn!(refused = refused.len(), %error, "rooms of the history cannot be opened");
-        }
-        log.discard(refused.into_iter().map(|(name, epoch, waste, _)| (name, epoch, waste)))?;
-        tracing::info!(rooms, bytes = log.disk_bytes(), dir = %dir.display(), "history recovered");
-
+        let bytes = log.disk_bytes();
         let writer = Writer::start(log, TwoSteps { broker: Arc::clone(broker) }, now_unix_ms);
         let writer = writer.map_err(|reason| LogError::Io {
             what: "start the thread for",
@@ -96,6 +85,16 @@ where
             reason,
         })?;
         broker.budget.tell(Box::new(writer.discarder()));
+
+        let mut refused = Vec::new();
+        for found in recovered.rooms {
+            let name = found.room.clone();
+            refused.extend(broker.restore(&name, life(found)).err());
+        }
+        if let Some(error) = refused.last() {
+            tracing::warn!(refused = refused.len(), %error, "rooms of the history cannot be opened");
+        }
+        tracing::info!(rooms, bytes, dir = %dir.display(), "history recovered");
         Ok(Self { writer })
     }
 

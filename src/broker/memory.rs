@@ -1,12 +1,13 @@
 //! The embedded broker: rooms in memory, in lock stripes, for a single node.
 //!
-//! Locks are taken in this order: a stripe of the table, a room, the budget's list, that of rooms that nobody is in, or
-//! a stripe of the users' keys. None is held across a call out of the broker but the room's, under which [`Local`] and
-//! the closures of [`Memory::enter`] and [`Memory::publish`] run.
+//! Locks are taken in this order: a stripe of the table, a room, the budget's list, that of rooms that nobody is in, what
+//! is left of those that are no more, or a stripe of the users' keys. None is held across a call out of the broker but the
+//! room's, under which [`Local`] and the closures of [`Memory::enter`] and [`Memory::publish`] run.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -15,11 +16,14 @@ use parking_lot::Mutex;
 use super::budget::Budget;
 use super::idle::Idle;
 use super::log::Waste;
+use super::positions::{Left, Positions};
 use super::quota::Quotas;
 use super::resume::Resumed;
 use super::room::{Room, RoomState, SharedRoom};
+use super::shares::Opener;
 use super::{BrokerError, Local, Position};
 use crate::chat::history::History;
+use crate::chat::keys::Keys;
 use crate::chat::rooms::Rules;
 use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
@@ -36,8 +40,16 @@ pub struct Life {
     pub keys: Vec<(UserId, Key, Offset, u64)>,
 }
 
-/// How often a newcomer tries to have a room that is one too many opened all the same: others may be faster, or rooms
-/// may have keys that are still remembered.
+/// Who enters a room, as far as that decides what makes way for whom.
+#[derive(Debug, Clone, Copy)]
+pub struct By<'a> {
+    /// The user.
+    pub user: &'a UserId,
+    /// A hash of the address, with a key of this process.
+    pub address: u32,
+}
+
+/// How often a newcomer tries to have a room that is one too many opened all the same: others may be faster.
 const TRIES: usize = 16;
 /// Stripes of the room table. [`Memory::expire`] visits one at a time.
 const STRIPES: usize = 64;
@@ -51,6 +63,10 @@ pub struct Limits {
     pub history_total_bytes: usize,
     /// Rooms that exist at once; and the default room, which is never one too many.
     pub max_rooms: usize,
+    /// Rooms that are no more and whose positions are remembered.
+    pub max_positions: usize,
+    /// For how long, in milliseconds; 0 for not at all.
+    pub position_ttl_ms: u64,
     /// `chat.default_room`.
     pub default_room: String,
     /// Idempotency keys of one user within five minutes, over all rooms; at least 1.
@@ -78,6 +94,7 @@ pub struct Memory<L: Local> {
     max_rooms: usize,
     default_room: String,
     idle: Idle<L::Topic>,
+    positions: Positions,
     stripes: Box<[Stripe<L>]>,
     hasher: RandomState,
     rooms: AtomicUsize,
@@ -102,6 +119,7 @@ impl<L: Local> Memory<L> {
             max_rooms: limits.max_rooms,
             default_room: limits.default_room,
             idle: Idle::default(),
+            positions: Positions::new(limits.max_positions, limits.position_ttl_ms),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             rooms: AtomicUsize::new(0),
@@ -115,10 +133,23 @@ impl<L: Local> Memory<L> {
         &self.local
     }
 
-    /// Rooms that exist, those kept for their history or keys included.
+    /// Rooms that exist, those kept for their history included.
     #[must_use]
     pub fn room_count(&self) -> usize {
         self.rooms.load(Relaxed)
+    }
+
+    /// As [`Memory::enter_by`], by nobody in particular.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn enter<R>(
+        &self,
+        name: &RoomName,
+        resume: Option<Position>,
+        f: impl FnOnce(&mut RoomState<L::Topic>, &Resumed) -> R,
+    ) -> Result<(SharedRoom<L>, Resumed, R), BrokerError> {
+        self.enter_with(name, Opener::default, resume, f)
     }
 
     /// Finds or opens a room and runs `f` under its lock, so that joining is one step. `resume` is the place of the
@@ -128,14 +159,26 @@ impl<L: Local> Memory<L> {
     ///
     /// # Errors
     /// [`BrokerError::TooManyRooms`] when the room would be one too many and no other makes way.
-    pub fn enter<R>(
+    pub fn enter_by<R>(
         &self,
         name: &RoomName,
+        by: By<'_>,
+        resume: Option<Position>,
+        f: impl FnOnce(&mut RoomState<L::Topic>, &Resumed) -> R,
+    ) -> Result<(SharedRoom<L>, Resumed, R), BrokerError> {
+        let opener = || Opener::new(by.address, self.hasher.hash_one(by.user) as u32);
+        self.enter_with(name, opener, resume, f)
+    }
+
+    fn enter_with<R>(
+        &self,
+        name: &RoomName,
+        opener: impl Fn() -> Opener,
         resume: Option<Position>,
         f: impl FnOnce(&mut RoomState<L::Topic>, &Resumed) -> R,
     ) -> Result<(SharedRoom<L>, Resumed, R), BrokerError> {
         loop {
-            let room = self.find_or_open(name)?;
+            let room = self.find_or_open(name, &opener)?;
             let mut state = room.lock();
             if !state.is_closed {
                 self.idle.remove(&mut state);
@@ -147,28 +190,45 @@ impl<L: Local> Memory<L> {
         }
     }
 
-    /// Opens a room that goes on where a log says it was, within the bounds that hold now. Before anybody enters.
+    /// Has a room go on where a log says it was, within the bounds that hold now: opens it if there are messages, and
+    /// otherwise remembers its position. Before anybody enters.
     ///
     /// # Errors
-    /// [`BrokerError::TooManyRooms`] when the room would be one too many.
+    /// [`BrokerError::TooManyRooms`] when the room would be one too many: its position is remembered.
     pub fn restore(&self, name: &RoomName, life: Life) -> Result<(), BrokerError> {
-        // None makes way: the log is not told yet what is let go of.
-        let room = self.find_or_try(name).ok_or(BrokerError::TooManyRooms)?;
+        let mut keys = Keys::default();
+        for (user, key, offset, at_ms) in life.keys {
+            // Beyond a limit that was lowered since, the oldest keys stay.
+            if self.quotas.take(&user, at_ms).is_ok() {
+                keys.insert((user, key), offset, at_ms);
+            }
+        }
+        // Who opened it is not known: nobody has many of these.
+        let hash = self.hasher.hash_one(name);
+        let opener = Opener::new((hash >> 32) as u32, hash as u32);
+        let left = Left { position: life.position, opener, keys };
+        let log = self.budget.log();
+        if life.messages.is_empty() {
+            self.positions.remember(name, left, log);
+            return Ok(());
+        }
+        // None makes way: what is known of each is as much worth.
+        if self.room_count() >= self.max_rooms && *name.as_str() != *self.default_room {
+            if let Some(log) = log {
+                log(name, life.position.epoch, Waste::Before(life.position.offset.next()));
+            }
+            self.positions.remember(name, left, log);
+            return Err(BrokerError::TooManyRooms);
+        }
+        let room = self.open(&mut self.stripe(name).lock(), name, left);
+        self.rooms.fetch_add(1, Relaxed);
         let mut state = room.lock();
-        debug_assert!(state.last == Offset(0) && state.is_unused(&self.local), "nobody has been here");
-        (state.epoch, state.last) = (life.position.epoch, life.position.offset);
         let bounds = state.settings().history;
         let bytes = state.history.bytes();
         let mut offset = Offset(life.position.offset.0 - life.messages.len() as u64);
         for (at_ms, frame) in life.messages {
             offset = offset.next();
             state.history.append(offset, frame, at_ms, &bounds);
-        }
-        for (user, key, offset, at_ms) in life.keys {
-            // Beyond a limit that was lowered since, the oldest keys stay.
-            if self.quotas.take(&user, at_ms).is_ok() {
-                state.keys.insert((user, key), offset, at_ms);
-            }
         }
         self.budget.note(&room, &mut state, bytes);
         self.idle.add(&room, &mut state);
@@ -181,9 +241,13 @@ impl<L: Local> Memory<L> {
         &self.stripes[self.hasher.hash_one(name) as usize % STRIPES]
     }
 
-    fn find_or_open(&self, name: &RoomName) -> Result<SharedRoom<L>, BrokerError> {
+    fn find_or_open(
+        &self,
+        name: &RoomName,
+        opener: impl Fn() -> Opener,
+    ) -> Result<SharedRoom<L>, BrokerError> {
         for _ in 0..TRIES {
-            if let Some(room) = self.find_or_try(name) {
+            if let Some(room) = self.find_or_try(name, &opener) {
                 return Ok(room);
             }
             if self.make_way() == Way::Nowhere {
@@ -194,7 +258,7 @@ impl<L: Local> Memory<L> {
     }
 
     /// `None` when the room would be one too many.
-    fn find_or_try(&self, name: &RoomName) -> Option<SharedRoom<L>> {
+    fn find_or_try(&self, name: &RoomName, opener: impl Fn() -> Opener) -> Option<SharedRoom<L>> {
         let mut rooms = self.stripe(name).lock();
         if let Some(room) = rooms.get(name) {
             return Some(Arc::clone(room));
@@ -203,35 +267,50 @@ impl<L: Local> Memory<L> {
             self.rooms.fetch_sub(1, Relaxed);
             return None;
         }
-        let state = RoomState::new(self.local.topic(), self.rules.of(name));
-        let room = Arc::new(Room::new(self.next_id.fetch_add(1, Relaxed), name.clone(), state));
-        rooms.insert(name.clone(), Arc::clone(&room));
-        Some(room)
+        let log = self.budget.log();
+        let left = self.positions.take(name, log).unwrap_or_else(|| {
+            let left = Left::fresh(opener());
+            if let Some(log) = log.filter(|_| self.positions.is_on()) {
+                log(name, left.position.epoch, Waste::Begins);
+            }
+            left
+        });
+        Some(self.open(&mut rooms, name, left))
     }
 
-    /// Forgets the room that was left first, history and all, but none that has keys: what is sent again under them
-    /// would be appended twice.
+    fn open(
+        &self,
+        rooms: &mut HashMap<RoomName, SharedRoom<L>>,
+        name: &RoomName,
+        left: Left,
+    ) -> SharedRoom<L> {
+        let state = RoomState::new(self.local.topic(), self.rules.of(name), left);
+        let room = Arc::new(Room::new(self.next_id.fetch_add(1, Relaxed), name.clone(), state));
+        rooms.insert(name.clone(), Arc::clone(&room));
+        room
+    }
+
+    /// Forgets a room that nobody is in with its history, of whoever opened most of them the one that was left first.
     fn make_way(&self) -> Way {
         for _ in 0..TRIES {
             let Some((ticket, room)) = self.idle.take_first() else { return Way::Nowhere };
             let mut rooms = self.stripe(room.name()).lock();
             let mut state = room.lock();
-            if state.idle != Some(ticket) {
+            if state.idle.is_none_or(|idle| idle.get() != ticket) {
                 // Somebody has come, and perhaps left again; or it is gone.
                 continue;
             }
             state.idle = None;
-            if !state.keys.is_empty() || !state.is_empty(&self.local) {
+            if !state.is_empty(&self.local) {
                 self.idle.add(&room, &mut state);
                 continue;
             }
             let bytes = state.history.bytes();
             state.history = History::default();
             self.budget.note(&room, &mut state, bytes);
-            state.is_closed = true;
+            self.close(&room, &mut state);
             rooms.remove(room.name());
             self.rooms.fetch_sub(1, Relaxed);
-            self.discard_all(&room, &state);
             return Way::Made;
         }
         Way::NotYet
@@ -246,9 +325,16 @@ impl<L: Local> Memory<L> {
         self.quotas.take(user, now_ms)
     }
 
-    /// Expires the histories and keys of one stripe and forgets its rooms that have neither members nor history nor
-    /// keys. `turn` chooses the stripe: count it up.
+    /// Says what time it is, by the clock that [`Memory::expire`] is called with.
+    pub fn tick(&self, now_ms: u64) {
+        self.positions.tick(now_ms);
+    }
+
+    /// Expires the histories and keys of one stripe and forgets its rooms that have neither members nor history; then
+    /// some of the positions that are remembered. `turn` chooses the stripe: count it up.
     pub fn expire(&self, turn: usize, now_ms: u64) {
+        self.tick(now_ms);
+        self.positions.expire(turn, self.budget.log());
         self.quotas.expire(turn, now_ms);
         let mut rooms = self.stripes[turn % STRIPES].lock();
         let before = rooms.len();
@@ -259,10 +345,8 @@ impl<L: Local> Memory<L> {
             state.history.expire(now_ms, &bounds);
             self.budget.note(room, &mut state, bytes);
             state.keys.expire(now_ms);
-            state.is_closed = state.is_unused(&self.local);
-            if state.is_closed {
-                self.idle.remove(&mut state);
-                self.discard_all(room, &state);
+            if state.is_unused(&self.local) {
+                self.close(room, &mut state);
                 return false;
             }
             if state.history.bytes() < bytes {
@@ -278,14 +362,20 @@ impl<L: Local> Memory<L> {
         rooms.shrink_when_sparse();
     }
 
-    /// Has the log forget a room, if it can know it: a room where nothing was said is none of its business.
-    fn discard_all(&self, room: &Room<L::Topic>, state: &RoomState<L::Topic>) {
+    /// Ends a room that is to leave the table: remembers what is left of it. Called under the lock of its stripe too, so
+    /// that whoever opens it again finds that.
+    fn close(&self, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {
+        state.is_closed = true;
+        self.idle.remove(state);
         if state.last > Offset(0) {
-            self.budget.discard(room, state, Waste::All);
+            self.budget.discard(room, state, Waste::Before(state.last.next()));
         }
+        let keys = mem::take(&mut state.keys);
+        let left = Left { position: state.position(), opener: state.opener, keys };
+        self.positions.remember(room.name(), left, self.budget.log());
     }
 
-    /// Forgets a room at once if it has neither members nor history nor keys; called when a member left.
+    /// Forgets a room at once if it has neither members nor history; called when a member left.
     pub fn close_if_empty(&self, room: &SharedRoom<L>) {
         let mut rooms = self.stripe(room.name()).lock();
         let mut state = room.lock();
@@ -293,11 +383,9 @@ impl<L: Local> Memory<L> {
             return;
         }
         if state.is_unused(&self.local) {
-            state.is_closed = true;
-            self.idle.remove(&mut state);
+            self.close(room, &mut state);
             rooms.remove(room.name());
             self.rooms.fetch_sub(1, Relaxed);
-            self.discard_all(room, &state);
         } else {
             self.idle.add(room, &mut state);
         }

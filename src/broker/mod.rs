@@ -6,12 +6,14 @@ pub mod durable;
 mod idle;
 pub mod log;
 pub mod memory;
+mod positions;
 pub mod publish;
 mod quota;
 #[cfg(test)]
 mod race;
 pub mod resume;
 pub mod room;
+mod shares;
 
 use crate::names::{Epoch, Key, Offset, UserId};
 use crate::protocol::frame::Frame;
@@ -99,8 +101,7 @@ pub enum BrokerError {
     /// A shard's inbox is full (`fanout.max_inbox_bytes`).
     #[error("the fan-out is at its limit (fanout.max_inbox_bytes)")]
     Full,
-    /// `limits.max_rooms` rooms exist, and none of them can make way: in each there is somebody, or a key that is still
-    /// remembered.
+    /// `limits.max_rooms` rooms exist, and none of them can make way: in each there is somebody.
     #[error("too many rooms (limits.max_rooms)")]
     TooManyRooms,
     /// `limits.max_keys_per_user` idempotency keys of this user are remembered, or too many in all.

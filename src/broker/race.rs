@@ -129,6 +129,8 @@ impl World {
             rooms: Rules::new(&config),
             history_total_bytes: 40 * FRAME_BYTES,
             max_rooms: 5,
+            max_positions: 100,
+            position_ttl_ms: 86_400_000,
             default_room: config.chat.default_room.clone(),
             max_keys_per_user: 800,
         };

@@ -1,10 +1,13 @@
 //! A room, and its data under its lock.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::positions::Left;
 use super::resume::PAGE_BYTES;
+use super::shares::Opener;
 use super::{Local, Position};
 use crate::chat::history::History;
 use crate::chat::keys::Keys;
@@ -24,6 +27,8 @@ pub struct RoomState<T> {
     pub topic: T,
     /// Who is here.
     pub presence: Presence,
+    /// Who opened it.
+    pub(super) opener: Opener,
     pub(super) epoch: Epoch,
     /// The place of the last message that was appended.
     pub(super) last: Offset,
@@ -35,7 +40,7 @@ pub struct RoomState<T> {
     /// The time under which the room stands in the node's budget; none while it has no history.
     pub(super) listed_ms: Option<u64>,
     /// The number under which the room stands among those that nobody is in.
-    pub(super) idle: Option<u64>,
+    pub(super) idle: Option<NonZeroU64>,
     /// No longer in the table: whoever holds it must look the room up again.
     pub(super) is_closed: bool,
 }
@@ -53,15 +58,17 @@ pub struct Recent {
 }
 
 impl<T> RoomState<T> {
-    pub(super) fn new(topic: T, settings: Settings) -> Self {
+    /// A room that begins with what is left of its former life, or with nothing.
+    pub(super) fn new(topic: T, settings: Settings, left: Left) -> Self {
         Self {
             topic,
             presence: Presence::default(),
-            epoch: Epoch::random(),
-            last: Offset(0),
+            opener: left.opener,
+            epoch: left.position.epoch,
+            last: left.position.offset,
             placed: 0,
             history: History::default(),
-            keys: Keys::default(),
+            keys: left.keys,
             settings,
             listed_ms: None,
             idle: None,
@@ -99,9 +106,9 @@ impl<T> RoomState<T> {
         Recent { position, frames, has_more }
     }
 
-    /// True when nothing would be lost by forgetting the room.
+    /// True when nothing would be lost by forgetting the room: its position and keys are not.
     pub(super) fn is_unused<L: Local<Topic = T>>(&self, local: &L) -> bool {
-        self.history.is_empty() && self.keys.is_empty() && self.is_empty(local)
+        self.history.is_empty() && self.is_empty(local)
     }
 
     /// True when nobody is here, and nobody's message is on its way.

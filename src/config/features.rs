@@ -44,6 +44,12 @@ settings! {
         bytes: usize = 256 * KIB, Size(KIB, GIB);
         /// Age of a message beyond which it is forgotten; 1ms to 30d.
         ttl: Duration = Duration::from_secs(600), Time(1, 30 * 86_400_000);
+        /// Rooms without members and messages whose positions (and idempotency keys) are remembered, so that whoever
+        /// comes back and has missed nothing is told so; beyond: one of whoever opened most of them goes. 1 to
+        /// 100,000,000. Memory: some 200 bytes each, with `history.dir` some 400.
+        positions: usize = 1_000_000, Count(1, 100_000_000);
+        /// For how long they are; 0ms (not at all) to 30d.
+        position_ttl: Duration = Duration::from_secs(86_400), Time(0, 30 * 86_400_000);
         /// Bytes of all histories together, beyond: the oldest messages of all go first; 64KiB to 1TiB. Memory: at most
         /// this.
         total_bytes: usize = 256 * MIB, Size(64 * KIB, TIB);

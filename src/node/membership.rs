@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Node;
 use super::unanswered::Unanswered;
+use crate::broker::memory::By;
 use crate::broker::resume::{Next, Replay, Resumed};
 use crate::broker::room::{Recent, Room};
 use crate::broker::{BrokerError, Position};
@@ -51,7 +52,8 @@ impl Entered {
 }
 
 impl Node {
-    /// Puts a connection into a room and tells the room. `resume` is the place of the last message that it has seen.
+    /// Puts a connection into a room and tells the room. `resume` is the place of the last message that it has seen,
+    /// `address` a hash of where it comes from, with a key of this process.
     /// What is replied to the connection right behind this stands before everything that the room says from now on.
     ///
     /// # Errors
@@ -61,11 +63,12 @@ impl Node {
         registration: &Registration,
         room: &RoomName,
         user: &UserId,
+        address: u32,
         resume: Option<Position>,
     ) -> Result<Entered, BrokerError> {
         let (shard, dialect) = (registration.shard().index(), registration.dialect());
         let now_ms = self.now_ms();
-        let entered = self.broker.enter(room, resume, |state, resumed| {
+        let entered = self.broker.enter_by(room, By { user, address }, resume, |state, resumed| {
             let after = resumed.is_complete().then(|| state.topic.join(shard, dialect));
             let settings = *state.settings();
             let outcome = state.presence.join(user, now_ms, &settings.presence);

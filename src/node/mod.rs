@@ -91,11 +91,15 @@ impl Node {
             rooms: Rules::new(&config),
             history_total_bytes: config.history.total_bytes,
             max_rooms: config.limits.max_rooms,
+            max_positions: config.history.positions,
+            position_ttl_ms: config.history.position_ttl.as_millis() as u64,
             default_room: config.chat.default_room.clone(),
             max_keys_per_user: config.limits.max_keys_per_user,
         };
+        let broker = Memory::new(Fanout(Arc::clone(&registry)), limits);
+        broker.tick(clock.unix_ms());
         Self {
-            broker: Arc::new(Memory::new(Fanout(Arc::clone(&registry)), limits)),
+            broker: Arc::new(broker),
             durable: None,
             registry,
             metrics,

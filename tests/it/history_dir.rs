@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::client::Client;
+use crate::support::eventually;
 use crate::support::server::{Server, run};
 
 /// `sysexits.h`: a service (here: a folder) that cannot be had.
@@ -122,6 +123,39 @@ async fn a_retry_after_a_kill_is_appended_once() {
     let expected: Vec<_> =
         [false, true, true].map(|duplicate| (places[0].0.clone(), json!(1), json!(duplicate))).into();
     assert_eq!(places, expected);
+}
+
+/// Nobody is told of messages that were missed where there were none, whatever happened to the process meanwhile.
+#[tokio::test]
+async fn a_position_outlives_members_messages_and_the_process() {
+    let dir = folder();
+    let path = dir.path().join("history");
+    let settings = [("history.dir", path.to_str().expect("UTF-8")), ("history.ttl", "1ms")];
+    let server = Server::start(&settings);
+    let (mut alice, welcome) = enter(&server, "alice", None).await;
+    let silent = text(&welcome["epoch"]).to_owned();
+    say(&mut alice, &json!({"type": "join", "room": "red"})).await;
+    let epoch = text(&next(&mut alice, "joined").await["epoch"]).to_owned();
+    for number in 1..=3 {
+        say(&mut alice, &json!({"type": "message", "room": "red", "message": "hi", "echo": false})).await;
+        assert_eq!(next(&mut alice, "ack").await["offset"], number);
+    }
+    drop(alice);
+    eventually("both rooms are forgotten", || server.metric("throng_rooms", "") == 0.0);
+    // SIGKILL.
+    drop(server);
+
+    let server = Server::start(&settings);
+    let (mut alice, welcome) = enter(&server, "alice", Some((&silent, 0))).await;
+    assert_eq!((&welcome["recovered"], &welcome["offset"]), (&json!(true), &json!(0)), "{welcome}");
+    for (offset, recovered) in [(2, false), (3, true)] {
+        let resume = json!({"epoch": epoch, "offset": offset});
+        say(&mut alice, &json!({"type": "join", "room": "red", "resume": resume})).await;
+        let joined = next(&mut alice, "joined").await;
+        assert_eq!((&joined["recovered"], &joined["offset"]), (&json!(recovered), &json!(3)), "{joined}");
+        say(&mut alice, &json!({"type": "leave", "room": "red"})).await;
+        next(&mut alice, "left").await;
+    }
 }
 
 /// Talks for ever and reads what comes back, so as not to be dropped.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::eventually;
 use crate::support::raw::Socket;
 use crate::support::server::{Server, Settings};
 use crate::support::speaker::Speaker;
@@ -116,14 +117,74 @@ fn a_join_resumes_exactly_or_not_at_all() {
     expect_missed(&mut alice, 11..=11);
 }
 
+/// Everybody has gone, and nothing of what was said is kept.
+#[track_caller]
+fn await_forgotten(server: &Server) {
+    eventually("the room is forgotten", || server.metric("throng_rooms", "") == 0.0);
+}
+
+/// Asserts that whoever comes back to this place of `red` has missed nothing, and nothing comes.
+#[track_caller]
+fn expect_nothing_missed(server: &Server, epoch: &str, offset: u64) {
+    let mut alice = Speaker::alone(server, &format!("alice?room=red&resume={epoch}:{offset}"));
+    let welcome = &alice.welcome;
+    assert_eq!((&welcome["recovered"], &welcome["offset"]), (&json!(true), &json!(offset)), "{welcome}");
+    assert_eq!(alice.told("epoch"), epoch);
+    alice.expect_nothing();
+}
+
+/// 1. Somebody is alone in a room and loses the line before anything was said.
+/// 2. The empty room is forgotten.
+/// 3. Whoever comes back has missed nothing; the same once more, and with `join`.
 #[test]
-fn a_room_that_was_forgotten_has_another_epoch() {
-    let server = Server::start(&[("history.messages", "0")]);
+fn nothing_is_missed_where_nothing_was_said() {
+    let server = Server::start(&[]);
+    let alice = Speaker::alone(&server, "alice?room=red");
+    let epoch = alice.told("epoch").to_owned();
+    assert_eq!(alice.welcome["offset"], 0);
+    drop(alice);
+    for _ in 0..2 {
+        await_forgotten(&server);
+        expect_nothing_missed(&server, &epoch, 0);
+    }
+    let mut bob = Speaker::alone(&server, "bob?room=blue");
+    let resume = json!({"epoch": epoch, "offset": 0});
+    let joined = bob.ask(json!({"type": "join", "room": "red", "resume": resume}), "joined");
+    assert_eq!((&joined["recovered"], &joined["epoch"]), (&json!(true), &json!(epoch)));
+}
+
+#[test]
+fn nothing_is_missed_in_a_quiet_room_when_what_was_said_has_expired() {
+    let server = Server::start(&[("history.ttl", "1ms")]);
+    let mut alice = Speaker::alone(&server, "alice?room=red");
+    for text in ["one", "two"] {
+        alice.say("red", text);
+    }
+    let epoch = alice.told("epoch").to_owned();
+    drop(alice);
+    await_forgotten(&server);
+    expect_nothing_missed(&server, &epoch, 2);
+    await_forgotten(&server);
+    for offset in [0, 1, 3] {
+        let alice = back(&server, "alice", &format!("{epoch}:{offset}"));
+        let welcome = &alice.welcome;
+        assert_eq!((&welcome["recovered"], &welcome["offset"]), (&json!(false), &json!(2)), "{welcome}");
+        drop(alice);
+        await_forgotten(&server);
+    }
+    // The count goes on.
+    let mut alice = Speaker::alone(&server, "alice?room=red");
+    assert_eq!(alice.say("red", "three")["offset"], 3);
+}
+
+#[test]
+fn a_room_whose_position_is_not_remembered_has_another_epoch() {
+    let server = Server::start(&[("history.messages", "0"), ("history.position_ttl", "0ms")]);
     let mut alice = Speaker::alone(&server, "alice?room=red");
     alice.say("red", "one");
     let old = alice.told("epoch").to_owned();
     drop(alice);
-    crate::support::eventually("the room is forgotten", || server.metric("throng_rooms", "") == 0.0);
+    await_forgotten(&server);
     let alice = back(&server, "alice", &format!("{old}:1"));
     assert_eq!((&alice.welcome["recovered"], &alice.welcome["offset"]), (&json!(false), &json!(0)));
     assert_ne!(alice.told("epoch"), old);

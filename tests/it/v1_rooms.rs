@@ -130,6 +130,43 @@ fn rooms_that_nobody_is_in_cannot_keep_others_out() {
     assert_eq!(bob.say("here", "second")["offset"], 2);
 }
 
+/// 1. Somebody says one message under a key in each of as many rooms as there may be, and leaves them.
+/// 2. A newcomer gets into a new room at once, and has it made way of whoever has most.
+/// 3. What was sent under a key is known in the room that made way: sent again, it is appended once.
+#[test]
+fn keys_that_are_remembered_cannot_keep_others_out() {
+    let server = Server::start(&[("limits.max_rooms", "5")]);
+    let mut bob = Speaker::alone(&server, "bob?room=quiet");
+    bob.say("quiet", "kept");
+    bob.ask(leave("quiet"), "left");
+    let mut mallory = Speaker::alone(&server, "mallory?room=room-0");
+    let keyed = |room: &str| json!({"type": "message", "room": room, "message": "hi", "key": "k", "echo": false});
+    for n in 0..6 {
+        let room = format!("room-{n}");
+        if n > 0 {
+            mallory.ask(join(&room), "joined");
+            mallory.expect("presence_diff");
+        }
+        assert_eq!(mallory.ask(keyed(&room), "ack")["duplicate"], false);
+        mallory.ask(leave(&room), "left");
+    }
+    assert_eq!(server.metric("throng_rooms", ""), 5.0);
+    let mut alice = Speaker::alone(&server, "alice?room=new");
+    alice.ask(join("newer"), "joined");
+    for n in 0..6 {
+        let room = format!("room-{n}");
+        mallory.ask(join(&room), "joined");
+        mallory.expect("presence_diff");
+        let again = mallory.ask(keyed(&room), "ack");
+        assert_eq!((&again["offset"], &again["duplicate"]), (&json!(1), &json!(true)), "{again}");
+        mallory.ask(leave(&room), "left");
+    }
+    // Bob, who has one room, has lost nothing by all that.
+    let mut bob = Speaker::alone(&server, "robert?room=quiet");
+    let history = bob.ask(json!({"type": "history", "room": "quiet"}), "history");
+    assert_eq!(history["messages"].as_array().map(Vec::len), Some(1), "{history}");
+}
+
 #[test]
 fn a_token_names_the_rooms_that_may_be_entered() {
     let server = Server::start(&[("auth.required", "true"), ("auth.secret", SECRET)]);

@@ -80,7 +80,7 @@ fn enter(node: &Arc<Node>, shard: &Rc<Shard>) -> (Membership, Registration, Rc<W
     registration.open();
     let user = format!("user-{}", shard.index()).parse().expect("a user id");
     let room = "hall".parse().expect("a name");
-    let entered = node.enter(&registration, &room, &user, None).expect("a room");
+    let entered = node.enter(&registration, &room, &user, 0, None).expect("a room");
     (entered.membership, registration, wire)
 }
 

@@ -56,6 +56,8 @@ impl Life {
             rooms: Rules::new(&config),
             history_total_bytes: 400,
             max_rooms: 10,
+            max_positions: 100,
+            position_ttl_ms: 86_400_000,
             default_room: config.chat.default_room.clone(),
             max_keys_per_user: 100,
         };
@@ -212,15 +214,15 @@ fn what_the_node_lets_go_of_is_let_go_of_on_disk() {
     }
     drop(log);
 
-    // Ten minutes later nothing is kept, and a room that nobody is in is no more.
+    // Ten minutes later nothing is kept, and a room that nobody is in is no more; but where it stood is known.
     let life = Life::begin(dir.path(), NOW_MS + 599_999);
     assert_eq!(life.position("0"), old);
     life.now_ms.fetch_add(1001, Relaxed);
     life.expire();
     assert_eq!(life.broker.room_count(), 0);
-    life.say_all("0", 1..=1);
+    life.say_all("0", 4..=4);
     let new = life.position("0");
-    assert_ne!(new.epoch, old.epoch);
+    assert_eq!(new, at(old, 4));
     drop(life);
     let life = Life::begin(dir.path(), NOW_MS + 602_000);
     assert_eq!((life.position("0"), life.broker.room_count()), (new, 1));
@@ -281,8 +283,45 @@ fn who_sends_and_leaves_at_once_is_heard() {
     assert_eq!(life.missed("a", at(life.position("a"), 0)), Some(vec![1]));
 }
 
+/// A day after that position has gone, from the disk too.
 #[test]
-fn rooms_beyond_the_limit_are_forgotten() {
+fn a_position_outlives_members_messages_and_restarts() {
+    const DAY_MS: u64 = 86_400_000;
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), NOW_MS);
+    life.say_all("a", 1..=3);
+    // Somebody is in a room in which nothing is said, when the process is killed.
+    let silent = life.position("silent");
+    let a = life.position("a");
+    drop(life);
+    // And again, when the messages have expired.
+    let life = Life::begin(dir.path(), NOW_MS + 700_000);
+    assert_eq!(life.broker.room_count(), 0);
+    life.expire();
+    drop(life);
+    let life = Life::begin(dir.path(), NOW_MS + 1_400_000);
+    assert_eq!((life.missed("a", a), life.missed("silent", silent)), (Some(vec![]), Some(vec![])));
+    assert_eq!(life.missed("a", at(a, 2)), None, "that one has expired");
+    ["a", "silent"].iter().for_each(|name| life.broker.close_if_empty(&life.room(name)));
+    life.now_ms.fetch_add(DAY_MS - 1, Relaxed);
+    life.expire();
+    drop(life);
+    let (log, recovered) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
+    assert_eq!(recovered.rooms.len(), 2);
+    drop(log);
+
+    let life = Life::begin(dir.path(), NOW_MS + DAY_MS);
+    life.now_ms.fetch_add(DAY_MS, Relaxed);
+    life.expire();
+    assert_ne!(life.position("a").epoch, a.epoch);
+    drop(life);
+    let (_log, recovered) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
+    let names: Vec<&str> = recovered.rooms.iter().map(|found| found.room.as_str()).collect();
+    assert_eq!(names, ["a"], "in its new life");
+}
+
+#[test]
+fn rooms_beyond_the_limit_are_forgotten_but_for_their_positions() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, _) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
     for room in 0..15 {
@@ -301,5 +340,6 @@ fn rooms_beyond_the_limit_are_forgotten() {
     drop(log);
     assert_eq!(Life::begin(dir.path(), NOW_MS).broker.room_count(), 10);
     let (_log, recovered) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
-    assert_eq!(recovered.rooms.len(), 10);
+    let with_messages = recovered.rooms.iter().filter(|found| !found.messages.is_empty()).count();
+    assert_eq!((recovered.rooms.len(), with_messages), (15, 10));
 }

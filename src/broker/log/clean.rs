@@ -7,6 +7,8 @@ use crate::broker::Position;
 /// The longest that waste waits until the oldest segment is cleaned. So what has expired is gone from the disk within
 /// this time for each segment of the log: a minute on a quiet server, an hour at the default of `history.total_bytes`.
 const WASTE_MS: u64 = 60_000;
+/// What a room's position takes on disk, roughly.
+const POSITION_BYTES: u64 = 80;
 
 impl Log {
     /// Deletes the oldest segments if nothing in them is kept, and cleans one if it is time or the disk holds too
@@ -39,7 +41,8 @@ impl Log {
     }
 
     fn bound(&self) -> u64 {
-        2 * self.index.live_bytes() + 4 * self.files.segment_bytes()
+        let positions = self.index.len() as u64 * POSITION_BYTES;
+        2 * (self.index.live_bytes() + positions) + 4 * self.files.segment_bytes()
     }
 
     fn remove_dead(&mut self, now_unix_ms: u64) -> Result<(), LogError> {

@@ -57,6 +57,11 @@ impl Index {
         self.rooms.get(room).map(|room| room.position)
     }
 
+    /// Rooms, those without messages included.
+    pub(super) fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
     /// Where the room stands, and the first message kept.
     pub(super) fn range(&self, room: &RoomName) -> Option<(Position, Offset)> {
         self.rooms.get(room).map(|room| (room.position, room.first()))

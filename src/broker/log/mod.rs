@@ -14,8 +14,9 @@
 //! not been kept for a minute.
 //!
 //! Disk: about three times the messages that are kept (their names and some 80 bytes each included, and some 60 bytes
-//! and the name for each room and each key), and five segments of [`SEGMENT_BYTES`]. Memory: 8 bytes for each message
-//! kept and some 120 for each room; two segments while one is cleaned.
+//! and the name for each room, for each that is no more and whose position is remembered, and for each key), and five
+//! segments of [`SEGMENT_BYTES`]. Memory: 8 bytes for each message kept and some 120 for each of these rooms; two segments
+//! while one is cleaned.
 //!
 //! Why a format of our own: a log is what is needed, and neither of the embedded stores that were tried (fjall 3.1,
 //! redb 4.6) kept its promises without a sync per batch. With fjall a batch that was refused on a full disk was there
@@ -98,6 +99,8 @@ pub enum Waste {
     Before(Offset),
     /// Everything: the room is no more, and its epoch never comes back.
     All,
+    /// Nothing yet: the room begins in this epoch.
+    Begins,
 }
 
 /// Why the history cannot be opened or written.
@@ -242,12 +245,19 @@ impl Log {
         waste: impl IntoIterator<Item = (RoomName, Epoch, Waste)>,
     ) -> Result<(), LogError> {
         let mut batch = Batch::default();
-        let mut standing = Vec::new();
+        let (mut standing, mut begun) = (Vec::new(), Vec::new());
         for (room, epoch, waste) in waste {
-            if !self.index.lives(&room, epoch) {
+            if self.index.lives(&room, epoch) == (waste == Waste::Begins) {
                 continue;
             }
             match waste {
+                // Known before anything is said there, so that it goes on after a restart.
+                Waste::Begins => {
+                    self.index.forget(&room);
+                    let position = Position { epoch, offset: Offset(0) };
+                    batch.position(&room, position, Offset(1));
+                    begun.push((room, position));
+                }
                 Waste::All => {
                     self.index.forget(&room);
                     batch.forget(&room, epoch);
@@ -271,6 +281,9 @@ impl Log {
             if self.index.lives(&room, position.epoch) {
                 self.index.stand(&room, position, segment);
             }
+        }
+        for (room, position) in begun {
+            self.index.stand(&room, position, segment);
         }
         Ok(())
     }

@@ -20,6 +20,9 @@ pub const MAX_WAITING: usize = 8 * 1024;
 /// Most bytes of them, as who submits counts them; one message alone may have more. The bound of a shard's inbox, for
 /// the same reason: more would be latency, not throughput. Memory: this three times over (message, frame, batch).
 pub const MAX_WAITING_BYTES: usize = 8 << 20;
+/// Most rooms of which the thread has yet to hear what they no longer need, while the disk takes nothing: of others it
+/// stays on disk until something is said there. Memory: some 100 bytes each.
+const MAX_WASTE: usize = 1 << 18;
 /// How often waste is looked after when nobody says anything.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// Time between two lines in the log about a disk that does not take anything.
@@ -165,7 +168,7 @@ impl<J: Send + 'static> Writer<J> {
 impl<J> Shared<J> {
     fn discard(&self, room: &RoomName, epoch: Epoch, waste: Waste) {
         let mut waiting = self.waiting.lock();
-        if waiting.is_stopping {
+        if waiting.is_stopping || waiting.waste.len() >= MAX_WASTE && !waiting.waste.contains_key(room) {
             return;
         }
         let entry = waiting.waste.entry(room.clone()).or_insert((epoch, waste));

@@ -29,6 +29,8 @@ const MAX_REFUSED_BYTES: usize = 4 * 1024;
 pub struct Entry {
     /// The room entered with the handshake.
     pub room: RoomName,
+    /// A hash of the client's address, with a key of this process.
+    pub address: u32,
     /// The rooms that a token allows, as patterns; none allows all.
     pub allowed: Option<Box<[String]>>,
     /// What `throng.v1` has besides; `None` for the plain dialect.
@@ -67,15 +69,16 @@ impl Chat {
         mut claim: Claim,
         entry: Entry,
     ) -> Result<Self, EndReason> {
-        let Entry { room, allowed, v1 } = entry;
+        let Entry { room, address, allowed, v1 } = entry;
         let resume = v1.as_ref().and_then(|v1| v1.resume);
-        let entered =
-            node.enter(registration, &room, claim.user(), resume).map_err(|_| EndReason::Overloaded)?;
+        let entered = node
+            .enter(registration, &room, claim.user(), address, resume)
+            .map_err(|_| EndReason::Overloaded)?;
         claim.settle();
         let mut session = None;
         if let Some(V1Entry { session: secret, .. }) = v1 {
             registration.reply(&v1::welcome(node, claim.user(), secret, &entered));
-            let mut new = Box::new(Session::new(room, allowed));
+            let mut new = Box::new(Session::new(room, address, allowed));
             new.replaying = Replaying::begin(registration, entered.membership.room(), entered.resumed);
             session = Some(new);
         }

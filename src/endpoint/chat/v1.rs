@@ -22,12 +22,15 @@ const DEFAULT_LIMIT: u64 = 50;
 pub(super) struct Session {
     /// The room of commands that name none.
     entry: RoomName,
+    /// A hash of the client's address.
+    address: u32,
     /// The rooms that the token allows, as patterns.
     allowed: Option<Box<[String]>>,
     pub(super) replaying: Option<Replaying>,
     /// A room that is left as soon as what was said there is answered.
     leaving: Option<Leaving>,
-    typed_ms: Option<u64>,
+    /// When the next `typing` is shown.
+    typing_ms: u64,
 }
 
 #[derive(Debug)]
@@ -37,8 +40,8 @@ struct Leaving {
 }
 
 impl Session {
-    pub(super) fn new(entry: RoomName, allowed: Option<Box<[String]>>) -> Self {
-        Self { entry, allowed, replaying: None, leaving: None, typed_ms: None }
+    pub(super) fn new(entry: RoomName, address: u32, allowed: Option<Box<[String]>>) -> Self {
+        Self { entry, address, allowed, replaying: None, leaving: None, typing_ms: 0 }
     }
 
     fn allows(&self, room: &str) -> bool {
@@ -257,7 +260,8 @@ impl Chat {
             return Err(CommandError::Forbidden("the token does not allow this room"));
         }
         let wish = resume.map(position);
-        let entered = peer.node.enter(peer.registration, &name, self.claim.user(), wish).map_err(refusal)?;
+        let (user, address) = (self.claim.user(), session.address);
+        let entered = peer.node.enter(peer.registration, &name, user, address, wish).map_err(refusal)?;
         let Position { epoch, offset } = entered.start();
         let (recovered, members) = (entered.is_recovered(), entered.members);
         peer.reply(&v1::joined(&v1::Joined { re, room: &name, epoch, offset, recovered, members }));
@@ -311,8 +315,8 @@ impl Chat {
         self.member(room)?;
         let now_ms = peer.now_ms;
         let Some(session) = &mut self.v1 else { return Ok(()) };
-        if session.typed_ms.is_none_or(|last_ms| now_ms.saturating_sub(last_ms) >= TYPING_PAUSE_MS) {
-            session.typed_ms = Some(now_ms);
+        if now_ms >= session.typing_ms {
+            session.typing_ms = now_ms + TYPING_PAUSE_MS;
             self.member(room)?.typing(peer.registration.id());
         }
         Ok(())

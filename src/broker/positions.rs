@@ -1,0 +1,204 @@
+//! What is left of rooms that are no more: where each stands, and the idempotency keys that are remembered. A room that
+//! is entered again goes on there, so that whoever comes back and has missed nothing is told just that, and what was
+//! sent twice is said once.
+//!
+//! Bounded by number and age. When there are too many, one of whoever opened most of these rooms is forgotten
+//! ([`Shares`]). Rooms in which nothing was ever said cost their opener nothing but a join: beyond a quarter of all,
+//! one of these goes first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use super::Position;
+use super::budget::Discard;
+use super::log::Waste;
+use super::shares::{Opener, Shares};
+use crate::chat::keys::Keys;
+use crate::names::{Epoch, Offset, RoomName};
+use crate::shrink::ShrinkWhenSparse;
+
+/// Parts of the table, of which [`Positions::expire`] looks through one at a time.
+const PARTS: u64 = 64;
+
+/// What a room leaves behind, or begins with.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) position: Position,
+    /// Who opened it first.
+    pub(super) opener: Opener,
+    pub(super) keys: Keys,
+}
+
+impl Left {
+    /// A new life.
+    pub(super) fn fresh(opener: Opener) -> Self {
+        let position = Position { epoch: Epoch::random(), offset: Offset(0) };
+        Self { position, opener, keys: Keys::default() }
+    }
+}
+
+/// A position that is remembered.
+#[derive(Debug)]
+struct Entry {
+    position: Position,
+    /// Since when there is no such room.
+    at_ms: u64,
+    opener: Opener,
+    /// Its number among the [`Shares`].
+    number: u64,
+}
+
+/// By a hash of the room's name, which has a key of this process.
+///
+/// Two names with the same hash would be taken for one room. The hash has 64 bits, so that nobody can bring it about, and
+/// among a million rooms chance does so in one of 30 million cases.
+#[derive(Debug, Default)]
+struct Table {
+    entries: BTreeMap<u64, Entry>,
+    /// Rooms in which something was said, and those in which nothing was.
+    shares: [Shares<u64>; 2],
+    /// Of those that have any.
+    keys: HashMap<u64, Keys>,
+    /// Where there is a log, which is told what is forgotten.
+    names: HashMap<u64, RoomName>,
+}
+
+/// See the module's documentation. Memory: some 150 to 220 bytes for each of `history.positions`; with `history.dir`
+/// some 50 more, and what the log itself holds.
+#[derive(Debug)]
+pub(super) struct Positions {
+    most: usize,
+    ttl_ms: u64,
+    now_ms: AtomicU64,
+    hasher: RandomState,
+    table: Mutex<Table>,
+}
+
+impl Positions {
+    /// At most so many, for so long; for 0 ms only as long as there are keys.
+    pub(super) fn new(most: usize, ttl_ms: u64) -> Self {
+        let (hasher, table) = (RandomState::new(), Mutex::default());
+        Self { most, ttl_ms, now_ms: AtomicU64::new(0), hasher, table }
+    }
+
+    /// Says what time it is. Never back.
+    pub(super) fn tick(&self, now_ms: u64) {
+        self.now_ms.fetch_max(now_ms, Relaxed);
+    }
+
+    /// True when rooms without keys are remembered at all.
+    pub(super) fn is_on(&self) -> bool {
+        self.ttl_ms > 0
+    }
+
+    /// Remembers what is left of a room. The log, if there is one, is told what is forgotten for it.
+    pub(super) fn remember(&self, name: &RoomName, left: Left, log: Option<&Discard>) {
+        let Left { position, opener, keys } = left;
+        if !self.is_on() && keys.is_empty() {
+            if let Some(log) = log {
+                log(name, position.epoch, Waste::All);
+            }
+            return;
+        }
+        let hash = self.hasher.hash_one(name);
+        let mut table = self.table.lock();
+        // Of two names with one hash.
+        table.forget(hash, log);
+        let number = table.shares[silence(position)].add(opener, hash);
+        let at_ms = self.now_ms.load(Relaxed);
+        table.entries.insert(hash, Entry { position, at_ms, opener, number });
+        if !keys.is_empty() {
+            table.keys.insert(hash, keys);
+        }
+        if log.is_some() {
+            table.names.insert(hash, name.clone());
+        }
+        while table.entries.len() > self.most && table.forget_one(self.most, log) {}
+    }
+
+    /// What is left of a room that is opened again.
+    pub(super) fn take(&self, name: &RoomName, log: Option<&Discard>) -> Option<Left> {
+        let hash = self.hasher.hash_one(name);
+        let mut table = self.table.lock();
+        if self.is_over(table.entries.get(&hash)?, table.keys.get(&hash)) {
+            table.forget(hash, log);
+            return None;
+        }
+        let Entry { position, opener, .. } = table.remove(hash)?;
+        table.names.remove(&hash);
+        let keys = table.keys.remove(&hash).unwrap_or_default();
+        table.keys.shrink_when_sparse();
+        table.names.shrink_when_sparse();
+        Some(Left { position, opener, keys })
+    }
+
+    /// Forgets what is too old in one part of the table. `turn` chooses it: count it up.
+    pub(super) fn expire(&self, turn: usize, log: Option<&Discard>) {
+        let now_ms = self.now_ms.load(Relaxed);
+        let first = (turn as u64 % PARTS) << (u64::BITS - PARTS.ilog2());
+        let last = first | u64::MAX >> PARTS.ilog2();
+        let mut table = self.table.lock();
+        let Table { entries, keys, .. } = &mut *table;
+        let mut over = Vec::new();
+        for (hash, entry) in entries.range(first..=last) {
+            if let Some(old) = keys.get_mut(hash) {
+                old.expire(now_ms);
+                if old.is_empty() {
+                    keys.remove(hash);
+                }
+            }
+            if self.is_over(entry, keys.get(hash)) {
+                over.push(*hash);
+            }
+        }
+        over.into_iter().for_each(|hash| table.forget(hash, log));
+        table.keys.shrink_when_sparse();
+        table.names.shrink_when_sparse();
+    }
+
+    fn is_over(&self, entry: &Entry, keys: Option<&Keys>) -> bool {
+        keys.is_none() && self.now_ms.load(Relaxed).saturating_sub(entry.at_ms) >= self.ttl_ms
+    }
+
+    /// Positions that are remembered, and keys.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        let table = self.table.lock();
+        assert_eq!(table.entries.len(), table.shares.iter().map(Shares::len).sum::<usize>());
+        (table.entries.len(), table.keys.values().map(Keys::len).sum())
+    }
+}
+
+/// Which of the two shares a position belongs to.
+fn silence(position: Position) -> usize {
+    usize::from(position.offset == Offset(0))
+}
+
+impl Table {
+    fn remove(&mut self, hash: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&hash)?;
+        self.shares[silence(entry.position)].remove(entry.opener, entry.number);
+        Some(entry)
+    }
+
+    fn forget(&mut self, hash: u64, log: Option<&Discard>) {
+        let Some(entry) = self.remove(hash) else { return };
+        self.keys.remove(&hash);
+        // Under this lock: what is said of the room's next life comes behind it.
+        if let (Some(name), Some(log)) = (self.names.remove(&hash), log) {
+            log(&name, entry.position.epoch, Waste::All);
+        }
+    }
+
+    /// Forgets the one that has to go first, of at most `most`; false when there is none.
+    fn forget_one(&mut self, most: usize, log: Option<&Discard>) -> bool {
+        let [spoken, silent] = &mut self.shares;
+        let is_silent = silent.len() > most / 4 || spoken.len() == 0;
+        let Some((_, hash)) = (if is_silent { silent.pop() } else { spoken.pop() }) else { return false };
+        self.forget(hash, log);
+        true
+    }
+}
