@@ -38,7 +38,8 @@
 //!                client's queue) · bounds (how long it may be) · sink (its socket) · fanout (batches and writes,
 //!                acks, typing) · farewell (the last frames) · survey (who is behind) · wheel (timers)
 //!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · positions (what is left
-//!                of those that are no more) · shares (who has most lets go first) · room (its data) ·
+//!                of those that are no more) · forget (how they end) · shares (who has most lets go first) ·
+//!                room (its data) ·
 //!                publish (in one step or two) · resume (what was missed) · budget (the oldest goes) ·
 //!                quota (of keys) · race (a test with threads) ·
 //!                log (history on disk: recovery, cleaning, the thread that writes) · durable (publishing through it)

@@ -1,19 +1,19 @@
 //! The embedded broker: rooms in memory, in lock stripes, for a single node.
 //!
-//! Locks are taken in this order: a stripe of the table, a room, the budget's list, that of rooms that nobody is in, what
-//! is left of those that are no more, or a stripe of the users' keys. None is held across a call out of the broker but the
-//! room's, under which [`Local`] and the closures of [`Memory::enter`] and [`Memory::publish`] run.
+//! Locks are taken in this order: a stripe of the table, a room, the budget's list, that of rooms that nobody is in,
+//! what is left of those that are no more, or a stripe of the users' keys. None is held across a call out of the broker
+//! but the room's, under which [`Local`] and the closures of [`Memory::enter`] and [`Memory::publish`] run.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 use super::budget::Budget;
+use super::forget::Way;
 use super::idle::Idle;
 use super::log::Waste;
 use super::positions::{Left, Positions};
@@ -22,7 +22,6 @@ use super::resume::Resumed;
 use super::room::{Room, RoomState, SharedRoom};
 use super::shares::Opener;
 use super::{BrokerError, Local, Position};
-use crate::chat::history::History;
 use crate::chat::keys::Keys;
 use crate::chat::rooms::Rules;
 use crate::names::{Key, Offset, RoomName, UserId};
@@ -50,7 +49,7 @@ pub struct By<'a> {
 }
 
 /// How often a newcomer tries to have a room that is one too many opened all the same: others may be faster.
-const TRIES: usize = 16;
+pub(super) const TRIES: usize = 16;
 /// Stripes of the room table. [`Memory::expire`] visits one at a time.
 const STRIPES: usize = 64;
 
@@ -73,16 +72,6 @@ pub struct Limits {
     pub max_keys_per_user: usize,
 }
 
-/// Whether a room has made way for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Made,
-    /// None of the first few could; others may.
-    NotYet,
-    /// There is no room that nobody is in.
-    Nowhere,
-}
-
 type Stripe<L> = Mutex<HashMap<RoomName, SharedRoom<L>>>;
 
 /// The embedded broker.
@@ -93,11 +82,11 @@ pub struct Memory<L: Local> {
     pub(super) rules: Rules,
     max_rooms: usize,
     default_room: String,
-    idle: Idle<L::Topic>,
-    positions: Positions,
+    pub(super) idle: Idle<L::Topic>,
+    pub(super) positions: Positions,
     stripes: Box<[Stripe<L>]>,
     hasher: RandomState,
-    rooms: AtomicUsize,
+    pub(super) rooms: AtomicUsize,
     next_id: AtomicU64,
 }
 
@@ -237,7 +226,7 @@ impl<L: Local> Memory<L> {
         Ok(())
     }
 
-    fn stripe(&self, name: &RoomName) -> &Stripe<L> {
+    pub(super) fn stripe(&self, name: &RoomName) -> &Stripe<L> {
         &self.stripes[self.hasher.hash_one(name) as usize % STRIPES]
     }
 
@@ -290,32 +279,6 @@ impl<L: Local> Memory<L> {
         room
     }
 
-    /// Forgets a room that nobody is in with its history, of whoever opened most of them the one that was left first.
-    fn make_way(&self) -> Way {
-        for _ in 0..TRIES {
-            let Some((ticket, room)) = self.idle.take_first() else { return Way::Nowhere };
-            let mut rooms = self.stripe(room.name()).lock();
-            let mut state = room.lock();
-            if state.idle.is_none_or(|idle| idle.get() != ticket) {
-                // Somebody has come, and perhaps left again; or it is gone.
-                continue;
-            }
-            state.idle = None;
-            if !state.is_empty(&self.local) {
-                self.idle.add(&room, &mut state);
-                continue;
-            }
-            let bytes = state.history.bytes();
-            state.history = History::default();
-            self.budget.note(&room, &mut state, bytes);
-            self.close(&room, &mut state);
-            rooms.remove(room.name());
-            self.rooms.fetch_sub(1, Relaxed);
-            return Way::Made;
-        }
-        Way::NotYet
-    }
-
     /// Counts an idempotency key that no room keeps against its user's `limits.max_keys_per_user`, for as long as those
     /// that rooms keep.
     ///
@@ -360,35 +323,6 @@ impl<L: Local> Memory<L> {
         });
         self.rooms.fetch_sub(before - rooms.len(), Relaxed);
         rooms.shrink_when_sparse();
-    }
-
-    /// Ends a room that is to leave the table: remembers what is left of it. Called under the lock of its stripe too, so
-    /// that whoever opens it again finds that.
-    fn close(&self, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {
-        state.is_closed = true;
-        self.idle.remove(state);
-        if state.last > Offset(0) {
-            self.budget.discard(room, state, Waste::Before(state.last.next()));
-        }
-        let keys = mem::take(&mut state.keys);
-        let left = Left { position: state.position(), opener: state.opener, keys };
-        self.positions.remember(room.name(), left, self.budget.log());
-    }
-
-    /// Forgets a room at once if it has neither members nor history; called when a member left.
-    pub fn close_if_empty(&self, room: &SharedRoom<L>) {
-        let mut rooms = self.stripe(room.name()).lock();
-        let mut state = room.lock();
-        if state.is_closed || !state.is_empty(&self.local) {
-            return;
-        }
-        if state.is_unused(&self.local) {
-            self.close(room, &mut state);
-            rooms.remove(room.name());
-            self.rooms.fetch_sub(1, Relaxed);
-        } else {
-            self.idle.add(room, &mut state);
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod budget;
 pub mod durable;
+mod forget;
 mod idle;
 pub mod log;
 pub mod memory;

@@ -53,8 +53,8 @@ struct Entry {
 
 /// By a hash of the room's name, which has a key of this process.
 ///
-/// Two names with the same hash would be taken for one room. The hash has 64 bits, so that nobody can bring it about, and
-/// among a million rooms chance does so in one of 30 million cases.
+/// Two names with the same hash would be taken for one room. The hash has 64 bits, so that nobody can bring it about,
+/// and among a million rooms chance does so in one of 30 million cases.
 #[derive(Debug, Default)]
 struct Table {
     entries: BTreeMap<u64, Entry>,

@@ -37,8 +37,8 @@ settings! {
         /// Rooms one connection may be in; 1 to 10,000. Memory: a membership of some 100 bytes each.
         max_rooms_per_connection: usize = 100, Count(1, 10_000);
         /// Rooms in all, beyond: of those that nobody is in one makes way, of whoever opened most of them the one that
-        /// was left first, and the default one is opened in any case; 1 to 100,000,000. Memory: some 1 KiB each, and its
-        /// history besides.
+        /// was left first, and the default one is opened in any case; 1 to 100,000,000. Memory: some 1 KiB each, and
+        /// its history besides.
         max_rooms: usize = 1_000_000, Count(1, 100_000_000);
         /// Malformed commands within a minute, beyond: 4502; 0 (the first one ends the connection) to 1,000,000.
         malformed_per_minute: usize = 20, Count(0, 1_000_000);

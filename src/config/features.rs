@@ -46,7 +46,7 @@ settings! {
         ttl: Duration = Duration::from_secs(600), Time(1, 30 * 86_400_000);
         /// Rooms without members and messages whose positions (and idempotency keys) are remembered, so that whoever
         /// comes back and has missed nothing is told so; beyond: one of whoever opened most of them goes. 1 to
-        /// 100,000,000. Memory: some 200 bytes each, with `history.dir` some 400.
+        /// 100,000,000. Memory: some 200 bytes each, with `history.dir` some 400, and as much on disk.
         positions: usize = 1_000_000, Count(1, 100_000_000);
         /// For how long they are; 0ms (not at all) to 30d.
         position_ttl: Duration = Duration::from_secs(86_400), Time(0, 30 * 86_400_000);

@@ -140,7 +140,8 @@ fn keys_that_are_remembered_cannot_keep_others_out() {
     bob.say("quiet", "kept");
     bob.ask(leave("quiet"), "left");
     let mut mallory = Speaker::alone(&server, "mallory?room=room-0");
-    let keyed = |room: &str| json!({"type": "message", "room": room, "message": "hi", "key": "k", "echo": false});
+    let keyed =
+        |room: &str| json!({"type": "message", "room": room, "message": "hi", "key": "k", "echo": false});
     for n in 0..6 {
         let room = format!("room-{n}");
         if n > 0 {

@@ -15,8 +15,8 @@
 //!
 //! Disk: about three times the messages that are kept (their names and some 80 bytes each included, and some 60 bytes
 //! and the name for each room, for each that is no more and whose position is remembered, and for each key), and five
-//! segments of [`SEGMENT_BYTES`]. Memory: 8 bytes for each message kept and some 120 for each of these rooms; two segments
-//! while one is cleaned.
+//! segments of [`SEGMENT_BYTES`]. Memory: 8 bytes for each message kept and some 120 for each of these rooms; two
+//! segments while one is cleaned.
 //!
 //! Why a format of our own: a log is what is needed, and neither of the embedded stores that were tried (fjall 3.1,
 //! redb 4.6) kept its promises without a sync per batch. With fjall a batch that was refused on a full disk was there

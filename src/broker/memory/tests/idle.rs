@@ -3,7 +3,12 @@
 use super::*;
 
 /// Somebody enters from an address, says something, and leaves.
-fn visit_as(broker: &Memory<Members>, room: &str, (address, user): (u32, &str), key: Option<&str>) -> Position {
+fn visit_as(
+    broker: &Memory<Members>,
+    room: &str,
+    (address, user): (u32, &str),
+    key: Option<&str>,
+) -> Position {
     let user: UserId = user.parse().unwrap();
     let join = |state: &mut RoomState<usize>| state.presence.join(&user, 0, &PRESENCE);
     let by = By { user: &user, address };

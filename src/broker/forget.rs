@@ -1,0 +1,79 @@
+//! Rooms leave the table: when nothing but their position and keys would be lost, or when they make way.
+
+use std::mem;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Local;
+use super::log::Waste;
+use super::memory::{Memory, TRIES};
+use super::positions::Left;
+use super::room::{Room, RoomState, SharedRoom};
+use crate::chat::history::History;
+use crate::names::Offset;
+
+/// Whether a room has made way for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Made,
+    /// None of the first few could; others may.
+    NotYet,
+    /// There is no room that nobody is in.
+    Nowhere,
+}
+
+impl<L: Local> Memory<L> {
+    /// Forgets a room that nobody is in with its history, of whoever opened most of them the one that was left first.
+    pub(super) fn make_way(&self) -> Way {
+        for _ in 0..TRIES {
+            let Some((ticket, room)) = self.idle.take_first() else { return Way::Nowhere };
+            let mut rooms = self.stripe(room.name()).lock();
+            let mut state = room.lock();
+            if state.idle.is_none_or(|idle| idle.get() != ticket) {
+                // Somebody has come, and perhaps left again; or it is gone.
+                continue;
+            }
+            state.idle = None;
+            if !state.is_empty(&self.local) {
+                self.idle.add(&room, &mut state);
+                continue;
+            }
+            let bytes = state.history.bytes();
+            state.history = History::default();
+            self.budget.note(&room, &mut state, bytes);
+            self.close(&room, &mut state);
+            rooms.remove(room.name());
+            self.rooms.fetch_sub(1, Relaxed);
+            return Way::Made;
+        }
+        Way::NotYet
+    }
+
+    /// Ends a room that is to leave the table: remembers what is left of it. Called under the lock of its stripe too,
+    /// so that whoever opens it again finds that.
+    pub(super) fn close(&self, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {
+        state.is_closed = true;
+        self.idle.remove(state);
+        if state.last > Offset(0) {
+            self.budget.discard(room, state, Waste::Before(state.last.next()));
+        }
+        let keys = mem::take(&mut state.keys);
+        let left = Left { position: state.position(), opener: state.opener, keys };
+        self.positions.remember(room.name(), left, self.budget.log());
+    }
+
+    /// Forgets a room at once if it has neither members nor history; called when a member left.
+    pub fn close_if_empty(&self, room: &SharedRoom<L>) {
+        let mut rooms = self.stripe(room.name()).lock();
+        let mut state = room.lock();
+        if state.is_closed || !state.is_empty(&self.local) {
+            return;
+        }
+        if state.is_unused(&self.local) {
+            self.close(room, &mut state);
+            rooms.remove(room.name());
+            self.rooms.fetch_sub(1, Relaxed);
+        } else {
+            self.idle.add(room, &mut state);
+        }
+    }
+}
