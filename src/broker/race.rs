@@ -129,7 +129,7 @@ impl World {
             rooms: Rules::new(&config),
             history_total_bytes: 40 * FRAME_BYTES,
             max_rooms: 5,
-            max_positions: 100,
+            max_positions: 2,
             position_ttl_ms: 86_400_000,
             default_room: config.chat.default_room.clone(),
             max_keys_per_user: 800,
@@ -289,4 +289,5 @@ fn whatever_happens_at_once_nothing_is_lost_repeated_or_left() {
     (0..64).for_each(|turn| world.broker.expire(turn, end_ms));
     assert_eq!(world.broker.room_count(), 0);
     assert_eq!((world.broker.budget.sizes(), world.broker.quotas.sizes()), ((0, 0), (0, 0)));
+    assert!(world.broker.positions.sizes().0 <= 2);
 }

@@ -21,27 +21,18 @@ const MISSED: usize = 6;
 /// The client that speaks the plain dialect, unless messages are dropped: it would not be told.
 const PLAIN: usize = CLIENTS - 1;
 
-/// A room as the model knows it.
+/// A room as the model knows it: its count goes on although everybody has gone.
 #[derive(Default)]
 struct Model {
     /// Which life of the room it is, and how many messages it has had.
     life: u64,
     said: u64,
     keys: HashSet<(String, String)>,
-    members: usize,
 }
 
 impl Model {
     fn end(&mut self) {
         *self = Self { life: self.life + 1, ..Self::default() };
-    }
-
-    /// Somebody goes: a room without members and messages is forgotten.
-    fn leave(&mut self) {
-        self.members -= 1;
-        if self.members == 0 && self.said == 0 {
-            self.end();
-        }
     }
 
     /// Whether who has seen `position` of a life can get everything since.
@@ -197,7 +188,6 @@ impl Story {
         };
         let connected = self.system.connect(client % SHARDS, &user, &room, &dress, is_stalled);
         let model = self.rooms.entry(room.clone()).or_default();
-        model.members += 1;
         let life = model.life;
         let rooms = HashMap::from([(room.clone(), model.said)]);
         let expected = HashMap::from([(room, VecDeque::from([Expected { recovers, life }]))]);
@@ -296,7 +286,6 @@ impl Story {
             seat.rooms.insert(room.clone(), model.said);
             let expected = Expected { recovers, life: model.life };
             seat.expected.entry(room).or_default().push_back(expected);
-            model.members += 1;
         }
     }
 
@@ -308,7 +297,6 @@ impl Story {
             if let Some(seat) = self.seats.get_mut(&client) {
                 seat.rooms.remove(&room);
             }
-            self.rooms.entry(room).or_default().leave();
         }
     }
 
@@ -340,13 +328,12 @@ impl Story {
     }
 
     fn end(&mut self, client: usize, end: End) {
-        // A room that is empty before the first message there is written begins another life with it.
+        // What it has said is heard before the others hear that it has gone.
         self.system.write();
         let Some(seat) = self.seats.remove(&client) else { return };
         for room in seat.rooms.keys() {
             let position = self.checker.position(seat.conn, room);
             self.remember(client, room, position);
-            self.rooms.entry(room.clone()).or_default().leave();
         }
         self.checker.closed(seat.conn, end);
     }

@@ -178,6 +178,26 @@ fn a_key_is_known_after_a_restart_although_its_message_is_not() {
 }
 
 #[test]
+fn a_key_is_known_although_its_room_has_made_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), NOW_MS);
+    life.say(&life.room("first"), Some("k1")).unwrap();
+    assert_eq!(life.answer(), Ok((1, false)));
+    life.broker.close_if_empty(&life.room("first"));
+    for room in 0..10 {
+        life.say_all(&room.to_string(), 1..=1);
+        life.broker.close_if_empty(&life.room(&room.to_string()));
+    }
+    assert_eq!(life.broker.room_count(), 10);
+    drop(life);
+    for _ in 0..2 {
+        let life = Life::begin(dir.path(), NOW_MS + 299_999);
+        life.say(&life.room("first"), Some("k1")).unwrap();
+        assert_eq!(life.answer(), Ok((1, true)));
+    }
+}
+
+#[test]
 fn what_the_node_lets_go_of_is_let_go_of_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::begin(dir.path(), NOW_MS);
