@@ -24,8 +24,8 @@ pub enum Check {
     /// A handshake in HTTP/1.0.
     #[error("a handshake needs HTTP/1.1")]
     HttpVersion,
-    /// `Host` is missing or given more than once (RFC 9112 section 3.2).
-    #[error("exactly one Host header is required")]
+    /// `Host` is missing, given more than once, or no host (RFC 9112 section 3.2).
+    #[error("exactly one Host header is required, a host or host:port")]
     Host,
     /// `Sec-WebSocket-Key` (RFC 6455 section 4.2.1).
     #[error("exactly one Sec-WebSocket-Key is required, the base64 of 16 bytes")]

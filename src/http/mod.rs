@@ -4,6 +4,7 @@
 //! gives the socket back with all HTTP state gone. Who may come in is the [`App`]'s to say.
 
 mod body;
+mod host;
 mod io;
 mod lingering;
 pub mod pages;
