@@ -6,8 +6,7 @@
 use std::net::Ipv6Addr;
 
 /// True for a host with or without a port. An empty host is one: it is what a request for no server in particular says.
-#[must_use]
-pub fn is_host(value: &[u8]) -> bool {
+pub(super) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', rest @ ..] => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };

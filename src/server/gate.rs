@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::feed::Feed;
-use crate::admission::address::TrustedProxies;
+use crate::admission::address::{Net, TrustedProxies};
 use crate::admission::limits::{Lease, PerAddress};
 use crate::admission::operator;
 use crate::admission::origin::OriginList;
@@ -131,7 +131,7 @@ impl App for Gate<'_> {
             return Err(Refusal::Draining);
         }
         let forwarded = request.headers("x-forwarded-for");
-        let net = self.rules.proxies.client(self.peer, forwarded).into();
+        let net: Net = self.rules.proxies.client(self.peer, forwarded).into();
         self.rules.addresses.handshake(net, Instant::now())?;
         let place = node.place().ok_or(Refusal::AtCapacity)?;
         let lease = self.rules.addresses.connect(net)?;
@@ -146,7 +146,7 @@ impl App for Gate<'_> {
             registration.speak(Dialect::V1);
         }
         let mut visitor =
-            Visitor { gate: self, place: &place, registration: &registration, expires_at: None };
+            Visitor { gate: self, place: &place, registration: &registration, net, expires_at: None };
         let endpoint = match visitor.endpoint(route, request, subprotocol).await {
             Ok(endpoint) => endpoint,
             Err(Denied::Http(refusal)) => return Err(refusal),
@@ -219,6 +219,7 @@ struct Visitor<'a> {
     gate: &'a Gate<'a>,
     place: &'a Place,
     registration: &'a Registration,
+    net: Net,
     expires_at: Option<u64>,
 }
 
@@ -279,6 +280,7 @@ impl Visitor<'_> {
             owns_user: config.auth.required,
             shown: request.query("session").and_then(|shown| shown.parse().ok()),
             own: v1.as_ref().map(|v1| v1.session),
+            from: self.net.number(),
         };
         let claim = node.claim(&user, self.registration.id(), credentials).await?;
         self.registration.name(user);

@@ -12,6 +12,7 @@ mod bench;
 mod chat;
 mod checker;
 mod churn;
+mod claims;
 mod client;
 mod client_storm;
 mod duplicates;
