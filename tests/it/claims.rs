@@ -72,7 +72,9 @@ fn a_storm_of_claims_costs_the_holder_nothing() {
         let strangers = [("near", 10), ("near", 20), ("far", 30), ("far", 40)].map(|(user, first)| {
             scope.spawn(move || {
                 let claims = (first..first + 8).cycle().take_while(|_| Instant::now() < end);
-                claims.map(|last| assert_eq!(claim(server, user, last), (TAKEN.0, TAKEN.1.to_owned()))).count()
+                claims
+                    .map(|last| assert_eq!(claim(server, user, last), (TAKEN.0, TAKEN.1.to_owned())))
+                    .count()
             })
         });
         let holders = [&mut near, &mut far].map(|holder| {
@@ -89,7 +91,12 @@ fn a_storm_of_claims_costs_the_holder_nothing() {
     assert!(claims > 40, "{claims} claims are no storm");
     // An answer holds for a second.
     let most = 2 + began.elapsed().as_secs() as usize;
-    assert!((1..=most).contains(&near.pings) && (1..=most).contains(&far.pings), "{} {}", near.pings, far.pings);
+    assert!(
+        (1..=most).contains(&near.pings) && (1..=most).contains(&far.pings),
+        "{} {}",
+        near.pings,
+        far.pings
+    );
     assert_eq!(server.metric(REFUSED, ""), 0.0);
     for holder in [near, far] {
         holder.socket.send(text(r#"{"message":"still here"}"#));
@@ -209,7 +216,10 @@ fn what_nobody_asked_for_costs_as_before() {
     assert_eq!(socket.skip_to_close().0, 1000);
     let asked = 2 + (began.elapsed().as_millis() / 20) as usize;
     let refused = server.metric(REFUSED, "") as usize;
-    assert!(refused < 100 && refused + asked + 2 >= 100, "{refused} of 100 refused, at most {asked} asked for");
+    assert!(
+        refused < 100 && refused + asked + 2 >= 100,
+        "{refused} of 100 refused, at most {asked} asked for"
+    );
 }
 
 /// Regression: 1. Two connections of one name (`chat.duplicate = "allow"`), who need not be the same person. 2. One uses
@@ -231,7 +241,8 @@ fn what_others_of_the_name_say_is_no_strike() {
     let mut refused = 0;
     for _ in 0..10 {
         victim.send(&hi);
-        let answer = std::iter::from_fn(|| Some(victim.read_text())).find(|answer| !answer.contains("joined"));
+        let answer =
+            std::iter::from_fn(|| Some(victim.read_text())).find(|answer| !answer.contains("joined"));
         refused += usize::from(answer.is_some_and(|answer| answer.contains("rate_limited")));
         pause();
     }

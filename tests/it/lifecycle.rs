@@ -118,9 +118,12 @@ fn a_second_signal_of_either_kind_ends_it_at_once() {
 fn signals_that_mean_nothing_are_logged_and_change_nothing() {
     let mut server = Server::start(&[("drain.window", "1s")]);
     let mut socket = Socket::open(server.address(), "/ws?raw");
-    for (signal, line) in [("HUP", "SIGHUP: nothing was read again"), ("USR1", "SIGUSR1"), ("USR2", "SIGUSR2")] {
+    for (signal, line) in
+        [("HUP", "SIGHUP: nothing was read again"), ("USR1", "SIGUSR1"), ("USR2", "SIGUSR2")]
+    {
         server.signal(signal);
-        let is_said = |logged: &serde_json::Value| logged["message"].as_str().is_some_and(|m| m.contains(line));
+        let is_said =
+            |logged: &serde_json::Value| logged["message"].as_str().is_some_and(|m| m.contains(line));
         server.log().wait_for(line, is_said);
         socket.send(text(signal));
         assert_eq!(socket.read_text(), signal);

@@ -28,6 +28,7 @@ mod json;
 mod lifecycle;
 mod logs;
 mod notices;
+mod places;
 mod proxy;
 mod rate_limit;
 mod readme;

@@ -151,7 +151,17 @@ fn a_host_that_is_none_is_malformed_whatever_is_asked() {
     let upgrade = right.split_once("Host: throng.test\r\n").expect("a Host").1.trim_end();
     let upgrade = &format!("{upgrade}\r\n");
     let bad: [&[u8]; 11] = [
-        b"a b", b"a/b", b"a@b", b"a,b", b"[::1", b"x:99999", b"x:80:80", b"\xff\xfe", b"caf\xc3\xa9", b"a\"b", b"[x]",
+        b"a b",
+        b"a/b",
+        b"a@b",
+        b"a,b",
+        b"[::1",
+        b"x:99999",
+        b"x:80:80",
+        b"\xff\xfe",
+        b"caf\xc3\xa9",
+        b"a\"b",
+        b"[x]",
     ];
     for host in bad {
         for (line, rest) in [
