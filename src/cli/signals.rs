@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT: the first one asks for the drain, the second one does not ask. SIGHUP, SIGUSR1 and SIGUSR2, which
-//! would end a process that does not take them, are logged and change nothing.
+//! SIGTERM and SIGINT: the first one asks for the drain, the second one does not ask. SIGHUP, SIGUSR1 and SIGUSR2,
+//! which would end a process that does not take them, are logged and change nothing.
 //!
 //! A service manager sends SIGTERM, and more often than not starts the next process: clients are told of a restart.
 //! SIGINT comes from a person at a terminal, whom nothing replaces: they are told that the server goes away.
@@ -16,8 +16,8 @@ use crate::protocol::close::EndReason;
 const BY_SIGNAL: i32 = 128;
 
 /// Takes the signals from here on and returns a future that resolves at the first that asks for an end, to what clients
-/// are to be told; at the second, of either kind, the process exits at once with 130 or 143. The signals have a thread of
-/// their own, so that a second one is heard however busy or stuck the workers are.
+/// are to be told; at the second, of either kind, the process exits at once with 130 or 143. The signals have a thread
+/// of their own, so that a second one is heard however busy or stuck the workers are.
 ///
 /// # Errors
 /// The system refuses a handler, a poller or a thread.

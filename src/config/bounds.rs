@@ -25,8 +25,8 @@ settings! {
         /// once, beyond: 429; 0 (no limit) to 1,000,000.
         /// Memory: an entry of some 64 bytes per address seen within the last two seconds, at most 1,048,576 entries.
         handshakes_per_second_per_address: usize = 0, Count(0, 1_000_000);
-        /// Sockets not yet upgraded, in all, beyond: of the address with the most the oldest that is waited for makes way,
-        /// or else the newcomer gets 503; 1 to 65,536. Memory: up to 16 KiB of request head each.
+        /// Sockets not yet upgraded, in all, beyond: of the address with the most the oldest that is waited for makes
+        /// way, or else the newcomer gets 503; 1 to 65,536. Memory: up to 16 KiB of request head each.
         max_handshakes: usize = 1024, Count(1, 65_536);
         /// From accept, or from the last response on a kept-alive connection, to the whole request head; 1ms to 1h.
         handshake_timeout: Duration = Duration::from_secs(10), Time(1, HOUR);

@@ -115,8 +115,8 @@ pub trait App {
         request: Request<'_>,
     ) -> impl Future<Output = Result<Admission<Self::Admitted>, Refusal>>;
 
-    /// Called whenever nothing can be done for now; `is_idle` says that the peer is waited for. Ready when the connection
-    /// is to end for the sake of others; the task is to be woken then.
+    /// Called whenever nothing can be done for now; `is_idle` says that the peer is waited for. Ready when the
+    /// connection is to end for the sake of others; the task is to be woken then.
     fn poll_go(&self, _cx: &mut Context<'_>, _is_idle: bool) -> Poll<()> {
         Poll::Pending
     }

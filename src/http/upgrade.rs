@@ -38,8 +38,8 @@ pub struct Handshake<'r> {
 /// Checks a handshake. Headers that occur several times and lists with commas count as RFC 9110 section 5.3 says.
 ///
 /// # Errors
-/// 405, 400 or 426; `Host` comes first, then what a person can repair (the method, no upgrade) before what only a program
-/// gets wrong.
+/// 405, 400 or 426; `Host` comes first, then what a person can repair (the method, no upgrade) before what only a
+/// program gets wrong.
 pub fn check<B>(request: &Request<B>) -> Result<Handshake<'_>, Refusal> {
     let headers = request.headers();
     check_host(request)?;
@@ -106,8 +106,8 @@ pub fn switching_protocols(accept: &Accept, subprotocol: Option<&'static str>) -
     response
 }
 
-/// Checks whom the request says it is for, whatever it asks: RFC 9110, section 7.2, wants 400 for any request of HTTP/1.1
-/// without exactly one good `Host`. A target that names a server itself must be as good.
+/// Checks whom the request says it is for, whatever it asks: RFC 9110, section 7.2, wants 400 for any request of
+/// HTTP/1.1 without exactly one good `Host`. A target that names a server itself must be as good.
 ///
 /// # Errors
 /// [`Check::Host`].

@@ -16,8 +16,8 @@ use crate::protocol::close::EndReason;
 pub const PROBE_MS: u64 = 2_000;
 /// How long the answer holds for whoever asks next, in milliseconds: nobody makes a client answer more often.
 const ANSWER_HOLDS_MS: u64 = 1_000;
-/// Most who wait for one answer, and most of one origin. A user who comes back over another line is one, behind a shared
-/// address perhaps two; nobody else has a reason to ask. Further ones take it for alive.
+/// Most who wait for one answer, and most of one origin. A user who comes back over another line is one, behind a
+/// shared address perhaps two; nobody else has a reason to ask. Further ones take it for alive.
 const MAX_WAITING: usize = 8;
 const MAX_WAITING_OF_ONE: usize = 2;
 /// Most answers that the server waits for: pings at the shortest interval there is over a line of a second.

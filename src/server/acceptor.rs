@@ -8,8 +8,9 @@ use hyper::StatusCode;
 use socket2::SockRef;
 use tokio::time::sleep;
 
-use super::gate::{Rules, Standing};
+use super::gate::Rules;
 use super::handshakes::{Handshakes, Place};
+use super::standing::Standing;
 use super::worker::Worker;
 use crate::admission::Refusal;
 use crate::connection::socket::watch;
@@ -71,8 +72,8 @@ pub(super) async fn run(
     }
 }
 
-/// A place for a newcomer: among the handshakes, or, where its address or the node has too many of them, in the reserve,
-/// where it can ask for little more than whether the server is well.
+/// A place for a newcomer: among the handshakes, or, where its address or the node has too many of them, in the
+/// reserve, where it can ask for little more than whether the server is well.
 async fn admit(
     handshakes: &mut Handshakes,
     rules: &Rules,

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::feed::Feed;
 use super::handshakes::{Group, Place as Handshake, Ticket};
+use super::standing::Standing;
 use crate::admission::address::{Net, TrustedProxies};
 use crate::admission::limits::{Lease, PerAddress};
 use crate::admission::operator;
@@ -81,35 +82,12 @@ impl Rules {
 
     /// Counts a newcomer whose own address `peer` is.
     pub(super) fn standing(&self, peer: IpAddr) -> Standing {
-        let net = peer.into();
-        let counted =
-            self.addresses.handshake(net, Instant::now()).and_then(|()| self.addresses.connect(net));
-        match counted {
-            Ok(lease) => Standing { refusal: None, is_counted: true, lease },
-            Err(refusal) => Standing::refused(refusal),
-        }
+        Standing::count(&self.addresses, peer.into())
     }
 
     /// Forgets what addresses did some time ago; to be called ten times a second with 0, 1, 2…
     pub(super) fn keep_house(&self, turn: usize) {
         self.addresses.forget(turn, Instant::now());
-    }
-}
-
-/// How it stands with the limits of a newcomer's address. By default it is known only from the request's head whose
-/// connection it is.
-#[derive(Debug, Default)]
-pub(super) struct Standing {
-    /// It is to be told this, and whether the server is well, and no more.
-    pub(super) refusal: Option<Refusal>,
-    /// Its handshake and connection are counted.
-    pub(super) is_counted: bool,
-    pub(super) lease: Option<Lease>,
-}
-
-impl Standing {
-    pub(super) fn refused(refusal: Refusal) -> Self {
-        Self { refusal: Some(refusal), ..Self::default() }
     }
 }
 

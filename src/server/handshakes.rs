@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, timeout};
 
 pub(super) use self::ticket::Ticket;
@@ -30,8 +30,8 @@ const RESERVED: usize = 32;
 /// Most of these that one address has: a browser loads a page over six connections, and may do so where its address is
 /// over its limits. Four attackers leave none to others, for whom they have to make way.
 const RESERVED_OF_ONE: usize = 8;
-/// How many addresses, and sockets of each, are looked at for one that can make way: those that cannot are being served,
-/// which is over in a moment.
+/// How many addresses, and sockets of each, are looked at for one that can make way: those that cannot are being
+/// served, which is over in a moment.
 const MAX_GROUPS: usize = 8;
 const MAX_LOOKED: usize = 64;
 
@@ -56,7 +56,7 @@ enum News {
 pub(super) struct Place {
     id: u64,
     ticket: Arc<Ticket>,
-    news: UnboundedSender<News>,
+    news: Sender<News>,
 }
 
 impl Place {
@@ -66,15 +66,17 @@ impl Place {
     }
 
     /// The proxy has said whose connection it is.
+    ///
+    /// Once for each place, for which the queue has room.
     pub(super) fn belongs_to(&self, group: Group) {
-        let _ = self.news.send(News::Belongs(self.id, group));
+        let _ = self.news.try_send(News::Belongs(self.id, group));
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // The acceptor has ended, and with it the places.
-        let _ = self.news.send(News::Free(self.id));
+        // There is room for it, unless the acceptor has ended, and with it the places.
+        let _ = self.news.try_send(News::Free(self.id));
     }
 }
 
@@ -86,17 +88,22 @@ pub(super) struct Handshakes {
     next_id: u64,
     /// The last newcomer has waited for a place in vain.
     is_full: bool,
-    /// There is never more news than twice the places that were given out and not given back.
-    news: UnboundedReceiver<News>,
-    teller: UnboundedSender<News>,
+    /// Places that were given out and not given back; who made way has yet to give its own back.
+    out: usize,
+    /// Most of them, twice as many as there are.
+    max_out: usize,
+    /// Two for each place that is out.
+    news: Receiver<News>,
+    teller: Sender<News>,
 }
 
 impl Handshakes {
     pub(super) fn new(max: usize) -> Self {
-        let (teller, news) = unbounded_channel();
+        let max_out = 2 * (max + RESERVED);
+        let (teller, news) = mpsc::channel(2 * max_out);
         let places = Table::new(max, max);
         let reserve = Table::new(RESERVED, RESERVED_OF_ONE);
-        Self { places, reserve, next_id: 0, is_full: false, news, teller }
+        Self { places, reserve, next_id: 0, is_full: false, out: 0, max_out, news, teller }
     }
 
     /// A place for a newcomer, if need be that of somebody else; waits a moment where nobody can make way.
@@ -110,10 +117,10 @@ impl Handshakes {
         loop {
             self.hear();
             let is_free = !self.places.is_full();
-            if self.places.make_space(group, now) {
+            if self.out < self.max_out && self.places.make_space(group, now) {
                 // Until a place is free without that somebody makes way, nobody waits again.
                 self.is_full = !is_free && (self.is_full || has_waited);
-                return Some(give(&mut self.places, &mut self.next_id, &self.teller, group, now));
+                return Some(self.give(|handshakes| &mut handshakes.places, group, now));
             }
             let left = PATIENCE.saturating_sub(now - began);
             if self.is_full || left.is_zero() {
@@ -133,8 +140,18 @@ impl Handshakes {
     pub(super) fn reserved(&mut self, group: Group) -> Option<Place> {
         self.hear();
         let now = Instant::now();
-        let has_space = self.reserve.make_space(group, now);
-        has_space.then(|| give(&mut self.reserve, &mut self.next_id, &self.teller, group, now))
+        let has_space = self.out < self.max_out && self.reserve.make_space(group, now);
+        has_space.then(|| self.give(|handshakes| &mut handshakes.reserve, group, now))
+    }
+
+    /// Gives a place of a table away.
+    fn give(&mut self, table: impl FnOnce(&mut Self) -> &mut Table, group: Group, now: Instant) -> Place {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.out += 1;
+        let ticket = Arc::<Ticket>::default();
+        table(self).add(id, group, Waiting { ticket: Arc::clone(&ticket), since: now });
+        Place { id, ticket, news: self.teller.clone() }
     }
 
     /// Takes in what is new.
@@ -147,6 +164,7 @@ impl Handshakes {
     fn obey(&mut self, news: News) {
         match news {
             News::Free(id) => {
+                self.out -= 1;
                 if !self.places.remove(id) {
                     self.reserve.remove(id);
                 }
@@ -158,20 +176,6 @@ impl Handshakes {
             }
         }
     }
-}
-
-fn give(
-    table: &mut Table,
-    next_id: &mut u64,
-    teller: &UnboundedSender<News>,
-    group: Group,
-    now: Instant,
-) -> Place {
-    let id = *next_id;
-    *next_id += 1;
-    let ticket = Arc::<Ticket>::default();
-    table.add(id, group, Waiting { ticket: Arc::clone(&ticket), since: now });
-    Place { id, ticket, news: teller.clone() }
 }
 
 /// A socket that has a place.

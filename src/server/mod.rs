@@ -8,6 +8,7 @@ mod handshakes;
 mod listener;
 mod proxy;
 mod snapshot;
+mod standing;
 mod usage;
 mod worker;
 

@@ -17,8 +17,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::acceptor::Newcomer;
 use super::drain;
-use super::gate::{Admitted, Gate, Rules, Standing};
+use super::gate::{Admitted, Gate, Rules};
 use super::proxy::{self, NoHeader};
+use super::standing::Standing;
 use crate::admission::Refusal;
 use crate::config::Config;
 use crate::connection::socket::Socket;
@@ -31,8 +32,8 @@ use crate::registry::survey::Survey;
 use crate::registry::wheel::TICK_MS;
 use crate::registry::{Shard, bounds, fanout, room};
 
-/// The most that a socket may take to ask what it wants where it will be refused anything but whether the server is well:
-/// the request of a health check comes with the connection.
+/// The most that a socket may take to ask what it wants where it will be refused anything but whether the server is
+/// well: the request of a health check comes with the connection.
 const RESERVE_PATIENCE: Duration = Duration::from_secs(1);
 /// A batch is at most this long, and at most a quarter of a queue's bounds.
 const BATCH_BYTES: usize = 64 * 1024;

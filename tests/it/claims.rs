@@ -110,7 +110,7 @@ fn a_storm_of_claims_costs_the_holder_nothing() {
 fn claims_at_once(lasts: &[u8]) {
     let server = Server::start(&[]);
     let mut alice = Socket::open(server.address(), "/ws/chat/alice");
-    let (ends, ended) = mpsc::channel();
+    let (ends, ended) = mpsc::sync_channel(lasts.len());
     std::thread::scope(|scope| {
         for &last in lasts {
             let (server, ends) = (&server, ends.clone());
@@ -141,7 +141,7 @@ fn eight_may_wait_for_an_answer() {
 fn of_those_who_wait_for_the_dead_one_gets_the_name() {
     let server = Server::start(&[]);
     let mut dead = Socket::open(server.address(), "/ws/chat/alice");
-    let (server, ends) = (&server, mpsc::channel());
+    let (server, ends) = (&server, mpsc::sync_channel(4));
     std::thread::scope(|scope| {
         for last in 2..6 {
             let end = ends.0.clone();
@@ -222,8 +222,8 @@ fn what_nobody_asked_for_costs_as_before() {
     );
 }
 
-/// Regression: 1. Two connections of one name (`chat.duplicate = "allow"`), who need not be the same person. 2. One uses
-/// up what the user may say. 3. The other is refused, which counted as strikes against it, and gets 4002.
+/// Regression: 1. Two connections of one name (`chat.duplicate = "allow"`), who need not be the same person. 2. One
+/// uses up what the user may say. 3. The other is refused, which counted as strikes against it, and gets 4002.
 #[test]
 fn what_others_of_the_name_say_is_no_strike() {
     let server = Server::start(&[

@@ -83,7 +83,8 @@ fn those_who_ask_at_once_do_not_evict_the_living() {
         })
         .collect();
     let taken = || (1008, TAKEN.to_owned());
-    // Two of one address may wait, and share the answer. The third is refused while they do: only now does alice answer.
+    // Two of one address may wait, and share the answer. The third is refused while they do: only now does alice
+    // answer.
     assert_eq!(refused.recv_timeout(PATIENCE), Ok(taken()));
     alice.send(Frame::new(PONG, "").bytes());
     assert_eq!([(); 2].map(|()| refused.recv_timeout(PATIENCE)), [Ok(taken()), Ok(taken())]);

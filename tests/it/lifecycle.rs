@@ -112,8 +112,8 @@ fn a_second_signal_of_either_kind_ends_it_at_once() {
     }
 }
 
-/// Regression: 1. A service manager sends SIGHUP for new settings, or somebody SIGUSR1. 2. The server died at once, without
-/// a close frame or a line in the log.
+/// Regression: 1. A service manager sends SIGHUP for new settings, or somebody SIGUSR1. 2. The server died at once,
+/// without a close frame or a line in the log.
 #[test]
 fn signals_that_mean_nothing_are_logged_and_change_nothing() {
     let mut server = Server::start(&[("drain.window", "1s")]);
@@ -136,8 +136,8 @@ fn signals_that_mean_nothing_are_logged_and_change_nothing() {
     assert!(status.success(), "{status}");
 }
 
-/// Regression: 1. Nobody reads standard error any more: the terminal is closed, or a pipe's reader has ended. 2. The next
-/// line panicked in the thread that logged it: a worker, the acceptor, or the one that listens for signals.
+/// Regression: 1. Nobody reads standard error any more: the terminal is closed, or a pipe's reader has ended. 2. The
+/// next line panicked in the thread that logged it: a worker, the acceptor, or the one that listens for signals.
 #[test]
 fn a_log_that_nobody_reads_ends_nothing() {
     let script = "exec \"$@\" 2> >(sed '/listening/q' >&2)";

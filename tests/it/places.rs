@@ -42,7 +42,9 @@ fn one_address_cannot_hold_all_places() {
     type Habit = fn(&mut Socket);
     let habits: [(&str, Habit); 3] = [
         ("silent", |_| {}),
-        ("half a request", |socket| drop(socket.try_send("GET /ws HTTP/1.1\r\nHost: x\r\n"))),
+        ("half a request", |socket| {
+            let _ = socket.try_send("GET /ws HTTP/1.1\r\nHost: x\r\n");
+        }),
         ("health now and then", |socket| {
             // Those that came too late are refused.
             if socket.try_send(HEALTH) {
@@ -69,7 +71,8 @@ fn one_address_cannot_hold_all_places() {
 }
 
 /// Regression: 1. An address may have five connections, or make five handshakes a second. 2. It opens more sockets than
-/// that, and says nothing. 3. They were counted only once they had asked for something, and held their places until then.
+/// that, and says nothing. 3. They were counted only once they had asked for something, and held their places until
+/// then.
 #[test]
 fn limits_per_address_count_those_who_say_nothing() {
     for key in ["limits.max_connections_per_address", "limits.handshakes_per_second_per_address"] {
