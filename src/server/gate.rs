@@ -150,6 +150,7 @@ impl App for Gate<'_> {
         route: endpoint::Route,
         request: Request<'_>,
     ) -> Result<Admission<Admitted>, Refusal> {
+        self.ticket.serve();
         let node = &self.tools.node;
         self.rules.origins.check(request.origins())?;
         if node.is_draining() {

@@ -32,6 +32,11 @@ impl Ticket {
         }
     }
 
+    /// The task has something to do for its peer.
+    pub(in crate::server) fn serve(&self) {
+        self.is_idle.store(false, Relaxed);
+    }
+
     /// Called by the task whenever it has done what could be done. Ready when it has to end.
     pub(in crate::server) fn poll_go(&self, cx: &mut Context<'_>, is_idle: bool) -> Poll<()> {
         self.is_idle.store(is_idle, Relaxed);
