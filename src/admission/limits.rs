@@ -91,6 +91,17 @@ impl PerAddress {
         Ok(())
     }
 
+    /// Takes back that a handshake was counted: it was none.
+    pub fn forgive(&self, net: Net) {
+        if self.handshake_ns == 0 {
+            return;
+        }
+        // Who has been forgotten owes nothing.
+        if let Some(paid_ns) = self.stripe(net).lock().paid_ns.get_mut(&net) {
+            *paid_ns = paid_ns.saturating_sub(self.handshake_ns);
+        }
+    }
+
     /// Counts a connection for as long as the lease lives; there is none where nothing is limited. There are never more
     /// addresses here than connections.
     ///
@@ -211,6 +222,19 @@ mod tests {
         assert_eq!(limits.handshake(net(1), at(500)), Err(Refusal::HandshakesPerAddress));
         // After a silence, four again and not more.
         assert!((0..4).all(|_| knock(1, 60_000)) && !knock(1, 60_000));
+    }
+
+    #[test]
+    fn what_was_no_handshake_is_taken_back() {
+        let start = Instant::now();
+        let limits = PerAddress::new(0, 2, start);
+        for _ in 0..10 {
+            limits.handshake(net(1), start).unwrap();
+            limits.forgive(net(1));
+            limits.forgive(net(2));
+        }
+        let passed = (0..5).filter(|_| limits.handshake(net(1), start).is_ok()).count();
+        assert_eq!((passed, entries(&limits)), (2, (0, 1)));
     }
 
     #[test]

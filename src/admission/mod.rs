@@ -24,8 +24,8 @@ pub enum Check {
     /// A handshake in HTTP/1.0.
     #[error("a handshake needs HTTP/1.1")]
     HttpVersion,
-    /// `Host` is missing or given more than once (RFC 9112 section 3.2).
-    #[error("exactly one Host header is required")]
+    /// `Host` is missing, given more than once, or no host (RFC 9112 section 3.2).
+    #[error("exactly one Host header is required, a host or host:port")]
     Host,
     /// `Sec-WebSocket-Key` (RFC 6455 section 4.2.1).
     #[error("exactly one Sec-WebSocket-Key is required, the base64 of 16 bytes")]
@@ -81,6 +81,9 @@ pub enum Refusal {
     /// 503: a limit of the node is reached.
     #[error("the server is at capacity, try again later")]
     AtCapacity,
+    /// 503: others need the place of a connection that asks for nothing. Never answered, only counted.
+    #[error("the connection asked for nothing, and made way for others")]
+    MadeWay,
     /// 503: the server is going away.
     #[error("the server is shutting down, try again later")]
     Draining,
@@ -107,7 +110,7 @@ pub enum Refusal {
 impl Refusal {
     /// Every label [`reason`](Self::reason) can give; [`index`](Self::index) is the place in here, so that
     /// counters can be an array.
-    pub const REASONS: [&'static str; 17] = [
+    pub const REASONS: [&'static str; 18] = [
         "malformed",
         "origin",
         "unknown_path",
@@ -125,6 +128,7 @@ impl Refusal {
         "conflict",
         "api_key",
         "too_many_viewers",
+        "made_way",
     ];
 
     /// The place of this refusal in [`REASONS`](Self::REASONS).
@@ -148,6 +152,7 @@ impl Refusal {
             Self::Conflict => 14,
             Self::ApiKey => 15,
             Self::TooManyViewers => 16,
+            Self::MadeWay => 17,
         }
     }
 
@@ -177,7 +182,7 @@ impl Refusal {
             Self::NoUpgrade | Self::Version => 426,
             Self::ConnectionsPerAddress | Self::HandshakesPerAddress => 429,
             Self::HeadTooLarge => 431,
-            Self::AtCapacity | Self::Draining | Self::TooManyViewers => 503,
+            Self::AtCapacity | Self::Draining | Self::TooManyViewers | Self::MadeWay => 503,
         }
     }
 
@@ -187,9 +192,8 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::HandshakesPerAddress | Self::Draining => Some(fastrand::u32(1..=5)),
-            Self::ConnectionsPerAddress | Self::AtCapacity | Self::TooManyViewers => {
-                Some(fastrand::u32(5..=20))
-            }
+            Self::ConnectionsPerAddress | Self::AtCapacity => Some(fastrand::u32(5..=20)),
+            Self::TooManyViewers | Self::MadeWay => Some(fastrand::u32(5..=20)),
             _ => None,
         }
     }
@@ -218,6 +222,7 @@ pub(crate) mod tests {
         Refusal::Conflict,
         Refusal::ApiKey,
         Refusal::TooManyViewers,
+        Refusal::MadeWay,
     ];
 
     #[test]

@@ -71,6 +71,12 @@ impl Bucket {
         Ok(())
     }
 
+    /// True when it has no token.
+    #[must_use]
+    pub fn is_empty(self, now_ms: u64, rate: &Rate) -> bool {
+        self.missing(rate.clock(now_ms)) + TOKEN > rate.depth
+    }
+
     /// True when nothing is missing: then it is as good as a new one.
     #[must_use]
     pub fn is_full(self, now_ms: u64, rate: &Rate) -> bool {
@@ -127,14 +133,18 @@ impl Allowance {
     /// connections of a user share.
     ///
     /// # Errors
-    /// It is too many. Neither bucket has paid then.
+    /// It is too many. The connection has paid even so where only its user has no token left.
     pub fn message(&mut self, user: &UserId, now_ms: u64, limiter: &Limiter) -> Result<(), Refused> {
         // First its own: a flood does not get as far as the lock, where others would feel it.
-        let mut own = self.messages;
-        own.take(now_ms, &limiter.messages)?;
-        limiter.users.take(user, now_ms, &limiter.messages)?;
-        self.messages = own;
-        Ok(())
+        self.messages.take(now_ms, &limiter.messages)?;
+        limiter.users.take(user, now_ms, &limiter.messages)
+    }
+
+    /// True when the connection itself has used up what it may say or ask. What is refused before that is due to others
+    /// of the same name, who may be strangers, and no strike against it.
+    #[must_use]
+    pub fn is_used_up(&self, now_ms: u64, limiter: &Limiter) -> bool {
+        self.messages.is_empty(now_ms, &limiter.messages) || self.requests.is_empty(now_ms, &limiter.requests)
     }
 
     /// Takes a request off what this connection may still ask for. `now_ms` by the node's clock.
@@ -265,13 +275,19 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_by_the_user_costs_the_connection_nothing() {
+    fn what_others_of_the_name_use_up_is_not_held_against_a_connection() {
         let limiter = limiter(1, 4);
         let alice = "alice".parse().unwrap();
         let (mut busy, mut quiet) = (Allowance::default(), Allowance::default());
         assert!((0..4).all(|_| busy.message(&alice, 0, &limiter).is_ok()));
+        assert!(busy.is_used_up(0, &limiter));
+        for _ in 0..3 {
+            assert!(quiet.message(&alice, 0, &limiter).is_err());
+            assert!(!quiet.is_used_up(0, &limiter));
+        }
+        // It goes on although it is refused: that is its own doing.
         assert!(quiet.message(&alice, 0, &limiter).is_err());
-        assert!(quiet.messages.is_full(0, &limiter.messages));
+        assert!(quiet.is_used_up(0, &limiter) && !quiet.is_used_up(1_000, &limiter));
     }
 
     #[test]

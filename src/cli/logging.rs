@@ -12,7 +12,13 @@ use crate::config::{Log, LogFormat};
 /// The level cannot be read, which the configuration has ruled out, or logging was started before.
 pub fn start(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.level)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(false);
+    // A line that cannot be written (the terminal is closed, the pipe's reader is gone) is lost: to say so on the same
+    // standard error would panic, and end a worker or the thread of the signals.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(false)
+        .log_internal_errors(false);
     let started = match log.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

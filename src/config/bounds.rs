@@ -17,13 +17,16 @@ settings! {
         /// Open connections beyond which a newcomer gets 503; 0 (from the descriptor limit, less a reserve) to
         /// 10,000,000. Memory: at most 2 KiB each while idle, the kernel's 4 KiB aside.
         max_connections: usize = 0, Count(0, 10_000_000);
-        /// Open connections per IPv4 address or IPv6 /64, beyond: 429; 0 (no limit) to 10,000,000.
+        /// Open connections and sockets not yet upgraded per IPv4 address or IPv6 /64, pages apart, beyond: 429; 0 (no
+        /// limit) to 10,000,000.
         /// Memory: an entry of some 64 bytes per address connected.
         max_connections_per_address: usize = 0, Count(0, 10_000_000);
-        /// Handshakes per second and IPv4 address or IPv6 /64, as many at once, beyond: 429; 0 (no limit) to 1,000,000.
+        /// Handshakes, those included that never come to an end, per second and IPv4 address or IPv6 /64, as many at
+        /// once, beyond: 429; 0 (no limit) to 1,000,000.
         /// Memory: an entry of some 64 bytes per address seen within the last two seconds, at most 1,048,576 entries.
         handshakes_per_second_per_address: usize = 0, Count(0, 1_000_000);
-        /// Sockets not yet upgraded, in all; 1 to 65,536. Memory: up to 16 KiB of request head each.
+        /// Sockets not yet upgraded, in all, beyond: of the address with the most the oldest that is waited for makes
+        /// way, or else the newcomer gets 503; 1 to 65,536. Memory: up to 16 KiB of request head each.
         max_handshakes: usize = 1024, Count(1, 65_536);
         /// From accept, or from the last response on a kept-alive connection, to the whole request head; 1ms to 1h.
         handshake_timeout: Duration = Duration::from_secs(10), Time(1, HOUR);

@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 use self::closing::Closing;
 use self::deadlines::{Deadlines, Due};
-use self::reader::{Incoming, Reader};
+use self::reader::{Charge, Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
 pub use self::tools::Tools;
 use crate::chat::rate_limit::Allowance;
@@ -211,6 +211,7 @@ impl Connection {
     /// Asks a silent client whether it is there: in `throng.v1` so that a browser's page, which sees no ping, hears
     /// that the server is there as well.
     fn ask_for_life(&self) {
+        self.registration.ask();
         match self.registration.dialect() {
             Dialect::Plain => self.registration.control(Kind::Control, &frame::data(OpCode::Ping, b"")),
             Dialect::V1 => self.registration.reply(&v1::heartbeat()),
@@ -239,6 +240,7 @@ impl Connection {
             self.registration.flush();
         }
         if self.deadlines.owes_heartbeat(now_ms, &self.tools.times, || self.registration.sent_ms()) {
+            self.registration.ask();
             self.registration.reply(&v1::heartbeat());
             self.registration.flush();
         }
@@ -304,8 +306,10 @@ impl Connection {
     fn handle_scratch(&mut self, tools: &Tools, now_ms: u64) -> bool {
         let mut has_finished = false;
         let mut is_used_up = false;
+        let asked = self.registration.asked();
+        let mut frames = Charge { rate: tools.frame_rate.as_ref(), asked, now_ms };
         for _ in 0..FRAMES_PER_POLL {
-            match self.reader.next(&tools.pumps, &tools.limits, tools.frame_rate.as_ref(), now_ms) {
+            match self.reader.next(&tools.pumps, &tools.limits, &mut frames) {
                 Ok(Some((incoming, refused))) => {
                     has_finished |= matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
                     self.deadlines.heard();
@@ -326,6 +330,9 @@ impl Connection {
             if is_used_up || is_full || self.is_replaying() {
                 break;
             }
+        }
+        if frames.asked < asked {
+            self.registration.answered(asked - frames.asked);
         }
         self.reader.hold(&tools.pumps);
         self.deadlines.message(!self.reader.is_idle(), has_finished, now_ms);

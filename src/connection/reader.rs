@@ -4,6 +4,7 @@ use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use fastwebsockets::{OpCode, WebSocketError};
+use memchr::memmem;
 
 use super::pump::{Parsed, Pump, Pumps, SCRATCH_BYTES};
 use super::scanner::{Limits, Scanner};
@@ -45,6 +46,43 @@ impl Assembly {
             Err(_) => return Err(EndReason::InvalidUtf8),
         }
         Ok(())
+    }
+}
+
+/// Longest text that is looked at for an answer: there is a type in it, and perhaps an id.
+const MAX_ANSWER_BYTES: usize = 128;
+
+/// What a frame costs.
+#[derive(Debug)]
+pub(super) struct Charge<'a> {
+    /// Frames of a connection; `None` when rates are not limited.
+    pub(super) rate: Option<&'a Rate>,
+    /// Answers that the server has asked for: they cost nothing, or others could use up what a client may send by
+    /// having it asked.
+    pub(super) asked: u16,
+    pub(super) now_ms: u64,
+}
+
+impl Charge<'_> {
+    fn take(&mut self, frame: &Parsed, frames: &mut Bucket) -> Option<Refused> {
+        let rate = self.rate?;
+        if self.asked > 0 && is_answer(frame) {
+            self.asked -= 1;
+            return None;
+        }
+        frames.take(self.now_ms, rate).err()
+    }
+}
+
+/// True for what answers a ping or a heartbeat. That a text is more than it seems costs nobody anything: there are no
+/// more free ones than were asked for.
+fn is_answer(frame: &Parsed) -> bool {
+    match frame.opcode {
+        OpCode::Pong => true,
+        OpCode::Text if frame.is_final && frame.payload.len() <= MAX_ANSWER_BYTES => {
+            memmem::find(&frame.payload, b"heartbeat_ack").is_some()
+        }
+        _ => false,
     }
 }
 
@@ -106,7 +144,7 @@ impl Reader {
     }
 
     /// The next message or control frame in the scratch buffer; `None` when it is used up. Every frame is taken off
-    /// `rate`, if there is one.
+    /// what `charge` says.
     ///
     /// # Errors
     /// The reason to end the connection. The reader is of no more use.
@@ -114,8 +152,7 @@ impl Reader {
         &mut self,
         pumps: &Pumps,
         limits: &Limits,
-        rate: Option<&Rate>,
-        now_ms: u64,
+        charge: &mut Charge<'_>,
     ) -> Result<Option<Received>, EndReason> {
         loop {
             let step = pumps.scratch.with_rest(|rest| self.scanner.scan(rest, limits))?;
@@ -126,7 +163,7 @@ impl Reader {
             match pumps.run(&mut pump, step.len) {
                 Ok(Some(frame)) if step.is_complete => {
                     pumps.give_back(pump, frame.payload.len());
-                    let refused = rate.and_then(|rate| self.frames.take(now_ms, rate).err());
+                    let refused = charge.take(&frame, &mut self.frames);
                     if let Some(received) = self.assemble(frame, refused)? {
                         return Ok(Some(received));
                     }

@@ -50,6 +50,7 @@ impl Heartbeat {
         }
         self.unacknowledged += 1;
         self.next_ms = peer.now_ms + self.interval_ms;
+        peer.registration.ask();
         peer.reply(&frame::text(r#"{"type":"heartbeat"}"#));
         Ok(())
     }

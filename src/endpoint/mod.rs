@@ -45,6 +45,21 @@ impl Peer<'_> {
         self.registration.reply(frame);
     }
 
+    /// Counts a command that was refused for its rate: as a strike where the connection itself has used up what it may
+    /// send, and not where others of its user's name have.
+    ///
+    /// # Errors
+    /// As [`Peer::strike`].
+    fn rate_limited(&mut self) -> Result<(), EndReason> {
+        if let Some(limiter) = &self.node.limiter
+            && !self.allowance.is_used_up(self.now_ms, limiter)
+        {
+            self.registration.shard().metrics().rate_limited.add(1);
+            return Ok(());
+        }
+        self.strike()
+    }
+
     /// Counts something that was refused for its rate.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! gives the socket back with all HTTP state gone. Who may come in is the [`App`]'s to say.
 
 mod body;
+mod host;
 mod io;
 mod lingering;
 pub mod pages;
@@ -14,7 +15,7 @@ pub mod upgrade;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -114,6 +115,12 @@ pub trait App {
         request: Request<'_>,
     ) -> impl Future<Output = Result<Admission<Self::Admitted>, Refusal>>;
 
+    /// Called whenever nothing can be done for now; `is_idle` says that the peer is waited for. Ready when the
+    /// connection is to end for the sake of others; the task is to be woken then.
+    fn poll_go(&self, _cx: &mut Context<'_>, _is_idle: bool) -> Poll<()> {
+        Poll::Pending
+    }
+
     /// Called once for each refusal, those of [`page`](Self::page) and [`admit`](Self::admit) included, for counting.
     fn refused(&self, refusal: &Refusal);
 }
@@ -155,7 +162,11 @@ where
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(result.map_or_else(End::from, |()| End::Finished));
         }
-        let Some(deadline) = exchange.deadline() else { return Poll::Pending };
+        let deadline = exchange.deadline();
+        if app.poll_go(cx, deadline.is_some()).is_ready() {
+            return Poll::Ready(End::MadeWay);
+        }
+        let Some(deadline) = deadline else { return Poll::Pending };
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
         }
@@ -173,7 +184,7 @@ where
     if let Some(refusal) = &refusal {
         app.refused(refusal);
     }
-    if end != End::Lost {
+    if !matches!(end, End::Lost | End::MadeWay) {
         // Nothing to those who said nothing, and nothing into a response that is not finished.
         let asked = exchange.served() == 0 && !read_buf.is_empty();
         let last_words =
@@ -207,6 +218,8 @@ enum End {
     TooLarge,
     /// Too slow; nothing was said.
     Deadline,
+    /// Others need its place: closed at once, a farewell would take a place as well.
+    MadeWay,
     /// The socket failed or ended; there is nobody to talk to.
     Lost,
 }
@@ -232,6 +245,7 @@ impl End {
             Self::Http2 => Some(Refusal::Malformed(Check::Http2)),
             Self::TooLarge => Some(Refusal::HeadTooLarge),
             Self::Deadline => (served == 0 || !unread.is_empty()).then_some(Refusal::Timeout),
+            Self::MadeWay => Some(Refusal::MadeWay),
             Self::Finished | Self::Lost => None,
         }
     }

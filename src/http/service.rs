@@ -73,7 +73,10 @@ impl<'a, A: App> Exchange<'a, A> {
                 upgrade::check_page(request)?;
                 self.app.page(Request::new(request, &[]))
             }
-            Route::Unknown => Err(Refusal::UnknownPath),
+            Route::Unknown => {
+                upgrade::check_host(request)?;
+                Err(Refusal::UnknownPath)
+            }
         }
     }
 

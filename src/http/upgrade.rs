@@ -13,6 +13,7 @@ use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
 use super::Response;
+use super::host::is_host;
 use crate::admission::token::BEARER;
 use crate::admission::{Check, Refusal};
 
@@ -37,16 +38,17 @@ pub struct Handshake<'r> {
 /// Checks a handshake. Headers that occur several times and lists with commas count as RFC 9110 section 5.3 says.
 ///
 /// # Errors
-/// 405, 400 or 426; what a person can repair (the method, no upgrade) comes before what only a program gets wrong.
+/// 405, 400 or 426; `Host` comes first, then what a person can repair (the method, no upgrade) before what only a
+/// program gets wrong.
 pub fn check<B>(request: &Request<B>) -> Result<Handshake<'_>, Refusal> {
     let headers = request.headers();
+    check_host(request)?;
     if request.method() != Method::GET {
         return Err(Refusal::Method { allow: "GET" });
     }
     if request.version() != Version::HTTP_11 {
         return Err(Refusal::Malformed(Check::HttpVersion));
     }
-    check_host(headers)?;
     if !has_token(headers, &CONNECTION, b"upgrade") || !has_token(headers, &UPGRADE, b"websocket") {
         return Err(Refusal::NoUpgrade);
     }
@@ -64,11 +66,9 @@ pub fn check<B>(request: &Request<B>) -> Result<Handshake<'_>, Refusal> {
 /// # Errors
 /// 405 or 400.
 pub fn check_page<B>(request: &Request<B>) -> Result<(), Refusal> {
+    check_host(request)?;
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return Err(Refusal::Method { allow: "GET, HEAD" });
-    }
-    if request.version() == Version::HTTP_11 || request.headers().contains_key(HOST) {
-        check_host(request.headers())?;
     }
     check_no_body(request.headers())
 }
@@ -106,8 +106,20 @@ pub fn switching_protocols(accept: &Accept, subprotocol: Option<&'static str>) -
     response
 }
 
-fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
-    only(headers, &HOST).map(|_| ()).ok_or(Refusal::Malformed(Check::Host))
+/// Checks whom the request says it is for, whatever it asks: RFC 9110, section 7.2, wants 400 for any request of
+/// HTTP/1.1 without exactly one good `Host`. A target that names a server itself must be as good.
+///
+/// # Errors
+/// [`Check::Host`].
+pub fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let may_lack = request.version() != Version::HTTP_11 && !headers.contains_key(HOST);
+    let is_good = may_lack || only(headers, &HOST).is_some_and(is_host);
+    let authority = request.uri().authority();
+    match is_good && authority.is_none_or(|authority| is_host(authority.as_str().as_bytes())) {
+        true => Ok(()),
+        false => Err(Refusal::Malformed(Check::Host)),
+    }
 }
 
 fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -201,6 +213,7 @@ mod tests {
         for (without, with, refusal) in [
             ("host", &[][..], malformed(Check::Host)),
             ("", &[("host", "y")], malformed(Check::Host)),
+            ("host", &[("host", "a@b")], malformed(Check::Host)),
             ("connection", &[], Refusal::NoUpgrade),
             ("connection", &[("connection", "keep-alive, xupgrade")], Refusal::NoUpgrade),
             ("upgrade", &[], Refusal::NoUpgrade),
@@ -228,6 +241,11 @@ mod tests {
         let mut post = request(&[], &[]);
         *post.method_mut() = Method::POST;
         assert_eq!(check(&post).unwrap_err(), Refusal::Method { allow: "GET" });
+        let mut elsewhere = request(&[], &[]);
+        *elsewhere.uri_mut() = "http://me@x/ws".parse().unwrap();
+        assert_eq!(check(&elsewhere).unwrap_err(), malformed(Check::Host));
+        *elsewhere.uri_mut() = "http://x:80/ws".parse().unwrap();
+        assert!(check(&elsewhere).is_ok());
         let mut old = request(&[], &[]);
         *old.version_mut() = Version::HTTP_10;
         assert_eq!(check(&old).unwrap_err(), malformed(Check::HttpVersion));

@@ -25,12 +25,14 @@ pub struct Credentials {
     pub shown: Option<SessionId>,
     /// The secret that the newcomer will be told itself.
     pub own: Option<SessionId>,
+    /// Stands for the address that the newcomer comes from.
+    pub from: u64,
 }
 
 impl Node {
     /// Enters a connection as `user`. Whoever shows an incumbent's secret takes its place. Otherwise, with
     /// `chat.duplicate = "reject"`, an incumbent is pinged and keeps the id if it answers within two seconds, unless a
-    /// token has proved who the newcomer is.
+    /// token has proved who the newcomer is. However many ask, it is pinged hardly more than once a second.
     ///
     /// # Errors
     /// [`EndReason::UserIdInUse`].
@@ -44,7 +46,7 @@ impl Node {
         credentials: Credentials,
     ) -> Result<Claim, EndReason> {
         let directory = &self.registry.directory;
-        let Credentials { owns_user, shown, own } = credentials;
+        let Credentials { owns_user, shown, own, from } = credentials;
         let known = shown.and_then(|shown| directory.replace_session(user, &shown, id, own));
         let replaced = match (known, self.config.chat.duplicate) {
             (Some(incumbent), _) => SmallVec::from_slice(&[incumbent]),
@@ -52,7 +54,7 @@ impl Node {
                 directory.add(user, id, own);
                 SmallVec::new()
             }
-            (None, Duplicate::Reject) if !owns_user => self.claim_from_the_dead(user, id, own).await?,
+            (None, Duplicate::Reject) if !owns_user => self.claim_from_the_dead(user, id, own, from).await?,
             (None, Duplicate::Reject | Duplicate::Replace) => directory.replace(user, id, own),
         };
         Ok(Claim { node: Arc::clone(self), user: user.clone(), id, replaced })
@@ -63,13 +65,14 @@ impl Node {
         user: &UserId,
         id: ConnectionId,
         own: Option<SessionId>,
+        from: u64,
     ) -> Result<SmallVec<[ConnectionId; 2]>, EndReason> {
         let directory = &self.registry.directory;
         match directory.claim(user, id, own) {
             Ok(()) => Ok(SmallVec::new()),
             // Bounded by the incumbent's shard; the limit here is for a shard that is no more.
             Err(incumbent)
-                if timeout(PROBE_PATIENCE, self.registry.is_alive(incumbent)).await != Ok(false) =>
+                if timeout(PROBE_PATIENCE, self.registry.is_alive(incumbent, from)).await != Ok(false) =>
             {
                 Err(EndReason::UserIdInUse)
             }

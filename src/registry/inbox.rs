@@ -6,8 +6,8 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
+use super::client::Asker;
 use super::delivery::{Aside, Lanes, Place};
 use super::fanout::Typing;
 use crate::names::ConnectionId;
@@ -53,7 +53,7 @@ pub enum Command {
     Wake(ConnectionId),
     /// Ping this connection and say whether it answers within [`PROBE_MS`](super::client::PROBE_MS); the sender
     /// is dropped when there is no such connection.
-    Probe(ConnectionId, oneshot::Sender<bool>),
+    Probe(ConnectionId, Asker),
     /// Send this to the connection, within the bounds of its queue.
     Send(ConnectionId, Frame),
     /// Send this to the connection as the answer to its own command.

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::oneshot;
 
+use self::client::Asker;
 use self::delivery::{Audience, Delivery};
 use self::directory::Directory;
 use self::inbox::{Command, Inbox, Publication, TopicId};
@@ -177,14 +178,15 @@ impl Registry {
         self.inboxes[id.shard()].command(Command::End(id, reason));
     }
 
-    /// Pings a connection and says whether it answered in time; false when it no longer exists or is ending, true
-    /// while somebody else waits for its answer.
+    /// Asks a connection for a sign of life and says whether one came in time; false when it no longer exists or is
+    /// ending. It is pinged once for all who ask within the same time, and not at all for a second after its answer.
+    /// True at once where too many wait for the answer already, in all or of those whom the same `from` stands for.
     ///
     /// # Cancel safety
     /// The ping is sent all the same.
-    pub async fn is_alive(&self, id: ConnectionId) -> bool {
+    pub async fn is_alive(&self, id: ConnectionId, from: u64) -> bool {
         let (answer, is_alive) = oneshot::channel();
-        self.inboxes[id.shard()].command(Command::Probe(id, answer));
+        self.inboxes[id.shard()].command(Command::Probe(id, Asker { from, answer }));
         is_alive.await.unwrap_or(false)
     }
 }

@@ -32,7 +32,7 @@ pub struct Status {
     pub stalled_ms: Option<u64>,
     /// Last sign of life.
     pub heard_ms: u64,
-    /// Until when a probe waits for an answer.
+    /// Until when a probe waits for an answer, or the answer holds.
     pub probe_until_ms: Option<u64>,
 }
 
@@ -125,8 +125,8 @@ impl Registration {
     pub fn heard(&self) {
         self.with(|shard, client| {
             client.heard_ms = shard.now_ms();
-            if let Some(probe) = client.probe.take() {
-                let _ = probe.answer.send(true);
+            if let Some(probe) = &mut client.probe {
+                probe.heard(shard.now_ms());
             }
         });
     }
@@ -141,13 +141,29 @@ impl Registration {
         is_new
     }
 
-    /// Tells whoever probes that no answer came.
+    /// Ends a probe whose time is over: whoever still waits is told that no answer came.
     pub fn probe_failed(&self) {
         self.with(|_, client| {
-            if let Some(probe) = client.probe.take() {
-                let _ = probe.answer.send(false);
+            if let Some(mut probe) = client.probe.take() {
+                probe.tell(false);
             }
         });
+    }
+
+    /// Counts a ping or heartbeat that the client is sent: its answer is not counted against it.
+    pub fn ask(&self) {
+        self.with(|_, client| client.ask());
+    }
+
+    /// Answers that the client still owes.
+    #[must_use]
+    pub fn asked(&self) -> u16 {
+        self.with(|_, client| client.asked)
+    }
+
+    /// Notes that some of them have come.
+    pub fn answered(&self, count: u16) {
+        self.with(|_, client| client.asked = client.asked.saturating_sub(count));
     }
 
     /// Queues the answer to the client's own command; [`Registration::flush`] sends it.

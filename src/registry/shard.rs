@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::bounds::Bounds;
 pub use super::bounds::Overload;
-use super::client::{Client, PROBE_MS, Probe};
+use super::client::{Asker, Client, Probe};
 use super::clients::{ClientMut, Clients};
 use super::fanout::Work;
 use super::farewell;
@@ -231,31 +231,27 @@ impl Shard {
                 self.inbox.done(frame.len());
                 self.answer(&mut self.state.borrow_mut(), id, &frame);
             }
-            Command::Probe(id, answer) => {
-                let until_ms = self.tick() + PROBE_MS;
-                let mut state = self.state.borrow_mut();
-                let Some(mut client) = state.client(id) else {
-                    return;
-                };
-                if client.end.is_some() {
-                    // Its place is free as soon as its farewell is over; the dropped sender says so.
-                    return;
-                }
-                if client.probe.is_some() {
-                    // Somebody has asked already and waits: until then it lives, or two who ask at once would take
-                    // the place of a client that is about to answer.
-                    let _ = answer.send(true);
-                    return;
-                }
-                client.probe = Some(Box::new(Probe { answer, until_ms }));
-                self.control(&mut client, Kind::Control, &frame::data(OpCode::Ping, b""));
-                // Blocked, it may still be in its handshake: the ping leaves once that is answered.
-                if !client.is_blocked {
-                    self.flush(&mut client);
-                }
-                client.wake();
-            }
+            Command::Probe(id, asker) => self.probe(id, asker),
         }
+    }
+
+    /// Asks a client whether it is alive, unless somebody has asked already: then all get the one answer.
+    fn probe(&self, id: ConnectionId, asker: Asker) {
+        let now_ms = self.tick();
+        let mut state = self.state.borrow_mut();
+        // Where it is ending, its place is free as soon as its farewell is over; the dropped sender says so.
+        let Some(mut client) = state.client(id).filter(|client| client.end.is_none()) else { return };
+        if let Some(probe) = &mut client.probe {
+            return probe.share(asker);
+        }
+        client.probe = Some(Box::new(Probe::new(asker, now_ms)));
+        client.ask();
+        self.control(&mut client, Kind::Control, &frame::data(OpCode::Ping, b""));
+        // Blocked, it may still be in its handshake: the ping leaves once that is answered.
+        if !client.is_blocked {
+            self.flush(&mut client);
+        }
+        client.wake();
     }
 
     /// Changes a client's queue and keeps the count of queued bytes true.

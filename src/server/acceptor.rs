@@ -2,13 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::StatusCode;
 use socket2::SockRef;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use super::gate::Rules;
+use super::handshakes::{Handshakes, Place};
+use super::standing::Standing;
 use super::worker::Worker;
 use crate::admission::Refusal;
 use crate::connection::socket::watch;
@@ -16,8 +18,6 @@ use crate::node::Node;
 
 /// Pause when the process or the system is out of descriptors or memory: `accept` would fail at once, for ever.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(75);
-/// How long a newcomer waits for a place among the handshakes before all places count as held by the silent.
-const PATIENCE: Duration = Duration::from_millis(250);
 /// By how many sockets a worker may be ahead of the one with the fewest, whatever that has.
 const MAX_AHEAD: usize = 64;
 /// It may be ahead by one socket for each so many that the one with the fewest has.
@@ -29,14 +29,21 @@ pub(super) struct Newcomer {
     pub(super) stream: TcpStream,
     /// Who is at the other end: a client, or a proxy.
     pub(super) peer: IpAddr,
-    pub(super) handshake: OwnedSemaphorePermit,
+    pub(super) handshake: Place,
+    /// How it stands with the limits of its address.
+    pub(super) standing: Standing,
 }
 
 /// Accepts until it is dropped.
-pub(super) async fn run(node: &Node, listener: TcpListener, workers: &[Worker]) -> io::Result<()> {
+pub(super) async fn run(
+    node: &Node,
+    rules: &Rules,
+    listener: TcpListener,
+    workers: &[Worker],
+) -> io::Result<()> {
     let listener = watch(listener)?;
-    let handshakes = Arc::new(Semaphore::new(node.config.limits.max_handshakes));
-    let (mut is_full, mut at) = (false, 0);
+    let mut handshakes = Handshakes::new(node.config.limits.max_handshakes);
+    let mut at = 0;
     loop {
         let mut guard = listener.readable().await?;
         let (stream, peer) = match accept(listener.get_ref()) {
@@ -55,16 +62,34 @@ pub(super) async fn run(node: &Node, listener: TcpListener, workers: &[Worker]) 
             },
         };
         drop(guard);
-        let handshake = place(&handshakes, is_full).await;
-        is_full = handshake.is_none();
-        match handshake {
-            Some(handshake) => {
+        match admit(&mut handshakes, rules, peer).await {
+            Ok((handshake, standing)) => {
                 at = choose(workers, Worker::load, at);
-                hand_over(node, &workers[at], Newcomer { stream, peer, handshake });
+                hand_over(node, &workers[at], Newcomer { stream, peer, handshake, standing });
             }
-            None => turn_away(node, &stream),
+            Err(refusal) => turn_away(node, &stream, refusal),
         }
     }
+}
+
+/// A place for a newcomer: among the handshakes, or, where its address or the node has too many of them, in the
+/// reserve, where it can ask for little more than whether the server is well.
+async fn admit(
+    handshakes: &mut Handshakes,
+    rules: &Rules,
+    peer: IpAddr,
+) -> Result<(Place, Standing), Refusal> {
+    let group = rules.group(peer);
+    let standing = if group.is_proxy { Standing::default() } else { rules.standing(peer) };
+    let refusal = match standing.refusal {
+        Some(refusal) => refusal,
+        None => match handshakes.place(group).await {
+            Some(place) => return Ok((place, standing)),
+            None => Refusal::AtCapacity,
+        },
+    };
+    let place = handshakes.reserved(group).ok_or(refusal)?;
+    Ok((place, Standing::refused(refusal)))
 }
 
 /// Accepts a socket that is non-blocking from the start.
@@ -75,16 +100,6 @@ fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
     // A peer without an address has gone before it was here.
     let address = address.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
     Ok((socket.into(), address.ip()))
-}
-
-/// A place among the handshakes. Those that get on free theirs in a moment; when none does, the places are held by
-/// peers who say nothing (`is_full`), and waiting for their deadline would make everybody wait.
-async fn place(handshakes: &Arc<Semaphore>, is_full: bool) -> Option<OwnedSemaphorePermit> {
-    let permit = Arc::clone(handshakes).try_acquire_owned().ok();
-    if permit.is_some() || is_full {
-        return permit;
-    }
-    timeout(PATIENCE, Arc::clone(handshakes).acquire_owned()).await.ok()?.ok()
 }
 
 /// The worker for the next socket: the one of the socket before (`at`) while it is hardly ahead, else the one with the
@@ -102,18 +117,18 @@ fn choose<W>(workers: &[W], load: impl Fn(&W) -> usize, at: usize) -> usize {
 
 fn hand_over(node: &Node, worker: &Worker, newcomer: Newcomer) {
     if let Err(newcomer) = worker.hand(newcomer) {
-        turn_away(node, &newcomer.stream);
+        turn_away(node, &newcomer.stream, Refusal::AtCapacity);
     }
 }
 
-/// Says 503 without having parsed the request: there is no place to do it in.
-fn turn_away(node: &Node, mut stream: &TcpStream) {
+/// Says 503 or 429 without having parsed the request: there is no place to do it in.
+fn turn_away(node: &Node, mut stream: &TcpStream, refusal: Refusal) {
     use std::io::{Read as _, Write as _};
-    let refusal = Refusal::AtCapacity;
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or_default();
     node.metrics.refused(refusal.reason());
     let body = format!(r#"{{"error":{{"code":"{}","message":"{refusal}"}}}}"#, refusal.code());
     let response = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          Retry-After: {}\r\nConnection: close\r\n\r\n{body}",
         body.len(),
         refusal.retry_after().unwrap_or(1)

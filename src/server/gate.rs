@@ -7,11 +7,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::feed::Feed;
+use super::handshakes::{Group, Place as Handshake, Ticket};
+use super::standing::Standing;
 use crate::admission::address::{Net, TrustedProxies};
 use crate::admission::limits::{Lease, PerAddress};
 use crate::admission::operator;
@@ -40,6 +43,8 @@ const STATS_STREAM: &str = "/api/stats/stream";
 /// What decides over requests, made once from the configuration.
 pub(super) struct Rules {
     pub(super) proxies: TrustedProxies,
+    /// Every peer is a proxy that says in a header whose connection it is.
+    has_headers: bool,
     origins: OriginList,
     addresses: Arc<PerAddress>,
     verifier: Option<Verifier>,
@@ -60,6 +65,7 @@ impl Rules {
         );
         Ok(Self {
             proxies: TrustedProxies::parse(&admission.trusted_proxies).map_err(io::Error::other)?,
+            has_headers: admission.proxy_protocol,
             origins: OriginList::parse(&admission.origins).map_err(io::Error::other)?,
             addresses,
             verifier: Verifier::from_config(auth).map_err(io::Error::other)?,
@@ -67,6 +73,16 @@ impl Rules {
             feed: Feed::default(),
             has_warned: AtomicBool::new(false),
         })
+    }
+
+    /// Whose places among the handshakes are counted together with those of `peer`.
+    pub(super) fn group(&self, peer: IpAddr) -> Group {
+        Group { net: peer.into(), is_proxy: self.has_headers || self.proxies.contains(peer) }
+    }
+
+    /// Counts a newcomer whose own address `peer` is.
+    pub(super) fn standing(&self, peer: IpAddr) -> Standing {
+        Standing::count(&self.addresses, peer.into())
     }
 
     /// Forgets what addresses did some time ago; to be called ten times a second with 0, 1, 2…
@@ -91,8 +107,13 @@ pub(super) struct Gate<'a> {
     pub(super) sink: Sink,
     /// Who speaks HTTP with us: a client, or a proxy.
     pub(super) peer: IpAddr,
+    /// See [`Standing`].
+    pub(super) refusal: Option<Refusal>,
+    pub(super) is_counted: Cell<bool>,
+    pub(super) lease: Cell<Option<Lease>>,
+    pub(super) ticket: &'a Ticket,
     /// Its place among the handshakes, until that is over.
-    pub(super) handshake: &'a Cell<Option<OwnedSemaphorePermit>>,
+    pub(super) handshake: &'a Cell<Option<Handshake>>,
 }
 
 impl App for Gate<'_> {
@@ -110,6 +131,10 @@ impl App for Gate<'_> {
 
     fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
         let node = &self.tools.node;
+        self.uncount();
+        if self.refusal == Some(Refusal::AtCapacity) && !matches!(request.path(), "/healthz" | "/readyz") {
+            return Err(Refusal::AtCapacity);
+        }
         Ok(match request.path() {
             STATS_STREAM => return self.stats(request),
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
@@ -125,6 +150,7 @@ impl App for Gate<'_> {
         route: endpoint::Route,
         request: Request<'_>,
     ) -> Result<Admission<Admitted>, Refusal> {
+        self.ticket.serve();
         let node = &self.tools.node;
         self.rules.origins.check(request.origins())?;
         if node.is_draining() {
@@ -132,9 +158,16 @@ impl App for Gate<'_> {
         }
         let forwarded = request.headers("x-forwarded-for");
         let net: Net = self.rules.proxies.client(self.peer, forwarded).into();
-        self.rules.addresses.handshake(net, Instant::now())?;
+        self.refusal.map_or(Ok(()), Err)?;
+        let is_counted = self.is_counted.take();
+        if !is_counted {
+            self.rules.addresses.handshake(net, Instant::now())?;
+        }
         let place = node.place().ok_or(Refusal::AtCapacity)?;
-        let lease = self.rules.addresses.connect(net)?;
+        let lease = match is_counted {
+            true => self.lease.take(),
+            false => self.rules.addresses.connect(net)?,
+        };
         let speaks: &[&str] = match route {
             endpoint::Route::Echo => &["echo"],
             endpoint::Route::Chat => &[V1_SUBPROTOCOL],
@@ -156,12 +189,27 @@ impl App for Gate<'_> {
         Ok(Admission { admitted: Admitted { endpoint, registration, facts, lease }, subprotocol })
     }
 
+    fn poll_go(&self, cx: &mut Context<'_>, is_idle: bool) -> Poll<()> {
+        self.ticket.poll_go(cx, is_idle)
+    }
+
     fn refused(&self, refusal: &Refusal) {
+        // Its end may take a while.
+        drop(self.lease.take());
         self.tools.node.metrics.refused(refusal.reason());
     }
 }
 
 impl Gate<'_> {
+    /// Who asks for a page is counted as if the socket had never come: whoever loads one, or watches the server, is not
+    /// shut out by the clients of the same address, and shuts out none of them.
+    fn uncount(&self) {
+        if self.is_counted.take() {
+            drop(self.lease.take());
+            self.rules.addresses.forgive(self.peer.into());
+        }
+    }
+
     /// The dashboard's feed, for those who may see it.
     fn stats(&self, request: Request<'_>) -> Result<Response, Refusal> {
         let headers = |name: &str| request.headers(name);
@@ -280,6 +328,7 @@ impl Visitor<'_> {
             owns_user: config.auth.required,
             shown: request.query("session").and_then(|shown| shown.parse().ok()),
             own: v1.as_ref().map(|v1| v1.session),
+            from: self.net.number(),
         };
         let claim = node.claim(&user, self.registration.id(), credentials).await?;
         self.registration.name(user);

@@ -4,9 +4,11 @@ mod acceptor;
 mod drain;
 mod feed;
 mod gate;
+mod handshakes;
 mod listener;
 mod proxy;
 mod snapshot;
+mod standing;
 mod usage;
 mod worker;
 
@@ -93,7 +95,7 @@ impl Server {
         tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
         runtime.block_on(async {
             let mut stop = pin!(stop);
-            let mut accepting = pin!(acceptor::run(&node, listener, &workers));
+            let mut accepting = pin!(acceptor::run(&node, &rules, listener, &workers));
             let reason = tokio::select! {
                 reason = &mut stop => reason,
                 result = &mut accepting => return result,

@@ -1,12 +1,15 @@
 //! Before HTTP, where `admission.proxy_protocol` asks for it: the header that says whose connection a proxy passes on.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
+use std::task::Poll;
 
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
+use super::handshakes::Ticket;
 use crate::admission::address::TrustedProxies;
 use crate::admission::proxy::{FIXED_BYTES, ProxyError, may_begin, parse_fixed};
 use crate::admission::{Check, Refusal};
@@ -21,6 +24,9 @@ pub(super) enum NoHeader {
     /// Something else came.
     #[error("{0}")]
     Malformed(#[from] ProxyError),
+    /// It did not come, and others need the place.
+    #[error("the connection made way for others")]
+    MadeWay,
     /// It did not come in time.
     #[error("the PROXY protocol header did not arrive in time")]
     Late,
@@ -35,6 +41,7 @@ impl NoHeader {
         match self {
             Self::Untrusted | Self::Malformed(_) => Some(Refusal::Malformed(Check::Proxy)),
             Self::Late => Some(Refusal::Timeout),
+            Self::MadeWay => Some(Refusal::MadeWay),
             Self::Gone(_) => None,
         }
     }
@@ -49,6 +56,7 @@ pub(super) async fn read(
     socket: &Socket,
     peer: IpAddr,
     trusted: &TrustedProxies,
+    ticket: &Ticket,
     deadline: Instant,
 ) -> Result<IpAddr, NoHeader> {
     if !trusted.is_empty() && !trusted.contains(peer) {
@@ -62,7 +70,12 @@ pub(super) async fn read(
         fill(socket, &mut rest, |_| true).await?;
         Ok(announced.source(&rest)?.unwrap_or(peer))
     };
-    timeout_at(deadline, header).await.unwrap_or(Err(NoHeader::Late))
+    let mut header = pin!(timeout_at(deadline, header));
+    poll_fn(|cx| match header.as_mut().poll(cx) {
+        Poll::Ready(read) => Poll::Ready(read.unwrap_or(Err(NoHeader::Late))),
+        Poll::Pending => ticket.poll_go(cx, true).map(|()| Err(NoHeader::MadeWay)),
+    })
+    .await
 }
 
 /// Fills the buffer and takes no byte more from the socket, as long as what has come is `good`.

@@ -19,6 +19,8 @@ use super::acceptor::Newcomer;
 use super::drain;
 use super::gate::{Admitted, Gate, Rules};
 use super::proxy::{self, NoHeader};
+use super::standing::Standing;
+use crate::admission::Refusal;
 use crate::config::Config;
 use crate::connection::socket::Socket;
 use crate::connection::{Connection, Tools};
@@ -30,6 +32,9 @@ use crate::registry::survey::Survey;
 use crate::registry::wheel::TICK_MS;
 use crate::registry::{Shard, bounds, fanout, room};
 
+/// The most that a socket may take to ask what it wants where it will be refused anything but whether the server is
+/// well: the request of a health check comes with the connection.
+const RESERVE_PATIENCE: Duration = Duration::from_secs(1);
 /// A batch is at most this long, and at most a quarter of a queue's bounds.
 const BATCH_BYTES: usize = 64 * 1024;
 
@@ -208,24 +213,39 @@ async fn survey(shard: Rc<Shard>, mut asked: mpsc::Receiver<oneshot::Sender<Surv
 /// A socket's handshake; what follows has a smaller task of its own.
 async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Load) {
     let accepted = Instant::now();
-    let Newcomer { stream, peer, handshake } = newcomer;
+    let Newcomer { stream, peer, handshake, mut standing } = newcomer;
     let socket = match Socket::new(stream) {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!(%error, "cannot register a socket"),
     };
     let config = &tools.node.config;
     let handshake_timeout = config.limits.handshake_timeout;
-    let client = match config.admission.proxy_protocol {
-        true => proxy::read(&socket, peer, &rules.proxies, accepted + handshake_timeout).await,
-        false => Ok(peer),
-    };
-    let peer = match client {
-        Ok(client) => client,
-        Err(why) => return turn_away(&tools.node, socket, &why).await,
-    };
+    let ticket = Arc::clone(handshake.ticket());
+    let mut peer = peer;
+    if config.admission.proxy_protocol {
+        let deadline = accepted + handshake_timeout;
+        peer = match proxy::read(&socket, peer, &rules.proxies, &ticket, deadline).await {
+            Ok(client) => client,
+            Err(why) => return turn_away(&tools.node, socket, &why).await,
+        };
+        handshake.belongs_to(rules.group(peer));
+        if standing.refusal.is_none() && !rules.proxies.contains(peer) {
+            standing = rules.standing(peer);
+        }
+    }
+    let limits = limits(config, &standing, accepted);
     let handshake = Cell::new(Some(handshake));
-    let gate = Gate { tools: &tools, rules: &rules, sink: socket.sink(), peer, handshake: &handshake };
-    let limits = http::Limits { handshake_timeout, accepted: Some(accepted), ..http::Limits::default() };
+    let gate = Gate {
+        tools: &tools,
+        rules: &rules,
+        sink: socket.sink(),
+        peer,
+        refusal: standing.refusal,
+        is_counted: Cell::new(standing.is_counted),
+        lease: Cell::new(standing.lease),
+        ticket: &ticket,
+        handshake: &handshake,
+    };
     let served = http::serve(HttpIo(socket), &gate, &limits).await;
     drop(handshake.take());
     if let Served::Upgraded { io: HttpIo(socket), leftover, admitted } = served {
@@ -238,11 +258,31 @@ async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Lo
     }
 }
 
+/// What its HTTP part may cost: of who is only told that there is no place, one request.
+fn limits(config: &Config, standing: &Standing, accepted: Instant) -> http::Limits {
+    let all = http::Limits {
+        handshake_timeout: config.limits.handshake_timeout,
+        accepted: Some(accepted),
+        ..http::Limits::default()
+    };
+    match standing.refusal {
+        None => all,
+        Some(_) => http::Limits {
+            handshake_timeout: all.handshake_timeout.min(RESERVE_PATIENCE),
+            max_requests: 1,
+            ..all
+        },
+    }
+}
+
 /// Closes a connection that did not begin with the header it should have, in such a way that the peer sees an end and
 /// no reset.
 async fn turn_away(node: &Node, socket: Socket, why: &NoHeader) {
     tracing::debug!(%why, "closed before HTTP");
     let Some(refusal) = why.refusal() else { return };
     node.metrics.refused(refusal.reason());
+    if refusal == Refusal::MadeWay {
+        return;
+    }
     http::close(&mut HttpIo(socket), &[]).await;
 }

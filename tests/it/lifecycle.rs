@@ -111,3 +111,51 @@ fn a_second_signal_of_either_kind_ends_it_at_once() {
         assert_eq!(server.wait_exit(GRACE).code(), Some(status), "SIG{first}, SIG{second}");
     }
 }
+
+/// Regression: 1. A service manager sends SIGHUP for new settings, or somebody SIGUSR1. 2. The server died at once,
+/// without a close frame or a line in the log.
+#[test]
+fn signals_that_mean_nothing_are_logged_and_change_nothing() {
+    let mut server = Server::start(&[("drain.window", "1s")]);
+    let mut socket = Socket::open(server.address(), "/ws?raw");
+    for (signal, line) in
+        [("HUP", "SIGHUP: nothing was read again"), ("USR1", "SIGUSR1"), ("USR2", "SIGUSR2")]
+    {
+        server.signal(signal);
+        let is_said =
+            |logged: &serde_json::Value| logged["message"].as_str().is_some_and(|m| m.contains(line));
+        server.log().wait_for(line, is_said);
+        socket.send(text(signal));
+        assert_eq!(socket.read_text(), signal);
+        assert_eq!(server.get("/readyz").status, 200, "SIG{signal}");
+    }
+    server.terminate();
+    assert_eq!(socket.skip_to_close().0, 1012);
+    server.signal("HUP");
+    let status = server.wait_exit(GRACE);
+    assert!(status.success(), "{status}");
+}
+
+/// Regression: 1. Nobody reads standard error any more: the terminal is closed, or a pipe's reader has ended. 2. The
+/// next line panicked in the thread that logged it: a worker, the acceptor, or the one that listens for signals.
+#[test]
+fn a_log_that_nobody_reads_ends_nothing() {
+    let script = "exec \"$@\" 2> >(sed '/listening/q' >&2)";
+    let settings = [("drain.window", "120s"), ("log.level", "debug")];
+    let mut server = Server::launch(&["bash", "-c", script, "bash"], "127.0.0.1:0", &settings);
+    server.log().wait_for_end();
+    for _ in 0..3 {
+        server.signal("HUP");
+        // Each end is logged.
+        drop(Socket::open(server.address(), "/ws?raw"));
+    }
+    let mut socket = Socket::open(server.address(), "/ws?raw");
+    socket.send(text("still there"));
+    assert_eq!(socket.read_text(), "still there");
+    let _others: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws")).collect();
+    server.terminate();
+    eventually("it drains", || server.get("/readyz").status == 503);
+    // Heard by the same thread as the signals before.
+    server.terminate();
+    assert_eq!(server.wait_exit(GRACE).code(), Some(143));
+}

@@ -121,6 +121,7 @@ fn the_refusals_are_those_of_the_code() {
         Refusal::Conflict,
         Refusal::ApiKey,
         Refusal::TooManyViewers,
+        Refusal::MadeWay,
     ];
     let codes: BTreeSet<&str> = all.iter().map(Refusal::code).collect();
     assert_eq!(codes, BTreeSet::from(Refusal::REASONS), "one of each");

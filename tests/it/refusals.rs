@@ -138,6 +138,65 @@ fn a_malformed_handshake_is_refused_and_closed() {
     check(&Server::start(&[]), malformed_handshakes());
 }
 
+/// Regression: 1. A handshake with `Host: a b`. 2. It got 101, although RFC 9110 (section 7.2) demands 400.
+#[test]
+fn a_host_that_is_none_is_malformed_whatever_is_asked() {
+    let server = Server::start(&[]);
+    let ask = |line: &str, host: &[u8], rest: &str| {
+        let mut socket = Socket::connect(server.address());
+        socket.send([line.as_bytes(), b"\r\nHost: ", host, b"\r\n", rest.as_bytes(), b"\r\n"].concat());
+        socket.read_response()
+    };
+    let right = handshake("/ws", "");
+    let upgrade = right.split_once("Host: throng.test\r\n").expect("a Host").1.trim_end();
+    let upgrade = &format!("{upgrade}\r\n");
+    let bad: [&[u8]; 11] = [
+        b"a b",
+        b"a/b",
+        b"a@b",
+        b"a,b",
+        b"[::1",
+        b"x:99999",
+        b"x:80:80",
+        b"\xff\xfe",
+        b"caf\xc3\xa9",
+        b"a\"b",
+        b"[x]",
+    ];
+    for host in bad {
+        for (line, rest) in [
+            ("GET /ws HTTP/1.1", upgrade.as_str()),
+            ("GET /ws/chat/alice HTTP/1.1", upgrade),
+            ("GET /ws HTTP/1.1", ""),
+            ("GET / HTTP/1.1", ""),
+            ("GET /healthz HTTP/1.0", ""),
+            ("GET /nowhere HTTP/1.1", ""),
+            ("POST / HTTP/1.1", ""),
+        ] {
+            let response = ask(line, host, rest);
+            assert_eq!(response.status, 400, "{line} {:?}: {response:?}", String::from_utf8_lossy(host));
+            response.expect_error_body();
+        }
+    }
+    for host in ["throng.test", "127.0.0.1:8080", "[::1]:8080", "x:", "a_b.example", ""] {
+        assert_eq!(ask("GET /ws HTTP/1.1", host.as_bytes(), upgrade).status, 101, "{host:?}");
+        assert_eq!(ask("GET /healthz HTTP/1.1", host.as_bytes(), "").status, 200, "{host:?}");
+    }
+    // The target may name the server as well (RFC 9112, section 3.2.2); a user has no business there.
+    assert_eq!(ask("GET http://x:80/ws HTTP/1.1", b"x", upgrade).status, 101);
+    for target in ["http://me@x/ws", "http://x:99999/ws"] {
+        assert_eq!(ask(&format!("GET {target} HTTP/1.1"), b"x", upgrade).status, 400, "{target}");
+    }
+    let mut twice = Socket::connect(server.address());
+    twice.send("GET /healthz HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n");
+    assert_eq!(twice.read_response().status, 400);
+    for (line, status) in [("GET /nowhere HTTP/1.1", 400), ("GET /healthz HTTP/1.0", 200)] {
+        let mut without = Socket::connect(server.address());
+        without.send(format!("{line}\r\n\r\n"));
+        assert_eq!(without.read_response().status, status, "{line}");
+    }
+}
+
 #[test]
 fn a_request_that_is_no_upgrade_is_refused() {
     check(&Server::start(&[]), plain_requests());

@@ -75,6 +75,10 @@ pub mod oneshot {
             self.0.lock().value = Some(value);
             Ok(())
         }
+
+        pub fn is_closed(&self) -> bool {
+            Arc::strong_count(&self.0) == 1
+        }
     }
 
     impl<T> Drop for Sender<T> {

@@ -140,7 +140,7 @@ impl Chat {
     /// Counts an error against the connection.
     fn count(&mut self, error: CommandError, peer: &mut Peer<'_>) -> Result<(), EndReason> {
         if let CommandError::RateLimited { .. } = error {
-            return peer.strike();
+            return peer.rate_limited();
         }
         let limit = peer.config().limits.malformed_per_minute;
         if error.is_malformed() && self.strikes.add(peer.now_ms, limit) {

@@ -1,0 +1,258 @@
+//! What strangers can do to a user by asking for the name: nothing. And what an answer costs: nothing, if it was asked
+//! for.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::support::frame::{CLOSE, Frame, PING, PONG, TEXT, close, text};
+use crate::support::raw::{Ended, Socket, handshake};
+use crate::support::server::{Server, Settings};
+use crate::support::{PATIENCE, pause};
+
+const REFUSED: &str = "throng_rate_limited_total";
+const TAKEN: (u16, &str) = (1008, "User ID already in use");
+
+/// Asks for a user's name from one of the addresses of loopback; returns how that ended.
+fn claim(server: &Server, user: &str, last: u8) -> (u16, String) {
+    let source = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
+    let socket = Socket::connect_from(source, server.address());
+    socket.upgraded(&format!("/ws/chat/{user}")).skip_to_close()
+}
+
+/// A client that answers pings after a while, as over a long line.
+struct Holder {
+    socket: Socket,
+    delay: Duration,
+    due: VecDeque<Instant>,
+    pings: usize,
+}
+
+impl Holder {
+    fn enter(server: &Server, user: &str, delay: Duration) -> Self {
+        let socket = Socket::open(server.address(), &format!("/ws/chat/{user}"));
+        Self { socket, delay, due: VecDeque::new(), pings: 0 }
+    }
+
+    /// Answers until `end`.
+    fn live(&mut self, end: Instant) {
+        while Instant::now() < end {
+            match self.socket.try_frame(Duration::from_millis(10)) {
+                Ok(frame) if frame.opcode == PING => {
+                    self.pings += 1;
+                    self.due.push_back(Instant::now() + self.delay);
+                }
+                Ok(frame) => assert_ne!(frame.opcode, CLOSE, "{:?}", frame.closing()),
+                Err(ended) => assert_eq!(ended, Ended::Silent),
+            }
+            while self.due.pop_front_if(|at| *at <= Instant::now()).is_some() {
+                self.socket.send(Frame::new(PONG, "").bytes());
+            }
+        }
+    }
+}
+
+/// Regression: 1. Somebody asks for `/ws/chat/victim` in a loop. 2. Each time the victim was pinged, and each pong was
+/// taken off its own frames. 3. After some strikes it got 4002, and the stranger had the name.
+#[test]
+fn a_storm_of_claims_costs_the_holder_nothing() {
+    let server = Server::start(&[
+        ("rate_limit.enabled", "true"),
+        ("rate_limit.frames_per_second", "15"),
+        ("rate_limit.burst", "15"),
+        ("rate_limit.strikes", "5"),
+    ]);
+    let began = Instant::now();
+    let end = began + Duration::from_secs(4);
+    let mut near = Holder::enter(&server, "near", Duration::ZERO);
+    let mut far = Holder::enter(&server, "far", Duration::from_millis(300));
+    let (near, far, claims) = std::thread::scope(|scope| {
+        let server = &server;
+        let strangers = [("near", 10), ("near", 20), ("far", 30), ("far", 40)].map(|(user, first)| {
+            scope.spawn(move || {
+                let claims = (first..first + 8).cycle().take_while(|_| Instant::now() < end);
+                claims
+                    .map(|last| assert_eq!(claim(server, user, last), (TAKEN.0, TAKEN.1.to_owned())))
+                    .count()
+            })
+        });
+        let holders = [&mut near, &mut far].map(|holder| {
+            // Longer than the strangers, whose last question wants an answer.
+            scope.spawn(move || {
+                holder.live(end + Duration::from_secs(2));
+                holder
+            })
+        });
+        let claims = strangers.map(|stranger| stranger.join().expect("every claim is refused"));
+        let [near, far] = holders.map(|holder| holder.join().expect("the holder keeps its name"));
+        (near, far, claims.iter().sum::<usize>())
+    });
+    assert!(claims > 40, "{claims} claims are no storm");
+    // An answer holds for a second.
+    let most = 2 + began.elapsed().as_secs() as usize;
+    assert!(
+        (1..=most).contains(&near.pings) && (1..=most).contains(&far.pings),
+        "{} {}",
+        near.pings,
+        far.pings
+    );
+    assert_eq!(server.metric(REFUSED, ""), 0.0);
+    for holder in [near, far] {
+        holder.socket.send(text(r#"{"message":"still here"}"#));
+        while !holder.socket.read_text().contains("still here") {}
+    }
+}
+
+/// Starts a claim from each of the addresses, and returns how the first of them ended and all others once `alice`, who
+/// says nothing until then, has answered.
+#[track_caller]
+fn claims_at_once(lasts: &[u8]) {
+    let server = Server::start(&[]);
+    let mut alice = Socket::open(server.address(), "/ws/chat/alice");
+    let (ends, ended) = mpsc::sync_channel(lasts.len());
+    std::thread::scope(|scope| {
+        for &last in lasts {
+            let (server, ends) = (&server, ends.clone());
+            scope.spawn(move || ends.send(claim(server, "alice", last)).expect("a listener"));
+        }
+        let taken = Ok((TAKEN.0, TAKEN.1.to_owned()));
+        assert_eq!(ended.recv_timeout(PATIENCE), taken, "one too many waits");
+        let early = ended.recv_timeout(Duration::from_millis(200));
+        assert_eq!(early, Err(RecvTimeoutError::Timeout), "the others wait for the answer");
+        alice.send(Frame::new(PONG, "").bytes());
+        (1..lasts.len()).for_each(|_| assert_eq!(ended.recv_timeout(PATIENCE), taken));
+    });
+    let frames = std::iter::from_fn(|| alice.try_frame(Duration::from_millis(100)).ok());
+    assert_eq!(frames.filter(|frame| frame.opcode == PING).count(), 1, "one ping for all of them");
+}
+
+#[test]
+fn two_of_one_address_may_wait_for_an_answer() {
+    claims_at_once(&[2, 2, 2]);
+}
+
+#[test]
+fn eight_may_wait_for_an_answer() {
+    claims_at_once(&[2, 3, 4, 5, 6, 7, 8, 9, 10]);
+}
+
+#[test]
+fn of_those_who_wait_for_the_dead_one_gets_the_name() {
+    let server = Server::start(&[]);
+    let mut dead = Socket::open(server.address(), "/ws/chat/alice");
+    let (server, ends) = (&server, mpsc::sync_channel(4));
+    std::thread::scope(|scope| {
+        for last in 2..6 {
+            let end = ends.0.clone();
+            scope.spawn(move || {
+                let source = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
+                let socket = Socket::connect_from(source, server.address());
+                let mut socket = socket.upgraded("/ws/chat/alice");
+                socket.try_send(text(r#"{"message":"it is me"}"#));
+                let has_entered = socket.read_frame().opcode == TEXT;
+                end.send(has_entered).expect("a listener");
+                if has_entered {
+                    // Should another one come late, it lives.
+                    let (due, pings) = Default::default();
+                    Holder { socket, delay: Duration::ZERO, due, pings }
+                        .live(Instant::now() + Duration::from_secs(3));
+                }
+            });
+        }
+        let entered = (0..4).filter(|_| ends.1.recv_timeout(PATIENCE).expect("an end")).count();
+        assert_eq!(entered, 1);
+    });
+    assert_eq!(dead.skip_to_close().0, 4501);
+}
+
+/// One frame a second: whatever is answered otherwise is refused.
+const ONE_FRAME: Settings<'static> = &[
+    ("rate_limit.enabled", "true"),
+    ("rate_limit.frames_per_second", "1"),
+    ("rate_limit.messages_per_second", "1"),
+    ("rate_limit.burst", "1"),
+    ("rate_limit.strikes", "1000"),
+    ("heartbeat.interval", "20ms"),
+    ("endpoints.heartbeat_interval", "20ms"),
+];
+
+#[test]
+fn what_the_server_asks_for_costs_nothing() {
+    let server = Server::start(ONE_FRAME);
+    let v1 = "Sec-WebSocket-Protocol: throng.v1\r\n";
+    for (path, headers, answer) in [
+        ("/ws?raw", "", None),
+        ("/ws/chat/alice", "", None),
+        ("/ws/chat/bob", v1, Some(r#"{"type":"heartbeat_ack"}"#)),
+        ("/ws/heartbeat", "", Some(r#"{"type":"heartbeat_ack"}"#)),
+    ] {
+        let mut socket = Socket::connect(server.address());
+        socket.send(handshake(path, headers));
+        socket.expect_upgrade();
+        let mut answered = 0;
+        while answered < 30 {
+            let frame = socket.read_frame();
+            match answer {
+                None if frame.opcode == PING => socket.send(Frame::new(PONG, &frame.payload).bytes()),
+                Some(answer) if frame.payload == br#"{"type":"heartbeat"}"# => socket.send(text(answer)),
+                _ if frame.opcode == PING => {
+                    socket.send(Frame::new(PONG, &frame.payload).bytes());
+                    continue;
+                }
+                _ => continue,
+            }
+            answered += 1;
+        }
+        socket.send(close(1000, ""));
+        assert_eq!(socket.skip_to_close().0, 1000, "{path}");
+        assert_eq!(server.metric(REFUSED, ""), 0.0, "{path}");
+    }
+}
+
+#[test]
+fn what_nobody_asked_for_costs_as_before() {
+    let server = Server::start(ONE_FRAME);
+    let mut socket = Socket::open(server.address(), "/ws?raw");
+    while socket.read_frame().opcode != PING {}
+    let began = Instant::now();
+    // One was asked for, one is free, and more with the time that passes.
+    socket.send(Frame::new(PONG, "").bytes().repeat(100));
+    socket.send(close(1000, ""));
+    assert_eq!(socket.skip_to_close().0, 1000);
+    let asked = 2 + (began.elapsed().as_millis() / 20) as usize;
+    let refused = server.metric(REFUSED, "") as usize;
+    assert!(
+        refused < 100 && refused + asked + 2 >= 100,
+        "{refused} of 100 refused, at most {asked} asked for"
+    );
+}
+
+/// Regression: 1. Two connections of one name (`chat.duplicate = "allow"`), who need not be the same person. 2. One
+/// uses up what the user may say. 3. The other is refused, which counted as strikes against it, and gets 4002.
+#[test]
+fn what_others_of_the_name_say_is_no_strike() {
+    let server = Server::start(&[
+        ("rate_limit.enabled", "true"),
+        ("rate_limit.messages_per_second", "1"),
+        ("rate_limit.burst", "20"),
+        ("rate_limit.strikes", "3"),
+        ("chat.duplicate", "allow"),
+    ]);
+    let hi = text(r#"{"message":"hi"}"#);
+    let mut victim = Socket::open(server.address(), "/ws/chat/alice");
+    let mut stranger = Socket::open(server.address(), "/ws/chat/alice?room=elsewhere");
+    stranger.send(hi.repeat(20));
+    (0..20).for_each(|_| while !stranger.read_text().contains(r#""hi""#) {});
+    let mut refused = 0;
+    for _ in 0..10 {
+        victim.send(&hi);
+        let answer =
+            std::iter::from_fn(|| Some(victim.read_text())).find(|answer| !answer.contains("joined"));
+        refused += usize::from(answer.is_some_and(|answer| answer.contains("rate_limited")));
+        pause();
+    }
+    assert!(refused > 4, "{refused} of 10 refused: more than there are strikes");
+    victim.send(close(1000, ""));
+    assert_eq!(victim.skip_to_close().0, 1000);
+}

@@ -1,0 +1,202 @@
+//! Places of those who are not in yet: whoever holds them in silence holds them until others come, and a load balancer
+//! always hears whether the server is well.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::support::PATIENCE;
+use crate::support::frame::PING;
+use crate::support::http::Response;
+use crate::support::raw::{Ended, Socket, handshake};
+use crate::support::server::Server;
+
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+/// The attacker's address ends in this, others' in something else.
+const ATTACKER: u8 = 1;
+
+/// A socket from one of the addresses of loopback.
+fn from(server: &Server, last: u8) -> Socket {
+    Socket::connect_from(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)), server.address())
+}
+
+#[track_caller]
+fn ask(server: &Server, last: u8, request: &str) -> Response {
+    let mut socket = from(server, last);
+    socket.send(request);
+    socket.read_response()
+}
+
+/// Health is told to everybody.
+#[track_caller]
+fn expect_health(server: &Server) {
+    for (last, path) in [(2, "/healthz"), (3, "/readyz"), (ATTACKER, "/healthz"), (ATTACKER, "/readyz")] {
+        let response = ask(server, last, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert_eq!(response.status, 200, "{path} from 127.0.0.{last}: {response:?}");
+    }
+}
+
+/// Regression: 1. One address opens as many sockets as there are places for handshakes, and says nothing, or asks for
+/// `/healthz` now and then. 2. Everybody was answered 503, health checks too.
+#[test]
+fn one_address_cannot_hold_all_places() {
+    type Habit = fn(&mut Socket);
+    let habits: [(&str, Habit); 3] = [
+        ("silent", |_| {}),
+        ("half a request", |socket| {
+            let _ = socket.try_send("GET /ws HTTP/1.1\r\nHost: x\r\n");
+        }),
+        ("health now and then", |socket| {
+            // Those that came too late are refused.
+            if socket.try_send(HEALTH) {
+                let _ = socket.drain(Duration::from_millis(20));
+            }
+        }),
+    ];
+    for (name, habit) in habits {
+        let server = Server::start(&[("limits.max_handshakes", "64"), ("limits.handshake_timeout", "10m")]);
+        let mut held: Vec<_> = (0..64).map(|_| from(&server, ATTACKER)).collect();
+        held.iter_mut().for_each(habit);
+        for last in 2..40 {
+            let socket = from(&server, last).upgraded("/ws");
+            drop(socket);
+            if last % 10 == 0 {
+                expect_health(&server);
+                // It goes on.
+                held.extend((0..8).map(|_| from(&server, ATTACKER)));
+                held.iter_mut().for_each(habit);
+            }
+        }
+        assert!(server.metric("throng_refused_total", "\"made_way\"") >= 1.0, "{name}");
+    }
+}
+
+/// Regression: 1. An address may have five connections, or make five handshakes a second. 2. It opens more sockets than
+/// that, and says nothing. 3. They were counted only once they had asked for something, and held their places until
+/// then.
+#[test]
+fn limits_per_address_count_those_who_say_nothing() {
+    for key in ["limits.max_connections_per_address", "limits.handshakes_per_second_per_address"] {
+        let server = Server::start(&[(key, "5"), ("limits.handshake_timeout", "10m")]);
+        let began = Instant::now();
+        let mut sockets: Vec<_> = (0..60).map(|_| from(&server, ATTACKER)).collect();
+        let allowed = match key {
+            "limits.max_connections_per_address" => 5,
+            _ => 6 + 5 * began.elapsed().as_secs() as usize,
+        };
+        // Some are told at once, others after a moment in which they could ask whether the server is well.
+        let (mut at_once, mut later) = (0, 0);
+        sockets.iter_mut().for_each(|socket| match socket.drain(Duration::from_millis(20)) {
+            Ended::Silent => later += 1,
+            _ => at_once += 1,
+        });
+        assert!(at_once >= 40 - allowed, "{key}: {at_once} at once");
+        let held = |socket: &mut Socket| socket.drain(Duration::from_secs(3)) == Ended::Silent;
+        // In parallel: each that stays takes the whole time.
+        let held: usize = std::thread::scope(|scope| {
+            let waiting: Vec<_> = sockets.iter_mut().map(|socket| scope.spawn(|| held(socket))).collect();
+            waiting.into_iter().map(|held| usize::from(held.join().expect("no panic"))).sum()
+        });
+        assert!((1..=allowed).contains(&held), "{key}: {held} of {later} stay");
+        assert!(server.metric("throng_refused_total", "per_address") >= 40.0, "{key}");
+        let _others = [2, 3].map(|last| from(&server, last).upgraded("/ws"));
+        expect_health(&server);
+    }
+}
+
+/// Who loads a page over several connections that stay open comes into the chat all the same.
+#[test]
+fn pages_count_against_nobody() {
+    for key in ["limits.max_connections_per_address", "limits.handshakes_per_second_per_address"] {
+        let server = Server::start(&[(key, "1")]);
+        let mut kept = Vec::new();
+        for path in ["/", "/app.js", "/client.js", "/style.css", "/page.js", "/messages.js"] {
+            let mut socket = from(&server, 2);
+            socket.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            assert_eq!(socket.read_response().status, 200, "{key}: {path}");
+            kept.push(socket);
+        }
+        let chatting = from(&server, 2).upgraded("/ws/chat/alice");
+        assert_eq!(ask(&server, 2, &handshake("/ws", "")).status, 429, "{key}");
+        // At once, as browsers do it: there is place beside the one.
+        let mut sockets: Vec<_> = (0..6).map(|_| from(&server, 2)).collect();
+        sockets.iter_mut().for_each(|socket| socket.send("GET /app.js HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert!(sockets.iter_mut().all(|socket| socket.read_response().status == 200), "{key}");
+        drop(chatting);
+    }
+}
+
+/// All places are held by those who are being served: they do not make way, others are refused, and health is answered.
+#[test]
+fn the_reserve_answers_for_the_health_alone() {
+    // A claim is served for as long as its incumbent may take to answer: two seconds.
+    const SERVED: Duration = Duration::from_millis(1_500);
+    for attempt in 0.. {
+        let server = Server::start(&[("limits.max_handshakes", "1")]);
+        let mut holder = Socket::open(server.address(), "/ws/chat/alice");
+        let began = Instant::now();
+        let mut claimant = from(&server, 4);
+        claimant.send(handshake("/ws/chat/alice", ""));
+        while holder.read_frame().opcode != PING {}
+        let health = ask(&server, 2, HEALTH).status;
+        let page = ask(&server, 2, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        let upgrade = ask(&server, 3, &handshake("/ws", ""));
+        if began.elapsed() > SERVED {
+            assert!(attempt < 20, "the machine is too slow to see it");
+            continue;
+        }
+        assert_eq!([health, page.status, upgrade.status], [200, 503, 503]);
+        page.expect_error_body();
+        upgrade.expect_error_body();
+        assert!(upgrade.header("retry-after").is_some(), "{upgrade:?}");
+        claimant.expect_upgrade();
+        return;
+    }
+}
+
+/// The header of the PROXY protocol for a client of this address.
+fn proxied(last: u8) -> Vec<u8> {
+    let addresses = [203, 0, 113, last, 127, 0, 0, 1, 0x30, 0x39, 0, 80];
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &addresses].concat()
+}
+
+#[test]
+fn behind_a_proxy_the_clients_address_counts_once_it_is_known() {
+    let server = Server::start(&[
+        ("admission.proxy_protocol", "true"),
+        ("limits.max_handshakes", "16"),
+        ("limits.handshake_timeout", "10m"),
+    ]);
+    let connect = |last| {
+        let mut socket = Socket::connect(server.address());
+        socket.send(proxied(last));
+        socket
+    };
+    let _silent: Vec<_> = (0..15).map(|_| connect(ATTACKER)).collect();
+    // It asks for something later.
+    let mut honest = connect(7);
+    for last in 10..20 {
+        let _open = connect(last).upgraded("/ws");
+    }
+    honest.send(HEALTH);
+    assert_eq!(honest.read_response().status, 200);
+
+    let server = Server::start(&[
+        ("admission.proxy_protocol", "true"),
+        ("limits.max_connections_per_address", "2"),
+        ("limits.handshake_timeout", "10m"),
+    ]);
+    let connect = |last| {
+        let mut socket = Socket::connect(server.address());
+        socket.send(proxied(last));
+        socket
+    };
+    let mut sockets: Vec<_> = (0..10).map(|_| connect(ATTACKER)).collect();
+    let mut ended = 0;
+    let deadline = Instant::now() + PATIENCE;
+    while ended < 8 && Instant::now() < deadline {
+        sockets.retain_mut(|socket| socket.drain(Duration::from_millis(20)) == Ended::Silent);
+        ended = 10 - sockets.len();
+    }
+    assert_eq!(ended, 8, "two may wait");
+    let _open = connect(2).upgraded("/ws");
+}
