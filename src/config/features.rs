@@ -90,6 +90,8 @@ settings! {
         audience: Option<String> = None, Maybe(CLAIM);
         /// What `iss` must be, 1 to 256 bytes.
         issuer: Option<String> = None, Maybe(CLAIM);
+        /// By how much the clock of whoever makes the tokens may differ, for `exp`, `nbf` and `iat`; 0ms to 5m.
+        leeway: Duration = Duration::from_secs(10), Time(0, 300_000);
     }
 }
 

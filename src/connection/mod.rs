@@ -18,7 +18,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -28,6 +27,7 @@ use self::reader::{Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
 pub use self::tools::Tools;
 use crate::chat::rate_limit::Allowance;
+use crate::clock;
 use crate::endpoint::{Endpoint, Peer};
 use crate::node::Place;
 use crate::prefetch::prefetch;
@@ -52,8 +52,8 @@ const PHASE: u64 = 5;
 pub struct Facts {
     /// The endpoint's name.
     pub endpoint: &'static str,
-    /// When a token that was shown expires, in seconds since the Unix epoch.
-    pub expires_at: Option<u64>,
+    /// When a token that was shown is no longer taken, in milliseconds since the Unix epoch.
+    pub until_unix_ms: Option<i64>,
     /// Its place among `limits.max_connections`.
     pub place: Place,
 }
@@ -106,9 +106,9 @@ impl Connection {
         leftover: Bytes,
     ) -> Self {
         let now_ms = tools.shard.tick();
-        let expires_ms = facts.expires_at.map(|expires_at| {
-            let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            now_ms + Duration::from_secs(expires_at).saturating_sub(unix).as_millis() as u64
+        let expires_ms = facts.until_unix_ms.map(|until_unix_ms| {
+            let left_ms = until_unix_ms.saturating_sub(clock::wall_ms());
+            now_ms.saturating_add(left_ms.try_into().unwrap_or(0))
         });
         let phase_ms = fastrand::u64(..=tools.times.heartbeat_ms / PHASE);
         let mut deadlines = Deadlines::new(expires_ms, phase_ms);

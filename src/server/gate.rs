@@ -16,8 +16,9 @@ use crate::admission::address::TrustedProxies;
 use crate::admission::limits::{Lease, PerAddress};
 use crate::admission::operator;
 use crate::admission::origin::OriginList;
-use crate::admission::token::{Found, Identity, Verifier};
+use crate::admission::token::{Found, Identity, MAX_TOKEN_BYTES, TokenError, Verifier};
 use crate::admission::{Check, Refusal};
+use crate::clock;
 use crate::config::{Config, Refuse, parse_duration};
 use crate::connection::{Facts, Tools};
 use crate::endpoint::{self, Chat, Endpoint, Entry, Heartbeat, V1Entry, WithTimeout};
@@ -146,13 +147,13 @@ impl App for Gate<'_> {
             registration.speak(Dialect::V1);
         }
         let mut visitor =
-            Visitor { gate: self, place: &place, registration: &registration, expires_at: None };
+            Visitor { gate: self, place: &place, registration: &registration, until_unix_ms: None };
         let endpoint = match visitor.endpoint(route, request, subprotocol).await {
             Ok(endpoint) => endpoint,
             Err(Denied::Http(refusal)) => return Err(refusal),
             Err(Denied::Visibly(reason)) => self.refuse(reason)?,
         };
-        let facts = Facts { endpoint: route.name(), expires_at: visitor.expires_at, place };
+        let facts = Facts { endpoint: route.name(), until_unix_ms: visitor.until_unix_ms, place };
         Ok(Admission { admitted: Admitted { endpoint, registration, facts, lease }, subprotocol })
     }
 
@@ -189,6 +190,7 @@ impl Gate<'_> {
         }
         Err(match reason {
             EndReason::AuthenticationFailed => Refusal::Unauthorized,
+            EndReason::TokenExpired | EndReason::TokenNotYetValid => Refusal::Unauthorized,
             EndReason::RoomForbidden => Refusal::Forbidden("the token does not allow this room"),
             EndReason::UserIdInUse => Refusal::Conflict,
             EndReason::InvalidUserId => {
@@ -219,7 +221,7 @@ struct Visitor<'a> {
     gate: &'a Gate<'a>,
     place: &'a Place,
     registration: &'a Registration,
-    expires_at: Option<u64>,
+    until_unix_ms: Option<i64>,
 }
 
 impl Visitor<'_> {
@@ -235,7 +237,7 @@ impl Visitor<'_> {
                 Endpoint::Echo { is_raw: subprotocol == Some("echo") || request.query("raw").is_some() }
             }
             endpoint::Route::Secure => {
-                let identity = self.identify(request).ok_or(EndReason::AuthenticationFailed)?;
+                let identity = self.identify(request, None)?;
                 Endpoint::Secure(identity.name.unwrap_or(identity.sub).into())
             }
             endpoint::Route::Messages => Endpoint::Messages,
@@ -264,8 +266,7 @@ impl Visitor<'_> {
             .map_err(|_| EndReason::InvalidRoom)?;
         let mut allowed = None;
         if config.auth.required {
-            let identity = self.identify(request).filter(|identity| identity.sub == user.as_str());
-            let identity = identity.ok_or(EndReason::AuthenticationFailed)?;
+            let identity = self.identify(request, Some(&user))?;
             if !identity.allows(room.as_str()) {
                 return Err(EndReason::RoomForbidden);
             }
@@ -285,8 +286,9 @@ impl Visitor<'_> {
         Chat::enter(node, self.registration, claim, Entry { room, allowed, v1 })
     }
 
-    /// The owner of a good token. Why a bad one is bad is logged, never the token.
-    fn identify(&mut self, request: Request<'_>) -> Option<Identity> {
+    /// The owner of a good token, who has to be `whose` where that is said. Why a bad one is bad is logged, never the
+    /// token.
+    fn identify(&mut self, request: Request<'_>, whose: Option<&UserId>) -> Result<Identity, EndReason> {
         let rules = self.gate.rules;
         let Some(verifier) = &rules.verifier else {
             if !rules.has_warned.swap(true, Relaxed) {
@@ -294,19 +296,27 @@ impl Visitor<'_> {
                     "no key is configured (auth.secret or auth.public_key): every token is refused"
                 );
             }
-            return None;
+            return Err(EndReason::AuthenticationFailed);
         };
-        let Found::Token(token) = request.token() else { return None };
-        match verifier.verify(token.expose()) {
-            Ok(identity) => {
-                self.expires_at = Some(identity.expires_at);
-                Some(identity)
+        let token = match request.token() {
+            Found::Token(token) => token,
+            Found::TooLong(bytes) => {
+                tracing::debug!(bytes, at_most = MAX_TOKEN_BYTES, "a token was refused: it is too long");
+                return Err(EndReason::AuthenticationFailed);
             }
-            Err(error) => {
-                tracing::debug!(%error, "a token was refused");
-                None
+            Found::Absent | Found::Malformed => return Err(EndReason::AuthenticationFailed),
+        };
+        let whose = whose.map(UserId::as_str);
+        let identity = verifier.verify(token.expose(), whose, clock::wall_ms()).map_err(|error| {
+            tracing::debug!(%error, "a token was refused");
+            match error {
+                TokenError::Expired => EndReason::TokenExpired,
+                TokenError::NotYetValid => EndReason::TokenNotYetValid,
+                _ => EndReason::AuthenticationFailed,
             }
-        }
+        })?;
+        self.until_unix_ms = Some(identity.until_unix_ms);
+        Ok(identity)
     }
 }
 
