@@ -29,6 +29,7 @@ pub use self::tools::Tools;
 use crate::chat::rate_limit::Allowance;
 use crate::clock;
 use crate::endpoint::{Endpoint, Peer};
+use crate::metrics::By;
 use crate::node::Place;
 use crate::prefetch::prefetch;
 use crate::protocol::Dialect;
@@ -336,7 +337,8 @@ impl Connection {
     fn leave(&mut self) {
         let Some(endpoint) = self.endpoint.take() else { return };
         let reason = self.registration.status().end.unwrap_or(EndReason::GoingAway);
-        self.tools.shard.metrics().closed(reason.code());
+        let by = if reason.is_started_here() { By::Server } else { By::Client };
+        self.tools.shard.metrics().closed(reason.code(), by);
         let id = self.registration.id();
         let user = endpoint.user().unwrap_or("-");
         let duration_ms = self.tools.shard.now_ms().saturating_sub(self.opened_ms);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::feed::Feed;
+use super::usage;
 use crate::admission::address::TrustedProxies;
 use crate::admission::limits::{Lease, PerAddress};
 use crate::admission::operator;
@@ -116,7 +117,10 @@ impl App for Gate<'_> {
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
             "/readyz" if !node.has_engine() => pages::readyz(Readiness::NoEngine),
             "/readyz" => pages::readyz(Readiness::Ready),
-            "/metrics" => respond::metrics(node.metrics.render(node.gauges())),
+            "/metrics" => {
+                let process = usage::of_process(node.clock.unix_ms_at(0));
+                respond::metrics(node.metrics.render(&node.gauges(), &process))
+            }
             path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
         })
     }

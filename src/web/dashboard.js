@@ -154,12 +154,13 @@ function fill(body, rows, numbers) {
 }
 
 const CODES = {
-  1000: "normal", 1001: "went away", 1002: "protocol error", 1003: "binary refused", 1005: "no code given",
-  1006: "vanished", 1007: "invalid data", 1008: "not allowed in", 1009: "message too big", 1011: "our mistake",
-  1012: "restart", 1013: "overloaded", 3000: "token expired", 3003: "forbidden", 3008: "no sign of life",
+  1000: "was silent", 1001: "going away", 1002: "protocol error", 1003: "binary refused",
+  1007: "invalid data", 1008: "not allowed in", 1009: "message too big", 1011: "our mistake",
+  1012: "restart", 1013: "overloaded", 3000: "token expired or early", 3003: "forbidden", 3008: "no sign of life",
   4001: "slow consumer", 4002: "too fast", 4003: "position lost", 4501: "replaced", 4502: "malformed input",
-  other: "the client's own",
 };
+// What a client means by its codes is its own affair, but for these.
+const CLIENT_CODES = { 1000: "normal", 1001: "went away", 1005: "no code given", 1006: "vanished" };
 
 function renderTables(now, news, first) {
   const slowest = now.slowest.map(({ user, connection, shard, bytes: queued, messages, age_ms }) => {
@@ -186,9 +187,10 @@ function renderTables(now, news, first) {
   fill($("drops"), [
     ...drops, ...refused.map(([reason, value]) => row(`refused: ${reason.replaceAll("_", " ")}`, value, first.refused[reason])),
   ], 1);
-  const closes = Object.entries(now.closes).filter(([, value]) => value > 0);
-  const none = [["–", "nobody has left yet", "0"]];
-  fill($("closes"), closes.length ? closes.map(([code, value]) => [code, CODES[code] ?? "", count(value)]) : none, 2);
+  const closes = Object.entries(now.closes).flatMap(([by, codes]) => Object.entries(codes)
+    .filter(([, value]) => value > 0)
+    .map(([code, value]) => [code, by, by === "server" ? CODES[code] ?? "" : CLIENT_CODES[code] ?? "its own", count(value)]));
+  fill($("closes"), closes.length ? closes : [["–", "–", "nobody has left yet", "0"]], 3);
 }
 
 /** Draws a share behind the number in a cell, which says the same. */

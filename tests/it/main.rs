@@ -26,6 +26,7 @@ mod history_dir;
 mod json;
 mod lifecycle;
 mod logs;
+mod metrics;
 mod notices;
 mod proxy;
 mod rate_limit;

@@ -108,12 +108,16 @@ fn the_first_event_comes_at_once_and_has_everything() {
     assert!(snapshot["resident_bytes"].as_u64() > Some(1 << 20) && snapshot["cpu_us"].as_u64() > Some(0));
     // What Prometheus is told under labels stands here under names.
     let metrics = server.metrics();
-    for (map, metric) in
-        [("closes", "throng_closes_total{code="), ("refused", "throng_refused_total{reason=")]
-    {
-        let labels = metrics.keys().filter_map(|series| series.strip_prefix(metric));
-        let labels = labels.map(|label| label.trim_matches(['"', '}'])).collect::<BTreeSet<_>>();
-        assert_eq!(names(&snapshot[map]), labels);
+    let labels = |metric: &str, rest: &str| -> BTreeSet<String> {
+        let labels = metrics.keys().filter_map(|series| series.strip_prefix(metric)?.strip_suffix(rest));
+        labels.map(str::to_owned).collect()
+    };
+    let owned = |object| names(object).into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(owned(&snapshot["refused"]), labels("throng_refused_total{reason=\"", "\"}"));
+    assert_eq!(owned(&snapshot["closes"]), BTreeSet::from(["client", "server"].map(str::to_owned)));
+    for by in ["client", "server"] {
+        let rest = format!("\",by=\"{by}\"}}");
+        assert_eq!(owned(&snapshot["closes"][by]), labels("throng_closes_total{code=\"", &rest));
     }
     let next = viewer.snapshot();
     assert_eq!(next["started_ms"], snapshot["started_ms"]);
@@ -269,7 +273,7 @@ fn what_is_said_shows() {
     viewer.wait_for("their fan-out was timed", |now| sum(&now["fanout"], None) > 0);
     drop(sockets);
     viewer.wait_for("both have gone", |now| {
-        let closes = now["closes"].as_object().expect("an object").values();
+        let closes = now["closes"]["client"].as_object().expect("an object").values();
         let closed = closes.filter_map(Value::as_u64).sum::<u64>();
         now["connections"] == 0 && sum(&now["shards"], Some("connections")) == 0 && closed == 2
     });
