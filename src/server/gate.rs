@@ -46,7 +46,7 @@ pub(super) struct Rules {
     addresses: Arc<PerAddress>,
     verifier: Option<Verifier>,
     /// Keys of the operator.
-    keys: operator::Keys,
+    pub(super) keys: operator::Keys,
     pub(super) feed: Feed,
     /// The log has said that there is no key.
     has_warned: AtomicBool,
@@ -65,7 +65,7 @@ impl Rules {
             origins: OriginList::parse(&admission.origins).map_err(io::Error::other)?,
             addresses,
             verifier: Verifier::from_config(auth).map_err(io::Error::other)?,
-            keys: operator::Keys::new(&api.keys),
+            keys: operator::Keys::new(&api.keys).map_err(io::Error::other)?,
             feed: Feed::default(),
             has_warned: AtomicBool::new(false),
         })
@@ -169,12 +169,7 @@ impl App for Gate<'_> {
 impl Gate<'_> {
     /// The dashboard's feed, for those who may see it.
     fn stats(&self, request: Request<'_>) -> Result<Response, Refusal> {
-        let headers = |name: &str| request.headers(name);
-        // Whom a proxy speaks for is a matter of what it chooses to say.
-        let is_proxied =
-            self.tools.node.config.admission.proxy_protocol || self.rules.proxies.contains(self.peer);
-        let is_local = !is_proxied && operator::is_local(self.peer, headers);
-        if !is_local && !self.rules.keys.accept(headers) {
+        if !self.rules.keys.accept(|name| request.headers(name)) {
             return Err(Refusal::ApiKey);
         }
         if request.method() == "HEAD" {

@@ -271,6 +271,15 @@ async function refusal(response) {
   return new Refused(response.status, message, after > 0 ? after * 1_000 : undefined);
 }
 
+/** Takes a key out of the address, where it would stand in the history and in what is copied; true if there was one. */
+function takeKey() {
+  const key = new URLSearchParams(location.hash.slice(1)).get("key");
+  if (key === null) return false;
+  sessionStorage.setItem(KEY, key);
+  history.replaceState(null, "", location.pathname + location.search);
+  return true;
+}
+
 /** Reads the stream until it ends. */
 async function read(signal, heard) {
   const key = sessionStorage.getItem(KEY);
@@ -321,6 +330,12 @@ async function connect(words = "Connecting…") {
   wait(delayMs, error instanceof Refused ? `Refused, ${error.message}; trying again` : "Not connected, reconnecting");
 }
 
+function disconnect() {
+  const ended = connection;
+  connection = null;
+  ended?.abort();
+}
+
 function wait(delayMs, words) {
   show("waiting", words);
   const endsAt = Date.now() + delayMs;
@@ -336,7 +351,7 @@ function askForKey() {
   show("stopped", "A key is needed");
   $("unlock").hidden = false;
   $("numbers").hidden = true;
-  write($("key-error"), wasWrong ? "This key is not among those of the server." : "");
+  write($("key-error"), wasWrong ? "The server does not take this key. One that it makes itself is another after each start." : "");
   $("key").focus();
 }
 
@@ -356,10 +371,16 @@ $("pause").addEventListener("click", () => {
     return;
   }
   clearTimeout(retryTimer);
-  const ended = connection;
-  connection = null;
-  ended?.abort();
+  disconnect();
   show("paused", "Paused");
 });
 
+// Another key in the address of a page that is open already loads nothing anew.
+addEventListener("hashchange", () => {
+  if (!takeKey() || $("pause").getAttribute("aria-pressed") === "true") return;
+  disconnect();
+  connect();
+});
+
+takeKey();
 connect();
