@@ -27,8 +27,8 @@ fn look() -> Instant {
     now
 }
 
-/// The machine's date now, in milliseconds since the Unix epoch: what the dates of tokens are compared with, which others
-/// have set by their own. It may jump, unlike [`Clock::unix_ms`].
+/// The machine's date now, in milliseconds since the Unix epoch: for the dates of tokens, which other machines have set
+/// by theirs. It may jump, unlike [`Clock::unix_ms`].
 #[must_use]
 pub fn wall_ms() -> i64 {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -111,8 +111,8 @@ pub struct Verifier {
 
 impl Verifier {
     /// Accepts the key's algorithm and nothing else. `exp` is required, `nbf` and `iat` are honoured where they are
-    /// there, each to the millisecond and with the leeway; `aud` and `iss` are required when demanded and otherwise only
-    /// have to be of the right type.
+    /// there, each to the millisecond and with the leeway; `aud` and `iss` are required when demanded, and otherwise
+    /// only have to be of the right type.
     ///
     /// # Errors
     /// [`TokenError::EmptySecret`]: anybody could sign with it.
@@ -149,8 +149,8 @@ impl Verifier {
         Ok(with(Key::Public(&key)))
     }
 
-    /// Verifies signature and claims of a token shown at `unix_ms`, in milliseconds since the Unix epoch; `whose` is the
-    /// `sub` that it must have, where only one is right.
+    /// Verifies signature and claims of a token shown at `unix_ms`, in milliseconds since the Unix epoch; `whose` is
+    /// the `sub` that it must have, where only one is right.
     ///
     /// # Errors
     /// What is wrong. [`TokenError::Expired`] and [`TokenError::NotYetValid`] say that nothing else is; of the others
