@@ -33,7 +33,7 @@ impl Keys {
         }
         let mut bytes = [0; KEY_BYTES];
         getrandom::fill(&mut bytes)?;
-        Ok(Self { keys: [Secret::new(&URL_SAFE_NO_PAD.encode(bytes))].into(), is_made: true })
+        Ok(Self { keys: [Secret::new(URL_SAFE_NO_PAD.encode(bytes))].into(), is_made: true })
     }
 
     /// Where the dashboard of a server is that listens on `address`, as somebody on its machine asks for it. A key that
