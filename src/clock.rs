@@ -27,6 +27,14 @@ fn look() -> Instant {
     now
 }
 
+/// The machine's date now, in milliseconds since the Unix epoch: for the dates of tokens, which other machines have set
+/// by theirs. It may jump, unlike [`Clock::unix_ms`].
+#[must_use]
+pub fn wall_ms() -> i64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    unix.as_millis().try_into().unwrap_or(i64::MAX)
+}
+
 /// A clock; clones show the same time.
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);

@@ -70,7 +70,7 @@
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
 //!                load (the layers) · mistake · checks (contradictions) · public_key · machine (what it offers) ·
 //!                pending (not in force yet) · print
-//!   metrics.rs   counters of each shard, summed when scraped
+//!   metrics/     mod (counters of each shard, summed when scraped) · render (for Prometheus)
 //!   clock.rs     the time, which a test can move
 //!   shrink.rs    memory is given back when a storm has passed
 //!   prefetch.rs  memory is fetched before it is read

@@ -95,8 +95,8 @@ pub enum Refusal {
     Forbidden(&'static str),
     /// 401: what is asked for is the operator's. The text says what would be accepted.
     #[error(
-        "this is for the operator: ask from the server's own machine, as localhost and through no proxy, or send a key \
-         that api.keys has as Authorization: Bearer KEY or as X-API-Key: KEY"
+        "this is for the operator: send a key of api.keys, or without any the one that the log named at the start, as \
+         Authorization: Bearer KEY or as X-API-Key: KEY"
     )]
     ApiKey,
     /// 503: enough people look at the statistics.

@@ -1,24 +1,57 @@
-//! Who may see what is the operator's: whoever sits at the server's own machine, and whoever has a key of `api.keys`.
+//! Who may see what is the operator's: whoever has a key, wherever the request comes from. Where none is configured one
+//! is made at the start and told in the log alone. What a request says about its way here proves nothing: a proxy on
+//! the same machine may add no header at all, and pass on the `Host` that a stranger chose.
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::token::bearer_credentials;
 use crate::config::Secret;
 
-/// What proxies add. A request with any of these comes from somewhere else than its peer.
-const FORWARDED: [&str; 6] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];
+/// Random bytes of a key that is made: nobody guesses 144 bits, and base64 writes them without a rest.
+const KEY_BYTES: usize = 18;
 
-/// The keys of `api.keys`.
-#[derive(Debug, Default)]
-pub struct Keys(Box<[Secret]>);
+/// The keys of the operator; there is at least one.
+#[derive(Debug)]
+pub struct Keys {
+    keys: Box<[Secret]>,
+    /// The only key was made here, and nobody knows it yet.
+    is_made: bool,
+}
 
 impl Keys {
-    /// The keys of the configuration; without any, none is right.
+    /// The keys of `api.keys`; without any, one that is made now.
+    ///
+    /// # Errors
+    /// The system has no random numbers to make one of.
+    pub fn new(configured: &[Secret]) -> Result<Self, getrandom::Error> {
+        if !configured.is_empty() {
+            return Ok(Self { keys: configured.into(), is_made: false });
+        }
+        let mut bytes = [0; KEY_BYTES];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self { keys: [Secret::new(URL_SAFE_NO_PAD.encode(bytes))].into(), is_made: true })
+    }
+
+    /// Where the dashboard of a server is that listens on `address`, as somebody on its machine asks for it. A key that
+    /// was made here stands behind it, because it can be read nowhere else: in the fragment, which a browser sends to
+    /// nobody. Configured keys never do.
     #[must_use]
-    pub fn new(keys: &[Secret]) -> Self {
-        Self(keys.into())
+    pub fn dashboard(&self, address: SocketAddr) -> String {
+        let mut address = address;
+        match address.ip().to_canonical() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        let page = format!("http://{address}/dashboard");
+        match &self.keys[..] {
+            [made] if self.is_made => format!("{page}#key={}", String::from_utf8_lossy(made.expose())),
+            _ => page,
+        }
     }
 
     /// True when a request shows one of the keys: behind `Bearer` in an `Authorization` header, or in an `X-API-Key`.
@@ -30,43 +63,15 @@ impl Keys {
         V: Iterator<Item = &'r [u8]>,
     {
         let shown = headers("authorization").filter_map(bearer_credentials).chain(headers("x-api-key"));
-        shown.fold(false, |any, shown| self.0.iter().fold(any, |any, key| any | is_same(key.expose(), shown)))
+        shown.fold(false, |any, shown| {
+            self.keys.iter().fold(any, |any, key| any | is_same(key.expose(), shown))
+        })
     }
 }
 
 /// Compares without an early way out, and with none for the compiler to find.
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| black_box(all | (a ^ b))) == 0
-}
-
-/// True when a request comes from the server's own machine and from nobody else through it: the peer is loopback, no
-/// proxy has written into it, and it was meant for loopback. The last keeps out pages that have their own name resolve
-/// to 127.0.0.1 (DNS rebinding), and that a browser says so (`Sec-Fetch-Site`) keeps out those that ask across origins.
-/// `headers` as for [`Keys::accept`].
-pub fn is_local<'r, V>(peer: IpAddr, headers: impl Fn(&str) -> V) -> bool
-where
-    V: Iterator<Item = &'r [u8]>,
-{
-    let is_forwarded = FORWARDED.iter().any(|name| headers(name).next().is_some());
-    let is_foreign = headers("sec-fetch-site").any(|site| !matches!(site, b"same-origin" | b"none"));
-    let is_for_us = headers("host").next().is_some_and(is_loopback_host);
-    peer.to_canonical().is_loopback() && !is_forwarded && !is_foreign && is_for_us
-}
-
-/// True for `localhost`, an address of 127.0.0.0/8 and `[::1]`, each with or without a port.
-fn is_loopback_host(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else { return false };
-    if let Some((address, rest)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        let is_port = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_number);
-        return is_port && address.parse() == Ok(Ipv6Addr::LOCALHOST);
-    }
-    let (name, port) = host.split_once(':').unwrap_or((host, ""));
-    let is_loopback = || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
-    is_number(port) && (name.eq_ignore_ascii_case("localhost") || is_loopback())
-}
-
-fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -81,60 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn only_who_is_here_is_local() {
-        let host = ("host", "127.0.0.1:8080");
-        for (peer, headers, expected) in [
-            ("127.0.0.1", &[host][..], true),
-            ("127.8.9.1", &[host], true),
-            ("::1", &[host], true),
-            ("::ffff:127.0.0.1", &[host], true),
-            ("192.0.2.1", &[host], false),
-            ("::ffff:192.0.2.1", &[host], false),
-            ("127.0.0.1", &[], false),
-            ("127.0.0.1", &[host, ("x-forwarded-for", "127.0.0.1")], false),
-            ("127.0.0.1", &[host, ("forwarded", "")], false),
-            ("127.0.0.1", &[host, ("x-real-ip", "\u{ff}")], false),
-            ("127.0.0.1", &[host, ("via", "1.1 proxy")], false),
-            ("127.0.0.1", &[host, ("sec-fetch-site", "same-origin")], true),
-            ("127.0.0.1", &[host, ("sec-fetch-site", "none")], true),
-            ("127.0.0.1", &[host, ("sec-fetch-site", "cross-site")], false),
-            ("127.0.0.1", &[host, ("sec-fetch-site", "same-site")], false),
-        ] {
-            let peer_address = peer.parse().unwrap();
-            let found = is_local(peer_address, |name| values(headers, name));
-            assert_eq!(found, expected, "{peer} {headers:?}");
-        }
-    }
-
-    #[test]
-    fn only_names_of_loopback_are_loopback() {
-        for good in ["localhost", "LocalHost:80", "127.0.0.1", "127.0.0.2:8080", "[::1]", "[::1]:8080"] {
-            assert!(is_loopback_host(good.as_bytes()), "{good}");
-        }
-        for bad in [
-            "",
-            "throng.test",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-            "evil.example:127",
-            "localhost:80@evil.example",
-            "[::2]",
-            "[::1",
-            "[::1]x",
-            "[::1]:x",
-            "::1",
-            "0.0.0.0",
-            "127.1",
-            "localhost:80:80",
-        ] {
-            assert!(!is_loopback_host(bad.as_bytes()), "{bad}");
-        }
-        assert!(!is_loopback_host(b"localhost\xff"));
-    }
-
-    #[test]
     fn a_key_is_right_or_wrong() {
-        let keys = Keys::new(&[Secret::new("first-of-the-two-keys"), Secret::new("second-of-the-keys")]);
+        let keys =
+            Keys::new(&[Secret::new("first-of-the-two-keys"), Secret::new("second-of-the-keys")]).unwrap();
         let accepted = |headers: Headers<'_>| keys.accept(|name| values(headers, name));
         for (headers, expected) in [
             (&[("authorization", "Bearer first-of-the-two-keys")][..], true),
@@ -153,6 +107,44 @@ mod tests {
         ] {
             assert_eq!(accepted(headers), expected, "{headers:?}");
         }
-        assert!(!Keys::default().accept(|name| values(&[("x-api-key", "")], name)), "no keys, no entry");
+    }
+
+    #[test]
+    fn without_keys_one_is_made_that_only_the_address_shows() {
+        let (one, other) = (Keys::new(&[]).unwrap(), Keys::new(&[]).unwrap());
+        let made = |keys: &Keys| {
+            let address = keys.dashboard("127.0.0.1:8080".parse().unwrap());
+            address.strip_prefix("http://127.0.0.1:8080/dashboard#key=").expect("a key").to_owned()
+        };
+        let key = made(&one);
+        assert_ne!(key, made(&other));
+        assert!(
+            key.len() == 24 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)),
+            "{key}"
+        );
+        let shown = [("x-api-key", &*key)];
+        assert!(one.accept(|name| values(&shown, name)));
+        assert!(!other.accept(|name| values(&shown, name)));
+        for nothing in
+            [&[][..], &[("x-api-key", "")], &[("authorization", "Bearer ")], &[("host", "localhost")]]
+        {
+            assert!(!one.accept(|name| values(nothing, name)), "{nothing:?}");
+        }
+        assert!(!format!("{one:?}").contains(&key), "{one:?}");
+    }
+
+    #[test]
+    fn the_address_can_be_asked_for_and_shows_no_configured_key() {
+        let keys = Keys::new(&[Secret::new("the-only-one-of-the-keys")]).unwrap();
+        for (listen, expected) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/dashboard"),
+            ("0.0.0.0:80", "http://127.0.0.1:80/dashboard"),
+            ("[::]:8080", "http://[::1]:8080/dashboard"),
+            ("[::ffff:0.0.0.0]:8080", "http://127.0.0.1:8080/dashboard"),
+            ("[::1]:8080", "http://[::1]:8080/dashboard"),
+            ("192.0.2.1:8080", "http://192.0.2.1:8080/dashboard"),
+        ] {
+            assert_eq!(keys.dashboard(listen.parse().unwrap()), expected, "{listen}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Nothing in here prints a token: [`Token`] hides itself and no error carries one.
 
+mod claims;
 mod verify;
 
 use std::fmt;
@@ -10,7 +11,7 @@ use std::fmt;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Serialize;
 
-pub use self::verify::{Identity, Key, TokenError, Verifier};
+pub use self::verify::{Demands, Identity, Key, TokenError, Verifier};
 
 /// Longest token that is looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -51,6 +52,8 @@ pub enum Found {
     Absent,
     /// There is one, but it cannot be a token, or there are two `Authorization` headers.
     Malformed,
+    /// There is one of so many bytes, more than [`MAX_TOKEN_BYTES`].
+    TooLong(usize),
     /// This one; the first of the three places counts.
     Token(Token),
 }
@@ -78,7 +81,10 @@ pub fn find<'a>(
 }
 
 fn take(text: Option<&str>) -> Found {
-    text.and_then(Token::new).map_or(Found::Malformed, Found::Token)
+    match text {
+        Some(text) if text.len() > MAX_TOKEN_BYTES => Found::TooLong(text.len()),
+        _ => text.and_then(Token::new).map_or(Found::Malformed, Found::Token),
+    }
 }
 
 /// What stands behind `Bearer` in an `Authorization` header (RFC 6750, section 2.1).

@@ -96,6 +96,8 @@ settings! {
         audience: Option<String> = None, Maybe(CLAIM);
         /// What `iss` must be, 1 to 256 bytes.
         issuer: Option<String> = None, Maybe(CLAIM);
+        /// By how much the clock of whoever makes the tokens may differ, for `exp`, `nbf` and `iat`; 0ms to 5m.
+        leeway: Duration = Duration::from_secs(10), Time(0, 300_000);
     }
 }
 
@@ -116,8 +118,8 @@ settings! {
 settings! {
     /// The server API.
     Api of Config at api {
-        /// Keys that open what is the operator's from elsewhere than this machine, each 16 to 256 visible ASCII
-        /// characters; none: it is open on this machine only.
+        /// Keys that open what is the operator's, each 16 to 256 visible ASCII characters; none: one is made at each
+        /// start, and the log says it.
         keys: Vec<Secret> = Vec::new(), List(HeaderKey);
         /// A file with the keys, one per line. After loading, `api.keys` holds them.
         keys_file: Option<PathBuf> = None, Maybe(Place);

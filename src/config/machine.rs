@@ -37,6 +37,12 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(ASSUMED.cores, Into::into),
         }
     }
+
+    /// The soft limit on open descriptors as it is now; nothing where the system does not say.
+    #[must_use]
+    pub fn descriptor_limit() -> Option<usize> {
+        descriptors(&read_to_string("/proc/self/limits").ok()?)
+    }
 }
 
 /// The soft limit in the text of `/proc/self/limits`.

@@ -18,7 +18,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -28,7 +27,9 @@ use self::reader::{Charge, Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
 pub use self::tools::Tools;
 use crate::chat::rate_limit::Allowance;
+use crate::clock;
 use crate::endpoint::{Endpoint, Peer};
+use crate::metrics::By;
 use crate::node::Place;
 use crate::prefetch::prefetch;
 use crate::protocol::Dialect;
@@ -52,8 +53,8 @@ const PHASE: u64 = 5;
 pub struct Facts {
     /// The endpoint's name.
     pub endpoint: &'static str,
-    /// When a token that was shown expires, in seconds since the Unix epoch.
-    pub expires_at: Option<u64>,
+    /// When a token that was shown is no longer taken, in milliseconds since the Unix epoch.
+    pub until_unix_ms: Option<i64>,
     /// Its place among `limits.max_connections`.
     pub place: Place,
 }
@@ -106,9 +107,9 @@ impl Connection {
         leftover: Bytes,
     ) -> Self {
         let now_ms = tools.shard.tick();
-        let expires_ms = facts.expires_at.map(|expires_at| {
-            let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            now_ms + Duration::from_secs(expires_at).saturating_sub(unix).as_millis() as u64
+        let expires_ms = facts.until_unix_ms.map(|until_unix_ms| {
+            let left_ms = until_unix_ms.saturating_sub(clock::wall_ms());
+            now_ms.saturating_add(left_ms.try_into().unwrap_or(0))
         });
         let phase_ms = fastrand::u64(..=tools.times.heartbeat_ms / PHASE);
         let mut deadlines = Deadlines::new(expires_ms, phase_ms);
@@ -343,7 +344,8 @@ impl Connection {
     fn leave(&mut self) {
         let Some(endpoint) = self.endpoint.take() else { return };
         let reason = self.registration.status().end.unwrap_or(EndReason::GoingAway);
-        self.tools.shard.metrics().closed(reason.code());
+        let by = if reason.is_started_here() { By::Server } else { By::Client };
+        self.tools.shard.metrics().closed(reason.code(), by);
         let id = self.registration.id();
         let user = endpoint.user().unwrap_or("-");
         let duration_ms = self.tools.shard.now_ms().saturating_sub(self.opened_ms);

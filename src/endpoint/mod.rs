@@ -20,7 +20,7 @@ use crate::node::Node;
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Parser;
-use crate::protocol::event::CommandError;
+use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
 use crate::registry::Registration;
 
@@ -58,6 +58,12 @@ impl Peer<'_> {
             return Ok(());
         }
         self.strike()
+    }
+
+    /// Answers what was refused of the chat: `re` is the id of the command, where there is one.
+    pub fn refuse(&self, re: Option<&str>, error: CommandError) {
+        self.registration.shard().metrics().failed(error.code());
+        self.reply(&v1::error(re, error));
     }
 
     /// Counts something that was refused for its rate.

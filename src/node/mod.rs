@@ -156,6 +156,7 @@ impl Node {
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         Gauges {
+            max_connections: self.config.limits.max_connections,
             rooms: self.room_count(),
             limited_users: self.limiter.as_ref().map_or(0, |limiter| limiter.users.len()),
             history_waiting: self.durable.as_ref().map_or(0, Durable::waiting),

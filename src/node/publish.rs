@@ -119,6 +119,7 @@ impl Membership {
         let (registry, id, dialect) = (Arc::clone(&self.node.registry), self.id, self.dialect);
         let (name, name_again, re_again) = (room.name().clone(), room.name().clone(), re.clone());
         let speaker = user.clone();
+        let metrics = Arc::clone(self.node.metrics.shard(id.shard()));
         let unanswered = self.unanswered.as_ref().map(|unanswered| unanswered.add(&registry, id));
         Job {
             room,
@@ -139,8 +140,14 @@ impl Membership {
                         let (re, room) = (re_again.as_deref(), &name_again);
                         v1::ack(&v1::Ack { re, room, epoch, offset, duplicate: true })
                     }
-                    (Dialect::V1, Err(error)) => v1::error(re_again.as_deref(), refusal(error)),
-                    (Dialect::Plain, Err(error)) => event::error(refusal(error)),
+                    (_, Err(error)) => {
+                        let error = refusal(error);
+                        metrics.failed(error.code());
+                        match dialect {
+                            Dialect::V1 => v1::error(re_again.as_deref(), error),
+                            Dialect::Plain => event::error(error),
+                        }
+                    }
                 };
                 registry.reply(id, &frame);
             }),

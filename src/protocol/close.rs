@@ -44,8 +44,10 @@ pub enum EndReason {
     Overloaded,
     /// The server restarts.
     Restarting,
-    /// The token expired during the connection.
+    /// The token has expired, before the connection or during it; nothing else is wrong with it.
     TokenExpired,
+    /// The token's time has not begun; nothing else is wrong with it.
+    TokenNotYetValid,
     /// The token does not allow the room.
     RoomForbidden,
     /// No pong or heartbeat in time.
@@ -108,7 +110,7 @@ impl EndReason {
             Self::Internal => 1011,
             Self::Restarting => 1012,
             Self::Overloaded => 1013,
-            Self::TokenExpired => 3000,
+            Self::TokenExpired | Self::TokenNotYetValid => 3000,
             Self::RoomForbidden => 3003,
             Self::HeartbeatTimeout | Self::MessageTimeout => 3008,
             Self::SlowConsumer(_) => 4001,
@@ -141,6 +143,7 @@ impl EndReason {
             Self::Overloaded => "Server overloaded",
             Self::Restarting => "Server restarting",
             Self::TokenExpired => "Token expired",
+            Self::TokenNotYetValid => "Token not yet valid",
             Self::RoomForbidden => "Room not allowed",
             Self::HeartbeatTimeout => "Heartbeat timeout",
             Self::MessageTimeout => "Message not finished in time",
@@ -167,7 +170,8 @@ impl EndReason {
         match self {
             Self::GoingAway | Self::Restarting => Advice::reconnect(RESTART_MS),
             Self::Internal | Self::Overloaded | Self::RateLimited => Advice::reconnect(BACK_OFF_MS),
-            Self::MessageTooBig | Self::TooManyFragments | Self::TokenExpired => Advice::reconnect(ALONE_MS),
+            Self::MessageTooBig | Self::TooManyFragments => Advice::reconnect(ALONE_MS),
+            Self::TokenExpired | Self::TokenNotYetValid => Advice::reconnect(ALONE_MS),
             Self::HeartbeatTimeout | Self::MessageTimeout => Advice::reconnect(ALONE_MS),
             Self::SlowConsumer(_) | Self::PositionLost => Advice::reconnect(ALONE_MS),
             Self::PeerClosed(_) | Self::PeerVanished | Self::Inactivity => Advice::STOP,

@@ -15,12 +15,14 @@ use tokio::sync::mpsc;
 use super::feed::Feed;
 use super::handshakes::{Group, Place as Handshake, Ticket};
 use super::standing::Standing;
+use super::usage;
 use crate::admission::address::{Net, TrustedProxies};
 use crate::admission::limits::{Lease, PerAddress};
 use crate::admission::operator;
 use crate::admission::origin::OriginList;
-use crate::admission::token::{Found, Identity, Verifier};
+use crate::admission::token::{Found, Identity, MAX_TOKEN_BYTES, TokenError, Verifier};
 use crate::admission::{Check, Refusal};
+use crate::clock;
 use crate::config::{Config, Refuse, parse_duration};
 use crate::connection::{Facts, Tools};
 use crate::endpoint::{self, Chat, Endpoint, Entry, Heartbeat, V1Entry, WithTimeout};
@@ -49,7 +51,7 @@ pub(super) struct Rules {
     addresses: Arc<PerAddress>,
     verifier: Option<Verifier>,
     /// Keys of the operator.
-    keys: operator::Keys,
+    pub(super) keys: operator::Keys,
     pub(super) feed: Feed,
     /// The log has said that there is no key.
     has_warned: AtomicBool,
@@ -69,7 +71,7 @@ impl Rules {
             origins: OriginList::parse(&admission.origins).map_err(io::Error::other)?,
             addresses,
             verifier: Verifier::from_config(auth).map_err(io::Error::other)?,
-            keys: operator::Keys::new(&api.keys),
+            keys: operator::Keys::new(&api.keys).map_err(io::Error::other)?,
             feed: Feed::default(),
             has_warned: AtomicBool::new(false),
         })
@@ -140,7 +142,10 @@ impl App for Gate<'_> {
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
             "/readyz" if !node.has_engine() => pages::readyz(Readiness::NoEngine),
             "/readyz" => pages::readyz(Readiness::Ready),
-            "/metrics" => respond::metrics(node.metrics.render(node.gauges())),
+            "/metrics" => {
+                let process = usage::of_process(node.clock.unix_ms_at(0));
+                respond::metrics(node.metrics.render(&node.gauges(), &process))
+            }
             path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
         })
     }
@@ -179,13 +184,13 @@ impl App for Gate<'_> {
             registration.speak(Dialect::V1);
         }
         let mut visitor =
-            Visitor { gate: self, place: &place, registration: &registration, net, expires_at: None };
+            Visitor { gate: self, place: &place, registration: &registration, net, until_unix_ms: None };
         let endpoint = match visitor.endpoint(route, request, subprotocol).await {
             Ok(endpoint) => endpoint,
             Err(Denied::Http(refusal)) => return Err(refusal),
             Err(Denied::Visibly(reason)) => self.refuse(reason)?,
         };
-        let facts = Facts { endpoint: route.name(), expires_at: visitor.expires_at, place };
+        let facts = Facts { endpoint: route.name(), until_unix_ms: visitor.until_unix_ms, place };
         Ok(Admission { admitted: Admitted { endpoint, registration, facts, lease }, subprotocol })
     }
 
@@ -212,12 +217,7 @@ impl Gate<'_> {
 
     /// The dashboard's feed, for those who may see it.
     fn stats(&self, request: Request<'_>) -> Result<Response, Refusal> {
-        let headers = |name: &str| request.headers(name);
-        // Whom a proxy speaks for is a matter of what it chooses to say.
-        let is_proxied =
-            self.tools.node.config.admission.proxy_protocol || self.rules.proxies.contains(self.peer);
-        let is_local = !is_proxied && operator::is_local(self.peer, headers);
-        if !is_local && !self.rules.keys.accept(headers) {
+        if !self.rules.keys.accept(|name| request.headers(name)) {
             return Err(Refusal::ApiKey);
         }
         if request.method() == "HEAD" {
@@ -237,6 +237,7 @@ impl Gate<'_> {
         }
         Err(match reason {
             EndReason::AuthenticationFailed => Refusal::Unauthorized,
+            EndReason::TokenExpired | EndReason::TokenNotYetValid => Refusal::Unauthorized,
             EndReason::RoomForbidden => Refusal::Forbidden("the token does not allow this room"),
             EndReason::UserIdInUse => Refusal::Conflict,
             EndReason::InvalidUserId => {
@@ -268,7 +269,7 @@ struct Visitor<'a> {
     place: &'a Place,
     registration: &'a Registration,
     net: Net,
-    expires_at: Option<u64>,
+    until_unix_ms: Option<i64>,
 }
 
 impl Visitor<'_> {
@@ -284,7 +285,7 @@ impl Visitor<'_> {
                 Endpoint::Echo { is_raw: subprotocol == Some("echo") || request.query("raw").is_some() }
             }
             endpoint::Route::Secure => {
-                let identity = self.identify(request).ok_or(EndReason::AuthenticationFailed)?;
+                let identity = self.identify(request, None)?;
                 Endpoint::Secure(identity.name.unwrap_or(identity.sub).into())
             }
             endpoint::Route::Messages => Endpoint::Messages,
@@ -313,8 +314,7 @@ impl Visitor<'_> {
             .map_err(|_| EndReason::InvalidRoom)?;
         let mut allowed = None;
         if config.auth.required {
-            let identity = self.identify(request).filter(|identity| identity.sub == user.as_str());
-            let identity = identity.ok_or(EndReason::AuthenticationFailed)?;
+            let identity = self.identify(request, Some(&user))?;
             if !identity.allows(room.as_str()) {
                 return Err(EndReason::RoomForbidden);
             }
@@ -336,8 +336,9 @@ impl Visitor<'_> {
         Chat::enter(node, self.registration, claim, Entry { room, address, allowed, v1 })
     }
 
-    /// The owner of a good token. Why a bad one is bad is logged, never the token.
-    fn identify(&mut self, request: Request<'_>) -> Option<Identity> {
+    /// The owner of a good token, who has to be `whose` where that is said. Why a bad one is bad is logged, never the
+    /// token.
+    fn identify(&mut self, request: Request<'_>, whose: Option<&UserId>) -> Result<Identity, EndReason> {
         let rules = self.gate.rules;
         let Some(verifier) = &rules.verifier else {
             if !rules.has_warned.swap(true, Relaxed) {
@@ -345,19 +346,27 @@ impl Visitor<'_> {
                     "no key is configured (auth.secret or auth.public_key): every token is refused"
                 );
             }
-            return None;
+            return Err(EndReason::AuthenticationFailed);
         };
-        let Found::Token(token) = request.token() else { return None };
-        match verifier.verify(token.expose()) {
-            Ok(identity) => {
-                self.expires_at = Some(identity.expires_at);
-                Some(identity)
+        let token = match request.token() {
+            Found::Token(token) => token,
+            Found::TooLong(bytes) => {
+                tracing::debug!(bytes, at_most = MAX_TOKEN_BYTES, "a token was refused: it is too long");
+                return Err(EndReason::AuthenticationFailed);
             }
-            Err(error) => {
-                tracing::debug!(%error, "a token was refused");
-                None
+            Found::Absent | Found::Malformed => return Err(EndReason::AuthenticationFailed),
+        };
+        let whose = whose.map(UserId::as_str);
+        let identity = verifier.verify(token.expose(), whose, clock::wall_ms()).map_err(|error| {
+            tracing::debug!(%error, "a token was refused");
+            match error {
+                TokenError::Expired => EndReason::TokenExpired,
+                TokenError::NotYetValid => EndReason::TokenNotYetValid,
+                _ => EndReason::AuthenticationFailed,
             }
-        }
+        })?;
+        self.until_unix_ms = Some(identity.until_unix_ms);
+        Ok(identity)
     }
 }
 

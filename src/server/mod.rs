@@ -93,6 +93,7 @@ impl Server {
         let rules = Arc::new(Rules::new(&node.config)?);
         let workers = worker::spawn_all(&node, &rules, &stopped)?;
         tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
+        tracing::info!("dashboard: {}", rules.keys.dashboard(address));
         runtime.block_on(async {
             let mut stop = pin!(stop);
             let mut accepting = pin!(acceptor::run(&node, &rules, listener, &workers));

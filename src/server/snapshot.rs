@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::usage;
 use super::worker::Worker;
-use crate::metrics::{Counter, ShardMetrics};
+use crate::metrics::{By, Counter, ShardMetrics};
 use crate::node::Node;
 use crate::registry::survey::{Laggard, SLOWEST};
 
@@ -43,7 +43,8 @@ struct Snapshot<'a> {
     /// Upper bounds of the buckets but the last, which has none; and how many fan-outs fell into each.
     fanout_le_us: Vec<u64>,
     fanout: Vec<u64>,
-    closes: BTreeMap<String, u64>,
+    /// By who ended the connection, and by code.
+    closes: BTreeMap<&'static str, BTreeMap<String, u64>>,
     refused: BTreeMap<&'static str, u64>,
     /// Nothing where the system does not say.
     resident_bytes: Option<u64>,
@@ -141,7 +142,7 @@ fn snapshot(node: &Node, viewers: usize, shards: Vec<Shard>, slowest: Vec<Laggar
         not_recovered: sum(|s| &s.not_recovered),
         fanout_le_us: metrics.fanouts().filter_map(|(bound, _)| bound).collect(),
         fanout: metrics.fanouts().map(|(_, count)| count).collect(),
-        closes: metrics.closes().collect(),
+        closes: By::ALL.iter().map(|&by| (by.label(), metrics.closes(by).collect())).collect(),
         refused: metrics.refusals().collect(),
         resident_bytes: usage::resident_bytes(),
         cpu_us: usage::cpu().as_micros() as u64,

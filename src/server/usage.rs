@@ -4,6 +4,24 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::config::Machine;
+use crate::metrics::Process;
+
+/// Before Linux 6.2 descriptors have to be counted one by one, which takes about a microsecond each and holds a worker
+/// up: where more than so many are open nothing is said.
+const MOST_COUNTED: usize = 4096;
+
+/// Everything of a process that began at `started_unix_ms`, in milliseconds since the Unix epoch.
+pub(super) fn of_process(started_unix_ms: u64) -> Process {
+    Process {
+        cpu: cpu(),
+        resident_bytes: resident_bytes(),
+        open_fds: open_fds(),
+        max_fds: Machine::descriptor_limit().map(|limit| limit as u64),
+        started_unix_ms,
+    }
+}
+
 /// CPU time of all threads, user and system.
 pub(super) fn cpu() -> Duration {
     let used = clock_gettime(ClockId::ProcessCPUTime);
@@ -14,6 +32,19 @@ pub(super) fn cpu() -> Duration {
 /// Resident memory; nothing where the system does not say.
 pub(super) fn resident_bytes() -> Option<u64> {
     resident_in(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// Open descriptors; nothing where the system does not say, or not in time.
+fn open_fds() -> Option<u64> {
+    let folder = "/proc/self/fd";
+    match std::fs::metadata(folder).ok()?.len() {
+        0 => {
+            // The last one is that of the counting itself.
+            let counted = std::fs::read_dir(folder).ok()?.take(MOST_COUNTED + 1).count();
+            (counted <= MOST_COUNTED).then_some(counted.saturating_sub(1) as u64)
+        }
+        open => Some(open),
+    }
 }
 
 /// `VmRSS` in the text of `/proc/self/status`, which is in KiB.
@@ -33,6 +64,16 @@ mod tests {
             assert_eq!(resident_in(nothing), None, "{nothing}");
         }
         assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
+
+    #[test]
+    fn descriptors_are_counted() {
+        // Other tests open and close some at the same time.
+        let files: Vec<_> = (0..200).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        let open = open_fds().unwrap();
+        assert!((200..100_000).contains(&open), "{open}");
+        assert!(Machine::descriptor_limit().is_some_and(|limit| limit as u64 >= open));
+        drop(files);
     }
 
     #[test]

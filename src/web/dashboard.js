@@ -154,12 +154,13 @@ function fill(body, rows, numbers) {
 }
 
 const CODES = {
-  1000: "normal", 1001: "went away", 1002: "protocol error", 1003: "binary refused", 1005: "no code given",
-  1006: "vanished", 1007: "invalid data", 1008: "not allowed in", 1009: "message too big", 1011: "our mistake",
-  1012: "restart", 1013: "overloaded", 3000: "token expired", 3003: "forbidden", 3008: "no sign of life",
+  1000: "was silent", 1001: "going away", 1002: "protocol error", 1003: "binary refused",
+  1007: "invalid data", 1008: "not allowed in", 1009: "message too big", 1011: "our mistake",
+  1012: "restart", 1013: "overloaded", 3000: "token expired or early", 3003: "forbidden", 3008: "no sign of life",
   4001: "slow consumer", 4002: "too fast", 4003: "position lost", 4501: "replaced", 4502: "malformed input",
-  other: "the client's own",
 };
+// What a client means by its codes is its own affair, but for these.
+const CLIENT_CODES = { 1000: "normal", 1001: "went away", 1005: "no code given", 1006: "vanished" };
 
 function renderTables(now, news, first) {
   const slowest = now.slowest.map(({ user, connection, shard, bytes: queued, messages, age_ms }) => {
@@ -186,9 +187,10 @@ function renderTables(now, news, first) {
   fill($("drops"), [
     ...drops, ...refused.map(([reason, value]) => row(`refused: ${reason.replaceAll("_", " ")}`, value, first.refused[reason])),
   ], 1);
-  const closes = Object.entries(now.closes).filter(([, value]) => value > 0);
-  const none = [["–", "nobody has left yet", "0"]];
-  fill($("closes"), closes.length ? closes.map(([code, value]) => [code, CODES[code] ?? "", count(value)]) : none, 2);
+  const closes = Object.entries(now.closes).flatMap(([by, codes]) => Object.entries(codes)
+    .filter(([, value]) => value > 0)
+    .map(([code, value]) => [code, by, by === "server" ? CODES[code] ?? "" : CLIENT_CODES[code] ?? "its own", count(value)]));
+  fill($("closes"), closes.length ? closes : [["–", "–", "nobody has left yet", "0"]], 3);
 }
 
 /** Draws a share behind the number in a cell, which says the same. */
@@ -269,6 +271,15 @@ async function refusal(response) {
   return new Refused(response.status, message, after > 0 ? after * 1_000 : undefined);
 }
 
+/** Takes a key out of the address, where it would stand in the history and in what is copied; true if there was one. */
+function takeKey() {
+  const key = new URLSearchParams(location.hash.slice(1)).get("key");
+  if (key === null) return false;
+  sessionStorage.setItem(KEY, key);
+  history.replaceState(null, "", location.pathname + location.search);
+  return true;
+}
+
 /** Reads the stream until it ends. */
 async function read(signal, heard) {
   const key = sessionStorage.getItem(KEY);
@@ -319,6 +330,12 @@ async function connect(words = "Connecting…") {
   wait(delayMs, error instanceof Refused ? `Refused, ${error.message}; trying again` : "Not connected, reconnecting");
 }
 
+function disconnect() {
+  const ended = connection;
+  connection = null;
+  ended?.abort();
+}
+
 function wait(delayMs, words) {
   show("waiting", words);
   const endsAt = Date.now() + delayMs;
@@ -334,7 +351,7 @@ function askForKey() {
   show("stopped", "A key is needed");
   $("unlock").hidden = false;
   $("numbers").hidden = true;
-  write($("key-error"), wasWrong ? "This key is not among those of the server." : "");
+  write($("key-error"), wasWrong ? "The server does not take this key. One that it makes itself is another after each start." : "");
   $("key").focus();
 }
 
@@ -354,10 +371,16 @@ $("pause").addEventListener("click", () => {
     return;
   }
   clearTimeout(retryTimer);
-  const ended = connection;
-  connection = null;
-  ended?.abort();
+  disconnect();
   show("paused", "Paused");
 });
 
+// Another key in the address of a page that is open already loads nothing anew.
+addEventListener("hashchange", () => {
+  if (!takeKey() || $("pause").getAttribute("aria-pressed") === "true") return;
+  disconnect();
+  connect();
+});
+
+takeKey();
 connect();

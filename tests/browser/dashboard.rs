@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::chat::{speak, speaker};
 use crate::driver::Browser;
 use crate::page::Page;
-use crate::support::server::{Server, UNPINGED};
+use crate::support::server::{Server, Settings, UNPINGED};
 
 /// The number that stands under a name among the facts, as an expression.
 fn fact(name: &str) -> String {
@@ -13,9 +13,13 @@ fn fact(name: &str) -> String {
     format!("$$('#facts > div').find((e) => textOf(e.children[0]) === {name})?.children[1].innerText")
 }
 
-/// The dashboard of a server, with its first numbers.
+/// The dashboard of a server that has made its own key, with its first numbers.
 pub(crate) async fn look<'a>(browser: &'a Browser, server: &Server) -> Page<'a> {
-    let page = browser.open(&format!("http://{}/dashboard", server.address())).await;
+    look_with(browser, server, &server.key()).await
+}
+
+async fn look_with<'a>(browser: &'a Browser, server: &Server, key: &str) -> Page<'a> {
+    let page = browser.open(&format!("http://{}/dashboard#key={key}", server.address())).await;
     page.sees("#state", "Live").await;
     page.until("numbers", "$('#numbers')").await;
     page
@@ -27,7 +31,7 @@ fn is_drawn(title: &str) -> String {
         "((figure) => [...figure.querySelectorAll('path.curve')].some((path) => {{
             const points = (path.getAttribute('d') ?? '').split(/[ML]/).filter(Boolean);
             const ys = points.map((point) => Number(point.split(' ')[1]));
-            return ys.length >= 2 && Math.max(...ys) - Math.min(...ys) > 10;
+            return ys.length >= 2 && Math.min(...ys) < figure.querySelector('svg').clientHeight - 12;
         }}))($$('#plots figure').find((e) => textOf(e.querySelector('h3')) === {}))",
         json!(title)
     )
@@ -51,12 +55,15 @@ async fn the_dashboard_moves() {
             speak(&mut bob, "bob", 5).await;
         }
     };
+    let see = async {
+        page.until("messages per second", &is_moving).await;
+        page.until("a curve of messages", &is_drawn("Messages per second")).await;
+        page.until("a curve of latencies", &is_drawn("Fan-out latency")).await;
+    };
     tokio::select! {
         () = talk => unreachable!("it never ends"),
-        () = page.until("messages per second", &is_moving) => {}
+        () = see => {}
     }
-    page.until("a curve of messages", &is_drawn("Messages per second")).await;
-    page.until("a curve of latencies", &is_drawn("Fan-out latency")).await;
     page.until("and rest again", &format!("parseFloat({}) === 0", fact("Messages"))).await;
 
     bob.close().await;
@@ -68,14 +75,33 @@ async fn the_dashboard_moves() {
 
 #[tokio::test]
 async fn the_dashboard_comes_back_with_its_server() {
-    let (server, browser) = (Server::start(&[]), Browser::start().await);
-    let page = look(&browser, &server).await;
+    const KEY: Settings<'static> = &[("api.keys", "a-key-that-outlives-a-restart")];
+    let (server, browser) = (Server::start(KEY), Browser::start().await);
+    let page = look_with(&browser, &server, KEY[0].1).await;
     let address = server.address().to_string();
     drop(server);
     page.sees("#state", "reconnecting").await;
-    let server = Server::launch(&[], &address, &[]);
+    let server = Server::launch(&[], &address, KEY);
     page.sees("#state", "Live").await;
     let _bob = speaker(&server, "bob", "lobby", 0).await;
     page.until("who is there now", &format!("/^1 of/.test({})", fact("Connections"))).await;
+    browser.finish().await;
+}
+
+/// The key comes with the address that the log names, leaves the address bar, and stays in the tab; without it, or with
+/// another, nothing is shown.
+#[tokio::test]
+async fn the_dashboard_wants_a_key() {
+    let (server, browser) = (Server::start(&[]), Browser::start().await);
+    let page = look(&browser, &server).await;
+    page.until("nothing of the key in the address", "location.href.endsWith('/dashboard')").await;
+    page.run("location.reload()", vec![]).await;
+    page.sees("#state", "Live").await;
+    page.run("location.hash = 'key=not-the-key-of-the-server'", vec![]).await;
+    page.sees("#key-error", "does not take this key").await;
+    page.until("no numbers", "document.getElementById('numbers').hidden").await;
+    page.run("location.hash = `key=${arguments[0]}`", vec![json!(server.key())]).await;
+    page.sees("#state", "Live").await;
+    page.until("no question", "document.getElementById('unlock').hidden").await;
     browser.finish().await;
 }

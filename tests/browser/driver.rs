@@ -42,11 +42,13 @@ const ARGUMENTS: &[&str] = &[
     "--no-first-run",
 ];
 
-/// What the console may say: that there is no server, while there is none, or that a stream ended with it.
+/// What the console may say: that there is no server, while there is none, or that a stream ended with it; and that the
+/// dashboard's feed wants another key.
 const EXPECTED: &[&str] = &[
     "WebSocket connection to 'ws://",
     "net::ERR_CONNECTION_REFUSED",
     "net::ERR_INCOMPLETE_CHUNKED_ENCODING",
+    "/api/stats/stream - Failed to load resource: the server responded with a status of 401",
 ];
 
 /// A running browser. The fields are dropped in this order: the session ends in good order, or by force.
@@ -138,9 +140,10 @@ impl Browser {
         self.session.goto(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
         // On a busy machine the driver takes the empty page of a new window for the one that was asked for. While that
         // one comes there is nothing to ask.
+        // What stands behind a # the page may have taken out by then.
         let is_there = format!(
-            "return location.href === {} && document.readyState === 'complete'",
-            Value::from(address)
+            "return location.href.split('#')[0] === {} && document.readyState === 'complete'",
+            Value::from(address.split('#').next())
         );
         let deadline = Instant::now() + PATIENCE;
         while !self.session.execute(&is_there, vec![]).await.is_ok_and(|answer| *answer.json() == true) {

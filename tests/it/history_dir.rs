@@ -268,6 +268,8 @@ async fn a_disk_that_is_full_for_a_while_costs_nobody_their_position() {
     }
     plain.send_text(json!({"message": said(0)}).to_string()).await;
     assert_eq!(plain.recv_json().await["code"], "unavailable");
+    // The thread that writes answers, and counts as well.
+    assert_eq!(server.metric("throng_errors_total", "\"unavailable\""), 5.0);
 
     server.lift_file_limit();
     for number in last + 1..=last + 5 {

@@ -27,6 +27,7 @@ mod history_dir;
 mod json;
 mod lifecycle;
 mod logs;
+mod metrics;
 mod notices;
 mod places;
 mod proxy;

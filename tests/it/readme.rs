@@ -184,7 +184,7 @@ fn every_path_of_the_tables_is_served() {
     for (heading, status) in [("### WebSocket", 426), ("### HTTP", 200)] {
         for row in rows(heading) {
             let path = quoted(row[0]).next().expect("a path").replace("{user_id}", "alice");
-            // Open to who asks for this machine by its own name, which this does not.
+            // For who has a key.
             let status = if path == "/api/stats/stream" { 401 } else { status };
             assert_eq!(server.get(&path).status, status, "{path}");
         }

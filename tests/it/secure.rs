@@ -57,7 +57,7 @@ async fn the_name_is_the_tokens_name_or_else_its_subject() {
 #[tokio::test]
 async fn a_bad_token_gets_a_close_and_nothing_else() {
     let server = server();
-    let (past, soon) = (seconds_from_now(-3600), seconds_from_now(600));
+    let soon = seconds_from_now(600);
     let good = json!({"sub": "alice", "exp": soon});
     let token = signed(Algorithm::HS256, SECRET, &good);
     let (head, rest) = token.split_once('.').expect("three parts");
@@ -72,12 +72,12 @@ async fn a_bad_token_gets_a_close_and_nothing_else() {
         ("another algorithm", signed(Algorithm::HS384, SECRET, &good)),
         ("yet another algorithm", signed(Algorithm::HS512, SECRET, &good)),
         ("no algorithm", unsigned(&good)),
-        ("expired", signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": past}))),
         ("no expiry", signed(Algorithm::HS256, SECRET, &json!({"sub": "alice"}))),
         ("no subject", signed(Algorithm::HS256, SECRET, &json!({"exp": soon}))),
+        ("no rooms", signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": soon, "rooms": null}))),
         (
-            "not yet valid",
-            signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": soon, "nbf": soon - 60})),
+            "issuers",
+            signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": soon, "iss": ["a", "b"]})),
         ),
         ("a signature for something else", format!("{head}.{other_payload}.{signature}")),
         ("no signature", format!("{head}.{other_payload}.")),
@@ -159,9 +159,113 @@ async fn a_token_names_the_rooms_it_opens() {
     }
 }
 
+/// A token of alice with these claims besides.
+fn alices(claims: &Value) -> String {
+    let mut all = json!({"sub": "alice", "exp": seconds_from_now(600)});
+    let claims = claims.as_object().expect("an object");
+    all.as_object_mut().expect("an object").extend(claims.clone());
+    signed(Algorithm::HS256, SECRET, &all)
+}
+
+/// Another token can help, so that clients must not stop for good.
+#[tokio::test]
+async fn a_token_that_is_merely_early_or_late_gets_3000() {
+    let server = Server::start(&[("auth.secret", SECRET), ("auth.required", "true")]);
+    for (claims, told) in [
+        (json!({"exp": seconds_from_now(-60)}), "Token expired"),
+        (json!({"nbf": seconds_from_now(120)}), "Token not yet valid"),
+        (json!({"iat": seconds_from_now(120)}), "Token not yet valid"),
+    ] {
+        let token = alices(&claims);
+        for path in ["/ws/secure", "/ws/chat/alice"] {
+            let mut client = Client::connect(&server, &format!("{path}?token={token}")).await;
+            client.expect_close(3000, told).await;
+        }
+        // Nobody else's, and with nothing else wrong.
+        Client::connect(&server, &format!("/ws/chat/bob?token={token}"))
+            .await
+            .expect_close(1008, FAILED)
+            .await;
+        let forged = format!("/ws/chat/alice?token={token}x");
+        Client::connect(&server, &forged).await.expect_close(1008, FAILED).await;
+    }
+    let token = alices(&json!({"exp": seconds_from_now(-60), "rooms": null}));
+    Client::connect(&server, &format!("/ws/chat/alice?token={token}")).await.expect_close(1008, FAILED).await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_merely_early_or_late_gets_401_in_http() {
+    let settings = [("auth.secret", SECRET), ("auth.required", "true"), ("admission.refuse", "http")];
+    let server = Server::start(&settings);
+    for claims in [json!({"exp": seconds_from_now(-60)}), json!({"nbf": seconds_from_now(120)})] {
+        for path in ["/ws/secure", "/ws/chat/alice"] {
+            let path = format!("{path}?token={}", alices(&claims));
+            assert_eq!(Client::refused(&server, &path, &[]).await, 401, "{path}");
+        }
+    }
+}
+
+/// The clock of who makes the tokens is a little ahead, or behind.
+#[tokio::test]
+async fn clocks_may_differ_by_the_leeway() {
+    for (leeway, is_good) in [("5m", true), ("0s", false)] {
+        let server = Server::start(&[("auth.secret", SECRET), ("auth.leeway", leeway)]);
+        let ahead = seconds_from_now(120);
+        for claims in [json!({"nbf": ahead, "iat": ahead}), json!({"exp": seconds_from_now(-120)})] {
+            let path = format!("/ws/secure?token={}", alices(&claims));
+            let mut client = Client::connect(&server, &path).await;
+            if is_good {
+                client.send_text("hi").await;
+                client.expect_text("User alice: hi").await;
+            } else {
+                let told = if claims.get("exp").is_some() { "Token expired" } else { "Token not yet valid" };
+                client.expect_close(3000, told).await;
+            }
+        }
+    }
+    // A second is nothing.
+    let server = server();
+    let ahead = seconds_from_now(2);
+    let path = format!("/ws/secure?token={}", alices(&json!({"nbf": ahead, "iat": ahead})));
+    let mut client = Client::connect(&server, &path).await;
+    client.send_text("hi").await;
+    client.expect_text("User alice: hi").await;
+}
+
+#[tokio::test]
+async fn a_null_for_rooms_opens_none() {
+    let server = Server::start(&[("auth.secret", SECRET), ("auth.required", "true")]);
+    for rooms in [json!(null), json!("lobby"), json!([1]), json!({"0": "lobby"})] {
+        let path = format!("/ws/chat/alice?token={}", alices(&json!({ "rooms": rooms })));
+        Client::connect(&server, &path).await.expect_close(1008, FAILED).await;
+    }
+    let path = format!("/ws/chat/alice?token={}", alices(&json!({"rooms": []})));
+    Client::connect(&server, &path).await.expect_close(3003, "Room not allowed").await;
+}
+
+/// Only the log says that it was too long: at `debug`, and without the token.
+#[tokio::test]
+async fn a_token_of_more_than_8_kib_is_refused_and_the_log_says_why() {
+    let server = Server::start(&[("auth.secret", SECRET), ("log.level", "debug")]);
+    let name = "n".repeat(6_200);
+    let token = alices(&json!({"name": name}));
+    assert!(token.len() > 8_192, "{}", token.len());
+    let headers = [("Authorization", format!("Bearer {token}"))];
+    enter(&server, "/ws/secure", &headers).await.expect_close(1008, FAILED).await;
+    let line = server.log().wait_for("why", |line| line["bytes"] == token.len());
+    assert_eq!(line["at_most"], 8_192, "{line}");
+    assert!(!server.log().text().contains(&token[..64]));
+    let token = alices(&json!({"name": &name[..5_900]}));
+    assert!(token.len() < 8_192, "{}", token.len());
+    let headers = [("Authorization", format!("Bearer {token}"))];
+    let mut client = enter(&server, "/ws/secure", &headers).await;
+    client.send_text("hi").await;
+    client.expect_text(&format!("User {}: hi", &name[..5_900])).await;
+}
+
 #[tokio::test]
 async fn a_token_that_expires_ends_the_connection() {
-    let server = server();
+    let server = Server::start(&[("auth.secret", SECRET), ("auth.leeway", "500ms")]);
     let token = signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": seconds_from_now(3)}));
     let mut client = Client::connect(&server, &format!("/ws/secure?token={token}")).await;
     client.send_text("hi").await;
@@ -179,11 +283,10 @@ async fn each_algorithm_with_a_public_key_takes_its_own_tokens_and_no_others() {
             client.send_text("hi").await;
             client.expect_text("User alice: hi").await;
         }
-        let past = json!({"sub": "alice", "exp": seconds_from_now(-60)});
         let others = PAIRS.iter().filter(|other| other.name != pair.name).map(|other| other.sign(&good));
         // The public key as the secret is the attack that a pinned algorithm is there for.
         let confused = signed(Algorithm::HS256, pair.public, &good);
-        let bad = [pair.sign(&past), pair.sign(&json!({"sub": "alice"})), confused, unsigned(&good)];
+        let bad = [pair.sign(&json!({"sub": "alice"})), confused, unsigned(&good)];
         for token in others.chain(bad) {
             let mut client = Client::connect(&server, &format!("/ws/secure?token={token}")).await;
             client.expect_close(1008, FAILED).await;

@@ -82,7 +82,7 @@ fn who_is_refused_gets_the_advice_too() {
 
 #[test]
 fn a_token_that_expires_ends_the_connection_with_3000() {
-    let server = Server::start(&[("auth.required", "true"), ("auth.secret", SECRET)]);
+    let server = Server::start(&[("auth.required", "true"), ("auth.secret", SECRET), ("auth.leeway", "0s")]);
     let claims = json!({"sub": "alice", "exp": seconds_from_now(3)});
     let token = signed(Algorithm::HS256, SECRET, &claims);
     let mut alice = Speaker::alone(&server, &format!("alice?token={token}"));

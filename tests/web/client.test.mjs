@@ -337,6 +337,28 @@ test("a token that does not come is waited for no longer than a connection", asy
   assert.equal(client.state.name, "waiting");
 });
 
+test("a token that was late or early is replaced by another, after a delay that grows", async () => {
+  let asked = 0;
+  const { client, clock, current, sockets } = stage({ token: async () => `token-${++asked}` });
+  const connected = client.connect();
+  await new Promise(setImmediate);
+  for (const [delayMs, reason] of [[250, "Token expired"], [1_000, "Token not yet valid"], [2_000, "Token expired"]]) {
+    const before = sockets.length;
+    current().say({ type: "disconnect", code: 3000, reason, reconnect: true, after_ms: 250 });
+    current().end(3000, reason);
+    assert.deepEqual([client.state.name, client.state.delayMs, client.state.code], ["waiting", delayMs, 3000]);
+    clock.advance(delayMs - 1);
+    await new Promise(setImmediate);
+    assert.equal(sockets.length, before);
+    clock.advance(1);
+    await new Promise(setImmediate);
+    assert.deepEqual(current().protocols, ["throng.v1", "bearer", `token-${before + 1}`]);
+  }
+  current().welcome();
+  await connected;
+  assert.equal(asked, 4);
+});
+
 test("nothing is joined once it has stopped", async () => {
   const { client, current } = online();
   current().end(4501, "Replaced");

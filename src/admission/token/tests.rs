@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -13,8 +15,15 @@ fn now() -> u64 {
 
 /// A token of any header and claims, signed with HMAC-SHA-256 whatever the header says.
 fn forge(header: &Value, claims: &Value) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let message = format!("{}.{}", part(header), part(claims));
+    sign(&header.to_string(), &claims.to_string())
+}
+
+fn forge_text(claims: &str) -> String {
+    sign(r#"{"alg":"HS256"}"#, claims)
+}
+
+fn sign(header: &str, claims: &str) -> String {
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let key = EncodingKey::from_secret(SECRET);
     let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
     format!("{message}.{signature}")
@@ -25,7 +34,16 @@ fn signed(claims: &Value) -> String {
 }
 
 fn plain() -> Verifier {
-    Verifier::new(Key::Secret(SECRET), None, None).unwrap()
+    Verifier::new(Key::Secret(SECRET), Demands::default()).unwrap()
+}
+
+/// As the verifier sees a token now, whoever it is for.
+fn verify(verifier: &Verifier, token: &str) -> Result<Identity, TokenError> {
+    verifier.verify(token, None, now_ms())
+}
+
+fn now_ms() -> i64 {
+    crate::clock::wall_ms()
 }
 
 fn claims() -> Claims {
@@ -35,9 +53,9 @@ fn claims() -> Claims {
 #[test]
 fn a_minted_token_is_good() {
     let claims = Claims { name: Some("Alice".into()), rooms: Some(vec!["live-*".into()]), ..claims() };
-    let identity = plain().verify(&mint(SECRET, &claims).unwrap()).unwrap();
+    let identity = verify(&plain(), &mint(SECRET, &claims).unwrap()).unwrap();
     let Claims { sub, exp, name, rooms, .. } = claims;
-    assert_eq!(identity, Identity { sub, name, rooms, expires_at: exp });
+    assert_eq!(identity, Identity { sub, name, rooms, until_unix_ms: exp as i64 * 1000 });
 }
 
 #[test]
@@ -47,13 +65,13 @@ fn only_the_pinned_algorithm_counts() {
         let token = forge(&json!({ "alg": alg }), &good);
         let unsigned = format!("{}.", token.rsplit_once('.').unwrap().0);
         for token in [token, unsigned] {
-            let error = plain().verify(&token).unwrap_err();
+            let error = verify(&plain(), &token).unwrap_err();
             assert!(matches!(error, TokenError::Algorithm | TokenError::Malformed), "{alg}: {error:?}");
         }
     }
-    assert_eq!(plain().verify(&forge(&json!({}), &good)), Err(TokenError::Malformed));
+    assert_eq!(verify(&plain(), &forge(&json!({}), &good)), Err(TokenError::Malformed));
     let critical = json!({"alg": "HS256", "crit": ["b64"], "b64": false});
-    assert_eq!(plain().verify(&forge(&critical, &good)), Err(TokenError::Malformed));
+    assert_eq!(verify(&plain(), &forge(&critical, &good)), Err(TokenError::Malformed));
 }
 
 #[test]
@@ -62,24 +80,102 @@ fn claims_decide() {
     for (claims, expected) in [
         (json!({"sub": "alice", "exp": now - 1}), TokenError::Expired),
         (json!({"sub": "alice", "exp": now}), TokenError::Expired),
-        (json!({"sub": "alice", "exp": 0}), TokenError::Malformed),
+        (json!({"sub": "alice", "exp": 0}), TokenError::Expired),
+        (json!({"sub": "alice", "exp": -5}), TokenError::Expired),
+        (json!({"sub": "alice", "exp": -1e300}), TokenError::Expired),
         (json!({"sub": "alice", "exp": now + 60, "nbf": now + 30}), TokenError::NotYetValid),
-        (json!({"sub": "alice", "exp": now + 60, "nbf": "soon"}), TokenError::Malformed),
+        (json!({"sub": "alice", "exp": now + 60, "iat": now + 30}), TokenError::NotYetValid),
+        (json!({"sub": "alice", "exp": 1e300, "nbf": 1e300}), TokenError::NotYetValid),
         (json!({"sub": "alice"}), TokenError::Malformed),
-        (json!({"sub": "alice", "exp": null}), TokenError::Malformed),
-        (json!({"sub": "alice", "exp": "tomorrow"}), TokenError::Malformed),
-        (json!({"sub": "alice", "exp": -5}), TokenError::MissingClaim),
-        (json!({"sub": "alice", "exp": 1e300}), TokenError::MissingClaim),
         (json!({"exp": now + 60}), TokenError::Malformed),
         (json!({"sub": "", "exp": now + 60}), TokenError::Subject),
-        (json!({"sub": 7, "exp": now + 60}), TokenError::Malformed),
-        (json!({"sub": "alice", "exp": now + 60, "rooms": "lobby"}), TokenError::Malformed),
         (json!([]), TokenError::Malformed),
+        // Whatever its times are, what is wrong besides comes first.
+        (json!({"sub": "", "exp": now - 60}), TokenError::Subject),
+        (json!({"sub": "alice", "exp": now - 60, "rooms": "lobby"}), TokenError::Malformed),
     ] {
-        assert_eq!(plain().verify(&signed(&claims)), Err(expected), "{claims}");
+        assert_eq!(verify(&plain(), &signed(&claims)), Err(expected), "{claims}");
     }
-    let fraction = json!({"sub": "alice", "exp": now as f64 + 60.7, "nbf": now, "aud": "x", "iss": "y"});
-    assert_eq!(plain().verify(&signed(&fraction)).unwrap().expires_at, now + 60);
+    for claims in [
+        json!({"sub": "alice", "exp": now + 60, "nbf": now, "iat": now, "aud": "x", "iss": "y"}),
+        json!({"sub": "alice", "exp": now + 60, "nbf": -1, "iat": 0.5, "aud": ["x", "y"], "iss": ""}),
+        json!({"sub": "alice", "exp": 1e300, "aud": [], "jti": null, "else": [{"exp": null}]}),
+        json!({"sub": "alice", "exp": i64::MAX, "rooms": []}),
+    ] {
+        assert!(verify(&plain(), &signed(&claims)).is_ok(), "{claims}");
+    }
+    assert_eq!(verify(&plain(), &forge_text(r#"{"sub":"a","exp":1e400}"#)), Err(TokenError::Malformed));
+    assert_eq!(verify(&plain(), &forge_text(r#"{"sub":"a","exp":9,"exp":9e9}"#)), Err(TokenError::Malformed));
+}
+
+/// The kind of fault: a claim that is there, and of the wrong type, counts as absent.
+#[test]
+fn a_claim_of_the_wrong_type_is_not_an_absent_one() {
+    let kinds = [json!(null), json!(7), json!(true), json!("7"), json!(["a"]), json!([7]), json!({"a": 1})];
+    let fits = |claim: &str, value: &Value| match claim {
+        "sub" | "name" | "iss" => value.is_string(),
+        "exp" | "nbf" | "iat" => value.is_number(),
+        "rooms" => *value == json!(["a"]),
+        _ => value.is_string() || *value == json!(["a"]),
+    };
+    for claim in ["sub", "name", "iss", "exp", "nbf", "iat", "rooms", "aud"] {
+        for value in kinds.iter().filter(|value| !fits(claim, value)) {
+            let mut claims = json!({"sub": "alice", "exp": now() + 60});
+            claims[claim] = value.clone();
+            assert_eq!(verify(&plain(), &signed(&claims)), Err(TokenError::Malformed), "{claims}");
+        }
+    }
+}
+
+#[test]
+fn dates_are_taken_to_the_millisecond_and_with_the_leeway() {
+    let at = 1_700_000_000;
+    let with = |leeway_ms| Demands { leeway: Duration::from_millis(leeway_ms), ..Demands::default() };
+    // The parts of a second of the claims, the leeway, when the token is shown, and whether it is taken.
+    for (claim, date, leeway_ms, shown_ms, expected) in [
+        ("nbf", 0.6, 0, 700, Ok(())),
+        ("nbf", 0.6, 0, 600, Ok(())),
+        ("nbf", 0.6, 0, 599, Err(TokenError::NotYetValid)),
+        ("nbf", 0.45, 0, 449, Err(TokenError::NotYetValid)),
+        ("nbf", 0.45, 0, 450, Ok(())),
+        ("iat", 0.6, 0, 599, Err(TokenError::NotYetValid)),
+        ("iat", 0.6, 0, 600, Ok(())),
+        ("exp", 0.6, 0, 599, Ok(())),
+        ("exp", 0.6, 0, 600, Err(TokenError::Expired)),
+        ("exp", 0.4, 0, 399, Ok(())),
+        ("exp", 0.4, 0, 400, Err(TokenError::Expired)),
+        ("nbf", 10.6, 10_000, 600, Ok(())),
+        ("nbf", 10.6, 10_000, 599, Err(TokenError::NotYetValid)),
+        ("iat", 1.0, 1_500, -500, Ok(())),
+        ("iat", 1.0, 1_500, -501, Err(TokenError::NotYetValid)),
+        ("exp", -10.4, 10_000, -401, Ok(())),
+        ("exp", -10.4, 10_000, -400, Err(TokenError::Expired)),
+    ] {
+        let mut claims = json!({"sub": "alice", "exp": at + 3600});
+        claims[claim] = json!(f64::from(at) + date);
+        let verifier = Verifier::new(Key::Secret(SECRET), with(leeway_ms)).unwrap();
+        let unix_ms = i64::from(at) * 1000 + shown_ms;
+        let result = verifier.verify(&signed(&claims), None, unix_ms);
+        assert_eq!(result.map(|_| ()), expected, "{claim} {date}, leeway {leeway_ms}, at {shown_ms}");
+    }
+    // The connection ends when the token would no longer be taken.
+    let claims = json!({"sub": "alice", "exp": f64::from(at) + 0.6});
+    let verifier = Verifier::new(Key::Secret(SECRET), with(250)).unwrap();
+    let until = verifier.verify(&signed(&claims), None, i64::from(at) * 1000).unwrap().until_unix_ms;
+    assert_eq!(until, i64::from(at) * 1000 + 850);
+    assert!(verifier.verify(&signed(&claims), None, until - 1).is_ok());
+    assert_eq!(verifier.verify(&signed(&claims), None, until), Err(TokenError::Expired));
+}
+
+#[test]
+fn a_token_may_have_to_be_somebodys() {
+    let token = signed(&json!({"sub": "alice", "exp": now() + 60}));
+    assert!(plain().verify(&token, Some("alice"), now_ms()).is_ok());
+    assert_eq!(plain().verify(&token, Some("bob"), now_ms()), Err(TokenError::Subject));
+    // Another's expired token is first of all another's.
+    let late = now_ms() + 3_600_000;
+    assert_eq!(plain().verify(&token, Some("bob"), late), Err(TokenError::Subject));
+    assert_eq!(plain().verify(&token, Some("alice"), late), Err(TokenError::Expired));
 }
 
 #[test]
@@ -88,32 +184,34 @@ fn audience_and_issuer_are_checked_when_configured() {
         let claims = Claims { aud: aud.map(Into::into), iss: iss.map(Into::into), ..claims() };
         mint(SECRET, &claims).unwrap()
     };
-    let strict = Verifier::new(Key::Secret(SECRET), Some("throng".into()), Some("idp".into())).unwrap();
-    assert!(strict.verify(&with(Some("throng"), Some("idp"))).is_ok());
-    assert_eq!(strict.verify(&with(Some("other"), Some("idp"))), Err(TokenError::Audience));
-    assert_eq!(strict.verify(&with(Some("throng"), Some("other"))), Err(TokenError::Issuer));
-    assert_eq!(strict.verify(&with(None, Some("idp"))), Err(TokenError::MissingClaim));
-    assert_eq!(strict.verify(&with(Some("throng"), None)), Err(TokenError::MissingClaim));
+    let demands =
+        Demands { audience: Some("throng".into()), issuer: Some("idp".into()), ..Demands::default() };
+    let strict = Verifier::new(Key::Secret(SECRET), demands).unwrap();
+    assert!(verify(&strict, &with(Some("throng"), Some("idp"))).is_ok());
+    assert_eq!(verify(&strict, &with(Some("other"), Some("idp"))), Err(TokenError::Audience));
+    assert_eq!(verify(&strict, &with(Some("throng"), Some("other"))), Err(TokenError::Issuer));
+    assert_eq!(verify(&strict, &with(None, Some("idp"))), Err(TokenError::MissingClaim));
+    assert_eq!(verify(&strict, &with(Some("throng"), None)), Err(TokenError::MissingClaim));
 }
 
 #[test]
 fn a_changed_or_foreign_signature_is_refused() {
     let token = mint(b"another secret", &claims()).unwrap();
-    assert_eq!(plain().verify(&token), Err(TokenError::Signature));
+    assert_eq!(verify(&plain(), &token), Err(TokenError::Signature));
     let token = mint(SECRET, &claims()).unwrap();
     let (message, signature) = token.rsplit_once('.').unwrap();
     let (header, _) = message.split_once('.').unwrap();
     let root = URL_SAFE_NO_PAD.encode(json!({"sub": "root", "exp": now() + 60}).to_string());
-    assert_eq!(plain().verify(&format!("{header}.{root}.{signature}")), Err(TokenError::Signature));
+    assert_eq!(verify(&plain(), &format!("{header}.{root}.{signature}")), Err(TokenError::Signature));
     for garbage in ["", ".", "..", "a.b.c", &format!("{token}.x"), message, "💥"] {
-        assert!(plain().verify(garbage).is_err(), "{garbage}");
+        assert!(verify(&plain(), garbage).is_err(), "{garbage}");
     }
-    assert_eq!(plain().verify(&"x".repeat(MAX_TOKEN_BYTES + 1)), Err(TokenError::TooLong));
+    assert_eq!(verify(&plain(), &"x".repeat(MAX_TOKEN_BYTES + 1)), Err(TokenError::TooLong));
 }
 
 #[test]
 fn an_empty_secret_neither_signs_nor_verifies() {
-    assert!(matches!(Verifier::new(Key::Secret(b""), None, None), Err(TokenError::EmptySecret)));
+    assert!(matches!(Verifier::new(Key::Secret(b""), Demands::default()), Err(TokenError::EmptySecret)));
     assert_eq!(mint(b"", &claims()), Err(TokenError::EmptySecret));
 }
 
@@ -135,7 +233,8 @@ fn a_token_is_found_in_three_places_in_order() {
     assert_eq!(find([&b"Bearer a"[..], b"Bearer a"], &[], None), Found::Malformed);
     assert_eq!(find(none, &["throng.v1", "bearer"], None), Found::Malformed);
     assert_eq!(find(none, &[], Some("")), Found::Malformed);
-    assert_eq!(find(none, &[], Some(&"x".repeat(MAX_TOKEN_BYTES + 1))), Found::Malformed);
+    assert_eq!(find(none, &[], Some(&"x".repeat(MAX_TOKEN_BYTES))), token(&"x".repeat(MAX_TOKEN_BYTES)));
+    assert_eq!(find(none, &[], Some(&"x".repeat(MAX_TOKEN_BYTES + 1))), Found::TooLong(MAX_TOKEN_BYTES + 1));
 }
 
 #[test]
@@ -185,15 +284,15 @@ fn each_algorithm_verifies_its_own_signatures_and_no_others() {
     let hmac = mint(SECRET, &claims()).unwrap();
     for (ours, (pinned, _, _, public)) in PAIRS.iter().enumerate() {
         let key = PublicKey::parse(*pinned, public).unwrap();
-        let verifier = Verifier::new(Key::Public(&key), None, None).unwrap();
-        assert_eq!(verifier.verify(&hmac), Err(TokenError::Algorithm));
+        let verifier = Verifier::new(Key::Public(&key), Demands::default()).unwrap();
+        assert_eq!(verify(&verifier, &hmac), Err(TokenError::Algorithm));
         for (theirs, token) in tokens.iter().enumerate() {
-            let result = verifier.verify(token);
+            let result = verify(&verifier, token);
             match ours == theirs {
                 true => assert_eq!(result.unwrap().sub, "alice"),
                 false => assert_eq!(result, Err(TokenError::Algorithm)),
             }
-            assert_eq!(plain().verify(token), Err(TokenError::Algorithm));
+            assert_eq!(verify(&plain(), token), Err(TokenError::Algorithm));
         }
         // Another's claims under a good signature, and a signature that is no number of this kind.
         let (message, signature) = tokens[ours].rsplit_once('.').unwrap();
@@ -202,7 +301,7 @@ fn each_algorithm_verifies_its_own_signatures_and_no_others() {
         for forged in
             [format!("{header}.{root}.{signature}"), format!("{message}."), format!("{message}.AAAA")]
         {
-            assert_eq!(verifier.verify(&forged), Err(TokenError::Signature), "{pinned:?}");
+            assert_eq!(verify(&verifier, &forged), Err(TokenError::Signature), "{pinned:?}");
         }
     }
 }
@@ -212,15 +311,18 @@ fn the_public_key_is_no_secret() {
     // 1. The server verifies with a public key. 2. Somebody signs HS256 with that key as the secret and says so.
     for (pinned, _, _, public) in PAIRS {
         let key = PublicKey::parse(pinned, public).unwrap();
-        let verifier = Verifier::new(Key::Public(&key), None, None).unwrap();
-        assert_eq!(verifier.verify(&mint(public.as_bytes(), &claims()).unwrap()), Err(TokenError::Algorithm));
+        let verifier = Verifier::new(Key::Public(&key), Demands::default()).unwrap();
+        assert_eq!(
+            verify(&verifier, &mint(public.as_bytes(), &claims()).unwrap()),
+            Err(TokenError::Algorithm)
+        );
     }
     // The same key under another scheme of the same family is another algorithm.
     let (pinned, _, private, public) = PAIRS[0];
     let pss = encode(&Header::new(Algorithm::PS256), &claims(), &signing(Algorithm::PS256, private)).unwrap();
     let key = PublicKey::parse(pinned, public).unwrap();
-    let verifier = Verifier::new(Key::Public(&key), None, None).unwrap();
-    assert_eq!(verifier.verify(&pss), Err(TokenError::Algorithm));
+    let verifier = Verifier::new(Key::Public(&key), Demands::default()).unwrap();
+    assert_eq!(verify(&verifier, &pss), Err(TokenError::Algorithm));
 }
 
 #[test]
@@ -229,7 +331,7 @@ fn the_settings_say_which_key_counts() {
     assert!(Verifier::from_config(&auth).unwrap().is_none());
     auth.secret = Some(config::Secret::new(std::str::from_utf8(SECRET).unwrap()));
     let verifier = Verifier::from_config(&auth).unwrap().unwrap();
-    assert!(verifier.verify(&mint(SECRET, &claims()).unwrap()).is_ok());
+    assert!(verify(&verifier, &mint(SECRET, &claims()).unwrap()).is_ok());
     for (algorithm, _, _, public) in PAIRS {
         auth.algorithm = algorithm;
         auth.public_key = None;

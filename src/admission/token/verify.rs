@@ -1,11 +1,13 @@
 //! What makes a token good: its signature, under one algorithm and one key, and its claims.
 
+use std::time::Duration;
+
 use jsonwebtoken::errors::{Error as JwtError, ErrorKind};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
-use serde::Deserialize;
 use thiserror::Error;
 
 use super::MAX_TOKEN_BYTES;
+use super::claims::{Date, Wire};
 use crate::config::{self, Auth, KeyError, PublicKey};
 use crate::names;
 
@@ -15,8 +17,8 @@ pub enum TokenError {
     /// Over [`MAX_TOKEN_BYTES`].
     #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
-    /// Not a token, an unknown algorithm (`none` is one), or a claim of the wrong type.
-    #[error("the token is malformed")]
+    /// Not a token, an unknown algorithm (`none` is one), a claim of the wrong type, or no `sub` or no `exp`.
+    #[error("the token is malformed, or a claim is missing or of the wrong type")]
     Malformed,
     /// Signed with another algorithm than the pinned one.
     #[error("the token's algorithm is not the configured one")]
@@ -24,13 +26,13 @@ pub enum TokenError {
     /// Not signed with the key that ours belongs to.
     #[error("the token's signature is wrong")]
     Signature,
-    /// `exp` has come.
+    /// `exp` has come, and the leeway is over; nothing else is wrong.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` is still to come.
+    /// `nbf` or `iat` is still to come, by more than the leeway; nothing else is wrong.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// `exp`, or a configured `aud` or `iss`, is missing.
+    /// A configured `aud` or `iss` is missing.
     #[error("the token lacks a required claim")]
     MissingClaim,
     /// `aud` is not the configured audience.
@@ -39,8 +41,8 @@ pub enum TokenError {
     /// `iss` is not the configured issuer.
     #[error("the token is from another issuer")]
     Issuer,
-    /// `sub` is empty.
-    #[error("the token names no subject")]
+    /// `sub` is empty, or another than the user id that is asked for.
+    #[error("the token's subject is empty, or not the user id that is asked for")]
     Subject,
     /// The secret to sign or verify with is empty.
     #[error("the secret is empty")]
@@ -52,11 +54,6 @@ impl From<JwtError> for TokenError {
         match error.kind() {
             ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => Self::Algorithm,
             ErrorKind::InvalidSignature => Self::Signature,
-            ErrorKind::ExpiredSignature => Self::Expired,
-            ErrorKind::ImmatureSignature => Self::NotYetValid,
-            ErrorKind::MissingRequiredClaim(_) => Self::MissingClaim,
-            ErrorKind::InvalidAudience => Self::Audience,
-            ErrorKind::InvalidIssuer => Self::Issuer,
             _ => Self::Malformed,
         }
     }
@@ -71,8 +68,8 @@ pub struct Identity {
     pub name: Option<String>,
     /// Patterns of the rooms that may be entered; `None` is all.
     pub rooms: Option<Vec<String>>,
-    /// Seconds since the Unix epoch from which on the token is no longer good.
-    pub expires_at: u64,
+    /// Milliseconds since the Unix epoch from which on the token is no longer taken: `exp` and the leeway.
+    pub until_unix_ms: i64,
 }
 
 impl Identity {
@@ -85,15 +82,6 @@ impl Identity {
     }
 }
 
-/// The claims we read. `exp` may have a fraction (RFC 7519 section 2).
-#[derive(Deserialize)]
-struct Wire {
-    sub: String,
-    exp: f64,
-    name: Option<String>,
-    rooms: Option<Vec<String>>,
-}
-
 /// What tokens are verified with: one key for one algorithm.
 #[derive(Debug, Clone, Copy)]
 pub enum Key<'a> {
@@ -103,19 +91,32 @@ pub enum Key<'a> {
     Public(&'a PublicKey),
 }
 
+/// What the claims of a good token have to be, beside the times.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// What `aud` must be, or have in its list.
+    pub audience: Option<String>,
+    /// What `iss` must be.
+    pub issuer: Option<String>,
+    /// By how much the clock of whoever makes the tokens may differ from ours.
+    pub leeway: Duration,
+}
+
 /// Tells good tokens from bad ones.
 pub struct Verifier {
     key: DecodingKey,
     rules: Validation,
+    demands: Demands,
 }
 
 impl Verifier {
-    /// Accepts the key's algorithm and nothing else. `exp` is required, `nbf` honoured, both to the second without
-    /// leeway; `aud` and `iss` are required when configured and ignored otherwise.
+    /// Accepts the key's algorithm and nothing else. `exp` is required, `nbf` and `iat` are honoured where they are
+    /// there, each to the millisecond and with the leeway; `aud` and `iss` are required when demanded, and otherwise
+    /// only have to be of the right type.
     ///
     /// # Errors
     /// [`TokenError::EmptySecret`]: anybody could sign with it.
-    pub fn new(key: Key<'_>, audience: Option<String>, issuer: Option<String>) -> Result<Self, TokenError> {
+    pub fn new(key: Key<'_>, demands: Demands) -> Result<Self, TokenError> {
         let (algorithm, key) = match key {
             Key::Secret([]) => return Err(TokenError::EmptySecret),
             Key::Secret(secret) => (Algorithm::HS256, DecodingKey::from_secret(secret)),
@@ -123,22 +124,14 @@ impl Verifier {
             Key::Public(PublicKey::P256(point)) => (Algorithm::ES256, DecodingKey::from_ec_der(point)),
             Key::Public(PublicKey::Ed25519(key)) => (Algorithm::EdDSA, DecodingKey::from_ed_der(key)),
         };
+        // The library rounds dates to seconds, and takes a claim of the wrong type for one that is absent: the
+        // signature is its part, the claims are ours.
         let mut rules = Validation::new(algorithm);
-        rules.leeway = 0;
-        // The library lets `exp` itself pass; RFC 7519 section 4.1.4: "on or after" is expired.
-        rules.reject_tokens_expiring_in_less_than = 1;
-        rules.validate_nbf = true;
-        rules.validate_aud = audience.is_some();
-        // A configured claim that is absent is not checked by the library unless it is required too.
-        if let Some(audience) = audience {
-            rules.set_audience(&[audience]);
-            rules.required_spec_claims.insert("aud".to_owned());
-        }
-        if let Some(issuer) = issuer {
-            rules.set_issuer(&[issuer]);
-            rules.required_spec_claims.insert("iss".to_owned());
-        }
-        Ok(Self { key, rules })
+        rules.required_spec_claims.clear();
+        rules.validate_exp = false;
+        rules.validate_nbf = false;
+        rules.validate_aud = false;
+        Ok(Self { key, rules, demands })
     }
 
     /// The verifier that the settings ask for; `None` where no key is set.
@@ -146,7 +139,8 @@ impl Verifier {
     /// # Errors
     /// The key is not one for `auth.algorithm`. Loading the settings has ruled that out.
     pub fn from_config(auth: &Auth) -> Result<Option<Self>, KeyError> {
-        let with = |key| Self::new(key, auth.audience.clone(), auth.issuer.clone()).ok();
+        let (audience, issuer) = (auth.audience.clone(), auth.issuer.clone());
+        let with = |key| Self::new(key, Demands { audience, issuer, leeway: auth.leeway }).ok();
         if auth.algorithm == config::Algorithm::Hs256 {
             return Ok(auth.secret.as_ref().and_then(|secret| with(Key::Secret(secret.expose()))));
         }
@@ -155,11 +149,13 @@ impl Verifier {
         Ok(with(Key::Public(&key)))
     }
 
-    /// Verifies signature and claims, by the system's clock.
+    /// Verifies signature and claims of a token shown at `unix_ms`, in milliseconds since the Unix epoch; `whose` is
+    /// the `sub` that it must have, where only one is right.
     ///
     /// # Errors
-    /// What is wrong, for logs and metrics; the peer learns only that authentication failed.
-    pub fn verify(&self, token: &str) -> Result<Identity, TokenError> {
+    /// What is wrong. [`TokenError::Expired`] and [`TokenError::NotYetValid`] say that nothing else is; of the others
+    /// the peer learns only that authentication failed.
+    pub fn verify(&self, token: &str, whose: Option<&str>, unix_ms: i64) -> Result<Identity, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
@@ -168,11 +164,29 @@ impl Verifier {
         if data.header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        let Wire { sub, exp, name, rooms } = data.claims;
-        if sub.is_empty() {
+        let Wire { sub, exp, nbf, iat, name, rooms, aud, iss } = data.claims;
+        if sub.is_empty() || whose.is_some_and(|whose| sub != whose) {
             return Err(TokenError::Subject);
         }
-        Ok(Identity { sub, name, rooms, expires_at: exp as u64 })
+        if let Some(audience) = &self.demands.audience {
+            let aud = aud.ok_or(TokenError::MissingClaim)?;
+            aud.names(audience).then_some(()).ok_or(TokenError::Audience)?;
+        }
+        if let Some(issuer) = &self.demands.issuer {
+            let iss = iss.ok_or(TokenError::MissingClaim)?;
+            (iss == *issuer).then_some(()).ok_or(TokenError::Issuer)?;
+        }
+        // The times last: what they say is that nothing else is wrong.
+        let leeway_ms = i64::try_from(self.demands.leeway.as_millis()).unwrap_or(i64::MAX);
+        let until_unix_ms = exp.0.saturating_add(leeway_ms);
+        if unix_ms >= until_unix_ms {
+            return Err(TokenError::Expired);
+        }
+        let is_early = |from: Date| unix_ms < from.0.saturating_sub(leeway_ms);
+        if nbf.is_some_and(is_early) || iat.is_some_and(is_early) {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(Identity { sub, name, rooms, until_unix_ms })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::names::{RoomName, SessionId, UserId};
 use crate::node::{Claim, Membership, Node};
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
-use crate::protocol::event::{self, CommandError};
+use crate::protocol::event::CommandError;
 use crate::registry::Registration;
 
 /// A command that is refused for its rate is read for its `id` up to this length, some microseconds of work.
@@ -103,7 +103,7 @@ impl Chat {
         match self.say(text, peer) {
             Ok(()) => Ok(()),
             Err(error) => {
-                peer.reply(&event::error(error));
+                peer.refuse(None, error);
                 self.count(error, peer)
             }
         }
@@ -114,7 +114,7 @@ impl Chat {
     pub(super) fn refuse(&self, message: Message<'_>, refused: Refused, peer: &mut Peer<'_>) {
         let error = refused.into();
         if self.v1.is_none() {
-            return peer.reply(&event::error(error));
+            return peer.refuse(None, error);
         }
         let id = match message {
             Message::Text(text) if text.len() <= MAX_REFUSED_BYTES => match peer.parser.parse_v1(text) {
@@ -123,7 +123,7 @@ impl Chat {
             },
             Message::Text(_) | Message::Binary(_) => None,
         };
-        peer.reply(&event::v1::error(id, error));
+        peer.refuse(id, error);
     }
 
     /// A message of the plain dialect.

@@ -100,7 +100,7 @@ impl Chat {
         match obeyed {
             Ok(()) => Ok(()),
             Err(error) => {
-                peer.reply(&v1::error(id, error));
+                peer.refuse(id, error);
                 self.count(error, peer)
             }
         }

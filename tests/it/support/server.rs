@@ -6,6 +6,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::http::{self, Response};
 use super::log::Log;
 
@@ -143,6 +145,17 @@ impl Server {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The key of the operator that it has made, as its log tells.
+    #[track_caller]
+    pub(crate) fn key(&self) -> String {
+        let names =
+            |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with("dashboard: "));
+        let line = self.log.wait_for("the address of the dashboard", names);
+        let (_, key) =
+            line["message"].as_str().and_then(|text| text.split_once("#key=")).expect("its own key");
+        key.to_owned()
     }
 
     /// What it has logged.

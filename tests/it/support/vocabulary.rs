@@ -27,6 +27,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
         R::Overloaded,
         R::Restarting,
         R::TokenExpired,
+        R::TokenNotYetValid,
         R::RoomForbidden,
         R::HeartbeatTimeout,
         R::MessageTimeout,
@@ -44,7 +45,8 @@ pub(crate) fn reasons() -> Vec<EndReason> {
             R::Inactivity | R::GoingAway | R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 => {}
             R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
             R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
-            R::Restarting | R::TokenExpired | R::RoomForbidden | R::HeartbeatTimeout | R::MessageTimeout => {}
+            R::Restarting | R::TokenExpired | R::TokenNotYetValid | R::RoomForbidden => {}
+            R::HeartbeatTimeout | R::MessageTimeout => {}
             R::SlowConsumer(_) | R::RateLimited | R::PositionLost => {}
             R::Replaced | R::Kicked | R::RepeatedlyMalformed => {}
         }

@@ -82,7 +82,12 @@ fn refused(tape: &mut Tape) {
     tape.line("alice > /ws/chat/bob");
     Voice::with("alice", newcomer).ends(tape, 1008, "User ID already in use");
 
-    let server = Server::start(&[("node", "n1"), ("auth.required", "true"), ("auth.secret", SECRET)]);
+    let server = Server::start(&[
+        ("node", "n1"),
+        ("auth.required", "true"),
+        ("auth.secret", SECRET),
+        ("auth.leeway", "0s"),
+    ]);
     let token = mint(&["--sub", "alice", "--room", "live-*"]);
     Voice::offer(tape, "alice", &server, "alice").ends(tape, 1008, "Authentication failed");
     Voice::offer(tape, "alice", &server, &format!("alice?token={token}")).ends(
@@ -94,6 +99,16 @@ fn refused(tape: &mut Tape) {
     let token = signed(jsonwebtoken::Algorithm::HS256, SECRET, &claims);
     let alice = Voice::enter(tape, "alice", &server, &format!("alice?token={token}"), &ALONE);
     alice.ends(tape, 3000, "Token expired");
+    for (claims, told) in [
+        (json!({"sub": "alice", "exp": seconds_from_now(-5)}), "Token expired"),
+        (
+            json!({"sub": "alice", "exp": seconds_from_now(600), "nbf": seconds_from_now(300)}),
+            "Token not yet valid",
+        ),
+    ] {
+        let token = signed(jsonwebtoken::Algorithm::HS256, SECRET, &claims);
+        Voice::offer(tape, "alice", &server, &format!("alice?token={token}")).ends(tape, 3000, told);
+    }
 }
 
 fn excess(tape: &mut Tape) {

@@ -28,8 +28,8 @@ const ELSEWHERE: Proofs = &[
     ),
     // For the server API, which is not there yet; the code is that of a replaced connection, which is on the wire.
     ("close", "4501 Kicked", "", ""),
-    ("refusal", "api_key", "tests/it/stats.rs", "only_the_operator_sees_it"),
     ("refusal", "made_way", "tests/it/places.rs", "one_address_cannot_hold_all_places"),
+    ("refusal", "api_key", "tests/it/stats.rs", "only_a_key_shows_it_wherever_one_asks_from"),
     ("refusal", "too_many_viewers", "tests/it/stats.rs", "so_many_may_look_and_take_no_place_from_others"),
     // The HTTP library answers, without a code.
     ("refusal", "head_too_large", "tests/it/refusals.rs", "what_is_not_http_gets_an_answer_and_a_clean_end"),

@@ -1,7 +1,8 @@
 //! Counters. Each shard has its own, written by its one thread alone and summed when somebody asks, so that
 //! counting never moves a cache line between cores.
 
-use std::fmt::Write as _;
+mod render;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -35,6 +36,46 @@ const CODES: [u16; 20] = [
     4003, 4501, 4502,
 ];
 
+/// The codes of the errors that answer what clients say in the chat.
+const ERRORS: [&str; 13] = [
+    "invalid_json",
+    "invalid_message",
+    "missing_field",
+    "message_too_long",
+    "unknown_type",
+    "invalid_room",
+    "not_in_room",
+    "already_joined",
+    "too_many_rooms",
+    "user_not_found",
+    "rate_limited",
+    "forbidden",
+    "unavailable",
+];
+
+/// Who ended a connection: close codes are free to both, and mean another thing when the other side says them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// We did, for a reason of ours.
+    Server,
+    /// The client did, with a close frame or without a word.
+    Client,
+}
+
+impl By {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Server, Self::Client];
+
+    /// The label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+}
+
 /// What one shard counts. Aligned so that two shards never share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -63,7 +104,9 @@ pub struct ShardMetrics {
     pub not_recovered: Counter,
     /// Messages and control frames refused because their connection or user is too fast.
     pub rate_limited: Counter,
-    closes: [Counter; CODES.len() + 1],
+    closes: [[Counter; CODES.len() + 1]; By::ALL.len()],
+    /// Not only the shard's thread answers: the one that writes the log does, too.
+    errors: [AtomicU64; ERRORS.len()],
     fanout: Histogram,
 }
 
@@ -93,10 +136,19 @@ struct Histogram {
 }
 
 impl ShardMetrics {
-    /// Counts the end of a connection by its close code.
-    pub fn closed(&self, code: u16) {
+    /// Counts the end of a connection by its close code, and by who ended it.
+    pub fn closed(&self, code: u16, by: By) {
         let index = CODES.iter().position(|&known| known == code).unwrap_or(CODES.len());
-        self.closes[index].add(1);
+        self.closes[by as usize][index].add(1);
+    }
+
+    /// Counts an error that answers something said in the chat, from any thread; there are not many.
+    pub fn failed(&self, code: &'static str) {
+        let index = ERRORS.iter().position(|&known| known == code);
+        debug_assert!(index.is_some(), "unknown error {code}");
+        if let Some(index) = index {
+            self.errors[index].fetch_add(1, Relaxed);
+        }
     }
 
     /// Counts a fan-out by the time from its first publish to its last write.
@@ -118,12 +170,29 @@ pub struct Metrics {
 /// What there is now of everything that no shard counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Gauges {
+    /// `limits.max_connections`
+    pub max_connections: usize,
     /// Rooms with members or history.
     pub rooms: usize,
     /// Users with a bucket that is not full.
     pub limited_users: usize,
     /// Messages that wait for `history.dir` or are being written there.
     pub history_waiting: usize,
+}
+
+/// What the process has used of its machine; nothing where the system does not say.
+#[derive(Debug, Clone, Copy)]
+pub struct Process {
+    /// CPU time of all threads, user and system.
+    pub cpu: Duration,
+    /// Resident memory.
+    pub resident_bytes: Option<u64>,
+    /// Open descriptors.
+    pub open_fds: Option<u64>,
+    /// How many there may be.
+    pub max_fds: Option<u64>,
+    /// When it began, in milliseconds since the Unix epoch.
+    pub started_unix_ms: u64,
 }
 
 impl Metrics {
@@ -164,10 +233,19 @@ impl Metrics {
         self.refusals.iter().map(|(reason, count)| (*reason, count.load(Relaxed)))
     }
 
-    /// Ended connections, by close code; `other` stands for every code that is not ours.
-    pub fn closes(&self) -> impl Iterator<Item = (String, u64)> {
+    /// Ended connections, by who ended them and by close code; `other` stands for every code that is not among ours.
+    pub fn closes(&self, by: By) -> impl Iterator<Item = (String, u64)> {
         let labels = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
-        labels.enumerate().map(|(index, code)| (code, self.sum(|shard| &shard.closes[index])))
+        let counted = labels.enumerate();
+        let counted = counted.map(move |(index, code)| (code, self.sum(|s| &s.closes[by as usize][index])));
+        // No frame that we send can have these: they stand for what a client did not say.
+        counted.filter(move |(code, _)| by == By::Client || !matches!(code.as_str(), "1005" | "1006"))
+    }
+
+    /// Errors that answered something said in the chat, by code.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let count = |index: usize| self.shards.iter().map(move |shard| shard.errors[index].load(Relaxed));
+        ERRORS.iter().enumerate().map(move |(index, code)| (*code, count(index).fold(0, u64::wrapping_add)))
     }
 
     /// Fan-outs by the upper bound of their bucket in microseconds, each counted in one bucket; `None` is the last.
@@ -180,115 +258,6 @@ impl Metrics {
     pub fn sum(&self, counter: impl Fn(&ShardMetrics) -> &Counter) -> u64 {
         self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(counter(shard).get()))
     }
-
-    /// Writes everything in Prometheus' text format.
-    #[must_use]
-    pub fn render(&self, now: Gauges) -> String {
-        let mut out = String::with_capacity(4096);
-        let mut series = |name: &str, kind: &str, help: &str, value: u64| {
-            let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
-        };
-        let sum = |counter: fn(&ShardMetrics) -> &Counter| self.sum(counter);
-        series("throng_connections", "gauge", "Open WebSocket connections.", sum(|s| &s.connections));
-        series("throng_rooms", "gauge", "Rooms with members or history.", now.rooms as u64);
-        series("throng_queue_bytes", "gauge", "Bytes queued for clients.", sum(|s| &s.queue_bytes));
-        series(
-            "throng_rate_limit_users",
-            "gauge",
-            "Users who have not all their tokens.",
-            now.limited_users as u64,
-        );
-        series(
-            "throng_history_waiting",
-            "gauge",
-            "Messages that wait for history.dir.",
-            now.history_waiting as u64,
-        );
-        series(
-            "throng_connections_accepted_total",
-            "counter",
-            "WebSocket connections accepted.",
-            sum(|s| &s.accepted),
-        );
-        series(
-            "throng_messages_received_total",
-            "counter",
-            "Data messages received from clients.",
-            sum(|s| &s.messages_received),
-        );
-        series(
-            "throng_deliveries_total",
-            "counter",
-            "Fan-out messages written to clients.",
-            sum(|s| &s.deliveries),
-        );
-        series("throng_bytes_sent_total", "counter", "Bytes written to clients.", sum(|s| &s.bytes_sent));
-        series("throng_writes_total", "counter", "Write system calls.", sum(|s| &s.writes));
-        series(
-            "throng_slow_consumers_dropped_total",
-            "counter",
-            "Clients dropped because they did not keep up.",
-            sum(|s| &s.slow_consumers_dropped),
-        );
-        series(
-            "throng_messages_dropped_total",
-            "counter",
-            "Messages dropped from queues by policy.",
-            sum(|s| &s.messages_dropped),
-        );
-        series(
-            "throng_rate_limited_total",
-            "counter",
-            "Messages and control frames refused for their rate.",
-            sum(|s| &s.rate_limited),
-        );
-        self.render_recoveries(&mut out);
-        self.render_labelled(&mut out);
-        self.render_histogram(&mut out);
-        out
-    }
-
-    fn render_recoveries(&self, out: &mut String) {
-        out.push_str(
-            "# HELP throng_recoveries_total Resumes, by whether everything missed was there.\n\
-             # TYPE throng_recoveries_total counter\n",
-        );
-        for (label, count) in
-            [("true", self.sum(|s| &s.recovered)), ("false", self.sum(|s| &s.not_recovered))]
-        {
-            let _ = writeln!(out, "throng_recoveries_total{{recovered=\"{label}\"}} {count}");
-        }
-    }
-
-    fn render_labelled(&self, out: &mut String) {
-        out.push_str(
-            "# HELP throng_refused_total Handshakes refused.\n# TYPE throng_refused_total counter\n",
-        );
-        for (reason, count) in self.refusals() {
-            let _ = writeln!(out, "throng_refused_total{{reason=\"{reason}\"}} {count}");
-        }
-        out.push_str(
-            "# HELP throng_closes_total Ended connections by close code.\n# TYPE throng_closes_total counter\n",
-        );
-        for (code, count) in self.closes() {
-            let _ = writeln!(out, "throng_closes_total{{code=\"{code}\"}} {count}");
-        }
-    }
-
-    fn render_histogram(&self, out: &mut String) {
-        out.push_str(
-            "# HELP throng_fanout_seconds From publish to the last write, by batch and shard.\n\
-             # TYPE throng_fanout_seconds histogram\n",
-        );
-        let mut count = 0;
-        let labels = BUCKETS.iter().map(|&(_, label)| label).chain(["+Inf"]);
-        for (bound, (_, fanouts)) in labels.zip(self.fanouts()) {
-            count += fanouts;
-            let _ = writeln!(out, "throng_fanout_seconds_bucket{{le=\"{bound}\"}} {count}");
-        }
-        let sum = self.sum(|shard| &shard.fanout.sum_us) as f64 / 1e6;
-        let _ = writeln!(out, "throng_fanout_seconds_sum {sum}\nthrong_fanout_seconds_count {count}");
-    }
 }
 
 #[cfg(test)]
@@ -300,19 +269,45 @@ mod tests {
         let metrics = Metrics::new(2, &["origin"]);
         metrics.shard(0).accepted.add(2);
         metrics.shard(1).accepted.add(3);
-        metrics.shard(0).closed(1000);
-        metrics.shard(1).closed(4999);
+        metrics.shard(0).connections.add(7);
+        metrics.shard(1).deliveries.add(9);
+        metrics.shard(0).closed(1000, By::Server);
+        metrics.shard(1).closed(1000, By::Client);
+        metrics.shard(1).closed(4999, By::Client);
+        metrics.shard(0).closed(4321, By::Client);
+        metrics.shard(0).failed("rate_limited");
+        metrics.shard(1).failed("rate_limited");
         metrics.refused("origin");
         metrics.shard(0).fanned_out(Duration::from_micros(200));
         metrics.shard(1).fanned_out(Duration::from_secs(60));
-        let text = metrics.render(Gauges { rooms: 7, limited_users: 3, history_waiting: 2 });
+        let now = Gauges { max_connections: 1000, rooms: 7, limited_users: 3, history_waiting: 2 };
+        let process = Process {
+            cpu: Duration::from_millis(1_500),
+            resident_bytes: Some(1 << 20),
+            open_fds: None,
+            max_fds: Some(1024),
+            started_unix_ms: 1_700_000_000_250,
+        };
+        let text = metrics.render(&now, &process);
         for line in [
             "throng_connections_accepted_total 5",
             "throng_rooms 7",
             "throng_rate_limit_users 3",
             "throng_history_waiting 2",
-            "throng_closes_total{code=\"1000\"} 1",
-            "throng_closes_total{code=\"other\"} 1",
+            "throng_connections_max 1000",
+            "throng_shard_connections{shard=\"0\"} 7",
+            "throng_shard_connections{shard=\"1\"} 0",
+            "throng_shard_deliveries_total{shard=\"1\"} 9",
+            "throng_closes_total{code=\"1000\",by=\"server\"} 1",
+            "throng_closes_total{code=\"other\",by=\"server\"} 0",
+            "throng_closes_total{code=\"1000\",by=\"client\"} 1",
+            "throng_closes_total{code=\"other\",by=\"client\"} 2",
+            "throng_errors_total{code=\"rate_limited\"} 2",
+            "throng_errors_total{code=\"forbidden\"} 0",
+            "process_cpu_seconds_total 1.5",
+            "process_resident_memory_bytes 1048576",
+            "process_max_fds 1024",
+            "process_start_time_seconds 1700000000.25",
             "throng_refused_total{reason=\"origin\"} 1",
             "throng_fanout_seconds_bucket{le=\"0.0001\"} 0",
             "throng_fanout_seconds_bucket{le=\"0.00025\"} 1",
@@ -321,5 +316,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
+        assert!(!text.contains("process_open_fds"), "what is not known is left out:\n{text}");
     }
 }

@@ -1,0 +1,151 @@
+//! The counters in Prometheus' text format (version 0.0.4).
+
+use std::fmt::{Display, Write as _};
+
+use super::{BUCKETS, By, Counter, Gauges, Metrics, Process, ShardMetrics};
+
+/// A page under way. Writing to memory cannot fail.
+struct Page(String);
+
+impl Page {
+    /// What is said once about a metric, before its series.
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, "gauge", help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, "counter", help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    /// One series, whose labels need no escaping.
+    fn series(&mut self, name: &str, label: &str, is: impl Display, value: impl Display) {
+        let _ = writeln!(self.0, "{name}{{{label}=\"{is}\"}} {value}");
+    }
+}
+
+impl Metrics {
+    /// Writes everything in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self, now: &Gauges, process: &Process) -> String {
+        let mut page = Page(String::with_capacity(16 * 1024));
+        page.head("throng_build_info", "gauge", "1, with the version as its label.");
+        page.series("throng_build_info", "version", env!("CARGO_PKG_VERSION"), 1);
+        self.render_gauges(&mut page, now);
+        self.render_counters(&mut page);
+        self.render_shards(&mut page);
+        self.render_labelled(&mut page);
+        self.render_histogram(&mut page);
+        process.render(&mut page);
+        page.0
+    }
+
+    fn render_gauges(&self, page: &mut Page, now: &Gauges) {
+        let sum = |counter: fn(&ShardMetrics) -> &Counter| self.sum(counter);
+        page.gauge("throng_connections", "Open WebSocket connections.", sum(|s| &s.connections));
+        page.gauge("throng_connections_max", "How many there may be.", now.max_connections);
+        page.gauge("throng_rooms", "Rooms with members or history.", now.rooms);
+        page.gauge("throng_queue_bytes", "Bytes queued for clients.", sum(|s| &s.queue_bytes));
+        page.gauge("throng_rate_limit_users", "Users who have not all their tokens.", now.limited_users);
+        page.gauge("throng_history_waiting", "Messages that wait for history.dir.", now.history_waiting);
+    }
+
+    fn render_counters(&self, page: &mut Page) {
+        let mut counter = |name: &str, help: &str, of: fn(&ShardMetrics) -> &Counter| {
+            page.counter(name, help, self.sum(of));
+        };
+        counter("throng_connections_accepted_total", "WebSocket connections accepted.", |s| &s.accepted);
+        counter("throng_messages_received_total", "Data messages received from clients.", |s| {
+            &s.messages_received
+        });
+        counter("throng_deliveries_total", "Fan-out messages written to clients.", |s| &s.deliveries);
+        counter("throng_bytes_sent_total", "Bytes written to clients.", |s| &s.bytes_sent);
+        counter("throng_writes_total", "Write system calls.", |s| &s.writes);
+        counter(
+            "throng_slow_consumers_dropped_total",
+            "Clients dropped because they did not keep up.",
+            |s| &s.slow_consumers_dropped,
+        );
+        counter("throng_messages_dropped_total", "Messages left out by a queue's policy.", |s| {
+            &s.messages_dropped
+        });
+        counter("throng_rate_limited_total", "Messages and control frames refused for their rate.", |s| {
+            &s.rate_limited
+        });
+    }
+
+    /// How evenly the work is shared out.
+    fn render_shards(&self, page: &mut Page) {
+        let name = "throng_shard_connections";
+        page.head(name, "gauge", "Open WebSocket connections by shard.");
+        for (index, shard) in self.shards.iter().enumerate() {
+            page.series(name, "shard", index, shard.connections.get());
+        }
+        let name = "throng_shard_deliveries_total";
+        page.head(name, "counter", "Fan-out messages written to clients by shard.");
+        for (index, shard) in self.shards.iter().enumerate() {
+            page.series(name, "shard", index, shard.deliveries.get());
+        }
+    }
+
+    fn render_labelled(&self, page: &mut Page) {
+        let name = "throng_recoveries_total";
+        page.head(name, "counter", "Resumes, by whether everything missed was there.");
+        page.series(name, "recovered", true, self.sum(|s| &s.recovered));
+        page.series(name, "recovered", false, self.sum(|s| &s.not_recovered));
+        let name = "throng_errors_total";
+        page.head(name, "counter", "Errors that answered what clients said in the chat.");
+        for (code, count) in self.errors() {
+            page.series(name, "code", code, count);
+        }
+        let name = "throng_refused_total";
+        page.head(name, "counter", "Handshakes refused.");
+        for (reason, count) in self.refusals() {
+            page.series(name, "reason", reason, count);
+        }
+        let name = "throng_closes_total";
+        page.head(name, "counter", "Ended connections by close code and by who ended them.");
+        for by in By::ALL {
+            for (code, count) in self.closes(by) {
+                let _ = writeln!(page.0, "{name}{{code=\"{code}\",by=\"{}\"}} {count}", by.label());
+            }
+        }
+    }
+
+    fn render_histogram(&self, page: &mut Page) {
+        let help = "From publish to the last write, by batch and shard.";
+        page.head("throng_fanout_seconds", "histogram", help);
+        let mut count = 0;
+        let labels = BUCKETS.iter().map(|&(_, label)| label).chain(["+Inf"]);
+        for (bound, (_, fanouts)) in labels.zip(self.fanouts()) {
+            count += fanouts;
+            page.series("throng_fanout_seconds_bucket", "le", bound, count);
+        }
+        let sum = self.sum(|shard| &shard.fanout.sum_us) as f64 / 1e6;
+        let _ = writeln!(page.0, "throng_fanout_seconds_sum {sum}\nthrong_fanout_seconds_count {count}");
+    }
+}
+
+impl Process {
+    /// Under the names that every program uses for these.
+    fn render(&self, page: &mut Page) {
+        let help = "CPU time of all threads, user and system.";
+        page.counter("process_cpu_seconds_total", help, self.cpu.as_secs_f64());
+        for (name, help, value) in [
+            ("process_resident_memory_bytes", "Resident memory.", self.resident_bytes),
+            ("process_open_fds", "Open descriptors.", self.open_fds),
+            ("process_max_fds", "How many descriptors may be open.", self.max_fds),
+        ] {
+            if let Some(value) = value {
+                page.gauge(name, help, value);
+            }
+        }
+        let help = "When the process began, since the Unix epoch.";
+        page.gauge("process_start_time_seconds", help, self.started_unix_ms as f64 / 1e3);
+    }
+}
