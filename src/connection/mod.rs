@@ -44,8 +44,6 @@ const READS_PER_POLL: usize = 2;
 const PAGES_PER_POLL: usize = 4;
 /// Messages and control frames before they get it.
 const FRAMES_PER_POLL: usize = 256;
-/// The part of `heartbeat.interval` by which clients are pinged at different times.
-const PHASE: u64 = 5;
 
 /// What is known of a connection when it is admitted, kept for its end.
 #[derive(Debug)]
@@ -66,6 +64,15 @@ enum Reading {
     Interrupted,
     /// The client must first take its answers.
     Paused,
+}
+
+/// Who says whether there is something to read.
+#[derive(Debug, Clone, Copy)]
+enum Ask {
+    /// The reactor, which wakes the task when there is.
+    Reactor,
+    /// The kernel.
+    Kernel,
 }
 
 /// What was counted.
@@ -108,13 +115,9 @@ impl Connection {
         let now_ms = tools.shard.tick();
         let expires_ms = facts.expires_at.map(|expires_at| {
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            now_ms + Duration::from_secs(expires_at).saturating_sub(unix).as_millis() as u64
+            tools.shard.clock_ms() + Duration::from_secs(expires_at).saturating_sub(unix).as_millis() as u64
         });
-        let phase_ms = fastrand::u64(..=tools.times.heartbeat_ms / PHASE);
-        let mut deadlines = Deadlines::new(expires_ms, phase_ms);
-        if registration.dialect() == Dialect::V1 {
-            deadlines = deadlines.with_heartbeats(now_ms, &tools.times);
-        }
+        let deadlines = Deadlines::new(expires_ms, now_ms, &tools.times, |most| fastrand::u64(..=most));
         let metrics = tools.shard.metrics();
         metrics.connections.add(1);
         metrics.accepted.add(1);
@@ -139,6 +142,7 @@ impl Connection {
         let Self { endpoint: Some(endpoint), registration, tools, allowance, .. } = self else { return };
         let called = catch_unwind(AssertUnwindSafe(|| {
             let mut parser = tools.parser.borrow_mut();
+            let now_ms = now_ms + tools.shard.lost_ms();
             let mut peer = Peer { registration, node: &tools.node, parser: &mut parser, allowance, now_ms };
             f(endpoint, &mut peer)
         }));
@@ -164,9 +168,13 @@ impl Connection {
             self.call(now_ms, Endpoint::open);
             self.registration.flush();
         }
-        self.see_to_deadlines(now_ms);
+        if self.deadlines.has_expired(self.tools.shard.clock_ms()) {
+            self.registration.end(EndReason::TokenExpired);
+        }
         self.replay(now_ms);
-        let reading = self.poll_read(cx, now_ms);
+        // First, because it may have come in time though we are late.
+        let mut reading = self.poll_read(cx, now_ms, Ask::Reactor);
+        self.see_to_deadlines(cx, now_ms, &mut reading);
         // Last, because everything before may have left something that the socket did not take.
         self.poll_backlog(cx);
         let status = self.registration.status();
@@ -182,9 +190,7 @@ impl Connection {
             Reading::Waiting => false,
             Reading::Interrupted => true,
             Reading::Paused => {
-                if self.registration.heard_by_progress() {
-                    self.deadlines.heard();
-                }
+                self.hear_progress();
                 !self.registration.owes_much() && !self.endpoint.as_ref().is_some_and(Endpoint::is_waiting)
             }
         };
@@ -233,23 +239,69 @@ impl Connection {
         self.endpoint.as_ref().is_some_and(Endpoint::is_replaying)
     }
 
-    fn see_to_deadlines(&mut self, now_ms: u64) {
-        if self.endpoint_due_ms().is_some_and(|at_ms| now_ms >= at_ms) {
-            self.call(now_ms, Endpoint::due);
-            self.registration.flush();
+    /// `reading` is how far reading has come, here too.
+    fn see_to_deadlines(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
+        if self.registration.is_ending() {
+            return;
         }
-        if self.deadlines.owes_heartbeat(now_ms, &self.tools.times, || self.registration.sent_ms()) {
-            self.registration.reply(&v1::heartbeat());
-            self.registration.flush();
+        let mut has_looked = false;
+        if self.is_endpoint_due(now_ms) {
+            self.look_again(cx, now_ms, reading);
+            has_looked = true;
+            if self.is_endpoint_due(now_ms) {
+                self.call(now_ms, Endpoint::due);
+                self.registration.flush();
+            }
+        }
+        // While its socket takes nothing, more pings would only wait with the rest.
+        let registration = &self.registration;
+        let sent_ms = || if registration.is_blocked() { now_ms } else { registration.sent_ms() };
+        if self.deadlines.owes_sign(now_ms, sent_ms) {
+            self.ask_for_life();
         }
         loop {
             let status = self.registration.status();
             match self.deadlines.due(now_ms, &status, &self.tools.times) {
                 None => return,
                 Some(Due::Ping) => self.ask_for_life(),
+                Some(_) if !has_looked => {
+                    self.look_again(cx, now_ms, reading);
+                    has_looked = true;
+                }
+                // Bytes still come: of a message, which has a deadline of its own.
+                Some(Due::ProbeFailed | Due::End(EndReason::HeartbeatTimeout))
+                    if matches!(reading, Reading::Interrupted) =>
+                {
+                    return;
+                }
                 Some(Due::ProbeFailed) => self.registration.probe_failed(),
                 Some(Due::End(reason)) => return self.registration.end(reason),
             }
+        }
+    }
+
+    fn is_endpoint_due(&self, now_ms: u64) -> bool {
+        self.endpoint_due_ms().is_some_and(|at_ms| now_ms >= at_ms)
+    }
+
+    /// Before a deadline counts as missed: takes what the kernel has of the client by now, and gives the client what
+    /// its socket takes. When many sockets have something, as after a pause, the reactor has not told of all of them.
+    fn look_again(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
+        self.registration.flush();
+        match self.poll_read(cx, now_ms, Ask::Kernel) {
+            // The reactor will say when there is something, as before.
+            Reading::Waiting => {}
+            Reading::Paused => {
+                *reading = Reading::Paused;
+                self.hear_progress();
+            }
+            Reading::Interrupted => *reading = Reading::Interrupted,
+        }
+    }
+
+    fn hear_progress(&mut self) {
+        if self.registration.heard_by_progress() {
+            self.deadlines.heard();
         }
     }
 
@@ -270,7 +322,7 @@ impl Connection {
     }
 
     /// Reads and handles what is there.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64) -> Reading {
+    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64, whom: Ask) -> Reading {
         let tools = Rc::clone(&self.tools);
         for _ in 0..READS_PER_POLL {
             if self.registration.is_ending() {
@@ -282,7 +334,10 @@ impl Connection {
             if self.reader.has_held() {
                 self.reader.unhold(&tools.pumps);
             } else {
-                match tools.pumps.scratch.fill(|buffer| self.socket.poll_read(cx, buffer)) {
+                match tools.pumps.scratch.fill(|buffer| match whom {
+                    Ask::Reactor => self.socket.poll_read(cx, buffer),
+                    Ask::Kernel => self.socket.read_now(buffer),
+                }) {
                     Poll::Pending => return Reading::Waiting,
                     Poll::Ready(Ok(read)) if read > 0 => self.tally.bytes += read as u64,
                     Poll::Ready(_) => {
