@@ -283,6 +283,27 @@ async fn who_is_slow_is_closed_at_the_deadline() {
     assert_eq!(start.elapsed().as_secs(), 10);
 }
 
+/// The thread stands still, as in a machine that is moved, and what the peer sent arrives behind that.
+#[tokio::test]
+async fn nobody_is_late_because_we_stood_still() {
+    let app = Fake::default();
+    let limits = Limits { handshake_timeout: Duration::from_millis(300), ..Limits::default() };
+    for answers in [true, false] {
+        let (near, mut far) = duplex(4096);
+        let (served, ()) = tokio::join!(serve(TokioIo::new(near), &app, &limits), async {
+            far.write_all(&HANDSHAKE.as_bytes()[..20]).await.unwrap();
+            std::thread::sleep(Duration::from_millis(900));
+            sleep(Duration::from_millis(100)).await;
+            if answers {
+                far.write_all(&HANDSHAKE.as_bytes()[20..]).await.unwrap();
+            }
+            sleep(Duration::from_millis(1)).await;
+            assert!(answers || hear(&mut far).await.starts_with("HTTP/1.1 408 "), "but not for ever");
+        });
+        assert_eq!(matches!(served, Served::Upgraded { .. }), answers);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_no_response_is_closed_at_the_deadline() {
     let app = Fake::default();

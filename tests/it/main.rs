@@ -27,6 +27,7 @@ mod json;
 mod lifecycle;
 mod logs;
 mod notices;
+mod pauses;
 mod proxy;
 mod rate_limit;
 mod readme;
