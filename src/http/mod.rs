@@ -31,9 +31,9 @@ pub use request::{Request, segment_after};
 use service::Exchange;
 
 /// A deadline that is noticed so much later passed while we stood still: nobody could be heard meanwhile.
-const STOOD_STILL: Duration = Duration::from_millis(250);
+pub const STOOD_STILL: Duration = Duration::from_millis(250);
 /// What the peer then has, once.
-const GRACE: Duration = Duration::from_secs(1);
+pub const GRACE: Duration = Duration::from_secs(1);
 
 /// A response; what a page is.
 pub type Response = hyper::Response<Body>;

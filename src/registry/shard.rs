@@ -153,7 +153,11 @@ impl Shard {
         self.now_ms.set(now);
         let gap_ms = awake.lost_ms() - before.lost_ms();
         if gap_ms >= WORTH_A_LINE_MS {
-            tracing::warn!(shard = self.index, gap_ms, "stood still: every deadline of a client is later by that");
+            tracing::warn!(
+                shard = self.index,
+                gap_ms,
+                "stood still: every deadline of a client is later by that"
+            );
         }
         now
     }

@@ -3,14 +3,16 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admission::address::TrustedProxies;
 use crate::admission::proxy::{FIXED_BYTES, ProxyError, may_begin, parse_fixed};
 use crate::admission::{Check, Refusal};
 use crate::connection::socket::Socket;
+use crate::http::{GRACE, STOOD_STILL};
 
 /// Why a connection has no header. None of these carries what came instead: it may be anybody's.
 #[derive(Debug, Error)]
@@ -62,7 +64,12 @@ pub(super) async fn read(
         fill(socket, &mut rest, |_| true).await?;
         Ok(announced.source(&rest)?.unwrap_or(peer))
     };
-    timeout_at(deadline, header).await.unwrap_or(Err(NoHeader::Late))
+    let mut header = pin!(header);
+    let mut in_time = timeout_at(deadline, header.as_mut()).await;
+    if in_time.is_err() && deadline.elapsed() >= STOOD_STILL {
+        in_time = timeout(GRACE, header).await;
+    }
+    in_time.unwrap_or(Err(NoHeader::Late))
 }
 
 /// Fills the buffer and takes no byte more from the socket, as long as what has come is `good`.

@@ -3,8 +3,7 @@ mod observers;
 use super::super::news::{MAX_NAMES, Names};
 use super::*;
 
-const RULES: Rules =
-    Rules { is_announced: true, notice_limit: 2, count_only_above: 4, interval_ms: 1000 };
+const RULES: Rules = Rules { is_announced: true, notice_limit: 2, count_only_above: 4, interval_ms: 1000 };
 
 fn user(name: &str) -> UserId {
     name.parse().unwrap()

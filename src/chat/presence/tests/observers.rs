@@ -163,7 +163,10 @@ fn what_is_shown_and_the_news_behind_it_add_up_for_everybody() {
         let here: BTreeSet<UserId> = world.room.users.keys().cloned().collect();
         for Observer { name, members, list, .. } in &world.observers {
             assert_eq!(*members, here.len(), "seed {seed}, {name}");
-            assert!(list.as_ref().is_none_or(|list| *list == here), "seed {seed}, {name}: {list:?}, {here:?}");
+            assert!(
+                list.as_ref().is_none_or(|list| *list == here),
+                "seed {seed}, {name}: {list:?}, {here:?}"
+            );
         }
     }
 }
