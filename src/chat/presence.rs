@@ -156,8 +156,8 @@ impl Presence {
         self.merged.take(self.users.len(), rules.count_only_above)
     }
 
-    /// Users in the room as `viewer`, who is one of them, is shown it: as the news told it last, and the viewer besides.
-    /// What waits to be told is left out, or it would be missing from what a client makes of both: the news say
+    /// Users in the room as `viewer`, one of them, is shown it: as the news told it last, and the viewer besides. What
+    /// waits to be told is left out, or it would be missing from what a client makes of both: the news say
     /// nothing of who comes and goes again between two of them.
     #[must_use]
     pub fn shown(&self, viewer: &UserId) -> usize {
@@ -166,7 +166,7 @@ impl Presence {
     }
 
     /// The users behind `after` (from the first without it) that `viewer` is [shown](Presence::shown), at most `limit`
-    /// and [`MAX_PAGE`], and as many as fit into [`PAGE_BYTES`]; and whether there are more. Copies no name. Who pages
+    /// and [`MAX_PAGE`], as many as fit into [`PAGE_BYTES`]; and whether there are more. Copies no name. Who pages
     /// through a room that changes meets everybody who was there all the time, once.
     #[must_use]
     pub fn page(&self, viewer: &UserId, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool) {

@@ -6,6 +6,7 @@
 
 mod closing;
 pub mod deadlines;
+mod due;
 mod handle;
 mod pump;
 mod reader;
@@ -23,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use self::closing::Closing;
-use self::deadlines::{Deadlines, Due};
+use self::deadlines::Deadlines;
 use self::reader::{Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
 pub use self::tools::Tools;
@@ -31,12 +32,9 @@ use crate::chat::rate_limit::Allowance;
 use crate::endpoint::{Endpoint, Peer};
 use crate::node::Place;
 use crate::prefetch::prefetch;
-use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
-use crate::protocol::event::v1;
-use crate::protocol::frame::{self, OpCode};
 use crate::registry::Registration;
-use crate::registry::outbox::{Flush, Kind};
+use crate::registry::outbox::Flush;
 
 /// Reads before other connections of the worker get their turn.
 const READS_PER_POLL: usize = 2;
@@ -214,16 +212,6 @@ impl Connection {
         self.endpoint.as_ref().and_then(Endpoint::next_due_ms)
     }
 
-    /// Asks a silent client whether it is there: in `throng.v1` so that a browser's page, which sees no ping, hears
-    /// that the server is there as well.
-    fn ask_for_life(&self) {
-        match self.registration.dialect() {
-            Dialect::Plain => self.registration.control(Kind::Control, &frame::data(OpCode::Ping, b"")),
-            Dialect::V1 => self.registration.reply(&v1::heartbeat()),
-        }
-        self.registration.flush();
-    }
-
     /// Queues missed messages, as long as the client takes them and it is not others' turn.
     fn replay(&mut self, now_ms: u64) {
         for _ in 0..PAGES_PER_POLL {
@@ -237,72 +225,6 @@ impl Connection {
 
     fn is_replaying(&self) -> bool {
         self.endpoint.as_ref().is_some_and(Endpoint::is_replaying)
-    }
-
-    /// `reading` is how far reading has come, here too.
-    fn see_to_deadlines(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
-        if self.registration.is_ending() {
-            return;
-        }
-        let mut has_looked = false;
-        if self.is_endpoint_due(now_ms) {
-            self.look_again(cx, now_ms, reading);
-            has_looked = true;
-            if self.is_endpoint_due(now_ms) {
-                self.call(now_ms, Endpoint::due);
-                self.registration.flush();
-            }
-        }
-        // While its socket takes nothing, more pings would only wait with the rest.
-        let registration = &self.registration;
-        let sent_ms = || if registration.is_blocked() { now_ms } else { registration.sent_ms() };
-        if self.deadlines.owes_sign(now_ms, sent_ms) {
-            self.ask_for_life();
-        }
-        loop {
-            let status = self.registration.status();
-            match self.deadlines.due(now_ms, &status, &self.tools.times) {
-                None => return,
-                Some(Due::Ping) => self.ask_for_life(),
-                Some(_) if !has_looked => {
-                    self.look_again(cx, now_ms, reading);
-                    has_looked = true;
-                }
-                // Bytes still come: of a message, which has a deadline of its own.
-                Some(Due::ProbeFailed | Due::End(EndReason::HeartbeatTimeout))
-                    if matches!(reading, Reading::Interrupted) =>
-                {
-                    return;
-                }
-                Some(Due::ProbeFailed) => self.registration.probe_failed(),
-                Some(Due::End(reason)) => return self.registration.end(reason),
-            }
-        }
-    }
-
-    fn is_endpoint_due(&self, now_ms: u64) -> bool {
-        self.endpoint_due_ms().is_some_and(|at_ms| now_ms >= at_ms)
-    }
-
-    /// Before a deadline counts as missed: takes what the kernel has of the client by now, and gives the client what
-    /// its socket takes. When many sockets have something, as after a pause, the reactor has not told of all of them.
-    fn look_again(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
-        self.registration.flush();
-        match self.poll_read(cx, now_ms, Ask::Kernel) {
-            // The reactor will say when there is something, as before.
-            Reading::Waiting => {}
-            Reading::Paused => {
-                *reading = Reading::Paused;
-                self.hear_progress();
-            }
-            Reading::Interrupted => *reading = Reading::Interrupted,
-        }
-    }
-
-    fn hear_progress(&mut self) {
-        if self.registration.heard_by_progress() {
-            self.deadlines.heard();
-        }
     }
 
     /// Writes what waits, and has the task woken when the socket can take more.
