@@ -1,4 +1,5 @@
-//! The time, as everything that has deadlines sees it: the machine's, or one that a test moves.
+//! The time, as everything that has deadlines sees it: the machine's, or one that a test moves; and the part of it in
+//! which others could be heard.
 //!
 //! Measurements (how long a slice or a fan-out took) read [`Instant`] instead: they are about this machine.
 
@@ -9,6 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What a manual clock shows at first, in milliseconds since the Unix epoch: an arbitrary day that is always the same.
 const MANUAL_UNIX_MS: u64 = 1_700_000_000_000;
+
+/// Two looks that are further apart have a gap between them, in milliseconds: some turns of the wheel that looks most
+/// often, and more than a busy thread takes from one look to the next.
+const GAP_MS: u64 = 250;
+/// What a gap counts as: a turn of that wheel. Deadlines so pass at last even where there is nothing but gaps.
+const STEP_MS: u64 = 50;
 
 thread_local! {
     static LAST_LOOK: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -42,7 +49,7 @@ pub struct Clock(Kind);
 #[derive(Debug, Clone)]
 enum Kind {
     System { started: Instant, started_unix_ms: u64 },
-    Manual(Arc<AtomicU64>),
+    Manual { now_ms: Arc<AtomicU64>, has_gaps: bool },
 }
 
 impl Clock {
@@ -56,7 +63,13 @@ impl Clock {
     /// A clock that stands still until somebody moves it.
     #[must_use]
     pub fn manual() -> Self {
-        Self(Kind::Manual(Arc::default()))
+        Self(Kind::Manual { now_ms: Arc::default(), has_gaps: false })
+    }
+
+    /// As [`Clock::manual`], but a long move is a gap for [`Awake`], as it is with the machine's clock.
+    #[must_use]
+    pub fn manual_with_gaps() -> Self {
+        Self(Kind::Manual { now_ms: Arc::default(), has_gaps: true })
     }
 
     /// Moves a manual clock, and all its clones, forward.
@@ -65,7 +78,7 @@ impl Clock {
     /// When it is the machine's.
     pub fn advance(&self, by: Duration) {
         match &self.0 {
-            Kind::Manual(now_ms) => now_ms.fetch_add(by.as_millis() as u64, SeqCst),
+            Kind::Manual { now_ms, .. } => now_ms.fetch_add(by.as_millis() as u64, SeqCst),
             Kind::System { .. } => panic!("nobody moves the machine's clock"),
         };
     }
@@ -76,7 +89,7 @@ impl Clock {
         let now = look();
         match &self.0 {
             Kind::System { started, .. } => now.saturating_duration_since(*started).as_millis() as u64,
-            Kind::Manual(now_ms) => now_ms.load(SeqCst),
+            Kind::Manual { now_ms, .. } => now_ms.load(SeqCst),
         }
     }
 
@@ -91,9 +104,48 @@ impl Clock {
     pub fn unix_ms_at(&self, now_ms: u64) -> u64 {
         let started_unix_ms = match &self.0 {
             Kind::System { started_unix_ms, .. } => *started_unix_ms,
-            Kind::Manual(_) => MANUAL_UNIX_MS,
+            Kind::Manual { .. } => MANUAL_UNIX_MS,
         };
         started_unix_ms + now_ms
+    }
+}
+
+/// The time in which we could hear others: deadlines for what they have to do go by it. When the process or its machine
+/// stands still, because it was stopped, moved to another host, or has no core, nobody can be heard, and nobody is late
+/// for that.
+///
+/// Somebody looks many times a second; what is between two looks that are far apart is a gap, and counts as 50 ms.
+#[derive(Debug, Clone, Copy)]
+pub struct Awake {
+    /// What the clock showed at the last look.
+    seen_ms: u64,
+    /// What the gaps took so far.
+    lost_ms: u64,
+    gap_ms: u64,
+}
+
+impl Awake {
+    /// As `clock` shows it now.
+    #[must_use]
+    pub fn new(clock: &Clock) -> Self {
+        let has_gaps = !matches!(clock.0, Kind::Manual { has_gaps: false, .. });
+        Self { seen_ms: clock.now_ms(), lost_ms: 0, gap_ms: if has_gaps { GAP_MS } else { u64::MAX } }
+    }
+
+    /// Milliseconds since the clock began, the gaps left out, when the clock shows `now_ms`. Never goes back.
+    pub fn at(&mut self, now_ms: u64) -> u64 {
+        let passed = now_ms.saturating_sub(self.seen_ms);
+        self.seen_ms += passed;
+        if passed > self.gap_ms {
+            self.lost_ms += passed - STEP_MS;
+        }
+        self.seen_ms - self.lost_ms
+    }
+
+    /// By how much this is behind the clock.
+    #[must_use]
+    pub const fn lost_ms(&self) -> u64 {
+        self.lost_ms
     }
 }
 
@@ -108,6 +160,26 @@ mod tests {
         assert_eq!((clock.now_ms(), clock.unix_ms()), (0, MANUAL_UNIX_MS));
         clock.advance(Duration::from_millis(1_500));
         assert_eq!((other.now_ms(), other.unix_ms()), (1_500, MANUAL_UNIX_MS + 1_500));
+    }
+
+    #[test]
+    fn a_gap_counts_as_a_moment_and_everything_else_as_it_is() {
+        let clock = Clock::manual_with_gaps();
+        let mut awake = Awake::new(&clock);
+        assert_eq!((awake.at(200), awake.at(450)), (200, 450));
+        assert_eq!((awake.at(10_450), awake.lost_ms()), (500, 9_950));
+        assert_eq!(awake.at(10_400), 500, "another thread has looked earlier");
+        assert_eq!(awake.at(10_500), 550);
+        // Nothing but gaps: time passes all the same.
+        let mut now_ms = 10_500;
+        let until = awake.at(now_ms) + 1_000;
+        let gaps = (1..).find(|_| {
+            now_ms += 3_000;
+            awake.at(now_ms) >= until
+        });
+        assert_eq!(gaps, Some(20));
+        let mut of_tests = Awake::new(&Clock::manual());
+        assert_eq!((of_tests.at(1_000_000), of_tests.lost_ms()), (1_000_000, 0));
     }
 
     #[test]

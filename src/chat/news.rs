@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::ops::Bound;
 
 use crate::names::UserId;
 
@@ -52,6 +53,14 @@ impl Move {
         }
     }
 
+    /// By how many users the room grows with it.
+    const fn gain(self) -> isize {
+        match self {
+            Self::Joined => 1,
+            Self::Left => -1,
+        }
+    }
+
     pub(super) fn names(self, user: &UserId) -> Names {
         match self {
             Self::Joined => Names { joined: vec![user.clone()], left: Vec::new() },
@@ -69,6 +78,8 @@ pub(super) struct Merged {
     name: Option<UserId>,
     /// Who is there now and was not, or the other way round.
     net: BTreeMap<UserId, Move>,
+    /// By how many those in `net` who are there now are more than the others.
+    gain: isize,
     /// There were more than fit into `net`, which is empty since.
     has_overflowed: bool,
 }
@@ -107,8 +118,29 @@ impl Merged {
             None => {
                 self.has_overflowed = true;
                 self.net = BTreeMap::new();
+                self.gain = 0;
+                return;
             }
         }
+        self.gain += what.gain();
+    }
+
+    /// By how many users the room has grown since the last news, as far as names are kept. Where they are not, the next
+    /// news have none either, and say so that everybody asks anew.
+    pub(super) const fn gain(&self) -> isize {
+        self.gain
+    }
+
+    /// How a user has moved since the last news, as far as names are kept.
+    pub(super) fn move_of(&self, user: &UserId) -> Option<Move> {
+        self.net.get(user).copied()
+    }
+
+    /// Those within these bounds who were there when the news were last told and are not now, in the order of their
+    /// names.
+    pub(super) fn left(&self, within: (Bound<&UserId>, Bound<&UserId>)) -> impl Iterator<Item = &UserId> {
+        let moves = self.net.range::<UserId, _>(within);
+        moves.filter(|(_, what)| **what == Move::Left).map(|(user, _)| user)
     }
 
     /// What was collected, and begins anew; `names_up_to` members their names are told.

@@ -76,7 +76,8 @@ pub enum Event {
         /// Milliseconds since the Unix epoch, for display only.
         ts_ms: u64,
     },
-    /// Who came and who went. Large rooms only tell how many there are.
+    /// Who came and who went. Nobody where the server tells only how many there are: ask for `presence` then. The
+    /// answer comes by another way: whoever keeps a list and has heard of somebody while it was under way goes by that.
     PresenceDiff {
         /// The room.
         room: RoomName,

@@ -93,7 +93,7 @@ settings! {
 settings! {
     /// Life signs at the level of WebSocket.
     Heartbeat of Config at heartbeat {
-        /// Silence after which a client is pinged; 1ms to 1h.
+        /// Silence, of a client or towards it, after which it is pinged; 1ms to 1h.
         interval: Duration = Duration::from_secs(25), Time(1, HOUR);
         /// Time to answer the ping, beyond: 3008; 1ms to 1h.
         timeout: Duration = Duration::from_secs(10), Time(1, HOUR);

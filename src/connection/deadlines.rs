@@ -1,11 +1,19 @@
-//! When a connection has to be looked at although nothing came: pure, `now` is an argument.
+//! When a connection has to be looked at although nothing came: pure, `now` is an argument, in the shard's time.
 
 use crate::protocol::close::EndReason;
 use crate::registry::bounds::Overflow;
 use crate::registry::registration::Status;
+use crate::registry::wheel::TICK_MS;
 
 /// How long the tail of a frame and the close frame of a slow consumer may take to leave, in milliseconds.
 pub const TAIL_MS: u64 = 1_000;
+
+/// The part of `heartbeat.interval` by which clients are pinged at different times.
+const PHASE: u64 = 5;
+/// So much sooner than it has to, in milliseconds, everybody is pinged: the wheel and a busy worker may be late. With a
+/// short interval a part of it.
+const LEAD_MS: u64 = 2 * TICK_MS;
+const LEAD_PART: u64 = 10;
 
 /// The times that hold for every connection, in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -25,54 +33,57 @@ pub struct Times {
 pub enum Due {
     /// The end.
     End(EndReason),
-    /// A ping, because the client is silent.
+    /// A ping, because the client is silent, or because we are.
     Ping,
     /// The news that a probed client did not answer.
     ProbeFailed,
 }
 
 /// One connection's deadlines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deadlines {
     /// When the ping was sent that is not answered yet.
     pinged_ms: Option<u64>,
     /// When the message began that is under way.
     message_ms: Option<u64>,
-    /// When the token expires.
+    /// When the token expires, by the clock.
     expires_ms: Option<u64>,
-    /// How much sooner than others this client is pinged.
-    phase_ms: u64,
-    /// When the client may have been sent nothing for so long that it wants a heartbeat; none for those who want none.
-    silent_ms: Option<u64>,
+    /// How long the client, or the server, may say nothing: `heartbeat.interval` at most.
+    silence_ms: u64,
+    /// When the client may have been sent nothing for so long.
+    unsent_ms: u64,
 }
 
 impl Deadlines {
-    /// The deadlines of a client whose token expires at `expires_ms` and who is pinged `phase_ms` sooner than
-    /// `heartbeat.interval` says: a storm of connects must not be followed by storms of pings for ever.
+    /// The deadlines from `now_ms` on of a client whose token expires at `expires_ms`, by the clock. Each is pinged
+    /// somewhat sooner than `heartbeat.interval` says: a storm of connects must not be followed by storms of pings for
+    /// ever. `choose` picks how much sooner, up to the number that it is given.
     #[must_use]
-    pub fn new(expires_ms: Option<u64>, phase_ms: u64) -> Self {
-        Self { expires_ms, phase_ms, ..Self::default() }
+    pub fn new(expires_ms: Option<u64>, now_ms: u64, times: &Times, choose: impl FnOnce(u64) -> u64) -> Self {
+        let lead_ms = LEAD_MS.min(times.heartbeat_ms / LEAD_PART);
+        let sooner_ms = choose(times.heartbeat_ms / PHASE).max(lead_ms);
+        let silence_ms = times.heartbeat_ms.saturating_sub(sooner_ms);
+        Self { pinged_ms: None, message_ms: None, expires_ms, silence_ms, unsent_ms: now_ms + silence_ms }
     }
 
-    /// The client wants to hear something at least once in `heartbeat.interval` from `now_ms` on.
+    /// True once the token is no longer good, which does not wait for us.
     #[must_use]
-    pub fn with_heartbeats(mut self, now_ms: u64, times: &Times) -> Self {
-        self.silent_ms = Some(now_ms + times.heartbeat_ms);
-        self
+    pub fn has_expired(&self, clock_ms: u64) -> bool {
+        self.expires_ms.is_some_and(|at| clock_ms >= at)
     }
 
-    /// True when it is time for a heartbeat, which any frame answers. `sent_ms` says when the client was last sent
-    /// something; it is asked only when that may be long ago.
-    pub fn owes_heartbeat(&mut self, now_ms: u64, times: &Times, sent_ms: impl FnOnce() -> u64) -> bool {
-        let Some(silent_ms) = &mut self.silent_ms else { return false };
-        if now_ms < *silent_ms {
+    /// True when the client has been sent nothing for so long that something must leave now, whatever the client says:
+    /// what is between us may cut a line on which nothing goes that way. Any frame answers it. `sent_ms` says when the
+    /// client was last sent something; it is asked only when that may be long ago.
+    pub fn owes_sign(&mut self, now_ms: u64, sent_ms: impl FnOnce() -> u64) -> bool {
+        if now_ms < self.unsent_ms {
             return false;
         }
-        *silent_ms = sent_ms() + times.heartbeat_ms;
-        if now_ms < *silent_ms {
+        self.unsent_ms = sent_ms() + self.silence_ms;
+        if now_ms < self.unsent_ms {
             return false;
         }
-        *silent_ms = now_ms + times.heartbeat_ms;
+        self.unsent_ms = now_ms + self.silence_ms;
         self.pinged_ms.get_or_insert(now_ms);
         true
     }
@@ -95,7 +106,7 @@ impl Deadlines {
     /// What is due now, if anything: ask until nothing is.
     pub fn due(&mut self, now_ms: u64, status: &Status, times: &Times) -> Option<Due> {
         let has_passed = |since: Option<u64>, after: u64| since.is_some_and(|since| now_ms >= since + after);
-        if self.expires_ms.is_some_and(|at| now_ms >= at) {
+        if self.has_expired(now_ms + status.lost_ms) {
             return Some(Due::End(EndReason::TokenExpired));
         }
         if has_passed(self.message_ms, times.message_ms) {
@@ -110,15 +121,15 @@ impl Deadlines {
         if has_passed(self.pinged_ms, times.pong_ms) {
             return Some(Due::End(EndReason::HeartbeatTimeout));
         }
-        if self.pinged_ms.is_none() && now_ms >= self.ping_ms(status, times) {
+        if self.pinged_ms.is_none() && now_ms >= self.ping_ms(status) {
             self.pinged_ms = Some(now_ms);
             return Some(Due::Ping);
         }
         None
     }
 
-    fn ping_ms(&self, status: &Status, times: &Times) -> u64 {
-        status.heard_ms + times.heartbeat_ms.saturating_sub(self.phase_ms)
+    const fn ping_ms(&self, status: &Status) -> u64 {
+        status.heard_ms + self.silence_ms
     }
 
     /// When something will be due at the earliest.
@@ -126,15 +137,15 @@ impl Deadlines {
     pub fn next_ms(&self, status: &Status, times: &Times) -> u64 {
         let heartbeat = match self.pinged_ms {
             Some(at) => at + times.pong_ms,
-            None => self.ping_ms(status, times),
+            None => self.ping_ms(status),
         };
         let others = [
-            self.expires_ms,
+            self.expires_ms.map(|at| at.saturating_sub(status.lost_ms)),
             self.message_ms.map(|at| at + times.message_ms),
             status.oldest_ms.map(|at| at + times.stall_ms),
             status.stalled_ms.map(|at| at + times.stall_ms),
             status.probe_until_ms,
-            self.silent_ms,
+            Some(self.unsent_ms),
         ];
         others.into_iter().flatten().fold(heartbeat, u64::min)
     }
@@ -145,43 +156,69 @@ mod tests {
     use super::*;
 
     const TIMES: Times = Times { heartbeat_ms: 1000, pong_ms: 200, message_ms: 300, stall_ms: 400 };
+    /// What is left of the interval.
+    const SILENCE_MS: u64 = 900;
+
+    fn deadlines() -> Deadlines {
+        Deadlines::new(None, 0, &TIMES, |most| most.saturating_sub(200))
+    }
 
     fn status() -> Status {
         Status::default()
     }
 
     #[test]
-    fn silence_is_answered_by_a_ping_and_then_the_end() {
-        let mut deadlines = Deadlines::default();
-        assert_eq!(deadlines.due(999, &status(), &TIMES), None);
-        assert_eq!(deadlines.next_ms(&status(), &TIMES), 1000);
-        assert_eq!(deadlines.due(1000, &status(), &TIMES), Some(Due::Ping));
-        assert_eq!(deadlines.due(1000, &status(), &TIMES), None);
-        assert_eq!(deadlines.next_ms(&status(), &TIMES), 1200);
-        assert_eq!(deadlines.due(1200, &status(), &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
-        deadlines.heard();
-        let heard = Status { heard_ms: 1100, ..status() };
-        assert_eq!(deadlines.due(1200, &heard, &TIMES), None);
+    fn everybody_is_pinged_sooner_than_the_interval_says_and_not_all_at_once() {
+        for (sooner, silence_ms) in [(0, SILENCE_MS), (150, 850), (200, 800)] {
+            assert_eq!(Deadlines::new(None, 0, &TIMES, |_| sooner).silence_ms, silence_ms);
+        }
+        let short = Times { heartbeat_ms: 1, ..TIMES };
+        assert_eq!(Deadlines::new(None, 0, &short, |most| most).silence_ms, 1);
     }
 
     #[test]
-    fn who_hears_nothing_gets_a_heartbeat_and_has_to_answer() {
-        let mut deadlines = Deadlines::default().with_heartbeats(0, &TIMES);
-        assert!(!deadlines.owes_heartbeat(999, &TIMES, || unreachable!("it is not asked so soon")));
-        assert!(!deadlines.owes_heartbeat(1000, &TIMES, || 600));
-        assert_eq!(deadlines.next_ms(&Status { heard_ms: 900, ..status() }, &TIMES), 1600);
-        assert!(deadlines.owes_heartbeat(1600, &TIMES, || 600));
-        let heard = Status { heard_ms: 1500, ..status() };
-        assert_eq!(deadlines.next_ms(&heard, &TIMES), 1800);
-        assert_eq!(deadlines.due(1800, &heard, &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
+    fn silence_is_answered_by_a_ping_and_then_the_end() {
+        let mut deadlines = deadlines();
+        assert_eq!(deadlines.due(899, &status(), &TIMES), None);
+        assert_eq!(deadlines.next_ms(&status(), &TIMES), SILENCE_MS);
+        assert_eq!(deadlines.due(900, &status(), &TIMES), Some(Due::Ping));
+        assert_eq!(deadlines.due(900, &status(), &TIMES), None);
+        assert!(!deadlines.owes_sign(900, || 900), "the ping has left");
+        assert_eq!(deadlines.next_ms(&status(), &TIMES), 1100);
+        assert_eq!(deadlines.due(1100, &status(), &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
         deadlines.heard();
-        assert_eq!(deadlines.due(1800, &heard, &TIMES), None);
-        assert!(!Deadlines::default().owes_heartbeat(u64::MAX, &TIMES, || 0), "a plain client wants none");
+        let heard = Status { heard_ms: 1050, ..status() };
+        assert_eq!(deadlines.due(1100, &heard, &TIMES), None);
+    }
+
+    #[test]
+    fn who_is_sent_nothing_is_pinged_however_much_it_says() {
+        let mut deadlines = deadlines();
+        let heard = |heard_ms| Status { heard_ms, ..status() };
+        assert!(!deadlines.owes_sign(899, || unreachable!("it is not asked so soon")));
+        assert!(!deadlines.owes_sign(900, || 600));
+        assert_eq!(deadlines.next_ms(&heard(1400), &TIMES), 1500);
+        assert!(deadlines.owes_sign(1500, || 600));
+        assert_eq!(deadlines.next_ms(&heard(1400), &TIMES), 1700);
+        assert_eq!(deadlines.due(1700, &heard(1400), &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
+        deadlines.heard();
+        assert_eq!(deadlines.due(1700, &heard(1400), &TIMES), None);
+        assert_eq!(deadlines.next_ms(&heard(1700), &TIMES), 2400, "at the latest behind the last ping");
+    }
+
+    #[test]
+    fn a_token_expires_by_the_clock() {
+        let mut deadlines = Deadlines::new(Some(10_000), 0, &TIMES, |_| 0);
+        let stood_still = |lost_ms| Status { lost_ms, heard_ms: 1_000, ..status() };
+        assert_eq!(deadlines.due(1_500, &stood_still(8_499), &TIMES), None);
+        let due = deadlines.due(1_500, &stood_still(8_500), &TIMES);
+        assert_eq!(due, Some(Due::End(EndReason::TokenExpired)));
+        assert_eq!(deadlines.next_ms(&stood_still(9_800), &TIMES), 200);
     }
 
     #[test]
     fn a_message_has_to_be_finished() {
-        let mut deadlines = Deadlines::default();
+        let mut deadlines = deadlines();
         deadlines.message(true, false, 100);
         deadlines.message(true, false, 350);
         let heard = Status { heard_ms: 390, ..status() };
@@ -190,12 +227,12 @@ mod tests {
         deadlines.message(true, true, 400);
         assert_eq!(deadlines.next_ms(&heard, &TIMES), 700);
         deadlines.message(false, true, 500);
-        assert_eq!(deadlines.next_ms(&heard, &TIMES), 1390);
+        assert_eq!(deadlines.next_ms(&heard, &TIMES), SILENCE_MS);
     }
 
     #[test]
     fn whoever_takes_nothing_is_slow() {
-        let mut deadlines = Deadlines::default();
+        let mut deadlines = deadlines();
         let old = Status { oldest_ms: Some(10), stalled_ms: Some(300), ..status() };
         assert_eq!(deadlines.next_ms(&old, &TIMES), 410);
         assert!(matches!(deadlines.due(410, &old, &TIMES), Some(Due::End(EndReason::SlowConsumer(_)))));

@@ -6,6 +6,7 @@
 
 mod closing;
 pub mod deadlines;
+mod due;
 mod handle;
 mod pump;
 mod reader;
@@ -22,7 +23,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use self::closing::Closing;
-use self::deadlines::{Deadlines, Due};
+use self::deadlines::Deadlines;
 use self::reader::{Charge, Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
 pub use self::tools::Tools;
@@ -32,12 +33,9 @@ use crate::endpoint::{Endpoint, Peer};
 use crate::metrics::By;
 use crate::node::Place;
 use crate::prefetch::prefetch;
-use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
-use crate::protocol::event::v1;
-use crate::protocol::frame::{self, OpCode};
 use crate::registry::Registration;
-use crate::registry::outbox::{Flush, Kind};
+use crate::registry::outbox::Flush;
 
 /// Reads before other connections of the worker get their turn.
 const READS_PER_POLL: usize = 2;
@@ -45,8 +43,6 @@ const READS_PER_POLL: usize = 2;
 const PAGES_PER_POLL: usize = 4;
 /// Messages and control frames before they get it.
 const FRAMES_PER_POLL: usize = 256;
-/// The part of `heartbeat.interval` by which clients are pinged at different times.
-const PHASE: u64 = 5;
 
 /// What is known of a connection when it is admitted, kept for its end.
 #[derive(Debug)]
@@ -67,6 +63,15 @@ enum Reading {
     Interrupted,
     /// The client must first take its answers.
     Paused,
+}
+
+/// Who says whether there is something to read.
+#[derive(Debug, Clone, Copy)]
+enum Ask {
+    /// The reactor, which wakes the task when there is.
+    Reactor,
+    /// The kernel.
+    Kernel,
 }
 
 /// What was counted.
@@ -109,13 +114,9 @@ impl Connection {
         let now_ms = tools.shard.tick();
         let expires_ms = facts.until_unix_ms.map(|until_unix_ms| {
             let left_ms = until_unix_ms.saturating_sub(clock::wall_ms());
-            now_ms.saturating_add(left_ms.try_into().unwrap_or(0))
+            tools.shard.clock_ms().saturating_add(left_ms.try_into().unwrap_or(0))
         });
-        let phase_ms = fastrand::u64(..=tools.times.heartbeat_ms / PHASE);
-        let mut deadlines = Deadlines::new(expires_ms, phase_ms);
-        if registration.dialect() == Dialect::V1 {
-            deadlines = deadlines.with_heartbeats(now_ms, &tools.times);
-        }
+        let deadlines = Deadlines::new(expires_ms, now_ms, &tools.times, |most| fastrand::u64(..=most));
         let metrics = tools.shard.metrics();
         metrics.connections.add(1);
         metrics.accepted.add(1);
@@ -140,6 +141,7 @@ impl Connection {
         let Self { endpoint: Some(endpoint), registration, tools, allowance, .. } = self else { return };
         let called = catch_unwind(AssertUnwindSafe(|| {
             let mut parser = tools.parser.borrow_mut();
+            let now_ms = now_ms + tools.shard.lost_ms();
             let mut peer = Peer { registration, node: &tools.node, parser: &mut parser, allowance, now_ms };
             f(endpoint, &mut peer)
         }));
@@ -165,9 +167,13 @@ impl Connection {
             self.call(now_ms, Endpoint::open);
             self.registration.flush();
         }
-        self.see_to_deadlines(now_ms);
+        if self.deadlines.has_expired(self.tools.shard.clock_ms()) {
+            self.registration.end(EndReason::TokenExpired);
+        }
         self.replay(now_ms);
-        let reading = self.poll_read(cx, now_ms);
+        // First, because it may have come in time though we are late.
+        let mut reading = self.poll_read(cx, now_ms, Ask::Reactor);
+        self.see_to_deadlines(cx, now_ms, &mut reading);
         // Last, because everything before may have left something that the socket did not take.
         self.poll_backlog(cx);
         let status = self.registration.status();
@@ -183,9 +189,7 @@ impl Connection {
             Reading::Waiting => false,
             Reading::Interrupted => true,
             Reading::Paused => {
-                if self.registration.heard_by_progress() {
-                    self.deadlines.heard();
-                }
+                self.hear_progress();
                 !self.registration.owes_much() && !self.endpoint.as_ref().is_some_and(Endpoint::is_waiting)
             }
         };
@@ -209,17 +213,6 @@ impl Connection {
         self.endpoint.as_ref().and_then(Endpoint::next_due_ms)
     }
 
-    /// Asks a silent client whether it is there: in `throng.v1` so that a browser's page, which sees no ping, hears
-    /// that the server is there as well.
-    fn ask_for_life(&self) {
-        self.registration.ask();
-        match self.registration.dialect() {
-            Dialect::Plain => self.registration.control(Kind::Control, &frame::data(OpCode::Ping, b"")),
-            Dialect::V1 => self.registration.reply(&v1::heartbeat()),
-        }
-        self.registration.flush();
-    }
-
     /// Queues missed messages, as long as the client takes them and it is not others' turn.
     fn replay(&mut self, now_ms: u64) {
         for _ in 0..PAGES_PER_POLL {
@@ -233,27 +226,6 @@ impl Connection {
 
     fn is_replaying(&self) -> bool {
         self.endpoint.as_ref().is_some_and(Endpoint::is_replaying)
-    }
-
-    fn see_to_deadlines(&mut self, now_ms: u64) {
-        if self.endpoint_due_ms().is_some_and(|at_ms| now_ms >= at_ms) {
-            self.call(now_ms, Endpoint::due);
-            self.registration.flush();
-        }
-        if self.deadlines.owes_heartbeat(now_ms, &self.tools.times, || self.registration.sent_ms()) {
-            self.registration.ask();
-            self.registration.reply(&v1::heartbeat());
-            self.registration.flush();
-        }
-        loop {
-            let status = self.registration.status();
-            match self.deadlines.due(now_ms, &status, &self.tools.times) {
-                None => return,
-                Some(Due::Ping) => self.ask_for_life(),
-                Some(Due::ProbeFailed) => self.registration.probe_failed(),
-                Some(Due::End(reason)) => return self.registration.end(reason),
-            }
-        }
     }
 
     /// Writes what waits, and has the task woken when the socket can take more.
@@ -273,7 +245,7 @@ impl Connection {
     }
 
     /// Reads and handles what is there.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64) -> Reading {
+    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64, whom: Ask) -> Reading {
         let tools = Rc::clone(&self.tools);
         for _ in 0..READS_PER_POLL {
             if self.registration.is_ending() {
@@ -285,7 +257,10 @@ impl Connection {
             if self.reader.has_held() {
                 self.reader.unhold(&tools.pumps);
             } else {
-                match tools.pumps.scratch.fill(|buffer| self.socket.poll_read(cx, buffer)) {
+                match tools.pumps.scratch.fill(|buffer| match whom {
+                    Ask::Reactor => self.socket.poll_read(cx, buffer),
+                    Ask::Kernel => self.socket.read_now(buffer),
+                }) {
                     Poll::Pending => return Reading::Waiting,
                     Poll::Ready(Ok(read)) if read > 0 => self.tally.bytes += read as u64,
                     Poll::Ready(_) => {

@@ -56,6 +56,22 @@ impl Socket {
         }
     }
 
+    /// As [`Socket::poll_read`], but asks the kernel, whatever the reactor knows: after a pause there may be more to
+    /// tell than it tells at once. Pending where nothing is there; nobody is woken by that.
+    ///
+    /// # Errors
+    /// As the socket's.
+    pub fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match net::recv(&**self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
+                Ok((_, read)) => return Poll::Ready(Ok(read)),
+                Err(Errno::WOULDBLOCK) => return Poll::Pending,
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
     /// Runs `write` once the socket takes bytes, again whenever it did not take all of them.
     ///
     /// # Errors

@@ -42,14 +42,14 @@ impl Heartbeat {
     }
 
     pub(super) fn due(&mut self, peer: &Peer<'_>) -> Result<(), EndReason> {
-        if peer.now_ms < self.next_ms {
+        if peer.shard_ms() < self.next_ms {
             return Ok(());
         }
         if self.unacknowledged >= self.max_missed {
             return Err(EndReason::HeartbeatTimeout);
         }
         self.unacknowledged += 1;
-        self.next_ms = peer.now_ms + self.interval_ms;
+        self.next_ms = peer.shard_ms() + self.interval_ms;
         peer.registration.ask();
         peer.reply(&frame::text(r#"{"type":"heartbeat"}"#));
         Ok(())

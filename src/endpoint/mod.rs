@@ -35,7 +35,7 @@ pub struct Peer<'a> {
     pub parser: &'a mut Parser,
     /// What the connection has used of its rates.
     pub allowance: &'a mut Allowance,
-    /// Now, in milliseconds of the clock that node and shards share, as of the wake of the connection's task.
+    /// Now, in milliseconds of the node's clock, as of the wake of the connection's task.
     pub now_ms: u64,
 }
 
@@ -64,6 +64,11 @@ impl Peer<'_> {
     pub fn refuse(&self, re: Option<&str>, error: CommandError) {
         self.registration.shard().metrics().failed(error.code());
         self.reply(&v1::error(re, error));
+    }
+
+    /// Now, in the shard's milliseconds, by which [`Endpoint::next_due_ms`] goes.
+    fn shard_ms(&self) -> u64 {
+        self.registration.shard().now_ms()
     }
 
     /// Counts something that was refused for its rate.
@@ -184,7 +189,7 @@ impl Endpoint {
     pub fn open(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
         match self {
             Self::WithTimeout(endpoint) => {
-                endpoint.heard(peer.now_ms);
+                endpoint.heard(peer.shard_ms());
                 Ok(())
             }
             Self::Heartbeat(endpoint) => endpoint.due(peer),

@@ -32,7 +32,7 @@ impl WithTimeout {
     }
 
     pub(super) fn text(&mut self, text: &[u8], peer: &Peer<'_>) {
-        self.heard(peer.now_ms);
+        self.heard(peer.shard_ms());
         peer.reply(&frame::encode(OpCode::Text, PREFIX.len() + text.len(), |out| {
             out.extend_from_slice(PREFIX);
             out.extend_from_slice(text);
@@ -40,7 +40,7 @@ impl WithTimeout {
     }
 
     pub(super) fn due(&self, peer: &Peer<'_>) -> Result<(), EndReason> {
-        if peer.now_ms < self.due_ms() {
+        if peer.shard_ms() < self.due_ms() {
             return Ok(());
         }
         peer.reply(&frame::text("Connection timed out due to inactivity"));

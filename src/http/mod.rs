@@ -15,7 +15,7 @@ pub mod upgrade;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +30,11 @@ pub use io::HttpIo;
 pub use lingering::close;
 pub use request::{Request, segment_after};
 use service::Exchange;
+
+/// A deadline that is noticed so much later passed while we stood still: nobody could be heard meanwhile.
+pub const STOOD_STILL: Duration = Duration::from_millis(250);
+/// What the peer then has, once.
+pub const GRACE: Duration = Duration::from_secs(1);
 
 /// A response; what a page is.
 pub type Response = hyper::Response<Body>;
@@ -158,19 +163,25 @@ where
     let service = service_fn(|request| Box::pin(exchange.handle(request)));
     let mut connection = http1(limits).serve_connection(io, service);
     let mut sleep = pin!(tokio::time::sleep(limits.handshake_timeout));
+    let mut has_had_grace = false;
     let end = poll_fn(|cx| {
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(result.map_or_else(End::from, |()| End::Finished));
         }
-        let deadline = exchange.deadline();
-        if app.poll_go(cx, deadline.is_some()).is_ready() {
-            return Poll::Ready(End::MadeWay);
+        while let Some(deadline) = exchange.deadline() {
+            if app.poll_go(cx, true).is_ready() {
+                return Poll::Ready(End::MadeWay);
+            }
+            if sleep.deadline() != deadline {
+                sleep.as_mut().reset(deadline);
+            }
+            ready!(sleep.as_mut().poll(cx));
+            if deadline.elapsed() < STOOD_STILL || std::mem::replace(&mut has_had_grace, true) {
+                return Poll::Ready(End::Deadline);
+            }
+            exchange.postpone(Instant::now() + GRACE);
         }
-        let Some(deadline) = deadline else { return Poll::Pending };
-        if sleep.deadline() != deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        sleep.as_mut().poll(cx).map(|()| End::Deadline)
+        app.poll_go(cx, false).map(|()| End::MadeWay)
     })
     .await;
 

@@ -38,6 +38,11 @@ impl<'a, A: App> Exchange<'a, A> {
         self.deadline.get()
     }
 
+    /// Gives the peer until then.
+    pub(super) fn postpone(&self, deadline: Instant) {
+        self.deadline.set(Some(deadline));
+    }
+
     /// Requests answered so far.
     pub(super) fn served(&self) -> u32 {
         self.served.get()

@@ -1,6 +1,7 @@
 //! Holding a user id, and taking it over from a connection that is dead or one's own.
 
 use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use crate::names::{ConnectionId, SessionId, UserId};
 use crate::protocol::close::EndReason;
 use crate::registry::client::PROBE_MS;
 
-/// The longest that a newcomer waits to hear whether the incumbent lives.
-const PROBE_PATIENCE: Duration = Duration::from_millis(PROBE_MS + 1_000);
+/// The longest that a newcomer waits to hear whether the incumbent lives, in steps: should we stand still meanwhile,
+/// that is one of them, and the incumbent has the others to answer in.
+const PROBE_PATIENCE: [Duration; 12] = [Duration::from_millis((PROBE_MS + 1_000) / 12); 12];
 
 /// By what a newcomer may take the place of another connection of the same user.
 #[derive(Debug, Default)]
@@ -70,12 +72,7 @@ impl Node {
         let directory = &self.registry.directory;
         match directory.claim(user, id, own) {
             Ok(()) => Ok(SmallVec::new()),
-            // Bounded by the incumbent's shard; the limit here is for a shard that is no more.
-            Err(incumbent)
-                if timeout(PROBE_PATIENCE, self.registry.is_alive(incumbent, from)).await != Ok(false) =>
-            {
-                Err(EndReason::UserIdInUse)
-            }
+            Err(incumbent) if !self.is_dead(incumbent, from).await => Err(EndReason::UserIdInUse),
             Err(incumbent) => match directory.replace_if(user, incumbent, id, own) {
                 Ok(()) => Ok(SmallVec::from_slice(&[incumbent])),
                 // It went by itself, and perhaps somebody was faster: they are alive.
@@ -85,6 +82,19 @@ impl Node {
                 }
             },
         }
+    }
+
+    /// True when a connection that is asked whether it lives, for a newcomer `from` an address, does not answer in time.
+    async fn is_dead(&self, incumbent: ConnectionId, from: u64) -> bool {
+        let mut answer = pin!(self.registry.is_alive(incumbent, from));
+        for step in PROBE_PATIENCE {
+            let answered = timeout(step, answer.as_mut()).await.ok();
+            if let Some(is_alive) = answered {
+                return !is_alive;
+            }
+        }
+        // Its shard, which sees to the time, is no more.
+        false
     }
 }
 

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::Node;
 use crate::broker::room::Room;
+use crate::clock::{Awake, Clock};
 use crate::names::UserId;
 use crate::registry::Topic;
 use crate::shrink::ShrinkWhenSparse;
@@ -27,26 +28,41 @@ struct Held {
     number: u32,
 }
 
-/// Everybody who is held, in the order of the times.
-#[derive(Debug, Default)]
-pub(super) struct HeldUsers(Mutex<VecDeque<Held>>);
+/// Everybody who is held.
+#[derive(Debug)]
+pub(super) struct HeldUsers(Mutex<Waiting>);
+
+#[derive(Debug)]
+struct Waiting {
+    /// In the order of the times.
+    users: VecDeque<Held>,
+    /// By this the times go: while we stand still, nobody can come back.
+    awake: Awake,
+}
 
 impl HeldUsers {
-    /// True when one more can be held. Others may be faster, so that the bound may be passed by one for each thread.
-    pub(super) fn have_space(&self) -> bool {
-        self.0.lock().len() < MAX_HELD
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self(Mutex::new(Waiting { users: VecDeque::new(), awake: Awake::new(clock) }))
     }
 
-    /// Notes that a user stays in a room, from `now_ms` on.
+    /// True when one more can be held. Others may be faster, so that the bound may be passed by one for each thread.
+    pub(super) fn have_space(&self) -> bool {
+        self.0.lock().users.len() < MAX_HELD
+    }
+
+    /// Notes that a user stays in a room, from `now_ms` of the node's clock on.
     pub(super) fn add(&self, room: &Arc<Room<Topic>>, user: &UserId, number: u32, now_ms: u64) {
-        let (room, user, until_ms) = (Arc::clone(room), user.clone(), now_ms + GRACE_MS);
-        self.0.lock().push_back(Held { until_ms, room, user, number });
+        let (room, user) = (Arc::clone(room), user.clone());
+        let mut all = self.0.lock();
+        let until_ms = all.awake.at(now_ms) + GRACE_MS;
+        all.users.push_back(Held { until_ms, room, user, number });
     }
 
     fn take_due(&self, now_ms: u64) -> Option<Held> {
         let mut all = self.0.lock();
-        let due = all.pop_front_if(|held| held.until_ms <= now_ms);
-        all.shrink_when_sparse();
+        let now_ms = all.awake.at(now_ms);
+        let due = all.users.pop_front_if(|held| held.until_ms <= now_ms);
+        all.users.shrink_when_sparse();
         due
     }
 }

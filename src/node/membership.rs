@@ -30,7 +30,7 @@ pub struct Entered {
     pub position: Position,
     /// The messages that were missed.
     pub resumed: Resumed,
-    /// Users in the room, this one included.
+    /// Users in the room as the news told it last, and this one.
     pub members: usize,
 }
 
@@ -74,7 +74,7 @@ impl Node {
             let outcome = state.presence.join(user, now_ms, &settings.presence);
             let due = self.tell(state, room, outcome);
             let overload = Overload::from(settings.queue_policy);
-            (state.topic.id(), after, due, state.position(), state.presence.len(), overload)
+            (state.topic.id(), after, due, state.position(), state.presence.shown(user), overload)
         });
         let (room, resumed, (topic, after, due, position, members, overload)) =
             entered.inspect_err(|error| self.warn_of(error, now_ms))?;
@@ -147,7 +147,8 @@ impl Membership {
     /// hears of that.
     pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> Next<Option<usize>> {
         let next = self.room.read_on(replay, |state| {
-            let members = state.settings().presence.is_announced.then(|| state.presence.len());
+            let is_announced = state.settings().presence.is_announced;
+            let members = is_announced.then(|| state.presence.shown(&self.user));
             (state.topic.join(self.id.shard(), self.dialect), members)
         });
         match next {
@@ -172,12 +173,13 @@ impl Membership {
         self.room.with(|state| state.recent(epoch, before, limit))
     }
 
-    /// A page of the users behind `after`, whether there are more, and how many there are in all.
+    /// A page of the users behind `after`, whether there are more, and how many there are in all: as the news told it
+    /// last, so that those which follow apply to it, and this user.
     #[must_use]
     pub fn users(&self, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool, usize) {
         self.room.with(|state| {
-            let (users, has_more) = state.presence.page(after, limit);
-            (users, has_more, state.presence.len())
+            let (users, has_more) = state.presence.page(&self.user, after, limit);
+            (users, has_more, state.presence.shown(&self.user))
         })
     }
 

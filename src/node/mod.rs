@@ -103,14 +103,14 @@ impl Node {
             durable: None,
             registry,
             metrics,
-            clock,
             limiter: Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection),
             directs: Directs::default(),
-            held: HeldUsers::default(),
+            held: HeldUsers::new(&clock),
             due: Mutex::default(),
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             warned_ms: AtomicU64::new(0),
+            clock,
             config,
         }
     }

@@ -34,6 +34,8 @@ pub struct Status {
     pub heard_ms: u64,
     /// Until when a probe waits for an answer, or the answer holds.
     pub probe_until_ms: Option<u64>,
+    /// By how much the shard's time, which all these are in, is behind the clock.
+    pub lost_ms: u64,
 }
 
 /// A client's place on its shard, and the way its task speaks to it. Dropping it removes the client from every
@@ -85,13 +87,14 @@ impl Registration {
     /// What the task has to know.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.with(|_, client| Status {
+        self.with(|shard, client| Status {
             end: client.end.clone(),
             is_empty: client.outbox.is_empty(),
             oldest_ms: if client.is_blocked { client.outbox.due_ms() } else { None },
             stalled_ms: client.is_blocked.then_some(client.progress_ms),
             heard_ms: client.heard_ms,
             probe_until_ms: client.probe.as_ref().map(|probe| probe.until_ms),
+            lost_ms: shard.lost_ms(),
         })
     }
 

@@ -23,11 +23,14 @@ use super::registration::Registration;
 use super::room::{BatchLimits, Room};
 use super::sink::Sink;
 use super::wheel::Wheel;
-use crate::clock::Clock;
+use crate::clock::{Awake, Clock};
 use crate::metrics::{Counter, ShardMetrics};
 use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{self, Frame, OpCode};
+
+/// A gap in a shard's time that the log tells of, in milliseconds: others come on every busy machine.
+const WORTH_A_LINE_MS: u64 = 1_000;
 
 /// What a shard needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +81,7 @@ pub struct Shard {
     pub(super) metrics: Arc<ShardMetrics>,
     pub(super) settings: Settings,
     clock: Clock,
+    awake: Cell<Awake>,
     now_ms: Cell<u64>,
 }
 
@@ -98,6 +102,7 @@ impl Shard {
             metrics,
             settings,
             now_ms: Cell::new(clock.now_ms()),
+            awake: Cell::new(Awake::new(&clock)),
             clock,
         })
     }
@@ -114,10 +119,23 @@ impl Shard {
         &self.metrics
     }
 
-    /// Milliseconds since its clock began, as of the last [`Shard::tick`].
+    /// Milliseconds since its clock began, as of the last [`Shard::tick`], without those in which its thread stood
+    /// [still](Awake): every deadline here goes by it.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now_ms.get()
+    }
+
+    /// Milliseconds since its clock began, as of the last [`Shard::tick`], as everybody on the node sees it.
+    #[must_use]
+    pub fn clock_ms(&self) -> u64 {
+        self.now_ms.get() + self.lost_ms()
+    }
+
+    /// By how much [`Shard::now_ms`] is behind [`Shard::clock_ms`].
+    #[must_use]
+    pub fn lost_ms(&self) -> u64 {
+        self.awake.get().lost_ms()
     }
 
     /// What happens to a client that does not keep up, where no room says otherwise.
@@ -128,8 +146,19 @@ impl Shard {
 
     /// Looks at the clock: once for each wake of a task, never for each delivery.
     pub fn tick(&self) -> u64 {
-        let now = self.clock.now_ms();
+        let before = self.awake.get();
+        let mut awake = before;
+        let now = awake.at(self.clock.now_ms());
+        self.awake.set(awake);
         self.now_ms.set(now);
+        let gap_ms = awake.lost_ms() - before.lost_ms();
+        if gap_ms >= WORTH_A_LINE_MS {
+            tracing::warn!(
+                shard = self.index,
+                gap_ms,
+                "stood still: every deadline of a client is later by that"
+            );
+        }
         now
     }
 

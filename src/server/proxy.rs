@@ -7,13 +7,14 @@ use std::pin::pin;
 use std::task::Poll;
 
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::handshakes::Ticket;
 use crate::admission::address::TrustedProxies;
 use crate::admission::proxy::{FIXED_BYTES, ProxyError, may_begin, parse_fixed};
 use crate::admission::{Check, Refusal};
 use crate::connection::socket::Socket;
+use crate::http::{GRACE, STOOD_STILL};
 
 /// Why a connection has no header. None of these carries what came instead: it may be anybody's.
 #[derive(Debug, Error)]
@@ -70,9 +71,17 @@ pub(super) async fn read(
         fill(socket, &mut rest, |_| true).await?;
         Ok(announced.source(&rest)?.unwrap_or(peer))
     };
-    let mut header = pin!(timeout_at(deadline, header));
-    poll_fn(|cx| match header.as_mut().poll(cx) {
-        Poll::Ready(read) => Poll::Ready(read.unwrap_or(Err(NoHeader::Late))),
+    let in_time = async {
+        let mut header = pin!(header);
+        let mut in_time = timeout_at(deadline, header.as_mut()).await;
+        if in_time.is_err() && deadline.elapsed() >= STOOD_STILL {
+            in_time = timeout(GRACE, header).await;
+        }
+        in_time.unwrap_or(Err(NoHeader::Late))
+    };
+    let mut in_time = pin!(in_time);
+    poll_fn(|cx| match in_time.as_mut().poll(cx) {
+        Poll::Ready(read) => Poll::Ready(read),
         Poll::Pending => ticket.poll_go(cx, true).map(|()| Err(NoHeader::MadeWay)),
     })
     .await

@@ -89,8 +89,9 @@ function listen(chat) {
   chat.on("presence_diff", ({ room, joined, left, members }) => {
     const place = conversation("room", room);
     place.memberCount = members;
-    const isUntold = !joined && !left; // news were dropped, or there are too many people for names
-    if (isUntold && members <= MAX_MEMBERS_SHOWN) loadMembers(place);
+    const isUntold = !joined && !left; // news were dropped, or there are too many people for names: then now and then
+    const patience = members <= MAX_MEMBERS_SHOWN ? 0 : 5_000 + Math.random() * 10_000;
+    if (isUntold) place.asking ??= setTimeout(() => { place.asking = null; loadMembers(place); }, patience);
     if (isUntold) return renderMembers();
     for (const user of left ?? []) place.members.delete(user);
     for (const user of joined ?? []) if (place.members.size < MAX_MEMBERS_SHOWN) place.members.add(user);
@@ -187,7 +188,7 @@ async function loadMembers(place) {
     place.memberCount = members;
     renderMembers();
   } catch (error) {
-    if (error.code !== "connection_lost") notify(place, `Members: ${explain(error)}`);
+    if (!["connection_lost", "offline"].includes(error.code)) notify(place, `Members: ${explain(error)}`);
   }
 }
 

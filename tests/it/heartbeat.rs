@@ -6,8 +6,9 @@ use serde_json::json;
 
 use crate::support::client::Client;
 use crate::support::frame::{Frame, PING, PONG, text};
-use crate::support::raw::Socket;
+use crate::support::raw::{Socket, handshake};
 use crate::support::server::Server;
+use crate::support::speaker::OFFER;
 use crate::support::{eventually, pause};
 
 const BEAT: &str = r#"{"type":"heartbeat"}"#;
@@ -108,6 +109,52 @@ fn a_client_that_speaks_is_alive_without_pongs() {
     while started.elapsed() < Duration::from_secs(5) {
         socket.send(text("life sign"));
         assert_eq!(socket.read_text(), "life sign");
+        pause();
+    }
+}
+
+/// What is between a client and the server may wait for as long as `heartbeat.interval`, and no longer, on a line where
+/// nothing comes from the server.
+#[test]
+fn something_leaves_in_every_interval_whatever_the_client_sends() {
+    let interval = Duration::from_secs(2);
+    let server = Server::start(&[
+        ("heartbeat.interval", "2s"),
+        ("heartbeat.timeout", "30s"),
+        ("endpoints.heartbeat_interval", "1h"),
+    ]);
+    let ack = text(ACK);
+    let pong = Frame::new(PONG, "unasked").bytes();
+    let mut sockets: Vec<_> = [
+        ("/ws", "", &pong),
+        ("/ws?raw", "", &pong),
+        ("/ws/messages", "", &pong),
+        ("/ws/with-timeout?timeout=60s", "", &pong),
+        ("/ws/heartbeat", "", &pong),
+        ("/ws/heartbeat", "", &ack),
+        ("/ws/chat/plain", "", &pong),
+        ("/ws/chat/modern", OFFER, &pong),
+        ("/ws/chat/talkative", OFFER, &ack),
+    ]
+    .into_iter()
+    .map(|(path, headers, says)| {
+        let mut socket = Socket::connect(server.address());
+        socket.send(handshake(path, headers));
+        socket.expect_upgrade();
+        (path, says, socket, Instant::now(), 0)
+    })
+    .collect();
+    while sockets.iter().any(|(.., signs)| *signs < 3) {
+        for (path, says, socket, last, signs) in &mut sockets {
+            socket.send(says);
+            while let Ok(frame) = socket.try_frame(Duration::from_millis(1)) {
+                let is_sign = frame.opcode == PING || frame.payload == br#"{"type":"heartbeat"}"#;
+                *signs += usize::from(is_sign);
+                *last = Instant::now();
+            }
+            // Twice as long as it may be, for a machine that is busy.
+            assert!(last.elapsed() < interval * 2, "{path}: nothing for {:?}", last.elapsed());
+        }
         pause();
     }
 }

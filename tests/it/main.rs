@@ -30,6 +30,7 @@ mod logs;
 mod metrics;
 mod notices;
 mod places;
+mod pauses;
 mod proxy;
 mod rate_limit;
 mod readme;

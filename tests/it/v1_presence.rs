@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::frame::text;
 use crate::support::raw::Socket;
-use crate::support::server::Server;
+use crate::support::server::{Server, UNPINGED};
 use crate::support::speaker::Speaker;
 use crate::support::{PATIENCE, eventually};
 
@@ -178,4 +178,161 @@ fn typing_is_shown_to_the_others_and_to_nobody_else() {
     assert_eq!(bob.find("message")["message"], "typed");
     bob.expect_message("plain", "plain text");
     assert!(plain.try_frame(PATIENCE).is_ok_and(|frame| frame.payload.ends_with(b"}")));
+}
+
+/// A list as a client keeps it: the answer to `presence`, and all news behind that.
+struct List {
+    users: BTreeSet<String>,
+    members: u64,
+    is_stale: bool,
+}
+
+impl List {
+    fn new(answer: &Value) -> Self {
+        let mut list = Self { users: BTreeSet::new(), members: 0, is_stale: false };
+        list.add(&answer["users"], &answer["members"]);
+        list
+    }
+
+    fn add(&mut self, users: &Value, members: &Value) {
+        let users = users.as_array().into_iter().flatten().filter_map(Value::as_str);
+        self.users.extend(users.map(str::to_owned));
+        self.members = members.as_u64().expect("a number");
+    }
+
+    fn hear(&mut self, diff: &Value) {
+        self.is_stale |= diff.get("joined").is_none() && diff.get("left").is_none();
+        let left: Vec<_> = diff["left"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        self.users.retain(|user| !left.contains(&user.as_str()));
+        self.add(&diff["joined"], &diff["members"]);
+    }
+
+    /// Hears the news up to those of `user`, who comes last, and asks anew if it has to.
+    #[track_caller]
+    fn settle(&mut self, speaker: &mut Speaker, room: &str, user: &str) {
+        while !self.users.contains(user) {
+            self.hear(&speaker.find("presence_diff"));
+            if std::mem::take(&mut self.is_stale) {
+                *self = Self::new(&list(speaker, room));
+            }
+        }
+    }
+}
+
+/// Asks for the list, and passes by what else comes.
+#[track_caller]
+fn list(speaker: &mut Speaker, room: &str) -> Value {
+    speaker.command(json!({"type": "presence", "room": room, "limit": 1000}));
+    speaker.find("presence")
+}
+
+/// A room where news are merged, in which nothing waits to be told, with `others` who stay and one who watches.
+#[track_caller]
+fn watched(settings: &[(&str, &str)], others: usize) -> (Server, Vec<Socket>, Speaker) {
+    let server = Server::start(&[settings, UNPINGED].concat());
+    let enter = |n| Socket::open(server.address(), &format!("/ws/chat/other-{n:03}"));
+    let sockets = (0..others).map(enter).collect();
+    let mut watch = Speaker::enter(&server, "watch");
+    while watch.find("presence_diff")["members"] != others + 1 {}
+    (server, sockets, watch)
+}
+
+/// Somebody has gone, and the room knows.
+#[track_caller]
+fn go(server: &Server, gone: impl Sized) {
+    let before = server.connections();
+    drop(gone);
+    eventually("one is gone", || server.connections() == before - 1.0);
+}
+
+#[test]
+fn who_comes_and_goes_around_a_list_is_not_on_it_for_ever() {
+    // The limit of the default settings, and one of a few.
+    let few: [(&str, &str); 2] = [("presence.notice_limit", "2"), ("presence.interval", "2s")];
+    for (settings, others) in [([].as_slice(), 100), (few.as_slice(), 3)] {
+        let (server, others, mut watch) = watched(settings, others);
+        let bob = Socket::open(server.address(), "/ws/chat/bob");
+        let mut shown = List::new(&list(&mut watch, "lobby"));
+        go(&server, bob);
+        let _last = Socket::open(server.address(), "/ws/chat/zoe");
+        shown.settle(&mut watch, "lobby", "zoe");
+        assert!(!shown.users.contains("bob"), "he is not here any more");
+        assert_eq!((shown.users.len(), shown.members), (others.len() + 2, others.len() as u64 + 2));
+    }
+}
+
+#[test]
+fn who_goes_and_comes_around_a_list_is_not_missing_for_ever() {
+    let few: [(&str, &str); 2] = [("presence.notice_limit", "2"), ("presence.interval", "2s")];
+    for (settings, others) in [([].as_slice(), 100), (few.as_slice(), 3)] {
+        let (server, mut others, mut watch) = watched(settings, others);
+        go(&server, others.pop());
+        let mut shown = List::new(&list(&mut watch, "lobby"));
+        let name = format!("other-{:03}", others.len());
+        others.push(Socket::open(server.address(), &format!("/ws/chat/{name}")));
+        let _last = Socket::open(server.address(), "/ws/chat/zoe");
+        shown.settle(&mut watch, "lobby", "zoe");
+        assert!(shown.users.contains(&name), "{name} is here again");
+        assert_eq!((shown.users.len(), shown.members), (others.len() + 2, others.len() as u64 + 2));
+    }
+}
+
+/// A newcomer is counted itself, sees itself, and hears of those who came before it and were not told of yet.
+#[test]
+fn who_enters_between_two_news_is_shown_what_they_go_on_from() {
+    let few: [(&str, &str); 2] = [("presence.notice_limit", "2"), ("presence.interval", "5s")];
+    let (server, _others, mut watch) = watched(&few, 3);
+    let bob = Socket::open(server.address(), "/ws/chat/bob");
+    let mut carol = Speaker::enter(&server, "carol?room=red");
+    let joined = carol.command(json!({"type": "join", "room": "lobby"}));
+    let joined = std::iter::repeat_with(|| carol.event()).find(|event| event["re"] == joined.as_str());
+    let mut hers = List::new(&list(&mut carol, "lobby"));
+    assert_eq!(joined.map(|joined| joined["members"].clone()), Some(hers.members.into()));
+    assert!(hers.users.contains("carol") && hers.members == hers.users.len() as u64);
+    let mut shown = List::new(&list(&mut watch, "lobby"));
+    go(&server, bob);
+    let _last = Socket::open(server.address(), "/ws/chat/zoe");
+    for (list, speaker) in [(&mut hers, &mut carol), (&mut shown, &mut watch)] {
+        list.settle(speaker, "lobby", "zoe");
+        assert!(!list.users.contains("bob") && list.users.contains("carol"));
+        assert_eq!((list.users.len(), list.members), (6, 6));
+    }
+}
+
+/// The news of those who come and go while missed messages are read reach nobody who reads them: it is told to ask.
+#[test]
+fn who_comes_back_behind_much_that_was_missed_is_told_to_ask_who_is_there() {
+    let server = Server::start(&[
+        ("presence.notice_limit", "1"),
+        ("presence.interval", "1s"),
+        ("chat.max_message_chars", "8000"),
+        ("history.messages", "1000"),
+        ("history.bytes", "64MiB"),
+        ("socket.send_buffer", "16KiB"),
+        ("queue.max_age", "5m"),
+        ("heartbeat.interval", "1h"),
+    ]);
+    let mut bob = Speaker::alone(&server, "bob");
+    for n in 1..=100 {
+        bob.say_quietly("lobby", &format!("number {n} {}", "x".repeat(4000)));
+    }
+    let path = format!("alice?resume={}:0", bob.told("epoch"));
+    let mut alice = Speaker::on(Socket::connect_narrow(server.address()), &path, "");
+    // She reads nothing yet: some come, and some go again, told and untold.
+    let mut guests: Vec<_> =
+        (0..3).map(|n| Socket::open(server.address(), &format!("/ws/chat/guest-{n}"))).collect();
+    while bob.find("presence_diff")["members"] != 5 {}
+    go(&server, guests.pop());
+    for n in 1..=100 {
+        assert_eq!(alice.expect("message")["offset"], n);
+    }
+    let diff = alice.expect("presence_diff");
+    assert!(diff.get("joined").is_none() && diff.get("left").is_none(), "{diff}");
+    let mut shown = List::new(&list(&mut alice, "lobby"));
+    assert!(shown.users.contains("alice"));
+    go(&server, guests.pop());
+    let _last = Socket::open(server.address(), "/ws/chat/zoe");
+    shown.settle(&mut alice, "lobby", "zoe");
+    let here = ["alice", "bob", "guest-0", "zoe"].map(str::to_owned);
+    assert_eq!((shown.users, shown.members), (BTreeSet::from(here), 4));
 }

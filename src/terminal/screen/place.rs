@@ -1,6 +1,6 @@
 //! A room, or a conversation with one user: what was said, who is there. Pure.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,13 @@ enum Older {
     OutOfReach,
 }
 
+/// What a user did.
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    Came,
+    Went,
+}
+
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) name: Name,
@@ -84,6 +91,11 @@ pub(super) struct Place {
     pub(super) users: BTreeSet<UserId>,
     /// Users in the room, also where their names are not known.
     pub(super) members: u64,
+    /// Who was last heard to come, or to go, since we came in or were last not told: lists and news come by different
+    /// ways, and may pass each other.
+    moved: BTreeMap<UserId, Move>,
+    /// `members` is what the news say, which no list knows better.
+    is_counted: bool,
     /// Entries below the last one shown.
     pub(super) scrolled: usize,
     /// `/who` was typed: the next answer is told, too.
@@ -101,6 +113,8 @@ impl Place {
             unread: 0,
             users: BTreeSet::new(),
             members: 0,
+            moved: BTreeMap::new(),
+            is_counted: false,
             scrolled: 0,
             shows_users: false,
             typing: Vec::new(),
@@ -167,19 +181,52 @@ impl Place {
         self.older = Older::OutOfReach;
     }
 
-    pub(super) fn presence(&mut self, joined: Vec<UserId>, left: &[UserId], members: u64) {
+    /// We came in, perhaps again: of who came and went until now we know nothing.
+    pub(super) fn enter(&mut self) {
+        self.moved.clear();
+        self.is_counted = false;
+    }
+
+    /// Takes news in; true when it is to be asked who is here.
+    pub(super) fn presence(&mut self, joined: Vec<UserId>, left: &[UserId], members: u64) -> bool {
         self.members = members;
+        self.is_counted = true;
         for user in left {
             self.users.remove(user);
             self.typing.retain(|(typing, _)| typing != user);
+            self.moved.insert(user.clone(), Move::Went);
         }
+        self.moved.extend(joined.iter().map(|user| (user.clone(), Move::Came)));
         let space = MAX_USERS - self.users.len().min(MAX_USERS);
+        let is_untold = joined.is_empty() && left.is_empty();
         self.users.extend(joined.into_iter().take(space));
+        if !is_untold && self.moved.len() <= MAX_USERS {
+            return false;
+        }
+        self.moved.clear();
+        let has_names = members <= MAX_USERS as u64;
+        if is_untold && !has_names {
+            // Rather none than those of people who have long gone; and each time to ask for so many is too much.
+            self.users.clear();
+        }
+        has_names
     }
 
+    /// Takes the list in. What was heard is not undone by it: either the list knows of it, or it came later.
     pub(super) fn are_here(&mut self, page: Presence) {
-        self.members = page.members;
-        self.users = page.users.into_iter().take(MAX_USERS).collect();
+        if !self.is_counted {
+            self.members = page.members;
+        }
+        self.users = page.users.into_iter().collect();
+        for (user, what) in &self.moved {
+            match what {
+                Move::Came => self.users.insert(user.clone()),
+                Move::Went => self.users.remove(user),
+            };
+        }
+        while self.users.len() > MAX_USERS {
+            self.users.pop_last();
+        }
     }
 
     pub(super) fn types(&mut self, user: UserId, now: Instant) {

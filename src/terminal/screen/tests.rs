@@ -306,6 +306,46 @@ fn nothing_that_others_write_reaches_the_terminal_raw() {
     }
 }
 
+/// The list and the news may pass each other: whoever was heard to come or go is shown so.
+#[test]
+fn a_list_undoes_no_news() {
+    let now = Instant::now();
+    let mut view = connected(now);
+    let heard = |view: &mut View, joined: &[&str], left: &[&str], members| {
+        let users = |names: &[&str]| names.iter().map(|name| user(name)).collect();
+        let (joined, left) = (users(joined), users(left));
+        view.hear(Event::PresenceDiff { room: room("lobby"), joined, left, members }, now)
+    };
+    let answered = |view: &mut View, names: &[&str]| {
+        let users: Vec<_> = names.iter().map(|name| user(name)).collect();
+        let page = Presence { members: users.len() as u64, users, more: false };
+        view.done(Errand::Who { room: room("lobby") }, Ok(Answer::Who(page)), 0);
+    };
+    let shown = |view: &View| {
+        let users: Vec<_> = view.places[0].users.iter().map(ToString::to_string).collect();
+        (users.join(" "), view.places[0].members)
+    };
+    assert_eq!(heard(&mut view, &["carol"], &["bob"], 2), []);
+    answered(&mut view, &["ann", "bob"]);
+    assert_eq!(shown(&view), ("ann carol".into(), 2));
+    // Told nothing, it asks, and knows only what is said from then on.
+    let asks = [Errand::Who { room: room("lobby") }];
+    assert_eq!(heard(&mut view, &[], &[], 3), asks);
+    answered(&mut view, &["ann", "bob", "dora"]);
+    assert_eq!(shown(&view), ("ann bob dora".into(), 3));
+    assert_eq!(heard(&mut view, &[], &[], 5_000), []);
+    assert_eq!(shown(&view), (String::new(), 5_000), "too many to know");
+    // It comes back: what was heard before says nothing.
+    assert_eq!(heard(&mut view, &["eve"], &[], 5_001), []);
+    assert_eq!(view.hear(Event::Recovered { room: room("lobby"), messages: 0 }, now), asks);
+    answered(&mut view, &["ann"]);
+    assert_eq!(shown(&view), ("ann".into(), 1));
+    // More moves than are kept.
+    let many: Vec<_> = (0..=1000).map(|n| format!("user-{n}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    assert_eq!(heard(&mut view, &many, &[], 900), asks);
+}
+
 #[test]
 fn nothing_grows_without_a_limit() {
     let now = Instant::now();

@@ -72,6 +72,7 @@ impl View {
                     let text = format!("recovered {}", count(messages, "message"));
                     self.remark_in(&room, &text, Mood::Good);
                 }
+                self.room(&room).enter();
                 return vec![Errand::Who { room }];
             }
             Event::Missed { room, messages } => {
@@ -80,6 +81,7 @@ impl View {
                 if messages.is_none() {
                     self.room(&room).forget_offsets();
                 }
+                self.room(&room).enter();
                 return vec![Errand::Who { room }];
             }
             Event::Gap { room, from, to } => {
@@ -96,7 +98,9 @@ impl View {
                 self.push(&Name::Person(user), entry);
             }
             Event::PresenceDiff { room, joined, left, members } => {
-                self.room(&room).presence(joined, &left, members);
+                if self.room(&room).presence(joined, &left, members) {
+                    return vec![Errand::Who { room }];
+                }
             }
             Event::Typing { room, user } => self.room(&room).types(user, now),
             Event::Limited { retry_after } => {
@@ -299,6 +303,7 @@ impl View {
 
     /// The room is there; what to ask for because of it.
     fn enter(&mut self, room: &RoomName) -> Vec<Errand> {
+        self.room(room).enter();
         let is_new = self.room(room).entries.is_empty();
         let before = if is_new { self.room(room).ask_for_older() } else { None };
         let history = before.map(|before| Errand::History { room: room.clone(), before, limit: PAGE });

@@ -1,0 +1,172 @@
+//! A model: people come and go, and observers ask who is there at any time. What an observer is shown, and the news
+//! behind it, must add up to who is there once everything has arrived: the names and the number.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::*;
+
+/// Somebody in the room who keeps a list, as a client does.
+#[derive(Debug)]
+struct Observer {
+    name: UserId,
+    members: usize,
+    /// Those it believes to be there; `None` while it has not asked.
+    list: Option<BTreeSet<UserId>>,
+    /// It has yet to ask for the page behind this one.
+    asks_behind: Option<Option<UserId>>,
+    /// News on their way. Answers overtake them.
+    coming: VecDeque<(Option<Names>, usize)>,
+}
+
+impl Observer {
+    fn ask(&mut self) {
+        self.list = Some(BTreeSet::new());
+        self.asks_behind = Some(None);
+    }
+
+    fn hear(&mut self) {
+        let Some((names, members)) = self.coming.pop_front() else { return };
+        self.members = members;
+        match (names, &mut self.list) {
+            (_, None) => {}
+            (None, Some(_)) => self.ask(),
+            (Some(Names { joined, left }), Some(list)) => {
+                list.retain(|user| !left.contains(user));
+                list.extend(joined);
+            }
+        }
+    }
+
+    fn read_on(&mut self, room: &Presence, limit: usize) {
+        let Some(after) = self.asks_behind.take() else { return };
+        let (page, has_more) = room.page(&self.name, after.as_ref(), limit);
+        self.members = room.shown(&self.name);
+        self.asks_behind = has_more.then(|| page.last().cloned().or(after));
+        self.list.get_or_insert_default().extend(page);
+    }
+}
+
+#[derive(Debug)]
+struct World {
+    rules: Rules,
+    room: Presence,
+    observers: Vec<Observer>,
+    due_ms: Option<u64>,
+    now_ms: u64,
+    random: fastrand::Rng,
+}
+
+impl World {
+    fn tell(&mut self, outcome: Outcome) {
+        let news = match outcome {
+            Outcome::Quiet => return,
+            Outcome::Due(at_ms) => {
+                self.due_ms = Some(at_ms);
+                return;
+            }
+            Outcome::Tell(news) => news,
+        };
+        let Some(Diff { names, members }) = news.diff else { return };
+        for observer in &mut self.observers {
+            let copy =
+                names.as_ref().map(|names| Names { joined: names.joined.clone(), left: names.left.clone() });
+            observer.coming.push_back((copy, members));
+        }
+    }
+
+    /// A guest comes, or goes if it is there.
+    fn toggle(&mut self, guest: &UserId) {
+        let outcome = match self.room.users.contains_key(guest) {
+            true => self.room.leave(guest, self.now_ms, &self.rules),
+            false => self.room.join(guest, self.now_ms, &self.rules),
+        };
+        self.tell(outcome);
+    }
+
+    fn enter(&mut self) {
+        let name = user(&format!("observer-{}", self.random.u32(..)));
+        let (list, asks_behind, coming) = (None, None, VecDeque::new());
+        self.observers.push(Observer { name: name.clone(), members: 0, list, asks_behind, coming });
+        self.toggle(&name);
+        if let Some(newest) = self.observers.last_mut() {
+            newest.members = self.room.shown(&name);
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now_ms += ms;
+        if self.due_ms.take_if(|at_ms| *at_ms <= self.now_ms).is_some()
+            && let Some(news) = self.room.merged(&self.rules)
+        {
+            self.tell(Outcome::Tell(news));
+        }
+    }
+
+    fn step(&mut self) {
+        let chosen = (!self.observers.is_empty()).then(|| self.random.usize(..self.observers.len()));
+        match (self.random.u8(..100), chosen) {
+            (..40, _) => {
+                let guest = user(&format!("guest-{}", self.random.u8(..8)));
+                self.toggle(&guest);
+            }
+            (40..45, _) if self.observers.len() < 5 => self.enter(),
+            (45..48, Some(at)) => {
+                let gone = self.observers.swap_remove(at).name;
+                self.toggle(&gone);
+            }
+            (48..58, Some(at)) => self.observers[at].ask(),
+            (58..70, Some(at)) => {
+                let limit = self.random.usize(1..5);
+                self.observers[at].read_on(&self.room, limit);
+            }
+            (70..85, Some(at)) => self.observers[at].hear(),
+            (99, _) if self.random.u8(..20) == 0 => {
+                (0..=MAX_NAMES).for_each(|n| self.toggle(&user(&format!("many-{n}"))));
+            }
+            _ => {
+                let ms = self.random.u64(..self.rules.interval_ms);
+                self.pass(ms);
+            }
+        }
+    }
+
+    /// Nobody comes or goes any more, and everything arrives.
+    fn settle(&mut self) {
+        self.pass(self.rules.interval_ms);
+        assert_eq!(self.due_ms, None);
+        for observer in &mut self.observers {
+            while !observer.coming.is_empty() || observer.asks_behind.is_some() {
+                observer.hear();
+                observer.read_on(&self.room, 50);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_and_the_news_behind_it_add_up_for_everybody() {
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let count_only_above = if random.bool() { 7 } else { 10_000 };
+        let rules = Rules { is_announced: true, notice_limit: 4, count_only_above, interval_ms: 100 };
+        let (room, observers) = (Presence::default(), Vec::new());
+        let mut world = World { rules, room, observers, due_ms: None, now_ms: 0, random };
+        for _ in 0..300 {
+            world.step();
+            let wrong = world.observers.iter().find(|observer| {
+                let (page, has_more) = world.room.page(&observer.name, None, MAX_PAGE);
+                !has_more && page.len() != world.room.shown(&observer.name) || !page.is_sorted()
+            });
+            assert!(wrong.is_none(), "seed {seed}: names and number differ for {wrong:?}");
+        }
+        world.settle();
+        let here: BTreeSet<UserId> = world.room.users.keys().cloned().collect();
+        for Observer { name, members, list, .. } in &world.observers {
+            assert_eq!(*members, here.len(), "seed {seed}, {name}");
+            assert!(
+                list.as_ref().is_none_or(|list| *list == here),
+                "seed {seed}, {name}: {list:?}, {here:?}"
+            );
+        }
+    }
+}
