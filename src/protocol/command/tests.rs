@@ -137,7 +137,8 @@ fn surrogates_are_read_as_encoders_write_them() {
     let mut random = fastrand::Rng::with_seed(3);
     let mut parser = Parser::default();
     for _ in 0..5_000 {
-        let mut unit = || *random.choice(&[0xd800_u16, 0xdbff, 0xdc00, 0xdfff, 0x41, 0x5c, 0x22, 0xfffd]).unwrap();
+        let mut unit =
+            || *random.choice(&[0xd800_u16, 0xdbff, 0xdc00, 0xdfff, 0x41, 0x5c, 0x22, 0xfffd]).unwrap();
         let units: [u16; 5] = std::array::from_fn(|_| unit());
         let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
         let mut json = format!(r#"{{"message":"{escaped}"}}"#).into_bytes();

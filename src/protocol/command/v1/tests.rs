@@ -128,7 +128,11 @@ fn a_field_of_another_type_is_refused_and_null_is_no_way_to_leave_it_out() {
     }
     for value in not_whole {
         let json = format!(r#"{join},"resume":{{"offset":{value},"epoch":"e"}}}}"#);
-        refuses(&json, None, invalid("'resume.offset' must be a whole number from 0 to 18446744073709551615"));
+        refuses(
+            &json,
+            None,
+            invalid("'resume.offset' must be a whole number from 0 to 18446744073709551615"),
+        );
     }
     let no_array = r#"["message",null,null,"hi"]"#;
     refuses(no_array, None, invalid("must be an object"));
