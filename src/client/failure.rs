@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::error::{ProtocolError, TlsError, UrlError};
+use tokio_tungstenite::tungstenite::error::{ProtocolError, UrlError};
 use tokio_tungstenite::tungstenite::http::header::RETRY_AFTER;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode};
 
@@ -22,10 +22,8 @@ pub(super) fn lost(error: Error) -> Lost {
             None => (false, error.to_string()),
         },
         Error::Url(UrlError::UnableToConnect(_)) => (false, error.to_string()),
-        Error::Url(_) | Error::HttpFormat(_) => (true, error.to_string()),
-        Error::Tls(TlsError::InvalidDnsName) => {
-            (true, "the server's name can be in no certificate".to_owned())
-        }
+        // Of TLS itself: the server's name is one that no certificate can have.
+        Error::Url(_) | Error::HttpFormat(_) | Error::Tls(_) => (true, error.to_string()),
         Error::Protocol(protocol) if is_no_chat(protocol) => {
             (true, format!("the server speaks no throng.v1: {protocol}"))
         }

@@ -39,6 +39,7 @@ mod snapshots;
 mod soak;
 mod stats;
 mod terminal;
+#[cfg(feature = "tls")]
 mod trust;
 mod v1_dialects;
 mod v1_direct;
