@@ -63,8 +63,8 @@
 //!                edit; keys; tty, put back in order)
 //!   client/      the Rust client: mod (its handle, its events) · builder · backoff · event · error · address ·
 //!                command · incoming (what the server says) · core (decides, without I/O) · rooms · outgoing (what is
-//!                to be said) · pending · wire (the socket) · tls · moment (by both clocks) ·
-//!                task (moves bytes between them)
+//!                to be said) · pending · wire (the socket) · failure (does coming back help?) · tls · moment (by both
+//!                clocks) · task (moves bytes between them)
 //!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·

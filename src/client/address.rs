@@ -29,8 +29,21 @@ impl FromStr for Address {
             _ => return Err(wrong("must begin with ws://, wss://, http:// or https://".to_owned())),
         };
         let authority = uri.authority().map_or("", |authority| authority.as_str()).to_owned();
-        if uri.host().is_none_or(str::is_empty) {
+        let host = uri.host().unwrap_or_default();
+        if host.is_empty() {
             return Err(wrong("names no host".to_owned()));
+        }
+        if !is_host(host) {
+            return Err(wrong(format!(
+                "'{host}' can be no host: names are 1 to 63 letters, digits, - and _ per dot"
+            )));
+        }
+        // As it is written: the parser shows no port where it is none.
+        let port = authority.rsplit_once(host).map_or("", |(_, port)| port);
+        if !port.is_empty()
+            && port.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()).is_none_or(|n| n == 0)
+        {
+            return Err(wrong(format!("'{port}' can be no port: ports are numbers from 1 to 65535")));
         }
         if authority.contains('@') {
             return Err(wrong("must not hold a user or password: there is a token for that".to_owned()));
@@ -39,6 +52,21 @@ impl FromStr for Address {
             return Err(wrong("must not have a query".to_owned()));
         }
         Ok(Self { scheme, authority, prefix: uri.path().trim_end_matches('/').to_owned() })
+    }
+}
+
+/// Whether a name server can be asked for it (RFC 1035, section 2.3.4), or it is an address of IPv6 in brackets.
+fn is_host(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let mut bytes = label.bytes();
+        (1..=63).contains(&label.len())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match in_brackets {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name.len() <= 253 && name.split('.').all(is_label),
     }
 }
 
@@ -124,6 +152,14 @@ mod tests {
             ("ws://ann:secret@h", "must not hold a user"),
             ("ws://h/?token=secret", "must not have a query"),
             ("ws://h h", ""),
+            ("ws://chat..example", "'chat..example' can be no host"),
+            ("ws://.", "can be no host"),
+            ("ws://[::1::2]/", ""),
+            ("ws://h:99999/", "can be no port"),
+            ("ws://h:0/", "can be no port"),
+            ("ws://[::1]:x/", ""),
+            (&format!("ws://{}.example", "x".repeat(64)), "can be no host"),
+            (&format!("ws://{}example", "x.".repeat(130)), "can be no host"),
         ] {
             let error = url.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(why) && !error.contains("secret"), "{url}: {error}");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use super::address::Address;
 use super::command::COMMANDS;
 use super::core::{Core, Settings};
 use super::error::BuildError;
+use super::tls::Tls;
 use super::{Backoff, Client, Events, task, wire};
 use crate::names::{RoomName, UserId};
 
@@ -21,10 +23,16 @@ pub struct Builder {
     user: Option<String>,
     room: Option<String>,
     token: Option<String>,
+    ca: Option<Vec<u8>>,
     backoff: Backoff,
+    answer: Duration,
     queue: usize,
     events: usize,
 }
+
+/// How long a command may go unanswered unless the program says otherwise, and the most that it may say.
+const ANSWER: Duration = Duration::from_secs(30);
+const LONGEST_ANSWER: Duration = Duration::from_secs(3600);
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,7 +41,9 @@ impl fmt::Debug for Builder {
             .field("user", &self.user)
             .field("room", &self.room)
             .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("ca", &self.ca.as_ref().map(|_| "…"))
             .field("backoff", &self.backoff)
+            .field("answer", &self.answer)
             .field("queue", &self.queue)
             .field("events", &self.events)
             .finish()
@@ -43,8 +53,17 @@ impl fmt::Debug for Builder {
 impl Builder {
     pub(super) fn new(url: &str) -> Self {
         let (queue, events) = (1024, 1024);
-        let url = url.to_owned();
-        Self { url, user: None, room: None, token: None, backoff: Backoff::default(), queue, events }
+        Self {
+            url: url.to_owned(),
+            user: None,
+            room: None,
+            token: None,
+            ca: None,
+            backoff: Backoff::default(),
+            answer: ANSWER,
+            queue,
+            events,
+        }
     }
 
     /// Who to be: 3 to 64 of `[A-Za-z0-9_.:@-]`. Required.
@@ -66,6 +85,23 @@ impl Builder {
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
+        self
+    }
+
+    /// Certificates to trust besides those of the system, in PEM: of the authority that has signed the server's, or
+    /// the server's own where nobody has. Only `wss://` looks at them.
+    #[must_use]
+    pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca = Some(pem.into());
+        self
+    }
+
+    /// How long a command may go unanswered on a connection that lives otherwise, up to an hour; by default 30 seconds.
+    /// Beyond it the connection is given up: what was said is said again on the next one, other commands fail with
+    /// [`SendError::Disconnected`](super::SendError::Disconnected).
+    #[must_use]
+    pub fn answer_within(mut self, answer: Duration) -> Self {
+        self.answer = answer.min(LONGEST_ANSWER);
         self
     }
 
@@ -102,9 +138,11 @@ impl Builder {
         let user: UserId = self.user.ok_or(BuildError::NoUser)?.parse().map_err(BuildError::User)?;
         let room: Option<RoomName> =
             self.room.map(|room| room.parse()).transpose().map_err(BuildError::Room)?;
-        let dialer = wire::Dialer::new(address.is_secure(), self.token.map(bearer).transpose()?)?;
+        let tls = Tls::new(address.is_secure(), self.ca.as_deref())?;
+        let dialer = wire::Dialer::new(tls, self.token.map(bearer).transpose()?);
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        let settings = Settings { user, queue: self.queue, has_token: dialer.has_token() };
+        let (queue, has_token, answer) = (self.queue, dialer.has_token(), self.answer);
+        let settings = Settings { user, queue, has_token, answer };
         let core = Core::new(settings, room, self.backoff, fastrand::Rng::new(), Instant::now());
         let (commands, incoming) = mpsc::channel(COMMANDS);
         let (outgoing, events) = mpsc::channel(self.events);

@@ -32,6 +32,9 @@ pub enum BuildError {
     /// `wss://` cannot be spoken: built without the feature `tls`, or the system has no root certificates.
     #[error("tls: {0}")]
     Tls(String),
+    /// The certificates of [`Builder::ca`](super::Builder::ca) are none; says why.
+    #[error("ca: {0}")]
+    Ca(String),
 }
 
 /// Why a command did not do what it says.

@@ -30,6 +30,7 @@ mod command;
 mod core;
 mod error;
 mod event;
+mod failure;
 mod incoming;
 mod moment;
 mod outgoing;
@@ -49,6 +50,7 @@ pub use backoff::Backoff;
 pub use builder::Builder;
 pub use error::{BuildError, SendError};
 pub use event::{Ack, Ended, Event, History, Joined, Message, Presence, State};
+pub use failure::UNTRUSTED;
 
 use command::{Command, Reply};
 

@@ -62,6 +62,11 @@ impl Pending {
         self.by_id.remove(&re?.parse().ok()?).map(|(asked, _)| asked)
     }
 
+    /// What waits for longest: an error that names no command is taken to be its answer, so that none waits for ever.
+    pub(super) fn take_oldest(&mut self) -> Option<Asked> {
+        self.by_id.pop_first().map(|(_, (asked, _))| asked)
+    }
+
     /// When the first of them was sent.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.by_id.first_key_value().map(|(_, (_, at))| *at)

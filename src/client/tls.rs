@@ -1,7 +1,14 @@
-//! `wss://`, with the root certificates of the system: a server of one's own often has a certificate of one's own.
+//! `wss://`, with the root certificates of the system, and others: a server of one's own often has a certificate of
+//! one's own.
 
+use std::error::Error as StdError;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
+
+#[cfg(feature = "tls")]
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+#[cfg(feature = "tls")]
+use rustls::{CertificateError, RootCertStore};
 
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
@@ -20,21 +27,24 @@ pub(super) struct Tls(Option<Arc<rustls::ClientConfig>>);
 
 #[cfg(feature = "tls")]
 impl Tls {
-    /// Reads the root certificates if they are needed.
-    pub(super) fn new(is_secure: bool) -> Result<Self, BuildError> {
+    /// Reads the root certificates if they are needed; those of `ca`, in PEM, are checked in any case.
+    pub(super) fn new(is_secure: bool, ca: Option<&[u8]>) -> Result<Self, BuildError> {
+        let mut roots = RootCertStore::empty();
+        if let Some(pem) = ca {
+            add(pem, &mut roots)?;
+        }
         if !is_secure {
             return Ok(Self(None));
         }
         let found = rustls_native_certs::load_native_certs();
-        let mut roots = rustls::RootCertStore::empty();
-        let (added, _) = roots.add_parsable_certificates(found.certs);
-        if added == 0 {
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
             return Err(BuildError::Tls(format!("no root certificates on this system: {:?}", found.errors)));
         }
         Self::trusting(roots)
     }
 
-    fn trusting(roots: rustls::RootCertStore) -> Result<Self, BuildError> {
+    fn trusting(roots: RootCertStore) -> Result<Self, BuildError> {
         // Named, not left to the process: a program with two providers has none by default.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -56,6 +66,59 @@ impl Tls {
     }
 }
 
+/// Adds the certificates of a PEM file.
+#[cfg(feature = "tls")]
+fn add(pem: &[u8], roots: &mut RootCertStore) -> Result<(), BuildError> {
+    let wrong = |why: String| BuildError::Ca(why);
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| wrong(format!("no PEM: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| wrong(format!("a certificate that cannot be read: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong("no certificate in PEM (-----BEGIN CERTIFICATE-----) is in it".to_owned()));
+    }
+    Ok(())
+}
+
+/// What is wrong with the server or its certificate, where that is what an error of the socket is about: it will be
+/// the same the next time.
+#[cfg(feature = "tls")]
+pub(super) fn flaw(error: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
+    use super::failure::UNTRUSTED;
+
+    Some(match error.downcast_ref()? {
+        rustls::Error::InvalidCertificate(flaw) => match flaw {
+            CertificateError::UnknownIssuer => {
+                format!("{UNTRUSTED}: nobody whom this system trusts has signed it")
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                format!("the server's certificate has expired: {flaw}")
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                format!("the server's certificate is not valid yet, or this machine's clock is wrong: {flaw}")
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!("the server's certificate is for another name: {flaw}")
+            }
+            other => format!("{UNTRUSTED}: {other}"),
+        },
+        rustls::Error::NoCertificatesPresented => "the server shows no certificate".to_owned(),
+        rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+            "the server does not speak TLS: is its address one with ws://?".to_owned()
+        }
+        rustls::Error::PeerIncompatible(why) => format!("the server speaks another TLS: {why:?}"),
+        _ => return None,
+    })
+}
+
+/// Nothing: without TLS no error is about it.
+#[cfg(not(feature = "tls"))]
+pub(super) fn flaw(_: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
+    None
+}
+
 /// Nothing: built without.
 #[cfg(not(feature = "tls"))]
 #[derive(Clone)]
@@ -63,8 +126,8 @@ pub(super) struct Tls;
 
 #[cfg(not(feature = "tls"))]
 impl Tls {
-    pub(super) fn new(is_secure: bool) -> Result<Self, BuildError> {
-        if is_secure {
+    pub(super) fn new(is_secure: bool, ca: Option<&[u8]>) -> Result<Self, BuildError> {
+        if is_secure || ca.is_some() {
             return Err(BuildError::Tls("this program was built without the feature `tls`".to_owned()));
         }
         Ok(Self)
@@ -85,9 +148,9 @@ mod tests {
 
     #[test]
     fn without_encryption_no_certificates_are_needed() {
-        assert!(Tls::new(false).is_ok());
+        assert!(Tls::new(false, None).is_ok());
         #[cfg(not(feature = "tls"))]
-        assert!(Tls::new(true).is_err());
+        assert!(Tls::new(true, None).is_err() && Tls::new(false, Some(b"")).is_err());
     }
 
     #[cfg(feature = "tls")]
@@ -156,7 +219,7 @@ Q5xbgxWA2w95Y4qwuNXWCxZyRnJeE4Au7/XFmTiIjnttYVAb/6QK5Hv0
         #[tokio::test]
         async fn a_server_with_a_certificate_that_is_trusted_is_spoken_to_and_no_other() {
             let port = server().await;
-            let mut roots = rustls::RootCertStore::empty();
+            let mut roots = RootCertStore::empty();
             let stranger = connect(Tls::trusting(roots.clone()).unwrap(), port).await;
             assert!(stranger.unwrap_err().to_string().contains("certificate"));
             roots.add(certificate()).unwrap();

@@ -9,14 +9,14 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
-use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, StatusCode};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::core::{Core, Lost};
-use super::error::BuildError;
+use super::failure::lost;
 use super::tls::Tls;
 
 /// The largest event that is read. A page of history has 100 messages, of 500 characters unless the server is told
@@ -43,8 +43,8 @@ impl fmt::Debug for Dialer {
 pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Box<Wire>, Lost>> + Send>>;
 
 impl Dialer {
-    pub(super) fn new(is_secure: bool, token: Option<HeaderValue>) -> Result<Self, BuildError> {
-        Ok(Self { token, tls: Tls::new(is_secure)? })
+    pub(super) fn new(tls: Tls, token: Option<HeaderValue>) -> Self {
+        Self { token, tls }
     }
 
     pub(super) fn has_token(&self) -> bool {
@@ -70,21 +70,6 @@ impl Dialer {
             Ok(Box::new(Wire { socket, needs_flush: false, has_failed: false }))
         })
     }
-}
-
-/// What an error says about coming back.
-fn lost(error: Error) -> Lost {
-    let Error::Http(response) = error else { return Lost::because(error.to_string()) };
-    let status = response.status();
-    let is_early =
-        matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
-    let is_final = !is_early && !status.is_server_error();
-    let retry_after = seconds(response.headers());
-    Lost { retry_after, is_final, ..Lost::because(format!("HTTP {status}")) }
-}
-
-fn seconds(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// A connection.

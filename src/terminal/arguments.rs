@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ pub const TOKEN_VARIABLE: &str = "THRONG_TOKEN";
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Largest file that can be a token: a server takes heads of 16 KiB by default.
 const MAX_TOKEN: usize = 16 * 1024;
+/// Largest file of certificates: those of a whole system are a quarter of it.
+const MAX_CA: u64 = 1024 * 1024;
 
 /// Chat in this terminal.
 ///
@@ -40,6 +44,9 @@ pub struct Arguments {
     /// Read the token from this file
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Trust the certificates in this file, in PEM, besides those of the system: for wss:// with one of your own
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Read and write lines on a terminal, too
     #[arg(long)]
     pub(super) plain: bool,
@@ -54,7 +61,7 @@ pub struct Arguments {
 const AFTER_HELP: &str = "\
 Examples:
   throng chat --user ann
-  echo 'the build is done' | throng chat --user ci --room builds
+  echo 'the build is done' | throng chat --user builder --room builds
   sleep infinity | throng chat --user log --json > chat.jsonl
 
 Exit codes: 0 all is well, 64 wrong usage, 65 something that was typed was refused, 69 no connection, or the server
@@ -97,6 +104,16 @@ impl Arguments {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         ensure!(text.len() <= MAX_TOKEN, "{}: longer than a token", path.display());
         Ok(Some(text.trim().to_owned()))
+    }
+
+    /// The certificates to trust besides those of the system, read from their file.
+    pub(super) fn ca(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(path) = &self.ca else { return Ok(None) };
+        let cannot = || format!("cannot read {}", path.display());
+        let mut pem = Vec::new();
+        File::open(path).and_then(|file| file.take(MAX_CA + 1).read_to_end(&mut pem)).with_context(cannot)?;
+        ensure!(pem.len() as u64 <= MAX_CA, "{}: must be at most 1 MiB of certificates", path.display());
+        Ok(Some(pem))
     }
 }
 

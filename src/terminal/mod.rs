@@ -20,11 +20,12 @@ use std::io;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use tokio::runtime;
 
 pub use arguments::{Arguments, TOKEN_VARIABLE};
 
-use crate::client::{BuildError, Client, Events};
+use crate::client::{BuildError, Client, Events, UNTRUSTED};
 use signals::Signals;
 
 /// Longest wait for the close handshake, and for the last lines to be written.
@@ -72,6 +73,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     done
 }
 
+/// Why the chat is over, with what can be done about it.
+fn over(reason: &str) -> anyhow::Error {
+    let help = if reason.starts_with(UNTRUSTED) { "; --ca FILE names a certificate to trust" } else { "" };
+    anyhow!("the chat is over: {reason}{help}")
+}
+
 async fn chat(arguments: &Arguments) -> Result<(), Failure> {
     let (client, events) = connect(arguments)?;
     let signals = Signals::new()?;
@@ -96,6 +103,9 @@ fn connect(arguments: &Arguments) -> Result<(Client, Events), Failure> {
     }
     if let Some(token) = arguments.token().map_err(Failure::Usage)? {
         builder = builder.token(&token);
+    }
+    if let Some(ca) = arguments.ca().map_err(Failure::Usage)? {
+        builder = builder.ca(ca);
     }
     Ok(builder.connect()?)
 }

@@ -185,7 +185,7 @@ impl Talk {
                 } else {
                     String::new()
                 };
-                Err(Failure::Unavailable(anyhow!("the chat is over: {reason}{lost}")).into())
+                Err(Failure::Unavailable(super::over(&format!("{reason}{lost}"))).into())
             }
             None => Ok(()),
         }

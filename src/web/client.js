@@ -18,6 +18,7 @@ const CALM_MS = 5_000; // after so long without a word, messages may come in a b
 const MAX_PACE_MS = 2_000; // between two messages that came too fast
 const PROBE_MS = 3_000; // for an answer when the network has changed
 const MAX_DELAY_MS = 2 ** 31 - 1; // with a longer delay a timer fires at once
+const WAITING_HELPS = [408, 425, 429]; // and from 500 on; any other answer that is no upgrade stays the same
 
 /**
  * @typedef {{ name: "idle" | "connecting" | "online" | "waiting" | "stopped", delayMs?: number, attempt?: number,
@@ -42,8 +43,8 @@ const MAX_DELAY_MS = 2 ** 31 - 1; // with a longer delay a timer fires at once
  * @property {ChatError} error Of something that nobody awaits.
  */
 
-/** Why something did not happen. `code` is one of the server's, or `queue_full`, `offline`, `connection_lost`,
- *  `unknown_outcome` (it was said, or not) or `stopped`. */
+/** Why something did not happen. `code` is one of the server's, or `invalid_argument` (a mistake of the caller),
+ *  `queue_full`, `offline`, `connection_lost`, `unknown_outcome` (it was said, or not) or `stopped`. */
 export class ChatError extends Error {
   constructor(/** @type {string} */ code, message = "", /** @type {number | undefined} */ retryAfterMs = undefined) {
     super(message);
@@ -74,6 +75,44 @@ const SYSTEM_CLOCK = {
 const drain = (list, what) => list.splice(0).forEach(what); // empties it
 const timed = (ms = 1_000) => Math.min(Math.max(ms, 10), MAX_DELAY_MS); // what a timer takes
 const ignore = (/** @type {any} */ _) => {};
+const isName = (/** @type {any} */ name, least = 1) =>
+  typeof name === "string" && name.length >= least && /^[\w.:@-]{1,64}$/.test(name);
+/** For JSON: half of a surrogate pair, which cutting a text leaves behind, is U+FFFD, as it is for encoders. */
+const wellFormed = (/** @type {string} */ _, /** @type {any} */ value) =>
+  typeof value === "string" ? value.replace(/\p{Surrogate}/gu, "\ufffd") : value;
+const mistake = (/** @type {string} */ name, /** @type {any} */ value, /** @type {string} */ rule) => {
+  const shown = typeof value === "string" ? JSON.stringify(value.slice(0, 100)) : typeof value;
+  return new ChatError("invalid_argument", `${name}: ${rule}, not ${shown}`);
+};
+const isAmount = (/** @type {any} */ value) => typeof value === "number" && value >= 1;
+const NAME = "of A-Z a-z 0-9 _ . : @ -";
+
+/** What is wrong with a client's options, which no waiting mends. @returns {ChatError | undefined} */
+function mistakeIn({ user, room, url, token, WebSocket, ...amounts }) {
+  if (!isName(user, 3)) return mistake("user", user, `must be 3 to 64 ${NAME}`);
+  if (room && !isName(room)) return mistake("room", room, `must be 1 to 64 ${NAME}`);
+  let protocol;
+  try { ({ protocol } = new URL(url)); } catch {} // and then there is none
+  if (!["http:", "https:", "ws:", "wss:"].includes(protocol)) {
+    return mistake("url", url, "must be the server's address and begin with http://, https://, ws:// or wss://");
+  }
+  const isToken = !token || ["string", "function"].includes(typeof token);
+  if (!isToken) return mistake("token", token, "must be a string or a function");
+  if (typeof WebSocket !== "function") return mistake("WebSocket", WebSocket, "must be a constructor");
+  for (const name of ["maxQueued", "graceMs", "answerMs"]) {
+    if (!isAmount(amounts[name])) return mistake(name, amounts[name], "must be a number of at least 1");
+  }
+}
+
+/** Why trying again cannot help, where the platform tells: the package `ws` does, browsers do not. */
+function finalWhy({ error, message = error?.message ?? "" }) {
+  const code = String(error?.code ?? error?.cause?.code ?? "");
+  const isUntrusted = /CERT|SELF_SIGNED|ISSUER|VERIFY_LEAF/.test(code);
+  const help = "In Node, NODE_EXTRA_CA_CERTS names a file with a certificate of your own";
+  if (isUntrusted) return `The server's certificate is not trusted: ${message} (${code}). ${help}`;
+  const status = Number(/server response: (\d{3})/.exec(message)?.[1]);
+  if (status < 500 && !WAITING_HELPS.includes(status)) return `The server answers HTTP status ${status}`;
+}
 
 /** A connection to the chat that comes back by itself. */
 export class Client {
@@ -89,7 +128,7 @@ export class Client {
   /** The last `disconnect`. @type {any} */ #advice;
   /** The room that the connection was opened with. @type {string | undefined} */ #asked;
   /** The room whose missed messages are coming in. @type {any} */ #replay = null;
-  #watchTimer; #retryTimer; #pauseTimer; #joinTimer;
+  #watchTimer; #retryTimer; #pauseTimer; #joinTimer; #answerTimer;
   /** @type {number | null} */ #openedAt = null;
   #heardAt = 0; #silenceMs = CONNECT_MS; #turn = 0; #lastId = 0; #isSending = false; #isJoining = false;
   /** Between two messages, once they came too fast. */ #paceMs = 0; #sentAt = 0; #messagesPerSecond = 1;
@@ -106,13 +145,14 @@ export class Client {
    * @param {any} [options.WebSocket] A constructor, where there is none built in.
    * @param {number} [options.maxQueued] Messages that may wait for their acks, and as many other commands.
    * @param {number} [options.graceMs] How long after a heartbeat was due the connection counts as dead.
+   * @param {number} [options.answerMs] How long a command may go unanswered before the connection is given up.
    * @param {Backoff} [options.backoff] @param {Clock} [options.clock]
    * @param {any} [options.network] An EventTarget that says "online" and "offline"; in a page, the window.
    */
   constructor(options) {
     const page = /** @type {any} */ (globalThis);
     const defaults = { url: page.location?.href, WebSocket: page.WebSocket, network: page };
-    this.#options = { maxQueued: 100, graceMs: 10_000, ...defaults, ...options };
+    this.#options = { maxQueued: 100, graceMs: 10_000, answerMs: 30_000, ...defaults, ...options };
     if (!this.#options.WebSocket) throw new TypeError("no WebSocket is built in: hand in a constructor");
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#backoff = options.backoff ?? new Backoff();
@@ -131,14 +171,17 @@ export class Client {
     return () => void listeners.delete(listener);
   }
 
-  /** Connects, and stays so until {@link close}. Rejects when it stops before the first welcome.
+  /** Connects, and stays so until {@link close}. Rejects when it stops before the first welcome, and at once where an
+   *  option can never do.
    *  @returns {Promise<void>} */
   connect() {
     if (this.#state.name === "online") return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#connecting.push({ resolve, reject });
       if (!["idle", "stopped"].includes(this.#state.name)) return;
-      for (const type of ["online", "offline"]) this.#options.network.addEventListener?.(type, this.#networkChanged);
+      const wrong = mistakeIn(this.#options);
+      if (wrong) return this.#stop(undefined, wrong.message, wrong);
+      for (const type of ["online", "offline"]) this.#options.network?.addEventListener?.(type, this.#networkChanged);
       this.#open();
     });
   }
@@ -153,6 +196,8 @@ export class Client {
   /** Enters a room and stays in it over reconnects. @param {string} name @returns {Promise<void>} */
   join(name) {
     if (this.#state.name === "stopped") return Promise.reject(new ChatError("stopped", "Not connected"));
+    // It may be what the next connection is opened with, which it would end for good.
+    if (!isName(name)) return Promise.reject(new ChatError("invalid_room", `Invalid room: must be 1 to 64 ${NAME}`));
     const isNew = !this.#rooms.has(name), room = this.#room(name);
     if (room.isIn) return Promise.resolve();
     return new Promise((resolve, reject) => {
@@ -179,7 +224,7 @@ export class Client {
    *  @returns {Promise<Presence>} */
   presence(room, page) { return this.#ask({ type: "presence", room, ...page }); }
   /** Shows the others that we write. @param {string} room */
-  typing(room) { if (this.#state.name === "online") this.#write({ type: "typing", room }); }
+  typing(room) { if (this.#state.name === "online") this.#write({ type: "typing", room, id: "typing" }); }
   // Staying connected
   async #open() {
     const turn = ++this.#turn;
@@ -197,15 +242,24 @@ export class Client {
       if (entry) target.searchParams.set("room", entry.name);
       if (entry?.epoch) target.searchParams.set("resume", `${entry.epoch}:${entry.offset}`);
       if (this.#session) target.searchParams.set("session", this.#session); // or our half-open one locks us out
-      const socket = new WebSocket(target.href, bearer ? ["throng.v1", "bearer", bearer] : ["throng.v1"]);
+      let socket;
+      try {
+        socket = new WebSocket(target.href, bearer ? ["throng.v1", "bearer", bearer] : ["throng.v1"]);
+      } catch (error) { // what it is given will be as wrong the next time
+        return this.#stop(1006, String(error));
+      }
       socket.onmessage = ({ data }) => this.#receive(data);
       socket.onclose = ({ code, reason }) => this.#lost(code, reason);
       // A close follows and says the same; but not in Node 22, when nobody listens there.
       const failed = () => turn === this.#turn && this.#lost(1006, "No connection");
-      socket.onerror = () => void this.#clock.setTimeout(failed, 0);
+      socket.onerror = (event) => {
+        const why = turn === this.#turn && this.#openedAt === null && finalWhy(event ?? {});
+        if (why) this.#stop(1006, why);
+        else this.#clock.setTimeout(failed, 0);
+      };
       this.#socket = socket;
       this.#watch(CONNECT_MS);
-    } catch (error) { // there is no token to be had, or the address is none
+    } catch (error) { // there is no token to be had
       if (turn === this.#turn) this.#lost(1006, String(error));
     }
   }
@@ -229,7 +283,7 @@ export class Client {
   #abandon() {
     const socket = this.#socket;
     if (socket) socket.onmessage = socket.onclose = this.#socket = null;
-    const timers = [this.#watchTimer, this.#retryTimer, this.#pauseTimer, this.#joinTimer];
+    const timers = [this.#watchTimer, this.#retryTimer, this.#pauseTimer, this.#joinTimer, this.#answerTimer];
     for (const timer of timers) this.#clock.clearTimeout(timer);
     this.#turn += 1;
     this.#replay = this.#advice = this.#openedAt = null;
@@ -254,10 +308,9 @@ export class Client {
     this.#retryTimer = this.#clock.setTimeout(() => this.#open(), delayMs);
     this.#enter({ name: "waiting", delayMs, attempt: this.#backoff.attempt, code, reason, isAdvised: !!advice });
   }
-  #stop(code, reason) {
+  #stop(code, reason, error = new ChatError("stopped", reason || `Closed with ${code}`)) {
     this.#abandon();
-    for (const type of ["online", "offline"]) this.#options.network.removeEventListener?.(type, this.#networkChanged);
-    const error = new ChatError("stopped", reason || `Closed with ${code}`);
+    for (const type of ["online", "offline"]) this.#options.network?.removeEventListener?.(type, this.#networkChanged);
     for (const list of [this.#connecting, this.#outbox, ...[...this.#rooms.values()].map((room) => room.waiters)]) {
       drain(list, (waiter) => waiter.reject(error));
     }
@@ -271,11 +324,13 @@ export class Client {
     // Commands are answered one after the other, so an answer ends the replay before it.
     const replay = event.re === undefined ? null : this.#replay;
     if (replay) { this.#replay = null; this.#emit("resumed", replay); }
-    const { done, failed } = this.#pending.get(event.re) ?? this.#unasked;
-    this.#pending.delete(event.re);
+    // An error that names no command is for the one that waits for longest: so none waits for ever.
+    const re = event.re ?? (event.type === "error" ? this.#pending.keys().next().value : undefined);
+    const { done, failed } = this.#pending.get(re) ?? this.#unasked;
+    this.#pending.delete(re);
     switch (event.type) {
       case "welcome": return this.#welcome(event);
-      case "heartbeat": return this.#write({ type: "heartbeat_ack" });
+      case "heartbeat": return this.#write({ type: "heartbeat_ack", id: "heartbeat" });
       case "message": return this.#message(event);
       case "gap": return this.#gap(event);
       case "disconnect": return void (this.#advice = event);
@@ -356,6 +411,9 @@ export class Client {
   async #say(command) {
     const { maxQueued } = this.#options;
     if (this.#state.name === "stopped") throw new ChatError("stopped", "Not connected");
+    for (const [name, value] of Object.entries(command)) {
+      if (typeof value !== "string") throw mistake(name, value, "must be a string");
+    }
     if (this.#outbox.length >= maxQueued) throw new ChatError("queue_full", `${maxQueued} messages wait already`);
     const key = `${this.#keyPrefix}-${++this.#lastId}`;
     return new Promise((resolve, reject) => {
@@ -408,10 +466,21 @@ export class Client {
   /** The callbacks run before the next event is looked at. */
   #request(command, done = ignore, failed = ignore) {
     const id = String(++this.#lastId);
-    this.#pending.set(id, { done, failed });
-    this.#write({ ...command, id });
+    const text = JSON.stringify({ ...command, id }, wellFormed); // fails for what is none, before anything waits
+    this.#pending.set(id, { done, failed, sentAt: this.#clock.now() });
+    if (this.#pending.size === 1) this.#awaitAnswers();
+    this.#socket?.send(text);
   }
-  #write(command) { this.#socket?.send(JSON.stringify(command)); }
+  /** Drops the connection when the oldest command has no answer in time: what is behind it would wait as well. */
+  #awaitAnswers() {
+    this.#clock.clearTimeout(this.#answerTimer);
+    const [oldest] = this.#pending.values();
+    if (!oldest) return;
+    const leftMs = oldest.sentAt + this.#options.answerMs - this.#clock.now();
+    if (leftMs <= 0) return this.#lost(1006, "No answer in time");
+    this.#answerTimer = this.#clock.setTimeout(() => this.#awaitAnswers(), Math.min(leftMs, MAX_DELAY_MS));
+  }
+  #write(command) { this.#socket?.send(JSON.stringify(command, wellFormed)); }
   #enter(state) { this.#emit("state", this.#state = state); }
   #emit(type, event) {
     for (const listener of [...(this.#listeners.get(type) ?? [])]) {

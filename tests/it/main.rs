@@ -37,11 +37,14 @@ mod readme;
 mod refusals;
 mod secure;
 mod settings;
+mod shell;
 mod slow;
 mod snapshots;
 mod soak;
 mod stats;
 mod terminal;
+#[cfg(feature = "tls")]
+mod trust;
 mod v1_dialects;
 mod v1_direct;
 mod v1_ends;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::process::Stdio;
 
 use serde_json::Value;
 use throng::admission::{Check, Refusal};
@@ -14,7 +15,8 @@ use throng::protocol::event::CommandError;
 
 use crate::stats::{Viewer, names};
 use crate::support::client::Client;
-use crate::support::server::{Server, run};
+use crate::support::log::Log;
+use crate::support::server::{Server, run, signal, throng};
 use crate::support::terminal::Chat;
 use crate::support::vocabulary::{Fields, errors, events, reasons};
 
@@ -45,7 +47,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The fenced blocks of a language.
-fn blocks(language: &str) -> Vec<&'static str> {
+pub(crate) fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("\n```{language}\n");
     let bodies = README.split(fence.as_str()).skip(1);
     bodies.map(|rest| &rest[..rest.find("\n```").expect("a fence that is closed") + 1]).collect()
@@ -304,6 +306,43 @@ fn the_examples_of_settings_are_accepted_and_say_what_they_seem_to() {
     let output = run(&["check-config", "--config", path], &[]);
     let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && warnings.is_empty(), "{warnings}");
+}
+
+/// A line of the log without what differs from run to run.
+fn unstamped(line: &str) -> String {
+    let (_, line) = line.split_once(' ').unwrap_or(("", line));
+    let varies = |word: &&str| ["address=", "node=", "workers="].iter().any(|name| word.starts_with(name));
+    let masked = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+    let words = line.split(' ').map(|word| if varies(&word) { masked(word) } else { word.to_owned() });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_log_is_written_as_shown() {
+    let (_, rest) = README.split_once("has written to standard error:\n\n```text\n").expect("the example");
+    let shown = rest.lines().take_while(|line| *line != "```");
+    // Only where no `listen` is set, and then the port would be the one of the example.
+    let (of_default, shown): (Vec<_>, Vec<_>) =
+        shown.map(unstamped).partition(|line| line.contains("`listen`"));
+    let [of_default] = &of_default[..] else { panic!("one line about `listen`: {of_default:?}") };
+    let text = of_default.trim_start().strip_prefix("INFO throng: ").expect("a line of main's");
+    let code = include_str!("../../src/config/checks.rs").replace("\\\n", "");
+    let code = code.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(code.contains(text), "the checks say no {text:?}");
+    let mut command = throng(&[], &[]);
+    command
+        .args(["--listen", "127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the server starts");
+    let log = Log::follow(child.stderr.take().expect("stderr is piped"));
+    log.wait_for_line("listening", |line| line.contains("listening"));
+    signal(&child, "TERM");
+    log.wait_for_end();
+    let _ = child.wait();
+    let written: Vec<_> = log.text().lines().map(unstamped).collect();
+    assert_eq!(shown, written);
 }
 
 /// An event without what differs from run to run.

@@ -53,6 +53,8 @@ export function stage(options = {}) {
         type: "welcome", session: `s${sockets.length}`, user: "alice", room: "lobby", epoch: "e1", offset: 0,
         recovered: false, heartbeat_ms: 25_000, limits: {}, ...event,
       });
+      // Behind a replay it is for the test to say when that is over.
+      if (!event.recovered && this.count("ping") > 0) this.answer("ping", { type: "pong" });
     }
   }
   const clock = new ManualClock();

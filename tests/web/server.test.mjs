@@ -64,9 +64,35 @@ against({}, "errors come back to who made them", async (server, inside) => {
   assert.equal(await refusal(client.join("no room!")), "invalid_room");
   assert.equal((await client.send("lobby", "still here")).offset, 1);
   const bad = inside("a b");
-  await assert.rejects(bad.client.connect(), { code: "stopped", message: "Invalid user ID" });
+  await assert.rejects(bad.client.connect(), { code: "invalid_argument", message: /^user: must be 3 to 64 of .*"a b"/ });
   const second = inside("alice");
   await assert.rejects(second.client.connect(), { code: "stopped", message: "User ID already in use" });
+});
+
+against({}, "a text that was cut within an emoji is said, and so is the next one", async (server, inside) => {
+  const { client, told, texts } = inside("alice");
+  await client.connect();
+  const cut = "a 😀".slice(0, 3);
+  const said = [client.send("lobby", cut), client.send("lobby", "next"), client.direct("alice", cut)];
+  const [{ offset }, next] = await Promise.all(said);
+  assert.deepEqual([offset, next.offset], [1, 2]);
+  await told("message", ({ message }) => message === "next");
+  assert.deepEqual(texts("lobby"), ["a \ufffd", "next"]);
+  assert.equal((await told("direct")).message, "a \ufffd");
+  for (const page of [{ limit: Infinity }, { before: 2 ** 80 }, { before: -1 }]) {
+    assert.equal(await refusal(client.history("lobby", page)), "invalid_message");
+  }
+});
+
+test("a page that is no chat is not asked again and again", LIMIT, async (t) => {
+  const server = await serve(UNLIMITED);
+  const { client, events } = enter(server, "alice", { url: `${server.url}below/` });
+  t.after(async () => {
+    client.close();
+    await server.stop("SIGKILL");
+  });
+  await assert.rejects(client.connect(), { code: "stopped", message: "The server answers HTTP status 404" });
+  assert.ok(!events.some(({ event }) => event.name === "waiting"));
 });
 
 against({}, "a connection that is cut gets what it missed, once and in order", async (server, inside) => {

@@ -40,7 +40,7 @@ export class Socket {
     });
     this.request.on("response", (response) => {
       response.resume();
-      this.#failed(new Error(`refused with ${response.statusCode}`));
+      this.#failed(new Error(`Unexpected server response: ${response.statusCode}`));
     });
     this.request.on("error", (error) => this.#failed(error));
   }

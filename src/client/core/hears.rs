@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Core, GRACE, Lost, MAX_PAUSE, MIN_PAUSE, Phase, Replay};
+use super::{Core, GRACE, HEARTBEAT, Lost, MAX_PAUSE, MIN_PAUSE, Phase, Replay};
 use crate::client::command::Line;
 use crate::client::error::SendError;
 use crate::client::event::{Ack, Event, History, Joined, Message, Presence, State};
@@ -31,7 +31,10 @@ impl Core {
         let Some(event) = self.parser.parse(text) else {
             return self.lost(Lost::because("the server makes no sense"), now);
         };
-        let asked = self.pending.take(event.re());
+        let asked = match &event {
+            Incoming::Error(Refusal { re: None, .. }) => self.pending.take_oldest(),
+            answer => self.pending.take(answer.re()),
+        };
         if event.re().is_some() {
             self.end_replay();
         }
@@ -40,7 +43,7 @@ impl Core {
             // Before the welcome there is nobody to talk to.
             _ if !self.is_online() => {}
             Incoming::Heartbeat => {
-                self.frames.push_back(Line { kind: "heartbeat_ack", ..Line::default() }.encode());
+                self.frames.push_back(Line { kind: "heartbeat_ack", ..Line::default() }.with_id(HEARTBEAT));
             }
             Incoming::Message(heard) => self.message(heard.into()),
             Incoming::Direct { user, message: text, id, ts: ts_ms } => {
@@ -209,8 +212,8 @@ impl Core {
             Some(Asked::Leave(_, reply)) => drop(reply.send(Ok(()))),
             Some(Asked::Ping) => {}
             Some(asked) => asked.fail(SendError::Refused { code, message, retry_after }),
-            // Of a command that nobody waits for any more.
-            None if re.is_some() => {}
+            // Of a command that nobody waits for any more; those without an answer have words for their ids.
+            None if re.is_some_and(|re| re.parse::<u64>().is_ok()) => {}
             None => self.events.push_back(Event::Refused { code, message, retry_after }),
         }
     }

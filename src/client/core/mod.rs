@@ -29,8 +29,9 @@ use crate::names::{RoomName, SessionId, UserId};
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long after a heartbeat was due the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long a command may go unanswered on a connection that lives otherwise.
-const ANSWER: Duration = Duration::from_secs(30);
+/// The ids of what has no answer unless it is refused, so that a refusal is nobody else's.
+const TYPING: &str = "typing";
+const HEARTBEAT: &str = "heartbeat";
 /// The most that a server may ask for as its time between heartbeats, or as a pause.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// The least that we wait after we were too fast, whatever the server says.
@@ -46,6 +47,8 @@ pub(super) struct Settings {
     pub(super) queue: usize,
     /// Whether there is a token, and so one that can expire.
     pub(super) has_token: bool,
+    /// How long a command may go unanswered on a connection that lives otherwise.
+    pub(super) answer: Duration,
 }
 
 /// How a connection, or the attempt to make one, ended.
@@ -214,7 +217,7 @@ impl Core {
     /// When the first command must be answered. None while nobody reads: its answer may be there.
     fn answer_due(&self) -> Option<Instant> {
         let oldest = self.pending.oldest().filter(|_| self.unread_since.is_none())?;
-        Some(oldest.max(self.read_since) + ANSWER)
+        Some(oldest.max(self.read_since) + self.settings.answer)
     }
 
     /// Time has passed.

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Core, Phase, TYPING_FRAMES};
+use super::{Core, Phase, TYPING, TYPING_FRAMES};
 use crate::client::command::{Command, Line, Reply};
 use crate::client::error::SendError;
 use crate::client::event::{Ended, Joined};
@@ -67,7 +67,7 @@ impl Core {
     fn typing(&mut self, room: &RoomName) {
         if self.is_online() && self.frames.len() < TYPING_FRAMES {
             let line = Line { kind: "typing", room: Some(room.as_str()), ..Line::default() };
-            self.frames.push_back(line.encode());
+            self.frames.push_back(line.with_id(TYPING));
         }
     }
 

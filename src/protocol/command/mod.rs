@@ -1,7 +1,10 @@
 //! What clients say: one JSON object per text frame, parsed in place into typed fields.
 //!
-//! Never into a generic tree, which would keep duplicate keys and let a client choose how much is allocated.
+//! Never into a generic tree, which would keep duplicate keys and let a client choose how much is allocated. All that
+//! RFC 8259 allows is read, up to a depth: half of a surrogate pair in a string is U+FFFD, and a number beyond every
+//! range is one that no field accepts.
 
+mod mend;
 mod v1;
 mod value;
 
@@ -86,6 +89,7 @@ impl Parser {
     }
 
     fn object<'a, T: Deserialize<'a>>(&mut self, payload: &'a mut [u8]) -> Result<T, CommandError> {
+        mend::mend(payload);
         // A derived struct accepts an array as an object, so the kind is decided by the first byte.
         let first = payload.iter().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
         if first == Some(b'{') {

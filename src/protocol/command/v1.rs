@@ -197,9 +197,15 @@ macro_rules! needed {
     };
 }
 
+macro_rules! any_whole_number {
+    () => {
+        "a whole number from 0 to 18446744073709551615"
+    };
+}
+
 /// A value that may be missing; `null` is not missing.
 macro_rules! optional {
-    ($value:expr, $name:literal, $kind:path, $what:literal) => {
+    ($value:expr, $name:literal, $kind:path, $what:expr) => {
         match $value {
             $kind(value) => Ok(Some(value)),
             Value::Missing => Ok(None),
@@ -247,7 +253,7 @@ impl<'a> Fields<'a> {
             "history" => Command::History {
                 room: self.room()?,
                 epoch: optional!(self.epoch, "epoch", Value::Text, "a string")?,
-                before: optional!(self.before, "before", Value::Number, "a whole number")?,
+                before: optional!(self.before, "before", Value::Number, any_whole_number!())?,
                 limit: self.limit(MAX_HISTORY_LIMIT, "'limit' must be a whole number from 1 to 100")?,
             },
             "presence" => Command::Presence {
@@ -291,7 +297,7 @@ impl<'a> Fields<'a> {
             _ => return Err(CommandError::InvalidMessage("'resume' must be an object")),
         }
         let epoch = needed!(epoch, "resume.epoch")?;
-        let offset = optional!(offset, "resume.offset", Value::Number, "a whole number")?
+        let offset = optional!(offset, "resume.offset", Value::Number, any_whole_number!())?
             .ok_or(CommandError::MissingField("resume.offset"))?;
         Ok(Some(Resume { epoch, offset }))
     }

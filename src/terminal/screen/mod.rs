@@ -66,7 +66,7 @@ pub(super) async fn run(
     let _ = timeout(CLOSING, talk.errands.close()).await;
     ending?;
     if let Link::Stopped { reason } = talk.view.link {
-        return Err(Failure::Unavailable(anyhow!("the chat is over: {reason}")));
+        return Err(Failure::Unavailable(super::over(&reason)));
     }
     if unanswered > 0 {
         let lines = count(unanswered as u64, "line");

@@ -246,3 +246,60 @@ fn a_room_that_could_not_be_left_yet_is_left_later() {
     stage.fall(no_reason());
     assert_eq!(left.try_recv().unwrap(), Ok(()));
 }
+
+#[test]
+fn an_error_that_names_no_command_is_for_the_one_that_waits_for_longest() {
+    let mut stage = Stage::online();
+    let (mut first, mut second) = (stage.say("one"), stage.say("two"));
+    let room = || "lobby".parse().unwrap();
+    let mut page = stage.ask(|reply| Command::History { room: room(), before: None, limit: 1, reply });
+    assert_eq!(kinds(&stage.sent()), ["message", "history"]);
+    let error = r#"{"type":"error","code":"invalid_json","message":"Invalid JSON format"}"#;
+    stage.hear(error);
+    assert!(
+        matches!(first.try_recv().unwrap(), Err(SendError::Refused { code, .. }) if code == "invalid_json")
+    );
+    stage.hear(error);
+    assert!(
+        matches!(page.try_recv().unwrap(), Err(SendError::Refused { code, .. }) if code == "invalid_json")
+    );
+    let sent = stage.sent();
+    assert_eq!((kinds(&sent), &sent[0]["message"]), (vec!["message"], &"two".into()), "{sent:?}");
+    stage.ack(&sent[0], 8);
+    assert!(second.try_recv().unwrap().is_ok());
+    assert!(stage.events().is_empty());
+    stage.hear(error);
+    assert!(matches!(&stage.events()[..], [Event::Refused { code, .. }] if code == "invalid_json"));
+}
+
+#[test]
+fn an_error_of_what_has_no_answer_is_nobody_elses() {
+    let mut stage = Stage::online();
+    let mut said = stage.say("one");
+    stage.core.command(Command::Typing { room: "tea".parse().unwrap() }, stage.moment());
+    stage.hear(r#"{"type":"heartbeat"}"#);
+    let sent = stage.sent();
+    assert_eq!(kinds(&sent), ["message", "typing", "heartbeat_ack"]);
+    for frame in &sent[1..] {
+        stage.refuse(frame, "not_in_room");
+        assert!(matches!(&stage.events()[..], [Event::Refused { code, .. }] if code == "not_in_room"));
+    }
+    assert!(said.try_recv().is_err(), "it waits for its own answer");
+    stage.ack(&sent[0], 8);
+    assert!(said.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn every_command_has_its_time() {
+    let mut stage = Stage::online();
+    stage.core.settings.answer = Duration::from_secs(5);
+    let room = || "lobby".parse().unwrap();
+    let mut page = stage.ask(|reply| Command::Presence { room: room(), after: None, limit: 1, reply });
+    assert_eq!(stage.wait(), Duration::from_secs(5));
+    assert_eq!(page.try_recv().unwrap(), Err(SendError::Disconnected));
+    let events = stage.events();
+    assert!(
+        matches!(&events[..], [Event::State(State::Waiting { reason, .. })] if reason.reason == "no answer in time"),
+        "{events:?}"
+    );
+}

@@ -1,0 +1,183 @@
+//! The shell lines of the README and of `--help` are run, each as it stands, in a folder of its own: one that is new is
+//! run as well, unless it is named here with the reason why not.
+
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::readme::blocks;
+use crate::support::log::Log;
+use crate::support::server::{Server, run, throng};
+use crate::support::{binary, eventually};
+
+/// Lines that are not run, by how they begin, and why.
+const SKIPPED: &[(&str, &str)] = &[
+    ("cargo run --release", "builds for minutes; what it starts is started here as `throng`"),
+    ("cargo test --release", "builds for minutes; tests/run does it"),
+    ("tests/run", "runs this test"),
+    ("throng chat wss://chat.example.org ", "there is no such server"),
+];
+
+/// What goes on until it is ended, by how it begins, and what it must have said or written by then.
+const GOES_ON: &[(&str, &str)] =
+    &[("curl -N ", "data: {"), ("sleep infinity | throng chat ", "\"connected\"")];
+
+/// The line with the server of the test for that of the example, and as little work as will do.
+fn rewritten(line: &str, server: &str) -> String {
+    let mut line = line.replace("127.0.0.1:8080", server).replace("127.0.0.1:9000", "127.0.0.1:0");
+    line = line.replace("http://chat.example/", &format!("http://{server}/"));
+    // Another WebSocket server, and a rate that a build for tests cannot keep.
+    line = line.replace("127.0.0.1:9001/", &format!("{server}/ws?raw")).replace("--rate 20000", "--rate 200");
+    line = line.replace("throng chat --user", &format!("throng chat ws://{server} --user"));
+    if line.contains("throng bench ") {
+        if line.contains("bench rooms ") {
+            line += " --rooms 2";
+        }
+        for short in ["--connections 10", "--seconds 1", "--warm-up 0.2", "--settle 0.2"] {
+            let flag = short.split(' ').next().unwrap_or_default();
+            line = if line.contains(flag) { line } else { format!("{line} {short}") };
+        }
+    }
+    line
+}
+
+/// The lines under `Examples:` in every text of help.
+fn examples_of_help() -> Vec<String> {
+    let help = |arguments: &[&str]| {
+        String::from_utf8(run(&[arguments, &["--help"]].concat(), &[]).stdout).expect("UTF-8")
+    };
+    let top = help(&[]);
+    let commands = top.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| line.starts_with("  "));
+    let commands = commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let texts: Vec<String> = commands.map(|name| help(&[name])).collect();
+    let examples = |text: &str| -> Vec<String> {
+        let lines = text.lines().skip_while(|line| *line != "Examples:").skip(1);
+        lines.map_while(|line| line.strip_prefix("  ")).map(str::to_owned).collect()
+    };
+    texts.iter().chain([&top]).flat_map(|text| examples(text)).collect()
+}
+
+/// A line that runs, with all that it starts; ended with the test.
+struct Running {
+    child: Child,
+    output: std::sync::Arc<Log>,
+    errors: std::sync::Arc<Log>,
+}
+
+impl Running {
+    fn start(line: &str, folder: &Path, path: &str) -> Self {
+        let settings = [("listen", "127.0.0.1:0"), ("drain.window", "0ms")];
+        let environment: Vec<_> = throng(&[], &settings)
+            .get_envs()
+            .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)))
+            .collect();
+        let mut command = Command::new("bash");
+        for (name, value) in environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.args(["-c", line]).current_dir(folder).env("PATH", path).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("bash runs");
+        let output = Log::follow(child.stdout.take().expect("stdout is piped"));
+        let errors = Log::follow(child.stderr.take().expect("stderr is piped"));
+        Self { child, output, errors }
+    }
+
+    /// Ends all of it, whatever it is doing.
+    fn end(&mut self) {
+        let group = format!("-{}", self.child.id());
+        // Where nothing is left of it there is nothing to end.
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.child.wait();
+    }
+
+    fn said(&self) -> String {
+        format!("{}\n{}", self.output.text(), self.errors.text())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Whether it starts a server, which then serves.
+fn serves(line: &str) -> bool {
+    let mut words = line.split_whitespace().skip_while(|word| word.starts_with("THRONG_"));
+    let is_throng = words.next() == Some("throng");
+    let mut flags = words.take_while(|word| *word != "#");
+    is_throng
+        && flags.next().is_none_or(|first| first == "serve" || first.starts_with("--") && first != "--help")
+}
+
+/// Runs one line as far as it shows that it does what it is there for.
+fn check(line: &str, server: &Server, folder: &Path, path: &str) {
+    let line = &rewritten(line, &server.address().to_string());
+    println!("$ {line}");
+    let mut running = Running::start(line, folder, path);
+    if serves(line) {
+        running.errors.wait_for_line(line, |said| said.contains("listening"));
+    } else if let Some((_, sign)) = GOES_ON.iter().find(|(start, _)| line.starts_with(start)) {
+        let written = || {
+            let files = std::fs::read_dir(folder).expect("a folder").flatten();
+            let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+            texts.collect::<String>() + &running.output.text()
+        };
+        eventually(line, || written().contains(sign));
+    } else {
+        let mut status = None;
+        eventually(line, || {
+            status = running.child.try_wait().expect("a child of ours");
+            status.is_some()
+        });
+        running.errors.wait_for_end();
+        assert!(status.is_some_and(|status| status.success()), "{line}: {status:?}\n{}", running.said());
+    }
+    running.end();
+}
+
+/// A program that a line needs and this machine has not.
+fn missing(line: &str) -> Option<&'static str> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    ["curl", "taskset"].into_iter().find(|program| {
+        let is_there = Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
+        line.contains(program) && !(is_there && (*program != "taskset" || cores >= 2))
+    })
+}
+
+#[test]
+fn every_shell_line_of_the_readme_and_of_help_does_what_it_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let programs = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::symlink(binary(), programs.path().join("throng")).expect("a link");
+    let rest = std::env::var("PATH").expect("a PATH in UTF-8");
+    let path = format!("{}:{rest}", programs.path().display());
+    let mut file = std::fs::File::create(folder.path().join("throng.toml")).expect("a file");
+    file.write_all(blocks("toml").concat().as_bytes()).expect("written");
+
+    let server = Server::start(&[("api.keys", "an-example-key-of-16")]);
+    let of_readme = blocks("sh").into_iter().flat_map(str::lines).map(str::to_owned);
+    let of_help = examples_of_help();
+    assert!(of_help.len() >= 5, "only {of_help:?} in the texts of help");
+    let mut unused: Vec<_> = SKIPPED.to_vec();
+    let mut count = 0;
+    for line in of_readme.chain(of_help).filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        if let Some((start, why)) = SKIPPED.iter().find(|(start, _)| line.starts_with(start)) {
+            println!("skipped: {line}: {why}");
+            unused.retain(|(unused, _)| unused != start);
+        } else if let Some(program) = missing(&line) {
+            println!("skipped: {line}: there is no {program} for it on this machine");
+        } else {
+            check(&line, &server, folder.path(), &path);
+            count += 1;
+        }
+    }
+    assert!(unused.is_empty(), "nothing begins like this any more: {unused:?}");
+    assert!(count >= 12, "only {count} lines were run");
+}
