@@ -52,6 +52,7 @@
 //!                icon.svg
 //!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
 //!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
+//!                ear (heartbeats, and what is no delivery) · circumstances (version, time, machine) ·
 //!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·
 //!                latency · outcome · sampler · process · progress · report · table · plot · page
 //!   terminal/    `throng chat`: mod (draws, or speaks in lines) · arguments · input (what is typed) · errands (is
