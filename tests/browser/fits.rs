@@ -41,7 +41,7 @@ async fn the_longest_names_are_seen_whole() {
 
 #[tokio::test]
 async fn a_narrow_window_has_room_for_all_in_every_state() {
-    let (mut server, browser) = (Server::start(UNPINGED), Browser::start().await);
+    let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let room = "a-room-with-a-name-that-is-as-long-as-one-may-be-in-this-chat-ok";
     let page = browser.open(&format!("http://{}/", server.address())).await;
     resize(&page, NARROW).await;
