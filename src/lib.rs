@@ -23,7 +23,7 @@
 //!                that arrive) · io (a socket for hyper) · tests
 //!   connection/  mod (the task of one connection) · tools (its worker's) · socket · reader (bytes, frames,
 //!                messages) · scanner (every frame's header) · pump (the parser) · handle (what came in) ·
-//!                deadlines (pure) · closing
+//!                deadlines (pure) · closing · fuzzing (the scanner for the fuzzer)
 //!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
 //!                proxy (the PROXY protocol's header) · operator (who may see the dashboard's numbers)
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat (both dialects;

@@ -6,6 +6,8 @@
 
 mod closing;
 pub mod deadlines;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod pump;
 mod reader;
