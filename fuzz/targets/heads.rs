@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use throng::admission::Refusal;
+use throng::admission::{Check, Refusal};
 use throng::http::{Admission, App, Limits, Request, Response, Route, Served, serve};
 
 /// Bytes of one input: below any limit, so that none of them is met in one way of cutting and not in the other.
@@ -85,6 +85,11 @@ impl App for Door {
         Ok(Admission { admitted: (), subprotocol: None })
     }
     fn refused(&self, refusal: &Refusal) {
+        // hyper knows the preface of HTTP/2 only where all of it comes at once. Either way it is 400 and the end.
+        let refusal = match refusal {
+            Refusal::Malformed(Check::Http2) => &Refusal::Malformed(Check::Syntax),
+            other => other,
+        };
         self.note(format!("refused {refusal:?}"));
     }
 }

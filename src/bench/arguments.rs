@@ -72,7 +72,13 @@ pub(super) struct Rooms {
 #[derive(Debug, Args)]
 pub(super) struct Idle {
     /// How long to stay connected once each has sent a ping and received a message
-    #[arg(long, visible_alias = "duration", value_name = "SECONDS", value_parser = common::seconds, default_value = "5")]
+    #[arg(
+        long,
+        visible_alias = "duration",
+        value_name = "SECONDS",
+        value_parser = common::seconds,
+        default_value = "5"
+    )]
     pub(super) hold: f64,
     #[command(flatten)]
     pub(super) common: Common,

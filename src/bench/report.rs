@@ -11,7 +11,7 @@ use super::outcome::{Measured, Outcome, Resident, Stretch};
 use super::plan::{Course, Plan};
 use super::sampler::Sample;
 use super::schedule::Pace;
-use super::tally::printable;
+use super::tally::{Tally, printable};
 
 /// The result of a run. Its field names are those of the JSON; units come last in them.
 #[derive(Debug, Serialize)]
@@ -187,23 +187,7 @@ impl Report {
             messages_per_s: per_s(stretch.sent, 1.0, 1),
             deliveries_per_s: per_s(stretch.delivered, 1.0, 1),
             megabytes_per_s: per_s(stretch.bytes, 1e6, 3),
-            whole_run: WholeRun {
-                sent: tally.sent,
-                expected: tally.expected,
-                delivered: tally.delivered,
-                missing: tally.missing(),
-                surplus: tally.delivered.saturating_sub(tally.expected),
-                unsent: outcome.unsent,
-                bad_marks: tally.bad_marks,
-                closed: tally.closed,
-                close_codes: tally.close_codes,
-                close_reasons: tally
-                    .close_reasons
-                    .into_iter()
-                    .map(|((code, reason), count)| CloseReason { code, reason, count })
-                    .collect(),
-                malformed: tally.malformed,
-            },
+            whole_run: WholeRun::new(&tally, outcome.unsent),
             handshakes: Handshakes {
                 opened: tally.opened,
                 failed: tally.failed,
@@ -219,14 +203,7 @@ impl Report {
             windows: measured.windows,
             distribution: measured.distribution,
             samples: outcome.samples,
-            unmatched_texts: tally
-                .heard
-                .iter()
-                .map(|(text, count)| Unmatched {
-                    text: printable(&String::from_utf8_lossy(text)),
-                    count: *count,
-                })
-                .collect(),
+            unmatched_texts: tally.heard.iter().map(Unmatched::new).collect(),
             complaints: tally.complaints,
         }
     }
@@ -265,6 +242,37 @@ fn handshake_rate(plan: &Plan, handshakes: &Measured, storms: &[Duration]) -> f6
     match plan.course {
         Course::Storm(_) => handshakes.stretch.opened as f64 / storming.as_secs_f64().max(1e-9),
         _ => handshakes.stretch.per_s(handshakes.stretch.opened),
+    }
+}
+
+impl WholeRun {
+    fn new(tally: &Tally, unsent: u64) -> Self {
+        let reasons = tally.close_reasons.iter();
+        Self {
+            sent: tally.sent,
+            expected: tally.expected,
+            delivered: tally.delivered,
+            missing: tally.missing(),
+            surplus: tally.delivered.saturating_sub(tally.expected),
+            unsent,
+            bad_marks: tally.bad_marks,
+            closed: tally.closed,
+            close_codes: tally.close_codes.clone(),
+            close_reasons: reasons
+                .map(|((code, reason), count)| CloseReason {
+                    code: *code,
+                    reason: reason.clone(),
+                    count: *count,
+                })
+                .collect(),
+            malformed: tally.malformed,
+        }
+    }
+}
+
+impl Unmatched {
+    fn new((text, count): &(Vec<u8>, u64)) -> Self {
+        Self { text: printable(&String::from_utf8_lossy(text)), count: *count }
     }
 }
 

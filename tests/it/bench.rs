@@ -257,9 +257,12 @@ fn text_heartbeats_are_answered_and_clients_say_goodbye() {
     }
 }
 
+/// Opcode and payload.
+type Frame = (u8, Vec<u8>);
+
 /// A server that sends one heartbeat to each client; what it gets back, opcodes and payloads up to the end.
-fn heart(beat: &'static str) -> (std::net::SocketAddr, Receiver<Vec<(u8, Vec<u8>)>>) {
-    let (send, heard) = std::sync::mpsc::channel();
+fn heart(beat: &'static str) -> (std::net::SocketAddr, Receiver<Vec<Frame>>) {
+    let (send, heard) = std::sync::mpsc::sync_channel(8);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
@@ -343,7 +346,7 @@ fn open(stream: &mut TcpStream) -> Option<Vec<u8>> {
 }
 
 /// The next frame, short and masked: its opcode and payload.
-fn take_frame(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+fn take_frame(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<Frame> {
     while pending.len() < 6 || pending.len() < 6 + usize::from(pending[1] & 0x7f) {
         fill(stream, pending)?;
     }
