@@ -7,7 +7,7 @@ use super::table::grouped;
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 260.0;
 /// Around the plot: left for the numbers, below for the axis.
-const LEFT: f64 = 78.0;
+const LEFT: f64 = 98.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 40.0;
