@@ -24,7 +24,7 @@
 //!                lingering (closes that arrive) · io (a socket for hyper) · tests
 //!   connection/  mod (the task of one connection) · tools (its worker's) · socket · reader (bytes, frames,
 //!                messages) · scanner (every frame's header) · pump (the parser) · handle (what came in) ·
-//!                deadlines (pure) · due (sees to them) · closing
+//!                deadlines (pure) · due (sees to them) · closing · fuzzing (the scanner for the fuzzer)
 //!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
 //!                proxy (the PROXY protocol's header) · operator (who may see the dashboard's numbers)
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat (both dialects;
@@ -55,6 +55,7 @@
 //!                icon.svg
 //!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
 //!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
+//!                ear (heartbeats, and what is no delivery) · circumstances (version, time, machine) ·
 //!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·
 //!                latency · outcome · sampler · process · progress · report · table · plot · page
 //!   terminal/    `throng chat`: mod (draws, or speaks in lines) · arguments · input (what is typed) · errands (is

@@ -14,6 +14,8 @@ mod dashboard;
 mod driver;
 #[path = "browser/errors.rs"]
 mod errors;
+#[path = "browser/fits.rs"]
+mod fits;
 #[path = "browser/looks.rs"]
 mod looks;
 #[path = "browser/page.rs"]

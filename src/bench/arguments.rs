@@ -19,7 +19,7 @@ pub struct Arguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  throng bench fanout --report fanout.html
+  throng bench fanout --duration 10s --report fanout.html
   throng bench echo --connections 50 --rate 20000 --url ws://127.0.0.1:9001/ --json -
   throng bench rooms --url 'ws://127.0.0.1:8080/ws/chat/u{i}?room={r}' --template '{\"message\":\"%s\"}'
   taskset -c 1 throng bench fanout --server-prefix 'taskset -c 0' --workers 1
@@ -72,7 +72,13 @@ pub(super) struct Rooms {
 #[derive(Debug, Args)]
 pub(super) struct Idle {
     /// How long to stay connected once each has sent a ping and received a message
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    #[arg(
+        long,
+        visible_alias = "duration",
+        value_name = "SECONDS",
+        value_parser = common::seconds,
+        default_value = "5"
+    )]
     pub(super) hold: f64,
     #[command(flatten)]
     pub(super) common: Common,

@@ -7,15 +7,19 @@ use mio::event::Event;
 use mio::net::TcpStream;
 
 use super::counting;
+use super::ear::{self, Ear};
 use super::mark::Scanner;
 use super::shared::Shared;
 use super::target::{Answer, judge};
-use super::wire::{CLOSE, Malformed, PING, PONG, Walker, put_frame};
+use super::wire::{CLOSE, Malformed, PING, PONG, TEXT, Walker, put_frame};
 
 mod stalling;
 
 /// What may wait unsent on one connection before its publisher is held back.
 const MAX_UNSENT: usize = 4 << 20;
+
+/// "Normal closure" (RFC 6455 section 7.4.1).
+const GOING_WELL: u16 = 1000;
 
 #[derive(Debug)]
 enum State {
@@ -46,6 +50,7 @@ pub(super) struct Connection {
     state: State,
     stream: Option<TcpStream>,
     walker: Walker,
+    ear: Ear,
     /// Parses marks where the connection is sampled; the others only count.
     scanner: Option<Box<Scanner>>,
     unsent: Vec<u8>,
@@ -61,6 +66,7 @@ impl Connection {
             state: State::Connecting { since_ns: shared.clock.now_ns() },
             stream: Some(stream),
             walker: Walker::default(),
+            ear: Ear::new(sampled),
             scanner: sampled.then(Box::default),
             unsent: Vec::new(),
         }
@@ -158,11 +164,10 @@ impl Connection {
     fn frames(&mut self, data: &[u8], shared: &mut Shared<'_>) {
         shared.tally.bytes += data.len() as u64;
         let mut controls = Vec::new();
-        let walked = match &mut self.scanner {
-            Some(scanner) => {
-                counting::parse(&mut self.walker, scanner, self.number, data, shared, &mut controls)
-            }
-            None => counting::count(&mut self.walker, data, shared, &mut controls),
+        let Self { walker, ear, scanner, number, .. } = self;
+        let walked = match scanner {
+            Some(scanner) => counting::parse(walker, scanner, ear, *number, data, shared, &mut controls),
+            None => counting::count(walker, ear, data, shared, &mut controls),
         };
         for (opcode, payload) in controls {
             self.control(opcode, &payload, shared);
@@ -177,9 +182,15 @@ impl Connection {
         match opcode {
             PING => self.send_frame(PONG, payload),
             PONG => shared.tally.pongs += 1,
+            TEXT => match ear::answer(payload) {
+                Some(answer) => self.send_frame(TEXT, answer),
+                None => shared.tally.hear(payload),
+            },
             CLOSE if self.stream.is_some() => {
                 let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
-                self.send_frame(CLOSE, payload.get(..2).unwrap_or_default());
+                if !shared.is_ending {
+                    self.send_frame(CLOSE, payload.get(..2).unwrap_or_default());
+                }
                 let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
                 self.ended(code, &reason, shared);
             }
@@ -198,11 +209,21 @@ impl Connection {
     }
 
     fn ended(&mut self, code: u16, reason: &str, shared: &mut Shared<'_>) {
-        shared.tally.close(code, reason);
+        // What follows our own goodbye is no news.
+        if !shared.is_ending {
+            shared.tally.close(code, reason);
+        }
         if self.is_open() {
             shared.left(self.room);
         }
         self.abandon();
+    }
+
+    /// Says goodbye; the socket goes when the server has answered.
+    pub(super) fn leave(&mut self) {
+        if self.is_open() {
+            self.send_frame(CLOSE, &GOING_WELL.to_be_bytes());
+        }
     }
 
     /// Drops the socket.

@@ -3,21 +3,23 @@
 //! The cost of a delivery that is only counted must be small beside what the kernel takes for it: some ten nanoseconds
 //! (`cargo bench deliveries`) of about two hundred.
 
+use super::ear::{Ear, may_be_heartbeat};
 use super::mark::Scanner;
 use super::shared::Shared;
 use super::wire::{Malformed, Visitor, Walker};
 
-/// Control frames met on the way: opcode and payload.
+/// Control frames met on the way, and texts without a mark: opcode and payload.
 pub(super) type Controls = Vec<(u8, Vec<u8>)>;
 
 /// Counts the marks in `data`, the next bytes of a connection.
 pub(super) fn count(
     walker: &mut Walker,
+    ear: &mut Ear,
     data: &[u8],
     shared: &mut Shared<'_>,
     controls: &mut Controls,
 ) -> Result<(), Malformed> {
-    let (marks, foreign, walked) = count_in(walker, shared.plan.mark, data, controls);
+    let (marks, foreign, walked) = count_in(walker, ear, shared.plan.mark, data, controls);
     shared.tally.delivered = shared.tally.delivered + marks - foreign;
     walked
 }
@@ -27,11 +29,12 @@ pub(super) fn count(
 /// negative, but not its sum over all reads.
 fn count_in(
     walker: &mut Walker,
+    ear: &mut Ear,
     mark: u8,
     data: &[u8],
     controls: &mut Controls,
 ) -> (u64, u64, Result<(), Malformed>) {
-    let mut visitor = Counter { mark, foreign: 0, controls };
+    let mut visitor = Counter { mark, foreign: 0, ear, controls };
     let walked = walker.walk(data, &mut visitor);
     (occurrences(mark, data), visitor.foreign, walked)
 }
@@ -72,6 +75,7 @@ fn add_matches(counters: &mut [u8; LANES], row: &[u8; LANES], byte: u8) {
 #[derive(Debug)]
 pub struct Deliveries {
     walker: Walker,
+    ear: Ear,
     mark: u8,
 }
 
@@ -79,13 +83,14 @@ impl Deliveries {
     /// Nothing read yet; `mark` begins a delivery.
     #[must_use]
     pub fn new(mark: u8) -> Self {
-        Self { walker: Walker::default(), mark }
+        Self { walker: Walker::default(), ear: Ear::default(), mark }
     }
 
     /// Marks in `data`, the next bytes of the server's frames (RFC 6455 section 5.2), less those of headers and control
     /// frames that end here: over all calls the sum is exact. `None` where no server may send this.
     pub fn count(&mut self, data: &[u8]) -> Option<i64> {
-        let (marks, foreign, walked) = count_in(&mut self.walker, self.mark, data, &mut Controls::new());
+        let (marks, foreign, walked) =
+            count_in(&mut self.walker, &mut self.ear, self.mark, data, &mut Controls::new());
         walked.is_ok().then_some(marks as i64 - foreign as i64)
     }
 }
@@ -94,6 +99,7 @@ impl Deliveries {
 pub(super) fn parse(
     walker: &mut Walker,
     scanner: &mut Scanner,
+    ear: &mut Ear,
     number: u32,
     data: &[u8],
     shared: &mut Shared<'_>,
@@ -101,12 +107,12 @@ pub(super) fn parse(
 ) -> Result<(), Malformed> {
     // One look at the clock for all that was read at once.
     let now_ns = shared.clock.now_ns();
-    walker.walk(data, &mut Parser { scanner, number, now_ns, shared, controls })
+    walker.walk(data, &mut Parser { scanner, ear, number, now_ns, shared, controls })
 }
 
 /// Counts nothing: control frames alone are of interest.
 pub(super) fn skip(walker: &mut Walker, data: &[u8], controls: &mut Controls) -> Result<(), Malformed> {
-    walker.walk(data, &mut Counter { mark: 0, foreign: 0, controls })
+    walker.walk(data, &mut Counter { mark: 0, foreign: 0, ear: &mut Ear::default(), controls })
 }
 
 /// Counting marks in raw bytes, headers and all, is one pass at memory speed; this tells how many of them were no marks
@@ -114,6 +120,7 @@ pub(super) fn skip(walker: &mut Walker, data: &[u8], controls: &mut Controls) ->
 struct Counter<'a> {
     mark: u8,
     foreign: u64,
+    ear: &'a mut Ear,
     controls: &'a mut Controls,
 }
 
@@ -124,15 +131,25 @@ impl Visitor for Counter<'_> {
         if marks > 0 {
             self.foreign += (marks * (frames.len() / each)) as u64;
         }
+        if may_be_heartbeat((each - header.len()) as u64) {
+            for frame in frames.chunks_exact(each) {
+                self.ear.header(header, self.controls);
+                self.ear.payload(&frame[header.len()..], self.mark, self.controls);
+            }
+        }
     }
     #[inline]
     fn header(&mut self, header: &[u8]) {
-        self.foreign += header.iter().filter(|byte| **byte == self.mark).count() as u64;
+        self.skipped(header);
+        self.ear.header(header, self.controls);
     }
     #[inline]
-    fn payload(&mut self, _: &[u8]) {}
+    fn payload(&mut self, payload: &[u8]) {
+        self.ear.payload(payload, self.mark, self.controls);
+    }
+    #[inline]
     fn skipped(&mut self, raw: &[u8]) {
-        self.header(raw);
+        self.foreign += raw.iter().filter(|byte| **byte == self.mark).count() as u64;
     }
     fn control(&mut self, opcode: u8, payload: &[u8]) {
         self.controls.push((opcode, payload.to_vec()));
@@ -142,6 +159,7 @@ impl Visitor for Counter<'_> {
 /// Parses every mark: latency, and which messages of one's own came back.
 struct Parser<'a, 'p> {
     scanner: &'a mut Scanner,
+    ear: &'a mut Ear,
     number: u32,
     now_ns: u64,
     shared: &'a mut Shared<'p>,
@@ -149,8 +167,11 @@ struct Parser<'a, 'p> {
 }
 
 impl Visitor for Parser<'_, '_> {
-    fn header(&mut self, _: &[u8]) {}
+    fn header(&mut self, header: &[u8]) {
+        self.ear.header(header, self.controls);
+    }
     fn payload(&mut self, payload: &[u8]) {
+        self.ear.payload(payload, self.shared.plan.mark, self.controls);
         let Self { scanner, number, now_ns, shared, .. } = self;
         scanner.scan(shared.plan.mark, payload, |stamp| shared.received(*number, stamp, *now_ns));
     }
@@ -173,10 +194,10 @@ mod tests {
         stream.extend_from_slice(b"\x89\x03###");
         stream.extend_from_slice(&[b"\x81\x7e\x23\x28#".as_slice(), &[b'x'; 8_999]].concat().repeat(2));
         for cut in (0..200).chain(9_110..9_130) {
-            let (mut walker, mut controls) = (Walker::default(), Vec::new());
+            let (mut walker, mut ear, mut controls) = (Walker::default(), Ear::default(), Vec::new());
             let mut sum = 0;
             for part in [&stream[..cut], &stream[cut..]] {
-                let (marks, foreign, walked) = count_in(&mut walker, b'#', part, &mut controls);
+                let (marks, foreign, walked) = count_in(&mut walker, &mut ear, b'#', part, &mut controls);
                 assert_eq!(walked, Ok(()));
                 sum = sum + marks - foreign;
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::latency::Latency;
-use super::outcome::{Mark, Measured, Outcome, Resident, Stretch};
+use super::outcome::{Mark, Measured, Outcome, Stretch};
 use super::plan::{Course, Plan};
 use super::process;
 use super::progress::Progress;
@@ -19,6 +19,9 @@ mod traffic;
 const TICK: Duration = Duration::from_millis(5);
 /// A handshake, or an answer, that takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Longest wait for the answers to our own close frames: a server that does not answer must not keep us.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Runs `plan` to its end.
 ///
@@ -41,11 +44,12 @@ pub(super) fn run(plan: &Plan, progress: &mut Progress) -> anyhow::Result<Outcom
         }
     }
     driver.progress.finish();
-    let Driver { swarm, mut outcome, .. } = driver;
-    outcome.open = swarm.shared.readers();
-    outcome.resident = Resident { after: plan.pid.and_then(process::resident_kib), ..outcome.resident };
-    outcome.tally = swarm.shared.tally;
-    Ok(outcome)
+    driver.outcome.open = driver.swarm.shared.readers();
+    driver.outcome.resident.after = driver.resident();
+    driver.outcome.tally = driver.swarm.shared.tally.clone();
+    driver.swarm.leave();
+    driver.until(FAREWELL, |swarm| swarm.shared.readers() == 0)?;
+    Ok(driver.outcome)
 }
 
 struct Driver<'p, 'o> {

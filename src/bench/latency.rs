@@ -54,6 +54,11 @@ fn histogram() -> Histogram<u64> {
 }
 
 impl Summary {
+    /// Nothing was recorded: there is nothing to say, not even 0.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     fn of(histogram: &Histogram<u64>) -> Self {
         if histogram.is_empty() {
             return Self::default();

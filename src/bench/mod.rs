@@ -10,9 +10,11 @@
 //! ```
 
 mod arguments;
+mod circumstances;
 mod connection;
 mod counting;
 mod driver;
+mod ear;
 mod latency;
 mod mark;
 mod message;
@@ -42,6 +44,7 @@ use anyhow::Context as _;
 
 pub use self::arguments::Arguments;
 use self::arguments::Output;
+use self::circumstances::Circumstances;
 pub use self::counting::Deliveries;
 use self::progress::Progress;
 use self::report::Report;
@@ -86,9 +89,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let pid = server.as_ref().map(spawn::Server::pid).or(target.pid);
     let plan = scenario::plan(scenario, &url, pid).map_err(Failure::Usage)?;
     let mut progress = Progress::new(!common.output.quiet);
+    let circumstances = Circumstances::now();
     let outcome = driver::run(&plan, &mut progress).map_err(Failure::Broken)?;
     drop(server);
-    let report = Report::new(&plan, outcome);
+    let report = Report::new(&plan, circumstances, outcome);
     write(&report, &common.output).map_err(Failure::Broken)?;
     let wrong = report.failures();
     if wrong.is_empty() { Ok(()) } else { Err(Failure::Unwell(anyhow::anyhow!("{}", wrong.join("; ")))) }

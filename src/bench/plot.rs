@@ -7,10 +7,12 @@ use super::table::grouped;
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 260.0;
 /// Around the plot: left for the numbers, below for the axis.
-const LEFT: f64 = 78.0;
+const LEFT: f64 = 98.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 40.0;
+/// Width of a letter or digit of a label, rather more than it is in any common font.
+const LETTER: f64 = 8.0;
 /// Told apart by people who see colours differently, too (Okabe and Ito).
 const COLOURS: [&str; 5] = ["#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7"];
 
@@ -115,6 +117,8 @@ impl Plot {
                 Across::Time => format!("{} s", across.label(value)),
                 Across::Quantiles => quantile_label(value as usize),
             };
+            // The last one stands at the edge, and is moved in until all of it is seen.
+            let at = at.min(WIDTH - label.chars().count() as f64 * LETTER / 2.0);
             let _ = writeln!(
                 svg,
                 "<text x=\"{at:.1}\" y=\"{:.1}\" class=\"below\">{label}</text>",
@@ -196,6 +200,31 @@ mod tests {
                 );
             }
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+    }
+
+    /// The labels of the last ticks: `99.999 %` is wider than the margin.
+    #[test]
+    fn every_label_is_seen_whole() {
+        for (across, most) in
+            [(Across::Quantiles, 0.999_999_9), (Across::Time, 100_000.0), (Across::Time, 5.0)]
+        {
+            let series = vec![Series { name: "a", points: vec![(0.0, 1.0), (most, 9_999_999.0)] }];
+            let svg = Plot { title: "T", unit: "u", across, series }.svg();
+            let texts: Vec<&str> = svg.split("<text x=\"").skip(2).collect();
+            assert!(texts.len() > 5, "{svg}");
+            for text in texts {
+                let (x, rest) = text.split_once('"').expect("a place");
+                let x: f64 = x.parse().expect("a number");
+                let (attributes, label) = rest.split_once('>').expect("a label");
+                let label = label.split_once('<').expect("an end").0;
+                let width = label.chars().count() as f64 * LETTER;
+                let (from, to) = match attributes.contains("below") {
+                    true => (x - width / 2.0, x + width / 2.0),
+                    false => (x - width, x),
+                };
+                assert!(from >= 0.0 && to <= WIDTH, "{label}: from {from} to {to}");
+            }
         }
     }
 

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::circumstances::Circumstances;
 use super::latency::{Summary, Window};
 use super::outcome::{Measured, Outcome, Resident, Stretch};
 use super::plan::{Course, Plan};
 use super::sampler::Sample;
 use super::schedule::Pace;
+use super::tally::{Tally, printable};
 
 /// The result of a run. Its field names are those of the JSON; units come last in them.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
+    #[serde(flatten)]
+    pub(super) circumstances: Circumstances,
     pub(super) scenario: &'static str,
     pub(super) target: String,
     pub(super) connections: usize,
@@ -28,11 +32,16 @@ pub(super) struct Report {
     pub(super) rate_per_s: Option<f64>,
     /// Length of what was measured.
     pub(super) seconds: f64,
-    pub(super) messages_per_s: f64,
-    pub(super) deliveries_per_s: f64,
-    pub(super) megabytes_per_s: f64,
+    /// Where nobody ever connected, rates and latencies were not measured and are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) messages_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deliveries_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) megabytes_per_s: Option<f64>,
     /// Publish (closed loop) or due time (open loop) to receipt, of the sampled connections; for `connect` and
     /// `storm`, TCP connect to the end of the handshake.
+    #[serde(skip_serializing_if = "Summary::is_empty")]
     pub(super) latency_us: Summary,
     pub(super) whole_run: WholeRun,
     pub(super) handshakes: Handshakes,
@@ -49,8 +58,27 @@ pub(super) struct Report {
     /// Quantile and microseconds.
     pub(super) distribution: Vec<(f64, f64)>,
     pub(super) samples: Vec<Sample>,
+    /// The last texts without a mark, on sampled connections; those that differ only in numbers are one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) unmatched_texts: Vec<Unmatched>,
     /// What went wrong, the first few in words.
     pub(super) complaints: Vec<String>,
+}
+
+/// A text that carried no mark.
+#[derive(Debug, Serialize)]
+pub(super) struct Unmatched {
+    /// Its beginning; control characters are written out.
+    pub(super) text: String,
+    pub(super) count: u64,
+}
+
+/// Why the server ended connections.
+#[derive(Debug, Serialize)]
+pub(super) struct CloseReason {
+    pub(super) code: u16,
+    pub(super) reason: String,
+    pub(super) count: u64,
 }
 
 /// From the first connection to the end of the drain, warm-up and all.
@@ -67,6 +95,8 @@ pub(super) struct WholeRun {
     pub(super) bad_marks: u64,
     pub(super) closed: u64,
     pub(super) close_codes: BTreeMap<u16, u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) close_reasons: Vec<CloseReason>,
     pub(super) malformed: u64,
 }
 
@@ -75,8 +105,10 @@ pub(super) struct WholeRun {
 pub(super) struct Handshakes {
     pub(super) opened: u64,
     pub(super) failed: u64,
-    pub(super) per_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) per_s: Option<f64>,
     pub(super) open_at_end: usize,
+    #[serde(skip_serializing_if = "Summary::is_empty")]
     pub(super) latency_us: Summary,
 }
 
@@ -87,8 +119,9 @@ pub(super) struct Server {
     /// CPU time, user and system, in cores.
     pub(super) cores: f64,
     pub(super) user_cores: f64,
-    /// CPU time per delivery (per handshake in `connect` and `storm`).
-    pub(super) cpu_us_each: f64,
+    /// CPU time per delivery (per handshake in `connect` and `storm`); left out where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cpu_us_each: Option<f64>,
     pub(super) resident_before_kib: u64,
     pub(super) resident_connected_kib: u64,
     pub(super) resident_after_kib: u64,
@@ -104,9 +137,11 @@ pub(super) struct Stalled {
     pub(super) dropped: usize,
     /// Deliveries per second to all while everybody read.
     pub(super) before_deliveries_per_s: f64,
+    #[serde(skip_serializing_if = "Summary::is_empty")]
     pub(super) before_latency_us: Summary,
     /// Of the 99th percentiles: with them stalled ÷ before.
-    pub(super) p99_ratio: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) p99_ratio: Option<f64>,
 }
 
 fn round(value: f64, digits: i32) -> f64 {
@@ -120,7 +155,7 @@ fn cores(used: Duration, stretch: &Stretch) -> f64 {
 
 impl Report {
     /// Of a run that is over.
-    pub(super) fn new(plan: &Plan, outcome: Outcome) -> Self {
+    pub(super) fn new(plan: &Plan, circumstances: Circumstances, outcome: Outcome) -> Self {
         let Outcome { tally, connecting, measured, resident, .. } = outcome;
         let stretch = measured.stretch;
         let about_handshakes = matches!(plan.course, Course::Connect | Course::Storm(_));
@@ -136,7 +171,10 @@ impl Report {
             (Course::Traffic { .. }, Pace::PerSecond(rate)) => (None, Some(rate)),
             _ => (None, None),
         };
+        let was_measured = tally.opened > 0;
+        let per_s = |count, unit, digits| was_measured.then(|| round(stretch.per_s(count) / unit, digits));
         Self {
+            circumstances,
             scenario: plan.scenario,
             target: plan.target.url.clone(),
             connections: plan.connections,
@@ -146,25 +184,14 @@ impl Report {
             in_flight,
             rate_per_s,
             seconds: round(stretch.length.as_secs_f64(), 3),
-            messages_per_s: round(stretch.per_s(stretch.sent), 1),
-            deliveries_per_s: round(stretch.per_s(stretch.delivered), 1),
-            megabytes_per_s: round(stretch.per_s(stretch.bytes) / 1e6, 3),
-            whole_run: WholeRun {
-                sent: tally.sent,
-                expected: tally.expected,
-                delivered: tally.delivered,
-                missing: tally.missing(),
-                surplus: tally.delivered.saturating_sub(tally.expected),
-                unsent: outcome.unsent,
-                bad_marks: tally.bad_marks,
-                closed: tally.closed,
-                close_codes: tally.close_codes,
-                malformed: tally.malformed,
-            },
+            messages_per_s: per_s(stretch.sent, 1.0, 1),
+            deliveries_per_s: per_s(stretch.delivered, 1.0, 1),
+            megabytes_per_s: per_s(stretch.bytes, 1e6, 3),
+            whole_run: WholeRun::new(&tally, outcome.unsent),
             handshakes: Handshakes {
                 opened: tally.opened,
                 failed: tally.failed,
-                per_s: round(handshake_rate(plan, handshakes, &outcome.storms), 1),
+                per_s: was_measured.then(|| round(handshake_rate(plan, handshakes, &outcome.storms), 1)),
                 open_at_end: outcome.open,
                 latency_us: handshakes.latency.clone(),
             },
@@ -176,8 +203,14 @@ impl Report {
             windows: measured.windows,
             distribution: measured.distribution,
             samples: outcome.samples,
+            unmatched_texts: tally.heard.iter().map(Unmatched::new).collect(),
             complaints: tally.complaints,
         }
+    }
+
+    /// What came instead of deliveries, the last first, in words.
+    pub(super) fn heard(&self) -> impl Iterator<Item = String> {
+        self.unmatched_texts.iter().rev().map(|it| format!("the server sent {} × {}", it.count, it.text))
     }
 
     /// What must not be, in words; empty when all is well.
@@ -196,6 +229,9 @@ impl Report {
         if !wrong.is_empty() {
             wrong.extend(self.complaints.iter().cloned());
         }
+        if run.missing > 0 {
+            wrong.extend(self.heard());
+        }
         wrong
     }
 }
@@ -206,6 +242,37 @@ fn handshake_rate(plan: &Plan, handshakes: &Measured, storms: &[Duration]) -> f6
     match plan.course {
         Course::Storm(_) => handshakes.stretch.opened as f64 / storming.as_secs_f64().max(1e-9),
         _ => handshakes.stretch.per_s(handshakes.stretch.opened),
+    }
+}
+
+impl WholeRun {
+    fn new(tally: &Tally, unsent: u64) -> Self {
+        let reasons = tally.close_reasons.iter();
+        Self {
+            sent: tally.sent,
+            expected: tally.expected,
+            delivered: tally.delivered,
+            missing: tally.missing(),
+            surplus: tally.delivered.saturating_sub(tally.expected),
+            unsent,
+            bad_marks: tally.bad_marks,
+            closed: tally.closed,
+            close_codes: tally.close_codes.clone(),
+            close_reasons: reasons
+                .map(|((code, reason), count)| CloseReason {
+                    code: *code,
+                    reason: reason.clone(),
+                    count: *count,
+                })
+                .collect(),
+            malformed: tally.malformed,
+        }
+    }
+}
+
+impl Unmatched {
+    fn new((text, count): &(Vec<u8>, u64)) -> Self {
+        Self { text: printable(&String::from_utf8_lossy(text)), count: *count }
     }
 }
 
@@ -222,7 +289,7 @@ impl Server {
             pid,
             cores: cores(cpu.total(), stretch),
             user_cores: cores(cpu.user, stretch),
-            cpu_us_each: round(cpu.total().as_secs_f64() * 1e6 / each.max(1) as f64, 4),
+            cpu_us_each: (each > 0).then(|| round(cpu.total().as_secs_f64() * 1e6 / each as f64, 4)),
             resident_before_kib: before,
             resident_connected_kib: connected,
             resident_after_kib: after,
@@ -237,7 +304,8 @@ impl Stalled {
             count,
             dropped,
             before_deliveries_per_s: round(before.stretch.per_s(before.stretch.delivered), 1),
-            p99_ratio: round(during.latency.p99 / before.latency.p99.max(1e-9), 3),
+            p99_ratio: (!before.latency.is_empty() && !during.latency.is_empty())
+                .then(|| round(during.latency.p99 / before.latency.p99.max(1e-9), 3)),
             before_latency_us: before.latency.clone(),
         }
     }

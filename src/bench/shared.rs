@@ -37,6 +37,8 @@ pub(super) struct Shared<'p> {
     /// Open connections that read, by room.
     members: Vec<u32>,
     pub(super) buffer: Vec<u8>,
+    /// All is measured, and the connections are being ended by us.
+    pub(super) is_ending: bool,
 }
 
 impl<'p> Shared<'p> {
@@ -51,6 +53,7 @@ impl<'p> Shared<'p> {
             permits: Vec::new(),
             members: vec![0; plan.rooms],
             buffer: vec![0; READ_BUFFER],
+            is_ending: false,
         }
     }
 

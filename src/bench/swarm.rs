@@ -114,6 +114,14 @@ impl<'p> Swarm<'p> {
         connections.iter_mut().map(|connection| usize::from(connection.was_dropped(&mut shared.buffer))).sum()
     }
 
+    /// Begins to end every open connection in good order.
+    pub(super) fn leave(&mut self) {
+        self.shared.is_ending = true;
+        for connection in &mut self.connections {
+            connection.leave();
+        }
+    }
+
     /// Cuts every connection.
     pub(super) fn cut(&mut self) {
         for connection in &mut self.connections {

@@ -8,7 +8,7 @@ pub(super) type Row = (&'static str, String);
 
 /// The rows as aligned text.
 pub(super) fn text(rows: &[Row]) -> String {
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }
 
@@ -34,31 +34,25 @@ pub(super) fn time(us: f64) -> String {
     }
 }
 
-fn latency(summary: &Summary) -> String {
+/// The percentiles, where there are any.
+fn latency(summary: &Summary) -> Option<String> {
     let Summary { p50, p90, p99, p999, max, .. } = summary;
-    [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p999), ("max", max)]
-        .map(|(name, us)| format!("{name} {}", time(*us)))
-        .join("  ")
+    let all = [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p999), ("max", max)]
+        .map(|(name, us)| format!("{name} {}", time(*us)));
+    (!summary.is_empty()).then(|| all.join("  "))
 }
 
 impl Report {
-    /// What a person wants to know, in order.
+    /// What a person wants to know, in order. What was not measured has no row.
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> =
             vec![("scenario", format!("{} on {}", self.scenario, self.target)), ("load", self.load())];
         if self.in_flight.is_some() || self.rate_per_s.is_some() {
-            let rate = |value: f64| format!("{}/s", grouped(value));
-            let bytes = self.megabytes_per_s * 1e6 / self.deliveries_per_s.max(1e-9);
-            rows.push(("messages", rate(self.messages_per_s)));
-            rows.push((
-                "deliveries",
-                format!("{} ({bytes:.0} bytes each, in {} s)", rate(self.deliveries_per_s), self.seconds),
-            ));
-            rows.push(("latency", latency(&self.latency_us)));
+            self.traffic_rows(&mut rows);
         }
         if let Some(stalled) = &self.stalled {
-            rows.push(("before the stall", latency(&stalled.before_latency_us)));
-            rows.push(("p99 ÷ before", format!("{:.2}", stalled.p99_ratio)));
+            rows.extend(latency(&stalled.before_latency_us).map(|it| ("before the stall", it)));
+            rows.extend(stalled.p99_ratio.map(|ratio| ("p99 ÷ before", format!("{ratio:.2}"))));
             rows.push(("stalled", format!("{}, dropped by the server: {}", stalled.count, stalled.dropped)));
         }
         if !self.storms_s.is_empty() {
@@ -66,20 +60,21 @@ impl Report {
             rows.push(("all back after", each.join("  ")));
         }
         let handshakes = &self.handshakes;
-        rows.push((
-            "handshakes",
-            format!("{}/s  {}", grouped(handshakes.per_s), latency(&handshakes.latency_us)),
-        ));
+        if let Some((per_s, latency)) = handshakes.per_s.zip(latency(&handshakes.latency_us)) {
+            rows.push(("handshakes", format!("{}/s  {latency}", grouped(per_s))));
+        }
         self.server_rows(&mut rows);
         let run = &self.whole_run;
         let codes: Vec<String> =
             run.close_codes.iter().map(|(code, count)| format!("{count} × {code}")).collect();
         let codes = if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) };
         rows.push(("load generator", format!("{:.2} cores", self.load_cores)));
-        rows.push((
-            "missing",
-            format!("{} of {} deliveries", grouped(run.missing as f64), grouped(run.expected as f64)),
-        ));
+        if run.expected > 0 {
+            rows.push((
+                "missing",
+                format!("{} of {} deliveries", grouped(run.missing as f64), grouped(run.expected as f64)),
+            ));
+        }
         rows.push((
             "connections",
             format!(
@@ -87,7 +82,26 @@ impl Report {
                 handshakes.open_at_end, handshakes.failed, run.closed
             ),
         ));
+        for it in &run.close_reasons {
+            rows.push(("closed by server", format!("{} × {} {}", it.count, it.code, it.reason)));
+        }
+        if run.missing > 0 {
+            rows.extend(self.heard().map(|it| ("without a mark", it)));
+        }
         rows
+    }
+
+    fn traffic_rows(&self, rows: &mut Vec<Row>) {
+        let rate = |value: f64| format!("{}/s", grouped(value));
+        rows.extend(self.messages_per_s.map(|it| ("messages", rate(it))));
+        if let Some((deliveries, megabytes)) = self.deliveries_per_s.zip(self.megabytes_per_s) {
+            let each = match deliveries {
+                some if some > 0.0 => format!("{:.0} bytes each, ", megabytes * 1e6 / some),
+                _ => String::new(),
+            };
+            rows.push(("deliveries", format!("{} ({each}in {} s)", rate(deliveries), self.seconds)));
+        }
+        rows.extend(latency(&self.latency_us).map(|it| ("latency", it)));
     }
 
     fn load(&self) -> String {
@@ -109,10 +123,9 @@ impl Report {
         let cores = format!("{:.2} cores ({:.2} user)", server.cores, server.user_cores);
         rows.push((
             "server",
-            if self.scenario == "idle" {
-                cores
-            } else {
-                format!("{cores}, {:.3} µs per {each}", server.cpu_us_each)
+            match server.cpu_us_each.filter(|_| self.scenario != "idle") {
+                Some(us) => format!("{cores}, {us:.3} µs per {each}"),
+                None => cores,
             },
         ));
         let mib = |kib: u64| kib as f64 / 1024.0;

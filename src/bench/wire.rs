@@ -17,6 +17,8 @@ pub(super) const PONG: u8 = 10;
 
 /// Longest header of a server's frame.
 const MAX_HEADER: usize = 10;
+/// The last frame of a message.
+pub(super) const FIN: u8 = 0x80;
 /// RSV1 to RSV3: no extension is ever offered.
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
@@ -87,7 +89,8 @@ fn header_len(second: u8) -> usize {
     }
 }
 
-fn payload_len(header: &[u8]) -> u64 {
+/// Bytes of the payload behind a whole header.
+pub(super) fn payload_len(header: &[u8]) -> u64 {
     match header {
         [_, len] => u64::from(len & 0x7f),
         [_, _, high, low] => u64::from(u16::from_be_bytes([*high, *low])),

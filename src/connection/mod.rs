@@ -7,6 +7,8 @@
 mod closing;
 pub mod deadlines;
 mod due;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod pump;
 mod reader;

@@ -1,7 +1,9 @@
 /** The chat page: shows what the client says, and says what the person types. Texts become text nodes, never HTML. */
 import { Client } from "./client.js";
 import { avatar, make, render } from "./messages.js";
-import { $, complain, explain, isFine, named, panels, refused, renew } from "./page.js";
+import {
+  $, complain, explain, isFine, named, oncePerFrame, panels, plural, refused, renew, stateWords,
+} from "./page.js";
 
 const MAX_ITEMS = 500; // per conversation on the page; older ones come back from the history
 const PAGE = 50; // messages or users asked for at once
@@ -9,14 +11,16 @@ const MAX_MEMBERS_SHOWN = 200;
 const TYPING_MS = 4_000; // how long "is typing" stands
 const TYPING_EVERY_MS = 2_000; // and how often we tell that we are
 
-const plural = (count, thing) => (count === 1 ? `1 ${thing}` : `${count} ${thing}s`);
-
 let client = null;
 let me = "";
 let limits = {};
 let shown = null;
 let lastTypedAt = 0;
 let countdown;
+/** Of the conversation shown, so many lines are in the page: those behind them come with the next frame. */
+let drawn = 0;
+let isAtEnd = true; // the newest is seen, and is to stay in sight
+let areListsStale = false;
 /** Rooms and private conversations by their key: "#room" or "@user". */
 const conversations = new Map();
 
@@ -82,7 +86,7 @@ function listen(chat) {
   });
   chat.on("message", (message) => {
     const place = conversation("room", message.room);
-    place.typing.delete(message.user);
+    stopTyping(place, message.user);
     add(place, { kind: "message", ...message });
   });
   chat.on("direct", (message) => add(conversation("direct", message.user), { kind: "message", ...message }));
@@ -93,7 +97,10 @@ function listen(chat) {
     const patience = members <= MAX_MEMBERS_SHOWN ? 0 : 5_000 + Math.random() * 10_000;
     if (isUntold) place.asking ??= setTimeout(() => { place.asking = null; loadMembers(place); }, patience);
     if (isUntold) return renderMembers();
-    for (const user of left ?? []) place.members.delete(user);
+    for (const user of left ?? []) {
+      place.members.delete(user);
+      stopTyping(place, user);
+    }
     for (const user of joined ?? []) if (place.members.size < MAX_MEMBERS_SHOWN) place.members.add(user);
     const others = (joined ?? []).filter((user) => user !== me);
     if (others.length) add(place, { kind: "notice", text: `${others.join(", ")} joined` });
@@ -104,7 +111,7 @@ function listen(chat) {
     const place = conversation("room", room);
     if (!place.typing.has(user) && place.typing.size >= MAX_MEMBERS_SHOWN) return;
     clearTimeout(place.typing.get(user));
-    place.typing.set(user, setTimeout(() => { place.typing.delete(user); renderTyping(); }, TYPING_MS));
+    place.typing.set(user, setTimeout(() => { stopTyping(place, user); renderTyping(); }, TYPING_MS));
     renderTyping();
   });
   chat.on("limited", ({ retryAfterMs }) => {
@@ -115,14 +122,11 @@ function listen(chat) {
 
 function showState(state) {
   clearInterval(countdown);
-  const { name, delayMs, reason, code } = state;
-  const words = {
-    connecting: "Connecting…", online: "Connected", waiting: "Connection lost, reconnecting",
-    stopped: `Disconnected: ${reason || `code ${code}`}`,
-  };
+  const { name, delayMs } = state;
   if (name === "online") limits = state.limits ?? {};
+  else for (const place of conversations.values()) nobodyTypes(place);
   $("connection").className = name;
-  $("connection-state").textContent = words[name] ?? "";
+  $("connection-state").textContent = stateWords(state);
   $("countdown").textContent = $("entry-countdown").textContent = "";
   $("entry-state").textContent = name === "connecting" ? "Connecting…" : "";
   $("again").hidden = name !== "stopped";
@@ -194,6 +198,8 @@ async function loadMembers(place) {
 
 $("earlier").addEventListener("click", () => loadOlder(shown));
 $("log").addEventListener("scroll", () => {
+  const { scrollHeight, scrollTop, clientHeight } = $("log");
+  isAtEnd = scrollHeight - scrollTop - clientHeight < 60;
   if ($("log").scrollTop < 40 && shown?.hasOlder) loadOlder(shown);
 });
 
@@ -203,27 +209,37 @@ function add(place, item) {
   place.items.push(item);
   const isNews = item.kind === "message" && item.user !== me;
   if (place !== shown || document.hidden) place.unread += isNews ? 1 : 0;
-  if (isNews || !place.isListed) renderLists();
+  areListsStale ||= isNews || !place.isListed;
+  if (place === shown && item.user === me) isAtEnd = true;
   if (place.items.length > MAX_ITEMS && place.items[0].kind !== "pending") {
-    place.items.shift();
     place.hasOlder ||= place.kind === "room";
-    if (place === shown) $("messages").firstChild?.remove();
+    remove(place, place.items[0]);
   }
-  if (place !== shown) return;
-  const log = $("log");
-  const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-  $("messages").append(entry(place, place.items.length - 1));
-  if (isAtEnd || item.user === me) log.scrollTop = log.scrollHeight;
-  renderTyping();
+  drawSoon();
 }
+
+/** What came since the last frame, all at once: the page is laid out once for it, however much it is. */
+const drawSoon = oncePerFrame(() => {
+  if (areListsStale) renderLists();
+  if (!shown) return;
+  const isNew = drawn < shown.items.length;
+  $("messages").append(...shown.items.slice(drawn).map((_, index) => entry(shown, drawn + index)));
+  drawn = shown.items.length;
+  $("earlier").hidden = !shown.hasOlder;
+  if (isNew && isAtEnd) $("log").scrollTop = $("log").scrollHeight;
+  renderTyping();
+});
 
 function remove(place, item) {
   const index = place.items.indexOf(item);
   if (index < 0) return;
   place.items.splice(index, 1);
-  if (place !== shown) return;
-  $("messages").children[index]?.remove();
-  if (index < place.items.length) $("messages").children[index]?.replaceWith(entry(place, index));
+  if (place !== shown || index >= drawn) return;
+  const line = $("messages").children[index];
+  drawn -= 1;
+  // The next one may have stood under its name.
+  if (index < drawn && line.nextSibling.matches(".follows")) line.nextSibling.replaceWith(entry(place, index));
+  line.remove();
 }
 
 function entry(place, index) {
@@ -238,6 +254,7 @@ function renderMessages(added = 0) {
   const fromEnd = log.scrollHeight - log.scrollTop;
   log.setAttribute("aria-busy", "true"); // what is old is not read out
   $("messages").replaceChildren(...shown.items.map((_, index) => entry(shown, index)));
+  drawn = shown.items.length;
   $("earlier").hidden = !shown.hasOlder;
   log.scrollTop = added && shown.items.length > added ? log.scrollHeight - fromEnd : log.scrollHeight;
   requestAnimationFrame(() => log.setAttribute("aria-busy", "false"));
@@ -276,6 +293,7 @@ $("say").addEventListener("submit", (event) => {
   $("text").value = "";
   if (client.queued === 0) sayError("");
   countCharacters();
+  lastTypedAt = 0; // what is typed next is told at once
   say(shown, text);
 });
 
@@ -311,6 +329,8 @@ function show(place) {
   $("text").value = place.draft;
   sayError("");
   countCharacters();
+  lastTypedAt = 0;
+  isAtEnd = true;
   renderMessages();
   renderLists();
   renderMembers();
@@ -322,6 +342,7 @@ function show(place) {
 const label = (text) => make("span", { className: "label" }, text);
 
 function renderLists() {
+  areListsStale = false;
   for (const [list, kind] of [["rooms", "room"], ["directs", "direct"]]) {
     const places = [...conversations.values()].filter((place) => place.kind === kind);
     renew($(list), places.map((place) => {
@@ -353,6 +374,17 @@ function renderMembers() {
   }));
   const more = isRoom ? shown.memberCount - users.length : 0;
   $("more-members").textContent = more > 0 ? `and ${more} more` : "";
+}
+
+function stopTyping(place, user) {
+  clearTimeout(place.typing.get(user));
+  place.typing.delete(user);
+}
+
+/** Without a connection nobody tells that they stopped. */
+function nobodyTypes(place) {
+  for (const user of [...place.typing.keys()]) stopTyping(place, user);
+  if (place === shown) renderTyping();
 }
 
 function renderTyping() {

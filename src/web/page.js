@@ -2,6 +2,33 @@
 
 export const $ = (id) => document.getElementById(id);
 
+export const plural = (count, thing) => (count === 1 ? `1 ${thing}` : `${count} ${thing}s`);
+
+/** A function that has `run` called with the next frame, once however often it was asked for. */
+export function oncePerFrame(run) {
+  const HIDDEN_MS = 100; // a page that nobody sees has no frames
+  let isDue = false;
+  const now = () => {
+    isDue = false;
+    run();
+  };
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    if (document.hidden) setTimeout(now, HIDDEN_MS);
+    else requestAnimationFrame(now);
+  };
+}
+
+/** How it stands with the connection. */
+export function stateWords({ name, reason, code }) {
+  const words = {
+    connecting: "Connecting…", online: "Connected", waiting: "Connection lost, reconnecting",
+    stopped: `Disconnected: ${reason || `code ${code}`}`,
+  };
+  return words[name] ?? "";
+}
+
 /** Shows what is wrong with a field, beside it; nothing when the text is empty. */
 export function complain(field, text) {
   field.setAttribute("aria-invalid", String(text !== ""));

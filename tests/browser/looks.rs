@@ -18,7 +18,8 @@ const PHONE: (u32, u32) = (390, 844);
 const DESK: (u32, u32) = (1200, 760);
 const TABLET: (u32, u32) = (900, 700);
 
-async fn resize(page: &Page<'_>, (width, height): (u32, u32)) {
+/// Makes the window so wide and high.
+pub(crate) async fn resize(page: &Page<'_>, (width, height): (u32, u32)) {
     let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
     page.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
     page.until("the new width", &format!("innerWidth === {width}")).await;

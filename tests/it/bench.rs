@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 
 use crate::support::server::{Server, run};
@@ -167,6 +168,8 @@ fn what_goes_wrong_is_said_and_is_exit_code_1() {
     // Whoever holds the name is asked for a sign of life first, for up to two seconds.
     let (code, report) = bench(&["connect", "-c", "3", "--settle", "3", "--url", &url]);
     assert_eq!((code, &report["whole_run"]["close_codes"]["1008"]), (1, &2.into()), "{report:#}");
+    let why = json!([{"code": 1008, "reason": "User ID already in use", "count": 2}]);
+    assert_eq!(report["whole_run"]["close_reasons"], why, "{report:#}");
     let url = format!("ws://{}/nowhere", server.address());
     let (code, report) = bench(&["connect", "-c", "3", "--settle", "0", "--url", &url]);
     assert_eq!((code, &report["handshakes"]["failed"]), (1, &3.into()), "{report:#}");
@@ -177,6 +180,109 @@ fn what_goes_wrong_is_said_and_is_exit_code_1() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
     let (code, report) = bench(&["connect", "-c", "2", "--url", &format!("ws://{closed}/")]);
     assert_eq!((code, &report["handshakes"]["failed"]), (1, &2.into()), "{report:#}");
+}
+
+/// Nothing was measured where nobody came in: no zero may look like a result.
+#[test]
+fn a_run_that_failed_shows_no_zeros() {
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let target = ["-c", "2", "--url", &format!("ws://{closed}/"), "--settle", "0", "--drain", "0"];
+    let output = run(&[&["bench", "fanout"], &target[..]].concat(), &[]);
+    let (table, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(said.contains("2 handshakes failed") && said.contains("refused"), "{said}");
+    for row in ["messages", "deliveries", "latency", "handshakes", "missing", "p99", "0/s"] {
+        assert!(!table.contains(row), "{row}: {table}");
+    }
+    let (_, report) = bench(&[&["fanout"], &target[..]].concat());
+    for field in ["latency_us", "messages_per_s", "deliveries_per_s", "megabytes_per_s"] {
+        assert_eq!(report.get(field), None, "{report:#}");
+    }
+}
+
+/// The server's own words stand where its answers are missing: in the report, in the table and in the error.
+#[test]
+fn what_a_server_said_instead_is_shown() {
+    // A burst of ten, then one message in ten seconds: most are answered `rate_limited`, and some strikes later 4002.
+    let limits = ["--set", "rate_limit.enabled=true", "--set", "rate_limit.burst=10"];
+    let slow = ["--set", "rate_limit.messages_per_second=1", "-c", "2", "--rate", "200", "--drain", "0.5"];
+    let arguments = [&["fanout"], &limits[..], &slow[..], SHORT].concat();
+    let (code, report) = bench(&arguments);
+    assert_eq!(code, 1, "{report:#}");
+    let said = report["unmatched_texts"].as_array().expect("texts");
+    assert!(
+        said.iter().any(|it| it["text"].as_str().is_some_and(|text| text.contains("rate"))),
+        "{report:#}"
+    );
+    let output = run(&[&["bench"], &arguments[..]].concat(), &[]);
+    for words in [&output.stdout, &output.stderr] {
+        let words = String::from_utf8_lossy(words);
+        assert!(words.to_lowercase().contains("rate limit"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_result_says_how_it_came_about() {
+    let report = well(&["connect", "-c", "2", "--settle", "100ms", "--header", "X-Key: hidden"]);
+    assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+    let time = report["time"].as_str().expect("a time");
+    assert!(time.len() == 20 && time.starts_with("20") && time.ends_with('Z'), "{time}");
+    let line = report["command_line"].as_array().expect("words");
+    assert!(line.contains(&"connect".into()) && line.contains(&"X-Key:…".into()), "{line:?}");
+    let machine = &report["machine"];
+    assert!(number(machine, "/cores") >= 1.0 && number(machine, "/memory_mib") > 1.0, "{machine}");
+    assert!(machine["kernel"].is_string() && machine.get("cpu").is_none_or(Value::is_string), "{machine}");
+}
+
+#[test]
+fn times_may_have_units_and_the_measured_one_another_name() {
+    let short = ["--duration", "500ms", "--warm-up", "0.1s", "--settle", "200ms", "--drain", "5s"];
+    let report = well(&[&["fanout", "-c", "4", "--workers", "1"], &short[..]].concat());
+    assert!((0.4..2.0).contains(&number(&report, "/seconds")), "{report:#}");
+}
+
+/// Heartbeats in text, of Engine.IO and of throng.v1, are answered on every connection, sampled or not; and at the end
+/// each client says goodbye with 1000.
+#[test]
+fn text_heartbeats_are_answered_and_clients_say_goodbye() {
+    for (beat, answer) in [("2", "3"), (r#"{"type":"heartbeat"}"#, r#"{"type":"heartbeat_ack"}"#)] {
+        let (address, heard) = heart(beat);
+        let url = format!("ws://{address}/");
+        well(&["connect", "-c", "3", "--settle", "500ms", "--url", &url]);
+        for _ in 0..3 {
+            let frames = heard.recv_timeout(Duration::from_secs(20)).expect("a client that left");
+            let good = [(1, answer.as_bytes().to_vec()), (8, 1000u16.to_be_bytes().to_vec())];
+            assert_eq!(frames, good, "{beat}");
+        }
+    }
+}
+
+/// Opcode and payload.
+type Frame = (u8, Vec<u8>);
+
+/// A server that sends one heartbeat to each client; what it gets back, opcodes and payloads up to the end.
+fn heart(beat: &'static str) -> (std::net::SocketAddr, Receiver<Vec<Frame>>) {
+    let (send, heard) = std::sync::mpsc::sync_channel(8);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let send = send.clone();
+            std::thread::spawn(move || {
+                let mut pending = open(&mut stream)?;
+                let frame = [&[0x81, beat.len() as u8], beat.as_bytes()].concat();
+                stream.write_all(&frame).ok()?;
+                let mut frames = Vec::new();
+                while frames.last().is_none_or(|(opcode, _)| *opcode != 8) {
+                    let Some(frame) = take_frame(&mut stream, &mut pending) else { break };
+                    frames.push(frame);
+                }
+                stream.write_all(&[0x88, 2, 3, 232]).ok()?;
+                send.send(frames).ok()
+            });
+        }
+    });
+    (address, heard)
 }
 
 #[test]
@@ -219,14 +325,15 @@ fn toy(pause: Duration) -> std::net::SocketAddr {
     address
 }
 
-fn serve(mut stream: TcpStream, pause: Duration) -> Option<()> {
+/// Answers the handshake; what came behind it.
+fn open(stream: &mut TcpStream) -> Option<Vec<u8>> {
     stream.set_nodelay(true).ok()?;
     let mut pending = Vec::new();
     let end = loop {
         if let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
         }
-        fill(&mut stream, &mut pending)?;
+        fill(stream, &mut pending)?;
     };
     let head = String::from_utf8(pending.drain(..end).collect()).ok()?;
     let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))?;
@@ -235,22 +342,33 @@ fn serve(mut stream: TcpStream, pause: Duration) -> Option<()> {
     let accept = base64::engine::general_purpose::STANDARD.encode(digest);
     let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade";
     write!(stream, "{answer}\r\nSec-WebSocket-Accept: {accept}\r\n\r\n").ok()?;
+    Some(pending)
+}
+
+/// The next frame, short and masked: its opcode and payload.
+fn take_frame(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<Frame> {
+    while pending.len() < 6 || pending.len() < 6 + usize::from(pending[1] & 0x7f) {
+        fill(stream, pending)?;
+    }
+    let length = usize::from(pending[1] & 0x7f);
+    assert!(length < 126 && pending[1] & 0x80 != 0, "short and masked");
+    let frame: Vec<u8> = pending.drain(..6 + length).collect();
+    let payload = frame[6..].iter().zip(frame[2..6].iter().cycle()).map(|(byte, key)| byte ^ key);
+    Some((frame[0] & 0x0f, payload.collect()))
+}
+
+fn serve(mut stream: TcpStream, pause: Duration) -> Option<()> {
+    let mut pending = open(&mut stream)?;
     let mut first = None;
     let mut paused = false;
     loop {
-        while pending.len() < 6 || pending.len() < 6 + usize::from(pending[1] & 0x7f) {
-            fill(&mut stream, &mut pending)?;
-        }
+        let (opcode, payload) = take_frame(&mut stream, &mut pending)?;
         if !paused && first.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1) {
             paused = true;
             // The stall that is to be noticed.
             std::thread::sleep(pause);
         }
-        let length = usize::from(pending[1] & 0x7f);
-        assert!(length < 126 && pending[1] & 0x80 != 0, "short and masked");
-        let frame: Vec<u8> = pending.drain(..6 + length).collect();
-        let payload = frame[6..].iter().zip(frame[2..6].iter().cycle()).map(|(byte, key)| byte ^ key);
-        let echo: Vec<u8> = [frame[0], length as u8].into_iter().chain(payload).collect();
+        let echo = [&[0x80 | opcode, payload.len() as u8], payload.as_slice()].concat();
         stream.write_all(&echo).ok()?;
     }
 }

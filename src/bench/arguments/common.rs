@@ -14,14 +14,14 @@ pub(in super::super) struct Traffic {
     /// when a message was due, so that a server that stalls cannot hide it
     #[arg(long, value_name = "PER_SECOND")]
     pub(in super::super) rate: Option<f64>,
-    /// Measured time
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    /// Measured time: seconds, or with a unit (500ms, 5s, 2m), as for every time here
+    #[arg(long, visible_alias = "duration", value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     pub(in super::super) seconds: f64,
     /// Traffic before the measured time
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1")]
     pub(in super::super) warm_up: f64,
     /// Longest wait for what is under way at the end
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     pub(in super::super) drain: f64,
 }
 
@@ -69,7 +69,7 @@ pub(in super::super) struct TargetArguments {
     #[arg(long, value_name = "N")]
     pub(in super::super) concurrency: Option<usize>,
     /// Rest after connecting: notices and the server's own housekeeping are let pass
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.5)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1.5")]
     pub(in super::super) settle: f64,
 }
 
@@ -105,4 +105,34 @@ pub(in super::super) struct Output {
     /// No progress line
     #[arg(long, short)]
     pub(in super::super) quiet: bool,
+}
+
+/// Reads a time: a number of seconds, or with one of the units ms, s, m and h.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err("a number of seconds, or one with the unit ms, s, m or h".into()),
+    };
+    match digits.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value * scale),
+        _ => Err("a number of seconds, or one with the unit ms, s, m or h".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn times_may_have_a_unit() {
+        let all = ["5", "0.5", "5s", "500ms", "2m", "1h"].map(seconds);
+        assert_eq!(all, [5.0, 0.5, 5.0, 0.5, 120.0, 3_600.0].map(Ok));
+        for wrong in ["", "s", "5 s", "5d", "inf", "NaN", "1e999", "ms5"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,0 +1,23 @@
+//! The frame scanner finds the same frames, and the same mistake, however the stream is cut into parts.
+
+#![no_main]
+
+mod split;
+
+use throng::connection::fuzzing::{MAX_MESSAGE_BYTES, scan};
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let Some((bytes, lens)) = split::take(input) else { return };
+    let whole = scan(&[bytes]);
+    assert_eq!(scan(&split::parts(bytes, &lens)), whole, "in parts of {lens:?}");
+    assert_eq!(scan(&bytes.chunks(1).collect::<Vec<_>>()), whole, "byte by byte");
+    assert!(whole.ends.is_sorted() && whole.ends.iter().all(|end| *end <= bytes.len()));
+    // What was accepted is masked, has no reserved bit, and none of its frames is over the limit.
+    let mut begin = 0;
+    for end in &whole.ends {
+        let frame = &bytes[begin..*end];
+        assert!(frame.len() >= 6 && frame[0] & 0x70 == 0 && frame[1] & 0x80 != 0, "{frame:x?}");
+        assert!(frame.len() <= MAX_MESSAGE_BYTES + 14);
+        begin = *end;
+    }
+});

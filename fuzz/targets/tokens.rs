@@ -1,0 +1,59 @@
+//! Tokens: none is accepted that was not signed with the key, and none makes the verifier panic.
+//!
+//! The fuzzer writes header and claims (apart by a zero byte); the first byte says how they are signed.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use throng::admission::token::{Found, Key, Verifier, find};
+
+const SECRET: &[u8] = b"a secret of the fuzzer's, long enough for HS256";
+
+static VERIFIER: LazyLock<Verifier> =
+    LazyLock::new(|| Verifier::new(Key::Secret(SECRET), None, None).expect("a secret that is not empty"));
+
+fn sign(key: &[u8], text: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
+    mac.update(text.as_bytes());
+    URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+}
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let Some((how, rest)) = input.split_first() else { return };
+    // As it stands in a request, whatever it is.
+    let offered = ["bearer", std::str::from_utf8(rest).unwrap_or_default()];
+    if let Found::Token(token) = find([rest], &offered, None) {
+        let accepted = VERIFIER.verify(token.expose());
+        assert!(accepted.is_err() || is_signed(token.expose()), "{accepted:?}");
+    }
+    let mut texts = rest.splitn(2, |byte| *byte == 0);
+    let (header, claims) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let signature = match how % 4 {
+        0 => sign(SECRET, &signed),
+        1 => sign(b"another secret of the same length as the right", &signed),
+        2 => String::new(),
+        _ => URL_SAFE_NO_PAD.encode(claims.get(..32).unwrap_or_default()),
+    };
+    let token = format!("{signed}.{signature}");
+    let Ok(identity) = VERIFIER.verify(&token) else { return };
+    assert!(is_signed(&token), "accepted without a signature: {token}");
+    assert!(!identity.sub.is_empty());
+    // In what is ignored, the bytes of a text need not be UTF-8.
+    let claims = String::from_utf8_lossy(claims);
+    let claims: serde_json::Value = serde_json::from_str(&claims).expect("accepted claims are JSON");
+    assert_eq!(claims["sub"].as_str(), Some(identity.sub.as_str()), "the claims are those that were signed");
+    assert!(claims["exp"].as_f64().is_some_and(|exp| exp > 1.7e9), "a token without an end: {claims}");
+    let header = String::from_utf8_lossy(header);
+    let header: serde_json::Value = serde_json::from_str(&header).expect("an accepted header is JSON");
+    assert_eq!((header["alg"].as_str(), header.get("crit")), (Some("HS256"), None), "{header}");
+});
+
+fn is_signed(token: &str) -> bool {
+    token.rsplit_once('.').is_some_and(|(signed, signature)| sign(SECRET, signed) == signature)
+}

@@ -1,0 +1,145 @@
+//! Under what circumstances a result came about, so that it can be told from others, and repeated.
+
+use std::fs::read_to_string;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+/// Version, time, machine and command line.
+#[derive(Debug, Serialize)]
+pub(super) struct Circumstances {
+    /// Of this program.
+    version: &'static str,
+    /// When the run began, in UTC (RFC 3339).
+    time: String,
+    /// As given; what may be a secret is left out.
+    command_line: Vec<String>,
+    machine: Machine,
+}
+
+/// The machine of the load generator. What it does not tell is left out.
+#[derive(Debug, Serialize)]
+struct Machine {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu: Option<String>,
+    /// Those that this process may use.
+    cores: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_mib: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel: Option<String>,
+}
+
+impl Circumstances {
+    /// Those of now.
+    pub(super) fn now() -> Self {
+        let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            time: rfc_3339(unix_s),
+            command_line: without_secrets(arguments),
+            machine: Machine {
+                cpu: read_to_string("/proc/cpuinfo").ok().and_then(|text| field(&text, "model name")),
+                cores: std::thread::available_parallelism().map_or(1, usize::from),
+                memory_mib: read_to_string("/proc/meminfo").ok().and_then(|text| mib(&text)),
+                kernel: read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned()),
+            },
+        }
+    }
+}
+
+/// The value of the first line `NAME : VALUE`.
+fn field(text: &str, name: &str) -> Option<String> {
+    let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = pairs.find(|(found, _)| found.trim() == name)?;
+    Some(value.trim().to_owned())
+}
+
+fn mib(meminfo: &str) -> Option<u64> {
+    let kib: u64 = field(meminfo, "MemTotal")?.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024)
+}
+
+/// Seconds since the Unix epoch as a date and a time of day. The date by Howard Hinnant's `civil_from_days`: years
+/// begin in March, so that the day that some have comes last.
+fn rfc_3339(unix_s: u64) -> String {
+    let (days, second) = (unix_s / 86_400 + 719_468, unix_s % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * day + 2) / 153;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let day = day - (153 * from_march + 2) / 5 + 1;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Values of headers and of settings that are secrets, and of a token in a URL, do not belong into a file.
+fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut flag = String::new();
+    let mut shown = Vec::new();
+    for argument in arguments {
+        let (own_flag, value) = match argument.split_once('=') {
+            Some((own, value)) if own.starts_with("--") => (own.to_owned(), value),
+            _ if argument.starts_with("--") => (argument.clone(), ""),
+            _ => (flag.clone(), argument.as_str()),
+        };
+        let is_secret_setting =
+            |value: &str| ["secret", "token", "key", "password"].iter().any(|word| value.contains(word));
+        let kept = match own_flag.as_str() {
+            "--header" => value.find(':').map(|end| &value[..=end]),
+            "--set" => {
+                value.find('=').filter(|end| is_secret_setting(&value[..*end])).map(|end| &value[..=end])
+            }
+            "--url" => {
+                ["token=", "session="].iter().find_map(|it| Some(&value[..value.find(it)? + it.len()]))
+            }
+            _ => None,
+        };
+        shown.push(match kept {
+            Some(kept) => format!("{}{kept}…", &argument[..argument.len() - value.len()]),
+            None => argument.clone(),
+        });
+        flag = own_flag;
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (unix_s, time) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(rfc_3339(unix_s), time);
+        }
+    }
+
+    #[test]
+    fn the_machine_is_described() {
+        let text = "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nmodel name\t: Other\n";
+        assert_eq!(field(text, "model name").as_deref(), Some("Some CPU @ 3 GHz"));
+        assert_eq!(mib("MemTotal:       16384000 kB\n"), Some(16_000));
+        assert_eq!((field("", "model name"), mib("MemTotal: x")), (None, None));
+    }
+
+    #[test]
+    fn secrets_are_left_out() {
+        let given = "bench fanout --header X:a --header=Authorization:b -c 5 --set auth.token_secret=c \
+                     --set=limits.max_rooms=7 --url ws://h/?token=d";
+        let expected = "bench fanout --header X:… --header=Authorization:… -c 5 --set auth.token_secret=… \
+                        --set=limits.max_rooms=7 --url ws://h/?token=…";
+        let shown = without_secrets(given.split_whitespace().map(String::from));
+        assert_eq!(shown.join(" "), expected.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+}
