@@ -116,7 +116,7 @@ impl Chat {
             Command::Message { room, text, key, echo } => {
                 let key = self.admit_text(text, key, peer)?;
                 // What is typed behind a message is news: the message has ended what was shown.
-                self.v1.iter_mut().for_each(|session| session.typed_ms = None);
+                self.v1.iter_mut().for_each(|session| session.typing_ms = 0);
                 let post = Post { text, key, re, echo };
                 self.post(room, post, peer)
             }
