@@ -13,7 +13,7 @@
 //! ```text
 //! src/
 //!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
-//!   cli/         mod (arguments, check-config) · logging · signals · token
+//!   cli/         mod (arguments, check-config) · history (a folder, looked at) · logging · signals · token
 //!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
 //!                gate (page, refusal or endpoint) · feed (who looks at the dashboard) · snapshot (what they see) ·
 //!                usage (CPU, memory) · proxy (the PROXY protocol's header) · drain
@@ -40,7 +40,8 @@
 //!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · room (its data) ·
 //!                publish (in one step or two) · resume (what was missed) · budget (the oldest goes) ·
 //!                quota (of keys) · race (a test with threads) ·
-//!                log (history on disk: recovery, cleaning, the thread that writes) · durable (publishing through it)
+//!                log (history on disk: its folder, segments and note; recovery, renewed rooms, cleaning, checking; the
+//!                thread that writes) · durable (publishing through it)
 //!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
 //!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
 //!                outlive a connection)
