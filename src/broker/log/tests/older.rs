@@ -195,7 +195,7 @@ fn damage(dir: &Path, states: &[BTreeMap<String, Vec<u8>>], random: &mut fastran
 fn whatever_is_done_to_the_files_no_room_goes_on_where_something_would_be_missed() {
     let mut random = fastrand::Rng::with_seed(16);
     let (mut kept, mut renewed, mut whole) = (0, 0, 0);
-    for round in 0..300 {
+    for round in 0..120 {
         let dir = tempfile::tempdir().unwrap();
         let (truth, states) = live(dir.path(), &mut random);
         let what = damage(dir.path(), &states, &mut random);
@@ -248,5 +248,5 @@ fn whatever_is_done_to_the_files_no_room_goes_on_where_something_would_be_missed
         let now: BTreeMap<_, _> = rooms.into_iter().map(|(name, found)| (name, found.position)).collect();
         assert_eq!(now, then, "{case}");
     }
-    assert!(kept > 300 && renewed > 200 && whole > 10, "{kept} kept, {renewed} renewed, {whole} whole");
+    assert!(kept > 120 && renewed > 80 && whole > 4, "{kept} kept, {renewed} renewed, {whole} whole");
 }
