@@ -151,7 +151,7 @@ fn warn(dir: &Path, recovered: &Recovered) {
         missing_messages = missing,
         new_epochs = renewed.len(),
         rooms = %format_args!("{}{more}", names.join(", ")),
-        "rooms of the history begin a new epoch, with the messages that are left; throng history check says more"
+        "the history goes on with the messages that are left, and these rooms begin a new epoch"
     );
 }
 

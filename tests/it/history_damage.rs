@@ -95,7 +95,10 @@ async fn resumes(server: &Server, epoch: &str, offset: u64, last: u64) -> bool {
     }
     for number in offset + 1..=last {
         let message = next(&mut bob, "message").await;
-        assert_eq!((&message["offset"], &message["message"]), (&json!(number), &json!(format!("number {number}"))));
+        assert_eq!(
+            (&message["offset"], &message["message"]),
+            (&json!(number), &json!(format!("number {number}")))
+        );
     }
     true
 }
@@ -103,10 +106,11 @@ async fn resumes(server: &Server, epoch: &str, offset: u64, last: u64) -> bool {
 /// Messages that the lobby keeps, and all without a hole.
 async fn kept(server: &Server) -> usize {
     let (mut eve, welcome) = enter(server, "eve", None).await;
-    say(&mut eve, &json!({"type": "history", "limit": 100})).await;
+    say(&mut eve, &json!({"type": "history", "room": "lobby", "limit": 100})).await;
     let history = next(&mut eve, "history").await;
     let messages = history["messages"].as_array().expect("messages");
-    let offsets: Vec<u64> = messages.iter().map(|message| message["offset"].as_u64().expect("a number")).collect();
+    let offsets: Vec<u64> =
+        messages.iter().map(|message| message["offset"].as_u64().expect("a number")).collect();
     assert!(offsets.windows(2).all(|pair| pair[1] == pair[0] + 1), "{offsets:?}");
     assert_eq!(offsets.last().copied(), welcome["offset"].as_u64());
     messages.len()
@@ -129,22 +133,37 @@ async fn nobody_goes_on_in_a_log_that_is_not_the_one_that_was_left() {
     type Do = fn(&Left);
     // What is done; whether the quiet room, of the first segment, goes on; messages of the lobby that must be there.
     let cases: [(&str, Do, bool, u64); 7] = [
-        ("the last segment cut in half", |left| {
-            let bytes = fs::read(left.segment(4)).expect("a segment");
-            fs::write(left.segment(4), &bytes[..bytes.len() / 2]).expect("written");
-        }, false, 3 * EACH),
+        (
+            "the last segment cut in half",
+            |left| {
+                let bytes = fs::read(left.segment(4)).expect("a segment");
+                fs::write(left.segment(4), &bytes[..bytes.len() / 2]).expect("written");
+            },
+            false,
+            3 * EACH,
+        ),
         ("the last one deleted", |left| fs::remove_file(left.segment(4)).expect("deleted"), false, 3 * EACH),
         ("the first one deleted", |left| fs::remove_file(left.segment(1)).expect("deleted"), false, 3 * EACH),
         ("a middle one deleted", |left| fs::remove_file(left.segment(3)).expect("deleted"), true, 3 * EACH),
         ("an older copy of a segment", |left| copy(&left.half, &left.segment(3)), true, 3 * EACH + EACH / 2),
-        ("an older copy of the folder", |left| {
-            fs::rename(left.history(), left.dir.path().join("away")).expect("moved");
-            copy(&left.backup, &left.history());
-        }, false, 2 * EACH),
-        ("a bit flipped", |left| {
-            let at = position_of(&left.segment(2), "number 9");
-            flip(&left.segment(2), at);
-        }, true, all - 1),
+        (
+            "an older copy of the folder",
+            |left| {
+                fs::rename(left.history(), left.dir.path().join("away")).expect("moved");
+                copy(&left.backup, &left.history());
+            },
+            false,
+            2 * EACH,
+        ),
+        (
+            "a bit flipped",
+            |left| {
+                let at = position_of(&left.segment(2), "number 9");
+                flip(&left.segment(2), at);
+            },
+            true,
+            all - 1,
+        ),
     ];
     for (what, damage, quiet_goes_on, least) in cases {
         let left = Left::new().await;
@@ -192,7 +211,10 @@ async fn a_new_epoch_is_given_to_the_rooms_that_are_named_and_to_all_if_none_is(
     assert_eq!(new_epoch(&["--room", "nobody"]), (Some(UNWELL), String::new()));
     let (code, said) = check(&dir);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains(&format!("room lobby: {}:{}, {} messages", left.lobby, 4 * EACH, 4 * EACH)), "{said}");
+    assert!(
+        said.contains(&format!("room lobby: {}:{}, {} messages", left.lobby, 4 * EACH, 4 * EACH)),
+        "{said}"
+    );
     assert!(said.contains("room quiet: ") && !said.contains(&left.quiet), "{said}");
     assert_eq!(new_epoch(&[]), (Some(0), "new epoch: lobby\nnew epoch: quiet\n".into()));
     let server = start(&left.dir);

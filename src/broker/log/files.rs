@@ -173,7 +173,8 @@ impl Files {
         there: There,
     ) -> Result<Self, LogError> {
         let There { identity, segments, previous, next } = there;
-        let header = Header { identity, number: next, previous, is_synced: sync == Sync::Batch, boot: boot.into() };
+        let header =
+            Header { identity, number: next, previous, is_synced: sync == Sync::Batch, boot: boot.into() };
         let active = Active::begin(&folder, &header, sync)?;
         let (sealed, boot) = (segments.into(), header.boot.into());
         Ok(Self { folder, segment_bytes, identity, sync, boot, sealed, active, notes: None })

@@ -150,7 +150,8 @@ impl Notes {
         match &self.file {
             Some(file) if self.left > 0 => {
                 let place = PLACES[(self.turn % 2) as usize];
-                file.write_all_at(&bytes, place).map_err(failed("write to", &path(&self.dir, self.number)))?;
+                file.write_all_at(&bytes, place)
+                    .map_err(failed("write to", &path(&self.dir, self.number)))?;
                 self.left -= 1;
             }
             _ => self.begin(&bytes)?,
@@ -169,8 +170,10 @@ impl Notes {
             let _ = fs::remove_file(&next);
             return Err(failed("write to", &next)(error));
         }
+        let before = self.file.is_some().then_some(vec![self.number]);
         (self.number, self.file, self.left) = (self.number + 1, Some(file), PER_FILE);
-        for number in numbers(&self.dir)?.into_iter().filter(|number| *number < self.number) {
+        let found = before.map_or_else(|| numbers(&self.dir), Ok)?;
+        for number in found.into_iter().filter(|number| *number < self.number) {
             let path = path(&self.dir, number);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -190,7 +190,8 @@ impl Scan {
             let missing = (before + 1).max(noted_first)..=previous;
             if !missing.is_empty() {
                 let (from, to) = (folder.path(*missing.start()), folder.path(previous));
-                let what = if from == to { "is missing".into() } else { format!("to {} are missing", to.display()) };
+                let what =
+                    if from == to { "is missing".into() } else { format!("to {} are missing", to.display()) };
                 self.find(&from, 0, what);
             }
             // Before the first one no room is known that could be concerned.
@@ -202,7 +203,8 @@ impl Scan {
             return;
         }
         let previous = header.map(|header| header.previous.number);
-        let has_told = |(entry, _): &(Entry, usize)| matches!(entry, Entry::Told(of) if Some(*of) == previous);
+        let has_told =
+            |(entry, _): &(Entry, usize)| matches!(entry, Entry::Told(of) if Some(*of) == previous);
         let is_resolved = is_whole && previous.is_some_and(|previous| self.lost == [previous]);
         if !(is_resolved && parsed.entries.iter().any(has_told)) {
             self.rooms.doubt();
@@ -269,7 +271,8 @@ impl Scan {
                 self.rooms.is_doubted = true;
             }
             Some(note) => {
-                let is_there = self.files.iter().any(|file| file.path == folder.path(note.last) && file.bytes > 0);
+                let is_there =
+                    self.files.iter().any(|file| file.path == folder.path(note.last) && file.bytes > 0);
                 if !is_there {
                     self.find(&folder.path(note.last), 0, "is missing, the last one".into());
                     self.rooms.is_doubted = true;

@@ -168,6 +168,63 @@ fn another_boot_goes_on_only_where_the_log_was_closed() {
 }
 
 #[test]
+fn where_each_batch_reached_the_disk_another_boot_goes_on() {
+    for (sync, renewed) in [(Sync::Off, 1), (Sync::Second, 1), (Sync::Batch, 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let opening = Opening { dir: dir.path(), segment_bytes: SEGMENT, sync, now_unix_ms: 0 };
+        let (mut log, _) = Log::open_with(opening, never, |_| false).unwrap();
+        let epoch = Epoch::random();
+        for offset in 1..=30 {
+            log.append(&[record("a", epoch, offset, 1)]).unwrap();
+        }
+        assert_eq!(log.wants_sync(), sync == Sync::Second);
+        log.sync_data().unwrap();
+        assert!(!log.wants_sync());
+        drop(log);
+        let found = recovery::scan(&files::Folder::lock(dir.path()).unwrap(), "another", 0).unwrap();
+        let recovered = found.rooms.into_recovered(never, |_| false).1;
+        assert_eq!((recovered.rooms[0].messages.len(), recovered.renewed_rooms.len()), (30, renewed));
+    }
+}
+
+/// A segment as the first version wrote it.
+fn as_old(new: &[u8]) -> Vec<u8> {
+    let entry = |body: &[u8]| {
+        let mut bytes = (body.len() as u32 | 1 << 31).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        [&bytes, body].concat()
+    };
+    let mut reader = format::Reader::new(new);
+    let mut at = format::MAGIC.len();
+    while let format::Step::Entry(format::Entry::Segment(_), len, _) = reader.step() {
+        at += len;
+    }
+    [&format::OLD_MAGIC[..], &entry(&[0; 45]), &new[at..]].concat()
+}
+
+#[test]
+fn a_folder_of_the_first_version_is_taken_up_with_new_epochs_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, ..) = open(dir.path());
+    let epoch = Epoch::random();
+    for offset in 1..=3 {
+        log.append(&[record("a", epoch, offset, 1)]).unwrap();
+    }
+    drop(log);
+    let old = as_old(&save(dir.path())["0000000001.log"]);
+    restore(dir.path(), &BTreeMap::from([("0000000001.log".into(), old), ("lock".into(), vec![])]));
+    let (log, recovered) = Log::open_small(dir.path(), SEGMENT, 0, never).unwrap();
+    assert_eq!((recovered.rooms[0].messages.len(), recovered.renewed_rooms.len()), (3, 1));
+    assert_eq!(recovered.findings.len(), 1, "{:?}", recovered.findings);
+    let position = recovered.rooms[0].position;
+    assert_ne!(position.epoch, epoch);
+    drop(log);
+    let (_log, again) = Log::open_small(dir.path(), SEGMENT, 0, never).unwrap();
+    assert_eq!((again.findings, again.rooms[0].position), (vec![], position));
+}
+
+#[test]
 fn one_folder_has_one_owner() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("made/for/it");

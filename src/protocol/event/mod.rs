@@ -55,7 +55,8 @@ pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset:
 /// What [`message`] made for one place, for another one; `None` if this is nothing that it has made.
 #[must_use]
 pub fn moved(frame: &Bytes, from: (Epoch, Offset), to: (Epoch, Offset)) -> Option<Bytes> {
-    let place = |(epoch, offset): (Epoch, Offset)| format!(",\"offset\":{offset},\"id\":\"{epoch}-{offset}\"");
+    let place =
+        |(epoch, offset): (Epoch, Offset)| format!(",\"offset\":{offset},\"id\":\"{epoch}-{offset}\"");
     let payload = frame::payload(frame);
     // The last of its fields: nothing that a user says comes behind it.
     let end = memchr::memmem::rfind(payload, b",\"ts\":")?;

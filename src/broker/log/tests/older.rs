@@ -48,7 +48,9 @@ fn an_older_copy_of_the_folder_gives_every_room_a_new_epoch() {
             if in_place {
                 // Nothing was lost: the files that are younger, and the note, are still there.
                 assert_eq!(recovered.renewed_rooms, []);
-                assert!(recovered.rooms.iter().all(|found| [a + 1, b + 1].contains(&found.position.offset.0)));
+                assert!(
+                    recovered.rooms.iter().all(|found| [a + 1, b + 1].contains(&found.position.offset.0))
+                );
             } else {
                 assert_eq!(recovered.renewed_rooms.len(), 2, "{:?}", recovered.findings);
                 assert_eq!(recovered.rooms.iter().map(|found| said(found).len() as u64).sum::<u64>(), a + b);
@@ -220,8 +222,9 @@ fn whatever_is_done_to_the_files_no_room_goes_on_where_something_would_be_missed
             if found.position.epoch == position.epoch {
                 assert_eq!(found.position.offset, position.offset, "{case}, {}", found.room);
                 let first = position.offset.0 + 1 - said.len() as u64;
-                let expected: Vec<String> =
-                    (first..=position.offset.0).map(|offset| format!("{} says {offset}", found.room)).collect();
+                let expected: Vec<String> = (first..=position.offset.0)
+                    .map(|offset| format!("{} says {offset}", found.room))
+                    .collect();
                 assert_eq!(said, expected, "{case}, {}", found.room);
                 kept += 1;
             }
@@ -231,7 +234,10 @@ fn whatever_is_done_to_the_files_no_room_goes_on_where_something_would_be_missed
             assert_eq!(recovered.rooms.len(), truth.len(), "{case}");
             for found in &recovered.rooms {
                 let (position, first) = truth[&found.room];
-                assert_eq!((found.position, offsets(found)), (position, (first..=position.offset.0).collect()));
+                assert_eq!(
+                    (found.position, offsets(found)),
+                    (position, (first..=position.offset.0).collect())
+                );
             }
             whole += 1;
         }
