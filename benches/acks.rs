@@ -1,9 +1,9 @@
 //! How long an acknowledgement takes at a steady rate, with the history in memory and in a folder (`history.dir`):
-//! there it waits until its message is written. Over real sockets on loopback, with a server of one worker in this
-//! process.
+//! there it waits until its message is written, and with `history.sync=batch` until it has reached the disk. Over real
+//! sockets on loopback, with a server of one worker in this process.
 //!
 //! Each message has a time at which it is due, and what is counted is from then on: a server that stands still does not
-//! hide it. Rounds of both kinds alternate, so that a neighbour on the machine disturbs both.
+//! hide it. Rounds of all kinds alternate, so that a neighbour on the machine disturbs all.
 
 use std::hint::spin_loop;
 use std::time::{Duration, Instant};
@@ -60,8 +60,11 @@ pub(crate) fn all() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let dir = format!("history.dir={}", folder.path().join("history").display());
-    let mut sides = [Side::new("in memory", &[]), Side::new("history.dir", &[&dir])];
+    let mut sides = vec![Side::new("in memory", &[])];
+    for (name, sync) in [("history.dir", "off"), ("history.sync=1s", "1s"), ("history.sync=batch", "batch")] {
+        let dir = format!("history.dir={}", folder.path().join(sync).display());
+        sides.push(Side::new(name, &[&dir, &format!("history.sync={sync}")]));
+    }
     let (messages, rounds) = if is_check() { (20, 1) } else { (MESSAGES, ROUNDS) };
     for _ in 0..rounds {
         sides.iter_mut().for_each(|side| side.round(messages));

@@ -13,7 +13,7 @@
 //! ```text
 //! src/
 //!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
-//!   cli/         mod (arguments, check-config) · logging · signals · token
+//!   cli/         mod (arguments, check-config) · history (a folder, looked at) · logging · signals · token
 //!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
 //!                handshakes (who is not in yet, and who makes way; the ticket of each) · standing (with
 //!                the limits of its address) · gate (page, refusal or endpoint) · feed (who looks at the dashboard) ·
@@ -43,7 +43,8 @@
 //!                room (its data) ·
 //!                publish (in one step or two) · resume (what was missed) · budget (the oldest goes) ·
 //!                quota (of keys) · race (a test with threads) ·
-//!                log (history on disk: recovery, cleaning, the thread that writes) · durable (publishing through it)
+//!                log (history on disk: its folder, segments and note; recovery, renewed rooms, cleaning, checking; the
+//!                thread that writes) · durable (publishing through it)
 //!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
 //!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
 //!                outlive a connection)

@@ -11,15 +11,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::log::writer::{self, Publisher, Rejected, Writer};
-use super::log::{Log, LogError, Record, RecoveredRoom};
+use super::log::{Finding, Log, LogError, Record, Recovered, RecoveredRoom};
 use super::memory::{Life, Memory};
 use super::publish::{Placed, Placing};
 use super::room::SharedRoom;
 use super::{BrokerError, Draft, Encoded, Local, Position, Published};
-use crate::names::{Key, UserId};
+use crate::config::HistorySync;
+use crate::names::{Key, RoomName, UserId};
 
 /// What a message holds in memory besides its frame, roughly.
 const JOB_BYTES: usize = 512;
+/// Findings that are logged, and rooms that are named: enough to see what has happened.
+const MAX_SAID: usize = 16;
 
 /// A message to be published.
 pub struct Job<L: Local> {
@@ -65,19 +68,17 @@ where
     /// The folder cannot be used, or there is no thread to be had.
     pub fn open(
         dir: &Path,
+        sync: HistorySync,
         broker: &Arc<Memory<L>>,
         now_unix_ms: impl Fn() -> u64 + Send + 'static,
     ) -> Result<Self, LogError> {
         let now_ms = now_unix_ms();
         broker.tick(now_ms);
-        let (log, recovered) = Log::open(dir, now_ms, |room, at_unix_ms| {
+        let (log, recovered) = Log::open(dir, sync, now_ms, |room, at_unix_ms| {
             now_ms.saturating_sub(at_unix_ms) >= broker.rules.of(room).history.ttl_ms
         })?;
-        let (rooms, lost) = (recovered.rooms.len(), recovered.lost_rooms);
-        if lost > 0 {
-            tracing::warn!(lost, dir = %dir.display(), "rooms in the history's folder cannot be continued");
-        }
-        let bytes = log.disk_bytes();
+        warn(dir, &recovered);
+        let (rooms, bytes) = (recovered.rooms.len(), log.disk_bytes());
         let writer = Writer::start(log, TwoSteps { broker: Arc::clone(broker) }, now_unix_ms);
         let writer = writer.map_err(|reason| LogError::Io {
             what: "start the thread for",
@@ -128,6 +129,28 @@ where
     pub fn stop(&self) -> Result<(), LogError> {
         self.writer.stop()
     }
+}
+
+/// Says what is not as it was left.
+fn warn(dir: &Path, recovered: &Recovered) {
+    for Finding { path, at, what } in recovered.findings.iter().take(MAX_SAID) {
+        tracing::warn!(file = %path.display(), byte = at, "the history's folder is not as it was left: {what}");
+    }
+    let findings = recovered.findings.len() + recovered.more_findings;
+    let (missing, renewed) = (recovered.missing_messages, &recovered.renewed_rooms);
+    if findings == 0 && missing == 0 && renewed.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = renewed.iter().take(MAX_SAID).map(RoomName::as_str).collect();
+    let more = if renewed.len() > names.len() { ", …" } else { "" };
+    tracing::warn!(
+        dir = %dir.display(),
+        findings,
+        missing_messages = missing,
+        new_epochs = renewed.len(),
+        rooms = %format_args!("{}{more}", names.join(", ")),
+        "the history goes on with the messages that are left, and these rooms begin a new epoch"
+    );
 }
 
 fn life(found: RecoveredRoom) -> Life {

@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the binary, and the answers that need no server.
 
+mod history;
 pub mod logging;
 pub mod signals;
 mod token;
@@ -15,7 +16,7 @@ use crate::bench;
 use crate::config::{Config, Machine, Sources};
 use crate::terminal;
 
-/// A load test was run, and what it found is not well.
+/// A load test was run, or a history looked at, and what was found is not well.
 pub const UNWELL: u8 = 1;
 /// `sysexits.h`: the configuration or the command line is wrong.
 pub const USAGE: u8 = 64;
@@ -61,6 +62,9 @@ enum Command {
     /// Load a WebSocket server, this one or another, and measure it
     Bench(Box<bench::Arguments>),
     Chat(Box<terminal::Arguments>),
+    /// Look at a folder of `history.dir`, or give its rooms new epochs; no server may use it meanwhile
+    #[command(subcommand)]
+    History(history::Request),
     /// Make a token (JWT, HS256) for testing, signed with `auth.secret`
     Token(token::Request),
 }
@@ -186,6 +190,7 @@ pub fn run(
             Ok(Task::Chat(Box::new(arguments)))
         }
         Command::CheckConfig(serve) => check_config(&serve, environment),
+        Command::History(request) => request.answer(),
         Command::Token(request) => say(&format!("{}\n", request.answer(environment)?)),
     }
 }

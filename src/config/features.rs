@@ -7,7 +7,7 @@ use super::Config;
 use super::kind::{Choice, Count, Flag, Size, Time};
 use super::schema::settings;
 use super::units::{GIB, KIB, MIB, TIB};
-use super::value::{Algorithm, Duplicate, LogFormat, Refuse, Secret};
+use super::value::{Algorithm, Duplicate, HistorySync, LogFormat, Refuse, Secret};
 use super::words::{ADDRESS_BLOCK, CLAIM, FILTER, HeaderKey, Hidden, List, Maybe, NAME, Origins, Pem, Place};
 
 settings! {
@@ -56,6 +56,9 @@ settings! {
         /// A folder, of this process alone, that makes history survive the end of the process (not of the machine).
         /// Disk: some three times the histories, and 40MiB. Memory: 24MiB at most of what waits to be written.
         dir: Option<PathBuf> = None, Maybe(Place);
+        /// When `history.dir` is told to reach the disk, to survive the end of the machine: `off` (as the system
+        /// likes), `1s` (at most so long after a message was written), or `batch` (before it is acknowledged).
+        sync: HistorySync = HistorySync::Off, Choice(HistorySync::ALL);
     }
 }
 

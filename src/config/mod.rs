@@ -32,7 +32,7 @@ pub use mistake::{ConfigErrors, Mistake, Origin};
 pub use public_key::{KeyError, PublicKey};
 pub use rooms::RoomRule;
 pub use units::parse_duration;
-pub use value::{Algorithm, Duplicate, LogFormat, QueuePolicy, Refuse, Secret};
+pub use value::{Algorithm, Duplicate, HistorySync, LogFormat, QueuePolicy, Refuse, Secret};
 
 use kind::{Address, Count};
 use rooms::Rules;

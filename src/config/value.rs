@@ -61,6 +61,18 @@ named! {
 }
 
 named! {
+    /// When the history on disk is told to reach it, so that it survives the end of the machine.
+    HistorySync {
+        /// Never: the operating system does it when it likes.
+        Off = "off",
+        /// At most a second after it was written.
+        Second = "1s",
+        /// Before it is acknowledged.
+        Batch = "batch",
+    }
+}
+
+named! {
     /// The one signature algorithm that tokens may have.
     Algorithm {
         /// HMAC with SHA-256, `auth.secret`.

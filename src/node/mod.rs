@@ -80,7 +80,8 @@ impl Node {
         let mut node = Self::in_memory(config, metrics, clock);
         if let Some(dir) = &node.config.history.dir {
             let clock = node.clock.clone();
-            node.durable = Some(Durable::open(dir, &node.broker, move || clock.unix_ms())?);
+            node.durable =
+                Some(Durable::open(dir, node.config.history.sync, &node.broker, move || clock.unix_ms())?);
         }
         Ok(Arc::new(node))
     }

@@ -13,18 +13,18 @@ use crate::support::server::{Server, run};
 const UNAVAILABLE: i32 = 69;
 const V1: &[(&str, &str)] = &[("Sec-WebSocket-Protocol", "throng.v1")];
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-fn start(dir: &TempDir) -> Server {
+pub(crate) fn start(dir: &TempDir) -> Server {
     let dir = dir.path().join("history");
     let dir = dir.to_str().expect("UTF-8");
     Server::start(&[("history.dir", dir), ("history.messages", "1000000"), ("history.bytes", "64MiB")])
 }
 
 /// A client of `throng.v1` in the default room, and its `welcome`.
-async fn enter(server: &Server, user: &str, resume: Option<(&str, u64)>) -> (Client, Value) {
+pub(crate) async fn enter(server: &Server, user: &str, resume: Option<(&str, u64)>) -> (Client, Value) {
     let resume = resume.map_or(String::new(), |(epoch, offset)| format!("?resume={epoch}:{offset}"));
     let mut client = Client::connect_with(server, &format!("/ws/chat/{user}{resume}"), V1).await;
     let welcome = client.recv_json().await;
@@ -32,12 +32,12 @@ async fn enter(server: &Server, user: &str, resume: Option<(&str, u64)>) -> (Cli
     (client, welcome)
 }
 
-async fn say(client: &mut Client, command: &Value) {
+pub(crate) async fn say(client: &mut Client, command: &Value) {
     client.send_text(command.to_string()).await;
 }
 
 /// The next event of this type.
-async fn next(client: &mut Client, wanted: &str) -> Value {
+pub(crate) async fn next(client: &mut Client, wanted: &str) -> Value {
     loop {
         let event = client.recv_json().await;
         assert_ne!(event["type"], "error", "{event}");
@@ -47,7 +47,7 @@ async fn next(client: &mut Client, wanted: &str) -> Value {
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().expect("text")
 }
 

@@ -23,6 +23,7 @@ mod fragments;
 mod frames;
 mod handshake;
 mod heartbeat;
+mod history_damage;
 mod history_dir;
 mod json;
 mod lifecycle;

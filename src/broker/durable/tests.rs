@@ -64,7 +64,7 @@ impl Life {
         let broker = Arc::new(Memory::new(Members(deliver), limits));
         let clock = Arc::new(AtomicU64::new(now_ms));
         let now_ms = Arc::clone(&clock);
-        let durable = Durable::open(dir, &broker, move || clock.load(Relaxed)).unwrap();
+        let durable = Durable::open(dir, HistorySync::Off, &broker, move || clock.load(Relaxed)).unwrap();
         let (answer, answers) = sync_channel(1000);
         Self { broker, durable, delivered, answer, answers, now_ms }
     }
@@ -227,7 +227,7 @@ fn what_the_node_lets_go_of_is_let_go_of_on_disk() {
         (0..9).map(|room| life.room(&room.to_string()).with(|state| state.floor().0)).collect();
     assert!(floors.iter().sum::<u64>() > 5, "the budget holds: {floors:?}");
     drop(life);
-    let (log, recovered) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
+    let (log, recovered) = Log::open(dir.path(), HistorySync::Off, NOW_MS, |_, _| false).unwrap();
     for found in recovered.rooms.iter().filter(|found| found.room.as_str() != "long") {
         let floor = floors[found.room.as_str().parse::<usize>().unwrap()];
         assert_eq!(found.messages.len() as u64, 3 - floor, "{}", found.room);
@@ -326,7 +326,7 @@ fn a_position_outlives_members_messages_and_restarts() {
     life.now_ms.fetch_add(DAY_MS - 1, Relaxed);
     life.expire();
     drop(life);
-    let (log, recovered) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
+    let (log, recovered) = Log::open(dir.path(), HistorySync::Off, NOW_MS, |_, _| false).unwrap();
     assert_eq!(recovered.rooms.len(), 2);
     drop(log);
 
@@ -335,7 +335,7 @@ fn a_position_outlives_members_messages_and_restarts() {
     life.expire();
     assert_ne!(life.position("a").epoch, a.epoch);
     drop(life);
-    let (_log, recovered) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
+    let (_log, recovered) = Log::open(dir.path(), HistorySync::Off, NOW_MS, |_, _| false).unwrap();
     let names: Vec<&str> = recovered.rooms.iter().map(|found| found.room.as_str()).collect();
     assert_eq!(names, ["a"], "in its new life");
 }
@@ -343,7 +343,7 @@ fn a_position_outlives_members_messages_and_restarts() {
 #[test]
 fn rooms_beyond_the_limit_are_forgotten_but_for_their_positions() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut log, _) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
+    let (mut log, _) = Log::open(dir.path(), HistorySync::Off, NOW_MS, |_, _| false).unwrap();
     for room in 0..15 {
         let position = Position { epoch: crate::names::Epoch::random(), offset: Offset(1) };
         log.append(&[Record {
@@ -359,7 +359,7 @@ fn rooms_beyond_the_limit_are_forgotten_but_for_their_positions() {
     }
     drop(log);
     assert_eq!(Life::begin(dir.path(), NOW_MS).broker.room_count(), 10);
-    let (_log, recovered) = Log::open(dir.path(), NOW_MS, |_, _| false).unwrap();
+    let (_log, recovered) = Log::open(dir.path(), HistorySync::Off, NOW_MS, |_, _| false).unwrap();
     let with_messages = recovered.rooms.iter().filter(|found| !found.messages.is_empty()).count();
     assert_eq!((recovered.rooms.len(), with_messages), (15, 10));
 }

@@ -23,7 +23,7 @@ impl Log {
         } else if now_unix_ms.saturating_sub(self.cleaned_unix_ms) >= WASTE_MS {
             self.cleaned_unix_ms = now_unix_ms;
             if self.files.oldest().is_none() {
-                self.files.roll()?;
+                self.roll()?;
             }
             self.clean_oldest(now_unix_ms)?;
         }
@@ -67,7 +67,12 @@ impl Log {
         if tally.live > 0 || tally.keyed_until_ms > now_unix_ms {
             let bytes = self.files.read(number)?;
             let mut reader = Reader::new(&bytes[..bytes.len().min(len as usize)]);
-            while let Step::Entry(entry, ..) = reader.step() {
+            loop {
+                let entry = match reader.step() {
+                    Step::Entry(entry, ..) => entry,
+                    Step::Damaged(_) => continue,
+                    Step::End | Step::Torn => break,
+                };
                 let (room, Position { epoch, offset }, sent) = match entry {
                     Entry::Message(record) | Entry::Copy(record) => {
                         let (position, sent) = (record.position, record.sent_key());
@@ -94,7 +99,7 @@ impl Log {
             batch.position(room, position, first);
             told.push((room.clone(), position));
         }
-        let (segment, _) = self.files.write(batch)?;
+        let (segment, _) = self.write(batch, false)?;
         for (room, offset, size) in copied {
             self.index.relocate(&room, offset, (segment, size));
         }

@@ -8,6 +8,11 @@
 //! Numbers are little-endian, sums are CRC-32. The highest bit of the length marks the last entry of a batch: what
 //! lacks it was never acknowledged. The head has a sum of its own, because a length that cannot be trusted would make
 //! damage look like an end: a write that was cut short leaves a good head and too few bytes, or too few for a head.
+//! Behind damage a reader goes on at the next entry that is whole.
+//!
+//! Segments are chained: each says which one is before it, how long that is and what its bytes add up to. Behind its
+//! first entry stand the positions of all rooms that were spoken in there, and then [`Entry::Told`]: should the
+//! segment before it be damaged or gone, it is known which rooms that concerns.
 
 use bytes::Bytes;
 
@@ -16,15 +21,45 @@ use crate::broker::Position;
 use crate::names::{Epoch, Offset, RoomName};
 
 /// The first bytes of a segment; the last one is the version.
-pub(super) const MAGIC: &[u8; 8] = b"throng\x00\x01";
+pub(super) const MAGIC: &[u8; 8] = b"throng\x00\x02";
+/// A version that can be read. Its segments are not chained: nothing in it proves where a room stands.
+pub(super) const OLD_MAGIC: &[u8; 8] = b"throng\x00\x01";
+/// Bytes of a segment that hold its first entry in any case.
+pub(super) const HEADER_BYTES: usize = 512;
 const HEAD: usize = 12;
 const LAST: u32 = 1 << 31;
+
+/// What tells one log from all others.
+pub(super) type Identity = [u8; 16];
+
+/// The segment before another: its number, how much of it counts, and the sum of these bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Previous {
+    /// 0: there is none.
+    pub(super) number: u32,
+    pub(super) len: u64,
+    pub(super) sum: u32,
+}
+
+/// The first entry of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) identity: Identity,
+    pub(super) number: u32,
+    pub(super) previous: Previous,
+    /// Whatever was acknowledged had reached the disk.
+    pub(super) is_synced: bool,
+    /// Which boot of which machine wrote it.
+    pub(super) boot: Box<str>,
+}
 
 /// What stands in a segment.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// The first of each: how much of the segment before it counts, and which boot of which machine wrote it.
-    Segment { previous_len: u64, boot: Box<str> },
+    /// The first of each.
+    Segment(Header),
+    /// The first of each in the old version.
+    OldSegment,
     /// A message as it was appended.
     Message(Record),
     /// A message saved from a segment that was to go.
@@ -37,6 +72,8 @@ pub(super) enum Entry {
     Forget { room: RoomName, epoch: Epoch },
     /// All before this has reached the disk, and nothing comes behind it.
     Close,
+    /// Where every room stands that was spoken in in the segment of this number has been said.
+    Told(u32),
 }
 
 /// Entries that become valid together.
@@ -63,11 +100,20 @@ impl Batch {
         })
     }
 
-    pub(super) fn segment(&mut self, previous_len: u64, boot: &str) {
-        self.entry(0, |body| {
-            body.extend_from_slice(&previous_len.to_le_bytes());
-            body.extend_from_slice(boot.as_bytes());
+    pub(super) fn segment(&mut self, header: &Header) {
+        self.entry(7, |body| {
+            body.extend_from_slice(&header.identity);
+            body.extend_from_slice(&header.number.to_le_bytes());
+            body.extend_from_slice(&header.previous.number.to_le_bytes());
+            body.extend_from_slice(&header.previous.len.to_le_bytes());
+            body.extend_from_slice(&header.previous.sum.to_le_bytes());
+            body.push(u8::from(header.is_synced));
+            body.extend_from_slice(header.boot.as_bytes());
         });
+    }
+
+    pub(super) fn told(&mut self, number: u32) {
+        self.entry(8, |body| body.extend_from_slice(&number.to_le_bytes()));
     }
 
     pub(super) fn position(&mut self, room: &RoomName, position: Position, first: Offset) {
@@ -153,8 +199,8 @@ pub(super) enum Step {
     End,
     /// The beginning of an entry: the write was cut short.
     Torn,
-    /// Bytes that were never written like this.
-    Damaged,
+    /// So many bytes that were never written like this; the next step is behind them.
+    Damaged(usize),
 }
 
 /// Reads the entries of a segment.
@@ -183,25 +229,48 @@ impl<'a> Reader<'a> {
         if self.rest.len() < HEAD {
             return Step::Torn;
         }
-        let Some((len, sum)) = head_at(self.rest) else { return Step::Damaged };
-        let end = HEAD + (len & !LAST) as usize;
-        let Some(body) = self.rest.get(HEAD..end) else { return Step::Torn };
-        if crc32fast::hash(body) != sum {
-            return Step::Damaged;
-        }
-        let Some(entry) = decode(body) else { return Step::Damaged };
-        self.rest = &self.rest[end..];
-        Step::Entry(entry, end, len & LAST != 0)
+        let damaged = match entry_at(self.rest) {
+            Ok((entry, len, is_last)) => {
+                self.rest = &self.rest[len..];
+                return Step::Entry(entry, len, is_last);
+            }
+            // The head is good: the body alone is not.
+            Err(Some(len)) if len <= self.rest.len() => len,
+            Err(Some(_)) => return Step::Torn,
+            Err(None) => {
+                let behind = (1..self.rest.len()).find(|at| entry_at(&self.rest[*at..]).is_ok());
+                behind.unwrap_or(self.rest.len())
+            }
+        };
+        self.rest = &self.rest[damaged..];
+        Step::Damaged(damaged)
     }
+}
+
+/// A whole entry, its length, and whether it is the last of its batch; otherwise the length that it has by its head,
+/// if that is good.
+fn entry_at(bytes: &[u8]) -> Result<(Entry, usize, bool), Option<usize>> {
+    let (len, sum) = head_at(bytes).ok_or(None)?;
+    let end = HEAD + (len & !LAST) as usize;
+    let body = bytes.get(HEAD..end).ok_or(Some(end))?;
+    let entry = if crc32fast::hash(body) == sum { decode(body) } else { None };
+    Ok((entry.ok_or(Some(end))?, end, len & LAST != 0))
+}
+
+/// The first entry of a segment, given its first bytes; it stands there twice. `None` when both are damaged, or of
+/// the old version.
+pub(super) fn header_of(bytes: &[u8]) -> Option<Header> {
+    let mut reader = Reader::new(bytes);
+    (0..2).find_map(|_| match reader.step() {
+        Step::Entry(Entry::Segment(header), ..) => Some(header),
+        _ => None,
+    })
 }
 
 fn decode(mut body: &[u8]) -> Option<Entry> {
     let body = &mut body;
     Some(match take(body, 1)?[0] {
-        0 => {
-            let previous_len = number(body)?;
-            Entry::Segment { previous_len, boot: text(body)?.into() }
-        }
+        0 => Entry::OldSegment,
         kind @ (1 | 2) => {
             let record = record(body)?;
             if kind == 1 { Entry::Message(record) } else { Entry::Copy(record) }
@@ -214,6 +283,14 @@ fn decode(mut body: &[u8]) -> Option<Entry> {
             let (at_unix_ms, user) = (number(body)?, parse(body)?);
             Entry::Key(room, offset, epoch, SentKey { user, key: text(body)?.parse().ok()?, at_unix_ms })
         }
+        7 => Entry::Segment(Header {
+            identity: take(body, 16)?.try_into().ok()?,
+            number: small(body)?,
+            previous: Previous { number: small(body)?, len: number(body)?, sum: small(body)? },
+            is_synced: take(body, 1)?[0] != 0,
+            boot: text(body)?.into(),
+        }),
+        8 => Entry::Told(small(body)?),
         _ => return None,
     })
 }
@@ -246,6 +323,10 @@ fn text(bytes: &[u8]) -> Option<&str> {
 
 fn number(body: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(take(body, 8)?.try_into().ok()?))
+}
+
+fn small(body: &mut &[u8]) -> Option<u32> {
+    Some(u32::from_le_bytes(take(body, 4)?.try_into().ok()?))
 }
 
 fn parse<T: std::str::FromStr>(body: &mut &[u8]) -> Option<T> {

@@ -1,13 +1,14 @@
 //! The history on disk (`history.dir`): what was appended is there again after the process was killed at any moment.
 //!
 //! Messages are appended to the youngest of a row of segments, in batches that count as a whole. A batch is in the
-//! hands of the operating system when [`Log::append`] returns: it survives the end of the process, not that of the
-//! machine. So a log that was not closed, and that another boot of the machine wrote, is started afresh: a position
-//! that was told to somebody could be missing in it.
+//! hands of the operating system when [`Log::append`] returns: it survives the end of the process, and with
+//! [`Sync::Batch`] that of the machine. Without that, rooms of a log that was not closed, and that another boot of the
+//! machine wrote, begin new epochs: a position that was told to somebody could be missing in it.
 //!
-//! A room's count goes on after a restart when its last position is proved by what is on disk. Where something was
-//! lost (a segment is missing, a sum is wrong), the rooms that could have been in it, and that nothing behind it
-//! vouches for, are not recovered: they begin a new epoch, and their members are told so.
+//! A room's count goes on after a restart when its last position is proved by what is on disk: the log must reach what
+//! was noted of it, in the files in which it was written, with an unbroken chain of segments. Where something was lost
+//! (a segment is missing or an older one, a sum is wrong), the rooms that have lost messages, or that could have been
+//! in what is lost and that nothing behind it vouches for, begin a new epoch with the messages that are left.
 //!
 //! What is no longer kept goes with its segment. The oldest segment is deleted when nothing in it is kept; it is
 //! cleaned (what is kept is copied to the youngest) when the disk holds too much, or when something in the log has
@@ -23,11 +24,15 @@
 //! after a restart, nothing could be written until then, and a flipped bit of a sequence number made an old position
 //! the current one; redb forgets what was not synced, and opens nothing of a file that was cut.
 
+pub mod check;
 mod clean;
 mod files;
 mod format;
 mod index;
+mod note;
 mod recovery;
+mod renew;
+mod rooms;
 pub mod writer;
 
 #[cfg(test)]
@@ -39,8 +44,11 @@ use std::path::{Path, PathBuf};
 use self::files::Files;
 use self::format::Batch;
 use self::index::Index;
+use self::recovery::Scan;
+pub use self::recovery::{FileFound, Finding};
 use super::Position;
 use crate::chat::keys::KEPT_MS;
+use crate::config::HistorySync as Sync;
 use crate::names::{Epoch, Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
 
@@ -146,8 +154,15 @@ pub enum LogError {
 pub struct Recovered {
     /// The rooms whose count goes on.
     pub rooms: Vec<RecoveredRoom>,
-    /// Rooms that were found and whose last position cannot be proved: each begins a new epoch.
-    pub lost_rooms: usize,
+    /// Rooms that were found and that are not proved to be as they were left: each begins a new epoch, and those of
+    /// which something is left are among `rooms`.
+    pub renewed_rooms: Vec<RoomName>,
+    /// Messages that should be there and cannot be read, as far as that is known.
+    pub missing_messages: u64,
+    /// What is not as it was left.
+    pub findings: Vec<Finding>,
+    /// How many more findings there are.
+    pub more_findings: usize,
 }
 
 /// A room as it was.
@@ -174,6 +189,15 @@ pub struct Log {
     credit: u64,
 }
 
+/// What is to be opened, and how.
+#[derive(Debug, Clone, Copy)]
+struct Opening<'a> {
+    dir: &'a Path,
+    segment_bytes: u64,
+    sync: Sync,
+    now_unix_ms: u64,
+}
+
 impl Log {
     /// Opens the log in a folder, which is made if need be, for this user alone. `is_expired` is asked about the
     /// oldest messages of each room, with their time.
@@ -182,25 +206,60 @@ impl Log {
     /// The folder is in use, of another version, or cannot be read and written.
     pub fn open(
         dir: &Path,
+        sync: Sync,
         now_unix_ms: u64,
         is_expired: impl Fn(&RoomName, u64) -> bool,
     ) -> Result<(Self, Recovered), LogError> {
-        Self::open_with(dir, SEGMENT_BYTES, now_unix_ms, is_expired)
+        let opening = Opening { dir, segment_bytes: SEGMENT_BYTES, sync, now_unix_ms };
+        Self::open_with(opening, is_expired, |_| false)
     }
 
+    /// Rooms for which `is_to_be_renewed` is true begin a new epoch in any case.
     fn open_with(
-        dir: &Path,
-        segment_bytes: u64,
-        now_unix_ms: u64,
+        Opening { dir, segment_bytes, sync, now_unix_ms }: Opening<'_>,
         is_expired: impl Fn(&RoomName, u64) -> bool,
+        is_to_be_renewed: impl Fn(&RoomName) -> bool,
     ) -> Result<(Self, Recovered), LogError> {
         let (folder, boot) = (files::Folder::lock(dir)?, files::boot());
         let found = recovery::scan(&folder, &boot, now_unix_ms)?;
-        let files = Files::continue_in(folder, segment_bytes, boot, &found.segments)?;
-        let (index, recovered) = found.into_rooms(is_expired);
+        if let Some((path, mode)) = folder.open_to_others() {
+            let path = path.display();
+            tracing::warn!(%path, mode = %format_args!("{mode:04o}"), "others may write to the history's folder");
+        }
+        for number in &found.set_aside {
+            folder.set_aside(*number)?;
+        }
+        let Scan { there, rooms, findings, more_findings, .. } = found;
+        let before = there.previous.number;
+        let files = Files::continue_in(folder, segment_bytes, sync, boot, there)?;
+        let (index, mut recovered, repairs) = rooms.into_recovered(is_expired, is_to_be_renewed);
+        (recovered.findings, recovered.more_findings) = (findings, more_findings);
         let mut log = Self { files, index, cleaned_unix_ms: now_unix_ms, credit: 0 };
+        log.put_in_order(before, &recovered, repairs)?;
+        log.files.vouch()?;
         log.keep_house(now_unix_ms)?;
         Ok((log, recovered))
+    }
+
+    fn write(&mut self, batch: Batch, is_acknowledged: bool) -> Result<(u32, u64), LogError> {
+        if self.files.is_full() && !batch.is_empty() {
+            self.roll()?;
+        }
+        self.files.write(batch, is_acknowledged)
+    }
+
+    /// True when something was written that should reach the disk soon (`history.sync`).
+    #[must_use]
+    pub fn wants_sync(&self) -> bool {
+        self.files.wants_sync()
+    }
+
+    /// Waits until what was written has reached the disk.
+    ///
+    /// # Errors
+    /// The disk is broken.
+    pub fn sync_data(&mut self) -> Result<(), LogError> {
+        self.files.sync_data()
     }
 
     /// Appends messages. When this returns they survive the end of the process.
@@ -224,7 +283,7 @@ impl Log {
             ends.insert(&record.room, record.position);
             lens.push(batch.message(record, false));
         }
-        let (segment, written) = self.files.write(batch)?;
+        let (segment, written) = self.write(batch, true)?;
         self.credit += 2 * written;
         for (record, len) in records.iter().zip(lens) {
             self.index.append(&record.room, record.position, record.first, (segment, len));
@@ -274,7 +333,7 @@ impl Log {
                 }
             }
         }
-        let (segment, written) = self.files.write(batch)?;
+        let (segment, written) = self.write(batch, false)?;
         self.credit += 2 * written;
         for (room, position) in standing {
             // It may have been forgotten behind its trimming.
@@ -302,7 +361,7 @@ impl Log {
         self.files.sync()?;
         let mut batch = Batch::default();
         batch.close();
-        self.files.write(batch)?;
+        self.files.write(batch, false)?;
         self.files.sync()
     }
 }

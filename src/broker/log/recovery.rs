@@ -1,245 +1,338 @@
-//! From segments to rooms: what is there, and what of it is proved.
+//! From segments to rooms: what is there, and whether it is what was left.
+//!
+//! A segment that is damaged, cut short, gone or another one than was written is told by the chain of segments, by the
+//! note of how far the log was written, and by its own sums. If the one behind it is whole and has told where every
+//! room stands that was spoken in there, only these are concerned; otherwise every room is that nothing behind it
+//! vouches for.
 
-use std::collections::{BTreeMap, HashMap};
-use std::mem;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use super::files::Folder;
-use super::format::{Entry, MAGIC, Reader, Step};
-use super::index::Index;
-use super::{LogError, Record, Recovered, RecoveredRoom, SentKey};
-use crate::broker::Position;
-use crate::names::{Offset, RoomName};
+use super::LogError;
+use super::files::{Folder, There};
+use super::format::{Entry, Header, Identity, MAGIC, OLD_MAGIC, Previous, Reader, Step};
+use super::note::{self, FileId, Note};
+use super::rooms::Rooms;
 
-/// A message that was found, with its segment and its length there.
-type Found = (Record, u32, usize);
+/// Findings that are kept one by one: what is wrong with more is wrong with all.
+const MAX_FINDINGS: usize = 64;
 
-#[derive(Debug)]
-struct Room {
-    position: Position,
-    first: Offset,
-    told_in: u32,
-    /// Nothing that came later can have been lost.
-    is_proved: bool,
-    messages: BTreeMap<Offset, Found>,
-    keys: BTreeMap<Offset, SentKey>,
+/// Something that is not as it was left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The file; the folder, if no file is to be named.
+    pub path: PathBuf,
+    /// The first byte that is concerned.
+    pub at: u64,
+    /// What is wrong, for a person.
+    pub what: String,
+}
+
+/// What one file has in it.
+#[derive(Debug, Clone)]
+pub struct FileFound {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes that count.
+    pub bytes: u64,
+    /// Messages, those that nobody keeps any more included.
+    pub messages: u64,
+    /// Rooms that it speaks of.
+    pub rooms: usize,
+    /// Whether it is as it was left.
+    pub is_whole: bool,
 }
 
 /// What the segments hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scan {
-    /// Number and length of each segment, as far as it counts; oldest first.
-    pub(super) segments: Vec<(u32, u64)>,
-    rooms: HashMap<RoomName, Room>,
-    /// Messages in each segment.
-    messages: HashMap<u32, u64>,
-    /// Until when each segment has keys that are kept.
-    keyed: HashMap<u32, u64>,
-    now_unix_ms: u64,
+    pub(super) there: There,
+    pub(super) rooms: Rooms,
+    pub(super) files: Vec<FileFound>,
+    pub(super) findings: Vec<Finding>,
+    /// How many more there are.
+    pub(super) more_findings: usize,
+    note: Option<Note>,
+    /// Segments that are not ours.
+    pub(super) set_aside: Vec<u32>,
+    /// Segments that are not what was left, and that nothing behind them has told of yet.
+    lost: Vec<u32>,
+    ending: Option<Ending>,
 }
 
 /// How the last segment that says so was left.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ending {
     boot: Box<str>,
-    is_closed: bool,
-}
-
-/// Reads the whole folder. Memory: one segment, and what is kept of messages and, at that time, of keys.
-pub(super) fn scan(folder: &Folder, boot: &str, now_unix_ms: u64) -> Result<Scan, LogError> {
-    let mut scan = Scan { now_unix_ms, ..Scan::default() };
-    let mut ending = None;
-    for number in folder.numbers()? {
-        if scan.segments.last().is_some_and(|(last, _)| *last + 1 != number) {
-            scan.doubt();
-        }
-        scan.segment(number, &folder.read(number)?, &mut ending);
-    }
-    if ending.is_some_and(|ending| !ending.is_safe_in(boot)) {
-        scan.doubt();
-    }
-    Ok(scan)
+    is_safe: bool,
 }
 
 impl Ending {
     /// What the operating system was given then is all there, as seen by whoever goes on in `boot`.
     fn is_safe_in(&self, boot: &str) -> bool {
-        self.is_closed || (!boot.is_empty() && *self.boot == *boot)
+        self.is_safe || (!boot.is_empty() && *self.boot == *boot)
     }
+}
+
+/// A segment's entries as far as they count.
+#[derive(Debug, Default)]
+struct Parsed {
+    entries: Vec<(Entry, usize)>,
+    len: u64,
+    /// Place and length of what cannot be read.
+    damage: Vec<(u64, u64)>,
+}
+
+/// Reads the whole folder. Memory: one segment, and what is kept of messages and, at that time, of keys.
+pub(super) fn scan(folder: &Folder, boot: &str, now_unix_ms: u64) -> Result<Scan, LogError> {
+    let note = note::read(&folder.dir)?;
+    let numbers = folder.numbers()?;
+    let mut headers = BTreeMap::new();
+    for number in &numbers {
+        headers.insert(*number, folder.header(*number)?);
+    }
+    let mut known = headers.values().rev().filter_map(|(header, _)| Some(header.as_ref()?.identity));
+    // A note that no segment belongs to is not of this log.
+    let ours = headers.values().filter_map(|(header, _)| Some(header.as_ref()?.identity));
+    let is_ours = |note: &Note| headers.is_empty() || ours.clone().any(|identity| identity == note.identity);
+    let noted = note.filter(is_ours);
+    let identity = noted.map(|note| note.identity).or_else(|| known.next()).unwrap_or_else(new_identity);
+    let last = numbers.last().copied().unwrap_or(0).max(note.map_or(0, |note| note.last));
+    let there = There { identity, segments: Vec::new(), previous: Previous::default(), next: last + 1 };
+    let mut scan = Scan {
+        there,
+        rooms: Rooms::new(now_unix_ms),
+        files: Vec::new(),
+        findings: Vec::new(),
+        more_findings: 0,
+        note: noted,
+        lost: Vec::new(),
+        set_aside: Vec::new(),
+        ending: None,
+    };
+    for (number, (header, id)) in &headers {
+        let mut later = headers.range(number + 1..).map(|(_, (header, _))| header.as_ref());
+        let next = later.find_map(|header| header).map(|header| header.previous);
+        scan.segment(folder, *number, (header.as_ref(), *id), next.filter(|next| next.number == *number))?;
+    }
+    scan.finish(folder, boot);
+    Ok(scan)
+}
+
+fn new_identity() -> Identity {
+    let mut identity = Identity::default();
+    if getrandom::fill(&mut identity).is_err() {
+        identity.fill_with(|| fastrand::u8(..));
+    }
+    identity
 }
 
 impl Scan {
-    /// Something was lost here, and it could have been of any room.
-    fn doubt(&mut self) {
-        for room in self.rooms.values_mut() {
-            room.is_proved = false;
+    /// `next` is what the segment behind it says of it.
+    fn segment(
+        &mut self,
+        folder: &Folder,
+        number: u32,
+        (header, id): (Option<&Header>, FileId),
+        next: Option<Previous>,
+    ) -> Result<(), LogError> {
+        let path = folder.path(number);
+        let bytes = folder.read(number)?;
+        let noted = self.note.filter(|note| note.last == number);
+        let expected = next.map(|next| (next.len, next.sum));
+        let noted_end = noted.map(|note| (note.len, note.sum));
+        // Nothing counts that was written behind the end of a full segment; what is there by the note was
+        // acknowledged, and so was all of it if nobody knows how much there was.
+        let counting = &bytes[..bytes.len().min(expected.map_or(usize::MAX, |(len, _)| len as usize))];
+        let certain = expected.or(noted_end).map_or(0, |(len, _)| len);
+        let until = expected.or(noted_end).map_or(u64::MAX, |(len, _)| len);
+        let parsed = parse(counting, certain, until);
+        let mut is_whole = true;
+        for (at, len) in &parsed.damage {
+            self.find(&path, *at, format!("{len} bytes are damaged"));
+            is_whole = false;
         }
+        for (len, sum) in expected.into_iter().chain(noted_end) {
+            match bytes.get(..len as usize) {
+                None => {
+                    let (there, missing) = (bytes.len(), len - bytes.len() as u64);
+                    self.find(&path, there as u64, format!("{missing} bytes are missing at the end"));
+                    is_whole = false;
+                }
+                Some(known) if crc32fast::hash(known) != sum && parsed.damage.is_empty() => {
+                    return Ok(self.pass_over(folder, number, "has other contents than were written"));
+                }
+                Some(_) => {}
+            }
+        }
+        if header.is_some_and(|found| found.number != number || found.identity != self.there.identity) {
+            return Ok(self.pass_over(folder, number, "belongs to another log or place"));
+        }
+        if parsed.entries.is_empty() {
+            // The beginning of nothing; if it was more, whoever follows it says so.
+            self.there.segments.push((number, 0));
+            return Ok(());
+        }
+        if noted.is_some_and(|note| note.file != id) {
+            self.find(&path, 0, "is another file than the one that was written: a copy".into());
+            self.rooms.is_doubted = true;
+        }
+        self.follow(folder, header, &parsed, is_whole);
+        self.take(&path, number, parsed, &bytes, is_whole);
+        Ok(())
     }
 
-    fn segment(&mut self, number: u32, bytes: &[u8], ending: &mut Option<Ending>) {
-        let mut reader = Reader::new(bytes);
-        let mut len = MAGIC.len().min(bytes.len());
-        let mut counts = 0;
-        let mut batch = Vec::new();
-        let is_ours = MAGIC.starts_with(&bytes[..len]);
-        let is_whole = loop {
-            match reader.step() {
-                _ if !is_ours => break false,
-                Step::Entry(entry, size, is_last) => {
-                    batch.push((entry, size));
-                    len += size;
-                    if is_last {
-                        counts = len;
-                        for (entry, size) in mem::take(&mut batch) {
-                            self.apply(number, entry, size, ending);
-                        }
-                    }
-                }
-                Step::End | Step::Torn => break true,
-                Step::Damaged => break false,
+    /// Looks at what is before a segment.
+    fn follow(&mut self, folder: &Folder, header: Option<&Header>, parsed: &Parsed, is_whole: bool) {
+        let before = self.there.previous.number;
+        if let Some(previous) = header.map(|header| header.previous.number).filter(|p| *p > before) {
+            let noted_first = self.note.map_or(0, |note| note.first);
+            let missing = (before + 1).max(noted_first)..=previous;
+            if !missing.is_empty() {
+                let (from, to) = (folder.path(*missing.start()), folder.path(previous));
+                let what =
+                    if from == to { "is missing".into() } else { format!("to {} are missing", to.display()) };
+                self.find(&from, 0, what);
             }
-        };
-        if !is_whole {
-            self.doubt();
-        }
-        self.segments.push((number, counts as u64));
-    }
-
-    fn apply(&mut self, number: u32, entry: Entry, size: usize, ending: &mut Option<Ending>) {
-        match entry {
-            Entry::Segment { previous_len, boot } => {
-                let is_short = self.segments.last().is_some_and(|(_, counts)| *counts < previous_len);
-                if is_short || ending.as_ref().is_some_and(|ending| !ending.is_safe_in(&boot)) {
-                    self.doubt();
-                }
-                *ending = Some(Ending { boot, is_closed: false });
-            }
-            Entry::Message(record) => {
-                // What is missing before it may yet come as a copy; if it does not, there is a hole.
-                let room = self.room(&record.room, record.position, number);
-                room.position = record.position;
-                (room.told_in, room.is_proved) = (number, true);
-                self.keep(number, record, size);
-            }
-            // It stands here because it was kept, but says nothing about what came behind it.
-            Entry::Copy(record) => {
-                let room = self.room(&record.room, record.position, number);
-                room.position.offset = room.position.offset.max(record.position.offset);
-                self.keep(number, record, size);
-            }
-            Entry::Key(name, offset, epoch, sent) => {
-                let room = self.room(&name, Position { epoch, offset }, number);
-                room.position.offset = room.position.offset.max(offset);
-                self.keep_key(number, &name, offset, sent);
-            }
-            Entry::Position { room, position, first } => {
-                let room = self.room(&room, position, number);
-                room.position.offset = room.position.offset.max(position.offset);
-                (room.told_in, room.is_proved) = (number, true);
-                trim(room, first);
-            }
-            Entry::Forget { room, epoch } => {
-                if self.rooms.get(&room).is_some_and(|room| room.position.epoch == epoch) {
-                    self.rooms.remove(&room);
-                }
-            }
-            Entry::Close => {
-                if let Some(ending) = ending {
-                    ending.is_closed = true;
-                }
+            // Before the first one no room is known that could be concerned.
+            if before > 0 {
+                self.lost.extend(missing.take(2));
             }
         }
-    }
-
-    fn keep(&mut self, number: u32, record: Record, size: usize) {
-        *self.messages.entry(number).or_default() += 1;
-        let offset = record.position.offset;
-        if let Some(sent) = record.sent_key() {
-            self.keep_key(number, &record.room, offset, sent);
-        }
-        if let Some(room) = self.rooms.get_mut(&record.room) {
-            let first = record.first;
-            room.messages.insert(offset, (record, number, size));
-            trim(room, first);
-        }
-    }
-
-    fn keep_key(&mut self, number: u32, room: &RoomName, offset: Offset, sent: SentKey) {
-        let until_ms = sent.until_ms();
-        if until_ms <= self.now_unix_ms {
+        if self.lost.is_empty() {
             return;
         }
-        let last_ms = self.keyed.entry(number).or_default();
-        *last_ms = until_ms.max(*last_ms);
-        if let Some(room) = self.rooms.get_mut(room) {
-            room.keys.insert(offset, sent);
+        let previous = header.map(|header| header.previous.number);
+        let has_told =
+            |(entry, _): &(Entry, usize)| matches!(entry, Entry::Told(of) if Some(*of) == previous);
+        let is_resolved = is_whole && previous.is_some_and(|previous| self.lost == [previous]);
+        if !(is_resolved && parsed.entries.iter().any(has_told)) {
+            self.rooms.doubt();
+        }
+        self.lost.clear();
+    }
+
+    fn take(&mut self, path: &PathBuf, number: u32, parsed: Parsed, bytes: &[u8], is_whole: bool) {
+        let Parsed { entries, len, .. } = parsed;
+        let counting = &bytes[..bytes.len().min(len as usize)];
+        let is_old = bytes.starts_with(OLD_MAGIC);
+        self.there.segments.push((number, len));
+        self.there.previous = Previous { number, len, sum: crc32fast::hash(counting) };
+        if is_old && self.note.is_none() && !self.rooms.is_doubted {
+            self.find(path, 0, "was written by an earlier version, which proved less".into());
+            self.rooms.is_doubted = true;
+        }
+        // What was acknowledged was noted.
+        let is_beyond = self.note.is_some_and(|note| number > note.last);
+        if is_beyond && entries.iter().any(|(entry, _)| matches!(entry, Entry::Message(_))) {
+            self.find(path, 0, "is younger than the note of how far the log was written".into());
+            self.rooms.is_doubted = true;
+        }
+        for (entry, size) in entries {
+            match entry {
+                Entry::Segment(Header { boot, is_synced, .. }) => {
+                    if self.ending.as_ref().is_some_and(|ending| !ending.is_safe_in(&boot)) {
+                        self.rooms.doubt();
+                    }
+                    self.ending = Some(Ending { boot, is_safe: is_synced });
+                }
+                Entry::Close => {
+                    self.ending.as_mut().into_iter().for_each(|ending| ending.is_safe = true);
+                }
+                entry => self.rooms.apply(number, entry, size),
+            }
+        }
+        if is_old {
+            self.rooms.doubt();
+        }
+        let (messages, rooms) = self.rooms.leave_segment(number);
+        self.files.push(FileFound { path: path.clone(), bytes: len, messages, rooms, is_whole });
+        if !is_whole {
+            self.lost.push(number);
         }
     }
 
-    /// The room in the epoch of `position`; another epoch is another life.
-    fn room(&mut self, name: &RoomName, position: Position, number: u32) -> &mut Room {
-        let fresh = || Room {
-            position,
-            first: Offset(0),
-            told_in: number,
-            is_proved: false,
-            messages: BTreeMap::new(),
-            keys: BTreeMap::new(),
-        };
-        let room = self.rooms.entry(name.clone()).or_insert_with(fresh);
-        if room.position.epoch != position.epoch {
-            *room = fresh();
-        }
-        room
+    /// A segment that is not ours: as good as gone.
+    fn pass_over(&mut self, folder: &Folder, number: u32, what: &str) {
+        let path = folder.path(number);
+        self.find(&path, 0, what.into());
+        self.set_aside.push(number);
+        self.files.push(FileFound { path, bytes: 0, messages: 0, rooms: 0, is_whole: false });
     }
 
-    /// The rooms that are proved, with what of their messages has not expired.
-    pub(super) fn into_rooms(self, is_expired: impl Fn(&RoomName, u64) -> bool) -> (Index, Recovered) {
-        let (mut index, mut recovered) = (Index::default(), Recovered::default());
-        for (name, room) in self.rooms {
-            if !room.is_proved {
-                recovered.lost_rooms += 1;
-                continue;
+    fn finish(&mut self, folder: &Folder, boot: &str) {
+        let is_empty = self.there.segments.is_empty();
+        match self.note {
+            None if is_empty => {}
+            None => {
+                if !self.rooms.is_doubted {
+                    self.find(&folder.dir, 0, "has no note of how far the log was written (*.end)".into());
+                }
+                self.rooms.is_doubted = true;
             }
-            let mut messages = unbroken(room.messages, room.position.offset);
-            let expired =
-                messages.iter().take_while(|(record, ..)| is_expired(&name, record.at_unix_ms)).count();
-            messages.drain(..expired);
-            for (record, number, size) in &messages {
-                index.append(&name, record.position, Offset(0), (*number, *size));
+            Some(note) => {
+                let is_there =
+                    self.files.iter().any(|file| file.path == folder.path(note.last) && file.bytes > 0);
+                if !is_there {
+                    self.find(&folder.path(note.last), 0, "is missing, the last one".into());
+                    self.rooms.is_doubted = true;
+                }
             }
-            index.stand(&name, room.position, room.told_in);
-            let messages = messages.into_iter().map(|(record, ..)| record).collect();
-            let keys = room.keys.into_iter().collect();
-            recovered.rooms.push(RecoveredRoom { room: name, position: room.position, messages, keys });
         }
-        for (number, messages) in self.messages {
-            index.count(number, messages);
+        if self.ending.as_ref().is_some_and(|ending| !ending.is_safe_in(boot)) {
+            let what = "was not closed before the machine ended: the last messages may be missing";
+            self.find(&folder.dir, 0, what.into());
+            self.rooms.is_doubted = true;
         }
-        for (number, until_ms) in self.keyed {
-            index.keyed(number, until_ms);
+        if !self.lost.is_empty() || self.rooms.is_doubted {
+            self.rooms.doubt();
         }
-        (index, recovered)
+    }
+
+    fn find(&mut self, path: &std::path::Path, at: u64, what: String) {
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(Finding { path: path.to_owned(), at, what });
+        } else {
+            self.more_findings += 1;
+        }
     }
 }
 
-fn trim(room: &mut Room, first: Offset) {
-    room.first = room.first.max(first);
-    while room.messages.first_key_value().is_some_and(|(offset, _)| *offset < room.first) {
-        room.messages.pop_first();
+/// Entries count in whole batches, or if they end within the first `certain` bytes. Damage counts that begins within
+/// the first `until`: what is behind that is a write that was cut short.
+fn parse(bytes: &[u8], certain: u64, until: u64) -> Parsed {
+    let mut reader = Reader::new(bytes);
+    let mut parsed = Parsed::default();
+    let mut at = MAGIC.len() as u64;
+    let mut batch = Vec::new();
+    if bytes.len() >= MAGIC.len() && !bytes.starts_with(MAGIC) && !bytes.starts_with(OLD_MAGIC) {
+        parsed.damage.push((0, at));
     }
-}
-
-/// The messages up to `last`, without a hole.
-fn unbroken(messages: BTreeMap<Offset, Found>, last: Offset) -> Vec<Found> {
-    let mut expected = last.0;
-    let mut unbroken = Vec::new();
-    for (offset, found) in messages.into_iter().rev() {
-        if offset.0 != expected {
-            break;
+    loop {
+        match reader.step() {
+            Step::Entry(entry, size, is_last) => {
+                at += size as u64;
+                batch.push((entry, size));
+                if is_last || at <= certain {
+                    parsed.len = at;
+                    parsed.entries.append(&mut batch);
+                }
+            }
+            Step::Damaged(_) if at >= until => return parsed,
+            Step::Damaged(len) => {
+                parsed.damage.push((at, len as u64));
+                at += len as u64;
+                if at <= certain {
+                    parsed.len = at;
+                }
+            }
+            Step::End => return parsed,
+            Step::Torn => {
+                if at < certain && bytes.len() as u64 >= certain {
+                    parsed.damage.push((at, certain - at));
+                }
+                return parsed;
+            }
         }
-        expected -= 1;
-        unbroken.push(found);
     }
-    unbroken.reverse();
-    unbroken
 }

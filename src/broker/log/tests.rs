@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod older;
 mod waste;
 
 use std::collections::BTreeMap;
@@ -10,9 +11,21 @@ use std::path::Path;
 
 use super::recovery::Scan;
 use super::*;
+use crate::protocol::event;
 
 /// Small, so that a few messages fill several.
-const SEGMENT: u64 = 600;
+const SEGMENT: u64 = 2000;
+
+impl Log {
+    pub(super) fn open_small(
+        dir: &Path,
+        segment_bytes: u64,
+        now_unix_ms: u64,
+        is_expired: impl Fn(&RoomName, u64) -> bool,
+    ) -> Result<(Self, Recovered), LogError> {
+        Self::open_with(Opening { dir, segment_bytes, sync: Sync::Off, now_unix_ms }, is_expired, |_| false)
+    }
+}
 
 fn room(name: &str) -> RoomName {
     name.parse().unwrap()
@@ -23,21 +36,23 @@ fn never(_: &RoomName, _: u64) -> bool {
 }
 
 fn open(dir: &Path) -> (Log, BTreeMap<RoomName, RecoveredRoom>, usize) {
-    let (log, recovered) = Log::open_with(dir, SEGMENT, 0, never).unwrap();
+    let (log, recovered) = Log::open_small(dir, SEGMENT, 0, never).unwrap();
     let rooms = recovered.rooms.into_iter().map(|found| (found.room.clone(), found)).collect();
-    (log, rooms, recovered.lost_rooms)
+    (log, rooms, recovered.renewed_rooms.len())
 }
 
 /// Message `offset` of a room: everything about it follows from that.
 fn record(name: &str, epoch: Epoch, offset: u64, first: u64) -> Record {
+    let (at, user): (_, UserId) = (Offset(offset), "alice".parse().unwrap());
+    let text = format!("{name} says {offset}");
     Record {
+        frame: event::message(&user, &text, &room(name), epoch, at, offset * 1000),
         room: room(name),
-        position: Position { epoch, offset: Offset(offset) },
+        position: Position { epoch, offset: at },
         first: Offset(first),
         at_unix_ms: offset * 1000,
-        user: "alice".parse().unwrap(),
+        user,
         key: (offset.is_multiple_of(2)).then(|| format!("key {offset} ü").parse().unwrap()),
-        frame: format!("{name} says {offset}").into_bytes().into(),
     }
 }
 
@@ -61,9 +76,13 @@ fn save(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
 }
 
+/// The files stay the same ones as long as they are there.
 fn restore(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
     for entry in fs::read_dir(dir).unwrap() {
-        fs::remove_file(entry.unwrap().path()).unwrap();
+        let entry = entry.unwrap();
+        if !files.contains_key(entry.file_name().to_str().unwrap()) {
+            fs::remove_file(entry.path()).unwrap();
+        }
     }
     for (name, bytes) in files {
         fs::write(dir.join(name), bytes).unwrap();
@@ -129,7 +148,11 @@ fn another_boot_goes_on_only_where_the_log_was_closed() {
     let (mut log, ..) = open(dir.path());
     log.append(&[record("a", Epoch::random(), 1, 1)]).unwrap();
     log.close().unwrap();
-    let elsewhere = |found: Scan| found.into_rooms(never).1.rooms.len();
+    let elsewhere = |found: Scan| {
+        let recovered = found.rooms.into_recovered(never, |_| false).1;
+        assert_eq!(recovered.rooms.len(), 1, "the message is there in any case");
+        1 - recovered.renewed_rooms.len()
+    };
     let scan = |boot: &str| recovery::scan(&files::Folder::lock(dir.path()).unwrap(), boot, 0).unwrap();
     assert_eq!(elsewhere(scan("another")), 1, "closed");
     drop(open(dir.path()));
@@ -137,15 +160,68 @@ fn another_boot_goes_on_only_where_the_log_was_closed() {
     assert_eq!(elsewhere(scan("another")), 0, "not closed, another boot");
     assert_eq!(elsewhere(scan("")), 0, "not closed, and nobody knows");
     // A later run in another boot does not make it true again.
-    let (folder, found) = (files::Folder::lock(dir.path()).unwrap(), scan_in(dir.path()));
-    drop(Files::continue_in(folder, SEGMENT, "another".into(), &found).unwrap());
+    let (there, folder) = (scan(&boot).there, files::Folder::lock(dir.path()).unwrap());
+    let mut files = Files::continue_in(folder, SEGMENT, Sync::Off, "another".into(), there).unwrap();
+    files.vouch().unwrap();
+    drop(files);
     assert_eq!(elsewhere(scan("another")), 0);
 }
 
-/// The segments as the system has them.
-fn scan_in(dir: &Path) -> Vec<(u32, u64)> {
-    let files = save(dir).into_iter().filter(|(name, _)| name.ends_with(".log"));
-    files.map(|(name, bytes)| (name[..10].parse().unwrap(), bytes.len() as u64)).collect()
+#[test]
+fn where_each_batch_reached_the_disk_another_boot_goes_on() {
+    for (sync, renewed) in [(Sync::Off, 1), (Sync::Second, 1), (Sync::Batch, 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let opening = Opening { dir: dir.path(), segment_bytes: SEGMENT, sync, now_unix_ms: 0 };
+        let (mut log, _) = Log::open_with(opening, never, |_| false).unwrap();
+        let epoch = Epoch::random();
+        for offset in 1..=30 {
+            log.append(&[record("a", epoch, offset, 1)]).unwrap();
+        }
+        assert_eq!(log.wants_sync(), sync == Sync::Second);
+        log.sync_data().unwrap();
+        assert!(!log.wants_sync());
+        drop(log);
+        let found = recovery::scan(&files::Folder::lock(dir.path()).unwrap(), "another", 0).unwrap();
+        let recovered = found.rooms.into_recovered(never, |_| false).1;
+        assert_eq!((recovered.rooms[0].messages.len(), recovered.renewed_rooms.len()), (30, renewed));
+    }
+}
+
+/// A segment as the first version wrote it.
+fn as_old(new: &[u8]) -> Vec<u8> {
+    let entry = |body: &[u8]| {
+        let mut bytes = (body.len() as u32 | 1 << 31).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        [&bytes, body].concat()
+    };
+    let mut reader = format::Reader::new(new);
+    let mut at = format::MAGIC.len();
+    while let format::Step::Entry(format::Entry::Segment(_), len, _) = reader.step() {
+        at += len;
+    }
+    [&format::OLD_MAGIC[..], &entry(&[0; 45]), &new[at..]].concat()
+}
+
+#[test]
+fn a_folder_of_the_first_version_is_taken_up_with_new_epochs_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, ..) = open(dir.path());
+    let epoch = Epoch::random();
+    for offset in 1..=3 {
+        log.append(&[record("a", epoch, offset, 1)]).unwrap();
+    }
+    drop(log);
+    let old = as_old(&save(dir.path())["0000000001.log"]);
+    restore(dir.path(), &BTreeMap::from([("0000000001.log".into(), old), ("lock".into(), vec![])]));
+    let (log, recovered) = Log::open_small(dir.path(), SEGMENT, 0, never).unwrap();
+    assert_eq!((recovered.rooms[0].messages.len(), recovered.renewed_rooms.len()), (3, 1));
+    assert_eq!(recovered.findings.len(), 1, "{:?}", recovered.findings);
+    let position = recovered.rooms[0].position;
+    assert_ne!(position.epoch, epoch);
+    drop(log);
+    let (_log, again) = Log::open_small(dir.path(), SEGMENT, 0, never).unwrap();
+    assert_eq!((again.findings, again.rooms[0].position), (vec![], position));
 }
 
 #[test]
@@ -153,7 +229,7 @@ fn one_folder_has_one_owner() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("made/for/it");
     let (log, ..) = open(&path);
-    let error = Log::open(&path, 0, never).unwrap_err();
+    let error = Log::open(&path, Sync::Off, 0, never).unwrap_err();
     assert!(matches!(error, LogError::InUse { .. }), "{error}");
     assert!(error.to_string().contains("made/for/it\" is in use by another process"), "{error}");
     drop(log);
@@ -167,11 +243,11 @@ fn a_folder_that_cannot_be_used_is_named_with_the_reason() {
     fs::write(&file, "not a folder").unwrap();
     // Nobody, not even root, makes files there.
     let read_only = Path::new("/proc/self/task");
-    for (path, expected) in [(&*file, "make the folder"), (read_only, "open")] {
-        let error = Log::open(path, 0, never).unwrap_err().to_string();
+    for (path, expected) in [(&*file, "make the folder"), (read_only, "make")] {
+        let error = Log::open(path, Sync::Off, 0, never).unwrap_err().to_string();
         assert!(error.starts_with("history.dir: cannot ") && error.contains(expected), "{error}");
         assert!(error.contains(path.to_str().unwrap()), "{error}");
     }
-    fs::write(dir.path().join("0000000001.log"), b"throng\x00\x02 of the future").unwrap();
-    assert!(matches!(Log::open(dir.path(), 0, never), Err(LogError::Version { .. })));
+    fs::write(dir.path().join("0000000001.log"), b"throng\x00\x03 of the future").unwrap();
+    assert!(matches!(Log::open(dir.path(), Sync::Off, 0, never), Err(LogError::Version { .. })));
 }

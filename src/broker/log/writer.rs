@@ -25,6 +25,9 @@ pub const MAX_WAITING_BYTES: usize = 8 << 20;
 const MAX_WASTE: usize = 1 << 18;
 /// How often waste is looked after when nobody says anything.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// How long what was written waits until it is told to reach the disk, with `history.sync = "1s"`; a little is left for
+/// the disk.
+const SYNC_PAUSE: Duration = Duration::from_millis(900);
 /// Time between two lines in the log about a disk that does not take anything.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
@@ -107,7 +110,7 @@ impl<J: Send + 'static> Writer<J> {
         let shared = Arc::new(Shared { waiting: Mutex::new(waiting), thread: OnceLock::new() });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("history".into()).spawn(move || {
-            Work { shared: Stopping(theirs), log, publisher, warned: None }.run(now_unix_ms)
+            Work { shared: Stopping(theirs), log, publisher, warned: None, dirty: None }.run(now_unix_ms)
         })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -193,11 +196,10 @@ impl<J> Shared<J> {
         }
     }
 
-    /// Waits for something to do, and takes it all; `None` when there is nothing and never will be. Called by the
+    /// Waits for something to do until then, and takes it all; `None` when there is nothing and never will be. Called by the
     /// thread alone.
-    fn take(&self) -> Option<Taken<J>> {
+    fn take(&self, until: Instant) -> Option<Taken<J>> {
         self.thread.get_or_init(thread::current);
-        let until = Instant::now() + HOUSEKEEPING;
         loop {
             let mut waiting = self.waiting.lock();
             let is_idle = waiting.jobs.is_empty() && waiting.waste.is_empty();
@@ -261,11 +263,13 @@ struct Work<P: Publisher> {
     log: Log,
     publisher: P,
     warned: Option<Instant>,
+    /// When something was written that has not been told to reach the disk, and should be.
+    dirty: Option<Instant>,
 }
 
 impl<P: Publisher> Work<P> {
     fn run(mut self, now_unix_ms: impl Fn() -> u64) -> Result<(), LogError> {
-        while let Some(Taken { jobs, bytes, waste }) = self.shared.0.take() {
+        while let Some(Taken { jobs, bytes, waste }) = self.shared.0.take(self.next_turn()) {
             // Also what this thread's measurements begin with: it may have slept for long.
             let now_ms = now_unix_ms();
             let count = jobs.len();
@@ -273,11 +277,31 @@ impl<P: Publisher> Work<P> {
             self.shared.0.release(count, bytes);
             let waste = waste.into_iter().map(|(room, (epoch, waste))| (room, epoch, waste));
             let kept = self.log.discard(waste).and_then(|()| self.log.keep_house(now_ms));
-            if let Err(error) = kept {
+            if let Err(error) = kept.and_then(|()| self.sync()) {
                 self.warn(&error);
             }
         }
         self.log.close()
+    }
+
+    /// When something is to be done though nobody says anything.
+    fn next_turn(&self) -> Instant {
+        self.dirty.map_or_else(|| Instant::now() + HOUSEKEEPING, |since| since + SYNC_PAUSE)
+    }
+
+    /// Tells what was written to reach the disk, if it is time.
+    fn sync(&mut self) -> Result<(), LogError> {
+        if !self.log.wants_sync() {
+            self.dirty = None;
+            return Ok(());
+        }
+        let since = *self.dirty.get_or_insert_with(Instant::now);
+        if since.elapsed() < SYNC_PAUSE {
+            return Ok(());
+        }
+        // On an error, too, the next attempt comes later.
+        self.dirty = None;
+        self.log.sync_data()
     }
 
     fn publish(&mut self, jobs: Vec<P::Job>) {

@@ -52,6 +52,24 @@ pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset:
     })
 }
 
+/// What [`message`] made for one place, for another one; `None` if this is nothing that it has made.
+#[must_use]
+pub fn moved(frame: &Bytes, from: (Epoch, Offset), to: (Epoch, Offset)) -> Option<Bytes> {
+    let place =
+        |(epoch, offset): (Epoch, Offset)| format!(",\"offset\":{offset},\"id\":\"{epoch}-{offset}\"");
+    let payload = frame::payload(frame);
+    // The last of its fields: nothing that a user says comes behind it.
+    let end = memchr::memmem::rfind(payload, b",\"ts\":")?;
+    let (head, tail) = payload.split_at(end);
+    let head = head.strip_suffix(place(from).as_bytes())?;
+    Some(frame::encode(OpCode::Text, payload.len() + MESSAGE_OVERHEAD, |out| {
+        for part in [head, place(to).as_bytes(), tail] {
+            out.extend_from_slice(part);
+        }
+        out.shrink_to_fit();
+    }))
+}
+
 /// A notice about a room; `members` counts users.
 #[must_use]
 pub fn system(text: &str, room: &RoomName, members: usize, ts: u64) -> Bytes {

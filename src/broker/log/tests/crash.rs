@@ -50,7 +50,7 @@ fn the_child_appends() {
     };
     let until_full = std::env::var_os(UNTIL_FULL).is_some();
     let segment = if until_full { SEGMENT_BYTES } else { 20_000 };
-    let (mut log, recovered) = Log::open_with(dir.as_ref(), segment, 0, never).unwrap();
+    let (mut log, recovered) = Log::open_small(dir.as_ref(), segment, 0, never).unwrap();
     let mut ends: BTreeMap<String, Position> =
         ROOMS.map(|name| (name.into(), Position { epoch: Epoch::random(), offset: Offset(0) })).into();
     ends.extend(recovered.rooms.into_iter().map(|found| (found.room.to_string(), found.position)));

@@ -53,7 +53,7 @@ fn what_has_expired_is_not_returned_but_the_position_is() {
     let [a, b] = *fill(&mut log, epochs, 8).last().unwrap();
     drop(log);
     let is_expired = |name: &RoomName, at_unix_ms: u64| name.as_str() == "b" || at_unix_ms <= 3000;
-    let (mut log, recovered) = Log::open_with(dir.path(), SEGMENT, 0, is_expired).unwrap();
+    let (mut log, recovered) = Log::open_small(dir.path(), SEGMENT, 0, is_expired).unwrap();
     for found in &recovered.rooms {
         let (last, expected) = if found.room.as_str() == "a" { (a, 4..=a) } else { (b, b + 1..=b) };
         assert_eq!((found.position.offset.0, offsets(found)), (last, expected.collect()));
@@ -79,7 +79,7 @@ fn keys_outlive_their_messages_and_go_after_five_minutes() {
     let mut keys = Vec::new();
     for now in [100_000, 302_000, 350_000, 401_000] {
         drop(log);
-        let (reopened, recovered) = Log::open_with(dir.path(), SEGMENT, now, never).unwrap();
+        let (reopened, recovered) = Log::open_small(dir.path(), SEGMENT, now, never).unwrap();
         log = reopened;
         let found = &recovered.rooms[0];
         assert_eq!(offsets(found), [100]);

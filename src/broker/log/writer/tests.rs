@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::*;
 use crate::broker::Position;
+use crate::config::HistorySync;
 use crate::names::Offset;
 
 /// What is not said within this time never is.
@@ -70,7 +71,7 @@ impl Publisher for Room {
 }
 
 fn start(dir: &Path, segment_bytes: u64) -> (Writer<Job>, Receiver<Said>) {
-    let (log, recovered) = Log::open_with(dir, segment_bytes, 0, |_, _| false).unwrap();
+    let (log, recovered) = Log::open_small(dir, segment_bytes, 0, |_, _| false).unwrap();
     let position = recovered.rooms.first().map(|room| room.position);
     let position = position.unwrap_or(Position { epoch: Epoch::random(), offset: Offset(0) });
     let (say, said) = sync_channel(3 * MAX_WAITING);
@@ -119,7 +120,7 @@ fn what_waits_is_one_batch_and_is_seen_only_when_it_is_written() {
     let at = |wanted: Said| order.iter().position(|said| *said == wanted).unwrap();
     assert!(at(Said::Placed(3)) < at(Said::Committed(2)), "one batch: {order:?}");
     writer.stop().unwrap();
-    let log = Log::open(dir.path(), 0, |_, _| false).unwrap().1;
+    let log = Log::open(dir.path(), HistorySync::Off, 0, |_, _| false).unwrap().1;
     assert_eq!(log.rooms[0].messages.len(), 3);
 }
 
@@ -197,19 +198,19 @@ fn waste_goes_through_the_writer() {
         expect(&said, &[Said::Placed(offset), Said::Committed(offset)]);
     }
     writer.stop().unwrap();
-    let (log, recovered) = Log::open(dir.path(), 0, |_, _| false).unwrap();
+    let (log, recovered) = Log::open(dir.path(), HistorySync::Off, 0, |_, _| false).unwrap();
     let room = &recovered.rooms[0];
     drop(log);
     let (writer, _said) = start(dir.path(), 1 << 20);
     writer.discarder()(&room.room, room.position.epoch, Waste::Before(Offset(3)));
     writer.discarder()(&room.room, room.position.epoch, Waste::Before(Offset(2)));
     writer.stop().unwrap();
-    let (log, recovered) = Log::open(dir.path(), 0, |_, _| false).unwrap();
+    let (log, recovered) = Log::open(dir.path(), HistorySync::Off, 0, |_, _| false).unwrap();
     assert_eq!(recovered.rooms[0].messages.len(), 1);
     drop(log);
     let (writer, _said) = start(dir.path(), 1 << 20);
     writer.discarder()(&room.room, room.position.epoch, Waste::All);
     writer.discarder()(&room.room, room.position.epoch, Waste::Before(Offset(2)));
     writer.stop().unwrap();
-    assert!(Log::open(dir.path(), 0, |_, _| false).unwrap().1.rooms.is_empty());
+    assert!(Log::open(dir.path(), HistorySync::Off, 0, |_, _| false).unwrap().1.rooms.is_empty());
 }

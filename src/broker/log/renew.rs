@@ -1,0 +1,76 @@
+//! What is said on disk before a log goes on: where rooms stand that were spoken in in the last segment, and what is left
+//! of those that begin a new epoch.
+
+use super::format::Batch;
+use super::rooms::Repairs;
+use super::{Log, LogError, Recovered};
+use crate::names::{Epoch, Offset};
+
+impl Log {
+    /// Begins the next segment, which says where every room stands that was spoken in in this one.
+    pub(super) fn roll(&mut self) -> Result<(), LogError> {
+        let before = self.files.youngest();
+        self.files.roll()?;
+        self.tell(before)
+    }
+
+    /// Says where every room stands that was spoken in in a segment.
+    fn tell(&mut self, segment: u32) -> Result<(), LogError> {
+        let mut batch = Batch::default();
+        for (room, position, first) in self.index.told_in(segment) {
+            batch.position(room, position, first);
+        }
+        batch.told(segment);
+        self.files.write(batch, false).map(drop)
+    }
+
+    /// Nothing of this is noted: should it be cut short, it is done again. `before` is the last segment that was
+    /// there, if there was one.
+    pub(super) fn put_in_order(
+        &mut self,
+        before: u32,
+        recovered: &Recovered,
+        repairs: Repairs,
+    ) -> Result<(), LogError> {
+        let mut batch = Batch::default();
+        for (room, epoch) in &repairs.forgotten {
+            batch.forget(room, *epoch);
+        }
+        for room in &repairs.trimmed {
+            if let Some((position, first)) = self.index.range(room) {
+                batch.position(room, position, first);
+            }
+        }
+        self.files.write(batch, false)?;
+        for (place, old) in repairs.renewed {
+            self.renew(recovered, place, old)?;
+        }
+        if before > 0 { self.tell(before) } else { Ok(()) }
+    }
+
+    /// Writes a room anew.
+    fn renew(&mut self, recovered: &Recovered, place: usize, old: Epoch) -> Result<(), LogError> {
+        let found = &recovered.rooms[place];
+        let mut batch = Batch::default();
+        batch.forget(&found.room, old);
+        let first = found.messages.first().map_or(Offset(0), |message| message.position.offset);
+        let lens: Vec<usize> = found.messages.iter().map(|message| batch.message(message, true)).collect();
+        let mut keyed_until_ms = 0;
+        for (offset, sent) in &found.keys {
+            if *offset < first {
+                batch.key(&found.room, found.position.epoch, *offset, sent);
+            }
+            keyed_until_ms = sent.until_ms().max(keyed_until_ms);
+        }
+        batch.position(&found.room, found.position, first);
+        let (segment, _) = self.write(batch, false)?;
+        for (message, len) in found.messages.iter().zip(lens) {
+            self.index.append(&found.room, message.position, first, (segment, len));
+        }
+        self.index.stand(&found.room, found.position, segment);
+        if keyed_until_ms > 0 {
+            self.index.keyed(segment, keyed_until_ms);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,266 @@
+//! The rooms that the segments speak of: what is there of each, and what of it is proved.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::format::Entry;
+use super::index::Index;
+use super::{Record, Recovered, RecoveredRoom, SentKey};
+use crate::broker::Position;
+use crate::names::{Epoch, Offset, RoomName};
+use crate::protocol::event;
+
+/// A message that was found, with its segment and its length there.
+type Found = (Record, u32, usize);
+
+#[derive(Debug)]
+struct Room {
+    position: Position,
+    first: Offset,
+    told_in: u32,
+    /// Nothing that came later can have been lost.
+    is_proved: bool,
+    messages: BTreeMap<Offset, Found>,
+    keys: BTreeMap<Offset, SentKey>,
+}
+
+/// What was found so far.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    rooms: HashMap<RoomName, Room>,
+    /// The log as a whole is not the one that was left: no room is proved.
+    pub(super) is_doubted: bool,
+    /// Messages in each segment.
+    messages: HashMap<u32, u64>,
+    /// Until when each segment has keys that are kept.
+    keyed: HashMap<u32, u64>,
+    /// Those that the segment that is being read speaks of.
+    spoken_of: HashSet<RoomName>,
+    now_unix_ms: u64,
+}
+
+/// What has to be said on disk before the log goes on.
+#[derive(Debug, Default)]
+pub(super) struct Repairs {
+    /// Rooms that go on in a new epoch, by their place in [`Recovered::rooms`], with the old one.
+    pub(super) renewed: Vec<(usize, Epoch)>,
+    /// Rooms of which nothing is left.
+    pub(super) forgotten: Vec<(RoomName, Epoch)>,
+    /// Rooms that keep less than the log says.
+    pub(super) trimmed: Vec<RoomName>,
+}
+
+impl Rooms {
+    pub(super) fn new(now_unix_ms: u64) -> Self {
+        Self {
+            rooms: HashMap::new(),
+            is_doubted: false,
+            messages: HashMap::new(),
+            keyed: HashMap::new(),
+            spoken_of: HashSet::new(),
+            now_unix_ms,
+        }
+    }
+
+    /// Something was lost here, and it could have been of any room.
+    pub(super) fn doubt(&mut self) {
+        for room in self.rooms.values_mut() {
+            room.is_proved = false;
+        }
+    }
+
+    /// The messages of the segment that was read, and its rooms.
+    pub(super) fn leave_segment(&mut self, number: u32) -> (u64, usize) {
+        let rooms = std::mem::take(&mut self.spoken_of).len();
+        (self.messages.get(&number).copied().unwrap_or(0), rooms)
+    }
+
+    pub(super) fn apply(&mut self, number: u32, entry: Entry, size: usize) {
+        match entry {
+            Entry::Message(record) => {
+                // What is missing before it may yet come as a copy; if it does not, there is a hole.
+                let room = self.room(&record.room, record.position, number);
+                room.position = record.position;
+                (room.told_in, room.is_proved) = (number, true);
+                self.keep(number, record, size);
+            }
+            // It stands here because it was kept, but says nothing about what came behind it.
+            Entry::Copy(record) => {
+                let room = self.room(&record.room, record.position, number);
+                room.position.offset = room.position.offset.max(record.position.offset);
+                self.keep(number, record, size);
+            }
+            Entry::Key(name, offset, epoch, sent) => {
+                let room = self.room(&name, Position { epoch, offset }, number);
+                room.position.offset = room.position.offset.max(offset);
+                self.keep_key(number, &name, offset, sent);
+            }
+            Entry::Position { room, position, first } => {
+                let room = self.room(&room, position, number);
+                // Said again: the first time is what counts, or each start would move it on.
+                if !(room.is_proved && room.position == position) {
+                    room.told_in = number;
+                }
+                room.position.offset = room.position.offset.max(position.offset);
+                room.is_proved = true;
+                trim(room, first);
+            }
+            Entry::Forget { room, epoch } => {
+                if self.rooms.get(&room).is_some_and(|room| room.position.epoch == epoch) {
+                    self.rooms.remove(&room);
+                }
+            }
+            Entry::Segment(_) | Entry::OldSegment | Entry::Told(_) | Entry::Close => {}
+        }
+    }
+
+    fn keep(&mut self, number: u32, record: Record, size: usize) {
+        *self.messages.entry(number).or_default() += 1;
+        let offset = record.position.offset;
+        if let Some(sent) = record.sent_key() {
+            self.keep_key(number, &record.room, offset, sent);
+        }
+        if let Some(room) = self.rooms.get_mut(&record.room) {
+            let first = record.first;
+            room.messages.insert(offset, (record, number, size));
+            trim(room, first);
+        }
+    }
+
+    fn keep_key(&mut self, number: u32, room: &RoomName, offset: Offset, sent: SentKey) {
+        let until_ms = sent.until_ms();
+        if until_ms <= self.now_unix_ms {
+            return;
+        }
+        let last_ms = self.keyed.entry(number).or_default();
+        *last_ms = until_ms.max(*last_ms);
+        if let Some(room) = self.rooms.get_mut(room) {
+            room.keys.insert(offset, sent);
+        }
+    }
+
+    /// The room in the epoch of `position`; another epoch is another life.
+    fn room(&mut self, name: &RoomName, position: Position, number: u32) -> &mut Room {
+        let fresh = || Room {
+            position,
+            first: Offset(0),
+            told_in: number,
+            is_proved: false,
+            messages: BTreeMap::new(),
+            keys: BTreeMap::new(),
+        };
+        if !self.spoken_of.contains(name) {
+            self.spoken_of.insert(name.clone());
+        }
+        let room = self.rooms.entry(name.clone()).or_insert_with(fresh);
+        if room.position.epoch != position.epoch {
+            *room = fresh();
+        }
+        room
+    }
+
+    /// The rooms with what of their messages has not expired: those that are proved and whole go on as they were, the
+    /// others (and those that `is_to_be_renewed`) in a new epoch, with what is left of them.
+    pub(super) fn into_recovered(
+        self,
+        is_expired: impl Fn(&RoomName, u64) -> bool,
+        is_to_be_renewed: impl Fn(&RoomName) -> bool,
+    ) -> (Index, Recovered, Repairs) {
+        let (mut index, mut recovered) = (Index::default(), Recovered::default());
+        let mut repairs = Repairs::default();
+        for (name, mut room) in self.rooms {
+            let missing = room.missing();
+            recovered.missing_messages += missing;
+            let goes_on = room.is_proved && !room.has_hole() && !is_to_be_renewed(&name);
+            let expired: Vec<Offset> = room
+                .messages
+                .iter()
+                .take_while(|(_, (record, ..))| is_expired(&name, record.at_unix_ms))
+                .map(|(offset, _)| *offset)
+                .collect();
+            room.messages.retain(|offset, _| expired.last().is_none_or(|last| offset > last));
+            if !goes_on {
+                let old = room.position.epoch;
+                recovered.renewed_rooms.push(name.clone());
+                match room.renew(&name) {
+                    Some(renewed) => {
+                        repairs.renewed.push((recovered.rooms.len(), old));
+                        recovered.rooms.push(renewed);
+                    }
+                    None => repairs.forgotten.push((name, old)),
+                }
+                continue;
+            }
+            if missing > 0 || !expired.is_empty() {
+                repairs.trimmed.push(name.clone());
+            }
+            for (record, number, size) in room.messages.values() {
+                index.append(&name, record.position, Offset(0), (*number, *size));
+            }
+            index.stand(&name, room.position, room.told_in);
+            let messages = room.messages.into_values().map(|(record, ..)| record).collect();
+            let keys = room.keys.into_iter().collect();
+            recovered.rooms.push(RecoveredRoom { room: name, position: room.position, messages, keys });
+        }
+        for (number, messages) in self.messages {
+            index.count(number, messages);
+        }
+        for (number, until_ms) in self.keyed {
+            index.keyed(number, until_ms);
+        }
+        (index, recovered, repairs)
+    }
+
+    /// Each room with its position, its messages, and whether it goes on as it is.
+    pub(super) fn describe(&self) -> impl Iterator<Item = (&RoomName, Position, usize, bool)> {
+        self.rooms.iter().map(|(name, room)| {
+            (name, room.position, room.messages.len(), room.is_proved && !room.has_hole())
+        })
+    }
+}
+
+impl Room {
+    /// Messages that should be there and are not.
+    fn missing(&self) -> u64 {
+        let kept = (self.position.offset.0 + 1).saturating_sub(self.first.0.max(1));
+        kept.saturating_sub(self.messages.len() as u64)
+    }
+
+    /// True when something is missing behind the first message that is there, or everything is. What is missing before
+    /// it is as if it were kept no longer.
+    fn has_hole(&self) -> bool {
+        let Some(first) = self.messages.keys().next() else { return self.missing() > 0 };
+        self.position.offset.0 - first.0 + 1 != self.messages.len() as u64
+    }
+
+    /// What is left of it, without a hole, in a new epoch; `None` when that is nothing.
+    fn renew(self, name: &RoomName) -> Option<RecoveredRoom> {
+        let epoch = Epoch::random();
+        let first = *self.messages.keys().next()?;
+        let mut position = Position { epoch, offset: Offset(first.0 - 1) };
+        let mut keys: BTreeMap<Offset, SentKey> = BTreeMap::new();
+        let mut messages = Vec::with_capacity(self.messages.len());
+        for (old, (mut record, ..)) in self.messages {
+            let next = Position { epoch, offset: position.offset.next() };
+            let from = (record.position.epoch, old);
+            let Some(frame) = event::moved(&record.frame, from, (epoch, next.offset)) else { continue };
+            (record.frame, record.position, record.first, position) = (frame, next, first, next);
+            if let Some(sent) = self.keys.get(&old) {
+                keys.insert(next.offset, sent.clone());
+            }
+            messages.push(record);
+        }
+        // What was sent under the key of a message that is lost may be sent again.
+        keys.extend(self.keys.into_iter().filter(|(offset, _)| *offset < first));
+        if messages.is_empty() {
+            return None;
+        }
+        Some(RecoveredRoom { room: name.clone(), position, messages, keys: keys.into_iter().collect() })
+    }
+}
+
+fn trim(room: &mut Room, first: Offset) {
+    room.first = room.first.max(first);
+    while room.messages.first_key_value().is_some_and(|(offset, _)| *offset < room.first) {
+        room.messages.pop_first();
+    }
+}

@@ -1,0 +1,258 @@
+//! Older copies that are put back, random damage: never does a room go on where clients would miss something.
+
+use std::collections::BTreeSet;
+
+use super::damage::{last_of, said};
+use super::*;
+
+/// Puts files back as a backup tool does: each is another file than before.
+fn put_back(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    for (name, bytes) in files {
+        // Never the same number of a file: the old one is there until the new one is.
+        let new = dir.join("new");
+        fs::write(&new, bytes).unwrap();
+        fs::rename(&new, dir.join(name)).unwrap();
+    }
+}
+
+fn segments(files: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    files.keys().filter(|name| name.ends_with(".log")).cloned().collect()
+}
+
+#[test]
+fn an_older_copy_of_the_folder_gives_every_room_a_new_epoch() {
+    for in_place in [false, true] {
+        for closed in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let epochs = [Epoch::random(), Epoch::random()];
+            let (mut log, ..) = open(dir.path());
+            let [a, b] = fill(&mut log, epochs, 6).pop().unwrap();
+            if closed {
+                log.close().unwrap();
+            } else {
+                drop(log);
+            }
+            let backup = save(dir.path());
+            let (mut log, ..) = open(dir.path());
+            log.append(&[record("a", epochs[0], a + 1, 1), record("b", epochs[1], b + 1, 1)]).unwrap();
+            log.close().unwrap();
+            if in_place {
+                for (name, bytes) in &backup {
+                    fs::write(dir.path().join(name), bytes).unwrap();
+                }
+            } else {
+                restore(dir.path(), &backup);
+                put_back(dir.path(), &backup);
+            }
+            let (_log, recovered) = Log::open_small(dir.path(), SEGMENT, 0, never).unwrap();
+            if in_place {
+                // Nothing was lost: the files that are younger, and the note, are still there.
+                assert_eq!(recovered.renewed_rooms, []);
+                assert!(
+                    recovered.rooms.iter().all(|found| [a + 1, b + 1].contains(&found.position.offset.0))
+                );
+            } else {
+                assert_eq!(recovered.renewed_rooms.len(), 2, "{:?}", recovered.findings);
+                assert_eq!(recovered.rooms.iter().map(|found| said(found).len() as u64).sum::<u64>(), a + b);
+            }
+        }
+    }
+}
+
+#[test]
+fn without_its_note_or_with_that_of_another_a_log_proves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, ..) = open(dir.path());
+    let epochs = [Epoch::random(), Epoch::random()];
+    let [a, b] = fill(&mut log, epochs, 6).pop().unwrap();
+    log.close().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    drop(open(other.path()));
+    let theirs = save(other.path());
+    for note in [None, theirs.iter().find(|(name, _)| name.ends_with(".end"))] {
+        let mut files = save(dir.path());
+        files.retain(|name, _| !name.ends_with(".end"));
+        files.extend(note.map(|(name, bytes)| (name.clone(), bytes.clone())));
+        restore(dir.path(), &files);
+        let (log, recovered) = Log::open_small(dir.path(), SEGMENT, 0, never).unwrap();
+        assert_eq!(recovered.renewed_rooms.len(), 2, "{:?}", recovered.findings);
+        assert_eq!(recovered.rooms.iter().map(|found| said(found).len() as u64).sum::<u64>(), a + b);
+        log.close().unwrap();
+    }
+    // A segment of another log is set aside, and nothing of it is said here.
+    let (mut log, ..) = open(other.path());
+    log.append(&[record("theirs", epochs[0], 1, 1)]).unwrap();
+    drop(log);
+    let theirs = save(other.path());
+    let last = last_of(&theirs);
+    fs::write(dir.path().join("0000000001.log"), &theirs[&last]).unwrap();
+    let (_log, rooms, _) = open(dir.path());
+    assert!(!rooms.contains_key(&room("theirs")));
+    assert_eq!(fs::read(dir.path().join("0000000001.log.aside")).unwrap(), theirs[&last]);
+}
+
+/// What was said in each room, and where it stands.
+type Truth = BTreeMap<RoomName, (Position, u64)>;
+
+/// A log of some rooms, with what was said there; and the states that it had on the way.
+fn live(dir: &Path, random: &mut fastrand::Rng) -> (Truth, Vec<BTreeMap<String, Vec<u8>>>) {
+    let (mut truth, mut states) = (Truth::new(), Vec::new());
+    let mut log = open(dir).0;
+    let mut now = 0;
+    for step in 0..150 {
+        let name = format!("room-{}", random.u8(..6));
+        let known = truth.get(&room(&name)).copied();
+        match (random.u8(..24), known) {
+            (0, Some((position, _))) => {
+                log.discard([(room(&name), position.epoch, Waste::All)]).unwrap();
+                truth.remove(&room(&name));
+            }
+            (1 | 2, Some((position, first))) => {
+                let first = random.u64(first..=position.offset.0 + 1);
+                log.discard([(room(&name), position.epoch, Waste::Before(Offset(first)))]).unwrap();
+                truth.insert(room(&name), (position, first));
+            }
+            (3, _) => now += 60_000,
+            (4, _) => {
+                if random.bool() {
+                    log.close().unwrap();
+                } else {
+                    drop(log);
+                }
+                log = open(dir).0;
+            }
+            _ => {
+                let fresh = Position { epoch: Epoch::random(), offset: Offset(0) };
+                let (Position { epoch, offset }, first) = known.unwrap_or((fresh, 1));
+                log.append(&[record(&name, epoch, offset.0 + 1, first)]).unwrap();
+                truth.insert(room(&name), (Position { epoch, offset: offset.next() }, first));
+            }
+        }
+        log.keep_house(now).unwrap();
+        if step % 30 == 29 {
+            states.push(save(dir));
+        }
+    }
+    if random.bool() {
+        log.close().unwrap();
+    }
+    (truth, states)
+}
+
+/// Does something to the files; says what.
+fn damage(dir: &Path, states: &[BTreeMap<String, Vec<u8>>], random: &mut fastrand::Rng) -> String {
+    let now = save(dir);
+    let names = segments(&now);
+    let name = &names[random.usize(..names.len())];
+    let path = dir.join(name);
+    let mut bytes = now[name].clone();
+    let at = random.usize(..bytes.len());
+    let what = random.u8(..9);
+    match what {
+        0 => fs::write(&path, &bytes[..at]).unwrap(),
+        1 => fs::remove_file(&path).unwrap(),
+        2 => {
+            bytes[at] ^= 1 << random.u8(..8);
+            fs::write(&path, &bytes).unwrap();
+        }
+        3 => {
+            let end = (at + random.usize(1..200)).min(bytes.len());
+            bytes[at..end].fill_with(|| random.u8(..));
+            fs::write(&path, &bytes).unwrap();
+        }
+        4 => {
+            // One older file in place, or put back.
+            let old = &states[random.usize(..states.len())];
+            let names = segments(old);
+            let name = &names[random.usize(..names.len())];
+            match random.bool() {
+                true => fs::write(dir.join(name), &old[name]).unwrap(),
+                false => put_back(dir, &BTreeMap::from([(name.clone(), old[name].clone())])),
+            }
+        }
+        5 => {
+            let old = &states[random.usize(..states.len())];
+            restore(dir, old);
+            put_back(dir, old);
+        }
+        6 => {
+            // Over what is there.
+            let old = &states[random.usize(..states.len())];
+            old.iter().for_each(|(name, bytes)| fs::write(dir.join(name), bytes).unwrap());
+        }
+        7 => {
+            let note = now.keys().find(|name| name.ends_with(".end")).unwrap();
+            let mut bytes = now[note].clone();
+            let at = random.usize(..bytes.len());
+            bytes[at] ^= 1 << random.u8(..8);
+            fs::write(dir.join(note), &bytes).unwrap();
+        }
+        // Nothing: a kill.
+        _ => {}
+    }
+    format!("{what}: {name} at {at}")
+}
+
+#[test]
+fn whatever_is_done_to_the_files_no_room_goes_on_where_something_would_be_missed() {
+    let mut random = fastrand::Rng::with_seed(16);
+    let (mut kept, mut renewed, mut whole) = (0, 0, 0);
+    for round in 0..120 {
+        let dir = tempfile::tempdir().unwrap();
+        let (truth, states) = live(dir.path(), &mut random);
+        let what = damage(dir.path(), &states, &mut random);
+        let case = format!("round {round}, {what}");
+        let (mut log, recovered) = match Log::open_small(dir.path(), SEGMENT, 0, never) {
+            Ok(opened) => opened,
+            // The byte of the version.
+            Err(LogError::Version { .. }) => continue,
+            Err(error) => panic!("{case}: {error}"),
+        };
+        let epochs: BTreeSet<String> = truth.values().map(|(p, _)| p.epoch.to_string()).collect();
+        for found in &recovered.rooms {
+            let is_renewed = recovered.renewed_rooms.contains(&found.room);
+            let said = said(found);
+            if is_renewed {
+                assert!(!epochs.contains(&found.position.epoch.to_string()), "{case}");
+                renewed += 1;
+                continue;
+            }
+            // It may be a life that was over, whose end was lost: nobody who knows it missed anything in it.
+            let Some((position, _)) = truth.get(&found.room) else { continue };
+            if found.position.epoch == position.epoch {
+                assert_eq!(found.position.offset, position.offset, "{case}, {}", found.room);
+                let first = position.offset.0 + 1 - said.len() as u64;
+                let expected: Vec<String> = (first..=position.offset.0)
+                    .map(|offset| format!("{} says {offset}", found.room))
+                    .collect();
+                assert_eq!(said, expected, "{case}, {}", found.room);
+                kept += 1;
+            }
+        }
+        if what.starts_with('8') {
+            assert_eq!((recovered.findings.len(), recovered.renewed_rooms.len()), (0, 0), "{case}");
+            assert_eq!(recovered.rooms.len(), truth.len(), "{case}");
+            for found in &recovered.rooms {
+                let (position, first) = truth[&found.room];
+                assert_eq!(
+                    (found.position, offsets(found)),
+                    (position, (first..=position.offset.0).collect())
+                );
+            }
+            whole += 1;
+        }
+        // It goes on, and what was decided stays.
+        let mut then: BTreeMap<_, _> =
+            recovered.rooms.iter().map(|found| (found.room.clone(), found.position)).collect();
+        for (name, position) in &mut then {
+            position.offset = position.offset.next();
+            log.append(&[record(name.as_str(), position.epoch, position.offset.0, 1)]).unwrap();
+        }
+        drop(log);
+        let (_log, rooms, again) = open(dir.path());
+        assert_eq!(again, 0, "{case}");
+        let now: BTreeMap<_, _> = rooms.into_iter().map(|(name, found)| (name, found.position)).collect();
+        assert_eq!(now, then, "{case}");
+    }
+    assert!(kept > 120 && renewed > 80 && whole > 4, "{kept} kept, {renewed} renewed, {whole} whole");
+}

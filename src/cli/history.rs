@@ -1,0 +1,95 @@
+//! `throng history`: looks at a folder of `history.dir`, and gives its rooms new epochs.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, UNAVAILABLE, UNWELL, say};
+use crate::broker::log::check::{self, Checked};
+use crate::names::RoomName;
+
+/// What is asked of a folder.
+#[derive(Debug, Subcommand)]
+pub(super) enum Request {
+    /// Read the folder and say what is in it, and what is damaged, missing or not what was left there
+    ///
+    /// Exit codes: 0 everything is as it was left, 1 it is not, 69 the folder cannot be read or a server uses it.
+    Check(Folder),
+    /// Give rooms a new epoch, so that nobody takes an older state for the one they knew: after a backup was restored
+    ///
+    /// Exit codes: 0 done, 1 a room that was named is not there, 69 the folder cannot be used or a server uses it.
+    NewEpoch {
+        #[command(flatten)]
+        folder: Folder,
+        /// This room, as often as you like; without it every room
+        #[arg(long = "room", value_name = "NAME")]
+        rooms: Vec<RoomName>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Folder {
+    /// The folder, as in `history.dir`
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+impl Request {
+    pub(super) fn answer(self) -> Result<super::Task, Failure> {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |at| at.as_millis() as u64);
+        match self {
+            Self::Check(Folder { dir }) => {
+                let checked = check::check(&dir, now_ms).map_err(|e| Failure::new(UNAVAILABLE, e))?;
+                let done = say(&describe(&checked))?;
+                match checked.findings.len() + checked.more_findings {
+                    0 => Ok(done),
+                    findings => {
+                        let renewed = checked.rooms.iter().filter(|room| !room.goes_on).count();
+                        let error = anyhow::anyhow!(
+                            "{}: findings: {findings}, rooms that would begin a new epoch: {renewed}",
+                            dir.display()
+                        );
+                        Err(Failure::new(UNWELL, error))
+                    }
+                }
+            }
+            Self::NewEpoch { folder: Folder { dir }, rooms } => {
+                let renewed = check::new_epochs(&dir, &rooms, now_ms);
+                let renewed = renewed.map_err(|error| Failure::new(UNAVAILABLE, error))?;
+                let mut text = String::new();
+                renewed.iter().for_each(|room| text.extend(["new epoch: ", room.as_str(), "\n"]));
+                let done = say(&text)?;
+                let missing: Vec<&str> =
+                    rooms.iter().filter(|room| !renewed.contains(room)).map(RoomName::as_str).collect();
+                if missing.is_empty() {
+                    return Ok(done);
+                }
+                let error = anyhow::anyhow!("{}: not there: {}", dir.display(), missing.join(", "));
+                Err(Failure::new(UNWELL, error))
+            }
+        }
+    }
+}
+
+fn describe(checked: &Checked) -> String {
+    let mut text = String::new();
+    for file in &checked.files {
+        let state = if file.is_whole { "whole" } else { "damaged" };
+        let (path, bytes, messages, rooms) = (file.path.display(), file.bytes, file.messages, file.rooms);
+        let _ = writeln!(text, "{path}: {state}, {bytes} bytes, {messages} messages, {rooms} rooms");
+    }
+    for finding in &checked.findings {
+        let _ = writeln!(text, "{} at byte {}: {}", finding.path.display(), finding.at, finding.what);
+    }
+    if checked.more_findings > 0 {
+        let _ = writeln!(text, "and {} more", checked.more_findings);
+    }
+    for room in &checked.rooms {
+        let (epoch, offset) = (room.position.epoch, room.position.offset);
+        let end = if room.goes_on { "" } else { ", would begin a new epoch" };
+        let _ = writeln!(text, "room {}: {epoch}:{offset}, {} messages{end}", room.name, room.messages);
+    }
+    text
+}
