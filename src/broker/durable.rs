@@ -79,7 +79,7 @@ where
         let mut refused = Vec::new();
         for found in recovered.rooms {
             let (name, epoch) = (found.room.clone(), found.position.epoch);
-            if let Err(error) = broker.restore(&name, life(found)) {
+            if let Err(error) = broker.restore(&name, life(found, now_ms)) {
                 refused.push((name, epoch, Waste::All, error));
             }
         }
@@ -131,9 +131,12 @@ where
     }
 }
 
-fn life(found: RecoveredRoom) -> Life {
-    let messages = found.messages.into_iter().map(|message| (message.at_unix_ms, message.frame)).collect();
-    let keys = found.keys.into_iter().map(|(offset, sent)| (sent.user, sent.key, offset, sent.at_unix_ms));
+/// What was written before the clock was set back lies in the future, and counts as written now.
+fn life(found: RecoveredRoom, now_ms: u64) -> Life {
+    let messages = found.messages.into_iter();
+    let messages = messages.map(|message| (message.at_unix_ms.min(now_ms), message.frame)).collect();
+    let keys = found.keys.into_iter();
+    let keys = keys.map(|(offset, sent)| (sent.user, sent.key, offset, sent.at_unix_ms.min(now_ms)));
     Life { position: found.position, messages, keys: keys.collect() }
 }
 

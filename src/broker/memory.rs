@@ -20,6 +20,7 @@ use super::resume::Resumed;
 use super::room::{Room, RoomState, SharedRoom};
 use super::{BrokerError, Local, Position};
 use crate::chat::history::History;
+use crate::chat::keys::Scope;
 use crate::chat::rooms::Rules;
 use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
@@ -53,8 +54,10 @@ pub struct Limits {
     pub max_rooms: usize,
     /// `chat.default_room`.
     pub default_room: String,
-    /// Idempotency keys of one user within five minutes, over all rooms; at least 1.
+    /// Idempotency keys of one user that are remembered, over all rooms and recipients; at least 1.
     pub max_keys_per_user: usize,
+    /// Bytes of the keys of all users: beyond it the oldest key goes.
+    pub max_keys_bytes: usize,
 }
 
 /// Whether a room has made way for another.
@@ -97,7 +100,7 @@ impl<L: Local> Memory<L> {
         Self {
             local,
             budget: Budget::new(limits.history_total_bytes),
-            quotas: Quotas::new(limits.max_keys_per_user),
+            quotas: Quotas::new(limits.max_keys_per_user, limits.max_keys_bytes),
             rules: limits.rooms,
             max_rooms: limits.max_rooms,
             default_room: limits.default_room,
@@ -165,10 +168,8 @@ impl<L: Local> Memory<L> {
             state.history.append(offset, frame, at_ms, &bounds);
         }
         for (user, key, offset, at_ms) in life.keys {
-            // Beyond a limit that was lowered since, the oldest keys stay.
-            if self.quotas.take(&user, at_ms).is_ok() {
-                state.keys.insert((user, key), offset, at_ms);
-            }
+            self.quotas.restore(&user, Scope::Room(life.position.epoch), key, offset.0, at_ms);
+            state.keys.note(at_ms);
         }
         self.budget.note(&room, &mut state, bytes);
         self.idle.add(&room, &mut state);
@@ -237,13 +238,10 @@ impl<L: Local> Memory<L> {
         Way::NotYet
     }
 
-    /// Counts an idempotency key that no room keeps against its user's `limits.max_keys_per_user`, for as long as those
-    /// that rooms keep.
-    ///
-    /// # Errors
-    /// [`BrokerError::TooManyKeys`]; [`BrokerError::Full`] when the node remembers as many as it can.
-    pub fn count_key(&self, user: &UserId, now_ms: u64) -> Result<(), BrokerError> {
-        self.quotas.take(user, now_ms)
+    /// The keys of all users, for what belongs to no room.
+    #[must_use]
+    pub fn keys(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// Expires the histories and keys of one stripe and forgets its rooms that have neither members nor history nor

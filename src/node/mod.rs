@@ -92,7 +92,8 @@ impl Node {
             history_total_bytes: config.history.total_bytes,
             max_rooms: config.limits.max_rooms,
             default_room: config.chat.default_room.clone(),
-            max_keys_per_user: config.limits.max_keys_per_user,
+            max_keys_per_user: config.keys_per_user(),
+            max_keys_bytes: config.limits.max_keys_bytes,
         };
         Self {
             broker: Arc::new(Memory::new(Fanout(Arc::clone(&registry)), limits)),
@@ -217,7 +218,6 @@ impl Node {
         }
         self.release_held(now_ms);
         self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
-        self.directs.expire(turn, now_ms);
         if let Some(limiter) = &self.limiter {
             limiter.users.forget(turn, now_ms, &limiter.messages);
         }

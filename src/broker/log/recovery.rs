@@ -164,7 +164,7 @@ impl Scan {
     }
 
     fn keep_key(&mut self, number: u32, room: &RoomName, offset: Offset, sent: SentKey) {
-        let until_ms = sent.until_ms();
+        let until_ms = sent.until_ms(self.now_unix_ms);
         if until_ms <= self.now_unix_ms {
             return;
         }
