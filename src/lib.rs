@@ -65,7 +65,7 @@
 //!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
-//!                load (the layers) · mistake · checks (contradictions) · public_key · machine (what it offers) ·
+//!                load (the layers) · mistake · checks (contradictions; unwise: pairs) · public_key · machine (what it offers) ·
 //!                pending (not in force yet) · print
 //!   metrics.rs   counters of each shard, summed when scraped
 //!   clock.rs     the time, which a test can move
