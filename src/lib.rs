@@ -35,8 +35,9 @@
 //!                shard (a worker's clients) · clients (what a delivery looks at, dense) · client (the rest) · slots ·
 //!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one
 //!                dialect) · room (a lane's members in sweep order) · batch (frames sent together) · outbox (a
-//!                client's queue) · bounds (how long it may be) · sink (its socket) · fanout (batches and writes,
-//!                acks, typing) · farewell (the last frames) · survey (who is behind) · wheel (timers)
+//!                client's queue) · bounds (how long it may be) · backlog (who has the longest) · share (of a queue,
+//!                for each sender of private messages) · sink (its socket) · fanout (batches and writes, acks, typing) ·
+//!                farewell (the last frames) · survey (who is behind) · wheel (timers)
 //!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · room (its data) ·
 //!                publish (in one step or two) · resume (what was missed) · budget (the oldest goes) ·
 //!                quota (of keys) · race (a test with threads) ·

@@ -12,9 +12,9 @@
 //!   answer of that message.
 
 use super::memory::Memory;
+use super::quota::Once;
 use super::room::{RoomState, SharedRoom};
 use super::{BrokerError, Delivery, Draft, Encoded, Local, Position, Published};
-use super::quota::Once;
 use crate::chat::keys::{Keys, Scope};
 use crate::faults::{self, Fault};
 use crate::names::{Key, Offset, UserId};

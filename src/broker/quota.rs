@@ -126,7 +126,9 @@ impl Quotas {
         }
         let kept = self.max_bytes - SLACK_BYTES.min(self.max_bytes / 16);
         while self.bytes.load(Relaxed) > kept {
-            let Some(oldest) = self.stripes.iter().min_by_key(|stripe| stripe.oldest.load(Relaxed)) else { return };
+            let Some(oldest) = self.stripes.iter().min_by_key(|stripe| stripe.oldest.load(Relaxed)) else {
+                return;
+            };
             if oldest.oldest.load(Relaxed) == u64::MAX {
                 return;
             }
@@ -137,9 +139,10 @@ impl Quotas {
     /// Keys that are remembered, and users that have any.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
-        self.stripes.iter().map(|stripe| stripe.table.lock().sizes()).fold((0, 0), |(keys, users), (more, others)| {
-            (keys + more, users + others)
-        })
+        self.stripes
+            .iter()
+            .map(|stripe| stripe.table.lock().sizes())
+            .fold((0, 0), |(keys, users), (more, others)| (keys + more, users + others))
     }
 }
 

@@ -108,7 +108,8 @@ impl Connection {
         let now_ms = tools.shard.tick();
         let expires_ms = facts.expires_at.map(|expires_at| {
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            now_ms + Duration::from_secs(expires_at).saturating_sub(unix).as_millis() as u64
+            let left = Duration::from_secs(expires_at).saturating_sub(unix);
+            now_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
         });
         let phase_ms = fastrand::u64(..=tools.times.heartbeat_ms / PHASE);
         let mut deadlines = Deadlines::new(expires_ms, phase_ms);

@@ -10,6 +10,13 @@ use crate::chat::keys::Scope;
 use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, Epoch, Key, UserId};
 use crate::protocol::event::{self, CommandError, v1};
+use crate::registry::share::Share;
+
+/// What a frame has around its text, roughly.
+const AROUND_TEXT: usize = 150;
+
+/// The connections that a message is for, with what it takes of the sender's share in each one's queue.
+type Recipients = SmallVec<[(ConnectionId, Share); 2]>;
 
 /// What a node keeps of its private messages: their count, for ids. Their keys are among those of all users.
 #[derive(Debug)]
@@ -29,7 +36,8 @@ impl Node {
     /// hands it over once: a retry gets the same answer.
     ///
     /// # Errors
-    /// [`CommandError::UserNotFound`]; [`CommandError::Unavailable`] when no inbox has space. Nobody got it then.
+    /// [`CommandError::UserNotFound`]; [`CommandError::Unavailable`] when no inbox has space, or too much of the
+    /// same sender waits in the recipient's queue already. Nobody got it then.
     pub fn direct(
         &self,
         from: &UserId,
@@ -39,39 +47,44 @@ impl Node {
         now_ms: u64,
     ) -> Result<usize, CommandError> {
         let Some(key) = key.filter(|_| !faults::is_on(Fault::ForgetPrivateKey)) else {
-            let recipients = self.recipients(to, text)?;
-            return Ok(self.hand_over(&recipients, from, text, now_ms));
+            let recipients = self.recipients(from, to, text)?;
+            return Ok(self.hand_over(recipients, from, text, now_ms));
         };
         // Decided under a lock and handed over without it: of two who try at once the second has the answer of the
         // first, and waits for nobody's inbox.
-        let mut recipients = SmallVec::new();
+        let mut recipients = Recipients::new();
         let at_unix_ms = self.clock.unix_ms_at(now_ms);
         let done = self.broker.keys().once(from, Scope::User(to.clone()), key, at_unix_ms, || {
-            recipients = self.recipients(to, text)?;
+            recipients = self.recipients(from, to, text)?;
             Ok::<_, CommandError>(recipients.len() as u64)
         });
         match done? {
             Once::Before(delivered) => Ok(delivered as usize),
-            Once::Now(_) => Ok(self.hand_over(&recipients, from, text, now_ms)),
+            Once::Now(_) => Ok(self.hand_over(recipients, from, text, now_ms)),
         }
     }
 
-    /// The connections of a user whose shards have space for a message.
-    fn recipients(&self, to: &UserId, text: &str) -> Result<SmallVec<[ConnectionId; 2]>, CommandError> {
-        let mut connections = self.registry.directory.find(to);
+    /// The connections of a user whose shards have space for a message, and of whose queues the sender has not used up
+    /// its share.
+    fn recipients(&self, from: &UserId, to: &UserId, text: &str) -> Result<Recipients, CommandError> {
+        let connections = self.registry.directory.find(to);
         if connections.is_empty() {
             return Err(CommandError::UserNotFound);
         }
         let max_len = event::max_len(text);
-        connections.retain(|id| self.registry.has_space_for(*id, max_len));
-        if connections.is_empty() { Err(CommandError::Unavailable) } else { Ok(connections) }
+        let bytes = text.len() + AROUND_TEXT;
+        let with_space = connections.into_iter().filter(|id| self.registry.has_space_for(*id, max_len));
+        let recipients: Recipients =
+            with_space.filter_map(|id| Some((id, self.registry.shares.take(id, from, bytes)?))).collect();
+        if recipients.is_empty() { Err(CommandError::Unavailable) } else { Ok(recipients) }
     }
 
-    fn hand_over(&self, recipients: &[ConnectionId], from: &UserId, text: &str, now_ms: u64) -> usize {
+    fn hand_over(&self, recipients: Recipients, from: &UserId, text: &str, now_ms: u64) -> usize {
+        let delivered = recipients.len();
         let number = self.directs.count.fetch_add(1, Relaxed) + 1;
         let frame = v1::direct(from, text, self.directs.epoch, number, self.clock.unix_ms_at(now_ms));
-        recipients.iter().for_each(|id| self.registry.send(*id, &frame));
-        recipients.len()
+        recipients.into_iter().for_each(|(id, share)| self.registry.send(id, &frame, Some(share)));
+        delivered
     }
 }
 

@@ -86,7 +86,8 @@ impl Node {
     }
 
     fn in_memory(config: Config, metrics: Metrics, clock: Clock) -> Self {
-        let registry = Arc::new(Registry::new(config.workers, config.fanout.max_inbox_bytes));
+        let registry = Registry::new(config.workers, config.fanout.max_inbox_bytes);
+        let registry = Arc::new(registry.with_queues(config.queue.max_messages, config.queue.max_bytes));
         let limits = Limits {
             rooms: Rules::new(&config),
             history_total_bytes: config.history.total_bytes,

@@ -46,6 +46,8 @@ pub(super) struct Client {
     pub(super) sent_ms: u64,
     /// Stands in the list of clients to write to.
     pub(super) is_dirty: bool,
+    /// The highest bucket of long queues that it stands in, counted from 1.
+    pub(super) backlog: u8,
     /// The socket takes no more, or nothing yet; the client's task waits until it does.
     pub(super) is_blocked: bool,
 }
@@ -66,6 +68,7 @@ impl Client {
             progress_ms: now_ms,
             sent_ms: now_ms,
             is_dirty: false,
+            backlog: 0,
             // Until its handshake is answered: a frame must not come before the 101.
             is_blocked: true,
         }

@@ -54,7 +54,7 @@ fn limits(history_total_bytes: usize) -> Limits {
         max_rooms: 3,
         default_room,
         max_keys_per_user: 2,
-            max_keys_bytes: 1 << 20,
+        max_keys_bytes: 1 << 20,
     }
 }
 

@@ -120,7 +120,10 @@ mod tests {
 
     /// What is set, and the two keys that the one warning names.
     const ROWS: [(&[&str], [&str; 2]); 11] = [
-        (&["limits.max_message_bytes=2KiB"], ["chat.max_message_chars` 500", "limits.max_message_bytes` 2KiB"]),
+        (
+            &["limits.max_message_bytes=2KiB"],
+            ["chat.max_message_chars` 500", "limits.max_message_bytes` 2KiB"],
+        ),
         (
             &["endpoints.max_message_chars=100000"],
             ["endpoints.max_message_chars` 100000", "limits.max_message_bytes` 64KiB"],
@@ -141,7 +144,10 @@ mod tests {
             ["limits.handshakes_per_second_per_address` 2000", "limits.max_handshakes` 1024"],
         ),
         (&["limits.max_rooms=99"], ["limits.max_rooms_per_connection` 100", "limits.max_rooms` 99"]),
-        (&["limits.max_keys_bytes=64KiB"], ["rate_limit.messages_per_second` 10", "limits.max_keys_bytes` 64KiB"]),
+        (
+            &["limits.max_keys_bytes=64KiB"],
+            ["rate_limit.messages_per_second` 10", "limits.max_keys_bytes` 64KiB"],
+        ),
         (&["presence.count_only_above=99"], ["presence.notice_limit` 100", "presence.count_only_above` 99"]),
     ];
 
