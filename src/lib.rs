@@ -36,8 +36,8 @@
 //!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one
 //!                dialect) · room (a lane's members in sweep order) · batch (frames sent together) · outbox (a
 //!                client's queue) · bounds (how long it may be) · backlog (who has the longest) · share (of a queue,
-//!                for each sender of private messages) · sink (its socket) · fanout (batches and writes, acks, typing) ·
-//!                farewell (the last frames) · survey (who is behind) · wheel (timers)
+//!                for each sender of private messages) · sink (its socket) · fanout (batches and writes, acks,
+//!                typing) · farewell (the last frames) · survey (who is behind) · wheel (timers)
 //!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · room (its data) ·
 //!                publish (in one step or two) · resume (what was missed) · budget (the oldest goes) ·
 //!                quota (of keys) · race (a test with threads) ·
@@ -66,8 +66,8 @@
 //!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
-//!                load (the layers) · mistake · checks (contradictions; unwise: pairs) · public_key · machine (what it offers) ·
-//!                pending (not in force yet) · print
+//!                load (the layers) · mistake · checks (contradictions; unwise: pairs) · public_key ·
+//!                machine (what it offers) · pending (not in force yet) · print
 //!   metrics.rs   counters of each shard, summed when scraped
 //!   clock.rs     the time, which a test can move
 //!   shrink.rs    memory is given back when a storm has passed

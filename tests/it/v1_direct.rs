@@ -94,8 +94,9 @@ async fn a_plain_client_gets_private_messages_too() {
     assert_eq!((&event["type"], &event["user"]), (&json!("direct"), &json!("alice")), "{event}");
 }
 
-/// 1. Bob does not read. 2. Alice says so much to him that his queue would be full. 3. She is told; he stays, and
-/// others can still reach him. 4. He gets all that was acknowledged, and then she can go on.
+/// 1. Bob does not read.
+/// 2. Alice says so much to him that his queue would be full: she is told, he stays, and others can reach him.
+/// 3. He gets all that was acknowledged, and then she can go on.
 #[test]
 fn who_floods_somebody_with_private_messages_is_told_and_the_other_is_not_dropped() {
     const TRIES: usize = 300;

@@ -158,7 +158,7 @@ fn after_a_reconnect_all_rooms_can_be_entered_at_once_however_many_there_may_be(
     ]);
     let mut alice = Speaker::enter(&server, "alice");
     let joins: Vec<u8> = (1..ROOMS)
-        .flat_map(|room| text(&format!(r#"{{"type":"join","id":"{room}","room":"room-{room}"}}"#)))
+        .flat_map(|room| text(format!(r#"{{"type":"join","id":"{room}","room":"room-{room}"}}"#)))
         .collect();
     alice.socket.send(joins);
     let mut joined = 0;

@@ -13,14 +13,18 @@ const KEY_BYTES: usize = 200;
 
 /// What is unwise about each pair.
 pub(super) fn pairs(config: &Config) -> impl Iterator<Item = String> {
-    let Config { limits, queue, socket, history, chat, presence, endpoints, .. } = config;
+    let all = [&messages(config)[..], &queues(config), &counts(config)].concat();
+    all.into_iter().flatten()
+}
+
+/// How long a message may be, and where it must fit.
+fn messages(config: &Config) -> [Option<String>; 4] {
+    let Config { limits, history, chat, endpoints, .. } = config;
     let size = show_size;
-    let workers = config.workers.max(1);
     let message = chat.max_message_chars * UTF8_BYTES + AROUND_TEXT;
     let stored = chat.max_message_chars * BYTES_PER_CHAR + AROUND_TEXT;
-    let keys = config.keys_per_user();
     let small_room = config.rooms.iter().find(|rule| rule.history_bytes.is_some_and(|bytes| bytes < stored));
-    let rows = [
+    [
         (message > limits.max_message_bytes).then(|| {
             format!(
                 "`chat.max_message_chars` {} may need {} with all around it, more than `limits.max_message_bytes` {}: \
@@ -40,8 +44,8 @@ pub(super) fn pairs(config: &Config) -> impl Iterator<Item = String> {
         }),
         (history.messages > 0 && stored > history.bytes).then(|| {
             format!(
-                "`chat.max_message_chars` {} may need {} in a history, more than `history.bytes` {}: such a message is \
-                 not kept, and neither is anything before it",
+                "`chat.max_message_chars` {} may need {} in a history, more than `history.bytes` {}: such a message \
+                 is not kept, and neither is anything before it",
                 chat.max_message_chars,
                 size(stored),
                 size(history.bytes)
@@ -49,18 +53,27 @@ pub(super) fn pairs(config: &Config) -> impl Iterator<Item = String> {
         }),
         small_room.map(|rule| {
             format!(
-                "`rooms`: the history_bytes of {} ({}) are fewer than the {} that `chat.max_message_chars` {} may need: \
-                 such a message is not kept, and neither is anything before it",
+                "`rooms`: the history_bytes of {} ({}) are fewer than the {} that `chat.max_message_chars` {} may \
+                 need: such a message is not kept, and neither is anything before it",
                 rule.pattern,
                 size(rule.history_bytes.unwrap_or(0)),
                 size(stored),
                 chat.max_message_chars
             )
         }),
+    ]
+}
+
+/// What is shared out.
+fn queues(config: &Config) -> [Option<String>; 2] {
+    let Config { queue, socket, .. } = config;
+    let size = show_size;
+    let workers = config.workers.max(1);
+    [
         (queue.total_bytes > 0 && queue.total_bytes / workers < queue.max_bytes).then(|| {
             format!(
-                "`queue.total_bytes` {} is {} for each of `workers` {workers}, less than `queue.max_bytes` {}: a client \
-                 is dropped before its own queue is full",
+                "`queue.total_bytes` {} is {} for each of `workers` {workers}, less than `queue.max_bytes` {}: a \
+                 client is dropped before its own queue is full",
                 size(queue.total_bytes),
                 size(queue.total_bytes / workers),
                 size(queue.max_bytes)
@@ -73,6 +86,15 @@ pub(super) fn pairs(config: &Config) -> impl Iterator<Item = String> {
                 size(socket.send_buffer)
             )
         }),
+    ]
+}
+
+/// How many there may be of one thing, and of another.
+fn counts(config: &Config) -> [Option<String>; 5] {
+    let Config { limits, presence, .. } = config;
+    let size = show_size;
+    let keys = config.keys_per_user();
+    [
         (limits.max_connections > 0 && limits.max_connections_per_address > limits.max_connections).then(|| {
             format!(
                 "`limits.max_connections_per_address` {} is never reached within `limits.max_connections` {}",
@@ -109,8 +131,7 @@ pub(super) fn pairs(config: &Config) -> impl Iterator<Item = String> {
                 presence.notice_limit, presence.count_only_above
             )
         }),
-    ];
-    rows.into_iter().flatten()
+    ]
 }
 
 #[cfg(test)]
