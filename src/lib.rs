@@ -36,8 +36,9 @@
 //!                shard (a worker's clients) · clients (what a delivery looks at, dense) · client (the rest) · slots ·
 //!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one
 //!                dialect) · room (a lane's members in sweep order) · batch (frames sent together) · outbox (a
-//!                client's queue) · bounds (how long it may be) · sink (its socket) · fanout (batches and writes,
-//!                acks, typing) · farewell (the last frames) · survey (who is behind) · wheel (timers)
+//!                client's queue) · bounds (how long it may be) · backlog (who has the longest) · share (of a queue,
+//!                for each sender of private messages) · sink (its socket) · fanout (batches and writes, acks,
+//!                typing) · farewell (the last frames) · survey (who is behind) · wheel (timers)
 //!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · positions (what is left
 //!                of those that are no more) · forget (how they end) · shares (who has most lets go first) ·
 //!                room (its data) ·
@@ -70,8 +71,8 @@
 //!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
-//!                load (the layers) · mistake · checks (contradictions) · public_key · machine (what it offers) ·
-//!                pending (not in force yet) · print
+//!                load (the layers) · mistake · checks (contradictions; unwise: pairs) · public_key ·
+//!                machine (what it offers) · pending (not in force yet) · print
 //!   metrics/     mod (counters of each shard, summed when scraped) · render (for Prometheus)
 //!   clock.rs     the time, which a test can move
 //!   shrink.rs    memory is given back when a storm has passed

@@ -90,7 +90,7 @@ where
         let mut refused = Vec::new();
         for found in recovered.rooms {
             let name = found.room.clone();
-            refused.extend(broker.restore(&name, life(found)).err());
+            refused.extend(broker.restore(&name, life(found, now_ms)).err());
         }
         if let Some(error) = refused.last() {
             tracing::warn!(refused = refused.len(), %error, "rooms of the history cannot be opened");
@@ -153,9 +153,12 @@ fn warn(dir: &Path, recovered: &Recovered) {
     );
 }
 
-fn life(found: RecoveredRoom) -> Life {
-    let messages = found.messages.into_iter().map(|message| (message.at_unix_ms, message.frame)).collect();
-    let keys = found.keys.into_iter().map(|(offset, sent)| (sent.user, sent.key, offset, sent.at_unix_ms));
+/// What was written before the clock was set back lies in the future, and counts as written now.
+fn life(found: RecoveredRoom, now_ms: u64) -> Life {
+    let messages = found.messages.into_iter();
+    let messages = messages.map(|message| (message.at_unix_ms.min(now_ms), message.frame)).collect();
+    let keys = found.keys.into_iter();
+    let keys = keys.map(|(offset, sent)| (sent.user, sent.key, offset, sent.at_unix_ms.min(now_ms)));
     Life { position: found.position, messages, keys: keys.collect() }
 }
 

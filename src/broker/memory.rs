@@ -22,7 +22,7 @@ use super::resume::Resumed;
 use super::room::{Room, RoomState, SharedRoom};
 use super::shares::Opener;
 use super::{BrokerError, Local, Position};
-use crate::chat::keys::Keys;
+use crate::chat::keys::{Keys, Scope};
 use crate::chat::rooms::Rules;
 use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
@@ -68,8 +68,10 @@ pub struct Limits {
     pub position_ttl_ms: u64,
     /// `chat.default_room`.
     pub default_room: String,
-    /// Idempotency keys of one user within five minutes, over all rooms; at least 1.
+    /// Idempotency keys of one user that are remembered, over all rooms and recipients; at least 1.
     pub max_keys_per_user: usize,
+    /// Bytes of the keys of all users: beyond it the oldest key goes.
+    pub max_keys_bytes: usize,
 }
 
 type Stripe<L> = Mutex<HashMap<RoomName, SharedRoom<L>>>;
@@ -103,7 +105,7 @@ impl<L: Local> Memory<L> {
         Self {
             local,
             budget: Budget::new(limits.history_total_bytes),
-            quotas: Quotas::new(limits.max_keys_per_user),
+            quotas: Quotas::new(limits.max_keys_per_user, limits.max_keys_bytes),
             rules: limits.rooms,
             max_rooms: limits.max_rooms,
             default_room: limits.default_room,
@@ -187,10 +189,8 @@ impl<L: Local> Memory<L> {
     pub fn restore(&self, name: &RoomName, life: Life) -> Result<(), BrokerError> {
         let mut keys = Keys::default();
         for (user, key, offset, at_ms) in life.keys {
-            // Beyond a limit that was lowered since, the oldest keys stay.
-            if self.quotas.take(&user, at_ms).is_ok() {
-                keys.insert((user, key), offset, at_ms);
-            }
+            self.quotas.restore(&user, Scope::Room(life.position.epoch), key, offset.0, at_ms);
+            keys.note(at_ms);
         }
         // Who opened it is not known: nobody has many of these.
         let hash = self.hasher.hash_one(name);
@@ -279,13 +279,10 @@ impl<L: Local> Memory<L> {
         room
     }
 
-    /// Counts an idempotency key that no room keeps against its user's `limits.max_keys_per_user`, for as long as those
-    /// that rooms keep.
-    ///
-    /// # Errors
-    /// [`BrokerError::TooManyKeys`]; [`BrokerError::Full`] when the node remembers as many as it can.
-    pub fn count_key(&self, user: &UserId, now_ms: u64) -> Result<(), BrokerError> {
-        self.quotas.take(user, now_ms)
+    /// The keys of all users, for what belongs to no room.
+    #[must_use]
+    pub fn keys(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// Says what time it is, by the clock that [`Memory::expire`] is called with.

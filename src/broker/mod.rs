@@ -9,7 +9,7 @@ pub mod log;
 pub mod memory;
 mod positions;
 pub mod publish;
-mod quota;
+pub mod quota;
 #[cfg(test)]
 mod race;
 pub mod resume;
@@ -66,7 +66,8 @@ pub struct Position {
 pub struct Draft<'a> {
     /// Who sends it.
     pub user: &'a UserId,
-    /// A second message of the same user in the same room with the same key is not appended, for five minutes.
+    /// A second message of the same user in the same room with the same key is not appended, for as long as the key is
+    /// remembered.
     pub key: Option<Key>,
     /// An upper bound of the frame's length, in bytes.
     pub max_len: usize,
@@ -105,12 +106,6 @@ pub enum BrokerError {
     /// `limits.max_rooms` rooms exist, and none of them can make way: in each there is somebody.
     #[error("too many rooms (limits.max_rooms)")]
     TooManyRooms,
-    /// `limits.max_keys_per_user` idempotency keys of this user are remembered, or too many in all.
-    #[error("too many idempotency keys (limits.max_keys_per_user), again in {retry_after_ms} ms")]
-    TooManyKeys {
-        /// Milliseconds until the oldest is forgotten, at least 1.
-        retry_after_ms: u64,
-    },
     /// The log on disk is full, or has more to write than it may hold in memory.
     #[error("the history cannot be written now (history.dir)")]
     NotWritten,

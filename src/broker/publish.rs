@@ -12,10 +12,12 @@
 //!   answer of that message.
 
 use super::memory::Memory;
+use super::quota::Once;
 use super::room::{RoomState, SharedRoom};
 use super::{BrokerError, Delivery, Draft, Encoded, Local, Position, Published};
+use crate::chat::keys::{Keys, Scope};
 use crate::faults::{self, Fault};
-use crate::names::{Offset, UserId};
+use crate::names::{Key, Offset, UserId};
 use crate::protocol::frame::Frame;
 
 /// What came of the first step.
@@ -40,8 +42,17 @@ pub struct Placed<A> {
     first: Offset,
     encoded: Encoded<A>,
     at_ms: u64,
-    /// Whose key was counted.
-    counted: Option<UserId>,
+    /// Its key.
+    key: Option<Remembered>,
+}
+
+/// A key that was remembered for a message that may not be appended.
+#[derive(Debug)]
+struct Remembered {
+    user: UserId,
+    key: Key,
+    /// What the room had before.
+    before: Keys,
 }
 
 impl<A> Placed<A> {
@@ -69,7 +80,7 @@ impl<L: Local> Memory<L> {
     /// frame for its place. A duplicate is neither encoded nor delivered.
     ///
     /// # Errors
-    /// [`BrokerError::Full`], [`BrokerError::TooManyKeys`] or [`BrokerError::Gone`]; no place was given then.
+    /// [`BrokerError::Full`] or [`BrokerError::Gone`]; no place was given then.
     pub fn publish(
         &self,
         room: &SharedRoom<L>,
@@ -116,9 +127,9 @@ impl<L: Local> Memory<L> {
         let mut state = room.lock();
         debug_assert_eq!(placed.position.offset.0, state.last.0 + state.placed, "the last one goes first");
         state.placed -= 1;
-        if let Some(user) = &placed.counted {
-            state.keys.withdraw(placed.position.offset);
-            self.quotas.give_back(user);
+        if let Some(Remembered { user, key, before }) = placed.key {
+            state.keys = before;
+            self.quotas.withdraw(&user, Scope::Room(state.epoch), key);
         }
     }
 
@@ -134,26 +145,31 @@ impl<L: Local> Memory<L> {
         }
         state.history.prefetch();
         let epoch = state.epoch;
-        let known = draft.key.filter(|_| !faults::is_on(Fault::DropDedupe));
-        let key = known.map(|key| (draft.user.clone(), key));
-        if let Some(offset) = key.as_ref().and_then(|key| state.keys.find(key, now_ms)) {
-            let position = Position { epoch, offset };
-            return Ok(Placing::Duplicate { position, is_committed: offset <= state.last });
-        }
-        if !self.local.has_space(&state.topic, draft.max_len) {
-            return Err(BrokerError::Full);
-        }
-        let counted = key.is_some().then(|| draft.user.clone());
-        if let Some(user) = &counted {
-            self.quotas.take(user, now_ms)?;
-        }
+        let last = Offset(state.last.0 + state.placed);
+        let place = || match self.local.has_space(&state.topic, draft.max_len) {
+            true => Ok(last.next().0),
+            false => Err(BrokerError::Full),
+        };
+        let key = draft.key.filter(|_| !faults::is_on(Fault::DropDedupe));
+        let done = match &key {
+            None => Once::Now(place()?),
+            Some(key) => self.quotas.once(draft.user, Scope::Room(epoch), key.clone(), now_ms, place)?,
+        };
+        let position = match done {
+            Once::Now(offset) => Position { epoch, offset: Offset(offset) },
+            Once::Before(offset) => {
+                let position = Position { epoch, offset: Offset(offset) };
+                return Ok(Placing::Duplicate { position, is_committed: position.offset <= state.last });
+            }
+        };
         state.placed += 1;
-        let position = Position { epoch, offset: Offset(state.last.0 + state.placed) };
-        if let Some(key) = key {
-            state.keys.insert(key, position.offset, now_ms);
-        }
+        let key = key.map(|key| {
+            let before = state.keys;
+            state.keys.note(now_ms);
+            Remembered { user: draft.user.clone(), key, before }
+        });
         let first = state.floor().next();
-        Ok(Placing::New(Placed { position, first, encoded: encode(position), at_ms: now_ms, counted }))
+        Ok(Placing::New(Placed { position, first, encoded: encode(position), at_ms: now_ms, key }))
     }
 
     fn commit_in(

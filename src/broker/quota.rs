@@ -1,43 +1,60 @@
-//! How many idempotency keys each user has set in the last five minutes, over all rooms.
-//!
-//! The rooms remember the keys; here stand only the times, so that a user who may set no more can be told when the
-//! next one is free. A key that its room has not swept yet no longer counts here.
+//! The idempotency keys of all users, over all rooms and recipients: so many of each user, and so many bytes in all.
+//! Beyond either the oldest is forgotten, and nothing is refused.
 
-use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use super::BrokerError;
-use crate::chat::keys::KEPT_MS;
-use crate::names::UserId;
-use crate::shrink::ShrinkWhenSparse;
+use crate::chat::keys::{Scope, Table};
+use crate::names::{Key, UserId};
 
-/// Stripes of the table. [`Quotas::expire`] visits one at a time.
+/// Stripes of the table, by user. [`Quotas::expire`] visits one at a time.
 const STRIPES: usize = 64;
-/// Keys of all users together: some 800 MiB at worst, for which more users than any node serves would have to retry
-/// everything they say.
-const MAX_KEYS: usize = 1 << 22;
+/// At most so much more than necessary is forgotten at once, so that a node at its limit does not look for the oldest
+/// key with every message.
+const SLACK_BYTES: usize = 64 * 1024;
 
-type Stripe = Mutex<HashMap<UserId, VecDeque<u64>>>;
+/// What came of doing something under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Once {
+    /// It was done now.
+    Now(u64),
+    /// It was done before.
+    Before(u64),
+}
+
+#[derive(Debug)]
+struct Stripe {
+    table: Mutex<Table>,
+    /// The number of its oldest key, as of the last change; `u64::MAX` when there is none.
+    oldest: AtomicU64,
+}
 
 /// The keys of all users.
+///
+/// The bound in bytes may be passed by one key for each thread that publishes, until it has forgotten others.
 #[derive(Debug)]
-pub(super) struct Quotas {
+pub struct Quotas {
     stripes: Box<[Stripe]>,
     hasher: RandomState,
     most_per_user: usize,
-    keys: AtomicUsize,
+    max_bytes: usize,
+    bytes: AtomicUsize,
+    next: AtomicU64,
 }
 
 impl Quotas {
-    pub(super) fn new(most_per_user: usize) -> Self {
+    pub(super) fn new(most_per_user: usize, max_bytes: usize) -> Self {
+        let stripe = |_| Stripe { table: Mutex::default(), oldest: AtomicU64::new(u64::MAX) };
         Self {
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            stripes: (0..STRIPES).map(stripe).collect(),
             hasher: RandomState::new(),
-            most_per_user,
-            keys: AtomicUsize::new(0),
+            most_per_user: most_per_user.max(1),
+            max_bytes,
+            bytes: AtomicUsize::new(0),
+            next: AtomicU64::new(0),
         }
     }
 
@@ -45,96 +62,146 @@ impl Quotas {
         &self.stripes[self.hasher.hash_one(user) as usize % STRIPES]
     }
 
-    /// Counts a key of `user`.
-    ///
-    /// # Errors
-    /// [`BrokerError::TooManyKeys`] when the user has too many; [`BrokerError::Full`] when the node has, which is not
-    /// the user's fault.
-    pub(super) fn take(&self, user: &UserId, now_ms: u64) -> Result<(), BrokerError> {
-        if self.keys.fetch_add(1, Relaxed) >= MAX_KEYS {
-            self.keys.fetch_sub(1, Relaxed);
-            return Err(BrokerError::Full);
+    /// Changes a stripe and keeps the count of bytes true.
+    fn change<R>(&self, stripe: &Stripe, f: impl FnOnce(&mut Table) -> R) -> R {
+        let mut table = stripe.table.lock();
+        let before = table.bytes();
+        let result = f(&mut table);
+        let after = table.bytes();
+        if after >= before {
+            self.bytes.fetch_add(after - before, Relaxed);
+        } else {
+            self.bytes.fetch_sub(before - after, Relaxed);
         }
-        let mut users = self.stripe(user).lock();
-        let times = users.entry(user.clone()).or_default();
-        let forgotten = forget(times, now_ms);
-        if let Some(oldest_ms) = times.front().filter(|_| times.len() >= self.most_per_user) {
-            self.keys.fetch_sub(forgotten + 1, Relaxed);
-            let retry_after_ms = (oldest_ms + KEPT_MS).saturating_sub(now_ms).max(1);
-            return Err(BrokerError::TooManyKeys { retry_after_ms });
-        }
-        self.keys.fetch_sub(forgotten, Relaxed);
-        // Whoever read the clock first need not have come first.
-        times.push_back(times.back().map_or(now_ms, |last_ms| now_ms.max(*last_ms)));
-        Ok(())
+        stripe.oldest.store(table.oldest().unwrap_or(u64::MAX), Relaxed);
+        result
     }
 
-    /// Takes back a key that was counted just now.
-    pub(super) fn give_back(&self, user: &UserId) {
-        let mut users = self.stripe(user).lock();
-        let Some(times) = users.get_mut(user) else { return };
-        self.keys.fetch_sub(usize::from(times.pop_back().is_some()), Relaxed);
-        if times.is_empty() {
-            users.remove(user);
-        }
+    /// Does something under a key of `user`, unless it was done within five minutes: of two who try at once the second
+    /// has the answer of the first. What `f` returns is remembered; it must not wait, nor ask for keys.
+    ///
+    /// # Errors
+    /// Those of `f`: nothing is remembered then.
+    pub fn once<E>(
+        &self,
+        user: &UserId,
+        scope: Scope,
+        key: Key,
+        now_ms: u64,
+        f: impl FnOnce() -> Result<u64, E>,
+    ) -> Result<Once, E> {
+        let name = (scope, key);
+        let done = self.change(self.stripe(user), |table| {
+            if let Some(value) = table.find(user, &name, now_ms) {
+                return Ok(Once::Before(value));
+            }
+            let value = f()?;
+            let number = self.next.fetch_add(1, Relaxed);
+            table.insert(user, name, value, (number, now_ms), self.most_per_user);
+            Ok(Once::Now(value))
+        });
+        self.evict();
+        done
+    }
+
+    /// Remembers a key that a log has kept.
+    pub(super) fn restore(&self, user: &UserId, scope: Scope, key: Key, value: u64, at_ms: u64) {
+        let Ok(_) = self.once(user, scope, key, at_ms, || Ok::<_, Infallible>(value));
+    }
+
+    /// Forgets a key whose message was not appended.
+    pub(super) fn withdraw(&self, user: &UserId, scope: Scope, key: Key) {
+        self.change(self.stripe(user), |table| table.withdraw(user, &(scope, key)));
     }
 
     /// Forgets what is too old in one stripe. `turn` chooses it: count it up.
     pub(super) fn expire(&self, turn: usize, now_ms: u64) {
-        let mut users = self.stripes[turn % STRIPES].lock();
-        users.retain(|_, times| {
-            self.keys.fetch_sub(forget(times, now_ms), Relaxed);
-            !times.is_empty()
-        });
-        users.shrink_when_sparse();
+        self.change(&self.stripes[turn % STRIPES], |table| table.expire(now_ms));
     }
 
-    /// Keys that count, and users that have any.
+    /// Forgets the oldest keys of the node until they fit. Called without a stripe's lock.
+    fn evict(&self) {
+        if self.bytes.load(Relaxed) <= self.max_bytes {
+            return;
+        }
+        let kept = self.max_bytes - SLACK_BYTES.min(self.max_bytes / 16);
+        while self.bytes.load(Relaxed) > kept {
+            let Some(oldest) = self.stripes.iter().min_by_key(|stripe| stripe.oldest.load(Relaxed)) else {
+                return;
+            };
+            if oldest.oldest.load(Relaxed) == u64::MAX {
+                return;
+            }
+            self.change(oldest, Table::pop_oldest);
+        }
+    }
+
+    /// Keys that are remembered, and users that have any.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
-        (self.keys.load(Relaxed), self.stripes.iter().map(|stripe| stripe.lock().len()).sum())
+        self.stripes
+            .iter()
+            .map(|stripe| stripe.table.lock().sizes())
+            .fold((0, 0), |(keys, users), (more, others)| (keys + more, users + others))
     }
-}
-
-/// Forgets the times that are too old; returns how many.
-fn forget(times: &mut VecDeque<u64>, now_ms: u64) -> usize {
-    let old = times.iter().take_while(|at_ms| now_ms.saturating_sub(**at_ms) >= KEPT_MS).count();
-    times.drain(..old);
-    times.shrink_when_sparse();
-    old
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::keys::KEPT_MS;
+    use crate::names::Epoch;
 
-    #[test]
-    fn each_user_has_so_many_keys_in_five_minutes() {
-        let quotas = Quotas::new(2);
-        let [ann, bob] = ["ann", "bob"].map(|name| name.parse::<UserId>().unwrap());
-        assert_eq!(quotas.take(&ann, 1000), Ok(()));
-        assert_eq!(quotas.take(&ann, 4000), Ok(()));
-        assert_eq!(quotas.take(&ann, 5000), Err(BrokerError::TooManyKeys { retry_after_ms: KEPT_MS - 4000 }));
-        assert_eq!(quotas.take(&bob, 5000), Ok(()));
-        assert_eq!(quotas.take(&ann, 999 + KEPT_MS), Err(BrokerError::TooManyKeys { retry_after_ms: 1 }));
-        assert_eq!(quotas.take(&ann, 1000 + KEPT_MS), Ok(()));
-        assert_eq!(quotas.sizes(), (3, 2));
-        quotas.give_back(&ann);
-        assert_eq!(quotas.take(&ann, 1001 + KEPT_MS), Ok(()));
-        assert_eq!(quotas.take(&ann, 1002 + KEPT_MS), Err(BrokerError::TooManyKeys { retry_after_ms: 2998 }));
-        (0..STRIPES).for_each(|turn| quotas.expire(turn, 5000 + KEPT_MS));
-        assert_eq!(quotas.sizes(), (1, 1));
-        (0..STRIPES).for_each(|turn| quotas.expire(turn, 1001 + 2 * KEPT_MS));
-        assert_eq!(quotas.sizes(), (0, 0));
+    fn user(number: usize) -> UserId {
+        format!("user-{number}").parse().unwrap()
+    }
+
+    fn once(quotas: &Quotas, user: &UserId, scope: &Scope, key: usize, now_ms: u64) -> Once {
+        let key = format!("{key:036}").parse().unwrap();
+        quotas.once(user, scope.clone(), key, now_ms, || Ok::<_, Infallible>(now_ms)).unwrap()
     }
 
     #[test]
-    fn what_is_given_back_leaves_nothing() {
-        let quotas = Quotas::new(2);
-        let ann: UserId = "ann".parse().unwrap();
-        quotas.take(&ann, 0).unwrap();
-        quotas.give_back(&ann);
-        quotas.give_back(&ann);
+    fn a_user_who_sets_many_keys_is_never_refused_and_pushes_out_only_its_own() {
+        let quotas = Quotas::new(10, 1 << 20);
+        let room = Scope::Room(Epoch::random());
+        let [ann, bob] = ["ann", "bob"].map(|name| name.parse::<UserId>().unwrap());
+        once(&quotas, &bob, &room, 0, 1);
+        for key in 0..100_000 {
+            assert_eq!(once(&quotas, &ann, &room, key, 2), Once::Now(2));
+        }
+        assert_eq!(quotas.sizes(), (11, 2));
+        assert_eq!(once(&quotas, &bob, &room, 0, 3), Once::Before(1));
+        assert_eq!(once(&quotas, &ann, &room, 99_990, 3), Once::Before(2), "the oldest of the ten");
+        assert_eq!(once(&quotas, &ann, &room, 99_989, 3), Once::Now(3));
+        (0..STRIPES).for_each(|turn| quotas.expire(turn, 3 + KEPT_MS));
+        assert_eq!((quotas.sizes(), quotas.bytes.load(Relaxed)), ((0, 0), 0));
+    }
+
+    #[test]
+    fn beyond_the_bytes_the_oldest_of_all_users_go_first_and_nobody_is_refused() {
+        let max_bytes = 1 << 20;
+        let quotas = Quotas::new(10, max_bytes);
+        let room = Scope::Room(Epoch::random());
+        for number in 0..20_000 {
+            assert_eq!(once(&quotas, &user(number), &room, 0, number as u64), Once::Now(number as u64));
+            assert!(quotas.bytes.load(Relaxed) <= max_bytes);
+        }
+        let (keys, users) = quotas.sizes();
+        assert!(keys == users && keys > 1_000, "{keys} keys of {users} users");
+        let known = |number| matches!(once(&quotas, &user(number), &room, 0, 20_000), Once::Before(_));
+        assert!((20_000 - keys..20_000).all(known), "the newest {keys} are there");
+    }
+
+    #[test]
+    fn what_failed_is_not_remembered() {
+        let quotas = Quotas::new(2, 1 << 20);
+        let (ann, key): (UserId, Key) = ("ann".parse().unwrap(), "k".parse().unwrap());
+        let scope = Scope::User(ann.clone());
+        assert_eq!(quotas.once(&ann, scope.clone(), key.clone(), 0, || Err("full")), Err("full"));
         assert_eq!(quotas.sizes(), (0, 0));
+        quotas.once(&ann, scope.clone(), key.clone(), 0, || Ok::<_, Infallible>(1)).unwrap();
+        quotas.withdraw(&ann, scope, key);
+        assert_eq!((quotas.sizes(), quotas.bytes.load(Relaxed)), ((0, 0), 0));
     }
 }

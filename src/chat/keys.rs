@@ -1,77 +1,195 @@
-//! Idempotency keys: what was sent twice under one key is appended once.
+//! Idempotency keys: what was sent twice under one key is carried out once.
+//!
+//! The oldest key is forgotten first, and nothing new is ever refused because of keys: each user has so many, so that
+//! none pushes out those of others, and whoever holds the tables lets the oldest of all go beyond a number of bytes.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::names::{Key, Offset, UserId};
+use crate::names::{Epoch, Key, UserId};
 use crate::shrink::ShrinkWhenSparse;
 
 /// For how long a key is remembered, in milliseconds: longer than any sensible series of retries.
 pub const KEPT_MS: u64 = 300_000;
+/// What a key takes, its own text aside: its entry and its place in the order, with their spare room.
+const KEY_BYTES: usize = 200;
+/// What a user with any key takes besides.
+const USER_BYTES: usize = 300;
 
-/// Keys, with what each stands for: those of one room with the offsets of their messages. A key belongs to its user;
-/// those of others do not count.
-///
-/// Memory: some 200 bytes a key. How many there are is bounded by who hands them in, for each user and in all.
-#[derive(Debug)]
-pub struct Keys<K = (UserId, Key), V = Offset> {
-    offsets: HashMap<Arc<K>, V>,
-    /// Oldest first; each key stands here once.
-    ages: VecDeque<(u64, Arc<K>)>,
+/// Until when a room has keys that are remembered: its position is remembered at least as long.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    until_ms: u64,
 }
 
-impl<K, V> Default for Keys<K, V> {
-    fn default() -> Self {
-        Self { offsets: HashMap::new(), ages: VecDeque::new() }
-    }
-}
-
-impl<K: Eq + Hash, V: Copy + PartialEq + std::fmt::Debug> Keys<K, V> {
-    /// What was remembered under this key less than [`KEPT_MS`] ago.
-    pub fn find(&mut self, key: &K, now_ms: u64) -> Option<V> {
-        self.expire(now_ms);
-        self.offsets.get(key).copied()
+impl Keys {
+    /// A key was set at `at_ms`.
+    pub fn note(&mut self, at_ms: u64) {
+        self.until_ms = self.until_ms.max(at_ms.saturating_add(KEPT_MS));
     }
 
-    /// Remembers a key that is not yet known.
-    pub fn insert(&mut self, key: K, offset: V, now_ms: u64) {
-        let key = Arc::new(key);
-        let at_ms = self.ages.back().map_or(now_ms, |(last_ms, _)| now_ms.max(*last_ms));
-        let known = self.offsets.insert(Arc::clone(&key), offset);
-        debug_assert_eq!(known, None, "a key is inserted once");
-        self.ages.push_back((at_ms, key));
-    }
-
-    /// Forgets the key that was inserted last, because its message was not appended.
-    pub fn withdraw(&mut self, offset: V) {
-        if self.ages.back().and_then(|(_, key)| self.offsets.get(key)) == Some(&offset) {
-            let (_, key) = self.ages.pop_back().expect("it was there a line ago");
-            self.offsets.remove(&key);
-        }
-    }
-
-    /// Forgets what is older than [`KEPT_MS`].
+    /// Notes that the time has come when there is none any more.
     pub fn expire(&mut self, now_ms: u64) {
-        while self.ages.front().is_some_and(|(at_ms, _)| now_ms.saturating_sub(*at_ms) >= KEPT_MS) {
-            if let Some((_, key)) = self.ages.pop_front() {
-                self.offsets.remove(&key);
-            }
+        if now_ms >= self.until_ms {
+            self.until_ms = 0;
         }
-        self.ages.shrink_when_sparse();
-        self.offsets.shrink_when_sparse();
-    }
-
-    /// Keys remembered.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ages.len()
     }
 
     /// True when none is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ages.is_empty()
+        self.until_ms == 0
+    }
+}
+
+/// To what a key of a user belongs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// A room, by its epoch, of which there is one for each life of a room.
+    Room(Epoch),
+    /// A recipient of private messages.
+    User(UserId),
+}
+
+type Name = Arc<(Scope, Key)>;
+
+/// What is remembered of a key: the order in which it came among all keys of the node, when, and its name.
+type Age = (u64, u64, Name);
+
+/// The keys of one user.
+#[derive(Debug, Default)]
+struct Sent {
+    /// What each stands for.
+    values: HashMap<Name, u64>,
+    /// Oldest first; each key stands here once. Times never run backwards.
+    ages: VecDeque<Age>,
+}
+
+/// The keys of some users, with what each stands for: the offset of a message, or a number of recipients.
+#[derive(Debug, Default)]
+pub struct Table {
+    users: HashMap<UserId, Sent>,
+    /// Users by the number of their oldest key.
+    by_age: BTreeMap<u64, UserId>,
+    bytes: usize,
+}
+
+fn cost(name: &(Scope, Key)) -> usize {
+    let scope = match &name.0 {
+        Scope::Room(_) => 0,
+        Scope::User(user) => user.as_str().len(),
+    };
+    KEY_BYTES + scope + name.1.as_str().len()
+}
+
+impl Table {
+    /// What was remembered under this key less than [`KEPT_MS`] ago, by a clock that never goes back.
+    pub fn find(&mut self, user: &UserId, name: &(Scope, Key), now_ms: u64) -> Option<u64> {
+        self.expire_of(user, now_ms);
+        self.users.get(user)?.values.get(name).copied()
+    }
+
+    /// Remembers a key that is not yet known, under a number above all others; the user's oldest one goes when there
+    /// are more than `most`.
+    pub fn insert(
+        &mut self,
+        user: &UserId,
+        key: (Scope, Key),
+        value: u64,
+        (number, at_ms): (u64, u64),
+        most: usize,
+    ) {
+        let name = Arc::new(key);
+        if !self.users.contains_key(user) {
+            self.users.insert(user.clone(), Sent::default());
+            self.by_age.insert(number, user.clone());
+            self.bytes += USER_BYTES;
+        }
+        let Some(sent) = self.users.get_mut(user) else { return };
+        let known = sent.values.insert(Arc::clone(&name), value);
+        debug_assert_eq!(known, None, "a key is inserted once");
+        self.bytes += cost(&name);
+        // Whoever read the clock first need not have come first.
+        let at_ms = sent.ages.back().map_or(at_ms, |(_, last_ms, _)| at_ms.max(*last_ms));
+        sent.ages.push_back((number, at_ms, name));
+        if sent.ages.len() > most {
+            self.pop(user);
+        }
+    }
+
+    /// Forgets a key because its message was not appended.
+    pub fn withdraw(&mut self, user: &UserId, key: &(Scope, Key)) {
+        let Some(sent) = self.users.get_mut(user) else { return };
+        let Some(at) = sent.ages.iter().rposition(|(_, _, name)| **name == *key) else { return };
+        if at == 0 {
+            return self.pop(user);
+        }
+        if let Some((.., name)) = sent.ages.remove(at) {
+            sent.values.remove(&name);
+            self.bytes -= cost(&name);
+        }
+    }
+
+    /// Forgets the oldest key of all.
+    pub fn pop_oldest(&mut self) {
+        if let Some(user) = self.by_age.first_key_value().map(|(_, user)| user.clone()) {
+            self.pop(&user);
+        }
+    }
+
+    /// The number of the oldest key of all.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.by_age.first_key_value().map(|(number, _)| *number)
+    }
+
+    /// Forgets what is older than [`KEPT_MS`].
+    pub fn expire(&mut self, now_ms: u64) {
+        while let Some(user) = self.by_age.first_key_value().map(|(_, user)| user.clone()) {
+            let before = self.bytes;
+            self.expire_of(&user, now_ms);
+            if self.bytes == before {
+                break;
+            }
+        }
+        self.users.shrink_when_sparse();
+    }
+
+    /// Bytes that the keys take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Keys that are remembered, and users that have any.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.users.values().map(|sent| sent.ages.len()).sum(), self.users.len())
+    }
+
+    fn expire_of(&mut self, user: &UserId, now_ms: u64) {
+        let is_old = |(_, at_ms, _): &Age| now_ms.saturating_sub(*at_ms) >= KEPT_MS;
+        while self.users.get(user).is_some_and(|sent| sent.ages.front().is_some_and(is_old)) {
+            self.pop(user);
+        }
+    }
+
+    /// Forgets the oldest key of a user, and the user with the last one.
+    fn pop(&mut self, user: &UserId) {
+        let Some(sent) = self.users.get_mut(user) else { return };
+        if let Some((number, _, name)) = sent.ages.pop_front() {
+            sent.values.remove(&name);
+            self.bytes -= cost(&name);
+            self.by_age.remove(&number);
+        }
+        if let Some((number, ..)) = sent.ages.front() {
+            self.by_age.insert(*number, user.clone());
+            sent.values.shrink_when_sparse();
+            sent.ages.shrink_when_sparse();
+        } else {
+            self.users.remove(user);
+            self.bytes -= USER_BYTES;
+        }
     }
 }
 
@@ -79,43 +197,89 @@ impl<K: Eq + Hash, V: Copy + PartialEq + std::fmt::Debug> Keys<K, V> {
 mod tests {
     use super::*;
 
-    fn key(user: &str, key: &str) -> (UserId, Key) {
-        (user.parse().unwrap(), key.parse().unwrap())
+    const MOST: usize = 3;
+
+    fn user(name: &str) -> UserId {
+        name.parse().unwrap()
+    }
+
+    /// Two rooms of which nobody knows the epochs.
+    fn scopes() -> [Scope; 2] {
+        [Scope::Room(Epoch::random()), Scope::Room(Epoch::random())]
+    }
+
+    fn name(scope: &Scope, key: &str) -> (Scope, Key) {
+        (scope.clone(), key.parse().unwrap())
     }
 
     #[test]
-    fn a_key_stands_for_its_offset_for_five_minutes() {
-        let mut keys = Keys::default();
-        keys.insert(key("ann", "1"), Offset(7), 1000);
-        keys.insert(key("bob", "1"), Offset(8), 1500);
-        assert_eq!(keys.find(&key("ann", "1"), 1000 + KEPT_MS - 1), Some(Offset(7)));
-        assert_eq!(keys.find(&key("ann", "2"), 1000), None);
-        assert_eq!(keys.find(&key("ann", "1"), 1000 + KEPT_MS), None);
-        assert_eq!(keys.find(&key("bob", "1"), 1000 + KEPT_MS), Some(Offset(8)));
-        keys.expire(1500 + KEPT_MS);
-        assert!(keys.is_empty() && keys.offsets.is_empty());
+    fn a_key_stands_for_its_value_for_five_minutes() {
+        let (mut table, [room, _]) = (Table::default(), scopes());
+        let (ann, bob) = (user("ann"), user("bob"));
+        table.insert(&ann, name(&room, "1"), 7, (0, 1000), MOST);
+        table.insert(&bob, name(&room, "1"), 8, (1, 1500), MOST);
+        assert_eq!(table.find(&ann, &name(&room, "1"), 1000 + KEPT_MS - 1), Some(7));
+        assert_eq!(table.find(&ann, &name(&room, "2"), 1000), None);
+        assert_eq!(table.find(&ann, &name(&room, "1"), 1000 + KEPT_MS), None);
+        assert_eq!(table.find(&bob, &name(&room, "1"), 1000 + KEPT_MS), Some(8));
+        table.expire(1500 + KEPT_MS);
+        assert_eq!((table.sizes(), table.bytes(), table.oldest()), ((0, 0), 0, None));
     }
 
     #[test]
-    fn only_the_last_key_can_be_withdrawn() {
-        let mut keys = Keys::default();
-        keys.insert(key("ann", "1"), Offset(1), 0);
-        keys.insert(key("ann", "2"), Offset(2), 0);
-        keys.withdraw(Offset(1));
-        assert_eq!(keys.len(), 2, "it is not the last one");
-        keys.withdraw(Offset(2));
-        assert_eq!(keys.find(&key("ann", "2"), 0), None);
-        assert_eq!(keys.find(&key("ann", "1"), 0), Some(Offset(1)));
+    fn the_oldest_of_a_user_goes_first_over_all_rooms_and_touches_nobody_else() {
+        let (mut table, [one, two]) = (Table::default(), scopes());
+        let (ann, bob) = (user("ann"), user("bob"));
+        table.insert(&bob, name(&one, "b"), 9, (0, 0), MOST);
+        for (number, room) in (1..).zip([&one, &two, &one, &two]) {
+            table.insert(&ann, name(room, &number.to_string()), number, (number, 0), MOST);
+        }
+        assert_eq!(table.find(&ann, &name(&one, "1"), 0), None);
+        assert_eq!(table.find(&ann, &name(&two, "2"), 0), Some(2));
+        assert_eq!(table.find(&bob, &name(&one, "b"), 0), Some(9));
+        assert_eq!((table.sizes(), table.oldest()), ((4, 2), Some(0)));
+        table.pop_oldest();
+        table.pop_oldest();
+        assert_eq!((table.find(&bob, &name(&one, "b"), 0), table.oldest()), (None, Some(3)));
+        assert_eq!((table.find(&ann, &name(&two, "2"), 0), table.sizes()), (None, (2, 1)));
+    }
+
+    #[test]
+    fn what_is_withdrawn_leaves_nothing() {
+        let (mut table, [room, _]) = (Table::default(), scopes());
+        let ann = user("ann");
+        for number in 0..3 {
+            table.insert(&ann, name(&room, &number.to_string()), number, (number, 0), MOST);
+        }
+        table.withdraw(&ann, &name(&room, "1"));
+        assert_eq!((table.find(&ann, &name(&room, "1"), 0), table.sizes()), (None, (2, 1)));
+        for key in ["0", "0", "2", "9"] {
+            table.withdraw(&ann, &name(&room, key));
+        }
+        assert_eq!((table.sizes(), table.bytes(), table.oldest()), ((0, 0), 0, None));
     }
 
     #[test]
     fn times_never_run_backwards() {
+        let (mut table, [room, _]) = (Table::default(), scopes());
+        let ann = user("ann");
+        table.insert(&ann, name(&room, "1"), 1, (0, 50), MOST);
+        table.insert(&ann, name(&room, "2"), 2, (1, 49), MOST);
+        table.expire(49 + KEPT_MS);
+        assert_eq!(table.sizes(), (2, 1));
+        table.expire(50 + KEPT_MS);
+        assert_eq!(table.sizes(), (0, 0));
+    }
+
+    #[test]
+    fn a_room_has_keys_for_as_long_as_the_last_one() {
         let mut keys = Keys::default();
-        keys.insert(key("ann", "1"), Offset(1), 50);
-        keys.insert(key("ann", "2"), Offset(2), 49);
-        keys.expire(49 + KEPT_MS);
-        assert_eq!(keys.len(), 2);
-        keys.expire(50 + KEPT_MS);
+        assert!(keys.is_empty());
+        keys.note(10);
+        keys.note(5);
+        keys.expire(9 + KEPT_MS);
+        assert!(!keys.is_empty());
+        keys.expire(10 + KEPT_MS);
         assert!(keys.is_empty());
     }
 }

@@ -113,7 +113,8 @@ impl Limiter {
         config.enabled.then(|| Self {
             requests: Rate::new(config.messages_per_second, config.burst.max(max_rooms)),
             messages: Rate::new(config.messages_per_second, config.burst),
-            frames: Rate::new(config.frames_per_second, config.frames_per_second),
+            // A join is a frame, too.
+            frames: Rate::new(config.frames_per_second, config.frames_per_second.max(max_rooms)),
             strikes: config.strikes,
             users: Users::default(),
         })
@@ -288,6 +289,16 @@ mod tests {
         // It goes on although it is refused: that is its own doing.
         assert!(quiet.message(&alice, 0, &limiter).is_err());
         assert!(quiet.is_used_up(0, &limiter) && !quiet.is_used_up(1_000, &limiter));
+    }
+
+    #[test]
+    fn all_rooms_can_be_entered_again_at_once_however_many_there_may_be() {
+        for max_rooms in [1, 100, 300, 10_000] {
+            let limiter = Limiter::new(&config::RateLimit::default(), max_rooms).expect("enabled by default");
+            for rate in [&limiter.requests, &limiter.frames] {
+                assert!(taken(&mut Bucket::default(), max_rooms, 0, rate) == max_rooms, "{max_rooms} rooms");
+            }
+        }
     }
 
     #[test]

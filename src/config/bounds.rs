@@ -45,8 +45,13 @@ settings! {
         max_rooms: usize = 1_000_000, Count(1, 100_000_000);
         /// Malformed commands within a minute, beyond: 4502; 0 (the first one ends the connection) to 1,000,000.
         malformed_per_minute: usize = 20, Count(0, 1_000_000);
-        /// Idempotency keys remembered per user for five minutes; 1 to 1,000,000. Memory: some 100 bytes each.
-        max_keys_per_user: usize = 1024, Count(1, 1_000_000);
+        /// Idempotency keys remembered per user, beyond: the oldest of the user is forgotten; 0 (as many as
+        /// `rate_limit.*` lets a user say in five minutes, or a million without limit) to 1,000,000.
+        /// Memory: within `limits.max_keys_bytes`.
+        max_keys_per_user: usize = 0, Count(0, 1_000_000);
+        /// Bytes of all idempotency keys together, beyond: the oldest of all is forgotten; 64KiB to 1TiB. A key takes
+        /// some 200 bytes. Memory: at most this.
+        max_keys_bytes: usize = 256 * MIB, Size(64 * KIB, TIB);
         /// The body of an HTTP request; 1 byte to 1GiB. Memory: this much per request under way.
         max_request_body: usize = MIB, Size(1, GIB);
     }
@@ -121,5 +126,24 @@ settings! {
     Drain of Config at drain {
         /// Time over which the closes are spread when the server stops; 0ms (all at once) to 1h.
         window: Duration = Duration::from_secs(5), Time(0, HOUR);
+    }
+}
+
+/// For how many seconds an idempotency key is remembered.
+const KEY_SECONDS: usize = 300;
+/// The most keys of a user that can be set.
+const MAX_KEYS_PER_USER: usize = 1_000_000;
+
+impl Config {
+    /// Idempotency keys of a user that are remembered: what `limits.max_keys_per_user` says, or as many as the user can
+    /// set in five minutes.
+    #[must_use]
+    pub fn keys_per_user(&self) -> usize {
+        let rate = &self.rate_limit;
+        match self.limits.max_keys_per_user {
+            0 if !rate.enabled => MAX_KEYS_PER_USER,
+            0 => (rate.messages_per_second * KEY_SECONDS + rate.burst).min(MAX_KEYS_PER_USER),
+            set => set,
+        }
     }
 }

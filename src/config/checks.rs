@@ -1,5 +1,7 @@
 //! What no key can see alone: combinations that contradict each other, and choices that are allowed but unwise.
 
+mod unwise;
+
 use super::units::{show_duration, show_size};
 use super::{Algorithm, Config};
 
@@ -134,7 +136,7 @@ pub(super) fn advice(config: &Config) -> impl Iterator<Item = String> {
              `admission.trusted_proxies`"
         )
     });
-    [short, open, believing].into_iter().flatten()
+    [short, open, believing].into_iter().flatten().chain(unwise::pairs(config))
 }
 
 impl Config {

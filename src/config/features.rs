@@ -72,8 +72,8 @@ settings! {
         messages_per_second: usize = 10, Count(1, 1_000_000);
         /// Chat messages at once after a silence; 1 to 1,000,000.
         burst: usize = 40, Count(1, 1_000_000);
-        /// Frames per second and connection, control frames and fragments included, and as many at once;
-        /// 1 to 10,000,000.
+        /// Frames per second and connection, control frames and fragments included, and as many at once, or
+        /// `limits.max_rooms_per_connection` if that is more; 1 to 10,000,000.
         frames_per_second: usize = 200, Count(1, 10_000_000);
         /// Refusals within a minute, beyond: 4002; 1 to 1,000,000.
         strikes: usize = 50, Count(1, 1_000_000);

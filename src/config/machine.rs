@@ -80,7 +80,9 @@ impl Config {
             self.node = format!("n-{:08x}", fastrand::u32(..));
         }
         if self.queue.total_bytes == 0 {
-            self.queue.total_bytes = (machine.memory_bytes / 4).clamp(self.queue.max_bytes, TIB);
+            // Each worker has its share, in which one full queue must fit.
+            let least = (self.queue.max_bytes * self.workers).min(TIB);
+            self.queue.total_bytes = (machine.memory_bytes / 4).clamp(least, TIB);
         }
         self.share_out_descriptors(machine.descriptors);
         self
@@ -153,7 +155,7 @@ mod tests {
         assert_eq!((config.queue.total_bytes, config.workers), (2 * GIB, 6));
         assert!(config.node.starts_with("n-"));
         let tiny = Config::default().resolve(&Machine { memory_bytes: 1, ..machine });
-        assert_eq!(tiny.queue.total_bytes, tiny.queue.max_bytes);
+        assert_eq!(tiny.queue.total_bytes, 6 * tiny.queue.max_bytes, "a full queue fits each share");
     }
 
     #[test]

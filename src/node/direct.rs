@@ -1,52 +1,33 @@
 //! Private messages: to every connection of a user, at once and never stored.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::Node;
-use super::publish::refusal;
-use crate::chat::keys::Keys;
+use crate::broker::quota::Once;
+use crate::chat::keys::Scope;
 use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, Epoch, Key, UserId};
 use crate::protocol::event::{self, CommandError, v1};
+use crate::registry::share::Share;
 
-/// Stripes of the keys, far more than threads. [`Directs::expire`] visits one at a time.
-const STRIPES: usize = 64;
+/// What a frame has around its text, roughly.
+const AROUND_TEXT: usize = 150;
 
-/// A key belongs to its sender and recipient; it stands for the number of connections that the message is for.
-type Sent = Keys<(UserId, UserId, Key), usize>;
+/// The connections that a message is for, with what it takes of the sender's share in each one's queue.
+type Recipients = SmallVec<[(ConnectionId, Share); 2]>;
 
-/// What a node keeps of its private messages: their count, for ids, and the keys of the last five minutes.
+/// What a node keeps of its private messages: their count, for ids. Their keys are among those of all users.
 #[derive(Debug)]
 pub(super) struct Directs {
     epoch: Epoch,
     count: AtomicU64,
-    keys: Box<[Mutex<Sent>]>,
-    hasher: RandomState,
 }
 
 impl Default for Directs {
     fn default() -> Self {
-        Self {
-            epoch: Epoch::random(),
-            count: AtomicU64::new(0),
-            keys: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
-        }
-    }
-}
-
-impl Directs {
-    fn stripe(&self, from: &UserId) -> &Mutex<Sent> {
-        &self.keys[self.hasher.hash_one(from) as usize % STRIPES]
-    }
-
-    /// Forgets old keys in one stripe. `turn` chooses it: count it up.
-    pub(super) fn expire(&self, turn: usize, now_ms: u64) {
-        self.keys[turn % STRIPES].lock().expire(now_ms);
+        Self { epoch: Epoch::random(), count: AtomicU64::new(0) }
     }
 }
 
@@ -55,8 +36,8 @@ impl Node {
     /// hands it over once: a retry gets the same answer.
     ///
     /// # Errors
-    /// [`CommandError::UserNotFound`]; [`CommandError::RateLimited`] beyond `limits.max_keys_per_user`;
-    /// [`CommandError::Unavailable`] when no inbox has space. Nobody got it then.
+    /// [`CommandError::UserNotFound`]; [`CommandError::Unavailable`] when no inbox has space, or too much of the
+    /// same sender waits in the recipient's queue already. Nobody got it then.
     pub fn direct(
         &self,
         from: &UserId,
@@ -66,39 +47,44 @@ impl Node {
         now_ms: u64,
     ) -> Result<usize, CommandError> {
         let Some(key) = key.filter(|_| !faults::is_on(Fault::ForgetPrivateKey)) else {
-            let recipients = self.recipients(to, text)?;
-            return Ok(self.hand_over(&recipients, from, text, now_ms));
+            let recipients = self.recipients(from, to, text)?;
+            return Ok(self.hand_over(recipients, from, text, now_ms));
         };
-        let key = (from.clone(), to.clone(), key);
-        // Decided under the lock and handed over without it: of two who try at once the second has the answer of the
+        // Decided under a lock and handed over without it: of two who try at once the second has the answer of the
         // first, and waits for nobody's inbox.
-        let mut sent = self.directs.stripe(from).lock();
-        if let Some(delivered) = sent.find(&key, now_ms) {
-            return Ok(delivered);
+        let mut recipients = Recipients::new();
+        let at_unix_ms = self.clock.unix_ms_at(now_ms);
+        let done = self.broker.keys().once(from, Scope::User(to.clone()), key, at_unix_ms, || {
+            recipients = self.recipients(from, to, text)?;
+            Ok::<_, CommandError>(recipients.len() as u64)
+        });
+        match done? {
+            Once::Before(delivered) => Ok(delivered as usize),
+            Once::Now(_) => Ok(self.hand_over(recipients, from, text, now_ms)),
         }
-        let recipients = self.recipients(to, text)?;
-        self.broker.count_key(from, self.clock.unix_ms_at(now_ms)).map_err(refusal)?;
-        sent.insert(key, recipients.len(), now_ms);
-        drop(sent);
-        Ok(self.hand_over(&recipients, from, text, now_ms))
     }
 
-    /// The connections of a user whose shards have space for a message.
-    fn recipients(&self, to: &UserId, text: &str) -> Result<SmallVec<[ConnectionId; 2]>, CommandError> {
-        let mut connections = self.registry.directory.find(to);
+    /// The connections of a user whose shards have space for a message, and of whose queues the sender has not used up
+    /// its share.
+    fn recipients(&self, from: &UserId, to: &UserId, text: &str) -> Result<Recipients, CommandError> {
+        let connections = self.registry.directory.find(to);
         if connections.is_empty() {
             return Err(CommandError::UserNotFound);
         }
         let max_len = event::max_len(text);
-        connections.retain(|id| self.registry.has_space_for(*id, max_len));
-        if connections.is_empty() { Err(CommandError::Unavailable) } else { Ok(connections) }
+        let bytes = text.len() + AROUND_TEXT;
+        let with_space = connections.into_iter().filter(|id| self.registry.has_space_for(*id, max_len));
+        let recipients: Recipients =
+            with_space.filter_map(|id| Some((id, self.registry.shares.take(id, from, bytes)?))).collect();
+        if recipients.is_empty() { Err(CommandError::Unavailable) } else { Ok(recipients) }
     }
 
-    fn hand_over(&self, recipients: &[ConnectionId], from: &UserId, text: &str, now_ms: u64) -> usize {
+    fn hand_over(&self, recipients: Recipients, from: &UserId, text: &str, now_ms: u64) -> usize {
+        let delivered = recipients.len();
         let number = self.directs.count.fetch_add(1, Relaxed) + 1;
         let frame = v1::direct(from, text, self.directs.epoch, number, self.clock.unix_ms_at(now_ms));
-        recipients.iter().for_each(|id| self.registry.send(*id, &frame));
-        recipients.len()
+        recipients.into_iter().for_each(|(id, share)| self.registry.send(id, &frame, Some(share)));
+        delivered
     }
 }
 
@@ -128,16 +114,9 @@ mod tests {
         let stuck = node.registry.inbox(1).block();
         thread::scope(|scope| {
             let first = scope.spawn(|| node.direct(&ann, &bob, "hi", Some(key.clone()), 0));
-            let full_key = (ann.clone(), bob.clone(), key.clone());
             let deadline = Instant::now() + PATIENCE;
-            loop {
-                let sent = node.directs.stripe(&ann).try_lock_until(deadline);
-                let mut sent = sent.expect("nobody holds the keys for long");
-                if sent.find(&full_key, 0).is_some() {
-                    break;
-                }
+            while node.directs.count.load(Relaxed) == 0 {
                 assert!(Instant::now() < deadline, "it is never decided");
-                drop(sent);
                 thread::yield_now();
             }
             assert_eq!(node.direct(&ann, &bob, "hi", Some(key.clone()), 0), Ok(1));

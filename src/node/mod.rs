@@ -87,7 +87,8 @@ impl Node {
     }
 
     fn in_memory(config: Config, metrics: Metrics, clock: Clock) -> Self {
-        let registry = Arc::new(Registry::new(config.workers, config.fanout.max_inbox_bytes));
+        let registry = Registry::new(config.workers, config.fanout.max_inbox_bytes);
+        let registry = Arc::new(registry.with_queues(config.queue.max_messages, config.queue.max_bytes));
         let limits = Limits {
             rooms: Rules::new(&config),
             history_total_bytes: config.history.total_bytes,
@@ -95,7 +96,8 @@ impl Node {
             max_positions: config.history.positions,
             position_ttl_ms: config.history.position_ttl.as_millis() as u64,
             default_room: config.chat.default_room.clone(),
-            max_keys_per_user: config.limits.max_keys_per_user,
+            max_keys_per_user: config.keys_per_user(),
+            max_keys_bytes: config.limits.max_keys_bytes,
         };
         let broker = Memory::new(Fanout(Arc::clone(&registry)), limits);
         broker.tick(clock.unix_ms());
@@ -223,7 +225,6 @@ impl Node {
         }
         self.release_held(now_ms);
         self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
-        self.directs.expire(turn, now_ms);
         if let Some(limiter) = &self.limiter {
             limiter.users.forget(turn, now_ms, &limiter.messages);
         }

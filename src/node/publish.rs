@@ -32,7 +32,6 @@ pub fn refusal(error: BrokerError) -> CommandError {
     match error {
         BrokerError::Full | BrokerError::NotWritten | BrokerError::Gone => CommandError::Unavailable,
         BrokerError::TooManyRooms => CommandError::NoMoreRooms,
-        BrokerError::TooManyKeys { retry_after_ms } => CommandError::RateLimited { retry_after_ms },
     }
 }
 
@@ -82,7 +81,7 @@ impl Membership {
     /// answered in any case.
     ///
     /// # Errors
-    /// As [`Membership::publish`], and [`CommandError::RateLimited`] beyond `limits.max_keys_per_user`.
+    /// As [`Membership::publish`].
     pub fn post(&self, post: Post<'_>, now_ms: u64) -> Result<Option<Published>, CommandError> {
         let Post { text, key, re, echo } = post;
         self.append(text, key, Some(Wanted { re, instead: !echo }), now_ms)

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::bounds::Overload;
 use super::delivery::Place;
 use super::outbox::gap::Missing;
+use super::share::Share;
 use crate::names::RoomName;
 
 /// Encoded frames, one behind the other, shared by every queue that holds a part of them.
@@ -21,6 +22,8 @@ pub struct Batch {
     pub room: Option<Rc<RoomName>>,
     /// Of a gap: what is missing. What is said of it is encoded when it is about to be written.
     pub(super) missing: Option<Missing>,
+    /// Of a private message: what it takes of its sender's share, until it has left.
+    pub(super) _share: Option<Share>,
 }
 
 /// Where one frame of a batch ends.

@@ -101,6 +101,8 @@ pub(super) struct Client {
     pub(super) asked: u16,
     /// Stands in the list of clients to write to.
     pub(super) is_dirty: bool,
+    /// The highest bucket of long queues that it stands in, counted from 1.
+    pub(super) backlog: u8,
     /// The socket takes no more, or nothing yet; the client's task waits until it does.
     pub(super) is_blocked: bool,
 }
@@ -122,6 +124,7 @@ impl Client {
             sent_ms: now_ms,
             asked: 0,
             is_dirty: false,
+            backlog: 0,
             // Until its handshake is answered: a frame must not come before the 101.
             is_blocked: true,
         }

@@ -108,6 +108,11 @@ impl Clients {
         Some(slots.filter_map(|slot| self.slots.get(slot)))
     }
 
+    /// Behind the highest slot that can be in use.
+    pub(super) fn end(&self) -> usize {
+        self.slots.end()
+    }
+
     /// All clients, in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
         self.slots.iter()

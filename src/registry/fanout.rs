@@ -335,17 +335,16 @@ impl Shard {
         self.queue(client, |client, now| client.outbox.push_part(batch, start, end, frames, now));
     }
 
-    /// Ends the connections with the largest queues while this shard's queues exceed its share of the budget; a few
-    /// at a time, because each look for the largest passes all clients.
+    /// Ends connections with the largest queues, a few at a time, while this shard's queues exceed its share of the
+    /// budget.
     pub(super) fn enforce_budget(&self, clients: &mut Clients) {
+        self.backlogs.borrow_mut().tidy(clients);
         for _ in 0..EVICTIONS {
             if self.metrics.queue_bytes.get() <= self.settings.queue_budget {
                 return;
             }
-            // Who is not blocked is about to be written to; who is ending frees its queue in any case.
-            let candidates = clients.iter().filter(|client| client.is_blocked && client.end.is_none());
-            let largest = candidates.max_by_key(|client| client.queued()).map(|client| client.id.slot());
-            let Some(mut client) = largest.and_then(|slot| clients.get_mut(slot)) else { return };
+            let longest = self.backlogs.borrow_mut().longest(clients);
+            let Some(mut client) = longest.and_then(|slot| clients.get_mut(slot)) else { return };
             self.end_client(&mut client, EndReason::SlowConsumer("queue budget of the node exceeded"));
         }
     }

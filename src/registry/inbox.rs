@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::client::Asker;
 use super::delivery::{Aside, Lanes, Place};
 use super::fanout::Typing;
+use super::share::Share;
 use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
@@ -55,7 +56,7 @@ pub enum Command {
     /// is dropped when there is no such connection.
     Probe(ConnectionId, Asker),
     /// Send this to the connection, within the bounds of its queue.
-    Send(ConnectionId, Frame),
+    Send(ConnectionId, Frame, Option<Share>),
     /// Send this to the connection as the answer to its own command.
     Reply(ConnectionId, Frame),
 }
@@ -126,9 +127,9 @@ impl Inbox {
     }
 
     /// Adds a frame for one connection, whether it still fits or not: there was space when it was decided to send it.
-    pub fn send(&self, id: ConnectionId, frame: Frame) {
+    pub fn send(&self, id: ConnectionId, frame: Frame, share: Option<Share>) {
         self.bytes.fetch_add(frame.len(), Relaxed);
-        self.command(Command::Send(id, frame));
+        self.command(Command::Send(id, frame, share));
     }
 
     /// Adds an answer to a connection's own command, whether it fits or not: the command that it answers did.

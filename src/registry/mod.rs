@@ -3,6 +3,7 @@
 //! [`Registry`] is the part that every thread may use: the shards' [inboxes](inbox) and the [user
 //! directory](directory). A [`Shard`] belongs to one worker thread and holds that worker's clients.
 
+mod backlog;
 pub mod batch;
 pub mod bounds;
 pub mod client;
@@ -17,6 +18,7 @@ pub mod outbox;
 pub mod registration;
 pub mod room;
 pub mod shard;
+pub mod share;
 pub mod sink;
 mod slots;
 pub mod survey;
@@ -33,6 +35,7 @@ use self::directory::Directory;
 use self::inbox::{Command, Inbox, Publication, TopicId};
 pub use self::registration::Registration;
 pub use self::shard::Shard;
+use self::share::{Share, Shares};
 use crate::names::ConnectionId;
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
@@ -90,6 +93,8 @@ pub struct Registry {
     next_topic: AtomicU64,
     /// Who is connected as which user.
     pub directory: Directory,
+    /// What senders of private messages have in the queues of others.
+    pub shares: Arc<Shares>,
 }
 
 impl Registry {
@@ -104,7 +109,14 @@ impl Registry {
             inboxes: (0..shards).map(|_| Arc::new(Inbox::new(max_inbox_bytes))).collect(),
             next_topic: AtomicU64::new(1),
             directory: Directory::default(),
+            shares: Shares::new(usize::MAX, usize::MAX),
         }
+    }
+
+    /// The same, for clients whose queues hold so many messages and bytes.
+    #[must_use]
+    pub fn with_queues(self, messages: usize, bytes: usize) -> Self {
+        Self { shares: Shares::new(messages, bytes), ..self }
     }
 
     /// The inbox of a shard.
@@ -158,9 +170,9 @@ impl Registry {
 
     /// Sends a frame to one connection on whatever shard it is, as fan-out: within the bounds of its queue, beyond
     /// which the node's policy says what happens. Ask for [space](Registry::has_space_for) before. Whether the
-    /// connection still exists is not known.
-    pub fn send(&self, id: ConnectionId, frame: &Frame) {
-        self.inboxes[id.shard()].send(id, frame.clone());
+    /// connection still exists is not known. `share` is dropped when the frame has left, or never will.
+    pub fn send(&self, id: ConnectionId, frame: &Frame, share: Option<Share>) {
+        self.inboxes[id.shard()].send(id, frame.clone(), share);
     }
 
     /// Answers a connection's own command, on whatever shard it is: see [`Registration::reply`].

@@ -1,7 +1,7 @@
 //! One worker's part of the registry: its clients and their rooms. Lives on that worker's thread and is touched by
 //! no other; other threads reach it through its [`Inbox`].
 //!
-//! No method blocks, and none calls back into the caller, so the one `RefCell` is never borrowed twice.
+//! No method blocks, and none calls back into the caller, so no `RefCell` is ever borrowed twice.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use super::backlog::Backlogs;
 use super::bounds::Bounds;
 pub use super::bounds::Overload;
 use super::client::{Asker, Client, Probe};
@@ -77,6 +78,8 @@ impl State {
 pub struct Shard {
     index: usize,
     pub(super) state: RefCell<State>,
+    /// Apart, because every change of a queue is noted here.
+    pub(super) backlogs: RefCell<Backlogs>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) metrics: Arc<ShardMetrics>,
     pub(super) settings: Settings,
@@ -98,6 +101,7 @@ impl Shard {
         Rc::new(Self {
             index,
             state: RefCell::default(),
+            backlogs: RefCell::default(),
             inbox,
             metrics,
             settings,
@@ -255,7 +259,7 @@ impl Shard {
                     client.wake();
                 }
             }
-            Command::Send(id, frame) => self.deliver_alone(id, &frame),
+            Command::Send(id, frame, share) => self.deliver_alone(id, &frame, share),
             Command::Reply(id, frame) => {
                 self.inbox.done(frame.len());
                 self.answer(&mut self.state.borrow_mut(), id, &frame);
@@ -290,9 +294,10 @@ impl Shard {
         let after = client.queued();
         let gauge: &Counter = &self.metrics.queue_bytes;
         if after > before {
-            gauge.add((after - before) as u64)
+            gauge.add((after - before) as u64);
+            self.backlogs.borrow_mut().grown(client);
         } else {
-            gauge.sub((before - after) as u64)
+            gauge.sub((before - after) as u64);
         }
         result
     }

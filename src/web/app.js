@@ -15,7 +15,7 @@ let client = null;
 let me = "";
 let limits = {};
 let shown = null;
-let lastTypedAt = 0;
+let lastTypedAt = -Infinity;
 let countdown;
 /** Of the conversation shown, so many lines are in the page: those behind them come with the next frame. */
 let drawn = 0;
@@ -131,9 +131,9 @@ function showState(state) {
   $("entry-state").textContent = name === "connecting" ? "Connecting…" : "";
   $("again").hidden = name !== "stopped";
   if (name !== "waiting") return;
-  const endsAt = Date.now() + delayMs;
+  const endsAt = performance.now() + delayMs;
   const tick = () => {
-    const words = `in ${Math.max(0, Math.ceil((endsAt - Date.now()) / 1000))} s`;
+    const words = `in ${Math.max(0, Math.ceil((endsAt - performance.now()) / 1000))} s`;
     $("countdown").textContent = words;
     $("entry-countdown").textContent = ` Next try ${words}`;
   };
@@ -312,8 +312,8 @@ $("text").addEventListener("keydown", (event) => {
 });
 $("text").addEventListener("input", () => {
   countCharacters();
-  if (shown.kind !== "room" || Date.now() - lastTypedAt < TYPING_EVERY_MS) return;
-  lastTypedAt = Date.now();
+  if (shown.kind !== "room" || performance.now() - lastTypedAt < TYPING_EVERY_MS) return;
+  lastTypedAt = performance.now();
   client.typing(shown.name);
 });
 

@@ -269,7 +269,7 @@ export class Client {
     this.#watchTimer = this.#clock.setTimeout(() => {
       if (this.#heardAt > since) this.#watch(this.#silenceMs, this.#heardAt);
       else this.#lost(3008, "The server is silent");
-    }, Math.max(0, since + limitMs - this.#clock.now()));
+    }, Math.min(limitMs, Math.max(0, since + limitMs - this.#clock.now())));
   }
   /** When the network comes or goes a wait ends, and a connection has to show that it lives. */
   #checkNetwork() {
@@ -426,7 +426,7 @@ export class Client {
     const first = this.#outbox[0];
     if (this.#state.name !== "online" || this.#isSending || !first) return;
     const now = this.#clock.now();
-    if (first.tries === 0) first.firstSentAt = now;
+    if (first.tries === 0 || now < first.firstSentAt) first.firstSentAt = now; // a clock may be set back
     if (now - first.firstSentAt > KEY_LIFE_MS || first.tries >= MAX_TRIES) {
       this.#giveUpFirst("unknown_outcome", "It was sent, or not: no answer came");
       return this.#pump();

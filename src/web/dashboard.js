@@ -213,7 +213,7 @@ let lastAt = 0;
 let isDue = false;
 
 function take(snapshot) {
-  const at = Date.now();
+  const at = performance.now();
   news = last && compare(last, snapshot);
   // The same server and the same moment: nothing is new.
   if (last && !news && last.started_ms === snapshot.started_ms && last.uptime_ms === snapshot.uptime_ms) return;
@@ -308,7 +308,7 @@ async function connect(words = "Connecting…") {
     clearTimeout(watch);
     watch = setTimeout(() => current.abort(), SILENCE_MS);
     if (openedAt !== null) return;
-    openedAt = Date.now();
+    openedAt = performance.now();
     if ($("unlock").contains(document.activeElement)) $("pause").focus(); // what is hidden loses it
     $("unlock").hidden = true;
     show("online", "Live");
@@ -325,7 +325,7 @@ async function connect(words = "Connecting…") {
   if (connection !== current) return;
   connection = null;
   if (error instanceof Refused && error.status === 401) return askForKey();
-  const healthyForMs = openedAt === null ? 0 : Date.now() - openedAt;
+  const healthyForMs = openedAt === null ? 0 : performance.now() - openedAt;
   const delayMs = backoff.next({ healthyForMs, afterMs: error instanceof Refused ? error.afterMs : undefined });
   wait(delayMs, error instanceof Refused ? `Refused, ${error.message}; trying again` : "Not connected, reconnecting");
 }
@@ -338,8 +338,8 @@ function disconnect() {
 
 function wait(delayMs, words) {
   show("waiting", words);
-  const endsAt = Date.now() + delayMs;
-  const tick = () => write($("countdown"), `in ${Math.max(0, Math.ceil((endsAt - Date.now()) / 1_000))} s`);
+  const endsAt = performance.now() + delayMs;
+  const tick = () => write($("countdown"), `in ${Math.max(0, Math.ceil((endsAt - performance.now()) / 1_000))} s`);
   countdownTimer = setInterval(tick, 1_000);
   tick();
   retryTimer = setTimeout(connect, delayMs, words);

@@ -175,6 +175,7 @@ fn when_everyone_has_left_and_time_has_passed_nothing_is_remembered() {
 #[test]
 fn every_endpoint_counts_frames_and_says_so_where_it_can() {
     let few: Settings<'_> = &[
+        ("limits.max_rooms_per_connection", "1"),
         ("rate_limit.frames_per_second", "10"),
         ("rate_limit.messages_per_second", "10"),
         ("rate_limit.burst", "10"),
@@ -214,6 +215,7 @@ fn every_endpoint_counts_frames_and_says_so_where_it_can() {
 #[test]
 fn fragments_and_control_frames_are_frames() {
     let few: Settings<'_> = &[
+        ("limits.max_rooms_per_connection", "1"),
         ("rate_limit.frames_per_second", "10"),
         ("rate_limit.messages_per_second", "10"),
         ("rate_limit.burst", "10"),
@@ -293,6 +295,7 @@ fn pings_from_a_client_that_never_reads_cost_tokens_and_leave_one_pong() {
 #[test]
 fn a_command_that_comes_too_fast_is_refused_by_its_id() {
     let server = limited(&[
+        ("limits.max_rooms_per_connection", "1"),
         ("rate_limit.frames_per_second", "1"),
         ("rate_limit.messages_per_second", "1"),
         ("rate_limit.burst", "1"),

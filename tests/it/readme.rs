@@ -311,7 +311,8 @@ fn the_examples_of_settings_are_accepted_and_say_what_they_seem_to() {
 /// A line of the log without what differs from run to run.
 fn unstamped(line: &str) -> String {
     let (_, line) = line.split_once(' ').unwrap_or(("", line));
-    let varies = |word: &&str| ["address=", "node=", "workers=", "http://"].iter().any(|name| word.starts_with(name));
+    let varies =
+        |word: &&str| ["address=", "node=", "workers=", "http://"].iter().any(|name| word.starts_with(name));
     let masked = |word: &str| word.split(['=', '/']).next().unwrap_or_default().to_owned();
     let words = line.split(' ').map(|word| if varies(&word) { masked(word) } else { word.to_owned() });
     words.collect::<Vec<_>>().join(" ")

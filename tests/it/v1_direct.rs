@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::raw::Socket;
-use crate::support::server::Server;
+use crate::support::server::{SMALL_QUEUES, Server};
 use crate::support::speaker::Speaker;
 
 fn to(user: &str, message: &str) -> Value {
@@ -92,4 +92,39 @@ async fn a_plain_client_gets_private_messages_too() {
     assert_eq!(alice.ask(to("plain", "psst"), "ack")["delivered"], 1);
     let event = plain.recv_json().await;
     assert_eq!((&event["type"], &event["user"]), (&json!("direct"), &json!("alice")), "{event}");
+}
+
+/// 1. Bob does not read.
+/// 2. Alice says so much to him that his queue would be full: she is told, he stays, and others can reach him.
+/// 3. He gets all that was acknowledged, and then she can go on.
+#[test]
+fn who_floods_somebody_with_private_messages_is_told_and_the_other_is_not_dropped() {
+    const TRIES: usize = 300;
+    let server = Server::start(SMALL_QUEUES);
+    let narrow = Socket::connect_narrow(server.address());
+    let mut bob = Speaker::on(narrow, "bob?room=b", "");
+    let mut alice = Speaker::enter(&server, "alice?room=a");
+    let mut carol = Speaker::enter(&server, "carol?room=c");
+    let text = "x".repeat(1000);
+    let (mut acked, mut refused) = (0, 0);
+    for _ in 0..TRIES {
+        alice.command(to("bob", &text));
+        let answer = alice.event();
+        match answer["type"].as_str() {
+            Some("ack") => acked += 1,
+            _ => {
+                assert_eq!(answer["code"], "unavailable", "{answer}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > TRIES / 2, "{acked} are on their way");
+    assert_eq!(carol.ask(to("bob", "from carol"), "ack")["delivered"], 1);
+    for _ in 0..acked {
+        expect_direct(&mut bob, "alice", &text);
+    }
+    expect_direct(&mut bob, "carol", "from carol");
+    assert_eq!(alice.ask(to("bob", "on"), "ack")["delivered"], 1);
+    expect_direct(&mut bob, "alice", "on");
+    assert_eq!(server.metric("throng_slow_consumers_dropped_total", ""), 0.0);
 }

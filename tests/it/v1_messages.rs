@@ -117,21 +117,22 @@ fn the_same_key_is_appended_once() {
 }
 
 #[test]
-fn a_user_has_so_many_keys_and_no_more() {
+fn of_each_user_the_last_keys_are_remembered_and_nothing_is_refused() {
     let server = Server::start(&[("limits.max_keys_per_user", "3")]);
     let mut alice = Speaker::alone(&server, "alice");
-    for key in ["a", "b", "c", "b"] {
-        keyed(&mut alice, "lobby", key, "hi");
+    let duplicate =
+        |speaker: &mut Speaker, key: &str| keyed(speaker, "lobby", key, "hi").0["duplicate"].clone();
+    for key in ["a", "b", "c", "d"] {
+        assert_eq!(duplicate(&mut alice, key), false, "{key}");
     }
-    let command = json!({"type": "message", "message": "hi", "key": "d"});
-    let error = alice.ask_in_vain(command.clone(), "rate_limited");
-    let wait_ms = error["retry_after_ms"].as_u64().expect("a time");
-    assert!((200_000..=300_000).contains(&wait_ms), "{error}");
-    // A retry is answered, what has no key passes, and others have their own.
-    assert_eq!(keyed(&mut alice, "lobby", "a", "hi").0["duplicate"], true);
-    assert_eq!(alice.say("lobby", "no key")["offset"], 4);
     let mut bob = Speaker::alone(&server, "bob");
-    assert_eq!(keyed(&mut bob, "lobby", "d", "hi").0["offset"], 5);
+    alice.expect("presence_diff");
+    assert_eq!(duplicate(&mut bob, "d"), false, "others have their own");
+    alice.expect_message("bob", "hi");
+    for key in ["b", "c", "d"] {
+        assert_eq!(duplicate(&mut alice, key), true, "{key}");
+    }
+    assert_eq!(duplicate(&mut alice, "a"), false, "the oldest is forgotten");
 }
 
 #[test]

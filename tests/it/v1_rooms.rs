@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::frame::text;
 use crate::support::raw::Socket;
 use crate::support::server::Server;
 use crate::support::speaker::Speaker;
@@ -184,4 +185,27 @@ fn a_token_names_the_rooms_that_may_be_entered() {
         assert_eq!(error["message"], "Forbidden: the token does not allow this room");
     }
     alice.say("hall", "alive");
+}
+
+#[test]
+fn after_a_reconnect_all_rooms_can_be_entered_at_once_however_many_there_may_be() {
+    const ROOMS: usize = 300;
+    let server = Server::start(&[
+        ("rate_limit.enabled", "true"),
+        ("limits.max_rooms_per_connection", &ROOMS.to_string()),
+    ]);
+    let mut alice = Speaker::enter(&server, "alice");
+    let joins: Vec<u8> = (1..ROOMS)
+        .flat_map(|room| text(format!(r#"{{"type":"join","id":"{room}","room":"room-{room}"}}"#)))
+        .collect();
+    alice.socket.send(joins);
+    let mut joined = 0;
+    while joined < ROOMS - 1 {
+        let event = alice.event();
+        match event["type"].as_str() {
+            Some("joined") => joined += 1,
+            Some("presence_diff") => {}
+            _ => panic!("{event}"),
+        }
+    }
 }

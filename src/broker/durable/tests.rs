@@ -60,6 +60,7 @@ impl Life {
             position_ttl_ms: 86_400_000,
             default_room: config.chat.default_room.clone(),
             max_keys_per_user: 100,
+            max_keys_bytes: 1 << 20,
         };
         let broker = Arc::new(Memory::new(Members(deliver), limits));
         let clock = Arc::new(AtomicU64::new(now_ms));
@@ -175,6 +176,37 @@ fn a_key_is_known_after_a_restart_although_its_message_is_not() {
     let life = Life::begin(dir.path(), NOW_MS + 300_000);
     life.say(&life.room("a"), Some("k1")).unwrap();
     assert_eq!(life.answer(), Ok((7, false)));
+}
+
+/// The clock is a day ahead, then right: what was said then counts as said at the restart.
+#[test]
+fn what_lies_in_the_future_counts_as_now_after_a_restart() {
+    const DAY_MS: u64 = 86_400_000;
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), NOW_MS + DAY_MS);
+    for (key, offset) in [("k1", 1), ("k2", 2)] {
+        life.say(&life.room("a"), Some(key)).unwrap();
+        assert_eq!(life.answer(), Ok((offset, false)));
+    }
+    let then = life.position("a");
+    drop(life);
+    let life = Life::begin(dir.path(), NOW_MS);
+    assert_eq!(life.missed("a", at(then, 0)), Some(vec![1, 2]));
+    for (key, answer) in [("k1", (1, true)), ("k3", (3, false))] {
+        life.say(&life.room("a"), Some(key)).unwrap();
+        assert_eq!(life.answer(), Ok(answer));
+    }
+    life.now_ms.fetch_add(299_999, Relaxed);
+    life.say(&life.room("a"), Some("k2")).unwrap();
+    assert_eq!(life.answer(), Ok((2, true)));
+    life.now_ms.fetch_add(1, Relaxed);
+    life.say(&life.room("a"), Some("k2")).unwrap();
+    assert_eq!(life.answer(), Ok((4, false)), "five minutes after the restart");
+    // Ten minutes after the restart what was said before is gone; the last one stands for five more.
+    life.now_ms.fetch_add(300_000, Relaxed);
+    life.expire();
+    assert_eq!(life.missed("a", at(then, 2)), None, "k3 was said at the restart");
+    assert_eq!(life.missed("a", at(then, 3)), Some(vec![4]));
 }
 
 #[test]

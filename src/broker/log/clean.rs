@@ -78,7 +78,8 @@ impl Log {
                         let (position, sent) = (record.position, record.sent_key());
                         if self.index.is_in(number, &record.room, position) {
                             copied.push((record.room.clone(), position.offset, batch.message(&record, true)));
-                            keyed_until_ms = sent.map_or(0, |sent| sent.until_ms()).max(keyed_until_ms);
+                            keyed_until_ms =
+                                sent.map_or(0, |sent| sent.until_ms(now_unix_ms)).max(keyed_until_ms);
                             continue;
                         }
                         (record.room, position, sent)
@@ -86,11 +87,13 @@ impl Log {
                     Entry::Key(room, offset, epoch, sent) => (room, Position { epoch, offset }, Some(sent)),
                     _ => continue,
                 };
-                let young =
-                    sent.filter(|sent| sent.until_ms() > now_unix_ms && self.index.lives(&room, epoch));
-                if let Some(sent) = young {
+                let young = sent.filter(|sent| {
+                    sent.until_ms(now_unix_ms) > now_unix_ms && self.index.lives(&room, epoch)
+                });
+                if let Some(mut sent) = young {
+                    sent.at_unix_ms = sent.at_unix_ms.min(now_unix_ms);
                     batch.key(&room, epoch, offset, &sent);
-                    keyed_until_ms = sent.until_ms().max(keyed_until_ms);
+                    keyed_until_ms = sent.until_ms(now_unix_ms).max(keyed_until_ms);
                 }
             }
         }

@@ -87,9 +87,10 @@ pub struct SentKey {
 }
 
 impl SentKey {
-    /// When it is forgotten, in milliseconds since the Unix epoch.
-    fn until_ms(&self) -> u64 {
-        self.at_unix_ms.saturating_add(KEPT_MS)
+    /// When it is forgotten, in milliseconds since the Unix epoch, as seen at `now_unix_ms`: what was sent before the
+    /// clock was set back lies in the future, and counts as sent now.
+    fn until_ms(&self, now_unix_ms: u64) -> u64 {
+        self.at_unix_ms.min(now_unix_ms).saturating_add(KEPT_MS)
     }
 }
 

@@ -60,7 +60,7 @@ impl Log {
             if *offset < first {
                 batch.key(&found.room, found.position.epoch, *offset, sent);
             }
-            keyed_until_ms = sent.until_ms().max(keyed_until_ms);
+            keyed_until_ms = sent.until_ms(sent.at_unix_ms).max(keyed_until_ms);
         }
         batch.position(&found.room, found.position, first);
         let (segment, _) = self.write(batch, false)?;

@@ -126,11 +126,12 @@ impl Rooms {
         }
     }
 
-    fn keep_key(&mut self, number: u32, room: &RoomName, offset: Offset, sent: SentKey) {
-        let until_ms = sent.until_ms();
+    fn keep_key(&mut self, number: u32, room: &RoomName, offset: Offset, mut sent: SentKey) {
+        let until_ms = sent.until_ms(self.now_unix_ms);
         if until_ms <= self.now_unix_ms {
             return;
         }
+        sent.at_unix_ms = sent.at_unix_ms.min(self.now_unix_ms);
         let last_ms = self.keyed.entry(number).or_default();
         *last_ms = until_ms.max(*last_ms);
         if let Some(room) = self.rooms.get_mut(room) {

@@ -68,7 +68,7 @@ pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &
             max_message_bytes: config.limits.max_message_bytes as u64,
             max_message_chars: config.chat.max_message_chars as u64,
             max_rooms: config.limits.max_rooms_per_connection as u64,
-            max_keys: config.limits.max_keys_per_user as u64,
+            max_keys: config.keys_per_user() as u64,
             messages_per_second: rate(config.rate_limit.messages_per_second),
             burst: rate(config.rate_limit.burst),
         },

@@ -47,7 +47,7 @@ pub struct Limits {
     pub max_message_chars: u64,
     /// `limits.max_rooms_per_connection`.
     pub max_rooms: u64,
-    /// `limits.max_keys_per_user`: idempotency keys in five minutes.
+    /// `limits.max_keys_per_user`: idempotency keys of a user that are remembered.
     pub max_keys: u64,
     /// `rate_limit.messages_per_second`; left out where there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,6 +13,7 @@ use crate::registry::clients::{ClientMut, Clients};
 use crate::registry::outbox::Kind;
 use crate::registry::room::{Apart, Piece, Room};
 use crate::registry::shard::Shard;
+use crate::registry::share::Share;
 
 impl Shard {
     /// Serves the next of those who have acks.
@@ -109,12 +110,12 @@ impl Shard {
     }
 
     /// Queues a frame for one client, within the bounds of its queue.
-    pub(in crate::registry) fn deliver_alone(&self, id: ConnectionId, frame: &Frame) {
+    pub(in crate::registry) fn deliver_alone(&self, id: ConnectionId, frame: &Frame, share: Option<Share>) {
         self.inbox.done(frame.len());
         let state = &mut *self.state.borrow_mut();
         if let Some(mut client) = state.client(id) {
             let overload = self.settings.overload;
-            let batch = Rc::new(Batch { overload, ..Batch::of(frame) });
+            let batch = Rc::new(Batch { overload, _share: share, ..Batch::of(frame) });
             self.offer_frames(&mut client, &batch, 0..1);
         }
         state.mark_dirty(id);

@@ -182,6 +182,75 @@ fn over_the_nodes_budget_the_largest_queue_goes_first() {
     assert_eq!(ended, [false, false, true], "12 KB and 24 KB of answers, 36 KB is too many");
 }
 
+/// Each message of these clients is a kilobyte, and nobody takes any.
+fn stuck_clients(shard: &Rc<Shard>, queued: impl Iterator<Item = usize>) -> Vec<(Registration, Rc<Wire>)> {
+    let text = frame::text(&"x".repeat(1100));
+    let fill = |messages: usize| {
+        let (registration, wire) = join(shard);
+        wire.is_stuck.set(true);
+        (0..messages).for_each(|_| registration.reply(&text));
+        registration.flush();
+        (registration, wire)
+    };
+    queued.map(fill).collect()
+}
+
+#[test]
+fn how_many_are_looked_at_over_the_budget_does_not_depend_on_how_many_there_are() {
+    let looked = |clients: usize| {
+        let mut settings = shard(Overload::Disconnect).settings;
+        settings.queue_budget = 50_000;
+        let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
+        let idle: Vec<_> = (0..clients).map(|_| join(&shard)).collect();
+        let slow = stuck_clients(&shard, [10, 40, 20].into_iter());
+        let other: Vec<_> = (0..clients).map(|_| join(&shard)).collect();
+        shard.wake_due();
+        let ended: Vec<_> = slow.iter().map(|(registration, _)| registration.is_ending()).collect();
+        assert_eq!(ended, [false, true, false], "33 KB are left");
+        drop((idle, other));
+        shard.backlogs.borrow().looked
+    };
+    let (few, many) = (looked(10), looked(5_000));
+    assert!(few == many && many <= 3, "{few} of 23, {many} of 10,003");
+}
+
+#[test]
+fn a_queue_that_has_become_short_is_not_taken_for_long_and_what_is_out_of_date_goes() {
+    let mut settings = shard(Overload::Disconnect).settings;
+    settings.queue_budget = 30_000;
+    let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
+    let clients = stuck_clients(&shard, [20, 4, 6].into_iter());
+    // The longest is read all but a little; then another grows beyond the budget.
+    clients[0].1.is_stuck.set(false);
+    clients[0].1.space.set(Some(18 * 1100));
+    clients[0].0.flush();
+    (0..20).for_each(|_| clients[2].0.reply(&frame::text(&"x".repeat(1100))));
+    shard.wake_due();
+    let ended: Vec<_> = clients.iter().map(|(registration, _)| registration.is_ending()).collect();
+    assert_eq!(ended, [false, false, true]);
+    for _ in 0..2_000 {
+        drop(stuck_clients(&shard, [2].into_iter()));
+        shard.wake_due();
+    }
+    assert!(shard.backlogs.borrow().entries() <= 1_100, "who is gone leaves nothing");
+}
+
+#[test]
+fn many_short_queues_are_found_too() {
+    let mut settings = shard(Overload::Disconnect).settings;
+    settings.queue_budget = 1_000;
+    let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
+    let clients: Vec<_> = (0..1_000).map(|_| join(&shard)).collect();
+    for (registration, wire) in &clients {
+        wire.is_stuck.set(true);
+        registration.reply(&frame::text("four"));
+        registration.flush();
+    }
+    (0..1_000).for_each(|_| shard.wake_due());
+    let ended = clients.iter().filter(|(registration, _)| registration.is_ending()).count();
+    assert!(shard.metrics.queue_bytes.get() <= 1_000, "{ended} are ended");
+}
+
 #[test]
 fn an_empty_shard_holds_nothing() {
     let shard = shard(Overload::Disconnect);

@@ -99,7 +99,12 @@ const SENTENCES: Proofs = &[
         "answers_are_never_dropped_and_hold_up_the_commands_behind_them",
     ),
     ("answers", "evicted in a replay", "tests/it/v1_resume.rs", "what_is_let_go_while_it_is_read_is_a_gap"),
-    ("keys", "so many", "tests/it/v1_messages.rs", "a_user_has_so_many_keys_and_no_more"),
+    (
+        "keys",
+        "so many",
+        "tests/it/v1_messages.rs",
+        "of_each_user_the_last_keys_are_remembered_and_nothing_is_refused",
+    ),
     ("keys", "of private messages", "tests/it/v1_direct.rs", "a_key_hands_a_private_message_over_once"),
     ("keys", "across a restart", "tests/it/history_dir.rs", "a_retry_after_a_kill_is_appended_once"),
     (

@@ -170,3 +170,25 @@ impl Voice {
         }
     }
 }
+
+/// What is too fast is refused, in answer to its command.
+pub(super) fn too_fast(tape: &mut Tape) {
+    let server = Server::start(&[
+        ("node", "n1"),
+        ("rate_limit.enabled", "true"),
+        ("rate_limit.messages_per_second", "1"),
+        ("rate_limit.burst", "1"),
+    ]);
+    tape.story("Who is too fast.");
+    let alice = &mut Voice::enter(tape, "alice", &server, "alice", &["welcome", "presence_diff"]);
+    // In one write, so that no time passes between them.
+    let commands = ["1", "2"].map(|id| {
+        let command = format!(r#"{{"type":"direct","id":"{id}","to":"nobody","message":"hi","key":"{id}"}}"#);
+        tape.line(&format!("alice > {command}"));
+        text(&command)
+    });
+    alice.socket.send(commands.concat());
+    for code in ["user_not_found", "rate_limited"] {
+        assert_eq!(alice.hears(tape, &["error"])["code"], code);
+    }
+}

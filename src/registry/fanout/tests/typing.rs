@@ -62,23 +62,23 @@ fn a_frame_reaches_one_connection_on_any_shard() {
     let hall = Hall::new(Overload::Disconnect);
     let (alice, a) = hall.client(Dialect::V1);
     let (_bob, b) = hall.client(Dialect::V1);
-    hall.registry.send(alice.id(), &frame::text("direct"));
+    hall.registry.send(alice.id(), &frame::text("direct"), None);
     hall.registry.reply(alice.id(), &frame::text("answer"));
     assert_eq!(a.taken.borrow().len(), 0, "what is for one shard is done by that shard");
     hall.run();
     assert_eq!((seen(&a), seen(&b).len()), (vec!["direct".to_owned(), "answer".to_owned()], 0));
     a.is_stuck.set(true);
     for _ in 0..9 {
-        hall.registry.send(alice.id(), &frame::text("direct"));
+        hall.registry.send(alice.id(), &frame::text("direct"), None);
     }
     hall.run();
     assert!(matches!(alice.status().end, Some(EndReason::SlowConsumer(_))), "they count against its bounds");
     let gone = alice.id();
     drop(alice);
-    hall.registry.send(gone, &frame::text("late"));
+    hall.registry.send(gone, &frame::text("late"), None);
     hall.run();
     assert!(hall.registry.has_space_for(gone, 1000), "nobody knows yet");
-    hall.registry.send(gone, &frame::text("later"));
+    hall.registry.send(gone, &frame::text("later"), None);
     assert!(!hall.registry.has_space_for(gone, 1 << 20), "an inbox is bounded");
 }
 

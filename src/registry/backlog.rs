@@ -1,0 +1,156 @@
+//! Which clients have the longest queues, found without looking at all of them: those with much in their queue stand in
+//! buckets by powers of two of its bytes.
+//!
+//! A client is put into a bucket when its queue has grown into it, and taken to the right one when somebody looks. So a
+//! queue that is written at once costs nothing here.
+
+use super::client::Client;
+use super::clients::Clients;
+use crate::names::ConnectionId;
+
+/// The first bucket begins here: most queues are never so long.
+const FLOOR_BITS: u32 = 10;
+/// The longest queue has less than 16 GiB.
+const BUCKETS: usize = 25;
+/// Clients looked at, at most, to find one: the largest of so many of a bucket is taken.
+const LOOKS: usize = 64;
+/// Clients looked at, at most, when no queue is long: then they are many.
+const SHORT_LOOKS: usize = 256;
+/// Entries, those out of date included, that are not worth a tidying up.
+const KEPT_ENTRIES: usize = 1024;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Backlogs {
+    buckets: [Vec<ConnectionId>; BUCKETS],
+    entries: usize,
+    /// Entries beyond which those that are out of date go.
+    tidy_above: usize,
+    /// The slot from which on short queues are looked for.
+    next: usize,
+    #[cfg(test)]
+    pub(super) looked: usize,
+}
+
+impl Default for Backlogs {
+    fn default() -> Self {
+        Self {
+            buckets: [const { Vec::new() }; BUCKETS],
+            entries: 0,
+            tidy_above: KEPT_ENTRIES,
+            next: 0,
+            #[cfg(test)]
+            looked: 0,
+        }
+    }
+}
+
+/// The bucket of a queue of so many bytes, counted from 1; 0 for a short one.
+fn bucket_of(bytes: usize) -> u8 {
+    (usize::BITS - bytes.leading_zeros()).saturating_sub(FLOOR_BITS).min(BUCKETS as u32) as u8
+}
+
+impl Backlogs {
+    /// The client's queue has grown.
+    pub(super) fn grown(&mut self, client: &mut Client) {
+        let bucket = bucket_of(client.queued());
+        if bucket > client.backlog {
+            client.backlog = bucket;
+            self.buckets[usize::from(bucket) - 1].push(client.id);
+            self.entries += 1;
+        }
+    }
+
+    /// The slot of a client that can be dropped and has one of the longest queues: none is twice as long.
+    pub(super) fn longest(&mut self, clients: &mut Clients) -> Option<usize> {
+        let mut looks = LOOKS;
+        let mut passed = Vec::new();
+        for bucket in (1..=BUCKETS).rev() {
+            let mut best: Option<(usize, usize)> = None;
+            while looks > 0
+                && let Some(id) = self.buckets[bucket - 1].pop()
+            {
+                self.look();
+                looks -= 1;
+                self.entries -= 1;
+                let Some(mut client) = clients.get_mut(id.slot()).filter(|client| client.id == id) else {
+                    continue;
+                };
+                if usize::from(client.backlog) != bucket {
+                    continue;
+                }
+                let now = bucket_of(client.queued());
+                if usize::from(now) < bucket {
+                    client.backlog = 0;
+                    self.grown(&mut client);
+                    continue;
+                }
+                passed.push(id);
+                let candidate = (client.queued(), id.slot());
+                // Who is not blocked is about to be written to; who is ending frees its queue in any case.
+                if client.is_blocked && client.end.is_none() && best.is_none_or(|best| best < candidate) {
+                    best = Some(candidate);
+                }
+            }
+            self.entries += passed.len();
+            self.buckets[bucket - 1].append(&mut passed);
+            if let Some((_, slot)) = best {
+                return Some(slot);
+            }
+        }
+        self.any_short(clients)
+    }
+
+    /// The slot of a client that can be dropped and has anything in its queue, among the next few.
+    fn any_short(&mut self, clients: &mut Clients) -> Option<usize> {
+        let end = clients.end();
+        for _ in 0..SHORT_LOOKS.min(end) {
+            self.look();
+            self.next = if self.next + 1 < end { self.next + 1 } else { 0 };
+            let client = clients.get_mut(self.next);
+            if client.is_some_and(|client| client.queued() > 0 && client.is_blocked && client.end.is_none()) {
+                return Some(self.next);
+            }
+        }
+        None
+    }
+
+    /// Lets go of entries that are out of date, when they may be many.
+    pub(super) fn tidy(&mut self, clients: &mut Clients) {
+        if self.entries <= self.tidy_above {
+            return;
+        }
+        for (bucket, ids) in (1..).zip(&mut self.buckets) {
+            ids.retain(|id| {
+                let Some(mut client) = clients.get_mut(id.slot()).filter(|client| client.id == *id) else {
+                    return false;
+                };
+                if client.backlog != bucket {
+                    return false;
+                }
+                if bucket_of(client.queued()) == 0 {
+                    client.backlog = 0;
+                }
+                client.backlog > 0
+            });
+            ids.shrink_to(2 * ids.len());
+        }
+        self.entries = self.buckets.iter().map(Vec::len).sum();
+        self.tidy_above = KEPT_ENTRIES.max(2 * self.entries);
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests count"))]
+    fn look(&mut self) {
+        #[cfg(test)]
+        {
+            self.looked += 1;
+        }
+    }
+
+    /// Entries, those out of date included.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        assert_eq!(self.entries, self.buckets.iter().map(Vec::len).sum::<usize>());
+        self.entries
+    }
+}
