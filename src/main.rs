@@ -1,8 +1,9 @@
 //! The story: arguments and settings → logging → bind → serve → drain.
 //!
-//! Exit codes: 0 done or drained, 1 a load test went wrong or a history is not well, 64 wrong settings or usage, 69 the address cannot be
-//! bound or the history's folder not be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT or
-//! SIGTERM. And of the chat in a terminal: 65 something was refused, 69 no connection, 75 something is unanswered.
+//! Exit codes: 0 done or drained, 1 a load test went wrong or a history is not well, 64 wrong settings or usage, 69 the
+//! address cannot be bound or the history's folder not be used, 70 internal error, 130 or 143 stopped at once by a
+//! second SIGINT or SIGTERM. And of the chat in a terminal: 65 something was refused, 69 no connection, 75 something is
+//! unanswered.
 
 #![forbid(unsafe_code)]
 

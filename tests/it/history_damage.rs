@@ -239,7 +239,7 @@ async fn a_folder_is_for_one_server_whatever_is_removed_there_and_whatever_it_is
     symlink(&history, &link).expect("a link");
     for entry in fs::read_dir(&history).expect("a folder") {
         let path = entry.expect("an entry").path();
-        if !path.extension().is_some_and(|extension| extension == "log") {
+        if path.extension().is_none_or(|extension| extension != "log") {
             fs::remove_file(path).expect("removed");
         }
     }

@@ -283,7 +283,7 @@ fn every_command_line_is_understood() {
             arguments.push("--print-config");
         }
         // What would measure or chat explains itself instead, once it has understood the rest.
-        if matches!(arguments.first(), Some(&"bench" | &"chat")) {
+        if matches!(arguments.first(), Some(&"bench" | &"chat" | &"history")) {
             arguments.push("--help");
         }
         assert_eq!(accepted(&arguments, &settings), Ok(()), "{line}");

@@ -188,6 +188,9 @@ pub struct Log {
     cleaned_unix_ms: u64,
     /// Bytes of segments that may still be cleaned for what was appended.
     credit: u64,
+    /// Rooms that were said to be no more since the youngest segment began: the next one says it again. Memory: as
+    /// much as a segment has room for, some hundred bytes each.
+    gone: Vec<(RoomName, Epoch)>,
 }
 
 /// What is to be opened, and how.
@@ -235,7 +238,7 @@ impl Log {
         let files = Files::continue_in(folder, segment_bytes, sync, boot, there)?;
         let (index, mut recovered, repairs) = rooms.into_recovered(is_expired, is_to_be_renewed);
         (recovered.findings, recovered.more_findings) = (findings, more_findings);
-        let mut log = Self { files, index, cleaned_unix_ms: now_unix_ms, credit: 0 };
+        let mut log = Self { files, index, cleaned_unix_ms: now_unix_ms, credit: 0, gone: Vec::new() };
         log.put_in_order(before, &recovered, repairs)?;
         log.files.vouch()?;
         log.keep_house(now_unix_ms)?;
@@ -321,6 +324,7 @@ impl Log {
                 Waste::All => {
                     self.index.forget(&room);
                     batch.forget(&room, epoch);
+                    self.gone.push((room, epoch));
                 }
                 Waste::Before(first) => {
                     let before = self.index.range(&room);

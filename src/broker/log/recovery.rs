@@ -6,7 +6,7 @@
 //! vouches for.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::LogError;
 use super::files::{Folder, There};
@@ -136,6 +136,11 @@ impl Scan {
         (header, id): (Option<&Header>, FileId),
         next: Option<Previous>,
     ) -> Result<(), LogError> {
+        if self.note.is_some_and(|note| number < note.first) {
+            // What was kept of it was copied, and it was about to be deleted; or somebody has put it back.
+            self.there.segments.push((number, 0));
+            return Ok(());
+        }
         let path = folder.path(number);
         let bytes = folder.read(number)?;
         let noted = self.note.filter(|note| note.last == number);
@@ -160,13 +165,15 @@ impl Scan {
                     is_whole = false;
                 }
                 Some(known) if crc32fast::hash(known) != sum && parsed.damage.is_empty() => {
-                    return Ok(self.pass_over(folder, number, "has other contents than were written"));
+                    self.pass_over(folder, number, "has other contents than were written");
+                    return Ok(());
                 }
                 Some(_) => {}
             }
         }
         if header.is_some_and(|found| found.number != number || found.identity != self.there.identity) {
-            return Ok(self.pass_over(folder, number, "belongs to another log or place"));
+            self.pass_over(folder, number, "belongs to another log or place");
+            return Ok(());
         }
         if parsed.entries.is_empty() {
             // The beginning of nothing; if it was more, whoever follows it says so.
@@ -212,7 +219,7 @@ impl Scan {
         self.lost.clear();
     }
 
-    fn take(&mut self, path: &PathBuf, number: u32, parsed: Parsed, bytes: &[u8], is_whole: bool) {
+    fn take(&mut self, path: &Path, number: u32, parsed: Parsed, bytes: &[u8], is_whole: bool) {
         let Parsed { entries, len, .. } = parsed;
         let counting = &bytes[..bytes.len().min(len as usize)];
         let is_old = bytes.starts_with(OLD_MAGIC);
@@ -246,7 +253,7 @@ impl Scan {
             self.rooms.doubt();
         }
         let (messages, rooms) = self.rooms.leave_segment(number);
-        self.files.push(FileFound { path: path.clone(), bytes: len, messages, rooms, is_whole });
+        self.files.push(FileFound { path: path.to_owned(), bytes: len, messages, rooms, is_whole });
         if !is_whole {
             self.lost.push(number);
         }
@@ -289,7 +296,7 @@ impl Scan {
         }
     }
 
-    fn find(&mut self, path: &std::path::Path, at: u64, what: String) {
+    fn find(&mut self, path: &Path, at: u64, what: String) {
         if self.findings.len() < MAX_FINDINGS {
             self.findings.push(Finding { path: path.to_owned(), at, what });
         } else {

@@ -1,27 +1,36 @@
-//! What is said on disk before a log goes on: where rooms stand that were spoken in in the last segment, and what is left
-//! of those that begin a new epoch.
+//! What is said on disk before a log goes on: where rooms stand that were spoken in in the last segment, and what is
+//! left of those that begin a new epoch.
 
 use super::format::Batch;
 use super::rooms::Repairs;
 use super::{Log, LogError, Recovered};
-use crate::names::{Epoch, Offset};
+use crate::names::{Epoch, Offset, RoomName};
 
 impl Log {
     /// Begins the next segment, which says where every room stands that was spoken in in this one.
     pub(super) fn roll(&mut self) -> Result<(), LogError> {
         let before = self.files.youngest();
         self.files.roll()?;
-        self.tell(before)
+        self.tell(before, Vec::new())
     }
 
-    /// Says where every room stands that was spoken in in a segment.
-    fn tell(&mut self, segment: u32) -> Result<(), LogError> {
+    /// Says where every room stands that was spoken in in a segment, and which are no more; then, that these are no
+    /// more, either.
+    fn tell(&mut self, segment: u32, forgotten: Vec<(RoomName, Epoch)>) -> Result<(), LogError> {
         let mut batch = Batch::default();
+        for (room, epoch) in &self.gone {
+            batch.forget(room, *epoch);
+        }
         for (room, position, first) in self.index.told_in(segment) {
             batch.position(room, position, first);
         }
         batch.told(segment);
-        self.files.write(batch, false).map(drop)
+        for (room, epoch) in &forgotten {
+            batch.forget(room, *epoch);
+        }
+        self.files.write(batch, false)?;
+        self.gone = forgotten;
+        Ok(())
     }
 
     /// Nothing of this is noted: should it be cut short, it is done again. `before` is the last segment that was
@@ -32,20 +41,22 @@ impl Log {
         recovered: &Recovered,
         repairs: Repairs,
     ) -> Result<(), LogError> {
+        let Repairs { renewed, gone, forgotten, trimmed } = repairs;
         let mut batch = Batch::default();
-        for (room, epoch) in &repairs.forgotten {
-            batch.forget(room, *epoch);
-        }
-        for room in &repairs.trimmed {
+        for room in &trimmed {
             if let Some((position, first)) = self.index.range(room) {
                 batch.position(room, position, first);
             }
         }
         self.files.write(batch, false)?;
-        for (place, old) in repairs.renewed {
+        for (place, old) in renewed {
             self.renew(recovered, place, old)?;
         }
-        if before > 0 { self.tell(before) } else { Ok(()) }
+        if before == 0 {
+            return Ok(());
+        }
+        self.gone.extend(gone);
+        self.tell(before, forgotten)
     }
 
     /// Writes a room anew.

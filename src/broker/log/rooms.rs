@@ -35,6 +35,8 @@ pub(super) struct Rooms {
     keyed: HashMap<u32, u64>,
     /// Those that the segment that is being read speaks of.
     spoken_of: HashSet<RoomName>,
+    /// Those that are said to be no more in the last segment that was read, and its number.
+    gone: (u32, Vec<(RoomName, Epoch)>),
     now_unix_ms: u64,
 }
 
@@ -43,6 +45,8 @@ pub(super) struct Rooms {
 pub(super) struct Repairs {
     /// Rooms that go on in a new epoch, by their place in [`Recovered::rooms`], with the old one.
     pub(super) renewed: Vec<(usize, Epoch)>,
+    /// Rooms that were said to be no more in the last segment.
+    pub(super) gone: Vec<(RoomName, Epoch)>,
     /// Rooms of which nothing is left.
     pub(super) forgotten: Vec<(RoomName, Epoch)>,
     /// Rooms that keep less than the log says.
@@ -57,6 +61,7 @@ impl Rooms {
             messages: HashMap::new(),
             keyed: HashMap::new(),
             spoken_of: HashSet::new(),
+            gone: (0, Vec::new()),
             now_unix_ms,
         }
     }
@@ -75,6 +80,9 @@ impl Rooms {
     }
 
     pub(super) fn apply(&mut self, number: u32, entry: Entry, size: usize) {
+        if self.gone.0 != number {
+            self.gone = (number, Vec::new());
+        }
         match entry {
             Entry::Message(record) => {
                 // What is missing before it may yet come as a copy; if it does not, there is a hole.
@@ -108,8 +116,11 @@ impl Rooms {
                 if self.rooms.get(&room).is_some_and(|room| room.position.epoch == epoch) {
                     self.rooms.remove(&room);
                 }
+                self.gone.1.push((room, epoch));
             }
-            Entry::Segment(_) | Entry::OldSegment | Entry::Told(_) | Entry::Close => {}
+            // So far it was about the segment before.
+            Entry::Told(_) => self.gone.1.clear(),
+            Entry::Segment(_) | Entry::OldSegment | Entry::Close => {}
         }
     }
 
@@ -167,7 +178,7 @@ impl Rooms {
         is_to_be_renewed: impl Fn(&RoomName) -> bool,
     ) -> (Index, Recovered, Repairs) {
         let (mut index, mut recovered) = (Index::default(), Recovered::default());
-        let mut repairs = Repairs::default();
+        let mut repairs = Repairs { gone: self.gone.1, ..Repairs::default() };
         for (name, mut room) in self.rooms {
             let missing = room.missing();
             recovered.missing_messages += missing;

@@ -196,8 +196,8 @@ impl<J> Shared<J> {
         }
     }
 
-    /// Waits for something to do until then, and takes it all; `None` when there is nothing and never will be. Called by the
-    /// thread alone.
+    /// Waits for something to do until then, and takes it all; `None` when there is nothing and never will be. Called
+    /// by the thread alone.
     fn take(&self, until: Instant) -> Option<Taken<J>> {
         self.thread.get_or_init(thread::current);
         loop {
