@@ -75,7 +75,8 @@ const MAX_LINE_CHARS: usize = 120;
 /// The top level is the first thing a reader sees: what is needed, and nothing else. Dot-files are free.
 const TOP_LEVEL_REQUIRED: &[&str] =
     &["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src", "tests"];
-const TOP_LEVEL_OPTIONAL: &[&str] = &["benches", "examples", "flamegraphs", "clippy.toml", "rustfmt.toml"];
+const TOP_LEVEL_OPTIONAL: &[&str] =
+    &["SECURITY.md", "benches", "docs", "examples", "flamegraphs", "clippy.toml", "rustfmt.toml"];
 
 /// Token sequences that are not in the code, and why.
 const BANNED_CODE: &[(&[&str], &str)] = &[
