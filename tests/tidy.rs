@@ -76,7 +76,7 @@ const MAX_LINE_CHARS: usize = 120;
 const TOP_LEVEL_REQUIRED: &[&str] =
     &["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src", "tests"];
 const TOP_LEVEL_OPTIONAL: &[&str] =
-    &["benches", "examples", "flamegraphs", "fuzz", "clippy.toml", "rustfmt.toml"];
+    &["SECURITY.md", "benches", "docs", "examples", "flamegraphs", "fuzz", "clippy.toml", "rustfmt.toml"];
 
 /// Token sequences that are not in the code, and why.
 const BANNED_CODE: &[(&[&str], &str)] = &[

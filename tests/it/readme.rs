@@ -20,7 +20,7 @@ use crate::support::server::{Server, run, signal, throng};
 use crate::support::terminal::Chat;
 use crate::support::vocabulary::{Fields, errors, events, reasons};
 
-const README: &str = include_str!("../../README.md");
+pub(crate) const README: &str = include_str!("../../README.md");
 
 /// The text under a heading, up to the next heading of any level.
 #[track_caller]
@@ -42,7 +42,7 @@ fn rows(heading: &str) -> Vec<Vec<&'static str>> {
 }
 
 /// The words in backticks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
@@ -380,18 +380,26 @@ async fn the_first_chat_goes_as_shown() {
     assert_eq!((shown("alice"), shown("bob")), (said_alice, said_bob));
 }
 
-#[test]
-fn every_link_leads_somewhere() {
-    // As those who show it make them: neither dots nor other punctuation.
+/// The anchors of a text's headings, as those who show it make them: neither dots nor other punctuation.
+pub(crate) fn anchors(text: &str) -> BTreeSet<String> {
     let slug = |heading: &str| -> String {
         let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
         words.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
     };
-    let headings: BTreeSet<String> = README.lines().filter(|line| line.starts_with('#')).map(slug).collect();
-    let targets = README.split("](").skip(1).map(|rest| rest.split(')').next().unwrap_or(rest));
-    for target in targets {
+    text.lines().filter(|line| line.starts_with('#')).map(slug).collect()
+}
+
+/// What the links of a text lead to.
+pub(crate) fn link_targets(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap_or(rest))
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let anchors = anchors(README);
+    for target in link_targets(README) {
         let leads = match target.strip_prefix('#') {
-            Some(anchor) => headings.contains(anchor),
+            Some(anchor) => anchors.contains(anchor),
             None => std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(target).exists(),
         };
         assert!(leads, "{target}");

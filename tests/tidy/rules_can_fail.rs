@@ -75,9 +75,9 @@ fn a_map_with_holes_or_inventions_is_found() {
 #[test]
 fn strays_and_holes_at_the_top_level_are_found() {
     let found =
-        top_level(&Tree::of(&[("notes.md", ""), (".ci/run", ""), ("src/a.rs", ""), ("docs/a.md", "")]))
+        top_level(&Tree::of(&[("notes.md", ""), (".ci/run", ""), ("src/a.rs", ""), ("notes/a.md", "")]))
             .join("\n");
-    for name in ["notes.md: does", "docs: does", "README.md: missing", "LICENSE-MIT: missing"] {
+    for name in ["notes.md: does", "notes: does", "README.md: missing", "LICENSE-MIT: missing"] {
         assert!(found.contains(name), "{name} in {found}");
     }
     assert!(!found.contains(".ci") && !found.contains("src"), "{found}");
