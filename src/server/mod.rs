@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod drain;
+mod established;
 mod feed;
 mod gate;
 mod handshakes;
