@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -22,7 +22,7 @@ use crate::admission::operator;
 use crate::admission::origin::OriginList;
 use crate::admission::token::{Found, Identity, MAX_TOKEN_BYTES, TokenError, Verifier};
 use crate::admission::{Check, Refusal};
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::{Config, Refuse, parse_duration};
 use crate::connection::{Facts, Tools};
 use crate::endpoint::{self, Chat, Endpoint, Entry, Heartbeat, V1Entry, WithTimeout};
@@ -49,6 +49,8 @@ pub(super) struct Rules {
     has_headers: bool,
     origins: OriginList,
     addresses: Arc<PerAddress>,
+    /// Decides when tokens expire and when addresses may knock again.
+    clock: Clock,
     verifier: Option<Verifier>,
     /// Keys of the operator.
     pub(super) keys: operator::Keys,
@@ -58,18 +60,16 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(config: &Config) -> io::Result<Self> {
+    pub(super) fn new(config: &Config, clock: Clock) -> io::Result<Self> {
         let Config { admission, api, auth, limits, .. } = config;
-        let addresses = PerAddress::new(
-            limits.max_connections_per_address,
-            limits.handshakes_per_second_per_address,
-            Instant::now(),
-        );
+        let (connections, handshakes) =
+            (limits.max_connections_per_address, limits.handshakes_per_second_per_address);
         Ok(Self {
             proxies: TrustedProxies::parse(&admission.trusted_proxies).map_err(io::Error::other)?,
             has_headers: admission.proxy_protocol,
             origins: OriginList::parse(&admission.origins).map_err(io::Error::other)?,
-            addresses,
+            addresses: PerAddress::new(connections, handshakes),
+            clock,
             verifier: Verifier::from_config(auth).map_err(io::Error::other)?,
             keys: operator::Keys::new(&api.keys).map_err(io::Error::other)?,
             feed: Feed::default(),
@@ -84,12 +84,12 @@ impl Rules {
 
     /// Counts a newcomer whose own address `peer` is.
     pub(super) fn standing(&self, peer: IpAddr) -> Standing {
-        Standing::count(&self.addresses, peer.into())
+        Standing::count(&self.addresses, peer.into(), self.clock.now_ms())
     }
 
     /// Forgets what addresses did some time ago; to be called ten times a second with 0, 1, 2…
     pub(super) fn keep_house(&self, turn: usize) {
-        self.addresses.forget(turn, Instant::now());
+        self.addresses.forget(turn, self.clock.now_ms());
     }
 }
 
@@ -166,7 +166,7 @@ impl App for Gate<'_> {
         self.refusal.map_or(Ok(()), Err)?;
         let is_counted = self.is_counted.take();
         if !is_counted {
-            self.rules.addresses.handshake(net, Instant::now())?;
+            self.rules.addresses.handshake(net, self.rules.clock.now_ms())?;
         }
         let place = node.place().ok_or(Refusal::AtCapacity)?;
         let lease = match is_counted {
@@ -357,7 +357,7 @@ impl Visitor<'_> {
             Found::Absent | Found::Malformed => return Err(EndReason::AuthenticationFailed),
         };
         let whose = whose.map(UserId::as_str);
-        let identity = verifier.verify(token.expose(), whose, clock::wall_ms()).map_err(|error| {
+        let identity = verifier.verify(token.expose(), whose, rules.clock.wall_ms()).map_err(|error| {
             tracing::debug!(%error, "a token was refused");
             match error {
                 TokenError::Expired => EndReason::TokenExpired,
