@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::denied::{self, Denied};
 use super::feed::Feed;
 use super::handshakes::{Group, Place as Handshake, Ticket};
 use super::standing::Standing;
@@ -20,7 +21,7 @@ use crate::admission::address::{Net, TrustedProxies};
 use crate::admission::limits::{Lease, PerAddress};
 use crate::admission::operator;
 use crate::admission::origin::OriginList;
-use crate::admission::token::{Found, Identity, MAX_TOKEN_BYTES, TokenError, Verifier};
+use crate::admission::token::{Found, Identity, MAX_TOKEN_BYTES, Verifier};
 use crate::admission::{Check, Refusal};
 use crate::clock::Clock;
 use crate::config::{Config, Refuse, parse_duration};
@@ -176,7 +177,8 @@ impl App for Gate<'_> {
         let speaks: &[&str] = match route {
             endpoint::Route::Echo => &["echo"],
             endpoint::Route::Chat => &[V1_SUBPROTOCOL],
-            _ => &[],
+            endpoint::Route::Secure | endpoint::Route::Messages => &[],
+            endpoint::Route::WithTimeout | endpoint::Route::Heartbeat => &[],
         };
         let subprotocol = upgrade::select(speaks, request.offered());
         let registration = self.tools.shard.register(self.sink.clone());
@@ -235,31 +237,7 @@ impl Gate<'_> {
         if self.tools.node.config.admission.refuse == Refuse::Close {
             return Ok(Endpoint::Refused(Box::new(reason)));
         }
-        Err(match reason {
-            EndReason::AuthenticationFailed => Refusal::Unauthorized,
-            EndReason::TokenExpired | EndReason::TokenNotYetValid => Refusal::Unauthorized,
-            EndReason::RoomForbidden => Refusal::Forbidden("the token does not allow this room"),
-            EndReason::UserIdInUse => Refusal::Conflict,
-            EndReason::InvalidUserId => {
-                Refusal::Forbidden("invalid user id: 3 to 64 of A-Z a-z 0-9 _ . : @ -")
-            }
-            EndReason::InvalidRoom => Refusal::Forbidden("invalid room: 1 to 64 of A-Z a-z 0-9 _ . : @ -"),
-            _ => Refusal::AtCapacity,
-        })
-    }
-}
-
-/// Why somebody does not come in.
-enum Denied {
-    /// In HTTP: only a broken or hostile client does this.
-    Http(Refusal),
-    /// So that a person can read it.
-    Visibly(EndReason),
-}
-
-impl From<EndReason> for Denied {
-    fn from(reason: EndReason) -> Self {
-        Self::Visibly(reason)
+        Err(denied::in_http(&reason))
     }
 }
 
@@ -359,11 +337,7 @@ impl Visitor<'_> {
         let whose = whose.map(UserId::as_str);
         let identity = verifier.verify(token.expose(), whose, rules.clock.wall_ms()).map_err(|error| {
             tracing::debug!(%error, "a token was refused");
-            match error {
-                TokenError::Expired => EndReason::TokenExpired,
-                TokenError::NotYetValid => EndReason::TokenNotYetValid,
-                _ => EndReason::AuthenticationFailed,
-            }
+            denied::of_token(error)
         })?;
         self.until_unix_ms = Some(identity.until_unix_ms);
         Ok(identity)

@@ -1,6 +1,7 @@
 //! From a bound address to the last close frame: the listener, the worker threads and the way out.
 
 mod acceptor;
+mod denied;
 mod drain;
 mod established;
 mod feed;
