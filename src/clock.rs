@@ -34,14 +34,6 @@ fn look() -> Instant {
     now
 }
 
-/// The machine's date now, in milliseconds since the Unix epoch: for the dates of tokens, which other machines have set
-/// by theirs. It may jump, unlike [`Clock::unix_ms`].
-#[must_use]
-pub fn wall_ms() -> i64 {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    unix.as_millis().try_into().unwrap_or(i64::MAX)
-}
-
 /// A clock; clones show the same time.
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
@@ -97,6 +89,19 @@ impl Clock {
     #[must_use]
     pub fn unix_ms(&self) -> u64 {
         self.unix_ms_at(self.now_ms())
+    }
+
+    /// The date now, in milliseconds since the Unix epoch: for the dates of tokens, which other machines have set by
+    /// theirs. The machine's may jump, unlike [`Clock::unix_ms`]; a manual clock shows the same as there.
+    #[must_use]
+    pub fn wall_ms(&self) -> i64 {
+        let unix_ms = match &self.0 {
+            Kind::System { .. } => {
+                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+            }
+            Kind::Manual { .. } => self.unix_ms().into(),
+        };
+        unix_ms.try_into().unwrap_or(i64::MAX)
     }
 
     /// What [`Clock::unix_ms`] shows when [`Clock::now_ms`] shows `now_ms`.
@@ -160,6 +165,7 @@ mod tests {
         assert_eq!((clock.now_ms(), clock.unix_ms()), (0, MANUAL_UNIX_MS));
         clock.advance(Duration::from_millis(1_500));
         assert_eq!((other.now_ms(), other.unix_ms()), (1_500, MANUAL_UNIX_MS + 1_500));
+        assert_eq!(other.wall_ms(), MANUAL_UNIX_MS as i64 + 1_500);
     }
 
     #[test]
@@ -187,6 +193,7 @@ mod tests {
         let clock = Clock::system();
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
         assert!(clock.unix_ms().abs_diff(unix_ms) < 60_000);
+        assert!(clock.wall_ms().abs_diff(unix_ms as i64) < 60_000);
         assert_eq!(clock.unix_ms_at(clock.now_ms() + 7), clock.unix_ms_at(clock.now_ms()) + 7);
     }
 }

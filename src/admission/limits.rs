@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -20,6 +19,7 @@ const MAX_SEEN: usize = 4096;
 pub const FORGET_TURNS: usize = 10;
 
 const SECOND_NS: u64 = 1_000_000_000;
+const MS_NS: u64 = 1_000_000;
 
 /// The counters of all addresses, shared by all threads. Hashed with a key of its own: who picks their addresses must
 /// not pick their places.
@@ -31,7 +31,6 @@ pub struct PerAddress {
     /// What an address may owe: as many handshakes as make a second.
     credit_ns: u64,
     max_seen: usize,
-    began: Instant,
     hasher: RandomState,
     stripes: Box<[Mutex<Stripe>]>,
 }
@@ -40,8 +39,8 @@ pub struct PerAddress {
 struct Stripe {
     /// Open connections, of those who have any.
     connections: HashMap<Net, usize>,
-    /// When the handshakes made so far are paid for, in nanoseconds since the beginning (a token bucket written as one
-    /// number: the generic cell rate algorithm). Whoever has paid equals who was never here.
+    /// When the handshakes made so far are paid for, in nanoseconds since the clock began (a token bucket written as
+    /// one number: the generic cell rate algorithm). Whoever has paid equals who was never here.
     paid_ns: HashMap<Net, u64>,
 }
 
@@ -49,7 +48,7 @@ impl PerAddress {
     /// At most `max_connections` at once and `handshakes_per_second`, as many of these at once, for each address; 0 is
     /// no limit.
     #[must_use]
-    pub fn new(max_connections: usize, handshakes_per_second: usize, now: Instant) -> Arc<Self> {
+    pub fn new(max_connections: usize, handshakes_per_second: usize) -> Arc<Self> {
         let handshakes = handshakes_per_second as u64;
         let handshake_ns = if handshakes == 0 { 0 } else { SECOND_NS.div_ceil(handshakes) };
         Arc::new(Self {
@@ -57,22 +56,21 @@ impl PerAddress {
             handshake_ns,
             credit_ns: handshake_ns * handshakes,
             max_seen: MAX_SEEN,
-            began: now,
             hasher: RandomState::new(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
         })
     }
 
-    /// Counts a handshake.
+    /// Counts a handshake. `now_ms` is what the clock shows, as everywhere here.
     ///
     /// # Errors
     /// [`Refusal::HandshakesPerAddress`], which costs the address nothing; [`Refusal::AtCapacity`] where so many other
     /// addresses are remembered that this one would have no place.
-    pub fn handshake(&self, net: Net, now: Instant) -> Result<(), Refusal> {
+    pub fn handshake(&self, net: Net, now_ms: u64) -> Result<(), Refusal> {
         if self.handshake_ns == 0 {
             return Ok(());
         }
-        let now_ns = self.nanos(now);
+        let now_ns = now_ms * MS_NS;
         let mut stripe = self.stripe(net).lock();
         let seen = stripe.paid_ns.len();
         match stripe.paid_ns.get_mut(&net) {
@@ -123,11 +121,11 @@ impl PerAddress {
 
     /// Forgets the handshakes that are paid for, in one of [`FORGET_TURNS`] parts of the table: call it with 0, 1, 2…
     /// some ten times a second.
-    pub fn forget(&self, turn: usize, now: Instant) {
+    pub fn forget(&self, turn: usize, now_ms: u64) {
         if self.handshake_ns == 0 {
             return;
         }
-        let now_ns = self.nanos(now);
+        let now_ns = now_ms * MS_NS;
         for stripe in self.stripes.iter().skip(turn % FORGET_TURNS).step_by(FORGET_TURNS) {
             let paid_ns = &mut stripe.lock().paid_ns;
             paid_ns.retain(|_, paid_ns| *paid_ns > now_ns);
@@ -141,10 +139,6 @@ impl PerAddress {
     #[must_use]
     pub fn hash(&self, net: Net) -> u32 {
         (self.hasher.hash_one(net) >> 32) as u32
-    }
-
-    fn nanos(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.began).as_nanos() as u64
     }
 
     fn stripe(&self, net: Net) -> &Mutex<Stripe> {
@@ -180,7 +174,6 @@ impl Drop for Lease {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
-    use std::time::Duration;
 
     use super::*;
 
@@ -196,7 +189,7 @@ mod tests {
 
     #[test]
     fn each_address_has_its_places_and_gives_them_back() {
-        let limits = PerAddress::new(2, 0, Instant::now());
+        let limits = PerAddress::new(2, 0);
         let first = limits.connect(net(1)).unwrap().unwrap();
         let second = limits.connect(net(1)).unwrap().unwrap();
         assert_eq!(limits.connect(net(1)).unwrap_err(), Refusal::ConnectionsPerAddress);
@@ -211,51 +204,46 @@ mod tests {
 
     #[test]
     fn handshakes_come_at_once_and_then_at_their_rate() {
-        let start = Instant::now();
-        let limits = PerAddress::new(0, 4, start);
-        let at = |ms: u64| start + Duration::from_millis(ms);
-        let knock = |number, ms| limits.handshake(net(number), at(ms)).is_ok();
+        let limits = PerAddress::new(0, 4);
+        let knock = |number, ms| limits.handshake(net(number), ms).is_ok();
         assert!((0..4).all(|_| knock(1, 0)) && !knock(1, 0), "four at once");
         assert!(knock(2, 0), "another address is another matter");
         // Refusals cost nothing: one place comes back in each quarter of a second.
         assert!(!knock(1, 249) && knock(1, 250) && !knock(1, 250) && !knock(1, 499) && knock(1, 500));
-        assert_eq!(limits.handshake(net(1), at(500)), Err(Refusal::HandshakesPerAddress));
+        assert_eq!(limits.handshake(net(1), 500), Err(Refusal::HandshakesPerAddress));
         // After a silence, four again and not more.
         assert!((0..4).all(|_| knock(1, 60_000)) && !knock(1, 60_000));
     }
 
     #[test]
     fn what_was_no_handshake_is_taken_back() {
-        let start = Instant::now();
-        let limits = PerAddress::new(0, 2, start);
+        let limits = PerAddress::new(0, 2);
         for _ in 0..10 {
-            limits.handshake(net(1), start).unwrap();
+            limits.handshake(net(1), 0).unwrap();
             limits.forgive(net(1));
             limits.forgive(net(2));
         }
-        let passed = (0..5).filter(|_| limits.handshake(net(1), start).is_ok()).count();
+        let passed = (0..5).filter(|_| limits.handshake(net(1), 0).is_ok()).count();
         assert_eq!((passed, entries(&limits)), (2, (0, 1)));
     }
 
     #[test]
     fn a_rate_that_does_not_divide_a_second_is_kept() {
         for rate in [1, 3, 7, 60, 999, 1_000_000] {
-            let start = Instant::now();
-            let limits = PerAddress::new(0, rate, start);
-            let passed = (0..=rate).take_while(|_| limits.handshake(net(1), start).is_ok()).count();
+            let limits = PerAddress::new(0, rate);
+            let passed = (0..=rate).take_while(|_| limits.handshake(net(1), 0).is_ok()).count();
             assert_eq!(passed, rate);
         }
     }
 
     #[test]
     fn who_has_paid_is_forgotten() {
-        let start = Instant::now();
-        let limits = PerAddress::new(0, 2, start);
+        let limits = PerAddress::new(0, 2);
         let numbers = 0..1000;
         for number in numbers.clone() {
-            limits.handshake(net(number), start).unwrap();
+            limits.handshake(net(number), 0).unwrap();
         }
-        let forget = |ms| (0..FORGET_TURNS).for_each(|t| limits.forget(t, start + Duration::from_millis(ms)));
+        let forget = |ms| (0..FORGET_TURNS).for_each(|t| limits.forget(t, ms));
         forget(499);
         assert_eq!(entries(&limits), (0, 1000));
         forget(500);
@@ -266,26 +254,25 @@ mod tests {
 
     #[test]
     fn the_table_of_handshakes_is_bounded() {
-        let start = Instant::now();
-        let mut limits = PerAddress::new(0, 1, start);
+        let mut limits = PerAddress::new(0, 1);
         Arc::get_mut(&mut limits).expect("nobody else has it").max_seen = 4;
         let mut refused = 0;
         // More than there is place for; which part fills up first, chance decides.
         let tried = 8 * STRIPES;
         for number in 0..tried as u32 {
-            refused += usize::from(limits.handshake(net(number), start) == Err(Refusal::AtCapacity));
+            refused += usize::from(limits.handshake(net(number), 0) == Err(Refusal::AtCapacity));
         }
         let (_, seen) = entries(&limits);
         assert!(seen <= 4 * STRIPES && seen + refused == tried, "{refused} refused, {seen} remembered");
-        let known = limits.handshake(net(0), start + Duration::from_secs(1));
+        let known = limits.handshake(net(0), 1_000);
         assert_eq!(known, Ok(()), "who has a place is not turned away");
     }
 
     #[test]
     fn no_limit_counts_nothing() {
-        let limits = PerAddress::new(0, 0, Instant::now());
+        let limits = PerAddress::new(0, 0);
         for _ in 0..100 {
-            assert_eq!(limits.handshake(net(1), Instant::now()), Ok(()));
+            assert_eq!(limits.handshake(net(1), 0), Ok(()));
             assert!(limits.connect(net(1)).unwrap().is_none());
         }
         assert_eq!(entries(&limits), (0, 0));
@@ -293,7 +280,7 @@ mod tests {
 
     #[test]
     fn threads_agree_on_the_limit() {
-        let limits = PerAddress::new(8, 0, Instant::now());
+        let limits = PerAddress::new(8, 0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -194,7 +194,9 @@ impl Refusal {
             Self::HandshakesPerAddress | Self::Draining => Some(fastrand::u32(1..=5)),
             Self::ConnectionsPerAddress | Self::AtCapacity => Some(fastrand::u32(5..=20)),
             Self::TooManyViewers | Self::MadeWay => Some(fastrand::u32(5..=20)),
-            _ => None,
+            Self::Malformed(_) | Self::Origin | Self::UnknownPath | Self::Method { .. } => None,
+            Self::NoUpgrade | Self::Version | Self::HeadTooLarge | Self::Timeout => None,
+            Self::Unauthorized | Self::Forbidden(_) | Self::ApiKey | Self::Conflict => None,
         }
     }
 }

@@ -193,7 +193,9 @@ impl Incoming {
             | Self::Presence { re, .. }
             | Self::Pong { re }
             | Self::Error(Refusal { re, .. }) => re.as_deref(),
-            _ => None,
+            Self::Welcome(_) | Self::Heartbeat | Self::Message(_) | Self::Direct { .. } => None,
+            Self::PresenceDiff { .. } | Self::Typing { .. } | Self::Gap { .. } => None,
+            Self::Disconnect(_) | Self::Unknown => None,
         }
     }
 }

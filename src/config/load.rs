@@ -180,7 +180,7 @@ impl Loader {
     fn unknown(&mut self, path: &str, origin: &Origin) {
         let spelt = |key: &str| match origin {
             Origin::Environment(_) => format!("{PREFIX}{}", key.to_uppercase().replace('.', "__")),
-            _ => key.to_owned(),
+            Origin::Default | Origin::File(_) | Origin::Flag(_) => key.to_owned(),
         };
         let problem = if let Some(key) = all().find(|key| key.section() == Some(path)) {
             format!("is a section, set its keys, like {}", spelt(key.path))

@@ -30,7 +30,6 @@ use self::reader::{Charge, Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
 pub use self::tools::Tools;
 use crate::chat::rate_limit::Allowance;
-use crate::clock;
 use crate::endpoint::{Endpoint, Peer};
 use crate::metrics::By;
 use crate::node::Place;
@@ -115,7 +114,7 @@ impl Connection {
     ) -> Self {
         let now_ms = tools.shard.tick();
         let expires_ms = facts.until_unix_ms.map(|until_unix_ms| {
-            let left_ms = until_unix_ms.saturating_sub(clock::wall_ms());
+            let left_ms = until_unix_ms.saturating_sub(tools.node.clock.wall_ms());
             tools.shard.clock_ms().saturating_add(left_ms.try_into().unwrap_or(0))
         });
         let deadlines = Deadlines::new(expires_ms, now_ms, &tools.times, |most| fastrand::u64(..=most));

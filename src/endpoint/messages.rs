@@ -28,6 +28,9 @@ pub(super) fn refuse(error: CommandError, peer: &Peer<'_>) {
     peer.reply(&event::json(&Failure { error: &error.to_string(), code }));
 }
 
+/// What is said of a message that is none.
+const INVALID: &str = "Invalid message format";
+
 pub(super) fn text(text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
     let max = peer.node.config.endpoints.max_message_chars;
     let checked = peer.parser.parse(text).and_then(|fields| validate::text(fields.message, max));
@@ -41,7 +44,15 @@ pub(super) fn text(text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason
             let reason: Cow<'static, str> = match error {
                 CommandError::MissingField(_) => "Missing 'message' field".into(),
                 CommandError::MessageTooLong { max } => format!("Message too long (max {max} chars)").into(),
-                _ => "Invalid message format".into(),
+                CommandError::InvalidJson | CommandError::InvalidMessage(_) => INVALID.into(),
+                // Commands of the chat alone are answered with these. Named one by one, so that a new one is decided on.
+                CommandError::UnknownType | CommandError::InvalidRoom | CommandError::NotInRoom => {
+                    INVALID.into()
+                }
+                CommandError::AlreadyJoined | CommandError::TooManyRooms { .. } => INVALID.into(),
+                CommandError::UserNotFound | CommandError::Forbidden(_) => INVALID.into(),
+                CommandError::RateLimited { .. } => INVALID.into(),
+                CommandError::Unavailable | CommandError::NoMoreRooms => INVALID.into(),
             };
             let end = EndReason::ValidationFailed(reason);
             peer.reply(&event::json(&Failure { error: &end.text(), code: end.code() }));

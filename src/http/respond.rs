@@ -41,7 +41,11 @@ pub fn refusal(refusal: &Refusal) -> Response {
         Refusal::Unauthorized | Refusal::ApiKey => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        _ => {}
+        // No header beside those above. Named one by one, so that a new refusal is decided on.
+        Refusal::Malformed(_) | Refusal::HeadTooLarge | Refusal::Timeout | Refusal::UnknownPath => {}
+        Refusal::Origin | Refusal::Forbidden(_) | Refusal::Conflict | Refusal::AtCapacity => {}
+        Refusal::ConnectionsPerAddress | Refusal::HandshakesPerAddress | Refusal::TooManyViewers => {}
+        Refusal::MadeWay | Refusal::Draining => {}
     }
     response
 }

@@ -8,10 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::denied::{self, Denied};
 use super::feed::Feed;
 use super::handshakes::{Group, Place as Handshake, Ticket};
 use super::standing::Standing;
@@ -20,9 +21,9 @@ use crate::admission::address::{Net, TrustedProxies};
 use crate::admission::limits::{Lease, PerAddress};
 use crate::admission::operator;
 use crate::admission::origin::OriginList;
-use crate::admission::token::{Found, Identity, MAX_TOKEN_BYTES, TokenError, Verifier};
+use crate::admission::token::{Found, Identity, MAX_TOKEN_BYTES, Verifier};
 use crate::admission::{Check, Refusal};
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::{Config, Refuse, parse_duration};
 use crate::connection::{Facts, Tools};
 use crate::endpoint::{self, Chat, Endpoint, Entry, Heartbeat, V1Entry, WithTimeout};
@@ -49,6 +50,8 @@ pub(super) struct Rules {
     has_headers: bool,
     origins: OriginList,
     addresses: Arc<PerAddress>,
+    /// Decides when tokens expire and when addresses may knock again.
+    clock: Clock,
     verifier: Option<Verifier>,
     /// Keys of the operator.
     pub(super) keys: operator::Keys,
@@ -58,18 +61,16 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(config: &Config) -> io::Result<Self> {
+    pub(super) fn new(config: &Config, clock: Clock) -> io::Result<Self> {
         let Config { admission, api, auth, limits, .. } = config;
-        let addresses = PerAddress::new(
-            limits.max_connections_per_address,
-            limits.handshakes_per_second_per_address,
-            Instant::now(),
-        );
+        let (connections, handshakes) =
+            (limits.max_connections_per_address, limits.handshakes_per_second_per_address);
         Ok(Self {
             proxies: TrustedProxies::parse(&admission.trusted_proxies).map_err(io::Error::other)?,
             has_headers: admission.proxy_protocol,
             origins: OriginList::parse(&admission.origins).map_err(io::Error::other)?,
-            addresses,
+            addresses: PerAddress::new(connections, handshakes),
+            clock,
             verifier: Verifier::from_config(auth).map_err(io::Error::other)?,
             keys: operator::Keys::new(&api.keys).map_err(io::Error::other)?,
             feed: Feed::default(),
@@ -84,12 +85,12 @@ impl Rules {
 
     /// Counts a newcomer whose own address `peer` is.
     pub(super) fn standing(&self, peer: IpAddr) -> Standing {
-        Standing::count(&self.addresses, peer.into())
+        Standing::count(&self.addresses, peer.into(), self.clock.now_ms())
     }
 
     /// Forgets what addresses did some time ago; to be called ten times a second with 0, 1, 2…
     pub(super) fn keep_house(&self, turn: usize) {
-        self.addresses.forget(turn, Instant::now());
+        self.addresses.forget(turn, self.clock.now_ms());
     }
 }
 
@@ -166,7 +167,7 @@ impl App for Gate<'_> {
         self.refusal.map_or(Ok(()), Err)?;
         let is_counted = self.is_counted.take();
         if !is_counted {
-            self.rules.addresses.handshake(net, Instant::now())?;
+            self.rules.addresses.handshake(net, self.rules.clock.now_ms())?;
         }
         let place = node.place().ok_or(Refusal::AtCapacity)?;
         let lease = match is_counted {
@@ -176,7 +177,8 @@ impl App for Gate<'_> {
         let speaks: &[&str] = match route {
             endpoint::Route::Echo => &["echo"],
             endpoint::Route::Chat => &[V1_SUBPROTOCOL],
-            _ => &[],
+            endpoint::Route::Secure | endpoint::Route::Messages => &[],
+            endpoint::Route::WithTimeout | endpoint::Route::Heartbeat => &[],
         };
         let subprotocol = upgrade::select(speaks, request.offered());
         let registration = self.tools.shard.register(self.sink.clone());
@@ -235,31 +237,7 @@ impl Gate<'_> {
         if self.tools.node.config.admission.refuse == Refuse::Close {
             return Ok(Endpoint::Refused(Box::new(reason)));
         }
-        Err(match reason {
-            EndReason::AuthenticationFailed => Refusal::Unauthorized,
-            EndReason::TokenExpired | EndReason::TokenNotYetValid => Refusal::Unauthorized,
-            EndReason::RoomForbidden => Refusal::Forbidden("the token does not allow this room"),
-            EndReason::UserIdInUse => Refusal::Conflict,
-            EndReason::InvalidUserId => {
-                Refusal::Forbidden("invalid user id: 3 to 64 of A-Z a-z 0-9 _ . : @ -")
-            }
-            EndReason::InvalidRoom => Refusal::Forbidden("invalid room: 1 to 64 of A-Z a-z 0-9 _ . : @ -"),
-            _ => Refusal::AtCapacity,
-        })
-    }
-}
-
-/// Why somebody does not come in.
-enum Denied {
-    /// In HTTP: only a broken or hostile client does this.
-    Http(Refusal),
-    /// So that a person can read it.
-    Visibly(EndReason),
-}
-
-impl From<EndReason> for Denied {
-    fn from(reason: EndReason) -> Self {
-        Self::Visibly(reason)
+        Err(denied::in_http(&reason))
     }
 }
 
@@ -357,13 +335,9 @@ impl Visitor<'_> {
             Found::Absent | Found::Malformed => return Err(EndReason::AuthenticationFailed),
         };
         let whose = whose.map(UserId::as_str);
-        let identity = verifier.verify(token.expose(), whose, clock::wall_ms()).map_err(|error| {
+        let identity = verifier.verify(token.expose(), whose, rules.clock.wall_ms()).map_err(|error| {
             tracing::debug!(%error, "a token was refused");
-            match error {
-                TokenError::Expired => EndReason::TokenExpired,
-                TokenError::NotYetValid => EndReason::TokenNotYetValid,
-                _ => EndReason::AuthenticationFailed,
-            }
+            denied::of_token(error)
         })?;
         self.until_unix_ms = Some(identity.until_unix_ms);
         Ok(identity)

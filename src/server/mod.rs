@@ -1,7 +1,9 @@
 //! From a bound address to the last close frame: the listener, the worker threads and the way out.
 
 mod acceptor;
+mod denied;
 mod drain;
+mod established;
 mod feed;
 mod gate;
 mod handshakes;
@@ -64,11 +66,21 @@ impl Server {
     /// # Errors
     /// The address or the folder cannot be used.
     pub fn bind(config: Config) -> Result<Self, BindError> {
+        Self::bind_by(config, Clock::system())
+    }
+
+    /// As [`Server::bind`], with a server that lives by `clock`. A test that moves it moves every deadline of a
+    /// connection, the expiry of tokens and the limits of addresses. The timeouts of a handshake, and how often the
+    /// server looks what is due, stay with the machine's time.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub fn bind_by(config: Config, clock: Clock) -> Result<Self, BindError> {
         let listen = config.listen;
         let taken = |source| BindError::Listen { listen, source };
         let metrics = Metrics::new(config.workers, &Refusal::REASONS);
         // Nobody connects while the history is still being read.
-        let node = Node::open(config.clone(), metrics, Clock::system())?;
+        let node = Node::open(config.clone(), metrics, clock)?;
         let listener = listener::bind(&config).map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         Ok(Self { node, listener, address })
@@ -90,7 +102,7 @@ impl Server {
         let Self { node, listener, address } = self;
         let (stopping, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let rules = Arc::new(Rules::new(&node.config)?);
+        let rules = Arc::new(Rules::new(&node.config, node.clock.clone())?);
         let workers = worker::spawn_all(&node, &rules, &stopped)?;
         tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
         tracing::info!("dashboard: {}", rules.keys.dashboard(address));

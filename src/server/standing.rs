@@ -1,7 +1,6 @@
 //! How a newcomer stands with the limits of its address before it has asked for anything.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::admission::Refusal;
 use crate::admission::address::Net;
@@ -19,8 +18,8 @@ pub(super) struct Standing {
 
 impl Standing {
     /// Counts a newcomer from this address.
-    pub(super) fn count(addresses: &Arc<PerAddress>, net: Net) -> Self {
-        let counted = addresses.handshake(net, Instant::now()).and_then(|()| addresses.connect(net));
+    pub(super) fn count(addresses: &Arc<PerAddress>, net: Net, now_ms: u64) -> Self {
+        let counted = addresses.handshake(net, now_ms).and_then(|()| addresses.connect(net));
         match counted {
             Ok(lease) => Self { refusal: None, is_counted: true, lease },
             Err(refusal) => Self::refused(refusal),

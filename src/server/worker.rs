@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::acceptor::Newcomer;
 use super::drain;
+use super::established::Established;
 use super::gate::{Admitted, Gate, Rules};
 use super::proxy::{self, NoHeader};
 use super::standing::Standing;
@@ -71,7 +72,7 @@ impl Worker {
 }
 
 /// Counts a socket as load of its worker until dropped.
-struct Load(Arc<AtomicUsize>);
+pub(super) struct Load(Arc<AtomicUsize>);
 
 impl Drop for Load {
     fn drop(&mut self) {
@@ -251,10 +252,7 @@ async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Lo
     if let Served::Upgraded { io: HttpIo(socket), leftover, admitted } = served {
         let Admitted { endpoint, registration, facts, lease } = admitted;
         let connection = Connection::new(Rc::clone(&tools), socket, registration, endpoint, facts, leftover);
-        spawn_local(async move {
-            connection.await;
-            drop((lease, load));
-        });
+        spawn_local(Established::new(connection, lease, load));
     }
 }
 

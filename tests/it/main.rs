@@ -4,6 +4,10 @@
 //! `snapshots`, which keeps what stands on the wire, and the tests of the Rust client. The tables come from the
 //! protocol's description; a test that waits, waits for an event with a generous bound. `THRONG_LONG=1` runs the same
 //! tests at full size.
+//! Nothing here links against the library but `readme` and `wire`, which compare words with declarations, `snapshots`,
+//! which keeps what stands on the wire, `moved`, which moves the server's clock, and the tests of the Rust client. The
+//! tables come from the protocol's description; a test that waits, waits for an event with a generous bound.
+//! `THRONG_LONG=1` runs the same tests at full size.
 
 mod support;
 
@@ -29,6 +33,7 @@ mod json;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod moved;
 mod notices;
 mod pauses;
 mod places;

@@ -43,7 +43,7 @@ fn verify(verifier: &Verifier, token: &str) -> Result<Identity, TokenError> {
 }
 
 fn now_ms() -> i64 {
-    crate::clock::wall_ms()
+    crate::clock::Clock::system().wall_ms()
 }
 
 fn claims() -> Claims {

@@ -11,7 +11,7 @@ use self::rooms::Rooms;
 use self::v1::Session;
 pub use self::v1::position;
 use super::{Message, Peer};
-use crate::broker::Position;
+use crate::broker::{BrokerError, Position};
 use crate::chat::rate_limit::Refused;
 use crate::chat::validate::{self, Strikes};
 use crate::names::{RoomName, SessionId, UserId};
@@ -46,6 +46,16 @@ pub struct V1Entry {
     pub resume: Option<Position>,
 }
 
+/// Says how a room that cannot be entered ends the connection.
+const fn kept_out(error: BrokerError) -> EndReason {
+    match error {
+        BrokerError::TooManyRooms => EndReason::Overloaded,
+        // Whoever enters says nothing yet. Named one by one, so that a new error is decided on.
+        BrokerError::Full | BrokerError::NotWritten | BrokerError::Gone => EndReason::Overloaded,
+        BrokerError::TooManyKeys { .. } => EndReason::Overloaded,
+    }
+}
+
 /// One connection in the chat.
 #[derive(Debug)]
 pub struct Chat {
@@ -71,9 +81,7 @@ impl Chat {
     ) -> Result<Self, EndReason> {
         let Entry { room, address, allowed, v1 } = entry;
         let resume = v1.as_ref().and_then(|v1| v1.resume);
-        let entered = node
-            .enter(registration, &room, claim.user(), address, resume)
-            .map_err(|_| EndReason::Overloaded)?;
+        let entered = node.enter(registration, &room, claim.user(), address, resume).map_err(kept_out)?;
         claim.settle();
         let mut session = None;
         if let Some(V1Entry { session: secret, .. }) = v1 {

@@ -1,0 +1,51 @@
+//! The task of a connection that has come in: the connection, and what it holds until its end.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::worker::Load;
+use crate::admission::limits::Lease;
+use crate::connection::Connection;
+
+/// Runs a connection to its end, and then gives up its place among those of its address and of its worker.
+///
+/// It is a struct with a `poll` of its own because an `async` block would hold the connection twice: once captured, and
+/// once awaited. Every idle connection has one of these.
+pub(super) struct Established {
+    // In the order in which they are dropped: the connection first.
+    connection: Connection,
+    _held: (Option<Lease>, Load),
+}
+
+impl Established {
+    pub(super) fn new(connection: Connection, lease: Option<Lease>, load: Load) -> Self {
+        Self { connection, _held: (lease, load) }
+    }
+}
+
+impl Future for Established {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.connection).poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the runtime adds to a future: header 32, scheduler 8, id 8, the stage's tag 8, trailer 48.
+    const AROUND: usize = 104;
+    /// A task is rounded up to a multiple of this, so that no two share a pair of cache lines.
+    const TASK_STEP: usize = 128;
+
+    #[test]
+    fn a_task_and_all_it_holds_are_four_steps_long() {
+        let task = (size_of::<Established>() + AROUND).next_multiple_of(TASK_STEP);
+        assert!(task <= 4 * TASK_STEP, "{task}: the future alone has {}", size_of::<Established>());
+        let rest = size_of::<Established>() - size_of::<Connection>();
+        assert!(rest <= 48, "{rest} bytes beside the connection, which is held once");
+    }
+}
