@@ -18,6 +18,7 @@ const CALM_MS = 5_000; // after so long without a word, messages may come in a b
 const MAX_PACE_MS = 2_000; // between two messages that came too fast
 const PROBE_MS = 3_000; // for an answer when the network has changed
 const MAX_DELAY_MS = 2 ** 31 - 1; // with a longer delay a timer fires at once
+const EARLY = "Token not yet valid"; // with 3000; the same token will be
 const WAITING_HELPS = [408, 425, 429]; // and from 500 on; any other answer that is no upgrade stays the same
 
 /**
@@ -301,7 +302,8 @@ export class Client {
     this.#abandon();
     if (code === 4003) for (const room of this.#rooms.values()) room.epoch = null;
     if (code === 1009) this.#giveUpFirst("message_too_long", reason || "Message too big"); // or again
-    const needsToken = code === 3000 && typeof this.#options.token !== "function";
+    const isOver = code === 3000 && reason !== EARLY; // then another one is needed
+    const needsToken = isOver && typeof this.#options.token !== "function";
     const isFinal = code >= 4500 || STOP_CODES.includes(code) || needsToken;
     if (isFinal || advice?.reconnect === false) return this.#stop(code, reason);
     const delayMs = this.#backoff.next({ healthyForMs, afterMs: advice?.after_ms });
@@ -476,7 +478,9 @@ export class Client {
     this.#clock.clearTimeout(this.#answerTimer);
     const [oldest] = this.#pending.values();
     if (!oldest) return;
-    const leftMs = oldest.sentAt + this.#options.answerMs - this.#clock.now();
+    const now = this.#clock.now();
+    oldest.sentAt = Math.min(oldest.sentAt, now); // the clock may have been set back
+    const leftMs = oldest.sentAt + this.#options.answerMs - now;
     if (leftMs <= 0) return this.#lost(1006, "No answer in time");
     this.#answerTimer = this.#clock.setTimeout(() => this.#awaitAnswers(), Math.min(leftMs, MAX_DELAY_MS));
   }
