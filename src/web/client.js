@@ -106,12 +106,13 @@ function mistakeIn({ user, room, url, token, WebSocket, ...amounts }) {
 }
 
 /** Why trying again cannot help, where the platform tells: the package `ws` does, browsers do not. */
-function finalWhy({ error, message = error?.message ?? "" }) {
+function finalWhy({ error, message = error?.message ?? "" }, canRenew) {
   const code = String(error?.code ?? error?.cause?.code ?? "");
   const isUntrusted = /CERT|SELF_SIGNED|ISSUER|VERIFY_LEAF/.test(code);
   const help = "In Node, NODE_EXTRA_CA_CERTS names a file with a certificate of your own";
   if (isUntrusted) return `The server's certificate is not trusted: ${message} (${code}). ${help}`;
   const status = Number(/server response: (\d{3})/.exec(message)?.[1]);
+  if (status === 401 && canRenew) return; // another token may do
   if (status < 500 && !WAITING_HELPS.includes(status)) return `The server answers HTTP status ${status}`;
 }
 
@@ -254,7 +255,8 @@ export class Client {
       // A close follows and says the same; but not in Node 22, when nobody listens there.
       const failed = () => turn === this.#turn && this.#lost(1006, "No connection");
       socket.onerror = (event) => {
-        const why = turn === this.#turn && this.#openedAt === null && finalWhy(event ?? {});
+        const isFirst = turn === this.#turn && this.#openedAt === null;
+        const why = isFirst && finalWhy(event ?? {}, typeof token === "function");
         if (why) this.#stop(1006, why);
         else this.#clock.setTimeout(failed, 0);
       };

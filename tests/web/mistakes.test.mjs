@@ -206,6 +206,14 @@ test("what the platform says of a failure tells whether to come back", async () 
     clock.advance(3_600_000);
     assert.equal(sockets.length, 1);
   }
+  // A token that is expired or early gets this where `admission.refuse` is "http".
+  const renewed = stage({ token: async () => "another" });
+  renewed.client.connect().catch(() => {});
+  await new Promise(setImmediate);
+  renewed.current().onerror({ message: "Unexpected server response: 401" });
+  renewed.current().end(1006);
+  assert.equal(renewed.client.state.name, "waiting");
+  renewed.client.close();
   const passing = ["429", "408", "425", "500", "503"].map((status) => ({ message: `Unexpected server response: ${status}` }));
   for (const event of [...passing, tls("ECONNREFUSED"), tls("ENOTFOUND"), {}, undefined]) {
     const { client, clock, current, sockets } = stage();
