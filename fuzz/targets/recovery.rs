@@ -1,4 +1,5 @@
-//! The log of a room's messages, damaged at random: it opens or says why not, invents nothing, and goes on.
+//! The log of some rooms, damaged at random: it opens or says why not, invents nothing, and an epoch goes on only with
+//! all of its messages.
 //!
 //! The input is a list of acts of four bytes each: what, in which file, and where.
 
@@ -6,13 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::sync::LazyLock;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use throng::broker::Position;
-use throng::broker::log::{Log, Record, Waste};
-use throng::names::{Epoch, Offset, RoomName};
+use throng::broker::log::{Log, Record, RecoveredRoom, Waste};
+use throng::config::HistorySync;
+use throng::names::{Epoch, Offset, RoomName, UserId};
+use throng::protocol::event;
 
 /// Acts of one input.
 const MOST: usize = 12;
@@ -29,39 +31,49 @@ struct Written {
     states: Vec<Files>,
 }
 
-static WRITTEN: LazyLock<Written> = LazyLock::new(|| {
-    let (dir, epochs) = (folder(), [Epoch::random(), Epoch::random()]);
-    let mut states = Vec::new();
-    for life in 0..LIVES {
-        let (mut log, _) = Log::open(dir.path(), 0, |_, _| false).expect("a log");
-        for offset in life * EACH + 1..=(life + 1) * EACH {
-            let both = [0, 1].map(|place| record(ROOMS[place], epochs[place], offset));
-            log.append(&both).expect("an append");
+impl Written {
+    fn into(dir: &Path) -> Self {
+        let epochs = [Epoch::random(), Epoch::random()];
+        let mut states = Vec::new();
+        for life in 0..LIVES {
+            let (mut log, _) = open(dir).expect("a log");
+            for offset in life * EACH + 1..=(life + 1) * EACH {
+                let both = [0, 1].map(|place| record(ROOMS[place], epochs[place], offset, offset));
+                log.append(&both).expect("an append");
+            }
+            if life == 1 {
+                let room: RoomName = ROOMS[1].parse().expect("a name");
+                log.discard([(room, epochs[1], Waste::Before(Offset(3)))]).expect("a discard");
+            }
+            log.close().expect("a close");
+            states.push(save(dir));
         }
-        if life == 1 {
-            let room: RoomName = ROOMS[1].parse().expect("a name");
-            log.discard([(room, epochs[1], Waste::Before(Offset(3)))]).expect("a discard");
-        }
-        log.close().expect("a close");
-        states.push(save(dir.path()));
+        Self { epochs, states }
     }
-    Written { epochs, states }
-});
+}
+
+fn open(dir: &Path) -> Result<(Log, throng::broker::log::Recovered), throng::broker::log::LogError> {
+    Log::open(dir, HistorySync::Off, 0, |_, _| false)
+}
 
 fn folder() -> TempDir {
     // In memory where there is such a place: thousands of files a second.
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
 }
 
-fn record(room: &str, epoch: Epoch, offset: u64) -> Record {
+/// Message number `said` of a room, at a place.
+fn record(room: &str, epoch: Epoch, said: u64, offset: u64) -> Record {
+    let (room, user): (RoomName, UserId) =
+        (room.parse().expect("a name"), "alice".parse().expect("a name"));
+    let offset = Offset(offset);
     Record {
-        room: room.parse().expect("a name"),
-        position: Position { epoch, offset: Offset(offset) },
+        position: Position { epoch, offset },
         first: Offset(1),
-        at_unix_ms: offset * 1_000,
-        user: "alice".parse().expect("a name"),
-        key: offset.is_multiple_of(2).then(|| format!("key {offset}").parse().expect("a key")),
-        frame: format!("{room} says {offset}").into_bytes().into(),
+        at_unix_ms: said * 1_000,
+        key: said.is_multiple_of(2).then(|| format!("key {said}").parse().expect("a key")),
+        frame: event::message(&user, &format!("{room} says {said}"), &room, epoch, offset, said * 1_000),
+        room,
+        user,
     }
 }
 
@@ -72,72 +84,113 @@ fn save(dir: &Path) -> Files {
         .collect()
 }
 
-/// One act upon the files.
-fn damage(files: &mut Files, [what, which, high, low]: [u8; 4]) {
-    let names: Vec<String> = files.keys().cloned().collect();
+/// One act upon the files of a folder. Damage is done in place, to the very files; a backup brings files of its own, and
+/// never the note of how far the log was written alone, beside which a cut log looks whole.
+fn damage(dir: &Path, written: &Written, [what, which, high, low]: [u8; 4]) {
+    let files = save(dir);
+    let names: Vec<&String> = files.keys().collect();
     let Some(name) = names.get(usize::from(which) % names.len().max(1)) else { return };
-    let Some(bytes) = files.get_mut(name) else { return };
+    let (path, mut bytes) = (dir.join(name), files[*name].clone());
     let at = usize::from(u16::from_be_bytes([high, low])) % bytes.len().max(1);
+    let backup = &written.states[usize::from(low) % written.states.len()];
     match what % 7 {
         0 if !bytes.is_empty() => bytes[at] ^= 1 << (what / 7 % 8),
         1 => bytes.truncate(at),
-        2 => drop(files.remove(name)),
+        2 => return fs::remove_file(path).expect("a file"),
         3 => bytes.splice(at..at, [what, high]).for_each(drop),
         4 => {
             let tail = bytes[at..].to_vec();
             bytes.extend(tail);
         }
-        // One file, or all of them, out of a backup.
-        5 => {
-            let backup = &WRITTEN.states[usize::from(low) % WRITTEN.states.len()];
-            backup.get(name).into_iter().for_each(|old| *bytes = old.clone());
+        5 if !name.ends_with(".end") => {
+            if let Some(old) = backup.get(*name) {
+                put(path, old);
+            }
+            return;
         }
-        6 => files.clone_from(&WRITTEN.states[usize::from(low) % WRITTEN.states.len()]),
-        _ => {}
+        6 => {
+            for name in files.keys() {
+                fs::remove_file(dir.join(name)).expect("a file");
+            }
+            for (name, old) in backup {
+                put(dir.join(name), old);
+            }
+            return;
+        }
+        _ => return,
     }
+    fs::write(path, bytes).expect("a file");
+}
+
+/// A file under this name, and not the one that was there.
+fn put(path: PathBuf, bytes: &[u8]) {
+    let new = path.with_extension("new");
+    fs::write(&new, bytes).expect("a file");
+    fs::rename(new, path).expect("a file");
 }
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    let written = &*WRITTEN;
-    let mut files = written.states.last().expect("a state").clone();
-    for act in input.as_chunks::<4>().0.iter().take(MOST) {
-        damage(&mut files, *act);
-    }
     let dir = folder();
-    for (name, bytes) in &files {
-        fs::write(dir.path().join(name), bytes).expect("a file");
+    let written = Written::into(dir.path());
+    for act in input.as_chunks::<4>().0.iter().take(MOST) {
+        damage(dir.path(), &written, *act);
     }
-    let Ok((mut log, recovered)) = Log::open(dir.path(), 0, |_, _| false) else { return };
-    let is_whole = files == written.states[written.states.len() - 1];
-    assert!(!is_whole || recovered.rooms.len() == ROOMS.len(), "all is there, and a room is lost");
+    let is_touched = input.len() >= 4;
+    let Ok((mut log, recovered)) = open(dir.path()) else { return };
+    assert!(is_touched || recovered.renewed_rooms.is_empty(), "all is there, and a room begins anew");
     let mut next = Vec::new();
     for found in &recovered.rooms {
         let place =
             ROOMS.iter().position(|room| *room == found.room.as_str()).expect("a room that was never there");
-        let (epoch, most) = (written.epochs[place], LIVES * EACH);
-        assert!(found.position.epoch == epoch && found.position.offset.0 <= most, "{found:?}");
-        if cfg!(feature = "strict") {
-            assert_eq!(
-                found.position.offset.0, most,
-                "the epoch went on, and messages are missing at its end"
-            );
+        if found.position.epoch == written.epochs[place] {
+            goes_on(found, ROOMS[place]);
+        } else {
+            assert!(recovered.renewed_rooms.contains(&found.room), "a new epoch, and nobody is told");
+            begins_anew(found, ROOMS[place]);
         }
-        let offsets: Vec<u64> = found.messages.iter().map(|message| message.position.offset.0).collect();
-        assert!(offsets.windows(2).all(|pair| pair[1] == pair[0] + 1), "a hole: {offsets:?}");
-        assert!(offsets.last().is_none_or(|last| *last == found.position.offset.0), "not up to the position");
-        for message in &found.messages {
-            let told = Record { first: Offset(1), ..message.clone() };
-            assert_eq!(told, record(ROOMS[place], epoch, message.position.offset.0), "not what was written");
-        }
-        next.push(record(ROOMS[place], epoch, found.position.offset.0 + 1));
+        let Position { epoch, offset } = found.position;
+        next.push(record(ROOMS[place], epoch, offset.0 + 1, offset.0 + 1));
     }
     log.append(&next).expect("the count goes on");
     drop(log);
     // What was recovered once is recovered again.
-    let (_log, again) = Log::open(dir.path(), 0, |_, _| false).expect("it was open before");
+    let (_log, again) = open(dir.path()).expect("it was open before");
     for record in next {
         let found =
             again.rooms.iter().find(|found| found.room == record.room).expect("a room that was there");
         assert_eq!(found.position, record.position);
     }
 });
+
+/// An epoch goes on with its last message, and without a hole up to that.
+fn goes_on(found: &RecoveredRoom, room: &str) {
+    let (most, offsets) = (LIVES * EACH, offsets(found));
+    assert_eq!(found.position.offset.0, most, "the epoch went on, and messages are missing at its end");
+    assert!(offsets.windows(2).all(|pair| pair[1] == pair[0] + 1), "a hole: {offsets:?}");
+    assert!(offsets.last().is_none_or(|last| *last == most), "not up to the position: {offsets:?}");
+    for message in &found.messages {
+        let offset = message.position.offset.0;
+        let told = Record { first: Offset(1), ..message.clone() };
+        assert_eq!(told, record(room, found.position.epoch, offset, offset), "not what was written");
+    }
+}
+
+/// What is left is said again in a new epoch: in the old order, each message once and where its frame says.
+fn begins_anew(found: &RecoveredRoom, room: &str) {
+    let offsets = offsets(found);
+    assert!(offsets.windows(2).all(|pair| pair[1] == pair[0] + 1), "a hole: {offsets:?}");
+    let mut last = 0;
+    for message in &found.messages {
+        let said = message.at_unix_ms / 1_000;
+        assert!(said > last && said <= LIVES * EACH, "{said} behind {last}");
+        last = said;
+        let told = Record { first: Offset(1), ..message.clone() };
+        let Position { epoch, offset } = message.position;
+        assert_eq!(told, record(room, epoch, said, offset.0), "not what was written");
+        assert_eq!(epoch, found.position.epoch);
+    }
+}
+
+fn offsets(found: &RecoveredRoom) -> Vec<u64> {
+    found.messages.iter().map(|message| message.position.offset.0).collect()
+}

@@ -294,7 +294,7 @@ impl<L: Local> Memory<L> {
     /// some of the positions that are remembered. `turn` chooses the stripe: count it up.
     pub fn expire(&self, turn: usize, now_ms: u64) {
         self.tick(now_ms);
-        self.positions.expire(turn, self.budget.log());
+        self.positions.expire(self.budget.log());
         self.quotas.expire(turn, now_ms);
         let mut rooms = self.stripes[turn % STRIPES].lock();
         let before = rooms.len();

@@ -20,8 +20,13 @@ use crate::chat::keys::Keys;
 use crate::names::{Epoch, Offset, RoomName};
 use crate::shrink::ShrinkWhenSparse;
 
-/// Parts of the table, of which [`Positions::expire`] looks through one at a time.
-const PARTS: u64 = 64;
+/// Parts of the table, of which [`Positions::expire`] looks through one at a time; at least and at most at so many
+/// positions. Who opens a room waits for that: some milliseconds at worst.
+const PARTS: usize = 64;
+const LOOKS: (usize, usize) = (1_024, 16_384);
+/// As many are forgotten at a time at most: all that were there at a start are a day old in the same moment. Those that
+/// stay are no less over.
+const FORGOTTEN: usize = 512;
 
 /// What a room leaves behind, or begins with.
 #[derive(Debug)]
@@ -58,6 +63,8 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Table {
     entries: BTreeMap<u64, Entry>,
+    /// Where [`Positions::expire`] goes on.
+    next: u64,
     /// Rooms in which something was said, and those in which nothing was.
     shares: [Shares<u64>; 2],
     /// Of those that have any.
@@ -135,15 +142,21 @@ impl Positions {
         Some(Left { position, opener, keys })
     }
 
-    /// Forgets what is too old in one part of the table. `turn` chooses it: count it up.
-    pub(super) fn expire(&self, turn: usize, log: Option<&Discard>) {
+    /// Forgets what is too old in the next part of the table.
+    pub(super) fn expire(&self, log: Option<&Discard>) {
         let now_ms = self.now_ms.load(Relaxed);
-        let first = (turn as u64 % PARTS) << (u64::BITS - PARTS.ilog2());
-        let last = first | u64::MAX >> PARTS.ilog2();
         let mut table = self.table.lock();
-        let Table { entries, keys, .. } = &mut *table;
+        let Table { entries, keys, next, .. } = &mut *table;
+        let mut looks = (entries.len() / PARTS + 1).clamp(LOOKS.0, LOOKS.1);
         let mut over = Vec::new();
-        for (hash, entry) in entries.range(first..=last) {
+        let mut rest = entries.range(*next..);
+        // The first of the next part; there is none behind the last.
+        *next = loop {
+            let Some((hash, entry)) = rest.next() else { break 0 };
+            if looks == 0 || over.len() == FORGOTTEN {
+                break *hash;
+            }
+            looks -= 1;
             if let Some(old) = keys.get_mut(hash) {
                 old.expire(now_ms);
                 if old.is_empty() {
@@ -153,7 +166,7 @@ impl Positions {
             if self.is_over(entry, keys.get(hash)) {
                 over.push(*hash);
             }
-        }
+        };
         over.into_iter().for_each(|hash| table.forget(hash, log));
         table.keys.shrink_when_sparse();
         table.names.shrink_when_sparse();
@@ -200,5 +213,48 @@ impl Table {
         let Some((_, hash)) = (if is_silent { silent.pop() } else { spoken.pop() }) else { return false };
         self.forget(hash, log);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL_MS: u64 = 1_000;
+
+    fn room(number: usize) -> RoomName {
+        format!("room-{number}").parse().unwrap()
+    }
+
+    #[test]
+    fn all_that_are_over_at_once_go_a_few_at_a_time_and_are_over_all_the_same() {
+        const MANY: usize = 60_000;
+        let positions = Positions::new(MANY, TTL_MS);
+        (0..MANY).for_each(|n| positions.remember(&room(n), Left::fresh(Opener::default()), None));
+        positions.tick(TTL_MS);
+        for turn in 1..=10 {
+            positions.expire(None);
+            assert_eq!(positions.sizes().0, MANY - turn * FORGOTTEN);
+        }
+        assert!((0..100).all(|n| positions.take(&room(n), None).is_none()), "it is asked for and not swept");
+        (0..MANY / FORGOTTEN).for_each(|_| positions.expire(None));
+        assert_eq!(positions.sizes(), (0, 0));
+    }
+
+    #[test]
+    fn every_position_is_looked_at_in_turn() {
+        const MANY: usize = 5_000;
+        let positions = Positions::new(MANY, TTL_MS);
+        for n in 0..MANY {
+            let mut left = Left::fresh(Opener::default());
+            left.keys.note(0);
+            positions.remember(&room(n), left, None);
+        }
+        positions.tick(crate::chat::keys::KEPT_MS - 1);
+        (0..PARTS).for_each(|_| positions.expire(None));
+        assert_eq!(positions.sizes(), (MANY, MANY));
+        positions.tick(crate::chat::keys::KEPT_MS);
+        (0..2 * PARTS).for_each(|_| positions.expire(None));
+        assert_eq!(positions.sizes(), (0, 0));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! What must hold: a place is given to one message (G1); from where a client stands the next offset follows, or a gap
 //! says which are missing (G2); who is recovered gets exactly what was missed and then the live messages (G3); under
-//! one key one message is appended (G4); and in the end nothing is left.
+//! one key one message is appended (G4); a log hears of each room's lives one after the other; and in the end nothing is
+//! left, there neither.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::thread;
 
 use parking_lot::Mutex;
 
+use super::log::Waste;
 use super::memory::{Limits, Memory};
 use super::resume::{Gap, Next, Page, Replay, Resumed};
 use super::room::SharedRoom;
@@ -19,7 +21,7 @@ use crate::chat::keys::KEPT_MS;
 use crate::chat::presence;
 use crate::chat::rooms::Rules;
 use crate::config::Config;
-use crate::names::{RoomName, UserId};
+use crate::names::{Epoch, RoomName, UserId};
 use crate::protocol::frame::Frame;
 
 const THREADS: usize = 4;
@@ -112,8 +114,25 @@ fn encoded(thread: usize, count: usize) -> Frame {
     Frame::from(bytes)
 }
 
+/// What a log is told of each room: a life begins where none is, and what ends, or shrinks, is the one that lives.
+#[derive(Default)]
+struct Told(Mutex<HashMap<RoomName, Epoch>>);
+
+impl Told {
+    fn hear(&self, room: &RoomName, epoch: Epoch, waste: Waste) {
+        let mut lives = self.0.lock();
+        let before = match waste {
+            Waste::Begins => lives.insert(room.clone(), epoch),
+            Waste::Before(_) => lives.get(room).copied(),
+            Waste::All => lives.remove(room),
+        };
+        assert_eq!(before, (waste != Waste::Begins).then_some(epoch), "{room} {waste:?}");
+    }
+}
+
 struct World {
     broker: Memory<Members>,
+    told: Arc<Told>,
     clock_ms: AtomicU64,
     duplicates: AtomicUsize,
     published: AtomicUsize,
@@ -135,8 +154,12 @@ impl World {
             max_keys_per_user: 800,
             max_keys_bytes: 1 << 20,
         };
+        let (broker, told) = (Memory::new(Members::default(), limits), Arc::<Told>::default());
+        let log = Arc::clone(&told);
+        broker.budget.tell(Box::new(move |room, epoch, waste| log.hear(room, epoch, waste)));
         Self {
-            broker: Memory::new(Members::default(), limits),
+            broker,
+            told,
             clock_ms: AtomicU64::new(0),
             duplicates: AtomicUsize::new(0),
             published: AtomicUsize::new(0),
@@ -290,5 +313,7 @@ fn whatever_happens_at_once_nothing_is_lost_repeated_or_left() {
     (0..64).for_each(|turn| world.broker.expire(turn, end_ms));
     assert_eq!(world.broker.room_count(), 0);
     assert_eq!((world.broker.budget.sizes(), world.broker.quotas.sizes()), ((0, 0), (0, 0)));
-    assert!(world.broker.positions.sizes().0 <= 2);
+    let (positions, keys) = world.broker.positions.sizes();
+    assert!(positions <= 2 && keys == 0);
+    assert_eq!(world.told.0.lock().len(), positions, "the log has no rooms that nobody knows");
 }

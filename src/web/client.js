@@ -18,6 +18,7 @@ const CALM_MS = 5_000; // after so long without a word, messages may come in a b
 const MAX_PACE_MS = 2_000; // between two messages that came too fast
 const PROBE_MS = 3_000; // for an answer when the network has changed
 const MAX_DELAY_MS = 2 ** 31 - 1; // with a longer delay a timer fires at once
+const EARLY = "Token not yet valid"; // with 3000; the same token will be
 const WAITING_HELPS = [408, 425, 429]; // and from 500 on; any other answer that is no upgrade stays the same
 
 /**
@@ -105,12 +106,13 @@ function mistakeIn({ user, room, url, token, WebSocket, ...amounts }) {
 }
 
 /** Why trying again cannot help, where the platform tells: the package `ws` does, browsers do not. */
-function finalWhy({ error, message = error?.message ?? "" }) {
+function finalWhy({ error, message = error?.message ?? "" }, canRenew) {
   const code = String(error?.code ?? error?.cause?.code ?? "");
   const isUntrusted = /CERT|SELF_SIGNED|ISSUER|VERIFY_LEAF/.test(code);
   const help = "In Node, NODE_EXTRA_CA_CERTS names a file with a certificate of your own";
   if (isUntrusted) return `The server's certificate is not trusted: ${message} (${code}). ${help}`;
   const status = Number(/server response: (\d{3})/.exec(message)?.[1]);
+  if (status === 401 && canRenew) return; // another token may do
   if (status < 500 && !WAITING_HELPS.includes(status)) return `The server answers HTTP status ${status}`;
 }
 
@@ -253,7 +255,8 @@ export class Client {
       // A close follows and says the same; but not in Node 22, when nobody listens there.
       const failed = () => turn === this.#turn && this.#lost(1006, "No connection");
       socket.onerror = (event) => {
-        const why = turn === this.#turn && this.#openedAt === null && finalWhy(event ?? {});
+        const isFirst = turn === this.#turn && this.#openedAt === null;
+        const why = isFirst && finalWhy(event ?? {}, typeof token === "function");
         if (why) this.#stop(1006, why);
         else this.#clock.setTimeout(failed, 0);
       };
@@ -301,7 +304,8 @@ export class Client {
     this.#abandon();
     if (code === 4003) for (const room of this.#rooms.values()) room.epoch = null;
     if (code === 1009) this.#giveUpFirst("message_too_long", reason || "Message too big"); // or again
-    const needsToken = code === 3000 && typeof this.#options.token !== "function";
+    const isOver = code === 3000 && reason !== EARLY; // then another one is needed
+    const needsToken = isOver && typeof this.#options.token !== "function";
     const isFinal = code >= 4500 || STOP_CODES.includes(code) || needsToken;
     if (isFinal || advice?.reconnect === false) return this.#stop(code, reason);
     const delayMs = this.#backoff.next({ healthyForMs, afterMs: advice?.after_ms });
@@ -476,7 +480,9 @@ export class Client {
     this.#clock.clearTimeout(this.#answerTimer);
     const [oldest] = this.#pending.values();
     if (!oldest) return;
-    const leftMs = oldest.sentAt + this.#options.answerMs - this.#clock.now();
+    const now = this.#clock.now();
+    oldest.sentAt = Math.min(oldest.sentAt, now); // the clock may have been set back
+    const leftMs = oldest.sentAt + this.#options.answerMs - now;
     if (leftMs <= 0) return this.#lost(1006, "No answer in time");
     this.#answerTimer = this.#clock.setTimeout(() => this.#awaitAnswers(), Math.min(leftMs, MAX_DELAY_MS));
   }

@@ -91,6 +91,14 @@ test("some codes stop it, others do not", async () => {
   }
 });
 
+test("a token that is merely early will do later, also where there is no other", () => {
+  const { client, clock, current, sockets } = online({ token: "the-only-one" });
+  current().end(3000, "Token not yet valid");
+  assert.equal(client.state.name, "waiting");
+  clock.advance(500);
+  assert.deepEqual(sockets[1].protocols, ["throng.v1", "bearer", "the-only-one"]);
+});
+
 test("connect rejects when it is refused for good", async () => {
   const { client, current } = stage();
   const connected = client.connect();

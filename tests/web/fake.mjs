@@ -17,6 +17,11 @@ export class ManualClock {
   clearTimeout(timer) { this.#timers.delete(timer); }
   get pending() { return this.#timers.size; }
 
+  /** The date becomes another; timers count as before. */
+  setBack(ms) {
+    this.#now -= ms;
+    for (const timer of this.#timers.values()) timer.at -= ms;
+  }
   advance(ms) {
     const end = this.#now + ms;
     for (;;) {

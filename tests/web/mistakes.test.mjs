@@ -103,6 +103,19 @@ test("the time of a command counts from when it was asked, and answers end it", 
   assert.equal(await refusal(first), "connection_lost");
 });
 
+test("a clock that is set back prolongs no command's time by more than that time", async () => {
+  const { client, clock, current } = online({ answerMs: 5_000 });
+  const page = client.presence("lobby");
+  clock.advance(4_000);
+  clock.setBack(86_400_000);
+  for (let second = 0; second < 6; second += 1) {
+    assert.equal(client.state.name, "online");
+    current().say({ type: "heartbeat" });
+    clock.advance(1_000);
+  }
+  assert.equal(await refusal(page), "connection_lost");
+});
+
 test("a text that was cut within an emoji is sent whole, wherever it stands", () => {
   const { client, current } = online();
   client.send("lobby", "\ud83d");
@@ -193,6 +206,14 @@ test("what the platform says of a failure tells whether to come back", async () 
     clock.advance(3_600_000);
     assert.equal(sockets.length, 1);
   }
+  // A token that is expired or early gets this where `admission.refuse` is "http".
+  const renewed = stage({ token: async () => "another" });
+  renewed.client.connect().catch(() => {});
+  await new Promise(setImmediate);
+  renewed.current().onerror({ message: "Unexpected server response: 401" });
+  renewed.current().end(1006);
+  assert.equal(renewed.client.state.name, "waiting");
+  renewed.client.close();
   const passing = ["429", "408", "425", "500", "503"].map((status) => ({ message: `Unexpected server response: ${status}` }));
   for (const event of [...passing, tls("ECONNREFUSED"), tls("ENOTFOUND"), {}, undefined]) {
     const { client, clock, current, sockets } = stage();

@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::names::{Offset, RoomName};
 use crate::protocol::frame::Frame;
 
+mod lives;
+
 /// What is not said within this time never is.
 const PATIENCE: Duration = Duration::from_secs(20);
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -333,43 +335,6 @@ fn who_sends_and_leaves_at_once_is_heard() {
     life.say(&room, None).unwrap();
     assert_eq!(life.answer(), Ok((1, false)));
     assert_eq!(life.missed("a", at(life.position("a"), 0)), Some(vec![1]));
-}
-
-/// A day after that position has gone, from the disk too.
-#[test]
-fn a_position_outlives_members_messages_and_restarts() {
-    const DAY_MS: u64 = 86_400_000;
-    let dir = tempfile::tempdir().unwrap();
-    let life = Life::begin(dir.path(), NOW_MS);
-    life.say_all("a", 1..=3);
-    // Somebody is in a room in which nothing is said, when the process is killed.
-    let silent = life.position("silent");
-    let a = life.position("a");
-    drop(life);
-    // And again, when the messages have expired.
-    let life = Life::begin(dir.path(), NOW_MS + 700_000);
-    assert_eq!(life.broker.room_count(), 0);
-    life.expire();
-    drop(life);
-    let life = Life::begin(dir.path(), NOW_MS + 1_400_000);
-    assert_eq!((life.missed("a", a), life.missed("silent", silent)), (Some(vec![]), Some(vec![])));
-    assert_eq!(life.missed("a", at(a, 2)), None, "that one has expired");
-    ["a", "silent"].iter().for_each(|name| life.broker.close_if_empty(&life.room(name)));
-    life.now_ms.fetch_add(DAY_MS - 1, Relaxed);
-    life.expire();
-    drop(life);
-    let (log, recovered) = Log::open(dir.path(), HistorySync::Off, NOW_MS, |_, _| false).unwrap();
-    assert_eq!(recovered.rooms.len(), 2);
-    drop(log);
-
-    let life = Life::begin(dir.path(), NOW_MS + DAY_MS);
-    life.now_ms.fetch_add(DAY_MS, Relaxed);
-    life.expire();
-    assert_ne!(life.position("a").epoch, a.epoch);
-    drop(life);
-    let (_log, recovered) = Log::open(dir.path(), HistorySync::Off, NOW_MS, |_, _| false).unwrap();
-    let names: Vec<&str> = recovered.rooms.iter().map(|found| found.room.as_str()).collect();
-    assert_eq!(names, ["a"], "in its new life");
 }
 
 #[test]

@@ -70,6 +70,24 @@ pub enum Rejected<J> {
     Stopped(J),
 }
 
+/// What a room no longer needs.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    epoch: Epoch,
+    waste: Waste,
+    /// The first life that has ended since the thread last looked, where this is a later one: of those between them the
+    /// log has never heard.
+    ended: Option<Epoch>,
+}
+
+impl Told {
+    /// In the order in which it happened.
+    fn parts(self, room: RoomName) -> impl Iterator<Item = (RoomName, Epoch, Waste)> {
+        let ended = self.ended.map(|epoch| (room.clone(), epoch, Waste::All));
+        ended.into_iter().chain([(room, self.epoch, self.waste)])
+    }
+}
+
 #[derive(Debug)]
 struct Waiting<J> {
     jobs: Vec<J>,
@@ -77,7 +95,7 @@ struct Waiting<J> {
     count: usize,
     bytes: usize,
     /// At most one for each room.
-    waste: HashMap<RoomName, (Epoch, Waste)>,
+    waste: HashMap<RoomName, Told>,
     is_stopping: bool,
 }
 
@@ -174,12 +192,17 @@ impl<J> Shared<J> {
         if waiting.is_stopping || waiting.waste.len() >= MAX_WASTE && !waiting.waste.contains_key(room) {
             return;
         }
-        let entry = waiting.waste.entry(room.clone()).or_insert((epoch, waste));
-        *entry = match (*entry, waste) {
-            ((old, Waste::All), _) if old == epoch => (epoch, Waste::All),
-            ((old, Waste::Before(a)), Waste::Before(b)) if old == epoch => (epoch, Waste::Before(a.max(b))),
-            _ => (epoch, waste),
+        let told = waiting.waste.entry(room.clone()).or_insert(Told { epoch, waste, ended: None });
+        let is_same = told.epoch == epoch;
+        if !is_same && told.waste == Waste::All {
+            told.ended = told.ended.or(Some(told.epoch));
+        }
+        told.waste = match (told.waste, waste) {
+            (Waste::All, _) if is_same => Waste::All,
+            (Waste::Before(a), Waste::Before(b)) if is_same => Waste::Before(a.max(b)),
+            _ => waste,
         };
+        told.epoch = epoch;
         drop(waiting);
         self.wake();
     }
@@ -254,7 +277,7 @@ struct Taken<J> {
     jobs: Vec<J>,
     /// All that wait, for nothing else was being written.
     bytes: usize,
-    waste: HashMap<RoomName, (Epoch, Waste)>,
+    waste: HashMap<RoomName, Told>,
 }
 
 struct Work<P: Publisher> {
@@ -275,7 +298,7 @@ impl<P: Publisher> Work<P> {
             let count = jobs.len();
             self.publish(jobs);
             self.shared.0.release(count, bytes);
-            let waste = waste.into_iter().map(|(room, (epoch, waste))| (room, epoch, waste));
+            let waste = waste.into_iter().flat_map(|(room, told)| told.parts(room));
             let kept = self.log.discard(waste).and_then(|()| self.log.keep_house(now_ms));
             if let Err(error) = kept.and_then(|()| self.sync()) {
                 self.warn(&error);

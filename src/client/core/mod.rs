@@ -29,6 +29,8 @@ use crate::names::{RoomName, SessionId, UserId};
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long after a heartbeat was due the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(10);
+/// What the server says, with 3000, of a token whose time is still to come.
+const EARLY_TOKEN: &str = "Token not yet valid";
 /// The ids of what has no answer unless it is refused, so that a refusal is nobody else's.
 const TYPING: &str = "typing";
 const HEARTBEAT: &str = "heartbeat";
@@ -287,7 +289,7 @@ impl Core {
             _ => {}
         }
         let is_advised = advice.as_ref().is_some_and(|advice| !advice.reconnect);
-        if lost.is_final || is_advised || ended.code.is_some_and(|code| self.is_final(code)) {
+        if lost.is_final || is_advised || ended.code.is_some_and(|code| self.is_final(code, &ended.reason)) {
             return self.stop(ended);
         }
         let after = advice.map(|advice| Duration::from_millis(advice.after_ms)).or(lost.retry_after);
@@ -299,9 +301,10 @@ impl Core {
         self.enter(State::Waiting { attempt: self.backoff.attempt(), delay, reason: ended });
     }
 
-    /// Whether coming back cannot help after this close code. An expired token is the only one we have.
-    fn is_final(&self, code: u16) -> bool {
-        matches!(code, 1002 | 1003 | 1007 | 1008 | 3003 | 4500..) || (code == 3000 && self.settings.has_token)
+    /// Whether coming back cannot help after this close. An expired token is the only one we have; an early one will do.
+    fn is_final(&self, code: u16, reason: &str) -> bool {
+        let is_expired = || self.settings.has_token && reason != EARLY_TOKEN;
+        matches!(code, 1002 | 1003 | 1007 | 1008 | 3003 | 4500..) || (code == 3000 && is_expired())
     }
 
     fn open(&mut self, now: Instant) {

@@ -79,6 +79,10 @@ fn codes_that_stop_it_stop_it_and_others_do_not() {
     stage.core.settings.has_token = true;
     stage.fall(Lost::closed(3000, String::new()));
     assert!(stage.core.ended().is_some(), "the token will not get younger");
+    let mut stage = Stage::online();
+    stage.core.settings.has_token = true;
+    stage.fall(Lost::closed(3000, "Token not yet valid".to_owned()));
+    assert!(stage.core.ended().is_none(), "but older");
 }
 
 #[test]

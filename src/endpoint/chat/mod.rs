@@ -52,7 +52,6 @@ const fn kept_out(error: BrokerError) -> EndReason {
         BrokerError::TooManyRooms => EndReason::Overloaded,
         // Whoever enters says nothing yet. Named one by one, so that a new error is decided on.
         BrokerError::Full | BrokerError::NotWritten | BrokerError::Gone => EndReason::Overloaded,
-        BrokerError::TooManyKeys { .. } => EndReason::Overloaded,
     }
 }
 

@@ -146,3 +146,36 @@ fn surrogates_are_read_as_encoders_write_them() {
         assert_eq!(fields.message, Field::Text(&String::from_utf16_lossy(&units)), "{escaped}");
     }
 }
+
+#[test]
+fn every_number_is_read_and_nothing_else_as_one() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut parser = Parser::default();
+    let mut good = 0;
+    for _ in 0..40_000 {
+        let digits = |random: &mut fastrand::Rng| -> String {
+            let most = if random.u8(..4) == 0 { 40 } else { 3 };
+            (0..random.usize(..most)).map(|_| random.digit(10)).collect()
+        };
+        let mut number = String::from(["", "", "-", "--", "+"][random.usize(..5).min(random.usize(..5))]);
+        number.push_str(&digits(&mut random));
+        for mark in [".", "e", "E-", "e+"] {
+            if random.u8(..3) == 0 {
+                number.push_str(mark);
+                number.push_str(&digits(&mut random));
+            }
+        }
+        // Where a text begins to be looked at in another way, and where an escape has it walked through.
+        let pad = " ".repeat([0, 1, 7, random.usize(..300)][random.usize(..4)]);
+        let escape = ["x", r"\n"][random.usize(..2)];
+        let json = format!(r#"{{"a":[{pad}{number}],"message":"{escape}"}}"#);
+        let is_good = is_json(json.as_bytes());
+        good += usize::from(is_good);
+        assert_eq!(message(&json).is_ok(), is_good, "{json}");
+        // Alone, too, where another part of the parser reads it.
+        let ours = parser.parse(&mut number.clone().into_bytes()).map(drop);
+        let is_number = is_json(number.as_bytes());
+        assert_eq!(matches!(ours, Err(CommandError::InvalidMessage(_))), is_number, "{number}");
+    }
+    assert!((10_000..30_000).contains(&good), "only {good} were numbers, or all: the test says little");
+}
