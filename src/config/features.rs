@@ -53,8 +53,9 @@ settings! {
         /// Bytes of all histories together, beyond: the oldest messages of all go first; 64KiB to 1TiB. Memory: at most
         /// this.
         total_bytes: usize = 256 * MIB, Size(64 * KIB, TIB);
-        /// A folder, of this process alone, that makes history survive the end of the process (not of the machine).
-        /// Disk: some three times the histories, and 40MiB. Memory: 24MiB at most of what waits to be written.
+        /// A folder, of this process alone, that makes history survive the end of the process (for that of the machine
+        /// see `history.sync`). Disk: some three times the histories, and 40MiB. Memory: 24MiB at most of what waits
+        /// to be written.
         dir: Option<PathBuf> = None, Maybe(Place);
         /// When `history.dir` is told to reach the disk, to survive the end of the machine: `off` (as the system
         /// likes), `1s` (at most so long after a message was written), or `batch` (before it is acknowledged).

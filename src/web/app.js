@@ -293,7 +293,7 @@ $("say").addEventListener("submit", (event) => {
   $("text").value = "";
   if (client.queued === 0) sayError("");
   countCharacters();
-  lastTypedAt = 0; // what is typed next is told at once
+  lastTypedAt = -Infinity; // what is typed next is told at once
   say(shown, text);
 });
 
@@ -329,7 +329,7 @@ function show(place) {
   $("text").value = place.draft;
   sayError("");
   countCharacters();
-  lastTypedAt = 0;
+  lastTypedAt = -Infinity;
   isAtEnd = true;
   renderMessages();
   renderLists();

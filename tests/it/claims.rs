@@ -60,6 +60,8 @@ fn a_storm_of_claims_costs_the_holder_nothing() {
     let server = Server::start(&[
         ("rate_limit.enabled", "true"),
         ("rate_limit.frames_per_second", "15"),
+        // Or there would be a frame for each room.
+        ("limits.max_rooms_per_connection", "1"),
         ("rate_limit.burst", "15"),
         ("rate_limit.strikes", "5"),
     ]);
@@ -170,6 +172,8 @@ fn of_those_who_wait_for_the_dead_one_gets_the_name() {
 const ONE_FRAME: Settings<'static> = &[
     ("rate_limit.enabled", "true"),
     ("rate_limit.frames_per_second", "1"),
+    // Or there would be a frame for each room.
+    ("limits.max_rooms_per_connection", "1"),
     ("rate_limit.messages_per_second", "1"),
     ("rate_limit.burst", "1"),
     ("rate_limit.strikes", "1000"),

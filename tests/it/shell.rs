@@ -17,6 +17,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("cargo test --release", "builds for minutes; tests/run does it"),
     ("tests/run", "runs this test"),
     ("throng chat wss://chat.example.org ", "there is no such server"),
+    ("throng history ", "there is no such folder; tests/it/history_damage.rs runs it on one"),
 ];
 
 /// What goes on until it is ended, by how it begins, and what it must have said or written by then.
