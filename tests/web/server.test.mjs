@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Backoff } from "../../src/web/client.js";
 import { refusal } from "./fake.mjs";
 import { enter, serve } from "./server.mjs";
 import { sockets } from "./socket.mjs";
@@ -112,6 +113,26 @@ against({}, "a connection that is cut gets what it missed, once and in order", a
   assert.deepEqual([lobby.recovered, lobby.missed, games.recovered, games.missed], [true, 100, true, 2]);
   assert.deepEqual(alice.texts("lobby"), ["0", ...missed]);
   assert.deepEqual(alice.texts("games"), ["a", "b"]);
+});
+
+against({}, "who was alone, and comes back when the empty room is forgotten, has missed nothing", async (server, inside) => {
+  const network = new EventTarget();
+  // It comes back when the network does, and not before.
+  const patient = new Backoff({ baseMs: 1_000_000, capMs: 1_000_000, random: () => 1 });
+  const { client, told } = inside("alice", { network, backoff: patient });
+  const isForgotten = async () => {
+    const page = await (await fetch(`${server.url}metrics`)).text();
+    return /^throng_rooms 0$/m.test(page);
+  };
+  await client.connect();
+  assert.equal(await isForgotten(), false);
+  socketsOf("alice").at(-1).cut();
+  await told("state", ({ name }) => name === "waiting");
+  while (!await isForgotten()) await new Promise((resolve) => setTimeout(resolve, 10));
+  network.dispatchEvent(new Event("online"));
+  const { room, recovered, missed } = await told("resumed");
+  assert.deepEqual([room, recovered, missed], ["lobby", true, 0]);
+  assert.equal((await client.send("lobby", "hi")).offset, 1);
 });
 
 against({}, "one's own half-open connection locks nobody out", async (server, inside) => {
