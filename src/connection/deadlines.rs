@@ -118,7 +118,7 @@ impl Deadlines {
         if status.probe_until_ms.is_some_and(|until| now_ms >= until) {
             return Some(Due::ProbeFailed);
         }
-        if has_passed(self.pinged_ms, times.pong_ms) {
+        if self.message_ms.is_none() && has_passed(self.pinged_ms, times.pong_ms) {
             return Some(Due::End(EndReason::HeartbeatTimeout));
         }
         if self.pinged_ms.is_none() && now_ms >= self.ping_ms(status) {
@@ -136,6 +136,8 @@ impl Deadlines {
     #[must_use]
     pub fn next_ms(&self, status: &Status, times: &Times) -> u64 {
         let heartbeat = match self.pinged_ms {
+            // No answer can come in the middle of a frame, and a message has a deadline of its own.
+            Some(_) if self.message_ms.is_some() => u64::MAX,
             Some(at) => at + times.pong_ms,
             None => self.ping_ms(status),
         };
@@ -228,6 +230,22 @@ mod tests {
         assert_eq!(deadlines.next_ms(&heard, &TIMES), 700);
         deadlines.message(false, true, 500);
         assert_eq!(deadlines.next_ms(&heard, &TIMES), SILENCE_MS);
+    }
+
+    /// Regression: 1. The server sends nothing for an interval and asks for a sign of life. 2. A long message is on its
+    /// way, in which no answer has a place. 3. The client was late for the answer, though not for the message.
+    #[test]
+    fn a_message_under_way_is_no_silence() {
+        let mut deadlines = deadlines();
+        deadlines.message(true, false, 850);
+        assert!(deadlines.owes_sign(900, || 0));
+        let heard = Status { heard_ms: 840, ..status() };
+        assert_eq!(deadlines.due(1149, &heard, &TIMES), None);
+        assert_eq!(deadlines.next_ms(&heard, &TIMES), 1150);
+        assert_eq!(deadlines.due(1150, &heard, &TIMES), Some(Due::End(EndReason::MessageTimeout)));
+        // It is over, and the client has not been heard since.
+        deadlines.message(false, true, 1140);
+        assert_eq!(deadlines.due(1150, &heard, &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
     }
 
     #[test]

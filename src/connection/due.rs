@@ -41,9 +41,10 @@ impl Connection {
                     self.look_again(cx, now_ms, reading);
                     has_looked = true;
                 }
-                // Bytes still come: of a message, which has a deadline of its own.
+                // Bytes still come: of a message, which has a deadline of its own. Or it is us who do not read on.
                 Some(Due::ProbeFailed | Due::End(EndReason::HeartbeatTimeout))
-                    if matches!(reading, Reading::Interrupted) =>
+                    if matches!(reading, Reading::Interrupted)
+                        || matches!(reading, Reading::Paused) && !self.registration.owes_much() =>
                 {
                     return;
                 }

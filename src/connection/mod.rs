@@ -311,6 +311,9 @@ impl Connection {
         if frames.asked < asked {
             self.registration.answered(asked - frames.asked);
         }
+        if !self.reader.is_idle() {
+            self.registration.heard_part();
+        }
         self.reader.hold(&tools.pumps);
         self.deadlines.message(!self.reader.is_idle(), has_finished, now_ms);
         is_used_up

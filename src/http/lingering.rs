@@ -1,9 +1,10 @@
 //! Closing so that the last response arrives: a socket closed with unread bytes in it sends a reset, and the reset
 //! may overtake the response (RFC 9112 section 9.6).
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBuf, Write};
@@ -17,11 +18,25 @@ const MAX_DRAINED_BYTES: usize = 64 * 1024;
 
 /// Writes `last_words`, ends our side and reads on, at most a second and 64 KiB. Whatever goes wrong: the peer has
 /// had its chance.
-pub async fn close<IO: Read + Write + Unpin>(io: &mut IO, last_words: &[u8]) {
+async fn close<IO: Read + Write + Unpin>(io: &mut IO, last_words: &[u8]) {
     let _ = timeout(LINGER, async {
         write_all(io, last_words).await?;
         poll_fn(|cx| Pin::new(&mut *io).poll_shutdown(cx)).await?;
         drain(io).await
+    })
+    .await;
+}
+
+/// As [`close`], but only until `must_go` is ready: others need the place.
+pub async fn close_unless<IO: Read + Write + Unpin>(
+    io: &mut IO,
+    last_words: &[u8],
+    mut must_go: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) {
+    let mut closing = pin!(close(io, last_words));
+    poll_fn(|cx| match closing.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => must_go(cx),
     })
     .await;
 }

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use crate::admission::{Check, Refusal};
 pub use body::Body;
 pub use io::HttpIo;
-pub use lingering::close;
+pub use lingering::close_unless;
 pub use request::{Request, segment_after};
 use service::Exchange;
 
@@ -120,8 +120,8 @@ pub trait App {
         request: Request<'_>,
     ) -> impl Future<Output = Result<Admission<Self::Admitted>, Refusal>>;
 
-    /// Called whenever nothing can be done for now; `is_idle` says that the peer is waited for. Ready when the
-    /// connection is to end for the sake of others; the task is to be woken then.
+    /// Called whenever nothing can be done for now; `is_idle` says that the peer is waited for, be it for its last
+    /// bytes. Ready when the connection is to end for the sake of others; the task is to be woken then.
     fn poll_go(&self, _cx: &mut Context<'_>, _is_idle: bool) -> Poll<()> {
         Poll::Pending
     }
@@ -200,7 +200,7 @@ where
         let asked = exchange.served() == 0 && !read_buf.is_empty();
         let last_words =
             refusal.filter(|_| asked && end.is_unanswered()).map(|refusal| respond::raw(&refusal));
-        close(&mut io, last_words.as_deref().unwrap_or_default()).await;
+        close_unless(&mut io, last_words.as_deref().unwrap_or_default(), |cx| app.poll_go(cx, true)).await;
     }
     Served::Done
 }

@@ -134,6 +134,15 @@ impl Registration {
         });
     }
 
+    /// Notes that a part of a message has come, in the middle of which no answer has a place: it answers a probe.
+    pub fn heard_part(&self) {
+        self.with(|shard, client| {
+            if let Some(probe) = &mut client.probe {
+                probe.heard(shard.now_ms());
+            }
+        });
+    }
+
     /// While nothing is read of a client because it must first take its answers, the bytes that it takes are its signs
     /// of life; true when there were any.
     pub fn heard_by_progress(&self) -> bool {

@@ -85,7 +85,13 @@ async fn admit(
         Some(refusal) => refusal,
         None => match handshakes.place(group).await {
             Some(place) => return Ok((place, standing)),
-            None => Refusal::AtCapacity,
+            None => {
+                // It made no handshake. Its connection is given back with its standing.
+                if standing.is_counted {
+                    rules.forgive(peer);
+                }
+                Refusal::AtCapacity
+            }
         },
     };
     let place = handshakes.reserved(group).ok_or(refusal)?;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::denied::{self, Denied};
 use super::feed::Feed;
-use super::handshakes::{Group, Place as Handshake, Ticket};
+use super::handshakes::{Doing, Group, Place as Handshake, Ticket};
 use super::standing::Standing;
 use super::usage;
 use crate::admission::address::{Net, TrustedProxies};
@@ -78,14 +78,26 @@ impl Rules {
         })
     }
 
-    /// Whose places among the handshakes are counted together with those of `peer`.
+    /// Whose places among the handshakes are counted together with those of `peer`, from whom a socket comes.
     pub(super) fn group(&self, peer: IpAddr) -> Group {
-        Group { net: peer.into(), is_proxy: self.has_headers || self.proxies.contains(peer) }
+        // Without a list whoever connects may be the proxy.
+        let is_unlisted = self.has_headers && self.proxies.is_empty();
+        Group { is_proxy: is_unlisted || self.proxies.contains(peer), ..self.client_group(peer) }
+    }
+
+    /// As [`Rules::group`], for a client as a proxy has named it: should that be the proxy, it speaks for itself.
+    pub(super) fn client_group(&self, client: IpAddr) -> Group {
+        Group { net: client.into(), is_proxy: false }
     }
 
     /// Counts a newcomer whose own address `peer` is.
     pub(super) fn standing(&self, peer: IpAddr) -> Standing {
         Standing::count(&self.addresses, peer.into(), self.clock.now_ms())
+    }
+
+    /// Takes back that a handshake of this address was counted.
+    pub(super) fn forgive(&self, peer: IpAddr) {
+        self.addresses.forgive(peer.into());
     }
 
     /// Forgets what addresses did some time ago; to be called ten times a second with 0, 1, 2…
@@ -113,6 +125,8 @@ pub(super) struct Gate<'a> {
     /// See [`Standing`].
     pub(super) refusal: Option<Refusal>,
     pub(super) is_counted: Cell<bool>,
+    /// It waits for the answer of another connection.
+    pub(super) asks: Cell<bool>,
     pub(super) lease: Cell<Option<Lease>>,
     pub(super) ticket: &'a Ticket,
     /// Its place among the handshakes, until that is over.
@@ -163,7 +177,9 @@ impl App for Gate<'_> {
             return Err(Refusal::Draining);
         }
         let forwarded = request.headers("x-forwarded-for");
-        let net: Net = self.rules.proxies.client(self.peer, forwarded).into();
+        let client = self.rules.proxies.client(self.peer, forwarded);
+        self.is_of(client);
+        let net: Net = client.into();
         self.refusal.map_or(Ok(()), Err)?;
         let is_counted = self.is_counted.take();
         if !is_counted {
@@ -197,7 +213,12 @@ impl App for Gate<'_> {
     }
 
     fn poll_go(&self, cx: &mut Context<'_>, is_idle: bool) -> Poll<()> {
-        self.ticket.poll_go(cx, is_idle)
+        let doing = match is_idle {
+            true => Doing::Waits,
+            false if self.asks.get() => Doing::Asks,
+            false => Doing::Serves,
+        };
+        self.ticket.poll_go(cx, doing)
     }
 
     fn refused(&self, refusal: &Refusal) {
@@ -213,7 +234,18 @@ impl Gate<'_> {
     fn uncount(&self) {
         if self.is_counted.take() {
             drop(self.lease.take());
-            self.rules.addresses.forgive(self.peer.into());
+            self.rules.forgive(self.peer);
+        }
+    }
+
+    /// A proxy has said in its request whose connection it is. Once for each socket: what is refused is its last.
+    fn is_of(&self, client: IpAddr) {
+        if !self.rules.has_headers
+            && client != self.peer
+            && let Some(place) = self.handshake.take()
+        {
+            place.belongs_to(self.rules.client_group(client));
+            self.handshake.set(Some(place));
         }
     }
 
@@ -308,7 +340,11 @@ impl Visitor<'_> {
             own: v1.as_ref().map(|v1| v1.session),
             from: self.net.number(),
         };
-        let claim = node.claim(&user, self.registration.id(), credentials).await?;
+        // Whoever has the name may be asked first.
+        self.gate.asks.set(true);
+        let claim = node.claim(&user, self.registration.id(), credentials).await;
+        self.gate.asks.set(false);
+        let claim = claim?;
         self.registration.name(user);
         let address = self.gate.rules.addresses.hash(self.net);
         Chat::enter(node, self.registration, claim, Entry { room, address, allowed, v1 })

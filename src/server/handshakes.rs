@@ -3,7 +3,8 @@
 //! The tables belong to the acceptor alone and need no lock: who gives a place back tells the acceptor over a channel.
 //! When all places are taken, the address with the most gives up its oldest socket that is waited for: one that has not
 //! asked for anything yet, or asks for nothing more. So an address that holds places in silence holds them until others
-//! want them. Trusted proxies, whose sockets are those of many, make way behind all others.
+//! want them; likewise one that has many who wait for somebody else's answer, which whoever owns both can have as slow
+//! as it likes. Trusted proxies, whose sockets are those of many, make way behind all others.
 
 mod ticket;
 
@@ -15,7 +16,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, timeout};
 
-pub(super) use self::ticket::Ticket;
+pub(super) use self::ticket::{Doing, Ticket};
 use crate::admission::address::Net;
 
 /// How long a newcomer waits for a place where nobody makes way: all that are there are being served. When that was in
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_millis(100);
 /// Places beside the others, for those who got none: they may ask whether the server is well, and a load balancer that
 /// is told so need not take it for dead. Each of a few balancers asks over one or two connections.
-const RESERVED: usize = 32;
+pub(super) const RESERVED: usize = 32;
 /// Most of these that one address has: a browser loads a page over six connections, and may do so where its address is
 /// over its limits. Four attackers leave none to others, for whom they have to make way.
 const RESERVED_OF_ONE: usize = 8;
@@ -117,7 +118,9 @@ impl Handshakes {
         loop {
             self.hear();
             let is_free = !self.places.is_full();
-            if self.out < self.max_out && self.places.make_space(group, now) {
+            // So many may be out besides those of the reserve.
+            let may_give = self.out < self.max_out - 2 * RESERVED;
+            if may_give && self.places.make_space(group, now) {
                 // Until a place is free without that somebody makes way, nobody waits again.
                 self.is_full = !is_free && (self.is_full || has_waited);
                 return Some(self.give(|handshakes| &mut handshakes.places, group, now));
@@ -265,9 +268,13 @@ impl Table {
     fn make_way(&mut self, newcomer: Group, own: usize, now: Instant) -> bool {
         let chosen = self.ranks.values().rev().take(MAX_GROUPS).find_map(|group| {
             let crowd = self.crowds.get(group)?;
-            let grace = if crowd.len() > own && *group != newcomer { Duration::ZERO } else { GRACE };
+            let is_own = *group == newcomer;
+            let grace = if crowd.len() > own && !is_own { Duration::ZERO } else { GRACE };
+            // Who waits for somebody else goes for its own kind, or where the newcomer's stays smaller.
+            let asks_too = crowd.len() > 1 && (is_own || crowd.len() > own + 1);
             let mut oldest = crowd.iter().take(MAX_LOOKED);
-            let found = oldest.find(|(_, waiting)| waiting.ticket.can_make_way(waiting.since + grace <= now));
+            let found = oldest
+                .find(|(_, waiting)| waiting.since + grace <= now && waiting.ticket.can_make_way(asks_too));
             found.map(|(id, waiting)| (*id, Arc::clone(&waiting.ticket)))
         });
         chosen.is_some_and(|(id, ticket)| {

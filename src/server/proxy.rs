@@ -9,7 +9,7 @@ use std::task::Poll;
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::handshakes::Ticket;
+use super::handshakes::{Doing, Ticket};
 use crate::admission::address::TrustedProxies;
 use crate::admission::proxy::{FIXED_BYTES, ProxyError, may_begin, parse_fixed};
 use crate::admission::{Check, Refusal};
@@ -82,7 +82,7 @@ pub(super) async fn read(
     let mut in_time = pin!(in_time);
     poll_fn(|cx| match in_time.as_mut().poll(cx) {
         Poll::Ready(read) => Poll::Ready(read),
-        Poll::Pending => ticket.poll_go(cx, true).map(|()| Err(NoHeader::MadeWay)),
+        Poll::Pending => ticket.poll_go(cx, Doing::Waits).map(|()| Err(NoHeader::MadeWay)),
     })
     .await
 }

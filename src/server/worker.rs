@@ -19,6 +19,7 @@ use super::acceptor::Newcomer;
 use super::drain;
 use super::established::Established;
 use super::gate::{Admitted, Gate, Rules};
+use super::handshakes::{Doing, RESERVED, Ticket};
 use super::proxy::{self, NoHeader};
 use super::standing::Standing;
 use crate::admission::Refusal;
@@ -95,7 +96,8 @@ pub(super) fn spawn_all(node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io
 }
 
 fn spawn(index: usize, node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io::Result<Worker> {
-    let (newcomers, arrivals) = mpsc::channel(node.config.limits.max_handshakes);
+    // A place for each that has not been looked at yet: those cannot make way.
+    let (newcomers, arrivals) = mpsc::channel(node.config.limits.max_handshakes + RESERVED);
     let (surveys, asked) = mpsc::channel(1);
     let load = Arc::new(AtomicUsize::new(0));
     let (node, rules, stop, count) = (Arc::clone(node), Arc::clone(rules), stop.clone(), Arc::clone(&load));
@@ -227,9 +229,9 @@ async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Lo
         let deadline = accepted + handshake_timeout;
         peer = match proxy::read(&socket, peer, &rules.proxies, &ticket, deadline).await {
             Ok(client) => client,
-            Err(why) => return turn_away(&tools.node, socket, &why).await,
+            Err(why) => return turn_away(&tools.node, socket, &why, &ticket).await,
         };
-        handshake.belongs_to(rules.group(peer));
+        handshake.belongs_to(rules.client_group(peer));
         if standing.refusal.is_none() && !rules.proxies.contains(peer) {
             standing = rules.standing(peer);
         }
@@ -243,6 +245,7 @@ async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Lo
         peer,
         refusal: standing.refusal,
         is_counted: Cell::new(standing.is_counted),
+        asks: Cell::new(false),
         lease: Cell::new(standing.lease),
         ticket: &ticket,
         handshake: &handshake,
@@ -275,12 +278,12 @@ fn limits(config: &Config, standing: &Standing, accepted: Instant) -> http::Limi
 
 /// Closes a connection that did not begin with the header it should have, in such a way that the peer sees an end and
 /// no reset.
-async fn turn_away(node: &Node, socket: Socket, why: &NoHeader) {
+async fn turn_away(node: &Node, socket: Socket, why: &NoHeader, ticket: &Ticket) {
     tracing::debug!(%why, "closed before HTTP");
     let Some(refusal) = why.refusal() else { return };
     node.metrics.refused(refusal.reason());
     if refusal == Refusal::MadeWay {
         return;
     }
-    http::close(&mut HttpIo(socket), &[]).await;
+    http::close_unless(&mut HttpIo(socket), &[], |cx| ticket.poll_go(cx, Doing::Waits)).await;
 }

@@ -106,6 +106,29 @@ fn a_storm_of_claims_costs_the_holder_nothing() {
     }
 }
 
+/// Regression: 1. Somebody sends a long message over a slow line. 2. A stranger asks for the name. 3. The ping cannot be
+/// answered in the middle of the message, and after two seconds the stranger had the name.
+#[test]
+fn who_is_in_the_middle_of_a_message_lives() {
+    let server = Server::start(&[]);
+    let mut holder = Socket::open(server.address(), "/ws/chat/alice");
+    let message = text(format!(r#"{{"message":"{}"}}"#, "x".repeat(100)));
+    let (first, rest) = message.split_at(20);
+    holder.send(first);
+    std::thread::scope(|scope| {
+        let stranger = scope.spawn(|| claim(&server, "alice", 2));
+        while holder.read_frame().opcode != PING {}
+        for (index, byte) in rest.iter().enumerate() {
+            holder.send([*byte]);
+            if index < 30 {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+        assert_eq!(stranger.join().expect("an end"), (TAKEN.0, TAKEN.1.to_owned()));
+    });
+    while !holder.read_text().contains("xxx") {}
+}
+
 /// Starts a claim from each of the addresses, and returns how the first of them ended and all others once `alice`, who
 /// says nothing until then, has answered.
 #[track_caller]

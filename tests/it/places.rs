@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::support::PATIENCE;
-use crate::support::frame::PING;
+use crate::support::frame::{Frame, PING, PONG};
 use crate::support::http::Response;
 use crate::support::raw::{Ended, Socket, handshake};
 use crate::support::server::Server;
@@ -150,6 +150,63 @@ fn the_reserve_answers_for_the_health_alone() {
         assert!(upgrade.header("retry-after").is_some(), "{upgrade:?}");
         claimant.expect_upgrade();
         return;
+    }
+}
+
+/// Regression: 1. One address asks for what there is not, reads the answer, and does not close. 2. Each of its sockets
+/// was closed with care, which takes a second, and held its place meanwhile. 3. A thousand in a second shut all out.
+#[test]
+fn who_is_closed_with_care_makes_way() {
+    const PLACES: usize = 32;
+    for settings in
+        [&[][..], &[("admission.proxy_protocol", "true"), ("admission.trusted_proxies", "127.0.0.9")]]
+    {
+        let server = Server::start(&[settings, &[("limits.max_handshakes", "32")]].concat());
+        let is_proxied = !settings.is_empty();
+        for round in 0..3 {
+            let mut refused: Vec<_> = (0..PLACES).map(|_| from(&server, ATTACKER)).collect();
+            refused.iter_mut().for_each(|socket| socket.send("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"));
+            if is_proxied {
+                let mut ended = refused.iter_mut().map(|socket| socket.drain(PATIENCE));
+                assert!(ended.all(|ended| ended != Ended::Silent), "round {round}");
+            } else {
+                refused.iter_mut().for_each(|socket| assert_eq!(socket.read_response().status, 404));
+            }
+            let mut honest = from(&server, if is_proxied { 9 } else { 2 });
+            if is_proxied {
+                honest.send(proxied(7));
+            }
+            drop(honest.upgraded("/ws"));
+        }
+    }
+}
+
+/// Regression: 1. One address has some connections that answer no ping, and asks for their names. 2. Each of these
+/// handshakes was served for two seconds, and made no way. 3. With half as many names as places all others were shut
+/// out.
+#[test]
+fn who_waits_for_anothers_answer_makes_way() {
+    let server = Server::start(&[("limits.max_handshakes", "32")]);
+    let mut holders: Vec<_> =
+        (0..16).map(|n| from(&server, ATTACKER).upgraded(&format!("/ws/chat/mine-{n}"))).collect();
+    for last in 2..5 {
+        let claims: Vec<_> = (0..32)
+            .map(|n| {
+                let mut socket = from(&server, ATTACKER);
+                socket.send(handshake(&format!("/ws/chat/mine-{}", n / 2), ""));
+                socket
+            })
+            .collect();
+        for holder in &mut holders {
+            while holder.try_frame(PATIENCE).is_ok_and(|frame| frame.opcode != PING) {}
+        }
+        drop(from(&server, last).upgraded("/ws"));
+        drop(claims);
+        // They live, so that the names stay theirs; an answer holds for a second.
+        holders.iter_mut().for_each(|holder| {
+            let _ = holder.try_send(Frame::new(PONG, "").bytes());
+        });
+        std::thread::sleep(Duration::from_millis(1_200));
     }
 }
 

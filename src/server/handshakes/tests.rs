@@ -16,7 +16,11 @@ fn proxy(number: u32) -> Group {
 
 /// The socket of a place waits for its peer, or is busy; returns whether it has to go.
 fn poll(place: &Place, is_idle: bool) -> bool {
-    place.ticket().poll_go(&mut Context::from_waker(Waker::noop()), is_idle) == Poll::Ready(())
+    poll_doing(place, if is_idle { Doing::Waits } else { Doing::Serves })
+}
+
+fn poll_doing(place: &Place, doing: Doing) -> bool {
+    place.ticket().poll_go(&mut Context::from_waker(Waker::noop()), doing) == Poll::Ready(())
 }
 
 /// Takes a place that is to be had at once.
@@ -88,6 +92,42 @@ async fn who_is_served_makes_no_way() {
     drop(first);
     drop(third);
     assert!(take(&mut handshakes, client(3)).await.is_some());
+}
+
+/// Whoever owns both ends of a question could hold a place with it for as long as a question may take.
+#[tokio::test(start_paused = true)]
+async fn who_asks_somebody_else_makes_way_where_there_are_many() {
+    let mut handshakes = Handshakes::new(3);
+    let [a, b, c] = idle(&mut handshakes, [1, 1, 2].map(client)).await;
+    assert!([&a, &b, &c].iter().all(|place| !poll_doing(place, Doing::Asks)));
+    advance(GRACE).await;
+    let asks = |places: [&Place; 3]| places.map(|place| poll_doing(place, Doing::Asks));
+    let began = Instant::now();
+    let third = take(&mut handshakes, client(3)).await.expect("a place");
+    assert!(began.elapsed().is_zero() && asks([&a, &b, &c]) == [true, false, false]);
+    // One each: nobody goes for another one.
+    assert!(!poll_doing(&third, Doing::Asks) && take(&mut handshakes, client(4)).await.is_none());
+    drop(third);
+    let own = take(&mut handshakes, client(1)).await.expect("a free place");
+    assert!(!poll_doing(&own, Doing::Asks));
+    advance(GRACE).await;
+    let began = Instant::now();
+    let newer = take(&mut handshakes, client(1)).await;
+    assert!(newer.is_some() && began.elapsed().is_zero(), "for its own kind");
+    assert_eq!(asks([&b, &c, &own]), [true, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reserve_is_there_however_many_have_yet_to_go() {
+    let mut handshakes = Handshakes::new(2);
+    let mut held = Vec::new();
+    while let Some(place) = take(&mut handshakes, client(1)).await {
+        assert!(!poll(&place, true));
+        held.push(place);
+        advance(GRACE).await;
+    }
+    assert_eq!(held.len(), 4, "as many again as there are places");
+    assert!(handshakes.reserved(client(2)).is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,6 +51,8 @@ struct World {
     rules: Rules,
     room: Presence,
     observers: Vec<Observer>,
+    /// Those whose connection was taken over by one that may yet come.
+    held: Vec<(UserId, u32)>,
     due_ms: Option<u64>,
     now_ms: u64,
     random: fastrand::Rng,
@@ -74,12 +76,26 @@ impl World {
         }
     }
 
-    /// A guest comes, or goes if it is there.
+    /// A guest comes, or goes if it is connected.
     fn toggle(&mut self, guest: &UserId) {
-        let outcome = match self.room.users.contains_key(guest) {
-            true => self.room.leave(guest, self.now_ms, &self.rules),
-            false => self.room.join(guest, self.now_ms, &self.rules),
+        let outcome = match self.room.users.get(guest) {
+            Some(Stay::Connected(_)) => self.room.leave(guest, self.now_ms, &self.rules),
+            Some(Stay::Held(_)) | None => self.room.join(guest, self.now_ms, &self.rules),
         };
+        self.tell(outcome);
+    }
+
+    /// A guest's connection is taken over; the other one has yet to come.
+    fn hold(&mut self, guest: UserId) {
+        if let Some(number) = self.room.hold(&guest) {
+            self.held.push((guest, number));
+        }
+    }
+
+    /// Nobody has come within the time, or somebody has.
+    fn release(&mut self, at: usize) {
+        let (guest, number) = self.held.swap_remove(at);
+        let outcome = self.room.release(&guest, number, self.now_ms, &self.rules);
         self.tell(outcome);
     }
 
@@ -120,6 +136,14 @@ impl World {
                 self.observers[at].read_on(&self.room, limit);
             }
             (70..85, Some(at)) => self.observers[at].hear(),
+            (85..89, _) => {
+                let guest = user(&format!("guest-{}", self.random.u8(..8)));
+                self.hold(guest);
+            }
+            (89..92, _) if !self.held.is_empty() => {
+                let at = self.random.usize(..self.held.len());
+                self.release(at);
+            }
             (99, _) if self.random.u8(..20) == 0 => {
                 (0..=MAX_NAMES).for_each(|n| self.toggle(&user(&format!("many-{n}"))));
             }
@@ -132,6 +156,9 @@ impl World {
 
     /// Nobody comes or goes any more, and everything arrives.
     fn settle(&mut self) {
+        while !self.held.is_empty() {
+            self.release(0);
+        }
         self.pass(self.rules.interval_ms);
         assert_eq!(self.due_ms, None);
         for observer in &mut self.observers {
@@ -150,7 +177,7 @@ fn what_is_shown_and_the_news_behind_it_add_up_for_everybody() {
         let count_only_above = if random.bool() { 7 } else { 10_000 };
         let rules = Rules { is_announced: true, notice_limit: 4, count_only_above, interval_ms: 100 };
         let (room, observers) = (Presence::default(), Vec::new());
-        let mut world = World { rules, room, observers, due_ms: None, now_ms: 0, random };
+        let mut world = World { rules, room, observers, held: Vec::new(), due_ms: None, now_ms: 0, random };
         for _ in 0..300 {
             world.step();
             let wrong = world.observers.iter().find(|observer| {
