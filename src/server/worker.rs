@@ -17,9 +17,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::acceptor::Newcomer;
 use super::drain;
-use super::gate::{Admitted, Gate, Rules};
+use super::gate::{Admitted, Gate};
 use super::handshakes::{Doing, RESERVED, Ticket};
 use super::proxy::{self, NoHeader};
+use super::rules::Rules;
 use super::standing::Standing;
 use crate::admission::Refusal;
 use crate::config::Config;
