@@ -8,8 +8,8 @@ use hyper::StatusCode;
 use socket2::SockRef;
 use tokio::time::sleep;
 
-use super::gate::Rules;
 use super::handshakes::{Handshakes, Place};
+use super::rules::Rules;
 use super::standing::Standing;
 use super::worker::Worker;
 use crate::admission::Refusal;

@@ -9,6 +9,7 @@ mod gate;
 mod handshakes;
 mod listener;
 mod proxy;
+mod rules;
 mod snapshot;
 mod standing;
 mod usage;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::gate::Rules;
+use self::rules::Rules;
 use crate::admission::Refusal;
 use crate::broker::log::LogError;
 use crate::clock::Clock;
