@@ -17,8 +17,8 @@
 //!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
 //!                established (the task of a connection) · handshakes (who is not in yet, and who makes way; the
 //!                ticket of each) · standing (with the limits of its address) · rules (what decides) · gate (page, or
-//!                refusal, or endpoint) · denied (how it is told) · feed (who looks at the dashboard) · snapshot (what they see) ·
-//!                usage (CPU, memory) · proxy (the PROXY protocol's header) · drain
+//!                refusal, or endpoint) · denied (how it is told) · feed (who looks at the dashboard) · snapshot (what
+//!                they see) · usage (CPU, memory) · proxy (the PROXY protocol's header) · drain
 //!   http/        mod (a connection until it is upgraded) · service (one request) · request (its head) · body (whole,
 //!                or in parts) ·
 //!                upgrade (the 101 by hand) · host (what `Host` may be) · respond (refusals become responses) · pages ·
