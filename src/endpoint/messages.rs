@@ -45,7 +45,7 @@ pub(super) fn text(text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason
                 CommandError::MissingField(_) => "Missing 'message' field".into(),
                 CommandError::MessageTooLong { max } => format!("Message too long (max {max} chars)").into(),
                 CommandError::InvalidJson | CommandError::InvalidMessage(_) => INVALID.into(),
-                // Commands of the chat alone are answered with these. Named one by one, so that a new one is decided on.
+                // Answers to commands of the chat. Named one by one, so that a new one is decided on.
                 CommandError::UnknownType | CommandError::InvalidRoom | CommandError::NotInRoom => {
                     INVALID.into()
                 }
