@@ -12,12 +12,12 @@ use support::frame::text;
 use support::raw::Socket;
 use support::server::Server;
 
-/// How many connections are measured, and the most bytes each may cost: 15,000 and 3 KiB of a release build, so many
+/// How many connections are measured, and the most bytes each may cost: 15,000 and 1.7 KiB of a release build, so many
 /// that what the allocator keeps for itself does not count. Debug builds have larger futures, and fewer connections
 /// here: that holds their growth only roughly.
 fn measure() -> (usize, usize) {
     let is_release = !cfg!(debug_assertions) || std::env::var_os("THRONG_TEST_BINARY").is_some();
-    if is_release { (15_000, 3 * 1024) } else { (2_000, 12 * 1024) }
+    if is_release { (15_000, 1_740) } else { (2_000, 12 * 1024) }
 }
 
 /// Connections there before the first measurement: what any server needs is not counted against the others.
