@@ -65,8 +65,8 @@ fn javascript() -> Option<Language> {
     Some(Language { name: "javascript", command, _folder: Some(folder) })
 }
 
-/// Built here: cargo builds examples only when it is asked for all targets. With the whole workspace, as the tests were,
-/// so that what it depends on is there.
+/// Built here: cargo builds examples only when it is asked for all targets. With the whole workspace, as the tests
+/// were, so that what it depends on is there.
 fn rust() -> Language {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
