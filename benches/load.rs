@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 
-use throng::bench::Deliveries;
+use throng_bench::Deliveries;
 
 use crate::support::clock::CpuTime;
 

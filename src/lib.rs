@@ -56,22 +56,8 @@
 //!                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
 //!                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) ·
 //!                icon.svg
-//!   bench/       `throng bench`: mod · arguments · scenario (what to do) · plan (every choice made) · target · spawn
-//!                (a server of one's own) · driver (the phases) · swarm (connections and their poller) ·
-//!                ear (heartbeats, and what is no delivery) · circumstances (version, time, machine) ·
-//!                connection · wire (frames) · counting · mark · message · pacer · schedule · shared · tally ·
-//!                latency · outcome · sampler · process · progress · report · table · plot · page
-//!   terminal/    `throng chat`: mod (draws, or speaks in lines) · arguments · input (what is typed) · errands (is
-//!                carried out) · escape (what a terminal must not obey) · plain (the lines) · told (each of them) ·
-//!                pipes (their threads) · signals · screen (what is drawn: its loop; view and place, pure; draw; wrap;
-//!                edit; keys; tty, put back in order)
-//!   client/      the Rust client: mod (its handle, its events) · builder · backoff · event · error · address ·
-//!                command · incoming (what the server says) · core (decides, without I/O) · rooms · outgoing (what is
-//!                to be said) · pending · wire (the socket) · failure (does coming back help?) · tls · moment (by both
-//!                clocks) · task (moves bytes between them)
-//!   names/       mod (newtypes; parsing is validation) · epoch · session (a secret)
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
-//!                schema (a key is declared once) · kind, value, words, units (what values may be) ·
+//!                schema (a key is declared once) · kind, value, words (what values may be) ·
 //!                load (the layers) · mistake · checks (contradictions; unwise: pairs) · public_key ·
 //!                machine (what it offers) · pending (not in force yet) · print
 //!   metrics/     mod (counters of each shard, summed when scraped) · render (for Prometheus)
@@ -79,16 +65,21 @@
 //!   shrink.rs    memory is given back when a storm has passed
 //!   prefetch.rs  memory is fetched before it is read
 //!   faults.rs    promises broken on purpose, in builds for tests
+//! crates/        each has its own map in its `src/lib.rs`
+//!   names/       throng-names: what users, rooms, positions and secrets are, and units; here as `names`
+//!   client/      throng-client: the Rust client, for other programs; here as `client`
+//!   terminal/    throng-terminal: `throng chat`, on the client
+//!   bench/       throng-bench: `throng bench`, the load generator
 //! ```
 //!
 //! # Who may use whom
 //!
-//! A module uses those below it or beside it, never one above. `tests/tidy.rs` enforces the rows, and that a foreign
-//! crate is named only where it belongs.
+//! A module uses those below it or beside it, never one above; the crates stand among them, and cargo lets them use
+//! no more than they need. `tests/tidy.rs` enforces the rows, and that a foreign crate is named only where it belongs.
 //!
 //! ```text
 //! main, cli
-//! server      bench  client  terminal    these three use nothing of the server
+//! server      bench  client  terminal    crates, which use nothing of the server
 //! http                       hyper also in server, nowhere else
 //! connection  admission      fastwebsockets only in connection
 //! endpoint
@@ -96,7 +87,8 @@
 //! registry    broker         do not know each other
 //! chat
 //! protocol
-//! names  config  metrics  clock  shrink  prefetch  faults   use no module of the crate
+//! config  metrics  clock  shrink  prefetch  faults   use no module of the crate
+//! names                                              a crate; it depends on nothing of ours
 //! ```
 //!
 //! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
@@ -142,11 +134,9 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
-pub mod bench;
 pub mod broker;
 pub mod chat;
 pub mod cli;
-pub mod client;
 pub mod clock;
 pub mod config;
 pub mod connection;
@@ -154,11 +144,16 @@ pub mod endpoint;
 pub mod faults;
 pub mod http;
 pub mod metrics;
-pub mod names;
 pub mod node;
 pub mod prefetch;
 pub mod protocol;
 pub mod registry;
 pub mod server;
 pub mod shrink;
-pub mod terminal;
+
+/// The Rust client, a crate of its own: `throng-client`.
+#[cfg(feature = "client")]
+#[doc(no_inline)]
+pub use throng_client as client;
+#[doc(no_inline)]
+pub use throng_names as names;

@@ -9,11 +9,13 @@
 
 use std::process::ExitCode;
 
-use throng::bench;
 use throng::cli::{self, Failure, INTERNAL, Task, UNAVAILABLE, logging, signals};
 use throng::config::Config;
 use throng::server::Server;
-use throng::terminal;
+#[cfg(feature = "bench")]
+use throng_bench as bench;
+#[cfg(feature = "chat")]
+use throng_terminal as terminal;
 
 /// Measured with 15,000 connections (release, one worker): 34.6 MiB resident where mimalloc has 47.8 to 50.7, and
 /// 36.3 against 45.1 after three storms of reconnects. Freed pages go back from a thread of its own.
@@ -23,10 +25,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let config = match cli::run(std::env::args_os(), std::env::vars_os()) {
         Ok(Task::Serve(config)) => config,
+        #[cfg(feature = "bench")]
         Ok(Task::Bench(arguments)) => {
             let done = bench::run(&arguments).map_err(Failure::from);
             return done.map_or_else(|failure| before_logging(&failure), |()| ExitCode::SUCCESS);
         }
+        #[cfg(feature = "chat")]
         Ok(Task::Chat(arguments)) => {
             let done = terminal::run(&arguments).map_err(Failure::from);
             return done.map_or_else(|failure| before_logging(&failure), |()| ExitCode::SUCCESS);

@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+#[path = "tidy/map.rs"]
+mod map;
 #[path = "tidy/paths.rs"]
 mod paths;
 #[cfg(test)]
@@ -13,11 +15,12 @@ mod rules_can_fail;
 #[path = "tidy/source.rs"]
 mod source;
 
-use paths::{module_of, paths_in, resolve};
+use map::map_is_complete;
+use paths::{crate_of, module_of, paths_in, resolve};
 use source::{File, Tree};
 
 /// Dependencies point downwards only, or stay in their row: what is below can be understood and tested without what
-/// is above. Top row first, as in the map.
+/// is above. Top row first, as in the map. A crate under `crates/` is a module like any other.
 const LAYERS: &[&[&str]] = &[
     &["main", "cli"],
     &["server", "bench", "client", "terminal"],
@@ -28,7 +31,8 @@ const LAYERS: &[&[&str]] = &[
     &["registry", "broker"],
     &["chat"],
     &["protocol"],
-    &["names", "config", "metrics", "clock", "shrink", "prefetch", "faults"],
+    &["config", "metrics", "clock", "shrink", "prefetch", "faults"],
+    &["names"],
 ];
 
 /// Pairs that do not know each other although they share a row.
@@ -37,7 +41,6 @@ const STRANGERS: &[(&str, &str, &str)] = &[
     ("server", "bench", "the load generator sees the server over the wire alone"),
     ("server", "client", "the client is for other programs; the server does not speak to itself"),
     ("server", "terminal", "the chat in a terminal sees the server over the wire alone"),
-    ("names", "config", "leaves use no module of the crate"),
     ("names", "metrics", "leaves use no module of the crate"),
     ("config", "metrics", "leaves use no module of the crate"),
     ("clock", "names", "leaves use no module of the crate"),
@@ -45,15 +48,12 @@ const STRANGERS: &[(&str, &str, &str)] = &[
     ("clock", "metrics", "leaves use no module of the crate"),
 ];
 
-/// Modules that see less than their row would let them.
+/// Modules that see less than their row would let them. Each crate has its row: its manifest is held to it.
 const SEES_ONLY: &[(&str, &[&str], &str)] = &[
+    ("names", &[], "what everybody may use depends on nobody"),
     ("client", &["names"], "the client must be true to the wire, not to our internals"),
-    ("terminal", &["client", "names", "config"], "it is a user of the client like any other"),
-    (
-        "bench",
-        &["client", "protocol", "names"],
-        "a load generator that shares code with the server shares its bugs",
-    ),
+    ("terminal", &["client", "names"], "it is a user of the client like any other"),
+    ("bench", &[], "a load generator that shares code with the server shares its bugs"),
 ];
 
 /// Where a foreign crate may be named, so that replacing it touches only that.
@@ -74,7 +74,7 @@ const MAX_LINE_CHARS: usize = 120;
 
 /// The top level is the first thing a reader sees: what is needed, and nothing else. Dot-files are free.
 const TOP_LEVEL_REQUIRED: &[&str] =
-    &["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src", "tests"];
+    &["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "crates", "src", "tests"];
 const TOP_LEVEL_OPTIONAL: &[&str] =
     &["SECURITY.md", "benches", "docs", "examples", "flamegraphs", "fuzz", "clippy.toml", "rustfmt.toml"];
 
@@ -103,12 +103,17 @@ const MACHINE_PLACES: &[&str] = &[
 ];
 const LOCKED_SOURCE: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
 
+/// Where the code of the server and of its crates stands.
+const SOURCES: &[&str] = &["src/", "crates/"];
+/// All code that is written here.
+const RUST: &[&str] = &["src/", "crates/", "tests/", "benches/", "examples/"];
+
 type Complaints = Vec<String>;
 
 fn layering(tree: &Tree) -> Complaints {
     let row = |name: &str| LAYERS.iter().rev().position(|row| row.contains(&name));
     let mut complaints = Vec::new();
-    for file in tree.rust_files(&["src/"]).filter(|file| file.path != "src/lib.rs") {
+    for file in tree.rust_files(SOURCES).filter(|file| file.path != "src/lib.rs") {
         let owner = module_of(&file.path)[0].clone();
         let Some(own_row) = row(&owner) else {
             complaints.push(format!("{}:1: module {owner} has no row in LAYERS of tests/tidy.rs", file.path));
@@ -125,9 +130,8 @@ fn layering(tree: &Tree) -> Complaints {
                 Some(target_row) if target_row > own_row => Some("which lies above it".into()),
                 Some(_) => why_unseen(&owner, target),
             };
-            complaints.extend(
-                why.map(|why| format!("{}:{}: {owner} names crate::{target}, {why}", file.path, path.line)),
-            );
+            complaints
+                .extend(why.map(|why| format!("{}:{}: {owner} names {target}, {why}", file.path, path.line)));
         }
     }
     complaints
@@ -141,9 +145,33 @@ fn why_unseen(owner: &str, target: &str) -> Option<String> {
     strangers.map(|(_, _, why)| why).or(narrow.map(|(_, _, why)| why)).map(|why| format!("a stranger: {why}"))
 }
 
+/// What the manifest of a crate lets it see of the other packages is what [`SEES_ONLY`] says. Tests count: what they
+/// need can be done from the server's.
+fn manifests(tree: &Tree) -> Complaints {
+    let mut complaints = Vec::new();
+    for file in tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
+        let Some(owner) = crate_of(&file.path) else { continue };
+        let Some((_, seen, why)) = SEES_ONLY.iter().find(|(name, ..)| *name == owner) else {
+            complaints.push(format!("{}:1: {owner} has no row in SEES_ONLY of tests/tidy.rs", file.path));
+            continue;
+        };
+        let mut section = "";
+        for (index, line) in file.text.lines().enumerate() {
+            section = if line.starts_with('[') { line } else { section };
+            let key = line.split(['.', '=', ' ']).next().unwrap_or(line);
+            let target = key.strip_prefix("throng").filter(|_| section.contains("dependencies"));
+            let target = target.map(|rest| rest.strip_prefix('-').unwrap_or("the server"));
+            if let Some(target) = target.filter(|target| !seen.contains(target)) {
+                complaints.push(format!("{}:{}: {owner} needs {target}: {why}", file.path, index + 1));
+            }
+        }
+    }
+    complaints
+}
+
 fn fenced_crates(tree: &Tree) -> Complaints {
     let mut complaints = Vec::new();
-    for file in tree.rust_files(&["src/"]) {
+    for file in tree.rust_files(SOURCES) {
         let module = module_of(&file.path).join("::");
         let inside = |fence: &&str| module == **fence || module.starts_with(&format!("{fence}::"));
         let paths = paths_in(&file.tokens);
@@ -170,7 +198,7 @@ fn fenced_crates(tree: &Tree) -> Complaints {
 
 fn lengths(tree: &Tree) -> Complaints {
     let mut complaints = Vec::new();
-    for file in tree.rust_files(&["src/", "tests/", "benches/", "examples/"]) {
+    for file in tree.rust_files(RUST) {
         for (index, line) in file.text.lines().enumerate() {
             let chars = line.chars().count();
             if chars > MAX_LINE_CHARS {
@@ -182,105 +210,17 @@ fn lengths(tree: &Tree) -> Complaints {
             }
         }
     }
-    let mut lines: Vec<usize> = tree.rust_files(&["src/"]).map(|file| file.text.lines().count()).collect();
+    let mut lines: Vec<usize> = tree.rust_files(SOURCES).map(|file| file.text.lines().count()).collect();
     lines.sort_unstable();
     let median = lines.get(lines.len() / 2).copied().unwrap_or(0);
-    println!("{} files in src, median {median} lines", lines.len());
-    for file in tree.rust_files(&["src/"]) {
+    println!("{} files of source, median {median} lines", lines.len());
+    for file in tree.rust_files(SOURCES) {
         let lines = file.text.lines().count();
         if lines > MAX_FILE_LINES {
             complaints.push(format!(
                 "{}:{lines}: {lines} lines, at most {MAX_FILE_LINES} (median {median})",
                 file.path
             ));
-        }
-    }
-    complaints
-}
-
-/// An entry of the map in the crate docs: `chat/   the rules: room · presence`, with the lines that continue it.
-struct MapEntry {
-    line: usize,
-    name: String,
-    text: String,
-}
-
-/// Entries are the lines of a fenced block whose first word ends in `/` or `.rs`; other lines continue the last one.
-fn map_in(lib: &str) -> Vec<MapEntry> {
-    let mut entries: Vec<MapEntry> = Vec::new();
-    let mut in_block = false;
-    for (index, line) in lib.lines().enumerate() {
-        let Some(doc) = line.strip_prefix("//!").map(str::trim) else { continue };
-        if doc.starts_with("```") {
-            in_block = !in_block;
-            continue;
-        }
-        let (name, text) = doc.split_once(char::is_whitespace).unwrap_or((doc, ""));
-        if !in_block || name == "src/" {
-            continue;
-        }
-        if name.ends_with('/') || name.ends_with(".rs") {
-            entries.push(MapEntry { line: index + 1, name: name.into(), text: text.into() });
-        } else if let Some(last) = entries.last_mut() {
-            last.text = format!("{} {doc}", last.text);
-        }
-    }
-    entries
-}
-
-/// What the text of a folder's entry lists between `·`: what stands in brackets and before a colon is prose.
-fn listed(text: &str) -> Vec<String> {
-    let mut depth = 0;
-    let mut bare = String::new();
-    for char in text.chars() {
-        depth += i32::from(char == '(') - i32::from(char == ')');
-        bare.push(if depth > 0 || char == ')' { ' ' } else { char });
-    }
-    if !bare.contains('·') {
-        return Vec::new();
-    }
-    let first_word = |part: &str| part.rsplit(": ").next()?.split_whitespace().next().map(String::from);
-    bare.split('·').filter_map(first_word).map(|word| word.trim_matches([',', '.', ';']).into()).collect()
-}
-
-fn map_is_complete(tree: &Tree) -> Complaints {
-    let Some(lib) = tree.files.iter().find(|file| file.path == "src/lib.rs") else { return Vec::new() };
-    let map = map_in(&lib.text);
-    let exists = |path: &str| {
-        let folder = format!("{}/", path.trim_end_matches('/'));
-        tree.files.iter().any(|file| file.path == path || file.path.starts_with(&folder))
-    };
-    let mut complaints = Vec::new();
-    for entry in &map {
-        if !exists(&format!("src/{}", entry.name)) {
-            complaints.push(format!(
-                "src/lib.rs:{}: the map names {}, which does not exist",
-                entry.line, entry.name
-            ));
-        }
-        for name in listed(&entry.text).iter().filter(|_| entry.name.ends_with('/')) {
-            let path = format!("src/{}{name}", entry.name);
-            if !exists(&path) && !exists(&format!("{path}.rs")) {
-                complaints
-                    .push(format!("src/lib.rs:{}: the map names {path}, which does not exist", entry.line));
-            }
-        }
-    }
-    for file in tree.rust_files(&["src/"]) {
-        let place = file.path.trim_start_matches("src/");
-        let (top, child) =
-            place.split_once('/').map_or((place.into(), None), |(top, rest)| (format!("{top}/"), Some(rest)));
-        if matches!(top.as_str(), "lib.rs" | "main.rs") {
-            continue;
-        }
-        let stem = child.map_or("mod", |child| child.split(['/', '.']).next().unwrap_or(child));
-        let is_word = |text: &str| {
-            text.split(|char: char| !char.is_alphanumeric() && char != '_').any(|word| word == stem)
-        };
-        // `foo.rs` beside `foo/` is one module: either entry will do.
-        let entry = map.iter().find(|entry| entry.name == top || entry.name == top.replace(".rs", "/"));
-        if entry.is_none_or(|entry| stem != "mod" && !is_word(&entry.text)) {
-            complaints.push(format!("{}:1: not in the map in src/lib.rs", file.path));
         }
     }
     complaints
@@ -308,7 +248,7 @@ fn top_level(tree: &Tree) -> Complaints {
 
 fn forbidden_code(tree: &Tree) -> Complaints {
     let mut complaints = Vec::new();
-    for file in tree.rust_files(&["src/", "tests/", "benches/", "examples/"]) {
+    for file in tree.rust_files(RUST) {
         let at = |line: usize, what: &str, why: &str| format!("{}:{line}: {what}: {why}", file.path);
         for (banned, why) in BANNED_CODE {
             complaints.extend(find(file, banned).map(|(line, _)| at(line, &banned.concat(), why)));
@@ -319,12 +259,12 @@ fn forbidden_code(tree: &Tree) -> Complaints {
                 complaints.push(at(index + 1, word, "an open question belongs in an issue, not in the code"));
             }
         }
-        if file.path.starts_with("src/") {
+        if SOURCES.iter().any(|folder| file.path.starts_with(folder)) {
             let unwraps = find(file, &[".", "unwrap", "(", ")"]).filter(|(_, in_test)| !in_test);
             complaints
                 .extend(unwraps.map(|(line, _)| at(line, ".unwrap()", "say with expect why it cannot fail")));
         }
-        let is_root = matches!(file.path.as_str(), "src/lib.rs" | "src/main.rs");
+        let is_root = file.path == "src/main.rs" || file.path.ends_with("src/lib.rs");
         let forbid = ["#", "!", "[", "forbid", "(", "unsafe_code", ")", "]"];
         if is_root && find(file, &forbid).next().is_none() {
             complaints.push(at(1, "no #![forbid(unsafe_code)]", "the promise stands where a reader looks"));
@@ -371,6 +311,11 @@ mod house {
     }
 
     #[test]
+    fn crates_depend_on_no_more_than_they_may() {
+        enforce(manifests, "a crate is for those who want no more than it");
+    }
+
+    #[test]
     fn foreign_crates_stay_behind_their_fences() {
         enforce(fenced_crates, "replacing a dependency must touch one module");
     }
@@ -382,7 +327,10 @@ mod house {
 
     #[test]
     fn the_map_is_true() {
-        enforce(map_is_complete, "the map in src/lib.rs is where a reader starts");
+        enforce(
+            map_is_complete,
+            "the map in src/lib.rs, and in that of each crate, is where a reader starts",
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub mod resume;
 pub mod room;
 mod shares;
 
-use crate::names::{Epoch, Key, Offset, UserId};
+pub use crate::names::Position;
+use crate::names::{Key, Offset, UserId};
 use crate::protocol::frame::Frame;
 
 /// The way back in: how a broker reaches the members on its own node. Implemented by whoever joins broker and
@@ -50,15 +51,6 @@ pub struct Delivery<'a, A> {
     pub offset: Offset,
     /// For whoever sent it.
     pub aside: Option<A>,
-}
-
-/// A message's place in its room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Position {
-    /// The life of the count.
-    pub epoch: Epoch,
-    /// The count.
-    pub offset: Offset,
 }
 
 /// A message without a place yet.

@@ -12,9 +12,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::bench;
 use crate::config::{Config, Machine, Sources};
-use crate::terminal;
+#[cfg(feature = "bench")]
+use throng_bench as bench;
+#[cfg(feature = "chat")]
+use throng_terminal::{self as terminal, TOKEN_VARIABLE};
 
 /// A load test was run, or a history looked at, and what was found is not well.
 pub const UNWELL: u8 = 1;
@@ -41,6 +43,10 @@ meaning.
 Exit codes: 0 done or drained, 64 wrong settings or usage, 69 the address cannot be bound or the history's folder not
 be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT or SIGTERM.";
 
+/// The environment variable with the token of `throng chat`. It is none of the server's settings, with or without it.
+#[cfg(not(feature = "chat"))]
+const TOKEN_VARIABLE: &str = "THRONG_TOKEN";
+
 /// The command line. Without a subcommand: `serve`.
 #[derive(Debug, Parser)]
 #[command(name = "throng", version, about = ABOUT, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
@@ -60,7 +66,9 @@ enum Command {
     #[command(after_help = AFTER_HELP)]
     CheckConfig(Serve),
     /// Load a WebSocket server, this one or another, and measure it
+    #[cfg(feature = "bench")]
     Bench(Box<bench::Arguments>),
+    #[cfg(feature = "chat")]
     Chat(Box<terminal::Arguments>),
     /// Look at a folder of `history.dir`, or give its rooms new epochs; no server may use it meanwhile
     #[command(subcommand)]
@@ -112,8 +120,10 @@ pub enum Task {
     /// Run the server; the settings are resolved.
     Serve(Box<Config>),
     /// Run the load generator.
+    #[cfg(feature = "bench")]
     Bench(Box<bench::Arguments>),
     /// Chat.
+    #[cfg(feature = "chat")]
     Chat(Box<terminal::Arguments>),
     /// Nothing: the answer was given.
     Done,
@@ -128,6 +138,7 @@ pub struct Failure {
     pub error: anyhow::Error,
 }
 
+#[cfg(feature = "bench")]
 impl From<bench::Failure> for Failure {
     fn from(failure: bench::Failure) -> Self {
         match failure {
@@ -138,6 +149,7 @@ impl From<bench::Failure> for Failure {
     }
 }
 
+#[cfg(feature = "chat")]
 impl From<terminal::Failure> for Failure {
     fn from(failure: terminal::Failure) -> Self {
         match failure {
@@ -172,8 +184,10 @@ pub fn run(
         Err(answer) if !answer.use_stderr() => return say(&answer.to_string()),
         Err(error) => return Err(Failure::new(USAGE, anyhow::anyhow!("{}", plain(&error)))),
     };
-    let is_token = |(name, _): &(OsString, OsString)| name == terminal::TOKEN_VARIABLE;
+    let is_token = |(name, _): &(OsString, OsString)| name == TOKEN_VARIABLE;
     let (tokens, environment): (Vec<_>, Vec<_>) = environment.into_iter().partition(is_token);
+    #[cfg(not(feature = "chat"))]
+    drop(tokens);
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(serve) => {
             let config = serve.settings.load(environment)?;
@@ -183,7 +197,9 @@ pub fn run(
             }
             Ok(Task::Serve(Box::new(effective)))
         }
+        #[cfg(feature = "bench")]
         Command::Bench(arguments) => Ok(Task::Bench(arguments)),
+        #[cfg(feature = "chat")]
         Command::Chat(arguments) => {
             let token = tokens.into_iter().next().map(|(_, token)| token);
             let arguments = arguments.or_token(token).map_err(|error| Failure::new(USAGE, error))?;

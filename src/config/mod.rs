@@ -3,7 +3,7 @@
 //! Layers: defaults < file (TOML) < environment (`THRONG_` + path with `__`) < flags. The fields of [`Config`] *are*
 //! the keys; their documentation gives unit, range and what a limit costs in memory. Each key is declared once
 //! (`bounds`, `features`, here for the root), and what reads, checks and prints it follows from that (`schema`).
-//! This module knows no other of the crate.
+//! This module knows no other of the crate, and of its leaves `names` alone.
 
 mod bounds;
 mod checks;
@@ -17,12 +17,13 @@ mod print;
 mod public_key;
 mod rooms;
 mod schema;
-mod units;
 mod value;
 mod words;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::names::units;
 
 pub use bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
 pub use features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};

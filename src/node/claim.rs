@@ -84,7 +84,8 @@ impl Node {
         }
     }
 
-    /// True when a connection that is asked whether it lives, on behalf of the address `from`, does not answer in time.
+    /// True when a connection that is asked whether it lives, for a newcomer `from` an address, does not answer in
+    /// time.
     async fn is_dead(&self, incumbent: ConnectionId, from: u64) -> bool {
         let mut answer = pin!(self.registry.is_alive(incumbent, from));
         for step in PROBE_PATIENCE {

@@ -322,7 +322,7 @@ async fn a_backlog_goes_through_with_the_default_limits_of_rate() {
 
 #[test]
 fn the_program_in_the_readme_is_the_one_that_is_compiled() {
-    let source = include_str!("../../src/client/mod.rs");
+    let source = include_str!("../../crates/client/src/lib.rs");
     let docs = source.lines().filter_map(|line| line.strip_prefix("//!"));
     let lines = docs.map(|line| line.strip_prefix(' ').unwrap_or(line));
     // What stands behind `#` is for the compiler alone.

@@ -65,12 +65,13 @@ fn javascript() -> Option<Language> {
     Some(Language { name: "javascript", command, _folder: Some(folder) })
 }
 
-/// Built here: cargo builds examples only when it is asked for all targets.
+/// Built here: cargo builds examples only when it is asked for all targets. With the whole workspace, as the tests
+/// were, so that what it depends on is there.
 fn rust() -> Language {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--example", "client", "--message-format=json"]);
+        cargo.args(["build", "--quiet", "--locked", "--workspace", "--example", "client", "--message-format=json"]);
         if cfg!(feature = "fault-injection") {
             cargo.args(["--features", "fault-injection"]);
         }

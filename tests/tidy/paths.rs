@@ -99,17 +99,35 @@ fn collect_group(
     at + 1
 }
 
-/// The module that a file under `src/` is: `src/http/api.rs` → `http`, `api`; `src/main.rs` → `main`.
-pub(crate) fn module_of(file: &str) -> Vec<String> {
-    let place = file.trim_start_matches("src/").trim_end_matches(".rs");
-    place.trim_end_matches("/mod").split('/').map(String::from).collect()
+/// The crate under `crates/` to which a file belongs.
+pub(crate) fn crate_of(file: &str) -> Option<&str> {
+    file.strip_prefix("crates/")?.split('/').next()
 }
 
-/// The path from the crate's root (without `crate`), or nothing when it starts elsewhere.
+/// The module that a file is: `src/http/api.rs` → `http`, `api`; `src/main.rs` → `main`. Those of a crate stand under
+/// its name: `crates/client/src/wire.rs` → `client`, `wire`.
+pub(crate) fn module_of(file: &str) -> Vec<String> {
+    let place = match file.strip_prefix("crates/") {
+        Some(rest) => rest.replacen("/src/", "/", 1),
+        None => file.trim_start_matches("src/").to_owned(),
+    };
+    let place = place.trim_end_matches(".rs").trim_end_matches("/mod").trim_end_matches("/lib");
+    place.split('/').map(String::from).collect()
+}
+
+/// The path from the server's root (without `crate`), or nothing when it starts elsewhere. In a crate it begins with
+/// its name.
 pub(crate) fn resolve(file: &str, path: &WrittenPath) -> Option<Vec<String>> {
     let first = path.segments[0].as_str();
-    if matches!(first, "crate" | "throng") {
-        return (path.segments.len() > 1).then(|| path.segments[1..].to_vec());
+    let root = match first {
+        "crate" => Some(crate_of(file)),
+        "throng" => Some(None),
+        _ => first.strip_prefix("throng_").map(Some),
+    };
+    if let Some(root) = root {
+        let absolute: Vec<String> =
+            root.into_iter().map(String::from).chain(path.segments[1..].iter().cloned()).collect();
+        return (!absolute.is_empty()).then_some(absolute);
     }
     if !matches!(first, "self" | "super") || path.segments.len() < 2 {
         return None;
@@ -135,4 +153,18 @@ fn groups_are_taken_apart_and_tails_resolved() {
     let written: Vec<_> = paths.iter().map(|path| path.segments.join("::")).collect();
     assert_eq!(written, ["crate::a::b", "crate::a::c::*", "crate::d", "super::super::e", "g::H"]);
     assert_eq!(resolve("src/http/api.rs", &paths[3]), Some(vec!["http".into(), "e".into()]));
+}
+
+#[test]
+fn a_crate_is_a_module() {
+    let file = "crates/client/src/core/hears.rs";
+    assert_eq!(module_of(file), ["client", "core", "hears"]);
+    assert_eq!(module_of("crates/client/src/lib.rs"), ["client"]);
+    let text =
+        "use crate::wire::X; use super::Y; use throng_names::Z; use throng::node::N; use throng_bench as b;";
+    let tree = crate::source::Tree::of(&[(file, text)]);
+    let paths = paths_in(&tree.files[0].tokens);
+    let absolute: Vec<_> =
+        paths.iter().filter_map(|path| resolve(file, path)).map(|it| it.join("::")).collect();
+    assert_eq!(absolute, ["client::wire::X", "client::core::Y", "names::Z", "node::N", "bench"]);
 }

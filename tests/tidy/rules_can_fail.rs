@@ -23,8 +23,10 @@ fn layering_sees_every_way_to_name_a_module() {
         lines(layering, "src/registry/mod.rs", "use crate::chat::Room;\nuse crate::broker::Broker;"),
         [2]
     );
-    assert_eq!(lines(layering, "src/config.rs", "use crate::names::UserId;"), [1]);
-    assert_eq!(lines(layering, "src/bench/mod.rs", "use crate::client::C;\nuse crate::node::N;"), [2]);
+    assert_eq!(lines(layering, "src/config.rs", "use crate::metrics::M;\nuse crate::names::UserId;"), [1]);
+    let bench = "use crate::wire::W;\nuse throng_client::C;\nuse throng::node::N;\nuse throng_names::U;";
+    assert_eq!(lines(layering, "crates/bench/src/lib.rs", bench), [2, 3, 4]);
+    assert_eq!(lines(layering, "src/server/mod.rs", "use throng_client as c;\nuse throng_names as n;"), [1]);
     assert_eq!(
         lines(layering, "src/main.rs", "mod cli;\nuse throng::server;\nmod tests { use super::*; }"),
         []
@@ -32,10 +34,21 @@ fn layering_sees_every_way_to_name_a_module() {
 }
 
 #[test]
+fn manifests_that_ask_for_too_much_are_found() {
+    let manifest = "[package]\nname = \"throng-client\"\n[dependencies]\nthrong-names.workspace = true\n\
+                    throng-bench = { path = \"..\" }\n[dev-dependencies]\nthrong = \"1\"\n";
+    assert_eq!(lines(manifests, "crates/client/Cargo.toml", manifest), [5, 7]);
+    assert_eq!(lines(manifests, "crates/new/Cargo.toml", ""), [1]);
+    assert_eq!(lines(manifests, "Cargo.toml", manifest), []);
+}
+
+#[test]
 fn fences_hold_outside_their_modules() {
     let text = "use hyper::Request;\nuse anyhow;\nfn f(a: ::fastwebsockets::Frame) {}\n// hyper::Body";
     assert_eq!(lines(fenced_crates, "src/node.rs", text), [1, 2, 3]);
     assert_eq!(lines(fenced_crates, "src/http/api.rs", text), [2, 3]);
+    assert_eq!(lines(fenced_crates, "crates/bench/src/wire.rs", text), [1, 3]);
+    assert_eq!(lines(fenced_crates, "crates/client/src/tls.rs", "use rustls::A;\nuse ratatui::B;"), [2]);
     assert_eq!(lines(fenced_crates, "src/protocol/frame.rs", text), [1, 2]);
     assert_eq!(lines(fenced_crates, "src/broker/redis.rs", "use redis::Client;"), []);
     let broker = "mod redis;\nuse redis::RedisBroker;\nuse ::redis::Client;";
@@ -49,6 +62,7 @@ fn long_files_and_lines_are_found() {
     assert_eq!(lines(lengths, "src/a.rs", &"\n".repeat(MAX_FILE_LINES + 1)), [MAX_FILE_LINES + 1]);
     let wide = format!("//{}\n//{}", "ä".repeat(MAX_LINE_CHARS - 2), "ä".repeat(MAX_LINE_CHARS - 1));
     assert_eq!(lines(lengths, "tests/a.rs", &wide), [2]);
+    assert_eq!(lines(lengths, "crates/a/src/b.rs", &"\n".repeat(MAX_FILE_LINES + 1)), [MAX_FILE_LINES + 1]);
 }
 
 #[test]
@@ -73,6 +87,24 @@ fn a_map_with_holes_or_inventions_is_found() {
 }
 
 #[test]
+fn a_crate_has_its_own_map_and_stands_in_the_servers() {
+    let servers = "//! ```text\n//! src/\n//! crates/\n//!   a/   one\n//!   b/   gone\n//! ```\n";
+    let own = "//! Docs.\n\n// ```text\n// src/\n//   x.rs  one\n//   y.rs  gone\n// ```\nmod x;\n";
+    let found = map_is_complete(&Tree::of(&[
+        ("src/lib.rs", servers),
+        ("crates/a/Cargo.toml", ""),
+        ("crates/a/src/lib.rs", own),
+        ("crates/a/src/x.rs", ""),
+        ("crates/a/src/x/part.rs", ""),
+        ("crates/a/src/z.rs", ""),
+        ("crates/c/Cargo.toml", ""),
+    ]));
+    let places = ["crates/b/", "crates/c/Cargo.toml:1", "a/src/y.rs", "a/src/z.rs:1", "x/part.rs:1"];
+    assert_eq!(found.len(), places.len(), "{found:#?}");
+    assert!(places.iter().all(|place| found.iter().any(|line| line.contains(place))), "{found:#?}");
+}
+
+#[test]
 fn strays_and_holes_at_the_top_level_are_found() {
     let found =
         top_level(&Tree::of(&[("notes.md", ""), (".ci/run", ""), ("src/a.rs", ""), ("notes/a.md", "")]))
@@ -89,7 +121,9 @@ fn leftovers_are_found_outside_literals_and_tests() {
                 fn h() { a.unwrap(); b.unwrap_or_default(); }\nconst A: &str = \"todo!() XXX .unwrap()\";\n\
                 #[cfg(test)]\nmod tests { fn i() { a.unwrap(); } }\nfn j() { a\n.unwrap() }";
     assert_eq!(lines(forbidden_code, "src/a.rs", text), [1, 2, 2, 3, 4, 5, 10]);
+    assert_eq!(lines(forbidden_code, "crates/a/src/a.rs", text), [1, 2, 2, 3, 4, 5, 10]);
     assert_eq!(lines(forbidden_code, "tests/a.rs", text), [1, 2, 2, 3, 4]);
+    assert_eq!(lines(forbidden_code, "crates/a/src/lib.rs", "//! Docs."), [1]);
     assert_eq!(lines(forbidden_code, "src/main.rs", "//! #![forbid(unsafe_code)]"), [1]);
     assert_eq!(lines(forbidden_code, "src/main.rs", "#![forbid(unsafe_code)]"), []);
 }

@@ -58,7 +58,7 @@ impl Tree {
         if tracked.is_empty() {
             walk(root, "", &mut all);
         } else {
-            ["src", "tests", "benches"].iter().for_each(|folder| walk(root, folder, &mut all));
+            ["src", "crates", "tests", "benches"].iter().for_each(|folder| walk(root, folder, &mut all));
             all.extend(tracked.iter().filter(|path| root.join(path).is_file()).cloned());
         }
         let files = all.iter().map(|path| {

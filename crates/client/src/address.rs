@@ -1,0 +1,169 @@
+//! Where the server is, and what is asked of it there.
+
+use std::fmt::Write;
+use std::str::FromStr;
+
+use tokio_tungstenite::tungstenite::http::Uri;
+
+use super::error::BuildError;
+use throng_names::{Position, RoomName, SessionId, UserId};
+
+/// The server's `/` as a WebSocket address: `ws` or `wss`, an authority, the prefix of a proxy without a `/` behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    scheme: &'static str,
+    authority: String,
+    prefix: String,
+}
+
+impl FromStr for Address {
+    type Err = BuildError;
+
+    fn from_str(url: &str) -> Result<Self, BuildError> {
+        let wrong = |why: String| BuildError::Url(why);
+        let uri: Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
+        let scheme = match uri.scheme_str().map(str::to_ascii_lowercase).as_deref() {
+            Some("ws" | "http") => "ws",
+            Some("wss" | "https") => "wss",
+            _ => return Err(wrong("must begin with ws://, wss://, http:// or https://".to_owned())),
+        };
+        let authority = uri.authority().map_or("", |authority| authority.as_str()).to_owned();
+        let host = uri.host().unwrap_or_default();
+        if host.is_empty() {
+            return Err(wrong("names no host".to_owned()));
+        }
+        if !is_host(host) {
+            return Err(wrong(format!(
+                "'{host}' can be no host: names are 1 to 63 letters, digits, - and _ per dot"
+            )));
+        }
+        // As it is written: the parser shows no port where it is none.
+        let port = authority.rsplit_once(host).map_or("", |(_, port)| port);
+        if !port.is_empty()
+            && port.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()).is_none_or(|n| n == 0)
+        {
+            return Err(wrong(format!("'{port}' can be no port: ports are numbers from 1 to 65535")));
+        }
+        if authority.contains('@') {
+            return Err(wrong("must not hold a user or password: there is a token for that".to_owned()));
+        }
+        if uri.query().is_some() {
+            return Err(wrong("must not have a query".to_owned()));
+        }
+        Ok(Self { scheme, authority, prefix: uri.path().trim_end_matches('/').to_owned() })
+    }
+}
+
+/// Whether a name server can be asked for it (RFC 1035, section 2.3.4), or it is an address of IPv6 in brackets.
+fn is_host(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let mut bytes = label.bytes();
+        (1..=63).contains(&label.len())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match in_brackets {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name.len() <= 253 && name.split('.').all(is_label),
+    }
+}
+
+impl Address {
+    pub(super) fn is_secure(&self) -> bool {
+        self.scheme == "wss"
+    }
+
+    /// The address of one attempt. It may hold the secret of a session: not for logs.
+    pub(super) fn of(&self, target: &Target<'_>) -> String {
+        let Self { scheme, authority, prefix } = self;
+        // All names are of characters that need no encoding, in a path or in a query.
+        let mut url = format!("{scheme}://{authority}{prefix}/ws/chat/{}", target.user);
+        let mut separator = '?';
+        let mut query = |name: &str, value: &str| {
+            let _ = write!(url, "{separator}{name}={value}");
+            separator = '&';
+        };
+        if let Some((room, position)) = target.entry {
+            query("room", room.as_str());
+            if let Some(Position { epoch, offset }) = position {
+                query("resume", &format!("{epoch}:{offset}"));
+            }
+        }
+        if let Some(session) = target.session {
+            query("session", &String::from_utf8_lossy(&session.digits()));
+        }
+        url
+    }
+}
+
+/// What an attempt asks for.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) user: &'a UserId,
+    /// The entry room, with the last position in it.
+    pub(super) entry: Option<(&'a RoomName, Option<Position>)>,
+    /// The secret of the connection before, which may be half open and would lock us out.
+    pub(super) session: Option<SessionId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_names::Offset;
+
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_the_prefix_of_a_proxy() {
+        let user = "ann:x@y".parse().unwrap();
+        let target = Target { user: &user, entry: None, session: None };
+        for (url, expected) in [
+            ("ws://127.0.0.1:8080", "ws://127.0.0.1:8080/ws/chat/ann:x@y"),
+            ("http://[::1]:80/", "ws://[::1]:80/ws/chat/ann:x@y"),
+            ("https://chat.example/a/b/", "wss://chat.example/a/b/ws/chat/ann:x@y"),
+            ("WSS://chat.example/a", "wss://chat.example/a/ws/chat/ann:x@y"),
+        ] {
+            assert_eq!(url.parse::<Address>().unwrap().of(&target), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_shows_position_and_session() {
+        let (user, room) = ("ann".parse().unwrap(), "lobby".parse().unwrap());
+        let position = Position { epoch: "000000000000a".parse().unwrap(), offset: Offset(7) };
+        let session = "0123456789abcdef0123456789abcdef".parse().ok();
+        let address: Address = "ws://h".parse().unwrap();
+        let of = |entry, session| address.of(&Target { user: &user, entry, session });
+        assert_eq!(of(Some((&room, None)), None), "ws://h/ws/chat/ann?room=lobby");
+        assert_eq!(
+            of(Some((&room, Some(position))), session),
+            "ws://h/ws/chat/ann?room=lobby&resume=000000000000a:7&session=0123456789abcdef0123456789abcdef"
+        );
+        assert_eq!(of(None, session), "ws://h/ws/chat/ann?session=0123456789abcdef0123456789abcdef");
+    }
+
+    #[test]
+    fn what_is_no_address_is_told() {
+        for (url, why) in [
+            ("", "empty"),
+            ("127.0.0.1:8080", "must begin"),
+            ("/chat", "must begin"),
+            ("ftp://h", "must begin"),
+            ("ws://", ""),
+            ("ws://ann:secret@h", "must not hold a user"),
+            ("ws://h/?token=secret", "must not have a query"),
+            ("ws://h h", ""),
+            ("ws://chat..example", "'chat..example' can be no host"),
+            ("ws://.", "can be no host"),
+            ("ws://[::1::2]/", ""),
+            ("ws://h:99999/", "can be no port"),
+            ("ws://h:0/", "can be no port"),
+            ("ws://[::1]:x/", ""),
+            (&format!("ws://{}.example", "x".repeat(64)), "can be no host"),
+            (&format!("ws://{}example", "x.".repeat(130)), "can be no host"),
+        ] {
+            let error = url.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains(why) && !error.contains("secret"), "{url}: {error}");
+        }
+    }
+}
