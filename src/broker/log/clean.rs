@@ -85,7 +85,10 @@ impl Log {
                         (record.room, position, sent)
                     }
                     Entry::Key(room, offset, epoch, sent) => (room, Position { epoch, offset }, Some(sent)),
-                    _ => continue,
+                    // They are about the segment itself, or about where rooms stand, which is written anew below.
+                    // Named one by one, so that a new entry is not lost with its segment.
+                    Entry::Segment(_) | Entry::OldSegment | Entry::Close => continue,
+                    Entry::Position { .. } | Entry::Forget { .. } | Entry::Told(_) => continue,
                 };
                 let young = sent.filter(|sent| {
                     sent.until_ms(now_unix_ms) > now_unix_ms && self.index.lives(&room, epoch)
