@@ -102,7 +102,8 @@ impl View {
                 self.push(&Name::Person(user), entry);
             }
             Event::PresenceDiff { room, joined, left, members } => {
-                if self.room(&room).presence(joined, &left, members) {
+                let must_ask = self.room(&room).presence(joined, &left, members);
+                if must_ask {
                     return vec![Errand::Who { room }];
                 }
             }
