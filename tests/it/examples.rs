@@ -71,7 +71,15 @@ fn rust() -> Language {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--workspace", "--example", "client", "--message-format=json"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--example",
+            "client",
+            "--message-format=json",
+        ]);
         if cfg!(feature = "fault-injection") {
             cargo.args(["--features", "fault-injection"]);
         }
