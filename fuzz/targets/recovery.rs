@@ -84,8 +84,8 @@ fn save(dir: &Path) -> Files {
         .collect()
 }
 
-/// One act upon the files of a folder. Damage is done in place, to the very files; a backup brings files of its own, and
-/// never the note of how far the log was written alone, beside which a cut log looks whole.
+/// One act upon the files of a folder. Damage is done in place, to the very files. A backup brings files of its own,
+/// and never the note of how far the log was written alone, beside which a cut log looks whole.
 fn damage(dir: &Path, written: &Written, [what, which, high, low]: [u8; 4]) {
     let files = save(dir);
     let names: Vec<&String> = files.keys().collect();

@@ -2,8 +2,8 @@
 //!
 //! What must hold: a place is given to one message (G1); from where a client stands the next offset follows, or a gap
 //! says which are missing (G2); who is recovered gets exactly what was missed and then the live messages (G3); under
-//! one key one message is appended (G4); a log hears of each room's lives one after the other; and in the end nothing is
-//! left, there neither.
+//! one key one message is appended (G4); a log hears of each room's lives one after the other; and in the end nothing
+//! is left, there neither.
 
 use std::collections::HashMap;
 use std::sync::Arc;

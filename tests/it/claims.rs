@@ -106,8 +106,8 @@ fn a_storm_of_claims_costs_the_holder_nothing() {
     }
 }
 
-/// Regression: 1. Somebody sends a long message over a slow line. 2. A stranger asks for the name. 3. The ping cannot be
-/// answered in the middle of the message, and after two seconds the stranger had the name.
+/// Regression: 1. Somebody sends a long message over a slow line. 2. A stranger asks for the name. 3. The ping cannot
+/// be answered in the middle of the message, and after two seconds the stranger had the name.
 #[test]
 fn who_is_in_the_middle_of_a_message_lives() {
     let server = Server::start(&[]);

@@ -299,7 +299,8 @@ impl Core {
         self.enter(State::Waiting { attempt: self.backoff.attempt(), delay, reason: ended });
     }
 
-    /// Whether coming back cannot help after this close. An expired token is the only one we have; an early one will do.
+    /// Whether coming back cannot help after this close. An expired token is the only one we have; an early one will
+    /// do.
     fn is_final(&self, code: u16, reason: &str) -> bool {
         let is_expired = || self.settings.has_token && reason != EARLY_TOKEN;
         matches!(code, 1002 | 1003 | 1007 | 1008 | 3003 | 4500..) || (code == 3000 && is_expired())
