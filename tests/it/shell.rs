@@ -30,6 +30,7 @@ fn rewritten(line: &str, server: &str) -> String {
     line = line.replace("http://chat.example/", &format!("http://{server}/"));
     // Another WebSocket server, and a rate that a build for tests cannot keep.
     line = line.replace("127.0.0.1:9001/", &format!("{server}/ws?raw")).replace("--rate 20000", "--rate 200");
+    line = line.replace("--duration 10s", "--seconds 1");
     line = line.replace("throng chat --user", &format!("throng chat ws://{server} --user"));
     if line.contains("throng bench ") {
         if line.contains("bench rooms ") {

@@ -22,6 +22,7 @@
 //!   connection/    one connection; stalling (those that stop reading)
 //!   wire/          WebSocket frames; tests
 //!   counting.rs    deliveries in received bytes
+//!   ear.rs         heartbeats are answered, and what is no delivery is remembered
 //!   mark.rs        the mark of a message
 //!   message.rs     what a publisher sends
 //!   schedule.rs    when messages are due
@@ -31,6 +32,7 @@
 //!   latency.rs     histograms
 //!   sampler.rs     the server's memory and queues, once a second
 //!   process.rs     what `/proc` knows
+//!   circumstances.rs   version, time, machine and command line
 //!   outcome.rs     what was found out
 //!   report.rs      the result as JSON, and which of it is bad news
 //!   progress.rs    a line on the terminal meanwhile
