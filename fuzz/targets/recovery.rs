@@ -63,8 +63,7 @@ fn folder() -> TempDir {
 
 /// Message number `said` of a room, at a place.
 fn record(room: &str, epoch: Epoch, said: u64, offset: u64) -> Record {
-    let (room, user): (RoomName, UserId) =
-        (room.parse().expect("a name"), "alice".parse().expect("a name"));
+    let (room, user): (RoomName, UserId) = (room.parse().expect("a name"), "alice".parse().expect("a name"));
     let offset = Offset(offset);
     Record {
         position: Position { epoch, offset },

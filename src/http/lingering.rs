@@ -27,7 +27,7 @@ async fn close<IO: Read + Write + Unpin>(io: &mut IO, last_words: &[u8]) {
     .await;
 }
 
-/// As [`close`], but only until `must_go` is ready: others need the place.
+/// As `close`, but only until `must_go` is ready: others need the place.
 pub async fn close_unless<IO: Read + Write + Unpin>(
     io: &mut IO,
     last_words: &[u8],
