@@ -1,6 +1,6 @@
-//! What is left of rooms that are no more: where each stands, and the idempotency keys that are remembered. A room that
-//! is entered again goes on there, so that whoever comes back and has missed nothing is told just that, and what was
-//! sent twice is said once.
+//! What is left of rooms that are no more: where each stands, and until when it has idempotency keys. A room that is
+//! entered again goes on there, so that whoever comes back and has missed nothing is told just that, and what was sent
+//! twice is said once.
 //!
 //! Bounded by number and age. When there are too many, one of whoever opened most of these rooms is forgotten
 //! ([`Shares`]). Rooms in which nothing was ever said cost their opener nothing but a join: beyond a quarter of all,
@@ -45,13 +45,12 @@ impl Left {
     }
 }
 
-/// A position that is remembered.
+/// What is remembered of a room.
 #[derive(Debug)]
 struct Entry {
-    position: Position,
+    left: Left,
     /// Since when there is no such room.
     at_ms: u64,
-    opener: Opener,
     /// Its number among the [`Shares`].
     number: u64,
 }
@@ -67,8 +66,6 @@ struct Table {
     next: u64,
     /// Rooms in which something was said, and those in which nothing was.
     shares: [Shares<u64>; 2],
-    /// Of those that have any.
-    keys: HashMap<u64, Keys>,
     /// Where there is a log, which is told what is forgotten.
     names: HashMap<u64, RoomName>,
 }
@@ -103,10 +100,9 @@ impl Positions {
 
     /// Remembers what is left of a room. The log, if there is one, is told what is forgotten for it.
     pub(super) fn remember(&self, name: &RoomName, left: Left, log: Option<&Discard>) {
-        let Left { position, opener, keys } = left;
-        if !self.is_on() && keys.is_empty() {
+        if !self.is_on() && left.keys.is_empty() {
             if let Some(log) = log {
-                log(name, position.epoch, Waste::All);
+                log(name, left.position.epoch, Waste::All);
             }
             return;
         }
@@ -114,12 +110,9 @@ impl Positions {
         let mut table = self.table.lock();
         // Of two names with one hash.
         table.forget(hash, log);
-        let number = table.shares[silence(position)].add(opener, hash);
+        let number = table.shares[silence(left.position)].add(left.opener, hash);
         let at_ms = self.now_ms.load(Relaxed);
-        table.entries.insert(hash, Entry { position, at_ms, opener, number });
-        if !keys.is_empty() {
-            table.keys.insert(hash, keys);
-        }
+        table.entries.insert(hash, Entry { left, at_ms, number });
         if log.is_some() {
             table.names.insert(hash, name.clone());
         }
@@ -130,26 +123,24 @@ impl Positions {
     pub(super) fn take(&self, name: &RoomName, log: Option<&Discard>) -> Option<Left> {
         let hash = self.hasher.hash_one(name);
         let mut table = self.table.lock();
-        if self.is_over(table.entries.get(&hash)?, table.keys.get(&hash)) {
+        if self.is_over(table.entries.get(&hash)?) {
             table.forget(hash, log);
             return None;
         }
-        let Entry { position, opener, .. } = table.remove(hash)?;
+        let entry = table.remove(hash)?;
         table.names.remove(&hash);
-        let keys = table.keys.remove(&hash).unwrap_or_default();
-        table.keys.shrink_when_sparse();
         table.names.shrink_when_sparse();
-        Some(Left { position, opener, keys })
+        Some(entry.left)
     }
 
     /// Forgets what is too old in the next part of the table.
     pub(super) fn expire(&self, log: Option<&Discard>) {
         let now_ms = self.now_ms.load(Relaxed);
         let mut table = self.table.lock();
-        let Table { entries, keys, next, .. } = &mut *table;
+        let Table { entries, next, .. } = &mut *table;
         let mut looks = (entries.len() / PARTS + 1).clamp(LOOKS.0, LOOKS.1);
         let mut over = Vec::new();
-        let mut rest = entries.range(*next..);
+        let mut rest = entries.range_mut(*next..);
         // The first of the next part; there is none behind the last.
         *next = loop {
             let Some((hash, entry)) = rest.next() else { break 0 };
@@ -157,23 +148,17 @@ impl Positions {
                 break *hash;
             }
             looks -= 1;
-            if let Some(old) = keys.get_mut(hash) {
-                old.expire(now_ms);
-                if old.is_empty() {
-                    keys.remove(hash);
-                }
-            }
-            if self.is_over(entry, keys.get(hash)) {
+            entry.left.keys.expire(now_ms);
+            if self.is_over(entry) {
                 over.push(*hash);
             }
         };
         over.into_iter().for_each(|hash| table.forget(hash, log));
-        table.keys.shrink_when_sparse();
         table.names.shrink_when_sparse();
     }
 
-    fn is_over(&self, entry: &Entry, keys: Option<&Keys>) -> bool {
-        keys.is_none() && self.now_ms.load(Relaxed).saturating_sub(entry.at_ms) >= self.ttl_ms
+    fn is_over(&self, entry: &Entry) -> bool {
+        entry.left.keys.is_empty() && self.now_ms.load(Relaxed).saturating_sub(entry.at_ms) >= self.ttl_ms
     }
 
     /// Positions that are remembered, and those of them with keys.
@@ -181,7 +166,8 @@ impl Positions {
     pub(super) fn sizes(&self) -> (usize, usize) {
         let table = self.table.lock();
         assert_eq!(table.entries.len(), table.shares.iter().map(Shares::len).sum::<usize>());
-        (table.entries.len(), table.keys.len())
+        let with_keys = table.entries.values().filter(|entry| !entry.left.keys.is_empty()).count();
+        (table.entries.len(), with_keys)
     }
 }
 
@@ -193,16 +179,15 @@ fn silence(position: Position) -> usize {
 impl Table {
     fn remove(&mut self, hash: u64) -> Option<Entry> {
         let entry = self.entries.remove(&hash)?;
-        self.shares[silence(entry.position)].remove(entry.opener, entry.number);
+        self.shares[silence(entry.left.position)].remove(entry.left.opener, entry.number);
         Some(entry)
     }
 
     fn forget(&mut self, hash: u64, log: Option<&Discard>) {
         let Some(entry) = self.remove(hash) else { return };
-        self.keys.remove(&hash);
         // Under this lock: what is said of the room's next life comes behind it.
         if let (Some(name), Some(log)) = (self.names.remove(&hash), log) {
-            log(&name, entry.position.epoch, Waste::All);
+            log(&name, entry.left.position.epoch, Waste::All);
         }
     }
 

@@ -56,6 +56,41 @@ fn record(name: &str, epoch: Epoch, offset: u64, first: u64) -> Record {
     }
 }
 
+/// Where each room stands, and the first of its messages that is kept.
+type Truth = BTreeMap<RoomName, (Position, u64)>;
+
+/// Forgets a room (0) or the first of its messages (1, 2) if it is there, and else says something in it; the place of
+/// what was said.
+fn change(
+    (log, truth): (&mut Log, &mut Truth),
+    name: &str,
+    what: u8,
+    random: &mut fastrand::Rng,
+) -> Option<Position> {
+    let known = truth.get(&room(name)).copied();
+    match (what, known) {
+        (0, Some((position, _))) => {
+            log.discard([(room(name), position.epoch, Waste::All)]).unwrap();
+            truth.remove(&room(name));
+            None
+        }
+        (1 | 2, Some((position, first))) => {
+            let first = random.u64(first..=position.offset.0 + 1);
+            log.discard([(room(name), position.epoch, Waste::Before(Offset(first)))]).unwrap();
+            truth.insert(room(name), (position, first));
+            None
+        }
+        _ => {
+            let fresh = Position { epoch: Epoch::random(), offset: Offset(0) };
+            let (Position { epoch, offset }, first) = known.unwrap_or((fresh, 1));
+            let said = Position { epoch, offset: offset.next() };
+            log.append(&[record(name, epoch, said.offset.0, first)]).unwrap();
+            truth.insert(room(name), (said, first));
+            Some(said)
+        }
+    }
+}
+
 /// The offsets of a room's messages; each is as it was written.
 #[track_caller]
 fn offsets(found: &RecoveredRoom) -> Vec<u64> {

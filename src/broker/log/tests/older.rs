@@ -91,9 +91,6 @@ fn without_its_note_or_with_that_of_another_a_log_proves_nothing() {
     assert_eq!(fs::read(dir.path().join("0000000001.log.aside")).unwrap(), theirs[&last]);
 }
 
-/// What was said in each room, and where it stands.
-type Truth = BTreeMap<RoomName, (Position, u64)>;
-
 /// Where each life of a room ended, or stands.
 type Ends = BTreeMap<(RoomName, String), Offset>;
 
@@ -104,19 +101,9 @@ fn live(dir: &Path, random: &mut fastrand::Rng) -> (Truth, Ends, Vec<BTreeMap<St
     let mut now = 0;
     for step in 0..150 {
         let name = format!("room-{}", random.u8(..6));
-        let known = truth.get(&room(&name)).copied();
-        match (random.u8(..24), known) {
-            (0, Some((position, _))) => {
-                log.discard([(room(&name), position.epoch, Waste::All)]).unwrap();
-                truth.remove(&room(&name));
-            }
-            (1 | 2, Some((position, first))) => {
-                let first = random.u64(first..=position.offset.0 + 1);
-                log.discard([(room(&name), position.epoch, Waste::Before(Offset(first)))]).unwrap();
-                truth.insert(room(&name), (position, first));
-            }
-            (3, _) => now += 60_000,
-            (4, _) => {
+        match random.u8(..24) {
+            3 => now += 60_000,
+            4 => {
                 if random.bool() {
                     log.close().unwrap();
                 } else {
@@ -124,12 +111,9 @@ fn live(dir: &Path, random: &mut fastrand::Rng) -> (Truth, Ends, Vec<BTreeMap<St
                 }
                 log = open(dir).0;
             }
-            _ => {
-                let fresh = Position { epoch: Epoch::random(), offset: Offset(0) };
-                let (Position { epoch, offset }, first) = known.unwrap_or((fresh, 1));
-                log.append(&[record(&name, epoch, offset.0 + 1, first)]).unwrap();
-                truth.insert(room(&name), (Position { epoch, offset: offset.next() }, first));
-                ends.insert((room(&name), epoch.to_string()), offset.next());
+            what => {
+                let said = change((&mut log, &mut truth), &name, what, random);
+                ends.extend(said.map(|said| ((room(&name), said.epoch.to_string()), said.offset)));
             }
         }
         log.keep_house(now).unwrap();

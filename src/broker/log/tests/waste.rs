@@ -106,30 +106,17 @@ fn every_way_of_cleaning_keeps_what_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let mut log = open(dir.path()).0;
         let mut now = 0;
-        let mut truth: BTreeMap<RoomName, (Position, u64)> = BTreeMap::new();
+        let mut truth = Truth::new();
         for step in 0..200 {
             let name = format!("room-{}", random.u8(..8));
-            let known = truth.get(&room(&name)).copied();
-            match (random.u8(..20), known) {
-                (0, Some((position, _))) => {
-                    log.discard([(room(&name), position.epoch, Waste::All)]).unwrap();
-                    truth.remove(&room(&name));
-                }
-                (1 | 2, Some((position, first))) => {
-                    let first = random.u64(first..=position.offset.0 + 1);
-                    log.discard([(room(&name), position.epoch, Waste::Before(Offset(first)))]).unwrap();
-                    truth.insert(room(&name), (position, first));
-                }
-                (3, _) => now += 60_000,
-                (4, _) => {
+            match random.u8(..20) {
+                3 => now += 60_000,
+                4 => {
                     drop(log);
                     log = open(dir.path()).0;
                 }
-                _ => {
-                    let fresh = Position { epoch: Epoch::random(), offset: Offset(0) };
-                    let (Position { epoch, offset }, first) = known.unwrap_or((fresh, 1));
-                    log.append(&[record(&name, epoch, offset.0 + 1, first)]).unwrap();
-                    truth.insert(room(&name), (Position { epoch, offset: offset.next() }, first));
+                what => {
+                    change((&mut log, &mut truth), &name, what, &mut random);
                 }
             }
             log.keep_house(now).unwrap();
