@@ -35,7 +35,7 @@ const LAYERS: &[&[&str]] = &[
     &["names"],
 ];
 
-/// Pairs that do not know each other although they share a row.
+/// Pairs that do not know each other although their rows would let them.
 const STRANGERS: &[(&str, &str, &str)] = &[
     ("registry", "broker", "node joins them; a broker for several nodes must not need local connections"),
     ("server", "bench", "the load generator sees the server over the wire alone"),
@@ -106,7 +106,7 @@ const LOCKED_SOURCE: &str = "source = \"registry+https://github.com/rust-lang/cr
 /// Where the code of the server and of its crates stands.
 const SOURCES: &[&str] = &["src/", "crates/"];
 /// All code that is written here.
-const RUST: &[&str] = &["src/", "crates/", "tests/", "benches/", "examples/"];
+const RUST: &[&str] = &["src/", "crates/", "tests/", "benches/", "examples/", "fuzz/"];
 
 type Complaints = Vec<String>;
 

@@ -71,18 +71,9 @@ struct Running {
 impl Running {
     fn start(line: &str, folder: &Path, path: &str) -> Self {
         let settings = [("listen", "127.0.0.1:0"), ("drain.window", "0ms")];
-        let environment: Vec<_> = throng(&[], &settings)
-            .get_envs()
-            .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)))
-            .collect();
-        let mut command = Command::new("bash");
-        for (name, value) in environment {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command.args(["-c", line]).current_dir(folder).env("PATH", path).process_group(0);
+        // The binary, which comes last, is the name that the shell goes by.
+        let mut command = throng(&["bash", "-c", line], &settings);
+        command.current_dir(folder).env("PATH", path).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("bash runs");
         let output = Log::follow(child.stdout.take().expect("stdout is piped"));

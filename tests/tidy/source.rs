@@ -58,7 +58,7 @@ impl Tree {
         if tracked.is_empty() {
             walk(root, "", &mut all);
         } else {
-            ["src", "crates", "tests", "benches"].iter().for_each(|folder| walk(root, folder, &mut all));
+            super::RUST.iter().for_each(|folder| walk(root, folder.trim_end_matches('/'), &mut all));
             all.extend(tracked.iter().filter(|path| root.join(path).is_file()).cloned());
         }
         let files = all.iter().map(|path| {

@@ -179,8 +179,9 @@
 //! ```
 //!
 //! Coming back cannot help after the close codes 1002, 1003, 1007, 1008, 3003 and 4500 and above, after 3000 with a
-//! token that has expired, after HTTP statuses of 3xx and 4xx other than 408, 425 and 429, with a certificate that is
-//! not trusted, and with a server that speaks no `throng.v1`. The client then ends with [`State::Stopped`].
+//! token that has expired, after an HTTP answer that is no upgrade (but for the statuses 408, 425, 429 and 5xx), with a
+//! certificate that is not trusted, and with a server that speaks no `throng.v1`. The client then ends with
+//! [`State::Stopped`].
 //!
 //! # Errors
 //!
