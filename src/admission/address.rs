@@ -33,18 +33,6 @@ impl From<IpAddr> for Net {
     }
 }
 
-impl Net {
-    /// A number that stands for it where only equality matters; that of an IPv4 address is also that of an IPv6 network
-    /// that nobody can have.
-    #[must_use]
-    pub fn number(self) -> u64 {
-        match self {
-            Self::V4(address) => u64::from(address.to_bits()),
-            Self::V6(upper) => upper,
-        }
-    }
-}
-
 /// The proxies whose word on the client's address is taken. Without entries: none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<Block>);

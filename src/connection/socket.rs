@@ -39,19 +39,16 @@ impl Socket {
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(cx))?;
-            // Without the C library, as the sink writes.
-            match net::recv(&**self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
-                Ok((_, read)) => {
-                    // Less than asked for means that the kernel has no more. Readiness left set would make the
-                    // next wait return at once for nothing.
-                    if read > 0 && read < buffer.len() {
-                        guard.clear_ready();
-                    }
-                    return Poll::Ready(Ok(read));
+            let read = self.read_now(buffer);
+            match read {
+                Poll::Pending => guard.clear_ready(),
+                // Less than asked for means that the kernel has no more. Readiness left set would make the next wait
+                // return at once for nothing.
+                Poll::Ready(Ok(bytes)) if bytes > 0 && bytes < buffer.len() => {
+                    guard.clear_ready();
+                    return read;
                 }
-                Err(Errno::WOULDBLOCK) => guard.clear_ready(),
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Poll::Ready(_) => return read,
             }
         }
     }
@@ -61,8 +58,10 @@ impl Socket {
     ///
     /// # Errors
     /// As the socket's.
+    #[inline]
     pub fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
+            // Without the C library, as the sink writes.
             match net::recv(&**self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
                 Ok((_, read)) => return Poll::Ready(Ok(read)),
                 Err(Errno::WOULDBLOCK) => return Poll::Pending,

@@ -1,7 +1,7 @@
 //! Closing so that the last response arrives: a socket closed with unread bytes in it sends a reset, and the reset
 //! may overtake the response (RFC 9112 section 9.6).
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -31,14 +31,22 @@ async fn close<IO: Read + Write + Unpin>(io: &mut IO, last_words: &[u8]) {
 pub async fn close_unless<IO: Read + Write + Unpin>(
     io: &mut IO,
     last_words: &[u8],
-    mut must_go: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    must_go: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) {
-    let mut closing = pin!(close(io, last_words));
-    poll_fn(|cx| match closing.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending => must_go(cx),
+    unless(close(io, last_words), must_go).await;
+}
+
+/// Goes on with `future` until it is done, or until `must_go` is ready: `None` then.
+pub async fn unless<F: Future>(
+    future: F,
+    mut must_go: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => must_go(cx).map(|()| None),
     })
-    .await;
+    .await
 }
 
 async fn write_all<IO: Write + Unpin>(io: &mut IO, mut bytes: &[u8]) -> io::Result<()> {

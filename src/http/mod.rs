@@ -27,14 +27,20 @@ use tokio::time::Instant;
 use crate::admission::{Check, Refusal};
 pub use body::Body;
 pub use io::HttpIo;
-pub use lingering::close_unless;
+pub use lingering::{close_unless, unless};
 pub use request::{Request, segment_after};
 use service::Exchange;
 
 /// A deadline that is noticed so much later passed while we stood still: nobody could be heard meanwhile.
-pub const STOOD_STILL: Duration = Duration::from_millis(250);
+const STOOD_STILL: Duration = Duration::from_millis(250);
 /// What the peer then has, once.
-pub const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Until when a peer whose deadline is over has once more, if we stood still meanwhile.
+#[must_use]
+pub fn grace(deadline: Instant) -> Option<Instant> {
+    (deadline.elapsed() >= STOOD_STILL).then(|| Instant::now() + GRACE)
+}
 
 /// A response; what a page is.
 pub type Response = hyper::Response<Body>;
@@ -176,10 +182,10 @@ where
                 sleep.as_mut().reset(deadline);
             }
             ready!(sleep.as_mut().poll(cx));
-            if deadline.elapsed() < STOOD_STILL || std::mem::replace(&mut has_had_grace, true) {
-                return Poll::Ready(End::Deadline);
+            match grace(deadline).filter(|_| !std::mem::replace(&mut has_had_grace, true)) {
+                Some(until) => exchange.postpone(until),
+                None => return Poll::Ready(End::Deadline),
             }
-            exchange.postpone(Instant::now() + GRACE);
         }
         app.poll_go(cx, false).map(|()| End::MadeWay)
     })

@@ -50,14 +50,16 @@ pub fn refusal(refusal: &Refusal) -> Response {
     response
 }
 
-/// The same as bytes, for where hyper does not write any more.
-pub(super) fn raw(refusal: &Refusal) -> Vec<u8> {
+/// The same as bytes, for where hyper does not write.
+#[must_use]
+pub fn raw(refusal: &Refusal) -> Vec<u8> {
     let body = body(refusal);
     let status = StatusCode::from_u16(refusal.status()).unwrap_or_default();
     let length = body.len();
+    let retry_after = refusal.retry_after().map_or_else(String::new, |s| format!("retry-after: {s}\r\n"));
     format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n\
-         {body}"
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n{retry_after}\
+         content-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
 }

@@ -28,7 +28,7 @@ pub struct Credentials {
     /// The secret that the newcomer will be told itself.
     pub own: Option<SessionId>,
     /// Stands for the address that the newcomer comes from.
-    pub from: u64,
+    pub from: u32,
 }
 
 impl Node {
@@ -67,7 +67,7 @@ impl Node {
         user: &UserId,
         id: ConnectionId,
         own: Option<SessionId>,
-        from: u64,
+        from: u32,
     ) -> Result<SmallVec<[ConnectionId; 2]>, EndReason> {
         let directory = &self.registry.directory;
         match directory.claim(user, id, own) {
@@ -86,7 +86,7 @@ impl Node {
 
     /// True when a connection that is asked whether it lives, for a newcomer `from` an address, does not answer in
     /// time.
-    async fn is_dead(&self, incumbent: ConnectionId, from: u64) -> bool {
+    async fn is_dead(&self, incumbent: ConnectionId, from: u32) -> bool {
         let mut answer = pin!(self.registry.is_alive(incumbent, from));
         for step in PROBE_PATIENCE {
             let answered = timeout(step, answer.as_mut()).await.ok();

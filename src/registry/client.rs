@@ -27,7 +27,7 @@ const MAX_ASKED: u16 = 1_000;
 #[derive(Debug)]
 pub struct Asker {
     /// Stands for the address that asks.
-    pub from: u64,
+    pub from: u32,
     /// Dropped where there is no such client.
     pub answer: oneshot::Sender<bool>,
 }
@@ -157,5 +157,11 @@ impl Client {
     /// Bytes in its queue.
     pub(super) fn queued(&self) -> usize {
         self.outbox.shared_bytes() + self.outbox.own_bytes()
+    }
+
+    /// True when its queue is behind and dropping it frees that: a client that is not blocked is about to be written
+    /// to, and one that is ending frees its queue in any case.
+    pub(super) fn can_be_dropped(&self) -> bool {
+        self.is_blocked && self.end.is_none()
     }
 }

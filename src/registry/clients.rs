@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::client::Client;
 use super::sink::{Simulated, Sink};
 use super::slots::Slots;
+use crate::names::ConnectionId;
 use crate::prefetch::prefetch;
 
 /// What a delivery looks at.
@@ -66,6 +67,11 @@ impl Clients {
     pub(super) fn get_mut(&mut self, slot: usize) -> Option<ClientMut<'_>> {
         let client = self.slots.get_mut(slot)?;
         Some(ClientMut { client, hot: &mut self.hot[slot] })
+    }
+
+    /// The client of that id, unless its connection is gone and the slot somebody else's.
+    pub(super) fn of(&mut self, id: ConnectionId) -> Option<ClientMut<'_>> {
+        self.get_mut(id.slot()).filter(|client| client.id == id)
     }
 
     /// The client of a slot, if a batch of the only room that it is in may be written to it at once.

@@ -196,7 +196,7 @@ impl Registry {
     ///
     /// # Cancel safety
     /// The ping is sent all the same.
-    pub async fn is_alive(&self, id: ConnectionId, from: u64) -> bool {
+    pub async fn is_alive(&self, id: ConnectionId, from: u32) -> bool {
         let (answer, is_alive) = oneshot::channel();
         self.inboxes[id.shard()].command(Command::Probe(id, Asker { from, answer }));
         is_alive.await.unwrap_or(false)

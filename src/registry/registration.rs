@@ -203,7 +203,7 @@ impl Registration {
         self.with(|shard, client| shard.end_client(client, reason));
     }
 
-    /// Asks to be woken when the clock shows `at_ms`, unless an earlier wake is set already.
+    /// Asks to be woken when the shard's time is `at_ms`, unless an earlier wake is set already.
     pub fn arm(&self, at_ms: u64) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, wheel, .. } = &mut *state;

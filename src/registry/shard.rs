@@ -40,7 +40,8 @@ pub struct Settings {
     pub bounds: Bounds,
     /// What happens beyond them where no room says otherwise: to private messages.
     pub overload: Overload,
-    /// This shard's share of the node's budget of queued bytes: beyond it the largest queue goes first.
+    /// This shard's share of the node's budget of queued bytes: beyond it one of the largest
+    /// queues goes first, of which none is twice as large.
     pub queue_budget: u64,
     /// How long a batch may be.
     pub batch: BatchLimits,
@@ -62,12 +63,12 @@ pub(super) struct State {
 impl State {
     /// The client of that id, unless its connection is gone and the slot somebody else's.
     pub(super) fn client(&mut self, id: ConnectionId) -> Option<ClientMut<'_>> {
-        self.clients.get_mut(id.slot()).filter(|client| client.id == id)
+        self.clients.of(id)
     }
 
     /// Puts a client in the line of those to be written to, if something can be.
     pub(super) fn mark_dirty(&mut self, id: ConnectionId) {
-        if let Some(mut client) = self.clients.get_mut(id.slot()).filter(|client| client.id == id) {
+        if let Some(mut client) = self.clients.of(id) {
             client.line_up(&mut self.work.dirty);
         }
     }
@@ -295,7 +296,7 @@ impl Shard {
         let gauge: &Counter = &self.metrics.queue_bytes;
         if after > before {
             gauge.add((after - before) as u64);
-            self.backlogs.borrow_mut().grown(client);
+            self.backlogs.borrow_mut().grown(client, after);
         } else {
             gauge.sub((before - after) as u64);
         }

@@ -68,8 +68,7 @@ impl Shard {
         let slots = survey.next_slot..survey.next_slot + SLICE_CLIENTS;
         survey.next_slot = slots.end;
         let Some(clients) = state.clients.indirect(slots) else { return false };
-        // Who is not blocked is about to be written to, and who is ending is as good as gone.
-        let is_behind = |client: &&Client| client.is_blocked && client.end.is_none() && client.queued() > 0;
+        let is_behind = |client: &&Client| client.can_be_dropped() && client.queued() > 0;
         clients.filter(is_behind).for_each(|client| survey.note(client, now_ms));
         true
     }

@@ -4,7 +4,6 @@ use std::io;
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-use hyper::StatusCode;
 use socket2::SockRef;
 use tokio::time::sleep;
 
@@ -14,6 +13,7 @@ use super::standing::Standing;
 use super::worker::Worker;
 use crate::admission::Refusal;
 use crate::connection::socket::watch;
+use crate::http::respond;
 use crate::node::Node;
 
 /// Pause when the process or the system is out of descriptors or memory: `accept` would fail at once, for ever.
@@ -87,8 +87,8 @@ async fn admit(
             Some(place) => return Ok((place, standing)),
             None => {
                 // It made no handshake. Its connection is given back with its standing.
-                if standing.is_counted {
-                    rules.forgive(peer);
+                if let Some(counted) = standing.counted {
+                    rules.take_back(counted);
                 }
                 Refusal::AtCapacity
             }
@@ -105,7 +105,7 @@ fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
     let (socket, address) = SockRef::from(listener).accept4(FLAGS)?;
     // A peer without an address has gone before it was here.
     let address = address.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
-    Ok((socket.into(), address.ip()))
+    Ok((socket.into(), address.ip().to_canonical()))
 }
 
 /// The worker for the next socket: the one of the socket before (`at`) while it is hardly ahead, else the one with the
@@ -130,20 +130,12 @@ fn hand_over(node: &Node, worker: &Worker, newcomer: Newcomer) {
 /// Says 503 or 429 without having parsed the request: there is no place to do it in.
 fn turn_away(node: &Node, mut stream: &TcpStream, refusal: Refusal) {
     use std::io::{Read as _, Write as _};
-    let status = StatusCode::from_u16(refusal.status()).unwrap_or_default();
     node.metrics.refused(refusal.reason());
-    let body = format!(r#"{{"error":{{"code":"{}","message":"{refusal}"}}}}"#, refusal.code());
-    let response = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Retry-After: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len(),
-        refusal.retry_after().unwrap_or(1)
-    );
     // Bytes left unread would turn the close into a reset, which overtakes the answer.
     let mut request = [0; 16 * 1024];
     let read = stream.read(&mut request);
     // As much as the empty send buffer of a new socket takes, which is all of it; who is gone is gone.
-    let written = stream.write(response.as_bytes()).and_then(|_| stream.shutdown(Shutdown::Write));
+    let written = stream.write(&respond::raw(&refusal)).and_then(|_| stream.shutdown(Shutdown::Write));
     tracing::debug!(?read, ?written, "turned away: no place among the handshakes");
 }
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::denied::{self, Denied};
-use super::handshakes::{Doing, Place as Handshake, Ticket};
+use super::handshakes::{Doing, Group, Place as Handshake, Ticket};
 use super::rules::Rules;
+use super::standing::Counted;
 use super::usage;
 use crate::admission::address::Net;
 use crate::admission::limits::Lease;
@@ -55,10 +56,9 @@ pub(super) struct Gate<'a> {
     pub(super) peer: IpAddr,
     /// See [`Standing`](super::standing::Standing).
     pub(super) refusal: Option<Refusal>,
-    pub(super) is_counted: Cell<bool>,
+    pub(super) counted: Cell<Option<Counted>>,
     /// It waits for the answer of another connection.
     pub(super) asks: Cell<bool>,
-    pub(super) lease: Cell<Option<Lease>>,
     pub(super) ticket: &'a Ticket,
     /// Its place among the handshakes, until that is over.
     pub(super) handshake: &'a Cell<Option<Handshake>>,
@@ -112,14 +112,14 @@ impl App for Gate<'_> {
         self.is_of(client);
         let net: Net = client.into();
         self.refusal.map_or(Ok(()), Err)?;
-        let is_counted = self.is_counted.take();
-        if !is_counted {
+        let counted = self.counted.take();
+        if counted.is_none() {
             self.rules.addresses.handshake(net, self.rules.clock.now_ms())?;
         }
         let place = node.place().ok_or(Refusal::AtCapacity)?;
-        let lease = match is_counted {
-            true => self.lease.take(),
-            false => self.rules.addresses.connect(net)?,
+        let lease = match counted {
+            Some(counted) => counted.lease,
+            None => self.rules.addresses.connect(net)?,
         };
         let speaks: &[&str] = match route {
             endpoint::Route::Echo => &["echo"],
@@ -154,7 +154,7 @@ impl App for Gate<'_> {
 
     fn refused(&self, refusal: &Refusal) {
         // Its end may take a while.
-        drop(self.lease.take());
+        drop(self.counted.take());
         self.tools.node.metrics.refused(refusal.reason());
     }
 }
@@ -163,9 +163,8 @@ impl Gate<'_> {
     /// Who asks for a page is counted as if the socket had never come: whoever loads one, or watches the server, is not
     /// shut out by the clients of the same address, and shuts out none of them.
     fn uncount(&self) {
-        if self.is_counted.take() {
-            drop(self.lease.take());
-            self.rules.forgive(self.peer);
+        if let Some(counted) = self.counted.take() {
+            self.rules.take_back(counted);
         }
     }
 
@@ -175,7 +174,7 @@ impl Gate<'_> {
             && client != self.peer
             && let Some(place) = self.handshake.take()
         {
-            place.belongs_to(self.rules.client_group(client));
+            place.belongs_to(Group::of_client(client));
             self.handshake.set(Some(place));
         }
     }
@@ -265,11 +264,12 @@ impl Visitor<'_> {
             Dialect::Plain => None,
             Dialect::V1 => Some(v1_entry(request)?),
         };
+        let address = self.gate.rules.addresses.hash(self.net);
         let credentials = Credentials {
             owns_user: config.auth.required,
             shown: request.query("session").and_then(|shown| shown.parse().ok()),
             own: v1.as_ref().map(|v1| v1.session),
-            from: self.net.number(),
+            from: address,
         };
         // Whoever has the name may be asked first.
         self.gate.asks.set(true);
@@ -277,7 +277,6 @@ impl Visitor<'_> {
         self.gate.asks.set(false);
         let claim = claim?;
         self.registration.name(user);
-        let address = self.gate.rules.addresses.hash(self.net);
         Chat::enter(node, self.registration, claim, Entry { room, address, allowed, v1 })
     }
 

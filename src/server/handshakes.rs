@@ -9,6 +9,7 @@
 mod ticket;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,13 @@ pub(super) struct Group {
     pub(super) net: Net,
     /// It speaks for many, and makes way last.
     pub(super) is_proxy: bool,
+}
+
+impl Group {
+    /// That of a client, also as a proxy has named it: should that be the proxy, it speaks for itself.
+    pub(super) fn of_client(client: IpAddr) -> Self {
+        Self { net: client.into(), is_proxy: false }
+    }
 }
 
 /// What the acceptor is told about a place.

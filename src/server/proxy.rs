@@ -1,20 +1,19 @@
 //! Before HTTP, where `admission.proxy_protocol` asks for it: the header that says whose connection a proxy passes on.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::task::Poll;
 
 use thiserror::Error;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::handshakes::{Doing, Ticket};
-use crate::admission::address::TrustedProxies;
+use super::rules::Rules;
 use crate::admission::proxy::{FIXED_BYTES, ProxyError, may_begin, parse_fixed};
 use crate::admission::{Check, Refusal};
 use crate::connection::socket::Socket;
-use crate::http::{GRACE, STOOD_STILL};
+use crate::http;
 
 /// Why a connection has no header. None of these carries what came instead: it may be anybody's.
 #[derive(Debug, Error)]
@@ -56,11 +55,11 @@ impl NoHeader {
 pub(super) async fn read(
     socket: &Socket,
     peer: IpAddr,
-    trusted: &TrustedProxies,
+    rules: &Rules,
     ticket: &Ticket,
     deadline: Instant,
 ) -> Result<IpAddr, NoHeader> {
-    if !trusted.is_empty() && !trusted.contains(peer) {
+    if !rules.is_proxy(peer) {
         return Err(NoHeader::Untrusted);
     }
     let header = async {
@@ -74,17 +73,15 @@ pub(super) async fn read(
     let in_time = async {
         let mut header = pin!(header);
         let mut in_time = timeout_at(deadline, header.as_mut()).await;
-        if in_time.is_err() && deadline.elapsed() >= STOOD_STILL {
-            in_time = timeout(GRACE, header).await;
+        if in_time.is_err()
+            && let Some(until) = http::grace(deadline)
+        {
+            in_time = timeout_at(until, header).await;
         }
         in_time.unwrap_or(Err(NoHeader::Late))
     };
-    let mut in_time = pin!(in_time);
-    poll_fn(|cx| match in_time.as_mut().poll(cx) {
-        Poll::Ready(read) => Poll::Ready(read),
-        Poll::Pending => ticket.poll_go(cx, Doing::Waits).map(|()| Err(NoHeader::MadeWay)),
-    })
-    .await
+    let read = http::unless(in_time, |cx| ticket.poll_go(cx, Doing::Waits)).await;
+    read.unwrap_or(Err(NoHeader::MadeWay))
 }
 
 /// Fills the buffer and takes no byte more from the socket, as long as what has come is `good`.

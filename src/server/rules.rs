@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::feed::Feed;
 use super::handshakes::Group;
-use super::standing::Standing;
+use super::standing::{Counted, Standing};
 use crate::admission::address::TrustedProxies;
 use crate::admission::limits::PerAddress;
 use crate::admission::operator;
@@ -51,16 +51,14 @@ impl Rules {
         })
     }
 
-    /// Whose places among the handshakes are counted together with those of `peer`, from whom a socket comes.
-    pub(super) fn group(&self, peer: IpAddr) -> Group {
-        // Without a list whoever connects may be the proxy.
-        let is_unlisted = self.has_headers && self.proxies.is_empty();
-        Group { is_proxy: is_unlisted || self.proxies.contains(peer), ..self.client_group(peer) }
+    /// True when `peer` speaks for others. Where every peer sends a header, and nobody is listed, each may be a proxy.
+    pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.has_headers && self.proxies.is_empty() || self.proxies.contains(peer)
     }
 
-    /// As [`Rules::group`], for a client as a proxy has named it: should that be the proxy, it speaks for itself.
-    pub(super) fn client_group(&self, client: IpAddr) -> Group {
-        Group { net: client.into(), is_proxy: false }
+    /// Whose places among the handshakes are counted together with those of `peer`, from whom a socket comes.
+    pub(super) fn group(&self, peer: IpAddr) -> Group {
+        Group { is_proxy: self.is_proxy(peer), ..Group::of_client(peer) }
     }
 
     /// Counts a newcomer whose own address `peer` is.
@@ -68,9 +66,9 @@ impl Rules {
         Standing::count(&self.addresses, peer.into(), self.clock.now_ms())
     }
 
-    /// Takes back that a handshake of this address was counted.
-    pub(super) fn forgive(&self, peer: IpAddr) {
-        self.addresses.forgive(peer.into());
+    /// Takes back that a handshake and a connection were counted.
+    pub(super) fn take_back(&self, counted: Counted) {
+        self.addresses.forgive(counted.net);
     }
 
     /// Forgets what addresses did some time ago; to be called ten times a second with 0, 1, 2…

@@ -19,7 +19,7 @@ use super::acceptor::Newcomer;
 use super::drain;
 use super::established::Established;
 use super::gate::{Admitted, Gate};
-use super::handshakes::{Doing, RESERVED, Ticket};
+use super::handshakes::{Doing, Group, RESERVED, Ticket};
 use super::proxy::{self, NoHeader};
 use super::rules::Rules;
 use super::standing::Standing;
@@ -217,22 +217,20 @@ async fn survey(shard: Rc<Shard>, mut asked: mpsc::Receiver<oneshot::Sender<Surv
 /// A socket's handshake; what follows has a smaller task of its own.
 async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Load) {
     let accepted = Instant::now();
-    let Newcomer { stream, peer, handshake, mut standing } = newcomer;
+    let Newcomer { stream, mut peer, handshake, mut standing } = newcomer;
     let socket = match Socket::new(stream) {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!(%error, "cannot register a socket"),
     };
     let config = &tools.node.config;
-    let handshake_timeout = config.limits.handshake_timeout;
     let ticket = Arc::clone(handshake.ticket());
-    let mut peer = peer;
     if config.admission.proxy_protocol {
-        let deadline = accepted + handshake_timeout;
-        peer = match proxy::read(&socket, peer, &rules.proxies, &ticket, deadline).await {
+        let deadline = accepted + config.limits.handshake_timeout;
+        peer = match proxy::read(&socket, peer, &rules, &ticket, deadline).await {
             Ok(client) => client,
             Err(why) => return turn_away(&tools.node, socket, &why, &ticket).await,
         };
-        handshake.belongs_to(rules.client_group(peer));
+        handshake.belongs_to(Group::of_client(peer));
         if standing.refusal.is_none() && !rules.proxies.contains(peer) {
             standing = rules.standing(peer);
         }
@@ -245,9 +243,8 @@ async fn serve(tools: Rc<Tools>, rules: Arc<Rules>, newcomer: Newcomer, load: Lo
         sink: socket.sink(),
         peer,
         refusal: standing.refusal,
-        is_counted: Cell::new(standing.is_counted),
+        counted: Cell::new(standing.counted),
         asks: Cell::new(false),
-        lease: Cell::new(standing.lease),
         ticket: &ticket,
         handshake: &handshake,
     };
