@@ -34,7 +34,7 @@ pub(super) struct Budget<T> {
     log: OnceLock<Discard>,
 }
 
-/// Called under a room's lock: must not wait.
+/// Called under the broker's locks, mostly a room's: must not wait.
 pub(super) type Discard = Box<dyn Fn(&RoomName, Epoch, Waste) + Send + Sync>;
 
 impl<T> fmt::Debug for Budget<T> {

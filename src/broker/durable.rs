@@ -153,12 +153,13 @@ fn warn(dir: &Path, recovered: &Recovered) {
     );
 }
 
-/// What was written before the clock was set back lies in the future, and counts as written now.
+/// What was written before the clock was set back lies in the future, and counts as written now; of keys the log has
+/// seen to that.
 fn life(found: RecoveredRoom, now_ms: u64) -> Life {
     let messages = found.messages.into_iter();
     let messages = messages.map(|message| (message.at_unix_ms.min(now_ms), message.frame)).collect();
     let keys = found.keys.into_iter();
-    let keys = keys.map(|(offset, sent)| (sent.user, sent.key, offset, sent.at_unix_ms.min(now_ms)));
+    let keys = keys.map(|(offset, sent)| (sent.user, sent.key, offset, sent.at_unix_ms));
     Life { position: found.position, messages, keys: keys.collect() }
 }
 

@@ -1,6 +1,6 @@
 //! Rooms leave the table: when nothing but their position and keys would be lost, or when they make way.
 
-use std::mem;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Local;
@@ -9,7 +9,7 @@ use super::memory::{Memory, TRIES};
 use super::positions::Left;
 use super::room::{Room, RoomState, SharedRoom};
 use crate::chat::history::History;
-use crate::names::Offset;
+use crate::names::{Offset, RoomName};
 
 /// Whether a room has made way for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +40,7 @@ impl<L: Local> Memory<L> {
             let bytes = state.history.bytes();
             state.history = History::default();
             self.budget.note(&room, &mut state, bytes);
-            self.close(&room, &mut state);
-            rooms.remove(room.name());
-            self.rooms.fetch_sub(1, Relaxed);
+            self.take_out(&mut rooms, &room, &mut state);
             return Way::Made;
         }
         Way::NotYet
@@ -56,8 +54,7 @@ impl<L: Local> Memory<L> {
         if state.last > Offset(0) {
             self.budget.discard(room, state, Waste::Before(state.last.next()));
         }
-        let keys = mem::take(&mut state.keys);
-        let left = Left { position: state.position(), opener: state.opener, keys };
+        let left = Left { position: state.position(), opener: state.opener, keys: state.keys };
         self.positions.remember(room.name(), left, self.budget.log());
     }
 
@@ -68,12 +65,21 @@ impl<L: Local> Memory<L> {
         if state.is_closed || !state.is_empty(&self.local) {
             return;
         }
-        if state.is_unused(&self.local) {
-            self.close(room, &mut state);
-            rooms.remove(room.name());
-            self.rooms.fetch_sub(1, Relaxed);
+        if state.history.is_empty() {
+            self.take_out(&mut rooms, room, &mut state);
         } else {
             self.idle.add(room, &mut state);
         }
+    }
+
+    fn take_out(
+        &self,
+        rooms: &mut HashMap<RoomName, SharedRoom<L>>,
+        room: &Room<L::Topic>,
+        state: &mut RoomState<L::Topic>,
+    ) {
+        self.close(room, state);
+        rooms.remove(room.name());
+        self.rooms.fetch_sub(1, Relaxed);
     }
 }

@@ -305,16 +305,16 @@ impl<L: Local> Memory<L> {
             state.history.expire(now_ms, &bounds);
             self.budget.note(room, &mut state, bytes);
             state.keys.expire(now_ms);
-            if state.is_unused(&self.local) {
-                self.close(room, &mut state);
-                return false;
+            if state.is_empty(&self.local) {
+                if state.history.is_empty() {
+                    self.close(room, &mut state);
+                    return false;
+                }
+                // Its last message came from somebody who had left.
+                self.idle.add(room, &mut state);
             }
             if state.history.bytes() < bytes {
                 self.budget.discard(room, &state, Waste::Before(state.floor().next()));
-            }
-            if state.is_empty(&self.local) {
-                // Its last message came from somebody who had left.
-                self.idle.add(room, &mut state);
             }
             true
         });

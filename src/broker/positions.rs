@@ -116,7 +116,9 @@ impl Positions {
         if log.is_some() {
             table.names.insert(hash, name.clone());
         }
-        while table.entries.len() > self.most && table.forget_one(self.most, log) {}
+        if table.entries.len() > self.most {
+            table.forget_one(self.most, log);
+        }
     }
 
     /// What is left of a room that is opened again.
@@ -191,13 +193,13 @@ impl Table {
         }
     }
 
-    /// Forgets the one that has to go first, of at most `most`; false when there is none.
-    fn forget_one(&mut self, most: usize, log: Option<&Discard>) -> bool {
+    /// Forgets the one that has to go first, of at most `most`.
+    fn forget_one(&mut self, most: usize, log: Option<&Discard>) {
         let [spoken, silent] = &mut self.shares;
         let is_silent = silent.len() > most / 4 || spoken.len() == 0;
-        let Some((_, hash)) = (if is_silent { silent.pop() } else { spoken.pop() }) else { return false };
-        self.forget(hash, log);
-        true
+        if let Some((_, hash)) = if is_silent { silent.pop() } else { spoken.pop() } {
+            self.forget(hash, log);
+        }
     }
 }
 

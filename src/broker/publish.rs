@@ -111,7 +111,14 @@ impl<L: Local> Memory<L> {
         now_ms: u64,
         encode: impl FnOnce(Position) -> Encoded<L::Aside>,
     ) -> Result<Placing<L::Aside>, BrokerError> {
-        self.place_in(&mut room.lock(), draft, now_ms, encode)
+        let kept = draft.key.clone().map(|key| (draft.user.clone(), key));
+        let mut state = room.lock();
+        let before = state.keys;
+        let mut placing = self.place_in(&mut state, draft, now_ms, encode)?;
+        if let Placing::New(placed) = &mut placing {
+            placed.key = kept.map(|(user, key)| Remembered { user, key, before });
+        }
+        Ok(placing)
     }
 
     /// The second of two steps: history and delivery. Never fails: there was space when the place was given, and
@@ -151,9 +158,10 @@ impl<L: Local> Memory<L> {
             false => Err(BrokerError::Full),
         };
         let key = draft.key.filter(|_| !faults::is_on(Fault::DropDedupe));
-        let done = match &key {
+        let has_key = key.is_some();
+        let done = match key {
             None => Once::Now(place()?),
-            Some(key) => self.quotas.once(draft.user, Scope::Room(epoch), key.clone(), now_ms, place)?,
+            Some(key) => self.quotas.once(draft.user, Scope::Room(epoch), key, now_ms, place)?,
         };
         let position = match done {
             Once::Now(offset) => Position { epoch, offset: Offset(offset) },
@@ -163,13 +171,11 @@ impl<L: Local> Memory<L> {
             }
         };
         state.placed += 1;
-        let key = key.map(|key| {
-            let before = state.keys;
+        if has_key {
             state.keys.note(now_ms);
-            Remembered { user: draft.user.clone(), key, before }
-        });
+        }
         let first = state.floor().next();
-        Ok(Placing::New(Placed { position, first, encoded: encode(position), at_ms: now_ms, key }))
+        Ok(Placing::New(Placed { position, first, encoded: encode(position), at_ms: now_ms, key: None }))
     }
 
     fn commit_in(

@@ -106,11 +106,6 @@ impl<T> RoomState<T> {
         Recent { position, frames, has_more }
     }
 
-    /// True when nothing would be lost by forgetting the room: its position and keys are not.
-    pub(super) fn is_unused<L: Local<Topic = T>>(&self, local: &L) -> bool {
-        self.history.is_empty() && self.is_empty(local)
-    }
-
     /// True when nobody is here, and nobody's message is on its way.
     pub(super) fn is_empty<L: Local<Topic = T>>(&self, local: &L) -> bool {
         self.placed == 0 && self.presence.is_empty() && !local.is_occupied(&self.topic)

@@ -3,6 +3,7 @@
 //! The oldest key is forgotten first, and nothing new is ever refused because of keys: each user has so many, so that
 //! none pushes out those of others, and whoever holds the tables lets the oldest of all go beyond a number of bytes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -100,12 +101,14 @@ impl Table {
         most: usize,
     ) {
         let name = Arc::new(key);
-        if !self.users.contains_key(user) {
-            self.users.insert(user.clone(), Sent::default());
-            self.by_age.insert(number, user.clone());
-            self.bytes += USER_BYTES;
-        }
-        let Some(sent) = self.users.get_mut(user) else { return };
+        let sent = match self.users.entry(user.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                self.by_age.insert(number, user.clone());
+                self.bytes += USER_BYTES;
+                new.insert(Sent::default())
+            }
+        };
         let known = sent.values.insert(Arc::clone(&name), value);
         debug_assert_eq!(known, None, "a key is inserted once");
         self.bytes += cost(&name);

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 
 use super::{Failure, UNAVAILABLE, UNWELL, say};
 use crate::broker::log::check::{self, Checked};
+use crate::clock::Clock;
 use crate::names::RoomName;
 
 /// What is asked of a folder.
@@ -38,7 +38,7 @@ pub(super) struct Folder {
 
 impl Request {
     pub(super) fn answer(self) -> Result<super::Task, Failure> {
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |at| at.as_millis() as u64);
+        let now_ms = Clock::system().unix_ms();
         match self {
             Self::Check(Folder { dir }) => {
                 let checked = check::check(&dir, now_ms).map_err(|e| Failure::new(UNAVAILABLE, e))?;

@@ -142,10 +142,7 @@ impl Membership {
                     (_, Err(error)) => {
                         let error = refusal(error);
                         metrics.failed(error.code());
-                        match dialect {
-                            Dialect::V1 => v1::error(re_again.as_deref(), error),
-                            Dialect::Plain => event::error(error),
-                        }
+                        v1::error(re_again.as_deref(), error)
                     }
                 };
                 registry.reply(id, &frame);

@@ -76,7 +76,7 @@ fn plain_events(user: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
         ("message", say("hi", 1)),
         ("message, escaped", say("\"\\/\u{8}\u{c}\n\r\t\0\u{1f}\u{7f}\u{2028}\u{1f600}ü</script>", u64::MAX)),
         ("system", event::system("User alice has joined the chat", room, 1, TS)),
-        ("error", event::error(CommandError::InvalidJson)),
+        ("error", v1::error(None, CommandError::InvalidJson)),
     ]
 }
 
@@ -167,7 +167,7 @@ fn the_events_are_those_that_are_kept() {
 fn the_errors_are_those_that_are_kept() {
     let errors = vocabulary::errors();
     let rows = errors.iter().flat_map(|error| {
-        [(error.code(), event::error(*error)), ("  of throng.v1", v1::error(Some("7"), *error))]
+        [(error.code(), v1::error(None, *error)), ("  of throng.v1", v1::error(Some("7"), *error))]
     });
     check("errors.txt", &listed("Errors that answer a command: frame header, payload.", rows));
 }

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crc32fast::Hasher;
 
@@ -24,6 +25,44 @@ pub(super) fn boot() -> String {
 
 pub(super) fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> LogError + use<'a> {
     move |reason| LogError::Io { what, path: path.to_owned(), reason }
+}
+
+/// The numbers that stand in the names of a folder's files, so many digits before `suffix`; the lowest first.
+pub(super) fn numbered<N: FromStr + Ord>(
+    dir: &Path,
+    digits: usize,
+    suffix: &str,
+) -> Result<Vec<N>, LogError> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed("read", dir))? {
+        let name = entry.map_err(failed("read", dir))?.file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(suffix));
+        numbers.extend(stem.filter(|stem| stem.len() == digits).and_then(|stem| stem.parse::<N>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// A new file with its first bytes at a place; what is there under that name is left of an attempt that failed.
+///
+/// Should the file of one that fails stay, it is passed over: it is the beginning of nothing.
+pub(super) fn make(path: &Path, bytes: &[u8], at: u64) -> Result<File, LogError> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    let file = file.map_err(failed("make", path))?;
+    if let Err(error) = file.write_all_at(bytes, at) {
+        let _ = fs::remove_file(path);
+        return Err(failed("write to", path)(error));
+    }
+    Ok(file)
+}
+
+/// Deletes a file, if it is there.
+pub(super) fn delete(path: &Path) -> Result<(), LogError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("delete", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// A folder that this process has alone, until this is dropped. What is locked is the folder itself, which cannot be
@@ -78,15 +117,7 @@ impl Folder {
 
     /// The numbers of the segments, oldest first.
     pub(super) fn numbers(&self) -> Result<Vec<u32>, LogError> {
-        let mut numbers = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(failed("read", &self.dir))? {
-            let name = entry.map_err(failed("read", &self.dir))?.file_name();
-            let stem =
-                name.to_str().and_then(|name| name.strip_suffix(".log")).filter(|stem| stem.len() == 10);
-            numbers.extend(stem.and_then(|stem| stem.parse::<u32>().ok()));
-        }
-        numbers.sort_unstable();
-        Ok(numbers)
+        numbered(&self.dir, 10, ".log")
     }
 
     /// A whole segment.
@@ -153,6 +184,7 @@ pub(super) struct Files {
 #[derive(Debug)]
 struct Active {
     number: u32,
+    path: PathBuf,
     len: u64,
     sum: Hasher,
     file: File,
@@ -219,13 +251,12 @@ impl Files {
 
     fn append(&mut self, bytes: &[u8], is_acknowledged: bool) -> Result<(), LogError> {
         let active = &mut self.active;
-        let path = self.folder.path(active.number);
-        active.file.write_all_at(bytes, active.len).map_err(failed("write to", &path))?;
+        active.file.write_all_at(bytes, active.len).map_err(failed("write to", &active.path))?;
         active.len += bytes.len() as u64;
         active.sum.update(bytes);
         active.is_dirty = true;
         if is_acknowledged && self.sync == Sync::Batch {
-            active.file.sync_data().map_err(failed("sync", &path))?;
+            active.file.sync_data().map_err(failed("sync", &active.path))?;
             active.is_dirty = false;
         }
         Ok(())
@@ -288,14 +319,9 @@ impl Files {
         if let Some(notes) = self.notes.as_ref().filter(|_| self.sync != Sync::Off) {
             notes.sync()?;
         }
-        let path = self.folder.path(number);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("delete", &path)(error)),
-            _ => {
-                self.sealed.pop_front();
-                Ok(())
-            }
-        }
+        delete(&self.folder.path(number))?;
+        self.sealed.pop_front();
+        Ok(())
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {
@@ -314,8 +340,7 @@ impl Files {
     /// Waits until what the youngest segment holds has reached the disk.
     pub(super) fn sync_data(&mut self) -> Result<(), LogError> {
         if self.active.is_dirty {
-            let path = self.folder.path(self.active.number);
-            self.active.file.sync_data().map_err(failed("sync", &path))?;
+            self.active.file.sync_data().map_err(failed("sync", &self.active.path))?;
             self.active.is_dirty = false;
         }
         Ok(())
@@ -324,7 +349,7 @@ impl Files {
     /// Waits until everything has reached the disk.
     pub(super) fn sync(&self) -> Result<(), LogError> {
         let sealed = self.sealed.iter().map(|(number, _)| self.folder.path(*number));
-        for path in sealed.chain([self.folder.path(self.active.number)]) {
+        for path in sealed.chain([self.active.path.clone()]) {
             match File::open(&path).and_then(|file| file.sync_all()) {
                 // Damaged or not, the log goes on without it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -337,21 +362,14 @@ impl Files {
 }
 
 impl Active {
-    /// A new segment with its first entry. A file of that number is what is left of an attempt that failed.
+    /// A new segment with its first entry.
     fn begin(folder: &Folder, header: &Header, sync: Sync) -> Result<Self, LogError> {
         let mut batch = Batch::default();
         batch.segment(header);
         batch.segment(header);
         let bytes = [&MAGIC[..], &batch.finish()].concat();
         let path = folder.path(header.number);
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let file = file.map_err(failed("make", &path))?;
-        if let Err(error) = file.write_all_at(&bytes, 0) {
-            // Should it stay, it is taken for what it is: the beginning of nothing.
-            let _ = fs::remove_file(&path);
-            return Err(failed("write to", &path)(error));
-        }
+        let file = make(&path, &bytes, 0)?;
         if sync != Sync::Off {
             file.sync_all().map_err(failed("sync", &path))?;
             folder.sync()?;
@@ -360,6 +378,6 @@ impl Active {
         let mut sum = Hasher::new();
         sum.update(&bytes);
         let (number, len) = (header.number, bytes.len() as u64);
-        Ok(Self { number, len, sum, file, id, is_spoilt: false, is_dirty: false })
+        Ok(Self { number, path, len, sum, file, id, is_spoilt: false, is_dirty: false })
     }
 }

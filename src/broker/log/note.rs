@@ -6,14 +6,13 @@
 //! happens while the other is written; and now and then a file of its own, the next number, so that a copy that is
 //! put back over the files in place is an older note beside the true one.
 
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::LogError;
-use super::files::failed;
+use super::files::{delete, failed, make, numbered};
 use super::format::Identity;
 
 /// The places in the file: sectors of a disk are written whole.
@@ -98,13 +97,8 @@ impl Note {
 
 /// The numbers of the files with notes, the youngest first.
 fn numbers(dir: &Path) -> Result<Vec<u64>, LogError> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed("read", dir))? {
-        let name = entry.map_err(failed("read", dir))?.file_name();
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".end"));
-        numbers.extend(stem.filter(|stem| stem.len() == 12).and_then(|stem| stem.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    let mut numbers = numbered(dir, 12, ".end")?;
+    numbers.reverse();
     Ok(numbers)
 }
 
@@ -131,7 +125,8 @@ pub(super) fn read(dir: &Path) -> Result<Option<Note>, LogError> {
 pub(super) struct Notes {
     dir: PathBuf,
     number: u64,
-    file: Option<File>,
+    /// The file of that number, and where it is.
+    file: Option<(File, PathBuf)>,
     turn: u64,
     left: u32,
 }
@@ -148,10 +143,9 @@ impl Notes {
         self.turn += 1;
         let bytes = note.to_bytes(self.turn);
         match &self.file {
-            Some(file) if self.left > 0 => {
+            Some((file, path)) if self.left > 0 => {
                 let place = PLACES[(self.turn % 2) as usize];
-                file.write_all_at(&bytes, place)
-                    .map_err(failed("write to", &path(&self.dir, self.number)))?;
+                file.write_all_at(&bytes, place).map_err(failed("write to", path))?;
                 self.left -= 1;
             }
             _ => self.begin(&bytes)?,
@@ -162,33 +156,20 @@ impl Notes {
     /// Writes a note into a file of its own, and deletes those before it.
     fn begin(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         let next = path(&self.dir, self.number + 1);
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&next);
-        let file = file.map_err(failed("make", &next))?;
-        if let Err(error) = file.write_all_at(bytes, PLACES[(self.turn % 2) as usize]) {
-            // Without a note it is passed over.
-            let _ = fs::remove_file(&next);
-            return Err(failed("write to", &next)(error));
-        }
+        let file = make(&next, bytes, PLACES[(self.turn % 2) as usize])?;
         let before = self.file.is_some().then_some(vec![self.number]);
-        (self.number, self.file, self.left) = (self.number + 1, Some(file), PER_FILE);
+        (self.number, self.file, self.left) = (self.number + 1, Some((file, next)), PER_FILE);
         let found = before.map_or_else(|| numbers(&self.dir), Ok)?;
         for number in found.into_iter().filter(|number| *number < self.number) {
-            let path = path(&self.dir, number);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(failed("delete", &path)(error));
-                }
-                _ => {}
-            }
+            delete(&path(&self.dir, number))?;
         }
         Ok(())
     }
 
     /// Waits until the last note has reached the disk.
     pub(super) fn sync(&self) -> Result<(), LogError> {
-        let Some(file) = &self.file else { return Ok(()) };
-        file.sync_all().map_err(failed("sync", &path(&self.dir, self.number)))
+        let Some((file, path)) = &self.file else { return Ok(()) };
+        file.sync_all().map_err(failed("sync", path))
     }
 }
 

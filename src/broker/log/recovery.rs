@@ -278,9 +278,8 @@ impl Scan {
                 self.rooms.is_doubted = true;
             }
             Some(note) => {
-                let is_there =
-                    self.files.iter().any(|file| file.path == folder.path(note.last) && file.bytes > 0);
-                if !is_there {
+                let is_there = |(number, len): &(u32, u64)| *number == note.last && *len > 0;
+                if !self.there.segments.iter().any(is_there) {
                     self.find(&folder.path(note.last), 0, "is missing, the last one".into());
                     self.rooms.is_doubted = true;
                 }

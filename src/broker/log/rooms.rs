@@ -182,14 +182,14 @@ impl Rooms {
         for (name, mut room) in self.rooms {
             let missing = room.missing();
             recovered.missing_messages += missing;
-            let goes_on = room.is_proved && !room.has_hole() && !is_to_be_renewed(&name);
-            let expired: Vec<Offset> = room
-                .messages
-                .iter()
-                .take_while(|(_, (record, ..))| is_expired(&name, record.at_unix_ms))
-                .map(|(offset, _)| *offset)
-                .collect();
-            room.messages.retain(|offset, _| expired.last().is_none_or(|last| offset > last));
+            let goes_on = room.goes_on() && !is_to_be_renewed(&name);
+            let mut messages = room.messages.iter();
+            let young = messages.find(|(_, (record, ..))| !is_expired(&name, record.at_unix_ms));
+            let kept = match young.map(|(offset, _)| *offset) {
+                Some(first) => room.messages.split_off(&first),
+                None => BTreeMap::new(),
+            };
+            let has_expired = !std::mem::replace(&mut room.messages, kept).is_empty();
             if !goes_on {
                 let old = room.position.epoch;
                 recovered.renewed_rooms.push(name.clone());
@@ -202,7 +202,7 @@ impl Rooms {
                 }
                 continue;
             }
-            if missing > 0 || !expired.is_empty() {
+            if missing > 0 || has_expired {
                 repairs.trimmed.push(name.clone());
             }
             for (record, number, size) in room.messages.values() {
@@ -224,13 +224,16 @@ impl Rooms {
 
     /// Each room with its position, its messages, and whether it goes on as it is.
     pub(super) fn describe(&self) -> impl Iterator<Item = (&RoomName, Position, usize, bool)> {
-        self.rooms.iter().map(|(name, room)| {
-            (name, room.position, room.messages.len(), room.is_proved && !room.has_hole())
-        })
+        self.rooms.iter().map(|(name, room)| (name, room.position, room.messages.len(), room.goes_on()))
     }
 }
 
 impl Room {
+    /// It is as it was left.
+    fn goes_on(&self) -> bool {
+        self.is_proved && !self.has_hole()
+    }
+
     /// Messages that should be there and are not.
     fn missing(&self) -> u64 {
         let kept = (self.position.offset.0 + 1).saturating_sub(self.first.0.max(1));

@@ -13,8 +13,7 @@ const KEY_BYTES: usize = 200;
 
 /// What is unwise about each pair.
 pub(super) fn pairs(config: &Config) -> impl Iterator<Item = String> {
-    let all = [&messages(config)[..], &queues(config), &counts(config)].concat();
-    all.into_iter().flatten()
+    messages(config).into_iter().chain(queues(config)).chain(counts(config)).flatten()
 }
 
 /// How long a message may be, and where it must fit.

@@ -78,12 +78,6 @@ pub fn system(text: &str, room: &RoomName, members: usize, ts: u64) -> Bytes {
     })
 }
 
-/// The answer to a command that was refused.
-#[must_use]
-pub fn error(error: CommandError) -> Bytes {
-    v1::error(None, error)
-}
-
 /// The line of `/ws/messages` and `/ws/heartbeat`, whatever object they say.
 #[must_use]
 pub fn json<T: Serialize>(value: &T) -> Bytes {
@@ -125,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_error_says_type_message_and_code() {
-        let frame = error(CommandError::MessageTooLong { max: 500 });
+        let frame = v1::error(None, CommandError::MessageTooLong { max: 500 });
         assert_eq!(
             &frame[2..],
             br#"{"type":"error","message":"Message too long (max 500 chars)","code":"message_too_long"}"#
