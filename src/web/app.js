@@ -200,7 +200,7 @@ $("earlier").addEventListener("click", () => loadOlder(shown));
 $("log").addEventListener("scroll", () => {
   const { scrollHeight, scrollTop, clientHeight } = $("log");
   isAtEnd = scrollHeight - scrollTop - clientHeight < 60;
-  if ($("log").scrollTop < 40 && shown?.hasOlder) loadOlder(shown);
+  if (scrollTop < 40 && shown?.hasOlder) loadOlder(shown);
 });
 
 // Messages

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::proxy::from_v4;
 use crate::support::PATIENCE;
 use crate::support::frame::{Frame, PING, PONG};
 use crate::support::http::Response;
@@ -174,7 +175,7 @@ fn who_is_closed_with_care_makes_way() {
             }
             let mut honest = from(&server, if is_proxied { 9 } else { 2 });
             if is_proxied {
-                honest.send(proxied(7));
+                honest.send(from_v4([203, 0, 113, 7]));
             }
             drop(honest.upgraded("/ws"));
         }
@@ -210,10 +211,11 @@ fn who_waits_for_anothers_answer_makes_way() {
     }
 }
 
-/// The header of the PROXY protocol for a client of this address.
-fn proxied(last: u8) -> Vec<u8> {
-    let addresses = [203, 0, 113, last, 127, 0, 0, 1, 0x30, 0x39, 0, 80];
-    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &addresses].concat()
+/// A socket that a proxy passes on from this address.
+fn passed_on(server: &Server, last: u8) -> Socket {
+    let mut socket = Socket::connect(server.address());
+    socket.send(from_v4([203, 0, 113, last]));
+    socket
 }
 
 #[test]
@@ -223,16 +225,11 @@ fn behind_a_proxy_the_clients_address_counts_once_it_is_known() {
         ("limits.max_handshakes", "16"),
         ("limits.handshake_timeout", "10m"),
     ]);
-    let connect = |last| {
-        let mut socket = Socket::connect(server.address());
-        socket.send(proxied(last));
-        socket
-    };
-    let _silent: Vec<_> = (0..15).map(|_| connect(ATTACKER)).collect();
+    let _silent: Vec<_> = (0..15).map(|_| passed_on(&server, ATTACKER)).collect();
     // It asks for something later.
-    let mut honest = connect(7);
+    let mut honest = passed_on(&server, 7);
     for last in 10..20 {
-        let _open = connect(last).upgraded("/ws");
+        let _open = passed_on(&server, last).upgraded("/ws");
     }
     honest.send(HEALTH);
     assert_eq!(honest.read_response().status, 200);
@@ -242,12 +239,7 @@ fn behind_a_proxy_the_clients_address_counts_once_it_is_known() {
         ("limits.max_connections_per_address", "2"),
         ("limits.handshake_timeout", "10m"),
     ]);
-    let connect = |last| {
-        let mut socket = Socket::connect(server.address());
-        socket.send(proxied(last));
-        socket
-    };
-    let mut sockets: Vec<_> = (0..10).map(|_| connect(ATTACKER)).collect();
+    let mut sockets: Vec<_> = (0..10).map(|_| passed_on(&server, ATTACKER)).collect();
     let mut ended = 0;
     let deadline = Instant::now() + PATIENCE;
     while ended < 8 && Instant::now() < deadline {
@@ -255,5 +247,5 @@ fn behind_a_proxy_the_clients_address_counts_once_it_is_known() {
         ended = 10 - sockets.len();
     }
     assert_eq!(ended, 8, "two may wait");
-    let _open = connect(2).upgraded("/ws");
+    let _open = passed_on(&server, 2).upgraded("/ws");
 }

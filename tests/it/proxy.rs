@@ -20,7 +20,7 @@ fn header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 }
 
 /// A connection passed on from this address.
-fn from_v4(address: [u8; 4]) -> Vec<u8> {
+pub(crate) fn from_v4(address: [u8; 4]) -> Vec<u8> {
     header(PROXY, TCP4, &[&address[..], &[127, 0, 0, 1, 0x30, 0x39, 0, 80]].concat())
 }
 
