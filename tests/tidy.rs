@@ -226,6 +226,16 @@ fn lengths(tree: &Tree) -> Complaints {
     complaints
 }
 
+/// A module with files of its own is `name/mod.rs`: a reader who opens the folder finds all of it there.
+fn one_mod_style(tree: &Tree) -> Complaints {
+    let has_folder = |file: &&File| {
+        let folder = format!("{}/", file.path.strip_suffix(".rs").unwrap_or(&file.path));
+        tree.files.iter().any(|other| other.path.starts_with(&folder))
+    };
+    let split = tree.rust_files(SOURCES).filter(has_folder);
+    split.map(|file| format!("{}:1: has a folder beside it: move it there, as mod.rs", file.path)).collect()
+}
+
 fn top_level(tree: &Tree) -> Complaints {
     let mut names: Vec<&str> = tree
         .files
@@ -323,6 +333,11 @@ mod house {
     #[test]
     fn files_and_lines_are_short() {
         enforce(lengths, "a file has one subject, and a line fits the screen");
+    }
+
+    #[test]
+    fn a_module_with_children_is_a_folder() {
+        enforce(one_mod_style, "a module stands in one place");
     }
 
     #[test]

@@ -93,9 +93,7 @@ fn check(tree: &Tree, lib: &File) -> Complaints {
         let is_word = |text: &str| {
             text.split(|char: char| !char.is_alphanumeric() && char != '_').any(|word| word == stem)
         };
-        // `foo.rs` beside `foo/` is one module: either entry will do.
-        let named = |name: &str| map.iter().find(|entry| entry.path == format!("{beside}{name}"));
-        let entry = named(&top).or_else(|| named(&top.replace(".rs", "/")));
+        let entry = map.iter().find(|entry| entry.path == format!("{beside}{top}"));
         if entry.is_none_or(|entry| stem != "mod" && !is_word(&entry.text)) {
             complaints.push(format!("{}:1: not in the map in {}", file.path, lib.path));
         }

@@ -66,6 +66,18 @@ fn long_files_and_lines_are_found() {
 }
 
 #[test]
+fn a_module_beside_its_folder_is_found() {
+    let tree = Tree::of(&[
+        ("src/room.rs", ""),
+        ("src/room/lane.rs", ""),
+        ("tests/tidy.rs", ""),
+        ("tests/tidy/map.rs", ""),
+    ]);
+    assert_eq!(one_mod_style(&tree).len(), 1);
+    assert!(one_mod_style(&Tree::of(&[("src/room/mod.rs", ""), ("src/room/lane.rs", "")])).is_empty());
+}
+
+#[test]
 fn a_map_with_holes_or_inventions_is_found() {
     let lib = "//! ```text\n//! src/\n//!   names.rs  newtypes\n//!   chat/     rules, pure: room (a · b) ·\n\
                //!             history\n//!   gone.rs   x\n//! ```\n";
