@@ -10,10 +10,11 @@ use throng::clock::Clock;
 use throng::metrics::Metrics;
 use throng::names::{ConnectionId, RoomName, UserId};
 use throng::node::{Membership, Node};
+use throng::registry::Registry;
 use throng::registry::directory::Directory;
-use throng::registry::shard::Overload;
-use throng::registry::sink::Sink;
-use throng::registry::{Registration, Registry, Shard};
+use throng::shard::bounds::Overload;
+use throng::shard::sink::Sink;
+use throng::shard::{Registration, Shard};
 
 use crate::support::clock::{self, CpuTime};
 use crate::support::crowd::{Crowd, Hall, Layout};

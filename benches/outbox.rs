@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use criterion::Criterion;
 
-use throng::registry::batch::Batch;
-use throng::registry::outbox::{Kind, Outbox, Tally};
-use throng::registry::sink::{Simulated, Sink};
+use throng::shard::batch::Batch;
+use throng::shard::outbox::{Kind, Outbox, WriteCounts};
+use throng::shard::sink::{Simulated, Sink};
 
 use crate::support::clock::CpuTime;
 use crate::support::{Null, message, settings};
@@ -30,12 +30,12 @@ pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     let bounds = settings().bounds;
 
     let mut outbox = Outbox::default();
-    let mut tally = Tally::default();
+    let mut counts = WriteCounts::default();
     group.bench_function("push a batch and drain", |bencher| {
         bencher.iter(|| {
             assert!(outbox.overflow(batch.bytes.len(), 1, 1, &bounds).is_none());
             outbox.push_shared(&batch, 0, 1, 1);
-            outbox.flush(&sink, &mut tally)
+            outbox.flush(&sink, &mut counts)
         });
     });
     group.bench_function("push 32 batches and drain in one write", |bencher| {
@@ -43,13 +43,13 @@ pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
             for _ in 0..32 {
                 outbox.push_shared(&batch, 0, 1, 1);
             }
-            outbox.flush(&sink, &mut tally)
+            outbox.flush(&sink, &mut counts)
         });
     });
     group.bench_function("an own answer and drain", |bencher| {
         bencher.iter(|| {
-            outbox.push(Kind::Own, &frame, 1);
-            outbox.flush(&sink, &mut tally)
+            outbox.push(Kind::Reply, &frame, 1);
+            outbox.flush(&sink, &mut counts)
         });
     });
     let full = Sink::Simulated(Rc::new(Full));
@@ -58,10 +58,10 @@ pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
             while outbox.overflow(batch.bytes.len(), 1, 1, &bounds).is_none() {
                 outbox.push_shared(&batch, 0, 1, 1);
             }
-            black_box(outbox.flush(&full, &mut tally));
+            black_box(outbox.flush(&full, &mut counts));
             outbox.finish_now(None, 1);
         });
     });
-    black_box(tally);
+    black_box(counts);
     group.finish();
 }

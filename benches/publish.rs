@@ -13,10 +13,11 @@ use throng::metrics::{Metrics, ShardMetrics};
 use throng::names::{Offset, RoomName, UserId};
 use throng::node::Node;
 use throng::protocol::Dialect;
+use throng::registry::Registry;
 use throng::registry::delivery::{Audience, Delivery};
 use throng::registry::inbox::{Inbox, Item};
-use throng::registry::sink::Sink;
-use throng::registry::{Registry, Shard};
+use throng::shard::Shard;
+use throng::shard::sink::Sink;
 
 use crate::support::clock::{self, CpuTime};
 use crate::support::{Null, config, message, name, settings};

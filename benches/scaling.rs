@@ -16,8 +16,9 @@ use parking_lot::Mutex;
 
 use throng::metrics::Metrics;
 use throng::protocol::frame::Frame;
+use throng::registry::Registry;
 use throng::registry::delivery::{Audience, Delivery};
-use throng::registry::{Registry, Topic};
+use throng::registry::topic::Topic;
 
 use crate::support::crowd::{Crowd, Layout};
 use crate::support::{is_asked_for, is_check, message};

@@ -33,13 +33,16 @@
 //!   node/        mod (joins chat, broker and registry; what endpoints and pages talk to) · fanout (from the broker to
 //!                the members) · claim (holding a user id) · held (after a takeover) · membership (being in a room) ·
 //!                publish (saying something there) · unanswered (what waits for the log) · direct (private messages)
-//!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
-//!                shard (a worker's clients) · clients (what a delivery looks at, dense) · client (the rest) · slots ·
-//!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one
-//!                dialect) · room (a lane's members in sweep order) · batch (frames sent together) · outbox (a
-//!                client's queue) · bounds (how long it may be) · backlog (who has the longest) · share (of a queue,
-//!                for each sender of private messages) · sink (its socket) · fanout (batches and writes, acks,
-//!                typing) · farewell (the last frames) · survey (who is behind) · wheel (timers)
+//!   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
+//!                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
+//!                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
+//!                queue) · batch (frames that are sent together) · bounds (of a queue, and what happens beyond) ·
+//!                clients (what a delivery reads, densely) · client (the rest) · slots · state (all of these) ·
+//!                backlog (the longest queues) · laggards (for the operator) · probe (is a client alive?) · sink
+//!                (the socket) · farewell (the last frames) · time · wheel (timers) · tests
+//!   registry/    mod (the way from any thread to every shard) · topic (a room as all shards see it) · delivery (a
+//!                frame and its audience) · inbox (of a shard) · directory (the connections of each user) · probe (the
+//!                question whether a connection is alive) · share (of a queue, for each sender of private messages)
 //!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · positions (what is left
 //!                of those that are no more) · forget (how they end) · shares (who has most lets go first) ·
 //!                room (its data) ·
@@ -84,7 +87,8 @@
 //! connection  admission      fastwebsockets only in connection
 //! endpoint
 //! node
-//! registry    broker         do not know each other
+//! shard
+//! registry    broker         do not know each other; nor do shard and broker
 //! chat
 //! protocol
 //! config  metrics  clock  shrink  prefetch  faults   use no module of the crate
@@ -92,8 +96,8 @@
 //! ```
 //!
 //! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
-//! [`http::App`], `broker` reaches the members through [`broker::Local`], which `node` implements, and `registry`
-//! writes through a [`registry::sink::Sink`].
+//! [`http::App`], `broker` reaches the members through [`broker::Local`], which `node` implements, and `shard`
+//! writes through a [`shard::sink::Sink`].
 //!
 //! # The life of a message
 //!
@@ -109,7 +113,7 @@
 //! 5. `broker::publish`, under the room's lock: is there space, the next offset, the frame encoded once, a push into
 //!    the inbox of each shard that has members, the history. The sender's ack goes along to its own shard. Afterwards,
 //!    should all histories be too much, the oldest messages of the node go.
-//! 6. `registry::fanout`, on each of these shards: takes the inbox and makes a batch per room and dialect. Who said
+//! 6. `shard::fanout`, on each of these shards: takes the inbox and makes a batch per room and dialect. Who said
 //!    something goes first, then each member gets it with one non-blocking write; who is in several rooms gets what
 //!    all of them have in one. Where that takes many writes, it looks first whether more comes.
 //! 7. What a socket does not take stays in the outbox, as a reference to the batch; the connection's own task writes on
@@ -149,6 +153,7 @@ pub mod prefetch;
 pub mod protocol;
 pub mod registry;
 pub mod server;
+pub mod shard;
 pub mod shrink;
 
 /// The Rust client, a crate of its own: `throng-client`.

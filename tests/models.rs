@@ -1,8 +1,8 @@
 //! What crosses threads, under a scheduler that tries the interleavings.
 //!
-//! Compiled here are the sources of the server themselves, `registry`, `broker` and `node`: in this crate `parking_lot`
-//! and `tokio` are names for [`shim`], which is made of shuttle's locks, so nothing in the sources knows of it. What
-//! lies below them comes from the library. Counting with the atomics of `std` is no step to the scheduler.
+//! Compiled here are the sources of the server themselves, `registry`, `shard`, `broker` and `node`: in this crate
+//! `parking_lot` and `tokio` are names for [`shim`], which is made of shuttle's locks, so nothing in the sources knows
+//! of it. What lies below them comes from the library. Counting with the atomics of `std` is no step to the scheduler.
 //!
 //! Not the usual test harness: the sources bring unit tests of their own, which need the real locks. A model that fails
 //! panics with a schedule, which `shuttle::replay` follows again.
@@ -19,6 +19,9 @@ mod node;
 #[path = "../src/registry/mod.rs"]
 #[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
 mod registry;
+#[path = "../src/shard/mod.rs"]
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
+mod shard;
 #[path = "models/shim.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "as wide as what it stands for")]
 mod shim;

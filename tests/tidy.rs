@@ -28,6 +28,7 @@ const LAYERS: &[&[&str]] = &[
     &["connection", "admission"],
     &["endpoint"],
     &["node"],
+    &["shard"],
     &["registry", "broker"],
     &["chat"],
     &["protocol"],
@@ -38,6 +39,7 @@ const LAYERS: &[&[&str]] = &[
 /// Pairs that do not know each other although their rows would let them.
 const STRANGERS: &[(&str, &str, &str)] = &[
     ("registry", "broker", "node joins them; a broker for several nodes must not need local connections"),
+    ("shard", "broker", "node joins them; a broker for several nodes must not need local connections"),
     ("server", "bench", "the load generator sees the server over the wire alone"),
     ("server", "client", "the client is for other programs; the server does not speak to itself"),
     ("server", "terminal", "the chat in a terminal sees the server over the wire alone"),

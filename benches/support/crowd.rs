@@ -12,10 +12,12 @@ use throng::clock::Clock;
 use throng::metrics::ShardMetrics;
 use throng::protocol::Dialect;
 use throng::protocol::frame::Frame;
+use throng::registry::Registry;
 use throng::registry::delivery::{Audience, Delivery};
-use throng::registry::shard::Overload;
-use throng::registry::sink::Sink;
-use throng::registry::{Registration, Registry, Shard, Topic, fanout};
+use throng::registry::topic::Topic;
+use throng::shard::bounds::Overload;
+use throng::shard::sink::Sink;
+use throng::shard::{Registration, Shard, fanout};
 
 use super::clock::cpu_time;
 use super::{Null, name, settings};

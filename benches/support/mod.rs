@@ -14,10 +14,11 @@ use throng::config::{Config, Machine, Sources};
 use throng::names::{Epoch, Offset};
 use throng::protocol::event;
 use throng::protocol::frame::Frame;
-use throng::registry::bounds::Bounds;
-use throng::registry::room::BatchLimits;
-use throng::registry::shard::{Overload, Settings};
-use throng::registry::sink::Simulated;
+use throng::shard::ShardSettings;
+use throng::shard::batch::BatchLimits;
+use throng::shard::bounds::Bounds;
+use throng::shard::bounds::Overload;
+use throng::shard::sink::Simulated;
 
 /// Long enough that medians of two quiet runs agree within a few per cent, short enough that all of them together
 /// take about a minute.
@@ -63,8 +64,8 @@ pub(crate) fn per_part<M: Measurement<Value = Duration>>(
 }
 
 /// The fan-out's settings as a server with default configuration has them.
-pub(crate) fn settings() -> Settings {
-    Settings {
+pub(crate) fn settings() -> ShardSettings {
+    ShardSettings {
         bounds: Bounds { messages: 1024, bytes: 1024 * 1024, age_ms: 10_000 },
         overload: Overload::Disconnect,
         queue_budget: u64::MAX,

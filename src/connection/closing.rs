@@ -7,8 +7,8 @@ use super::deadlines::TAIL_MS;
 use super::pump::Pumps;
 use super::socket::{Socket, WriteProgress};
 use crate::protocol::close::EndReason;
-use crate::registry::Registration;
-use crate::registry::outbox::Flush;
+use crate::shard::Registration;
+use crate::shard::outbox::Flush;
 
 /// The longest that a queue in front of a close frame may take to leave while the client does take some of it.
 const QUEUE_MS: u64 = 10_000;

@@ -1,9 +1,9 @@
 //! When a connection has to be looked at although nothing came: pure, `now` is an argument, in the shard's time.
 
 use crate::protocol::close::EndReason;
-use crate::registry::bounds::Overflow;
-use crate::registry::registration::Status;
-use crate::registry::wheel::TICK_MS;
+use crate::shard::Status;
+use crate::shard::bounds::Overflow;
+use crate::shard::wheel::TICK_MS;
 
 /// How long the tail of a frame and the close frame of a slow consumer may take to leave, in milliseconds.
 pub const TAIL_MS: u64 = 1_000;

@@ -9,7 +9,7 @@ use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::v1;
 use crate::protocol::frame::{self, OpCode};
-use crate::registry::outbox::Kind;
+use crate::shard::outbox::Kind;
 
 impl Connection {
     /// Does what is due. `reading` is how far reading has come, here too.

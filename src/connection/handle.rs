@@ -6,7 +6,7 @@ use crate::chat::rate_limit::Refused;
 use crate::endpoint::Message;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{self, OpCode};
-use crate::registry::outbox::Kind;
+use crate::shard::outbox::Kind;
 
 impl Connection {
     pub(super) fn handle(&mut self, incoming: Incoming, now_ms: u64) {

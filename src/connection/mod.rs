@@ -35,8 +35,8 @@ use crate::metrics::By;
 use crate::node::Place;
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
-use crate::registry::Registration;
-use crate::registry::outbox::Flush;
+use crate::shard::Registration;
+use crate::shard::outbox::Flush;
 
 /// Reads before other connections of the worker get their turn.
 const READS_PER_POLL: usize = 2;

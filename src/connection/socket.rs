@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{self, RecvFlags};
 use tokio::io::unix::AsyncFd;
 
-use crate::registry::sink::Sink;
+use crate::shard::sink::Sink;
 
 /// See the module's documentation. The shard writes to the same socket through its [`Sink`].
 #[derive(Debug)]

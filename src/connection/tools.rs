@@ -11,7 +11,7 @@ use super::scanner::Limits;
 use crate::chat::rate_limit::Rate;
 use crate::node::Node;
 use crate::protocol::command::Parser;
-use crate::registry::Shard;
+use crate::shard::Shard;
 
 /// What all connections of a worker share.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use crate::protocol::close::EndReason;
 use crate::protocol::command::Parser;
 use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
-use crate::registry::Registration;
+use crate::shard::Registration;
 
 /// A connection as its endpoint sees it.
 #[derive(Debug)]

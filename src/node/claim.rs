@@ -12,7 +12,7 @@ use super::Node;
 use crate::config::Duplicate;
 use crate::names::{ConnectionId, SessionId, UserId};
 use crate::protocol::close::EndReason;
-use crate::registry::client::PROBE_MS;
+use crate::registry::probe::PROBE_MS;
 
 /// The longest that a newcomer waits to hear whether the incumbent lives, in steps: should we stand still meanwhile,
 /// that is one of them, and the incumbent has the others to answer in.

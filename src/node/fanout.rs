@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::broker::{self, Local};
 use crate::clock;
-use crate::registry::delivery::{Aside, Delivery};
-use crate::registry::{Registry, Topic};
+use crate::registry::Registry;
+use crate::registry::delivery::{Delivery, SenderCopy};
+use crate::registry::topic::Topic;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub(super) struct Fanout(pub(super) Arc<Registry>);
 
 impl Local for Fanout {
     type Topic = Topic;
-    type Aside = Aside;
+    type Aside = SenderCopy;
 
     fn topic(&self) -> Topic {
         self.0.topic()
@@ -23,9 +24,9 @@ impl Local for Fanout {
         self.0.has_space(topic, len)
     }
 
-    fn deliver(&self, topic: &mut Topic, delivery: broker::Delivery<'_, Aside>) {
+    fn deliver(&self, topic: &mut Topic, delivery: broker::Delivery<'_, SenderCopy>) {
         let broker::Delivery { frame, offset, aside } = delivery;
-        let delivery = Delivery { aside, ..Delivery::message(frame, offset, clock::last_look()) };
+        let delivery = Delivery { sender: aside, ..Delivery::message(frame, offset, clock::last_look()) };
         self.0.publish(topic, delivery);
     }
 

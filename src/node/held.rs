@@ -10,7 +10,7 @@ use super::Node;
 use crate::broker::room::Room;
 use crate::clock::{Awake, Clock};
 use crate::names::UserId;
-use crate::registry::Topic;
+use crate::registry::topic::Topic;
 use crate::shrink::ShrinkWhenSparse;
 
 /// For how long, in milliseconds: a client that comes back joins its rooms one after the other, each in a round trip

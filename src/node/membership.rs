@@ -14,9 +14,10 @@ use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, Epoch, Offset, RoomName, UserId};
 use crate::protocol::Dialect;
 use crate::protocol::event::v1;
-use crate::registry::bounds::Overload;
-use crate::registry::inbox::TopicId;
-use crate::registry::{Registration, Topic};
+use crate::registry::topic::Topic;
+use crate::registry::topic::TopicId;
+use crate::shard::Registration;
+use crate::shard::bounds::Overload;
 
 /// Time between two lines in the log about a limit that clients can reach at will.
 const LOG_PAUSE_MS: u64 = 1_000;

@@ -34,8 +34,9 @@ use crate::config::Config;
 use crate::metrics::{Gauges, Metrics};
 use crate::names::RoomName;
 use crate::protocol::event::{self, v1};
+use crate::registry::Registry;
 use crate::registry::delivery::{Audience, Delivery};
-use crate::registry::{Registry, Topic};
+use crate::registry::topic::Topic;
 
 /// One node of the service, shared by all its threads.
 #[derive(Debug)]
@@ -197,7 +198,7 @@ impl Node {
             let names = diff.names.as_ref();
             let changes = names.map(|names| v1::Changes { joined: &names.joined, left: &names.left });
             let frame = v1::presence_diff(room, changes, diff.members);
-            self.registry.publish(&mut state.topic, Delivery::news(&frame, diff.members, at));
+            self.registry.publish(&mut state.topic, Delivery::presence(&frame, diff.members, at));
         }
     }
 

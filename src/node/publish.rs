@@ -11,7 +11,7 @@ use crate::broker::{BrokerError, Draft, Encoded, Position, Published};
 use crate::names::{ConnectionId, Key, RoomName, UserId};
 use crate::protocol::Dialect;
 use crate::protocol::event::{self, CommandError, v1};
-use crate::registry::delivery::{Ack, Aside};
+use crate::registry::delivery::{Ack, SenderCopy};
 
 /// A message of a `throng.v1` client on its way to a room.
 #[derive(Debug)]
@@ -54,14 +54,14 @@ struct Wanted<'a> {
 }
 
 impl Said<'_> {
-    fn encode(&self, position: Position) -> Encoded<Aside> {
+    fn encode(&self, position: Position) -> Encoded<SenderCopy> {
         let Position { epoch, offset } = position;
         let frame = event::message(self.user, self.text, self.room, epoch, offset, self.at_unix_ms);
         let ack = self.ack.map(|Wanted { re, instead }| {
             let ack = v1::Ack { re, room: self.room, epoch, offset, duplicate: false };
             Box::new(Ack { frame: v1::ack(&ack), instead })
         });
-        Encoded { frame, aside: Some(Aside { to: self.from, ack }) }
+        Encoded { frame, aside: Some(SenderCopy { to: self.from, ack }) }
     }
 }
 

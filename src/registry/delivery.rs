@@ -1,4 +1,4 @@
-//! What a publisher hands to a room: a frame, for whom it is, and what its sender alone gets with it.
+//! What a publisher hands to a room: a frame, its audience, and what its sender alone gets with it.
 
 use std::time::Instant;
 
@@ -6,19 +6,19 @@ use crate::names::{ConnectionId, Offset};
 use crate::protocol::Dialect;
 use crate::protocol::frame::Frame;
 
-/// Those members of a room whom a frame is for.
+/// The members of a room that a frame is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Everybody.
+    /// All members.
     All,
-    /// Who speaks the plain dialect.
+    /// Members that speak the plain dialect.
     Plain,
-    /// Who speaks `throng.v1`.
+    /// Members that speak `throng.v1`.
     V1,
 }
 
 impl Audience {
-    /// The lanes of this audience in which there is anybody; `members` counts them by dialect.
+    /// The lanes of this audience that have members; `members` counts them by dialect.
     pub(super) fn lanes(self, members: [u32; 2]) -> Lanes {
         let asked = match self {
             Self::All => 0b11,
@@ -45,72 +45,72 @@ impl Lanes {
         Self(Self::bit(dialect))
     }
 
-    /// True when that dialect's is among them.
+    /// True when the lane of that dialect is among them.
     #[must_use]
     pub const fn has(self, dialect: Dialect) -> bool {
         self.0 & Self::bit(dialect) != 0
     }
 
-    /// How many there are.
+    /// Number of lanes.
     #[must_use]
     pub const fn count(self) -> usize {
         self.0.count_ones() as usize
     }
 }
 
-/// What a queue that drops a frame has to say in its place: the offset of a message, the number of users of news about
-/// presence, or nothing. Eight bytes, for each frame of each batch has one.
+/// What a queue tells its client when it drops a frame: the offset of a message, the number of users after a change of
+/// presence, or nothing. It has eight bytes, because each frame of each batch has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place(u64);
+pub struct LossNote(u64);
 
-impl Place {
-    /// Nobody misses it.
+impl LossNote {
+    /// Tells nothing: no client misses the frame.
     pub const NONE: Self = Self(0);
-    /// No offset is as large, and no room.
-    const NEWS: u64 = 1 << 63;
+    /// Marks a number of users. Offsets and rooms never grow so large.
+    const PRESENCE: u64 = 1 << 63;
 
-    /// Of news about presence in a room of so many users.
+    /// Tells the number of users after a change of presence.
     #[must_use]
-    pub const fn news(members: usize) -> Self {
-        Self(Self::NEWS | members as u64)
+    pub const fn presence(members: usize) -> Self {
+        Self(Self::PRESENCE | members as u64)
     }
 
-    /// The offset of a message.
+    /// The offset of the message, if the frame was one.
     #[must_use]
     pub const fn offset(self) -> Option<Offset> {
-        if self.0 > 0 && self.0 < Self::NEWS { Some(Offset(self.0)) } else { None }
+        if self.0 > 0 && self.0 < Self::PRESENCE { Some(Offset(self.0)) } else { None }
     }
 
-    /// The number of users.
+    /// The number of users, if the frame told of presence.
     #[must_use]
     pub const fn members(self) -> Option<usize> {
-        if self.0 >= Self::NEWS { Some((self.0 & !Self::NEWS) as usize) } else { None }
+        if self.0 >= Self::PRESENCE { Some((self.0 & !Self::PRESENCE) as usize) } else { None }
     }
 }
 
-impl From<Offset> for Place {
+impl From<Offset> for LossNote {
     fn from(offset: Offset) -> Self {
-        debug_assert!(offset.0 < Self::NEWS, "nobody counts as far");
+        debug_assert!(offset.0 < Self::PRESENCE, "offsets never grow so large");
         Self(offset.0)
     }
 }
 
-/// What the sender of a message has of its own: it gets the message before all others do, for it may wait for it to say
-/// the next; and in `throng.v1` its `ack`.
+/// The sender's own copy of a message. The sender is served before the other members, because it may wait for its
+/// message before it sends the next; in `throng.v1` it also gets an `ack`.
 #[derive(Debug, Clone)]
-pub struct Aside {
-    /// The sender.
+pub struct SenderCopy {
+    /// The sender's connection.
     pub to: ConnectionId,
-    /// Nothing in the plain dialect.
+    /// The ack; `None` in the plain dialect.
     pub ack: Option<Box<Ack>>,
 }
 
-/// What the sender of a message alone gets at the message's place in the room's stream.
+/// The ack of a message, at the message's position in the room's stream.
 #[derive(Debug, Clone)]
 pub struct Ack {
-    /// The frame; as an answer to the sender's own command it is never dropped.
+    /// The frame. It answers the sender's own command, so it is never dropped.
     pub frame: Frame,
-    /// It takes the message's place: the sender does not get the message itself.
+    /// The ack replaces the message: the sender does not get the message itself.
     pub instead: bool,
 }
 
@@ -119,33 +119,33 @@ pub struct Ack {
 pub struct Delivery<'a> {
     /// The encoded frame.
     pub frame: &'a Frame,
-    /// Whom it is for.
+    /// The members that get it.
     pub audience: Audience,
-    /// What is said should it be dropped.
-    pub place: Place,
-    /// Its sender, if that is a client, and what it gets with it.
-    pub aside: Option<Aside>,
+    /// What a member is told when the frame is dropped.
+    pub loss: LossNote,
+    /// The sender's own copy, when the sender is a client.
+    pub sender: Option<SenderCopy>,
     /// When it was published.
     pub at: Instant,
 }
 
 impl<'a> Delivery<'a> {
-    /// A message to everybody.
+    /// A message to all members.
     #[must_use]
     pub fn message(frame: &'a Frame, offset: Offset, at: Instant) -> Self {
-        Self { frame, audience: Audience::All, place: offset.into(), aside: None, at }
+        Self { frame, audience: Audience::All, loss: offset.into(), sender: None, at }
     }
 
-    /// A `presence_diff`, in a room of so many users.
+    /// A `presence_diff` in a room of so many users.
     #[must_use]
-    pub const fn news(frame: &'a Frame, members: usize, at: Instant) -> Self {
-        Self { frame, audience: Audience::V1, place: Place::news(members), aside: None, at }
+    pub const fn presence(frame: &'a Frame, members: usize, at: Instant) -> Self {
+        Self { frame, audience: Audience::V1, loss: LossNote::presence(members), sender: None, at }
     }
 
-    /// Something else that stands in the room's stream.
+    /// A notice in the room's stream: an event without an offset that is not missed when it is dropped.
     #[must_use]
     pub const fn notice(frame: &'a Frame, audience: Audience, at: Instant) -> Self {
-        Self { frame, audience, place: Place::NONE, aside: None, at }
+        Self { frame, audience, loss: LossNote::NONE, sender: None, at }
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_goes_where_it_is_meant_for_and_where_somebody_is() {
+    fn a_frame_goes_into_the_lanes_of_its_audience_that_have_members() {
         for (audience, members, plain, v1) in [
             (Audience::All, [1, 0], true, false),
             (Audience::All, [2, 3], true, true),

@@ -7,75 +7,84 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::client::Asker;
-use super::delivery::{Aside, Lanes, Place};
-use super::fanout::Typing;
+use super::delivery::{Lanes, LossNote, SenderCopy};
+use super::probe::Asker;
 use super::share::Share;
+use super::topic::TopicId;
 use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
-
-/// Names a room on every shard; never used again.
-pub type TopicId = u64;
 
 /// A frame for the members of a room on one shard.
 #[derive(Debug)]
 pub struct Publication {
     /// The room.
     pub topic: TopicId,
-    /// Its place in the room's stream of messages and notices.
+    /// Its position in the room's stream of messages and notices.
     pub seq: u64,
     /// The lanes that it goes into.
     pub lanes: Lanes,
-    /// What is said should it be dropped.
-    pub place: Place,
+    /// What a member is told when the frame is dropped.
+    pub loss: LossNote,
     /// The encoded frame.
     pub frame: Frame,
-    /// Its sender, if that is a client of this shard, and what it gets with it.
-    pub aside: Option<Aside>,
+    /// The sender's own copy, when the sender is a client of this shard.
+    pub sender: Option<SenderCopy>,
     /// When it was published.
     pub at: Instant,
 }
 
 impl Publication {
-    /// What it takes of the inbox' bytes: its frame's length for each lane, where it lies in a batch.
+    /// Bytes that it takes of the inbox's space: the frame's length for each lane, because each lane copies it into a
+    /// batch.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.frame.len() * self.lanes.count()
     }
 }
 
-/// Something about one client of a shard.
+/// The event that a user is typing in a room. It has no position in the room's stream.
+#[derive(Debug)]
+pub struct Typing {
+    /// The room.
+    pub topic: TopicId,
+    /// The encoded event.
+    pub frame: Frame,
+    /// The connection of the user who is typing. It does not get the event.
+    pub except: ConnectionId,
+}
+
+/// A command about one client of a shard.
 #[derive(Debug)]
 pub enum Command {
-    /// End this connection, if it still exists.
+    /// Ends this connection, if it still exists.
     End(ConnectionId, EndReason),
-    /// Wake the task of this connection: what it waits for has happened, and stands before this.
+    /// Wakes the task of this connection, after everything that was pushed before.
     Wake(ConnectionId),
-    /// Ping this connection and say whether it answers within [`PROBE_MS`](super::client::PROBE_MS); the sender
-    /// is dropped when there is no such connection.
+    /// Pings this connection and answers whether it reacts within [`PROBE_MS`](super::probe::PROBE_MS). The asker is
+    /// dropped when there is no such connection.
     Probe(ConnectionId, Asker),
-    /// Send this to the connection, within the bounds of its queue.
+    /// Sends this to the connection, within the bounds of its queue.
     Send(ConnectionId, Frame, Option<Share>),
-    /// Send this to the connection as the answer to its own command.
+    /// Sends this to the connection as the reply to its own command.
     Reply(ConnectionId, Frame),
 }
 
-/// One thing in an inbox.
+/// One item of an inbox.
 #[derive(Debug)]
 pub enum Item {
-    /// Fan this out.
+    /// A frame to fan out.
     Publish(Publication),
-    /// Show this to who has nothing else to do.
+    /// An event to show to members for whom nothing else waits.
     Typing(Box<Typing>),
-    /// Do this.
+    /// A command to run.
     Command(Box<Command>),
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     items: Vec<Item>,
-    /// The shard sleeps, and this wakes it.
+    /// Wakes the shard while it sleeps.
     sleeper: Option<Waker>,
 }
 
@@ -83,22 +92,22 @@ struct Queue {
 #[derive(Debug)]
 pub struct Inbox {
     queue: Mutex<Queue>,
-    /// Bytes of publications that the shard has not fanned out yet, those it has taken included.
+    /// Bytes of publications that the shard has not fanned out yet, including those that it has taken.
     bytes: AtomicUsize,
     max_bytes: usize,
 }
 
 impl Inbox {
-    /// An inbox that takes `max_bytes` of publications.
+    /// An inbox that holds `max_bytes` of publications.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), max_bytes }
     }
 
-    /// True when a frame of `len` bytes fits, and always when nothing is there: `len` is an upper bound, six bytes for
-    /// one and one frame for each lane, and who says the longest message would else be refused for ever. Asked before
-    /// a message gets its offset. Publishers of different rooms may ask at once, so the bound may be passed by one
-    /// message for each worker thread.
+    /// True when a frame of `len` bytes fits, and always when the inbox is empty: `len` is an upper bound (six bytes
+    /// for each byte of text, for each lane), so the longest message would otherwise be refused for ever. It is asked
+    /// before a message gets its offset. Publishers of different rooms may ask at the same time, so the inbox may
+    /// exceed its limit by one message for each worker thread.
     #[must_use]
     pub fn has_space(&self, len: usize) -> bool {
         let bytes = self.bytes.load(Relaxed);
@@ -118,7 +127,7 @@ impl Inbox {
         self.push(Item::Publish(publication));
     }
 
-    /// Adds what somebody types, unless half of the space is taken.
+    /// Adds a typing event, unless half of the space is taken.
     pub fn typing(&self, typing: Typing) {
         if self.has_space(self.max_bytes / 2) {
             self.bytes.fetch_add(typing.frame.len(), Relaxed);
@@ -126,13 +135,13 @@ impl Inbox {
         }
     }
 
-    /// Adds a frame for one connection, whether it still fits or not: there was space when it was decided to send it.
+    /// Adds a frame for one connection, even beyond the limit: the caller has asked for space before.
     pub fn send(&self, id: ConnectionId, frame: Frame, share: Option<Share>) {
         self.bytes.fetch_add(frame.len(), Relaxed);
         self.command(Command::Send(id, frame, share));
     }
 
-    /// Adds an answer to a connection's own command, whether it fits or not: the command that it answers did.
+    /// Adds the reply to a connection's own command, even beyond the limit: the command that it answers did fit.
     pub fn reply(&self, id: ConnectionId, frame: Frame) {
         self.bytes.fetch_add(frame.len(), Relaxed);
         self.command(Command::Reply(id, frame));
@@ -154,29 +163,29 @@ impl Inbox {
         }
     }
 
-    /// Swaps everything waiting into `items`, which must be empty. Returns false when there was nothing.
+    /// Swaps all waiting items into `items`, which must be empty. Returns false when there were none.
     pub fn take(&self, items: &mut Vec<Item>) -> bool {
         debug_assert!(items.is_empty(), "what was taken before must be done first");
         std::mem::swap(&mut self.queue.lock().items, items);
         !items.is_empty()
     }
 
-    /// Says that `bytes` of publications have been fanned out.
+    /// Frees the space of `bytes` of publications, which have been fanned out.
     pub fn done(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Relaxed);
     }
 
-    /// Lets nobody add anything until what is returned is dropped.
+    /// Blocks every push until the returned guard is dropped.
     #[cfg(test)]
     pub(crate) fn block(&self) -> impl Sized + '_ {
         self.queue.lock()
     }
 
-    /// Waits until something is here, or was: it may have been taken since. Only the shard waits.
+    /// Waits until an item is pushed. It may have been taken by the time this returns. Only the shard waits.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing that is still here: who waits again finds it. What was taken meanwhile is to
-    /// be looked for first.
+    /// Dropping the future loses nothing: the next call finds what is still here. An item that was taken meanwhile no
+    /// longer wakes it, so look at your own work first.
     pub async fn wait(&self) {
         let mut sleeps = false;
         poll_fn(|cx| {

@@ -1,104 +1,42 @@
-//! Who is connected, in which room, and how a message gets to all of them.
-//!
-//! [`Registry`] is the part that every thread may use: the shards' [inboxes](inbox) and the [user
-//! directory](directory). A [`Shard`] belongs to one worker thread and holds that worker's clients.
+//! The part of the fan-out that every thread may use: rooms as all shards see them, the inbox of each shard, and the
+//! directory of users. What one worker thread owns, its clients and their queues, is in [`shard`](crate::shard).
 
-mod backlog;
-pub mod batch;
-pub mod bounds;
-pub mod client;
-mod clients;
 pub mod delivery;
 pub mod directory;
-pub mod fanout;
-mod farewell;
 pub mod inbox;
-mod lane;
-pub mod outbox;
-pub mod registration;
-pub mod room;
-pub mod shard;
+pub mod probe;
 pub mod share;
-pub mod sink;
-mod slots;
-pub mod survey;
-pub mod wheel;
+pub mod topic;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::oneshot;
 
-use self::client::Asker;
 use self::delivery::{Audience, Delivery};
 use self::directory::Directory;
-use self::inbox::{Command, Inbox, Publication, TopicId};
-pub use self::registration::Registration;
-pub use self::shard::Shard;
+use self::inbox::{Command, Inbox, Publication, Typing};
+use self::probe::Asker;
 use self::share::{Share, Shares};
+use self::topic::Topic;
 use crate::names::ConnectionId;
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 
-/// A room as all shards see it together: which of them have members, and the stream of what was sent there. Kept
-/// by the owner of the room's lock.
-#[derive(Debug)]
-pub struct Topic {
-    id: TopicId,
-    /// Place of the last message or notice in the room's stream.
-    seq: u64,
-    /// Members on each shard, by dialect.
-    members: Box<[[u32; 2]]>,
-}
-
-impl Topic {
-    /// Names the room on the shards.
-    #[must_use]
-    pub fn id(&self) -> TopicId {
-        self.id
-    }
-
-    /// Counts a member in; returns the place in the stream behind which it is to be served.
-    pub fn join(&mut self, shard: usize, dialect: Dialect) -> u64 {
-        self.members[shard][dialect as usize] += 1;
-        self.seq
-    }
-
-    /// Counts a member out; returns the place in the stream up to which it is to be served.
-    pub fn leave(&mut self, shard: usize, dialect: Dialect) -> u64 {
-        let members = &mut self.members[shard][dialect as usize];
-        debug_assert!(*members > 0, "nobody leaves twice");
-        *members = members.saturating_sub(1);
-        self.seq
-    }
-
-    /// True when anybody is in the room whom this is for.
-    #[must_use]
-    pub fn has(&self, audience: Audience) -> bool {
-        self.members.iter().any(|&members| audience.lanes(members).count() > 0)
-    }
-
-    /// Connections in the room.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.members.iter().flatten().map(|&count| count as usize).sum()
-    }
-}
-
-/// The registry as every thread sees it.
+/// The way from any thread to the clients of every shard.
 #[derive(Debug)]
 pub struct Registry {
     inboxes: Box<[Arc<Inbox>]>,
     next_topic: AtomicU64,
-    /// Who is connected as which user.
+    /// The connections of each user.
     pub directory: Directory,
-    /// What senders of private messages have in the queues of others.
+    /// Unsent private messages of each sender in the queues of others.
     pub shares: Arc<Shares>,
 }
 
 impl Registry {
-    /// A registry of `shards` shards whose inboxes hold `max_inbox_bytes` each.
+    /// A registry of `shards` shards, whose inboxes hold `max_inbox_bytes` each.
     ///
     /// # Panics
     /// When there are more shards than a [`ConnectionId`] can name.
@@ -113,7 +51,7 @@ impl Registry {
         }
     }
 
-    /// The same, for clients whose queues hold so many messages and bytes.
+    /// Sets how many messages and bytes a client's queue holds: a sender of private messages may fill a part of it.
     #[must_use]
     pub fn with_queues(self, messages: usize, bytes: usize) -> Self {
         Self { shares: Shares::new(messages, bytes), ..self }
@@ -128,36 +66,43 @@ impl Registry {
         &self.inboxes[shard]
     }
 
-    /// A room that nobody is in yet.
+    /// Makes a room without members.
     #[must_use]
     pub fn topic(&self) -> Topic {
-        Topic {
-            id: self.next_topic.fetch_add(1, Relaxed),
-            seq: 0,
-            members: vec![[0; 2]; self.inboxes.len()].into_boxed_slice(),
-        }
+        Topic::new(self.next_topic.fetch_add(1, Relaxed), self.inboxes.len())
     }
 
     /// True when every shard with members has space for a frame of `len` bytes.
     #[must_use]
     pub fn has_space(&self, topic: &Topic, len: usize) -> bool {
-        topic.members.iter().zip(&self.inboxes).all(|(&members, inbox)| {
+        topic.members().zip(&self.inboxes).all(|(members, inbox)| {
             let lanes = Audience::All.lanes(members).count();
             lanes == 0 || inbox.has_space(len * lanes)
         })
     }
 
-    /// Hands a frame to every shard with members whom it is for: one push for each, and its ack to the shard of whom
-    /// that is for in any case. Call under the room's lock, which makes the order of the stream.
+    /// Pushes a frame into the inbox of every shard that has members of its audience, and the sender's copy into that
+    /// of the sender's shard. Call it under the room's lock, which makes the order of the stream.
     pub fn publish(&self, topic: &mut Topic, delivery: Delivery<'_>) {
-        topic.seq += 1;
-        let Delivery { frame, audience, place, mut aside, at } = delivery;
-        for (index, (&members, inbox)) in topic.members.iter().zip(&self.inboxes).enumerate() {
+        let (id, seq) = (topic.id(), topic.next_seq());
+        let Delivery { frame, audience, loss, mut sender, at } = delivery;
+        for (index, (members, inbox)) in topic.members().zip(&self.inboxes).enumerate() {
             let lanes = audience.lanes(members);
-            let aside = aside.take_if(|aside| aside.to.shard() == index);
-            if lanes.count() > 0 || aside.as_ref().is_some_and(|aside| aside.ack.is_some()) {
-                let (topic, seq, frame) = (topic.id, topic.seq, frame.clone());
-                inbox.publish(Publication { topic, seq, lanes, place, frame, aside, at });
+            let sender = sender.take_if(|copy| copy.to.shard() == index);
+            if lanes.count() > 0 || sender.as_ref().is_some_and(|copy| copy.ack.is_some()) {
+                let frame = frame.clone();
+                inbox.publish(Publication { topic: id, seq, lanes, loss, frame, sender, at });
+            }
+        }
+    }
+
+    /// Shows the room's other members of `throng.v1` that the user of `except` is typing. A shard with an inbox that is
+    /// half full drops it. The room's lock is not needed, because the event has no position in the stream.
+    pub fn typing(&self, topic: &Topic, frame: &Frame, except: ConnectionId) {
+        for (index, (members, inbox)) in topic.members().zip(&self.inboxes).enumerate() {
+            let typist = u32::from(index == except.shard());
+            if members[Dialect::V1 as usize] > typist {
+                inbox.typing(Typing { topic: topic.id(), frame: frame.clone(), except });
             }
         }
     }
@@ -168,31 +113,31 @@ impl Registry {
         self.inboxes[id.shard()].has_space(len)
     }
 
-    /// Sends a frame to one connection on whatever shard it is, as fan-out: within the bounds of its queue, beyond
-    /// which the node's policy says what happens. Ask for [space](Registry::has_space_for) before. Whether the
-    /// connection still exists is not known. `share` is dropped when the frame has left, or never will.
+    /// Sends a frame to one connection, on whatever shard it is, within the bounds of its queue: beyond them the node's
+    /// policy applies. Ask for [space](Registry::has_space_for) before. A connection that is gone gets nothing, and
+    /// the caller does not learn that. `share` is dropped when the frame has left, or never will.
     pub fn send(&self, id: ConnectionId, frame: &Frame, share: Option<Share>) {
         self.inboxes[id.shard()].send(id, frame.clone(), share);
     }
 
-    /// Answers a connection's own command, on whatever shard it is: see [`Registration::reply`].
+    /// Queues the reply to a connection's own command, on whatever shard it is.
     pub fn reply(&self, id: ConnectionId, frame: &Frame) {
         self.inboxes[id.shard()].reply(id, frame.clone());
     }
 
-    /// Wakes a connection's task, on whatever shard it is, behind everything that was handed over before.
+    /// Wakes a connection's task, on whatever shard it is, after everything that was handed over before.
     pub fn wake(&self, id: ConnectionId) {
         self.inboxes[id.shard()].command(Command::Wake(id));
     }
 
-    /// Ends a connection on whatever shard it is, if it still exists.
+    /// Ends a connection, on whatever shard it is, if it still exists.
     pub fn end(&self, id: ConnectionId, reason: EndReason) {
         self.inboxes[id.shard()].command(Command::End(id, reason));
     }
 
-    /// Asks a connection for a sign of life and says whether one came in time; false when it no longer exists or is
-    /// ending. It is pinged once for all who ask within the same time, and not at all for a second after its answer.
-    /// True at once where too many wait for the answer already, in all or of those whom the same `from` stands for.
+    /// Asks a connection for a sign of life. Returns whether one came in time, and false when the connection no longer
+    /// exists or is ending. All who ask within the same time share one ping, and for a second after an answer none is
+    /// sent. Returns true at once where too many wait for the answer already, in all or for the same `from`.
     ///
     /// # Cancel safety
     /// The ping is sent all the same.

@@ -30,8 +30,8 @@ use crate::node::{Credentials, Place};
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Resume;
 use crate::protocol::{Dialect, V1_SUBPROTOCOL};
-use crate::registry::Registration;
-use crate::registry::sink::Sink;
+use crate::shard::Registration;
+use crate::shard::sink::Sink;
 
 /// The shortest timeout a client may ask for on `/ws/with-timeout`.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);

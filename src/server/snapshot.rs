@@ -11,7 +11,7 @@ use super::usage;
 use super::worker::Worker;
 use crate::metrics::{By, Counter, ShardMetrics};
 use crate::node::Node;
-use crate::registry::survey::{Laggard, SLOWEST};
+use crate::shard::laggards::{Laggard, SLOWEST};
 
 /// How long a worker may take to say who is behind. One that is stalled must be seen, and not stall the dashboard.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -91,26 +91,26 @@ pub(super) async fn take(
     workers: &[Worker],
     viewers: usize,
 ) -> Result<String, simd_json::Error> {
-    let asked: Vec<_> = workers.iter().map(Worker::survey).collect();
+    let asked: Vec<_> = workers.iter().map(Worker::find_laggards).collect();
     let deadline = Instant::now() + PATIENCE;
-    let mut surveys = Vec::with_capacity(workers.len());
-    for survey in asked {
-        surveys.push(match survey {
-            Some(survey) => timeout_at(deadline, survey).await.ok().and_then(Result::ok),
+    let mut found = Vec::with_capacity(workers.len());
+    for laggards in asked {
+        found.push(match laggards {
+            Some(laggards) => timeout_at(deadline, laggards).await.ok().and_then(Result::ok),
             None => None,
         });
     }
     // All numbers at once, after the waiting, so that they belong together.
-    let shards = surveys.iter().zip(node.metrics.shards()).enumerate();
-    let shards = shards.map(|(index, (survey, metrics))| Shard {
+    let shards = found.iter().zip(node.metrics.shards()).enumerate();
+    let shards = shards.map(|(index, (laggards, metrics))| Shard {
         connections: metrics.connections.get(),
         deliveries: metrics.deliveries.get(),
         queue_bytes: metrics.queue_bytes.get(),
         inbox_bytes: node.registry.inbox(index).bytes(),
-        behind: survey.as_ref().map(|survey| survey.behind),
+        behind: laggards.as_ref().map(|laggards| laggards.behind),
     });
     let shards = shards.collect();
-    let mut slowest: Vec<_> = surveys.into_iter().flatten().flat_map(|survey| survey.slowest).collect();
+    let mut slowest: Vec<_> = found.into_iter().flatten().flat_map(|laggards| laggards.slowest).collect();
     slowest.sort_by_key(|laggard: &Laggard| std::cmp::Reverse(laggard.bytes));
     slowest.truncate(SLOWEST);
     simd_json::serde::to_string(&snapshot(node, viewers, shards, slowest))

@@ -30,10 +30,10 @@ use crate::connection::{Connection, Tools};
 use crate::http::{self, HttpIo, Served};
 use crate::node::Node;
 use crate::protocol::close::EndReason;
-use crate::registry::shard::Settings;
-use crate::registry::survey::Survey;
-use crate::registry::wheel::TICK_MS;
-use crate::registry::{Shard, bounds, fanout, room};
+use crate::shard::ShardSettings;
+use crate::shard::laggards::Laggards;
+use crate::shard::wheel::TICK_MS;
+use crate::shard::{Shard, batch, bounds, fanout};
 
 /// The most that a socket may take to ask what it wants where it will be refused anything but whether the server is
 /// well: the request of a health check comes with the connection.
@@ -45,7 +45,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Worker {
     newcomers: mpsc::Sender<Newcomer>,
-    surveys: mpsc::Sender<oneshot::Sender<Survey>>,
+    laggards: mpsc::Sender<oneshot::Sender<Laggards>>,
     /// Handshakes under way and connections, counted from the hand-over on.
     load: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
@@ -56,11 +56,11 @@ impl Worker {
         self.load.load(Relaxed)
     }
 
-    /// Asks who is behind on the worker's shard; `None` when it has not begun with what it was asked last.
-    pub(super) fn survey(&self) -> Option<oneshot::Receiver<Survey>> {
-        let (answer, survey) = oneshot::channel();
-        self.surveys.try_send(answer).ok()?;
-        Some(survey)
+    /// Asks for the clients of the worker's shard that are behind. `None` while it has not begun with the last request.
+    pub(super) fn find_laggards(&self) -> Option<oneshot::Receiver<Laggards>> {
+        let (answer, found) = oneshot::channel();
+        self.laggards.try_send(answer).ok()?;
+        Some(found)
     }
 
     /// Gives the worker a socket, or gives it back when the worker has stopped or is far behind.
@@ -85,7 +85,7 @@ impl Drop for Load {
 /// What a worker is asked for.
 struct Requests {
     arrivals: mpsc::Receiver<Newcomer>,
-    asked: mpsc::Receiver<oneshot::Sender<Survey>>,
+    asked: mpsc::Receiver<oneshot::Sender<Laggards>>,
 }
 
 /// Why everything ends, once it does.
@@ -99,7 +99,7 @@ pub(super) fn spawn_all(node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io
 fn spawn(index: usize, node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io::Result<Worker> {
     // A place for each that has not been looked at yet: those cannot make way.
     let (newcomers, arrivals) = mpsc::channel(node.config.limits.max_handshakes + RESERVED);
-    let (surveys, asked) = mpsc::channel(1);
+    let (laggards, asked) = mpsc::channel(1);
     let load = Arc::new(AtomicUsize::new(0));
     let (node, rules, stop, count) = (Arc::clone(node), Arc::clone(rules), stop.clone(), Arc::clone(&load));
     let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -109,7 +109,7 @@ fn spawn(index: usize, node: &Arc<Node>, rules: &Arc<Rules>, stop: &Stop) -> io:
         };
         runtime.block_on(run(index, node, rules, Requests { arrivals, asked }, stop, count));
     })?;
-    Ok(Worker { newcomers, surveys, load, thread })
+    Ok(Worker { newcomers, laggards, load, thread })
 }
 
 /// Resolves when every worker has ended its connections.
@@ -138,9 +138,9 @@ pub(super) fn join_all(workers: Vec<Worker>) -> io::Result<()> {
     Ok(())
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config) -> ShardSettings {
     let queue = &config.queue;
-    Settings {
+    ShardSettings {
         bounds: bounds::Bounds {
             messages: queue.max_messages,
             bytes: queue.max_bytes,
@@ -148,7 +148,7 @@ fn settings(config: &Config) -> Settings {
         },
         overload: queue.policy.into(),
         queue_budget: (queue.total_bytes / config.workers) as u64,
-        batch: room::BatchLimits {
+        batch: batch::BatchLimits {
             bytes: BATCH_BYTES.min(queue.max_bytes / 4),
             frames: (queue.max_messages / 4).max(1),
         },
@@ -171,7 +171,7 @@ async fn run(
     let tools = Tools::new(node, shard);
     let fanout = spawn_local(fanout::run(Rc::clone(&tools.shard)));
     let wheel = spawn_local(turn_wheel(Rc::clone(&tools.shard)));
-    spawn_local(survey(Rc::clone(&tools.shard), asked));
+    spawn_local(find_laggards(Rc::clone(&tools.shard), asked));
     let draining = async {
         // The sender lives as long as the server: an error is a stop as well.
         let reason = stop.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
@@ -202,15 +202,15 @@ async fn turn_wheel(shard: Rc<Shard>) {
     }
 }
 
-/// Looks who is behind, whenever somebody asks, and lets everything else go first.
-async fn survey(shard: Rc<Shard>, mut asked: mpsc::Receiver<oneshot::Sender<Survey>>) {
+/// Finds the clients that are behind, whenever the dashboard asks, and lets all other tasks go first.
+async fn find_laggards(shard: Rc<Shard>, mut asked: mpsc::Receiver<oneshot::Sender<Laggards>>) {
     while let Some(answer) = asked.recv().await {
-        let mut survey = Survey::default();
-        // Who asked may have had no more patience.
-        while !answer.is_closed() && shard.survey(&mut survey) {
+        let mut found = Laggards::default();
+        // The asker may have given up meanwhile.
+        while !answer.is_closed() && shard.find_laggards(&mut found) {
             yield_now().await;
         }
-        let _ = answer.send(survey);
+        let _ = answer.send(found);
     }
 }
 

@@ -18,11 +18,12 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::node::{Membership, Node};
 use crate::protocol::Dialect;
-use crate::registry::bounds::Bounds;
-use crate::registry::room::BatchLimits;
-use crate::registry::shard::{Overload, Settings};
-use crate::registry::sink::{Simulated, Sink};
-use crate::registry::{Registration, Shard, fanout};
+use crate::shard::ShardSettings;
+use crate::shard::batch::BatchLimits;
+use crate::shard::bounds::Bounds;
+use crate::shard::bounds::Overload;
+use crate::shard::sink::{Simulated, Sink};
+use crate::shard::{Registration, Shard, fanout};
 
 /// Threads, each with a shard.
 const WORKERS: usize = 2;
@@ -60,7 +61,7 @@ fn node() -> Arc<Node> {
 }
 
 fn shard(node: &Node, index: usize) -> Rc<Shard> {
-    let settings = Settings {
+    let settings = ShardSettings {
         bounds: Bounds { messages: 1024, bytes: 1 << 20, age_ms: 10_000 },
         overload: Overload::Disconnect,
         queue_budget: u64::MAX,

@@ -25,11 +25,11 @@ use throng::node::{Credentials, Node};
 use throng::protocol::Dialect;
 use throng::protocol::close::EndReason;
 use throng::protocol::command::{Parser, Resume};
-use throng::registry::bounds::{Bounds, Overload};
-use throng::registry::room::BatchLimits;
-use throng::registry::shard::Settings;
-use throng::registry::sink::{Simulated, Sink};
-use throng::registry::{Registration, Shard, fanout};
+use throng::shard::ShardSettings;
+use throng::shard::batch::BatchLimits;
+use throng::shard::bounds::{Bounds, Overload};
+use throng::shard::sink::{Simulated, Sink};
+use throng::shard::{Registration, Shard, fanout};
 
 use crate::frame::{CLOSE, Received, TEXT};
 
@@ -143,7 +143,7 @@ impl System {
         config.queue.policy = policy;
         config.history.dir = dir.map(Path::to_owned);
         let node = Node::open(config, Metrics::new(SHARDS, &[]), clock).expect("nobody else has the folder");
-        let settings = Settings {
+        let settings = ShardSettings {
             bounds: Bounds { messages: QUEUE, bytes: 1 << 20, age_ms: 10_000 },
             overload: Overload::Disconnect,
             queue_budget: u64::MAX,

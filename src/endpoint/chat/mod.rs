@@ -19,7 +19,7 @@ use crate::node::{Claim, Membership, Node};
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::CommandError;
-use crate::registry::Registration;
+use crate::shard::Registration;
 
 /// A command that is refused for its rate is read for its `id` up to this length, some microseconds of work.
 const MAX_REFUSED_BYTES: usize = 4 * 1024;

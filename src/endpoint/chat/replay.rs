@@ -5,7 +5,7 @@ use crate::broker::resume::{Next, Page, Replay, Resumed};
 use crate::names::RoomName;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::v1;
-use crate::registry::Registration;
+use crate::shard::Registration;
 
 /// A resume of which more is to come.
 #[derive(Debug)]

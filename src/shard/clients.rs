@@ -1,0 +1,162 @@
+//! A shard's clients. The fields that every delivery reads lie densely, apart from the rest and in the order of a
+//! sweep, so that a sweep over idle clients reads 32 bytes of each, forwards.
+
+use std::io;
+use std::ops::{Deref, DerefMut, Range};
+use std::rc::Rc;
+
+use super::client::Client;
+use super::sink::{Simulated, Sink};
+use super::slots::Slots;
+use crate::names::ConnectionId;
+use crate::prefetch::prefetch;
+
+/// The fields of a client that every delivery reads.
+#[derive(Debug)]
+pub(super) struct Hot {
+    pub(super) sink: Sink,
+    pub(super) bytes_sent: u64,
+    /// Generation of the client's id.
+    pub(super) generation: u32,
+    /// A batch may be written at once: the client is in one room, and nothing waits or is in flight.
+    is_direct: bool,
+}
+
+/// The sink of an empty slot, which takes nothing.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Simulated for Nowhere {
+    fn write(&self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+}
+
+/// The clients of a shard, by slot.
+#[derive(Debug)]
+pub(super) struct Clients {
+    hot: Vec<Hot>,
+    slots: Slots<Client>,
+    nowhere: Rc<Nowhere>,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self { hot: Vec::new(), slots: Slots::default(), nowhere: Rc::new(Nowhere) }
+    }
+}
+
+impl Clients {
+    /// Number of clients.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Adds the client that `make` makes for the lowest free slot.
+    pub(super) fn insert_with(&mut self, sink: Sink, make: impl FnOnce(usize) -> Client) -> &Client {
+        let client = self.slots.insert_with(make);
+        let hot = Hot { sink, bytes_sent: 0, generation: client.id.generation(), is_direct: false };
+        match self.hot.get_mut(client.id.slot()) {
+            Some(empty) => *empty = hot,
+            None => self.hot.push(hot),
+        }
+        client
+    }
+
+    /// The client of a slot.
+    pub(super) fn get_mut(&mut self, slot: usize) -> Option<ClientMut<'_>> {
+        let client = self.slots.get_mut(slot)?;
+        Some(ClientMut { client, hot: &mut self.hot[slot] })
+    }
+
+    /// The client of this id. `None` when its connection is gone, even if another client has the slot.
+    pub(super) fn of(&mut self, id: ConnectionId) -> Option<ClientMut<'_>> {
+        self.get_mut(id.slot()).filter(|client| client.id == id)
+    }
+
+    /// The client of a slot, if a batch of its only room may be written to it at once.
+    pub(super) fn direct(&mut self, slot: usize) -> Option<&mut Hot> {
+        self.hot.get_mut(slot).filter(|hot| hot.is_direct)
+    }
+
+    /// Prefetches what deliveries to these slots will read.
+    pub(super) fn prefetch(&self, slots: impl IntoIterator<Item = u32>) {
+        slots.into_iter().filter_map(|slot| self.hot.get(slot as usize)).for_each(prefetch);
+    }
+
+    /// Prefetches what writes to these slots will read. It reads what [`Clients::prefetch`] has prefetched.
+    pub(super) fn prefetch_sinks(&self, slots: impl IntoIterator<Item = u32>) {
+        let mut hot = slots.into_iter().filter_map(|slot| self.hot.get(slot as usize)).peekable();
+        // Where the first sink is simulated all are, and nothing lies behind them.
+        if hot.peek().is_some_and(|hot| hot.sink.is_socket()) {
+            hot.for_each(|hot| hot.sink.prefetch());
+        }
+    }
+
+    /// Takes a client out.
+    pub(super) fn remove(&mut self, slot: usize) -> Option<Client> {
+        let client = self.slots.remove(slot)?;
+        let sink = Sink::Simulated(self.nowhere.clone());
+        self.hot[slot] = Hot { sink, bytes_sent: 0, generation: 0, is_direct: false };
+        if self.slots.end() < self.hot.len() {
+            self.hot.truncate(self.slots.end());
+            self.hot.shrink_to_fit();
+        }
+        Some(client)
+    }
+
+    /// The clients of some slots, without those that are in one room and have nothing waiting. `None` when the slots
+    /// are behind the last one.
+    pub(super) fn indirect(&self, slots: Range<usize>) -> Option<impl Iterator<Item = &Client>> {
+        let end = slots.end.min(self.hot.len());
+        let hot = self.hot.get(slots.start..end).filter(|hot| !hot.is_empty())?;
+        let slots = hot.iter().zip(slots).filter(|(hot, _)| !hot.is_direct).map(|(_, slot)| slot);
+        Some(slots.filter_map(|slot| self.slots.get(slot)))
+    }
+
+    /// End of the slots that can be in use.
+    pub(super) fn end(&self) -> usize {
+        self.slots.end()
+    }
+
+    /// All clients, in the order of their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.slots.iter()
+    }
+}
+
+/// A client that may be changed. The fields that deliveries read are brought up to date when this is dropped.
+pub(super) struct ClientMut<'a> {
+    pub(super) client: &'a mut Client,
+    pub(super) hot: &'a mut Hot,
+}
+
+impl Deref for ClientMut<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.client
+    }
+}
+
+impl DerefMut for ClientMut<'_> {
+    fn deref_mut(&mut self) -> &mut Client {
+        self.client
+    }
+}
+
+impl Drop for ClientMut<'_> {
+    fn drop(&mut self) {
+        self.hot.is_direct = self.client.topics.len() == 1 && self.client.is_idle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hot_fields_of_two_clients_share_a_cache_line() {
+        assert_eq!(size_of::<Hot>(), 32);
+    }
+}

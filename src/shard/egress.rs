@@ -1,0 +1,252 @@
+//! Queues and writes what clients are sent, keeps the counters true, and ends clients that cannot keep up.
+//!
+//! Every change of a client's queue goes through here. No method blocks.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backlog::Backlogs;
+use super::batch::{Batch, BatchLimits};
+use super::bounds::{Bounds, Overload};
+use super::client::Client;
+use super::clients::{ClientMut, Clients};
+use super::farewell;
+use super::outbox::{Flush, Kind, Outbox, WriteCounts};
+use super::time::ShardTime;
+use crate::metrics::{Counter, ShardMetrics};
+use crate::protocol::close::EndReason;
+use crate::protocol::frame::Frame;
+
+/// Most connections that are ended at once because the node's queues are too long.
+const EVICTIONS: usize = 8;
+
+/// The settings of a shard.
+#[derive(Debug, Clone, Copy)]
+pub struct ShardSettings {
+    /// Bounds of each client's queue.
+    pub bounds: Bounds,
+    /// What happens beyond these bounds where no room sets a policy: to private messages.
+    pub overload: Overload,
+    /// This shard's part of the node's budget of queued bytes. Beyond it, clients with the longest queues are ended.
+    pub queue_budget: u64,
+    /// How long a batch may be.
+    pub batch: BatchLimits,
+    /// How long to wait for more messages before a sweep.
+    pub linger: Duration,
+}
+
+/// The way out of a shard: what it takes to queue and write frames.
+#[derive(Debug)]
+pub(super) struct Egress {
+    /// Index of the shard.
+    pub(super) index: usize,
+    pub(super) settings: ShardSettings,
+    pub(super) time: ShardTime,
+    pub(super) metrics: Arc<ShardMetrics>,
+    backlogs: RefCell<Backlogs>,
+}
+
+impl Egress {
+    /// The way out of the shard of this index.
+    pub(super) fn new(
+        index: usize,
+        settings: ShardSettings,
+        time: ShardTime,
+        metrics: Arc<ShardMetrics>,
+    ) -> Self {
+        Self { index, settings, time, metrics, backlogs: RefCell::default() }
+    }
+
+    /// Changes a client's queue and keeps the count of queued bytes true.
+    fn change_queue<R>(&self, client: &mut Client, change: impl FnOnce(&mut Client, u64) -> R) -> R {
+        let before = client.queued();
+        let result = change(client, self.time.now_ms());
+        let after = client.queued();
+        let gauge: &Counter = &self.metrics.queue_bytes;
+        if after > before {
+            gauge.add((after - before) as u64);
+            self.backlogs.borrow_mut().grown(client, after);
+        } else {
+            gauge.sub((before - after) as u64);
+        }
+        result
+    }
+
+    /// Queues the reply to the client's own command.
+    pub(super) fn queue_reply(&self, client: &mut Client, frame: &Frame) {
+        if client.end.is_none() {
+            self.change_queue(client, |client, now_ms| client.outbox.push(Kind::Reply, frame, now_ms));
+        }
+    }
+
+    /// Queues a ping or pong. While the socket takes nothing it goes ahead of what waits, and a new pong replaces one
+    /// that waits.
+    pub(super) fn queue_control(&self, client: &mut Client, kind: Kind, frame: &Frame) {
+        let is_blocked = client.is_blocked;
+        self.change_queue(client, |client, now_ms| match is_blocked {
+            true => client.outbox.push_ahead(kind, frame, now_ms),
+            false => client.outbox.push(kind, frame, now_ms),
+        });
+    }
+
+    /// Queues the frames in `part` of a batch for a client, or applies the policy when its queue is full. May write, so
+    /// it must not be called under a lock.
+    pub(super) fn offer(&self, client: &mut ClientMut<'_>, batch: &Rc<Batch>, part: Range<u32>, frames: u32) {
+        let Range { start, end } = part;
+        let (bytes, messages) = ((end - start) as usize, frames as usize);
+        let bounds = &self.settings.bounds;
+        let overflow = |client: &Client| client.outbox.overflow(bytes, messages, self.time.now_ms(), bounds);
+        if overflow(client).is_some() {
+            // What several rooms queued within one slice says nothing about the speed of the client.
+            self.flush_now(client);
+        }
+        if client.end.is_some() {
+            return;
+        }
+        if let Some(overflow) = overflow(client) {
+            let mut is_full = true;
+            match batch.overload {
+                Overload::Disconnect => {
+                    return self.end_client(client, EndReason::SlowConsumer(overflow.text()));
+                }
+                Overload::DropNewest => {}
+                Overload::DropOldest => {
+                    let dropped = self.change_queue(client, |client, now_ms| {
+                        client.outbox.drop_oldest(bytes, messages, bounds, now_ms)
+                    });
+                    self.metrics.messages_dropped.add(dropped);
+                    is_full = client.outbox.is_full(bytes, messages, bounds);
+                }
+            }
+            if is_full {
+                client.outbox.note_loss(batch, start, end, self.time.now_ms());
+                return self.metrics.messages_dropped.add(u64::from(frames));
+            }
+        }
+        self.change_queue(client, |client, now_ms| {
+            client.outbox.push_part(batch, start, end, frames, now_ms);
+        });
+    }
+
+    /// Queues these frames of a batch for a client, as [`Egress::offer`] does.
+    pub(super) fn offer_frames(&self, client: &mut ClientMut<'_>, batch: &Rc<Batch>, frames: Range<usize>) {
+        if !frames.is_empty() {
+            self.offer(client, batch, batch.part(&frames), frames.len() as u32);
+        }
+    }
+
+    /// Lets `push` queue what the socket of a client did not take whole. `result` is the result of that write, before
+    /// which the client's queue was empty.
+    pub(super) fn queue_rest(
+        &self,
+        mut client: ClientMut<'_>,
+        result: io::Result<usize>,
+        counts: &mut WriteCounts,
+        push: impl FnOnce(&mut Outbox, u64),
+    ) {
+        counts.writes += 1;
+        let written = match result {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
+            Ok(0) | Err(_) => return self.end_client(&mut client, EndReason::PeerVanished),
+            Ok(written) => written,
+        };
+        self.change_queue(&mut client, |client, now_ms| {
+            debug_assert!(client.outbox.is_empty(), "what waits goes first");
+            push(&mut client.outbox, now_ms);
+            client.outbox.advance(written, counts);
+        });
+        counts.bytes += written as u64;
+        client.hot.bytes_sent += written as u64;
+        client.is_blocked = true;
+        client.progress_ms = self.time.now_ms();
+        client.wake();
+    }
+
+    /// Writes what the client's socket takes.
+    pub(super) fn flush(&self, client: &mut ClientMut<'_>) -> Flush {
+        let mut counts = WriteCounts::default();
+        let ClientMut { client: cold, hot } = client;
+        let flushed = self.change_queue(cold, |client, now_ms| {
+            let flushed = client.outbox.flush(&hot.sink, &mut counts);
+            if counts.bytes > 0 || !client.is_blocked {
+                client.progress_ms = now_ms;
+            }
+            if counts.bytes > 0 {
+                client.sent_ms = now_ms;
+            }
+            flushed
+        });
+        client.is_blocked = flushed == Flush::Blocked;
+        client.hot.bytes_sent += counts.bytes;
+        self.count(&counts);
+        if flushed == Flush::Gone {
+            self.end_client(client, EndReason::PeerVanished);
+        }
+        flushed
+    }
+
+    /// Writes what is queued for a client whose socket takes bytes. Wakes the client's task to write what is left.
+    pub(super) fn flush_now(&self, client: &mut ClientMut<'_>) {
+        if !client.is_blocked && self.flush(client) == Flush::Blocked {
+            client.wake();
+        }
+    }
+
+    /// Adds to the shard's counters.
+    pub(super) fn count(&self, counts: &WriteCounts) {
+        self.metrics.writes.add(counts.writes);
+        self.metrics.bytes_sent.add(counts.bytes);
+        self.metrics.deliveries.add(counts.deliveries);
+    }
+
+    /// Begins the end of a connection: queues its last frames, tries to write them and wakes the task. Only the first
+    /// reason counts.
+    pub(super) fn end_client(&self, client: &mut ClientMut<'_>, reason: EndReason) {
+        if client.end.is_some() {
+            return;
+        }
+        if let EndReason::SlowConsumer(_) = reason {
+            self.metrics.slow_consumers_dropped.add(1);
+        }
+        let close = farewell::last_frames(client.dialect, &reason);
+        let drops_queue = matches!(reason, EndReason::SlowConsumer(_) | EndReason::PeerVanished);
+        let was_blocked = client.is_blocked;
+        client.end = Some(reason);
+        client.probe = None;
+        self.change_queue(client, |client, now_ms| {
+            if drops_queue {
+                client.outbox.finish_now(close.as_deref(), now_ms);
+            } else {
+                client.outbox.finish_after_queue(close.as_deref(), now_ms);
+            }
+        });
+        if close.is_some() && !was_blocked {
+            self.flush(client);
+        }
+        client.wake();
+    }
+
+    /// Ends connections with the longest queues, a few at a time, while this shard's queues exceed its part of the
+    /// budget.
+    pub(super) fn enforce_budget(&self, clients: &mut Clients) {
+        self.backlogs.borrow_mut().tidy(clients);
+        for _ in 0..EVICTIONS {
+            if self.metrics.queue_bytes.get() <= self.settings.queue_budget {
+                return;
+            }
+            let longest = self.backlogs.borrow_mut().longest(clients);
+            let Some(mut client) = longest.and_then(|slot| clients.get_mut(slot)) else { return };
+            self.end_client(&mut client, EndReason::SlowConsumer("queue budget of the node exceeded"));
+        }
+    }
+
+    /// The clients with long queues, for tests.
+    #[cfg(test)]
+    pub(super) fn backlogs(&self) -> &RefCell<Backlogs> {
+        &self.backlogs
+    }
+}

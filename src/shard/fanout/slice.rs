@@ -1,0 +1,170 @@
+//! One slice of the fan-out: as much work as a shard does before other tasks get their turn.
+
+use std::time::{Duration, Instant};
+
+use super::run_queue::{RunQueue, SPARE_BYTES};
+use crate::clock;
+use crate::registry::inbox::Inbox;
+use crate::shard::clients::Clients;
+use crate::shard::egress::Egress;
+use crate::shard::lane::prefetch::upcoming;
+use crate::shard::lane::{FinishedSweep, Lane, Offer, Progress};
+use crate::shard::outbox::WriteCounts;
+use crate::shard::state::Lanes;
+
+/// Most writes of a slice.
+pub(in crate::shard) const WRITES: usize = 1024;
+/// Most members that a slice looks at, including those that cannot be written to now.
+const OFFERS: usize = 4096;
+/// Longest that a slice runs before it yields to other tasks.
+const TIME: Duration = Duration::from_millis(2);
+/// Writes between two looks at the clock.
+pub(in crate::shard) const WRITES_PER_LOOK: usize = 64;
+
+/// A slice: what it works on, and what it has done so far.
+pub(in crate::shard) struct Slice<'a> {
+    pub(super) egress: &'a Egress,
+    inbox: &'a Inbox,
+    pub(super) clients: &'a mut Clients,
+    pub(super) queue: &'a mut RunQueue,
+    began: Instant,
+    /// The last look at the clock showed that the time is over.
+    is_late: bool,
+    writes: usize,
+    pub(super) offers: usize,
+    pub(super) counts: WriteCounts,
+    /// Joins the pieces of what one client gets.
+    pub(super) scratch: Vec<u8>,
+}
+
+impl<'a> Slice<'a> {
+    /// A slice that begins now.
+    pub(in crate::shard) fn new(
+        egress: &'a Egress,
+        inbox: &'a Inbox,
+        clients: &'a mut Clients,
+        queue: &'a mut RunQueue,
+    ) -> Self {
+        let scratch = std::mem::take(&mut queue.scratch);
+        Self {
+            egress,
+            inbox,
+            clients,
+            queue,
+            began: clock::last_look(),
+            is_late: false,
+            writes: 0,
+            offers: 0,
+            counts: WriteCounts::default(),
+            scratch,
+        }
+    }
+
+    /// Does the work.
+    pub(in crate::shard) fn run(mut self, lanes: &mut Lanes) {
+        // Clients that the last slice has left go first: otherwise new batches would pile up on clients that are fast.
+        if self.queue.dirty.is_empty() {
+            self.fill(lanes);
+            // Clients that were left for one common write get it now, until the next look at the clock.
+            self.is_late = false;
+        }
+        self.write_dirty();
+        self.egress.count(&self.counts);
+        if self.scratch.capacity() <= SPARE_BYTES {
+            self.queue.scratch = self.scratch;
+        }
+    }
+
+    pub(super) fn count_write(&mut self) {
+        self.writes += 1;
+        self.is_late |= self.writes.is_multiple_of(WRITES_PER_LOOK) && self.began.elapsed() > TIME;
+    }
+
+    /// True when other tasks are to get their turn.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_late || self.writes >= WRITES
+    }
+
+    /// True when nothing more is to be offered to any client, as when many clients wait for their write.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_over() || self.offers >= OFFERS || self.queue.dirty.len() >= WRITES
+    }
+
+    /// Takes batches, lane by lane, to a slice's worth of clients.
+    fn fill(&mut self, lanes: &mut Lanes) {
+        for turn in 0..self.queue.ready.len() {
+            if self.is_full() {
+                return;
+            }
+            upcoming(&self.queue.ready, lanes).for_each(|(turns, lane)| lane.prefetch(turns, self.clients));
+            let Some(id) = self.queue.ready.pop_front() else { return };
+            let Some(lane) = lanes.get_mut(&id) else { continue };
+            lane.gather(&self.egress.settings.batch, || self.queue.batch());
+            self.inbox.done(lane.begin());
+            lane.is_ready = false;
+            let finished = self.serve(lane);
+            // At the end of the line the lane's last members would wait twice as long as others. But the first lane of
+            // a slice has had all of it, and a typing event can wait.
+            let is_cut_short = finished.is_none() && turn > 0 && !lane.is_typing();
+            if let Some(finished) = finished {
+                lane.swept_ms = self.egress.time.now_ms();
+                self.queue.finished.push(finished);
+            }
+            if is_cut_short {
+                self.queue.ready_first(id, lane);
+            } else {
+                self.queue.ready(id, lane);
+            }
+            if lane.has_pending() {
+                self.queue.serve_senders_of(id, lane);
+            }
+            self.serve_senders(lanes);
+        }
+    }
+
+    /// Continues the sweep of a lane until it is through, and returns it then, or until the slice is full. A member of
+    /// one room is written to at once. A member of several gets what all of them have in one write, later in the
+    /// slice.
+    pub(super) fn serve(&mut self, lane: &mut Lane) -> Option<FinishedSweep> {
+        if lane.is_typing() {
+            self.sweep_typing(lane);
+            return None;
+        }
+        loop {
+            let progress = lane.sweep(|offer| self.offer(&offer));
+            match progress {
+                Progress::Finished(sweep) => return Some(sweep),
+                Progress::Paused => return None,
+                Progress::NextHasAck => self.serve_sender(lane),
+            }
+            if self.is_full() {
+                return None;
+            }
+        }
+    }
+
+    /// Writes or queues what a member gets. Returns false when the slice is full.
+    #[inline]
+    fn offer(&mut self, offer: &Offer<'_>) -> bool {
+        let &Offer { batch, slot, start, frames, next } = offer;
+        self.clients.prefetch_sinks(next.iter().map(|member| member.slot));
+        self.offers += 1;
+        let bytes = &batch.bytes[start as usize..];
+        let is_direct = self.write_direct(slot as usize, bytes, frames, |outbox, now_ms| {
+            outbox.push_shared(batch, start, frames, now_ms);
+        });
+        if !is_direct {
+            self.queue_offer(offer);
+        }
+        !self.is_full()
+    }
+
+    /// Queues what a member gets and puts it into the line of those to be written to.
+    pub(super) fn queue_offer(&mut self, offer: &Offer<'_>) {
+        let &Offer { batch, slot, start, frames, .. } = offer;
+        if let Some(mut client) = self.clients.get_mut(slot as usize) {
+            self.egress.offer(&mut client, batch, start..batch.bytes.len() as u32, frames);
+            client.line_up(&mut self.queue.dirty);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The members of one room on one shard that speak one dialect, in sweep order, and the frames that wait to be fanned
+//! out to them.
+//!
+//! A sweep hands one batch to every member. A member that leaves in the middle of it neither hides another member nor
+//! is written to: its entry stays, marked, until the list is compacted between two sweeps.
+
+pub(super) mod id;
+mod leaving;
+pub(super) mod member;
+pub(super) mod personal;
+pub(super) mod prefetch;
+mod typing;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use self::member::{GONE, Member};
+use self::personal::{IndexedCopy, PersonalBatch, serve_first};
+use super::batch::{Batch, BatchLimits};
+use super::bounds::Overload;
+use crate::names::{ConnectionId, RoomName};
+use crate::protocol::frame::Frame;
+use crate::registry::delivery::{LossNote, SenderCopy};
+
+/// Members of a sweep that are prefetched together: as many cache misses as a core has under way at once.
+const AHEAD: usize = 16;
+
+/// A frame that waits for the next sweep.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Position in the room's stream.
+    pub(super) seq: u64,
+    /// What a member is told when the frame is dropped.
+    pub(super) loss: LossNote,
+    pub(super) frame: Frame,
+    /// The sender's own copy, when the sender is a client of this shard.
+    pub(super) sender: Option<SenderCopy>,
+    /// When it was published.
+    pub(super) at: Instant,
+}
+
+/// One batch on its way through the members, or gathered for it.
+#[derive(Debug)]
+struct Sweep {
+    batch: Rc<Batch>,
+    /// Index of the member that is next.
+    cursor: usize,
+    /// The copies of the senders, which go first. The first of them is last.
+    copies: SmallVec<[IndexedCopy; 1]>,
+    /// The sweep is under way: nothing is added to the batch any more, because a member may have got it.
+    has_begun: bool,
+    /// The connection of the user who is typing, when that is all that the batch shows.
+    typist: Option<ConnectionId>,
+    /// When the first of its messages was published.
+    since: Instant,
+}
+
+impl Sweep {
+    /// Bytes that wait for the sweep to begin.
+    fn gathered_bytes(&self) -> usize {
+        if self.has_begun { 0 } else { self.batch.bytes.len() }
+    }
+
+    /// The position of the last frame.
+    fn last_seq(&self) -> u64 {
+        self.batch.frames.last().map_or(0, |frame| frame.seq)
+    }
+}
+
+/// A batch that has been handed to every member.
+#[derive(Debug)]
+pub(super) struct FinishedSweep {
+    pub(super) batch: Rc<Batch>,
+    /// When the first of its messages was published.
+    pub(super) since: Instant,
+}
+
+/// The end of a batch, for one member.
+#[derive(Debug)]
+pub(super) struct Offer<'a> {
+    pub(super) batch: &'a Rc<Batch>,
+    pub(super) slot: u32,
+    /// Byte of the batch at which the member's part begins.
+    pub(super) start: u32,
+    /// Number of frames in the member's part.
+    pub(super) frames: u32,
+    /// The members whose turn comes from here on, for every few offers: they can be prefetched.
+    pub(super) next: &'a [Member],
+}
+
+/// Why a sweep stopped.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// It was told to stop, or there is no sweep.
+    Paused,
+    /// The next client is a sender with an ack: see [`Lane::next_sender`].
+    NextHasAck,
+    /// Every member has been offered the batch.
+    Finished(FinishedSweep),
+}
+
+/// A room's members on one shard that speak one dialect.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// What happens to a member whose queue is full.
+    overload: Overload,
+    /// Name of the room, in the dialect that tells members what they missed.
+    name: Option<Rc<RoomName>>,
+    /// When the last sweep finished, in the shard's milliseconds.
+    pub(super) swept_ms: u64,
+    members: Vec<Member>,
+    /// Number of entries whose member has left.
+    gone: usize,
+    pending: VecDeque<Pending>,
+    sweep: Option<Sweep>,
+    /// The lane is in the line of those with work. It may be there twice, if all members left and others came before
+    /// its turn.
+    pub(super) is_ready: bool,
+    /// The lane is in the line of those with senders. It may be there twice, likewise.
+    pub(super) has_senders: bool,
+}
+
+impl Lane {
+    /// A lane without members. `name` is set where members are told what they missed.
+    pub(super) fn new(overload: Overload, name: Option<RoomName>) -> Self {
+        Self { overload, name: name.map(Rc::new), ..Self::default() }
+    }
+
+    /// Adds a member, which is served behind the position `after`, or brings one back that has left.
+    pub(super) fn join(&mut self, slot: u32, after: u64) {
+        match Member::find(&self.members, slot) {
+            Ok(at) => {
+                let member = &mut self.members[at];
+                debug_assert_eq!(member.after, GONE, "a client joins a room once");
+                self.gone -= usize::from(member.after == GONE);
+                member.after = after;
+            }
+            Err(at) => {
+                self.members.insert(at, Member { slot, after });
+                if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.cursor > at) {
+                    sweep.cursor += 1;
+                }
+            }
+        }
+    }
+
+    /// Removes a member. Returns true when it was there.
+    pub(super) fn leave(&mut self, slot: u32) -> bool {
+        let Ok(at) = Member::find(&self.members, slot) else { return false };
+        let was_here = std::mem::replace(&mut self.members[at].after, GONE) != GONE;
+        self.gone += usize::from(was_here);
+        if self.sweep.is_none() {
+            self.compact();
+        }
+        was_here
+    }
+
+    /// Removes the entries of members that have left, once they are the majority: amortised, a leave moves two members.
+    fn compact(&mut self) {
+        if self.gone * 2 > self.members.len() {
+            self.members.retain(|member| member.after != GONE);
+            self.members.shrink_to(self.members.len() * 2);
+            self.gone = 0;
+        }
+    }
+
+    /// Number of members.
+    pub(super) fn len(&self) -> usize {
+        self.members.len() - self.gone
+    }
+
+    /// True when there is no member.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.len() == self.gone
+    }
+
+    /// Adds a frame that waits for the next sweep.
+    pub(super) fn push(&mut self, pending: Pending) {
+        debug_assert!(
+            self.pending.back().is_none_or(|last| last.seq < pending.seq),
+            "a room's stream is in order"
+        );
+        if self.is_typing() {
+            self.sweep = None;
+        }
+        self.pending.push_back(pending);
+    }
+
+    /// True while a sweep is under way or a frame waits for one.
+    pub(super) fn has_work(&self) -> bool {
+        self.sweep.is_some() || self.has_pending()
+    }
+
+    /// True while a frame waits that is in no batch.
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// True while a sweep is under way.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.sweep.as_ref().is_some_and(|sweep| sweep.has_begun)
+    }
+
+    /// Bytes that wait for a sweep to begin.
+    pub(super) fn pending_bytes(&self) -> usize {
+        let gathered = self.sweep.as_ref().map_or(0, Sweep::gathered_bytes);
+        gathered + self.pending.iter().map(|pending| pending.frame.len()).sum::<usize>()
+    }
+
+    /// Moves frames that wait into the batch of the next sweep, up to its limits, unless a sweep is under way. A batch
+    /// that has been gathered before stays as it is while a queue holds it too.
+    pub(super) fn gather(&mut self, limits: &BatchLimits, recycled: impl FnOnce() -> Rc<Batch>) {
+        let Some(first) = self.pending.front() else { return };
+        let since = first.at;
+        let mut sweep = self.sweep.take().unwrap_or_else(|| {
+            let mut batch = recycled();
+            self.label(Rc::get_mut(&mut batch).expect("no queue holds a recycled batch"));
+            Sweep { batch, cursor: 0, copies: SmallVec::new(), has_begun: false, typist: None, since }
+        });
+        if !sweep.has_begun
+            && let Some(batch) = Rc::get_mut(&mut sweep.batch)
+        {
+            while let Some(next) = self.pending.pop_front_if(|next| !limits.is_full(batch, &next.frame)) {
+                sweep.copies.extend(next.sender.map(|copy| IndexedCopy::new(copy, batch.frames.len())));
+                batch.push_message(next.seq, next.loss, &next.frame);
+            }
+            IndexedCopy::sort(&mut sweep.copies);
+            if self.pending.is_empty() && self.pending.capacity() > 64 {
+                self.pending = VecDeque::new();
+            }
+        }
+        self.sweep = Some(sweep);
+    }
+
+    /// Begins the sweep of the gathered batch, unless it has begun. Returns the number of its bytes.
+    pub(super) fn begin(&mut self) -> usize {
+        let Some(sweep) = &mut self.sweep else { return 0 };
+        let bytes = sweep.gathered_bytes();
+        sweep.has_begun = true;
+        bytes
+    }
+
+    /// Notes on a batch the lane's room and policy.
+    pub(super) fn label(&self, batch: &mut Batch) {
+        batch.overload = self.overload;
+        batch.room.clone_from(&self.name);
+    }
+
+    /// Makes offers, to senders first, until `make` returns false, the next sender has an ack, or the sweep is
+    /// finished. A sweep that has not begun makes offers to senders only.
+    pub(super) fn sweep(&mut self, mut make: impl FnMut(Offer<'_>) -> bool) -> Progress {
+        let Some(sweep) = self.sweep.as_mut() else { return Progress::Paused };
+        let last = sweep.last_seq();
+        let first = sweep.batch.frames.first().map_or(0, |frame| frame.seq);
+        let all = sweep.batch.frames.len() as u32;
+        while let Some(next) = sweep.copies.last() {
+            if next.has_ack() {
+                return Progress::NextHasAck;
+            }
+            let slot = next.slot();
+            sweep.copies.pop();
+            let after = serve_first(&mut self.members, slot, last);
+            let Some((start, frames)) = sweep.batch.behind(after) else { continue };
+            if !make(Offer { batch: &sweep.batch, slot, start, frames, next: &[] }) {
+                return Progress::Paused;
+            }
+        }
+        if !sweep.has_begun {
+            return Progress::Paused;
+        }
+        let mut announced = 0;
+        while let Some(member) = self.members.get(sweep.cursor) {
+            let at = sweep.cursor;
+            sweep.cursor += 1;
+            let part = if member.after < first {
+                Some((0, all))
+            } else if member.after >= last {
+                None
+            } else {
+                sweep.batch.behind(member.after)
+            };
+            let Some((start, frames)) = part else { continue };
+            let mut next: &[Member] = &[];
+            if at >= announced {
+                announced = self.members.len().min(at + AHEAD);
+                next = &self.members[at..announced];
+            }
+            if !make(Offer { batch: &sweep.batch, slot: member.slot, start, frames, next }) {
+                break;
+            }
+        }
+        if sweep.cursor < self.members.len() {
+            return Progress::Paused;
+        }
+        let finished = self.sweep.take();
+        self.compact();
+        match finished {
+            Some(Sweep { batch, since, .. }) => Progress::Finished(FinishedSweep { batch, since }),
+            None => Progress::Paused,
+        }
+    }
+
+    /// Takes what the next sender with an ack gets.
+    pub(super) fn next_sender(&mut self) -> Option<PersonalBatch> {
+        let sweep = self.sweep.as_mut()?;
+        let slot = sweep.copies.last()?.slot();
+        let mut copies = SmallVec::new();
+        while sweep.copies.last().is_some_and(|copy| copy.slot() == slot) {
+            copies.extend(sweep.copies.pop());
+        }
+        let after = serve_first(&mut self.members, slot, sweep.last_seq());
+        Some(PersonalBatch { batch: Rc::clone(&sweep.batch), slot, after, copies })
+    }
+}
+
+#[cfg(test)]
+mod tests;

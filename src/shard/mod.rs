@@ -1,0 +1,282 @@
+//! One worker's share of the connections: its clients, the lanes of their rooms, and the fan-out to them. A [`Shard`]
+//! lives on its worker's thread and no other touches it: other threads reach it through its
+//! [`Inbox`](crate::registry::inbox::Inbox).
+
+mod backlog;
+pub mod batch;
+pub mod bounds;
+mod client;
+mod clients;
+mod egress;
+pub mod fanout;
+mod farewell;
+mod intake;
+pub mod laggards;
+mod lane;
+pub mod outbox;
+mod probe;
+mod registration;
+pub mod sink;
+mod slots;
+mod state;
+mod time;
+pub mod wheel;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use self::batch::Batch;
+use self::bounds::Overload;
+use self::client::Client;
+use self::egress::Egress;
+pub use self::egress::ShardSettings;
+use self::fanout::slice::Slice;
+use self::intake::Intake;
+use self::laggards::Laggards;
+use self::outbox::Kind;
+use self::probe::Probe;
+pub use self::registration::{Registration, Status};
+use self::sink::Sink;
+use self::state::State;
+use self::time::ShardTime;
+use crate::clock::Clock;
+use crate::metrics::ShardMetrics;
+use crate::names::ConnectionId;
+use crate::protocol::close::EndReason;
+use crate::protocol::frame::{self, Frame, OpCode};
+use crate::registry::inbox::{Command, Inbox, Item};
+use crate::registry::probe::Asker;
+use crate::registry::share::Share;
+
+/// One worker's clients and their rooms.
+///
+/// No method blocks, and none calls back into its caller, so that no `RefCell` is ever borrowed twice.
+#[derive(Debug)]
+pub struct Shard {
+    state: RefCell<State>,
+    egress: Egress,
+    inbox: Arc<Inbox>,
+}
+
+impl Shard {
+    /// An empty shard that takes its work from `inbox` and its time from `clock`.
+    #[must_use]
+    pub fn new(
+        index: usize,
+        inbox: Arc<Inbox>,
+        metrics: Arc<ShardMetrics>,
+        settings: ShardSettings,
+        clock: Clock,
+    ) -> Rc<Self> {
+        let egress = Egress::new(index, settings, ShardTime::new(index, clock), metrics);
+        Rc::new(Self { state: RefCell::default(), egress, inbox })
+    }
+
+    /// Its index among the node's shards.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.egress.index
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn metrics(&self) -> &ShardMetrics {
+        &self.egress.metrics
+    }
+
+    /// Milliseconds since the clock began, as of the last [`Shard::tick`], without the time in which the thread stood
+    /// [still](crate::clock::Awake). Every deadline of a client goes by it.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.egress.time.now_ms()
+    }
+
+    /// Milliseconds since the clock began, as of the last [`Shard::tick`]. All threads of the node agree on it.
+    #[must_use]
+    pub fn clock_ms(&self) -> u64 {
+        self.now_ms() + self.lost_ms()
+    }
+
+    /// Milliseconds by which [`Shard::now_ms`] is behind [`Shard::clock_ms`].
+    #[must_use]
+    pub fn lost_ms(&self) -> u64 {
+        self.egress.time.lost_ms()
+    }
+
+    /// Looks at the clock, once for each wake of a task and never for each delivery. Returns [`Shard::now_ms`].
+    pub fn tick(&self) -> u64 {
+        self.egress.time.tick()
+    }
+
+    /// The policy for a client that does not keep up, where no room sets one.
+    #[must_use]
+    pub fn overload(&self) -> Overload {
+        self.egress.settings.overload
+    }
+
+    /// Adds a client that is in no room yet. Frames for it wait until [`Registration::open`]. Dropping the registration
+    /// removes it.
+    ///
+    /// # Panics
+    /// When the shard has [`ConnectionId::MAX_SLOTS`] clients, far beyond the descriptors of a process.
+    #[must_use]
+    pub fn register(self: &Rc<Self>, sink: Sink) -> Registration {
+        let now_ms = self.tick();
+        let mut state = self.state.borrow_mut();
+        let generation = state.next_generation();
+        let id = |slot| ConnectionId::new(self.index(), slot, generation);
+        let client = state.clients.insert_with(sink, |slot| Client::new(id(slot), now_ms));
+        Registration::new(Rc::clone(self), client.id)
+    }
+
+    /// Number of clients.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.state.borrow().clients.len()
+    }
+
+    /// True when there is no client.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of rooms with members here.
+    #[must_use]
+    pub fn room_count(&self) -> usize {
+        let lanes = &self.state.borrow().lanes;
+        lanes.keys().filter(|id| !id.is_v1() || !lanes.contains_key(&id.other())).count()
+    }
+
+    /// The ids of all clients.
+    #[must_use]
+    pub fn ids(&self) -> Vec<ConnectionId> {
+        self.state.borrow().clients.iter().map(|client| client.id).collect()
+    }
+
+    /// Ends a connection if it still exists: see [`Registration::end`].
+    pub fn end(&self, id: ConnectionId, reason: EndReason) {
+        if let Some(mut client) = self.state.borrow_mut().client(id) {
+            self.egress.end_client(&mut client, reason);
+        }
+    }
+
+    /// Wakes the clients whose deadline has come. Call it every [`TICK_MS`](wheel::TICK_MS).
+    pub fn wake_due(&self) {
+        let now_ms = self.tick();
+        let mut state = self.state.borrow_mut();
+        let State { clients, wheel, .. } = &mut *state;
+        let mut due = Vec::new();
+        wheel.advance(now_ms, &mut due);
+        self.egress.enforce_budget(clients);
+        for (slot, tick) in due {
+            if let Some(mut client) = clients.get_mut(slot as usize).filter(|client| client.armed == tick) {
+                client.armed = u64::MAX;
+                client.wake();
+            }
+        }
+    }
+
+    /// Looks at some more clients for those that are behind. Returns true while there are others left. Clients that
+    /// come or go meanwhile may be missed.
+    pub fn find_laggards(&self, found: &mut Laggards) -> bool {
+        if self.egress.metrics.queue_bytes.get() == 0 {
+            return false;
+        }
+        let now_ms = self.tick();
+        found.look(&self.state.borrow().clients, now_ms)
+    }
+
+    /// Takes in what other threads have handed over so far.
+    fn take_in(&self) {
+        let mut items = Vec::new();
+        if self.inbox.take(&mut items) {
+            self.accept(&mut items);
+        }
+    }
+
+    /// Takes in these items of the inbox.
+    fn accept(&self, items: &mut Vec<Item>) {
+        for item in items.drain(..) {
+            match item {
+                Item::Publish(publication) => self.intake(|intake| intake.publish(publication)),
+                Item::Typing(typing) => self.intake(|intake| intake.show_typing(&typing)),
+                Item::Command(command) => self.run_command(*command),
+            }
+        }
+    }
+
+    fn intake(&self, f: impl FnOnce(&mut Intake<'_>)) {
+        f(&mut Intake { state: &mut self.state.borrow_mut(), egress: &self.egress, inbox: &self.inbox });
+    }
+
+    fn run_command(&self, command: Command) {
+        match command {
+            Command::End(id, reason) => self.end(id, reason),
+            Command::Wake(id) => {
+                if let Some(client) = self.state.borrow_mut().client(id) {
+                    client.wake();
+                }
+            }
+            Command::Send(id, frame, share) => self.send(id, &frame, share),
+            Command::Reply(id, frame) => {
+                self.inbox.done(frame.len());
+                self.intake(|intake| intake.reply(id, &frame));
+            }
+            Command::Probe(id, asker) => self.probe(id, asker),
+        }
+    }
+
+    /// Queues a frame for one client, within the bounds of its queue.
+    fn send(&self, id: ConnectionId, frame: &Frame, share: Option<Share>) {
+        self.inbox.done(frame.len());
+        let mut state = self.state.borrow_mut();
+        if let Some(mut client) = state.client(id) {
+            let batch = Rc::new(Batch { overload: self.overload(), _share: share, ..Batch::of(frame) });
+            self.egress.offer_frames(&mut client, &batch, 0..1);
+        }
+        state.mark_dirty(id);
+    }
+
+    /// Pings a client to learn whether it is alive. Where a question is open already, the asker gets its answer.
+    fn probe(&self, id: ConnectionId, asker: Asker) {
+        let now_ms = self.tick();
+        let mut state = self.state.borrow_mut();
+        // The name of a client that is ending is free as soon as it has gone; the dropped sender says so.
+        let Some(mut client) = state.client(id).filter(|client| client.end.is_none()) else { return };
+        if let Some(probe) = &mut client.probe {
+            return probe.join(asker);
+        }
+        client.probe = Some(Box::new(Probe::new(asker, now_ms)));
+        client.count_question();
+        self.egress.queue_control(&mut client, Kind::Control, &frame::data(OpCode::Ping, b""));
+        // A blocked client may still be in its handshake: the ping leaves once that is answered.
+        if !client.is_blocked {
+            self.egress.flush(&mut client);
+        }
+        client.wake();
+    }
+
+    /// True when work is left. It is asked afresh each time, because a client that leaves its room takes in what is
+    /// in the inbox.
+    fn has_work(&self) -> bool {
+        !self.state.borrow().queue.is_empty()
+    }
+
+    /// Does one slice of the fan-out. Returns true when work is left.
+    pub fn slice(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let State { clients, lanes, queue, .. } = &mut *state;
+        if queue.is_empty() {
+            return false;
+        }
+        self.tick();
+        Slice::new(&self.egress, &self.inbox, clients, queue).run(lanes);
+        self.egress.enforce_budget(clients);
+        !queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

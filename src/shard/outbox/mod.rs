@@ -1,0 +1,343 @@
+//! One client's queue of bytes to send, bounded in messages, bytes and age. It never looks at a clock, and writes only
+//! to the [`Sink`] that it is handed.
+//!
+//! An entry stays until its last byte is written, so an empty queue means that nothing is in flight and the next frame
+//! may be written at once. Entries know where their frames end: nothing is ever cut in the middle of a frame, and
+//! control frames are inserted at frame boundaries.
+
+mod loss;
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use super::batch::Batch;
+use super::bounds::{Bounds, Overflow};
+use super::sink::Sink;
+
+/// Most buffers handed to one vectored write.
+const MAX_SLICES: usize = 64;
+/// A reply is appended to the entry before it while that is shorter than this, in bytes.
+const JOIN_BYTES: usize = 16 * 1024;
+/// Bytes of unsent replies to a client's own commands beyond which its next command is not read.
+const PAUSE_BYTES: u32 = 64 * 1024;
+/// Frames of unsent replies beyond which the next command is not read: the bookkeeping of each costs 16 bytes.
+const PAUSE_FRAMES: u32 = 1024;
+/// An empty queue keeps no more memory than for so many entries.
+const KEPT_CAPACITY: usize = 4;
+
+/// The kind of an entry, which decides whether it may be dropped and which bounds it counts against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Fan-out. It counts against the queue's bounds and may be dropped.
+    Shared,
+    /// The reply to the client's own command. It is never dropped and does not count against the queue's bounds.
+    Reply,
+    /// A pong. Only the newest is kept while the socket takes nothing.
+    Pong,
+    /// A ping or close frame.
+    Control,
+    /// The note that something was dropped here. It is never dropped itself.
+    Gap,
+}
+
+#[derive(Debug)]
+struct Entry {
+    batch: Rc<Batch>,
+    /// First byte not yet written.
+    start: u32,
+    /// End of the bytes to write.
+    end: u32,
+    /// Frames not yet written to the end.
+    frames: u32,
+    /// When it was queued, in the shard's milliseconds.
+    at_ms: u64,
+    kind: Kind,
+}
+
+impl Entry {
+    fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    fn has_begun(&self) -> bool {
+        !self.batch.is_boundary(self.start)
+    }
+}
+
+/// The result of a flush.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Everything is written.
+    Empty,
+    /// The socket takes no more now.
+    Blocked,
+    /// The socket is gone.
+    Gone,
+}
+
+/// The counts of some writes, which are added to the shard's counters.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct WriteCounts {
+    /// System calls.
+    pub writes: u64,
+    /// Bytes that were written.
+    pub bytes: u64,
+    /// Fan-out messages that were written whole.
+    pub deliveries: u64,
+}
+
+impl WriteCounts {
+    /// Counts a part of a batch that was written whole.
+    pub fn delivered(&mut self, bytes: usize, frames: u32) {
+        self.writes += 1;
+        self.bytes += bytes as u64;
+        self.deliveries += u64::from(frames);
+    }
+}
+
+/// One client's queue of bytes to send.
+///
+/// Memory: 48 bytes while empty, and 32 bytes for each entry; the batches are shared with other queues.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    entries: VecDeque<Entry>,
+    // 32 bits suffice: the largest setting is 1 GiB, and one batch beyond it.
+    shared_bytes: u32,
+    shared_frames: u32,
+    reply_bytes: u32,
+    /// Replies and control frames that wait.
+    other_frames: u32,
+}
+
+impl Outbox {
+    /// True when nothing is waiting or in flight.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of waiting fan-out.
+    #[must_use]
+    pub fn shared_bytes(&self) -> usize {
+        self.shared_bytes as usize
+    }
+
+    /// Number of waiting fan-out messages.
+    #[must_use]
+    pub fn shared_frames(&self) -> usize {
+        self.shared_frames as usize
+    }
+
+    /// Bytes of waiting replies.
+    #[must_use]
+    pub fn reply_bytes(&self) -> usize {
+        self.reply_bytes as usize
+    }
+
+    /// True when the client must take its replies before its next command is read.
+    #[must_use]
+    pub fn owes_much(&self) -> bool {
+        self.reply_bytes > PAUSE_BYTES || self.other_frames > PAUSE_FRAMES
+    }
+
+    /// When the oldest fan-out entry was queued.
+    #[must_use]
+    pub fn oldest_ms(&self) -> Option<u64> {
+        self.entries.iter().find(|entry| entry.kind == Kind::Shared).map(|entry| entry.at_ms)
+    }
+
+    /// The bound that `frames` more messages of `bytes` bytes would exceed.
+    #[must_use]
+    pub fn overflow(&self, bytes: usize, frames: usize, now_ms: u64, bounds: &Bounds) -> Option<Overflow> {
+        // A message that would overflow an empty queue is still sent.
+        if self.shared_frames == 0 {
+            return None;
+        }
+        if self.shared_frames() + frames > bounds.messages {
+            Some(Overflow::Messages)
+        } else if self.shared_bytes() + bytes > bounds.bytes {
+            Some(Overflow::Bytes)
+        } else if self.oldest_ms().is_some_and(|at| now_ms.saturating_sub(at) > bounds.age_ms) {
+            Some(Overflow::Age)
+        } else {
+            None
+        }
+    }
+
+    /// Queues the part of a batch from `start` on, `frames` messages of it.
+    pub fn push_shared(&mut self, batch: &Rc<Batch>, start: u32, frames: u32, now_ms: u64) {
+        self.push_part(batch, start, batch.bytes.len() as u32, frames, now_ms);
+    }
+
+    /// Queues the part of a batch from `start` to `end`, `frames` messages.
+    pub fn push_part(&mut self, batch: &Rc<Batch>, start: u32, end: u32, frames: u32, now_ms: u64) {
+        self.shared_bytes += end - start;
+        self.shared_frames += frames;
+        let batch = Rc::clone(batch);
+        self.entries.push_back(Entry { batch, start, end, frames, at_ms: now_ms, kind: Kind::Shared });
+    }
+
+    /// Queues a frame behind everything else. Fan-out comes in shared batches instead.
+    pub fn push(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
+        debug_assert_ne!(kind, Kind::Shared, "fan-out comes in shared batches");
+        self.other_frames += 1;
+        if kind == Kind::Reply {
+            self.reply_bytes += frame.len() as u32;
+        }
+        if let Some(last) = self.entries.back_mut()
+            && last.kind == kind
+            && last.batch.bytes.len() < JOIN_BYTES
+            && let Some(batch) = Rc::get_mut(&mut last.batch)
+        {
+            batch.push(0, frame);
+            last.end = batch.bytes.len() as u32;
+            last.frames += 1;
+            return;
+        }
+        self.entries.push_back(whole(frame, now_ms, kind));
+    }
+
+    /// Queues a pong or ping at the next frame boundary. It replaces a pong that still waits (RFC 6455 section 5.5.3),
+    /// so a flood of pings from a client that does not read queues one pong.
+    pub fn push_ahead(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
+        let entry = whole(frame, now_ms, kind);
+        if kind == Kind::Pong
+            && let Some(old) = self.entries.iter_mut().find(|old| old.kind == Kind::Pong && !old.has_begun())
+        {
+            *old = entry;
+            return;
+        }
+        self.other_frames += 1;
+        let at = usize::from(self.split_front());
+        self.entries.insert(at, entry);
+    }
+
+    /// Cuts the first entry behind a frame that is partly written, if there is one. Returns whether there is.
+    fn split_front(&mut self) -> bool {
+        let Some(front) = self.entries.front_mut().filter(|front| front.has_begun()) else { return false };
+        let end = front.batch.frame_end(front.start).min(front.end);
+        if end < front.end {
+            let rest =
+                Entry { start: end, frames: front.frames - 1, batch: Rc::clone(&front.batch), ..*front };
+            front.end = end;
+            front.frames = 1;
+            self.entries.insert(1, rest);
+        }
+        true
+    }
+
+    /// Drops everything but the rest of a frame that is partly written, then queues a last frame.
+    pub fn finish_now(&mut self, last: Option<&[u8]>, now_ms: u64) {
+        let begun = self.split_front();
+        for entry in self.entries.drain(usize::from(begun)..) {
+            if entry.kind == Kind::Shared {
+                self.shared_bytes -= entry.len() as u32;
+                self.shared_frames -= entry.frames;
+                continue;
+            }
+            self.other_frames -= entry.frames;
+            if entry.kind == Kind::Reply {
+                self.reply_bytes -= entry.len() as u32;
+            }
+        }
+        self.finish_after_queue(last, now_ms);
+        self.entries.shrink_to_fit();
+    }
+
+    /// Queues a last frame behind everything else.
+    pub fn finish_after_queue(&mut self, last: Option<&[u8]>, now_ms: u64) {
+        if let Some(frame) = last {
+            self.other_frames += 1;
+            self.entries.push_back(whole(frame, now_ms, Kind::Control));
+        }
+    }
+
+    /// Writes as much as the socket takes, many entries to a system call.
+    pub fn flush(&mut self, sink: &Sink, counts: &mut WriteCounts) -> Flush {
+        while !self.entries.is_empty() {
+            self.encode_gaps();
+            let (result, wanted) = self.write_once(sink);
+            counts.writes += 1;
+            match result {
+                Ok(0) => return Flush::Gone,
+                Ok(written) => {
+                    counts.bytes += written as u64;
+                    self.advance(written, counts);
+                    if written < wanted {
+                        return Flush::Blocked;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flush::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Flush::Gone,
+            }
+        }
+        if self.entries.capacity() > KEPT_CAPACITY {
+            self.entries = VecDeque::new();
+        }
+        Flush::Empty
+    }
+
+    fn write_once(&self, sink: &Sink) -> (io::Result<usize>, usize) {
+        let bytes_of = |entry: &Entry| entry.start as usize..entry.end as usize;
+        if let (Some(only), 1) = (self.entries.front(), self.entries.len()) {
+            let bytes = &only.batch.bytes[bytes_of(only)];
+            return (sink.write(bytes), bytes.len());
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut used = 0;
+        let mut wanted = 0;
+        for (slice, entry) in slices.iter_mut().zip(&self.entries) {
+            *slice = IoSlice::new(&entry.batch.bytes[bytes_of(entry)]);
+            wanted += entry.len();
+            used += 1;
+        }
+        (sink.write_vectored(&slices[..used]), wanted)
+    }
+
+    /// Removes `written` bytes, which have been sent, from the front.
+    pub fn advance(&mut self, mut written: usize, counts: &mut WriteCounts) {
+        while written > 0 {
+            let Some(front) = self.entries.front_mut() else { return };
+            let step = written.min(front.len());
+            written -= step;
+            let whole = step == front.len();
+            let before = front.start;
+            let step = step as u32;
+            front.start += step;
+            let left = if whole { 0 } else { frames_left(front, before) };
+            let done = front.frames - left;
+            front.frames = left;
+            if front.kind == Kind::Shared {
+                self.shared_bytes -= step;
+                self.shared_frames -= done;
+                counts.deliveries += u64::from(done);
+            } else {
+                self.other_frames -= done;
+            }
+            if front.kind == Kind::Reply {
+                self.reply_bytes -= step;
+            }
+            if whole {
+                self.entries.pop_front();
+            }
+        }
+    }
+}
+
+/// Number of frames of a partly written entry that are not yet written to the end.
+fn frames_left(entry: &Entry, before: u32) -> u32 {
+    let frames = &entry.batch.frames;
+    let passed = frames.partition_point(|frame| frame.end <= entry.start)
+        - frames.partition_point(|frame| frame.end <= before);
+    entry.frames - passed as u32
+}
+
+fn whole(frame: &[u8], at_ms: u64, kind: Kind) -> Entry {
+    let batch = Batch::of(frame);
+    Entry { start: 0, end: batch.bytes.len() as u32, frames: 1, batch: Rc::new(batch), at_ms, kind }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! A client's registration with its shard, which the client's own task holds.
+
+use std::rc::Rc;
+use std::task::Waker;
+
+use super::Shard;
+use super::bounds::Overload;
+use super::clients::ClientMut;
+use super::egress::Egress;
+use super::intake::Intake;
+use super::lane::Lane;
+use super::lane::id::LaneId;
+use super::outbox::{Flush, Kind};
+use super::state::State;
+use super::wheel::TICK_MS;
+use crate::names::{ConnectionId, RoomName, UserId};
+use crate::protocol::Dialect;
+use crate::protocol::close::EndReason;
+use crate::protocol::frame::Frame;
+use crate::registry::topic::TopicId;
+
+/// Why a registered client is found: its slot belongs to it for as long as the registration lives.
+const REGISTERED: &str = "a registered client has its slot";
+
+/// What a client's task reads when it is woken. Times are in the shard's milliseconds.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// Why the connection is to end. Its close frame is queued or sent.
+    pub end: Option<EndReason>,
+    /// Nothing waits in the queue.
+    pub is_empty: bool,
+    /// When the oldest waiting fan-out message was queued, of those whose age ends the connection.
+    pub oldest_ms: Option<u64>,
+    /// Last time the socket took bytes; set while it does not take all of them.
+    pub stalled_ms: Option<u64>,
+    /// Last sign of life.
+    pub heard_ms: u64,
+    /// Until when a probe waits for an answer, or its answer holds.
+    pub probe_until_ms: Option<u64>,
+    /// Milliseconds by which the shard's time is behind the clock.
+    pub lost_ms: u64,
+}
+
+/// A client's registration with its shard, through which its task reaches the shard. Dropping it removes the client
+/// from the shard and all its rooms.
+#[derive(Debug)]
+pub struct Registration {
+    shard: Rc<Shard>,
+    id: ConnectionId,
+}
+
+impl Registration {
+    pub(super) fn new(shard: Rc<Shard>, id: ConnectionId) -> Self {
+        Self { shard, id }
+    }
+
+    /// The connection's id.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The shard.
+    #[must_use]
+    pub fn shard(&self) -> &Rc<Shard> {
+        &self.shard
+    }
+
+    /// Notes that the handshake is answered, and writes what was queued meanwhile.
+    pub fn open(&self) {
+        self.with(|egress, client| {
+            client.is_blocked = false;
+            egress.flush(client);
+        });
+    }
+
+    /// The client's slot, in the width that lanes and the wheel use.
+    fn slot(&self) -> u32 {
+        self.id.slot() as u32
+    }
+
+    /// Runs `f` on the client, which exists as long as the registration.
+    fn with<R>(&self, f: impl FnOnce(&Egress, &mut ClientMut<'_>) -> R) -> R {
+        let mut state = self.shard.state.borrow_mut();
+        let mut client = state.clients.get_mut(self.id.slot()).expect(REGISTERED);
+        debug_assert_eq!(client.id, self.id, "a slot belongs to one client while it is registered");
+        f(&self.shard.egress, &mut client)
+    }
+
+    /// What the task reads when it is woken.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.with(|egress, client| Status {
+            end: client.end.clone(),
+            is_empty: client.outbox.is_empty(),
+            oldest_ms: if client.is_blocked { client.outbox.due_ms() } else { None },
+            stalled_ms: client.is_blocked.then_some(client.progress_ms),
+            heard_ms: client.heard_ms,
+            probe_until_ms: client.probe.as_ref().map(|probe| probe.until_ms),
+            lost_ms: egress.time.lost_ms(),
+        })
+    }
+
+    /// True when the connection is to end.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.with(|_, client| client.end.is_some())
+    }
+
+    /// True when the socket takes no more for now, or the handshake is not answered yet.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.with(|_, client| client.is_blocked)
+    }
+
+    /// True when the client must take its replies before its next command is read.
+    #[must_use]
+    pub fn owes_much(&self) -> bool {
+        self.with(|_, client| client.outbox.owes_much())
+    }
+
+    /// Remembers the task's waker. Call it with each poll; it is cheap when nothing has changed.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.with(|_, client| match &mut client.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        });
+    }
+
+    /// Notes a sign of life, and answers a probe with it.
+    pub fn heard(&self) {
+        self.with(|egress, client| {
+            client.heard_ms = egress.time.now_ms();
+            if let Some(probe) = &mut client.probe {
+                probe.heard(egress.time.now_ms());
+            }
+        });
+    }
+
+    /// Notes that a part of a message has come, which answers a probe: the client cannot send a pong in its midst.
+    pub fn heard_part(&self) {
+        self.with(|egress, client| {
+            if let Some(probe) = &mut client.probe {
+                probe.heard(egress.time.now_ms());
+            }
+        });
+    }
+
+    /// Notes the bytes that the socket takes as a sign of life, while nothing is read from the client because it must
+    /// first take its replies. Returns true when it took any.
+    pub fn heard_by_progress(&self) -> bool {
+        let is_new = self.with(|_, client| client.sent_ms > client.heard_ms);
+        if is_new {
+            self.heard();
+        }
+        is_new
+    }
+
+    /// Ends a probe whose time is over: all who still wait learn that no answer came.
+    pub fn probe_failed(&self) {
+        self.with(|_, client| {
+            if let Some(mut probe) = client.probe.take() {
+                probe.answer(false);
+            }
+        });
+    }
+
+    /// Counts a ping or heartbeat that the client is sent: the rate limit does not count its answer.
+    pub fn ask(&self) {
+        self.with(|_, client| client.count_question());
+    }
+
+    /// Number of answers that the client still owes.
+    #[must_use]
+    pub fn asked(&self) -> u16 {
+        self.with(|_, client| client.questions)
+    }
+
+    /// Notes that `count` of these answers have come.
+    pub fn answered(&self, count: u16) {
+        self.with(|_, client| client.questions = client.questions.saturating_sub(count));
+    }
+
+    /// Queues the reply to the client's own command. [`Registration::flush`] sends it.
+    pub fn reply(&self, frame: &Frame) {
+        self.with(|egress, client| egress.queue_reply(client, frame));
+    }
+
+    /// Queues a ping or pong.
+    pub fn control(&self, kind: Kind, frame: &Frame) {
+        self.with(|egress, client| {
+            if client.end.is_none() {
+                egress.queue_control(client, kind, frame);
+            }
+        });
+    }
+
+    /// Writes what the socket takes now.
+    pub fn flush(&self) -> Flush {
+        self.with(|egress, client| egress.flush(client))
+    }
+
+    /// Begins the end of the connection: queues the close frame, tries to send it and wakes the task, which does the
+    /// rest. Only the first reason counts.
+    pub fn end(&self, reason: EndReason) {
+        self.with(|egress, client| egress.end_client(client, reason));
+    }
+
+    /// Asks to be woken when the shard's time is `at_ms`, unless an earlier wake is set already.
+    pub fn arm(&self, at_ms: u64) {
+        let mut state = self.shard.state.borrow_mut();
+        let State { clients, wheel, .. } = &mut *state;
+        let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        if at_ms.div_ceil(TICK_MS) < client.armed {
+            client.armed = wheel.file(self.slot(), at_ms);
+        }
+    }
+
+    /// Sets the client's dialect, before it is in any room and before it is sent anything. It is plain until then.
+    pub fn speak(&self, dialect: Dialect) {
+        self.with(|_, client| {
+            debug_assert!(client.topics.is_empty(), "the dialect chooses the lane");
+            client.dialect = dialect;
+        });
+    }
+
+    /// Sets the client's user, for the operator who looks for slow clients.
+    pub fn name(&self, user: UserId) {
+        self.with(|_, client| client.user = Some(user));
+    }
+
+    /// The client's dialect.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.with(|_, client| client.dialect)
+    }
+
+    /// Adds the client to a room, behind the position `after` of its stream. `overload` is the policy for a client that
+    /// cannot keep up with this room; in `throng.v1` a `gap` with the name `room` tells it what was dropped.
+    pub fn subscribe(&self, topic: TopicId, after: u64, room: &RoomName, overload: Overload) {
+        let mut state = self.shard.state.borrow_mut();
+        let State { clients, lanes, .. } = &mut *state;
+        let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        client.topics.push(topic);
+        let name = || (client.dialect == Dialect::V1).then(|| room.clone());
+        let lane = lanes
+            .entry(LaneId::new(topic, client.dialect))
+            .or_insert_with(|| Box::new(Lane::new(overload, name())));
+        lane.join(self.slot(), after);
+    }
+
+    /// Removes the client from a room, after it has been queued the room's stream up to the position `until`, with its
+    /// acks, and nothing behind it. The next reply is right behind that. [`Registration::flush`] sends what is left.
+    /// Writes to sockets, so it must not be called under the room's lock.
+    pub fn unsubscribe(&self, topic: TopicId, until: u64) {
+        self.shard.take_in();
+        let mut state = self.shard.state.borrow_mut();
+        let State { clients, lanes, .. } = &mut *state;
+        let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        client.topics.retain(|known| *known != topic);
+        let id = LaneId::new(topic, client.dialect);
+        if let Some(lane) = lanes.get_mut(&id) {
+            lane.catch_up(&self.shard.egress, &mut client, until);
+        }
+        drop(client);
+        self.leave(&mut state, id);
+    }
+
+    /// Removes the client from a lane, and the lane when the client was its last member.
+    fn leave(&self, state: &mut State, id: LaneId) {
+        let Some(lane) = state.lanes.get_mut(&id) else { return };
+        lane.leave(self.slot());
+        if lane.is_empty()
+            && let Some(lane) = state.lanes.remove(&id)
+        {
+            let Shard { egress, inbox, .. } = &*self.shard;
+            inbox.done(lane.pending_bytes());
+            let mut intake = Intake { state, egress, inbox };
+            lane.into_acks().for_each(|(to, ack)| intake.reply(to, &ack.frame));
+        }
+    }
+
+    /// Last time when the client was sent something that its socket takes, in the shard's milliseconds. It may be early
+    /// by the length of a sweep, and for a sender by the time until the sweep begins.
+    #[must_use]
+    pub fn sent_ms(&self) -> u64 {
+        let mut state = self.shard.state.borrow_mut();
+        let State { clients, lanes, .. } = &mut *state;
+        let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
+        let lanes = client.topics.iter().filter_map(|&topic| lanes.get(&LaneId::new(topic, client.dialect)));
+        lanes.map(|lane| lane.swept_ms).fold(client.sent_ms, u64::max)
+    }
+
+    /// Number of bytes sent to the client so far.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.with(|_, client| client.hot.bytes_sent)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut state = self.shard.state.borrow_mut();
+        let client = state.clients.remove(self.id.slot()).expect(REGISTERED);
+        self.shard.egress.metrics.queue_bytes.sub(client.queued() as u64);
+        for topic in client.topics {
+            self.leave(&mut state, LaneId::new(topic, client.dialect));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Where a client's bytes go: its socket, or a stand-in for tests and benches.
+
+use std::fmt;
+use std::io::{self, IoSlice, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+
+use rustix::net::{self, SendFlags};
+
+use crate::prefetch::prefetch;
+
+/// A stand-in for a socket: takes bytes without blocking, or says [`io::ErrorKind::WouldBlock`].
+pub trait Simulated {
+    /// Takes some of the bytes.
+    ///
+    /// # Errors
+    /// As a non-blocking socket's write.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+/// Where a client's bytes go.
+#[derive(Clone)]
+pub enum Sink {
+    /// A non-blocking socket, shared with the connection's task, which waits for its readiness.
+    Socket(Rc<TcpStream>),
+    /// A simulated socket.
+    Simulated(Rc<dyn Simulated>),
+}
+
+impl Sink {
+    /// True for a socket of the system.
+    pub(super) fn is_socket(&self) -> bool {
+        matches!(self, Self::Socket(_))
+    }
+
+    /// Prefetches what a write will read first.
+    pub(super) fn prefetch(&self) {
+        if let Self::Socket(socket) = self {
+            prefetch(&**socket);
+        }
+    }
+
+    /// One non-blocking write.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when nothing can be taken now; any other error ends the connection.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            // Without the C library: in a process of several threads its `send` is a cancellation point, which costs
+            // as much again as entering the kernel.
+            Self::Socket(socket) => Ok(net::send(&**socket, bytes, SendFlags::NOSIGNAL)?),
+            Self::Simulated(simulated) => simulated.write(bytes),
+        }
+    }
+
+    /// One non-blocking write of several buffers; a simulated sink takes part of the first that is not empty.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    pub fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => (&**socket).write_vectored(slices),
+            Self::Simulated(simulated) => {
+                let mut taken = 0;
+                for slice in slices {
+                    match simulated.write(slice) {
+                        Ok(n) if n == slice.len() => taken += n,
+                        Ok(n) => return Ok(taken + n),
+                        Err(_) if taken > 0 => return Ok(taken),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(taken)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Socket(_) => "Sink::Socket",
+            Self::Simulated(_) => "Sink::Simulated",
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! What belongs to a shard's one thread: its clients, the lanes of their rooms, and what is to be done.
+
+use rustc_hash::FxHashMap;
+
+use super::clients::{ClientMut, Clients};
+use super::fanout::run_queue::RunQueue;
+use super::lane::Lane;
+use super::lane::id::LaneId;
+use super::wheel::Wheel;
+use crate::names::ConnectionId;
+
+/// The lanes that have members on this shard. They are boxed, so that the table is small enough to stay in the cache
+/// and a lane can be prefetched before its turn.
+pub(super) type Lanes = FxHashMap<LaneId, Box<Lane>>;
+
+/// Clients, lanes and the work that is left.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) clients: Clients,
+    pub(super) lanes: Lanes,
+    pub(super) queue: RunQueue,
+    pub(super) wheel: Wheel,
+    /// Generation of the newest client.
+    generation: u32,
+}
+
+impl State {
+    /// The client of this id. `None` when its connection is gone, even if another client has the slot.
+    pub(super) fn client(&mut self, id: ConnectionId) -> Option<ClientMut<'_>> {
+        self.clients.of(id)
+    }
+
+    /// Puts a client into the line of those to be written to, if its socket takes bytes.
+    pub(super) fn mark_dirty(&mut self, id: ConnectionId) {
+        if let Some(mut client) = self.clients.of(id) {
+            client.line_up(&mut self.queue.dirty);
+        }
+    }
+
+    /// Makes the generation of a new client, which tells it from earlier clients of its slot.
+    pub(super) fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+}

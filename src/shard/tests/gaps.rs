@@ -1,0 +1,158 @@
+//! What becomes of clients that do not keep up, and what they are told.
+
+use super::hall::{Hall, ack, seen};
+use super::*;
+use crate::protocol::frame::Frame;
+use crate::registry::delivery::{Audience, Delivery};
+
+/// A client that took nothing while `messages` messages came, with a notice behind each and its own answers between.
+fn gaps(overload: Overload, messages: u64) -> Vec<String> {
+    let mut hall = Hall::new(overload);
+    let (slow, wire) = hall.member(Dialect::V1);
+    wire.is_stuck.set(true);
+    for n in 1..=messages {
+        hall.say(if n == 5 { ack(&slow, true) } else { None });
+        hall.notice(Audience::V1, "notice");
+        hall.run();
+    }
+    assert_eq!(slow.status().end, None);
+    wire.is_stuck.set(false);
+    slow.flush();
+    assert_eq!(hall.shard.egress.metrics.queue_bytes.get(), 0);
+    let told = seen(&wire);
+    hall.say(None);
+    hall.run();
+    assert_eq!(seen(&wire).last(), Some(&(messages + 1).to_string()), "and then it goes on");
+    told
+}
+
+#[test]
+fn gaps_tell_exactly_what_was_dropped() {
+    assert_eq!(gaps(Overload::DropNewest, 20).join(" "), "1 notice 2 notice 3 notice 4 notice ack gap 6-20");
+    // The ack has the place of 5 and is never dropped; what is dropped on its two sides is not one gap.
+    assert_eq!(
+        gaps(Overload::DropOldest, 20).join(" "),
+        "gap 1-4 ack gap 6-16 17 notice 18 notice 19 notice 20 notice"
+    );
+}
+
+#[test]
+fn every_offset_is_seen_or_told_as_missing_whatever_the_socket_takes() {
+    for (seed, overload) in
+        (0..200).flat_map(|seed| [(seed, Overload::DropOldest), (seed, Overload::DropNewest)])
+    {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut hall = Hall::new(overload);
+        let (slow, wire) = hall.member(Dialect::V1);
+        for _ in 0..100 {
+            match random.u8(..6) {
+                0 => wire.is_stuck.set(random.bool()),
+                1 => {
+                    slow.flush();
+                }
+                2 => hall.run(),
+                3 => hall.notice(Audience::V1, "notice"),
+                _ => {
+                    let aside = if random.u8(..4) == 0 { ack(&slow, random.bool()) } else { None };
+                    // An ack that takes a message's place says so here.
+                    let aside = aside.map(|mut aside| {
+                        if let Some(ack) = aside.ack.as_mut().filter(|ack| ack.instead) {
+                            ack.frame = frame::text(&hall.last.next().to_string());
+                        }
+                        aside
+                    });
+                    hall.say(aside);
+                }
+            }
+        }
+        hall.run();
+        wire.is_stuck.set(false);
+        slow.flush();
+        let mut next = 1;
+        for text in seen(&wire) {
+            if let Some((from, to)) = text.strip_prefix("gap ").and_then(|range| range.split_once('-')) {
+                assert_eq!(from.parse(), Ok(next), "seed {seed} {overload:?}: {text}");
+                next = to.parse::<u64>().unwrap() + 1;
+            } else if let Ok(offset) = text.parse::<u64>() {
+                assert_eq!(offset, next, "seed {seed} {overload:?}");
+                next += 1;
+            }
+        }
+        assert_eq!(next, hall.last.0 + 1, "seed {seed} {overload:?}");
+    }
+}
+
+#[test]
+fn plain_clients_are_told_of_no_gap() {
+    let mut hall = Hall::new(Overload::DropNewest);
+    let (slow, wire) = hall.member(Dialect::Plain);
+    wire.is_stuck.set(true);
+    for _ in 0..20 {
+        hall.say(None);
+        hall.run();
+    }
+    wire.is_stuck.set(false);
+    slow.flush();
+    assert_eq!(seen(&wire), ["1", "2", "3", "4", "5", "6", "7", "8"]);
+    assert_eq!(hall.shard.egress.metrics.messages_dropped.get(), 12);
+}
+
+#[test]
+fn advice_stands_before_every_close_that_the_server_starts() {
+    let hall = Hall::new(Overload::Disconnect);
+    for (dialect, reason, expected) in [
+        (Dialect::V1, EndReason::Restarting, &["disconnect", "1012"][..]),
+        (Dialect::V1, EndReason::SlowConsumer("slow"), &["disconnect", "4001"]),
+        (Dialect::V1, EndReason::PeerClosed(1000), &["1000"]),
+        (Dialect::V1, EndReason::PeerVanished, &[]),
+        (Dialect::Plain, EndReason::Restarting, &["1012"]),
+    ] {
+        let (client, wire) = hall.client(dialect);
+        client.end(reason);
+        assert_eq!(seen(&wire), expected);
+    }
+}
+
+#[test]
+fn rooms_with_different_policies_do_not_drop_each_others_messages() {
+    let mut hall = Hall::new(Overload::DropOldest);
+    let mut strict = hall.registry.topic();
+    let (slow, wire) = hall.member(Dialect::V1);
+    let after = strict.join(0, Dialect::V1);
+    slow.subscribe(strict.id(), after, &"strict".parse().unwrap(), Overload::Disconnect);
+    wire.is_stuck.set(true);
+    let frame: Frame = frame::text("strict");
+    for n in 1..=8 {
+        let delivery = Delivery::message(&frame, Offset(n), Instant::now());
+        hall.registry.publish(&mut strict, delivery);
+        hall.run();
+    }
+    hall.say(None);
+    hall.say(None);
+    hall.run();
+    assert_eq!(slow.status().end, None);
+    wire.is_stuck.set(false);
+    slow.flush();
+    assert_eq!(seen(&wire).join(" "), "strict ".repeat(8) + "gap 1-2");
+    wire.is_stuck.set(true);
+    for n in 9..=17 {
+        hall.registry.publish(&mut strict, Delivery::message(&frame, Offset(n), Instant::now()));
+        hall.run();
+    }
+    assert!(slow.is_ending());
+}
+
+#[test]
+fn a_gap_does_not_reach_over_an_ack() {
+    let mut hall = Hall::new(Overload::DropNewest);
+    let (slow, wire) = hall.member(Dialect::V1);
+    wire.is_stuck.set(true);
+    for n in 1..=14 {
+        // That of 10 stands behind its message, which was dropped.
+        hall.say(if n == 10 { ack(&slow, false) } else { None });
+        hall.run();
+    }
+    wire.is_stuck.set(false);
+    slow.flush();
+    assert_eq!(seen(&wire).join(" "), "1 2 3 4 5 6 7 8 gap 9-10 ack gap 11-14");
+}

@@ -1,0 +1,276 @@
+//! A shard with simulated clients: those who read get everything, in order, however much is published at once.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::batch::BatchLimits;
+use super::bounds::Bounds;
+use super::sink::Simulated;
+use super::*;
+use crate::names::Offset;
+use crate::protocol::Dialect;
+use crate::registry::delivery::{Lanes, LossNote};
+use crate::registry::inbox::Publication;
+use crate::shard::fanout::slice;
+
+mod acks;
+mod gaps;
+mod hall;
+mod laggards;
+mod senders;
+mod turns;
+mod typing;
+
+const TOPIC: u64 = 7;
+
+/// Takes everything, so much, or nothing.
+#[derive(Default)]
+struct Wire {
+    taken: RefCell<Vec<u8>>,
+    /// How long each write was, as far as it was taken.
+    writes: RefCell<Vec<usize>>,
+    is_stuck: Cell<bool>,
+    /// Bytes that it still takes; any number without it.
+    space: Cell<Option<usize>>,
+    /// How long a write keeps the thread, as the kernel does.
+    cost: Cell<Duration>,
+}
+
+impl Simulated for Wire {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let len = self.space.get().map_or(bytes.len(), |space| space.min(bytes.len()));
+        if self.is_stuck.get() || len == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let began = Instant::now();
+        while began.elapsed() < self.cost.get() {}
+        self.taken.borrow_mut().extend_from_slice(&bytes[..len]);
+        self.writes.borrow_mut().push(len);
+        self.space.set(self.space.get().map(|space| space - len));
+        Ok(len)
+    }
+}
+
+fn shard(overload: Overload) -> Rc<Shard> {
+    let settings = ShardSettings {
+        bounds: Bounds { messages: 1024, bytes: 1 << 20, age_ms: 10_000 },
+        overload,
+        queue_budget: u64::MAX,
+        batch: BatchLimits { bytes: 64 * 1024, frames: 256 },
+        linger: Duration::ZERO,
+    };
+    Shard::new(0, Arc::new(Inbox::new(1 << 30)), Arc::default(), settings, Clock::system())
+}
+
+fn join(shard: &Rc<Shard>) -> (Registration, Rc<Wire>) {
+    let wire = Rc::<Wire>::default();
+    let registration = shard.register(Sink::Simulated(wire.clone()));
+    registration.open();
+    registration.subscribe(TOPIC, 0, &"lobby".parse().unwrap(), shard.overload());
+    (registration, wire)
+}
+
+fn publish(shard: &Shard, seq: u64, text: &str) {
+    let frame = frame::text(text);
+    let (lanes, loss, at) = (Lanes::only(Dialect::Plain), LossNote::NONE, Instant::now());
+    shard.inbox.publish(Publication { topic: TOPIC, seq, lanes, loss, frame, sender: None, at });
+}
+
+/// Runs slices, with what `between` does between them, until nothing is left.
+fn run(shard: &Shard, mut between: impl FnMut()) {
+    let mut items = Vec::new();
+    loop {
+        if shard.inbox.take(&mut items) {
+            shard.accept(&mut items);
+        }
+        if !shard.slice() {
+            return;
+        }
+        between();
+    }
+}
+
+#[test]
+fn a_backlog_of_messages_costs_no_fast_client_its_connection() {
+    let shard = shard(Overload::Disconnect);
+    let clients: Vec<_> = (0..200).map(|_| join(&shard)).collect();
+    // So long that a slice's time is over before each of them has been written to.
+    clients.iter().for_each(|(_, wire)| wire.cost.set(Duration::from_micros(20)));
+    let text = "x".repeat(250);
+    for seq in 1..=3000 {
+        publish(&shard, seq, &text);
+    }
+    run(&shard, || {
+        let held = shard.state.borrow().queue.finished.len();
+        assert!(held <= slice::WRITES, "{held} batches are kept for nobody");
+    });
+    let expected = 3000 * frame::text(&text).len();
+    for (registration, wire) in &clients {
+        assert_eq!(registration.status().end, None);
+        assert_eq!(wire.taken.borrow().len(), expected);
+    }
+    assert_eq!(
+        (shard.egress.metrics.deliveries.get(), shard.egress.metrics.queue_bytes.get()),
+        (200 * 3000, 0)
+    );
+    assert!(shard.inbox.has_space((1 << 30) - 1), "all of it is accounted as done");
+}
+
+#[test]
+fn who_does_not_read_is_dropped_and_frees_its_queue_at_once() {
+    let shard = shard(Overload::Disconnect);
+    let (fast, wire) = join(&shard);
+    let (slow, stuck) = join(&shard);
+    stuck.is_stuck.set(true);
+    for seq in 1..=1100 {
+        publish(&shard, seq, "hello");
+        run(&shard, || {});
+    }
+    assert_eq!(slow.status().end, Some(EndReason::SlowConsumer("too many messages queued")));
+    assert_eq!(fast.status().end, None);
+    assert_eq!(wire.taken.borrow().len(), 1100 * 7);
+    assert_eq!(shard.egress.metrics.slow_consumers_dropped.get(), 1);
+    assert_eq!(shard.egress.metrics.queue_bytes.get(), 0);
+    stuck.is_stuck.set(false);
+    slow.flush();
+    assert_eq!(stuck.taken.borrow()[..2], [0x88, 41], "nothing but the close frame");
+}
+
+#[test]
+fn the_policies_that_drop_messages_keep_the_client() {
+    for (overload, first, last) in
+        [(Overload::DropOldest, "0177", "1200"), (Overload::DropNewest, "0001", "1024")]
+    {
+        let shard = shard(overload);
+        let (slow, stuck) = join(&shard);
+        stuck.is_stuck.set(true);
+        for seq in 1..=1200 {
+            publish(&shard, seq, &format!("{seq:04}"));
+            run(&shard, || {});
+        }
+        assert_eq!(slow.status().end, None);
+        assert_eq!(shard.egress.metrics.messages_dropped.get(), 176, "{overload:?}");
+        stuck.is_stuck.set(false);
+        slow.flush();
+        let taken = stuck.taken.borrow();
+        assert_eq!(taken.len(), 1024 * 6);
+        assert_eq!(
+            (&taken[2..6], &taken[taken.len() - 4..]),
+            (first.as_bytes(), last.as_bytes()),
+            "{overload:?}"
+        );
+    }
+}
+
+#[test]
+fn over_the_nodes_budget_the_largest_queue_goes_first() {
+    let mut settings = shard(Overload::Disconnect).egress.settings;
+    settings.queue_budget = 20_000;
+    let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
+    let text = "x".repeat(1000);
+    let clients: Vec<_> = (1..=3).map(|_| join(&shard)).collect();
+    for (count, (registration, wire)) in (1..).zip(&clients) {
+        wire.is_stuck.set(true);
+        for _ in 0..count * 4 {
+            registration.reply(&frame::text(&text));
+        }
+        registration.flush();
+    }
+    shard.wake_due();
+    let ended: Vec<_> = clients.iter().map(|(registration, _)| registration.is_ending()).collect();
+    assert_eq!(ended, [false, false, true], "12 KB and 24 KB of answers, 36 KB is too many");
+}
+
+/// Each message of these clients is a kilobyte, and nobody takes any.
+fn stuck_clients(shard: &Rc<Shard>, queued: impl Iterator<Item = usize>) -> Vec<(Registration, Rc<Wire>)> {
+    let text = frame::text(&"x".repeat(1100));
+    let fill = |messages: usize| {
+        let (registration, wire) = join(shard);
+        wire.is_stuck.set(true);
+        (0..messages).for_each(|_| registration.reply(&text));
+        registration.flush();
+        (registration, wire)
+    };
+    queued.map(fill).collect()
+}
+
+#[test]
+fn how_many_are_looked_at_over_the_budget_does_not_depend_on_how_many_there_are() {
+    let looked = |clients: usize| {
+        let mut settings = shard(Overload::Disconnect).egress.settings;
+        settings.queue_budget = 50_000;
+        let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
+        let idle: Vec<_> = (0..clients).map(|_| join(&shard)).collect();
+        let slow = stuck_clients(&shard, [10, 40, 20].into_iter());
+        let other: Vec<_> = (0..clients).map(|_| join(&shard)).collect();
+        shard.wake_due();
+        let ended: Vec<_> = slow.iter().map(|(registration, _)| registration.is_ending()).collect();
+        assert_eq!(ended, [false, true, false], "33 KB are left");
+        drop((idle, other));
+        shard.egress.backlogs().borrow().looked
+    };
+    let (few, many) = (looked(10), looked(5_000));
+    assert!(few == many && many <= 3, "{few} of 23, {many} of 10,003");
+}
+
+#[test]
+fn a_queue_that_has_become_short_is_not_taken_for_long_and_what_is_out_of_date_goes() {
+    let mut settings = shard(Overload::Disconnect).egress.settings;
+    settings.queue_budget = 30_000;
+    let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
+    let clients = stuck_clients(&shard, [20, 4, 6].into_iter());
+    // The longest is read all but a little; then another grows beyond the budget.
+    clients[0].1.is_stuck.set(false);
+    clients[0].1.space.set(Some(18 * 1100));
+    clients[0].0.flush();
+    (0..20).for_each(|_| clients[2].0.reply(&frame::text(&"x".repeat(1100))));
+    shard.wake_due();
+    let ended: Vec<_> = clients.iter().map(|(registration, _)| registration.is_ending()).collect();
+    assert_eq!(ended, [false, false, true]);
+    for _ in 0..2_000 {
+        drop(stuck_clients(&shard, [2].into_iter()));
+        shard.wake_due();
+    }
+    assert!(shard.egress.backlogs().borrow().entries() <= 1_100, "who is gone leaves nothing");
+}
+
+#[test]
+fn many_short_queues_are_found_too() {
+    let mut settings = shard(Overload::Disconnect).egress.settings;
+    settings.queue_budget = 1_000;
+    let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
+    let clients: Vec<_> = (0..1_000).map(|_| join(&shard)).collect();
+    for (registration, wire) in &clients {
+        wire.is_stuck.set(true);
+        registration.reply(&frame::text("four"));
+        registration.flush();
+    }
+    (0..1_000).for_each(|_| shard.wake_due());
+    let ended = clients.iter().filter(|(registration, _)| registration.is_ending()).count();
+    assert!(shard.egress.metrics.queue_bytes.get() <= 1_000, "{ended} are ended");
+}
+
+#[test]
+fn an_empty_shard_holds_nothing() {
+    let shard = shard(Overload::Disconnect);
+    let clients: Vec<_> = (0..100).map(|_| join(&shard)).collect();
+    let ids: Vec<ConnectionId> = clients.iter().map(|(registration, _)| registration.id()).collect();
+    publish(&shard, 1, "left behind");
+    shard.accept(&mut {
+        let mut items = Vec::new();
+        shard.inbox.take(&mut items);
+        items
+    });
+    drop(clients);
+    run(&shard, || {});
+    assert!(shard.is_empty() && shard.room_count() == 0);
+    assert!(shard.inbox.has_space((1 << 30) - 1), "what nobody got is accounted as done");
+    for id in ids {
+        // Ends nobody: the id has outlived its connection.
+        shard.end(id, EndReason::Restarting);
+    }
+    let (next, _) = join(&shard);
+    assert_eq!(next.status().end, None);
+}

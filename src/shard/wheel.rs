@@ -1,0 +1,104 @@
+//! One coarse timer wheel per shard instead of a timer per connection. It tells which clients to wake, and the client's
+//! task decides what is due. A client may be filed more than once; an entry for another tick than the one that the
+//! client is armed for is stale and skipped.
+
+/// Length of a tick in milliseconds. Deadlines are met to this precision, never early.
+pub const TICK_MS: u64 = 50;
+/// Ticks of one turn (51.2 s). An entry that is further away stays in its slot for another turn.
+const SLOTS: usize = 1024;
+
+/// The slot of a client.
+type Key = u32;
+
+/// A timer wheel.
+#[derive(Debug)]
+pub struct Wheel {
+    slots: Vec<Vec<(Key, u64)>>,
+    /// The first tick that has not been taken yet.
+    next: u64,
+    filed: usize,
+}
+
+impl Default for Wheel {
+    fn default() -> Self {
+        Self { slots: vec![Vec::new(); SLOTS], next: 0, filed: 0 }
+    }
+}
+
+/// The first tick that begins at or after `at_ms`.
+const fn tick_of(at_ms: u64) -> u64 {
+    at_ms.div_ceil(TICK_MS)
+}
+
+impl Wheel {
+    /// Files `key` to be due once the clock shows `at_ms`. Returns the tick, which tells the owner's current entry from
+    /// stale ones.
+    pub fn file(&mut self, key: Key, at_ms: u64) -> u64 {
+        let tick = tick_of(at_ms).max(self.next);
+        self.slots[tick as usize % SLOTS].push((key, tick));
+        self.filed += 1;
+        tick
+    }
+
+    /// True when nothing is filed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.filed == 0
+    }
+
+    /// Moves the keys that are due by `now_ms` into `due`, with their ticks.
+    pub fn advance(&mut self, now_ms: u64, due: &mut Vec<(Key, u64)>) {
+        let until = now_ms / TICK_MS;
+        // After a long sleep one turn visits every slot.
+        let turns = (until + 1).saturating_sub(self.next).min(SLOTS as u64);
+        for tick in (until + 1).saturating_sub(turns)..=until {
+            let slot = &mut self.slots[tick as usize % SLOTS];
+            let before = due.len();
+            slot.retain(|&(key, at)| {
+                let is_due = at <= until;
+                if is_due {
+                    due.push((key, at));
+                }
+                !is_due
+            });
+            self.filed -= due.len() - before;
+            if slot.is_empty() && slot.capacity() > 64 {
+                *slot = Vec::new();
+            }
+        }
+        self.next = self.next.max(until + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_fires_early_and_everything_fires() {
+        let mut wheel = Wheel::default();
+        let mut due = Vec::new();
+        let near = wheel.file(1, 120);
+        let far = wheel.file(2, 200_000);
+        wheel.advance(119, &mut due);
+        assert!(due.is_empty());
+        wheel.advance(150, &mut due);
+        assert_eq!(due, [(1, near)]);
+        due.clear();
+        wheel.advance(199_999, &mut due);
+        assert!(due.is_empty());
+        wheel.advance(200_000, &mut due);
+        assert_eq!(due, [(2, far)]);
+        assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn what_is_filed_in_the_past_fires_at_the_next_tick() {
+        let mut wheel = Wheel::default();
+        let mut due = Vec::new();
+        wheel.advance(1000, &mut due);
+        let tick = wheel.file(7, 10);
+        wheel.advance(1050, &mut due);
+        assert_eq!(due, [(7, tick)]);
+    }
+}
