@@ -1,4 +1,4 @@
-//! Patterns of names, as they stand in access rules.
+//! Patterns of names, as room rules and tokens contain them.
 
 /// Returns true when `name` matches `pattern`, in which each `*` stands for any number of characters, also none.
 ///
