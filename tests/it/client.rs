@@ -286,7 +286,11 @@ async fn nonsense_neither_breaks_it_nor_keeps_it_busy() {
                 other => panic!("{other:?}"),
             };
             let (counted, delay, reason) = ann.until("a wait", waiting).await;
-            assert_eq!((counted, &*reason.reason), (attempt, "the server makes no sense"), "{text}");
+            assert_eq!(
+                (counted, &*reason.reason),
+                (attempt, "the server sent a frame that is no event of throng.v1"),
+                "{text}"
+            );
             assert!(ceiling.is_none_or(|ceiling| delay <= ceiling));
             ceiling = Some(Duration::from_millis(200));
         }

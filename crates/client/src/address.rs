@@ -1,4 +1,4 @@
-//! Where the server is, and what is asked of it there.
+//! The address of the server, and the URL of one connection attempt.
 
 use std::fmt::Write;
 use std::str::FromStr;
@@ -8,7 +8,8 @@ use tokio_tungstenite::tungstenite::http::Uri;
 use super::error::BuildError;
 use throng_names::{Position, RoomName, SessionId, UserId};
 
-/// The server's `/` as a WebSocket address: `ws` or `wss`, an authority, the prefix of a proxy without a `/` behind.
+/// The address under which the server's `/` is reached: the scheme `ws` or `wss`, an authority, and the path prefix of
+/// a proxy without its last `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
     scheme: &'static str,
@@ -20,41 +21,41 @@ impl FromStr for Address {
     type Err = BuildError;
 
     fn from_str(url: &str) -> Result<Self, BuildError> {
-        let wrong = |why: String| BuildError::Url(why);
-        let uri: Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
+        let invalid = |why: String| BuildError::Url(why);
+        let uri: Uri = url.parse().map_err(|error| invalid(format!("{error}")))?;
         let scheme = match uri.scheme_str().map(str::to_ascii_lowercase).as_deref() {
             Some("ws" | "http") => "ws",
             Some("wss" | "https") => "wss",
-            _ => return Err(wrong("must begin with ws://, wss://, http:// or https://".to_owned())),
+            _ => return Err(invalid("must begin with ws://, wss://, http:// or https://".to_owned())),
         };
         let authority = uri.authority().map_or("", |authority| authority.as_str()).to_owned();
         let host = uri.host().unwrap_or_default();
         if host.is_empty() {
-            return Err(wrong("names no host".to_owned()));
+            return Err(invalid("must name a host".to_owned()));
         }
         if !is_host(host) {
-            return Err(wrong(format!(
-                "'{host}' can be no host: names are 1 to 63 letters, digits, - and _ per dot"
+            return Err(invalid(format!(
+                "'{host}' is not a valid host: each part between dots is 1 to 63 letters, digits, - and _"
             )));
         }
-        // As it is written: the parser shows no port where it is none.
+        // The port is checked as it is written, because `Uri` shows no port when it is invalid.
         let port = authority.rsplit_once(host).map_or("", |(_, port)| port);
         if !port.is_empty()
             && port.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()).is_none_or(|n| n == 0)
         {
-            return Err(wrong(format!("'{port}' can be no port: ports are numbers from 1 to 65535")));
+            return Err(invalid(format!("'{port}' is not a valid port: ports are numbers from 1 to 65535")));
         }
         if authority.contains('@') {
-            return Err(wrong("must not hold a user or password: there is a token for that".to_owned()));
+            return Err(invalid("must not hold a user or password: log in with a token instead".to_owned()));
         }
         if uri.query().is_some() {
-            return Err(wrong("must not have a query".to_owned()));
+            return Err(invalid("must not have a query (?...)".to_owned()));
         }
         Ok(Self { scheme, authority, prefix: uri.path().trim_end_matches('/').to_owned() })
     }
 }
 
-/// Whether a name server can be asked for it (RFC 1035, section 2.3.4), or it is an address of IPv6 in brackets.
+/// Returns true for a name that fits into a DNS query (RFC 1035, section 2.3.4) and for an IPv6 address in brackets.
 fn is_host(host: &str) -> bool {
     let is_label = |label: &str| {
         let mut bytes = label.bytes();
@@ -74,10 +75,10 @@ impl Address {
         self.scheme == "wss"
     }
 
-    /// The address of one attempt. It may hold the secret of a session: not for logs.
-    pub(super) fn of(&self, target: &Target<'_>) -> String {
+    /// Returns the URL of one attempt. It may hold the secret of a session and must not be logged.
+    pub(super) fn url(&self, target: &Target<'_>) -> String {
         let Self { scheme, authority, prefix } = self;
-        // All names are of characters that need no encoding, in a path or in a query.
+        // Names hold only characters that need no encoding, neither in a path nor in a query.
         let mut url = format!("{scheme}://{authority}{prefix}/ws/chat/{}", target.user);
         let mut separator = '?';
         let mut query = |name: &str, value: &str| {
@@ -97,13 +98,14 @@ impl Address {
     }
 }
 
-/// What an attempt asks for.
+/// The parameters of a connection attempt.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
     pub(super) user: &'a UserId,
-    /// The entry room, with the last position in it.
+    /// The entry room, with the last known position in it.
     pub(super) entry: Option<(&'a RoomName, Option<Position>)>,
-    /// The secret of the connection before, which may be half open and would lock us out.
+    /// The secret of the previous connection. If that one is half open on the server, the secret lets this attempt take
+    /// the user id over instead of being refused.
     pub(super) session: Option<SessionId>,
 }
 
@@ -123,27 +125,27 @@ mod tests {
             ("https://chat.example/a/b/", "wss://chat.example/a/b/ws/chat/ann:x@y"),
             ("WSS://chat.example/a", "wss://chat.example/a/ws/chat/ann:x@y"),
         ] {
-            assert_eq!(url.parse::<Address>().unwrap().of(&target), expected, "{url}");
+            assert_eq!(url.parse::<Address>().unwrap().url(&target), expected, "{url}");
         }
     }
 
     #[test]
-    fn an_attempt_shows_position_and_session() {
+    fn the_url_of_an_attempt_holds_position_and_session() {
         let (user, room) = ("ann".parse().unwrap(), "lobby".parse().unwrap());
         let position = Position { epoch: "000000000000a".parse().unwrap(), offset: Offset(7) };
         let session = "0123456789abcdef0123456789abcdef".parse().ok();
         let address: Address = "ws://h".parse().unwrap();
-        let of = |entry, session| address.of(&Target { user: &user, entry, session });
-        assert_eq!(of(Some((&room, None)), None), "ws://h/ws/chat/ann?room=lobby");
+        let url_of = |entry, session| address.url(&Target { user: &user, entry, session });
+        assert_eq!(url_of(Some((&room, None)), None), "ws://h/ws/chat/ann?room=lobby");
         assert_eq!(
-            of(Some((&room, Some(position))), session),
+            url_of(Some((&room, Some(position))), session),
             "ws://h/ws/chat/ann?room=lobby&resume=000000000000a:7&session=0123456789abcdef0123456789abcdef"
         );
-        assert_eq!(of(None, session), "ws://h/ws/chat/ann?session=0123456789abcdef0123456789abcdef");
+        assert_eq!(url_of(None, session), "ws://h/ws/chat/ann?session=0123456789abcdef0123456789abcdef");
     }
 
     #[test]
-    fn what_is_no_address_is_told() {
+    fn invalid_addresses_are_refused_with_the_reason() {
         for (url, why) in [
             ("", "empty"),
             ("127.0.0.1:8080", "must begin"),
@@ -151,16 +153,16 @@ mod tests {
             ("ftp://h", "must begin"),
             ("ws://", ""),
             ("ws://ann:secret@h", "must not hold a user"),
-            ("ws://h/?token=secret", "must not have a query"),
+            ("ws://h/?token=secret", "must not have a query (?...)"),
             ("ws://h h", ""),
-            ("ws://chat..example", "'chat..example' can be no host"),
-            ("ws://.", "can be no host"),
+            ("ws://chat..example", "'chat..example' is not a valid host"),
+            ("ws://.", "is not a valid host"),
             ("ws://[::1::2]/", ""),
-            ("ws://h:99999/", "can be no port"),
-            ("ws://h:0/", "can be no port"),
+            ("ws://h:99999/", "is not a valid port"),
+            ("ws://h:0/", "is not a valid port"),
             ("ws://[::1]:x/", ""),
-            (&format!("ws://{}.example", "x".repeat(64)), "can be no host"),
-            (&format!("ws://{}example", "x.".repeat(130)), "can be no host"),
+            (&format!("ws://{}.example", "x".repeat(64)), "is not a valid host"),
+            (&format!("ws://{}example", "x.".repeat(130)), "is not a valid host"),
         ] {
             let error = url.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(why) && !error.contains("secret"), "{url}: {error}");

@@ -1,18 +1,18 @@
-//! How long to wait before coming back.
+//! How long to wait before reconnecting.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Longest wait that a server's advice may ask for.
+/// Longest delay that is accepted from the server.
 const MAX_ADVICE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The delays between attempts: `random(0, min(cap, base · 2^attempt))`, that is exponential with full jitter, so
-/// that many clients that lost their server in the same instant come back spread out.
+/// The delays between connection attempts: `random(0, min(cap, base · 2^attempt))`, which is exponential backoff with
+/// full jitter. Many clients that lose their server at the same instant come back spread out.
 ///
-/// The count starts afresh once a connection was healthy for `reset_after`, not when it is made: a server that takes
-/// connections and drops them at once must not be hammered. What the server advises replaces the first delay, and
-/// makes a later one longer, never shorter, for the same reason.
+/// The count of attempts starts anew once a connection has been up for `reset_after`, not as soon as it is up: a server
+/// that accepts connections and drops them at once must not be hammered. For the same reason, a delay that the server
+/// asks for replaces the first delay, but makes later ones only longer, never shorter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backoff {
     base: Duration,
@@ -31,31 +31,33 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Delays of at most `base` at first and of at most `cap` ever; a connection of `reset_after` counts as healthy.
+    /// Creates a backoff whose first delay is at most `base` and whose longest is at most `cap`. A connection that has
+    /// been up for `reset_after` counts as healthy and starts the count of attempts anew.
     #[must_use]
     pub const fn new(base: Duration, cap: Duration, reset_after: Duration) -> Self {
         Self { base, cap, reset_after, attempt: 0, connected_at: None, advised: None }
     }
 
-    /// Delays since a connection was last healthy.
+    /// Returns the number of delays since a connection was last healthy.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// The most that the next delay can be, unless the server advises otherwise.
+    /// Returns the longest that the next delay can be, unless the server asks for another one.
     #[must_use]
     pub fn ceiling(&self) -> Duration {
         let factor = 2_u32.checked_pow(self.attempt).unwrap_or(u32::MAX);
         self.base.saturating_mul(factor).min(self.cap)
     }
 
-    /// A connection is up.
+    /// Notes that a connection is up.
     pub fn connected(&mut self, at: Instant) {
         self.connected_at = Some(at);
     }
 
-    /// The connection is gone, if there was one. When it was healthy for long enough, the count starts afresh.
+    /// Notes that the connection, if there was one, has ended. The count of attempts starts anew when it was up for
+    /// long enough.
     pub fn disconnected(&mut self, at: Instant) {
         let up = self.connected_at.take().map(|since| at.saturating_duration_since(since));
         if up.is_some_and(|up| up >= self.reset_after) {
@@ -63,12 +65,12 @@ impl Backoff {
         }
     }
 
-    /// The server wishes the next delay to be this; at most a day of it is taken.
+    /// Notes the delay that the server asks for before the next attempt. At most a day is accepted.
     pub fn advise(&mut self, after: Duration) {
         self.advised = Some(after.min(MAX_ADVICE));
     }
 
-    /// The delay before the next attempt.
+    /// Draws the delay before the next attempt and counts the attempt.
     pub fn next(&mut self, rng: &mut fastrand::Rng) -> Duration {
         let (ceiling, is_first) = (self.ceiling(), self.attempt == 0);
         self.attempt = self.attempt.saturating_add(1);
@@ -87,17 +89,17 @@ mod tests {
 
     const DRAWS: usize = 40_000;
 
-    /// Draws of the delay after `attempts` others, each of a client of its own, as thousands of them would.
+    /// Draws the delay after `attempts` earlier ones for many clients, each with a backoff of its own.
     fn delays(attempts: u32) -> Vec<Duration> {
         let mut rng = fastrand::Rng::with_seed(7);
-        let mut one = || {
+        let mut draw = || {
             let mut backoff = Backoff::default();
             for _ in 0..attempts {
                 backoff.next(&mut rng);
             }
             backoff.next(&mut rng)
         };
-        (0..DRAWS).map(|_| one()).collect()
+        (0..DRAWS).map(|_| draw()).collect()
     }
 
     #[test]
@@ -107,10 +109,10 @@ mod tests {
             let mut buckets = [0_u32; 20];
             for delay in delays(attempts) {
                 assert!(delay <= Duration::from_millis(ceiling_ms), "attempt {attempts}: {delay:?}");
-                let place = delay.as_secs_f64() * 1_000.0 / ceiling_ms as f64 * buckets.len() as f64;
-                buckets[(place as usize).min(buckets.len() - 1)] += 1;
+                let bucket = delay.as_secs_f64() * 1_000.0 / ceiling_ms as f64 * buckets.len() as f64;
+                buckets[(bucket as usize).min(buckets.len() - 1)] += 1;
             }
-            // Each bucket should have 2,000 with a deviation of 44: 220 are five of them.
+            // Each bucket should hold 2,000 draws with a standard deviation of 44; 220 is five of those.
             let expected = (DRAWS / buckets.len()) as u32;
             assert!(buckets.iter().all(|n| n.abs_diff(expected) < 220), "attempt {attempts}: {buckets:?}");
         }
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn thirty_healthy_seconds_and_nothing_less_begin_the_count_afresh() {
+    async fn only_thirty_healthy_seconds_start_the_count_anew() {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut backoff = Backoff::default();
         for _ in 0..5 {
@@ -137,7 +139,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(29_999)).await;
         backoff.disconnected(Instant::now());
         assert_eq!(backoff.attempt(), 5);
-        // Down for long is not healthy for long.
+        // Time without a connection does not count as healthy.
         tokio::time::advance(Duration::from_secs(3600)).await;
         backoff.disconnected(Instant::now());
         assert_eq!((backoff.attempt(), backoff.ceiling()), (5, Duration::from_secs(16)));
@@ -148,16 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn advice_replaces_the_first_delay_and_prolongs_others() {
+    fn advice_replaces_the_first_delay_and_lengthens_others() {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut backoff = Backoff::default();
         backoff.advise(Duration::from_secs(60));
         assert_eq!(backoff.next(&mut rng), Duration::from_secs(60));
         let next = backoff.next(&mut rng);
-        assert!(next <= Duration::from_secs(1), "the count went on, the advice is used up: {next:?}");
+        assert!(
+            next <= Duration::from_secs(1),
+            "the advice must count once, and the attempts go on: {next:?}"
+        );
         backoff.advise(Duration::MAX);
         assert_eq!(backoff.next(&mut rng), MAX_ADVICE);
-        // A server that says "at once" each time is not hammered.
+        // A server that asks for no delay each time must not be hammered.
         backoff.advise(Duration::ZERO);
         assert!(backoff.next(&mut rng) > Duration::ZERO);
     }

@@ -1,4 +1,4 @@
-//! What a client is made of, checked before anything happens.
+//! The options of a client. All of them are checked before anything happens.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -9,14 +9,17 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use super::address::Address;
-use super::command::COMMANDS;
+use super::backoff::Backoff;
+use super::command::COMMAND_QUEUE;
 use super::core::{Core, Settings};
 use super::error::BuildError;
+use super::handle::{Client, Events};
+use super::task;
 use super::tls::Tls;
-use super::{Backoff, Client, Events, task, wire};
+use super::wire::Dialer;
 use throng_names::{RoomName, UserId};
 
-/// How a client shall be; from [`Client::builder`].
+/// The options of a client; created by [`Client::builder`].
 #[derive(Clone)]
 pub struct Builder {
     url: String,
@@ -25,14 +28,15 @@ pub struct Builder {
     token: Option<String>,
     ca: Option<Vec<u8>>,
     backoff: Backoff,
-    answer: Duration,
+    answer_timeout: Duration,
     queue: usize,
     events: usize,
 }
 
-/// How long a command may go unanswered unless the program says otherwise, and the most that it may say.
-const ANSWER: Duration = Duration::from_secs(30);
-const LONGEST_ANSWER: Duration = Duration::from_secs(3600);
+/// How long a command may go unanswered unless the program says otherwise.
+const DEFAULT_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time that a program can allow for an answer.
+const MAX_ANSWER_TIMEOUT: Duration = Duration::from_secs(3600);
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,7 +47,7 @@ impl fmt::Debug for Builder {
             .field("token", &self.token.as_ref().map(|_| "…"))
             .field("ca", &self.ca.as_ref().map(|_| "…"))
             .field("backoff", &self.backoff)
-            .field("answer", &self.answer)
+            .field("answer_timeout", &self.answer_timeout)
             .field("queue", &self.queue)
             .field("events", &self.events)
             .finish()
@@ -60,98 +64,104 @@ impl Builder {
             token: None,
             ca: None,
             backoff: Backoff::default(),
-            answer: ANSWER,
+            answer_timeout: DEFAULT_ANSWER_TIMEOUT,
             queue,
             events,
         }
     }
 
-    /// Who to be: 3 to 64 of `[A-Za-z0-9_.:@-]`. Required.
+    /// Sets the user id: 3 to 64 characters of `[A-Za-z0-9_.:@-]`. It is required.
     #[must_use]
     pub fn user(mut self, user: &str) -> Self {
         self.user = Some(user.to_owned());
         self
     }
 
-    /// The first room: 1 to 64 of `[A-Za-z0-9_.:@-]`. Without it the server's default.
+    /// Sets the room to enter first: 1 to 64 characters of `[A-Za-z0-9_.:@-]`. Without it, the server's default room is
+    /// entered.
     #[must_use]
     pub fn room(mut self, room: &str) -> Self {
         self.room = Some(room.to_owned());
         self
     }
 
-    /// A JWT, sent as `Authorization: Bearer`. This client neither logs nor shows it; the WebSocket library beneath
-    /// writes whole handshakes to its log at level `trace`, which a program should leave off.
+    /// Sets the token (JWT), which is sent as `Authorization: Bearer`. This client neither logs nor shows it. The
+    /// WebSocket library beneath logs whole handshakes at level `trace`; leave that level off in production.
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
         self
     }
 
-    /// Certificates to trust besides those of the system, in PEM: of the authority that has signed the server's, or
-    /// the server's own where nobody has. Only `wss://` looks at them.
+    /// Adds certificates in PEM to the trusted ones of the system: those of the authority that has signed the server's
+    /// certificate, or the server's own certificate when it is self-signed. They are used for `wss://` only.
     #[must_use]
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca = Some(pem.into());
         self
     }
 
-    /// How long a command may go unanswered on a connection that lives otherwise, up to an hour; by default 30 seconds.
-    /// Beyond it the connection is given up: what was said is said again on the next one, other commands fail with
-    /// [`SendError::Disconnected`](super::SendError::Disconnected).
+    /// Sets how long a command may go unanswered on a connection that is otherwise alive: by default 30 seconds, at
+    /// most an hour. After that the client gives the connection up. Messages are sent again on the next one; other
+    /// commands fail with [`SendError::Disconnected`](super::SendError::Disconnected).
     #[must_use]
-    pub fn answer_within(mut self, answer: Duration) -> Self {
-        self.answer = answer.min(LONGEST_ANSWER);
+    pub fn answer_within(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout.min(MAX_ANSWER_TIMEOUT);
         self
     }
 
-    /// How long to wait before coming back.
+    /// Sets the delays between connection attempts.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// How many messages may wait for their acks, and as many other commands for their answers; at least 1, by default
-    /// 1,024. Beyond it [`SendError::QueueFull`](super::SendError::QueueFull).
+    /// Sets how many messages may wait for their acks, and how many other commands for their answers: at least 1, by
+    /// default 1,024. Commands beyond it fail with [`SendError::QueueFull`](super::SendError::QueueFull).
     #[must_use]
     pub fn queue(mut self, commands: usize) -> Self {
         self.queue = commands.max(1);
         self
     }
 
-    /// How many events are kept for a reader who does not read; at least 1, by default 1,024. See [`Events`] for what
-    /// happens beyond.
+    /// Sets how many events may wait unread: at least 1, by default 1,024. [`Events`] describes what happens when more
+    /// arrive.
     #[must_use]
     pub fn events(mut self, events: usize) -> Self {
         self.events = events.clamp(1, 1 << 20);
         self
     }
 
-    /// Checks all this and starts a task on the current tokio runtime, which connects, and reconnects, until
-    /// [`Client::close`], or until no [`Client`] and no [`Events`] is left.
+    /// Checks all options and starts a task on the current tokio runtime. The task connects, and reconnects, until
+    /// [`Client::close`] is called or every [`Client`] and the [`Events`] are dropped.
     ///
     /// # Errors
-    /// [`BuildError`]: what is wrong with the arguments. That there is no server is none: the events tell.
+    /// [`BuildError`] when an option is wrong. A server that cannot be reached is no error here: the events report it.
     pub fn connect(self) -> Result<(Client, Events), BuildError> {
         let address: Address = self.url.parse()?;
         let user: UserId = self.user.ok_or(BuildError::NoUser)?.parse().map_err(BuildError::User)?;
         let room: Option<RoomName> =
             self.room.map(|room| room.parse()).transpose().map_err(BuildError::Room)?;
         let tls = Tls::new(address.is_secure(), self.ca.as_deref())?;
-        let dialer = wire::Dialer::new(tls, self.token.map(bearer).transpose()?);
+        let dialer = Dialer::new(tls, self.token.map(bearer).transpose()?);
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        let (queue, has_token, answer) = (self.queue, dialer.has_token(), self.answer);
-        let settings = Settings { user, queue, has_token, answer };
+        let settings = Settings {
+            user,
+            queue: self.queue,
+            has_token: dialer.has_token(),
+            answer_timeout: self.answer_timeout,
+        };
         let core = Core::new(settings, room, self.backoff, fastrand::Rng::new(), Instant::now());
-        let (commands, incoming) = mpsc::channel(COMMANDS);
-        let (outgoing, events) = mpsc::channel(self.events);
+        let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
+        let (event_sender, events) = mpsc::channel(self.events);
         let ended = Arc::new(OnceLock::new());
-        runtime.spawn(task::run(core, address, dialer, incoming, outgoing, Arc::clone(&ended)));
+        runtime.spawn(task::run(core, address, dialer, command_receiver, event_sender, Arc::clone(&ended)));
         Ok((Client { commands, ended }, Events(events)))
     }
 }
 
+/// Returns the value of the header `Authorization`, marked as sensitive so that no library shows it.
 fn bearer(token: String) -> Result<HeaderValue, BuildError> {
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(BuildError::Token);

@@ -1,4 +1,4 @@
-//! What a program asks of the client, and how that is written on the wire.
+//! The commands that a program gives to the client, and their form on the wire.
 
 use serde::{Serialize, Serializer};
 use tokio::sync::oneshot;
@@ -7,10 +7,11 @@ use super::error::SendError;
 use super::event::{Ack, History, Joined, Presence};
 use throng_names::{Epoch, Position, RoomName, UserId};
 
-/// Commands on their way to the task. It takes them whenever it runs, so that a burst is the most there is.
-pub(super) const COMMANDS: usize = 256;
+/// Capacity of the channel between the handles and the client's task. The task empties it whenever it runs, so that it
+/// has to hold one burst at most.
+pub(super) const COMMAND_QUEUE: usize = 256;
 
-/// Where the answer goes.
+/// The sender for the result of a command.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, SendError>>;
 
 /// One call of a method of [`Client`](super::Client).
@@ -26,9 +27,9 @@ pub(super) enum Command {
     Close,
 }
 
-/// A command of `throng.v1`. `re` of the answer is the `id`.
+/// A command of `throng.v1` as the JSON object that is sent. The server's answer repeats `id` as `re`.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
-pub(super) struct Line<'a> {
+pub(super) struct CommandFrame<'a> {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +44,7 @@ pub(super) struct Line<'a> {
     pub(super) key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resume: Option<Resume>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "perhaps_as_text")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_epoch_as_text")]
     pub(super) epoch: Option<Epoch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) before: Option<u64>,
@@ -53,10 +54,10 @@ pub(super) struct Line<'a> {
     pub(super) limit: Option<usize>,
 }
 
-/// The last position in a room.
+/// The position in a room from which a `join` resumes.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Resume {
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "epoch_as_text")]
     epoch: Epoch,
     offset: u64,
 }
@@ -67,21 +68,21 @@ impl From<Position> for Resume {
     }
 }
 
-fn as_text<S: Serializer>(epoch: &Epoch, serializer: S) -> Result<S::Ok, S::Error> {
+fn epoch_as_text<S: Serializer>(epoch: &Epoch, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(epoch)
 }
 
-fn perhaps_as_text<S: Serializer>(epoch: &Option<Epoch>, serializer: S) -> Result<S::Ok, S::Error> {
+fn optional_epoch_as_text<S: Serializer>(epoch: &Option<Epoch>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&epoch.map_or_else(String::new, |epoch| epoch.to_string()))
 }
 
-impl Line<'_> {
-    /// As JSON, asking for an answer with this id.
+impl CommandFrame<'_> {
+    /// Encodes the command as JSON with this id, so that the server answers it.
     pub(super) fn with_id(&self, id: &str) -> String {
-        Line { id: Some(id), ..*self }.encode()
+        CommandFrame { id: Some(id), ..*self }.encode()
     }
 
-    /// As JSON.
+    /// Encodes the command as JSON.
     pub(super) fn encode(&self) -> String {
         serde_json::to_string(self).expect("texts and numbers can always be written")
     }

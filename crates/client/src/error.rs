@@ -1,4 +1,4 @@
-//! What can go wrong, typed: at once with the arguments, or later with a command.
+//! The errors of this crate: those of the options of a client, and those of its commands.
 
 use std::time::Duration;
 
@@ -7,75 +7,79 @@ use thiserror::Error;
 use super::event::Ended;
 use throng_names::NameError;
 
-/// Why [`Builder::connect`](super::Builder::connect) did not even begin.
+/// An option that [`Builder::connect`](super::Builder::connect) refused before it did anything.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The address is none that this client can use; says why.
+    /// The address cannot be used, for the reason given.
     #[error("url: {0}")]
     Url(String),
-    /// No user id was given.
-    #[error("user: missing")]
+    /// No user id was given; [`Builder::user`](super::Builder::user) sets it.
+    #[error("user: missing; it is required")]
     NoUser,
-    /// The user id breaks the rule.
+    /// The user id is not a valid name.
     #[error("user: {0}")]
     User(NameError),
-    /// The room's name breaks the rule.
+    /// The room's name is not a valid name.
     #[error("room: {0}")]
     Room(NameError),
-    /// The token holds characters that no header can carry. It is not shown.
-    #[error("token: must be printable ASCII without spaces")]
+    /// The token is empty or holds characters that no header can carry. The error does not show it.
+    #[error("token: must be printable ASCII without spaces, and not empty")]
     Token,
-    /// There is no tokio runtime to run on.
-    #[error("no tokio runtime: call this from within one")]
+    /// The call was made outside of a tokio runtime.
+    #[error("no tokio runtime: call `connect` from within one")]
     NoRuntime,
-    /// `wss://` cannot be spoken: built without the feature `tls`, or the system has no root certificates.
+    /// TLS cannot be used: the crate was built without the feature `tls`, or the system has no root certificates.
     #[error("tls: {0}")]
     Tls(String),
-    /// The certificates of [`Builder::ca`](super::Builder::ca) are none; says why.
+    /// The certificates of [`Builder::ca`](super::Builder::ca) cannot be used, for the reason given.
     #[error("ca: {0}")]
     Ca(String),
 }
 
-/// Why a command did not do what it says.
+/// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The server said no. Nothing was done.
+    /// The server refused the command. Nothing was done.
     #[error("{message} ({code})")]
     Refused {
-        /// Machine-readable, as `user_not_found`: the table of errors in the README.
+        /// The machine-readable code, such as `user_not_found`; the server's manual lists all codes.
         code: String,
-        /// For people.
+        /// The explanation for people.
         message: String,
-        /// When it is worth trying again.
+        /// How long to wait before trying again, if the server says so.
         retry_after: Option<Duration>,
     },
-    /// So many messages, or other commands, wait already; see [`Builder::queue`](super::Builder::queue).
-    #[error("too many commands wait already")]
+    /// Too many messages, or other commands, wait already; see [`Builder::queue`](super::Builder::queue). Nothing was
+    /// sent.
+    #[error("too many commands wait already: try again later")]
     QueueFull,
-    /// Longer than the server takes, which is known from the first welcome on. Nothing was sent.
+    /// The message is longer than the server allows. The limit is known from the first welcome on. Nothing was sent.
     #[error("the message has more than {max} characters")]
     TooLong {
         /// The most characters allowed.
         max: usize,
     },
-    /// No name of a room or user. Nothing was sent.
+    /// The name of the room or user is not valid. Nothing was sent.
     #[error("name: {0}")]
     BadName(#[from] NameError),
-    /// The connection is down, or fell before the answer came. Only of what makes no sense later: a page of history
-    /// or of users. Ask again when there is an [`Event::Welcome`](super::Event::Welcome).
+    /// The connection is down, or ended before the answer came. Only requests for a page of history or of users fail in
+    /// this way, because their answers would be outdated later. Ask again after an
+    /// [`Event::Welcome`](super::Event::Welcome).
     #[error("not connected")]
     Disconnected,
-    /// The message was sent, perhaps several times, and never answered, or only a repetition was, with a refusal; after
-    /// five minutes the server would no longer recognise one. It was appended once, or not at all.
+    /// The message was sent, and it is unknown what became of it: no attempt was answered, or only a repetition was,
+    /// with a refusal. It is not sent again, because after five minutes the server no longer recognises a repetition.
+    /// It was appended once, or not at all.
     #[error("it was sent, but no answer came: it was appended once, or not at all")]
     UnknownOutcome,
-    /// Nobody reads the events, so that no answers can be read either; see [`Events`](super::Events). A message may
-    /// have been appended.
-    #[error("no answer could be read, because nobody reads the events")]
+    /// The program does not read its events, so that the client cannot read answers either; see
+    /// [`Events`](super::Events). A message may have been appended.
+    #[error("no answer could be read, because the program does not read its events")]
     Unread,
-    /// The client has stopped for good, so nothing more is sent. What was sent and not answered may have been done.
+    /// The client has stopped for good and sends nothing more. A command that was sent and not answered may have been
+    /// carried out.
     #[error("stopped: {0}")]
     Stopped(Ended),
 }

@@ -1,148 +1,154 @@
-//! What the client tells: events, and the answers to commands.
+//! The events that a program receives, and the answers to its commands.
 
 use std::fmt;
 use std::time::Duration;
 
 use throng_names::{Epoch, RoomName, UserId};
 
-/// What happens, in order. Names hold only `[A-Za-z0-9_.:@-]`; texts hold what the other user likes, control
-/// characters included.
+/// Something that happened, in order. Names hold only `[A-Za-z0-9_.:@-]`. Texts hold whatever another user has written,
+/// control characters included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// The connection's state has changed.
     State(State),
-    /// A connection is up, the first one or a later one.
+    /// The server has accepted a connection, the first one or a later one.
     Welcome {
         /// The entry room.
         room: RoomName,
-        /// Who we are.
+        /// The user id of this client.
         user: UserId,
-        /// The name of the server's node, any text.
+        /// The name of the server's node, which may be any text.
         node: String,
-        /// The life of the entry room's offsets.
+        /// The epoch of the entry room.
         epoch: Epoch,
-        /// The position from which on its messages follow.
+        /// The offset behind which messages of the entry room follow.
         offset: u64,
-        /// Whether these begin with what was missed.
+        /// True when these begin with the messages that were missed.
         recovered: bool,
     },
-    /// After a reconnect, behind the last of the missed messages: the room is complete.
+    /// All messages of a room that were missed while disconnected have arrived: the room is complete.
     Recovered {
         /// The room.
         room: RoomName,
-        /// How many messages were missed, and have come belatedly.
+        /// How many messages were missed and have arrived since.
         messages: u64,
     },
-    /// After a reconnect: messages of the room are gone and will not come.
+    /// Messages of a room that were missed while disconnected are lost and will not arrive.
     Missed {
         /// The room.
         room: RoomName,
-        /// How many; `None` when nobody can tell (the server has begun a new epoch).
+        /// How many messages are lost; `None` when it is unknown because the room has begun a new epoch.
         messages: Option<u64>,
     },
-    /// After a reconnect: the room does not let us in again.
+    /// The server refused to let this client into a room again after a reconnect. The client is out of the room.
     Expelled {
         /// The room.
         room: RoomName,
-        /// The server's code, as `forbidden`.
+        /// The server's code for the refusal, such as `forbidden`.
         code: String,
-        /// For people.
+        /// The explanation for people.
         message: String,
     },
-    /// A message in a room, our own included.
+    /// A message was sent to a room, by this user or another one.
     Message {
         /// The room.
         room: RoomName,
-        /// Who said it.
+        /// The sender.
         user: UserId,
-        /// What was said.
+        /// The text of the message.
         text: String,
-        /// Its place in the room.
+        /// The offset of the message in the room.
         offset: u64,
-        /// Unique among all messages.
+        /// The id of the message, which no other message has.
         id: String,
-        /// Milliseconds since the Unix epoch, for display only.
+        /// When it was sent, in milliseconds since the Unix epoch. For display only: it does not order messages.
         ts_ms: u64,
     },
-    /// A private message to us.
+    /// Another connection has sent a direct message to this user alone.
     Direct {
-        /// Who said it.
+        /// The sender.
         user: UserId,
-        /// What was said.
+        /// The text of the message.
         text: String,
-        /// Unique among all messages.
+        /// The id of the message, which no other message has.
         id: String,
-        /// Milliseconds since the Unix epoch, for display only.
+        /// When it was sent, in milliseconds since the Unix epoch. For display only: it does not order messages.
         ts_ms: u64,
     },
-    /// Who came and who went. Nobody where the server tells only how many there are: ask for `presence` then. The
-    /// answer comes by another way: whoever keeps a list and has heard of somebody while it was under way goes by that.
+    /// Users have entered or left a room. In large rooms the server sends only the number of members, and both lists
+    /// are empty: [`Client::presence`](super::Client::presence) then has the names.
+    ///
+    /// The answer to `presence` and these events may overtake each other. A program that keeps a list of users lets the
+    /// events that arrive while it waits for the answer win over the answer.
     PresenceDiff {
         /// The room.
         room: RoomName,
-        /// Those who came.
+        /// Users who have entered.
         joined: Vec<UserId>,
-        /// Those who went.
+        /// Users who have left.
         left: Vec<UserId>,
-        /// Users in the room now.
+        /// Number of users in the room now.
         members: u64,
     },
-    /// Somebody else is writing.
+    /// Another user is typing.
     Typing {
-        /// Where.
+        /// The room.
         room: RoomName,
-        /// Who.
+        /// The user who is typing.
         user: UserId,
     },
-    /// Messages were left out and will not come; `history` may have them.
+    /// The server left out messages of a room, usually because this client was too slow. They will not arrive, but
+    /// [`Client::history`](super::Client::history) may have them.
     Gap {
         /// The room.
         room: RoomName,
-        /// The first offset that is missing.
+        /// The offset of the first missing message.
         from: u64,
-        /// The last one.
+        /// The offset of the last missing message.
         to: u64,
     },
-    /// We speak too fast. What is queued goes on by itself.
+    /// The server refused a message because this client sends too fast. The client sends it again by itself, and those
+    /// behind it more slowly.
     Limited {
-        /// After this time.
+        /// When the message is sent again.
         retry_after: Duration,
     },
-    /// An error that answers no command of ours.
+    /// The server sent an error that answers no command.
     Refused {
-        /// Machine-readable: the table of errors in the README.
+        /// The machine-readable code; the server's manual lists all codes.
         code: String,
-        /// For people.
+        /// The explanation for people.
         message: String,
-        /// When it is worth trying again.
+        /// How long to wait before trying again, if the server says so.
         retry_after: Option<Duration>,
     },
 }
 
-/// Where the connection stands.
+/// The state of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// A connection is being made.
+    /// The client is connecting.
     Connecting {
-        /// 0 for the first one; counts up until a connection was healthy for long enough.
+        /// The number of the attempt: 0 for the first one. It starts anew once a connection was up for long enough.
         attempt: u32,
     },
-    /// The server has welcomed us.
+    /// The client is connected and the server has welcomed it.
     Online,
-    /// The connection is down, the next one is made after `delay`.
+    /// The connection is down; the next attempt begins after `delay`.
     Waiting {
-        /// As in [`State::Connecting`], of the one to come.
+        /// The number of the next attempt, as in [`State::Connecting`].
         attempt: u32,
-        /// How long.
+        /// How long the client waits.
         delay: Duration,
-        /// Why the last one ended.
+        /// Why the last connection, or the attempt to make it, ended.
         reason: Ended,
     },
-    /// Coming back cannot help, or [`Client::close`](super::Client::close) was called. The last event.
+    /// The client has stopped for good: reconnecting cannot help, or [`Client::close`](super::Client::close) was
+    /// called. This is the last event.
     Stopped {
-        /// Why.
+        /// Why the client has stopped.
         reason: Ended,
     },
 }
@@ -150,9 +156,9 @@ pub enum State {
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// The close code (RFC 6455 section 7.4), where there was one.
+    /// The close code (RFC 6455, section 7.4), if there was one.
     pub code: Option<u16>,
-    /// For people; may be empty.
+    /// The reason for people, which may be empty.
     pub reason: String,
 }
 
@@ -167,37 +173,37 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Where a message of ours stands.
+/// The position that the server has assigned to a message of this client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack {
     /// The room.
     pub room: RoomName,
-    /// The life of its offsets.
+    /// The epoch of the room.
     pub epoch: Epoch,
-    /// The message's place.
+    /// The offset of the message.
     pub offset: u64,
-    /// Whether an earlier attempt had been successful already.
+    /// True when an earlier attempt had already appended the message.
     pub duplicate: bool,
 }
 
-/// A room that we are in.
+/// A room that the client is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
     /// The room.
     pub room: RoomName,
-    /// The life of its offsets.
+    /// The epoch of the room.
     pub epoch: Epoch,
-    /// The position from which on messages follow.
+    /// The offset behind which messages follow.
     pub offset: u64,
-    /// Whether these begin with what was missed.
+    /// True when these begin with the messages that were missed.
     pub recovered: bool,
-    /// Users in the room, ourselves included; `None` of a room that we were in already.
+    /// Number of users in the room, this one included; `None` when the client was in the room already.
     pub members: Option<u64>,
 }
 
-/// A message of a room's history; the fields as in [`Event::Message`].
+/// A message of a room's history. Its fields are those of [`Event::Message`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "documented at the event")]
+#[expect(missing_docs, reason = "Event::Message documents the fields")]
 pub struct Message {
     pub room: RoomName,
     pub user: UserId,
@@ -210,21 +216,21 @@ pub struct Message {
 /// A page of a room's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
-    /// The life of the room's offsets.
+    /// The epoch of the room.
     pub epoch: Epoch,
-    /// Oldest first.
+    /// The messages of this page, oldest first.
     pub messages: Vec<Message>,
-    /// Whether there are older ones: ask again `before` the first offset of this page.
+    /// True when there are older messages: ask again `before` the first offset of this page.
     pub more: bool,
 }
 
 /// A page of a room's users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
-    /// Those of this page, in order.
+    /// The users of this page, in order of their ids.
     pub users: Vec<UserId>,
-    /// Users in the room, on all pages.
+    /// Number of users in the room, on all pages.
     pub members: u64,
-    /// Whether there are others: ask again `after` the last one of this page.
+    /// True when there are more users: ask again `after` the last user of this page.
     pub more: bool,
 }

@@ -1,4 +1,4 @@
-//! What an error of the socket means, in words, and whether coming back can help.
+//! Translates an error of the socket into a reason for people, and decides whether another attempt can help.
 
 use std::time::Duration;
 
@@ -7,45 +7,47 @@ use tokio_tungstenite::tungstenite::error::{ProtocolError, UrlError};
 use tokio_tungstenite::tungstenite::http::header::RETRY_AFTER;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode};
 
-use super::core::Lost;
+use super::connection_end::ConnectionEnd;
+use super::tls;
 
-/// How the reason begins where nobody that is trusted has signed the server's certificate:
-/// [`Builder::ca`](super::Builder::ca) can help.
-pub const UNTRUSTED: &str = "the server's certificate is not trusted";
-
-/// What an error says about coming back: a failure that will be the same the next time is final.
-pub(super) fn lost(error: Error) -> Lost {
+/// Classifies an error. A failure that would repeat itself at the next attempt is final.
+pub(super) fn classify(error: Error) -> ConnectionEnd {
     let (is_final, reason) = match &error {
         Error::Http(response) => return refused(response.status(), response.headers()),
-        Error::Io(io) => match io.get_ref().and_then(super::tls::flaw) {
+        Error::Io(io) => match io.get_ref().and_then(tls::flaw) {
             Some(flaw) => (true, flaw),
             None => (false, error.to_string()),
         },
         Error::Url(UrlError::UnableToConnect(_)) => (false, error.to_string()),
-        // Of TLS itself: the server's name is one that no certificate can have.
+        // `Error::Tls` means here that the server's name is one that no certificate can have.
         Error::Url(_) | Error::HttpFormat(_) | Error::Tls(_) => (true, error.to_string()),
-        Error::Protocol(protocol) if is_no_chat(protocol) => {
+        Error::Protocol(protocol) if is_not_throng(protocol) => {
             (true, format!("the server speaks no throng.v1: {protocol}"))
         }
         _ => (false, error.to_string()),
     };
-    Lost { is_final, ..Lost::because(reason) }
+    ConnectionEnd { is_final, ..ConnectionEnd::with_reason(reason) }
 }
 
-/// An answer that is no upgrade. Too early, too late and too often pass, and so does what is the server's own fault.
-fn refused(status: StatusCode, headers: &HeaderMap) -> Lost {
-    let is_early =
+/// Classifies an HTTP answer that is no upgrade. Timeouts, rate limits and errors of the server itself are temporary.
+fn refused(status: StatusCode, headers: &HeaderMap) -> ConnectionEnd {
+    let is_temporary =
         matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
-    let is_final = !is_early && !status.is_server_error();
-    Lost { retry_after: seconds(headers), is_final, ..Lost::because(format!("HTTP {status}")) }
+    let is_final = !is_temporary && !status.is_server_error();
+    ConnectionEnd {
+        retry_after: retry_after(headers),
+        is_final,
+        ..ConnectionEnd::with_reason(format!("HTTP {status}"))
+    }
 }
 
-fn seconds(headers: &HeaderMap) -> Option<Duration> {
+/// Returns the value of `Retry-After` when it is a number of seconds. A date is ignored.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// An upgrade, but not to this dialect, or by something that only looks like a WebSocket server.
-fn is_no_chat(error: &ProtocolError) -> bool {
+/// Returns true when the server did upgrade, but not to `throng.v1`, or when it is no WebSocket server at all.
+fn is_not_throng(error: &ProtocolError) -> bool {
     matches!(
         error,
         ProtocolError::WrongHttpVersion
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_in_http_is_final_unless_it_speaks_of_the_moment() {
+    fn an_http_answer_is_final_unless_its_status_is_temporary() {
         for (status, is_final) in [
             (200, true),
             (301, true),
@@ -84,18 +86,14 @@ mod tests {
             (503, false),
         ] {
             let response = Response::builder().status(status).header("Retry-After", "7").body(None).unwrap();
-            let lost = lost(Error::Http(Box::new(response)));
-            assert_eq!(
-                (lost.is_final, lost.retry_after),
-                (is_final, Some(Duration::from_secs(7))),
-                "{status}"
-            );
-            assert!(lost.ended.reason.contains(&status.to_string()), "{lost:?}");
+            let end = classify(Error::Http(Box::new(response)));
+            assert_eq!((end.is_final, end.retry_after), (is_final, Some(Duration::from_secs(7))), "{status}");
+            assert!(end.ended.reason.contains(&status.to_string()), "{end:?}");
         }
     }
 
     #[test]
-    fn what_the_network_does_passes_and_what_the_server_is_does_not() {
+    fn network_errors_are_temporary_and_protocol_errors_final() {
         let io = |kind| Error::Io(io::Error::from(kind));
         let sub = ProtocolError::SecWebSocketSubProtocolError(SubProtocolError::NoSubProtocol);
         for (error, is_final) in [
@@ -111,7 +109,7 @@ mod tests {
             (Error::Url(UrlError::TlsFeatureNotEnabled), true),
         ] {
             let shown = error.to_string();
-            assert_eq!(lost(error).is_final, is_final, "{shown}");
+            assert_eq!(classify(error).is_final, is_final, "{shown}");
         }
     }
 }

@@ -1,12 +1,13 @@
-//! A client of the chat server throng: it stays connected, resumes where it was, and says everything once.
+//! A client of the chat server throng. It reconnects by itself, resumes where it was, and sends every message exactly
+//! once.
 //!
 //! ```no_run
 //! use throng_client::{Client, Event};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let (client, mut events) = Client::builder("ws://127.0.0.1:8080").user("ann").room("lobby").connect()?;
-//! let ack = client.say("lobby", "hi").await?; // once the server has it at its place
-//! println!("said, as number {}", ack.offset);
+//! let ack = client.say("lobby", "hi").await?; // returns when the server has appended it
+//! println!("appended at offset {}", ack.offset);
 //! while let Some(event) = events.next().await {
 //!     if let Event::Message { room, user, text, .. } = event {
 //!         println!("{room} {user}: {text}");
@@ -16,33 +17,33 @@
 //! # }
 //! ```
 //!
-//! This crate stands on its own: a program that uses it compiles nothing of the server. It needs a [tokio] runtime
-//! and speaks the dialect `throng.v1`, behaving as the server's own client for browsers, `client.js`, does. The
-//! rest of this page is a guide, from the first connection to the last error.
+//! This crate stands on its own: a program that uses it compiles nothing of the server. It needs a [tokio] runtime,
+//! speaks the dialect `throng.v1`, and behaves like `client.js`, the server's own client for browsers. The rest of this
+//! page is a guide, from the first connection to the last error.
 //!
 //! | you want to | see |
 //! |---|---|
-//! | connect, and know the state of the connection | [Connect](#connect) |
-//! | enter and leave rooms, see who is there | [Rooms](#rooms) |
-//! | say something and be sure of it | [Messages](#messages) |
-//! | hear what happens | [Events](#events) |
-//! | know what a lost connection costs | [Coming back](#coming-back) |
+//! | connect, and follow the state of the connection | [Connect](#connect) |
+//! | enter and leave rooms, list their users | [Rooms](#rooms) |
+//! | send a message and know that it was appended | [Messages](#messages) |
+//! | receive messages and other events | [Events](#events) |
+//! | know what is lost with a connection | [Reconnecting](#reconnecting) |
 //! | tell errors apart | [Errors](#errors) |
 //! | log in | [Tokens](#tokens) |
-//! | encrypt | [TLS](#tls) |
+//! | encrypt the connection | [TLS](#tls) |
 //!
 //! # Connect
 //!
-//! [`Client::builder`] takes the server's address, [`Builder::connect`] checks all arguments and starts a task that
-//! makes the connection. It does not wait for the server: that nobody answers is no error but news, and the task
-//! tries again until it succeeds or trying cannot help.
+//! [`Client::builder`] takes the server's address. [`Builder::connect`] checks all options and starts a task that makes
+//! the connection. It does not wait for the server: a server that does not answer is reported as an event, and the task
+//! tries again until it succeeds or until another attempt cannot help.
 //!
 //! ```
 //! use throng_client::{Client, Event, State};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Nobody listens on this port.
+//! // No server listens on this port.
 //! let (client, mut events) = Client::builder("ws://127.0.0.1:1").user("ann").connect()?;
 //! assert_eq!(events.next().await, Some(Event::State(State::Connecting { attempt: 0 })));
 //! let Some(Event::State(State::Waiting { delay, reason, .. })) = events.next().await else { panic!() };
@@ -56,26 +57,26 @@
 //! # }
 //! ```
 //!
-//! [`Client`] is a handle. Clone it and use it from as many tasks as you like; all clones share one connection. It
-//! ends with [`Client::close`], or when every [`Client`] and the [`Events`] are dropped.
+//! [`Client`] is a handle. Clone it and use it from as many tasks as you like: all clones share one connection. The
+//! connection ends with [`Client::close`], or when every [`Client`] and the [`Events`] are dropped.
 //!
 //! # Rooms
 //!
-//! The connection enters one room with its handshake: [`Builder::room`], or the server's default. [`Client::join`]
-//! enters others, and the client stays in all of them, over every reconnect, until [`Client::leave`].
+//! The handshake enters one room: that of [`Builder::room`], or the server's default. [`Client::join`] enters others.
+//! The client stays in all of them, over every reconnect, until [`Client::leave`].
 //!
 //! ```no_run
 //! # async fn run(client: throng_client::Client) -> Result<(), throng_client::SendError> {
 //! let joined = client.join("builds").await?;
-//! println!("in {} with {:?} users", joined.room, joined.members);
+//! println!("joined {}, which has {:?} users", joined.room, joined.members);
 //!
-//! let there = client.presence("builds", None, 100).await?;
-//! for user in &there.users {
+//! let page = client.presence("builds", None, 100).await?;
+//! for user in &page.users {
 //!     println!("{user} is here");
 //! }
-//! if there.more {
+//! if page.more {
 //!     // The next page begins behind the last user of this one.
-//!     let last = there.users.last().map(ToString::to_string);
+//!     let last = page.users.last().map(ToString::to_string);
 //!     let _next = client.presence("builds", last.as_deref(), 100).await?;
 //! }
 //! client.leave("builds").await?;
@@ -83,24 +84,24 @@
 //! # }
 //! ```
 //!
-//! [`Event::PresenceDiff`] tells who comes and goes afterwards. [`Client::typing`] shows the others that somebody
-//! writes.
+//! Afterwards [`Event::PresenceDiff`] reports the users who enter and leave. [`Client::typing`] shows the others that
+//! the user is typing.
 //!
 //! # Messages
 //!
-//! [`Client::say`] and [`Client::direct`] return when the server has answered. Until then the message waits in the
-//! client: over a reconnect it is said again under the same idempotency key, so that it stands in the room once.
-//! Messages of one client keep the order of the calls. At most [`Builder::queue`] of them wait; beyond it a call
-//! fails at once with [`SendError::QueueFull`] rather than take memory without end.
+//! [`Client::say`] and [`Client::direct`] return when the server has answered. Until then the client keeps the message.
+//! After a reconnect it sends the message again with the same idempotency key, so that it appears in the room once.
+//! Messages of one client keep the order of the calls. At most [`Builder::queue`] of them wait. Further calls fail at
+//! once with [`SendError::QueueFull`], so that memory stays bounded.
 //!
 //! ```no_run
 //! # async fn run(client: throng_client::Client) -> Result<(), throng_client::SendError> {
-//! // Concurrent calls need no connection each: they wait in the client's one queue.
+//! // Concurrent calls share the connection: their messages wait in one queue.
 //! let (first, second) = tokio::join!(client.say("lobby", "one"), client.say("lobby", "two"));
 //! assert!(first?.offset < second?.offset);
 //!
 //! let connections = client.direct("bob", "a word in private").await?;
-//! println!("handed to {connections} connections of bob");
+//! println!("delivered to {connections} connections of bob");
 //!
 //! // The last 50 messages, oldest first, and the 50 before them.
 //! let page = client.history("lobby", None, 50).await?;
@@ -111,16 +112,15 @@
 //! # }
 //! ```
 //!
-//! Dropping the future of a command does not take the command back; it only drops the answer.
+//! Dropping the future of a command does not take the command back. It only drops the answer.
 //!
 //! # Events
 //!
-//! [`Events::next`] hands out what happens, in order, to one reader. [`Events`] is a
-//! [`Stream`](futures_util::Stream), too. Keep reading in a task of its own, or drop the [`Events`] when they do
-//! not matter: a reader that neither reads nor goes stops the client, because answers come by the same socket.
-//! After [`Builder::events`] unread events the client reads no more, the server drops it as a slow consumer, and
-//! after about half a minute unanswered commands fail with [`SendError::Unread`]. When the events are read again,
-//! the client comes back where it was.
+//! [`Events::next`] returns the events in order, to one reader. [`Events`] is a [`Stream`](futures_util::Stream), too.
+//! Keep reading in a task of its own, or drop the [`Events`] when they do not matter. Events that are kept but not read
+//! stop the client, because answers arrive on the same socket: after [`Builder::events`] unread events the client stops
+//! reading, the server drops it as a slow consumer, and after about half a minute unanswered commands fail with
+//! [`SendError::Unread`]. Once the events are read again, the client resumes where it was.
 //!
 //! ```no_run
 //! use throng_client::{Client, Event, Events, State};
@@ -132,7 +132,7 @@
 //!             Event::Message { room, user, text, .. } => println!("{room} {user}: {text}"),
 //!             Event::Direct { user, text, .. } => println!("{user} to you: {text}"),
 //!             Event::State(State::Stopped { reason }) => println!("stopped: {reason}"),
-//!             // There may be new events in later versions.
+//!             // Later versions may add events.
 //!             _ => {}
 //!         }
 //!     }
@@ -148,44 +148,48 @@
 //! # }
 //! ```
 //!
-//! Names hold only `[A-Za-z0-9_.:@-]`. Texts hold whatever the other user wrote, control characters included:
-//! remove those before you write a text to a terminal.
+//! Names hold only `[A-Za-z0-9_.:@-]`. Texts hold whatever another user has written, control characters included.
+//! Remove those before you print a text on a terminal.
 //!
-//! # Coming back
+//! # Reconnecting
 //!
-//! When a connection is lost, the client makes another one, enters every room again at the last message that it
-//! saw, and shows the secret of the connection before, so that it takes its own user id over from a connection that
-//! is half dead. Each message of a room arrives once and in order, or one of these events tells which did not:
+//! When a connection is lost, the client makes another one and enters every room again, at the last message that it has
+//! received. It presents the secret of the previous connection, so that it can take its own user id over if the server
+//! still holds that connection for alive. Each message of a room arrives once and in order, or an event reports the
+//! loss:
 //!
 //! | event | meaning |
 //! |---|---|
-//! | [`Event::Recovered`] | all missed messages have come; the room is complete |
-//! | [`Event::Missed`] | messages of a room are gone: the server no longer has them, or its history began anew |
-//! | [`Event::Gap`] | the server left out messages for a client that was too slow; [`Client::history`] may have them |
-//! | [`Event::Expelled`] | the room does not let the client in again |
+//! | [`Event::Recovered`] | all missed messages have arrived; the room is complete |
+//! | [`Event::Missed`] | messages are lost: the server no longer has them, or the room has begun a new epoch |
+//! | [`Event::Gap`] | the client was too slow and the server left out messages; [`Client::history`] may have them |
+//! | [`Event::Expelled`] | the server did not let the client into the room again |
 //!
-//! [`Event::State`] tells when the next attempt is made. [`Backoff`] decides it: a random time below a ceiling that
-//! doubles with each attempt, so that the clients of a server that restarts do not come back all at once. What the
-//! server asks for (`after_ms`, `Retry-After`) counts before that.
+//! [`Event::State`] tells when the next attempt begins. [`Backoff`] decides it: a random time below a ceiling that
+//! doubles with each attempt, so that the clients of a restarted server do not all come back at once. A delay that the
+//! server asks for (`after_ms`, `Retry-After`) takes precedence.
 //!
 //! ```
 //! use std::time::Duration;
 //! use throng_client::{Backoff, Client};
 //!
-//! // At most 100 ms at first and at most 5 s ever; a connection of a minute begins the count anew.
+//! // At most 100 ms at first and at most 5 s ever. A connection that was up for a minute starts the count anew.
 //! let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), Duration::from_secs(60));
 //! assert_eq!(backoff.ceiling(), Duration::from_millis(100));
 //! let _builder = Client::builder("ws://127.0.0.1:8080").user("ann").backoff(backoff);
 //! ```
 //!
-//! Coming back cannot help after the close codes 1002, 1003, 1007, 1008, 3003 and 4500 and above, after 3000 with a
-//! token that has expired, after an HTTP answer that is no upgrade (but for the statuses 408, 425, 429 and 5xx), with a
-//! certificate that is not trusted, and with a server that speaks no `throng.v1`. The client then ends with
-//! [`State::Stopped`].
+//! Reconnecting cannot help in these cases, and the client stops with [`State::Stopped`]:
+//!
+//! * after the close codes 1002, 1003, 1007, 1008, 3003, and 4500 and above;
+//! * after the close code 3000 with a token that has expired;
+//! * after an HTTP answer that is no upgrade, except for the statuses 408, 425, 429 and 5xx;
+//! * when the server's certificate is not trusted, has expired, or is for another name;
+//! * when the server speaks no TLS where it should, or no `throng.v1`.
 //!
 //! # Errors
 //!
-//! [`BuildError`] is a mistake in the arguments, found before anything happens:
+//! [`BuildError`] is a mistake in the options, found before anything happens:
 //!
 //! ```
 //! use throng_client::{BuildError, Client};
@@ -195,8 +199,8 @@
 //! assert_eq!(error.to_string(), "user: may only contain letters A-Z and a-z, digits, and _ . : @ -");
 //! ```
 //!
-//! [`SendError`] is how a command failed. Every command ends, with its answer or with one of these; what matters is
-//! whether it can have been carried out:
+//! [`SendError`] is why a command failed. Every command ends, with its answer or with one of these errors. They differ
+//! in whether the command may have been carried out:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -206,11 +210,11 @@
 //!     loop {
 //!         match client.say("builds", "the build is done").await {
 //!             Ok(_) => return Ok(()),
-//!             // The server said no, and when to ask again.
+//!             // The server refused it, and says when to try again.
 //!             Err(SendError::Refused { retry_after: Some(pause), .. }) => tokio::time::sleep(pause).await,
-//!             // Too much waits already: nothing was sent.
+//!             // Too many commands wait already: nothing was sent.
 //!             Err(SendError::QueueFull) => tokio::time::sleep(Duration::from_secs(1)).await,
-//!             // It was sent, and nobody knows what came of it: saying it again may say it twice.
+//!             // It was sent and may have been appended: sending it again could make it appear twice.
 //!             Err(error @ (SendError::UnknownOutcome | SendError::Unread)) => return Err(error),
 //!             Err(error) => return Err(error),
 //!         }
@@ -218,12 +222,12 @@
 //! }
 //! ```
 //!
-//! [`Ended`] is why a connection ended: the close code, where there was one, and a text for people.
+//! [`Ended`] is why a connection ended: the close code, if there was one, and a reason for people.
 //!
 //! # Tokens
 //!
-//! A server with `auth.algorithm` asks for a JWT, whose `sub` is the user id. It goes into the header
-//! `Authorization`, never into the address.
+//! A server with `auth.algorithm` asks for a JWT whose `sub` is the user id. The client sends it in the header
+//! `Authorization`, never in the address.
 //!
 //! ```no_run
 //! # fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -234,14 +238,14 @@
 //! # }
 //! ```
 //!
-//! A token that expires ends the connection with close code 3000, and the client with [`State::Stopped`], because
-//! it has no other token. Build a new client with a new one.
+//! When a token expires, the server closes the connection with code 3000. The client stops with [`State::Stopped`],
+//! because it has no other token. Build a new client with a new one.
 //!
 //! # TLS
 //!
-//! `wss://` and `https://` addresses need the feature `tls`, which is on by default. It brings rustls with the
-//! cryptography of ring, and takes the root certificates of the system. [`Builder::ca`] adds others: those of an
-//! authority of your own, or the certificate of a server that has signed its own.
+//! `wss://` and `https://` addresses need the feature `tls`, which is on by default. It uses rustls with the
+//! cryptography of ring, and trusts the root certificates of the system. [`Builder::ca`] adds others: those of an
+//! authority of your own, or the self-signed certificate of a server.
 //!
 //! ```no_run
 //! # fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -252,34 +256,37 @@
 //! # }
 //! ```
 //!
-//! Without the feature (`default-features = false`) such an address is a [`BuildError::Tls`]. Where the certificate
-//! is not trusted, the reason in [`State::Stopped`] begins with [`UNTRUSTED`].
+//! Without the feature (`default-features = false`), [`Builder::connect`] refuses such an address with
+//! [`BuildError::Tls`]. When the certificate is not trusted, the reason in [`State::Stopped`] begins with
+//! [`UNTRUSTED`].
 //!
 //! [tokio]: https://docs.rs/tokio
 
-// For those who change it. `core` decides and knows neither sockets nor clocks; `task` moves bytes between it and the
-// `wire`. Everything that waits has a limit.
+// For developers of this crate: `core` makes all decisions and knows neither sockets nor clocks; `task` moves frames,
+// commands and events between it, the program and the socket. Everything that waits has a limit.
 //
 // ```text
 // src/
-//   lib.rs       the guide; what is public
-//   handle.rs    the handle, and the events
-//   builder.rs   what a client is made of
-//   address.rs   where the server is
-//   event.rs     what the client tells
-//   error.rs     what can go wrong
-//   backoff.rs   how long to wait before coming back
-//   core/        mod (decides, without I/O) · hears (what the server says) · obeys (what the program asks for) · tests
-//   command.rs   what a program asks for
-//   incoming.rs  what the server says
-//   outgoing.rs  what is to be said
-//   pending.rs   what waits for its answer
-//   rooms.rs     the rooms, and the position in each
-//   task.rs      moves bytes between core and wire
-//   wire.rs      the socket
-//   tls.rs       its encryption
-//   failure.rs   does coming back help?
-//   moment.rs    a moment by both clocks
+//   lib.rs             the guide; what is public
+//   handle.rs          the handle for commands, and the stream of events
+//   builder.rs         the options of a client
+//   address.rs         the address of the server, and the URL of one attempt
+//   event.rs           the events, and the answers to commands
+//   error.rs           the errors of the options, and those of commands
+//   backoff.rs         how long to wait before reconnecting
+//   core/              mod (the state machine) · incoming (events from the server) · commands (from the program) ·
+//                      timing (deadlines) · tests
+//   command.rs         the commands of the program, and their form on the wire
+//   server_event.rs    the events of the server, parsed and validated
+//   outbox.rs          messages that wait for their acks
+//   pending.rs         commands that wait for their answers
+//   rooms.rs           the wanted rooms, with the membership and the position in each
+//   task.rs            moves bytes between program, core and socket
+//   wire.rs            the WebSocket
+//   connection_end.rs  how a connection ended
+//   failure.rs         whether another attempt can help after an error of the socket
+//   tls.rs             TLS
+//   timestamp.rs       a point in time by two clocks
 // ```
 
 #![forbid(unsafe_code)]
@@ -288,17 +295,18 @@ mod address;
 mod backoff;
 mod builder;
 mod command;
+mod connection_end;
 mod core;
 mod error;
 mod event;
 mod failure;
 mod handle;
-mod incoming;
-mod moment;
-mod outgoing;
+mod outbox;
 mod pending;
 mod rooms;
+mod server_event;
 mod task;
+mod timestamp;
 mod tls;
 mod wire;
 
@@ -306,6 +314,6 @@ pub use backoff::Backoff;
 pub use builder::Builder;
 pub use error::{BuildError, SendError};
 pub use event::{Ack, Ended, Event, History, Joined, Message, Presence, State};
-pub use failure::UNTRUSTED;
 pub use handle::{Client, Events};
 pub use throng_names::{Epoch, NameError, RoomName, UserId};
+pub use tls::UNTRUSTED;

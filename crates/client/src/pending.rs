@@ -1,4 +1,4 @@
-//! Commands that were sent and wait for their answer.
+//! Commands that were sent and wait for their answers.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +9,27 @@ use super::error::SendError;
 use super::event::{History, Presence};
 use throng_names::RoomName;
 
-/// What an answer is for.
+/// A command that was sent, with the receiver of its answer where there is one.
 #[derive(Debug)]
-pub(super) enum Asked {
-    /// The message under way.
-    Said,
-    /// The room with this serial.
+pub(super) enum PendingCommand {
+    /// The first message of the outbox.
+    Message,
+    /// The join of the room with this serial number.
     Join(u64),
     Leave(RoomName, Reply<()>),
     History(Reply<History>),
     Presence(Reply<Presence>),
-    /// Its answer ends the replay before it.
+    /// A ping that was sent behind a join: its answer marks the end of the replayed messages.
     Ping,
 }
 
-impl Asked {
+impl PendingCommand {
+    /// Answers the command with an error. Messages and joins are not answered: the outbox and the rooms hold their
+    /// replies, and send them again.
     pub(super) fn fail(self, error: SendError) {
         match self {
-            // These live on in the messages and the rooms.
-            Self::Said | Self::Join(_) | Self::Ping => {}
-            // Gone with the connection, as was wished; by then nothing else is in question.
+            Self::Message | Self::Join(_) | Self::Ping => {}
+            // The end of the connection has left the room, as the caller wanted.
             Self::Leave(_, reply) => {
                 drop(reply.send(if error == SendError::Disconnected { Ok(()) } else { Err(error) }))
             }
@@ -38,62 +39,66 @@ impl Asked {
     }
 }
 
-/// By id, in the order of asking.
+/// The commands that wait for their answers, by id. Ids count upwards, so that the first command is the oldest.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
-    by_id: BTreeMap<u64, (Asked, Instant)>,
+pub(super) struct PendingCommands {
+    by_id: BTreeMap<u64, (PendingCommand, Instant)>,
     last_id: u64,
 }
 
-impl Pending {
-    /// The id that the next [`Pending::add`] gives.
+impl PendingCommands {
+    /// Returns the id that the next [`PendingCommands::add`] assigns.
     pub(super) fn next_id(&self) -> String {
         (self.last_id + 1).to_string()
     }
 
-    /// Waits for an answer with the id of [`Pending::next_id`].
-    pub(super) fn add(&mut self, asked: Asked, now: Instant) {
+    /// Adds a command that was sent at `now` with the id of [`PendingCommands::next_id`].
+    pub(super) fn add(&mut self, command: PendingCommand, now: Instant) {
         self.last_id += 1;
-        self.by_id.insert(self.last_id, (asked, now));
+        self.by_id.insert(self.last_id, (command, now));
     }
 
-    /// What the answer with this `re` is for.
-    pub(super) fn take(&mut self, re: Option<&str>) -> Option<Asked> {
-        self.by_id.remove(&re?.parse().ok()?).map(|(asked, _)| asked)
+    /// Removes and returns the command that the answer with this `re` belongs to.
+    pub(super) fn take(&mut self, re: Option<&str>) -> Option<PendingCommand> {
+        self.by_id.remove(&re?.parse().ok()?).map(|(command, _)| command)
     }
 
-    /// What waits for longest: an error that names no command is taken to be its answer, so that none waits for ever.
-    pub(super) fn take_oldest(&mut self) -> Option<Asked> {
-        self.by_id.pop_first().map(|(_, (asked, _))| asked)
+    /// Removes and returns the oldest command. An error that names no command is taken as its answer, because otherwise
+    /// the command could wait for ever.
+    pub(super) fn take_oldest(&mut self) -> Option<PendingCommand> {
+        self.by_id.pop_first().map(|(_, (command, _))| command)
     }
 
-    /// When the first of them was sent.
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        self.by_id.first_key_value().map(|(_, (_, at))| *at)
+    /// Returns the time at which the oldest command was sent.
+    pub(super) fn oldest_sent_at(&self) -> Option<Instant> {
+        self.by_id.first_key_value().map(|(_, (_, sent_at))| *sent_at)
     }
 
-    /// Whether this room is being left.
+    /// Returns true while a `leave` of this room waits for its answer.
     pub(super) fn is_leaving(&self, name: &RoomName) -> bool {
-        self.by_id.values().any(|(asked, _)| matches!(asked, Asked::Leave(room, _) if room == name))
+        let leaves =
+            |command: &PendingCommand| matches!(command, PendingCommand::Leave(room, _) if room == name);
+        self.by_id.values().any(|(command, _)| leaves(command))
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// The connection is gone.
+    /// Fails every command, because the connection has ended.
     pub(super) fn disconnected(&mut self) {
         std::mem::take(&mut self.by_id)
             .into_values()
-            .for_each(|(asked, _)| asked.fail(SendError::Disconnected));
+            .for_each(|(command, _)| command.fail(SendError::Disconnected));
     }
 
-    /// Fails what somebody waits for; the rest goes on.
+    /// Fails every command that a caller waits for. Joins and pings, which the client sends on its own account, stay.
     pub(super) fn fail_all(&mut self, error: &SendError) {
-        let is_ours = |asked: &Asked| matches!(asked, Asked::Join(_) | Asked::Ping);
-        let (ours, others) =
-            std::mem::take(&mut self.by_id).into_iter().partition(|(_, (asked, _))| is_ours(asked));
-        self.by_id = ours;
-        BTreeMap::into_values(others).for_each(|(asked, _)| asked.fail(error.clone()));
+        let is_internal =
+            |command: &PendingCommand| matches!(command, PendingCommand::Join(_) | PendingCommand::Ping);
+        let (internal, others) =
+            std::mem::take(&mut self.by_id).into_iter().partition(|(_, (command, _))| is_internal(command));
+        self.by_id = internal;
+        BTreeMap::into_values(others).for_each(|(command, _)| command.fail(error.clone()));
     }
 }

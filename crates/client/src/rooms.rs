@@ -1,43 +1,46 @@
-//! The rooms that we want to be in, and where we are in each.
+//! The rooms that the program wants to be in, with the membership and the position in each.
 
 use super::command::Reply;
 use super::event::Joined;
 use throng_names::{Offset, Position, RoomName};
 
-/// How far we are with being in a room, on the present connection.
+/// The client's membership in a room on the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    Out,
-    Asked,
-    In,
+pub(super) enum Membership {
+    Outside,
+    /// A `join` was sent and is not answered yet.
+    Joining,
+    Inside,
 }
 
-/// A room that we want to be in.
+/// A room that the program wants to be in.
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) name: RoomName,
-    /// Tells it from a room of the same name that was left: an answer may be for that one.
+    /// Tells the room from one of the same name that was left before: a late answer may be for that one.
     pub(super) serial: u64,
-    /// The last message that was seen.
+    /// The position of the last message that was received.
     pub(super) position: Option<Position>,
-    pub(super) stage: Stage,
-    /// Whether we were in it before, so that messages can be missed.
-    pub(super) was_in: bool,
+    pub(super) membership: Membership,
+    /// True once the client was in the room, so that it can have missed messages.
+    pub(super) was_inside: bool,
+    /// The callers of `join` that wait for their answer.
     pub(super) waiters: Vec<Reply<Joined>>,
 }
 
-/// What a message, or a gap, means for a room.
+/// The effect of an offset from the server on the position in a room.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// Of a room that was left, or known already.
-    Nothing,
+pub(super) enum Progress {
+    /// Nothing: the offset was known already, or the client is not in the room.
+    Known,
+    /// The offset is new.
     New {
-        /// Offsets before it that will not come.
+        /// The first and the last offset before it that were left out.
         gap: Option<(u64, u64)>,
     },
 }
 
-/// The rooms in the order in which they were wanted; the first one is entered with the handshake.
+/// The rooms in the order in which they were wanted. The handshake enters the first one, the entry room.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     list: Vec<Room>,
@@ -65,62 +68,63 @@ impl Rooms {
         self.list.iter_mut()
     }
 
-    /// Commands that wait for being in a room.
+    /// Returns how many calls of `join` wait for their answer.
     pub(super) fn waiting(&self) -> usize {
         self.list.iter().map(|room| room.waiters.len()).sum()
     }
 
-    /// The room of that name, wanted from now on if it was not.
+    /// Returns the room of that name, which is added if it was not wanted before.
     pub(super) fn want(&mut self, name: &RoomName) -> &mut Room {
-        let place = self.list.iter().position(|room| room.name == *name).unwrap_or_else(|| {
+        let index = self.list.iter().position(|room| room.name == *name).unwrap_or_else(|| {
             self.last_serial += 1;
             let (name, serial) = (name.clone(), self.last_serial);
-            let (position, stage, was_in, waiters) = (None, Stage::Out, false, Vec::new());
-            self.list.push(Room { name, serial, position, stage, was_in, waiters });
+            let (position, membership, was_inside, waiters) = (None, Membership::Outside, false, Vec::new());
+            self.list.push(Room { name, serial, position, membership, was_inside, waiters });
             self.list.len() - 1
         });
-        &mut self.list[place]
+        &mut self.list[index]
     }
 
     pub(super) fn remove(&mut self, name: &RoomName) -> Option<Room> {
-        let place = self.list.iter().position(|room| room.name == *name)?;
-        Some(self.list.remove(place))
+        let index = self.list.iter().position(|room| room.name == *name)?;
+        Some(self.list.remove(index))
     }
 
-    /// The next room to join on this connection that `may_join` allows; none while an answer is awaited.
+    /// Returns the next room to join that `may_join` allows, or `None` while another join waits for its answer.
     ///
-    /// One at a time: when the server finds us too fast, one refusal is all, however many rooms we want.
+    /// Rooms are joined one at a time: a server that finds the client too fast then refuses one join, not all of them.
     pub(super) fn next_to_join(&mut self, may_join: impl Fn(&RoomName) -> bool) -> Option<&mut Room> {
-        if self.list.iter().any(|room| room.stage == Stage::Asked) {
+        if self.list.iter().any(|room| room.membership == Membership::Joining) {
             return None;
         }
-        self.list.iter_mut().find(|room| room.stage == Stage::Out && may_join(&room.name))
+        self.list.iter_mut().find(|room| room.membership == Membership::Outside && may_join(&room.name))
     }
 
-    /// The connection is gone.
+    /// Notes that the connection has ended, and with it every membership.
     pub(super) fn disconnected(&mut self) {
-        self.list.iter_mut().for_each(|room| room.stage = Stage::Out);
+        self.list.iter_mut().for_each(|room| room.membership = Membership::Outside);
     }
 
-    /// What we know of the offsets means nothing any more.
+    /// Forgets all positions, because the server does not accept them any more.
     pub(super) fn forget_positions(&mut self) {
         self.list.iter_mut().for_each(|room| room.position = None);
     }
 
-    /// Everything up to `to` has come, or will not: `is_message` tells whether `to` itself is there.
-    pub(super) fn see(&mut self, name: &RoomName, to: u64, is_message: bool) -> Seen {
-        let room = self.get_mut(name).filter(|room| room.stage == Stage::In);
+    /// Moves the position in a room up to the offset `to` and reports offsets that were left out. `is_message` says
+    /// that the message at `to` itself is here; otherwise `to` is the last offset of a gap.
+    pub(super) fn advance(&mut self, name: &RoomName, to: u64, is_message: bool) -> Progress {
+        let room = self.get_mut(name).filter(|room| room.membership == Membership::Inside);
         let Some(Position { offset: Offset(offset), .. }) = room.and_then(|room| room.position.as_mut())
         else {
-            return Seen::Nothing;
+            return Progress::Known;
         };
         if to <= *offset {
-            return Seen::Nothing;
+            return Progress::Known;
         }
-        // `to` is greater: neither can overflow.
+        // `to` is greater than the offset, so that neither operation can overflow.
         let (first, last) = (*offset + 1, to - u64::from(is_message));
         *offset = to;
-        Seen::New { gap: (first <= last).then_some((first, last)) }
+        Progress::New { gap: (first <= last).then_some((first, last)) }
     }
 }
 
@@ -135,31 +139,35 @@ mod tests {
     fn inside(offset: u64) -> Rooms {
         let mut rooms = Rooms::default();
         let room = rooms.want(&name("r"));
-        room.stage = Stage::In;
+        room.membership = Membership::Inside;
         room.position = Some(Position { epoch: "000000000000a".parse().unwrap(), offset: Offset(offset) });
         rooms
     }
 
     #[test]
-    fn each_message_is_new_once_and_what_lies_between_is_a_gap() {
+    fn each_message_is_new_once_and_offsets_between_are_a_gap() {
         let mut rooms = inside(5);
-        let new = |gap| Seen::New { gap };
-        assert_eq!(rooms.see(&name("r"), 6, true), new(None));
-        assert_eq!(rooms.see(&name("r"), 6, true), Seen::Nothing, "a duplicate");
-        assert_eq!(rooms.see(&name("r"), 9, true), new(Some((7, 8))), "which the server should have told");
-        assert_eq!(rooms.see(&name("r"), 12, false), new(Some((10, 12))), "which it did");
-        assert_eq!(rooms.see(&name("r"), 12, false), Seen::Nothing);
-        assert_eq!(rooms.see(&name("other"), 13, true), Seen::Nothing);
-        assert_eq!(rooms.see(&name("r"), u64::MAX, true), new(Some((13, u64::MAX - 1))));
-        assert_eq!(rooms.see(&name("r"), u64::MAX, true), Seen::Nothing);
+        let new = |gap| Progress::New { gap };
+        assert_eq!(rooms.advance(&name("r"), 6, true), new(None));
+        assert_eq!(rooms.advance(&name("r"), 6, true), Progress::Known, "a duplicate");
+        assert_eq!(
+            rooms.advance(&name("r"), 9, true),
+            new(Some((7, 8))),
+            "a gap that the server did not announce"
+        );
+        assert_eq!(rooms.advance(&name("r"), 12, false), new(Some((10, 12))), "a gap that it announced");
+        assert_eq!(rooms.advance(&name("r"), 12, false), Progress::Known);
+        assert_eq!(rooms.advance(&name("other"), 13, true), Progress::Known);
+        assert_eq!(rooms.advance(&name("r"), u64::MAX, true), new(Some((13, u64::MAX - 1))));
+        assert_eq!(rooms.advance(&name("r"), u64::MAX, true), Progress::Known);
     }
 
     #[test]
-    fn a_room_that_is_wanted_again_is_another_one() {
+    fn a_room_that_is_wanted_again_has_another_serial() {
         let mut rooms = inside(5);
         let old = rooms.remove(&name("r")).unwrap();
         let new = rooms.want(&name("r")).serial;
         assert!(old.serial != new && rooms.by_serial(old.serial).is_none());
-        assert_eq!(rooms.see(&name("r"), 6, true), Seen::Nothing, "not in it yet");
+        assert_eq!(rooms.advance(&name("r"), 6, true), Progress::Known, "it is not joined yet");
     }
 }

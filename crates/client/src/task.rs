@@ -1,4 +1,5 @@
-//! The task of a client: moves bytes, commands, events and time between the program, the core and the wire.
+//! The task of a client: moves bytes, commands, events and time between the program, the core and the socket. It
+//! decides nothing itself.
 
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
@@ -11,42 +12,46 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::address::Address;
 use super::command::Command;
-use super::core::{Core, Lost};
+use super::connection_end::ConnectionEnd;
+use super::core::Core;
 use super::event::{Ended, Event};
-use super::moment::Moment;
+use super::timestamp::Timestamp;
 use super::wire::{Dialer, Dialling, Wire};
 
-/// Frames that may wait to be written before reading stops: a server that makes us answer has to take the answers.
+/// Most frames that may wait to be written before reading stops. A server that makes the client answer has to take the
+/// answers.
 const MAX_FRAMES: usize = 64;
 
-/// The connection, as far as there is one.
+/// The connection in its present state.
 enum Link {
     Down,
     Dialling(Dialling),
     Up(Box<Wire>),
 }
 
-enum Moved {
+/// Something that happened on the connection.
+enum LinkEvent {
     Connected(Box<Wire>),
     Text(Utf8Bytes),
-    Lost(Lost),
+    Ended(ConnectionEnd),
 }
 
 impl Link {
-    fn poll(&mut self, core: &mut Core, may_read: bool, context: &mut Context<'_>) -> Poll<Moved> {
+    fn poll(&mut self, core: &mut Core, may_read: bool, context: &mut Context<'_>) -> Poll<LinkEvent> {
         match self {
             Self::Down => Poll::Pending,
-            Self::Dialling(dialling) => {
-                dialling.as_mut().poll(context).map(|made| made.map_or_else(Moved::Lost, Moved::Connected))
-            }
-            Self::Up(wire) => {
-                wire.poll(core, may_read, context).map(|heard| heard.map_or_else(Moved::Lost, Moved::Text))
-            }
+            Self::Dialling(dialling) => dialling
+                .as_mut()
+                .poll(context)
+                .map(|dialled| dialled.map_or_else(LinkEvent::Ended, LinkEvent::Connected)),
+            Self::Up(wire) => wire
+                .poll(core, may_read, context)
+                .map(|text| text.map_or_else(LinkEvent::Ended, LinkEvent::Text)),
         }
     }
 }
 
-/// The loop, until the core has stopped; then the rest of the events, for as long as there is a reader.
+/// Runs the client until its core has stopped. Afterwards delivers the remaining events for as long as they are read.
 pub(super) async fn run(
     mut core: Core,
     address: Address,
@@ -56,40 +61,41 @@ pub(super) async fn run(
     ended: Arc<OnceLock<Ended>>,
 ) {
     let mut link = Link::Down;
-    let mut turn = None;
-    let mut is_orphan = false;
+    let mut connection = None;
+    let mut has_handles = true;
     while core.ended().is_none() {
-        if turn != core.turn() {
-            turn = core.turn();
-            // What was there is dropped: a dead connection takes minutes to notice, and nobody waits for that.
-            link = turn.map_or(Link::Down, |_| Link::Dialling(dialer.dial(address.of(&core.target()))));
+        if connection != core.connection_number() {
+            connection = core.connection_number();
+            // The old connection is dropped without a close handshake, which a dead peer would not answer.
+            link =
+                connection.map_or(Link::Down, |_| Link::Dialling(dialer.dial(address.url(&core.target()))));
         }
-        hand_over(&mut core, &events);
+        deliver_events(&mut core, &events);
         core.set_reading(!core.has_events(), Instant::now());
-        // Before the welcome nothing that is read becomes an event.
-        let may_read = core.frames() < MAX_FRAMES && (!core.has_events() || !core.is_online());
+        // Nothing that is read before the welcome becomes an event.
+        let may_read = core.queued_frames() < MAX_FRAMES && (!core.has_events() || !core.is_online());
         let deadline = core.deadline().unwrap_or_else(Instant::now);
         let has_events = core.has_events();
         tokio::select! {
-            moved = poll_fn(|context| link.poll(&mut core, may_read, context)) => match moved {
-                Moved::Connected(wire) => link = Link::Up(wire),
-                Moved::Text(text) => core.receive(&text, Moment::now()),
-                Moved::Lost(lost) => core.lost(lost, Instant::now()),
+            event = poll_fn(|context| link.poll(&mut core, may_read, context)) => match event {
+                LinkEvent::Connected(wire) => link = Link::Up(wire),
+                LinkEvent::Text(text) => core.receive(&text, Timestamp::now()),
+                LinkEvent::Ended(end) => core.end_connection(end, Instant::now()),
             },
-            command = commands.recv(), if !is_orphan => match command {
-                Some(command) => core.command(command, Moment::now()),
-                None => is_orphan = true,
+            command = commands.recv(), if has_handles => match command {
+                Some(command) => core.execute(command, Timestamp::now()),
+                None => has_handles = false,
             },
-            // Whether there is space or nobody left: the next round finds out.
+            // Whether there is space or the reader is gone: the next round of the loop finds out.
             _ = events.reserve(), if has_events => {}
-            () = events.closed(), if is_orphan => core.command(Command::Close, Moment::now()),
-            () = sleep_until(deadline) => core.tick(Moment::now()),
+            () = events.closed(), if !has_handles => core.execute(Command::Close, Timestamp::now()),
+            () = sleep_until(deadline) => core.tick(Timestamp::now()),
         }
     }
     let reason = core.ended().cloned();
-    let is_ours = reason.as_ref().is_some_and(|reason| reason.code == Some(1000));
+    let is_normal_close = reason.as_ref().is_some_and(|reason| reason.code == Some(1000));
     ended.get_or_init(|| reason.unwrap_or(Ended { code: None, reason: String::new() }));
-    if let (Link::Up(wire), true) = (link, is_ours) {
+    if let (Link::Up(wire), true) = (link, is_normal_close) {
         wire.close().await;
     }
     drop(commands);
@@ -100,8 +106,8 @@ pub(super) async fn run(
     }
 }
 
-/// Hands over as many events as there is space for. Without a reader they are nobody's.
-fn hand_over(core: &mut Core, events: &mpsc::Sender<Event>) {
+/// Moves events from the core to the reader's channel while it has space. Drops them when the reader is gone.
+fn deliver_events(core: &mut Core, events: &mpsc::Sender<Event>) {
     while core.has_events() {
         match events.try_reserve() {
             Ok(permit) => {

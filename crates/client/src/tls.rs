@@ -1,5 +1,5 @@
-//! `wss://`, with the root certificates of the system, and others: a server of one's own often has a certificate of
-//! one's own.
+//! TLS for `wss://`, with the root certificates of the system and those that the program adds. Without the feature
+//! `tls`, the same functions refuse it.
 
 use std::error::Error as StdError;
 #[cfg(feature = "tls")]
@@ -18,16 +18,22 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::error::BuildError;
 
+/// How the reason of a stopped client begins when no trusted authority has signed the server's certificate.
+/// [`Builder::ca`](super::Builder::ca) adds one.
+pub const UNTRUSTED: &str = "the server's certificate is not trusted";
+
+/// The result of dialling: the socket and the server's HTTP answer.
 type Connected = Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response), Error>;
 
-/// What is needed to encrypt; read once, not for every connection.
+/// The TLS configuration, or `None` for `ws://`. It is built once, not for every connection.
 #[cfg(feature = "tls")]
 #[derive(Clone)]
 pub(super) struct Tls(Option<Arc<rustls::ClientConfig>>);
 
 #[cfg(feature = "tls")]
 impl Tls {
-    /// Reads the root certificates if they are needed; those of `ca`, in PEM, are checked in any case.
+    /// Builds the configuration. The root certificates of the system are read only for a secure address; those of `ca`,
+    /// in PEM, are checked in any case.
     pub(super) fn new(is_secure: bool, ca: Option<&[u8]>) -> Result<Self, BuildError> {
         let mut roots = RootCertStore::empty();
         if let Some(pem) = ca {
@@ -39,13 +45,13 @@ impl Tls {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            return Err(BuildError::Tls(format!("no root certificates on this system: {:?}", found.errors)));
+            return Err(BuildError::Tls(format!("this system has no root certificates: {:?}", found.errors)));
         }
         Self::trusting(roots)
     }
 
     fn trusting(roots: RootCertStore) -> Result<Self, BuildError> {
-        // Named, not left to the process: a program with two providers has none by default.
+        // The provider is named, because a process that links two of them has no default.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -66,32 +72,31 @@ impl Tls {
     }
 }
 
-/// Adds the certificates of a PEM file.
+/// Adds the certificates of a PEM file to the roots.
 #[cfg(feature = "tls")]
 fn add(pem: &[u8], roots: &mut RootCertStore) -> Result<(), BuildError> {
-    let wrong = |why: String| BuildError::Ca(why);
+    let invalid = |why: String| BuildError::Ca(why);
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| wrong(format!("no PEM: {error}")))?;
+        let certificate =
+            certificate.map_err(|error| invalid(format!("the file is not valid PEM: {error}")))?;
         roots
             .add(certificate)
-            .map_err(|error| wrong(format!("a certificate that cannot be read: {error}")))?;
+            .map_err(|error| invalid(format!("a certificate cannot be parsed: {error}")))?;
     }
     if roots.is_empty() {
-        return Err(wrong("no certificate in PEM (-----BEGIN CERTIFICATE-----) is in it".to_owned()));
+        return Err(invalid("no certificate in PEM (-----BEGIN CERTIFICATE-----) was found".to_owned()));
     }
     Ok(())
 }
 
-/// What is wrong with the server or its certificate, where that is what an error of the socket is about: it will be
-/// the same the next time.
+/// Returns what is wrong with the server or its certificate, if that is the cause of a socket error. Another attempt
+/// would fail in the same way.
 #[cfg(feature = "tls")]
 pub(super) fn flaw(error: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
-    use super::failure::UNTRUSTED;
-
     Some(match error.downcast_ref()? {
         rustls::Error::InvalidCertificate(flaw) => match flaw {
             CertificateError::UnknownIssuer => {
-                format!("{UNTRUSTED}: nobody whom this system trusts has signed it")
+                format!("{UNTRUSTED}: no authority that this system trusts has signed it")
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 format!("the server's certificate has expired: {flaw}")
@@ -104,22 +109,24 @@ pub(super) fn flaw(error: &(dyn StdError + Send + Sync + 'static)) -> Option<Str
             }
             other => format!("{UNTRUSTED}: {other}"),
         },
-        rustls::Error::NoCertificatesPresented => "the server shows no certificate".to_owned(),
+        rustls::Error::NoCertificatesPresented => "the server presents no certificate".to_owned(),
         rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
-            "the server does not speak TLS: is its address one with ws://?".to_owned()
+            "the server does not speak TLS: should the address begin with ws://?".to_owned()
         }
-        rustls::Error::PeerIncompatible(why) => format!("the server speaks another TLS: {why:?}"),
+        rustls::Error::PeerIncompatible(why) => {
+            format!("the server offers no version or cipher of TLS that this client accepts: {why:?}")
+        }
         _ => return None,
     })
 }
 
-/// Nothing: without TLS no error is about it.
+/// Returns `None`: without the feature `tls` no error is caused by TLS.
 #[cfg(not(feature = "tls"))]
 pub(super) fn flaw(_: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
     None
 }
 
-/// Nothing: built without.
+/// The configuration of a build without the feature `tls`, which is empty.
 #[cfg(not(feature = "tls"))]
 #[derive(Clone)]
 pub(super) struct Tls;
@@ -128,7 +135,10 @@ pub(super) struct Tls;
 impl Tls {
     pub(super) fn new(is_secure: bool, ca: Option<&[u8]>) -> Result<Self, BuildError> {
         if is_secure || ca.is_some() {
-            return Err(BuildError::Tls("this program was built without the feature `tls`".to_owned()));
+            return Err(BuildError::Tls(
+                "this program was built without the feature `tls`: use ws://, and no extra certificates"
+                    .to_owned(),
+            ));
         }
         Ok(Self)
     }
@@ -163,7 +173,7 @@ mod tests {
 
         use super::super::*;
 
-        /// For `localhost`, signed by itself, from 2020 to 2120; everybody knows the key.
+        /// A self-signed certificate for `localhost`, valid from 2020 to 2120. Its key is public and for tests only.
         const CERTIFICATE: &[u8] = b"\
 -----BEGIN CERTIFICATE-----
 MIIBPzCB5aADAgECAgEHMAoGCCqGSM49BAMCMBQxEjAQBgNVBAMMCWxvY2FsaG9z
@@ -187,7 +197,7 @@ Q5xbgxWA2w95Y4qwuNXWCxZyRnJeE4Au7/XFmTiIjnttYVAb/6QK5Hv0
             CertificateDer::from_pem_slice(CERTIFICATE).unwrap()
         }
 
-        /// Says "hi" to everyone who gets through the handshakes; its port.
+        /// Starts a server that sends "hi" after the handshakes of TLS and WebSocket; returns its port.
         async fn server() -> u16 {
             let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
             let config =
@@ -217,11 +227,11 @@ Q5xbgxWA2w95Y4qwuNXWCxZyRnJeE4Au7/XFmTiIjnttYVAb/6QK5Hv0
         }
 
         #[tokio::test]
-        async fn a_server_with_a_certificate_that_is_trusted_is_spoken_to_and_no_other() {
+        async fn only_a_server_with_a_trusted_certificate_is_accepted() {
             let port = server().await;
             let mut roots = RootCertStore::empty();
-            let stranger = connect(Tls::trusting(roots.clone()).unwrap(), port).await;
-            assert!(stranger.unwrap_err().to_string().contains("certificate"));
+            let untrusted = connect(Tls::trusting(roots.clone()).unwrap(), port).await;
+            assert!(untrusted.unwrap_err().to_string().contains("certificate"));
             roots.add(certificate()).unwrap();
             let (mut socket, _) = connect(Tls::trusting(roots).unwrap(), port).await.unwrap();
             assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hi"));

@@ -1,4 +1,4 @@
-//! The socket: dialling, and frames in and out.
+//! The WebSocket: dials, and moves frames between the socket and the core.
 
 use std::fmt;
 use std::future::Future;
@@ -15,19 +15,20 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, fram
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::core::{Core, Lost};
-use super::failure::lost;
+use super::connection_end::ConnectionEnd;
+use super::core::Core;
+use super::failure::classify;
 use super::tls::Tls;
 
-/// The largest event that is read. A page of history has 100 messages, of 500 characters unless the server is told
-/// otherwise.
+/// Largest event that is read, in bytes. It holds a page of history, which is 100 messages of 500 characters with the
+/// server's default limits, many times over.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
-/// As much as a read of the socket gives, and a write takes, in most cases.
+/// Size of the read and of the write buffer, in bytes: as much as most reads return and most writes take.
 const BUFFER_BYTES: usize = 8 << 10;
-/// For the server's answer to our close.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Longest wait for the server's answer to a close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Makes connections.
+/// Makes connections, all with the same token and TLS configuration.
 pub(super) struct Dialer {
     token: Option<HeaderValue>,
     tls: Tls,
@@ -40,7 +41,7 @@ impl fmt::Debug for Dialer {
 }
 
 /// A connection that is being made.
-pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Box<Wire>, Lost>> + Send>>;
+pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Box<Wire>, ConnectionEnd>> + Send>>;
 
 impl Dialer {
     pub(super) fn new(tls: Tls, token: Option<HeaderValue>) -> Self {
@@ -51,7 +52,7 @@ impl Dialer {
         self.token.is_some()
     }
 
-    /// Begins to connect.
+    /// Returns a future that connects to `url`.
     pub(super) fn dial(&self, url: String) -> Dialling {
         let (token, tls) = (self.token.clone(), self.tls.clone());
         Box::pin(async move {
@@ -60,38 +61,38 @@ impl Dialer {
                 .write_buffer_size(BUFFER_BYTES)
                 .max_message_size(Some(MAX_MESSAGE_BYTES))
                 .max_frame_size(Some(MAX_MESSAGE_BYTES));
-            let mut request = url.into_client_request().map_err(lost)?;
+            let mut request = url.into_client_request().map_err(classify)?;
             let headers = request.headers_mut();
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("throng.v1"));
             if let Some(token) = token {
                 headers.insert(AUTHORIZATION, token);
             }
-            let (socket, _) = Box::pin(tls.connect(request, config)).await.map_err(lost)?;
+            let (socket, _) = Box::pin(tls.connect(request, config)).await.map_err(classify)?;
             Ok(Box::new(Wire { socket, needs_flush: false, has_failed: false }))
         })
     }
 }
 
-/// A connection.
+/// An open connection.
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     needs_flush: bool,
-    /// Nothing can be written any more. What the server has said before is still read: it tells why.
+    /// True once a write has failed. Frames that the server sent before are still read, because they tell the reason.
     has_failed: bool,
 }
 
 impl Wire {
-    /// Writes what `core` has to say; with `may_read`, ready with the next text that comes in.
+    /// Writes the frames of `core` and, with `may_read`, reads the next text frame.
     ///
     /// # Cancel safety
-    /// Keeps no waker's state of its own: can be polled again at any time.
+    /// All state is in this value: polling can stop and start again at any time.
     pub(super) fn poll(
         &mut self,
         core: &mut Core,
         may_read: bool,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Utf8Bytes, Lost>> {
+    ) -> Poll<Result<Utf8Bytes, ConnectionEnd>> {
         if !self.has_failed && matches!(self.poll_write(core, context), Poll::Ready(Err(_))) {
             self.has_failed = true;
         }
@@ -100,7 +101,7 @@ impl Wire {
 
     fn poll_write(&mut self, core: &mut Core, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut socket = Pin::new(&mut self.socket);
-        while core.frames() > 0 {
+        while core.queued_frames() > 0 {
             std::task::ready!(socket.as_mut().poll_ready(context))?;
             let Some(frame) = core.pop_frame() else { break };
             socket.as_mut().start_send(Message::text(frame))?;
@@ -113,38 +114,40 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Lost>> {
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, ConnectionEnd>> {
         let mut socket = Pin::new(&mut self.socket);
-        // Ends when the socket has nothing more, or tokio's budget is spent.
+        // The loop ends when the socket has nothing more, or when the budget of the tokio task is spent.
         loop {
             return Poll::Ready(match std::task::ready!(socket.as_mut().poll_next(context)) {
                 Some(Ok(Message::Text(text))) => Ok(text),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-                Some(Ok(Message::Binary(_))) => Err(Lost::because("the server sends binary")),
+                Some(Ok(Message::Binary(_))) => Err(ConnectionEnd::with_reason(
+                    "the server sent a binary frame, which throng.v1 does not have",
+                )),
                 Some(Ok(Message::Close(frame))) => {
-                    // The answer was made while reading. Should it not leave at once, nobody waits for it.
+                    // Reading has queued the answer to the close. It is flushed once, without waiting for it to leave.
                     let _ = socket.as_mut().poll_flush(context);
-                    Err(frame.map_or_else(|| Lost::because(""), closed))
+                    Err(frame.map_or_else(|| ConnectionEnd::with_reason(""), closed))
                 }
-                Some(Err(error)) => Err(lost(error)),
-                None => Err(Lost::because("")),
+                Some(Err(error)) => Err(classify(error)),
+                None => Err(ConnectionEnd::with_reason("")),
             });
         }
     }
 
-    /// Says good-bye, and waits a moment for the answer.
+    /// Sends a close frame with code 1000, and waits at most two seconds for the answer.
     pub(super) async fn close(mut self: Box<Self>) {
         let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-        let farewell = async {
-            // A connection that is no more needs no good-bye.
+        let handshake = async {
+            // A connection that is already gone needs no close.
             if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
                 while let Some(Ok(_)) = self.socket.next().await {}
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, handshake).await;
     }
 }
 
-fn closed(frame: CloseFrame) -> Lost {
-    Lost::closed(frame.code.into(), frame.reason.as_str().to_owned())
+fn closed(frame: CloseFrame) -> ConnectionEnd {
+    ConnectionEnd::with_code(frame.code.into(), frame.reason.as_str().to_owned())
 }

@@ -1,15 +1,16 @@
-//! A message's place in its room, and since when places are counted.
+//! The position of a message in its room.
 
 use std::fmt;
 
-use super::Epoch;
+use super::epoch::Epoch;
 
-/// A message's place in its room: counts from 1 without a hole; 0 is "before the first message".
+/// The number of a message within an epoch of its room. Offsets count from 1 without a hole; 0 means "before the first
+/// message".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Offset(pub u64);
 
 impl Offset {
-    /// The offset of the message after this one.
+    /// Returns the offset of the message after this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
@@ -22,11 +23,12 @@ impl fmt::Display for Offset {
     }
 }
 
-/// A message's place in its room, and the life of the count: after a restart without the room's history it begins anew.
+/// A position in a room's stream of messages: an offset and the epoch within which it counts. A server that restarts
+/// without the room's history begins a new epoch, whose offsets start at 1 again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// The life of the count.
+    /// The epoch within which the offset counts.
     pub epoch: Epoch,
-    /// The count.
+    /// The number of the message within the epoch.
     pub offset: Offset,
 }

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them. A number without a unit is no duration: `30` of what?
+//! Durations and sizes as people write them. A duration needs a unit: `30` alone could be seconds or minutes.
 
 use std::time::Duration;
 
@@ -11,20 +11,21 @@ pub const GIB: usize = 1024 * MIB;
 /// One tebibyte, in bytes.
 pub const TIB: usize = 1024 * GIB;
 
-/// Largest first, so that the first one that divides is the shortest way to write a size.
+/// Units of sizes, largest first: the first unit that divides a size gives its shortest text.
 const SIZE_UNITS: [(&str, usize); 5] = [("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB), ("B", 1)];
-/// Largest first. Milliseconds are the finest: nothing here is timed more closely.
+/// Units of durations, largest first. Milliseconds are the finest, because no setting needs a finer one.
 const TIME_UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// A whole number and what follows it, blanks between them allowed.
+/// Splits a text into a whole number and the unit behind it. Blanks may stand between them.
 fn split(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, text[end..].trim_start()))
 }
 
-/// Reads `"25s"`, `"100ms"`, `"5m"`, `"1h"`, `"30d"`; nothing without a unit or with any other.
+/// Parses a duration such as `"25s"`, `"100ms"`, `"5m"`, `"1h"` or `"30d"`. Returns `None` for a number without a unit,
+/// with another unit, or too large.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
@@ -32,7 +33,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(*factor).map(Duration::from_millis)
 }
 
-/// Writes what [`parse_duration`] reads, in the largest unit that leaves nothing over.
+/// Formats a duration as [`parse_duration`] reads it, in the largest unit that divides it.
 pub fn show_duration(duration: Duration) -> String {
     let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let whole = TIME_UNITS.iter().find(|(_, factor)| ms >= *factor && ms.is_multiple_of(*factor));
@@ -40,7 +41,7 @@ pub fn show_duration(duration: Duration) -> String {
     format!("{}{unit}", ms / factor)
 }
 
-/// Reads `"64KiB"`, `"1MiB"`, `"512B"` or plain bytes, in any case of letters.
+/// Parses a size such as `"64KiB"`, `"1MiB"`, `"512B"` or a plain number of bytes. Letters may be upper or lower case.
 pub fn parse_size(text: &str) -> Option<usize> {
     let (number, unit) = split(text)?;
     let unit = if unit.is_empty() { "B" } else { unit };
@@ -48,7 +49,7 @@ pub fn parse_size(text: &str) -> Option<usize> {
     usize::try_from(number).ok()?.checked_mul(*factor)
 }
 
-/// Writes what [`parse_size`] reads, in the largest unit that leaves nothing over; plain bytes have none.
+/// Formats a size as [`parse_size`] reads it, in the largest unit that divides it. Plain bytes are written without one.
 pub fn show_size(bytes: usize) -> String {
     match SIZE_UNITS
         .iter()
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_without_or_with_foreign_units_are_refused() {
+    fn durations_without_a_known_unit_are_refused() {
         for text in [
             "",
             "30",

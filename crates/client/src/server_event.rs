@@ -1,4 +1,5 @@
-//! What the server says, read into types: what is not as the protocol has it never gets further than this.
+//! The events of `throng.v1` that the server sends, parsed and validated. Nothing that breaks the protocol gets past
+//! this module.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -8,99 +9,99 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use super::event::Message;
 use throng_names::{Epoch, RoomName, SessionId, UserId};
 
-/// One event. `re` is the id of the command that it answers.
+/// An event from the server. `re` is the id of the command that it answers.
 #[derive(Debug, serde::Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Incoming {
+pub(super) enum ServerEvent {
     Welcome(Welcome),
     Heartbeat,
-    Message(Heard),
+    Message(RoomMessage),
     Direct {
-        #[serde(deserialize_with = "parsed")]
+        #[serde(deserialize_with = "parse_text")]
         user: UserId,
         message: String,
         id: String,
         ts: u64,
     },
-    Ack(Acked),
-    Joined(Entered),
+    Ack(AckEvent),
+    Joined(JoinedEvent),
     Left {
         re: Option<String>,
     },
     History {
         re: Option<String>,
-        #[serde(deserialize_with = "parsed")]
+        #[serde(deserialize_with = "parse_text")]
         epoch: Epoch,
-        messages: Vec<Heard>,
+        messages: Vec<RoomMessage>,
         more: bool,
     },
     Presence {
         re: Option<String>,
         members: u64,
-        users: Vec<Name>,
+        users: Vec<UserEntry>,
         more: bool,
     },
     Pong {
         re: Option<String>,
     },
     PresenceDiff {
-        #[serde(deserialize_with = "parsed")]
+        #[serde(deserialize_with = "parse_text")]
         room: RoomName,
         #[serde(default)]
-        joined: Vec<Name>,
+        joined: Vec<UserEntry>,
         #[serde(default)]
-        left: Vec<Name>,
+        left: Vec<UserEntry>,
         members: u64,
     },
     Typing {
-        #[serde(deserialize_with = "parsed")]
+        #[serde(deserialize_with = "parse_text")]
         room: RoomName,
-        #[serde(deserialize_with = "parsed")]
+        #[serde(deserialize_with = "parse_text")]
         user: UserId,
     },
     Gap {
-        #[serde(deserialize_with = "parsed")]
+        #[serde(deserialize_with = "parse_text")]
         room: RoomName,
         to: u64,
     },
-    Disconnect(Advice),
-    Error(Refusal),
-    /// What a later version says.
+    Disconnect(DisconnectAdvice),
+    Error(ErrorEvent),
+    /// An event that only later versions of the protocol have.
     #[serde(other)]
     Unknown,
 }
 
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct Welcome {
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_text")]
     pub(super) session: SessionId,
     #[serde(default)]
     pub(super) node: String,
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_text")]
     pub(super) user: UserId,
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_text")]
     pub(super) room: RoomName,
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_text")]
     pub(super) epoch: Epoch,
     pub(super) offset: u64,
     pub(super) recovered: bool,
     pub(super) heartbeat_ms: u64,
     #[serde(default)]
-    pub(super) limits: Limits,
+    pub(super) limits: ServerLimits,
 }
 
 #[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
-pub(super) struct Limits {
+pub(super) struct ServerLimits {
     pub(super) max_message_chars: Option<usize>,
-    /// Left out where there is no limit.
+    /// `None` when the server has no limit.
     pub(super) messages_per_second: Option<u32>,
 }
 
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Heard {
-    #[serde(deserialize_with = "parsed")]
+pub(super) struct RoomMessage {
+    #[serde(deserialize_with = "parse_text")]
     room: RoomName,
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_text")]
     user: UserId,
     message: String,
     offset: u64,
@@ -108,11 +109,11 @@ pub(super) struct Heard {
     ts: u64,
 }
 
-/// Of a `message` with a place, of a `direct` with a count.
+/// The answer to `message`, with a position, or to `direct`, with the number of connections that it was delivered to.
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Acked {
+pub(super) struct AckEvent {
     pub(super) re: Option<String>,
-    #[serde(default, deserialize_with = "perhaps")]
+    #[serde(default, deserialize_with = "parse_optional_text")]
     pub(super) epoch: Option<Epoch>,
     pub(super) offset: Option<u64>,
     #[serde(default)]
@@ -121,18 +122,18 @@ pub(super) struct Acked {
 }
 
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Entered {
+pub(super) struct JoinedEvent {
     pub(super) re: Option<String>,
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_text")]
     pub(super) epoch: Epoch,
     pub(super) offset: u64,
     pub(super) recovered: bool,
     pub(super) members: Option<u64>,
 }
 
-/// `disconnect`: what to do after the close that follows.
+/// The event `disconnect`: what to do after the close that follows it.
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Advice {
+pub(super) struct DisconnectAdvice {
     pub(super) code: u16,
     #[serde(default)]
     pub(super) reason: String,
@@ -142,7 +143,7 @@ pub(super) struct Advice {
 }
 
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Refusal {
+pub(super) struct ErrorEvent {
     pub(super) re: Option<String>,
     pub(super) code: String,
     #[serde(default)]
@@ -150,11 +151,12 @@ pub(super) struct Refusal {
     pub(super) retry_after_ms: Option<u64>,
 }
 
-/// A user id in a list.
+/// A user id as an element of a list, where `deserialize_with` cannot be used.
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Name(#[serde(deserialize_with = "parsed")] pub(super) UserId);
+pub(super) struct UserEntry(#[serde(deserialize_with = "parse_text")] pub(super) UserId);
 
-fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// Deserializes a string and parses it, for types that validate in `FromStr`.
+fn parse_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: Display>,
@@ -162,42 +164,42 @@ where
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
-fn perhaps<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+fn parse_optional_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: Display>,
 {
-    parsed(deserializer).map(Some)
+    parse_text(deserializer).map(Some)
 }
 
-impl From<Heard> for Message {
-    fn from(heard: Heard) -> Self {
-        let Heard { room, user, message: text, offset, id, ts: ts_ms } = heard;
+impl From<RoomMessage> for Message {
+    fn from(message: RoomMessage) -> Self {
+        let RoomMessage { room, user, message: text, offset, id, ts: ts_ms } = message;
         Self { room, user, text, offset, id, ts_ms }
     }
 }
 
-impl Incoming {
-    /// Reads one text frame. `None` when it makes no sense. The parser itself goes no deeper than 128 levels, also
-    /// inside fields that are ignored.
+impl ServerEvent {
+    /// Parses a text frame. Returns `None` when it is no valid event. The parser refuses JSON that is nested deeper
+    /// than 128 levels, also inside fields that are ignored.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        // An array would do for an object otherwise.
+        // The parser would accept an array instead of an object.
         if !text.trim_ascii_start().starts_with('{') {
             return None;
         }
         serde_json::from_str(text).ok()
     }
 
-    /// The id of the command that is answered.
+    /// Returns the id of the command that the event answers.
     pub(super) fn re(&self) -> Option<&str> {
         match self {
-            Self::Ack(Acked { re, .. })
-            | Self::Joined(Entered { re, .. })
+            Self::Ack(AckEvent { re, .. })
+            | Self::Joined(JoinedEvent { re, .. })
             | Self::Left { re }
             | Self::History { re, .. }
             | Self::Presence { re, .. }
             | Self::Pong { re }
-            | Self::Error(Refusal { re, .. }) => re.as_deref(),
+            | Self::Error(ErrorEvent { re, .. }) => re.as_deref(),
             Self::Welcome(_) | Self::Heartbeat | Self::Message(_) | Self::Direct { .. } => None,
             Self::PresenceDiff { .. } | Self::Typing { .. } | Self::Gap { .. } => None,
             Self::Disconnect(_) | Self::Unknown => None,
@@ -209,31 +211,31 @@ impl Incoming {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Option<Incoming> {
-        Incoming::parse(text)
+    fn parse(text: &str) -> Option<ServerEvent> {
+        ServerEvent::parse(text)
     }
 
     #[test]
-    fn events_are_read() {
+    fn events_are_parsed() {
         let welcome = r#"{"type":"welcome","session":"0123456789abcdef0123456789abcdef","node":"n","user":"ann",
             "room":"lobby","epoch":"000000000000a","offset":18446744073709551615,"recovered":false,
             "heartbeat_ms":25000,"limits":{"max_message_chars":500,"burst":1},"later":[{}]}"#;
-        let Some(Incoming::Welcome(welcome)) = parse(welcome) else { panic!() };
+        let Some(ServerEvent::Welcome(welcome)) = parse(welcome) else { panic!() };
         assert_eq!((welcome.offset, welcome.limits.max_message_chars), (u64::MAX, Some(500)));
-        assert!(matches!(parse(r#"{"type":"heartbeat","x":1}"#), Some(Incoming::Heartbeat)));
-        assert!(matches!(parse(r#" {"x":{"y":[]},"type":"novelty"}"#), Some(Incoming::Unknown)));
+        assert!(matches!(parse(r#"{"type":"heartbeat","x":1}"#), Some(ServerEvent::Heartbeat)));
+        assert!(matches!(parse(r#" {"x":{"y":[]},"type":"novelty"}"#), Some(ServerEvent::Unknown)));
         let ack = parse(r#"{"type":"ack","re":"7","delivered":2}"#);
         assert!(
-            matches!(&ack, Some(Incoming::Ack(Acked { delivered: Some(2), epoch: None, .. }))),
+            matches!(&ack, Some(ServerEvent::Ack(AckEvent { delivered: Some(2), epoch: None, .. }))),
             "{ack:?}"
         );
         let diff = parse(r#"{"type":"presence_diff","room":"r","members":3}"#);
-        assert!(matches!(diff, Some(Incoming::PresenceDiff { members: 3, .. })), "{diff:?}");
+        assert!(matches!(diff, Some(ServerEvent::PresenceDiff { members: 3, .. })), "{diff:?}");
         assert_eq!(parse(r#"{"type":"left","re":"9","room":"r"}"#).unwrap().re(), Some("9"));
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn frames_that_are_no_events_are_refused() {
         let deep = format!(r#"{{"type":"heartbeat","x":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
         for text in [
             "",
