@@ -1,9 +1,9 @@
-//! How long an acknowledgement takes at a steady rate, with the history in memory and in a folder (`history.dir`):
-//! there it waits until its message is written, and with `history.sync=batch` until it has reached the disk. Over real
-//! sockets on loopback, with a server of one worker in this process.
+//! Measures how long an ack takes at a steady rate, with the history in memory and on disk (`history.dir`). On disk, an
+//! ack waits until its message is written, and with `history.sync=batch` until it is synced. The server runs with one
+//! worker in this process, and the client is connected over loopback.
 //!
-//! Each message has a time at which it is due, and what is counted is from then on: a server that stands still does not
-//! hide it. Rounds of all kinds alternate, so that a neighbour on the machine disturbs all.
+//! The time of each ack counts from when its message was due, so that a server that stalls cannot hide it. Rounds of
+//! all configurations alternate, so that a load on a shared machine disturbs all of them.
 
 use std::hint::spin_loop;
 use std::time::{Duration, Instant};
@@ -13,13 +13,14 @@ use crate::support::raw::{Client, frame_of};
 use crate::support::{is_asked_for, is_check};
 
 const RATE_PER_SECOND: u32 = 1_000;
-/// Messages of a round, two seconds of them, and rounds of each kind.
+/// Messages of a round, which takes two seconds.
 const MESSAGES: u32 = 2_000;
+/// Rounds of each configuration.
 const ROUNDS: usize = 10;
-/// How the answer to a message begins.
+/// Beginning of an ack event.
 const ACK: &[u8] = br#"{"type":"ack""#;
 
-/// A server, its only client, and what its acks took.
+/// A server with one configuration, its only client, and the times of its acks.
 struct Side {
     name: &'static str,
     client: Client,
@@ -39,7 +40,7 @@ impl Side {
     fn round(&mut self, messages: u32) {
         let text = "m".repeat(100);
         let command = frame_of(&format!(r#"{{"type":"message","message":"{text}","echo":false}}"#));
-        // Whoever was idle is slow once.
+        // The first message after a pause is slower and is not measured.
         self.client.write(&command);
         self.client.read_of(ACK, 1);
         let began = Instant::now();

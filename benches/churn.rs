@@ -1,4 +1,4 @@
-//! People coming and going: on a shard, through the node, one by one and all at once.
+//! Clients that come and go: on a shard and through the node, one by one and all at once.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -46,9 +46,9 @@ fn on_a_shard(criterion: &mut Criterion<CpuTime>) {
             crowd.members.push(member);
         });
     });
-    let mut street = None;
+    let mut clients = None;
     group.bench_function("one of 10,000 moves from room to room of 1,000", |bencher| {
-        let (crowd, rooms) = street.get_or_insert_with(street_of_rooms);
+        let (crowd, rooms) = clients.get_or_insert_with(clients_in_rooms);
         bencher.iter(|| {
             let member = rng.usize(..MEMBERS);
             let next = rng.u64(1..=ROOMS as u64);
@@ -59,8 +59,8 @@ fn on_a_shard(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
-/// Clients in rooms at random: the crowd, and the room of each.
-fn street_of_rooms() -> (Crowd, Vec<u64>) {
+/// Returns clients in random rooms, and the room of each client.
+fn clients_in_rooms() -> (Crowd, Vec<u64>) {
     let registry = Registry::new(1, usize::MAX);
     let mut crowd = Crowd::new(&registry, 0, &Arc::default());
     crowd.add(MEMBERS, Layout::Swept);
@@ -73,8 +73,8 @@ fn street_of_rooms() -> (Crowd, Vec<u64>) {
     (crowd, rooms)
 }
 
-/// A restart of a proxy: the whole room goes and is back at once. Free slots are handed out last in, first out, so
-/// the order in which people left decides in which order of slots they come back.
+/// Measures what a restart of a proxy causes: all members of a room leave and come back at once. Free slots are handed
+/// out last in, first out, so that the order of leaving decides the order of slots afterwards.
 fn all_at_once(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("churn, everybody goes and comes, of one member");
     let room: RoomName = name("hall");
@@ -99,7 +99,7 @@ fn all_at_once(criterion: &mut Criterion<CpuTime>) {
                 }));
             }
             let took = clock::cpu_time() - began;
-            // The next turn starts as the first one did.
+            // Restores the order of the first iteration.
             crowd.members.sort_unstable_by_key(|member| member.id().slot());
             took
         });
@@ -107,15 +107,15 @@ fn all_at_once(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
-/// A node's room and who is in it.
-struct Place {
+/// A node with one room, and the members of the room.
+struct NodeWithRoom {
     node: Arc<Node>,
     shard: Rc<Shard>,
     inside: Vec<(Membership, Registration)>,
 }
 
-fn place(members: usize) -> Place {
-    // As large rooms have it: one merged notice, later, instead of one for each who comes.
+fn node_with_room(members: usize) -> NodeWithRoom {
+    // As in large rooms, one merged notice is sent later instead of one for each member who joins.
     let node = Node::new(config(&["presence.notice_limit=1"]), Metrics::new(1, &[]), Clock::system());
     let inbox = Arc::clone(node.registry.inbox(0));
     let shard = Shard::new(0, inbox, Arc::default(), settings(), Clock::system());
@@ -125,7 +125,7 @@ fn place(members: usize) -> Place {
         let user: UserId = name(&format!("user-{number}"));
         (node.enter(&registration, &room, &user, 0, None).expect("a room").membership, registration)
     });
-    Place { inside: inside.collect(), node: Arc::clone(&node), shard: Rc::clone(&shard) }
+    NodeWithRoom { inside: inside.collect(), node: Arc::clone(&node), shard: Rc::clone(&shard) }
 }
 
 fn through_the_node(criterion: &mut Criterion<CpuTime>) {
@@ -134,7 +134,7 @@ fn through_the_node(criterion: &mut Criterion<CpuTime>) {
     for (what, members) in [("enter and leave a room of 10,000", MEMBERS), ("open and close a room", 0)] {
         let mut hall = None;
         group.bench_function(what, |bencher| {
-            let Place { node, shard, .. } = hall.get_or_insert_with(|| place(members));
+            let NodeWithRoom { node, shard, .. } = hall.get_or_insert_with(|| node_with_room(members));
             let registration = shard.register(Sink::Simulated(Rc::new(Null)));
             let room: RoomName = name("hall");
             bencher.iter(|| {

@@ -1,4 +1,4 @@
-//! Text in, text out: commands parsed with simd-json, as the server does, beside serde_json; events encoded.
+//! Measures the protocol: parsing commands with simd-json, as the server does, and with serde_json; encoding events.
 
 use std::hint::black_box;
 
@@ -12,17 +12,17 @@ use throng::protocol::event;
 use crate::support::clock::CpuTime;
 use crate::support::name;
 
-/// What serde_json parses: the same fields, as one would write them by hand.
+/// The fields that serde_json parses, as a program without simd-json would declare them.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow)]
     message: std::borrow::Cow<'a, str>,
 }
 
-/// Lengths of whole commands, in bytes.
+/// Lengths of the commands, in bytes.
 const LENGTHS: [usize; 4] = [60, 200, 1_000, 16_000];
 
-/// A command of exactly `len` bytes.
+/// Returns a command of exactly `len` bytes.
 fn command(len: usize, pattern: &str) -> Vec<u8> {
     let (head, tail) = (r#"{"type":"message","message":""#, r#""}"#);
     let room = len - head.len() - tail.len();
@@ -36,8 +36,8 @@ pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     encoding(criterion);
 }
 
-/// Both parsers pay for a fresh copy: simd-json needs one, since it works in place, and the server has it anyway, in
-/// the unmasked payload.
+/// Measures both parsers on a fresh copy of the command. simd-json needs the copy because it parses in place; the
+/// server needs no copy, because it parses the unmasked payload.
 fn parsing(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("parse a command");
     let plain = LENGTHS.map(|len| (format!("{len} bytes"), command(len, "m")));

@@ -1,5 +1,5 @@
-//! Over real sockets on loopback: a server of one worker in this process, clients on this thread. Most of these
-//! times are the kernel's, and the clients' share is in them.
+//! Measures messages over loopback: the server runs with one worker in this process, the clients on this thread. The
+//! times include the clients' work and are mostly spent in the kernel.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -13,10 +13,10 @@ use crate::support::{config, per_part};
 
 /// Characters of each message.
 const TEXT: usize = 100;
-/// Messages that are under way at once where many are.
+/// Messages in flight at once in the bench that sends several.
 const WINDOW: usize = 32;
 
-/// Starts a server with further settings, which runs as long as the process.
+/// Starts a server with additional settings, which runs until the process ends.
 pub(crate) fn serve(more: &[&str]) -> SocketAddr {
     let settings = ["rate_limit.enabled=false", "presence.notice_limit=1", "history.messages=256"];
     let server = Server::bind(config(&[&settings, more].concat())).expect("a free port");
@@ -25,10 +25,10 @@ pub(crate) fn serve(more: &[&str]) -> SocketAddr {
     address
 }
 
-/// A publisher and its room.
+/// A room, whose first member publishes.
 struct Room {
     clients: Vec<Client>,
-    /// What the first of them sends at once.
+    /// The messages that the first client sends in one write.
     burst: Vec<u8>,
     messages: usize,
 }
@@ -40,7 +40,7 @@ impl Room {
         Self { clients, burst: command(&"m".repeat(TEXT)).repeat(messages), messages }
     }
 
-    /// From the first member's write until every member has read everything.
+    /// Publishes the messages and waits until every member has read all of them.
     fn turn(&mut self) {
         self.clients[0].write(&self.burst);
         for client in &mut self.clients {

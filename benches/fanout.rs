@@ -1,4 +1,4 @@
-//! One message to everybody in a room, and a batch of them: what our own code costs when sockets cost nothing.
+//! Measures the fan-out of one message, and of a batch, to all members of a room with sockets that cost nothing.
 
 use criterion::Criterion;
 

@@ -1,4 +1,4 @@
-//! The checks of the opening handshake, on a request as a browser sends it.
+//! Measures the checks of the opening handshake, with a request as a browser sends it.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use throng::http::upgrade;
 
 use crate::support::clock::CpuTime;
 
-/// What a browser sends beside what RFC 6455 asks for.
+/// The headers that a browser sends: those of RFC 6455 and its own.
 const HEADERS: [(&str, &str); 12] = [
     ("host", "chat.example.org"),
     ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),

@@ -1,4 +1,4 @@
-//! The load generator's receiving side: what one read of a busy connection costs besides the read itself.
+//! Measures how fast the load generator counts the deliveries in the bytes that it has read from a busy connection.
 
 use std::hint::black_box;
 
@@ -8,10 +8,10 @@ use throng_bench::Deliveries;
 
 use crate::support::clock::CpuTime;
 
-/// What a connection may read at once.
+/// Largest read of a connection, in bytes.
 const READ: usize = 256 * 1024;
 
-/// A text frame of a delivery, `payload` bytes (126 to 65535) with one mark among them.
+/// Returns the text frame of a delivery: `payload` bytes (126 to 65535) with one mark byte among them.
 fn frame(payload: usize) -> Vec<u8> {
     let mut frame = vec![b'x'; 4 + payload];
     frame[..2].copy_from_slice(&[0x81, 126]);
@@ -20,7 +20,7 @@ fn frame(payload: usize) -> Vec<u8> {
     frame
 }
 
-/// Of the bytes of a read: its deliveries, so that 6 million per second are 167 nanoseconds for everything.
+/// Measures counting the deliveries in the bytes of one read; the throughput is in deliveries.
 pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("count the deliveries of a read");
     for (what, lengths, read) in [

@@ -1,13 +1,13 @@
-//! What matters, in process: `cargo bench` in about a minute and a half.
+//! Benches of the hot paths in one process: `cargo bench` takes about a minute and a half.
 //!
-//! * `cargo bench fanout`: those whose name contains `fanout`; figures of the last run are compared with.
-//! * `cargo bench -- --save-baseline before`, then after a change `cargo bench -- --baseline before`. On a machine
-//!   that is shared do both twice, in turn: runs vary by 20 %.
-//! * `cargo test --benches`: everything once, to see that it still runs.
+//! * `cargo bench fanout` runs the benches whose names contain `fanout` and compares them with their last run.
+//! * `cargo bench -- --save-baseline before` and, after a change, `cargo bench -- --baseline before` measure a change.
+//!   On a shared machine, do both twice in turn: runs vary by 20 %.
+//! * `cargo test --benches` runs each bench once, to check that it works.
 //!
-//! All figures are times: of one call, or, where the group's name says so, of one member and batch. The clock stops
-//! when the queues are drained, so that work is charged to the run that caused it. It is the CPU time of the one
-//! thread that works, except where several do: `scaling`, `acks` and `end to end` show time on the wall, for a quiet
+//! All figures are times: of one call, or of one member and batch if the group's name says so. The clock stops when the
+//! queues are drained, so that work is charged to the run that caused it. Most benches measure the CPU time of their
+//! one thread. `scaling`, `acks` and `end to end` use several threads and measure wall-clock time, which needs an idle
 //! machine.
 
 mod acks;
@@ -22,7 +22,7 @@ mod publish;
 mod scaling;
 mod support;
 
-/// As in the binary: whose allocator is measured is part of the figure.
+/// The allocator of the binary, since it influences the figures.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -38,7 +38,7 @@ fn main() {
     scaling::all();
     acks::all();
     end_to_end::all(&mut several);
-    // Last: a million members leave the allocator with a heap that no other bench should start from.
+    // Last, because a million members leave a heap behind that would influence the other benches.
     fanout::all(&mut alone);
     alone.final_summary();
 }

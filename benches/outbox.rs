@@ -1,4 +1,4 @@
-//! One client's queue: in, out, and what happens when the socket is full.
+//! Measures one client's queue: pushing, flushing, and overflowing while the socket is full.
 
 use std::hint::black_box;
 use std::io;
@@ -13,7 +13,7 @@ use throng::shard::sink::{Simulated, Sink};
 use crate::support::clock::CpuTime;
 use crate::support::{Null, message, settings};
 
-/// Takes nothing.
+/// A socket that accepts no bytes.
 struct Full;
 
 impl Simulated for Full {

@@ -1,4 +1,4 @@
-//! A publisher's share: from a validated text to the inboxes of the shards, and the history it leaves.
+//! Measures publishing: from a validated text to the inboxes of the shards, and the append to the history.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use throng::shard::sink::Sink;
 use crate::support::clock::{self, CpuTime};
 use crate::support::{Null, config, message, name, settings};
 
-/// Messages published before the inboxes are emptied beside the clock.
+/// Messages published before the inboxes are emptied, which is not measured.
 const TURN: u64 = 1_000;
 
 /// The history of a room with default settings.
@@ -34,7 +34,7 @@ pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     history(criterion);
 }
 
-/// Empties an inbox as its shard does.
+/// Empties an inbox in the way its shard does.
 fn empty(inbox: &Inbox) {
     let mut items = Vec::new();
     while inbox.take(&mut items) {
@@ -46,7 +46,7 @@ fn empty(inbox: &Inbox) {
     }
 }
 
-/// Times `publish` alone, `times` times.
+/// Measures `times` calls of `publish`, without the time to empty the inboxes.
 fn publishing(times: u64, inboxes: &[&Inbox], mut publish: impl FnMut()) -> Duration {
     let mut took = Duration::ZERO;
     let mut left = times;
@@ -59,7 +59,7 @@ fn publishing(times: u64, inboxes: &[&Inbox], mut publish: impl FnMut()) -> Dura
     took
 }
 
-/// Everything between a parsed command and the shard: clock, lock, offset, encoding, inbox, history.
+/// Measures everything between a parsed command and the shard: clock, lock, offset, encoding, inbox and history.
 fn through_node(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("publish");
     let node = Node::new(config(&[]), Metrics::new(1, &[]), Clock::system());
@@ -82,7 +82,7 @@ fn through_node(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
-/// One push for each shard with members, none for the others.
+/// Measures publishing to several shards: only a shard with members gets a push.
 fn over_shards(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("publish, to members on so many of 16 shards");
     let frame = message(100);

@@ -1,9 +1,9 @@
-//! Many cores: one message to 10,000 members over several shards, each on a thread of its own, beside the same share
-//! of work on one shard while the other threads do as much for themselves. What is more than 1.0 is the price of
-//! working together.
+//! Measures how the fan-out scales with cores. One message goes to 10,000 members over several shards, each on its own
+//! thread; this is compared with the same share of the work on one shard while the other threads are as busy. The ratio
+//! above 1.0 is the cost of working together.
 //!
-//! Rounds of both kinds alternate, so that a neighbour on the machine disturbs both; helpers spin instead of
-//! sleeping, since the cost of a wake is the kernel's and the end-to-end bench has it.
+//! Rounds of both kinds alternate, so that a load on a shared machine disturbs both. The other threads spin instead of
+//! sleeping, because waking a thread is the kernel's cost, which the end-to-end bench includes.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
@@ -25,12 +25,12 @@ use crate::support::{is_asked_for, is_check, message};
 
 const MEMBERS: usize = 10_000;
 
-/// What the helpers are to do.
+/// The task of the other threads: serve the common room, keep busy with their own room, or stop.
 const SERVE: u8 = 0;
 const BUSY: u8 = 1;
 const STOP: u8 = 2;
 
-/// What the threads share.
+/// The state that the threads share.
 struct Stage {
     registry: Registry,
     metrics: Metrics,
@@ -42,7 +42,7 @@ struct Stage {
     shards: usize,
 }
 
-/// Notes that a fan-out task was woken.
+/// A waker that records that a fan-out task was woken.
 struct Woken(AtomicBool);
 
 impl Wake for Woken {
@@ -51,7 +51,7 @@ impl Wake for Woken {
     }
 }
 
-/// One shard on its thread: a share of the common room's members, who are in a room of their own too.
+/// One shard on its thread. Its members are in the common room, and in a second room of this shard alone.
 struct Side<'s> {
     stage: &'s Stage,
     crowd: Crowd,
@@ -69,7 +69,7 @@ impl<'s> Side<'s> {
         Self { stage, share: crowd.members.len() as u64, crowd, alone }
     }
 
-    /// A message to the members on this shard, from its publication to the last write.
+    /// Publishes a message to the members on this shard; returns the time until the last write.
     fn alone(&mut self) -> Duration {
         let began = Instant::now();
         let delivery = Delivery::notice(&self.stage.frame, Audience::All, began);
@@ -78,7 +78,7 @@ impl<'s> Side<'s> {
         began.elapsed()
     }
 
-    /// A message to the members on all shards, until the last of them has it.
+    /// Publishes a message to the members on all shards; returns the time until the last of them has it.
     fn together(&mut self) -> Duration {
         let Stage { registry, metrics, together, frame, shards, .. } = self.stage;
         let mut topic = together.lock();
@@ -96,8 +96,8 @@ impl<'s> Side<'s> {
     }
 }
 
-/// A helper's life.
-fn help(stage: &Stage, index: usize) {
+/// Runs the tasks of a thread other than the measuring one until it is told to stop.
+fn run_tasks(stage: &Stage, index: usize) {
     let mut side = Side::new(stage, index);
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(Arc::clone(&woken));
@@ -115,7 +115,8 @@ fn help(stage: &Stage, index: usize) {
     }
 }
 
-/// What the rounds come to: the median, and the best tenth, which no neighbour has disturbed.
+/// The results of all rounds, each as its median and its best tenth. Other load on the machine rarely disturbs the
+/// best tenth.
 struct Rounds {
     together: [Duration; 2],
     alone: [Duration; 2],
@@ -127,7 +128,7 @@ fn median_and_best<T: PartialOrd + Copy>(values: &mut [T]) -> [T; 2] {
     [values[values.len() / 2], values[values.len() / 10]]
 }
 
-/// The shortest of a few turns in a row: a round is either disturbed or not.
+/// Returns the shortest of a few turns in a row, because other load disturbs all turns of a round or none.
 fn fastest(mut turn: impl FnMut() -> Duration) -> Duration {
     (0..9).map(|_| turn()).min().unwrap_or_default()
 }
@@ -146,14 +147,14 @@ fn measure(shards: usize, rounds: usize) -> Rounds {
     thread::scope(|scope| {
         for index in 1..shards {
             let stage = &stage;
-            scope.spawn(move || help(stage, index));
+            scope.spawn(move || run_tasks(stage, index));
         }
         let mut side = Side::new(&stage, 0);
         stage.ready.wait();
         let (mut together, mut alone, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             stage.task.store(SERVE, SeqCst);
-            // The helper may be in the middle of its own last message, and caches are to be warm for both kinds.
+            // A first turn is not measured: another thread may not have finished its last task, and caches get warm.
             side.together();
             let with_others = fastest(|| side.together());
             stage.task.store(BUSY, SeqCst);
@@ -165,7 +166,7 @@ fn measure(shards: usize, rounds: usize) -> Rounds {
         }
         stage.task.store(STOP, SeqCst);
         let [together, alone] = [&mut together, &mut alone].map(|times| median_and_best(times));
-        // The best of one kind beside the best of the other: the best ratio would be the luckiest.
+        // The ratio of the two best tenths. The best tenth of the ratios would only be the luckiest pairs.
         let best = together[1].as_secs_f64() / alone[1].as_secs_f64();
         Rounds { together, alone, ratio: [median_and_best(&mut ratios)[0], best] }
     })

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Measures throng against `floor`, the least that a relay can do, and says which targets hold.
+"""Compares throng with `floor`, a relay that does as little as possible, and shows which targets are met.
 
     benches/targets.py [--rounds 7] [--lab ../shared/lab] [--server target/release/throng] [--dialect v1]
                        [--plot FILE.svg] [CELL...]
 
-Needs the lab beside the repository, with its load generator and `floor` built, and two cores: the server has the
-first, the load the second. Prints the table of the README's section Performance and, with --plot, draws it. Each cell
-is as many pairs in turn as there are rounds, the ratios their medians; a run of all takes half an hour. In `throng.v1`
-every message has an ack, which `floor` does not send: its frames are as much longer. The last cell, `workers`, compares
-throng with itself and is not drawn.
+Needs the lab beside the repository, with its load generator and `floor` built, and two cores: the server runs on the
+first, the load on the second. Prints the table of the README's section Performance and, with --plot, draws it. Each
+cell is measured in as many pairs as there are rounds, and its ratios are their medians; all cells take half an hour. In
+`throng.v1` every message has an ack, which `floor` does not send: its frames are longer by as many bytes. The last
+cell, `workers`, compares throng with itself and is not drawn.
 """
 import argparse, os, re, subprocess, sys
 
 PORTS = (11001, 11002)
-# What a client of each dialect sends, without a blank: the lab splits at them.
+# Options for the messages of each dialect. They contain no spaces, at which the lab splits.
 DIALECTS = {"plain": '--tmpl {"message":"%s"}',
             "v1": '--header Sec-WebSocket-Protocol:throng.v1 --tmpl {"type":"message","message":"%s"}'}
 
@@ -22,12 +22,12 @@ def throng(a, name, port, workers):
             f"::{os.path.abspath(a.server)} serve --listen 127.0.0.1:{port} --workers {workers}")
 
 def beside_floor(a):
-    """`floor` and throng, with messages as long."""
+    """Returns the pair of `floor` and throng, with messages of equal length."""
     return ["--match", "throng", f"floor::--port {PORTS[0]} --path /?room={{r}}::floor/floor {PORTS[0]}",
             throng(a, "throng", PORTS[1], 1)]
 
 def beside_one_worker(a):
-    """throng with one worker and with two, on both cores with the load."""
+    """Returns the pair of throng with one worker and with two, on both cores together with the load."""
     return ["--servers-core", "0,1", "--load-core", "0,1", throng(a, "one", PORTS[0], 1),
             throng(a, "throng", PORTS[1], 2)]
 
@@ -47,7 +47,7 @@ CELLS["workers"] = ("a message to 10,000, two workers ÷ one", "--conns 10000 --
                     beside_one_worker)
 
 def measure(a, load, pair):
-    """The medians of the pairs' ratios, of the second to the first: CPU per delivery and p99."""
+    """Returns the median ratios of the second server to the first: CPU time per delivery and p99."""
     os.environ.update(THRONG_RATE_LIMIT__ENABLED="false", THRONG_CHAT__MAX_MESSAGE_CHARS="5000")
     out = subprocess.run(
         [sys.executable, "side.py", "--rounds", str(a.rounds), "--load", f"{load} --secs {a.secs} --settle 500",
@@ -59,13 +59,13 @@ def measure(a, load, pair):
     return float(row[1]), float(row[2])
 
 def plot(rows, path):
-    """Bars of the ratios of CPU time, each with its target as a line."""
+    """Draws the ratios of CPU time as bars, each with its target as a line."""
     left, scale, high = 300, 260, 24
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + int(1.7 * scale)}" height="{high * len(rows) + 40}"'
              ' font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>'
              f'<text x="8" y="20" font-weight="bold">CPU time per delivery, throng / floor</text>']
-    for place, (name, ratio, target) in enumerate(rows):
-        y = 32 + place * high
+    for index, (name, ratio, target) in enumerate(rows):
+        y = 32 + index * high
         color = "#2f855a" if ratio <= target + 0.005 else "#c05621"
         parts.append(f'<text x="8" y="{y + 14}">{name}</text>'
                      f'<rect x="{left}" y="{y}" width="{ratio * scale:.0f}" height="16" fill="{color}"/>'

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Draws where a loaded server spends its time.
+# Draws a flame graph of a loaded server: where it spends its CPU time.
 #
 #   flamegraphs/record.sh SCENARIO [NAME]    writes flamegraphs/NAME.svg (NAME: the scenario's name)
 #
 # Starts the release server with one worker on a free port, loads it with `throng bench SCENARIO`, samples it with perf
-# and renders with inferno. Keep a picture only if it taught something, and say what in README.md.
+# and renders with inferno. Keep a picture only if it taught something, and write down what in README.md.
 #
-#   LOAD='command'   another load: run by bash with $HOST, $PORT and $PID (the server's) set, and ended when it is over
+#   LOAD='command'   another load: bash runs it with $HOST, $PORT and $PID of the server, and ends it after sampling
 #   BENCH_ARGS=…     more arguments for `throng bench`
-#   SECONDS_LONG=8   time sampled, after WARM_S=3 seconds of load
-#   KERNEL=full      keep the kernel's frames below each system call; without it they are one box per call
-#   THRONG_…         the server's settings; these stand unless set: no rate limit, long messages
+#   SECONDS_LONG=8   seconds to sample, after WARM_S=3 seconds of load
+#   KERNEL=full      keep the kernel's frames below each system call; otherwise each call is one box
+#   THRONG_…         settings of the server; by default no rate limit and long messages
 #
 # Needs Linux with perf (Debian: linux-perf) and, unless root, kernel.perf_event_paranoid <= 1. Samples the CPU clock:
-# virtual machines have no hardware counters. Unwinds by DWARF rather than frame pointers: the C library has none, so
-# that whoever calls `send`, nine tenths of everything, would be lost; and what is measured is the release build itself.
+# virtual machines have no hardware counters. Unwinds with DWARF, not with frame pointers: the C library has none, so
+# that the callers of `send`, which takes most of the time, would be lost. The release build itself is measured.
 set -euo pipefail
 
 [ $# -ge 1 ] || { sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 64; }
@@ -35,7 +35,7 @@ throng=$target/release/throng
 work=$(mktemp -d)
 server=
 load=
-# Only what was started here is ended, by its id; the load with what it started.
+# Ends only processes that this script started, by their ids; the load is ended with its whole process group.
 finish() {
   [ -z "$load" ] || kill -- "-$load" 2>/dev/null || true
   [ -z "$server" ] || { kill -KILL "$server" && wait "$server"; } 2>/dev/null || true
@@ -44,8 +44,8 @@ finish() {
 trap finish EXIT
 ulimit -n "$(ulimit -Hn)"
 
-# One core for the server, another for the load, as far as there are two. Runs in a subshell of the caller's making
-# and replaces it, so that its id is the program's own.
+# Pins a command to a core, if there are at least two: one is for the server, another for the load. Replaces the
+# subshell that calls it, so that the id of the subshell is the id of the command.
 on_core() {
   local core=$1
   shift
@@ -63,7 +63,7 @@ for _ in $(seq 100); do
   kill -0 "$server" 2>/dev/null || { cat "$work/log" >&2; exit 70; }
   sleep 0.05
 done
-[ -n "$address" ] || { echo "record.sh: the server does not say where it listens" >&2; exit 70; }
+[ -n "$address" ] || { echo "record.sh: the log of the server does not say where it listens" >&2; exit 70; }
 
 export HOST=${address%:*} PORT=${address##*:} PID=$server
 if [ -z "${LOAD:-}" ]; then
@@ -85,12 +85,12 @@ tail -n 3 "$work/load"
 perf script --no-inline -i "$work/perf.data" 2>/dev/null | python3 "$root/flamegraphs/inlined.py" "$throng" |
   "$inferno/bin/inferno-collapse-perf" --kernel >"$work/stacks"
 [ -s "$work/stacks" ] || { echo "record.sh: no samples" >&2; exit 70; }
-# The way into the kernel is always the same, and what it does there is not ours to change.
+# The entry to the kernel is the same for all calls, and the kernel's own frames cannot be changed here.
 if [ "${KERNEL:-}" != full ]; then
   sed -E -i 's/;entry_SYSCALL_64[^;]*_\[k\];.*__x64_sys_([a-z0-9_]+)_\[k\][^ ]* ([0-9]+)$/;\1_[k] \2/' "$work/stacks"
   sed -E -i 's/;(asm_[a-z_]+|entry_[A-Za-z0-9_]+)_\[k\][^ ]* ([0-9]+)$/;(interrupts)_[k] \2/' "$work/stacks"
 fi
-# Not for us either: hashes, and the way from the thread's start to a task.
+# Removes the hashes of symbols, and the frames from the start of a thread to its task.
 sed -E -i 's/::h[0-9a-f]{16}//g; s/^worker-0;.*;tokio::runtime::task::raw::poll;/worker-0;/' "$work/stacks"
 svg=$root/flamegraphs/$name.svg
 "$inferno/bin/inferno-flamegraph" --title "$name" --hash --colors rust --minwidth 0.2 "$work/stacks" >"$svg"

@@ -58,7 +58,7 @@
 //!   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
 //!                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
 //!                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) ·
-//!                icon.svg
+//!                countdown.js (to the next attempt, for both pages) · icon.svg
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words (what values may be) ·
 //!                load (the layers) · mistake · checks (contradictions; unwise: pairs) · public_key ·

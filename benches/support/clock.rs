@@ -1,25 +1,25 @@
-//! The clock of the benches: the CPU time of the thread. On a machine that is shared, time on the wall measures the
-//! neighbours.
+//! The clock of the benches: the CPU time of the thread. On a shared machine, wall-clock time would include the load
+//! of others.
 
 use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time of this thread, user and system. Reading it is a system call: not for anything short.
+/// Returns the CPU time of this thread, user and system. Reading it is a system call, too slow to time short work.
 pub(crate) fn cpu_time() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
-/// How long `work` keeps this thread's core.
+/// Returns the CPU time that `work` takes.
 pub(crate) fn timed(work: impl FnOnce()) -> Duration {
     let began = cpu_time();
     work();
     cpu_time() - began
 }
 
-/// Measures CPU time, and writes it as criterion writes time.
+/// A measurement of CPU time for criterion, formatted like its own wall-clock time.
 pub(crate) struct CpuTime;
 
 impl Measurement for CpuTime {

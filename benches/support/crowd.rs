@@ -1,5 +1,5 @@
-//! A shard whose clients take everything at once, and its real fan-out task, polled by hand: what is measured is the
-//! code that a worker runs, slices included, without a runtime and its clock.
+//! A shard whose clients accept everything at once, and its real fan-out task, polled by hand. Benches thereby measure
+//! the code that a worker runs, including its slices, without a runtime and its clock.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,16 +22,16 @@ use throng::shard::{Registration, Shard, fanout};
 use super::clock::cpu_time;
 use super::{Null, name, settings};
 
-/// How the memory of the clients' queues lies.
+/// The order in which the memory of the clients' queues was allocated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// In the order of the sweep: everybody came and first received in one go.
+    /// In the order of the sweep, as if all clients had connected at once.
     Swept,
-    /// In any order: what a long life leaves behind.
+    /// In random order, as after a long time with many changes.
     Shuffled,
 }
 
-/// One shard with its clients.
+/// One shard, its clients and its fan-out task.
 pub(crate) struct Crowd {
     /// The clients.
     pub(crate) members: Vec<Registration>,
@@ -41,14 +41,14 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// The shard `index` of `registry`, without clients.
+    /// Returns the shard `index` of `registry`, without clients.
     pub(crate) fn new(registry: &Registry, index: usize, metrics: &Arc<ShardMetrics>) -> Self {
         let inbox = Arc::clone(registry.inbox(index));
         let shard = Shard::new(index, inbox, Arc::clone(metrics), settings(), Clock::system());
         Self { members: Vec::new(), fanout: Box::pin(fanout::run(Rc::clone(&shard))), shard }
     }
 
-    /// Adds clients, ready to be written to and in no room.
+    /// Adds clients that can be written to and are in no room.
     pub(crate) fn add(&mut self, clients: usize, layout: Layout) {
         let sink = Sink::Simulated(Rc::new(Null));
         let first = self.members.len();
@@ -57,7 +57,7 @@ impl Crowd {
         if layout == Layout::Shuffled {
             fastrand::Rng::with_seed(7).shuffle(&mut order);
         }
-        // A queue gets its memory with the first thing that it holds, and keeps a little for ever.
+        // A queue allocates its memory with its first frame and keeps a part of it.
         let welcome = Frame::from_static(&[0x81, 0]);
         for member in order {
             member.open();
@@ -66,7 +66,7 @@ impl Crowd {
         }
     }
 
-    /// Puts every client into the room.
+    /// Subscribes every client to the room.
     pub(crate) fn join(&self, topic: &mut Topic) {
         let room = name("hall");
         for member in &self.members {
@@ -75,17 +75,17 @@ impl Crowd {
         }
     }
 
-    /// Lets the fan-out task run until it gives way: one slice, or until there is nothing to do.
+    /// Polls the fan-out task, which runs one slice, or until there is nothing to do.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
         assert!(self.fanout.as_mut().poll(cx).is_pending(), "the fan-out never ends");
     }
 
-    /// Publications written so far, over all clients.
+    /// Returns the number of publications written so far, over all clients.
     pub(crate) fn deliveries(&self) -> u64 {
         self.shard.metrics().deliveries.get()
     }
 
-    /// Runs the fan-out until `deliveries` have been made since the shard began.
+    /// Runs the fan-out until [`deliveries`](Self::deliveries) has reached this number.
     pub(crate) fn drain(&mut self, deliveries: u64) {
         let mut cx = Context::from_waker(Waker::noop());
         while self.deliveries() < deliveries {
@@ -95,9 +95,9 @@ impl Crowd {
     }
 }
 
-/// A room on one shard, with everything around it.
+/// A room on one shard, with its registry and members.
 pub(crate) struct Hall {
-    /// Where to publish.
+    /// The registry through which the bench publishes.
     pub(crate) registry: Registry,
     /// The room.
     pub(crate) topic: Topic,
@@ -106,7 +106,7 @@ pub(crate) struct Hall {
 }
 
 impl Hall {
-    /// A room with this many members.
+    /// Returns a room with this many members.
     pub(crate) fn new(members: usize, layout: Layout) -> Self {
         let registry = Registry::new(1, 8 * 1024 * 1024);
         let mut topic = registry.topic();
@@ -116,7 +116,7 @@ impl Hall {
         Self { registry, topic, crowd }
     }
 
-    /// Publishes `messages` frames, which go out as one batch, and waits until every member has them; `times` times.
+    /// Publishes `messages` frames, which form one batch, and delivers them to every member. Does so `times` times.
     pub(crate) fn fan_out(&mut self, times: u64, frame: &Frame, messages: u64) -> Duration {
         let began = cpu_time();
         for _ in 0..times {

@@ -1,4 +1,4 @@
-//! What the benches share: how long they run, what they send, and a shard with members whose sockets take everything.
+//! Shared parts of the benches: settings of criterion, configurations, messages, a shard with clients and a client.
 
 pub(crate) mod clock;
 pub(crate) mod crowd;
@@ -16,12 +16,11 @@ use throng::protocol::event;
 use throng::protocol::frame::Frame;
 use throng::shard::ShardSettings;
 use throng::shard::batch::BatchLimits;
-use throng::shard::bounds::Bounds;
-use throng::shard::bounds::Overload;
+use throng::shard::bounds::{Bounds, Overload};
 use throng::shard::sink::Simulated;
 
-/// Long enough that medians of two quiet runs agree within a few per cent, short enough that all of them together
-/// take about a minute.
+/// Returns criterion with settings for short runs: the medians of two undisturbed runs agree within a few per cent, and
+/// all benches together take about a minute.
 pub(crate) fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(20)
@@ -32,22 +31,22 @@ pub(crate) fn criterion() -> Criterion {
         .configure_from_args()
 }
 
-/// True when everything is to run once, quickly: `cargo test --benches`, or `cargo bench -- --test`.
+/// Returns whether each bench should run only once, as for `cargo test --benches` and `cargo bench -- --test`.
 pub(crate) fn is_check() -> bool {
     let mut arguments = std::env::args();
     let is_bench = arguments.any(|argument| argument == "--bench");
     !is_bench || std::env::args().any(|argument| argument == "--test")
 }
 
-/// False when the command line names other benches than this; criterion knows it of its own ones only.
+/// Returns whether the command line selects the bench `name`. Benches without criterion need it.
 pub(crate) fn is_asked_for(name: &str) -> bool {
     let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
     words.peek().is_none() || words.any(|word| name.contains(&word))
 }
 
-/// Measures what costs the same for each of `parts` (members, say): the figure is the time of one part.
+/// Measures work that consists of `parts` equal parts, such as members; the figure is the time of one part.
 ///
-/// `run` does the whole, that many times, and returns how long it took.
+/// `run` does the whole work the given number of times and returns how long it took.
 pub(crate) fn per_part<M: Measurement<Value = Duration>>(
     group: &mut BenchmarkGroup<'_, M>,
     name: &str,
@@ -63,7 +62,7 @@ pub(crate) fn per_part<M: Measurement<Value = Duration>>(
     });
 }
 
-/// The fan-out's settings as a server with default configuration has them.
+/// Returns the settings of a shard in a server with the default configuration, but without a queue budget.
 pub(crate) fn settings() -> ShardSettings {
     ShardSettings {
         bounds: Bounds { messages: 1024, bytes: 1024 * 1024, age_ms: 10_000 },
@@ -74,7 +73,7 @@ pub(crate) fn settings() -> ShardSettings {
     }
 }
 
-/// The configuration of a server on a free port of loopback with one worker, and `settings`.
+/// Returns the configuration of a server with one worker on a free port of loopback, changed by `settings`.
 pub(crate) fn config(settings: &[&str]) -> Config {
     let sources = Sources::new().set("listen=127.0.0.1:0").set("workers=1");
     match Config::load(settings.iter().fold(sources, |sources, setting| sources.set(setting))) {
@@ -83,7 +82,7 @@ pub(crate) fn config(settings: &[&str]) -> Config {
     }
 }
 
-/// A chat message of `len` characters, encoded: about 120 bytes more.
+/// Returns the event of a chat message of `len` characters, which is about 120 bytes longer.
 pub(crate) fn message(len: usize) -> Frame {
     let text = "m".repeat(len);
     event::message(
@@ -96,12 +95,12 @@ pub(crate) fn message(len: usize) -> Frame {
     )
 }
 
-/// A name that is known to be valid.
+/// Parses a name that is known to be valid.
 pub(crate) fn name<T: std::str::FromStr>(text: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("{text} is a valid name"))
 }
 
-/// Takes everything at once.
+/// A socket that accepts everything at once.
 pub(crate) struct Null;
 
 impl Simulated for Null {

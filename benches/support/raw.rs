@@ -1,26 +1,26 @@
-//! A WebSocket client on a blocking socket that does next to nothing, so that the server is what is measured.
+//! A WebSocket client on a blocking socket that does very little, so that a bench measures the server.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// How an event begins that is counted; notices are not.
+/// Beginning of the events that [`Client::read`] counts; notices are not counted.
 const MESSAGE: &[u8] = br#"{"type":"message""#;
 
 /// One connected client.
 pub(crate) struct Client {
     socket: TcpStream,
     buffer: Vec<u8>,
-    /// What has been read and not looked at.
+    /// The range of `buffer` that has been read from the socket and not decoded yet.
     filled: std::ops::Range<usize>,
 }
 
 impl Client {
-    /// Connects to a WebSocket path and waits for the 101.
+    /// Connects to a WebSocket path and waits for the 101 response.
     pub(crate) fn connect(address: SocketAddr, path: &str) -> Self {
         Self::connect_with(address, path, "")
     }
 
-    /// As [`Client::connect`]; `headers` are further lines, each with its CRLF.
+    /// Connects like [`Client::connect`], with additional header lines, each ending in CRLF.
     pub(crate) fn connect_with(address: SocketAddr, path: &str, headers: &str) -> Self {
         let socket = TcpStream::connect(address).expect("a server that listens");
         socket.set_nodelay(true).expect("a TCP socket");
@@ -42,7 +42,7 @@ impl Client {
         client
     }
 
-    /// Sends bytes, frames already.
+    /// Sends bytes that are encoded frames.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).expect("the server takes bytes");
     }
@@ -67,12 +67,12 @@ impl Client {
         }
     }
 
-    /// Reads until `messages` more messages have come.
+    /// Reads until `messages` more messages have arrived.
     pub(crate) fn read(&mut self, messages: usize) {
         self.read_of(MESSAGE, messages);
     }
 
-    /// Reads until so many more events have come that begin like this.
+    /// Reads until `events` more events that begin with `begin` have arrived.
     pub(crate) fn read_of(&mut self, begin: &[u8], events: usize) {
         let mut left = events;
         while left > 0 {
@@ -88,7 +88,7 @@ impl Client {
     }
 }
 
-/// The lengths of header and payload of the first frame, once all of it is there.
+/// Returns the lengths of header and payload of the first frame, if all of it has arrived.
 fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
     let (header, len) = match *bytes.get(1)? {
         126 => (4, usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?))),
@@ -98,12 +98,12 @@ fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= header + len).then_some((header, len))
 }
 
-/// A chat command as one masked text frame.
+/// Returns a chat command as one masked text frame.
 pub(crate) fn command(text: &str) -> Vec<u8> {
     frame_of(&format!(r#"{{"message":"{text}"}}"#))
 }
 
-/// A masked text frame.
+/// Returns a masked text frame.
 pub(crate) fn frame_of(payload: &str) -> Vec<u8> {
     let payload = payload.as_bytes();
     let mask = [0x12, 0x34, 0x56, 0x78];

@@ -1,4 +1,4 @@
-//! Commands of throng.v1: no bytes make the parser panic, what it takes is JSON, and it remembers nothing.
+//! Fuzzes the parser of throng.v1 commands: it never panics, accepts only JSON, and keeps no state between commands.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use throng::protocol::command::{Command, Parser};
 use throng::protocol::event::CommandError;
 
 thread_local! {
-    /// Has parsed everything that came before.
+    /// A parser that has parsed every earlier input.
     static USED: RefCell<Parser> = RefCell::default();
 }
 
@@ -20,7 +20,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     USED.with_borrow_mut(|used| assert_eq!(used.parse_v1(&mut again), parsed, "the same from a used parser"));
 
     let judged = serde_json::from_slice::<serde_json::Value>(input);
-    // serde_json's own limits: depth, and numbers beyond f64. These are no question of syntax.
+    // Excludes errors that come from serde_json's own limits, such as depth and numbers beyond f64.
     let is_no_json = judged.as_ref().is_err_and(|error| {
         matches!(error.classify(), Category::Syntax | Category::Eof)
             && !["recursion", "out of range", "surrogate", "hex escape"]
@@ -30,13 +30,13 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     if is_no_json {
         assert!(parsed.is_err(), "no JSON ({judged:?}), and yet {parsed:?}");
     }
-    // 16 levels are what is parsed, deeper ones are refused.
+    // The parser accepts up to 16 levels of nesting.
     let is_shallow = input.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() < 16;
     if judged.is_ok() && is_shallow {
         let is_refused = matches!(&parsed, Err(rejection) if rejection.error == CommandError::InvalidJson);
         assert!(!is_refused, "JSON, and yet it is called invalid");
     }
-    // The text of a message is the one that was sent.
+    // The parsed text and id are those of the JSON.
     if let (Ok(request), Ok(serde_json::Value::Object(object))) = (&parsed, &judged) {
         if let Command::Message { text, .. } = request.command {
             assert_eq!(object.get("message").and_then(|it| it.as_str()), Some(text));

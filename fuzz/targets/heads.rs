@@ -1,5 +1,5 @@
-//! Request heads: the first request of a connection is judged the same however its bytes arrive, by the same code that
-//! serves a socket.
+//! Fuzzes request heads: the first request of a connection gets the same result however its bytes are split. The target
+//! runs the code that serves a socket.
 
 #![no_main]
 
@@ -15,10 +15,10 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use throng::admission::{Check, Refusal};
 use throng::http::{Admission, App, Limits, Request, Response, Route, Served, serve};
 
-/// Bytes of one input: below any limit, so that none of them is met in one way of cutting and not in the other.
+/// Longest input in bytes: below every limit, so that no limit depends on how the bytes are split.
 const MOST: usize = 4_096;
 
-/// A socket whose peer has sent these parts and nothing more.
+/// A socket whose peer has sent these parts and nothing else.
 struct Script {
     parts: VecDeque<Vec<u8>>,
     written: Vec<u8>,
@@ -54,7 +54,7 @@ impl Write for Script {
     }
 }
 
-/// Every path below /ws is an endpoint, /page is a page. What was asked first is kept.
+/// An application that records its calls. Every path below /ws is an endpoint, and /page is a page.
 #[derive(Default)]
 struct Door(RefCell<Vec<String>>);
 
@@ -85,7 +85,7 @@ impl App for Door {
         Ok(Admission { admitted: (), subprotocol: None })
     }
     fn refused(&self, refusal: &Refusal) {
-        // hyper knows the preface of HTTP/2 only where all of it comes at once. Either way it is 400 and the end.
+        // hyper detects the preface of HTTP/2 only if all of it arrives at once. In both cases the answer is 400.
         let refusal = match refusal {
             Refusal::Malformed(Check::Http2) => &Refusal::Malformed(Check::Syntax),
             other => other,
@@ -94,15 +94,15 @@ impl App for Door {
     }
 }
 
-/// What became of the first request: its way through the door, and the first line of the answer. Where it was an
-/// upgrade, also what follows it.
+/// Returns the recorded calls for the first request and, if it was an upgrade, the first line of the response and the
+/// bytes that follow the request.
 fn judge(parts: &[&[u8]]) -> (Vec<String>, Vec<u8>, Option<Vec<u8>>) {
     let script = Script { parts: parts.iter().map(|part| part.to_vec()).collect(), written: Vec::new() };
     let door = Door::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let served = runtime.block_on(serve(script, &door, &Limits::default()));
     let mut notes = door.0.into_inner();
-    // Whether a second request on the line is read may depend on how soon it came.
+    // A second request on the connection may or may not be read, depending on the split.
     let second = notes.iter().skip(1).position(|note| note.starts_with("route")).map(|at| at + 1);
     notes.truncate(second.unwrap_or(usize::MAX));
     match served {
@@ -117,14 +117,14 @@ fn judge(parts: &[&[u8]]) -> (Vec<String>, Vec<u8>, Option<Vec<u8>>) {
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((bytes, lens)) = split::take(&input[..input.len().min(MOST)]) else { return };
-    // hyper may give up on a head that never ends as soon as it sees a mistake, or wait for the end.
+    // If a head has no end, hyper may report a mistake in it at once, or wait for the end.
     let head = bytes.iter().position(|byte| !b"\r\n".contains(byte)).map_or(&[][..], |begin| &bytes[begin..]);
     if !head.windows(4).any(|window| window == b"\r\n\r\n") {
         return;
     }
     let mut whole = judge(&[bytes]);
     let mut cut = judge(&split::parts(bytes, &lens));
-    // A refusal that ends the line may belong to what stands behind the first request, which was not read then.
+    // A later refusal may belong to bytes after the first request, which are not read in every split.
     if whole.0.first().is_some_and(|note| note.starts_with("route")) {
         whole.0.truncate(2);
         cut.0.truncate(2);

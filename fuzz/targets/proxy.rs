@@ -1,4 +1,4 @@
-//! A PROXY header is read the same however it arrives, and nothing behind it is looked at.
+//! Fuzzes PROXY headers: the result does not depend on how the bytes are split, and bytes after a header are ignored.
 
 #![no_main]
 
@@ -6,7 +6,7 @@ mod split;
 
 use throng::admission::proxy::{FIXED_BYTES, MAX_REST_BYTES, ProxyError, may_begin, parse_fixed};
 
-/// The address and the length of the header, or why there is none; `None` where it is not complete.
+/// Returns the address and the length of the header, or an error; `None` if the header is not complete.
 fn read(parts: &[&[u8]]) -> Option<Result<(Option<std::net::IpAddr>, usize), ProxyError>> {
     let mut come = Vec::new();
     let mut announced = None;
@@ -38,7 +38,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let whole = read(&[bytes]);
     assert_eq!(read(&split::parts(bytes, &lens)), whole, "in parts of {lens:?}");
     assert_eq!(read(&bytes.chunks(1).collect::<Vec<_>>()), whole, "byte by byte");
-    // Who sends something else is told from a header at the first wrong byte, and for good.
+    // From the first wrong byte on, the bytes can no longer begin a header.
     let first_wrong = (0..=bytes.len()).find(|end| !may_begin(&bytes[..*end]));
     assert!(first_wrong.is_none_or(|wrong| (wrong..=bytes.len()).all(|end| !may_begin(&bytes[..end]))));
     if let Some(Ok((_, len))) = whole {

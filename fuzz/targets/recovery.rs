@@ -1,7 +1,7 @@
-//! The log of some rooms, damaged at random: it opens or says why not, invents nothing, and an epoch goes on only with
-//! all of its messages.
+//! Fuzzes the recovery of a damaged log: it opens or returns an error, invents no message, and continues an epoch only
+//! with all of its messages.
 //!
-//! The input is a list of acts of four bytes each: what, in which file, and where.
+//! The input is a list of acts of four bytes each: the kind of damage, the file, and the offset in it (two bytes).
 
 #![no_main]
 
@@ -16,16 +16,17 @@ use throng::config::HistorySync;
 use throng::names::{Epoch, Offset, RoomName, UserId};
 use throng::protocol::event;
 
-/// Acts of one input.
+/// Most acts of one input.
 const MOST: usize = 12;
 const ROOMS: [&str; 2] = ["a", "b"];
-/// Opened, filled and closed so often: each time begins a segment.
+/// How often the log is opened, filled and closed; each time begins a segment.
 const LIVES: u64 = 3;
+/// Messages written to each room in one life.
 const EACH: u64 = 8;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// What was written, and its files after each life of the process: a backup is one of them.
+/// The epochs of the rooms, and the files after each life of the process, any of which may be a backup.
 struct Written {
     epochs: [Epoch; 2],
     states: Vec<Files>,
@@ -57,11 +58,11 @@ fn open(dir: &Path) -> Result<(Log, throng::broker::log::Recovered), throng::bro
 }
 
 fn folder() -> TempDir {
-    // In memory where there is such a place: thousands of files a second.
+    // In memory if possible: the target writes thousands of files per second.
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
 }
 
-/// Message number `said` of a room, at a place.
+/// Returns message number `said` of a room, at `offset`.
 fn record(room: &str, epoch: Epoch, said: u64, offset: u64) -> Record {
     let (room, user): (RoomName, UserId) = (room.parse().expect("a name"), "alice".parse().expect("a name"));
     let offset = Offset(offset);
@@ -83,8 +84,8 @@ fn save(dir: &Path) -> Files {
         .collect()
 }
 
-/// One act upon the files of a folder. Damage is done in place, to the very files. A backup brings files of its own,
-/// and never the note of how far the log was written alone, beside which a cut log looks whole.
+/// Applies one act to the files of a folder. Damage changes the files themselves. Restoring a backup replaces them, and
+/// never restores only the note of how far the log was written, because a cut log would look complete beside it.
 fn damage(dir: &Path, written: &Written, [what, which, high, low]: [u8; 4]) {
     let files = save(dir);
     let names: Vec<&String> = files.keys().collect();
@@ -121,7 +122,7 @@ fn damage(dir: &Path, written: &Written, [what, which, high, low]: [u8; 4]) {
     fs::write(path, bytes).expect("a file");
 }
 
-/// A file under this name, and not the one that was there.
+/// Replaces the file at `path` by a new one.
 fn put(path: PathBuf, bytes: &[u8]) {
     let new = path.with_extension("new");
     fs::write(&new, bytes).expect("a file");
@@ -152,7 +153,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     }
     log.append(&next).expect("the count goes on");
     drop(log);
-    // What was recovered once is recovered again.
+    // A second recovery finds the same rooms and positions.
     let (_log, again) = open(dir.path()).expect("it was open before");
     for record in next {
         let found =
@@ -161,7 +162,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// An epoch goes on with its last message, and without a hole up to that.
+/// Asserts that an epoch that continues has its last message and no hole before it.
 fn goes_on(found: &RecoveredRoom, room: &str) {
     let (most, offsets) = (LIVES * EACH, offsets(found));
     assert_eq!(found.position.offset.0, most, "the epoch went on, and messages are missing at its end");
@@ -174,7 +175,7 @@ fn goes_on(found: &RecoveredRoom, room: &str) {
     }
 }
 
-/// What is left is said again in a new epoch: in the old order, each message once and where its frame says.
+/// Asserts that a new epoch has the remaining messages in their old order, each once and at the offset in its frame.
 fn begins_anew(found: &RecoveredRoom, room: &str) {
     let offsets = offsets(found);
     assert!(offsets.windows(2).all(|pair| pair[1] == pair[0] + 1), "a hole: {offsets:?}");

@@ -1,4 +1,4 @@
-//! The frame scanner finds the same frames, and the same mistake, however the stream is cut into parts.
+//! Fuzzes the frame scanner: it finds the same frames and the same mistake however the stream is split.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     assert_eq!(scan(&split::parts(bytes, &lens)), whole, "in parts of {lens:?}");
     assert_eq!(scan(&bytes.chunks(1).collect::<Vec<_>>()), whole, "byte by byte");
     assert!(whole.ends.is_sorted() && whole.ends.iter().all(|end| *end <= bytes.len()));
-    // What was accepted is masked, has no reserved bit, and none of its frames is over the limit.
+    // Every accepted frame is masked, has no reserved bit, and is within the limit.
     let mut begin = 0;
     for end in &whole.ends {
         let frame = &bytes[begin..*end];

@@ -1,6 +1,7 @@
-//! Tokens: none is accepted that was not signed with the key, and none makes the verifier panic.
+//! Fuzzes tokens: the verifier accepts only tokens signed with its key, and never panics.
 //!
-//! The fuzzer writes header and claims (apart by a zero byte); the first byte says how they are signed.
+//! The first byte of the input chooses how the token is signed. The rest is its header and claims, separated by a zero
+//! byte.
 
 #![no_main]
 
@@ -14,7 +15,7 @@ use throng::admission::token::{Demands, Found, Key, Verifier, find};
 
 const SECRET: &[u8] = b"a secret of the fuzzer's, long enough for HS256";
 
-/// When the tokens are shown, in milliseconds since the Unix epoch.
+/// The time at which the tokens are verified, in milliseconds since the Unix epoch.
 const NOW_MS: i64 = 1_700_000_000_000;
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
@@ -29,7 +30,7 @@ fn sign(key: &[u8], text: &str) -> String {
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((how, rest)) = input.split_first() else { return };
-    // As it stands in a request, whatever it is.
+    // The input itself as the token of a request.
     let offered = ["bearer", std::str::from_utf8(rest).unwrap_or_default()];
     if let Found::Token(token) = find([rest], &offered, None) {
         let accepted = VERIFIER.verify(token.expose(), None, NOW_MS);
@@ -55,8 +56,8 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     assert_eq!((header["alg"].as_str(), header.get("crit")), (Some("HS256"), None), "{header}");
 });
 
-/// What was accepted is JSON. `None` for a number beyond those of this parser, in what is ignored; the bytes of a text
-/// there need not be UTF-8.
+/// Parses an accepted header or claims, which must be JSON. Returns `None` if an ignored field has a number beyond the
+/// range of this parser. Texts in ignored fields need not be UTF-8.
 fn read(accepted: &[u8]) -> Option<serde_json::Value> {
     match serde_json::from_str(&String::from_utf8_lossy(accepted)) {
         Ok(read) => Some(read),

@@ -29,6 +29,7 @@ const FILES: &[File] = &[
     File { path: "/", kind: Kind::Page, body: include_str!("../web/index.html") },
     File { path: "/app.js", kind: Kind::Script, body: include_str!("../web/app.js") },
     File { path: "/messages.js", kind: Kind::Script, body: include_str!("../web/messages.js") },
+    File { path: "/countdown.js", kind: Kind::Script, body: include_str!("../web/countdown.js") },
     File { path: "/page.js", kind: Kind::Script, body: include_str!("../web/page.js") },
     File { path: "/client.js", kind: Kind::PublicScript, body: include_str!("../web/client.js") },
     File { path: "/style.css", kind: Kind::Style, body: include_str!("../web/style.css") },
@@ -112,7 +113,15 @@ mod tests {
 
     #[test]
     fn texts_are_never_html() {
-        for path in ["/app.js", "/messages.js", "/page.js", "/client.js", "/dashboard.js", "/stats.js"] {
+        for path in [
+            "/app.js",
+            "/messages.js",
+            "/countdown.js",
+            "/page.js",
+            "/client.js",
+            "/dashboard.js",
+            "/stats.js",
+        ] {
             let script = file(path).unwrap().body;
             for sink in
                 ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
@@ -133,7 +142,9 @@ mod tests {
                 page.split("href=\"").chain(page.split("src=\"")).filter(|part| !part.contains("<!"));
             let loaded: Vec<_> = attributes.map(|part| part.split('"').next().unwrap()).collect();
             assert_eq!(loaded, expected, "{path}");
-            for name in loaded.into_iter().chain(["messages.js", "page.js", "client.js", "stats.js"]) {
+            for name in
+                loaded.into_iter().chain(["messages.js", "countdown.js", "page.js", "client.js", "stats.js"])
+            {
                 assert!(file(&format!("/{}", name.trim_start_matches("./"))).is_some(), "{name}");
             }
         }

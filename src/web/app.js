@@ -1,31 +1,34 @@
-/** The chat page: shows what the client says, and says what the person types. Texts become text nodes, never HTML. */
+/**
+ * The chat page: shows the events of the client and sends what the user types. Texts become text nodes, never HTML.
+ */
 import { Client } from "./client.js";
+import { Countdown } from "./countdown.js";
 import { avatar, make, render } from "./messages.js";
 import {
   $, complain, explain, isFine, named, oncePerFrame, panels, plural, refused, renew, stateWords,
 } from "./page.js";
 
-const MAX_ITEMS = 500; // per conversation on the page; older ones come back from the history
-const PAGE = 50; // messages or users asked for at once
+const MAX_ITEMS = 500; // lines kept per conversation; older messages can be loaded again from the history
+const PAGE = 50; // messages or users per request
 const MAX_MEMBERS_SHOWN = 200;
-const TYPING_MS = 4_000; // how long "is typing" stands
-const TYPING_EVERY_MS = 2_000; // and how often we tell that we are
+const TYPING_MS = 4_000; // how long "is typing" is shown after an event
+const TYPING_EVERY_MS = 2_000; // shortest time between two typing events of this user
 
 let client = null;
 let me = "";
 let limits = {};
 let shown = null;
 let lastTypedAt = -Infinity;
-let countdown;
-/** Of the conversation shown, so many lines are in the page: those behind them come with the next frame. */
+const countdown = new Countdown();
+/** Number of lines of the shown conversation that are in the page; later lines are added with the next frame. */
 let drawn = 0;
-let isAtEnd = true; // the newest is seen, and is to stay in sight
+let isAtEnd = true; // the log is scrolled to its end, and stays there when lines are added
 let areListsStale = false;
-/** Rooms and private conversations by their key: "#room" or "@user". */
+/** Rooms and private conversations by their key, "#room" or "@user". */
 const conversations = new Map();
 
 const keyOf = (kind, name) => (kind === "room" ? "#" : "@") + name;
-function conversation(kind, name) {
+function openConversation(kind, name) {
   const key = keyOf(kind, name);
   if (!conversations.has(key)) {
     conversations.set(key, {
@@ -43,7 +46,7 @@ $("enter").addEventListener("submit", async (event) => {
   if (![$("first-room"), $("name")].map(isFine).every(Boolean)) return;
   complain($("token"), "");
   const [name, room, token] = ["name", "first-room", "token"].map((id) => $(id).value.trim());
-  client?.close(); // asked twice: what counts is what was asked last
+  client?.close(); // the form was submitted again: the last submission counts
   me = name;
   const chat = client = new Client({ user: name, room, token: token || undefined });
   listen(chat);
@@ -55,99 +58,102 @@ $("enter").addEventListener("submit", async (event) => {
   }
   $("entry").hidden = true;
   $("chat").hidden = false;
-  show(conversation("room", chat.rooms[0]));
+  show(openConversation("room", chat.rooms[0]));
 });
 
-const wishes = new URLSearchParams(location.search);
-if (wishes.has("name")) $("name").value = wishes.get("name");
-if (wishes.has("room")) $("first-room").value = wishes.get("room");
+const parameters = new URLSearchParams(location.search);
+if (parameters.has("name")) $("name").value = parameters.get("name");
+if (parameters.has("room")) $("first-room").value = parameters.get("room");
 $("name").focus();
 
-// What the client tells
+// Events of the client
 
 function listen(chat) {
   chat.on("state", showState);
   chat.on("joined", ({ room, recovered, members }) => {
-    const place = conversation("room", room);
-    if (members !== undefined) place.memberCount = members;
-    if (!recovered) reload(place);
-    loadMembers(place);
+    const conversation = openConversation("room", room);
+    if (members !== undefined) conversation.memberCount = members;
+    if (!recovered) reload(conversation);
+    loadMembers(conversation);
     renderLists();
   });
   chat.on("resumed", ({ room, recovered, missed }) => {
-    const place = conversation("room", room);
+    const conversation = openConversation("room", room);
     const count = missed === null ? "some messages" : plural(missed, "message");
-    if (!recovered) add(place, { kind: "gap", text: `You missed ${count} here` });
+    if (!recovered) add(conversation, { kind: "gap", text: `You missed ${count} here` });
     const gain = missed ? `recovered ${count}` : "nothing was missed";
-    notify(place, `Connected again: ${recovered ? gain : `you missed ${count}`}`);
+    notify(conversation, `Connected again: ${recovered ? gain : `you missed ${count}`}`);
   });
   chat.on("gap", ({ room, from, to }) => {
-    add(conversation("room", room), { kind: "gap", text: `${plural(to - from + 1, "message")} left out here` });
+    add(openConversation("room", room), { kind: "gap", text: `${plural(to - from + 1, "message")} left out here` });
   });
   chat.on("message", (message) => {
-    const place = conversation("room", message.room);
-    stopTyping(place, message.user);
-    add(place, { kind: "message", ...message });
+    const conversation = openConversation("room", message.room);
+    stopTyping(conversation, message.user);
+    add(conversation, { kind: "message", ...message });
   });
-  chat.on("direct", (message) => add(conversation("direct", message.user), { kind: "message", ...message }));
+  chat.on("direct", (message) => add(openConversation("direct", message.user), { kind: "message", ...message }));
   chat.on("presence_diff", ({ room, joined, left, members }) => {
-    const place = conversation("room", room);
-    place.memberCount = members;
-    const isUntold = !joined && !left; // news were dropped, or there are too many people for names: then now and then
-    const patience = members <= MAX_MEMBERS_SHOWN ? 0 : 5_000 + Math.random() * 10_000;
-    if (isUntold) place.asking ??= setTimeout(() => { place.asking = null; loadMembers(place); }, patience);
-    if (isUntold) return renderMembers();
-    for (const user of left ?? []) {
-      place.members.delete(user);
-      stopTyping(place, user);
+    const conversation = openConversation("room", room);
+    conversation.memberCount = members;
+    if (!joined && !left) {
+      // The event has no names: some were dropped, or the room is too large. A large room is loaded only now and then.
+      const delayMs = members <= MAX_MEMBERS_SHOWN ? 0 : 5_000 + Math.random() * 10_000;
+      conversation.membersTimer ??= setTimeout(() => {
+        conversation.membersTimer = null;
+        loadMembers(conversation);
+      }, delayMs);
+      return renderMembers();
     }
-    for (const user of joined ?? []) if (place.members.size < MAX_MEMBERS_SHOWN) place.members.add(user);
+    for (const user of left ?? []) {
+      conversation.members.delete(user);
+      stopTyping(conversation, user);
+    }
+    for (const user of joined ?? []) {
+      if (conversation.members.size < MAX_MEMBERS_SHOWN) conversation.members.add(user);
+    }
     const others = (joined ?? []).filter((user) => user !== me);
-    if (others.length) add(place, { kind: "notice", text: `${others.join(", ")} joined` });
-    if (left?.length) add(place, { kind: "notice", text: `${left.join(", ")} left` });
+    if (others.length) add(conversation, { kind: "notice", text: `${others.join(", ")} joined` });
+    if (left?.length) add(conversation, { kind: "notice", text: `${left.join(", ")} left` });
     renderMembers();
   });
   chat.on("typing", ({ room, user }) => {
-    const place = conversation("room", room);
-    if (!place.typing.has(user) && place.typing.size >= MAX_MEMBERS_SHOWN) return;
-    clearTimeout(place.typing.get(user));
-    place.typing.set(user, setTimeout(() => { stopTyping(place, user); renderTyping(); }, TYPING_MS));
+    const conversation = openConversation("room", room);
+    if (!conversation.typing.has(user) && conversation.typing.size >= MAX_MEMBERS_SHOWN) return;
+    clearTimeout(conversation.typing.get(user));
+    conversation.typing.set(user, setTimeout(() => { stopTyping(conversation, user); renderTyping(); }, TYPING_MS));
     renderTyping();
   });
   chat.on("limited", ({ retryAfterMs }) => {
-    sayError(`You write too fast. Sending goes on in ${Math.ceil(retryAfterMs / 1000)} s`);
+    showSendError(`You write too fast. Sending goes on in ${Math.ceil(retryAfterMs / 1000)} s`);
   });
   chat.on("error", (error) => notify(shown, explain(error)));
 }
 
 function showState(state) {
-  clearInterval(countdown);
+  countdown.stop();
   const { name, delayMs } = state;
   if (name === "online") limits = state.limits ?? {};
-  else for (const place of conversations.values()) nobodyTypes(place);
+  else for (const conversation of conversations.values()) stopAllTyping(conversation);
   $("connection").className = name;
   $("connection-state").textContent = stateWords(state);
   $("countdown").textContent = $("entry-countdown").textContent = "";
   $("entry-state").textContent = name === "connecting" ? "Connecting…" : "";
   $("again").hidden = name !== "stopped";
   if (name !== "waiting") return;
-  const endsAt = performance.now() + delayMs;
-  const tick = () => {
-    const words = `in ${Math.max(0, Math.ceil((endsAt - performance.now()) / 1000))} s`;
+  $("entry-state").textContent = "The server does not answer.";
+  countdown.start(delayMs, (words) => {
     $("countdown").textContent = words;
     $("entry-countdown").textContent = ` Next try ${words}`;
-  };
-  $("entry-state").textContent = "The server does not answer.";
-  countdown = setInterval(tick, 1_000);
-  tick();
+  });
 }
 
-$("again").addEventListener("click", () => client.connect().catch(() => {})); // the state says why not
+$("again").addEventListener("click", () => client.connect().catch(() => {})); // the state shows the reason
 
-function notify(place, text) {
-  if (!place) return;
-  place.notice = text;
-  if (place === shown) $("notice").textContent = text;
+function notify(conversation, text) {
+  if (!conversation) return;
+  conversation.notice = text;
+  if (conversation === shown) $("notice").textContent = text;
 }
 $("notice-close").addEventListener("click", () => {
   notify(shown, "");
@@ -156,43 +162,43 @@ $("notice-close").addEventListener("click", () => {
 
 // Older messages and members
 
-/** The newest page of a room that was entered anew. What stands there stays, and has no place in the new count. */
-async function reload(place) {
-  for (const item of place.items) delete item.offset;
-  place.hasOlder = false;
-  await loadOlder(place);
+/** Loads the newest page of a room that was not resumed. Its earlier lines stay, but have no offset any more. */
+async function reload(conversation) {
+  for (const item of conversation.items) delete item.offset;
+  conversation.hasOlder = false;
+  await loadOlder(conversation);
 }
 
-async function loadOlder(place) {
-  if (place.isLoading) return;
-  place.isLoading = true;
-  const before = place.items.find((item) => item.offset)?.offset;
+async function loadOlder(conversation) {
+  if (conversation.isLoading) return;
+  conversation.isLoading = true;
+  const before = conversation.items.find((item) => item.offset)?.offset;
   try {
-    const page = await client.history(place.name, { before, limit: PAGE });
-    const oldest = place.items.find((item) => item.offset)?.offset ?? Infinity;
-    const known = new Set(place.items.map((item) => item.id));
+    const page = await client.history(conversation.name, { before, limit: PAGE });
+    const oldest = conversation.items.find((item) => item.offset)?.offset ?? Infinity;
+    const known = new Set(conversation.items.map((item) => item.id));
     const older = page.messages.filter((message) => message.offset < oldest && !known.has(message.id));
-    const first = place.items.findIndex((item) => item.offset || item.kind === "pending");
-    const at = first < 0 ? place.items.length : first;
-    place.items.splice(at, 0, ...older.map((message) => ({ kind: "message", ...message })));
-    place.hasOlder = page.more;
-    if (place === shown) renderMessages(older.length);
+    const first = conversation.items.findIndex((item) => item.offset || item.kind === "pending");
+    const at = first < 0 ? conversation.items.length : first;
+    conversation.items.splice(at, 0, ...older.map((message) => ({ kind: "message", ...message })));
+    conversation.hasOlder = page.more;
+    if (conversation === shown) renderMessages(older.length);
   } catch (error) {
-    // With the connection gone, entering again asks again.
-    if (error.code !== "connection_lost") notify(place, `Earlier messages: ${explain(error)}`);
+    // A lost connection is not shown here: entering the room again loads the page again.
+    if (error.code !== "connection_lost") notify(conversation, `Earlier messages: ${explain(error)}`);
   } finally {
-    place.isLoading = false;
+    conversation.isLoading = false;
   }
 }
 
-async function loadMembers(place) {
+async function loadMembers(conversation) {
   try {
-    const { users, members } = await client.presence(place.name, { limit: PAGE });
-    place.members = new Set(users);
-    place.memberCount = members;
+    const { users, members } = await client.presence(conversation.name, { limit: PAGE });
+    conversation.members = new Set(users);
+    conversation.memberCount = members;
     renderMembers();
   } catch (error) {
-    if (!["connection_lost", "offline"].includes(error.code)) notify(place, `Members: ${explain(error)}`);
+    if (!["connection_lost", "offline"].includes(error.code)) notify(conversation, `Members: ${explain(error)}`);
   }
 }
 
@@ -205,20 +211,20 @@ $("log").addEventListener("scroll", () => {
 
 // Messages
 
-function add(place, item) {
-  place.items.push(item);
+function add(conversation, item) {
+  conversation.items.push(item);
   const isNews = item.kind === "message" && item.user !== me;
-  if (place !== shown || document.hidden) place.unread += isNews ? 1 : 0;
-  areListsStale ||= isNews || !place.isListed;
-  if (place === shown && item.user === me) isAtEnd = true;
-  if (place.items.length > MAX_ITEMS && place.items[0].kind !== "pending") {
-    place.hasOlder ||= place.kind === "room";
-    remove(place, place.items[0]);
+  if (conversation !== shown || document.hidden) conversation.unread += isNews ? 1 : 0;
+  areListsStale ||= isNews || !conversation.isListed;
+  if (conversation === shown && item.user === me) isAtEnd = true;
+  if (conversation.items.length > MAX_ITEMS && conversation.items[0].kind !== "pending") {
+    conversation.hasOlder ||= conversation.kind === "room";
+    remove(conversation, conversation.items[0]);
   }
   drawSoon();
 }
 
-/** What came since the last frame, all at once: the page is laid out once for it, however much it is. */
+/** Draws everything that has arrived since the last frame, so that the page is laid out once for it. */
 const drawSoon = oncePerFrame(() => {
   if (areListsStale) renderLists();
   if (!shown) return;
@@ -230,29 +236,29 @@ const drawSoon = oncePerFrame(() => {
   renderTyping();
 });
 
-function remove(place, item) {
-  const index = place.items.indexOf(item);
+function remove(conversation, item) {
+  const index = conversation.items.indexOf(item);
   if (index < 0) return;
-  place.items.splice(index, 1);
-  if (place !== shown || index >= drawn) return;
+  conversation.items.splice(index, 1);
+  if (conversation !== shown || index >= drawn) return;
   const line = $("messages").children[index];
   drawn -= 1;
-  // The next one may have stood under its name.
-  if (index < drawn && line.nextSibling.matches(".follows")) line.nextSibling.replaceWith(entry(place, index));
+  // The next line may have had no name of its own, because this one showed it.
+  if (index < drawn && line.nextSibling.matches(".follows")) line.nextSibling.replaceWith(entry(conversation, index));
   line.remove();
 }
 
-function entry(place, index) {
-  const item = place.items[index];
-  const retry = () => { remove(place, item); say(place, item.message); };
-  return render(item, { previous: place.items[index - 1], isMine: item.user === me, retry });
+function entry(conversation, index) {
+  const item = conversation.items[index];
+  const retry = () => { remove(conversation, item); send(conversation, item.message); };
+  return render(item, { previous: conversation.items[index - 1], isMine: item.user === me, retry });
 }
 
-/** All of a conversation; `added` at the front keep what is read in its place. */
+/** Draws the whole conversation. If `added` lines are new at its beginning, the scroll position is kept. */
 function renderMessages(added = 0) {
   const log = $("log");
   const fromEnd = log.scrollHeight - log.scrollTop;
-  log.setAttribute("aria-busy", "true"); // what is old is not read out
+  log.setAttribute("aria-busy", "true"); // screen readers do not read old lines out
   $("messages").replaceChildren(...shown.items.map((_, index) => entry(shown, index)));
   drawn = shown.items.length;
   $("earlier").hidden = !shown.hasOlder;
@@ -260,25 +266,25 @@ function renderMessages(added = 0) {
   requestAnimationFrame(() => log.setAttribute("aria-busy", "false"));
 }
 
-// Saying
+// Sending
 
-async function say(place, text) {
+async function send(conversation, text) {
   const item = { kind: "pending", user: me, message: text, ts: Date.now() };
-  add(place, item);
-  const isRoom = place.kind === "room";
+  add(conversation, item);
+  const isRoom = conversation.kind === "room";
   try {
-    await (isRoom ? client.send(place.name, text) : client.direct(place.name, text));
-    remove(place, item);
-    // A room brings it back, a private message has no echo.
-    if (!isRoom) add(place, { ...item, kind: "message" });
+    await (isRoom ? client.send(conversation.name, text) : client.direct(conversation.name, text));
+    remove(conversation, item);
+    // A room sends the message back; a private message is not sent back.
+    if (!isRoom) add(conversation, { ...item, kind: "message" });
   } catch (error) {
-    remove(place, item);
-    add(place, { ...item, kind: "failed", error: explain(error) });
+    remove(conversation, item);
+    add(conversation, { ...item, kind: "failed", error: explain(error) });
   }
-  if (client.queued === 0) sayError("");
+  if (client.queued === 0) showSendError("");
 }
 
-function sayError(text) {
+function showSendError(text) {
   $("say-error").textContent = text;
   $("text").setAttribute("aria-invalid", String(text !== ""));
 }
@@ -287,17 +293,17 @@ $("say").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
   const max = limits.max_message_chars ?? Infinity;
-  const count = [...text].length; // as the server counts
-  if (count > max) return sayError(`Too long: ${count} characters where ${max} are allowed. Nothing was sent`);
+  const count = [...text].length; // code points, as the server counts
+  if (count > max) return showSendError(`Too long: ${count} characters where ${max} are allowed. Nothing was sent`);
   if (!text) return;
   $("text").value = "";
-  if (client.queued === 0) sayError("");
+  if (client.queued === 0) showSendError("");
   countCharacters();
-  lastTypedAt = -Infinity; // what is typed next is told at once
-  say(shown, text);
+  lastTypedAt = -Infinity; // typing is shown to the others at once when it goes on
+  send(shown, text);
 });
 
-/** Near the limit, how far it is. */
+/** Shows the number of characters if it is near the limit. */
 function countCharacters() {
   const count = [...$("text").value.trim()].length;
   const max = limits.max_message_chars ?? Infinity;
@@ -305,7 +311,7 @@ function countCharacters() {
 }
 
 $("text").addEventListener("keydown", (event) => {
-  // 229: in Safari, the Enter that ends a composition.
+  // In Safari, the Enter that ends a composition has the key code 229.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
   $("say").requestSubmit();
@@ -319,15 +325,15 @@ $("text").addEventListener("input", () => {
 
 // Conversations
 
-function show(place) {
+function show(conversation) {
   if (shown) shown.draft = $("text").value;
-  shown = place;
-  place.unread = 0;
-  $("title").textContent = place.kind === "room" ? place.name : `Private: ${place.name}`;
-  $("leave").hidden = place.kind !== "room";
-  $("notice").textContent = place.notice;
-  $("text").value = place.draft;
-  sayError("");
+  shown = conversation;
+  conversation.unread = 0;
+  $("title").textContent = conversation.kind === "room" ? conversation.name : `Private: ${conversation.name}`;
+  $("leave").hidden = conversation.kind !== "room";
+  $("notice").textContent = conversation.notice;
+  $("text").value = conversation.draft;
+  showSendError("");
   countCharacters();
   lastTypedAt = -Infinity;
   isAtEnd = true;
@@ -344,19 +350,20 @@ const label = (text) => make("span", { className: "label" }, text);
 function renderLists() {
   areListsStale = false;
   for (const [list, kind] of [["rooms", "room"], ["directs", "direct"]]) {
-    const places = [...conversations.values()].filter((place) => place.kind === kind);
-    renew($(list), places.map((place) => {
-      place.isListed = true;
-      const button = make("button", { type: "button" }, kind === "direct" ? avatar(place.name) : "", label(place.name));
-      if (place === shown) button.setAttribute("aria-current", "true");
-      const unread = make("span", { className: "unread" }, String(place.unread));
+    const listed = [...conversations.values()].filter((conversation) => conversation.kind === kind);
+    renew($(list), listed.map((conversation) => {
+      conversation.isListed = true;
+      const { name } = conversation;
+      const button = make("button", { type: "button" }, kind === "direct" ? avatar(name) : "", label(name));
+      if (conversation === shown) button.setAttribute("aria-current", "true");
+      const unread = make("span", { className: "unread" }, String(conversation.unread));
       unread.append(make("span", { className: "unseen" }, " unread"));
-      if (place.unread) button.append(" ", unread);
-      button.addEventListener("click", () => show(place));
-      return named(place.name, make("li", {}, button));
+      if (conversation.unread) button.append(" ", unread);
+      button.addEventListener("click", () => show(conversation));
+      return named(name, make("li", {}, button));
     }));
   }
-  const unread = [...conversations.values()].reduce((sum, place) => sum + place.unread, 0);
+  const unread = [...conversations.values()].reduce((sum, conversation) => sum + conversation.unread, 0);
   $("unread-elsewhere").hidden = unread === 0;
   $("unread-elsewhere").replaceChildren(String(unread), make("span", { className: "unseen" }, " unread"));
   document.title = unread ? `(${unread}) throng` : "throng";
@@ -369,22 +376,22 @@ function renderMembers() {
   renew($("members"), users.map((user) => {
     if (user === me) return make("li", { className: "me" }, avatar(user), label(`${user} (you)`));
     const button = make("button", { type: "button", title: `Write to ${user}` }, avatar(user), label(user));
-    button.addEventListener("click", () => show(conversation("direct", user)));
+    button.addEventListener("click", () => show(openConversation("direct", user)));
     return named(user, make("li", {}, button));
   }));
   const more = isRoom ? shown.memberCount - users.length : 0;
   $("more-members").textContent = more > 0 ? `and ${more} more` : "";
 }
 
-function stopTyping(place, user) {
-  clearTimeout(place.typing.get(user));
-  place.typing.delete(user);
+function stopTyping(conversation, user) {
+  clearTimeout(conversation.typing.get(user));
+  conversation.typing.delete(user);
 }
 
-/** Without a connection nobody tells that they stopped. */
-function nobodyTypes(place) {
-  for (const user of [...place.typing.keys()]) stopTyping(place, user);
-  if (place === shown) renderTyping();
+/** Without a connection no event says that a user has stopped typing. */
+function stopAllTyping(conversation) {
+  for (const user of [...conversation.typing.keys()]) stopTyping(conversation, user);
+  if (conversation === shown) renderTyping();
 }
 
 function renderTyping() {
@@ -400,7 +407,7 @@ $("join").addEventListener("submit", async (event) => {
   try {
     await client.join(name);
     $("join-room").value = "";
-    show(conversation("room", name));
+    show(openConversation("room", name));
   } catch (error) {
     complain($("join-room"), explain(error));
   }
@@ -408,14 +415,14 @@ $("join").addEventListener("submit", async (event) => {
 $("open-direct").addEventListener("submit", (event) => {
   event.preventDefault();
   if (!isFine($("direct-user"))) return;
-  show(conversation("direct", $("direct-user").value));
+  show(openConversation("direct", $("direct-user").value));
   $("direct-user").value = "";
 });
 $("leave").addEventListener("click", () => {
   client.leave(shown.name);
   conversations.delete(shown.key);
   shown.draft = $("text").value = "";
-  const next = [...conversations.values()].find((place) => place.kind === "room");
+  const next = [...conversations.values()].find((conversation) => conversation.kind === "room");
   if (next) return show(next);
   client.close();
   $("chat").hidden = true;

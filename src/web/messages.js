@@ -1,16 +1,16 @@
-/** How a message looks. Texts become text nodes, never HTML. */
+/** Renders messages. Texts become text nodes, never HTML. */
 
-const HUES = 8; // of the circles with initials; style.css has as many
-const TOGETHER_MS = 5 * 60_000; // what somebody says within that time stands under one name
+const HUES = 8; // number of avatar colours: one class .hue-N each in style.css
+const TOGETHER_MS = 5 * 60_000; // messages of one user within this time are shown under one name
 
-/** An element with properties; children are elements, or texts that stay texts. */
+/** Creates an element with properties; children are elements, or strings that become text nodes. */
 export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
 }
 
-/** A circle with somebody's initials, in a colour that is always theirs. */
+/** Creates a circle with a user's initials, in a colour derived from the name. */
 export function avatar(user) {
   let hash = 0;
   for (const letter of user) hash = (hash * 31 + letter.codePointAt(0)) >>> 0;
@@ -29,8 +29,8 @@ function timeOf(ts) {
 const isSaid = (item) => ["message", "pending", "failed"].includes(item?.kind);
 
 /**
- * A line of a conversation: of kind "message", "pending" or "failed" with user, message and ts (and error), or of kind
- * "notice" or "gap" with a text.
+ * Creates a line of a conversation. An item of kind "message", "pending" or "failed" has user, message and ts ("failed"
+ * also has error); one of kind "notice" or "gap" has a text.
  */
 export function render(item, { previous, isMine, retry }) {
   if (!isSaid(item)) return make("li", { className: item.kind }, make("span", {}, item.text));

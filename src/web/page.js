@@ -1,12 +1,12 @@
-/** The parts of the page: its fields and what is wrong with what stands in them, its panels. */
+/** Parts of the chat page: its fields and their errors, its panels. Importing it installs listeners on the page. */
 
 export const $ = (id) => document.getElementById(id);
 
 export const plural = (count, thing) => (count === 1 ? `1 ${thing}` : `${count} ${thing}s`);
 
-/** A function that has `run` called with the next frame, once however often it was asked for. */
+/** Returns a function that schedules `run` for the next frame; several calls before the frame run it once. */
 export function oncePerFrame(run) {
-  const HIDDEN_MS = 100; // a page that nobody sees has no frames
+  const HIDDEN_MS = 100; // a hidden page has no frames
   let isDue = false;
   const now = () => {
     isDue = false;
@@ -20,7 +20,7 @@ export function oncePerFrame(run) {
   };
 }
 
-/** How it stands with the connection. */
+/** Returns the state of the connection in words. */
 export function stateWords({ name, reason, code }) {
   const words = {
     connecting: "Connecting…", online: "Connected", waiting: "Connection lost, reconnecting",
@@ -29,7 +29,7 @@ export function stateWords({ name, reason, code }) {
   return words[name] ?? "";
 }
 
-/** Shows what is wrong with a field, beside it; nothing when the text is empty. */
+/** Shows the error of a field next to it; an empty text removes the error. */
 export function complain(field, text) {
   field.setAttribute("aria-invalid", String(text !== ""));
   $(`${field.id}-error`).textContent = text;
@@ -42,7 +42,7 @@ export function isFine(field) {
   return field.validity.valid;
 }
 
-/** Puts other items into a list: whoever stands on one with the keyboard stays on that of the same name. */
+/** Replaces the items of a list. If one of them had the focus, the new item of the same name gets it. */
 export function renew(list, items) {
   const name = list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.name : undefined;
   list.replaceChildren(...items);
@@ -53,24 +53,24 @@ export function named(name, item) {
   return item;
 }
 
-/** An error in a person's words. */
+/** Returns the text of an error for users. */
 export function explain(error) {
   const words = {
-    user_not_found: "Not delivered: nobody of this name is connected",
-    unknown_outcome: "The connection was lost: this was sent, or not",
+    user_not_found: "Not delivered: no user of this name is connected",
+    unknown_outcome: "The connection was lost: this may or may not have been sent",
     offline: "Not connected",
   };
   return words[error.code] ?? error.message;
 }
 
-/** Nobody came in: says why, at the field that is to be changed. */
+/** Shows why the server refused the connection, at the field that has to be changed. */
 export function refused(error) {
   const reasons = {
-    "User ID already in use": ["name", "Somebody has this name at the moment: take another"],
+    "User ID already in use": ["name", "This name is in use at the moment: choose another"],
     "Invalid user ID": ["name", $("name").dataset.rule],
     "Invalid room": ["first-room", $("first-room").dataset.rule],
     "Room not allowed": ["first-room", "Your token does not let you into this room"],
-    "Authentication failed": ["token", "This server asks for a token, and this is not a good one for this name"],
+    "Authentication failed": ["token", "This server requires a token, and this token is not valid for this name"],
   };
   const [id, text] = reasons[error.message] ?? ["name", explain(error)];
   $("entry-state").textContent = "";
@@ -78,7 +78,7 @@ export function refused(error) {
   complain($(id), text);
 }
 
-/** On a phone the panels lie over the conversation, until the focus goes there. */
+/** Opens or closes the panels, which cover the conversation on a phone. They close when it gets the focus. */
 export function panels(isOpen) {
   $("panels").classList.toggle("open", isOpen);
   $("panels-toggle").setAttribute("aria-expanded", String(isOpen));

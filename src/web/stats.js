@@ -1,14 +1,14 @@
-/** What the dashboard computes, without a page: server-sent events out of bytes, rates and percentiles out of counters. */
+/** The calculations of the dashboard, without a page: parses server-sent events, computes rates and percentiles. */
 
-/** Longest event that is read, in characters: far above what the server sends. */
+/** Longest event that is read, in characters: far longer than any event of the server. */
 const MAX_EVENT_CHARS = 1 << 20;
 
 /**
- * A reader of server-sent events (HTML standard, section 9.2) that may be fed in pieces of any size.
- * @param {(event: { id: string, data: string }) => void} told Called once for each event that has data.
- * @returns {{ feed(text: string): void, retryMs: number | undefined }} `retryMs` is what the server wishes.
+ * Creates a reader of server-sent events (HTML standard, section 9.2), which takes pieces of any size.
+ * @param {(event: { id: string, data: string }) => void} onEvent Called once for each event that has data.
+ * @returns {{ feed(text: string): void, retryMs: number | undefined }} `retryMs` is the server's last `retry` field.
  */
-export function sseReader(told) {
+export function sseReader(onEvent) {
   let rest = "";
   let endedWithCr = false;
   let data = [];
@@ -18,7 +18,7 @@ export function sseReader(told) {
 
   function line(text) {
     if (text === "") {
-      if (data.length) told({ id, data: data.join("\n") });
+      if (data.length) onEvent({ id, data: data.join("\n") });
       data = [];
       size = 0;
       return;
@@ -38,7 +38,7 @@ export function sseReader(told) {
   }
 
   function feed(text) {
-    // CR LF is one end of a line, also where a piece ends between them.
+    // CR LF is one end of a line, even if a piece ends between them.
     if (endedWithCr && text.startsWith("\n")) text = text.slice(1);
     if (text !== "") endedWithCr = text.endsWith("\r");
     const lines = (rest + text).split(/\r\n|\r|\n/);
@@ -50,11 +50,11 @@ export function sseReader(told) {
 }
 
 /**
- * The duration below which a share of the fan-outs took, in microseconds, interpolated within its bucket.
- * @param {number[]} bounds Upper bounds of all buckets but the last, which has none.
- * @param {number[]} counts How many fell into each bucket.
- * @param {number} share 0.5 is the median.
- * @returns {number | null} Nothing where there were none. In the last bucket: its lower bound.
+ * Computes a percentile of a histogram in the unit of its bounds, interpolated within its bucket.
+ * @param {number[]} bounds Upper bounds of all buckets except the last, which has none.
+ * @param {number[]} counts Number of values in each bucket.
+ * @param {number} share The percentile as a fraction: 0.5 is the median.
+ * @returns {number | null} Null for an empty histogram. In the last bucket, its lower bound.
  */
 export function percentile(bounds, counts, share) {
   const total = counts.reduce((sum, count) => sum + count, 0);
@@ -72,17 +72,17 @@ export function percentile(bounds, counts, share) {
   return bounds.at(-1) ?? null;
 }
 
-/** What only grows, and is shown as a rate. */
+/** Counters of a snapshot that are shown as rates. */
 const COUNTERS = ["messages", "deliveries", "bytes_sent", "writes", "accepted"];
 
-/** Why messages and connections were lost, by counter, in words. */
+/** Counters of lost messages and connections, with the words for each. */
 const DROPS = {
   slow_consumers_dropped: "slow consumers", messages_dropped: "messages left out", rate_limited: "rate limited",
 };
 
 /**
- * What happened between two snapshots. Nothing where they cannot be compared: the server has begun anew between them,
- * or they are the same one.
+ * Computes what has changed between two snapshots. Returns null if they cannot be compared, because the server was
+ * restarted between them or they are the same one.
  * @returns {null | { seconds: number, rates: Record<string, number>, cpu: number, drops: Record<string, number>,
  *   latency: (number | null)[], shardRates: number[] }} Rates per second; `cpu` in cores; `drops` in events;
  *   `latency` is p50, p90 and p99 in microseconds.
@@ -104,9 +104,9 @@ export function compare(before, now) {
   return { seconds, rates, cpu: grown("cpu_us") / 1e6 / seconds, drops, latency, shardRates };
 }
 
-/** Values of the last while, one per second; older ones go. `null` is a gap. */
+/** The newest values of a curve, one per second, oldest first. `null` is a gap. */
 export class Series {
-  /** @param {number} capacity Most values kept. */
+  /** @param {number} capacity Largest number of values kept. */
   constructor(capacity) {
     this.capacity = capacity;
     /** @type {(number | null)[]} */
@@ -124,9 +124,10 @@ export class Series {
 }
 
 /**
- * Where a scale ends: the least of 1, 2 and 5 times a power of ten that is not below `value`, at least `least`.
- * @param {{ base?: number, isLogarithmic?: boolean }} [options] In a `base` of 1024, that times the largest unit; on a
- *   logarithmic scale, a power of ten.
+ * Returns the end of a scale: the smallest of 1, 2 and 5 times a power of ten that is not below `value`, and at least
+ * `least`.
+ * @param {{ base?: number, isLogarithmic?: boolean }} [options] With a `base` of 1024, the result is such a number of
+ *   the largest unit that fits. On a logarithmic scale, it is a power of ten.
  */
 export function ceiling(value, least = 1, { base = 10, isLogarithmic = false } = {}) {
   if (!(value > least)) return least;
@@ -141,7 +142,7 @@ export function ceiling(value, least = 1, { base = 10, isLogarithmic = false } =
 
 const trimmed = (value, digits) => String(Number(value.toFixed(digits)));
 
-/** A number as people read it: 1 234, 12.3 k, 4.56 M. */
+/** Formats a number for people: 1 234, 12.3 k, 4.56 M. */
 export function count(value) {
   if (value === null || value === undefined) return "–";
   if (value < 10) return trimmed(value, value < 1 ? 2 : 1);
@@ -151,7 +152,7 @@ export function count(value) {
   return `${trimmed(scaled, scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${unit}`;
 }
 
-/** Bytes in units of 1024. */
+/** Formats bytes in units of 1024. */
 export function bytes(value) {
   if (value === null || value === undefined) return "–";
   let unit = 0;
@@ -159,10 +160,11 @@ export function bytes(value) {
     value /= 1024;
     unit += 1;
   }
-  return `${trimmed(value, unit === 0 || value >= 100 ? 0 : value < 10 ? 2 : 1)} ${["B", "KiB", "MiB", "GiB", "TiB"][unit]}`;
+  const digits = unit === 0 || value >= 100 ? 0 : value < 10 ? 2 : 1;
+  return `${trimmed(value, digits)} ${["B", "KiB", "MiB", "GiB", "TiB"][unit]}`;
 }
 
-/** Microseconds, in the unit that suits them. */
+/** Formats microseconds in µs, ms or s. */
 export function micros(value) {
   if (value === null || value === undefined) return "–";
   const [divisor, unit] = value < 1_000 ? [1, "µs"] : value < 1_000_000 ? [1_000, "ms"] : [1_000_000, "s"];
@@ -170,7 +172,7 @@ export function micros(value) {
   return `${trimmed(scaled, scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${unit}`;
 }
 
-/** Milliseconds as a span of time: 850 ms, 3.2 s, 5 min, 4 h 12 min, 3 d 4 h. */
+/** Formats milliseconds as a span of time: 850 ms, 3.2 s, 5 min, 4 h 12 min, 3 d 4 h. */
 export function span(ms) {
   if (ms === null || ms === undefined) return "–";
   if (ms < 1_000) return `${Math.round(ms)} ms`;

@@ -94,7 +94,7 @@ async fn a_private_message_reaches_one_person_alone() {
     carol.write("#direct-user", "nobody-here").await;
     carol.press(Key::Enter).await;
     carol.say("Are you there?").await;
-    carol.sees("#messages .failed .state", "Not delivered: nobody of this name is connected").await;
+    carol.sees("#messages .failed .state", "Not delivered: no user of this name is connected").await;
     browser.finish().await;
 }
 

@@ -98,7 +98,7 @@ async fn the_dashboard_wants_a_key() {
     page.run("location.reload()", vec![]).await;
     page.sees("#state", "Live").await;
     page.run("location.hash = 'key=not-the-key-of-the-server'", vec![]).await;
-    page.sees("#key-error", "does not take this key").await;
+    page.sees("#key-error", "does not accept this key").await;
     page.until("no numbers", "document.getElementById('numbers').hidden").await;
     page.run("location.hash = `key=${arguments[0]}`", vec![json!(server.key())]).await;
     page.sees("#state", "Live").await;

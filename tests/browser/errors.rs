@@ -35,7 +35,7 @@ async fn a_name_that_will_not_do_is_refused_at_its_field() {
     page.sees("#title", "lobby").await;
 
     let other = Page::knock(&browser, &server, "alice", "lobby").await;
-    expect_complaint(&other, "#name", "Somebody has this name at the moment: take another").await;
+    expect_complaint(&other, "#name", "This name is in use at the moment: choose another").await;
     other.write("#name", "alice2").await;
     other.click("#enter button").await;
     page.sees("#members", "alice2").await;
@@ -48,7 +48,7 @@ async fn without_a_token_the_field_for_it_says_so() {
         Server::start(&[("auth.required", "true"), ("auth.secret", "a secret of thirty-two bytes, or so")]);
     let browser = Browser::start().await;
     let page = Page::knock(&browser, &server, "alice", "lobby").await;
-    expect_complaint(&page, "#token", "This server asks for a token").await;
+    expect_complaint(&page, "#token", "This server requires a token").await;
     browser.finish().await;
 }
 

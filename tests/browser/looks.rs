@@ -195,8 +195,8 @@ async fn the_dashboard_is_for_everybody() {
 /// Waits for the next numbers.
 async fn next_second(page: &Page<'_>) {
     let uptime = "return [...document.querySelectorAll('#facts > div')].find((e) =>
-        e.children[0].textContent === 'Up').children[1].textContent";
+        e.children[0].textContent === 'Uptime').children[1].textContent";
     let now = page.run(uptime, vec![]).await;
-    let up = "$$('#facts > div').find((e) => textOf(e.children[0]) === 'Up').children[1].textContent";
+    let up = "$$('#facts > div').find((e) => textOf(e.children[0]) === 'Uptime').children[1].textContent";
     page.until("the next second", &format!("{up} !== {now}")).await;
 }

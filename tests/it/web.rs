@@ -12,6 +12,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/", "text/html; charset=utf-8", "<!doctype html>"),
     ("/app.js", "text/javascript; charset=utf-8", "/**"),
     ("/messages.js", "text/javascript; charset=utf-8", "/**"),
+    ("/countdown.js", "text/javascript; charset=utf-8", "/**"),
     ("/page.js", "text/javascript; charset=utf-8", "/**"),
     ("/client.js", "text/javascript; charset=utf-8", "/**"),
     ("/style.css", "text/css; charset=utf-8", "/*"),

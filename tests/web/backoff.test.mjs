@@ -5,7 +5,7 @@ import { Backoff } from "../../src/web/client.js";
 const longest = (options) => new Backoff({ random: () => 1, ...options });
 const times = (count, make) => Array.from({ length: count }, make);
 
-/** mulberry32: the same numbers in every run. */
+/** The generator mulberry32, which gives the same numbers in every run. */
 function seeded(seed) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;

@@ -47,7 +47,7 @@ test("it resumes every room and shows its session", () => {
   assert.deepEqual(resumed, [["lobby", true, 2], ["games", false, null]]);
 });
 
-test("what was missed for good is counted when the epoch is the same", () => {
+test("lost messages are counted if the epoch is the same", () => {
   const { clock, current, of } = online();
   current().say(message(1));
   current().end(4001);
@@ -56,7 +56,7 @@ test("what was missed for good is counted when the epoch is the same", () => {
   assert.deepEqual(of("resumed").map(({ recovered, missed }) => [recovered, missed]), [[false, 300]]);
 });
 
-test("a gap is told, also one that the server did not tell", () => {
+test("a gap is reported, even if the server did not report it", () => {
   const { current, of } = online();
   current().say({ type: "gap", room: "lobby", from: 1, to: 4 });
   current().say(message(5));
@@ -65,7 +65,7 @@ test("a gap is told, also one that the server did not tell", () => {
   assert.deepEqual(of("message").map(({ offset }) => offset), [5, 8]);
 });
 
-test("4003 comes back without a position", () => {
+test("after 4003 it reconnects without a position", () => {
   const { clock, current } = online();
   current().say(message(1));
   current().end(4003);
@@ -91,7 +91,7 @@ test("some codes stop it, others do not", async () => {
   }
 });
 
-test("a token that is merely early will do later, also where there is no other", () => {
+test("a token that is not valid yet is tried again later, even if there is no other", () => {
   const { client, clock, current, sockets } = online({ token: "the-only-one" });
   current().end(3000, "Token not yet valid");
   assert.equal(client.state.name, "waiting");
@@ -99,7 +99,7 @@ test("a token that is merely early will do later, also where there is no other",
   assert.deepEqual(sockets[1].protocols, ["throng.v1", "bearer", "the-only-one"]);
 });
 
-test("connect rejects when it is refused for good", async () => {
+test("connect rejects if the server refuses it for good", async () => {
   const { client, current } = stage();
   const connected = client.connect();
   current().end(1008, "User ID already in use");
@@ -149,11 +149,11 @@ test("heartbeats are answered, and silence ends the connection", () => {
   assert.deepEqual([client.state.name, client.state.code, first.isClosed], ["waiting", 3008, true]);
   clock.advance(500);
   assert.equal(sockets.length, 2);
-  clock.advance(15_000); // and one that does not even begin
+  clock.advance(15_000); // also if the connection is never established
   assert.equal(client.state.name, "waiting");
 });
 
-test("a change of the network is looked into", () => {
+test("a change of the network makes it check its connection", () => {
   const { client, clock, current, network, sockets } = online();
   network.dispatchEvent(new Event("offline"));
   current().answer("ping", { type: "pong" });
@@ -171,7 +171,7 @@ test("a change of the network is looked into", () => {
   assert.equal(sockets.length, 2, "what the server asks for is waited out");
 });
 
-test("what is said while away waits in order and keeps its keys", async () => {
+test("messages sent while offline wait in order and keep their keys", async () => {
   const { client, clock, current } = online();
   const first = client.send("lobby", "one");
   const second = client.direct("bob", "two");
@@ -190,7 +190,7 @@ test("what is said while away waits in order and keeps its keys", async () => {
   assert.equal(client.queued, 0);
 });
 
-test("the queue has a limit, and being too fast is waited out", async () => {
+test("the queue has a limit, and after a rate limit it waits", async () => {
   const { client, clock, current, of } = online({ maxQueued: 2 });
   const said = [client.send("lobby", "one"), client.send("lobby", "two")];
   assert.equal(await refusal(client.send("lobby", "three")), "queue_full");
@@ -198,9 +198,9 @@ test("the queue has a limit, and being too fast is waited out", async () => {
   assert.deepEqual(of("limited").map(({ retryAfterMs }) => retryAfterMs), [700]);
   clock.advance(699);
   assert.equal(current().count("message"), 1);
-  clock.advance(426); // at one message in a second, and an eighth
+  clock.advance(426); // the pace is one message per 1.125 s
   current().answer("message", { type: "ack", offset: 1 });
-  // At once it would be too fast again, and in the end once too often.
+  // Sent at once, it would be refused again, and too many refusals end the connection.
   clock.advance(1_124);
   assert.equal(current().count("message"), 2);
   clock.advance(1);
@@ -209,7 +209,7 @@ test("the queue has a limit, and being too fast is waited out", async () => {
   assert.equal(await refusal(said[1]), "unavailable");
 });
 
-test("a retry that could say it twice is not made", async () => {
+test("a message is not retried if it could be published twice", async () => {
   const { client, clock, current } = online();
   const said = client.send("lobby", "hi");
   current().end(1006);
@@ -224,7 +224,7 @@ test("a retry that could say it twice is not made", async () => {
   assert.equal(await refusal(said), "unknown_outcome");
 });
 
-test("a message that ends each connection is given up", async () => {
+test("a message that ends every connection is rejected", async () => {
   const { client, clock, current } = online();
   const poison = client.send("lobby", "poison");
   const large = client.send("lobby", "large");
@@ -239,7 +239,7 @@ test("a message that ends each connection is given up", async () => {
   assert.equal(await refusal(large), "message_too_long");
 });
 
-test("questions do not wait for a connection, and are told when it is lost", async () => {
+test("queries do not wait for a connection, and are rejected when it is lost", async () => {
   const { client, current } = online();
   const history = client.history("lobby", { before: 5 });
   assert.deepEqual(current().last("history").epoch, "e1");
@@ -248,7 +248,7 @@ test("questions do not wait for a connection, and are told when it is lost", asy
   assert.equal(await refusal(client.presence("lobby")), "offline");
 });
 
-test("a room that may not be entered is forgotten", async () => {
+test("a room that the server refuses is forgotten", async () => {
   const { client, current } = online();
   const joined = client.join("secret");
   current().answer("join", { type: "error", message: "Forbidden", code: "forbidden" });
@@ -256,7 +256,7 @@ test("a room that may not be entered is forgotten", async () => {
   assert.deepEqual(client.rooms, ["lobby"]);
 });
 
-test("rooms are joined one after the other, and being too fast is waited out", () => {
+test("rooms are joined one after the other, and after a rate limit it waits", () => {
   const { client, clock, current } = online();
   const joins = () => current().sent.filter(({ type }) => type === "join").map(({ room }) => room);
   for (const room of ["a", "b", "c"]) client.join(room);
@@ -273,14 +273,14 @@ test("rooms are joined one after the other, and being too fast is waited out", (
   assert.deepEqual(client.rooms, ["lobby", "a", "b", "c"]);
 });
 
-test("an error that no close follows is the end of a connection", () => {
+test("an error without a close event ends the connection", () => {
   const { client, clock, current } = online();
   current().onerror();
   clock.advance(0);
   assert.equal(client.state.name, "waiting");
 });
 
-test("who waits for each ack keeps to the rate, too, and may hurry again after a pause", async () => {
+test("a sender that waits for each ack keeps to the rate, and may burst again after a pause", async () => {
   const { client, clock, current } = online();
   const slow = client.send("lobby", "hi");
   current().answer("message", { type: "error", message: "slow", code: "rate_limited", retry_after_ms: 10 });
@@ -301,7 +301,7 @@ test("who waits for each ack keeps to the rate, too, and may hurry again after a
   assert.equal(current().count("message"), sent + 3);
 });
 
-test("what is said in a room waits until the room is entered again", () => {
+test("messages for a room wait until the room is entered again", () => {
   const { client, clock, current } = online();
   client.join("games");
   current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 0, recovered: false });
@@ -314,7 +314,7 @@ test("what is said in a room waits until the room is entered again", () => {
   assert.equal(current().last("message").message, "hi");
 });
 
-test("a refusal of what was sent before tells nothing about the first time", async () => {
+test("if a retry is refused, the outcome of the first try is unknown", async () => {
   const { client, clock, current } = online();
   const said = client.send("lobby", "hi");
   current().end(1006);
@@ -324,7 +324,7 @@ test("a refusal of what was sent before tells nothing about the first time", asy
   assert.equal(await refusal(said), "unknown_outcome");
 });
 
-test("a room that is left while the connection is made stays left", () => {
+test("a room that is left while connecting stays left", () => {
   const { client, clock, current, of } = online();
   client.join("games");
   current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 0, recovered: false });
@@ -337,7 +337,7 @@ test("a room that is left while the connection is made stays left", () => {
   assert.deepEqual([client.rooms, of("message")], [["games"], []]);
 });
 
-test("a token that does not come is waited for no longer than a connection", async () => {
+test("a function that never returns a token has the same time limit as a connection", async () => {
   const { client, clock } = stage({ token: () => new Promise(() => {}) });
   client.connect().catch(() => {});
   await new Promise(setImmediate);
@@ -345,7 +345,7 @@ test("a token that does not come is waited for no longer than a connection", asy
   assert.equal(client.state.name, "waiting");
 });
 
-test("a token that was late or early is replaced by another, after a delay that grows", async () => {
+test("a token that is expired or not valid yet is replaced, after a delay that grows", async () => {
   let asked = 0;
   const { client, clock, current, sockets } = stage({ token: async () => `token-${++asked}` });
   const connected = client.connect();
@@ -367,13 +367,13 @@ test("a token that was late or early is replaced by another, after a delay that 
   assert.equal(asked, 4);
 });
 
-test("nothing is joined once it has stopped", async () => {
+test("join is rejected after it has stopped", async () => {
   const { client, current } = online();
   current().end(4501, "Replaced");
   assert.equal(await refusal(client.join("games")), "stopped");
 });
 
-test("what is left stays left", () => {
+test("a room that was left is not entered again", () => {
   const { client, clock, current, of } = online();
   client.leave("lobby");
   current().say(message(1));

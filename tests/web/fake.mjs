@@ -1,8 +1,8 @@
-/** A server without a network, and a time that a test moves: what a client does is seen, not waited for. */
+/** A fake server without a network and a clock that the test moves, so that no test has to wait. */
 import { webcrypto } from "node:crypto";
 import { Backoff, Client } from "../../src/web/client.js";
 
-globalThis.crypto ??= webcrypto; // Node 18 has it, but not under its name
+globalThis.crypto ??= webcrypto; // Node 18 has no global crypto
 
 export class ManualClock {
   #now = 1_000_000;
@@ -17,7 +17,7 @@ export class ManualClock {
   clearTimeout(timer) { this.#timers.delete(timer); }
   get pending() { return this.#timers.size; }
 
-  /** The date becomes another; timers count as before. */
+  /** Sets the date back; timers still fire after the same delay. */
   setBack(ms) {
     this.#now -= ms;
     for (const timer of this.#timers.values()) timer.at -= ms;
@@ -35,7 +35,7 @@ export class ManualClock {
   }
 }
 
-/** Everything a test with a fake server needs; `random` 1 makes each delay the longest possible. */
+/** Returns a client with a fake server; its `random` is always 1, so that each delay is the longest possible. */
 export function stage(options = {}) {
   const sockets = [];
   class FakeSocket {
@@ -49,7 +49,7 @@ export function stage(options = {}) {
     close() { this.isClosed = true; }
     say(event) { this.onmessage({ data: JSON.stringify(event) }); }
     end(code, reason = "") { this.onclose?.({ code, reason }); }
-    /** The last command of a type. */
+    /** Returns the last command of a type. */
     last(type) { return this.sent.findLast((command) => command.type === type); }
     count(type) { return this.sent.filter((command) => command.type === type).length; }
     answer(type, event) { this.say({ re: this.last(type).id, ...event }); }
@@ -58,7 +58,7 @@ export function stage(options = {}) {
         type: "welcome", session: `s${sockets.length}`, user: "alice", room: "lobby", epoch: "e1", offset: 0,
         recovered: false, heartbeat_ms: 25_000, limits: {}, ...event,
       });
-      // Behind a replay it is for the test to say when that is over.
+      // After a replay, the test itself answers the ping that ends it.
       if (!event.recovered && this.count("ping") > 0) this.answer("ping", { type: "pong" });
     }
   }
@@ -80,5 +80,5 @@ export function stage(options = {}) {
 export const message = (offset, room = "lobby") => ({
   type: "message", user: "bob", message: `m${offset}`, room, offset, id: `e1-${offset}`, ts: 0,
 });
-/** What a promise was rejected with. */
+/** Returns the code with which a promise is rejected. */
 export const refusal = (promise) => promise.then(() => { throw new Error("was not refused"); }, (error) => error.code);

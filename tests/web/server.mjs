@@ -1,16 +1,16 @@
-/** The real server, as a child process. `THRONG_BINARY` names it. */
+/** Starts the real server, named by `THRONG_BINARY`, as a child process. */
 import { spawn } from "node:child_process";
 import { webcrypto } from "node:crypto";
 import { createInterface } from "node:readline";
 import { Backoff, Client } from "../../src/web/client.js";
 import { Socket } from "./socket.mjs";
 
-globalThis.crypto ??= webcrypto; // Node 18 has it, but not under its name
+globalThis.crypto ??= webcrypto; // Node 18 has no global crypto
 
-/** Longest wait for anything that must happen: far above what a slow machine under load needs. */
+/** Longest wait for an event: much longer than a slow machine under load needs. */
 const PATIENCE_MS = 20_000;
 
-/** Starts a server; resolves once it listens. `settings` as environment variables. */
+/** Starts a server and resolves when it listens. `settings` are environment variables. */
 export async function serve(settings = {}, listen = "127.0.0.1:0") {
   const child = spawn(process.env.THRONG_BINARY, ["serve", "--listen", listen, "--log-format", "json"], {
     env: { ...settings }, stdio: ["ignore", "ignore", "pipe"],
@@ -26,7 +26,7 @@ export async function serve(settings = {}, listen = "127.0.0.1:0") {
   return {
     address,
     url: `http://${address}/`,
-    /** SIGTERM: everybody is told. SIGKILL: nobody is. */
+    /** Stops the server: SIGTERM tells its clients, SIGKILL does not. */
     async stop(signal = "SIGTERM") {
       child.kill(signal);
       await ended;
@@ -34,7 +34,7 @@ export async function serve(settings = {}, listen = "127.0.0.1:0") {
   };
 }
 
-/** A client whose delays are short, and what it has told so far. */
+/** Returns a client with short delays, and functions that read its events. */
 export function enter(server, user, options = {}) {
   const backoff = new Backoff({ baseMs: 20, capMs: 200 });
   const client = new Client({ user, room: "lobby", url: server.url, WebSocket: Socket, backoff, ...options });
@@ -47,7 +47,7 @@ export function enter(server, user, options = {}) {
       for (const wake of waiting) wake();
     });
   }
-  /** The first event of a type, past or to come, that `matches`. */
+  /** Resolves with the first event of a type that `matches`, whether it has arrived already or arrives later. */
   const told = (type, matches = () => true) => new Promise((resolve, reject) => {
     const look = () => {
       const found = events.find((entry) => entry.type === type && matches(entry.event));

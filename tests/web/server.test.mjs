@@ -7,10 +7,10 @@ import { sockets } from "./socket.mjs";
 
 const UNLIMITED = { THRONG_RATE_LIMIT__ENABLED: "false", THRONG_DRAIN__WINDOW: "100ms" };
 
-/** Nothing may hang: a promise that is never settled is a failure too. */
+/** A promise that is never settled fails the test after this time. */
 const LIMIT = { timeout: 60_000 };
 
-/** Runs a test against a server, and ends what it leaves behind. */
+/** Runs a test against a server, and closes its clients and the server afterwards. */
 function against(settings, name, body) {
   test(name, LIMIT, async (t) => {
     const server = await serve({ ...UNLIMITED, ...settings });
@@ -28,7 +28,7 @@ function against(settings, name, body) {
   });
 }
 
-/** The connections of one user, newest last. */
+/** Returns the sockets of one user, newest last. */
 const socketsOf = (user) => sockets.filter(({ url }) => url.includes(`/ws/chat/${user}`));
 
 against({}, "two clients chat, in two rooms and in private", async (server, inside) => {
@@ -56,7 +56,7 @@ against({}, "two clients chat, in two rooms and in private", async (server, insi
   assert.deepEqual([messages.map((entry) => entry.message), more], [["hi <b>all</b>"], false]);
 });
 
-against({}, "errors come back to who made them", async (server, inside) => {
+against({}, "errors reject the commands that caused them", async (server, inside) => {
   const { client } = inside("alice");
   await client.connect();
   assert.equal(await refusal(client.direct("nobody", "hi")), "user_not_found");
@@ -70,7 +70,7 @@ against({}, "errors come back to who made them", async (server, inside) => {
   await assert.rejects(second.client.connect(), { code: "stopped", message: "User ID already in use" });
 });
 
-against({}, "a text that was cut within an emoji is said, and so is the next one", async (server, inside) => {
+against({}, "a text that was cut within an emoji is published, and so is the next one", async (server, inside) => {
   const { client, told, texts } = inside("alice");
   await client.connect();
   const cut = "a 😀".slice(0, 3);
@@ -85,7 +85,7 @@ against({}, "a text that was cut within an emoji is said, and so is the next one
   }
 });
 
-test("a page that is no chat is not asked again and again", LIMIT, async (t) => {
+test("a server that is no chat is not tried again", LIMIT, async (t) => {
   const server = await serve(UNLIMITED);
   const { client, events } = enter(server, "alice", { url: `${server.url}below/` });
   t.after(async () => {
@@ -96,7 +96,7 @@ test("a page that is no chat is not asked again and again", LIMIT, async (t) => 
   assert.ok(!events.some(({ event }) => event.name === "waiting"));
 });
 
-against({}, "a connection that is cut gets what it missed, once and in order", async (server, inside) => {
+against({}, "after a cut, missed messages arrive once and in order", async (server, inside) => {
   const [alice, bob] = [inside("alice"), inside("bob")];
   await Promise.all([alice.client.connect(), bob.client.connect()]);
   await Promise.all([alice.client.join("games"), bob.client.join("games")]);
@@ -115,9 +115,9 @@ against({}, "a connection that is cut gets what it missed, once and in order", a
   assert.deepEqual(alice.texts("games"), ["a", "b"]);
 });
 
-against({}, "who was alone, and comes back when the empty room is forgotten, has missed nothing", async (server, inside) => {
+against({}, "a client that was alone has missed nothing when it returns to a forgotten room", async (server, inside) => {
   const network = new EventTarget();
-  // It comes back when the network does, and not before.
+  // It reconnects when the network comes back, and not before.
   const patient = new Backoff({ baseMs: 1_000_000, capMs: 1_000_000, random: () => 1 });
   const { client, told } = inside("alice", { network, backoff: patient });
   const isForgotten = async () => {
@@ -135,13 +135,13 @@ against({}, "who was alone, and comes back when the empty room is forgotten, has
   assert.equal((await client.send("lobby", "hi")).offset, 1);
 });
 
-against({}, "one's own half-open connection locks nobody out", async (server, inside) => {
+against({}, "the client's own half-open connection does not lock it out", async (server, inside) => {
   const [alice, bob] = [inside("alice"), inside("bob")];
   await alice.client.connect();
   await bob.client.connect();
   const socket = socketsOf("alice").at(-1);
   const { onclose } = socket;
-  socket.deafen(); // the server goes on believing in it
+  socket.deafen(); // the server still regards the connection as alive
   socket.close = () => {};
   onclose({ code: 1006, reason: "" });
   await alice.told("resumed", ({ recovered }) => recovered);
@@ -151,11 +151,11 @@ against({}, "one's own half-open connection locks nobody out", async (server, in
   assert.deepEqual(notices, [], "nobody saw her leave");
 });
 
-against({}, "what is retried with its key is said once", async (server, inside) => {
+against({}, "a message that is retried with its key is published once", async (server, inside) => {
   const [alice, bob] = [inside("alice"), inside("bob")];
   await Promise.all([alice.client.connect(), bob.client.connect()]);
   const socket = socketsOf("alice").at(-1);
-  socket.deafen(); // so the ack is lost
+  socket.deafen(); // the ack is lost
   const once = alice.client.send("lobby", "once");
   const later = ["two", "three"].map((text) => alice.client.send("lobby", text));
   await bob.told("message", ({ message }) => message === "once");
@@ -168,7 +168,7 @@ against({}, "what is retried with its key is said once", async (server, inside) 
   assert.deepEqual(alice.texts("lobby"), ["once", "two", "three"]);
 });
 
-test("a server that starts again has forgotten the rooms, and says so", LIMIT, async (t) => {
+test("a server that restarts has forgotten the rooms, and says so", LIMIT, async (t) => {
   let server = await serve(UNLIMITED);
   const [alice, bob] = [enter(server, "alice"), enter(server, "bob")];
   t.after(async () => {
@@ -194,7 +194,7 @@ test("a server that starts again has forgotten the rooms, and says so", LIMIT, a
   assert.equal(alice.client.state.name, "online");
 });
 
-test("a server that goes tells when to come back", LIMIT, async (t) => {
+test("a server that drains says when to reconnect", LIMIT, async (t) => {
   const server = await serve(UNLIMITED);
   const { client, told } = enter(server, "alice");
   t.after(() => client.close());
@@ -208,7 +208,7 @@ test("a server that goes tells when to come back", LIMIT, async (t) => {
 const STRICT = {
   THRONG_RATE_LIMIT__ENABLED: "true", THRONG_RATE_LIMIT__BURST: "2", THRONG_RATE_LIMIT__MESSAGES_PER_SECOND: "20",
 };
-against(STRICT, "being too fast costs time, not order", async (server, inside) => {
+against(STRICT, "a rate limit costs time, not order", async (server, inside) => {
   const { client, told, texts } = inside("alice");
   await client.connect();
   const said = ["1", "2", "3", "4", "5", "6"];
@@ -220,7 +220,7 @@ against(STRICT, "being too fast costs time, not order", async (server, inside) =
 
 const builtIn = globalThis.WebSocket;
 const needsBuiltIn = { ...LIMIT, skip: builtIn ? false : "this Node has none" };
-test("the WebSocket of the platform will do", needsBuiltIn, async (t) => {
+test("the platform's WebSocket works", needsBuiltIn, async (t) => {
   const server = await serve(UNLIMITED);
   const { client, told } = enter(server, "alice", { WebSocket: builtIn });
   t.after(async () => {

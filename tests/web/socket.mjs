@@ -1,11 +1,11 @@
 /**
- * A WebSocket on node:http, as small as the tests need it, for Node before 22 and for what a real one does not offer:
- * `cut()` ends the connection without a close frame. Text frames of whole messages, as the server sends them.
+ * A small WebSocket on node:http for Node before 22, and for tests of failures: `cut()` and `deafen()`. It reads text
+ * frames of whole messages only, as the server sends them.
  */
 import http from "node:http";
 import { randomBytes } from "node:crypto";
 
-/** Every socket made, newest last, for tests that look at addresses or cut connections. */
+/** Every socket that was made, newest last, for tests that check addresses or cut connections. */
 export const sockets = [];
 
 export class Socket {
@@ -53,10 +53,10 @@ export class Socket {
     else this.request.destroy();
   }
 
-  /** The connection is gone, and neither side was told. */
+  /** Ends the connection without a close frame. */
   cut() { (this.#stream ?? this.request).destroy(); }
 
-  /** Nothing is heard any more, but the connection stays. */
+  /** Ignores everything that is received from now on; the connection stays open. */
   deafen() { this.#isDeaf = true; }
 
   #write(opcode, payload) {

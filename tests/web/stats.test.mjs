@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Series, bytes, ceiling, compare, count, micros, percentile, span, sseReader } from "../../src/web/stats.js";
 
-/** All events of a stream that comes in these pieces. */
+/** Returns all events of a stream that arrives in these pieces. */
 function read(pieces) {
   const events = [];
   const reader = sseReader((event) => events.push(event));
@@ -22,7 +22,7 @@ test("events are read wherever the pieces end", () => {
   }
 });
 
-test("a stream without ends is not kept", () => {
+test("a stream without line ends is not buffered without limit", () => {
   assert.throws(() => read(Array.from({ length: 40 }, () => "x".repeat(1 << 16))), RangeError);
   assert.throws(() => read(Array.from({ length: 40 }, () => `data: ${"x".repeat(1 << 16)}\n`)), RangeError);
   const many = Array.from({ length: 40 }, () => `data: ${"x".repeat(1 << 16)}\n\n`);
@@ -64,17 +64,17 @@ test("rates are differences over the time between", () => {
   assert.deepEqual(news.shardRates, [150, 50]);
 });
 
-test("a server that has begun anew is not compared with itself before", () => {
+test("snapshots before and after a restart are not compared", () => {
   const restarted = { started_ms: 2_000, uptime_ms: 11_000, messages: 3 };
   assert.equal(compare(snapshot(), snapshot(restarted)), null);
   assert.equal(compare(snapshot(), snapshot({ node: "other", uptime_ms: 11_000 })), null);
   assert.equal(compare(snapshot(), snapshot()), null, "the same one twice");
   assert.equal(compare(snapshot(), snapshot({ uptime_ms: 9_000 })), null);
-  // A wrapped or lost count is no negative rate.
+  // A counter that went back does not make a negative rate.
   assert.equal(compare(snapshot(), snapshot({ uptime_ms: 11_000, messages: 90 })).rates.messages, 0);
 });
 
-test("a series keeps what fits, and gaps", () => {
+test("a series keeps its newest values and gaps", () => {
   const series = new Series(3);
   assert.deepEqual([series.last, series.max], [null, 0]);
   for (const value of [9, 1, undefined, NaN, 4]) series.push(value);

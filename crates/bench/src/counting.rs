@@ -1,52 +1,49 @@
-//! Deliveries in received bytes: every mark is counted everywhere, and read only where a connection is sampled.
+//! Counts deliveries in received bytes. Every connection counts marks; a sampled connection also parses them.
 //!
-//! The cost of a delivery that is only counted must be small beside what the kernel takes for it: some ten nanoseconds
-//! (`cargo bench deliveries`) of about two hundred.
+//! Counting a delivery must be cheap beside the kernel's cost of receiving it: the load generator must keep up with
+//! the server. `cargo bench deliveries` measures it.
 
-use super::ear::{Ear, may_be_heartbeat};
-use super::mark::Scanner;
+use super::mark::MarkScanner;
 use super::shared::Shared;
-use super::wire::{Malformed, Visitor, Walker};
+use super::texts::{OtherMessages, TextCollector, can_be_heartbeat};
+use super::wire::{FrameDecoder, FrameHandler, Malformed};
 
-/// Control frames met on the way, and texts without a mark: opcode and payload.
-pub(super) type Controls = Vec<(u8, Vec<u8>)>;
-
-/// Counts the marks in `data`, the next bytes of a connection.
+/// Counts the marks in `data`, the next bytes of a connection that is not sampled.
 pub(super) fn count(
-    walker: &mut Walker,
-    ear: &mut Ear,
+    decoder: &mut FrameDecoder,
+    texts: &mut TextCollector,
     data: &[u8],
     shared: &mut Shared<'_>,
-    controls: &mut Controls,
+    others: &mut OtherMessages,
 ) -> Result<(), Malformed> {
-    let (marks, foreign, walked) = count_in(walker, ear, shared.plan.mark, data, controls);
-    shared.tally.delivered = shared.tally.delivered + marks - foreign;
-    walked
+    let (marks, false_marks, decoded) = count_in(decoder, texts, shared.plan.mark, data, others);
+    shared.counters.delivered = shared.counters.delivered + marks - false_marks;
+    decoded
 }
 
-/// How often `mark` stands in `data`, and how often it stood where no mark can be: in headers and control frames that
-/// ended here. A header cut by the last read had some of its bytes counted then, so that the difference may be
-/// negative, but not its sum over all reads.
+/// Returns how often the byte `mark` is in `data`, and how often it was in headers and control frames that ended in
+/// `data` and is therefore not a mark. If the previous read cut a header, some of its bytes were counted then: the
+/// difference of one call may be negative, its sum over all calls is exact.
 fn count_in(
-    walker: &mut Walker,
-    ear: &mut Ear,
+    decoder: &mut FrameDecoder,
+    texts: &mut TextCollector,
     mark: u8,
     data: &[u8],
-    controls: &mut Controls,
+    others: &mut OtherMessages,
 ) -> (u64, u64, Result<(), Malformed>) {
-    let mut visitor = Counter { mark, foreign: 0, ear, controls };
-    let walked = walker.walk(data, &mut visitor);
-    (occurrences(mark, data), visitor.foreign, walked)
+    let mut handler = FalseMarkCounter { mark, false_marks: 0, texts, others };
+    let decoded = decoder.decode(data, &mut handler);
+    (occurrences(mark, data), handler.false_marks, decoded)
 }
 
-/// Bytes compared at once. Measured: the compiler makes vector instructions of 64, of fewer it makes none.
+/// Number of bytes compared at once. With 64 the compiler emits vector instructions, with fewer it does not.
 const LANES: usize = 64;
 
-/// How often `byte` stands in `data`: one counter per lane, and no position is ever computed, which is what makes an
-/// iterator over positions two to three times as expensive.
+/// Counts how often `byte` is in `data`, with one counter per lane. Unlike an iterator over positions, it computes no
+/// position, which would cost two to three times as much.
 fn occurrences(byte: u8, data: &[u8]) -> u64 {
     let mut sum = 0;
-    // The counters are bytes too, and must be emptied before they overflow.
+    // The counters are bytes too: they are summed up before they can overflow.
     for part in data.chunks(usize::from(u8::MAX) * LANES) {
         let (rows, rest) = part.as_chunks::<LANES>();
         let mut counters = [0u8; LANES];
@@ -54,7 +51,7 @@ fn occurrences(byte: u8, data: &[u8]) -> u64 {
             add_matches(&mut counters, row, byte);
         }
         sum += counters.iter().map(|count| u64::from(*count)).sum::<u64>();
-        // The rest is filled up to a row, with what does not count.
+        // The last row is padded with a byte that does not match.
         let mut row = [!byte; LANES];
         row[..rest.len()].copy_from_slice(rest);
         let mut counters = [0u8; LANES];
@@ -71,113 +68,120 @@ fn add_matches(counters: &mut [u8; LANES], row: &[u8; LANES], byte: u8) {
     }
 }
 
-/// Counts the deliveries of one connection as a run does that does not sample it: for the benches.
+/// Counts the deliveries of one connection in the same way as a run does if the connection is not sampled. Only the
+/// benches use it.
 #[derive(Debug)]
 pub struct Deliveries {
-    walker: Walker,
-    ear: Ear,
+    decoder: FrameDecoder,
+    texts: TextCollector,
     mark: u8,
 }
 
 impl Deliveries {
-    /// Nothing read yet; `mark` begins a delivery.
+    /// Returns a counter for a new connection; the byte `mark` begins a mark.
     #[must_use]
     pub fn new(mark: u8) -> Self {
-        Self { walker: Walker::default(), ear: Ear::default(), mark }
+        Self { decoder: FrameDecoder::default(), texts: TextCollector::default(), mark }
     }
 
-    /// Marks in `data`, the next bytes of the server's frames (RFC 6455 section 5.2), less those of headers and control
-    /// frames that end here: over all calls the sum is exact. `None` where no server may send this.
+    /// Returns the number of marks in `data`, the next bytes of the server's frames (RFC 6455 section 5.2), less those
+    /// in headers and control frames that end in `data`: the sum over all calls is exact. Returns `None` if the bytes
+    /// are no frames that a server may send.
     pub fn count(&mut self, data: &[u8]) -> Option<i64> {
-        let (marks, foreign, walked) =
-            count_in(&mut self.walker, &mut self.ear, self.mark, data, &mut Controls::new());
-        walked.is_ok().then_some(marks as i64 - foreign as i64)
+        let (marks, false_marks, decoded) =
+            count_in(&mut self.decoder, &mut self.texts, self.mark, data, &mut OtherMessages::new());
+        decoded.is_ok().then_some(marks as i64 - false_marks as i64)
     }
 }
 
-/// Reads the marks in `data`, the next bytes of the sampled connection `number`.
+/// Parses the marks in `data`, the next bytes of the sampled connection `number`.
 pub(super) fn parse(
-    walker: &mut Walker,
-    scanner: &mut Scanner,
-    ear: &mut Ear,
+    decoder: &mut FrameDecoder,
+    scanner: &mut MarkScanner,
+    texts: &mut TextCollector,
     number: u32,
     data: &[u8],
     shared: &mut Shared<'_>,
-    controls: &mut Controls,
+    others: &mut OtherMessages,
 ) -> Result<(), Malformed> {
-    // One look at the clock for all that was read at once.
+    // One clock read for all messages of a read.
     let now_ns = shared.clock.now_ns();
-    walker.walk(data, &mut Parser { scanner, ear, number, now_ns, shared, controls })
+    decoder.decode(data, &mut MarkParser { scanner, texts, number, now_ns, shared, others })
 }
 
-/// Counts nothing: control frames alone are of interest.
-pub(super) fn skip(walker: &mut Walker, data: &[u8], controls: &mut Controls) -> Result<(), Malformed> {
-    walker.walk(data, &mut Counter { mark: 0, foreign: 0, ear: &mut Ear::default(), controls })
+/// Decodes `data` without counting deliveries, and appends its control frames to `others`.
+pub(super) fn skip(
+    decoder: &mut FrameDecoder,
+    data: &[u8],
+    others: &mut OtherMessages,
+) -> Result<(), Malformed> {
+    let texts = &mut TextCollector::default();
+    decoder.decode(data, &mut FalseMarkCounter { mark: 0, false_marks: 0, texts, others })
 }
 
-/// Counting marks in raw bytes, headers and all, is one pass at memory speed; this tells how many of them were no marks
-/// but lengths or control frames.
-struct Counter<'a> {
+/// Counts the mark bytes in headers and control frames. [`occurrences`] counts the raw bytes in one pass at memory
+/// speed, including these, which are no marks.
+struct FalseMarkCounter<'a> {
     mark: u8,
-    foreign: u64,
-    ear: &'a mut Ear,
-    controls: &'a mut Controls,
+    false_marks: u64,
+    texts: &'a mut TextCollector,
+    others: &'a mut OtherMessages,
 }
 
-impl Visitor for Counter<'_> {
+impl FrameHandler for FalseMarkCounter<'_> {
     #[inline]
-    fn alike(&mut self, header: &[u8], frames: &[u8], each: usize) {
+    fn on_equal_frames(&mut self, header: &[u8], frames: &[u8], frame_len: usize) {
         let marks = header.iter().filter(|byte| **byte == self.mark).count();
         if marks > 0 {
-            self.foreign += (marks * (frames.len() / each)) as u64;
+            self.false_marks += (marks * (frames.len() / frame_len)) as u64;
         }
-        if may_be_heartbeat((each - header.len()) as u64) {
-            for frame in frames.chunks_exact(each) {
-                self.ear.header(header, self.controls);
-                self.ear.payload(&frame[header.len()..], self.mark, self.controls);
+        if can_be_heartbeat((frame_len - header.len()) as u64) {
+            for frame in frames.chunks_exact(frame_len) {
+                self.texts.on_header(header, self.others);
+                self.texts.on_payload(&frame[header.len()..], self.mark, self.others);
             }
         }
     }
     #[inline]
-    fn header(&mut self, header: &[u8]) {
-        self.skipped(header);
-        self.ear.header(header, self.controls);
+    fn on_header(&mut self, header: &[u8]) {
+        self.on_control_bytes(header);
+        self.texts.on_header(header, self.others);
     }
     #[inline]
-    fn payload(&mut self, payload: &[u8]) {
-        self.ear.payload(payload, self.mark, self.controls);
+    fn on_payload(&mut self, payload: &[u8]) {
+        self.texts.on_payload(payload, self.mark, self.others);
     }
     #[inline]
-    fn skipped(&mut self, raw: &[u8]) {
-        self.foreign += raw.iter().filter(|byte| **byte == self.mark).count() as u64;
+    fn on_control_bytes(&mut self, raw: &[u8]) {
+        self.false_marks += raw.iter().filter(|byte| **byte == self.mark).count() as u64;
     }
-    fn control(&mut self, opcode: u8, payload: &[u8]) {
-        self.controls.push((opcode, payload.to_vec()));
+    fn on_control(&mut self, opcode: u8, payload: &[u8]) {
+        self.others.push((opcode, payload.to_vec()));
     }
 }
 
-/// Parses every mark: latency, and which messages of one's own came back.
-struct Parser<'a, 'p> {
-    scanner: &'a mut Scanner,
-    ear: &'a mut Ear,
+/// Parses every mark: records its latency and whether a message came back to its publisher.
+struct MarkParser<'a, 'p> {
+    scanner: &'a mut MarkScanner,
+    texts: &'a mut TextCollector,
     number: u32,
     now_ns: u64,
     shared: &'a mut Shared<'p>,
-    controls: &'a mut Controls,
+    others: &'a mut OtherMessages,
 }
 
-impl Visitor for Parser<'_, '_> {
-    fn header(&mut self, header: &[u8]) {
-        self.ear.header(header, self.controls);
+impl FrameHandler for MarkParser<'_, '_> {
+    fn on_header(&mut self, header: &[u8]) {
+        self.texts.on_header(header, self.others);
     }
-    fn payload(&mut self, payload: &[u8]) {
-        self.ear.payload(payload, self.shared.plan.mark, self.controls);
+    fn on_payload(&mut self, payload: &[u8]) {
+        self.texts.on_payload(payload, self.shared.plan.mark, self.others);
         let Self { scanner, number, now_ns, shared, .. } = self;
-        scanner.scan(shared.plan.mark, payload, |stamp| shared.received(*number, stamp, *now_ns));
+        scanner.scan(shared.plan.mark, payload, |stamp| shared.record_delivery(*number, stamp, *now_ns));
     }
-    fn skipped(&mut self, _: &[u8]) {}
-    fn control(&mut self, opcode: u8, payload: &[u8]) {
-        self.controls.push((opcode, payload.to_vec()));
+    fn on_control_bytes(&mut self, _: &[u8]) {}
+    fn on_control(&mut self, opcode: u8, payload: &[u8]) {
+        self.others.push((opcode, payload.to_vec()));
     }
 }
 
@@ -185,27 +189,29 @@ impl Visitor for Parser<'_, '_> {
 mod tests {
     use super::*;
 
-    /// 1. Frames of 35 bytes have the mark's byte as their length, those of 9,000 in the first byte of it.
-    /// 2. Each carries one mark, and between the three short and the two long ones a ping is full of them.
-    /// 3. Five deliveries, however the stream is cut.
+    /// 1. Payloads of 35 bytes have the mark byte as their length, those of 9,000 bytes as the first byte of it.
+    /// 2. Each frame carries one mark. Between the three short and the two long frames, a ping has three mark bytes.
+    /// 3. There are five deliveries, wherever the stream is cut.
     #[test]
     fn only_marks_in_messages_are_deliveries() {
         let mut stream = [b"\x81#".as_slice(), &[b'x'; 34], b"#"].concat().repeat(3);
         stream.extend_from_slice(b"\x89\x03###");
         stream.extend_from_slice(&[b"\x81\x7e\x23\x28#".as_slice(), &[b'x'; 8_999]].concat().repeat(2));
         for cut in (0..200).chain(9_110..9_130) {
-            let (mut walker, mut ear, mut controls) = (Walker::default(), Ear::default(), Vec::new());
+            let (mut decoder, mut texts, mut others) =
+                (FrameDecoder::default(), TextCollector::default(), Vec::new());
             let mut sum = 0;
             for part in [&stream[..cut], &stream[cut..]] {
-                let (marks, foreign, walked) = count_in(&mut walker, &mut ear, b'#', part, &mut controls);
-                assert_eq!(walked, Ok(()));
-                sum = sum + marks - foreign;
+                let (marks, false_marks, decoded) =
+                    count_in(&mut decoder, &mut texts, b'#', part, &mut others);
+                assert_eq!(decoded, Ok(()));
+                sum = sum + marks - false_marks;
             }
-            assert_eq!((sum, controls.len()), (5, 1), "cut at {cut}");
+            assert_eq!((sum, others.len()), (5, 1), "cut at {cut}");
         }
     }
 
-    /// Around a row, and around where a counter would overflow if all bytes counted.
+    /// Lengths around one row, and around the point where a counter would overflow if every byte matched.
     #[test]
     fn bytes_are_counted_at_any_length() {
         let most = usize::from(u8::MAX) * LANES;

@@ -1,19 +1,19 @@
-//! Latencies: one histogram over the measured time and one window per second of it.
+//! Records latencies: one histogram over the measured time, and one window for each second of it.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// What can be told apart: from a microsecond, and up to an hour, both in nanoseconds.
+/// Smallest and largest latency that a histogram can hold: a microsecond and an hour.
 const RANGE_NS: (u64, u64) = (1_000, 3_600_000_000_000);
-/// Three digits: a value is off by a thousandth at most.
+/// Significant digits of a recorded value, which is therefore off by a thousandth at most.
 const DIGITS: u8 = 3;
-/// Length of a window.
+/// Length of a window: one second.
 const WINDOW_NS: u64 = 1_000_000_000;
 
-/// A histogram as people and files get it. Times in microseconds.
+/// The percentiles of a histogram, in microseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct Summary {
-    /// Values recorded.
+    /// Number of values recorded.
     pub(super) count: u64,
     pub(super) mean: f64,
     pub(super) p50: f64,
@@ -23,22 +23,22 @@ pub(super) struct Summary {
     pub(super) max: f64,
 }
 
-/// One second of the measured time (the last one may be shorter).
+/// One second of the measured time; the last window may be shorter.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Window {
-    /// Its end, in seconds since the start of the measured time.
+    /// End of the window, in seconds since the start of the measured time.
     pub(super) at_s: f64,
-    /// Deliveries (or handshakes) in it, all of them, sampled or not.
+    /// Deliveries or handshakes in the window, on all connections.
     pub(super) count: u64,
-    /// How many of those per second.
+    /// Deliveries or handshakes per second.
     pub(super) per_s: f64,
-    /// The sampled latencies that ended in it, in microseconds.
+    /// Latencies of sampled deliveries that arrived in the window, in microseconds.
     pub(super) latency_us: Summary,
 }
 
-/// Records what was sent or due in the measured time, whenever it arrives.
+/// Records the latency of every message that was sent or due in the measured time, even if it arrives later.
 #[derive(Debug)]
-pub(super) struct Latency {
+pub(super) struct LatencyRecorder {
     from_ns: u64,
     to_ns: u64,
     window_start_ns: u64,
@@ -49,12 +49,11 @@ pub(super) struct Latency {
 }
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(RANGE_NS.0, RANGE_NS.1, DIGITS)
-        .expect("the bounds are constants that were tried")
+    Histogram::new_with_bounds(RANGE_NS.0, RANGE_NS.1, DIGITS).expect("the bounds are valid constants")
 }
 
 impl Summary {
-    /// Nothing was recorded: there is nothing to say, not even 0.
+    /// Returns whether nothing was recorded; a report then leaves the percentiles out instead of showing 0.
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -76,8 +75,8 @@ impl Summary {
     }
 }
 
-impl Latency {
-    /// Measures what is sent or due from `from_ns` until `to_ns`.
+impl LatencyRecorder {
+    /// Returns a recorder of messages that are sent or due from `from_ns` until `to_ns`.
     pub(super) fn new(from_ns: u64, to_ns: u64) -> Self {
         Self {
             from_ns,
@@ -90,30 +89,31 @@ impl Latency {
         }
     }
 
-    /// The measured time begins, at or a little after `from_ns`; `counted` is the total of deliveries.
+    /// Begins the first window, at or shortly after `from_ns`; `counted` is the total number of deliveries so far.
     pub(super) fn begin(&mut self, now_ns: u64, counted: u64) {
         self.window_start_ns = now_ns;
         self.counted = counted;
     }
 
-    /// A message of `at_ns` arrived at `now_ns`.
+    /// Records a message that was sent or due at `at_ns` and arrived at `now_ns`.
     pub(super) fn record(&mut self, at_ns: u64, now_ns: u64) {
         if (self.from_ns..self.to_ns).contains(&at_ns) {
             self.current.saturating_record(now_ns.saturating_sub(at_ns).max(RANGE_NS.0));
         }
     }
 
-    /// To be called often: ends the window when its second is over. `counted` is the total of deliveries.
+    /// Ends the window if its second is over, and must be called often; `counted` is the total number of deliveries so
+    /// far.
     pub(super) fn roll(&mut self, now_ns: u64, counted: u64) {
         if now_ns >= self.window_start_ns + WINDOW_NS && now_ns <= self.to_ns {
             self.end_window(now_ns, counted);
         }
     }
 
-    /// The measured time is over: ends the last window. What still arrives belongs to the total.
+    /// Ends the measured time and its last window. Messages that arrive later are recorded in the total only.
     pub(super) fn finish(&mut self, now_ns: u64, counted: u64) {
         self.to_ns = self.to_ns.min(now_ns);
-        // A sliver of a second would be a spike in the plots.
+        // A window of less than a tenth of a second would be a spike in the plots.
         if self.windows.is_empty() || now_ns > self.window_start_ns + WINDOW_NS / 10 {
             self.end_window(now_ns, counted);
         }
@@ -128,30 +128,30 @@ impl Latency {
             per_s: (count as f64 / length_s).round(),
             latency_us: Summary::of(&self.current),
         });
-        self.absorb();
+        self.merge_window();
         self.window_start_ns = now_ns;
         self.counted = counted;
     }
 
-    fn absorb(&mut self) {
+    fn merge_window(&mut self) {
         self.total.add(&self.current).expect("both histograms have the same bounds");
         self.current.reset();
     }
 
-    /// Everything recorded.
+    /// Returns the percentiles of all latencies recorded.
     pub(super) fn summary(&mut self) -> Summary {
-        self.absorb();
+        self.merge_window();
         Summary::of(&self.total)
     }
 
-    /// The windows so far, oldest first.
+    /// Returns the windows that have ended, oldest first.
     pub(super) fn windows(&self) -> &[Window] {
         &self.windows
     }
 
-    /// Quantile and value in microseconds, denser towards 1: what a plot of the distribution shows.
+    /// Returns pairs of a quantile and its value in microseconds for a plot, denser towards the quantile 1.
     pub(super) fn distribution(&mut self) -> Vec<(f64, f64)> {
-        self.absorb();
+        self.merge_window();
         if self.total.is_empty() {
             return Vec::new();
         }
@@ -172,8 +172,8 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
-    fn windows_hold_what_ended_in_them_and_the_total_holds_everything() {
-        let mut latency = Latency::new(10 * SECOND, 12 * SECOND);
+    fn windows_hold_what_arrived_in_them_and_the_total_holds_everything() {
+        let mut latency = LatencyRecorder::new(10 * SECOND, 12 * SECOND);
         latency.begin(10 * SECOND, 100);
         latency.record(9 * SECOND, 10 * SECOND); // sent in the warm-up
         latency.record(10 * SECOND, 10 * SECOND + 2_000_000);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_distribution_rises_to_the_maximum() {
-        let mut latency = Latency::new(0, u64::MAX);
+        let mut latency = LatencyRecorder::new(0, u64::MAX);
         assert!(latency.distribution().is_empty());
         for at in 1..=10_000u64 {
             latency.record(0, at * 1_000);

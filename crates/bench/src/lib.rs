@@ -1,42 +1,43 @@
-//! `throng bench`: the load generator, for anybody's WebSocket server.
+//! `throng bench`: a load generator for any WebSocket server.
 //!
-//! One thread and its own poller, no async runtime: connections that are not sampled only count marks in raw bytes, so
-//! that one core keeps up with a server that delivers millions of messages per second on another. It knows the server
-//! over the wire alone, and this crate depends on no other of throng's: shared code would be shared faults.
+//! It runs on one thread with its own poller and without an async runtime. Connections that are not sampled only count
+//! marks in raw bytes, so that one core keeps up with a server that delivers millions of messages per second on
+//! another. The load generator knows the server over the wire alone: this crate depends on no other crate of throng,
+//! because a fault in shared code would stay unnoticed.
 //!
 //! ```text
 //! arguments ─► scenario ─► plan ─► driver: connect ─► warm-up ─► measured time ─► drain ─► outcome ─► report
-//!                                    └► swarm of connections · pacer · sampler (a thread: memory and queues)
+//!                                    └► event_loop: connections · pacer · sampler (a thread: memory and queues)
 //! ```
 //!
 //! ```text
 //! src/
-//!   lib.rs         a run: what is asked for, a server if need be, the result
-//!   arguments/     the command line of each scenario; common (what all have)
-//!   scenario/      the command line becomes a plan, every limit checked; tests
-//!   plan.rs        every choice made
-//!   target.rs      a URL with placeholders, and the request of each connection
-//!   spawn.rs       a server of one's own
-//!   driver/        the phases of a run: connect, warm-up, measured time, drain; traffic
-//!   swarm.rs       the connections and their poller
-//!   connection/    one connection; stalling (those that stop reading)
+//!   lib.rs         a run from its arguments to its report
+//!   arguments/     the command line of each scenario; common (options of several scenarios)
+//!   scenario/      makes a plan of the command line and checks every limit; tests
+//!   plan.rs        the plan of a run: every choice made
+//!   target.rs      the URL with placeholders, the handshake request and the check of its response
+//!   spawn.rs       starts a server for the run
+//!   driver/        the phases of a run: connect, warm-up, measured time, drain; traffic (scenarios that publish)
+//!   event_loop.rs  all connections and their poller
+//!   connection/    one connection; stalling (clients that stop reading)
 //!   wire/          WebSocket frames; tests
-//!   counting.rs    deliveries in received bytes
-//!   ear.rs         heartbeats are answered, and what is no delivery is remembered
-//!   mark.rs        the mark of a message
-//!   message.rs     what a publisher sends
-//!   schedule.rs    when messages are due
-//!   pacer.rs       publishes when it is time to
-//!   shared.rs      what all connections of a run share
-//!   tally.rs       what is counted, and what went wrong
-//!   latency.rs     histograms
-//!   sampler.rs     the server's memory and queues, once a second
-//!   process.rs     what `/proc` knows
-//!   circumstances.rs   version, time, machine and command line
-//!   outcome.rs     what was found out
-//!   report.rs      the result as JSON, and which of it is bad news
-//!   progress.rs    a line on the terminal meanwhile
-//!   table.rs       the result as rows for people
+//!   counting.rs    counts deliveries in received bytes
+//!   texts.rs       texts without a mark: heartbeats and their answers, and texts kept for the report
+//!   mark.rs        the mark in a published message
+//!   message.rs     builds published messages
+//!   schedule.rs    when messages are due in an open loop
+//!   pacer.rs       publishes messages at the pace of the plan
+//!   shared.rs      the state that all connections share
+//!   counters.rs    the counters of a run, and the texts that explain failures
+//!   latency.rs     latency histograms
+//!   sampler.rs     samples the server's memory and queues once a second
+//!   process.rs     reads `/proc`
+//!   environment.rs version, time, machine and command line of a run
+//!   outcome.rs     the raw results of a run
+//!   report.rs      the report as JSON, and the failures in it
+//!   progress.rs    the progress line on the terminal
+//!   table.rs       the report as rows for people
 //!   plot.rs        line plots as SVG
 //!   page.rs        the report as HTML
 //! ```
@@ -44,11 +45,12 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
-mod circumstances;
 mod connection;
+mod counters;
 mod counting;
 mod driver;
-mod ear;
+mod environment;
+mod event_loop;
 mod latency;
 mod mark;
 mod message;
@@ -65,10 +67,9 @@ mod scenario;
 mod schedule;
 mod shared;
 mod spawn;
-mod swarm;
 mod table;
-mod tally;
 mod target;
+mod texts;
 mod wire;
 
 use std::io::Write as _;
@@ -78,32 +79,32 @@ use anyhow::Context as _;
 
 pub use self::arguments::Arguments;
 use self::arguments::Output;
-use self::circumstances::Circumstances;
 pub use self::counting::Deliveries;
+use self::environment::Environment;
 use self::progress::Progress;
 use self::report::Report;
 
-/// Why a run did not end well.
+/// The reason why a run failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The command line, or the machine's limits, do not allow it. Nothing was measured.
+    /// The command line is wrong or the machine's limits are too low. Nothing was measured.
     Usage(anyhow::Error),
-    /// It could not be done, or its result not be written.
+    /// The run could not be carried out, or its report could not be written.
     Broken(anyhow::Error),
-    /// It was measured, and messages are missing or connections failed; says which.
+    /// The run was measured, but messages are missing or connections failed. The error names them.
     Unwell(anyhow::Error),
 }
 
-/// Runs a scenario and writes its result: a table to standard output, and what else is asked for.
+/// Runs a scenario and writes its report: a table to standard output, and the files that the arguments ask for.
 ///
 /// # Errors
-/// See [`Failure`].
+/// [`Failure`] lists them.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let scenario = &arguments.scenario;
     let common = scenario.common();
     let target = &common.target;
-    // Before a server is started in vain; its port alone is not known yet.
-    let placeholder = format!("ws://127.0.0.1:9{}", scenario::own_path(scenario));
+    // Checks the arguments before a server is started. Its port is not known yet and does not matter for the checks.
+    let placeholder = format!("ws://127.0.0.1:9{}", scenario::endpoint_path(scenario));
     scenario::plan(scenario, target.url.as_ref().unwrap_or(&placeholder), None).map_err(Failure::Usage)?;
     let server = match target.url {
         Some(_) => None,
@@ -111,25 +112,29 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let options = spawn::Options {
                 prefix: target.server_prefix.as_deref().unwrap_or_default(),
                 workers: target.workers,
-                settings: scenario::own_settings(scenario).map_err(Failure::Usage)?,
+                settings: scenario::server_settings(scenario).map_err(Failure::Usage)?,
             };
             Some(spawn::Server::start(&options).map_err(Failure::Broken)?)
         }
     };
     let url = match (&server, &target.url) {
-        (Some(server), _) => format!("ws://{}{}", server.address, scenario::own_path(scenario)),
+        (Some(server), _) => format!("ws://{}{}", server.address, scenario::endpoint_path(scenario)),
         (None, url) => url.clone().unwrap_or_default(),
     };
     let pid = server.as_ref().map(spawn::Server::pid).or(target.pid);
     let plan = scenario::plan(scenario, &url, pid).map_err(Failure::Usage)?;
     let mut progress = Progress::new(!common.output.quiet);
-    let circumstances = Circumstances::now();
+    let environment = Environment::now();
     let outcome = driver::run(&plan, &mut progress).map_err(Failure::Broken)?;
     drop(server);
-    let report = Report::new(&plan, circumstances, outcome);
+    let report = Report::new(&plan, environment, outcome);
     write(&report, &common.output).map_err(Failure::Broken)?;
-    let wrong = report.failures();
-    if wrong.is_empty() { Ok(()) } else { Err(Failure::Unwell(anyhow::anyhow!("{}", wrong.join("; ")))) }
+    let failures = report.failures();
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Unwell(anyhow::anyhow!("{}", failures.join("; "))))
+    }
 }
 
 fn write(report: &Report, output: &Output) -> anyhow::Result<()> {

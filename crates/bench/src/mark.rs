@@ -1,16 +1,17 @@
-//! The mark that every published message carries, and finding it again in what comes back.
+//! The mark that every published message carries: how it is written, and how it is found in received bytes.
 //!
-//! `#`, 4 hex digits of the publisher, 16 hex digits of the time it was sent or due (nanoseconds of the run's clock):
-//! plain text, so that any server which relays text or bytes relays it, however it wraps them.
+//! A mark is the byte `#`, 4 hex digits of the publisher's number, and 16 hex digits of the time at which the message
+//! was sent or due (nanoseconds of the run's clock). It is plain text, so that any server that relays text or bytes
+//! relays it, whatever it puts around the message.
 
-/// Hex digits behind the mark byte.
+/// Number of hex digits after the mark byte.
 const DIGITS: usize = 20;
-/// Bytes of a whole mark: the smallest payload.
+/// Length of a mark in bytes, which is also the smallest payload.
 pub(super) const MARK_BYTES: usize = 1 + DIGITS;
-/// Most publishers that a mark can tell apart.
+/// Largest number of publishers that a mark can tell apart.
 pub(super) const MAX_PUBLISHERS: usize = 1 << 16;
 
-/// What a mark says.
+/// The content of a mark: which publisher sent the message, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     /// Number of the connection that published the message.
@@ -20,12 +21,12 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp behind `mark`.
+    /// Returns the text of the mark that begins with the byte `mark`.
     pub(super) fn encode(self, mark: u8) -> [u8; MARK_BYTES] {
         let mut text = [mark; MARK_BYTES];
         let both = u128::from(self.publisher) << 64 | u128::from(self.at_ns);
-        for (place, digit) in text[1..].iter_mut().rev().enumerate() {
-            *digit = b"0123456789abcdef"[(both >> (4 * place)) as usize & 15];
+        for (nth, digit) in text[1..].iter_mut().rev().enumerate() {
+            *digit = b"0123456789abcdef"[(both >> (4 * nth)) as usize & 15];
         }
         text
     }
@@ -41,14 +42,14 @@ impl Stamp {
 
 /// Finds marks in a stream of payload bytes that may be cut anywhere.
 #[derive(Debug, Default)]
-pub(super) struct Scanner {
+pub(super) struct MarkScanner {
     digits: [u8; DIGITS],
-    /// Digits collected so far, and one: 0 outside of a mark.
+    /// 0 outside of a mark, else one more than the number of digits collected so far.
     state: u8,
 }
 
-impl Scanner {
-    /// Hands each mark in `data` to `seen`: its stamp, or `None` where the mark byte is not followed by digits.
+impl MarkScanner {
+    /// Calls `seen` for each mark in `data`: with its stamp, or `None` if the mark byte is not followed by digits.
     pub(super) fn scan(&mut self, mark: u8, mut data: &[u8], mut seen: impl FnMut(Option<Stamp>)) {
         loop {
             if self.state > 0 {
@@ -78,7 +79,7 @@ mod tests {
     const SECOND: Stamp = Stamp { publisher: 7, at_ns: u64::MAX };
 
     fn scan(parts: &[&[u8]]) -> Vec<Option<Stamp>> {
-        let mut scanner = Scanner::default();
+        let mut scanner = MarkScanner::default();
         let mut found = Vec::new();
         for part in parts {
             scanner.scan(b'#', part, |stamp| found.push(stamp));
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_found_however_the_bytes_are_cut() {
+    fn a_mark_is_found_wherever_the_bytes_are_cut() {
         let text =
             [b"{\"message\":\"".as_slice(), &FIRST.encode(b'#'), b"xx\"}", &SECOND.encode(b'#')].concat();
         for cut in 0..=text.len() {

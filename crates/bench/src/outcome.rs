@@ -1,15 +1,15 @@
-//! What a run found out, before it is put into words.
+//! The raw results of a run, from which the report is made.
 
 use std::time::Duration;
 
-use super::latency::{Latency, Summary, Window};
+use super::counters::Counters;
+use super::latency::{LatencyRecorder, Summary, Window};
 use super::process::Cpu;
 use super::sampler::Sample;
-use super::tally::Tally;
 
 /// Counters and CPU times at one moment.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Mark {
+pub(super) struct Snapshot {
     pub(super) at_ns: u64,
     pub(super) sent: u64,
     pub(super) delivered: u64,
@@ -19,9 +19,9 @@ pub(super) struct Mark {
     pub(super) load: Cpu,
 }
 
-/// What happened between two moments.
+/// The growth of counters and CPU times between two moments.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Stretch {
+pub(super) struct Interval {
     pub(super) length: Duration,
     pub(super) sent: u64,
     pub(super) delivered: u64,
@@ -31,9 +31,9 @@ pub(super) struct Stretch {
     pub(super) load: Cpu,
 }
 
-impl Stretch {
-    /// From one moment to a later one.
-    pub(super) fn between(from: &Mark, to: &Mark) -> Self {
+impl Interval {
+    /// Returns the difference of two snapshots, the earlier one first.
+    pub(super) fn between(from: &Snapshot, to: &Snapshot) -> Self {
         Self {
             length: Duration::from_nanos(to.at_ns - from.at_ns),
             sent: to.sent - from.sent,
@@ -45,26 +45,26 @@ impl Stretch {
         }
     }
 
-    /// How many of `count` per second.
+    /// Divides `count` by the length of the interval.
     pub(super) fn per_s(&self, count: u64) -> f64 {
         count as f64 / self.length.as_secs_f64().max(1e-9)
     }
 }
 
-/// A measured stretch with its latencies.
+/// A measured interval with its latencies (`distribution`: quantile and microseconds).
 #[derive(Debug, Clone, Default)]
-pub(super) struct Measured {
-    pub(super) stretch: Stretch,
+pub(super) struct Measurement {
+    pub(super) interval: Interval,
     pub(super) latency: Summary,
     pub(super) windows: Vec<Window>,
     pub(super) distribution: Vec<(f64, f64)>,
 }
 
-impl Measured {
-    /// Of `latency`, which has recorded all there is.
-    pub(super) fn new(stretch: Stretch, latency: &mut Latency) -> Self {
+impl Measurement {
+    /// Returns the measurement of an interval whose latencies are all in `latency`.
+    pub(super) fn new(interval: Interval, latency: &mut LatencyRecorder) -> Self {
         Self {
-            stretch,
+            interval,
             latency: latency.summary(),
             windows: latency.windows().to_vec(),
             distribution: latency.distribution(),
@@ -72,36 +72,36 @@ impl Measured {
     }
 }
 
-/// Resident memory of the server, in KiB.
+/// Resident memory of the server at several moments, in KiB.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Resident {
+pub(super) struct ResidentMemory {
     /// Before the first connection.
     pub(super) before: Option<u64>,
-    /// With all connections, idle.
+    /// With all connections open and idle.
     pub(super) connected: Option<u64>,
-    /// At the end.
+    /// At the end of the run.
     pub(super) after: Option<u64>,
 }
 
-/// Everything.
+/// Everything that a run measured.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// The whole run.
-    pub(super) tally: Tally,
-    /// Connecting everybody for the first time.
-    pub(super) connecting: Measured,
-    /// What the scenario is about: traffic, or handshakes.
-    pub(super) measured: Measured,
-    /// The same traffic while everybody read.
-    pub(super) baseline: Option<Measured>,
-    /// Open and reading at the end.
+    /// Counters of the whole run.
+    pub(super) counters: Counters,
+    /// The first handshakes of all connections.
+    pub(super) connecting: Measurement,
+    /// The part of the run that the scenario measures: traffic or handshakes.
+    pub(super) measured: Measurement,
+    /// The same traffic before some connections stopped reading.
+    pub(super) baseline: Option<Measurement>,
+    /// Number of connections that were open and reading at the end.
     pub(super) open: usize,
-    /// Of the stalled connections, those the server ended.
+    /// Number of stalled connections that the server ended.
     pub(super) dropped: usize,
-    /// Due in the measured time and not sent when the run ended.
+    /// Number of messages that were due in the measured time and not sent when the run ended.
     pub(super) unsent: u64,
-    /// How long each storm took.
+    /// Duration of each storm.
     pub(super) storms: Vec<Duration>,
-    pub(super) resident: Resident,
+    pub(super) resident: ResidentMemory,
     pub(super) samples: Vec<Sample>,
 }

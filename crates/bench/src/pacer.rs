@@ -1,17 +1,17 @@
-//! Publishes when it is time to.
+//! Publishes messages at the pace of the plan: on a schedule, or when an earlier message has come back.
 
 use std::time::Duration;
 
+use super::event_loop::EventLoop;
 use super::plan::Plan;
 use super::schedule::{Pace, Schedule};
-use super::swarm::Swarm;
 
-/// Messages published between two looks at the sockets.
+/// Most messages published before the poller is asked again.
 const BURST: usize = 256;
-/// Longest wait while nothing is due.
-const LONGEST: Duration = Duration::from_millis(5);
+/// Longest wait of the poller while no message is due.
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
 
-/// The publishers of one stretch of traffic.
+/// Paces the publishers during one interval of traffic.
 #[derive(Debug)]
 pub(super) struct Pacer {
     schedule: Option<Schedule>,
@@ -21,14 +21,14 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// Publishing from `start_ns` until `end_ns`.
-    pub(super) fn new(plan: &Plan, swarm: &mut Swarm<'_>, start_ns: u64, end_ns: u64) -> Self {
-        let permits = &mut swarm.shared.permits;
+    /// Returns a pacer that publishes from `start_ns` until `end_ns`.
+    pub(super) fn new(plan: &Plan, event_loop: &mut EventLoop<'_>, start_ns: u64, end_ns: u64) -> Self {
+        let permits = &mut event_loop.shared.permits;
         permits.clear();
         let schedule = match plan.pace {
             Pace::PerSecond(rate) => Some(Schedule::new(start_ns, rate)),
             Pace::InFlight(count) => {
-                // All of a publisher's at once, as they come back.
+                // All permits of a publisher are adjacent, as they are when its messages come back together.
                 permits.extend(
                     (0..plan.publishers).flat_map(|number| std::iter::repeat_n(number as u16, count)),
                 );
@@ -38,44 +38,48 @@ impl Pacer {
         Self { schedule, publishers: plan.publishers as u64, end_ns, unsent: 0 }
     }
 
-    /// Publishes what may be published at `now_ns`; returns how long the poller may wait.
-    pub(super) fn step(&mut self, now_ns: u64, swarm: &mut Swarm<'_>) -> Duration {
+    /// Publishes the messages that may be sent at `now_ns`; returns how long the poller may wait.
+    pub(super) fn step(&mut self, now_ns: u64, event_loop: &mut EventLoop<'_>) -> Duration {
         match &mut self.schedule {
-            None if now_ns >= self.end_ns => LONGEST,
-            None => spend_permits(swarm),
+            None if now_ns >= self.end_ns => LONGEST_WAIT,
+            None => spend_permits(event_loop),
             Some(schedule) => {
-                self.unsent = publish_due(schedule, self.publishers, now_ns, self.end_ns, swarm);
-                if schedule.due_ns() >= self.end_ns { LONGEST } else { schedule.wait(now_ns, LONGEST) }
+                self.unsent = publish_due(schedule, self.publishers, now_ns, self.end_ns, event_loop);
+                if schedule.due_ns() >= self.end_ns {
+                    LONGEST_WAIT
+                } else {
+                    schedule.wait(now_ns, LONGEST_WAIT)
+                }
             }
         }
     }
 
-    /// Messages that were due before the end, at the last step, and are not sent yet.
+    /// Returns how many messages were due at the last step, before the end of the interval, and are not sent yet.
     pub(super) fn unsent(&self) -> u64 {
         self.unsent
     }
 }
 
-fn spend_permits(swarm: &mut Swarm<'_>) -> Duration {
-    if swarm.shared.permits.is_empty() {
-        return LONGEST;
+fn spend_permits(event_loop: &mut EventLoop<'_>) -> Duration {
+    if event_loop.shared.permits.is_empty() {
+        return LONGEST_WAIT;
     }
-    let mut permits = std::mem::take(&mut swarm.shared.permits);
+    let mut permits = std::mem::take(&mut event_loop.shared.permits);
     for publisher in permits.drain(..) {
-        let now_ns = swarm.shared.clock.now_ns();
-        swarm.publish(usize::from(publisher), now_ns);
+        let now_ns = event_loop.shared.clock.now_ns();
+        event_loop.publish(usize::from(publisher), now_ns);
     }
-    swarm.shared.permits = permits;
+    event_loop.shared.permits = permits;
     Duration::ZERO
 }
 
-/// Returns how many messages of those due are left.
+/// Publishes up to [`BURST`] messages that are due; returns how many due messages are left.
 fn publish_due(
     schedule: &mut Schedule,
     publishers: u64,
     now_ns: u64,
     end_ns: u64,
-    swarm: &mut Swarm<'_>,
+    event_loop: &mut EventLoop<'_>,
 ) -> u64 {
     for _ in 0..BURST {
         let due_ns = schedule.due_ns();
@@ -83,11 +87,11 @@ fn publish_due(
             return 0;
         }
         let publisher = (schedule.number() % publishers) as usize;
-        // It keeps its due time: held back here it is as late as if it waited in the kernel.
-        if swarm.connections[publisher].is_stuffed() {
+        // The message keeps its due time: waiting here counts as latency just as waiting in the kernel does.
+        if event_loop.connections[publisher].is_backlogged() {
             break;
         }
-        swarm.publish(publisher, due_ns);
+        event_loop.publish(publisher, due_ns);
         schedule.advance();
     }
     schedule.due_before(now_ns.min(end_ns))

@@ -1,7 +1,7 @@
-//! The report as one HTML file: the table and the plots, no script, nothing fetched.
+//! Renders the report as one HTML file with its table and plots. The file has no script and loads nothing.
 
 use super::latency::{Summary, Window};
-use super::plot::{Across, Plot, Series};
+use super::plot::{Plot, Series, XAxis};
 use super::report::Report;
 use super::sampler::Sample;
 
@@ -14,21 +14,21 @@ tr{border-bottom:1px solid #eee}svg{width:100%;margin-top:1.5em}polyline{fill:no
 .unit{font-weight:400;font-size:12px;fill:#666}.left{text-anchor:end}.below{text-anchor:middle}
 .bad{color:#a40000}";
 
-/// The whole page.
+/// Returns the whole page.
 pub(super) fn html(report: &Report) -> String {
     let rows: String = report
         .rows()
         .iter()
         .map(|(name, value)| format!("<tr><th>{name}</th><td>{}</td></tr>\n", escaped(value)))
         .collect();
-    let wrong: String =
+    let failures: String =
         report.failures().iter().map(|what| format!("<p class=\"bad\">{}</p>\n", escaped(what))).collect();
-    let drawn: String = plots(report).iter().map(Plot::svg).collect();
+    let plots: String = plots(report).iter().map(Plot::svg).collect();
     let title = format!("throng bench {}", report.scenario);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
-         <h1>{title}</h1>\n{wrong}<table>\n{rows}</table>\n{drawn}</html>\n"
+         <h1>{title}</h1>\n{failures}<table>\n{rows}</table>\n{plots}</html>\n"
     )
 }
 
@@ -36,7 +36,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Those that have something to show.
+/// Returns the plots that have at least one point.
 fn plots(report: &Report) -> Vec<Plot> {
     let about_handshakes = matches!(report.scenario, "connect" | "storm");
     let (latency, distribution, rate) = if about_handshakes {
@@ -61,7 +61,7 @@ fn plots(report: &Report) -> Vec<Plot> {
         Plot {
             title: latency,
             unit: "ms",
-            across: Across::Time,
+            x_axis: XAxis::Time,
             series: vec![
                 over_time("p50", |it| it.p50),
                 over_time("p90", |it| it.p90),
@@ -73,7 +73,7 @@ fn plots(report: &Report) -> Vec<Plot> {
         Plot {
             title: distribution,
             unit: "ms, by percentile",
-            across: Across::Quantiles,
+            x_axis: XAxis::Quantiles,
             series: vec![Series {
                 name: "all",
                 points: report.distribution.iter().map(|(quantile, us)| (*quantile, us / 1e3)).collect(),
@@ -82,13 +82,13 @@ fn plots(report: &Report) -> Vec<Plot> {
         Plot {
             title: rate,
             unit: "/s",
-            across: Across::Time,
+            x_axis: XAxis::Time,
             series: vec![Series { name: "all", points: report.windows.iter().map(per_second).collect() }],
         },
         Plot {
             title: "Resident memory of the server",
             unit: "MiB",
-            across: Across::Time,
+            x_axis: XAxis::Time,
             series: vec![Series {
                 name: "resident",
                 points: sampled(|it| it.resident_kib.map(|kib| kib as f64 / 1024.0)),
@@ -97,7 +97,7 @@ fn plots(report: &Report) -> Vec<Plot> {
         Plot {
             title: "Queue depth",
             unit: "KiB in the queues of all clients",
-            across: Across::Time,
+            x_axis: XAxis::Time,
             series: vec![Series {
                 name: "queued",
                 points: sampled(|it| it.queue_bytes.map(|bytes| bytes as f64 / 1024.0)),

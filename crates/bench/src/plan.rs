@@ -1,83 +1,83 @@
-//! What is to be done, every choice made: the command line behind it is checked.
+//! The plan of a run: every choice made and checked. `scenario` builds it from the command line.
 
 use std::time::Duration;
 
 use super::schedule::Pace;
 use super::target::Target;
 
-/// The course of a run.
+/// The phases that a run goes through.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Course {
-    /// Connect, warm up, publish for the measured time, drain. `stalled` connections stop reading after a first,
-    /// equally long measurement with everybody reading, which is what the result is compared to.
+pub(super) enum Workload {
+    /// Connect, warm up, publish for the measured time, drain. If `stalled` is not 0, measure once with all
+    /// connections reading as a baseline, and again after the stalled ones have stopped reading.
     Traffic {
-        /// Of the last connections, this many.
+        /// Number of connections that stop reading, counted from the last.
         stalled: usize,
     },
-    /// Connect everybody, which is what is measured.
+    /// Connect all connections, which is what is measured.
     Connect,
-    /// Connect, let everybody send and receive once, then do nothing for this long.
+    /// Connect, let each connection send and receive once, then do nothing for this long.
     Idle(Duration),
-    /// Connect, then cut all connections and have all come back at once, this many times.
+    /// Connect, then reset all connections and reconnect them at once, this many times.
     Storm(usize),
 }
 
-/// Who receives a message.
+/// The connections that receive a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// All of the publisher's room, the publisher included.
+pub(super) enum Receivers {
+    /// All members of the publisher's room, including the publisher.
     Room,
-    /// The publisher alone.
+    /// Only the publisher.
     Publisher,
 }
 
-/// A run.
+/// Everything that a run needs to know.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
-    /// Its name on the command line.
+    /// Name of the scenario on the command line.
     pub(super) scenario: &'static str,
-    pub(super) course: Course,
+    pub(super) workload: Workload,
     pub(super) target: Target,
     pub(super) connections: usize,
     /// Connection `i` is in room `i % rooms`.
     pub(super) rooms: usize,
     /// The first this many connections publish.
     pub(super) publishers: usize,
-    pub(super) reach: Reach,
+    pub(super) receivers: Receivers,
     pub(super) pace: Pace,
-    /// Bytes of a payload, mark included.
+    /// Size of a payload in bytes, including its mark.
     pub(super) size: usize,
-    /// `%s` is the payload, `%n` its length.
+    /// Text of a message: `%s` stands for the payload, `%n` for its length.
     pub(super) template: String,
-    /// Sent by each connection once it is open; empty for nothing.
+    /// Text that each connection sends once it is open; nothing is sent if it is empty.
     pub(super) hello: String,
-    /// [`super::wire::TEXT`] or [`super::wire::BINARY`].
+    /// Opcode of published messages: [`super::wire::TEXT`] or [`super::wire::BINARY`].
     pub(super) opcode: u8,
     /// The byte that begins a mark.
     pub(super) mark: u8,
-    /// Besides the publishers, each connection whose number is a multiple of it reads times.
+    /// Besides the publishers, each connection whose number is a multiple of `sample` measures latency.
     pub(super) sample: usize,
-    /// Most handshakes under way at once.
+    /// Largest number of handshakes at the same time.
     pub(super) concurrency: usize,
-    /// Connections from one source address, before the next is used.
+    /// Number of connections from one source address before the next address is used.
     pub(super) per_address: usize,
-    /// Rest after connecting.
+    /// Pause after connecting.
     pub(super) settle: Duration,
     pub(super) warm_up: Duration,
     pub(super) measured: Duration,
-    /// Longest wait for what is still under way at the end.
+    /// Longest wait at the end for messages that are still in flight.
     pub(super) drain: Duration,
-    /// The server's process, if it is on this machine and known.
+    /// Process id of the server, if it is known and on this machine.
     pub(super) pid: Option<u32>,
 }
 
 impl Plan {
-    /// The room of connection `number`.
+    /// Returns the room of connection `number`.
     pub(super) fn room(&self, number: usize) -> usize {
         number % self.rooms
     }
 
-    /// Whether connection `number` parses marks and reads times; the others only count.
+    /// Returns whether connection `number` parses marks and measures latency; the others only count deliveries.
     pub(super) fn is_sampled(&self, number: usize) -> bool {
         number < self.publishers || number.is_multiple_of(self.sample)
     }

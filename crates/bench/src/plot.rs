@@ -1,4 +1,4 @@
-//! Line plots as SVG, made by hand: a report must open anywhere, from a file, in ten years.
+//! Draws line plots as SVG without a library, so that a report opens from a file in any browser.
 
 use std::fmt::Write as _;
 
@@ -6,50 +6,50 @@ use super::table::grouped;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 260.0;
-/// Around the plot: left for the numbers, below for the axis.
+/// Margin for the numbers of the vertical axis; the constants below are the other margins.
 const LEFT: f64 = 98.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 40.0;
-/// Width of a letter or digit of a label, rather more than it is in any common font.
+/// Width assumed for a character of a label, more than in any common font.
 const LETTER: f64 = 8.0;
-/// Told apart by people who see colours differently, too (Okabe and Ito).
+/// Colours that people with colour blindness can tell apart too (the palette of Okabe and Ito).
 const COLOURS: [&str; 5] = ["#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7"];
 
-/// A line of a plot.
+/// One line of a plot.
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) name: &'static str,
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// How the horizontal axis reads.
+/// Meaning and scale of the horizontal axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Across {
-    /// Seconds.
+pub(super) enum XAxis {
+    /// Seconds, on a linear scale.
     Time,
-    /// Quantiles from 0 to below 1, each further 9 as wide as the one before.
+    /// Quantiles from 0 to below 1, on a scale on which each further 9 is as wide as the one before.
     Quantiles,
 }
 
-/// A plot.
+/// One plot with its lines.
 #[derive(Debug)]
 pub(super) struct Plot {
     pub(super) title: &'static str,
-    /// What the numbers on the left are.
+    /// Unit of the vertical axis.
     pub(super) unit: &'static str,
-    pub(super) across: Across,
+    pub(super) x_axis: XAxis,
     pub(super) series: Vec<Series>,
 }
 
-/// A range of numbers and the round ones in it.
+/// An axis from 0 to `to`, with a tick every `step`.
 struct Axis {
     to: f64,
     step: f64,
 }
 
 impl Axis {
-    /// From 0 to at least `most`, in about five round steps.
+    /// Returns an axis from 0 to at least `most`, in about five round steps.
     fn up_to(most: f64) -> Self {
         let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
         let rough = most / 5.0;
@@ -71,11 +71,11 @@ impl Axis {
 }
 
 impl Plot {
-    /// Where a point lies across, before scaling.
-    fn place(&self, x: f64) -> f64 {
-        match self.across {
-            Across::Time => x,
-            Across::Quantiles => -(1.0 - x).max(1e-9).log10(),
+    /// Returns the horizontal position of `x` in units of the axis.
+    fn x_position(&self, x: f64) -> f64 {
+        match self.x_axis {
+            XAxis::Time => x,
+            XAxis::Quantiles => -(1.0 - x).max(1e-9).log10(),
         }
     }
 
@@ -83,26 +83,29 @@ impl Plot {
         let most = |value: fn(&(f64, f64)) -> f64| {
             self.series.iter().flat_map(|series| &series.points).map(value).fold(0.0, f64::max)
         };
-        let across = match self.across {
-            Across::Time => Axis::up_to(most(|point| point.0)),
-            Across::Quantiles => Axis { to: self.place(most(|point| point.0)).ceil().max(1.0), step: 1.0 },
+        let x_axis = match self.x_axis {
+            XAxis::Time => Axis::up_to(most(|point| point.0)),
+            XAxis::Quantiles => {
+                Axis { to: self.x_position(most(|point| point.0)).ceil().max(1.0), step: 1.0 }
+            }
         };
-        (across, Axis::up_to(most(|point| point.1)))
+        (x_axis, Axis::up_to(most(|point| point.1)))
     }
 
-    /// The plot as an SVG element.
+    /// Renders the plot as an SVG element.
     pub(super) fn svg(&self) -> String {
-        let (across, up) = self.axes();
-        let x = |value: f64| LEFT + self.place(value).min(across.to) / across.to * (WIDTH - LEFT - RIGHT);
-        let y = |value: f64| HEIGHT - BOTTOM - value / up.to * (HEIGHT - TOP - BOTTOM);
+        let (x_axis, y_axis) = self.axes();
+        let x =
+            |value: f64| LEFT + self.x_position(value).min(x_axis.to) / x_axis.to * (WIDTH - LEFT - RIGHT);
+        let y = |value: f64| HEIGHT - BOTTOM - value / y_axis.to * (HEIGHT - TOP - BOTTOM);
         let mut svg = format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\n\
              <text x=\"{LEFT}\" y=\"16\" class=\"title\">{title} <tspan class=\"unit\">{unit}</tspan></text>\n",
             title = self.title,
             unit = self.unit,
         );
-        for value in up.ticks() {
-            let (at, right, label) = (y(value), WIDTH - RIGHT, up.label(value));
+        for value in y_axis.ticks() {
+            let (at, right, label) = (y(value), WIDTH - RIGHT, y_axis.label(value));
             let _ = writeln!(
                 svg,
                 "<path d=\"M{LEFT} {at:.1}H{right}\" class=\"grid\"/>\
@@ -111,13 +114,13 @@ impl Plot {
                 at + 4.0
             );
         }
-        for value in across.ticks() {
-            let at = LEFT + value / across.to * (WIDTH - LEFT - RIGHT);
-            let label = match self.across {
-                Across::Time => format!("{} s", across.label(value)),
-                Across::Quantiles => quantile_label(value as usize),
+        for value in x_axis.ticks() {
+            let at = LEFT + value / x_axis.to * (WIDTH - LEFT - RIGHT);
+            let label = match self.x_axis {
+                XAxis::Time => format!("{} s", x_axis.label(value)),
+                XAxis::Quantiles => quantile_label(value as usize),
             };
-            // The last one stands at the edge, and is moved in until all of it is seen.
+            // The last label is centred on the right edge: it is moved to the left until it fits.
             let at = at.min(WIDTH - label.chars().count() as f64 * LETTER / 2.0);
             let _ = writeln!(
                 svg,
@@ -129,7 +132,7 @@ impl Plot {
             let points: Vec<String> =
                 series.points.iter().map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1))).collect();
             let _ = writeln!(svg, "<polyline points=\"{}\" stroke=\"{colour}\"/>", points.join(" "));
-            // A single point makes no line.
+            // A single point makes no line, so that it is drawn as a circle.
             if let [only] = points.as_slice() {
                 let (cx, cy) = only.split_once(',').unwrap_or_default();
                 let _ = writeln!(svg, "<circle cx=\"{cx}\" cy=\"{cy}\" r=\"3\" fill=\"{colour}\"/>");
@@ -157,7 +160,7 @@ impl Plot {
     }
 }
 
-/// 0 → 0 %, 1 → 90 %, 2 → 99 %, 3 → 99.9 % …
+/// Returns the label of a quantile by its number of nines: 0 → 0 %, 1 → 90 %, 2 → 99 %, 3 → 99.9 % …
 fn quantile_label(nines: usize) -> String {
     match nines {
         0 => "0 %".into(),
@@ -184,12 +187,12 @@ mod tests {
     #[test]
     fn every_point_lies_inside() {
         let points = vec![(0.0, 0.0), (0.5, 10.0), (0.999_999, 123.0)];
-        for across in [Across::Time, Across::Quantiles] {
+        for x_axis in [XAxis::Time, XAxis::Quantiles] {
             let series = vec![
                 Series { name: "a", points: points.clone() },
                 Series { name: "b", points: vec![(1.0, 1.0)] },
             ];
-            let svg = Plot { title: "T", unit: "u", across, series }.svg();
+            let svg = Plot { title: "T", unit: "u", x_axis, series }.svg();
             let lists = svg.split("points=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
             for point in lists.flat_map(|list| list.split(' ')) {
                 let (x, y) = point.split_once(',').expect("a pair");
@@ -203,18 +206,17 @@ mod tests {
         }
     }
 
-    /// The labels of the last ticks: `99.999 %` is wider than the margin.
+    /// The label of the last tick, such as `99.999 %`, is wider than the margin.
     #[test]
-    fn every_label_is_seen_whole() {
-        for (across, most) in
-            [(Across::Quantiles, 0.999_999_9), (Across::Time, 100_000.0), (Across::Time, 5.0)]
+    fn every_label_fits_into_the_plot() {
+        for (x_axis, most) in [(XAxis::Quantiles, 0.999_999_9), (XAxis::Time, 100_000.0), (XAxis::Time, 5.0)]
         {
             let series = vec![Series { name: "a", points: vec![(0.0, 1.0), (most, 9_999_999.0)] }];
-            let svg = Plot { title: "T", unit: "u", across, series }.svg();
+            let svg = Plot { title: "T", unit: "u", x_axis, series }.svg();
             let texts: Vec<&str> = svg.split("<text x=\"").skip(2).collect();
             assert!(texts.len() > 5, "{svg}");
             for text in texts {
-                let (x, rest) = text.split_once('"').expect("a place");
+                let (x, rest) = text.split_once('"').expect("an attribute x");
                 let x: f64 = x.parse().expect("a number");
                 let (attributes, label) = rest.split_once('>').expect("a label");
                 let label = label.split_once('<').expect("an end").0;

@@ -1,14 +1,14 @@
-//! One line on the terminal while a run goes on.
+//! Shows the progress of a run as one line on the terminal.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::{Duration, Instant};
 
-/// Fast enough to look alive, slow enough to cost nothing.
-const EVERY: Duration = Duration::from_millis(200);
-/// Characters of the bar.
+/// Shortest time between two updates: frequent enough for a reader, too rare to disturb the measurement.
+const UPDATE_INTERVAL: Duration = Duration::from_millis(200);
+/// Width of the bar in characters.
 const BAR: usize = 24;
 
-/// The progress line. Says nothing where standard error is no terminal.
+/// The progress line. It stays silent if standard error is not a terminal.
 #[derive(Debug)]
 pub(super) struct Progress {
     shown: bool,
@@ -16,22 +16,22 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A line, unless it is not `wanted`.
+    /// Returns a progress line, which is shown only if it is `wanted`.
     pub(super) fn new(wanted: bool) -> Self {
         Self { shown: wanted && stderr().is_terminal(), next: Instant::now() }
     }
 
-    /// The phase is `done` (0 to 1); `text` is made only if it is shown.
+    /// Shows that `phase` is `done` (0 to 1), if an update is due; `text` is called only then.
     pub(super) fn tick(&mut self, phase: &str, done: f64, text: impl FnOnce() -> String) {
         if !self.shown || Instant::now() < self.next {
             return;
         }
-        self.next = Instant::now() + EVERY;
-        // A terminal that is gone must not end the run.
+        self.next = Instant::now() + UPDATE_INTERVAL;
+        // An error is ignored: a terminal that was closed must not end the run.
         let _ = write!(stderr(), "\r\x1b[K{phase:16} {} {}", bar(done), text());
     }
 
-    /// Takes the line away.
+    /// Erases the line.
     pub(super) fn finish(&mut self) {
         if self.shown {
             let _ = write!(stderr(), "\r\x1b[K");
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_is_as_long_whatever_is_done() {
+    fn the_bar_has_the_same_width_for_any_progress() {
         for done in [-1.0, 0.0, 0.5, 1.0, 7.0, f64::NAN] {
             assert_eq!(bar(done).chars().count(), BAR + 2, "{done}");
         }

@@ -1,79 +1,79 @@
-//! The result: what the JSON holds, and which of it is bad news.
+//! The report of a run: the fields of its JSON, and the failures in it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::circumstances::Circumstances;
+use super::counters::{Counters, printable};
+use super::environment::Environment;
 use super::latency::{Summary, Window};
-use super::outcome::{Measured, Outcome, Resident, Stretch};
-use super::plan::{Course, Plan};
+use super::outcome::{Interval, Measurement, Outcome, ResidentMemory};
+use super::plan::{Plan, Workload};
 use super::sampler::Sample;
 use super::schedule::Pace;
-use super::tally::{Tally, printable};
 
-/// The result of a run. Its field names are those of the JSON; units come last in them.
+/// The report of a run. Its field names are those of the JSON; a field's unit is the last part of its name.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     #[serde(flatten)]
-    pub(super) circumstances: Circumstances,
+    pub(super) environment: Environment,
     pub(super) scenario: &'static str,
     pub(super) target: String,
     pub(super) connections: usize,
     pub(super) rooms: usize,
     pub(super) publishers: usize,
     pub(super) payload_bytes: usize,
-    /// Closed loop: messages under way per publisher.
+    /// Closed loop: messages in flight per publisher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) in_flight: Option<usize>,
     /// Open loop: messages per second over all publishers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rate_per_s: Option<f64>,
-    /// Length of what was measured.
+    /// Length of the measurement.
     pub(super) seconds: f64,
-    /// Where nobody ever connected, rates and latencies were not measured and are left out.
+    /// Messages sent per second. All rates and latencies are left out if no connection was ever open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) messages_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) deliveries_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) megabytes_per_s: Option<f64>,
-    /// Publish (closed loop) or due time (open loop) to receipt, of the sampled connections; for `connect` and
-    /// `storm`, TCP connect to the end of the handshake.
+    /// Time from publishing (closed loop) or from the due time (open loop) to receipt, on sampled connections; for
+    /// `connect` and `storm`, time from TCP connect to the end of the handshake.
     #[serde(skip_serializing_if = "Summary::is_empty")]
     pub(super) latency_us: Summary,
     pub(super) whole_run: WholeRun,
     pub(super) handshakes: Handshakes,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) server: Option<Server>,
-    /// CPU time of the load generator, in cores.
+    /// Average CPU time of the load generator, in cores.
     pub(super) load_cores: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stalled: Option<Stalled>,
-    /// Each storm, from the cut until all are back.
+    /// Duration of each storm, from the reset of all connections until all have reconnected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) storms_s: Vec<f64>,
     pub(super) windows: Vec<Window>,
-    /// Quantile and microseconds.
+    /// Pairs of a quantile and its latency in microseconds.
     pub(super) distribution: Vec<(f64, f64)>,
     pub(super) samples: Vec<Sample>,
-    /// The last texts without a mark, on sampled connections; those that differ only in numbers are one.
+    /// The last texts without a mark on sampled connections; texts that differ only in digits are counted as one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) unmatched_texts: Vec<Unmatched>,
-    /// What went wrong, the first few in words.
+    /// Descriptions of the first problems.
     pub(super) complaints: Vec<String>,
 }
 
 /// A text that carried no mark.
 #[derive(Debug, Serialize)]
 pub(super) struct Unmatched {
-    /// Its beginning; control characters are written out.
+    /// Beginning of the text; control characters are escaped.
     pub(super) text: String,
     pub(super) count: u64,
 }
 
-/// Why the server ended connections.
+/// A close code and reason of the server, and how many connections it closed with them.
 #[derive(Debug, Serialize)]
 pub(super) struct CloseReason {
     pub(super) code: u16,
@@ -81,16 +81,16 @@ pub(super) struct CloseReason {
     pub(super) count: u64,
 }
 
-/// From the first connection to the end of the drain, warm-up and all.
+/// Counters from the first connection to the end of the drain, including the warm-up.
 #[derive(Debug, Serialize)]
 pub(super) struct WholeRun {
     pub(super) sent: u64,
     pub(super) expected: u64,
     pub(super) delivered: u64,
     pub(super) missing: u64,
-    /// Delivered more often than sent.
+    /// Deliveries beyond those expected.
     pub(super) surplus: u64,
-    /// Due in an open loop, and not even sent.
+    /// Open loop: messages that were due and not sent.
     pub(super) unsent: u64,
     pub(super) bad_marks: u64,
     pub(super) closed: u64,
@@ -100,7 +100,7 @@ pub(super) struct WholeRun {
     pub(super) malformed: u64,
 }
 
-/// Handshakes: of the scenario where it is about them, else of its beginning.
+/// Handshakes: those that the scenario measures (`connect`, `storm`), else those at its beginning.
 #[derive(Debug, Serialize)]
 pub(super) struct Handshakes {
     pub(super) opened: u64,
@@ -112,20 +112,21 @@ pub(super) struct Handshakes {
     pub(super) latency_us: Summary,
 }
 
-/// The server's process.
+/// CPU time and memory of the server's process.
 #[derive(Debug, Serialize)]
 pub(super) struct Server {
     pub(super) pid: u32,
-    /// CPU time, user and system, in cores.
+    /// Average CPU time, user and system, in cores.
     pub(super) cores: f64,
     pub(super) user_cores: f64,
-    /// CPU time per delivery (per handshake in `connect` and `storm`); left out where there was none.
+    /// CPU time per delivery (per handshake in `connect` and `storm`); left out if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cpu_us_each: Option<f64>,
     pub(super) resident_before_kib: u64,
     pub(super) resident_connected_kib: u64,
     pub(super) resident_after_kib: u64,
-    /// Growth by connecting; in `idle` until the end, when each has sent and received.
+    /// Growth of the resident memory by connecting; in `idle` until the end, after each connection has sent and
+    /// received a message.
     pub(super) kib_per_connection: f64,
 }
 
@@ -133,13 +134,13 @@ pub(super) struct Server {
 #[derive(Debug, Serialize)]
 pub(super) struct Stalled {
     pub(super) count: usize,
-    /// Ended by the server.
+    /// Number of them that the server ended.
     pub(super) dropped: usize,
-    /// Deliveries per second to all while everybody read.
+    /// Deliveries per second to all connections in the baseline, in which all of them read.
     pub(super) before_deliveries_per_s: f64,
     #[serde(skip_serializing_if = "Summary::is_empty")]
     pub(super) before_latency_us: Summary,
-    /// Of the 99th percentiles: with them stalled ÷ before.
+    /// 99th percentile of the latency while they were stalled, divided by that of the baseline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) p99_ratio: Option<f64>,
 }
@@ -149,32 +150,32 @@ fn round(value: f64, digits: i32) -> f64 {
     (value * scale).round() / scale
 }
 
-fn cores(used: Duration, stretch: &Stretch) -> f64 {
-    round(used.as_secs_f64() / stretch.length.as_secs_f64().max(1e-9), 3)
+fn cores(used: Duration, interval: &Interval) -> f64 {
+    round(used.as_secs_f64() / interval.length.as_secs_f64().max(1e-9), 3)
 }
 
 impl Report {
-    /// Of a run that is over.
-    pub(super) fn new(plan: &Plan, circumstances: Circumstances, outcome: Outcome) -> Self {
-        let Outcome { tally, connecting, measured, resident, .. } = outcome;
-        let stretch = measured.stretch;
-        let about_handshakes = matches!(plan.course, Course::Connect | Course::Storm(_));
+    /// Makes the report of a run that is over.
+    pub(super) fn new(plan: &Plan, environment: Environment, outcome: Outcome) -> Self {
+        let Outcome { counters, connecting, measured, resident, .. } = outcome;
+        let interval = measured.interval;
+        let about_handshakes = matches!(plan.workload, Workload::Connect | Workload::Storm(_));
         let handshakes = if about_handshakes { &measured } else { &connecting };
-        let stalled = match plan.course {
-            Course::Traffic { stalled: count } => {
+        let stalled = match plan.workload {
+            Workload::Traffic { stalled: count } => {
                 outcome.baseline.map(|before| Stalled::new(count, outcome.dropped, &before, &measured))
             }
             _ => None,
         };
-        let (in_flight, rate_per_s) = match (plan.course, plan.pace) {
-            (Course::Traffic { .. }, Pace::InFlight(count)) => (Some(count), None),
-            (Course::Traffic { .. }, Pace::PerSecond(rate)) => (None, Some(rate)),
+        let (in_flight, rate_per_s) = match (plan.workload, plan.pace) {
+            (Workload::Traffic { .. }, Pace::InFlight(count)) => (Some(count), None),
+            (Workload::Traffic { .. }, Pace::PerSecond(rate)) => (None, Some(rate)),
             _ => (None, None),
         };
-        let was_measured = tally.opened > 0;
-        let per_s = |count, unit, digits| was_measured.then(|| round(stretch.per_s(count) / unit, digits));
+        let was_measured = counters.opened > 0;
+        let per_s = |count, unit, digits| was_measured.then(|| round(interval.per_s(count) / unit, digits));
         Self {
-            circumstances,
+            environment,
             scenario: plan.scenario,
             target: plan.target.url.clone(),
             connections: plan.connections,
@@ -183,81 +184,84 @@ impl Report {
             payload_bytes: plan.size,
             in_flight,
             rate_per_s,
-            seconds: round(stretch.length.as_secs_f64(), 3),
-            messages_per_s: per_s(stretch.sent, 1.0, 1),
-            deliveries_per_s: per_s(stretch.delivered, 1.0, 1),
-            megabytes_per_s: per_s(stretch.bytes, 1e6, 3),
-            whole_run: WholeRun::new(&tally, outcome.unsent),
+            seconds: round(interval.length.as_secs_f64(), 3),
+            messages_per_s: per_s(interval.sent, 1.0, 1),
+            deliveries_per_s: per_s(interval.delivered, 1.0, 1),
+            megabytes_per_s: per_s(interval.bytes, 1e6, 3),
+            whole_run: WholeRun::new(&counters, outcome.unsent),
             handshakes: Handshakes {
-                opened: tally.opened,
-                failed: tally.failed,
+                opened: counters.opened,
+                failed: counters.failed,
                 per_s: was_measured.then(|| round(handshake_rate(plan, handshakes, &outcome.storms), 1)),
                 open_at_end: outcome.open,
                 latency_us: handshakes.latency.clone(),
             },
-            server: plan.pid.and_then(|pid| Server::new(pid, plan, &stretch, resident)),
-            load_cores: cores(stretch.load.total(), &stretch),
+            server: plan.pid.and_then(|pid| Server::new(pid, plan, &interval, resident)),
+            load_cores: cores(interval.load.total(), &interval),
             stalled,
             storms_s: outcome.storms.iter().map(|storm| round(storm.as_secs_f64(), 3)).collect(),
             latency_us: measured.latency,
             windows: measured.windows,
             distribution: measured.distribution,
             samples: outcome.samples,
-            unmatched_texts: tally.heard.iter().map(Unmatched::new).collect(),
-            complaints: tally.complaints,
+            unmatched_texts: counters.unmatched_texts.iter().map(Unmatched::new).collect(),
+            complaints: counters.complaints,
         }
     }
 
-    /// What came instead of deliveries, the last first, in words.
-    pub(super) fn heard(&self) -> impl Iterator<Item = String> {
+    /// Describes the texts that arrived instead of deliveries, the last one first.
+    pub(super) fn unmatched_lines(&self) -> impl Iterator<Item = String> {
         self.unmatched_texts.iter().rev().map(|it| format!("the server sent {} × {}", it.count, it.text))
     }
 
-    /// What must not be, in words; empty when all is well.
+    /// Describes everything that went wrong; empty for a run without failures.
     pub(super) fn failures(&self) -> Vec<String> {
         let run = &self.whole_run;
         let counts = [
             (self.handshakes.failed, "handshakes failed"),
             (run.closed, "connections were closed"),
             (run.missing, "deliveries are missing"),
-            (run.surplus, "deliveries more than were sent"),
+            (run.surplus, "deliveries were not expected"),
             (run.unsent, "messages could not be sent in time"),
-            (run.bad_marks, "marks could not be read (does the server send the mark elsewhere? see --mark)"),
+            (
+                run.bad_marks,
+                "marks could not be parsed (does the server send the mark character itself? see --mark)",
+            ),
         ];
         let counted = counts.into_iter().filter(|(count, _)| *count > 0);
-        let mut wrong: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
-        if !wrong.is_empty() {
-            wrong.extend(self.complaints.iter().cloned());
+        let mut failures: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
+        if !failures.is_empty() {
+            failures.extend(self.complaints.iter().cloned());
         }
         if run.missing > 0 {
-            wrong.extend(self.heard());
+            failures.extend(self.unmatched_lines());
         }
-        wrong
+        failures
     }
 }
 
-/// Storms are a few bursts with rests between them: the rests do not count.
-fn handshake_rate(plan: &Plan, handshakes: &Measured, storms: &[Duration]) -> f64 {
+/// Returns handshakes per second. For storms, the pauses between them are not counted.
+fn handshake_rate(plan: &Plan, handshakes: &Measurement, storms: &[Duration]) -> f64 {
     let storming: Duration = storms.iter().sum();
-    match plan.course {
-        Course::Storm(_) => handshakes.stretch.opened as f64 / storming.as_secs_f64().max(1e-9),
-        _ => handshakes.stretch.per_s(handshakes.stretch.opened),
+    match plan.workload {
+        Workload::Storm(_) => handshakes.interval.opened as f64 / storming.as_secs_f64().max(1e-9),
+        _ => handshakes.interval.per_s(handshakes.interval.opened),
     }
 }
 
 impl WholeRun {
-    fn new(tally: &Tally, unsent: u64) -> Self {
-        let reasons = tally.close_reasons.iter();
+    fn new(counters: &Counters, unsent: u64) -> Self {
+        let reasons = counters.close_reasons.iter();
         Self {
-            sent: tally.sent,
-            expected: tally.expected,
-            delivered: tally.delivered,
-            missing: tally.missing(),
-            surplus: tally.delivered.saturating_sub(tally.expected),
+            sent: counters.sent,
+            expected: counters.expected,
+            delivered: counters.delivered,
+            missing: counters.missing(),
+            surplus: counters.delivered.saturating_sub(counters.expected),
             unsent,
-            bad_marks: tally.bad_marks,
-            closed: tally.closed,
-            close_codes: tally.close_codes.clone(),
+            bad_marks: counters.bad_marks,
+            closed: counters.closed,
+            close_codes: counters.close_codes.clone(),
             close_reasons: reasons
                 .map(|((code, reason), count)| CloseReason {
                     code: *code,
@@ -265,7 +269,7 @@ impl WholeRun {
                     count: *count,
                 })
                 .collect(),
-            malformed: tally.malformed,
+            malformed: counters.malformed,
         }
     }
 }
@@ -277,18 +281,18 @@ impl Unmatched {
 }
 
 impl Server {
-    fn new(pid: u32, plan: &Plan, stretch: &Stretch, resident: Resident) -> Option<Self> {
-        let cpu = stretch.server?;
+    fn new(pid: u32, plan: &Plan, interval: &Interval, resident: ResidentMemory) -> Option<Self> {
+        let cpu = interval.server?;
         let (before, connected, after) = (resident.before?, resident.connected?, resident.after?);
-        let each = match plan.course {
-            Course::Connect | Course::Storm(_) => stretch.opened,
-            _ => stretch.delivered,
+        let each = match plan.workload {
+            Workload::Connect | Workload::Storm(_) => interval.opened,
+            _ => interval.delivered,
         };
-        let grown_to = if matches!(plan.course, Course::Idle(_)) { after } else { connected };
+        let grown_to = if matches!(plan.workload, Workload::Idle(_)) { after } else { connected };
         Some(Self {
             pid,
-            cores: cores(cpu.total(), stretch),
-            user_cores: cores(cpu.user, stretch),
+            cores: cores(cpu.total(), interval),
+            user_cores: cores(cpu.user, interval),
             cpu_us_each: (each > 0).then(|| round(cpu.total().as_secs_f64() * 1e6 / each as f64, 4)),
             resident_before_kib: before,
             resident_connected_kib: connected,
@@ -299,11 +303,11 @@ impl Server {
 }
 
 impl Stalled {
-    fn new(count: usize, dropped: usize, before: &Measured, during: &Measured) -> Self {
+    fn new(count: usize, dropped: usize, before: &Measurement, during: &Measurement) -> Self {
         Self {
             count,
             dropped,
-            before_deliveries_per_s: round(before.stretch.per_s(before.stretch.delivered), 1),
+            before_deliveries_per_s: round(before.interval.per_s(before.interval.delivered), 1),
             p99_ratio: (!before.latency.is_empty() && !during.latency.is_empty())
                 .then(|| round(during.latency.p99 / before.latency.p99.max(1e-9), 3)),
             before_latency_us: before.latency.clone(),

@@ -1,4 +1,4 @@
-//! Once a second, from a thread of its own so that a slow answer delays nothing: the server's memory and queues.
+//! Samples the server's memory and queues once a second, on its own thread so that a slow answer delays no message.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,24 +12,24 @@ use serde::Serialize;
 use super::process;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait for `/metrics`, which must not delay the next sample.
-const PATIENCE: Duration = Duration::from_millis(800);
-/// Longest page of metrics that is read.
+/// Longest wait for `/metrics`: shorter than [`INTERVAL`], so that the next sample is not late.
+const TIMEOUT: Duration = Duration::from_millis(800);
+/// Largest page of metrics that is read, in bytes.
 const MAX_PAGE: u64 = 1 << 20;
 
-/// The server at one moment. What is not known is left out.
+/// Memory and queues of the server at one moment. Values that are not known are left out.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Sample {
     /// Seconds since the start of the measured time.
     pub(super) at_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resident_kib: Option<u64>,
-    /// `throng_queue_bytes`: what waits in the queues of all clients.
+    /// Bytes in the queues of all clients, from the metric `throng_queue_bytes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queue_bytes: Option<u64>,
 }
 
-/// A running sampler.
+/// A running sampler thread.
 #[derive(Debug)]
 pub(super) struct Sampler {
     shared: Arc<Shared>,
@@ -43,10 +43,10 @@ struct Shared {
 }
 
 impl Sampler {
-    /// Samples process `pid`, and `/metrics` at `address` as long as it answers.
+    /// Starts sampling the process `pid` and `/metrics` at `address`.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system cannot start a thread.
     pub(super) fn start(pid: Option<u32>, address: SocketAddr) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
@@ -56,7 +56,7 @@ impl Sampler {
         Ok(Self { shared, thread })
     }
 
-    /// Stops it and returns what it saw, oldest first.
+    /// Stops the thread and returns its samples, oldest first.
     pub(super) fn finish(self) -> Vec<Sample> {
         *self.shared.stopped.lock() = true;
         self.shared.wake.notify_all();
@@ -70,7 +70,7 @@ fn sample(pid: Option<u32>, address: SocketAddr, shared: &Shared) -> Vec<Sample>
     let mut has_metrics = true;
     for number in 0u32.. {
         let queue_bytes = if has_metrics { queue_bytes(address) } else { None };
-        // A server that has none is not asked every second.
+        // A server whose first answer has no such metric is not asked again.
         has_metrics &= number > 0 || queue_bytes.is_some();
         let at_s = (start.elapsed().as_secs_f64() * 100.0).round() / 100.0;
         samples.push(Sample { at_s, resident_kib: pid.and_then(process::resident_kib), queue_bytes });
@@ -89,16 +89,16 @@ fn queue_bytes(address: SocketAddr) -> Option<u64> {
 }
 
 fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut page = String::new();
     stream.take(MAX_PAGE).read_to_string(&mut page)?;
     Ok(page)
 }
 
-/// The value of a series without labels in a page of Prometheus text.
+/// Returns the value of the series `name`, which has no labels, in a page of Prometheus text.
 fn gauge(page: &str, name: &str) -> Option<u64> {
     let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     value.trim().parse::<f64>().ok().map(|value| value as u64)

@@ -1,17 +1,17 @@
-//! When messages are due.
+//! Computes when messages are due in an open loop.
 
 use std::time::Duration;
 
-/// How publishers are paced.
+/// The rule by which publishers send messages.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Pace {
-    /// Closed loop: each publisher keeps this many of its own messages under way and sends the next when one is back.
+    /// Closed loop: each publisher keeps this many messages in flight and sends the next when one has come back.
     InFlight(usize),
-    /// Open loop: this many messages per second over all publishers, due on schedule whatever comes back.
+    /// Open loop: this many messages per second over all publishers, due on schedule even if the server falls behind.
     PerSecond(f64),
 }
 
-/// The due times of an open loop. They depend on nothing that happens: a message that leaves late because the server
+/// The due times of an open loop. They do not depend on the server: a message that is sent late because the server
 /// stalled is late in the result too.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
@@ -21,34 +21,34 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// `rate` messages per second from `start_ns` on.
+    /// Returns a schedule of `rate` messages per second from `start_ns` on.
     pub(super) fn new(start_ns: u64, rate: f64) -> Self {
         Self { start_ns, gap_ns: 1e9 / rate, next: 0 }
     }
 
-    /// When the next message is due, in nanoseconds of the run's clock. Reckoned from the start, so that rounding does
-    /// not add up.
+    /// Returns when the next message is due, in nanoseconds of the run's clock. It is computed from the start, so that
+    /// rounding errors do not add up.
     pub(super) fn due_ns(&self) -> u64 {
         self.start_ns + (self.next as f64 * self.gap_ns) as u64
     }
 
-    /// Number of the next message.
+    /// Returns the number of the next message.
     pub(super) fn number(&self) -> u64 {
         self.next
     }
 
-    /// The next message is sent.
+    /// Moves on to the next message.
     pub(super) fn advance(&mut self) {
         self.next += 1;
     }
 
-    /// How many messages are due before `end_ns` and not sent.
+    /// Returns how many messages are due before `end_ns` and not sent.
     pub(super) fn due_before(&self, end_ns: u64) -> u64 {
         (end_ns.saturating_sub(self.due_ns()) as f64 / self.gap_ns).ceil() as u64
     }
 
-    /// How long to wait for the next message at `now_ns`, in whole milliseconds because the poller knows no less:
-    /// below that it is polled without waiting.
+    /// Returns how long the poller may wait for the next message, at most `longest`. The result is in whole
+    /// milliseconds, the resolution of the poller: if less is left, the poller must not wait at all.
     pub(super) fn wait(&self, now_ns: u64, longest: Duration) -> Duration {
         let until = Duration::from_nanos(self.due_ns().saturating_sub(now_ns));
         Duration::from_millis(until.as_millis() as u64).min(longest)
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn due_times_do_not_drift_and_do_not_depend_on_what_happened() {
+    fn due_times_do_not_drift() {
         let mut schedule = Schedule::new(1_000, 3.0);
         let mut due = Vec::new();
         for number in 0..3_000_000 {

@@ -1,4 +1,4 @@
-//! A server of one's own: this same binary as a child process on a free port.
+//! Starts a server for the run: this binary as a child process on a free port.
 
 use std::io::BufReader;
 use std::net::SocketAddr;
@@ -9,35 +9,35 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 /// Longest wait until the server listens.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Log lines kept for the case that it does not start.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Log lines kept for the error message if the server does not start.
 const KEPT_LINES: usize = 64;
 
-/// A child that serves until this is dropped.
+/// A child process that serves until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Server {
     child: Child,
     pub(super) address: SocketAddr,
 }
 
-/// How to start it.
+/// How a server is started.
 #[derive(Debug, Default)]
 pub(super) struct Options<'a> {
-    /// A command in front of it that ends by becoming it: `taskset -c 0`.
+    /// A command that starts the server and is replaced by it, such as `taskset -c 0`; may be empty.
     pub(super) prefix: &'a str,
-    /// Worker threads; `None` for its own default.
+    /// Number of worker threads; `None` for the server's default.
     pub(super) workers: Option<usize>,
-    /// `KEY=VALUE`, later ones win.
+    /// Settings as `KEY=VALUE`; later ones win.
     pub(super) settings: Vec<String>,
 }
 
 impl Server {
-    /// Starts it and waits until it listens.
+    /// Starts the server and waits until it listens.
     ///
     /// # Errors
-    /// It cannot be started, ends at once (its last words are in the error) or does not listen in time.
+    /// The server cannot be started, ends at once (the error contains its log) or does not listen in time.
     pub(super) fn start(options: &Options<'_>) -> anyhow::Result<Self> {
-        let binary = std::env::current_exe().context("cannot tell which binary this is")?;
+        let binary = std::env::current_exe().context("cannot find the path of this binary")?;
         let mut words = options.prefix.split_whitespace();
         let mut command = match words.next() {
             Some(first) => {
@@ -54,16 +54,16 @@ impl Server {
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let stderr = child.stderr.take().context("standard error is piped")?;
         let (send, lines) = sync_channel(KEPT_LINES);
-        // The struct first: should it not listen, Drop must still end the child.
+        // The value is made before the server listens, so that an error below drops it and thereby ends the child.
         let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         std::thread::Builder::new()
             .name("server log".into())
-            .spawn(move || follow(BufReader::new(stderr), &send))?;
+            .spawn(move || read_log(BufReader::new(stderr), &send))?;
         server.address = wait_for_address(&lines)?;
         Ok(server)
     }
 
-    /// Its process.
+    /// Returns the process id of the server.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -71,33 +71,33 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // No drain: nobody is left to be told.
+        // Killed without a drain: all clients have left. An error means that the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Reads the log to its end, so that the server never waits for us; what does not fit is dropped.
-fn follow(log: impl std::io::BufRead, lines: &SyncSender<String>) {
+/// Reads the log to its end, so that the server never blocks on writing it; lines that do not fit are dropped.
+fn read_log(log: impl std::io::BufRead, lines: &SyncSender<String>) {
     for line in log.lines().map_while(Result::ok) {
         let _ = lines.try_send(line);
     }
 }
 
 fn wait_for_address(lines: &Receiver<String>) -> anyhow::Result<SocketAddr> {
-    let mut said = Vec::new();
+    let mut seen = Vec::new();
     loop {
-        let Ok(line) = lines.recv_timeout(PATIENCE) else {
-            bail!("the server does not listen; it said:\n  {}", said.join("\n  "))
+        let Ok(line) = lines.recv_timeout(TIMEOUT) else {
+            bail!("the server did not start to listen; its log:\n  {}", seen.join("\n  "))
         };
         if let Some(address) = address_in(&line) {
             return Ok(address);
         }
-        said.push(line);
+        seen.push(line);
     }
 }
 
-/// The address in the line that says where the server listens.
+/// Returns the address in `line` if it is the log line that says where the server listens.
 fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("\"address\":\"")?;
     let (address, _) = rest.split_once('"')?;

@@ -1,23 +1,23 @@
-//! The result as rows for people: the table on standard output and in the HTML report.
+//! Formats the report as rows for people: the table on standard output and in the HTML report.
 
 use super::latency::Summary;
 use super::report::Report;
 
-/// What it is, and how much.
+/// A name and its formatted value.
 pub(super) type Row = (&'static str, String);
 
-/// The rows as aligned text.
+/// Returns the rows as aligned text.
 pub(super) fn text(rows: &[Row]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }
 
-/// A number with its thousands apart.
+/// Formats a number with a comma between thousands.
 pub(super) fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (nth, digit) in digits.chars().enumerate() {
+        if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -25,7 +25,7 @@ pub(super) fn grouped(value: f64) -> String {
     if value < 0.0 { format!("-{text}") } else { text }
 }
 
-/// Microseconds in the unit that reads best.
+/// Formats microseconds in µs, ms or s, whichever suits the value.
 pub(super) fn time(us: f64) -> String {
     match us {
         us if us < 1e3 => format!("{us:.0} µs"),
@@ -34,7 +34,7 @@ pub(super) fn time(us: f64) -> String {
     }
 }
 
-/// The percentiles, where there are any.
+/// Formats the percentiles, or returns `None` if nothing was recorded.
 fn latency(summary: &Summary) -> Option<String> {
     let Summary { p50, p90, p99, p999, max, .. } = summary;
     let all = [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p999), ("max", max)]
@@ -43,7 +43,7 @@ fn latency(summary: &Summary) -> Option<String> {
 }
 
 impl Report {
-    /// What a person wants to know, in order. What was not measured has no row.
+    /// Returns the rows of the table in their order. A value that was not measured has no row.
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> =
             vec![("scenario", format!("{} on {}", self.scenario, self.target)), ("load", self.load())];
@@ -86,7 +86,7 @@ impl Report {
             rows.push(("closed by server", format!("{} × {} {}", it.count, it.code, it.reason)));
         }
         if run.missing > 0 {
-            rows.extend(self.heard().map(|it| ("without a mark", it)));
+            rows.extend(self.unmatched_lines().map(|it| ("without a mark", it)));
         }
         rows
     }
@@ -105,13 +105,16 @@ impl Report {
     }
 
     fn load(&self) -> String {
-        let who = format!("{} connections in {} room(s)", self.connections, self.rooms);
-        let how = match (self.in_flight, self.rate_per_s) {
+        let connections = format!("{} connections in {} room(s)", self.connections, self.rooms);
+        let pace = match (self.in_flight, self.rate_per_s) {
             (Some(count), _) => format!("{count} in flight each"),
             (_, Some(rate)) => format!("{} messages/s on schedule", grouped(rate)),
-            _ => return who,
+            _ => return connections,
         };
-        format!("{who}, {} publisher(s), {how}, {} byte payloads", self.publishers, self.payload_bytes)
+        format!(
+            "{connections}, {} publisher(s), {pace}, {} byte payloads",
+            self.publishers, self.payload_bytes
+        )
     }
 
     fn server_rows(&self, rows: &mut Vec<Row>) {
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_are_grouped_and_times_have_a_suitable_unit() {
         let all = [0.0, 999.0, 1_000.0, 1_234_567.4, -1_000.0].map(grouped);
         assert_eq!(all, ["0", "999", "1,000", "1,234,567", "-1,000"]);
         assert_eq!([12.3, 1_500.0, 2.5e6].map(time), ["12 µs", "1.50 ms", "2.50 s"]);

@@ -1,4 +1,4 @@
-//! The command line of `throng bench`.
+//! The command line of `throng bench`: one subcommand for each scenario. Values are checked in `scenario`.
 
 use clap::{Args, Subcommand};
 
@@ -8,8 +8,8 @@ mod common;
 
 /// Load a WebSocket server and measure it.
 ///
-/// Without --url a server of its own is started for the run: this binary, on a free port, without a rate limit. Each
-/// message carries a mark (#, publisher, time), so that any server which relays text can be measured.
+/// Without --url, this binary is started as the server for the run, on a free port and without a rate limit. Each
+/// message carries a mark (#, publisher, time), so that any server that relays text can be measured.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
@@ -24,29 +24,29 @@ Examples:
   throng bench rooms --url 'ws://127.0.0.1:8080/ws/chat/u{i}?room={r}' --template '{\"message\":\"%s\"}'
   taskset -c 1 throng bench fanout --server-prefix 'taskset -c 0' --workers 1
 
-Exit codes: 0 all is well, 1 messages are missing or connections failed, 64 wrong usage, 70 internal error.";
+Exit codes: 0 success, 1 messages are missing or connections failed, 64 wrong usage, 70 internal error.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Scenario {
-    /// One room: everybody receives what few publish
+    /// One room: a few connections publish and all receive
     Fanout(Fanout),
-    /// Many rooms with publishers in each; connections are spread evenly over them
+    /// Many rooms: publishers in each, connections spread evenly over the rooms
     Rooms(Rooms),
     /// Handshakes per second
     Connect(Common),
-    /// Memory per connection while nothing happens
+    /// Memory per idle connection
     Idle(Idle),
-    /// A share of the clients stop reading: what do the others notice?
+    /// Slow consumers: some connections stop reading; measures the effect on the others
     Slow(Slow),
-    /// Everybody is cut off and comes back at once
+    /// Reconnect storm: all connections are reset and reconnect at once
     Storm(Storm),
-    /// Latency of an echo: everybody sends, and gets back what is its own
+    /// Latency of an echo: each connection sends and receives its own messages
     Echo(Echo),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Fanout {
-    /// The first so many of the connections publish
+    /// Number of connections that publish, counted from the first
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) publishers: usize,
     #[command(flatten)]
@@ -57,10 +57,10 @@ pub(super) struct Fanout {
 
 #[derive(Debug, Args)]
 pub(super) struct Rooms {
-    /// Rooms; {r} in the URL is a connection's room
+    /// Number of rooms; {r} in the URL stands for a connection's room
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(super) rooms: usize,
-    /// The first so many of the connections publish [default: one in each room]
+    /// Number of connections that publish, counted from the first [default: one in each room]
     #[arg(long, value_name = "N")]
     pub(super) publishers: Option<usize>,
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub(super) struct Rooms {
 
 #[derive(Debug, Args)]
 pub(super) struct Idle {
-    /// How long to stay connected once each has sent a ping and received a message
+    /// Time to stay connected after each connection has sent a ping and received a message
     #[arg(
         long,
         visible_alias = "duration",
@@ -86,10 +86,10 @@ pub(super) struct Idle {
 
 #[derive(Debug, Args)]
 pub(super) struct Slow {
-    /// How many of a hundred connections stop reading, after as long a measurement with all of them reading
+    /// Share of the connections that stop reading, after an equally long measurement in which all of them read
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0)]
     pub(super) stall: f64,
-    /// The first so many of the connections publish
+    /// Number of connections that publish, counted from the first
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) publishers: usize,
     #[command(flatten)]
@@ -100,7 +100,7 @@ pub(super) struct Slow {
 
 #[derive(Debug, Args)]
 pub(super) struct Storm {
-    /// How often
+    /// Number of storms
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(super) rounds: usize,
     #[command(flatten)]
@@ -116,7 +116,7 @@ pub(super) struct Echo {
 }
 
 impl Scenario {
-    /// What all scenarios have.
+    /// Returns the options that every scenario has.
     pub(super) fn common(&self) -> &Common {
         match self {
             Self::Fanout(it) => &it.common,

@@ -1,4 +1,5 @@
-//! One connection: handshake, frames, end. Never blocks; everything it reads goes through one shared buffer.
+//! One client connection: handshake, frames and close. It never blocks, and reads into a buffer that all connections
+//! share. The poller that drives it is in `event_loop`.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
@@ -7,31 +8,31 @@ use mio::event::Event;
 use mio::net::TcpStream;
 
 use super::counting;
-use super::ear::{self, Ear};
-use super::mark::Scanner;
+use super::mark::MarkScanner;
 use super::shared::Shared;
-use super::target::{Answer, judge};
-use super::wire::{CLOSE, Malformed, PING, PONG, TEXT, Walker, put_frame};
+use super::target::{HandshakeState, check_response};
+use super::texts::{self, TextCollector};
+use super::wire::{CLOSE, FrameDecoder, Malformed, PING, PONG, TEXT, put_frame};
 
 mod stalling;
 
-/// What may wait unsent on one connection before its publisher is held back.
+/// Unsent bytes on one connection above which its publisher pauses.
 const MAX_UNSENT: usize = 4 << 20;
 
 /// "Normal closure" (RFC 6455 section 7.4.1).
-const GOING_WELL: u16 = 1000;
+const NORMAL_CLOSURE: u16 = 1000;
 
 #[derive(Debug)]
 enum State {
-    /// Waits for the TCP connection.
+    /// The TCP connection is being established.
     Connecting { since_ns: u64 },
-    /// Waits for the response.
+    /// The request is sent, and the response is not complete.
     Handshaking(Box<Handshake>),
-    /// Frames flow.
+    /// Frames are exchanged.
     Open,
-    /// Open, but nothing is read any more.
+    /// The connection is open, and the client has stopped reading on purpose.
     Stalled,
-    /// Ended; the socket is gone.
+    /// The connection has ended and its socket is dropped.
     Closed,
 }
 
@@ -49,15 +50,15 @@ pub(super) struct Connection {
     room: u32,
     state: State,
     stream: Option<TcpStream>,
-    walker: Walker,
-    ear: Ear,
-    /// Parses marks where the connection is sampled; the others only count.
-    scanner: Option<Box<Scanner>>,
+    decoder: FrameDecoder,
+    texts: TextCollector,
+    /// Parses marks, if the connection is sampled; the other connections only count them.
+    scanner: Option<Box<MarkScanner>>,
     unsent: Vec<u8>,
 }
 
 impl Connection {
-    /// A connection whose `stream` is connecting.
+    /// Returns a connection whose `stream` is connecting.
     pub(super) fn new(number: usize, stream: TcpStream, shared: &Shared<'_>) -> Self {
         let sampled = shared.plan.is_sampled(number);
         Self {
@@ -65,28 +66,28 @@ impl Connection {
             room: shared.plan.room(number) as u32,
             state: State::Connecting { since_ns: shared.clock.now_ns() },
             stream: Some(stream),
-            walker: Walker::default(),
-            ear: Ear::new(sampled),
+            decoder: FrameDecoder::default(),
+            texts: TextCollector::new(sampled),
             scanner: sampled.then(Box::default),
             unsent: Vec::new(),
         }
     }
 
-    /// Whether messages can be published on it.
+    /// Returns whether messages can be published on this connection.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }
 
-    /// Whether so much waits unsent that nothing should be added.
-    pub(super) fn is_stuffed(&self) -> bool {
+    /// Returns whether so many bytes are unsent that its publisher should pause.
+    pub(super) fn is_backlogged(&self) -> bool {
         self.unsent.len() > MAX_UNSENT
     }
 
-    /// Does what the poller says is possible.
+    /// Handles an event of the poller: connects, writes or reads as far as the socket allows.
     pub(super) fn on_event(&mut self, event: &Event, shared: &mut Shared<'_>) {
         if let State::Connecting { since_ns } = self.state {
             if event.is_writable() || event.is_error() || event.is_read_closed() {
-                self.ask(since_ns, shared);
+                self.send_request(since_ns, shared);
             }
             return;
         }
@@ -98,8 +99,8 @@ impl Connection {
         }
     }
 
-    /// Connected, or not: sends the request.
-    fn ask(&mut self, since_ns: u64, shared: &mut Shared<'_>) {
+    /// Sends the handshake request, or fails if the TCP connection was not established.
+    fn send_request(&mut self, since_ns: u64, shared: &mut Shared<'_>) {
         let Some(stream) = &mut self.stream else { return };
         let connected = stream.take_error().and_then(|error| error.map_or(Ok(()), Err));
         let (request, accept) = shared.plan.target.request(self.number as usize, self.room as usize);
@@ -110,81 +111,81 @@ impl Connection {
                 self.state = State::Handshaking(Box::new(handshake));
             }
             Err(error) => {
-                shared.tally.fail(error);
-                self.abandon();
+                shared.counters.count_failed_handshake(error);
+                self.drop_socket();
             }
         }
     }
 
-    /// Reads until nothing is left. Registration is edge-triggered: a short read means the socket is empty, unless the
-    /// peer has ended it, which only a read of nothing tells.
+    /// Reads until the socket is empty. Registration is edge-triggered: a short read means that the socket is empty,
+    /// unless the peer has closed it, which only a read of 0 bytes shows.
     fn receive(&mut self, ending: bool, shared: &mut Shared<'_>) {
         let mut buffer = std::mem::take(&mut shared.buffer);
         while let Some(stream) = self.stream.as_mut().filter(|_| !matches!(self.state, State::Stalled)) {
             match stream.read(&mut buffer) {
-                Ok(0) => self.lost("", shared),
+                Ok(0) => self.handle_disconnect("", shared),
                 Ok(count) => {
-                    self.take(&buffer[..count], shared);
+                    self.handle_bytes(&buffer[..count], shared);
                     if count < buffer.len() && !ending {
                         break;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => self.lost(&error.to_string(), shared),
+                Err(error) => self.handle_disconnect(&error.to_string(), shared),
             }
         }
         shared.buffer = buffer;
     }
 
-    fn take(&mut self, data: &[u8], shared: &mut Shared<'_>) {
-        let State::Handshaking(handshake) = &mut self.state else { return self.frames(data, shared) };
+    fn handle_bytes(&mut self, data: &[u8], shared: &mut Shared<'_>) {
+        let State::Handshaking(handshake) = &mut self.state else { return self.handle_frames(data, shared) };
         handshake.response.extend_from_slice(data);
-        match judge(&handshake.response, &handshake.accept) {
-            Answer::More => {}
-            Answer::Open(at) => {
+        match check_response(&handshake.response, &handshake.accept) {
+            HandshakeState::Incomplete => {}
+            HandshakeState::Open(at) => {
                 let Handshake { since_ns, response, .. } = std::mem::replace(
                     &mut **handshake,
                     Handshake { since_ns: 0, accept: String::new(), response: Vec::new() },
                 );
                 self.state = State::Open;
-                shared.opened(self.room, since_ns);
+                shared.record_handshake(self.room, since_ns);
                 let hello = shared.hello(self.number as usize, self.room as usize);
                 self.send(&hello);
-                self.frames(&response[at..], shared);
+                self.handle_frames(&response[at..], shared);
             }
-            Answer::Refused(why) => {
-                shared.tally.fail(why);
-                self.abandon();
+            HandshakeState::Refused(why) => {
+                shared.counters.count_failed_handshake(why);
+                self.drop_socket();
             }
         }
     }
 
-    /// Counts what the frames in `data` deliver, and answers control frames.
-    fn frames(&mut self, data: &[u8], shared: &mut Shared<'_>) {
-        shared.tally.bytes += data.len() as u64;
-        let mut controls = Vec::new();
-        let Self { walker, ear, scanner, number, .. } = self;
-        let walked = match scanner {
-            Some(scanner) => counting::parse(walker, scanner, ear, *number, data, shared, &mut controls),
-            None => counting::count(walker, ear, data, shared, &mut controls),
+    /// Counts the deliveries in `data` and handles every other message.
+    fn handle_frames(&mut self, data: &[u8], shared: &mut Shared<'_>) {
+        shared.counters.bytes += data.len() as u64;
+        let mut others = Vec::new();
+        let Self { decoder, texts, scanner, number, .. } = self;
+        let decoded = match scanner {
+            Some(scanner) => counting::parse(decoder, scanner, texts, *number, data, shared, &mut others),
+            None => counting::count(decoder, texts, data, shared, &mut others),
         };
-        for (opcode, payload) in controls {
-            self.control(opcode, &payload, shared);
+        for (opcode, payload) in others {
+            self.handle_other_message(opcode, &payload, shared);
         }
-        if walked == Err(Malformed) && self.stream.is_some() {
-            shared.tally.malformed += 1;
-            self.lost("the server sent what is no frame", shared);
+        if decoded == Err(Malformed) && self.stream.is_some() {
+            shared.counters.malformed += 1;
+            self.handle_disconnect("the server sent a malformed frame", shared);
         }
     }
 
-    fn control(&mut self, opcode: u8, payload: &[u8], shared: &mut Shared<'_>) {
+    fn handle_other_message(&mut self, opcode: u8, payload: &[u8], shared: &mut Shared<'_>) {
         match opcode {
             PING => self.send_frame(PONG, payload),
-            PONG => shared.tally.pongs += 1,
-            TEXT => match ear::answer(payload) {
+            PONG => shared.counters.pongs += 1,
+            TEXT => match texts::heartbeat_answer(payload) {
                 Some(answer) => self.send_frame(TEXT, answer),
-                None => shared.tally.hear(payload),
+                None => shared.counters.count_unmatched_text(payload),
             },
             CLOSE if self.stream.is_some() => {
                 let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
@@ -192,58 +193,62 @@ impl Connection {
                     self.send_frame(CLOSE, payload.get(..2).unwrap_or_default());
                 }
                 let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
-                self.ended(code, &reason, shared);
+                self.handle_close(code, &reason, shared);
             }
             _ => {}
         }
     }
 
-    /// Ended without a close frame.
-    fn lost(&mut self, why: &str, shared: &mut Shared<'_>) {
+    /// Handles the end of a connection that ended without a close frame.
+    fn handle_disconnect(&mut self, why: &str, shared: &mut Shared<'_>) {
         if matches!(self.state, State::Handshaking(_)) {
-            shared.tally.fail(if why.is_empty() { "the server hung up" } else { why });
-            self.abandon();
+            shared.counters.count_failed_handshake(if why.is_empty() {
+                "the server closed the connection"
+            } else {
+                why
+            });
+            self.drop_socket();
         } else {
-            self.ended(1006, why, shared);
+            self.handle_close(1006, why, shared);
         }
     }
 
-    fn ended(&mut self, code: u16, reason: &str, shared: &mut Shared<'_>) {
-        // What follows our own goodbye is no news.
+    fn handle_close(&mut self, code: u16, reason: &str, shared: &mut Shared<'_>) {
+        // The answers to our own close frames at the end of a run are not counted.
         if !shared.is_ending {
-            shared.tally.close(code, reason);
+            shared.counters.count_close(code, reason);
         }
         if self.is_open() {
-            shared.left(self.room);
+            shared.remove_reader(self.room);
         }
-        self.abandon();
+        self.drop_socket();
     }
 
-    /// Says goodbye; the socket goes when the server has answered.
-    pub(super) fn leave(&mut self) {
+    /// Begins the closing handshake; the socket is dropped when the server has answered.
+    pub(super) fn close(&mut self) {
         if self.is_open() {
-            self.send_frame(CLOSE, &GOING_WELL.to_be_bytes());
+            self.send_frame(CLOSE, &NORMAL_CLOSURE.to_be_bytes());
         }
     }
 
-    /// Drops the socket.
-    fn abandon(&mut self) {
+    /// Drops the socket together with its unsent bytes.
+    fn drop_socket(&mut self) {
         self.state = State::Closed;
         self.unsent = Vec::new();
         if let Some(stream) = self.stream.take() {
-            // What was sent still arrives; an error only says that it is gone already.
+            // Bytes in the kernel's buffer still arrive. An error only means that the connection has ended already.
             let _ = stream.shutdown(Shutdown::Write);
         }
     }
 
-    /// Sends one masked frame.
+    /// Sends one masked frame with `payload`.
     pub(super) fn send_frame(&mut self, opcode: u8, payload: &[u8]) {
         let mut frame = Vec::with_capacity(14 + payload.len());
         put_frame(&mut frame, opcode, payload, fastrand::u32(..).to_ne_bytes());
         self.send(&frame);
     }
 
-    /// Writes `bytes`, or keeps what the socket does not take. An error shows when reading.
+    /// Writes `bytes` and keeps those that the socket does not accept. An error is noticed by the next read.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         let Some(stream) = self.stream.as_mut().filter(|_| !bytes.is_empty()) else { return };
         let written = if self.unsent.is_empty() { stream.write(bytes).unwrap_or(0) } else { 0 };

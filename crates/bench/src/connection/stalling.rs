@@ -1,4 +1,4 @@
-//! Clients that misbehave on purpose: they stop reading, or vanish.
+//! Clients that misbehave on purpose: they stop reading, or reset their connection.
 
 use std::io::{ErrorKind, Read as _};
 use std::time::Duration;
@@ -9,27 +9,28 @@ use super::super::wire::CLOSE;
 use super::{Connection, State};
 
 impl Connection {
-    /// Stops reading for good; what the kernel buffers for it is made small, so that the server notices.
+    /// Stops reading for the rest of the run, and shrinks the kernel's receive buffer so that the server notices soon.
     pub(in super::super) fn stall(&mut self, shared: &mut Shared<'_>) {
         if let Some(stream) = self.stream.as_ref().filter(|_| self.is_open()) {
             let _ = socket2::SockRef::from(stream).set_recv_buffer_size(4096);
-            shared.left(self.room);
+            shared.remove_reader(self.room);
             self.state = State::Stalled;
         }
     }
 
-    /// Whether it was stalled and the server has given it up since: reads what is left to see the end.
+    /// Returns whether the connection was stalled and the server has ended it since: reads the remaining bytes to find
+    /// the end of the stream or a close frame.
     pub(in super::super) fn was_dropped(&mut self, buffer: &mut [u8]) -> bool {
         let Some(stream) = self.stream.as_mut().filter(|_| matches!(self.state, State::Stalled)) else {
             return false;
         };
-        let mut controls = Vec::new();
+        let mut others = Vec::new();
         loop {
             match stream.read(buffer) {
                 Ok(0) => return true,
                 Ok(count) => {
-                    let walked = counting::skip(&mut self.walker, &buffer[..count], &mut controls);
-                    if walked.is_err() || controls.iter().any(|(opcode, _)| *opcode == CLOSE) {
+                    let decoded = counting::skip(&mut self.decoder, &buffer[..count], &mut others);
+                    if decoded.is_err() || others.iter().any(|(opcode, _)| *opcode == CLOSE) {
                         return true;
                     }
                 }
@@ -38,10 +39,11 @@ impl Connection {
         }
     }
 
-    /// Vanishes as if its machine had: a reset, no close frame, and no port kept in TIME_WAIT.
-    pub(in super::super) fn cut(&mut self, shared: &mut Shared<'_>) {
+    /// Resets the connection as a crash of the client's machine would: without a close frame, and without a port that
+    /// stays in TIME_WAIT.
+    pub(in super::super) fn reset(&mut self, shared: &mut Shared<'_>) {
         if self.is_open() {
-            shared.left(self.room);
+            shared.remove_reader(self.room);
         }
         if let Some(stream) = self.stream.take() {
             let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));

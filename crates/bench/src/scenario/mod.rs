@@ -1,4 +1,4 @@
-//! From the command line to a plan: each scenario's own part, and every limit checked.
+//! Turns the command line into a plan: chooses what is specific to a scenario and checks every limit.
 
 use std::time::Duration;
 
@@ -6,55 +6,55 @@ use anyhow::ensure;
 
 use super::arguments::{Common, Scenario, Traffic};
 use super::mark::{MARK_BYTES, MAX_PUBLISHERS};
-use super::plan::{Course, Plan, Reach};
+use super::plan::{Plan, Receivers, Workload};
 use super::process;
 use super::schedule::Pace;
 use super::target::Target;
 use super::wire::{BINARY, TEXT};
 
-/// Handshakes under way at once unless a scenario is about more.
+/// Handshakes at the same time, by default in all scenarios but `storm`.
 const CONCURRENCY: usize = 200;
-/// Descriptors besides the connections: poller, log of the server, files, and what the server itself keeps.
+/// File descriptors besides the connections: the poller, files, the server's log, and what the server itself keeps.
 const SPARE_DESCRIPTORS: usize = 128;
-/// Of the ports of one address, the part that may be used: others of this machine need some, and used ones rest.
-const PORTS_USED: f64 = 0.8;
-/// Longest of any duration, in seconds: a mistyped one must not run for ever.
-const LONGEST_S: f64 = 86_400.0;
-/// Most messages per second: beyond it the loop would do nothing else.
+/// Share of the ports of one address that a run may use: other programs need some, and used ports stay in TIME_WAIT.
+const PORT_SHARE: f64 = 0.8;
+/// Longest duration of any option, in seconds: a run with a typing error must end.
+const MAX_DURATION_S: f64 = 86_400.0;
+/// Most messages per second: at a higher rate the loop would only publish.
 const MAX_RATE: f64 = 10e6;
-/// Largest payload.
+/// Largest payload in bytes.
 const MAX_SIZE: usize = 16 << 20;
 
-/// What a scenario says about itself.
-struct Shape {
+/// The part of a plan that depends on the scenario.
+struct Profile {
     name: &'static str,
-    course: Course,
+    workload: Workload,
     connections: usize,
     rooms: usize,
     publishers: usize,
-    reach: Reach,
+    receivers: Receivers,
     in_flight: usize,
     traffic: Option<Traffic>,
 }
 
-impl Shape {
+impl Profile {
     fn of(scenario: &Scenario) -> anyhow::Result<Self> {
         let usual = if matches!(scenario, Scenario::Echo(_)) { 100 } else { 1_000 };
         let connections = scenario.common().connections.unwrap_or(usual);
-        let one_room = |name, course| Self {
+        let one_room = |name, workload| Self {
             name,
-            course,
+            workload,
             connections,
             rooms: 1,
             publishers: 1,
-            reach: Reach::Room,
+            receivers: Receivers::Room,
             in_flight: 1,
             traffic: None,
         };
         let busy = |name, stalled, traffic: &Traffic, in_flight| Self {
             in_flight: traffic.in_flight.unwrap_or(in_flight),
             traffic: Some(traffic.clone()),
-            ..one_room(name, Course::Traffic { stalled })
+            ..one_room(name, Workload::Traffic { stalled })
         };
         Ok(match scenario {
             Scenario::Fanout(it) => Self { publishers: it.publishers, ..busy("fanout", 0, &it.traffic, 32) },
@@ -63,96 +63,144 @@ impl Shape {
                 publishers: it.publishers.unwrap_or(it.rooms),
                 ..busy("rooms", 0, &it.traffic, 1)
             },
-            Scenario::Connect(_) => one_room("connect", Course::Connect),
-            Scenario::Idle(it) => one_room("idle", Course::Idle(seconds("--hold", it.hold)?)),
+            Scenario::Connect(_) => one_room("connect", Workload::Connect),
+            Scenario::Idle(it) => one_room("idle", Workload::Idle(seconds("--hold", it.hold)?)),
             Scenario::Slow(it) => {
-                ensure!((0.0..100.0).contains(&it.stall), "--stall: from 0 to below 100 percent");
+                ensure!(
+                    (0.0..100.0).contains(&it.stall),
+                    "--stall {}: must be from 0 to below 100 percent",
+                    it.stall
+                );
                 let stalled = (connections as f64 * it.stall / 100.0).round() as usize;
                 let readers = connections - stalled;
-                ensure!(it.publishers <= readers, "--stall {}: leaves {readers} to publish", it.stall);
+                ensure!(
+                    it.publishers <= readers,
+                    "--stall {}: leaves {readers} reading connections, fewer than --publishers {}",
+                    it.stall,
+                    it.publishers
+                );
                 Self { publishers: it.publishers, ..busy("slow", stalled, &it.traffic, 8) }
             }
-            Scenario::Storm(it) => one_room("storm", Course::Storm(it.rounds)),
-            Scenario::Echo(it) => {
-                Self { publishers: connections, reach: Reach::Publisher, ..busy("echo", 0, &it.traffic, 1) }
-            }
+            Scenario::Storm(it) => one_room("storm", Workload::Storm(it.rounds)),
+            Scenario::Echo(it) => Self {
+                publishers: connections,
+                receivers: Receivers::Publisher,
+                ..busy("echo", 0, &it.traffic, 1)
+            },
         })
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        ensure!(self.connections >= 1, "--connections: at least 1");
-        ensure!((1..=self.connections).contains(&self.rooms), "--rooms: from 1 to --connections");
-        ensure!((1..=self.connections).contains(&self.publishers), "--publishers: from 1 to --connections");
-        ensure!(self.publishers <= MAX_PUBLISHERS, "at most {MAX_PUBLISHERS} publishers");
-        ensure!((1..=65_536).contains(&self.in_flight), "--in-flight: from 1 to 65536");
+        let Self { connections, rooms, publishers, .. } = *self;
+        ensure!(connections >= 1, "--connections {connections}: must be at least 1");
+        ensure!(
+            (1..=connections).contains(&rooms),
+            "--rooms {rooms}: must be from 1 to {connections}, the number of connections"
+        );
+        ensure!(
+            (1..=connections).contains(&publishers),
+            "--publishers {publishers}: must be from 1 to {connections}, the number of connections"
+        );
+        ensure!(
+            publishers <= MAX_PUBLISHERS,
+            "{publishers} publishers: at most {MAX_PUBLISHERS} are possible"
+        );
+        ensure!(
+            (1..=65_536).contains(&self.in_flight),
+            "--in-flight {}: must be from 1 to 65536",
+            self.in_flight
+        );
         Ok(())
     }
 }
 
 fn seconds(flag: &str, value: f64) -> anyhow::Result<Duration> {
-    ensure!((0.0..=LONGEST_S).contains(&value), "{flag} {value}: from 0 to {LONGEST_S} seconds");
+    ensure!(
+        (0.0..=MAX_DURATION_S).contains(&value),
+        "{flag} {value}: must be from 0 to {MAX_DURATION_S} seconds"
+    );
     Ok(Duration::from_secs_f64(value))
 }
 
-/// The path and query of throng's own endpoint for a scenario.
-pub(super) fn own_path(scenario: &Scenario) -> &'static str {
+/// Returns the path and query of the endpoint that a scenario uses on a server that it starts.
+pub(super) fn endpoint_path(scenario: &Scenario) -> &'static str {
     if matches!(scenario, Scenario::Echo(_)) { "/ws?raw" } else { "/ws/chat/u{i}?room=bench-{r}" }
 }
 
-/// Settings of a started server: nothing of it may be in the way of what is measured.
-pub(super) fn own_settings(scenario: &Scenario) -> anyhow::Result<Vec<String>> {
-    let (common, connections) = (scenario.common(), Shape::of(scenario)?.connections);
+/// Returns the settings of a server that is started for a run: no limit of it may influence the measurement. Settings
+/// of the command line come last and win.
+pub(super) fn server_settings(scenario: &Scenario) -> anyhow::Result<Vec<String>> {
+    let (common, connections) = (scenario.common(), Profile::of(scenario)?.connections);
     let characters = (common.message.size * 2).max(500);
     let bytes = (characters + 1_024).max(64 << 10);
-    let ours = [
+    let defaults = [
         "log.level=info".into(),
-        // Its own default keeps a reserve for handshakes; ours are counted. A storm overlaps what it replaces.
+        // The server's default reserves connections for handshakes, which are counted here. In a storm, new
+        // connections overlap with the old ones.
         format!("limits.max_connections={}", 2 * connections + SPARE_DESCRIPTORS),
         "rate_limit.enabled=false".into(),
         format!("chat.max_message_chars={characters}"),
         format!("limits.max_message_bytes={bytes}B"),
     ];
-    Ok(ours.into_iter().chain(common.target.set.iter().cloned()).collect())
+    Ok(defaults.into_iter().chain(common.target.set.iter().cloned()).collect())
 }
 
-/// The plan of a scenario against `url`.
+/// Returns the plan of a scenario against the server at `url`.
 ///
 /// # Errors
-/// A value is out of its range, or the machine's limits do not allow so many connections; says which and what to do.
+/// A value is out of its range, or the machine's limits do not allow so many connections; the error names the option
+/// or limit and what to do.
 pub(super) fn plan(scenario: &Scenario, url: &str, pid: Option<u32>) -> anyhow::Result<Plan> {
-    let shape = Shape::of(scenario)?;
-    shape.check()?;
+    let profile = Profile::of(scenario)?;
+    profile.check()?;
     let Common { target, message, .. } = scenario.common();
     let is_echo = matches!(scenario, Scenario::Echo(_));
     let template =
         message.template.clone().unwrap_or(if is_echo { "%s" } else { r#"{"message":"%s"}"# }.into());
-    ensure!(template.matches("%s").count() == 1, "--template {template}: %s must stand in it once");
-    ensure!((MARK_BYTES..=MAX_SIZE).contains(&message.size), "--size: from {MARK_BYTES} to {MAX_SIZE} bytes");
+    ensure!(template.matches("%s").count() == 1, "--template {template}: must contain %s exactly once");
+    ensure!(
+        (MARK_BYTES..=MAX_SIZE).contains(&message.size),
+        "--size {}: must be from {MARK_BYTES} to {MAX_SIZE} bytes",
+        message.size
+    );
     let mark = u8::try_from(message.mark).unwrap_or(0);
-    ensure!(mark.is_ascii_punctuation(), "--mark {}: one character of ASCII punctuation", message.mark);
-    ensure!(!template.contains(message.mark), "--mark {}: stands in the template", message.mark);
-    ensure!(message.sample >= 1, "--sample: at least 1");
-    let everybody = if matches!(shape.course, Course::Storm(_)) { shape.connections } else { CONCURRENCY };
-    let concurrency = target.concurrency.unwrap_or(everybody);
-    ensure!(concurrency >= 1, "--concurrency: at least 1");
-    if let Course::Storm(rounds) = shape.course {
-        ensure!((1..=1_000).contains(&rounds), "--rounds: from 1 to 1000");
+    ensure!(
+        mark.is_ascii_punctuation(),
+        "--mark {}: must be one character of ASCII punctuation",
+        message.mark
+    );
+    ensure!(
+        !template.contains(message.mark),
+        "--mark {}: must not be in --template {template}",
+        message.mark
+    );
+    ensure!(message.sample >= 1, "--sample 0: must be at least 1");
+    let usual =
+        if matches!(profile.workload, Workload::Storm(_)) { profile.connections } else { CONCURRENCY };
+    let concurrency = target.concurrency.unwrap_or(usual);
+    ensure!(concurrency >= 1, "--concurrency 0: must be at least 1");
+    if let Workload::Storm(rounds) = profile.workload {
+        ensure!((1..=1_000).contains(&rounds), "--rounds {rounds}: must be from 1 to 1000");
     }
-    let traffic = shape.traffic.as_ref();
+    let traffic = profile.traffic.as_ref();
     let measured = traffic.map_or(Ok(Duration::ZERO), |it| seconds("--seconds", it.seconds))?;
-    ensure!(traffic.is_none() || measured >= Duration::from_millis(100), "--seconds: at least 0.1");
+    ensure!(
+        traffic.is_none() || measured >= Duration::from_millis(100),
+        "--seconds {}: must be at least 0.1",
+        measured.as_secs_f64()
+    );
     let settle = target.settle;
     let target = Target::parse(url, &target.header)?;
-    let per_address = (process::ephemeral_ports().unwrap_or(28_232) as f64 * PORTS_USED) as usize;
-    check_machine(shape.connections, &target, per_address)?;
+    let per_address = (process::ephemeral_ports().unwrap_or(28_232) as f64 * PORT_SHARE) as usize;
+    check_machine(profile.connections, &target, per_address)?;
     Ok(Plan {
-        scenario: shape.name,
-        course: shape.course,
-        connections: shape.connections,
-        rooms: shape.rooms,
-        publishers: shape.publishers,
-        reach: shape.reach,
-        pace: pace(traffic, shape.in_flight)?,
+        scenario: profile.name,
+        workload: profile.workload,
+        connections: profile.connections,
+        rooms: profile.rooms,
+        publishers: profile.publishers,
+        receivers: profile.receivers,
+        pace: pace(traffic, profile.in_flight)?,
         size: message.size,
         template,
         hello: scenario.common().target.hello.clone(),
@@ -172,7 +220,7 @@ pub(super) fn plan(scenario: &Scenario, url: &str, pid: Option<u32>) -> anyhow::
 
 fn pace(traffic: Option<&Traffic>, in_flight: usize) -> anyhow::Result<Pace> {
     let Some(rate) = traffic.and_then(|it| it.rate) else { return Ok(Pace::InFlight(in_flight)) };
-    ensure!(rate > 0.0 && rate <= MAX_RATE, "--rate: above 0 and at most {MAX_RATE}");
+    ensure!(rate > 0.0 && rate <= MAX_RATE, "--rate {rate}: must be above 0 and at most {MAX_RATE}");
     Ok(Pace::PerSecond(rate))
 }
 
@@ -180,15 +228,15 @@ fn check_machine(connections: usize, target: &Target, per_address: usize) -> any
     let (needed, limit) = (connections + SPARE_DESCRIPTORS, process::descriptors().unwrap_or(usize::MAX));
     ensure!(
         needed <= limit,
-        "{connections} connections need {needed} descriptors and the limit is {limit}: raise it with \
+        "{connections} connections need {needed} file descriptors and the limit is {limit}: raise it with \
          `ulimit -n {needed}`, or use --connections {}",
         limit.saturating_sub(SPARE_DESCRIPTORS),
     );
     let most = target.most_connections(per_address);
     ensure!(
         connections <= most,
-        "{connections} connections to one address need as many ports, and there are {most}: \
-         raise net.ipv4.ip_local_port_range"
+        "{connections} connections to one address need as many local ports, and {most} are available: \
+         widen net.ipv4.ip_local_port_range, or use --connections {most}"
     );
     Ok(())
 }

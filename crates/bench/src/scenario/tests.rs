@@ -69,16 +69,19 @@ fn publishers_sit_in_every_room_and_a_share_is_rounded() {
     let plan = planned(&["rooms", "--connections", "20", "--rooms", "5"]).expect("a plan");
     assert_eq!((plan.publishers, (0..5).map(|i| plan.room(i)).collect::<Vec<_>>()), (5, vec![0, 1, 2, 3, 4]));
     let slow = planned(&["slow", "--connections", "25", "--stall", "10"]).expect("a plan");
-    assert_eq!(slow.course, Course::Traffic { stalled: 3 });
+    assert_eq!(slow.workload, Workload::Traffic { stalled: 3 });
     let open = planned(&["echo", "--rate", "1000"]).expect("a plan");
-    assert_eq!((open.pace, open.publishers, open.reach), (Pace::PerSecond(1000.0), 100, Reach::Publisher));
+    assert_eq!(
+        (open.pace, open.publishers, open.receivers),
+        (Pace::PerSecond(1000.0), 100, Receivers::Publisher)
+    );
 }
 
 #[test]
-fn what_the_user_sets_on_a_started_server_comes_last() {
+fn settings_of_the_command_line_come_last() {
     let line = Line::try_parse_from(["bench", "fanout", "--size", "5000", "--set", "log.level=warn"])
         .expect("a line");
-    let settings = own_settings(&line.bench.scenario).expect("settings");
+    let settings = server_settings(&line.bench.scenario).expect("settings");
     assert_eq!(settings.last().map(String::as_str), Some("log.level=warn"));
     assert!(settings.contains(&"chat.max_message_chars=10000".into()), "{settings:?}");
 }

@@ -1,29 +1,30 @@
-//! WebSocket frames as the load generator needs them: masked ones out, headers of unmasked ones walked over.
+//! WebSocket frames as the load generator needs them: encodes masked frames and decodes the headers of unmasked ones.
 //!
-//! The walk looks at each frame's header and skips its payload, and what a busy server sends is mostly runs of frames
-//! of one length: these cost a nanosecond or two each. A full reader that hands out messages would be the bottleneck of
-//! the whole measurement.
+//! The decoder reads each frame's header and passes the payload on without copying it. A busy server sends mostly runs
+//! of frames with equal headers, for which there is a fast path. A reader that assembles messages would be the
+//! bottleneck of the measurement.
 
-/// A text frame (RFC 6455 section 11.8).
+/// Opcode of a text frame (RFC 6455 section 11.8).
 pub(super) const TEXT: u8 = 1;
-/// A binary frame.
+/// Opcode of a binary frame.
 pub(super) const BINARY: u8 = 2;
-/// The end of a connection.
+/// Opcode of a close frame.
 pub(super) const CLOSE: u8 = 8;
-/// "Are you there?"
+/// Opcode of a ping.
 pub(super) const PING: u8 = 9;
-/// "Yes."
+/// Opcode of a pong.
 pub(super) const PONG: u8 = 10;
 
-/// Longest header of a server's frame.
+/// Longest header of an unmasked frame, in bytes.
 const MAX_HEADER: usize = 10;
-/// The last frame of a message.
+/// Bit of a header's first byte that marks the last frame of a message.
 pub(super) const FIN: u8 = 0x80;
-/// RSV1 to RSV3: no extension is ever offered.
+/// Bits RSV1 to RSV3 of a header's first byte. They must be 0, because the client offers no extension.
 const RESERVED: u8 = 0x70;
+/// Bit of a header's second byte that marks a masked frame.
 const MASKED: u8 = 0x80;
 
-/// Appends an unfragmented client frame (RFC 6455 sections 5.2 and 5.3): `mask` must be unpredictable to the server.
+/// Appends an unfragmented client frame (RFC 6455 sections 5.2 and 5.3) to `out`. Each frame needs a new random `mask`.
 pub(super) fn put_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: [u8; 4]) {
     out.push(0x80 | opcode);
     if let Ok(len @ 0..=125) = u8::try_from(payload.len()) {
@@ -45,42 +46,43 @@ pub(super) fn put_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: [u8
     }
 }
 
-/// What a [`Walker`] meets on its way.
-pub(super) trait Visitor {
-    /// Whole data frames alike: `frames` is one or more of `each` bytes, all with this `header`.
+/// Receives the parts of the frames that a [`FrameDecoder`] decodes.
+pub(super) trait FrameHandler {
+    /// Handles one or more whole data frames of `frame_len` bytes each, all of which begin with `header`.
     #[inline]
-    fn alike(&mut self, header: &[u8], frames: &[u8], each: usize) {
-        for frame in frames.chunks_exact(each) {
-            self.header(header);
-            self.payload(&frame[header.len()..]);
+    fn on_equal_frames(&mut self, header: &[u8], frames: &[u8], frame_len: usize) {
+        for frame in frames.chunks_exact(frame_len) {
+            self.on_header(header);
+            self.on_payload(&frame[header.len()..]);
         }
     }
-    /// The header of a data frame.
-    fn header(&mut self, header: &[u8]);
-    /// Bytes of a data frame's payload.
-    fn payload(&mut self, payload: &[u8]);
-    /// A whole control frame.
-    fn control(&mut self, opcode: u8, payload: &[u8]);
-    /// Bytes of a control frame, header or payload, as they pass.
-    fn skipped(&mut self, raw: &[u8]);
+    /// Handles the header of a data frame.
+    fn on_header(&mut self, header: &[u8]);
+    /// Handles bytes of a data frame's payload.
+    fn on_payload(&mut self, payload: &[u8]);
+    /// Handles a whole control frame.
+    fn on_control(&mut self, opcode: u8, payload: &[u8]);
+    /// Handles raw bytes of a control frame, from its header or payload, before the frame is complete.
+    fn on_control_bytes(&mut self, raw: &[u8]);
 }
 
-/// The server sent what no server may send: a masked frame, a reserved bit or opcode, a long control frame.
+/// The server sent bytes that no server may send: a masked frame, a reserved bit or opcode, or a long control frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Walks over the frames of one connection, cut anywhere.
+/// Decodes the frames of one connection, whose bytes may be cut anywhere.
 #[derive(Debug, Default)]
-pub(super) struct Walker {
-    /// Bytes of the current frame's payload still to come.
+pub(super) struct FrameDecoder {
+    /// Payload bytes of the current frame that have not arrived yet.
     left: u64,
+    /// The first `have` bytes of a header that was cut.
     header: [u8; MAX_HEADER],
     have: u8,
-    /// A control frame under way: its opcode and payload so far. Boxed because it is rare.
+    /// Opcode and payload so far of an incomplete control frame. It is boxed because it is rare.
     control: Option<Box<(u8, Vec<u8>)>>,
 }
 
-/// Length of the header that starts with these two bytes.
+/// Returns the length of the header with this second byte.
 fn header_len(second: u8) -> usize {
     match second & 0x7f {
         126 => 4,
@@ -89,7 +91,7 @@ fn header_len(second: u8) -> usize {
     }
 }
 
-/// Bytes of the payload behind a whole header.
+/// Returns the length of the payload that follows a whole header.
 pub(super) fn payload_len(header: &[u8]) -> u64 {
     match header {
         [_, len] => u64::from(len & 0x7f),
@@ -98,15 +100,15 @@ pub(super) fn payload_len(header: &[u8]) -> u64 {
     }
 }
 
-/// The run of whole data frames with one and the same header that `data` begins with, as the lengths of this header, of
-/// one frame, and of the run. `None` where there is none, or none that is worth it: what it is then, is for
-/// [`Walker::enter`] to judge.
+/// Finds the run of whole data frames with equal headers at the beginning of `data`; returns the lengths of the header,
+/// of one frame and of the run. Returns `None` if `data` begins with no such frame or with one that
+/// [`FrameDecoder::read_header`] has to check.
 ///
-/// A compare and an add per frame, and none has to wait until the length of the one before is read and understood.
+/// It costs a comparison and an addition per frame, and no frame depends on the decoded length of the one before.
 #[inline]
-fn run(data: &[u8]) -> Option<(usize, usize, usize)> {
+fn equal_frames(data: &[u8]) -> Option<(usize, usize, usize)> {
     let first = *data.first_chunk::<4>()?;
-    // The last two bytes are payload behind a short header.
+    // With a short header, the last two of the four bytes are payload and not compared.
     let (header, payload, compared) = match first[1] {
         len @ 2..=125 => (2, usize::from(len), [0xff, 0xff, 0, 0]),
         126 => (4, usize::from(u16::from_be_bytes([first[2], first[3]])), [0xff; 4]),
@@ -117,53 +119,62 @@ fn run(data: &[u8]) -> Option<(usize, usize, usize)> {
     }
     let compared = u32::from_ne_bytes(compared);
     let wanted = u32::from_ne_bytes(first) & compared;
-    let begins_alike =
+    let has_equal_header =
         |frame: &&[u8]| frame.first_chunk().is_some_and(|it| u32::from_ne_bytes(*it) & compared == wanted);
     let each = header + payload;
-    let count = data.chunks_exact(each).take_while(begins_alike).count();
+    let count = data.chunks_exact(each).take_while(has_equal_header).count();
     (count > 0).then_some((header, each, count * each))
 }
 
-impl Walker {
-    /// Walks over `data`, the next bytes of the stream.
+impl FrameDecoder {
+    /// Decodes `data`, the next bytes of the stream, and passes its frames to `handler`.
     ///
     /// # Errors
-    /// The stream is not what a server may send; nothing behind that place can be understood.
-    pub(super) fn walk(&mut self, mut data: &[u8], visitor: &mut impl Visitor) -> Result<(), Malformed> {
+    /// No server may send these bytes; the rest of the stream cannot be decoded.
+    pub(super) fn decode(
+        &mut self,
+        mut data: &[u8],
+        handler: &mut impl FrameHandler,
+    ) -> Result<(), Malformed> {
         loop {
             let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(data.len());
             let (payload, rest) = data.split_at(take);
             self.left -= take as u64;
             if let Some(control) = &mut self.control {
-                visitor.skipped(payload);
+                handler.on_control_bytes(payload);
                 control.1.extend_from_slice(payload);
                 if self.left == 0 {
-                    visitor.control(control.0, &control.1);
+                    handler.on_control(control.0, &control.1);
                     self.control = None;
                 }
             } else if take > 0 {
-                visitor.payload(payload);
+                handler.on_payload(payload);
             }
             data = rest;
-            // A cut header is continued first.
-            if let Some((header, each, all)) = (self.have == 0).then(|| run(data)).flatten() {
-                let (frames, rest) = data.split_at(all);
-                visitor.alike(&data[..header], frames, each);
+            // If a header was cut, its remaining bytes come first.
+            if let Some((header, frame_len, run_len)) = (self.have == 0).then(|| equal_frames(data)).flatten()
+            {
+                let (frames, rest) = data.split_at(run_len);
+                handler.on_equal_frames(&data[..header], frames, frame_len);
                 data = rest;
             } else if data.is_empty() {
                 return Ok(());
             } else {
-                data = self.enter(data, visitor)?;
+                data = self.read_header(data, handler)?;
             }
         }
     }
 
-    /// Reads the header that `data` begins or continues with; returns what stands behind it.
+    /// Reads the header, or the rest of one, at the beginning of `data`; returns the bytes that follow it.
     #[inline]
-    fn enter<'a>(&mut self, data: &'a [u8], visitor: &mut impl Visitor) -> Result<&'a [u8], Malformed> {
+    fn read_header<'a>(
+        &mut self,
+        data: &'a [u8],
+        handler: &mut impl FrameHandler,
+    ) -> Result<&'a [u8], Malformed> {
         if self.have == 0 && data.len() >= 2 && data.len() >= header_len(data[1]) {
             let (header, rest) = data.split_at(header_len(data[1]));
-            self.begin(header, visitor)?;
+            self.begin_frame(header, handler)?;
             return Ok(rest);
         }
         for (at, byte) in data.iter().enumerate() {
@@ -173,7 +184,7 @@ impl Walker {
             if have >= 2 && have == header_len(self.header[1]) {
                 let header = self.header;
                 self.have = 0;
-                self.begin(&header[..have], visitor)?;
+                self.begin_frame(&header[..have], handler)?;
                 return Ok(&data[at + 1..]);
             }
         }
@@ -181,19 +192,19 @@ impl Walker {
     }
 
     #[inline]
-    fn begin(&mut self, header: &[u8], visitor: &mut impl Visitor) -> Result<(), Malformed> {
+    fn begin_frame(&mut self, header: &[u8], handler: &mut impl FrameHandler) -> Result<(), Malformed> {
         let opcode = header[0] & 0x0f;
         self.left = payload_len(header);
         if header[0] & RESERVED != 0 || header[1] & MASKED != 0 {
             return Err(Malformed);
         }
         match opcode {
-            0..=2 => visitor.header(header),
+            0..=2 => handler.on_header(header),
             CLOSE | PING | PONG if self.left <= 125 => {
-                visitor.skipped(header);
+                handler.on_control_bytes(header);
                 self.control = Some(Box::new((opcode, Vec::new())));
                 if self.left == 0 {
-                    visitor.control(opcode, &[]);
+                    handler.on_control(opcode, &[]);
                     self.control = None;
                 }
             }

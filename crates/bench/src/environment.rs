@@ -1,28 +1,28 @@
-//! Under what circumstances a result came about, so that it can be told from others, and repeated.
+//! The environment of a run: version, time, command line and machine, so that results can be compared and repeated.
 
 use std::fs::read_to_string;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-/// Version, time, machine and command line.
+/// The part of a report that says how its numbers came about.
 #[derive(Debug, Serialize)]
-pub(super) struct Circumstances {
-    /// Of this program.
+pub(super) struct Environment {
+    /// Version of this program.
     version: &'static str,
-    /// When the run began, in UTC (RFC 3339).
+    /// Start of the run, in UTC (RFC 3339).
     time: String,
-    /// As given; what may be a secret is left out.
+    /// The arguments as given, without values that may be secrets.
     command_line: Vec<String>,
     machine: Machine,
 }
 
-/// The machine of the load generator. What it does not tell is left out.
+/// The machine of the load generator. Fields that the system does not provide are left out.
 #[derive(Debug, Serialize)]
 struct Machine {
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu: Option<String>,
-    /// Those that this process may use.
+    /// Number of cores that this process may use.
     cores: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_mib: Option<u64>,
@@ -30,8 +30,8 @@ struct Machine {
     kernel: Option<String>,
 }
 
-impl Circumstances {
-    /// Those of now.
+impl Environment {
+    /// Reads the environment; the run begins now.
     pub(super) fn now() -> Self {
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
@@ -42,27 +42,27 @@ impl Circumstances {
             machine: Machine {
                 cpu: read_to_string("/proc/cpuinfo").ok().and_then(|text| field(&text, "model name")),
                 cores: std::thread::available_parallelism().map_or(1, usize::from),
-                memory_mib: read_to_string("/proc/meminfo").ok().and_then(|text| mib(&text)),
+                memory_mib: read_to_string("/proc/meminfo").ok().and_then(|text| memory_mib(&text)),
                 kernel: read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned()),
             },
         }
     }
 }
 
-/// The value of the first line `NAME : VALUE`.
+/// Returns the value of the first line `NAME : VALUE`.
 fn field(text: &str, name: &str) -> Option<String> {
     let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
     let (_, value) = pairs.find(|(found, _)| found.trim() == name)?;
     Some(value.trim().to_owned())
 }
 
-fn mib(meminfo: &str) -> Option<u64> {
+fn memory_mib(meminfo: &str) -> Option<u64> {
     let kib: u64 = field(meminfo, "MemTotal")?.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024)
 }
 
-/// Seconds since the Unix epoch as a date and a time of day. The date by Howard Hinnant's `civil_from_days`: years
-/// begin in March, so that the day that some have comes last.
+/// Formats seconds since the Unix epoch as a date and time. The date is computed by Howard Hinnant's
+/// `civil_from_days`: its years begin in March, so that the leap day is the last day of a year.
 fn rfc_3339(unix_s: u64) -> String {
     let (days, second) = (unix_s / 86_400 + 719_468, unix_s % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);
@@ -76,7 +76,7 @@ fn rfc_3339(unix_s: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Values of headers and of settings that are secrets, and of a token in a URL, do not belong into a file.
+/// Replaces the values of headers, of secret settings and of a token in a URL by `…`: a report is shared.
 fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
     let mut flag = String::new();
     let mut shown = Vec::new();
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_those_of_the_calendar() {
+    fn times_follow_the_calendar() {
         for (unix_s, time) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399, "2000-02-28T23:59:59Z"),
@@ -129,8 +129,8 @@ mod tests {
     fn the_machine_is_described() {
         let text = "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nmodel name\t: Other\n";
         assert_eq!(field(text, "model name").as_deref(), Some("Some CPU @ 3 GHz"));
-        assert_eq!(mib("MemTotal:       16384000 kB\n"), Some(16_000));
-        assert_eq!((field("", "model name"), mib("MemTotal: x")), (None, None));
+        assert_eq!(memory_mib("MemTotal:       16384000 kB\n"), Some(16_000));
+        assert_eq!((field("", "model name"), memory_mib("MemTotal: x")), (None, None));
     }
 
     #[test]

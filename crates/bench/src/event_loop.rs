@@ -1,7 +1,7 @@
-//! All connections of a run and the one poller they share, on one thread.
+//! The event loop: all connections of a run and the poller they share, on one thread.
 //!
-//! mio rather than the async runtime: a task per connection costs more than counting what it received, and the thing
-//! that measures must need less than what it measures.
+//! It uses mio instead of an async runtime, because a task per connection costs more than counting its deliveries, and
+//! the load generator must need less CPU time than the server.
 
 use std::io;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use super::message::Messages;
 use super::plan::Plan;
 use super::shared::Shared;
 
-/// Events taken from the poller at once.
+/// Most events taken from the poller at once.
 const EVENTS: usize = 1024;
 
-/// The connections and what they share.
+/// The connections, their poller and the state they share.
 #[derive(Debug)]
-pub(super) struct Swarm<'p> {
+pub(super) struct EventLoop<'p> {
     poll: Poll,
     events: Events,
     pub(super) connections: Vec<Connection>,
@@ -29,11 +29,11 @@ pub(super) struct Swarm<'p> {
     pub(super) shared: Shared<'p>,
 }
 
-impl<'p> Swarm<'p> {
-    /// No connections yet.
+impl<'p> EventLoop<'p> {
+    /// Returns an event loop without connections.
     ///
     /// # Errors
-    /// The system has no poller for us.
+    /// The system cannot create a poller.
     pub(super) fn new(plan: &'p Plan) -> io::Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
@@ -44,11 +44,11 @@ impl<'p> Swarm<'p> {
         })
     }
 
-    /// Waits at most `wait` for something to happen and handles it.
+    /// Waits at most `wait` for events and handles them.
     ///
     /// # Errors
     /// The poller fails.
-    pub(super) fn pump(&mut self, wait: Duration) -> io::Result<()> {
+    pub(super) fn turn(&mut self, wait: Duration) -> io::Result<()> {
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
@@ -59,10 +59,10 @@ impl<'p> Swarm<'p> {
         Ok(())
     }
 
-    /// Starts connecting number `number`: a new connection, or an ended one again.
+    /// Starts to connect number `number`, which is a new connection or one that has ended.
     ///
     /// # Errors
-    /// No socket, or no address to connect from.
+    /// The system has no socket, or no local address or port to connect from.
     pub(super) fn dial(&mut self, number: usize) -> io::Result<()> {
         let target = &self.shared.plan.target;
         let domain = Domain::for_address(target.address);
@@ -73,14 +73,14 @@ impl<'p> Swarm<'p> {
             socket.bind(&source.into())?;
         }
         match socket.connect(&target.address.into()) {
-            // It goes on in the background; how it ends shows when the socket becomes writable.
+            // Connecting goes on in the background; the socket becomes writable when it has succeeded or failed.
             Err(error) if error.raw_os_error() != Some(EINPROGRESS) => {
                 return Err(io::Error::new(error.kind(), format!("cannot connect: {error}")));
             }
             _ => {}
         }
         let mut stream = TcpStream::from_std(socket.into());
-        // Both at once and for good: edge-triggered, a socket that stays writable is reported no more than once.
+        // Registered once for both events: with edge-triggered polling, a socket that stays writable is reported once.
         self.poll.registry().register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
         let connection = Connection::new(number, stream, &self.shared);
         match self.connections.get_mut(number) {
@@ -90,17 +90,17 @@ impl<'p> Swarm<'p> {
         Ok(())
     }
 
-    /// Publishes a message of `at_ns` on connection `number`, if it is open.
+    /// Publishes a message with the time `at_ns` on connection `number`, if it is open.
     pub(super) fn publish(&mut self, number: usize, at_ns: u64) {
         let connection = &mut self.connections[number];
         if connection.is_open() {
-            self.shared.tally.sent += 1;
-            self.shared.tally.expected += self.shared.reach(self.shared.plan.room(number));
+            self.shared.counters.sent += 1;
+            self.shared.counters.expected += self.shared.receiver_count(self.shared.plan.room(number));
             connection.send(self.messages.frame(Stamp { publisher: number as u16, at_ns }));
         }
     }
 
-    /// Stops reading on the last `count` connections.
+    /// Makes the last `count` connections stop reading.
     pub(super) fn stall(&mut self, count: usize) {
         let first = self.connections.len() - count;
         for connection in &mut self.connections[first..] {
@@ -108,27 +108,27 @@ impl<'p> Swarm<'p> {
         }
     }
 
-    /// Of the stalled connections, how many the server has ended.
-    pub(super) fn dropped(&mut self) -> usize {
+    /// Returns how many of the stalled connections the server has ended.
+    pub(super) fn count_dropped(&mut self) -> usize {
         let Self { connections, shared, .. } = self;
         connections.iter_mut().map(|connection| usize::from(connection.was_dropped(&mut shared.buffer))).sum()
     }
 
-    /// Begins to end every open connection in good order.
-    pub(super) fn leave(&mut self) {
+    /// Begins the closing handshake on every open connection.
+    pub(super) fn close_all(&mut self) {
         self.shared.is_ending = true;
         for connection in &mut self.connections {
-            connection.leave();
+            connection.close();
         }
     }
 
-    /// Cuts every connection.
-    pub(super) fn cut(&mut self) {
+    /// Resets every connection.
+    pub(super) fn reset_all(&mut self) {
         for connection in &mut self.connections {
-            connection.cut(&mut self.shared);
+            connection.reset(&mut self.shared);
         }
     }
 }
 
-/// "Operation now in progress", on Linux.
+/// The error number of "operation now in progress" on Linux.
 const EINPROGRESS: i32 = 115;
