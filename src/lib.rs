@@ -56,10 +56,10 @@
 //!                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
 //!                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) ·
 //!                icon.svg
-//!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
-//!                schema (a key is declared once) · kind, value, words (what values may be) ·
-//!                load (the layers) · mistake · checks (contradictions; unwise: pairs) · public_key ·
-//!                machine (what it offers) · pending (not in force yet) · print
+//!   config/      mod · tree (all settings, the list of keys) · bounds, features (the sections) · room_rules (settings
+//!                for rooms by pattern) · schema (a key is declared once) · kind, text, list (kinds of values) · types
+//!                (policies, secrets) · load (the layers) · error · checks (conflicts; mismatches: warnings) ·
+//!                public_key · machine (resources) · unsupported (keys without effect) · print · tests
 //!   metrics/     mod (counters of each shard, summed when scraped) · render (for Prometheus)
 //!   clock.rs     the time, which a test can move
 //!   shrink.rs    memory is given back when a storm has passed

@@ -55,7 +55,7 @@ fn serve(config: Config) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    if let Some(reach) = config.reach() {
+    if let Some(reach) = config.loopback_notice() {
         tracing::info!("{reach}");
     }
     // Before anybody can know that we are there: a signal at any later time means a drain.
