@@ -13,7 +13,8 @@
 //! ```text
 //! src/
 //!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
-//!   cli/         mod (arguments, check-config) · history (a folder, looked at) · logging · signals · token
+//!   cli/         mod (subcommands, check-config) · settings (flags that are keys) · failure (exit codes) · output ·
+//!                history (checks a folder of history) · logging · signals · token
 //!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
 //!                established (the task of a connection) · handshakes (who is not in yet, and who makes way; the
 //!                ticket of each) · standing (with the limits of its address) · rules (what decides) · gate (page, or

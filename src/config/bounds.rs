@@ -17,7 +17,7 @@ settings! {
         /// Open connections on this node; a handshake beyond gets 503. 0 (derived from the descriptor limit, less a
         /// reserve) to 10,000,000. Memory: at most 2 KiB each while idle, plus the kernel's 4 KiB.
         max_connections: usize = 0, Count(0, 10_000_000);
-        /// Open connections and sockets not yet upgraded (requests for pages do not count) per IPv4 address or IPv6
+        /// Open connections and sockets not yet upgraded (those that load pages do not count) per IPv4 address or IPv6
         /// /64; a handshake beyond gets 429. 0 (no limit) to 10,000,000.
         /// Memory: an entry of some 64 bytes per connected address.
         max_connections_per_address: usize = 0, Count(0, 10_000_000);
@@ -48,8 +48,8 @@ settings! {
         /// Malformed commands of one connection within a minute; more end it with 4502. 0 (the first one ends it) to
         /// 1,000,000.
         malformed_per_minute: usize = 20, Count(0, 1_000_000);
-        /// Idempotency keys remembered per user; beyond, the user's oldest key is forgotten. 0 (as many messages as
-        /// `rate_limit.*` lets a user send in five minutes, or a million without a rate limit) to 1,000,000.
+        /// Idempotency keys remembered per user; beyond, the user's oldest key is forgotten. 0 (one for each
+        /// message that `rate_limit.*` lets a user send in five minutes, or a million without a rate limit) to 1,000,000.
         /// Memory: within `limits.max_keys_bytes`.
         max_keys_per_user: usize = 0, Count(0, 1_000_000);
         /// Bytes of all idempotency keys together; beyond, the oldest key of all is forgotten. 64KiB to 1TiB. One key
