@@ -25,7 +25,7 @@ impl Local for Fanout {
 
     fn deliver(&self, topic: &mut Topic, delivery: broker::Delivery<'_, Aside>) {
         let broker::Delivery { frame, offset, aside } = delivery;
-        let delivery = Delivery { aside, ..Delivery::message(frame, offset, clock::last_look()) };
+        let delivery = Delivery { aside, ..Delivery::message(frame, offset, clock::recent_instant()) };
         self.0.publish(topic, delivery);
     }
 

@@ -106,7 +106,7 @@ impl Work {
         }
         let now = Instant::now();
         for Swept { batch: mut shared, since } in self.finished.drain(..) {
-            metrics.fanned_out(now - since);
+            metrics.count_fanout(now - since);
             if self.spare.len() < SPARE_BATCHES
                 && let Some(batch) = Rc::get_mut(&mut shared)
                 && batch.bytes.capacity() <= SPARE_BYTES
@@ -167,7 +167,7 @@ struct Slice {
 
 impl Slice {
     fn new(scratch: Vec<u8>) -> Self {
-        let began = clock::last_look();
+        let began = clock::recent_instant();
         Self { began, is_late: false, writes: 0, offers: 0, tally: Tally::default(), scratch }
     }
 
