@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The date that every manual clock begins with, in milliseconds since the Unix epoch: an arbitrary day.
 const MANUAL_UNIX_MS: u64 = 1_700_000_000_000;
 
-/// Time between two readings, in milliseconds, above which [`Awake`] takes it for a gap. It is several turns of the timer
-/// wheel that reads the clock most often, and more than a busy thread takes from one reading to the next.
+/// Time between two readings, in milliseconds, above which [`Awake`] takes it for a gap. It is several turns of the
+/// timer wheel that reads the clock most often, and more than a busy thread takes from one reading to the next.
 const GAP_MS: u64 = 250;
 /// Time that a gap counts for, in milliseconds: one turn of that timer wheel. It is more than zero, so that deadlines
 /// pass even when there are only gaps.
@@ -26,7 +26,7 @@ thread_local! {
 /// Returns the time at which this thread last read the machine's clock, or reads it if the thread never has.
 ///
 /// It is for measurements on the hot path, where a reading for every message would cost too much. A worker reads the
-/// clock whenever a task wakes, so the result is hardly late.
+/// clock whenever a task wakes, so the result is at most as old as the run of one task.
 #[must_use]
 pub fn recent_instant() -> Instant {
     LAST_READING.get().unwrap_or_else(read)
@@ -63,8 +63,8 @@ impl Clock {
         Self(Kind::Manual { now_ms: Arc::default(), has_gaps: false })
     }
 
-    /// Returns a clock like [`Clock::manual`], except that [`Awake`] takes a long move for a gap, as it does with a clock of
-    /// the machine.
+    /// Returns a clock like [`Clock::manual`], except that [`Awake`] takes a long move for a gap, as it does with a
+    /// clock of the machine.
     #[must_use]
     pub fn manual_with_gaps() -> Self {
         Self(Kind::Manual { now_ms: Arc::default(), has_gaps: true })
@@ -98,8 +98,8 @@ impl Clock {
     }
 
     /// Returns the machine's current date, in milliseconds since the Unix epoch: for the dates in tokens, which other
-    /// machines have set by their own date. Unlike [`Clock::unix_ms`], it jumps when the machine's date is changed. For a
-    /// manual clock both are the same.
+    /// machines have set by their own date. Unlike [`Clock::unix_ms`], it jumps when the machine's date is changed. For
+    /// a manual clock both are the same.
     #[must_use]
     pub fn wall_ms(&self) -> i64 {
         let unix_ms = match &self.0 {
@@ -126,11 +126,11 @@ impl Clock {
 /// process stands still (it was stopped, its machine was moved to another host or has no free core), it cannot receive
 /// what they send, so that time must not count against them.
 ///
-/// Its owner reads it many times a second. When two readings are far apart, the time between them is a gap, which counts
-/// as 50 ms.
+/// Its owner reads it many times a second. When two readings are far apart, the time between them is a gap, which
+/// counts as 50 ms.
 #[derive(Debug, Clone, Copy)]
 pub struct Awake {
-    /// What the clock showed at the last reading.
+    /// Milliseconds that the clock showed at the last reading.
     seen_ms: u64,
     /// Milliseconds left out so far.
     lost_ms: u64,
@@ -146,8 +146,8 @@ impl Awake {
         Self { seen_ms: clock.now_ms(), lost_ms: 0, gap_ms: if has_gaps { GAP_MS } else { u64::MAX } }
     }
 
-    /// Returns the milliseconds since the clock began without the gaps, for a reading of the clock of `now_ms`. The result
-    /// never goes back.
+    /// Returns the milliseconds since the clock began without the gaps, for a reading of the clock of `now_ms`. The
+    /// result never goes back.
     pub fn at(&mut self, now_ms: u64) -> u64 {
         let passed = now_ms.saturating_sub(self.seen_ms);
         self.seen_ms += passed;

@@ -1,7 +1,8 @@
-//! Fault injection: breaks one guarantee on purpose, to prove that the tests notice. It is compiled only with the feature
-//! `fault-injection`, and active only for the fault that the environment variable `BREAK_THRONG` names.
+//! Fault injection: breaks one guarantee on purpose, to prove that the tests notice. It is compiled only with the
+//! feature `fault-injection`, and active only for the fault that the environment variable `BREAK_THRONG` names.
 
-/// A guarantee that can be broken. G2 to G5 are those that the checker of the tests verifies (tests/it/support/checker).
+/// A guarantee that can be broken. G2 to G5 are those that the checker of the tests verifies
+/// (tests/it/support/checker).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// `skip-offset`: every seventh message of a room is delivered to no one (G2).

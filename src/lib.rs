@@ -51,8 +51,8 @@
 //!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
 //!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
 //!                outlive a connection)
-//!   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the server:
-//!                plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
+//!   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the
+//!                server: plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
 //!   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
 //!                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
 //!                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) ·

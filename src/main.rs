@@ -56,7 +56,7 @@ fn serve(config: Config) -> Result<(), Failure> {
     if let Some(notice) = config.loopback_notice() {
         tracing::info!("{notice}");
     }
-    // Handlers come before the listener: a signal sent by anybody who has reached the server starts a drain.
+    // Handlers are installed before the listener is bound: once the server can be reached, a signal starts a drain.
     let stop = signals::first().map_err(|error| Failure::new(INTERNAL, error))?;
     let server = Server::bind(config).map_err(|error| Failure::new(UNAVAILABLE, error))?;
     server.run(stop).map_err(|error| Failure::new(INTERNAL, error))?;

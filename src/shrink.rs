@@ -5,8 +5,9 @@ use std::hash::{BuildHasher, Hash};
 
 /// A collection that can return spare capacity.
 pub trait ShrinkWhenSparse {
-    /// Shrinks the capacity to twice the length when less than a quarter of it is used. Call this after removals. Between
-    /// shrinking and the next growth lie as many insertions as there are elements, so the cost of both is amortised.
+    /// Shrinks the capacity to twice the length when less than a quarter of it is used. Call this after removals.
+    /// Between shrinking and the next growth lie as many insertions as there are elements, so the cost of both is
+    /// amortised.
     fn shrink_when_sparse(&mut self);
 }
 

@@ -49,7 +49,8 @@ settings! {
         /// 1,000,000.
         malformed_per_minute: usize = 20, Count(0, 1_000_000);
         /// Idempotency keys remembered per user; beyond, the user's oldest key is forgotten. 0 (one for each
-        /// message that `rate_limit.*` lets a user send in five minutes, or a million without a rate limit) to 1,000,000.
+        /// message that `rate_limit.*` lets a user send in five minutes, or a million without a rate limit) to
+        /// 1,000,000.
         /// Memory: within `limits.max_keys_bytes`.
         max_keys_per_user: usize = 0, Count(0, 1_000_000);
         /// Bytes of all idempotency keys together; beyond, the oldest key of all is forgotten. 64KiB to 1TiB. One key
@@ -65,12 +66,12 @@ settings! {
     Queue at queue {
         /// Messages queued for one client; 1 to 1,000,000. Memory: a reference of some 32 bytes each.
         max_messages: usize = 1024, Count(1, 1_000_000);
-        /// Bytes queued for one client; 64KiB to 1GiB. Memory: counted for each client, although clients of a room share
-        /// the bytes.
+        /// Bytes queued for one client; 64KiB to 1GiB. Memory: counted for each client, although clients of a room
+        /// share the bytes.
         max_bytes: usize = MIB, Size(64 * KIB, GIB);
         /// Age of the oldest message queued for one client; 1ms to 1h.
         max_age: Duration = Duration::from_secs(10), Time(1, HOUR);
-        /// What happens to a client whose queue reaches a bound: `disconnect`, `drop_oldest` or `drop_newest`.
+        /// Policy for a client whose queue reaches a bound: `disconnect`, `drop_oldest` or `drop_newest`.
         policy: QueuePolicy = QueuePolicy::Disconnect, Choice(QueuePolicy::ALL);
         /// Bytes in all queues together; beyond, a client with one of the largest queues gets 4001. 0 (a quarter of
         /// memory) or 64KiB to 1TiB. Memory: at most this much.
@@ -83,8 +84,8 @@ settings! {
     Socket at socket {
         /// `SO_SNDBUF` of every connection; 4KiB to 64MiB. Memory: the kernel's, up to twice this per slow client.
         send_buffer: usize = 128 * KIB, Size(4 * KIB, 64 * MIB);
-        /// `TCP_NOTSENT_LOWAT`: a socket accepts more data while fewer unsent bytes than this wait in the kernel; 1KiB to
-        /// 64MiB. Memory: within the send buffer.
+        /// `TCP_NOTSENT_LOWAT`: a socket accepts more data while fewer unsent bytes than this wait in the kernel; 1KiB
+        /// to 64MiB. Memory: within the send buffer.
         notsent_lowat: usize = 32 * KIB, Size(KIB, 64 * MIB);
     }
 }

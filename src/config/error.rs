@@ -33,7 +33,7 @@ pub struct ConfigError {
     pub key: String,
     /// The value as TOML, secrets redacted; `None` where it must not or cannot be shown.
     pub given: Option<String>,
-    /// What is wrong and what is allowed.
+    /// The problem, and what is allowed instead.
     pub problem: String,
     /// The layer that gave the value.
     pub layer: Layer,
@@ -67,8 +67,8 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Returns the known path that was probably meant by `path`: one with the same last word in another section, or one with
-/// a few letters different.
+/// Returns the known path that was probably meant by `path`: one with the same last word in another section, or one
+/// with a few letters different.
 pub(super) fn nearest<'a>(path: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // An error in every third letter is still recognisable; with more, it is another word.
     let reach = (path.len() / 3).min(3);
@@ -83,7 +83,8 @@ pub(super) fn nearest<'a>(path: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// Returns the Levenshtein distance in bytes: how many insertions, deletions and replacements part two texts.
+/// Returns the Levenshtein distance: how many insertions, deletions and replacements of a byte turn one text into the
+/// other.
 fn distance(from: &str, to: &str) -> usize {
     // The work is quadratic, and an unknown key can be as long as its author likes: a very long one matches nothing.
     if from.len() > 128 {

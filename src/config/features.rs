@@ -19,7 +19,7 @@ settings! {
         /// Characters (Unicode scalar values) of one message; 1 to 1,000,000.
         /// Memory: up to six bytes each, which must fit into `queue.max_bytes` and `fanout.max_inbox_bytes`.
         max_message_chars: usize = 500, Count(1, 1_000_000);
-        /// What happens when a connection asks for a user id that another one holds: `reject` the newer, `replace` the
+        /// Policy for a connection that asks for a user id held by another one: `reject` the newer, `replace` the
         /// older, or `allow` both.
         duplicate: Duplicate = Duplicate::Reject, Choice(Duplicate::ALL);
     }
@@ -28,8 +28,8 @@ settings! {
 settings! {
     /// How members of a room learn who else is in it.
     Presence at presence {
-        /// Members of a room above which notices of joins and leaves are merged into one per interval; 0 (always merged)
-        /// to 10,000,000.
+        /// Members of a room above which notices of joins and leaves are merged into one per interval; 0 (always
+        /// merged) to 10,000,000.
         notice_limit: usize = 100, Count(0, 10_000_000);
         /// Members of a room above which notices contain their number alone and no names; 0 (always) to 10,000,000.
         count_only_above: usize = 5000, Count(0, 10_000_000);
@@ -137,7 +137,7 @@ settings! {
 }
 
 settings! {
-    /// What is logged to standard error.
+    /// Log lines on standard error.
     Log at log {
         /// Level (off, error, warn, info, debug, trace) or directives like `info,throng::registry=debug`.
         level: String = "info".into(), FILTER;

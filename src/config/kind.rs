@@ -49,7 +49,7 @@ pub(super) struct InvalidValue {
     pub(super) part: String,
     /// The value as given, redacted where it is a secret; `None` where it must not be shown.
     pub(super) given: Option<String>,
-    /// What is wrong and what is allowed.
+    /// The problem, and what is allowed instead.
     pub(super) problem: String,
 }
 

@@ -70,8 +70,8 @@ fn memory_limit(group: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u
 }
 
 impl Config {
-    /// Fills in the values that depend on the machine: `workers`, `node`, `limits.max_connections`, `queue.total_bytes`,
-    /// and `limits.max_handshakes` where descriptors are scarce.
+    /// Fills in the values that depend on the machine: `workers`, `node`, `limits.max_connections`,
+    /// `queue.total_bytes`, and `limits.max_handshakes` where descriptors are scarce.
     #[must_use]
     pub fn resolve(mut self, machine: &Machine) -> Self {
         if self.workers == 0 {

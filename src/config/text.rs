@@ -11,7 +11,7 @@ use super::types::{REDACTED, Secret, is_address_block, is_name, is_pattern};
 pub(super) struct Text {
     /// The check.
     pub(super) fits: fn(&str) -> bool,
-    /// What the check accepts, as the end of a sentence that begins with "must be".
+    /// The accepted text, as the end of a sentence that begins with "must be".
     pub(super) allowed: &'static str,
 }
 

@@ -26,8 +26,8 @@ settings! {
         workers: usize = 0, Count(0, 255);
         /// This node's name in `welcome`, logs and metrics, 1 to 64 of `[A-Za-z0-9_.:@-]`; random unless set.
         node: String = String::new(), NAME;
-        /// Rules for rooms by name pattern, of which the first match applies, at most 256: `[[rooms]] pattern = "live-*"`
-        /// with any of `queue_policy`, `history_messages`, `history_bytes`, `history_ttl`, `presence`.
+        /// Rules for rooms by name pattern, of which the first match applies, at most 256: `[[rooms]] pattern =
+        /// "live-*"` with any of `queue_policy`, `history_messages`, `history_bytes`, `history_ttl`, `presence`.
         rooms: Vec<RoomRule> = Vec::new(), RoomRules;
     } and {
         /// Limits for one client, for one address and for the whole node.
@@ -58,7 +58,7 @@ settings! {
         api: Api;
         /// How the server stops.
         drain: Drain;
-        /// What is logged.
+        /// Log lines on standard error.
         log: Log;
         /// Metrics for Prometheus.
         metrics: Metrics;

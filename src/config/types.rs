@@ -18,7 +18,7 @@ macro_rules! named {
 }
 
 named! {
-    /// What happens to a client whose queue is full.
+    /// Policy for a client whose queue reaches a bound.
     QueuePolicy {
         /// The client is closed with 4001 and its queue is freed at once.
         Disconnect = "disconnect",
@@ -30,7 +30,7 @@ named! {
 }
 
 named! {
-    /// What happens when a connection asks for a user id that another one holds.
+    /// Policy for a connection that asks for a user id held by another one.
     Duplicate {
         /// The older connection stays if it is alive, and the newer one gets 1008.
         Reject = "reject",

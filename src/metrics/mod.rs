@@ -1,5 +1,5 @@
-//! Metrics of a node. Each shard has counters of its own, which its one thread writes and a scrape sums, so that counting
-//! never moves a cache line between cores.
+//! Metrics of a node. Each shard has counters of its own, which its one thread writes and a scrape sums, so that
+//! counting never moves a cache line between cores.
 
 mod render;
 
@@ -235,7 +235,8 @@ impl Metrics {
         self.refusals.iter().map(|(reason, count)| (*reason, count.load(Relaxed)))
     }
 
-    /// Returns the number of connections that this side ended, by close code; `other` sums all codes that are not known.
+    /// Returns the number of connections that this side ended, by close code; `other` sums all codes that are not
+    /// known.
     pub fn closes(&self, by: EndedBy) -> impl Iterator<Item = (String, u64)> {
         let labels = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
         let counted = labels.enumerate();
@@ -250,8 +251,8 @@ impl Metrics {
         ERRORS.iter().enumerate().map(move |(index, code)| (*code, count(index).fold(0, u64::wrapping_add)))
     }
 
-    /// Returns the number of fan-outs in each bucket, with the bucket's upper bound in microseconds; the last bucket has
-    /// none. The counts are not cumulative.
+    /// Returns the number of fan-outs in each bucket, with the bucket's upper bound in microseconds; the last bucket
+    /// has none. The counts are not cumulative.
     pub fn fanouts(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         let bounds = BUCKETS.iter().map(|&(bound, _)| Some(bound)).chain([None]);
         bounds.enumerate().map(|(index, bound)| (bound, self.sum(|shard| &shard.fanout.counts[index])))

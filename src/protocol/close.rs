@@ -58,9 +58,9 @@ pub enum EndReason {
     SlowConsumer(&'static str),
     /// The client kept sending after more than `rate_limit.strikes` refusals for its rate.
     RateLimited,
-    /// A room of the connection began a new epoch, so that the client's position is meaningless. Only a broker of several
-    /// nodes can need this: on one node no room with members begins a new epoch, because clients are never told a
-    /// position that the log does not contain.
+    /// A room of the connection began a new epoch, so that the client's position is meaningless. Only a broker of
+    /// several nodes can need this: on one node no room with members begins a new epoch, because clients are never told
+    /// a position that the log does not contain.
     PositionLost,
     /// A newer connection took over the user id.
     Replaced,
@@ -158,15 +158,15 @@ impl EndReason {
         })
     }
 
-    /// Returns true where the server ends the connection, and says so with a `disconnect` event and a close frame; false
-    /// where the peer ended it.
+    /// Returns true where the server ends the connection, and says so with a `disconnect` event and a close frame;
+    /// false where the peer ended it.
     #[must_use]
     pub const fn is_started_by_server(&self) -> bool {
         !matches!(self, Self::PeerClosed(_) | Self::PeerVanished)
     }
 
-    /// Returns what the client should do next. The sender picks a random time within the range, so that clients that were
-    /// closed together do not reconnect together. Ends that the peer started need no advice and give "stop".
+    /// Returns what the client should do next. The sender picks a random time within the range, so that clients that
+    /// were closed together do not reconnect together. Ends that the peer started need no advice and give "stop".
     #[must_use]
     pub const fn advice(&self) -> Advice {
         match self {

@@ -1,5 +1,5 @@
-//! Encoding of WebSocket frames that the server sends (RFC 6455 section 5.2). They are not masked, so a frame is encoded
-//! once and its bytes are the same for every recipient.
+//! Encoding of WebSocket frames that the server sends (RFC 6455 section 5.2). They are not masked, so a frame is
+//! encoded once and its bytes are the same for every recipient.
 
 use bytes::{Buf, Bytes};
 

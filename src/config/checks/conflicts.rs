@@ -10,7 +10,7 @@ use super::mismatches::JSON_BYTES_PER_CHAR;
 pub(in crate::config) struct Conflict {
     /// The keys. The error names the first one that was set, or the first of all.
     pub(in crate::config) keys: &'static [&'static str],
-    /// What contradicts what.
+    /// The contradiction in words.
     pub(in crate::config) problem: String,
 }
 

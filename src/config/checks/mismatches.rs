@@ -29,8 +29,8 @@ fn messages(config: &Config) -> [Option<String>; 4] {
     [
         (message > limits.max_message_bytes).then(|| {
             format!(
-                "`chat.max_message_chars` {} may need {} with the other fields, more than `limits.max_message_bytes` {}: \
-                 such a message ends its connection with 1009 instead of an error",
+                "`chat.max_message_chars` {} may need {} with the other fields, more than \
+                 `limits.max_message_bytes` {}: such a message ends its connection with 1009 instead of an error",
                 chat.max_message_chars,
                 size(message),
                 size(limits.max_message_bytes)
@@ -55,8 +55,8 @@ fn messages(config: &Config) -> [Option<String>; 4] {
         }),
         small_room.map(|rule| {
             format!(
-                "`rooms`: the history_bytes of {} ({}) are fewer than the {} that a message of `chat.max_message_chars` \
-                 {} may need: such a message is not kept, nor is any message before it",
+                "`rooms`: the history_bytes of {} ({}) are fewer than the {} that a message of \
+                 `chat.max_message_chars` {} may need: such a message is not kept, nor is any message before it",
                 rule.pattern,
                 size(rule.history_bytes.unwrap_or(0)),
                 size(stored),

@@ -153,7 +153,7 @@ impl Loader {
         let layer = Layer::Flag(flag.name.clone());
         match &flag.pair {
             Some((key, value)) => self.value(key, Raw::Text(value), &layer),
-            // What was written there may be a secret.
+            // The text may be a secret, so it is not shown.
             None => self.error(flag.name.clone(), None, "must be KEY=VALUE".into(), &layer),
         }
     }
@@ -202,8 +202,8 @@ impl Loader {
         }
     }
 
-    /// Reads the keys from their files. This comes after [`Loader::conflicts`], which must see `auth.secret` as the layers
-    /// gave it.
+    /// Reads the keys from their files. This comes after [`Loader::conflicts`], which must see `auth.secret` as the
+    /// layers gave it.
     fn key_files(&mut self, read: fn(&Path) -> io::Result<String>) {
         let auth = &self.config.auth;
         let (secret_file, public_key_file) = (auth.secret_file.clone(), auth.public_key_file.clone());

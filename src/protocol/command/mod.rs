@@ -1,8 +1,8 @@
 //! Commands, which clients send: one JSON object per text frame, parsed in place into typed fields.
 //!
 //! There is no generic tree, which would keep duplicate keys and let a client choose how much is allocated. Everything
-//! that RFC 8259 allows is accepted, up to a depth: half of a surrogate pair in a string is read as U+FFFD, and a number
-//! out of every range is read as one that no field accepts.
+//! that RFC 8259 allows is accepted, up to a depth: half of a surrogate pair in a string is read as U+FFFD, and a
+//! number out of every range is read as one that no field accepts.
 
 mod normalize;
 mod v1;
@@ -95,7 +95,7 @@ impl Parser {
         if first == Some(b'{') {
             return simd_json::serde::from_slice_with_buffers(payload, &mut self.0).map_err(
                 |error| match error.error() {
-                    // The one error that the fields can cause: they accept every value, once.
+                    // Fields accept any value, so a repeated field is the only error that they can cause.
                     simd_json::ErrorType::Serde(_) => FIELD_TWICE,
                     _ => CommandError::InvalidJson,
                 },

@@ -28,8 +28,8 @@ pub(super) fn normalize(json: &mut [u8]) {
 }
 
 /// Returns false where no number can be out of range, in a fraction of the time that parsing takes. An integer out of
-/// range has at least nineteen digits, which cover two consecutive multiples of [`STRIDE`]; any other number out of range
-/// has as many digits, or an exponent.
+/// range has at least nineteen digits, which cover two consecutive multiples of [`STRIDE`]; any other number out of
+/// range has as many digits, or an exponent.
 fn may_overflow(json: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.wrapping_sub(b'0') < 10;
     let are_digits = |at: usize| [at, at + STRIDE].iter().all(|at| json.get(*at).is_some_and(is_digit));

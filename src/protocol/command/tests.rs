@@ -167,8 +167,8 @@ fn every_number_is_read_and_nothing_else_as_one() {
                 number.push_str(&digits(&mut random));
             }
         }
-        // Texts on both sides of the length at which normalizing walks through all of it, and with an escape, which makes
-        // it do so at any length.
+        // Texts on both sides of the length at which normalizing walks through all of it, and with an escape, which
+        // makes it do so at any length.
         let pad = " ".repeat([0, 1, 7, random.usize(..300)][random.usize(..4)]);
         let escape = ["x", r"\n"][random.usize(..2)];
         let json = format!(r#"{{"a":[{pad}{number}],"message":"{escape}"}}"#);

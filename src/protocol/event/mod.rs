@@ -27,8 +27,8 @@ pub const fn max_len(text: &str) -> usize {
 /// the frame and would keep what is spare.
 const FIXED_FIELDS: usize = 144;
 
-/// Encodes `message`: a chat message at its position in its room, the same in both dialects. `ts` is in milliseconds since
-/// the Unix epoch. The event's `id` is `EPOCH-OFFSET`, which is unique for ever.
+/// Encodes `message`: a chat message at its position in its room, the same in both dialects. `ts` is in milliseconds
+/// since the Unix epoch. The event's `id` is `EPOCH-OFFSET`, which is unique for ever.
 ///
 /// It is written by hand, because it is the one event whose encoding costs enough to notice: names need no escaping and
 /// numbers no formatting machinery.
@@ -55,8 +55,8 @@ pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset:
     })
 }
 
-/// Encodes a frame that [`message`] made for the position `from` again for the position `to`; `None` where `frame` is not
-/// such a frame.
+/// Encodes a frame that [`message`] made for the position `from` again for the position `to`; `None` where `frame` is
+/// not such a frame.
 #[must_use]
 pub fn at_position(frame: &Bytes, from: (Epoch, Offset), to: (Epoch, Offset)) -> Option<Bytes> {
     let fields =

@@ -1,8 +1,8 @@
 //! Events of `throng.v1` beyond those of the plain dialect. `re` is the id of the command that an event answers; it is
 //! left out where the command had no id.
 //!
-//! All times are in milliseconds, and every `ts` counts from the Unix epoch. Nothing here bounds the length of an event:
-//! the caller bounds the pages and lists that it passes.
+//! All times are in milliseconds, and every `ts` counts from the Unix epoch. Nothing here bounds the length of an
+//! event: the caller bounds the pages and lists that it passes.
 
 use serde::Serialize;
 
@@ -45,14 +45,14 @@ pub struct Limits {
     pub max_message_bytes: u64,
     /// `chat.max_message_chars`: characters of a message's text.
     pub max_message_chars: u64,
-    /// `limits.max_rooms_per_connection`.
+    /// `limits.max_rooms_per_connection`: rooms that one connection may be in.
     pub max_rooms: u64,
     /// `limits.max_keys_per_user`: idempotency keys of a user that are remembered.
     pub max_keys: u64,
-    /// `rate_limit.messages_per_second`; left out where there is no limit.
+    /// `rate_limit.messages_per_second`: chat messages per second in the long run; left out where there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages_per_second: Option<u64>,
-    /// `rate_limit.burst`; left out where there is no limit.
+    /// `rate_limit.burst`: chat messages at once after a silence; left out where there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
 }
@@ -108,7 +108,7 @@ pub fn direct_ack(re: Option<&str>, delivered: usize) -> Frame {
 pub struct Joined<'a> {
     /// The id of the command that is answered.
     pub re: Option<&'a str>,
-    /// The room.
+    /// The room that was joined.
     pub room: &'a RoomName,
     /// The epoch of the room.
     pub epoch: Epoch,
@@ -143,7 +143,7 @@ pub fn left(re: Option<&str>, room: &RoomName) -> Frame {
 pub struct History<'a> {
     /// The id of the command that is answered.
     pub re: Option<&'a str>,
-    /// The room.
+    /// The room whose history it is.
     pub room: &'a RoomName,
     /// The epoch of the room.
     pub epoch: Epoch,
@@ -169,7 +169,7 @@ pub fn history(history: &History<'_>) -> Frame {
 pub struct Presence<'a> {
     /// The id of the command that is answered.
     pub re: Option<&'a str>,
-    /// The room.
+    /// The room whose users are listed.
     pub room: &'a RoomName,
     /// Number of users in the room, on all pages.
     pub members: usize,
@@ -202,8 +202,8 @@ pub fn heartbeat() -> Frame {
     encode("heartbeat", 0, |_| {})
 }
 
-/// Encodes `direct`: a private message. Its id is `EPOCH-NUMBER`, where the epoch is that of the sender's node, not that
-/// of a room.
+/// Encodes `direct`: a private message. Its id is `EPOCH-NUMBER`, where the epoch is that of the sender's node, not
+/// that of a room.
 #[must_use]
 pub fn direct(from: &UserId, text: &str, epoch: Epoch, number: u64, ts: u64) -> Frame {
     encode("direct", text.len() + SMALL, |object| {

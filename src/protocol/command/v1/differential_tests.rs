@@ -1,5 +1,5 @@
-//! Differential tests of the commands of `throng.v1`: random input goes through this parser and through a reference, which
-//! is serde_json with the rules written a second time.
+//! Differential tests of the commands of `throng.v1`: random input goes through this parser and through a reference,
+//! which is serde_json with the rules written a second time.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;

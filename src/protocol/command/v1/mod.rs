@@ -1,4 +1,4 @@
-//! The commands of `throng.v1`.
+//! The commands of `throng.v1`: their fields, and the checks that every field must pass.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -12,8 +12,8 @@ use crate::protocol::event::CommandError;
 pub const MAX_ID_CHARS: usize = 64;
 /// Most messages that one `history` command may ask for.
 pub const MAX_HISTORY_LIMIT: u64 = 100;
-/// Most users that one `presence` command may ask for. With names of 64 characters they take 64 KiB, which is as much as
-/// may wait to be sent to a client before its next command is read.
+/// Most users that one `presence` command may ask for. With names of 64 characters they take 64 KiB, which is as much
+/// as may wait to be sent to a client before its next command is read.
 pub const MAX_PRESENCE_LIMIT: u64 = 1000;
 
 /// A command with its id.
@@ -21,7 +21,7 @@ pub const MAX_PRESENCE_LIMIT: u64 = 1000;
 pub struct Request<'a> {
     /// The command's `id`, which the answer repeats as `re`; at most [`MAX_ID_CHARS`].
     pub id: Option<&'a str>,
-    /// The command.
+    /// The parsed command.
     pub command: Command<'a>,
 }
 
@@ -30,7 +30,7 @@ pub struct Request<'a> {
 pub struct Rejection<'a> {
     /// The command's `id`, where it could be read.
     pub id: Option<&'a str>,
-    /// The reason.
+    /// The error that answers the command.
     pub error: CommandError,
 }
 
@@ -39,7 +39,7 @@ pub struct Rejection<'a> {
 pub enum Command<'a> {
     /// Publish a message to a room.
     Message {
-        /// The room; without it, the default room of the connection.
+        /// The room to publish to; without it, the default room of the connection.
         room: Option<&'a str>,
         /// The text, of any length.
         text: &'a str,
@@ -59,19 +59,19 @@ pub enum Command<'a> {
     },
     /// Join a room.
     Join {
-        /// The room.
+        /// The room to join.
         room: &'a str,
         /// The last position that the client saw, to get the messages after it.
         resume: Option<Resume<'a>>,
     },
     /// Leave a room.
     Leave {
-        /// The room.
+        /// The room to leave.
         room: &'a str,
     },
     /// Read a page of a room's history.
     History {
-        /// The room.
+        /// The room whose history is read.
         room: &'a str,
         /// The epoch that `before` belongs to.
         epoch: Option<&'a str>,
@@ -82,7 +82,7 @@ pub enum Command<'a> {
     },
     /// Read a page of a room's users.
     Presence {
-        /// The room.
+        /// The room whose users are listed.
         room: &'a str,
         /// Only users after this one are returned.
         after: Option<&'a str>,
@@ -91,7 +91,7 @@ pub enum Command<'a> {
     },
     /// Tell the other members that the user is typing.
     Typing {
-        /// The room.
+        /// The room in which the user is typing.
         room: &'a str,
     },
     /// Answer a heartbeat. This command gets no answer itself.
