@@ -1,40 +1,45 @@
-//! The time, as everything that has deadlines sees it: the machine's, or one that a test moves; and the part of it in
-//! which others could be heard.
+//! Clocks for everything that has deadlines: [`Clock`] shows the time of the machine or a time that a test moves, and
+//! [`Awake`] leaves out the time in which this process stood still.
 //!
-//! Measurements (how long a slice or a fan-out took) read [`Instant`] instead: they are about this machine.
+//! Measurements, such as how long a fan-out took, use [`Instant`] instead: a test must not move them.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What a manual clock shows at first, in milliseconds since the Unix epoch: an arbitrary day that is always the same.
+/// The date that every manual clock begins with, in milliseconds since the Unix epoch: an arbitrary day.
 const MANUAL_UNIX_MS: u64 = 1_700_000_000_000;
 
-/// Two looks that are further apart have a gap between them, in milliseconds: some turns of the wheel that looks most
-/// often, and more than a busy thread takes from one look to the next.
+/// Time between two readings, in milliseconds, above which [`Awake`] takes it for a gap. It is several turns of the
+/// timer wheel that reads the clock most often, and more than a busy thread takes from one reading to the next.
 const GAP_MS: u64 = 250;
-/// What a gap counts as: a turn of that wheel. Deadlines so pass at last even where there is nothing but gaps.
+/// Time that a gap counts for, in milliseconds: one turn of that timer wheel. It is more than zero, so that deadlines
+/// pass even when there are only gaps.
 const STEP_MS: u64 = 50;
 
 thread_local! {
-    static LAST_LOOK: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// When this thread last read the machine's clock.
+    static LAST_READING: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// When this thread last looked at the machine's clock; now, if it never has. For measurements: a worker looks once for
-/// each wake of a task, and reading the clock for every message is felt.
+/// Returns the time at which this thread last read the machine's clock, or reads it if the thread never has.
+///
+/// It is for measurements on the hot path, where a reading for every message would cost too much. A worker reads the
+/// clock whenever a task wakes, so the result is at most as old as the run of one task.
 #[must_use]
-pub fn last_look() -> Instant {
-    LAST_LOOK.get().unwrap_or_else(look)
+pub fn recent_instant() -> Instant {
+    LAST_READING.get().unwrap_or_else(read)
 }
 
-fn look() -> Instant {
+/// Reads the machine's clock and remembers the reading for [`recent_instant`].
+fn read() -> Instant {
     let now = Instant::now();
-    LAST_LOOK.set(Some(now));
+    LAST_READING.set(Some(now));
     now
 }
 
-/// A clock; clones show the same time.
+/// A clock, whose clones all show the same time.
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
 
@@ -45,54 +50,56 @@ enum Kind {
 }
 
 impl Clock {
-    /// The machine's clock, which begins now. It never goes back, whatever is done to the machine's date.
+    /// Returns a clock of the machine that begins now. It never goes back, even if the machine's date does.
     #[must_use]
     pub fn system() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(Kind::System { started: Instant::now(), started_unix_ms: unix.as_millis() as u64 })
     }
 
-    /// A clock that stands still until somebody moves it.
+    /// Returns a clock that stands still until [`Clock::advance`] moves it.
     #[must_use]
     pub fn manual() -> Self {
         Self(Kind::Manual { now_ms: Arc::default(), has_gaps: false })
     }
 
-    /// As [`Clock::manual`], but a long move is a gap for [`Awake`], as it is with the machine's clock.
+    /// Returns a clock like [`Clock::manual`], except that [`Awake`] takes a long move for a gap, as it does with a
+    /// clock of the machine.
     #[must_use]
     pub fn manual_with_gaps() -> Self {
         Self(Kind::Manual { now_ms: Arc::default(), has_gaps: true })
     }
 
-    /// Moves a manual clock, and all its clones, forward.
+    /// Moves a manual clock and all its clones forward.
     ///
     /// # Panics
-    /// When it is the machine's.
+    /// If this is a clock of the machine.
     pub fn advance(&self, by: Duration) {
         match &self.0 {
             Kind::Manual { now_ms, .. } => now_ms.fetch_add(by.as_millis() as u64, SeqCst),
-            Kind::System { .. } => panic!("nobody moves the machine's clock"),
+            Kind::System { .. } => panic!("a clock of the machine cannot be moved"),
         };
     }
 
-    /// Milliseconds since the clock began.
+    /// Returns the milliseconds since the clock began.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        let now = look();
+        let now = read();
         match &self.0 {
             Kind::System { started, .. } => now.saturating_duration_since(*started).as_millis() as u64,
             Kind::Manual { now_ms, .. } => now_ms.load(SeqCst),
         }
     }
 
-    /// Milliseconds since the Unix epoch, for display.
+    /// Returns the milliseconds since the Unix epoch, for timestamps that are shown. They never go back.
     #[must_use]
     pub fn unix_ms(&self) -> u64 {
         self.unix_ms_at(self.now_ms())
     }
 
-    /// The date now, in milliseconds since the Unix epoch: for the dates of tokens, which other machines have set by
-    /// theirs. The machine's may jump, unlike [`Clock::unix_ms`]; a manual clock shows the same as there.
+    /// Returns the machine's current date, in milliseconds since the Unix epoch: for the dates in tokens, which other
+    /// machines have set by their own date. Unlike [`Clock::unix_ms`], it jumps when the machine's date is changed. For
+    /// a manual clock both are the same.
     #[must_use]
     pub fn wall_ms(&self) -> i64 {
         let unix_ms = match &self.0 {
@@ -104,7 +111,7 @@ impl Clock {
         unix_ms.try_into().unwrap_or(i64::MAX)
     }
 
-    /// What [`Clock::unix_ms`] shows when [`Clock::now_ms`] shows `now_ms`.
+    /// Returns what [`Clock::unix_ms`] returns when [`Clock::now_ms`] returns `now_ms`.
     #[must_use]
     pub fn unix_ms_at(&self, now_ms: u64) -> u64 {
         let started_unix_ms = match &self.0 {
@@ -115,29 +122,32 @@ impl Clock {
     }
 }
 
-/// The time in which we could hear others: deadlines for what they have to do go by it. When the process or its machine
-/// stands still, because it was stopped, moved to another host, or has no core, nobody can be heard, and nobody is late
-/// for that.
+/// A measure of the time in which this process was running. Deadlines that clients must keep are based on it: while the
+/// process stands still (it was stopped, its machine was moved to another host or has no free core), it cannot receive
+/// what they send, so that time must not count against them.
 ///
-/// Somebody looks many times a second; what is between two looks that are far apart is a gap, and counts as 50 ms.
+/// Its owner reads it many times a second. When two readings are far apart, the time between them is a gap, which
+/// counts as 50 ms.
 #[derive(Debug, Clone, Copy)]
 pub struct Awake {
-    /// What the clock showed at the last look.
+    /// Milliseconds that the clock showed at the last reading.
     seen_ms: u64,
-    /// What the gaps took so far.
+    /// Milliseconds left out so far.
     lost_ms: u64,
+    /// Time between two readings above which it is a gap.
     gap_ms: u64,
 }
 
 impl Awake {
-    /// As `clock` shows it now.
+    /// Starts the measure at the current time of `clock`.
     #[must_use]
     pub fn new(clock: &Clock) -> Self {
         let has_gaps = !matches!(clock.0, Kind::Manual { has_gaps: false, .. });
         Self { seen_ms: clock.now_ms(), lost_ms: 0, gap_ms: if has_gaps { GAP_MS } else { u64::MAX } }
     }
 
-    /// Milliseconds since the clock began, the gaps left out, when the clock shows `now_ms`. Never goes back.
+    /// Returns the milliseconds since the clock began without the gaps, for a reading of the clock of `now_ms`. The
+    /// result never goes back.
     pub fn at(&mut self, now_ms: u64) -> u64 {
         let passed = now_ms.saturating_sub(self.seen_ms);
         self.seen_ms += passed;
@@ -147,7 +157,7 @@ impl Awake {
         self.seen_ms - self.lost_ms
     }
 
-    /// By how much this is behind the clock.
+    /// Returns by how many milliseconds this is behind the clock.
     #[must_use]
     pub const fn lost_ms(&self) -> u64 {
         self.lost_ms
@@ -159,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manual_clock_moves_when_it_is_told_to_with_all_its_clones() {
+    fn a_manual_clock_moves_with_all_its_clones() {
         let clock = Clock::manual();
         let other = clock.clone();
         assert_eq!((clock.now_ms(), clock.unix_ms()), (0, MANUAL_UNIX_MS));
@@ -169,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_counts_as_a_moment_and_everything_else_as_it_is() {
+    fn a_gap_counts_as_one_step_and_all_other_time_in_full() {
         let clock = Clock::manual_with_gaps();
         let mut awake = Awake::new(&clock);
         assert_eq!((awake.at(200), awake.at(450)), (200, 450));
         assert_eq!((awake.at(10_450), awake.lost_ms()), (500, 9_950));
-        assert_eq!(awake.at(10_400), 500, "another thread has looked earlier");
+        assert_eq!(awake.at(10_400), 500, "a reading of another thread, taken earlier");
         assert_eq!(awake.at(10_500), 550);
-        // Nothing but gaps: time passes all the same.
+        // Time passes even when there are only gaps.
         let mut now_ms = 10_500;
         let until = awake.at(now_ms) + 1_000;
         let gaps = (1..).find(|_| {

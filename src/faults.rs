@@ -1,22 +1,26 @@
-//! Promises broken on purpose, so that it stays proved that the tests would notice. Only in builds with the feature
-//! `fault-injection`, and there only the one that the environment names in `BREAK_THRONG`; nothing at all in a release.
+//! Fault injection: breaks one guarantee on purpose, to prove that the tests notice. It is compiled only with the
+//! feature `fault-injection`, and active only for the fault that the environment variable `BREAK_THRONG` names.
 
-/// A promise that can be broken.
+/// A guarantee that can be broken. G2 to G5 are those that the checker of the tests verifies
+/// (tests/it/support/checker).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// `skip-offset`: every seventh message of a room reaches nobody (G2).
+    /// `skip-offset`: every seventh message of a room is delivered to no one (G2).
     SkipOffset,
-    /// `drop-dedupe`: a message is appended again although its key is known (G4).
+    /// `drop-dedupe`: a message is appended although its idempotency key is known (G4).
     DropDedupe,
-    /// `ignore-epoch`: who comes from another life of a room is told that nothing is missing (G3).
+    /// `ignore-epoch`: a client that resumes with another epoch of a room is told that it missed nothing (G3).
     IgnoreEpoch,
-    /// `forget-leave`: who leaves a room stays among its users.
+    /// `forget-leave`: a user who leaves a room stays in its presence list.
     ForgetLeave,
-    /// `forget-private-key`: a private message is handed over again although its key is known (G5).
+    /// `forget-private-key`: a private message is delivered again although its idempotency key is known (G5).
     ForgetPrivateKey,
 }
 
-/// True when this one is to be broken.
+/// Returns true when `BREAK_THRONG` names this fault.
+///
+/// # Panics
+/// If `BREAK_THRONG` names no fault.
 #[cfg(feature = "fault-injection")]
 pub fn is_on(fault: Fault) -> bool {
     use std::sync::OnceLock;
@@ -28,12 +32,12 @@ pub fn is_on(fault: Fault) -> bool {
         "ignore-epoch" => Some(Fault::IgnoreEpoch),
         "forget-leave" => Some(Fault::ForgetLeave),
         "forget-private-key" => Some(Fault::ForgetPrivateKey),
-        other => panic!("BREAK_THRONG={other} is no fault: see src/faults.rs"),
+        other => panic!("BREAK_THRONG={other} names no fault, the names are in src/faults.rs"),
     });
     *on == Some(fault)
 }
 
-/// Never.
+/// Returns false: this build has no fault injection.
 #[cfg(not(feature = "fault-injection"))]
 #[must_use]
 pub const fn is_on(_: Fault) -> bool {

@@ -13,7 +13,8 @@
 //! ```text
 //! src/
 //!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
-//!   cli/         mod (arguments, check-config) · history (a folder, looked at) · logging · signals · token
+//!   cli/         mod (subcommands, check-config) · settings (flags that are keys) · failure (exit codes) · output ·
+//!                history (checks a folder of history) · logging · signals · token
 //!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
 //!                established (the task of a connection) · handshakes (who is not in yet, and who makes way; the
 //!                ticket of each) · standing (with the limits of its address) · rules (what decides) · gate (page, or
@@ -53,21 +54,21 @@
 //!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
 //!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
 //!                outlive a connection)
-//!   protocol/    the vocabulary of both dialects, no I/O: command (what clients say) · event (what they hear: the
-//!                plain ones; v1, those of throng.v1) · close (why a connection ends) · frame
+//!   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the
+//!                server: plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
 //!   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
 //!                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
 //!                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) ·
 //!                countdown.js (to the next attempt, for both pages) · icon.svg
-//!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
-//!                schema (a key is declared once) · kind, value, words (what values may be) ·
-//!                load (the layers) · mistake · checks (contradictions; unwise: pairs) · public_key ·
-//!                machine (what it offers) · pending (not in force yet) · print
-//!   metrics/     mod (counters of each shard, summed when scraped) · render (for Prometheus)
+//!   config/      mod · tree (all settings, the list of keys) · bounds, features (the sections) · room_rules (settings
+//!                for rooms by pattern) · schema (a key is declared once) · kind, text, list (kinds of values) · types
+//!                (policies, secrets) · load (the layers) · error · checks (conflicts; mismatches: warnings) ·
+//!                public_key · machine (resources) · unsupported (keys without effect) · print · tests
+//!   metrics/     mod (counters of each shard, summed for a scrape) · render (Prometheus' text format)
 //!   clock.rs     the time, which a test can move
-//!   shrink.rs    memory is given back when a storm has passed
-//!   prefetch.rs  memory is fetched before it is read
-//!   faults.rs    promises broken on purpose, in builds for tests
+//!   shrink.rs    shrinks collections that are mostly empty
+//!   prefetch.rs  loads memory into the cache before it is needed
+//!   faults.rs    breaks guarantees on purpose, in builds for tests
 //! crates/        each has its own map in its `src/lib.rs`
 //!   names/       throng-names: what users, rooms, positions and secrets are, and units; here as `names`
 //!   client/      throng-client: the Rust client, for other programs; here as `client`

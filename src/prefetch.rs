@@ -1,14 +1,14 @@
-//! Memory that will be read soon is fetched while something else is done.
+//! Prefetching: loads memory into the cache before it is needed.
 //!
-//! With many rooms nothing of the next one is in a cache, and one miss costs as much as a tenth of a write to a socket.
-//! A read would wait for it; before a call into the kernel that is all of it, for no core looks ahead beyond that.
+//! With many rooms, no data of the next room is in a cache, and a read would wait for each miss. A processor does not
+//! execute ahead across a system call, so without prefetching it waits in full for data used after a write to a socket.
 
-/// Bytes that are fetched together.
+/// Bytes of a cache line.
 const LINE: usize = 64;
-/// Lines of a frame that are fetched: what is longer is read forwards, which the processor sees.
+/// Most cache lines of a frame that are prefetched; the rest is read sequentially, which the processor predicts.
 const LINES: usize = 4;
 
-/// Has the line in which `value` begins fetched, and does not wait. Elsewhere than on `x86_64` nothing happens.
+/// Prefetches the cache line in which `value` begins, without waiting for it. Does nothing except on `x86_64`.
 #[inline(always)]
 pub fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
@@ -17,7 +17,7 @@ pub fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
-/// Has the first bytes fetched.
+/// Prefetches the first bytes of a slice, at most four cache lines.
 #[inline]
 pub fn prefetch_bytes(bytes: &[u8]) {
     bytes.chunks(LINE).take(LINES).filter_map(<[u8]>::first).for_each(prefetch);

@@ -1,12 +1,13 @@
-//! Memory is given back when a storm has passed.
+//! Shrinking of collections that are mostly empty, so that memory is returned after a storm of connections or rooms.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
-/// A collection whose spare room can go.
+/// A collection that can return spare capacity.
 pub trait ShrinkWhenSparse {
-    /// Gives back memory when less than a quarter of it is used, and keeps twice what is. Call it after removals:
-    /// growing again to what may stay takes as many insertions as there are elements, so that both are amortised.
+    /// Shrinks the capacity to twice the length when less than a quarter of it is used. Call this after removals.
+    /// Between shrinking and the next growth lie as many insertions as there are elements, so the cost of both is
+    /// amortised.
     fn shrink_when_sparse(&mut self);
 }
 
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_well_used_stays_and_what_is_sparse_goes() {
+    fn a_sparse_map_shrinks_and_a_well_used_one_does_not() {
         let mut map: HashMap<u32, u32> = HashMap::with_capacity(1_000);
         map.extend((0..500).map(|number| (number, number)));
         let full = map.capacity();
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_gives_back_as_much() {
+    fn a_sparse_queue_shrinks() {
         let mut queue: VecDeque<u64> = (0..1_000).collect();
         queue.drain(..900);
         queue.shrink_when_sparse();

@@ -1,29 +1,30 @@
-//! `throng history`: looks at a folder of `history.dir`, and gives its rooms new epochs.
+//! `throng history`: checks a folder of `history.dir`, and gives its rooms new epochs.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, UNAVAILABLE, UNWELL, say};
+use super::failure::{CHECK_FAILED, Failure, UNAVAILABLE};
+use super::output::print;
 use crate::broker::log::check::{self, Checked};
 use crate::clock::Clock;
 use crate::names::RoomName;
 
-/// What is asked of a folder.
+/// A subcommand of `throng history`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Request {
-    /// Read the folder and say what is in it, and what is damaged, missing or not what was left there
+    /// Print what the folder contains, and everything that is damaged, missing or changed
     ///
-    /// Exit codes: 0 everything is as it was left, 1 it is not, 69 the folder cannot be read or a server uses it.
+    /// Exit codes: 0 everything is as a server left it, 1 it is not, 69 the folder cannot be read or a server uses it.
     Check(Folder),
-    /// Give rooms a new epoch, so that nobody takes an older state for the one they knew: after a backup was restored
+    /// Give rooms a new epoch: after a backup was restored, clients must not take its older state for the one they know
     ///
-    /// Exit codes: 0 done, 1 a room that was named is not there, 69 the folder cannot be used or a server uses it.
+    /// Exit codes: 0 done, 1 a named room does not exist, 69 the folder cannot be used or a server uses it.
     NewEpoch {
         #[command(flatten)]
         folder: Folder,
-        /// This room, as often as you like; without it every room
+        /// A room that gets a new epoch, as often as you like [default: every room]
         #[arg(long = "room", value_name = "NAME")]
         rooms: Vec<RoomName>,
     },
@@ -31,27 +32,28 @@ pub(super) enum Request {
 
 #[derive(Debug, Args)]
 pub(super) struct Folder {
-    /// The folder, as in `history.dir`
+    /// The folder that `history.dir` names
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
 
 impl Request {
-    pub(super) fn answer(self) -> Result<super::Task, Failure> {
+    /// Runs the subcommand and prints its answer.
+    pub(super) fn answer(self) -> Result<(), Failure> {
         let now_ms = Clock::system().unix_ms();
         match self {
             Self::Check(Folder { dir }) => {
                 let checked = check::check(&dir, now_ms).map_err(|e| Failure::new(UNAVAILABLE, e))?;
-                let done = say(&describe(&checked))?;
+                print(&describe(&checked))?;
                 match checked.findings.len() + checked.more_findings {
-                    0 => Ok(done),
+                    0 => Ok(()),
                     findings => {
                         let renewed = checked.rooms.iter().filter(|room| !room.goes_on).count();
                         let error = anyhow::anyhow!(
                             "{}: findings: {findings}, rooms that would begin a new epoch: {renewed}",
                             dir.display()
                         );
-                        Err(Failure::new(UNWELL, error))
+                        Err(Failure::new(CHECK_FAILED, error))
                     }
                 }
             }
@@ -60,19 +62,20 @@ impl Request {
                 let renewed = renewed.map_err(|error| Failure::new(UNAVAILABLE, error))?;
                 let mut text = String::new();
                 renewed.iter().for_each(|room| text.extend(["new epoch: ", room.as_str(), "\n"]));
-                let done = say(&text)?;
+                print(&text)?;
                 let missing: Vec<&str> =
                     rooms.iter().filter(|room| !renewed.contains(room)).map(RoomName::as_str).collect();
                 if missing.is_empty() {
-                    return Ok(done);
+                    return Ok(());
                 }
-                let error = anyhow::anyhow!("{}: not there: {}", dir.display(), missing.join(", "));
-                Err(Failure::new(UNWELL, error))
+                let error = anyhow::anyhow!("{}: no such rooms: {}", dir.display(), missing.join(", "));
+                Err(Failure::new(CHECK_FAILED, error))
             }
         }
     }
 }
 
+/// Writes files, findings and rooms, one per line.
 fn describe(checked: &Checked) -> String {
     let mut text = String::new();
     for file in &checked.files {

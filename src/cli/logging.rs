@@ -1,4 +1,4 @@
-//! Where log lines go: standard error, filtered by `log.level`, as text or as one flat JSON object per line.
+//! Logging to standard error: filtered by `log.level`, as text or as one flat JSON object per line.
 
 use std::io::stderr;
 
@@ -6,14 +6,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
-/// Starts logging for the whole process; to be called once.
+/// Starts logging for the whole process; call it once.
 ///
 /// # Errors
-/// The level cannot be read, which the configuration has ruled out, or logging was started before.
+/// The level is no valid filter, which loading the configuration rules out, or logging was started before.
 pub fn start(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.level)?;
-    // A line that cannot be written (the terminal is closed, the pipe's reader is gone) is lost: to say so on the same
-    // standard error would panic, and end a worker or the thread of the signals.
+    // A line that cannot be written (the terminal is closed, the pipe's reader is gone) is lost. Reporting that on the
+    // same standard error would panic, which would end a worker or the thread of the signals.
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)

@@ -1,53 +1,43 @@
-//! The command line: what can be asked of the binary, and the answers that need no server.
+//! The command line: which subcommands and flags the binary has, and those of its answers that need no server.
 
+mod failure;
 mod history;
 pub mod logging;
+mod output;
+mod settings;
 pub mod signals;
 mod token;
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Write as _};
-use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Machine, Sources};
+use crate::config::{Config, Machine};
 #[cfg(feature = "bench")]
 use throng_bench as bench;
 #[cfg(feature = "chat")]
 use throng_terminal::{self as terminal, TOKEN_VARIABLE};
 
-/// A load test was run, or a history looked at, and what was found is not well.
-pub const UNWELL: u8 = 1;
-/// `sysexits.h`: the configuration or the command line is wrong.
-pub const USAGE: u8 = 64;
-/// `sysexits.h`: something that was typed into the chat was refused.
-pub const REFUSED: u8 = 65;
-/// `sysexits.h`: the address cannot be bound, or the folder of the history cannot be used.
-///
-/// The chat: no connection, or the server ended it for good.
-pub const UNAVAILABLE: u8 = 69;
-/// `sysexits.h`: our own fault, or the system's.
-pub const INTERNAL: u8 = 70;
-/// `sysexits.h`: nobody knows whether everything that was typed into the chat was said.
-pub const UNANSWERED: u8 = 75;
+pub use failure::{CHECK_FAILED, Failure, INTERNAL, REFUSED, UNANSWERED, UNAVAILABLE, USAGE};
+use output::print;
+use settings::Settings;
 
 const ABOUT: &str = "A chat server for very many WebSocket connections";
 
 const AFTER_HELP: &str = "\
-Settings come in layers, the later winning: defaults, the file (--config), the environment (THRONG_ and the key with
-__ for each dot: THRONG_QUEUE__MAX_BYTES=512KiB), flags. `throng check-config --print-config` shows every key with its
-meaning.
+Settings come in layers, of which later ones override earlier ones: defaults, the file (--config), the environment
+(THRONG_ and the key with __ for each dot: THRONG_QUEUE__MAX_BYTES=512KiB), flags. `throng check-config --print-config`
+prints every key with its meaning.
 
-Exit codes: 0 done or drained, 64 wrong settings or usage, 69 the address cannot be bound or the history's folder not
-be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT or SIGTERM.";
+Exit codes: 0 done or drained, 64 wrong settings or usage, 69 the address cannot be bound or the history's folder
+cannot be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT or SIGTERM.";
 
-/// The environment variable with the token of `throng chat`. It is none of the server's settings, with or without it.
+/// The environment variable that contains the token of `throng chat`. It is never read as a setting of the server,
+/// whether or not this build includes the chat.
 #[cfg(not(feature = "chat"))]
 const TOKEN_VARIABLE: &str = "THRONG_TOKEN";
 
-/// The command line. Without a subcommand: `serve`.
+/// The command line. Without a subcommand it means `serve`.
 #[derive(Debug, Parser)]
 #[command(name = "throng", version, about = ABOUT, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
@@ -59,10 +49,10 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server (what happens without a subcommand, too)
+    /// Run the server (the default without a subcommand)
     #[command(after_help = AFTER_HELP)]
     Serve(Serve),
-    /// Check the settings, all of them at once, without starting anything
+    /// Check the settings, report every error in them, and start nothing
     #[command(after_help = AFTER_HELP)]
     CheckConfig(Serve),
     /// Load a WebSocket server, this one or another, and measure it
@@ -70,7 +60,7 @@ enum Command {
     Bench(Box<bench::Arguments>),
     #[cfg(feature = "chat")]
     Chat(Box<terminal::Arguments>),
-    /// Look at a folder of `history.dir`, or give its rooms new epochs; no server may use it meanwhile
+    /// Check a folder of `history.dir`, or give its rooms new epochs; no server may use it meanwhile
     #[command(subcommand)]
     History(history::Request),
     /// Make a token (JWT, HS256) for testing, signed with `auth.secret`
@@ -86,103 +76,36 @@ struct Serve {
     print_config: bool,
 }
 
-// Values stay text until the configuration reads them, so that their mistakes are reported with all the others.
-#[derive(Debug, Args)]
-struct Settings {
-    #[command(flatten)]
-    any: AnySettings,
-    /// Address and port to listen on; port 0 picks one, and the log says which [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
-    /// Worker threads; 0 is one per core [default: 0]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    workers: Option<String>,
-    /// How log lines are written: text or json [default: text]
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
-}
-
-/// The flags that stand for no key in particular.
-#[derive(Debug, Args)]
-struct AnySettings {
-    /// Read settings from this TOML file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Set any key, as often as you like: --set queue.max_bytes=512KiB. Others can see a process's arguments: secrets
-    /// belong into `auth.secret_file` or the environment
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-}
-
-/// What remains to be done once the command line is understood.
+/// The work that remains once the command line is understood.
 #[derive(Debug)]
 pub enum Task {
-    /// Run the server; the settings are resolved.
+    /// Run the server with these settings, which are resolved for this machine.
     Serve(Box<Config>),
     /// Run the load generator.
     #[cfg(feature = "bench")]
     Bench(Box<bench::Arguments>),
-    /// Chat.
+    /// Run the chat in the terminal.
     #[cfg(feature = "chat")]
     Chat(Box<terminal::Arguments>),
-    /// Nothing: the answer was given.
+    /// Nothing: the command line is answered.
     Done,
 }
 
-/// Why the process ends, and its exit code.
-#[derive(Debug)]
-pub struct Failure {
-    /// One of the constants of this module.
-    pub code: u8,
-    /// For a person, with what caused it.
-    pub error: anyhow::Error,
-}
-
-#[cfg(feature = "bench")]
-impl From<bench::Failure> for Failure {
-    fn from(failure: bench::Failure) -> Self {
-        match failure {
-            bench::Failure::Usage(error) => Self::new(USAGE, error),
-            bench::Failure::Broken(error) => Self::new(INTERNAL, error),
-            bench::Failure::Unwell(error) => Self::new(UNWELL, error),
-        }
-    }
-}
-
-#[cfg(feature = "chat")]
-impl From<terminal::Failure> for Failure {
-    fn from(failure: terminal::Failure) -> Self {
-        match failure {
-            terminal::Failure::Usage(error) => Self::new(USAGE, error),
-            terminal::Failure::Refused(error) => Self::new(REFUSED, error),
-            terminal::Failure::Unavailable(error) => Self::new(UNAVAILABLE, error),
-            terminal::Failure::Unanswered(error) => Self::new(UNANSWERED, error),
-            terminal::Failure::Broken(error) => Self::new(INTERNAL, error),
-        }
-    }
-}
-
-impl Failure {
-    /// Gives an error the exit code it stands for.
-    pub fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
-        Self { code, error: error.into() }
-    }
-}
-
-/// Reads the command line and answers what needs no server: help, version, `check-config`, `token`,
-/// `--print-config`. `environment` is the process's.
+/// Reads the command line and answers everything that needs no server: help, version, `check-config`, `history`,
+/// `token`, `--print-config`. `environment` is that of the process.
 ///
 /// # Errors
-/// Wrong usage or settings ([`USAGE`]), or standard output cannot be written ([`INTERNAL`]).
+/// Usage or settings are wrong ([`USAGE`]), or standard output cannot be written ([`INTERNAL`]). `history` has further
+/// ones: the folder cannot be used ([`UNAVAILABLE`]), or the check found something ([`CHECK_FAILED`]).
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Task, Failure> {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        // Help and version are "errors" that belong to standard output.
-        Err(answer) if !answer.use_stderr() => return say(&answer.to_string()),
-        Err(error) => return Err(Failure::new(USAGE, anyhow::anyhow!("{}", plain(&error)))),
+        // For clap, help and version are errors that belong to standard output.
+        Err(answer) if !answer.use_stderr() => return print(&answer.to_string()).map(|()| Task::Done),
+        Err(error) => return Err(Failure::new(USAGE, anyhow::anyhow!("{}", without_prefix(&error)))),
     };
     let is_token = |(name, _): &(OsString, OsString)| name == TOKEN_VARIABLE;
     let (tokens, environment): (Vec<_>, Vec<_>) = environment.into_iter().partition(is_token);
@@ -193,92 +116,42 @@ pub fn run(
             let config = serve.settings.load(environment)?;
             let effective = config.clone().resolve(&Machine::read());
             if serve.print_config {
-                return say(&config.to_toml(&effective));
+                return print(&config.to_toml(&effective)).map(|()| Task::Done);
             }
-            Ok(Task::Serve(Box::new(effective)))
+            return Ok(Task::Serve(Box::new(effective)));
         }
         #[cfg(feature = "bench")]
-        Command::Bench(arguments) => Ok(Task::Bench(arguments)),
+        Command::Bench(arguments) => return Ok(Task::Bench(arguments)),
         #[cfg(feature = "chat")]
         Command::Chat(arguments) => {
             let token = tokens.into_iter().next().map(|(_, token)| token);
             let arguments = arguments.or_token(token).map_err(|error| Failure::new(USAGE, error))?;
-            Ok(Task::Chat(Box::new(arguments)))
+            return Ok(Task::Chat(Box::new(arguments)));
         }
-        Command::CheckConfig(serve) => check_config(&serve, environment),
-        Command::History(request) => request.answer(),
-        Command::Token(request) => say(&format!("{}\n", request.answer(environment)?)),
+        Command::CheckConfig(serve) => check_config(&serve, environment)?,
+        Command::History(request) => request.answer()?,
+        Command::Token(request) => print(&format!("{}\n", request.answer(environment)?))?,
     }
+    Ok(Task::Done)
 }
 
 fn check_config(
     serve: &Serve,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Task, Failure> {
+) -> Result<(), Failure> {
     let config = serve.settings.load(environment)?;
     let effective = config.clone().resolve(&Machine::read());
-    // Standard output may be on its way into a file that is loaded: what is said to people goes elsewhere.
+    // Standard output may be redirected into a file of settings: warnings go to standard error.
     for warning in effective.warnings() {
         eprintln!("warning: {warning}");
     }
-    say(&if serve.print_config { config.to_toml(&effective) } else { "configuration ok\n".into() })
+    print(&if serve.print_config { config.to_toml(&effective) } else { "configuration ok\n".into() })
 }
 
-impl Settings {
-    fn load(&self, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Config, Failure> {
-        let mut sources = self.any.sources(environment)?;
-        for (flag, key, value) in [
-            ("--listen", "listen", &self.listen),
-            ("--workers", "workers", &self.workers),
-            ("--log-format", "log.format", &self.log_format),
-        ] {
-            if let Some(value) = value {
-                sources = sources.flag(flag, key, value);
-            }
-        }
-        load(sources)
-    }
-}
-
-impl AnySettings {
-    fn sources(
-        &self,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Sources, Failure> {
-        let mut sources = Sources::new().environment(environment);
-        if let Some(path) = &self.config {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-            let text = text.map_err(|error| Failure::new(USAGE, error))?;
-            sources = sources.file(path.display().to_string(), text);
-        }
-        Ok(self.set.iter().fold(sources, |sources, pair| sources.set(pair)))
-    }
-}
-
-fn load(sources: Sources) -> Result<Config, Failure> {
-    Config::load(sources).map_err(|errors| {
-        let lines = errors.to_string().replace('\n', "\n  ");
-        Failure::new(USAGE, anyhow::anyhow!("the configuration is wrong:\n  {lines}"))
-    })
-}
-
-/// clap's words without the prefix that our own already has.
-fn plain(error: &clap::Error) -> String {
+/// Returns clap's message without its prefix, since the caller prints one of its own.
+fn without_prefix(error: &clap::Error) -> String {
     let text = error.to_string();
     text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned()
-}
-
-/// Writes to standard output; a reader who has seen enough (`| head`) is no error.
-fn say(text: &str) -> Result<Task, Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let error = anyhow::Error::new(error).context("cannot write to standard output");
-            Err(Failure::new(INTERNAL, error))
-        }
-        _ => Ok(Task::Done),
-    }
 }
 
 #[cfg(test)]
@@ -299,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_of_arguments_is_sound() {
         use clap::CommandFactory as _;
         Arguments::command().debug_assert();
     }
@@ -338,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_a_chat_is_none_of_the_servers_settings() {
+    fn the_token_of_a_chat_is_not_a_setting_of_the_server() {
         let secret = [("THRONG_TOKEN", "ey.JXQ.vw")];
         served(&[], &secret);
         match run_with(&["chat", "--user", "ann"], &secret) {
@@ -348,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_of_flags_are_reported_with_all_others() {
+    fn errors_of_flags_are_reported_with_all_others() {
         let failure =
             run_with(&["--workers", "x", "--listen", "here"], &[("THRONG_NODE", "a b")]).unwrap_err();
         let text = failure.error.to_string();

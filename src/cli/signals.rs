@@ -1,8 +1,8 @@
-//! SIGTERM and SIGINT: the first one asks for the drain, the second one does not ask. SIGHUP, SIGUSR1 and SIGUSR2,
-//! which would end a process that does not take them, are logged and change nothing.
+//! Signals: the first SIGTERM or SIGINT starts the drain, the second one ends the process at once. SIGHUP, SIGUSR1 and
+//! SIGUSR2 are logged and change nothing; without a handler each of them would end the process.
 //!
-//! A service manager sends SIGTERM, and more often than not starts the next process: clients are told of a restart.
-//! SIGINT comes from a person at a terminal, whom nothing replaces: they are told that the server goes away.
+//! A service manager sends SIGTERM and usually starts the next process, so clients are told that the server restarts.
+//! A person at a terminal sends SIGINT and usually starts nothing, so clients are told that the server goes away.
 
 use std::future::Future;
 use std::io;
@@ -12,12 +12,15 @@ use tokio::sync::oneshot;
 
 use crate::protocol::close::EndReason;
 
-/// What a shell reports for a process that a signal ended: this and the signal's number.
+/// A shell reports this plus the signal's number as exit code of a process that a signal ended.
 const BY_SIGNAL: i32 = 128;
 
-/// Takes the signals from here on and returns a future that resolves at the first that asks for an end, to what clients
-/// are to be told; at the second, of either kind, the process exits at once with 130 or 143. The signals have a thread
-/// of their own, so that a second one is heard however busy or stuck the workers are.
+/// Installs the handlers and returns a future that resolves at the first SIGTERM or SIGINT, to the reason that clients
+/// are told. At the second one, of either kind, the process exits at once with 130 or 143. Signals are handled on a
+/// thread of their own, so that the second one works however busy or stuck the workers are.
+///
+/// # Cancel safety
+/// Dropping the future means that the first signal starts no drain; the second one still ends the process.
 ///
 /// # Errors
 /// The system refuses a handler, a poller or a thread.
@@ -38,19 +41,19 @@ pub fn first() -> io::Result<impl Future<Output = EndReason> + Send + 'static> {
         runtime.block_on(async move {
             let kind = signals.next().await;
             tracing::info!(signal = kind.as_raw_value(), "stopping; a second signal stops at once");
-            // Nobody waits any more where the server has ended by itself.
+            // The receiver is gone where the server has already ended by itself.
             let _ = stop.send(reason(kind));
             let kind = signals.next().await;
             std::process::exit(BY_SIGNAL + kind.as_raw_value());
         });
     })?;
     Ok(async {
-        // An error is a sender that went without a word: the thread is gone, and without it nobody could stop us.
+        // An error means that the thread is gone. Without it no signal could stop the server, so it stops now.
         stopped.await.unwrap_or(EndReason::Restarting)
     })
 }
 
-/// What a signal means for those who are connected.
+/// Returns the reason that clients are told for a signal.
 fn reason(kind: SignalKind) -> EndReason {
     if kind == SignalKind::interrupt() { EndReason::GoingAway } else { EndReason::Restarting }
 }
@@ -64,17 +67,17 @@ struct Signals {
 }
 
 impl Signals {
-    /// The next signal that asks for an end; the others are logged meanwhile.
+    /// Waits for the next SIGTERM or SIGINT, and logs the other signals meanwhile.
     async fn next(&mut self) -> SignalKind {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return SignalKind::terminate(),
                 _ = self.interrupt.recv() => return SignalKind::interrupt(),
                 _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP: nothing was read again, new settings need a restart");
+                    tracing::warn!("SIGHUP: settings were not read again, restart the server to change them");
                 }
-                _ = self.user1.recv() => tracing::warn!("SIGUSR1 means nothing here and changes nothing"),
-                _ = self.user2.recv() => tracing::warn!("SIGUSR2 means nothing here and changes nothing"),
+                _ = self.user1.recv() => tracing::warn!("SIGUSR1 has no effect"),
+                _ = self.user2.recv() => tracing::warn!("SIGUSR2 has no effect"),
             }
         }
     }

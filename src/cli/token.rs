@@ -1,4 +1,4 @@
-//! `throng token`: a token to try the server with.
+//! `throng token`: makes a token to try the server with.
 
 use std::ffi::OsString;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,39 +6,40 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use super::{AnySettings, Failure, USAGE, load};
+use super::failure::{Failure, USAGE};
+use super::settings::GeneralSettings;
 use crate::admission::token::{Claims, mint};
 use crate::config::{Algorithm, Config, parse_duration};
 
-/// The longest life of a token made here: a mistyped unit must not make one for ever.
+/// Longest lifetime of a token made here, so that a mistyped unit does not make one that is valid for ever.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// What the token is to say.
+/// The arguments of `throng token`.
 #[derive(Debug, Args)]
 pub(super) struct Request {
-    /// The user id
+    /// User id
     #[arg(long, value_name = "USER")]
     sub: String,
-    /// The name for people, where it differs from the user id
+    /// Name shown to people, if other than the user id
     #[arg(long)]
     name: Option<String>,
-    /// A room, or a pattern like live-*, that may be entered; as often as you like [default: all rooms]
+    /// A room that the user may enter, or a pattern like live-*; as often as you like [default: all rooms]
     #[arg(long, value_name = "PATTERN")]
     room: Vec<String>,
-    /// How long it is good for: 30s, 5m, 1h, 7d
+    /// Time for which the token is valid: 30s, 5m, 1h, 7d
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = lifetime)]
     ttl: Duration,
     #[command(flatten)]
-    settings: AnySettings,
+    settings: GeneralSettings,
 }
 
 impl Request {
-    /// The token, ready to be printed.
+    /// Makes the token.
     pub(super) fn answer(
         &self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<String, Failure> {
-        let config = load(self.settings.sources(environment)?)?;
+        let config = self.settings.load(environment)?;
         self.sign(&config).map_err(|error| Failure::new(USAGE, error))
     }
 
@@ -46,10 +47,10 @@ impl Request {
         let auth = &config.auth;
         ensure!(
             auth.algorithm == Algorithm::Hs256,
-            "only HS256 tokens can be made, `auth.algorithm` is another"
+            "only HS256 tokens can be made, and `auth.algorithm` is another one"
         );
         let secret = auth.secret.as_ref().context(
-            "no key to sign with: set `auth.secret` (THRONG_AUTH__SECRET) or `auth.secret_file` as the server has it",
+            "no key to sign with: set `auth.secret` (THRONG_AUTH__SECRET) or `auth.secret_file` to the server's key",
         )?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
         let claims = Claims {

@@ -1,25 +1,27 @@
-//! What a value may be: how it is read from TOML or text, what is allowed, and how it is written back.
-//! Here the trait and what is measured, counted or chosen; text and lists are in `words`.
+//! Kinds of values: how a value is parsed from TOML or text, what is allowed, and how it is written back.
+//!
+//! This file has the trait and the kinds that are measured, counted or chosen; `text` and `list` have the others.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use toml::Value;
 
-use super::units::{parse_duration, parse_size, show_duration, show_size};
-use super::value::REDACTED;
+use crate::names::units::{parse_duration, parse_size, show_duration, show_size};
 
-/// A value as it was given.
+use super::types::REDACTED;
+
+/// A value as a layer gave it, not yet parsed.
 #[derive(Clone, Copy)]
 pub(super) enum Raw<'a> {
-    /// From the file, with a type of its own.
+    /// A value of the file, which has a TOML type.
     Toml(&'a Value),
-    /// From the environment or a flag: text, whatever it stands for.
+    /// A value of the environment or of a flag: text, whatever type the key has.
     Text(&'a str),
 }
 
 impl<'a> Raw<'a> {
-    /// Text given as text, or a TOML string.
+    /// Returns the text, or the content of a TOML string; `None` for other TOML types.
     pub(super) fn text(self) -> Option<&'a str> {
         match self {
             Self::Toml(value) => value.as_str(),
@@ -27,7 +29,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// As TOML writes it, on one line and not longer than a screen is wide.
+    /// Returns the value as TOML for messages: on one line, cut after 80 characters.
     pub(super) fn shown(self) -> String {
         let text = match self {
             Self::Toml(value) => value.to_string(),
@@ -41,37 +43,41 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Something wrong with a value, `place` being where inside of it (`[0].pattern`), mostly nowhere in particular.
-pub(super) struct Fault {
-    pub(super) place: String,
+/// Why a value is not allowed.
+pub(super) struct InvalidValue {
+    /// The invalid part (`[0].pattern`); empty where it is the whole value.
+    pub(super) part: String,
+    /// The value as given, redacted where it is a secret; `None` where it must not be shown.
     pub(super) given: Option<String>,
+    /// The problem, and what is allowed instead.
     pub(super) problem: String,
 }
 
-/// A kind of value: one parser, one writer, one sentence on what is allowed.
+/// A kind of value: its parser, its writer and the sentence that says what is allowed.
 pub(super) trait Kind {
     type Value;
     /// True where the value must never be shown.
     const SECRET: bool = false;
 
+    /// Parses a value; `None` where it is not allowed, and [`Kind::explain`] says why.
     fn parse(&self, raw: Raw<'_>) -> Option<Self::Value>;
-    /// The value as TOML, nothing where it is not set; secrets are redacted here already.
+    /// Returns the value as TOML, secrets redacted; `None` where it is not set.
     fn show(&self, value: &Self::Value) -> Option<Value>;
-    /// Completes "must be …".
+    /// Returns what is allowed, as the end of a sentence that begins with "must be".
     fn allowed(&self) -> String;
 
-    /// Why `parse` gave nothing.
-    fn faults(&self, raw: Raw<'_>) -> Vec<Fault> {
+    /// Says why [`Kind::parse`] refused the value.
+    fn explain(&self, raw: Raw<'_>) -> Vec<InvalidValue> {
         let given = if Self::SECRET { REDACTED.to_owned() } else { raw.shown() };
-        vec![Fault {
-            place: String::new(),
+        vec![InvalidValue {
+            part: String::new(),
             given: Some(given),
             problem: format!("must be {}", self.allowed()),
         }]
     }
 }
 
-/// A whole number of things.
+/// A whole number, at least the first field and at most the second.
 pub(super) struct Count(pub(super) usize, pub(super) usize);
 
 impl Kind for Count {
@@ -91,7 +97,7 @@ impl Kind for Count {
     }
 }
 
-/// A number of bytes; zero only as [`SizeOrZero`].
+/// A number of bytes, at least the first field and at most the second.
 pub(super) struct Size(pub(super) usize, pub(super) usize);
 
 impl Kind for Size {
@@ -112,7 +118,7 @@ impl Kind for Size {
     }
 }
 
-/// A number of bytes, or 0 with a meaning of its own.
+/// A number of bytes as in [`Size`], or 0, which has a special meaning.
 pub(super) struct SizeOrZero(pub(super) usize, pub(super) usize);
 
 impl Kind for SizeOrZero {
@@ -128,7 +134,7 @@ impl Kind for SizeOrZero {
     }
 }
 
-/// A span of time, in milliseconds from and to.
+/// A duration of at least the first field and at most the second, in milliseconds.
 pub(super) struct Time(pub(super) u64, pub(super) u64);
 
 impl Kind for Time {
@@ -148,7 +154,7 @@ impl Kind for Time {
     }
 }
 
-/// Yes or no.
+/// A boolean.
 pub(super) struct Flag;
 
 impl Kind for Flag {
@@ -167,7 +173,7 @@ impl Kind for Flag {
     }
 }
 
-/// One of the named variants of `E`, given by its `ALL`.
+/// A variant of `E` by its name; the field lists names and variants.
 pub(super) struct Choice<E: 'static>(pub(super) &'static [(&'static str, E)]);
 
 impl<E: Copy + PartialEq> Kind for Choice<E> {
@@ -187,9 +193,9 @@ impl<E: Copy + PartialEq> Kind for Choice<E> {
 }
 
 /// An IP address and port to listen on.
-pub(super) struct Address;
+pub(super) struct ListenAddress;
 
-impl Kind for Address {
+impl Kind for ListenAddress {
     type Value = SocketAddr;
     fn parse(&self, raw: Raw<'_>) -> Option<SocketAddr> {
         raw.text()?.parse().ok()

@@ -1,65 +1,66 @@
-//! What only this machine knows: descriptors, memory, cores; and the settings that follow from it.
+//! Resources of this machine (descriptors, memory, cores), and the settings that are derived from them.
 
 use std::fs::read_to_string;
 use std::path::Path;
 
-use super::Config;
-use super::units::{GIB, TIB};
+use crate::names::units::{GIB, TIB};
 
-/// What a machine offers. Read it with [`Machine::read`]; tests make their own.
+use super::tree::Config;
+
+/// Resources of a machine. [`Machine::read`] asks this one; tests construct others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
     /// The soft limit on open descriptors.
     pub descriptors: usize,
-    /// Memory in bytes: what is built in, or what the control group allows if that is less.
+    /// Bytes of memory: all of the machine's, or what the control group allows if that is less.
     pub memory_bytes: usize,
     /// Threads that can run at once.
     pub cores: usize,
 }
 
-/// What is assumed where the machine does not say (other systems than Linux): what every system grants.
+/// Resources assumed where the system does not tell (it is not Linux), low enough for every system.
 const ASSUMED: Machine = Machine { descriptors: 1024, memory_bytes: GIB, cores: 1 };
 
-/// Descriptors for everything that is no client: listener, pollers, standard streams, files.
+/// Descriptors reserved for everything but clients: listener, pollers, standard streams, files.
 const OWN_DESCRIPTORS: usize = 64;
 
 impl Machine {
-    /// Asks this machine; takes well under a millisecond.
+    /// Reads the resources of this machine; takes well under a millisecond.
     #[must_use]
     pub fn read() -> Self {
         let file = |path: &str| read_to_string(path).unwrap_or_default();
         let group = file("/proc/self/cgroup");
-        let built_in = memory_built_in(&file("/proc/meminfo"));
-        let allowed = memory_allowed(&group, |path| read_to_string(path).ok());
+        let total = total_memory(&file("/proc/meminfo"));
+        let limit = memory_limit(&group, |path| read_to_string(path).ok());
         Self {
             descriptors: descriptors(&file("/proc/self/limits")).unwrap_or(ASSUMED.descriptors),
-            memory_bytes: built_in.into_iter().chain(allowed).min().unwrap_or(ASSUMED.memory_bytes),
+            memory_bytes: total.into_iter().chain(limit).min().unwrap_or(ASSUMED.memory_bytes),
             cores: std::thread::available_parallelism().map_or(ASSUMED.cores, Into::into),
         }
     }
 
-    /// The soft limit on open descriptors as it is now; nothing where the system does not say.
+    /// Returns the current soft limit on open descriptors, `None` where the system does not tell.
     #[must_use]
     pub fn descriptor_limit() -> Option<usize> {
         descriptors(&read_to_string("/proc/self/limits").ok()?)
     }
 }
 
-/// The soft limit in the text of `/proc/self/limits`.
+/// Parses the soft limit on open descriptors from `/proc/self/limits`.
 fn descriptors(limits: &str) -> Option<usize> {
     let soft =
         limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
     if soft == "unlimited" { Some(usize::MAX) } else { soft.parse().ok() }
 }
 
-/// `MemTotal` in the text of `/proc/meminfo`, in bytes.
-fn memory_built_in(meminfo: &str) -> Option<usize> {
+/// Parses `MemTotal` from `/proc/meminfo`; in bytes.
+fn total_memory(meminfo: &str) -> Option<usize> {
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     total.split_whitespace().next()?.parse::<usize>().ok()?.checked_mul(1024)
 }
 
-/// The least `memory.max` from the process's control group (version 2) up to the root.
-fn memory_allowed(group: &str, read: impl Fn(&Path) -> Option<String>) -> Option<usize> {
+/// Returns the least `memory.max` of the process's control group (version 2) and its ancestors.
+fn memory_limit(group: &str, read: impl Fn(&Path) -> Option<String>) -> Option<usize> {
     let path = group.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let leaf = Path::new("/sys/fs/cgroup").join(path);
     leaf.ancestors()
@@ -69,8 +70,8 @@ fn memory_allowed(group: &str, read: impl Fn(&Path) -> Option<String>) -> Option
 }
 
 impl Config {
-    /// Makes concrete what depends on the machine: `workers`, `node`, `limits.max_connections`,
-    /// `limits.max_handshakes` where descriptors are scarce, `queue.total_bytes`.
+    /// Fills in the values that depend on the machine: `workers`, `node`, `limits.max_connections`,
+    /// `queue.total_bytes`, and `limits.max_handshakes` where descriptors are scarce.
     #[must_use]
     pub fn resolve(mut self, machine: &Machine) -> Self {
         if self.workers == 0 {
@@ -80,16 +81,17 @@ impl Config {
             self.node = format!("n-{:08x}", fastrand::u32(..));
         }
         if self.queue.total_bytes == 0 {
-            // Each worker has its share, in which one full queue must fit.
+            // Each worker gets an equal share, which must hold one full queue.
             let least = (self.queue.max_bytes * self.workers).min(TIB);
             self.queue.total_bytes = (machine.memory_bytes / 4).clamp(least, TIB);
         }
-        self.share_out_descriptors(machine.descriptors);
+        self.divide_descriptors(machine.descriptors);
         self
     }
 
-    /// A reserve for handshakes and for ourselves, but at most half; what cannot have its reserve does with less.
-    fn share_out_descriptors(&mut self, available: usize) {
+    /// Divides the descriptors among connections, handshakes and this process. Handshakes and the process have a
+    /// reserve of at most half of all; where descriptors are too few for it, `limits.max_handshakes` is lowered.
+    fn divide_descriptors(&mut self, available: usize) {
         let limits = &mut self.limits;
         let own = OWN_DESCRIPTORS.min(available / 4);
         let reserve = limits.max_handshakes + own;
@@ -97,8 +99,8 @@ impl Config {
             let needed = limits.max_connections + reserve;
             if needed > available {
                 self.provenance.notes.push(format!(
-                    "`limits.max_connections` {} and a reserve of {reserve} need {needed} descriptors, \
-                     this process may have {available} (ulimit -n)",
+                    "`limits.max_connections` {} and a reserve of {reserve} need {needed} descriptors, but this \
+                     process may open {available}: raise the limit (ulimit -n) or lower the key",
                     limits.max_connections
                 ));
             }
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_stays_and_is_warned_about() {
+    fn a_value_that_was_set_stays_and_gives_a_warning() {
         let config = Config::load(Sources::new().set("limits.max_connections=5000")).unwrap();
         let config = config.resolve(&Machine { descriptors: 1024, ..ASSUMED });
         assert_eq!(config.limits.max_connections, 5000);
@@ -159,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn what_linux_says() {
+    fn texts_of_linux_are_parsed() {
         let limits =
             "Limit    Soft Limit  Hard Limit  Units\nMax open files            1024      524288    files\n";
         assert_eq!(descriptors(limits), Some(1024));
         assert_eq!(descriptors("Max open files unlimited unlimited files"), Some(usize::MAX));
         assert_eq!(descriptors(""), None);
-        assert_eq!(memory_built_in("MemTotal:       16384 kB\nMemFree: 1 kB"), Some(16 * 1024 * 1024));
-        assert_eq!(memory_built_in("nothing"), None);
+        assert_eq!(total_memory("MemTotal:       16384 kB\nMemFree: 1 kB"), Some(16 * 1024 * 1024));
+        assert_eq!(total_memory("nothing"), None);
     }
 
     #[test]
@@ -177,13 +179,13 @@ mod tests {
             "/sys/fs/cgroup/memory.max" => Some("8192\n".to_owned()),
             _ => None,
         };
-        assert_eq!(memory_allowed("0::/a/b\n", read), Some(4096));
-        assert_eq!(memory_allowed("0::/\n", read), Some(8192));
-        assert_eq!(memory_allowed("1:memory:/x\n", read), None);
+        assert_eq!(memory_limit("0::/a/b\n", read), Some(4096));
+        assert_eq!(memory_limit("0::/\n", read), Some(8192));
+        assert_eq!(memory_limit("1:memory:/x\n", read), None);
     }
 
     #[test]
-    fn this_machine_says_something() {
+    fn this_machine_has_resources() {
         let machine = Machine::read();
         assert!(machine.descriptors > 0 && machine.memory_bytes > 0 && machine.cores > 0, "{machine:?}");
     }

@@ -1,14 +1,16 @@
-//! The settings as a file that can be loaded again.
+//! Printing the settings as a TOML file that can be loaded again.
 
-use super::{Config, all, pending};
+use super::tree::{Config, all};
+use super::unsupported;
 
-/// Columns of a comment.
+/// Columns of a comment line.
 const WIDTH: usize = 100;
 
 impl Config {
-    /// Every key as TOML, each with its meaning. What this machine makes of a value (`effective`, a result of
-    /// [`Config::resolve`]) stands beside it, so that the text means the same elsewhere. In comments only: secrets
-    /// (redacted), what is not set, and what is not in force and nobody asked for.
+    /// Returns every key as TOML with its meaning and value. Where `effective`, the result of [`Config::resolve`], has
+    /// another value, that one follows in a comment, so that the text gives the same settings on another machine.
+    /// Lines are commented out for secrets (redacted), for keys that are not set, and for keys without effect that
+    /// no layer set.
     #[must_use]
     pub fn to_toml(&self, effective: &Self) -> String {
         let mut text = String::new();
@@ -21,23 +23,23 @@ impl Config {
             wrapped(key.meaning, &mut text);
             let value = (key.show)(self);
             let seen = (key.show)(effective);
-            let pending = pending::find(key.path);
-            // A key that came out of a file must not stand beside the file's name: only one of them may be set.
+            let unsupported = unsupported::find(key.path);
+            // A key read from its file is commented out: only one of the key and the file's name may be set.
             let from_file = all().any(|other| {
                 other.path.strip_suffix("_file") == Some(key.path) && (other.show)(self).is_some()
             });
-            let unasked = pending.is_some() && !self.is_set(key.path);
-            if value.is_none() || key.secret || from_file || unasked {
+            let is_idle = unsupported.is_some() && !self.is_set(key.path);
+            if value.is_none() || key.is_secret || from_file || is_idle {
                 text.push_str("# ");
             }
             let line = |value: Option<toml::Value>| value.map_or("none".into(), |value| value.to_string());
-            // What is not set and yet has an effect is a secret out of a file, or drawn anew at each start.
+            // Not shown for a key that is not set: its value is a secret from a file, or chosen anew at each start.
             let differs = (value.is_some() && seen != value)
                 .then(|| format!("effective: {}", line(seen)).replace('\n', " "));
             let shown = line(value);
             let shown = if from_file { shown.replace('\n', " ") } else { shown };
             text.push_str(&format!("{} = {shown}", key.name()));
-            let note = pending.map(|pending| pending.note.to_owned());
+            let note = unsupported.map(|key| key.note.to_owned());
             for (index, comment) in differs.into_iter().chain(note).enumerate() {
                 text.push_str(if index == 0 { "  # " } else { "; " });
                 text.push_str(&comment);
@@ -48,7 +50,7 @@ impl Config {
     }
 }
 
-/// Appends `meaning` as comment lines.
+/// Appends `meaning` as comment lines of at most [`WIDTH`] columns.
 fn wrapped(meaning: &str, text: &mut String) {
     let mut column = usize::MAX;
     text.push('\n');
@@ -75,7 +77,7 @@ mod tests {
         config.to_toml(&config.clone().resolve(&MACHINE))
     }
 
-    /// Loads what was printed; apart from who said so it must be the same again.
+    /// Prints the settings and loads the text again, then restores the provenance, which alone may differ.
     fn reloaded(config: &Config) -> Config {
         let mut again = Config::load(Sources::new().file("printed", printed(config))).unwrap();
         assert_eq!(again.warnings(), config.warnings());

@@ -1,51 +1,66 @@
-//! The one list of keys. `settings!` writes a section's struct, its defaults and its rows of the list from a single
-//! declaration, so that file, environment, flags, `--print-config` and the documentation cannot drift apart.
+//! The declaration of keys. `settings!` generates a section's struct, its defaults and its rows in the list of keys
+//! from a single declaration, so that file, environment, flags, `--print-config` and the documentation cannot drift
+//! apart.
 
 use toml::Value;
 
-use super::kind::{Fault, Kind, Raw};
+use super::kind::{InvalidValue, Kind, Raw};
 
-/// One row of the list: a key of a tree `T` and what can be done with it.
+/// One row of the list of keys: a key of a tree `T`, and the functions that read and write its value.
 pub(super) struct Key<T> {
-    /// From the root, with dots.
+    /// Path from the root, with dots.
     pub(super) path: &'static str,
     /// The field's documentation.
     pub(super) meaning: &'static str,
     /// True where the value must never be shown.
-    pub(super) secret: bool,
-    /// Reads a value into its place, or says what is wrong with it and leaves the place alone.
-    pub(super) set: fn(&mut T, Raw<'_>) -> Result<(), Vec<Fault>>,
-    /// The value as TOML, secrets redacted; nothing where it is not set.
+    pub(super) is_secret: bool,
+    /// Parses a value into the tree, or says what is wrong with it and leaves the tree alone.
+    pub(super) set: fn(&mut T, Raw<'_>) -> Result<(), Vec<InvalidValue>>,
+    /// Returns the value as TOML, secrets redacted; `None` where it is not set.
     pub(super) show: fn(&T) -> Option<Value>,
 }
 
 impl<T> Key<T> {
-    /// The last word of the path: how the key is called within its section.
+    /// Returns the last word of the path: the key's name within its section.
     pub(super) fn name(&self) -> &'static str {
         self.path.rsplit('.').next().unwrap_or(self.path)
     }
 
-    /// The section that the key stands in, none for the root.
+    /// Returns the section that the key belongs to, `None` for a key of the root.
     pub(super) fn section(&self) -> Option<&'static str> {
         self.path.rsplit_once('.').map(|(section, _)| section)
     }
 }
 
+/// A tree that contains the section `S`. It lets a section list its keys without knowing the tree.
+pub(super) trait Contains<S> {
+    fn section(&self) -> &S;
+    fn section_mut(&mut self) -> &mut S;
+}
+
+/// A section of a tree `T`.
+pub(super) trait Section<T: 'static> {
+    /// The section's keys, with paths from the root of `T`.
+    const KEYS: &'static [Key<T>];
+}
+
+/// Returns whether values of this kind must never be shown.
 pub(super) const fn is_secret<K: Kind>(_: &K) -> bool {
     K::SECRET
 }
 
-pub(super) fn assign<K: Kind>(kind: &K, place: &mut K::Value, raw: Raw<'_>) -> Result<(), Vec<Fault>> {
-    *place = kind.parse(raw).ok_or_else(|| kind.faults(raw))?;
+/// Parses `raw` into `field`, which stays as it is where the value is not allowed.
+pub(super) fn assign<K: Kind>(kind: &K, field: &mut K::Value, raw: Raw<'_>) -> Result<(), Vec<InvalidValue>> {
+    *field = kind.parse(raw).ok_or_else(|| kind.explain(raw))?;
     Ok(())
 }
 
-/// A struct whose fields are keys: `settings! { Name of Root at SECTION { /// doc  field: Type = default, kind; } }`
-/// for a section, without `at SECTION` for the fields of a root (which may hold more besides, `and { … }`).
+/// Declares a struct whose fields are keys: `settings! { Name at SECTION { /// doc  field: Type = default, kind; } }`
+/// for a section, without `at SECTION` for a root, which may also contain sections (`and { /// doc  field: Type; }`).
 macro_rules! settings {
     (
         $(#[doc = $title:literal])+
-        $Name:ident of $Root:ident $(at $section:ident)? {
+        $Name:ident $(at $section:ident)? {
             $($(#[doc = $doc:literal])+ $field:ident : $Type:ty = $default:expr, $kind:expr;)+
         }
         $(and { $($(#[doc = $inner_doc:literal])+ $inner:ident : $Inner:ty;)+ })?
@@ -63,30 +78,43 @@ macro_rules! settings {
             }
         }
 
+        $($(
+            impl $crate::config::schema::Contains<$Inner> for $Name {
+                fn section(&self) -> &$Inner {
+                    &self.$inner
+                }
+                fn section_mut(&mut self) -> &mut $Inner {
+                    &mut self.$inner
+                }
+            }
+        )+)?
+
+        settings!(@impl $Name [$($section)?] $($field $kind, [$($doc)+];)+);
+    };
+    (@impl $Name:ident [] $($field:ident $kind:expr, [$($doc:literal)+];)+) => {
         impl $Name {
-            settings!(@keys $Root [$($section)?] $($field $kind, [$($doc)+];)+);
+            pub(in crate::config) const KEYS: &'static [$crate::config::schema::Key<Self>] = &[$(
+                $crate::config::schema::Key {
+                    path: stringify!($field),
+                    meaning: concat!($($doc),+),
+                    is_secret: $crate::config::schema::is_secret(&$kind),
+                    set: |tree, raw| $crate::config::schema::assign(&$kind, &mut tree.$field, raw),
+                    show: |tree| $crate::config::kind::Kind::show(&$kind, &tree.$field),
+                }
+            ),+];
         }
     };
-    (@keys $Root:ident $section:tt $($field:ident $kind:expr, $doc:tt;)+) => {
-        pub(in crate::config) const KEYS: &'static [$crate::config::schema::Key<$Root>] =
-            &[$(settings!(@key $Root $section $field $kind, $doc)),+];
-    };
-    (@key $Root:ident [$section:ident] $field:ident $kind:expr, [$($doc:literal)+]) => {
-        $crate::config::schema::Key {
-            path: concat!(stringify!($section), ".", stringify!($field)),
-            meaning: concat!($($doc),+),
-            secret: $crate::config::schema::is_secret(&$kind),
-            set: |tree: &mut $Root, raw| $crate::config::schema::assign(&$kind, &mut tree.$section.$field, raw),
-            show: |tree: &$Root| $crate::config::kind::Kind::show(&$kind, &tree.$section.$field),
-        }
-    };
-    (@key $Root:ident [] $field:ident $kind:expr, [$($doc:literal)+]) => {
-        $crate::config::schema::Key {
-            path: stringify!($field),
-            meaning: concat!($($doc),+),
-            secret: $crate::config::schema::is_secret(&$kind),
-            set: |tree: &mut $Root, raw| $crate::config::schema::assign(&$kind, &mut tree.$field, raw),
-            show: |tree: &$Root| $crate::config::kind::Kind::show(&$kind, &tree.$field),
+    (@impl $Name:ident [$section:ident] $($field:ident $kind:expr, [$($doc:literal)+];)+) => {
+        impl<T: $crate::config::schema::Contains<Self> + 'static> $crate::config::schema::Section<T> for $Name {
+            const KEYS: &'static [$crate::config::schema::Key<T>] = &[$(
+                $crate::config::schema::Key {
+                    path: concat!(stringify!($section), ".", stringify!($field)),
+                    meaning: concat!($($doc),+),
+                    is_secret: $crate::config::schema::is_secret(&$kind),
+                    set: |tree, raw| $crate::config::schema::assign(&$kind, &mut tree.section_mut().$field, raw),
+                    show: |tree| $crate::config::kind::Kind::show(&$kind, &tree.section().$field),
+                }
+            ),+];
         }
     };
 }

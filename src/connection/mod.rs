@@ -31,7 +31,7 @@ use self::socket::{Socket, WriteProgress};
 pub use self::tools::Tools;
 use crate::chat::rate_limit::Allowance;
 use crate::endpoint::{Endpoint, Peer};
-use crate::metrics::By;
+use crate::metrics::EndedBy;
 use crate::node::Place;
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
@@ -323,8 +323,8 @@ impl Connection {
     fn leave(&mut self) {
         let Some(endpoint) = self.endpoint.take() else { return };
         let reason = self.registration.status().end.unwrap_or(EndReason::GoingAway);
-        let by = if reason.is_started_here() { By::Server } else { By::Client };
-        self.tools.shard.metrics().closed(reason.code(), by);
+        let by = if reason.is_started_by_server() { EndedBy::Server } else { EndedBy::Client };
+        self.tools.shard.metrics().count_close(reason.code(), by);
         let id = self.registration.id();
         let user = endpoint.user().unwrap_or("-");
         let duration_ms = self.tools.shard.now_ms().saturating_sub(self.opened_ms);
@@ -338,7 +338,7 @@ impl Connection {
                 )
             };
         }
-        if reason.is_ours() { line!(warn) } else { line!(debug) }
+        if reason.is_server_fault() { line!(warn) } else { line!(debug) }
     }
 }
 

@@ -62,7 +62,7 @@ impl Peer<'_> {
 
     /// Answers what was refused of the chat: `re` is the id of the command, where there is one.
     pub fn refuse(&self, re: Option<&str>, error: CommandError) {
-        self.registration.shard().metrics().failed(error.code());
+        self.registration.shard().metrics().count_error(error.code());
         self.reply(&v1::error(re, error));
     }
 

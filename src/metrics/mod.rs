@@ -1,4 +1,4 @@
-//! Counters. Each shard has its own, written by its one thread alone and summed when somebody asks, so that
+//! Metrics of a node. Each shard has counters of its own, which its one thread writes and a scrape sums, so that
 //! counting never moves a cache line between cores.
 
 mod render;
@@ -7,36 +7,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// A number that one thread changes and any thread reads: a plain load and store, no locked instruction.
+/// A counter or gauge that one thread writes and any thread reads, with a plain load and store instead of a locked
+/// instruction.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n`. Only for the owning thread: two writers would lose counts.
+    /// Adds `n`. Only the owning thread may call this: two writers would lose counts.
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// Takes `n` off again, for gauges. Only for the owning thread.
+    /// Subtracts `n`, for gauges. Only the owning thread may call this.
     pub fn sub(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
     }
 
-    /// The value now.
+    /// Returns the current value.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// The close codes that are counted by name; every other code a client may invent is counted as `other`, so that
-/// the number of series stays fixed. 1005: closed without a code. 1006: vanished without a close frame.
+/// The close codes that are counted one by one. Every other code, which a client may invent, is counted as `other`, so
+/// that the number of series is fixed. 1005 means closed without a code, 1006 gone without a close frame.
 const CODES: [u16; 20] = [
     1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 3000, 3003, 3008, 4001, 4002,
     4003, 4501, 4502,
 ];
 
-/// The codes of the errors that answer what clients say in the chat.
+/// The codes of the errors that answer chat commands.
 const ERRORS: [&str; 13] = [
     "invalid_json",
     "invalid_message",
@@ -53,20 +54,20 @@ const ERRORS: [&str; 13] = [
     "unavailable",
 ];
 
-/// Who ended a connection: close codes are free to both, and mean another thing when the other side says them.
+/// The side that ended a connection. Both sides may send any close code, with different meanings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// We did, for a reason of ours.
+pub enum EndedBy {
+    /// The server ended it.
     Server,
-    /// The client did, with a close frame or without a word.
+    /// The client ended it, with or without a close frame.
     Client,
 }
 
-impl By {
-    /// Both.
+impl EndedBy {
+    /// Both sides.
     pub const ALL: [Self; 2] = [Self::Server, Self::Client];
 
-    /// The label.
+    /// Returns the value of the metrics' label `by`.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -76,41 +77,42 @@ impl By {
     }
 }
 
-/// What one shard counts. Aligned so that two shards never share a cache line.
+/// The counters of one shard, aligned so that two shards never share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardMetrics {
     /// Open WebSocket connections.
     pub connections: Counter,
-    /// Connections accepted since the start.
+    /// WebSocket connections accepted since the start.
     pub accepted: Counter,
-    /// Data messages received, whole ones.
+    /// Data messages received completely.
     pub messages_received: Counter,
-    /// Fan-out messages written to a client's socket, to the last byte.
+    /// Fan-out messages written completely to a client's socket.
     pub deliveries: Counter,
     /// Bytes written to WebSocket clients.
     pub bytes_sent: Counter,
     /// Write system calls for WebSocket clients.
     pub writes: Counter,
-    /// Clients dropped because they did not keep up.
+    /// Clients disconnected because they did not keep up.
     pub slow_consumers_dropped: Counter,
-    /// Messages taken out of a queue, or not put in, by a `drop_*` policy.
+    /// Messages that a `drop_*` policy removed from a queue or did not add to it.
     pub messages_dropped: Counter,
     /// Bytes queued for clients.
     pub queue_bytes: Counter,
-    /// Resumes that brought everything that was missed.
+    /// Resumes for which the history had every missed message.
     pub recovered: Counter,
-    /// Resumes that could not.
+    /// Resumes for which the history lacked a missed message.
     pub not_recovered: Counter,
-    /// Messages and control frames refused because their connection or user is too fast.
+    /// Messages and control frames refused because their connection or user sent too fast.
     pub rate_limited: Counter,
-    closes: [[Counter; CODES.len() + 1]; By::ALL.len()],
-    /// Not only the shard's thread answers: the one that writes the log does, too.
+    /// Ended connections by side and by index into [`CODES`], other codes last.
+    closes: [[Counter; CODES.len() + 1]; EndedBy::ALL.len()],
+    /// Errors by index into [`ERRORS`]. They are atomic because the thread that writes the log answers commands, too.
     errors: [AtomicU64; ERRORS.len()],
     fanout: Histogram,
 }
 
-/// Upper bounds of the buckets of a [`Histogram`], in microseconds, as Prometheus writes them in seconds.
+/// Upper bounds of the buckets of a [`Histogram`]: in microseconds, and in seconds as Prometheus shows them.
 const BUCKETS: [(u64, &str); 14] = [
     (50, "0.00005"),
     (100, "0.0001"),
@@ -128,7 +130,7 @@ const BUCKETS: [(u64, &str); 14] = [
     (5_000_000, "5"),
 ];
 
-/// Durations, counted in fixed buckets.
+/// A histogram of durations with fixed buckets.
 #[derive(Debug, Default)]
 struct Histogram {
     counts: [Counter; BUCKETS.len() + 1],
@@ -136,14 +138,14 @@ struct Histogram {
 }
 
 impl ShardMetrics {
-    /// Counts the end of a connection by its close code, and by who ended it.
-    pub fn closed(&self, code: u16, by: By) {
+    /// Counts the end of a connection by close code and side.
+    pub fn count_close(&self, code: u16, by: EndedBy) {
         let index = CODES.iter().position(|&known| known == code).unwrap_or(CODES.len());
         self.closes[by as usize][index].add(1);
     }
 
-    /// Counts an error that answers something said in the chat, from any thread; there are not many.
-    pub fn failed(&self, code: &'static str) {
+    /// Counts an error that answers a chat command. Any thread may call this; errors are rare.
+    pub fn count_error(&self, code: &'static str) {
         let index = ERRORS.iter().position(|&known| known == code);
         debug_assert!(index.is_some(), "unknown error {code}");
         if let Some(index) = index {
@@ -152,7 +154,7 @@ impl ShardMetrics {
     }
 
     /// Counts a fan-out by the time from its first publish to its last write.
-    pub fn fanned_out(&self, took: Duration) {
+    pub fn count_fanout(&self, took: Duration) {
         let micros = took.as_micros() as u64;
         let index = BUCKETS.iter().position(|&(bound, _)| micros <= bound).unwrap_or(BUCKETS.len());
         self.fanout.counts[index].add(1);
@@ -160,43 +162,43 @@ impl ShardMetrics {
     }
 }
 
-/// Every counter of a node.
+/// The counters of a node.
 #[derive(Debug)]
 pub struct Metrics {
     shards: Box<[Arc<ShardMetrics>]>,
     refusals: Box<[(&'static str, AtomicU64)]>,
 }
 
-/// What there is now of everything that no shard counts.
+/// Current values that no shard counts, read for a scrape.
 #[derive(Debug, Clone, Copy)]
 pub struct Gauges {
-    /// `limits.max_connections`
+    /// The value of `limits.max_connections`.
     pub max_connections: usize,
-    /// Rooms with members or history.
+    /// Rooms that have members or history.
     pub rooms: usize,
-    /// Users with a bucket that is not full.
+    /// Users whose rate limit bucket is not full.
     pub limited_users: usize,
-    /// Messages that wait for `history.dir` or are being written there.
+    /// Messages that wait to be written to `history.dir` or are being written.
     pub history_waiting: usize,
 }
 
-/// What the process has used of its machine; nothing where the system does not say.
+/// Resources that the process uses; `None` where the system does not tell.
 #[derive(Debug, Clone, Copy)]
 pub struct Process {
-    /// CPU time of all threads, user and system.
+    /// CPU time of all threads, in user and system mode.
     pub cpu: Duration,
-    /// Resident memory.
+    /// Bytes of resident memory.
     pub resident_bytes: Option<u64>,
-    /// Open descriptors.
+    /// Open file descriptors.
     pub open_fds: Option<u64>,
-    /// How many there may be.
+    /// Most file descriptors that may be open.
     pub max_fds: Option<u64>,
-    /// When it began, in milliseconds since the Unix epoch.
+    /// Start of the process, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
 }
 
 impl Metrics {
-    /// Counters for `shards` shards and the given reasons of refusal.
+    /// Creates counters for `shards` shards and for these reasons of refusals.
     #[must_use]
     pub fn new(shards: usize, refusals: &[&'static str]) -> Self {
         Self {
@@ -205,56 +207,58 @@ impl Metrics {
         }
     }
 
-    /// The counters of one shard.
+    /// Returns the counters of one shard.
     ///
     /// # Panics
-    /// When there is no such shard.
+    /// If there is no shard of this index.
     #[must_use]
     pub fn shard(&self, index: usize) -> &Arc<ShardMetrics> {
         &self.shards[index]
     }
 
-    /// Counts a handshake refused in HTTP, from any thread; refusals are rare.
-    pub fn refused(&self, reason: &'static str) {
+    /// Counts a handshake refused in HTTP. Any thread may call this; refusals are rare.
+    pub fn count_refusal(&self, reason: &'static str) {
         debug_assert!(self.refusals.iter().any(|(known, _)| *known == reason), "unknown reason {reason}");
         if let Some((_, count)) = self.refusals.iter().find(|(known, _)| *known == reason) {
             count.fetch_add(1, Relaxed);
         }
     }
 
-    /// The counters of all shards, in order.
+    /// Returns the counters of all shards, in order.
     #[must_use]
     pub fn shards(&self) -> &[Arc<ShardMetrics>] {
         &self.shards
     }
 
-    /// Handshakes refused, by reason.
+    /// Returns the number of refused handshakes by reason.
     pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.refusals.iter().map(|(reason, count)| (*reason, count.load(Relaxed)))
     }
 
-    /// Ended connections, by who ended them and by close code; `other` stands for every code that is not among ours.
-    pub fn closes(&self, by: By) -> impl Iterator<Item = (String, u64)> {
+    /// Returns the number of connections that this side ended, by close code; `other` sums all codes that are not
+    /// known.
+    pub fn closes(&self, by: EndedBy) -> impl Iterator<Item = (String, u64)> {
         let labels = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
         let counted = labels.enumerate();
         let counted = counted.map(move |(index, code)| (code, self.sum(|s| &s.closes[by as usize][index])));
-        // No frame that we send can have these: they stand for what a client did not say.
-        counted.filter(move |(code, _)| by == By::Client || !matches!(code.as_str(), "1005" | "1006"))
+        // The server never ends a connection with these codes: they stand for a code that a client did not send.
+        counted.filter(move |(code, _)| by == EndedBy::Client || !matches!(code.as_str(), "1005" | "1006"))
     }
 
-    /// Errors that answered something said in the chat, by code.
+    /// Returns the number of errors that answered chat commands, by code.
     pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let count = |index: usize| self.shards.iter().map(move |shard| shard.errors[index].load(Relaxed));
         ERRORS.iter().enumerate().map(move |(index, code)| (*code, count(index).fold(0, u64::wrapping_add)))
     }
 
-    /// Fan-outs by the upper bound of their bucket in microseconds, each counted in one bucket; `None` is the last.
+    /// Returns the number of fan-outs in each bucket, with the bucket's upper bound in microseconds; the last bucket
+    /// has none. The counts are not cumulative.
     pub fn fanouts(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         let bounds = BUCKETS.iter().map(|&(bound, _)| Some(bound)).chain([None]);
         bounds.enumerate().map(|(index, bound)| (bound, self.sum(|shard| &shard.fanout.counts[index])))
     }
 
-    /// The sum of one counter over all shards.
+    /// Returns the sum of one counter over all shards.
     pub fn sum(&self, counter: impl Fn(&ShardMetrics) -> &Counter) -> u64 {
         self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(counter(shard).get()))
     }
@@ -271,15 +275,15 @@ mod tests {
         metrics.shard(1).accepted.add(3);
         metrics.shard(0).connections.add(7);
         metrics.shard(1).deliveries.add(9);
-        metrics.shard(0).closed(1000, By::Server);
-        metrics.shard(1).closed(1000, By::Client);
-        metrics.shard(1).closed(4999, By::Client);
-        metrics.shard(0).closed(4321, By::Client);
-        metrics.shard(0).failed("rate_limited");
-        metrics.shard(1).failed("rate_limited");
-        metrics.refused("origin");
-        metrics.shard(0).fanned_out(Duration::from_micros(200));
-        metrics.shard(1).fanned_out(Duration::from_secs(60));
+        metrics.shard(0).count_close(1000, EndedBy::Server);
+        metrics.shard(1).count_close(1000, EndedBy::Client);
+        metrics.shard(1).count_close(4999, EndedBy::Client);
+        metrics.shard(0).count_close(4321, EndedBy::Client);
+        metrics.shard(0).count_error("rate_limited");
+        metrics.shard(1).count_error("rate_limited");
+        metrics.count_refusal("origin");
+        metrics.shard(0).count_fanout(Duration::from_micros(200));
+        metrics.shard(1).count_fanout(Duration::from_secs(60));
         let now = Gauges { max_connections: 1000, rooms: 7, limited_users: 3, history_waiting: 2 };
         let process = Process {
             cpu: Duration::from_millis(1_500),

@@ -1,14 +1,14 @@
-//! The counters in Prometheus' text format (version 0.0.4).
+//! The page `/metrics`: all metrics in Prometheus' text format (version 0.0.4).
 
 use std::fmt::{Display, Write as _};
 
-use super::{BUCKETS, By, Counter, Gauges, Metrics, Process, ShardMetrics};
+use super::{BUCKETS, Counter, EndedBy, Gauges, Metrics, Process, ShardMetrics};
 
-/// A page under way. Writing to memory cannot fail.
+/// A page that is being written. Writing to memory cannot fail, so results are ignored.
 struct Page(String);
 
 impl Page {
-    /// What is said once about a metric, before its series.
+    /// Writes the help and type of a metric, which precede its series.
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
@@ -23,18 +23,18 @@ impl Page {
         let _ = writeln!(self.0, "{name} {value}");
     }
 
-    /// One series, whose labels need no escaping.
-    fn series(&mut self, name: &str, label: &str, is: impl Display, value: impl Display) {
-        let _ = writeln!(self.0, "{name}{{{label}=\"{is}\"}} {value}");
+    /// Writes one series with one label, whose value needs no escaping.
+    fn series(&mut self, name: &str, label: &str, label_value: impl Display, value: impl Display) {
+        let _ = writeln!(self.0, "{name}{{{label}=\"{label_value}\"}} {value}");
     }
 }
 
 impl Metrics {
-    /// Writes everything in Prometheus' text format.
+    /// Renders all metrics in Prometheus' text format.
     #[must_use]
     pub fn render(&self, now: &Gauges, process: &Process) -> String {
         let mut page = Page(String::with_capacity(16 * 1024));
-        page.head("throng_build_info", "gauge", "1, with the version as its label.");
+        page.head("throng_build_info", "gauge", "Always 1; the label is the version.");
         page.series("throng_build_info", "version", env!("CARGO_PKG_VERSION"), 1);
         self.render_gauges(&mut page, now);
         self.render_counters(&mut page);
@@ -48,11 +48,23 @@ impl Metrics {
     fn render_gauges(&self, page: &mut Page, now: &Gauges) {
         let sum = |counter: fn(&ShardMetrics) -> &Counter| self.sum(counter);
         page.gauge("throng_connections", "Open WebSocket connections.", sum(|s| &s.connections));
-        page.gauge("throng_connections_max", "How many there may be.", now.max_connections);
-        page.gauge("throng_rooms", "Rooms with members or history.", now.rooms);
+        page.gauge(
+            "throng_connections_max",
+            "Most WebSocket connections that may be open (limits.max_connections).",
+            now.max_connections,
+        );
+        page.gauge("throng_rooms", "Rooms that have members or history.", now.rooms);
         page.gauge("throng_queue_bytes", "Bytes queued for clients.", sum(|s| &s.queue_bytes));
-        page.gauge("throng_rate_limit_users", "Users who have not all their tokens.", now.limited_users);
-        page.gauge("throng_history_waiting", "Messages that wait for history.dir.", now.history_waiting);
+        page.gauge(
+            "throng_rate_limit_users",
+            "Users whose rate limit bucket is not full.",
+            now.limited_users,
+        );
+        page.gauge(
+            "throng_history_waiting",
+            "Messages that wait to be written to history.dir.",
+            now.history_waiting,
+        );
     }
 
     fn render_counters(&self, page: &mut Page) {
@@ -68,10 +80,10 @@ impl Metrics {
         counter("throng_writes_total", "Write system calls.", |s| &s.writes);
         counter(
             "throng_slow_consumers_dropped_total",
-            "Clients dropped because they did not keep up.",
+            "Clients disconnected because they did not keep up.",
             |s| &s.slow_consumers_dropped,
         );
-        counter("throng_messages_dropped_total", "Messages left out by a queue's policy.", |s| {
+        counter("throng_messages_dropped_total", "Messages dropped by a queue's policy.", |s| {
             &s.messages_dropped
         });
         counter("throng_rate_limited_total", "Messages and control frames refused for their rate.", |s| {
@@ -79,7 +91,7 @@ impl Metrics {
         });
     }
 
-    /// How evenly the work is shared out.
+    /// Writes the counters by shard, which show how evenly the work is divided.
     fn render_shards(&self, page: &mut Page) {
         let name = "throng_shard_connections";
         page.head(name, "gauge", "Open WebSocket connections by shard.");
@@ -95,22 +107,22 @@ impl Metrics {
 
     fn render_labelled(&self, page: &mut Page) {
         let name = "throng_recoveries_total";
-        page.head(name, "counter", "Resumes, by whether everything missed was there.");
+        page.head(name, "counter", "Resumes, by whether the history had every missed message.");
         page.series(name, "recovered", true, self.sum(|s| &s.recovered));
         page.series(name, "recovered", false, self.sum(|s| &s.not_recovered));
         let name = "throng_errors_total";
-        page.head(name, "counter", "Errors that answered what clients said in the chat.");
+        page.head(name, "counter", "Errors that answered chat commands, by code.");
         for (code, count) in self.errors() {
             page.series(name, "code", code, count);
         }
         let name = "throng_refused_total";
-        page.head(name, "counter", "Handshakes refused.");
+        page.head(name, "counter", "Handshakes refused, by reason.");
         for (reason, count) in self.refusals() {
             page.series(name, "reason", reason, count);
         }
         let name = "throng_closes_total";
-        page.head(name, "counter", "Ended connections by close code and by who ended them.");
-        for by in By::ALL {
+        page.head(name, "counter", "Ended connections, by close code and by the side that ended them.");
+        for by in EndedBy::ALL {
             for (code, count) in self.closes(by) {
                 let _ = writeln!(page.0, "{name}{{code=\"{code}\",by=\"{}\"}} {count}", by.label());
             }
@@ -118,7 +130,7 @@ impl Metrics {
     }
 
     fn render_histogram(&self, page: &mut Page) {
-        let help = "From publish to the last write, by batch and shard.";
+        let help = "Time from publish to the last write, for each batch and shard.";
         page.head("throng_fanout_seconds", "histogram", help);
         let mut count = 0;
         let labels = BUCKETS.iter().map(|&(_, label)| label).chain(["+Inf"]);
@@ -132,20 +144,20 @@ impl Metrics {
 }
 
 impl Process {
-    /// Under the names that every program uses for these.
+    /// Writes the metrics of the process under the names that Prometheus prescribes for every program.
     fn render(&self, page: &mut Page) {
-        let help = "CPU time of all threads, user and system.";
+        let help = "CPU time of all threads, in user and system mode.";
         page.counter("process_cpu_seconds_total", help, self.cpu.as_secs_f64());
         for (name, help, value) in [
             ("process_resident_memory_bytes", "Resident memory.", self.resident_bytes),
-            ("process_open_fds", "Open descriptors.", self.open_fds),
-            ("process_max_fds", "How many descriptors may be open.", self.max_fds),
+            ("process_open_fds", "Open file descriptors.", self.open_fds),
+            ("process_max_fds", "Most file descriptors that may be open.", self.max_fds),
         ] {
             if let Some(value) = value {
                 page.gauge(name, help, value);
             }
         }
-        let help = "When the process began, since the Unix epoch.";
+        let help = "Start of the process, since the Unix epoch.";
         page.gauge("process_start_time_seconds", help, self.started_unix_ms as f64 / 1e3);
     }
 }

@@ -26,7 +26,8 @@ impl Local for Fanout {
 
     fn deliver(&self, topic: &mut Topic, delivery: broker::Delivery<'_, SenderCopy>) {
         let broker::Delivery { frame, offset, aside } = delivery;
-        let delivery = Delivery { sender: aside, ..Delivery::message(frame, offset, clock::last_look()) };
+        let delivery =
+            Delivery { sender: aside, ..Delivery::message(frame, offset, clock::recent_instant()) };
         self.0.publish(topic, delivery);
     }
 

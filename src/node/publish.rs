@@ -141,7 +141,7 @@ impl Membership {
                     }
                     (_, Err(error)) => {
                         let error = refusal(error);
-                        metrics.failed(error.code());
+                        metrics.count_error(error.code());
                         v1::error(re_again.as_deref(), error)
                     }
                 };

@@ -1,87 +1,89 @@
-//! Why a connection ends, and the close code and reason that say so (RFC 6455 section 7.4, and the table in the
-//! README). The one mapping from a reason to the wire.
+//! Reasons for which a connection ends, and the only mapping from a reason to close code, text and advice on the wire
+//! (RFC 6455 section 7.4).
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-/// Longest reason a close frame can carry: 125 bytes of payload less two of code (RFC 6455 section 5.5.1).
+/// Most bytes of text in a close frame: 125 bytes of payload less two of code (RFC 6455 section 5.5.1).
 pub const MAX_REASON_BYTES: usize = 123;
 
-/// Why a connection ends.
+/// The reason for which a connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndReason {
-    /// The peer sent a close frame with this code (1005 when it had none); it gets the code back.
+    /// The peer sent a close frame with this code (1005 when it had none), and gets the code back.
     PeerClosed(u16),
-    /// The peer's socket ended, or failed, without a close frame. Nothing can be sent.
+    /// The peer's socket ended or failed without a close frame. Nothing can be sent any more.
     PeerVanished,
-    /// Silent for longer than `/ws/with-timeout` allows.
+    /// The client was silent for longer than `/ws/with-timeout` allows.
     Inactivity,
-    /// The server goes away, and nothing is known to replace it.
+    /// The server stops, and is not known to be restarted.
     GoingAway,
-    /// A rule of RFC 6455 was broken; says which.
+    /// The peer broke this rule of RFC 6455.
     Protocol(&'static str),
-    /// A binary message where text is spoken.
+    /// The client sent a binary message to an endpoint that accepts text alone.
     BinaryRefused,
-    /// A text message, or a close reason, that is not UTF-8.
+    /// A text message or a close reason is not UTF-8.
     InvalidUtf8,
-    /// `/ws/messages` refused the message; says why.
+    /// `/ws/messages` refused the message for this reason.
     ValidationFailed(Cow<'static, str>),
-    /// The token is missing or bad.
+    /// The token is missing or invalid.
     AuthenticationFailed,
-    /// The user id in the path breaks the rule.
+    /// The user id in the path is not 1 to 64 of the allowed characters.
     InvalidUserId,
-    /// The room's name breaks the rule.
+    /// The room's name is not 1 to 64 of the allowed characters.
     InvalidRoom,
-    /// Another connection that is alive holds the user id.
+    /// Another live connection holds the user id.
     UserIdInUse,
-    /// A message over `limits.max_message_bytes`.
+    /// A message is longer than `limits.max_message_bytes`.
     MessageTooBig,
-    /// A message in more than `limits.max_fragments` fragments.
+    /// A message has more than `limits.max_fragments` fragments.
     TooManyFragments,
-    /// A bug on our side, contained to this connection.
+    /// A bug of the server, contained to this connection.
     Internal,
-    /// Overload: a limit of the node is reached.
+    /// The server is overloaded: a limit of the node is reached.
     Overloaded,
-    /// The server restarts.
+    /// The server stops and is expected to be restarted.
     Restarting,
-    /// The token has expired, before the connection or during it; nothing else is wrong with it.
+    /// The token, otherwise valid, has expired, before the connection or during it.
     TokenExpired,
-    /// The token's time has not begun; nothing else is wrong with it.
+    /// The token, otherwise valid, is not valid yet.
     TokenNotYetValid,
-    /// The token does not allow the room.
+    /// The token does not permit the room.
     RoomForbidden,
-    /// No pong or heartbeat in time.
+    /// No pong or heartbeat arrived in time.
     HeartbeatTimeout,
-    /// A fragmented message was not finished within `limits.message_timeout`.
+    /// A fragmented message was not completed within `limits.message_timeout`.
     MessageTimeout,
-    /// The client does not read as fast as its rooms speak; says which bound was reached.
+    /// The client reads more slowly than messages are queued for it; the text names the bound that was reached.
     SlowConsumer(&'static str),
-    /// The client went on although it was told more than `rate_limit.strikes` times that it is too fast.
+    /// The client kept sending after more than `rate_limit.strikes` refusals for its rate.
     RateLimited,
-    /// A room of the connection began a new epoch: its position means nothing any more. For brokers of several nodes:
-    /// on one node no room does while it has members, for nobody is told a position that the log does not have.
+    /// A room of the connection began a new epoch, so that the client's position is meaningless. Only a broker of
+    /// several nodes can need this: on one node no room with members begins a new epoch, because clients are never told
+    /// a position that the log does not contain.
     PositionLost,
-    /// A newer connection took over.
+    /// A newer connection took over the user id.
     Replaced,
     /// An operator ended the connection.
     Kicked,
-    /// More malformed input than `limits.malformed_per_minute`.
+    /// The client sent more malformed commands than `limits.malformed_per_minute`.
     RepeatedlyMalformed,
 }
 
-/// Who was closed alone comes back when it likes; the range only parts it from others with the same trouble.
+/// Delay before a reconnect of a client that was closed alone. It may come back at once; the range spreads clients that
+/// are closed for the same reason.
 const ALONE_MS: RangeInclusive<u64> = 0..=1_000;
-/// All clients of a node at once: as `Retry-After` of a handshake while it drains.
+/// Delay before a reconnect after all clients of a node were closed: the same as `Retry-After` of a draining node.
 const RESTART_MS: RangeInclusive<u64> = 1_000..=5_000;
-/// The node, or the client, needs a rest: as `Retry-After` at capacity.
+/// Delay before a reconnect that must relieve the node, or slow the client down: the same as `Retry-After` at capacity.
 const BACK_OFF_MS: RangeInclusive<u64> = 5_000..=20_000;
 
-/// What a client should do after a close that the server started.
+/// Advice for a client on what to do after a close that the server started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
-    /// Whether to come back at all.
+    /// Whether to reconnect at all.
     pub reconnect: bool,
-    /// How long to wait before that, in milliseconds.
+    /// Milliseconds to wait before the reconnect.
     pub after_ms: RangeInclusive<u64>,
 }
 
@@ -94,7 +96,7 @@ impl Advice {
 }
 
 impl EndReason {
-    /// The code for logs and metrics, also where no frame is sent (1006 then: the peer vanished).
+    /// Returns the close code for frame, logs and metrics; 1006 where no frame can be sent, because the peer vanished.
     #[must_use]
     pub const fn code(&self) -> u16 {
         match self {
@@ -121,7 +123,7 @@ impl EndReason {
         }
     }
 
-    /// The reason in the close frame and in logs: at most [`MAX_REASON_BYTES`].
+    /// Returns the text for the close frame and for logs, at most [`MAX_REASON_BYTES`].
     #[must_use]
     pub fn text(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
@@ -156,15 +158,15 @@ impl EndReason {
         })
     }
 
-    /// True for the ends that the server starts, and tells of with a `disconnect` event and a close frame. The others
-    /// are the peer's.
+    /// Returns true where the server ends the connection, and says so with a `disconnect` event and a close frame;
+    /// false where the peer ended it.
     #[must_use]
-    pub const fn is_started_here(&self) -> bool {
+    pub const fn is_started_by_server(&self) -> bool {
         !matches!(self, Self::PeerClosed(_) | Self::PeerVanished)
     }
 
-    /// What the client should do next. Whoever sends it picks a time out of the range at random, or those who were
-    /// closed together come back together. For ends that the peer started there is nobody to advise: stop.
+    /// Returns what the client should do next. The sender picks a random time within the range, so that clients that
+    /// were closed together do not reconnect together. Ends that the peer started need no advice and give "stop".
     #[must_use]
     pub const fn advice(&self) -> Advice {
         match self {
@@ -183,14 +185,14 @@ impl EndReason {
         }
     }
 
-    /// True for ends that are our fault: logged at `warn` rather than `debug`.
+    /// Returns true where the server is at fault, which is logged at `warn` rather than `debug`.
     #[must_use]
-    pub const fn is_ours(&self) -> bool {
+    pub const fn is_server_fault(&self) -> bool {
         matches!(self, Self::Internal)
     }
 }
 
-/// True for the codes a close frame may carry (RFC 6455 section 7.4.1 and the IANA registry): 1000–1003,
+/// Returns true for codes that a close frame may contain (RFC 6455 section 7.4.1 and the IANA registry): 1000–1003,
 /// 1007–1014 and 3000–4999. 1004, 1005, 1006 and 1015 never appear on the wire.
 #[must_use]
 pub const fn is_allowed_code(code: u16) -> bool {

@@ -1,32 +1,32 @@
-//! Server frames, encoded once (RFC 6455 section 5.2). They are unmasked, so the bytes are the same for every
-//! recipient.
+//! Encoding of WebSocket frames that the server sends (RFC 6455 section 5.2). They are not masked, so a frame is
+//! encoded once and its bytes are the same for every recipient.
 
 use bytes::{Buf, Bytes};
 
 use super::close::MAX_REASON_BYTES;
 
-/// The longest header of a server frame.
+/// Bytes of the longest header of a server frame.
 const MAX_HEADER: usize = 10;
 
-/// What a frame carries (RFC 6455 section 5.2).
+/// The type of a frame (RFC 6455 section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpCode {
-    /// UTF-8 text.
+    /// A message of UTF-8 text.
     Text = 0x1,
-    /// Bytes.
+    /// A message of bytes.
     Binary = 0x2,
-    /// The end of a connection.
+    /// The closing handshake.
     Close = 0x8,
-    /// "Are you there?"
+    /// A question whether the peer is alive.
     Ping = 0x9,
-    /// "Yes."
+    /// The answer to a ping.
     Pong = 0xA,
 }
 
 /// One encoded frame, header and payload; cheap to clone.
 pub type Frame = Bytes;
 
-/// Writes the header of an unfragmented server frame into the end of `space`; returns where it starts.
+/// Writes the header of an unfragmented server frame to the end of `space`, and returns the index where it starts.
 fn put_header(space: &mut [u8; MAX_HEADER], opcode: OpCode, payload_len: usize) -> usize {
     let first = 0x80 | opcode as u8;
     if let Ok(len @ 0..=125) = u8::try_from(payload_len) {
@@ -43,7 +43,7 @@ fn put_header(space: &mut [u8; MAX_HEADER], opcode: OpCode, payload_len: usize) 
     }
 }
 
-/// Encodes a frame whose payload `write` appends to the buffer it is handed. `hint` is a guess at its length.
+/// Encodes a frame whose payload `write` appends to the given buffer. `hint` estimates the payload's length.
 pub fn encode(opcode: OpCode, hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
     let mut buffer = Vec::with_capacity(MAX_HEADER + hint);
     buffer.extend_from_slice(&[0; MAX_HEADER]);
@@ -51,25 +51,25 @@ pub fn encode(opcode: OpCode, hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> 
     let mut header = [0; MAX_HEADER];
     let start = put_header(&mut header, opcode, buffer.len() - MAX_HEADER);
     buffer[..MAX_HEADER].copy_from_slice(&header);
-    // A slice of it would be a second reference, and the first be given back.
+    // Advancing keeps the one reference; slicing would add a second one and drop the first.
     let mut frame = Bytes::from(buffer);
     frame.advance(start);
     frame
 }
 
-/// A text frame with this payload.
+/// Encodes a text frame with this payload.
 #[must_use]
 pub fn text(payload: &str) -> Frame {
     data(OpCode::Text, payload.as_bytes())
 }
 
-/// A frame with this payload.
+/// Encodes a frame of this type with this payload.
 #[must_use]
 pub fn data(opcode: OpCode, payload: &[u8]) -> Frame {
     encode(opcode, payload.len(), |out| out.extend_from_slice(payload))
 }
 
-/// What a frame that [`encode`] made carries, without its header.
+/// Returns the payload of a frame that [`encode`] made.
 #[must_use]
 pub fn payload(frame: &[u8]) -> &[u8] {
     let header = match frame.get(1) {
@@ -80,8 +80,8 @@ pub fn payload(frame: &[u8]) -> &[u8] {
     frame.get(header..).unwrap_or_default()
 }
 
-/// A close frame (RFC 6455 section 5.5.1). Without a code the payload is empty. A reason that is too long is cut at
-/// a character boundary.
+/// Encodes a close frame (RFC 6455 section 5.5.1). Without a code the payload is empty. A reason of more than
+/// [`MAX_REASON_BYTES`] is cut at a character boundary.
 #[must_use]
 pub fn close(code: Option<u16>, reason: &str) -> Frame {
     let cut = reason.floor_char_boundary(MAX_REASON_BYTES);

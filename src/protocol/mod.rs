@@ -1,4 +1,4 @@
-//! The vocabulary on the wire, without I/O: what a frame, a command, an event and a close look like.
+//! The protocol on the wire, without I/O: frames, the commands of clients, the events of the server, close codes.
 
 pub mod close;
 pub mod command;
@@ -8,12 +8,12 @@ pub mod frame;
 /// The subprotocol that selects [`Dialect::V1`] (`Sec-WebSocket-Protocol`, RFC 6455 section 1.9).
 pub const V1_SUBPROTOCOL: &str = "throng.v1";
 
-/// Which of the two dialects a connection speaks; settled by its handshake.
+/// The dialect that a connection speaks; its handshake selects it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Dialect {
-    /// No subprotocol: any client that can send `{"message":"hi"}`.
+    /// The dialect without subprotocol, for any client that can send `{"message":"hi"}`.
     #[default]
     Plain,
-    /// [`V1_SUBPROTOCOL`]: positions, acks, several rooms, resume.
+    /// The dialect of [`V1_SUBPROTOCOL`]: positions, acks, several rooms, resume.
     V1,
 }

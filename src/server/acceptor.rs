@@ -130,7 +130,7 @@ fn hand_over(node: &Node, worker: &Worker, newcomer: Newcomer) {
 /// Says 503 or 429 without having parsed the request: there is no place to do it in.
 fn turn_away(node: &Node, mut stream: &TcpStream, refusal: Refusal) {
     use std::io::{Read as _, Write as _};
-    node.metrics.refused(refusal.reason());
+    node.metrics.count_refusal(refusal.reason());
     // Bytes left unread would turn the close into a reset, which overtakes the answer.
     let mut request = [0; 16 * 1024];
     let read = stream.read(&mut request);

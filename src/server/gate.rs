@@ -155,7 +155,7 @@ impl App for Gate<'_> {
     fn refused(&self, refusal: &Refusal) {
         // Its end may take a while.
         drop(self.counted.take());
-        self.tools.node.metrics.refused(refusal.reason());
+        self.tools.node.metrics.count_refusal(refusal.reason());
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::usage;
 use super::worker::Worker;
-use crate::metrics::{By, Counter, ShardMetrics};
+use crate::metrics::{Counter, EndedBy, ShardMetrics};
 use crate::node::Node;
 use crate::shard::laggards::{Laggard, SLOWEST};
 
@@ -142,7 +142,7 @@ fn snapshot(node: &Node, viewers: usize, shards: Vec<Shard>, slowest: Vec<Laggar
         not_recovered: sum(|s| &s.not_recovered),
         fanout_le_us: metrics.fanouts().filter_map(|(bound, _)| bound).collect(),
         fanout: metrics.fanouts().map(|(_, count)| count).collect(),
-        closes: By::ALL.iter().map(|&by| (by.label(), metrics.closes(by).collect())).collect(),
+        closes: EndedBy::ALL.iter().map(|&by| (by.label(), metrics.closes(by).collect())).collect(),
         refused: metrics.refusals().collect(),
         resident_bytes: usage::resident_bytes(),
         cpu_us: usage::cpu().as_micros() as u64,

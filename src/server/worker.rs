@@ -279,7 +279,7 @@ fn limits(config: &Config, standing: &Standing, accepted: Instant) -> http::Limi
 async fn turn_away(node: &Node, socket: Socket, why: &NoHeader, ticket: &Ticket) {
     tracing::debug!(%why, "closed before HTTP");
     let Some(refusal) = why.refusal() else { return };
-    node.metrics.refused(refusal.reason());
+    node.metrics.count_refusal(refusal.reason());
     if refusal == Refusal::MadeWay {
         return;
     }

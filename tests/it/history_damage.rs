@@ -13,7 +13,7 @@ use crate::support::client::Client;
 use crate::support::server::{Server, run};
 
 /// What is found is not well.
-const UNWELL: i32 = 1;
+const CHECK_FAILED: i32 = 1;
 /// `sysexits.h`: a service (here: a folder) that cannot be had.
 const UNAVAILABLE: i32 = 69;
 
@@ -170,7 +170,7 @@ async fn nobody_goes_on_in_a_log_that_is_not_the_one_that_was_left() {
         assert_eq!(check(&left.history()).0, Some(0), "{what}: a killed server leaves it whole");
         damage(&left);
         let (code, said) = check(&left.history());
-        assert_eq!(code, Some(UNWELL), "{what}: {said}");
+        assert_eq!(code, Some(CHECK_FAILED), "{what}: {said}");
         assert!(said.contains(".log") && said.contains("at byte"), "{what}: {said}");
         let server = start(&left.dir);
         server.log().wait_for(what, |line| line["level"] == "WARN" && line.to_string().contains(".log"));
@@ -208,7 +208,7 @@ async fn a_new_epoch_is_given_to_the_rooms_that_are_named_and_to_all_if_none_is(
         (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
     };
     assert_eq!(new_epoch(&["--room", "quiet"]), (Some(0), "new epoch: quiet\n".into()));
-    assert_eq!(new_epoch(&["--room", "nobody"]), (Some(UNWELL), String::new()));
+    assert_eq!(new_epoch(&["--room", "nobody"]), (Some(CHECK_FAILED), String::new()));
     let (code, said) = check(&dir);
     assert_eq!(code, Some(0), "{said}");
     assert!(

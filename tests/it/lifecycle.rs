@@ -119,7 +119,7 @@ fn signals_that_mean_nothing_are_logged_and_change_nothing() {
     let mut server = Server::start(&[("drain.window", "1s")]);
     let mut socket = Socket::open(server.address(), "/ws?raw");
     for (signal, line) in
-        [("HUP", "SIGHUP: nothing was read again"), ("USR1", "SIGUSR1"), ("USR2", "SIGUSR2")]
+        [("HUP", "SIGHUP: settings were not read again"), ("USR1", "SIGUSR1"), ("USR2", "SIGUSR2")]
     {
         server.signal(signal);
         let is_said =

@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use throng::admission::{Check, Refusal};
-use throng::cli::{INTERNAL, REFUSED, UNANSWERED, UNAVAILABLE, UNWELL, USAGE};
+use throng::cli::{CHECK_FAILED, INTERNAL, REFUSED, UNANSWERED, UNAVAILABLE, USAGE};
 use throng::config;
 use throng::protocol::close::EndReason;
 use throng::protocol::event::CommandError;
@@ -218,7 +218,7 @@ fn the_fields_of_the_dashboards_feed_are_those_of_the_table() {
 #[test]
 fn the_exit_codes_are_those_of_the_code() {
     // 128 and the numbers of SIGINT and SIGTERM.
-    let ours = BTreeSet::from([0, UNWELL, USAGE, UNAVAILABLE, INTERNAL, 128 + 2, 128 + 15]);
+    let ours = BTreeSet::from([0, CHECK_FAILED, USAGE, UNAVAILABLE, INTERNAL, 128 + 2, 128 + 15]);
     let listed: BTreeSet<u8> =
         rows("### Exit codes").into_iter().map(|row| row[0].parse().expect("a code")).collect();
     assert_eq!(listed, ours);

@@ -348,7 +348,7 @@ fn a_bad_key_is_a_mistake_of_the_settings() {
             (&[("auth.algorithm", "EdDSA"), ("auth.public_key_file", "/no/such/file")], "cannot be read"),
             (&[("auth.public_key", es256.public)], "HS256 takes auth.secret"),
             (&[("auth.secret", es256.public)], "is a key in PEM"),
-            (&[("auth.required", "true"), ("auth.algorithm", "ES256")], "nobody could come in"),
+            (&[("auth.required", "true"), ("auth.algorithm", "ES256")], "no key could verify a token"),
         ] {
             let output = run(&[command], settings);
             let words = String::from_utf8_lossy(&output.stderr);

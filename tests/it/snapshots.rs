@@ -178,7 +178,7 @@ fn the_closes_are_those_that_are_kept() {
         "# Ends that the server starts: the disconnect event of throng.v1, then the close frame with its code.\n",
     );
     for reason in vocabulary::reasons() {
-        assert!(reason.is_started_here(), "{reason:?}");
+        assert!(reason.is_started_by_server(), "{reason:?}");
         let advice = reason.advice();
         let code = reason.code();
         let must_stop = matches!(code, 1002 | 1003 | 1007 | 1008 | 4500..=4999);

@@ -257,7 +257,7 @@ impl Room {
         for (old, (mut record, ..)) in self.messages {
             let next = Position { epoch, offset: position.offset.next() };
             let from = (record.position.epoch, old);
-            let Some(frame) = event::moved(&record.frame, from, (epoch, next.offset)) else { continue };
+            let Some(frame) = event::at_position(&record.frame, from, (epoch, next.offset)) else { continue };
             (record.frame, record.position, record.first, position) = (frame, next, first, next);
             if let Some(sent) = self.keys.get(&old) {
                 keys.insert(next.offset, sent.clone());

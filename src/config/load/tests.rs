@@ -1,6 +1,8 @@
+//! Tests of the layers and of the errors in them.
+
 use std::time::Duration;
 
-use super::super::{Duplicate, QueuePolicy, Secret};
+use super::super::types::{Duplicate, QueuePolicy, Secret};
 use super::*;
 
 fn file(text: &str) -> Sources {
@@ -11,7 +13,7 @@ fn environment(name: &str, value: &str) -> Sources {
     Sources::new().environment([(name, value)])
 }
 
-/// The mistakes, one line each.
+/// Loads and returns the errors, one line each.
 fn mistakes(sources: Sources) -> Vec<String> {
     match Config::load(sources) {
         Ok(_) => Vec::new(),
@@ -19,7 +21,7 @@ fn mistakes(sources: Sources) -> Vec<String> {
     }
 }
 
-/// The one mistake that must be found.
+/// Loads and returns the one error that must be found.
 fn mistake(sources: Sources) -> String {
     let mut found = mistakes(sources);
     assert_eq!(found.len(), 1, "{found:?}");
@@ -68,7 +70,7 @@ fn text_stands_for_every_type() {
 }
 
 #[test]
-fn any_origin_is_said_and_not_left_empty() {
+fn any_origin_must_be_asked_for_by_name() {
     for good in ["any", "*"] {
         assert!(
             Config::load(environment("THRONG_ADMISSION__ORIGINS", good))
@@ -136,7 +138,7 @@ fn wrong_types_and_values_say_what_is_allowed() {
 }
 
 #[test]
-fn room_rules_name_the_place() {
+fn errors_of_room_rules_name_rule_and_field() {
     let found = mistakes(file(
         "[[rooms]]\npattern = \"a b\"\n[[rooms]]\npatern = \"x\"\nhistory_ttl = 5\n[[rooms]]\npattern = \"ok\"",
     ));
@@ -155,7 +157,7 @@ fn room_rules_name_the_place() {
 }
 
 #[test]
-fn contradictions_name_who_caused_them() {
+fn contradictions_name_the_key_that_was_set() {
     let line = mistake(Sources::new().set("endpoints.timeout_max=5s"));
     assert_eq!(
         line,
@@ -163,7 +165,7 @@ fn contradictions_name_who_caused_them() {
          endpoints.timeout (30s) must not exceed endpoints.timeout_max (5s)"
     );
     for (pairs, expected) in [
-        (&["auth.required=true"][..], "nobody could come in"),
+        (&["auth.required=true"][..], "no key could verify a token"),
         (&["auth.secret=a", "auth.secret_file=/none"], "only one of"),
         (&["auth.secret=a", "auth.algorithm=RS256"], "auth.secret belongs to HS256"),
         (&["auth.public_key=-----BEGIN PUBLIC KEY-----"], "HS256 takes auth.secret"),
@@ -177,7 +179,7 @@ fn contradictions_name_who_caused_them() {
         let found = mistakes(sources);
         assert!(found.iter().any(|line| line.contains(expected)), "{pairs:?}: {found:?}");
     }
-    // The value that was mistaken is not compared.
+    // An invalid value is not compared with others.
     assert!(
         mistake(Sources::new().set("endpoints.timeout=10m").set("endpoints.timeout_max=x"))
             .contains("from 1ms to 1d")
@@ -250,7 +252,8 @@ fn keys_come_from_files() {
     assert_eq!(keys, [&b"an-example-key-1"[..], b"an-example,key-2"]);
     for text in ["\n", "too-short\n", "an-example-key-1 and more\n", "an-example-key-1\nshort"] {
         assert!(
-            HeaderKey.parse(Raw::Text(text)).is_none() && Lines(HeaderKey).parse(Raw::Text(text)).is_none()
+            HeaderSecret.parse(Raw::Text(text)).is_none()
+                && Lines(HeaderSecret).parse(Raw::Text(text)).is_none()
         );
     }
     let both = mistake(sources.clone().set("api.keys=an-example-key-1"));
@@ -279,14 +282,14 @@ fn a_key_that_does_not_fit_its_algorithm_is_a_mistake() {
          takes an EC key on the curve P-256"
     );
     assert!(mistake(with("RS256", "-----BEGIN PUBLIC KEY-----\nabc")).contains("damaged or cut off"));
-    // Nothing is said of what may be a private key.
+    // A value that may be a private key is not shown.
     assert!(mistake(with("ES256", PRIVATE)).starts_with("auth.public_key = [redacted] ("));
 
     let mut sources = Sources::new().set("auth.algorithm=EdDSA").set("auth.public_key_file=/run/key");
     sources.read = |_| Ok(RS256.into());
     let line = mistake(sources);
     assert!(line.starts_with("auth.public_key_file (flag --set): is an RSA key"), "{line}");
-    // The public key as the secret: anybody could sign with it.
+    // With the public key as the secret, anybody could sign tokens.
     let mut sources = Sources::new().set("auth.secret_file=/run/key");
     sources.read = |_| Ok(RS256.into());
     assert!(mistake(sources).contains("set auth.algorithm and auth.public_key_file"));

@@ -1,10 +1,10 @@
-//! What clients say: one JSON object per text frame, parsed in place into typed fields.
+//! Commands, which clients send: one JSON object per text frame, parsed in place into typed fields.
 //!
-//! Never into a generic tree, which would keep duplicate keys and let a client choose how much is allocated. All that
-//! RFC 8259 allows is read, up to a depth: half of a surrogate pair in a string is U+FFFD, and a number beyond every
-//! range is one that no field accepts.
+//! There is no generic tree, which would keep duplicate keys and let a client choose how much is allocated. Everything
+//! that RFC 8259 allows is accepted, up to a depth: half of a surrogate pair in a string is read as U+FFFD, and a
+//! number out of every range is read as one that no field accepts.
 
-mod mend;
+mod normalize;
 mod v1;
 mod value;
 
@@ -14,14 +14,15 @@ use simd_json::Buffers;
 use std::fmt;
 
 pub use v1::{Command, MAX_HISTORY_LIMIT, MAX_ID_CHARS, MAX_PRESENCE_LIMIT, Rejection, Request, Resume};
-use value::Value;
+use value::{FIELD_TWICE, Value};
 
 use super::event::CommandError;
 
-/// Deepest nesting that is parsed, also inside fields that are ignored.
+/// Deepest nesting that is accepted, also inside fields that are ignored.
 const MAX_DEPTH: usize = 16;
 
-/// The parser's scratch memory, one per worker. Grows to the largest message seen.
+/// A parser of commands. Each worker has one, because it contains scratch memory, which grows to the largest command
+/// seen.
 pub struct Parser(Buffers);
 
 impl fmt::Debug for Parser {
@@ -36,51 +37,50 @@ impl Default for Parser {
     }
 }
 
-/// A field that should be text.
+/// A field that must be text, as it was found.
 #[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
 pub enum Field<'a> {
-    /// Not there.
+    /// The object has no such field.
     #[default]
     Missing,
-    /// There, but not a string (`null` included).
+    /// The field is not a string (`null` included).
     NotText,
-    /// Its text.
+    /// The field is this text.
     Text(&'a str),
 }
 
-/// The fields that the endpoints look at; every other one is ignored.
+/// The fields that commands of the plain dialect and of the small endpoints have; others are ignored.
 #[derive(Debug, Default, Deserialize)]
 pub struct Fields<'a> {
-    /// `type`
+    /// The field `type`.
     #[serde(borrow, default, rename = "type")]
     pub kind: Field<'a>,
-    /// `message`
+    /// The field `message`.
     #[serde(borrow, default)]
     pub message: Field<'a>,
-    /// `content`
+    /// The field `content`.
     #[serde(borrow, default)]
     pub content: Field<'a>,
 }
 
 impl Parser {
-    /// Parses one object of the plain dialect, or of the endpoints that speak JSON. The payload is rewritten in the
-    /// process.
+    /// Parses one command of the plain dialect or of the small endpoints. Parsing overwrites the payload.
     ///
     /// # Errors
     /// [`CommandError::InvalidJson`] where the bytes are not JSON or nested deeper than 16 levels,
-    /// [`CommandError::InvalidMessage`] where they are JSON but not an object, or repeat a field that is looked at.
+    /// [`CommandError::InvalidMessage`] where they are JSON but not an object, or repeat a field of [`Fields`].
     pub fn parse<'a>(&mut self, payload: &'a mut [u8]) -> Result<Fields<'a>, CommandError> {
         self.object(payload)
     }
 
-    /// Parses one command of `throng.v1`. The payload is rewritten in the process.
+    /// Parses one command of `throng.v1`. Parsing overwrites the payload.
     ///
-    /// Names of rooms and users, epochs, and the length of a message's text are for those to check who know them.
+    /// Names of rooms and users, epochs, and the length of a message's text are not checked here.
     ///
     /// # Errors
-    /// [`CommandError::InvalidJson`] and [`CommandError::InvalidMessage`] as [`Parser::parse`], where every field that
-    /// some command has is looked at; [`CommandError::InvalidMessage`] for a field of the command that is of the wrong
-    /// type or out of range, `null` included; [`CommandError::MissingField`]; [`CommandError::UnknownType`].
+    /// [`CommandError::InvalidJson`] and [`CommandError::InvalidMessage`] as in [`Parser::parse`], where the fields of
+    /// all commands must not be repeated; [`CommandError::InvalidMessage`] for a field of this command that has the
+    /// wrong type (`null` included) or is out of range; [`CommandError::MissingField`]; [`CommandError::UnknownType`].
     pub fn parse_v1<'a>(&mut self, payload: &'a mut [u8]) -> Result<Request<'a>, Rejection<'a>> {
         match self.object::<v1::Fields<'a>>(payload) {
             Ok(fields) => fields.request(),
@@ -89,13 +89,14 @@ impl Parser {
     }
 
     fn object<'a, T: Deserialize<'a>>(&mut self, payload: &'a mut [u8]) -> Result<T, CommandError> {
-        mend::mend(payload);
-        // A derived struct accepts an array as an object, so the kind is decided by the first byte.
+        normalize::normalize(payload);
+        // A derived struct would accept an array for an object, so the first byte decides which it is.
         let first = payload.iter().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
         if first == Some(b'{') {
             return simd_json::serde::from_slice_with_buffers(payload, &mut self.0).map_err(
                 |error| match error.error() {
-                    simd_json::ErrorType::Serde(_) => TWICE,
+                    // Fields accept any value, so a repeated field is the only error that they can cause.
+                    simd_json::ErrorType::Serde(_) => FIELD_TWICE,
                     _ => CommandError::InvalidJson,
                 },
             );
@@ -106,9 +107,6 @@ impl Parser {
         }
     }
 }
-
-/// The one thing that can be wrong with an object before its fields are looked at.
-const TWICE: CommandError = CommandError::InvalidMessage("a field occurs twice");
 
 impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,3 +1,5 @@
+//! Tests of the parser on JSON itself, by table and with random documents.
+
 use super::*;
 
 fn message(json: &str) -> Result<String, CommandError> {
@@ -46,17 +48,17 @@ fn every_kind_of_input_has_its_answer() {
     }
 }
 
-/// Whether it is JSON, whatever the numbers in it, and whether or not surrogates come in pairs: both parsers read
-/// neither as values, but one of them checks the grammar alone when it is asked for nothing.
+/// Returns true for JSON with any numbers and with surrogates in pairs or not. Neither parser accepts all of these as
+/// values, but serde_json checks the grammar alone when it is asked for no value.
 pub(super) fn is_json(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok() && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
-/// Numbers beyond every range, and one that is none.
+/// Numbers out of every range, and one that is not a number.
 const HUGE: [&str; 7] =
     ["1e400", "-1E+999", "18446744073709551616", "-9223372036854775809", "0.1e-40000", "9999e305", "01e400"];
 
-/// Random JSON, most of it valid: objects with a `message` among other fields, then a byte or two changed.
+/// Returns random JSON, mostly valid: an object with a `message` among other fields, with a byte or two changed.
 fn random_document(random: &mut fastrand::Rng) -> Vec<u8> {
     fn value(random: &mut fastrand::Rng, depth: usize, out: &mut String) {
         match random.u8(..if depth == 0 { 8 } else { 10 }) {
@@ -67,7 +69,7 @@ fn random_document(random: &mut fastrand::Rng) -> Vec<u8> {
             4 => out.push_str("\"a \\\" \\u00e9 \\n\""),
             5 => out.push_str("\"\u{1f600}\""),
             6 => out.push_str(HUGE[random.usize(..HUGE.len())]),
-            // Half of a pair, or by chance both.
+            // Half of a surrogate pair, or by chance both halves.
             7 => out.push_str(&format!("\"\\ud83{:x}\\ud{:x}0f\"", random.u8(..16), random.u8(7..14))),
             8 => {
                 out.push('[');
@@ -92,7 +94,7 @@ fn random_document(random: &mut fastrand::Rng) -> Vec<u8> {
     spoiled(out, times, random)
 }
 
-/// The text with so many bytes changed, removed or added.
+/// Returns the text with `times` random bytes changed, removed or added.
 pub(super) fn spoiled(text: String, times: usize, random: &mut fastrand::Rng) -> Vec<u8> {
     let mut bytes = text.into_bytes();
     for _ in 0..times {
@@ -107,7 +109,7 @@ pub(super) fn spoiled(text: String, times: usize, random: &mut fastrand::Rng) ->
 }
 
 #[test]
-fn what_is_json_is_what_another_parser_says() {
+fn random_documents_are_json_for_both_parsers_or_for_neither() {
     let mut random = fastrand::Rng::with_seed(1);
     let mut parser = Parser::default();
     let (mut accepted, mut hard) = (0, 0);
@@ -165,14 +167,15 @@ fn every_number_is_read_and_nothing_else_as_one() {
                 number.push_str(&digits(&mut random));
             }
         }
-        // Where a text begins to be looked at in another way, and where an escape has it walked through.
+        // Texts on both sides of the length at which normalizing walks through all of it, and with an escape, which
+        // makes it do so at any length.
         let pad = " ".repeat([0, 1, 7, random.usize(..300)][random.usize(..4)]);
         let escape = ["x", r"\n"][random.usize(..2)];
         let json = format!(r#"{{"a":[{pad}{number}],"message":"{escape}"}}"#);
         let is_good = is_json(json.as_bytes());
         good += usize::from(is_good);
         assert_eq!(message(&json).is_ok(), is_good, "{json}");
-        // Alone, too, where another part of the parser reads it.
+        // The number alone as well, which another part of the parser reads.
         let ours = parser.parse(&mut number.clone().into_bytes()).map(drop);
         let is_number = is_json(number.as_bytes());
         assert_eq!(matches!(ours, Err(CommandError::InvalidMessage(_))), is_number, "{number}");

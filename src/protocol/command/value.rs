@@ -1,13 +1,19 @@
-//! The value of a field that is looked at, whatever its type. Reading one never fails, so that what is wrong with one
-//! field does not hide the others, and the reply can name the command's id.
+//! Values of fields, of any type. Reading one never fails, so that an invalid field does not hide the others and the
+//! reply can name the command's id.
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// A field's value, or that there is none.
+use crate::protocol::event::CommandError;
+
+/// The error of a command that repeats a field.
+pub(super) const FIELD_TWICE: CommandError = CommandError::InvalidMessage("a field occurs twice");
+
+/// The value of a field, as far as a command can use it.
 #[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
 pub(super) enum Value<'a> {
+    /// The object has no such field.
     #[default]
     Missing,
     Text(&'a str),
@@ -15,37 +21,38 @@ pub(super) enum Value<'a> {
     Number(u64),
     Flag(bool),
     Object,
-    /// `null`, an array, any other number.
+    /// A value that no field accepts: `null`, an array, any other number, or a repeated field.
     Other,
 }
 
 impl<'a> Value<'a> {
-    /// Fills the field, once: with the second time it becomes nothing that anyone accepts, and the answer is false.
-    pub(super) fn fill(&mut self, value: Value<'a>) -> bool {
+    /// Sets the field's value and returns true. For a repeated field, sets [`Value::Other`] and returns false.
+    pub(super) fn set_once(&mut self, value: Value<'a>) -> bool {
         let is_first = *self == Self::Missing;
         *self = if is_first { value } else { Self::Other };
         is_first
     }
 }
 
-/// `{"epoch":…,"offset":…}`, field by field.
+/// The fields of a position, `{"epoch":…,"offset":…}`.
 #[derive(Debug, Default)]
 pub(super) struct Position<'a> {
     pub(super) epoch: Value<'a>,
     pub(super) offset: Value<'a>,
+    /// Whether one of the fields was repeated.
     pub(super) has_twice: bool,
 }
 
-/// Reads a value; when it is an object, its position is kept in what is lent.
-pub(super) struct Reading<'p, 'a>(pub(super) Option<&'p mut Position<'a>>);
+/// Reads a value. If it is an object and a position is given, the object's fields go there.
+pub(super) struct ValueReader<'p, 'a>(pub(super) Option<&'p mut Position<'a>>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reading(None))
+        deserializer.deserialize_any(ValueReader(None))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Reading<'_, 'de> {
+impl<'de> DeserializeSeed<'de> for ValueReader<'_, 'de> {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
@@ -53,7 +60,7 @@ impl<'de> DeserializeSeed<'de> for Reading<'_, 'de> {
     }
 }
 
-impl<'de> Visitor<'de> for Reading<'_, 'de> {
+impl<'de> Visitor<'de> for ValueReader<'_, 'de> {
     type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,14 +69,14 @@ impl<'de> Visitor<'de> for Reading<'_, 'de> {
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
         Ok(Value::Text(text))
     }
-    // The parser hands out borrowed text only; owned text could not live long enough.
+    // Never called: the parser passes borrowed text alone. Text that is not borrowed would not live long enough.
     fn visit_str<E>(self, _: &str) -> Result<Value<'de>, E> {
         Ok(Value::Other)
     }
     fn visit_bool<E>(self, is_set: bool) -> Result<Value<'de>, E> {
         Ok(Value::Flag(is_set))
     }
-    // The parser's negative numbers, -0 among them.
+    // The parser passes negative numbers here, -0 among them.
     fn visit_i64<E>(self, _: i64) -> Result<Value<'de>, E> {
         Ok(Value::Other)
     }
@@ -103,7 +110,7 @@ impl<'de> Visitor<'de> for Reading<'_, 'de> {
                     continue;
                 }
             };
-            position.has_twice |= !field.fill(map.next_value()?);
+            position.has_twice |= !field.set_once(map.next_value()?);
         }
         Ok(Value::Object)
     }

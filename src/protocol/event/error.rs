@@ -1,67 +1,67 @@
-//! The errors that answer a command.
+//! Errors that answer a command of a client.
 
 use thiserror::Error;
 
-/// An error that answers a command; the connection lives. The text says what was wrong and what is allowed.
+/// An error that answers a command; the connection stays open. The text says what is wrong and what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CommandError {
-    /// Not JSON, or JSON that is nested too deeply.
+    /// The command is not JSON, or nested too deeply.
     #[error("Invalid JSON format")]
     InvalidJson,
-    /// JSON, but not an object, or a field of the wrong type.
+    /// The command is JSON but not an object, or a field has the wrong type or a value out of range.
     #[error("Invalid message format: {0}")]
     InvalidMessage(&'static str),
-    /// An object without the field that is needed.
+    /// The command lacks this field.
     #[error("Invalid message format: missing '{0}' field")]
     MissingField(&'static str),
-    /// Longer than allowed, in characters.
+    /// The message has more characters than allowed.
     #[error("Message too long (max {max} chars)")]
     MessageTooLong {
-        /// The most characters allowed.
+        /// Most characters allowed.
         max: usize,
     },
-    /// A `type` that is no command.
+    /// The field `type` names no command.
     #[error(
         "Unknown type: must be message, direct, join, leave, history, presence, typing, ping or heartbeat_ack"
     )]
     UnknownType,
-    /// A room's name breaks the rule.
+    /// The room's name is not 1 to 64 of the allowed characters.
     #[error("Invalid room: must be 1 to 64 of A-Z a-z 0-9 _ . : @ -")]
     InvalidRoom,
-    /// The command is about a room that the connection is not in.
+    /// The connection is not in the room that the command names.
     #[error("Not in this room, join it first")]
     NotInRoom,
-    /// `join` of a room that the connection is in.
+    /// The connection is already in the room that `join` names.
     #[error("Already in this room")]
     AlreadyJoined,
-    /// One more room than a connection may be in.
+    /// The connection is already in as many rooms as allowed.
     #[error("Too many rooms (max {max})")]
     TooManyRooms {
-        /// The most rooms allowed.
+        /// Most rooms allowed.
         max: usize,
     },
-    /// No connection of that user is there to get the private message.
+    /// The recipient of a private message has no connection.
     #[error("User not found: nobody of this id is connected")]
     UserNotFound,
-    /// More than the client may say in this time; nothing was done.
+    /// The connection or its user sends too fast; the command was not carried out.
     #[error("Rate limit exceeded, try again in {retry_after_ms} ms")]
     RateLimited {
-        /// When it is worth trying again, in milliseconds from now.
+        /// Milliseconds until a retry can succeed.
         retry_after_ms: u64,
     },
-    /// The token, or a rule of the room, does not allow it; says which.
+    /// The token or a rule of the room forbids the command; the text says which.
     #[error("Forbidden: {0}")]
     Forbidden(&'static str),
-    /// The node cannot take the message now; nothing was appended.
+    /// The node cannot accept the message now; nothing was appended.
     #[error("Service unavailable, try again")]
     Unavailable,
-    /// `limits.max_rooms` rooms exist, and the one that is named is not among them.
+    /// The room does not exist, and `limits.max_rooms` rooms exist already.
     #[error("Service unavailable: too many rooms, try again later")]
     NoMoreRooms,
 }
 
 impl CommandError {
-    /// The machine-readable code.
+    /// Returns the code for programs.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl CommandError {
         }
     }
 
-    /// True for input that no well-made client sends, whatever state the server is in: it counts towards
+    /// Returns true for input that no correct client sends, whatever the state of the server. It counts towards
     /// `limits.malformed_per_minute`.
     #[must_use]
     pub const fn is_malformed(self) -> bool {

@@ -1,4 +1,4 @@
-//! What the server says: JSON objects whose first fields, and their order, are part of the interface.
+//! Events, which the server sends: JSON objects whose first fields and their order are part of the interface.
 
 mod error;
 mod object;
@@ -13,22 +13,25 @@ use object::Digits;
 use super::frame::{self, OpCode};
 use crate::names::{Epoch, Offset, RoomName, UserId};
 
-/// The most that the fields around a message's text may take, names of 64 characters included.
+/// Most bytes of a message event besides its text, with names of 64 characters.
 const MESSAGE_OVERHEAD: usize = 320;
 
-/// The most that the event of a message with this text may take: JSON writes a control character as six bytes.
+/// Returns the most bytes that the event of a message with this text can take: JSON writes a control character as six
+/// bytes.
 #[must_use]
 pub const fn max_len(text: &str) -> usize {
     text.len() * 6 + MESSAGE_OVERHEAD
 }
 
-/// What they take beside the names, so that a frame, which its room's history keeps, wastes no memory.
+/// Estimated bytes of a message event besides its text and names. The estimate is close, because a room's history keeps
+/// the frame and would keep what is spare.
 const FIXED_FIELDS: usize = 144;
 
-/// A chat message at its place in its room, the same in both dialects. `ts` in milliseconds since the Unix epoch. Its
-/// `id` is `EPOCH-OFFSET`: unique for as long as there are rooms.
+/// Encodes `message`: a chat message at its position in its room, the same in both dialects. `ts` is in milliseconds
+/// since the Unix epoch. The event's `id` is `EPOCH-OFFSET`, which is unique for ever.
 ///
-/// Written by hand, because it is the one event whose making is felt: names need no escaping, numbers little.
+/// It is written by hand, because it is the one event whose encoding costs enough to notice: names need no escaping and
+/// numbers no formatting machinery.
 #[must_use]
 pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset: Offset, ts: u64) -> Bytes {
     let hint = text.len() + user.as_str().len() + room.as_str().len() + FIXED_FIELDS;
@@ -37,7 +40,7 @@ pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset:
         out.extend_from_slice(b"{\"type\":\"message\",\"user\":\"");
         out.extend_from_slice(user.as_str().as_bytes());
         out.extend_from_slice(b"\",\"message\":");
-        object::put(out, text);
+        object::push_json(out, text);
         out.extend_from_slice(b",\"room\":\"");
         out.extend_from_slice(room.as_str().as_bytes());
         out.extend_from_slice(b"\",\"offset\":");
@@ -52,25 +55,26 @@ pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset:
     })
 }
 
-/// What [`message`] made for one place, for another one; `None` if this is nothing that it has made.
+/// Encodes a frame that [`message`] made for the position `from` again for the position `to`; `None` where `frame` is
+/// not such a frame.
 #[must_use]
-pub fn moved(frame: &Bytes, from: (Epoch, Offset), to: (Epoch, Offset)) -> Option<Bytes> {
-    let place =
+pub fn at_position(frame: &Bytes, from: (Epoch, Offset), to: (Epoch, Offset)) -> Option<Bytes> {
+    let fields =
         |(epoch, offset): (Epoch, Offset)| format!(",\"offset\":{offset},\"id\":\"{epoch}-{offset}\"");
     let payload = frame::payload(frame);
-    // The last of its fields: nothing that a user says comes behind it.
+    // `ts` is the last field, so its last occurrence cannot be within a user's text.
     let end = memchr::memmem::rfind(payload, b",\"ts\":")?;
     let (head, tail) = payload.split_at(end);
-    let head = head.strip_suffix(place(from).as_bytes())?;
+    let head = head.strip_suffix(fields(from).as_bytes())?;
     Some(frame::encode(OpCode::Text, payload.len() + MESSAGE_OVERHEAD, |out| {
-        for part in [head, place(to).as_bytes(), tail] {
+        for part in [head, fields(to).as_bytes(), tail] {
             out.extend_from_slice(part);
         }
         out.shrink_to_fit();
     }))
 }
 
-/// A notice about a room; `members` counts users.
+/// Encodes `system`: a notice about a room. `members` counts users.
 #[must_use]
 pub fn system(text: &str, room: &RoomName, members: usize, ts: u64) -> Bytes {
     object::encode("system", text.len() + MESSAGE_OVERHEAD, |object| {
@@ -78,10 +82,10 @@ pub fn system(text: &str, room: &RoomName, members: usize, ts: u64) -> Bytes {
     })
 }
 
-/// The line of `/ws/messages` and `/ws/heartbeat`, whatever object they say.
+/// Encodes any object, for `/ws/messages` and `/ws/heartbeat`.
 #[must_use]
 pub fn json<T: Serialize>(value: &T) -> Bytes {
-    frame::encode(OpCode::Text, 128, |out| object::put(out, value))
+    frame::encode(OpCode::Text, 128, |out| object::push_json(out, value))
 }
 
 #[cfg(test)]
@@ -100,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_said_a_message_is_json() {
+    fn a_message_with_any_text_is_json() {
         let (user, room) = ("a:b@c".parse().unwrap(), "r".parse().unwrap());
         let epoch = Epoch::random();
         for text in ["", "\"\\/\u{8}\u{c}\n\r\t\0\u{1f}\u{7f}", "\u{2028}\u{1f600} grüße", "</script>"] {

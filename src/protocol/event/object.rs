@@ -1,4 +1,5 @@
-//! An event is written field by field, in the order that the protocol gives: no tree, no reflection, no second copy.
+//! A writer of JSON objects for events: field by field in the order that the protocol gives, without a tree, without
+//! reflection, without a second copy.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -6,8 +7,8 @@ use serde::Serialize;
 use crate::names::{Epoch, UserId};
 use crate::protocol::frame::{self, OpCode};
 
-/// Encodes an object of this `type`, whose other fields `write` adds, as a text frame. `hint` is a guess at their
-/// length.
+/// Encodes a text frame with an object whose `type` is `kind` and whose other fields `write` adds. `hint` estimates the
+/// bytes of those fields.
 pub(super) fn encode(kind: &'static str, hint: usize, write: impl FnOnce(&mut Object<'_>)) -> Bytes {
     frame::encode(OpCode::Text, hint + 32, |out| {
         out.extend_from_slice(b"{\"type\":\"");
@@ -18,7 +19,7 @@ pub(super) fn encode(kind: &'static str, hint: usize, write: impl FnOnce(&mut Ob
     })
 }
 
-/// An object that is being written; it has its first field.
+/// An object that is being written. It has its first field, so each further one begins with a comma.
 pub(super) struct Object<'v> {
     out: &'v mut Vec<u8>,
 }
@@ -31,7 +32,7 @@ impl Object<'_> {
         self.out
     }
 
-    /// Text that needs no escaping: a name, or digits.
+    /// Adds text that needs no escaping: a name, or digits.
     pub(super) fn name(&mut self, key: &'static str, name: &str) -> &mut Self {
         let out = self.key(key);
         out.push(b'"');
@@ -40,13 +41,13 @@ impl Object<'_> {
         self
     }
 
-    /// Any text.
+    /// Adds any text, escaped.
     pub(super) fn text(&mut self, key: &'static str, text: &str) -> &mut Self {
-        put(self.key(key), text);
+        push_json(self.key(key), text);
         self
     }
 
-    /// The id of the command that is answered, if it had one.
+    /// Adds the id of the command that is answered, if it had one.
     pub(super) fn re(&mut self, re: Option<&str>) -> &mut Self {
         if let Some(id) = re {
             self.text("re", id);
@@ -76,7 +77,7 @@ impl Object<'_> {
         self
     }
 
-    /// `EPOCH-NUMBER`: an id that nothing else has.
+    /// Adds the id `EPOCH-NUMBER`, which is unique.
     pub(super) fn id(&mut self, epoch: Epoch, number: u64) -> &mut Self {
         let out = self.key("id");
         out.push(b'"');
@@ -87,7 +88,7 @@ impl Object<'_> {
         self
     }
 
-    /// An array whose elements are JSON already.
+    /// Adds an array of elements that are already JSON.
     pub(super) fn array<'j>(
         &mut self,
         key: &'static str,
@@ -117,21 +118,21 @@ impl Object<'_> {
         self
     }
 
-    /// A value that writes itself.
+    /// Adds a value that serde serialises.
     pub(super) fn value(&mut self, key: &'static str, value: &impl Serialize) -> &mut Self {
-        put(self.key(key), value);
+        push_json(self.key(key), value);
         self
     }
 }
 
 /// Appends a value as JSON.
-pub(super) fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // Writing to a vector cannot fail, and all that is written are strings, numbers and structs of them.
+pub(super) fn push_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    // Writing to a vector cannot fail, nor can serialising strings, numbers and structs of them.
     let written = simd_json::to_writer(out, value);
     debug_assert!(written.is_ok(), "{written:?}");
 }
 
-/// A number in decimal.
+/// The decimal digits of a number, on the stack.
 pub(super) struct Digits {
     text: [u8; 20],
     start: usize,

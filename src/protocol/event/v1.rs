@@ -1,40 +1,40 @@
-//! What `throng.v1` says beyond the plain events. `re` is the id of the command that is answered, and left out where
-//! the command had none.
+//! Events of `throng.v1` beyond those of the plain dialect. `re` is the id of the command that an event answers; it is
+//! left out where the command had no id.
 //!
-//! All times are in milliseconds, all `ts` since the Unix epoch. None of these is ever longer than its arguments ask
-//! for: pages and lists are bounded by who makes them.
+//! All times are in milliseconds, and every `ts` counts from the Unix epoch. Nothing here bounds the length of an
+//! event: the caller bounds the pages and lists that it passes.
 
 use serde::Serialize;
 
-use super::CommandError;
+use super::error::CommandError;
 use super::object::encode;
 use crate::names::{Epoch, Offset, RoomName, SessionId, UserId};
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{Frame, payload};
 
-/// The most that an event of names and numbers takes.
+/// Estimated bytes of an event that contains only names and numbers.
 const SMALL: usize = 256;
 
-/// The first event of a connection.
+/// The fields of `welcome`, the first event of a connection.
 #[derive(Debug)]
 pub struct Welcome<'a> {
-    /// The connection's secret.
+    /// The connection's id, which only its client knows.
     pub session: SessionId,
-    /// The node's name, any text.
+    /// The node's name, which may be any text.
     pub node: &'a str,
-    /// The user.
+    /// The connection's user.
     pub user: &'a UserId,
-    /// The room entered with the handshake.
+    /// The room that the connection entered with its handshake.
     pub room: &'a RoomName,
-    /// Its epoch.
+    /// The epoch of the room.
     pub epoch: Epoch,
-    /// The position from which on messages follow: that of the resume when it succeeded, else the newest.
+    /// The offset after which messages follow: that of the resume if it succeeded, else the newest.
     pub offset: Offset,
-    /// Whether what was missed follows.
+    /// Whether the resume succeeded, so that the missed messages follow.
     pub recovered: bool,
-    /// How long the server is silent before it sends a `heartbeat`.
+    /// Silence after which the server sends a `heartbeat`, in milliseconds.
     pub heartbeat_ms: u64,
-    /// What the client has to keep to.
+    /// The limits that the client must keep to.
     pub limits: Limits,
 }
 
@@ -45,19 +45,19 @@ pub struct Limits {
     pub max_message_bytes: u64,
     /// `chat.max_message_chars`: characters of a message's text.
     pub max_message_chars: u64,
-    /// `limits.max_rooms_per_connection`.
+    /// `limits.max_rooms_per_connection`: rooms that one connection may be in.
     pub max_rooms: u64,
     /// `limits.max_keys_per_user`: idempotency keys of a user that are remembered.
     pub max_keys: u64,
-    /// `rate_limit.messages_per_second`; left out where there is no limit.
+    /// `rate_limit.messages_per_second`: chat messages per second in the long run; left out where there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages_per_second: Option<u64>,
-    /// `rate_limit.burst`; left out where there is no limit.
+    /// `rate_limit.burst`: chat messages at once after a silence; left out where there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
 }
 
-/// `welcome`.
+/// Encodes `welcome`.
 #[must_use]
 pub fn welcome(welcome: &Welcome<'_>) -> Frame {
     let session = welcome.session.digits();
@@ -70,32 +70,32 @@ pub fn welcome(welcome: &Welcome<'_>) -> Frame {
     })
 }
 
-/// The place of a message that was appended.
+/// The fields of the `ack` of a message.
 #[derive(Debug, Clone, Copy)]
 pub struct Ack<'a> {
-    /// The id of the command.
+    /// The id of the command that is answered.
     pub re: Option<&'a str>,
-    /// The room.
+    /// The room of the message.
     pub room: &'a RoomName,
-    /// Its epoch.
+    /// The epoch of the room.
     pub epoch: Epoch,
-    /// The message's offset; of a duplicate, that of the first.
+    /// The message's offset; for a duplicate, the offset of the first one.
     pub offset: Offset,
-    /// Whether the key was known and nothing was appended.
+    /// Whether the idempotency key was known, so that nothing was appended.
     pub duplicate: bool,
 }
 
-/// `ack` of a `message`.
+/// Encodes the `ack` of a `message`.
 #[must_use]
 pub fn ack(ack: &Ack<'_>) -> Frame {
-    // As `message`, felt: one for each message that is said.
+    // One for each message that is published: the estimate is close.
     encode("ack", 96 + ack.re.map_or(0, str::len) + ack.room.as_str().len(), |object| {
         object.re(ack.re).name("room", ack.room.as_str()).epoch(ack.epoch);
         object.number("offset", ack.offset.0).flag("duplicate", ack.duplicate);
     })
 }
 
-/// `ack` of a `direct`: handed to so many connections of the recipient.
+/// Encodes the `ack` of a `direct`, which went to `delivered` connections of the recipient.
 #[must_use]
 pub fn direct_ack(re: Option<&str>, delivered: usize) -> Frame {
     encode("ack", SMALL, |object| {
@@ -103,24 +103,24 @@ pub fn direct_ack(re: Option<&str>, delivered: usize) -> Frame {
     })
 }
 
-/// A room that was entered.
+/// The fields of `joined`.
 #[derive(Debug, Clone, Copy)]
 pub struct Joined<'a> {
-    /// The id of the command.
+    /// The id of the command that is answered.
     pub re: Option<&'a str>,
-    /// The room.
+    /// The room that was joined.
     pub room: &'a RoomName,
-    /// Its epoch.
+    /// The epoch of the room.
     pub epoch: Epoch,
-    /// The position from which on messages follow: that of the resume when it succeeded, else the newest.
+    /// The offset after which messages follow: that of the resume if it succeeded, else the newest.
     pub offset: Offset,
-    /// Whether what was missed follows.
+    /// Whether the resume succeeded, so that the missed messages follow.
     pub recovered: bool,
-    /// Users in the room, the new one included.
+    /// Number of users in the room, the new one included.
     pub members: usize,
 }
 
-/// `joined`.
+/// Encodes `joined`.
 #[must_use]
 pub fn joined(joined: &Joined<'_>) -> Frame {
     encode("joined", SMALL, |object| {
@@ -130,7 +130,7 @@ pub fn joined(joined: &Joined<'_>) -> Frame {
     })
 }
 
-/// `left`.
+/// Encodes `left`.
 #[must_use]
 pub fn left(re: Option<&str>, room: &RoomName) -> Frame {
     encode("left", SMALL, |object| {
@@ -138,22 +138,22 @@ pub fn left(re: Option<&str>, room: &RoomName) -> Frame {
     })
 }
 
-/// One page of a room's history.
+/// The fields of `history`: one page of a room's history.
 #[derive(Debug, Clone, Copy)]
 pub struct History<'a> {
-    /// The id of the command.
+    /// The id of the command that is answered.
     pub re: Option<&'a str>,
-    /// The room.
+    /// The room whose history it is.
     pub room: &'a RoomName,
-    /// Its epoch.
+    /// The epoch of the room.
     pub epoch: Epoch,
-    /// The messages as they were sent, in the order of their offsets.
+    /// The frames of the messages as they were sent, in the order of their offsets.
     pub messages: &'a [Frame],
-    /// Whether older ones are kept.
+    /// Whether the room keeps older messages.
     pub more: bool,
 }
 
-/// `history`: the payloads of the messages' frames as an array.
+/// Encodes `history`, in which the payloads of the messages' frames form an array.
 #[must_use]
 pub fn history(history: &History<'_>) -> Frame {
     let bytes: usize = history.messages.iter().map(Frame::len).sum();
@@ -164,22 +164,22 @@ pub fn history(history: &History<'_>) -> Frame {
     })
 }
 
-/// One page of a room's users.
+/// The fields of `presence`: one page of a room's users.
 #[derive(Debug, Clone, Copy)]
 pub struct Presence<'a> {
-    /// The id of the command.
+    /// The id of the command that is answered.
     pub re: Option<&'a str>,
-    /// The room.
+    /// The room whose users are listed.
     pub room: &'a RoomName,
-    /// Users in the room, on all pages.
+    /// Number of users in the room, on all pages.
     pub members: usize,
-    /// Those of this page, in order.
+    /// The users of this page, in order.
     pub users: &'a [UserId],
-    /// Whether others come behind them.
+    /// Whether further users follow on the next page.
     pub more: bool,
 }
 
-/// `presence`.
+/// Encodes `presence`.
 #[must_use]
 pub fn presence(presence: &Presence<'_>) -> Frame {
     encode("presence", SMALL + bytes_of(presence.users), |object| {
@@ -188,7 +188,7 @@ pub fn presence(presence: &Presence<'_>) -> Frame {
     })
 }
 
-/// `pong`.
+/// Encodes `pong`.
 #[must_use]
 pub fn pong(re: Option<&str>) -> Frame {
     encode("pong", SMALL, |object| {
@@ -196,13 +196,14 @@ pub fn pong(re: Option<&str>) -> Frame {
     })
 }
 
-/// `heartbeat`.
+/// Encodes `heartbeat`.
 #[must_use]
 pub fn heartbeat() -> Frame {
     encode("heartbeat", 0, |_| {})
 }
 
-/// `direct`: a private message. Its id is `EPOCH-NUMBER` like a message's; the epoch is the sender's node's, no room's.
+/// Encodes `direct`: a private message. Its id is `EPOCH-NUMBER`, where the epoch is that of the sender's node, not
+/// that of a room.
 #[must_use]
 pub fn direct(from: &UserId, text: &str, epoch: Epoch, number: u64, ts: u64) -> Frame {
     encode("direct", text.len() + SMALL, |object| {
@@ -210,16 +211,16 @@ pub fn direct(from: &UserId, text: &str, epoch: Epoch, number: u64, ts: u64) -> 
     })
 }
 
-/// Who came and who went since the last `presence_diff`; who did both is in neither list.
+/// Users who joined and left a room since its last `presence_diff`. A user who did both is in neither list.
 #[derive(Debug, Clone, Copy)]
 pub struct Changes<'a> {
-    /// Those who came.
+    /// Users who joined.
     pub joined: &'a [UserId],
-    /// Those who went.
+    /// Users who left.
     pub left: &'a [UserId],
 }
 
-/// `presence_diff`. Without `changes`, as in large rooms, it says only how many users there are.
+/// Encodes `presence_diff`. Without `changes`, as in large rooms, it says only how many users there are.
 #[must_use]
 pub fn presence_diff(room: &RoomName, changes: Option<Changes<'_>>, members: usize) -> Frame {
     let names = changes.map_or(0, |changes| bytes_of(changes.joined) + bytes_of(changes.left));
@@ -232,7 +233,7 @@ pub fn presence_diff(room: &RoomName, changes: Option<Changes<'_>>, members: usi
     })
 }
 
-/// `typing`: somebody else is writing.
+/// Encodes `typing`: another user is typing.
 #[must_use]
 pub fn typing(room: &RoomName, user: &UserId) -> Frame {
     encode("typing", 32 + room.as_str().len() + user.as_str().len(), |object| {
@@ -240,7 +241,7 @@ pub fn typing(room: &RoomName, user: &UserId) -> Frame {
     })
 }
 
-/// `gap`: the messages with these offsets, both included, were left out and will not come.
+/// Encodes `gap`: the messages from offset `from` to offset `to`, both included, were dropped and will not follow.
 #[must_use]
 pub fn gap(room: &RoomName, from: Offset, to: Offset) -> Frame {
     debug_assert!(from <= to, "a gap from {from} to {to}");
@@ -249,8 +250,8 @@ pub fn gap(room: &RoomName, from: Offset, to: Offset) -> Frame {
     })
 }
 
-/// `disconnect`, right before the close frame with the same code and reason. `after_ms` is out of the range of
-/// [`EndReason::advice`], and 0 where the client should stop.
+/// Encodes `disconnect`, which precedes the close frame with the same code and reason. `after_ms` is a value within the
+/// range of [`EndReason::advice`], so 0 where the client should stop.
 #[must_use]
 pub fn disconnect(reason: &EndReason, after_ms: u64) -> Frame {
     let advice = reason.advice();
@@ -261,7 +262,7 @@ pub fn disconnect(reason: &EndReason, after_ms: u64) -> Frame {
     })
 }
 
-/// `error`: as in the plain dialect, with the id of the command behind it.
+/// Encodes `error`: the fields of the plain dialect, then the id of the command.
 #[must_use]
 pub fn error(re: Option<&str>, error: CommandError) -> Frame {
     encode("error", SMALL, |object| {
@@ -272,7 +273,7 @@ pub fn error(re: Option<&str>, error: CommandError) -> Frame {
     })
 }
 
-/// What a list of names takes: each with its quotes and comma.
+/// Returns the bytes of a list of names, each with its quotes and comma.
 fn bytes_of(users: &[UserId]) -> usize {
     users.iter().map(|user| user.as_str().len() + 3).sum()
 }

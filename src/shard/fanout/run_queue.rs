@@ -72,7 +72,7 @@ impl RunQueue {
         }
         let now = Instant::now();
         for FinishedSweep { batch: mut shared, since } in self.finished.drain(..) {
-            metrics.fanned_out(now - since);
+            metrics.count_fanout(now - since);
             if self.spare.len() < SPARE_BATCHES
                 && let Some(batch) = Rc::get_mut(&mut shared)
                 && batch.bytes.capacity() <= SPARE_BYTES

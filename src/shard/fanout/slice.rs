@@ -51,7 +51,7 @@ impl<'a> Slice<'a> {
             inbox,
             clients,
             queue,
-            began: clock::last_look(),
+            began: clock::recent_instant(),
             is_late: false,
             writes: 0,
             offers: 0,

@@ -1,117 +1,116 @@
-//! The commands of `throng.v1`.
+//! The commands of `throng.v1`: their fields, and the checks that every field must pass.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 
-use super::TWICE;
-use super::value::{Position, Reading, Value};
+use super::value::{FIELD_TWICE, Position, Value, ValueReader};
 use crate::names::Key;
 use crate::protocol::event::CommandError;
 
 /// Most characters (Unicode scalar values) of a command's `id`.
 pub const MAX_ID_CHARS: usize = 64;
-/// Most messages that one `history` may ask for.
+/// Most messages that one `history` command may ask for.
 pub const MAX_HISTORY_LIMIT: u64 = 100;
-/// Most users that one `presence` may ask for: with names of 64 characters, 64 KiB, the answers that a client may have
-/// unsent before its next command waits.
+/// Most users that one `presence` command may ask for. With names of 64 characters they take 64 KiB, which is as much
+/// as may wait to be sent to a client before its next command is read.
 pub const MAX_PRESENCE_LIMIT: u64 = 1000;
 
-/// A command, and the id that its answer is to carry.
+/// A command with its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// `id`, for `re` in the answer; at most [`MAX_ID_CHARS`].
+    /// The command's `id`, which the answer repeats as `re`; at most [`MAX_ID_CHARS`].
     pub id: Option<&'a str>,
-    /// What is asked for.
+    /// The parsed command.
     pub command: Command<'a>,
 }
 
-/// A command that was refused while it was read.
+/// A command that was refused while it was parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejection<'a> {
-    /// Its `id`, where it could be read.
+    /// The command's `id`, where it could be read.
     pub id: Option<&'a str>,
-    /// Why.
+    /// The error that answers the command.
     pub error: CommandError,
 }
 
-/// What a client asks for. Names are text here: whoever knows the connection's rooms looks them up without making one.
+/// A command of a client. Names are unchecked text: the connection's rooms are looked up by it without an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Say something to a room.
+    /// Publish a message to a room.
     Message {
-        /// The room; else the default one of the connection.
+        /// The room to publish to; without it, the default room of the connection.
         room: Option<&'a str>,
         /// The text, of any length.
         text: &'a str,
         /// The idempotency key, of 1 to 64 characters.
         key: Option<&'a str>,
-        /// Whether the sender gets the message, or its ack alone.
+        /// Whether the sender gets the message besides its ack.
         echo: bool,
     },
-    /// Say something to one user.
+    /// Send a private message to one user.
     Direct {
-        /// The user.
+        /// The recipient.
         to: &'a str,
         /// The text, of any length.
         text: &'a str,
         /// The idempotency key, of 1 to 64 characters.
         key: Option<&'a str>,
     },
-    /// Enter a room.
+    /// Join a room.
     Join {
-        /// The room.
+        /// The room to join.
         room: &'a str,
-        /// The last position that was seen, to get what was missed.
+        /// The last position that the client saw, to get the messages after it.
         resume: Option<Resume<'a>>,
     },
     /// Leave a room.
     Leave {
-        /// The room.
+        /// The room to leave.
         room: &'a str,
     },
-    /// Read what was said.
+    /// Read a page of a room's history.
     History {
-        /// The room.
+        /// The room whose history is read.
         room: &'a str,
-        /// The epoch that `before` counts in.
+        /// The epoch that `before` belongs to.
         epoch: Option<&'a str>,
-        /// Only messages with a smaller offset.
+        /// Only messages with a smaller offset are returned.
         before: Option<u64>,
-        /// How many, 1 to [`MAX_HISTORY_LIMIT`].
+        /// Most messages to return, 1 to [`MAX_HISTORY_LIMIT`].
         limit: Option<u64>,
     },
-    /// Read who is there.
+    /// Read a page of a room's users.
     Presence {
-        /// The room.
+        /// The room whose users are listed.
         room: &'a str,
-        /// Only users behind this one.
+        /// Only users after this one are returned.
         after: Option<&'a str>,
-        /// How many, 1 to [`MAX_PRESENCE_LIMIT`].
+        /// Most users to return, 1 to [`MAX_PRESENCE_LIMIT`].
         limit: Option<u64>,
     },
-    /// Let the others know that somebody is writing.
+    /// Tell the other members that the user is typing.
     Typing {
-        /// The room.
+        /// The room in which the user is typing.
         room: &'a str,
     },
-    /// The answer to a heartbeat. It is answered with nothing.
+    /// Answer a heartbeat. This command gets no answer itself.
     HeartbeatAck,
-    /// "Are you there?"
+    /// Ask for a `pong`.
     Ping,
 }
 
-/// The position behind which a client wants a room's messages.
+/// The position after which a client wants the messages of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resume<'a> {
-    /// The epoch, which may be none at all: then there is nothing to resume.
+    /// The epoch; text that is not an epoch means that there is nothing to resume.
     pub epoch: &'a str,
-    /// The last offset that was seen.
+    /// The last offset that the client saw.
     pub offset: u64,
 }
 
 impl<'a> Resume<'a> {
-    /// Reads `EPOCH:OFFSET`, as the handshake's `?resume=` has it; nothing where it has another form.
+    /// Parses `EPOCH:OFFSET`, the value of `?resume=` in a handshake; `None` where it has another form.
     #[must_use]
     pub fn from_query(text: &'a str) -> Option<Self> {
         let (epoch, offset) = text.rsplit_once(':')?;
@@ -120,7 +119,7 @@ impl<'a> Resume<'a> {
     }
 }
 
-/// Every field that some command has. Of a field that the command at hand does not have, only a second one is refused.
+/// The fields of all commands. A field that the command at hand does not have may have any value, but not twice.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'a> {
     kind: Value<'a>,
@@ -170,8 +169,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 "after" => &mut fields.after,
                 "limit" => &mut fields.limit,
                 "resume" => {
-                    let value = map.next_value_seed(Reading(Some(&mut fields.position)))?;
-                    fields.has_twice |= !fields.resume.fill(value);
+                    let value = map.next_value_seed(ValueReader(Some(&mut fields.position)))?;
+                    fields.has_twice |= !fields.resume.set_once(value);
                     continue;
                 }
                 _ => {
@@ -179,15 +178,15 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                     continue;
                 }
             };
-            let is_first = field.fill(map.next_value()?);
+            let is_first = field.set_once(map.next_value()?);
             fields.has_twice |= !is_first;
         }
         Ok(fields)
     }
 }
 
-/// Text that must be there.
-macro_rules! needed {
+/// Takes the text of a field that must be present.
+macro_rules! required {
     ($value:expr, $name:literal) => {
         match $value {
             Value::Text(text) => Ok(text),
@@ -203,7 +202,7 @@ macro_rules! any_whole_number {
     };
 }
 
-/// A value that may be missing; `null` is not missing.
+/// Takes the value of a field that may be missing; `null` is not missing.
 macro_rules! optional {
     ($value:expr, $name:literal, $kind:path, $what:expr) => {
         match $value {
@@ -215,7 +214,7 @@ macro_rules! optional {
 }
 
 impl<'a> Fields<'a> {
-    /// The command that the fields make.
+    /// Checks the fields and returns the command that they form.
     pub(super) fn request(&self) -> Result<Request<'a>, Rejection<'a>> {
         let id = self.id();
         let command = id.and_then(|_| self.command());
@@ -227,25 +226,25 @@ impl<'a> Fields<'a> {
         match self.id {
             Value::Text(id) if id.len() <= MAX_ID_CHARS || id.chars().count() <= MAX_ID_CHARS => Ok(Some(id)),
             Value::Missing => Ok(None),
-            _ if self.has_twice => Err(TWICE),
+            _ if self.has_twice => Err(FIELD_TWICE),
             _ => Err(CommandError::InvalidMessage("'id' must be a string of at most 64 characters")),
         }
     }
 
     fn command(&self) -> Result<Command<'a>, CommandError> {
         if self.has_twice {
-            return Err(TWICE);
+            return Err(FIELD_TWICE);
         }
-        Ok(match needed!(self.kind, "type")? {
+        Ok(match required!(self.kind, "type")? {
             "message" => Command::Message {
                 room: optional!(self.room, "room", Value::Text, "a string")?,
-                text: needed!(self.message, "message")?,
+                text: required!(self.message, "message")?,
                 key: self.key()?,
                 echo: optional!(self.echo, "echo", Value::Flag, "true or false")?.unwrap_or(true),
             },
             "direct" => Command::Direct {
-                to: needed!(self.to, "to")?,
-                text: needed!(self.message, "message")?,
+                to: required!(self.to, "to")?,
+                text: required!(self.message, "message")?,
                 key: self.key()?,
             },
             "join" => Command::Join { room: self.room()?, resume: self.resume()? },
@@ -269,7 +268,7 @@ impl<'a> Fields<'a> {
     }
 
     fn room(&self) -> Result<&'a str, CommandError> {
-        needed!(self.room, "room")
+        required!(self.room, "room")
     }
 
     fn key(&self) -> Result<Option<&'a str>, CommandError> {
@@ -292,11 +291,11 @@ impl<'a> Fields<'a> {
         let Position { epoch, offset, has_twice } = self.position;
         match self.resume {
             Value::Missing => return Ok(None),
-            Value::Object if has_twice => return Err(TWICE),
+            Value::Object if has_twice => return Err(FIELD_TWICE),
             Value::Object => {}
             _ => return Err(CommandError::InvalidMessage("'resume' must be an object")),
         }
-        let epoch = needed!(epoch, "resume.epoch")?;
+        let epoch = required!(epoch, "resume.epoch")?;
         let offset = optional!(offset, "resume.offset", Value::Number, any_whole_number!())?
             .ok_or(CommandError::MissingField("resume.offset"))?;
         Ok(Some(Resume { epoch, offset }))
@@ -304,6 +303,6 @@ impl<'a> Fields<'a> {
 }
 
 #[cfg(test)]
-mod random;
+mod differential_tests;
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ fn every_command_has_its_short_and_its_long_form() {
 }
 
 #[test]
-fn what_a_command_does_not_have_is_ignored() {
+fn fields_of_other_commands_are_ignored() {
     accepts(r#"{"type":"ping","room":5,"limit":null,"resume":[],"echo":"?"}"#, None, Command::Ping);
     accepts(r#"{"type":"ping","resume":{"epoch":1,"epoch":2}}"#, None, Command::Ping);
     accepts(r#"{"typ":1,"typ":2,"t\u0079pe":"ping"}"#, None, Command::Ping);
@@ -152,7 +152,7 @@ fn an_id_and_a_key_are_counted_in_characters() {
         ["null", "7", "[]", "{}", "true", &format!("\"{}\"", "x".repeat(65)), &format!("\"{longest}x\"")]
     {
         refuses(&format!(r#"{{"type":"ping","id":{id}}}"#), None, invalid(why));
-        // The id comes first: a reply without `re` must not speak of something else.
+        // An invalid id is reported before anything else, because the reply has no `re`.
         refuses(&format!(r#"{{"type":"shout","id":{id}}}"#), None, invalid(why));
     }
 }
@@ -162,16 +162,16 @@ fn a_second_field_is_refused_and_the_reply_still_names_the_command() {
     for field in
         ["type", "room", "message", "key", "echo", "to", "resume", "epoch", "before", "after", "limit"]
     {
-        // Also of a field that `ping` does not have, and before anything else is looked at.
+        // This holds also for fields that `ping` does not have, and comes before other errors.
         let twice = format!(r#"{{"{field}":"ping","id":"7","{field}":"ping","type":"ping"}}"#);
-        refuses(&twice, Some("7"), TWICE);
+        refuses(&twice, Some("7"), FIELD_TWICE);
     }
-    refuses(r#"{"type":"ping","id":"7","id":"7"}"#, None, TWICE);
+    refuses(r#"{"type":"ping","id":"7","id":"7"}"#, None, FIELD_TWICE);
     let three = r#"{"type":"ping","id":"7","type":"ping","type":"ping"}"#;
-    refuses(three, Some("7"), TWICE);
+    refuses(three, Some("7"), FIELD_TWICE);
     for position in [r#""epoch":"e","epoch":"e","offset":1"#, r#""epoch":"e","offset":1,"offset":1"#] {
         let json = format!(r#"{{"type":"join","room":"den","id":"7","resume":{{{position}}}}}"#);
-        refuses(&json, Some("7"), TWICE);
+        refuses(&json, Some("7"), FIELD_TWICE);
     }
 }
 
@@ -194,7 +194,7 @@ fn a_number_beyond_every_range_is_ignored_where_it_says_nothing() {
 }
 
 #[test]
-fn what_is_no_json_names_no_command() {
+fn invalid_json_has_no_id() {
     let bomb = format!(r#"{{"type":"ping","id":"7","x":{}"#, "[".repeat(60_000));
     let deep = format!(r#"{{"type":"ping","id":"7","x":{}1{}}}"#, "[".repeat(40), "]".repeat(40));
     let deep_resume = format!(

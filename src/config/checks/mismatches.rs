@@ -1,42 +1,45 @@
-//! Pairs of settings of which one makes the other pointless, or smaller than it says. The server runs all the same.
+//! Pairs of settings that do not fit together: one makes the other pointless, or lower than it says. The server starts
+//! all the same, with a warning.
 
-use super::BYTES_PER_CHAR;
-use crate::config::Config;
-use crate::config::units::show_size;
+use crate::names::units::show_size;
 
-/// A character in UTF-8 has at most this many bytes.
-const UTF8_BYTES: usize = 4;
-/// What a command or a stored message has besides its text, at most: names, room, key, ids.
+use super::super::tree::Config;
+
+/// Most bytes of a character in UTF-8.
+const UTF8_BYTES_PER_CHAR: usize = 4;
+/// Most bytes of a character in JSON (`\u0000`).
+pub(super) const JSON_BYTES_PER_CHAR: usize = 6;
+/// Most bytes of a command or a stored message besides its text: names, room, key, ids.
 const AROUND_TEXT: usize = 1024;
-/// What an idempotency key takes at least.
+/// Fewest bytes of memory that an idempotency key takes.
 const KEY_BYTES: usize = 200;
 
-/// What is unwise about each pair.
-pub(super) fn pairs(config: &Config) -> impl Iterator<Item = String> {
+/// Returns a warning for each pair that does not fit together.
+pub(super) fn mismatches(config: &Config) -> impl Iterator<Item = String> {
     messages(config).into_iter().chain(queues(config)).chain(counts(config)).flatten()
 }
 
-/// How long a message may be, and where it must fit.
+/// Checks the length of messages against the limits that they must fit into.
 fn messages(config: &Config) -> [Option<String>; 4] {
     let Config { limits, history, chat, endpoints, .. } = config;
     let size = show_size;
-    let message = chat.max_message_chars * UTF8_BYTES + AROUND_TEXT;
-    let stored = chat.max_message_chars * BYTES_PER_CHAR + AROUND_TEXT;
+    let message = chat.max_message_chars * UTF8_BYTES_PER_CHAR + AROUND_TEXT;
+    let stored = chat.max_message_chars * JSON_BYTES_PER_CHAR + AROUND_TEXT;
     let small_room = config.rooms.iter().find(|rule| rule.history_bytes.is_some_and(|bytes| bytes < stored));
     [
         (message > limits.max_message_bytes).then(|| {
             format!(
-                "`chat.max_message_chars` {} may need {} with all around it, more than `limits.max_message_bytes` {}: \
-                 such messages end with 1009 instead of an error",
+                "`chat.max_message_chars` {} may need {} with the other fields, more than \
+                 `limits.max_message_bytes` {}: such a message ends its connection with 1009 instead of an error",
                 chat.max_message_chars,
                 size(message),
                 size(limits.max_message_bytes)
             )
         }),
-        (endpoints.max_message_chars * UTF8_BYTES + AROUND_TEXT > limits.max_message_bytes).then(|| {
+        (endpoints.max_message_chars * UTF8_BYTES_PER_CHAR + AROUND_TEXT > limits.max_message_bytes).then(|| {
             format!(
-                "`endpoints.max_message_chars` {} may need more than `limits.max_message_bytes` {}: such messages end \
-                 with 1009 instead of an error",
+                "`endpoints.max_message_chars` {} may need more than `limits.max_message_bytes` {}: such a message \
+                 ends its connection with 1009 instead of an error",
                 endpoints.max_message_chars,
                 size(limits.max_message_bytes)
             )
@@ -44,7 +47,7 @@ fn messages(config: &Config) -> [Option<String>; 4] {
         (history.messages > 0 && stored > history.bytes).then(|| {
             format!(
                 "`chat.max_message_chars` {} may need {} in a history, more than `history.bytes` {}: such a message \
-                 is not kept, and neither is anything before it",
+                 is not kept, nor is any message before it",
                 chat.max_message_chars,
                 size(stored),
                 size(history.bytes)
@@ -52,8 +55,8 @@ fn messages(config: &Config) -> [Option<String>; 4] {
         }),
         small_room.map(|rule| {
             format!(
-                "`rooms`: the history_bytes of {} ({}) are fewer than the {} that `chat.max_message_chars` {} may \
-                 need: such a message is not kept, and neither is anything before it",
+                "`rooms`: the history_bytes of {} ({}) are fewer than the {} that a message of \
+                 `chat.max_message_chars` {} may need: such a message is not kept, nor is any message before it",
                 rule.pattern,
                 size(rule.history_bytes.unwrap_or(0)),
                 size(stored),
@@ -63,7 +66,7 @@ fn messages(config: &Config) -> [Option<String>; 4] {
     ]
 }
 
-/// What is shared out.
+/// Checks limits on queues and sockets that contain one another.
 fn queues(config: &Config) -> [Option<String>; 2] {
     let Config { queue, socket, .. } = config;
     let size = show_size;
@@ -88,7 +91,7 @@ fn queues(config: &Config) -> [Option<String>; 2] {
     ]
 }
 
-/// How many there may be of one thing, and of another.
+/// Checks numbers of connections, rooms, keys and members that contain one another.
 fn counts(config: &Config) -> [Option<String>; 5] {
     let Config { limits, presence, .. } = config;
     let size = show_size;
@@ -102,8 +105,8 @@ fn counts(config: &Config) -> [Option<String>; 5] {
         }),
         (limits.handshakes_per_second_per_address > limits.max_handshakes).then(|| {
             format!(
-                "`limits.handshakes_per_second_per_address` {} is more than `limits.max_handshakes` {}, within which \
-                 all addresses share",
+                "`limits.handshakes_per_second_per_address` {} is more than `limits.max_handshakes` {}, which all \
+                 addresses share",
                 limits.handshakes_per_second_per_address, limits.max_handshakes
             )
         }),
@@ -116,8 +119,8 @@ fn counts(config: &Config) -> [Option<String>; 5] {
         (keys.saturating_mul(KEY_BYTES) > limits.max_keys_bytes).then(|| {
             format!(
                 "the {keys} idempotency keys of one user (`limits.max_keys_per_user`, or as many as \
-                 `rate_limit.messages_per_second` {} brings) may need {}, more than `limits.max_keys_bytes` {}: one \
-                 user could push out the keys of all",
+                 `rate_limit.messages_per_second` {} allows) may need {}, more than `limits.max_keys_bytes` {}: one \
+                 user could make the server forget the keys of all others",
                 config.rate_limit.messages_per_second,
                 size(keys.saturating_mul(KEY_BYTES)),
                 size(limits.max_keys_bytes)
@@ -125,8 +128,8 @@ fn counts(config: &Config) -> [Option<String>; 5] {
         }),
         (presence.notice_limit > presence.count_only_above).then(|| {
             format!(
-                "`presence.notice_limit` {} is more than `presence.count_only_above` {}: above that nobody is named, \
-                 one by one or not",
+                "`presence.notice_limit` {} is more than `presence.count_only_above` {}: in rooms of more \
+                 members than that, notices contain no names",
                 presence.notice_limit, presence.count_only_above
             )
         }),
@@ -138,7 +141,7 @@ mod tests {
     use super::*;
     use crate::config::Sources;
 
-    /// What is set, and the two keys that the one warning names.
+    /// The keys that are set, and the two keys with values that the one warning must name.
     const ROWS: [(&[&str], [&str; 2]); 11] = [
         (
             &["limits.max_message_bytes=2KiB"],
@@ -175,7 +178,7 @@ mod tests {
     fn each_pair_is_named_with_both_values_and_the_defaults_contradict_nothing() {
         let warned = |set: &[&str]| -> Vec<String> {
             let sources = set.iter().fold(Sources::new(), |sources, pair| sources.set(pair));
-            pairs(&Config::load(sources).expect("no mistakes")).collect()
+            mismatches(&Config::load(sources).expect("no mistakes")).collect()
         };
         assert_eq!(warned(&[]), Vec::<String>::new());
         for (set, named) in ROWS {
@@ -183,9 +186,9 @@ mod tests {
             assert_eq!(warnings.len(), 1, "{set:?}: {warnings:?}");
             assert!(named.iter().all(|key| warnings[0].contains(key)), "{set:?}: {warnings:?}");
         }
-        // What a machine decides fits, however small it is.
+        // Values derived from a machine fit each other, however small it is.
         let machine = crate::config::Machine { descriptors: 64, memory_bytes: 1 << 22, cores: 8 };
         let resolved = Config::default().resolve(&machine);
-        assert_eq!(pairs(&resolved).collect::<Vec<_>>(), Vec::<String>::new());
+        assert_eq!(mismatches(&resolved).collect::<Vec<_>>(), Vec::<String>::new());
     }
 }

@@ -1,19 +1,19 @@
-//! JSON that is valid, and that the parser would not read, becomes JSON that it reads: half of a surrogate pair
-//! becomes U+FFFD, as encoders have it, and a number that is no `u64` becomes `null`, which no field accepts either.
+//! Rewrites valid JSON that simd-json refuses into JSON that it accepts: half of a surrogate pair becomes U+FFFD, as
+//! encoders write it, and a number that is not a `u64` becomes `null`, which no field accepts either.
 //!
-//! In place, before the text is parsed: the parser rewrites strings with escapes as it goes, so that afterwards it
-//! would be too late. What is no JSON stays none.
+//! The text is rewritten in place, before it is parsed: the parser overwrites strings with escapes as it goes. Invalid
+//! JSON stays invalid.
 
 use memchr::{memchr, memchr2};
 
-/// A shorter text is looked at for what [`may_overflow`] knows; a longer one is walked through at once, because its
-/// strings are leapt over.
+/// Bytes below which [`may_overflow`] is asked first. A longer text is walked through in any case, because its strings
+/// are skipped quickly.
 const SHORT: usize = 256;
-/// See [`may_overflow`].
+/// Distance in bytes between the bytes that [`may_overflow`] tests for digits.
 const STRIDE: usize = 8;
 
-/// Makes the text one that the parser reads if it is JSON.
-pub(super) fn mend(json: &mut [u8]) {
+/// Rewrites the text so that the parser accepts it if it is JSON.
+pub(super) fn normalize(json: &mut [u8]) {
     if json.len() < SHORT && memchr(b'\\', json).is_none() && !may_overflow(json) {
         return;
     }
@@ -27,23 +27,23 @@ pub(super) fn mend(json: &mut [u8]) {
     }
 }
 
-/// False where no number can be out of range: found out in a fraction of the time that parsing takes. An integer needs
-/// nineteen digits for that, which cover two places in a row of every eighth; another number needs as many, or an
-/// exponent.
+/// Returns false where no number can be out of range, in a fraction of the time that parsing takes. An integer out of
+/// range has at least nineteen digits, which cover two consecutive multiples of [`STRIDE`]; any other number out of
+/// range has as many digits, or an exponent.
 fn may_overflow(json: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.wrapping_sub(b'0') < 10;
     let are_digits = |at: usize| [at, at + STRIDE].iter().all(|at| json.get(*at).is_some_and(is_digit));
     if (0..json.len()).step_by(STRIDE).any(are_digits) {
         return true;
     }
-    // Without a branch, so that it is done for many places at once.
+    // Without a branch, so that the compiler vectorises it: a digit before an `e`.
     let next = json.get(1..).unwrap_or_default();
     let pairs = json.iter().zip(next);
     pairs.fold(0, |found, (byte, next)| found | (u8::from(is_digit(byte)) & u8::from(next | 0x20 == b'e')))
         != 0
 }
 
-/// Mends a string from behind its quote on; the place behind its end.
+/// Rewrites the string whose content begins at `at`, and returns the index after its closing quote.
 fn string(json: &mut [u8], mut at: usize) -> usize {
     while let Some(found) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;
@@ -55,11 +55,11 @@ fn string(json: &mut [u8], mut at: usize) -> usize {
     json.len()
 }
 
-/// Mends an escape at the beginning; its length.
+/// Rewrites the escape that `text` begins with, and returns its length.
 fn escape(text: &mut [u8]) -> usize {
     let follower = text.get(6..).and_then(unit);
     match unit(text) {
-        // Another escape, or none at all: that is for the parser to say.
+        // Another escape, or an invalid one, which the parser refuses.
         None => 2,
         Some(0xd800..0xdc00) if matches!(follower, Some(0xdc00..0xe000)) => 12,
         Some(0xd800..0xe000) => {
@@ -70,18 +70,18 @@ fn escape(text: &mut [u8]) -> usize {
     }
 }
 
-/// The code unit of a `\uXXXX` at the beginning.
+/// Returns the code unit of the `\uXXXX` that `text` begins with.
 fn unit(text: &[u8]) -> Option<u32> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |unit, digit| Some(unit * 16 + char::from(*digit).to_digit(16)?))
 }
 
-/// Mends a number; the place behind its end.
+/// Rewrites the number that begins at `at`, and returns the index after its end.
 fn number(json: &mut [u8], at: usize) -> usize {
     let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
     let len = json[at..].iter().take_while(|byte| is_part(byte)).count();
     let token = &mut json[at..at + len];
-    // Shorter ones are never out of range.
+    // Shorter numbers are never out of range.
     if token.len() >= 4 && is_number(token) && !is_u64(token) {
         token.fill(b' ');
         token[..4].copy_from_slice(b"null");
@@ -93,7 +93,7 @@ fn is_u64(token: &[u8]) -> bool {
     std::str::from_utf8(token).is_ok_and(|token| token.parse::<u64>().is_ok())
 }
 
-/// Whether this is a number of RFC 8259, section 6.
+/// Returns true for a number as RFC 8259, section 6 defines it.
 fn is_number(token: &[u8]) -> bool {
     let mut rest = token.strip_prefix(b"-").unwrap_or(token);
     rest = match rest {
@@ -115,7 +115,7 @@ fn is_number(token: &[u8]) -> bool {
     rest.is_empty()
 }
 
-/// What follows the digits at the beginning, of which there must be one.
+/// Returns the text after the digits that it begins with, `None` where it begins with none.
 fn digits(text: &[u8]) -> Option<&[u8]> {
     let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     (count > 0).then(|| &text[count..])
@@ -125,9 +125,9 @@ fn digits(text: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    fn mended(json: &str) -> String {
+    fn normalized(json: &str) -> String {
         let mut bytes = json.as_bytes().to_vec();
-        mend(&mut bytes);
+        normalize(&mut bytes);
         String::from_utf8(bytes).unwrap()
     }
 
@@ -140,17 +140,17 @@ mod tests {
             (r#""\ud83d\ud83e\udd80""#, r#""\ufffd\ud83e\udd80""#),
             (r#""\udd80\ud83e""#, r#""\ufffd\ufffd""#),
             (r#""\ud83d\n\udd80""#, r#""\ufffd\n\ufffd""#),
-            // A backslash, and no escape behind it.
+            // An escaped backslash, followed by plain text.
             (r#""\\ud83d""#, r#""\\ud83d""#),
             (r#""\\\ud83d""#, r#""\\\ufffd""#),
             (r#"{"\ud800":["\"\ud800"]}"#, r#"{"\ufffd":["\"\ufffd"]}"#),
-            // No JSON, and that stays so.
+            // Invalid JSON stays as it is.
             (r#""\ud83"#, r#""\ud83"#),
             (r#""\ud8+1""#, r#""\ud8+1""#),
             (r#""\"#, r#""\"#),
             (r#""\u"#, r#""\u"#),
         ] {
-            assert_eq!(mended(json), expected, "{json}");
+            assert_eq!(normalized(json), expected, "{json}");
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
             ("1E+400", "null  "),
             ("9.9e309", "null   "),
             ("18446744073709551615", "18446744073709551615"),
-            // No numbers.
+            // Not numbers.
             ("01e400", "01e400"),
             ("-01e400", "-01e400"),
             ("1.e400", "1.e400"),
@@ -173,18 +173,18 @@ mod tests {
             ("--1e400", "--1e400"),
             (".5e400", ".null "),
         ] {
-            assert_eq!(mended(json), expected, "{json}");
+            assert_eq!(normalized(json), expected, "{json}");
         }
         let long = "9".repeat(19);
         assert!((0..40).all(|at| may_overflow(format!("{}{long}", " ".repeat(at)).as_bytes())));
         assert!((0..40).all(|at| may_overflow(format!("{}1e400", " ".repeat(at)).as_bytes())));
         let usual = br#"{"type":"message","message":"hello at 12:30, 2026-11-28","room":"den","id":"12345"}"#;
         assert!(!may_overflow(usual));
-        // However long it is.
+        // Texts on both sides of SHORT.
         for blanks in [0, 255, 256, 5_000] {
             let json = |number: &str| format!("{}[{number}]", " ".repeat(blanks));
-            assert_eq!(mended(&json("1e400")), json("null "));
-            assert_eq!(mended(&json("1")), json("1"));
+            assert_eq!(normalized(&json("1e400")), json("null "));
+            assert_eq!(normalized(&json("1")), json("1"));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The commands of `throng.v1` against another parser, with rules in other words.
+//! Differential tests of the commands of `throng.v1`: random input goes through this parser and through a reference,
+//! which is serde_json with the rules written a second time.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
@@ -8,7 +9,7 @@ use super::{Command, Resume};
 use crate::protocol::command::Parser;
 use crate::protocol::command::tests::{is_json, spoiled};
 
-/// An object with every field in its place, doubles included: the reference's generic tree would hide them.
+/// An object as its list of fields, with repeated ones, which the reference's generic tree would hide.
 struct Pairs(Vec<(String, Json)>);
 
 impl<'de> Deserialize<'de> for Pairs {
@@ -34,45 +35,45 @@ impl<'de> Deserialize<'de> for Pairs {
 const FIELDS: [&str; 12] =
     ["type", "id", "room", "message", "key", "echo", "to", "resume", "epoch", "before", "after", "limit"];
 
-/// The rules once more, in other words: over the reference's tree, with codes for errors.
-struct Rules<'v>(&'v [(String, Json)]);
+/// The rules for commands, written a second time: over the reference's tree, with error codes for errors.
+struct ReferenceRules<'v>(&'v [(String, Json)]);
 
-type Ruling<T> = Result<T, &'static str>;
+type Outcome<T> = Result<T, &'static str>;
 
-impl<'v> Rules<'v> {
+impl<'v> ReferenceRules<'v> {
     fn count(&self, name: &str) -> usize {
         self.0.iter().filter(|(key, _)| key == name).count()
     }
 
-    fn get<T>(&self, name: &str, read: impl Fn(&'v Json) -> Option<T>) -> Ruling<Option<T>> {
+    fn get<T>(&self, name: &str, read: impl Fn(&'v Json) -> Option<T>) -> Outcome<Option<T>> {
         let value = self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         value.map(|value| read(value).ok_or("invalid_message")).transpose()
     }
 
-    fn text(&self, name: &str) -> Ruling<&'v str> {
+    fn text(&self, name: &str) -> Outcome<&'v str> {
         self.get(name, Json::as_str)?.ok_or("missing_field")
     }
 
-    fn short(&self, name: &str, min: usize) -> Ruling<Option<&'v str>> {
+    fn short(&self, name: &str, min: usize) -> Outcome<Option<&'v str>> {
         self.get(name, |value| value.as_str().filter(|text| (min..=64).contains(&text.chars().count())))
     }
 
-    fn limit(&self, max: u64) -> Ruling<Option<u64>> {
+    fn limit(&self, max: u64) -> Outcome<Option<u64>> {
         self.get("limit", |value| value.as_u64().filter(|limit| *limit > 0 && *limit <= max))
     }
 
-    fn resume(&self) -> Ruling<Option<Resume<'v>>> {
+    fn resume(&self) -> Outcome<Option<Resume<'v>>> {
         let Some(value) = self.get("resume", Json::as_object)? else { return Ok(None) };
         let epoch = value.get("epoch").ok_or("missing_field")?.as_str().ok_or("invalid_message")?;
         let offset = value.get("offset").ok_or("missing_field")?.as_u64().ok_or("invalid_message")?;
         Ok(Some(Resume { epoch, offset }))
     }
 
-    fn id(&self) -> Ruling<Option<&'v str>> {
+    fn id(&self) -> Outcome<Option<&'v str>> {
         if self.count("id") > 1 { Err("invalid_message") } else { self.short("id", 0) }
     }
 
-    fn command(&self) -> Ruling<Command<'v>> {
+    fn command(&self) -> Outcome<Command<'v>> {
         self.id()?;
         if FIELDS.iter().any(|name| self.count(name) > 1) {
             return Err("invalid_message");
@@ -107,7 +108,7 @@ impl<'v> Rules<'v> {
     }
 }
 
-/// Random commands, most of them good or nearly: fields in any order, some doubled or of another type.
+/// Returns a random command, mostly valid or nearly so: fields in any order, some repeated or of the wrong type.
 fn random_command(random: &mut fastrand::Rng) -> String {
     let kinds = [
         "message",
@@ -153,8 +154,8 @@ fn random_command(random: &mut fastrand::Rng) -> String {
     format!("{{{}}}", written.join(" ,"))
 }
 
-/// What is made of some bytes; the code where it is refused.
-fn ruling<'a>(parser: &mut Parser, bytes: &'a mut [u8]) -> (Option<&'a str>, Ruling<Command<'a>>) {
+/// Parses some bytes; returns the id and the command, or the code of the error.
+fn outcome<'a>(parser: &mut Parser, bytes: &'a mut [u8]) -> (Option<&'a str>, Outcome<Command<'a>>) {
     match parser.parse_v1(bytes) {
         Ok(request) => (request.id, Ok(request.command)),
         Err(rejection) => (rejection.id, Err(rejection.error.code())),
@@ -162,7 +163,7 @@ fn ruling<'a>(parser: &mut Parser, bytes: &'a mut [u8]) -> (Option<&'a str>, Rul
 }
 
 #[test]
-fn what_no_other_parser_reads_is_read_as_what_it_stands_for() {
+fn half_pairs_and_huge_numbers_are_read_as_their_replacements() {
     let mut random = fastrand::Rng::with_seed(4);
     let (mut parser, mut changed) = (Parser::default(), 0);
     for _ in 0..20_000 {
@@ -174,14 +175,14 @@ fn what_no_other_parser_reads_is_read_as_what_it_stands_for() {
         let hard = soft.replace(r"\ufffd", half).replace("1.5", huge);
         changed += usize::from(soft != hard);
         let (mut soft, mut bytes) = (soft.into_bytes(), hard.clone().into_bytes());
-        let expected = ruling(&mut parser, &mut soft);
-        assert_eq!(ruling(&mut parser, &mut bytes), expected, "{hard}");
+        let expected = outcome(&mut parser, &mut soft);
+        assert_eq!(outcome(&mut parser, &mut bytes), expected, "{hard}");
     }
     assert!(changed > 4_000, "only {changed}: the test says little");
 }
 
 #[test]
-fn what_is_a_command_is_what_another_parser_and_other_words_say() {
+fn random_commands_have_the_same_outcome_as_with_the_reference() {
     let mut random = fastrand::Rng::with_seed(2);
     let mut parser = Parser::default();
     let (mut accepted, mut refused) = (0, 0);
@@ -190,15 +191,15 @@ fn what_is_a_command_is_what_another_parser_and_other_words_say() {
         let bytes = spoiled(text, times, &mut random);
         let shown = String::from_utf8_lossy(&bytes).into_owned();
         let mut copy = bytes.clone();
-        let ours = ruling(&mut parser, &mut copy);
+        let ours = outcome(&mut parser, &mut copy);
         match serde_json::from_slice::<Json>(&bytes) {
-            // Spoiled into half a pair, say.
+            // The reference refuses what RFC 8259 allows, such as half a surrogate pair.
             Err(_) if is_json(&bytes) => assert_ne!(ours.1, Err("invalid_json"), "{shown}"),
             Err(_) => assert_eq!(ours, (None, Err("invalid_json")), "{shown}"),
             Ok(value) if !value.is_object() => assert_eq!(ours, (None, Err("invalid_message")), "{shown}"),
             Ok(_) => {
                 let Pairs(pairs) = serde_json::from_slice(&bytes).expect("an object");
-                let rules = Rules(&pairs);
+                let rules = ReferenceRules(&pairs);
                 let expected = rules.command();
                 *if expected.is_ok() { &mut accepted } else { &mut refused } += 1;
                 assert_eq!(ours, (rules.id().unwrap_or_default(), expected), "{shown}");

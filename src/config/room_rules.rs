@@ -1,43 +1,46 @@
-//! Rules for rooms by the pattern of their name: `[[rooms]]`.
+//! `[[rooms]]`: rules that change settings for rooms whose name matches a pattern.
 
 use std::time::Duration;
 
 use toml::Value;
 
-use super::kind::{Choice, Count, Fault, Flag, Kind, Raw, Size, Time};
-use super::mistake::nearest;
+use crate::names::units::{GIB, KIB};
+
+use super::error::nearest;
+use super::kind::{Choice, Count, Flag, InvalidValue, Kind, Raw, Size, Time};
+use super::list::Optional;
 use super::schema::settings;
-use super::units::{GIB, KIB};
-use super::value::QueuePolicy;
-use super::words::{Maybe, PATTERN};
+use super::text::PATTERN;
+use super::types::QueuePolicy;
 
 settings! {
-    /// What differs for rooms whose name matches; absent fields stay as the general settings say.
-    RoomRule of RoomRule {
-        /// The room names meant, `*` standing for anything; the first rule that matches wins.
+    /// Settings for rooms whose name matches a pattern. Fields that are not set keep the general settings.
+    RoomRule {
+        /// Pattern of room names, in which `*` stands for any characters; the first rule that matches applies.
         pattern: String = String::new(), PATTERN;
-        /// In place of `queue.policy`.
-        queue_policy: Option<QueuePolicy> = None, Maybe(Choice(QueuePolicy::ALL));
-        /// In place of `history.messages`; 0 to 1,000,000.
-        history_messages: Option<usize> = None, Maybe(Count(0, 1_000_000));
-        /// In place of `history.bytes`; 1KiB to 1GiB. Memory: this much per matching room at worst.
-        history_bytes: Option<usize> = None, Maybe(Size(KIB, GIB));
-        /// In place of `history.ttl`; 1ms to 30d.
-        history_ttl: Option<Duration> = None, Maybe(Time(1, 30 * 86_400_000));
-        /// False: nobody is told who comes and goes.
-        presence: Option<bool> = None, Maybe(Flag);
+        /// Replaces `queue.policy`.
+        queue_policy: Option<QueuePolicy> = None, Optional(Choice(QueuePolicy::ALL));
+        /// Replaces `history.messages`; 0 to 1,000,000.
+        history_messages: Option<usize> = None, Optional(Count(0, 1_000_000));
+        /// Replaces `history.bytes`; 1KiB to 1GiB. Memory: this much per matching room at worst.
+        history_bytes: Option<usize> = None, Optional(Size(KIB, GIB));
+        /// Replaces `history.ttl`; 1ms to 30d.
+        history_ttl: Option<Duration> = None, Optional(Time(1, 30 * 86_400_000));
+        /// Whether members are told who joins and leaves; true unless set.
+        presence: Option<bool> = None, Optional(Flag);
     }
 }
 
-/// A list of rules, as `[[rooms]]` in the file or as the same list inline in the environment.
-pub(super) struct Rules;
+/// A list of [`RoomRule`], as `[[rooms]]` in the file or as the same list inline in the environment.
+pub(super) struct RoomRules;
 
-impl Rules {
-    /// Each lookup of a room's rule walks the list.
+impl RoomRules {
+    /// Most rules: every lookup of a room's rule walks the whole list.
     const MOST: usize = 256;
 
-    fn read(&self, raw: Raw<'_>) -> Result<Vec<RoomRule>, Vec<Fault>> {
-        let wrong = |place: String, given: Option<String>, problem: String| Fault { place, given, problem };
+    fn read(&self, raw: Raw<'_>) -> Result<Vec<RoomRule>, Vec<InvalidValue>> {
+        let wrong =
+            |part: String, given: Option<String>, problem: String| InvalidValue { part, given, problem };
         let general = || vec![wrong(String::new(), Some(raw.shown()), format!("must be {}", self.allowed()))];
         let inline = match raw {
             Raw::Text(text) => toml::from_str(&format!("rooms = {text}")).map_err(|_| general())?,
@@ -51,10 +54,10 @@ impl Rules {
         let list =
             list.and_then(Value::as_array).filter(|list| list.len() <= Self::MOST).ok_or_else(general)?;
 
-        let (mut rules, mut faults) = (Vec::new(), Vec::new());
+        let (mut rules, mut errors) = (Vec::new(), Vec::new());
         for (index, item) in list.iter().enumerate() {
             let Some(table) = item.as_table() else {
-                faults.push(wrong(
+                errors.push(wrong(
                     format!("[{index}]"),
                     Some(Raw::Toml(item).shown()),
                     "must be a table".into(),
@@ -66,19 +69,19 @@ impl Rules {
                 match RoomRule::KEYS.iter().find(|key| key.path == name) {
                     Some(key) => {
                         let found = (key.set)(&mut rule, Raw::Toml(value)).err().unwrap_or_default();
-                        faults.extend(
+                        errors.extend(
                             found.into_iter().map(|f| wrong(format!("[{index}].{name}"), f.given, f.problem)),
                         );
                     }
                     None => {
                         let meant = nearest(name, RoomRule::KEYS.iter().map(|key| key.path));
                         let hint = meant.map(|key| format!(", did you mean {key}?")).unwrap_or_default();
-                        faults.push(wrong(format!("[{index}].{name}"), None, format!("unknown key{hint}")));
+                        errors.push(wrong(format!("[{index}].{name}"), None, format!("unknown key{hint}")));
                     }
                 }
             }
             if !table.contains_key("pattern") {
-                faults.push(wrong(
+                errors.push(wrong(
                     format!("[{index}].pattern"),
                     None,
                     format!("must be set: {}", PATTERN.allowed),
@@ -86,11 +89,11 @@ impl Rules {
             }
             rules.push(rule);
         }
-        if faults.is_empty() { Ok(rules) } else { Err(faults) }
+        if errors.is_empty() { Ok(rules) } else { Err(errors) }
     }
 }
 
-impl Kind for Rules {
+impl Kind for RoomRules {
     type Value = Vec<RoomRule>;
 
     fn parse(&self, raw: Raw<'_>) -> Option<Vec<RoomRule>> {
@@ -112,7 +115,7 @@ impl Kind for Rules {
         })
     }
 
-    fn faults(&self, raw: Raw<'_>) -> Vec<Fault> {
+    fn explain(&self, raw: Raw<'_>) -> Vec<InvalidValue> {
         self.read(raw).err().unwrap_or_default()
     }
 }

@@ -1,9 +1,10 @@
-//! The types that only settings have: policies, and secrets that cannot be printed by accident.
+//! Types of settings: policies with names, secrets that cannot be printed by accident, and checks of text.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An enum whose variants have names in the configuration: `ALL` in the order in which help shows them.
+/// Declares an enum whose variants have names in the configuration, and `ALL`, which lists both in the order in which
+/// messages show them.
 macro_rules! named {
     ($(#[doc = $title:literal])+ $Name:ident { $($(#[doc = $doc:literal])+ $Variant:ident = $text:literal,)+ }) => {
         $(#[doc = $title])+
@@ -17,57 +18,58 @@ macro_rules! named {
 }
 
 named! {
-    /// What happens to a client whose queue is full.
+    /// Policy for a client whose queue reaches a bound.
     QueuePolicy {
-        /// Close 4001 and free the queue at once.
+        /// The client is closed with 4001 and its queue is freed at once.
         Disconnect = "disconnect",
-        /// Forget the oldest messages and say so (`gap`).
+        /// The oldest messages are dropped, and a `gap` event says so.
         DropOldest = "drop_oldest",
-        /// Forget the newest messages and say so (`gap`).
+        /// The newest messages are dropped, and a `gap` event says so.
         DropNewest = "drop_newest",
     }
 }
 
 named! {
-    /// What happens to a newcomer whose user id is taken.
+    /// Policy for a connection that asks for a user id held by another one.
     Duplicate {
-        /// The incumbent stays if it is alive, the newcomer gets 1008.
+        /// The older connection stays if it is alive, and the newer one gets 1008.
         Reject = "reject",
-        /// The newcomer stays, the incumbent gets 4501.
+        /// The newer connection stays, and the older one gets 4501.
         Replace = "replace",
-        /// Both stay.
+        /// Both connections stay.
         Allow = "allow",
     }
 }
 
 named! {
-    /// How a person's mistake (token, user id) is answered.
+    /// How a bad token or user id is answered.
     Refuse {
-        /// Complete the upgrade and close with code and reason: browsers show nothing of a refused handshake.
+        /// The upgrade is completed and the connection closed with code and reason, because browsers show nothing of a
+        /// refused handshake.
         Close = "close",
-        /// 401, 403 or 409.
+        /// The handshake is refused with status 401, 403 or 409.
         Http = "http",
     }
 }
 
 named! {
-    /// How log lines are written.
+    /// The format of log lines.
     LogFormat {
-        /// For people.
+        /// Text for people.
         Text = "text",
-        /// One flat object per line.
+        /// One flat JSON object per line.
         Json = "json",
     }
 }
 
 named! {
-    /// When the history on disk is told to reach it, so that it survives the end of the machine.
+    /// When the history on disk is flushed, so that it survives the end of the machine.
     HistorySync {
-        /// Never: the operating system does it when it likes.
+        /// Never by this process: the operating system decides.
         Off = "off",
-        /// At most a second after it was written.
+        /// At most a second after a message was written.
         Second = "1s",
-        /// Before it is acknowledged.
+        /// Before a message is acknowledged.
         Batch = "batch",
     }
 }
@@ -75,13 +77,13 @@ named! {
 named! {
     /// The one signature algorithm that tokens may have.
     Algorithm {
-        /// HMAC with SHA-256, `auth.secret`.
+        /// HMAC with SHA-256; the key is `auth.secret`.
         Hs256 = "HS256",
-        /// RSA PKCS #1 v1.5 with SHA-256, `auth.public_key`.
+        /// RSA PKCS #1 v1.5 with SHA-256; the key is `auth.public_key`.
         Rs256 = "RS256",
-        /// ECDSA on P-256 with SHA-256, `auth.public_key`.
+        /// ECDSA on P-256 with SHA-256; the key is `auth.public_key`.
         Es256 = "ES256",
-        /// Ed25519, `auth.public_key`.
+        /// Ed25519; the key is `auth.public_key`.
         EdDsa = "EdDSA",
     }
 }
@@ -90,17 +92,17 @@ named! {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// What stands in the place of a secret wherever one would be shown.
+/// The text that is shown instead of a secret.
 pub(super) const REDACTED: &str = "[redacted]";
 
 impl Secret {
-    /// Takes the text in; there is no way to print it afterwards.
+    /// Wraps the text, which cannot be printed afterwards.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The bytes themselves, for the one place that computes with them.
+    /// Returns the bytes, for code that computes with them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
@@ -119,23 +121,23 @@ impl serde::Serialize for Secret {
     }
 }
 
-/// True for 1 to 64 of `[A-Za-z0-9_.:@-]`: what rooms and nodes are called.
+/// Returns true for a name of a room or node: 1 to 64 of `[A-Za-z0-9_.:@-]`.
 pub(super) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:@-".contains(&b))
 }
 
-/// True for a name in which `*` may stand for anything.
+/// Returns true for a name as in [`is_name`] that may also contain `*`.
 pub(super) fn is_pattern(text: &str) -> bool {
     is_name(&text.replace('*', "-"))
 }
 
-/// True for what a page's `Origin` looks like: `scheme://host[:port]`, no path, no wildcard. `null` is none: any
-/// sandboxed page sends it.
+/// Returns true for the `Origin` of a page: `scheme://host[:port]` without path or wildcard. `null` is refused, because
+/// any sandboxed page sends it.
 pub(super) fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return false };
     let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-    // The colon of a port is the last one outside the brackets of an IPv6 address.
+    // A port follows the last colon, unless that colon is within the brackets of an IPv6 address.
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),
         _ => (authority, "0"),
@@ -148,7 +150,7 @@ pub(super) fn is_origin(text: &str) -> bool {
     scheme_fits && port_fits && host_fits
 }
 
-/// True for an IP address or an address block (`10.0.0.0/8`).
+/// Returns true for an IP address or an address block (`10.0.0.0/8`).
 pub(super) fn is_address_block(text: &str) -> bool {
     let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
     let Ok(address) = address.parse::<IpAddr>() else { return false };

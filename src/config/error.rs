@@ -1,11 +1,11 @@
-//! What was wrong with a configuration: one [`Mistake`] each, all of them together in [`ConfigErrors`].
+//! Errors of a configuration: a [`ConfigError`] for each, and [`ConfigErrors`] for all of them together.
 
 use std::fmt;
 
-/// Where a value came from, later layers winning over earlier ones.
+/// The layer that a value came from; later layers override earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody set it.
+pub enum Layer {
+    /// The defaults: no layer set the value.
     Default,
     /// The configuration file of this name.
     File(String),
@@ -15,7 +15,7 @@ pub enum Origin {
     Flag(String),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -26,40 +26,40 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong, in the words of whoever has to mend it.
+/// One error of a configuration, in words that help to correct it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    /// The key's path (`queue.max_bytes`), or what stood in its place.
+pub struct ConfigError {
+    /// The key's path (`queue.max_bytes`); for an unknown key or a syntax error, what was written or where.
     pub key: String,
-    /// The value given, as TOML; secrets redacted; absent where it must not or cannot be shown.
+    /// The value as TOML, secrets redacted; `None` where it must not or cannot be shown.
     pub given: Option<String>,
-    /// What is wrong and what is allowed.
+    /// The problem, and what is allowed instead.
     pub problem: String,
-    /// Who said so.
-    pub origin: Origin,
+    /// The layer that gave the value.
+    pub layer: Layer,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.key)?;
         if let Some(given) = &self.given {
             write!(f, " = {given}")?;
         }
-        write!(f, " ({}): {}", self.origin, self.problem)
+        write!(f, " ({}): {}", self.layer, self.problem)
     }
 }
 
-/// Every mistake of a configuration at once, in the order of the layers; displayed one per line.
+/// Every error of a configuration, in the order of the layers; displayed one per line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<Mistake>);
+pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
+        for (index, error) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{mistake}")?;
+            write!(f, "{error}")?;
         }
         Ok(())
     }
@@ -67,9 +67,10 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The known path that `path` was probably meant to be: the same last word in another section, or a slip or two.
+/// Returns the known path that was probably meant by `path`: one with the same last word in another section, or one
+/// with a few letters different.
 pub(super) fn nearest<'a>(path: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // A slip in each third letter is still recognisable; more is another word.
+    // An error in every third letter is still recognisable; with more, it is another word.
     let reach = (path.len() / 3).min(3);
     known
         .map(|candidate| {
@@ -82,9 +83,10 @@ pub(super) fn nearest<'a>(path: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance in bytes: insertions, deletions and replacements.
+/// Returns the Levenshtein distance: how many insertions, deletions and replacements of a byte turn one text into the
+/// other.
 fn distance(from: &str, to: &str) -> usize {
-    // Unknown keys come from outside: an absurdly long one is near to nothing and not worth the quadratic work.
+    // The work is quadratic, and an unknown key can be as long as its author likes: a very long one matches nothing.
     if from.len() > 128 {
         return usize::MAX;
     }
@@ -129,16 +131,16 @@ mod tests {
     }
 
     #[test]
-    fn one_line_per_mistake() {
-        let mistake = |key: &str, given: Option<&str>, origin| Mistake {
+    fn one_line_per_error() {
+        let error = |key: &str, given: Option<&str>, layer| ConfigError {
             key: key.into(),
             given: given.map(Into::into),
             problem: "must be otherwise".into(),
-            origin,
+            layer,
         };
         let errors = ConfigErrors(vec![
-            mistake("workers", Some("900"), Origin::Flag("--workers".into())),
-            mistake("nonsense", None, Origin::Environment("THRONG_NONSENSE".into())),
+            error("workers", Some("900"), Layer::Flag("--workers".into())),
+            error("nonsense", None, Layer::Environment("THRONG_NONSENSE".into())),
         ]);
         let expected = "workers = 900 (flag --workers): must be otherwise\n\
                         nonsense (environment variable THRONG_NONSENSE): must be otherwise";

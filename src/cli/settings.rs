@@ -1,0 +1,90 @@
+//! Flags that are settings of the server, and the sources that the configuration is loaded from.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::failure::{Failure, USAGE};
+use crate::config::{Config, Sources};
+
+/// All flags that are settings. Their values stay text until the configuration reads them, so that their errors are
+/// reported together with all others.
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    #[command(flatten)]
+    general: GeneralSettings,
+    /// Address and port to listen on; with port 0 the system picks a port, which is logged [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Worker threads; 0 is one per core [default: 0]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    workers: Option<String>,
+    /// Format of log lines: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// The flags that can set any key.
+#[derive(Debug, Args)]
+pub(super) struct GeneralSettings {
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set any key, as often as you like: --set queue.max_bytes=512KiB. Other users of the machine can see the
+    /// arguments of a process: put secrets into `auth.secret_file` or the environment
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    /// Loads the configuration from the file, the environment and these flags.
+    pub(super) fn load(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Config, Failure> {
+        let mut sources = self.general.sources(environment)?;
+        for (flag, key, value) in [
+            ("--listen", "listen", &self.listen),
+            ("--workers", "workers", &self.workers),
+            ("--log-format", "log.format", &self.log_format),
+        ] {
+            if let Some(value) = value {
+                sources = sources.flag(flag, key, value);
+            }
+        }
+        load(sources)
+    }
+}
+
+impl GeneralSettings {
+    /// Loads the configuration from the file, the environment and these flags.
+    pub(super) fn load(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Config, Failure> {
+        load(self.sources(environment)?)
+    }
+
+    fn sources(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Sources, Failure> {
+        let mut sources = Sources::new().environment(environment);
+        if let Some(path) = &self.config {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+            let text = text.map_err(|error| Failure::new(USAGE, error))?;
+            sources = sources.file(path.display().to_string(), text);
+        }
+        Ok(self.set.iter().fold(sources, |sources, pair| sources.set(pair)))
+    }
+}
+
+fn load(sources: Sources) -> Result<Config, Failure> {
+    Config::load(sources).map_err(|errors| {
+        let lines = errors.to_string().replace('\n', "\n  ");
+        Failure::new(USAGE, anyhow::anyhow!("the configuration is wrong:\n  {lines}"))
+    })
+}

@@ -1,0 +1,115 @@
+//! Combinations of settings that contradict each other, with which the server does not start.
+
+use crate::names::units::{show_duration, show_size};
+
+use super::super::tree::Config;
+use super::super::types::Algorithm;
+use super::mismatches::JSON_BYTES_PER_CHAR;
+
+/// Keys that contradict each other.
+pub(in crate::config) struct Conflict {
+    /// The keys. The error names the first one that was set, or the first of all.
+    pub(in crate::config) keys: &'static [&'static str],
+    /// The contradiction in words.
+    pub(in crate::config) problem: String,
+}
+
+/// Returns every contradiction.
+pub(in crate::config) fn conflicts(config: &Config) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    let mut demand = |holds: bool, keys, problem: String| {
+        if !holds {
+            found.push(Conflict { keys, problem });
+        }
+    };
+    let Config { endpoints, queue, history, chat, fanout, rate_limit, .. } = config;
+
+    demand(
+        endpoints.timeout <= endpoints.timeout_max,
+        &["endpoints.timeout", "endpoints.timeout_max"],
+        format!(
+            "endpoints.timeout ({}) must not exceed endpoints.timeout_max ({})",
+            show_duration(endpoints.timeout),
+            show_duration(endpoints.timeout_max)
+        ),
+    );
+    for rule in &config.rooms {
+        let bytes = rule.history_bytes.unwrap_or(0);
+        demand(
+            bytes <= history.total_bytes,
+            &["rooms", "history.total_bytes"],
+            format!(
+                "rooms: the history_bytes of {} ({}) must not exceed history.total_bytes ({})",
+                rule.pattern,
+                show_size(bytes),
+                show_size(history.total_bytes)
+            ),
+        );
+    }
+    let mut fits = |less: usize, more: usize, keys: &'static [&'static str], note: &str| {
+        let (a, b) = (show_size(less), show_size(more));
+        demand(less <= more, keys, format!("{} ({a}{note}) must not exceed {} ({b})", keys[0], keys[1]));
+    };
+    if queue.total_bytes > 0 {
+        fits(queue.max_bytes, queue.total_bytes, &["queue.max_bytes", "queue.total_bytes"], "");
+    }
+    fits(history.bytes, history.total_bytes, &["history.bytes", "history.total_bytes"], "");
+    let message = chat.max_message_chars * JSON_BYTES_PER_CHAR;
+    let note = " bytes at worst";
+    fits(message, queue.max_bytes, &["chat.max_message_chars", "queue.max_bytes"], note);
+    fits(message, fanout.max_inbox_bytes, &["chat.max_message_chars", "fanout.max_inbox_bytes"], note);
+
+    // A message is at least one frame: a limit on messages above that on frames would never be reached.
+    let frames = rate_limit.frames_per_second;
+    for (keys, messages) in [
+        (&["rate_limit.messages_per_second", "rate_limit.frames_per_second"], rate_limit.messages_per_second),
+        (&["rate_limit.burst", "rate_limit.frames_per_second"], rate_limit.burst),
+    ] {
+        let problem = format!("{} ({messages}) must not exceed {} ({frames})", keys[0], keys[1]);
+        demand(!rate_limit.enabled || messages <= frames, keys, problem);
+    }
+
+    demand(
+        config.api.keys.is_empty() || config.api.keys_file.is_none(),
+        &["api.keys", "api.keys_file"],
+        "only one of api.keys and api.keys_file may be set".into(),
+    );
+
+    token_keys(config, demand);
+    found
+}
+
+/// Demands the keys that `auth.algorithm` needs, and no others.
+fn token_keys(config: &Config, mut demand: impl FnMut(bool, &'static [&'static str], String)) {
+    let auth = &config.auth;
+    let secret = auth.secret.is_some() || auth.secret_file.is_some();
+    let public = auth.public_key.is_some() || auth.public_key_file.is_some();
+    let hmac = auth.algorithm == Algorithm::Hs256;
+
+    demand(
+        auth.secret.is_none() || auth.secret_file.is_none(),
+        &["auth.secret", "auth.secret_file"],
+        "only one of auth.secret and auth.secret_file may be set".into(),
+    );
+    demand(
+        auth.public_key.is_none() || auth.public_key_file.is_none(),
+        &["auth.public_key", "auth.public_key_file"],
+        "only one of auth.public_key and auth.public_key_file may be set".into(),
+    );
+    // A key of another algorithm invites confusion: a public key taken for the secret lets everybody sign.
+    demand(
+        hmac || !secret,
+        &["auth.algorithm", "auth.secret", "auth.secret_file"],
+        "auth.secret belongs to HS256; the other algorithms take auth.public_key".into(),
+    );
+    demand(
+        !hmac || !public,
+        &["auth.algorithm", "auth.public_key", "auth.public_key_file"],
+        "auth.public_key belongs to RS256, ES256 and EdDSA; HS256 takes auth.secret".into(),
+    );
+    demand(
+        !auth.required || secret || public,
+        &["auth.required", "auth.secret", "auth.secret_file", "auth.public_key", "auth.public_key_file"],
+        "no key could verify a token: set auth.secret or auth.secret_file (HS256), or auth.public_key".into(),
+    );
+}

@@ -1,0 +1,106 @@
+//! Kinds of values that contain others: lists, and values that need not be set.
+
+use toml::Value;
+
+use super::kind::{InvalidValue, Kind, Raw};
+use super::text::Text;
+use super::types::is_origin;
+
+/// At least one and at most [`List::MOST`] of `K`, one per line of a file; empty lines are ignored.
+pub(super) struct Lines<K>(pub(super) K);
+
+impl<K: Kind> Kind for Lines<K> {
+    type Value = Vec<K::Value>;
+    const SECRET: bool = K::SECRET;
+    fn parse(&self, raw: Raw<'_>) -> Option<Self::Value> {
+        let lines = raw.text()?.lines().map(str::trim).filter(|line| !line.is_empty());
+        let items: Vec<K::Value> = lines.map(|line| self.0.parse(Raw::Text(line))).collect::<Option<_>>()?;
+        (1..=List::<K>::MOST).contains(&items.len()).then_some(items)
+    }
+    fn show(&self, value: &Self::Value) -> Option<Value> {
+        let shown: Vec<Value> = value.iter().filter_map(|item| self.0.show(item)).collect();
+        (!shown.is_empty()).then_some(Value::Array(shown))
+    }
+    fn allowed(&self) -> String {
+        format!("1 to {} lines, each {}", List::<K>::MOST, self.0.allowed())
+    }
+}
+
+/// A value that need not be set.
+pub(super) struct Optional<K>(pub(super) K);
+
+impl<K: Kind> Kind for Optional<K> {
+    type Value = Option<K::Value>;
+    const SECRET: bool = K::SECRET;
+    fn parse(&self, raw: Raw<'_>) -> Option<Self::Value> {
+        self.0.parse(raw).map(Some)
+    }
+    fn show(&self, value: &Self::Value) -> Option<Value> {
+        self.0.show(value.as_ref()?)
+    }
+    fn allowed(&self) -> String {
+        self.0.allowed()
+    }
+    fn explain(&self, raw: Raw<'_>) -> Vec<InvalidValue> {
+        self.0.explain(raw)
+    }
+}
+
+/// A list of at most [`List::MOST`] of `K`; in the environment and in flags they are separated by commas.
+pub(super) struct List<K>(pub(super) K);
+
+impl<K> List<K> {
+    /// Most elements of a list.
+    const MOST: usize = 1024;
+}
+
+impl<K: Kind> Kind for List<K> {
+    type Value = Vec<K::Value>;
+    const SECRET: bool = K::SECRET;
+    fn parse(&self, raw: Raw<'_>) -> Option<Self::Value> {
+        let items: Vec<K::Value> = match raw {
+            Raw::Toml(value) => {
+                value.as_array()?.iter().map(|v| self.0.parse(Raw::Toml(v))).collect::<Option<_>>()?
+            }
+            Raw::Text(text) => {
+                text.split(',').map(|t| self.0.parse(Raw::Text(t.trim()))).collect::<Option<_>>()?
+            }
+        };
+        (items.len() <= Self::MOST).then_some(items)
+    }
+    fn show(&self, value: &Self::Value) -> Option<Value> {
+        let shown: Vec<Value> = value.iter().filter_map(|item| self.0.show(item)).collect();
+        (!shown.is_empty()).then_some(Value::Array(shown))
+    }
+    fn allowed(&self) -> String {
+        format!("a list (in the environment with commas) of up to {}, each {}", Self::MOST, self.0.allowed())
+    }
+}
+
+/// A list of origins, or `any`, which is the empty list in the tree. An empty list is refused: it is what an unset
+/// variable in a deployment file turns into, and that must not admit every page.
+pub(super) struct Origins;
+
+impl Origins {
+    const ORIGIN: Text = Text { fits: is_origin, allowed: "scheme://host[:port] without a path" };
+}
+
+impl Kind for Origins {
+    type Value = Vec<String>;
+    fn parse(&self, raw: Raw<'_>) -> Option<Vec<String>> {
+        let word = match raw {
+            Raw::Toml(Value::Array(items)) if items.len() == 1 => items[0].as_str(),
+            other => other.text(),
+        };
+        if matches!(word, Some("any" | "*")) {
+            return Some(Vec::new());
+        }
+        List(Self::ORIGIN).parse(raw).filter(|list| !list.is_empty())
+    }
+    fn show(&self, value: &Vec<String>) -> Option<Value> {
+        Some(List(Self::ORIGIN).show(value).unwrap_or_else(|| Value::String("any".into())))
+    }
+    fn allowed(&self) -> String {
+        format!("\"any\" or {}", List(Self::ORIGIN).allowed())
+    }
+}

@@ -1,0 +1,131 @@
+//! Kinds of values that are text: names, patterns, paths, keys and secrets.
+
+use std::path::PathBuf;
+
+use toml::Value;
+
+use super::kind::{InvalidValue, Kind, Raw};
+use super::types::{REDACTED, Secret, is_address_block, is_name, is_pattern};
+
+/// Text that passes a check. In the tree, empty text means "not set"; no check may accept it.
+pub(super) struct Text {
+    /// The check.
+    pub(super) fits: fn(&str) -> bool,
+    /// The accepted text, as the end of a sentence that begins with "must be".
+    pub(super) allowed: &'static str,
+}
+
+/// The name of a room or node.
+pub(super) const NAME: Text = Text { fits: is_name, allowed: "1 to 64 of A-Z a-z 0-9 _ . : @ -" };
+/// A pattern for room names, in which `*` stands for any characters.
+pub(super) const PATTERN: Text = Text {
+    fits: is_pattern,
+    allowed: "a room name in which * stands for anything, 1 to 64 of A-Z a-z 0-9 _ . : @ - *",
+};
+/// The value of a token's claim.
+pub(super) const CLAIM: Text =
+    Text { fits: |text| (1..=256).contains(&text.len()), allowed: "1 to 256 bytes of text" };
+/// An IP address or address block.
+pub(super) const ADDRESS_BLOCK: Text =
+    Text { fits: is_address_block, allowed: "an IP address or block like 10.0.0.0/8" };
+/// Directives of the log filter.
+pub(super) const FILTER: Text = Text {
+    fits: is_filter,
+    allowed: "a level (off, error, warn, info, debug, trace) or directives like info,throng::registry=debug",
+};
+
+/// Returns true for directives that the log filter understands as they are meant: it takes any bare word for a module's
+/// name, so that `warning` would silence everything.
+fn is_filter(text: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+    let is_bare = |word: &str| word.bytes().all(|b| b.is_ascii_alphanumeric());
+    text.split(',').all(|part| !is_bare(part) || is_level(part))
+        && tracing_subscriber::EnvFilter::try_new(text).is_ok()
+}
+
+impl Kind for Text {
+    type Value = String;
+    fn parse(&self, raw: Raw<'_>) -> Option<String> {
+        raw.text().filter(|text| (self.fits)(text)).map(Into::into)
+    }
+    fn show(&self, value: &String) -> Option<Value> {
+        (!value.is_empty()).then(|| Value::String(value.clone()))
+    }
+    fn allowed(&self) -> String {
+        self.allowed.into()
+    }
+}
+
+/// A public key in PEM. The loader checks whether it fits the algorithm, once it knows both.
+pub(super) struct Pem;
+
+impl Kind for Pem {
+    type Value = String;
+    fn parse(&self, raw: Raw<'_>) -> Option<String> {
+        raw.text().filter(|text| text.trim_start().starts_with("-----BEGIN PUBLIC KEY-----")).map(Into::into)
+    }
+    fn show(&self, value: &String) -> Option<Value> {
+        Some(Value::String(value.clone()))
+    }
+    fn allowed(&self) -> String {
+        "a public key in PEM, beginning with -----BEGIN PUBLIC KEY-----".into()
+    }
+    fn explain(&self, _: Raw<'_>) -> Vec<InvalidValue> {
+        // Redacted: the likeliest mistake is to give the private key instead.
+        let problem = format!("must be {}", self.allowed());
+        vec![InvalidValue { part: String::new(), given: Some(REDACTED.into()), problem }]
+    }
+}
+
+/// The path of a file or folder.
+pub(super) struct FilePath;
+
+impl Kind for FilePath {
+    type Value = PathBuf;
+    fn parse(&self, raw: Raw<'_>) -> Option<PathBuf> {
+        raw.text().filter(|text| !text.is_empty() && !text.contains('\0')).map(Into::into)
+    }
+    fn show(&self, value: &PathBuf) -> Option<Value> {
+        Some(Value::String(value.to_string_lossy().into_owned()))
+    }
+    fn allowed(&self) -> String {
+        "a path".into()
+    }
+}
+
+/// Secret text of at least the first field and at most the second in bytes.
+pub(super) struct SecretText(pub(super) usize, pub(super) usize);
+
+impl Kind for SecretText {
+    type Value = Secret;
+    const SECRET: bool = true;
+    fn parse(&self, raw: Raw<'_>) -> Option<Secret> {
+        raw.text().filter(|text| (self.0..=self.1).contains(&text.len())).map(Secret::new)
+    }
+    fn show(&self, _: &Secret) -> Option<Value> {
+        Some(Value::String(REDACTED.into()))
+    }
+    fn allowed(&self) -> String {
+        format!("{} to {} bytes of text", self.0, self.1)
+    }
+}
+
+/// A secret that clients send in a header: too long to be guessed, and only characters that a header preserves.
+pub(super) struct HeaderSecret;
+
+impl Kind for HeaderSecret {
+    type Value = Secret;
+    const SECRET: bool = true;
+    fn parse(&self, raw: Raw<'_>) -> Option<Secret> {
+        let fits =
+            |text: &&str| (16..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        raw.text().filter(fits).map(Secret::new)
+    }
+    fn show(&self, _: &Secret) -> Option<Value> {
+        Some(Value::String(REDACTED.into()))
+    }
+    fn allowed(&self) -> String {
+        "16 to 256 visible ASCII characters without blanks".into()
+    }
+}

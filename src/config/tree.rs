@@ -1,0 +1,155 @@
+//! The tree of all settings, [`Config`], the list of its keys, and which layer set which of them.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
+use super::error::Layer;
+use super::features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};
+use super::kind::{Count, ListenAddress};
+use super::room_rules::{RoomRule, RoomRules};
+use super::schema::{Key, Section, settings};
+use super::text::NAME;
+
+/// Seconds for which an idempotency key is remembered.
+const KEY_SECONDS: usize = 300;
+/// Most idempotency keys that `limits.max_keys_per_user` can allow a user.
+const MAX_KEYS_PER_USER: usize = 1_000_000;
+
+settings! {
+    /// Every setting of the server. `Default` gives the published defaults, [`Config::load`] reads the layers over
+    /// them, and [`Config::resolve`] fills in the values that depend on the machine.
+    Config {
+        /// Address and port to listen on; with port 0 the system picks a port, which is logged.
+        listen: SocketAddr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080), ListenAddress;
+        /// Worker threads, each with a shard of its own; 0 (one per core) to 255.
+        workers: usize = 0, Count(0, 255);
+        /// This node's name in `welcome`, logs and metrics, 1 to 64 of `[A-Za-z0-9_.:@-]`; random unless set.
+        node: String = String::new(), NAME;
+        /// Rules for rooms by name pattern, of which the first match applies, at most 256: `[[rooms]] pattern =
+        /// "live-*"` with any of `queue_policy`, `history_messages`, `history_bytes`, `history_ttl`, `presence`.
+        rooms: Vec<RoomRule> = Vec::new(), RoomRules;
+    } and {
+        /// Limits for one client, for one address and for the whole node.
+        limits: Limits;
+        /// Bounds of one client's queue.
+        queue: Queue;
+        /// Bounds of the kernel's socket buffers.
+        socket: Socket;
+        /// How messages travel from a room to its members.
+        fanout: Fanout;
+        /// WebSocket pings that find connections whose peer is gone.
+        heartbeat: Heartbeat;
+        /// The small endpoints beside the chat.
+        endpoints: Endpoints;
+        /// The chat.
+        chat: Chat;
+        /// How members of a room learn who else is in it.
+        presence: Presence;
+        /// Messages that a room keeps for clients that reconnect.
+        history: History;
+        /// How fast one connection and one user may send.
+        rate_limit: RateLimit;
+        /// Tokens that prove who a user is.
+        auth: Auth;
+        /// Which handshakes are accepted, and how the others are refused.
+        admission: Admission;
+        /// The HTTP interface for operators and for other servers.
+        api: Api;
+        /// How the server stops.
+        drain: Drain;
+        /// Log lines on standard error.
+        log: Log;
+        /// Metrics for Prometheus.
+        metrics: Metrics;
+        /// Not a key: which layer set which key, and notes on what was made of them.
+        provenance: Provenance;
+    }
+}
+
+/// The layer that set each key, for error messages and warnings. `Default` means that every key has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// By path; a key with its default has no entry.
+    pub(super) layers: BTreeMap<&'static str, Layer>,
+    /// Warnings that arose while values were resolved for this machine.
+    pub(super) notes: Vec<String>,
+}
+
+/// One key as the documentation shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// Path from the root, with dots: `queue.max_bytes`.
+    pub path: &'static str,
+    /// Default as a user would write it, without quotes; `none` where nothing is set.
+    pub default: String,
+    /// Meaning, unit, range and cost.
+    pub meaning: &'static str,
+}
+
+const SECTIONS: [&[Key<Config>]; 17] = [
+    Config::KEYS,
+    Limits::KEYS,
+    Queue::KEYS,
+    Socket::KEYS,
+    Fanout::KEYS,
+    Heartbeat::KEYS,
+    Endpoints::KEYS,
+    Chat::KEYS,
+    Presence::KEYS,
+    History::KEYS,
+    RateLimit::KEYS,
+    Auth::KEYS,
+    Admission::KEYS,
+    Api::KEYS,
+    Drain::KEYS,
+    Log::KEYS,
+    Metrics::KEYS,
+];
+
+/// Lists every key: those of the root, then section by section.
+pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
+    SECTIONS.into_iter().flatten()
+}
+
+/// Returns the key of this path.
+pub(super) fn find(path: &str) -> Option<&'static Key<Config>> {
+    all().find(|key| key.path == path)
+}
+
+/// Lists every key with its default and meaning, in the order in which the documentation shows them.
+pub fn keys() -> impl Iterator<Item = KeyInfo> {
+    let defaults = Config::default();
+    all().map(move |key| KeyInfo {
+        path: key.path,
+        default: (key.show)(&defaults).map_or("none".into(), |value| match value {
+            toml::Value::String(text) => text,
+            other => other.to_string(),
+        }),
+        meaning: key.meaning.trim(),
+    })
+}
+
+impl Config {
+    /// Returns true where a layer above the defaults set the key, to whatever value.
+    pub(super) fn is_set(&self, path: &str) -> bool {
+        self.provenance.layers.contains_key(path)
+    }
+
+    /// Returns the layer that the value of this key came from.
+    pub(super) fn layer(&self, path: &str) -> Layer {
+        self.provenance.layers.get(path).cloned().unwrap_or(Layer::Default)
+    }
+
+    /// Returns how many idempotency keys are remembered per user: `limits.max_keys_per_user`, or if that is 0, as many
+    /// as the rate limit lets a user send in the five minutes for which a key is remembered.
+    #[must_use]
+    pub fn keys_per_user(&self) -> usize {
+        let rate = &self.rate_limit;
+        match self.limits.max_keys_per_user {
+            0 if !rate.enabled => MAX_KEYS_PER_USER,
+            0 => (rate.messages_per_second * KEY_SECONDS + rate.burst).min(MAX_KEYS_PER_USER),
+            set => set,
+        }
+    }
+}
