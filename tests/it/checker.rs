@@ -239,7 +239,7 @@ fn a_resume_that_is_partial_repeated_invented_or_elsewhere_breaks_g3() {
     let mut story = Story::begin();
     story.talk(4).bob_resumes(1, welcome("bob", 3, false));
     let report = story.expect(Guarantee::Resume).to_string();
-    assert!(report.contains("behind what was seen"), "{report}");
+    assert!(report.contains("behind the messages seen"), "{report}");
 }
 
 #[test]

@@ -66,9 +66,9 @@ fn a_token_comes_along_with_the_offer_and_is_never_echoed() {
     let address = server.address();
     let header = format!("Authorization: Bearer {token}\r\n");
     let first = Speaker::on(Socket::connect(address), "alice", &header);
-    assert_eq!(first.told("user"), "alice");
+    assert_eq!(first.welcome_field("user"), "alice");
     let second = Speaker::on(Socket::connect(address), &format!("alice?token={token}"), "");
-    assert_eq!(second.told("user"), "alice");
+    assert_eq!(second.welcome_field("user"), "alice");
 }
 
 /// The names of an object's fields, in the order in which they stand on the wire.
@@ -130,7 +130,7 @@ fn the_welcome_comes_first_and_says_everything() {
 fn the_room_of_the_handshake_is_the_default_of_the_commands() {
     let server = Server::start(&[("chat.default_room", "hall")]);
     let mut alice = Speaker::alone(&server, "alice?room=r%65d");
-    assert_eq!((alice.told("room"), &alice.welcome["offset"]), ("red", &json!(0)));
+    assert_eq!((alice.welcome_field("room"), &alice.welcome["offset"]), ("red", &json!(0)));
     alice.say("red", "one");
     alice.send(&json!({"type": "message", "message": "two"}));
     assert_eq!(alice.expect_message("alice", "two"), 2);
@@ -138,8 +138,8 @@ fn the_room_of_the_handshake_is_the_default_of_the_commands() {
     // Who comes later stands behind what was said, and does not get it.
     let mut bob = Speaker::alone(&server, "bob?room=red");
     assert_eq!((&bob.welcome["offset"], &bob.welcome["recovered"]), (&json!(2), &json!(false)));
-    assert_eq!(bob.told("epoch"), alice.told("epoch"));
-    assert_ne!(bob.told("session"), alice.told("session"));
+    assert_eq!(bob.welcome_field("epoch"), alice.welcome_field("epoch"));
+    assert_ne!(bob.welcome_field("session"), alice.welcome_field("session"));
     bob.expect_nothing();
-    assert_eq!(Speaker::enter(&server, "carol").told("room"), "hall");
+    assert_eq!(Speaker::enter(&server, "carol").welcome_field("room"), "hall");
 }

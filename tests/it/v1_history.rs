@@ -15,7 +15,7 @@ fn page(speaker: &mut Speaker, more: Value) -> (Vec<u64>, bool) {
         command[name] = value.clone();
     }
     let answer = speaker.ask(command, "history");
-    assert_eq!((&answer["room"], &answer["epoch"]), (&json!("red"), &json!(speaker.told("epoch"))));
+    assert_eq!((&answer["room"], &answer["epoch"]), (&json!("red"), &json!(speaker.welcome_field("epoch"))));
     let messages = answer["messages"].as_array().expect("messages").iter();
     let offsets = messages.map(|message| message["offset"].as_u64().expect("an offset")).collect();
     (offsets, answer["more"].as_bool().expect("more"))
@@ -30,7 +30,7 @@ fn a_room_is_read_back_page_by_page() {
         alice.say_quietly("red", &format!("number {n}"));
     }
     let all = |from: u64, to: u64| (from..=to).collect::<Vec<_>>();
-    let epoch = alice.told("epoch").to_owned();
+    let epoch = alice.welcome_field("epoch").to_owned();
     for (fields, expected) in [
         (json!({}), (all(91, 140), true)),
         (json!({"limit": 3}), (all(138, 140), true)),

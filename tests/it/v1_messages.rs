@@ -19,7 +19,7 @@ fn the_ack_stands_at_the_messages_place_in_the_senders_stream() {
     let mut streams = Vec::new();
     for (speaker, user) in [(&mut alice, "alice"), (&mut bob, "bob")] {
         let (mut next, mut acked, mut texts) = (1, 0, Vec::new());
-        let epoch = speaker.told("epoch").to_owned();
+        let epoch = speaker.welcome_field("epoch").to_owned();
         while next <= 2 * EACH || acked < EACH {
             let message = speaker.expect("message");
             assert_eq!(message["offset"], next, "{message}");

@@ -317,7 +317,7 @@ fn who_comes_back_behind_much_that_was_missed_is_told_to_ask_who_is_there() {
     for n in 1..=100 {
         bob.say_quietly("lobby", &format!("number {n} {}", "x".repeat(4000)));
     }
-    let path = format!("alice?resume={}:0", bob.told("epoch"));
+    let path = format!("alice?resume={}:0", bob.welcome_field("epoch"));
     let mut alice = Speaker::on(Socket::connect_narrow(server.address()), &path, "");
     // She reads nothing yet: some come, and some go again, told and untold.
     let mut guests: Vec<_> =

@@ -30,7 +30,7 @@ fn ten(settings: Settings<'_>) -> (Server, Speaker, String) {
     for n in 1..=10 {
         assert_eq!(bob.say_quietly("red", &format!("number {n}"))["offset"], n);
     }
-    let epoch = bob.told("epoch").to_owned();
+    let epoch = bob.welcome_field("epoch").to_owned();
     (server, bob, epoch)
 }
 
@@ -130,7 +130,7 @@ fn expect_nothing_missed(server: &Server, epoch: &str, offset: u64) {
     let mut alice = Speaker::alone(server, &format!("alice?room=red&resume={epoch}:{offset}"));
     let welcome = &alice.welcome;
     assert_eq!((&welcome["recovered"], &welcome["offset"]), (&json!(true), &json!(offset)), "{welcome}");
-    assert_eq!(alice.told("epoch"), epoch);
+    assert_eq!(alice.welcome_field("epoch"), epoch);
     alice.expect_nothing();
 }
 
@@ -141,7 +141,7 @@ fn expect_nothing_missed(server: &Server, epoch: &str, offset: u64) {
 fn nothing_is_missed_where_nothing_was_said() {
     let server = Server::start(&[]);
     let alice = Speaker::alone(&server, "alice?room=red");
-    let epoch = alice.told("epoch").to_owned();
+    let epoch = alice.welcome_field("epoch").to_owned();
     assert_eq!(alice.welcome["offset"], 0);
     drop(alice);
     for _ in 0..2 {
@@ -161,7 +161,7 @@ fn nothing_is_missed_in_a_quiet_room_when_what_was_said_has_expired() {
     for text in ["one", "two"] {
         alice.say("red", text);
     }
-    let epoch = alice.told("epoch").to_owned();
+    let epoch = alice.welcome_field("epoch").to_owned();
     drop(alice);
     await_forgotten(&server);
     expect_nothing_missed(&server, &epoch, 2);
@@ -183,12 +183,12 @@ fn a_room_whose_position_is_not_remembered_has_another_epoch() {
     let server = Server::start(&[("history.messages", "0"), ("history.position_ttl", "0ms")]);
     let mut alice = Speaker::alone(&server, "alice?room=red");
     alice.say("red", "one");
-    let old = alice.told("epoch").to_owned();
+    let old = alice.welcome_field("epoch").to_owned();
     drop(alice);
     await_forgotten(&server);
     let alice = back(&server, "alice", &format!("{old}:1"));
     assert_eq!((&alice.welcome["recovered"], &alice.welcome["offset"]), (&json!(false), &json!(0)));
-    assert_ne!(alice.told("epoch"), old);
+    assert_ne!(alice.welcome_field("epoch"), old);
 }
 
 /// Room for many messages of 4 KiB, and sockets that hold few.
@@ -241,7 +241,7 @@ fn more_than_a_page_comes_in_pages_and_runs_into_what_is_said_meanwhile() {
     for n in 1..=200 {
         bob.say_quietly("red", &large(n));
     }
-    let epoch = bob.told("epoch").to_owned();
+    let epoch = bob.welcome_field("epoch").to_owned();
     let narrow = Socket::connect_narrow(server.address());
     let mut alice = Speaker::on(narrow, &format!("alice?room=red&resume={epoch}:10"), "");
     assert_eq!((&alice.welcome["recovered"], &alice.welcome["offset"]), (&json!(true), &json!(10)));
@@ -265,7 +265,7 @@ fn commands_wait_until_what_was_missed_is_sent() {
     for n in 1..=100 {
         bob.say_quietly("red", &large(n));
     }
-    let path = format!("alice?room=red&resume={}:0", bob.told("epoch"));
+    let path = format!("alice?room=red&resume={}:0", bob.welcome_field("epoch"));
     let mut alice = Speaker::on(Socket::connect_narrow(server.address()), &path, "");
     alice.command(json!({"type": "ping"}));
     alice.command(json!({"type": "message", "room": "red", "message": "mine"}));
@@ -289,7 +289,7 @@ fn what_is_let_go_while_it_is_read_is_a_gap() {
     for n in 1..=60 {
         bob.say_quietly("red", &large(n));
     }
-    let epoch = bob.told("epoch").to_owned();
+    let epoch = bob.welcome_field("epoch").to_owned();
     let narrow = Socket::connect_narrow(server.address());
     let mut alice = Speaker::on(narrow, &format!("alice?room=red&resume={epoch}:0"), "");
     assert_eq!(alice.welcome["recovered"], true);

@@ -24,7 +24,7 @@ fn rooms_are_joined_and_left() {
     let mut alice = Speaker::alone(&server, "alice");
     let joined = alice.ask(join("red"), "joined");
     let expected = json!({
-        "type": "joined", "re": joined["re"], "room": "red", "epoch": bob.told("epoch"), "offset": 1,
+        "type": "joined", "re": joined["re"], "room": "red", "epoch": bob.welcome_field("epoch"), "offset": 1,
         "recovered": false, "members": 2,
     });
     assert_eq!(joined, expected);

@@ -29,10 +29,14 @@ fn the_session_takes_the_place_of_its_connection_and_nobody_notices() {
     bob.say("lobby", "one");
     assert_eq!(old.expect_message("bob", "one"), 1);
     for round in 2..5 {
-        let path =
-            format!("alice?session={}&resume={}:{}", old.told("session"), old.told("epoch"), round - 1);
+        let path = format!(
+            "alice?session={}&resume={}:{}",
+            old.welcome_field("session"),
+            old.welcome_field("epoch"),
+            round - 1
+        );
         let mut new = Speaker::enter(&server, &path);
-        assert_ne!(new.told("session"), old.told("session"));
+        assert_ne!(new.welcome_field("session"), old.welcome_field("session"));
         assert_eq!(new.welcome["recovered"], true);
         let advice = old.expect_end(4501, REPLACED);
         assert_eq!(advice["reconnect"], false);
@@ -65,7 +69,7 @@ fn the_other_rooms_hear_nothing_unless_she_does_not_come_back() {
         old.command(join(room));
         assert_eq!(bob.expect("presence_diff")["joined"], json!(["alice"]));
     }
-    let mut new = Speaker::enter(&server, &format!("alice?session={}", old.told("session")));
+    let mut new = Speaker::enter(&server, &format!("alice?session={}", old.welcome_field("session")));
     assert_eq!(old.skip_to_end().expect("no reset").1, 4501);
     let joined = new.ask(join("red"), "joined");
     assert_eq!(joined["members"], 2);
@@ -108,9 +112,10 @@ fn answer(incumbent: &mut Speaker, newcomer: &JoinHandle<()>) {
 fn without_the_right_session_an_incumbent_that_lives_stays() {
     let server = Server::start(&[]);
     let first = Speaker::alone(&server, "alice");
-    let mut alice = Speaker::enter(&server, &format!("alice?session={}", first.told("session")));
+    let mut alice = Speaker::enter(&server, &format!("alice?session={}", first.welcome_field("session")));
     let others = Speaker::enter(&server, "carol?room=red");
-    for session in ["", "0", &"0".repeat(32), first.told("session"), others.told("session")] {
+    for session in ["", "0", &"0".repeat(32), first.welcome_field("session"), others.welcome_field("session")]
+    {
         let (address, path) = (server.address(), format!("/ws/chat/alice?session={session}"));
         let newcomer = thread::spawn(move || {
             let mut socket = offered(Socket::connect(address), &path, "");
@@ -140,7 +145,7 @@ fn among_several_connections_of_a_user_the_session_says_which() {
     let server = Server::start(&[("chat.duplicate", "allow")]);
     let mut one = Speaker::alone(&server, "alice");
     let mut two = Speaker::enter(&server, "alice");
-    let mut three = Speaker::enter(&server, &format!("alice?session={}", one.told("session")));
+    let mut three = Speaker::enter(&server, &format!("alice?session={}", one.welcome_field("session")));
     one.expect_end(4501, REPLACED);
     three.say("lobby", "two of us");
     two.expect_message("alice", "two of us");
