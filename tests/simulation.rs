@@ -107,7 +107,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[test]
-fn whatever_happens_every_client_sees_one_story() {
+fn every_client_sees_one_order_under_random_faults() {
     let config =
         Config { cases: STORIES, failure_persistence: None, max_shrink_iters: 4096, ..Config::default() };
     let all = RefCell::new((Counts::default(), Plot::default()));

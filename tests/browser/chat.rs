@@ -51,7 +51,7 @@ async fn two_people_talk_and_see_each_other_come_and_go() {
 }
 
 #[tokio::test]
-async fn who_types_is_shown_until_they_have_said_it() {
+async fn a_typing_user_is_shown_until_the_message_comes() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     let bob = Page::enter(&browser, &server, "bob", "lobby").await;
@@ -99,7 +99,7 @@ async fn a_private_message_reaches_one_person_alone() {
 }
 
 #[tokio::test]
-async fn another_room_counts_what_was_not_read() {
+async fn another_room_counts_unread_messages() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     alice.write("#join-room", "garden").await;
@@ -119,7 +119,7 @@ async fn another_room_counts_what_was_not_read() {
 }
 
 #[tokio::test]
-async fn the_history_comes_as_one_scrolls_up() {
+async fn history_loads_when_the_reader_scrolls_up() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let _bob = speaker(&server, "bob", "lobby", 120).await;
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
@@ -240,7 +240,7 @@ async fn texts_are_never_html() {
 }
 
 #[tokio::test]
-async fn three_windows_are_of_one_mind() {
+async fn three_windows_of_one_user_agree() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let mut pages = Vec::new();
     for name in ["alice", "bob", "carol"] {

@@ -74,7 +74,7 @@ async fn the_dashboard_moves() {
 }
 
 #[tokio::test]
-async fn the_dashboard_comes_back_with_its_server() {
+async fn the_dashboard_reconnects_when_its_server_is_back() {
     const KEY: Settings<'static> = &[("api.keys", "a-key-that-outlives-a-restart")];
     let (server, browser) = (Server::start(KEY), Browser::start().await);
     let page = look_with(&browser, &server, KEY[0].1).await;

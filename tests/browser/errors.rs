@@ -19,7 +19,7 @@ async fn expect_complaint(page: &Page<'_>, field: &str, text: &str) {
 }
 
 #[tokio::test]
-async fn a_name_that_will_not_do_is_refused_at_its_field() {
+async fn an_invalid_name_is_refused_at_its_field() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let page = Page::knock(&browser, &server, "al", "lobby").await;
     expect_complaint(&page, "#name", "A name has 3 to 64 characters").await;
@@ -53,7 +53,7 @@ async fn without_a_token_the_field_for_it_says_so() {
 }
 
 #[tokio::test]
-async fn a_flood_is_refused_with_a_word_and_goes_on_by_itself() {
+async fn a_flood_is_refused_with_a_text_and_recovers_by_itself() {
     let limits =
         [("rate_limit.enabled", "true"), ("rate_limit.messages_per_second", "1"), ("rate_limit.burst", "2")];
     let (server, browser) = (Server::start(&limits), Browser::start().await);
@@ -75,7 +75,7 @@ async fn a_flood_is_refused_with_a_word_and_goes_on_by_itself() {
 }
 
 #[tokio::test]
-async fn a_text_too_long_stays_where_it_was_written() {
+async fn a_text_that_is_too_long_stays_in_its_field() {
     let (server, browser) = (Server::start(&[("chat.max_message_chars", "50")]), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     let long = "ä👋".repeat(30);
@@ -93,7 +93,7 @@ async fn a_text_too_long_stays_where_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_waited_for() {
+async fn the_page_waits_for_a_server_that_is_not_there() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let page = browser.open(&format!("http://{}/", server.address())).await;
     let listen = server.address().to_string();

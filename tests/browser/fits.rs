@@ -40,7 +40,7 @@ async fn the_longest_names_are_seen_whole() {
 }
 
 #[tokio::test]
-async fn a_narrow_window_has_room_for_all_in_every_state() {
+async fn a_narrow_window_shows_everything_in_every_state() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let room = "a-room-with-a-name-that-is-as-long-as-one-may-be-in-this-chat-ok";
     let page = browser.open(&format!("http://{}/", server.address())).await;
@@ -75,7 +75,7 @@ async fn the_topmost_of_many_messages_has_a_name() {
 }
 
 #[tokio::test]
-async fn the_button_is_as_wide_whatever_is_written() {
+async fn the_button_keeps_its_width_for_every_text() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let page = Page::enter(&browser, &server, "alice", "lobby").await;
     let place = "const e = document.querySelector('#say button'); return [e.offsetLeft, e.offsetWidth]";
@@ -93,7 +93,7 @@ async fn the_button_is_as_wide_whatever_is_written() {
 }
 
 #[tokio::test]
-async fn what_is_typed_after_a_message_is_told_at_once() {
+async fn typing_after_a_message_is_sent_at_once() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     let bob = Page::enter(&browser, &server, "bob", "lobby").await;

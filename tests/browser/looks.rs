@@ -105,7 +105,7 @@ async fn picture(page: &Page<'_>, name: &str) {
 }
 
 #[tokio::test]
-async fn the_entry_is_for_everybody() {
+async fn the_entry_form_is_accessible() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let page = browser.open(&format!("http://{}/", server.address())).await;
     examine(&page, "the entry").await;
@@ -118,7 +118,7 @@ async fn the_entry_is_for_everybody() {
 }
 
 #[tokio::test]
-async fn the_chat_is_for_everybody() {
+async fn the_chat_is_accessible() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let (ada, _others) = lively(&browser, &server).await;
     examine(&ada, "the chat").await;
@@ -144,7 +144,7 @@ async fn the_chat_is_for_everybody() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_for_everybody() {
+async fn a_lost_connection_is_shown_accessibly() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let (ada, _others) = lively(&browser, &server).await;
     let address = server.address().to_string();
@@ -161,7 +161,7 @@ async fn a_lost_connection_is_for_everybody() {
 }
 
 #[tokio::test]
-async fn the_dashboard_is_for_everybody() {
+async fn the_dashboard_is_accessible() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let page = look(&browser, &server).await;
     let mut others = Vec::new();

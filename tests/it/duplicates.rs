@@ -23,7 +23,7 @@ fn keep_alive(mut client: Client) -> tokio::task::JoinHandle<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn an_incumbent_that_lives_keeps_its_name() {
+async fn a_live_incumbent_keeps_its_name() {
     let server = Server::start(&[]);
     let mut incumbent = Client::connect(&server, ALICE).await;
     incumbent.expect_notice(JOINED).await;
@@ -48,7 +48,7 @@ async fn a_name_is_free_again_when_its_connection_ends() {
 }
 
 #[tokio::test]
-async fn an_incumbent_that_is_dead_does_not_lock_its_owner_out() {
+async fn a_dead_incumbent_does_not_lock_its_owner_out() {
     let server = Server::start(&[]);
     // It reads nothing and answers nothing, as behind a link that is gone.
     let mut dead = Socket::open(server.address(), ALICE);
@@ -70,7 +70,7 @@ async fn an_incumbent_that_is_dead_does_not_lock_its_owner_out() {
 /// Regression: 1. alice lives, 2. newcomers ask for her name before her pong is back, 3. the second question displaced
 /// the first, which counted as "no answer", and alice was replaced.
 #[test]
-fn those_who_ask_at_once_do_not_evict_the_living() {
+fn simultaneous_claims_do_not_evict_a_live_connection() {
     let server = Server::start(&[]);
     let mut alice = Socket::open(server.address(), ALICE);
     let (refusals, refused) = mpsc::sync_channel(3);

@@ -75,7 +75,7 @@ fn a_declared_length_over_the_limit_is_refused_before_its_payload() {
 }
 
 #[test]
-fn a_thousand_headers_that_promise_much_cost_nothing() {
+fn a_thousand_declared_lengths_cost_no_memory() {
     let server = Server::start(&[]);
     let count = sized(1000, 4000);
     let promise = Frame::new(BINARY, "").declaring(Length::Long(1 << 62)).bytes();
@@ -96,7 +96,7 @@ fn a_thousand_headers_that_promise_much_cost_nothing() {
 }
 
 #[test]
-fn promised_payloads_are_paid_for_as_they_come() {
+fn payloads_take_memory_only_as_they_arrive() {
     let server = Server::start(&[]);
     let open = |count: usize| -> Vec<Socket> {
         (0..count).map(|_| Socket::open(server.address(), "/ws?raw")).collect()

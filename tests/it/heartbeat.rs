@@ -22,7 +22,7 @@ async fn the_first_heartbeat_comes_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_said_between_heartbeats_is_answered() {
+async fn messages_between_heartbeats_are_answered() {
     let server = Server::start(&[("endpoints.heartbeat_interval", "60s")]);
     let mut client = Client::connect(&server, "/ws/heartbeat").await;
     client.expect_text(BEAT).await;

@@ -128,7 +128,7 @@ fn position_of(path: &Path, text: &str) -> usize {
 }
 
 #[tokio::test]
-async fn nobody_goes_on_in_a_log_that_is_not_the_one_that_was_left() {
+async fn no_position_is_recovered_from_a_log_that_was_changed() {
     let all = 4 * EACH;
     type Do = fn(&Left);
     // What is done; whether the quiet room, of the first segment, goes on; messages of the lobby that must be there.
@@ -199,7 +199,7 @@ async fn nobody_goes_on_in_a_log_that_is_not_the_one_that_was_left() {
 }
 
 #[tokio::test]
-async fn a_new_epoch_is_given_to_the_rooms_that_are_named_and_to_all_if_none_is() {
+async fn damage_gives_a_new_epoch_to_the_rooms_it_names_or_to_all() {
     let left = Left::new().await;
     let dir = left.history();
     let new_epoch = |arguments: &[&str]| {
@@ -229,7 +229,7 @@ async fn a_new_epoch_is_given_to_the_rooms_that_are_named_and_to_all_if_none_is(
 }
 
 #[tokio::test]
-async fn a_folder_is_for_one_server_whatever_is_removed_there_and_whatever_it_is_called() {
+async fn a_folder_serves_one_server_even_if_renamed_or_its_lock_removed() {
     let dir = folder();
     let server = start(&dir);
     let (mut alice, _) = enter(&server, "alice", None).await;
@@ -270,7 +270,7 @@ async fn a_folder_that_others_may_write_to_is_warned_about_once() {
 }
 
 #[tokio::test]
-async fn what_is_synced_is_there_after_a_kill_as_ever() {
+async fn synced_messages_are_there_after_a_kill() {
     for sync in ["1s", "batch"] {
         let dir = folder();
         let history = dir.path().join("history");

@@ -240,7 +240,7 @@ async fn ask(client: &mut Client, number: u64) -> Value {
 /// 3. The disk takes something again: the count goes on in the same epoch, without a hole.
 /// 4. The process is killed: the next one has all of it.
 #[tokio::test]
-async fn a_disk_that_is_full_for_a_while_costs_nobody_their_position() {
+async fn a_disk_that_is_full_for_a_while_loses_no_position() {
     let dir = folder();
     let path = dir.path().join("history");
     let server = Server::start_with_short_files(16, &[("history.dir", path.to_str().expect("UTF-8"))]);
@@ -296,7 +296,7 @@ async fn a_disk_that_is_full_for_a_while_costs_nobody_their_position() {
 /// What was said before `leave` is written, acknowledged and heard before `left`: an ack that came behind it would
 /// count for a place in a room that the client is not in.
 #[tokio::test]
-async fn nobody_has_left_before_what_they_said_is_acknowledged() {
+async fn a_leave_is_announced_after_the_acks_of_earlier_messages() {
     let dir = folder();
     let server = start(&dir);
     let (mut alice, _) = enter(&server, "alice", None).await;

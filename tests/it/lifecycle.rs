@@ -12,7 +12,7 @@ use crate::support::speaker::{Speaker, expect_advice};
 const GRACE: Duration = Duration::from_secs(8);
 
 #[test]
-fn a_draining_server_takes_nobody_in_and_lets_everybody_go() {
+fn a_draining_server_refuses_newcomers_and_closes_everybody() {
     let window = Duration::from_secs(3);
     let mut server = Server::start(&[("drain.window", "3s")]);
     let mut sockets: Vec<_> =
@@ -53,7 +53,7 @@ fn a_draining_server_takes_nobody_in_and_lets_everybody_go() {
 }
 
 #[test]
-fn a_draining_server_still_serves_those_who_are_there() {
+fn a_draining_server_still_serves_its_clients() {
     let server = Server::start(&[("drain.window", "60s")]);
     let mut sockets: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws?raw")).collect();
     server.terminate();
@@ -85,7 +85,7 @@ fn a_client_that_does_not_answer_its_close_does_not_hold_the_server_up() {
 }
 
 #[test]
-fn who_stops_it_decides_what_clients_are_told() {
+fn the_signal_decides_the_close_code_of_a_drain() {
     for (signal, code, reason) in [("TERM", 1012, "Server restarting"), ("INT", 1001, "Going away")] {
         let mut server = Server::start(&[("drain.window", "1s")]);
         let mut plain = Socket::open(server.address(), "/ws?raw");

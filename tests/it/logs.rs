@@ -57,7 +57,7 @@ fn every_end_has_its_code_in_the_log() {
 }
 
 #[test]
-fn what_peers_cause_is_not_in_the_log_by_default() {
+fn events_caused_by_peers_are_not_logged_by_default() {
     let server = Server::start(&[]);
     let loud = || server.log().count(|line| matches!(line["level"].as_str(), Some("WARN" | "ERROR")));
     // What it has to say about its own start is another matter.

@@ -14,7 +14,7 @@ use crate::support::vocabulary::errors;
 
 /// The code means something only together with who said it.
 #[test]
-fn who_ended_a_connection_is_told_apart() {
+fn ends_are_counted_by_the_side_that_caused_them() {
     let server = Server::start(&[]);
     // What the server says when something is wrong with it or with the client, said by clients; and codes that it has
     // no meaning for.
@@ -98,7 +98,7 @@ fn errors_are_counted_by_their_code_in_both_dialects() {
 }
 
 #[test]
-fn the_process_and_its_workers_are_told() {
+fn the_metrics_of_the_process_and_its_workers_are_there() {
     let server = Server::start(&[("workers", "3"), ("limits.max_connections", "1234")]);
     let mut alice = Socket::open(server.address(), "/ws/chat/alice");
     let others: Vec<_> =

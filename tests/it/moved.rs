@@ -108,7 +108,7 @@ fn a_token_is_good_until_the_millisecond_that_it_expires_in() {
 }
 
 #[test]
-fn an_address_knocks_again_when_its_time_has_come_and_not_before() {
+fn an_address_may_connect_again_at_the_announced_millisecond() {
     let server = Timed::start(&["limits.handshakes_per_second_per_address=2"]);
     assert_eq!([server.knock(), server.knock(), server.knock()], [101, 101, 429]);
     // However long it really takes.

@@ -86,7 +86,7 @@ async fn answer_late(server: SocketAddr, path: String, headers: &'static str, en
 /// 3. Nobody is dropped when it goes on, those included from whom something comes only then; but who has been dead all
 ///    the time, after an interval and a timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_late_because_the_server_stood_still() {
+async fn a_pause_of_the_server_makes_no_client_miss_a_deadline() {
     let server = Server::start(FAST);
     let ends = Ends::default();
     let kinds = [
@@ -147,7 +147,7 @@ async fn nobody_is_late_because_the_server_stood_still() {
 /// 2. The server stands still for longer than the oldest of them may wait.
 /// 3. The client has as long as before to take them.
 #[test]
-fn a_queue_is_no_older_because_the_server_stood_still() {
+fn a_pause_of_the_server_does_not_age_a_queue() {
     let server = Server::start(&[
         ("queue.max_age", "5s"),
         ("queue.max_bytes", "64MiB"),

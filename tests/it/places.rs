@@ -39,7 +39,7 @@ fn expect_health(server: &Server) {
 /// Regression: 1. One address opens as many sockets as there are places for handshakes, and says nothing, or asks for
 /// `/healthz` now and then. 2. Everybody was answered 503, health checks too.
 #[test]
-fn one_address_cannot_hold_all_places() {
+fn one_address_cannot_hold_all_handshake_permits() {
     type Habit = fn(&mut Socket);
     let habits: [(&str, Habit); 3] = [
         ("silent", |_| {}),
@@ -75,7 +75,7 @@ fn one_address_cannot_hold_all_places() {
 /// that, and says nothing. 3. They were counted only once they had asked for something, and held their places until
 /// then.
 #[test]
-fn limits_per_address_count_those_who_say_nothing() {
+fn limits_per_address_count_silent_connections() {
     for key in ["limits.max_connections_per_address", "limits.handshakes_per_second_per_address"] {
         let server = Server::start(&[(key, "5"), ("limits.handshake_timeout", "10m")]);
         let began = Instant::now();
@@ -106,7 +106,7 @@ fn limits_per_address_count_those_who_say_nothing() {
 
 /// Who loads a page over several connections that stay open comes into the chat all the same.
 #[test]
-fn pages_count_against_nobody() {
+fn requests_for_pages_count_against_no_limit() {
     for key in ["limits.max_connections_per_address", "limits.handshakes_per_second_per_address"] {
         let server = Server::start(&[(key, "1")]);
         let mut kept = Vec::new();
@@ -128,7 +128,7 @@ fn pages_count_against_nobody() {
 
 /// All places are held by those who are being served: they do not make way, others are refused, and health is answered.
 #[test]
-fn the_reserve_answers_for_the_health_alone() {
+fn reserved_handshake_permits_answer_health_checks_alone() {
     // A claim is served for as long as its incumbent may take to answer: two seconds.
     const SERVED: Duration = Duration::from_millis(1_500);
     for attempt in 0.. {
@@ -157,7 +157,7 @@ fn the_reserve_answers_for_the_health_alone() {
 /// Regression: 1. One address asks for what there is not, reads the answer, and does not close. 2. Each of its sockets
 /// was closed with care, which takes a second, and held its place meanwhile. 3. A thousand in a second shut all out.
 #[test]
-fn who_is_closed_with_care_makes_way() {
+fn a_connection_that_is_being_closed_gives_up_its_permit() {
     const PLACES: usize = 32;
     for settings in
         [&[][..], &[("admission.proxy_protocol", "true"), ("admission.trusted_proxies", "127.0.0.9")]]
@@ -186,7 +186,7 @@ fn who_is_closed_with_care_makes_way() {
 /// handshakes was served for two seconds, and made no way. 3. With half as many names as places all others were shut
 /// out.
 #[test]
-fn who_waits_for_anothers_answer_makes_way() {
+fn a_claim_that_waits_for_an_incumbent_gives_up_its_permit() {
     let server = Server::start(&[("limits.max_handshakes", "32")]);
     let mut holders: Vec<_> =
         (0..16).map(|n| from(&server, ATTACKER).upgraded(&format!("/ws/chat/mine-{n}"))).collect();
@@ -219,7 +219,7 @@ fn passed_on(server: &Server, last: u8) -> Socket {
 }
 
 #[test]
-fn behind_a_proxy_the_clients_address_counts_once_it_is_known() {
+fn behind_a_proxy_limits_count_the_clients_address_once_it_is_known() {
     let server = Server::start(&[
         ("admission.proxy_protocol", "true"),
         ("limits.max_handshakes", "16"),

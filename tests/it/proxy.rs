@@ -53,7 +53,7 @@ fn hung_up_on(server: &Server, bytes: &[u8]) {
 }
 
 #[test]
-fn the_header_says_whose_connection_it_is() {
+fn the_proxy_header_gives_the_clients_address() {
     let server = server(&[]);
     let extensions = [&[203, 0, 113, 3, 127, 0, 0, 1, 0, 1, 0, 2][..], &[0x04, 0, 3, 1, 2, 3], &[0; 900]];
     let _open: Vec<Socket> = [
@@ -78,7 +78,7 @@ fn the_header_says_whose_connection_it_is() {
 }
 
 #[test]
-fn what_follows_the_header_is_untouched_wherever_it_is_cut() {
+fn bytes_behind_the_proxy_header_are_untouched_at_every_cut() {
     let server = server(&[("limits.max_connections_per_address", "0")]);
     let request = handshake("/ws", "");
     let all = [from_v4([203, 0, 113, 1]), request.into_bytes(), text("hi")].concat();
@@ -100,7 +100,7 @@ fn what_follows_the_header_is_untouched_wherever_it_is_cut() {
 }
 
 #[test]
-fn who_sends_something_else_is_hung_up_on() {
+fn a_connection_without_a_valid_proxy_header_is_closed() {
     let server = server(&[("log.level", "debug")]);
     let request = handshake("/ws", "");
     let good = from_v4([203, 0, 113, 1]);
@@ -136,7 +136,7 @@ fn who_sends_something_else_is_hung_up_on() {
 }
 
 #[test]
-fn only_trusted_proxies_are_listened_to() {
+fn only_headers_of_trusted_proxies_are_read() {
     let stranger = server(&[("admission.trusted_proxies", "10.0.0.0/8")]);
     hung_up_on(&stranger, &[&from_v4([203, 0, 113, 1])[..], handshake("/ws", "").as_bytes()].concat());
 

@@ -60,7 +60,7 @@ fn say(socket: &mut Socket, count: usize) -> Answers {
 }
 
 #[test]
-fn a_flood_is_refused_in_words_and_then_ended_with_4002() {
+fn a_flood_is_refused_with_errors_and_then_closed_with_4002() {
     let server = limited(&[
         ("rate_limit.messages_per_second", "1"),
         ("rate_limit.burst", "3"),
@@ -123,7 +123,7 @@ fn expect_none_left(socket: &mut Socket, began: Instant) {
 }
 
 #[test]
-fn who_reconnects_has_no_new_tokens() {
+fn reconnecting_does_not_refill_the_bucket() {
     let server = limited(SLOW);
     let began = Instant::now();
     let mut socket = Socket::open(server.address(), "/ws/chat/alice");
@@ -158,7 +158,7 @@ fn the_connections_of_a_user_share_tokens() {
 }
 
 #[test]
-fn when_everyone_has_left_and_time_has_passed_nothing_is_remembered() {
+fn buckets_are_dropped_some_time_after_everyone_has_left() {
     let server = limited(&[]);
     let began = Instant::now();
     for n in 0..20 {

@@ -140,7 +140,7 @@ fn a_malformed_handshake_is_refused_and_closed() {
 
 /// Regression: 1. A handshake with `Host: a b`. 2. It got 101, although RFC 9110 (section 7.2) demands 400.
 #[test]
-fn a_host_that_is_none_is_malformed_whatever_is_asked() {
+fn an_invalid_host_header_is_refused_on_every_path() {
     let server = Server::start(&[]);
     let ask = |line: &str, host: &[u8], rest: &str| {
         let mut socket = Socket::connect(server.address());
@@ -203,7 +203,7 @@ fn a_request_that_is_no_upgrade_is_refused() {
 }
 
 #[test]
-fn what_is_not_http_gets_an_answer_and_a_clean_end() {
+fn requests_that_are_not_http_get_an_answer_and_a_clean_end() {
     check(&Server::start(&[]), not_http());
 }
 
@@ -251,7 +251,7 @@ fn any_origin_may_upgrade_by_default() {
 }
 
 #[test]
-fn at_capacity_a_connection_is_told_when_to_come_back() {
+fn a_refusal_at_capacity_says_when_to_come_back() {
     let server = Server::start(&[("limits.max_connections", "2")]);
     let first = Socket::open(server.address(), "/ws");
     let _second = Socket::open(server.address(), "/ws");

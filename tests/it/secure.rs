@@ -169,7 +169,7 @@ fn alices(claims: &Value) -> String {
 
 /// Another token can help, so that clients must not stop for good.
 #[tokio::test]
-async fn a_token_that_is_merely_early_or_late_gets_3000() {
+async fn an_expired_or_early_token_gets_3000() {
     let server = Server::start(&[("auth.secret", SECRET), ("auth.required", "true")]);
     for (claims, told) in [
         (json!({"exp": seconds_from_now(-60)}), "Token expired"),
@@ -194,7 +194,7 @@ async fn a_token_that_is_merely_early_or_late_gets_3000() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_merely_early_or_late_gets_401_in_http() {
+async fn an_expired_or_early_token_gets_401_in_http() {
     let settings = [("auth.secret", SECRET), ("auth.required", "true"), ("admission.refuse", "http")];
     let server = Server::start(&settings);
     for claims in [json!({"exp": seconds_from_now(-60)}), json!({"nbf": seconds_from_now(120)})] {
@@ -359,7 +359,7 @@ fn a_bad_key_is_a_mistake_of_the_settings() {
 }
 
 #[test]
-fn who_listens_beyond_loopback_without_knowing_who_comes_is_warned() {
+fn listening_beyond_loopback_without_tokens_logs_a_warning() {
     let about = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("auth.required"));
     let warnings = |server: &Server| server.log().count(|line| line["level"] == "WARN" && about(line));
     let required = [("auth.secret", SECRET), ("auth.required", "true")];

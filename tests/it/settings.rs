@@ -70,7 +70,7 @@ fn a_good_configuration_is_good() {
 }
 
 #[test]
-fn what_is_printed_can_be_read_back() {
+fn printed_settings_can_be_read_back() {
     let settings: Settings<'_> = &[
         ("queue.max_bytes", "96KiB"),
         ("drain.window", "1500ms"),
@@ -116,7 +116,7 @@ fn the_environment_beats_the_file_and_flags_beat_both() {
 }
 
 #[test]
-fn an_address_in_use_is_said_so() {
+fn an_address_in_use_is_named_in_the_error() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let output = run(&["serve", "--listen", &address], &[]);
@@ -126,7 +126,7 @@ fn an_address_in_use_is_said_so() {
 }
 
 #[test]
-fn the_server_is_there_quickly() {
+fn the_server_starts_quickly() {
     let started = std::time::Instant::now();
     let server = Server::start(&[]);
     assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());

@@ -79,7 +79,7 @@ impl Room {
 }
 
 #[test]
-fn those_who_do_not_read_are_dropped_and_the_others_miss_nothing() {
+fn clients_that_do_not_read_are_dropped_and_others_miss_nothing() {
     let (readers, stalled) = (sized(40, 900), sized(10, 100));
     let mut room = Room::with(SMALL, readers, stalled);
     room.say_until_dropped(stalled);
@@ -149,7 +149,7 @@ fn a_dropped_clients_stream_is_whole_frames_up_to_its_end() {
 }
 
 #[test]
-fn a_client_that_is_behind_within_its_bounds_catches_up() {
+fn a_client_that_is_behind_within_its_limits_catches_up() {
     let roomy: Settings<'_> = &[
         ("queue.max_bytes", "4MiB"),
         ("queue.max_messages", "10000"),
@@ -169,7 +169,7 @@ fn a_client_that_is_behind_within_its_bounds_catches_up() {
 }
 
 #[test]
-fn an_old_backlog_ends_a_client_that_is_within_the_other_bounds() {
+fn an_old_backlog_ends_a_client_that_is_within_the_other_limits() {
     let aged: Settings<'_> = &[("queue.max_bytes", "16MiB"), ("queue.max_age", "1s"), SMALL[1], SMALL[2]];
     let mut room = Room::with(aged, 1, 1);
     // More than the kernel takes, less than the queue would.
@@ -200,7 +200,7 @@ fn the_memory_of_dropped_clients_is_freed() {
 }
 
 #[test]
-fn pings_from_a_client_that_never_reads_pile_up_nowhere() {
+fn pings_from_a_client_that_never_reads_do_not_pile_up() {
     let server = Server::start(&[("socket.send_buffer", "16KiB")]);
     let mut control = Socket::open(server.address(), "/ws?raw");
     let mut flood = Socket::connect_narrow(server.address()).upgraded("/ws?raw");
@@ -227,7 +227,7 @@ fn pings_from_a_client_that_never_reads_pile_up_nowhere() {
 }
 
 #[test]
-fn an_echo_client_that_never_reads_is_not_read_without_end() {
+fn the_server_stops_reading_from_an_echo_client_that_never_reads() {
     let server = Server::start(&[("socket.send_buffer", "16KiB"), ("queue.max_age", "2s")]);
     let mut control = Socket::open(server.address(), "/ws?raw");
     let mut flood = Socket::connect_narrow(server.address()).upgraded("/ws?raw");

@@ -152,7 +152,7 @@ fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
 }
 
 #[test]
-fn the_events_are_those_that_are_kept() {
+fn events_match_their_snapshot() {
     let (alice, room) = (user("alice"), "lobby".parse().expect("a room"));
     let (plain, v1) = (plain_events(&alice, &room), v1_events(&alice, &room));
     let rendered: BTreeSet<&str> = v1.iter().filter_map(|(name, _)| name.split(',').next()).collect();
@@ -164,7 +164,7 @@ fn the_events_are_those_that_are_kept() {
 }
 
 #[test]
-fn the_errors_are_those_that_are_kept() {
+fn errors_match_their_snapshot() {
     let errors = vocabulary::errors();
     let rows = errors.iter().flat_map(|error| {
         [(error.code(), v1::error(None, *error)), ("  of throng.v1", v1::error(Some("7"), *error))]
@@ -173,7 +173,7 @@ fn the_errors_are_those_that_are_kept() {
 }
 
 #[test]
-fn the_closes_are_those_that_are_kept() {
+fn closes_match_their_snapshot() {
     let mut text = String::from(
         "# Ends that the server starts: the disconnect event of throng.v1, then the close frame with its code.\n",
     );
@@ -200,7 +200,7 @@ fn the_closes_are_those_that_are_kept() {
 
 /// The commands stand in the file itself, one to a line; what becomes of each, indented below it, is compared.
 #[test]
-fn the_commands_are_read_as_is_kept() {
+fn commands_are_parsed_as_in_their_snapshot() {
     let mut parser = Parser::default();
     let (mut names, mut codes) = (BTreeSet::new(), BTreeSet::new());
     let mut text = String::new();

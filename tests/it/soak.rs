@@ -60,7 +60,7 @@ async fn storm_over(fault: Fault) -> (Counts, Report) {
 }
 
 #[tokio::test]
-async fn a_server_that_breaks_a_promise_is_found_out() {
+async fn the_judge_finds_a_server_that_breaks_a_promise() {
     let all = async {
         let (counts, report) = storm_over(Fault::Nothing).await;
         println!("{counts:?}");
@@ -77,7 +77,7 @@ async fn a_server_that_breaks_a_promise_is_found_out() {
 /// The same with the real server, which breaks one promise on purpose.
 #[cfg(feature = "fault-injection")]
 #[tokio::test]
-async fn the_real_server_is_found_out_when_it_breaks_a_promise() {
+async fn the_judge_finds_the_real_server_when_it_breaks_a_promise() {
     let all = async {
         for fault in ["skip-offset", "drop-dedupe", "ignore-epoch", "forget-leave", "forget-private-key"] {
             let broken = format!("BREAK_THRONG={fault}");
@@ -138,7 +138,7 @@ async fn the_guarantees_hold_where_messages_are_dropped() {
 }
 
 #[tokio::test]
-async fn after_a_restart_everybody_is_told() {
+async fn after_a_restart_every_client_learns_that_its_position_is_lost() {
     let restarts = async {
         let mut server = Server::start(HARSH);
         let mut swarm = Swarm::gather(server.address(), STORM, 1).await;
@@ -244,7 +244,7 @@ async fn restarts(dir: Option<&Path>, stops: &[Stop], rounds: usize, steps: usiz
 }
 
 #[tokio::test]
-async fn nothing_is_lost_or_said_twice_however_a_server_with_a_log_ends() {
+async fn nothing_is_lost_or_doubled_however_a_server_with_a_log_ends() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("history");
     let (stops, rounds) = if sized(0, 1) == 1 {
@@ -260,7 +260,7 @@ async fn nothing_is_lost_or_said_twice_however_a_server_with_a_log_ends() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgets_is_found_out() {
+async fn the_judge_finds_a_server_that_forgets() {
     // Without a log all is forgotten, and with half of one not everything is there.
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("history");
@@ -282,7 +282,7 @@ fn slope(samples: &[(f64, f64)]) -> f64 {
 }
 
 #[test]
-fn a_slope_is_a_slope() {
+fn the_slope_of_a_line_is_computed_right() {
     let samples: Vec<_> = (0..9).map(|n| (f64::from(n), 5.0 + 3.0 * f64::from(n))).collect();
     assert!((slope(&samples) - 3.0).abs() < 1e-9);
 }
@@ -325,7 +325,7 @@ async fn mixed_load(server: &Server) -> Vec<(f64, f64)> {
 }
 
 #[tokio::test]
-async fn a_mixed_load_is_carried_with_a_steady_size() {
+async fn a_mixed_load_does_not_grow_memory() {
     // Histories so short that they are full before the second half, in which growth is measured.
     let settings = [("workers", "2"), ("history.messages", "8"), ("limits.max_connections", "18000")];
     let server = Server::start(&settings);

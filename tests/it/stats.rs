@@ -82,7 +82,7 @@ pub(crate) fn names(object: &Value) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_first_event_comes_at_once_and_has_everything() {
+fn the_first_event_comes_at_once_and_has_every_field() {
     let server = Server::start(&[("workers", "3"), ("node", "here")]);
     let mut socket = ask(&server, &shown(&server.key()));
     let head = socket.read_head();
@@ -148,7 +148,7 @@ fn all_viewers_get_the_same_events() {
 /// What a stranger may send through a proxy that passes on whatever it gets, and what pages of others make a browser
 /// send: none of it opens anything, and a key opens whatever else is said.
 #[test]
-fn only_a_key_shows_it_wherever_one_asks_from() {
+fn the_dashboard_needs_a_key_from_every_address() {
     let own = Server::start(&[("log.level", "trace")]);
     let configured =
         Server::start(&[("api.keys", &format!("another-key-of-16,{KEY}")), ("log.level", "trace")]);
@@ -237,7 +237,7 @@ fn head_is_get_without_events() {
 /// 2. They are no connections, and chat goes on.
 /// 3. One more is told to wait, and may look when one of them has gone.
 #[test]
-fn so_many_may_look_and_take_no_place_from_others() {
+fn viewers_are_limited_and_use_no_connection_permits() {
     let server = Server::start(&[("limits.max_handshakes", "2"), ("limits.max_connections", "2")]);
     let mut viewers: Vec<_> = (0..VIEWERS).map(|_| Viewer::open(&server)).collect();
     assert_eq!(server.connections(), 0.0);
@@ -253,7 +253,7 @@ fn so_many_may_look_and_take_no_place_from_others() {
 }
 
 #[test]
-fn a_drain_ends_it_at_once() {
+fn a_drain_ends_the_feed_at_once() {
     let server = Server::start(&[("drain.window", "120s")]);
     let _chatting: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws?raw")).collect();
     let mut viewer = Viewer::open(&server);
@@ -268,7 +268,7 @@ fn a_drain_ends_it_at_once() {
 }
 
 #[test]
-fn a_viewer_keeps_no_server_alive() {
+fn a_viewer_does_not_delay_the_end_of_the_server() {
     let mut server = Server::start(&[("drain.window", "120s")]);
     let mut viewer = Viewer::open(&server);
     viewer.event().expect("an event");
@@ -278,7 +278,7 @@ fn a_viewer_keeps_no_server_alive() {
 }
 
 #[test]
-fn what_is_said_shows() {
+fn published_messages_show_in_the_feed() {
     let server = Server::start(&[]);
     let mut viewer = Viewer::open(&server);
     let before = viewer.snapshot();
@@ -312,7 +312,7 @@ fn what_is_said_shows() {
 }
 
 #[test]
-fn who_does_not_read_stands_among_the_slowest() {
+fn a_client_that_does_not_read_is_listed_among_the_slowest() {
     let settings: Settings<'_> = &[
         ("queue.max_bytes", "16MiB"),
         ("queue.max_messages", "100000"),

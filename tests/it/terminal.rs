@@ -111,14 +111,14 @@ fn with_a_history_on_disk_nothing_is_lost_when_the_server_is_killed() {
 }
 
 #[test]
-fn without_one_it_says_plainly_that_something_was_missed() {
+fn without_a_history_on_disk_the_chat_reports_lost_messages() {
     let (_, of_bob) = killed_and_started_again("127.84.0.2", &[]);
     assert!(of_bob.iter().any(|line| line == "-- you missed some messages in lobby"), "{of_bob:?}");
     assert!(!of_bob.iter().any(|line| line == "lobby ann: two"), "{of_bob:?}");
 }
 
 #[test]
-fn a_refusal_is_readable_and_counts() {
+fn a_refusal_is_readable_and_sets_the_exit_code() {
     let server = Server::start(&[]);
     let long = "x".repeat(501);
     for (line, told) in [
@@ -160,7 +160,7 @@ fn the_end_of_the_input_waits_for_the_acks() {
 }
 
 #[test]
-fn without_an_answer_nobody_knows() {
+fn a_message_without_an_ack_is_reported_as_uncertain() {
     let server = Server::start(&[]);
     let mut ann = Chat::start(&server, "ann", &["--timeout", "1s"], &[]);
     ann.sees("-- connected as ann in lobby");
@@ -173,7 +173,7 @@ fn without_an_answer_nobody_knows() {
 }
 
 #[test]
-fn without_a_server_it_says_so_and_gives_up() {
+fn without_a_server_the_chat_reports_it_and_gives_up() {
     // Bound and not listening: connections are refused, and nobody else gets the port.
     let place = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let any: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
@@ -188,7 +188,7 @@ fn without_a_server_it_says_so_and_gives_up() {
 }
 
 #[test]
-fn arguments_that_cannot_be_right_are_wrong_usage() {
+fn invalid_arguments_are_wrong_usage() {
     for arguments in [
         &["chat", "--user", "x"][..],
         &["chat", "gopher://127.0.0.1", "--user", "ann"],
@@ -204,7 +204,7 @@ fn arguments_that_cannot_be_right_are_wrong_usage() {
 }
 
 #[test]
-fn a_token_comes_from_the_environment_or_a_file_and_a_bad_one_ends_it() {
+fn a_token_comes_from_the_environment_or_a_file_and_a_bad_one_ends_the_chat() {
     let server = Server::start(&[("auth.secret", SECRET), ("auth.required", "true")]);
     let token = mint(&["--sub", "ann"]);
     let (code, lines, _) = Chat::start(&server, "ann", &[], &[("THRONG_TOKEN", &token)]).finish();
@@ -223,7 +223,7 @@ fn a_token_comes_from_the_environment_or_a_file_and_a_bad_one_ends_it() {
 }
 
 #[tokio::test]
-async fn what_others_write_cannot_take_over_the_terminal() {
+async fn messages_of_others_cannot_control_the_terminal() {
     let server = Server::start(&[]);
     let ann = Chat::enter(&server, "ann");
     let json = Chat::start(&server, "log", &["--json"], &[]);
@@ -269,7 +269,7 @@ fn json_lines_are_one_object_for_each_event() {
 }
 
 #[test]
-fn a_signal_ends_it_cleanly() {
+fn a_signal_ends_the_chat_cleanly() {
     let server = Server::start(&[]);
     let bob = Chat::enter(&server, "bob");
     for name in ["INT", "TERM", "HUP"] {
@@ -286,7 +286,7 @@ fn a_signal_ends_it_cleanly() {
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_ends_it_quietly() {
+fn a_closed_output_ends_the_chat_quietly() {
     let server = Server::start(&[]);
     let mut bob = Chat::enter(&server, "bob");
     let url = format!("ws://{}", server.address());
@@ -379,7 +379,7 @@ impl Drop for Screen {
 }
 
 #[test]
-fn on_a_terminal_it_draws_and_puts_everything_back() {
+fn the_screen_is_drawn_and_the_terminal_restored() {
     for (user, leave) in [("ann", "/quit\r"), ("anna", "\x03"), ("anne", "\x04"), ("annie", "")] {
         // A fresh room: what is drawn over something else comes in pieces.
         let server = Server::start(&[]);

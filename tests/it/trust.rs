@@ -87,7 +87,7 @@ fn stopped(url: &str, ca: &str) -> String {
 }
 
 #[test]
-fn a_certificate_that_is_not_trusted_is_said_to_be_and_asked_for_no_more() {
+fn an_untrusted_certificate_is_reported_and_not_tried_again() {
     let server = Server::start(&[]);
     let front = Front::of(server.address(), CERTIFICATE);
     let untrusted = stopped(&front.url(), STRANGER);
@@ -102,7 +102,7 @@ fn a_certificate_that_is_not_trusted_is_said_to_be_and_asked_for_no_more() {
 }
 
 #[test]
-fn a_certificate_of_ones_own_is_trusted_when_it_is_named() {
+fn a_certificate_that_is_named_is_trusted() {
     let server = Server::start(&[]);
     let front = Front::of(server.address(), CERTIFICATE);
     block_on(async {
@@ -126,7 +126,7 @@ fn key_file(name: &str) -> String {
 }
 
 #[test]
-fn the_terminal_says_what_is_wrong_with_a_certificate_and_takes_one() {
+fn the_terminal_names_the_fault_of_a_certificate_and_accepts_a_named_one() {
     let server = Server::start(&[]);
     let front = Front::of(server.address(), CERTIFICATE);
     let chat = |arguments: &[&str]| {
@@ -165,7 +165,7 @@ async fn answering(response: &'static str) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn an_answer_that_stays_the_same_is_asked_for_once() {
+async fn a_permanent_refusal_is_not_tried_again() {
     for (response, why) in [
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "404"),
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"),
@@ -192,7 +192,7 @@ async fn an_answer_that_stays_the_same_is_asked_for_once() {
 }
 
 #[test]
-fn an_address_that_is_none_is_wrong_usage() {
+fn an_invalid_address_is_wrong_usage() {
     for url in ["ftp://h", "ws://chat..example", "chat.example", "ws://h/?token=x"] {
         let output = run(&["chat", url, "--user", "ann"], &[]);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -29,7 +29,7 @@ fn a_message_is_the_same_bytes_in_both_dialects() {
 }
 
 #[test]
-fn a_plain_client_hears_what_it_would_hear_alone() {
+fn a_plain_client_receives_the_same_with_and_without_other_dialects() {
     // The same story twice: with a client of either dialect as the other one.
     let story = |v1: bool| {
         let server = Server::start(&[]);

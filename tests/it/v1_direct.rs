@@ -45,7 +45,7 @@ fn a_private_message_reaches_every_connection_of_its_user_and_nobody_else() {
 }
 
 #[test]
-fn who_is_not_there_is_not_found() {
+fn a_private_message_to_an_absent_user_is_not_found() {
     let server = Server::start(&[]);
     let mut alice = Speaker::alone(&server, "alice");
     for nobody in ["bob", "no", "not a name", ""] {
@@ -65,7 +65,7 @@ fn who_is_not_there_is_not_found() {
 }
 
 #[test]
-fn a_key_hands_a_private_message_over_once() {
+fn a_private_message_with_a_key_is_delivered_once() {
     let server = Server::start(&[]);
     let mut alice = Speaker::alone(&server, "alice?room=a");
     let mut bob = Speaker::alone(&server, "bob?room=b");
@@ -98,7 +98,7 @@ async fn a_plain_client_gets_private_messages_too() {
 /// 2. Alice says so much to him that his queue would be full: she is told, he stays, and others can reach him.
 /// 3. He gets all that was acknowledged, and then she can go on.
 #[test]
-fn who_floods_somebody_with_private_messages_is_told_and_the_other_is_not_dropped() {
+fn a_flood_of_private_messages_is_refused_and_its_recipient_is_not_dropped() {
     const TRIES: usize = 300;
     let server = Server::start(SMALL_QUEUES);
     let narrow = Socket::connect_narrow(server.address());

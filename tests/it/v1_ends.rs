@@ -10,7 +10,7 @@ use crate::support::speaker::{Speaker, expect_advice, offered};
 use crate::support::token::{SECRET, mint, seconds_from_now, signed};
 
 #[test]
-fn what_breaks_the_rules_is_told_before_the_close() {
+fn a_broken_rule_is_named_before_the_close() {
     let server = Server::start(&[
         ("limits.message_timeout", "1s"),
         ("limits.max_fragments", "3"),
@@ -37,7 +37,7 @@ fn what_breaks_the_rules_is_told_before_the_close() {
 }
 
 #[test]
-fn malformed_input_is_answered_until_it_is_too_much() {
+fn malformed_input_is_answered_up_to_the_limit_of_strikes() {
     let server = Server::start(&[("limits.malformed_per_minute", "3")]);
     let mut alice = Speaker::alone(&server, "alice");
     // What is well formed and refused for another reason does not count.
@@ -63,7 +63,7 @@ fn expect_refused(server: &Server, path: &str, code: u16, reason: &str) {
 }
 
 #[test]
-fn who_is_refused_gets_the_advice_too() {
+fn a_refused_client_gets_a_disconnect_event_too() {
     let server = Server::start(&[("limits.max_rooms", "1")]);
     let _room = Speaker::alone(&server, "alice");
     for (path, code, reason) in [
@@ -108,7 +108,7 @@ fn a_restart_advises_everybody_to_come_back_at_another_time() {
 }
 
 #[test]
-fn who_ignores_the_rate_limit_is_ended_with_4002() {
+fn a_client_that_ignores_the_rate_limit_is_closed_with_4002() {
     let strict: Settings<'_> = &[
         ("rate_limit.enabled", "true"),
         ("rate_limit.messages_per_second", "1"),

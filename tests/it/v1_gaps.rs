@@ -68,7 +68,7 @@ fn lag(server: &Server, room: &str) -> (Found, Speaker, Speaker) {
 }
 
 #[test]
-fn drop_oldest_keeps_the_newest_and_tells_of_the_rest() {
+fn drop_oldest_keeps_the_newest_and_sends_a_gap_for_the_rest() {
     let server = lossy();
     let (found, mut author, mut laggard) = lag(&server, "old-1");
     assert_eq!(found.messages.last(), Some(&200), "{found:?}");
@@ -80,7 +80,7 @@ fn drop_oldest_keeps_the_newest_and_tells_of_the_rest() {
 }
 
 #[test]
-fn drop_newest_keeps_the_oldest_and_tells_of_the_rest() {
+fn drop_newest_keeps_the_oldest_and_sends_a_gap_for_the_rest() {
     let server = lossy();
     let (found, mut author, mut laggard) = lag(&server, "new-1");
     let (first_gap, _) = found.gaps[0];

@@ -13,7 +13,7 @@ use crate::support::speaker::{Speaker, expect_advice};
 const FAST: Settings<'static> = &[("heartbeat.interval", "1s"), ("heartbeat.timeout", "1s")];
 
 #[test]
-fn after_silence_comes_a_heartbeat_and_without_an_answer_the_end() {
+fn a_silent_client_gets_a_heartbeat_and_is_closed_without_an_answer() {
     let server = Server::start(FAST);
     let mut alice = Speaker::alone(&server, "alice");
     assert_eq!(alice.welcome["heartbeat_ms"], 1000);
@@ -46,7 +46,7 @@ fn a_plain_client_is_pinged_instead() {
 }
 
 #[test]
-fn who_speaks_and_hears_needs_no_heartbeat() {
+fn a_client_that_sends_and_receives_gets_no_heartbeat() {
     let server = Server::start(&[("heartbeat.interval", "3s"), ("heartbeat.timeout", "3s")]);
     let mut alice = Speaker::alone(&server, "alice");
     let began = Instant::now();

@@ -6,7 +6,7 @@ use crate::support::server::Server;
 use crate::support::speaker::Speaker;
 
 #[test]
-fn the_ack_stands_at_the_messages_place_in_the_senders_stream() {
+fn the_ack_follows_its_message_in_the_senders_stream() {
     let server = Server::start(&[("workers", "2")]);
     let mut alice = Speaker::alone(&server, "alice");
     let mut bob = Speaker::alone(&server, "bob");
@@ -41,7 +41,7 @@ fn the_ack_stands_at_the_messages_place_in_the_senders_stream() {
 }
 
 #[test]
-fn without_echo_the_ack_takes_the_messages_place() {
+fn without_echo_the_ack_comes_instead_of_the_message() {
     let server = Server::start(&[("workers", "2")]);
     let mut alice = Speaker::alone(&server, "alice");
     let mut bob = Speaker::alone(&server, "bob");
@@ -117,7 +117,7 @@ fn the_same_key_is_appended_once() {
 }
 
 #[test]
-fn of_each_user_the_last_keys_are_remembered_and_nothing_is_refused() {
+fn the_last_keys_of_each_user_are_remembered_and_nothing_is_refused() {
     let server = Server::start(&[("limits.max_keys_per_user", "3")]);
     let mut alice = Speaker::alone(&server, "alice");
     let duplicate =
@@ -136,7 +136,7 @@ fn of_each_user_the_last_keys_are_remembered_and_nothing_is_refused() {
 }
 
 #[test]
-fn what_is_wrong_is_refused_with_its_id_and_the_connection_lives() {
+fn invalid_commands_are_refused_by_their_id_and_the_connection_lives() {
     let server = Server::start(&[("limits.malformed_per_minute", "1000")]);
     let mut alice = Speaker::alone(&server, "alice");
     let long = "x".repeat(65);
@@ -181,7 +181,7 @@ fn what_is_wrong_is_refused_with_its_id_and_the_connection_lives() {
 }
 
 #[test]
-fn who_is_too_fast_is_told_when_to_come_again() {
+fn a_refusal_of_the_rate_limit_says_when_to_try_again() {
     let server = Server::start(&[
         ("rate_limit.enabled", "true"),
         ("rate_limit.messages_per_second", "1"),

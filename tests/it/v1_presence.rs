@@ -49,7 +49,7 @@ fn users_are_listed_in_pages() {
 }
 
 #[test]
-fn in_a_small_room_each_dialect_hears_of_everybody_in_its_way() {
+fn in_a_small_room_each_dialect_gets_its_presence_events() {
     let server = Server::start(&[("workers", "2")]);
     let mut alice = Speaker::alone(&server, "alice");
     let mut plain = Socket::open(server.address(), "/ws/chat/plain");
@@ -71,7 +71,7 @@ fn in_a_small_room_each_dialect_hears_of_everybody_in_its_way() {
 }
 
 #[test]
-fn in_larger_rooms_the_news_are_merged_and_then_only_counted() {
+fn in_larger_rooms_presence_events_are_merged_and_then_only_counted() {
     let server = Server::start(&[
         ("presence.notice_limit", "2"),
         ("presence.count_only_above", "5"),
@@ -118,7 +118,7 @@ fn in_larger_rooms_the_news_are_merged_and_then_only_counted() {
 }
 
 #[test]
-fn a_user_with_three_connections_comes_and_goes_once() {
+fn a_user_with_three_connections_joins_and_leaves_once() {
     let server = Server::start(&[("chat.duplicate", "allow"), ("workers", "2")]);
     let mut bob = Speaker::alone(&server, "bob");
     let mut alice: Vec<_> = (0..2).map(|_| Speaker::enter(&server, "alice")).collect();
@@ -247,7 +247,7 @@ fn go(server: &Server, gone: impl Sized, others: usize) {
 }
 
 #[test]
-fn who_comes_and_goes_around_a_list_is_not_on_it_for_ever() {
+fn a_user_who_joins_and_leaves_around_a_list_is_not_on_it_for_ever() {
     // The limit of the default settings, and one of a few.
     let few: [(&str, &str); 2] = [("presence.notice_limit", "2"), ("presence.interval", "2s")];
     for (settings, others) in [([].as_slice(), 100), (few.as_slice(), 3)] {
@@ -263,7 +263,7 @@ fn who_comes_and_goes_around_a_list_is_not_on_it_for_ever() {
 }
 
 #[test]
-fn who_goes_and_comes_around_a_list_is_not_missing_for_ever() {
+fn a_user_who_leaves_and_joins_around_a_list_is_not_missing_for_ever() {
     let few: [(&str, &str); 2] = [("presence.notice_limit", "2"), ("presence.interval", "2s")];
     for (settings, others) in [([].as_slice(), 100), (few.as_slice(), 3)] {
         let (server, mut others, mut watch) = watched(settings, others);
@@ -280,7 +280,7 @@ fn who_goes_and_comes_around_a_list_is_not_missing_for_ever() {
 
 /// A newcomer is counted itself, sees itself, and hears of those who came before it and were not told of yet.
 #[test]
-fn who_enters_between_two_news_is_shown_what_they_go_on_from() {
+fn a_member_who_enters_between_two_presence_events_gets_their_base() {
     let few: [(&str, &str); 2] = [("presence.notice_limit", "2"), ("presence.interval", "5s")];
     let (server, _others, mut watch) = watched(&few, 3);
     let bob = Socket::open(server.address(), "/ws/chat/bob");
@@ -302,7 +302,7 @@ fn who_enters_between_two_news_is_shown_what_they_go_on_from() {
 
 /// The news of those who come and go while missed messages are read reach nobody who reads them: it is told to ask.
 #[test]
-fn who_comes_back_behind_much_that_was_missed_is_told_to_ask_who_is_there() {
+fn a_client_that_missed_much_is_told_to_ask_for_the_list_of_users() {
     let server = Server::start(&[
         ("presence.notice_limit", "1"),
         ("presence.interval", "1s"),

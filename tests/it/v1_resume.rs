@@ -138,7 +138,7 @@ fn expect_nothing_missed(server: &Server, epoch: &str, offset: u64) {
 /// 2. The empty room is forgotten.
 /// 3. Whoever comes back has missed nothing; the same once more, and with `join`.
 #[test]
-fn nothing_is_missed_where_nothing_was_said() {
+fn a_resume_in_a_quiet_room_misses_nothing() {
     let server = Server::start(&[]);
     let alice = Speaker::alone(&server, "alice?room=red");
     let epoch = alice.welcome_field("epoch").to_owned();
@@ -155,7 +155,7 @@ fn nothing_is_missed_where_nothing_was_said() {
 }
 
 #[test]
-fn nothing_is_missed_in_a_quiet_room_when_what_was_said_has_expired() {
+fn a_resume_in_a_quiet_room_misses_nothing_after_its_messages_expired() {
     let server = Server::start(&[("history.ttl", "1ms")]);
     let mut alice = Speaker::alone(&server, "alice?room=red");
     for text in ["one", "two"] {
@@ -235,7 +235,7 @@ fn read_up_to(speaker: &mut Speaker, mut at: u64, last: u64) -> (u64, Vec<(u64, 
 }
 
 #[test]
-fn more_than_a_page_comes_in_pages_and_runs_into_what_is_said_meanwhile() {
+fn missed_messages_come_in_pages_and_join_the_live_ones() {
     let server = Server::start(&[LARGE.as_slice(), &[("workers", "2")]].concat());
     let mut bob = Speaker::alone(&server, "bob?room=red");
     for n in 1..=200 {
@@ -259,7 +259,7 @@ fn more_than_a_page_comes_in_pages_and_runs_into_what_is_said_meanwhile() {
 }
 
 #[test]
-fn commands_wait_until_what_was_missed_is_sent() {
+fn commands_wait_until_missed_messages_are_sent() {
     let server = Server::start(&LARGE);
     let mut bob = Speaker::alone(&server, "bob?room=red");
     for n in 1..=100 {
@@ -282,7 +282,7 @@ fn commands_wait_until_what_was_missed_is_sent() {
 }
 
 #[test]
-fn what_is_let_go_while_it_is_read_is_a_gap() {
+fn messages_evicted_during_a_replay_are_a_gap() {
     let lossy = [LARGE.as_slice(), &[("history.messages", "60"), ("workers", "2")]].concat();
     let server = Server::start(&lossy);
     let mut bob = Speaker::alone(&server, "bob?room=red");

@@ -56,7 +56,7 @@ fn rooms_are_joined_and_left() {
 }
 
 #[test]
-fn what_was_said_before_leaving_comes_before_left() {
+fn messages_before_a_leave_come_before_its_answer() {
     let server = Server::start(&[("workers", "1")]);
     let mut alice = Speaker::alone(&server, "alice");
     for n in 0..20 {
@@ -71,7 +71,7 @@ fn what_was_said_before_leaving_comes_before_left() {
 }
 
 #[test]
-fn what_cannot_be_joined_or_left_is_said() {
+fn invalid_joins_and_leaves_are_refused() {
     let server =
         Server::start(&[("limits.max_rooms_per_connection", "3"), ("limits.malformed_per_minute", "1000")]);
     let mut alice = Speaker::alone(&server, "alice");
@@ -110,7 +110,7 @@ fn a_room_too_many_for_the_node_is_unavailable() {
 /// 2. Others still get in, into the default room and into new ones: the rooms that were left first make way.
 /// 3. The room with somebody in it is not among them.
 #[test]
-fn rooms_that_nobody_is_in_cannot_keep_others_out() {
+fn empty_rooms_cannot_keep_others_out() {
     let server = Server::start(&[("limits.max_rooms", "3")]);
     let mut bob = Speaker::alone(&server, "bob?room=here");
     bob.say("here", "first");
@@ -135,7 +135,7 @@ fn rooms_that_nobody_is_in_cannot_keep_others_out() {
 /// 2. A newcomer gets into a new room at once, and has it made way of whoever has most.
 /// 3. What was sent under a key is known in the room that made way: sent again, it is appended once.
 #[test]
-fn keys_that_are_remembered_cannot_keep_others_out() {
+fn remembered_keys_cannot_keep_others_out() {
     let server = Server::start(&[("limits.max_rooms", "5")]);
     let mut bob = Speaker::alone(&server, "bob?room=quiet");
     bob.say("quiet", "kept");
@@ -188,7 +188,7 @@ fn a_token_names_the_rooms_that_may_be_entered() {
 }
 
 #[test]
-fn after_a_reconnect_all_rooms_can_be_entered_at_once_however_many_there_may_be() {
+fn after_a_reconnect_all_rooms_can_be_joined_at_once_at_any_limit() {
     const ROOMS: usize = 300;
     let server = Server::start(&[
         ("rate_limit.enabled", "true"),

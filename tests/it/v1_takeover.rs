@@ -17,7 +17,7 @@ const REPLACED: &str = "Replaced by a newer connection";
 const TAKEN: &str = "User ID already in use";
 
 #[test]
-fn the_session_takes_the_place_of_its_connection_and_nobody_notices() {
+fn a_session_replaces_its_connection_unnoticed() {
     let server = Server::start(&[("workers", "2")]);
     let mut bob = Speaker::alone(&server, "bob");
     let mut plain = Socket::open(server.address(), "/ws/chat/plain");
@@ -56,7 +56,7 @@ fn the_session_takes_the_place_of_its_connection_and_nobody_notices() {
 /// 2. The new one joins two of them again, one at once and one later: nobody hears of it.
 /// 3. She does not come back to the third: after a while, she has left it.
 #[test]
-fn the_other_rooms_hear_nothing_unless_she_does_not_come_back() {
+fn other_rooms_see_a_leave_only_if_the_user_does_not_come_back() {
     let server = Server::start(&[("workers", "2")]);
     let join = |room: &str| json!({"type": "join", "room": room});
     let mut bob = Speaker::alone(&server, "bob?room=red");
@@ -109,7 +109,7 @@ fn answer(incumbent: &mut Speaker, newcomer: &JoinHandle<()>) {
 }
 
 #[test]
-fn without_the_right_session_an_incumbent_that_lives_stays() {
+fn without_the_right_session_a_live_incumbent_stays() {
     let server = Server::start(&[]);
     let first = Speaker::alone(&server, "alice");
     let mut alice = Speaker::enter(&server, &format!("alice?session={}", first.welcome_field("session")));
@@ -130,7 +130,7 @@ fn without_the_right_session_an_incumbent_that_lives_stays() {
 }
 
 #[test]
-fn an_incumbent_that_is_dead_is_replaced() {
+fn a_dead_incumbent_is_replaced() {
     let server = Server::start(&[]);
     let mut dead = Speaker::alone(&server, "alice");
     let mut alice = Speaker::enter(&server, "alice");
@@ -141,7 +141,7 @@ fn an_incumbent_that_is_dead_is_replaced() {
 }
 
 #[test]
-fn among_several_connections_of_a_user_the_session_says_which() {
+fn the_session_selects_among_several_connections_of_a_user() {
     let server = Server::start(&[("chat.duplicate", "allow")]);
     let mut one = Speaker::alone(&server, "alice");
     let mut two = Speaker::enter(&server, "alice");
@@ -154,7 +154,7 @@ fn among_several_connections_of_a_user_the_session_says_which() {
 }
 
 #[test]
-fn who_has_proved_its_name_needs_no_session() {
+fn a_user_with_a_token_needs_no_session() {
     let server = Server::start(&[("auth.required", "true"), ("auth.secret", SECRET)]);
     let path = |user: &str| format!("{user}?token={}", mint(&["--sub", user]));
     let mut bob = Speaker::alone(&server, &path("bob"));

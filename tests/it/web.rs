@@ -30,7 +30,7 @@ fn request(server: &Server, line: &str) -> Response {
 }
 
 #[test]
-fn every_file_is_served_as_what_it_is() {
+fn every_file_is_served_with_its_type() {
     let server = Server::start(&[]);
     for (path, kind, start) in FILES {
         let file = server.get(path);
