@@ -112,18 +112,18 @@ fn a_storm_of_claims_costs_the_holder_nothing() {
 fn a_client_in_the_middle_of_a_long_message_keeps_its_name() {
     let server = Server::start(&[]);
     let mut holder = Socket::open(server.address(), "/ws/chat/alice");
-    let message = text(format!(r#"{{"message":"{}"}}"#, "x".repeat(100)));
+    let message = text(format!(r#"{{"message":"{}"}}"#, "x".repeat(400)));
     let (first, rest) = message.split_at(20);
     holder.send(first);
     std::thread::scope(|scope| {
         let stranger = scope.spawn(|| claim(&server, "alice", 2));
         while holder.read_frame().opcode != PING {}
-        for (index, byte) in rest.iter().enumerate() {
-            holder.send([*byte]);
-            if index < 30 {
-                std::thread::sleep(Duration::from_millis(100));
-            }
+        let mut rest = rest.iter();
+        while !stranger.is_finished() {
+            holder.send([*rest.next().expect("the claim is decided before the message ends")]);
+            pause();
         }
+        holder.send(rest.as_slice());
         assert_eq!(stranger.join().expect("an end"), (TAKEN.0, TAKEN.1.to_owned()));
     });
     while !holder.read_text().contains("xxx") {}

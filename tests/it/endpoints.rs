@@ -1,4 +1,4 @@
-//! The simple endpoints, each as its row of the protocol's table says.
+//! The simple endpoints, each as in its row of the protocol's table.
 
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ async fn messages_up_to_the_limit_are_received() {
         let answer = client.recv_json().await;
         assert_eq!(answer, json!({"status": "success", "message": format!("Received: {text}")}));
     }
-    // The answer is promised in this order, to clients that compare text.
+    // Clients may compare the text: the order of the answer's fields is promised.
     client.send_text(r#"{"message":"hi"}"#).await;
     client.expect_text(r#"{"status":"success","message":"Received: hi"}"#).await;
     // The same characters, escaped.
@@ -150,7 +150,7 @@ async fn a_message_extends_the_timeout() {
     while started.elapsed() < Duration::from_secs(4) {
         client.send_text("still here").await;
         client.expect_text("Echo: still here").await;
-        // Time is what this is about: it passes between two signs of life.
+        // Lets time pass between two signs of life: the test is about time.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let last = Instant::now();
