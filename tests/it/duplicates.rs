@@ -67,8 +67,8 @@ async fn a_dead_incumbent_does_not_lock_its_owner_out() {
     dead.expect_eof();
 }
 
-/// Regression: 1. alice is alive. 2. Newcomers claim her name before her pong is back. 3. The second claim displaced the
-/// first, which counted as "no answer", and alice was replaced.
+/// Regression: 1. alice is alive. 2. Newcomers claim her name before her pong is back. 3. The second claim displaced
+/// the first, which counted as "no answer", and alice was replaced.
 #[test]
 fn simultaneous_claims_do_not_evict_a_live_connection() {
     let server = Server::start(&[]);

@@ -93,8 +93,8 @@ fn a_kept_connection_may_upgrade_after_a_page() {
     assert_eq!(socket.read_text(), "Message processed: hi");
 }
 
-/// Longest time in which a server with a handshake timeout of one second must end a connection: much more than that, for
-/// slow machines, and much less than a timeout that starts afresh with every byte.
+/// Longest time in which a server with a handshake timeout of one second must end a connection: much more than that,
+/// for slow machines, and much less than a timeout that starts afresh with every byte.
 const DEADLINE: std::ops::Range<Duration> = Duration::from_millis(800)..Duration::from_secs(8);
 
 #[test]

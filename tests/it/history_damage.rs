@@ -131,7 +131,7 @@ fn position_of(path: &Path, text: &str) -> usize {
 async fn no_position_is_recovered_from_a_log_that_was_changed() {
     let all = 4 * EACH;
     type Do = fn(&Left);
-    // The damage; whether the quiet room, of the first segment, keeps its epoch; messages of the lobby that must remain.
+    // The damage; whether the quiet room, of the first segment, is recovered; messages of the lobby that must remain.
     let cases: [(&str, Do, bool, u64); 7] = [
         (
             "the last segment cut in half",

@@ -1,4 +1,5 @@
-//! `history.dir`: acknowledged messages are there after the process was killed, and clients resume from their positions.
+//! `history.dir`: acknowledged messages are there after the process was killed, and clients resume from their
+//! positions.
 
 use std::time::Duration;
 

@@ -112,8 +112,8 @@ fn a_second_signal_of_either_kind_ends_it_at_once() {
     }
 }
 
-/// Regression: 1. A service manager sends SIGHUP to reload settings, or an operator sends SIGUSR1. 2. The server died at
-/// once, without a close frame or a line in the log.
+/// Regression: 1. A service manager sends SIGHUP to reload settings, or an operator sends SIGUSR1. 2. The server died
+/// at once, without a close frame or a line in the log.
 #[test]
 fn signals_that_mean_nothing_are_logged_and_change_nothing() {
     let mut server = Server::start(&[("drain.window", "1s")]);

@@ -18,8 +18,8 @@ use crate::support::server::{Server, Settings};
 use crate::support::speaker::OFFER;
 use crate::support::{PATIENCE, eventually, pause};
 
-/// Delay of a client's answers: long enough that many answers are on their way at any time, and shorter than the timeout
-/// by the time that a busy machine may add.
+/// Delay of a client's answers: long enough that many answers are on their way at any time, and shorter than the
+/// timeout by the time that a busy machine may add.
 const ROUND_TRIP: Duration = Duration::from_millis(1200);
 /// Length of the server's pause: longer than an interval and a timeout together.
 const PAUSE: Duration = Duration::from_secs(4);
@@ -103,8 +103,8 @@ async fn answer_late(
 
 /// 1. Many clients of each kind are connected, and half of them owe the server an answer.
 /// 2. The server stands still for longer than they may take to answer.
-/// 3. When it goes on, it drops none of them, not even a client whose answer comes only then. It drops a client that has
-///    been dead all the time, after an interval and a timeout.
+/// 3. When it goes on, it drops none of them, not even a client whose answer comes only then. It drops a client that
+///    has been dead all the time, after an interval and a timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_of_the_server_makes_no_client_miss_a_deadline() {
     let server = Server::start(FAST);
