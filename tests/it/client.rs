@@ -76,7 +76,7 @@ async fn the_client_sends_and_receives_joins_and_leaves_asks_and_closes() {
     assert_eq!(ann.events.next().await, None);
     assert!(matches!(ann.client.say("lobby", "late").await, Err(SendError::Stopped(_))));
     drop(bob);
-    crate::support::eventually("who is dropped goes", || server.connections() == 0.0);
+    crate::support::eventually("a client that is dropped disconnects", || server.connections() == 0.0);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! The command line and the settings: every mistake at once, exit codes, and a print that can be read back.
+//! The command line and the settings: all mistakes are reported at once, with exit codes, and printed settings can be
+//! read back.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -6,11 +7,11 @@ use std::process::Output;
 
 use crate::support::server::{Server, Settings, run};
 
-/// Exit codes of sysexits.h: bad usage, and a service (here: an address) that cannot be had.
+/// Exit codes of `sysexits.h`: bad usage, and an address that cannot be used.
 const USAGE: i32 = 64;
 const UNAVAILABLE: i32 = 69;
 
-/// Standard output and error together: where a message goes is not the point here.
+/// Returns standard output and error together: these tests do not check which one a message goes to.
 fn said(output: &Output) -> String {
     [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
 }
@@ -89,7 +90,7 @@ fn printed_settings_can_be_read_back() {
     let defaults = run(&["check-config", "--print-config"], &[]);
     let defaults = String::from_utf8(defaults.stdout).expect("UTF-8");
     let same = |line: &&str| defaults.lines().any(|default| default == *line);
-    // The node's name is random.
+    // The node's name is random, and so differs.
     let changed = first.lines().filter(|line| !line.starts_with("node") && !same(line));
     assert_eq!(
         changed.count(),

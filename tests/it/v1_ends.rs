@@ -1,4 +1,4 @@
-//! How connections of `throng.v1` end: the advice stands right before every close that the server starts.
+//! Ends of connections of `throng.v1`: a `disconnect` comes right before every close that the server starts.
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn a_broken_rule_is_named_before_the_close() {
 fn malformed_input_is_answered_up_to_the_limit_of_strikes() {
     let server = Server::start(&[("limits.malformed_per_minute", "3")]);
     let mut alice = Speaker::alone(&server, "alice");
-    // What is well formed and refused for another reason does not count.
+    // Well-formed commands that are refused do not count as strikes.
     for _ in 0..10 {
         alice.ask_in_vain(json!({"type": "leave", "room": "elsewhere"}), "not_in_room");
     }
@@ -52,7 +52,7 @@ fn malformed_input_is_answered_up_to_the_limit_of_strikes() {
     assert_eq!(alice.expect_end(4502, "Repeated malformed input")["reconnect"], false);
 }
 
-/// Asserts that whoever comes with `path` hears nothing but the advice and the close.
+/// Asserts that a client that connects to `path` receives only the `disconnect` and the close.
 #[track_caller]
 fn expect_refused(server: &Server, path: &str, code: u16, reason: &str) {
     let mut socket = offered(Socket::connect(server.address()), path, "");
@@ -152,7 +152,7 @@ fn answers_and_messages_that_stand_before_an_end_are_not_lost() {
     };
     expect_advice(&advice, 1003, "Binary messages are not supported here");
     assert_eq!(alice.socket.read_close().0, 1003);
-    // The room's own stream may end there; what it says is whole.
+    // The stream of the room may end anywhere, but its events are whole.
     let whole = [Some("message".to_owned()), Some("ack".to_owned())];
     assert!(whole.starts_with(&kinds), "{kinds:?}");
 }

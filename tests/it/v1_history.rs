@@ -1,4 +1,4 @@
-//! `history`: reading back, page by page.
+//! The command `history`: reading a room back, page by page.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::raw::Socket;
 use crate::support::server::Server;
 use crate::support::speaker::Speaker;
 
-/// The offsets of a page, and whether there is more.
+/// Reads a page; returns its offsets, and whether there is more.
 #[track_caller]
 fn page(speaker: &mut Speaker, more: Value) -> (Vec<u64>, bool) {
     let mut command = json!({"type": "history", "room": "red"});
@@ -42,7 +42,7 @@ fn a_room_is_read_back_page_by_page() {
         (json!({"before": 11}), (vec![], false)),
         (json!({"before": 0}), (vec![], false)),
         (json!({"limit": 2, "before": u64::MAX}), (all(139, 140), true)),
-        // Numbers of another life mean nothing in this one.
+        // Offsets of another epoch have no meaning in this one.
         (json!({"epoch": "0000000000000"}), (vec![], false)),
         (json!({"epoch": "none", "before": 50}), (vec![], false)),
         (json!({"epoch": ""}), (vec![], false)),
@@ -116,7 +116,7 @@ fn answers_are_never_dropped_and_hold_up_the_commands_behind_them() {
     for n in 0..QUESTIONS {
         alice.send(&json!({"type": "history", "room": "red", "id": n.to_string()}));
     }
-    // Six megabytes are asked for; two answers of 64 KiB, of which she has read nothing, are the most that wait.
+    // Alice asks for six megabytes and reads nothing. At most two answers of 64 KiB may wait for her.
     let queued = || server.metric("throng_queue_bytes", "");
     eventually("an answer waits", || queued() > 0.0);
     for n in 0..QUESTIONS {

@@ -1,4 +1,4 @@
-//! `message` and its `ack` in `throng.v1`, keys, and what is refused.
+//! The command `message` of `throng.v1`: acks, keys, and refusals.
 
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn without_echo_the_ack_comes_instead_of_the_message() {
         alice.send(&json!({"type": "message", "message": format!("a{n}"), "id": "x", "echo": false}));
         bob.send(&json!({"type": "message", "message": format!("b{n}"), "echo": n % 2 == 0}));
     }
-    // Every offset comes once, be it as a message or as an ack in its place.
+    // Every offset comes once, as a message or as an ack.
     let mut next = 1;
     while next <= 100 {
         let event = alice.event();
@@ -72,7 +72,7 @@ fn without_echo_the_ack_comes_instead_of_the_message() {
     alice.expect_nothing();
 }
 
-/// Says something with a key; the ack, and whether the message itself came before it.
+/// Sends a message with a key; returns the ack, and whether the message itself came before it.
 #[track_caller]
 fn keyed(speaker: &mut Speaker, room: &str, key: &str, message: &str) -> (Value, bool) {
     let id = speaker.command(json!({"type": "message", "room": room, "message": message, "key": key}));
@@ -93,7 +93,7 @@ fn the_same_key_is_appended_once() {
     let (first, was_said) = keyed(&mut alice, "lobby", &key, "once");
     assert_eq!((&first["offset"], &first["duplicate"], was_said), (&json!(1), &json!(false), true));
     alice.say("lobby", "between");
-    // Whatever its text and its connection: a retry.
+    // The same key is a retry, whatever the text and the connection.
     let mut again = Speaker::enter(&server, "alice");
     for speaker in [&mut alice, &mut again] {
         let (ack, was_said) = keyed(speaker, "lobby", &key, "once more");
@@ -160,7 +160,7 @@ fn invalid_commands_are_refused_by_their_id_and_the_connection_lives() {
     ] {
         alice.ask_in_vain(command, code);
     }
-    // Where no id can be read, none comes back.
+    // When no id can be read, the error has none.
     for (sent, code) in [
         ("hi", "invalid_json"),
         ("{", "invalid_json"),
@@ -193,7 +193,7 @@ fn a_refusal_of_the_rate_limit_says_when_to_try_again() {
     for n in 0..20 {
         alice.send(&json!({"type": "message", "message": "hi", "id": n.to_string(), "echo": false}));
     }
-    // Refusals are answered at once, acks stand in the stream of the room.
+    // Refusals come at once, and acks in the stream of the room.
     for _ in 0..20 {
         let answer = alice.event();
         assert!(answer["re"].is_string(), "{answer}");
@@ -206,7 +206,7 @@ fn a_refusal_of_the_rate_limit_says_when_to_try_again() {
         assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("rate_limited")), "{error}");
         assert!(error["retry_after_ms"].as_u64().is_some_and(|ms| (1..=1000).contains(&ms)), "{error}");
     }
-    // Private messages cost the same; what says nothing costs none.
+    // Private messages cost a token, too; commands that publish nothing cost none.
     alice.ask_in_vain(json!({"type": "direct", "to": "alice", "message": "hi"}), "rate_limited");
     alice.expect_nothing();
 }

@@ -1,5 +1,5 @@
-//! Coming back while the old connection still stands: `?session=`, a token's subject, and the question whether it
-//! lives.
+//! Reconnecting while the old connection is still open: it is replaced by `?session=`, by a token's subject, or when it
+//! does not answer a ping.
 
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn a_session_replaces_its_connection_unnoticed() {
         assert_eq!(new.welcome["recovered"], true);
         let advice = old.expect_end(4501, REPLACED);
         assert_eq!(advice["reconnect"], false);
-        // The old secret is worth nothing any more: see below. For the others nothing has happened.
+        // The old secret is no longer valid: see below. The others have noticed nothing.
         assert_eq!(bob.say("lobby", "still the same two")["offset"], round);
         assert_eq!(new.expect_message("bob", "still the same two"), round);
         old = new;
@@ -53,8 +53,8 @@ fn a_session_replaces_its_connection_unnoticed() {
 }
 
 /// 1. Alice is in three rooms, with Bob in each, and her connection is taken over.
-/// 2. The new one joins two of them again, one at once and one later: nobody hears of it.
-/// 3. She does not come back to the third: after a while, she has left it.
+/// 2. The new connection joins two of them again, one at once and one later: no event tells of it.
+/// 3. It does not join the third: after a while, a leave is announced there.
 #[test]
 fn other_rooms_see_a_leave_only_if_the_user_does_not_come_back() {
     let server = Server::start(&[("workers", "2")]);
@@ -85,7 +85,7 @@ fn other_rooms_see_a_leave_only_if_the_user_does_not_come_back() {
     assert_eq!(diff, expected);
     new.say("green", "and she stays here");
     bob.expect_message("alice", "and she stays here");
-    // Leaving, she leaves at once.
+    // An explicit `leave` is announced at once.
     new.ask(json!({"type": "leave", "room": "red"}), "left");
     assert_eq!(bob.expect("presence_diff")["left"], json!(["alice"]));
     drop(new);
@@ -93,8 +93,8 @@ fn other_rooms_see_a_leave_only_if_the_user_does_not_come_back() {
     assert_eq!((&diff["room"], &diff["left"]), (&json!("green"), &json!(["alice"])));
 }
 
-/// Answers the pings that ask whether it is alive, as long as somebody asks; nothing else may come. An answer holds for
-/// a second: whoever asks within it causes no ping.
+/// Answers the server's pings until the newcomer is done; panics when anything else comes. One answer counts for a
+/// second: a claim within it causes no ping.
 #[track_caller]
 fn answer(incumbent: &mut Speaker, newcomer: &JoinHandle<()>) {
     while !newcomer.is_finished() {
