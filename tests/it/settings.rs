@@ -95,7 +95,7 @@ fn printed_settings_can_be_read_back() {
     assert_eq!(
         changed.count(),
         settings.len(),
-        "what differs from the defaults is what was set:
+        "the lines that differ from the defaults are those that were set:
 {first}"
     );
 }

@@ -78,7 +78,7 @@ const OPENINGS: &[&str] = &["True", "Whether", "Same", "See"];
 /// Words that end like a verb in the third person and are none, and `Has`, which says that others do the work.
 const NO_VERBS: &str = "Always As Buckets Bytes Certificates Clients Connections Counters Descriptors Digits Entries \
     Errors Events Fields Files Frames Handshakes Has Heartbeats Histories Hours Its Keys Members \
-    Messages Microseconds Milliseconds Pairs Parts Plus Ports Positions Publications Requests Rooms \
+    Messages Microseconds Milliseconds Pairs Parts Plus Ports Positions Publications Rooms \
     Seconds Settings This Threads Topics Users Values";
 
 /// Words of unfinished work. Taken apart here, or this file would break its own rule.
