@@ -1,7 +1,7 @@
-//! Resident memory per idle connection, in a process of its own so that nothing else runs beside it.
+//! Resident memory per idle connection. The test has a process of its own, so that no other test runs beside it.
 //!
-//! Connections sit in one room; measured before and after each of them has sent and received: a buffer that stays
-//! behind after a first message is the usual way to lose this.
+//! All connections are in one room. Memory is measured before and after each of them has sent and received, because a
+//! buffer that stays behind after a first message is the usual mistake.
 
 #[path = "it/support/mod.rs"]
 #[expect(dead_code, reason = "shared with the integration tests, which need more of it")]
@@ -12,18 +12,18 @@ use support::frame::text;
 use support::raw::Socket;
 use support::server::Server;
 
-/// How many connections are measured, and the most bytes each may cost: 15,000 and 1.7 KiB of a release build, so many
-/// that what the allocator keeps for itself does not count. Debug builds have larger futures, and fewer connections
-/// here: that holds their growth only roughly.
+/// Returns the number of connections to measure, and the most bytes that each may cost. A release build has 15,000
+/// connections, so many that the allocator's own memory does not count. Debug builds have larger futures and fewer
+/// connections here: their bound is rough.
 fn measure() -> (usize, usize) {
     let is_release = !cfg!(debug_assertions) || std::env::var_os("THRONG_TEST_BINARY").is_some();
     if is_release { (15_000, 1_740) } else { (2_000, 12 * 1024) }
 }
 
-/// Connections there before the first measurement: what any server needs is not counted against the others.
+/// Connections that are open before the first measurement, so that the server's fixed memory is not counted.
 const WARM_UP: usize = 200;
 
-/// Enters users `from..to` into one room. A socket here costs one descriptor and no thread.
+/// Opens connections up to the number `to`, all in one room. A socket here costs one descriptor and no thread.
 fn enter(server: &Server, sockets: &mut Vec<Socket>, to: usize) {
     for n in sockets.len()..to {
         sockets.push(Socket::open(server.address(), &format!("/ws/chat/user-{n}?room=hall")));
@@ -31,10 +31,10 @@ fn enter(server: &Server, sockets: &mut Vec<Socket>, to: usize) {
     eventually("all of them are in", || server.connections() == to as f64);
 }
 
-/// Everyone says something that is answered to them alone, and then hears one message.
+/// Sends from every connection a command that is answered to its sender alone, and then one message to all.
 fn everyone_speaks_and_hears(sockets: &mut [Socket]) {
     for socket in sockets.iter_mut() {
-        // To everyone it would be a message per pair of users.
+        // A message of every user to all would be one for each pair of users.
         socket.send(text("{}"));
         while !socket.read_text().contains("\"missing_field\"") {}
     }
@@ -53,7 +53,7 @@ fn an_idle_connection_costs_little_before_and_after_it_has_spoken() {
         ("presence.interval", "2s"),
         ("heartbeat.interval", "1h"),
         ("history.messages", "0"),
-        // As it is by default: what limits a connection is part of what it costs.
+        // The default: the state of the rate limits is part of a connection's memory.
         ("rate_limit.enabled", "true"),
     ]);
     let (count, bound) = measure();

@@ -1,11 +1,11 @@
-//! What crosses threads, under a scheduler that tries the interleavings.
+//! Models of the code that crosses threads, run by a scheduler that tries the interleavings.
 //!
-//! Compiled here are the sources of the server themselves, `registry`, `shard`, `broker` and `node`: in this crate
-//! `parking_lot` and `tokio` are names for [`shim`], which is made of shuttle's locks, so nothing in the sources knows
-//! of it. What lies below them comes from the library. Counting with the atomics of `std` is no step to the scheduler.
+//! This crate compiles the server's own sources, `registry`, `shard`, `broker` and `node`. Here `parking_lot` and
+//! `tokio` are names for [`shim`], which is made of shuttle's locks, so the sources need no change. The modules below
+//! them come from the library. Operations on the atomics of `std` are no steps to the scheduler.
 //!
-//! Not the usual test harness: the sources bring unit tests of their own, which need the real locks. A model that fails
-//! panics with a schedule, which `shuttle::replay` follows again.
+//! The usual test harness is not used, because it would run the unit tests of the sources, which need the real locks. A
+//! model that fails panics with a schedule, which `shuttle::replay` can follow again.
 
 extern crate self as parking_lot;
 extern crate self as tokio;
@@ -23,7 +23,7 @@ mod registry;
 #[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
 mod shard;
 #[path = "models/shim.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs, reason = "as wide as what it stands for")]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "as wide as the crates that it replaces")]
 mod shim;
 
 #[path = "models/directory.rs"]
@@ -48,13 +48,19 @@ pub mod task {
     pub use shuttle::future::yield_now;
 }
 
-/// Every model, by its name.
+/// Every model with its name.
 const MODELS: &[(&str, fn())] = &[
-    ("inbox: no wake is lost, whoever pushes when", model_of_inbox::no_wake_is_lost),
+    ("inbox: no wake is lost, in any order of pushes", model_of_inbox::no_wake_is_lost),
     ("inbox: a wake that is lost would be noticed", model_of_inbox::a_lost_wake_is_noticed),
     ("directory: a user is held once, and forgotten at last", model_of_directory::a_user_is_held_once),
-    ("rooms: who joins while others speak misses nothing", model_of_rooms::who_joins_misses_nothing),
-    ("rooms: who enters while the last one leaves is in a room", model_of_rooms::a_room_that_ends_is_nobodys),
+    (
+        "rooms: a client that joins while others publish misses nothing",
+        model_of_rooms::a_client_that_joins_misses_nothing,
+    ),
+    (
+        "rooms: a client that enters while the last one leaves is in a room",
+        model_of_rooms::a_room_that_ends_has_no_members,
+    ),
 ];
 
 fn main() {
@@ -68,6 +74,6 @@ fn main() {
         println!("model {name} ... ok, {:.1} s", began.elapsed().as_secs_f64());
         passed += 1;
     }
-    // As the usual harness says it, for who counts.
+    // The line of the usual harness, for scripts that count tests.
     println!("\ntest result: ok. {passed} passed; 0 failed; 0 ignored");
 }

@@ -1,15 +1,15 @@
-//! The library under a thousand random stories in one thread: clients speak, are cut off, stop reading, come back with
-//! right and wrong positions, time passes, the server starts afresh, and between any two of these its shards have come
-//! as far as chance lets them. What every client sees is judged by the [checker] of the integration tests, and compared
-//! with a model that is a counter for each room.
+//! A simulation: the library runs a thousand random stories in one thread. Clients publish, are cut off, stop reading and
+//! come back with right and wrong positions, time passes, and the server restarts. Between any two steps each shard has
+//! worked for a random number of turns. The [checker] of the integration tests judges the events of every client, and a
+//! model that counts the messages of each room predicts them.
 //!
-//! In some stories rooms outlive the server in `history.dir`: who comes back after a restart gets what was missed.
-//! Their log has a thread of its own, so that one which fails need not fail again.
+//! In some stories rooms survive restarts in `history.dir`, and clients that come back get the missed messages. The log
+//! has a thread of its own, so a story that fails may pass when it is repeated.
 //!
-//! In some stories all messages are long, three of them more than a page: who comes back and does not read is in the
-//! middle of what it missed while others go on talking, and what it has not got yet is let go.
+//! In some stories all messages are long, three of them more than a page. A client that comes back and does not read is
+//! then in the middle of its missed messages while others publish, and messages that it has not got yet are evicted.
 //!
-//! A story that fails is shortened by proptest, and told.
+//! proptest shortens a story that fails, and prints it.
 
 use std::cell::RefCell;
 
@@ -33,35 +33,35 @@ use story::{Plot, Story};
 use system::SHARDS;
 use throng::config::QueuePolicy;
 
-/// Clients: the last speaks the plain dialect, the others `throng.v1`.
+/// Number of clients: the last speaks the plain dialect, the others `throng.v1`.
 const CLIENTS: usize = 5;
 const ROOMS: usize = 2;
-/// Stories that are told, each with a seed of its own.
+/// Number of stories, each with a seed of its own.
 const STORIES: u32 = 1000;
-/// Of so many stories one has long messages, which take their time.
+/// One of this many stories has long messages, which take longer.
 const LONG_ONE_OF: u8 = 8;
-/// Of so many one has rooms that outlive the server.
+/// One of this many stories has rooms that survive restarts.
 const DURABLE_ONE_OF: u8 = 4;
 
-/// With what a client comes into a room where it has been.
+/// The position with which a client comes back to a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Come {
+enum ResumeFrom {
     Fresh,
     Exact,
     Stale(u64),
     Future,
-    OtherLife,
+    OtherEpoch,
 }
 
-/// What may happen. A step that makes no sense where it comes is left out: any part of a story is a story.
+/// A step of a story. A step that is not possible where it stands is skipped, so that any part of a story is a story.
 #[derive(Debug, Clone)]
 enum Step {
-    Connect { client: usize, room: usize, come: Come, is_stalled: bool },
+    Connect { client: usize, room: usize, from: ResumeFrom, is_stalled: bool },
     Lag { client: usize, room: usize },
     Disconnect { client: usize },
     Say { client: usize, times: usize, is_keyed: bool, echo: bool },
     Retry { client: usize },
-    Join { client: usize, room: usize, come: Come },
+    Join { client: usize, room: usize, from: ResumeFrom },
     Leave { client: usize },
     Ask { client: usize },
     Stall { client: usize },
@@ -72,21 +72,21 @@ enum Step {
     Restart,
 }
 
-fn come() -> impl Strategy<Value = Come> {
+fn resume_from() -> impl Strategy<Value = ResumeFrom> {
     prop_oneof![
-        1 => Just(Come::Fresh),
-        5 => Just(Come::Exact),
-        2 => (1..12_u64).prop_map(Come::Stale),
-        1 => Just(Come::Future),
-        1 => Just(Come::OtherLife),
+        1 => Just(ResumeFrom::Fresh),
+        5 => Just(ResumeFrom::Exact),
+        2 => (1..12_u64).prop_map(ResumeFrom::Stale),
+        1 => Just(ResumeFrom::Future),
+        1 => Just(ResumeFrom::OtherEpoch),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let place = || (0..CLIENTS, 0..ROOMS, come());
+    let target = || (0..CLIENTS, 0..ROOMS, resume_from());
     prop_oneof![
-        16 => (place(), 0..4_u8).prop_map(|((client, room, come), stalls)| {
-            Step::Connect { client, room, come, is_stalled: stalls == 0 }
+        16 => (target(), 0..4_u8).prop_map(|((client, room, from), stalls)| {
+            Step::Connect { client, room, from, is_stalled: stalls == 0 }
         }),
         2 => (0..CLIENTS, 0..ROOMS).prop_map(|(client, room)| Step::Lag { client, room }),
         5 => (0..CLIENTS).prop_map(|client| Step::Disconnect { client }),
@@ -94,7 +94,7 @@ fn step() -> impl Strategy<Value = Step> {
             Step::Say { client, times, is_keyed, echo: quiet > 0 }
         }),
         6 => (0..CLIENTS).prop_map(|client| Step::Retry { client }),
-        6 => place().prop_map(|(client, room, come)| Step::Join { client, room, come }),
+        6 => target().prop_map(|(client, room, from)| Step::Join { client, room, from }),
         4 => (0..CLIENTS).prop_map(|client| Step::Leave { client }),
         1 => (0..CLIENTS).prop_map(|client| Step::Ask { client }),
         4 => (0..CLIENTS).prop_map(|client| Step::Stall { client }),
@@ -107,7 +107,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[test]
-fn whatever_happens_every_client_sees_one_story() {
+fn every_client_sees_one_order_under_random_faults() {
     let config =
         Config { cases: STORIES, failure_persistence: None, max_shrink_iters: 4096, ..Config::default() };
     let all = RefCell::new((Counts::default(), Plot::default()));

@@ -1,26 +1,32 @@
-//! The rules of the house that the compiler does not know: layering, length, the map, what must not be there.
+//! The rules of the code base that the compiler does not check: layering, length, the map, language, and things that
+//! must not be there.
 //!
 //! Each rule is a function from a tree to complaints (`file:line: what`), with its data and its reason above it, one
 //! test over the repository and one over a made-up tree that breaks it.
 
 use std::sync::LazyLock;
 
+#[path = "tidy/language.rs"]
+mod language;
 #[path = "tidy/map.rs"]
 mod map;
 #[path = "tidy/paths.rs"]
 mod paths;
+#[path = "tidy/prose.rs"]
+mod prose;
 #[cfg(test)]
 #[path = "tidy/rules_can_fail.rs"]
 mod rules_can_fail;
 #[path = "tidy/source.rs"]
 mod source;
 
+use language::plain_language;
 use map::map_is_complete;
 use paths::{crate_of, module_of, paths_in, resolve};
 use source::{File, Tree};
 
-/// Dependencies point downwards only, or stay in their row: what is below can be understood and tested without what
-/// is above. Top row first, as in the map. A crate under `crates/` is a module like any other.
+/// The layers of the modules. Dependencies point downwards only, or stay in their row: a lower layer can be understood
+/// and tested without the upper ones. Top row first, as in the map. A crate under `crates/` is a module like any other.
 const LAYERS: &[&[&str]] = &[
     &["main", "cli"],
     &["server", "bench", "client", "terminal"],
@@ -50,15 +56,15 @@ const STRANGERS: &[(&str, &str, &str)] = &[
     ("clock", "metrics", "leaves use no module of the crate"),
 ];
 
-/// Modules that see less than their row would let them. Each crate has its row: its manifest is held to it.
+/// Modules that see less than their row would let them. Each crate has an entry, and its manifest must keep to it.
 const SEES_ONLY: &[(&str, &[&str], &str)] = &[
-    ("names", &[], "what everybody may use depends on nobody"),
+    ("names", &[], "a crate that everybody may use depends on nobody"),
     ("client", &["names"], "the client must be true to the wire, not to our internals"),
     ("terminal", &["client", "names"], "it is a user of the client like any other"),
     ("bench", &[], "a load generator that shares code with the server shares its bugs"),
 ];
 
-/// Where a foreign crate may be named, so that replacing it touches only that.
+/// The modules that may name a foreign crate: replacing the crate touches only them.
 const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["hyper", "hyper_util", "http_body_util"], &["http", "server"]),
     (&["fastwebsockets"], &["connection", "protocol::frame"]),
@@ -69,29 +75,39 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["ratatui", "unicode_segmentation", "unicode_width", "jiff"], &["terminal::screen"]),
 ];
 
-/// A file that is longer has two subjects.
+/// Most lines of a source file. A longer one has two subjects.
 const MAX_FILE_LINES: usize = 400;
-/// `rustfmt` breaks code at 110 but leaves comments and literals alone; beyond this, side by side does not fit.
+/// Most characters of a line. `rustfmt` breaks code at 110 but leaves comments and literals alone; two longer lines do
+/// not fit side by side on a screen.
 const MAX_LINE_CHARS: usize = 120;
 
-/// The top level is the first thing a reader sees: what is needed, and nothing else. Dot-files are free.
+/// The names that must stand at the top level. A reader sees it first: it holds nothing that is not needed. Dot-files
+/// are free.
 const TOP_LEVEL_REQUIRED: &[&str] =
     &["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "crates", "src", "tests"];
-const TOP_LEVEL_OPTIONAL: &[&str] =
-    &["SECURITY.md", "benches", "docs", "examples", "flamegraphs", "fuzz", "clippy.toml", "rustfmt.toml"];
+const TOP_LEVEL_OPTIONAL: &[&str] = &[
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "benches",
+    "docs",
+    "examples",
+    "flamegraphs",
+    "fuzz",
+    "clippy.toml",
+    "rustfmt.toml",
+];
 
-/// Token sequences that are not in the code, and why.
+/// Token sequences that are not in the code, each with the reason.
 const BANNED_CODE: &[(&[&str], &str)] = &[
     (&["todo", "!"], "unfinished work is not committed"),
     (&["unimplemented", "!"], "unfinished work is not committed"),
     (&["dbg", "!"], "left over from a search"),
     (&["#", "[", "ignore"], "a test that does not run proves nothing; long ones ask for THRONG_LONG"),
 ];
-/// Words that are not in comments either.
-const BANNED_WORDS: &[&str] = &["FIXME", "XXX"];
 
-/// Places of one machine: they mean nothing elsewhere. Taken apart here, or this file would break its own rule.
-const MACHINE_PLACES: &[&str] = &[
+/// Paths and hosts of one machine, which mean nothing elsewhere. Taken apart here, or this file would break its rule.
+const MACHINE_TRACES: &[&str] = &[
     concat!("/wo", "rk/"),
     concat!("/tmp", "/w/"),
     concat!("/tmp", "/bash_jobs"),
@@ -105,9 +121,9 @@ const MACHINE_PLACES: &[&str] = &[
 ];
 const LOCKED_SOURCE: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
 
-/// Where the code of the server and of its crates stands.
+/// Folders of the server's code and of its crates' code.
 const SOURCES: &[&str] = &["src/", "crates/"];
-/// All code that is written here.
+/// Folders of all Rust code of the repository.
 const RUST: &[&str] = &["src/", "crates/", "tests/", "benches/", "examples/", "fuzz/"];
 
 type Complaints = Vec<String>;
@@ -128,7 +144,10 @@ fn layering(tree: &Tree) -> Complaints {
                 continue;
             }
             let why = match row(target) {
-                None => Some("which is no module with a row in LAYERS: say where the thing lives".into()),
+                None => Some(
+                    "which has no row in LAYERS: write the path from the module that defines the thing"
+                        .into(),
+                ),
                 Some(target_row) if target_row > own_row => Some("which lies above it".into()),
                 Some(_) => why_unseen(&owner, target),
             };
@@ -139,16 +158,19 @@ fn layering(tree: &Tree) -> Complaints {
     complaints
 }
 
-/// Why `owner` may not see `target` in spite of their rows.
+/// Returns the reason why `owner` may not see `target` although their rows would let it.
 fn why_unseen(owner: &str, target: &str) -> Option<String> {
     let strangers =
         STRANGERS.iter().find(|(a, b, _)| (*a, *b) == (owner, target) || (*b, *a) == (owner, target));
     let narrow = SEES_ONLY.iter().find(|(name, seen, _)| *name == owner && !seen.contains(&target));
-    strangers.map(|(_, _, why)| why).or(narrow.map(|(_, _, why)| why)).map(|why| format!("a stranger: {why}"))
+    strangers
+        .map(|(_, _, why)| why)
+        .or(narrow.map(|(_, _, why)| why))
+        .map(|why| format!("not allowed: {why}"))
 }
 
-/// What the manifest of a crate lets it see of the other packages is what [`SEES_ONLY`] says. Tests count: what they
-/// need can be done from the server's.
+/// Checks that the manifest of a crate names no more of the other packages than [`SEES_ONLY`] allows. The needs of its
+/// tests count too: a test that needs more belongs to the server's tests.
 fn manifests(tree: &Tree) -> Complaints {
     let mut complaints = Vec::new();
     for file in tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
@@ -177,7 +199,7 @@ fn fenced_crates(tree: &Tree) -> Complaints {
         let module = module_of(&file.path).join("::");
         let inside = |fence: &&str| module == **fence || module.starts_with(&format!("{fence}::"));
         let paths = paths_in(&file.tokens);
-        // `mod redis;` or `use crate::broker::redis` make it a name of our own, unless written `::redis`.
+        // `mod redis;` or `use crate::broker::redis` makes `redis` a name of our own, unless it is written `::redis`.
         let is_ours = |name: &str| {
             file.tokens.windows(2).any(|pair| pair[0].text == "mod" && pair[1].text == name)
                 || paths
@@ -228,7 +250,7 @@ fn lengths(tree: &Tree) -> Complaints {
     complaints
 }
 
-/// A module with files of its own is `name/mod.rs`: a reader who opens the folder finds all of it there.
+/// Checks that a module with files of its own is `name/mod.rs`: a reader who opens the folder finds all of it there.
 fn one_mod_style(tree: &Tree) -> Complaints {
     let has_folder = |file: &&File| {
         let folder = format!("{}/", file.path.strip_suffix(".rs").unwrap_or(&file.path));
@@ -265,12 +287,6 @@ fn forbidden_code(tree: &Tree) -> Complaints {
         for (banned, why) in BANNED_CODE {
             complaints.extend(find(file, banned).map(|(line, _)| at(line, &banned.concat(), why)));
         }
-        for (index, line) in file.without_literals.lines().enumerate() {
-            let mut words = line.split(|char: char| !char.is_alphanumeric());
-            if let Some(word) = words.find(|word| BANNED_WORDS.contains(word)) {
-                complaints.push(at(index + 1, word, "an open question belongs in an issue, not in the code"));
-            }
-        }
         if SOURCES.iter().any(|folder| file.path.starts_with(folder)) {
             let unwraps = find(file, &[".", "unwrap", "(", ")"]).filter(|(_, in_test)| !in_test);
             complaints
@@ -285,19 +301,19 @@ fn forbidden_code(tree: &Tree) -> Complaints {
     complaints
 }
 
-/// Line of each place where the tokens stand in a row, and whether it is test code.
+/// Returns the line of each occurrence of the tokens in a row, and whether it is test code.
 fn find(file: &File, wanted: &[&str]) -> impl Iterator<Item = (usize, bool)> {
     let hit =
         move |window: &&[source::Token]| window.iter().zip(wanted).all(|(token, text)| token.text == **text);
     file.tokens.windows(wanted.len()).filter(hit).map(|window| (window[0].line, window[0].in_test))
 }
 
-fn machine_places(tree: &Tree) -> Complaints {
+fn machine_traces(tree: &Tree) -> Complaints {
     let mut complaints = Vec::new();
     for file in tree.files.iter().filter(|file| file.tracked) {
         for (index, line) in file.text.lines().enumerate() {
-            let place = MACHINE_PLACES.iter().find(|place| line.contains(**place));
-            complaints.extend(place.map(|place| format!("{}:{}: names {place}", file.path, index + 1)));
+            let trace = MACHINE_TRACES.iter().find(|trace| line.contains(**trace));
+            complaints.extend(trace.map(|trace| format!("{}:{}: names {trace}", file.path, index + 1)));
             if file.path == "Cargo.lock" && line.starts_with("source = ") && line != LOCKED_SOURCE {
                 complaints.push(format!("{}:{}: {line}: not from the public index", file.path, index + 1));
             }
@@ -324,7 +340,7 @@ mod house {
 
     #[test]
     fn crates_depend_on_no_more_than_they_may() {
-        enforce(manifests, "a crate is for those who want no more than it");
+        enforce(manifests, "a crate is for users who want nothing beyond it");
     }
 
     #[test]
@@ -357,11 +373,16 @@ mod house {
 
     #[test]
     fn nothing_unfinished_is_committed() {
-        enforce(forbidden_code, "what stands in the tree is finished and cannot panic by accident");
+        enforce(forbidden_code, "committed code is finished and cannot panic by accident");
     }
 
     #[test]
-    fn no_place_of_one_machine_is_named() {
-        enforce(machine_places, "the repository must mean the same on every machine");
+    fn sentences_are_plain() {
+        enforce(plain_language, "a sentence is understood at the first reading");
+    }
+
+    #[test]
+    fn no_path_or_host_of_one_machine_is_named() {
+        enforce(machine_traces, "the repository must mean the same on every machine");
     }
 }

@@ -1,4 +1,4 @@
-//! axe-core, which finds what a person with a screen reader, a keyboard or weak eyes would stumble over.
+//! Checks with axe-core, which finds obstacles for people with a screen reader, a keyboard alone or weak eyes.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::page::Page;
 
-/// Pinned: a new version has new rules, and must not turn a commit red that passed yesterday.
+/// The version is pinned, because new rules must not fail a commit that passed yesterday.
 const VERSION: &str = "4.14.1";
 
-/// What is checked. `best-practice` goes beyond the levels A and AA of WCAG 2.2.
+/// The sets of rules that are checked. `best-practice` goes beyond the levels A and AA of WCAG 2.2.
 const RUN: &str = "const done = arguments[arguments.length - 1];
     const values = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
     axe.run(document, { runOnly: { type: 'tag', values } }).then(
@@ -23,10 +23,10 @@ const RUN: &str = "const done = arguments[arguments.length - 1];
         (error) => done({ passed: 0, violations: [String(error)] }),
     )";
 
-/// Rules that pass on any page of ours, at least: should the script look at an empty one, this says so.
+/// Fewest rules that pass on any of the server's pages: fewer mean that the script has looked at an empty page.
 const LEAST_PASSED: u64 = 15;
 
-/// Fails with every violation that axe-core finds in what the page shows now.
+/// Fails with every violation that axe-core finds in the page as it is shown now.
 pub(crate) async fn expect_no_violation(page: &Page<'_>, what: &str) {
     let script = std::fs::read_to_string(script()).expect("axe-core");
     page.run(&script, vec![]).await;
@@ -38,12 +38,12 @@ pub(crate) async fn expect_no_violation(page: &Page<'_>, what: &str) {
     assert!(passed >= LEAST_PASSED, "{what}: only {passed} rules passed");
 }
 
-/// Where axe-core lies; fetched from npm the first time.
+/// Returns the path of axe-core, which npm downloads the first time.
 fn script() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("axe-{VERSION}"));
     let script = folder.join("node_modules/axe-core/axe.min.js");
     std::fs::create_dir_all(&folder).expect("a folder in target");
-    // One test fetches it, the others wait.
+    // One test downloads it, and the others wait.
     let lock = File::create(folder.join("lock")).expect("a file in target");
     lock.lock().expect("a lock");
     if !script.exists() {

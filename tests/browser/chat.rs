@@ -1,4 +1,4 @@
-//! What people do: talk, in rooms and in private, with a mouse or with keys alone.
+//! The chat page: people talk in rooms and in private, with a mouse or with keys alone.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -9,14 +9,14 @@ use crate::page::Page;
 use crate::support::client::Client;
 use crate::support::server::{Server, UNPINGED};
 
-/// Somebody who says `count` messages in a room and stays: `NAME says 1` and so on.
+/// Starts a client that sends `count` messages to a room and stays: `NAME says 1` and so on.
 pub(crate) async fn speaker(server: &Server, name: &str, room: &str, count: usize) -> Client {
     let mut client = Client::connect(server, &format!("/ws/chat/{name}?room={room}")).await;
     speak(&mut client, name, count).await;
     client
 }
 
-/// Says `count` messages, and has heard them when this returns.
+/// Sends `count` messages, and waits until they have come back.
 pub(crate) async fn speak(client: &mut Client, name: &str, count: usize) {
     for n in 1..=count {
         let text = format!("{name} says {n}");
@@ -51,11 +51,11 @@ async fn two_people_talk_and_see_each_other_come_and_go() {
 }
 
 #[tokio::test]
-async fn who_types_is_shown_until_they_have_said_it() {
+async fn a_typing_user_is_shown_until_the_message_comes() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     let bob = Page::enter(&browser, &server, "bob", "lobby").await;
-    // It is not shown to whom anything else is on its way.
+    // Wait until nothing else is on its way to alice.
     alice.sees("#member-count", "(2)").await;
     bob.sees("#member-count", "(2)").await;
     bob.write("#text", "I am just wri").await;
@@ -84,7 +84,7 @@ async fn a_private_message_reaches_one_person_alone() {
     bob.reads("alice", "Between us").await;
     bob.say("Sure").await;
     alice.reads("bob", "Sure").await;
-    // What comes later has come when something said still later is there.
+    // The private message would be there before this later message.
     bob.click("#rooms button").await;
     bob.say("Good morning, all").await;
     carol.reads("bob", "Good morning, all").await;
@@ -99,7 +99,7 @@ async fn a_private_message_reaches_one_person_alone() {
 }
 
 #[tokio::test]
-async fn another_room_counts_what_was_not_read() {
+async fn another_room_counts_unread_messages() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     alice.write("#join-room", "garden").await;
@@ -119,7 +119,7 @@ async fn another_room_counts_what_was_not_read() {
 }
 
 #[tokio::test]
-async fn the_history_comes_as_one_scrolls_up() {
+async fn history_loads_when_the_reader_scrolls_up() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let _bob = speaker(&server, "bob", "lobby", 120).await;
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
@@ -135,9 +135,9 @@ async fn the_history_comes_as_one_scrolls_up() {
         let is_there = format!("$$('#messages .said').length === {}", 120 - from + 1);
         alice.until("an older page", &is_there).await;
         assert_eq!(alice.messages().await, numbers(from));
-        // What was at the top is where it was, and not thrown down by what came above it.
+        // Messages that load above the view must not move it.
         let moved = format!("Math.abs($('#log').scrollTop - ($('#log').scrollHeight - {height})) < 80");
-        alice.until("what was read stays in its place", &moved).await;
+        alice.until("messages that were read stay where they are", &moved).await;
     }
     alice.until("no more to ask for", "!$('#earlier')").await;
     browser.finish().await;
@@ -163,14 +163,14 @@ async fn keys_alone_do_everything() {
     alice.reads("alice", "Another").await;
     assert_eq!(alice.messages().await, ["One line", "Another"]);
 
-    // Round the page once: everything that can be clicked on is met, seen and marked.
+    // One round through the page with Tab: the focus reaches everything that can be clicked on, and shows it.
     let order = tab_through(&alice).await;
     let expected = ["Enter the room", "Write to this person", "bob", "#leave", "Send", "#log", "#text"];
     for name in expected {
         assert!(order.iter().any(|met| met.contains(name)), "no {name} in {order:?}");
     }
-    let place = |name: &str| order.iter().position(|met| met.contains(name));
-    assert!(place("Enter the room") < place("#leave") && place("#log") < place("#text"), "{order:?}");
+    let index = |name: &str| order.iter().position(|met| met.contains(name));
+    assert!(index("Enter the room") < index("#leave") && index("#log") < index("#text"), "{order:?}");
 
     alice.run("[...document.querySelectorAll('#members button')][0].focus()", vec![]).await;
     alice.press(Key::Enter).await;
@@ -180,7 +180,7 @@ async fn keys_alone_do_everything() {
     browser.finish().await;
 }
 
-/// Presses Tab until the focus is where it was; what was met, by id or text.
+/// Presses Tab until the focus is back where it was; returns the elements that had it, by id or text.
 async fn tab_through(page: &Page<'_>) -> Vec<String> {
     const MOST: usize = 40;
     let script = "const at = document.activeElement, style = getComputedStyle(at);
@@ -223,7 +223,7 @@ async fn texts_are_never_html() {
         page.until("not an element of it", "$$('#messages :is(img, script, svg, b, a)').length === 0").await;
         page.until("nothing has run", "!window.caught && !document.title.includes('caught')").await;
     }
-    // The policy alone would stop them too: a handler that gets into the page is refused by it.
+    // The Content-Security-Policy alone would stop them, too: it refuses a handler that gets into the page.
     let smuggled = "window.refused = 0;
         document.addEventListener('securitypolicyviolation', () => { window.refused += 1; });
         const image = document.createElement('img');
@@ -240,7 +240,7 @@ async fn texts_are_never_html() {
 }
 
 #[tokio::test]
-async fn three_windows_are_of_one_mind() {
+async fn three_windows_of_one_user_agree() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let mut pages = Vec::new();
     for name in ["alice", "bob", "carol"] {

@@ -1,4 +1,4 @@
-//! The dashboard: what it shows moves with what the server does.
+//! The dashboard: its numbers and curves follow the server.
 
 use serde_json::json;
 
@@ -7,13 +7,13 @@ use crate::driver::Browser;
 use crate::page::Page;
 use crate::support::server::{Server, Settings, UNPINGED};
 
-/// The number that stands under a name among the facts, as an expression.
+/// Returns an expression for the number under a name in the list of facts.
 fn fact(name: &str) -> String {
     let name = json!(name);
     format!("$$('#facts > div').find((e) => textOf(e.children[0]) === {name})?.children[1].innerText")
 }
 
-/// The dashboard of a server that has made its own key, with its first numbers.
+/// Opens the dashboard of a server that has made its own key, and waits for its first numbers.
 pub(crate) async fn look<'a>(browser: &'a Browser, server: &Server) -> Page<'a> {
     look_with(browser, server, &server.key()).await
 }
@@ -25,7 +25,7 @@ async fn look_with<'a>(browser: &'a Browser, server: &Server, key: &str) -> Page
     page
 }
 
-/// That the curve of a plot has a point that is not at its bottom, and was drawn as often as that takes.
+/// Returns an expression that is true when the curve of a plot was drawn and has a point above its bottom.
 fn is_drawn(title: &str) -> String {
     format!(
         "((figure) => [...figure.querySelectorAll('path.curve')].some((path) => {{
@@ -48,7 +48,7 @@ async fn the_dashboard_moves() {
     page.until("two rooms", &format!("{} === '2'", fact("Rooms"))).await;
     page.until("a curve of connections", &is_drawn("Connections")).await;
 
-    // Numbers and curves follow what is said, whenever the second is over.
+    // Numbers and curves follow the messages, once a second.
     let is_moving = format!("parseFloat({}) > 0", fact("Messages"));
     let talk = async {
         loop {
@@ -67,14 +67,14 @@ async fn the_dashboard_moves() {
     page.until("and rest again", &format!("parseFloat({}) === 0", fact("Messages"))).await;
 
     bob.close().await;
-    // A close frame without a code.
+    // The code of a close frame without one.
     page.sees("#closes", "1005").await;
     page.until("one person", &format!("/^1 of/.test({})", fact("Connections"))).await;
     browser.finish().await;
 }
 
 #[tokio::test]
-async fn the_dashboard_comes_back_with_its_server() {
+async fn the_dashboard_reconnects_when_its_server_is_back() {
     const KEY: Settings<'static> = &[("api.keys", "a-key-that-outlives-a-restart")];
     let (server, browser) = (Server::start(KEY), Browser::start().await);
     let page = look_with(&browser, &server, KEY[0].1).await;
@@ -84,12 +84,12 @@ async fn the_dashboard_comes_back_with_its_server() {
     let server = Server::launch(&[], &address, KEY);
     page.sees("#state", "Live").await;
     let _bob = speaker(&server, "bob", "lobby", 0).await;
-    page.until("who is there now", &format!("/^1 of/.test({})", fact("Connections"))).await;
+    page.until("one connection at the moment", &format!("/^1 of/.test({})", fact("Connections"))).await;
     browser.finish().await;
 }
 
-/// The key comes with the address that the log names, leaves the address bar, and stays in the tab; without it, or with
-/// another, nothing is shown.
+/// The key comes with the address in the log, disappears from the address bar, and stays in the tab. Without it, or with
+/// a wrong one, the page shows nothing.
 #[tokio::test]
 async fn the_dashboard_wants_a_key() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);

@@ -1,4 +1,4 @@
-//! A browser of a test's own: the driver as a child process, and one session with it.
+//! A browser for one test: the driver as a child process, and one session with it.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
@@ -18,16 +18,16 @@ use thirtyfour::{
 use crate::page::{POLL, Page};
 use crate::support::PATIENCE;
 
-/// The driver lives as long as its parent holds the other end of the pipe, so that nothing is left behind when the
-/// tests are killed. The browser ends when the driver does: see `--remote-debugging-pipe`.
+/// The shell command that runs the driver as long as its parent holds the other end of the pipe, so that no process is
+/// left when the tests are killed. The browser ends when the driver does: see `--remote-debugging-pipe`.
 const UNTIL_THE_PIPE_CLOSES: &str = "chromedriver --port=0 </dev/null & read -r _; kill $!; wait";
 
 const ARGUMENTS: &[&str] = &[
     "--headless=new",
     "--window-size=1280,800",
-    // Ends with the driver, even if that is killed.
+    // Ends the browser with its driver, even if that is killed.
     "--remote-debugging-pipe",
-    // The driver's window in front must not slow down the one behind it.
+    // A window in front must not slow down the one behind it.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
@@ -42,8 +42,8 @@ const ARGUMENTS: &[&str] = &[
     "--no-first-run",
 ];
 
-/// What the console may say: that there is no server, while there is none, or that a stream ended with it; and that the
-/// dashboard's feed wants another key.
+/// Console messages that tests expect: there is no server, a stream ended with its server, or the dashboard's feed needs
+/// another key.
 const EXPECTED: &[&str] = &[
     "WebSocket connection to 'ws://",
     "net::ERR_CONNECTION_REFUSED",
@@ -60,7 +60,7 @@ pub(crate) struct Browser {
 struct Driver {
     child: Child,
     port: u16,
-    /// Profiles, sockets and whatever else the browser leaves behind.
+    /// Profiles, sockets and other files of the browser.
     folder: TempDir,
 }
 
@@ -103,7 +103,7 @@ impl Drop for Driver {
     }
 }
 
-/// Whether a process lives that was given this folder for its temporary files.
+/// Whether a process lives that has this folder for its temporary files.
 fn has_users(folder: &Path) -> bool {
     let wanted = format!("TMPDIR={}", folder.display());
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -111,7 +111,7 @@ fn has_users(folder: &Path) -> bool {
     environments.into_iter().any(|all| all.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()))
 }
 
-/// A command of Chromium's own protocol, for what WebDriver has no words.
+/// A command of Chromium's own protocol, for actions that WebDriver cannot express.
 #[derive(Debug)]
 struct DevTools(&'static str, Value);
 
@@ -123,7 +123,7 @@ impl FormatRequestData for DevTools {
 }
 
 impl Browser {
-    /// Starts it, with one empty window that nobody uses.
+    /// Starts a browser, with one empty window that no test uses.
     pub(crate) async fn start() -> Self {
         let driver = Driver::start();
         let session = WebDriver::builder(format!("http://127.0.0.1:{}", driver.port), wishes())
@@ -133,14 +133,13 @@ impl Browser {
         Self { session, _driver: driver }
     }
 
-    /// A window of its own, at an address, with all that the page brings: its script has run.
+    /// Opens a new window at an address, and waits until the page is loaded and its script has run.
     pub(crate) async fn open(&self, address: &str) -> Page<'_> {
         let window = self.session.new_window().await.expect("a window");
         self.session.switch_to_window(window.clone()).await.expect("the window is there");
         self.session.goto(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
-        // On a busy machine the driver takes the empty page of a new window for the one that was asked for. While that
-        // one comes there is nothing to ask.
-        // What stands behind a # the page may have taken out by then.
+        // On a busy machine the driver takes the empty page of a new window for the requested one, and scripts fail
+        // until that is loaded. The page may have removed the part behind `#` by then.
         let is_there = format!(
             "return location.href.split('#')[0] === {} && document.readyState === 'complete'",
             Value::from(address.split('#').next())
@@ -163,19 +162,20 @@ impl Browser {
         answer.unwrap_or_else(|error| panic!("{command} {parameters}: {error}"));
     }
 
-    /// What has come into the console since it was last asked.
+    /// Returns the console messages since the last call.
     pub(crate) async fn console(&self) -> Vec<String> {
         let entries = self.session.browser_log().await.expect("the console");
         entries.into_iter().map(|entry| entry.message).collect()
     }
 
-    /// As [`Browser::console`], the expected left out.
+    /// Returns the messages of [`Browser::console`] that are not expected.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let is_expected = |text: &str| EXPECTED.iter().any(|part| text.contains(part));
         self.console().await.into_iter().filter(|text| !is_expected(text)).collect()
     }
 
-    /// Ends it. Nothing unexpected may stand in the console: a refusal by the Content-Security-Policy would.
+    /// Ends the browser. Asserts that the console has no unexpected messages, such as a refusal by the
+    /// Content-Security-Policy.
     pub(crate) async fn finish(self) {
         let complaints = self.complaints().await;
         assert!(complaints.is_empty(), "in the console: {complaints:#?}");
@@ -187,7 +187,7 @@ fn wishes() -> ChromeCapabilities {
     let mut wishes = DesiredCapabilities::chrome();
     let mut add = |argument: &str| wishes.add_arg(argument).expect("an argument");
     ARGUMENTS.iter().for_each(|argument| add(argument));
-    // Chromium refuses to run as root with its sandbox: so it is in most containers.
+    // Chromium refuses to run as root with its sandbox, and tests run as root in most containers.
     if std::fs::metadata("/proc/self").expect("/proc").uid() == 0 {
         add("--no-sandbox");
     }

@@ -1,4 +1,4 @@
-//! What goes wrong is said in plain words, where it happened.
+//! Errors on the chat page: each is shown in plain words, where it happened.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::driver::Browser;
 use crate::page::Page;
 use crate::support::server::Server;
 
-/// The field is marked, and what describes it for a screen reader says this.
+/// Waits until the field is marked as invalid, and its description for screen readers contains this text.
 async fn expect_complaint(page: &Page<'_>, field: &str, text: &str) {
     let condition = format!(
         "((field) => field?.getAttribute('aria-invalid') === 'true' && field === document.activeElement
@@ -19,9 +19,9 @@ async fn expect_complaint(page: &Page<'_>, field: &str, text: &str) {
 }
 
 #[tokio::test]
-async fn a_name_that_will_not_do_is_refused_at_its_field() {
+async fn an_invalid_name_is_refused_at_its_field() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
-    let page = Page::knock(&browser, &server, "al", "lobby").await;
+    let page = Page::request_entry(&browser, &server, "al", "lobby").await;
     expect_complaint(&page, "#name", "A name has 3 to 64 characters").await;
     page.write("#name", "alice in wonderland").await;
     page.click("#enter button").await;
@@ -34,7 +34,7 @@ async fn a_name_that_will_not_do_is_refused_at_its_field() {
     page.click("#enter button").await;
     page.sees("#title", "lobby").await;
 
-    let other = Page::knock(&browser, &server, "alice", "lobby").await;
+    let other = Page::request_entry(&browser, &server, "alice", "lobby").await;
     expect_complaint(&other, "#name", "This name is in use at the moment: choose another").await;
     other.write("#name", "alice2").await;
     other.click("#enter button").await;
@@ -47,19 +47,19 @@ async fn without_a_token_the_field_for_it_says_so() {
     let server =
         Server::start(&[("auth.required", "true"), ("auth.secret", "a secret of thirty-two bytes, or so")]);
     let browser = Browser::start().await;
-    let page = Page::knock(&browser, &server, "alice", "lobby").await;
+    let page = Page::request_entry(&browser, &server, "alice", "lobby").await;
     expect_complaint(&page, "#token", "This server requires a token").await;
     browser.finish().await;
 }
 
 #[tokio::test]
-async fn a_flood_is_refused_with_a_word_and_goes_on_by_itself() {
+async fn a_flood_is_refused_with_a_text_and_recovers_by_itself() {
     let limits =
         [("rate_limit.enabled", "true"), ("rate_limit.messages_per_second", "1"), ("rate_limit.burst", "2")];
     let (server, browser) = (Server::start(&limits), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     let texts: Vec<_> = (1..=5).map(|n| format!("flood {n}")).collect();
-    // Faster than the driver can type.
+    // A script sends faster than the driver can type.
     let flood = "for (const text of arguments[0]) {
         document.getElementById('text').value = text;
         document.getElementById('say').requestSubmit();
@@ -67,7 +67,7 @@ async fn a_flood_is_refused_with_a_word_and_goes_on_by_itself() {
     alice.run(flood, vec![json!(texts)]).await;
     alice.sees("#say-error", "You write too fast. Sending goes on in 1 s").await;
     alice.sees("#messages .pending", "sending…").await;
-    // Nothing is lost, and nothing changes its place.
+    // Every message arrives, in its order.
     alice.reads("alice", "flood 5").await;
     alice.sees_none("#say-error").await;
     assert_eq!(alice.messages().await, texts);
@@ -75,7 +75,7 @@ async fn a_flood_is_refused_with_a_word_and_goes_on_by_itself() {
 }
 
 #[tokio::test]
-async fn a_text_too_long_stays_where_it_was_written() {
+async fn a_text_that_is_too_long_stays_in_its_field() {
     let (server, browser) = (Server::start(&[("chat.max_message_chars", "50")]), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     let long = "ä👋".repeat(30);
@@ -93,7 +93,7 @@ async fn a_text_too_long_stays_where_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_waited_for() {
+async fn the_page_waits_for_a_server_that_is_not_there() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let page = browser.open(&format!("http://{}/", server.address())).await;
     let listen = server.address().to_string();

@@ -1,4 +1,4 @@
-//! What there is room for, and what stays where it is: long names, narrow windows, the button, the last messages.
+//! The layout under stress: long names, narrow windows, changing texts of the button, bursts of messages.
 
 use serde_json::json;
 use thirtyfour::Key;
@@ -9,12 +9,12 @@ use crate::looks::resize;
 use crate::page::Page;
 use crate::support::server::{Server, UNPINGED};
 
-/// The narrowest window that counts (WCAG 2.2, success criterion 1.4.10).
+/// The narrowest window that must work (WCAG 2.2, success criterion 1.4.10).
 const NARROW: (u32, u32) = (320, 640);
 const DESK: (u32, u32) = (1280, 800);
 const UNLIMITED: &[(&str, &str)] = &[("rate_limit.enabled", "false")];
 
-/// Nothing is wider than the window, and no name or text reaches out of the log.
+/// An expression that is true when nothing is wider than the window, and no name or text reaches out of the log.
 const FITS: &str = "document.documentElement.scrollWidth <= innerWidth
     && $$('#chat > header *, #conversation *').every((e) => {
         const { left, right } = e.getBoundingClientRect();
@@ -40,7 +40,7 @@ async fn the_longest_names_are_seen_whole() {
 }
 
 #[tokio::test]
-async fn a_narrow_window_has_room_for_all_in_every_state() {
+async fn a_narrow_window_shows_everything_in_every_state() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let room = "a-room-with-a-name-that-is-as-long-as-one-may-be-in-this-chat-ok";
     let page = browser.open(&format!("http://{}/", server.address())).await;
@@ -75,25 +75,25 @@ async fn the_topmost_of_many_messages_has_a_name() {
 }
 
 #[tokio::test]
-async fn the_button_is_as_wide_whatever_is_written() {
+async fn the_button_keeps_its_width_for_every_text() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let page = Page::enter(&browser, &server, "alice", "lobby").await;
-    let place = "const e = document.querySelector('#say button'); return [e.offsetLeft, e.offsetWidth]";
+    let position = "const e = document.querySelector('#say button'); return [e.offsetLeft, e.offsetWidth]";
     for size in [DESK, (900, 700), NARROW] {
         resize(&page, size).await;
         page.write("#text", "a").await;
         page.sees_none("#say-count").await;
-        let before = page.run(place, vec![]).await;
+        let before = page.run(position, vec![]).await;
         page.write("#text", &"many words ".repeat(44)).await;
         page.sees("#say-count", "of 500 characters").await;
-        assert_eq!(page.run(place, vec![]).await, before, "{size:?}");
+        assert_eq!(page.run(position, vec![]).await, before, "{size:?}");
         page.until("nothing sticks out", FITS).await;
     }
     browser.finish().await;
 }
 
 #[tokio::test]
-async fn what_is_typed_after_a_message_is_told_at_once() {
+async fn typing_after_a_message_is_sent_at_once() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     let bob = Page::enter(&browser, &server, "bob", "lobby").await;
@@ -106,7 +106,7 @@ async fn what_is_typed_after_a_message_is_told_at_once() {
         alice.reads("bob", text).await;
         alice.sees_none("#typing").await;
     }
-    // Nobody is said to type while there is nobody to tell it.
+    // When the connection is lost, the page must no longer show that bob is typing.
     bob.write("#text", "four").await;
     alice.sees("#typing", "bob is typing…").await;
     let watch = "new MutationObserver(() => {
@@ -121,7 +121,7 @@ async fn what_is_typed_after_a_message_is_told_at_once() {
     browser.finish().await;
 }
 
-/// Every look at a length that depends on the layout makes the browser compute it, if anything was changed since.
+/// Reading a length that depends on the layout makes the browser compute it, if anything has changed since.
 #[tokio::test]
 async fn a_burst_of_messages_is_laid_out_once_per_frame() {
     const BURST: usize = 200;
@@ -147,7 +147,7 @@ async fn a_burst_of_messages_is_laid_out_once_per_frame() {
     let counted = alice.run("return [window.looks, window.frames_]", vec![]).await;
     alice.until("the newest is seen", is_at_end).await;
     let [looks, frames] = [0, 1].map(|at| counted[at].as_u64().expect("a count"));
-    // In each frame one to scroll to the end, and one when that has happened.
+    // In each frame one read to scroll to the end, and one when the page has scrolled.
     assert!(looks <= 2 * frames + 2 && looks > 0, "{looks} looks in {frames} frames");
     browser.finish().await;
 }

@@ -1,4 +1,4 @@
-//! What the pages look like: to axe-core in both colour schemes and on a phone, and to the reader of the README.
+//! The look of the pages: axe-core checks both colour schemes and a phone, and pictures are taken for the documentation.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const PHONE: (u32, u32) = (390, 844);
 const DESK: (u32, u32) = (1200, 760);
 const TABLET: (u32, u32) = (900, 700);
 
-/// Makes the window so wide and high.
+/// Sets the width and height of the window.
 pub(crate) async fn resize(page: &Page<'_>, (width, height): (u32, u32)) {
     let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
     page.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
@@ -30,7 +30,8 @@ async fn set_scheme(page: &Page<'_>, scheme: &str) {
     page.devtools("Emulation.setEmulatedMedia", features).await;
 }
 
-/// In light and dark, at a desk, on a tablet and on a phone: nothing to complain of, and nothing wider than the page.
+/// Asserts that axe-core finds no violation and nothing is wider than the page, in light and dark, on a desktop, a
+/// tablet and a phone.
 async fn examine(page: &Page<'_>, what: &str) {
     let fits =
         "document.documentElement.scrollWidth <= innerWidth && document.body.scrollHeight <= innerHeight";
@@ -53,7 +54,7 @@ async fn tell(client: &mut Client, text: &str) {
     while client.recv_json().await["message"] != text {}
 }
 
-/// People who talk, two rooms, something unread, and a private message.
+/// Fills the chat of ada: several people talk in two rooms, with unread messages and a private one.
 async fn lively<'a>(browser: &'a Browser, server: &Server) -> (Page<'a>, [Client; 4]) {
     let ada = Page::enter(browser, server, "ada", "lobby").await;
     let mut grace = speaker(server, "grace", "lobby", 0).await;
@@ -90,7 +91,7 @@ fn wants_pictures() -> bool {
     std::env::var_os("THRONG_SCREENSHOTS").is_some_and(|value| value == "1")
 }
 
-/// Writes a picture to this folder, if pictures are wanted. The times of day in it are always the same.
+/// Writes a picture to this folder if pictures are wanted. The times of day in it are always the same.
 async fn picture(page: &Page<'_>, name: &str) {
     if !wants_pictures() {
         return;
@@ -105,7 +106,7 @@ async fn picture(page: &Page<'_>, name: &str) {
 }
 
 #[tokio::test]
-async fn the_entry_is_for_everybody() {
+async fn the_entry_form_is_accessible() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let page = browser.open(&format!("http://{}/", server.address())).await;
     examine(&page, "the entry").await;
@@ -118,7 +119,7 @@ async fn the_entry_is_for_everybody() {
 }
 
 #[tokio::test]
-async fn the_chat_is_for_everybody() {
+async fn the_chat_is_accessible() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let (ada, _others) = lively(&browser, &server).await;
     examine(&ada, "the chat").await;
@@ -144,7 +145,7 @@ async fn the_chat_is_for_everybody() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_for_everybody() {
+async fn a_lost_connection_is_shown_accessibly() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let (ada, _others) = lively(&browser, &server).await;
     let address = server.address().to_string();
@@ -161,7 +162,7 @@ async fn a_lost_connection_is_for_everybody() {
 }
 
 #[tokio::test]
-async fn the_dashboard_is_for_everybody() {
+async fn the_dashboard_is_accessible() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let page = look(&browser, &server).await;
     let mut others = Vec::new();
@@ -192,7 +193,7 @@ async fn the_dashboard_is_for_everybody() {
     browser.finish().await;
 }
 
-/// Waits for the next numbers.
+/// Waits for the next update of the numbers.
 async fn next_second(page: &Page<'_>) {
     let uptime = "return [...document.querySelectorAll('#facts > div')].find((e) =>
         e.children[0].textContent === 'Uptime').children[1].textContent";

@@ -1,4 +1,4 @@
-//! One person at one window: what they do, and what they see.
+//! One window of the browser: actions of its user, and waits for the things that the page shows.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::driver::Browser;
 use crate::support::PATIENCE;
 use crate::support::server::Server;
 
-/// How long until the page is asked again.
+/// Time between two looks at the page.
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// A window of the browser. Every act switches to it first.
@@ -23,16 +23,16 @@ impl<'a> Page<'a> {
         Self { browser, window }
     }
 
-    /// Somebody who has come in.
+    /// Opens the chat page and enters a room under a name.
     pub(crate) async fn enter(browser: &'a Browser, server: &Server, name: &str, room: &str) -> Self {
-        let page = Self::knock(browser, server, name, room).await;
+        let page = Self::request_entry(browser, server, name, room).await;
         page.sees("#connection-state", "Connected").await;
         page.sees("#title", room).await;
         page
     }
 
-    /// Somebody who asks to come in.
-    pub(crate) async fn knock(browser: &'a Browser, server: &Server, name: &str, room: &str) -> Self {
+    /// Opens the chat page, fills the entry form and sends it.
+    pub(crate) async fn request_entry(browser: &'a Browser, server: &Server, name: &str, room: &str) -> Self {
         let page = browser.open(&format!("http://{}/", server.address())).await;
         page.write("#name", name).await;
         page.write("#first-room", room).await;
@@ -44,34 +44,34 @@ impl<'a> Page<'a> {
         self.browser.session().switch_to_window(self.window.clone()).await.expect("the window is there");
     }
 
-    /// Runs the body of a function in the page; `arguments[0]` and so on are what it is given.
+    /// Runs the body of a function in the page, with `arguments[0]` and so on; returns its result.
     pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
         self.front().await;
         let answer = self.browser.session().execute(script, arguments).await;
         answer.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
     }
 
-    /// As [`Page::run`], for a script that calls its last argument when it is done.
+    /// Runs a script like [`Page::run`] and waits until it calls its last argument; returns the value of that call.
     pub(crate) async fn run_async(&self, script: &str) -> Value {
         self.front().await;
         let answer = self.browser.session().execute_async(script, vec![]).await;
         answer.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
     }
 
-    /// A picture of what is seen.
+    /// Takes a picture of the window.
     pub(crate) async fn screenshot(&self) -> Vec<u8> {
         self.front().await;
         self.browser.session().screenshot_as_png().await.expect("a picture")
     }
 
-    /// Executes a DevTools command here.
+    /// Executes a DevTools command in this window.
     pub(crate) async fn devtools(&self, command: &'static str, parameters: Value) {
         self.front().await;
         self.browser.devtools(command, parameters).await;
     }
 
-    /// Waits until an expression is true, in which `$` finds what can be seen by its selector, `$$` all of it, and
-    /// `textOf` the text of an element with single blanks.
+    /// Waits until an expression is true. In it, `$` finds the first visible element of a selector, `$$` all of them, and
+    /// `textOf` returns the text of an element with single blanks.
     pub(crate) async fn until(&self, what: &str, expression: &str) {
         let script = format!(
             "const $$ = (css) => [...document.querySelectorAll(css)].filter((e) => e.checkVisibility());
@@ -88,7 +88,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Fails with what there is to see.
+    /// Fails with the text of the page and of its console.
     async fn give_up(&self, what: &str, expression: &str) {
         let text = self.run("return document.body.innerText", vec![]).await;
         let console = self.browser.console().await.join("\n");
@@ -96,24 +96,24 @@ impl<'a> Page<'a> {
         panic!("not within {PATIENCE:?}: {what} ({expression})\n{text}\n--- the console ---\n{console}");
     }
 
-    /// Waits until what `css` selects, and can be seen, contains a text.
+    /// Waits until a visible element that `css` selects contains a text.
     pub(crate) async fn sees(&self, css: &str, text: &str) {
         let (css, text) = (json!(css), json!(text));
         self.until("a text", &format!("$$({css}).some((e) => textOf(e).includes({text}))")).await;
     }
 
-    /// Waits until nothing that can be seen is selected by `css`, or has no text.
+    /// Waits until `css` selects no visible element, or one without text.
     pub(crate) async fn sees_none(&self, css: &str) {
         self.until("nothing", &format!("$$({}).every((e) => !e.innerText)", json!(css))).await;
     }
 
-    /// The text that `css` selects, as it is seen.
+    /// Returns the visible text of the element that `css` selects.
     pub(crate) async fn text(&self, css: &str) -> String {
         let text = self.run("return document.querySelector(arguments[0]).innerText", vec![json!(css)]).await;
         text.as_str().expect("a text").to_owned()
     }
 
-    /// Clicks, as soon as it can be seen, on the first thing that `css` selects.
+    /// Clicks on the first element that `css` selects, as soon as it is visible.
     pub(crate) async fn click(&self, css: &str) {
         self.until("to be clicked on", &format!("$({})", json!(css))).await;
         let script = "return [...document.querySelectorAll(arguments[0])].find((e) => e.checkVisibility())";
@@ -123,7 +123,7 @@ impl<'a> Page<'a> {
         element.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 
-    /// Puts a text where another may stand.
+    /// Replaces the text of a field.
     pub(crate) async fn write(&self, css: &str, text: &str) {
         self.front().await;
         let field = self.browser.session().find(By::Css(css)).await.expect("a field");
@@ -131,24 +131,24 @@ impl<'a> Page<'a> {
         if text.chars().all(|char| char <= '\u{ffff}') {
             return field.send_keys(text).await.expect("a keyboard");
         }
-        // The driver has no keys for these: as from the clipboard.
+        // The driver has no keys for these characters: they are inserted as from the clipboard.
         field.focus().await.expect("a field");
         self.browser.devtools("Input.insertText", json!({"text": text})).await;
     }
 
-    /// Presses keys, wherever the focus is.
+    /// Presses keys in the element that has the focus.
     pub(crate) async fn press(&self, keys: impl Into<TypingData>) {
         self.front().await;
         self.browser.session().action_chain().send_keys(keys).perform().await.expect("a keyboard");
     }
 
-    /// Says something in the conversation that is shown.
+    /// Sends a message in the conversation that is shown.
     pub(crate) async fn say(&self, text: &str) {
         self.write("#text", text).await;
         self.press(Key::Enter).await;
     }
 
-    /// Waits until the last message in the conversation shown is this one, and no longer under way.
+    /// Waits until the last message of the conversation shown is this one, and is no longer under way.
     pub(crate) async fn reads(&self, user: &str, text: &str) {
         let wanted = json!([user, text]).to_string();
         self.until(
@@ -163,7 +163,7 @@ impl<'a> Page<'a> {
         .await;
     }
 
-    /// The texts of the messages that stand in the conversation shown.
+    /// Returns the texts of the messages in the conversation shown.
     pub(crate) async fn messages(&self) -> Vec<String> {
         let texts = "return [...document.querySelectorAll('#messages .text')].map((e) => e.textContent)";
         serde_json::from_value(self.run(texts, vec![]).await).expect("texts")

@@ -1,4 +1,4 @@
-//! The server goes and comes back: what was missed comes belatedly, or the page says plainly that it will not.
+//! Restarts of the server: missed messages come afterwards, or the page says plainly that they are lost.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use crate::driver::Browser;
 use crate::page::Page;
 use crate::support::server::Server;
 
-/// How a server ends.
+/// The way in which a server ends.
 #[derive(Clone, Copy)]
 enum End {
-    /// SIGTERM: it says goodbye.
+    /// SIGTERM: the server closes its connections.
     Terminate,
-    /// SIGKILL: it says nothing.
+    /// SIGKILL: connections break without a close.
     Kill,
 }
 
-/// Ends a server; the address it had.
+/// Ends a server; returns the address it had.
 fn stop(mut server: Server, end: End) -> String {
     let address = server.address().to_string();
     if let End::Terminate = end {
@@ -30,11 +30,11 @@ fn stop(mut server: Server, end: End) -> String {
 
 async fn see_it_gone(page: &Page<'_>) {
     page.sees("#connection-state", "Connection lost, reconnecting").await;
-    // Between two attempts, for an instant, it says that it connects.
+    // For an instant between two waits, the page shows that it connects.
     page.until("the next attempt", "/^in \\d+ s$/.test($('#countdown')?.innerText ?? '')").await;
 }
 
-/// Two people talk, the server ends, a third person speaks where the two cannot hear it, and they come back.
+/// Lets two people talk, ends the server, sends messages that the two miss, and lets them come back.
 async fn both_recover(end: End) {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().to_str().expect("a path in UTF-8");
@@ -60,7 +60,7 @@ async fn both_recover(end: End) {
         let expected = ["before", "carol says 1", "carol says 2", "carol says 3", "said while away"];
         assert_eq!(page.messages().await, expected);
     }
-    // Bob may have come back after what Alice said meanwhile.
+    // Bob may have come back after Alice's next message.
     alice.sees("#notice", "recovered 3 messages").await;
     bob.until("3 or 4", "/recovered [34] messages/.test($('#notice').innerText)").await;
     alice.click("#notice-close").await;
@@ -70,7 +70,7 @@ async fn both_recover(end: End) {
     browser.finish().await;
 }
 
-/// Carol says something in the lobby of a server with the same history and another address, which then ends.
+/// Starts a server with the same history on another address, sends messages of Carol to its lobby, and ends it.
 async fn speak_elsewhere(folder: &Path, count: usize) {
     let server = Server::start(&[("history.dir", folder.to_str().expect("a path in UTF-8"))]);
     drop(speaker(&server, "carol", "lobby", count).await);
@@ -105,7 +105,7 @@ async fn without_a_history_on_disk_the_page_says_that_something_is_lost() {
     let _carol = speaker(&server, "carol", "lobby", 2).await;
     for page in [&alice, &bob] {
         page.reads("carol", "carol says 2").await;
-        // What was read before stays, above the gap.
+        // The messages that were read before stay above the gap.
         assert_eq!(page.messages().await, ["before", "carol says 1", "carol says 2"]);
     }
     browser.finish().await;

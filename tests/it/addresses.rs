@@ -1,4 +1,4 @@
-//! Limits per address: each address has its own, and the server knows whose they are, behind proxies too.
+//! Limits per client address: each address has its own, also behind trusted proxies.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,15 +7,15 @@ use crate::support::http::Response;
 use crate::support::raw::{Socket, handshake};
 use crate::support::server::Server;
 
-/// A socket to the server from one of the addresses of loopback.
+/// Connects to the server from one of the addresses of loopback.
 fn from(server: &Server, source: &str) -> Socket {
     let source: IpAddr = source.parse().expect("an address");
     Socket::connect_from(SocketAddr::new(source, 0), server.address())
 }
 
-/// The answer to a handshake with further headers, and the socket that got it.
+/// Sends a handshake with further headers; returns the answer, and the socket that got it.
 #[track_caller]
-fn knock(server: &Server, source: &str, headers: &str) -> (Response, Socket) {
+fn try_handshake(server: &Server, source: &str, headers: &str) -> (Response, Socket) {
     let mut socket = from(server, source);
     socket.send(handshake("/ws", headers));
     (socket.read_response(), socket)
@@ -23,15 +23,15 @@ fn knock(server: &Server, source: &str, headers: &str) -> (Response, Socket) {
 
 #[track_caller]
 fn enter(server: &Server, source: &str, headers: &str) -> Socket {
-    let (response, socket) = knock(server, source, headers);
+    let (response, socket) = try_handshake(server, source, headers);
     assert_eq!(response.status, 101, "{source} {headers:?}: {response:?}");
     socket
 }
 
-/// Must be told 429 and when to come back.
+/// Asserts that a handshake is refused with 429 and a time to come back.
 #[track_caller]
 fn refused(server: &Server, source: &str, headers: &str, code: &str) {
-    let (response, mut socket) = knock(server, source, headers);
+    let (response, mut socket) = try_handshake(server, source, headers);
     assert_eq!(response.status, 429, "{source} {headers:?}: {response:?}");
     let retry_after: u32 = response.header("retry-after").expect("Retry-After").parse().expect("seconds");
     assert!((1..=300).contains(&retry_after), "{retry_after}");
@@ -44,28 +44,28 @@ const CONNECTIONS: &str = "connections_per_address";
 const HANDSHAKES: &str = "handshakes_per_address";
 
 #[test]
-fn an_address_has_so_many_connections_and_no_more() {
+fn an_address_is_refused_above_its_number_of_connections() {
     let server = Server::start(&[("limits.max_connections_per_address", "2")]);
     let first = enter(&server, "127.0.0.1", "");
     let _second = enter(&server, "127.0.0.1", "");
     for _ in 0..3 {
         refused(&server, "127.0.0.1", "", CONNECTIONS);
     }
-    // Nobody is believed who says that they are somebody else.
+    // The header of an untrusted peer is ignored.
     refused(&server, "127.0.0.1", "X-Forwarded-For: 203.0.113.9\r\n", CONNECTIONS);
     let _others = [enter(&server, "127.0.0.2", ""), enter(&server, "127.0.0.2", "")];
     refused(&server, "127.0.0.2", "", CONNECTIONS);
     let _third = enter(&server, "127.0.0.3", "");
 
     drop(first);
-    eventually("the place is free again", || knock(&server, "127.0.0.1", "").0.status == 101);
+    eventually("the permit is free again", || try_handshake(&server, "127.0.0.1", "").0.status == 101);
     assert!(server.metric("throng_refused_total", CONNECTIONS) >= 5.0);
-    // Pages are not counted: whoever watches the server is not shut out by its clients.
+    // Requests for pages are not counted: clients cannot shut monitoring out.
     assert_eq!(server.get("/healthz").status, 200);
 }
 
 #[test]
-fn what_was_refused_or_never_came_to_a_connection_holds_no_place() {
+fn a_refused_or_unfinished_handshake_holds_no_connection_permit() {
     let server = Server::start(&[
         ("limits.max_connections_per_address", "1"),
         ("admission.refuse", "http"),
@@ -81,10 +81,10 @@ fn what_was_refused_or_never_came_to_a_connection_holds_no_place() {
         socket.send(handshake(path, headers));
         assert_eq!(socket.read_response().status, status, "{path}");
     }
-    // The place of a connection that is over is free when its last byte is: the next one may be a moment early.
+    // A connection's permit is free when its last byte is sent: the next connection may come a moment too early.
     for end in ["close", "abort"] {
-        eventually("the one place is free", || {
-            let (response, mut socket) = knock(&server, "127.0.0.1", "");
+        eventually("the one permit is free", || {
+            let (response, mut socket) = try_handshake(&server, "127.0.0.1", "");
             match end {
                 "abort" => socket.abort(),
                 _ => socket.send(crate::support::frame::close(1000, "")),
@@ -92,17 +92,17 @@ fn what_was_refused_or_never_came_to_a_connection_holds_no_place() {
             response.status == 101
         });
     }
-    eventually("the one place is free", || knock(&server, "127.0.0.1", "").0.status == 101);
+    eventually("the one permit is free", || try_handshake(&server, "127.0.0.1", "").0.status == 101);
 }
 
 #[test]
-fn an_address_knocks_so_often_and_no_more() {
+fn an_address_is_refused_above_its_rate_of_handshakes() {
     let server = Server::start(&[("limits.handshakes_per_second_per_address", "3")]);
     let mut statuses = Vec::new();
-    // More than could come back in the time that twenty handshakes take, however slow the machine.
+    // More handshakes than the bucket refills in the time that twenty take, however slow the machine.
     let began = std::time::Instant::now();
     for _ in 0..20 {
-        statuses.push(knock(&server, "127.0.0.1", "").0.status);
+        statuses.push(try_handshake(&server, "127.0.0.1", "").0.status);
     }
     let earned = 3.0 * began.elapsed().as_secs_f64();
     let entered = statuses.iter().filter(|status| **status == 101).count();
@@ -113,11 +113,11 @@ fn an_address_knocks_so_often_and_no_more() {
         refused(&server, "127.0.0.1", "", HANDSHAKES);
     }
     let _other = enter(&server, "127.0.0.2", "");
-    eventually("a handshake is free again", || knock(&server, "127.0.0.1", "").0.status == 101);
+    eventually("a handshake is free again", || try_handshake(&server, "127.0.0.1", "").0.status == 101);
 }
 
 #[test]
-fn behind_trusted_proxies_the_client_counts() {
+fn behind_trusted_proxies_the_limits_count_the_clients_address() {
     let server = Server::start(&[
         ("limits.max_connections_per_address", "1"),
         ("admission.trusted_proxies", "127.0.0.1,127.0.0.128/25"),
@@ -128,7 +128,7 @@ fn behind_trusted_proxies_the_client_counts() {
         ("127.0.0.1", "X-Forwarded-For: 203.0.113.1\r\n", false),
         ("127.0.0.200", "X-Forwarded-For: 203.0.113.1:4711\r\n", false),
         ("127.0.0.1", "X-Forwarded-For: 203.0.113.2\r\n", true),
-        // The client's own inventions stand at the left, in one header or several.
+        // Addresses that the client invents stand at the left, in one header or several.
         ("127.0.0.1", "X-Forwarded-For: 9.9.9.9, 203.0.113.2\r\n", false),
         ("127.0.0.1", "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 203.0.113.2\r\n", false),
         ("127.0.0.1", "X-Forwarded-For: 203.0.113.2\r\nX-Forwarded-For: 203.0.113.3\r\n", true),
@@ -137,11 +137,11 @@ fn behind_trusted_proxies_the_client_counts() {
         ("127.0.0.1", "X-Forwarded-For: 2001:db8:1:2::1\r\n", true),
         ("127.0.0.1", "X-Forwarded-For: [2001:db8:1:2:ffff::9]:80\r\n", false),
         ("127.0.0.1", "X-Forwarded-For: 2001:db8:1:3::1\r\n", true),
-        // Garbage and nothing are the proxy's own.
+        // Without a valid address in the header, the proxy's own address counts.
         ("127.0.0.1", "X-Forwarded-For: unknown\r\n", true),
         ("127.0.0.1", "X-Forwarded-For: 203.0.113.77, \u{fffd}\r\n", false),
         ("127.0.0.1", "", false),
-        // Not a proxy of ours.
+        // This peer is not a trusted proxy.
         ("127.0.0.2", "X-Forwarded-For: 203.0.113.99\r\n", true),
         ("127.0.0.2", "X-Forwarded-For: 203.0.113.98\r\n", false),
         ("127.0.0.1", "X-Forwarded-For: 127.0.0.2\r\n", false),

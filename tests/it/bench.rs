@@ -1,4 +1,4 @@
-//! The load generator: every scenario against a server of its own, and what its numbers must say.
+//! The load generator: every scenario runs against a server of its own, and its numbers must be right.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,9 +22,9 @@ fn bench(arguments: &[&str]) -> (i32, Value) {
     (output.status.code().expect("an exit code"), report)
 }
 
-/// As [`bench`], where all must be well.
+/// Runs [`bench`], which must succeed and find nothing missing; returns the result.
 #[track_caller]
-fn well(arguments: &[&str]) -> Value {
+fn bench_ok(arguments: &[&str]) -> Value {
     let (code, report) = bench(arguments);
     assert_eq!(code, 0, "{report:#}");
     let run = &report["whole_run"];
@@ -45,10 +45,10 @@ fn number(report: &Value, pointer: &str) -> f64 {
 }
 
 const SHORT: &[&str] = &["--seconds", "1", "--warm-up", "0.2", "--settle", "0.2", "--workers", "1"];
-/// For what needs some bytes to happen.
+/// For scenarios that need enough bytes to fill buffers.
 const LONGER: &[&str] = &["--seconds", "3", "--warm-up", "0.2", "--settle", "0.2", "--workers", "1"];
 
-/// The numbers of any traffic scenario in which each message reaches `members`.
+/// Checks the numbers of any traffic scenario in which each message reaches `members` clients.
 #[track_caller]
 fn check_traffic(report: &Value, members: f64) {
     let (sent, expected) = (number(report, "/whole_run/sent"), number(report, "/whole_run/expected"));
@@ -69,33 +69,34 @@ fn check_traffic(report: &Value, members: f64) {
 
 #[test]
 fn fanout_reaches_every_member() {
-    let report = well(&[&["fanout", "-c", "40", "--publishers", "3", "--in-flight", "2"], SHORT].concat());
+    let report =
+        bench_ok(&[&["fanout", "-c", "40", "--publishers", "3", "--in-flight", "2"], SHORT].concat());
     check_traffic(&report, 40.0);
     assert_eq!((&report["in_flight"], &report["rate_per_s"]), (&2.into(), &Value::Null));
 }
 
 #[test]
 fn rooms_reach_their_own_members_alone() {
-    check_traffic(&well(&[&["rooms", "-c", "60", "--rooms", "12"], SHORT].concat()), 5.0);
+    check_traffic(&bench_ok(&[&["rooms", "-c", "60", "--rooms", "12"], SHORT].concat()), 5.0);
 }
 
 #[test]
-fn echo_comes_back_to_whoever_sent_it_in_text_and_binary() {
+fn echo_comes_back_to_its_sender_in_text_and_binary() {
     for more in [&[][..], &["--binary"], &["--size", "21"], &["--size", "35", "--sample", "1000"]] {
-        check_traffic(&well(&[&["echo", "-c", "10"], SHORT, more].concat()), 1.0);
+        check_traffic(&bench_ok(&[&["echo", "-c", "10"], SHORT, more].concat()), 1.0);
     }
 }
 
 #[test]
 fn an_open_loop_keeps_its_rate() {
-    let report = well(&[&["fanout", "-c", "10", "--rate", "300"], SHORT].concat());
+    let report = bench_ok(&[&["fanout", "-c", "10", "--rate", "300"], SHORT].concat());
     check_traffic(&report, 10.0);
     assert_eq!(number(&report, "/whole_run/sent"), 360.0, "0.2 s of warm-up and 1 s: {report:#}");
 }
 
 #[test]
 fn handshakes_are_counted_and_timed() {
-    let report = well(&["connect", "-c", "100", "--workers", "1"]);
+    let report = bench_ok(&["connect", "-c", "100", "--workers", "1"]);
     assert_eq!(
         (number(&report, "/handshakes/opened"), number(&report, "/handshakes/open_at_end")),
         (100.0, 100.0)
@@ -106,14 +107,14 @@ fn handshakes_are_counted_and_timed() {
 
 #[test]
 fn idle_connections_have_a_size() {
-    let report = well(&["idle", "-c", "200", "--hold", "0.5", "--settle", "0.2", "--workers", "1"]);
+    let report = bench_ok(&["idle", "-c", "200", "--hold", "0.5", "--settle", "0.2", "--workers", "1"]);
     assert_eq!(number(&report, "/whole_run/delivered"), 200.0, "each received one message: {report:#}");
     assert!((0.0..200.0).contains(&number(&report, "/server/kib_per_connection")), "{report:#}");
 }
 
 #[test]
-fn storms_bring_everybody_back() {
-    let report = well(&["storm", "-c", "100", "--rounds", "2", "--settle", "0.2", "--workers", "1"]);
+fn every_client_reconnects_in_a_storm() {
+    let report = bench_ok(&["storm", "-c", "100", "--rounds", "2", "--settle", "0.2", "--workers", "1"]);
     assert_eq!(number(&report, "/handshakes/opened"), 300.0, "{report:#}");
     assert_eq!(
         (report["storms_s"].as_array().map(Vec::len), number(&report, "/handshakes/open_at_end")),
@@ -123,12 +124,13 @@ fn storms_bring_everybody_back() {
 
 #[test]
 fn slow_clients_are_dropped_and_the_others_get_everything() {
-    // Long messages, so that they are soon more than the kernel buffers, however little a busy machine sends; and a
-    // queue for four times all that are in flight, so that nobody else is dropped.
+    // Long messages soon exceed the kernel's buffers, even if a busy machine sends few of them. The queue holds four
+    // times the messages in flight, so that no other client is dropped.
     let bounds = ["--set", "queue.max_bytes=128KiB", "--set", "socket.send_buffer=16KiB"];
     let settings = [&bounds[..], &["--set", "chat.max_message_chars=4000", "--size", "3500"]].concat();
-    let report =
-        well(&[&["slow", "-c", "40", "--stall", "10", "--in-flight", "8"], &settings[..], LONGER].concat());
+    let report = bench_ok(
+        &[&["slow", "-c", "40", "--stall", "10", "--in-flight", "8"], &settings[..], LONGER].concat(),
+    );
     assert_eq!(report["stalled"]["count"], 4);
     assert_eq!(report["stalled"]["dropped"], 4, "{report:#}");
     assert!(number(&report, "/stalled/p99_ratio") > 0.0);
@@ -162,10 +164,10 @@ fn the_report_has_its_table_and_plots() {
 }
 
 #[test]
-fn what_goes_wrong_is_said_and_is_exit_code_1() {
+fn failures_are_reported_with_exit_code_1() {
     let server = Server::start(&[]);
     let url = format!("ws://{}/ws/chat/same-for-all?room={{r}}", server.address());
-    // Whoever holds the name is asked for a sign of life first, for up to two seconds.
+    // The server first pings the connection that holds the name, and waits for up to two seconds.
     let (code, report) = bench(&["connect", "-c", "3", "--settle", "3", "--url", &url]);
     assert_eq!((code, &report["whole_run"]["close_codes"]["1008"]), (1, &2.into()), "{report:#}");
     let why = json!([{"code": 1008, "reason": "User ID already in use", "count": 2}]);
@@ -182,7 +184,7 @@ fn what_goes_wrong_is_said_and_is_exit_code_1() {
     assert_eq!((code, &report["handshakes"]["failed"]), (1, &2.into()), "{report:#}");
 }
 
-/// Nothing was measured where nobody came in: no zero may look like a result.
+/// A run in which no client connected has measured nothing: no zero may look like a result.
 #[test]
 fn a_run_that_failed_shows_no_zeros() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
@@ -200,10 +202,11 @@ fn a_run_that_failed_shows_no_zeros() {
     }
 }
 
-/// The server's own words stand where its answers are missing: in the report, in the table and in the error.
+/// The answers that came instead of deliveries are shown in the report, in the table and in the error.
 #[test]
-fn what_a_server_said_instead_is_shown() {
-    // A burst of ten, then one message in ten seconds: most are answered `rate_limited`, and some strikes later 4002.
+fn answers_other_than_the_expected_ones_are_shown() {
+    // A burst of ten, then one message in ten seconds: most are answered `rate_limited`, and after some strikes the
+    // connection is closed with 4002.
     let limits = ["--set", "rate_limit.enabled=true", "--set", "rate_limit.burst=10"];
     let slow = ["--set", "rate_limit.messages_per_second=1", "-c", "2", "--rate", "200", "--drain", "0.5"];
     let arguments = [&["fanout"], &limits[..], &slow[..], SHORT].concat();
@@ -222,8 +225,8 @@ fn what_a_server_said_instead_is_shown() {
 }
 
 #[test]
-fn a_result_says_how_it_came_about() {
-    let report = well(&["connect", "-c", "2", "--settle", "100ms", "--header", "X-Key: hidden"]);
+fn a_result_names_its_settings_and_machine() {
+    let report = bench_ok(&["connect", "-c", "2", "--settle", "100ms", "--header", "X-Key: hidden"]);
     assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
     let time = report["time"].as_str().expect("a time");
     assert!(time.len() == 20 && time.starts_with("20") && time.ends_with('Z'), "{time}");
@@ -235,20 +238,20 @@ fn a_result_says_how_it_came_about() {
 }
 
 #[test]
-fn times_may_have_units_and_the_measured_one_another_name() {
+fn times_may_have_units_and_duration_is_another_name_of_seconds() {
     let short = ["--duration", "500ms", "--warm-up", "0.1s", "--settle", "200ms", "--drain", "5s"];
-    let report = well(&[&["fanout", "-c", "4", "--workers", "1"], &short[..]].concat());
+    let report = bench_ok(&[&["fanout", "-c", "4", "--workers", "1"], &short[..]].concat());
     assert!((0.4..2.0).contains(&number(&report, "/seconds")), "{report:#}");
 }
 
-/// Heartbeats in text, of Engine.IO and of throng.v1, are answered on every connection, sampled or not; and at the end
-/// each client says goodbye with 1000.
+/// Heartbeats in text, of Engine.IO and of throng.v1, are answered on every connection, sampled or not. At the end each
+/// client closes with 1000.
 #[test]
 fn text_heartbeats_are_answered_and_clients_say_goodbye() {
     for (beat, answer) in [("2", "3"), (r#"{"type":"heartbeat"}"#, r#"{"type":"heartbeat_ack"}"#)] {
         let (address, heard) = heart(beat);
         let url = format!("ws://{address}/");
-        well(&["connect", "-c", "3", "--settle", "500ms", "--url", &url]);
+        bench_ok(&["connect", "-c", "3", "--settle", "500ms", "--url", &url]);
         for _ in 0..3 {
             let frames = heard.recv_timeout(Duration::from_secs(20)).expect("a client that left");
             let good = [(1, answer.as_bytes().to_vec()), (8, 1000u16.to_be_bytes().to_vec())];
@@ -257,10 +260,11 @@ fn text_heartbeats_are_answered_and_clients_say_goodbye() {
     }
 }
 
-/// Opcode and payload.
+/// A frame: opcode and payload.
 type Frame = (u8, Vec<u8>);
 
-/// A server that sends one heartbeat to each client; what it gets back, opcodes and payloads up to the end.
+/// Starts a server that sends one heartbeat to each client; returns its address, and the frames of each client up to
+/// the end.
 fn heart(beat: &'static str) -> (std::net::SocketAddr, Receiver<Vec<Frame>>) {
     let (send, heard) = std::sync::mpsc::sync_channel(8);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -296,24 +300,24 @@ fn wrong_usage_is_64() {
     }
 }
 
-/// A server that stops for 300 ms makes the 30 messages that were due in that time late, not just one: the closed loop
-/// would have sent no more and seen a single one.
+/// A server that stops for 300 ms delays all 30 messages that were due in that time. A closed loop would have sent no
+/// more and seen a single late one.
 #[test]
 fn an_open_loop_sees_a_stall_that_a_closed_loop_hides() {
     let open = ["--rate", "100", "--seconds", "2", "--warm-up", "0.1", "--settle", "0"];
     let stalling = || format!("ws://{}/", toy(Duration::from_millis(300)));
-    let report = well(&[&["echo", "-c", "1", "--url", &stalling()], &open[..]].concat());
+    let report = bench_ok(&[&["echo", "-c", "1", "--url", &stalling()], &open[..]].concat());
     assert!(number(&report, "/latency_us/p999") >= 250_000.0, "{report:#}");
     assert!(number(&report, "/latency_us/max") <= 5_000_000.0, "{report:#}");
     assert!(number(&report, "/latency_us/p90") >= 50_000.0, "15 of 100 were due while it slept: {report:#}");
     let closed = ["--seconds", "2", "--warm-up", "0.1", "--settle", "0"];
-    let report = well(&[&["echo", "-c", "1", "--url", &stalling()], &closed[..]].concat());
+    let report = bench_ok(&[&["echo", "-c", "1", "--url", &stalling()], &closed[..]].concat());
     assert!(number(&report, "/latency_us/max") >= 250_000.0, "{report:#}");
     assert!(number(&report, "/latency_us/p90") < 250_000.0, "{report:#}");
 }
 
-/// An echo server that pauses once, a second after the first message; written here so that it shares nothing with
-/// what it is used to test.
+/// Starts an echo server that pauses once, a second after the first message. It is written here so that it shares no
+/// code with the load generator.
 fn toy(pause: Duration) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -325,7 +329,7 @@ fn toy(pause: Duration) -> std::net::SocketAddr {
     address
 }
 
-/// Answers the handshake; what came behind it.
+/// Answers the handshake; returns the bytes behind it.
 fn open(stream: &mut TcpStream) -> Option<Vec<u8>> {
     stream.set_nodelay(true).ok()?;
     let mut pending = Vec::new();
@@ -345,7 +349,7 @@ fn open(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(pending)
 }
 
-/// The next frame, short and masked: its opcode and payload.
+/// Takes the next frame, which must be short and masked; returns its opcode and payload.
 fn take_frame(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<Frame> {
     while pending.len() < 6 || pending.len() < 6 + usize::from(pending[1] & 0x7f) {
         fill(stream, pending)?;
@@ -365,7 +369,7 @@ fn serve(mut stream: TcpStream, pause: Duration) -> Option<()> {
         let (opcode, payload) = take_frame(&mut stream, &mut pending)?;
         if !paused && first.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1) {
             paused = true;
-            // The stall that is to be noticed.
+            // The stall that the load generator must notice.
             std::thread::sleep(pause);
         }
         let echo = [&[0x80 | opcode, payload.len() as u8], payload.as_slice()].concat();

@@ -1,4 +1,4 @@
-//! The chat in its plain dialect: the exact texts that a naive client relies on.
+//! The chat in its plain dialect: the exact texts on which a simple client relies.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -7,21 +7,21 @@ use crate::support::client::Client;
 use crate::support::raw::Socket;
 use crate::support::server::Server;
 
-/// Connects `user` to `room` and reads the notice of the own entry.
+/// Connects `user` to `room` and reads the notice of its own entry.
 async fn enter(server: &Server, user: &str, room: &str) -> Client {
     let mut client = Client::connect(server, &format!("/ws/chat/{user}?room={room}")).await;
     client.expect_notice(&format!("User {user} has joined the chat")).await;
     client
 }
 
-/// Says `text` and waits until it is back.
+/// Sends `text` and waits until it comes back.
 async fn say(client: &mut Client, text: &str) {
     client.send_text(json!({ "message": text }).to_string()).await;
     assert_eq!(client.recv_json().await["message"], text);
 }
 
 #[tokio::test]
-async fn entries_and_exits_are_told_to_everyone_the_newcomer_included() {
+async fn everyone_is_told_of_entries_and_exits_the_newcomer_included() {
     let server = Server::start(&[]);
     let mut alice = Client::connect(&server, "/ws/chat/alice").await;
     let first = alice.recv_text().await;
@@ -37,7 +37,7 @@ async fn entries_and_exits_are_told_to_everyone_the_newcomer_included() {
 }
 
 #[tokio::test]
-async fn an_exit_without_a_word_is_told_too() {
+async fn everyone_is_told_of_an_exit_without_a_close_frame() {
     let server = Server::start(&[]);
     let mut alice = enter(&server, "alice", "lobby").await;
     for reset in [false, true] {
@@ -153,7 +153,7 @@ async fn the_limit_is_a_setting_and_stands_in_the_error() {
 }
 
 #[tokio::test]
-async fn in_the_plain_dialect_only_the_field_message_counts() {
+async fn the_plain_dialect_reads_the_field_message_alone() {
     let server = Server::start(&[]);
     let mut alice = enter(&server, "alice", "lobby").await;
     for sent in [
@@ -244,7 +244,7 @@ async fn rooms_do_not_hear_each_other() {
     carol.expect_notice("User dave has joined the chat").await;
     say(&mut dave, "in the hall").await;
     assert_eq!(carol.recv_json().await["message"], "in the hall");
-    // Had anything of the others come, it would be next.
+    // A message from another room would come before this one.
     say(&mut alice, "still in red").await;
     say(&mut bob, "still in blue").await;
 }

@@ -1,4 +1,4 @@
-//! The judge itself: a right story passes, and one that breaks a promise is caught, with the promise by its name.
+//! The judge itself: events that keep every promise pass, and each broken promise is reported by its name.
 
 mod kept;
 
@@ -36,7 +36,7 @@ fn gap(from: u64, to: u64) -> Value {
     json!({"type": "gap", "room": ROOM, "from": from, "to": to})
 }
 
-/// Two clients in one room, alice and bob, who speak first and listen from offset 0.
+/// A made-up sequence of events, with two clients in one room, alice and bob, who listen from offset 0.
 struct Story {
     checker: Checker,
     alice: Conn,
@@ -59,7 +59,7 @@ impl Story {
         self
     }
 
-    /// `who` sends a text with an id, and with a key if it has one.
+    /// Makes `who` send a text with an id, and with a key if there is one.
     fn say(&mut self, who: Conn, id: &str, text: &str, key: Option<&str>) -> &mut Self {
         let mut command = json!({"type": "message", "id": id, "message": text});
         if let Some(key) = key {
@@ -74,7 +74,7 @@ impl Story {
         self
     }
 
-    /// Alice says texts 1 to `count`, and both get all of it.
+    /// Makes alice say texts 1 to `count`, which both receive.
     fn talk(&mut self, count: u64) -> &mut Self {
         let (alice, bob) = (self.alice, self.bob);
         for offset in 1..=count {
@@ -85,7 +85,7 @@ impl Story {
         self
     }
 
-    /// Bob is cut off and comes back with a position.
+    /// Cuts bob off and lets him come back with a position.
     fn bob_resumes(&mut self, offset: u64, answer: Value) -> &mut Self {
         self.checker.closed(self.bob, End::Ours);
         self.bob = self.checker.connect("bob", "bob", ROOM, Some((EPOCH.to_owned(), offset)));
@@ -102,20 +102,20 @@ impl Story {
 }
 
 #[test]
-fn a_right_story_passes() {
+fn events_that_keep_every_promise_pass() {
     let mut story = Story::begin();
     let (alice, bob) = (story.alice, story.bob);
     story.get(alice, diff(&["bob"], &[], 2)).talk(3);
-    // The place of an echo that was not wanted is the ack's.
+    // The ack comes instead of the echo that was not wanted.
     story.send(alice, json!({"type": "message", "id": "a", "message": "quiet", "echo": false}));
     story.get(alice, ack("a", 4, false)).get(bob, message(4, "alice", "quiet"));
-    // Sent once more, for the answer might have been lost.
+    // Sent once more, as if the answer had been lost.
     story.say(alice, "b", "again", Some("k")).get(alice, message(5, "alice", "again"));
     story.get(alice, ack("b", 5, false)).say(alice, "c", "again", Some("k")).get(alice, ack("c", 5, true));
-    // Refused, and so not seen.
+    // A refused message, which nobody sees.
     story.say(alice, "d", "too long", None);
     story.get(alice, json!({"type": "error", "re": "d", "code": "message_too_long", "message": ""}));
-    // Bob misses two, gets them and one more; and later is told of two that were dropped.
+    // Bob misses two messages and gets them with one more. Later two messages are dropped, and a gap names them.
     story.bob_resumes(4, welcome("bob", 4, true));
     let bob = story.bob;
     story.get(bob, message(5, "alice", "again")).say(bob, "e", "back", None);
@@ -152,7 +152,7 @@ fn a_right_story_passes() {
 }
 
 #[test]
-fn two_messages_at_one_place_break_g1() {
+fn two_messages_at_one_position_break_g1() {
     let mut story = Story::begin();
     let (alice, bob) = (story.alice, story.bob);
     story.say(alice, "a", "one", None).say(alice, "b", "two", None);
@@ -174,7 +174,7 @@ fn another_epoch_without_a_close_breaks_g1() {
 }
 
 #[test]
-fn a_history_that_tells_another_story_breaks_g1() {
+fn a_history_that_differs_from_the_live_messages_breaks_g1() {
     let mut story = Story::begin();
     let bob = story.talk(2).bob;
     story.send(bob, json!({"type": "history", "id": "h", "room": ROOM}));
@@ -193,7 +193,7 @@ fn a_hole_breaks_g2() {
 }
 
 #[test]
-fn a_gap_that_tells_of_something_else_breaks_g2() {
+fn a_gap_that_names_the_wrong_offsets_breaks_g2() {
     let mut story = Story::begin();
     let bob = story.talk(2).bob;
     story.get(bob, gap(4, 5));
@@ -201,7 +201,7 @@ fn a_gap_that_tells_of_something_else_breaks_g2() {
 }
 
 #[test]
-fn a_tail_that_never_comes_breaks_g2() {
+fn last_messages_that_never_come_break_g2() {
     let mut story = Story::begin();
     let alice = story.talk(2).alice;
     story.say(alice, "a", "for alice alone", None).get(alice, message(3, "alice", "for alice alone"));
@@ -211,19 +211,19 @@ fn a_tail_that_never_comes_breaks_g2() {
 }
 
 #[test]
-fn a_resume_that_is_partial_repeated_invented_or_elsewhere_breaks_g3() {
+fn a_resume_with_missing_repeated_or_foreign_messages_breaks_g3() {
     let other_epoch = {
         let mut event = welcome("bob", 2, true);
         event["epoch"] = "0000000000002".into();
         event
     };
     let cases: [(u64, Value, Option<u64>); 5] = [
-        // Three were missed, the second comes.
+        // Three messages were missed, and the second comes first.
         (1, welcome("bob", 1, true), Some(3)),
         (1, welcome("bob", 4, true), Some(3)),
-        // What was seen comes again.
+        // A message that was seen comes again.
         (3, welcome("bob", 3, true), Some(3)),
-        // From the future, and from another life.
+        // A position of the future, and one of another epoch.
         (9, welcome("bob", 4, true), None),
         (2, other_epoch, None),
     ];
@@ -239,11 +239,11 @@ fn a_resume_that_is_partial_repeated_invented_or_elsewhere_breaks_g3() {
     let mut story = Story::begin();
     story.talk(4).bob_resumes(1, welcome("bob", 3, false));
     let report = story.expect(Guarantee::Resume).to_string();
-    assert!(report.contains("behind what was seen"), "{report}");
+    assert!(report.contains("behind the messages seen"), "{report}");
 }
 
 #[test]
-fn an_ack_of_what_is_not_there_breaks_g4() {
+fn an_ack_of_a_message_that_is_not_in_the_room_breaks_g4() {
     let mut story = Story::begin();
     let (alice, bob) = (story.alice, story.bob);
     story.talk(1).say(alice, "a", "mine", None).get(alice, ack("a", 1, false));
@@ -268,7 +268,7 @@ fn a_key_that_appends_twice_breaks_g4() {
         story.get(alice, ack("a", 1, false)).say(alice, "b", "once", Some("k")).get(alice, second);
         story.expect(Guarantee::Ack);
     }
-    // Nobody has answered; but it was seen twice.
+    // No attempt was answered, but the message was seen twice.
     let mut story = Story::begin();
     let (alice, bob) = (story.alice, story.bob);
     story.say(alice, "a", "once", Some("k")).say(alice, "b", "once", Some("k"));
@@ -277,7 +277,7 @@ fn a_key_that_appends_twice_breaks_g4() {
 }
 
 #[test]
-fn what_was_refused_or_never_said_breaks_g4_when_it_is_seen() {
+fn seeing_a_message_that_was_refused_or_never_sent_breaks_g4() {
     let mut story = Story::begin();
     let (alice, bob) = (story.alice, story.bob);
     story.say(alice, "a", "refused", None);
@@ -300,7 +300,7 @@ fn a_command_without_an_answer_is_not_settled() {
 }
 
 #[test]
-fn the_same_twice_breaks_g5() {
+fn seeing_the_same_message_twice_breaks_g5() {
     let mut story = Story::begin();
     let bob = story.talk(2).bob;
     story.get(bob, message(2, "alice", "text 2"));
@@ -338,7 +338,7 @@ fn a_user_who_comes_twice_or_never_goes_breaks_presence() {
     story.checker.closed(bob, End::Ours);
     let found = story.checker.unsettled();
     assert!(found.iter().any(|v| v.guarantee == Guarantee::Presence && v.client == "alice"), "{found:?}");
-    // Told, but counted wrong.
+    // The right event with a wrong number of members.
     story.get(alice, diff(&[], &["bob"], 2));
     assert!(story.checker.unsettled().iter().any(|v| v.guarantee == Guarantee::Presence));
     story.get(alice, diff(&[], &[], 1));
@@ -346,7 +346,7 @@ fn a_user_who_comes_twice_or_never_goes_breaks_presence() {
 }
 
 #[test]
-fn the_form_is_kept() {
+fn events_out_of_order_or_of_unknown_types_break_the_protocol() {
     let mut story = Story::begin();
     let alice = story.alice;
     story

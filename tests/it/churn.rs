@@ -1,4 +1,4 @@
-//! Coming and going, and more sockets than there are descriptors: afterwards everything is as before.
+//! Many connections that come and go, and more sockets than descriptors: the server returns to its former state.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::{eventually, pause, sized};
 
 const MIB: usize = 1024 * 1024;
 
-/// Connections come one after the other and go in every way there is.
+/// Opens connections one after the other and ends them in every way there is.
 fn churn(server: &Server, count: usize) {
     for n in 0..count {
         let path = match n % 5 {
@@ -19,7 +19,7 @@ fn churn(server: &Server, count: usize) {
         };
         let mut socket = Socket::open(server.address(), &path);
         socket.send(text(r#"{"message":"hi"}"#));
-        // A socket that ends with a reset leaves no port in TIME_WAIT: a long run would use them all up.
+        // A socket that ends with a reset leaves no port in TIME_WAIT; a long run would use all ports up.
         match n % 3 {
             0 if n < 3000 => {
                 socket.send(close(1000, ""));
@@ -45,7 +45,7 @@ fn after_churn_everything_is_as_before() {
     let count = sized(2000, 100_000);
     churn(&server, count);
     let (fds, rss) = settled("after the churn");
-    // The scrape's own socket may be counted in one and not in the other.
+    // The socket of the scrape may be counted in one number and not in the other.
     assert!(fds.abs_diff(fds_before) <= 2, "{fds_before} descriptors before, {fds} after");
     assert!(rss < rss_before + 4 * MIB, "{rss_before} bytes before, {rss} after {count} connections");
     let accepted = server.metric("throng_connections_accepted_total", "") as usize;
@@ -69,7 +69,7 @@ fn half_a_handshake_is_cleaned_up_too() {
 }
 
 #[test]
-fn with_its_descriptors_used_up_the_server_serves_on_without_spinning() {
+fn a_server_without_free_descriptors_goes_on_and_does_not_spin() {
     let server = Server::start_with_descriptors(64, &[("limits.handshake_timeout", "60s")]);
     let mut control = Socket::open(server.address(), "/ws?raw");
     let crowd: Vec<_> = (0..200).map(|_| Socket::connect(server.address())).collect();
@@ -82,7 +82,7 @@ fn with_its_descriptors_used_up_the_server_serves_on_without_spinning() {
         unchanged == 20
     });
 
-    // A share of CPU needs a stretch of time to be a share of.
+    // A share of CPU time can only be measured over some time.
     let (started, cpu) = (Instant::now(), server.cpu());
     while started.elapsed() < Duration::from_secs(3) {
         control.send(text("alive"));

@@ -1,5 +1,5 @@
-//! What strangers can do to a user by asking for the name: nothing. And what an answer costs: nothing, if it was asked
-//! for.
+//! Claims of a user's name by strangers: they cannot hurt its holder, and answers that the server asks for cost no
+//! tokens.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,14 +14,14 @@ use crate::support::{PATIENCE, pause};
 const REFUSED: &str = "throng_rate_limited_total";
 const TAKEN: (u16, &str) = (1008, "User ID already in use");
 
-/// Asks for a user's name from one of the addresses of loopback; returns how that ended.
+/// Claims a user's name from one of the addresses of loopback; returns the close.
 fn claim(server: &Server, user: &str, last: u8) -> (u16, String) {
     let source = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
     let socket = Socket::connect_from(source, server.address());
     socket.upgraded(&format!("/ws/chat/{user}")).skip_to_close()
 }
 
-/// A client that answers pings after a while, as over a long line.
+/// A client that answers pings after a delay, as over a slow link.
 struct Holder {
     socket: Socket,
     delay: Duration,
@@ -35,7 +35,7 @@ impl Holder {
         Self { socket, delay, due: VecDeque::new(), pings: 0 }
     }
 
-    /// Answers until `end`.
+    /// Answers pings until `end`.
     fn live(&mut self, end: Instant) {
         while Instant::now() < end {
             match self.socket.try_frame(Duration::from_millis(10)) {
@@ -53,14 +53,14 @@ impl Holder {
     }
 }
 
-/// Regression: 1. Somebody asks for `/ws/chat/victim` in a loop. 2. Each time the victim was pinged, and each pong was
-/// taken off its own frames. 3. After some strikes it got 4002, and the stranger had the name.
+/// Regression: 1. A stranger claims `/ws/chat/victim` in a loop. 2. The server pinged the victim for each claim, and
+/// each pong cost a token of the victim's. 3. After some strikes the victim got 4002, and the stranger had the name.
 #[test]
 fn a_storm_of_claims_costs_the_holder_nothing() {
     let server = Server::start(&[
         ("rate_limit.enabled", "true"),
         ("rate_limit.frames_per_second", "15"),
-        // Or there would be a frame for each room.
+        // With more rooms, the bucket would hold a frame for each.
         ("limits.max_rooms_per_connection", "1"),
         ("rate_limit.burst", "15"),
         ("rate_limit.strikes", "5"),
@@ -80,7 +80,7 @@ fn a_storm_of_claims_costs_the_holder_nothing() {
             })
         });
         let holders = [&mut near, &mut far].map(|holder| {
-            // Longer than the strangers, whose last question wants an answer.
+            // Longer than the strangers, because their last claim needs an answer.
             scope.spawn(move || {
                 holder.live(end + Duration::from_secs(2));
                 holder
@@ -91,7 +91,7 @@ fn a_storm_of_claims_costs_the_holder_nothing() {
         (near, far, claims.iter().sum::<usize>())
     });
     assert!(claims > 40, "{claims} claims are no storm");
-    // An answer holds for a second.
+    // One answer counts for all claims of the next second.
     let most = 2 + began.elapsed().as_secs() as usize;
     assert!(
         (1..=most).contains(&near.pings) && (1..=most).contains(&far.pings),
@@ -106,31 +106,31 @@ fn a_storm_of_claims_costs_the_holder_nothing() {
     }
 }
 
-/// Regression: 1. Somebody sends a long message over a slow line. 2. A stranger asks for the name. 3. The ping cannot
-/// be answered in the middle of the message, and after two seconds the stranger had the name.
+/// Regression: 1. A client sends a long message over a slow link. 2. A stranger claims its name. 3. The client cannot
+/// answer the ping in the middle of the message, and after two seconds the stranger had the name.
 #[test]
-fn who_is_in_the_middle_of_a_message_lives() {
+fn a_client_in_the_middle_of_a_long_message_keeps_its_name() {
     let server = Server::start(&[]);
     let mut holder = Socket::open(server.address(), "/ws/chat/alice");
-    let message = text(format!(r#"{{"message":"{}"}}"#, "x".repeat(100)));
+    let message = text(format!(r#"{{"message":"{}"}}"#, "x".repeat(400)));
     let (first, rest) = message.split_at(20);
     holder.send(first);
     std::thread::scope(|scope| {
         let stranger = scope.spawn(|| claim(&server, "alice", 2));
         while holder.read_frame().opcode != PING {}
-        for (index, byte) in rest.iter().enumerate() {
-            holder.send([*byte]);
-            if index < 30 {
-                std::thread::sleep(Duration::from_millis(100));
-            }
+        let mut rest = rest.iter();
+        while !stranger.is_finished() {
+            holder.send([*rest.next().expect("the claim is decided before the message ends")]);
+            pause();
         }
+        holder.send(rest.as_slice());
         assert_eq!(stranger.join().expect("an end"), (TAKEN.0, TAKEN.1.to_owned()));
     });
     while !holder.read_text().contains("xxx") {}
 }
 
-/// Starts a claim from each of the addresses, and returns how the first of them ended and all others once `alice`, who
-/// says nothing until then, has answered.
+/// Starts a claim of `alice` from each of the addresses. Asserts that one too many is refused at once, and the others
+/// when `alice`, who is silent until then, answers one ping.
 #[track_caller]
 fn claims_at_once(lasts: &[u8]) {
     let server = Server::start(&[]);
@@ -153,17 +153,17 @@ fn claims_at_once(lasts: &[u8]) {
 }
 
 #[test]
-fn two_of_one_address_may_wait_for_an_answer() {
+fn two_claims_of_one_address_may_wait_for_an_answer() {
     claims_at_once(&[2, 2, 2]);
 }
 
 #[test]
-fn eight_may_wait_for_an_answer() {
+fn eight_claims_of_a_name_may_wait_for_an_answer() {
     claims_at_once(&[2, 3, 4, 5, 6, 7, 8, 9, 10]);
 }
 
 #[test]
-fn of_those_who_wait_for_the_dead_one_gets_the_name() {
+fn one_of_several_waiting_claims_gets_the_name_of_a_dead_connection() {
     let server = Server::start(&[]);
     let mut dead = Socket::open(server.address(), "/ws/chat/alice");
     let (server, ends) = (&server, mpsc::sync_channel(4));
@@ -178,7 +178,7 @@ fn of_those_who_wait_for_the_dead_one_gets_the_name() {
                 let has_entered = socket.read_frame().opcode == TEXT;
                 end.send(has_entered).expect("a listener");
                 if has_entered {
-                    // Should another one come late, it lives.
+                    // A claim that comes late finds the winner, who answers.
                     let (due, pings) = Default::default();
                     Holder { socket, delay: Duration::ZERO, due, pings }
                         .live(Instant::now() + Duration::from_secs(3));
@@ -191,11 +191,11 @@ fn of_those_who_wait_for_the_dead_one_gets_the_name() {
     assert_eq!(dead.skip_to_close().0, 4501);
 }
 
-/// One frame a second: whatever is answered otherwise is refused.
+/// One frame a second: any further frame is refused.
 const ONE_FRAME: Settings<'static> = &[
     ("rate_limit.enabled", "true"),
     ("rate_limit.frames_per_second", "1"),
-    // Or there would be a frame for each room.
+    // With more rooms, the bucket would hold a frame for each.
     ("limits.max_rooms_per_connection", "1"),
     ("rate_limit.messages_per_second", "1"),
     ("rate_limit.burst", "1"),
@@ -205,7 +205,7 @@ const ONE_FRAME: Settings<'static> = &[
 ];
 
 #[test]
-fn what_the_server_asks_for_costs_nothing() {
+fn a_pong_that_the_server_asked_for_costs_no_token() {
     let server = Server::start(ONE_FRAME);
     let v1 = "Sec-WebSocket-Protocol: throng.v1\r\n";
     for (path, headers, answer) in [
@@ -238,12 +238,12 @@ fn what_the_server_asks_for_costs_nothing() {
 }
 
 #[test]
-fn what_nobody_asked_for_costs_as_before() {
+fn an_unasked_pong_costs_a_token() {
     let server = Server::start(ONE_FRAME);
     let mut socket = Socket::open(server.address(), "/ws?raw");
     while socket.read_frame().opcode != PING {}
     let began = Instant::now();
-    // One was asked for, one is free, and more with the time that passes.
+    // The ping allows one pong and the bucket another; with the time that passes, pings allow more.
     socket.send(Frame::new(PONG, "").bytes().repeat(100));
     socket.send(close(1000, ""));
     assert_eq!(socket.skip_to_close().0, 1000);
@@ -255,10 +255,10 @@ fn what_nobody_asked_for_costs_as_before() {
     );
 }
 
-/// Regression: 1. Two connections of one name (`chat.duplicate = "allow"`), who need not be the same person. 2. One
-/// uses up what the user may say. 3. The other is refused, which counted as strikes against it, and gets 4002.
+/// Regression: 1. Two connections have one name (`chat.duplicate = "allow"`) and may be two people. 2. One of them uses
+/// up the user's tokens. 3. The other is refused, which counted as strikes against it, and got 4002.
 #[test]
-fn what_others_of_the_name_say_is_no_strike() {
+fn messages_of_another_connection_of_the_user_are_no_strike() {
     let server = Server::start(&[
         ("rate_limit.enabled", "true"),
         ("rate_limit.messages_per_second", "1"),

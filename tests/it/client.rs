@@ -1,4 +1,4 @@
-//! The Rust client against the real server, on a way that breaks.
+//! The Rust client against the real server, over a link that breaks.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ fn url(server: &Server) -> String {
     format!("ws://{}", server.address())
 }
 
-// Two threads: one of them waits for the server, the other is the client's.
+// Two threads: one waits for the server, the other runs the client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn it_says_and_hears_joins_and_leaves_asks_and_goes() {
+async fn the_client_sends_and_receives_joins_and_leaves_asks_and_closes() {
     let server = Server::start(&[]);
     let mut ann = Own::enter(&url(&server), "ann").await;
     let mut bob = Own::enter(&url(&server), "bob").await;
@@ -30,7 +30,7 @@ async fn it_says_and_hears_joins_and_leaves_asks_and_goes() {
     bob.client.join("tea").await.unwrap();
     let who =
         |event: &Event| if let Event::Typing { user, .. } = event { Some(user.to_string()) } else { None };
-    // It is the first to be dropped, so it may take a second try.
+    // A typing notice is the first thing to be dropped, so it may take a second try.
     let typing = async {
         loop {
             bob.client.typing("tea");
@@ -76,11 +76,11 @@ async fn it_says_and_hears_joins_and_leaves_asks_and_goes() {
     assert_eq!(ann.events.next().await, None);
     assert!(matches!(ann.client.say("lobby", "late").await, Err(SendError::Stopped(_))));
     drop(bob);
-    crate::support::eventually("who is dropped goes", || server.connections() == 0.0);
+    crate::support::eventually("a client that is dropped disconnects", || server.connections() == 0.0);
 }
 
 #[tokio::test]
-async fn it_stops_where_coming_back_cannot_help() {
+async fn the_client_stops_when_reconnecting_cannot_help() {
     let required = [("auth.secret", crate::support::token::SECRET), ("auth.required", "true")];
     let server = Server::start(&required);
     let mut ann = Own::start(builder(&url(&server), "ann").token("worthless"));
@@ -88,7 +88,7 @@ async fn it_stops_where_coming_back_cannot_help() {
     let token = crate::support::token::mint(&["--sub", "ann"]);
     let mut ann = Own::start(builder(&url(&server), "ann").token(&token));
     ann.until("a welcome", |event| matches!(event, Event::Welcome { .. }).then_some(())).await;
-    // The same user from elsewhere: the one who came first is told to stay away.
+    // The same user connects from elsewhere, and the first connection is told not to come back.
     let mut other = Own::start(builder(&url(&server), "ann").token(&token));
     assert_eq!(ann.stopped().await.code, Some(4501));
     other.until("a welcome", |event| matches!(event, Event::Welcome { .. }).then_some(())).await;
@@ -109,7 +109,7 @@ fn start_with(settings: &[(&'static str, String)]) -> Server {
 }
 
 #[tokio::test]
-async fn after_a_restart_everything_is_there_or_said_to_be_missing() {
+async fn after_a_restart_messages_are_there_or_reported_lost() {
     let dir = tempfile::tempdir().expect("a folder");
     for settings in [&kept(&dir)[..], &[]] {
         let is_kept = !settings.is_empty();
@@ -123,7 +123,7 @@ async fn after_a_restart_everything_is_there_or_said_to_be_missing() {
             bob.client.say(room, &format!("{room} before")).await.unwrap();
             assert_eq!(ann.heard().await, format!("{room} before"));
         }
-        // Ann's way is cut; the server ends only after it has heard more.
+        // Ann's link is cut, and the server ends after further messages that she misses.
         bridge.cut();
         ann.away().await;
         let away = Own::enter(&url(&server), "eve").await;
@@ -148,7 +148,7 @@ async fn after_a_restart_everything_is_there_or_said_to_be_missing() {
             _ => None,
         };
         if is_kept {
-            // The first room's came before the second room's messages.
+            // The first room's recovery came before the second room's messages.
             assert_eq!(ann.until("the end of the replay", recovered).await, 1);
         }
         bob.client.say("lobby", "after").await.unwrap();
@@ -157,7 +157,7 @@ async fn after_a_restart_everything_is_there_or_said_to_be_missing() {
 }
 
 #[tokio::test]
-async fn what_was_not_acknowledged_is_said_again_and_stands_there_once() {
+async fn an_unacknowledged_message_is_sent_again_and_appended_once() {
     let server = Server::start(&[]);
     let bridge = Bridge::to(server.address()).await;
     let mut ann = Own::enter(&bridge.url(), "ann").await;
@@ -185,7 +185,7 @@ async fn what_was_not_acknowledged_is_said_again_and_stands_there_once() {
 }
 
 #[tokio::test]
-async fn while_away_messages_wait_up_to_a_limit() {
+async fn messages_wait_up_to_a_limit_while_the_client_is_disconnected() {
     let server = Server::start(&[]);
     let bridge = Bridge::to(server.address()).await;
     bridge.cut();
@@ -196,7 +196,7 @@ async fn while_away_messages_wait_up_to_a_limit() {
         let client = ann.client.clone();
         waiting.spawn(async move { client.say("lobby", &format!("{n}")).await });
     }
-    // Three of the four fit; which, nobody can tell.
+    // Three of the four fit, and the order of the calls is open.
     assert_eq!(
         patiently("an answer", waiting.join_next()).await.unwrap().unwrap(),
         Err(SendError::QueueFull)
@@ -213,7 +213,7 @@ async fn while_away_messages_wait_up_to_a_limit() {
 
 #[tokio::test]
 async fn a_slow_reader_loses_nothing() {
-    // More than the client keeps, the sockets hold and the server queues: it is dropped as a slow consumer.
+    // More messages than the client, the sockets and the server buffer: the client is dropped as a slow consumer.
     let messages = 600;
     let text = "x".repeat(4_000);
     let queue = [("queue.max_messages", "64"), ("history.messages", "1000"), ("history.bytes", "64MiB")];
@@ -235,7 +235,7 @@ async fn a_slow_reader_loses_nothing() {
     fast.client.close().await;
 }
 
-/// Answers every handshake and then says `text`; how often it was asked.
+/// Starts a server that answers every handshake and then sends `text`; returns its URL and the count of handshakes.
 async fn babbler(text: &'static str) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
     use futures_util::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::Message;
@@ -266,7 +266,7 @@ async fn babbler(text: &'static str) -> (String, std::sync::Arc<std::sync::atomi
 }
 
 #[tokio::test]
-async fn nonsense_neither_breaks_it_nor_keeps_it_busy() {
+async fn a_server_that_sends_nonsense_is_asked_again_with_growing_delays() {
     for text in [
         "nonsense",
         "[]",
@@ -300,8 +300,8 @@ async fn nonsense_neither_breaks_it_nor_keeps_it_busy() {
     }
 }
 
-// 1. More is said at once than the burst. 2. Each message behind it was sent too early once, which was a strike each,
-// and the connection was closed with 4002, over and over.
+// Regression: 1. The program sends more messages at once than the burst allows. 2. The client sent each message behind
+// the burst too early once, each of which was a strike, and the connection was closed with 4002, over and over.
 #[tokio::test]
 async fn a_backlog_goes_through_with_the_default_limits_of_rate() {
     let server = Server::start(&[("rate_limit.enabled", "true")]);
@@ -329,7 +329,7 @@ fn the_program_in_the_readme_is_the_one_that_is_compiled() {
     let source = include_str!("../../crates/client/src/lib.rs");
     let docs = source.lines().filter_map(|line| line.strip_prefix("//!"));
     let lines = docs.map(|line| line.strip_prefix(' ').unwrap_or(line));
-    // What stands behind `#` is for the compiler alone.
+    // Lines that begin with `#` are hidden from readers of the documentation.
     let example = lines.skip_while(|line| *line != "```no_run").skip(1).take_while(|line| *line != "```");
     let shown: String =
         example.filter(|line| !line.starts_with("# ")).map(|line| format!("{line}\n")).collect();

@@ -1,4 +1,4 @@
-//! A thousand clients lose their server in the same instant.
+//! A storm of reconnects: a thousand clients lose their server in the same instant.
 
 use std::time::Duration;
 
@@ -8,30 +8,31 @@ use crate::support::rust_client::{Own, builder};
 use crate::support::server::Server;
 use crate::support::sized;
 
-/// Messages that are said before the server dies, and in all.
+/// Messages that are sent before the server dies.
 const BEFORE: usize = 10;
+/// Messages that are sent in all.
 const TOTAL: usize = 30;
-/// A first delay is drawn from this.
+/// Upper bound of the first delay before a reconnect, which is random.
 const BASE: Duration = Duration::from_secs(2);
 
-/// A port that no other test gets by asking for any: below those that the system gives away.
+/// Returns a port that no other test gets: it is below those that the system assigns by itself.
 fn quiet_port() -> u16 {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
     let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     (first..32_000).find(is_free).expect("a free port")
 }
 
-/// Longest wait for one step: a thousand handshakes of builds without optimisation, beside other tests.
+/// Longest wait for one step: a thousand handshakes without optimisation, beside other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a client has seen of its life, in order.
+/// The things that a client has seen.
 #[derive(Debug, Default)]
 struct Seen {
     texts: Vec<String>,
     first_delay: Option<Duration>,
 }
 
-/// Waits for what must happen.
+/// Waits for `future` at most [`PATIENCE`].
 async fn patiently<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("it happens in time")
 }
@@ -61,7 +62,7 @@ async fn member(url: String, n: usize, ready: tokio::sync::mpsc::Sender<()>) -> 
 async fn a_thousand_clients_come_back_spread_out_and_with_every_message_once() {
     let clients = sized(1_000, 5_000);
     let dir = tempfile::tempdir().expect("a folder");
-    // Who comes and goes is not what this is about.
+    // Presence is not the subject of this test.
     let quiet = [("presence.notice_limit", "0"), ("presence.interval", "1h")];
     let history = dir.path().join("history");
     let settings = [&quiet[..], &[("history.dir", history.to_str().expect("UTF-8"))]].concat();
@@ -80,7 +81,7 @@ async fn a_thousand_clients_come_back_spread_out_and_with_every_message_once() {
         patiently(publisher.client.say("lobby", &text(&n))).await.expect("it is said");
     }
     drop(server);
-    // Some wait for the server, some are said while the others come back.
+    // Some messages wait for the server, and some are sent while clients come back.
     let speaking = tokio::spawn(async move {
         for n in BEFORE..TOTAL {
             patiently(publisher.client.say("lobby", &text(&n))).await.expect("it is said");

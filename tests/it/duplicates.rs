@@ -1,4 +1,4 @@
-//! One user id, two connections: who stays.
+//! Two connections with one user id: which of them stays.
 
 use std::sync::mpsc;
 use std::thread;
@@ -14,7 +14,7 @@ const REPLACED: &str = "Replaced by a newer connection";
 const ALICE: &str = "/ws/chat/alice";
 const JOINED: &str = "User alice has joined the chat";
 
-/// Answers the server's pings for as long as the test goes on, and expects nothing else.
+/// Answers the server's pings as long as the test runs; panics when anything else comes.
 fn keep_alive(mut client: Client) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let message = client.listen().await;
@@ -23,7 +23,7 @@ fn keep_alive(mut client: Client) -> tokio::task::JoinHandle<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn an_incumbent_that_lives_keeps_its_name() {
+async fn a_live_incumbent_keeps_its_name() {
     let server = Server::start(&[]);
     let mut incumbent = Client::connect(&server, ALICE).await;
     incumbent.expect_notice(JOINED).await;
@@ -31,8 +31,8 @@ async fn an_incumbent_that_lives_keeps_its_name() {
     for _ in 0..2 {
         Client::connect(&server, ALICE).await.expect_close(1008, TAKEN).await;
     }
-    assert!(!incumbent.is_finished(), "the incumbent has seen nothing of it");
-    // In another room it is the same name.
+    assert!(!incumbent.is_finished(), "the incumbent notices nothing");
+    // A name is taken in every room.
     Client::connect(&server, "/ws/chat/alice?room=other").await.expect_close(1008, TAKEN).await;
     incumbent.abort();
 }
@@ -48,9 +48,9 @@ async fn a_name_is_free_again_when_its_connection_ends() {
 }
 
 #[tokio::test]
-async fn an_incumbent_that_is_dead_does_not_lock_its_owner_out() {
+async fn a_dead_incumbent_does_not_lock_its_owner_out() {
     let server = Server::start(&[]);
-    // It reads nothing and answers nothing, as behind a link that is gone.
+    // The socket reads and answers nothing, as behind a dead link.
     let mut dead = Socket::open(server.address(), ALICE);
     let mut newcomer = Client::connect(&server, ALICE).await;
     newcomer.send_text(r#"{"message":"back again"}"#).await;
@@ -67,10 +67,10 @@ async fn an_incumbent_that_is_dead_does_not_lock_its_owner_out() {
     dead.expect_eof();
 }
 
-/// Regression: 1. alice lives, 2. newcomers ask for her name before her pong is back, 3. the second question displaced
+/// Regression: 1. alice is alive. 2. Newcomers claim her name before her pong is back. 3. The second claim displaced
 /// the first, which counted as "no answer", and alice was replaced.
 #[test]
-fn those_who_ask_at_once_do_not_evict_the_living() {
+fn simultaneous_claims_do_not_evict_a_live_connection() {
     let server = Server::start(&[]);
     let mut alice = Socket::open(server.address(), ALICE);
     let (refusals, refused) = mpsc::sync_channel(3);
@@ -83,8 +83,8 @@ fn those_who_ask_at_once_do_not_evict_the_living() {
         })
         .collect();
     let taken = || (1008, TAKEN.to_owned());
-    // Two of one address may wait, and share the answer. The third is refused while they do: only now does alice
-    // answer.
+    // Two claims of one address may wait, and share the answer. The third is refused meanwhile, and only then does
+    // alice answer.
     assert_eq!(refused.recv_timeout(PATIENCE), Ok(taken()));
     alice.send(Frame::new(PONG, "").bytes());
     assert_eq!([(); 2].map(|()| refused.recv_timeout(PATIENCE)), [Ok(taken()), Ok(taken())]);
@@ -119,7 +119,7 @@ async fn allow_permits_several_connections_of_one_user() {
     first.send_text(r#"{"message":"still me"}"#).await;
     while first.recv_json().await["message"] != "still me" {}
     first.close().await;
-    // Users count, not connections: one came and, with its last connection, one left.
+    // Presence counts users, not connections: alice joins once, and leaves with her last connection.
     let mut seen = Vec::new();
     while seen.last().is_none_or(|text| text != "User alice has left the chat") {
         seen.push(bob.recv_json().await["message"].as_str().expect("a text").to_owned());

@@ -1,4 +1,4 @@
-//! The simple endpoints, each as its row of the protocol's table says.
+//! The simple endpoints, each as in its row of the protocol's table.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ async fn raw_echo_gives_text_and_binary_back_untouched() {
 }
 
 #[tokio::test]
-async fn binary_is_refused_where_text_is_spoken() {
+async fn binary_is_refused_on_endpoints_of_text() {
     let server = Server::start(&[]);
     for path in ["/ws", "/ws/messages", "/ws/with-timeout"] {
         let mut client = Client::connect(&server, path).await;
@@ -66,7 +66,7 @@ async fn messages_up_to_the_limit_are_received() {
         let answer = client.recv_json().await;
         assert_eq!(answer, json!({"status": "success", "message": format!("Received: {text}")}));
     }
-    // The answer is promised in this order, to clients that compare text.
+    // Clients may compare the text: the order of the answer's fields is promised.
     client.send_text(r#"{"message":"hi"}"#).await;
     client.expect_text(r#"{"status":"success","message":"Received: hi"}"#).await;
     // The same characters, escaped.
@@ -143,14 +143,14 @@ async fn the_default_timeout_is_a_setting() {
 }
 
 #[tokio::test]
-async fn speaking_puts_the_timeout_off() {
+async fn a_message_extends_the_timeout() {
     let server = Server::start(&[]);
     let mut client = Client::connect(&server, "/ws/with-timeout?timeout=2s").await;
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(4) {
         client.send_text("still here").await;
         client.expect_text("Echo: still here").await;
-        // Time is what this is about: it passes between two signs of life.
+        // Lets time pass between two signs of life: the test is about time.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let last = Instant::now();
@@ -160,7 +160,7 @@ async fn speaking_puts_the_timeout_off() {
 }
 
 #[tokio::test]
-async fn pings_do_not_put_the_timeout_off() {
+async fn pings_do_not_extend_the_timeout() {
     let server = Server::start(&[]);
     let mut client = Client::connect(&server, "/ws/with-timeout?timeout=1s").await;
     let started = Instant::now();
@@ -176,7 +176,7 @@ async fn pings_do_not_put_the_timeout_off() {
 }
 
 #[tokio::test]
-async fn a_timeout_that_is_none_or_out_of_range_is_refused() {
+async fn an_invalid_timeout_is_refused() {
     let server = Server::start(&[("endpoints.timeout_max", "1m")]);
     for bad in ["0s", "500ms", "61s", "1h", "-1s", "5", "s", "", "abc", "1e9s", "99999999999999999999s"] {
         let status = Client::refused(&server, &format!("/ws/with-timeout?timeout={bad}"), &[]).await;

@@ -1,4 +1,4 @@
-//! Our own code fails: what a panic in an endpoint costs. Only in builds that can be told to panic.
+//! A panic in the server's own code ends one connection only. Needs a build with fault injection.
 #![cfg(feature = "fault-injection")]
 
 use crate::support::eventually;
@@ -10,7 +10,7 @@ const PANIC: &str = "throng:panic";
 
 #[test]
 fn a_panic_costs_its_connection_alone() {
-    // One worker: whoever survives shares its thread with the one that panicked.
+    // With one worker, the connections that survive share the thread of the one that panicked.
     let server = Server::start(&[("workers", "1")]);
     let mut others: Vec<_> = ["/ws", "/ws?raw"].map(|path| Socket::open(server.address(), path)).into();
     for round in 0..5 {

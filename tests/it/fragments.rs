@@ -1,4 +1,4 @@
-//! Limits on a message: its bytes, its fragments, its time; and what a header alone may cost.
+//! Limits on a message (its bytes, its fragments, its time), and the memory that a declared length may take.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::support::{eventually, pause, sized};
 
 const KIB: usize = 1024;
 
-/// Sends `bytes` and expects a close with `code`, nothing before it, and FIN.
+/// Asserts that `bytes` are answered with a close with `code` and FIN, and nothing before.
 #[track_caller]
 fn refused(server: &Server, name: &str, bytes: &[Vec<u8>], code: u16) {
     println!("refused: {name}");
@@ -19,7 +19,7 @@ fn refused(server: &Server, name: &str, bytes: &[Vec<u8>], code: u16) {
     socket.expect_eof();
 }
 
-/// A message in `count` fragments of `size` bytes.
+/// Builds a message in `count` fragments of `size` bytes.
 fn fragmented(count: usize, size: usize) -> Vec<u8> {
     let part = vec![b'f'; size];
     let middles = (2..count).map(|_| middle(&part));
@@ -75,7 +75,7 @@ fn a_declared_length_over_the_limit_is_refused_before_its_payload() {
 }
 
 #[test]
-fn a_thousand_headers_that_promise_much_cost_nothing() {
+fn a_thousand_declared_lengths_cost_no_memory() {
     let server = Server::start(&[]);
     let count = sized(1000, 4000);
     let promise = Frame::new(BINARY, "").declaring(Length::Long(1 << 62)).bytes();
@@ -87,7 +87,7 @@ fn a_thousand_headers_that_promise_much_cost_nothing() {
         }
         eventually("all of them are gone", || server.connections() == 0.0);
     };
-    // Once for what a first time costs anyway: allocator, tables, buffers.
+    // The first storm grows the allocator, tables and buffers once.
     storm();
     let before = server.settled_rss();
     storm();
@@ -96,25 +96,25 @@ fn a_thousand_headers_that_promise_much_cost_nothing() {
 }
 
 #[test]
-fn promised_payloads_are_paid_for_as_they_come() {
+fn payloads_take_memory_only_as_they_arrive() {
     let server = Server::start(&[]);
     let open = |count: usize| -> Vec<Socket> {
         (0..count).map(|_| Socket::open(server.address(), "/ws?raw")).collect()
     };
-    // The warm-up: as many idle connections as there will be promising ones.
+    // The warm-up opens as many idle connections as the test will.
     drop(open(200));
     eventually("the warm-up is gone", || server.connections() == 0.0);
     let mut idle = open(200);
     let before = server.settled_rss();
     let promise = Frame::new(BINARY, "").declaring(Length::Long(64 * KIB as u64)).bytes();
     for socket in &mut idle {
-        // A ping first: once its pong is here, the server has read on as far as the promise.
+        // When the pong to the ping is here, the server has also read the declared length behind it.
         socket.send([ping(""), promise.clone()].concat());
         assert_eq!(socket.read_frame(), Received::new(PONG, ""));
     }
     let after = server.settled_rss();
-    // A legal length under the limit may be reserved, in the allocator's next size (80 KiB), with the parser's own
-    // buffer (8 KiB); eager doubling or zeroing of more may not.
+    // The server may reserve a length under the limit, in the allocator's next size (80 KiB), with the parser's own
+    // buffer (8 KiB). It may not double that or touch more.
     assert!(after < before + 200 * 96 * KIB, "{before} bytes before, {after} after");
 }
 

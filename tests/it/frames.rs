@@ -1,11 +1,12 @@
-//! The framing of RFC 6455, row by row on raw bytes: what is echoed, what ends the connection and with which code.
+//! The framing of RFC 6455 on raw bytes: tables of frames that are echoed, and of frames that end the connection, with
+//! the close code.
 
 use crate::support::frame::{BINARY, CONTINUATION, Frame, Length, PING, PONG, Received, TEXT};
 use crate::support::frame::{close, first, last, middle, ping, text};
 use crate::support::raw::Socket;
 use crate::support::server::Server;
 
-/// How a row ends.
+/// The expected end of a row.
 enum End {
     /// The connection lives: a ping is answered.
     Alive,
@@ -13,7 +14,7 @@ enum End {
     Close(&'static [u16]),
 }
 
-/// A row: its name, the bytes sent, the frames expected, the end.
+/// A row: its name, the bytes to send, the frames expected, the end.
 type Row = (String, Vec<u8>, Vec<Received>, End);
 
 fn row(name: impl Into<String>, bytes: &[Vec<u8>], expected: &[(u8, &[u8])], end: End) -> Row {
@@ -33,7 +34,7 @@ fn not_utf8(name: &str, bytes: &[Vec<u8>]) -> Row {
     row(name, bytes, &[], End::Close(&[1007]))
 }
 
-/// More than one read takes: a server that closes with these unread resets the connection.
+/// More bytes than one read takes: a server that closes without reading them resets the connection.
 static JUNK: [u8; 40_000] = [0xff; 40_000];
 
 #[track_caller]
@@ -44,7 +45,7 @@ fn check(rows: Vec<Row>) {
         let mut socket = Socket::open(server.address(), "/ws?raw");
         socket.send(bytes);
         if matches!(end, End::Close(_)) {
-            // Sent before the close frame can be here; a close that leaves it unread is a reset.
+            // Sent before the close frame can be here: a server that closes without reading it sends a reset.
             socket.send(JUNK);
         }
         for frame in expected {
@@ -58,7 +59,7 @@ fn check(rows: Vec<Row>) {
             End::Close(codes) => {
                 let (code, reason) = socket.read_close();
                 assert!(codes.contains(&code), "{name}: {code} {reason:?}");
-                // What crosses the close frame is read and thrown away.
+                // The server reads and ignores frames that cross its close frame.
                 socket.try_send(text("late"));
                 socket.expect_eof();
             }
@@ -110,7 +111,7 @@ fn frames_that_break_a_rule_end_with_1002() {
         rows.push(broken(format!("opcode {opcode:#x}"), &[Frame::new(opcode, "hi").bytes()]));
         rows.push(broken(format!("opcode {opcode:#x}, empty"), &[Frame::new(opcode, "").bytes()]));
     }
-    // The top bit of a 64-bit length must be 0 (section 5.2); as a length it is also over every limit.
+    // The top bit of a 64-bit length must be 0 (section 5.2). As a number, such a length is also over every limit.
     let huge = Frame::new(BINARY, "").declaring(Length::Long(1 << 63)).bytes();
     rows.push(row("a length with its top bit set", &[huge], &[], End::Close(&[1002, 1009])));
     check(rows);
@@ -131,7 +132,7 @@ fn a_rule_broken_after_good_frames_costs_none_of_them() {
 #[test]
 fn a_close_frame_is_echoed_or_refused() {
     let mut rows = vec![
-        // Without a code the answer has none, or says 1000.
+        // The answer to a close without a code has none, or 1000.
         row("no payload", &[Frame::new(8, "").bytes()], &[], End::Close(&[1000, 1005])),
         broken("payload of one byte", &[Frame::new(8, [3]).bytes()]),
         row("reason not UTF-8", &[close(1000, [0xff, 0xfe])], &[], End::Close(&[1002, 1007])),
@@ -144,9 +145,9 @@ fn a_close_frame_is_echoed_or_refused() {
         row("reason of 123", &[close(1000, [b'x'; 123])], &[], End::Close(&[1000])),
         row("within a message", &[first("a"), close(1000, "")], &[], End::Close(&[1000])),
         row("after an echo", &[text("a"), close(1000, "")], &[(TEXT, b"a")], End::Close(&[1000])),
-        row("only the first counts", &[close(1000, ""), close(1001, "")], &[], End::Close(&[1000])),
+        row("only the first close counts", &[close(1000, ""), close(1001, "")], &[], End::Close(&[1000])),
         row(
-            "nothing after it is answered",
+            "nothing after a close is answered",
             &[close(1000, ""), text("a"), ping("b")],
             &[],
             End::Close(&[1000]),
@@ -183,9 +184,9 @@ fn text_must_be_utf8() {
     let kappa = "κόσμε🦀".as_bytes();
     let mut rows = vec![
         alive("whole", &[text(kappa)], &[(TEXT, kappa)]),
-        alive("the last code point there is", &[text("\u{10ffff}")], &[(TEXT, "\u{10ffff}".as_bytes())]),
+        alive("the last code point of Unicode", &[text("\u{10ffff}")], &[(TEXT, "\u{10ffff}".as_bytes())]),
         alive(
-            "binary is not looked at",
+            "binary payloads may be any bytes",
             &[Frame::new(BINARY, [0xff, 0xfe]).bytes()],
             &[(BINARY, &[0xff, 0xfe])],
         ),

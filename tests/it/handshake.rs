@@ -1,4 +1,4 @@
-//! The upgrade: what is agreed on, how it may be cut into segments, how long it may take, and the pages beside it.
+//! The handshake: its headers and subprotocols, its cuts into segments, its deadline, and the pages on the same port.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ fn header_values_are_tokens_in_any_case_and_order() {
         let mut socket = Socket::connect(server.address());
         socket.send(request);
         let response = socket.expect_upgrade();
-        assert_eq!(response.header("sec-websocket-extensions"), None, "{variant}: none is spoken");
+        assert_eq!(response.header("sec-websocket-extensions"), None, "{variant}: no extension is supported");
     }
 }
 
@@ -93,8 +93,8 @@ fn a_kept_connection_may_upgrade_after_a_page() {
     assert_eq!(socket.read_text(), "Message processed: hi");
 }
 
-/// How long after the accept a server with a handshake timeout of one second may take to end a connection: far more,
-/// for slow machines, and far less than a timeout that starts afresh with every byte would.
+/// Longest time in which a server with a handshake timeout of one second must end a connection: much more than that,
+/// for slow machines, and much less than a timeout that starts afresh with every byte.
 const DEADLINE: std::ops::Range<Duration> = Duration::from_millis(800)..Duration::from_secs(8);
 
 #[test]
@@ -113,7 +113,7 @@ fn a_dripping_request_is_closed_at_the_handshake_deadline() {
         let started = Instant::now();
         let mut socket = Socket::connect(server.address());
         let ended = request.bytes().any(|byte| {
-            // Between two bytes the socket is listened to; a byte that crosses the FIN earns a reset.
+            // Reads between two bytes. The answer to a byte that crosses the FIN is a reset.
             !socket.try_send([byte]) || socket.drain(Duration::from_millis(100)) != Ended::Silent
         });
         assert!(ended, "the whole request was let in");
@@ -189,7 +189,7 @@ fn the_metrics_have_their_names() {
     let server = Server::start(&[]);
     let mut socket = Socket::open(server.address(), "/ws/chat/somebody?room=somewhere");
     socket.send(frame::text(r#"{"message":"hi"}"#));
-    // The notice of the own entry, then the own message.
+    // The notice of its own entry, then its own message.
     assert!(socket.read_text().contains("joined") && socket.read_text().contains("hi"));
     let metrics = server.metrics();
     for name in [

@@ -1,4 +1,4 @@
-//! `/ws/heartbeat`, the application's own heartbeat; and the WebSocket pings that every endpoint sends.
+//! Heartbeats in text (`/ws/heartbeat`), and the WebSocket pings that every endpoint sends.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ async fn the_first_heartbeat_comes_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_said_between_heartbeats_is_answered() {
+async fn messages_between_heartbeats_are_answered() {
     let server = Server::start(&[("endpoints.heartbeat_interval", "60s")]);
     let mut client = Client::connect(&server, "/ws/heartbeat").await;
     client.expect_text(BEAT).await;
@@ -40,7 +40,7 @@ async fn what_is_said_between_heartbeats_is_answered() {
         ("null", invalid.clone()),
         (r#"{"content":"hi"} x"#, invalid.clone()),
     ] {
-        // The acknowledgement before each is silent: the next text is already the answer.
+        // The acknowledgement gets no reply: the next text is already the answer.
         client.send_text(ACK).await;
         client.send_text(sent).await;
         assert_eq!(client.recv_json().await, answer, "to {sent}");
@@ -82,7 +82,7 @@ fn a_client_that_answers_no_ping_is_dropped_and_others_are_not() {
         let mut answering = Socket::open(server.address(), "/ws?raw");
         let started = Instant::now();
         let (code, reason) = loop {
-            // Whoever answers its pings, with a pong or with anything else, stays.
+            // A client that answers its pings, with a pong or with any other frame, stays.
             while let Ok(frame) = answering.try_frame(Duration::from_millis(20)) {
                 assert_eq!(frame.opcode, PING, "{frame:?}");
                 answering.send(Frame::new(PONG, frame.payload).bytes());
@@ -113,8 +113,8 @@ fn a_client_that_speaks_is_alive_without_pongs() {
     }
 }
 
-/// What is between a client and the server may wait for as long as `heartbeat.interval`, and no longer, on a line where
-/// nothing comes from the server.
+/// Proxies between client and server may close a connection on which the server is silent. Something must leave the
+/// server in every `heartbeat.interval`.
 #[test]
 fn something_leaves_in_every_interval_whatever_the_client_sends() {
     let interval = Duration::from_secs(2);
@@ -152,7 +152,7 @@ fn something_leaves_in_every_interval_whatever_the_client_sends() {
                 *signs += usize::from(is_sign);
                 *last = Instant::now();
             }
-            // Twice as long as it may be, for a machine that is busy.
+            // Twice the interval, for a busy machine.
             assert!(last.elapsed() < interval * 2, "{path}: nothing for {:?}", last.elapsed());
         }
         pause();

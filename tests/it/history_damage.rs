@@ -1,4 +1,4 @@
-//! A folder of `history.dir` that is not the one that was left: nobody goes on there as if nothing were missing.
+//! A folder of `history.dir` that was damaged or replaced: no client may resume there as if nothing were missing.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -12,17 +12,17 @@ use crate::history_dir::{enter, folder, next, say, start, text};
 use crate::support::client::Client;
 use crate::support::server::{Server, run};
 
-/// What is found is not well.
+/// Exit code of `throng history check` when it finds damage.
 const CHECK_FAILED: i32 = 1;
-/// `sysexits.h`: a service (here: a folder) that cannot be had.
+/// `EX_UNAVAILABLE` of `sysexits.h`: the folder is in use.
 const UNAVAILABLE: i32 = 69;
 
-/// A folder with four segments, the last server killed; where somebody stood who has heard everything.
+/// A folder with four segments that a killed server left, and the position of a client that has seen everything.
 struct Left {
     dir: TempDir,
-    /// The folder before the last two servers.
+    /// A copy of the folder from before the last two servers.
     backup: PathBuf,
-    /// The third segment when it was half as long.
+    /// A copy of the third segment from when it was half as long.
     half: PathBuf,
     lobby: String,
     quiet: String,
@@ -87,7 +87,7 @@ fn check(dir: &Path) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(said).expect("UTF-8"))
 }
 
-/// Whether somebody who stood there is told that nothing was missed; if so, everything must come.
+/// Whether a client that resumes there is told that it missed nothing; if so, everything must come.
 async fn resumes(server: &Server, epoch: &str, offset: u64, last: u64) -> bool {
     let (mut bob, welcome) = enter(server, "bob", Some((epoch, offset))).await;
     if welcome["recovered"] != true {
@@ -103,7 +103,7 @@ async fn resumes(server: &Server, epoch: &str, offset: u64, last: u64) -> bool {
     true
 }
 
-/// Messages that the lobby keeps, and all without a hole.
+/// Counts the messages that the lobby keeps; asserts that they have no hole.
 async fn kept(server: &Server) -> usize {
     let (mut eve, welcome) = enter(server, "eve", None).await;
     say(&mut eve, &json!({"type": "history", "room": "lobby", "limit": 100})).await;
@@ -128,10 +128,10 @@ fn position_of(path: &Path, text: &str) -> usize {
 }
 
 #[tokio::test]
-async fn nobody_goes_on_in_a_log_that_is_not_the_one_that_was_left() {
+async fn no_position_is_recovered_from_a_log_that_was_changed() {
     let all = 4 * EACH;
     type Do = fn(&Left);
-    // What is done; whether the quiet room, of the first segment, goes on; messages of the lobby that must be there.
+    // The damage; whether the quiet room, of the first segment, is recovered; messages of the lobby that must remain.
     let cases: [(&str, Do, bool, u64); 7] = [
         (
             "the last segment cut in half",
@@ -175,7 +175,7 @@ async fn nobody_goes_on_in_a_log_that_is_not_the_one_that_was_left() {
         let server = start(&left.dir);
         server.log().wait_for(what, |line| line["level"] == "WARN" && line.to_string().contains(".log"));
         assert!(kept(&server).await as u64 >= least, "{what}");
-        // As many as would hide what is missing.
+        // As many new messages as would hide the missing ones.
         let (mut alice, welcome) = enter(&server, "alice", None).await;
         let epoch = text(&welcome["epoch"]).to_owned();
         let last = welcome["offset"].as_u64().expect("a number");
@@ -191,7 +191,7 @@ async fn nobody_goes_on_in_a_log_that_is_not_the_one_that_was_left() {
         let joined = next(&mut bob, "joined").await;
         assert_eq!(joined["recovered"], json!(quiet_goes_on), "{what}: {joined}");
         drop(server);
-        // What was decided stays.
+        // The decision holds for the next server, too.
         let server = start(&left.dir);
         let (_alice, welcome) = enter(&server, "alice", None).await;
         assert_eq!((&welcome["epoch"], &welcome["offset"]), (&json!(epoch), &json!(last + all)), "{what}");
@@ -199,7 +199,7 @@ async fn nobody_goes_on_in_a_log_that_is_not_the_one_that_was_left() {
 }
 
 #[tokio::test]
-async fn a_new_epoch_is_given_to_the_rooms_that_are_named_and_to_all_if_none_is() {
+async fn damage_gives_a_new_epoch_to_the_rooms_it_names_or_to_all() {
     let left = Left::new().await;
     let dir = left.history();
     let new_epoch = |arguments: &[&str]| {
@@ -220,7 +220,7 @@ async fn a_new_epoch_is_given_to_the_rooms_that_are_named_and_to_all_if_none_is(
     let server = start(&left.dir);
     assert!(!resumes(&server, &left.lobby, 4 * EACH, 4 * EACH).await);
     assert_eq!(kept(&server).await as u64, 4 * EACH);
-    // A server has it: nobody else changes or reads it.
+    // While a server has the folder, no other process changes or reads it.
     assert_eq!(new_epoch(&[]).0, Some(UNAVAILABLE));
     let (code, said) = check(&dir);
     assert_eq!(code, Some(UNAVAILABLE), "{said}");
@@ -229,7 +229,7 @@ async fn a_new_epoch_is_given_to_the_rooms_that_are_named_and_to_all_if_none_is(
 }
 
 #[tokio::test]
-async fn a_folder_is_for_one_server_whatever_is_removed_there_and_whatever_it_is_called() {
+async fn a_folder_serves_one_server_even_if_renamed_or_its_lock_removed() {
     let dir = folder();
     let server = start(&dir);
     let (mut alice, _) = enter(&server, "alice", None).await;
@@ -250,7 +250,7 @@ async fn a_folder_is_for_one_server_whatever_is_removed_there_and_whatever_it_is
         assert_eq!(output.status.code(), Some(UNAVAILABLE), "{said}");
         assert!(said.contains("in use by another process"), "{said}");
     }
-    // Whoever has it goes on.
+    // The server that has the folder goes on.
     say_numbers(&mut alice, 3, 4).await;
 }
 
@@ -270,7 +270,7 @@ async fn a_folder_that_others_may_write_to_is_warned_about_once() {
 }
 
 #[tokio::test]
-async fn what_is_synced_is_there_after_a_kill_as_ever() {
+async fn synced_messages_are_there_after_a_kill() {
     for sync in ["1s", "batch"] {
         let dir = folder();
         let history = dir.path().join("history");

@@ -1,4 +1,5 @@
-//! `history.dir`: what was acknowledged is there after the process was killed, and clients go on where they were.
+//! `history.dir`: acknowledged messages are there after the process was killed, and clients resume from their
+//! positions.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::server::{Server, run};
 
-/// `sysexits.h`: a service (here: a folder) that cannot be had.
+/// `EX_UNAVAILABLE` of `sysexits.h`: the folder cannot be used.
 const UNAVAILABLE: i32 = 69;
 const V1: &[(&str, &str)] = &[("Sec-WebSocket-Protocol", "throng.v1")];
 
@@ -23,7 +24,7 @@ pub(crate) fn start(dir: &TempDir) -> Server {
     Server::start(&[("history.dir", dir), ("history.messages", "1000000"), ("history.bytes", "64MiB")])
 }
 
-/// A client of `throng.v1` in the default room, and its `welcome`.
+/// Connects a client of `throng.v1` to the default room; returns it with its `welcome`.
 pub(crate) async fn enter(server: &Server, user: &str, resume: Option<(&str, u64)>) -> (Client, Value) {
     let resume = resume.map_or(String::new(), |(epoch, offset)| format!("?resume={epoch}:{offset}"));
     let mut client = Client::connect_with(server, &format!("/ws/chat/{user}{resume}"), V1).await;
@@ -36,7 +37,7 @@ pub(crate) async fn say(client: &mut Client, command: &Value) {
     client.send_text(command.to_string()).await;
 }
 
-/// The next event of this type.
+/// Skips events up to one of this type, and returns that.
 pub(crate) async fn next(client: &mut Client, wanted: &str) -> Value {
     loop {
         let event = client.recv_json().await;
@@ -72,7 +73,7 @@ async fn a_killed_server_comes_back_with_everything_that_it_had_acknowledged() {
         );
         assert_eq!(ack["epoch"], epoch);
     }
-    // SIGKILL.
+    // Dropping the server sends SIGKILL.
     drop(server);
 
     let server = start(&dir);
@@ -92,7 +93,7 @@ async fn a_killed_server_comes_back_with_everything_that_it_had_acknowledged() {
     let message = next(&mut alice, "message").await;
     assert_eq!((&message["offset"], &message["message"]), (&json!(21), &json!("on we go")));
 
-    // Another life of the room, and a place that nobody has been at.
+    // Another epoch of the room, and an offset that does not exist yet.
     for (epoch, offset) in [("0000000000000", 5), (epoch.as_str(), 22)] {
         let (_bob, welcome) = enter(&server, "bob", Some((epoch, offset))).await;
         assert_eq!((&welcome["recovered"], &welcome["offset"]), (&json!(false), &json!(21)));
@@ -110,7 +111,7 @@ async fn a_retry_after_a_kill_is_appended_once() {
         say(&mut alice, &once).await;
         let ack = next(&mut alice, "ack").await;
         places.push((welcome["epoch"].clone(), ack["offset"].clone(), ack["duplicate"].clone()));
-        // And twice at once, which is one batch of the log or two.
+        // The same key twice at once, in one batch of the log or in two.
         say(&mut alice, &json!({"type": "message", "message": "twice", "key": "k-2", "id": "1"})).await;
         say(&mut alice, &json!({"type": "message", "message": "twice", "key": "k-2", "id": "2"})).await;
         let (first, second) = (next(&mut alice, "ack").await, next(&mut alice, "ack").await);
@@ -125,7 +126,7 @@ async fn a_retry_after_a_kill_is_appended_once() {
     assert_eq!(places, expected);
 }
 
-/// Nobody is told of messages that were missed where there were none, whatever happened to the process meanwhile.
+/// A client that missed no message is told so, also when the room was forgotten or the process killed meanwhile.
 #[tokio::test]
 async fn a_position_outlives_members_messages_and_the_process() {
     let dir = folder();
@@ -142,7 +143,7 @@ async fn a_position_outlives_members_messages_and_the_process() {
     }
     drop(alice);
     eventually("both rooms are forgotten", || server.metric("throng_rooms", "") == 0.0);
-    // SIGKILL.
+    // Dropping the server sends SIGKILL.
     drop(server);
 
     let server = Server::start(&settings);
@@ -158,7 +159,7 @@ async fn a_position_outlives_members_messages_and_the_process() {
     }
 }
 
-/// Talks for ever and reads what comes back, so as not to be dropped.
+/// Sends messages for ever, and reads so that it is not dropped.
 async fn talk(server: &Server, user: usize, round: usize) {
     let (mut client, _) = enter(server, &format!("user-{user}"), None).await;
     for number in 0.. {
@@ -179,8 +180,8 @@ async fn nothing_that_was_acknowledged_under_load_is_lost_by_a_kill() {
         let server = start(&dir);
         let (mut alice, welcome) = enter(&server, "alice", None).await;
         let now = text(&welcome["epoch"]).to_owned();
-        assert_eq!(*epoch.get_or_insert_with(|| now.clone()), now, "the count goes on");
-        // The kill comes while others talk without end.
+        assert_eq!(*epoch.get_or_insert_with(|| now.clone()), now, "the epoch stays");
+        // The kill comes while other clients send without end.
         let talkers = (0..3).map(|user| talk(&server, user, round));
         let acknowledge = async {
             for number in 0..100 {
@@ -212,18 +213,18 @@ async fn nothing_that_was_acknowledged_under_load_is_lost_by_a_kill() {
         }
     }
     assert_eq!(acknowledged.len(), 300);
-    assert!(found.len() > 400, "the others have talked, too: {} messages", found.len());
+    assert!(found.len() > 400, "the other clients have sent messages, too: {}", found.len());
     for (offset, said) in acknowledged {
         assert_eq!(found[offset as usize - 1], said, "at {offset}");
     }
 }
 
-/// What is said under this number.
+/// Returns the text of a number.
 fn said(number: u64) -> String {
     format!("{number}: {}", "x".repeat(400))
 }
 
-/// Says it, under a key; the ack, or the error.
+/// Sends the text of a number under a key; returns the ack or the error.
 async fn ask(client: &mut Client, number: u64) -> Value {
     let id = format!("k-{number}");
     say(client, &json!({"type": "message", "message": said(number), "key": id, "id": id})).await;
@@ -235,12 +236,12 @@ async fn ask(client: &mut Client, number: u64) -> Value {
     }
 }
 
-/// 1. The disk takes nothing more: what is said gets no place, and whoever says it is told so.
-/// 2. Nobody is sent away: every place that was told to anybody is on disk.
-/// 3. The disk takes something again: the count goes on in the same epoch, without a hole.
-/// 4. The process is killed: the next one has all of it.
+/// 1. The disk is full: messages get no offset, and their senders an error.
+/// 2. No client is disconnected: every offset that a client knows of is on disk.
+/// 3. The disk has space again: offsets go on in the same epoch, without a hole.
+/// 4. The process is killed: the next one has all messages.
 #[tokio::test]
-async fn a_disk_that_is_full_for_a_while_costs_nobody_their_position() {
+async fn a_disk_that_is_full_for_a_while_loses_no_position() {
     let dir = folder();
     let path = dir.path().join("history");
     let server = Server::start_with_short_files(16, &[("history.dir", path.to_str().expect("UTF-8"))]);
@@ -268,7 +269,7 @@ async fn a_disk_that_is_full_for_a_while_costs_nobody_their_position() {
     }
     plain.send_text(json!({"message": said(0)}).to_string()).await;
     assert_eq!(plain.recv_json().await["code"], "unavailable");
-    // The thread that writes answers, and counts as well.
+    // The writer's thread answers these commands, and counts them too.
     assert_eq!(server.metric("throng_errors_total", "\"unavailable\""), 5.0);
 
     server.lift_file_limit();
@@ -293,10 +294,10 @@ async fn a_disk_that_is_full_for_a_while_costs_nobody_their_position() {
     }
 }
 
-/// What was said before `leave` is written, acknowledged and heard before `left`: an ack that came behind it would
-/// count for a place in a room that the client is not in.
+/// Messages sent before `leave` are written, acknowledged and delivered before `left`. An ack behind it would name an
+/// offset in a room that the client is not in.
 #[tokio::test]
-async fn nobody_has_left_before_what_they_said_is_acknowledged() {
+async fn a_leave_is_announced_after_the_acks_of_earlier_messages() {
     let dir = folder();
     let server = start(&dir);
     let (mut alice, _) = enter(&server, "alice", None).await;
@@ -323,7 +324,7 @@ async fn nobody_has_left_before_what_they_said_is_acknowledged() {
     }
 }
 
-/// The type of the next event but news about presence, and its offset.
+/// Returns the type and the offset of the next event that is not about presence.
 async fn stream(client: &mut Client) -> (String, Value) {
     loop {
         let event = client.recv_json().await;

@@ -1,4 +1,5 @@
-//! JSON made to hurt: an error reply or, where the rules leave it open, one verdict whatever the length.
+//! Hostile JSON: each input gets an error reply or a message. Where the rules leave it open, inputs of all lengths get
+//! the same.
 
 use serde_json::Value;
 
@@ -6,7 +7,7 @@ use crate::support::frame::{Frame, TEXT, text};
 use crate::support::raw::{Socket, handshake};
 use crate::support::server::Server;
 
-/// What must come of a row.
+/// The expected answer to an input.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Verdict {
     /// An error reply with one of the codes for malformed input.
@@ -19,7 +20,7 @@ enum Verdict {
 
 use Verdict::{Error, Message, Open};
 
-/// Values that are hard to hold or to decode.
+/// Returns values that are hard to store or to decode.
 fn values() -> Vec<(&'static str, String, Verdict)> {
     let nested = |open: &str, close: &str, depth: usize| open.repeat(depth) + close.repeat(depth).as_str();
     let ignored = |value: &str| format!(r#"{{"ignored":{value},"message":"hi"}}"#);
@@ -56,14 +57,14 @@ fn values() -> Vec<(&'static str, String, Verdict)> {
         ("a high surrogate and a letter", message(r#""\ud800a""#), Message("\u{fffd}a")),
         ("a pair of surrogates", message(r#""\ud83e\udd80""#), Message("🦀")),
         (r"\u0000", message(r#""a\u0000b""#), Open),
-        ("an escape that is none", message(r#""\x41""#), Error),
+        ("an unknown escape", message(r#""\x41""#), Error),
         ("an escape cut short", message(r#""\u00"#), Error),
         ("a raw newline in a string", message("\"a\nb\""), Error),
         ("a raw NUL in a string", message("\"a\0b\""), Error),
     ]
 }
 
-/// Whole texts that are not one object, or that are just about one.
+/// Returns whole texts that are not one object, or barely are.
 fn shapes() -> Vec<(&'static str, String, Verdict)> {
     let message = |value: &str| format!(r#"{{"message":{value}}}"#);
     vec![
@@ -104,7 +105,7 @@ fn shapes() -> Vec<(&'static str, String, Verdict)> {
     ]
 }
 
-/// Sends `input` and reads the answer: `Ok` with the text of a message, `Err` with the code of an error reply.
+/// Sends `input` and returns the answer: `Ok` with the text of a message, `Err` with the code of an error reply.
 #[track_caller]
 fn verdict(socket: &mut Socket, name: &str, input: &str) -> Result<String, String> {
     socket.send(text(input));
@@ -135,7 +136,7 @@ fn every_input_gets_its_verdict_and_the_connection_lives() {
             }
             Open => {}
         }
-        // Parsers change their method with the length: blanks in front and behind must not change the verdict.
+        // A parser may change its method with the length: blanks in front and behind must not change the verdict.
         for blanks in [1, 31, 64, 1000, 5000] {
             let padded = format!("{0}{input}{0}", " ".repeat(blanks));
             if padded.len() <= 65_536 {
@@ -186,7 +187,7 @@ fn repeated_malformed_input_ends_with_4502() {
     }
 }
 
-/// Sends something, and reads until an event has this value in this field.
+/// Sends a command, and skips events up to one that has this value in this field; returns that.
 #[track_caller]
 fn answer(socket: &mut Socket, input: &str, field: &str, value: &str) -> Value {
     socket.send(text(input));
@@ -195,7 +196,7 @@ fn answer(socket: &mut Socket, input: &str, field: &str, value: &str) -> Value {
         if event[field] == value {
             return event;
         }
-        // Who comes, and what is said, is told as well; an error is an answer to something.
+        // Presence events and messages may come between, but an error would be an answer.
         assert_ne!(event["type"], "error", "no {value} but {event}");
     }
 }

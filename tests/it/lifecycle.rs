@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: who is told what, when, and how long it takes.
+//! SIGTERM and SIGINT: the close codes that clients get, when they get them, and how long the drain takes.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use crate::support::raw::{Socket, handshake};
 use crate::support::server::Server;
 use crate::support::speaker::{Speaker, expect_advice};
 
-/// How long after its window a draining server may still need to end, on a slow machine.
+/// Longest time after its window in which a draining server must end, on a slow machine.
 const GRACE: Duration = Duration::from_secs(8);
 
 #[test]
-fn a_draining_server_takes_nobody_in_and_lets_everybody_go() {
+fn a_draining_server_refuses_newcomers_and_closes_everybody() {
     let window = Duration::from_secs(3);
     let mut server = Server::start(&[("drain.window", "3s")]);
     let mut sockets: Vec<_> =
@@ -47,13 +47,13 @@ fn a_draining_server_takes_nobody_in_and_lets_everybody_go() {
     assert!(status.success(), "{status}");
     assert!(started.elapsed() < window + GRACE, "{:?}", started.elapsed());
     let (first, last) = (closed.iter().min().expect("30"), closed.iter().max().expect("30"));
-    // Thirty times within a tenth of the window by chance: never.
+    // Thirty random times do not fall within a tenth of the window by chance.
     assert!(*last - *first > window / 10, "all at once: {first:?} to {last:?}");
-    assert!(closed.windows(2).any(|pair| pair[1] < pair[0]), "in the order of their coming: {closed:?}");
+    assert!(closed.windows(2).any(|pair| pair[1] < pair[0]), "closed in the order of connecting: {closed:?}");
 }
 
 #[test]
-fn a_draining_server_still_serves_those_who_are_there() {
+fn a_draining_server_still_serves_its_clients() {
     let server = Server::start(&[("drain.window", "60s")]);
     let mut sockets: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws?raw")).collect();
     server.terminate();
@@ -63,7 +63,7 @@ fn a_draining_server_still_serves_those_who_are_there() {
         socket.try_frame(Duration::from_secs(5)).ok()
     });
     let served = served.filter(|frame| frame.payload == b"still here?").count();
-    assert!(served > 0, "within a minute's window nobody is served");
+    assert!(served > 0, "nobody is served within a minute's window");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_client_that_does_not_answer_its_close_does_not_hold_the_server_up() {
 }
 
 #[test]
-fn who_stops_it_decides_what_clients_are_told() {
+fn the_signal_decides_the_close_code_of_a_drain() {
     for (signal, code, reason) in [("TERM", 1012, "Server restarting"), ("INT", 1001, "Going away")] {
         let mut server = Server::start(&[("drain.window", "1s")]);
         let mut plain = Socket::open(server.address(), "/ws?raw");
@@ -112,8 +112,8 @@ fn a_second_signal_of_either_kind_ends_it_at_once() {
     }
 }
 
-/// Regression: 1. A service manager sends SIGHUP for new settings, or somebody SIGUSR1. 2. The server died at once,
-/// without a close frame or a line in the log.
+/// Regression: 1. A service manager sends SIGHUP to reload settings, or an operator sends SIGUSR1. 2. The server died
+/// at once, without a close frame or a line in the log.
 #[test]
 fn signals_that_mean_nothing_are_logged_and_change_nothing() {
     let mut server = Server::start(&[("drain.window", "1s")]);
@@ -136,8 +136,8 @@ fn signals_that_mean_nothing_are_logged_and_change_nothing() {
     assert!(status.success(), "{status}");
 }
 
-/// Regression: 1. Nobody reads standard error any more: the terminal is closed, or a pipe's reader has ended. 2. The
-/// next line panicked in the thread that logged it: a worker, the acceptor, or the one that listens for signals.
+/// Regression: 1. Nobody reads standard error any more, because the terminal is closed or the pipe's reader has ended.
+/// 2. The next line panicked in the thread that logged it: a worker, the acceptor, or the listener for signals.
 #[test]
 fn a_log_that_nobody_reads_ends_nothing() {
     let script = "exec \"$@\" 2> >(sed '/listening/q' >&2)";
@@ -155,7 +155,7 @@ fn a_log_that_nobody_reads_ends_nothing() {
     let _others: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws")).collect();
     server.terminate();
     eventually("it drains", || server.get("/readyz").status == 503);
-    // Heard by the same thread as the signals before.
+    // The thread that takes this signal has logged the others.
     server.terminate();
     assert_eq!(server.wait_exit(GRACE).code(), Some(143));
 }

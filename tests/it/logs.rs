@@ -1,4 +1,4 @@
-//! The log: what a connection's end says, and what no line ever says.
+//! The log: the line at a connection's end, and the secrets that no line may contain.
 
 use serde_json::Value;
 
@@ -8,12 +8,12 @@ use crate::support::raw::{Socket, handshake};
 use crate::support::server::Server;
 use crate::support::token::{SECRET, mint};
 
-/// The log line of an end: the one that has these fields.
+/// True when the line is about the end of a connection.
 fn is_end(line: &Value) -> bool {
     line.get("code").is_some() && line.get("endpoint").is_some() && line.get("reason").is_some()
 }
 
-/// The field of that name, with or without a unit behind (`duration_ms`).
+/// Returns the field of that name, with or without a unit behind it (`duration_ms`).
 #[track_caller]
 fn field<'a>(line: &'a Value, name: &str) -> &'a Value {
     let fields = line.as_object().expect("an object");
@@ -57,10 +57,10 @@ fn every_end_has_its_code_in_the_log() {
 }
 
 #[test]
-fn what_peers_cause_is_not_in_the_log_by_default() {
+fn events_caused_by_peers_are_not_logged_by_default() {
     let server = Server::start(&[]);
     let loud = || server.log().count(|line| matches!(line["level"].as_str(), Some("WARN" | "ERROR")));
-    // What it has to say about its own start is another matter.
+    // Lines about the server's own start do not count.
     let before = loud();
     for bytes in [&[0x83, 0x80, 0, 0, 0, 0][..], &[0x81, 0x00]] {
         let mut socket = Socket::open(server.address(), "/ws");
@@ -125,7 +125,7 @@ fn neither_tokens_nor_texts_are_ever_logged() {
     for mut socket in sockets {
         socket.drain(crate::support::PATIENCE);
     }
-    // A last connection, whose line comes after all of theirs.
+    // The line of this last connection comes after all others.
     Socket::open(server.address(), "/ws").send([0x83, 0x80, 0, 0, 0, 0]);
     server.log().wait_for("the last end", |line| is_end(line) && line["code"] == 1002);
     let log = server.log().text();

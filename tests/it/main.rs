@@ -1,9 +1,9 @@
-//! The server from the outside: the binary as a child process, and what it does on the wire.
+//! Tests of the server from the outside: the binary runs as a child process, and tests look at the wire.
 //!
-//! Nothing here links against the library but `readme`, `security` and `wire`, which compare words with declarations,
-//! `snapshots`, which keeps what stands on the wire, `moved`, which moves the server's clock, and the tests of the Rust
-//! client. The tables come from the protocol's description; a test that waits, waits for an event with a generous
-//! bound. `THRONG_LONG=1` runs the same tests at full size.
+//! These modules alone link against the library: `readme`, `security` and `wire`, which compare words with
+//! declarations, `snapshots`, which compares encoded events with files, `moved`, which moves the server's clock, and
+//! the tests of the Rust client. The tables come from the protocol's description. A test that waits, waits for an
+//! event, with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! `/metrics`: what a scrape can tell of the process, of the balance of its workers, of errors, and of who ended what.
+//! `/metrics`: the process, the balance of its workers, errors by code, and ends by the side that caused them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,19 +12,18 @@ use crate::support::server::Server;
 use crate::support::speaker::Speaker;
 use crate::support::vocabulary::errors;
 
-/// The code means something only together with who said it.
+/// A close code has a meaning only together with the side that sent it.
 #[test]
-fn who_ended_a_connection_is_told_apart() {
+fn ends_are_counted_by_the_side_that_caused_them() {
     let server = Server::start(&[]);
-    // What the server says when something is wrong with it or with the client, said by clients; and codes that it has
-    // no meaning for.
+    // Clients send codes that the server uses for its own ends, and codes that are unknown to it.
     for code in [1000, 1011, 1012, 1013, 3008, 4001, 4502, 1010, 3999, 4321] {
         let mut socket = Socket::open(server.address(), "/ws?raw");
         socket.send(close(code, "mine"));
         assert_eq!(socket.read_close().0, code);
     }
     drop(Socket::open(server.address(), "/ws?raw"));
-    // A frame that is not masked; a message that is none; no token.
+    // The server ends three connections: a frame without a mask, a malformed message, a missing token.
     Socket::open(server.address(), "/ws?raw").send([0x81, 0x00]);
     Socket::open(server.address(), "/ws/messages").send(text("not JSON"));
     let _refused = Socket::open(server.address(), "/ws/secure");
@@ -88,7 +87,7 @@ fn errors_are_counted_by_their_code_in_both_dialects() {
         assert_eq!(counted(code), count, "{code}");
     }
     assert_eq!(server.metric("throng_errors_total", ""), 8.0);
-    // A series for each code that there is, and no others.
+    // There is a series for each code, and no others.
     let metrics = server.metrics();
     let series = metrics.keys().filter_map(|series| {
         series.strip_prefix("throng_errors_total{code=\"")?.strip_suffix("\"}").map(str::to_owned)
@@ -98,14 +97,14 @@ fn errors_are_counted_by_their_code_in_both_dialects() {
 }
 
 #[test]
-fn the_process_and_its_workers_are_told() {
+fn the_metrics_of_the_process_and_its_workers_are_there() {
     let server = Server::start(&[("workers", "3"), ("limits.max_connections", "1234")]);
     let mut alice = Socket::open(server.address(), "/ws/chat/alice");
     let others: Vec<_> =
         ["bob", "carol"].map(|user| Socket::open(server.address(), &format!("/ws/chat/{user}"))).into();
     alice.send(text(r#"{"message":"hi"}"#));
     while !alice.read_text().contains("\"hi\"") {}
-    eventually("three have come in", || server.connections() == 3.0);
+    eventually("three are connected", || server.connections() == 3.0);
     let all = server.metrics();
     let number = |series: &str| *all.get(series).unwrap_or_else(|| panic!("no {series}: {all:#?}"));
     let version = format!("throng_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
@@ -117,7 +116,7 @@ fn the_process_and_its_workers_are_told() {
         let shards = all.iter().filter(|(series, _)| series.starts_with(&format!("{name}{{shard=")));
         let counts: Vec<_> = shards.map(|(_, count)| *count).collect();
         assert_eq!(counts.len(), 3, "{name}: {all:#?}");
-        // While they are read, others are still written.
+        // Counters of deliveries still change while the page is written.
         assert!(name.contains("deliveries") || counts.iter().sum::<f64>() == number(total), "{counts:?}");
         assert!(counts.iter().sum::<f64>() > 0.0, "{name}: {counts:?}");
     }
@@ -126,7 +125,7 @@ fn the_process_and_its_workers_are_told() {
     assert!(cpu > 0.0 && cpu <= server.cpu().as_secs_f64() + 0.02, "{cpu}");
     let resident = number("process_resident_memory_bytes");
     assert!((1e6..1e9).contains(&resident) && resident % 1024.0 == 0.0, "{resident}");
-    // The sockets of scrapes are open then, and may or may not be now.
+    // The sockets of earlier scrapes may be open or closed.
     let open = number("process_open_fds");
     assert!((open - server.fds() as f64).abs() <= 8.0, "{open} of {}", server.fds());
     assert!(number("process_max_fds") > open);
@@ -136,7 +135,7 @@ fn the_process_and_its_workers_are_told() {
     drop(others);
 }
 
-/// As Prometheus wants it: each metric once, its type and help in front of its series, counters named as such.
+/// The format of Prometheus: each metric once, its type and help before its series, names of counters with `_total`.
 #[test]
 fn the_page_is_in_the_format_of_prometheus() {
     let page = Server::start(&[]).get("/metrics").body;
@@ -151,7 +150,7 @@ fn the_page_is_in_the_format_of_prometheus() {
                 lines.next().and_then(|line| line.strip_prefix("# TYPE ")).expect("a type behind the help");
             (name, kind) = told.split_once(' ').expect("a name and a type");
             assert!(help.strip_prefix(name).is_some_and(|text| text.len() > 2), "{help}");
-            assert!(seen.insert(name), "{name} stands there twice");
+            assert!(seen.insert(name), "{name} is there twice");
             assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
             continue;
         }
@@ -161,6 +160,6 @@ fn the_page_is_in_the_format_of_prometheus() {
             && ["_bucket", "_sum", "_count"].iter().any(|part| base == format!("{name}{part}"));
         assert!(is_part || base == name, "{line} under {name}");
         assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
-        assert!(series.insert(labelled), "{line} stands there twice");
+        assert!(series.insert(labelled), "{line} is there twice");
     }
 }

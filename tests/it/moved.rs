@@ -1,6 +1,7 @@
-//! A server whose clock the test moves: when tokens expire, and when an address may knock again.
+//! Times to the millisecond on a server whose clock the test moves: when tokens expire, and when an address may connect
+//! again.
 //!
-//! The server runs in this process, because nobody can move the clock of another one; the clients are sockets.
+//! The server runs in this process, because a test cannot move the clock of another one. The clients are sockets.
 
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
@@ -19,7 +20,7 @@ use crate::support::raw::{Socket, handshake};
 use crate::support::token::{SECRET, signed};
 use crate::support::{eventually, pause};
 
-/// A server on a port of its own that stops with the test.
+/// A server on a port of its own, with a clock that the test moves. It stops with the test.
 struct Timed {
     clock: Clock,
     address: SocketAddr,
@@ -29,7 +30,7 @@ struct Timed {
 
 impl Timed {
     fn start(settings: &[&str]) -> Self {
-        // Nobody answers pings here, and nobody waits for clients that have gone.
+        // The clients answer no pings, and the end of the test waits for no client.
         let base = ["listen=127.0.0.1:0", "workers=2", "heartbeat.interval=1h", "drain.window=0ms"];
         let sources = base.iter().chain(settings).fold(Sources::new(), |sources, pair| sources.set(pair));
         let machine = Machine { descriptors: 1024, memory_bytes: 1 << 30, cores: 2 };
@@ -47,15 +48,15 @@ impl Timed {
         self.clock.advance(Duration::from_millis(ms));
     }
 
-    /// The status of the answer to a handshake.
+    /// Sends a handshake; returns the status of the answer.
     #[track_caller]
-    fn knock(&self) -> u16 {
+    fn handshake_status(&self) -> u16 {
         let mut socket = Socket::connect(self.address);
         socket.send(handshake("/ws", ""));
         socket.read_response().status
     }
 
-    /// As alice, with a token that has these times besides.
+    /// Connects as alice, with a token that has these times.
     #[track_caller]
     fn enter(&self, times: &serde_json::Value) -> Socket {
         let mut claims = times.clone();
@@ -99,7 +100,7 @@ fn a_token_is_good_until_the_millisecond_that_it_expires_in() {
     assert_eq!(server.enter(&later).read_close(), (3000, "Token not yet valid".to_owned()));
 
     server.advance_ms(1);
-    // It is not asked first, whoever is silent.
+    // The server ends them without a ping.
     for socket in [&mut silent, &mut late, &mut speaking] {
         assert_eq!(socket.read_close(), (3000, "Token expired".to_owned()));
     }
@@ -108,15 +109,21 @@ fn a_token_is_good_until_the_millisecond_that_it_expires_in() {
 }
 
 #[test]
-fn an_address_knocks_again_when_its_time_has_come_and_not_before() {
+fn an_address_may_connect_again_at_the_announced_millisecond() {
     let server = Timed::start(&["limits.handshakes_per_second_per_address=2"]);
-    assert_eq!([server.knock(), server.knock(), server.knock()], [101, 101, 429]);
-    // However long it really takes.
+    assert_eq!(
+        [server.handshake_status(), server.handshake_status(), server.handshake_status()],
+        [101, 101, 429]
+    );
+    // Real time must not matter, only the moved clock.
     pause();
     server.advance_ms(499);
-    assert_eq!(server.knock(), 429);
+    assert_eq!(server.handshake_status(), 429);
     server.advance_ms(1);
-    assert_eq!([server.knock(), server.knock()], [101, 429]);
+    assert_eq!([server.handshake_status(), server.handshake_status()], [101, 429]);
     server.advance_ms(3_600_000);
-    assert_eq!([server.knock(), server.knock(), server.knock()], [101, 101, 429]);
+    assert_eq!(
+        [server.handshake_status(), server.handshake_status(), server.handshake_status()],
+        [101, 101, 429]
+    );
 }

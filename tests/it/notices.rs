@@ -1,4 +1,4 @@
-//! Entries and exits in a large room: merged, so that a storm of joins costs each member a few notices.
+//! Presence notices in a large room: they are merged, so that a storm of joins sends each member only a few.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::raw::Socket;
 use crate::support::server::Server;
 use crate::support::sized;
 
-/// How many users a notice is about, and whether they came; `None` for what is no notice.
+/// Returns how many users a notice is about and whether they joined; `None` when the text is not a notice.
 fn heads(text: &str) -> Option<(usize, bool)> {
     let event: Value = serde_json::from_str(text).expect("JSON");
     let notice = (event["type"] == "system").then(|| event["message"].as_str().expect("a text"))?;
@@ -18,11 +18,11 @@ fn heads(text: &str) -> Option<(usize, bool)> {
         .strip_suffix(" joined the chat")
         .map(|who| (who, true))
         .or_else(|| notice.strip_suffix(" left the chat").map(|who| (who, false)))
-        .unwrap_or_else(|| panic!("a notice of another kind: {notice}"));
+        .unwrap_or_else(|| panic!("an unknown notice: {notice}"));
     match who.split(' ').collect::<Vec<_>>()[..] {
         ["User", _, "has"] => Some((1, came)),
         [count, "users", "have"] => Some((count.parse().expect("a number"), came)),
-        _ => panic!("a notice of another kind: {notice}"),
+        _ => panic!("an unknown notice: {notice}"),
     }
 }
 
@@ -65,11 +65,11 @@ fn above_the_limit_notices_are_merged() {
     let others: Vec<_> =
         (0..crowd).map(|n| Socket::open(server.address(), &format!("/ws/chat/user-{n}"))).collect();
     let notices = count_notices(&mut watcher, crowd + 1, true);
-    // One for each of the first three, then one per interval begun, and one for either end of that.
+    // One notice for each of the first three, one for each interval that has begun, and one for each end of the storm.
     let bound = 3 + 2 + started.elapsed().as_secs() as usize;
     assert!(notices <= bound, "{notices} notices where {bound} would do");
 
-    // Leaving: down to the limit merged, below it one by one.
+    // Exits are merged down to the limit, and come one by one below it.
     let started = Instant::now();
     drop(others);
     let notices = count_notices(&mut watcher, crowd, false);

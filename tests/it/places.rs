@@ -1,5 +1,5 @@
-//! Places of those who are not in yet: whoever holds them in silence holds them until others come, and a load balancer
-//! always hears whether the server is well.
+//! Handshake permits, which connections hold until they are upgraded: a silent holder gives its permit up when others
+//! come, and health checks are always answered.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::support::raw::{Ended, Socket, handshake};
 use crate::support::server::Server;
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
-/// The attacker's address ends in this, others' in something else.
+/// The last byte of the attacker's address; other clients have other addresses.
 const ATTACKER: u8 = 1;
 
-/// A socket from one of the addresses of loopback.
+/// Connects to the server from one of the addresses of loopback.
 fn from(server: &Server, last: u8) -> Socket {
     Socket::connect_from(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)), server.address())
 }
@@ -27,7 +27,7 @@ fn ask(server: &Server, last: u8, request: &str) -> Response {
     socket.read_response()
 }
 
-/// Health is told to everybody.
+/// Asserts that health checks of all addresses are answered.
 #[track_caller]
 fn expect_health(server: &Server) {
     for (last, path) in [(2, "/healthz"), (3, "/readyz"), (ATTACKER, "/healthz"), (ATTACKER, "/readyz")] {
@@ -36,10 +36,10 @@ fn expect_health(server: &Server) {
     }
 }
 
-/// Regression: 1. One address opens as many sockets as there are places for handshakes, and says nothing, or asks for
-/// `/healthz` now and then. 2. Everybody was answered 503, health checks too.
+/// Regression: 1. One address opens as many sockets as there are handshake permits, and says nothing, or asks for
+/// `/healthz` now and then. 2. All others were answered 503, health checks too.
 #[test]
-fn one_address_cannot_hold_all_places() {
+fn one_address_cannot_hold_all_handshake_permits() {
     type Habit = fn(&mut Socket);
     let habits: [(&str, Habit); 3] = [
         ("silent", |_| {}),
@@ -47,7 +47,7 @@ fn one_address_cannot_hold_all_places() {
             let _ = socket.try_send("GET /ws HTTP/1.1\r\nHost: x\r\n");
         }),
         ("health now and then", |socket| {
-            // Those that came too late are refused.
+            // Sockets that came too late are refused.
             if socket.try_send(HEALTH) {
                 let _ = socket.drain(Duration::from_millis(20));
             }
@@ -62,7 +62,7 @@ fn one_address_cannot_hold_all_places() {
             drop(socket);
             if last % 10 == 0 {
                 expect_health(&server);
-                // It goes on.
+                // The attacker goes on.
                 held.extend((0..8).map(|_| from(&server, ATTACKER)));
                 held.iter_mut().for_each(habit);
             }
@@ -72,10 +72,10 @@ fn one_address_cannot_hold_all_places() {
 }
 
 /// Regression: 1. An address may have five connections, or make five handshakes a second. 2. It opens more sockets than
-/// that, and says nothing. 3. They were counted only once they had asked for something, and held their places until
-/// then.
+/// that, and says nothing. 3. The limits counted them only with their first request, and until then they held
+/// handshake permits.
 #[test]
-fn limits_per_address_count_those_who_say_nothing() {
+fn limits_per_address_count_silent_connections() {
     for key in ["limits.max_connections_per_address", "limits.handshakes_per_second_per_address"] {
         let server = Server::start(&[(key, "5"), ("limits.handshake_timeout", "10m")]);
         let began = Instant::now();
@@ -84,7 +84,7 @@ fn limits_per_address_count_those_who_say_nothing() {
             "limits.max_connections_per_address" => 5,
             _ => 6 + 5 * began.elapsed().as_secs() as usize,
         };
-        // Some are told at once, others after a moment in which they could ask whether the server is well.
+        // Some are refused at once, others after a moment in which they could have sent a health check.
         let (mut at_once, mut later) = (0, 0);
         sockets.iter_mut().for_each(|socket| match socket.drain(Duration::from_millis(20)) {
             Ended::Silent => later += 1,
@@ -92,7 +92,7 @@ fn limits_per_address_count_those_who_say_nothing() {
         });
         assert!(at_once >= 40 - allowed, "{key}: {at_once} at once");
         let held = |socket: &mut Socket| socket.drain(Duration::from_secs(3)) == Ended::Silent;
-        // In parallel: each that stays takes the whole time.
+        // In parallel, because each socket that stays open takes the whole time.
         let held: usize = std::thread::scope(|scope| {
             let waiting: Vec<_> = sockets.iter_mut().map(|socket| scope.spawn(|| held(socket))).collect();
             waiting.into_iter().map(|held| usize::from(held.join().expect("no panic"))).sum()
@@ -104,9 +104,9 @@ fn limits_per_address_count_those_who_say_nothing() {
     }
 }
 
-/// Who loads a page over several connections that stay open comes into the chat all the same.
+/// A browser that loads a page over several connections that stay open can still enter the chat.
 #[test]
-fn pages_count_against_nobody() {
+fn requests_for_pages_count_against_no_limit() {
     for key in ["limits.max_connections_per_address", "limits.handshakes_per_second_per_address"] {
         let server = Server::start(&[(key, "1")]);
         let mut kept = Vec::new();
@@ -118,7 +118,7 @@ fn pages_count_against_nobody() {
         }
         let chatting = from(&server, 2).upgraded("/ws/chat/alice");
         assert_eq!(ask(&server, 2, &handshake("/ws", "")).status, 429, "{key}");
-        // At once, as browsers do it: there is place beside the one.
+        // All at once, as browsers do it: the permit of the chat does not count.
         let mut sockets: Vec<_> = (0..6).map(|_| from(&server, 2)).collect();
         sockets.iter_mut().for_each(|socket| socket.send("GET /app.js HTTP/1.1\r\nHost: x\r\n\r\n"));
         assert!(sockets.iter_mut().all(|socket| socket.read_response().status == 200), "{key}");
@@ -126,10 +126,11 @@ fn pages_count_against_nobody() {
     }
 }
 
-/// All places are held by those who are being served: they do not make way, others are refused, and health is answered.
+/// All permits are held by connections that are being served: they keep them, others are refused, and health checks are
+/// answered.
 #[test]
-fn the_reserve_answers_for_the_health_alone() {
-    // A claim is served for as long as its incumbent may take to answer: two seconds.
+fn reserved_handshake_permits_answer_health_checks_alone() {
+    // A claim is served while the server waits for the incumbent's answer: up to two seconds.
     const SERVED: Duration = Duration::from_millis(1_500);
     for attempt in 0.. {
         let server = Server::start(&[("limits.max_handshakes", "1")]);
@@ -142,7 +143,7 @@ fn the_reserve_answers_for_the_health_alone() {
         let page = ask(&server, 2, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
         let upgrade = ask(&server, 3, &handshake("/ws", ""));
         if began.elapsed() > SERVED {
-            assert!(attempt < 20, "the machine is too slow to see it");
+            assert!(attempt < 20, "the machine is too slow for this test");
             continue;
         }
         assert_eq!([health, page.status, upgrade.status], [200, 503, 503]);
@@ -154,18 +155,19 @@ fn the_reserve_answers_for_the_health_alone() {
     }
 }
 
-/// Regression: 1. One address asks for what there is not, reads the answer, and does not close. 2. Each of its sockets
-/// was closed with care, which takes a second, and held its place meanwhile. 3. A thousand in a second shut all out.
+/// Regression: 1. One address asks for an unknown path, reads the answer, and does not close. 2. The server waits up to
+/// a second for the close of each socket, which held its permit meanwhile. 3. A thousand of them in a second shut all
+/// others out.
 #[test]
-fn who_is_closed_with_care_makes_way() {
-    const PLACES: usize = 32;
+fn a_connection_that_is_being_closed_gives_up_its_permit() {
+    const PERMITS: usize = 32;
     for settings in
         [&[][..], &[("admission.proxy_protocol", "true"), ("admission.trusted_proxies", "127.0.0.9")]]
     {
         let server = Server::start(&[settings, &[("limits.max_handshakes", "32")]].concat());
         let is_proxied = !settings.is_empty();
         for round in 0..3 {
-            let mut refused: Vec<_> = (0..PLACES).map(|_| from(&server, ATTACKER)).collect();
+            let mut refused: Vec<_> = (0..PERMITS).map(|_| from(&server, ATTACKER)).collect();
             refused.iter_mut().for_each(|socket| socket.send("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"));
             if is_proxied {
                 let mut ended = refused.iter_mut().map(|socket| socket.drain(PATIENCE));
@@ -182,11 +184,11 @@ fn who_is_closed_with_care_makes_way() {
     }
 }
 
-/// Regression: 1. One address has some connections that answer no ping, and asks for their names. 2. Each of these
-/// handshakes was served for two seconds, and made no way. 3. With half as many names as places all others were shut
-/// out.
+/// Regression: 1. One address has some connections that answer no ping, and claims their names. 2. Each of these
+/// handshakes was served for two seconds, and did not give up its permit. 3. With half as many names as permits all
+/// others were shut out.
 #[test]
-fn who_waits_for_anothers_answer_makes_way() {
+fn a_claim_that_waits_for_an_incumbent_gives_up_its_permit() {
     let server = Server::start(&[("limits.max_handshakes", "32")]);
     let mut holders: Vec<_> =
         (0..16).map(|n| from(&server, ATTACKER).upgraded(&format!("/ws/chat/mine-{n}"))).collect();
@@ -203,15 +205,16 @@ fn who_waits_for_anothers_answer_makes_way() {
         }
         drop(from(&server, last).upgraded("/ws"));
         drop(claims);
-        // They live, so that the names stay theirs; an answer holds for a second.
+        // The holders answer, so that they keep their names.
         holders.iter_mut().for_each(|holder| {
             let _ = holder.try_send(Frame::new(PONG, "").bytes());
         });
+        // An answer counts for a second, and the next round needs new pings: only time helps.
         std::thread::sleep(Duration::from_millis(1_200));
     }
 }
 
-/// A socket that a proxy passes on from this address.
+/// Connects as a proxy that passes on a connection from this address.
 fn passed_on(server: &Server, last: u8) -> Socket {
     let mut socket = Socket::connect(server.address());
     socket.send(from_v4([203, 0, 113, last]));
@@ -219,14 +222,14 @@ fn passed_on(server: &Server, last: u8) -> Socket {
 }
 
 #[test]
-fn behind_a_proxy_the_clients_address_counts_once_it_is_known() {
+fn behind_a_proxy_limits_count_the_clients_address_once_it_is_known() {
     let server = Server::start(&[
         ("admission.proxy_protocol", "true"),
         ("limits.max_handshakes", "16"),
         ("limits.handshake_timeout", "10m"),
     ]);
     let _silent: Vec<_> = (0..15).map(|_| passed_on(&server, ATTACKER)).collect();
-    // It asks for something later.
+    // It sends its request only after the others.
     let mut honest = passed_on(&server, 7);
     for last in 10..20 {
         let _open = passed_on(&server, last).upgraded("/ws");

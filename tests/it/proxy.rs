@@ -1,4 +1,5 @@
-//! The PROXY protocol, version 2, on raw bytes: whose connection it is, and what becomes of who does not speak it.
+//! The PROXY protocol, version 2, on raw bytes: the client's address that it gives, and the end of a connection without
+//! a valid header.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ fn header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     [SIGNATURE, &[command, family][..], &length, rest].concat()
 }
 
-/// A connection passed on from this address.
+/// Builds the header of a connection from this address.
 pub(crate) fn from_v4(address: [u8; 4]) -> Vec<u8> {
     header(PROXY, TCP4, &[&address[..], &[127, 0, 0, 1, 0x30, 0x39, 0, 80]].concat())
 }
@@ -34,9 +35,9 @@ fn server(settings: Settings<'_>) -> Server {
     Server::start(&[&base[..], settings].concat())
 }
 
-/// Sends a header and a handshake, and must be let in or told 429.
+/// Sends a header and a handshake; asserts that it is let in if `is_new`, and refused with 429 otherwise.
 #[track_caller]
-fn knock(server: &Server, header: &[u8], headers: &str, is_new: bool) -> Socket {
+fn enter_or_be_refused(server: &Server, header: &[u8], headers: &str, is_new: bool) -> Socket {
     let mut socket = Socket::connect(server.address());
     socket.send([header, handshake("/ws", headers).as_bytes()].concat());
     let response = socket.read_response();
@@ -44,16 +45,16 @@ fn knock(server: &Server, header: &[u8], headers: &str, is_new: bool) -> Socket 
     socket
 }
 
-/// Sends bytes and must be hung up on, without an answer and without a reset.
+/// Asserts that a connection which sends `bytes` is closed, without an answer and without a reset.
 #[track_caller]
-fn hung_up_on(server: &Server, bytes: &[u8]) {
+fn expect_closed(server: &Server, bytes: &[u8]) {
     let mut socket = Socket::connect(server.address());
     socket.send(bytes);
     socket.expect_eof();
 }
 
 #[test]
-fn the_header_says_whose_connection_it_is() {
+fn the_proxy_header_gives_the_clients_address() {
     let server = server(&[]);
     let extensions = [&[203, 0, 113, 3, 127, 0, 0, 1, 0, 1, 0, 2][..], &[0x04, 0, 3, 1, 2, 3], &[0; 900]];
     let _open: Vec<Socket> = [
@@ -65,7 +66,7 @@ fn the_header_says_whose_connection_it_is() {
         (from_v6("2001:db8::2"), false),
         (from_v6("2001:db8:0:1::1"), true),
         (header(PROXY, TCP4, &extensions.concat()), true),
-        // Nobody is named: the peer itself.
+        // Without an address in the header, the peer's own counts.
         (header(LOCAL, 0, &[]), true),
         (header(LOCAL, TCP4, &[203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 0, 0]), false),
         (header(PROXY, 0, &[7; 40]), false),
@@ -73,12 +74,12 @@ fn the_header_says_whose_connection_it_is() {
         (from_v4([127, 0, 0, 1]), false),
     ]
     .into_iter()
-    .map(|(header, is_new)| knock(&server, &header, "X-Forwarded-For: 9.9.9.9\r\n", is_new))
+    .map(|(header, is_new)| enter_or_be_refused(&server, &header, "X-Forwarded-For: 9.9.9.9\r\n", is_new))
     .collect();
 }
 
 #[test]
-fn what_follows_the_header_is_untouched_wherever_it_is_cut() {
+fn bytes_behind_the_proxy_header_are_untouched_at_every_cut() {
     let server = server(&[("limits.max_connections_per_address", "0")]);
     let request = handshake("/ws", "");
     let all = [from_v4([203, 0, 113, 1]), request.into_bytes(), text("hi")].concat();
@@ -90,7 +91,7 @@ fn what_follows_the_header_is_untouched_wherever_it_is_cut() {
         socket.expect_upgrade();
         assert_eq!(socket.read_text(), "Message processed: hi", "cut at {cut}");
     }
-    // Once for each connection, not for each request on it.
+    // The header comes once for each connection, not for each request.
     let mut socket = Socket::connect(server.address());
     let page = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     socket.send([&header(LOCAL, 0, &[])[..], page.as_bytes()].concat());
@@ -100,7 +101,7 @@ fn what_follows_the_header_is_untouched_wherever_it_is_cut() {
 }
 
 #[test]
-fn who_sends_something_else_is_hung_up_on() {
+fn a_connection_without_a_valid_proxy_header_is_closed() {
     let server = server(&[("log.level", "debug")]);
     let request = handshake("/ws", "");
     let good = from_v4([203, 0, 113, 1]);
@@ -118,7 +119,7 @@ fn who_sends_something_else_is_hung_up_on() {
         &header(LOCAL, 0, &vec![0; 65_535]),
     ];
     for case in cases {
-        hung_up_on(&server, case);
+        expect_closed(&server, case);
     }
     let page = |server: &Server| {
         let mut socket = Socket::connect(server.address());
@@ -128,27 +129,27 @@ fn who_sends_something_else_is_hung_up_on() {
     };
     let counted = format!("throng_refused_total{{reason=\"malformed\"}} {}", cases.len());
     assert!(page(&server).contains(&counted), "{}", page(&server));
-    // Who only connects and goes is not counted, and who is right is still served.
+    // A connection that sends nothing is not counted, and valid ones are still served.
     drop(Socket::connect(server.address()));
     Socket::connect(server.address()).finish();
-    let _open = knock(&server, &good, "", true);
+    let _open = enter_or_be_refused(&server, &good, "", true);
     assert!(page(&server).contains(&counted), "{}", page(&server));
 }
 
 #[test]
-fn only_trusted_proxies_are_listened_to() {
+fn only_headers_of_trusted_proxies_are_read() {
     let stranger = server(&[("admission.trusted_proxies", "10.0.0.0/8")]);
-    hung_up_on(&stranger, &[&from_v4([203, 0, 113, 1])[..], handshake("/ws", "").as_bytes()].concat());
+    expect_closed(&stranger, &[&from_v4([203, 0, 113, 1])[..], handshake("/ws", "").as_bytes()].concat());
 
-    // One proxy passes bytes on, the one before it speaks HTTP.
+    // One proxy passes bytes on, and the one before it speaks HTTP.
     let server = server(&[("admission.trusted_proxies", "127.0.0.1,10.0.0.0/8")]);
     let forwarded = |client: &str| format!("X-Forwarded-For: {client}\r\n");
     let _open = [
-        knock(&server, &from_v4([10, 1, 1, 1]), &forwarded("203.0.113.1"), true),
-        knock(&server, &from_v4([10, 2, 2, 2]), &forwarded("203.0.113.1"), false),
-        knock(&server, &from_v4([10, 1, 1, 1]), &forwarded("203.0.113.2"), true),
-        knock(&server, &from_v4([203, 0, 113, 3]), &forwarded("203.0.113.4"), true),
-        knock(&server, &from_v4([203, 0, 113, 3]), &forwarded("203.0.113.5"), false),
+        enter_or_be_refused(&server, &from_v4([10, 1, 1, 1]), &forwarded("203.0.113.1"), true),
+        enter_or_be_refused(&server, &from_v4([10, 2, 2, 2]), &forwarded("203.0.113.1"), false),
+        enter_or_be_refused(&server, &from_v4([10, 1, 1, 1]), &forwarded("203.0.113.2"), true),
+        enter_or_be_refused(&server, &from_v4([203, 0, 113, 3]), &forwarded("203.0.113.4"), true),
+        enter_or_be_refused(&server, &from_v4([203, 0, 113, 3]), &forwarded("203.0.113.5"), false),
     ];
 }
 
@@ -164,7 +165,7 @@ fn header_and_request_share_one_deadline() {
         assert_eq!(socket.drain(PATIENCE), Ended::Eof, "{} bytes", begin.len());
         assert!(began.elapsed() >= timeout - Duration::from_millis(10), "{:?}", began.elapsed());
     }
-    // A byte now and then does not help: there is one deadline for all of it, and it counts from the beginning.
+    // A byte now and then does not extend the deadline, which counts from the beginning for header and request.
     let began = Instant::now();
     let mut socket = Socket::connect(server.address());
     let slowly = [&good[..], b"GET / HTTP/1.1\r\n", &[b'a'; 4096]].concat();
@@ -209,7 +210,7 @@ fn neither_tokens_nor_addresses_are_ever_logged() {
             open.push(socket);
         }
     }
-    // Not HTTP, not PROXY, too long.
+    // Bytes that are neither HTTP nor PROXY, and a header that is too long.
     let strange = header(PROXY, 0x77, b"canary-extension");
     for bytes in [&b"canary-garbage\r\n\r\n"[..], &strange, &[&from[..], b"canary-garbage\r\n\r\n"].concat()]
     {

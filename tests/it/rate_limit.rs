@@ -1,7 +1,8 @@
-//! Who sends too fast is told so, and goes when that does not help; users keep what they have used.
+//! Rate limits: a client that sends too fast gets errors, and is closed when it goes on. Reconnecting does not refill a
+//! user's bucket.
 //!
-//! The server's clock goes on while these tests run, and a slow machine may stand still between any two steps: what
-//! is asserted allows for the tokens of the time that has passed.
+//! The server's clock runs on during a test, and a slow machine may stand still between any two steps. The assertions
+//! allow for the tokens of the time that has passed.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +18,14 @@ const REFUSED: &str = "throng_rate_limited_total";
 const USERS: &str = "throng_rate_limit_users";
 const HI: &str = r#"{"message":"hi"}"#;
 
-/// A server with rate limits, where nothing but messages and their refusals is said in a room.
+/// Starts a server with rate limits whose rooms carry only messages and refusals, no presence notices.
 #[track_caller]
 fn limited(settings: Settings<'_>) -> Server {
     let ours = [("rate_limit.enabled", "true"), ("presence.notice_limit", "0"), ("presence.interval", "1h")];
     Server::start(&[&ours, settings].concat())
 }
 
-/// What came back for some messages.
+/// Counts of the answers to some messages.
 #[derive(Debug, Default)]
 struct Answers {
     published: usize,
@@ -50,7 +51,7 @@ impl Answers {
     }
 }
 
-/// Says `count` messages at once and reads the answer to each. The socket must be alone in its room.
+/// Sends `count` messages at once and reads the answer to each. The socket must be alone in its room.
 #[track_caller]
 fn say(socket: &mut Socket, count: usize) -> Answers {
     socket.send(text(HI).repeat(count));
@@ -60,7 +61,7 @@ fn say(socket: &mut Socket, count: usize) -> Answers {
 }
 
 #[test]
-fn a_flood_is_refused_in_words_and_then_ended_with_4002() {
+fn a_flood_is_refused_with_errors_and_then_closed_with_4002() {
     let server = limited(&[
         ("rate_limit.messages_per_second", "1"),
         ("rate_limit.burst", "3"),
@@ -70,7 +71,7 @@ fn a_flood_is_refused_in_words_and_then_ended_with_4002() {
     let mut witness = Socket::open(server.address(), "/ws/chat/bob");
     let mut socket = Socket::open(server.address(), "/ws/chat/alice");
     socket.send(text(HI).repeat(100));
-    // What its own room says may no longer reach whoever is ended: the witness counts that.
+    // Messages may no longer reach a client that is being closed: the witness counts them.
     let mut answers = Answers::default();
     let end = loop {
         let frame = socket.read_frame();
@@ -80,7 +81,7 @@ fn a_flood_is_refused_in_words_and_then_ended_with_4002() {
         }
     };
     assert_eq!(end, (4002, "Rate limit ignored".to_owned()));
-    assert_eq!(answers.refused, 6, "five are forgiven, the sixth is answered too");
+    assert_eq!(answers.refused, 6, "five strikes are allowed, and the sixth is answered too");
     socket.expect_eof();
     witness.send(text(r#"{"message":"the end"}"#));
     let heard = std::iter::from_fn(|| Some(witness.read_text()));
@@ -96,7 +97,7 @@ fn within_the_limits_nobody_is_refused() {
     let server = limited(&[]);
     let mut socket = Socket::open(server.address(), "/ws/chat/alice");
     assert_eq!(say(&mut socket, 40).published, 40);
-    // What is refused for another reason costs no message.
+    // A message that is refused for another reason costs no token.
     let mut socket = Socket::open(server.address(), "/ws/chat/bob?room=other");
     for _ in 0..10 {
         socket.send(text("{}"));
@@ -106,7 +107,7 @@ fn within_the_limits_nobody_is_refused() {
     assert_eq!(server.metric(REFUSED, ""), 0.0);
 }
 
-/// A message a second, and many at once: what a user has used stays used for minutes.
+/// One message a second with a large burst: used tokens come back only over minutes.
 const SLOW: Settings<'static> = &[
     ("rate_limit.messages_per_second", "1"),
     ("rate_limit.burst", "200"),
@@ -114,7 +115,7 @@ const SLOW: Settings<'static> = &[
     ("rate_limit.strikes", "1000000"),
 ];
 
-/// Asserts that a user who has no tokens gets no more than the time since `began` has brought.
+/// Asserts that a user without tokens gets no more than the time since `began` has refilled.
 #[track_caller]
 fn expect_none_left(socket: &mut Socket, began: Instant) {
     let answers = say(socket, 100);
@@ -123,7 +124,7 @@ fn expect_none_left(socket: &mut Socket, began: Instant) {
 }
 
 #[test]
-fn who_reconnects_has_no_new_tokens() {
+fn reconnecting_does_not_refill_the_bucket() {
     let server = limited(SLOW);
     let began = Instant::now();
     let mut socket = Socket::open(server.address(), "/ws/chat/alice");
@@ -139,7 +140,7 @@ fn who_reconnects_has_no_new_tokens() {
         socket = Socket::open(server.address(), "/ws/chat/alice");
         expect_none_left(&mut socket, began);
     }
-    // Another user has all of theirs.
+    // Another user's bucket is full.
     let mut other = Socket::open(server.address(), "/ws/chat/bob?room=other");
     assert_eq!(say(&mut other, 200).published, 200);
 }
@@ -158,7 +159,7 @@ fn the_connections_of_a_user_share_tokens() {
 }
 
 #[test]
-fn when_everyone_has_left_and_time_has_passed_nothing_is_remembered() {
+fn buckets_are_dropped_some_time_after_everyone_has_left() {
     let server = limited(&[]);
     let began = Instant::now();
     for n in 0..20 {
@@ -166,7 +167,7 @@ fn when_everyone_has_left_and_time_has_passed_nothing_is_remembered() {
         assert_eq!(say(&mut socket, 40).published, 40);
     }
     let remembered = server.metric(USERS, "");
-    // Forty messages are four seconds: until then it must not forget them.
+    // Forty messages refill in four seconds: the buckets must be remembered until then.
     assert!(remembered == 20.0 || began.elapsed() >= Duration::from_secs(4), "{remembered} of 20");
     eventually("nobody is there", || server.connections() == 0.0);
     eventually("every bucket is forgotten", || server.metric(USERS, "") == 0.0);
@@ -193,21 +194,21 @@ fn every_endpoint_counts_frames_and_says_so_where_it_can() {
     ];
     for (path, sent, refusal) in in_words {
         let mut socket = Socket::open(server.address(), path);
-        // Read at once, so that no time passes between the first and the last.
+        // Sent in one write, so that the server reads them at once.
         socket.send(text(sent).repeat(11));
         let heard = std::iter::from_fn(|| Some(socket.read_text()));
         let answers: Vec<_> = heard.filter(|event| event != r#"{"type":"heartbeat"}"#).take(11).collect();
         let refused = answers.iter().filter(|answer| answer.contains(refusal)).count();
         assert_eq!(refused, 1, "{path}: {answers:?}");
         socket.send(close(1000, ""));
-        assert_eq!(socket.skip_to_close().0, 1000, "{path}: it was only told");
+        assert_eq!(socket.skip_to_close().0, 1000, "{path}: the client was only warned");
     }
     for path in ["/ws", "/ws?raw", "/ws/with-timeout"] {
         let mut socket = Socket::open(server.address(), path);
         socket.send([text("hi").repeat(12), ping("?"), close(1000, "")].concat());
         let answers = (0..10).map(|_| socket.read_text()).filter(|answer| answer.ends_with("hi")).count();
         assert_eq!(answers, 10, "{path}");
-        assert_eq!(socket.read_close().0, 1000, "{path}: who goes is not held up");
+        assert_eq!(socket.read_close().0, 1000, "{path}: a closing client is not delayed");
     }
     assert_eq!(server.metric(REFUSED, ""), 4.0 + 3.0 * 3.0);
 }
@@ -252,7 +253,7 @@ fn a_flood_of_pings_is_ended_with_4002() {
     let began = Instant::now();
     let mut socket = Socket::open(server.address(), "/ws");
     let mut sent = 0;
-    // Until the server has had enough of it: a write to a connection that is gone fails.
+    // Sends until the server closes: a write to a closed connection fails.
     while sent < 1_000_000 && socket.try_send(ping("flood").repeat(1000)) {
         sent += 1000;
     }
@@ -261,7 +262,7 @@ fn a_flood_of_pings_is_ended_with_4002() {
         match socket.try_frame(PATIENCE) {
             Ok(frame) if frame.opcode == PONG => pongs += 1,
             Ok(frame) => break Some(frame.closing().0),
-            // It goes on sending while it is told: a reset may overtake the close frame.
+            // The client sends while the server closes: a reset may overtake the close frame.
             Err(Ended::Reset) => break None,
             Err(ended) => panic!("{ended:?} instead of an end"),
         }
@@ -280,7 +281,7 @@ fn pings_from_a_client_that_never_reads_cost_tokens_and_leave_one_pong() {
     let bursts = sized(100, 1000);
     for _ in 0..bursts {
         flood.send(ping([b'p'; 125]).repeat(1000));
-        // One that has begun to leave, and one that waits.
+        // At most one pong that is being written, and one that waits.
         let queued = server.metric("throng_queue_bytes", "");
         assert!(queued <= 2.0 * 127.0, "{queued} bytes are queued");
     }
@@ -306,7 +307,7 @@ fn a_command_that_comes_too_fast_is_refused_by_its_id() {
     let commands =
         [r#"{"type":"ping","id":"a \"b\""}"#, r#"{"type":"nonsense","id":"c"}"#, r#"{"type":"ping"}"#, &long];
     let mut refused = Vec::new();
-    // Some of the first ones may still be obeyed, and one in each second.
+    // Some of the first commands are accepted, and one in each second.
     while refused.len() < 2 * commands.len() {
         let answers: Vec<Value> = commands
             .iter()

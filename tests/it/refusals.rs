@@ -1,24 +1,24 @@
-//! What is refused in HTTP, on raw bytes: the status, the body, and a clean end.
+//! Refusals in HTTP, on raw bytes: the status, the body, and a clean end.
 
 use crate::support::eventually;
 use crate::support::raw::{KEY, Socket, handshake};
 use crate::support::server::Server;
 
-/// What becomes of the connection after a refusal.
+/// The state of the connection after a refusal.
 #[derive(Clone, Copy, PartialEq)]
 enum Then {
-    /// The server ends it: a peer that sent this cannot be trusted with the next request.
+    /// The server closes it, because the next request of such a peer cannot be trusted.
     Closed,
-    /// The server may keep it; when we end it, so does the server.
+    /// The server may keep it open, and closes when the client does.
     MayStay,
 }
 
-/// Whose words a refusal is in.
+/// The source of a refusal's body.
 #[derive(Clone, Copy, PartialEq)]
 enum Body {
-    /// Ours: the JSON of the protocol.
+    /// The server's own JSON.
     Ours,
-    /// hyper's own answer may have none.
+    /// Any, because hyper's own answer may have no body.
     Any,
 }
 
@@ -30,7 +30,7 @@ struct Case {
     then: Then,
 }
 
-/// A right handshake for `/ws` with one line replaced.
+/// Builds a valid handshake for `/ws` with one line replaced.
 fn replacing(line: &str, with: &str) -> String {
     let right = handshake("/ws", "");
     let wrong = right.replacen(line, with, 1);
@@ -138,9 +138,9 @@ fn a_malformed_handshake_is_refused_and_closed() {
     check(&Server::start(&[]), malformed_handshakes());
 }
 
-/// Regression: 1. A handshake with `Host: a b`. 2. It got 101, although RFC 9110 (section 7.2) demands 400.
+/// Regression: a handshake with `Host: a b` got 101, although RFC 9110 (section 7.2) demands 400.
 #[test]
-fn a_host_that_is_none_is_malformed_whatever_is_asked() {
+fn an_invalid_host_header_is_refused_on_every_path() {
     let server = Server::start(&[]);
     let ask = |line: &str, host: &[u8], rest: &str| {
         let mut socket = Socket::connect(server.address());
@@ -182,7 +182,7 @@ fn a_host_that_is_none_is_malformed_whatever_is_asked() {
         assert_eq!(ask("GET /ws HTTP/1.1", host.as_bytes(), upgrade).status, 101, "{host:?}");
         assert_eq!(ask("GET /healthz HTTP/1.1", host.as_bytes(), "").status, 200, "{host:?}");
     }
-    // The target may name the server as well (RFC 9112, section 3.2.2); a user has no business there.
+    // The target may name the server as well (RFC 9112, section 3.2.2), but not a user.
     assert_eq!(ask("GET http://x:80/ws HTTP/1.1", b"x", upgrade).status, 101);
     for target in ["http://me@x/ws", "http://x:99999/ws"] {
         assert_eq!(ask(&format!("GET {target} HTTP/1.1"), b"x", upgrade).status, 400, "{target}");
@@ -203,7 +203,7 @@ fn a_request_that_is_no_upgrade_is_refused() {
 }
 
 #[test]
-fn what_is_not_http_gets_an_answer_and_a_clean_end() {
+fn requests_that_are_not_http_get_an_answer_and_a_clean_end() {
     check(&Server::start(&[]), not_http());
 }
 
@@ -251,7 +251,7 @@ fn any_origin_may_upgrade_by_default() {
 }
 
 #[test]
-fn at_capacity_a_connection_is_told_when_to_come_back() {
+fn a_refusal_at_capacity_says_when_to_come_back() {
     let server = Server::start(&[("limits.max_connections", "2")]);
     let first = Socket::open(server.address(), "/ws");
     let _second = Socket::open(server.address(), "/ws");
@@ -268,7 +268,7 @@ fn at_capacity_a_connection_is_told_when_to_come_back() {
     }
 
     drop(first);
-    eventually("the place is free again", || {
+    eventually("the permit is free again", || {
         let mut socket = Socket::connect(server.address());
         socket.send(handshake("/ws", ""));
         socket.read_response().status == 101

@@ -1,4 +1,4 @@
-//! Tokens: where they come from, which are good, and what a bad one gets.
+//! Tokens: the ways to send one, the checks that a valid one passes, and the refusals of invalid ones.
 
 use std::io::Write as _;
 
@@ -15,8 +15,8 @@ fn server() -> Server {
     Server::start(&[("auth.secret", SECRET)])
 }
 
-/// The ways a token may be handed over, each as a path and headers.
-fn ways(token: &str) -> [(String, Vec<(&'static str, String)>); 3] {
+/// Returns the ways to send a token, each as a path and headers.
+fn ways_to_send(token: &str) -> [(String, Vec<(&'static str, String)>); 3] {
     let path = "/ws/secure".to_owned();
     [
         (path.clone(), vec![("Authorization", format!("Bearer {token}"))]),
@@ -33,7 +33,7 @@ async fn enter(server: &Server, path: &str, headers: &[(&'static str, String)]) 
 #[tokio::test]
 async fn a_good_token_is_taken_from_header_query_and_subprotocol() {
     let server = server();
-    for (path, headers) in ways(&mint(&["--sub", "alice"])) {
+    for (path, headers) in ways_to_send(&mint(&["--sub", "alice"])) {
         let mut client = enter(&server, &path, &headers).await;
         client.send_text("hi").await;
         client.expect_text("User alice: hi").await;
@@ -82,7 +82,7 @@ async fn a_bad_token_gets_a_close_and_nothing_else() {
         ("a signature for something else", format!("{head}.{other_payload}.{signature}")),
         ("no signature", format!("{head}.{other_payload}.")),
     ] {
-        for (path, headers) in ways(&bad) {
+        for (path, headers) in ways_to_send(&bad) {
             println!("bad token: {name}, {path}");
             let mut client = enter(&server, &path, &headers).await;
             client.expect_close(1008, FAILED).await;
@@ -105,11 +105,11 @@ async fn without_a_key_every_token_is_bad_and_the_log_says_so_once() {
     let server = Server::start(&[]);
     let token = mint(&["--sub", "alice"]);
     for _ in 0..3 {
-        for (path, headers) in ways(&token) {
+        for (path, headers) in ways_to_send(&token) {
             enter(&server, &path, &headers).await.expect_close(1008, FAILED).await;
         }
     }
-    // At the start or with the first token, but once.
+    // The warning comes at the start or with the first token, but once.
     let about_auth = |line: &Value| line["level"] == "WARN" && line.to_string().contains("auth");
     server.log().wait_for("a warning that no key is configured", about_auth);
     assert_eq!(server.log().count(about_auth), 1, "{}", server.log().text());
@@ -136,7 +136,7 @@ async fn where_tokens_are_required_the_subject_is_the_user_id() {
     for path in [format!("/ws/chat/mallory?token={token}"), "/ws/chat/mallory".to_owned()] {
         Client::connect(&server, &path).await.expect_close(1008, FAILED).await;
     }
-    // The same subject again is the same person: it takes over at once, without notices.
+    // The same subject again is the same user: the new connection takes over at once, without notices.
     let mut again = Client::connect(&server, &format!("/ws/chat/alice?token={token}")).await;
     alice.expect_close(4501, "Replaced by a newer connection").await;
     again.send_text(r#"{"message":"me again"}"#).await;
@@ -159,7 +159,7 @@ async fn a_token_names_the_rooms_it_opens() {
     }
 }
 
-/// A token of alice with these claims besides.
+/// Signs a token of alice with these further claims.
 fn alices(claims: &Value) -> String {
     let mut all = json!({"sub": "alice", "exp": seconds_from_now(600)});
     let claims = claims.as_object().expect("an object");
@@ -167,9 +167,9 @@ fn alices(claims: &Value) -> String {
     signed(Algorithm::HS256, SECRET, &all)
 }
 
-/// Another token can help, so that clients must not stop for good.
+/// The close code of an expired or early token must let clients try again, because another token can help.
 #[tokio::test]
-async fn a_token_that_is_merely_early_or_late_gets_3000() {
+async fn an_expired_or_early_token_gets_3000() {
     let server = Server::start(&[("auth.secret", SECRET), ("auth.required", "true")]);
     for (claims, told) in [
         (json!({"exp": seconds_from_now(-60)}), "Token expired"),
@@ -181,7 +181,7 @@ async fn a_token_that_is_merely_early_or_late_gets_3000() {
             let mut client = Client::connect(&server, &format!("{path}?token={token}")).await;
             client.expect_close(3000, told).await;
         }
-        // Nobody else's, and with nothing else wrong.
+        // A token of another user's, or one with another fault, is refused for that.
         Client::connect(&server, &format!("/ws/chat/bob?token={token}"))
             .await
             .expect_close(1008, FAILED)
@@ -194,7 +194,7 @@ async fn a_token_that_is_merely_early_or_late_gets_3000() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_merely_early_or_late_gets_401_in_http() {
+async fn an_expired_or_early_token_gets_401_in_http() {
     let settings = [("auth.secret", SECRET), ("auth.required", "true"), ("admission.refuse", "http")];
     let server = Server::start(&settings);
     for claims in [json!({"exp": seconds_from_now(-60)}), json!({"nbf": seconds_from_now(120)})] {
@@ -205,7 +205,7 @@ async fn a_token_that_is_merely_early_or_late_gets_401_in_http() {
     }
 }
 
-/// The clock of who makes the tokens is a little ahead, or behind.
+/// The clock of the token's issuer may be a little ahead or behind.
 #[tokio::test]
 async fn clocks_may_differ_by_the_leeway() {
     for (leeway, is_good) in [("5m", true), ("0s", false)] {
@@ -223,7 +223,7 @@ async fn clocks_may_differ_by_the_leeway() {
             }
         }
     }
-    // A second is nothing.
+    // The default leeway allows two seconds.
     let server = server();
     let ahead = seconds_from_now(2);
     let path = format!("/ws/secure?token={}", alices(&json!({"nbf": ahead, "iat": ahead})));
@@ -243,7 +243,7 @@ async fn a_null_for_rooms_opens_none() {
     Client::connect(&server, &path).await.expect_close(3003, "Room not allowed").await;
 }
 
-/// Only the log says that it was too long: at `debug`, and without the token.
+/// The client does not learn that its token was too long. The log says it at `debug`, without the token.
 #[tokio::test]
 async fn a_token_of_more_than_8_kib_is_refused_and_the_log_says_why() {
     let server = Server::start(&[("auth.secret", SECRET), ("log.level", "debug")]);
@@ -278,13 +278,13 @@ async fn each_algorithm_with_a_public_key_takes_its_own_tokens_and_no_others() {
     let good = json!({"sub": "alice", "exp": seconds_from_now(600)});
     for pair in &PAIRS {
         let server = Server::start(&[("auth.algorithm", pair.name), ("auth.public_key", pair.public)]);
-        for (path, headers) in ways(&pair.sign(&good)) {
+        for (path, headers) in ways_to_send(&pair.sign(&good)) {
             let mut client = enter(&server, &path, &headers).await;
             client.send_text("hi").await;
             client.expect_text("User alice: hi").await;
         }
         let others = PAIRS.iter().filter(|other| other.name != pair.name).map(|other| other.sign(&good));
-        // The public key as the secret is the attack that a pinned algorithm is there for.
+        // A token signed with the public key as a secret is the attack that the pinned algorithm prevents.
         let confused = signed(Algorithm::HS256, pair.public, &good);
         let bad = [pair.sign(&json!({"sub": "alice"})), confused, unsigned(&good)];
         for token in others.chain(bad) {
@@ -359,7 +359,7 @@ fn a_bad_key_is_a_mistake_of_the_settings() {
 }
 
 #[test]
-fn who_listens_beyond_loopback_without_knowing_who_comes_is_warned() {
+fn listening_beyond_loopback_without_tokens_logs_a_warning() {
     let about = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("auth.required"));
     let warnings = |server: &Server| server.log().count(|line| line["level"] == "WARN" && about(line));
     let required = [("auth.secret", SECRET), ("auth.required", "true")];
@@ -369,7 +369,7 @@ fn who_listens_beyond_loopback_without_knowing_who_comes_is_warned() {
         ("0.0.0.0:0", &required, 0),
         ("127.0.0.1:0", &[], 0),
     ] {
-        // Warnings stand before `listening`, which is waited for.
+        // Warnings come before `listening`, for which the test waits.
         let server = Server::launch(&[], listen, settings);
         assert_eq!(warnings(&server), expected, "{listen} {settings:?}: {}", server.log().text());
     }

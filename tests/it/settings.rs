@@ -1,4 +1,5 @@
-//! The command line and the settings: every mistake at once, exit codes, and a print that can be read back.
+//! The command line and the settings: all mistakes are reported at once, with exit codes, and printed settings can be
+//! read back.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -6,11 +7,11 @@ use std::process::Output;
 
 use crate::support::server::{Server, Settings, run};
 
-/// Exit codes of sysexits.h: bad usage, and a service (here: an address) that cannot be had.
+/// Exit codes of `sysexits.h`: bad usage, and an address that cannot be used.
 const USAGE: i32 = 64;
 const UNAVAILABLE: i32 = 69;
 
-/// Standard output and error together: where a message goes is not the point here.
+/// Returns standard output and error together: these tests do not check which one a message goes to.
 fn said(output: &Output) -> String {
     [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
 }
@@ -70,7 +71,7 @@ fn a_good_configuration_is_good() {
 }
 
 #[test]
-fn what_is_printed_can_be_read_back() {
+fn printed_settings_can_be_read_back() {
     let settings: Settings<'_> = &[
         ("queue.max_bytes", "96KiB"),
         ("drain.window", "1500ms"),
@@ -89,12 +90,12 @@ fn what_is_printed_can_be_read_back() {
     let defaults = run(&["check-config", "--print-config"], &[]);
     let defaults = String::from_utf8(defaults.stdout).expect("UTF-8");
     let same = |line: &&str| defaults.lines().any(|default| default == *line);
-    // The node's name is random.
+    // The node's name is random, and so differs.
     let changed = first.lines().filter(|line| !line.starts_with("node") && !same(line));
     assert_eq!(
         changed.count(),
         settings.len(),
-        "what differs from the defaults is what was set:
+        "the lines that differ from the defaults are those that were set:
 {first}"
     );
 }
@@ -116,7 +117,7 @@ fn the_environment_beats_the_file_and_flags_beat_both() {
 }
 
 #[test]
-fn an_address_in_use_is_said_so() {
+fn an_address_in_use_is_named_in_the_error() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let output = run(&["serve", "--listen", &address], &[]);
@@ -126,7 +127,7 @@ fn an_address_in_use_is_said_so() {
 }
 
 #[test]
-fn the_server_is_there_quickly() {
+fn the_server_starts_quickly() {
     let started = std::time::Instant::now();
     let server = Server::start(&[]);
     assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());

@@ -1,4 +1,4 @@
-//! Clients that do not read: dropped, counted, freed; and nobody else notices.
+//! Clients that do not read: they are dropped and counted, their memory is freed, and other clients do not notice.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::support::raw::{Ended, Socket};
 use crate::support::server::{Server, Settings};
 use crate::support::{PATIENCE, eventually, sized};
 
-/// Small queues, so that not reading is soon noticed.
+/// Small queues, so that a client that does not read soon exceeds them.
 const SMALL: Settings<'static> = &[
     ("queue.max_bytes", "64KiB"),
     ("socket.send_buffer", "16KiB"),
@@ -18,12 +18,12 @@ const SMALL: Settings<'static> = &[
 
 const DROPPED: &str = "throng_slow_consumers_dropped_total";
 
-/// A message of about 4 KiB with the number `n` in front.
+/// Builds a message of about 4 KiB that begins with the number `n`.
 fn numbered(n: usize) -> Vec<u8> {
     text(format!(r#"{{"message":"number {n:06} {}"}}"#, "x".repeat(4000)))
 }
 
-/// Reads on to the message with the number `n`, notices aside; another number is a loss.
+/// Skips notices up to the next message, which must have the number `n`.
 #[track_caller]
 fn expect_numbered(socket: &mut Socket, n: usize) {
     loop {
@@ -53,7 +53,7 @@ impl Room {
         Self { server, readers, stalled, sent: 0 }
     }
 
-    /// The first reader says the next number and every reader must see it: in step, so that none of them lags.
+    /// Sends the next number from the first reader, and waits until every reader has it, so that none of them lags.
     #[track_caller]
     fn say(&mut self) {
         let n = self.sent;
@@ -66,7 +66,7 @@ impl Room {
         self.server.metric(DROPPED, "") as usize
     }
 
-    /// Speaks until `count` are dropped.
+    /// Sends messages until `count` clients are dropped.
     #[track_caller]
     fn say_until_dropped(&mut self, count: usize) {
         let mut patience = 4000;
@@ -79,7 +79,7 @@ impl Room {
 }
 
 #[test]
-fn those_who_do_not_read_are_dropped_and_the_others_miss_nothing() {
+fn clients_that_do_not_read_are_dropped_and_others_miss_nothing() {
     let (readers, stalled) = (sized(40, 900), sized(10, 100));
     let mut room = Room::with(SMALL, readers, stalled);
     room.say_until_dropped(stalled);
@@ -89,7 +89,7 @@ fn those_who_do_not_read_are_dropped_and_the_others_miss_nothing() {
     eventually("only the readers are left", || room.server.connections() == readers as f64);
     assert_eq!(room.dropped(), stalled, "a reader was dropped too");
     assert_eq!(room.server.metric("throng_closes_total", "\"4001\"") as usize, stalled);
-    eventually("nothing is queued any more", || room.server.metric("throng_queue_bytes", "") == 0.0);
+    eventually("the queues are empty", || room.server.metric("throng_queue_bytes", "") == 0.0);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_client_that_reads_a_byte_now_and_then_is_dropped_like_one_that_reads_none()
     let mut patience = 1000;
     while room.dropped() == 0 {
         room.say();
-        // There is always a byte: what the kernel holds is far more than what is read here.
+        // There is always a byte: the kernel holds many more than this test reads.
         room.stalled[0].read_some(1);
         patience -= 1;
         assert!(patience > 0, "a byte now and then keeps a backlog alive");
@@ -108,7 +108,7 @@ fn a_client_that_reads_a_byte_now_and_then_is_dropped_like_one_that_reads_none()
 
 #[test]
 fn a_dropped_clients_stream_is_whole_frames_up_to_its_end() {
-    // Each stops reading somewhere else: in a head, in a payload, between frames.
+    // Each client stops reading at another point: in a head, in a payload, between frames.
     const STOPS: [usize; 6] = [1, 3, 200, 3000, 4100, 9001];
     let mut room = Room::with(SMALL, 2, STOPS.len());
     for _ in 0..3 {
@@ -121,7 +121,7 @@ fn a_dropped_clients_stream_is_whole_frames_up_to_its_end() {
     for mut socket in std::mem::take(&mut room.stalled) {
         let mut next = 0;
         let end = loop {
-            // `try_frame` panics on anything that is no frame, and on a FIN within one.
+            // `try_frame` panics on invalid frames, and on a FIN within one.
             match socket.try_frame(PATIENCE) {
                 Ok(frame) if frame.opcode == CLOSE => break Ok(frame.closing().0),
                 Ok(frame) if frame.opcode == TEXT => {
@@ -149,7 +149,7 @@ fn a_dropped_clients_stream_is_whole_frames_up_to_its_end() {
 }
 
 #[test]
-fn a_client_that_is_behind_within_its_bounds_catches_up() {
+fn a_client_that_is_behind_within_its_limits_catches_up() {
     let roomy: Settings<'_> = &[
         ("queue.max_bytes", "4MiB"),
         ("queue.max_messages", "10000"),
@@ -169,10 +169,10 @@ fn a_client_that_is_behind_within_its_bounds_catches_up() {
 }
 
 #[test]
-fn an_old_backlog_ends_a_client_that_is_within_the_other_bounds() {
+fn an_old_backlog_ends_a_client_that_is_within_the_other_limits() {
     let aged: Settings<'_> = &[("queue.max_bytes", "16MiB"), ("queue.max_age", "1s"), SMALL[1], SMALL[2]];
     let mut room = Room::with(aged, 1, 1);
-    // More than the kernel takes, less than the queue would.
+    // More messages than the kernel buffers, and fewer than the queue may hold.
     for _ in 0..500 {
         room.say();
     }
@@ -182,7 +182,7 @@ fn an_old_backlog_ends_a_client_that_is_within_the_other_bounds() {
 #[test]
 fn the_memory_of_dropped_clients_is_freed() {
     let stalled = 20;
-    // The bytes of a backlog are shared: one room's worth of messages whatever the number of those behind.
+    // Clients share the bytes of a backlog: any number of laggards costs one room's messages.
     let mut room = Room::with(SMALL, 2, stalled);
     room.say_until_dropped(stalled);
     let before = room.server.settled_rss();
@@ -200,16 +200,16 @@ fn the_memory_of_dropped_clients_is_freed() {
 }
 
 #[test]
-fn pings_from_a_client_that_never_reads_pile_up_nowhere() {
+fn pings_from_a_client_that_never_reads_do_not_pile_up() {
     let server = Server::start(&[("socket.send_buffer", "16KiB")]);
     let mut control = Socket::open(server.address(), "/ws?raw");
     let mut flood = Socket::connect_narrow(server.address()).upgraded("/ws?raw");
     let burst = ping([b'p'; 125]).repeat(1000);
-    // The first burst pays for what a first time costs anyway.
+    // The first burst grows the server's buffers once.
     assert!(flood.try_send(&burst));
     let before = server.settled_rss();
     for _ in 0..sized(100, 1000) {
-        // A server that has enough of it may end the connection; it may not hold its breath for ever.
+        // The server may close the connection, but it may not stop reading for ever.
         if !flood.try_send(&burst) {
             break;
         }
@@ -218,7 +218,7 @@ fn pings_from_a_client_that_never_reads_pile_up_nowhere() {
     }
     let after = server.rss();
     assert!(after < before + 2 * 1024 * 1024, "{before} bytes before, {after} after");
-    // What it does read, in the end, is whole pongs.
+    // The frames that it reads in the end are whole pongs.
     while let Ok(frame) = flood.try_frame(Duration::from_millis(200)) {
         assert!(matches!(frame.opcode, PONG | CLOSE), "{frame:?}");
     }
@@ -227,7 +227,7 @@ fn pings_from_a_client_that_never_reads_pile_up_nowhere() {
 }
 
 #[test]
-fn an_echo_client_that_never_reads_is_not_read_without_end() {
+fn the_server_stops_reading_from_an_echo_client_that_never_reads() {
     let server = Server::start(&[("socket.send_buffer", "16KiB"), ("queue.max_age", "2s")]);
     let mut control = Socket::open(server.address(), "/ws?raw");
     let mut flood = Socket::connect_narrow(server.address()).upgraded("/ws?raw");

@@ -1,7 +1,7 @@
-//! The protocol as it stands on the wire, kept in `snapshots/`: what is there and changes, changes for every client.
+//! The protocol's bytes on the wire, compared with files in `snapshots/`: a change there affects every client.
 //!
-//! A change that is meant is written by `THRONG_SNAPSHOTS=rewrite cargo test --test it snapshots`, and read as a diff
-//! before it is committed. Where `CI` is set, nothing is rewritten: there a difference is a failure.
+//! `THRONG_SNAPSHOTS=rewrite cargo test --test it snapshots` writes an intended change, to be read as a diff before it
+//! is committed. When `CI` is set, no file is rewritten, and a difference is a failure.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -17,7 +17,7 @@ use throng::protocol::frame::{self, Frame};
 
 use crate::support::vocabulary;
 
-/// Compares with a file, or rewrites it.
+/// Compares a text with its file, or rewrites the file.
 #[track_caller]
 pub(crate) fn check(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots").join(name);
@@ -33,7 +33,7 @@ pub(crate) fn check(name: &str, found: &str) {
     assert!(kept == found, "{name}:{}: kept\n  {}\nfound\n  {}", line + 1, at(&kept), at(found));
 }
 
-/// The header in hexadecimal, then the payload as text; of a close frame with its code.
+/// Shows a frame: the header in hexadecimal, then the payload as text; for a close frame, also its code.
 fn shown(frame: &Frame) -> String {
     let payload = frame::payload(frame);
     let mut text: String =
@@ -45,7 +45,7 @@ fn shown(frame: &Frame) -> String {
     text + std::str::from_utf8(&payload[2 * usize::from(is_close)..]).expect("UTF-8")
 }
 
-/// A line for each frame, under its name. An event is one JSON object that begins with its type.
+/// Lists each frame under its name. Asserts that an event is one JSON object that begins with its type.
 fn listed<'a>(head: &str, frames: impl IntoIterator<Item = (&'a str, Frame)>) -> String {
     let mut text = format!("# {head}\n");
     for (name, frame) in frames {
@@ -66,7 +66,7 @@ fn user(name: &str) -> UserId {
     name.parse().expect("a user id")
 }
 
-/// An id that has to be escaped.
+/// A room name that has to be escaped.
 const RE: Option<&str> = Some("q\"1");
 const TS: u64 = 1_795_355_258_410;
 
@@ -152,7 +152,7 @@ fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
 }
 
 #[test]
-fn the_events_are_those_that_are_kept() {
+fn events_match_their_snapshot() {
     let (alice, room) = (user("alice"), "lobby".parse().expect("a room"));
     let (plain, v1) = (plain_events(&alice, &room), v1_events(&alice, &room));
     let rendered: BTreeSet<&str> = v1.iter().filter_map(|(name, _)| name.split(',').next()).collect();
@@ -164,7 +164,7 @@ fn the_events_are_those_that_are_kept() {
 }
 
 #[test]
-fn the_errors_are_those_that_are_kept() {
+fn errors_match_their_snapshot() {
     let errors = vocabulary::errors();
     let rows = errors.iter().flat_map(|error| {
         [(error.code(), v1::error(None, *error)), ("  of throng.v1", v1::error(Some("7"), *error))]
@@ -173,7 +173,7 @@ fn the_errors_are_those_that_are_kept() {
 }
 
 #[test]
-fn the_closes_are_those_that_are_kept() {
+fn closes_match_their_snapshot() {
     let mut text = String::from(
         "# Ends that the server starts: the disconnect event of throng.v1, then the close frame with its code.\n",
     );
@@ -198,9 +198,9 @@ fn the_closes_are_those_that_are_kept() {
     check("closes.txt", &text);
 }
 
-/// The commands stand in the file itself, one to a line; what becomes of each, indented below it, is compared.
+/// The file itself contains the commands, one to a line. The result of each, indented below it, is compared.
 #[test]
-fn the_commands_are_read_as_is_kept() {
+fn commands_are_parsed_as_in_their_snapshot() {
     let mut parser = Parser::default();
     let (mut names, mut codes) = (BTreeSet::new(), BTreeSet::new());
     let mut text = String::new();

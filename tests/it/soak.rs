@@ -1,5 +1,5 @@
-//! The guarantees of `throng.v1` under weather: clients that are cut off at any byte, come back with any position, say
-//! things twice and do not read; and the mixed load of many rooms. `THRONG_LONG=1` for minutes instead of steps.
+//! The guarantees of `throng.v1` under faults: clients are cut off at any byte, resume from any position, send messages
+//! twice and do not read. Also a mixed load of many rooms. With `THRONG_LONG=1` the tests run for minutes.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, sized};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Short histories and queues, so that positions are lost and laggards dropped within a test.
+/// Short histories and queues, so that positions are lost and laggards are dropped within a test.
 const HARSH: Settings<'static> = &[
     ("workers", "2"),
     ("chat.duplicate", "allow"),
@@ -39,14 +39,14 @@ const STORM: World = World {
     is_durable: false,
 };
 
-/// How long a load lasts: steps, or a time with `THRONG_LONG=1`.
+/// Returns whether a load lasts at a step: for a number of steps, or for a time with `THRONG_LONG=1`.
 fn lasts(steps: usize, long: Duration) -> impl Fn(usize) -> bool {
     let is_long = sized(0, 1) == 1;
     let deadline = Instant::now() + long;
     move |done| if is_long { Instant::now() < deadline } else { done < steps }
 }
 
-/// Steps against a server of the tests' own, which may break its promises.
+/// Runs a load against the tests' own server, which breaks a promise; returns the counts and the report.
 async fn storm_over(fault: Fault) -> (Counts, Report) {
     let address = fake::serve(fault).await;
     let mut swarm = Swarm::gather(address, STORM, 3).await;
@@ -60,7 +60,7 @@ async fn storm_over(fault: Fault) -> (Counts, Report) {
 }
 
 #[tokio::test]
-async fn a_server_that_breaks_a_promise_is_found_out() {
+async fn the_judge_finds_a_server_that_breaks_a_promise() {
     let all = async {
         let (counts, report) = storm_over(Fault::Nothing).await;
         println!("{counts:?}");
@@ -74,10 +74,10 @@ async fn a_server_that_breaks_a_promise_is_found_out() {
     LocalSet::new().run_until(all).await;
 }
 
-/// The same with the real server, which breaks one promise on purpose.
+/// The judge must also find the real server when it breaks one promise on purpose.
 #[cfg(feature = "fault-injection")]
 #[tokio::test]
-async fn the_real_server_is_found_out_when_it_breaks_a_promise() {
+async fn the_judge_finds_the_real_server_when_it_breaks_a_promise() {
     let all = async {
         for fault in ["skip-offset", "drop-dedupe", "ignore-epoch", "forget-leave", "forget-private-key"] {
             let broken = format!("BREAK_THRONG={fault}");
@@ -110,7 +110,7 @@ async fn storm(settings: Settings<'_>, world: World, steps: usize) -> Counts {
     let (counts, report) = swarm.finish().await;
     println!("{done} steps, {counts:?}");
     report.expect_clean();
-    // Else it was no storm.
+    // Without these events the test proves nothing.
     for (what, count) in [
         ("recovered", counts.recovered),
         ("not recovered", counts.not_recovered),
@@ -138,7 +138,7 @@ async fn the_guarantees_hold_where_messages_are_dropped() {
 }
 
 #[tokio::test]
-async fn after_a_restart_everybody_is_told() {
+async fn after_a_restart_every_client_learns_that_its_position_is_lost() {
     let restarts = async {
         let mut server = Server::start(HARSH);
         let mut swarm = Swarm::gather(server.address(), STORM, 1).await;
@@ -147,7 +147,7 @@ async fn after_a_restart_everybody_is_told() {
                 swarm.step().await;
             }
             swarm.pause().await;
-            // Dropping the old one kills it in the middle of what nobody has waited for.
+            // Dropping the old server kills it while commands are under way.
             server = Server::start(HARSH);
             swarm.move_to(server.address());
         }
@@ -158,7 +158,7 @@ async fn after_a_restart_everybody_is_told() {
     LocalSet::new().run_until(restarts).await;
 }
 
-/// Histories that keep everything that is said here, in the folder that comes last.
+/// Returns settings under which rooms keep every message of the test, in the folder `dir` if there is one.
 fn kept(dir: Option<&Path>) -> Vec<(&'static str, String)> {
     let mut settings: Vec<_> = HARSH.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
     settings.extend(
@@ -174,18 +174,18 @@ fn kept(dir: Option<&Path>) -> Vec<(&'static str, String)> {
     settings
 }
 
-/// How a server is ended.
+/// The way in which a server is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    /// SIGKILL, in the middle of everything.
+    /// SIGKILL, with commands under way.
     Kill,
-    /// SIGTERM; everybody is told, and the log is closed.
+    /// SIGTERM: clients get a close, and the log is closed.
     Terminate,
-    /// SIGKILL, and then half of what was written is lost, which no server may hide.
+    /// SIGKILL, and then the loss of half of the log, which the judge must notice.
     KillAndCut,
 }
 
-/// Ends the server and starts it again with what it has left behind.
+/// Ends the server and starts it again with the files it has left.
 fn start_again(
     mut server: Server,
     how: Stop,
@@ -210,7 +210,7 @@ fn start_again(
     Server::start(&settings)
 }
 
-/// A storm in which the server is ended so often, in the ways of `stops` in turn, after `steps` each.
+/// Runs a load in which the server is ended several times, in the ways of `stops` in turn, after `steps` each.
 async fn restarts(dir: Option<&Path>, stops: &[Stop], rounds: usize, steps: usize) -> (Counts, Report) {
     let settings = kept(dir);
     let started: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
@@ -225,7 +225,7 @@ async fn restarts(dir: Option<&Path>, stops: &[Stop], rounds: usize, steps: usiz
         if swarm.is_broken() {
             break;
         }
-        // Nobody waits for it: they speak, resume and retry while it is gone.
+        // The clients do not wait for the restart: they send, resume and retry while the server is gone.
         let (how, settings, dir) = (stops[round % stops.len()], settings.clone(), dir.map(Path::to_owned));
         let mut starting = spawn_blocking(move || start_again(server, how, &settings, dir.as_deref()));
         server = loop {
@@ -244,7 +244,7 @@ async fn restarts(dir: Option<&Path>, stops: &[Stop], rounds: usize, steps: usiz
 }
 
 #[tokio::test]
-async fn nothing_is_lost_or_said_twice_however_a_server_with_a_log_ends() {
+async fn nothing_is_lost_or_doubled_however_a_server_with_a_log_ends() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("history");
     let (stops, rounds) = if sized(0, 1) == 1 {
@@ -260,8 +260,8 @@ async fn nothing_is_lost_or_said_twice_however_a_server_with_a_log_ends() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgets_is_found_out() {
-    // Without a log all is forgotten, and with half of one not everything is there.
+async fn the_judge_finds_a_server_that_forgets() {
+    // Without a log the server forgets everything, and with half of one it has lost messages.
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("history");
     for (dir, how) in [(None, Stop::Kill), (Some(&*dir), Stop::KillAndCut)] {
@@ -271,7 +271,7 @@ async fn a_server_that_forgets_is_found_out() {
     }
 }
 
-/// The slope of a line through `samples` by least squares, per second of time.
+/// Returns the slope of the line through `samples` by least squares, per second of time.
 fn slope(samples: &[(f64, f64)]) -> f64 {
     let count = samples.len() as f64;
     let mean = |part: fn(&(f64, f64)) -> f64| samples.iter().map(part).sum::<f64>() / count;
@@ -282,12 +282,12 @@ fn slope(samples: &[(f64, f64)]) -> f64 {
 }
 
 #[test]
-fn a_slope_is_a_slope() {
+fn the_slope_of_a_line_is_computed_right() {
     let samples: Vec<_> = (0..9).map(|n| (f64::from(n), 5.0 + 3.0 * f64::from(n))).collect();
     assert!((slope(&samples) - 3.0).abs() < 1e-9);
 }
 
-/// Many people in many rooms: most of them speak, some come and go, few are cut off.
+/// Returns the world of the mixed load: most clients publish, some come and go, few are cut off.
 fn mixed_world() -> World {
     World {
         clients: sized(300, 10_000),
@@ -305,7 +305,7 @@ fn mixed_world() -> World {
     }
 }
 
-/// Runs the mixed load; resident bytes by the second since it began.
+/// Runs the mixed load; returns resident bytes by the second since it began.
 async fn mixed_load(server: &Server) -> Vec<(f64, f64)> {
     let mut swarm = Swarm::gather(server.address(), mixed_world(), 4).await;
     let (began, mut done, mut samples) = (Instant::now(), 0, Vec::new());
@@ -325,8 +325,8 @@ async fn mixed_load(server: &Server) -> Vec<(f64, f64)> {
 }
 
 #[tokio::test]
-async fn a_mixed_load_is_carried_with_a_steady_size() {
-    // Histories so short that they are full before the second half, in which growth is measured.
+async fn a_mixed_load_does_not_grow_memory() {
+    // The histories are so short that they are full before the second half, in which growth is measured.
     let settings = [("workers", "2"), ("history.messages", "8"), ("limits.max_connections", "18000")];
     let server = Server::start(&settings);
     let samples = LocalSet::new().run_until(mixed_load(&server)).await;

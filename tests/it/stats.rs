@@ -1,4 +1,4 @@
-//! The dashboard's feed: who may see it, what stands in it, and that it costs nobody else anything.
+//! The dashboard's feed: the key it needs, the fields of its events, and that viewers cost other clients nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,15 +14,15 @@ use crate::support::server::{Server, Settings};
 const STREAM: &str = "/api/stats/stream";
 const KEY: &str = "a-key-of-the-tests-1";
 const LOCAL: &str = "Host: localhost\r\n";
-/// As many as may look at once.
+/// Most viewers at once.
 const VIEWERS: usize = 32;
 
-/// The header lines of one who shows a key.
+/// Returns the header lines of a viewer who shows a key.
 fn shown(key: &str) -> String {
     format!("{LOCAL}X-API-Key: {key}\r\n")
 }
 
-/// Asks for the feed with these header lines.
+/// Requests the feed with these header lines.
 #[track_caller]
 fn ask(server: &Server, headers: &str) -> Socket {
     let mut socket = Socket::connect(server.address());
@@ -30,13 +30,13 @@ fn ask(server: &Server, headers: &str) -> Socket {
     socket
 }
 
-/// Somebody who looks.
+/// A viewer of the feed.
 pub(crate) struct Viewer {
     socket: Socket,
 }
 
 impl Viewer {
-    /// Looks at a server that has made its own key.
+    /// Opens the feed of a server that has made its own key.
     #[track_caller]
     pub(crate) fn open(server: &Server) -> Self {
         let mut socket = ask(server, &shown(&server.key()));
@@ -45,7 +45,7 @@ impl Viewer {
         Self { socket }
     }
 
-    /// The next event, as it came; `None` at the end.
+    /// Returns the number and the data of the next event; `None` at the end.
     #[track_caller]
     fn event(&mut self) -> Option<(u64, String)> {
         let event = self.socket.read_chunk()?;
@@ -62,7 +62,7 @@ impl Viewer {
         serde_json::from_str(&data).unwrap_or_else(|error| panic!("{error}: {data}"))
     }
 
-    /// Looks on until something shows.
+    /// Reads events until one satisfies `shows`, and returns it.
     #[track_caller]
     fn wait_for(&mut self, what: &str, shows: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + crate::support::PATIENCE;
@@ -82,7 +82,7 @@ pub(crate) fn names(object: &Value) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_first_event_comes_at_once_and_has_everything() {
+fn the_first_event_comes_at_once_and_has_every_field() {
     let server = Server::start(&[("workers", "3"), ("node", "here")]);
     let mut socket = ask(&server, &shown(&server.key()));
     let head = socket.read_head();
@@ -111,7 +111,7 @@ fn the_first_event_comes_at_once_and_has_everything() {
     let length = |name: &str| snapshot[name].as_array().expect("a list").len();
     assert_eq!(length("fanout"), length("fanout_le_us") + 1);
     assert!(snapshot["resident_bytes"].as_u64() > Some(1 << 20) && snapshot["cpu_us"].as_u64() > Some(0));
-    // What Prometheus is told under labels stands here under names.
+    // The feed's names have the values of the metrics' labels.
     let metrics = server.metrics();
     let labels = |metric: &str, rest: &str| -> BTreeSet<String> {
         let labels = metrics.keys().filter_map(|series| series.strip_prefix(metric)?.strip_suffix(rest));
@@ -145,10 +145,10 @@ fn all_viewers_get_the_same_events() {
     assert!(both.count() >= 2, "{:?} {:?}", later.keys(), events.keys());
 }
 
-/// What a stranger may send through a proxy that passes on whatever it gets, and what pages of others make a browser
-/// send: none of it opens anything, and a key opens whatever else is said.
+/// No header opens the feed: neither those of a stranger behind a proxy that passes everything on, nor those that pages
+/// of other origins make a browser send. A key opens it whatever the other headers are.
 #[test]
-fn only_a_key_shows_it_wherever_one_asks_from() {
+fn the_dashboard_needs_a_key_from_every_address() {
     let own = Server::start(&[("log.level", "trace")]);
     let configured =
         Server::start(&[("api.keys", &format!("another-key-of-16,{KEY}")), ("log.level", "trace")]);
@@ -188,7 +188,7 @@ fn only_a_key_shows_it_wherever_one_asks_from() {
     assert_eq!(ask(&configured, &shown(&own_key)).read_head().status, 401);
 }
 
-/// One that is made stands in the log once, behind the address; one that is set never does.
+/// A key that the server makes is logged once, behind the address. A configured key is never logged.
 #[test]
 fn the_log_names_the_dashboard_and_no_key_but_its_own() {
     let own = Server::launch(&[], "0.0.0.0:0", &[("log.level", "trace")]);
@@ -233,11 +233,11 @@ fn head_is_get_without_events() {
     socket.expect_eof();
 }
 
-/// 1. All places for handshakes are taken by viewers, more of them than there are such places.
-/// 2. They are no connections, and chat goes on.
-/// 3. One more is told to wait, and may look when one of them has gone.
+/// 1. There are more viewers than handshake permits.
+/// 2. They hold no permits, and the chat goes on.
+/// 3. One viewer too many is refused, and is let in when another has gone.
 #[test]
-fn so_many_may_look_and_take_no_place_from_others() {
+fn viewers_are_limited_and_use_no_connection_permits() {
     let server = Server::start(&[("limits.max_handshakes", "2"), ("limits.max_connections", "2")]);
     let mut viewers: Vec<_> = (0..VIEWERS).map(|_| Viewer::open(&server)).collect();
     assert_eq!(server.connections(), 0.0);
@@ -248,12 +248,12 @@ fn so_many_may_look_and_take_no_place_from_others() {
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
     assert_eq!(server.get("/healthz").status, 200);
     viewers.pop();
-    eventually("there is place again", || ask(&server, &shown(&server.key())).read_head().status == 200);
+    eventually("a viewer is let in again", || ask(&server, &shown(&server.key())).read_head().status == 200);
     viewers[0].wait_for("the last one is forgotten as well", |now| now["viewers"] == VIEWERS - 1);
 }
 
 #[test]
-fn a_drain_ends_it_at_once() {
+fn a_drain_ends_the_feed_at_once() {
     let server = Server::start(&[("drain.window", "120s")]);
     let _chatting: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws?raw")).collect();
     let mut viewer = Viewer::open(&server);
@@ -268,7 +268,7 @@ fn a_drain_ends_it_at_once() {
 }
 
 #[test]
-fn a_viewer_keeps_no_server_alive() {
+fn a_viewer_does_not_delay_the_end_of_the_server() {
     let mut server = Server::start(&[("drain.window", "120s")]);
     let mut viewer = Viewer::open(&server);
     viewer.event().expect("an event");
@@ -278,7 +278,7 @@ fn a_viewer_keeps_no_server_alive() {
 }
 
 #[test]
-fn what_is_said_shows() {
+fn published_messages_show_in_the_feed() {
     let server = Server::start(&[]);
     let mut viewer = Viewer::open(&server);
     let before = viewer.snapshot();
@@ -292,7 +292,7 @@ fn what_is_said_shows() {
         let items = list.as_array().expect("a list").iter();
         items.map(|item| name.map_or(item, |name| &item[name]).as_u64().expect("a number")).sum::<u64>()
     };
-    // Each three times, and the notices of who came: three of them.
+    // Three messages to two members, and three presence notices.
     let deliveries = 3 * 2 + 3;
     let now = viewer.wait_for("three messages to two", |now| {
         now["messages"] == 3
@@ -312,7 +312,7 @@ fn what_is_said_shows() {
 }
 
 #[test]
-fn who_does_not_read_stands_among_the_slowest() {
+fn a_client_that_does_not_read_is_listed_among_the_slowest() {
     let settings: Settings<'_> = &[
         ("queue.max_bytes", "16MiB"),
         ("queue.max_messages", "100000"),
@@ -327,12 +327,12 @@ fn who_does_not_read_stands_among_the_slowest() {
     let stalled = Socket::connect_narrow(server.address()).upgraded("/ws/chat/stalled");
     assert_eq!(viewer.snapshot()["slowest"], Value::Array(Vec::new()));
     let message = text(format!(r#"{{"message":"{}"}}"#, "x".repeat(8000)));
-    // More than the kernel takes, and the speaker reads all of it.
+    // More messages than the kernel buffers; their sender reads all of them.
     for n in 0..100 {
         speaker.send(&message);
         while !speaker.read_text().contains(&format!("\"offset\":{},", n + 1)) {}
     }
-    // Looks that were taken while they spoke may have caught the speaker, too, or a queue between two counts.
+    // Snapshots taken during the messages may show the sender, too, or a queue between two counts.
     let is_settled = |now: &Value| {
         let slowest = now["slowest"].as_array().expect("a list");
         let [only] = &slowest[..] else { return false };
@@ -348,7 +348,7 @@ fn who_does_not_read_stands_among_the_slowest() {
     assert!(number("bytes") > 8000 * (number("messages") - 1), "{now}");
     viewer
         .wait_for("it grows older", |later| later["slowest"][0]["age_ms"].as_u64() > Some(number("age_ms")));
-    // Nobody is named where everybody may look.
+    // The public metrics name no user.
     assert!(!server.get("/metrics").body.contains("stalled"));
     drop(stalled);
     viewer.wait_for("it has gone", |now| now["slowest"].as_array().is_some_and(Vec::is_empty));

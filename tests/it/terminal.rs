@@ -1,4 +1,4 @@
-//! `throng chat` against the server: people who talk, a server that dies, scripts, and a real (pseudo) terminal.
+//! `throng chat` against the server: two people who talk, a server that dies, scripts, and a pseudo-terminal.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::support::terminal::Chat;
 use crate::support::token::{SECRET, mint};
 use crate::support::{PATIENCE, eventually};
 
-/// `sysexits.h`, as the README has them.
+/// Exit codes of `sysexits.h` that the documentation promises.
 const USAGE: i32 = 64;
 const REFUSED: i32 = 65;
 const UNAVAILABLE: i32 = 69;
@@ -35,7 +35,7 @@ fn two_terminals_talk() {
     ann.sees("lobby bob: /me waves");
     ann.types("/who");
     ann.sees("-- who in lobby (2): ann, bob");
-    // What is typed behind /join is said in the new room, however fast it is typed.
+    // A line typed behind /join goes to the new room, however fast it is typed.
     for line in ["/join news", "extra", "/room lobby", "back", "/leave news", "/room news"] {
         ann.types(line);
     }
@@ -58,10 +58,10 @@ fn two_terminals_talk() {
     assert_eq!(errors, "throng: 1 line refused, the first: input: you are not in news: /join news");
 }
 
-/// A server is killed while one of two terminals does not even notice, the other one goes on, and comes again.
-/// Returns what both have seen.
+/// Runs two terminals through a kill and a restart of the server: one is stopped meanwhile, the other reconnects and
+/// sends on. Returns the lines of both.
 fn killed_and_started_again(address: &str, settings: Settings<'_>) -> (Vec<String>, Vec<String>) {
-    // An address of its own: nobody else can take the port while the server is away.
+    // An address of its own: no other test can take the port while the server is away.
     let server = Server::launch(&[], &format!("{address}:0"), settings);
     let listen = server.address().to_string();
     let mut ann = Chat::enter(&server, "ann");
@@ -70,7 +70,7 @@ fn killed_and_started_again(address: &str, settings: Settings<'_>) -> (Vec<Strin
     ann.sees("lobby bob: one");
     bob.sees("lobby bob: one");
     bob.signal("STOP");
-    // SIGKILL.
+    // Dropping the server sends SIGKILL.
     drop(server);
     ann.sees_like("-- reconnecting in ");
     ann.types("two");
@@ -79,7 +79,7 @@ fn killed_and_started_again(address: &str, settings: Settings<'_>) -> (Vec<Strin
     ann.types("three");
     ann.sees("lobby ann: three");
     bob.signal("CONT");
-    bob.output.wait_for_line("what became of it", |line| {
+    bob.output.wait_for_line("the outcome of the message", |line| {
         line.starts_with("-- recovered") || line.starts_with("-- you missed")
     });
     ann.types("four");
@@ -111,14 +111,14 @@ fn with_a_history_on_disk_nothing_is_lost_when_the_server_is_killed() {
 }
 
 #[test]
-fn without_one_it_says_plainly_that_something_was_missed() {
+fn without_a_history_on_disk_the_chat_reports_lost_messages() {
     let (_, of_bob) = killed_and_started_again("127.84.0.2", &[]);
     assert!(of_bob.iter().any(|line| line == "-- you missed some messages in lobby"), "{of_bob:?}");
     assert!(!of_bob.iter().any(|line| line == "lobby ann: two"), "{of_bob:?}");
 }
 
 #[test]
-fn a_refusal_is_readable_and_counts() {
+fn a_refusal_is_readable_and_sets_the_exit_code() {
     let server = Server::start(&[]);
     let long = "x".repeat(501);
     for (line, told) in [
@@ -144,7 +144,7 @@ fn the_end_of_the_input_waits_for_the_acks() {
     let server = Server::start(&[]);
     let bob = Chat::enter(&server, "bob");
     let mut ann = Chat::start(&server, "ann", &["--timeout", "1m"], &[]);
-    // More than may be unanswered at once.
+    // More lines than may be unanswered at once.
     for number in 1..=600 {
         ann.types(&number.to_string());
     }
@@ -160,7 +160,7 @@ fn the_end_of_the_input_waits_for_the_acks() {
 }
 
 #[test]
-fn without_an_answer_nobody_knows() {
+fn a_message_without_an_ack_is_reported_as_uncertain() {
     let server = Server::start(&[]);
     let mut ann = Chat::start(&server, "ann", &["--timeout", "1s"], &[]);
     ann.sees("-- connected as ann in lobby");
@@ -173,12 +173,12 @@ fn without_an_answer_nobody_knows() {
 }
 
 #[test]
-fn without_a_server_it_says_so_and_gives_up() {
-    // Bound and not listening: connections are refused, and nobody else gets the port.
-    let place = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+fn without_a_server_the_chat_reports_it_and_gives_up() {
+    // A socket that is bound and does not listen: connections are refused, and no other process gets the port.
+    let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let any: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    place.bind(&any.into()).expect("bound");
-    let port = place.local_addr().expect("an address").as_socket().expect("an IP address").port();
+    bound.bind(&any.into()).expect("bound");
+    let port = bound.local_addr().expect("an address").as_socket().expect("an IP address").port();
     let url = format!("ws://127.0.0.1:{port}");
     let output = run(&["chat", &url, "--user", "ann", "--timeout", "500ms"], &[]);
     let (lines, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -188,7 +188,7 @@ fn without_a_server_it_says_so_and_gives_up() {
 }
 
 #[test]
-fn arguments_that_cannot_be_right_are_wrong_usage() {
+fn invalid_arguments_are_wrong_usage() {
     for arguments in [
         &["chat", "--user", "x"][..],
         &["chat", "gopher://127.0.0.1", "--user", "ann"],
@@ -204,7 +204,7 @@ fn arguments_that_cannot_be_right_are_wrong_usage() {
 }
 
 #[test]
-fn a_token_comes_from_the_environment_or_a_file_and_a_bad_one_ends_it() {
+fn a_token_comes_from_the_environment_or_a_file_and_a_bad_one_ends_the_chat() {
     let server = Server::start(&[("auth.secret", SECRET), ("auth.required", "true")]);
     let token = mint(&["--sub", "ann"]);
     let (code, lines, _) = Chat::start(&server, "ann", &[], &[("THRONG_TOKEN", &token)]).finish();
@@ -217,13 +217,13 @@ fn a_token_comes_from_the_environment_or_a_file_and_a_bad_one_ends_it() {
     let (code, lines, errors) = Chat::start(&server, "bob", &[], &[("THRONG_TOKEN", &token)]).finish();
     assert_eq!((code, &*errors), (UNAVAILABLE, "throng: the chat is over: Authentication failed (1008)"));
     assert_eq!(lines.last().map(String::as_str), Some("-- stopped: Authentication failed (1008)"));
-    // It is none of the server's settings.
+    // The variable of the token is no setting of the server.
     let settings = run(&["check-config"], &[("token", "x")]);
     assert!(settings.status.success(), "{}", String::from_utf8_lossy(&settings.stderr));
 }
 
 #[tokio::test]
-async fn what_others_write_cannot_take_over_the_terminal() {
+async fn messages_of_others_cannot_control_the_terminal() {
     let server = Server::start(&[]);
     let ann = Chat::enter(&server, "ann");
     let json = Chat::start(&server, "log", &["--json"], &[]);
@@ -269,7 +269,7 @@ fn json_lines_are_one_object_for_each_event() {
 }
 
 #[test]
-fn a_signal_ends_it_cleanly() {
+fn a_signal_ends_the_chat_cleanly() {
     let server = Server::start(&[]);
     let bob = Chat::enter(&server, "bob");
     for name in ["INT", "TERM", "HUP"] {
@@ -279,14 +279,14 @@ fn a_signal_ends_it_cleanly() {
         ann.signal(name);
         let (code, _, errors) = ann.ended();
         assert_eq!((code, &*errors), (0, ""), "{name}");
-        // With a close, not by vanishing.
+        // The chat leaves with a close frame.
         bob.sees(&format!("-- lobby: {user} went, 1 member now"));
     }
     assert_eq!(server.metric("throng_closes_total", "code=\"1000\""), 3.0);
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_ends_it_quietly() {
+fn a_closed_output_ends_the_chat_quietly() {
     let server = Server::start(&[]);
     let mut bob = Chat::enter(&server, "bob");
     let url = format!("ws://{}", server.address());
@@ -315,7 +315,7 @@ fn a_reader_who_has_seen_enough_ends_it_quietly() {
     assert_eq!((status.and_then(|status| status.code()), &*errors), (Some(0), ""));
 }
 
-/// A chat on a terminal of its own, in front of which a shell sits that says how it was left.
+/// A chat on a pseudo-terminal of its own, started by a shell that prints the terminal's state afterwards.
 struct Screen {
     child: std::process::Child,
     input: std::process::ChildStdin,
@@ -328,7 +328,7 @@ impl Screen {
         let chat = format!("exec {binary} chat ws://{} --user {user}", server.address());
         let script = format!("stty rows 24 cols 100; sh -c 'echo pid=$$; {chat}'; echo \"code $?\"; stty -a");
         let mut command = Command::new("script");
-        // Its own shell, whatever the user's is.
+        // A fixed shell instead of the user's.
         command.args(["--quiet", "--flush", "--command", &script, "/dev/null"]).env("SHELL", "/bin/sh");
         command.env("TERM", "xterm-256color").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("script runs");
@@ -379,9 +379,9 @@ impl Drop for Screen {
 }
 
 #[test]
-fn on_a_terminal_it_draws_and_puts_everything_back() {
+fn the_screen_is_drawn_and_the_terminal_restored() {
     for (user, leave) in [("ann", "/quit\r"), ("anna", "\x03"), ("anne", "\x04"), ("annie", "")] {
-        // A fresh room: what is drawn over something else comes in pieces.
+        // A fresh room, because text that is drawn over other text comes in pieces.
         let server = Server::start(&[]);
         let mut bob = Chat::enter(&server, "bob");
         let mut screen = Screen::start(&server, user);
@@ -398,7 +398,7 @@ fn on_a_terminal_it_draws_and_puts_everything_back() {
         screen.sees("icanon");
         let text = screen.text();
         let (during, after) = text.split_once("code 0").expect("seen");
-        // The alternate screen and the pastes that are marked, entered once and left once; the cursor is shown.
+        // The alternate screen and bracketed paste are switched on once and off once; the cursor is shown.
         for (on, off) in [("\x1b[?1049h", "\x1b[?1049l"), ("\x1b[?2004h", "\x1b[?2004l")] {
             assert_eq!((during.matches(on).count(), during.matches(off).count()), (1, 1), "{during:?}");
         }

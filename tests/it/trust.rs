@@ -1,4 +1,4 @@
-//! Failures that will be the same the next time: both the Rust client and the chat in a terminal say which, and stop.
+//! Permanent failures: the Rust client and the terminal chat name the fault and stop.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ const KEY: &str = include_str!("../keys/TEST-ONLY-localhost.private.pem");
 const USAGE: i32 = 64;
 const UNAVAILABLE: i32 = 69;
 
-/// What ends TLS in front of a server, on a runtime of its own; it ends with the value.
+/// A proxy that terminates TLS in front of a server, on a runtime of its own; dropping it ends it.
 struct Front {
     port: u16,
     _runtime: tokio::runtime::Runtime,
@@ -50,7 +50,7 @@ impl Front {
                     else {
                         return;
                     };
-                    // Ends when either side does, in whatever way.
+                    // An error means that one side has ended, which ends the other.
                     let _ = copy_bidirectional(&mut client, &mut server).await;
                 });
             }
@@ -63,12 +63,12 @@ impl Front {
     }
 }
 
-/// Runs a client of this thread.
+/// Runs a future on a runtime of this thread.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
-/// Why a client has stopped that was started for this; it must not have tried twice.
+/// Starts a client; returns why it stopped. Panics when it tries again.
 fn stopped(url: &str, ca: &str) -> String {
     block_on(async {
         let mut own = Own::start(builder(url, "ann").ca(ca));
@@ -87,7 +87,7 @@ fn stopped(url: &str, ca: &str) -> String {
 }
 
 #[test]
-fn a_certificate_that_is_not_trusted_is_said_to_be_and_asked_for_no_more() {
+fn an_untrusted_certificate_is_reported_and_not_tried_again() {
     let server = Server::start(&[]);
     let front = Front::of(server.address(), CERTIFICATE);
     let untrusted = stopped(&front.url(), STRANGER);
@@ -102,14 +102,14 @@ fn a_certificate_that_is_not_trusted_is_said_to_be_and_asked_for_no_more() {
 }
 
 #[test]
-fn a_certificate_of_ones_own_is_trusted_when_it_is_named() {
+fn a_certificate_that_is_named_is_trusted() {
     let server = Server::start(&[]);
     let front = Front::of(server.address(), CERTIFICATE);
     block_on(async {
         let mut ann = Own::start(builder(&front.url(), "ann").ca(CERTIFICATE));
         assert_eq!(ann.client.say("lobby", "hi").await.map(|ack| ack.offset), Ok(1));
         assert_eq!(ann.heard().await, "hi");
-        // One among several will do.
+        // The right certificate may be one of several.
         let both = format!("{STRANGER}{CERTIFICATE}");
         let mut bob = Own::start(builder(&front.url(), "bob").ca(both));
         bob.until("a welcome", |event| matches!(event, Event::Welcome { .. }).then_some(())).await;
@@ -126,7 +126,7 @@ fn key_file(name: &str) -> String {
 }
 
 #[test]
-fn the_terminal_says_what_is_wrong_with_a_certificate_and_takes_one() {
+fn the_terminal_names_the_fault_of_a_certificate_and_accepts_a_named_one() {
     let server = Server::start(&[]);
     let front = Front::of(server.address(), CERTIFICATE);
     let chat = |arguments: &[&str]| {
@@ -149,7 +149,7 @@ fn the_terminal_says_what_is_wrong_with_a_certificate_and_takes_one() {
     }
 }
 
-/// Answers every request like this.
+/// Starts a server that answers every request with `response`; returns its address.
 async fn answering(response: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -157,7 +157,7 @@ async fn answering(response: &'static str) -> SocketAddr {
         while let Ok((mut socket, _)) = listener.accept().await {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") && matches!(socket.read_buf(&mut head).await, Ok(1..)) {}
-            // Whether it is read is what the test is about.
+            // An error is fine: the client may have gone.
             let _ = socket.write_all(response.as_bytes()).await;
         }
     });
@@ -165,7 +165,7 @@ async fn answering(response: &'static str) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn an_answer_that_stays_the_same_is_asked_for_once() {
+async fn a_permanent_refusal_is_not_tried_again() {
     for (response, why) in [
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "404"),
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"),
@@ -192,7 +192,7 @@ async fn an_answer_that_stays_the_same_is_asked_for_once() {
 }
 
 #[test]
-fn an_address_that_is_none_is_wrong_usage() {
+fn an_invalid_address_is_wrong_usage() {
     for url in ["ftp://h", "ws://chat..example", "chat.example", "ws://h/?token=x"] {
         let output = run(&["chat", url, "--user", "ann"], &[]);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();

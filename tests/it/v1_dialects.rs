@@ -1,4 +1,4 @@
-//! Both dialects in one room: the plain one is what it was.
+//! Both dialects in one room: clients of the other one do not change what a plain client receives.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -29,8 +29,8 @@ fn a_message_is_the_same_bytes_in_both_dialects() {
 }
 
 #[test]
-fn a_plain_client_hears_what_it_would_hear_alone() {
-    // The same story twice: with a client of either dialect as the other one.
+fn a_plain_client_receives_the_same_with_and_without_other_dialects() {
+    // The same events twice: the other member speaks one dialect, then the other.
     let story = |v1: bool| {
         let server = Server::start(&[]);
         let mut plain = Socket::open(server.address(), "/ws/chat/plain");
@@ -60,7 +60,7 @@ fn a_plain_client_hears_what_it_would_hear_alone() {
     assert_eq!(story(true), story(false));
 }
 
-/// An event without what differs from run to run; the order of its fields counts.
+/// Masks the values of an event that differ from run to run; keeps the order of its fields.
 fn masked(event: &str) -> String {
     let mut masked = event.to_owned();
     let value: Value = serde_json::from_str(event).expect("JSON");

@@ -1,4 +1,4 @@
-//! `direct`: private messages.
+//! Private messages: the command `direct`.
 
 use serde_json::{Value, json};
 
@@ -34,18 +34,18 @@ fn a_private_message_reaches_every_connection_of_its_user_and_nobody_else() {
     let ids: Vec<_> =
         bobs.iter_mut().map(|bob| expect_direct(bob, "alice", "psst \"🦀\"")["id"].clone()).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-    // To oneself it is a private message like any other.
+    // A user may send private messages to itself.
     alice.command(to("alice", "note"));
     let mut both = [alice.event(), alice.event()];
     both.sort_by_key(|event| event["type"].to_string());
     assert_eq!((&both[0]["delivered"], &both[1]["message"]), (&json!(1), &json!("note")));
-    // Neither the others nor the sender's room have heard anything.
+    // Neither other users nor the sender's room receive it.
     carol.expect_nothing();
     alice.expect_nothing();
 }
 
 #[test]
-fn who_is_not_there_is_not_found() {
+fn a_private_message_to_an_absent_user_is_not_found() {
     let server = Server::start(&[]);
     let mut alice = Speaker::alone(&server, "alice");
     for nobody in ["bob", "no", "not a name", ""] {
@@ -56,7 +56,7 @@ fn who_is_not_there_is_not_found() {
     assert_eq!(alice.ask(to("bob", "hi"), "ack")["delivered"], 1);
     drop(bob);
     assert_eq!(alice.expect("presence_diff")["left"], json!(["bob"]));
-    // The room is left first: for a moment the name is still held.
+    // A closed connection leaves its room before it frees its name.
     eventually("bob's name is free", || {
         alice.command(to("bob", "hi"));
         alice.event()["code"] == "user_not_found"
@@ -65,7 +65,7 @@ fn who_is_not_there_is_not_found() {
 }
 
 #[test]
-fn a_key_hands_a_private_message_over_once() {
+fn a_private_message_with_a_key_is_delivered_once() {
     let server = Server::start(&[]);
     let mut alice = Speaker::alone(&server, "alice?room=a");
     let mut bob = Speaker::alone(&server, "bob?room=b");
@@ -95,10 +95,10 @@ async fn a_plain_client_gets_private_messages_too() {
 }
 
 /// 1. Bob does not read.
-/// 2. Alice says so much to him that his queue would be full: she is told, he stays, and others can reach him.
-/// 3. He gets all that was acknowledged, and then she can go on.
+/// 2. Alice sends him so much that his queue would be full: she gets errors, he stays, and others can reach him.
+/// 3. He receives every acknowledged message, and then she can go on.
 #[test]
-fn who_floods_somebody_with_private_messages_is_told_and_the_other_is_not_dropped() {
+fn a_flood_of_private_messages_is_refused_and_its_recipient_is_not_dropped() {
     const TRIES: usize = 300;
     let server = Server::start(SMALL_QUEUES);
     let narrow = Socket::connect_narrow(server.address());

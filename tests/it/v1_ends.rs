@@ -1,4 +1,4 @@
-//! How connections of `throng.v1` end: the advice stands right before every close that the server starts.
+//! Ends of connections of `throng.v1`: a `disconnect` comes right before every close that the server starts.
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::support::speaker::{Speaker, expect_advice, offered};
 use crate::support::token::{SECRET, mint, seconds_from_now, signed};
 
 #[test]
-fn what_breaks_the_rules_is_told_before_the_close() {
+fn a_broken_rule_is_named_before_the_close() {
     let server = Server::start(&[
         ("limits.message_timeout", "1s"),
         ("limits.max_fragments", "3"),
@@ -37,10 +37,10 @@ fn what_breaks_the_rules_is_told_before_the_close() {
 }
 
 #[test]
-fn malformed_input_is_answered_until_it_is_too_much() {
+fn malformed_input_is_answered_up_to_the_limit_of_strikes() {
     let server = Server::start(&[("limits.malformed_per_minute", "3")]);
     let mut alice = Speaker::alone(&server, "alice");
-    // What is well formed and refused for another reason does not count.
+    // Well-formed commands that are refused do not count as strikes.
     for _ in 0..10 {
         alice.ask_in_vain(json!({"type": "leave", "room": "elsewhere"}), "not_in_room");
     }
@@ -52,7 +52,7 @@ fn malformed_input_is_answered_until_it_is_too_much() {
     assert_eq!(alice.expect_end(4502, "Repeated malformed input")["reconnect"], false);
 }
 
-/// Asserts that whoever comes with `path` hears nothing but the advice and the close.
+/// Asserts that a client that connects to `path` receives only the `disconnect` and the close.
 #[track_caller]
 fn expect_refused(server: &Server, path: &str, code: u16, reason: &str) {
     let mut socket = offered(Socket::connect(server.address()), path, "");
@@ -63,7 +63,7 @@ fn expect_refused(server: &Server, path: &str, code: u16, reason: &str) {
 }
 
 #[test]
-fn who_is_refused_gets_the_advice_too() {
+fn a_refused_client_gets_a_disconnect_event_too() {
     let server = Server::start(&[("limits.max_rooms", "1")]);
     let _room = Speaker::alone(&server, "alice");
     for (path, code, reason) in [
@@ -108,7 +108,7 @@ fn a_restart_advises_everybody_to_come_back_at_another_time() {
 }
 
 #[test]
-fn who_ignores_the_rate_limit_is_ended_with_4002() {
+fn a_client_that_ignores_the_rate_limit_is_closed_with_4002() {
     let strict: Settings<'_> = &[
         ("rate_limit.enabled", "true"),
         ("rate_limit.messages_per_second", "1"),
@@ -152,7 +152,7 @@ fn answers_and_messages_that_stand_before_an_end_are_not_lost() {
     };
     expect_advice(&advice, 1003, "Binary messages are not supported here");
     assert_eq!(alice.socket.read_close().0, 1003);
-    // The room's own stream may end there; what it says is whole.
+    // The stream of the room may end anywhere, but its events are whole.
     let whole = [Some("message".to_owned()), Some("ack".to_owned())];
     assert!(whole.starts_with(&kinds), "{kinds:?}");
 }

@@ -1,4 +1,4 @@
-//! The way into `throng.v1`: what is offered and selected, and the `welcome`.
+//! The handshake of `throng.v1`: the subprotocol that is selected, and the `welcome`.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::server::Server;
 use crate::support::speaker::Speaker;
 use crate::support::token::{SECRET, mint};
 
-/// The subprotocol that is selected for `path` when `offer` is what the headers say.
+/// Returns the subprotocol that the server selects on `path` for the header lines `offer`.
 #[track_caller]
 fn selected(server: &Server, path: &str, offer: &str) -> Option<String> {
     let mut socket = Socket::connect(server.address());
@@ -62,16 +62,16 @@ fn a_token_comes_along_with_the_offer_and_is_never_echoed() {
     assert!(!format!("{response:?}").contains(&token));
     let welcome: Value = serde_json::from_str(&socket.read_text()).expect("JSON");
     assert_eq!(welcome["user"], "alice", "{welcome}");
-    // As a header and in the query it is as good.
+    // A token in the `Authorization` header or in the query is as good.
     let address = server.address();
     let header = format!("Authorization: Bearer {token}\r\n");
     let first = Speaker::on(Socket::connect(address), "alice", &header);
-    assert_eq!(first.told("user"), "alice");
+    assert_eq!(first.welcome_field("user"), "alice");
     let second = Speaker::on(Socket::connect(address), &format!("alice?token={token}"), "");
-    assert_eq!(second.told("user"), "alice");
+    assert_eq!(second.welcome_field("user"), "alice");
 }
 
-/// The names of an object's fields, in the order in which they stand on the wire.
+/// Returns the names of an object's fields in their order on the wire.
 fn fields(raw: &str) -> Vec<String> {
     let mut names = Vec::new();
     let (mut depth, mut is_text, mut is_escaped, mut start) = (0, false, false, 0);
@@ -130,16 +130,16 @@ fn the_welcome_comes_first_and_says_everything() {
 fn the_room_of_the_handshake_is_the_default_of_the_commands() {
     let server = Server::start(&[("chat.default_room", "hall")]);
     let mut alice = Speaker::alone(&server, "alice?room=r%65d");
-    assert_eq!((alice.told("room"), &alice.welcome["offset"]), ("red", &json!(0)));
+    assert_eq!((alice.welcome_field("room"), &alice.welcome["offset"]), ("red", &json!(0)));
     alice.say("red", "one");
     alice.send(&json!({"type": "message", "message": "two"}));
     assert_eq!(alice.expect_message("alice", "two"), 2);
     assert_eq!(alice.expect("ack")["room"], "red");
-    // Who comes later stands behind what was said, and does not get it.
+    // A client that enters later starts behind earlier messages, and does not receive them.
     let mut bob = Speaker::alone(&server, "bob?room=red");
     assert_eq!((&bob.welcome["offset"], &bob.welcome["recovered"]), (&json!(2), &json!(false)));
-    assert_eq!(bob.told("epoch"), alice.told("epoch"));
-    assert_ne!(bob.told("session"), alice.told("session"));
+    assert_eq!(bob.welcome_field("epoch"), alice.welcome_field("epoch"));
+    assert_ne!(bob.welcome_field("session"), alice.welcome_field("session"));
     bob.expect_nothing();
-    assert_eq!(Speaker::enter(&server, "carol").told("room"), "hall");
+    assert_eq!(Speaker::enter(&server, "carol").welcome_field("room"), "hall");
 }

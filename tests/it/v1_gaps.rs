@@ -1,4 +1,4 @@
-//! Rooms that drop rather than disconnect: what a laggard misses is told, in its place.
+//! Rooms that drop messages instead of laggards: a `gap` stands where messages are missing.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::support::raw::Socket;
 use crate::support::server::{SMALL_QUEUES, Server, Settings};
 use crate::support::speaker::Speaker;
 
-/// A rule for each policy.
+/// Starts a server with a room rule for each policy.
 const RULES: Settings<'static> = &[
     (
         "rooms",
@@ -20,14 +20,14 @@ fn lossy() -> Server {
     Server::start(&[RULES, SMALL_QUEUES].concat())
 }
 
-/// What a client that does not read finds when it does: each message or gap from the first to the last offset.
+/// The messages and gaps that a laggard finds when it reads.
 #[derive(Debug, Default)]
 struct Found {
     messages: Vec<u64>,
     gaps: Vec<(u64, u64)>,
 }
 
-/// Reads on up to the offset `last`; every one must be accounted for, once.
+/// Reads up to the offset `last`; asserts that each offset is in one message or gap.
 #[track_caller]
 fn read_up_to(laggard: &mut Speaker, room: &str, last: u64) -> Found {
     let mut found = Found::default();
@@ -52,7 +52,7 @@ fn read_up_to(laggard: &mut Speaker, room: &str, last: u64) -> Found {
     found
 }
 
-/// Fills the queue of a client that does not read, which it then does.
+/// Fills the queue of a client that does not read, and then reads it.
 #[track_caller]
 fn lag(server: &Server, room: &str) -> (Found, Speaker, Speaker) {
     let mut author = Speaker::enter(server, &format!("author?room={room}"));
@@ -68,7 +68,7 @@ fn lag(server: &Server, room: &str) -> (Found, Speaker, Speaker) {
 }
 
 #[test]
-fn drop_oldest_keeps_the_newest_and_tells_of_the_rest() {
+fn drop_oldest_keeps_the_newest_and_sends_a_gap_for_the_rest() {
     let server = lossy();
     let (found, mut author, mut laggard) = lag(&server, "old-1");
     assert_eq!(found.messages.last(), Some(&200), "{found:?}");
@@ -80,7 +80,7 @@ fn drop_oldest_keeps_the_newest_and_tells_of_the_rest() {
 }
 
 #[test]
-fn drop_newest_keeps_the_oldest_and_tells_of_the_rest() {
+fn drop_newest_keeps_the_oldest_and_sends_a_gap_for_the_rest() {
     let server = lossy();
     let (found, mut author, mut laggard) = lag(&server, "new-1");
     let (first_gap, _) = found.gaps[0];
@@ -102,7 +102,7 @@ fn a_room_without_a_rule_disconnects_with_advice() {
         })
         .collect();
     let dropped = || server.metric("throng_slow_consumers_dropped_total", "") as usize;
-    // Each at its own time, so that the one looked at is still being told.
+    // One after the other, so that each is looked at while the server closes it.
     let mut told = 0;
     for (n, laggard) in laggards.iter_mut().enumerate() {
         while dropped() <= n {

@@ -1,4 +1,4 @@
-//! Life signs that a page in a browser can hear: `heartbeat` and `heartbeat_ack`.
+//! Heartbeats in text, which a page in a browser can see: `heartbeat` and `heartbeat_ack`.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use crate::support::speaker::{Speaker, expect_advice};
 const FAST: Settings<'static> = &[("heartbeat.interval", "1s"), ("heartbeat.timeout", "1s")];
 
 #[test]
-fn after_silence_comes_a_heartbeat_and_without_an_answer_the_end() {
+fn a_silent_client_gets_a_heartbeat_and_is_closed_without_an_answer() {
     let server = Server::start(FAST);
     let mut alice = Speaker::alone(&server, "alice");
     assert_eq!(alice.welcome["heartbeat_ms"], 1000);
     let began = Instant::now();
-    // Any frame is an answer, and an acknowledgement is answered with nothing.
+    // Any frame counts as an answer, and an acknowledgement gets no reply.
     for answer in ["heartbeat_ack", "ping", "heartbeat_ack"] {
         assert_eq!(alice.event(), json!({"type": "heartbeat"}));
         alice.send(&json!({"type": answer}));
@@ -46,7 +46,7 @@ fn a_plain_client_is_pinged_instead() {
 }
 
 #[test]
-fn who_speaks_and_hears_needs_no_heartbeat() {
+fn a_client_that_sends_and_receives_gets_no_heartbeat() {
     let server = Server::start(&[("heartbeat.interval", "3s"), ("heartbeat.timeout", "3s")]);
     let mut alice = Speaker::alone(&server, "alice");
     let began = Instant::now();
@@ -61,7 +61,7 @@ fn who_speaks_and_hears_needs_no_heartbeat() {
         pause();
         longest = longest.max(asked.elapsed());
     }
-    // A machine that stands still for seconds makes silence of its own.
+    // A machine that stands still for seconds causes silence, and so heartbeats.
     assert!(heartbeats == 0 || longest > Duration::from_secs(2), "{heartbeats} heartbeats");
     let frame = alice.frame();
     assert_eq!((frame.opcode, frame.payload.as_slice()), (TEXT, br#"{"type":"heartbeat"}"#.as_slice()));

@@ -1,4 +1,4 @@
-//! `history`: reading back, page by page.
+//! The command `history`: reading a room back, page by page.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::raw::Socket;
 use crate::support::server::Server;
 use crate::support::speaker::Speaker;
 
-/// The offsets of a page, and whether there is more.
+/// Reads a page; returns its offsets, and whether there is more.
 #[track_caller]
 fn page(speaker: &mut Speaker, more: Value) -> (Vec<u64>, bool) {
     let mut command = json!({"type": "history", "room": "red"});
@@ -15,7 +15,7 @@ fn page(speaker: &mut Speaker, more: Value) -> (Vec<u64>, bool) {
         command[name] = value.clone();
     }
     let answer = speaker.ask(command, "history");
-    assert_eq!((&answer["room"], &answer["epoch"]), (&json!("red"), &json!(speaker.told("epoch"))));
+    assert_eq!((&answer["room"], &answer["epoch"]), (&json!("red"), &json!(speaker.welcome_field("epoch"))));
     let messages = answer["messages"].as_array().expect("messages").iter();
     let offsets = messages.map(|message| message["offset"].as_u64().expect("an offset")).collect();
     (offsets, answer["more"].as_bool().expect("more"))
@@ -30,7 +30,7 @@ fn a_room_is_read_back_page_by_page() {
         alice.say_quietly("red", &format!("number {n}"));
     }
     let all = |from: u64, to: u64| (from..=to).collect::<Vec<_>>();
-    let epoch = alice.told("epoch").to_owned();
+    let epoch = alice.welcome_field("epoch").to_owned();
     for (fields, expected) in [
         (json!({}), (all(91, 140), true)),
         (json!({"limit": 3}), (all(138, 140), true)),
@@ -42,7 +42,7 @@ fn a_room_is_read_back_page_by_page() {
         (json!({"before": 11}), (vec![], false)),
         (json!({"before": 0}), (vec![], false)),
         (json!({"limit": 2, "before": u64::MAX}), (all(139, 140), true)),
-        // Numbers of another life mean nothing in this one.
+        // Offsets of another epoch have no meaning in this one.
         (json!({"epoch": "0000000000000"}), (vec![], false)),
         (json!({"epoch": "none", "before": 50}), (vec![], false)),
         (json!({"epoch": ""}), (vec![], false)),
@@ -116,7 +116,7 @@ fn answers_are_never_dropped_and_hold_up_the_commands_behind_them() {
     for n in 0..QUESTIONS {
         alice.send(&json!({"type": "history", "room": "red", "id": n.to_string()}));
     }
-    // Six megabytes are asked for; two answers of 64 KiB, of which she has read nothing, are the most that wait.
+    // Alice asks for six megabytes and reads nothing. At most two answers of 64 KiB may wait for her.
     let queued = || server.metric("throng_queue_bytes", "");
     eventually("an answer waits", || queued() > 0.0);
     for n in 0..QUESTIONS {

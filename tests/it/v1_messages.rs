@@ -1,4 +1,4 @@
-//! `message` and its `ack` in `throng.v1`, keys, and what is refused.
+//! The command `message` of `throng.v1`: acks, keys, and refusals.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::server::Server;
 use crate::support::speaker::Speaker;
 
 #[test]
-fn the_ack_stands_at_the_messages_place_in_the_senders_stream() {
+fn the_ack_follows_its_message_in_the_senders_stream() {
     let server = Server::start(&[("workers", "2")]);
     let mut alice = Speaker::alone(&server, "alice");
     let mut bob = Speaker::alone(&server, "bob");
@@ -19,7 +19,7 @@ fn the_ack_stands_at_the_messages_place_in_the_senders_stream() {
     let mut streams = Vec::new();
     for (speaker, user) in [(&mut alice, "alice"), (&mut bob, "bob")] {
         let (mut next, mut acked, mut texts) = (1, 0, Vec::new());
-        let epoch = speaker.told("epoch").to_owned();
+        let epoch = speaker.welcome_field("epoch").to_owned();
         while next <= 2 * EACH || acked < EACH {
             let message = speaker.expect("message");
             assert_eq!(message["offset"], next, "{message}");
@@ -41,7 +41,7 @@ fn the_ack_stands_at_the_messages_place_in_the_senders_stream() {
 }
 
 #[test]
-fn without_echo_the_ack_takes_the_messages_place() {
+fn without_echo_the_ack_comes_instead_of_the_message() {
     let server = Server::start(&[("workers", "2")]);
     let mut alice = Speaker::alone(&server, "alice");
     let mut bob = Speaker::alone(&server, "bob");
@@ -50,7 +50,7 @@ fn without_echo_the_ack_takes_the_messages_place() {
         alice.send(&json!({"type": "message", "message": format!("a{n}"), "id": "x", "echo": false}));
         bob.send(&json!({"type": "message", "message": format!("b{n}"), "echo": n % 2 == 0}));
     }
-    // Every offset comes once, be it as a message or as an ack in its place.
+    // Every offset comes once, as a message or as an ack.
     let mut next = 1;
     while next <= 100 {
         let event = alice.event();
@@ -72,7 +72,7 @@ fn without_echo_the_ack_takes_the_messages_place() {
     alice.expect_nothing();
 }
 
-/// Says something with a key; the ack, and whether the message itself came before it.
+/// Sends a message with a key; returns the ack, and whether the message itself came before it.
 #[track_caller]
 fn keyed(speaker: &mut Speaker, room: &str, key: &str, message: &str) -> (Value, bool) {
     let id = speaker.command(json!({"type": "message", "room": room, "message": message, "key": key}));
@@ -93,7 +93,7 @@ fn the_same_key_is_appended_once() {
     let (first, was_said) = keyed(&mut alice, "lobby", &key, "once");
     assert_eq!((&first["offset"], &first["duplicate"], was_said), (&json!(1), &json!(false), true));
     alice.say("lobby", "between");
-    // Whatever its text and its connection: a retry.
+    // The same key is a retry, whatever the text and the connection.
     let mut again = Speaker::enter(&server, "alice");
     for speaker in [&mut alice, &mut again] {
         let (ack, was_said) = keyed(speaker, "lobby", &key, "once more");
@@ -117,7 +117,7 @@ fn the_same_key_is_appended_once() {
 }
 
 #[test]
-fn of_each_user_the_last_keys_are_remembered_and_nothing_is_refused() {
+fn the_last_keys_of_each_user_are_remembered_and_nothing_is_refused() {
     let server = Server::start(&[("limits.max_keys_per_user", "3")]);
     let mut alice = Speaker::alone(&server, "alice");
     let duplicate =
@@ -136,7 +136,7 @@ fn of_each_user_the_last_keys_are_remembered_and_nothing_is_refused() {
 }
 
 #[test]
-fn what_is_wrong_is_refused_with_its_id_and_the_connection_lives() {
+fn invalid_commands_are_refused_by_their_id_and_the_connection_lives() {
     let server = Server::start(&[("limits.malformed_per_minute", "1000")]);
     let mut alice = Speaker::alone(&server, "alice");
     let long = "x".repeat(65);
@@ -160,7 +160,7 @@ fn what_is_wrong_is_refused_with_its_id_and_the_connection_lives() {
     ] {
         alice.ask_in_vain(command, code);
     }
-    // Where no id can be read, none comes back.
+    // When no id can be read, the error has none.
     for (sent, code) in [
         ("hi", "invalid_json"),
         ("{", "invalid_json"),
@@ -181,7 +181,7 @@ fn what_is_wrong_is_refused_with_its_id_and_the_connection_lives() {
 }
 
 #[test]
-fn who_is_too_fast_is_told_when_to_come_again() {
+fn a_refusal_of_the_rate_limit_says_when_to_try_again() {
     let server = Server::start(&[
         ("rate_limit.enabled", "true"),
         ("rate_limit.messages_per_second", "1"),
@@ -193,7 +193,7 @@ fn who_is_too_fast_is_told_when_to_come_again() {
     for n in 0..20 {
         alice.send(&json!({"type": "message", "message": "hi", "id": n.to_string(), "echo": false}));
     }
-    // Refusals are answered at once, acks stand in the stream of the room.
+    // Refusals come at once, and acks in the stream of the room.
     for _ in 0..20 {
         let answer = alice.event();
         assert!(answer["re"].is_string(), "{answer}");
@@ -206,7 +206,7 @@ fn who_is_too_fast_is_told_when_to_come_again() {
         assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("rate_limited")), "{error}");
         assert!(error["retry_after_ms"].as_u64().is_some_and(|ms| (1..=1000).contains(&ms)), "{error}");
     }
-    // Private messages cost the same; what says nothing costs none.
+    // Private messages cost a token, too; commands that publish nothing cost none.
     alice.ask_in_vain(json!({"type": "direct", "to": "alice", "message": "hi"}), "rate_limited");
     alice.expect_nothing();
 }

@@ -1,4 +1,4 @@
-//! Who is there: `presence`, `presence_diff` beside the notices of the plain dialect, and `typing`.
+//! Presence in `throng.v1`: `presence`, `presence_diff` beside the notices of the plain dialect, and `typing`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn users_are_listed_in_pages() {
 }
 
 #[test]
-fn in_a_small_room_each_dialect_hears_of_everybody_in_its_way() {
+fn in_a_small_room_each_dialect_gets_its_presence_events() {
     let server = Server::start(&[("workers", "2")]);
     let mut alice = Speaker::alone(&server, "alice");
     let mut plain = Socket::open(server.address(), "/ws/chat/plain");
@@ -71,7 +71,7 @@ fn in_a_small_room_each_dialect_hears_of_everybody_in_its_way() {
 }
 
 #[test]
-fn in_larger_rooms_the_news_are_merged_and_then_only_counted() {
+fn in_larger_rooms_presence_events_are_merged_and_then_only_counted() {
     let server = Server::start(&[
         ("presence.notice_limit", "2"),
         ("presence.count_only_above", "5"),
@@ -83,7 +83,7 @@ fn in_larger_rooms_the_news_are_merged_and_then_only_counted() {
     plain.read_text();
     let enter = |n: usize| Socket::open(server.address(), &format!("/ws/chat/user-{n}"));
     let mut others: Vec<_> = (0..3).map(enter).collect();
-    // In as many pieces as intervals have passed meanwhile, each user once.
+    // The joins come in one event for each interval that has passed, each user once.
     let mut joined = BTreeSet::new();
     while joined.len() < 3 {
         let diff = alice.expect("presence_diff");
@@ -93,7 +93,7 @@ fn in_larger_rooms_the_news_are_merged_and_then_only_counted() {
         }
         assert_eq!(diff["members"], joined.len() + 2, "{diff}");
     }
-    // The names go, the number stays.
+    // Above the limit, events have no names, only the number of members.
     others.extend((3..8).map(enter));
     let mut members = 0;
     while members < 10 {
@@ -102,7 +102,7 @@ fn in_larger_rooms_the_news_are_merged_and_then_only_counted() {
         assert!(members > 5, "{diff}");
         assert_eq!(diff, json!({"type": "presence_diff", "room": "lobby", "members": members}));
     }
-    // The plain client has heard of eight, in words.
+    // The plain client has received notices about eight users.
     let mut heard = 0;
     while heard < 8 {
         let event: Value = serde_json::from_str(&plain.read_text()).expect("JSON");
@@ -118,7 +118,7 @@ fn in_larger_rooms_the_news_are_merged_and_then_only_counted() {
 }
 
 #[test]
-fn a_user_with_three_connections_comes_and_goes_once() {
+fn a_user_with_three_connections_joins_and_leaves_once() {
     let server = Server::start(&[("chat.duplicate", "allow"), ("workers", "2")]);
     let mut bob = Speaker::alone(&server, "bob");
     let mut alice: Vec<_> = (0..2).map(|_| Speaker::enter(&server, "alice")).collect();
@@ -159,28 +159,28 @@ fn typing_is_shown_to_the_others_and_to_nobody_else() {
     for speaker in [&mut alice, &mut bob] {
         speaker.expect("presence_diff");
     }
-    // It is the first to be dropped, so it may take a second try.
+    // A typing notice is the first thing to be dropped, so it may take a second try.
     let shown = (0..20).find_map(|_| {
         alice.send(&json!({"type": "typing", "room": "lobby"}));
         bob.socket.try_frame(Duration::from_secs(1)).ok()
     });
     let shown: Value = serde_json::from_slice(&shown.expect("it is shown").payload).expect("JSON");
     assert_eq!(shown, json!({"type": "typing", "room": "lobby", "user": "alice"}));
-    // No event but the message is next, for its author, for the plain client and in another room.
+    // The next event is the message, for its author, for the plain client and in another room.
     alice.say("lobby", "typed");
     assert!(plain.read_text().contains("User plain has joined the chat"));
     assert!(plain.read_text().contains("typed"));
     elsewhere.expect_nothing();
     let kept = alice.ask(json!({"type": "history", "room": "lobby"}), "history");
     assert_eq!(kept["messages"].as_array().map(Vec::len), Some(1), "{kept}");
-    // To who speaks plainly it is not even a command.
+    // In the plain dialect `typing` is not a command.
     plain.send(text(r#"{"type":"typing","room":"lobby","message":"plain text"}"#));
     assert_eq!(bob.find("message")["message"], "typed");
     bob.expect_message("plain", "plain text");
     assert!(plain.try_frame(PATIENCE).is_ok_and(|frame| frame.payload.ends_with(b"}")));
 }
 
-/// A list as a client keeps it: the answer to `presence`, and all news behind that.
+/// A list of users as a client keeps it: the answer to `presence`, and all later presence events.
 struct List {
     users: BTreeSet<String>,
     members: u64,
@@ -207,7 +207,7 @@ impl List {
         self.add(&diff["joined"], &diff["members"]);
     }
 
-    /// Hears the news up to those of `user`, who comes last, and asks anew if it has to.
+    /// Reads presence events up to that of `user`, who comes last, and asks for the list again if an event demands it.
     #[track_caller]
     fn settle(&mut self, speaker: &mut Speaker, room: &str, user: &str) {
         while !self.users.contains(user) {
@@ -219,14 +219,14 @@ impl List {
     }
 }
 
-/// Asks for the list, and passes by what else comes.
+/// Asks for the list of users; skips other events.
 #[track_caller]
 fn list(speaker: &mut Speaker, room: &str) -> Value {
     speaker.command(json!({"type": "presence", "room": room, "limit": 1000}));
     speaker.find("presence")
 }
 
-/// A room where news are merged, in which nothing waits to be told, with `others` who stay and one who watches.
+/// Makes a room where presence events are merged and none is pending, with `others` who stay and one who watches.
 #[track_caller]
 fn watched(settings: &[(&str, &str)], others: usize) -> (Server, Vec<Socket>, Speaker) {
     let server = Server::start(&[settings, UNPINGED].concat());
@@ -237,18 +237,18 @@ fn watched(settings: &[(&str, &str)], others: usize) -> (Server, Vec<Socket>, Sp
     (server, sockets, watch)
 }
 
-/// Somebody has gone, and the room knows; so many others stay.
+/// Ends a connection and waits until the room has noticed; `others` stay.
 #[track_caller]
 fn go(server: &Server, gone: impl Sized, others: usize) {
-    // A newcomer is in its room a moment before it is counted.
+    // A newcomer enters its room a moment before the metric counts it.
     eventually("all are counted", || server.connections() == others as f64 + 1.0);
     drop(gone);
     eventually("one is gone", || server.connections() == others as f64);
 }
 
 #[test]
-fn who_comes_and_goes_around_a_list_is_not_on_it_for_ever() {
-    // The limit of the default settings, and one of a few.
+fn a_user_who_joins_and_leaves_around_a_list_is_not_on_it_for_ever() {
+    // The limit of the default settings, and a small one.
     let few: [(&str, &str); 2] = [("presence.notice_limit", "2"), ("presence.interval", "2s")];
     for (settings, others) in [([].as_slice(), 100), (few.as_slice(), 3)] {
         let (server, others, mut watch) = watched(settings, others);
@@ -263,7 +263,7 @@ fn who_comes_and_goes_around_a_list_is_not_on_it_for_ever() {
 }
 
 #[test]
-fn who_goes_and_comes_around_a_list_is_not_missing_for_ever() {
+fn a_user_who_leaves_and_joins_around_a_list_is_not_missing_for_ever() {
     let few: [(&str, &str); 2] = [("presence.notice_limit", "2"), ("presence.interval", "2s")];
     for (settings, others) in [([].as_slice(), 100), (few.as_slice(), 3)] {
         let (server, mut others, mut watch) = watched(settings, others);
@@ -278,9 +278,9 @@ fn who_goes_and_comes_around_a_list_is_not_missing_for_ever() {
     }
 }
 
-/// A newcomer is counted itself, sees itself, and hears of those who came before it and were not told of yet.
+/// A newcomer is counted and listed itself, and receives the joins and leaves before it that were not announced yet.
 #[test]
-fn who_enters_between_two_news_is_shown_what_they_go_on_from() {
+fn a_member_who_enters_between_two_presence_events_gets_their_base() {
     let few: [(&str, &str); 2] = [("presence.notice_limit", "2"), ("presence.interval", "5s")];
     let (server, _others, mut watch) = watched(&few, 3);
     let bob = Socket::open(server.address(), "/ws/chat/bob");
@@ -300,9 +300,9 @@ fn who_enters_between_two_news_is_shown_what_they_go_on_from() {
     }
 }
 
-/// The news of those who come and go while missed messages are read reach nobody who reads them: it is told to ask.
+/// A client that reads missed messages gets no presence events meanwhile. It is told to ask for the list afterwards.
 #[test]
-fn who_comes_back_behind_much_that_was_missed_is_told_to_ask_who_is_there() {
+fn a_client_that_missed_much_is_told_to_ask_for_the_list_of_users() {
     let server = Server::start(&[
         ("presence.notice_limit", "1"),
         ("presence.interval", "1s"),
@@ -317,9 +317,9 @@ fn who_comes_back_behind_much_that_was_missed_is_told_to_ask_who_is_there() {
     for n in 1..=100 {
         bob.say_quietly("lobby", &format!("number {n} {}", "x".repeat(4000)));
     }
-    let path = format!("alice?resume={}:0", bob.told("epoch"));
+    let path = format!("alice?resume={}:0", bob.welcome_field("epoch"));
     let mut alice = Speaker::on(Socket::connect_narrow(server.address()), &path, "");
-    // She reads nothing yet: some come, and some go again, told and untold.
+    // Alice reads nothing yet. Some users join and some leave again, before and after they were announced.
     let mut guests: Vec<_> =
         (0..3).map(|n| Socket::open(server.address(), &format!("/ws/chat/guest-{n}"))).collect();
     while bob.find("presence_diff")["members"] != 5 {}

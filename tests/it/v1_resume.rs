@@ -1,4 +1,4 @@
-//! Coming back: with `?resume=` and with `join`, exactly what was missed, or a clear no.
+//! Resuming, with `?resume=` and with `join`: the client gets exactly the missed messages, or a clear refusal.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use crate::support::raw::Socket;
 use crate::support::server::{Server, Settings};
 use crate::support::speaker::Speaker;
 
-/// Comes in with `?resume=` as it is.
+/// Connects with `resume` as the value of `?resume=`.
 #[track_caller]
 fn back(server: &Server, user: &str, resume: &str) -> Speaker {
     Speaker::enter(server, &format!("{user}?room=red&resume={resume}"))
 }
 
-/// Asserts that these messages come next, without a hole, and then, but for news of who came, nothing.
+/// Asserts that these messages come next without a hole, and behind them nothing but presence events.
 #[track_caller]
 fn expect_missed(speaker: &mut Speaker, offsets: std::ops::RangeInclusive<u64>) {
     for offset in offsets {
@@ -23,21 +23,22 @@ fn expect_missed(speaker: &mut Speaker, offsets: std::ops::RangeInclusive<u64>) 
     }
 }
 
-/// A room `red` with ten messages of bob, of which the last four are kept; and its epoch.
+/// Makes a room `red` with ten messages of bob, of which the last four are kept; returns its epoch, too.
 fn ten(settings: Settings<'_>) -> (Server, Speaker, String) {
     let server = Server::start(settings);
     let mut bob = Speaker::enter(&server, "bob?room=red");
     for n in 1..=10 {
         assert_eq!(bob.say_quietly("red", &format!("number {n}"))["offset"], n);
     }
-    let epoch = bob.told("epoch").to_owned();
+    let epoch = bob.welcome_field("epoch").to_owned();
     (server, bob, epoch)
 }
 
 const FOUR: Settings<'static> =
     &[("history.messages", "4"), ("presence.notice_limit", "0"), ("presence.interval", "1h")];
 
-/// What a client may ask for, and from where on the messages come; `None` where it is told that they do not.
+/// Returns positions that a client may ask for, each with the offset behind which messages come; `None` when it is not
+/// recovered.
 fn wishes(epoch: &str) -> Vec<(String, Value, Option<u64>)> {
     let row = |epoch: &str, offset: u64, from| {
         (format!("{epoch}:{offset}"), json!({"epoch": epoch, "offset": offset}), from)
@@ -78,7 +79,7 @@ fn the_handshake_resumes_exactly_or_not_at_all() {
     }
     let recoveries = |label: &str| server.metric("throng_recoveries_total", label);
     assert_eq!((recoveries("true"), recoveries("false")), (3.0, 14.0));
-    // And from there on what is said.
+    // New messages come behind the missed ones.
     let mut alice = back(&server, "alice", &format!("{epoch}:7"));
     expect_missed(&mut alice, 8..=10);
     bob.say_quietly("red", "number 11");
@@ -96,7 +97,7 @@ fn a_join_resumes_exactly_or_not_at_all() {
             "type": "joined", "re": joined["re"], "room": "red", "epoch": epoch, "offset": position,
             "recovered": from.is_some(), "members": 1,
         });
-        // The news are an hour away: of bob nobody has been told.
+        // Presence events are an hour away: bob was not announced yet.
         assert_eq!(joined, expected, "{text}");
         if let Some(from) = from {
             expect_missed(&mut alice, from..=10);
@@ -118,30 +119,30 @@ fn a_join_resumes_exactly_or_not_at_all() {
     expect_missed(&mut alice, 11..=11);
 }
 
-/// Everybody has gone, and nothing of what was said is kept.
+/// Waits until the room is forgotten, after everybody has left and its messages have expired.
 #[track_caller]
 fn await_forgotten(server: &Server) {
     eventually("the room is forgotten", || server.metric("throng_rooms", "") == 0.0);
 }
 
-/// Asserts that whoever comes back to this place of `red` has missed nothing, and nothing comes.
+/// Asserts that a client that resumes from this position of `red` has missed nothing, and receives nothing.
 #[track_caller]
 fn expect_nothing_missed(server: &Server, epoch: &str, offset: u64) {
     let mut alice = Speaker::alone(server, &format!("alice?room=red&resume={epoch}:{offset}"));
     let welcome = &alice.welcome;
     assert_eq!((&welcome["recovered"], &welcome["offset"]), (&json!(true), &json!(offset)), "{welcome}");
-    assert_eq!(alice.told("epoch"), epoch);
+    assert_eq!(alice.welcome_field("epoch"), epoch);
     alice.expect_nothing();
 }
 
-/// 1. Somebody is alone in a room and loses the line before anything was said.
+/// 1. A client is alone in a room and loses its connection before there is a message.
 /// 2. The empty room is forgotten.
-/// 3. Whoever comes back has missed nothing; the same once more, and with `join`.
+/// 3. The client resumes and has missed nothing; the same once more, and with `join`.
 #[test]
-fn nothing_is_missed_where_nothing_was_said() {
+fn a_resume_in_a_quiet_room_misses_nothing() {
     let server = Server::start(&[]);
     let alice = Speaker::alone(&server, "alice?room=red");
-    let epoch = alice.told("epoch").to_owned();
+    let epoch = alice.welcome_field("epoch").to_owned();
     assert_eq!(alice.welcome["offset"], 0);
     drop(alice);
     for _ in 0..2 {
@@ -155,13 +156,13 @@ fn nothing_is_missed_where_nothing_was_said() {
 }
 
 #[test]
-fn nothing_is_missed_in_a_quiet_room_when_what_was_said_has_expired() {
+fn a_resume_in_a_quiet_room_misses_nothing_after_its_messages_expired() {
     let server = Server::start(&[("history.ttl", "1ms")]);
     let mut alice = Speaker::alone(&server, "alice?room=red");
     for text in ["one", "two"] {
         alice.say("red", text);
     }
-    let epoch = alice.told("epoch").to_owned();
+    let epoch = alice.welcome_field("epoch").to_owned();
     drop(alice);
     await_forgotten(&server);
     expect_nothing_missed(&server, &epoch, 2);
@@ -173,7 +174,7 @@ fn nothing_is_missed_in_a_quiet_room_when_what_was_said_has_expired() {
         drop(alice);
         await_forgotten(&server);
     }
-    // The count goes on.
+    // Offsets go on from the last one.
     let mut alice = Speaker::alone(&server, "alice?room=red");
     assert_eq!(alice.say("red", "three")["offset"], 3);
 }
@@ -183,15 +184,15 @@ fn a_room_whose_position_is_not_remembered_has_another_epoch() {
     let server = Server::start(&[("history.messages", "0"), ("history.position_ttl", "0ms")]);
     let mut alice = Speaker::alone(&server, "alice?room=red");
     alice.say("red", "one");
-    let old = alice.told("epoch").to_owned();
+    let old = alice.welcome_field("epoch").to_owned();
     drop(alice);
     await_forgotten(&server);
     let alice = back(&server, "alice", &format!("{old}:1"));
     assert_eq!((&alice.welcome["recovered"], &alice.welcome["offset"]), (&json!(false), &json!(0)));
-    assert_ne!(alice.told("epoch"), old);
+    assert_ne!(alice.welcome_field("epoch"), old);
 }
 
-/// Room for many messages of 4 KiB, and sockets that hold few.
+/// A history for many messages of 4 KiB, and sockets that hold few.
 const LARGE: [(&str, &str); 7] = [
     ("chat.max_message_chars", "8000"),
     ("history.messages", "1000"),
@@ -202,12 +203,12 @@ const LARGE: [(&str, &str); 7] = [
     ("queue.max_messages", "100000"),
 ];
 
-/// A text of about 4 KiB.
+/// Builds a text of about 4 KiB.
 fn large(n: u64) -> String {
     format!("number {n} {}", "x".repeat(4000))
 }
 
-/// Reads messages, gaps and news up to the message `last`: how many messages came, and the gaps.
+/// Reads up to the message `last`; returns the number of messages, and the gaps.
 #[track_caller]
 fn read_up_to(speaker: &mut Speaker, mut at: u64, last: u64) -> (u64, Vec<(u64, u64)>) {
     let (mut messages, mut gaps) = (0, Vec::new());
@@ -227,7 +228,7 @@ fn read_up_to(speaker: &mut Speaker, mut at: u64, last: u64) -> (u64, Vec<(u64, 
                 at = number("to");
                 gaps.push((number("from"), number("to")));
             }
-            Some("presence_diff") => assert!(at > 0, "news before what was missed"),
+            Some("presence_diff") => assert!(at > 0, "a presence event before the missed messages"),
             _ => panic!("{event:.200}"),
         }
     }
@@ -235,20 +236,20 @@ fn read_up_to(speaker: &mut Speaker, mut at: u64, last: u64) -> (u64, Vec<(u64, 
 }
 
 #[test]
-fn more_than_a_page_comes_in_pages_and_runs_into_what_is_said_meanwhile() {
+fn missed_messages_come_in_pages_and_join_the_live_ones() {
     let server = Server::start(&[LARGE.as_slice(), &[("workers", "2")]].concat());
     let mut bob = Speaker::alone(&server, "bob?room=red");
     for n in 1..=200 {
         bob.say_quietly("red", &large(n));
     }
-    let epoch = bob.told("epoch").to_owned();
+    let epoch = bob.welcome_field("epoch").to_owned();
     let narrow = Socket::connect_narrow(server.address());
     let mut alice = Speaker::on(narrow, &format!("alice?room=red&resume={epoch}:10"), "");
     assert_eq!((&alice.welcome["recovered"], &alice.welcome["offset"]), (&json!(true), &json!(10)));
     let mut carol = Speaker::enter(&server, "carol");
     carol.command(json!({"type": "join", "room": "red", "resume": {"epoch": epoch, "offset": 0}}));
     bob.find("presence_diff");
-    // Most of it cannot have left yet: alice reads nothing, and her kernel holds little.
+    // Most messages cannot have left yet, because alice reads nothing and her kernel holds little.
     for n in 201..=250 {
         bob.send(&json!({"type": "message", "room": "red", "message": large(n), "echo": false}));
     }
@@ -259,20 +260,20 @@ fn more_than_a_page_comes_in_pages_and_runs_into_what_is_said_meanwhile() {
 }
 
 #[test]
-fn commands_wait_until_what_was_missed_is_sent() {
+fn commands_wait_until_missed_messages_are_sent() {
     let server = Server::start(&LARGE);
     let mut bob = Speaker::alone(&server, "bob?room=red");
     for n in 1..=100 {
         bob.say_quietly("red", &large(n));
     }
-    let path = format!("alice?room=red&resume={}:0", bob.told("epoch"));
+    let path = format!("alice?room=red&resume={}:0", bob.welcome_field("epoch"));
     let mut alice = Speaker::on(Socket::connect_narrow(server.address()), &path, "");
     alice.command(json!({"type": "ping"}));
     alice.command(json!({"type": "message", "room": "red", "message": "mine"}));
     for n in 1..=100 {
         assert_eq!(alice.expect("message")["offset"], n);
     }
-    // Of who came meanwhile she has heard nothing; and of all others only that they are there.
+    // She has seen no presence event meanwhile, and now gets only the number of members.
     let count = json!({"type": "presence_diff", "room": "red", "members": 2});
     assert_eq!(alice.event(), count);
     let rest: Vec<_> = (0..3).map(|_| alice.event()).collect();
@@ -282,24 +283,24 @@ fn commands_wait_until_what_was_missed_is_sent() {
 }
 
 #[test]
-fn what_is_let_go_while_it_is_read_is_a_gap() {
+fn messages_evicted_during_a_replay_are_a_gap() {
     let lossy = [LARGE.as_slice(), &[("history.messages", "60"), ("workers", "2")]].concat();
     let server = Server::start(&lossy);
     let mut bob = Speaker::alone(&server, "bob?room=red");
     for n in 1..=60 {
         bob.say_quietly("red", &large(n));
     }
-    let epoch = bob.told("epoch").to_owned();
+    let epoch = bob.welcome_field("epoch").to_owned();
     let narrow = Socket::connect_narrow(server.address());
     let mut alice = Speaker::on(narrow, &format!("alice?room=red&resume={epoch}:0"), "");
     assert_eq!(alice.welcome["recovered"], true);
     bob.find("presence_diff");
-    // Until alice reads, the server holds a few pages for her; everything else goes meanwhile.
+    // Until alice reads, the server holds a few pages for her, and evicts everything else meanwhile.
     for n in 61..=150 {
         bob.say_quietly("red", &large(n));
     }
     let (messages, gaps) = read_up_to(&mut alice, 0, 150);
-    assert!(!gaps.is_empty(), "nothing was let go");
+    assert!(!gaps.is_empty(), "no message was evicted");
     let missing: u64 = gaps.iter().map(|(from, to)| to - from + 1).sum();
     assert_eq!(messages + missing, 150);
     bob.say_quietly("red", "at last");

@@ -1,4 +1,4 @@
-//! `join` and `leave`: several rooms on one connection.
+//! Several rooms on one connection: the commands `join` and `leave`.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn rooms_are_joined_and_left() {
     let mut alice = Speaker::alone(&server, "alice");
     let joined = alice.ask(join("red"), "joined");
     let expected = json!({
-        "type": "joined", "re": joined["re"], "room": "red", "epoch": bob.told("epoch"), "offset": 1,
+        "type": "joined", "re": joined["re"], "room": "red", "epoch": bob.welcome_field("epoch"), "offset": 1,
         "recovered": false, "members": 2,
     });
     assert_eq!(joined, expected);
@@ -37,7 +37,7 @@ fn rooms_are_joined_and_left() {
     }
     assert_eq!(bob.say("red", "with alice")["offset"], 2);
     assert_eq!(alice.expect_message("bob", "with alice"), 2);
-    // Both rooms speak on one connection, each with its own count.
+    // Messages of both rooms come on one connection, each room with its own offsets.
     assert_eq!(alice.say("lobby", "in the lobby")["offset"], 1);
     assert_eq!(alice.say("red", "in red")["offset"], 3);
     bob.expect_message("alice", "in red");
@@ -47,7 +47,7 @@ fn rooms_are_joined_and_left() {
     assert_eq!((&diff["left"], &diff["members"]), (&json!(["alice"]), &json!(1)), "{diff}");
     bob.say("red", "without alice");
     alice.expect_nothing();
-    // It can be joined again, and the entry room is a room like any other.
+    // A room can be joined again, and the room of the handshake can be left like any other.
     assert_eq!(alice.ask(join("red"), "joined")["offset"], 4);
     alice.expect("presence_diff");
     alice.ask(leave("lobby"), "left");
@@ -56,7 +56,7 @@ fn rooms_are_joined_and_left() {
 }
 
 #[test]
-fn what_was_said_before_leaving_comes_before_left() {
+fn messages_before_a_leave_come_before_its_answer() {
     let server = Server::start(&[("workers", "1")]);
     let mut alice = Speaker::alone(&server, "alice");
     for n in 0..20 {
@@ -71,7 +71,7 @@ fn what_was_said_before_leaving_comes_before_left() {
 }
 
 #[test]
-fn what_cannot_be_joined_or_left_is_said() {
+fn invalid_joins_and_leaves_are_refused() {
     let server =
         Server::start(&[("limits.max_rooms_per_connection", "3"), ("limits.malformed_per_minute", "1000")]);
     let mut alice = Speaker::alone(&server, "alice");
@@ -106,11 +106,11 @@ fn a_room_too_many_for_the_node_is_unavailable() {
     alice.say("lobby", "alive");
 }
 
-/// 1. Somebody says one message in each of as many rooms as there may be, and leaves them.
-/// 2. Others still get in, into the default room and into new ones: the rooms that were left first make way.
-/// 3. The room with somebody in it is not among them.
+/// 1. A client sends one message in each of as many rooms as there may be, and leaves them.
+/// 2. Others can still enter the default room and new ones: the rooms that were left first are evicted.
+/// 3. The room with a member in it is not evicted.
 #[test]
-fn rooms_that_nobody_is_in_cannot_keep_others_out() {
+fn empty_rooms_cannot_keep_others_out() {
     let server = Server::start(&[("limits.max_rooms", "3")]);
     let mut bob = Speaker::alone(&server, "bob?room=here");
     bob.say("here", "first");
@@ -131,11 +131,11 @@ fn rooms_that_nobody_is_in_cannot_keep_others_out() {
     assert_eq!(bob.say("here", "second")["offset"], 2);
 }
 
-/// 1. Somebody says one message under a key in each of as many rooms as there may be, and leaves them.
-/// 2. A newcomer gets into a new room at once, and has it made way of whoever has most.
-/// 3. What was sent under a key is known in the room that made way: sent again, it is appended once.
+/// 1. A client sends one message under a key in each of as many rooms as there may be, and leaves them.
+/// 2. A newcomer can enter a new room at once, for which a room of the user with the most rooms is evicted.
+/// 3. Keys are still known, those of evicted rooms too: a message that is sent again is appended once.
 #[test]
-fn keys_that_are_remembered_cannot_keep_others_out() {
+fn remembered_keys_cannot_keep_others_out() {
     let server = Server::start(&[("limits.max_rooms", "5")]);
     let mut bob = Speaker::alone(&server, "bob?room=quiet");
     bob.say("quiet", "kept");
@@ -163,7 +163,7 @@ fn keys_that_are_remembered_cannot_keep_others_out() {
         assert_eq!((&again["offset"], &again["duplicate"]), (&json!(1), &json!(true)), "{again}");
         mallory.ask(leave(&room), "left");
     }
-    // Bob, who has one room, has lost nothing by all that.
+    // Bob, who has one room, has lost nothing.
     let mut bob = Speaker::alone(&server, "robert?room=quiet");
     let history = bob.ask(json!({"type": "history", "room": "quiet"}), "history");
     assert_eq!(history["messages"].as_array().map(Vec::len), Some(1), "{history}");
@@ -188,7 +188,7 @@ fn a_token_names_the_rooms_that_may_be_entered() {
 }
 
 #[test]
-fn after_a_reconnect_all_rooms_can_be_entered_at_once_however_many_there_may_be() {
+fn after_a_reconnect_all_rooms_can_be_joined_at_once_at_any_limit() {
     const ROOMS: usize = 300;
     let server = Server::start(&[
         ("rate_limit.enabled", "true"),

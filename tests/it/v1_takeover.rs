@@ -1,5 +1,5 @@
-//! Coming back while the old connection still stands: `?session=`, a token's subject, and the question whether it
-//! lives.
+//! Reconnecting while the old connection is still open: it is replaced by `?session=`, by a token's subject, or when it
+//! does not answer a ping.
 
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const REPLACED: &str = "Replaced by a newer connection";
 const TAKEN: &str = "User ID already in use";
 
 #[test]
-fn the_session_takes_the_place_of_its_connection_and_nobody_notices() {
+fn a_session_replaces_its_connection_unnoticed() {
     let server = Server::start(&[("workers", "2")]);
     let mut bob = Speaker::alone(&server, "bob");
     let mut plain = Socket::open(server.address(), "/ws/chat/plain");
@@ -29,14 +29,18 @@ fn the_session_takes_the_place_of_its_connection_and_nobody_notices() {
     bob.say("lobby", "one");
     assert_eq!(old.expect_message("bob", "one"), 1);
     for round in 2..5 {
-        let path =
-            format!("alice?session={}&resume={}:{}", old.told("session"), old.told("epoch"), round - 1);
+        let path = format!(
+            "alice?session={}&resume={}:{}",
+            old.welcome_field("session"),
+            old.welcome_field("epoch"),
+            round - 1
+        );
         let mut new = Speaker::enter(&server, &path);
-        assert_ne!(new.told("session"), old.told("session"));
+        assert_ne!(new.welcome_field("session"), old.welcome_field("session"));
         assert_eq!(new.welcome["recovered"], true);
         let advice = old.expect_end(4501, REPLACED);
         assert_eq!(advice["reconnect"], false);
-        // The old secret is worth nothing any more: see below. For the others nothing has happened.
+        // The old secret is no longer valid: see below. The others have noticed nothing.
         assert_eq!(bob.say("lobby", "still the same two")["offset"], round);
         assert_eq!(new.expect_message("bob", "still the same two"), round);
         old = new;
@@ -49,10 +53,10 @@ fn the_session_takes_the_place_of_its_connection_and_nobody_notices() {
 }
 
 /// 1. Alice is in three rooms, with Bob in each, and her connection is taken over.
-/// 2. The new one joins two of them again, one at once and one later: nobody hears of it.
-/// 3. She does not come back to the third: after a while, she has left it.
+/// 2. The new connection joins two of them again, one at once and one later: no event tells of it.
+/// 3. It does not join the third: after a while, a leave is announced there.
 #[test]
-fn the_other_rooms_hear_nothing_unless_she_does_not_come_back() {
+fn other_rooms_see_a_leave_only_if_the_user_does_not_come_back() {
     let server = Server::start(&[("workers", "2")]);
     let join = |room: &str| json!({"type": "join", "room": room});
     let mut bob = Speaker::alone(&server, "bob?room=red");
@@ -65,7 +69,7 @@ fn the_other_rooms_hear_nothing_unless_she_does_not_come_back() {
         old.command(join(room));
         assert_eq!(bob.expect("presence_diff")["joined"], json!(["alice"]));
     }
-    let mut new = Speaker::enter(&server, &format!("alice?session={}", old.told("session")));
+    let mut new = Speaker::enter(&server, &format!("alice?session={}", old.welcome_field("session")));
     assert_eq!(old.skip_to_end().expect("no reset").1, 4501);
     let joined = new.ask(join("red"), "joined");
     assert_eq!(joined["members"], 2);
@@ -81,7 +85,7 @@ fn the_other_rooms_hear_nothing_unless_she_does_not_come_back() {
     assert_eq!(diff, expected);
     new.say("green", "and she stays here");
     bob.expect_message("alice", "and she stays here");
-    // Leaving, she leaves at once.
+    // An explicit `leave` is announced at once.
     new.ask(json!({"type": "leave", "room": "red"}), "left");
     assert_eq!(bob.expect("presence_diff")["left"], json!(["alice"]));
     drop(new);
@@ -89,8 +93,8 @@ fn the_other_rooms_hear_nothing_unless_she_does_not_come_back() {
     assert_eq!((&diff["room"], &diff["left"]), (&json!("green"), &json!(["alice"])));
 }
 
-/// Answers the pings that ask whether it is alive, as long as somebody asks; nothing else may come. An answer holds for
-/// a second: whoever asks within it causes no ping.
+/// Answers the server's pings until the newcomer is done; panics when anything else comes. One answer counts for a
+/// second: a claim within it causes no ping.
 #[track_caller]
 fn answer(incumbent: &mut Speaker, newcomer: &JoinHandle<()>) {
     while !newcomer.is_finished() {
@@ -105,12 +109,13 @@ fn answer(incumbent: &mut Speaker, newcomer: &JoinHandle<()>) {
 }
 
 #[test]
-fn without_the_right_session_an_incumbent_that_lives_stays() {
+fn without_the_right_session_a_live_incumbent_stays() {
     let server = Server::start(&[]);
     let first = Speaker::alone(&server, "alice");
-    let mut alice = Speaker::enter(&server, &format!("alice?session={}", first.told("session")));
+    let mut alice = Speaker::enter(&server, &format!("alice?session={}", first.welcome_field("session")));
     let others = Speaker::enter(&server, "carol?room=red");
-    for session in ["", "0", &"0".repeat(32), first.told("session"), others.told("session")] {
+    for session in ["", "0", &"0".repeat(32), first.welcome_field("session"), others.welcome_field("session")]
+    {
         let (address, path) = (server.address(), format!("/ws/chat/alice?session={session}"));
         let newcomer = thread::spawn(move || {
             let mut socket = offered(Socket::connect(address), &path, "");
@@ -125,7 +130,7 @@ fn without_the_right_session_an_incumbent_that_lives_stays() {
 }
 
 #[test]
-fn an_incumbent_that_is_dead_is_replaced() {
+fn a_dead_incumbent_is_replaced() {
     let server = Server::start(&[]);
     let mut dead = Speaker::alone(&server, "alice");
     let mut alice = Speaker::enter(&server, "alice");
@@ -136,11 +141,11 @@ fn an_incumbent_that_is_dead_is_replaced() {
 }
 
 #[test]
-fn among_several_connections_of_a_user_the_session_says_which() {
+fn the_session_selects_among_several_connections_of_a_user() {
     let server = Server::start(&[("chat.duplicate", "allow")]);
     let mut one = Speaker::alone(&server, "alice");
     let mut two = Speaker::enter(&server, "alice");
-    let mut three = Speaker::enter(&server, &format!("alice?session={}", one.told("session")));
+    let mut three = Speaker::enter(&server, &format!("alice?session={}", one.welcome_field("session")));
     one.expect_end(4501, REPLACED);
     three.say("lobby", "two of us");
     two.expect_message("alice", "two of us");
@@ -149,7 +154,7 @@ fn among_several_connections_of_a_user_the_session_says_which() {
 }
 
 #[test]
-fn who_has_proved_its_name_needs_no_session() {
+fn a_user_with_a_token_needs_no_session() {
     let server = Server::start(&[("auth.required", "true"), ("auth.secret", SECRET)]);
     let path = |user: &str| format!("{user}?token={}", mint(&["--sub", user]));
     let mut bob = Speaker::alone(&server, &path("bob"));

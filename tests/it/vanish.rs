@@ -1,6 +1,6 @@
-//! A peer that vanishes without a FIN: a link between two network namespaces that goes down.
+//! A peer that vanishes without a FIN: a link between two network namespaces goes down.
 //!
-//! Needs root and iproute2; elsewhere the test says so and passes.
+//! Needs root and iproute2; without them the test prints that and passes.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::support::eventually;
 use crate::support::raw::Socket;
 use crate::support::server::Server;
 
-/// A namespace with one end of a link in it, the other end here; both are gone when this is dropped.
+/// A network namespace with one end of a link; the other end is in the test's own. Dropping it removes both.
 struct Link {
     namespace: String,
     near: String,
@@ -71,9 +71,9 @@ fn a_peer_whose_link_goes_down_is_dropped() {
     let _chatting = Socket::open(server.address(), "/ws/chat/alice");
     let cut = Instant::now();
     link.down();
-    // The log is the one thing that still comes across.
-    eventually("both are dropped for their silence", || {
-        // By the heartbeat, or by the kernel that could not deliver the ping (TCP_USER_TIMEOUT).
+    // Only the log still reaches the test.
+    eventually("both silent connections are dropped", || {
+        // The heartbeat drops it, or the kernel, which could not deliver the ping (TCP_USER_TIMEOUT).
         server.log().count(|line| {
             line.get("endpoint").is_some() && matches!(line["code"].as_u64(), Some(3008 | 1006))
         }) == 2

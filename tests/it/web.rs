@@ -1,4 +1,4 @@
-//! What browsers load, and the client among it: its tests run in Node against the real server.
+//! The files that browsers load, and the JavaScript client among them, whose tests run in Node against the real server.
 
 use std::process::{Command, Output};
 
@@ -7,7 +7,7 @@ use crate::support::http::Response;
 use crate::support::raw::Socket;
 use crate::support::server::Server;
 
-/// Every file: path, type, and how it begins.
+/// Every file: path, type, and its first characters.
 const FILES: &[(&str, &str, &str)] = &[
     ("/", "text/html; charset=utf-8", "<!doctype html>"),
     ("/app.js", "text/javascript; charset=utf-8", "/**"),
@@ -31,17 +31,17 @@ fn request(server: &Server, line: &str) -> Response {
 }
 
 #[test]
-fn every_file_is_served_as_what_it_is() {
+fn every_file_is_served_with_its_type() {
     let server = Server::start(&[]);
     for (path, kind, start) in FILES {
         let file = server.get(path);
         assert_eq!((file.status, file.header("content-type")), (200, Some(*kind)), "{path}");
         assert_eq!(file.header("x-content-type-options"), Some("nosniff"), "{path}");
         assert!(file.body.starts_with(start), "{path}: {}", file.body);
-        // A page and its scripts are of one version: nothing old is used without asking.
+        // A page and its scripts must be of one version: browsers ask before they use a cached file.
         let caching = file.header("cache-control");
         assert!(matches!(caching, Some("no-cache" | "no-store")), "{path}: {caching:?}");
-        // Only the client is for other origins.
+        // Only the client may be loaded by pages of other origins.
         let origins = file.header("access-control-allow-origin");
         assert_eq!(origins, (*path == "/client.js").then_some("*"), "{path}");
         let length = file.body.len().to_string();
@@ -74,7 +74,7 @@ fn the_page_may_load_nothing_but_its_own() {
 fn head_is_get_without_the_body() {
     let server = Server::start(&[]);
     for (path, kind, _) in FILES {
-        // Not through the reader of responses, which would wait for the body.
+        // `get` cannot be used: it would wait for the body.
         let mut socket = Socket::connect(server.address());
         socket.send(format!("HEAD {path} HTTP/1.1\r\nHost: throng.test\r\nConnection: close\r\n\r\n"));
         let head = socket.read_head();
@@ -85,7 +85,7 @@ fn head_is_get_without_the_body() {
     }
 }
 
-/// Runs `node`; `None`, with a line that says so, where there is none.
+/// Runs `node`; prints that it is missing and returns `None` where there is none.
 fn node(arguments: &[&str]) -> Option<Output> {
     let mut command = Command::new("node");
     command.args(arguments).env("THRONG_BINARY", binary()).env_remove("NODE_OPTIONS");
@@ -101,7 +101,7 @@ fn node(arguments: &[&str]) -> Option<Output> {
 
 #[test]
 fn the_client_keeps_its_promises_in_node() {
-    // Node 20 has a WebSocket, but only when asked.
+    // Node 20 has a WebSocket only with this flag.
     const FLAG: &str = "--experimental-websocket";
     let asks = format!("console.log(process.allowedNodeEnvironmentFlags.has('{FLAG}'))");
     let Some(answer) = node(&["-e", &asks]) else { return };

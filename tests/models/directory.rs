@@ -1,5 +1,5 @@
-//! The user directory: a user id is held by one connection at a time, who was replaced undoes nothing of its successor,
-//! and in the end nothing is left.
+//! Models of the user directory: one connection at a time holds a user id, a replaced connection does not remove its
+//! successor, and in the end the directory is empty.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -24,7 +24,8 @@ fn user() -> UserId {
     "alice".parse().expect("a user id")
 }
 
-/// Whoever gets the id has it alone until giving it up; who does not, gives up nothing.
+/// Claims one id from several connections: the holder has it alone until it gives it up, and a refused claim gives up
+/// nothing.
 fn claims() {
     let (directory, holders) = (Arc::new(Directory::default()), AtomicUsize::new(0));
     let shared = Arc::clone(&directory);
@@ -36,10 +37,11 @@ fn claims() {
         }
         shared.remove(&user(), id);
     });
-    assert!(directory.is_empty(), "somebody is left behind");
+    assert!(directory.is_empty(), "an entry is left behind");
 }
 
-/// The incumbent does not answer: of two who saw that, one takes its place, and keeps it while the incumbent cleans up.
+/// Replaces an incumbent that does not answer: one of two claims gets the id, and keeps it while the incumbent cleans
+/// up.
 fn successors() {
     let (directory, incumbent) = (Arc::new(Directory::default()), ConnectionId::new(1, 0, 0));
     directory.claim(&user(), incumbent, None).expect("nobody is there");
@@ -54,8 +56,8 @@ fn successors() {
             count.fetch_add(1, SeqCst);
         }
     });
-    assert_eq!(successors.load(SeqCst), 1, "one takes the place, no more and no less");
-    assert_eq!(directory.len(), 1, "and has it still");
+    assert_eq!(successors.load(SeqCst), 1, "exactly one claim gets the id");
+    assert_eq!(directory.len(), 1, "the successor still has the id");
 }
 
 pub(crate) fn a_user_is_held_once() {

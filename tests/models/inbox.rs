@@ -1,5 +1,5 @@
-//! The inbox of a shard: whatever is pushed is taken, in the order of each pusher, and the shard sleeps only when there
-//! is nothing.
+//! Models of a shard's inbox: the shard takes every item, in the order of each pusher, and sleeps only when the inbox is
+//! empty.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,14 +13,14 @@ use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::registry::inbox::{Command, Inbox, Item};
 
-/// More schedules than there are for one pusher of two items.
+/// A number above that of all schedules for one pusher of two items.
 const SCHEDULES: usize = 20_000;
 
 fn push(inbox: &Inbox, pusher: usize, number: u32) {
     inbox.command(Command::End(ConnectionId::new(pusher, 0, number), EndReason::Restarting));
 }
 
-/// Threads push `each` items; this one takes them as the fan-out task does.
+/// Lets threads push `each` items, which this thread takes as the fan-out task does.
 fn take_from(pushers: usize, each: u32) {
     let inbox = Arc::new(Inbox::new(1024));
     let mut taken = vec![0; pushers];
@@ -57,7 +57,7 @@ pub(crate) fn no_wake_is_lost() {
     shuttle::check_pct(|| take_from(2, 3), 1_000, 3);
 }
 
-/// The same with a mistake of the classic kind: the shard looks, and says only later that it sleeps.
+/// Runs an inbox with a classic mistake: the shard looks, and announces only later that it sleeps.
 pub(crate) fn a_lost_wake_is_noticed() {
     let wrong = || {
         let inbox = Arc::new((crate::Mutex::new(Vec::new()), crate::Mutex::<Option<Waker>>::new(None)));

@@ -1,5 +1,5 @@
-//! Rooms: what is published while somebody joins on another shard comes to them from their place on, without a hole,
-//! and a room that ends takes nobody with it.
+//! Models of rooms: a client that joins while another shard publishes gets all messages from its position on, without a
+//! hole, and a client that enters a room while it ends is in a room.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -25,14 +25,14 @@ use crate::shard::bounds::Overload;
 use crate::shard::sink::{Simulated, Sink};
 use crate::shard::{Registration, Shard, fanout};
 
-/// Threads, each with a shard.
+/// Number of threads, each with a shard.
 const WORKERS: usize = 2;
-/// Messages that each of them says.
+/// Messages that each thread publishes.
 const EACH: usize = 3;
-/// Turns of the fan-out task after which a shard has nothing left, for as few messages as these.
+/// Turns of the fan-out task after which a shard has delivered everything, for this few messages.
 const TURNS: usize = 12;
 
-/// Takes everything.
+/// A socket that takes all bytes.
 #[derive(Default)]
 struct Wire(RefCell<Vec<u8>>);
 
@@ -44,7 +44,7 @@ impl Simulated for Wire {
 }
 
 impl Wire {
-    /// The offsets of the messages that came, in their order.
+    /// Returns the offsets of the received messages, in their order.
     fn offsets(&self) -> Vec<u64> {
         let bytes = self.0.borrow();
         let text = String::from_utf8_lossy(&bytes);
@@ -55,7 +55,7 @@ impl Wire {
 
 fn node() -> Arc<Node> {
     let mut config = Config { workers: WORKERS, ..Config::default() };
-    // A room is forgotten with its last member.
+    // Without a history, a room is forgotten with its last member.
     config.history.messages = 0;
     Node::new(config, Metrics::new(WORKERS, &[]), Clock::manual())
 }
@@ -72,11 +72,11 @@ fn shard(node: &Node, index: usize) -> Rc<Shard> {
     Shard::new(index, inbox, Arc::clone(node.metrics.shard(index)), settings, node.clock.clone())
 }
 
-/// A client who enters the room.
+/// Makes a client that enters the room.
 fn enter(node: &Arc<Node>, shard: &Rc<Shard>) -> (Membership, Registration, Rc<Wire>) {
     let wire = Rc::<Wire>::default();
     let registration = shard.register(Sink::Simulated(wire.clone()));
-    // One speaks this dialect, one that: each has a lane of its own in the room.
+    // The two clients speak different dialects: each has a lane of its own in the room.
     registration.speak([Dialect::Plain, Dialect::V1][shard.index()]);
     registration.open();
     let user = format!("user-{}", shard.index()).parse().expect("a user id");
@@ -85,7 +85,7 @@ fn enter(node: &Arc<Node>, shard: &Rc<Shard>) -> (Membership, Registration, Rc<W
     (entered.membership, registration, wire)
 }
 
-/// A worker: enters, speaks, and lets its fan-out run in between; then looks at what came.
+/// Runs a worker: it enters, publishes, runs its fan-out in between, and then checks the received messages.
 fn work(node: &Arc<Node>, index: usize, all_said: &Barrier) {
     let shard = shard(node, index);
     let mut fanout = pin!(fanout::run(Rc::clone(&shard)));
@@ -108,7 +108,7 @@ fn work(node: &Arc<Node>, index: usize, all_said: &Barrier) {
     assert_eq!(seen.last(), Some(&all), "{index} has not come to the end: {seen:?}");
     assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + 1), "{index} has a hole: {seen:?}");
     assert!(own.iter().all(|offset| seen.contains(offset)), "{index} said {own:?} and saw {seen:?}");
-    // Nobody leaves before all have looked: a notice would be counted as nothing, but a room could be forgotten.
+    // No client leaves before all have checked, because a room could be forgotten meanwhile.
     all_said.wait();
     drop((membership, registration));
     assert!(shard.is_empty() && shard.room_count() == 0, "an empty shard holds nothing");
@@ -125,7 +125,7 @@ fn in_workers(work: impl Fn(usize) + Send + Sync + 'static) {
     threads.into_iter().for_each(|worker| worker.join().expect("a worker ends"));
 }
 
-pub(crate) fn who_joins_misses_nothing() {
+pub(crate) fn a_client_that_joins_misses_nothing() {
     let model = || {
         let (node, all_said) = (node(), Barrier::new(WORKERS));
         let shared = Arc::clone(&node);
@@ -136,8 +136,9 @@ pub(crate) fn who_joins_misses_nothing() {
     shuttle::check_pct(model, 1_000, 3);
 }
 
-/// Both come and go, over and over: whoever is in a room is heard there by itself, and at last no room is left.
-pub(crate) fn a_room_that_ends_is_nobodys() {
+/// Enters and leaves over and over from both shards: each member receives its own message, and in the end no room is
+/// left.
+pub(crate) fn a_room_that_ends_has_no_members() {
     let model = || {
         let node = node();
         let shared = Arc::clone(&node);

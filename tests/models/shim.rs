@@ -1,5 +1,5 @@
-//! What the sources under test take from `parking_lot` and `tokio`, made of shuttle's parts, so that its scheduler
-//! decides at each lock and each wait who goes on.
+//! The parts of `parking_lot` and `tokio` that the sources under test use, made of shuttle's parts, so that its scheduler
+//! decides at each lock and each wait which thread goes on.
 
 use std::fmt;
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 #[derive(Default)]
 pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
-/// Its guard.
+/// The guard of a [`Mutex`].
 pub struct MutexGuard<'a, T>(shuttle::sync::MutexGuard<'a, T>);
 
 impl<T> Mutex<T> {
@@ -61,7 +61,7 @@ pub mod oneshot {
     pub struct Sender<T>(Arc<Mutex<Slot<T>>>);
     #[derive(Debug)]
     pub struct Receiver<T>(Arc<Mutex<Slot<T>>>);
-    /// The sender is gone.
+    /// The error of a receiver whose sender is gone.
     #[derive(Debug)]
     pub struct RecvError;
 
@@ -116,12 +116,12 @@ pub mod time {
 
     use super::Future;
 
-    /// Nothing times out.
+    /// Waits for the future without a limit: nothing times out.
     pub async fn timeout<F: Future>(_: Duration, future: F) -> Result<F::Output, std::convert::Infallible> {
         Ok(future.await)
     }
 
-    /// Everybody else goes on meanwhile.
+    /// Yields to the other threads instead of waiting.
     pub async fn sleep(_: Duration) {
         shuttle::future::yield_now().await;
     }

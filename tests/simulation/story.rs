@@ -1,4 +1,5 @@
-//! What happens to clients, step by step, with the model beside it: a counter and the keys of each life of each room.
+//! A story: it carries out the steps of the clients, and keeps a model beside them, which has a counter and the keys of
+//! each epoch of each room.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -9,57 +10,57 @@ use throng::clock::Clock;
 use throng::config::QueuePolicy;
 
 use crate::checker::{Checker, Conn, Counts, End, Position};
-use crate::system::{Client, Dress, Heard, KEPT, SHARDS, System};
-use crate::{CLIENTS, Come, Step};
+use crate::system::{Client, EntryDialect, Heard, KEPT, SHARDS, System};
+use crate::{CLIENTS, ResumeFrom, Step};
 
-/// Characters of a long message: three are a page, and all that a room keeps are many.
+/// Characters of a long message: three messages fill a page, and a room keeps many.
 const LONG: usize = 24_000;
 
-/// Messages that somebody misses who lags.
+/// Messages that a lagging client misses.
 const MISSED: usize = 6;
 
-/// The client that speaks the plain dialect, unless messages are dropped: it would not be told.
+/// The client that speaks the plain dialect, unless messages are dropped, of which a plain client gets no gap.
 const PLAIN: usize = CLIENTS - 1;
 
-/// A room as the model knows it: its count goes on although everybody has gone.
+/// A room of the model: its count goes on when all members have left.
 #[derive(Default)]
 struct Model {
-    /// Which life of the room it is, and how many messages it has had.
-    life: u64,
+    /// The number of the room's epoch.
+    generation: u64,
     said: u64,
     keys: HashSet<(String, String)>,
 }
 
 impl Model {
     fn end(&mut self) {
-        *self = Self { life: self.life + 1, ..Self::default() };
+        *self = Self { generation: self.generation + 1, ..Self::default() };
     }
 
-    /// Whether who has seen `position` of a life can get everything since.
-    fn recovers(&self, life: u64, offset: u64) -> bool {
-        life == self.life && offset <= self.said && offset + KEPT >= self.said
+    /// Whether a client that has seen `offset` of an epoch can get all messages since.
+    fn recovers(&self, generation: u64, offset: u64) -> bool {
+        generation == self.generation && offset <= self.said && offset + KEPT >= self.said
     }
 }
 
-/// A connection, with its judge's name for it.
+/// A connection, with the judge's number for it.
 struct Seat {
     client: Client,
     conn: Conn,
-    /// The rooms it is in, with their count when it came.
+    /// The rooms it is in, each with its count of messages when the client came.
     rooms: HashMap<String, u64>,
-    /// Whether the model says that the next `welcome` or `joined` of a room recovers, and those behind it: who does not
-    /// read may have joined again.
+    /// Predictions of the model for the next events `welcome` or `joined` of each room: several, because a client that
+    /// does not read may have joined again.
     expected: HashMap<String, VecDeque<Expected>>,
     is_stalled: bool,
 }
 
-/// What the model says of a `welcome` or `joined`.
+/// The model's prediction of a `welcome` or `joined`.
 struct Expected {
     recovers: bool,
-    life: u64,
+    generation: u64,
 }
 
-/// A keyed message, to be said again.
+/// A keyed message, to be sent again.
 #[derive(Clone)]
 struct Keyed {
     room: String,
@@ -67,40 +68,41 @@ struct Keyed {
     key: String,
 }
 
-/// See the module's documentation.
+/// A running story; see the module's documentation.
 pub(crate) struct Story {
     policy: QueuePolicy,
-    /// What is added to every text.
+    /// Text that is added to every message.
     filler: String,
     system: System,
     checker: Checker,
     seats: HashMap<usize, Seat>,
     rooms: HashMap<String, Model>,
-    /// Where a client was in a room when it went.
+    /// The position of a client in a room when it left.
     positions: HashMap<(usize, String), Position>,
-    /// Which life of a room an epoch is.
-    lives: HashMap<(String, String), u64>,
+    /// The number of each epoch of a room.
+    generations: HashMap<(String, String), u64>,
     keyed: HashMap<usize, Keyed>,
     counter: usize,
-    /// Those of `positions` that are from before the last restart.
+    /// Keys of `positions` that are from before the last restart.
     old: HashSet<(usize, String)>,
-    /// How much of what the stories are about has happened.
+    /// Counts of the events that only stories bring about.
     plot: Plot,
-    /// Where the rooms are that outlive the server. The last field, to go after everything that has it open.
+    /// The folder of rooms that survive restarts. It is the last field, so that it is dropped after everything that has
+    /// it open.
     dir: Option<TempDir>,
 }
 
-/// How often it came to what only a story can bring about.
+/// Counts of the events that only stories bring about.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Plot {
-    /// Messages that were said in a room while somebody was still getting what it had missed there.
+    /// Messages that were published in a room while a client was still receiving its missed ones.
     pub(crate) overtaken: u64,
     /// Positions from before a restart that recovered after it.
     pub(crate) outlived: u64,
 }
 
 impl Story {
-    /// `is_long`: everything that is said. `is_durable`: rooms outlive the server.
+    /// Begins a story, with long messages if `is_long`, and with rooms that survive restarts if `is_durable`.
     pub(crate) fn begin(policy: QueuePolicy, is_long: bool, is_durable: bool) -> Self {
         let dir = is_durable.then(|| tempfile::tempdir().expect("a folder"));
         Self {
@@ -112,7 +114,7 @@ impl Story {
             seats: HashMap::new(),
             rooms: HashMap::new(),
             positions: HashMap::new(),
-            lives: HashMap::new(),
+            generations: HashMap::new(),
             keyed: HashMap::new(),
             counter: 0,
             old: HashSet::new(),
@@ -125,14 +127,13 @@ impl Story {
     }
 
     pub(crate) fn take(&mut self, step: &Step) {
-        // What somebody says is said when it is on disk, and may wait for that while others go on. A leave waits for
-        // it by itself.
+        // A message takes effect when it is on disk, and may wait for that while others go on. A leave waits by itself.
         if !matches!(step, Step::Say { .. } | Step::Retry { .. } | Step::Leave { .. } | Step::Turn { .. }) {
             self.system.write();
         }
         match *step {
-            Step::Connect { client, room, come, is_stalled } => {
-                self.connect(client, room, come, is_stalled);
+            Step::Connect { client, room, from, is_stalled } => {
+                self.connect(client, room, from, is_stalled);
             }
             Step::Lag { client, room } => self.lag(client, room),
             Step::Disconnect { client } => self.end(client, End::Ours),
@@ -144,7 +145,7 @@ impl Story {
                     self.post(client, &room, &text, Some(&key), true);
                 }
             }
-            Step::Join { client, room, come } => self.join(client, room, come),
+            Step::Join { client, room, from } => self.join(client, room, from),
             Step::Leave { client } => self.leave(client),
             Step::Ask { client } => self.ask(client),
             Step::Stall { client } => self.stall(client, true),
@@ -157,44 +158,44 @@ impl Story {
         self.hear();
     }
 
-    /// With which position a client comes back, and whether the model says that it gets what it missed.
-    fn wish(&mut self, client: usize, room: &str, come: Come) -> (Option<Position>, bool) {
-        let known = self.positions.get(&(client, room.to_owned())).filter(|_| come != Come::Fresh);
+    /// Returns the position with which a client comes back, and whether the model says that it is recovered.
+    fn wish(&mut self, client: usize, room: &str, from: ResumeFrom) -> (Option<Position>, bool) {
+        let known = self.positions.get(&(client, room.to_owned())).filter(|_| from != ResumeFrom::Fresh);
         let Some((epoch, offset)) = known.cloned() else { return (None, false) };
-        let life = self.lives.get(&(room.to_owned(), epoch.clone())).copied();
-        let life = life.expect("where it was, it was welcomed");
-        let (epoch, offset, life) = match come {
-            Come::Future => (epoch, offset + 1_000, life),
-            Come::OtherLife => ("0000000000000".to_owned(), offset, u64::MAX),
-            Come::Stale(back) => (epoch, offset.saturating_sub(back), life),
-            Come::Fresh | Come::Exact => (epoch, offset, life),
+        let generation = self.generations.get(&(room.to_owned(), epoch.clone())).copied();
+        let generation = generation.expect("a client knows an epoch from a welcome");
+        let (epoch, offset, generation) = match from {
+            ResumeFrom::Future => (epoch, offset + 1_000, generation),
+            ResumeFrom::OtherEpoch => ("0000000000000".to_owned(), offset, u64::MAX),
+            ResumeFrom::Stale(back) => (epoch, offset.saturating_sub(back), generation),
+            ResumeFrom::Fresh | ResumeFrom::Exact => (epoch, offset, generation),
         };
-        let recovers = self.rooms.entry(room.to_owned()).or_default().recovers(life, offset);
+        let recovers = self.rooms.entry(room.to_owned()).or_default().recovers(generation, offset);
         (Some((epoch, offset)), recovers)
     }
 
-    fn connect(&mut self, client: usize, room: usize, come: Come, is_stalled: bool) {
+    fn connect(&mut self, client: usize, room: usize, from: ResumeFrom, is_stalled: bool) {
         if self.seats.contains_key(&client) {
             return;
         }
-        // Two clients are one user.
+        // Two of the clients are one user.
         let (name, user, room) =
             (format!("client-{client}"), format!("user-{}", client / 2), format!("room-{room}"));
-        let (wish, recovers) = self.wish(client, &room, come);
+        let (wish, recovers) = self.wish(client, &room, from);
         let (dress, conn) = if self.is_plain(client) {
-            (Dress::Plain, self.checker.connect_plain(&name, &user, &room))
+            (EntryDialect::Plain, self.checker.connect_plain(&name, &user, &room))
         } else {
-            (Dress::V1(wish.as_ref()), self.checker.connect(&name, &user, &room, wish.clone()))
+            (EntryDialect::V1(wish.as_ref()), self.checker.connect(&name, &user, &room, wish.clone()))
         };
         let connected = self.system.connect(client % SHARDS, &user, &room, &dress, is_stalled);
         let model = self.rooms.entry(room.clone()).or_default();
-        let life = model.life;
+        let generation = model.generation;
         let rooms = HashMap::from([(room.clone(), model.said)]);
-        let expected = HashMap::from([(room, VecDeque::from([Expected { recovers, life }]))]);
+        let expected = HashMap::from([(room, VecDeque::from([Expected { recovers, generation }]))]);
         self.seats.insert(client, Seat { client: connected, conn, rooms, expected, is_stalled });
     }
 
-    /// Sends a command of a client that is there and listened to.
+    /// Sends a command of a client, if the client is connected and the server reads from it.
     fn send(&mut self, client: usize, mut command: Value) -> bool {
         let has_id = !self.is_plain(client);
         let Some(seat) = self.seats.get_mut(&client).filter(|seat| seat.client.is_listened_to()) else {
@@ -210,13 +211,13 @@ impl Story {
         true
     }
 
-    /// One of the client's rooms, the first by name.
+    /// Returns the first of the client's rooms by name.
     fn room_of(&self, client: usize) -> Option<String> {
         self.seats.get(&client)?.rooms.keys().min().cloned()
     }
 
-    /// A client goes, misses more than a page if messages are long, and comes back without reading: what is said then
-    /// overtakes what it missed.
+    /// Disconnects a client, lets it miss more than a page if messages are long, and connects it without reading: later
+    /// messages then overtake its missed ones.
     fn lag(&mut self, client: usize, room: usize) {
         let name = format!("room-{room}");
         let mut others = (0..CLIENTS).filter(|other| *other != client);
@@ -225,7 +226,7 @@ impl Story {
         self.end(client, End::Ours);
         (0..MISSED).for_each(|_| self.say_in(other, name.clone(), false, true));
         self.system.write();
-        self.connect(client, room, Come::Exact, true);
+        self.connect(client, room, ResumeFrom::Exact, true);
         (0..4).for_each(|_| self.say_in(other, name.clone(), false, true));
     }
 
@@ -264,12 +265,12 @@ impl Story {
         }
     }
 
-    fn join(&mut self, client: usize, room: usize, come: Come) {
+    fn join(&mut self, client: usize, room: usize, from: ResumeFrom) {
         let room = format!("room-{room}");
         if self.is_plain(client) || !self.seats.contains_key(&client) {
             return;
         }
-        let (wish, recovers) = self.wish(client, &room, come);
+        let (wish, recovers) = self.wish(client, &room, from);
         let mut command = json!({"type": "join", "room": room});
         if let Some((epoch, offset)) = wish {
             command["resume"] = json!({"epoch": epoch, "offset": offset});
@@ -281,10 +282,10 @@ impl Story {
         else {
             return;
         };
-        // Where it is already, it is told so.
+        // A client that is in the room already gets an answer that says so.
         if !seat.rooms.contains_key(&room) {
             seat.rooms.insert(room.clone(), model.said);
-            let expected = Expected { recovers, life: model.life };
+            let expected = Expected { recovers, generation: model.generation };
             seat.expected.entry(room).or_default().push_back(expected);
         }
     }
@@ -328,7 +329,7 @@ impl Story {
     }
 
     fn end(&mut self, client: usize, end: End) {
-        // What it has said is heard before the others hear that it has gone.
+        // The others receive its messages before its leave.
         self.system.write();
         let Some(seat) = self.seats.remove(&client) else { return };
         for room in seat.rooms.keys() {
@@ -338,7 +339,7 @@ impl Story {
         self.checker.closed(seat.conn, end);
     }
 
-    /// Everyone is cut off. Without a log nothing is remembered: rooms count from one again, in another life.
+    /// Restarts the server, which cuts off all clients. Without a log, rooms count from one again, in another epoch.
     fn restart(&mut self) {
         (0..CLIENTS).for_each(|client| self.end(client, End::Ours));
         let dir = self.dir.as_ref().map(TempDir::path);
@@ -350,7 +351,7 @@ impl Story {
         }
     }
 
-    /// Every client reads what has come; who was closed is gone.
+    /// Lets every client read its events; a client that was closed is removed.
     fn hear(&mut self) {
         let mut closed = Vec::new();
         for (client, seat) in &mut self.seats {
@@ -367,20 +368,21 @@ impl Story {
                 if let (Some(recovered), Some(room)) = (event["recovered"].as_bool(), event["room"].as_str())
                 {
                     let expected = seat.expected.get_mut(room).and_then(VecDeque::pop_front);
-                    let Expected { recovers, life } = expected.expect("the model has let it in");
+                    let Expected { recovers, generation } = expected.expect("the model has let it in");
                     assert_eq!(recovered, recovers, "recovered, and what the model says: {text}");
                     let is_old = self.old.remove(&(*client, room.to_owned()));
                     self.plot.outlived += u64::from(recovered && is_old);
                     let epoch = event["epoch"].as_str().unwrap_or_default().to_owned();
-                    let known = self.lives.insert((room.to_owned(), epoch), life);
-                    assert!(known.is_none_or(|known| known == life), "an epoch is one life: {text}");
+                    let known = self.generations.insert((room.to_owned(), epoch), generation);
+                    assert!(known.is_none_or(|known| known == generation), "an epoch has one number: {text}");
                 }
             }
         }
         closed.into_iter().for_each(|client| self.end(client, End::Closed(4001)));
     }
 
-    /// Everyone reads, everything arrives: each has come as far as the model, and the judge has nothing to say.
+    /// Lets all clients read until everything has arrived; asserts that each is as far as the model, and that the judge
+    /// finds nothing.
     pub(crate) fn finish(mut self) -> (Counts, Plot) {
         (0..CLIENTS).for_each(|client| self.stall(client, false));
         self.system.write();
@@ -388,7 +390,7 @@ impl Story {
             self.hear();
             self.system.settle();
         }
-        // What was to be said about comings and goings later is said now.
+        // Merged presence events become due.
         self.system.advance(Duration::from_secs(2));
         self.system.settle();
         self.hear();

@@ -1,8 +1,8 @@
-//! The server without its sockets and threads, but for the one that writes `history.dir`: the real node, its shards and
-//! their fan-out tasks, one slice at a time, a clock that moves when it is told to, and clients whose sockets take
-//! everything or nothing.
+//! The server without sockets and without threads, except the one that writes `history.dir`. It has the real node, its
+//! shards and their fan-out tasks, which run one slice at a time, a clock that the story moves, and clients whose sockets
+//! take everything or nothing.
 //!
-//! The one place that knows how the library is called.
+//! Only this module calls the library.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -33,7 +33,7 @@ use throng::shard::{Registration, Shard, fanout};
 
 use crate::frame::{CLOSE, Received, TEXT};
 
-/// How long a test waits for the disk.
+/// Longest wait for the disk.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Shards of the node.
 pub(crate) const SHARDS: usize = 2;
@@ -43,11 +43,11 @@ pub(crate) const KEPT: u64 = 16;
 const QUEUE: usize = 12;
 /// Messages of one batch.
 const BATCH: usize = 4;
-/// Turns of a fan-out task after which nothing is left: each takes a batch of every room to all of its few members, and
-/// no story has more messages.
+/// Turns of a fan-out task after which it has delivered everything: each turn delivers a batch of every room to all of
+/// its few members, and no story has more messages.
 const TURNS: usize = 1024 / BATCH;
 
-/// A socket.
+/// A socket that takes all bytes, or none when it is stuck.
 #[derive(Default)]
 struct Wire {
     taken: RefCell<Vec<u8>>,
@@ -64,31 +64,31 @@ impl Simulated for Wire {
     }
 }
 
-/// What a client hears.
+/// A thing that a client receives.
 #[derive(Debug)]
 pub(crate) enum Heard {
     Event(String),
     Close(u16),
 }
 
-/// A connection.
+/// A connection of a client.
 pub(crate) struct Client {
-    // The room is left before the slot is given up.
+    // Dropped first, because the room must be left before the slot is given up.
     endpoint: Endpoint,
     registration: Registration,
     wire: Rc<Wire>,
     allowance: Allowance,
 }
 
-/// In which dialect somebody comes, and with what.
+/// The dialect of a new connection, and the position it resumes from.
 #[derive(Debug)]
-pub(crate) enum Dress<'a> {
+pub(crate) enum EntryDialect<'a> {
     Plain,
     V1(Option<&'a (String, u64)>),
 }
 
 impl Client {
-    /// True when its next command would be read.
+    /// True when the server would read the client's next command.
     pub(crate) fn is_listened_to(&self) -> bool {
         !self.is_ending() && !self.registration.owes_much() && !self.endpoint.is_replaying()
     }
@@ -98,12 +98,12 @@ impl Client {
         self.registration.is_ending()
     }
 
-    /// True when it does not have all that it had missed yet.
+    /// True when the client does not have all of its missed messages yet.
     pub(crate) fn is_replaying(&self) -> bool {
         self.endpoint.is_replaying()
     }
 
-    /// What has come since the last call.
+    /// Returns everything that was received since the last call.
     pub(crate) fn hear(&self) -> Vec<Heard> {
         let mut taken = self.wire.taken.borrow_mut();
         let mut heard = Vec::new();
@@ -123,7 +123,7 @@ struct Worker {
     fanout: Pin<Box<dyn Future<Output = ()>>>,
 }
 
-/// See the module's documentation.
+/// The simulated server; see the module's documentation.
 pub(crate) struct System {
     node: Arc<Node>,
     workers: Vec<Worker>,
@@ -132,7 +132,7 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// A node on which nobody is, with what there is in `dir`. `policy` says what happens to clients that do not read.
+    /// Starts a node without clients, with the rooms in `dir`. `policy` is applied to clients that do not read.
     pub(crate) fn start(policy: QueuePolicy, dir: Option<&Path>, clock: Clock) -> Self {
         let mut config = Config { workers: SHARDS, ..Config::default() };
         config.chat.duplicate = Duplicate::Allow;
@@ -161,7 +161,7 @@ impl System {
         Self { workers, node, parser: Parser::default(), turns: 0 }
     }
 
-    /// What was said is on disk, where that is awaited, and answered.
+    /// Waits until published messages are on disk, where acks wait for that, and are answered.
     pub(crate) fn write(&self) {
         let deadline = Instant::now() + PATIENCE;
         while self.node.gauges().history_waiting > 0 {
@@ -170,7 +170,7 @@ impl System {
         }
     }
 
-    /// The server ends, as it does when it is told to; its clients are gone.
+    /// Ends the server in good order, after its clients are gone.
     pub(crate) fn stop(&self) {
         self.node.close().expect("the log can be closed");
     }
@@ -185,7 +185,7 @@ impl System {
         shard: usize,
         user: &str,
         room: &str,
-        dress: &Dress<'_>,
+        dress: &EntryDialect<'_>,
         is_stuck: bool,
     ) -> Client {
         let wire = Rc::new(Wire { is_stuck: Cell::new(is_stuck), ..Wire::default() });
@@ -193,8 +193,8 @@ impl System {
         let (user, room) = (user.parse().expect("a user id"), room.parse().expect("a room"));
         let session = SessionId::random().expect("the machine has random numbers");
         let v1 = match dress {
-            Dress::Plain => None,
-            Dress::V1(resume) => {
+            EntryDialect::Plain => None,
+            EntryDialect::V1(resume) => {
                 registration.speak(Dialect::V1);
                 let resume = resume.map(|(epoch, offset)| position(Resume { epoch, offset: *offset }));
                 Some(V1Entry { session, resume })
@@ -216,7 +216,7 @@ impl System {
         client
     }
 
-    /// Calls the client's endpoint as the connection's task does, and writes what it answers.
+    /// Calls the client's endpoint as the connection's task does, and writes its answers.
     fn call(
         &mut self,
         client: &mut Client,
@@ -235,25 +235,25 @@ impl System {
         client.registration.flush();
     }
 
-    /// What was missed goes out as far as the client takes it.
+    /// Sends missed messages as far as the client takes them.
     fn replay(&mut self, client: &mut Client) {
         while client.endpoint.is_replaying() && !client.is_ending() && !client.registration.owes_much() {
             if client.endpoint.is_waiting() {
-                // It leaves a room when what it said there is written.
+                // The client leaves a room only when its messages there are written.
                 self.write();
             }
             self.call(client, Endpoint::replay);
         }
     }
 
-    /// Hands the client's message to its endpoint.
+    /// Passes the client's message to its endpoint.
     pub(crate) fn message(&mut self, client: &mut Client, text: &str) {
         let mut bytes = text.as_bytes().to_vec();
         self.call(client, |endpoint, peer| endpoint.message(Message::Text(&mut bytes), peer));
         self.replay(client);
     }
 
-    /// The client's socket takes nothing from now on, or everything again, and then it takes what waits.
+    /// Makes the client's socket take nothing from now on, or everything again, at first the waiting bytes.
     pub(crate) fn stall(&mut self, client: &mut Client, is_stuck: bool) {
         client.wire.is_stuck.set(is_stuck);
         if !is_stuck {
@@ -262,20 +262,20 @@ impl System {
         }
     }
 
-    /// One turn of a shard's fan-out task: it takes its inbox and writes a slice.
+    /// Runs one turn of a shard's fan-out task: it takes its inbox and writes a slice.
     pub(crate) fn turn(&mut self, shard: usize) {
         let polled = self.workers[shard].fanout.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending(), "the fan-out never ends");
     }
 
-    /// Everything that is under way arrives.
+    /// Runs fan-out tasks until everything that is under way has arrived.
     pub(crate) fn settle(&mut self) {
         for _ in 0..TURNS {
             (0..SHARDS).for_each(|shard| self.turn(shard));
         }
     }
 
-    /// Time passes: the house is kept, and who waits for a time is woken.
+    /// Moves the clock, runs the housekeeping, and wakes tasks that wait for a time.
     pub(crate) fn advance(&mut self, by: Duration) {
         self.node.clock.advance(by);
         self.turns += 1;
@@ -283,7 +283,7 @@ impl System {
         self.workers.iter().for_each(|worker| worker.shard.wake_due());
     }
 
-    /// Nobody is left, anywhere.
+    /// Asserts that no client, user or queued byte is left.
     pub(crate) fn assert_empty(&self) {
         for Worker { shard, .. } in &self.workers {
             assert!(

@@ -1,4 +1,4 @@
-//! The maps in the root files of the server and of its crates: they name every file, and nothing else.
+//! The rule about the maps in the root files of the server and of its crates: a map names every file, and nothing else.
 
 use crate::paths::crate_of;
 use crate::source::{File, Tree};
@@ -12,8 +12,9 @@ struct Entry {
     text: String,
 }
 
-/// Entries are the lines of a fenced block whose first word ends in `/` or `.rs`; other lines continue the last one.
-/// The block begins with `src/`; behind `crates/` it names those. It stands in comments, documentation or not.
+/// Reads the entries of a map: the lines of a fenced block whose first word ends in `/` or `.rs`. Other lines continue
+/// the entry above them. The block begins with `src/`; entries behind the line `crates/` are crates. The block may
+/// stand in doc comments or in plain ones.
 fn entries(lib: &File) -> Vec<Entry> {
     let base = lib.path.strip_suffix("src/lib.rs").unwrap_or_default();
     let mut entries: Vec<Entry> = Vec::new();
@@ -41,7 +42,7 @@ fn entries(lib: &File) -> Vec<Entry> {
     entries
 }
 
-/// What the text of a folder's entry lists between `·`: what stands in brackets and before a colon is prose.
+/// Returns the names that the text of a folder's entry lists between `·`. Text in brackets and before a colon is prose.
 fn listed(text: &str) -> Vec<String> {
     let mut depth = 0;
     let mut bare = String::new();
@@ -63,7 +64,7 @@ pub(crate) fn map_is_complete(tree: &Tree) -> Complaints {
     libs.flat_map(|lib| check(tree, lib)).collect()
 }
 
-/// The map in `lib` against the files that it is about: those beside it, and for the server's the crates.
+/// Compares the map in `lib` with the files beside it; the server's map also with the crates.
 fn check(tree: &Tree, lib: &File) -> Complaints {
     let map = entries(lib);
     let beside = lib.path.strip_suffix("lib.rs").unwrap_or_default();

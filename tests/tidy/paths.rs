@@ -14,7 +14,7 @@ pub(crate) struct WrittenPath {
     inline_mods: usize,
 }
 
-/// Every path of two names or more, and single names that are imported. A group gives one path for each member.
+/// Returns every path of two names or more, and single names that are imported. A group gives one path per member.
 pub(crate) fn paths_in(tokens: &[Token]) -> Vec<WrittenPath> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -99,24 +99,24 @@ fn collect_group(
     at + 1
 }
 
-/// The crate under `crates/` to which a file belongs.
+/// Returns the crate under `crates/` to which a file belongs.
 pub(crate) fn crate_of(file: &str) -> Option<&str> {
     file.strip_prefix("crates/")?.split('/').next()
 }
 
-/// The module that a file is: `src/http/api.rs` → `http`, `api`; `src/main.rs` → `main`. Those of a crate stand under
-/// its name: `crates/client/src/wire.rs` → `client`, `wire`.
+/// Returns the module that a file is: `src/http/api.rs` → `http`, `api`; `src/main.rs` → `main`. Modules of a crate
+/// stand under its name: `crates/client/src/wire.rs` → `client`, `wire`.
 pub(crate) fn module_of(file: &str) -> Vec<String> {
-    let place = match file.strip_prefix("crates/") {
+    let module = match file.strip_prefix("crates/") {
         Some(rest) => rest.replacen("/src/", "/", 1),
         None => file.trim_start_matches("src/").to_owned(),
     };
-    let place = place.trim_end_matches(".rs").trim_end_matches("/mod").trim_end_matches("/lib");
-    place.split('/').map(String::from).collect()
+    let module = module.trim_end_matches(".rs").trim_end_matches("/mod").trim_end_matches("/lib");
+    module.split('/').map(String::from).collect()
 }
 
-/// The path from the server's root (without `crate`), or nothing when it starts elsewhere. In a crate it begins with
-/// its name.
+/// Returns the path from the server's root (without `crate`), or nothing when it starts elsewhere. A path in a crate
+/// begins with the crate's name.
 pub(crate) fn resolve(file: &str, path: &WrittenPath) -> Option<Vec<String>> {
     let first = path.segments[0].as_str();
     let root = match first {

@@ -1,8 +1,10 @@
-//! A rule that cannot fail is no rule: each against a made-up tree that breaks it, and one that only seems to.
+//! A rule that cannot fail is no rule: each one is run against a made-up tree that breaks it, and against one that
+//! only seems to.
 
 use super::*;
+use crate::language::all_complaints;
 
-/// Which of the lines of one made-up file a rule complains about.
+/// Returns the lines of one made-up file that a rule complains about.
 fn lines(rule: fn(&Tree) -> Complaints, path: &str, text: &str) -> Vec<usize> {
     let line = |complaint: &String| complaint.split(':').nth(1).and_then(|line| line.parse().ok());
     let mut lines: Vec<usize> = rule(&Tree::of(&[(path, text)])).iter().filter_map(line).collect();
@@ -111,9 +113,9 @@ fn a_crate_has_its_own_map_and_stands_in_the_servers() {
         ("crates/a/src/z.rs", ""),
         ("crates/c/Cargo.toml", ""),
     ]));
-    let places = ["crates/b/", "crates/c/Cargo.toml:1", "a/src/y.rs", "a/src/z.rs:1", "x/part.rs:1"];
-    assert_eq!(found.len(), places.len(), "{found:#?}");
-    assert!(places.iter().all(|place| found.iter().any(|line| line.contains(place))), "{found:#?}");
+    let expected = ["crates/b/", "crates/c/Cargo.toml:1", "a/src/y.rs", "a/src/z.rs:1", "x/part.rs:1"];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    assert!(expected.iter().all(|part| found.iter().any(|line| line.contains(part))), "{found:#?}");
 }
 
 #[test]
@@ -129,21 +131,78 @@ fn strays_and_holes_at_the_top_level_are_found() {
 
 #[test]
 fn leftovers_are_found_outside_literals_and_tests() {
-    let text = "fn f() { todo!() }\nfn g() { unimplemented!(); dbg!(1); }\n// FIXME: later\n#[ignore = \"slow\"]\n\
-                fn h() { a.unwrap(); b.unwrap_or_default(); }\nconst A: &str = \"todo!() XXX .unwrap()\";\n\
+    let text = "fn f() { todo!() }\nfn g() { unimplemented!(); dbg!(1); }\n\n#[ignore = \"slow\"]\n\
+                fn h() { a.unwrap(); b.unwrap_or_default(); }\nconst A: &str = \"todo!() .unwrap()\";\n\
                 #[cfg(test)]\nmod tests { fn i() { a.unwrap(); } }\nfn j() { a\n.unwrap() }";
-    assert_eq!(lines(forbidden_code, "src/a.rs", text), [1, 2, 2, 3, 4, 5, 10]);
-    assert_eq!(lines(forbidden_code, "crates/a/src/a.rs", text), [1, 2, 2, 3, 4, 5, 10]);
-    assert_eq!(lines(forbidden_code, "tests/a.rs", text), [1, 2, 2, 3, 4]);
+    assert_eq!(lines(forbidden_code, "src/a.rs", text), [1, 2, 2, 4, 5, 10]);
+    assert_eq!(lines(forbidden_code, "crates/a/src/a.rs", text), [1, 2, 2, 4, 5, 10]);
+    assert_eq!(lines(forbidden_code, "tests/a.rs", text), [1, 2, 2, 4]);
     assert_eq!(lines(forbidden_code, "crates/a/src/lib.rs", "//! Docs."), [1]);
     assert_eq!(lines(forbidden_code, "src/main.rs", "//! #![forbid(unsafe_code)]"), [1]);
     assert_eq!(lines(forbidden_code, "src/main.rs", "#![forbid(unsafe_code)]"), []);
 }
 
 #[test]
-fn machine_places_are_found_in_every_tracked_text() {
-    let text = format!("a\nsee {}main\nhttps://{}/simple", MACHINE_PLACES[0], MACHINE_PLACES[6]);
-    assert_eq!(lines(machine_places, "README.md", &text), [2, 3]);
+fn machine_traces_are_found_in_every_tracked_text() {
+    let text = format!("a\nsee {}main\nhttps://{}/simple", MACHINE_TRACES[0], MACHINE_TRACES[6]);
+    assert_eq!(lines(machine_traces, "README.md", &text), [2, 3]);
     let lock = format!("{LOCKED_SOURCE}\nsource = \"registry+https://mirror.example/index\"");
-    assert_eq!(lines(machine_places, "Cargo.lock", &lock), [2]);
+    assert_eq!(lines(machine_traces, "Cargo.lock", &lock), [2]);
+}
+
+/// A sentence that begins with a relative, taken apart so that this file has none.
+const LATE: &str = concat!("Wh", "o comes late must wait.");
+
+#[test]
+fn sentences_that_begin_with_a_relative_are_found() {
+    let text = format!(
+        "//! One.\n//! Two. {LATE}\n\n// {LATE}\nfn f() {{}} // {LATE}\n// The word\n// {LATE}\n\
+         // ```\n// {LATE}\n// ```\n/* {LATE} */\nconst A: &str = \"a{{}}: {LATE}\";\n\
+         const B: &str = \"{LATE}\";\nconst C: &str = r#\"b c\n{LATE}\"#;\nconst D: &str = \"what\";\n\
+         // Who is there? And what is a room?\n// * {LATE}\n// 2. {LATE}\n"
+    );
+    let found = [2, 4, 5, 11, 13, 15, 18, 19];
+    assert_eq!(lines(all_complaints, "src/a.rs", &text), found);
+    assert_eq!(lines(all_complaints, "tests/a.rs", &text), found);
+    assert_eq!(lines(all_complaints, "notes/a.rs", &text), []);
+}
+
+#[test]
+fn sentences_of_pages_and_manuals_are_found() {
+    let manual =
+        format!("# {LATE}\n\none\n{LATE}\n\n```\n{LATE}\n```\n* **{LATE}**\n| a | {LATE} |\n1. {LATE}\n");
+    assert_eq!(lines(all_complaints, "docs/a/b.md", &manual), [1, 9, 10, 11]);
+    assert_eq!(lines(all_complaints, "README.md", &format!("The end.\n{LATE}")), [2]);
+    let script = format!("// {LATE}\nf(/\"/);\nf('{LATE}', `{LATE}\n`); // said\n/* a.\n * {LATE}\n */");
+    assert_eq!(lines(all_complaints, "src/web/a.js", &script), [1, 3, 3, 6]);
+    let page = format!(
+        "<!-- {LATE} -->\n<p title=\"{LATE}\">so\n<b>{LATE}</b> or. <b>{LATE}</b></p>{LATE}\n\
+         <script>\n// {LATE}\n</script>\n<style>\n/* {LATE} */</style>"
+    );
+    assert_eq!(lines(all_complaints, "src/web/a.html", &page), [1, 2, 3, 3, 5, 8]);
+}
+
+#[test]
+fn docs_of_functions_that_begin_without_a_verb_are_found() {
+    let text = "/// The sum.\npub(crate) const fn a() {}\n/// Returns the sum.\n#[inline]\nfn b() {}\n\
+                impl A {\n    /// Bytes.\n    #[must_use = \"(\"]\n    pub(in a::b) async fn c() {}\n}\n\
+                /// A type.\ntype B = fn(u8);\n/// Seconds.\nstruct D;\nfn d() {}\n/// True when full.\nfn e() {}\n\
+                /// The scenario.\n#[tokio::test]\nasync fn g() {}\n/// Re-reads.\nfn h() {}\n";
+    assert_eq!(lines(all_complaints, "src/a.rs", text), [1, 7]);
+    assert_eq!(lines(all_complaints, "tests/a.rs", text), [1, 7]);
+}
+
+#[test]
+fn causatives_and_unfinished_work_are_found() {
+    let text = concat!(
+        "// It has the line fet",
+        "ched.\n\n// It has been fetched.\nf(\"",
+        "TO",
+        "DO\"); // TO",
+        "DO: b"
+    );
+    assert_eq!(lines(all_complaints, "src/a.rs", text), [1, 4]);
+    assert_eq!(lines(all_complaints, "src/a.rs", &text.replace("It has the", "They have the")), [1, 4]);
+    assert_eq!(lines(all_complaints, "docs/a.md", concat!("One.\nTO", "DO: two")), [2]);
+    assert_eq!(lines(all_complaints, ".ci/run", concat!("# FIX", "ME")), [1]);
 }

@@ -1,5 +1,5 @@
-//! The repository as the rules see it: files, and Rust sources cut into tokens with comments and literals told apart.
-//! A hundred lines of lexer instead of a parser crate: the rules need names, paths and braces, no types.
+//! The repository as the rules see it: files, with Rust sources cut into tokens, comments and literals. A lexer of a
+//! hundred lines stands here instead of a parser crate, because the rules need names, paths and braces but no types.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,27 +13,39 @@ pub(crate) struct Token {
     pub(crate) line: usize,
     /// Inside an item under `#[cfg(test)]`.
     pub(crate) in_test: bool,
-    /// How many inline `mod name { … }` are around it: each takes one `super` to leave.
+    /// Number of inline `mod name { … }` around the token: each takes one `super` to leave.
     pub(crate) inline_mods: usize,
 }
 
-pub(crate) struct File {
-    /// From the root of the repository, with `/`.
-    pub(crate) path: String,
-    /// Empty when it is not text.
+/// A comment or a literal with all that marks it as one.
+pub(crate) struct Snippet {
+    pub(crate) piece: Piece,
+    /// The line on which it begins; counts from 1.
+    pub(crate) line: usize,
+    /// Nothing but blanks stands before it on its line.
+    pub(crate) starts_line: bool,
     pub(crate) text: String,
-    /// Known to git (or git was not there to ask).
+}
+
+pub(crate) struct File {
+    /// Path from the root of the repository, with `/`.
+    pub(crate) path: String,
+    /// The file's content; empty when it is not text.
+    pub(crate) text: String,
+    /// Whether git tracks the file; true for all files when git is not there to ask.
     pub(crate) tracked: bool,
-    /// Empty when it is not Rust.
+    /// The code's tokens; empty when the file is not Rust.
     pub(crate) tokens: Vec<Token>,
     /// The text with literals blanked out, for rules about what comments say.
     pub(crate) without_literals: String,
+    /// Comments and literals in their order; empty when the file is not Rust.
+    pub(crate) snippets: Vec<Snippet>,
 }
 
 impl File {
     fn new(path: &str, text: &str, tracked: bool) -> Self {
         let is_rust = path.ends_with(".rs");
-        let (code, without_literals) = if is_rust { mask(text) } else { Default::default() };
+        let (code, without_literals, snippets) = if is_rust { mask(text) } else { Default::default() };
         let mut tokens = tokenize(&code);
         mark_inline_mods(&mut tokens);
         mark_tests(&mut tokens);
@@ -41,7 +53,7 @@ impl File {
         if path.ends_with("/tests.rs") || path.contains("/tests/") {
             tokens.iter_mut().for_each(|token| token.in_test = true);
         }
-        Self { path: path.into(), text: text.into(), tracked, tokens, without_literals }
+        Self { path: path.into(), text: text.into(), tracked, tokens, without_literals, snippets }
     }
 }
 
@@ -50,7 +62,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// What git tracks, and the sources that it does not track yet.
+    /// Reads the files that git tracks, and the Rust sources that it does not track yet.
     pub(crate) fn of_repository() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let tracked = tracked(root);
@@ -68,7 +80,7 @@ impl Tree {
         Self { files: files.collect() }
     }
 
-    /// A made-up tree: pairs of path and text.
+    /// Builds a made-up tree from pairs of path and text.
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         Self { files: files.iter().map(|(path, text)| File::new(path, text, true)).collect() }
     }
@@ -79,7 +91,7 @@ impl Tree {
     }
 }
 
-/// Empty when git is not there or this is not its repository (a source package).
+/// Asks git for the paths it tracks: none when git is not there or this is not its repository (a source package).
 fn tracked(root: &Path) -> BTreeSet<String> {
     let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root).output();
     let Some(listed) = listed.ok().filter(|output| output.status.success()) else { return BTreeSet::new() };
@@ -100,19 +112,26 @@ fn walk(root: &Path, folder: &str, found: &mut BTreeSet<String>) {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Piece {
+pub(crate) enum Piece {
     Code,
     Comment,
     Literal,
 }
 
-/// The text twice, line by line the same: only code, and code with comments.
-fn mask(text: &str) -> (String, String) {
+/// Returns the text twice, line by line the same (only code, and code with comments), and what is not code.
+fn mask(text: &str) -> (String, String, Vec<Snippet>) {
     let chars: Vec<char> = text.chars().collect();
-    let (mut code, mut without_literals) = (String::new(), String::new());
+    let (mut code, mut without_literals, mut snippets) = (String::new(), String::new(), Vec::new());
     let mut at = 0;
+    let mut line = 1;
     while at < chars.len() {
         let (piece, end) = next_piece(&chars, at);
+        if piece != Piece::Code {
+            let starts_line =
+                chars[..at].iter().rev().take_while(|char| **char != '\n').all(|char| char.is_whitespace());
+            snippets.push(Snippet { piece, line, starts_line, text: chars[at..end].iter().collect() });
+        }
+        line += chars[at..end].iter().filter(|char| **char == '\n').count();
         for &char in &chars[at..end] {
             let blank = if char == '\n' { '\n' } else { ' ' };
             code.push(if piece == Piece::Code { char } else { blank });
@@ -120,7 +139,7 @@ fn mask(text: &str) -> (String, String) {
         }
         at = end;
     }
-    (code, without_literals)
+    (code, without_literals, snippets)
 }
 
 fn next_piece(chars: &[char], at: usize) -> (Piece, usize) {
@@ -225,7 +244,7 @@ fn mark_tests(tokens: &mut [Token]) {
     }
 }
 
-/// Where `#[cfg(test)]` or `#[cfg(all(test, …))]` that starts here ends.
+/// Returns the end of a `#[cfg(test)]` or `#[cfg(all(test, …))]` that starts at `at`.
 fn end_of_test_attribute(tokens: &[Token], at: usize) -> Option<usize> {
     let text = |i: usize| tokens.get(i).map_or("", |token| token.text.as_str());
     let open = if text(at + 1) == "!" { at + 2 } else { at + 1 };
@@ -237,7 +256,7 @@ fn end_of_test_attribute(tokens: &[Token], at: usize) -> Option<usize> {
     (names("test") && !names("not") && !names("any")).then_some(end)
 }
 
-/// Behind the bracket that closes the one here.
+/// Returns the index behind the bracket that closes the one at `open`.
 fn end_of_group(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate().skip(open) {
@@ -253,7 +272,7 @@ fn end_of_group(tokens: &[Token], open: usize) -> usize {
     tokens.len()
 }
 
-/// Behind the item, field or arm that starts here, with further attributes before it.
+/// Returns the index behind the item, field or arm that starts at `start`, with further attributes before it.
 fn end_of_item(tokens: &[Token], start: usize) -> usize {
     let mut at = start;
     let mut is_item = false;

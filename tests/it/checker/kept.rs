@@ -1,4 +1,4 @@
-//! What is to be remembered: the keys of private messages, and everything where there is a log.
+//! The judge about memory: the server must remember the keys of private messages and, with a log, every message.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{EPOCH, ROOM, Story, welcome};
 use crate::support::checker::{End, Guarantee};
 
 #[test]
-fn a_private_message_that_is_retried_breaks_g5_when_it_comes_twice() {
+fn a_retried_private_message_breaks_g5_when_it_comes_twice() {
     let keyed = |id: &str| json!({"type": "direct", "id": id, "to": "bob", "message": "psst", "key": "k"});
     let direct = json!({"type": "direct", "user": "alice", "message": "psst", "id": "x", "ts": 1});
     let ack = |re: &str, delivered| json!({"type": "ack", "re": re, "delivered": delivered});
@@ -16,7 +16,7 @@ fn a_private_message_that_is_retried_breaks_g5_when_it_comes_twice() {
     story.get(bob, direct.clone()).get(bob, direct.clone());
     story.expect(Guarantee::Delivery);
 
-    // Another answer than the first time, unless the server was started again.
+    // A retry that is delivered to another number of connections, unless the server was started again.
     for is_new in [false, true] {
         let mut story = Story::begin();
         story.send(alice, keyed("a")).get(bob, direct.clone()).get(alice, ack("a", 1));
@@ -39,7 +39,7 @@ fn a_server_with_a_log_that_forgets_breaks_g4() {
         event["epoch"] = "0000000000002".into();
         event
     };
-    // Three are known: the room is gone, shorter, or as long, and its position is not taken.
+    // Three messages are known. The room is new, shorter, or as long but does not recover the position.
     for answer in [other_epoch, welcome("bob", 2, false), welcome("bob", 3, false)] {
         for is_durable in [true, false] {
             let mut story = Story::begin();

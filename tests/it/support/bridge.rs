@@ -1,4 +1,5 @@
-//! A way to the server that can be broken: what it carries can be cut off, held back, or led to another server.
+//! A TCP proxy before the server that a test can break: it can cut its connections, hold bytes back, or lead to
+//! another server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ struct State {
     cuts: u64,
 }
 
-/// Listens on a port of its own until it is dropped.
+/// A proxy that listens on a port of its own until it is dropped.
 pub(crate) struct Bridge {
     address: SocketAddr,
     state: watch::Sender<State>,
@@ -26,7 +27,7 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    /// To this server.
+    /// Starts a proxy that leads to `server`.
     pub(crate) async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -46,17 +47,17 @@ impl Bridge {
         Self { address, state, carried, listening }
     }
 
-    /// Where clients find it.
+    /// Returns the URL at which clients reach the server through the proxy.
     pub(crate) fn url(&self) -> String {
         format!("ws://{}", self.address)
     }
 
-    /// Connections that it has carried so far.
+    /// Returns the number of connections carried so far.
     pub(crate) fn carried(&self) -> usize {
         *self.carried.lock()
     }
 
-    /// Ends every connection without a word, and takes no other until [`Bridge::mend`].
+    /// Ends every connection without a close frame, and takes no other until [`Bridge::mend`].
     pub(crate) fn cut(&self) {
         self.state.send_modify(|state| {
             state.cuts += 1;
@@ -64,12 +65,12 @@ impl Bridge {
         });
     }
 
-    /// Takes connections again, and carries in both directions, to this server.
+    /// Takes connections again and carries in both directions, from now on to `server`.
     pub(crate) fn mend(&self, server: SocketAddr) {
         self.state.send_modify(|state| *state = State { server, is_open: true, is_mute: false, ..*state });
     }
 
-    /// From now on nothing comes back from the server.
+    /// Holds back everything that comes from the server from now on.
     pub(crate) fn mute(&self) {
         self.state.send_modify(|state| state.is_mute = true);
     }
@@ -81,7 +82,7 @@ impl Drop for Bridge {
     }
 }
 
-/// Carries one connection until an end closes it, or it is cut.
+/// Carries one connection until one side closes it or the bridge cuts it.
 async fn carry(near: TcpStream, made: State, seen: watch::Receiver<State>) {
     let Ok(far) = TcpStream::connect(made.server).await else { return };
     let _ = near.set_nodelay(true);
@@ -104,7 +105,7 @@ async fn pump(
     let mut buffer = vec![0; 16 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         if let Some(mute) = &mut mute {
-            // Never again when the bridge is gone, and nobody is left to see it.
+            // An error means that the bridge is gone: nobody is left to read.
             let _ = mute.wait_for(|state| !state.is_mute).await;
         }
         if to.write_all(&buffer[..read]).await.is_err() {

@@ -1,4 +1,4 @@
-//! A client that knows the rules: tokio-tungstenite, an implementation that shares no code with the server.
+//! A WebSocket client that keeps to the RFC: tokio-tungstenite, which shares no code with the server.
 //!
 //! It answers pings only while it is being read.
 
@@ -36,7 +36,7 @@ impl Client {
         }
     }
 
-    /// Tries to connect and must be refused; the status.
+    /// Asserts that connecting is refused; returns the HTTP status.
     pub(crate) async fn refused(server: &Server, path: &str, headers: &[(&str, &str)]) -> u16 {
         match Self::attempt(server, path, headers).await {
             Ok(_) => panic!("{path}: not refused"),
@@ -52,12 +52,12 @@ impl Client {
             request.headers_mut().append(name, HeaderValue::from_str(value).expect("a header's value"));
         }
         let stream = patiently("connect", TcpStream::connect(server.address())).await?;
-        // Boxed: its state is larger than all of the tests' own.
+        // Boxed: the handshake's future is larger than those of all tests.
         let (socket, handshake) = patiently("handshake", Box::pin(client_async(request, stream))).await?;
         Ok(Self { socket, handshake })
     }
 
-    /// A header of the 101.
+    /// Returns a header of the 101 response.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.handshake.headers().get(name).and_then(|value| value.to_str().ok())
     }
@@ -72,12 +72,12 @@ impl Client {
         self.send(Message::text(text.into())).await;
     }
 
-    /// The next message other than ping and pong.
+    /// Returns the next message other than ping and pong.
     pub(crate) async fn recv(&mut self) -> Message {
         patiently("a message", self.listen()).await
     }
 
-    /// As [`Client::recv`], however long it takes; answers pings meanwhile.
+    /// Returns the next message as [`Client::recv`] does, however long it takes; answers pings meanwhile.
     pub(crate) async fn listen(&mut self) -> Message {
         loop {
             let next = self.socket.next().await;
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    /// The next message, which must be text.
+    /// Returns the next message, which must be text.
     pub(crate) async fn recv_text(&mut self) -> String {
         match self.recv().await {
             Message::Text(text) => text.as_str().to_owned(),
@@ -96,18 +96,18 @@ impl Client {
         }
     }
 
-    /// The next message, which must be JSON.
+    /// Returns the next message, which must be JSON.
     pub(crate) async fn recv_json(&mut self) -> Value {
         let text = self.recv_text().await;
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// The next message must be this text.
+    /// Asserts that the next message is this text.
     pub(crate) async fn expect_text(&mut self, text: &str) {
         assert_eq!(self.recv_text().await, text);
     }
 
-    /// The next message must be this chat notice.
+    /// Asserts that the next message is this chat notice.
     pub(crate) async fn expect_notice(&mut self, notice: &str) {
         let event = self.recv_json().await;
         assert_eq!(
@@ -117,7 +117,7 @@ impl Client {
         );
     }
 
-    /// The next thing must be a close with this code and reason, and then the end.
+    /// Asserts that a close with this code and reason comes next, and then the end.
     pub(crate) async fn expect_close(&mut self, code: u16, reason: &str) {
         match self.recv().await {
             Message::Close(Some(frame)) => {
@@ -129,9 +129,9 @@ impl Client {
         assert!(matches!(end, None | Some(Err(Error::ConnectionClosed))), "after a close: {end:?}");
     }
 
-    /// Closes in good order and waits until the server has, too.
+    /// Performs the closing handshake and waits until the server has closed, too.
     pub(crate) async fn close(mut self) {
-        // The server may have closed first: then there is nothing to send and nothing to wait for.
+        // An error is fine: when the server has closed first, there is nothing to send and nothing to wait for.
         let _ = patiently("close", self.socket.close(None)).await;
         while let Some(Ok(_)) = patiently("the close's echo", self.socket.next()).await {}
     }

@@ -1,6 +1,6 @@
-//! A server of `throng.v1` as small as it can be, in the test's own thread, which breaks a promise when it is told to:
-//! with it the [clients](super::swarm) and their [judge](super::checker) are tested. One process, one step at a time:
-//! what is hard for a server does not arise.
+//! The smallest server of `throng.v1`, in the test's own thread. It breaks a promise of the protocol on request, which
+//! tests the [clients](super::swarm) and their [judge](super::checker). It has one thread and does one thing at a
+//! time, so it has none of the difficulties of a real server.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -18,10 +18,10 @@ use super::raw::ACCEPT;
 
 /// Messages that a room keeps.
 const KEPT: u64 = 64;
-/// Frames that wait for one client: more than any test sends.
+/// Most frames that may wait for one client: more than any test sends.
 const QUEUE: usize = 1 << 16;
 
-/// What is wrong with it.
+/// The promise that the server breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Nothing,
@@ -31,17 +31,17 @@ pub(crate) enum Fault {
     LoseDelivery,
     /// A key is not remembered.
     DropDedupe,
-    /// A position of another life is taken for one of this.
+    /// A position of another epoch is taken for one of this epoch.
     IgnoreEpoch,
-    /// What was asked for last comes again.
+    /// The last message that the client has seen is sent again.
     RepeatOnResume,
-    /// Who goes is not told of.
+    /// Nobody is told that a user has left.
     ForgetLeave,
-    /// Refused, and said all the same.
+    /// A refused message is appended all the same.
     RefuseAndAppend,
 }
 
-/// Every one of them.
+/// Every fault.
 pub(crate) const FAULTS: [Fault; 7] = [
     Fault::SkipOffset,
     Fault::LoseDelivery,
@@ -70,12 +70,12 @@ struct Hub {
     fault: Fault,
     rooms: HashMap<String, Room>,
     peers: BTreeMap<usize, Peer>,
-    /// How many took a private message, by sender, recipient and key.
+    /// Number of connections that took a private message, by sender, recipient and key.
     handed: HashMap<[String; 3], usize>,
     turns: usize,
 }
 
-/// Serves from now on; where.
+/// Starts serving; returns the address.
 pub(crate) async fn serve(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -153,7 +153,7 @@ fn server_frame(text: &str) -> Vec<u8> {
     frame
 }
 
-/// A masked frame of less than 64 KiB off the front.
+/// Takes a masked frame of less than 64 KiB off the front; returns its opcode and payload.
 fn take_client_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     let (opcode, short) = (bytes.first()? & 0x0f, usize::from(bytes.get(1)? & 0x7f));
     let (head, length) = match short {
@@ -167,7 +167,7 @@ fn take_client_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     Some((opcode, payload))
 }
 
-/// The one epoch of a room.
+/// Returns the one epoch of a room.
 fn epoch(room: &str) -> String {
     format!("{room:0>13}")
 }
@@ -175,7 +175,7 @@ fn epoch(room: &str) -> String {
 impl Hub {
     fn tell(&self, id: usize, event: &str) {
         if let Some(peer) = self.peers.get(&id) {
-            // It is full when nobody writes any more, because the socket is gone.
+            // The queue is full only when the socket is gone and nobody writes any more.
             let _ = peer.frames.try_send(event.to_owned());
         }
     }
@@ -278,21 +278,21 @@ impl Hub {
         self.tell(id, &answer.to_string());
     }
 
-    /// How many connections take a private message, or took it under the same key.
+    /// Delivers a private message; returns how many connections take it, or took it under the same key.
     fn hand_over(&mut self, id: usize, command: &Value) -> usize {
         let from = self.peers[&id].user.clone();
         let [to, key] = ["to", "key"].map(|field| command[field].as_str().unwrap_or_default().to_owned());
-        let place = [from, to, key];
-        if let Some(count) = self.handed.get(&place) {
+        let route = [from, to, key];
+        if let Some(count) = self.handed.get(&route) {
             return *count;
         }
-        let [from, to, key] = &place;
+        let [from, to, key] = &route;
         let event = json!({"type": "direct", "user": from, "message": command["message"]}).to_string();
         let peers: Vec<usize> =
             self.peers.iter().filter(|(_, peer)| peer.user == *to).map(|(id, _)| *id).collect();
         peers.iter().for_each(|peer| self.tell(*peer, &event));
         if !key.is_empty() && !peers.is_empty() {
-            self.handed.insert(place, peers.len());
+            self.handed.insert(route, peers.len());
         }
         peers.len()
     }

@@ -10,15 +10,15 @@ pub(crate) const PONG: u8 = 0xA;
 /// How a frame to be sent declares its length.
 #[derive(Clone, Copy)]
 pub(crate) enum Length {
-    /// As short as it goes, as the RFC demands.
+    /// The shortest form, as the RFC demands.
     Minimal,
-    /// In 16 bits, this value.
+    /// This value in 16 bits.
     Medium(u16),
-    /// In 64 bits, this value.
+    /// This value in 64 bits.
     Long(u64),
 }
 
-/// A frame to be sent, right unless told otherwise.
+/// A frame to be sent: valid unless a method below makes it wrong.
 #[derive(Clone)]
 pub(crate) struct Frame {
     first: u8,
@@ -28,37 +28,37 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// A complete, masked frame.
+    /// Makes a complete, masked frame.
     pub(crate) fn new(opcode: u8, payload: impl AsRef<[u8]>) -> Self {
         let mask = Some([0x37, 0xfa, 0x21, 0x3d]);
         Self { first: 0x80 | opcode, mask, length: Length::Minimal, payload: payload.as_ref().to_vec() }
     }
 
-    /// Not the last of its message.
+    /// Clears the FIN bit: the frame is not the last of its message.
     pub(crate) fn unfinished(mut self) -> Self {
         self.first &= 0x7f;
         self
     }
 
-    /// With reserved bits: 4 is RSV1, 2 RSV2, 1 RSV3.
+    /// Sets reserved bits: 4 is RSV1, 2 RSV2, 1 RSV3.
     pub(crate) fn rsv(mut self, bits: u8) -> Self {
         self.first |= bits << 4;
         self
     }
 
-    /// As only a server may send it.
+    /// Leaves the mask out, which only a server may do.
     pub(crate) fn unmasked(mut self) -> Self {
         self.mask = None;
         self
     }
 
-    /// With a length of the test's choosing, true or not.
+    /// Declares a length of the test's choice, true or not.
     pub(crate) fn declaring(mut self, length: Length) -> Self {
         self.length = length;
         self
     }
 
-    /// The bytes on the wire.
+    /// Returns the frame's bytes as they go on the wire.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let flag = if self.mask.is_some() { 0x80 } else { 0 };
         let real = self.payload.len();
@@ -83,32 +83,32 @@ impl Frame {
     }
 }
 
-/// A whole text message.
+/// Makes a text message of one frame.
 pub(crate) fn text(text: impl AsRef<[u8]>) -> Vec<u8> {
     Frame::new(TEXT, text).bytes()
 }
 
-/// A ping.
+/// Makes a ping.
 pub(crate) fn ping(payload: impl AsRef<[u8]>) -> Vec<u8> {
     Frame::new(PING, payload).bytes()
 }
 
-/// The first frame of a fragmented text message.
+/// Makes the first frame of a fragmented text message.
 pub(crate) fn first(payload: impl AsRef<[u8]>) -> Vec<u8> {
     Frame::new(TEXT, payload).unfinished().bytes()
 }
 
-/// A continuation that is not the last.
+/// Makes a continuation that is not the last.
 pub(crate) fn middle(payload: impl AsRef<[u8]>) -> Vec<u8> {
     Frame::new(CONTINUATION, payload).unfinished().bytes()
 }
 
-/// The last continuation.
+/// Makes the last continuation.
 pub(crate) fn last(payload: impl AsRef<[u8]>) -> Vec<u8> {
     Frame::new(CONTINUATION, payload).bytes()
 }
 
-/// A close frame.
+/// Makes a close frame.
 pub(crate) fn close(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
     Frame::new(CLOSE, [&code.to_be_bytes()[..], reason.as_ref()].concat()).bytes()
 }
@@ -121,12 +121,12 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// A frame with this opcode and payload, to compare with.
+    /// Makes a frame with this opcode and payload, to compare with.
     pub(crate) fn new(opcode: u8, payload: impl AsRef<[u8]>) -> Self {
         Self { opcode, payload: payload.as_ref().to_vec() }
     }
 
-    /// Code and reason of a close frame; 1005 when it has neither.
+    /// Returns code and reason of a close frame; 1005 when it has neither.
     #[track_caller]
     pub(crate) fn closing(&self) -> (u16, String) {
         assert_eq!(self.opcode, CLOSE, "no close frame: {self:?}");
@@ -139,9 +139,9 @@ impl Received {
         }
     }
 
-    /// Takes one frame off the front of `bytes`; `None` until it is there whole. Panics on anything that a server must
-    /// not send: fragments (ours never does), reserved bits or opcodes, a mask, a length not minimal, control frames
-    /// too long, text that is not UTF-8.
+    /// Takes one frame off the front of `bytes`; returns `None` while it is not complete. Panics on anything that the
+    /// server must not send: fragments (it never fragments), reserved bits or opcodes, a mask, a length that is not
+    /// minimal, control frames that are too long, text that is not UTF-8.
     #[track_caller]
     pub(crate) fn take(bytes: &mut Vec<u8>) -> Option<Self> {
         let (first, second) = (*bytes.first()?, *bytes.get(1)?);

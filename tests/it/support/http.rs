@@ -1,4 +1,4 @@
-//! HTTP/1.1 as far as the tests need it: a response read strictly from a raw socket.
+//! As much of HTTP/1.1 as the tests need: a response read strictly from a raw socket.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::raw::Socket;
 
-/// A response, its header names in lower case.
+/// A response with its header names in lower case.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -15,7 +15,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Reads a response head off `head`, the bytes up to and with the empty line.
+    /// Parses a response head: all bytes up to the empty line, with it.
     #[track_caller]
     pub(crate) fn parse(head: &str) -> Self {
         let mut lines = head.split("\r\n");
@@ -28,12 +28,12 @@ impl Response {
         Self { status, headers, body: String::new() }
     }
 
-    /// The first header of that name (in lower case).
+    /// Returns the first header of that name (in lower case).
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Asserts the body of our own refusals: `{"error":{"code","message"}}`, neither empty.
+    /// Asserts that the body is one of the server's own refusals: `{"error":{"code","message"}}`, neither empty.
     #[track_caller]
     pub(crate) fn expect_error_body(&self) {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"));
@@ -47,7 +47,7 @@ impl Response {
     }
 }
 
-/// `GET path` on a connection of its own.
+/// Sends `GET path` on a new connection; returns the response.
 #[track_caller]
 pub(crate) fn get(address: SocketAddr, path: &str) -> Response {
     let mut socket = Socket::connect(address);

@@ -1,4 +1,4 @@
-//! A bare connection of `throng.v1` and how it is made, also while the server is being started again.
+//! A bare connection of `throng.v1`, and its handshake, which waits while the server is being restarted.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -13,35 +13,36 @@ use super::http::Response;
 use super::raw::handshake;
 use super::speaker::OFFER;
 
-/// Time between two knocks at a server that is not there at the moment.
-const KNOCK: Duration = Duration::from_millis(10);
+/// Time between two attempts to reach a server that is not there at the moment.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Where the server is; another place when it has been started again.
-pub(crate) type Place = Rc<Cell<SocketAddr>>;
+/// The server's current address; a restart changes it.
+pub(crate) type ServerAddress = Rc<Cell<SocketAddr>>;
 
 /// A connection on which the dialect was selected.
 pub(super) struct Link {
     pub(super) stream: TcpStream,
     pub(super) pending: Vec<u8>,
     pub(super) conn: Conn,
-    /// We have closed: the close frame that comes is the echo of ours.
+    /// The client has closed: the next close frame is the echo of its own.
     pub(super) is_closing: bool,
 }
 
-/// Performs the handshake, as soon as there is a server to do it with.
-pub(super) async fn knock(place: &Place, conn: Conn, path: &str) -> Link {
+/// Performs the handshake; tries again until a server answers.
+pub(super) async fn connect(address: &ServerAddress, conn: Conn, path: &str) -> Link {
     loop {
-        match open(place.get(), conn, path).await {
+        match open(address.get(), conn, path).await {
             Some(link) => return link,
-            None => tokio::time::sleep(KNOCK).await,
+            None => tokio::time::sleep(RETRY_INTERVAL).await,
         }
     }
 }
 
-/// Performs the handshake; nothing when there is no server, or one that is about to end.
+/// Tries to perform the handshake; returns `None` when no server listens, or it is about to end.
 async fn open(address: SocketAddr, conn: Conn, path: &str) -> Option<Link> {
     let socket = TcpSocket::new_v4().expect("a socket");
-    // So small that the server soon notices when nobody reads. Before the connect: the window is agreed on then.
+    // So small that the server soon notices when nobody reads. It must be set before the connect, which agrees on
+    // the window.
     socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
     let mut stream = socket.connect(address).await.ok()?;
     stream.set_nodelay(true).expect("TCP_NODELAY");

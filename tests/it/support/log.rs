@@ -1,4 +1,4 @@
-//! The server's log, read line by line as it is written.
+//! The server's log, which is read line by line while the server writes it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::PATIENCE;
 
-/// What a process has written to its standard error so far; grows while it lives.
+/// The lines that a process has written to its standard error so far.
 #[derive(Default)]
 pub(crate) struct Log {
     state: Mutex<State>,
@@ -23,7 +23,7 @@ struct State {
 }
 
 impl Log {
-    /// Drains `output` in a thread of its own, so that the process never blocks on a full pipe.
+    /// Reads `output` in a thread of its own, so that the process never blocks on a full pipe.
     pub(crate) fn follow(output: impl Read + Send + 'static) -> Arc<Self> {
         let log = Arc::new(Self::default());
         let writer = Arc::clone(&log);
@@ -38,7 +38,7 @@ impl Log {
         log
     }
 
-    /// Everything up to now.
+    /// Returns everything that was written up to now.
     pub(crate) fn text(&self) -> String {
         self.state.lock().lines.join("\n")
     }
@@ -53,13 +53,13 @@ impl Log {
         }
     }
 
-    /// The last `count` lines.
+    /// Returns the last `count` lines.
     pub(crate) fn tail(&self, count: usize) -> String {
         let state = self.state.lock();
         state.lines[state.lines.len().saturating_sub(count)..].join("\n")
     }
 
-    /// How many JSON lines up to now satisfy `matches`.
+    /// Counts the JSON lines up to now that satisfy `matches`.
     pub(crate) fn count(&self, matches: impl Fn(&Value) -> bool) -> usize {
         self.state
             .lock()
@@ -70,19 +70,19 @@ impl Log {
             .count()
     }
 
-    /// The first JSON line that satisfies `matches`, waiting until it is written.
+    /// Waits for the first JSON line that satisfies `matches`, and returns it.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
         self.wait(what, |line| serde_json::from_str(line).ok().filter(&matches))
     }
 
-    /// The first line that satisfies `matches`, waiting until it is written.
+    /// Waits for the first line that satisfies `matches`, and returns it.
     #[track_caller]
     pub(crate) fn wait_for_line(&self, what: &str, matches: impl Fn(&str) -> bool) -> String {
         self.wait(what, |line| matches(line).then(|| line.to_owned()))
     }
 
-    /// The first line that begins with `start`, waiting until it is written.
+    /// Waits for the first line that begins with `start`, and returns it.
     #[track_caller]
     pub(crate) fn wait_for_start(&self, start: &str) -> String {
         self.wait_for_line(start, |line| line.starts_with(start))

@@ -1,4 +1,5 @@
-//! What the tests share: the server as a child process, a client that knows the rules and one that breaks them.
+//! Helpers that the tests share: the server as a child process, clients that keep to the rules, and a raw socket that
+//! can break them.
 
 pub(crate) mod bridge;
 pub(crate) mod checker;
@@ -29,22 +30,22 @@ pub(crate) fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !check() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        // How often is looked, not how long is waited.
+        // The interval between two looks, not the length of the wait.
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Time passes between two signs of life, in tests that are about time; how long it is decides nothing.
+/// Lets time pass between two signs of life, in tests that are about time. No outcome depends on its length.
 pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(50));
 }
 
-/// The server to test: the one that cargo has built with the tests, or the one `THRONG_TEST_BINARY` names.
+/// Returns the path of the server to test: that of `THRONG_TEST_BINARY`, or else the one that cargo has built.
 pub(crate) fn binary() -> String {
     std::env::var("THRONG_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_throng").to_owned())
 }
 
-/// The quick size of a test, or the full one with `THRONG_LONG=1`.
+/// Returns the quick size of a test, or the full one with `THRONG_LONG=1`.
 pub(crate) fn sized(quick: usize, full: usize) -> usize {
     if std::env::var_os("THRONG_LONG").is_some_and(|value| value == "1") { full } else { quick }
 }

@@ -1,4 +1,4 @@
-//! A socket with nothing between the test and the bytes: it sends what it is told, right or wrong, and reads strictly.
+//! A raw socket: it sends the bytes that a test gives it, right or wrong, and reads strictly.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,24 +14,24 @@ use super::http::Response;
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Why no more comes from a socket.
+/// The reason why no more comes from a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// The server's FIN.
     Eof,
-    /// A reset: what was under way may be lost.
+    /// A reset: bytes that were under way may be lost.
     Reset,
-    /// Nothing within the time allowed; the socket may yet speak.
+    /// Nothing came within the time allowed; the connection is still open.
     Silent,
 }
 
-/// A blocking socket to the server and what came and was not yet looked at.
+/// A blocking socket to the server, with the bytes that were received and not yet parsed.
 pub(crate) struct Socket {
     stream: TcpStream,
     pending: Vec<u8>,
 }
 
-/// A right handshake for `path`; `headers` are further lines, each with its CRLF.
+/// Builds a valid handshake for `path`; `headers` are further lines, each with its CRLF.
 pub(crate) fn handshake(path: &str, headers: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: throng.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -40,13 +40,13 @@ pub(crate) fn handshake(path: &str, headers: &str) -> String {
 }
 
 impl Socket {
-    /// A TCP connection and nothing else.
+    /// Opens a TCP connection and sends nothing.
     #[track_caller]
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Self::from(TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts"))
     }
 
-    /// As [`Socket::connect`], from an address of our own choice.
+    /// Opens a TCP connection from an address of the test's choice.
     #[track_caller]
     pub(crate) fn connect_from(source: SocketAddr, address: SocketAddr) -> Self {
         let socket =
@@ -56,18 +56,18 @@ impl Socket {
         Self::from(TcpStream::from(socket))
     }
 
-    /// As [`Socket::connect`], with a receive buffer so small that the server soon notices that nobody reads.
+    /// Opens a TCP connection with a receive buffer so small that the server soon notices that nobody reads.
     #[track_caller]
     pub(crate) fn connect_narrow(address: SocketAddr) -> Self {
         let socket =
             socket2::Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
-        // Before the connect: the window is agreed on then.
+        // Must be set before the connect, which agrees on the window.
         socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
         socket.connect_timeout(&address.into(), PATIENCE).expect("the server accepts");
         Self::from(TcpStream::from(socket))
     }
 
-    /// An open WebSocket on `path`.
+    /// Opens a WebSocket on `path`.
     #[track_caller]
     pub(crate) fn open(address: SocketAddr, path: &str) -> Self {
         Self::connect(address).upgraded(path)
@@ -87,7 +87,7 @@ impl Socket {
         self.stream.write_all(bytes.as_ref()).expect("the server takes bytes");
     }
 
-    /// Sends bytes as far as the server takes them; false once it does not.
+    /// Sends bytes if the server takes them all; false when it does not.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
@@ -133,7 +133,7 @@ impl Socket {
         response
     }
 
-    /// Reads a response's head and leaves its body, if it has one: the answer to HEAD has none.
+    /// Reads a response's head and leaves its body, if it has one (the answer to HEAD has none).
     #[track_caller]
     pub(crate) fn read_head(&mut self) -> Response {
         let head = loop {
@@ -145,7 +145,7 @@ impl Socket {
         Response::parse(std::str::from_utf8(&head).expect("a head in UTF-8"))
     }
 
-    /// The next chunk of a body in chunks (RFC 9112, section 7.1), which must be UTF-8; `None` at the last one.
+    /// Returns the next chunk of a chunked body (RFC 9112, section 7.1), which must be UTF-8; `None` at the last one.
     #[track_caller]
     pub(crate) fn read_chunk(&mut self) -> Option<String> {
         let size = loop {
@@ -163,7 +163,7 @@ impl Socket {
         (size > 0).then(|| chunk.to_owned())
     }
 
-    /// Reads the answer to a right handshake.
+    /// Reads the answer to a valid handshake and asserts that it accepts.
     #[track_caller]
     pub(crate) fn expect_upgrade(&mut self) -> Response {
         let response = self.read_response();
@@ -172,7 +172,7 @@ impl Socket {
         response
     }
 
-    /// The next frame, or why there is none within `timeout`. A FIN within a frame is a broken frame and panics.
+    /// Returns the next frame, or why there is none within `timeout`. Panics when a FIN comes within a frame.
     #[track_caller]
     pub(crate) fn try_frame(&mut self, timeout: Duration) -> Result<Received, Ended> {
         let deadline = Instant::now() + timeout;
@@ -186,13 +186,13 @@ impl Socket {
         }
     }
 
-    /// The next frame.
+    /// Returns the next frame.
     #[track_caller]
     pub(crate) fn read_frame(&mut self) -> Received {
         self.try_frame(PATIENCE).unwrap_or_else(|ended| panic!("no frame: {ended:?}"))
     }
 
-    /// The next frame, which must be text, pings left unanswered and skipped.
+    /// Returns the next frame, which must be text; skips pings and leaves them unanswered.
     #[track_caller]
     pub(crate) fn read_text(&mut self) -> String {
         let frame = self.read_data();
@@ -200,13 +200,13 @@ impl Socket {
         String::from_utf8(frame.payload).expect("checked when it was read")
     }
 
-    /// Code and reason of the close frame that must come next, pings aside.
+    /// Returns code and reason of the close frame that must come next; skips pings.
     #[track_caller]
     pub(crate) fn read_close(&mut self) -> (u16, String) {
         self.read_data().closing()
     }
 
-    /// Waits for the close frame, whatever comes before it.
+    /// Skips all frames up to the close frame; returns its code and reason.
     #[track_caller]
     pub(crate) fn skip_to_close(&mut self) -> (u16, String) {
         loop {
@@ -236,7 +236,7 @@ impl Socket {
         }
     }
 
-    /// Reads until the stream ends or `timeout` has passed, and says how; what came is thrown away.
+    /// Reads until the stream ends or `timeout` has passed, and returns which; throws away all bytes.
     pub(crate) fn drain(&mut self, timeout: Duration) -> Ended {
         let deadline = Instant::now() + timeout;
         loop {
@@ -247,7 +247,7 @@ impl Socket {
         }
     }
 
-    /// Takes `count` bytes, wherever that ends: for a client that stops reading within a frame.
+    /// Takes `count` bytes, for a client that stops reading within a frame.
     #[track_caller]
     pub(crate) fn read_some(&mut self, count: usize) {
         let target = self.pending.len() + count;

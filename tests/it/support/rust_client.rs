@@ -1,4 +1,4 @@
-//! The crate's own client in tests: whatever is waited for, is waited for with patience.
+//! The project's own Rust client, with a bound on every wait.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,17 +13,17 @@ pub(crate) struct Own {
     pub(crate) events: Events,
 }
 
-/// Waits for what must happen.
+/// Waits for `future` at most [`PATIENCE`]; panics naming `what` and the caller's line when it takes longer.
 #[track_caller]
 pub(crate) fn patiently<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
-    let place = std::panic::Location::caller();
+    let caller = std::panic::Location::caller();
     async move {
         let done = tokio::time::timeout(PATIENCE, future).await;
-        done.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}, at {place}"))
+        done.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}, at {caller}"))
     }
 }
 
-/// Comes back soon: what is tested is that it comes back, not when.
+/// Returns a client that reconnects after short delays: tests check that it does, not when.
 pub(crate) fn builder(url: &str, user: &str) -> Builder {
     let backoff =
         Backoff::new(Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(30));
@@ -36,14 +36,14 @@ impl Own {
         Self { client, events }
     }
 
-    /// Connected and welcomed.
+    /// Connects as `user` and waits for the welcome.
     pub(crate) async fn enter(url: &str, user: &str) -> Self {
         let mut own = Self::start(builder(url, user));
         own.until("a welcome", |event| matches!(event, Event::Welcome { .. }).then_some(())).await;
         own
     }
 
-    /// Reads events until `wanted` finds what it looks for.
+    /// Reads events until `wanted` returns something.
     pub(crate) async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
         let search = async {
             let mut seen = Vec::new();
@@ -58,7 +58,7 @@ impl Own {
         patiently(what, search).await
     }
 
-    /// The text of the next message, whoever said it; none may be lost before.
+    /// Waits for the next message of any sender and returns its text; none may be lost before.
     pub(crate) async fn heard(&mut self) -> String {
         self.until("a message", |event| match event {
             Event::Message { text, .. } => Some(text.clone()),
@@ -74,7 +74,7 @@ impl Own {
             .await;
     }
 
-    /// Waits until it has stopped for good; why.
+    /// Waits until the client has stopped for good; returns why.
     pub(crate) async fn stopped(&mut self) -> Ended {
         self.until("a stop", |event| match event {
             Event::State(State::Stopped { reason }) => Some(reason.clone()),

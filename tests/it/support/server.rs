@@ -21,15 +21,15 @@ pub(crate) struct Server {
 /// Settings as the documentation names them: `("queue.max_bytes", "64KiB")`.
 pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
 
-/// What every server of the tests runs with unless a test says otherwise. Rates are limited per connection and user:
-/// tests send as fast as they can.
+/// Settings of every server under test unless the test says otherwise. The rate limits per connection and user are
+/// off: tests send as fast as they can.
 const BASE: Settings<'static> = &[("rate_limit.enabled", "false")];
 
-/// Settings for clients that do not listen all the time: they would not answer a ping.
+/// Settings for clients that do not read all the time and would not answer a ping.
 pub(crate) const UNPINGED: Settings<'static> = &[("heartbeat.interval", "1h")];
 
-/// Settings under which who does not read is soon behind, whatever the system buffers: small queues that nothing is
-/// too old for, large messages, no news of those who come and go.
+/// Settings under which a client that does not read is soon behind, however much the system buffers: small queues
+/// without a limit of age, large messages, no presence notices.
 pub(crate) const SMALL_QUEUES: Settings<'static> = &[
     ("queue.max_bytes", "64KiB"),
     ("queue.max_age", "5m"),
@@ -39,12 +39,13 @@ pub(crate) const SMALL_QUEUES: Settings<'static> = &[
     ("presence.interval", "1h"),
 ];
 
-/// The environment variable of a setting: `queue.max_bytes` is `THRONG_QUEUE__MAX_BYTES`.
+/// Returns the environment variable of a setting: `queue.max_bytes` is `THRONG_QUEUE__MAX_BYTES`.
 fn variable(key: &str) -> String {
     format!("THRONG_{}", key.to_uppercase().replace('.', "__"))
 }
 
-/// The binary with `settings` and nothing else of ours in its environment, started through `wrapper` if there is one.
+/// Returns the command of the binary with `settings` and no other variables of ours, started through `wrapper` if there
+/// is one.
 pub(crate) fn throng(wrapper: &[&str], settings: Settings<'_>) -> Command {
     let binary = &*super::binary();
     let mut words = wrapper.iter().copied().chain([binary]);
@@ -57,14 +58,14 @@ pub(crate) fn throng(wrapper: &[&str], settings: Settings<'_>) -> Command {
     command
 }
 
-/// Sends a signal to a child: `STOP`, as the shell calls it, after which it does nothing more.
+/// Sends a signal, by its name in the shell, to a child. After `STOP` it waits until every thread has stopped.
 #[track_caller]
 pub(crate) fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs");
     assert!(status.success(), "no process {pid} to signal");
     if name == "STOP" {
-        // One thread takes the signal, when it gets to run, and only then the others are told.
+        // One thread takes the signal when it gets to run, and only then the kernel stops the others.
         super::eventually("all of its threads have stopped", || {
             let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
             threads.flatten().all(|thread| {
@@ -75,20 +76,20 @@ pub(crate) fn signal(child: &Child, name: &str) {
     }
 }
 
-/// Runs the binary to its end. One that goes on (a server that started after all) is killed, which no status that a
-/// test expects looks like.
+/// Runs the binary to its end. A process that goes on (a server that started against expectation) is killed; no test
+/// expects the status of that.
 #[track_caller]
 pub(crate) fn run(arguments: &[&str], settings: Settings<'_>) -> Output {
     let mut command = throng(&[], settings);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("throng runs");
     let deadline = Instant::now() + super::PATIENCE;
-    // What these commands print fits in a pipe: it can be read when they are done.
+    // The output of these commands fits in a pipe: it can be read when they are done.
     while child.try_wait().expect("a child of ours").is_none() {
         if Instant::now() > deadline {
             let _ = child.kill();
         }
-        // How often is looked: a child's end cannot be waited for with a bound.
+        // Polls, because there is no wait for a child's end with a bound.
         std::thread::sleep(Duration::from_millis(5));
     }
     child.wait_with_output().expect("a child of ours")
@@ -101,23 +102,23 @@ impl Server {
         Self::launch(&[], "127.0.0.1:0", settings)
     }
 
-    /// As [`Server::start`], with at most `descriptors` open at once.
+    /// Starts a server as [`Server::start`] does, with at most `descriptors` open at once.
     #[track_caller]
     pub(crate) fn start_with_descriptors(descriptors: usize, settings: Settings<'_>) -> Self {
         let script = format!("ulimit -n {descriptors}; exec \"$@\"");
         Self::launch(&["bash", "-c", &script, "bash"], "127.0.0.1:0", settings)
     }
 
-    /// As [`Server::start`], with files of at most `kib` KiB: what would make one longer fails, as on a full disk,
-    /// until [`Server::lift_file_limit`].
+    /// Starts a server as [`Server::start`] does, with files of at most `kib` KiB: a write that would make one longer
+    /// fails, as on a full disk, until [`Server::lift_file_limit`].
     #[track_caller]
     pub(crate) fn start_with_short_files(kib: usize, settings: Settings<'_>) -> Self {
-        // The limit's signal would end the process: ignored, as it stays over `exec`, it leaves the error.
+        // The limit's signal would end the process. `trap` ignores it, also after `exec`: the write fails instead.
         let script = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$@\"");
         Self::launch(&["bash", "-c", &script, "bash"], "127.0.0.1:0", settings)
     }
 
-    /// Its files may be of any length from now on.
+    /// Lets the server's files be of any length from now on.
     #[track_caller]
     pub(crate) fn lift_file_limit(&self) {
         let pid = self.child.id().to_string();
@@ -134,7 +135,7 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the server starts");
         let log = Log::follow(child.stderr.take().expect("stderr is piped"));
-        // The struct first: should the line not come, Drop must still end the child.
+        // Made before the wait for the line: if the line does not come, `drop` must still end the child.
         let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
         let line = server.log.wait_for("listening", |line| line["message"] == "listening");
         server.address =
@@ -142,12 +143,12 @@ impl Server {
         server
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The key of the operator that it has made, as its log tells.
+    /// Returns the operator's key that the server has made, from its log.
     #[track_caller]
     pub(crate) fn key(&self) -> String {
         let names =
@@ -158,18 +159,18 @@ impl Server {
         key.to_owned()
     }
 
-    /// What it has logged.
+    /// Returns the server's log.
     pub(crate) fn log(&self) -> &Log {
         &self.log
     }
 
-    /// `GET path` on a connection of its own.
+    /// Sends `GET path` on a new connection; returns the response.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Response {
         http::get(self.address, path)
     }
 
-    /// Every series of `/metrics`, by its name with labels.
+    /// Returns every series of `/metrics` by its name with labels.
     #[track_caller]
     pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
         let page = self.get("/metrics");
@@ -183,7 +184,7 @@ impl Server {
             .collect()
     }
 
-    /// The sum over the series of metric `name` whose labels contain `label` (all of them when it is empty).
+    /// Returns the sum over the series of metric `name` whose labels contain `label` (all of them when it is empty).
     #[track_caller]
     pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
         let all = self.metrics();
@@ -194,7 +195,7 @@ impl Server {
         ours.map(|(_, value)| value).sum()
     }
 
-    /// Open WebSocket connections, as the server counts them.
+    /// Returns the number of open WebSocket connections, as the server counts them.
     #[track_caller]
     pub(crate) fn connections(&self) -> f64 {
         self.metric("throng_connections", "")
@@ -206,7 +207,7 @@ impl Server {
         self.signal("TERM");
     }
 
-    /// Sends a signal: `STOP`, as the shell calls it.
+    /// Sends a signal, by its name in the shell, such as `STOP`.
     #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
         signal(&self.child, name);
@@ -221,12 +222,12 @@ impl Server {
                 return status;
             }
             assert!(Instant::now() < deadline, "still running after {timeout:?}");
-            // As above.
+            // Polls, because there is no wait for a child's end with a bound.
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Resident memory in bytes.
+    /// Returns the resident memory in bytes.
     #[track_caller]
     pub(crate) fn rss(&self) -> usize {
         let status = self.proc("status");
@@ -235,14 +236,15 @@ impl Server {
         kib * 1024
     }
 
-    /// Resident memory once it has stopped changing: freed pages go back to the kernel with a delay.
+    /// Waits until resident memory stops changing, because freed pages go back to the kernel with a delay; returns it
+    /// in bytes.
     #[track_caller]
     pub(crate) fn settled_rss(&self) -> usize {
         let deadline = Instant::now() + super::PATIENCE;
         let mut last = self.rss();
         let mut unchanged = 0;
         while unchanged < 8 && Instant::now() < deadline {
-            // Nobody tells when pages are given back.
+            // No event tells when pages are given back.
             std::thread::sleep(Duration::from_millis(50));
             let now = self.rss();
             unchanged = if now.abs_diff(last) <= 32 * 1024 { unchanged + 1 } else { 0 };
@@ -251,17 +253,17 @@ impl Server {
         last
     }
 
-    /// Open descriptors.
+    /// Counts the open descriptors.
     #[track_caller]
     pub(crate) fn fds(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("/proc").count()
     }
 
-    /// CPU time used so far, user and system.
+    /// Returns the CPU time used so far, user and system.
     #[track_caller]
     pub(crate) fn cpu(&self) -> Duration {
         let stat = self.proc("stat");
-        // The command's name, in parentheses, may contain blanks: count fields behind it.
+        // The command's name, in parentheses, may contain blanks: fields are counted from behind it.
         let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
         let ticks =
             fields.split_whitespace().skip(11).take(2).map(|t| t.parse::<u64>().expect("a number of ticks"));

@@ -1,5 +1,5 @@
-//! One connection of `throng.v1` on bare bytes: it says what it is told, reads every event in turn, and answers nothing
-//! by itself.
+//! A connection of `throng.v1` on a raw socket: it sends the commands that a test gives it, reads every event in turn,
+//! and answers nothing by itself.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use super::server::Server;
 /// The header that offers the dialect.
 pub(crate) const OFFER: &str = "Sec-WebSocket-Protocol: throng.v1\r\n";
 
-/// See the module's documentation.
+/// A connection on which `throng.v1` was selected; see the module's documentation.
 pub(crate) struct Speaker {
     pub(crate) socket: Socket,
     /// The first event.
@@ -19,7 +19,7 @@ pub(crate) struct Speaker {
     commands: u64,
 }
 
-/// A socket that has offered the dialect on `path`, `headers` being further lines, and for which it was selected.
+/// Offers the dialect on `path`, with `headers` as further lines, and asserts that the server selects it.
 #[track_caller]
 pub(crate) fn offered(mut socket: Socket, path: &str, headers: &str) -> Socket {
     socket.send(handshake(path, &format!("{OFFER}{headers}")));
@@ -28,13 +28,13 @@ pub(crate) fn offered(mut socket: Socket, path: &str, headers: &str) -> Socket {
 }
 
 impl Speaker {
-    /// Enters with `path`, what stands behind `/ws/chat/`, and reads the welcome.
+    /// Connects to `path`, the part behind `/ws/chat/`, and reads the welcome.
     #[track_caller]
     pub(crate) fn enter(server: &Server, path: &str) -> Self {
         Self::on(Socket::connect(server.address()), path, "")
     }
 
-    /// As [`Speaker::enter`], and reads the news of its own entry.
+    /// Connects as [`Speaker::enter`] does, and reads the presence event of its own entry.
     #[track_caller]
     pub(crate) fn alone(server: &Server, path: &str) -> Self {
         let mut speaker = Self::enter(server, path);
@@ -42,7 +42,7 @@ impl Speaker {
         speaker
     }
 
-    /// As [`Speaker::enter`], on a socket of the test's choice and with further header lines.
+    /// Connects as [`Speaker::enter`] does, on a socket of the test's choice and with further header lines.
     #[track_caller]
     pub(crate) fn on(socket: Socket, path: &str, headers: &str) -> Self {
         let socket = offered(socket, &format!("/ws/chat/{path}"), headers);
@@ -51,9 +51,9 @@ impl Speaker {
         speaker
     }
 
-    /// A field of the welcome.
+    /// Returns a field of the welcome.
     #[track_caller]
-    pub(crate) fn told(&self, field: &str) -> &str {
+    pub(crate) fn welcome_field(&self, field: &str) -> &str {
         self.welcome[field].as_str().unwrap_or_else(|| panic!("no {field}: {}", self.welcome))
     }
 
@@ -63,20 +63,20 @@ impl Speaker {
         self.socket.send(text(command.to_string()));
     }
 
-    /// The next event as it stands on the wire.
+    /// Returns the next event as it stands on the wire.
     #[track_caller]
     pub(crate) fn raw(&mut self) -> String {
         self.socket.read_text()
     }
 
-    /// The next event.
+    /// Returns the next event.
     #[track_caller]
     pub(crate) fn event(&mut self) -> Value {
         let raw = self.raw();
         serde_json::from_str(&raw).unwrap_or_else(|error| panic!("{error}: {raw}"))
     }
 
-    /// The next event, which must be of this type.
+    /// Returns the next event, which must be of this type.
     #[track_caller]
     pub(crate) fn expect(&mut self, kind: &str) -> Value {
         let event = self.event();
@@ -84,7 +84,7 @@ impl Speaker {
         event
     }
 
-    /// Reads on to an event of this type.
+    /// Skips events up to one of this type, and returns that.
     #[track_caller]
     pub(crate) fn find(&mut self, kind: &str) -> Value {
         loop {
@@ -95,7 +95,7 @@ impl Speaker {
         }
     }
 
-    /// The next event, which must be this message; its offset.
+    /// Asserts that the next event is this message; returns its offset.
     #[track_caller]
     pub(crate) fn expect_message(&mut self, user: &str, message: &str) -> u64 {
         let event = self.expect("message");
@@ -103,7 +103,7 @@ impl Speaker {
         event["offset"].as_u64().expect("an offset")
     }
 
-    /// Sends a command with an id of its own; the id.
+    /// Sends a command with a new id; returns the id.
     #[track_caller]
     pub(crate) fn command(&mut self, mut command: Value) -> String {
         self.commands += 1;
@@ -113,7 +113,7 @@ impl Speaker {
         id
     }
 
-    /// Sends a command; the next event, which must be its answer and of this type.
+    /// Sends a command; returns the next event, which must be its answer and of this type.
     #[track_caller]
     pub(crate) fn ask(&mut self, command: Value, kind: &str) -> Value {
         let id = self.command(command);
@@ -122,7 +122,7 @@ impl Speaker {
         answer
     }
 
-    /// Sends a command, which must be refused at once with this code; the refusal.
+    /// Sends a command that must be refused at once with this code; returns the refusal.
     #[track_caller]
     pub(crate) fn ask_in_vain(&mut self, command: Value, code: &str) -> Value {
         let shown = command.to_string();
@@ -132,7 +132,7 @@ impl Speaker {
         error
     }
 
-    /// Says `message` in `room`: its ack, which must stand right behind the message.
+    /// Says `message` in `room`; returns the ack, which must come right behind the message.
     #[track_caller]
     pub(crate) fn say(&mut self, room: &str, message: &str) -> Value {
         let id = self.command(json!({"type": "message", "room": room, "message": message}));
@@ -143,7 +143,7 @@ impl Speaker {
         ack
     }
 
-    /// Says `message` in `room`, and reads the ack in its place.
+    /// Says `message` in `room` without an echo; returns the ack, which comes in place of the message.
     #[track_caller]
     pub(crate) fn say_quietly(&mut self, room: &str, message: &str) -> Value {
         self.ask(json!({"type": "message", "room": room, "message": message, "echo": false}), "ack")
@@ -155,13 +155,14 @@ impl Speaker {
         self.ask(json!({"type": "ping"}), "pong");
     }
 
-    /// The next frame whatever it is.
+    /// Returns the next frame of any kind.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> Received {
         self.socket.read_frame()
     }
 
-    /// The next two things must be the advice and the close with this code and reason, and then the end; the advice.
+    /// Asserts that the `disconnect`, the close with this code and reason, and the end come next; returns the
+    /// `disconnect`.
     #[track_caller]
     pub(crate) fn expect_end(&mut self, code: u16, reason: &str) -> Value {
         let advice = self.event();
@@ -171,7 +172,7 @@ impl Speaker {
         advice
     }
 
-    /// Reads on to the close: the last event before it, and the close's code; `None` where a reset overtook it.
+    /// Reads up to the close; returns the last event before it and the close's code. `None` when a reset overtook it.
     #[track_caller]
     pub(crate) fn skip_to_end(&mut self) -> Option<(Value, u16)> {
         let mut last = Value::Null;
@@ -186,7 +187,8 @@ impl Speaker {
     }
 }
 
-/// Asserts that an event is the advice for a close with this code and reason, and that it is good advice.
+/// Asserts that an event is the `disconnect` that announces a close with this code and reason, and that its advice
+/// about reconnecting fits the code.
 #[track_caller]
 pub(crate) fn expect_advice(event: &Value, code: u16, reason: &str) {
     let after_ms = event["after_ms"].as_u64().unwrap_or_else(|| panic!("no advice: {event}"));

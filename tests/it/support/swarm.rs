@@ -1,6 +1,6 @@
-//! Many [clients](super::v1) in one thread. Each reads as long as it is not told to stall, and takes orders, of which
-//! only so many are under way: the load follows what the machine can do. What a client does with an order is chosen at
-//! random, from the seed of the order.
+//! Many [clients](super::v1) in one thread. Each client reads unless an order tells it to stall. The number of orders
+//! under way is limited, so that the load follows the speed of the machine. The seed of an order decides at random
+//! how a client carries it out.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::PATIENCE;
 use super::checker::{Checker, Counts, Report};
-use super::link::Place;
+use super::link::ServerAddress;
 use super::v1::{Cut, Judge, Resume, V1};
 
-/// What the clients are like.
+/// The clients' number and behaviour, and the server's settings that they must know.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct World {
     pub(crate) clients: usize,
@@ -30,40 +30,42 @@ pub(crate) struct World {
     pub(crate) rooms_each: usize,
     /// Orders under way at once.
     pub(crate) at_once: usize,
-    /// Of 1,000 orders, so many are to cut the connection, to stop reading for a while, to join or leave a room, and
-    /// to ask or tell somebody something; all others are to say something.
+    /// Of 1,000 orders, the number that cut the connection. Orders of no such share publish a message.
     pub(crate) cuts: u32,
+    /// Of 1,000 orders, the number after which the client stops reading for a while.
     pub(crate) stalls: u32,
+    /// Of 1,000 orders, the number that join or leave a room.
     pub(crate) moves: u32,
+    /// Of 1,000 orders, the number that ask something or send a private message.
     pub(crate) asks: u32,
-    /// Of 100 messages, so many have a key.
+    /// Of 100 messages, the number that have a key.
     pub(crate) keyed: u32,
-    /// The server drops messages of those who do not read, instead of the connection.
+    /// The server drops messages for a client that does not read, instead of the connection.
     pub(crate) is_lossy: bool,
-    /// The server's rooms outlive it, and keep everything.
+    /// The server's rooms survive a restart and keep everything.
     pub(crate) is_durable: bool,
 }
 
-/// What a client is to do.
-enum What {
-    /// Something, chosen by this seed.
+/// An order to a client.
+enum Action {
+    /// Do something that this seed chooses.
     Anything(u64),
-    /// Nothing: by then it has done what it was told before.
+    /// Do nothing: when it is carried out, all orders before it are.
     Pause,
     /// Be connected, and wait for every answer.
     Settle,
 }
 
 struct Order {
-    what: What,
-    /// Given back when the order is carried out.
+    action: Action,
+    /// Released when the order is carried out.
     _permit: OwnedSemaphorePermit,
 }
 
-/// The clients of a test. Lives in a `LocalSet`.
+/// The clients of a test. Must be used inside a `LocalSet`.
 pub(crate) struct Swarm {
     world: World,
-    place: Place,
+    server: ServerAddress,
     judge: Judge,
     orders: Vec<mpsc::Sender<Order>>,
     tasks: Vec<JoinHandle<()>>,
@@ -72,15 +74,15 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    /// The clients of `world`, each connected to a room, its number modulo the rooms.
+    /// Connects the clients of `world`, each to the room of its number modulo the number of rooms.
     pub(crate) async fn gather(address: SocketAddr, world: World, seed: u64) -> Self {
         let checker = Checker::new(world.is_lossy);
         let checker = if world.is_durable { checker.durable() } else { checker };
-        let (judge, place) = (Rc::new(RefCell::new(checker)), Rc::new(Cell::new(address)));
+        let (judge, server) = (Rc::new(RefCell::new(checker)), Rc::new(Cell::new(address)));
         let permits = Arc::new(Semaphore::new(world.at_once));
         let mut swarm = Self {
             world,
-            place,
+            server,
             judge,
             orders: vec![],
             tasks: vec![],
@@ -90,7 +92,7 @@ impl Swarm {
         for n in 0..world.clients {
             let (name, user) = (format!("client-{n}"), format!("user-{}", n / world.per_user));
             let member = Member {
-                client: V1::new(&swarm.place, &swarm.judge, &name, &user),
+                client: V1::new(&swarm.server, &swarm.judge, &name, &user),
                 world,
                 home: format!("room-{}", n % world.rooms),
                 stalled: 0,
@@ -99,15 +101,15 @@ impl Swarm {
             swarm.orders.push(orders);
             swarm.tasks.push(spawn_local(member.live(inbox)));
         }
-        swarm.tell_all(|| What::Settle).await;
+        swarm.order_all(|| Action::Settle).await;
         swarm
     }
 
-    /// One order to one client, which is not busy with another.
+    /// Gives one order to a client that is not busy with another.
     pub(crate) async fn step(&mut self) {
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("never closed");
         let seed = self.random.u64(..);
-        let mut order = Order { what: What::Anything(seed), _permit: permit };
+        let mut order = Order { action: Action::Anything(seed), _permit: permit };
         loop {
             let index = self.random.usize(..self.world.clients);
             match self.orders[index].try_send(order) {
@@ -119,16 +121,16 @@ impl Swarm {
         }
     }
 
-    async fn tell(&self, index: usize, what: What) {
+    async fn order(&self, index: usize, action: Action) {
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("never closed");
-        let told = self.orders[index].send(Order { what, _permit: permit }).await;
+        let told = self.orders[index].send(Order { action, _permit: permit }).await;
         assert!(told.is_ok(), "client {index} has failed: see above");
     }
 
-    /// The same to each, and waits until all have done it.
-    async fn tell_all(&self, what: impl Fn() -> What) {
+    /// Gives the same order to each client, and waits until all have carried it out.
+    async fn order_all(&self, action: impl Fn() -> Action) {
         for index in 0..self.orders.len() {
-            self.tell(index, what()).await;
+            self.order(index, action()).await;
         }
         let all = u32::try_from(self.world.at_once).expect("a small number");
         let _all = self.permits.acquire_many(all).await.expect("never closed");
@@ -136,28 +138,28 @@ impl Swarm {
 
     /// Waits until every order is carried out.
     pub(crate) async fn pause(&self) {
-        self.tell_all(|| What::Pause).await;
+        self.order_all(|| Action::Pause).await;
     }
 
-    /// The server has been started again, here.
+    /// Notes the address at which the server was started again.
     pub(crate) fn move_to(&self, address: SocketAddr) {
-        self.place.set(address);
+        self.server.set(address);
         self.judge.borrow_mut().restarted();
     }
 
-    /// True once a promise has been broken: no more is to be learnt.
+    /// True once a promise has been broken: the test can stop.
     pub(crate) fn is_broken(&self) -> bool {
         self.judge.borrow().is_broken()
     }
 
-    /// Waits until nothing is under way any more, and gives the verdict.
+    /// Waits until nothing is under way any more, and returns the verdict.
     pub(crate) async fn finish(self) -> (Counts, Report) {
         let mut unsettled = Vec::new();
         if !self.is_broken() {
-            self.tell_all(|| What::Settle).await;
+            self.order_all(|| Action::Settle).await;
             if self.world.is_durable {
                 let ends = self.judge.borrow().ends();
-                let mut auditor = V1::new(&self.place, &self.judge, "auditor", "auditor");
+                let mut auditor = V1::new(&self.server, &self.judge, "auditor", "auditor");
                 Box::pin(auditor.read_all(&ends)).await;
             }
             let deadline = Instant::now() + PATIENCE;
@@ -166,7 +168,7 @@ impl Swarm {
                 if unsettled.is_empty() || self.is_broken() || Instant::now() > deadline {
                     break;
                 }
-                // How often the judge is asked, while the clients read on.
+                // The interval between two looks at the judge, while the clients read on.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -182,12 +184,12 @@ impl Swarm {
     }
 }
 
-/// A client and what it is about.
+/// A client, and its state as a member of the swarm.
 struct Member {
     client: V1,
     world: World,
     home: String,
-    /// Orders before it reads again.
+    /// Number of orders for which it does not read yet.
     stalled: u32,
 }
 
@@ -197,19 +199,19 @@ impl Member {
             tokio::select! {
                 biased;
                 order = inbox.recv() => {
-                    let Some(Order { what, _permit }) = order else { return };
-                    self.obey(what).await;
+                    let Some(Order { action, _permit }) = order else { return };
+                    self.carry_out(action).await;
                 }
                 _ = self.client.next(), if self.stalled == 0 => {}
             }
         }
     }
 
-    async fn obey(&mut self, what: What) {
-        match what {
-            What::Anything(seed) => self.anything(&mut Rng::with_seed(seed)).await,
-            What::Pause => {}
-            What::Settle => {
+    async fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Anything(seed) => self.anything(&mut Rng::with_seed(seed)).await,
+            Action::Pause => {}
+            Action::Settle => {
                 self.stalled = 0;
                 while !(self.client.is_connected() && self.client.is_answered().await) {
                     let home = self.home.clone();
@@ -234,7 +236,7 @@ impl Member {
         match random.u32(..1000) {
             n if n < cuts => {
                 let cut = [Cut::Close, Cut::Fin, Cut::Reset][random.usize(..3)];
-                // Half of the time the message is whole: appended, and its answer lost.
+                // Half of the time the message arrives whole: it is appended, and its answer is lost.
                 let share = if random.bool() { 1.0 } else { random.f64() };
                 return self.client.cut(cut, &room, share).await;
             }
@@ -267,7 +269,7 @@ impl Member {
     }
 
     async fn move_on(&mut self, random: &mut Rng, count: usize, room: &str) {
-        // Sometimes a room that it is in already, or one that it is not in.
+        // The client may be in this room already, and may not be in the one that it leaves.
         let other = format!("room-{}", random.usize(..self.world.rooms));
         if count < self.world.rooms_each && random.bool() {
             self.client.join(&other, None).await;
@@ -281,7 +283,7 @@ impl Member {
         let users = self.world.clients / self.world.per_user + 1;
         let text = format!("{} in private", self.client.unique_text());
         let command = match random.u8(..6) {
-            // Somebody who does not exist, too.
+            // The number may be that of a user who does not exist.
             0 => json!({"type": "direct", "to": format!("user-{}", random.usize(..users)), "message": text}),
             1 => {
                 let user = format!("user-{}", random.usize(..users));
@@ -291,7 +293,7 @@ impl Member {
             3 => json!({"type": "presence", "room": room}),
             4 => json!({"type": "ping"}),
             _ => {
-                // Without an id, for there is no answer.
+                // Without an id, because there is no answer.
                 return self.client.send_raw(&json!({"type": "typing", "room": room}).to_string()).await;
             }
         };

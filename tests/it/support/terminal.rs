@@ -1,4 +1,4 @@
-//! `throng chat` as a child, spoken to in lines.
+//! `throng chat` as a child process, driven line by line.
 
 use std::io::Write as _;
 use std::process::{Child, ChildStdin, Stdio};
@@ -8,7 +8,7 @@ use super::log::Log;
 use super::server::{Server, signal, throng};
 use super::{PATIENCE, eventually};
 
-/// A chat in lines.
+/// A running `throng chat` with pipes instead of a terminal.
 pub(crate) struct Chat {
     child: Child,
     input: Option<ChildStdin>,
@@ -47,13 +47,13 @@ impl Chat {
         input.write_all(format!("{line}\n").as_bytes()).expect("the chat reads");
     }
 
-    /// Waits for a line that is just this.
+    /// Waits for a line that equals `line`.
     #[track_caller]
     pub(crate) fn sees(&self, line: &str) {
         self.output.wait_for_line(line, |seen| seen == line);
     }
 
-    /// Waits for a line that begins like this.
+    /// Waits for a line that begins with `start`, and returns it.
     #[track_caller]
     pub(crate) fn sees_like(&self, start: &str) -> String {
         self.output.wait_for_start(start)
@@ -65,12 +65,12 @@ impl Chat {
         signal(&self.child, name);
     }
 
-    /// Ends the input.
+    /// Closes the chat's standard input.
     pub(crate) fn ends(&mut self) {
         drop(self.input.take());
     }
 
-    /// Waits for the end; the exit code, the lines and what was said on standard error.
+    /// Waits for the end; returns the exit code, the lines of standard output and the text of standard error.
     #[track_caller]
     pub(crate) fn ended(mut self) -> (i32, Vec<String>, String) {
         let mut status = None;
@@ -84,7 +84,7 @@ impl Chat {
         (code, self.output.text().lines().map(str::to_owned).collect(), self.errors.text())
     }
 
-    /// Ends the input and waits for the end.
+    /// Closes the input and waits for the end as [`Chat::ended`] does.
     #[track_caller]
     pub(crate) fn finish(mut self) -> (i32, Vec<String>, String) {
         self.ends();

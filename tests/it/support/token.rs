@@ -1,4 +1,4 @@
-//! Tokens: good ones from the product's own command line, bad ones by hand.
+//! Tokens: valid ones from `throng token`, invalid ones built by hand.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::server::run;
 
-/// The key of the servers that have one. Long enough for HS512.
+/// The secret of every server under test that checks tokens. Long enough for HS512.
 pub(crate) const SECRET: &str = "a-secret-of-the-tests-that-is-64-bytes-long-so-that-hs512-takes-it";
 
-/// A token as `throng token` prints it.
+/// Runs `throng token` with these arguments; returns the token.
 #[track_caller]
 pub(crate) fn mint(arguments: &[&str]) -> String {
     let output = run(&[&["token"], arguments].concat(), &[("auth.secret", SECRET)]);
@@ -22,23 +22,23 @@ pub(crate) fn mint(arguments: &[&str]) -> String {
     token
 }
 
-/// A token with these claims, signed as told.
+/// Signs a token with these claims.
 #[track_caller]
 pub(crate) fn signed(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::new(algorithm), claims, &key).expect("claims can be signed")
 }
 
-/// A key pair that everybody knows, in PEM, for `auth.public_key` and for signing.
+/// A key pair in PEM, for `auth.public_key` and for signing. It is in the repository: it protects nothing.
 pub(crate) struct KeyPair {
-    /// What `auth.algorithm` calls it.
+    /// The algorithm's name in `auth.algorithm`.
     pub(crate) name: &'static str,
     pub(crate) algorithm: Algorithm,
     pub(crate) public: &'static str,
     private: &'static str,
 }
 
-/// One key pair for each algorithm that has such.
+/// One key pair for each asymmetric algorithm.
 pub(crate) const PAIRS: [KeyPair; 3] = [
     KeyPair {
         name: "RS256",
@@ -61,7 +61,7 @@ pub(crate) const PAIRS: [KeyPair; 3] = [
 ];
 
 impl KeyPair {
-    /// A token with these claims.
+    /// Signs a token with these claims.
     #[track_caller]
     pub(crate) fn sign(&self, claims: &Value) -> String {
         let body: String = self.private.lines().filter(|line| !line.starts_with("-----")).collect();
@@ -75,13 +75,13 @@ impl KeyPair {
     }
 }
 
-/// A token that says of itself that it needs no signature.
+/// Builds a token of the algorithm `none`, which has no signature.
 pub(crate) fn unsigned(claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(claims))
 }
 
-/// Seconds since the Unix epoch, `offset` from now.
+/// Returns the seconds since the Unix epoch, `offset` from now.
 pub(crate) fn seconds_from_now(offset: i64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     i64::try_from(now).expect("before the year 292277026596") + offset

@@ -1,7 +1,7 @@
-//! A client of `throng.v1` on a bare socket: it keeps its positions, resumes with them, and retries with keys what was
-//! not answered. Everything it sends and receives goes to the [checker](super::checker) first.
+//! A client of `throng.v1` on a bare socket: it keeps its positions, resumes from them, and retries messages that have
+//! a key and were not answered. Everything it sends and receives goes to the [checker](super::checker) first.
 //!
-//! Small enough that ten thousand fit into a test: a socket, what came and is no whole frame yet, and names.
+//! It is small enough that ten thousand fit into a test: a socket, the bytes of an incomplete frame, and names.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,36 +15,36 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::checker::{Checker, End, Position};
 use super::client::patiently;
 use super::frame::{self, Frame, Received};
-use super::link::{Link, Place, knock};
+use super::link::{Link, ServerAddress, connect};
 
 /// Keyed messages that a client remembers for a retry.
 const MAX_UNANSWERED: usize = 64;
 
-/// With what a server may close a client that keeps to the rules.
+/// Close codes that a client which keeps to the rules may get.
 const SANE_ENDS: [u16; 5] = [1001, 1012, 1013, 4001, 4003];
 
-/// The one judge of a test.
+/// The judge that all clients of a test share.
 pub(crate) type Judge = Rc<RefCell<Checker>>;
 
-/// With what a client comes back.
+/// The position with which a client reconnects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resume {
-    /// Nothing.
+    /// No position.
     Fresh,
-    /// Where it was.
+    /// The client's last position.
     Exact,
-    /// A place so much earlier.
+    /// A position this much earlier than the last.
     Stale(u64),
-    /// A place that does not exist yet.
+    /// A position that does not exist yet.
     Future,
-    /// The right number of another life.
+    /// The offset of the last position with another epoch.
     WrongEpoch,
 }
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// A close frame, and everything up to its echo is read.
+    /// The client sends a close frame and reads everything up to its echo.
     Close,
     /// A FIN.
     Fin,
@@ -52,7 +52,7 @@ pub(crate) enum Cut {
     Reset,
 }
 
-/// What a client hears.
+/// A thing that a client reads from its connection.
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// An event.
@@ -61,41 +61,41 @@ pub(crate) enum Heard {
     End,
 }
 
-/// A keyed message, as long as nobody has answered it.
+/// A keyed message that has not been answered yet.
 #[derive(Debug, Clone)]
 struct Keyed {
-    to: Whom,
+    to: Destination,
     key: String,
     text: String,
 }
 
-/// Whom something is said to.
+/// The destination of a message.
 #[derive(Debug, Clone)]
-pub(crate) enum Whom {
+pub(crate) enum Destination {
     Room(String),
     User(String),
 }
 
-/// See the module's documentation.
+/// A client that checks every promise of the protocol; see the module's documentation.
 pub(crate) struct V1 {
-    place: Place,
+    server: ServerAddress,
     judge: Judge,
     name: String,
     user: String,
     link: Option<Link>,
     session: Option<String>,
-    /// Where it was in its rooms when its last connection ended.
+    /// Positions in its rooms when its last connection ended.
     positions: BTreeMap<String, Position>,
-    /// By the id of the command.
+    /// Keyed messages without an answer, by the id of the command.
     unanswered: BTreeMap<String, Keyed>,
     counter: u64,
 }
 
 impl V1 {
-    /// A client that is not connected yet. Several may be the same user; names are unique.
-    pub(crate) fn new(place: &Place, judge: &Judge, name: &str, user: &str) -> Self {
+    /// Makes a client that is not connected yet. Several clients may be the same user; names are unique.
+    pub(crate) fn new(server: &ServerAddress, judge: &Judge, name: &str, user: &str) -> Self {
         Self {
-            place: Rc::clone(place),
+            server: Rc::clone(server),
             judge: Rc::clone(judge),
             name: name.to_owned(),
             user: user.to_owned(),
@@ -111,7 +111,7 @@ impl V1 {
         self.link.is_some()
     }
 
-    /// The rooms it is in, or was when its connection ended.
+    /// Returns the rooms it is in, or was in when its connection ended.
     pub(crate) fn rooms(&self) -> Vec<String> {
         match &self.link {
             Some(link) => self.judge.borrow().rooms(link.conn),
@@ -124,7 +124,7 @@ impl V1 {
         self.counter
     }
 
-    /// A text that nobody has said.
+    /// Returns a text that nobody has said.
     pub(crate) fn unique_text(&mut self) -> String {
         let number = self.unique();
         format!("{} says {number}", self.name)
@@ -135,7 +135,7 @@ impl V1 {
         format!("{}-{number}", self.name)
     }
 
-    /// What it asks for when it comes back to `room`.
+    /// Returns the position that it asks for when it comes back to `room`.
     fn position(&self, room: &str, resume: Resume) -> Option<Position> {
         let (epoch, offset) = self.positions.get(room)?.clone();
         Some(match resume {
@@ -147,7 +147,7 @@ impl V1 {
         })
     }
 
-    /// Connects, enters `room` and every other room it was in, and sends again what was not answered. Everything is
+    /// Connects, enters `room` and every other room it was in, and sends unanswered messages again. Every command is
     /// answered when this returns; false when the server ended the connection meanwhile.
     pub(crate) async fn connect(&mut self, room: &str, resume: Resume) -> bool {
         assert!(self.link.is_none(), "{} is connected", self.name);
@@ -163,7 +163,7 @@ impl V1 {
         let others: Vec<_> = self.positions.keys().filter(|other| *other != room).cloned().collect();
         let others: Vec<_> = others.into_iter().map(|other| (self.position(&other, resume), other)).collect();
         self.positions.clear();
-        self.link = Some(patiently("handshake", knock(&self.place, conn, &path)).await);
+        self.link = Some(patiently("handshake", connect(&self.server, conn, &path)).await);
         let Heard::Event(welcome) = self.next().await else { return false };
         self.session = welcome["session"].as_str().map(str::to_owned);
         for (position, other) in others {
@@ -175,14 +175,14 @@ impl V1 {
     async fn retry(&mut self) -> bool {
         let rooms = self.rooms();
         for (_, keyed) in std::mem::take(&mut self.unanswered) {
-            if !matches!(&keyed.to, Whom::Room(room) if !rooms.contains(room)) {
+            if !matches!(&keyed.to, Destination::Room(room) if !rooms.contains(room)) {
                 self.say_again(keyed).await;
             }
         }
         self.is_answered().await
     }
 
-    /// Sends a command with an id of its own.
+    /// Sends a command with a new id, and returns the id.
     pub(crate) async fn command(&mut self, mut command: Value) -> String {
         let id = format!("c{}", self.unique());
         command["id"] = id.as_str().into();
@@ -190,7 +190,7 @@ impl V1 {
         id
     }
 
-    /// Joins `room`, from `position` on.
+    /// Joins `room`, resuming from `position` if there is one.
     pub(crate) async fn join(&mut self, room: &str, position: Option<Position>) {
         let mut command = json!({"type": "join", "room": room});
         if let Some((epoch, offset)) = position {
@@ -203,15 +203,15 @@ impl V1 {
     pub(crate) async fn say(&mut self, room: &str, text: String, has_key: bool, echo: bool) {
         if has_key && self.unanswered.len() < MAX_UNANSWERED {
             let key = self.unique_key();
-            self.say_again(Keyed { to: Whom::Room(room.to_owned()), key, text }).await;
+            self.say_again(Keyed { to: Destination::Room(room.to_owned()), key, text }).await;
         } else {
             self.command(json!({"type": "message", "room": room, "message": text, "echo": echo})).await;
         }
     }
 
-    /// Tells `user` something in private, under a key and as often as told.
+    /// Sends `user` a private message under a key, `times` times.
     pub(crate) async fn tell(&mut self, user: &str, text: String, times: usize) {
-        let keyed = Keyed { to: Whom::User(user.to_owned()), key: self.unique_key(), text };
+        let keyed = Keyed { to: Destination::User(user.to_owned()), key: self.unique_key(), text };
         for _ in 0..times {
             self.say_again(keyed.clone()).await;
         }
@@ -221,8 +221,10 @@ impl V1 {
         let Keyed { to, key, text } = &keyed;
         let id = self
             .command(match to {
-                Whom::Room(room) => json!({"type": "message", "room": room, "message": text, "key": key}),
-                Whom::User(user) => json!({"type": "direct", "to": user, "message": text, "key": key}),
+                Destination::Room(room) => {
+                    json!({"type": "message", "room": room, "message": text, "key": key})
+                }
+                Destination::User(user) => json!({"type": "direct", "to": user, "message": text, "key": key}),
             })
             .await;
         self.unanswered.insert(id, keyed);
@@ -250,7 +252,7 @@ impl V1 {
     pub(crate) async fn send_raw(&mut self, command: &str) {
         let Some(link) = &mut self.link else { return };
         self.judge.borrow_mut().sent(link.conn, command);
-        // An error is the end of the link, which reading tells of with what came before it.
+        // An error means that the link has ended. Reading reports that, after everything that came before it.
         let _ = patiently("the server takes a command", link.stream.write_all(&frame::text(command))).await;
     }
 
@@ -267,10 +269,10 @@ impl V1 {
         }
     }
 
-    /// What the server says next; for ever when there is no connection.
+    /// Waits for the next event; for ever when there is no connection.
     ///
     /// # Cancel safety
-    /// What has come stays.
+    /// Cancel safe: bytes that were received stay in the buffer.
     pub(crate) async fn next(&mut self) -> Heard {
         loop {
             let Some(link) = &mut self.link else { std::future::pending().await };
@@ -298,7 +300,7 @@ impl V1 {
         }
     }
 
-    /// Small enough to leave at once, like a pong.
+    /// Answers a heartbeat. The answer is small enough to be written without waiting, like a pong.
     fn acknowledge_heartbeat(&self) {
         if let Some(link) = &self.link {
             let _ = link.stream.try_write(&frame::text(r#"{"type":"heartbeat_ack"}"#));
@@ -323,7 +325,7 @@ impl V1 {
         Heard::End
     }
 
-    /// The connection is over: what remains are the positions.
+    /// Ends the connection's state and keeps the positions.
     fn forget(&mut self, end: End) {
         let Some(link) = self.link.take() else { return };
         let mut judge = self.judge.borrow_mut();
@@ -335,7 +337,7 @@ impl V1 {
         judge.closed(link.conn, end);
     }
 
-    /// Ends the connection in the middle of a message: `share` of its bytes, from 0 to 1, are sent before.
+    /// Sends a share of a message's bytes, from 0 to 1, and then ends the connection.
     pub(crate) async fn cut(&mut self, cut: Cut, room: &str, share: f64) {
         let text = self.unique_text();
         let key = self.unique_key();
@@ -351,7 +353,7 @@ impl V1 {
         let bytes = frame::text(command.to_string());
         let count = (bytes.len() as f64 * share) as usize;
         self.judge.borrow_mut().sent(link.conn, &command.to_string());
-        self.unanswered.insert(id, Keyed { to: Whom::Room(room.to_owned()), key, text });
+        self.unanswered.insert(id, Keyed { to: Destination::Room(room.to_owned()), key, text });
         let _ = link.stream.write_all(&bytes[..count.min(bytes.len())]).await;
         if cut == Cut::Reset {
             let _ = SockRef::from(&link.stream).set_linger(Some(Duration::ZERO));

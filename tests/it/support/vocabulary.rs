@@ -1,5 +1,5 @@
-//! The words of the protocol as the crate has them: what the README's tables, the snapshots and what comes over sockets
-//! are compared with.
+//! The protocol's words as the crate declares them. The documentation's tables, the snapshots and the traffic of real
+//! sockets are compared with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use throng::protocol::close::EndReason;
 use throng::protocol::event::CommandError;
 
-/// Every reason that a close frame can give, one of each kind.
+/// Returns every reason that a close frame can give, one of each kind.
 pub(crate) fn reasons() -> Vec<EndReason> {
     use EndReason as R;
     let all = vec![
@@ -38,7 +38,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
         R::Kicked,
         R::RepeatedlyMalformed,
     ];
-    // Exhaustive, so that a new reason is an error here until it stands in the list above.
+    // The match is exhaustive, so that a new reason does not compile until it stands in the list above.
     for reason in &all {
         match reason {
             R::PeerClosed(_) | R::PeerVanished => unreachable!("these are the client's, not ours"),
@@ -54,7 +54,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
     all
 }
 
-/// Every error that answers a command, with the numbers and words that the table has.
+/// Returns every error that answers a command, with the numbers and words of the documentation's table.
 pub(crate) fn errors() -> Vec<CommandError> {
     use CommandError as E;
     let all = vec![
@@ -73,7 +73,7 @@ pub(crate) fn errors() -> Vec<CommandError> {
         E::Unavailable,
         E::NoMoreRooms,
     ];
-    // Exhaustive, so that a new error is one here until it stands in the list above.
+    // The match is exhaustive, so that a new error does not compile until it stands in the list above.
     for error in &all {
         match error {
             E::InvalidJson | E::InvalidMessage(_) | E::MissingField(_) | E::MessageTooLong { .. } => {}
@@ -85,10 +85,10 @@ pub(crate) fn errors() -> Vec<CommandError> {
     all
 }
 
-/// Types of JSON objects, with the names of their other fields.
+/// Types of JSON objects (field `type`), with the names of their other fields.
 pub(crate) type Fields = BTreeMap<String, BTreeSet<String>>;
 
-/// The events of `throng.v1` as they are encoded, each with all of its fields.
+/// Returns the events of `throng.v1` as they are encoded, each with all of its fields.
 pub(crate) fn events() -> Fields {
     let lines = include_str!("../snapshots/v1-events.txt").lines();
     let payloads = lines.filter_map(|line| line.find('{').map(|at| &line[at..]));
@@ -96,7 +96,7 @@ pub(crate) fn events() -> Fields {
     fields(&parsed.collect::<Vec<_>>())
 }
 
-/// The types of `objects`, each with every field that one of them has.
+/// Returns the types of `objects`, each with every field that any object of the type has.
 pub(crate) fn fields(objects: &[Value]) -> Fields {
     let mut all = Fields::new();
     for object in objects {

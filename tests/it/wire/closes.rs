@@ -1,11 +1,11 @@
-//! Every end that the server starts, over a real socket: the advice, the close frame, and nothing behind it.
+//! Every end that the server starts, over a real socket: the `disconnect`, the close frame, and nothing behind it.
 
 use std::collections::BTreeSet;
 
 use serde_json::json;
 use throng::protocol::close::EndReason;
 
-use super::tape::{Tape, Voice};
+use super::tape::{Tape, TapedClient};
 use super::{ELSEWHERE, rows};
 use crate::snapshots::check;
 use crate::support::frame::{BINARY, Frame, PING, PONG, TEXT, first, middle, text};
@@ -17,7 +17,7 @@ use crate::support::vocabulary;
 
 const ALONE: [&str; 2] = ["welcome", "presence_diff"];
 
-/// What breaks a rule: its name, its bytes, what is heard before the end, and the end.
+/// A broken rule: its name, the bytes that break it, the events before the end, and the end's code and reason.
 type Broken = (&'static str, Vec<u8>, &'static [&'static str], u16, &'static str);
 
 fn rules(tape: &mut Tape) {
@@ -42,9 +42,9 @@ fn rules(tape: &mut Tape) {
         ("a message not finished", first("{"), &[], 3008, "Message not finished in time"),
         ("no JSON", text("{"), &["error"], 4502, "Repeated malformed input"),
     ];
-    tape.story("What breaks the rules.");
+    tape.section("Broken rules of the protocol.");
     for (n, (name, bytes, heard, code, reason)) in rows.into_iter().enumerate() {
-        let mut alice = Voice::enter(tape, "alice", &server, &format!("alice?room=room-{n}"), &ALONE);
+        let mut alice = TapedClient::enter(tape, "alice", &server, &format!("alice?room=room-{n}"), &ALONE);
         tape.line(&format!("alice > ({name})"));
         alice.socket.send(bytes);
         alice.hears(tape, heard);
@@ -53,26 +53,26 @@ fn rules(tape: &mut Tape) {
 }
 
 fn silence(tape: &mut Tape) {
-    tape.story("Who gives no sign of life.");
+    tape.section("Clients without a sign of life.");
     let settings = [("node", "n1"), ("heartbeat.interval", "3s"), ("heartbeat.timeout", "200ms")];
     let server = Server::start(&settings);
-    let mut alice = Voice::enter(tape, "alice", &server, "alice", &ALONE);
+    let mut alice = TapedClient::enter(tape, "alice", &server, "alice", &ALONE);
     alice.hears(tape, &["heartbeat"]);
     alice.ends(tape, 3008, "Heartbeat timeout");
 }
 
 fn refused(tape: &mut Tape) {
-    tape.story("Who is not let in.");
+    tape.section("Clients that are refused.");
     let server = Server::start(&[("node", "n1"), ("limits.max_rooms", "1")]);
-    let mut holder = Voice::enter(tape, "bob", &server, "bob", &ALONE);
+    let mut holder = TapedClient::enter(tape, "bob", &server, "bob", &ALONE);
     for (path, code, reason) in [
         ("a", 1008, "Invalid user ID"),
         ("alice?room=a%20b", 1008, "Invalid room"),
         ("alice?room=second", 1013, "Server overloaded"),
     ] {
-        Voice::offer(tape, "alice", &server, path).ends(tape, code, reason);
+        TapedClient::offer(tape, "alice", &server, path).ends(tape, code, reason);
     }
-    // Who holds the name is asked whether it lives, and does.
+    // The server pings the holder of the name, which answers.
     let mut newcomer = Socket::connect(server.address());
     newcomer.send(handshake("/ws/chat/bob", OFFER));
     let ping = holder.socket.read_frame();
@@ -80,7 +80,7 @@ fn refused(tape: &mut Tape) {
     holder.socket.send(Frame::new(PONG, ping.payload).bytes());
     newcomer.expect_upgrade();
     tape.line("alice > /ws/chat/bob");
-    Voice::with("alice", newcomer).ends(tape, 1008, "User ID already in use");
+    TapedClient::with("alice", newcomer).ends(tape, 1008, "User ID already in use");
 
     let server = Server::start(&[
         ("node", "n1"),
@@ -89,15 +89,15 @@ fn refused(tape: &mut Tape) {
         ("auth.leeway", "0s"),
     ]);
     let token = mint(&["--sub", "alice", "--room", "live-*"]);
-    Voice::offer(tape, "alice", &server, "alice").ends(tape, 1008, "Authentication failed");
-    Voice::offer(tape, "alice", &server, &format!("alice?token={token}")).ends(
+    TapedClient::offer(tape, "alice", &server, "alice").ends(tape, 1008, "Authentication failed");
+    TapedClient::offer(tape, "alice", &server, &format!("alice?token={token}")).ends(
         tape,
         3003,
         "Room not allowed",
     );
     let claims = json!({"sub": "alice", "exp": seconds_from_now(2)});
     let token = signed(jsonwebtoken::Algorithm::HS256, SECRET, &claims);
-    let alice = Voice::enter(tape, "alice", &server, &format!("alice?token={token}"), &ALONE);
+    let alice = TapedClient::enter(tape, "alice", &server, &format!("alice?token={token}"), &ALONE);
     alice.ends(tape, 3000, "Token expired");
     for (claims, told) in [
         (json!({"sub": "alice", "exp": seconds_from_now(-5)}), "Token expired"),
@@ -107,12 +107,12 @@ fn refused(tape: &mut Tape) {
         ),
     ] {
         let token = signed(jsonwebtoken::Algorithm::HS256, SECRET, &claims);
-        Voice::offer(tape, "alice", &server, &format!("alice?token={token}")).ends(tape, 3000, told);
+        TapedClient::offer(tape, "alice", &server, &format!("alice?token={token}")).ends(tape, 3000, told);
     }
 }
 
 fn excess(tape: &mut Tape) {
-    tape.story("Who sends too much, or reads too little.");
+    tape.section("Clients that send too much, or read too little.");
     let server = Server::start(&[
         ("node", "n1"),
         ("rate_limit.enabled", "true"),
@@ -120,7 +120,7 @@ fn excess(tape: &mut Tape) {
         ("rate_limit.burst", "1"),
         ("rate_limit.strikes", "1"),
     ]);
-    let mut alice = Voice::enter(tape, "alice", &server, "alice", &ALONE);
+    let mut alice = TapedClient::enter(tape, "alice", &server, "alice", &ALONE);
     tape.line("alice > (direct messages, until it is enough)");
     alice.socket.send(text(r#"{"type":"direct","to":"nobody","message":"hi"}"#).repeat(4));
     alice.hears(tape, &["error", "error", "error"]);
@@ -129,7 +129,7 @@ fn excess(tape: &mut Tape) {
     let settings: Settings<'_> = &[("node", "n1")];
     let server = Server::start(&[settings, SMALL_QUEUES].concat());
     let mut author = Speaker::enter(&server, "bob");
-    // A reset may overtake the close frame of one that does not read: another one then.
+    // A reset may overtake the close frame of a client that does not read: then another client tries.
     let end = (0..20).find_map(|n| {
         let path = format!("laggard-{n}");
         let mut laggard = Speaker::on(Socket::connect_narrow(server.address()), &path, "");
@@ -143,22 +143,22 @@ fn excess(tape: &mut Tape) {
 }
 
 fn goodbye(tape: &mut Tape) {
-    tape.story("Who is replaced, and who is left when the server stops.");
+    tape.section("A replaced client, and one that is left when the server stops.");
     let mut server = Server::start(&[("node", "n1"), ("drain.window", "0ms")]);
-    let mut old = Voice::offer(tape, "alice", &server, "alice");
+    let mut old = TapedClient::offer(tape, "alice", &server, "alice");
     let welcome = old.hears(tape, &["welcome"]);
     old.hears(tape, &["presence_diff"]);
     let path = format!("alice?session={}", welcome["session"].as_str().expect("a session"));
-    let new = Voice::enter(tape, "alice", &server, &path, &["welcome"]);
+    let new = TapedClient::enter(tape, "alice", &server, &path, &["welcome"]);
     old.ends(tape, 4501, "Replaced by a newer connection");
     server.terminate();
     new.ends(tape, 1012, "Server restarting");
     assert!(server.wait_exit(crate::support::PATIENCE).success());
 }
 
-/// Two ends belong to endpoints that speak the plain dialect only.
+/// Records the two ends of endpoints that speak the plain dialect only.
 fn plain(tape: &mut Tape) {
-    tape.story("Beside the chat.");
+    tape.section("Beside the chat.");
     let server = Server::start(&[]);
     for (path, sent) in [("/ws/messages", Some("{}")), ("/ws/with-timeout?timeout=1s", None)] {
         tape.line(&format!("alice > {path}"));

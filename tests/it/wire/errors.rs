@@ -1,14 +1,14 @@
-//! Every error of `throng.v1`, over a real socket.
+//! Every error of `throng.v1`, received over a real socket.
 
 use std::collections::BTreeSet;
 
-use super::tape::{Tape, Voice, too_fast};
+use super::tape::{Tape, TapedClient, too_fast};
 use crate::snapshots::check;
 use crate::support::server::Server;
 use crate::support::token::{SECRET, mint};
 use crate::support::vocabulary;
 
-/// Limits so low that each is met.
+/// Records errors under limits so low that each is reached.
 fn limits(tape: &mut Tape) {
     let server = Server::start(&[
         ("node", "n1"),
@@ -16,8 +16,8 @@ fn limits(tape: &mut Tape) {
         ("limits.max_rooms_per_connection", "2"),
         ("limits.max_keys_per_user", "1"),
     ]);
-    tape.story("What is wrong in itself, and what is too much.");
-    let alice = &mut Voice::enter(tape, "alice", &server, "alice", &["welcome", "presence_diff"]);
+    tape.section("Invalid commands, and commands above a limit.");
+    let alice = &mut TapedClient::enter(tape, "alice", &server, "alice", &["welcome", "presence_diff"]);
     for (command, code) in [
         ("{", "invalid_json"),
         ("[]", "invalid_message"),
@@ -35,9 +35,9 @@ fn limits(tape: &mut Tape) {
     alice.does(tape, r#"{"type":"join","id":"9","room":"den"}"#, &["joined", "presence_diff"]);
     alice.fails(tape, r#"{"type":"join","id":"10","room":"attic"}"#, "too_many_rooms");
     alice.does(tape, r#"{"type":"message","id":"11","message":"hi","key":"a"}"#, &["message", "ack"]);
-    // No more than one key is remembered, and none is refused.
+    // The server remembers one key only, and refuses none.
     alice.does(tape, r#"{"type":"message","id":"12","message":"hi","key":"b"}"#, &["message", "ack"]);
-    // Nothing of all that failed was said.
+    // No message of a failed command was appended.
     alice.does(tape, r#"{"type":"message","id":"13","message":"bye"}"#, &["message", "ack"]);
 }
 
@@ -48,9 +48,9 @@ fn permission(tape: &mut Tape) {
         ("auth.secret", SECRET),
         ("limits.max_rooms", "1"),
     ]);
-    tape.story("What the token does not allow, and what the node has no room for.");
+    tape.section("Commands that the token does not allow, or for which the node has no room.");
     let path = format!("alice?room=live-1&token={}", mint(&["--sub", "alice", "--room", "live-*"]));
-    let alice = &mut Voice::enter(tape, "alice", &server, &path, &["welcome", "presence_diff"]);
+    let alice = &mut TapedClient::enter(tape, "alice", &server, &path, &["welcome", "presence_diff"]);
     alice.fails(tape, r#"{"type":"join","id":"1","room":"den"}"#, "forbidden");
     alice.fails(tape, r#"{"type":"join","id":"2","room":"live-2"}"#, "unavailable");
 }

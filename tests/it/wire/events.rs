@@ -1,6 +1,6 @@
-//! Every command with each of its fields, and every event with each of its, over real sockets.
+//! Every command with each of its fields, and every event with each of its fields, over real sockets.
 
-use super::tape::{Tape, Voice, too_fast};
+use super::tape::{Tape, TapedClient, too_fast};
 use crate::readme;
 use crate::snapshots::check;
 use crate::support::raw::Socket;
@@ -14,11 +14,11 @@ fn talk(tape: &mut Tape) {
         ("limits.max_keys_per_user", "2"),
         ("workers", "1"),
     ]);
-    tape.story("Two people, from the first word to the last.");
-    let mut alice = Voice::offer(tape, "alice", &server, "alice?room=lobby");
+    tape.section("Two people, from the first word to the last.");
+    let mut alice = TapedClient::offer(tape, "alice", &server, "alice?room=lobby");
     let welcome = alice.hears(tape, &["welcome"]);
     alice.hears(tape, &["presence_diff"]);
-    let bob = &mut Voice::enter(tape, "bob  ", &server, "bob", &["welcome", "presence_diff"]);
+    let bob = &mut TapedClient::enter(tape, "bob  ", &server, "bob", &["welcome", "presence_diff"]);
     alice.hears(tape, &["presence_diff"]);
     let say = r#"{"type":"message","id":"1","room":"lobby","message":"hi","key":"a","echo":true}"#;
     alice.does(tape, say, &["message", "ack"]);
@@ -44,15 +44,15 @@ fn talk(tape: &mut Tape) {
     rooms(tape, &mut alice);
     bob.socket.finish();
     alice.hears(tape, &["presence_diff"]);
-    // Back with session and position, in the place of the old connection.
+    // Reconnects with session and position, which replaces the old connection.
     let session = welcome["session"].as_str().expect("a session");
     let path = format!("alice?room=lobby&resume={epoch}:1&session={session}");
-    let mut again = Voice::enter(tape, "alice", &server, &path, &["welcome", "message"]);
+    let mut again = TapedClient::enter(tape, "alice", &server, &path, &["welcome", "message"]);
     alice.ends(tape, 4501, "Replaced by a newer connection");
     again.does(tape, r#"{"type":"ping","id":"1"}"#, &["pong"]);
 }
 
-fn rooms(tape: &mut Tape, alice: &mut Voice) {
+fn rooms(tape: &mut Tape, alice: &mut TapedClient) {
     alice.say(tape, r#"{"type":"join","id":"12","room":"den"}"#);
     let joined = alice.hears(tape, &["joined"]);
     alice.hears(tape, &["presence_diff"]);
@@ -66,8 +66,8 @@ fn rooms(tape: &mut Tape, alice: &mut Voice) {
 
 fn silence(tape: &mut Tape) {
     let server = Server::start(&[("node", "n1"), ("heartbeat.interval", "1s")]);
-    tape.story("Nobody speaks.");
-    let mut alice = Voice::enter(tape, "alice", &server, "alice", &["welcome", "presence_diff"]);
+    tape.section("Nobody speaks.");
+    let mut alice = TapedClient::enter(tape, "alice", &server, "alice", &["welcome", "presence_diff"]);
     alice.hears(tape, &["heartbeat"]);
     alice.does(tape, r#"{"type":"heartbeat_ack"}"#, &["heartbeat"]);
 }
@@ -75,9 +75,9 @@ fn silence(tape: &mut Tape) {
 fn loss(tape: &mut Tape) {
     let settings: Settings<'_> = &[("node", "n1"), ("queue.policy", "drop_oldest")];
     let server = Server::start(&[settings, SMALL_QUEUES].concat());
-    tape.story("Somebody does not read.");
+    tape.section("A client does not read.");
     let narrow = Socket::connect_narrow(server.address());
-    let mut laggard = Voice::on(tape, "alice", narrow, "alice");
+    let mut laggard = TapedClient::on(tape, "alice", narrow, "alice");
     let mut author = crate::support::speaker::Speaker::enter(&server, "bob");
     while server.metric("throng_messages_dropped_total", "") == 0.0 {
         author.say_quietly("lobby", &"x".repeat(4000));
@@ -94,7 +94,7 @@ fn every_command_and_every_event_comes_over_a_socket_with_all_of_its_fields() {
     loss(&mut tape);
     assert_eq!(vocabulary::fields(&tape.sent), readme::commands(), "every command with all of its fields");
     let (mut heard, mut declared) = (vocabulary::fields(&tape.heard), vocabulary::events());
-    // The one event that both dialects have, and that the table has elsewhere.
+    // Both dialects have this one event, which stands in another table.
     let message = heard.remove("message").expect("messages");
     let parts = ["user", "message", "room", "offset", "id", "ts"].map(str::to_owned);
     assert_eq!(message, parts.into());

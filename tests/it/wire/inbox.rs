@@ -1,4 +1,4 @@
-//! A worker's inbox that is full (`fanout.max_inbox_bytes`): `unavailable`, and nothing has happened.
+//! A worker's inbox that is full (`fanout.max_inbox_bytes`): commands fail with `unavailable` and change nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::support::raw::Socket;
 use crate::support::server::{Server, Settings};
 use crate::support::speaker::Speaker;
 
-/// The smallest inbox there is, and room for everything else.
+/// The smallest inbox that is allowed, and no other limit that could be reached.
 const SMALL: Settings<'static> = &[
     ("fanout.max_inbox_bytes", "64KiB"),
     ("chat.max_message_chars", "10000"),
@@ -22,13 +22,13 @@ const SMALL: Settings<'static> = &[
     ("queue.max_age", "5m"),
     ("workers", "1"),
 ];
-/// Commands that are sent at once: more than an inbox takes, should nobody empty it meanwhile.
+/// Commands that are sent at once: more than an inbox takes if the worker does not empty it meanwhile.
 const BURST: u64 = 200;
-/// Bursts before the test gives up.
-const PATIENCE: u64 = 200;
+/// Most bursts that are sent before the test gives up.
+const MAX_BURSTS: u64 = 200;
 
-/// Sends the commands `make(id)` until some of `code` is answered; by id, every answer. Messages of the room are
-/// handed to `heard`.
+/// Sends the commands `make(id)` until an answer is an error; returns every answer by id. Messages of the room are
+/// passed to `heard`.
 #[track_caller]
 fn send_until_full(
     speaker: &mut Speaker,
@@ -36,7 +36,7 @@ fn send_until_full(
     mut heard: impl FnMut(Value),
 ) -> BTreeMap<u64, Value> {
     let mut answers = BTreeMap::new();
-    for burst in 0..PATIENCE {
+    for burst in 0..MAX_BURSTS {
         let ids = burst * BURST..(burst + 1) * BURST;
         let commands: Vec<u8> = ids
             .clone()
@@ -61,12 +61,12 @@ fn send_until_full(
             return answers;
         }
     }
-    panic!("the inbox takes {PATIENCE} times {BURST} messages");
+    panic!("the inbox takes {MAX_BURSTS} times {BURST} messages");
 }
 
-/// Parts the answers into what was taken and what was refused; every refusal must be the one error.
+/// Splits the answers into accepted and refused ones; every refusal must be `unavailable`.
 #[track_caller]
-fn part(answers: BTreeMap<u64, Value>) -> (BTreeMap<u64, Value>, BTreeSet<u64>) {
+fn split(answers: BTreeMap<u64, Value>) -> (BTreeMap<u64, Value>, BTreeSet<u64>) {
     let (taken, refused): (BTreeMap<_, _>, BTreeMap<_, _>) =
         answers.into_iter().partition(|(_, answer)| answer["type"] == "ack");
     assert!(!taken.is_empty() && !refused.is_empty(), "{} taken, {} refused", taken.len(), refused.len());
@@ -85,7 +85,7 @@ fn said(id: u64) -> String {
 }
 
 #[test]
-fn what_a_full_inbox_does_not_take_was_never_said() {
+fn a_message_that_a_full_inbox_refuses_is_not_appended() {
     let server = Server::start(SMALL);
     let mut bob = Speaker::alone(&server, "bob");
     let mut alice = Speaker::alone(&server, "alice");
@@ -93,8 +93,8 @@ fn what_a_full_inbox_does_not_take_was_never_said() {
     let make = |id: u64| json!({"type": "message", "message": said(id), "key": id.to_string()});
     let mut seen = Vec::new();
     let answers = send_until_full(&mut alice, make, |event| seen.push(event));
-    let (taken, refused) = part(answers);
-    // The offsets of what was taken are all there are.
+    let (taken, refused) = split(answers);
+    // The accepted messages use all offsets without a hole.
     let offsets: Vec<u64> = taken.values().map(|ack| ack["offset"].as_u64().expect("an offset")).collect();
     assert_eq!(offsets, (1..=taken.len() as u64).collect::<Vec<_>>(), "no offset was used for a refusal");
     let expected: Vec<String> = taken.keys().map(|id| said(*id)).collect();
@@ -103,7 +103,7 @@ fn what_a_full_inbox_does_not_take_was_never_said() {
     for (place, text) in expected.iter().enumerate() {
         assert_eq!(bob.expect_message("alice", text), place as u64 + 1);
     }
-    // The key of what was refused stands for nothing: the retry is new.
+    // The key of a refused message is not remembered: the retry is new.
     let again = *refused.first().expect("one of them");
     alice.send(&json!({"type": "message", "message": said(again), "key": again.to_string(), "id": "again"}));
     let next = taken.len() as u64 + 1;
@@ -114,7 +114,7 @@ fn what_a_full_inbox_does_not_take_was_never_said() {
         (&json!("again"), &json!(next), &json!(false))
     );
     assert_eq!(bob.expect_message("alice", &said(again)), next);
-    // And so it is in the history.
+    // The history shows the same.
     let page = alice.ask(json!({"type": "history", "room": "lobby", "limit": 2}), "history");
     let texts: Vec<&Value> =
         page["messages"].as_array().expect("messages").iter().map(|message| &message["message"]).collect();
@@ -122,13 +122,13 @@ fn what_a_full_inbox_does_not_take_was_never_said() {
 }
 
 #[test]
-fn a_private_message_that_a_full_inbox_does_not_take_reaches_nobody() {
+fn a_private_message_that_a_full_inbox_refuses_reaches_nobody() {
     let server = Server::start(SMALL);
     let mut bob = Speaker::alone(&server, "bob?room=b");
     let mut alice = Speaker::alone(&server, "alice?room=a");
     let make = |id: u64| json!({"type": "direct", "to": "bob", "message": said(id), "key": id.to_string()});
     let answers = send_until_full(&mut alice, make, |event| panic!("{event:.100}"));
-    let (taken, refused) = part(answers);
+    let (taken, refused) = split(answers);
     assert!(taken.values().all(|ack| ack["delivered"] == 1), "{taken:?}");
     let again = *refused.first().expect("one of them");
     assert_eq!(alice.ask(make(again), "ack")["delivered"], 1);
@@ -139,8 +139,8 @@ fn a_private_message_that_a_full_inbox_does_not_take_reaches_nobody() {
 }
 
 #[test]
-fn an_inbox_that_is_empty_takes_the_longest_message_of_the_settings() {
-    // In a room of both dialects it lies in two batches, and each of its characters might need six bytes.
+fn an_empty_inbox_takes_the_longest_message_of_the_settings() {
+    // In a room of both dialects the message is in two batches, and each of its characters might need six bytes.
     let server = Server::start(SMALL);
     let mut alice = Speaker::alone(&server, "alice");
     let mut plain = Socket::open(server.address(), "/ws/chat/plain");

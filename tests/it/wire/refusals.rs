@@ -1,4 +1,4 @@
-//! Every refusal in HTTP with its code, over a real socket.
+//! Every refusal in HTTP with its code, received over a real socket.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::support::raw::{Socket, handshake};
 use crate::support::server::Server;
 use crate::support::token::SECRET;
 
-/// Sends a request, and keeps what of the answer is the same each time; its code.
+/// Sends a request and records the parts of the answer that are the same each time; returns its code.
 #[track_caller]
 fn ask(tape: &mut Tape, what: &str, server: &Server, request: &str) -> Option<String> {
     let mut socket = Socket::connect(server.address());
@@ -46,7 +46,7 @@ fn requests(tape: &mut Tape) -> Vec<Option<String>> {
     let right = handshake("/ws", "");
     let server = Server::start(&[("admission.origins", "https://chat.example")]);
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: throng.test\r\n\r\n");
-    tape.story("What is wrong with the request.");
+    tape.section("Invalid requests.");
     [
         ("no Host", right.replacen("Host: throng.test\r\n", "", 1)),
         ("a foreign Origin", handshake("/ws", "Origin: https://evil.example\r\n")),
@@ -63,7 +63,7 @@ fn requests(tape: &mut Tape) -> Vec<Option<String>> {
 
 fn limits(tape: &mut Tape) -> Vec<Option<String>> {
     let right = &handshake("/ws", "");
-    tape.story("What is too much.");
+    tape.section("Requests above a limit.");
     let mut codes = Vec::new();
     for (key, value) in [
         ("limits.max_connections", "1"),
@@ -72,7 +72,7 @@ fn limits(tape: &mut Tape) -> Vec<Option<String>> {
     ] {
         let server = Server::start(&[(key, value)]);
         let mut held = Vec::new();
-        // The rate allows a burst.
+        // The rate allows a burst before it refuses.
         let refused = loop {
             let mut socket = Socket::connect(server.address());
             socket.send(right);
@@ -91,13 +91,13 @@ fn limits(tape: &mut Tape) -> Vec<Option<String>> {
 }
 
 fn names(tape: &mut Tape) -> Vec<Option<String>> {
-    tape.story("Who is not let in, where admission.refuse is http.");
+    tape.section("Clients that are refused, with admission.refuse = \"http\".");
     let server = Server::start(&[("admission.refuse", "http"), ("auth.secret", SECRET)]);
     let mut codes = vec![
         ask(tape, "no token", &server, &handshake("/ws/secure", "")),
         ask(tape, "a bad user id", &server, &handshake("/ws/chat/a", "")),
     ];
-    // Nobody answers for the incumbent, unless it is asked whether it lives: a ping comes, and a pong goes.
+    // The incumbent answers the ping with which the server asks whether it is alive.
     let mut holder = Socket::open(server.address(), "/ws/chat/alice");
     let mut newcomer = Socket::connect(server.address());
     newcomer.send(handshake("/ws/chat/alice", ""));
@@ -113,9 +113,9 @@ fn names(tape: &mut Tape) -> Vec<Option<String>> {
 }
 
 fn draining(tape: &mut Tape) -> Option<String> {
-    tape.story("Whoever comes when the server stops.");
+    tape.section("A client that comes while the server stops.");
     let server = Server::start(&[("drain.window", "60s")]);
-    // As long as somebody is there, it does not end.
+    // Open connections keep the server from ending.
     let _held: Vec<_> = (0..20).map(|_| Socket::open(server.address(), "/ws")).collect();
     server.terminate();
     eventually("not ready any more", || server.get("/readyz").status == 503);

@@ -1,4 +1,4 @@
-//! What was said on a socket, as it is kept: line by line, without what differs from run to run.
+//! The recorder of a socket's traffic, line by line. Values that differ from run to run are masked.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,21 +13,23 @@ use crate::support::speaker::{expect_advice, offered};
 /// Numbers that differ from run to run, in events and in heads.
 const NUMBERS: [&str; 3] = ["ts", "after_ms", "retry_after_ms"];
 
-/// See the module's documentation.
+/// A recording; see the module's documentation.
 #[derive(Default)]
 pub(super) struct Tape {
     pub(super) text: String,
-    /// What was sent with success and what was heard, as JSON; and how connections ended.
+    /// Commands that were accepted, as JSON.
     pub(super) sent: Vec<Value>,
+    /// Events that were received, as JSON.
     pub(super) heard: Vec<Value>,
+    /// Ends of connections: code and reason.
     pub(super) ends: BTreeSet<(u16, String)>,
-    /// Random words, and what stands for each.
+    /// Random words, each with the mask that is recorded instead.
     words: Vec<(String, &'static str)>,
 }
 
 impl Tape {
-    /// A story begins.
-    pub(super) fn story(&mut self, name: &str) {
+    /// Begins a section of the recording.
+    pub(super) fn section(&mut self, name: &str) {
         write!(self.text, "\n# {name}\n\n").expect("a string");
     }
 
@@ -36,7 +38,7 @@ impl Tape {
         writeln!(self.text, "{masked}").expect("a string");
     }
 
-    /// Keeps an event of `who`.
+    /// Records an event that `who` received; returns it.
     pub(super) fn event(&mut self, who: &str, raw: &str) -> Value {
         let event: Value = serde_json::from_str(raw).unwrap_or_else(|error| panic!("{error}: {raw}"));
         for (field, mask) in [("epoch", "EPOCH"), ("session", "SESSION")] {
@@ -72,14 +74,15 @@ impl Tape {
     }
 }
 
-/// Somebody whose socket is on tape.
-pub(super) struct Voice {
+/// A client whose traffic is recorded.
+pub(super) struct TapedClient {
     name: &'static str,
     pub(super) socket: Socket,
 }
 
-impl Voice {
-    /// Whoever is let in with `path`, behind `/ws/chat/`, and hears `heard`.
+impl TapedClient {
+    /// Connects to `path`, the part behind `/ws/chat/`; asserts that it is let in and receives events of the types in
+    /// `heard`.
     #[track_caller]
     pub(super) fn enter(
         tape: &mut Tape,
@@ -93,13 +96,13 @@ impl Voice {
         voice
     }
 
-    /// Whoever offers `throng.v1` with `path`, and has heard nothing yet.
+    /// Connects to `path` offering `throng.v1`, and reads no event yet.
     #[track_caller]
     pub(super) fn offer(tape: &mut Tape, name: &'static str, server: &Server, path: &str) -> Self {
         Self::on(tape, name, Socket::connect(server.address()), path)
     }
 
-    /// As [`Voice::offer`], on a socket of the test's choice.
+    /// Connects as [`TapedClient::offer`] does, on a socket of the test's choice.
     #[track_caller]
     pub(super) fn on(tape: &mut Tape, name: &'static str, socket: Socket, path: &str) -> Self {
         let shown = path.split("token=").next().unwrap_or(path);
@@ -107,7 +110,7 @@ impl Voice {
         Self { name, socket: offered(socket, &format!("/ws/chat/{path}"), "") }
     }
 
-    /// Whoever has offered on `socket` already.
+    /// Makes a client of a socket that has offered the dialect already.
     pub(super) fn with(name: &'static str, socket: Socket) -> Self {
         Self { name, socket }
     }
@@ -119,7 +122,7 @@ impl Voice {
         self.socket.send(text(command));
     }
 
-    /// Sends a command that is to be accepted.
+    /// Sends a command that must be accepted and answered with events of these types.
     #[track_caller]
     pub(super) fn does(&mut self, tape: &mut Tape, command: &str, heard: &[&str]) {
         self.say(tape, command);
@@ -127,7 +130,7 @@ impl Voice {
         self.hears(tape, heard);
     }
 
-    /// The next events must be of these types; the last of them.
+    /// Asserts that the next events are of these types; returns the last of them.
     #[track_caller]
     pub(super) fn hears(&mut self, tape: &mut Tape, kinds: &[&str]) -> Value {
         let mut last = Value::Null;
@@ -139,14 +142,14 @@ impl Voice {
         last
     }
 
-    /// What it says is answered with this error.
+    /// Sends a command that must be answered with this error.
     #[track_caller]
     pub(super) fn fails(&mut self, tape: &mut Tape, command: &str, code: &str) {
         self.say(tape, command);
         assert_eq!(self.hears(tape, &["error"])["code"], code, "{command}");
     }
 
-    /// The next two things must be the advice and the close, and then the end.
+    /// Asserts that the `disconnect`, the close and the end come next.
     #[track_caller]
     pub(super) fn ends(mut self, tape: &mut Tape, code: u16, reason: &str) {
         let advice = self.hears(tape, &["disconnect"]);
@@ -157,7 +160,7 @@ impl Voice {
         tape.end(self.name, end);
     }
 
-    /// Reads on, untaped, to an event of this type, which is kept.
+    /// Skips events without recording them up to one of this type, which is recorded.
     #[track_caller]
     pub(super) fn finds(&mut self, tape: &mut Tape, kind: &str) {
         loop {
@@ -171,7 +174,7 @@ impl Voice {
     }
 }
 
-/// What is too fast is refused, in answer to its command.
+/// Records the refusal of a command that comes too fast, which answers it by its id.
 pub(super) fn too_fast(tape: &mut Tape) {
     let server = Server::start(&[
         ("node", "n1"),
@@ -179,8 +182,8 @@ pub(super) fn too_fast(tape: &mut Tape) {
         ("rate_limit.messages_per_second", "1"),
         ("rate_limit.burst", "1"),
     ]);
-    tape.story("Who is too fast.");
-    let alice = &mut Voice::enter(tape, "alice", &server, "alice", &["welcome", "presence_diff"]);
+    tape.section("A client that is too fast.");
+    let alice = &mut TapedClient::enter(tape, "alice", &server, "alice", &["welcome", "presence_diff"]);
     // In one write, so that no time passes between them.
     let commands = ["1", "2"].map(|id| {
         let command = format!(r#"{{"type":"direct","id":"{id}","to":"nobody","message":"hi","key":"{id}"}}"#);

@@ -1,4 +1,4 @@
-//! What was sent and how it was answered: G4.
+//! The record of every message that was sent and how it was answered, which proves guarantee G4.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use super::{Guarantee, Report, Violation, text};
 /// How a message was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Not, or not yet.
+    /// No answer, or none yet.
     Unknown,
     /// `ack`: epoch, offset, duplicate.
     Acked(String, u64, bool),
@@ -18,7 +18,7 @@ pub(super) enum Outcome {
     Refused(String),
 }
 
-/// One time that a message was sent.
+/// One sending of a message.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) user: String,
@@ -29,7 +29,7 @@ pub(super) struct Attempt {
     pub(super) outcome: Outcome,
 }
 
-/// See the module's documentation.
+/// All attempts to send; see the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) attempts: Vec<Attempt>,
@@ -38,11 +38,12 @@ pub(super) struct Ledger {
     by_key: HashMap<(String, String, String), Vec<usize>>,
     /// Private messages by sender, recipient and text: how often they were sent.
     directs: HashMap<(String, String, String), Directs>,
-    /// How many connections took a private message, by sender, recipient and key.
+    /// Number of connections that took a private message, by sender, recipient and key.
     delivered: HashMap<(String, String, String), u64>,
 }
 
-/// How often a private message may reach a connection: once for each key, and each time that it had none.
+/// The number of times that a private message may reach a connection: once for each key, and once for each sending
+/// without a key.
 #[derive(Debug, Default)]
 struct Directs {
     without_key: u64,
@@ -50,14 +51,14 @@ struct Directs {
 }
 
 impl Ledger {
-    /// A message is sent, perhaps again.
+    /// Notes that a message is sent, perhaps again; returns the attempt's index.
     pub(super) fn attempt(&mut self, user: &str, room: &str, command: &Value) -> usize {
         let (index, message) = (self.attempts.len(), text(command, "message").to_owned());
         let key = command["key"].as_str().map(str::to_owned);
-        let place = (room.to_owned(), user.to_owned());
-        self.by_text.entry((place.0.clone(), place.1.clone(), message.clone())).or_default().push(index);
+        let author = (room.to_owned(), user.to_owned());
+        self.by_text.entry((author.0.clone(), author.1.clone(), message.clone())).or_default().push(index);
         if let Some(key) = &key {
-            self.by_key.entry((place.0, place.1, key.clone())).or_default().push(index);
+            self.by_key.entry((author.0, author.1, key.clone())).or_default().push(index);
         }
         self.attempts.push(Attempt {
             user: user.to_owned(),
@@ -70,11 +71,11 @@ impl Ledger {
         index
     }
 
-    /// A private message is sent, perhaps again; to whom, and under which key.
+    /// Notes that a private message is sent, perhaps again; returns its recipient and key.
     pub(super) fn direct(&mut self, user: &str, command: &Value) -> Option<(String, String)> {
         let to = text(command, "to").to_owned();
-        let place = (user.to_owned(), to.clone(), text(command, "message").to_owned());
-        let sent = self.directs.entry(place).or_default();
+        let route = (user.to_owned(), to.clone(), text(command, "message").to_owned());
+        let sent = self.directs.entry(route).or_default();
         match command["key"].as_str() {
             Some(key) => {
                 sent.keys.insert(key.to_owned());
@@ -87,27 +88,27 @@ impl Ledger {
         }
     }
 
-    /// How often a private message may reach each connection of its recipient.
+    /// Returns how often a private message may reach each connection of its recipient.
     pub(super) fn directs(&self, from: &str, to: &str, message: &str) -> u64 {
         let sent = self.directs.get(&(from.to_owned(), to.to_owned(), message.to_owned()));
         sent.map_or(0, |sent| sent.without_key + sent.keys.len() as u64)
     }
 
-    /// Notes how many took a keyed private message; another number is an error: a retry gets the same answer.
+    /// Notes how many connections took a keyed private message. A retry must get the same number; another is an error.
     pub(super) fn delivered(&mut self, from: &str, to: &str, key: &str, count: u64) -> Result<(), String> {
-        let place = (from.to_owned(), to.to_owned(), key.to_owned());
-        match self.delivered.insert(place, count) {
+        let route = (from.to_owned(), to.to_owned(), key.to_owned());
+        match self.delivered.insert(route, count) {
             Some(before) if before != count => Err(format!("key {key:?} was delivered to {before} before")),
             _ => Ok(()),
         }
     }
 
-    /// The keys of private messages are kept in memory alone.
+    /// Forgets the keys of private messages, which the server keeps in memory alone.
     pub(super) fn restarted(&mut self) {
         self.delivered.clear();
     }
 
-    /// Notes an ack; says what is wrong with it beside the attempts with the same key.
+    /// Notes an ack; returns an error when it contradicts the attempts with the same key.
     pub(super) fn acked(
         &mut self,
         index: usize,
@@ -140,23 +141,23 @@ impl Ledger {
         Ok(())
     }
 
-    /// With all that was ever seen: nothing that was refused or never sent, and nothing twice.
+    /// Checks all messages that were ever seen: none was refused or never sent, and none stands there twice.
     pub(super) fn finish(&self, log: &Log, report: &mut Report) {
-        for (room, user, message, places) in log.places() {
-            let place = (room.to_owned(), user.to_owned(), message.to_owned());
-            let attempts = self.by_text.get(&place).map_or(&[][..], Vec::as_slice);
-            let lives: HashSet<&str> = places.iter().map(|(epoch, _)| epoch.as_str()).collect();
+        for (room, user, text, positions) in log.positions() {
+            let message = (room.to_owned(), user.to_owned(), text.to_owned());
+            let attempts = self.by_text.get(&message).map_or(&[][..], Vec::as_slice);
+            let epochs: HashSet<&str> = positions.iter().map(|(epoch, _)| epoch.as_str()).collect();
             let allowed = self.may_be_seen(attempts);
-            for epoch in lives {
+            for epoch in epochs {
                 let here: Vec<u64> =
-                    places.iter().filter(|(life, _)| life == epoch).map(|(_, offset)| *offset).collect();
+                    positions.iter().filter(|(other, _)| other == epoch).map(|(_, offset)| *offset).collect();
                 if here.len() <= allowed {
                     continue;
                 }
                 let what = match (attempts.is_empty(), allowed) {
                     (true, _) => "never sent, but seen".to_owned(),
                     (_, 0) => "answered with an error, but seen".to_owned(),
-                    _ => format!("sent for {allowed} places, but stands at {here:?}"),
+                    _ => format!("sent for {allowed} positions, but stands at {here:?}"),
                 };
                 let of = |offset: &u64| log.get(room, epoch, *offset);
                 let (first, last) = (here.first().and_then(of), here.last().and_then(of));
@@ -173,8 +174,8 @@ impl Ledger {
         }
     }
 
-    /// At how many places a text may stand in one life of a room: one for each key and each attempt without a key,
-    /// unless all were refused.
+    /// Counts the positions at which a text may stand in one epoch of a room: one for each key and each attempt without
+    /// a key, unless all were refused.
     fn may_be_seen(&self, attempts: &[usize]) -> usize {
         let mut keys = HashSet::new();
         let open = attempts.iter().map(|index| &self.attempts[*index]);

@@ -1,51 +1,51 @@
-//! What all clients together know of each room's messages.
+//! The messages of each room that any client knows of: all clients must have seen the same.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// A message at its place.
+/// A message at one position of a room.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) user: String,
     pub(super) message: String,
-    /// Its time as the event gives it; an acknowledgement says nothing of it.
+    /// The event's time; an ack does not contain one.
     pub(super) ts: Option<u64>,
-    /// The event or command that told of it first, and the client that it was.
+    /// The text of the event or command that named the message first; `client` sent or received it.
     pub(super) raw: String,
     pub(super) client: String,
-    /// How often it was acknowledged as new.
+    /// Number of acks that called it new.
     pub(super) fresh_acks: u32,
 }
 
-/// What an entry says against what is known.
+/// A contradiction between a new entry and the known one.
 #[derive(Debug)]
 pub(super) struct Clash {
     pub(super) raw: String,
     pub(super) client: String,
-    /// The known one is only what its sender was told.
+    /// The known entry comes from an ack alone.
     pub(super) is_of_ack: bool,
 }
 
-/// One life of a room: its messages by offset.
-type Life = BTreeMap<u64, Entry>;
-/// Where a text of a user stands in a room.
-type Places = Vec<(String, u64)>;
+/// One epoch of a room: its messages by offset.
+type Epoch = BTreeMap<u64, Entry>;
+/// Positions of a user's text in a room.
+type Positions = Vec<(String, u64)>;
 
-/// See the module's documentation.
+/// All known messages by room and epoch; see the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    lives: HashMap<(String, String), Life>,
-    places: HashMap<(String, String, String), Places>,
+    epochs: HashMap<(String, String), Epoch>,
+    positions: HashMap<(String, String, String), Positions>,
 }
 
 impl Log {
-    /// Adds an entry, or compares it with the one that is known.
+    /// Adds an entry, or compares it with the one that is known at its position.
     pub(super) fn add(&mut self, room: &str, epoch: &str, offset: u64, entry: Entry) -> Result<(), Clash> {
-        let life = self.lives.entry((room.to_owned(), epoch.to_owned())).or_default();
-        match life.get_mut(&offset) {
+        let messages = self.epochs.entry((room.to_owned(), epoch.to_owned())).or_default();
+        match messages.get_mut(&offset) {
             None => {
                 let key = (room.to_owned(), entry.user.clone(), entry.message.clone());
-                self.places.entry(key).or_default().push((epoch.to_owned(), offset));
-                life.insert(offset, entry);
+                self.positions.entry(key).or_default().push((epoch.to_owned(), offset));
+                messages.insert(offset, entry);
                 Ok(())
             }
             Some(known) => {
@@ -65,37 +65,37 @@ impl Log {
         }
     }
 
-    /// The message at a place.
+    /// Returns the message at a position.
     pub(super) fn get(&self, room: &str, epoch: &str, offset: u64) -> Option<&Entry> {
-        self.lives.get(&(room.to_owned(), epoch.to_owned()))?.get(&offset)
+        self.epochs.get(&(room.to_owned(), epoch.to_owned()))?.get(&offset)
     }
 
-    /// Its text, empty when it is not known.
+    /// Returns the event or command that named the message first; empty when no message is known at the position.
     pub(super) fn text(&self, room: &str, epoch: &str, offset: u64) -> &str {
         self.get(room, epoch, offset).map_or("", |entry| &entry.raw)
     }
 
-    /// The last offset that anybody knows of.
+    /// Returns the last offset of a room's epoch that any client knows of.
     pub(super) fn last(&self, room: &str, epoch: &str) -> u64 {
-        let life = self.lives.get(&(room.to_owned(), epoch.to_owned()));
-        life.and_then(|life| life.keys().next_back().copied()).unwrap_or(0)
+        let messages = self.epochs.get(&(room.to_owned(), epoch.to_owned()));
+        messages.and_then(|messages| messages.keys().next_back().copied()).unwrap_or(0)
     }
 
-    /// The last message of a room that anybody knows of, where a room has one life for ever.
+    /// Returns the position of a room's last known message, for a server on which a room keeps its epoch for ever.
     pub(super) fn end(&self, room: &str) -> Option<(String, u64)> {
-        let mut lives = self.lives.iter().filter(|((name, _), _)| name == room);
-        lives.find_map(|((_, epoch), life)| Some((epoch.clone(), *life.keys().next_back()?)))
+        let mut epochs = self.epochs.iter().filter(|((name, _), _)| name == room);
+        epochs.find_map(|((_, epoch), messages)| Some((epoch.clone(), *messages.keys().next_back()?)))
     }
 
-    /// Every room that has messages.
+    /// Returns every room that has messages.
     pub(super) fn rooms(&self) -> impl Iterator<Item = &str> {
-        self.lives.keys().map(|(room, _)| room.as_str())
+        self.epochs.keys().map(|(room, _)| room.as_str())
     }
 
-    /// Every text of every user, and where it stands: room, user, text, places.
-    pub(super) fn places(&self) -> impl Iterator<Item = (&str, &str, &str, &[(String, u64)])> {
-        self.places.iter().map(|((room, user, message), places)| {
-            (room.as_str(), user.as_str(), message.as_str(), places.as_slice())
+    /// Returns every text of every user with its positions: room, user, text, positions.
+    pub(super) fn positions(&self) -> impl Iterator<Item = (&str, &str, &str, &[(String, u64)])> {
+        self.positions.iter().map(|((room, user, message), positions)| {
+            (room.as_str(), user.as_str(), message.as_str(), positions.as_slice())
         })
     }
 }

@@ -1,12 +1,12 @@
-//! The judge of `throng.v1`: it is told every command that a client sent and every event that it received, as text, and
-//! says which guarantee of the protocol they break. It knows nothing of the server.
+//! The judge of `throng.v1`: it reads every command that a client sent and every event that it received, as text, and
+//! reports which guarantee of the protocol they break. It knows nothing of the server.
 //!
-//! Only what holds in whatever order the clients are read is checked at once; what holds once nothing is under way any
-//! more is checked by [`Checker::unsettled`], and what needs the whole story by [`Checker::finish`]. A logical client
-//! keeps its name over its connections: what it resumes with is compared with what it saw.
+//! A check that holds in any order of reading the clients is made at once. [`Checker::unsettled`] makes the checks that
+//! hold when nothing is under way any more, and [`Checker::finish`] those that need all events. A logical client keeps
+//! its name over its connections: the position from which it resumes is compared with the messages that it saw.
 //!
-//! `gap` names its first and last offset, both lost. The offset of `welcome` and `joined` is the one that was asked
-//! for, or any later one of the room, when `recovered`, and otherwise the one behind which the client is served.
+//! `gap` names the first and the last lost offset. When `recovered`, the offset of `welcome` and `joined` is the
+//! requested one or any later one of the room; otherwise the client is served from the offset behind it.
 
 mod ledger;
 mod log;
@@ -25,7 +25,7 @@ pub(crate) use report::{Guarantee, Report, Violation};
 use stream::Seat;
 
 impl Counts {
-    /// Adds what happened elsewhere.
+    /// Adds the counts of another judge.
     pub(crate) fn add(&mut self, other: Self) {
         self.events += other.events;
         self.recovered += other.recovered;
@@ -39,23 +39,23 @@ impl Counts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Conn(usize);
 
-/// A place in a room: epoch and offset.
+/// A position in a room: epoch and offset.
 pub(crate) type Position = (String, u64);
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The client went, in good order or not, or the link broke: what it had sent may have arrived or not.
+    /// The client closed, with or without a close frame, or the link broke: commands on their way may have arrived.
     Ours,
     /// The server closed with this code.
     Closed(u16),
 }
 
-/// What a command is to be answered with.
+/// The answer that a command must get.
 #[derive(Debug)]
 enum Pending {
     Message(usize),
-    /// To whom and under which key, if it has one.
+    /// A private message with a key: its recipient and the key.
     Direct(Option<(String, String)>),
     Join {
         room: String,
@@ -78,9 +78,9 @@ enum Pending {
 struct Connection {
     client: String,
     user: String,
-    /// The room it asked for with its path, and with which position.
+    /// The room of the connection's path, and the position it asked for.
     entry: (String, Option<Position>),
-    /// The last message of that room that anybody knew of then, where it must not be lost.
+    /// The last message of that room that any client knew of then, on a server that must not lose it.
     known: Option<Position>,
     is_plain: bool,
     is_welcome: bool,
@@ -92,80 +92,81 @@ struct Connection {
     directs: HashMap<(String, String), u64>,
 }
 
-/// See the module's documentation.
+/// The judge of one test; see the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Checker {
     connections: Vec<Connection>,
     log: Log,
     ledger: Ledger,
-    /// The last offset that a client accounts for, by client, room and epoch, over all its connections.
+    /// The last offset that a client has seen or knows to be lost, by client, room and epoch, over all its connections.
     marks: HashMap<(String, String, String), u64>,
     report: Report,
-    /// The rooms' policy is to drop what a client does not take. Notices have no offset: nobody is told of those that
-    /// were dropped, so nothing is expected of who is said to be there.
+    /// The rooms drop messages for a client that does not read. Presence notices have no offset, so no gap tells of
+    /// dropped ones: the users that such a client sees are not checked.
     is_lossy: bool,
-    /// The server may be ended in whatever way: what anybody was told is there when it comes back, all of it.
+    /// Every message that any client knows of must be there after a restart, however the server ended.
     is_durable: bool,
-    /// How much of what a test is about has happened.
+    /// Counts of the events that the test needs to have happened.
     pub(crate) counts: Counts,
 }
 
-/// How often it came to what is hard to get right.
+/// Counts of the events that are hard to get right.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) events: u64,
-    /// Positions that were asked for and recovered, and those that were not.
+    /// Requests for a position that were recovered.
     pub(crate) recovered: u64,
+    /// Requests for a position that were not recovered.
     pub(crate) not_recovered: u64,
     pub(crate) duplicates: u64,
     pub(crate) gaps: u64,
 }
 
-/// A text field, empty when it is not there.
+/// Returns a text field; empty when it is missing.
 fn text<'a>(event: &'a Value, field: &str) -> &'a str {
     event[field].as_str().unwrap_or("")
 }
 
-/// A number, 0 when it is not there.
+/// Returns a number field; 0 when it is missing.
 fn number(event: &Value, field: &str) -> u64 {
     event[field].as_u64().unwrap_or(0)
 }
 
 impl Checker {
-    /// The judge of a server, which drops messages of those who do not read when it `is_lossy`.
+    /// Makes the judge of a server that, if `is_lossy`, drops messages for a client that does not read.
     pub(crate) fn new(is_lossy: bool) -> Self {
         Self { is_lossy, ..Self::default() }
     }
 
-    /// The judge of a server whose rooms outlive it (`history.dir`), and keep more than is said.
+    /// Makes it the judge of a server whose rooms survive a restart (`history.dir`) and keep every message of the test.
     pub(crate) fn durable(self) -> Self {
         Self { is_durable: true, ..self }
     }
 
-    /// The server was ended, and started again.
+    /// Notes that the server was ended and started again.
     pub(crate) fn restarted(&mut self) {
         self.ledger.restarted();
     }
 
-    /// What must not be lost: the last message of a room that anybody knows of.
+    /// Returns the position of a room's last known message, if the server must not lose it.
     fn known(&self, room: &str) -> Option<Position> {
         if self.is_durable { self.log.end(room) } else { None }
     }
 
-    /// The last message of every room.
+    /// Returns the last position of every room.
     pub(crate) fn ends(&self) -> BTreeMap<String, Position> {
         self.log.rooms().filter_map(|room| Some((room.to_owned(), self.log.end(room)?))).collect()
     }
 
-    /// `client` connects as `user` to `room`, in `throng.v1`, with the position it resumes from.
+    /// Notes that `client` connects as `user` to `room`, in `throng.v1`, and resumes from a position if it has one.
     pub(crate) fn connect(&mut self, client: &str, user: &str, room: &str, resume: Option<Position>) -> Conn {
         self.add(client, user, (room.to_owned(), resume), false)
     }
 
-    /// As [`Checker::connect`], in the plain dialect: its messages have their places, too.
+    /// Notes that `client` connects in the plain dialect, whose messages have positions, too.
     pub(crate) fn connect_plain(&mut self, client: &str, user: &str, room: &str) -> Conn {
         let conn = self.add(client, user, (room.to_owned(), None), true);
-        self.connections[conn.0].seats.insert(room.to_owned(), Seat::unplaced());
+        self.connections[conn.0].seats.insert(room.to_owned(), Seat::of_plain_client());
         conn
     }
 
@@ -187,8 +188,8 @@ impl Checker {
         Conn(self.connections.len() - 1)
     }
 
-    /// The client is about to send this, so it may arrive, even if its connection breaks meanwhile. What is not a JSON
-    /// object is of no consequence.
+    /// Notes a command that the client is about to send: it may arrive even if the connection breaks meanwhile. Text
+    /// that is not a JSON object is ignored.
     pub(crate) fn sent(&mut self, conn: Conn, command: &str) {
         let Ok(value) = serde_json::from_str::<Value>(command) else { return };
         let connection = &self.connections[conn.0];
@@ -219,7 +220,7 @@ impl Checker {
         }
     }
 
-    /// The client received this; returns it as JSON, `null` when it is none.
+    /// Judges a text that the client received; returns it as JSON, `null` when it is none.
     pub(crate) fn received(&mut self, conn: Conn, raw: &str) -> Value {
         self.counts.events += 1;
         let event = serde_json::from_str(raw).unwrap_or_default();
@@ -266,7 +267,7 @@ impl Checker {
         }
     }
 
-    /// The connection is over.
+    /// Notes the end of a connection.
     pub(crate) fn closed(&mut self, conn: Conn, end: End) {
         let connection = &mut self.connections[conn.0];
         connection.is_open = false;
@@ -283,13 +284,13 @@ impl Checker {
         }
     }
 
-    /// The client is where it is in `room`: what it would resume with.
+    /// Returns the client's position in `room`, from which it would resume.
     pub(crate) fn position(&self, conn: Conn, room: &str) -> Option<Position> {
         let seat = self.connections[conn.0].seats.get(room)?;
         Some((seat.epoch.clone()?, seat.last))
     }
 
-    /// Every room that the connection is in.
+    /// Returns every room that the connection is in.
     pub(crate) fn rooms(&self, conn: Conn) -> Vec<String> {
         self.connections[conn.0].seats.keys().cloned().collect()
     }
@@ -304,8 +305,8 @@ impl Checker {
         self.report.count > 0
     }
 
-    /// What should not be so once nothing is under way any more: unanswered commands, members who have not come as far
-    /// as their room, users who are shown where they are not. Wait until it is empty.
+    /// Returns the faults that must vanish once nothing is under way any more: unanswered commands, members behind the
+    /// last message of their room, users who are shown in a room that they are not in. Wait until it is empty.
     pub(crate) fn unsettled(&self) -> Vec<Violation> {
         let mut found = Vec::new();
         for connection in self.connections.iter().filter(|connection| connection.is_open) {
@@ -334,7 +335,7 @@ impl Checker {
         found
     }
 
-    /// Everything that was broken; what is [unsettled](Checker::unsettled) is not looked at again.
+    /// Returns every violation. It does not look at [unsettled](Checker::unsettled) faults again.
     pub(crate) fn finish(mut self) -> Report {
         self.ledger.finish(&self.log, &mut self.report);
         self.report

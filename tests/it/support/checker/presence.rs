@@ -1,4 +1,4 @@
-//! Who is told to be there: a user comes once, goes with the last connection, and whoever came goes.
+//! Checks of presence: a user joins once, leaves with the last connection, and does not stay for ever.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ impl Checker {
         let Some(seat) = self.seat(conn, &room, raw) else { return };
         seat.members = Some(number(event, "members"));
         if event.get("joined").is_none() && event.get("left").is_none() {
-            // A large room tells their number alone, and so no more of those it named while it was small.
+            // A large room gives only the number of members, and nothing more about users it named while it was small.
             seat.users.clear();
         }
         let mut wrong = Vec::new();
@@ -29,7 +29,8 @@ impl Checker {
         }
     }
 
-    /// Everyone who is shown to be in a room is there, nobody who is there is shown to have gone, and they are counted.
+    /// Finds users who are shown in a room and are not there, users who are there and are shown to have left, and wrong
+    /// numbers of members.
     pub(super) fn presence_unsettled(&self, found: &mut Vec<Violation>) {
         if self.is_lossy {
             return;
@@ -46,7 +47,7 @@ impl Checker {
                 let wrong =
                     seat.users.iter().find(|(user, is_here)| users.contains(user.as_str()) != **is_here);
                 if let Some((user, is_here)) = wrong {
-                    let what = format!("user {user} is shown as here: {is_here}; who is here: {users:?}");
+                    let what = format!("user {user} is shown as here: {is_here}; these are here: {users:?}");
                     found.push(connection.violation(Guarantee::Presence, room, None, &what, "", ""));
                 } else if seat.members.is_some_and(|members| members != users.len() as u64) {
                     let what = format!("{:?} members are shown, {} are here", seat.members, users.len());

@@ -1,4 +1,4 @@
-//! Answers to a client's commands, and private messages.
+//! Checks of the answers to a client's commands, and of private messages.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::{Checker, Conn, Guarantee, Pending, number, text};
 impl Checker {
     pub(super) fn reply(&mut self, conn: Conn, kind: &str, event: &Value, raw: &str) {
         let Some(re) = event["re"].as_str() else {
-            // To a command without an id.
+            // The answer to a command without an id.
             return;
         };
         let Some((pending, command)) = self.connections[conn.0].pending.remove(re) else {
@@ -79,7 +79,7 @@ impl Checker {
             let before = self.log.text(&room, &epoch, offset).to_owned();
             self.blame(conn, Guarantee::Ack, &room, Some(offset), "acknowledged as new twice", &before, raw);
         }
-        // A duplicate tells of an old place. Who has left meanwhile has no place in the stream any more.
+        // A duplicate names an old position. A client that has left meanwhile has no seat in the room any more.
         let Some(seat) = self.connections[conn.0].seats.get(&room).filter(|_| !duplicate) else { return };
         if seat.epoch.as_ref() != Some(&epoch) {
             let before = seat.text.clone();
@@ -88,11 +88,11 @@ impl Checker {
         if !echo {
             return self.advance(conn, &room, offset, raw);
         }
-        let is_at_its_place = seat.last == offset || seat.last + 1 == offset;
+        let is_in_sequence = seat.last == offset || seat.last + 1 == offset;
         let is_dropped = (seat.gap.0..=seat.gap.1).contains(&offset);
-        if !is_at_its_place && !is_dropped {
+        if !is_in_sequence && !is_dropped {
             let (what, before) =
-                (format!("an ack out of its place: {} was last", seat.last), seat.text.clone());
+                (format!("an ack out of sequence: {} was last", seat.last), seat.text.clone());
             self.blame(conn, Guarantee::Ack, &room, Some(offset), &what, &before, raw);
         }
     }

@@ -1,8 +1,8 @@
-//! What was broken, where, and the two texts that prove it.
+//! The report of broken promises: which, where, and the two texts that prove each.
 
 use std::fmt;
 
-/// Violations that are kept: the first ones tell the story.
+/// Most violations that are kept: the first ones show the cause.
 const MAX_KEPT: usize = 100;
 
 /// A promise of the protocol.
@@ -10,17 +10,17 @@ const MAX_KEPT: usize = 100;
 pub(crate) enum Guarantee {
     /// G1: one message per room, epoch and offset.
     Order,
-    /// G2: the next offset, or a word about what is missing.
+    /// G2: the next offset, or a `gap` that names the missing ones.
     NoSilentGap,
-    /// G3: exactly what was missed, or a new position.
+    /// G3: exactly the missed messages, or a new position.
     Resume,
-    /// G4: acknowledged is appended, once; an error is not appended.
+    /// G4: an acknowledged message is appended once; a refused one is not.
     Ack,
-    /// G5: at most once live, exactly once after dropping what was seen.
+    /// G5: at most once live, exactly once after dropping duplicates.
     Delivery,
     /// A user comes once and leaves with the last connection.
     Presence,
-    /// The form: welcome first, answers to commands alone, disconnect last.
+    /// The form: `welcome` first, answers only to commands, `disconnect` last.
     Protocol,
 }
 
@@ -32,9 +32,9 @@ pub(crate) struct Violation {
     pub(crate) room: String,
     pub(crate) offset: Option<u64>,
     pub(crate) what: String,
-    /// What was known before: the text seen by somebody else, or the last one seen here, or the command.
+    /// The text known before: one seen by another client, the last one seen by this client, or the command.
     pub(crate) before: String,
-    /// What contradicts it.
+    /// The text that contradicts it.
     pub(crate) now: String,
 }
 
@@ -47,16 +47,16 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Everything that was broken; nothing, one hopes.
+/// All broken promises of a test.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) violations: Vec<Violation>,
-    /// How many there were, those not kept included.
+    /// Number of violations, with those that were not kept.
     pub(crate) count: usize,
 }
 
 impl Report {
-    /// Adds one.
+    /// Adds a violation.
     pub(crate) fn add(&mut self, violation: Violation) {
         self.count += 1;
         if self.violations.len() < MAX_KEPT {

@@ -1,4 +1,4 @@
-//! One client's view of one room: G1, G2, G3 and G5.
+//! Checks of the messages that one client sees in one room: guarantees G1, G2, G3 and G5.
 
 use std::collections::HashMap;
 
@@ -7,29 +7,30 @@ use serde_json::Value;
 use super::log::Entry;
 use super::{Checker, Conn, Guarantee, Position, number, text};
 
-/// A connection's place in a room.
+/// A connection's view of a room.
 #[derive(Debug)]
 pub(super) struct Seat {
     /// `None` for a plain client that has seen no message yet.
     pub(super) epoch: Option<String>,
-    /// The last offset that was seen, or told to be lost.
+    /// The last offset that was seen or that a `gap` named as lost.
     pub(super) last: u64,
     /// The offset that `welcome` or `joined` named. It may be the room's last: up to there, a hole is a broken resume.
     pub(super) top: u64,
-    /// Recovered, and nothing has come yet: the next message is the first that was missed.
+    /// The room was recovered and no message has come yet: the next one must be the first missed message.
     pub(super) is_recovering: bool,
-    /// The event that said where we are.
+    /// The event that named the current position.
     pub(super) text: String,
-    /// The last stretch that was told to be lost.
+    /// The offsets of the last `gap`.
     pub(super) gap: (u64, u64),
-    /// Users by whether they were last told to have come or gone, and how many there were.
+    /// Users, each with whether the last event about it was a join.
     pub(super) users: HashMap<String, bool>,
+    /// The number of members that the last presence event gave.
     pub(super) members: Option<u64>,
 }
 
 impl Seat {
-    /// Of a plain client, which is not told where it is.
-    pub(super) fn unplaced() -> Self {
+    /// Makes the seat of a plain client, which is not told its position.
+    pub(super) fn of_plain_client() -> Self {
         Self {
             epoch: None,
             last: 0,
@@ -57,7 +58,7 @@ impl Checker {
         self.remembers(conn, &room, resume.as_ref(), known, event, raw);
     }
 
-    /// Where rooms outlive the server: what anybody knew of the room when the client asked for it is there.
+    /// Checks, for rooms that survive a restart, that every message is there that was known when the client asked.
     pub(super) fn remembers(
         &mut self,
         conn: Conn,
@@ -83,7 +84,7 @@ impl Checker {
         self.blame(conn, Guarantee::Ack, room, Some(last), what, &before, raw);
     }
 
-    /// `welcome` or `joined`: from now on the client is in the room, at this position.
+    /// Checks `welcome` or `joined`: from now on the client is in the room, at this position.
     pub(super) fn enter(
         &mut self,
         conn: Conn,
@@ -121,7 +122,7 @@ impl Checker {
             is_recovering: recovered == Some(true),
             text: raw.to_owned(),
             members: event["members"].as_u64(),
-            ..Seat::unplaced()
+            ..Seat::of_plain_client()
         };
         let asked = resume.map_or("no position".to_owned(), |(epoch, offset)| format!("{epoch}:{offset}"));
         if let Some(what) = wrong {
@@ -133,7 +134,7 @@ impl Checker {
                 Guarantee::Resume,
                 room,
                 Some(top),
-                "behind what was seen already",
+                "behind the messages seen already",
                 &before,
                 raw,
             );
@@ -141,7 +142,7 @@ impl Checker {
         self.connections[conn.0].seats.insert(room.to_owned(), seat);
     }
 
-    /// The client's place in a room that an event is about.
+    /// Returns the client's seat in the room of an event; a violation when it is not in that room.
     pub(super) fn seat(&mut self, conn: Conn, room: &str, raw: &str) -> Option<&mut Seat> {
         if !self.connections[conn.0].seats.contains_key(room) {
             self.blame(conn, Guarantee::Delivery, room, None, "of a room that the client is not in", "", raw);
@@ -151,18 +152,18 @@ impl Checker {
 
     pub(super) fn message(&mut self, conn: Conn, event: &Value, raw: &str) {
         let (room, offset) = (text(event, "room").to_owned(), number(event, "offset"));
-        let Some((epoch, place)) = text(event, "id").rsplit_once('-') else {
+        let Some((epoch, offset_text)) = text(event, "id").rsplit_once('-') else {
             return self.blame(conn, Guarantee::Protocol, &room, Some(offset), "no id", "", raw);
         };
         let epoch = epoch.to_owned();
-        let place_is_right = place.parse() == Ok(offset);
+        let offset_is_right = offset_text.parse() == Ok(offset);
         let Some(seat) = self.seat(conn, &room, raw) else { return };
         if seat.epoch.is_none() {
             (seat.epoch, seat.last) = (Some(epoch.clone()), offset.saturating_sub(1));
         }
-        if seat.epoch.as_ref() != Some(&epoch) || !place_is_right {
+        if seat.epoch.as_ref() != Some(&epoch) || !offset_is_right {
             let before = seat.text.clone();
-            let what = "an id of another place or epoch, without a close";
+            let what = "an id of another offset or epoch, without a close";
             return self.blame(conn, Guarantee::Order, &room, Some(offset), what, &before, raw);
         }
         let client = self.connections[conn.0].client.clone();
@@ -178,7 +179,7 @@ impl Checker {
         self.advance(conn, &room, offset, raw);
     }
 
-    /// Puts what the client was told into the common log, where nobody may have been told otherwise.
+    /// Adds a message that the client has seen to the common log, and compares it with what other clients saw.
     pub(super) fn compare(&mut self, conn: Conn, room: &str, epoch: &str, offset: u64, entry: Entry) {
         let (raw, is_ack) = (entry.raw.clone(), entry.ts.is_none());
         if let Err(clash) = self.log.add(room, epoch, offset, entry) {
@@ -188,7 +189,7 @@ impl Checker {
         }
     }
 
-    /// The client has seen what stands at `offset`.
+    /// Notes that the client has seen the message at `offset`.
     pub(super) fn advance(&mut self, conn: Conn, room: &str, offset: u64, raw: &str) {
         let connection = &mut self.connections[conn.0];
         let Some(seat) = connection.seats.get_mut(room) else { return };
@@ -214,7 +215,7 @@ impl Checker {
         self.account(conn, room, &epoch, offset, offset, raw);
     }
 
-    /// Over all connections of a client, what it has not dropped as seen comes without a hole.
+    /// Checks that a client sees the offsets of a room without a hole over all of its connections, duplicates dropped.
     fn account(&mut self, conn: Conn, room: &str, epoch: &str, from: u64, to: u64, raw: &str) {
         let client = self.connections[conn.0].client.clone();
         let is_plain = self.connections[conn.0].is_plain;
