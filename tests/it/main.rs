@@ -1,9 +1,9 @@
 //! The server from the outside: the binary as a child process, and what it does on the wire.
 //!
-//! Nothing here links against the library but `readme`, `security` and `wire`, which compare words with declarations,
-//! `snapshots`, which keeps what stands on the wire, `moved`, which moves the server's clock, and the tests of the Rust
-//! client. The tables come from the protocol's description; a test that waits, waits for an event with a generous
-//! bound. `THRONG_LONG=1` runs the same tests at full size.
+//! Nothing here links against the library but `readme`, `schemas`, `security` and `wire`, which compare words with
+//! declarations, `snapshots`, which keeps what stands on the wire, `moved`, which moves the server's clock, and the
+//! tests of the Rust client. The tables come from the protocol's description; a test that waits, waits for an event
+//! with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
 
 mod support;
 
@@ -37,6 +37,7 @@ mod proxy;
 mod rate_limit;
 mod readme;
 mod refusals;
+mod schemas;
 mod secure;
 mod security;
 mod settings;
