@@ -1,6 +1,6 @@
 //! Tests of the server from the outside: the binary runs as a child process, and tests look at the wire.
 //!
-//! These modules alone link against the library: `readme`, `security` and `wire`, which compare words with
+//! These modules alone link against the library: `manual`, `schemas`, `security` and `wire`, which compare words with
 //! declarations, `snapshots`, which compares encoded events with files, `moved`, which moves the server's clock, and
 //! the tests of the Rust client. The tables come from the protocol's description. A test that waits, waits for an
 //! event, with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
@@ -37,6 +37,7 @@ mod proxy;
 mod rate_limit;
 mod readme;
 mod refusals;
+mod schemas;
 mod secure;
 mod security;
 mod settings;
