@@ -7,6 +7,9 @@ use std::sync::LazyLock;
 
 #[path = "tidy/map.rs"]
 mod map;
+#[cfg(test)]
+#[path = "tidy/pages.rs"]
+mod pages;
 #[path = "tidy/paths.rs"]
 mod paths;
 #[cfg(test)]
@@ -75,8 +78,18 @@ const MAX_LINE_CHARS: usize = 120;
 /// The top level is the first thing a reader sees: what is needed, and nothing else. Dot-files are free.
 const TOP_LEVEL_REQUIRED: &[&str] =
     &["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "crates", "src", "tests"];
-const TOP_LEVEL_OPTIONAL: &[&str] =
-    &["SECURITY.md", "benches", "docs", "examples", "flamegraphs", "fuzz", "clippy.toml", "rustfmt.toml"];
+const TOP_LEVEL_OPTIONAL: &[&str] = &[
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "benches",
+    "docs",
+    "examples",
+    "flamegraphs",
+    "fuzz",
+    "clippy.toml",
+    "rustfmt.toml",
+];
 
 /// Token sequences that are not in the code, and why.
 const BANNED_CODE: &[(&[&str], &str)] = &[

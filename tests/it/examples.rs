@@ -1,4 +1,4 @@
-//! The clients of the README, `examples/client.*`, each as a process of its own against the real server.
+//! The clients to copy of `docs/clients.md`, `examples/client.*`, each as a process of its own against the real server.
 
 use std::io::{Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -52,10 +52,31 @@ fn python() -> Option<Language> {
     Some(Language { name: "python", command, _folder: None })
 }
 
-fn javascript() -> Option<Language> {
+/// Whether there is a Node that has a WebSocket, or the package `ws`.
+fn has_node() -> bool {
     std::fs::create_dir_all(NODE_FOLDER).expect("a folder of cargo's");
     let imports = ["--input-type=module", "-e", "globalThis.WebSocket ?? await import('ws')"];
-    if !succeeds(Command::new("node").args(imports).current_dir(NODE_FOLDER)) {
+    succeeds(Command::new("node").args(imports).current_dir(NODE_FOLDER))
+}
+
+/// Runs a program that expects a WebSocket built in and returns what it prints; `None`, and says so, without Node.
+pub(crate) fn run_in_node(program: &str) -> Option<String> {
+    if !has_node() {
+        println!("skipped: there is no Node with ws on this machine; tests/run installs it");
+        return None;
+    }
+    let folder = TempDir::new_in(NODE_FOLDER).expect("a folder");
+    let file = folder.path().join("program.mjs");
+    let built_in = "globalThis.WebSocket ??= (await import(\"ws\")).default;\n";
+    std::fs::write(&file, built_in.to_owned() + program).expect("written");
+    let output = Command::new("node").arg(&file).stdin(Stdio::null()).output().expect("node runs");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    Some(said)
+}
+
+fn javascript() -> Option<Language> {
+    if !has_node() {
         return None;
     }
     let folder = TempDir::new_in(NODE_FOLDER).expect("a folder");

@@ -1,6 +1,6 @@
 //! The server from the outside: the binary as a child process, and what it does on the wire.
 //!
-//! Nothing here links against the library but `readme`, `security` and `wire`, which compare words with declarations,
+//! Nothing here links against the library but `manual`, `security` and `wire`, which compare words with declarations,
 //! `snapshots`, which keeps what stands on the wire, `moved`, which moves the server's clock, and the tests of the Rust
 //! client. The tables come from the protocol's description; a test that waits, waits for an event with a generous
 //! bound. `THRONG_LONG=1` runs the same tests at full size.
@@ -28,6 +28,7 @@ mod history_dir;
 mod json;
 mod lifecycle;
 mod logs;
+mod manual;
 mod metrics;
 mod moved;
 mod notices;
@@ -35,7 +36,6 @@ mod pauses;
 mod places;
 mod proxy;
 mod rate_limit;
-mod readme;
 mod refusals;
 mod secure;
 mod security;

@@ -1,12 +1,12 @@
-//! The shell lines of the README and of `--help` are run, each as it stands, in a folder of its own: one that is new is
-//! run as well, unless it is named here with the reason why not.
+//! Runs the shell lines of the manual and of `--help`, each as it stands, in a folder of its own. A new line is run as
+//! well, unless it is named here with the reason why not.
 
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::readme::blocks;
+use crate::manual::blocks;
 use crate::support::log::Log;
 use crate::support::server::{Server, run, throng};
 use crate::support::{binary, eventually};
@@ -14,6 +14,7 @@ use crate::support::{binary, eventually};
 /// Lines that are not run, by how they begin, and why.
 const SKIPPED: &[(&str, &str)] = &[
     ("cargo run --release", "builds for minutes; what it starts is started here as `throng`"),
+    ("cargo install", "builds for minutes, and installs what it builds"),
     ("cargo test --release", "builds for minutes; tests/run does it"),
     ("tests/run", "runs this test"),
     ("throng chat wss://chat.example.org ", "there is no such server"),
@@ -145,7 +146,7 @@ fn missing(line: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn every_shell_line_of_the_readme_and_of_help_does_what_it_says() {
+fn every_shell_line_of_the_manual_and_of_help_does_what_it_says() {
     let folder = tempfile::tempdir().expect("a folder");
     let programs = tempfile::tempdir().expect("a folder");
     std::os::unix::fs::symlink(binary(), programs.path().join("throng")).expect("a link");
@@ -155,12 +156,12 @@ fn every_shell_line_of_the_readme_and_of_help_does_what_it_says() {
     file.write_all(blocks("toml").concat().as_bytes()).expect("written");
 
     let server = Server::start(&[("api.keys", "an-example-key-of-16")]);
-    let of_readme = blocks("sh").into_iter().flat_map(str::lines).map(str::to_owned);
+    let of_manual = blocks("sh").into_iter().flat_map(str::lines).map(str::to_owned);
     let of_help = examples_of_help();
     assert!(of_help.len() >= 5, "only {of_help:?} in the texts of help");
     let mut unused: Vec<_> = SKIPPED.to_vec();
     let mut count = 0;
-    for line in of_readme.chain(of_help).filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+    for line in of_manual.chain(of_help).filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
         if let Some((start, why)) = SKIPPED.iter().find(|(start, _)| line.starts_with(start)) {
             println!("skipped: {line}: {why}");
             unused.retain(|(unused, _)| unused != start);
