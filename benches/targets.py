@@ -5,7 +5,7 @@
                        [--plot FILE.svg] [CELL...]
 
 Needs the lab beside the repository, with its load generator and `floor` built, and two cores: the server has the
-first, the load the second. Prints the table of the README's section Performance and, with --plot, draws it. Each cell
+first, the load the second. Prints the table of `docs/performance.md` and, with --plot, draws it. Each cell
 is as many pairs in turn as there are rounds, the ratios their medians; a run of all takes half an hour. In `throng.v1`
 every message has an ack, which `floor` does not send: its frames are as much longer. The last cell, `workers`, compares
 throng with itself and is not drawn.

@@ -2,7 +2,7 @@
 //!
 //! Each test has a server and a browser of its own; two people are two windows of that browser. `tests/run` installs
 //! what is needed (chromium and chromium-driver of Debian, and npm for axe-core). With `THRONG_SCREENSHOTS=1` the
-//! pictures of the README are taken anew.
+//! pictures of the manual are taken anew.
 
 #[path = "browser/axe.rs"]
 mod axe;

@@ -1,5 +1,5 @@
-//! Why a connection ends, and the close code and reason that say so (RFC 6455 section 7.4, and the table in the
-//! README). The one mapping from a reason to the wire.
+//! Why a connection ends, and the close code and reason that say so (RFC 6455 section 7.4, and the table in
+//! `docs/protocol.md`). The one mapping from a reason to the wire.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! What the pages look like: to axe-core in both colour schemes and on a phone, and to the reader of the README.
+//! What the pages look like: to axe-core in both colour schemes and on a phone, and to the reader of the manual.
 
 use std::path::Path;
 
@@ -99,7 +99,7 @@ async fn picture(page: &Page<'_>, name: &str) {
         time.textContent = `09:${String(12 + n).padStart(2, '0')}`; })";
     page.run(times, vec![]).await;
     let png = page.screenshot().await;
-    assert!(png.len() < 200 * 1024, "{name}: {} bytes are a lot for a README", png.len());
+    assert!(png.len() < 200 * 1024, "{name}: {} bytes are a lot for a page of the manual", png.len());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser").join(name);
     std::fs::write(&path, png).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }

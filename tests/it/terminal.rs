@@ -13,7 +13,7 @@ use crate::support::terminal::Chat;
 use crate::support::token::{SECRET, mint};
 use crate::support::{PATIENCE, eventually};
 
-/// `sysexits.h`, as the README has them.
+/// `sysexits.h`, as `docs/clients.md` has them.
 const USAGE: i32 = 64;
 const REFUSED: i32 = 65;
 const UNAVAILABLE: i32 = 69;
