@@ -10,12 +10,12 @@ use crate::manual::{README, quoted};
 
 const SECURITY: &str = include_str!("../../SECURITY.md");
 
-/// A path inside the repository.
+/// Returns a path inside the repository.
 fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The rows of all tables whose last column is called `proof`, each as its cells.
+/// Returns the rows of all tables whose last column is called `proof`, each as its cells.
 fn proven_rows(text: &str) -> Vec<Vec<&str>> {
     let mut rows = Vec::new();
     let (mut is_in_table, mut has_proofs) = (false, false);
@@ -35,7 +35,7 @@ fn proven_rows(text: &str) -> Vec<Vec<&str>> {
     rows
 }
 
-/// The tests that a cell names, each with the file that stands before it.
+/// Returns the tests that a cell names, each with the file that stands before it.
 fn proofs(cell: &str) -> Vec<(&str, &str)> {
     let mut file = None;
     let mut found = Vec::new();
@@ -49,7 +49,7 @@ fn proofs(cell: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// True if `source` has a function of this name that an attribute makes a test.
+/// Returns true if `source` has a function of this name that an attribute makes a test.
 fn has_test(source: &str, name: &str) -> bool {
     let heads = [format!("fn {name}("), format!("async fn {name}(")];
     let mut is_marked = false;
@@ -115,7 +115,7 @@ fn every_key_and_every_file_exists() {
             wrong.push(format!("no file {word}"));
         }
     }
-    // Nothing but keys is named as a limit.
+    // The column of limits names nothing but keys.
     for row in proven_rows(SECURITY).iter().filter(|row| row[2].starts_with('`')) {
         let strangers = quoted(row[2]).filter(|word| !keys.contains(word));
         wrong.extend(strangers.map(|word| format!("{}: {word} is no key", row[0])));

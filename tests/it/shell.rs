@@ -11,7 +11,7 @@ use crate::support::log::Log;
 use crate::support::server::{Server, run, throng};
 use crate::support::{binary, eventually};
 
-/// Lines that are not run, by how they begin, and why.
+/// The beginnings of lines that are not run, each with the reason.
 const SKIPPED: &[(&str, &str)] = &[
     ("cargo run --release", "builds for minutes; what it starts is started here as `throng`"),
     ("cargo install", "builds for minutes, and installs what it builds"),
@@ -21,15 +21,15 @@ const SKIPPED: &[(&str, &str)] = &[
     ("throng history ", "there is no such folder; tests/it/history_damage.rs runs it on one"),
 ];
 
-/// What goes on until it is ended, by how it begins, and what it must have said or written by then.
+/// The beginnings of lines that run until they are ended, each with a text that they print or write before that.
 const GOES_ON: &[(&str, &str)] =
     &[("curl -N ", "data: {"), ("sleep infinity | throng chat ", "\"connected\"")];
 
-/// The line with the server of the test for that of the example, and as little work as will do.
+/// Replaces the server of the example by the server of the test, and reduces the work as far as possible.
 fn rewritten(line: &str, server: &str) -> String {
     let mut line = line.replace("127.0.0.1:8080", server).replace("127.0.0.1:9000", "127.0.0.1:0");
     line = line.replace("http://chat.example/", &format!("http://{server}/"));
-    // Another WebSocket server, and a rate that a build for tests cannot keep.
+    // The example names another WebSocket server, and a rate that a build for tests cannot keep.
     line = line.replace("127.0.0.1:9001/", &format!("{server}/ws?raw")).replace("--rate 20000", "--rate 200");
     line = line.replace("--duration 10s", "--seconds 1");
     line = line.replace("throng chat --user", &format!("throng chat ws://{server} --user"));
@@ -45,7 +45,7 @@ fn rewritten(line: &str, server: &str) -> String {
     line
 }
 
-/// The lines under `Examples:` in every text of help.
+/// Returns the lines under `Examples:` in every help text.
 fn examples_of_help() -> Vec<String> {
     let help = |arguments: &[&str]| {
         String::from_utf8(run(&[arguments, &["--help"]].concat(), &[]).stdout).expect("UTF-8")
@@ -62,7 +62,7 @@ fn examples_of_help() -> Vec<String> {
     texts.iter().chain([&top]).flat_map(|text| examples(text)).collect()
 }
 
-/// A line that runs, with all that it starts; ended with the test.
+/// A running line, with all processes that it started. It ends with the test.
 struct Running {
     child: Child,
     output: std::sync::Arc<Log>,
@@ -72,7 +72,7 @@ struct Running {
 impl Running {
     fn start(line: &str, folder: &Path, path: &str) -> Self {
         let settings = [("listen", "127.0.0.1:0"), ("drain.window", "0ms")];
-        // The binary, which comes last, is the name that the shell goes by.
+        // The last argument is the binary, which bash takes as its own name.
         let mut command = throng(&["bash", "-c", line], &settings);
         command.current_dir(folder).env("PATH", path).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -82,10 +82,10 @@ impl Running {
         Self { child, output, errors }
     }
 
-    /// Ends all of it, whatever it is doing.
+    /// Kills all processes of the line.
     fn end(&mut self) {
         let group = format!("-{}", self.child.id());
-        // Where nothing is left of it there is nothing to end.
+        // It fails if no process is left, which is as good.
         let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.child.wait();
     }
@@ -101,7 +101,7 @@ impl Drop for Running {
     }
 }
 
-/// Whether it starts a server, which then serves.
+/// Returns whether the line starts a server.
 fn serves(line: &str) -> bool {
     let mut words = line.split_whitespace().skip_while(|word| word.starts_with("THRONG_"));
     let is_throng = words.next() == Some("throng");
@@ -110,7 +110,7 @@ fn serves(line: &str) -> bool {
         && flags.next().is_none_or(|first| first == "serve" || first.starts_with("--") && first != "--help")
 }
 
-/// Runs one line as far as it shows that it does what it is there for.
+/// Runs one line until its effect can be seen.
 fn check(line: &str, server: &Server, folder: &Path, path: &str) {
     let line = &rewritten(line, &server.address().to_string());
     println!("$ {line}");
@@ -136,7 +136,7 @@ fn check(line: &str, server: &Server, folder: &Path, path: &str) {
     running.end();
 }
 
-/// A program that a line needs and this machine has not.
+/// Returns a program that the line needs and this machine does not have.
 fn missing(line: &str) -> Option<&'static str> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     ["curl", "taskset"].into_iter().find(|program| {

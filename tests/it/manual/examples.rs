@@ -11,13 +11,13 @@ use crate::support::client::Client;
 use crate::support::log::Log;
 use crate::support::server::{Server, run, signal, throng};
 
-/// `THRONG_QUEUE__MAX_BYTES=512KiB` as the tests name settings.
+/// Returns the key and the value of an assignment like `THRONG_QUEUE__MAX_BYTES=512KiB`.
 fn assignment(word: &str) -> Option<(String, String)> {
     let (name, value) = word.strip_prefix("THRONG_")?.split_once('=')?;
     Some((name.to_lowercase().replace("__", "."), value.trim_matches(['"', '\'']).to_owned()))
 }
 
-/// Runs the binary with words as a shell line has them, assignments in front; what it says when it fails.
+/// Runs the binary with the words and settings of a shell line. Returns its standard error if it fails.
 fn accepted(words: &[&str], settings: &[(String, String)]) -> Result<(), String> {
     let settings: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let output = run(words, &settings);
@@ -43,12 +43,12 @@ fn every_command_line_is_understood() {
         };
         count += 1;
         arguments.iter_mut().filter(|word| **word == "throng.toml").for_each(|word| *word = path);
-        // What would serve prints its settings instead.
+        // A command that would serve prints its settings instead.
         let serves = arguments.first().is_none_or(|first| *first == "serve" || first.starts_with("--"));
         if serves && !arguments.contains(&"--help") {
             arguments.push("--print-config");
         }
-        // What would measure or chat explains itself instead, once it has understood the rest.
+        // A command that would measure or chat prints its help instead, once it has understood the rest.
         if matches!(arguments.first(), Some(&"bench" | &"chat" | &"history")) {
             arguments.push("--help");
         }
@@ -68,13 +68,13 @@ fn the_examples_of_settings_are_accepted_and_say_what_they_seem_to() {
     let path = file.path().to_str().expect("a path in UTF-8");
     assert_eq!(accepted(&["check-config"], &settings), Ok(()));
     assert_eq!(accepted(&["check-config", "--config", path], &settings), Ok(()));
-    // No example may lean on a key that nothing obeys: that is what warnings are for.
+    // An example that used a key that is not in force would be warned about.
     let output = run(&["check-config", "--config", path], &[]);
     let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && warnings.is_empty(), "{warnings}");
 }
 
-/// A line of the log without what differs from run to run.
+/// Returns a line of the log without the parts that differ from run to run.
 fn unstamped(line: &str) -> String {
     let (_, line) = line.split_once(' ').unwrap_or(("", line));
     let varies =
@@ -89,7 +89,7 @@ fn the_log_is_written_as_shown() {
     let (_, rest) =
         GETTING_STARTED.text.split_once("has written to standard error:\n\n```text\n").expect("the example");
     let shown = rest.lines().take_while(|line| *line != "```");
-    // Only where no `listen` is set, and then the port would be the one of the example.
+    // The server logs this line only if `listen` is not set, and then it would use the port of the example.
     let (of_default, shown): (Vec<_>, Vec<_>) =
         shown.map(unstamped).partition(|line| line.contains("`listen`"));
     let [of_default] = &of_default[..] else { panic!("one line about `listen`: {of_default:?}") };
@@ -113,7 +113,7 @@ fn the_log_is_written_as_shown() {
     assert_eq!(shown, written);
 }
 
-/// An event without what differs from run to run.
+/// Returns an event without the fields that differ from run to run.
 fn masked(event: &str) -> String {
     let mut event: Value = serde_json::from_str(event).unwrap_or_else(|error| panic!("{error}: {event}"));
     for field in ["ts", "id"] {
@@ -124,7 +124,7 @@ fn masked(event: &str) -> String {
     event.to_string()
 }
 
-/// The events that a page shows one of the users of its first chat getting.
+/// Returns the events that a page shows for one of the users of its first chat.
 fn shown(page: Page, user: &str) -> Vec<String> {
     let lines = page.section("## A first chat").lines();
     lines.filter_map(|line| line.strip_prefix(&format!("{user} gets "))).map(masked).collect()
@@ -154,7 +154,7 @@ async fn the_first_chat_goes_as_shown() {
     assert_eq!((of_alice.len(), of_bob.len()), (3, 2));
 }
 
-/// A first chat with five times as long for each step, as the machine is busy with other tests.
+/// Returns a first chat with pauses five times as long, because other tests keep the machine busy.
 fn slowed(program: &str) -> String {
     let mut slowed = program.to_owned();
     for ms in [200, 300, 600, 900] {
@@ -175,13 +175,13 @@ fn the_first_chats_print_what_is_shown_below_them() {
             let lines = printed.lines().filter_map(|line| line.strip_prefix(&format!("{user} gets ")));
             assert_eq!(lines.map(masked).collect::<Vec<_>>(), shown(page, user), "{printed}");
         }
-        // When a user is out stands there too, though not which of the two the platform tells of first.
+        // The ends are counted only: platforms differ in which of two ends they report first.
         let ends = |text: &str| text.lines().filter(|line| line.contains(" is out, code 1000")).count();
         assert_eq!(ends(&printed), ends(page.section("## A first chat")), "{printed}");
     }
 }
 
-/// The lines of a program that say something: not imports, comments, attributes, or brackets.
+/// Counts the lines of a program that are not imports, comments, attributes or brackets.
 fn lines_of_code(program: &str) -> usize {
     let lines = program.lines().map(str::trim_start);
     let counts = |line: &&str| {

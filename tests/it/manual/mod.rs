@@ -1,7 +1,7 @@
 //! The manual is true: its tables agree with the declarations in the code, its commands and examples with the binary.
 //!
-//! This file has the pages and finds sections, tables and blocks on them. A heading or a table that is missing fails the
-//! test that looks for it. `tests/tidy.rs` checks the links between pages.
+//! This file has the pages and finds sections, tables and blocks on them. A missing heading or table fails the test that
+//! looks for it. `tests/tidy.rs` checks the links between pages.
 
 mod examples;
 mod tables;

@@ -16,7 +16,7 @@ use crate::support::server::{Server, run};
 use crate::support::terminal::Chat;
 use crate::support::vocabulary::{Fields, errors, events, reasons};
 
-/// What `--print-config` remarks on keys that nothing obeys yet, by key.
+/// Returns the remarks of `--print-config` on keys that are not in force, by key.
 fn remarks() -> Vec<(String, String)> {
     let printed = run(&["check-config", "--print-config"], &[]);
     let printed = String::from_utf8(printed.stdout).expect("UTF-8");
@@ -117,7 +117,7 @@ fn the_errors_of_the_chat_are_those_of_the_code() {
     assert_eq!(order[..=last], malformed.collect::<Vec<_>>(), "those that count towards 4502 come first");
 }
 
-/// The commands of `throng.v1` as the table has them, each with all of its fields.
+/// Returns the commands of `throng.v1` in the table, each with all of its fields.
 pub(crate) fn commands() -> Fields {
     let all = PROTOCOL.rows("### Commands").into_iter().map(|row| {
         let name = quoted(row[0]).next().expect("a type").to_owned();
@@ -136,10 +136,10 @@ fn the_commands_and_events_of_the_second_dialect_are_those_of_the_code() {
     let list: BTreeSet<_> = list.split([',', ' ']).filter(|word| !matches!(*word, "" | "or")).collect();
     assert_eq!(first("### Commands"), list);
     let mut sent = events();
-    for row in PROTOCOL.rows("### What the server sends") {
+    for row in PROTOCOL.rows("### Events of throng.v1") {
         let name = quoted(row[0]).next().expect("a type");
         let fields = sent.remove(name).unwrap_or_else(|| panic!("{name} is never sent"));
-        // Those of an ack stand with the commands.
+        // The fields of an ack stand in the table of commands.
         if name != "ack" {
             assert_eq!(quoted(row[1]).map(str::to_owned).collect::<BTreeSet<_>>(), fields, "{name}");
         }
@@ -153,7 +153,7 @@ fn every_path_of_the_tables_is_served() {
     for (heading, status) in [("### WebSocket", 426), ("### HTTP", 200)] {
         for row in PROTOCOL.rows(heading) {
             let path = quoted(row[0]).next().expect("a path").replace("{user_id}", "alice");
-            // For who has a key.
+            // This path wants a key.
             let status = if path == "/api/stats/stream" { 401 } else { status };
             assert_eq!(server.get(&path).status, status, "{path}");
         }
@@ -185,7 +185,7 @@ fn the_fields_of_the_dashboards_feed_are_those_of_the_table() {
 
 #[test]
 fn the_exit_codes_are_those_of_the_code() {
-    // 128 and the numbers of SIGINT and SIGTERM.
+    // A process that a signal ended: 128 and the number of SIGINT or SIGTERM.
     let ours = BTreeSet::from([0, UNWELL, USAGE, UNAVAILABLE, INTERNAL, 128 + 2, 128 + 15]);
     let listed: BTreeSet<u8> =
         OPERATIONS.rows("### Exit codes").into_iter().map(|row| row[0].parse().expect("a code")).collect();
