@@ -1,7 +1,7 @@
 //! The manual is true: its tables agree with the declarations in the code, its commands and examples with the binary.
 //!
-//! This file has the pages and finds sections, tables and blocks on them. A missing heading or table fails the test that
-//! looks for it. `tests/tidy.rs` checks the links between pages.
+//! This file has the pages, and finds sections, tables and blocks on them. A missing heading or table fails its test.
+//! `tests/tidy.rs` checks the links between pages.
 
 mod examples;
 mod tables;
@@ -65,6 +65,18 @@ impl Page {
             lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect();
         assert!(!rows.is_empty(), "no table under {heading:?} in {}", self.path);
         rows
+    }
+
+    /// Replaces a part of the page, in the file.
+    #[track_caller]
+    fn replace(&self, part: &str, by: &str) {
+        assert!(
+            !part.is_empty() && self.text.matches(part).count() == 1,
+            "not once in {}: {part}",
+            self.path
+        );
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(self.path);
+        std::fs::write(path, self.text.replace(part, by)).expect("a file that can be written to");
     }
 
     /// Returns the fenced blocks of a language.
