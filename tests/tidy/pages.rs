@@ -14,14 +14,14 @@ const CONTENTS: &[&str] = &["README.md", "docs/README.md"];
 const FOLDERS: &[&str] =
     &["benches/", "crates/", "docs/", "examples/", "flamegraphs/", "fuzz/", "src/", "tests/"];
 
-/// A page without its fenced blocks, and with what stands in backticks apart.
+/// A page without its fenced blocks, its prose apart from the code in backticks.
 struct Page<'a> {
     path: &'a str,
     /// Line by line as in the file. Code is blanked out.
     prose: String,
-    /// What stands in backticks, with its line.
+    /// The code in backticks, each piece with its line.
     quoted: Vec<(usize, String)>,
-    /// What GitHub makes of the headings, as links name them.
+    /// The anchors that GitHub makes of the headings.
     anchors: BTreeSet<String>,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Page<'a> {
         Self { path: &file.path, prose, quoted, anchors: anchors(&text) }
     }
 
-    /// The targets of all links and pictures, each with its line.
+    /// Returns the targets of all links and pictures, each with its line.
     fn targets(&self) -> Vec<(usize, &str)> {
         let mut targets = Vec::new();
         for (at, _) in self.prose.match_indices("](") {
@@ -65,7 +65,7 @@ impl<'a> Page<'a> {
         targets
     }
 
-    /// The names of the definitions that links like `[text][name]` use, each with its line.
+    /// Returns the names of the definitions that links like `[text][name]` use, each with its line.
     fn uses(&self) -> Vec<(usize, &str)> {
         let all = self.prose.match_indices("][").map(|(at, _)| {
             let rest = &self.prose[at + 2..];
@@ -94,7 +94,7 @@ fn without_fences(text: &str) -> String {
     kept
 }
 
-/// The anchors of all headings, by GitHub's rules: the heading in lower case, without markup and punctuation, with
+/// Returns the anchors of all headings, by GitHub's rules: the heading in lower case, without markup and punctuation, with
 /// hyphens for blanks, and with a number if it stands there more than once.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
@@ -116,7 +116,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     anchors
 }
 
-/// A heading with `[text](target)` replaced by `text`.
+/// Replaces `[text](target)` in a heading by `text`.
 fn without_targets(heading: &str) -> String {
     let mut parts = heading.split("](");
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -145,7 +145,7 @@ fn pages(tree: &Tree) -> Vec<Page<'_>> {
     files.map(Page::of).collect()
 }
 
-/// Every relative link leads to a file or folder of the repository, and every `#anchor` to a heading.
+/// Checks that every relative link leads to a file or folder of the repository, and every `#anchor` to a heading.
 fn links(tree: &Tree) -> Complaints {
     let pages = pages(tree);
     let mut complaints = Vec::new();
@@ -175,7 +175,7 @@ fn links(tree: &Tree) -> Complaints {
     complaints
 }
 
-/// Every path of the repository that stands in backticks is there.
+/// Checks that every path of the repository that stands in backticks exists.
 fn named_paths(tree: &Tree) -> Complaints {
     let mut complaints = Vec::new();
     for page in pages(tree) {
@@ -195,7 +195,7 @@ fn exists(tree: &Tree, path: &str) -> bool {
     tree.files.iter().any(|file| file.path == path || file.path.starts_with(&folder))
 }
 
-/// Every page in `docs/` is linked from the README and from the table of contents.
+/// Checks that the README and the table of contents link every page in `docs/`.
 fn contents(tree: &Tree) -> Complaints {
     let pages = pages(tree);
     let mut complaints = Vec::new();
