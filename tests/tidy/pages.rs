@@ -94,8 +94,8 @@ fn without_fences(text: &str) -> String {
     kept
 }
 
-/// Returns the anchors of all headings, by GitHub's rules: the heading in lower case, without markup and punctuation, with
-/// hyphens for blanks, and with a number if it stands there more than once.
+/// Returns the anchors of all headings, by GitHub's rules: the heading in lower case, without markup and punctuation,
+/// with hyphens for blanks, and with a number if it occurs more than once.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     for line in text.lines() {
