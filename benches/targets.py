@@ -5,7 +5,7 @@
                        [--plot FILE.svg] [CELL...]
 
 Needs the lab beside the repository, with its load generator and `floor` built, and two cores: the server runs on the
-first, the load on the second. Prints the table of the README's section Performance and, with --plot, draws it. Each
+first, the load on the second. Prints the table of `docs/performance.md` and, with --plot, draws it. Each
 cell is measured in as many pairs as there are rounds, and its ratios are their medians; all cells take half an hour. In
 `throng.v1` every message has an ack, which `floor` does not send: its frames are longer by as many bytes. The last
 cell, `workers`, compares throng with itself and is not drawn.

@@ -4,7 +4,7 @@
 //! sharded, lock-striped registry fans every message out through bounded per-client queues; whoever cannot keep up
 //! is dropped, never waited for. Tenets, in this order: correct, bounded, fast, friendly.
 //!
-//! What it does for its users stands in the README. This is the map for those who change it.
+//! The README and `docs/` say what it does for its users. This is the map for those who change it.
 //!
 //! # The map
 //!

@@ -10,6 +10,9 @@ use std::sync::LazyLock;
 mod language;
 #[path = "tidy/map.rs"]
 mod map;
+#[cfg(test)]
+#[path = "tidy/pages.rs"]
+mod pages;
 #[path = "tidy/paths.rs"]
 mod paths;
 #[path = "tidy/prose.rs"]

@@ -100,7 +100,7 @@ async fn picture(page: &Page<'_>, name: &str) {
         time.textContent = `09:${String(12 + n).padStart(2, '0')}`; })";
     page.run(times, vec![]).await;
     let png = page.screenshot().await;
-    assert!(png.len() < 200 * 1024, "{name}: {} bytes are a lot for a README", png.len());
+    assert!(png.len() < 200 * 1024, "{name}: {} bytes are a lot for a page of the manual", png.len());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser").join(name);
     std::fs::write(&path, png).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use throng::client::{Event, SendError, State};
 
+use crate::manual::CLIENTS;
 use crate::support::bridge::Bridge;
 use crate::support::rust_client::{Own, builder, patiently};
 use crate::support::server::Server;
@@ -325,7 +326,7 @@ async fn a_backlog_goes_through_with_the_default_limits_of_rate() {
 }
 
 #[test]
-fn the_program_in_the_readme_is_the_one_that_is_compiled() {
+fn the_program_in_the_manual_is_the_one_that_is_compiled() {
     let source = include_str!("../../crates/client/src/lib.rs");
     let docs = source.lines().filter_map(|line| line.strip_prefix("//!"));
     let lines = docs.map(|line| line.strip_prefix(' ').unwrap_or(line));
@@ -334,8 +335,8 @@ fn the_program_in_the_readme_is_the_one_that_is_compiled() {
     let shown: String =
         example.filter(|line| !line.starts_with("# ")).map(|line| format!("{line}\n")).collect();
     assert!(shown.contains("Client::builder"), "{shown}");
-    let (_, readme) = include_str!("../../README.md").split_once("```rust\n").expect("a program in Rust");
-    let (program, _) = readme.split_once("```").expect("its end");
+    let blocks = CLIENTS.blocks("rust");
+    let program = blocks.first().expect("a program in Rust");
     let without_blanks = |text: &str| text.replace("\n\n", "\n");
     assert_eq!(without_blanks(program), without_blanks(&shown));
 }

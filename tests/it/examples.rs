@@ -1,4 +1,4 @@
-//! The clients of the README, `examples/client.*`, each as a process of its own against the real server.
+//! The clients to copy of `docs/clients.md`, `examples/client.*`, each as a process of its own against the real server.
 
 use std::io::{Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,10 +17,10 @@ use crate::support::server::{Server, Settings, UNPINGED};
 use crate::support::speaker::Speaker;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// Where tests/run puts the package `ws`; `node_modules` is looked for from the program's folder upwards.
+/// The folder in which `tests/run` installs the package `ws`. Node looks for it from the program's folder upwards.
 const NODE_FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/examples");
 
-/// What one of the clients is run with: its name, and the command without the URL.
+/// How to run one of the clients: its name, and the command without the URL.
 struct Language {
     name: &'static str,
     command: Vec<String>,
@@ -32,7 +32,7 @@ fn succeeds(command: &mut Command) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Those that this machine can run; says which it cannot.
+/// Returns the languages that this machine can run, and prints those that it cannot.
 fn languages() -> Vec<Language> {
     let found = [python(), javascript(), Some(rust())];
     for (name, found) in ["Python with websockets", "Node with ws"].iter().zip(&found) {
@@ -44,7 +44,7 @@ fn languages() -> Vec<Language> {
 }
 
 fn python() -> Option<Language> {
-    // The second is the one that has Debian's package, should another stand in front of it.
+    // Debian's package belongs to the second, if another Python stands in front of it.
     let mut interpreters = ["python3", "/usr/bin/python3"].into_iter();
     let python = interpreters.find(|it| succeeds(Command::new(it).args(["-c", "import websockets"])))?;
     // Unbuffered, as it would be on a terminal.
@@ -52,10 +52,31 @@ fn python() -> Option<Language> {
     Some(Language { name: "python", command, _folder: None })
 }
 
-fn javascript() -> Option<Language> {
+/// Returns whether there is a Node with a WebSocket built in or with the package `ws`.
+fn has_node() -> bool {
     std::fs::create_dir_all(NODE_FOLDER).expect("a folder of cargo's");
     let imports = ["--input-type=module", "-e", "globalThis.WebSocket ?? await import('ws')"];
-    if !succeeds(Command::new("node").args(imports).current_dir(NODE_FOLDER)) {
+    succeeds(Command::new("node").args(imports).current_dir(NODE_FOLDER))
+}
+
+/// Runs a program that expects a built-in WebSocket, and returns its output. Without Node, returns `None`.
+pub(crate) fn run_in_node(program: &str) -> Option<String> {
+    if !has_node() {
+        println!("skipped: there is no Node with ws on this machine; tests/run installs it");
+        return None;
+    }
+    let folder = TempDir::new_in(NODE_FOLDER).expect("a folder");
+    let file = folder.path().join("program.mjs");
+    let built_in = "globalThis.WebSocket ??= (await import(\"ws\")).default;\n";
+    std::fs::write(&file, built_in.to_owned() + program).expect("written");
+    let output = Command::new("node").arg(&file).stdin(Stdio::null()).output().expect("node runs");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    Some(said)
+}
+
+fn javascript() -> Option<Language> {
+    if !has_node() {
         return None;
     }
     let folder = TempDir::new_in(NODE_FOLDER).expect("a folder");
@@ -65,8 +86,8 @@ fn javascript() -> Option<Language> {
     Some(Language { name: "javascript", command, _folder: Some(folder) })
 }
 
-/// Built here: cargo builds examples only when it is asked for all targets. With the whole workspace, as the tests
-/// were, so that what it depends on is there.
+/// Builds the example, because cargo builds examples only for all targets. It builds the whole workspace, as for the
+/// tests, so that the dependencies are there.
 fn rust() -> Language {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
@@ -93,7 +114,7 @@ fn rust() -> Language {
     Language { name: "rust", command, _folder: None }
 }
 
-/// A client that runs; it is ended with the test.
+/// A running client. It ends with the test.
 struct Talker {
     language: Language,
     child: Child,
@@ -102,7 +123,7 @@ struct Talker {
 }
 
 impl Talker {
-    /// Starts it under the name of its language, and waits until `watcher` sees it come.
+    /// Starts a client under the name of its language, and waits until `watcher` sees it come.
     #[track_caller]
     fn enter(language: Language, address: SocketAddr, watcher: &mut Speaker) -> Self {
         let mut command = Command::new(&language.command[0]);
@@ -123,19 +144,19 @@ impl Talker {
         writeln!(stdin, "{text}").expect("it reads what is typed");
     }
 
-    /// Waits for a line that it prints.
+    /// Waits until the client prints a line that begins so.
     #[track_caller]
     fn expect(&self, start: &str) -> String {
         self.output.wait_for_start(start)
     }
 
-    /// What it has printed of what others said.
+    /// Returns the messages of a user that the client has printed.
     fn heard(&self, user: &str) -> Vec<String> {
         let text = self.output.text();
         text.lines().filter_map(|line| line.strip_prefix(&format!("{user}: "))).map(str::to_owned).collect()
     }
 
-    /// Waits for its end; how it ended.
+    /// Waits until the client ends, and returns its exit code.
     #[track_caller]
     fn status(&mut self) -> Option<i32> {
         eventually("the client ends", || self.child.try_wait().expect("a child of ours").is_some());
@@ -158,8 +179,8 @@ fn enter_all(address: SocketAddr, watcher: &mut Speaker) -> Vec<Talker> {
     languages().into_iter().map(|language| Talker::enter(language, address, watcher)).collect()
 }
 
-/// An address that stays while servers come and go: passes connections on to the server of the hour, and closes them
-/// where there is none.
+/// An address that stays while servers come and go. It passes connections on to the present server, and closes them if
+/// there is none.
 struct Relay {
     address: SocketAddr,
     server: Arc<Mutex<Target>>,
@@ -219,7 +240,7 @@ fn pass_on(from: &TcpStream, to: &TcpStream) {
                 break;
             }
         }
-        // Already closed is as good.
+        // An end that is already closed is as good.
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     });
 }
@@ -237,7 +258,7 @@ fn clients_of_all_languages_hear_each_other() {
         }
         watcher.find("message");
     }
-    // A private message, and why something was not said.
+    // A private message, and the reason why a message was refused.
     watcher.ask(json!({"type": "direct", "to": "rust", "message": "psst"}), "ack");
     for talker in &mut talkers {
         talker.say(&"x".repeat(501));
@@ -246,8 +267,7 @@ fn clients_of_all_languages_hear_each_other() {
     }
 }
 
-/// All of them while the server is killed and another one takes its place; what happened meanwhile is for the caller to
-/// look at.
+/// Runs all clients while the server is killed and another one replaces it. The caller checks what they printed.
 fn over_a_crash(settings: Settings<'_>) -> Vec<Talker> {
     let settings = [UNPINGED, settings].concat();
     let server = Server::start(&settings);
@@ -333,7 +353,7 @@ fn clients_answer_heartbeats() {
         let server = Server::start(&[("heartbeat.interval", "100ms"), ("heartbeat.timeout", "10s")]);
         let mut watcher = Speaker::alone(&server, "watcher");
         let talker = Talker::enter(language, server.address(), &mut watcher);
-        // Nobody types, and the watcher answers nothing: what the server receives are acknowledgements.
+        // Nobody types, and the watcher answers nothing: the server receives nothing but acknowledgements.
         eventually("answers", || server.metric("throng_messages_received_total", "") >= 5.0);
         assert_eq!(talker.output.text(), "");
     }

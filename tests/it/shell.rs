@@ -1,34 +1,35 @@
-//! The shell lines of the README and of `--help` are run, each as it stands, in a folder of its own: one that is new is
-//! run as well, unless it is named here with the reason why not.
+//! Runs the shell lines of the manual and of `--help`, each as it stands, in a folder of its own. A new line is run as
+//! well, unless it is named here with the reason why not.
 
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::readme::blocks;
+use crate::manual::blocks;
 use crate::support::log::Log;
 use crate::support::server::{Server, run, throng};
 use crate::support::{binary, eventually};
 
-/// Lines that are not run, by how they begin, and why.
+/// The beginnings of lines that are not run, each with the reason.
 const SKIPPED: &[(&str, &str)] = &[
     ("cargo run --release", "builds for minutes; what it starts is started here as `throng`"),
+    ("cargo install", "builds for minutes, and installs what it builds"),
     ("cargo test --release", "builds for minutes; tests/run does it"),
     ("tests/run", "runs this test"),
     ("throng chat wss://chat.example.org ", "there is no such server"),
     ("throng history ", "there is no such folder; tests/it/history_damage.rs runs it on one"),
 ];
 
-/// What goes on until it is ended, by how it begins, and what it must have said or written by then.
+/// The beginnings of lines that run until they are ended, each with a text that they print or write before that.
 const GOES_ON: &[(&str, &str)] =
     &[("curl -N ", "data: {"), ("sleep infinity | throng chat ", "\"connected\"")];
 
-/// The line with the server of the test for that of the example, and as little work as will do.
+/// Replaces the server of the example by the server of the test, and reduces the work as far as possible.
 fn rewritten(line: &str, server: &str) -> String {
     let mut line = line.replace("127.0.0.1:8080", server).replace("127.0.0.1:9000", "127.0.0.1:0");
     line = line.replace("http://chat.example/", &format!("http://{server}/"));
-    // Another WebSocket server, and a rate that a build for tests cannot keep.
+    // The example names another WebSocket server, and a rate that a build for tests cannot keep.
     line = line.replace("127.0.0.1:9001/", &format!("{server}/ws?raw")).replace("--rate 20000", "--rate 200");
     line = line.replace("--duration 10s", "--seconds 1");
     line = line.replace("throng chat --user", &format!("throng chat ws://{server} --user"));
@@ -44,7 +45,7 @@ fn rewritten(line: &str, server: &str) -> String {
     line
 }
 
-/// The lines under `Examples:` in every text of help.
+/// Returns the lines under `Examples:` in every help text.
 fn examples_of_help() -> Vec<String> {
     let help = |arguments: &[&str]| {
         String::from_utf8(run(&[arguments, &["--help"]].concat(), &[]).stdout).expect("UTF-8")
@@ -61,7 +62,7 @@ fn examples_of_help() -> Vec<String> {
     texts.iter().chain([&top]).flat_map(|text| examples(text)).collect()
 }
 
-/// A line that runs, with all that it starts; ended with the test.
+/// A running line, with all processes that it started. It ends with the test.
 struct Running {
     child: Child,
     output: std::sync::Arc<Log>,
@@ -71,7 +72,7 @@ struct Running {
 impl Running {
     fn start(line: &str, folder: &Path, path: &str) -> Self {
         let settings = [("listen", "127.0.0.1:0"), ("drain.window", "0ms")];
-        // The binary, which comes last, is the name that the shell goes by.
+        // The last argument is the binary, which bash takes as its own name.
         let mut command = throng(&["bash", "-c", line], &settings);
         command.current_dir(folder).env("PATH", path).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -81,10 +82,10 @@ impl Running {
         Self { child, output, errors }
     }
 
-    /// Ends all of it, whatever it is doing.
+    /// Kills all processes of the line.
     fn end(&mut self) {
         let group = format!("-{}", self.child.id());
-        // Where nothing is left of it there is nothing to end.
+        // It fails if no process is left, which is as good.
         let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.child.wait();
     }
@@ -100,7 +101,7 @@ impl Drop for Running {
     }
 }
 
-/// Whether it starts a server, which then serves.
+/// Returns whether the line starts a server.
 fn serves(line: &str) -> bool {
     let mut words = line.split_whitespace().skip_while(|word| word.starts_with("THRONG_"));
     let is_throng = words.next() == Some("throng");
@@ -109,7 +110,7 @@ fn serves(line: &str) -> bool {
         && flags.next().is_none_or(|first| first == "serve" || first.starts_with("--") && first != "--help")
 }
 
-/// Runs one line as far as it shows that it does what it is there for.
+/// Runs one line until its effect can be seen.
 fn check(line: &str, server: &Server, folder: &Path, path: &str) {
     let line = &rewritten(line, &server.address().to_string());
     println!("$ {line}");
@@ -135,7 +136,7 @@ fn check(line: &str, server: &Server, folder: &Path, path: &str) {
     running.end();
 }
 
-/// A program that a line needs and this machine has not.
+/// Returns a program that the line needs and this machine does not have.
 fn missing(line: &str) -> Option<&'static str> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     ["curl", "taskset"].into_iter().find(|program| {
@@ -145,7 +146,7 @@ fn missing(line: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn every_shell_line_of_the_readme_and_of_help_does_what_it_says() {
+fn every_shell_line_of_the_manual_and_of_help_does_what_it_says() {
     let folder = tempfile::tempdir().expect("a folder");
     let programs = tempfile::tempdir().expect("a folder");
     std::os::unix::fs::symlink(binary(), programs.path().join("throng")).expect("a link");
@@ -155,12 +156,12 @@ fn every_shell_line_of_the_readme_and_of_help_does_what_it_says() {
     file.write_all(blocks("toml").concat().as_bytes()).expect("written");
 
     let server = Server::start(&[("api.keys", "an-example-key-of-16")]);
-    let of_readme = blocks("sh").into_iter().flat_map(str::lines).map(str::to_owned);
+    let of_manual = blocks("sh").into_iter().flat_map(str::lines).map(str::to_owned);
     let of_help = examples_of_help();
     assert!(of_help.len() >= 5, "only {of_help:?} in the texts of help");
     let mut unused: Vec<_> = SKIPPED.to_vec();
     let mut count = 0;
-    for line in of_readme.chain(of_help).filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+    for line in of_manual.chain(of_help).filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
         if let Some((start, why)) = SKIPPED.iter().find(|(start, _)| line.starts_with(start)) {
             println!("skipped: {line}: {why}");
             unused.retain(|(unused, _)| unused != start);

@@ -216,7 +216,7 @@ fn v1(witness: &mut Witness) {
     let mut alice = Speaker::enter(&server, "alice");
     witness.chat(V1_EVENTS, &alice.welcome.clone());
     witness.chat(V1_EVENTS, &alice.expect("presence_diff"));
-    let epoch = alice.told("epoch").to_owned();
+    let epoch = alice.welcome_field("epoch").to_owned();
     for (command, answer) in [
         (json!({"type": "message", "message": "hi"}), "message"),
         (json!({"type": "direct", "to": "alice", "message": "to myself"}), "direct"),

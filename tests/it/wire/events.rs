@@ -1,7 +1,7 @@
 //! Every command with each of its fields, and every event with each of its fields, over real sockets.
 
 use super::tape::{Tape, TapedClient, too_fast};
-use crate::readme;
+use crate::manual;
 use crate::snapshots::check;
 use crate::support::raw::Socket;
 use crate::support::server::{SMALL_QUEUES, Server, Settings};
@@ -92,7 +92,7 @@ fn every_command_and_every_event_comes_over_a_socket_with_all_of_its_fields() {
     too_fast(&mut tape);
     silence(&mut tape);
     loss(&mut tape);
-    assert_eq!(vocabulary::fields(&tape.sent), readme::commands(), "every command with all of its fields");
+    assert_eq!(vocabulary::fields(&tape.sent), manual::commands(), "every command with all of its fields");
     let (mut heard, mut declared) = (vocabulary::fields(&tape.heard), vocabulary::events());
     // Both dialects have this one event, which stands in another table.
     let message = heard.remove("message").expect("messages");

@@ -1,4 +1,4 @@
-//! The lines, as the README has them, and that none is harmful.
+//! The lines are as the manual has them, and none is harmful.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn message(text: &str) -> Told {
     Told::of_event(event).expect("a line")
 }
 
-/// One of each, with its line in the README.
+/// One of each, with its line in the manual.
 fn one_of_each() -> Vec<(Told, &'static str)> {
     let (lobby, news) = (|| "lobby".to_owned(), || "news".to_owned());
     let (ann, bob) = (|| "ann".to_owned(), || "bob".to_owned());
@@ -52,9 +52,9 @@ fn one_of_each() -> Vec<(Told, &'static str)> {
 }
 
 #[test]
-fn lines_are_as_the_readme_has_them() {
-    let readme = include_str!("../../../../README.md");
-    let (_, table) = readme.split_once("\n### In scripts\n").expect("a section");
+fn lines_are_as_the_manual_has_them() {
+    let page = include_str!("../../../../docs/clients.md");
+    let (_, table) = page.split_once("\n### In scripts\n").expect("a section");
     let (table, _) = table.split_once("\n### ").expect("its end");
     let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
     let mut expected = Vec::new();
