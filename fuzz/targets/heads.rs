@@ -131,6 +131,6 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     }
     assert_eq!(cut, whole, "in parts of {lens:?}");
     if let Some(behind) = &whole.2 {
-        assert!(bytes.ends_with(behind), "what follows the handshake is what was sent behind it");
+        assert!(bytes.ends_with(behind), "the leftover bytes are those sent after the handshake");
     }
 });

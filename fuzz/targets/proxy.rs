@@ -45,7 +45,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         assert!(len <= FIXED_BYTES + MAX_REST_BYTES && len <= bytes.len());
         let mut other = bytes.to_vec();
         other[len..].iter_mut().for_each(|byte| *byte = !*byte);
-        assert_eq!(read(&[&other]), whole, "what stands behind the header counts for nothing");
+        assert_eq!(read(&[&other]), whole, "bytes after the header change nothing");
         assert_eq!(read(&[&bytes[..len]]), whole);
     }
 });

@@ -168,7 +168,7 @@ test("a change of the network makes it check its connection", () => {
   current().say({ type: "disconnect", code: 1012, reason: "", reconnect: true, after_ms: 5_000 });
   current().end(1012);
   network.dispatchEvent(new Event("online"));
-  assert.equal(sockets.length, 2, "what the server asks for is waited out");
+  assert.equal(sockets.length, 2, "it waits as long as the server asks");
 });
 
 test("messages sent while offline wait in order and keep their keys", async () => {
