@@ -23,7 +23,7 @@ test("the ceiling doubles from 500 ms and stays at 20 s", () => {
   assert.equal(backoff.next(), 20_000);
 });
 
-test("the jitter is full: all delays below the ceiling are equally likely", () => {
+test("the jitter is full: every delay below the ceiling is as likely", () => {
   const random = seeded(7);
   for (const [attempt, ceiling] of [[0, 500], [3, 4_000], [9, 20_000]]) {
     const samples = times(10_000, () => {
@@ -41,7 +41,7 @@ test("the jitter is full: all delays below the ceiling are equally likely", () =
   }
 });
 
-test("thirty healthy seconds reset the back-off, a millisecond less does not", () => {
+test("thirty healthy seconds begin afresh, a millisecond less does not", () => {
   const backoff = longest();
   times(4, () => backoff.next());
   assert.equal(backoff.next({ healthyForMs: 29_999 }), 8_000);
@@ -49,7 +49,7 @@ test("thirty healthy seconds reset the back-off, a millisecond less does not", (
   assert.equal(backoff.next(), 1_000);
 });
 
-test("the server's after_ms is the first delay, and later the minimum", () => {
+test("what the server wishes is the first delay, and later the least", () => {
   const backoff = longest();
   assert.equal(backoff.next({ afterMs: 3_210 }), 3_210);
   assert.equal(backoff.next(), 1_000);

@@ -11,7 +11,7 @@ function online(options) {
   return it;
 }
 
-test("the client offers throng.v1, and a token behind bearer", async () => {
+test("it offers throng.v1, and a token behind bearer", async () => {
   const { client, sockets } = stage({ user: "a:b@c" });
   client.connect().catch(() => {});
   assert.equal(sockets[0].url.href, "ws://chat.test/ws/chat/a%3Ab%40c?room=lobby");
@@ -24,7 +24,7 @@ test("the client offers throng.v1, and a token behind bearer", async () => {
   assert.deepEqual(other.sockets[0].protocols, ["throng.v1", "bearer", "secret"]);
 });
 
-test("the client resumes every room and sends its session", () => {
+test("it resumes every room and shows its session", () => {
   const { client, clock, current, sockets, of } = online();
   client.join("games");
   current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 40, recovered: false, members: 2 });
@@ -47,7 +47,7 @@ test("the client resumes every room and sends its session", () => {
   assert.deepEqual(resumed, [["lobby", true, 2], ["games", false, null]]);
 });
 
-test("lost messages are counted when the epoch is the same", () => {
+test("what was missed for good is counted when the epoch is the same", () => {
   const { clock, current, of } = online();
   current().say(message(1));
   current().end(4001);
@@ -56,7 +56,7 @@ test("lost messages are counted when the epoch is the same", () => {
   assert.deepEqual(of("resumed").map(({ recovered, missed }) => [recovered, missed]), [[false, 300]]);
 });
 
-test("a gap is an event, also one that the server did not announce", () => {
+test("a gap is told, also one that the server did not tell", () => {
   const { current, of } = online();
   current().say({ type: "gap", room: "lobby", from: 1, to: 4 });
   current().say(message(5));
@@ -65,7 +65,7 @@ test("a gap is an event, also one that the server did not announce", () => {
   assert.deepEqual(of("message").map(({ offset }) => offset), [5, 8]);
 });
 
-test("the client reconnects after 4003 without a position", () => {
+test("4003 comes back without a position", () => {
   const { clock, current } = online();
   current().say(message(1));
   current().end(4003);
@@ -73,7 +73,7 @@ test("the client reconnects after 4003 without a position", () => {
   assert.equal(current().url.searchParams.get("resume"), null);
 });
 
-test("some close codes stop the client, others do not", async () => {
+test("some codes stop it, others do not", async () => {
   for (const code of [1002, 1003, 1007, 1008, 3000, 3003, 4500, 4501, 4502, 4999]) {
     const { client, clock, current, sockets } = online();
     current().end(code, "why");
@@ -91,7 +91,7 @@ test("some close codes stop the client, others do not", async () => {
   }
 });
 
-test("an early token is tried again later, also without another one", () => {
+test("a token that is merely early will do later, also where there is no other", () => {
   const { client, clock, current, sockets } = online({ token: "the-only-one" });
   current().end(3000, "Token not yet valid");
   assert.equal(client.state.name, "waiting");
@@ -99,14 +99,14 @@ test("an early token is tried again later, also without another one", () => {
   assert.deepEqual(sockets[1].protocols, ["throng.v1", "bearer", "the-only-one"]);
 });
 
-test("connect() rejects a permanent refusal", async () => {
+test("connect rejects when it is refused for good", async () => {
   const { client, current } = stage();
   const connected = client.connect();
   current().end(1008, "User ID already in use");
   await assert.rejects(connected, { code: "stopped", message: "User ID already in use" });
 });
 
-test("the after_ms of a disconnect is the first delay, and its reconnect is obeyed", () => {
+test("a disconnect's after_ms is the first delay, and its reconnect is obeyed", () => {
   const { clock, current, sockets, client } = online();
   current().say({ type: "disconnect", code: 1012, reason: "Server restarting", reconnect: true, after_ms: 4_321 });
   current().end(1006); // the close frame itself did not arrive
@@ -149,11 +149,11 @@ test("heartbeats are answered, and silence ends the connection", () => {
   assert.deepEqual([client.state.name, client.state.code, first.isClosed], ["waiting", 3008, true]);
   clock.advance(500);
   assert.equal(sockets.length, 2);
-  clock.advance(15_000); // a connection attempt without an answer ends, too
+  clock.advance(15_000); // and one that does not even begin
   assert.equal(client.state.name, "waiting");
 });
 
-test("a change of the network makes the client check its connection", () => {
+test("a change of the network is looked into", () => {
   const { client, clock, current, network, sockets } = online();
   network.dispatchEvent(new Event("offline"));
   current().answer("ping", { type: "pong" });
@@ -168,10 +168,10 @@ test("a change of the network makes the client check its connection", () => {
   current().say({ type: "disconnect", code: 1012, reason: "", reconnect: true, after_ms: 5_000 });
   current().end(1012);
   network.dispatchEvent(new Event("online"));
-  assert.equal(sockets.length, 2, "the client waits as long as the server asks");
+  assert.equal(sockets.length, 2, "what the server asks for is waited out");
 });
 
-test("messages sent while disconnected wait in order and keep their keys", async () => {
+test("what is said while away waits in order and keeps its keys", async () => {
   const { client, clock, current } = online();
   const first = client.send("lobby", "one");
   const second = client.direct("bob", "two");
@@ -190,7 +190,7 @@ test("messages sent while disconnected wait in order and keep their keys", async
   assert.equal(client.queued, 0);
 });
 
-test("the queue has a limit, and the client waits when it is too fast", async () => {
+test("the queue has a limit, and being too fast is waited out", async () => {
   const { client, clock, current, of } = online({ maxQueued: 2 });
   const said = [client.send("lobby", "one"), client.send("lobby", "two")];
   assert.equal(await refusal(client.send("lobby", "three")), "queue_full");
@@ -198,9 +198,9 @@ test("the queue has a limit, and the client waits when it is too fast", async ()
   assert.deepEqual(of("limited").map(({ retryAfterMs }) => retryAfterMs), [700]);
   clock.advance(699);
   assert.equal(current().count("message"), 1);
-  clock.advance(426); // the rate of one message a second, and an eighth more
+  clock.advance(426); // at one message in a second, and an eighth
   current().answer("message", { type: "ack", offset: 1 });
-  // Sent at once, it would be too fast again, and in the end get too many strikes.
+  // At once it would be too fast again, and in the end once too often.
   clock.advance(1_124);
   assert.equal(current().count("message"), 2);
   clock.advance(1);
@@ -209,7 +209,7 @@ test("the queue has a limit, and the client waits when it is too fast", async ()
   assert.equal(await refusal(said[1]), "unavailable");
 });
 
-test("a message that a retry could double is not retried", async () => {
+test("a retry that could say it twice is not made", async () => {
   const { client, clock, current } = online();
   const said = client.send("lobby", "hi");
   current().end(1006);
@@ -239,7 +239,7 @@ test("a message that ends each connection is given up", async () => {
   assert.equal(await refusal(large), "message_too_long");
 });
 
-test("requests do not wait for a connection, and fail when it is lost", async () => {
+test("questions do not wait for a connection, and are told when it is lost", async () => {
   const { client, current } = online();
   const history = client.history("lobby", { before: 5 });
   assert.deepEqual(current().last("history").epoch, "e1");
@@ -248,7 +248,7 @@ test("requests do not wait for a connection, and fail when it is lost", async ()
   assert.equal(await refusal(client.presence("lobby")), "offline");
 });
 
-test("a room that refuses the client is forgotten", async () => {
+test("a room that may not be entered is forgotten", async () => {
   const { client, current } = online();
   const joined = client.join("secret");
   current().answer("join", { type: "error", message: "Forbidden", code: "forbidden" });
@@ -256,7 +256,7 @@ test("a room that refuses the client is forgotten", async () => {
   assert.deepEqual(client.rooms, ["lobby"]);
 });
 
-test("rooms are joined one after the other, and the client waits when it is too fast", () => {
+test("rooms are joined one after the other, and being too fast is waited out", () => {
   const { client, clock, current } = online();
   const joins = () => current().sent.filter(({ type }) => type === "join").map(({ room }) => room);
   for (const room of ["a", "b", "c"]) client.join(room);
@@ -273,14 +273,14 @@ test("rooms are joined one after the other, and the client waits when it is too 
   assert.deepEqual(client.rooms, ["lobby", "a", "b", "c"]);
 });
 
-test("an error without a close ends the connection", () => {
+test("an error that no close follows is the end of a connection", () => {
   const { client, clock, current } = online();
   current().onerror();
   clock.advance(0);
   assert.equal(client.state.name, "waiting");
 });
 
-test("sends that wait for each ack keep to the rate, and may be fast again after a pause", async () => {
+test("who waits for each ack keeps to the rate, too, and may hurry again after a pause", async () => {
   const { client, clock, current } = online();
   const slow = client.send("lobby", "hi");
   current().answer("message", { type: "error", message: "slow", code: "rate_limited", retry_after_ms: 10 });
@@ -301,7 +301,7 @@ test("sends that wait for each ack keep to the rate, and may be fast again after
   assert.equal(current().count("message"), sent + 3);
 });
 
-test("messages to a room wait until the client is in it again", () => {
+test("what is said in a room waits until the room is entered again", () => {
   const { client, clock, current } = online();
   client.join("games");
   current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 0, recovered: false });
@@ -314,7 +314,7 @@ test("messages to a room wait until the client is in it again", () => {
   assert.equal(current().last("message").message, "hi");
 });
 
-test("a refusal of a retry says nothing about the first attempt", async () => {
+test("a refusal of what was sent before tells nothing about the first time", async () => {
   const { client, clock, current } = online();
   const said = client.send("lobby", "hi");
   current().end(1006);
@@ -337,7 +337,7 @@ test("a room that is left while the connection is made stays left", () => {
   assert.deepEqual([client.rooms, of("message")], [["games"], []]);
 });
 
-test("the wait for a token has the limit of a connection attempt", async () => {
+test("a token that does not come is waited for no longer than a connection", async () => {
   const { client, clock } = stage({ token: () => new Promise(() => {}) });
   client.connect().catch(() => {});
   await new Promise(setImmediate);
@@ -345,7 +345,7 @@ test("the wait for a token has the limit of a connection attempt", async () => {
   assert.equal(client.state.name, "waiting");
 });
 
-test("an expired or early token is replaced by another, after a growing delay", async () => {
+test("a token that was late or early is replaced by another, after a delay that grows", async () => {
   let asked = 0;
   const { client, clock, current, sockets } = stage({ token: async () => `token-${++asked}` });
   const connected = client.connect();
@@ -367,13 +367,13 @@ test("an expired or early token is replaced by another, after a growing delay", 
   assert.equal(asked, 4);
 });
 
-test("a stopped client joins no room", async () => {
+test("nothing is joined once it has stopped", async () => {
   const { client, current } = online();
   current().end(4501, "Replaced");
   assert.equal(await refusal(client.join("games")), "stopped");
 });
 
-test("a room that was left stays left", () => {
+test("what is left stays left", () => {
   const { client, clock, current, of } = online();
   client.leave("lobby");
   current().say(message(1));

@@ -2,7 +2,7 @@
 import { webcrypto } from "node:crypto";
 import { Backoff, Client } from "../../src/web/client.js";
 
-globalThis.crypto ??= webcrypto; // Node 18 has it, but not as a global
+globalThis.crypto ??= webcrypto; // Node 18 has it, but not under its name
 
 export class ManualClock {
   #now = 1_000_000;
@@ -58,7 +58,7 @@ export function stage(options = {}) {
         type: "welcome", session: `s${sockets.length}`, user: "alice", room: "lobby", epoch: "e1", offset: 0,
         recovered: false, heartbeat_ms: 25_000, limits: {}, ...event,
       });
-      // The test says when a replay is over.
+      // Behind a replay it is for the test to say when that is over.
       if (!event.recovered && this.count("ping") > 0) this.answer("ping", { type: "pong" });
     }
   }
@@ -80,5 +80,5 @@ export function stage(options = {}) {
 export const message = (offset, room = "lobby") => ({
   type: "message", user: "bob", message: `m${offset}`, room, offset, id: `e1-${offset}`, ts: 0,
 });
-/** Returns the code of a promise's rejection. */
+/** What a promise was rejected with. */
 export const refusal = (promise) => promise.then(() => { throw new Error("was not refused"); }, (error) => error.code);

@@ -18,14 +18,14 @@ const isSettled = async (promise) => {
   return (await Promise.race([promise.catch(() => {}), new Promise(setImmediate).then(() => pending)])) !== pending;
 };
 
-test("an error without an id answers the oldest command", async () => {
+test("an error that names no command is for the one that waits for longest", async () => {
   const { client, current, of } = online();
   const first = client.send("lobby", "one");
   const second = client.send("lobby", "two");
   const history = client.history("lobby");
   current().say(ERROR);
   assert.equal(await refusal(first), "invalid_json");
-  assert.equal(current().last("message").message, "two", "the commands behind it go on");
+  assert.equal(current().last("message").message, "two", "what is behind it goes on");
   current().say(ERROR);
   assert.equal(await refusal(history), "invalid_json");
   current().answer("message", { type: "ack", offset: 2 });
@@ -35,7 +35,7 @@ test("an error without an id answers the oldest command", async () => {
   assert.deepEqual(of("error").map(({ code }) => code), ["invalid_json"], "nobody waits");
 });
 
-test("an error of a command without an answer fails no other command", async () => {
+test("an error of something that has no answer is nobody else's", async () => {
   const { client, current, of } = online();
   const said = client.send("lobby", "one");
   client.typing("elsewhere");
@@ -49,7 +49,7 @@ test("an error of a command without an answer fails no other command", async () 
   assert.equal((await said).offset, 1);
 });
 
-test("the client waits when a rate limit names no command", async () => {
+test("being too fast without a word of for what is waited out", async () => {
   const { client, clock, current } = online();
   const said = client.send("lobby", "one");
   current().say({ type: "error", message: "slow", code: "rate_limited", retry_after_ms: 700 });
@@ -59,7 +59,7 @@ test("the client waits when a rate limit names no command", async () => {
   assert.equal((await said).offset, 1);
 });
 
-test("every command has a timeout, and those behind it go on", async () => {
+test("every command has its time, and those behind it go on", async () => {
   const { client, clock, current, sockets } = online({ answerMs: 5_000 });
   const said = client.send("lobby", "one");
   const history = client.history("lobby");
@@ -84,7 +84,7 @@ test("every command has a timeout, and those behind it go on", async () => {
   assert.equal((await later).offset, 1);
 });
 
-test("a command's timeout counts from the call, and its answer ends it", async () => {
+test("the time of a command counts from when it was asked, and answers end it", async () => {
   const { client, clock, current } = online();
   for (let n = 0; n < 10; n += 1) {
     const page = client.presence("lobby");
@@ -103,7 +103,7 @@ test("a command's timeout counts from the call, and its answer ends it", async (
   assert.equal(await refusal(first), "connection_lost");
 });
 
-test("a clock that is set back prolongs a timeout at most by its length", async () => {
+test("a clock that is set back prolongs no command's time by more than that time", async () => {
   const { client, clock, current } = online({ answerMs: 5_000 });
   const page = client.presence("lobby");
   clock.advance(4_000);
@@ -116,7 +116,7 @@ test("a clock that is set back prolongs a timeout at most by its length", async 
   assert.equal(await refusal(page), "connection_lost");
 });
 
-test("a text that was cut within an emoji is sent as valid text in every field", () => {
+test("a text that was cut within an emoji is sent whole, wherever it stands", () => {
   const { client, current } = online();
   client.send("lobby", "\ud83d");
   assert.equal(current().last("message").message, "\ufffd");
@@ -129,7 +129,7 @@ test("a text that was cut within an emoji is sent as valid text in every field",
   assert.equal(pairs.current().last("direct").message, "😀\ufffd😀");
 });
 
-test("an invalid command is refused at once, and nothing waits behind it", async () => {
+test("what cannot be said is refused at once, and nothing waits behind it", async () => {
   const { client, current } = online();
   for (const [room, text] of [["lobby", undefined], ["lobby", 7], ["lobby", { n: 1n }], [undefined, "hi"]]) {
     assert.equal(await refusal(client.send(room, text)), "invalid_argument");
@@ -144,7 +144,7 @@ test("an invalid command is refused at once, and nothing waits behind it", async
   assert.deepEqual(client.rooms, ["lobby"]);
 });
 
-test("invalid options are refused at once", async () => {
+test("options that can never do are refused at once", async () => {
   for (const [options, message] of [
     [{ url: undefined }, /^url: must be the server's address .* not undefined/],
     [{ url: "chat.test" }, /^url: .* not "chat.test"/],
@@ -168,7 +168,7 @@ test("invalid options are refused at once", async () => {
     clock.advance(3_600_000);
     assert.deepEqual([sockets.length, clock.pending], [0, 0], "it goes on trying");
   }
-  // Node has no page with the server's address.
+  // In Node there is no page that would know where the server is.
   await assert.rejects(new Client({ user: "alice", WebSocket: class {} }).connect(), { message: /^url: / });
   for (const url of ["http://chat.test", "wss://chat.test/below/", new URL("https://chat.test")]) {
     const { client, sockets } = stage({ url });
@@ -178,7 +178,7 @@ test("invalid options are refused at once", async () => {
   }
 });
 
-test("an argument that the platform's WebSocket refuses stops the client", async () => {
+test("what the platform's WebSocket does not take ends it", async () => {
   class Strict {
     constructor() { throw new SyntaxError("not a subprotocol"); }
   }
@@ -187,7 +187,7 @@ test("an argument that the platform's WebSocket refuses stops the client", async
   assert.equal(clock.pending, 0);
 });
 
-test("the platform's error text decides whether the client tries again", async () => {
+test("what the platform says of a failure tells whether to come back", async () => {
   const tls = (code, cause) => ({ error: Object.assign(new Error("self-signed certificate"), { code, cause }) });
   for (const [event, message] of [
     [tls("DEPTH_ZERO_SELF_SIGNED_CERT"), /^The server's certificate is not trusted: self-signed .*NODE_EXTRA_CA_CERTS/],
@@ -206,7 +206,7 @@ test("the platform's error text decides whether the client tries again", async (
     clock.advance(3_600_000);
     assert.equal(sockets.length, 1);
   }
-  // The answer to an expired or early token with `admission.refuse = "http"`.
+  // A token that is expired or early gets this where `admission.refuse` is "http".
   const renewed = stage({ token: async () => "another" });
   renewed.client.connect().catch(() => {});
   await new Promise(setImmediate);

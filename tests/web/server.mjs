@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { Backoff, Client } from "../../src/web/client.js";
 import { Socket } from "./socket.mjs";
 
-globalThis.crypto ??= webcrypto; // Node 18 has it, but not as a global
+globalThis.crypto ??= webcrypto; // Node 18 has it, but not under its name
 
 /** Longest wait for anything that must happen: far above what a slow machine under load needs. */
 const PATIENCE_MS = 20_000;

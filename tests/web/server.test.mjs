@@ -7,10 +7,10 @@ import { sockets } from "./socket.mjs";
 
 const UNLIMITED = { THRONG_RATE_LIMIT__ENABLED: "false", THRONG_DRAIN__WINDOW: "100ms" };
 
-/** A promise that is never settled is a failure: no test may hang. */
+/** Nothing may hang: a promise that is never settled is a failure too. */
 const LIMIT = { timeout: 60_000 };
 
-/** Runs a test against a server, and ends the server and all clients after it. */
+/** Runs a test against a server, and ends what it leaves behind. */
 function against(settings, name, body) {
   test(name, LIMIT, async (t) => {
     const server = await serve({ ...UNLIMITED, ...settings });
@@ -85,7 +85,7 @@ against({}, "a text that was cut within an emoji is said, and so is the next one
   }
 });
 
-test("the client does not try again on a page that is no chat", LIMIT, async (t) => {
+test("a page that is no chat is not asked again and again", LIMIT, async (t) => {
   const server = await serve(UNLIMITED);
   const { client, events } = enter(server, "alice", { url: `${server.url}below/` });
   t.after(async () => {
@@ -115,9 +115,9 @@ against({}, "a connection that is cut gets what it missed, once and in order", a
   assert.deepEqual(alice.texts("games"), ["a", "b"]);
 });
 
-against({}, "a client that was alone and comes back to a forgotten room has missed nothing", async (server, inside) => {
+against({}, "who was alone, and comes back when the empty room is forgotten, has missed nothing", async (server, inside) => {
   const network = new EventTarget();
-  // The client reconnects only when the network is back.
+  // It comes back when the network does, and not before.
   const patient = new Backoff({ baseMs: 1_000_000, capMs: 1_000_000, random: () => 1 });
   const { client, told } = inside("alice", { network, backoff: patient });
   const isForgotten = async () => {
@@ -141,7 +141,7 @@ against({}, "one's own half-open connection locks nobody out", async (server, in
   await bob.client.connect();
   const socket = socketsOf("alice").at(-1);
   const { onclose } = socket;
-  socket.deafen(); // the server still takes the connection for open
+  socket.deafen(); // the server goes on believing in it
   socket.close = () => {};
   onclose({ code: 1006, reason: "" });
   await alice.told("resumed", ({ recovered }) => recovered);
@@ -151,11 +151,11 @@ against({}, "one's own half-open connection locks nobody out", async (server, in
   assert.deepEqual(notices, [], "nobody saw her leave");
 });
 
-against({}, "a message that is retried with its key is published once", async (server, inside) => {
+against({}, "what is retried with its key is said once", async (server, inside) => {
   const [alice, bob] = [inside("alice"), inside("bob")];
   await Promise.all([alice.client.connect(), bob.client.connect()]);
   const socket = socketsOf("alice").at(-1);
-  socket.deafen(); // the ack is lost
+  socket.deafen(); // so the ack is lost
   const once = alice.client.send("lobby", "once");
   const later = ["two", "three"].map((text) => alice.client.send("lobby", text));
   await bob.told("message", ({ message }) => message === "once");
@@ -168,7 +168,7 @@ against({}, "a message that is retried with its key is published once", async (s
   assert.deepEqual(alice.texts("lobby"), ["once", "two", "three"]);
 });
 
-test("a restarted server has forgotten the rooms, and the client reports it", LIMIT, async (t) => {
+test("a server that starts again has forgotten the rooms, and says so", LIMIT, async (t) => {
   let server = await serve(UNLIMITED);
   const [alice, bob] = [enter(server, "alice"), enter(server, "bob")];
   t.after(async () => {
@@ -194,7 +194,7 @@ test("a restarted server has forgotten the rooms, and the client reports it", LI
   assert.equal(alice.client.state.name, "online");
 });
 
-test("a stopping server says when to come back", LIMIT, async (t) => {
+test("a server that goes tells when to come back", LIMIT, async (t) => {
   const server = await serve(UNLIMITED);
   const { client, told } = enter(server, "alice");
   t.after(() => client.close());
@@ -220,7 +220,7 @@ against(STRICT, "being too fast costs time, not order", async (server, inside) =
 
 const builtIn = globalThis.WebSocket;
 const needsBuiltIn = { ...LIMIT, skip: builtIn ? false : "this Node has none" };
-test("the client works with the platform's WebSocket", needsBuiltIn, async (t) => {
+test("the WebSocket of the platform will do", needsBuiltIn, async (t) => {
   const server = await serve(UNLIMITED);
   const { client, told } = enter(server, "alice", { WebSocket: builtIn });
   t.after(async () => {

@@ -1,5 +1,5 @@
 /**
- * A minimal WebSocket on node:http, for Node before 22 and for a method that a real one does not have:
+ * A WebSocket on node:http, as small as the tests need it, for Node before 22 and for what a real one does not offer:
  * `cut()` ends the connection without a close frame. Text frames of whole messages, as the server sends them.
  */
 import http from "node:http";

@@ -10,7 +10,7 @@ function read(pieces) {
   return { events, reader };
 }
 
-test("events are parsed at every cut of the stream", () => {
+test("events are read wherever the pieces end", () => {
   const stream = "retry: 2000\nid: 1\ndata: {\"a\":1}\n\n: a comment\nid: 2\r\ndata:x\r\ndata: y\r\n\r\nevent: z\n\ndata\r\rdata: half";
   const expected = [{ id: "1", data: '{"a":1}' }, { id: "2", data: "x\ny" }, { id: "2", data: "" }];
   assert.deepEqual(read([stream]).events, expected);
@@ -22,7 +22,7 @@ test("events are parsed at every cut of the stream", () => {
   }
 });
 
-test("a stream without ends of events does not fill memory", () => {
+test("a stream without ends is not kept", () => {
   assert.throws(() => read(Array.from({ length: 40 }, () => "x".repeat(1 << 16))), RangeError);
   assert.throws(() => read(Array.from({ length: 40 }, () => `data: ${"x".repeat(1 << 16)}\n`)), RangeError);
   const many = Array.from({ length: 40 }, () => `data: ${"x".repeat(1 << 16)}\n\n`);
@@ -64,17 +64,17 @@ test("rates are differences over the time between", () => {
   assert.deepEqual(news.shardRates, [150, 50]);
 });
 
-test("numbers of a restarted server are not compared with earlier ones", () => {
+test("a server that has begun anew is not compared with itself before", () => {
   const restarted = { started_ms: 2_000, uptime_ms: 11_000, messages: 3 };
   assert.equal(compare(snapshot(), snapshot(restarted)), null);
   assert.equal(compare(snapshot(), snapshot({ node: "other", uptime_ms: 11_000 })), null);
   assert.equal(compare(snapshot(), snapshot()), null, "the same one twice");
   assert.equal(compare(snapshot(), snapshot({ uptime_ms: 9_000 })), null);
-  // A count that went down must not give a negative rate.
+  // A wrapped or lost count is no negative rate.
   assert.equal(compare(snapshot(), snapshot({ uptime_ms: 11_000, messages: 90 })).rates.messages, 0);
 });
 
-test("a series keeps as many points as fit, and gaps", () => {
+test("a series keeps what fits, and gaps", () => {
   const series = new Series(3);
   assert.deepEqual([series.last, series.max], [null, 0]);
   for (const value of [9, 1, undefined, NaN, 4]) series.push(value);
