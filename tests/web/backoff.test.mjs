@@ -49,7 +49,7 @@ test("thirty healthy seconds begin afresh, a millisecond less does not", () => {
   assert.equal(backoff.next(), 1_000);
 });
 
-test("what the server wishes is the first delay, and later the least", () => {
+test("the delay that the server asks for comes first, and later is the minimum", () => {
   const backoff = longest();
   assert.equal(backoff.next({ afterMs: 3_210 }), 3_210);
   assert.equal(backoff.next(), 1_000);

@@ -173,7 +173,7 @@ const SENTENCES: Proofs = &[
         "back-off",
         "after_ms",
         "tests/web/backoff.test.mjs",
-        "what the server wishes is the first delay, and later the least",
+        "the delay that the server asks for comes first, and later is the minimum",
     ),
     ("back-off", "codes that stop it", "tests/web/client.test.mjs", "some codes stop it, others do not"),
     (
