@@ -168,7 +168,7 @@ test("a change of the network is looked into", () => {
   current().say({ type: "disconnect", code: 1012, reason: "", reconnect: true, after_ms: 5_000 });
   current().end(1012);
   network.dispatchEvent(new Event("online"));
-  assert.equal(sockets.length, 2, "what the server asks for is waited out");
+  assert.equal(sockets.length, 2, "the client waits as long as the server asks");
 });
 
 test("what is said while away waits in order and keeps its keys", async () => {

@@ -25,7 +25,7 @@ test("an error that names no command is for the one that waits for longest", asy
   const history = client.history("lobby");
   current().say(ERROR);
   assert.equal(await refusal(first), "invalid_json");
-  assert.equal(current().last("message").message, "two", "what is behind it goes on");
+  assert.equal(current().last("message").message, "two", "the commands behind it go on");
   current().say(ERROR);
   assert.equal(await refusal(history), "invalid_json");
   current().answer("message", { type: "ack", offset: 2 });
