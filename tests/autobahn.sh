@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The RFC 6455 conformance suite against the echo endpoint. Usage: tests/autobahn.sh SERVER_BINARY [OUTDIR]
 #
-# The suite is not part of this repository: it is looked for beside it, in ../shared/lab/autobahn, or where
-# THRONG_AUTOBAHN says. Exit: 0 all cases passed, 1 they did not, 2 the suite could not be run, 77 no suite there.
-# Twisted is installed once, into a cache folder outside the repository (WSTEST=path uses one that exists).
+# The suite is not part of this repository: the script looks for it in ../shared/lab/autobahn beside the repository, or
+# in the folder THRONG_AUTOBAHN. Exit: 0 all cases passed, 1 some did not, 2 the suite could not be run, 77 there is no
+# suite. Twisted is installed once, into a cache folder outside the repository (WSTEST=path uses an existing one).
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -12,7 +12,7 @@ server=$(realpath "$1")
 out=${2:-$root/target/autobahn}
 suite=${THRONG_AUTOBAHN:-$root/../shared/lab/autobahn}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/throng-autobahn
-expected=301 # cases 1 to 7, 9 and 10; 12 and 13 are about compression, which we do not offer
+expected=301 # cases 1 to 7, 9 and 10; 12 and 13 test compression, which the server does not offer
 
 fail() { echo "autobahn: $*" >&2; exit 2; }
 
@@ -20,7 +20,7 @@ fail() { echo "autobahn: $*" >&2; exit 2; }
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
-# `wstest` starts, which an installation that was interrupted does not.
+# True when `wstest` starts; after an interrupted installation it does not.
 works() { PYTHONWARNINGS=ignore "$1" --help >/dev/null 2>&1; }
 
 install_suite() {
@@ -44,16 +44,16 @@ if ! works "$wstest"; then
   exec 9>&-
 fi
 
-# The server, on a port of its own choosing; its log says which. Limits that the suite is meant to exceed are raised.
+# Starts the server on a free port, which its log names. Limits that the suite exceeds on purpose are raised.
 log=$out/server.log
 : >"$log"
-# The variables of the test run name no settings, and a server refuses what it does not know.
+# The variables of the test run are no settings, and a server refuses unknown settings.
 unset THRONG_LONG THRONG_AUTOBAHN
 THRONG_RATE_LIMIT__ENABLED=false THRONG_LIMITS__MAX_MESSAGE_BYTES=17MiB THRONG_LIMITS__MAX_FRAGMENTS=100000 \
   "$server" serve --listen 127.0.0.1:0 --log-format json >"$out/server.out" 2>"$log" </dev/null &
 pid=$!
 
-# Asks it to drain, and insists if it does not.
+# Asks the server to drain, and kills it when it does not.
 stop_server() {
   trap - EXIT
   kill -TERM "$pid" 2>/dev/null || true
@@ -74,7 +74,7 @@ for _ in $(seq 100); do
   kill -0 "$pid" 2>/dev/null || break
   sleep 0.1
 done
-[ -n "$address" ] || { tail -20 "$log" >&2; fail "the server ended or did not say within 10 s that it listens, see $log"; }
+[ -n "$address" ] || { tail -20 "$log" >&2; fail "the server ended, or did not log within 10 s that it listens, see $log"; }
 
 status=0
 WSTEST=$wstest AGENT=throng bash "$suite/run.sh" "ws://$address/ws?raw" "$out" >"$out/summary.txt" </dev/null || status=$?
@@ -88,7 +88,7 @@ verdict=0
 complain() { echo "autobahn: $*, see $out" >&2; verdict=1; }
 [ "$status" = 0 ] || complain "the suite ended with status $status"
 grep -q "^$expected passed, 0 failed " "$out/summary.txt" || complain "wanted $expected passed, 0 failed"
-# The suite accepts a bare TCP drop where the server has to fail the connection; a client must see the code.
+# The suite accepts a closed TCP connection where the server has to fail the connection, but a client must get a code.
 grep -q '^ended without a valid close frame from the server .*: 0$' "$out/summary.txt" ||
   complain "every connection must end with a close frame"
 $alive || complain "the server died during the run"

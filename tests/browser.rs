@@ -1,8 +1,8 @@
 //! The pages in a real browser: headless Chromium, in which the driver presses keys and moves the mouse.
 //!
-//! Each test has a server and a browser of its own; two people are two windows of that browser. `tests/run` installs the
-//! packages that the tests need (Debian's chromium and chromium-driver, and npm for axe-core). `THRONG_SCREENSHOTS=1`
-//! takes the pictures of the documentation anew.
+//! Each test has a server and a browser of its own; two people are two windows of that browser. `tests/run` installs
+//! the packages that the tests need (Debian's chromium and chromium-driver, and npm for axe-core).
+//! `THRONG_SCREENSHOTS=1` takes the pictures of the documentation anew.
 
 #[path = "browser/axe.rs"]
 mod axe;

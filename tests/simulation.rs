@@ -1,7 +1,7 @@
-//! A simulation: the library runs a thousand random stories in one thread. Clients publish, are cut off, stop reading and
-//! come back with right and wrong positions, time passes, and the server restarts. Between any two steps each shard has
-//! worked for a random number of turns. The [checker] of the integration tests judges the events of every client, and a
-//! model that counts the messages of each room predicts them.
+//! A simulation: the library runs a thousand random stories in one thread. Clients publish, are cut off, stop reading
+//! and come back with right and wrong positions, time passes, and the server restarts. Between any two steps each shard
+//! has worked for a random number of turns. The [checker] of the integration tests judges the events of every client,
+//! and a model that counts the messages of each room predicts them.
 //!
 //! In some stories rooms survive restarts in `history.dir`, and clients that come back get the missed messages. The log
 //! has a thread of its own, so a story that fails may pass when it is repeated.

@@ -88,8 +88,8 @@ async fn the_dashboard_reconnects_when_its_server_is_back() {
     browser.finish().await;
 }
 
-/// The key comes with the address in the log, disappears from the address bar, and stays in the tab. Without it, or with
-/// a wrong one, the page shows nothing.
+/// The key comes with the address in the log, disappears from the address bar, and stays in the tab. Without it, or
+/// with a wrong one, the page shows nothing.
 #[tokio::test]
 async fn the_dashboard_wants_a_key() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);

@@ -42,8 +42,8 @@ const ARGUMENTS: &[&str] = &[
     "--no-first-run",
 ];
 
-/// Console messages that tests expect: there is no server, a stream ended with its server, or the dashboard's feed needs
-/// another key.
+/// Console messages that tests expect: there is no server, a stream ended with its server, or the dashboard's feed
+/// needs another key.
 const EXPECTED: &[&str] = &[
     "WebSocket connection to 'ws://",
     "net::ERR_CONNECTION_REFUSED",

@@ -1,4 +1,4 @@
-//! The look of the pages: axe-core checks both colour schemes and a phone, and pictures are taken for the documentation.
+//! The look of the pages: axe-core checks both colour schemes and a phone, and tests take the documentation's pictures.
 
 use std::path::Path;
 

@@ -70,8 +70,8 @@ impl<'a> Page<'a> {
         self.browser.devtools(command, parameters).await;
     }
 
-    /// Waits until an expression is true. In it, `$` finds the first visible element of a selector, `$$` all of them, and
-    /// `textOf` returns the text of an element with single blanks.
+    /// Waits until an expression is true. In it, `$` finds the first visible element of a selector, `$$` all of them,
+    /// and `textOf` returns the text of an element with single blanks.
     pub(crate) async fn until(&self, what: &str, expression: &str) {
         let script = format!(
             "const $$ = (css) => [...document.querySelectorAll(css)].filter((e) => e.checkVisibility());

@@ -69,11 +69,11 @@ fn errors_are_counted_by_their_code_in_both_dialects() {
         assert!(answer.contains(&format!("\"code\":\"{code}\"")), "{answer}");
     }
     let mut bob = Speaker::alone(&server, "bob?room=kitchen");
-    bob.ask_in_vain(json!({"type": "message", "message": "one that is too long by far"}), "message_too_long");
-    bob.ask_in_vain(json!({"type": "direct", "to": "nobody", "message": "hi"}), "user_not_found");
-    bob.ask_in_vain(json!({"type": "shout"}), "unknown_type");
-    bob.ask_in_vain(json!({"type": "leave", "room": "garden"}), "not_in_room");
-    bob.ask_in_vain(json!({"type": "leave", "room": "attic"}), "not_in_room");
+    bob.ask_refused(json!({"type": "message", "message": "one that is too long by far"}), "message_too_long");
+    bob.ask_refused(json!({"type": "direct", "to": "nobody", "message": "hi"}), "user_not_found");
+    bob.ask_refused(json!({"type": "shout"}), "unknown_type");
+    bob.ask_refused(json!({"type": "leave", "room": "garden"}), "not_in_room");
+    bob.ask_refused(json!({"type": "leave", "room": "attic"}), "not_in_room");
     let counted = |code: &str| server.metric("throng_errors_total", &format!("code=\"{code}\""));
     for (code, count) in [
         ("invalid_json", 1.0),

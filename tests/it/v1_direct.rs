@@ -49,7 +49,7 @@ fn a_private_message_to_an_absent_user_is_not_found() {
     let server = Server::start(&[]);
     let mut alice = Speaker::alone(&server, "alice");
     for nobody in ["bob", "no", "not a name", ""] {
-        alice.ask_in_vain(to(nobody, "hi"), "user_not_found");
+        alice.ask_refused(to(nobody, "hi"), "user_not_found");
     }
     let bob = Speaker::alone(&server, "bob");
     alice.expect("presence_diff");
@@ -61,7 +61,7 @@ fn a_private_message_to_an_absent_user_is_not_found() {
         alice.command(to("bob", "hi"));
         alice.event()["code"] == "user_not_found"
     });
-    alice.ask_in_vain(to("bob", &"x".repeat(501)), "message_too_long");
+    alice.ask_refused(to("bob", &"x".repeat(501)), "message_too_long");
 }
 
 #[test]

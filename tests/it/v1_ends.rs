@@ -42,10 +42,10 @@ fn malformed_input_is_answered_up_to_the_limit_of_strikes() {
     let mut alice = Speaker::alone(&server, "alice");
     // Well-formed commands that are refused do not count as strikes.
     for _ in 0..10 {
-        alice.ask_in_vain(json!({"type": "leave", "room": "elsewhere"}), "not_in_room");
+        alice.ask_refused(json!({"type": "leave", "room": "elsewhere"}), "not_in_room");
     }
     for _ in 0..3 {
-        alice.ask_in_vain(json!({"type": "nonsense"}), "unknown_type");
+        alice.ask_refused(json!({"type": "nonsense"}), "unknown_type");
     }
     alice.command(json!({"type": "nonsense"}));
     assert_eq!(alice.expect("error")["code"], "unknown_type", "the last one is answered too");

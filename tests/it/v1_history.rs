@@ -52,7 +52,7 @@ fn a_room_is_read_back_page_by_page() {
     for wrong in [json!({"limit": 0}), json!({"limit": 101}), json!({"before": -1}), json!({"epoch": 1})] {
         let mut command = json!({"type": "history", "room": "red"});
         command.as_object_mut().expect("an object").extend(wrong.as_object().expect("fields").clone());
-        alice.ask_in_vain(command, "invalid_message");
+        alice.ask_refused(command, "invalid_message");
     }
 }
 

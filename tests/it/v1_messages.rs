@@ -158,7 +158,7 @@ fn invalid_commands_are_refused_by_their_id_and_the_connection_lives() {
         (json!({"type": "welcome"}), "unknown_type"),
         (json!({"type": ""}), "unknown_type"),
     ] {
-        alice.ask_in_vain(command, code);
+        alice.ask_refused(command, code);
     }
     // When no id can be read, the error has none.
     for (sent, code) in [
@@ -207,6 +207,6 @@ fn a_refusal_of_the_rate_limit_says_when_to_try_again() {
         assert!(error["retry_after_ms"].as_u64().is_some_and(|ms| (1..=1000).contains(&ms)), "{error}");
     }
     // Private messages cost a token, too; commands that publish nothing cost none.
-    alice.ask_in_vain(json!({"type": "direct", "to": "alice", "message": "hi"}), "rate_limited");
+    alice.ask_refused(json!({"type": "direct", "to": "alice", "message": "hi"}), "rate_limited");
     alice.expect_nothing();
 }

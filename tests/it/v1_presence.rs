@@ -43,7 +43,7 @@ fn users_are_listed_in_pages() {
     for wrong in [json!({"limit": 0}), json!({"limit": 1001}), json!({"after": "a b"}), json!({"after": 5})] {
         let mut command = json!({"type": "presence", "room": "lobby"});
         command.as_object_mut().expect("an object").extend(wrong.as_object().expect("fields").clone());
-        alice.ask_in_vain(command, "invalid_message");
+        alice.ask_refused(command, "invalid_message");
     }
     drop(plain);
 }

@@ -111,7 +111,7 @@ fn a_join_resumes_exactly_or_not_at_all() {
         (json!({"epoch": epoch, "offset": -1}), "invalid_message"),
         (json!({"epoch": epoch}), "missing_field"),
     ] {
-        alice.ask_in_vain(json!({"type": "join", "room": "red", "resume": wrong}), code);
+        alice.ask_refused(json!({"type": "join", "room": "red", "resume": wrong}), code);
     }
     alice.ask(json!({"type": "join", "room": "red", "resume": {"epoch": epoch, "offset": 8}}), "joined");
     expect_missed(&mut alice, 9..=10);

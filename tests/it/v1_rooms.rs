@@ -51,7 +51,7 @@ fn rooms_are_joined_and_left() {
     assert_eq!(alice.ask(join("red"), "joined")["offset"], 4);
     alice.expect("presence_diff");
     alice.ask(leave("lobby"), "left");
-    alice.ask_in_vain(json!({"type": "message", "message": "no room named"}), "not_in_room");
+    alice.ask_refused(json!({"type": "message", "message": "no room named"}), "not_in_room");
     alice.say("red", "still here");
 }
 
@@ -75,24 +75,24 @@ fn invalid_joins_and_leaves_are_refused() {
     let server =
         Server::start(&[("limits.max_rooms_per_connection", "3"), ("limits.malformed_per_minute", "1000")]);
     let mut alice = Speaker::alone(&server, "alice");
-    alice.ask_in_vain(join("lobby"), "already_joined");
-    alice.ask_in_vain(leave("red"), "not_in_room");
+    alice.ask_refused(join("lobby"), "already_joined");
+    alice.ask_refused(leave("red"), "not_in_room");
     let long = "r".repeat(65);
     for bad in ["", "a b", "a/b", "käse", long.as_str()] {
         for kind in ["join", "leave", "history", "presence", "typing"] {
-            alice.ask_in_vain(json!({"type": kind, "room": bad}), "invalid_room");
+            alice.ask_refused(json!({"type": kind, "room": bad}), "invalid_room");
         }
     }
     for kind in ["leave", "history", "presence", "typing"] {
-        alice.ask_in_vain(json!({"type": kind, "room": "elsewhere"}), "not_in_room");
+        alice.ask_refused(json!({"type": kind, "room": "elsewhere"}), "not_in_room");
     }
     for room in ["red", "blue"] {
         alice.ask(join(room), "joined");
         alice.expect("presence_diff");
     }
-    let error = alice.ask_in_vain(join("green"), "too_many_rooms");
+    let error = alice.ask_refused(join("green"), "too_many_rooms");
     assert_eq!(error["message"], "Too many rooms (max 3)");
-    alice.ask_in_vain(join("red"), "already_joined");
+    alice.ask_refused(join("red"), "already_joined");
     alice.ask(leave("blue"), "left");
     alice.ask(join("green"), "joined");
 }
@@ -101,7 +101,7 @@ fn invalid_joins_and_leaves_are_refused() {
 fn a_room_too_many_for_the_node_is_unavailable() {
     let server = Server::start(&[("limits.max_rooms", "1")]);
     let mut alice = Speaker::alone(&server, "alice");
-    let error = alice.ask_in_vain(join("second"), "unavailable");
+    let error = alice.ask_refused(join("second"), "unavailable");
     assert_eq!(error["message"], "Service unavailable: too many rooms, try again later");
     alice.say("lobby", "alive");
 }
@@ -181,7 +181,7 @@ fn a_token_names_the_rooms_that_may_be_entered() {
         alice.expect("presence_diff");
     }
     for forbidden in ["lobby", "alive-1", "hall2"] {
-        let error = alice.ask_in_vain(join(forbidden), "forbidden");
+        let error = alice.ask_refused(join(forbidden), "forbidden");
         assert_eq!(error["message"], "Forbidden: the token does not allow this room");
     }
     alice.say("hall", "alive");

@@ -1,5 +1,5 @@
-//! Models of a shard's inbox: the shard takes every item, in the order of each pusher, and sleeps only when the inbox is
-//! empty.
+//! Models of a shard's inbox: the shard takes every item, in the order of each pusher, and sleeps only when the inbox
+//! is empty.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,5 @@
-//! The parts of `parking_lot` and `tokio` that the sources under test use, made of shuttle's parts, so that its scheduler
-//! decides at each lock and each wait which thread goes on.
+//! The parts of `parking_lot` and `tokio` that the sources under test use, made of shuttle's parts, so that its
+//! scheduler decides at each lock and each wait which thread goes on.
 
 use std::fmt;
 use std::future::Future;

@@ -1,6 +1,6 @@
 //! The server without sockets and without threads, except the one that writes `history.dir`. It has the real node, its
-//! shards and their fan-out tasks, which run one slice at a time, a clock that the story moves, and clients whose sockets
-//! take everything or nothing.
+//! shards and their fan-out tasks, which run one slice at a time, a clock that the story moves, and clients whose
+//! sockets take everything or nothing.
 //!
 //! Only this module calls the library.
 

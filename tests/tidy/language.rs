@@ -60,13 +60,10 @@ const NOT_YET: &[&str] = &[
     "src/shard/",
     "src/shrink.rs",
     "src/web/",
-    "tests/browser/",
-    "tests/it/",
-    "tests/memory.rs",
-    "tests/models/",
-    "tests/models.rs",
-    "tests/simulation/",
-    "tests/simulation.rs",
+    "tests/it/examples.rs",
+    "tests/it/readme.rs",
+    "tests/it/security.rs",
+    "tests/it/shell.rs",
     "tests/web/",
 ];
 
@@ -76,10 +73,11 @@ const RELATIVES: &[&str] = &["who", "whom", "whose", "whoever", "what", "whateve
 /// First words of a function's docs that do not end like a verb and are clear all the same: predicates.
 const OPENINGS: &[&str] = &["True", "Whether", "Same", "See"];
 /// Words that end like a verb in the third person and are none, and `Has`, which says that others do the work.
-const NO_VERBS: &str = "Always As Buckets Bytes Certificates Clients Connections Counters Descriptors Digits Entries \
-    Errors Events Fields Files Frames Handshakes Has Heartbeats Histories Hours Its Keys Members \
-    Messages Microseconds Milliseconds Pairs Parts Plus Ports Positions Publications Rooms \
-    Seconds Settings This Threads Topics Users Values";
+const NO_VERBS: &[&str] = &["Always", "As", "Has", "Its", "Plus", "This"];
+/// Plurals that begin the docs of values. Before an article they are verbs: “Pairs an error with its code.”
+const PLURALS: &str = "Buckets Bytes Certificates Clients Connections Counters Descriptors Digits Entries Errors \
+    Events Fields Files Frames Handshakes Heartbeats Histories Hours Keys Members Messages Microseconds \
+    Milliseconds Pairs Parts Ports Positions Publications Rooms Seconds Settings Threads Topics Users Values";
 
 /// Words of unfinished work. Taken apart here, or this file would break its own rule.
 const UNFINISHED: &[&str] = &[concat!("FIX", "ME"), concat!("XX", "X"), concat!("TO", "DO")];
@@ -198,8 +196,10 @@ fn start_of_item(file: &File, at: usize) -> usize {
 }
 
 fn begins_with_verb(doc: &str) -> bool {
-    let word = doc.split_whitespace().next().unwrap_or_default().trim_end_matches([',', '.', ':']);
-    let is_word = word.chars().all(|char| char.is_alphabetic() || char == '-');
-    OPENINGS.contains(&word)
-        || is_word && word.ends_with('s') && !NO_VERBS.split_whitespace().any(|other| other == word)
+    let mut words = doc.split_whitespace();
+    let first = words.next().unwrap_or_default().trim_end_matches([',', '.', ':']);
+    let has_object = matches!(words.next(), Some("a" | "an" | "the" | "all" | "each" | "every"));
+    let is_word = first.chars().all(|char| char.is_alphabetic() || char == '-') && first.ends_with('s');
+    let is_plural = PLURALS.split_whitespace().any(|plural| plural == first);
+    OPENINGS.contains(&first) || is_word && !NO_VERBS.contains(&first) && (has_object || !is_plural)
 }

@@ -187,9 +187,10 @@ fn docs_of_functions_that_begin_without_a_verb_are_found() {
     let text = "/// The sum.\npub(crate) const fn a() {}\n/// Returns the sum.\n#[inline]\nfn b() {}\n\
                 impl A {\n    /// Bytes.\n    #[must_use = \"(\"]\n    pub(in a::b) async fn c() {}\n}\n\
                 /// A type.\ntype B = fn(u8);\n/// Seconds.\nstruct D;\nfn d() {}\n/// True when full.\nfn e() {}\n\
-                /// The scenario.\n#[tokio::test]\nasync fn g() {}\n/// Re-reads.\nfn h() {}\n";
-    assert_eq!(lines(all_complaints, "src/a.rs", text), [1, 7]);
-    assert_eq!(lines(all_complaints, "tests/a.rs", text), [1, 7]);
+                /// The scenario.\n#[tokio::test]\nasync fn g() {}\n/// Re-reads.\nfn h() {}\n\
+                /// Pairs the sums.\nfn i() {}\n/// Has the sum made.\nfn j() {}\n";
+    assert_eq!(lines(all_complaints, "src/a.rs", text), [1, 7, 25]);
+    assert_eq!(lines(all_complaints, "tests/a.rs", text), [1, 7, 25]);
 }
 
 #[test]

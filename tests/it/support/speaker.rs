@@ -124,7 +124,7 @@ impl Speaker {
 
     /// Sends a command that must be refused at once with this code; returns the refusal.
     #[track_caller]
-    pub(crate) fn ask_in_vain(&mut self, command: Value, code: &str) -> Value {
+    pub(crate) fn ask_refused(&mut self, command: Value, code: &str) -> Value {
         let shown = command.to_string();
         let error = self.ask(command, "error");
         assert_eq!(error["code"], code, "to {shown:.200}: {error}");
