@@ -30,7 +30,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Pairs an error with the exit code that it stands for.
+    /// Creates a failure from an error and the exit code that it stands for.
     pub fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
         Self { code, error: error.into() }
     }

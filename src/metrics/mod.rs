@@ -320,6 +320,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
-        assert!(!text.contains("process_open_fds"), "what is not known is left out:\n{text}");
+        assert!(!text.contains("process_open_fds"), "an unknown value is left out:\n{text}");
     }
 }
