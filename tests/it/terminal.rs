@@ -169,7 +169,7 @@ fn without_an_answer_nobody_knows() {
     let (code, _, errors) = ann.finish();
     server.signal("CONT");
     assert_eq!(code, UNANSWERED, "{errors}");
-    assert_eq!(errors, "throng: 1 line unanswered: done, or not, nobody knows");
+    assert_eq!(errors, "throng: 1 line unanswered: the outcome is unknown");
 }
 
 #[test]
