@@ -1,5 +1,5 @@
-//! A client of the chat server throng. It reconnects by itself, resumes where it was, and sends every message exactly
-//! once.
+//! A client of the chat server throng. It reconnects by itself, resumes where it was, and never lets a message appear
+//! twice.
 //!
 //! ```no_run
 //! use throng_client::{Client, Event};
