@@ -169,7 +169,7 @@ fn a_message_without_an_ack_is_reported_as_uncertain() {
     let (code, _, errors) = ann.finish();
     server.signal("CONT");
     assert_eq!(code, UNANSWERED, "{errors}");
-    assert_eq!(errors, "throng: 1 line unanswered: done, or not, nobody knows");
+    assert_eq!(errors, "throng: 1 line unanswered: the outcome is unknown");
 }
 
 #[test]

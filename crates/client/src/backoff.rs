@@ -24,7 +24,7 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// `base` 500 ms, `cap` 20 s, `reset_after` 30 s.
+    /// Returns a backoff with a `base` of 500 ms, a `cap` of 20 s and a `reset_after` of 30 s.
     fn default() -> Self {
         Self::new(Duration::from_millis(500), Duration::from_secs(20), Duration::from_secs(30))
     }

@@ -1,14 +1,14 @@
-//! What others write, made harmless for a terminal. Pure.
+//! Makes texts from other users harmless for a terminal. Pure functions.
 //!
-//! A message may hold any character. Control characters move the cursor, set the title, make some terminals answer as
-//! if somebody had typed; those that turn the direction of writing make a line look as if it said something else, or
-//! came from somebody else. They are shown, not obeyed: ESC as `\x1b`, U+202E as `\u{202e}`.
+//! A message may hold any character. Control characters can move the cursor, set the title, or make some terminals
+//! answer as if the user had typed. Characters that change the direction of writing can make a line appear to have
+//! another text or another sender. Both are spelled out: ESC as `\x1b`, U+202E as `\u{202e}`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// True for what must not reach a terminal: control characters (C0, DEL, C1), the separators of lines and paragraphs,
-/// and those that change the direction of writing (`Bidi_Control` of Unicode).
+/// Returns true for characters that must not reach a terminal: control characters (C0, DEL, C1), the separators of
+/// lines and of paragraphs, and those that change the direction of writing (Unicode property `Bidi_Control`).
 pub(super) const fn is_dangerous(char: char) -> bool {
     matches!(
         char,
@@ -17,7 +17,7 @@ pub(super) const fn is_dangerous(char: char) -> bool {
     )
 }
 
-/// The text with what is dangerous spelled out, so that it stays one line.
+/// Returns the text with dangerous characters spelled out. The result is always a single line.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
     spelled(text, |out, char| match char {
         '\n' => out.push_str("\\n"),
@@ -29,12 +29,13 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// The same for JSON that is written already: what is dangerous can only stand within its strings, where it may be
-/// written as `\u` and four digits without a change of meaning.
+/// Returns the JSON text with dangerous characters spelled out as `\u` and four digits. They can occur only within
+/// strings, so that the meaning does not change.
 pub(super) fn clean_json(json: &str) -> Cow<'_, str> {
     spelled(json, |out, char| _ = write!(out, "\\u{:04x}", char as u32))
 }
 
+/// Returns the text with every dangerous character replaced by what `spell` writes.
 fn spelled(text: &str, spell: impl Fn(&mut String, char)) -> Cow<'_, str> {
     if !text.contains(is_dangerous) {
         return Cow::Borrowed(text);
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_spelled_out() {
+    fn control_characters_are_spelled_out() {
         for (text, shown) in [
             ("plain, ünïcode, 日本, 👩‍👩‍👧, שלום", "plain, ünïcode, 日本, 👩‍👩‍👧, שלום"),
             ("\x1b]0;title\x07\x1b[2J", "\\x1b]0;title\\x07\\x1b[2J"),
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_dangerous_is_left_whatever_it_was() {
+    fn no_dangerous_character_is_left() {
         for code in 0..=0x2_ffff_u32 {
             let Some(char) = char::from_u32(code) else { continue };
             let text = char.to_string();

@@ -1,14 +1,15 @@
-//! What is typed: a text to say, or a command. Pure.
+//! Parses a typed line: a text to send, or a command. Pure functions.
 
 use thiserror::Error;
 
 use throng_names::{NameError, RoomName, UserId};
 
-/// Messages asked for by `/history` without a number, and the most that a server gives at once.
+/// Messages that `/history` without a number asks for.
 pub(super) const HISTORY_DEFAULT: u16 = 20;
-pub(super) const HISTORY_MOST: u16 = 100;
+/// Most messages that a server returns at once.
+pub(super) const HISTORY_MAX: u16 = 100;
 
-/// The commands, each with what it does: for `/help`, and so that there is one list of them.
+/// The commands as `/help` lists them, each with its meaning.
 pub(super) const COMMANDS: &[(&str, &str)] = &[
     ("/join ROOM", "enter a room, and speak there"),
     ("/leave [ROOM]", "go out of this room, or that one"),
@@ -21,50 +22,50 @@ pub(super) const COMMANDS: &[(&str, &str)] = &[
     ("//TEXT", "say a text that begins with a slash"),
 ];
 
-/// A line that means something.
+/// The meaning of a typed line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Input {
-    /// Say this where one speaks.
+    /// Send this text to the current room.
     Say(String),
-    /// Enter this room and speak there.
+    /// Enter this room and make it the current one.
     Join(RoomName),
-    /// Leave this room, or the one where one speaks.
+    /// Leave this room, or the current one.
     Leave(Option<RoomName>),
-    /// Speak in this room from now on.
-    Speak(RoomName),
-    /// Say this to that user alone.
-    Tell(UserId, String),
-    /// Who is here?
-    Who,
-    /// The last so many messages.
+    /// Make this room the current one.
+    Switch(RoomName),
+    /// Send this text to that user alone.
+    Direct(UserId, String),
+    /// List the users of the current room.
+    Users,
+    /// Show so many earlier messages of the current room.
     History(u16),
-    /// The list of commands.
+    /// List the commands.
     Help,
-    /// The end.
+    /// End the chat.
     Quit,
 }
 
-/// Why a line means nothing; the text says what would.
+/// Why a typed line has no meaning. The message says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum InputError {
-    /// A slash and a word that is no command.
+    /// The word behind the slash is not a command.
     #[error("no such command: /{0} (/help lists them; // says a text that begins with a slash)")]
     Unknown(String),
-    /// A command without what it needs, or with more.
+    /// The command has too few or too many arguments.
     #[error("usage: {0}")]
     Usage(&'static str),
-    /// A name that no room can have.
+    /// The room's name is not valid.
     #[error("a room's name {0}")]
     Room(NameError),
-    /// A name that no user can have.
+    /// The user id is not valid.
     #[error("a user id {0}")]
     User(NameError),
-    /// A number that is none, or not one that can be asked for.
-    #[error("/history takes a number from 1 to {HISTORY_MOST}")]
+    /// The argument of `/history` is not a number in the allowed range.
+    #[error("/history takes a number from 1 to {HISTORY_MAX}")]
     Number,
 }
 
-/// Reads a line. `None`: there is nothing in it but blanks.
+/// Parses a line. Returns `None` when it holds nothing but blanks.
 pub(super) fn parse(line: &str) -> Result<Option<Input>, InputError> {
     let line = line.trim();
     if line.is_empty() {
@@ -78,35 +79,36 @@ pub(super) fn parse(line: &str) -> Result<Option<Input>, InputError> {
     command_of(name, rest.trim()).map(Some)
 }
 
+/// Parses a command from its name and the text behind it.
 fn command_of(name: &str, rest: &str) -> Result<Input, InputError> {
     let words = rest.split_whitespace().count();
-    let usage = |most: usize, usage: &'static str| {
-        if words > most { Err(InputError::Usage(usage)) } else { Ok(()) }
+    let at_most = |max: usize, usage: &'static str| {
+        if words > max { Err(InputError::Usage(usage)) } else { Ok(()) }
     };
     match name {
         "join" | "room" if words != 1 => {
             Err(InputError::Usage(if name == "join" { "/join ROOM" } else { "/room ROOM" }))
         }
         "join" => Ok(Input::Join(room(rest)?)),
-        "room" => Ok(Input::Speak(room(rest)?)),
+        "room" => Ok(Input::Switch(room(rest)?)),
         "leave" => {
-            usage(1, "/leave [ROOM]")?;
+            at_most(1, "/leave [ROOM]")?;
             Ok(Input::Leave(if rest.is_empty() { None } else { Some(room(rest)?) }))
         }
         "msg" => {
-            let to_whom = rest.split_once(char::is_whitespace);
-            let (user, text) = to_whom.ok_or(InputError::Usage("/msg USER TEXT"))?;
-            Ok(Input::Tell(user.parse().map_err(InputError::User)?, text.trim_start().to_owned()))
+            let parts = rest.split_once(char::is_whitespace);
+            let (user, text) = parts.ok_or(InputError::Usage("/msg USER TEXT"))?;
+            Ok(Input::Direct(user.parse().map_err(InputError::User)?, text.trim_start().to_owned()))
         }
-        "who" => usage(0, "/who").map(|()| Input::Who),
+        "who" => at_most(0, "/who").map(|()| Input::Users),
         "history" if rest.is_empty() => Ok(Input::History(HISTORY_DEFAULT)),
         "history" => match rest.parse() {
-            Ok(count) if (1..=HISTORY_MOST).contains(&count) => Ok(Input::History(count)),
+            Ok(count) if (1..=HISTORY_MAX).contains(&count) => Ok(Input::History(count)),
             _ => Err(InputError::Number),
         },
-        "help" => usage(0, "/help").map(|()| Input::Help),
-        "quit" => usage(0, "/quit").map(|()| Input::Quit),
-        // Cut, as it comes from whatever was piped in.
+        "help" => at_most(0, "/help").map(|()| Input::Help),
+        "quit" => at_most(0, "/quit").map(|()| Input::Quit),
+        // The name is cut, because piped input can be very long.
         _ => Err(InputError::Unknown(name.chars().take(20).collect())),
     }
 }
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_said_and_commands_are_understood() {
+    fn texts_and_commands_are_parsed() {
         let bob = "bob".parse::<UserId>().expect("a name");
         for (line, meaning) in [
             ("hi", Input::Say("hi".into())),
@@ -134,10 +136,10 @@ mod tests {
             ("/join news", Input::Join(room_of("news"))),
             ("/leave", Input::Leave(None)),
             ("/leave  news ", Input::Leave(Some(room_of("news")))),
-            ("/room a.b:c@d-e_f", Input::Speak(room_of("a.b:c@d-e_f"))),
-            ("/msg bob  how are  you", Input::Tell(bob.clone(), "how are  you".into())),
-            ("/msg bob /join", Input::Tell(bob, "/join".into())),
-            ("/who", Input::Who),
+            ("/room a.b:c@d-e_f", Input::Switch(room_of("a.b:c@d-e_f"))),
+            ("/msg bob  how are  you", Input::Direct(bob.clone(), "how are  you".into())),
+            ("/msg bob /join", Input::Direct(bob, "/join".into())),
+            ("/who", Input::Users),
             ("/history", Input::History(20)),
             ("/history 100", Input::History(100)),
             ("/help", Input::Help),
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_what_would_be_right() {
+    fn errors_say_what_is_allowed() {
         for (line, text) in [
             ("/", "no such command: / (/help"),
             ("/shrug", "no such command: /shrug (/help"),
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_of_what_is_understood() {
+    fn every_listed_command_is_parsed() {
         for (usage, _) in COMMANDS {
             let line = usage.replace("[ROOM]", "").replace("[N]", "").replace("USER", "bob");
             assert!(matches!(parse(&line), Ok(Some(_))), "{usage}");

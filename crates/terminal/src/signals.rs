@@ -1,9 +1,10 @@
-//! The signals that end a chat: a terminal that is gone, Ctrl-C where it is one, and `kill`.
+//! The signals that end a chat: SIGHUP of a terminal that is gone, SIGINT of Ctrl-C, and SIGTERM of `kill`.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// The signals that end a chat. While this value lives, they do not kill the process.
 pub(super) struct Signals {
     hangup: Signal,
     interrupt: Signal,
@@ -11,10 +12,10 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals from here on.
+    /// Installs handlers for the signals.
     ///
     /// # Errors
-    /// The system refuses a handler.
+    /// The system refuses to install a handler.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -23,7 +24,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one of them.
+    /// Waits for one of the signals.
     ///
     /// # Cancel safety
     /// Cancel safe.

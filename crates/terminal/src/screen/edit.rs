@@ -1,4 +1,4 @@
-//! The line that is being typed, and those that were. Pure.
+//! The editor of the input line, with the lines typed before. Pure.
 
 use std::collections::VecDeque;
 
@@ -7,25 +7,25 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::escape::is_dangerous;
 
-/// What is typed is at most so long, in bytes: four times what a server takes unless it was told otherwise.
+/// Longest input line, in bytes: more than a server accepts with its default limits.
 const MAX_BYTES: usize = 8 * 1024;
-/// So many lines can be called back.
+/// Most earlier lines that are kept.
 const MAX_REMEMBERED: usize = 100;
 
-/// A line with a cursor, which moves by what people take for characters (grapheme clusters).
+/// A line with a cursor that moves by grapheme clusters, which people see as characters.
 #[derive(Debug, Default)]
-pub(super) struct Edit {
+pub(super) struct LineEditor {
     text: String,
-    /// In bytes, on a boundary.
+    /// An index in bytes, always on the boundary of a grapheme cluster.
     cursor: usize,
     earlier: VecDeque<String>,
-    /// Which of the earlier lines is shown, and what was being typed before.
+    /// The index of the earlier line that is shown, and the draft that was being typed before.
     recalled: Option<(usize, String)>,
 }
 
-/// Where the cursor is to go.
+/// A motion of the cursor.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum To {
+pub(super) enum Motion {
     Left,
     Right,
     Start,
@@ -34,12 +34,13 @@ pub(super) enum To {
     NextWord,
 }
 
-impl Edit {
+impl LineEditor {
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Puts text in at the cursor. What a terminal would obey becomes a blank; what is too much is left out.
+    /// Inserts text at the cursor. Characters that are dangerous for a terminal become blanks. Text beyond the longest
+    /// line is left out.
     pub(super) fn insert(&mut self, text: &str) {
         for char in text.chars().map(|char| if is_dangerous(char) { ' ' } else { char }) {
             if self.text.len() + char.len_utf8() > MAX_BYTES {
@@ -48,24 +49,25 @@ impl Edit {
             self.text.insert(self.cursor, char);
             self.cursor += char.len_utf8();
         }
-        // A mark that joined what stands behind the cursor would leave the cursor within a cluster.
+        // A combining mark may have joined the text behind the cursor into one cluster with that before it.
         self.cursor = self.boundary_at_or_behind(self.cursor);
     }
 
-    pub(super) fn go(&mut self, to: To) {
-        self.cursor = self.place(to);
+    /// Moves the cursor.
+    pub(super) fn go(&mut self, motion: Motion) {
+        self.cursor = self.target(motion);
     }
 
-    /// Takes out what is between the cursor and there.
-    pub(super) fn delete(&mut self, to: To) {
-        let there = self.place(to);
-        let (from, until) = (self.cursor.min(there), self.cursor.max(there));
+    /// Deletes the text between the cursor and the target of the motion.
+    pub(super) fn delete(&mut self, motion: Motion) {
+        let target = self.target(motion);
+        let (from, until) = (self.cursor.min(target), self.cursor.max(target));
         self.text.drain(from..until);
-        // What met at the seam may have become one cluster.
+        // The texts on both sides may have become one cluster.
         self.cursor = self.boundary_at_or_behind(from);
     }
 
-    /// Calls back the line before the one shown.
+    /// Shows the line that was typed before the one shown.
     pub(super) fn earlier(&mut self) {
         let next = self.recalled.as_ref().map_or(0, |(index, _)| index + 1);
         if let Some(line) = self.earlier.get(next).cloned() {
@@ -76,7 +78,7 @@ impl Edit {
         }
     }
 
-    /// And the one after it, in the end what was being typed.
+    /// Shows the line that was typed after the one shown, or finally the draft.
     pub(super) fn later(&mut self) {
         let Some((index, draft)) = self.recalled.take() else { return };
         if index == 0 {
@@ -88,7 +90,7 @@ impl Edit {
         self.cursor = self.text.len();
     }
 
-    /// The line, which is remembered, and an empty one in its place.
+    /// Takes the line, leaves an empty one, and keeps the line among the earlier ones.
     pub(super) fn take(&mut self) -> String {
         let line = std::mem::take(&mut self.text);
         (self.cursor, self.recalled) = (0, None);
@@ -99,20 +101,21 @@ impl Edit {
         line
     }
 
-    /// What of the line fits into so many columns, the cursor's place included, and the column of the cursor.
+    /// Returns the part of the line around the cursor that fits into so many columns, and the column of the cursor. One
+    /// column is left for a cursor at the end.
     pub(super) fn window(&self, columns: usize) -> (&str, usize) {
-        let room = columns.saturating_sub(1);
+        let width = columns.saturating_sub(1);
         let mut start = 0;
         for (index, _) in self.text[..self.cursor].grapheme_indices(true).chain([(self.cursor, "")]) {
             start = index;
-            if self.text[start..self.cursor].width() <= room {
+            if self.text[start..self.cursor].width() <= width {
                 break;
             }
         }
         let mut end = self.cursor;
         for (index, cluster) in self.text[self.cursor..].grapheme_indices(true) {
             let behind = self.cursor + index + cluster.len();
-            if self.text[start..behind].width() > room {
+            if self.text[start..behind].width() > width {
                 break;
             }
             end = behind;
@@ -120,21 +123,22 @@ impl Edit {
         (&self.text[start..end], self.text[start..self.cursor].width())
     }
 
-    fn place(&self, to: To) -> usize {
+    /// Returns the index to which a motion leads.
+    fn target(&self, motion: Motion) -> usize {
         let (before, behind) = self.text.split_at(self.cursor);
-        match to {
-            To::Left => before.grapheme_indices(true).next_back().map_or(0, |(index, _)| index),
-            To::Right => self.cursor + behind.graphemes(true).next().map_or(0, str::len),
-            To::Start => 0,
-            To::End => self.text.len(),
-            To::PreviousWord => {
+        match motion {
+            Motion::Left => before.grapheme_indices(true).next_back().map_or(0, |(index, _)| index),
+            Motion::Right => self.cursor + behind.graphemes(true).next().map_or(0, str::len),
+            Motion::Start => 0,
+            Motion::End => self.text.len(),
+            Motion::PreviousWord => {
                 let words = before.trim_end();
                 let word = words
                     .rfind(char::is_whitespace)
                     .map_or(0, |blank| blank + words[blank..].chars().next().map_or(0, char::len_utf8));
                 self.boundary(word, GraphemeCursor::prev_boundary, 0)
             }
-            To::NextWord => {
+            Motion::NextWord => {
                 let word = behind.find(|char: char| !char.is_whitespace()).unwrap_or(behind.len());
                 let end = behind[word..].find(char::is_whitespace);
                 self.boundary_at_or_behind(self.cursor + end.map_or(behind.len(), |end| word + end))
@@ -142,15 +146,16 @@ impl Edit {
         }
     }
 
-    fn boundary_at_or_behind(&self, place: usize) -> usize {
-        self.boundary(place, GraphemeCursor::next_boundary, self.text.len())
+    /// Returns the first cluster boundary at or behind the index.
+    fn boundary_at_or_behind(&self, index: usize) -> usize {
+        self.boundary(index, GraphemeCursor::next_boundary, self.text.len())
     }
 
-    /// The place itself if it is a boundary, else the one to which `step` leads, or `last` where there is none.
-    fn boundary(&self, place: usize, step: Step, last: usize) -> usize {
-        let mut cursor = GraphemeCursor::new(place, self.text.len(), true);
+    /// Returns the index itself if it is the boundary of a cluster, else the boundary that `step` finds, or `last`.
+    fn boundary(&self, index: usize, step: Step, last: usize) -> usize {
+        let mut cursor = GraphemeCursor::new(index, self.text.len(), true);
         match cursor.is_boundary(&self.text, 0) {
-            Ok(true) => place,
+            Ok(true) => index,
             _ => step(&mut cursor, &self.text, 0).ok().flatten().unwrap_or(last),
         }
     }
@@ -164,56 +169,56 @@ mod tests {
 
     use super::*;
 
-    fn typed(text: &str) -> Edit {
-        let mut edit = Edit::default();
+    fn typed(text: &str) -> LineEditor {
+        let mut edit = LineEditor::default();
         edit.insert(text);
         edit
     }
 
     #[test]
-    fn the_cursor_moves_by_what_people_take_for_characters() {
+    fn the_cursor_moves_by_grapheme_clusters() {
         // A family of three code points and two joiners, a letter with a mark, a wide one.
         let mut edit = typed("a👩‍👩‍👧e\u{301}日");
         assert_eq!(edit.window(80), ("a👩‍👩‍👧e\u{301}日", 1 + 2 + 1 + 2));
         for expected in [4, 3, 1, 0, 0] {
-            edit.go(To::Left);
+            edit.go(Motion::Left);
             assert_eq!(edit.window(80).1, expected);
         }
-        edit.go(To::Right);
-        edit.delete(To::Right);
+        edit.go(Motion::Right);
+        edit.delete(Motion::Right);
         assert_eq!(edit.text(), "ae\u{301}日");
-        edit.go(To::End);
-        edit.delete(To::Left);
-        edit.delete(To::Left);
+        edit.go(Motion::End);
+        edit.delete(Motion::Left);
+        edit.delete(Motion::Left);
         assert_eq!(edit.text(), "a");
     }
 
     #[test]
-    fn words_and_whole_lines_go_at_once() {
+    fn words_and_whole_lines_are_deleted_at_once() {
         let mut edit = typed("one  two three");
-        edit.delete(To::PreviousWord);
+        edit.delete(Motion::PreviousWord);
         assert_eq!(edit.text(), "one  two ");
-        edit.delete(To::PreviousWord);
+        edit.delete(Motion::PreviousWord);
         assert_eq!(edit.text(), "one  ");
         edit.insert("four");
-        edit.go(To::Start);
-        edit.go(To::NextWord);
-        edit.delete(To::End);
+        edit.go(Motion::Start);
+        edit.go(Motion::NextWord);
+        edit.delete(Motion::End);
         assert_eq!(edit.text(), "one");
-        edit.delete(To::Start);
+        edit.delete(Motion::Start);
         assert_eq!(edit.text(), "");
-        for to in [To::Left, To::Right, To::PreviousWord, To::NextWord] {
-            edit.delete(to);
+        for motion in [Motion::Left, Motion::Right, Motion::PreviousWord, Motion::NextWord] {
+            edit.delete(motion);
         }
-        // A joiner behind a blank is one cluster with it, which is no place between words.
+        // A joiner and the blank before it are one cluster, so that no word begins between them.
         let mut edit = typed(" \u{200d}");
-        edit.go(To::PreviousWord);
+        edit.go(Motion::PreviousWord);
         assert_eq!(edit.cursor, 0);
     }
 
     #[test]
     fn earlier_lines_come_back_and_the_draft_is_kept() {
-        let mut edit = Edit::default();
+        let mut edit = LineEditor::default();
         for line in ["one", "two", "two", "  "] {
             edit.insert(line);
             assert_eq!(edit.take(), line);
@@ -232,8 +237,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_grows_without_a_limit() {
-        let mut edit = Edit::default();
+    fn lines_and_their_number_are_limited() {
+        let mut edit = LineEditor::default();
         for number in 0..300 {
             edit.insert(&number.to_string());
             edit.take();
@@ -244,33 +249,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pasted_stays_one_harmless_line() {
+    fn pasted_text_becomes_one_harmless_line() {
         assert_eq!(typed("two\nlines\x1b[2J").text(), "two lines [2J");
     }
 
     #[test]
-    fn the_window_shows_the_cursor() {
+    fn the_window_contains_the_cursor() {
         let mut edit = typed("0123456789");
         assert_eq!(edit.window(5), ("6789", 4));
-        edit.go(To::Start);
+        edit.go(Motion::Start);
         assert_eq!(edit.window(5), ("0123", 0));
         assert_eq!(edit.window(0), ("", 0));
         // A wide character that would be cut in half is left out.
         assert_eq!(typed("日本語").window(4), ("語", 2));
     }
 
+    const MOTIONS: [Motion; 6] =
+        [Motion::Left, Motion::Right, Motion::Start, Motion::End, Motion::PreviousWord, Motion::NextWord];
+
     proptest! {
         #[test]
-        fn whatever_is_done_the_cursor_stays_on_a_boundary(
-            steps in prop::collection::vec((0..4_u8, 0..6_usize, "\\PC{0,3}|[\u{300}-\u{303}\u{200d}👩🇩🇪]{1,3}"), 0..40),
+        fn the_cursor_always_stays_on_a_boundary(
+            steps in prop::collection::vec(
+                (0..4_u8, 0..MOTIONS.len(), "\\PC{0,3}|[\u{300}-\u{303}\u{200d}👩🇩🇪]{1,3}"),
+                0..40,
+            ),
             columns in 0..12_usize,
         ) {
-            let mut edit = Edit::default();
-            for (what, to, text) in steps {
-                let to = [To::Left, To::Right, To::Start, To::End, To::PreviousWord, To::NextWord][to];
-                match what {
-                    0 => edit.go(to),
-                    1 => edit.delete(to),
+            let mut edit = LineEditor::default();
+            for (action, motion, text) in steps {
+                let motion = MOTIONS[motion];
+                match action {
+                    0 => edit.go(motion),
+                    1 => edit.delete(motion),
                     _ => edit.insert(&text),
                 }
                 let boundaries = edit.text.grapheme_indices(true).map(|(index, _)| index);

@@ -1,15 +1,16 @@
-//! The chat on a terminal's whole screen.
+//! The chat on the whole screen of a terminal: the loop that connects keys, events and drawing.
 
+mod conversation;
 mod draw;
 mod edit;
 mod keys;
-mod place;
 #[cfg(test)]
 mod tests;
 mod tty;
 mod view;
 mod wrap;
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::anyhow;
@@ -18,24 +19,23 @@ use jiff::tz::TimeZone;
 use ratatui::crossterm::event::Event as Input;
 use tokio::time::timeout;
 
-use self::edit::Edit;
-use self::keys::{Wish, press};
-use self::place::Name;
+use self::conversation::ConversationName;
+use self::edit::LineEditor;
+use self::keys::{KeyAction, press};
 use self::tty::Tty;
-use self::view::{Act, Link, View};
-use super::errands::{Errand, Errands};
+use self::view::{Action, Link, View};
+use super::failure::{CLOSE_TIMEOUT, Failure};
+use super::requests::{Request, Requests};
 use super::signals::Signals;
-use super::told::count;
-use super::{CLOSING, Failure};
 use throng_client::{Client, Event, Events, State};
 use throng_names::UserId;
 
-/// The screen is drawn at most so often; what happens in between is drawn together.
+/// Shortest time between two drawings of the screen. Changes in between are drawn together.
 const FRAME: Duration = Duration::from_millis(30);
-/// The others are shown that somebody writes at most so often; the server passes on two a second.
-const TYPING: Duration = Duration::from_secs(2);
+/// Shortest time between two typing events. The server passes on at most two a second.
+const TYPING_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Chats until the user goes or a signal comes.
+/// Runs the chat until the user leaves or a signal arrives.
 pub(super) async fn run(
     client: Client,
     events: Events,
@@ -43,53 +43,53 @@ pub(super) async fn run(
     me: &str,
 ) -> Result<(), Failure> {
     let me: UserId = me.parse().map_err(|error| Failure::Usage(anyhow!("user: {error}")))?;
-    let mut talk = Talk {
+    let mut chat = ScreenChat {
         view: View::new(me),
-        edit: Edit::default(),
-        errands: Errands::new(client),
+        edit: LineEditor::default(),
+        requests: Requests::new(client),
         events,
         page: 1,
-        shown_typing: None,
+        typing_sent_at: None,
     };
     let mut tty = Tty::open()?;
     let ending = tokio::select! {
         () = signals.next() => Ok(()),
-        ending = talk.whole(&mut tty) => ending,
+        ending = chat.run(&mut tty) => ending,
     };
     drop(tty);
-    if ending.is_ok() && talk.view.link == Link::Online {
-        // What was said a moment ago has its answer on the way; what takes longer is counted.
-        let _ = timeout(CLOSING, talk.until_answered()).await;
+    if ending.is_ok() && chat.view.link == Link::Online {
+        // Messages that were just sent get a moment for their answers. The others count as unanswered.
+        let _ = timeout(CLOSE_TIMEOUT, chat.until_answered()).await;
     }
-    let unanswered = talk.errands.said();
-    // It only tidies up: that it takes too long changes nothing.
-    let _ = timeout(CLOSING, talk.errands.close()).await;
+    let unanswered = chat.requests.unanswered_messages();
+    // Closing only cleans up, so that a timeout changes nothing.
+    let _ = timeout(CLOSE_TIMEOUT, chat.requests.close()).await;
     ending?;
-    if let Link::Stopped { reason } = talk.view.link {
-        return Err(Failure::Unavailable(super::over(&reason)));
+    if let Link::Stopped { reason } = chat.view.link {
+        return Err(Failure::stopped(&reason));
     }
     if unanswered > 0 {
-        let lines = count(unanswered as u64, "line");
-        return Err(Failure::Unanswered(anyhow!("{lines} unanswered: said, or not, nobody knows")));
+        return Err(Failure::unanswered(unanswered));
     }
     Ok(())
 }
 
-struct Talk {
+struct ScreenChat {
     view: View,
-    edit: Edit,
-    errands: Errands,
+    edit: LineEditor,
+    requests: Requests,
     events: Events,
-    /// Messages in sight when the screen was last drawn.
+    /// Number of messages and notices that were visible when the screen was last drawn.
     page: usize,
-    shown_typing: Option<Instant>,
+    /// When the last typing event was sent.
+    typing_sent_at: Option<Instant>,
 }
 
-impl Talk {
-    async fn whole(&mut self, tty: &mut Tty) -> Result<(), Failure> {
+impl ScreenChat {
+    async fn run(&mut self, tty: &mut Tty) -> Result<(), Failure> {
         let zone = TimeZone::system();
         let mut input = tty::events()?;
-        let mut is_over = false;
+        let mut has_stopped = false;
         let mut draw_at = Some(Instant::now());
         loop {
             let now = Instant::now();
@@ -101,22 +101,22 @@ impl Talk {
                 draw_at = self.view.next_tick(now);
             }
             tokio::select! {
-                event = self.events.next(), if !is_over => {
-                    is_over = event.is_none() || matches!(event, Some(Event::State(State::Stopped { .. })));
-                    let asked = event.map(|event| self.view.hear(event, Instant::now()));
-                    self.ask(asked.unwrap_or_default());
+                event = self.events.next(), if !has_stopped => {
+                    has_stopped = event.is_none() || matches!(event, Some(Event::State(State::Stopped { .. })));
+                    let requests = event.map(|event| self.view.handle_event(event, Instant::now()));
+                    self.start(requests.unwrap_or_default());
                 }
-                (errand, result) = self.errands.next() => {
-                    let asked = self.view.done(errand, result, now_ms());
-                    self.ask(asked);
+                (request, result) = self.requests.next() => {
+                    let requests = self.view.handle_response(request, result, now_ms());
+                    self.start(requests);
                 }
-                typed = input.recv() => match typed {
-                    Some(Ok(typed)) => if self.typed(typed, tty)? { return Ok(()) },
+                event = input.recv() => match event {
+                    Some(Ok(event)) => if self.handle_input(event, tty)?.is_break() { return Ok(()) },
                     Some(Err(error)) => return Err(error.into()),
-                    // The thread says why before it goes.
+                    // The thread has sent the error before it ended.
                     None => return Ok(()),
                 },
-                // Nothing has happened: it is only time to draw.
+                // Nothing has happened; it is only time to draw.
                 () = until(draw_at), if draw_at.is_some() => continue,
             }
             let soon = Instant::now() + FRAME;
@@ -125,86 +125,88 @@ impl Talk {
     }
 
     async fn until_answered(&mut self) {
-        while self.errands.said() > 0 {
+        while self.requests.unanswered_messages() > 0 {
             tokio::select! {
                 event = self.events.next() => {
                     let Some(event) = event else { return };
-                    self.view.hear(event, Instant::now());
+                    self.view.handle_event(event, Instant::now());
                 }
-                (errand, result) = self.errands.next() => {
-                    self.view.done(errand, result, now_ms());
+                (request, result) = self.requests.next() => {
+                    self.view.handle_response(request, result, now_ms());
                 }
             }
         }
     }
 
-    fn ask(&mut self, errands: Vec<Errand>) {
-        for errand in errands {
-            if self.errands.is_full() {
-                self.view.complain("too much is unanswered: wait, then try again");
-                return;
+    /// Starts requests, as far as there is space for them.
+    fn start(&mut self, requests: Vec<Request>) {
+        for request in requests {
+            if self.requests.is_full() {
+                return self.show_too_many();
             }
-            self.errands.start(errand);
+            self.requests.start(request);
         }
     }
 
-    /// Carries out what was typed; true to leave.
-    fn typed(&mut self, input: Input, tty: &mut Tty) -> Result<bool, Failure> {
-        let wish = match input {
+    /// Handles a key, a paste or a change of the size. Breaks when the user wants to leave.
+    fn handle_input(&mut self, input: Input, tty: &mut Tty) -> Result<ControlFlow<()>, Failure> {
+        let action = match input {
             Input::Key(key) => press(key, &mut self.edit),
             Input::Paste(text) => {
                 self.edit.insert(&text);
-                Wish::Edited
+                KeyAction::Edited
             }
-            // Drawing finds the new size by itself.
-            _ => Wish::Nothing,
+            // Drawing reads the size of the screen each time.
+            _ => KeyAction::Nothing,
         };
-        match wish {
-            Wish::Nothing => {}
-            Wish::Edited => self.show_typing(),
-            Wish::Send if self.errands.is_full() => self.ask_nothing_more(),
-            Wish::Send => match self.view.typed(&self.edit.take()) {
-                Act::Quit => return Ok(true),
-                Act::Ask(errand) => self.ask(vec![errand]),
-                Act::Nothing => {}
+        match action {
+            KeyAction::Nothing => {}
+            KeyAction::Edited => self.send_typing(),
+            KeyAction::Send if self.requests.is_full() => self.show_too_many(),
+            KeyAction::Send => match self.view.handle_line(&self.edit.take()) {
+                Action::Quit => return Ok(ControlFlow::Break(())),
+                Action::Request(request) => self.start(vec![request]),
+                Action::Nothing => {}
             },
-            Wish::NextPlace => self.view.turn(1),
-            Wish::PreviousPlace => self.view.turn(-1),
-            Wish::Up => {
+            KeyAction::NextConversation => self.view.select_relative(1),
+            KeyAction::PreviousConversation => self.view.select_relative(-1),
+            KeyAction::ScrollUp => {
                 let older = self.view.scroll_up(self.page);
-                self.ask(older.into_iter().collect());
+                self.start(older.into_iter().collect());
             }
-            Wish::Down => self.view.scroll_down(self.page),
-            Wish::Redraw => tty.screen().clear()?,
-            Wish::Quit => return Ok(true),
+            KeyAction::ScrollDown => self.view.scroll_down(self.page),
+            KeyAction::Redraw => tty.screen().clear()?,
+            KeyAction::Quit => return Ok(ControlFlow::Break(())),
         }
-        Ok(false)
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// The line stays where it is.
-    fn ask_nothing_more(&mut self) {
-        self.view.complain("too much is unanswered: wait, then try again");
+    /// Shows that too many requests are unanswered. The input line stays as it is.
+    fn show_too_many(&mut self) {
+        self.view.show_error("too many requests are unanswered: wait, then try again");
     }
 
-    fn show_typing(&mut self) {
+    /// Sends a typing event when text for a room is being typed and the last event is old enough.
+    fn send_typing(&mut self) {
         let now = Instant::now();
-        let is_due = self.shown_typing.is_none_or(|at| now >= at + TYPING);
+        let is_due = self.typing_sent_at.is_none_or(|at| now >= at + TYPING_INTERVAL);
         let is_text = !self.edit.text().starts_with('/') && !self.edit.text().trim().is_empty();
-        let here = self.view.here().map(|place| &place.name);
-        if let (true, true, Some(Name::Room(room))) = (is_due, is_text, here) {
-            self.errands.typing(room);
-            self.shown_typing = Some(now);
+        let selected = self.view.selected().map(|conversation| &conversation.name);
+        if let (true, true, Some(ConversationName::Room(room))) = (is_due, is_text, selected) {
+            self.requests.typing(room);
+            self.typing_sent_at = Some(now);
         }
     }
 }
 
+/// Sleeps until `at`. Returns at once when there is no such time, which the guard of the caller excludes.
 async fn until(at: Option<Instant>) {
     if let Some(at) = at {
         tokio::time::sleep_until(at.into()).await;
     }
 }
 
-/// Hours and minutes where the user is.
+/// Formats a time as hours and minutes in the user's time zone. A time out of range becomes blanks.
 fn time_of_day(ms: u64, zone: &TimeZone) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     time.map_or("     ".into(), |time| {

@@ -1,4 +1,4 @@
-//! The terminal as a screen, and put back in order on every way out.
+//! Sets the terminal up for drawing, and restores it on every way out.
 
 use std::io::{self, Stdout, stdout};
 use std::panic;
@@ -14,31 +14,31 @@ use ratatui::crossterm::terminal::{
 };
 use tokio::sync::mpsc;
 
-/// Keys that are read ahead; a paste is one.
-const AHEAD: usize = 64;
+/// Most terminal events that are read ahead. A paste is one event.
+const READ_AHEAD: usize = 64;
 
-/// While it lives, the terminal is ours.
+/// The terminal, set up for drawing. Dropping it restores the terminal.
 pub(super) struct Tty(Terminal<CrosstermBackend<Stdout>>);
 
 impl Tty {
-    /// Takes the terminal. A panic gives it back before it speaks.
+    /// Sets the terminal up. A panic restores it before its message is printed.
     ///
     /// # Errors
-    /// Standard output is no terminal, or does not do as it is told.
+    /// Standard output is not a terminal, or setting it up failed.
     pub(super) fn open() -> io::Result<Self> {
-        let said_before = panic::take_hook();
+        let previous_hook = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
             restore();
-            said_before(panic);
+            previous_hook(panic);
         }));
         enable_raw_mode()?;
-        // From here on there is something to give back.
+        // From here on there is something to restore.
         let opened = execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)
             .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
         opened.map(Self).inspect_err(|_| restore())
     }
 
-    /// To draw on.
+    /// Returns the screen to draw on.
     pub(super) const fn screen(&mut self) -> &mut Terminal<CrosstermBackend<Stdout>> {
         &mut self.0
     }
@@ -51,17 +51,18 @@ impl Drop for Tty {
 }
 
 fn restore() {
-    // A terminal that is gone needs no order.
+    // A terminal that is gone cannot be restored, and need not be.
     let _ = execute!(stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
 }
 
-/// Keys, pastes and changes of the size, read by a thread that goes with the process: reading cannot be interrupted.
+/// Starts a thread that reads keys, pastes and changes of the size. Reading cannot be interrupted, so that the thread
+/// ends with the process. An error of reading is the last event.
 ///
 /// # Errors
-/// The system has no thread for it. What reading meets comes as the last of the events.
+/// The system cannot start a thread.
 pub(super) fn events() -> io::Result<mpsc::Receiver<io::Result<Event>>> {
-    let (sender, events) = mpsc::channel(AHEAD);
+    let (sender, events) = mpsc::channel(READ_AHEAD);
     thread::Builder::new().name("keys".into()).spawn(move || {
         loop {
             let event = read();

@@ -1,17 +1,17 @@
-//! Text into rows of at most so many columns. Pure.
+//! Breaks text into rows of limited width. Pure.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
-/// Breaks a text between its words, or within one that is wider than a row. Every row is at most `columns` wide
-/// (a character that is wider than that is left out); there is at least one.
+/// Breaks a text between words, and within a word that is wider than a row. Every row is at most `columns` wide. A
+/// character that is wider than that is left out. There is at least one row.
 pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut rows = Vec::new();
     let mut row = String::new();
     for word in text.split_word_bounds() {
         if row.width() + word.width() > columns && !row.is_empty() {
             rows.push(std::mem::take(&mut row));
-            // The blank at which a row ends does not begin the next one.
+            // The blank at a break does not begin the next row.
             if word.trim().is_empty() {
                 continue;
             }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_end_between_words_where_they_can() {
+    fn rows_end_between_words_where_possible() {
         assert_eq!(wrap("the quick brown fox", 10), ["the quick ", "brown fox"]);
         assert_eq!(wrap("the quick brown fox", 9), ["the quick", "brown fox"]);
         assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);

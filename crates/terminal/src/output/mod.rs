@@ -1,4 +1,4 @@
-//! What the line mode tells: one line for each event, as text or as JSON. Pure.
+//! The output of the chat in lines: one line for each event, as text or as JSON. Pure functions.
 
 #[cfg(test)]
 mod tests;
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::errands::{Answer, Errand, code_of};
 use super::escape;
+use super::requests::{Request, Response, code_of};
 use throng_client::{Event, Message, SendError, State};
 
-/// One line. The fields of the JSON object are those of the variant; `event` is its name.
+/// A line of output. As JSON, its fields are those of the variant, and `event` is the variant's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Told {
+pub(super) enum OutputLine {
     Connecting { attempt: u32 },
     Connected { user: String, room: String, node: String },
     Reconnecting { attempt: u32, delay_ms: u64, code: Option<u16>, reason: String },
@@ -39,16 +39,16 @@ pub(super) enum Told {
     Help { usage: &'static str, meaning: &'static str },
 }
 
-/// How lines are written.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Text,
     Json,
 }
 
-impl Told {
-    /// What an event is told as; nothing for those that only a screen shows.
-    pub(super) fn of_event(event: Event) -> Option<Self> {
+impl OutputLine {
+    /// Returns the line for an event, or `None` for an event that only the screen shows.
+    pub(super) fn from_event(event: Event) -> Option<Self> {
         let names = |users: Vec<_>| users.iter().map(ToString::to_string).collect();
         Some(match event {
             Event::State(State::Connecting { attempt }) => Self::Connecting { attempt },
@@ -61,7 +61,7 @@ impl Told {
             Event::State(State::Stopped { reason }) => {
                 Self::Stopped { code: reason.code, reason: reason.to_string() }
             }
-            // The welcome, which is next, says more; and no line stands for what a newer client may tell.
+            // `Online` is followed by the welcome, which says more. Later clients may have more states.
             Event::State(_) => return None,
             Event::Welcome { room, user, node, .. } => {
                 Self::Connected { user: user.to_string(), room: room.to_string(), node }
@@ -84,37 +84,40 @@ impl Told {
             Event::Gap { room, from, to } => Self::Gap { room: room.to_string(), from, to },
             Event::Limited { retry_after } => Self::Limited { retry_after_ms: ms(retry_after) },
             Event::Refused { code, message, retry_after } => Self::error(code, message, retry_after),
+            // Later clients may have more events.
             _ => return None,
         })
     }
 
-    /// What came of what was typed, in lines.
-    pub(super) fn of_answer(errand: Errand, answer: Answer) -> Vec<Self> {
-        match (errand, answer) {
-            (_, Answer::Said(ack)) => {
+    /// Returns the lines for the response to a request.
+    pub(super) fn from_response(request: Request, answer: Response) -> Vec<Self> {
+        match (request, answer) {
+            (_, Response::Acked(ack)) => {
                 vec![Self::Acked { room: ack.room.to_string(), offset: ack.offset, duplicate: ack.duplicate }]
             }
-            (Errand::Tell { user, text }, Answer::Told(connections)) => {
+            (Request::Direct { user, text }, Response::Delivered(connections)) => {
                 vec![Self::Delivered { user: user.to_string(), text, connections }]
             }
-            (_, Answer::Joined(joined)) => {
+            (_, Response::Joined(joined)) => {
                 vec![Self::Joined { room: joined.room.to_string(), members: joined.members }]
             }
-            (Errand::Leave { room }, Answer::Left) => vec![Self::Left { room: room.to_string() }],
-            (Errand::Who { room }, Answer::Who(page)) => {
+            (Request::Leave { room }, Response::Left) => vec![Self::Left { room: room.to_string() }],
+            (Request::Users { room }, Response::Users(page)) => {
                 let users = page.users.iter().map(ToString::to_string).collect();
                 vec![Self::Who { room: room.to_string(), members: page.members, users }]
             }
-            (Errand::History { room, .. }, Answer::History(page)) => {
-                let head = Self::History { room: room.to_string(), messages: page.messages.len() };
-                [head].into_iter().chain(page.messages.into_iter().map(Self::message)).collect()
+            (Request::History { room, .. }, Response::History(page)) => {
+                let header = Self::History { room: room.to_string(), messages: page.messages.len() };
+                [header].into_iter().chain(page.messages.into_iter().map(Self::message)).collect()
             }
-            (_, Answer::Told(_) | Answer::Left | Answer::Who(_) | Answer::History(_)) => Vec::new(),
+            (_, Response::Delivered(_) | Response::Left | Response::Users(_) | Response::History(_)) => {
+                Vec::new()
+            }
         }
     }
 
-    /// Why something that was typed was not done.
-    pub(super) fn of_failure(error: &SendError) -> Self {
+    /// Returns the line for a request that failed.
+    pub(super) fn from_error(error: &SendError) -> Self {
         match error {
             SendError::Refused { code, message, retry_after } => {
                 Self::error(code.clone(), message.clone(), *retry_after)
@@ -132,14 +135,15 @@ impl Told {
         Self::Message { room: room.to_string(), user: user.to_string(), text, offset, id, ts: ts_ms }
     }
 
-    /// The line without its end, harmless for a terminal; nothing where the format has none for it.
-    pub(super) fn line(&self, format: Format) -> Option<String> {
+    /// Returns the text of the line without its end, harmless for a terminal. Returns `None` when the format leaves the
+    /// line out.
+    pub(super) fn render(&self, format: Format) -> Option<String> {
         match (format, self) {
-            // The message itself comes back from the room, and is the line for it.
+            // The message itself comes back from the room and is printed then.
             (Format::Text, Self::Acked { .. }) => None,
             (Format::Text, _) => Some(self.to_string()),
             (Format::Json, _) => {
-                // Strings and numbers always have a form in JSON.
+                // Serializing strings and numbers cannot fail.
                 let json = simd_json::to_string(self).unwrap_or_default();
                 Some(escape::clean_json(&json).into_owned())
             }
@@ -147,8 +151,8 @@ impl Told {
     }
 }
 
-/// Each variant is one line. All that a server or a user wrote goes through [`escape::clean`].
-impl fmt::Display for Told {
+/// Writes the line as text. Every text of a server or a user goes through [`escape::clean`].
+impl fmt::Display for OutputLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Message { room, user, text, .. } => write!(f, "{room} {user}: {}", clean(text)),
@@ -156,14 +160,15 @@ impl fmt::Display for Told {
             Self::Error { code, message, .. } => write!(f, "! {}: {}", clean(code), clean(message)),
             other => {
                 f.write_str("-- ")?;
-                other.remark(f)
+                other.fmt_notice(f)
             }
         }
     }
 }
 
-impl Told {
-    fn remark(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl OutputLine {
+    /// Writes the text behind `-- `.
+    fn fmt_notice(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connecting { attempt: 0 } => f.write_str("connecting"),
             Self::Connecting { attempt } => write!(f, "connecting, attempt {}", attempt + 1),
@@ -180,7 +185,7 @@ impl Told {
                 write!(f, "you missed {} in {room}", count(*messages, "message"))
             }
             Self::Gap { room, from, to } => write!(f, "you missed messages {from} to {to} in {room}"),
-            Self::Presence { room, joined, left, members } => presence(f, room, joined, left, *members),
+            Self::Presence { room, joined, left, members } => fmt_presence(f, room, joined, left, *members),
             Self::Delivered { user, text, .. } => write!(f, "to {user}: {}", clean(text)),
             Self::Joined { room, members: Some(members) } => {
                 write!(f, "joined {room} ({})", count(*members, "member"))
@@ -205,7 +210,7 @@ impl Told {
     }
 }
 
-fn presence(
+fn fmt_presence(
     f: &mut fmt::Formatter<'_>,
     room: &str,
     joined: &[String],
@@ -213,24 +218,24 @@ fn presence(
     members: u64,
 ) -> fmt::Result {
     write!(f, "{room}: ")?;
-    let said: Vec<_> = [(joined, "came"), (left, "went")]
+    let changes: Vec<_> = [(joined, "came"), (left, "went")]
         .into_iter()
-        .filter(|(who, _)| !who.is_empty())
-        .map(|(who, what)| format!("{} {what}, ", who.join(", ")))
+        .filter(|(users, _)| !users.is_empty())
+        .map(|(users, change)| format!("{} {change}, ", users.join(", ")))
         .collect();
-    write!(f, "{}{} now", said.concat(), count(members, "member"))
+    write!(f, "{}{} now", changes.concat(), count(members, "member"))
 }
 
 fn clean(text: &str) -> Cow<'_, str> {
     escape::clean(text)
 }
 
-/// `1 message`, `2 messages`.
+/// Returns a number with its noun: `1 message`, `2 messages`.
 pub(super) fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Whole seconds, rounded up: a promise of 0 s would be broken at once.
+/// Returns milliseconds as whole seconds, rounded up and at least 1: a wait of "0 s" would look as if it were over.
 pub(super) fn seconds(ms: u64) -> String {
     format!("{} s", ms.div_ceil(1000).max(1))
 }
