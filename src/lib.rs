@@ -63,6 +63,7 @@
 //!   metrics/     mod (counters of each shard, summed when scraped) · render (for Prometheus)
 //!   clock.rs     the time, which a test can move
 //!   shrink.rs    memory is given back when a storm has passed
+//!   striped.rs   a table in stripes, each with a lock of its own
 //!   prefetch.rs  memory is fetched before it is read
 //!   faults.rs    promises broken on purpose, in builds for tests
 //! crates/        each has its own map in its `src/lib.rs`
@@ -87,7 +88,7 @@
 //! registry    broker         do not know each other
 //! chat
 //! protocol
-//! config  metrics  clock  shrink  prefetch  faults   use no module of the crate
+//! config  metrics  clock  shrink  striped  prefetch  faults   use no module of the crate
 //! names                                              a crate; it depends on nothing of ours
 //! ```
 //!
@@ -150,6 +151,7 @@ pub mod protocol;
 pub mod registry;
 pub mod server;
 pub mod shrink;
+pub mod striped;
 
 /// The Rust client, a crate of its own: `throng-client`.
 #[cfg(feature = "client")]

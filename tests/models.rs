@@ -22,6 +22,9 @@ mod registry;
 #[path = "models/shim.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "as wide as what it stands for")]
 mod shim;
+#[path = "../src/striped.rs"]
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
+mod striped;
 
 #[path = "models/directory.rs"]
 mod model_of_directory;

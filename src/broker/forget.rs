@@ -1,15 +1,14 @@
 //! Rooms leave the table: when nothing but their position and keys would be lost, or when they make way.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Local;
 use super::log::Waste;
-use super::memory::{Memory, TRIES};
+use super::memory::{Memory, Rooms, TRIES};
 use super::positions::Left;
 use super::room::{Room, RoomState, SharedRoom};
 use crate::chat::history::History;
-use crate::names::{Offset, RoomName};
+use crate::names::Offset;
 
 /// Whether a room has made way for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +25,7 @@ impl<L: Local> Memory<L> {
     pub(super) fn make_way(&self) -> Way {
         for _ in 0..TRIES {
             let Some((ticket, room)) = self.idle.take_first() else { return Way::Nowhere };
-            let mut rooms = self.stripe(room.name()).lock();
+            let mut rooms = self.rooms.lock(room.name());
             let mut state = room.lock();
             if state.idle.is_none_or(|idle| idle.get() != ticket) {
                 // Somebody has come, and perhaps left again; or it is gone.
@@ -60,7 +59,7 @@ impl<L: Local> Memory<L> {
 
     /// Forgets a room at once if it has neither members nor history; called when a member left.
     pub fn close_if_empty(&self, room: &SharedRoom<L>) {
-        let mut rooms = self.stripe(room.name()).lock();
+        let mut rooms = self.rooms.lock(room.name());
         let mut state = room.lock();
         if state.is_closed || !state.is_empty(&self.local) {
             return;
@@ -72,14 +71,9 @@ impl<L: Local> Memory<L> {
         }
     }
 
-    fn take_out(
-        &self,
-        rooms: &mut HashMap<RoomName, SharedRoom<L>>,
-        room: &Room<L::Topic>,
-        state: &mut RoomState<L::Topic>,
-    ) {
+    fn take_out(&self, rooms: &mut Rooms<L>, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {
         self.close(room, state);
         rooms.remove(room.name());
-        self.rooms.fetch_sub(1, Relaxed);
+        self.room_count.fetch_sub(1, Relaxed);
     }
 }

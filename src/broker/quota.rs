@@ -2,13 +2,13 @@
 //! Beyond either the oldest is forgotten, and nothing is refused.
 
 use std::convert::Infallible;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 use crate::chat::keys::{Scope, Table};
 use crate::names::{Key, UserId};
+use crate::striped::Striped;
 
 /// Stripes of the table, by user. [`Quotas::expire`] visits one at a time.
 const STRIPES: usize = 64;
@@ -32,13 +32,18 @@ struct Stripe {
     oldest: AtomicU64,
 }
 
+impl Default for Stripe {
+    fn default() -> Self {
+        Self { table: Mutex::default(), oldest: AtomicU64::new(u64::MAX) }
+    }
+}
+
 /// The keys of all users.
 ///
 /// The bound in bytes may be passed by one key for each thread that publishes, until it has forgotten others.
 #[derive(Debug)]
 pub struct Quotas {
-    stripes: Box<[Stripe]>,
-    hasher: RandomState,
+    stripes: Striped<Stripe, STRIPES>,
     most_per_user: usize,
     max_bytes: usize,
     bytes: AtomicUsize,
@@ -47,19 +52,13 @@ pub struct Quotas {
 
 impl Quotas {
     pub(super) fn new(most_per_user: usize, max_bytes: usize) -> Self {
-        let stripe = |_| Stripe { table: Mutex::default(), oldest: AtomicU64::new(u64::MAX) };
         Self {
-            stripes: (0..STRIPES).map(stripe).collect(),
-            hasher: RandomState::new(),
+            stripes: Striped::default(),
             most_per_user: most_per_user.max(1),
             max_bytes,
             bytes: AtomicUsize::new(0),
             next: AtomicU64::new(0),
         }
-    }
-
-    fn stripe(&self, user: &UserId) -> &Stripe {
-        &self.stripes[self.hasher.hash_one(user) as usize % STRIPES]
     }
 
     /// Changes a stripe and keeps the count of bytes true.
@@ -91,7 +90,7 @@ impl Quotas {
         f: impl FnOnce() -> Result<u64, E>,
     ) -> Result<Once, E> {
         let name = (scope, key);
-        let done = self.change(self.stripe(user), |table| {
+        let done = self.change(self.stripes.stripe(user), |table| {
             if let Some(value) = table.find(user, &name, now_ms) {
                 return Ok(Once::Before(value));
             }
@@ -111,12 +110,12 @@ impl Quotas {
 
     /// Forgets a key whose message was not appended.
     pub(super) fn withdraw(&self, user: &UserId, scope: Scope, key: Key) {
-        self.change(self.stripe(user), |table| table.withdraw(user, &(scope, key)));
+        self.change(self.stripes.stripe(user), |table| table.withdraw(user, &(scope, key)));
     }
 
     /// Forgets what is too old in one stripe. `turn` chooses it: count it up.
     pub(super) fn expire(&self, turn: usize, now_ms: u64) {
-        self.change(&self.stripes[turn % STRIPES], |table| table.expire(now_ms));
+        self.change(self.stripes.in_turn(turn), |table| table.expire(now_ms));
     }
 
     /// Forgets the oldest keys of the node until they fit. Called without a stripe's lock.

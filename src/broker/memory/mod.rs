@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -27,6 +26,7 @@ use crate::chat::rooms::Rules;
 use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
 use crate::shrink::ShrinkWhenSparse;
+use crate::striped::Striped;
 
 /// A room as a log remembers it.
 #[derive(Debug)]
@@ -74,7 +74,8 @@ pub struct Limits {
     pub max_keys_bytes: usize,
 }
 
-type Stripe<L> = Mutex<HashMap<RoomName, SharedRoom<L>>>;
+/// The rooms of one stripe, by name.
+pub(super) type Rooms<L> = HashMap<RoomName, SharedRoom<L>>;
 
 /// The embedded broker.
 pub struct Memory<L: Local> {
@@ -86,15 +87,14 @@ pub struct Memory<L: Local> {
     default_room: String,
     pub(super) idle: Idle<L::Topic>,
     pub(super) positions: Positions,
-    stripes: Box<[Stripe<L>]>,
-    hasher: RandomState,
-    pub(super) rooms: AtomicUsize,
+    pub(super) rooms: Striped<Mutex<Rooms<L>>, STRIPES>,
+    pub(super) room_count: AtomicUsize,
     next_id: AtomicU64,
 }
 
 impl<L: Local> fmt::Debug for Memory<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").field("rooms", &self.rooms).finish_non_exhaustive()
+        f.debug_struct("Memory").field("rooms", &self.room_count).finish_non_exhaustive()
     }
 }
 
@@ -111,9 +111,8 @@ impl<L: Local> Memory<L> {
             default_room: limits.default_room,
             idle: Idle::default(),
             positions: Positions::new(limits.max_positions, limits.position_ttl_ms),
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
-            rooms: AtomicUsize::new(0),
+            rooms: Striped::default(),
+            room_count: AtomicUsize::new(0),
             next_id: AtomicU64::new(0),
         }
     }
@@ -127,7 +126,7 @@ impl<L: Local> Memory<L> {
     /// Rooms that exist, those kept for their history included.
     #[must_use]
     pub fn room_count(&self) -> usize {
-        self.rooms.load(Relaxed)
+        self.room_count.load(Relaxed)
     }
 
     /// As [`Memory::enter_by`], by nobody in particular.
@@ -157,7 +156,7 @@ impl<L: Local> Memory<L> {
         resume: Option<Position>,
         f: impl FnOnce(&mut RoomState<L::Topic>, &Resumed) -> R,
     ) -> Result<(SharedRoom<L>, Resumed, R), BrokerError> {
-        let opener = || Opener::new(by.address, self.hasher.hash_one(by.user) as u32);
+        let opener = || Opener::new(by.address, self.rooms.hash(by.user) as u32);
         self.enter_with(name, opener, resume, f)
     }
 
@@ -193,7 +192,7 @@ impl<L: Local> Memory<L> {
             keys.note(at_ms);
         }
         // Who opened it is not known: nobody has many of these.
-        let hash = self.hasher.hash_one(name);
+        let hash = self.rooms.hash(name);
         let opener = Opener::new((hash >> 32) as u32, hash as u32);
         let left = Left { position: life.position, opener, keys };
         let log = self.budget.log();
@@ -209,8 +208,8 @@ impl<L: Local> Memory<L> {
             self.positions.remember(name, left, log);
             return Err(BrokerError::TooManyRooms);
         }
-        let room = self.open(&mut self.stripe(name).lock(), name, left);
-        self.rooms.fetch_add(1, Relaxed);
+        let room = self.open(&mut self.rooms.lock(name), name, left);
+        self.room_count.fetch_add(1, Relaxed);
         let mut state = room.lock();
         let bounds = state.settings().history;
         let bytes = state.history.bytes();
@@ -224,10 +223,6 @@ impl<L: Local> Memory<L> {
         drop(state);
         self.budget.evict();
         Ok(())
-    }
-
-    pub(super) fn stripe(&self, name: &RoomName) -> &Stripe<L> {
-        &self.stripes[self.hasher.hash_one(name) as usize % STRIPES]
     }
 
     fn find_or_open(
@@ -248,12 +243,12 @@ impl<L: Local> Memory<L> {
 
     /// `None` when the room would be one too many.
     fn find_or_try(&self, name: &RoomName, opener: impl Fn() -> Opener) -> Option<SharedRoom<L>> {
-        let mut rooms = self.stripe(name).lock();
+        let mut rooms = self.rooms.lock(name);
         if let Some(room) = rooms.get(name) {
             return Some(Arc::clone(room));
         }
-        if self.rooms.fetch_add(1, Relaxed) >= self.max_rooms && name.as_str() != self.default_room {
-            self.rooms.fetch_sub(1, Relaxed);
+        if self.room_count.fetch_add(1, Relaxed) >= self.max_rooms && name.as_str() != self.default_room {
+            self.room_count.fetch_sub(1, Relaxed);
             return None;
         }
         let log = self.budget.log();
@@ -267,12 +262,7 @@ impl<L: Local> Memory<L> {
         Some(self.open(&mut rooms, name, left))
     }
 
-    fn open(
-        &self,
-        rooms: &mut HashMap<RoomName, SharedRoom<L>>,
-        name: &RoomName,
-        left: Left,
-    ) -> SharedRoom<L> {
+    fn open(&self, rooms: &mut Rooms<L>, name: &RoomName, left: Left) -> SharedRoom<L> {
         let state = RoomState::new(self.local.topic(), self.rules.of(name), left);
         let room = Arc::new(Room::new(self.next_id.fetch_add(1, Relaxed), name.clone(), state));
         rooms.insert(name.clone(), Arc::clone(&room));
@@ -296,7 +286,7 @@ impl<L: Local> Memory<L> {
         self.tick(now_ms);
         self.positions.expire(self.budget.log());
         self.quotas.expire(turn, now_ms);
-        let mut rooms = self.stripes[turn % STRIPES].lock();
+        let mut rooms = self.rooms.in_turn(turn).lock();
         let before = rooms.len();
         rooms.retain(|_, room| {
             let mut state = room.lock();
@@ -318,7 +308,7 @@ impl<L: Local> Memory<L> {
             }
             true
         });
-        self.rooms.fetch_sub(before - rooms.len(), Relaxed);
+        self.room_count.fetch_sub(before - rooms.len(), Relaxed);
         rooms.shrink_when_sparse();
     }
 }
