@@ -40,13 +40,12 @@
 //!                client's queue) · bounds (how long it may be) · backlog (who has the longest) · share (of a queue,
 //!                for each sender of private messages) · sink (its socket) · fanout (batches and writes, acks,
 //!                typing) · farewell (the last frames) · survey (who is behind) · wheel (timers)
-//!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · positions (what is left
-//!                of those that are no more) · forget (how they end) · shares (who has most lets go first) ·
-//!                room (its data) ·
-//!                publish (in one step or two) · resume (what was missed) · budget (the oldest goes) ·
-//!                quota (of keys) · race (a test with threads) ·
-//!                log (history on disk: its folder, segments and note; recovery, renewed rooms, cleaning, checking; the
-//!                thread that writes) · durable (publishing through it)
+//!   broker/      mod (the contract) · memory (one node's rooms) · room (one room's data) · publish (in one step, or in
+//!                two around a log) · resume (what was missed) · history on disk: log (its folder, segments and end
+//!                marks; recovery, renewed rooms, cleaning, checking; the thread that writes) · durable (publishing
+//!                through it) · trim (what it hears of rooms that keep less) · what goes first when there is too much:
+//!                budget (bytes of histories) · idle, forget (rooms that nobody is in) · retained, positions (what is
+//!                left of rooms that are gone) · quota (idempotency keys) · shares (whoever has most loses first)
 //!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
 //!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
 //!                outlive a connection)

@@ -12,9 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use super::log::Waste;
 use super::room::{Room, RoomState};
-use crate::names::{Epoch, RoomName};
+use super::trim::{Trim, TrimSink};
 
 /// At most so much more than necessary is let go at once, so that a node at its limit does not look for the oldest
 /// room with every message.
@@ -31,11 +30,8 @@ pub(super) struct Budget<T> {
     bytes: AtomicUsize,
     by_age: Mutex<ByAge<T>>,
     /// Told what rooms let go of, if there is a log on disk.
-    log: OnceLock<Discard>,
+    log: OnceLock<TrimSink>,
 }
-
-/// Called under the broker's locks, mostly a room's: must not wait.
-pub(super) type Discard = Box<dyn Fn(&RoomName, Epoch, Waste) + Send + Sync>;
 
 impl<T> fmt::Debug for Budget<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,17 +45,17 @@ impl<T> Budget<T> {
     }
 
     /// From now on a log on disk is told what rooms let go of. The first one stays.
-    pub(super) fn tell(&self, log: Discard) {
+    pub(super) fn tell(&self, log: TrimSink) {
         let _ = self.log.set(log);
     }
 
     /// The log on disk, if there is one.
-    pub(super) fn log(&self) -> Option<&Discard> {
+    pub(super) fn log(&self) -> Option<&TrimSink> {
         self.log.get()
     }
 
     /// The room has let go of something. Called under its lock.
-    pub(super) fn discard(&self, room: &Room<T>, state: &RoomState<T>, waste: Waste) {
+    pub(super) fn discard(&self, room: &Room<T>, state: &RoomState<T>, waste: Trim) {
         if let Some(log) = self.log.get() {
             log(room.name(), state.epoch, waste);
         }
@@ -111,7 +107,7 @@ impl<T> Budget<T> {
                 self.bytes.fetch_sub(freed, Relaxed);
             }
             state.history.release();
-            self.discard(&room, &state, Waste::Before(state.floor().next()));
+            self.discard(&room, &state, Trim::Before(state.floor().next()));
             self.list(&room, &mut state);
         }
     }

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Local;
-use super::log::Waste;
 use super::memory::{Memory, Rooms, TRIES};
-use super::positions::Left;
+use super::retained::RetainedPosition;
 use super::room::{Room, RoomState, SharedRoom};
+use super::trim::Trim;
 use crate::chat::history::History;
 use crate::names::Offset;
 
@@ -51,9 +51,9 @@ impl<L: Local> Memory<L> {
         state.is_closed = true;
         self.idle.remove(state);
         if state.last > Offset(0) {
-            self.budget.discard(room, state, Waste::Before(state.last.next()));
+            self.budget.discard(room, state, Trim::Before(state.last.next()));
         }
-        let left = Left { position: state.position(), opener: state.opener, keys: state.keys };
+        let left = RetainedPosition { position: state.position(), opener: state.opener, keys: state.keys };
         self.positions.remember(room.name(), left, self.budget.log());
     }
 

@@ -10,11 +10,11 @@ pub mod memory;
 mod positions;
 pub mod publish;
 pub mod quota;
-#[cfg(test)]
-mod race;
 pub mod resume;
+mod retained;
 pub mod room;
 mod shares;
+pub mod trim;
 
 pub use crate::names::Position;
 use crate::names::{Key, Offset, UserId};

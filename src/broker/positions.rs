@@ -13,11 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::Position;
-use super::budget::Discard;
-use super::log::Waste;
-use super::shares::{Opener, Shares};
-use crate::chat::keys::Keys;
-use crate::names::{Epoch, Offset, RoomName};
+use super::retained::RetainedPosition;
+use super::shares::Shares;
+use super::trim::{Trim, TrimSink};
+use crate::names::{Offset, RoomName};
 use crate::shrink::ShrinkWhenSparse;
 
 /// Parts of the table, of which [`Positions::expire`] looks through one at a time; at least and at most at so many
@@ -28,27 +27,10 @@ const LOOKS: (usize, usize) = (1_024, 16_384);
 /// stay are no less over.
 const FORGOTTEN: usize = 512;
 
-/// What a room leaves behind, or begins with.
-#[derive(Debug)]
-pub(super) struct Left {
-    pub(super) position: Position,
-    /// Who opened it first.
-    pub(super) opener: Opener,
-    pub(super) keys: Keys,
-}
-
-impl Left {
-    /// A new life.
-    pub(super) fn fresh(opener: Opener) -> Self {
-        let position = Position { epoch: Epoch::random(), offset: Offset(0) };
-        Self { position, opener, keys: Keys::default() }
-    }
-}
-
 /// What is remembered of a room.
 #[derive(Debug)]
 struct Entry {
-    left: Left,
+    left: RetainedPosition,
     /// Since when there is no such room.
     at_ms: u64,
     /// Its number among the [`Shares`].
@@ -99,10 +81,10 @@ impl Positions {
     }
 
     /// Remembers what is left of a room. The log, if there is one, is told what is forgotten for it.
-    pub(super) fn remember(&self, name: &RoomName, left: Left, log: Option<&Discard>) {
+    pub(super) fn remember(&self, name: &RoomName, left: RetainedPosition, log: Option<&TrimSink>) {
         if !self.is_on() && left.keys.is_empty() {
             if let Some(log) = log {
-                log(name, left.position.epoch, Waste::All);
+                log(name, left.position.epoch, Trim::All);
             }
             return;
         }
@@ -122,7 +104,7 @@ impl Positions {
     }
 
     /// What is left of a room that is opened again.
-    pub(super) fn take(&self, name: &RoomName, log: Option<&Discard>) -> Option<Left> {
+    pub(super) fn take(&self, name: &RoomName, log: Option<&TrimSink>) -> Option<RetainedPosition> {
         let hash = self.hasher.hash_one(name);
         let mut table = self.table.lock();
         if self.is_over(table.entries.get(&hash)?) {
@@ -136,7 +118,7 @@ impl Positions {
     }
 
     /// Forgets what is too old in the next part of the table.
-    pub(super) fn expire(&self, log: Option<&Discard>) {
+    pub(super) fn expire(&self, log: Option<&TrimSink>) {
         let now_ms = self.now_ms.load(Relaxed);
         let mut table = self.table.lock();
         let Table { entries, next, .. } = &mut *table;
@@ -185,16 +167,16 @@ impl Table {
         Some(entry)
     }
 
-    fn forget(&mut self, hash: u64, log: Option<&Discard>) {
+    fn forget(&mut self, hash: u64, log: Option<&TrimSink>) {
         let Some(entry) = self.remove(hash) else { return };
         // Under this lock: what is said of the room's next life comes behind it.
         if let (Some(name), Some(log)) = (self.names.remove(&hash), log) {
-            log(&name, entry.left.position.epoch, Waste::All);
+            log(&name, entry.left.position.epoch, Trim::All);
         }
     }
 
     /// Forgets the one that has to go first, of at most `most`.
-    fn forget_one(&mut self, most: usize, log: Option<&Discard>) {
+    fn forget_one(&mut self, most: usize, log: Option<&TrimSink>) {
         let [spoken, silent] = &mut self.shares;
         let is_silent = silent.len() > most / 4 || spoken.len() == 0;
         if let Some((_, hash)) = if is_silent { silent.pop() } else { spoken.pop() } {
@@ -205,6 +187,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shares::Opener;
     use super::*;
 
     const TTL_MS: u64 = 1_000;
@@ -217,7 +200,8 @@ mod tests {
     fn all_that_are_over_at_once_go_a_few_at_a_time_and_are_over_all_the_same() {
         const MANY: usize = 60_000;
         let positions = Positions::new(MANY, TTL_MS);
-        (0..MANY).for_each(|n| positions.remember(&room(n), Left::fresh(Opener::default()), None));
+        (0..MANY)
+            .for_each(|n| positions.remember(&room(n), RetainedPosition::fresh(Opener::default()), None));
         positions.tick(TTL_MS);
         for turn in 1..=10 {
             positions.expire(None);
@@ -233,7 +217,7 @@ mod tests {
         const MANY: usize = 5_000;
         let positions = Positions::new(MANY, TTL_MS);
         for n in 0..MANY {
-            let mut left = Left::fresh(Opener::default());
+            let mut left = RetainedPosition::fresh(Opener::default());
             left.keys.note(0);
             positions.remember(&room(n), left, None);
         }

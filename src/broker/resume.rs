@@ -4,13 +4,10 @@
 //! in a page, what is published afterwards is delivered, and nothing is both or neither.
 
 use super::Position;
-use super::room::{Room, RoomState};
+use super::room::{PAGE_BYTES, Room, RoomState};
 use crate::faults::{self, Fault};
 use crate::names::Offset;
 use crate::protocol::frame::Frame;
-
-/// Bytes of one page, unless a single message is longer.
-pub const PAGE_BYTES: usize = 64 * 1024;
 
 /// What came of the wish to go on where one was.
 #[derive(Debug)]

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::positions::Left;
-use super::resume::PAGE_BYTES;
+use super::retained::RetainedPosition;
 use super::shares::Opener;
 use super::{Local, Position};
 use crate::chat::history::History;
@@ -17,6 +16,8 @@ use crate::names::{Epoch, Offset, RoomName};
 use crate::prefetch::prefetch;
 use crate::protocol::frame::Frame;
 
+/// Bytes of one page, unless a single message is longer.
+pub const PAGE_BYTES: usize = 64 * 1024;
 /// Most messages of one page of history.
 pub const MAX_HISTORY_PAGE: usize = 100;
 
@@ -59,7 +60,7 @@ pub struct Recent {
 
 impl<T> RoomState<T> {
     /// A room that begins with what is left of its former life, or with nothing.
-    pub(super) fn new(topic: T, settings: Settings, left: Left) -> Self {
+    pub(super) fn new(topic: T, settings: Settings, left: RetainedPosition) -> Self {
         Self {
             topic,
             presence: Presence::default(),

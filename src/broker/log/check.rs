@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::files::{self, Folder};
+use super::folder::{self, Folder};
 use super::{FileFound, Finding, Log, LogError, Opening, SEGMENT_BYTES, Sync, recovery};
 use crate::broker::Position;
 use crate::names::RoomName;
@@ -38,7 +38,7 @@ pub struct RoomFound {
 /// # Errors
 /// As [`Log::open`]; the folder is not made.
 pub fn check(dir: &Path, now_unix_ms: u64) -> Result<Checked, LogError> {
-    let found = recovery::scan(&Folder::look(dir)?, &files::boot(), now_unix_ms)?;
+    let found = recovery::scan(&Folder::look(dir)?, &folder::boot(), now_unix_ms)?;
     let describe = |(name, position, messages, goes_on): (&RoomName, Position, usize, bool)| RoomFound {
         name: name.clone(),
         position,

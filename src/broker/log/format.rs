@@ -16,7 +16,7 @@
 
 use bytes::Bytes;
 
-use super::{Record, SentKey};
+use super::record::{Record, SentKey};
 use crate::broker::Position;
 use crate::names::{Epoch, Offset, RoomName};
 

@@ -26,10 +26,14 @@
 
 pub mod check;
 mod clean;
+mod error;
 mod files;
+mod folder;
 mod format;
+mod found;
 mod index;
 mod note;
+mod record;
 mod recovery;
 mod renew;
 mod rooms;
@@ -39,145 +43,25 @@ pub mod writer;
 mod tests;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+pub use self::error::LogError;
 use self::files::Files;
+use self::folder::Folder;
 use self::format::Batch;
+pub use self::found::{FileFound, Finding, Recovered, RecoveredRoom};
 use self::index::Index;
+pub use self::record::{Record, SentKey};
 use self::recovery::Scan;
-pub use self::recovery::{FileFound, Finding};
 use super::Position;
+use super::trim::Trim;
 use crate::chat::keys::KEPT_MS;
 use crate::config::HistorySync as Sync;
-use crate::names::{Epoch, Key, Offset, RoomName, UserId};
-use crate::protocol::frame::Frame;
+use crate::names::{Epoch, Offset, RoomName};
 
 /// A segment that has grown to this length is followed by the next one. Small enough to be read and copied at once,
 /// large enough that one quiet room does not keep much waste of others alive.
 pub const SEGMENT_BYTES: u64 = 8 << 20;
-
-/// A message on its way into the log, or out of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Where it was said.
-    pub room: RoomName,
-    /// Its place there.
-    pub position: Position,
-    /// The oldest message that the room's history kept when this one came: what is before it is not recovered.
-    pub first: Offset,
-    /// When it came, in milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
-    /// Who said it.
-    pub user: UserId,
-    /// Its idempotency key.
-    pub key: Option<Key>,
-    /// The frame as members get it.
-    pub frame: Frame,
-}
-
-/// An idempotency key under which a message was sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SentKey {
-    /// Whose it is.
-    pub user: UserId,
-    /// The key.
-    pub key: Key,
-    /// When it came, in milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
-}
-
-impl SentKey {
-    /// When it is forgotten, in milliseconds since the Unix epoch, as seen at `now_unix_ms`: what was sent before the
-    /// clock was set back lies in the future, and counts as sent now.
-    fn until_ms(&self, now_unix_ms: u64) -> u64 {
-        self.at_unix_ms.min(now_unix_ms).saturating_add(KEPT_MS)
-    }
-}
-
-impl Record {
-    fn sent_key(&self) -> Option<SentKey> {
-        let key = self.key.clone()?;
-        Some(SentKey { user: self.user.clone(), key, at_unix_ms: self.at_unix_ms })
-    }
-}
-
-/// What a room no longer needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waste {
-    /// The messages before this one.
-    Before(Offset),
-    /// Everything: the room is no more, and its epoch never comes back.
-    All,
-    /// Nothing yet: the room begins in this epoch.
-    Begins,
-}
-
-/// Why the history cannot be opened or written.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The lock is taken.
-    #[error("history.dir = {dir:?} is in use by another process")]
-    InUse {
-        /// The folder.
-        dir: PathBuf,
-    },
-    /// Another version wrote it.
-    #[error("{path:?} in history.dir has a format that this version does not know")]
-    Version {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Our own fault: a message has no place in the log.
-    #[error("message {offset} of room {room} does not follow the last one in history.dir")]
-    Unconnected {
-        /// Its room.
-        room: RoomName,
-        /// Its offset.
-        offset: Offset,
-    },
-    /// Our own fault: the thread that writes has panicked.
-    #[error("the thread that writes history.dir has panicked")]
-    Panicked,
-    /// The system said no.
-    #[error("history.dir: cannot {what} {path:?}: {reason}")]
-    Io {
-        /// The verb.
-        what: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        reason: std::io::Error,
-    },
-}
-
-/// What a log had in it.
-#[derive(Debug, Default)]
-pub struct Recovered {
-    /// The rooms whose count goes on.
-    pub rooms: Vec<RecoveredRoom>,
-    /// Rooms that were found and that are not proved to be as they were left: each begins a new epoch, and those of
-    /// which something is left are among `rooms`.
-    pub renewed_rooms: Vec<RoomName>,
-    /// Messages that should be there and cannot be read, as far as that is known.
-    pub missing_messages: u64,
-    /// What is not as it was left.
-    pub findings: Vec<Finding>,
-    /// How many more findings there are.
-    pub more_findings: usize,
-}
-
-/// A room as it was.
-#[derive(Debug)]
-pub struct RecoveredRoom {
-    /// Its name.
-    pub room: RoomName,
-    /// The place of its last message, which may have expired.
-    pub position: Position,
-    /// Its messages, oldest first, without a hole, up to `position`.
-    pub messages: Vec<Record>,
-    /// The keys that came within [`KEPT_MS`], oldest offset first, also those of messages that are kept no longer.
-    pub keys: Vec<(Offset, SentKey)>,
-}
 
 /// The log of one node. Whoever has it open has it alone. Dropping it is what a kill would be; see [`Log::close`].
 #[derive(Debug)]
@@ -224,7 +108,7 @@ impl Log {
         is_expired: impl Fn(&RoomName, u64) -> bool,
         is_to_be_renewed: impl Fn(&RoomName) -> bool,
     ) -> Result<(Self, Recovered), LogError> {
-        let (folder, boot) = (files::Folder::lock(dir)?, files::boot());
+        let (folder, boot) = (Folder::lock(dir)?, folder::boot());
         let found = recovery::scan(&folder, &boot, now_unix_ms)?;
         if let Some((path, mode)) = folder.open_to_others() {
             let path = path.display();
@@ -305,28 +189,28 @@ impl Log {
     /// The disk is full or broken: what was let go of may come back when the log is opened again.
     pub fn discard(
         &mut self,
-        waste: impl IntoIterator<Item = (RoomName, Epoch, Waste)>,
+        waste: impl IntoIterator<Item = (RoomName, Epoch, Trim)>,
     ) -> Result<(), LogError> {
         let mut batch = Batch::default();
         let (mut standing, mut begun) = (Vec::new(), Vec::new());
         for (room, epoch, waste) in waste {
-            if self.index.lives(&room, epoch) == (waste == Waste::Begins) {
+            if self.index.lives(&room, epoch) == (waste == Trim::Begins) {
                 continue;
             }
             match waste {
                 // Known before anything is said there, so that it goes on after a restart.
-                Waste::Begins => {
+                Trim::Begins => {
                     self.index.forget(&room);
                     let position = Position { epoch, offset: Offset(0) };
                     batch.position(&room, position, Offset(1));
                     begun.push((room, position));
                 }
-                Waste::All => {
+                Trim::All => {
                     self.index.forget(&room);
                     batch.forget(&room, epoch);
                     self.gone.push((room, epoch));
                 }
-                Waste::Before(first) => {
+                Trim::Before(first) => {
                     let before = self.index.range(&room);
                     self.index.trim(&room, first);
                     if let Some((position, first)) =

@@ -6,13 +6,12 @@
 //! happens while the other is written; and now and then a file of its own, the next number, so that a copy that is
 //! put back over the files in place is an older note beside the true one.
 
-use std::fs::{self, File, Metadata};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use super::LogError;
-use super::files::{delete, failed, make, numbered};
+use super::error::LogError;
+use super::folder::{FileId, delete, failed, make, numbered};
 use super::format::Identity;
 
 /// The places in the file: sectors of a disk are written whole.
@@ -21,22 +20,6 @@ const LEN: usize = 72;
 /// Notes in one file. A copy of the folder that is older than so many batches is noticed even if it was put over the
 /// files in place; making a file costs some 20 µs.
 const PER_FILE: u32 = 1024;
-
-/// A file as the system knows it. A copy is another one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct FileId {
-    inode: u64,
-    /// When it was made, in nanoseconds since the Unix epoch: numbers of files that are gone are used again. 0 where
-    /// the file system does not know it.
-    born_ns: u64,
-}
-
-impl FileId {
-    pub(super) fn of(file: &Metadata) -> Self {
-        let born = file.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        Self { inode: file.ino(), born_ns: born.map_or(0, |at| at.as_nanos() as u64) }
-    }
-}
 
 /// What is noted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

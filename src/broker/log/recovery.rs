@@ -6,42 +6,18 @@
 //! vouches for.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::LogError;
-use super::files::{Folder, There};
+use super::error::LogError;
+use super::files::There;
+use super::folder::{FileId, Folder};
 use super::format::{Entry, Header, Identity, MAGIC, OLD_MAGIC, Previous, Reader, Step};
-use super::note::{self, FileId, Note};
+use super::found::{FileFound, Finding};
+use super::note::{self, Note};
 use super::rooms::Rooms;
 
 /// Findings that are kept one by one: what is wrong with more is wrong with all.
 const MAX_FINDINGS: usize = 64;
-
-/// Something that is not as it was left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The file; the folder, if no file is to be named.
-    pub path: PathBuf,
-    /// The first byte that is concerned.
-    pub at: u64,
-    /// What is wrong, for a person.
-    pub what: String,
-}
-
-/// What one file has in it.
-#[derive(Debug, Clone)]
-pub struct FileFound {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Bytes that count.
-    pub bytes: u64,
-    /// Messages, those that nobody keeps any more included.
-    pub messages: u64,
-    /// Rooms that it speaks of.
-    pub rooms: usize,
-    /// Whether it is as it was left.
-    pub is_whole: bool,
-}
 
 /// What the segments hold.
 #[derive(Debug)]

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::format::Entry;
+use super::found::{Recovered, RecoveredRoom};
 use super::index::Index;
-use super::{Record, Recovered, RecoveredRoom, SentKey};
+use super::record::{Record, SentKey};
 use crate::broker::Position;
 use crate::names::{Epoch, Offset, RoomName};
 use crate::protocol::event;

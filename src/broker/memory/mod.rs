@@ -14,12 +14,13 @@ use parking_lot::Mutex;
 use super::budget::Budget;
 use super::forget::Way;
 use super::idle::Idle;
-use super::log::Waste;
-use super::positions::{Left, Positions};
+use super::positions::Positions;
 use super::quota::Quotas;
 use super::resume::Resumed;
+use super::retained::RetainedPosition;
 use super::room::{Room, RoomState, SharedRoom};
 use super::shares::Opener;
+use super::trim::Trim;
 use super::{BrokerError, Local, Position};
 use crate::chat::keys::{Keys, Scope};
 use crate::chat::rooms::Rules;
@@ -194,7 +195,7 @@ impl<L: Local> Memory<L> {
         // Who opened it is not known: nobody has many of these.
         let hash = self.rooms.hash(name);
         let opener = Opener::new((hash >> 32) as u32, hash as u32);
-        let left = Left { position: life.position, opener, keys };
+        let left = RetainedPosition { position: life.position, opener, keys };
         let log = self.budget.log();
         if life.messages.is_empty() {
             self.positions.remember(name, left, log);
@@ -203,7 +204,7 @@ impl<L: Local> Memory<L> {
         // None makes way: what is known of each is as much worth.
         if self.room_count() >= self.max_rooms && *name.as_str() != *self.default_room {
             if let Some(log) = log {
-                log(name, life.position.epoch, Waste::Before(life.position.offset.next()));
+                log(name, life.position.epoch, Trim::Before(life.position.offset.next()));
             }
             self.positions.remember(name, left, log);
             return Err(BrokerError::TooManyRooms);
@@ -253,16 +254,16 @@ impl<L: Local> Memory<L> {
         }
         let log = self.budget.log();
         let left = self.positions.take(name, log).unwrap_or_else(|| {
-            let left = Left::fresh(opener());
+            let left = RetainedPosition::fresh(opener());
             if let Some(log) = log.filter(|_| self.positions.is_on()) {
-                log(name, left.position.epoch, Waste::Begins);
+                log(name, left.position.epoch, Trim::Begins);
             }
             left
         });
         Some(self.open(&mut rooms, name, left))
     }
 
-    fn open(&self, rooms: &mut Rooms<L>, name: &RoomName, left: Left) -> SharedRoom<L> {
+    fn open(&self, rooms: &mut Rooms<L>, name: &RoomName, left: RetainedPosition) -> SharedRoom<L> {
         let state = RoomState::new(self.local.topic(), self.rules.of(name), left);
         let room = Arc::new(Room::new(self.next_id.fetch_add(1, Relaxed), name.clone(), state));
         rooms.insert(name.clone(), Arc::clone(&room));
@@ -304,7 +305,7 @@ impl<L: Local> Memory<L> {
                 self.idle.add(room, &mut state);
             }
             if state.history.bytes() < bytes {
-                self.budget.discard(room, &state, Waste::Before(state.floor().next()));
+                self.budget.discard(room, &state, Trim::Before(state.floor().next()));
             }
             true
         });

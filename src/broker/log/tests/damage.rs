@@ -123,7 +123,7 @@ fn a_flipped_bit_costs_one_message_and_is_never_a_wrong_answer() {
     let epochs = [Epoch::random(), Epoch::random()];
     let [a, b] = fill(&mut log, epochs, 14).pop().unwrap();
     // A room that was trimmed and is quiet since.
-    log.discard([(room("b"), epochs[1], Waste::Before(Offset(b)))]).unwrap();
+    log.discard([(room("b"), epochs[1], Trim::Before(Offset(b)))]).unwrap();
     let quiet = Epoch::random();
     log.append(&[record("quiet", quiet, 1, 1)]).unwrap();
     for _ in 0..3 {

@@ -3,7 +3,7 @@
 mod crash;
 mod damage;
 mod older;
-mod waste;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::recovery::Scan;
 use super::*;
+use crate::names::UserId;
 use crate::protocol::event;
 
 /// Small, so that a few messages fill several.
@@ -70,13 +71,13 @@ fn change(
     let known = truth.get(&room(name)).copied();
     match (what, known) {
         (0, Some((position, _))) => {
-            log.discard([(room(name), position.epoch, Waste::All)]).unwrap();
+            log.discard([(room(name), position.epoch, Trim::All)]).unwrap();
             truth.remove(&room(name));
             None
         }
         (1 | 2, Some((position, first))) => {
             let first = random.u64(first..=position.offset.0 + 1);
-            log.discard([(room(name), position.epoch, Waste::Before(Offset(first)))]).unwrap();
+            log.discard([(room(name), position.epoch, Trim::Before(Offset(first)))]).unwrap();
             truth.insert(room(name), (position, first));
             None
         }
@@ -178,7 +179,7 @@ fn what_was_appended_is_there_again_and_the_count_goes_on() {
 #[test]
 fn another_boot_goes_on_only_where_the_log_was_closed() {
     let dir = tempfile::tempdir().unwrap();
-    let boot = files::boot();
+    let boot = folder::boot();
     assert!(!boot.is_empty());
     let (mut log, ..) = open(dir.path());
     log.append(&[record("a", Epoch::random(), 1, 1)]).unwrap();
@@ -188,14 +189,14 @@ fn another_boot_goes_on_only_where_the_log_was_closed() {
         assert_eq!(recovered.rooms.len(), 1, "the message is there in any case");
         1 - recovered.renewed_rooms.len()
     };
-    let scan = |boot: &str| recovery::scan(&files::Folder::lock(dir.path()).unwrap(), boot, 0).unwrap();
+    let scan = |boot: &str| recovery::scan(&Folder::lock(dir.path()).unwrap(), boot, 0).unwrap();
     assert_eq!(elsewhere(scan("another")), 1, "closed");
     drop(open(dir.path()));
     assert_eq!(elsewhere(scan(&boot)), 1, "not closed, the same boot");
     assert_eq!(elsewhere(scan("another")), 0, "not closed, another boot");
     assert_eq!(elsewhere(scan("")), 0, "not closed, and nobody knows");
     // A later run in another boot does not make it true again.
-    let (there, folder) = (scan(&boot).there, files::Folder::lock(dir.path()).unwrap());
+    let (there, folder) = (scan(&boot).there, Folder::lock(dir.path()).unwrap());
     let mut files = Files::continue_in(folder, SEGMENT, Sync::Off, "another".into(), there).unwrap();
     files.vouch().unwrap();
     drop(files);
@@ -216,7 +217,7 @@ fn where_each_batch_reached_the_disk_another_boot_goes_on() {
         log.sync_data().unwrap();
         assert!(!log.wants_sync());
         drop(log);
-        let found = recovery::scan(&files::Folder::lock(dir.path()).unwrap(), "another", 0).unwrap();
+        let found = recovery::scan(&Folder::lock(dir.path()).unwrap(), "another", 0).unwrap();
         let recovered = found.rooms.into_recovered(never, |_| false).1;
         assert_eq!((recovered.rooms[0].messages.len(), recovered.renewed_rooms.len()), (30, renewed));
     }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{Log, LogError, Record, Waste};
+use super::{Log, LogError, Record};
+use crate::broker::trim::Trim;
 use crate::names::{Epoch, RoomName};
 
 /// Most messages that wait or are being written. A batch is at most this: some milliseconds of work.
@@ -74,7 +75,7 @@ pub enum Rejected<J> {
 #[derive(Debug, Clone, Copy)]
 struct Told {
     epoch: Epoch,
-    waste: Waste,
+    waste: Trim,
     /// The first life that has ended since the thread last looked, where this is a later one: of those between them the
     /// log has never heard.
     ended: Option<Epoch>,
@@ -82,8 +83,8 @@ struct Told {
 
 impl Told {
     /// In the order in which it happened.
-    fn parts(self, room: RoomName) -> impl Iterator<Item = (RoomName, Epoch, Waste)> {
-        let ended = self.ended.map(|epoch| (room.clone(), epoch, Waste::All));
+    fn parts(self, room: RoomName) -> impl Iterator<Item = (RoomName, Epoch, Trim)> {
+        let ended = self.ended.map(|epoch| (room.clone(), epoch, Trim::All));
         ended.into_iter().chain([(room, self.epoch, self.waste)])
     }
 }
@@ -156,7 +157,7 @@ impl<J: Send + 'static> Writer<J> {
 
     /// A way to say what a room no longer needs, which never waits and does not keep the thread. Memory: one entry for
     /// each room until the thread takes it.
-    pub fn discarder(&self) -> impl Fn(&RoomName, Epoch, Waste) + Send + Sync + use<J> {
+    pub fn discarder(&self) -> impl Fn(&RoomName, Epoch, Trim) + Send + Sync + use<J> {
         let shared = Arc::clone(&self.shared);
         move |room, epoch, waste| shared.discard(room, epoch, waste)
     }
@@ -187,19 +188,19 @@ impl<J: Send + 'static> Writer<J> {
 }
 
 impl<J> Shared<J> {
-    fn discard(&self, room: &RoomName, epoch: Epoch, waste: Waste) {
+    fn discard(&self, room: &RoomName, epoch: Epoch, waste: Trim) {
         let mut waiting = self.waiting.lock();
         if waiting.is_stopping || waiting.waste.len() >= MAX_WASTE && !waiting.waste.contains_key(room) {
             return;
         }
         let told = waiting.waste.entry(room.clone()).or_insert(Told { epoch, waste, ended: None });
         let is_same = told.epoch == epoch;
-        if !is_same && told.waste == Waste::All {
+        if !is_same && told.waste == Trim::All {
             told.ended = told.ended.or(Some(told.epoch));
         }
         told.waste = match (told.waste, waste) {
-            (Waste::All, _) if is_same => Waste::All,
-            (Waste::Before(a), Waste::Before(b)) if is_same => Waste::Before(a.max(b)),
+            (Trim::All, _) if is_same => Trim::All,
+            (Trim::Before(a), Trim::Before(b)) if is_same => Trim::Before(a.max(b)),
             _ => waste,
         };
         told.epoch = epoch;

@@ -202,15 +202,15 @@ fn waste_goes_through_the_writer() {
     let room = &recovered.rooms[0];
     drop(log);
     let (writer, _said) = start(dir.path(), 1 << 20);
-    writer.discarder()(&room.room, room.position.epoch, Waste::Before(Offset(3)));
-    writer.discarder()(&room.room, room.position.epoch, Waste::Before(Offset(2)));
+    writer.discarder()(&room.room, room.position.epoch, Trim::Before(Offset(3)));
+    writer.discarder()(&room.room, room.position.epoch, Trim::Before(Offset(2)));
     writer.stop().unwrap();
     let (log, recovered) = Log::open(dir.path(), HistorySync::Off, 0, |_, _| false).unwrap();
     assert_eq!(recovered.rooms[0].messages.len(), 1);
     drop(log);
     let (writer, _said) = start(dir.path(), 1 << 20);
-    writer.discarder()(&room.room, room.position.epoch, Waste::All);
-    writer.discarder()(&room.room, room.position.epoch, Waste::Before(Offset(2)));
+    writer.discarder()(&room.room, room.position.epoch, Trim::All);
+    writer.discarder()(&room.room, room.position.epoch, Trim::Before(Offset(2)));
     writer.stop().unwrap();
     assert!(Log::open(dir.path(), HistorySync::Off, 0, |_, _| false).unwrap().1.rooms.is_empty());
 }

@@ -1,8 +1,10 @@
 mod idle;
-mod left;
+mod race;
+mod retained;
 
 use super::super::publish::Placing;
-use super::super::resume::{Gap, Next, PAGE_BYTES, Page};
+use super::super::resume::{Gap, Next, Page};
+use super::super::room::PAGE_BYTES;
 use super::super::{Delivery, Draft, Encoded, Published};
 use super::*;
 use crate::chat::keys::KEPT_MS;

@@ -19,8 +19,8 @@ fn what_history_lets_go_of_does_not_come_back_and_leaves_the_disk() {
         let bound = 3 * (log.index.live_bytes() + offset / 2 * 80) + 5 * SEGMENT;
         assert!(log.disk_bytes() < bound, "{} bytes after {offset}", log.disk_bytes());
     }
-    log.discard([(room("gone"), c, Waste::All), (room("quiet"), a, Waste::All)]).unwrap();
-    log.discard([(room("busy"), a, Waste::Before(Offset(199)))]).unwrap();
+    log.discard([(room("gone"), c, Trim::All), (room("quiet"), a, Trim::All)]).unwrap();
+    log.discard([(room("busy"), a, Trim::Before(Offset(199)))]).unwrap();
     // A minute later what is dead goes from one segment, and so on.
     for minute in 1..=20 {
         log.keep_house(minute * 60_000).unwrap();
@@ -37,8 +37,8 @@ fn what_history_lets_go_of_does_not_come_back_and_leaves_the_disk() {
     assert_eq!(offsets(&rooms[&room("busy")]), [199, 200]);
     assert_eq!(offsets(&rooms[&room("quiet")]), [1]);
     // An epoch of the past does no harm to the present.
-    log.discard([(room("quiet"), c, Waste::All)]).unwrap();
-    log.discard([(room("quiet"), b, Waste::Before(Offset(9)))]).unwrap();
+    log.discard([(room("quiet"), c, Trim::All)]).unwrap();
+    log.discard([(room("quiet"), b, Trim::Before(Offset(9)))]).unwrap();
     drop(log);
     let (_log, rooms, _) = open(dir.path());
     let quiet = &rooms[&room("quiet")];

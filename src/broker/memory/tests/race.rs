@@ -12,11 +12,11 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-use super::log::Waste;
-use super::memory::{Limits, Memory};
-use super::resume::{Gap, Next, Page, Replay, Resumed};
-use super::room::SharedRoom;
-use super::{BrokerError, Delivery, Draft, Local, Position};
+use crate::broker::memory::{Limits, Memory};
+use crate::broker::resume::{Gap, Next, Page, Replay, Resumed};
+use crate::broker::room::SharedRoom;
+use crate::broker::trim::Trim;
+use crate::broker::{self, BrokerError, Delivery, Draft, Local, Position};
 use crate::chat::keys::KEPT_MS;
 use crate::chat::presence;
 use crate::chat::rooms::Rules;
@@ -119,14 +119,14 @@ fn encoded(thread: usize, count: usize) -> Frame {
 struct Told(Mutex<HashMap<RoomName, Epoch>>);
 
 impl Told {
-    fn hear(&self, room: &RoomName, epoch: Epoch, waste: Waste) {
+    fn hear(&self, room: &RoomName, epoch: Epoch, waste: Trim) {
         let mut lives = self.0.lock();
         let before = match waste {
-            Waste::Begins => lives.insert(room.clone(), epoch),
-            Waste::Before(_) => lives.get(room).copied(),
-            Waste::All => lives.remove(room),
+            Trim::Begins => lives.insert(room.clone(), epoch),
+            Trim::Before(_) => lives.get(room).copied(),
+            Trim::All => lives.remove(room),
         };
-        assert_eq!(before, (waste != Waste::Begins).then_some(epoch), "{room} {waste:?}");
+        assert_eq!(before, (waste != Trim::Begins).then_some(epoch), "{room} {waste:?}");
     }
 }
 
@@ -174,7 +174,7 @@ impl World {
         for _ in 0..times {
             let draft = Draft { user, key: key.clone(), max_len: FRAME_BYTES };
             let now_ms = self.clock_ms.fetch_add(1, Relaxed);
-            let published = self.broker.publish(room, draft, now_ms, |position| super::Encoded {
+            let published = self.broker.publish(room, draft, now_ms, |position| broker::Encoded {
                 frame: encoded(thread, count),
                 aside: Some(position),
             });
