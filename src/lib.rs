@@ -28,11 +28,14 @@
 //!                deadlines (pure) · due (sees to them) · closing · fuzzing (the scanner for the fuzzer)
 //!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
 //!                proxy (the PROXY protocol's header) · operator (who may see the dashboard's numbers)
-//!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat (both dialects;
-//!                rooms of a connection; v1: its commands; replay of what was missed)
-//!   node/        mod (joins chat, broker and registry; what endpoints and pages talk to) · fanout (from the broker to
-//!                the members) · claim (holding a user id) · held (after a takeover) · membership (being in a room) ·
-//!                publish (saying something there) · unanswered (what waits for the log) · direct (private messages)
+//!   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
+//!                messages · with_timeout · heartbeat · chat (both dialects; rooms of a connection; v1: its commands;
+//!                replay of what was missed)
+//!   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) ·
+//!                fanout (from the broker to the members) · permit (how many connections) · claim (holding a user id) ·
+//!                membership (being in a room) · presence (announcing who came and went) ·
+//!                held (users who stay after a takeover) · publish (saying something) ·
+//!                unanswered (messages that wait for the log) · direct (private messages) · typing
 //!   registry/    mod (what every thread may use) · directory (user to connections) · inbox (of a shard) ·
 //!                shard (a worker's clients) · clients (what a delivery looks at, dense) · client (the rest) · slots ·
 //!                registration (the task's hold on it) · delivery (a frame, for whom) · lane (a room's members of one

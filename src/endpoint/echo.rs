@@ -1,6 +1,6 @@
 //! `/ws`: text `T` comes back as `Message processed: T`; with `?raw` everything comes back untouched.
 
-use super::{Message, Peer};
+use super::peer::{Message, Peer};
 use crate::protocol::frame::{self, OpCode};
 
 const PREFIX: &[u8] = b"Message processed: ";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Peer, millis};
+use super::peer::Peer;
 use crate::chat::validate::Strikes;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Field;
@@ -33,7 +33,7 @@ impl Heartbeat {
     /// of them are unacknowledged.
     #[must_use]
     pub fn new(interval: Duration, max_missed: usize) -> Self {
-        let interval_ms = millis(interval);
+        let interval_ms = interval.as_millis() as u64;
         Self { interval_ms, max_missed, next_ms: 0, unacknowledged: 0, strikes: Strikes::default() }
     }
 

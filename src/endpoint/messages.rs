@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::Peer;
+use super::peer::Peer;
 use crate::chat::validate;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{self, CommandError};

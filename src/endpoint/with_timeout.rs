@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Peer, millis};
+use super::peer::Peer;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{self, OpCode};
 
@@ -20,7 +20,7 @@ impl WithTimeout {
     /// Ends the connection after `timeout` without a message.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout_ms: millis(timeout), heard_ms: 0 }
+        Self { timeout_ms: timeout.as_millis() as u64, heard_ms: 0 }
     }
 
     pub(super) fn heard(&mut self, now_ms: u64) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
-use super::Node;
+use super::shared::Node;
 use crate::config::Duplicate;
 use crate::names::{ConnectionId, SessionId, UserId};
 use crate::protocol::close::EndReason;

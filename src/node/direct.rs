@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use smallvec::SmallVec;
 
-use super::Node;
+use super::shared::Node;
 use crate::broker::quota::Once;
 use crate::chat::keys::Scope;
 use crate::faults::{self, Fault};

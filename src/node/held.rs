@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Node;
 use crate::broker::room::Room;
 use crate::clock::{Awake, Clock};
 use crate::names::UserId;
@@ -21,11 +20,11 @@ const MAX_HELD: usize = 65_536;
 
 /// A user who stays in a room under this number.
 #[derive(Debug)]
-struct Held {
+pub(super) struct HeldUser {
     until_ms: u64,
-    room: Arc<Room<Topic>>,
-    user: UserId,
-    number: u32,
+    pub(super) room: Arc<Room<Topic>>,
+    pub(super) user: UserId,
+    pub(super) number: u32,
 }
 
 /// Everybody who is held.
@@ -35,7 +34,7 @@ pub(super) struct HeldUsers(Mutex<Waiting>);
 #[derive(Debug)]
 struct Waiting {
     /// In the order of the times.
-    users: VecDeque<Held>,
+    users: VecDeque<HeldUser>,
     /// By this the times go: while we stand still, nobody can come back.
     awake: Awake,
 }
@@ -55,31 +54,14 @@ impl HeldUsers {
         let (room, user) = (Arc::clone(room), user.clone());
         let mut all = self.0.lock();
         let until_ms = all.awake.at(now_ms) + GRACE_MS;
-        all.users.push_back(Held { until_ms, room, user, number });
+        all.users.push_back(HeldUser { until_ms, room, user, number });
     }
 
-    fn take_due(&self, now_ms: u64) -> Option<Held> {
+    pub(super) fn take_due(&self, now_ms: u64) -> Option<HeldUser> {
         let mut all = self.0.lock();
         let now_ms = all.awake.at(now_ms);
         let due = all.users.pop_front_if(|held| held.until_ms <= now_ms);
         all.users.shrink_when_sparse();
         due
-    }
-}
-
-impl Node {
-    /// Lets go of those whose time is over: who has not come back leaves.
-    pub(super) fn release_held(&self, now_ms: u64) {
-        while let Some(Held { room, user, number, .. }) = self.held.take_due(now_ms) {
-            let (due, is_empty) = room.with(|state| {
-                let rules = state.settings().presence;
-                let outcome = state.presence.release(&user, number, now_ms, &rules);
-                (self.tell(state, room.name(), outcome), state.presence.is_empty())
-            });
-            self.note_due(due, &room);
-            if is_empty {
-                self.broker.close_if_empty(&room);
-            }
-        }
     }
 }

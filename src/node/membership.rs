@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Node;
+use super::shared::Node;
 use super::unanswered::Unanswered;
 use crate::broker::memory::By;
 use crate::broker::resume::{Next, Replay, Resumed};
@@ -13,7 +13,6 @@ use crate::chat::presence::Outcome;
 use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, Epoch, Offset, RoomName, UserId};
 use crate::protocol::Dialect;
-use crate::protocol::event::v1;
 use crate::registry::bounds::Overload;
 use crate::registry::inbox::TopicId;
 use crate::registry::{Registration, Topic};
@@ -72,7 +71,7 @@ impl Node {
             let after = resumed.is_complete().then(|| state.topic.join(shard, dialect));
             let settings = *state.settings();
             let outcome = state.presence.join(user, now_ms, &settings.presence);
-            let due = self.tell(state, room, outcome);
+            let due = self.announce_outcome(state, room, outcome);
             let overload = Overload::from(settings.queue_policy);
             (state.topic.id(), after, due, state.position(), state.presence.shown(user), overload)
         });
@@ -161,12 +160,6 @@ impl Membership {
         }
     }
 
-    /// Shows the others that this user types.
-    pub fn typing(&self, from: ConnectionId) {
-        let frame = v1::typing(self.room.name(), &self.user);
-        self.room.with(|state| self.node.registry.typing(&state.topic, &frame, from));
-    }
-
     /// The last messages before `before`: see [`RoomState::recent`](crate::broker::room::RoomState::recent).
     #[must_use]
     pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> Recent {
@@ -219,7 +212,7 @@ impl Membership {
                     Outcome::Quiet
                 }
             };
-            let due = node.tell(state, self.room.name(), outcome);
+            let due = node.announce_outcome(state, self.room.name(), outcome);
             (until, due, state.presence.is_empty())
         });
         node.note_due(due, &self.room);

@@ -26,7 +26,7 @@ use crate::http::pages::{self, Readiness};
 use crate::http::upgrade;
 use crate::http::{Admission, App, Request, Response, Route, respond, segment_after};
 use crate::names::{RoomName, SessionId, UserId};
-use crate::node::{Credentials, Place};
+use crate::node::{ConnectionPermit, Credentials};
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Resume;
 use crate::protocol::{Dialect, V1_SUBPROTOCOL};
@@ -116,7 +116,7 @@ impl App for Gate<'_> {
         if counted.is_none() {
             self.rules.addresses.handshake(net, self.rules.clock.now_ms())?;
         }
-        let place = node.place().ok_or(Refusal::AtCapacity)?;
+        let place = node.connection_permit().ok_or(Refusal::AtCapacity)?;
         let lease = match counted {
             Some(counted) => counted.lease,
             None => self.rules.addresses.connect(net)?,
@@ -206,7 +206,7 @@ impl Gate<'_> {
 /// Who asks to come in.
 struct Visitor<'a> {
     gate: &'a Gate<'a>,
-    place: &'a Place,
+    place: &'a ConnectionPermit,
     registration: &'a Registration,
     net: Net,
     until_unix_ms: Option<i64>,

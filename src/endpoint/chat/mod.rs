@@ -10,7 +10,7 @@ use self::replay::Replaying;
 use self::rooms::Rooms;
 use self::v1::Session;
 pub use self::v1::position;
-use super::{Message, Peer};
+use super::peer::{Message, Peer};
 use crate::broker::{BrokerError, Position};
 use crate::chat::rate_limit::Refused;
 use crate::chat::validate::{self, Strikes};

@@ -1,19 +1,18 @@
 //! The commands of `throng.v1`.
 
+use super::Chat;
 use super::replay::Replaying;
-use super::{Chat, Peer};
 use crate::broker::{Position, Published};
 use crate::chat::rate_limit::Allowance;
 use crate::chat::validate;
+use crate::endpoint::peer::Peer;
 use crate::names::{self, Epoch, Key, Offset, RoomName, SessionId, UserId};
-use crate::node::{Entered, Membership, Node, Post, refusal};
+use crate::node::{Entered, Membership, Node, Post, TypingPause, refusal};
 use crate::protocol::close::EndReason;
 use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Resume};
 use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
 
-/// Time between two `typing` of one connection that are shown, in milliseconds; those between are dropped.
-const TYPING_PAUSE_MS: u64 = 500;
 /// Messages of a `history`, users of a `presence` that does not say how many.
 const DEFAULT_LIMIT: u64 = 50;
 
@@ -29,8 +28,7 @@ pub(super) struct Session {
     pub(super) replaying: Option<Replaying>,
     /// A room that is left as soon as what was said there is answered.
     leaving: Option<Leaving>,
-    /// When the next `typing` is shown.
-    typing_ms: u64,
+    typing: TypingPause,
 }
 
 #[derive(Debug)]
@@ -41,7 +39,7 @@ struct Leaving {
 
 impl Session {
     pub(super) fn new(entry: RoomName, address: u32, allowed: Option<Box<[String]>>) -> Self {
-        Self { entry, address, allowed, replaying: None, leaving: None, typing_ms: 0 }
+        Self { entry, address, allowed, replaying: None, leaving: None, typing: TypingPause::default() }
     }
 
     fn allows(&self, room: &str) -> bool {
@@ -116,7 +114,7 @@ impl Chat {
             Command::Message { room, text, key, echo } => {
                 let key = self.admit_text(text, key, peer)?;
                 // What is typed behind a message is news: the message has ended what was shown.
-                self.v1.iter_mut().for_each(|session| session.typing_ms = 0);
+                self.v1.iter_mut().for_each(|session| session.typing.end());
                 let post = Post { text, key, re, echo };
                 self.post(room, post, peer)
             }
@@ -314,12 +312,9 @@ impl Chat {
     }
 
     fn typing(&mut self, room: &str, peer: &Peer<'_>) -> Result<(), CommandError> {
-        self.member(room)?;
-        let now_ms = peer.now_ms;
-        let Some(session) = &mut self.v1 else { return Ok(()) };
-        if now_ms >= session.typing_ms {
-            session.typing_ms = now_ms + TYPING_PAUSE_MS;
-            self.member(room)?.typing(peer.registration.id());
+        let membership = self.rooms.get(room).ok_or_else(|| not_in(room))?;
+        if let Some(session) = &mut self.v1 {
+            membership.show_typing(&mut session.typing, peer.now_ms);
         }
         Ok(())
     }

@@ -1,0 +1,89 @@
+//! Announcing who came into a room and who left it, in the way of each dialect.
+//!
+//! What there is to announce is decided by [`chat::presence`](crate::chat::presence).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::held::HeldUser;
+use super::shared::Node;
+use crate::broker::room::{Room, RoomState};
+use crate::chat::news::News;
+use crate::chat::presence::Outcome;
+use crate::names::RoomName;
+use crate::protocol::event::{self, v1};
+use crate::registry::Topic;
+use crate::registry::delivery::{Audience, Delivery};
+
+impl Node {
+    /// Says what the outcome wants said; returns when more is due. Called under the room's lock.
+    pub(super) fn announce_outcome(
+        &self,
+        state: &mut RoomState<Topic>,
+        room: &RoomName,
+        outcome: Outcome,
+    ) -> Option<u64> {
+        match outcome {
+            Outcome::Quiet => None,
+            Outcome::Due(at_ms) => Some(at_ms),
+            Outcome::Tell(news) => {
+                self.announce(state, room, &news);
+                None
+            }
+        }
+    }
+
+    /// Tells each dialect in its way who came and went, if anybody who speaks it is there.
+    fn announce(&self, state: &mut RoomState<Topic>, room: &RoomName, news: &News) {
+        let at = Instant::now();
+        if state.topic.has(Audience::Plain) {
+            let frame = event::system(&news.notice, room, state.presence.len(), self.clock.unix_ms());
+            self.registry.publish(&mut state.topic, Delivery::notice(&frame, Audience::Plain, at));
+        }
+        if let Some(diff) = news.diff.as_ref().filter(|_| state.topic.has(Audience::V1)) {
+            let names = diff.names.as_ref();
+            let changes = names.map(|names| v1::Changes { joined: &names.joined, left: &names.left });
+            let frame = v1::presence_diff(room, changes, diff.members);
+            self.registry.publish(&mut state.topic, Delivery::news(&frame, diff.members, at));
+        }
+    }
+
+    pub(super) fn note_due(&self, due: Option<u64>, room: &Arc<Room<Topic>>) {
+        if let Some(at_ms) = due {
+            self.due.lock().push((at_ms, Arc::clone(room)));
+        }
+    }
+
+    /// Announces what was merged and is due by now.
+    pub(super) fn announce_due(&self, now_ms: u64) {
+        let due: SmallVec<[_; 4]> = {
+            let mut waiting = self.due.lock();
+            waiting.extract_if(.., |(at_ms, _)| *at_ms <= now_ms).collect()
+        };
+        for (_, room) in due {
+            room.with(|state| {
+                let rules = state.settings().presence;
+                if let Some(news) = state.presence.merged(&rules) {
+                    self.announce(state, room.name(), &news);
+                }
+            });
+        }
+    }
+
+    /// Lets go of those whose time is over: who has not come back leaves.
+    pub(super) fn release_held(&self, now_ms: u64) {
+        while let Some(HeldUser { room, user, number, .. }) = self.held.take_due(now_ms) {
+            let (due, is_empty) = room.with(|state| {
+                let rules = state.settings().presence;
+                let outcome = state.presence.release(&user, number, now_ms, &rules);
+                (self.announce_outcome(state, room.name(), outcome), state.presence.is_empty())
+            });
+            self.note_due(due, &room);
+            if is_empty {
+                self.broker.close_if_empty(&room);
+            }
+        }
+    }
+}
