@@ -45,7 +45,7 @@ impl<T> Budget<T> {
     }
 
     /// From now on a log on disk is told what rooms let go of. The first one stays.
-    pub(super) fn tell(&self, log: TrimSink) {
+    pub(super) fn attach_log(&self, log: TrimSink) {
         let _ = self.log.set(log);
     }
 
@@ -55,14 +55,14 @@ impl<T> Budget<T> {
     }
 
     /// The room has let go of something. Called under its lock.
-    pub(super) fn discard(&self, room: &Room<T>, state: &RoomState<T>, waste: Trim) {
+    pub(super) fn report_trim(&self, room: &Room<T>, state: &RoomState<T>, waste: Trim) {
         if let Some(log) = self.log.get() {
             log(room.name(), state.epoch, waste);
         }
     }
 
     /// Takes note of a change in a room's history, `before` being its bytes before that. Called under the room's lock.
-    pub(super) fn note(&self, room: &Arc<Room<T>>, state: &mut RoomState<T>, before: usize) {
+    pub(super) fn account(&self, room: &Arc<Room<T>>, state: &mut RoomState<T>, before: usize) {
         let after = state.history.bytes();
         if after >= before {
             self.bytes.fetch_add(after - before, Relaxed);
@@ -107,7 +107,7 @@ impl<T> Budget<T> {
                 self.bytes.fetch_sub(freed, Relaxed);
             }
             state.history.release();
-            self.discard(&room, &state, Trim::Before(state.floor().next()));
+            self.report_trim(&room, &state, Trim::Before(state.floor().next()));
             self.list(&room, &mut state);
         }
     }

@@ -12,19 +12,19 @@ use crate::names::Offset;
 
 /// Whether a room has made way for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    Made,
+pub(super) enum Eviction {
+    Evicted,
     /// None of the first few could; others may.
-    NotYet,
+    NoneYet,
     /// There is no room that nobody is in.
-    Nowhere,
+    NoCandidate,
 }
 
 impl<L: Local> Memory<L> {
     /// Forgets a room that nobody is in with its history, of whoever opened most of them the one that was left first.
-    pub(super) fn make_way(&self) -> Way {
+    pub(super) fn evict_idle_room(&self) -> Eviction {
         for _ in 0..TRIES {
-            let Some((ticket, room)) = self.idle.take_first() else { return Way::Nowhere };
+            let Some((ticket, room)) = self.idle.pop_first() else { return Eviction::NoCandidate };
             let mut rooms = self.rooms.lock(room.name());
             let mut state = room.lock();
             if state.idle.is_none_or(|idle| idle.get() != ticket) {
@@ -38,11 +38,11 @@ impl<L: Local> Memory<L> {
             }
             let bytes = state.history.bytes();
             state.history = History::default();
-            self.budget.note(&room, &mut state, bytes);
+            self.budget.account(&room, &mut state, bytes);
             self.take_out(&mut rooms, &room, &mut state);
-            return Way::Made;
+            return Eviction::Evicted;
         }
-        Way::NotYet
+        Eviction::NoneYet
     }
 
     /// Ends a room that is to leave the table: remembers what is left of it. Called under the lock of its stripe too,
@@ -51,7 +51,7 @@ impl<L: Local> Memory<L> {
         state.is_closed = true;
         self.idle.remove(state);
         if state.last > Offset(0) {
-            self.budget.discard(room, state, Trim::Before(state.last.next()));
+            self.budget.report_trim(room, state, Trim::Before(state.last.next()));
         }
         let left = RetainedPosition { position: state.position(), opener: state.opener, keys: state.keys };
         self.positions.remember(room.name(), left, self.budget.log());

@@ -14,15 +14,15 @@ use super::shares::Shares;
 
 /// See the module's documentation. Memory: some 90 to 150 bytes a room, of `limits.max_rooms`.
 #[derive(Debug)]
-pub(super) struct Idle<T>(Mutex<Shares<Arc<Room<T>>>>);
+pub(super) struct IdleRooms<T>(Mutex<Shares<Arc<Room<T>>>>);
 
-impl<T> Default for Idle<T> {
+impl<T> Default for IdleRooms<T> {
     fn default() -> Self {
         Self(Mutex::new(Shares::default()))
     }
 }
 
-impl<T> Idle<T> {
+impl<T> IdleRooms<T> {
     /// Puts a room behind those that were left before, unless it stands here already. Called under its lock.
     pub(super) fn add(&self, room: &Arc<Room<T>>, state: &mut RoomState<T>) {
         if state.idle.is_none() {
@@ -39,7 +39,7 @@ impl<T> Idle<T> {
     }
 
     /// Takes the room that makes way first, with the ticket that it had. Called without any lock.
-    pub(super) fn take_first(&self) -> Option<(u64, Arc<Room<T>>)> {
+    pub(super) fn pop_first(&self) -> Option<(u64, Arc<Room<T>>)> {
         self.0.lock().pop()
     }
 

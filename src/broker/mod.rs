@@ -26,7 +26,7 @@ pub trait Local: Send + Sync {
     /// What the node keeps for each room beside the broker's own data, under the same lock.
     type Topic: Send;
     /// What one member gets beside a message or in its place: the answer to whoever sent it.
-    type Aside: Send;
+    type SenderCopy: Send;
 
     /// For a room that begins to exist here.
     fn topic(&self) -> Self::Topic;
@@ -36,7 +36,7 @@ pub trait Local: Send + Sync {
 
     /// Delivers a message to the members. Called under the room's lock, in order; must not block, nor ask the broker
     /// for anything.
-    fn deliver(&self, topic: &mut Self::Topic, delivery: Delivery<'_, Self::Aside>);
+    fn deliver(&self, topic: &mut Self::Topic, publication: Publication<'_, Self::SenderCopy>);
 
     /// True when a room has members here.
     fn is_occupied(&self, topic: &Self::Topic) -> bool;
@@ -44,13 +44,13 @@ pub trait Local: Send + Sync {
 
 /// A message on its way to the members.
 #[derive(Debug)]
-pub struct Delivery<'a, A> {
+pub struct Publication<'a, A> {
     /// The encoded message.
     pub frame: &'a Frame,
     /// Its place.
     pub offset: Offset,
     /// For whoever sent it.
-    pub aside: Option<A>,
+    pub sender_copy: Option<A>,
 }
 
 /// A message without a place yet.
@@ -71,12 +71,12 @@ pub struct Encoded<A> {
     /// For all.
     pub frame: Frame,
     /// For whoever sent it.
-    pub aside: Option<A>,
+    pub sender_copy: Option<A>,
 }
 
 impl<A> From<Frame> for Encoded<A> {
     fn from(frame: Frame) -> Self {
-        Self { frame, aside: None }
+        Self { frame, sender_copy: None }
     }
 }
 

@@ -29,7 +29,7 @@ const FORGOTTEN: usize = 512;
 
 /// What is remembered of a room.
 #[derive(Debug)]
-struct Entry {
+struct RememberedRoom {
     left: RetainedPosition,
     /// Since when there is no such room.
     at_ms: u64,
@@ -43,7 +43,7 @@ struct Entry {
 /// and among a million rooms chance does so in one of 30 million cases.
 #[derive(Debug, Default)]
 struct Table {
-    entries: BTreeMap<u64, Entry>,
+    entries: BTreeMap<u64, RememberedRoom>,
     /// Where [`Positions::expire`] goes on.
     next: u64,
     /// Rooms in which something was said, and those in which nothing was.
@@ -94,7 +94,7 @@ impl Positions {
         table.forget(hash, log);
         let number = table.shares[silence(left.position)].add(left.opener, hash);
         let at_ms = self.now_ms.load(Relaxed);
-        table.entries.insert(hash, Entry { left, at_ms, number });
+        table.entries.insert(hash, RememberedRoom { left, at_ms, number });
         if log.is_some() {
             table.names.insert(hash, name.clone());
         }
@@ -141,7 +141,7 @@ impl Positions {
         table.names.shrink_when_sparse();
     }
 
-    fn is_over(&self, entry: &Entry) -> bool {
+    fn is_over(&self, entry: &RememberedRoom) -> bool {
         entry.left.keys.is_empty() && self.now_ms.load(Relaxed).saturating_sub(entry.at_ms) >= self.ttl_ms
     }
 
@@ -161,7 +161,7 @@ fn silence(position: Position) -> usize {
 }
 
 impl Table {
-    fn remove(&mut self, hash: u64) -> Option<Entry> {
+    fn remove(&mut self, hash: u64) -> Option<RememberedRoom> {
         let entry = self.entries.remove(&hash)?;
         self.shares[silence(entry.left.position)].remove(entry.left.opener, entry.number);
         Some(entry)

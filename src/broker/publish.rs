@@ -6,7 +6,7 @@
 //!
 //! What the two steps ask of the log:
 //! * At most one thread places in a room at a time, the log's writer, and no one publishes there in one step.
-//! * It commits in the order in which it has placed, or abandons everything that it has placed and not committed,
+//! * It commits in the order in which it has assigned, or abandons everything that it has placed and not committed,
 //!   the last one first: a frame says its offset, so that none behind a message that failed can stand.
 //! * The sender is answered after that. Who sends a duplicate of a message that is itself not yet committed gets the
 //!   answer of that message.
@@ -14,17 +14,17 @@
 use super::memory::Memory;
 use super::quota::Once;
 use super::room::{RoomState, SharedRoom};
-use super::{BrokerError, Delivery, Draft, Encoded, Local, Position, Published};
-use crate::chat::keys::{Keys, Scope};
+use super::{BrokerError, Draft, Encoded, Local, Position, Publication, Published};
+use crate::chat::keys::{KeyExpiry, KeyScope};
 use crate::faults::{self, Fault};
 use crate::names::{Key, Offset, UserId};
 use crate::protocol::frame::Frame;
 
 /// What came of the first step.
 #[derive(Debug)]
-pub enum Placing<A> {
+pub enum Assignment<A> {
     /// It has a place.
-    New(Placed<A>),
+    New(Assigned<A>),
     /// It was sent before with the same key.
     Duplicate {
         /// The place it has, or will have.
@@ -37,7 +37,7 @@ pub enum Placing<A> {
 /// A message that has a place and is not in the room yet: nobody sees it.
 #[derive(Debug)]
 #[must_use = "what is placed is committed or abandoned, or the room stands still"]
-pub struct Placed<A> {
+pub struct Assigned<A> {
     position: Position,
     first: Offset,
     encoded: Encoded<A>,
@@ -52,10 +52,10 @@ struct Remembered {
     user: UserId,
     key: Key,
     /// What the room had before.
-    before: Keys,
+    before: KeyExpiry,
 }
 
-impl<A> Placed<A> {
+impl<A> Assigned<A> {
     /// Its place.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -86,14 +86,14 @@ impl<L: Local> Memory<L> {
         room: &SharedRoom<L>,
         draft: Draft<'_>,
         now_ms: u64,
-        encode: impl FnOnce(Position) -> Encoded<L::Aside>,
+        encode: impl FnOnce(Position) -> Encoded<L::SenderCopy>,
     ) -> Result<Published, BrokerError> {
         let mut state = room.lock();
-        let published = match self.place_in(&mut state, draft, now_ms, encode)? {
-            Placing::New(placed) => {
-                Published { position: self.commit_in(room, &mut state, placed), is_duplicate: false }
+        let published = match self.assign_in(&mut state, draft, now_ms, encode)? {
+            Assignment::New(assigned) => {
+                Published { position: self.commit_in(room, &mut state, assigned), is_duplicate: false }
             }
-            Placing::Duplicate { position, .. } => Published { position, is_duplicate: true },
+            Assignment::Duplicate { position, .. } => Published { position, is_duplicate: true },
         };
         drop(state);
         self.budget.evict();
@@ -104,55 +104,59 @@ impl<L: Local> Memory<L> {
     ///
     /// # Errors
     /// As [`Memory::publish`].
-    pub fn place(
+    pub fn assign(
         &self,
         room: &SharedRoom<L>,
         draft: Draft<'_>,
         now_ms: u64,
-        encode: impl FnOnce(Position) -> Encoded<L::Aside>,
-    ) -> Result<Placing<L::Aside>, BrokerError> {
+        encode: impl FnOnce(Position) -> Encoded<L::SenderCopy>,
+    ) -> Result<Assignment<L::SenderCopy>, BrokerError> {
         let kept = draft.key.clone().map(|key| (draft.user.clone(), key));
         let mut state = room.lock();
         let before = state.keys;
-        let mut placing = self.place_in(&mut state, draft, now_ms, encode)?;
-        if let Placing::New(placed) = &mut placing {
-            placed.key = kept.map(|(user, key)| Remembered { user, key, before });
+        let mut assignment = self.assign_in(&mut state, draft, now_ms, encode)?;
+        if let Assignment::New(assigned) = &mut assignment {
+            assigned.key = kept.map(|(user, key)| Remembered { user, key, before });
         }
-        Ok(placing)
+        Ok(assignment)
     }
 
-    /// The second of two steps: history and delivery. Never fails: there was space when the place was given, and
+    /// The second of two steps: history and publication. Never fails: there was space when the place was given, and
     /// should it have gone since, the inboxes are passed by what the log writes at once.
-    pub fn commit(&self, room: &SharedRoom<L>, placed: Placed<L::Aside>) -> Position {
-        let position = self.commit_in(room, &mut room.lock(), placed);
+    pub fn commit(&self, room: &SharedRoom<L>, assigned: Assigned<L::SenderCopy>) -> Position {
+        let position = self.commit_in(room, &mut room.lock(), assigned);
         self.budget.evict();
         position
     }
 
     /// Instead of the second step: takes the place back, and the key with it. Nothing was appended.
-    pub fn abandon(&self, room: &SharedRoom<L>, placed: Placed<L::Aside>) {
+    pub fn abandon(&self, room: &SharedRoom<L>, assigned: Assigned<L::SenderCopy>) {
         let mut state = room.lock();
-        debug_assert_eq!(placed.position.offset.0, state.last.0 + state.placed, "the last one goes first");
-        state.placed -= 1;
-        if let Some(Remembered { user, key, before }) = placed.key {
+        debug_assert_eq!(
+            assigned.position.offset.0,
+            state.last.0 + state.assigned,
+            "the last one goes first"
+        );
+        state.assigned -= 1;
+        if let Some(Remembered { user, key, before }) = assigned.key {
             state.keys = before;
-            self.quotas.withdraw(&user, Scope::Room(state.epoch), key);
+            self.quotas.withdraw(&user, KeyScope::Room(state.epoch), key);
         }
     }
 
-    fn place_in(
+    fn assign_in(
         &self,
         state: &mut RoomState<L::Topic>,
         draft: Draft<'_>,
         now_ms: u64,
-        encode: impl FnOnce(Position) -> Encoded<L::Aside>,
-    ) -> Result<Placing<L::Aside>, BrokerError> {
+        encode: impl FnOnce(Position) -> Encoded<L::SenderCopy>,
+    ) -> Result<Assignment<L::SenderCopy>, BrokerError> {
         if state.is_closed {
             return Err(BrokerError::Gone);
         }
         state.history.prefetch();
         let epoch = state.epoch;
-        let last = Offset(state.last.0 + state.placed);
+        let last = Offset(state.last.0 + state.assigned);
         let place = || match self.local.has_space(&state.topic, draft.max_len) {
             true => Ok(last.next().0),
             false => Err(BrokerError::Full),
@@ -160,41 +164,44 @@ impl<L: Local> Memory<L> {
         let key = draft.key.filter(|_| !faults::is_on(Fault::DropDedupe));
         let has_key = key.is_some();
         let done = match key {
-            None => Once::Now(place()?),
-            Some(key) => self.quotas.once(draft.user, Scope::Room(epoch), key, now_ms, place)?,
+            None => Once::First(place()?),
+            Some(key) => self.quotas.once(draft.user, KeyScope::Room(epoch), key, now_ms, place)?,
         };
         let position = match done {
-            Once::Now(offset) => Position { epoch, offset: Offset(offset) },
-            Once::Before(offset) => {
+            Once::First(offset) => Position { epoch, offset: Offset(offset) },
+            Once::Repeat(offset) => {
                 let position = Position { epoch, offset: Offset(offset) };
-                return Ok(Placing::Duplicate { position, is_committed: position.offset <= state.last });
+                return Ok(Assignment::Duplicate { position, is_committed: position.offset <= state.last });
             }
         };
-        state.placed += 1;
+        state.assigned += 1;
         if has_key {
             state.keys.note(now_ms);
         }
         let first = state.floor().next();
-        Ok(Placing::New(Placed { position, first, encoded: encode(position), at_ms: now_ms, key: None }))
+        Ok(Assignment::New(Assigned { position, first, encoded: encode(position), at_ms: now_ms, key: None }))
     }
 
     fn commit_in(
         &self,
         room: &SharedRoom<L>,
         state: &mut RoomState<L::Topic>,
-        placed: Placed<L::Aside>,
+        assigned: Assigned<L::SenderCopy>,
     ) -> Position {
-        let Placed { position, encoded: Encoded { frame, aside }, at_ms, .. } = placed;
+        let Assigned { position, encoded: Encoded { frame, sender_copy }, at_ms, .. } = assigned;
         debug_assert_eq!(position.offset, state.last.next(), "committed as placed");
-        state.placed -= 1;
+        state.assigned -= 1;
         state.last = position.offset;
         if !faults::is_on(Fault::SkipOffset) || position.offset.0 % 7 > 0 {
-            self.local.deliver(&mut state.topic, Delivery { frame: &frame, offset: position.offset, aside });
+            self.local.deliver(
+                &mut state.topic,
+                Publication { frame: &frame, offset: position.offset, sender_copy },
+            );
         }
         let bytes = state.history.bytes();
         let bounds = state.settings().history;
         state.history.append(position.offset, frame, at_ms, &bounds);
-        self.budget.note(room, state, bytes);
+        self.budget.account(room, state, bytes);
         position
     }
 }

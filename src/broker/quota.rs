@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use crate::chat::keys::{Scope, Table};
+use crate::chat::keys::{KeyScope, KeyTable};
 use crate::names::{Key, UserId};
 use crate::striped::Striped;
 
-/// Stripes of the table, by user. [`Quotas::expire`] visits one at a time.
+/// Stripes of the table, by user. [`KeyQuotas::expire`] visits one at a time.
 const STRIPES: usize = 64;
 /// At most so much more than necessary is forgotten at once, so that a node at its limit does not look for the oldest
 /// key with every message.
@@ -20,14 +20,14 @@ const SLACK_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Once {
     /// It was done now.
-    Now(u64),
+    First(u64),
     /// It was done before.
-    Before(u64),
+    Repeat(u64),
 }
 
 #[derive(Debug)]
 struct Stripe {
-    table: Mutex<Table>,
+    table: Mutex<KeyTable>,
     /// The number of its oldest key, as of the last change; `u64::MAX` when there is none.
     oldest: AtomicU64,
 }
@@ -42,7 +42,7 @@ impl Default for Stripe {
 ///
 /// The bound in bytes may be passed by one key for each thread that publishes, until it has forgotten others.
 #[derive(Debug)]
-pub struct Quotas {
+pub struct KeyQuotas {
     stripes: Striped<Stripe, STRIPES>,
     most_per_user: usize,
     max_bytes: usize,
@@ -50,7 +50,7 @@ pub struct Quotas {
     next: AtomicU64,
 }
 
-impl Quotas {
+impl KeyQuotas {
     pub(super) fn new(most_per_user: usize, max_bytes: usize) -> Self {
         Self {
             stripes: Striped::default(),
@@ -62,7 +62,7 @@ impl Quotas {
     }
 
     /// Changes a stripe and keeps the count of bytes true.
-    fn change<R>(&self, stripe: &Stripe, f: impl FnOnce(&mut Table) -> R) -> R {
+    fn change<R>(&self, stripe: &Stripe, f: impl FnOnce(&mut KeyTable) -> R) -> R {
         let mut table = stripe.table.lock();
         let before = table.bytes();
         let result = f(&mut table);
@@ -84,7 +84,7 @@ impl Quotas {
     pub fn once<E>(
         &self,
         user: &UserId,
-        scope: Scope,
+        scope: KeyScope,
         key: Key,
         now_ms: u64,
         f: impl FnOnce() -> Result<u64, E>,
@@ -92,24 +92,24 @@ impl Quotas {
         let name = (scope, key);
         let done = self.change(self.stripes.stripe(user), |table| {
             if let Some(value) = table.find(user, &name, now_ms) {
-                return Ok(Once::Before(value));
+                return Ok(Once::Repeat(value));
             }
             let value = f()?;
             let number = self.next.fetch_add(1, Relaxed);
             table.insert(user, name, value, (number, now_ms), self.most_per_user);
-            Ok(Once::Now(value))
+            Ok(Once::First(value))
         });
         self.evict();
         done
     }
 
     /// Remembers a key that a log has kept.
-    pub(super) fn restore(&self, user: &UserId, scope: Scope, key: Key, value: u64, at_ms: u64) {
+    pub(super) fn restore(&self, user: &UserId, scope: KeyScope, key: Key, value: u64, at_ms: u64) {
         let Ok(_) = self.once(user, scope, key, at_ms, || Ok::<_, Infallible>(value));
     }
 
     /// Forgets a key whose message was not appended.
-    pub(super) fn withdraw(&self, user: &UserId, scope: Scope, key: Key) {
+    pub(super) fn withdraw(&self, user: &UserId, scope: KeyScope, key: Key) {
         self.change(self.stripes.stripe(user), |table| table.withdraw(user, &(scope, key)));
     }
 
@@ -131,7 +131,7 @@ impl Quotas {
             if oldest.oldest.load(Relaxed) == u64::MAX {
                 return;
             }
-            self.change(oldest, Table::pop_oldest);
+            self.change(oldest, KeyTable::pop_oldest);
         }
     }
 
@@ -155,24 +155,24 @@ mod tests {
         format!("user-{number}").parse().unwrap()
     }
 
-    fn once(quotas: &Quotas, user: &UserId, scope: &Scope, key: usize, now_ms: u64) -> Once {
+    fn once(quotas: &KeyQuotas, user: &UserId, scope: &KeyScope, key: usize, now_ms: u64) -> Once {
         let key = format!("{key:036}").parse().unwrap();
         quotas.once(user, scope.clone(), key, now_ms, || Ok::<_, Infallible>(now_ms)).unwrap()
     }
 
     #[test]
     fn a_user_who_sets_many_keys_is_never_refused_and_pushes_out_only_its_own() {
-        let quotas = Quotas::new(10, 1 << 20);
-        let room = Scope::Room(Epoch::random());
+        let quotas = KeyQuotas::new(10, 1 << 20);
+        let room = KeyScope::Room(Epoch::random());
         let [ann, bob] = ["ann", "bob"].map(|name| name.parse::<UserId>().unwrap());
         once(&quotas, &bob, &room, 0, 1);
         for key in 0..100_000 {
-            assert_eq!(once(&quotas, &ann, &room, key, 2), Once::Now(2));
+            assert_eq!(once(&quotas, &ann, &room, key, 2), Once::First(2));
         }
         assert_eq!(quotas.sizes(), (11, 2));
-        assert_eq!(once(&quotas, &bob, &room, 0, 3), Once::Before(1));
-        assert_eq!(once(&quotas, &ann, &room, 99_990, 3), Once::Before(2), "the oldest of the ten");
-        assert_eq!(once(&quotas, &ann, &room, 99_989, 3), Once::Now(3));
+        assert_eq!(once(&quotas, &bob, &room, 0, 3), Once::Repeat(1));
+        assert_eq!(once(&quotas, &ann, &room, 99_990, 3), Once::Repeat(2), "the oldest of the ten");
+        assert_eq!(once(&quotas, &ann, &room, 99_989, 3), Once::First(3));
         (0..STRIPES).for_each(|turn| quotas.expire(turn, 3 + KEPT_MS));
         assert_eq!((quotas.sizes(), quotas.bytes.load(Relaxed)), ((0, 0), 0));
     }
@@ -180,23 +180,23 @@ mod tests {
     #[test]
     fn beyond_the_bytes_the_oldest_of_all_users_go_first_and_nobody_is_refused() {
         let max_bytes = 1 << 20;
-        let quotas = Quotas::new(10, max_bytes);
-        let room = Scope::Room(Epoch::random());
+        let quotas = KeyQuotas::new(10, max_bytes);
+        let room = KeyScope::Room(Epoch::random());
         for number in 0..20_000 {
-            assert_eq!(once(&quotas, &user(number), &room, 0, number as u64), Once::Now(number as u64));
+            assert_eq!(once(&quotas, &user(number), &room, 0, number as u64), Once::First(number as u64));
             assert!(quotas.bytes.load(Relaxed) <= max_bytes);
         }
         let (keys, users) = quotas.sizes();
         assert!(keys == users && keys > 1_000, "{keys} keys of {users} users");
-        let known = |number| matches!(once(&quotas, &user(number), &room, 0, 20_000), Once::Before(_));
+        let known = |number| matches!(once(&quotas, &user(number), &room, 0, 20_000), Once::Repeat(_));
         assert!((20_000 - keys..20_000).all(known), "the newest {keys} are there");
     }
 
     #[test]
     fn what_failed_is_not_remembered() {
-        let quotas = Quotas::new(2, 1 << 20);
+        let quotas = KeyQuotas::new(2, 1 << 20);
         let (ann, key): (UserId, Key) = ("ann".parse().unwrap(), "k".parse().unwrap());
-        let scope = Scope::User(ann.clone());
+        let scope = KeyScope::User(ann.clone());
         assert_eq!(quotas.once(&ann, scope.clone(), key.clone(), 0, || Err("full")), Err("full"));
         assert_eq!(quotas.sizes(), (0, 0));
         quotas.once(&ann, scope.clone(), key.clone(), 0, || Ok::<_, Infallible>(1)).unwrap();

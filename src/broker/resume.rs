@@ -73,7 +73,7 @@ impl Replay {
 
 /// The next page.
 #[derive(Debug)]
-pub enum Next<R> {
+pub enum NextPage<R> {
     /// There is more.
     More(Page, Replay),
     /// The last page, and what `f` returned.
@@ -84,15 +84,15 @@ pub enum Next<R> {
 
 impl<T> Room<T> {
     /// Reads on. When the page is the last one, `f` runs under the same lock, to make the reader a member.
-    pub fn read_on<R>(&self, replay: Replay, f: impl FnOnce(&mut RoomState<T>) -> R) -> Next<R> {
+    pub fn read_on<R>(&self, replay: Replay, f: impl FnOnce(&mut RoomState<T>) -> R) -> NextPage<R> {
         let Replay { after, pages_left } = replay;
-        let Some(pages_left) = pages_left.checked_sub(1) else { return Next::TooSlow };
+        let Some(pages_left) = pages_left.checked_sub(1) else { return NextPage::TooSlow };
         let mut state = self.lock();
         let (page, after) = state.page_after(after);
         if after == state.last {
-            Next::Last(page, f(&mut state))
+            NextPage::Last(page, f(&mut state))
         } else {
-            Next::More(page, Replay { after, pages_left })
+            NextPage::More(page, Replay { after, pages_left })
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Position;
 use super::shares::Opener;
-use crate::chat::keys::Keys;
+use crate::chat::keys::KeyExpiry;
 use crate::names::{Epoch, Offset};
 
 /// What a room leaves behind, or begins with.
@@ -11,13 +11,13 @@ pub(super) struct RetainedPosition {
     pub(super) position: Position,
     /// Who opened it first.
     pub(super) opener: Opener,
-    pub(super) keys: Keys,
+    pub(super) keys: KeyExpiry,
 }
 
 impl RetainedPosition {
     /// A new life.
     pub(super) fn fresh(opener: Opener) -> Self {
         let position = Position { epoch: Epoch::random(), offset: Offset(0) };
-        Self { position, opener, keys: Keys::default() }
+        Self { position, opener, keys: KeyExpiry::default() }
     }
 }

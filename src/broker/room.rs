@@ -9,9 +9,9 @@ use super::retained::RetainedPosition;
 use super::shares::Opener;
 use super::{Local, Position};
 use crate::chat::history::History;
-use crate::chat::keys::Keys;
+use crate::chat::keys::KeyExpiry;
 use crate::chat::presence::Presence;
-use crate::chat::rooms::Settings;
+use crate::chat::rooms::RoomSettings;
 use crate::names::{Epoch, Offset, RoomName};
 use crate::prefetch::prefetch;
 use crate::protocol::frame::Frame;
@@ -34,10 +34,10 @@ pub struct RoomState<T> {
     /// The place of the last message that was appended.
     pub(super) last: Offset,
     /// Messages that have a place behind `last` and are not appended yet.
-    pub(super) placed: u64,
+    pub(super) assigned: u64,
     pub(super) history: History,
-    pub(super) keys: Keys,
-    settings: Settings,
+    pub(super) keys: KeyExpiry,
+    settings: RoomSettings,
     /// The time under which the room stands in the node's budget; none while it has no history.
     pub(super) listed_ms: Option<u64>,
     /// The number under which the room stands among those that nobody is in.
@@ -48,7 +48,7 @@ pub struct RoomState<T> {
 
 /// The answer to a question for older messages.
 #[derive(Debug)]
-pub struct Recent {
+pub struct HistoryPage {
     /// The place of the room's last message.
     pub position: Position,
     /// Encoded messages, oldest first, without a hole: at most [`MAX_HISTORY_PAGE`], and as many as fit into
@@ -60,14 +60,14 @@ pub struct Recent {
 
 impl<T> RoomState<T> {
     /// A room that begins with what is left of its former life, or with nothing.
-    pub(super) fn new(topic: T, settings: Settings, left: RetainedPosition) -> Self {
+    pub(super) fn new(topic: T, settings: RoomSettings, left: RetainedPosition) -> Self {
         Self {
             topic,
             presence: Presence::default(),
             opener: left.opener,
             epoch: left.position.epoch,
             last: left.position.offset,
-            placed: 0,
+            assigned: 0,
             history: History::default(),
             keys: left.keys,
             settings,
@@ -85,7 +85,7 @@ impl<T> RoomState<T> {
 
     /// What holds here.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &RoomSettings {
         &self.settings
     }
 
@@ -98,18 +98,18 @@ impl<T> RoomState<T> {
     /// The last messages before `before` (the end without it), at most `limit`. A page of a life that is over
     /// (`epoch`) has no messages: the position says which life this is.
     #[must_use]
-    pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> Recent {
+    pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> HistoryPage {
         let position = self.position();
         if epoch.is_some_and(|epoch| epoch != self.epoch) {
-            return Recent { position, frames: Vec::new(), has_more: false };
+            return HistoryPage { position, frames: Vec::new(), has_more: false };
         }
         let (frames, has_more) = self.history.page_before(before, limit.min(MAX_HISTORY_PAGE), PAGE_BYTES);
-        Recent { position, frames, has_more }
+        HistoryPage { position, frames, has_more }
     }
 
     /// True when nobody is here, and nobody's message is on its way.
     pub(super) fn is_empty<L: Local<Topic = T>>(&self, local: &L) -> bool {
-        self.placed == 0 && self.presence.is_empty() && !local.is_occupied(&self.topic)
+        self.assigned == 0 && self.presence.is_empty() && !local.is_occupied(&self.topic)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::protocol::frame::Frame;
 
 /// The bounds of one room's history.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct HistoryBounds {
     /// Messages; 0 keeps none.
     pub messages: usize,
     /// Bytes of encoded frames.
@@ -18,7 +18,7 @@ pub struct Bounds {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct StoredMessage {
     offset: Offset,
     at_ms: u64,
     frame: Frame,
@@ -29,7 +29,7 @@ struct Entry {
 /// Memory: at most `bytes` of frames and 56 bytes for each of `messages`.
 #[derive(Debug, Default)]
 pub struct History {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<StoredMessage>,
     bytes: usize,
     /// When the last message was appended, at the earliest: to read it there would be a miss of the cache.
     newest_ms: u64,
@@ -37,7 +37,7 @@ pub struct History {
 
 impl History {
     /// Appends a message and lets go of what is beyond the bounds.
-    pub fn append(&mut self, offset: Offset, frame: Frame, now_ms: u64, bounds: &Bounds) {
+    pub fn append(&mut self, offset: Offset, frame: Frame, now_ms: u64, bounds: &HistoryBounds) {
         debug_assert!(
             self.entries.back().is_none_or(|last| last.offset.next() == offset),
             "offsets are without a hole"
@@ -48,7 +48,7 @@ impl History {
         // Whoever read the clock first need not have come first: the oldest stands in front all the same.
         self.newest_ms = self.newest_ms.max(now_ms);
         self.bytes += frame.len();
-        self.entries.push_back(Entry { offset, at_ms: self.newest_ms, frame });
+        self.entries.push_back(StoredMessage { offset, at_ms: self.newest_ms, frame });
         while self.entries.len() > bounds.messages || self.bytes > bounds.bytes {
             self.pop();
         }
@@ -61,7 +61,7 @@ impl History {
     }
 
     /// Lets go of what is too old.
-    pub fn expire(&mut self, now_ms: u64, bounds: &Bounds) {
+    pub fn expire(&mut self, now_ms: u64, bounds: &HistoryBounds) {
         while self.entries.front().is_some_and(|oldest| now_ms.saturating_sub(oldest.at_ms) >= bounds.ttl_ms)
         {
             self.pop();
@@ -102,7 +102,7 @@ impl History {
         let behind = (after.0.saturating_add(1)).saturating_sub(oldest.offset.0);
         let start = usize::try_from(behind).unwrap_or(usize::MAX).min(self.entries.len());
         let mut bytes = 0;
-        let fits = |entry: &&Entry| {
+        let fits = |entry: &&StoredMessage| {
             let is_first = bytes == 0;
             bytes += entry.frame.len();
             is_first || bytes <= max_bytes
@@ -118,7 +118,7 @@ impl History {
         let end = before.map_or(u64::MAX, |before| before.0.saturating_sub(oldest.offset.0));
         let end = usize::try_from(end).unwrap_or(usize::MAX).min(self.entries.len());
         let mut bytes = 0;
-        let fits = |entry: &&Entry| {
+        let fits = |entry: &&StoredMessage| {
             let is_first = bytes == 0;
             bytes += entry.frame.len();
             is_first || bytes <= max_bytes
@@ -159,7 +159,7 @@ impl History {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { messages: 3, bytes: 100, ttl_ms: 1000 };
+    const BOUNDS: HistoryBounds = HistoryBounds { messages: 3, bytes: 100, ttl_ms: 1000 };
 
     fn kept(history: &History, after: u64) -> Option<Vec<u64>> {
         history.since(Offset(after)).map(|entries| entries.map(|(offset, _)| offset.0).collect())
@@ -169,7 +169,7 @@ mod tests {
     fn filled(offsets: std::ops::RangeInclusive<u64>) -> History {
         let mut history = History::default();
         for offset in offsets {
-            let bounds = Bounds { messages: 10, bytes: 1000, ttl_ms: 1000 };
+            let bounds = HistoryBounds { messages: 10, bytes: 1000, ttl_ms: 1000 };
             history.append(Offset(offset), Frame::from(vec![offset as u8; 10]), 0, &bounds);
         }
         history
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_history_of_nothing_keeps_nothing() {
         let mut history = History::default();
-        let bounds = Bounds { messages: 0, ..BOUNDS };
+        let bounds = HistoryBounds { messages: 0, ..BOUNDS };
         history.append(Offset(1), Frame::from_static(b"x"), 0, &bounds);
         assert!(history.is_empty());
     }

@@ -19,11 +19,11 @@ const USER_BYTES: usize = 300;
 
 /// Until when a room has keys that are remembered: its position is remembered at least as long.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Keys {
+pub struct KeyExpiry {
     until_ms: u64,
 }
 
-impl Keys {
+impl KeyExpiry {
     /// A key was set at `at_ms`.
     pub fn note(&mut self, at_ms: u64) {
         self.until_ms = self.until_ms.max(at_ms.saturating_add(KEPT_MS));
@@ -45,21 +45,21 @@ impl Keys {
 
 /// To what a key of a user belongs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Scope {
+pub enum KeyScope {
     /// A room, by its epoch, of which there is one for each life of a room.
     Room(Epoch),
     /// A recipient of private messages.
     User(UserId),
 }
 
-type Name = Arc<(Scope, Key)>;
+type Name = Arc<(KeyScope, Key)>;
 
 /// What is remembered of a key: the order in which it came among all keys of the node, when, and its name.
 type Age = (u64, u64, Name);
 
 /// The keys of one user.
 #[derive(Debug, Default)]
-struct Sent {
+struct UserKeys {
     /// What each stands for.
     values: HashMap<Name, u64>,
     /// Oldest first; each key stands here once. Times never run backwards.
@@ -68,24 +68,24 @@ struct Sent {
 
 /// The keys of some users, with what each stands for: the offset of a message, or a number of recipients.
 #[derive(Debug, Default)]
-pub struct Table {
-    users: HashMap<UserId, Sent>,
+pub struct KeyTable {
+    users: HashMap<UserId, UserKeys>,
     /// Users by the number of their oldest key.
     by_age: BTreeMap<u64, UserId>,
     bytes: usize,
 }
 
-fn cost(name: &(Scope, Key)) -> usize {
+fn cost(name: &(KeyScope, Key)) -> usize {
     let scope = match &name.0 {
-        Scope::Room(_) => 0,
-        Scope::User(user) => user.as_str().len(),
+        KeyScope::Room(_) => 0,
+        KeyScope::User(user) => user.as_str().len(),
     };
     KEY_BYTES + scope + name.1.as_str().len()
 }
 
-impl Table {
+impl KeyTable {
     /// What was remembered under this key less than [`KEPT_MS`] ago, by a clock that never goes back.
-    pub fn find(&mut self, user: &UserId, name: &(Scope, Key), now_ms: u64) -> Option<u64> {
+    pub fn find(&mut self, user: &UserId, name: &(KeyScope, Key), now_ms: u64) -> Option<u64> {
         self.expire_of(user, now_ms);
         self.users.get(user)?.values.get(name).copied()
     }
@@ -95,7 +95,7 @@ impl Table {
     pub fn insert(
         &mut self,
         user: &UserId,
-        key: (Scope, Key),
+        key: (KeyScope, Key),
         value: u64,
         (number, at_ms): (u64, u64),
         most: usize,
@@ -106,7 +106,7 @@ impl Table {
             Entry::Vacant(new) => {
                 self.by_age.insert(number, user.clone());
                 self.bytes += USER_BYTES;
-                new.insert(Sent::default())
+                new.insert(UserKeys::default())
             }
         };
         let known = sent.values.insert(Arc::clone(&name), value);
@@ -121,7 +121,7 @@ impl Table {
     }
 
     /// Forgets a key because its message was not appended.
-    pub fn withdraw(&mut self, user: &UserId, key: &(Scope, Key)) {
+    pub fn withdraw(&mut self, user: &UserId, key: &(KeyScope, Key)) {
         let Some(sent) = self.users.get_mut(user) else { return };
         let Some(at) = sent.ages.iter().rposition(|(_, _, name)| **name == *key) else { return };
         if at == 0 {
@@ -164,7 +164,7 @@ impl Table {
         self.bytes
     }
 
-    /// Keys that are remembered, and users that have any.
+    /// KeyExpiry that are remembered, and users that have any.
     #[must_use]
     pub fn sizes(&self) -> (usize, usize) {
         (self.users.values().map(|sent| sent.ages.len()).sum(), self.users.len())
@@ -207,17 +207,17 @@ mod tests {
     }
 
     /// Two rooms of which nobody knows the epochs.
-    fn scopes() -> [Scope; 2] {
-        [Scope::Room(Epoch::random()), Scope::Room(Epoch::random())]
+    fn scopes() -> [KeyScope; 2] {
+        [KeyScope::Room(Epoch::random()), KeyScope::Room(Epoch::random())]
     }
 
-    fn name(scope: &Scope, key: &str) -> (Scope, Key) {
+    fn name(scope: &KeyScope, key: &str) -> (KeyScope, Key) {
         (scope.clone(), key.parse().unwrap())
     }
 
     #[test]
     fn a_key_stands_for_its_value_for_five_minutes() {
-        let (mut table, [room, _]) = (Table::default(), scopes());
+        let (mut table, [room, _]) = (KeyTable::default(), scopes());
         let (ann, bob) = (user("ann"), user("bob"));
         table.insert(&ann, name(&room, "1"), 7, (0, 1000), MOST);
         table.insert(&bob, name(&room, "1"), 8, (1, 1500), MOST);
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_a_user_goes_first_over_all_rooms_and_touches_nobody_else() {
-        let (mut table, [one, two]) = (Table::default(), scopes());
+        let (mut table, [one, two]) = (KeyTable::default(), scopes());
         let (ann, bob) = (user("ann"), user("bob"));
         table.insert(&bob, name(&one, "b"), 9, (0, 0), MOST);
         for (number, room) in (1..).zip([&one, &two, &one, &two]) {
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_is_withdrawn_leaves_nothing() {
-        let (mut table, [room, _]) = (Table::default(), scopes());
+        let (mut table, [room, _]) = (KeyTable::default(), scopes());
         let ann = user("ann");
         for number in 0..3 {
             table.insert(&ann, name(&room, &number.to_string()), number, (number, 0), MOST);
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn times_never_run_backwards() {
-        let (mut table, [room, _]) = (Table::default(), scopes());
+        let (mut table, [room, _]) = (KeyTable::default(), scopes());
         let ann = user("ann");
         table.insert(&ann, name(&room, "1"), 1, (0, 50), MOST);
         table.insert(&ann, name(&room, "2"), 2, (1, 49), MOST);
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_room_has_keys_for_as_long_as_the_last_one() {
-        let mut keys = Keys::default();
+        let mut keys = KeyExpiry::default();
         assert!(keys.is_empty());
         keys.note(10);
         keys.note(5);

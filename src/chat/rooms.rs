@@ -8,11 +8,11 @@ use crate::names::{self, RoomName};
 
 /// What holds in one room for as long as it exists.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct RoomSettings {
     /// How much it remembers.
-    pub history: history::Bounds,
+    pub history: history::HistoryBounds,
     /// Who is told of entries and exits, and how.
-    pub presence: presence::Rules,
+    pub presence: presence::PresenceRules,
     /// What happens to a member that cannot keep up.
     pub queue_policy: QueuePolicy,
 }
@@ -20,22 +20,22 @@ pub struct Settings {
 /// The settings of all rooms. Asked when a room opens; the work is at most one comparison of names for each of 256
 /// rules.
 #[derive(Debug)]
-pub struct Rules {
-    general: Settings,
+pub struct RoomRules {
+    general: RoomSettings,
     rules: Box<[RoomRule]>,
 }
 
-impl Rules {
+impl RoomRules {
     /// As configured.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let general = Settings {
-            history: history::Bounds {
+        let general = RoomSettings {
+            history: history::HistoryBounds {
                 messages: config.history.messages,
                 bytes: config.history.bytes,
                 ttl_ms: ms(config.history.ttl),
             },
-            presence: presence::Rules {
+            presence: presence::PresenceRules {
                 is_announced: true,
                 notice_limit: config.presence.notice_limit,
                 count_only_above: config.presence.count_only_above,
@@ -48,7 +48,7 @@ impl Rules {
 
     /// What holds in this room.
     #[must_use]
-    pub fn of(&self, room: &RoomName) -> Settings {
+    pub fn of(&self, room: &RoomName) -> RoomSettings {
         let mut settings = self.general;
         if let Some(rule) = self.rules.iter().find(|rule| names::matches(&rule.pattern, room.as_str())) {
             let history = &mut settings.history;
@@ -84,7 +84,7 @@ mod tests {
                 ..rule("*-tv")
             },
         ];
-        let rules = Rules::new(&Config { rooms, ..Config::default() });
+        let rules = RoomRules::new(&Config { rooms, ..Config::default() });
         let of = |name: &str| rules.of(&name.parse().unwrap());
 
         let live = of("live-tv");

@@ -10,7 +10,7 @@ mod route;
 mod secure;
 mod with_timeout;
 
-pub use self::chat::{Chat, Entry, V1Entry, position};
+pub use self::chat::{Chat, ChatRequest, V1Request, position};
 pub use self::heartbeat::Heartbeat;
 pub use self::peer::{Message, Peer};
 pub use self::route::{CHAT_PREFIX, Route};

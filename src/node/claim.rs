@@ -20,15 +20,15 @@ const PROBE_PATIENCE: [Duration; 12] = [Duration::from_millis((PROBE_MS + 1_000)
 
 /// By what a newcomer may take the place of another connection of the same user.
 #[derive(Debug, Default)]
-pub struct Credentials {
+pub struct ClaimRequest {
     /// A token has proved who the newcomer is.
-    pub owns_user: bool,
+    pub is_owner: bool,
     /// The secret of an earlier connection, as the newcomer shows it.
-    pub shown: Option<SessionId>,
+    pub shown_session: Option<SessionId>,
     /// The secret that the newcomer will be told itself.
-    pub own: Option<SessionId>,
+    pub own_session: Option<SessionId>,
     /// Stands for the address that the newcomer comes from.
-    pub from: u32,
+    pub address: u32,
 }
 
 impl Node {
@@ -45,39 +45,41 @@ impl Node {
         self: &Arc<Self>,
         user: &UserId,
         id: ConnectionId,
-        credentials: Credentials,
-    ) -> Result<Claim, EndReason> {
+        request: ClaimRequest,
+    ) -> Result<UserClaim, EndReason> {
         let directory = &self.registry.directory;
-        let Credentials { owns_user, shown, own, from } = credentials;
-        let known = shown.and_then(|shown| directory.replace_session(user, &shown, id, own));
+        let ClaimRequest { is_owner, shown_session, own_session, address } = request;
+        let known = shown_session.and_then(|shown| directory.replace_session(user, &shown, id, own_session));
         let replaced = match (known, self.config.chat.duplicate) {
             (Some(incumbent), _) => SmallVec::from_slice(&[incumbent]),
             (None, Duplicate::Allow) => {
-                directory.add(user, id, own);
+                directory.add(user, id, own_session);
                 SmallVec::new()
             }
-            (None, Duplicate::Reject) if !owns_user => self.claim_from_the_dead(user, id, own, from).await?,
-            (None, Duplicate::Reject | Duplicate::Replace) => directory.replace(user, id, own),
+            (None, Duplicate::Reject) if !is_owner => {
+                self.claim_from_the_dead(user, id, own_session, address).await?
+            }
+            (None, Duplicate::Reject | Duplicate::Replace) => directory.replace(user, id, own_session),
         };
-        Ok(Claim { node: Arc::clone(self), user: user.clone(), id, replaced })
+        Ok(UserClaim { node: Arc::clone(self), user: user.clone(), id, replaced })
     }
 
     async fn claim_from_the_dead(
         &self,
         user: &UserId,
         id: ConnectionId,
-        own: Option<SessionId>,
-        from: u32,
+        own_session: Option<SessionId>,
+        address: u32,
     ) -> Result<SmallVec<[ConnectionId; 2]>, EndReason> {
         let directory = &self.registry.directory;
-        match directory.claim(user, id, own) {
+        match directory.claim(user, id, own_session) {
             Ok(()) => Ok(SmallVec::new()),
-            Err(incumbent) if !self.is_dead(incumbent, from).await => Err(EndReason::UserIdInUse),
-            Err(incumbent) => match directory.replace_if(user, incumbent, id, own) {
+            Err(incumbent) if !self.is_dead(incumbent, address).await => Err(EndReason::UserIdInUse),
+            Err(incumbent) => match directory.replace_if(user, incumbent, id, own_session) {
                 Ok(()) => Ok(SmallVec::from_slice(&[incumbent])),
                 // It went by itself, and perhaps somebody was faster: they are alive.
                 Err(_) => {
-                    let claimed = directory.claim(user, id, own);
+                    let claimed = directory.claim(user, id, own_session);
                     claimed.map(|()| SmallVec::new()).map_err(|_| EndReason::UserIdInUse)
                 }
             },
@@ -86,8 +88,8 @@ impl Node {
 
     /// True when a connection that is asked whether it lives, for a newcomer `from` an address, does not answer in
     /// time.
-    async fn is_dead(&self, incumbent: ConnectionId, from: u32) -> bool {
-        let mut answer = pin!(self.registry.is_alive(incumbent, from));
+    async fn is_dead(&self, incumbent: ConnectionId, address: u32) -> bool {
+        let mut answer = pin!(self.registry.is_alive(incumbent, address));
         for step in PROBE_PATIENCE {
             let answered = timeout(step, answer.as_mut()).await.ok();
             if let Some(is_alive) = answered {
@@ -101,14 +103,14 @@ impl Node {
 
 /// A user id that a connection holds; dropping it gives it up, unless somebody has taken over.
 #[derive(Debug)]
-pub struct Claim {
+pub struct UserClaim {
     node: Arc<Node>,
     user: UserId,
     id: ConnectionId,
     replaced: SmallVec<[ConnectionId; 2]>,
 }
 
-impl Claim {
+impl UserClaim {
     /// The user.
     #[must_use]
     pub fn user(&self) -> &UserId {
@@ -124,7 +126,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for UserClaim {
     fn drop(&mut self) {
         // A newcomer that did not get as far as its room leaves no incumbent behind that nobody can find.
         self.settle();

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::shared::Node;
 use crate::broker::quota::Once;
-use crate::chat::keys::Scope;
+use crate::chat::keys::KeyScope;
 use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, Epoch, Key, UserId};
 use crate::protocol::event::{self, CommandError, v1};
@@ -20,12 +20,12 @@ type Recipients = SmallVec<[(ConnectionId, Share); 2]>;
 
 /// What a node keeps of its private messages: their count, for ids. Their keys are among those of all users.
 #[derive(Debug)]
-pub(super) struct Directs {
+pub(super) struct PrivateMessageIds {
     epoch: Epoch,
     count: AtomicU64,
 }
 
-impl Default for Directs {
+impl Default for PrivateMessageIds {
     fn default() -> Self {
         Self { epoch: Epoch::random(), count: AtomicU64::new(0) }
     }
@@ -54,13 +54,13 @@ impl Node {
         // first, and waits for nobody's inbox.
         let mut recipients = Recipients::new();
         let at_unix_ms = self.clock.unix_ms_at(now_ms);
-        let done = self.broker.keys().once(from, Scope::User(to.clone()), key, at_unix_ms, || {
+        let done = self.broker.keys().once(from, KeyScope::User(to.clone()), key, at_unix_ms, || {
             recipients = self.recipients(from, to, text)?;
             Ok::<_, CommandError>(recipients.len() as u64)
         });
         match done? {
-            Once::Before(delivered) => Ok(delivered as usize),
-            Once::Now(_) => Ok(self.hand_over(recipients, from, text, now_ms)),
+            Once::Repeat(delivered) => Ok(delivered as usize),
+            Once::First(_) => Ok(self.hand_over(recipients, from, text, now_ms)),
         }
     }
 
@@ -81,8 +81,8 @@ impl Node {
 
     fn hand_over(&self, recipients: Recipients, from: &UserId, text: &str, now_ms: u64) -> usize {
         let delivered = recipients.len();
-        let number = self.directs.count.fetch_add(1, Relaxed) + 1;
-        let frame = v1::direct(from, text, self.directs.epoch, number, self.clock.unix_ms_at(now_ms));
+        let number = self.private_ids.count.fetch_add(1, Relaxed) + 1;
+        let frame = v1::direct(from, text, self.private_ids.epoch, number, self.clock.unix_ms_at(now_ms));
         recipients.into_iter().for_each(|(id, share)| self.registry.send(id, &frame, Some(share)));
         delivered
     }
@@ -115,7 +115,7 @@ mod tests {
         thread::scope(|scope| {
             let first = scope.spawn(|| node.direct(&ann, &bob, "hi", Some(key.clone()), 0));
             let deadline = Instant::now() + PATIENCE;
-            while node.directs.count.load(Relaxed) == 0 {
+            while node.private_ids.count.load(Relaxed) == 0 {
                 assert!(Instant::now() < deadline, "it is never decided");
                 thread::yield_now();
             }

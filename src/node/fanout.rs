@@ -13,7 +13,7 @@ pub(super) struct Fanout(pub(super) Arc<Registry>);
 
 impl Local for Fanout {
     type Topic = Topic;
-    type Aside = Aside;
+    type SenderCopy = Aside;
 
     fn topic(&self) -> Topic {
         self.0.topic()
@@ -23,9 +23,10 @@ impl Local for Fanout {
         self.0.has_space(topic, len)
     }
 
-    fn deliver(&self, topic: &mut Topic, delivery: broker::Delivery<'_, Aside>) {
-        let broker::Delivery { frame, offset, aside } = delivery;
-        let delivery = Delivery { aside, ..Delivery::message(frame, offset, clock::last_look()) };
+    fn deliver(&self, topic: &mut Topic, publication: broker::Publication<'_, Aside>) {
+        let broker::Publication { frame, offset, sender_copy } = publication;
+        let delivery =
+            Delivery { aside: sender_copy, ..Delivery::message(frame, offset, clock::last_look()) };
         self.0.publish(topic, delivery);
     }
 

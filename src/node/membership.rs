@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::shared::Node;
 use super::unanswered::Unanswered;
-use crate::broker::memory::By;
-use crate::broker::resume::{Next, Replay, Resumed};
-use crate::broker::room::{Recent, Room};
+use crate::broker::memory::Entrant;
+use crate::broker::resume::{NextPage, Replay, Resumed};
+use crate::broker::room::{HistoryPage, Room};
 use crate::broker::{BrokerError, Position};
 use crate::chat::presence::Outcome;
 use crate::faults::{self, Fault};
@@ -67,7 +67,7 @@ impl Node {
     ) -> Result<Entered, BrokerError> {
         let (shard, dialect) = (registration.shard().index(), registration.dialect());
         let now_ms = self.now_ms();
-        let entered = self.broker.enter_by(room, By { user, address }, resume, |state, resumed| {
+        let entered = self.broker.enter_as(room, Entrant { user, address }, resume, |state, resumed| {
             let after = resumed.is_complete().then(|| state.topic.join(shard, dialect));
             let settings = *state.settings();
             let outcome = state.presence.join(user, now_ms, &settings.presence);
@@ -144,25 +144,25 @@ impl Membership {
     /// Reads on where a resume had more than a page; with the last page the connection follows the room, and is to be
     /// told how many users there are, for it has heard nothing of who came and went meanwhile; `None` where nobody
     /// hears of that.
-    pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> Next<Option<usize>> {
+    pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> NextPage<Option<usize>> {
         let next = self.room.read_on(replay, |state| {
             let is_announced = state.settings().presence.is_announced;
             let members = is_announced.then(|| state.presence.shown(&self.user));
             (state.topic.join(self.id.shard(), self.dialect), members)
         });
         match next {
-            Next::More(page, replay) => Next::More(page, replay),
-            Next::TooSlow => Next::TooSlow,
-            Next::Last(page, (after, members)) => {
+            NextPage::More(page, replay) => NextPage::More(page, replay),
+            NextPage::TooSlow => NextPage::TooSlow,
+            NextPage::Last(page, (after, members)) => {
                 self.follow(registration, after);
-                Next::Last(page, members)
+                NextPage::Last(page, members)
             }
         }
     }
 
     /// The last messages before `before`: see [`RoomState::recent`](crate::broker::room::RoomState::recent).
     #[must_use]
-    pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> Recent {
+    pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> HistoryPage {
         self.room.with(|state| state.recent(epoch, before, limit))
     }
 
@@ -186,13 +186,13 @@ impl Membership {
     /// Leaves the room: the connection gets everything that was said until now, and nothing behind it. What is replied
     /// to it next stands right behind that.
     pub fn leave(mut self, registration: &Registration) {
-        if let Some(until) = self.go(Going::Leaves) {
+        if let Some(until) = self.depart(Departure::Leaving) {
             registration.unsubscribe(self.topic, until);
         }
     }
 
     /// Takes the user out of the room, once; returns the place up to which the connection is to be served.
-    fn go(&mut self, how: Going) -> Option<u64> {
+    fn depart(&mut self, how: Departure) -> Option<u64> {
         if !std::mem::replace(&mut self.is_present, false) {
             return None;
         }
@@ -204,8 +204,8 @@ impl Membership {
             let rules = state.settings().presence;
             let outcome = match how {
                 _ if faults::is_on(Fault::ForgetLeave) => Outcome::Quiet,
-                Going::Leaves => state.presence.leave(&self.user, now_ms, &rules),
-                Going::IsReplaced => {
+                Departure::Leaving => state.presence.leave(&self.user, now_ms, &rules),
+                Departure::Replaced => {
                     if let Some(number) = state.presence.hold(&self.user) {
                         node.held.add(&self.room, &self.user, number, now_ms);
                     }
@@ -225,11 +225,11 @@ impl Membership {
 
 /// How a connection goes out of a room.
 #[derive(Debug, Clone, Copy)]
-enum Going {
+enum Departure {
     /// By itself, or with its end.
-    Leaves,
+    Leaving,
     /// It was taken over by another, which will join its rooms.
-    IsReplaced,
+    Replaced,
 }
 
 impl Drop for Membership {
@@ -240,6 +240,6 @@ impl Drop for Membership {
             && self.dialect == Dialect::V1
             && node.registry.directory.was_replaced(&self.user, self.id)
             && node.held.have_space();
-        self.go(if is_replaced { Going::IsReplaced } else { Going::Leaves });
+        self.depart(if is_replaced { Departure::Replaced } else { Departure::Leaving });
     }
 }

@@ -12,7 +12,7 @@ mod shared;
 mod typing;
 mod unanswered;
 
-pub use self::claim::{Claim, Credentials};
+pub use self::claim::{ClaimRequest, UserClaim};
 pub use self::membership::{Entered, Membership};
 pub use self::permit::ConnectionPermit;
 pub use self::publish::{Post, refusal};

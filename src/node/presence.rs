@@ -28,7 +28,7 @@ impl Node {
         match outcome {
             Outcome::Quiet => None,
             Outcome::Due(at_ms) => Some(at_ms),
-            Outcome::Tell(news) => {
+            Outcome::Announce(news) => {
                 self.announce(state, room, &news);
                 None
             }

@@ -37,31 +37,31 @@ pub fn refusal(error: BrokerError) -> CommandError {
 
 /// What is said, and what its ack needs.
 #[derive(Clone, Copy)]
-struct Said<'a> {
+struct OutgoingMessage<'a> {
     user: &'a UserId,
     text: &'a str,
     room: &'a RoomName,
     /// When, in milliseconds since the Unix epoch.
     at_unix_ms: u64,
     from: ConnectionId,
-    ack: Option<Wanted<'a>>,
+    ack: Option<AckRequest<'a>>,
 }
 
 #[derive(Clone, Copy)]
-struct Wanted<'a> {
+struct AckRequest<'a> {
     re: Option<&'a str>,
     instead: bool,
 }
 
-impl Said<'_> {
+impl OutgoingMessage<'_> {
     fn encode(&self, position: Position) -> Encoded<Aside> {
         let Position { epoch, offset } = position;
         let frame = event::message(self.user, self.text, self.room, epoch, offset, self.at_unix_ms);
-        let ack = self.ack.map(|Wanted { re, instead }| {
+        let ack = self.ack.map(|AckRequest { re, instead }| {
             let ack = v1::Ack { re, room: self.room, epoch, offset, duplicate: false };
             Box::new(Ack { frame: v1::ack(&ack), instead })
         });
-        Encoded { frame, aside: Some(Aside { to: self.from, ack }) }
+        Encoded { frame, sender_copy: Some(Aside { to: self.from, ack }) }
     }
 }
 
@@ -84,19 +84,26 @@ impl Membership {
     /// As [`Membership::publish`].
     pub fn post(&self, post: Post<'_>, now_ms: u64) -> Result<Option<Published>, CommandError> {
         let Post { text, key, re, echo } = post;
-        self.append(text, key, Some(Wanted { re, instead: !echo }), now_ms)
+        self.append(text, key, Some(AckRequest { re, instead: !echo }), now_ms)
     }
 
     fn append(
         &self,
         text: &str,
         key: Option<Key>,
-        ack: Option<Wanted<'_>>,
+        ack: Option<AckRequest<'_>>,
         now_ms: u64,
     ) -> Result<Option<Published>, CommandError> {
         let at_unix_ms = self.node.clock.unix_ms_at(now_ms);
         let max_len = event::max_len(text);
-        let said = Said { user: &self.user, text, room: self.room.name(), at_unix_ms, from: self.id, ack };
+        let said = OutgoingMessage {
+            user: &self.user,
+            text,
+            room: self.room.name(),
+            at_unix_ms,
+            from: self.id,
+            ack,
+        };
         let published = match &self.node.durable {
             Some(durable) => durable.publish(self.job(said, key, max_len)).map(|()| None),
             None => {
@@ -108,7 +115,7 @@ impl Membership {
     }
 
     /// A message for the log's thread: what it needs is its own.
-    fn job(&self, said: Said<'_>, key: Option<Key>, max_len: usize) -> Job<super::fanout::Fanout> {
+    fn job(&self, said: OutgoingMessage<'_>, key: Option<Key>, max_len: usize) -> Job<super::fanout::Fanout> {
         let user = self.user.clone();
         let text: Box<str> = said.text.into();
         let room = Arc::clone(&self.room);
@@ -127,8 +134,9 @@ impl Membership {
             max_len,
             at_unix_ms,
             encode: Box::new(move |position| {
-                let ack = instead.map(|instead| Wanted { re: re.as_deref(), instead });
-                Said { user: &speaker, text: &text, room: &name, at_unix_ms, from: id, ack }.encode(position)
+                let ack = instead.map(|instead| AckRequest { re: re.as_deref(), instead });
+                OutgoingMessage { user: &speaker, text: &text, room: &name, at_unix_ms, from: id, ack }
+                    .encode(position)
             }),
             answer: Box::new(move |answer| {
                 let _unanswered = unanswered;

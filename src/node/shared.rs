@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use super::direct::Directs;
+use super::direct::PrivateMessageIds;
 use super::fanout::Fanout;
 use super::held::HeldUsers;
 use crate::broker::durable::Durable;
 use crate::broker::log::LogError;
-use crate::broker::memory::{Limits, Memory};
+use crate::broker::memory::{Memory, MemoryLimits};
 use crate::broker::room::Room;
 use crate::chat::rate_limit::Limiter;
-use crate::chat::rooms::Rules;
+use crate::chat::rooms::RoomRules;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::{Gauges, Metrics};
@@ -36,7 +36,7 @@ pub struct Node {
     pub(super) broker: Arc<Memory<Fanout>>,
     /// What is published goes through it if there is one.
     pub(super) durable: Option<Durable<Fanout>>,
-    pub(super) directs: Directs,
+    pub(super) private_ids: PrivateMessageIds,
     pub(super) held: HeldUsers,
     /// Rooms whose merged news are due, with the time; each stands here at most once.
     pub(super) due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
@@ -71,8 +71,8 @@ impl Node {
     fn in_memory(config: Config, metrics: Metrics, clock: Clock) -> Self {
         let registry = Registry::new(config.workers, config.fanout.max_inbox_bytes);
         let registry = Arc::new(registry.with_queues(config.queue.max_messages, config.queue.max_bytes));
-        let limits = Limits {
-            rooms: Rules::new(&config),
+        let limits = MemoryLimits {
+            rooms: RoomRules::new(&config),
             history_total_bytes: config.history.total_bytes,
             max_rooms: config.limits.max_rooms,
             max_positions: config.history.positions,
@@ -89,7 +89,7 @@ impl Node {
             registry,
             metrics,
             limiter: Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection),
-            directs: Directs::default(),
+            private_ids: PrivateMessageIds::default(),
             held: HeldUsers::new(&clock),
             due: Mutex::default(),
             connections: AtomicUsize::new(0),
@@ -119,7 +119,7 @@ impl Node {
 
     /// False when nothing can be published any more, because the thread that writes `history.dir` is no more.
     #[must_use]
-    pub fn has_engine(&self) -> bool {
+    pub fn can_publish(&self) -> bool {
         self.durable.as_ref().is_none_or(Durable::is_running)
     }
 

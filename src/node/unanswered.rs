@@ -17,9 +17,9 @@ pub(super) struct Unanswered {
 
 impl Unanswered {
     /// One more, until what is returned is dropped.
-    pub(super) fn add(self: &Arc<Self>, registry: &Arc<Registry>, by: ConnectionId) -> OneUnanswered {
+    pub(super) fn add(self: &Arc<Self>, registry: &Arc<Registry>, by: ConnectionId) -> UnansweredGuard {
         self.count.fetch_add(1, SeqCst);
-        OneUnanswered { all: Arc::clone(self), registry: Arc::clone(registry), by }
+        UnansweredGuard { all: Arc::clone(self), registry: Arc::clone(registry), by }
     }
 
     /// True when there are some: the connection's task will be woken when there are none any more.
@@ -32,13 +32,13 @@ impl Unanswered {
 
 /// A message that waits for the log; dropped when it was answered, or never will be.
 #[derive(Debug)]
-pub(super) struct OneUnanswered {
+pub(super) struct UnansweredGuard {
     all: Arc<Unanswered>,
     registry: Arc<Registry>,
     by: ConnectionId,
 }
 
-impl Drop for OneUnanswered {
+impl Drop for UnansweredGuard {
     fn drop(&mut self) {
         let was_last = self.all.count.fetch_sub(1, SeqCst) == 1;
         if was_last && self.all.is_awaited.swap(false, SeqCst) {

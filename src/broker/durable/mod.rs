@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use super::log::writer::{self, Publisher, Rejected, Writer};
 use super::log::{Finding, Log, LogError, Record, Recovered, RecoveredRoom};
-use super::memory::{Life, Memory};
-use super::publish::{Placed, Placing};
+use super::memory::{Memory, RestoredRoom};
+use super::publish::{Assigned, Assignment};
 use super::room::SharedRoom;
 use super::{BrokerError, Draft, Encoded, Local, Position, Published};
 use crate::config::HistorySync;
@@ -37,7 +37,7 @@ pub struct Job<L: Local> {
     /// When it came, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
     /// Makes the frame for its place; called under the room's lock, by the log's thread.
-    pub encode: Box<dyn FnOnce(Position) -> Encoded<L::Aside> + Send>,
+    pub encode: Box<dyn FnOnce(Position) -> Encoded<L::SenderCopy> + Send>,
     /// Tells the sender, by the log's thread; never called if that panics: nobody knows then.
     pub answer: Box<dyn FnOnce(Result<Published, BrokerError>) + Send>,
 }
@@ -59,7 +59,7 @@ pub struct Durable<L: Local> {
 
 impl<L> Durable<L>
 where
-    L: Local<Topic: 'static, Aside: 'static> + 'static,
+    L: Local<Topic: 'static, SenderCopy: 'static> + 'static,
 {
     /// Opens the log, puts what it has into the broker, and starts its thread. Before anybody enters. The broker is
     /// published to through this alone from now on. `now_unix_ms` is the clock, in milliseconds since the Unix epoch.
@@ -79,18 +79,18 @@ where
         })?;
         warn(dir, &recovered);
         let (rooms, bytes) = (recovered.rooms.len(), log.disk_bytes());
-        let writer = Writer::start(log, TwoSteps { broker: Arc::clone(broker) }, now_unix_ms);
+        let writer = Writer::start(log, LogPublisher { broker: Arc::clone(broker) }, now_unix_ms);
         let writer = writer.map_err(|reason| LogError::Io {
             what: "start the thread for",
             path: dir.to_owned(),
             reason,
         })?;
-        broker.budget.tell(Box::new(writer.discarder()));
+        broker.budget.attach_log(Box::new(writer.trim_sink()));
 
         let mut refused = Vec::new();
         for found in recovered.rooms {
             let name = found.room.clone();
-            refused.extend(broker.restore(&name, life(found, now_ms)).err());
+            refused.extend(broker.restore(&name, restored(found, now_ms)).err());
         }
         if let Some(error) = refused.last() {
             tracing::warn!(refused = refused.len(), %error, "rooms of the history cannot be opened");
@@ -155,35 +155,35 @@ fn warn(dir: &Path, recovered: &Recovered) {
 
 /// What was written before the clock was set back lies in the future, and counts as written now; of keys the log has
 /// seen to that.
-fn life(found: RecoveredRoom, now_ms: u64) -> Life {
+fn restored(found: RecoveredRoom, now_ms: u64) -> RestoredRoom {
     let messages = found.messages.into_iter();
     let messages = messages.map(|message| (message.at_unix_ms.min(now_ms), message.frame)).collect();
     let keys = found.keys.into_iter();
     let keys = keys.map(|(offset, sent)| (sent.user, sent.key, offset, sent.at_unix_ms));
-    Life { position: found.position, messages, keys: keys.collect() }
+    RestoredRoom { position: found.position, messages, keys: keys.collect() }
 }
 
 /// What the log's thread does with each message.
-struct TwoSteps<L: Local> {
+struct LogPublisher<L: Local> {
     broker: Arc<Memory<L>>,
 }
 
-struct Pending<L: Local> {
+struct PendingMessage<L: Local> {
     room: SharedRoom<L>,
     /// None for a duplicate, whose original has it.
-    placed: Option<Placed<L::Aside>>,
+    assigned: Option<Assigned<L::SenderCopy>>,
     published: Published,
     answer: Box<dyn FnOnce(Result<Published, BrokerError>) + Send>,
 }
 
-impl<L> Publisher for TwoSteps<L>
+impl<L> Publisher for LogPublisher<L>
 where
-    L: Local<Topic: 'static, Aside: 'static> + 'static,
+    L: Local<Topic: 'static, SenderCopy: 'static> + 'static,
 {
     type Job = Job<L>;
-    type Placed = Pending<L>;
+    type Assigned = PendingMessage<L>;
 
-    fn place(&mut self, job: Job<L>) -> writer::Placing<Pending<L>> {
+    fn assign(&mut self, job: Job<L>) -> writer::BatchStep<PendingMessage<L>> {
         let Job { mut room, user, key, max_len, at_unix_ms, encode, answer } = job;
         // Whoever sends and leaves at once may have been the last one.
         if room.with(|state| state.is_closed)
@@ -192,47 +192,55 @@ where
             room = again;
         }
         let draft = Draft { user: &user, key: key.clone(), max_len };
-        match self.broker.place(&room, draft, at_unix_ms, encode) {
-            Ok(Placing::New(placed)) => {
+        match self.broker.assign(&room, draft, at_unix_ms, encode) {
+            Ok(Assignment::New(assigned)) => {
                 let record = Record {
                     room: room.name().clone(),
-                    position: placed.position(),
-                    first: placed.first(),
+                    position: assigned.position(),
+                    first: assigned.first(),
                     at_unix_ms,
                     user,
                     key,
-                    frame: placed.frame().clone(),
+                    frame: assigned.frame().clone(),
                 };
-                let published = Published { position: placed.position(), is_duplicate: false };
-                writer::Placing::Append(record, Pending { room, placed: Some(placed), published, answer })
+                let published = Published { position: assigned.position(), is_duplicate: false };
+                writer::BatchStep::Append(
+                    record,
+                    PendingMessage { room, assigned: Some(assigned), published, answer },
+                )
             }
-            Ok(Placing::Duplicate { position, is_committed }) => {
+            Ok(Assignment::Duplicate { position, is_committed }) => {
                 let published = Published { position, is_duplicate: true };
                 if !is_committed {
-                    return writer::Placing::Follow(Pending { room, placed: None, published, answer });
+                    return writer::BatchStep::Follow(PendingMessage {
+                        room,
+                        assigned: None,
+                        published,
+                        answer,
+                    });
                 }
                 answer(Ok(published));
-                writer::Placing::Done
+                writer::BatchStep::Done
             }
             Err(error) => {
                 answer(Err(error));
-                writer::Placing::Done
+                writer::BatchStep::Done
             }
         }
     }
 
-    fn committed(&mut self, pending: Pending<L>) {
-        let Pending { room, placed, published, answer } = pending;
-        if let Some(placed) = placed {
-            self.broker.commit(&room, placed);
+    fn committed(&mut self, pending: PendingMessage<L>) {
+        let PendingMessage { room, assigned, published, answer } = pending;
+        if let Some(assigned) = assigned {
+            self.broker.commit(&room, assigned);
         }
         answer(Ok(published));
     }
 
-    fn failed(&mut self, pending: Pending<L>, _: &LogError) {
-        let Pending { room, placed, answer, .. } = pending;
-        if let Some(placed) = placed {
-            self.broker.abandon(&room, placed);
+    fn failed(&mut self, pending: PendingMessage<L>, _: &LogError) {
+        let PendingMessage { room, assigned, answer, .. } = pending;
+        if let Some(assigned) = assigned {
+            self.broker.abandon(&room, assigned);
         }
         answer(Err(BrokerError::NotWritten));
     }

@@ -8,15 +8,15 @@ use std::path::PathBuf;
 
 use crc32fast::Hasher;
 
+use super::end_mark::{EndMark, EndMarks};
 use super::error::LogError;
 use super::folder::{FileId, Folder, delete, failed, make};
 use super::format::{Batch, Header, Identity, MAGIC, Previous};
-use super::note::{Note, Notes};
 use crate::config::HistorySync as Sync;
 
 /// What is there when the log is opened.
 #[derive(Debug)]
-pub(super) struct There {
+pub(super) struct SegmentChain {
     pub(super) identity: Identity,
     /// Number and length of each segment, as far as it counts; oldest first.
     pub(super) segments: Vec<(u32, u64)>,
@@ -36,14 +36,14 @@ pub(super) struct Files {
     boot: String,
     /// Number and length of those that are full, oldest first.
     sealed: VecDeque<(u32, u64)>,
-    active: Active,
+    active: ActiveSegment,
     /// None until what was found has been put in order.
-    notes: Option<Notes>,
+    end_marks: Option<EndMarks>,
 }
 
 /// The segment that is written.
 #[derive(Debug)]
-struct Active {
+struct ActiveSegment {
     number: u32,
     path: PathBuf,
     len: u64,
@@ -57,42 +57,42 @@ struct Active {
 }
 
 impl Files {
-    /// Begins a segment behind those that are there. Nothing is noted before [`Files::vouch`].
+    /// Begins a segment behind those that are chain. Nothing is noted before [`Files::start_marking`].
     pub(super) fn continue_in(
         folder: Folder,
         segment_bytes: u64,
         sync: Sync,
         boot: String,
-        there: There,
+        chain: SegmentChain,
     ) -> Result<Self, LogError> {
-        let There { identity, segments, previous, next } = there;
+        let SegmentChain { identity, segments, previous, next } = chain;
         let header =
             Header { identity, number: next, previous, is_synced: sync == Sync::Batch, boot: boot.into() };
-        let active = Active::begin(&folder, &header, sync)?;
+        let active = ActiveSegment::begin(&folder, &header, sync)?;
         let (sealed, boot) = (segments.into(), header.boot.into());
-        Ok(Self { folder, segment_bytes, identity, sync, boot, sealed, active, notes: None })
+        Ok(Self { folder, segment_bytes, identity, sync, boot, sealed, active, end_marks: None })
     }
 
     /// From now on the log is noted, and must be whole up to what is noted.
-    pub(super) fn vouch(&mut self) -> Result<(), LogError> {
+    pub(super) fn start_marking(&mut self) -> Result<(), LogError> {
         if self.sync != Sync::Off {
             self.sync_data()?;
         }
-        self.notes = Some(Notes::in_folder(&self.folder.dir)?);
-        self.note(self.first())
+        self.end_marks = Some(EndMarks::in_folder(&self.folder.dir)?);
+        self.mark_end(self.first())
     }
 
     fn first(&self) -> u32 {
         self.sealed.front().map_or(self.active.number, |(number, _)| *number)
     }
 
-    fn note(&mut self, first: u32) -> Result<(), LogError> {
-        let Some(notes) = &mut self.notes else { return Ok(()) };
-        let Active { number: last, len, id: file, ref sum, .. } = self.active;
-        notes.write(Note { identity: self.identity, first, last, len, sum: sum.clone().finalize(), file })
+    fn mark_end(&mut self, first: u32) -> Result<(), LogError> {
+        let Some(marks) = &mut self.end_marks else { return Ok(()) };
+        let ActiveSegment { number: last, len, id: file, ref sum, .. } = self.active;
+        marks.write(EndMark { identity: self.identity, first, last, len, sum: sum.clone().finalize(), file })
     }
 
-    /// Writes a batch behind what is there; returns the number of its segment, and its length. On an error nothing
+    /// Writes a batch behind what is chain; returns the number of its segment, and its length. On an error nothing
     /// of it counts.
     pub(super) fn write(&mut self, batch: Batch, is_acknowledged: bool) -> Result<(u32, u64), LogError> {
         if batch.is_empty() {
@@ -100,7 +100,7 @@ impl Files {
         }
         let bytes = batch.finish();
         let before = (self.active.len, self.active.sum.clone());
-        let done = self.append(&bytes, is_acknowledged).and_then(|()| self.note(self.first()));
+        let done = self.append(&bytes, is_acknowledged).and_then(|()| self.mark_end(self.first()));
         if let Err(error) = done {
             // Without its end, or behind what is noted and cut off, it does not count.
             self.active.is_spoilt |= self.active.file.set_len(before.0).is_err();
@@ -150,12 +150,12 @@ impl Files {
         if self.sync != Sync::Off {
             self.sync_data()?;
         }
-        let next = Active::begin(&self.folder, &header, self.sync)?;
+        let next = ActiveSegment::begin(&self.folder, &header, self.sync)?;
         self.sealed.push_back((previous.number, previous.len));
         self.active = next;
-        self.note(self.first())?;
-        match &self.notes {
-            Some(notes) if self.sync != Sync::Off => notes.sync(),
+        self.mark_end(self.first())?;
+        match &self.end_marks {
+            Some(marks) if self.sync != Sync::Off => marks.sync(),
             _ => Ok(()),
         }
     }
@@ -169,16 +169,16 @@ impl Files {
         self.folder.read(number)
     }
 
-    /// Deletes the oldest segment. First of all it is noted that it need not be there.
+    /// Deletes the oldest segment. First of all it is noted that it need not be chain.
     pub(super) fn remove_oldest(&mut self) -> Result<(), LogError> {
         let Some((number, _)) = self.oldest() else { return Ok(()) };
         if self.sync != Sync::Off {
             // What was copied from it.
             self.sync_data()?;
         }
-        self.note(self.sealed.get(1).map_or(self.active.number, |(number, _)| *number))?;
-        if let Some(notes) = self.notes.as_ref().filter(|_| self.sync != Sync::Off) {
-            notes.sync()?;
+        self.mark_end(self.sealed.get(1).map_or(self.active.number, |(number, _)| *number))?;
+        if let Some(marks) = self.end_marks.as_ref().filter(|_| self.sync != Sync::Off) {
+            marks.sync()?;
         }
         delete(&self.folder.path(number))?;
         self.sealed.pop_front();
@@ -217,12 +217,12 @@ impl Files {
                 done => done.map_err(failed("sync", &path))?,
             }
         }
-        self.notes.as_ref().map_or(Ok(()), Notes::sync)?;
+        self.end_marks.as_ref().map_or(Ok(()), EndMarks::sync)?;
         self.folder.sync()
     }
 }
 
-impl Active {
+impl ActiveSegment {
     /// A new segment with its first entry.
     fn begin(folder: &Folder, header: &Header, sync: Sync) -> Result<Self, LogError> {
         let mut batch = Batch::default();

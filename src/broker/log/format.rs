@@ -11,7 +11,7 @@
 //! Behind damage a reader goes on at the next entry that is whole.
 //!
 //! Segments are chained: each says which one is before it, how long that is and what its bytes add up to. Behind its
-//! first entry stand the positions of all rooms that were spoken in there, and then [`Entry::Told`]: should the
+//! first entry stand the positions of all rooms that were spoken in there, and then [`LogEntry::PositionsDone`]: should the
 //! segment before it be damaged or gone, it is known which rooms that concerns.
 
 use bytes::Bytes;
@@ -55,7 +55,7 @@ pub(super) struct Header {
 
 /// What stands in a segment.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(super) enum LogEntry {
     /// The first of each.
     Segment(Header),
     /// The first of each in the old version.
@@ -73,7 +73,7 @@ pub(super) enum Entry {
     /// All before this has reached the disk, and nothing comes behind it.
     Close,
     /// Where every room stands that was spoken in in the segment of this number has been said.
-    Told(u32),
+    PositionsDone(u32),
 }
 
 /// Entries that become valid together.
@@ -112,7 +112,7 @@ impl Batch {
         });
     }
 
-    pub(super) fn told(&mut self, number: u32) {
+    pub(super) fn positions_done(&mut self, number: u32) {
         self.entry(8, |body| body.extend_from_slice(&number.to_le_bytes()));
     }
 
@@ -194,7 +194,7 @@ fn place(body: &mut Vec<u8>, position: Position) {
 #[derive(Debug)]
 pub(super) enum Step {
     /// An entry, its length on disk, and whether it is the last of its batch.
-    Entry(Entry, usize, bool),
+    Entry(LogEntry, usize, bool),
     /// Nothing more.
     End,
     /// The beginning of an entry: the write was cut short.
@@ -249,7 +249,7 @@ impl<'a> Reader<'a> {
 
 /// A whole entry, its length, and whether it is the last of its batch; otherwise the length that it has by its head,
 /// if that is good.
-fn entry_at(bytes: &[u8]) -> Result<(Entry, usize, bool), Option<usize>> {
+fn entry_at(bytes: &[u8]) -> Result<(LogEntry, usize, bool), Option<usize>> {
     let (len, sum) = head_at(bytes).ok_or(None)?;
     let end = HEAD + (len & !LAST) as usize;
     let body = bytes.get(HEAD..end).ok_or(Some(end))?;
@@ -262,35 +262,37 @@ fn entry_at(bytes: &[u8]) -> Result<(Entry, usize, bool), Option<usize>> {
 pub(super) fn header_of(bytes: &[u8]) -> Option<Header> {
     let mut reader = Reader::new(bytes);
     (0..2).find_map(|_| match reader.step() {
-        Step::Entry(Entry::Segment(header), ..) => Some(header),
+        Step::Entry(LogEntry::Segment(header), ..) => Some(header),
         _ => None,
     })
 }
 
-fn decode(mut body: &[u8]) -> Option<Entry> {
+fn decode(mut body: &[u8]) -> Option<LogEntry> {
     let body = &mut body;
     Some(match take(body, 1)?[0] {
-        0 => Entry::OldSegment,
+        0 => LogEntry::OldSegment,
         kind @ (1 | 2) => {
             let record = record(body)?;
-            if kind == 1 { Entry::Message(record) } else { Entry::Copy(record) }
+            if kind == 1 { LogEntry::Message(record) } else { LogEntry::Copy(record) }
         }
-        3 => Entry::Position { room: parse(body)?, position: position(body)?, first: Offset(number(body)?) },
-        4 => Entry::Forget { room: parse(body)?, epoch: epoch(body)? },
-        5 => Entry::Close,
+        3 => {
+            LogEntry::Position { room: parse(body)?, position: position(body)?, first: Offset(number(body)?) }
+        }
+        4 => LogEntry::Forget { room: parse(body)?, epoch: epoch(body)? },
+        5 => LogEntry::Close,
         6 => {
             let (room, Position { epoch, offset }) = (parse(body)?, position(body)?);
             let (at_unix_ms, user) = (number(body)?, parse(body)?);
-            Entry::Key(room, offset, epoch, SentKey { user, key: text(body)?.parse().ok()?, at_unix_ms })
+            LogEntry::Key(room, offset, epoch, SentKey { user, key: text(body)?.parse().ok()?, at_unix_ms })
         }
-        7 => Entry::Segment(Header {
+        7 => LogEntry::Segment(Header {
             identity: take(body, 16)?.try_into().ok()?,
             number: small(body)?,
             previous: Previous { number: small(body)?, len: number(body)?, sum: small(body)? },
             is_synced: take(body, 1)?[0] != 0,
             boot: text(body)?.into(),
         }),
-        8 => Entry::Told(small(body)?),
+        8 => LogEntry::PositionsDone(small(body)?),
         _ => return None,
     })
 }

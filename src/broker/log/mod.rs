@@ -26,13 +26,13 @@
 
 pub mod check;
 mod clean;
+mod end_mark;
 mod error;
 mod files;
 mod folder;
 mod format;
 mod found;
 mod index;
-mod note;
 mod record;
 mod recovery;
 mod renew;
@@ -117,14 +117,14 @@ impl Log {
         for number in &found.set_aside {
             folder.set_aside(*number)?;
         }
-        let Scan { there, rooms, findings, more_findings, .. } = found;
-        let before = there.previous.number;
-        let files = Files::continue_in(folder, segment_bytes, sync, boot, there)?;
+        let Scan { chain, rooms, findings, more_findings, .. } = found;
+        let before = chain.previous.number;
+        let files = Files::continue_in(folder, segment_bytes, sync, boot, chain)?;
         let (index, mut recovered, repairs) = rooms.into_recovered(is_expired, is_to_be_renewed);
         (recovered.findings, recovered.more_findings) = (findings, more_findings);
         let mut log = Self { files, index, cleaned_unix_ms: now_unix_ms, credit: 0, gone: Vec::new() };
         log.put_in_order(before, &recovered, repairs)?;
-        log.files.vouch()?;
+        log.files.start_marking()?;
         log.keep_house(now_unix_ms)?;
         Ok((log, recovered))
     }
@@ -176,7 +176,7 @@ impl Log {
         for (record, len) in records.iter().zip(lens) {
             self.index.append(&record.room, record.position, record.first, (segment, len));
             if record.key.is_some() {
-                self.index.keyed(segment, record.at_unix_ms.saturating_add(KEPT_MS));
+                self.index.note_key(segment, record.at_unix_ms.saturating_add(KEPT_MS));
             }
         }
         Ok(())
@@ -194,11 +194,11 @@ impl Log {
         let mut batch = Batch::default();
         let (mut standing, mut begun) = (Vec::new(), Vec::new());
         for (room, epoch, waste) in waste {
-            if self.index.lives(&room, epoch) == (waste == Trim::Begins) {
+            if self.index.is_current(&room, epoch) == (waste == Trim::Begins) {
                 continue;
             }
             match waste {
-                // Known before anything is said there, so that it goes on after a restart.
+                // Known before anything is said chain, so that it goes on after a restart.
                 Trim::Begins => {
                     self.index.forget(&room);
                     let position = Position { epoch, offset: Offset(0) };
@@ -226,12 +226,12 @@ impl Log {
         self.credit += 2 * written;
         for (room, position) in standing {
             // It may have been forgotten behind its trimming.
-            if self.index.lives(&room, position.epoch) {
-                self.index.stand(&room, position, segment);
+            if self.index.is_current(&room, position.epoch) {
+                self.index.set_position(&room, position, segment);
             }
         }
         for (room, position) in begun {
-            self.index.stand(&room, position, segment);
+            self.index.set_position(&room, position, segment);
         }
         Ok(())
     }

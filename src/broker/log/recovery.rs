@@ -1,20 +1,20 @@
-//! From segments to rooms: what is there, and whether it is what was left.
+//! From segments to rooms: what is chain, and whether it is what was left.
 //!
 //! A segment that is damaged, cut short, gone or another one than was written is told by the chain of segments, by the
 //! note of how far the log was written, and by its own sums. If the one behind it is whole and has told where every
-//! room stands that was spoken in there, only these are concerned; otherwise every room is that nothing behind it
+//! room stands that was spoken in chain, only these are concerned; otherwise every room is that nothing behind it
 //! vouches for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::end_mark::{self, EndMark};
 use super::error::LogError;
-use super::files::There;
+use super::files::SegmentChain;
 use super::folder::{FileId, Folder};
-use super::format::{Entry, Header, Identity, MAGIC, OLD_MAGIC, Previous, Reader, Step};
+use super::format::{Header, Identity, LogEntry, MAGIC, OLD_MAGIC, Previous, Reader, Step};
 use super::found::{FileFound, Finding};
-use super::note::{self, Note};
-use super::rooms::Rooms;
+use super::rooms::ScannedRooms;
 
 /// Findings that are kept one by one: what is wrong with more is wrong with all.
 const MAX_FINDINGS: usize = 64;
@@ -22,13 +22,13 @@ const MAX_FINDINGS: usize = 64;
 /// What the segments hold.
 #[derive(Debug)]
 pub(super) struct Scan {
-    pub(super) there: There,
-    pub(super) rooms: Rooms,
+    pub(super) chain: SegmentChain,
+    pub(super) rooms: ScannedRooms,
     pub(super) files: Vec<FileFound>,
     pub(super) findings: Vec<Finding>,
     /// How many more there are.
     pub(super) more_findings: usize,
-    note: Option<Note>,
+    end_mark: Option<EndMark>,
     /// Segments that are not ours.
     pub(super) set_aside: Vec<u32>,
     /// Segments that are not what was left, and that nothing behind them has told of yet.
@@ -44,7 +44,7 @@ struct Ending {
 }
 
 impl Ending {
-    /// What the operating system was given then is all there, as seen by whoever goes on in `boot`.
+    /// What the operating system was given then is all chain, as seen by whoever goes on in `boot`.
     fn is_safe_in(&self, boot: &str) -> bool {
         self.is_safe || (!boot.is_empty() && *self.boot == *boot)
     }
@@ -53,7 +53,7 @@ impl Ending {
 /// A segment's entries as far as they count.
 #[derive(Debug, Default)]
 struct Parsed {
-    entries: Vec<(Entry, usize)>,
+    entries: Vec<(LogEntry, usize)>,
     len: u64,
     /// Place and length of what cannot be read.
     damage: Vec<(u64, u64)>,
@@ -61,7 +61,7 @@ struct Parsed {
 
 /// Reads the whole folder. Memory: one segment, and what is kept of messages and, at that time, of keys.
 pub(super) fn scan(folder: &Folder, boot: &str, now_unix_ms: u64) -> Result<Scan, LogError> {
-    let note = note::read(&folder.dir)?;
+    let note = end_mark::read(&folder.dir)?;
     let numbers = folder.numbers()?;
     let mut headers = BTreeMap::new();
     for number in &numbers {
@@ -70,18 +70,20 @@ pub(super) fn scan(folder: &Folder, boot: &str, now_unix_ms: u64) -> Result<Scan
     let mut known = headers.values().rev().filter_map(|(header, _)| Some(header.as_ref()?.identity));
     // A note that no segment belongs to is not of this log.
     let ours = headers.values().filter_map(|(header, _)| Some(header.as_ref()?.identity));
-    let is_ours = |note: &Note| headers.is_empty() || ours.clone().any(|identity| identity == note.identity);
+    let is_ours =
+        |note: &EndMark| headers.is_empty() || ours.clone().any(|identity| identity == note.identity);
     let noted = note.filter(is_ours);
     let identity = noted.map(|note| note.identity).or_else(|| known.next()).unwrap_or_else(new_identity);
     let last = numbers.last().copied().unwrap_or(0).max(note.map_or(0, |note| note.last));
-    let there = There { identity, segments: Vec::new(), previous: Previous::default(), next: last + 1 };
+    let chain =
+        SegmentChain { identity, segments: Vec::new(), previous: Previous::default(), next: last + 1 };
     let mut scan = Scan {
-        there,
-        rooms: Rooms::new(now_unix_ms),
+        chain,
+        rooms: ScannedRooms::new(now_unix_ms),
         files: Vec::new(),
         findings: Vec::new(),
         more_findings: 0,
-        note: noted,
+        end_mark: noted,
         lost: Vec::new(),
         set_aside: Vec::new(),
         ending: None,
@@ -112,14 +114,14 @@ impl Scan {
         (header, id): (Option<&Header>, FileId),
         next: Option<Previous>,
     ) -> Result<(), LogError> {
-        if self.note.is_some_and(|note| number < note.first) {
+        if self.end_mark.is_some_and(|note| number < note.first) {
             // What was kept of it was copied, and it was about to be deleted; or somebody has put it back.
-            self.there.segments.push((number, 0));
+            self.chain.segments.push((number, 0));
             return Ok(());
         }
         let path = folder.path(number);
         let bytes = folder.read(number)?;
-        let noted = self.note.filter(|note| note.last == number);
+        let noted = self.end_mark.filter(|note| note.last == number);
         let expected = next.map(|next| (next.len, next.sum));
         let noted_end = noted.map(|note| (note.len, note.sum));
         // Nothing counts that was written behind the end of a full segment; what is there by the note was
@@ -136,8 +138,8 @@ impl Scan {
         for (len, sum) in expected.into_iter().chain(noted_end) {
             match bytes.get(..len as usize) {
                 None => {
-                    let (there, missing) = (bytes.len(), len - bytes.len() as u64);
-                    self.find(&path, there as u64, format!("{missing} bytes are missing at the end"));
+                    let (found, missing) = (bytes.len(), len - bytes.len() as u64);
+                    self.find(&path, found as u64, format!("{missing} bytes are missing at the end"));
                     is_whole = false;
                 }
                 Some(known) if crc32fast::hash(known) != sum && parsed.damage.is_empty() => {
@@ -147,13 +149,13 @@ impl Scan {
                 Some(_) => {}
             }
         }
-        if header.is_some_and(|found| found.number != number || found.identity != self.there.identity) {
+        if header.is_some_and(|found| found.number != number || found.identity != self.chain.identity) {
             self.pass_over(folder, number, "belongs to another log or place");
             return Ok(());
         }
         if parsed.entries.is_empty() {
             // The beginning of nothing; if it was more, whoever follows it says so.
-            self.there.segments.push((number, 0));
+            self.chain.segments.push((number, 0));
             return Ok(());
         }
         if noted.is_some_and(|note| note.file != id) {
@@ -167,9 +169,9 @@ impl Scan {
 
     /// Looks at what is before a segment.
     fn follow(&mut self, folder: &Folder, header: Option<&Header>, parsed: &Parsed, is_whole: bool) {
-        let before = self.there.previous.number;
+        let before = self.chain.previous.number;
         if let Some(previous) = header.map(|header| header.previous.number).filter(|p| *p > before) {
-            let noted_first = self.note.map_or(0, |note| note.first);
+            let noted_first = self.end_mark.map_or(0, |note| note.first);
             let missing = (before + 1).max(noted_first)..=previous;
             if !missing.is_empty() {
                 let (from, to) = (folder.path(*missing.start()), folder.path(previous));
@@ -186,8 +188,7 @@ impl Scan {
             return;
         }
         let previous = header.map(|header| header.previous.number);
-        let has_told =
-            |(entry, _): &(Entry, usize)| matches!(entry, Entry::Told(of) if Some(*of) == previous);
+        let has_told = |(entry, _): &(LogEntry, usize)| matches!(entry, LogEntry::PositionsDone(of) if Some(*of) == previous);
         let is_resolved = is_whole && previous.is_some_and(|previous| self.lost == [previous]);
         if !(is_resolved && parsed.entries.iter().any(has_told)) {
             self.rooms.doubt();
@@ -199,27 +200,27 @@ impl Scan {
         let Parsed { entries, len, .. } = parsed;
         let counting = &bytes[..bytes.len().min(len as usize)];
         let is_old = bytes.starts_with(OLD_MAGIC);
-        self.there.segments.push((number, len));
-        self.there.previous = Previous { number, len, sum: crc32fast::hash(counting) };
-        if is_old && self.note.is_none() && !self.rooms.is_doubted {
+        self.chain.segments.push((number, len));
+        self.chain.previous = Previous { number, len, sum: crc32fast::hash(counting) };
+        if is_old && self.end_mark.is_none() && !self.rooms.is_doubted {
             self.find(path, 0, "was written by an earlier version, which proved less".into());
             self.rooms.is_doubted = true;
         }
         // What was acknowledged was noted.
-        let is_beyond = self.note.is_some_and(|note| number > note.last);
-        if is_beyond && entries.iter().any(|(entry, _)| matches!(entry, Entry::Message(_))) {
+        let is_beyond = self.end_mark.is_some_and(|note| number > note.last);
+        if is_beyond && entries.iter().any(|(entry, _)| matches!(entry, LogEntry::Message(_))) {
             self.find(path, 0, "is younger than the note of how far the log was written".into());
             self.rooms.is_doubted = true;
         }
         for (entry, size) in entries {
             match entry {
-                Entry::Segment(Header { boot, is_synced, .. }) => {
+                LogEntry::Segment(Header { boot, is_synced, .. }) => {
                     if self.ending.as_ref().is_some_and(|ending| !ending.is_safe_in(&boot)) {
                         self.rooms.doubt();
                     }
                     self.ending = Some(Ending { boot, is_safe: is_synced });
                 }
-                Entry::Close => {
+                LogEntry::Close => {
                     self.ending.as_mut().into_iter().for_each(|ending| ending.is_safe = true);
                 }
                 entry => self.rooms.apply(number, entry, size),
@@ -244,8 +245,8 @@ impl Scan {
     }
 
     fn finish(&mut self, folder: &Folder, boot: &str) {
-        let is_empty = self.there.segments.is_empty();
-        match self.note {
+        let is_empty = self.chain.segments.is_empty();
+        match self.end_mark {
             None if is_empty => {}
             None => {
                 if !self.rooms.is_doubted {
@@ -255,7 +256,7 @@ impl Scan {
             }
             Some(note) => {
                 let is_there = |(number, len): &(u32, u64)| *number == note.last && *len > 0;
-                if !self.there.segments.iter().any(is_there) {
+                if !self.chain.segments.iter().any(is_there) {
                     self.find(&folder.path(note.last), 0, "is missing, the last one".into());
                     self.rooms.is_doubted = true;
                 }

@@ -11,20 +11,20 @@ impl Log {
     pub(super) fn roll(&mut self) -> Result<(), LogError> {
         let before = self.files.youngest();
         self.files.roll()?;
-        self.tell(before, Vec::new())
+        self.write_positions(before, Vec::new())
     }
 
     /// Says where every room stands that was spoken in in a segment, and which are no more; then, that these are no
     /// more, either.
-    fn tell(&mut self, segment: u32, forgotten: Vec<(RoomName, Epoch)>) -> Result<(), LogError> {
+    fn write_positions(&mut self, segment: u32, forgotten: Vec<(RoomName, Epoch)>) -> Result<(), LogError> {
         let mut batch = Batch::default();
         for (room, epoch) in &self.gone {
             batch.forget(room, *epoch);
         }
-        for (room, position, first) in self.index.told_in(segment) {
+        for (room, position, first) in self.index.rooms_positioned_in(segment) {
             batch.position(room, position, first);
         }
-        batch.told(segment);
+        batch.positions_done(segment);
         for (room, epoch) in &forgotten {
             batch.forget(room, *epoch);
         }
@@ -56,7 +56,7 @@ impl Log {
             return Ok(());
         }
         self.gone.extend(gone);
-        self.tell(before, forgotten)
+        self.write_positions(before, forgotten)
     }
 
     /// Writes a room anew.
@@ -78,9 +78,9 @@ impl Log {
         for (message, len) in found.messages.iter().zip(lens) {
             self.index.append(&found.room, message.position, first, (segment, len));
         }
-        self.index.stand(&found.room, found.position, segment);
+        self.index.set_position(&found.room, found.position, segment);
         if keyed_until_ms > 0 {
-            self.index.keyed(segment, keyed_until_ms);
+            self.index.note_key(segment, keyed_until_ms);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::format::Entry;
+use super::format::LogEntry;
 use super::found::{Recovered, RecoveredRoom};
 use super::index::Index;
 use super::record::{Record, SentKey};
@@ -14,10 +14,10 @@ use crate::protocol::event;
 type Found = (Record, u32, usize);
 
 #[derive(Debug)]
-struct Room {
+struct ScannedRoom {
     position: Position,
     first: Offset,
-    told_in: u32,
+    positioned_in: u32,
     /// Nothing that came later can have been lost.
     is_proved: bool,
     messages: BTreeMap<Offset, Found>,
@@ -26,8 +26,8 @@ struct Room {
 
 /// What was found so far.
 #[derive(Debug)]
-pub(super) struct Rooms {
-    rooms: HashMap<RoomName, Room>,
+pub(super) struct ScannedRooms {
+    rooms: HashMap<RoomName, ScannedRoom>,
     /// The log as a whole is not the one that was left: no room is proved.
     pub(super) is_doubted: bool,
     /// Messages in each segment.
@@ -44,17 +44,17 @@ pub(super) struct Rooms {
 /// What has to be said on disk before the log goes on.
 #[derive(Debug, Default)]
 pub(super) struct Repairs {
-    /// Rooms that go on in a new epoch, by their place in [`Recovered::rooms`], with the old one.
+    /// ScannedRooms that go on in a new epoch, by their place in [`Recovered::rooms`], with the old one.
     pub(super) renewed: Vec<(usize, Epoch)>,
-    /// Rooms that were said to be no more in the last segment.
+    /// ScannedRooms that were said to be no more in the last segment.
     pub(super) gone: Vec<(RoomName, Epoch)>,
-    /// Rooms of which nothing is left.
+    /// ScannedRooms of which nothing is left.
     pub(super) forgotten: Vec<(RoomName, Epoch)>,
-    /// Rooms that keep less than the log says.
+    /// ScannedRooms that keep less than the log says.
     pub(super) trimmed: Vec<RoomName>,
 }
 
-impl Rooms {
+impl ScannedRooms {
     pub(super) fn new(now_unix_ms: u64) -> Self {
         Self {
             rooms: HashMap::new(),
@@ -80,48 +80,48 @@ impl Rooms {
         (self.messages.get(&number).copied().unwrap_or(0), rooms)
     }
 
-    pub(super) fn apply(&mut self, number: u32, entry: Entry, size: usize) {
+    pub(super) fn apply(&mut self, number: u32, entry: LogEntry, size: usize) {
         if self.gone.0 != number {
             self.gone = (number, Vec::new());
         }
         match entry {
-            Entry::Message(record) => {
+            LogEntry::Message(record) => {
                 // What is missing before it may yet come as a copy; if it does not, there is a hole.
                 let room = self.room(&record.room, record.position, number);
                 room.position = record.position;
-                (room.told_in, room.is_proved) = (number, true);
+                (room.positioned_in, room.is_proved) = (number, true);
                 self.keep(number, record, size);
             }
             // It stands here because it was kept, but says nothing about what came behind it.
-            Entry::Copy(record) => {
+            LogEntry::Copy(record) => {
                 let room = self.room(&record.room, record.position, number);
                 room.position.offset = room.position.offset.max(record.position.offset);
                 self.keep(number, record, size);
             }
-            Entry::Key(name, offset, epoch, sent) => {
+            LogEntry::Key(name, offset, epoch, sent) => {
                 let room = self.room(&name, Position { epoch, offset }, number);
                 room.position.offset = room.position.offset.max(offset);
                 self.keep_key(number, &name, offset, sent);
             }
-            Entry::Position { room, position, first } => {
+            LogEntry::Position { room, position, first } => {
                 let room = self.room(&room, position, number);
                 // Said again: the first time is what counts, or each start would move it on.
                 if !(room.is_proved && room.position == position) {
-                    room.told_in = number;
+                    room.positioned_in = number;
                 }
                 room.position.offset = room.position.offset.max(position.offset);
                 room.is_proved = true;
                 trim(room, first);
             }
-            Entry::Forget { room, epoch } => {
+            LogEntry::Forget { room, epoch } => {
                 if self.rooms.get(&room).is_some_and(|room| room.position.epoch == epoch) {
                     self.rooms.remove(&room);
                 }
                 self.gone.1.push((room, epoch));
             }
             // So far it was about the segment before.
-            Entry::Told(_) => self.gone.1.clear(),
-            Entry::Segment(_) | Entry::OldSegment | Entry::Close => {}
+            LogEntry::PositionsDone(_) => self.gone.1.clear(),
+            LogEntry::Segment(_) | LogEntry::OldSegment | LogEntry::Close => {}
         }
     }
 
@@ -152,11 +152,11 @@ impl Rooms {
     }
 
     /// The room in the epoch of `position`; another epoch is another life.
-    fn room(&mut self, name: &RoomName, position: Position, number: u32) -> &mut Room {
-        let fresh = || Room {
+    fn room(&mut self, name: &RoomName, position: Position, number: u32) -> &mut ScannedRoom {
+        let fresh = || ScannedRoom {
             position,
             first: Offset(0),
-            told_in: number,
+            positioned_in: number,
             is_proved: false,
             messages: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -209,7 +209,7 @@ impl Rooms {
             for (record, number, size) in room.messages.values() {
                 index.append(&name, record.position, Offset(0), (*number, *size));
             }
-            index.stand(&name, room.position, room.told_in);
+            index.set_position(&name, room.position, room.positioned_in);
             let messages = room.messages.into_values().map(|(record, ..)| record).collect();
             let keys = room.keys.into_iter().collect();
             recovered.rooms.push(RecoveredRoom { room: name, position: room.position, messages, keys });
@@ -218,7 +218,7 @@ impl Rooms {
             index.count(number, messages);
         }
         for (number, until_ms) in self.keyed {
-            index.keyed(number, until_ms);
+            index.note_key(number, until_ms);
         }
         (index, recovered, repairs)
     }
@@ -229,7 +229,7 @@ impl Rooms {
     }
 }
 
-impl Room {
+impl ScannedRoom {
     /// It is as it was left.
     fn goes_on(&self) -> bool {
         self.is_proved && !self.has_hole()
@@ -274,7 +274,7 @@ impl Room {
     }
 }
 
-fn trim(room: &mut Room, first: Offset) {
+fn trim(room: &mut ScannedRoom, first: Offset) {
     room.first = room.first.max(first);
     while room.messages.first_key_value().is_some_and(|(offset, _)| *offset < room.first) {
         room.messages.pop_first();

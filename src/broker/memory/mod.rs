@@ -12,18 +12,18 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::budget::Budget;
-use super::forget::Way;
-use super::idle::Idle;
+use super::forget::Eviction;
+use super::idle::IdleRooms;
 use super::positions::Positions;
-use super::quota::Quotas;
+use super::quota::KeyQuotas;
 use super::resume::Resumed;
 use super::retained::RetainedPosition;
 use super::room::{Room, RoomState, SharedRoom};
 use super::shares::Opener;
 use super::trim::Trim;
 use super::{BrokerError, Local, Position};
-use crate::chat::keys::{Keys, Scope};
-use crate::chat::rooms::Rules;
+use crate::chat::keys::{KeyExpiry, KeyScope};
+use crate::chat::rooms::RoomRules;
 use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
 use crate::shrink::ShrinkWhenSparse;
@@ -31,7 +31,7 @@ use crate::striped::Striped;
 
 /// A room as a log remembers it.
 #[derive(Debug)]
-pub struct Life {
+pub struct RestoredRoom {
     /// The place of the last message.
     pub position: Position,
     /// The last messages up to that, oldest first, with the time of each in milliseconds of the node's clock.
@@ -42,7 +42,7 @@ pub struct Life {
 
 /// Who enters a room, as far as that decides what makes way for whom.
 #[derive(Debug, Clone, Copy)]
-pub struct By<'a> {
+pub struct Entrant<'a> {
     /// The user.
     pub user: &'a UserId,
     /// A hash of the address, with a key of this process.
@@ -56,9 +56,9 @@ const STRIPES: usize = 64;
 
 /// The bounds of what the broker keeps, and what holds in each room.
 #[derive(Debug)]
-pub struct Limits {
+pub struct MemoryLimits {
     /// Of each room.
-    pub rooms: Rules,
+    pub rooms: RoomRules,
     /// Bytes of all histories together: beyond it the oldest message of the node goes.
     pub history_total_bytes: usize,
     /// Rooms that exist at once; and the default room, which is never one too many.
@@ -82,11 +82,11 @@ pub(super) type Rooms<L> = HashMap<RoomName, SharedRoom<L>>;
 pub struct Memory<L: Local> {
     pub(super) local: L,
     pub(super) budget: Budget<L::Topic>,
-    pub(super) quotas: Quotas,
-    pub(super) rules: Rules,
+    pub(super) quotas: KeyQuotas,
+    pub(super) rules: RoomRules,
     max_rooms: usize,
     default_room: String,
-    pub(super) idle: Idle<L::Topic>,
+    pub(super) idle: IdleRooms<L::Topic>,
     pub(super) positions: Positions,
     pub(super) rooms: Striped<Mutex<Rooms<L>>, STRIPES>,
     pub(super) room_count: AtomicUsize,
@@ -102,15 +102,15 @@ impl<L: Local> fmt::Debug for Memory<L> {
 impl<L: Local> Memory<L> {
     /// A broker without rooms.
     #[must_use]
-    pub fn new(local: L, limits: Limits) -> Self {
+    pub fn new(local: L, limits: MemoryLimits) -> Self {
         Self {
             local,
             budget: Budget::new(limits.history_total_bytes),
-            quotas: Quotas::new(limits.max_keys_per_user, limits.max_keys_bytes),
+            quotas: KeyQuotas::new(limits.max_keys_per_user, limits.max_keys_bytes),
             rules: limits.rooms,
             max_rooms: limits.max_rooms,
             default_room: limits.default_room,
-            idle: Idle::default(),
+            idle: IdleRooms::default(),
             positions: Positions::new(limits.max_positions, limits.position_ttl_ms),
             rooms: Striped::default(),
             room_count: AtomicUsize::new(0),
@@ -130,7 +130,7 @@ impl<L: Local> Memory<L> {
         self.room_count.load(Relaxed)
     }
 
-    /// As [`Memory::enter_by`], by nobody in particular.
+    /// As [`Memory::enter_as`], by nobody in particular.
     ///
     /// # Errors
     /// As there.
@@ -150,14 +150,14 @@ impl<L: Local> Memory<L> {
     ///
     /// # Errors
     /// [`BrokerError::TooManyRooms`] when the room would be one too many and no other makes way.
-    pub fn enter_by<R>(
+    pub fn enter_as<R>(
         &self,
         name: &RoomName,
-        by: By<'_>,
+        entrant: Entrant<'_>,
         resume: Option<Position>,
         f: impl FnOnce(&mut RoomState<L::Topic>, &Resumed) -> R,
     ) -> Result<(SharedRoom<L>, Resumed, R), BrokerError> {
-        let opener = || Opener::new(by.address, self.rooms.hash(by.user) as u32);
+        let opener = || Opener::new(entrant.address, self.rooms.hash(entrant.user) as u32);
         self.enter_with(name, opener, resume, f)
     }
 
@@ -186,40 +186,40 @@ impl<L: Local> Memory<L> {
     ///
     /// # Errors
     /// [`BrokerError::TooManyRooms`] when the room would be one too many: its position is remembered.
-    pub fn restore(&self, name: &RoomName, life: Life) -> Result<(), BrokerError> {
-        let mut keys = Keys::default();
-        for (user, key, offset, at_ms) in life.keys {
-            self.quotas.restore(&user, Scope::Room(life.position.epoch), key, offset.0, at_ms);
+    pub fn restore(&self, name: &RoomName, restored: RestoredRoom) -> Result<(), BrokerError> {
+        let mut keys = KeyExpiry::default();
+        for (user, key, offset, at_ms) in restored.keys {
+            self.quotas.restore(&user, KeyScope::Room(restored.position.epoch), key, offset.0, at_ms);
             keys.note(at_ms);
         }
         // Who opened it is not known: nobody has many of these.
         let hash = self.rooms.hash(name);
         let opener = Opener::new((hash >> 32) as u32, hash as u32);
-        let left = RetainedPosition { position: life.position, opener, keys };
+        let retained = RetainedPosition { position: restored.position, opener, keys };
         let log = self.budget.log();
-        if life.messages.is_empty() {
-            self.positions.remember(name, left, log);
+        if restored.messages.is_empty() {
+            self.positions.remember(name, retained, log);
             return Ok(());
         }
         // None makes way: what is known of each is as much worth.
         if self.room_count() >= self.max_rooms && *name.as_str() != *self.default_room {
             if let Some(log) = log {
-                log(name, life.position.epoch, Trim::Before(life.position.offset.next()));
+                log(name, restored.position.epoch, Trim::Before(restored.position.offset.next()));
             }
-            self.positions.remember(name, left, log);
+            self.positions.remember(name, retained, log);
             return Err(BrokerError::TooManyRooms);
         }
-        let room = self.open(&mut self.rooms.lock(name), name, left);
+        let room = self.open(&mut self.rooms.lock(name), name, retained);
         self.room_count.fetch_add(1, Relaxed);
         let mut state = room.lock();
         let bounds = state.settings().history;
         let bytes = state.history.bytes();
-        let mut offset = Offset(life.position.offset.0 - life.messages.len() as u64);
-        for (at_ms, frame) in life.messages {
+        let mut offset = Offset(restored.position.offset.0 - restored.messages.len() as u64);
+        for (at_ms, frame) in restored.messages {
             offset = offset.next();
             state.history.append(offset, frame, at_ms, &bounds);
         }
-        self.budget.note(&room, &mut state, bytes);
+        self.budget.account(&room, &mut state, bytes);
         self.idle.add(&room, &mut state);
         drop(state);
         self.budget.evict();
@@ -235,7 +235,7 @@ impl<L: Local> Memory<L> {
             if let Some(room) = self.find_or_try(name, &opener) {
                 return Ok(room);
             }
-            if self.make_way() == Way::Nowhere {
+            if self.evict_idle_room() == Eviction::NoCandidate {
                 break;
             }
         }
@@ -253,18 +253,18 @@ impl<L: Local> Memory<L> {
             return None;
         }
         let log = self.budget.log();
-        let left = self.positions.take(name, log).unwrap_or_else(|| {
-            let left = RetainedPosition::fresh(opener());
+        let retained = self.positions.take(name, log).unwrap_or_else(|| {
+            let retained = RetainedPosition::fresh(opener());
             if let Some(log) = log.filter(|_| self.positions.is_on()) {
-                log(name, left.position.epoch, Trim::Begins);
+                log(name, retained.position.epoch, Trim::Begins);
             }
-            left
+            retained
         });
-        Some(self.open(&mut rooms, name, left))
+        Some(self.open(&mut rooms, name, retained))
     }
 
-    fn open(&self, rooms: &mut Rooms<L>, name: &RoomName, left: RetainedPosition) -> SharedRoom<L> {
-        let state = RoomState::new(self.local.topic(), self.rules.of(name), left);
+    fn open(&self, rooms: &mut Rooms<L>, name: &RoomName, retained: RetainedPosition) -> SharedRoom<L> {
+        let state = RoomState::new(self.local.topic(), self.rules.of(name), retained);
         let room = Arc::new(Room::new(self.next_id.fetch_add(1, Relaxed), name.clone(), state));
         rooms.insert(name.clone(), Arc::clone(&room));
         room
@@ -272,7 +272,7 @@ impl<L: Local> Memory<L> {
 
     /// The keys of all users, for what belongs to no room.
     #[must_use]
-    pub fn keys(&self) -> &Quotas {
+    pub fn keys(&self) -> &KeyQuotas {
         &self.quotas
     }
 
@@ -294,18 +294,18 @@ impl<L: Local> Memory<L> {
             let bytes = state.history.bytes();
             let bounds = state.settings().history;
             state.history.expire(now_ms, &bounds);
-            self.budget.note(room, &mut state, bytes);
+            self.budget.account(room, &mut state, bytes);
             state.keys.expire(now_ms);
             if state.is_empty(&self.local) {
                 if state.history.is_empty() {
                     self.close(room, &mut state);
                     return false;
                 }
-                // Its last message came from somebody who had left.
+                // Its last message came from somebody who had retained.
                 self.idle.add(room, &mut state);
             }
             if state.history.bytes() < bytes {
-                self.budget.discard(room, &state, Trim::Before(state.floor().next()));
+                self.budget.report_trim(room, &state, Trim::Before(state.floor().next()));
             }
             true
         });

@@ -17,7 +17,7 @@ pub const PAGE_BYTES: usize = 65_000;
 
 /// When news are merged, and what they leave out.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules {
+pub struct PresenceRules {
     /// False: nobody is told anything.
     pub is_announced: bool,
     /// Above this many users news are merged.
@@ -34,7 +34,7 @@ pub enum Outcome {
     /// Nothing: the user is, or was, there with another connection, or news are due already.
     Quiet,
     /// Tell this, now.
-    Tell(News),
+    Announce(News),
     /// Tell something, when [`Presence::merged`] is asked at this time.
     Due(u64),
 }
@@ -73,11 +73,11 @@ impl Presence {
     }
 
     /// A connection of `user` comes in. Nobody is told of a user who is held.
-    pub fn join(&mut self, user: &UserId, now_ms: u64, rules: &Rules) -> Outcome {
+    pub fn join(&mut self, user: &UserId, now_ms: u64, rules: &PresenceRules) -> Outcome {
         match self.users.entry(user.clone()) {
             Entry::Vacant(place) => {
                 place.insert(Stay::Connected(1));
-                self.tell(user, Move::Joined, self.users.len(), now_ms, rules)
+                self.announce(user, Move::Joined, self.users.len(), now_ms, rules)
             }
             Entry::Occupied(mut place) => {
                 *place.get_mut() = match *place.get() {
@@ -90,7 +90,7 @@ impl Presence {
     }
 
     /// A connection of `user` goes.
-    pub fn leave(&mut self, user: &UserId, now_ms: u64, rules: &Rules) -> Outcome {
+    pub fn leave(&mut self, user: &UserId, now_ms: u64, rules: &PresenceRules) -> Outcome {
         match self.users.get_mut(user) {
             Some(Stay::Connected(connections)) if *connections > 1 => {
                 *connections -= 1;
@@ -120,20 +120,27 @@ impl Presence {
     }
 
     /// The connection that was expected has not come, unless it has, or is expected anew.
-    pub fn release(&mut self, user: &UserId, number: u32, now_ms: u64, rules: &Rules) -> Outcome {
+    pub fn release(&mut self, user: &UserId, number: u32, now_ms: u64, rules: &PresenceRules) -> Outcome {
         match self.users.get(user) {
             Some(Stay::Held(held)) if *held == number => self.remove(user, now_ms, rules),
             _ => Outcome::Quiet,
         }
     }
 
-    fn remove(&mut self, user: &UserId, now_ms: u64, rules: &Rules) -> Outcome {
+    fn remove(&mut self, user: &UserId, now_ms: u64, rules: &PresenceRules) -> Outcome {
         self.users.remove(user);
-        self.tell(user, Move::Left, self.users.len() + 1, now_ms, rules)
+        self.announce(user, Move::Left, self.users.len() + 1, now_ms, rules)
     }
 
     /// `members` counts the user who leaves: both moves of one user are treated alike.
-    fn tell(&mut self, user: &UserId, what: Move, members: usize, now_ms: u64, rules: &Rules) -> Outcome {
+    fn announce(
+        &mut self,
+        user: &UserId,
+        what: Move,
+        members: usize,
+        now_ms: u64,
+        rules: &PresenceRules,
+    ) -> Outcome {
         if !rules.is_announced {
             return Outcome::Quiet;
         }
@@ -145,14 +152,14 @@ impl Presence {
         let notice = what.notice(user);
         if !is_first {
             self.merged.add_unsaid(user, what);
-            return Outcome::Tell(News { notice, diff: None });
+            return Outcome::Announce(News { notice, diff: None });
         }
         let names = (members <= rules.count_only_above).then(|| what.names(user));
-        Outcome::Tell(News { notice, diff: Some(Diff { names, members: self.users.len() }) })
+        Outcome::Announce(News { notice, diff: Some(Diff { names, members: self.users.len() }) })
     }
 
     /// The merged news, once they are due.
-    pub fn merged(&mut self, rules: &Rules) -> Option<News> {
+    pub fn merged(&mut self, rules: &PresenceRules) -> Option<News> {
         self.merged.take(self.users.len(), rules.count_only_above)
     }
 
@@ -161,8 +168,8 @@ impl Presence {
     /// nothing of who comes and goes again between two of them.
     #[must_use]
     pub fn shown(&self, viewer: &UserId) -> usize {
-        let told = self.users.len().saturating_add_signed(-self.merged.gain());
-        told + usize::from(self.merged.move_of(viewer) == Some(Move::Joined))
+        let announced = self.users.len().saturating_add_signed(-self.merged.gain());
+        announced + usize::from(self.merged.move_of(viewer) == Some(Move::Joined))
     }
 
     /// The users behind `after` (from the first without it) that `viewer` is [shown](Presence::shown), at most `limit`
@@ -175,8 +182,8 @@ impl Presence {
         let mut bytes = 0;
         let behind = (after.map_or(Unbounded, Excluded), Unbounded);
         let here = self.users.range::<UserId, _>(behind).map(|(user, _)| user);
-        let is_told = |user: &&UserId| *user == viewer || self.merged.move_of(user) != Some(Move::Joined);
-        for user in in_order(here.filter(is_told), self.merged.left(behind)) {
+        let is_visible = |user: &&UserId| *user == viewer || self.merged.move_of(user) != Some(Move::Joined);
+        for user in in_order(here.filter(is_visible), self.merged.left(behind)) {
             // With quotes and a comma.
             bytes += user.as_str().len() + 3;
             if page.len() == limit || bytes > PAGE_BYTES {

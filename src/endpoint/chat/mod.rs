@@ -15,7 +15,7 @@ use crate::broker::{BrokerError, Position};
 use crate::chat::rate_limit::Refused;
 use crate::chat::validate::{self, Strikes};
 use crate::names::{RoomName, SessionId, UserId};
-use crate::node::{Claim, Membership, Node};
+use crate::node::{Membership, Node, UserClaim};
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::CommandError;
@@ -26,7 +26,7 @@ const MAX_REFUSED_BYTES: usize = 4 * 1024;
 
 /// How a connection comes into the chat.
 #[derive(Debug)]
-pub struct Entry {
+pub struct ChatRequest {
     /// The room entered with the handshake.
     pub room: RoomName,
     /// A hash of the client's address, with a key of this process.
@@ -34,12 +34,12 @@ pub struct Entry {
     /// The rooms that a token allows, as patterns; none allows all.
     pub allowed: Option<Box<[String]>>,
     /// What `throng.v1` has besides; `None` for the plain dialect.
-    pub v1: Option<V1Entry>,
+    pub v1: Option<V1Request>,
 }
 
 /// How a connection of `throng.v1` comes in.
 #[derive(Debug)]
-pub struct V1Entry {
+pub struct V1Request {
     /// Its secret, for the `welcome`.
     pub session: SessionId,
     /// The place of the last message of the room that it has seen.
@@ -47,7 +47,7 @@ pub struct V1Entry {
 }
 
 /// Says how a room that cannot be entered ends the connection.
-const fn kept_out(error: BrokerError) -> EndReason {
+const fn refused_entry(error: BrokerError) -> EndReason {
     match error {
         BrokerError::TooManyRooms => EndReason::Overloaded,
         // Whoever enters says nothing yet. Named one by one, so that a new error is decided on.
@@ -60,7 +60,7 @@ const fn kept_out(error: BrokerError) -> EndReason {
 pub struct Chat {
     // The rooms are left before the user id is given up.
     rooms: Rooms,
-    claim: Claim,
+    claim: UserClaim,
     strikes: Strikes,
     /// What `throng.v1` needs besides.
     v1: Option<Box<Session>>,
@@ -75,15 +75,16 @@ impl Chat {
     pub fn enter(
         node: &Arc<Node>,
         registration: &Registration,
-        mut claim: Claim,
-        entry: Entry,
+        mut claim: UserClaim,
+        request: ChatRequest,
     ) -> Result<Self, EndReason> {
-        let Entry { room, address, allowed, v1 } = entry;
+        let ChatRequest { room, address, allowed, v1 } = request;
         let resume = v1.as_ref().and_then(|v1| v1.resume);
-        let entered = node.enter(registration, &room, claim.user(), address, resume).map_err(kept_out)?;
+        let entered =
+            node.enter(registration, &room, claim.user(), address, resume).map_err(refused_entry)?;
         claim.settle();
         let mut session = None;
-        if let Some(V1Entry { session: secret, .. }) = v1 {
+        if let Some(V1Request { session: secret, .. }) = v1 {
             registration.reply(&v1::welcome(node, claim.user(), secret, &entered));
             let mut new = Box::new(Session::new(room, address, allowed));
             new.replaying = Replaying::begin(registration, entered.membership.room(), entered.resumed);
@@ -105,13 +106,13 @@ impl Chat {
 
     pub(super) fn text(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
         if self.v1.is_some() {
-            return self.command(text, peer);
+            return self.text_v1(text, peer);
         }
-        match self.say(text, peer) {
+        match self.publish(text, peer) {
             Ok(()) => Ok(()),
             Err(error) => {
                 peer.refuse(None, error);
-                self.count(error, peer)
+                self.count_error(error, peer)
             }
         }
     }
@@ -134,7 +135,7 @@ impl Chat {
     }
 
     /// A message of the plain dialect.
-    fn say(&self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), CommandError> {
+    fn publish(&self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), CommandError> {
         let max = peer.node.config.chat.max_message_chars;
         let message = validate::text(peer.parser.parse(text)?.message, max)?;
         let now_ms = peer.now_ms;
@@ -145,7 +146,7 @@ impl Chat {
     }
 
     /// Counts an error against the connection.
-    fn count(&mut self, error: CommandError, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+    fn count_error(&mut self, error: CommandError, peer: &mut Peer<'_>) -> Result<(), EndReason> {
         if let CommandError::RateLimited { .. } = error {
             return peer.rate_limited();
         }
@@ -163,10 +164,10 @@ impl Chat {
 
     /// Queues one page of what was missed, or leaves the room that is to be left.
     pub(super) fn replay(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
-        self.go_on_leaving(peer);
+        self.finish_leaving(peer);
         let Some(v1) = &mut self.v1 else { return Ok(()) };
         if let Some(replaying) = v1.replaying.take() {
-            v1.replaying = replaying.go_on(&mut self.rooms, peer.registration)?;
+            v1.replaying = replaying.next_page(&mut self.rooms, peer.registration)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Missed messages on their way to the client, a page at a time and at the client's pace.
 
 use super::rooms::Rooms;
-use crate::broker::resume::{Next, Page, Replay, Resumed};
+use crate::broker::resume::{NextPage, Page, Replay, Resumed};
 use crate::names::RoomName;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::v1;
@@ -32,7 +32,7 @@ impl Replaying {
     }
 
     /// Queues one more page; `None` when it was the last one and the connection follows the room.
-    pub(super) fn go_on(
+    pub(super) fn next_page(
         self,
         rooms: &mut Rooms,
         registration: &Registration,
@@ -41,18 +41,18 @@ impl Replaying {
         // No command is taken meanwhile, so it has not been left.
         let Some(membership) = rooms.get_mut(room.as_str()) else { return Ok(None) };
         match membership.read_on(rest, registration) {
-            Next::More(page, rest) => {
+            NextPage::More(page, rest) => {
                 queue(registration, &room, &page);
                 Ok(Some(Self { room, rest }))
             }
-            Next::Last(page, members) => {
+            NextPage::Last(page, members) => {
                 queue(registration, &room, &page);
                 if let Some(members) = members {
                     registration.reply(&v1::presence_diff(&room, None, members));
                 }
                 Ok(None)
             }
-            Next::TooSlow => Err(EndReason::SlowConsumer("resume slower than the room")),
+            NextPage::TooSlow => Err(EndReason::SlowConsumer("resume slower than the room")),
         }
     }
 }

@@ -90,21 +90,21 @@ fn not_in(room: &str) -> CommandError {
 }
 
 impl Chat {
-    pub(super) fn command(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
-        let (id, obeyed) = match peer.parser.parse_v1(text) {
-            Ok(request) => (request.id, self.obey(request.command, request.id, peer)),
+    pub(super) fn text_v1(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        let (id, result) = match peer.parser.parse_v1(text) {
+            Ok(request) => (request.id, self.run_command(request.command, request.id, peer)),
             Err(Rejection { id, error }) => (id, Err(error)),
         };
-        match obeyed {
+        match result {
             Ok(()) => Ok(()),
             Err(error) => {
                 peer.refuse(id, error);
-                self.count(error, peer)
+                self.count_error(error, peer)
             }
         }
     }
 
-    fn obey(
+    fn run_command(
         &mut self,
         command: Command<'_>,
         re: Option<&str>,
@@ -229,13 +229,13 @@ impl Chat {
     }
 
     /// Leaves the room that is to be left, if what was said there is answered.
-    pub(super) fn go_on_leaving(&mut self, peer: &Peer<'_>) {
+    pub(super) fn finish_leaving(&mut self, peer: &Peer<'_>) {
         let Some(Leaving { room, re }) = self.v1.as_mut().and_then(|v1| v1.leaving.take()) else { return };
         match (self.rooms.get(room.as_str()), &mut self.v1) {
             (Some(membership), Some(session)) if membership.awaits_answers() => {
                 session.leaving = Some(Leaving { room, re });
             }
-            // Nothing was obeyed meanwhile: it is still there.
+            // Nothing was result meanwhile: it is still there.
             _ => drop(self.leave(room.as_str(), re.as_deref(), peer)),
         }
     }

@@ -3,11 +3,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::super::Delivery;
-use super::super::memory::Limits;
+use super::super::Publication;
+use super::super::memory::MemoryLimits;
 use super::super::resume::Resumed;
 use super::*;
-use crate::chat::rooms::Rules;
+use crate::chat::rooms::RoomRules;
 use crate::config::Config;
 use crate::names::{Offset, RoomName};
 use crate::protocol::frame::Frame;
@@ -23,15 +23,15 @@ struct Members(SyncSender<(Offset, Frame)>);
 
 impl Local for Members {
     type Topic = usize;
-    type Aside = ();
+    type SenderCopy = ();
     fn topic(&self) -> usize {
         0
     }
     fn has_space(&self, _: &usize, len: usize) -> bool {
         len < 1000
     }
-    fn deliver(&self, _: &mut usize, delivery: Delivery<'_, ()>) {
-        self.0.send((delivery.offset, delivery.frame.clone())).expect("the test listens");
+    fn deliver(&self, _: &mut usize, publication: Publication<'_, ()>) {
+        self.0.send((publication.offset, publication.frame.clone())).expect("the test listens");
     }
     fn is_occupied(&self, members: &usize) -> bool {
         *members > 0
@@ -54,8 +54,8 @@ impl Life {
         let mut config = Config::default();
         config.history.messages = 3;
         let (deliver, delivered) = sync_channel(1000);
-        let limits = Limits {
-            rooms: Rules::new(&config),
+        let limits = MemoryLimits {
+            rooms: RoomRules::new(&config),
             history_total_bytes: 400,
             max_rooms: 10,
             max_positions: 100,

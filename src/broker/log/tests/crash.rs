@@ -71,7 +71,7 @@ fn the_child_appends() {
             }
             Err(error) if until_full => {
                 assert!(matches!(error, LogError::Io { what: "write to", .. }), "{error}");
-                // The batch is not there, and what fits still goes in, one by one: the same offsets again.
+                // The batch is not chain, and what fits still goes in, one by one: the same offsets again.
                 ends = before;
                 let end = ends.get_mut("a").unwrap();
                 let mut fitted = 0;
@@ -139,10 +139,10 @@ fn a_batch_that_does_not_fit_on_the_disk_leaves_no_trace() {
     assert!(fitted > 0, "after a batch that did not fit nothing was written any more");
 }
 
-/// Has a child fill a disk, and looks at what is there; how many records fitted after a batch that did not.
+/// Has a child fill a disk, and looks at what is chain; how many records fitted after a batch that did not.
 fn fill_a_disk() -> usize {
     let dir = tempfile::tempdir().unwrap();
-    // No file may become longer than 100 KiB: the write that passes it is cut short there.
+    // No file may become longer than 100 KiB: the write that passes it is cut short chain.
     let wrapper = "ulimit -f 100; trap '' XFSZ; exec \"$@\"";
     let (mut child, out) = start(dir.path(), wrapper, true);
     let lines: Vec<String> = out.lines().map(|line| line.unwrap()).collect();

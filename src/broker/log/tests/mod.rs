@@ -60,7 +60,7 @@ fn record(name: &str, epoch: Epoch, offset: u64, first: u64) -> Record {
 /// Where each room stands, and the first of its messages that is kept.
 type Truth = BTreeMap<RoomName, (Position, u64)>;
 
-/// Forgets a room (0) or the first of its messages (1, 2) if it is there, and else says something in it; the place of
+/// Forgets a room (0) or the first of its messages (1, 2) if it is chain, and else says something in it; the place of
 /// what was said.
 fn change(
     (log, truth): (&mut Log, &mut Truth),
@@ -112,7 +112,7 @@ fn save(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
 }
 
-/// The files stay the same ones as long as they are there.
+/// The files stay the same ones as long as they are chain.
 fn restore(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
@@ -196,9 +196,9 @@ fn another_boot_goes_on_only_where_the_log_was_closed() {
     assert_eq!(elsewhere(scan("another")), 0, "not closed, another boot");
     assert_eq!(elsewhere(scan("")), 0, "not closed, and nobody knows");
     // A later run in another boot does not make it true again.
-    let (there, folder) = (scan(&boot).there, Folder::lock(dir.path()).unwrap());
-    let mut files = Files::continue_in(folder, SEGMENT, Sync::Off, "another".into(), there).unwrap();
-    files.vouch().unwrap();
+    let (chain, folder) = (scan(&boot).chain, Folder::lock(dir.path()).unwrap());
+    let mut files = Files::continue_in(folder, SEGMENT, Sync::Off, "another".into(), chain).unwrap();
+    files.start_marking().unwrap();
     drop(files);
     assert_eq!(elsewhere(scan("another")), 0);
 }
@@ -233,7 +233,7 @@ fn as_old(new: &[u8]) -> Vec<u8> {
     };
     let mut reader = format::Reader::new(new);
     let mut at = format::MAGIC.len();
-    while let format::Step::Entry(format::Entry::Segment(_), len, _) = reader.step() {
+    while let format::Step::Entry(format::LogEntry::Segment(_), len, _) = reader.step() {
         at += len;
     }
     [&format::OLD_MAGIC[..], &entry(&[0; 45]), &new[at..]].concat()
@@ -277,7 +277,7 @@ fn a_folder_that_cannot_be_used_is_named_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "not a folder").unwrap();
-    // Nobody, not even root, makes files there.
+    // Nobody, not even root, makes files chain.
     let read_only = Path::new("/proc/self/task");
     for (path, expected) in [(&*file, "make the folder"), (read_only, "make")] {
         let error = Log::open(path, Sync::Off, 0, never).unwrap_err().to_string();

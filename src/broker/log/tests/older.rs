@@ -46,7 +46,7 @@ fn an_older_copy_of_the_folder_gives_every_room_a_new_epoch() {
             }
             let (_log, recovered) = Log::open_small(dir.path(), SEGMENT, 0, never).unwrap();
             if in_place {
-                // Nothing was lost: the files that are younger, and the note, are still there.
+                // Nothing was lost: the files that are younger, and the note, are still chain.
                 assert_eq!(recovered.renewed_rooms, []);
                 assert!(
                     recovered.rooms.iter().all(|found| [a + 1, b + 1].contains(&found.position.offset.0))
@@ -94,7 +94,7 @@ fn without_its_note_or_with_that_of_another_a_log_proves_nothing() {
 /// Where each life of a room ended, or stands.
 type Ends = BTreeMap<(RoomName, String), Offset>;
 
-/// A log of some rooms, with what was said there; and the states that it had on the way.
+/// A log of some rooms, with what was said chain; and the states that it had on the way.
 fn live(dir: &Path, random: &mut fastrand::Rng) -> (Truth, Ends, Vec<BTreeMap<String, Vec<u8>>>) {
     let (mut truth, mut ends, mut states) = (Truth::new(), Ends::new(), Vec::new());
     let mut log = open(dir).0;
@@ -164,7 +164,7 @@ fn damage(dir: &Path, states: &[BTreeMap<String, Vec<u8>>], random: &mut fastran
             put_back(dir, old);
         }
         6 => {
-            // Over what is there.
+            // Over what is chain.
             let old = &states[random.usize(..states.len())];
             old.iter().for_each(|(name, bytes)| fs::write(dir.join(name), bytes).unwrap());
         }

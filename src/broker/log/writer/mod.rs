@@ -23,7 +23,7 @@ pub const MAX_WAITING: usize = 8 * 1024;
 pub const MAX_WAITING_BYTES: usize = 8 << 20;
 /// Most rooms of which the thread has yet to hear what they no longer need, while the disk takes nothing: of others it
 /// stays on disk until something is said there. Memory: some 100 bytes each.
-const MAX_WASTE: usize = 1 << 18;
+const MAX_TRIMS: usize = 1 << 18;
 /// How often waste is looked after when nobody says anything.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// How long what was written waits until it is told to reach the disk, with `history.sync = "1s"`; a little is left for
@@ -38,22 +38,22 @@ pub trait Publisher: Send {
     /// A message that has no place yet.
     type Job: Send;
     /// One that has, and that nobody sees yet.
-    type Placed;
+    type Assigned;
 
     /// The first step.
-    fn place(&mut self, job: Self::Job) -> Placing<Self::Placed>;
+    fn assign(&mut self, job: Self::Job) -> BatchStep<Self::Assigned>;
 
     /// The second step: its record is written. Called in the order of placing.
-    fn committed(&mut self, placed: Self::Placed);
+    fn committed(&mut self, assigned: Self::Assigned);
 
-    /// Instead of the second step: nothing of the batch was appended, and nothing new is placed before all of it is
+    /// Instead of the second step: nothing of the batch was appended, and nothing new is assigned before all of it is
     /// taken back. Called in the reverse order of placing, for an offset that is taken back must be the last.
-    fn failed(&mut self, placed: Self::Placed, error: &LogError);
+    fn failed(&mut self, assigned: Self::Assigned, error: &LogError);
 }
 
 /// What came of the first step.
 #[derive(Debug)]
-pub enum Placing<P> {
+pub enum BatchStep<P> {
     /// To be appended.
     Append(Record, P),
     /// There is nothing to append, but what becomes of it depends on the batch: a duplicate of a message in it.
@@ -73,19 +73,19 @@ pub enum Rejected<J> {
 
 /// What a room no longer needs.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct PendingTrim {
     epoch: Epoch,
-    waste: Trim,
+    trim: Trim,
     /// The first life that has ended since the thread last looked, where this is a later one: of those between them the
     /// log has never heard.
     ended: Option<Epoch>,
 }
 
-impl Told {
+impl PendingTrim {
     /// In the order in which it happened.
     fn parts(self, room: RoomName) -> impl Iterator<Item = (RoomName, Epoch, Trim)> {
         let ended = self.ended.map(|epoch| (room.clone(), epoch, Trim::All));
-        ended.into_iter().chain([(room, self.epoch, self.waste)])
+        ended.into_iter().chain([(room, self.epoch, self.trim)])
     }
 }
 
@@ -96,7 +96,7 @@ struct Waiting<J> {
     count: usize,
     bytes: usize,
     /// At most one for each room.
-    waste: HashMap<RoomName, Told>,
+    trims: HashMap<RoomName, PendingTrim>,
     is_stopping: bool,
 }
 
@@ -125,11 +125,12 @@ impl<J: Send + 'static> Writer<J> {
         now_unix_ms: impl Fn() -> u64 + Send + 'static,
     ) -> io::Result<Self> {
         let waiting =
-            Waiting { jobs: Vec::new(), count: 0, bytes: 0, waste: HashMap::new(), is_stopping: false };
+            Waiting { jobs: Vec::new(), count: 0, bytes: 0, trims: HashMap::new(), is_stopping: false };
         let shared = Arc::new(Shared { waiting: Mutex::new(waiting), thread: OnceLock::new() });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("history".into()).spawn(move || {
-            Work { shared: Stopping(theirs), log, publisher, warned: None, dirty: None }.run(now_unix_ms)
+            WriterThread { shared: StopOnDrop(theirs), log, publisher, warned_at: None, dirty_since: None }
+                .run(now_unix_ms)
         })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -157,9 +158,9 @@ impl<J: Send + 'static> Writer<J> {
 
     /// A way to say what a room no longer needs, which never waits and does not keep the thread. Memory: one entry for
     /// each room until the thread takes it.
-    pub fn discarder(&self) -> impl Fn(&RoomName, Epoch, Trim) + Send + Sync + use<J> {
+    pub fn trim_sink(&self) -> impl Fn(&RoomName, Epoch, Trim) + Send + Sync + use<J> {
         let shared = Arc::clone(&self.shared);
-        move |room, epoch, waste| shared.discard(room, epoch, waste)
+        move |room, epoch, trim| shared.discard(room, epoch, trim)
     }
 
     /// Messages that wait or are being written.
@@ -188,22 +189,22 @@ impl<J: Send + 'static> Writer<J> {
 }
 
 impl<J> Shared<J> {
-    fn discard(&self, room: &RoomName, epoch: Epoch, waste: Trim) {
+    fn discard(&self, room: &RoomName, epoch: Epoch, trim: Trim) {
         let mut waiting = self.waiting.lock();
-        if waiting.is_stopping || waiting.waste.len() >= MAX_WASTE && !waiting.waste.contains_key(room) {
+        if waiting.is_stopping || waiting.trims.len() >= MAX_TRIMS && !waiting.trims.contains_key(room) {
             return;
         }
-        let told = waiting.waste.entry(room.clone()).or_insert(Told { epoch, waste, ended: None });
-        let is_same = told.epoch == epoch;
-        if !is_same && told.waste == Trim::All {
-            told.ended = told.ended.or(Some(told.epoch));
+        let pending = waiting.trims.entry(room.clone()).or_insert(PendingTrim { epoch, trim, ended: None });
+        let is_same = pending.epoch == epoch;
+        if !is_same && pending.trim == Trim::All {
+            pending.ended = pending.ended.or(Some(pending.epoch));
         }
-        told.waste = match (told.waste, waste) {
+        pending.trim = match (pending.trim, trim) {
             (Trim::All, _) if is_same => Trim::All,
             (Trim::Before(a), Trim::Before(b)) if is_same => Trim::Before(a.max(b)),
-            _ => waste,
+            _ => trim,
         };
-        told.epoch = epoch;
+        pending.epoch = epoch;
         drop(waiting);
         self.wake();
     }
@@ -226,14 +227,14 @@ impl<J> Shared<J> {
         self.thread.get_or_init(thread::current);
         loop {
             let mut waiting = self.waiting.lock();
-            let is_idle = waiting.jobs.is_empty() && waiting.waste.is_empty();
+            let is_idle = waiting.jobs.is_empty() && waiting.trims.is_empty();
             if is_idle && waiting.is_stopping {
                 return None;
             }
             let left = until.saturating_duration_since(Instant::now());
             if !is_idle || left.is_zero() {
-                let Waiting { jobs, waste, bytes, .. } = &mut *waiting;
-                return Some(Taken { jobs: mem::take(jobs), bytes: *bytes, waste: mem::take(waste) });
+                let Waiting { jobs, trims, bytes, .. } = &mut *waiting;
+                return Some(Taken { jobs: mem::take(jobs), bytes: *bytes, trims: mem::take(trims) });
             }
             drop(waiting);
             // What comes from here on makes this return at once.
@@ -259,9 +260,9 @@ impl<J> Drop for Writer<J> {
 }
 
 /// Should anything panic, nobody waits for a thread that is no more.
-struct Stopping<J>(Arc<Shared<J>>);
+struct StopOnDrop<J>(Arc<Shared<J>>);
 
-impl<J> Drop for Stopping<J> {
+impl<J> Drop for StopOnDrop<J> {
     fn drop(&mut self) {
         self.0.stop();
         // Whoever submitted them hears of it when they are dropped; outside the lock, for it may be anything.
@@ -278,29 +279,29 @@ struct Taken<J> {
     jobs: Vec<J>,
     /// All that wait, for nothing else was being written.
     bytes: usize,
-    waste: HashMap<RoomName, Told>,
+    trims: HashMap<RoomName, PendingTrim>,
 }
 
-struct Work<P: Publisher> {
+struct WriterThread<P: Publisher> {
     /// First, to be dropped first: whoever finds the publisher gone finds the writer stopped.
-    shared: Stopping<P::Job>,
+    shared: StopOnDrop<P::Job>,
     log: Log,
     publisher: P,
-    warned: Option<Instant>,
+    warned_at: Option<Instant>,
     /// When something was written that has not been told to reach the disk, and should be.
-    dirty: Option<Instant>,
+    dirty_since: Option<Instant>,
 }
 
-impl<P: Publisher> Work<P> {
+impl<P: Publisher> WriterThread<P> {
     fn run(mut self, now_unix_ms: impl Fn() -> u64) -> Result<(), LogError> {
-        while let Some(Taken { jobs, bytes, waste }) = self.shared.0.take(self.next_turn()) {
+        while let Some(Taken { jobs, bytes, trims }) = self.shared.0.take(self.next_turn()) {
             // Also what this thread's measurements begin with: it may have slept for long.
             let now_ms = now_unix_ms();
             let count = jobs.len();
             self.publish(jobs);
             self.shared.0.release(count, bytes);
-            let waste = waste.into_iter().flat_map(|(room, told)| told.parts(room));
-            let kept = self.log.discard(waste).and_then(|()| self.log.keep_house(now_ms));
+            let trims = trims.into_iter().flat_map(|(room, pending)| pending.parts(room));
+            let kept = self.log.discard(trims).and_then(|()| self.log.keep_house(now_ms));
             if let Err(error) = kept.and_then(|()| self.sync()) {
                 self.warn(&error);
             }
@@ -310,49 +311,49 @@ impl<P: Publisher> Work<P> {
 
     /// When something is to be done though nobody says anything.
     fn next_turn(&self) -> Instant {
-        self.dirty.map_or_else(|| Instant::now() + HOUSEKEEPING, |since| since + SYNC_PAUSE)
+        self.dirty_since.map_or_else(|| Instant::now() + HOUSEKEEPING, |since| since + SYNC_PAUSE)
     }
 
     /// Tells what was written to reach the disk, if it is time.
     fn sync(&mut self) -> Result<(), LogError> {
         if !self.log.wants_sync() {
-            self.dirty = None;
+            self.dirty_since = None;
             return Ok(());
         }
-        let since = *self.dirty.get_or_insert_with(Instant::now);
+        let since = *self.dirty_since.get_or_insert_with(Instant::now);
         if since.elapsed() < SYNC_PAUSE {
             return Ok(());
         }
         // On an error, too, the next attempt comes later.
-        self.dirty = None;
+        self.dirty_since = None;
         self.log.sync_data()
     }
 
     fn publish(&mut self, jobs: Vec<P::Job>) {
         let mut records = Vec::with_capacity(jobs.len());
-        let mut all_placed = Vec::with_capacity(jobs.len());
+        let mut all_assigned = Vec::with_capacity(jobs.len());
         for job in jobs {
-            match self.publisher.place(job) {
-                Placing::Append(record, placed) => {
+            match self.publisher.assign(job) {
+                BatchStep::Append(record, assigned) => {
                     records.push(record);
-                    all_placed.push(placed);
+                    all_assigned.push(assigned);
                 }
-                Placing::Follow(placed) => all_placed.push(placed),
-                Placing::Done => {}
+                BatchStep::Follow(assigned) => all_assigned.push(assigned),
+                BatchStep::Done => {}
             }
         }
         match self.log.append(&records) {
-            Ok(()) => all_placed.into_iter().for_each(|placed| self.publisher.committed(placed)),
+            Ok(()) => all_assigned.into_iter().for_each(|assigned| self.publisher.committed(assigned)),
             Err(error) => {
                 self.warn(&error);
-                all_placed.into_iter().rev().for_each(|placed| self.publisher.failed(placed, &error));
+                all_assigned.into_iter().rev().for_each(|assigned| self.publisher.failed(assigned, &error));
             }
         }
     }
 
     fn warn(&mut self, error: &LogError) {
-        if self.warned.is_none_or(|at| at.elapsed() >= LOG_PAUSE) {
-            self.warned = Some(Instant::now());
+        if self.warned_at.is_none_or(|at| at.elapsed() >= LOG_PAUSE) {
+            self.warned_at = Some(Instant::now());
             tracing::error!(%error, "the history cannot be written");
         }
     }

@@ -11,8 +11,8 @@ fn visit_as(
 ) -> Position {
     let user: UserId = user.parse().unwrap();
     let join = |state: &mut RoomState<usize>| state.presence.join(&user, 0, &PRESENCE);
-    let by = By { user: &user, address };
-    let (room, ..) = broker.enter_by(&name(room), by, None, |state, _| join(state)).unwrap();
+    let entrant = Entrant { user: &user, address };
+    let (room, ..) = broker.enter_as(&name(room), entrant, None, |state, _| join(state)).unwrap();
     let position = broker.publish(&room, draft(&user, key), 0, |at| frame(at, FRAME)).unwrap().position;
     room.with(|state| state.presence.leave(&user, 0, &PRESENCE));
     broker.close_if_empty(&room);
@@ -88,7 +88,7 @@ fn a_room_with_keys_makes_way_and_what_is_sent_again_is_appended_once() {
 
 #[test]
 fn of_the_rooms_that_nobody_is_in_those_of_whoever_has_most_make_way() {
-    let broker = Memory::new(Members::default(), Limits { max_rooms: 8, ..limits(1 << 20) });
+    let broker = Memory::new(Members::default(), MemoryLimits { max_rooms: 8, ..limits(1 << 20) });
     visit_as(&broker, "first", (1, "ann"), None);
     visit_as(&broker, "second", (2, "bob"), None);
     // One address, many names.

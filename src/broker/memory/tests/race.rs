@@ -12,14 +12,14 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-use crate::broker::memory::{Limits, Memory};
-use crate::broker::resume::{Gap, Next, Page, Replay, Resumed};
+use crate::broker::memory::{Memory, MemoryLimits};
+use crate::broker::resume::{Gap, NextPage, Page, Replay, Resumed};
 use crate::broker::room::SharedRoom;
 use crate::broker::trim::Trim;
-use crate::broker::{self, BrokerError, Delivery, Draft, Local, Position};
+use crate::broker::{self, BrokerError, Draft, Local, Position, Publication};
 use crate::chat::keys::KEPT_MS;
 use crate::chat::presence;
-use crate::chat::rooms::Rules;
+use crate::chat::rooms::RoomRules;
 use crate::config::Config;
 use crate::names::{Epoch, RoomName, UserId};
 use crate::protocol::frame::Frame;
@@ -30,8 +30,8 @@ const VISITS: usize = 400;
 const FRAME_BYTES: usize = 20_000;
 const TTL_MS: u64 = 600;
 
-const PRESENCE: presence::Rules =
-    presence::Rules { is_announced: true, notice_limit: 1, count_only_above: 10, interval_ms: 1 };
+const PRESENCE: presence::PresenceRules =
+    presence::PresenceRules { is_announced: true, notice_limit: 1, count_only_above: 10, interval_ms: 1 };
 
 /// What one member has got; pushed to under the room's lock.
 type Inbox = Arc<Mutex<Vec<Frame>>>;
@@ -52,7 +52,7 @@ impl Members {
 
 impl Local for Members {
     type Topic = HashMap<usize, Inbox>;
-    type Aside = Position;
+    type SenderCopy = Position;
 
     fn topic(&self) -> Self::Topic {
         HashMap::new()
@@ -60,13 +60,13 @@ impl Local for Members {
     fn has_space(&self, _: &Self::Topic, _: usize) -> bool {
         fastrand::u8(..) > 5
     }
-    fn deliver(&self, topic: &mut Self::Topic, delivery: Delivery<'_, Position>) {
-        let position = delivery.aside.expect("made with the frame");
-        assert_eq!(position.offset, delivery.offset);
-        let before = self.appended.lock().insert(position, delivery.frame.clone());
+    fn deliver(&self, topic: &mut Self::Topic, publication: Publication<'_, Position>) {
+        let position = publication.sender_copy.expect("made with the frame");
+        assert_eq!(position.offset, publication.offset);
+        let before = self.appended.lock().insert(position, publication.frame.clone());
         assert!(before.is_none(), "a place is given once: {position:?}");
         for inbox in topic.values() {
-            inbox.lock().push(delivery.frame.clone());
+            inbox.lock().push(publication.frame.clone());
         }
     }
     fn is_occupied(&self, topic: &Self::Topic) -> bool {
@@ -144,8 +144,8 @@ impl World {
         config.history.messages = 16;
         config.history.bytes = 16 * FRAME_BYTES;
         config.history.ttl = std::time::Duration::from_millis(TTL_MS);
-        let limits = Limits {
-            rooms: Rules::new(&config),
+        let limits = MemoryLimits {
+            rooms: RoomRules::new(&config),
             history_total_bytes: 40 * FRAME_BYTES,
             max_rooms: 5,
             max_positions: 2,
@@ -156,7 +156,7 @@ impl World {
         };
         let (broker, told) = (Memory::new(Members::default(), limits), Arc::<Told>::default());
         let log = Arc::clone(&told);
-        broker.budget.tell(Box::new(move |room, epoch, waste| log.hear(room, epoch, waste)));
+        broker.budget.attach_log(Box::new(move |room, epoch, waste| log.hear(room, epoch, waste)));
         Self {
             broker,
             told,
@@ -176,7 +176,7 @@ impl World {
             let now_ms = self.clock_ms.fetch_add(1, Relaxed);
             let published = self.broker.publish(room, draft, now_ms, |position| broker::Encoded {
                 frame: encoded(thread, count),
-                aside: Some(position),
+                sender_copy: Some(position),
             });
             match published {
                 Ok(published) => {
@@ -206,12 +206,12 @@ impl World {
             assert_eq!(replay.after(), client.stands.offset);
             (0..fastrand::usize(..8)).for_each(|_| publish());
             match room.read_on(replay, |state| join(&mut state.topic)) {
-                Next::More(page, replay) => {
+                NextPage::More(page, replay) => {
                     client.read(&self.broker, &page);
                     rest = Some(replay);
                 }
-                Next::Last(page, ()) => client.read(&self.broker, &page),
-                Next::TooSlow => return false,
+                NextPage::Last(page, ()) => client.read(&self.broker, &page),
+                NextPage::TooSlow => return false,
             }
         }
         true

@@ -74,7 +74,7 @@ fn a_position_is_remembered_for_a_day() {
 
 #[test]
 fn where_none_is_to_be_remembered_there_are_still_the_keys() {
-    let limits = Limits { position_ttl_ms: 0, ..limits(1 << 20) };
+    let limits = MemoryLimits { position_ttl_ms: 0, ..limits(1 << 20) };
     let broker = Memory::new(Members::default(), limits);
     let start = visit(&broker, "a", 0, 0);
     assert!(!is_recovered(&broker, "a", start));
@@ -93,11 +93,11 @@ fn where_none_is_to_be_remembered_there_are_still_the_keys() {
 /// Eight are remembered: in the end two of the silent ones, and the others are of those where something was said.
 #[test]
 fn beyond_the_bound_the_silent_ones_go_first_and_those_of_whoever_has_most() {
-    let broker = Memory::new(Members::default(), Limits { max_positions: 8, ..limits(1 << 20) });
+    let broker = Memory::new(Members::default(), MemoryLimits { max_positions: 8, ..limits(1 << 20) });
     let visit_by = |room: &str, user: &str, said| {
         let user: UserId = user.parse().unwrap();
-        let by = By { user: &user, address: 1 };
-        broker.enter_by(&name(room), by, None, |_, _| ()).unwrap();
+        let entrant = Entrant { user: &user, address: 1 };
+        broker.enter_as(&name(room), entrant, None, |_, _| ()).unwrap();
         visit(&broker, room, said, 0)
     };
     let ann = visit_by("ann", "ann", 1);

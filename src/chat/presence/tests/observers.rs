@@ -48,7 +48,7 @@ impl Observer {
 
 #[derive(Debug)]
 struct World {
-    rules: Rules,
+    rules: PresenceRules,
     room: Presence,
     observers: Vec<Observer>,
     /// Those whose connection was taken over by one that may yet come.
@@ -59,14 +59,14 @@ struct World {
 }
 
 impl World {
-    fn tell(&mut self, outcome: Outcome) {
+    fn announce(&mut self, outcome: Outcome) {
         let news = match outcome {
             Outcome::Quiet => return,
             Outcome::Due(at_ms) => {
                 self.due_ms = Some(at_ms);
                 return;
             }
-            Outcome::Tell(news) => news,
+            Outcome::Announce(news) => news,
         };
         let Some(Diff { names, members }) = news.diff else { return };
         for observer in &mut self.observers {
@@ -82,7 +82,7 @@ impl World {
             Some(Stay::Connected(_)) => self.room.leave(guest, self.now_ms, &self.rules),
             Some(Stay::Held(_)) | None => self.room.join(guest, self.now_ms, &self.rules),
         };
-        self.tell(outcome);
+        self.announce(outcome);
     }
 
     /// A guest's connection is taken over; the other one has yet to come.
@@ -96,7 +96,7 @@ impl World {
     fn release(&mut self, at: usize) {
         let (guest, number) = self.held.swap_remove(at);
         let outcome = self.room.release(&guest, number, self.now_ms, &self.rules);
-        self.tell(outcome);
+        self.announce(outcome);
     }
 
     fn enter(&mut self) {
@@ -114,7 +114,7 @@ impl World {
         if self.due_ms.take_if(|at_ms| *at_ms <= self.now_ms).is_some()
             && let Some(news) = self.room.merged(&self.rules)
         {
-            self.tell(Outcome::Tell(news));
+            self.announce(Outcome::Announce(news));
         }
     }
 
@@ -175,7 +175,7 @@ fn what_is_shown_and_the_news_behind_it_add_up_for_everybody() {
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let count_only_above = if random.bool() { 7 } else { 10_000 };
-        let rules = Rules { is_announced: true, notice_limit: 4, count_only_above, interval_ms: 100 };
+        let rules = PresenceRules { is_announced: true, notice_limit: 4, count_only_above, interval_ms: 100 };
         let (room, observers) = (Presence::default(), Vec::new());
         let mut world = World { rules, room, observers, held: Vec::new(), due_ms: None, now_ms: 0, random };
         for _ in 0..300 {

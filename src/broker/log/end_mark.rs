@@ -17,13 +17,13 @@ use super::format::Identity;
 /// The places in the file: sectors of a disk are written whole.
 const PLACES: [u64; 2] = [0, 512];
 const LEN: usize = 72;
-/// Notes in one file. A copy of the folder that is older than so many batches is noticed even if it was put over the
+/// EndMarks in one file. A copy of the folder that is older than so many batches is noticed even if it was put over the
 /// files in place; making a file costs some 20 µs.
 const PER_FILE: u32 = 1024;
 
 /// What is noted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Note {
+pub(super) struct EndMark {
     pub(super) identity: Identity,
     /// The oldest segment that must be there.
     pub(super) first: u32,
@@ -36,7 +36,7 @@ pub(super) struct Note {
     pub(super) file: FileId,
 }
 
-impl Note {
+impl EndMark {
     fn to_bytes(self, turn: u64) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         let fields: [&[u8]; 8] = [
@@ -90,11 +90,11 @@ fn path(dir: &Path, number: u64) -> PathBuf {
 }
 
 /// The last note in a folder.
-pub(super) fn read(dir: &Path) -> Result<Option<Note>, LogError> {
+pub(super) fn read(dir: &Path) -> Result<Option<EndMark>, LogError> {
     for number in numbers(dir)? {
         let path = path(dir, number);
         let bytes = fs::read(&path).map_err(failed("read", &path))?;
-        let at = |place: u64| Note::read(bytes.get(place as usize..)?.get(..LEN)?);
+        let at = |place: u64| EndMark::read(bytes.get(place as usize..)?.get(..LEN)?);
         // One without any was being made when its process ended.
         if let Some((_, note)) = PLACES.into_iter().filter_map(at).max_by_key(|(turn, _)| *turn) {
             return Ok(Some(note));
@@ -105,7 +105,7 @@ pub(super) fn read(dir: &Path) -> Result<Option<Note>, LogError> {
 
 /// Where notes are written.
 #[derive(Debug)]
-pub(super) struct Notes {
+pub(super) struct EndMarks {
     dir: PathBuf,
     number: u64,
     /// The file of that number, and where it is.
@@ -114,7 +114,7 @@ pub(super) struct Notes {
     left: u32,
 }
 
-impl Notes {
+impl EndMarks {
     /// Nothing is written before the first note is.
     pub(super) fn in_folder(dir: &Path) -> Result<Self, LogError> {
         let number = numbers(dir)?.first().copied().unwrap_or(0);
@@ -122,7 +122,7 @@ impl Notes {
     }
 
     /// Replaces the note.
-    pub(super) fn write(&mut self, note: Note) -> Result<(), LogError> {
+    pub(super) fn write(&mut self, note: EndMark) -> Result<(), LogError> {
         self.turn += 1;
         let bytes = note.to_bytes(self.turn);
         match &self.file {
@@ -164,8 +164,9 @@ mod tests {
     fn the_last_note_is_read_whatever_became_of_the_one_that_was_being_written() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), None);
-        let mut notes = Notes::in_folder(dir.path()).unwrap();
-        let note = |len: u64| Note { len, last: 3, first: 2, identity: [7; 16], sum: 9, ..Note::default() };
+        let mut notes = EndMarks::in_folder(dir.path()).unwrap();
+        let note =
+            |len: u64| EndMark { len, last: 3, first: 2, identity: [7; 16], sum: 9, ..EndMark::default() };
         for len in 1..=2 * u64::from(PER_FILE) + 9 {
             notes.write(note(len)).unwrap();
             assert_eq!(read(dir.path()).unwrap(), Some(note(len)));
@@ -188,7 +189,7 @@ mod tests {
         fs::write(path(dir.path(), 1), note(1).to_bytes(u64::MAX)).unwrap();
         let last = Some(note(2 * u64::from(PER_FILE) + 9));
         assert_eq!(read(dir.path()).unwrap(), last);
-        let mut again = Notes::in_folder(dir.path()).unwrap();
+        let mut again = EndMarks::in_folder(dir.path()).unwrap();
         again.write(note(77)).unwrap();
         assert_eq!((read(dir.path()).unwrap(), numbers(dir.path()).unwrap().len()), (Some(note(77)), 1));
     }
