@@ -1,4 +1,5 @@
-//! Rooms leave the table: when nothing but their position and keys would be lost, or when they make way.
+//! Removes rooms from the table: those of which only the position and the keys would be left, and those that are
+//! evicted because there are too many.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -10,25 +11,26 @@ use super::trim::Trim;
 use crate::chat::history::History;
 use crate::names::Offset;
 
-/// Whether a room has made way for another.
+/// The result of evicting a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Eviction {
     Evicted,
-    /// None of the first few could; others may.
+    /// None of the first few candidates could be evicted; others may.
     NoneYet,
-    /// There is no room that nobody is in.
+    /// No room is without members.
     NoCandidate,
 }
 
 impl<L: Local> Memory<L> {
-    /// Forgets a room that nobody is in with its history, of whoever opened most of them the one that was left first.
+    /// Evicts a room without members, with its history: of the rooms opened by whoever opened most, the one that has
+    /// been empty longest.
     pub(super) fn evict_idle_room(&self) -> Eviction {
         for _ in 0..TRIES {
             let Some((ticket, room)) = self.idle.pop_first() else { return Eviction::NoCandidate };
             let mut rooms = self.rooms.lock(room.name());
             let mut state = room.lock();
             if state.idle.is_none_or(|idle| idle.get() != ticket) {
-                // Somebody has come, and perhaps left again; or it is gone.
+                // A user has come, and perhaps left again; or the room is gone.
                 continue;
             }
             state.idle = None;
@@ -45,8 +47,8 @@ impl<L: Local> Memory<L> {
         Eviction::NoneYet
     }
 
-    /// Ends a room that is to leave the table: remembers what is left of it. Called under the lock of its stripe too,
-    /// so that whoever opens it again finds that.
+    /// Closes a room that leaves the table, and retains its position. Called under the lock of its stripe too, so that
+    /// opening the room again finds that position.
     pub(super) fn close(&self, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {
         state.is_closed = true;
         self.idle.remove(state);
@@ -57,7 +59,7 @@ impl<L: Local> Memory<L> {
         self.positions.remember(room.name(), left, self.budget.log());
     }
 
-    /// Forgets a room at once if it has neither members nor history; called when a member left.
+    /// Forgets a room at once if it has neither members nor history. Called when a member has left.
     pub fn close_if_empty(&self, room: &SharedRoom<L>) {
         let mut rooms = self.rooms.lock(room.name());
         let mut state = room.lock();

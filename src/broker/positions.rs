@@ -1,10 +1,9 @@
-//! What is left of rooms that are no more: where each stands, and until when it has idempotency keys. A room that is
-//! entered again goes on there, so that whoever comes back and has missed nothing is told just that, and what was sent
-//! twice is said once.
+//! The positions and keys of rooms that are gone. A room that is opened again continues from there: a returning client
+//! that has missed nothing learns that, and a message sent twice under one key is appended once.
 //!
-//! Bounded by number and age. When there are too many, one of whoever opened most of these rooms is forgotten
-//! ([`Shares`]). Rooms in which nothing was ever said cost their opener nothing but a join: beyond a quarter of all,
-//! one of these goes first.
+//! Bounded by number and age. When there are too many, one is forgotten of the rooms opened by whoever opened most
+//! ([`Shares`]). A room without any message costs only a join, so these are evicted first while they are more than a
+//! quarter of all.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -19,41 +18,41 @@ use super::trim::{Trim, TrimSink};
 use crate::names::{Offset, RoomName};
 use crate::shrink::ShrinkWhenSparse;
 
-/// Parts of the table, of which [`Positions::expire`] looks through one at a time; at least and at most at so many
-/// positions. Who opens a room waits for that: some milliseconds at worst.
+/// [`Positions::expire`] looks through the table in so many parts, one at a time, within these bounds for one part.
+/// Opening a room waits for that: some milliseconds at worst.
 const PARTS: usize = 64;
 const LOOKS: (usize, usize) = (1_024, 16_384);
-/// As many are forgotten at a time at most: all that were there at a start are a day old in the same moment. Those that
-/// stay are no less over.
+/// Most positions forgotten at a time. After a start all of them may become too old in the same moment; those that wait
+/// are not used any more either.
 const FORGOTTEN: usize = 512;
 
-/// What is remembered of a room.
+/// What is remembered of a room that is gone.
 #[derive(Debug)]
 struct RememberedRoom {
     left: RetainedPosition,
-    /// Since when there is no such room.
+    /// When the room was closed.
     at_ms: u64,
-    /// Its number among the [`Shares`].
+    /// The room's number among the [`Shares`].
     number: u64,
 }
 
-/// By a hash of the room's name, which has a key of this process.
+/// Rooms by a hash of their name, which has a key of this process.
 ///
-/// Two names with the same hash would be taken for one room. The hash has 64 bits, so that nobody can bring it about,
-/// and among a million rooms chance does so in one of 30 million cases.
+/// Two names with the same hash would be taken for one room. The hash has 64 bits and a random key, so that clients
+/// cannot bring it about; among a million rooms chance does so in one of 30 million cases.
 #[derive(Debug, Default)]
 struct Table {
     entries: BTreeMap<u64, RememberedRoom>,
-    /// Where [`Positions::expire`] goes on.
+    /// Where [`Positions::expire`] continues.
     next: u64,
-    /// Rooms in which something was said, and those in which nothing was.
+    /// The rooms with messages, and those without any, by who opened them.
     shares: [Shares<u64>; 2],
-    /// Where there is a log, which is told what is forgotten.
+    /// The rooms' names, which the log needs. Empty where there is none.
     names: HashMap<u64, RoomName>,
 }
 
-/// See the module's documentation. Memory: some 150 to 220 bytes for each of `history.positions`; with `history.dir`
-/// some 50 more, and what the log itself holds.
+/// The positions of rooms that are gone. Memory: some 150 to 220 bytes for each of `history.positions`; with
+/// `history.dir` some 50 more, and what the log itself holds.
 #[derive(Debug)]
 pub(super) struct Positions {
     most: usize,
@@ -64,23 +63,24 @@ pub(super) struct Positions {
 }
 
 impl Positions {
-    /// At most so many, for so long; for 0 ms only as long as there are keys.
+    /// Creates a table of at most `most` positions, each kept for `ttl_ms`. With 0 ms a position is kept only as long
+    /// as the room has keys.
     pub(super) fn new(most: usize, ttl_ms: u64) -> Self {
         let (hasher, table) = (RandomState::new(), Mutex::default());
         Self { most, ttl_ms, now_ms: AtomicU64::new(0), hasher, table }
     }
 
-    /// Says what time it is. Never back.
+    /// Sets the time, which never goes back.
     pub(super) fn tick(&self, now_ms: u64) {
         self.now_ms.fetch_max(now_ms, Relaxed);
     }
 
-    /// True when rooms without keys are remembered at all.
+    /// Returns true when rooms without keys are remembered at all.
     pub(super) fn is_on(&self) -> bool {
         self.ttl_ms > 0
     }
 
-    /// Remembers what is left of a room. The log, if there is one, is told what is forgotten for it.
+    /// Remembers a room that is gone. If there is a log, it hears what is forgotten instead.
     pub(super) fn remember(&self, name: &RoomName, left: RetainedPosition, log: Option<&TrimSink>) {
         if !self.is_on() && left.keys.is_empty() {
             if let Some(log) = log {
@@ -90,7 +90,7 @@ impl Positions {
         }
         let hash = self.hasher.hash_one(name);
         let mut table = self.table.lock();
-        // Of two names with one hash.
+        // The room itself, or another whose name has the same hash.
         table.forget(hash, log);
         let number = table.shares[silence(left.position)].add(left.opener, hash);
         let at_ms = self.now_ms.load(Relaxed);
@@ -103,7 +103,7 @@ impl Positions {
         }
     }
 
-    /// What is left of a room that is opened again.
+    /// Takes what was retained of a room that is opened again.
     pub(super) fn take(&self, name: &RoomName, log: Option<&TrimSink>) -> Option<RetainedPosition> {
         let hash = self.hasher.hash_one(name);
         let mut table = self.table.lock();
@@ -125,7 +125,7 @@ impl Positions {
         let mut looks = (entries.len() / PARTS + 1).clamp(LOOKS.0, LOOKS.1);
         let mut over = Vec::new();
         let mut rest = entries.range_mut(*next..);
-        // The first of the next part; there is none behind the last.
+        // Where the next part begins: at 0 again behind the last one.
         *next = loop {
             let Some((hash, entry)) = rest.next() else { break 0 };
             if looks == 0 || over.len() == FORGOTTEN {
@@ -145,7 +145,7 @@ impl Positions {
         entry.left.keys.is_empty() && self.now_ms.load(Relaxed).saturating_sub(entry.at_ms) >= self.ttl_ms
     }
 
-    /// Positions that are remembered, and those of them with keys.
+    /// Returns how many positions are remembered, and how many of them have keys.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         let table = self.table.lock();
@@ -155,7 +155,7 @@ impl Positions {
     }
 }
 
-/// Which of the two shares a position belongs to.
+/// Returns the index of the room's part in `shares`.
 fn silence(position: Position) -> usize {
     usize::from(position.offset == Offset(0))
 }
@@ -169,13 +169,13 @@ impl Table {
 
     fn forget(&mut self, hash: u64, log: Option<&TrimSink>) {
         let Some(entry) = self.remove(hash) else { return };
-        // Under this lock: what is said of the room's next life comes behind it.
+        // Still under the table's lock, so that the log hears of the room's next life later.
         if let (Some(name), Some(log)) = (self.names.remove(&hash), log) {
             log(&name, entry.left.position.epoch, Trim::All);
         }
     }
 
-    /// Forgets the one that has to go first, of at most `most`.
+    /// Forgets the position that has to go first, where at most `most` are kept.
     fn forget_one(&mut self, most: usize, log: Option<&TrimSink>) {
         let [spoken, silent] = &mut self.shares;
         let is_silent = silent.len() > most / 4 || spoken.len() == 0;

@@ -1,15 +1,17 @@
-//! Giving messages their place.
+//! Publishing: assigns offsets, appends to the history and delivers.
 //!
 //! In memory that is one step, [`Memory::publish`]. A log on disk needs two, because nobody may see a message before
-//! its record is written, and the disk must not be waited for under a room's lock: [`Memory::place`], the record is
-//! written, [`Memory::commit`]; or, when it could not be written, [`Memory::abandon`], and then nothing has happened.
+//! its record is written, and a room's lock must not wait for the disk: [`Memory::assign`], then the record is written,
+//! then [`Memory::commit`]; or [`Memory::abandon`], when the record could not be written, and then nothing has
+//! happened.
 //!
-//! What the two steps ask of the log:
-//! * At most one thread places in a room at a time, the log's writer, and no one publishes there in one step.
-//! * It commits in the order in which it has assigned, or abandons everything that it has placed and not committed,
-//!   the last one first: a frame says its offset, so that none behind a message that failed can stand.
-//! * The sender is answered after that. Who sends a duplicate of a message that is itself not yet committed gets the
-//!   answer of that message.
+//! The two steps require of the log:
+//! * Only the log's writer assigns offsets in a room, and nothing is published there in one step.
+//! * Messages are committed in the order of their offsets. If one cannot be written, everything that is assigned and
+//!   not committed is abandoned, the last message first: a frame contains its offset, so none behind a failed message
+//!   can stay.
+//! * The sender is answered afterwards. A duplicate of a message that is not committed yet gets the answer of that
+//!   message.
 
 use super::memory::Memory;
 use super::quota::Once;
@@ -20,21 +22,21 @@ use crate::faults::{self, Fault};
 use crate::names::{Key, Offset, UserId};
 use crate::protocol::frame::Frame;
 
-/// What came of the first step.
+/// The result of the first step.
 #[derive(Debug)]
 pub enum Assignment<A> {
-    /// It has a place.
+    /// The message has an offset.
     New(Assigned<A>),
-    /// It was sent before with the same key.
+    /// A message with the same key was sent before.
     Duplicate {
-        /// The place it has, or will have.
+        /// The position of that message.
         position: Position,
-        /// It is in the room. Otherwise it is still to be written.
+        /// True when that message is in the room, false when its record is still to be written.
         is_committed: bool,
     },
 }
 
-/// A message that has a place and is not in the room yet: nobody sees it.
+/// A message that has an offset but is not in the room yet: nobody sees it.
 #[derive(Debug)]
 #[must_use = "what is placed is committed or abandoned, or the room stands still"]
 pub struct Assigned<A> {
@@ -42,33 +44,33 @@ pub struct Assigned<A> {
     first: Offset,
     encoded: Encoded<A>,
     at_ms: u64,
-    /// Its key.
+    /// The key to forget if the message is abandoned.
     key: Option<Remembered>,
 }
 
-/// A key that was remembered for a message that may not be appended.
+/// A key that was remembered for a message that may yet be abandoned.
 #[derive(Debug)]
 struct Remembered {
     user: UserId,
     key: Key,
-    /// What the room had before.
+    /// The expiry of the room's keys before this one.
     before: KeyExpiry,
 }
 
 impl<A> Assigned<A> {
-    /// Its place.
+    /// Returns the message's position.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// The oldest message that the history kept when the place was given, or the one that was to be it.
+    /// Returns the offset of the oldest message in the history when this one got its offset; its own if there was none.
     #[must_use]
     pub fn first(&self) -> Offset {
         self.first
     }
 
-    /// What the members will get.
+    /// Returns the frame that members will get.
     #[must_use]
     pub fn frame(&self) -> &Frame {
         &self.encoded.frame
@@ -76,11 +78,11 @@ impl<A> Assigned<A> {
 }
 
 impl<L: Local> Memory<L> {
-    /// Appends a message: key, place, history and delivery are one step under the room's lock. `encode` makes the
-    /// frame for its place. A duplicate is neither encoded nor delivered.
+    /// Publishes a message: key, offset, history and delivery are one step under the room's lock. `encode` makes the
+    /// frame for its position. A duplicate is neither encoded nor delivered.
     ///
     /// # Errors
-    /// [`BrokerError::Full`] or [`BrokerError::Gone`]; no place was given then.
+    /// [`BrokerError::Full`] or [`BrokerError::Gone`]. No offset was assigned then.
     pub fn publish(
         &self,
         room: &SharedRoom<L>,
@@ -100,7 +102,7 @@ impl<L: Local> Memory<L> {
         Ok(published)
     }
 
-    /// The first of two steps: gives a message its place, behind everything that has one.
+    /// Assigns a message the offset behind all that are assigned: the first of two steps.
     ///
     /// # Errors
     /// As [`Memory::publish`].
@@ -121,15 +123,16 @@ impl<L: Local> Memory<L> {
         Ok(assignment)
     }
 
-    /// The second of two steps: history and publication. Never fails: there was space when the place was given, and
-    /// should it have gone since, the inboxes are passed by what the log writes at once.
+    /// Appends a message to the history and delivers it: the second of two steps. Never fails: there was space when the
+    /// offset was assigned, and if that has been used up since, the inboxes exceed their bound by what the log writes
+    /// at once.
     pub fn commit(&self, room: &SharedRoom<L>, assigned: Assigned<L::SenderCopy>) -> Position {
         let position = self.commit_in(room, &mut room.lock(), assigned);
         self.budget.evict();
         position
     }
 
-    /// Instead of the second step: takes the place back, and the key with it. Nothing was appended.
+    /// Takes a message's offset and key back, in place of the second step. Nothing was appended.
     pub fn abandon(&self, room: &SharedRoom<L>, assigned: Assigned<L::SenderCopy>) {
         let mut state = room.lock();
         debug_assert_eq!(

@@ -1,5 +1,5 @@
-//! The idempotency keys of all users, over all rooms and recipients: so many of each user, and so many bytes in all.
-//! Beyond either the oldest is forgotten, and nothing is refused.
+//! The idempotency keys of all users, over all rooms and recipients. Bounded for each user and in total bytes; beyond
+//! either bound the oldest key is forgotten, and no message is refused.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -12,23 +12,23 @@ use crate::striped::Striped;
 
 /// Stripes of the table, by user. [`KeyQuotas::expire`] visits one at a time.
 const STRIPES: usize = 64;
-/// At most so much more than necessary is forgotten at once, so that a node at its limit does not look for the oldest
+/// Most bytes that are forgotten beyond what is necessary, so that a node at its limit does not search for the oldest
 /// key with every message.
 const SLACK_BYTES: usize = 64 * 1024;
 
-/// What came of doing something under a key.
+/// The result of doing something under a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Once {
-    /// It was done now.
+    /// It was done now, with this value.
     First(u64),
-    /// It was done before.
+    /// It was done before, with this value.
     Repeat(u64),
 }
 
 #[derive(Debug)]
 struct Stripe {
     table: Mutex<KeyTable>,
-    /// The number of its oldest key, as of the last change; `u64::MAX` when there is none.
+    /// The number of the stripe's oldest key, as of the last change; `u64::MAX` when there is none.
     oldest: AtomicU64,
 }
 
@@ -40,7 +40,7 @@ impl Default for Stripe {
 
 /// The keys of all users.
 ///
-/// The bound in bytes may be passed by one key for each thread that publishes, until it has forgotten others.
+/// Each publishing thread may pass the bound in bytes by one key, until it has forgotten others.
 #[derive(Debug)]
 pub struct KeyQuotas {
     stripes: Striped<Stripe, STRIPES>,
@@ -76,11 +76,12 @@ impl KeyQuotas {
         result
     }
 
-    /// Does something under a key of `user`, unless it was done within five minutes: of two who try at once the second
-    /// has the answer of the first. What `f` returns is remembered; it must not wait, nor ask for keys.
+    /// Does something under a key of `user`, unless it was done within the last five minutes. Of two threads that try
+    /// at once the second gets the result of the first. The value that `f` returns is remembered; `f` must neither wait
+    /// nor use keys.
     ///
     /// # Errors
-    /// Those of `f`: nothing is remembered then.
+    /// Those of `f`. Nothing is remembered then.
     pub fn once<E>(
         &self,
         user: &UserId,
@@ -113,12 +114,12 @@ impl KeyQuotas {
         self.change(self.stripes.stripe(user), |table| table.withdraw(user, &(scope, key)));
     }
 
-    /// Forgets what is too old in one stripe. `turn` chooses it: count it up.
+    /// Forgets what is too old in one stripe. Counting `turn` up visits all of them.
     pub(super) fn expire(&self, turn: usize, now_ms: u64) {
         self.change(self.stripes.in_turn(turn), |table| table.expire(now_ms));
     }
 
-    /// Forgets the oldest keys of the node until they fit. Called without a stripe's lock.
+    /// Forgets the oldest keys of the node until the bound holds. Called without a stripe's lock.
     fn evict(&self) {
         if self.bytes.load(Relaxed) <= self.max_bytes {
             return;
@@ -135,7 +136,7 @@ impl KeyQuotas {
         }
     }
 
-    /// Keys that are remembered, and users that have any.
+    /// Returns how many keys are remembered, and how many users have any.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         self.stripes

@@ -1,21 +1,21 @@
-//! What is left of a room that is no more.
+//! What is retained of a room that is gone, and what a room begins with.
 
 use super::Position;
 use super::shares::Opener;
 use crate::chat::keys::KeyExpiry;
 use crate::names::{Epoch, Offset};
 
-/// What a room leaves behind, or begins with.
+/// The position of a room, with what decides how long it is kept.
 #[derive(Debug)]
 pub(super) struct RetainedPosition {
     pub(super) position: Position,
-    /// Who opened it first.
+    /// The user who opened the room first.
     pub(super) opener: Opener,
     pub(super) keys: KeyExpiry,
 }
 
 impl RetainedPosition {
-    /// A new life.
+    /// Returns the position of a room that begins a new life.
     pub(super) fn fresh(opener: Opener) -> Self {
         let position = Position { epoch: Epoch::random(), offset: Offset(0) };
         Self { position, opener, keys: KeyExpiry::default() }

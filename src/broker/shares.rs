@@ -1,14 +1,14 @@
-//! What is kept for people, by whose it is: when something has to go, it is of the one who has most.
+//! Decides what is evicted first among things that belong to users: something of whoever has most.
 //!
-//! Of the address that has most, it is the user's who has most there, and of what that user has, the oldest. Among
-//! equals it is the oldest too, so that where each has one thing the oldest of all goes. So nobody pushes out what
-//! others have, however much they bring, before they have pushed out their own.
+//! Of the address that has most, it is the user with most there, and of that user's things, the oldest. Among equals it
+//! is the oldest too, so that where each user has one thing, the oldest of all is evicted. So a user who brings many
+//! things pushes out all of their own before any of another's.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Addresses are counted in so many groups, by a hash with a key of this process: who chooses addresses cannot choose
-/// groups. Two that are in one share a place in the order, no more.
+/// Addresses are counted in so many groups, chosen by a hash with a key of this process, so that clients who choose
+/// their addresses cannot choose their groups. Two addresses in one group count as one.
 const GROUPS: u32 = 4096;
 
 /// Who opened a room: the group of the address, and a hash of the user's name.
@@ -19,22 +19,23 @@ pub(super) struct Opener {
 }
 
 impl Opener {
-    /// From hashes of the address and of the user's name, which must have a key of the process.
+    /// Creates an opener from hashes of the address and of the user's name, which must have a key of this process.
     pub(super) fn new(address: u32, user: u32) -> Self {
         Self { group: address % GROUPS, user }
     }
 }
 
-/// A place in the order; the last one goes first: how many somebody has, and the oldest of them.
+/// A rank in the eviction order, of which the last is evicted first: how many things there are, and the number of the
+/// oldest.
 type Rank = (u32, Reverse<u64>);
 
-/// See the module's documentation. Memory: some 90 to 150 bytes for each thing, and 300 KiB.
+/// Things in eviction order. Memory: some 90 to 150 bytes for each thing, and 300 KiB.
 #[derive(Debug)]
 pub(super) struct Shares<T> {
     next: u64,
-    /// By number, which counts up.
+    /// Things by opener and number; numbers count up.
     things: BTreeMap<(Opener, u64), T>,
-    /// How many each has.
+    /// How many things each opener has.
     counts: BTreeMap<Opener, u32>,
     users: BTreeSet<(u32, Rank, u32)>,
     group_counts: BTreeMap<u32, u32>,
@@ -55,7 +56,7 @@ impl<T> Default for Shares<T> {
 }
 
 impl<T> Shares<T> {
-    /// Adds a thing, the youngest of all; returns its number.
+    /// Adds a thing, the youngest of all. Returns its number.
     pub(super) fn add(&mut self, opener: Opener, thing: T) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -80,7 +81,7 @@ impl<T> Shares<T> {
         thing
     }
 
-    /// Removes what has to go first, and says under which number it was.
+    /// Removes the thing to evict first. Returns it with its number.
     pub(super) fn pop(&mut self) -> Option<(u64, T)> {
         let &(_, group) = self.groups.last()?;
         let (_, user) = self.first_of(group)?;
@@ -98,7 +99,7 @@ impl<T> Shares<T> {
         Some(number)
     }
 
-    /// The user who comes first in a group, with the rank.
+    /// Returns the user to evict from first in a group, with the rank.
     fn first_of(&self, group: u32) -> Option<(Rank, u32)> {
         let all = (group, (0, Reverse(u64::MAX)), 0)..=(group, (u32::MAX, Reverse(0)), u32::MAX);
         self.users.range(all).next_back().map(|&(_, rank, user)| (rank, user))
@@ -113,7 +114,7 @@ impl<T> Shares<T> {
         Some((*self.group_counts.get(&group)?, oldest))
     }
 
-    /// Takes somebody and their group off the lists, before what they have changes.
+    /// Takes an opener and its group off the ordered lists, before what they have changes.
     fn strike(&mut self, opener: Opener) {
         let Opener { group, user } = opener;
         if let Some(rank) = self.group_rank(group) {
@@ -124,7 +125,7 @@ impl<T> Shares<T> {
         }
     }
 
-    /// Puts them back, where they now belong.
+    /// Puts an opener and its group back on the ordered lists.
     fn list(&mut self, opener: Opener) {
         let Opener { group, user } = opener;
         if let Some(rank) = self.rank(opener) {
@@ -161,7 +162,7 @@ mod tests {
     fn where_each_has_one_the_oldest_goes() {
         let mut shares = Shares::default();
         for (number, thing) in ["a", "b", "c", "d"].into_iter().enumerate() {
-            // Two users at one address are no equals of two who are alone, so each is elsewhere.
+            // Each at another address: two users who share one would be evicted before two who do not.
             shares.add(opener(7 - number as u32, number as u32), thing);
         }
         assert_eq!(drain(&mut shares), ["a", "b", "c", "d"]);
@@ -197,7 +198,7 @@ mod tests {
         assert!(shares.users.is_empty() && shares.groups.is_empty());
     }
 
-    /// Against a plain list that is looked through from end to end.
+    /// Compares with a plain list that is searched from end to end.
     #[test]
     fn it_is_as_if_one_had_looked_through_all() {
         let mut rng = fastrand::Rng::with_seed(7);
@@ -207,7 +208,7 @@ mod tests {
             let of = |is: &dyn Fn(&Opener) -> bool| all.iter().filter(|(opener, _)| is(opener)).count();
             all.iter().copied().max_by_key(|&(opener, number)| {
                 let group = of(&|other| other.group == opener.group);
-                // A group ranks by the oldest of its first user.
+                // A group ranks by the oldest thing of its first user.
                 let in_group = all.iter().filter(|(other, _)| other.group == opener.group);
                 let rank = |opener: Opener, number: u64| (of(&|other| *other == opener), Reverse(number));
                 let best = in_group.map(|&(other, number)| rank(other, number)).max();

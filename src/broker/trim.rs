@@ -1,17 +1,17 @@
-//! What a room no longer keeps, as the log on disk hears of it.
+//! What rooms report to the log on disk about what they no longer keep.
 
 use crate::names::{Epoch, Offset, RoomName};
 
-/// What a room no longer needs.
+/// A change in what a room keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trim {
-    /// The messages before this one.
+    /// The messages before this offset are no longer kept.
     Before(Offset),
-    /// Everything: the room is no more, and its epoch never comes back.
+    /// Nothing is kept any more: the room is gone, and its epoch never returns.
     All,
-    /// Nothing yet: the room begins in this epoch.
+    /// Nothing is dropped: the room begins in this epoch.
     Begins,
 }
 
-/// Hears what rooms no longer keep. Called under the broker's locks, mostly a room's: must not wait.
+/// Takes the reports of rooms. Called under the broker's locks, mostly a room's, so it must not wait.
 pub(super) type TrimSink = Box<dyn Fn(&RoomName, Epoch, Trim) + Send + Sync>;

@@ -1,5 +1,5 @@
-//! What stands behind a WebSocket path: one type for each endpoint, all of them synchronous. They are handed whole
-//! messages and answer through the [`Peer`].
+//! The endpoints behind the WebSocket paths: one type for each, all of them synchronous. An endpoint is handed whole
+//! messages and answers through its [`Peer`]; it does no I/O of its own.
 
 mod chat;
 mod echo;
@@ -19,30 +19,30 @@ use crate::chat::rate_limit::Refused;
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 
-/// One connection's endpoint. 24 bytes; what is larger is boxed.
+/// The endpoint of one connection. Kept to 24 bytes: larger states are boxed.
 #[derive(Debug)]
 pub enum Endpoint {
-    /// Sends back what comes.
+    /// Echoes messages.
     Echo {
-        /// Text and binary, untouched.
+        /// Echoes text and binary messages unchanged.
         is_raw: bool,
     },
-    /// Sends back lines under the name of the token's owner.
+    /// Echoes text behind the name of the token's owner.
     Secure(Box<str>),
     /// Validates messages.
     Messages,
-    /// Ends after a silence.
+    /// Echoes text, and ends the connection after a time without a message.
     WithTimeout(Box<WithTimeout>),
-    /// Wants its heartbeats acknowledged.
+    /// Sends heartbeats that have to be acknowledged.
     Heartbeat(Box<Heartbeat>),
-    /// The chat.
+    /// Takes part in the chat.
     Chat(Box<Chat>),
-    /// Upgraded only so that a person can read why not.
+    /// Ends the connection at once. The upgrade was done only so that the client can read the close reason.
     Refused(Box<EndReason>),
 }
 
 impl Endpoint {
-    /// Called once, when the connection is open.
+    /// Begins the conversation. Called once, when the connection is open.
     ///
     /// # Errors
     /// The reason to end the connection.
@@ -58,7 +58,7 @@ impl Endpoint {
         }
     }
 
-    /// Called with every message.
+    /// Handles a message.
     ///
     /// # Errors
     /// The reason to end the connection.
@@ -83,8 +83,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Called instead of [`Endpoint::message`] when its frames were more than the connection may send: answers where
-    /// the endpoint has a form for errors.
+    /// Answers a message whose frames exceeded the connection's rate limit, where the endpoint has a form for errors.
+    /// Called instead of [`Endpoint::message`].
     ///
     /// # Errors
     /// [`EndReason::RateLimited`] when that happened too often.
@@ -103,33 +103,33 @@ impl Endpoint {
         peer.strike()
     }
 
-    /// Has fetched what every poll reads.
+    /// Prefetches the state that every poll reads.
     pub fn prefetch(&self) {
         if let Self::Chat(chat) = self {
             prefetch(&**chat);
         }
     }
 
-    /// Has fetched what a message reads besides; reads what [`Endpoint::prefetch`] has fetched.
+    /// Prefetches the room that a message is published in. Reads what [`Endpoint::prefetch`] has prefetched.
     pub fn prefetch_room(&self) {
         if let Self::Chat(chat) = self {
             chat.prefetch_room();
         }
     }
 
-    /// True while the client is sent what it missed, or waits to leave a room: no command is taken meanwhile.
+    /// Returns true while missed messages are being sent, or a room waits to be left. No command is taken meanwhile.
     #[must_use]
     pub fn is_replaying(&self) -> bool {
         matches!(self, Self::Chat(chat) if chat.is_replaying())
     }
 
-    /// True while there is nothing to [go on](Endpoint::replay) with until the task is woken.
+    /// Returns true while [`Endpoint::replay`] has nothing to do until the task is woken.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         matches!(self, Self::Chat(chat) if chat.is_waiting())
     }
 
-    /// Queues more of what it missed, or leaves the room, if that can be done now.
+    /// Queues the next missed messages, or leaves a room that waits to be left, if that can be done now.
     ///
     /// # Errors
     /// The reason to end the connection.
@@ -140,7 +140,7 @@ impl Endpoint {
         }
     }
 
-    /// When the endpoint wants to be asked again without a message, in the shard's milliseconds.
+    /// Returns when [`Endpoint::due`] is to be called though no message comes, in the shard's milliseconds.
     #[must_use]
     pub fn next_due_ms(&self) -> Option<u64> {
         match self {
@@ -150,7 +150,7 @@ impl Endpoint {
         }
     }
 
-    /// Called when that time has come.
+    /// Does what was due at [`Endpoint::next_due_ms`].
     ///
     /// # Errors
     /// The reason to end the connection.
@@ -162,7 +162,7 @@ impl Endpoint {
         }
     }
 
-    /// The user, for logs.
+    /// Returns the user, for logs.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         match self {

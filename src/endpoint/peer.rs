@@ -1,4 +1,4 @@
-//! What an endpoint gets to work with: its connection, and the messages that come in there.
+//! What an endpoint works with: the connection it serves, and the messages that come in there.
 
 use std::sync::Arc;
 
@@ -11,29 +11,29 @@ use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
 use crate::registry::Registration;
 
-/// A connection as its endpoint sees it.
+/// The connection that an endpoint serves, with the tools to serve it.
 #[derive(Debug)]
 pub struct Peer<'a> {
-    /// Its place in the registry.
+    /// The connection's registration in its shard, through which it is sent frames.
     pub registration: &'a Registration,
-    /// The node.
+    /// The node that the connection belongs to.
     pub node: &'a Arc<Node>,
     /// The worker's JSON parser.
     pub parser: &'a mut Parser,
-    /// What the connection has used of its rates.
+    /// What the connection has used up of its rate limits.
     pub allowance: &'a mut Allowance,
-    /// Now, in milliseconds of the node's clock, as of the wake of the connection's task.
+    /// The time when the connection's task woke, in milliseconds of the node's clock.
     pub now_ms: u64,
 }
 
 impl Peer<'_> {
-    /// Answers the client. What is queued is written when the messages that were read together are done.
+    /// Queues an answer to the client. Queued frames are written when all messages of one read have been handled.
     pub fn reply(&self, frame: &Frame) {
         self.registration.reply(frame);
     }
 
-    /// Counts a command that was refused for its rate: as a strike where the connection itself has used up what it may
-    /// send, and not where others of its user's name have.
+    /// Counts a command that was refused by a rate limit. It is a strike where the connection itself has used up its
+    /// limit, but not where other connections of the same user have.
     ///
     /// # Errors
     /// As [`Peer::strike`].
@@ -47,18 +47,19 @@ impl Peer<'_> {
         self.strike()
     }
 
-    /// Answers what was refused of the chat: `re` is the id of the command, where there is one.
+    /// Answers a refused chat command with an error. `re` is the `id` of the command, if it has one.
     pub fn refuse(&self, re: Option<&str>, error: CommandError) {
         self.registration.shard().metrics().failed(error.code());
         self.reply(&v1::error(re, error));
     }
 
-    /// Now, in the shard's milliseconds, by which [`Endpoint::next_due_ms`](super::Endpoint::next_due_ms) goes.
+    /// Returns the time in the shard's milliseconds, in which [`Endpoint::next_due_ms`](super::Endpoint::next_due_ms)
+    /// is given.
     pub(super) fn shard_ms(&self) -> u64 {
         self.registration.shard().now_ms()
     }
 
-    /// Counts something that was refused for its rate.
+    /// Counts a refusal by a rate limit as a strike against the connection.
     ///
     /// # Errors
     /// [`EndReason::RateLimited`] when there were more than `rate_limit.strikes` within a minute.
@@ -70,7 +71,8 @@ impl Peer<'_> {
         }
     }
 
-    /// Takes something off what the client may still do, where there are rate limits.
+    /// Takes something off the connection's rate limits, where there are any. `take` gets the allowance, the time and
+    /// the limits.
     pub(super) fn spend(
         &mut self,
         take: impl FnOnce(&mut Allowance, u64, &Limiter) -> Result<(), Refused>,
@@ -86,11 +88,11 @@ impl Peer<'_> {
     }
 }
 
-/// A data message.
+/// A data message from the client.
 #[derive(Debug)]
 pub enum Message<'a> {
     /// Text, checked to be UTF-8. Mutable because the JSON parser works in place.
     Text(&'a mut [u8]),
-    /// Bytes.
+    /// Binary data.
     Binary(&'a mut [u8]),
 }

@@ -1,6 +1,6 @@
-//! Which endpoint a path leads to.
+//! Maps the path of an upgrade request to its endpoint.
 
-/// Where a WebSocket path leads.
+/// The endpoint that a WebSocket path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// `/ws`
@@ -17,11 +17,11 @@ pub enum Route {
     Chat,
 }
 
-/// What a chat path begins with.
+/// The prefix of the chat's paths; the user id follows.
 pub const CHAT_PREFIX: &str = "/ws/chat/";
 
 impl Route {
-    /// The route of a path, without its query.
+    /// Returns the route of a path, which is given without its query.
     #[must_use]
     pub fn parse(path: &str) -> Option<Self> {
         Some(match path {
@@ -37,7 +37,7 @@ impl Route {
         })
     }
 
-    /// Its name in logs.
+    /// Returns the route's name in logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! `/ws/secure`: text `T` comes back as `User NAME: T`. Who has no good token never gets here.
+//! `/ws/secure`: echoes text `T` as `User NAME: T`. Only a connection with a valid token gets here.
 
 use super::peer::Peer;
 use crate::protocol::frame::{self, OpCode};

@@ -1,4 +1,4 @@
-//! Private messages: to every connection of a user, at once and never stored.
+//! Private messages: delivered to every connection of a user, at once, and never stored.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -12,13 +12,14 @@ use crate::names::{ConnectionId, Epoch, Key, UserId};
 use crate::protocol::event::{self, CommandError, v1};
 use crate::registry::share::Share;
 
-/// What a frame has around its text, roughly.
+/// Bytes that a frame has around its text, roughly.
 const AROUND_TEXT: usize = 150;
 
-/// The connections that a message is for, with what it takes of the sender's share in each one's queue.
+/// The connections that get a message, each with the part of its queue that the sender takes up.
 type Recipients = SmallVec<[(ConnectionId, Share); 2]>;
 
-/// What a node keeps of its private messages: their count, for ids. Their keys are among those of all users.
+/// Numbers private messages, so that each has an id. Their idempotency keys are kept in the broker, among those of all
+/// users.
 #[derive(Debug)]
 pub(super) struct PrivateMessageIds {
     epoch: Epoch,
@@ -32,12 +33,12 @@ impl Default for PrivateMessageIds {
 }
 
 impl Node {
-    /// Hands a message to every connection of `to`; returns how many there were. The same `key` within five minutes
-    /// hands it over once: a retry gets the same answer.
+    /// Delivers a message to every connection of `to` and returns how many there were. Within five minutes the same
+    /// `key` delivers only once: a retry gets the first answer again.
     ///
     /// # Errors
-    /// [`CommandError::UserNotFound`]; [`CommandError::Unavailable`] when no inbox has space, or too much of the
-    /// same sender waits in the recipient's queue already. Nobody got it then.
+    /// [`CommandError::UserNotFound`] when nobody is connected as `to`; [`CommandError::Unavailable`] when no inbox has
+    /// space, or too much from the same sender waits in the recipient's queue. Nothing was delivered then.
     pub fn direct(
         &self,
         from: &UserId,
@@ -50,8 +51,8 @@ impl Node {
             let recipients = self.recipients(from, to, text)?;
             return Ok(self.hand_over(recipients, from, text, now_ms));
         };
-        // Decided under a lock and handed over without it: of two who try at once the second has the answer of the
-        // first, and waits for nobody's inbox.
+        // The key is decided under a lock, and the message is delivered without it. Of two attempts at once the second
+        // gets the answer of the first, and waits for nobody's inbox.
         let mut recipients = Recipients::new();
         let at_unix_ms = self.clock.unix_ms_at(now_ms);
         let done = self.broker.keys().once(from, KeyScope::User(to.clone()), key, at_unix_ms, || {
@@ -64,8 +65,8 @@ impl Node {
         }
     }
 
-    /// The connections of a user whose shards have space for a message, and of whose queues the sender has not used up
-    /// its share.
+    /// Returns the user's connections whose shards have space for the message and in whose queues the sender has not
+    /// used up its share.
     fn recipients(&self, from: &UserId, to: &UserId, text: &str) -> Result<Recipients, CommandError> {
         let connections = self.registry.directory.find(to);
         if connections.is_empty() {
@@ -100,9 +101,9 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// 1. A keyed message is being handed over, and does not get on: something else holds the recipient's inbox.
-    /// 2. The same is tried again, and the sender says something else: neither waits for the first.
-    /// 3. It was handed over once.
+    /// 1. A keyed message is being delivered, and does not get on: something else holds the recipient's inbox.
+    /// 2. The same message is tried again, and the sender says something else: neither waits for the first.
+    /// 3. The message was delivered once.
     #[test]
     fn a_key_is_decided_before_the_message_is_handed_over() {
         let node =

@@ -1,4 +1,4 @@
-//! The broker's way to the members on this node.
+//! Connects the broker to this node's members: what the broker publishes goes to the shards' inboxes.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::clock;
 use crate::registry::delivery::{Aside, Delivery};
 use crate::registry::{Registry, Topic};
 
-/// See the module's documentation.
+/// The registry, as the broker's [`Local`].
 #[derive(Debug)]
 pub(super) struct Fanout(pub(super) Arc<Registry>);
 

@@ -1,5 +1,5 @@
-//! Users whose connection was taken over, in rooms that the new connection has yet to join: for the others they stay,
-//! for a while.
+//! Users whose connection was taken over, and who stay in its rooms for a while until the new connection has joined
+//! them. The other members see them neither leave nor join.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::names::UserId;
 use crate::registry::Topic;
 use crate::shrink::ShrinkWhenSparse;
 
-/// For how long, in milliseconds: a client that comes back joins its rooms one after the other, each in a round trip
-/// and with what it missed there, and many may come back together.
+/// How long a user is held, in milliseconds. A returning client joins its rooms one after the other, each in a round
+/// trip and with the messages it missed there, and many clients may return at once.
 const GRACE_MS: u64 = 20_000;
-/// Held at once, all rooms together: beyond it users leave at once. Memory: some 40 bytes each, and their rooms.
+/// Most users held at once, over all rooms; beyond it users leave at once. Memory: some 40 bytes each, and their rooms.
 const MAX_HELD: usize = 65_536;
 
-/// A user who stays in a room under this number.
+/// A user who is held in a room.
 #[derive(Debug)]
 pub(super) struct HeldUser {
     until_ms: u64,
@@ -27,15 +27,15 @@ pub(super) struct HeldUser {
     pub(super) number: u32,
 }
 
-/// Everybody who is held.
+/// All users who are held on this node.
 #[derive(Debug)]
 pub(super) struct HeldUsers(Mutex<Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
-    /// In the order of the times.
+    /// Ordered by `until_ms`.
     users: VecDeque<HeldUser>,
-    /// By this the times go: while we stand still, nobody can come back.
+    /// The clock of `until_ms`, which does not count the time that the process stood still: nobody could return then.
     awake: Awake,
 }
 
@@ -44,12 +44,14 @@ impl HeldUsers {
         Self(Mutex::new(Waiting { users: VecDeque::new(), awake: Awake::new(clock) }))
     }
 
-    /// True when one more can be held. Others may be faster, so that the bound may be passed by one for each thread.
+    /// Returns true when one more user can be held. Several threads may see the last slot at once, so the bound may be
+    /// passed by one for each thread.
     pub(super) fn have_space(&self) -> bool {
         self.0.lock().users.len() < MAX_HELD
     }
 
-    /// Notes that a user stays in a room, from `now_ms` of the node's clock on.
+    /// Holds a user in a room from `now_ms` on, by the node's clock. `number` is what
+    /// [`Presence::hold`](crate::chat::presence::Presence::hold) returned.
     pub(super) fn add(&self, room: &Arc<Room<Topic>>, user: &UserId, number: u32, now_ms: u64) {
         let (room, user) = (Arc::clone(room), user.clone());
         let mut all = self.0.lock();

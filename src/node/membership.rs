@@ -1,4 +1,4 @@
-//! Being in a room.
+//! Being in a room: entering it, reading there, and leaving it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,24 +17,25 @@ use crate::registry::bounds::Overload;
 use crate::registry::inbox::TopicId;
 use crate::registry::{Registration, Topic};
 
-/// Time between two lines in the log about a limit that clients can reach at will.
+/// Time between two lines in the log about a limit that clients can reach at will, in milliseconds.
 const LOG_PAUSE_MS: u64 = 1_000;
 
-/// What came of entering a room.
+/// The result of entering a room.
 #[derive(Debug)]
 pub struct Entered {
-    /// The way to speak there, and to leave.
+    /// The membership, through which the connection publishes and leaves.
     pub membership: Membership,
-    /// The place of the room's last message.
+    /// The position of the room's last message.
     pub position: Position,
-    /// The messages that were missed.
+    /// The missed messages, if the connection asked for them.
     pub resumed: Resumed,
-    /// Users in the room as the news told it last, and this one.
+    /// Users in the room as its members were last told, and this one.
     pub members: usize,
 }
 
 impl Entered {
-    /// Where the missed messages begin, or else the live ones.
+    /// Returns the position behind which the connection's messages begin: the missed ones if there are any, the live
+    /// ones otherwise.
     #[must_use]
     pub fn start(&self) -> Position {
         match self.resumed {
@@ -43,7 +44,7 @@ impl Entered {
         }
     }
 
-    /// True when the missed messages follow.
+    /// Returns true when the missed messages follow.
     #[must_use]
     pub fn is_recovered(&self) -> bool {
         matches!(self.resumed, Resumed::Recovered { .. })
@@ -51,12 +52,13 @@ impl Entered {
 }
 
 impl Node {
-    /// Puts a connection into a room and tells the room. `resume` is the place of the last message that it has seen,
-    /// `address` a hash of where it comes from, with a key of this process.
-    /// What is replied to the connection right behind this stands before everything that the room says from now on.
+    /// Makes a connection a member of a room, and announces it there. `resume` is the position of the last message that
+    /// the connection has seen, `address` a hash of its address with a key of this process.
+    ///
+    /// A reply queued right after this precedes everything that is published in the room from now on.
     ///
     /// # Errors
-    /// [`BrokerError::TooManyRooms`].
+    /// [`BrokerError::TooManyRooms`] when the room would have to be opened and no other can be evicted for it.
     pub fn enter(
         self: &Arc<Self>,
         registration: &Registration,
@@ -97,7 +99,7 @@ impl Node {
     }
 
     fn warn_of(&self, error: &BrokerError, now_ms: u64) {
-        // Two threads that write a line at once do no harm.
+        // Two threads that both write a line do no harm.
         if now_ms.saturating_sub(self.warned_ms.load(Relaxed)) >= LOG_PAUSE_MS {
             self.warned_ms.store(now_ms, Relaxed);
             tracing::warn!(%error, "a room cannot be opened");
@@ -105,45 +107,46 @@ impl Node {
     }
 }
 
-/// A connection's presence in a room; dropping it leaves the room and tells it.
+/// A connection's presence in a room. Dropping it leaves the room and announces that.
 #[derive(Debug)]
 pub struct Membership {
     pub(super) node: Arc<Node>,
     pub(super) room: Arc<Room<Topic>>,
     pub(super) user: UserId,
-    /// Whose it is.
+    /// The connection that is in the room.
     pub(super) id: ConnectionId,
     topic: TopicId,
     pub(super) dialect: Dialect,
     overload: Overload,
-    /// What waits for the log, if there is one.
+    /// The connection's messages that wait for the log; `None` where there is no log.
     pub(super) unanswered: Option<Arc<Unanswered>>,
-    /// Gets what the room says; not yet while it reads what it missed.
+    /// True when the connection gets what is published. False while it still reads what it missed.
     is_member: bool,
     is_present: bool,
 }
 
 impl Membership {
-    /// Has the room fetched, in which something is about to be said.
+    /// Prefetches the room's state, which publishing reads.
     pub fn prefetch(&self) {
         self.room.prefetch();
     }
 
-    /// The room.
+    /// Returns the room's name.
     #[must_use]
     pub fn room(&self) -> &RoomName {
         self.room.name()
     }
 
-    /// On the shard's own thread, with nothing since the room's lock: no sweep can have passed.
+    /// Subscribes the connection to the live messages behind `after`. Runs on the shard's own thread with nothing
+    /// between it and the room's lock, so the shard has delivered nothing in between.
     fn follow(&mut self, registration: &Registration, after: u64) {
         registration.subscribe(self.topic, after, self.room.name(), self.overload);
         self.is_member = true;
     }
 
-    /// Reads on where a resume had more than a page; with the last page the connection follows the room, and is to be
-    /// told how many users there are, for it has heard nothing of who came and went meanwhile; `None` where nobody
-    /// hears of that.
+    /// Reads the next page of missed messages. With the last page the connection becomes a member that gets live
+    /// messages. That page comes with the number of users in the room, because joins and leaves were not announced to
+    /// the connection meanwhile; `None` where the room announces none.
     pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> NextPage<Option<usize>> {
         let next = self.room.read_on(replay, |state| {
             let is_announced = state.settings().presence.is_announced;
@@ -160,14 +163,14 @@ impl Membership {
         }
     }
 
-    /// The last messages before `before`: see [`RoomState::recent`](crate::broker::room::RoomState::recent).
+    /// Returns the last messages before `before`: see [`RoomState::recent`](crate::broker::room::RoomState::recent).
     #[must_use]
     pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> HistoryPage {
         self.room.with(|state| state.recent(epoch, before, limit))
     }
 
-    /// A page of the users behind `after`, whether there are more, and how many there are in all: as the news told it
-    /// last, so that those which follow apply to it, and this user.
+    /// Returns a page of the users behind `after`, whether there are more, and how many there are in all. The list is
+    /// the one last announced, so that later announcements apply to it, and contains this user.
     #[must_use]
     pub fn users(&self, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool, usize) {
         self.room.with(|state| {
@@ -176,22 +179,23 @@ impl Membership {
         })
     }
 
-    /// True while something that this connection has said here waits for the log. Its task is woken when nothing does:
-    /// leaving before would overtake the acks.
+    /// Returns true while a message of this connection waits for the log. The connection's task is woken when none
+    /// does. Leaving earlier would overtake the acks.
     #[must_use]
     pub fn awaits_answers(&self) -> bool {
         self.unanswered.as_ref().is_some_and(|unanswered| unanswered.awaits())
     }
 
-    /// Leaves the room: the connection gets everything that was said until now, and nothing behind it. What is replied
-    /// to it next stands right behind that.
+    /// Leaves the room. The connection still gets everything that was published until now, and nothing after it. The
+    /// next reply stands right behind that.
     pub fn leave(mut self, registration: &Registration) {
         if let Some(until) = self.depart(Departure::Leaving) {
             registration.unsubscribe(self.topic, until);
         }
     }
 
-    /// Takes the user out of the room, once; returns the place up to which the connection is to be served.
+    /// Takes the user out of the room, once. Returns the position in the shard's stream up to which the connection is
+    /// to be served.
     fn depart(&mut self, how: Departure) -> Option<u64> {
         if !std::mem::replace(&mut self.is_present, false) {
             return None;
@@ -223,19 +227,19 @@ impl Membership {
     }
 }
 
-/// How a connection goes out of a room.
+/// Why a connection leaves a room.
 #[derive(Debug, Clone, Copy)]
 enum Departure {
-    /// By itself, or with its end.
+    /// The client left the room, or its connection ended.
     Leaving,
-    /// It was taken over by another, which will join its rooms.
+    /// Another connection has taken over, and is about to join its rooms.
     Replaced,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
         let node = &self.node;
-        // A plain client has no other rooms: it is where it went to.
+        // A plain client is in one room only, and its new connection has entered that already: nothing is held.
         let is_replaced = self.is_present
             && self.dialect == Dialect::V1
             && node.registry.directory.was_replaced(&self.user, self.id)

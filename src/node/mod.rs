@@ -1,4 +1,4 @@
-//! Joins chat, broker and registry: what endpoints and HTTP talk to.
+//! Joins chat, broker and registry into one node: what endpoints and HTTP talk to.
 
 mod claim;
 mod direct;

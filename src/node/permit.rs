@@ -1,11 +1,11 @@
-//! How many connections a node has at once (`limits.max_connections`).
+//! Bounds how many connections a node has at once (`limits.max_connections`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::shared::Node;
 
-/// One of the `limits.max_connections` connections that a node may have at once; dropping it makes room for another.
+/// Permission to be one of the `limits.max_connections` connections of a node. Dropping it makes room for another.
 #[derive(Debug)]
 pub struct ConnectionPermit(Arc<Node>);
 
@@ -27,7 +27,7 @@ impl Node {
     /// Returns a permit for one more connection; `None` while `limits.max_connections` are held.
     #[must_use]
     pub fn connection_permit(self: &Arc<Self>) -> Option<ConnectionPermit> {
-        // Made before the count is looked at: dropping it counts down again where there were too many.
+        // The permit exists before the count is checked: if there are too many, dropping it takes the count back.
         let permit = ConnectionPermit(Arc::clone(self));
         let before = self.connections.fetch_add(1, Relaxed);
         (before < self.config.limits.max_connections).then_some(permit)

@@ -1,6 +1,6 @@
-//! Announcing who came into a room and who left it, in the way of each dialect.
+//! Announces joins and leaves in a room, to each dialect in its own form.
 //!
-//! What there is to announce is decided by [`chat::presence`](crate::chat::presence).
+//! [`chat::presence`](crate::chat::presence) decides what there is to announce.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,8 @@ use crate::registry::Topic;
 use crate::registry::delivery::{Audience, Delivery};
 
 impl Node {
-    /// Says what the outcome wants said; returns when more is due. Called under the room's lock.
+    /// Announces what a join or leave calls for. Returns the time at which merged news are due, if they are. Called
+    /// under the room's lock.
     pub(super) fn announce_outcome(
         &self,
         state: &mut RoomState<Topic>,
@@ -35,7 +36,7 @@ impl Node {
         }
     }
 
-    /// Tells each dialect in its way who came and went, if anybody who speaks it is there.
+    /// Announces joins and leaves to each dialect that has members in the room.
     fn announce(&self, state: &mut RoomState<Topic>, room: &RoomName, news: &News) {
         let at = Instant::now();
         if state.topic.has(Audience::Plain) {
@@ -56,7 +57,7 @@ impl Node {
         }
     }
 
-    /// Announces what was merged and is due by now.
+    /// Announces the merged news of all rooms where they are due by `now_ms`.
     pub(super) fn announce_due(&self, now_ms: u64) {
         let due: SmallVec<[_; 4]> = {
             let mut waiting = self.due.lock();
@@ -72,7 +73,7 @@ impl Node {
         }
     }
 
-    /// Lets go of those whose time is over: who has not come back leaves.
+    /// Removes the held users whose time is over from their rooms, unless they have returned.
     pub(super) fn release_held(&self, now_ms: u64) {
         while let Some(HeldUser { room, user, number, .. }) = self.held.take_due(now_ms) {
             let (due, is_empty) = room.with(|state| {

@@ -1,7 +1,7 @@
-//! Saying something in a room.
+//! Publishing a message in a room.
 //!
-//! In memory that is one step. With a log on disk (`history.dir`) the message waits for the log's thread, and so does
-//! the answer: it is replied from there.
+//! Without a log on disk that is one step. With one (`history.dir`) the message waits for the log's thread, which also
+//! sends the answer.
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use crate::registry::delivery::{Ack, Aside};
 /// A message of a `throng.v1` client on its way to a room.
 #[derive(Debug)]
 pub struct Post<'a> {
-    /// What is said.
+    /// The message's text.
     pub text: &'a str,
-    /// Its idempotency key.
+    /// The message's idempotency key.
     pub key: Option<Key>,
-    /// The id of the command, for the ack.
+    /// The command's `id`, for the ack.
     pub re: Option<&'a str>,
-    /// Whether the sender gets the message as well as the ack.
+    /// True when the sender gets the message as well as the ack.
     pub echo: bool,
 }
 
-/// How a broker's refusal answers a command.
+/// Returns the answer to a command that the broker refused.
 #[must_use]
 pub fn refusal(error: BrokerError) -> CommandError {
     match error {
@@ -35,13 +35,13 @@ pub fn refusal(error: BrokerError) -> CommandError {
     }
 }
 
-/// What is said, and what its ack needs.
+/// A message with what is needed to encode it, and its ack, once it has an offset.
 #[derive(Clone, Copy)]
 struct OutgoingMessage<'a> {
     user: &'a UserId,
     text: &'a str,
     room: &'a RoomName,
-    /// When, in milliseconds since the Unix epoch.
+    /// When the message came, in milliseconds since the Unix epoch.
     at_unix_ms: u64,
     from: ConnectionId,
     ack: Option<AckRequest<'a>>,
@@ -66,19 +66,20 @@ impl OutgoingMessage<'_> {
 }
 
 impl Membership {
-    /// Publishes a message of the plain dialect to the room, the sender included. `now_ms` by the node's clock. Returns
-    /// its place, or nothing where it waits for the log: should it fail there, the sender is told.
+    /// Publishes a message of the plain dialect in the room, to its sender too. `now_ms` is the node's clock. Returns
+    /// the message's position, or `None` when the message waits for the log; if the log fails, an error is sent to the
+    /// client then.
     ///
     /// # Errors
-    /// [`CommandError::Unavailable`] when the fan-out or the log is at its limit; the message has no offset then.
+    /// [`CommandError::Unavailable`] when the fan-out or the log is at its limit. The message has no offset then.
     pub fn publish(&self, text: &str, now_ms: u64) -> Result<Option<Position>, CommandError> {
         let published = self.append(text, None, None, now_ms)?;
         Ok(published.map(|published| published.position))
     }
 
-    /// Publishes a message of `throng.v1`. Its ack goes to the sender in the order of the room's stream, but for a
-    /// duplicate, which the caller answers. Returns nothing where the message waits for the log: then the sender is
-    /// answered in any case.
+    /// Publishes a message of `throng.v1`. The sender gets its ack in the order of the room's stream. The ack of a
+    /// duplicate is the caller's to send. Returns `None` when the message waits for the log, which then answers in
+    /// every case.
     ///
     /// # Errors
     /// As [`Membership::publish`].
@@ -114,7 +115,7 @@ impl Membership {
         published.map_err(refusal)
     }
 
-    /// A message for the log's thread: what it needs is its own.
+    /// Builds the job for the log's thread, which owns everything it needs.
     fn job(&self, said: OutgoingMessage<'_>, key: Option<Key>, max_len: usize) -> Job<super::fanout::Fanout> {
         let user = self.user.clone();
         let text: Box<str> = said.text.into();
@@ -141,7 +142,7 @@ impl Membership {
             answer: Box::new(move |answer| {
                 let _unanswered = unanswered;
                 let frame = match (dialect, answer) {
-                    // What was appended is told in the room's stream.
+                    // The members, the sender among them, learn of an appended message from the room's stream.
                     (_, Ok(Published { is_duplicate: false, .. })) | (Dialect::Plain, Ok(_)) => return,
                     (Dialect::V1, Ok(Published { position: Position { epoch, offset }, .. })) => {
                         let (re, room) = (re_again.as_deref(), &name_again);

@@ -1,4 +1,4 @@
-//! What all threads of a node share: its registry, its broker, its limits and counters.
+//! The state that all threads of a node share: its registry, its broker, its limits and counters.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -24,37 +24,37 @@ use crate::registry::{Registry, Topic};
 pub struct Node {
     /// The effective configuration.
     pub config: Config,
-    /// Who is connected.
+    /// The connections and their users.
     pub registry: Arc<Registry>,
-    /// The counters.
+    /// The counters that `/metrics` shows.
     pub metrics: Metrics,
-    /// The time of the node and of its shards.
+    /// The clock of the node and of its shards.
     pub clock: Clock,
-    /// How fast connections and users may be; `None` when `rate_limit.enabled` is false.
+    /// The rate limits of connections and users; `None` when `rate_limit.enabled` is false.
     pub limiter: Option<Limiter>,
-    /// Its clock counts from the Unix epoch, so that ages go on over a restart.
+    /// The rooms. The broker's clock counts from the Unix epoch, so that ages continue over a restart.
     pub(super) broker: Arc<Memory<Fanout>>,
-    /// What is published goes through it if there is one.
+    /// The log on disk. If there is one, every message is published through it.
     pub(super) durable: Option<Durable<Fanout>>,
     pub(super) private_ids: PrivateMessageIds,
     pub(super) held: HeldUsers,
-    /// Rooms whose merged news are due, with the time; each stands here at most once.
+    /// Rooms with merged news to announce, each with the time when they are due. A room stands here once at most.
     pub(super) due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
     pub(super) connections: AtomicUsize,
     is_draining: AtomicBool,
-    /// When the log last said that there are too many rooms.
+    /// When the log last said that there are too many rooms, in milliseconds of the node's clock.
     pub(super) warned_ms: AtomicU64,
 }
 
 impl Node {
-    /// A node with nobody connected, which lives by `clock`, and whose history goes with it.
+    /// Creates a node without connections, whose history is in memory alone. `clock` is the time of everything on it.
     #[must_use]
     pub fn new(config: Config, metrics: Metrics, clock: Clock) -> Arc<Self> {
         Arc::new(Self::in_memory(config, metrics, clock))
     }
 
-    /// A node with nobody connected, whose history is in `history.dir` if there is one; it begins with what is there,
-    /// and lives by `clock`.
+    /// Creates a node without connections whose history is in `history.dir`, if that is set, and begins with what the
+    /// folder holds. `clock` is the time of everything on it.
     ///
     /// # Errors
     /// The folder cannot be used.
@@ -100,44 +100,45 @@ impl Node {
         }
     }
 
-    /// Milliseconds since the node began. Looks at the clock.
+    /// Returns the milliseconds since the node began. Reads the clock.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
 
-    /// True from the first signal to stop.
+    /// Returns true from the first signal to stop.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Relaxed)
     }
 
-    /// Refuses newcomers from now on.
+    /// Refuses new connections from now on.
     pub fn drain(&self) {
         self.is_draining.store(true, Relaxed);
     }
 
-    /// False when nothing can be published any more, because the thread that writes `history.dir` is no more.
+    /// Returns false when nothing can be published any more, because the thread that writes `history.dir` has ended.
     #[must_use]
     pub fn can_publish(&self) -> bool {
         self.durable.as_ref().is_none_or(Durable::is_running)
     }
 
-    /// Publishes what waits for the log, and closes it. Blocks until that is done; nothing can be published then.
+    /// Publishes the messages that wait for the log, and closes it. Blocks until that is done. Nothing can be published
+    /// afterwards.
     ///
     /// # Errors
-    /// The log could not be closed well: what was published is on disk all the same, as far as the system goes.
+    /// The log could not be closed cleanly. The operating system has been given everything that was published.
     pub fn close(&self) -> Result<(), LogError> {
         self.durable.as_ref().map_or(Ok(()), Durable::stop)
     }
 
-    /// Rooms that exist.
+    /// Returns how many rooms exist.
     #[must_use]
     pub fn room_count(&self) -> usize {
         self.broker.room_count()
     }
 
-    /// See [`Gauges`].
+    /// Returns the values of the node's [`Gauges`].
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         Gauges {
@@ -148,7 +149,7 @@ impl Node {
         }
     }
 
-    /// Sends merged news that are due and lets go of what is too old. Called about ten times a second with a number
+    /// Announces merged news that are due, and forgets what has expired. Called about ten times a second, with a number
     /// that counts up.
     pub fn keep_house(&self, turn: usize) {
         let now_ms = self.now_ms();

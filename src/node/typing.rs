@@ -1,19 +1,21 @@
-//! Showing the others in a room that somebody types, in `throng.v1`: how often, and to whom.
+//! Typing in `throng.v1`: decides how often it is shown, and sends it to the other members.
+//!
+//! How a shard offers it to them is the registry's part.
 
 use super::membership::Membership;
 use crate::protocol::event::v1;
 
-/// Time between two `typing` of one connection that are shown, in milliseconds; those between are dropped.
+/// Time between two `typing` of one connection that are shown, in milliseconds. Those in between are dropped.
 const PAUSE_MS: u64 = 500;
 
-/// When a connection's next `typing` may be shown, over all its rooms.
+/// When a connection's next `typing` may be shown, in any of its rooms.
 #[derive(Debug, Default)]
 pub struct TypingPause {
     next_ms: u64,
 }
 
 impl TypingPause {
-    /// Lets the next `typing` be shown at once: a message has ended what was shown.
+    /// Allows the next `typing` at once. Called when the connection has sent a message, which ends what was shown.
     pub fn end(&mut self) {
         self.next_ms = 0;
     }
@@ -28,8 +30,8 @@ impl TypingPause {
 }
 
 impl Membership {
-    /// Shows the others in the room that this user types, unless the connection's `pause` lasts. `now_ms` is the
-    /// node's clock.
+    /// Shows the other members that this user types, unless the connection's `pause` lasts. `now_ms` is the node's
+    /// clock.
     pub fn show_typing(&self, pause: &mut TypingPause, now_ms: u64) {
         if pause.is_over(now_ms) {
             let frame = v1::typing(self.room.name(), &self.user);

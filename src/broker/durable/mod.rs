@@ -1,10 +1,10 @@
 //! Publishing through a log on disk (`history.dir`): what is answered and delivered survives the end of the process.
 //!
-//! Messages wait for the log's thread, which takes all that wait, gives them their places, writes them at once, and
-//! only then puts them into their rooms. Nobody waits for the disk: the sender is answered later, in the order of
-//! submission.
+//! Messages wait for the log's thread. It takes all that wait, assigns their offsets, writes them at once, and only
+//! then delivers them. No other thread waits for the disk: senders are answered later, in the order in which they
+//! published.
 //!
-//! Where there is a log the broker's clock counts from the Unix epoch, so that ages go on over a restart.
+//! Where there is a log, the broker's clock counts from the Unix epoch, so that ages continue over a restart.
 
 use std::fmt;
 use std::path::Path;
@@ -19,26 +19,27 @@ use super::{BrokerError, Draft, Encoded, Local, Position, Published};
 use crate::config::HistorySync;
 use crate::names::{Key, RoomName, UserId};
 
-/// What a message holds in memory besides its frame, roughly.
+/// Bytes that a message takes in memory besides its frame, roughly.
 const JOB_BYTES: usize = 512;
-/// Findings that are logged, and rooms that are named: enough to see what has happened.
+/// Most findings that are logged, and rooms that are named: enough to see what has happened.
 const MAX_SAID: usize = 16;
 
 /// A message to be published.
 pub struct Job<L: Local> {
-    /// Where.
+    /// The room to publish in.
     pub room: SharedRoom<L>,
-    /// Who sends it.
+    /// The sender.
     pub user: UserId,
-    /// Its idempotency key.
+    /// The message's idempotency key.
     pub key: Option<Key>,
     /// An upper bound of the frame's length, in bytes.
     pub max_len: usize,
-    /// When it came, in milliseconds since the Unix epoch.
+    /// When the message came, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
-    /// Makes the frame for its place; called under the room's lock, by the log's thread.
+    /// Encodes the message with its position. Called by the log's thread, under the room's lock.
     pub encode: Box<dyn FnOnce(Position) -> Encoded<L::SenderCopy> + Send>,
-    /// Tells the sender, by the log's thread; never called if that panics: nobody knows then.
+    /// Answers the sender. Called by the log's thread. If that panics, it is dropped without a call: nobody knows the
+    /// result then.
     pub answer: Box<dyn FnOnce(Result<Published, BrokerError>) + Send>,
 }
 
@@ -61,11 +62,12 @@ impl<L> Durable<L>
 where
     L: Local<Topic: 'static, SenderCopy: 'static> + 'static,
 {
-    /// Opens the log, puts what it has into the broker, and starts its thread. Before anybody enters. The broker is
-    /// published to through this alone from now on. `now_unix_ms` is the clock, in milliseconds since the Unix epoch.
+    /// Opens the log, restores its rooms into the broker, and starts its thread. Called before any connection enters;
+    /// from then on everything is published through this. `now_unix_ms` is the clock, in milliseconds since the Unix
+    /// epoch.
     ///
     /// # Errors
-    /// The folder cannot be used, or there is no thread to be had.
+    /// The folder cannot be used, or the thread cannot be started.
     pub fn open(
         dir: &Path,
         sync: HistorySync,
@@ -99,10 +101,10 @@ where
         Ok(Self { writer })
     }
 
-    /// Hands a message over; its `answer` is called later.
+    /// Submits a message, whose `answer` is called later.
     ///
     /// # Errors
-    /// [`BrokerError::NotWritten`] when too much waits, or the log's thread is no more; its `answer` is not called.
+    /// [`BrokerError::NotWritten`] when too much waits, or the log's thread has ended. `answer` is not called then.
     pub fn publish(&self, job: Job<L>) -> Result<(), BrokerError> {
         let bytes = job.max_len + JOB_BYTES;
         self.writer
@@ -110,13 +112,13 @@ where
             .map_err(|(Rejected::Full(_) | Rejected::Stopped(_))| BrokerError::NotWritten)
     }
 
-    /// Messages that wait or are being written.
+    /// Returns how many messages wait or are being written.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.writer.waiting()
     }
 
-    /// False when nothing can be published any more, because the log's thread has stopped.
+    /// Returns false when nothing can be published any more, because the log's thread has stopped.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.writer.is_running()
@@ -131,7 +133,7 @@ where
     }
 }
 
-/// Says what is not as it was left.
+/// Logs how the folder differs from what was left there.
 fn warn(dir: &Path, recovered: &Recovered) {
     for Finding { path, at, what } in recovered.findings.iter().take(MAX_SAID) {
         tracing::warn!(file = %path.display(), byte = at, "the history's folder is not as it was left: {what}");
@@ -153,8 +155,8 @@ fn warn(dir: &Path, recovered: &Recovered) {
     );
 }
 
-/// What was written before the clock was set back lies in the future, and counts as written now; of keys the log has
-/// seen to that.
+/// Converts a recovered room. Messages written before the clock was set back lie in the future, and count as written
+/// now; for keys the log has done the same.
 fn restored(found: RecoveredRoom, now_ms: u64) -> RestoredRoom {
     let messages = found.messages.into_iter();
     let messages = messages.map(|message| (message.at_unix_ms.min(now_ms), message.frame)).collect();
@@ -163,14 +165,14 @@ fn restored(found: RecoveredRoom, now_ms: u64) -> RestoredRoom {
     RestoredRoom { position: found.position, messages, keys: keys.collect() }
 }
 
-/// What the log's thread does with each message.
+/// Carries out the two steps of publishing for the log's thread.
 struct LogPublisher<L: Local> {
     broker: Arc<Memory<L>>,
 }
 
 struct PendingMessage<L: Local> {
     room: SharedRoom<L>,
-    /// None for a duplicate, whose original has it.
+    /// `None` for a duplicate of a message that is being written: the original has it.
     assigned: Option<Assigned<L::SenderCopy>>,
     published: Published,
     answer: Box<dyn FnOnce(Result<Published, BrokerError>) + Send>,
@@ -185,7 +187,7 @@ where
 
     fn assign(&mut self, job: Job<L>) -> writer::BatchStep<PendingMessage<L>> {
         let Job { mut room, user, key, max_len, at_unix_ms, encode, answer } = job;
-        // Whoever sends and leaves at once may have been the last one.
+        // A sender who has left meanwhile may have been the room's last member.
         if room.with(|state| state.is_closed)
             && let Ok((again, ..)) = self.broker.enter(room.name(), None, |_, _| ())
         {

@@ -1,8 +1,8 @@
-//! The embedded broker: rooms in memory, in lock stripes, for a single node.
+//! The embedded broker of a single node: rooms in memory, in a lock-striped table.
 //!
-//! Locks are taken in this order: a stripe of the table, a room, the budget's list, that of rooms that nobody is in,
-//! what is left of those that are no more, or a stripe of the users' keys. None is held across a call out of the broker
-//! but the room's, under which [`Local`] and the closures of [`Memory::enter`] and [`Memory::publish`] run.
+//! Locks are taken in this order: a stripe of the table, a room, then one of the budget's list, the idle rooms, the
+//! positions of rooms that are gone, or a stripe of the users' keys. No lock but a room's is held while code outside
+//! the broker runs: under that, [`Local`] and the closures of [`Memory::enter`] and [`Memory::publish`] are called.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,46 +32,46 @@ use crate::striped::Striped;
 /// A room as a log remembers it.
 #[derive(Debug)]
 pub struct RestoredRoom {
-    /// The place of the last message.
+    /// The position of the room's last message.
     pub position: Position,
-    /// The last messages up to that, oldest first, with the time of each in milliseconds of the node's clock.
+    /// The last messages up to `position`, oldest first, with the time of each in milliseconds of the broker's clock.
     pub messages: Vec<(u64, Frame)>,
-    /// Idempotency keys with the places of their messages and the times, oldest first.
+    /// Idempotency keys with the offsets of their messages and the times, oldest first.
     pub keys: Vec<(UserId, Key, Offset, u64)>,
 }
 
-/// Who enters a room, as far as that decides what makes way for whom.
+/// A user who enters a room. Decides which rooms are evicted first, should this user open many.
 #[derive(Debug, Clone, Copy)]
 pub struct Entrant<'a> {
     /// The user.
     pub user: &'a UserId,
-    /// A hash of the address, with a key of this process.
+    /// A hash of the user's address, with a key of this process.
     pub address: u32,
 }
 
-/// How often a newcomer tries to have a room that is one too many opened all the same: others may be faster.
+/// How often opening a room tries to evict another: other threads may take the room that was freed.
 pub(super) const TRIES: usize = 16;
 /// Stripes of the room table. [`Memory::expire`] visits one at a time.
 const STRIPES: usize = 64;
 
-/// The bounds of what the broker keeps, and what holds in each room.
+/// The bounds of what the broker keeps, and the settings of rooms.
 #[derive(Debug)]
 pub struct MemoryLimits {
-    /// Of each room.
+    /// The settings of each room.
     pub rooms: RoomRules,
-    /// Bytes of all histories together: beyond it the oldest message of the node goes.
+    /// Bytes of all histories together, beyond which the oldest message of the node is evicted.
     pub history_total_bytes: usize,
-    /// Rooms that exist at once; and the default room, which is never one too many.
+    /// Rooms that exist at once, the default room not counted: that can always be opened.
     pub max_rooms: usize,
-    /// Rooms that are no more and whose positions are remembered.
+    /// Rooms that are gone whose positions are remembered.
     pub max_positions: usize,
-    /// For how long, in milliseconds; 0 for not at all.
+    /// How long such a position is remembered, in milliseconds; 0 remembers none.
     pub position_ttl_ms: u64,
-    /// `chat.default_room`.
+    /// The room that can always be opened (`chat.default_room`).
     pub default_room: String,
-    /// Idempotency keys of one user that are remembered, over all rooms and recipients; at least 1.
+    /// Idempotency keys remembered for one user, over all rooms and recipients; at least 1.
     pub max_keys_per_user: usize,
-    /// Bytes of the keys of all users: beyond it the oldest key goes.
+    /// Bytes of the keys of all users, beyond which the oldest key is forgotten.
     pub max_keys_bytes: usize,
 }
 
@@ -100,7 +100,7 @@ impl<L: Local> fmt::Debug for Memory<L> {
 }
 
 impl<L: Local> Memory<L> {
-    /// A broker without rooms.
+    /// Creates a broker without rooms.
     #[must_use]
     pub fn new(local: L, limits: MemoryLimits) -> Self {
         Self {
@@ -118,22 +118,22 @@ impl<L: Local> Memory<L> {
         }
     }
 
-    /// The way to the members on this node.
+    /// Returns the way to the members on this node.
     #[must_use]
     pub fn local(&self) -> &L {
         &self.local
     }
 
-    /// Rooms that exist, those kept for their history included.
+    /// Returns how many rooms exist, those without members included.
     #[must_use]
     pub fn room_count(&self) -> usize {
         self.room_count.load(Relaxed)
     }
 
-    /// As [`Memory::enter_as`], by nobody in particular.
+    /// Enters a room as nobody in particular; otherwise as [`Memory::enter_as`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Memory::enter_as`].
     pub fn enter<R>(
         &self,
         name: &RoomName,
@@ -143,13 +143,15 @@ impl<L: Local> Memory<L> {
         self.enter_with(name, Opener::default, resume, f)
     }
 
-    /// Finds or opens a room and runs `f` under its lock, so that joining is one step. `resume` is the place of the
-    /// last message that the newcomer has seen. When what came of that is [complete](Resumed::is_complete), `f` makes
-    /// the newcomer a member; otherwise whoever replays does, with the last page
-    /// ([`Room::read_on`](super::room::Room::read_on)), and `f` notes its presence, so that the room stays.
+    /// Finds or opens a room and runs `f` under its lock, so that joining is one step. `resume` is the position of the
+    /// last message that the connection has seen.
+    ///
+    /// If the result of resuming [is complete](Resumed::is_complete), `f` makes the connection a member. Otherwise `f`
+    /// only notes its presence, so that the room stays, and it becomes a member with the last page
+    /// ([`Room::read_on`](super::room::Room::read_on)).
     ///
     /// # Errors
-    /// [`BrokerError::TooManyRooms`] when the room would be one too many and no other makes way.
+    /// [`BrokerError::TooManyRooms`] when the room would have to be opened and no other can be evicted for it.
     pub fn enter_as<R>(
         &self,
         name: &RoomName,
@@ -181,18 +183,19 @@ impl<L: Local> Memory<L> {
         }
     }
 
-    /// Has a room go on where a log says it was, within the bounds that hold now: opens it if there are messages, and
-    /// otherwise remembers its position. Before anybody enters.
+    /// Restores a room from a log, within the bounds that hold now: opens it if there are messages, and otherwise
+    /// remembers its position. Called before any connection enters.
     ///
     /// # Errors
-    /// [`BrokerError::TooManyRooms`] when the room would be one too many: its position is remembered.
+    /// [`BrokerError::TooManyRooms`] when there are too many rooms. The position is remembered instead.
     pub fn restore(&self, name: &RoomName, restored: RestoredRoom) -> Result<(), BrokerError> {
         let mut keys = KeyExpiry::default();
         for (user, key, offset, at_ms) in restored.keys {
             self.quotas.restore(&user, KeyScope::Room(restored.position.epoch), key, offset.0, at_ms);
             keys.note(at_ms);
         }
-        // Who opened it is not known: nobody has many of these.
+        // The log does not say who opened the room. A made-up opener for each keeps them from being evicted as one
+        // user's.
         let hash = self.rooms.hash(name);
         let opener = Opener::new((hash >> 32) as u32, hash as u32);
         let retained = RetainedPosition { position: restored.position, opener, keys };
@@ -201,7 +204,7 @@ impl<L: Local> Memory<L> {
             self.positions.remember(name, retained, log);
             return Ok(());
         }
-        // None makes way: what is known of each is as much worth.
+        // None is evicted for it: the restored rooms are all worth the same.
         if self.room_count() >= self.max_rooms && *name.as_str() != *self.default_room {
             if let Some(log) = log {
                 log(name, restored.position.epoch, Trim::Before(restored.position.offset.next()));
@@ -242,7 +245,7 @@ impl<L: Local> Memory<L> {
         Err(BrokerError::TooManyRooms)
     }
 
-    /// `None` when the room would be one too many.
+    /// Finds or opens a room; `None` when there would be too many.
     fn find_or_try(&self, name: &RoomName, opener: impl Fn() -> Opener) -> Option<SharedRoom<L>> {
         let mut rooms = self.rooms.lock(name);
         if let Some(room) = rooms.get(name) {
@@ -270,19 +273,19 @@ impl<L: Local> Memory<L> {
         room
     }
 
-    /// The keys of all users, for what belongs to no room.
+    /// Returns the idempotency keys of all users, for messages that belong to no room.
     #[must_use]
     pub fn keys(&self) -> &KeyQuotas {
         &self.quotas
     }
 
-    /// Says what time it is, by the clock that [`Memory::expire`] is called with.
+    /// Sets the time, by the clock that [`Memory::expire`] is called with.
     pub fn tick(&self, now_ms: u64) {
         self.positions.tick(now_ms);
     }
 
-    /// Expires the histories and keys of one stripe and forgets its rooms that have neither members nor history; then
-    /// some of the positions that are remembered. `turn` chooses the stripe: count it up.
+    /// Expires the histories and keys of one stripe of rooms, forgets its rooms that have neither members nor history,
+    /// and some of the positions that are remembered. Counting `turn` up visits all stripes.
     pub fn expire(&self, turn: usize, now_ms: u64) {
         self.tick(now_ms);
         self.positions.expire(self.budget.log());
@@ -301,7 +304,7 @@ impl<L: Local> Memory<L> {
                     self.close(room, &mut state);
                     return false;
                 }
-                // Its last message came from somebody who had retained.
+                // The room's last message came from a user who had left.
                 self.idle.add(room, &mut state);
             }
             if state.history.bytes() < bytes {

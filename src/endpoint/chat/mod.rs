@@ -21,36 +21,38 @@ use crate::protocol::close::EndReason;
 use crate::protocol::event::CommandError;
 use crate::registry::Registration;
 
-/// A command that is refused for its rate is read for its `id` up to this length, some microseconds of work.
+/// Longest command, in bytes, that is parsed for its `id` although a rate limit refuses it. Bounds the work that a
+/// refused command costs to some microseconds.
 const MAX_REFUSED_BYTES: usize = 4 * 1024;
 
-/// How a connection comes into the chat.
+/// What a connection asks for when it enters the chat.
 #[derive(Debug)]
 pub struct ChatRequest {
-    /// The room entered with the handshake.
+    /// The room to enter with the handshake.
     pub room: RoomName,
     /// A hash of the client's address, with a key of this process.
     pub address: u32,
-    /// The rooms that a token allows, as patterns; none allows all.
+    /// Patterns of the rooms that the token allows; `None` allows all.
     pub allowed: Option<Box<[String]>>,
-    /// What `throng.v1` has besides; `None` for the plain dialect.
+    /// What only `throng.v1` asks for; `None` for the plain dialect.
     pub v1: Option<V1Request>,
 }
 
-/// How a connection of `throng.v1` comes in.
+/// What a connection of `throng.v1` asks for when it enters the chat.
 #[derive(Debug)]
 pub struct V1Request {
-    /// Its secret, for the `welcome`.
+    /// The connection's session secret, which its `welcome` tells it.
     pub session: SessionId,
-    /// The place of the last message of the room that it has seen.
+    /// The position of the last message of the room that the client has seen.
     pub resume: Option<Position>,
 }
 
-/// Says how a room that cannot be entered ends the connection.
+/// Returns the reason that ends a connection which could not enter its room.
 const fn refused_entry(error: BrokerError) -> EndReason {
     match error {
         BrokerError::TooManyRooms => EndReason::Overloaded,
-        // Whoever enters says nothing yet. Named one by one, so that a new error is decided on.
+        // Errors of publishing, which entering does not do. Listed one by one, so that a new error has to be decided
+        // on.
         BrokerError::Full | BrokerError::NotWritten | BrokerError::Gone => EndReason::Overloaded,
     }
 }
@@ -58,17 +60,17 @@ const fn refused_entry(error: BrokerError) -> EndReason {
 /// One connection in the chat.
 #[derive(Debug)]
 pub struct Chat {
-    // The rooms are left before the user id is given up.
+    // Declared first to be dropped first: the rooms are left before the user id is released.
     rooms: Rooms,
     claim: UserClaim,
     strikes: Strikes,
-    /// What `throng.v1` needs besides.
+    /// The state that only `throng.v1` needs.
     v1: Option<Box<Session>>,
 }
 
 impl Chat {
-    /// Enters the room for who holds `claim`. Done before the handshake is answered: whoever reads the 101 misses
-    /// nothing that is said from then on.
+    /// Enters the first room with the user id of `claim`. Done before the handshake is answered: a client that has read
+    /// the 101 misses nothing that is published from then on.
     ///
     /// # Errors
     /// [`EndReason::Overloaded`] when there are too many rooms.
@@ -93,7 +95,7 @@ impl Chat {
         Ok(Self { rooms: Rooms::new(entered.membership), claim, strikes: Strikes::default(), v1: session })
     }
 
-    /// The user.
+    /// Returns the connection's user.
     #[must_use]
     pub fn user(&self) -> &UserId {
         self.claim.user()
@@ -117,8 +119,8 @@ impl Chat {
         }
     }
 
-    /// Answers what came too fast; in `throng.v1` with the id of the command, where that can be had cheaply. There are
-    /// not many: each is a strike.
+    /// Answers a message that exceeded the rate limit. In `throng.v1` the answer has the command's `id`, if the command
+    /// is short enough to be parsed for it. Each refusal is a strike, so there are few.
     pub(super) fn refuse(&self, message: Message<'_>, refused: Refused, peer: &mut Peer<'_>) {
         let error = refused.into();
         if self.v1.is_none() {
@@ -134,7 +136,7 @@ impl Chat {
         peer.refuse(id, error);
     }
 
-    /// A message of the plain dialect.
+    /// Publishes a message of the plain dialect.
     fn publish(&self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), CommandError> {
         let max = peer.node.config.chat.max_message_chars;
         let message = validate::text(peer.parser.parse(text)?.message, max)?;
@@ -145,7 +147,7 @@ impl Chat {
         Ok(())
     }
 
-    /// Counts an error against the connection.
+    /// Counts an error against the connection, if it is of a kind that clients are cut off for.
     fn count_error(&mut self, error: CommandError, peer: &mut Peer<'_>) -> Result<(), EndReason> {
         if let CommandError::RateLimited { .. } = error {
             return peer.rate_limited();
@@ -157,12 +159,13 @@ impl Chat {
         Ok(())
     }
 
-    /// True while missed messages are still to be read, or a room cannot be left yet: no command is taken meanwhile.
+    /// Returns true while missed messages are still to be read, or a room cannot be left yet. No command is taken
+    /// meanwhile.
     pub(super) fn is_replaying(&self) -> bool {
         self.v1.as_ref().is_some_and(|v1| v1.replaying.is_some()) || self.is_leaving()
     }
 
-    /// Queues one page of what was missed, or leaves the room that is to be left.
+    /// Queues the next page of missed messages, or leaves the room that waits to be left.
     pub(super) fn replay(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
         self.finish_leaving(peer);
         let Some(v1) = &mut self.v1 else { return Ok(()) };

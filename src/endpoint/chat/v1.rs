@@ -1,4 +1,4 @@
-//! The commands of `throng.v1`.
+//! Carries out the commands of `throng.v1`.
 
 use super::Chat;
 use super::replay::Replaying;
@@ -13,20 +13,20 @@ use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, R
 use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
 
-/// Messages of a `history`, users of a `presence` that does not say how many.
+/// Messages of a `history`, or users of a `presence`, that does not say how many it wants.
 const DEFAULT_LIMIT: u64 = 50;
 
-/// What a connection of `throng.v1` has besides its rooms.
+/// The state of a `throng.v1` connection besides its rooms.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// The room of commands that name none.
+    /// The room that the connection entered first, for commands that name none.
     entry: RoomName,
-    /// A hash of the client's address.
+    /// A hash of the client's address, with a key of this process.
     address: u32,
-    /// The rooms that the token allows, as patterns.
+    /// Patterns of the rooms that the token allows; `None` allows all.
     allowed: Option<Box<[String]>>,
     pub(super) replaying: Option<Replaying>,
-    /// A room that is left as soon as what was said there is answered.
+    /// A room to be left as soon as the client's messages there are answered.
     leaving: Option<Leaving>,
     typing: TypingPause,
 }
@@ -48,7 +48,7 @@ impl Session {
     }
 }
 
-/// The first thing that a connection hears.
+/// Encodes the first event that a connection gets.
 pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &Entered) -> Frame {
     let config = &node.config;
     let Position { epoch, offset } = entered.start();
@@ -73,7 +73,8 @@ pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &
     })
 }
 
-/// The position that a client names. An epoch that cannot be one is that of no room: then nothing can be recovered.
+/// Returns the position that a client names. If its epoch is malformed, the position belongs to no room, and nothing
+/// can be recovered there.
 pub fn position(resume: Resume<'_>) -> Position {
     Position {
         epoch: resume.epoch.parse().unwrap_or_else(|_| Epoch::random()),
@@ -81,7 +82,7 @@ pub fn position(resume: Resume<'_>) -> Position {
     }
 }
 
-/// What is wrong with a room that a command names and the connection is not in.
+/// Returns why a command fails that names a room which the connection is not in.
 fn not_in(room: &str) -> CommandError {
     match room.parse::<RoomName>() {
         Ok(_) => CommandError::NotInRoom,
@@ -113,7 +114,7 @@ impl Chat {
         match command {
             Command::Message { room, text, key, echo } => {
                 let key = self.admit_text(text, key, peer)?;
-                // What is typed behind a message is news: the message has ended what was shown.
+                // The message has ended what was shown of typing: typing again is shown at once.
                 self.v1.iter_mut().for_each(|session| session.typing.end());
                 let post = Post { text, key, re, echo };
                 self.post(room, post, peer)
@@ -146,12 +147,12 @@ impl Chat {
         }
     }
 
-    /// The membership in a room that a command names.
+    /// Returns the membership in the room that a command names.
     fn member(&self, room: &str) -> Result<&Membership, CommandError> {
         self.rooms.get(room).ok_or_else(|| not_in(room))
     }
 
-    /// Checks what is to be said, and takes it off what the connection may still say.
+    /// Checks a text to be sent, and takes it off the rate limits of the connection and its user.
     fn admit_text(
         &self,
         text: &str,
@@ -162,7 +163,7 @@ impl Chat {
         if validate::is_longer(text, max) {
             return Err(CommandError::MessageTooLong { max });
         }
-        // The parser has checked its length.
+        // The parser has checked the key's length.
         let key = key
             .map(str::parse)
             .transpose()
@@ -191,7 +192,7 @@ impl Chat {
         re: Option<&str>,
         peer: &mut Peer<'_>,
     ) -> Result<(), CommandError> {
-        // A name that nobody can have is nobody's.
+        // Nobody can be connected under a name that is not valid.
         let to: UserId = to.parse().map_err(|_| CommandError::UserNotFound)?;
         let key = self.admit_text(text, key, peer)?;
         let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.now_ms)?;
@@ -215,27 +216,27 @@ impl Chat {
         Ok(())
     }
 
-    /// True while a room cannot be left yet: the task is woken when it can.
+    /// Returns true while a room cannot be left yet. The task is woken when it can.
     pub(in crate::endpoint) fn is_waiting(&self) -> bool {
-        // Asked afresh each time: the wake may have come when the client had yet to take its answers.
+        // Looked at anew each time: the wake may have come while the client had yet to read its answers.
         let leaving = self.v1.as_ref().and_then(|v1| v1.leaving.as_ref());
         let room = leaving.and_then(|leaving| self.rooms.get(leaving.room.as_str()));
         room.is_some_and(Membership::awaits_answers)
     }
 
-    /// True while a room is to be left: no command is taken meanwhile.
+    /// Returns true while a room waits to be left. No command is taken meanwhile.
     pub(super) fn is_leaving(&self) -> bool {
         self.v1.as_ref().is_some_and(|v1| v1.leaving.is_some())
     }
 
-    /// Leaves the room that is to be left, if what was said there is answered.
+    /// Leaves the room that waits to be left, if the client's messages there are answered.
     pub(super) fn finish_leaving(&mut self, peer: &Peer<'_>) {
         let Some(Leaving { room, re }) = self.v1.as_mut().and_then(|v1| v1.leaving.take()) else { return };
         match (self.rooms.get(room.as_str()), &mut self.v1) {
             (Some(membership), Some(session)) if membership.awaits_answers() => {
                 session.leaving = Some(Leaving { room, re });
             }
-            // Nothing was result meanwhile: it is still there.
+            // No command was carried out meanwhile, so the connection is still in the room.
             _ => drop(self.leave(room.as_str(), re.as_deref(), peer)),
         }
     }
