@@ -1,7 +1,8 @@
-//! Idempotency keys: what was sent twice under one key is carried out once.
+//! Idempotency keys: a message or command sent twice under one key is carried out once.
 //!
-//! The oldest key is forgotten first, and nothing new is ever refused because of keys: each user has so many, so that
-//! none pushes out those of others, and whoever holds the tables lets the oldest of all go beyond a number of bytes.
+//! Keys never cause a refusal: the oldest one is forgotten instead. Each user has a bound of their own, so that no user
+//! pushes out the keys of others. Beyond a number of bytes, the owner of the tables lets the oldest key of all be
+//! forgotten.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -10,43 +11,43 @@ use std::sync::Arc;
 use crate::names::{Epoch, Key, UserId};
 use crate::shrink::ShrinkWhenSparse;
 
-/// For how long a key is remembered, in milliseconds: longer than any sensible series of retries.
+/// How long a key is remembered, in milliseconds: longer than any sensible series of retries.
 pub const KEPT_MS: u64 = 300_000;
-/// What a key takes, its own text aside: its entry and its place in the order, with their spare room.
+/// Bytes that a key takes besides its own text: its entries in the table and in the order, with their spare room.
 const KEY_BYTES: usize = 200;
-/// What a user with any key takes besides.
+/// Bytes that a user with any key takes besides the keys.
 const USER_BYTES: usize = 300;
 
-/// Until when a room has keys that are remembered: its position is remembered at least as long.
+/// Until when a room has keys that are remembered. Its position is remembered at least as long.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct KeyExpiry {
     until_ms: u64,
 }
 
 impl KeyExpiry {
-    /// A key was set at `at_ms`.
+    /// Notes that a key was set at `at_ms`.
     pub fn note(&mut self, at_ms: u64) {
         self.until_ms = self.until_ms.max(at_ms.saturating_add(KEPT_MS));
     }
 
-    /// Notes that the time has come when there is none any more.
+    /// Notes the time, after which all keys may be forgotten.
     pub fn expire(&mut self, now_ms: u64) {
         if now_ms >= self.until_ms {
             self.until_ms = 0;
         }
     }
 
-    /// True when none is remembered.
+    /// Returns true when no key is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.until_ms == 0
     }
 }
 
-/// To what a key of a user belongs.
+/// What a user's key belongs to. The same key may be used again elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeyScope {
-    /// A room, by its epoch, of which there is one for each life of a room.
+    /// A room, by its epoch: each life of a room has another one.
     Room(Epoch),
     /// A recipient of private messages.
     User(UserId),
@@ -54,19 +55,19 @@ pub enum KeyScope {
 
 type Name = Arc<(KeyScope, Key)>;
 
-/// What is remembered of a key: the order in which it came among all keys of the node, when, and its name.
+/// The age of a key: its number among all keys of the node, its time, and its name.
 type Age = (u64, u64, Name);
 
 /// The keys of one user.
 #[derive(Debug, Default)]
 struct UserKeys {
-    /// What each stands for.
+    /// The value of each key.
     values: HashMap<Name, u64>,
-    /// Oldest first; each key stands here once. Times never run backwards.
+    /// The keys in the order in which they were set, each once. Times never run backwards.
     ages: VecDeque<Age>,
 }
 
-/// The keys of some users, with what each stands for: the offset of a message, or a number of recipients.
+/// The keys of some users, each with its value: the offset of a message, or a number of recipients.
 #[derive(Debug, Default)]
 pub struct KeyTable {
     users: HashMap<UserId, UserKeys>,
@@ -84,13 +85,13 @@ fn cost(name: &(KeyScope, Key)) -> usize {
 }
 
 impl KeyTable {
-    /// What was remembered under this key less than [`KEPT_MS`] ago, by a clock that never goes back.
+    /// Returns the value of a key that was set less than [`KEPT_MS`] ago, by a clock that never goes back.
     pub fn find(&mut self, user: &UserId, name: &(KeyScope, Key), now_ms: u64) -> Option<u64> {
         self.expire_of(user, now_ms);
         self.users.get(user)?.values.get(name).copied()
     }
 
-    /// Remembers a key that is not yet known, under a number above all others; the user's oldest one goes when there
+    /// Remembers a key that is not known yet, under a number above all others. Forgets the user's oldest key when there
     /// are more than `most`.
     pub fn insert(
         &mut self,
@@ -112,7 +113,7 @@ impl KeyTable {
         let known = sent.values.insert(Arc::clone(&name), value);
         debug_assert_eq!(known, None, "a key is inserted once");
         self.bytes += cost(&name);
-        // Whoever read the clock first need not have come first.
+        // Two threads may have read the clock in the other order.
         let at_ms = sent.ages.back().map_or(at_ms, |(_, last_ms, _)| at_ms.max(*last_ms));
         sent.ages.push_back((number, at_ms, name));
         if sent.ages.len() > most {
@@ -133,20 +134,20 @@ impl KeyTable {
         }
     }
 
-    /// Forgets the oldest key of all.
+    /// Forgets the oldest key of all users.
     pub fn pop_oldest(&mut self) {
         if let Some(user) = self.by_age.first_key_value().map(|(_, user)| user.clone()) {
             self.pop(&user);
         }
     }
 
-    /// The number of the oldest key of all.
+    /// Returns the number of the oldest key of all users.
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {
         self.by_age.first_key_value().map(|(number, _)| *number)
     }
 
-    /// Forgets what is older than [`KEPT_MS`].
+    /// Forgets the keys older than [`KEPT_MS`].
     pub fn expire(&mut self, now_ms: u64) {
         while let Some(user) = self.by_age.first_key_value().map(|(_, user)| user.clone()) {
             let before = self.bytes;
@@ -158,13 +159,13 @@ impl KeyTable {
         self.users.shrink_when_sparse();
     }
 
-    /// Bytes that the keys take.
+    /// Returns the bytes that the keys take.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// KeyExpiry that are remembered, and users that have any.
+    /// Returns how many keys are remembered, and how many users have any.
     #[must_use]
     pub fn sizes(&self) -> (usize, usize) {
         (self.users.values().map(|sent| sent.ages.len()).sum(), self.users.len())
@@ -206,7 +207,7 @@ mod tests {
         name.parse().unwrap()
     }
 
-    /// Two rooms of which nobody knows the epochs.
+    /// Returns the scopes of two rooms.
     fn scopes() -> [KeyScope; 2] {
         [KeyScope::Room(Epoch::random()), KeyScope::Room(Epoch::random())]
     }

@@ -1,4 +1,4 @@
-//! The rules of the chat: pure, without I/O or a clock of their own; the time is an argument.
+//! The rules of the chat. They are pure: no I/O and no clock of their own; the time is an argument.
 
 pub mod history;
 pub mod keys;

@@ -1,4 +1,5 @@
-//! What holds in a room: the general settings, and what the first rule for its name says otherwise.
+//! The settings of rooms: the general ones, with the exceptions of the first rule whose pattern matches the room's
+//! name.
 
 use std::time::Duration;
 
@@ -6,19 +7,18 @@ use super::{history, presence};
 use crate::config::{Config, QueuePolicy, RoomRule};
 use crate::names::{self, RoomName};
 
-/// What holds in one room for as long as it exists.
+/// The settings of one room, which hold for as long as it exists.
 #[derive(Debug, Clone, Copy)]
 pub struct RoomSettings {
-    /// How much it remembers.
+    /// The bounds of the room's history.
     pub history: history::HistoryBounds,
-    /// Who is told of entries and exits, and how.
+    /// How joins and leaves are announced.
     pub presence: presence::PresenceRules,
     /// What happens to a member that cannot keep up.
     pub queue_policy: QueuePolicy,
 }
 
-/// The settings of all rooms. Asked when a room opens; the work is at most one comparison of names for each of 256
-/// rules.
+/// The settings of all rooms. Looked up when a room opens, which compares its name with 256 patterns at most.
 #[derive(Debug)]
 pub struct RoomRules {
     general: RoomSettings,
@@ -26,7 +26,7 @@ pub struct RoomRules {
 }
 
 impl RoomRules {
-    /// As configured.
+    /// Creates the rules of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let general = RoomSettings {
@@ -46,7 +46,7 @@ impl RoomRules {
         Self { general, rules: config.rooms.clone().into() }
     }
 
-    /// What holds in this room.
+    /// Returns the settings of a room.
     #[must_use]
     pub fn of(&self, room: &RoomName) -> RoomSettings {
         let mut settings = self.general;
@@ -62,7 +62,7 @@ impl RoomRules {
     }
 }
 
-/// The longest time that can be set is 30 days.
+/// Converts a time from the configuration, which is 30 days at most.
 fn ms(time: Duration) -> u64 {
     time.as_millis() as u64
 }

@@ -1,21 +1,22 @@
-//! What is no longer kept leaves the disk.
+//! Removes from disk what is no longer kept.
 
 use super::format::{Batch, LogEntry, Reader, Step};
 use super::{Log, LogError};
 use crate::broker::Position;
 
-/// The longest that waste waits until the oldest segment is cleaned. So what has expired is gone from the disk within
-/// this time for each segment of the log: a minute on a quiet server, an hour at the default of `history.total_bytes`.
+/// Longest time that something which is no longer kept waits until the oldest segment is cleaned. Expired messages are
+/// gone from the disk within this time for each segment of the log: a minute on a quiet server, an hour at the default
+/// of `history.total_bytes`.
 const MAX_DEAD_MS: u64 = 60_000;
-/// What a room's position takes on disk, roughly.
+/// Bytes that a room's position takes on disk, roughly.
 const POSITION_BYTES: u64 = 80;
 
 impl Log {
-    /// Deletes the oldest segments if nothing in them is kept, and cleans one if it is time or the disk holds too
-    /// much. To be called after each batch, and now and then when there is none.
+    /// Deletes the oldest segments while nothing in them is kept. Cleans one if something has not been kept for long
+    /// enough, or if the disk holds too much. To be called after each batch, and now and then when there is none.
     ///
     /// # Errors
-    /// The disk is full or broken: what is kept is still there.
+    /// The disk is full or broken. Nothing that is kept was lost.
     pub fn keep_house(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
         self.remove_dead(now_unix_ms)?;
         if !self.index.has_dead() {
@@ -27,8 +28,8 @@ impl Log {
             }
             self.clean_oldest(now_unix_ms)?;
         }
-        // Two bytes are cleaned for each that is appended, and no more at once: while the whole log is gone through, it
-        // grows by half at most.
+        // For each byte that is appended two are cleaned, and no more at once. So the log grows by half at most while
+        // all of it is cleaned once.
         while self.files.disk_bytes() > self.bound() {
             match self.files.oldest() {
                 Some((_, len)) if len <= self.credit => self.credit -= len,
@@ -57,7 +58,7 @@ impl Log {
         Ok(())
     }
 
-    /// Copies what is kept of the oldest segment to the youngest, and deletes it.
+    /// Copies what is kept of the oldest segment to the youngest, and deletes the oldest.
     fn clean_oldest(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
         let Some((number, len)) = self.files.oldest() else { return Ok(()) };
         let mut batch = Batch::default();
@@ -87,8 +88,8 @@ impl Log {
                     LogEntry::Key(room, offset, epoch, sent) => {
                         (room, Position { epoch, offset }, Some(sent))
                     }
-                    // They are about the segment itself, or about where rooms stand, which is written anew below.
-                    // Named one by one, so that a new entry is not lost with its segment.
+                    // Entries about the segment itself, or about the positions of rooms, which are written anew below.
+                    // Listed one by one, so that a new entry is not lost with its segment.
                     LogEntry::Segment(_) | LogEntry::OldSegment | LogEntry::Close => continue,
                     LogEntry::Position { .. } | LogEntry::Forget { .. } | LogEntry::PositionsDone(_) => {
                         continue;

@@ -1,10 +1,10 @@
-//! How far the log was written, noted apart from it: a log that holds less, or that stands in other files, is not the
-//! one that was left.
+//! End marks: how far the log was written, recorded apart from it. A log that holds less than its mark, or in other
+//! files, is not the one that was left.
 //!
-//! A note is written behind what it is about, and before anybody hears of that. So it never says more than there is:
-//! the end of the process makes it say less, never more. It has two places in its file, so that one is whole whatever
-//! happens while the other is written; and now and then a file of its own, the next number, so that a copy that is
-//! put back over the files in place is an older note beside the true one.
+//! A mark is written after what it describes and before anybody learns of that. So a process that is killed leaves a
+//! mark that says too little, never one that says too much. A mark's file has two slots, so that one is whole whatever
+//! happens while the other is written. Now and then a new file is begun, with the next number, so that a copy of the
+//! folder that is put back over the files shows as an older mark beside the true one.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -14,25 +14,25 @@ use super::error::LogError;
 use super::folder::{FileId, delete, failed, make, numbered};
 use super::format::Identity;
 
-/// The places in the file: sectors of a disk are written whole.
+/// Where the two slots begin in a file, in bytes: disks write whole sectors.
 const PLACES: [u64; 2] = [0, 512];
 const LEN: usize = 72;
-/// EndMarks in one file. A copy of the folder that is older than so many batches is noticed even if it was put over the
-/// files in place; making a file costs some 20 µs.
+/// Marks in one file. A copy of the folder that is this many batches old is noticed even if it was put over the files
+/// in place. Not more often, because creating a file costs some 20 µs.
 const PER_FILE: u32 = 1024;
 
-/// What is noted.
+/// How far the log was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct EndMark {
     pub(super) identity: Identity,
-    /// The oldest segment that must be there.
+    /// The number of the oldest segment that must be there.
     pub(super) first: u32,
-    /// The youngest.
+    /// The number of the youngest segment.
     pub(super) last: u32,
-    /// How much of it was written, and the sum of these bytes.
+    /// How many bytes of the youngest segment were written; `sum` is their checksum.
     pub(super) len: u64,
     pub(super) sum: u32,
-    /// Its file.
+    /// The file of the youngest segment.
     pub(super) file: FileId,
 }
 
@@ -78,7 +78,7 @@ impl EndMark {
     }
 }
 
-/// The numbers of the files with notes, the youngest first.
+/// Returns the numbers of the files with marks, the youngest first.
 fn numbers(dir: &Path) -> Result<Vec<u64>, LogError> {
     let mut numbers = numbered(dir, 12, ".end")?;
     numbers.reverse();
@@ -89,13 +89,13 @@ fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:012}.end"))
 }
 
-/// The last note in a folder.
+/// Returns the last mark in a folder.
 pub(super) fn read(dir: &Path) -> Result<Option<EndMark>, LogError> {
     for number in numbers(dir)? {
         let path = path(dir, number);
         let bytes = fs::read(&path).map_err(failed("read", &path))?;
         let at = |place: u64| EndMark::read(bytes.get(place as usize..)?.get(..LEN)?);
-        // One without any was being made when its process ended.
+        // A file without a whole mark was being created when its process ended.
         if let Some((_, note)) = PLACES.into_iter().filter_map(at).max_by_key(|(turn, _)| *turn) {
             return Ok(Some(note));
         }
@@ -103,25 +103,25 @@ pub(super) fn read(dir: &Path) -> Result<Option<EndMark>, LogError> {
     Ok(None)
 }
 
-/// Where notes are written.
+/// Writes end marks into a folder.
 #[derive(Debug)]
 pub(super) struct EndMarks {
     dir: PathBuf,
     number: u64,
-    /// The file of that number, and where it is.
+    /// The file with this number, and its path.
     file: Option<(File, PathBuf)>,
     turn: u64,
     left: u32,
 }
 
 impl EndMarks {
-    /// Nothing is written before the first note is.
+    /// Creates a writer that continues behind the marks of a folder. No file is written before the first mark is.
     pub(super) fn in_folder(dir: &Path) -> Result<Self, LogError> {
         let number = numbers(dir)?.first().copied().unwrap_or(0);
         Ok(Self { dir: dir.to_owned(), number, file: None, turn: 0, left: 0 })
     }
 
-    /// Replaces the note.
+    /// Replaces the mark.
     pub(super) fn write(&mut self, note: EndMark) -> Result<(), LogError> {
         self.turn += 1;
         let bytes = note.to_bytes(self.turn);
@@ -136,7 +136,7 @@ impl EndMarks {
         Ok(())
     }
 
-    /// Writes a note into a file of its own, and deletes those before it.
+    /// Writes the mark into a new file, and deletes the files before it.
     fn begin(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         let next = path(&self.dir, self.number + 1);
         let file = make(&next, bytes, PLACES[(self.turn % 2) as usize])?;
@@ -149,7 +149,7 @@ impl EndMarks {
         Ok(())
     }
 
-    /// Waits until the last note has reached the disk.
+    /// Waits until the last mark has reached the disk.
     pub(super) fn sync(&self) -> Result<(), LogError> {
         let Some((file, path)) = &self.file else { return Ok(()) };
         file.sync_all().map_err(failed("sync", path))
@@ -171,7 +171,7 @@ mod tests {
             notes.write(note(len)).unwrap();
             assert_eq!(read(dir.path()).unwrap(), Some(note(len)));
             assert_eq!(numbers(dir.path()).unwrap().len(), 1);
-            // The other place.
+            // The other slot.
             if len > 1 {
                 let now = path(dir.path(), notes.number);
                 let whole = fs::read(&now).unwrap();
@@ -184,7 +184,7 @@ mod tests {
                 fs::write(&now, &whole).unwrap();
             }
         }
-        // One that was just made, and an older one that somebody has put back.
+        // A file that was just created, and an older one that somebody has put back.
         fs::write(path(dir.path(), notes.number + 1), b"").unwrap();
         fs::write(path(dir.path(), 1), note(1).to_bytes(u64::MAX)).unwrap();
         let last = Some(note(2 * u64::from(PER_FILE) + 9));

@@ -4,40 +4,40 @@ use std::path::PathBuf;
 
 use crate::names::{Offset, RoomName};
 
-/// Why the history cannot be opened or written.
+/// An error of the history on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The lock is taken.
+    /// Another process has locked the folder.
     #[error("history.dir = {dir:?} is in use by another process")]
     InUse {
         /// The folder.
         dir: PathBuf,
     },
-    /// Another version wrote it.
+    /// A version with another format wrote the file.
     #[error("{path:?} in history.dir has a format that this version does not know")]
     Version {
         /// The file.
         path: PathBuf,
     },
-    /// Our own fault: a message has no place in the log.
+    /// A bug in throng: a message does not continue its room's offsets.
     #[error("message {offset} of room {room} does not follow the last one in history.dir")]
     Unconnected {
-        /// Its room.
+        /// The message's room.
         room: RoomName,
-        /// Its offset.
+        /// The message's offset.
         offset: Offset,
     },
-    /// Our own fault: the thread that writes has panicked.
+    /// A bug in throng: the thread that writes has panicked.
     #[error("the thread that writes history.dir has panicked")]
     Panicked,
-    /// The system said no.
+    /// The operating system refused.
     #[error("history.dir: cannot {what} {path:?}: {reason}")]
     Io {
-        /// The verb.
+        /// What was attempted, as a verb.
         what: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         reason: std::io::Error,
     },
 }

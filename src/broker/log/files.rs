@@ -1,4 +1,4 @@
-//! The segments of the log, and how bytes get into the one that is written.
+//! The segments of the log, and how bytes get into the active one.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,19 +14,19 @@ use super::folder::{FileId, Folder, delete, failed, make};
 use super::format::{Batch, Header, Identity, MAGIC, Previous};
 use crate::config::HistorySync as Sync;
 
-/// What is there when the log is opened.
+/// The segments found when the log is opened.
 #[derive(Debug)]
 pub(super) struct SegmentChain {
     pub(super) identity: Identity,
-    /// Number and length of each segment, as far as it counts; oldest first.
+    /// Number and valid length of each segment, oldest first.
     pub(super) segments: Vec<(u32, u64)>,
-    /// The last of them, as the next one will call it.
+    /// The last of them, as the next segment will describe it.
     pub(super) previous: Previous,
-    /// No segment has this number or a higher one.
+    /// The next segment's number, above those of all that are there.
     pub(super) next: u32,
 }
 
-/// The segments, and the one that is written.
+/// The sealed segments, and the active one.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: Folder,
@@ -34,14 +34,14 @@ pub(super) struct Files {
     identity: Identity,
     sync: Sync,
     boot: String,
-    /// Number and length of those that are full, oldest first.
+    /// Number and length of the full segments, oldest first.
     sealed: VecDeque<(u32, u64)>,
     active: ActiveSegment,
-    /// None until what was found has been put in order.
+    /// `None` until what was found has been put in order.
     end_marks: Option<EndMarks>,
 }
 
-/// The segment that is written.
+/// The segment that is written to.
 #[derive(Debug)]
 struct ActiveSegment {
     number: u32,
@@ -50,14 +50,14 @@ struct ActiveSegment {
     sum: Hasher,
     file: File,
     id: FileId,
-    /// A write failed half-way and could not be undone: nothing may be written behind it.
+    /// True when a write failed half-way and could not be undone: nothing may be written behind it.
     is_spoilt: bool,
-    /// Something has not been told to reach the disk.
+    /// True while something was written that has not been synced to the disk.
     is_dirty: bool,
 }
 
 impl Files {
-    /// Begins a segment behind those that are chain. Nothing is noted before [`Files::start_marking`].
+    /// Begins a new segment behind those that were found. No end mark is written before [`Files::start_marking`].
     pub(super) fn continue_in(
         folder: Folder,
         segment_bytes: u64,
@@ -73,7 +73,7 @@ impl Files {
         Ok(Self { folder, segment_bytes, identity, sync, boot, sealed, active, end_marks: None })
     }
 
-    /// From now on the log is noted, and must be whole up to what is noted.
+    /// Begins to write end marks. From now on the log must be whole up to its mark.
     pub(super) fn start_marking(&mut self) -> Result<(), LogError> {
         if self.sync != Sync::Off {
             self.sync_data()?;
@@ -92,8 +92,8 @@ impl Files {
         marks.write(EndMark { identity: self.identity, first, last, len, sum: sum.clone().finalize(), file })
     }
 
-    /// Writes a batch behind what is chain; returns the number of its segment, and its length. On an error nothing
-    /// of it counts.
+    /// Writes a batch behind everything else. Returns the number of its segment, and its length. After an error nothing
+    /// of the batch counts.
     pub(super) fn write(&mut self, batch: Batch, is_acknowledged: bool) -> Result<(u32, u64), LogError> {
         if batch.is_empty() {
             return Ok((self.active.number, 0));
@@ -102,7 +102,7 @@ impl Files {
         let before = (self.active.len, self.active.sum.clone());
         let done = self.append(&bytes, is_acknowledged).and_then(|()| self.mark_end(self.first()));
         if let Err(error) = done {
-            // Without its end, or behind what is noted and cut off, it does not count.
+            // The batch does not count either way: its end is missing, or it lies behind the end mark and is cut off.
             self.active.is_spoilt |= self.active.file.set_len(before.0).is_err();
             (self.active.len, self.active.sum) = before;
             return Err(error);
@@ -123,17 +123,17 @@ impl Files {
         Ok(())
     }
 
-    /// True when the next batch must not go where the last one went.
+    /// Returns true when the next batch must go to a new segment.
     pub(super) fn is_full(&self) -> bool {
         self.active.is_spoilt || self.active.len >= self.segment_bytes
     }
 
-    /// The segment that is written.
+    /// Returns the number of the active segment.
     pub(super) fn youngest(&self) -> u32 {
         self.active.number
     }
 
-    /// Begins the next segment.
+    /// Seals the active segment and begins the next one.
     pub(super) fn roll(&mut self) -> Result<(), LogError> {
         let previous = Previous {
             number: self.active.number,
@@ -160,7 +160,7 @@ impl Files {
         }
     }
 
-    /// Number and length of the oldest segment that is not being written.
+    /// Returns number and length of the oldest sealed segment.
     pub(super) fn oldest(&self) -> Option<(u32, u64)> {
         self.sealed.front().copied()
     }
@@ -169,11 +169,11 @@ impl Files {
         self.folder.read(number)
     }
 
-    /// Deletes the oldest segment. First of all it is noted that it need not be chain.
+    /// Deletes the oldest segment, after an end mark that no longer requires it.
     pub(super) fn remove_oldest(&mut self) -> Result<(), LogError> {
         let Some((number, _)) = self.oldest() else { return Ok(()) };
         if self.sync != Sync::Off {
-            // What was copied from it.
+            // What was copied from the segment reaches the disk first.
             self.sync_data()?;
         }
         self.mark_end(self.sealed.get(1).map_or(self.active.number, |(number, _)| *number))?;
@@ -193,12 +193,12 @@ impl Files {
         self.segment_bytes
     }
 
-    /// True when something was written that has not been told to reach the disk, and should be.
+    /// Returns true when something was written that should be synced to the disk and was not.
     pub(super) fn wants_sync(&self) -> bool {
         self.sync != Sync::Off && self.active.is_dirty
     }
 
-    /// Waits until what the youngest segment holds has reached the disk.
+    /// Waits until the bytes of the active segment have reached the disk.
     pub(super) fn sync_data(&mut self) -> Result<(), LogError> {
         if self.active.is_dirty {
             self.active.file.sync_data().map_err(failed("sync", &self.active.path))?;
@@ -212,7 +212,7 @@ impl Files {
         let sealed = self.sealed.iter().map(|(number, _)| self.folder.path(*number));
         for path in sealed.chain([self.active.path.clone()]) {
             match File::open(&path).and_then(|file| file.sync_all()) {
-                // Damaged or not, the log goes on without it.
+                // A segment that was removed by others is no reason to stop: the log continues without it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 done => done.map_err(failed("sync", &path))?,
             }
@@ -223,7 +223,7 @@ impl Files {
 }
 
 impl ActiveSegment {
-    /// A new segment with its first entry.
+    /// Creates a segment with its first entry.
     fn begin(folder: &Folder, header: &Header, sync: Sync) -> Result<Self, LogError> {
         let mut batch = Batch::default();
         batch.segment(header);

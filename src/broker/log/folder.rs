@@ -1,4 +1,4 @@
-//! The folder of the log: its lock, the names of its files, and how a file is made, read and deleted there.
+//! The folder of the log: its lock, the names of its files, and how files are created, read and deleted there.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
@@ -14,10 +14,10 @@ use super::format::{self, HEADER_BYTES, Header, MAGIC, OLD_MAGIC};
 
 /// Identifies this boot of this machine, on Linux.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
-/// What neither the group nor others may have.
+/// Permission bits that neither the group nor others should have.
 const WRITABLE: u32 = 0o022;
 
-/// This boot of this machine; empty when that cannot be known, which equals no other.
+/// Returns an identifier of this boot of this machine; empty when it cannot be known, which is taken for another boot.
 pub(super) fn boot() -> String {
     fs::read_to_string(BOOT).map(|boot| boot.trim().to_owned()).unwrap_or_default()
 }
@@ -26,7 +26,7 @@ pub(super) fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::
     move |reason| LogError::Io { what, path: path.to_owned(), reason }
 }
 
-/// The numbers that stand in the names of a folder's files, so many digits before `suffix`; the lowest first.
+/// Returns the numbers in the names of a folder's files that have so many digits before `suffix`, the lowest first.
 pub(super) fn numbered<N: FromStr + Ord>(
     dir: &Path,
     digits: usize,
@@ -42,9 +42,10 @@ pub(super) fn numbered<N: FromStr + Ord>(
     Ok(numbers)
 }
 
-/// A new file with its first bytes at a place; what is there under that name is left of an attempt that failed.
+/// Creates a file with its first bytes at an offset. A file of that name is left over from an attempt that failed, and
+/// is overwritten.
 ///
-/// Should the file of one that fails stay, it is passed over: it is the beginning of nothing.
+/// If writing fails and the file cannot be deleted either, it is harmless: readers skip a file without a whole entry.
 pub(super) fn make(path: &Path, bytes: &[u8], at: u64) -> Result<File, LogError> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
@@ -64,11 +65,11 @@ pub(super) fn delete(path: &Path) -> Result<(), LogError> {
     }
 }
 
-/// A file as the system knows it. A copy is another one.
+/// Identifies a file; a copy of it is another file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct FileId {
     pub(super) inode: u64,
-    /// When it was made, in nanoseconds since the Unix epoch: numbers of files that are gone are used again. 0 where
+    /// When the file was created, in nanoseconds since the Unix epoch, because inode numbers are used again. 0 where
     /// the file system does not know it.
     pub(super) born_ns: u64,
 }
@@ -80,8 +81,8 @@ impl FileId {
     }
 }
 
-/// A folder that this process has alone, until this is dropped. What is locked is the folder itself, which cannot be
-/// removed apart from what is in it.
+/// A folder that this process has locked until the value is dropped. The folder itself is locked, which cannot be
+/// removed apart from its files.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) dir: PathBuf,
@@ -90,20 +91,20 @@ pub(super) struct Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Closing does it too, unless a process that is just being started has inherited the file. A lock that stays
-        // is noticed by whoever opens the folder next.
+        // Closing unlocks too, unless a process that is just being started has inherited the file. If the lock stays,
+        // opening the folder again reports it.
         let _ = self.handle.unlock();
     }
 }
 
 impl Folder {
-    /// To write there. The folder is made if need be.
+    /// Locks the folder for writing. Creates it if need be.
     pub(super) fn lock(dir: &Path) -> Result<Self, LogError> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("make the folder", dir))?;
         Self::open(dir, File::try_lock)
     }
 
-    /// To read there: nobody writes meanwhile.
+    /// Locks the folder for reading: no other process writes there meanwhile.
     pub(super) fn look(dir: &Path) -> Result<Self, LogError> {
         Self::open(dir, File::try_lock_shared)
     }
@@ -117,7 +118,7 @@ impl Folder {
         }
     }
 
-    /// What others than its owner may change, the folder or something in it, and its mode; the first that is found.
+    /// Returns the first path that others than its owner may write to, the folder or something in it, with its mode.
     pub(super) fn open_to_others(&self) -> Option<(PathBuf, u32)> {
         let inside = fs::read_dir(&self.dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
         std::iter::once(self.dir.clone()).chain(inside).find_map(|path| {
@@ -130,12 +131,12 @@ impl Folder {
         self.dir.join(format!("{number:010}.log"))
     }
 
-    /// The numbers of the segments, oldest first.
+    /// Returns the numbers of the segments, oldest first.
     pub(super) fn numbers(&self) -> Result<Vec<u32>, LogError> {
         numbered(&self.dir, 10, ".log")
     }
 
-    /// A whole segment.
+    /// Reads a whole segment.
     pub(super) fn read(&self, number: u32) -> Result<Vec<u8>, LogError> {
         let path = self.path(number);
         let bytes = fs::read(&path).map_err(failed("read", &path))?;
@@ -147,7 +148,8 @@ impl Folder {
         }
     }
 
-    /// The first entry of a segment, and its file; `None` when it is damaged or of the old version.
+    /// Returns the first entry of a segment, and its file. The entry is `None` when it is damaged or of the old
+    /// version.
     pub(super) fn header(&self, number: u32) -> Result<(Option<Header>, FileId), LogError> {
         let path = self.path(number);
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
@@ -157,7 +159,7 @@ impl Folder {
         Ok((format::header_of(&bytes), id))
     }
 
-    /// Takes a segment that is not ours out of the log; the file stays, under another name.
+    /// Takes a segment that belongs to another log out of this one, by renaming its file.
     pub(super) fn set_aside(&self, number: u32) -> Result<(), LogError> {
         let path = self.path(number);
         fs::rename(&path, path.with_extension("log.aside")).map_err(failed("rename", &path))

@@ -1,18 +1,18 @@
-//! How the log is written: framed entries, each with two checksums, in batches that count as a whole.
+//! The format of the log: framed entries, each with two checksums, in batches that count as a whole.
 //!
 //! ```text
 //! segment = magic  entry*                       the first entry is a Segment
 //! entry   = length u32  sum of body u32  sum of these eight bytes u32  body
 //! ```
 //!
-//! Numbers are little-endian, sums are CRC-32. The highest bit of the length marks the last entry of a batch: what
-//! lacks it was never acknowledged. The head has a sum of its own, because a length that cannot be trusted would make
-//! damage look like an end: a write that was cut short leaves a good head and too few bytes, or too few for a head.
-//! Behind damage a reader goes on at the next entry that is whole.
+//! Numbers are little-endian, sums are CRC-32. The highest bit of the length marks the last entry of a batch: a batch
+//! without that mark was never acknowledged. The head has a sum of its own, because a length that cannot be trusted
+//! would make damage look like an end: a write that was cut short leaves a good head and too few bytes, or too few for
+//! a head. Behind damage a reader continues at the next whole entry.
 //!
-//! Segments are chained: each says which one is before it, how long that is and what its bytes add up to. Behind its
-//! first entry stand the positions of all rooms that were spoken in there, and then [`LogEntry::PositionsDone`]: should the
-//! segment before it be damaged or gone, it is known which rooms that concerns.
+//! Segments are chained: each names the one before it, with its length and checksum. Its first entry is followed by the
+//! positions of all rooms that had messages in the segment before, and then by [`LogEntry::PositionsDone`]. So if the
+//! segment before is damaged or gone, it is known which rooms are affected.
 
 use bytes::Bytes;
 
@@ -20,22 +20,23 @@ use super::record::{Record, SentKey};
 use crate::broker::Position;
 use crate::names::{Epoch, Offset, RoomName};
 
-/// The first bytes of a segment; the last one is the version.
+/// The first bytes of a segment; the last of them is the version.
 pub(super) const MAGIC: &[u8; 8] = b"throng\x00\x02";
-/// A version that can be read. Its segments are not chained: nothing in it proves where a room stands.
+/// The magic of an older version that can be read. Its segments are not chained: nothing in it proves where a room's
+/// offsets end.
 pub(super) const OLD_MAGIC: &[u8; 8] = b"throng\x00\x01";
-/// Bytes of a segment that hold its first entry in any case.
+/// The first entry of a segment lies within so many bytes.
 pub(super) const HEADER_BYTES: usize = 512;
 const HEAD: usize = 12;
 const LAST: u32 = 1 << 31;
 
-/// What tells one log from all others.
+/// Distinguishes one log from all others.
 pub(super) type Identity = [u8; 16];
 
-/// The segment before another: its number, how much of it counts, and the sum of these bytes.
+/// Describes the segment before another: its number, its valid length, and the checksum of that many bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Previous {
-    /// 0: there is none.
+    /// 0 when there is none.
     pub(super) number: u32,
     pub(super) len: u64,
     pub(super) sum: u32,
@@ -47,32 +48,32 @@ pub(super) struct Header {
     pub(super) identity: Identity,
     pub(super) number: u32,
     pub(super) previous: Previous,
-    /// Whatever was acknowledged had reached the disk.
+    /// True when everything acknowledged had reached the disk.
     pub(super) is_synced: bool,
-    /// Which boot of which machine wrote it.
+    /// Identifies the machine's boot in which the segment was written.
     pub(super) boot: Box<str>,
 }
 
-/// What stands in a segment.
+/// An entry of a segment.
 #[derive(Debug)]
 pub(super) enum LogEntry {
-    /// The first of each.
+    /// The first entry of each segment.
     Segment(Header),
-    /// The first of each in the old version.
+    /// The first entry of each segment in the old version.
     OldSegment,
     /// A message as it was appended.
     Message(Record),
-    /// A message saved from a segment that was to go.
+    /// A message copied from a segment that was about to be deleted.
     Copy(Record),
-    /// Where a room stands, and the first message that its history keeps.
+    /// The position of a room, and the first message that its history keeps.
     Position { room: RoomName, position: Position, first: Offset },
-    /// The key of a message that is kept no longer, while the key still is.
+    /// An idempotency key that is still kept, of a message that is not.
     Key(RoomName, Offset, Epoch, SentKey),
-    /// The room is no more.
+    /// The room is gone.
     Forget { room: RoomName, epoch: Epoch },
-    /// All before this has reached the disk, and nothing comes behind it.
+    /// Everything before this has reached the disk, and nothing follows.
     Close,
-    /// Where every room stands that was spoken in in the segment of this number has been said.
+    /// The positions of all rooms that had messages in the segment of this number precede this entry.
     PositionsDone(u32),
 }
 
@@ -84,7 +85,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Adds an entry; returns its length on disk.
+    /// Adds a message. Returns its length on disk.
     pub(super) fn message(&mut self, record: &Record, is_copy: bool) -> usize {
         self.entry(if is_copy { 2 } else { 1 }, |body| {
             name(body, record.room.as_str());
@@ -170,7 +171,7 @@ impl Batch {
         self.bytes.is_empty()
     }
 
-    /// The bytes, with the mark on the last entry.
+    /// Returns the bytes, with the mark on the last entry.
     pub(super) fn finish(mut self) -> Vec<u8> {
         if let Some((len, sum)) = head_at(&self.bytes[self.last.min(self.bytes.len())..]) {
             self.put_head(len | LAST, sum);
@@ -179,7 +180,7 @@ impl Batch {
     }
 }
 
-/// At most 64 bytes, by its type.
+/// Writes a name, which has at most 64 bytes by its type.
 fn name(body: &mut Vec<u8>, text: &str) {
     body.push(text.len() as u8);
     body.extend_from_slice(text.as_bytes());
@@ -195,11 +196,11 @@ fn place(body: &mut Vec<u8>, position: Position) {
 pub(super) enum Step {
     /// An entry, its length on disk, and whether it is the last of its batch.
     Entry(LogEntry, usize, bool),
-    /// Nothing more.
+    /// The end of the segment.
     End,
     /// The beginning of an entry: the write was cut short.
     Torn,
-    /// So many bytes that were never written like this; the next step is behind them.
+    /// So many damaged bytes. The next step is behind them.
     Damaged(usize),
 }
 
@@ -209,7 +210,7 @@ pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
 
-/// Length with its mark, and sum of the body; `None` when the head is not good.
+/// Reads an entry's head: the length with its mark, and the sum of the body. Returns `None` when the head is damaged.
 fn head_at(bytes: &[u8]) -> Option<(u32, u32)> {
     let head = bytes.get(..HEAD)?;
     let number = |at: usize| Some(u32::from_le_bytes(head[at..at + 4].try_into().ok()?));
@@ -217,7 +218,7 @@ fn head_at(bytes: &[u8]) -> Option<(u32, u32)> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads behind the magic; `bytes` is a whole segment.
+    /// Begins behind the magic. `bytes` is a whole segment.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes.get(MAGIC.len()..).unwrap_or_default() }
     }
@@ -234,7 +235,7 @@ impl<'a> Reader<'a> {
                 self.rest = &self.rest[len..];
                 return Step::Entry(entry, len, is_last);
             }
-            // The head is good: the body alone is not.
+            // The head is good: only the body is damaged.
             Err(Some(len)) if len <= self.rest.len() => len,
             Err(Some(_)) => return Step::Torn,
             Err(None) => {
@@ -247,8 +248,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A whole entry, its length, and whether it is the last of its batch; otherwise the length that it has by its head,
-/// if that is good.
+/// Reads an entry. Returns it with its length, and whether it is the last of its batch; otherwise the length given by
+/// its head, if that is good.
 fn entry_at(bytes: &[u8]) -> Result<(LogEntry, usize, bool), Option<usize>> {
     let (len, sum) = head_at(bytes).ok_or(None)?;
     let end = HEAD + (len & !LAST) as usize;
@@ -257,8 +258,8 @@ fn entry_at(bytes: &[u8]) -> Result<(LogEntry, usize, bool), Option<usize>> {
     Ok((entry.ok_or(Some(end))?, end, len & LAST != 0))
 }
 
-/// The first entry of a segment, given its first bytes; it stands there twice. `None` when both are damaged, or of
-/// the old version.
+/// Reads the first entry of a segment from its first bytes, where it stands twice. Returns `None` when both are
+/// damaged, or of the old version.
 pub(super) fn header_of(bytes: &[u8]) -> Option<Header> {
     let mut reader = Reader::new(bytes);
     (0..2).find_map(|_| match reader.step() {

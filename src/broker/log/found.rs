@@ -1,4 +1,4 @@
-//! What a log had in it when it was opened or looked at.
+//! What was found in a log when it was opened or inspected.
 
 use std::path::PathBuf;
 
@@ -6,57 +6,58 @@ use super::record::{Record, SentKey};
 use crate::broker::Position;
 use crate::names::{Offset, RoomName};
 
-/// What a log had in it.
+/// What was found in a log when it was opened.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// The rooms whose count goes on.
+    /// The rooms that continue, in their old epoch or in a new one.
     pub rooms: Vec<RecoveredRoom>,
-    /// Rooms that were found and that are not proved to be as they were left: each begins a new epoch, and those of
-    /// which something is left are among `rooms`.
+    /// Rooms that are not proved to be as they were left: each begins a new epoch. Those of which something is left are
+    /// among `rooms`.
     pub renewed_rooms: Vec<RoomName>,
     /// Messages that should be there and cannot be read, as far as that is known.
     pub missing_messages: u64,
-    /// What is not as it was left.
+    /// What differs from how the log was left.
     pub findings: Vec<Finding>,
     /// How many more findings there are.
     pub more_findings: usize,
 }
 
-/// A room as it was.
+/// A room that was found in a log.
 #[derive(Debug)]
 pub struct RecoveredRoom {
-    /// Its name.
+    /// The room's name.
     pub room: RoomName,
-    /// The place of its last message, which may have expired.
+    /// The position of the room's last message, which may have expired.
     pub position: Position,
-    /// Its messages, oldest first, without a hole, up to `position`.
+    /// The room's messages, oldest first, without a hole, up to `position`.
     pub messages: Vec<Record>,
-    /// The keys that came within [`KEPT_MS`], oldest offset first, also those of messages that are kept no longer.
+    /// The keys that came within the last [`KEPT_MS`](crate::chat::keys::KEPT_MS), lowest offset first. Those of
+    /// messages that are no longer kept are among them.
     pub keys: Vec<(Offset, SentKey)>,
 }
 
-/// Something that is not as it was left.
+/// A difference from how the log was left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The file; the folder, if no file is to be named.
+    /// The file; the folder, if the difference is in no single file.
     pub path: PathBuf,
-    /// The first byte that is concerned.
+    /// The first byte that is affected.
     pub at: u64,
-    /// What is wrong, for a person.
+    /// A description for people.
     pub what: String,
 }
 
-/// What one file has in it.
+/// What was found in one file.
 #[derive(Debug, Clone)]
 pub struct FileFound {
-    /// Where it is.
+    /// The file's path.
     pub path: PathBuf,
-    /// Bytes that count.
+    /// Valid bytes.
     pub bytes: u64,
-    /// Messages, those that nobody keeps any more included.
+    /// Messages, those that are no longer kept included.
     pub messages: u64,
-    /// Rooms that it speaks of.
+    /// Rooms with entries in the file.
     pub rooms: usize,
-    /// Whether it is as it was left.
+    /// True when the file is as it was left.
     pub is_whole: bool,
 }

@@ -1,4 +1,4 @@
-//! What the log knows in memory: where each room stands, and in which segment each of its messages lies.
+//! The log's index in memory: the position of each room, and the segment of each of its messages.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,34 +17,34 @@ struct StoredMessage {
 #[derive(Debug)]
 struct IndexedRoom {
     position: Position,
-    /// The segment with the latest entry that says so.
+    /// The segment with the latest entry that contains the room's position.
     positioned_in: u32,
     kept: VecDeque<StoredMessage>,
 }
 
 impl IndexedRoom {
-    /// The first message kept; one behind the last when there is none.
+    /// Returns the offset of the first message kept; the one behind the last when there is none.
     fn first(&self) -> Offset {
         Offset(self.position.offset.0 + 1 - self.kept.len() as u64)
     }
 }
 
-/// What lies in one segment.
+/// What a segment contains.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct SegmentUsage {
-    /// Messages written to it, copies included.
+    /// Messages written to the segment, copies included.
     pub(super) messages: u64,
-    /// Those that are still kept.
+    /// Messages in the segment that are still kept.
     pub(super) live: u64,
-    /// Their bytes.
+    /// Bytes of the messages that are still kept.
     pub(super) live_bytes: u64,
-    /// Rooms whose position is told here and nowhere behind it.
+    /// Rooms whose latest position entry is in the segment.
     pub(super) positions: u64,
-    /// When the last of the idempotency keys in it will be forgotten, in milliseconds since the Unix epoch.
+    /// When the last of the segment's idempotency keys will be forgotten, in milliseconds since the Unix epoch.
     pub(super) keyed_until_ms: u64,
 }
 
-/// Memory: 8 bytes for each message kept, some 120 and the name for each room, 50 for each segment.
+/// The index of a log. Memory: 8 bytes for each message kept, some 120 and the name for each room, 50 for each segment.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     rooms: HashMap<RoomName, IndexedRoom>,
@@ -52,17 +52,17 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Where the room stands.
+    /// Returns the position of a room.
     pub(super) fn position(&self, room: &RoomName) -> Option<Position> {
         self.rooms.get(room).map(|room| room.position)
     }
 
-    /// Rooms, those without messages included.
+    /// Returns how many rooms there are, those without messages included.
     pub(super) fn len(&self) -> usize {
         self.rooms.len()
     }
 
-    /// Where the room stands, and the first message kept.
+    /// Returns the position of a room, and the first message kept.
     pub(super) fn range(&self, room: &RoomName) -> Option<(Position, Offset)> {
         self.rooms.get(room).map(|room| (room.position, room.first()))
     }
@@ -71,12 +71,12 @@ impl Index {
         self.segments.get(&segment).copied().unwrap_or_default()
     }
 
-    /// Bytes of all messages that are kept.
+    /// Returns the bytes of all messages that are kept.
     pub(super) fn live_bytes(&self) -> u64 {
         self.segments.values().map(|usage| usage.live_bytes).sum()
     }
 
-    /// True when some message on disk is kept no longer.
+    /// Returns true when some message on disk is no longer kept.
     pub(super) fn has_dead(&self) -> bool {
         self.segments.values().any(|usage| usage.messages > usage.live)
     }
@@ -85,18 +85,18 @@ impl Index {
         self.segments.remove(&segment);
     }
 
-    /// How many messages a recovered segment has, those that nobody keeps included.
+    /// Sets how many messages a recovered segment has, those that are no longer kept included.
     pub(super) fn count(&mut self, segment: u32, messages: u64) {
         self.segments.entry(segment).or_default().messages = messages;
     }
 
-    /// There is a key in the segment that is kept until then.
+    /// Notes that a segment contains a key which is kept until then.
     pub(super) fn note_key(&mut self, segment: u32, until_ms: u64) {
         let usage = self.segments.entry(segment).or_default();
         usage.keyed_until_ms = usage.keyed_until_ms.max(until_ms);
     }
 
-    /// A message was written at the end of its room. A new epoch ends the old life of the room.
+    /// Adds a message that was written at the end of its room. A new epoch ends the old life of the room.
     pub(super) fn append(&mut self, room: &RoomName, position: Position, first: Offset, at: (u32, usize)) {
         if self.position(room).is_some_and(|old| old.epoch != position.epoch) {
             self.forget(room);
@@ -113,7 +113,7 @@ impl Index {
         self.trim(room, first);
     }
 
-    /// The room's position is told in `segment`.
+    /// Notes that a room's position was written to `segment`.
     pub(super) fn set_position(&mut self, room: &RoomName, position: Position, segment: u32) {
         match self.rooms.get_mut(room) {
             Some(entry) => {
@@ -128,7 +128,7 @@ impl Index {
         self.segments.entry(segment).or_default().positions += 1;
     }
 
-    /// Lets go of the messages before `first`.
+    /// Drops the messages before `first`.
     pub(super) fn trim(&mut self, room: &RoomName, first: Offset) {
         let Some(room) = self.rooms.get_mut(room) else { return };
         while room.first() < first && drop_oldest(room, &mut self.segments) {}
@@ -142,7 +142,7 @@ impl Index {
         self.rooms.shrink_when_sparse();
     }
 
-    /// True when this very message is kept, and lies in `segment`.
+    /// Returns true when exactly this message is kept, and lies in `segment`.
     pub(super) fn is_in(&self, segment: u32, room: &RoomName, position: Position) -> bool {
         let Some(room) = self.rooms.get(room).filter(|room| room.position.epoch == position.epoch) else {
             return false;
@@ -151,7 +151,7 @@ impl Index {
         slot.and_then(|slot| room.kept.get(slot)).is_some_and(|kept| kept.segment == segment)
     }
 
-    /// A kept message was copied.
+    /// Notes that a kept message was copied.
     pub(super) fn relocate(&mut self, room: &RoomName, offset: Offset, at: (u32, usize)) {
         let Some(room) = self.rooms.get_mut(room) else { return };
         let slot = (offset.0 - room.first().0) as usize;
@@ -166,8 +166,8 @@ impl Index {
         new.live_bytes += at.1 as u64;
     }
 
-    /// Lets go of messages that still lie in a segment that goes, and of those before them: they could not be read.
-    /// Returns how many rooms had some.
+    /// Drops the messages that still lie in a segment about to be deleted, and those before them: they could not be
+    /// read. Returns how many rooms had any.
     pub(super) fn drop_unreadable(&mut self, segment: u32) -> usize {
         let mut rooms = 0;
         for room in self.rooms.values_mut() {
@@ -180,7 +180,7 @@ impl Index {
         rooms
     }
 
-    /// The rooms whose position is told in `segment` and nowhere behind it.
+    /// Returns the rooms whose latest position entry is in `segment`.
     pub(super) fn rooms_positioned_in(
         &self,
         segment: u32,
@@ -189,7 +189,7 @@ impl Index {
         told.map(|(name, room)| (name, room.position, room.first()))
     }
 
-    /// True when the room lives in this epoch.
+    /// Returns true when the room is in this epoch.
     pub(super) fn is_current(&self, room: &RoomName, epoch: Epoch) -> bool {
         self.position(room).is_some_and(|position| position.epoch == epoch)
     }

@@ -1,21 +1,21 @@
-//! The history on disk (`history.dir`): what was appended is there again after the process was killed at any moment.
+//! The history on disk (`history.dir`): appended messages are there again after the process was killed at any moment.
 //!
-//! Messages are appended to the youngest of a row of segments, in batches that count as a whole. A batch is in the
-//! hands of the operating system when [`Log::append`] returns: it survives the end of the process, and with
-//! [`Sync::Batch`] that of the machine. Without that, rooms of a log that was not closed, and that another boot of the
-//! machine wrote, begin new epochs: a position that was told to somebody could be missing in it.
+//! Messages are appended to the youngest of a chain of segments, in batches that count as a whole. The operating system
+//! has a batch when [`Log::append`] returns: it survives the end of the process, and with [`Sync::Batch`] that of the
+//! machine. Without [`Sync::Batch`], the rooms of a log that was not closed begin new epochs after the machine was
+//! booted again: messages could be missing whose positions clients already know.
 //!
-//! A room's count goes on after a restart when its last position is proved by what is on disk: the log must reach what
-//! was noted of it, in the files in which it was written, with an unbroken chain of segments. Where something was lost
-//! (a segment is missing or an older one, a sum is wrong), the rooms that have lost messages, or that could have been
-//! in what is lost and that nothing behind it vouches for, begin a new epoch with the messages that are left.
+//! After a restart a room continues its epoch when its last position is proved by what is on disk: the log must reach
+//! its end mark, in the files in which it was written, with an unbroken chain of segments. If something was lost (a
+//! segment is missing or an older one, a checksum is wrong), some rooms begin a new epoch with the messages that are
+//! left: those that have lost messages, and those that could have, unless a later entry proves otherwise.
 //!
-//! What is no longer kept goes with its segment. The oldest segment is deleted when nothing in it is kept; it is
-//! cleaned (what is kept is copied to the youngest) when the disk holds too much, or when something in the log has
-//! not been kept for a minute.
+//! What is no longer kept is removed with its segment. The oldest segment is deleted when nothing in it is kept. It is
+//! cleaned (what is kept is copied to the youngest) when the disk holds too much, or when something in the log has not
+//! been kept for a minute.
 //!
-//! Disk: about three times the messages that are kept (their names and some 80 bytes each included, and some 60 bytes
-//! and the name for each room, for each that is no more and whose position is remembered, and for each key), and five
+//! Disk: about three times the messages that are kept (including their names and some 80 bytes each, and some 60 bytes
+//! and the name for each room, for each room that is gone and whose position is remembered, and for each key), and five
 //! segments of [`SEGMENT_BYTES`]. Memory: 8 bytes for each message kept and some 120 for each of these rooms; two
 //! segments while one is cleaned.
 //!
@@ -59,25 +59,26 @@ use crate::chat::keys::KEPT_MS;
 use crate::config::HistorySync as Sync;
 use crate::names::{Epoch, Offset, RoomName};
 
-/// A segment that has grown to this length is followed by the next one. Small enough to be read and copied at once,
-/// large enough that one quiet room does not keep much waste of others alive.
+/// Length at which a segment is followed by the next one. Small enough to be read and copied at once, large enough that
+/// one quiet room does not keep much of others on disk.
 pub const SEGMENT_BYTES: u64 = 8 << 20;
 
-/// The log of one node. Whoever has it open has it alone. Dropping it is what a kill would be; see [`Log::close`].
+/// The log of one node, which no other process can open meanwhile. Dropping it is like a kill: see [`Log::close`].
 #[derive(Debug)]
 pub struct Log {
     files: Files,
     index: Index,
-    /// When something was last cleaned because it was waste, in milliseconds since the Unix epoch.
+    /// When a segment was last cleaned because something in it was no longer kept, in milliseconds since the Unix
+    /// epoch.
     cleaned_unix_ms: u64,
-    /// Bytes of segments that may still be cleaned for what was appended.
+    /// Bytes of segments that may still be cleaned in return for what was appended.
     credit: u64,
-    /// Rooms that were said to be no more since the youngest segment began: the next one says it again. Memory: as
-    /// much as a segment has room for, some hundred bytes each.
+    /// Rooms that are gone since the active segment began: the next segment repeats that. Memory: as much as a segment
+    /// has room for, some hundred bytes each.
     gone: Vec<(RoomName, Epoch)>,
 }
 
-/// What is to be opened, and how.
+/// What to open, and how.
 #[derive(Debug, Clone, Copy)]
 struct Opening<'a> {
     dir: &'a Path,
@@ -87,8 +88,8 @@ struct Opening<'a> {
 }
 
 impl Log {
-    /// Opens the log in a folder, which is made if need be, for this user alone. `is_expired` is asked about the
-    /// oldest messages of each room, with their time.
+    /// Opens the log in a folder, which is created if need be, accessible to this user alone. `is_expired` is asked
+    /// about the oldest messages of each room, with their time.
     ///
     /// # Errors
     /// The folder is in use, of another version, or cannot be read and written.
@@ -102,7 +103,7 @@ impl Log {
         Self::open_with(opening, is_expired, |_| false)
     }
 
-    /// Rooms for which `is_to_be_renewed` is true begin a new epoch in any case.
+    /// Opens the log; rooms for which `is_to_be_renewed` returns true begin a new epoch in any case.
     fn open_with(
         Opening { dir, segment_bytes, sync, now_unix_ms }: Opening<'_>,
         is_expired: impl Fn(&RoomName, u64) -> bool,
@@ -136,13 +137,13 @@ impl Log {
         self.files.write(batch, is_acknowledged)
     }
 
-    /// True when something was written that should reach the disk soon (`history.sync`).
+    /// Returns true when something was written that should reach the disk soon (`history.sync`).
     #[must_use]
     pub fn wants_sync(&self) -> bool {
         self.files.wants_sync()
     }
 
-    /// Waits until what was written has reached the disk.
+    /// Waits until everything written has reached the disk.
     ///
     /// # Errors
     /// The disk is broken.
@@ -150,11 +151,11 @@ impl Log {
         self.files.sync_data()
     }
 
-    /// Appends messages. When this returns they survive the end of the process.
+    /// Appends messages. When this returns, they survive the end of the process.
     ///
     /// # Errors
-    /// The disk is full or broken, or a message does not connect to the last one of its room (of a new epoch: is not
-    /// the first). None of them was appended. It may be tried again with what comes next.
+    /// The disk is full or broken, or a message does not continue its room (in a new epoch: is not the first). None of
+    /// the messages was appended. They may be appended again later.
     pub fn append(&mut self, records: &[Record]) -> Result<(), LogError> {
         let mut batch = Batch::default();
         let mut ends: HashMap<&RoomName, Position> = HashMap::new();
@@ -182,11 +183,11 @@ impl Log {
         Ok(())
     }
 
-    /// Lets go of what rooms no longer need, if they still live in that epoch. It goes from the disk with its
+    /// Drops what rooms no longer keep, unless they are in another epoch by now. It is removed from disk with its
     /// segment.
     ///
     /// # Errors
-    /// The disk is full or broken: what was let go of may come back when the log is opened again.
+    /// The disk is full or broken. What was dropped may return when the log is opened again.
     pub fn discard(
         &mut self,
         waste: impl IntoIterator<Item = (RoomName, Epoch, Trim)>,
@@ -198,7 +199,7 @@ impl Log {
                 continue;
             }
             match waste {
-                // Known before anything is said chain, so that it goes on after a restart.
+                // Written before the room has any message, so that it continues after a restart.
                 Trim::Begins => {
                     self.index.forget(&room);
                     let position = Position { epoch, offset: Offset(0) };
@@ -225,7 +226,7 @@ impl Log {
         let (segment, written) = self.write(batch, false)?;
         self.credit += 2 * written;
         for (room, position) in standing {
-            // It may have been forgotten behind its trimming.
+            // The room may have been forgotten later in the same batch.
             if self.index.is_current(&room, position.epoch) {
                 self.index.set_position(&room, position, segment);
             }
@@ -236,16 +237,17 @@ impl Log {
         Ok(())
     }
 
-    /// Bytes on disk.
+    /// Returns the bytes on disk.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
         self.files.disk_bytes()
     }
 
-    /// Ends the log well: everything has reached the disk, and the counts go on even in another boot of the machine.
+    /// Closes the log cleanly: everything has reached the disk, and rooms continue even after the machine is booted
+    /// again.
     ///
     /// # Errors
-    /// The disk is full or broken; what was appended is no less safe than before.
+    /// The disk is full or broken. What was appended is as safe as before.
     pub fn close(mut self) -> Result<(), LogError> {
         self.files.sync()?;
         let mut batch = Batch::default();

@@ -1,9 +1,8 @@
-//! From segments to rooms: what is chain, and whether it is what was left.
+//! Recovers rooms from segments: what is there, and whether it is what was left.
 //!
-//! A segment that is damaged, cut short, gone or another one than was written is told by the chain of segments, by the
-//! note of how far the log was written, and by its own sums. If the one behind it is whole and has told where every
-//! room stands that was spoken in chain, only these are concerned; otherwise every room is that nothing behind it
-//! vouches for.
+//! A segment that was damaged, cut short, removed or replaced is noticed by the chain of segments, by the end mark, and
+//! by its own checksums. If the segment after it is whole and contains the positions of all rooms that had messages in
+//! it, only these rooms are affected. Otherwise every room is, except those that a later entry proves.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,27 +15,27 @@ use super::format::{Header, Identity, LogEntry, MAGIC, OLD_MAGIC, Previous, Read
 use super::found::{FileFound, Finding};
 use super::rooms::ScannedRooms;
 
-/// Findings that are kept one by one: what is wrong with more is wrong with all.
+/// Findings that are kept one by one: a log with more is wrong as a whole.
 const MAX_FINDINGS: usize = 64;
 
-/// What the segments hold.
+/// What the segments contain.
 #[derive(Debug)]
 pub(super) struct Scan {
     pub(super) chain: SegmentChain,
     pub(super) rooms: ScannedRooms,
     pub(super) files: Vec<FileFound>,
     pub(super) findings: Vec<Finding>,
-    /// How many more there are.
+    /// How many more findings there are.
     pub(super) more_findings: usize,
     end_mark: Option<EndMark>,
-    /// Segments that are not ours.
+    /// Segments that belong to another log.
     pub(super) set_aside: Vec<u32>,
-    /// Segments that are not what was left, and that nothing behind them has told of yet.
+    /// Segments that are not as they were left, and whose rooms no later segment has told yet.
     lost: Vec<u32>,
     ending: Option<Ending>,
 }
 
-/// How the last segment that says so was left.
+/// How the last segment with a header was left.
 #[derive(Debug)]
 struct Ending {
     boot: Box<str>,
@@ -44,22 +43,22 @@ struct Ending {
 }
 
 impl Ending {
-    /// What the operating system was given then is all chain, as seen by whoever goes on in `boot`.
+    /// Returns true when everything given to the operating system then is there, as seen from the boot `boot`.
     fn is_safe_in(&self, boot: &str) -> bool {
         self.is_safe || (!boot.is_empty() && *self.boot == *boot)
     }
 }
 
-/// A segment's entries as far as they count.
+/// The valid entries of a segment.
 #[derive(Debug, Default)]
 struct Parsed {
     entries: Vec<(LogEntry, usize)>,
     len: u64,
-    /// Place and length of what cannot be read.
+    /// Offset and length of what cannot be read.
     damage: Vec<(u64, u64)>,
 }
 
-/// Reads the whole folder. Memory: one segment, and what is kept of messages and, at that time, of keys.
+/// Reads the whole folder. Memory: one segment, and what is kept of messages and keys at that time.
 pub(super) fn scan(folder: &Folder, boot: &str, now_unix_ms: u64) -> Result<Scan, LogError> {
     let note = end_mark::read(&folder.dir)?;
     let numbers = folder.numbers()?;
@@ -68,7 +67,7 @@ pub(super) fn scan(folder: &Folder, boot: &str, now_unix_ms: u64) -> Result<Scan
         headers.insert(*number, folder.header(*number)?);
     }
     let mut known = headers.values().rev().filter_map(|(header, _)| Some(header.as_ref()?.identity));
-    // A note that no segment belongs to is not of this log.
+    // An end mark whose identity no segment has belongs to another log.
     let ours = headers.values().filter_map(|(header, _)| Some(header.as_ref()?.identity));
     let is_ours =
         |note: &EndMark| headers.is_empty() || ours.clone().any(|identity| identity == note.identity);
@@ -106,7 +105,7 @@ fn new_identity() -> Identity {
 }
 
 impl Scan {
-    /// `next` is what the segment behind it says of it.
+    /// Reads a segment. `next` is how the segment after it describes it.
     fn segment(
         &mut self,
         folder: &Folder,
@@ -115,7 +114,7 @@ impl Scan {
         next: Option<Previous>,
     ) -> Result<(), LogError> {
         if self.end_mark.is_some_and(|note| number < note.first) {
-            // What was kept of it was copied, and it was about to be deleted; or somebody has put it back.
+            // What is kept of it was copied, and it was about to be deleted; or somebody has put it back.
             self.chain.segments.push((number, 0));
             return Ok(());
         }
@@ -124,8 +123,8 @@ impl Scan {
         let noted = self.end_mark.filter(|note| note.last == number);
         let expected = next.map(|next| (next.len, next.sum));
         let noted_end = noted.map(|note| (note.len, note.sum));
-        // Nothing counts that was written behind the end of a full segment; what is there by the note was
-        // acknowledged, and so was all of it if nobody knows how much there was.
+        // Nothing counts that was written behind the end of a sealed segment. Everything before the end mark was
+        // acknowledged; everything at all was, if it is not known how much there was.
         let counting = &bytes[..bytes.len().min(expected.map_or(usize::MAX, |(len, _)| len as usize))];
         let certain = expected.or(noted_end).map_or(0, |(len, _)| len);
         let until = expected.or(noted_end).map_or(u64::MAX, |(len, _)| len);
@@ -154,7 +153,7 @@ impl Scan {
             return Ok(());
         }
         if parsed.entries.is_empty() {
-            // The beginning of nothing; if it was more, whoever follows it says so.
+            // The beginning of a segment without an entry. If there was more, the segment after it says so.
             self.chain.segments.push((number, 0));
             return Ok(());
         }
@@ -167,7 +166,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Looks at what is before a segment.
+    /// Compares a segment with what is there of the ones before it.
     fn follow(&mut self, folder: &Folder, header: Option<&Header>, parsed: &Parsed, is_whole: bool) {
         let before = self.chain.previous.number;
         if let Some(previous) = header.map(|header| header.previous.number).filter(|p| *p > before) {
@@ -179,7 +178,7 @@ impl Scan {
                     if from == to { "is missing".into() } else { format!("to {} are missing", to.display()) };
                 self.find(&from, 0, what);
             }
-            // Before the first one no room is known that could be concerned.
+            // Before the first segment no room is known that could be affected.
             if before > 0 {
                 self.lost.extend(missing.take(2));
             }
@@ -206,7 +205,7 @@ impl Scan {
             self.find(path, 0, "was written by an earlier version, which proved less".into());
             self.rooms.is_doubted = true;
         }
-        // What was acknowledged was noted.
+        // Whatever was acknowledged is within the end mark.
         let is_beyond = self.end_mark.is_some_and(|note| number > note.last);
         if is_beyond && entries.iter().any(|(entry, _)| matches!(entry, LogEntry::Message(_))) {
             self.find(path, 0, "is younger than the note of how far the log was written".into());
@@ -236,7 +235,7 @@ impl Scan {
         }
     }
 
-    /// A segment that is not ours: as good as gone.
+    /// Passes over a segment of another log, as if it were missing.
     fn pass_over(&mut self, folder: &Folder, number: u32, what: &str) {
         let path = folder.path(number);
         self.find(&path, 0, what.into());
@@ -281,8 +280,9 @@ impl Scan {
     }
 }
 
-/// Entries count in whole batches, or if they end within the first `certain` bytes. Damage counts that begins within
-/// the first `until`: what is behind that is a write that was cut short.
+/// Parses the valid entries of a segment. Entries are valid in whole batches, or if they end within the first `certain`
+/// bytes. Damage is reported if it begins within the first `until` bytes: behind that, it is a write that was cut
+/// short.
 fn parse(bytes: &[u8], certain: u64, until: u64) -> Parsed {
     let mut reader = Reader::new(bytes);
     let mut parsed = Parsed::default();

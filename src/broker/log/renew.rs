@@ -1,5 +1,5 @@
-//! What is said on disk before a log goes on: where rooms stand that were spoken in in the last segment, and what is
-//! left of those that begin a new epoch.
+//! What is written before a log continues: the positions of the rooms that had messages in the last segment, and what
+//! is left of rooms that begin a new epoch.
 
 use super::format::Batch;
 use super::rooms::Repairs;
@@ -7,15 +7,15 @@ use super::{Log, LogError, Recovered};
 use crate::names::{Epoch, Offset, RoomName};
 
 impl Log {
-    /// Begins the next segment, which says where every room stands that was spoken in in this one.
+    /// Begins the next segment, which repeats the positions of all rooms with messages in this one.
     pub(super) fn roll(&mut self) -> Result<(), LogError> {
         let before = self.files.youngest();
         self.files.roll()?;
         self.write_positions(before, Vec::new())
     }
 
-    /// Says where every room stands that was spoken in in a segment, and which are no more; then, that these are no
-    /// more, either.
+    /// Writes the positions of the rooms with messages in a segment, and which rooms are gone; behind that, that the
+    /// `forgotten` rooms are gone too.
     fn write_positions(&mut self, segment: u32, forgotten: Vec<(RoomName, Epoch)>) -> Result<(), LogError> {
         let mut batch = Batch::default();
         for (room, epoch) in &self.gone {
@@ -33,8 +33,8 @@ impl Log {
         Ok(())
     }
 
-    /// Nothing of this is noted: should it be cut short, it is done again. `before` is the last segment that was
-    /// there, if there was one.
+    /// Writes what a recovered log needs before it continues. No end mark covers this: if it is cut short, it is done
+    /// again. `before` is the number of the last segment that was there, 0 if there was none.
     pub(super) fn put_in_order(
         &mut self,
         before: u32,
@@ -59,7 +59,7 @@ impl Log {
         self.write_positions(before, forgotten)
     }
 
-    /// Writes a room anew.
+    /// Writes what is left of a room in its new epoch.
     fn renew(&mut self, recovered: &Recovered, place: usize, old: Epoch) -> Result<(), LogError> {
         let found = &recovered.rooms[place];
         let mut batch = Batch::default();

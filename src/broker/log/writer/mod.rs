@@ -1,7 +1,8 @@
-//! The thread that writes: it takes what waits as one batch, gives each message its place, appends them all, and only
-//! then lets them be seen.
+//! The thread that writes the log. It takes all waiting messages as one batch, has each assigned its offset, appends
+//! them all, and only then lets them be delivered.
 //!
-//! The busier the server, the larger the batches: no timer, and one write for all that came during the last one.
+//! The busier the server, the larger the batches. There is no timer: one write takes everything that came during the
+//! last one.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,53 +17,54 @@ use super::{Log, LogError, Record};
 use crate::broker::trim::Trim;
 use crate::names::{Epoch, RoomName};
 
-/// Most messages that wait or are being written. A batch is at most this: some milliseconds of work.
+/// Most messages that wait or are being written. A batch has at most this many: some milliseconds of work.
 pub const MAX_WAITING: usize = 8 * 1024;
-/// Most bytes of them, as who submits counts them; one message alone may have more. The bound of a shard's inbox, for
-/// the same reason: more would be latency, not throughput. Memory: this three times over (message, frame, batch).
+/// Most bytes of these messages, as counted by [`Writer::submit`]'s callers; a single message may have more. As large
+/// as a shard's inbox may be, and for the same reason: more would add latency, not throughput. Memory: three times this
+/// (message, frame, batch).
 pub const MAX_WAITING_BYTES: usize = 8 << 20;
-/// Most rooms of which the thread has yet to hear what they no longer need, while the disk takes nothing: of others it
-/// stays on disk until something is said there. Memory: some 100 bytes each.
+/// Most rooms whose trims wait while the disk takes nothing. Trims of further rooms are dropped: what they no longer
+/// keep stays on disk until their next message. Memory: some 100 bytes each.
 const MAX_TRIMS: usize = 1 << 18;
-/// How often waste is looked after when nobody says anything.
+/// How often the log is cleaned when nothing is published.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
-/// How long what was written waits until it is told to reach the disk, with `history.sync = "1s"`; a little is left for
-/// the disk.
+/// How long written bytes wait until they are synced with `history.sync = "1s"`; the rest of the second is for the
+/// disk.
 const SYNC_PAUSE: Duration = Duration::from_millis(900);
-/// Time between two lines in the log about a disk that does not take anything.
+/// Time between two lines in the log about a disk that takes nothing.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
-/// The two steps of a message's publishing, in the hands of the writer. All calls come from its thread, and none may
-/// wait.
+/// The two steps of publishing, which the writer carries out. All calls come from its thread, and none may wait.
 pub trait Publisher: Send {
-    /// A message that has no place yet.
+    /// A message without an offset.
     type Job: Send;
-    /// One that has, and that nobody sees yet.
+    /// A message with an offset, which nobody sees yet.
     type Assigned;
 
-    /// The first step.
+    /// Assigns the message its offset: the first step.
     fn assign(&mut self, job: Self::Job) -> BatchStep<Self::Assigned>;
 
-    /// The second step: its record is written. Called in the order of placing.
+    /// Delivers the message, whose record is written: the second step. Called in the order of offsets.
     fn committed(&mut self, assigned: Self::Assigned);
 
-    /// Instead of the second step: nothing of the batch was appended, and nothing new is assigned before all of it is
-    /// taken back. Called in the reverse order of placing, for an offset that is taken back must be the last.
+    /// Takes the message's offset back, in place of the second step: nothing of the batch was appended. Called in the
+    /// reverse order of offsets, because only the last one can be taken back. No offset is assigned before all of the
+    /// batch are taken back.
     fn failed(&mut self, assigned: Self::Assigned, error: &LogError);
 }
 
-/// What came of the first step.
+/// The result of the first step.
 #[derive(Debug)]
 pub enum BatchStep<P> {
-    /// To be appended.
+    /// The record is to be appended.
     Append(Record, P),
-    /// There is nothing to append, but what becomes of it depends on the batch: a duplicate of a message in it.
+    /// Nothing is to be appended, but the answer depends on the batch: a duplicate of a message in it.
     Follow(P),
-    /// There is nothing more to do: refused, or a duplicate of what is in the room. It has been answered.
+    /// Nothing is left to do: the message was refused, or is a duplicate of one in the room, and was answered.
     Done,
 }
 
-/// Why a message cannot be submitted now; it comes back.
+/// Why a message cannot be submitted now. Gives the message back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejected<J> {
     /// [`MAX_WAITING`] or [`MAX_WAITING_BYTES`] is reached.
@@ -71,18 +73,18 @@ pub enum Rejected<J> {
     Stopped(J),
 }
 
-/// What a room no longer needs.
+/// What a room no longer keeps, until the thread takes it.
 #[derive(Debug, Clone, Copy)]
 struct PendingTrim {
     epoch: Epoch,
     trim: Trim,
-    /// The first life that has ended since the thread last looked, where this is a later one: of those between them the
-    /// log has never heard.
+    /// The first epoch that has ended since the thread last looked, if `epoch` is a later one. The log has never heard
+    /// of the epochs in between.
     ended: Option<Epoch>,
 }
 
 impl PendingTrim {
-    /// In the order in which it happened.
+    /// Returns the trims in the order in which they happened.
     fn parts(self, room: RoomName) -> impl Iterator<Item = (RoomName, Epoch, Trim)> {
         let ended = self.ended.map(|epoch| (room.clone(), epoch, Trim::All));
         ended.into_iter().chain([(room, self.epoch, self.trim)])
@@ -92,7 +94,7 @@ impl PendingTrim {
 #[derive(Debug)]
 struct Waiting<J> {
     jobs: Vec<J>,
-    /// Jobs and bytes, those of the batch that is being written included.
+    /// How many jobs there are, and their bytes, those of the batch that is being written included.
     count: usize,
     bytes: usize,
     /// At most one for each room.
@@ -103,11 +105,11 @@ struct Waiting<J> {
 #[derive(Debug)]
 struct Shared<J> {
     waiting: Mutex<Waiting<J>>,
-    /// The thread, from the moment when it first looks for something to do.
+    /// The thread, once it has first looked for something to do.
     thread: OnceLock<Thread>,
 }
 
-/// The way to the thread that writes. Dropping it stops the thread as [`Writer::stop`] does.
+/// A handle of the thread that writes. Dropping it stops the thread as [`Writer::stop`] does.
 #[derive(Debug)]
 pub struct Writer<J> {
     shared: Arc<Shared<J>>,
@@ -118,7 +120,7 @@ impl<J: Send + 'static> Writer<J> {
     /// Starts the thread. `now_unix_ms` is the clock, in milliseconds since the Unix epoch.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The thread cannot be started.
     pub fn start<P: Publisher<Job = J> + 'static>(
         log: Log,
         publisher: P,
@@ -135,7 +137,7 @@ impl<J: Send + 'static> Writer<J> {
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Hands over a message that holds `bytes`; never waits.
+    /// Submits a message that takes `bytes` of memory. Never waits.
     ///
     /// # Errors
     /// The message comes back when too much waits already, or when the writer has stopped.
@@ -156,29 +158,29 @@ impl<J: Send + 'static> Writer<J> {
         Ok(())
     }
 
-    /// A way to say what a room no longer needs, which never waits and does not keep the thread. Memory: one entry for
-    /// each room until the thread takes it.
+    /// Returns a function that takes trims of rooms, which never waits and does not keep the thread alive. Memory: one
+    /// entry for each room until the thread takes it.
     pub fn trim_sink(&self) -> impl Fn(&RoomName, Epoch, Trim) + Send + Sync + use<J> {
         let shared = Arc::clone(&self.shared);
         move |room, epoch, trim| shared.discard(room, epoch, trim)
     }
 
-    /// Messages that wait or are being written.
+    /// Returns how many messages wait or are being written.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared.waiting.lock().count
     }
 
-    /// True until the writer is stopped, or has panicked: then nothing can be published any more.
+    /// Returns true until the writer is stopped, or has panicked: then nothing can be published any more.
     #[must_use]
     pub fn is_running(&self) -> bool {
         !self.shared.waiting.lock().is_stopping
     }
 
-    /// Takes nothing more, writes what waits and closes the log. Blocks until that is done.
+    /// Takes no more messages, writes those that wait, and closes the log. Blocks until that is done.
     ///
     /// # Errors
-    /// The log could not be closed well, or the thread has panicked.
+    /// The log could not be closed cleanly, or the thread has panicked.
     pub fn stop(&self) -> Result<(), LogError> {
         self.shared.stop();
         match self.thread.lock().take().map(JoinHandle::join) {
@@ -214,15 +216,15 @@ impl<J> Shared<J> {
         self.wake();
     }
 
-    /// Called when something has come. A thread that is not known yet has not looked yet.
+    /// Wakes the thread. If it is not known yet, it has not looked for work yet and need not be woken.
     fn wake(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
     }
 
-    /// Waits for something to do until then, and takes it all; `None` when there is nothing and never will be. Called
-    /// by the thread alone.
+    /// Waits until there is something to do or `until` has come, and takes it all. Returns `None` when the writer is
+    /// stopped and nothing is left. Called by the thread alone.
     fn take(&self, until: Instant) -> Option<Taken<J>> {
         self.thread.get_or_init(thread::current);
         loop {
@@ -237,12 +239,12 @@ impl<J> Shared<J> {
                 return Some(Taken { jobs: mem::take(jobs), bytes: *bytes, trims: mem::take(trims) });
             }
             drop(waiting);
-            // What comes from here on makes this return at once.
+            // Anything submitted from here on makes this return at once.
             thread::park_timeout(left);
         }
     }
 
-    /// What was taken holds memory no longer.
+    /// Releases the memory of what was taken.
     fn release(&self, count: usize, bytes: usize) {
         let mut waiting = self.waiting.lock();
         waiting.count -= count;
@@ -259,13 +261,13 @@ impl<J> Drop for Writer<J> {
     }
 }
 
-/// Should anything panic, nobody waits for a thread that is no more.
+/// Stops the writer when dropped, so that after a panic nobody waits for a thread that has ended.
 struct StopOnDrop<J>(Arc<Shared<J>>);
 
 impl<J> Drop for StopOnDrop<J> {
     fn drop(&mut self) {
         self.0.stop();
-        // Whoever submitted them hears of it when they are dropped; outside the lock, for it may be anything.
+        // Dropping a job lets its sender know. Done outside the lock, because that may run any code.
         let left = {
             let mut waiting = self.0.waiting.lock();
             (waiting.count, waiting.bytes) = (0, 0);
@@ -277,25 +279,25 @@ impl<J> Drop for StopOnDrop<J> {
 
 struct Taken<J> {
     jobs: Vec<J>,
-    /// All that wait, for nothing else was being written.
+    /// The bytes of all jobs, because nothing else was being written.
     bytes: usize,
     trims: HashMap<RoomName, PendingTrim>,
 }
 
 struct WriterThread<P: Publisher> {
-    /// First, to be dropped first: whoever finds the publisher gone finds the writer stopped.
+    /// Declared first to be dropped first: when the publisher is gone, the writer is already stopped.
     shared: StopOnDrop<P::Job>,
     log: Log,
     publisher: P,
     warned_at: Option<Instant>,
-    /// When something was written that has not been told to reach the disk, and should be.
+    /// When the first bytes were written that should be synced and were not.
     dirty_since: Option<Instant>,
 }
 
 impl<P: Publisher> WriterThread<P> {
     fn run(mut self, now_unix_ms: impl Fn() -> u64) -> Result<(), LogError> {
         while let Some(Taken { jobs, bytes, trims }) = self.shared.0.take(self.next_turn()) {
-            // Also what this thread's measurements begin with: it may have slept for long.
+            // Read at the beginning of every turn, because the thread may have slept for long.
             let now_ms = now_unix_ms();
             let count = jobs.len();
             self.publish(jobs);
@@ -309,12 +311,12 @@ impl<P: Publisher> WriterThread<P> {
         self.log.close()
     }
 
-    /// When something is to be done though nobody says anything.
+    /// Returns when the thread has something to do although nothing is published.
     fn next_turn(&self) -> Instant {
         self.dirty_since.map_or_else(|| Instant::now() + HOUSEKEEPING, |since| since + SYNC_PAUSE)
     }
 
-    /// Tells what was written to reach the disk, if it is time.
+    /// Syncs what was written to the disk, if it is time.
     fn sync(&mut self) -> Result<(), LogError> {
         if !self.log.wants_sync() {
             self.dirty_since = None;
@@ -324,7 +326,7 @@ impl<P: Publisher> WriterThread<P> {
         if since.elapsed() < SYNC_PAUSE {
             return Ok(());
         }
-        // On an error, too, the next attempt comes later.
+        // After an error, too, the next attempt comes later.
         self.dirty_since = None;
         self.log.sync_data()
     }
