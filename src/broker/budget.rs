@@ -56,9 +56,9 @@ impl<T> Budget<T> {
     }
 
     /// Reports that a room no longer keeps something. Called under the room's lock.
-    pub(super) fn report_trim(&self, room: &Room<T>, state: &RoomState<T>, waste: Trim) {
+    pub(super) fn report_trim(&self, room: &Room<T>, state: &RoomState<T>, trim: Trim) {
         if let Some(log) = self.log.get() {
-            log(room.name(), state.epoch, waste);
+            log(room.name(), state.epoch, trim);
         }
     }
 

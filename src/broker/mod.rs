@@ -1,6 +1,6 @@
 //! The contract of a broker: it assigns every message its offset and keeps the history. What it accepts is delivered to
-//! this node's members through [`Local`], in order. [`memory`] serves a single node; a broker for several would take
-//! its place.
+//! this node's members through [`Local`], in order. [`memory`] serves a single node; a broker for several would
+//! replace it.
 
 mod budget;
 pub mod durable;

@@ -38,7 +38,7 @@ pub enum Assignment<A> {
 
 /// A message that has an offset but is not in the room yet: nobody sees it.
 #[derive(Debug)]
-#[must_use = "what is placed is committed or abandoned, or the room stands still"]
+#[must_use = "a message with an offset is committed or abandoned, or its room stays blocked"]
 pub struct Assigned<A> {
     position: Position,
     first: Offset,
@@ -138,7 +138,7 @@ impl<L: Local> Memory<L> {
         debug_assert_eq!(
             assigned.position.offset.0,
             state.last.0 + state.assigned,
-            "the last one goes first"
+            "the last one is abandoned first"
         );
         state.assigned -= 1;
         if let Some(Remembered { user, key, before }) = assigned.key {
@@ -160,15 +160,15 @@ impl<L: Local> Memory<L> {
         state.history.prefetch();
         let epoch = state.epoch;
         let last = Offset(state.last.0 + state.assigned);
-        let place = || match self.local.has_space(&state.topic, draft.max_len) {
+        let assign = || match self.local.has_space(&state.topic, draft.max_len) {
             true => Ok(last.next().0),
             false => Err(BrokerError::Full),
         };
         let key = draft.key.filter(|_| !faults::is_on(Fault::DropDedupe));
         let has_key = key.is_some();
         let done = match key {
-            None => Once::First(place()?),
-            Some(key) => self.quotas.once(draft.user, KeyScope::Room(epoch), key, now_ms, place)?,
+            None => Once::First(assign()?),
+            Some(key) => self.quotas.once(draft.user, KeyScope::Room(epoch), key, now_ms, assign)?,
         };
         let position = match done {
             Once::First(offset) => Position { epoch, offset: Offset(offset) },
@@ -192,7 +192,7 @@ impl<L: Local> Memory<L> {
         assigned: Assigned<L::SenderCopy>,
     ) -> Position {
         let Assigned { position, encoded: Encoded { frame, sender_copy }, at_ms, .. } = assigned;
-        debug_assert_eq!(position.offset, state.last.next(), "committed as placed");
+        debug_assert_eq!(position.offset, state.last.next(), "committed in the order of offsets");
         state.assigned -= 1;
         state.last = position.offset;
         if !faults::is_on(Fault::SkipOffset) || position.offset.0 % 7 > 0 {

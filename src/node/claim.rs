@@ -84,7 +84,7 @@ impl Node {
                 // The incumbent left by itself. If another connection was faster to claim the id, that one is alive.
                 Err(_) => {
                     let claimed = directory.claim(user, id, own_session);
-                    claimed.map(|()| SmallVec::new()).map_err(|_| EndReason::UserIdInUse)
+                    claimed.map(|()| SmallVec::new()).map_err(|_incumbent| EndReason::UserIdInUse)
                 }
             },
         }

@@ -29,7 +29,7 @@ pub struct Entered {
     pub position: Position,
     /// The missed messages, if the connection asked for them.
     pub resumed: Resumed,
-    /// Users in the room as its members were last told, and this one.
+    /// Users in the room as last announced, and this one.
     pub members: usize,
 }
 

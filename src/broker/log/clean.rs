@@ -105,16 +105,16 @@ impl Log {
                 }
             }
         }
-        let mut told = Vec::new();
+        let mut positions = Vec::new();
         for (room, position, first) in self.index.rooms_positioned_in(number) {
             batch.position(room, position, first);
-            told.push((room.clone(), position));
+            positions.push((room.clone(), position));
         }
         let (segment, _) = self.write(batch, false)?;
         for (room, offset, size) in copied {
             self.index.relocate(&room, offset, (segment, size));
         }
-        for (room, position) in told {
+        for (room, position) in positions {
             self.index.set_position(&room, position, segment);
         }
         if keyed_until_ms > 0 {

@@ -15,10 +15,10 @@ use super::folder::{FileId, delete, failed, make, numbered};
 use super::format::Identity;
 
 /// Where the two slots begin in a file, in bytes: disks write whole sectors.
-const PLACES: [u64; 2] = [0, 512];
+const SLOTS: [u64; 2] = [0, 512];
 const LEN: usize = 72;
 /// Marks in one file. A copy of the folder that is this many batches old is noticed even if it was put over the files
-/// in place. Not more often, because creating a file costs some 20 µs.
+/// in slot. Not more often, because creating a file costs some 20 µs.
 const PER_FILE: u32 = 1024;
 
 /// How far the log was written.
@@ -66,7 +66,7 @@ impl EndMark {
         if crc32fast::hash(&bytes[..LEN - 4]) != short(LEN - 4)? {
             return None;
         }
-        let note = Self {
+        let mark = Self {
             identity: bytes[8..24].try_into().ok()?,
             first: short(24)?,
             last: short(28)?,
@@ -74,7 +74,7 @@ impl EndMark {
             sum: short(40)?,
             file: FileId { inode: long(44)?, born_ns: long(52)? },
         };
-        Some((long(0)?, note))
+        Some((long(0)?, mark))
     }
 }
 
@@ -94,10 +94,10 @@ pub(super) fn read(dir: &Path) -> Result<Option<EndMark>, LogError> {
     for number in numbers(dir)? {
         let path = path(dir, number);
         let bytes = fs::read(&path).map_err(failed("read", &path))?;
-        let at = |place: u64| EndMark::read(bytes.get(place as usize..)?.get(..LEN)?);
+        let at = |slot: u64| EndMark::read(bytes.get(slot as usize..)?.get(..LEN)?);
         // A file without a whole mark was being created when its process ended.
-        if let Some((_, note)) = PLACES.into_iter().filter_map(at).max_by_key(|(turn, _)| *turn) {
-            return Ok(Some(note));
+        if let Some((_, mark)) = SLOTS.into_iter().filter_map(at).max_by_key(|(turn, _)| *turn) {
+            return Ok(Some(mark));
         }
     }
     Ok(None)
@@ -122,13 +122,13 @@ impl EndMarks {
     }
 
     /// Replaces the mark.
-    pub(super) fn write(&mut self, note: EndMark) -> Result<(), LogError> {
+    pub(super) fn write(&mut self, mark: EndMark) -> Result<(), LogError> {
         self.turn += 1;
-        let bytes = note.to_bytes(self.turn);
+        let bytes = mark.to_bytes(self.turn);
         match &self.file {
             Some((file, path)) if self.left > 0 => {
-                let place = PLACES[(self.turn % 2) as usize];
-                file.write_all_at(&bytes, place).map_err(failed("write to", path))?;
+                let slot = SLOTS[(self.turn % 2) as usize];
+                file.write_all_at(&bytes, slot).map_err(failed("write to", path))?;
                 self.left -= 1;
             }
             _ => self.begin(&bytes)?,
@@ -139,7 +139,7 @@ impl EndMarks {
     /// Writes the mark into a new file, and deletes the files before it.
     fn begin(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         let next = path(&self.dir, self.number + 1);
-        let file = make(&next, bytes, PLACES[(self.turn % 2) as usize])?;
+        let file = make(&next, bytes, SLOTS[(self.turn % 2) as usize])?;
         let before = self.file.is_some().then_some(vec![self.number]);
         (self.number, self.file, self.left) = (self.number + 1, Some((file, next)), PER_FILE);
         let found = before.map_or_else(|| numbers(&self.dir), Ok)?;
@@ -164,33 +164,33 @@ mod tests {
     fn the_last_note_is_read_whatever_became_of_the_one_that_was_being_written() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), None);
-        let mut notes = EndMarks::in_folder(dir.path()).unwrap();
-        let note =
+        let mut marks = EndMarks::in_folder(dir.path()).unwrap();
+        let mark =
             |len: u64| EndMark { len, last: 3, first: 2, identity: [7; 16], sum: 9, ..EndMark::default() };
         for len in 1..=2 * u64::from(PER_FILE) + 9 {
-            notes.write(note(len)).unwrap();
-            assert_eq!(read(dir.path()).unwrap(), Some(note(len)));
+            marks.write(mark(len)).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), Some(mark(len)));
             assert_eq!(numbers(dir.path()).unwrap().len(), 1);
             // The other slot.
             if len > 1 {
-                let now = path(dir.path(), notes.number);
+                let now = path(dir.path(), marks.number);
                 let whole = fs::read(&now).unwrap();
                 let mut torn = whole.clone();
-                let place = PLACES[(notes.turn % 2) as usize] as usize;
-                torn[place + 40] ^= 1;
+                let slot = SLOTS[(marks.turn % 2) as usize] as usize;
+                torn[slot + 40] ^= 1;
                 fs::write(&now, &torn).unwrap();
-                let before = (notes.left < PER_FILE).then(|| note(len - 1));
+                let before = (marks.left < PER_FILE).then(|| mark(len - 1));
                 assert_eq!(read(dir.path()).unwrap(), before, "{len}");
                 fs::write(&now, &whole).unwrap();
             }
         }
         // A file that was just created, and an older one that somebody has put back.
-        fs::write(path(dir.path(), notes.number + 1), b"").unwrap();
-        fs::write(path(dir.path(), 1), note(1).to_bytes(u64::MAX)).unwrap();
-        let last = Some(note(2 * u64::from(PER_FILE) + 9));
+        fs::write(path(dir.path(), marks.number + 1), b"").unwrap();
+        fs::write(path(dir.path(), 1), mark(1).to_bytes(u64::MAX)).unwrap();
+        let last = Some(mark(2 * u64::from(PER_FILE) + 9));
         assert_eq!(read(dir.path()).unwrap(), last);
         let mut again = EndMarks::in_folder(dir.path()).unwrap();
-        again.write(note(77)).unwrap();
-        assert_eq!((read(dir.path()).unwrap(), numbers(dir.path()).unwrap().len()), (Some(note(77)), 1));
+        again.write(mark(77)).unwrap();
+        assert_eq!((read(dir.path()).unwrap(), numbers(dir.path()).unwrap().len()), (Some(mark(77)), 1));
     }
 }

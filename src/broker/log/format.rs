@@ -88,11 +88,11 @@ impl Batch {
     /// Adds a message. Returns its length on disk.
     pub(super) fn message(&mut self, record: &Record, is_copy: bool) -> usize {
         self.entry(if is_copy { 2 } else { 1 }, |body| {
-            name(body, record.room.as_str());
-            place(body, record.position);
+            put_name(body, record.room.as_str());
+            put_position(body, record.position);
             body.extend_from_slice(&record.first.0.to_le_bytes());
             body.extend_from_slice(&record.at_unix_ms.to_le_bytes());
-            name(body, record.user.as_str());
+            put_name(body, record.user.as_str());
             let key = record.key.as_ref().map_or("", |key| key.as_str());
             // At most 256 bytes, by its type.
             body.extend_from_slice(&(key.len() as u16).to_le_bytes());
@@ -119,25 +119,25 @@ impl Batch {
 
     pub(super) fn position(&mut self, room: &RoomName, position: Position, first: Offset) {
         self.entry(3, |body| {
-            name(body, room.as_str());
-            place(body, position);
+            put_name(body, room.as_str());
+            put_position(body, position);
             body.extend_from_slice(&first.0.to_le_bytes());
         });
     }
 
     pub(super) fn key(&mut self, room: &RoomName, epoch: Epoch, offset: Offset, sent: &SentKey) {
         self.entry(6, |body| {
-            name(body, room.as_str());
-            place(body, Position { epoch, offset });
+            put_name(body, room.as_str());
+            put_position(body, Position { epoch, offset });
             body.extend_from_slice(&sent.at_unix_ms.to_le_bytes());
-            name(body, sent.user.as_str());
+            put_name(body, sent.user.as_str());
             body.extend_from_slice(sent.key.as_str().as_bytes());
         });
     }
 
     pub(super) fn forget(&mut self, room: &RoomName, epoch: Epoch) {
         self.entry(4, |body| {
-            name(body, room.as_str());
+            put_name(body, room.as_str());
             body.extend_from_slice(&epoch.digits());
         });
     }
@@ -181,12 +181,12 @@ impl Batch {
 }
 
 /// Writes a name, which has at most 64 bytes by its type.
-fn name(body: &mut Vec<u8>, text: &str) {
+fn put_name(body: &mut Vec<u8>, text: &str) {
     body.push(text.len() as u8);
     body.extend_from_slice(text.as_bytes());
 }
 
-fn place(body: &mut Vec<u8>, position: Position) {
+fn put_position(body: &mut Vec<u8>, position: Position) {
     body.extend_from_slice(&position.epoch.digits());
     body.extend_from_slice(&position.offset.0.to_le_bytes());
 }

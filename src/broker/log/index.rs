@@ -185,8 +185,8 @@ impl Index {
         &self,
         segment: u32,
     ) -> impl Iterator<Item = (&RoomName, Position, Offset)> {
-        let told = self.rooms.iter().filter(move |(_, room)| room.positioned_in == segment);
-        told.map(|(name, room)| (name, room.position, room.first()))
+        let rooms = self.rooms.iter().filter(move |(_, room)| room.positioned_in == segment);
+        rooms.map(|(name, room)| (name, room.position, room.first()))
     }
 
     /// Returns true when the room is in this epoch.

@@ -190,15 +190,15 @@ impl Log {
     /// The disk is full or broken. What was dropped may return when the log is opened again.
     pub fn discard(
         &mut self,
-        waste: impl IntoIterator<Item = (RoomName, Epoch, Trim)>,
+        trims: impl IntoIterator<Item = (RoomName, Epoch, Trim)>,
     ) -> Result<(), LogError> {
         let mut batch = Batch::default();
         let (mut standing, mut begun) = (Vec::new(), Vec::new());
-        for (room, epoch, waste) in waste {
-            if self.index.is_current(&room, epoch) == (waste == Trim::Begins) {
+        for (room, epoch, trim) in trims {
+            if self.index.is_current(&room, epoch) == (trim == Trim::Begins) {
                 continue;
             }
-            match waste {
+            match trim {
                 // Written before the room has any message, so that it continues after a restart.
                 Trim::Begins => {
                     self.index.forget(&room);

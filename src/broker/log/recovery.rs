@@ -30,7 +30,7 @@ pub(super) struct Scan {
     end_mark: Option<EndMark>,
     /// Segments that belong to another log.
     pub(super) set_aside: Vec<u32>,
-    /// Segments that are not as they were left, and whose rooms no later segment has told yet.
+    /// Segments that are not as they were left, and whose rooms no later segment names.
     lost: Vec<u32>,
     ending: Option<Ending>,
 }
@@ -60,7 +60,7 @@ struct Parsed {
 
 /// Reads the whole folder. Memory: one segment, and what is kept of messages and keys at that time.
 pub(super) fn scan(folder: &Folder, boot: &str, now_unix_ms: u64) -> Result<Scan, LogError> {
-    let note = end_mark::read(&folder.dir)?;
+    let mark = end_mark::read(&folder.dir)?;
     let numbers = folder.numbers()?;
     let mut headers = BTreeMap::new();
     for number in &numbers {
@@ -70,10 +70,10 @@ pub(super) fn scan(folder: &Folder, boot: &str, now_unix_ms: u64) -> Result<Scan
     // An end mark whose identity no segment has belongs to another log.
     let ours = headers.values().filter_map(|(header, _)| Some(header.as_ref()?.identity));
     let is_ours =
-        |note: &EndMark| headers.is_empty() || ours.clone().any(|identity| identity == note.identity);
-    let noted = note.filter(is_ours);
-    let identity = noted.map(|note| note.identity).or_else(|| known.next()).unwrap_or_else(new_identity);
-    let last = numbers.last().copied().unwrap_or(0).max(note.map_or(0, |note| note.last));
+        |mark: &EndMark| headers.is_empty() || ours.clone().any(|identity| identity == mark.identity);
+    let known_mark = mark.filter(is_ours);
+    let identity = known_mark.map(|mark| mark.identity).or_else(|| known.next()).unwrap_or_else(new_identity);
+    let last = numbers.last().copied().unwrap_or(0).max(mark.map_or(0, |mark| mark.last));
     let chain =
         SegmentChain { identity, segments: Vec::new(), previous: Previous::default(), next: last + 1 };
     let mut scan = Scan {
@@ -82,7 +82,7 @@ pub(super) fn scan(folder: &Folder, boot: &str, now_unix_ms: u64) -> Result<Scan
         files: Vec::new(),
         findings: Vec::new(),
         more_findings: 0,
-        end_mark: noted,
+        end_mark: known_mark,
         lost: Vec::new(),
         set_aside: Vec::new(),
         ending: None,
@@ -113,28 +113,28 @@ impl Scan {
         (header, id): (Option<&Header>, FileId),
         next: Option<Previous>,
     ) -> Result<(), LogError> {
-        if self.end_mark.is_some_and(|note| number < note.first) {
+        if self.end_mark.is_some_and(|mark| number < mark.first) {
             // What is kept of it was copied, and it was about to be deleted; or somebody has put it back.
             self.chain.segments.push((number, 0));
             return Ok(());
         }
         let path = folder.path(number);
         let bytes = folder.read(number)?;
-        let noted = self.end_mark.filter(|note| note.last == number);
+        let known_mark = self.end_mark.filter(|mark| mark.last == number);
         let expected = next.map(|next| (next.len, next.sum));
-        let noted_end = noted.map(|note| (note.len, note.sum));
+        let marked_end = known_mark.map(|mark| (mark.len, mark.sum));
         // Nothing counts that was written behind the end of a sealed segment. Everything before the end mark was
         // acknowledged; everything at all was, if it is not known how much there was.
         let counting = &bytes[..bytes.len().min(expected.map_or(usize::MAX, |(len, _)| len as usize))];
-        let certain = expected.or(noted_end).map_or(0, |(len, _)| len);
-        let until = expected.or(noted_end).map_or(u64::MAX, |(len, _)| len);
+        let certain = expected.or(marked_end).map_or(0, |(len, _)| len);
+        let until = expected.or(marked_end).map_or(u64::MAX, |(len, _)| len);
         let parsed = parse(counting, certain, until);
         let mut is_whole = true;
         for (at, len) in &parsed.damage {
             self.find(&path, *at, format!("{len} bytes are damaged"));
             is_whole = false;
         }
-        for (len, sum) in expected.into_iter().chain(noted_end) {
+        for (len, sum) in expected.into_iter().chain(marked_end) {
             match bytes.get(..len as usize) {
                 None => {
                     let (found, missing) = (bytes.len(), len - bytes.len() as u64);
@@ -157,7 +157,7 @@ impl Scan {
             self.chain.segments.push((number, 0));
             return Ok(());
         }
-        if noted.is_some_and(|note| note.file != id) {
+        if known_mark.is_some_and(|mark| mark.file != id) {
             self.find(&path, 0, "is another file than the one that was written: a copy".into());
             self.rooms.is_doubted = true;
         }
@@ -170,8 +170,8 @@ impl Scan {
     fn follow(&mut self, folder: &Folder, header: Option<&Header>, parsed: &Parsed, is_whole: bool) {
         let before = self.chain.previous.number;
         if let Some(previous) = header.map(|header| header.previous.number).filter(|p| *p > before) {
-            let noted_first = self.end_mark.map_or(0, |note| note.first);
-            let missing = (before + 1).max(noted_first)..=previous;
+            let marked_first = self.end_mark.map_or(0, |mark| mark.first);
+            let missing = (before + 1).max(marked_first)..=previous;
             if !missing.is_empty() {
                 let (from, to) = (folder.path(*missing.start()), folder.path(previous));
                 let what =
@@ -187,9 +187,9 @@ impl Scan {
             return;
         }
         let previous = header.map(|header| header.previous.number);
-        let has_told = |(entry, _): &(LogEntry, usize)| matches!(entry, LogEntry::PositionsDone(of) if Some(*of) == previous);
+        let has_positions = |(entry, _): &(LogEntry, usize)| matches!(entry, LogEntry::PositionsDone(of) if Some(*of) == previous);
         let is_resolved = is_whole && previous.is_some_and(|previous| self.lost == [previous]);
-        if !(is_resolved && parsed.entries.iter().any(has_told)) {
+        if !(is_resolved && parsed.entries.iter().any(has_positions)) {
             self.rooms.doubt();
         }
         self.lost.clear();
@@ -206,7 +206,7 @@ impl Scan {
             self.rooms.is_doubted = true;
         }
         // Whatever was acknowledged is within the end mark.
-        let is_beyond = self.end_mark.is_some_and(|note| number > note.last);
+        let is_beyond = self.end_mark.is_some_and(|mark| number > mark.last);
         if is_beyond && entries.iter().any(|(entry, _)| matches!(entry, LogEntry::Message(_))) {
             self.find(path, 0, "is younger than the note of how far the log was written".into());
             self.rooms.is_doubted = true;
@@ -253,10 +253,10 @@ impl Scan {
                 }
                 self.rooms.is_doubted = true;
             }
-            Some(note) => {
-                let is_there = |(number, len): &(u32, u64)| *number == note.last && *len > 0;
+            Some(mark) => {
+                let is_there = |(number, len): &(u32, u64)| *number == mark.last && *len > 0;
                 if !self.chain.segments.iter().any(is_there) {
-                    self.find(&folder.path(note.last), 0, "is missing, the last one".into());
+                    self.find(&folder.path(mark.last), 0, "is missing, the last one".into());
                     self.rooms.is_doubted = true;
                 }
             }

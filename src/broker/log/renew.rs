@@ -49,8 +49,8 @@ impl Log {
             }
         }
         self.files.write(batch, false)?;
-        for (place, old) in renewed {
-            self.renew(recovered, place, old)?;
+        for (index, old) in renewed {
+            self.renew(recovered, index, old)?;
         }
         if before == 0 {
             return Ok(());
@@ -60,8 +60,8 @@ impl Log {
     }
 
     /// Writes what is left of a room in its new epoch.
-    fn renew(&mut self, recovered: &Recovered, place: usize, old: Epoch) -> Result<(), LogError> {
-        let found = &recovered.rooms[place];
+    fn renew(&mut self, recovered: &Recovered, index: usize, old: Epoch) -> Result<(), LogError> {
+        let found = &recovered.rooms[index];
         let mut batch = Batch::default();
         batch.forget(&found.room, old);
         let first = found.messages.first().map_or(Offset(0), |message| message.position.offset);

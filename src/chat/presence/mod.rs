@@ -77,12 +77,12 @@ impl Presence {
     /// Adds a connection of `user`. The return of a user who is held is not announced.
     pub fn join(&mut self, user: &UserId, now_ms: u64, rules: &PresenceRules) -> Outcome {
         match self.users.entry(user.clone()) {
-            Entry::Vacant(place) => {
-                place.insert(Stay::Connected(1));
+            Entry::Vacant(vacant) => {
+                vacant.insert(Stay::Connected(1));
                 self.announce(user, Move::Joined, self.users.len(), now_ms, rules)
             }
-            Entry::Occupied(mut place) => {
-                *place.get_mut() = match *place.get() {
+            Entry::Occupied(mut stay) => {
+                *stay.get_mut() = match *stay.get() {
                     Stay::Connected(connections) => Stay::Connected(connections + 1),
                     Stay::Held(_) => Stay::Connected(1),
                 };

@@ -41,7 +41,7 @@ pub struct ChatRequest {
 /// What a connection of `throng.v1` asks for when it enters the chat.
 #[derive(Debug)]
 pub struct V1Request {
-    /// The connection's session secret, which its `welcome` tells it.
+    /// The connection's session secret, sent with its `welcome`.
     pub session: SessionId,
     /// The position of the last message of the room that the client has seen.
     pub resume: Option<Position>,

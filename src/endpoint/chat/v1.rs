@@ -6,7 +6,7 @@ use crate::broker::{Position, Published};
 use crate::chat::rate_limit::Allowance;
 use crate::chat::validate;
 use crate::endpoint::peer::Peer;
-use crate::names::{self, Epoch, Key, Offset, RoomName, SessionId, UserId};
+use crate::names::{self, Epoch, Key, NameError, Offset, RoomName, SessionId, UserId};
 use crate::node::{Entered, Membership, Node, Post, TypingPause, refusal};
 use crate::protocol::close::EndReason;
 use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Resume};
@@ -167,7 +167,7 @@ impl Chat {
         let key = key
             .map(str::parse)
             .transpose()
-            .map_err(|_| CommandError::InvalidMessage("'key' is not valid"))?;
+            .map_err(|_: NameError| CommandError::InvalidMessage("'key' is not valid"))?;
         peer.spend(|allowance, now_ms, limiter| allowance.message(self.claim.user(), now_ms, limiter))?;
         Ok(key)
     }
@@ -193,7 +193,7 @@ impl Chat {
         peer: &mut Peer<'_>,
     ) -> Result<(), CommandError> {
         // Nobody can be connected under a name that is not valid.
-        let to: UserId = to.parse().map_err(|_| CommandError::UserNotFound)?;
+        let to: UserId = to.parse().map_err(|_: NameError| CommandError::UserNotFound)?;
         let key = self.admit_text(text, key, peer)?;
         let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.now_ms)?;
         peer.reply(&v1::direct_ack(re, delivered));
@@ -248,7 +248,7 @@ impl Chat {
         re: Option<&str>,
         peer: &Peer<'_>,
     ) -> Result<(), CommandError> {
-        let name: RoomName = room.parse().map_err(|_| CommandError::InvalidRoom)?;
+        let name: RoomName = room.parse().map_err(|_: NameError| CommandError::InvalidRoom)?;
         if self.rooms.get(room).is_some() {
             return Err(CommandError::AlreadyJoined);
         }
@@ -304,7 +304,8 @@ impl Chat {
     ) -> Result<(), CommandError> {
         let membership = self.member(room)?;
         let after = after.map(str::parse::<UserId>).transpose();
-        let after = after.map_err(|_| CommandError::InvalidMessage("'after' must be a user id"))?;
+        let after =
+            after.map_err(|_: NameError| CommandError::InvalidMessage("'after' must be a user id"))?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_PRESENCE_LIMIT) as usize;
         let (users, more, members) = membership.users(after.as_ref(), limit);
         let room = membership.room();
