@@ -1,4 +1,4 @@
-//! What comes back from the disk, whatever happened to it.
+//! What is recovered from the disk, whatever happened to it.
 
 mod crash;
 mod damage;
@@ -14,7 +14,7 @@ use super::*;
 use crate::names::UserId;
 use crate::protocol::event;
 
-/// Small, so that a few messages fill several.
+/// Small, so that a few messages fill several segments.
 const SEGMENT: u64 = 2000;
 
 impl Log {
@@ -42,7 +42,7 @@ fn open(dir: &Path) -> (Log, BTreeMap<RoomName, RecoveredRoom>, usize) {
     (log, rooms, recovered.renewed_rooms.len())
 }
 
-/// Message `offset` of a room: everything about it follows from that.
+/// Returns message `offset` of a room; everything about it follows from that.
 fn record(name: &str, epoch: Epoch, offset: u64, first: u64) -> Record {
     let (at, user): (_, UserId) = (Offset(offset), "alice".parse().unwrap());
     let text = format!("{name} says {offset}");
@@ -57,11 +57,11 @@ fn record(name: &str, epoch: Epoch, offset: u64, first: u64) -> Record {
     }
 }
 
-/// Where each room stands, and the first of its messages that is kept.
+/// The position of each room, and the first of its messages that is kept.
 type Truth = BTreeMap<RoomName, (Position, u64)>;
 
-/// Forgets a room (0) or the first of its messages (1, 2) if it is chain, and else says something in it; the place of
-/// what was said.
+/// Forgets a room (0) or the first of its messages (1, 2) if it is there; otherwise appends a message. Returns the
+/// position of an appended message.
 fn change(
     (log, truth): (&mut Log, &mut Truth),
     name: &str,
@@ -92,7 +92,7 @@ fn change(
     }
 }
 
-/// The offsets of a room's messages; each is as it was written.
+/// Returns the offsets of a room's messages, and checks that each is as it was written.
 #[track_caller]
 fn offsets(found: &RecoveredRoom) -> Vec<u64> {
     for message in &found.messages {
@@ -106,13 +106,13 @@ fn offsets(found: &RecoveredRoom) -> Vec<u64> {
     offsets
 }
 
-/// The whole folder, to be brought back at will.
+/// Returns the contents of the whole folder, to be restored later.
 fn save(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
 }
 
-/// The files stay the same ones as long as they are chain.
+/// Restores the contents of a folder. Files that are there are overwritten, and so stay the same files.
 fn restore(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
@@ -125,7 +125,7 @@ fn restore(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
     }
 }
 
-/// Two rooms in turns, `batches` of three messages; returns where each room stands after each batch.
+/// Appends `batches` of three messages to two rooms in turn. Returns the position of each room after each batch.
 fn fill(log: &mut Log, epochs: [Epoch; 2], batches: u64) -> Vec<[u64; 2]> {
     let mut ends = vec![[0, 0]];
     for batch in 0..batches {
@@ -195,7 +195,7 @@ fn another_boot_goes_on_only_where_the_log_was_closed() {
     assert_eq!(elsewhere(scan(&boot)), 1, "not closed, the same boot");
     assert_eq!(elsewhere(scan("another")), 0, "not closed, another boot");
     assert_eq!(elsewhere(scan("")), 0, "not closed, and nobody knows");
-    // A later run in another boot does not make it true again.
+    // A later run in another boot does not prove it again.
     let (chain, folder) = (scan(&boot).chain, Folder::lock(dir.path()).unwrap());
     let mut files = Files::continue_in(folder, SEGMENT, Sync::Off, "another".into(), chain).unwrap();
     files.start_marking().unwrap();
@@ -223,7 +223,7 @@ fn where_each_batch_reached_the_disk_another_boot_goes_on() {
     }
 }
 
-/// A segment as the first version wrote it.
+/// Returns a segment as the first version wrote it.
 fn as_old(new: &[u8]) -> Vec<u8> {
     let entry = |body: &[u8]| {
         let mut bytes = (body.len() as u32 | 1 << 31).to_le_bytes().to_vec();
@@ -277,7 +277,7 @@ fn a_folder_that_cannot_be_used_is_named_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "not a folder").unwrap();
-    // Nobody, not even root, makes files chain.
+    // Nobody, not even root, can create files there.
     let read_only = Path::new("/proc/self/task");
     for (path, expected) in [(&*file, "make the folder"), (read_only, "make")] {
         let error = Log::open(path, Sync::Off, 0, never).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! What is kept no longer.
+//! Messages and rooms that are no longer kept.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn what_history_lets_go_of_does_not_come_back_and_leaves_the_disk() {
     }
     log.discard([(room("gone"), c, Trim::All), (room("quiet"), a, Trim::All)]).unwrap();
     log.discard([(room("busy"), a, Trim::Before(Offset(199)))]).unwrap();
-    // A minute later what is dead goes from one segment, and so on.
+    // Each minute the dead messages of one segment are removed.
     for minute in 1..=20 {
         log.keep_house(minute * 60_000).unwrap();
     }
@@ -36,7 +36,7 @@ fn what_history_lets_go_of_does_not_come_back_and_leaves_the_disk() {
     assert_eq!((rooms.len(), lost), (2, 0));
     assert_eq!(offsets(&rooms[&room("busy")]), [199, 200]);
     assert_eq!(offsets(&rooms[&room("quiet")]), [1]);
-    // An epoch of the past does no harm to the present.
+    // Trimming a past epoch does no harm to the present one.
     log.discard([(room("quiet"), c, Trim::All)]).unwrap();
     log.discard([(room("quiet"), b, Trim::Before(Offset(9)))]).unwrap();
     drop(log);

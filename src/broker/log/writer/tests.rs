@@ -7,7 +7,7 @@ use crate::broker::Position;
 use crate::config::HistorySync;
 use crate::names::Offset;
 
-/// What is not said within this time never is.
+/// Longest wait for anything that is to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ enum Said {
     Failed(u64),
 }
 
-/// One room; a job is a word to wait for before it is assigned, and whether it repeats the message before it.
+/// One room. A job is a word to wait for before it is assigned, and whether it repeats the message before it.
 struct Room {
     epoch: Epoch,
     last: u64,
@@ -36,7 +36,7 @@ impl Publisher for Room {
 
     fn assign(&mut self, job: Job) -> BatchStep<(u64, bool)> {
         if let Some(wait) = job.wait {
-            // Nobody there: the test wants a panic.
+            // The sender is gone where the test wants a panic.
             wait.recv_timeout(PATIENCE).expect("a word");
         }
         if job.is_repeated {
@@ -83,7 +83,7 @@ fn job() -> Job {
     Job { wait: None, is_repeated: false, len: 10 }
 }
 
-/// A job at which the thread stands until it gets a word.
+/// Returns a job at which the thread waits until it gets a word.
 fn gate() -> (Job, SyncSender<()>) {
     let (word, wait) = sync_channel(1);
     (Job { wait: Some(wait), ..job() }, word)
@@ -107,7 +107,7 @@ fn what_waits_is_one_batch_and_is_seen_only_when_it_is_written() {
     }
     assert!(writer.submit(Job { is_repeated: true, ..job() }, 10).is_ok());
     word.send(()).unwrap();
-    // The first is a batch by itself unless the others came before the thread woke up.
+    // The first is a batch by itself, unless the others came before the thread woke up.
     let mut order = Vec::new();
     while order.iter().filter(|said| matches!(said, Said::Committed(_))).count() < 4 {
         order.push(said.recv_timeout(PATIENCE).unwrap());
@@ -133,7 +133,7 @@ fn a_batch_fails_as_a_whole_and_the_next_one_goes_on() {
     expect(&said, &[Said::Assigned(1), Said::Committed(1)]);
     let (first, word) = gate();
     assert!(writer.submit(first, 10).is_ok());
-    // The thread has taken the gate, or takes it with the next one: in any case nothing is written before the word.
+    // The thread has taken the gate alone or takes it with the next job. Either way nothing is written before the word.
     let in_the_way = (2..6).map(|number| dir.path().join(format!("{number:010}.log")));
     let in_the_way: Vec<_> = in_the_way.filter(|path| fs::create_dir(path).is_ok()).collect();
     assert!(!in_the_way.is_empty());
@@ -181,7 +181,7 @@ fn a_panic_stops_the_writer_and_is_told() {
     let (first, word) = gate();
     assert!(writer.submit(first, 10).is_ok());
     drop(word);
-    // The publisher goes with its thread.
+    // The publisher is dropped with its thread.
     assert!(said.recv_timeout(PATIENCE).is_err());
     assert!(!writer.is_running());
     assert_eq!(writer.waiting(), 0, "nothing waits for a thread that is no more");

@@ -12,7 +12,7 @@ use crate::chat::presence;
 use crate::config::{Config, RoomRule};
 use crate::names::Epoch;
 
-/// Members are a number; what is delivered is counted.
+/// Members are a number; deliveries are counted.
 #[derive(Default)]
 struct Members(AtomicUsize);
 
@@ -99,7 +99,7 @@ fn say_once(
     broker.publish(room, draft(&user, Some(key)), now_ms, |at| frame(at, FRAME))
 }
 
-/// Expires everything there is.
+/// Expires all stripes.
 fn sweep(broker: &Memory<Members>, now_ms: u64) {
     (0..STRIPES).for_each(|turn| broker.expire(turn, now_ms));
 }
@@ -303,22 +303,24 @@ fn what_is_placed_is_seen_by_nobody_until_it_is_committed() {
     let room = open(&broker, "a");
     let start = room.with(|state| state.position());
     let ann = "ann".parse().unwrap();
-    let place = |key| broker.assign(&room, draft(&ann, Some(key)), 0, |at| frame(at, FRAME)).unwrap();
-    let (Assignment::New(one), Assignment::New(two)) = (place("1"), place("2")) else { panic!("duplicates") };
+    let assign = |key| broker.assign(&room, draft(&ann, Some(key)), 0, |at| frame(at, FRAME)).unwrap();
+    let (Assignment::New(one), Assignment::New(two)) = (assign("1"), assign("2")) else {
+        panic!("duplicates")
+    };
     assert_eq!([one.position().offset, two.position().offset], [Offset(1), Offset(2)]);
     assert_eq!((one.frame()[0], two.frame()[0]), (1, 2));
     assert_eq!((room.with(|state| state.position()), broker.local().0.load(Relaxed)), (start, 0));
     assert!(
-        matches!(place("2"), Assignment::Duplicate { is_committed: false, position } if position == two.position())
+        matches!(assign("2"), Assignment::Duplicate { is_committed: false, position } if position == two.position())
     );
     broker.close_if_empty(&room);
     assert_eq!(broker.room_count(), 1);
 
     assert_eq!(broker.commit(&room, one).offset, Offset(1));
     broker.abandon(&room, two);
-    assert!(matches!(place("1"), Assignment::Duplicate { is_committed: true, .. }));
-    let Assignment::New(again) = place("2") else { panic!("nothing was appended under this key") };
-    assert_eq!(broker.commit(&room, again).offset, Offset(2), "the place was given back");
+    assert!(matches!(assign("1"), Assignment::Duplicate { is_committed: true, .. }));
+    let Assignment::New(again) = assign("2") else { panic!("nothing was appended under this key") };
+    assert_eq!(broker.commit(&room, again).offset, Offset(2), "the offset was given back");
     let Resumed::Recovered { page, rest: None, .. } = resume(&broker, "a", start) else { panic!("lost") };
     assert_eq!((firsts(&page), broker.local().0.load(Relaxed)), (vec![1, 2], 2));
     assert_eq!(broker.quotas.sizes(), (2, 1));
@@ -331,8 +333,8 @@ fn a_batch_that_failed_leaves_nothing() {
     let ann = "ann".parse().unwrap();
     let keys = [Some("1"), None, Some("2")];
     let assigned = keys.map(|key| broker.assign(&room, draft(&ann, key), 0, |at| frame(at, FRAME)).unwrap());
-    for placing in assigned.into_iter().rev() {
-        let Assignment::New(assigned) = placing else { panic!("a duplicate") };
+    for assignment in assigned.into_iter().rev() {
+        let Assignment::New(assigned) = assignment else { panic!("a duplicate") };
         broker.abandon(&room, assigned);
     }
     assert_eq!(broker.quotas.sizes(), (0, 0));

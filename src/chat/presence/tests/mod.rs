@@ -109,9 +109,9 @@ fn who_came_and_went_within_the_interval_is_in_neither_list() {
     assert_eq!(room.merged(&RULES).unwrap().diff, None, "nothing has changed in the end");
 }
 
-/// 1. A room above the limit collects that Zoe joined.
+/// 1. A room above the limit merges that Zoe joined.
 /// 2. It shrinks below the limit.
-/// 3. Zoe leaves, which is told at once.
+/// 3. Zoe leaves, which is announced at once.
 /// 4. The merged difference comes due: it must not say that she is there.
 #[test]
 fn a_difference_never_overtakes_the_one_that_waits() {
@@ -175,9 +175,9 @@ fn users_are_listed_in_pages() {
     assert_eq!((first.len() + rest.len(), has_more), (MAX_PAGE, false));
 }
 
-/// 1. Bob comes into a room where news are merged.
-/// 2. Somebody asks who is there.
-/// 3. Bob goes: there is no news of him.
+/// 1. Bob joins a room where announcements are merged.
+/// 2. Another user asks for the list of users.
+/// 3. Bob leaves: nothing is announced of him.
 #[test]
 fn who_is_not_told_of_yet_is_shown_to_nobody_else() {
     let mut room = room(4);

@@ -1,20 +1,20 @@
-//! A model: people come and go, and observers ask who is there at any time. What an observer is shown, and the news
-//! behind it, must add up to who is there once everything has arrived: the names and the number.
+//! A model: users come and go, and observers ask for the list of users at any time. What an observer is shown, and the
+//! announcements behind it, must add up to the users in the room once everything has arrived: the names and the number.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 
-/// Somebody in the room who keeps a list, as a client does.
+/// A user in the room who keeps a list, as a client does.
 #[derive(Debug)]
 struct Observer {
     name: UserId,
     members: usize,
-    /// Those it believes to be there; `None` while it has not asked.
+    /// The users it believes to be there; `None` while it has not asked.
     list: Option<BTreeSet<UserId>>,
-    /// It has yet to ask for the page behind this one.
+    /// Set while it has yet to ask for the page behind this user.
     asks_behind: Option<Option<UserId>>,
-    /// News on their way. Answers overtake them.
+    /// Announcements on their way. Answers overtake them.
     coming: VecDeque<(Option<Names>, usize)>,
 }
 
@@ -51,7 +51,7 @@ struct World {
     rules: PresenceRules,
     room: Presence,
     observers: Vec<Observer>,
-    /// Those whose connection was taken over by one that may yet come.
+    /// Users whose connection was taken over by one that may yet join.
     held: Vec<(UserId, u32)>,
     due_ms: Option<u64>,
     now_ms: u64,
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// A guest comes, or goes if it is connected.
+    /// Lets a guest join, or leave if it is connected.
     fn toggle(&mut self, guest: &UserId) {
         let outcome = match self.room.users.get(guest) {
             Some(Stay::Connected(_)) => self.room.leave(guest, self.now_ms, &self.rules),
@@ -85,14 +85,14 @@ impl World {
         self.announce(outcome);
     }
 
-    /// A guest's connection is taken over; the other one has yet to come.
+    /// Takes over a guest's connection; the other one has yet to join.
     fn hold(&mut self, guest: UserId) {
         if let Some(number) = self.room.hold(&guest) {
             self.held.push((guest, number));
         }
     }
 
-    /// Nobody has come within the time, or somebody has.
+    /// Lets the time of a hold pass, whether the guest has returned or not.
     fn release(&mut self, at: usize) {
         let (guest, number) = self.held.swap_remove(at);
         let outcome = self.room.release(&guest, number, self.now_ms, &self.rules);
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    /// Nobody comes or goes any more, and everything arrives.
+    /// Lets everything arrive; nobody joins or leaves any more.
     fn settle(&mut self) {
         while !self.held.is_empty() {
             self.release(0);
