@@ -103,6 +103,6 @@ pub enum BrokerError {
     #[error("the history cannot be written now (history.dir)")]
     NotWritten,
     /// The room was forgotten: the sender was no longer in it.
-    #[error("the room is no more")]
+    #[error("the room no longer exists")]
     Gone,
 }

@@ -95,7 +95,7 @@ where
             refused.extend(broker.restore(&name, restored(found, now_ms)).err());
         }
         if let Some(error) = refused.last() {
-            tracing::warn!(refused = refused.len(), %error, "rooms of the history cannot be opened");
+            tracing::warn!(refused = refused.len(), %error, "rooms in history.dir cannot be opened: only their positions are kept");
         }
         tracing::info!(rooms, bytes, dir = %dir.display(), "history recovered");
         Ok(Self { writer })
@@ -136,7 +136,7 @@ where
 /// Logs how the folder differs from what was left there.
 fn warn(dir: &Path, recovered: &Recovered) {
     for Finding { path, at, what } in recovered.findings.iter().take(MAX_SAID) {
-        tracing::warn!(file = %path.display(), byte = at, "the history's folder is not as it was left: {what}");
+        tracing::warn!(file = %path.display(), byte = at, "history.dir is not as it was left: {what}");
     }
     let findings = recovered.findings.len() + recovered.more_findings;
     let (missing, renewed) = (recovered.missing_messages, &recovered.renewed_rooms);
@@ -151,7 +151,7 @@ fn warn(dir: &Path, recovered: &Recovered) {
         missing_messages = missing,
         new_epochs = renewed.len(),
         rooms = %format_args!("{}{more}", names.join(", ")),
-        "the history goes on with the messages that are left, and these rooms begin a new epoch"
+        "the history continues with the messages that are left, and these rooms begin a new epoch"
     );
 }
 

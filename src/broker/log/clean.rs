@@ -122,7 +122,11 @@ impl Log {
         }
         let rooms = self.index.drop_unreadable(number);
         if rooms > 0 {
-            tracing::error!(segment = number, rooms, "messages on disk cannot be read and are given up");
+            tracing::error!(
+                segment = number,
+                rooms,
+                "messages in history.dir cannot be read and are dropped"
+            );
         }
         self.files.remove_oldest()?;
         self.index.remove_segment(number);

@@ -113,7 +113,7 @@ impl Log {
         let found = recovery::scan(&folder, &boot, now_unix_ms)?;
         if let Some((path, mode)) = folder.open_to_others() {
             let path = path.display();
-            tracing::warn!(%path, mode = %format_args!("{mode:04o}"), "others may write to the history's folder");
+            tracing::warn!(%path, mode = %format_args!("{mode:04o}"), "others may write to history.dir: take the permission away (chmod go-w)");
         }
         for number in &found.set_aside {
             folder.set_aside(*number)?;

@@ -149,7 +149,11 @@ impl Scan {
             }
         }
         if header.is_some_and(|found| found.number != number || found.identity != self.chain.identity) {
-            self.pass_over(folder, number, "belongs to another log or place");
+            self.pass_over(
+                folder,
+                number,
+                "belongs to another log, or is not the segment that its name says",
+            );
             return Ok(());
         }
         if parsed.entries.is_empty() {
@@ -158,7 +162,7 @@ impl Scan {
             return Ok(());
         }
         if known_mark.is_some_and(|mark| mark.file != id) {
-            self.find(&path, 0, "is another file than the one that was written: a copy".into());
+            self.find(&path, 0, "is a copy, not the file that was written".into());
             self.rooms.is_doubted = true;
         }
         self.follow(folder, header, &parsed, is_whole);
@@ -202,13 +206,17 @@ impl Scan {
         self.chain.segments.push((number, len));
         self.chain.previous = Previous { number, len, sum: crc32fast::hash(counting) };
         if is_old && self.end_mark.is_none() && !self.rooms.is_doubted {
-            self.find(path, 0, "was written by an earlier version, which proved less".into());
+            self.find(path, 0, "was written by an earlier version, whose format proves less".into());
             self.rooms.is_doubted = true;
         }
         // Whatever was acknowledged is within the end mark.
         let is_beyond = self.end_mark.is_some_and(|mark| number > mark.last);
         if is_beyond && entries.iter().any(|(entry, _)| matches!(entry, LogEntry::Message(_))) {
-            self.find(path, 0, "is younger than the note of how far the log was written".into());
+            self.find(
+                path,
+                0,
+                "is younger than the end mark (*.end), which says how far the log was written".into(),
+            );
             self.rooms.is_doubted = true;
         }
         for (entry, size) in entries {
@@ -249,20 +257,24 @@ impl Scan {
             None if is_empty => {}
             None => {
                 if !self.rooms.is_doubted {
-                    self.find(&folder.dir, 0, "has no note of how far the log was written (*.end)".into());
+                    self.find(
+                        &folder.dir,
+                        0,
+                        "has no end mark (*.end): how far the log was written is not known".into(),
+                    );
                 }
                 self.rooms.is_doubted = true;
             }
             Some(mark) => {
                 let is_there = |(number, len): &(u32, u64)| *number == mark.last && *len > 0;
                 if !self.chain.segments.iter().any(is_there) {
-                    self.find(&folder.path(mark.last), 0, "is missing, the last one".into());
+                    self.find(&folder.path(mark.last), 0, "is missing: the last segment".into());
                     self.rooms.is_doubted = true;
                 }
             }
         }
         if self.ending.as_ref().is_some_and(|ending| !ending.is_safe_in(boot)) {
-            let what = "was not closed before the machine ended: the last messages may be missing";
+            let what = "was not closed before the machine stopped: the last messages may be missing";
             self.find(&folder.dir, 0, what.into());
             self.rooms.is_doubted = true;
         }

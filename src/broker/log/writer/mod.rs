@@ -256,7 +256,7 @@ impl<J> Drop for Writer<J> {
     fn drop(&mut self) {
         self.shared.stop();
         if let Some(Ok(Err(error))) = self.thread.lock().take().map(JoinHandle::join) {
-            tracing::error!(%error, "the history was not closed well");
+            tracing::error!(%error, "history.dir was not closed cleanly");
         }
     }
 }
@@ -356,7 +356,7 @@ impl<P: Publisher> WriterThread<P> {
     fn warn(&mut self, error: &LogError) {
         if self.warned_at.is_none_or(|at| at.elapsed() >= LOG_PAUSE) {
             self.warned_at = Some(Instant::now());
-            tracing::error!(%error, "the history cannot be written");
+            tracing::error!(%error, "history.dir cannot be written: messages are refused until it can");
         }
     }
 }
