@@ -48,10 +48,10 @@
 //!                marks; recovery, renewed rooms, cleaning, checking; the thread that writes) · durable (publishing
 //!                through it) · trim (what it hears of rooms that keep less) · what goes first when there is too much:
 //!                budget (bytes of histories) · idle, forget (rooms that nobody is in) · retained, positions (what is
-//!                left of rooms that are gone) · quota (idempotency keys) · shares (whoever has most loses first)
-//!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
-//!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
-//!                outlive a connection)
+//!                left of rooms that are gone) · quota (idempotency keys) · eviction_order (whoever has most loses first)
+//!   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
+//!                keys (what is sent twice is published once) · rooms (settings by name) · validate ·
+//!                rate_limit (buckets; users: those that outlive a connection)
 //!   protocol/    the vocabulary of both dialects, no I/O: command (what clients say) · event (what they hear: the
 //!                plain ones; v1, those of throng.v1) · close (why a connection ends) · frame
 //!   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·

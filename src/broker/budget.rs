@@ -71,12 +71,12 @@ impl<T> Budget<T> {
             self.bytes.fetch_sub(before - after, Relaxed);
         }
         if state.listed_ms.is_some() == state.history.is_empty() {
-            self.list(room, state);
+            self.relist(room, state);
         }
     }
 
     /// Lists the room under the time of its oldest message, or takes it off the list. Called under the room's lock.
-    fn list(&self, room: &Arc<Room<T>>, state: &mut RoomState<T>) {
+    fn relist(&self, room: &Arc<Room<T>>, state: &mut RoomState<T>) {
         let now = state.history.oldest_ms();
         let before = std::mem::replace(&mut state.listed_ms, now);
         let mut by_age = self.by_age.lock();
@@ -109,7 +109,7 @@ impl<T> Budget<T> {
             }
             state.history.release();
             self.report_trim(&room, &state, Trim::Before(state.floor().next()));
-            self.list(&room, &mut state);
+            self.relist(&room, &mut state);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Removes rooms from the table: those of which only the position and the keys would be left, and those that are
+//! Removes rooms from the table: those of which only the position and the keys would be retained, and those that are
 //! evicted because there are too many.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -55,11 +55,12 @@ impl<L: Local> Memory<L> {
         if state.last > Offset(0) {
             self.budget.report_trim(room, state, Trim::Before(state.last.next()));
         }
-        let left = RetainedPosition { position: state.position(), opener: state.opener, keys: state.keys };
-        self.positions.remember(room.name(), left, self.budget.log());
+        let retained =
+            RetainedPosition { position: state.position(), opener: state.opener, keys: state.keys };
+        self.positions.remember(room.name(), retained, self.budget.log());
     }
 
-    /// Forgets a room at once if it has neither members nor history. Called when a member has left.
+    /// Forgets a room at once if it has neither members nor history. Called when a member has retained.
     pub fn close_if_empty(&self, room: &SharedRoom<L>) {
         let mut rooms = self.rooms.lock(room.name());
         let mut state = room.lock();

@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::eviction_order::EvictionOrder;
 use super::room::{Room, RoomState};
-use super::shares::Shares;
 
 /// The rooms without members, by who opened them. Memory: some 90 to 150 bytes a room, of at most `limits.max_rooms`.
 #[derive(Debug)]
-pub(super) struct IdleRooms<T>(Mutex<Shares<Arc<Room<T>>>>);
+pub(super) struct IdleRooms<T>(Mutex<EvictionOrder<Arc<Room<T>>>>);
 
 impl<T> Default for IdleRooms<T> {
     fn default() -> Self {
-        Self(Mutex::new(Shares::default()))
+        Self(Mutex::new(EvictionOrder::default()))
     }
 }
 

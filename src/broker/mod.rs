@@ -4,6 +4,7 @@
 
 mod budget;
 pub mod durable;
+mod eviction_order;
 mod forget;
 mod idle;
 pub mod log;
@@ -14,7 +15,6 @@ pub mod quota;
 pub mod resume;
 mod retained;
 pub mod room;
-mod shares;
 pub mod trim;
 
 pub use crate::names::Position;

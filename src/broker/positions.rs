@@ -2,7 +2,7 @@
 //! that has missed nothing learns that, and a message sent twice under one key is appended once.
 //!
 //! Bounded by number and age. When there are too many, one is forgotten of the rooms opened by whoever opened most
-//! ([`Shares`]). A room without any message costs only a join, so these are evicted first while they are more than a
+//! ([`EvictionOrder`]). A room without any message costs only a join, so these are evicted first while they are more than a
 //! quarter of all.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::Position;
+use super::eviction_order::EvictionOrder;
 use super::retained::RetainedPosition;
-use super::shares::Shares;
 use super::trim::{Trim, TrimSink};
 use crate::names::{Offset, RoomName};
 use crate::shrink::ShrinkWhenSparse;
@@ -29,10 +29,10 @@ const FORGOTTEN: usize = 512;
 /// What is remembered of a room that is gone.
 #[derive(Debug)]
 struct RememberedRoom {
-    left: RetainedPosition,
+    retained: RetainedPosition,
     /// When the room was closed.
     at_ms: u64,
-    /// The room's number among the [`Shares`].
+    /// The room's number among the [`EvictionOrder`].
     number: u64,
 }
 
@@ -46,7 +46,7 @@ struct Table {
     /// Where [`Positions::expire`] continues.
     next: u64,
     /// The rooms with messages, and those without any, by who opened them.
-    shares: [Shares<u64>; 2],
+    orders: [EvictionOrder<u64>; 2],
     /// The rooms' names, which the log needs. Empty where there is none.
     names: HashMap<u64, RoomName>,
 }
@@ -81,10 +81,10 @@ impl Positions {
     }
 
     /// Remembers a room that is gone. If there is a log, it hears what is forgotten instead.
-    pub(super) fn remember(&self, name: &RoomName, left: RetainedPosition, log: Option<&TrimSink>) {
-        if !self.is_on() && left.keys.is_empty() {
+    pub(super) fn remember(&self, name: &RoomName, retained: RetainedPosition, log: Option<&TrimSink>) {
+        if !self.is_on() && retained.keys.is_empty() {
             if let Some(log) = log {
-                log(name, left.position.epoch, Trim::All);
+                log(name, retained.position.epoch, Trim::All);
             }
             return;
         }
@@ -92,14 +92,14 @@ impl Positions {
         let mut table = self.table.lock();
         // The room itself, or another whose name has the same hash.
         table.forget(hash, log);
-        let number = table.shares[silence(left.position)].add(left.opener, hash);
+        let number = table.orders[order_index(retained.position)].add(retained.opener, hash);
         let at_ms = self.now_ms.load(Relaxed);
-        table.entries.insert(hash, RememberedRoom { left, at_ms, number });
+        table.entries.insert(hash, RememberedRoom { retained, at_ms, number });
         if log.is_some() {
             table.names.insert(hash, name.clone());
         }
         if table.entries.len() > self.most {
-            table.forget_one(self.most, log);
+            table.evict_one(self.most, log);
         }
     }
 
@@ -114,7 +114,7 @@ impl Positions {
         let entry = table.remove(hash)?;
         table.names.remove(&hash);
         table.names.shrink_when_sparse();
-        Some(entry.left)
+        Some(entry.retained)
     }
 
     /// Forgets what is too old in the next part of the table.
@@ -132,7 +132,7 @@ impl Positions {
                 break *hash;
             }
             looks -= 1;
-            entry.left.keys.expire(now_ms);
+            entry.retained.keys.expire(now_ms);
             if self.is_over(entry) {
                 over.push(*hash);
             }
@@ -142,28 +142,28 @@ impl Positions {
     }
 
     fn is_over(&self, entry: &RememberedRoom) -> bool {
-        entry.left.keys.is_empty() && self.now_ms.load(Relaxed).saturating_sub(entry.at_ms) >= self.ttl_ms
+        entry.retained.keys.is_empty() && self.now_ms.load(Relaxed).saturating_sub(entry.at_ms) >= self.ttl_ms
     }
 
     /// Returns how many positions are remembered, and how many of them have keys.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         let table = self.table.lock();
-        assert_eq!(table.entries.len(), table.shares.iter().map(Shares::len).sum::<usize>());
-        let with_keys = table.entries.values().filter(|entry| !entry.left.keys.is_empty()).count();
+        assert_eq!(table.entries.len(), table.orders.iter().map(EvictionOrder::len).sum::<usize>());
+        let with_keys = table.entries.values().filter(|entry| !entry.retained.keys.is_empty()).count();
         (table.entries.len(), with_keys)
     }
 }
 
-/// Returns the index of the room's part in `shares`.
-fn silence(position: Position) -> usize {
+/// Returns the index of the room's part in `orders`.
+fn order_index(position: Position) -> usize {
     usize::from(position.offset == Offset(0))
 }
 
 impl Table {
     fn remove(&mut self, hash: u64) -> Option<RememberedRoom> {
         let entry = self.entries.remove(&hash)?;
-        self.shares[silence(entry.left.position)].remove(entry.left.opener, entry.number);
+        self.orders[order_index(entry.retained.position)].remove(entry.retained.opener, entry.number);
         Some(entry)
     }
 
@@ -171,13 +171,13 @@ impl Table {
         let Some(entry) = self.remove(hash) else { return };
         // Still under the table's lock, so that the log hears of the room's next life later.
         if let (Some(name), Some(log)) = (self.names.remove(&hash), log) {
-            log(&name, entry.left.position.epoch, Trim::All);
+            log(&name, entry.retained.position.epoch, Trim::All);
         }
     }
 
     /// Forgets the position that has to go first, where at most `most` are kept.
-    fn forget_one(&mut self, most: usize, log: Option<&TrimSink>) {
-        let [spoken, silent] = &mut self.shares;
+    fn evict_one(&mut self, most: usize, log: Option<&TrimSink>) {
+        let [spoken, silent] = &mut self.orders;
         let is_silent = silent.len() > most / 4 || spoken.len() == 0;
         if let Some((_, hash)) = if is_silent { silent.pop() } else { spoken.pop() } {
             self.forget(hash, log);
@@ -187,7 +187,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shares::Opener;
+    use super::super::eviction_order::Opener;
     use super::*;
 
     const TTL_MS: u64 = 1_000;
@@ -217,9 +217,9 @@ mod tests {
         const MANY: usize = 5_000;
         let positions = Positions::new(MANY, TTL_MS);
         for n in 0..MANY {
-            let mut left = RetainedPosition::fresh(Opener::default());
-            left.keys.note(0);
-            positions.remember(&room(n), left, None);
+            let mut retained = RetainedPosition::fresh(Opener::default());
+            retained.keys.note(0);
+            positions.remember(&room(n), retained, None);
         }
         positions.tick(crate::chat::keys::KEPT_MS - 1);
         (0..PARTS).for_each(|_| positions.expire(None));

@@ -1,7 +1,7 @@
 //! What is retained of a room that is gone, and what a room begins with.
 
 use super::Position;
-use super::shares::Opener;
+use super::eviction_order::Opener;
 use crate::chat::keys::KeyExpiry;
 use crate::names::{Epoch, Offset};
 

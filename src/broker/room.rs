@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::eviction_order::Opener;
 use super::retained::RetainedPosition;
-use super::shares::Opener;
 use super::{Local, Position};
 use crate::chat::history::History;
 use crate::chat::keys::KeyExpiry;
@@ -62,16 +62,16 @@ pub struct HistoryPage {
 
 impl<T> RoomState<T> {
     /// Creates a room that continues from a retained position.
-    pub(super) fn new(topic: T, settings: RoomSettings, left: RetainedPosition) -> Self {
+    pub(super) fn new(topic: T, settings: RoomSettings, retained: RetainedPosition) -> Self {
         Self {
             topic,
             presence: Presence::default(),
-            opener: left.opener,
-            epoch: left.position.epoch,
-            last: left.position.offset,
+            opener: retained.opener,
+            epoch: retained.position.epoch,
+            last: retained.position.offset,
             assigned: 0,
             history: History::default(),
-            keys: left.keys,
+            keys: retained.keys,
             settings,
             listed_ms: None,
             idle: None,

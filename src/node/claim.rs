@@ -61,14 +61,14 @@ impl Node {
                 SmallVec::new()
             }
             (None, Duplicate::Reject) if !is_owner => {
-                self.claim_from_the_dead(user, id, own_session, address).await?
+                self.claim_unless_alive(user, id, own_session, address).await?
             }
             (None, Duplicate::Reject | Duplicate::Replace) => directory.replace(user, id, own_session),
         };
         Ok(UserClaim { node: Arc::clone(self), user: user.clone(), id, replaced })
     }
 
-    async fn claim_from_the_dead(
+    async fn claim_unless_alive(
         &self,
         user: &UserId,
         id: ConnectionId,
@@ -122,7 +122,7 @@ impl UserClaim {
 
     /// Ends the connections that this claim has replaced. Called once the new connection is in its room, so that the
     /// room sees the user neither leave nor join.
-    pub fn settle(&mut self) {
+    pub fn end_replaced(&mut self) {
         for id in mem::take(&mut self.replaced) {
             self.node.registry.end(id, EndReason::Replaced);
         }
@@ -133,7 +133,7 @@ impl Drop for UserClaim {
     fn drop(&mut self) {
         // If the new connection did not get as far as its room, the replaced connections are still open and no longer
         // in the directory: end them, or nobody could find them.
-        self.settle();
+        self.end_replaced();
         self.node.registry.directory.remove(&self.user, self.id);
     }
 }

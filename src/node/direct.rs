@@ -49,7 +49,7 @@ impl Node {
     ) -> Result<usize, CommandError> {
         let Some(key) = key.filter(|_| !faults::is_on(Fault::ForgetPrivateKey)) else {
             let recipients = self.recipients(from, to, text)?;
-            return Ok(self.hand_over(recipients, from, text, now_ms));
+            return Ok(self.deliver(recipients, from, text, now_ms));
         };
         // The key is decided under a lock, and the message is delivered without it. Of two attempts at once the second
         // gets the answer of the first, and waits for nobody's inbox.
@@ -61,7 +61,7 @@ impl Node {
         });
         match done? {
             Once::Repeat(delivered) => Ok(delivered as usize),
-            Once::First(_) => Ok(self.hand_over(recipients, from, text, now_ms)),
+            Once::First(_) => Ok(self.deliver(recipients, from, text, now_ms)),
         }
     }
 
@@ -80,7 +80,7 @@ impl Node {
         if recipients.is_empty() { Err(CommandError::Unavailable) } else { Ok(recipients) }
     }
 
-    fn hand_over(&self, recipients: Recipients, from: &UserId, text: &str, now_ms: u64) -> usize {
+    fn deliver(&self, recipients: Recipients, from: &UserId, text: &str, now_ms: u64) -> usize {
         let delivered = recipients.len();
         let number = self.private_ids.count.fetch_add(1, Relaxed) + 1;
         let frame = v1::direct(from, text, self.private_ids.epoch, number, self.clock.unix_ms_at(now_ms));
@@ -105,7 +105,7 @@ mod tests {
     /// 2. The same message is tried again, and the sender says something else: neither waits for the first.
     /// 3. The message was delivered once.
     #[test]
-    fn a_key_is_decided_before_the_message_is_handed_over() {
+    fn a_key_is_decided_before_the_message_is_delivered() {
         let node =
             Node::new(Config { workers: 2, ..Config::default() }, Metrics::new(2, &[]), Clock::system());
         let [ann, bob, cat] = ["ann", "bob", "cat"].map(|name| name.parse::<UserId>().unwrap());

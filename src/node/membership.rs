@@ -78,7 +78,7 @@ impl Node {
             (state.topic.id(), after, due, state.position(), state.presence.shown(user), overload)
         });
         let (room, resumed, (topic, after, due, position, members, overload)) =
-            entered.inspect_err(|error| self.warn_of(error, now_ms))?;
+            entered.inspect_err(|error| self.warn_rarely(error, now_ms))?;
         let mut membership = Membership {
             node: Arc::clone(self),
             room,
@@ -98,7 +98,7 @@ impl Node {
         Ok(Entered { membership, position, resumed, members })
     }
 
-    fn warn_of(&self, error: &BrokerError, now_ms: u64) {
+    fn warn_rarely(&self, error: &BrokerError, now_ms: u64) {
         // Two threads that both write a line do no harm.
         if now_ms.saturating_sub(self.warned_ms.load(Relaxed)) >= LOG_PAUSE_MS {
             self.warned_ms.store(now_ms, Relaxed);

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::held::HeldUser;
 use super::shared::Node;
 use crate::broker::room::{Room, RoomState};
-use crate::chat::news::News;
+use crate::chat::announcement::Announcement;
 use crate::chat::presence::Outcome;
 use crate::names::RoomName;
 use crate::protocol::event::{self, v1};
@@ -18,7 +18,7 @@ use crate::registry::Topic;
 use crate::registry::delivery::{Audience, Delivery};
 
 impl Node {
-    /// Announces what a join or leave calls for. Returns the time at which merged news are due, if they are. Called
+    /// Announces what a join or leave calls for. Returns the time at which a merged announcement is due, if one is. Called
     /// under the room's lock.
     pub(super) fn announce_outcome(
         &self,
@@ -29,21 +29,21 @@ impl Node {
         match outcome {
             Outcome::Quiet => None,
             Outcome::Due(at_ms) => Some(at_ms),
-            Outcome::Announce(news) => {
-                self.announce(state, room, &news);
+            Outcome::Announce(announcement) => {
+                self.announce(state, room, &announcement);
                 None
             }
         }
     }
 
     /// Announces joins and leaves to each dialect that has members in the room.
-    fn announce(&self, state: &mut RoomState<Topic>, room: &RoomName, news: &News) {
+    fn announce(&self, state: &mut RoomState<Topic>, room: &RoomName, announcement: &Announcement) {
         let at = Instant::now();
         if state.topic.has(Audience::Plain) {
-            let frame = event::system(&news.notice, room, state.presence.len(), self.clock.unix_ms());
+            let frame = event::system(&announcement.notice, room, state.presence.len(), self.clock.unix_ms());
             self.registry.publish(&mut state.topic, Delivery::notice(&frame, Audience::Plain, at));
         }
-        if let Some(diff) = news.diff.as_ref().filter(|_| state.topic.has(Audience::V1)) {
+        if let Some(diff) = announcement.diff.as_ref().filter(|_| state.topic.has(Audience::V1)) {
             let names = diff.names.as_ref();
             let changes = names.map(|names| v1::Changes { joined: &names.joined, left: &names.left });
             let frame = v1::presence_diff(room, changes, diff.members);
@@ -57,7 +57,7 @@ impl Node {
         }
     }
 
-    /// Announces the merged news of all rooms where they are due by `now_ms`.
+    /// Announces what was merged, in all rooms where it is due by `now_ms`.
     pub(super) fn announce_due(&self, now_ms: u64) {
         let due: SmallVec<[_; 4]> = {
             let mut waiting = self.due.lock();
@@ -66,8 +66,8 @@ impl Node {
         for (_, room) in due {
             room.with(|state| {
                 let rules = state.settings().presence;
-                if let Some(news) = state.presence.merged(&rules) {
-                    self.announce(state, room.name(), &news);
+                if let Some(announcement) = state.presence.merged(&rules) {
+                    self.announce(state, room.name(), &announcement);
                 }
             });
         }

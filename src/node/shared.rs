@@ -38,7 +38,7 @@ pub struct Node {
     pub(super) durable: Option<Durable<Fanout>>,
     pub(super) private_ids: PrivateMessageIds,
     pub(super) held: HeldUsers,
-    /// Rooms with merged news to announce, each with the time when they are due. A room stands here once at most.
+    /// Rooms with a merged announcement to make, each with the time when it is due. A room stands here once at most.
     pub(super) due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
     pub(super) connections: AtomicUsize,
     is_draining: AtomicBool,
@@ -149,7 +149,7 @@ impl Node {
         }
     }
 
-    /// Announces merged news that are due, and forgets what has expired. Called about ten times a second, with a number
+    /// Makes merged announcements that are due, and forgets what has expired. Called about ten times a second, with a number
     /// that counts up.
     pub fn keep_house(&self, turn: usize) {
         let now_ms = self.now_ms();

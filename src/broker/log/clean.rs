@@ -17,7 +17,7 @@ impl Log {
     ///
     /// # Errors
     /// The disk is full or broken. Nothing that is kept was lost.
-    pub fn keep_house(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
+    pub fn clean_up(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
         self.remove_dead(now_unix_ms)?;
         if !self.index.has_dead() {
             self.cleaned_unix_ms = now_unix_ms;

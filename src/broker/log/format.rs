@@ -276,34 +276,36 @@ fn decode(mut body: &[u8]) -> Option<LogEntry> {
             let record = record(body)?;
             if kind == 1 { LogEntry::Message(record) } else { LogEntry::Copy(record) }
         }
-        3 => {
-            LogEntry::Position { room: parse(body)?, position: position(body)?, first: Offset(number(body)?) }
-        }
-        4 => LogEntry::Forget { room: parse(body)?, epoch: epoch(body)? },
+        3 => LogEntry::Position {
+            room: take_parsed(body)?,
+            position: position(body)?,
+            first: Offset(take_u64(body)?),
+        },
+        4 => LogEntry::Forget { room: take_parsed(body)?, epoch: epoch(body)? },
         5 => LogEntry::Close,
         6 => {
-            let (room, Position { epoch, offset }) = (parse(body)?, position(body)?);
-            let (at_unix_ms, user) = (number(body)?, parse(body)?);
+            let (room, Position { epoch, offset }) = (take_parsed(body)?, position(body)?);
+            let (at_unix_ms, user) = (take_u64(body)?, take_parsed(body)?);
             LogEntry::Key(room, offset, epoch, SentKey { user, key: text(body)?.parse().ok()?, at_unix_ms })
         }
         7 => LogEntry::Segment(Header {
             identity: take(body, 16)?.try_into().ok()?,
-            number: small(body)?,
-            previous: Previous { number: small(body)?, len: number(body)?, sum: small(body)? },
+            number: take_u32(body)?,
+            previous: Previous { number: take_u32(body)?, len: take_u64(body)?, sum: take_u32(body)? },
             is_synced: take(body, 1)?[0] != 0,
             boot: text(body)?.into(),
         }),
-        8 => LogEntry::PositionsDone(small(body)?),
+        8 => LogEntry::PositionsDone(take_u32(body)?),
         _ => return None,
     })
 }
 
 fn record(body: &mut &[u8]) -> Option<Record> {
-    let room = parse(body)?;
+    let room = take_parsed(body)?;
     let position = position(body)?;
-    let first = Offset(number(body)?);
-    let at_unix_ms = number(body)?;
-    let user = parse(body)?;
+    let first = Offset(take_u64(body)?);
+    let at_unix_ms = take_u64(body)?;
+    let user = take_parsed(body)?;
     let key_len = u16::from_le_bytes(take(body, 2)?.try_into().ok()?);
     let key = match key_len {
         0 => None,
@@ -324,15 +326,15 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-fn number(body: &mut &[u8]) -> Option<u64> {
+fn take_u64(body: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(take(body, 8)?.try_into().ok()?))
 }
 
-fn small(body: &mut &[u8]) -> Option<u32> {
+fn take_u32(body: &mut &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(take(body, 4)?.try_into().ok()?))
 }
 
-fn parse<T: std::str::FromStr>(body: &mut &[u8]) -> Option<T> {
+fn take_parsed<T: std::str::FromStr>(body: &mut &[u8]) -> Option<T> {
     let len = take(body, 1)?[0];
     text(take(body, usize::from(len))?)?.parse().ok()
 }
@@ -342,5 +344,5 @@ fn epoch(body: &mut &[u8]) -> Option<Epoch> {
 }
 
 fn position(body: &mut &[u8]) -> Option<Position> {
-    Some(Position { epoch: epoch(body)?, offset: Offset(number(body)?) })
+    Some(Position { epoch: epoch(body)?, offset: Offset(take_u64(body)?) })
 }

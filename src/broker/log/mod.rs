@@ -126,7 +126,7 @@ impl Log {
         let mut log = Self { files, index, cleaned_unix_ms: now_unix_ms, credit: 0, gone: Vec::new() };
         log.put_in_order(before, &recovered, repairs)?;
         log.files.start_marking()?;
-        log.keep_house(now_unix_ms)?;
+        log.clean_up(now_unix_ms)?;
         Ok((log, recovered))
     }
 

@@ -236,7 +236,7 @@ impl Scan {
         if is_old {
             self.rooms.doubt();
         }
-        let (messages, rooms) = self.rooms.leave_segment(number);
+        let (messages, rooms) = self.rooms.end_segment(number);
         self.files.push(FileFound { path: path.to_owned(), bytes: len, messages, rooms, is_whole });
         if !is_whole {
             self.lost.push(number);

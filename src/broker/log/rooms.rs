@@ -75,7 +75,7 @@ impl ScannedRooms {
     }
 
     /// Ends a segment. Returns how many messages it has, and how many rooms have entries in it.
-    pub(super) fn leave_segment(&mut self, number: u32) -> (u64, usize) {
+    pub(super) fn end_segment(&mut self, number: u32) -> (u64, usize) {
         let rooms = std::mem::take(&mut self.spoken_of).len();
         (self.messages.get(&number).copied().unwrap_or(0), rooms)
     }
@@ -90,13 +90,13 @@ impl ScannedRooms {
                 let room = self.room(&record.room, record.position, number);
                 room.position = record.position;
                 (room.positioned_in, room.is_proved) = (number, true);
-                self.keep(number, record, size);
+                self.keep_message(number, record, size);
             }
             // A copy proves that this message was kept, but nothing about those behind it.
             LogEntry::Copy(record) => {
                 let room = self.room(&record.room, record.position, number);
                 room.position.offset = room.position.offset.max(record.position.offset);
-                self.keep(number, record, size);
+                self.keep_message(number, record, size);
             }
             LogEntry::Key(name, offset, epoch, sent) => {
                 let room = self.room(&name, Position { epoch, offset }, number);
@@ -125,7 +125,7 @@ impl ScannedRooms {
         }
     }
 
-    fn keep(&mut self, number: u32, record: Record, size: usize) {
+    fn keep_message(&mut self, number: u32, record: Record, size: usize) {
         *self.messages.entry(number).or_default() += 1;
         let offset = record.position.offset;
         if let Some(sent) = record.sent_key() {

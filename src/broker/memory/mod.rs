@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::budget::Budget;
+use super::eviction_order::Opener;
 use super::forget::Eviction;
 use super::idle::IdleRooms;
 use super::positions::Positions;
@@ -19,7 +20,6 @@ use super::quota::KeyQuotas;
 use super::resume::Resumed;
 use super::retained::RetainedPosition;
 use super::room::{Room, RoomState, SharedRoom};
-use super::shares::Opener;
 use super::trim::Trim;
 use super::{BrokerError, Local, Position};
 use crate::chat::keys::{KeyExpiry, KeyScope};

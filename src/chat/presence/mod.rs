@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::news::{Diff, Merged, Move, News};
+use super::announcement::{Announcement, Diff, MergedMoves, Move};
 use crate::names::UserId;
 use crate::protocol::command::MAX_PRESENCE_LIMIT;
 
@@ -35,7 +35,7 @@ pub enum Outcome {
     /// Nothing: the user is in the room with another connection, or an announcement is due already.
     Quiet,
     /// Announcing this, now.
-    Announce(News),
+    Announce(Announcement),
     /// Announcing what [`Presence::merged`] returns at this time.
     Due(u64),
 }
@@ -52,13 +52,13 @@ enum Stay {
 
 /// The users of a room, sorted by name, with the number of their connections.
 ///
-/// Memory: about 45 bytes a user, and what waits to be announced of up to [`MAX_NAMES`](super::news::MAX_NAMES) users.
+/// Memory: about 45 bytes a user, and what waits to be announced of up to [`MAX_NAMES`](super::announcement::MAX_NAMES) users.
 #[derive(Debug, Default)]
 pub struct Presence {
     users: BTreeMap<UserId, Stay>,
     /// Counts the holds so far.
     held: u32,
-    merged: Merged,
+    merged: MergedMoves,
 }
 
 impl Presence {
@@ -155,15 +155,15 @@ impl Presence {
         }
         let notice = what.notice(user);
         if !is_first {
-            self.merged.add_unsaid(user, what);
-            return Outcome::Announce(News { notice, diff: None });
+            self.merged.add_to_diff(user, what);
+            return Outcome::Announce(Announcement { notice, diff: None });
         }
         let names = (members <= rules.count_only_above).then(|| what.names(user));
-        Outcome::Announce(News { notice, diff: Some(Diff { names, members: self.users.len() }) })
+        Outcome::Announce(Announcement { notice, diff: Some(Diff { names, members: self.users.len() }) })
     }
 
     /// Returns the merged announcement, once it is due.
-    pub fn merged(&mut self, rules: &PresenceRules) -> Option<News> {
+    pub fn merged(&mut self, rules: &PresenceRules) -> Option<Announcement> {
         self.merged.take(self.users.len(), rules.count_only_above)
     }
 

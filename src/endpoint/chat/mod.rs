@@ -84,7 +84,7 @@ impl Chat {
         let resume = v1.as_ref().and_then(|v1| v1.resume);
         let entered =
             node.enter(registration, &room, claim.user(), address, resume).map_err(refused_entry)?;
-        claim.settle();
+        claim.end_replaced();
         let mut session = None;
         if let Some(V1Request { session: secret, .. }) = v1 {
             registration.reply(&v1::welcome(node, claim.user(), secret, &entered));

@@ -93,7 +93,7 @@ fn the_child_appends() {
         }
         // Nothing is cleaned where the disk is to become full.
         if !until_full {
-            log.keep_house(batch * 10_000).unwrap();
+            log.clean_up(batch * 10_000).unwrap();
         }
     }
 }

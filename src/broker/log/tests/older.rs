@@ -117,7 +117,7 @@ fn live(dir: &Path, random: &mut fastrand::Rng) -> (Truth, Ends, Vec<BTreeMap<St
                 ends.extend(said.map(|said| ((room(&name), said.epoch.to_string()), said.offset)));
             }
         }
-        log.keep_house(now).unwrap();
+        log.clean_up(now).unwrap();
         if step % 30 == 29 {
             states.push(save(dir));
         }

@@ -296,14 +296,14 @@ struct WriterThread<P: Publisher> {
 
 impl<P: Publisher> WriterThread<P> {
     fn run(mut self, now_unix_ms: impl Fn() -> u64) -> Result<(), LogError> {
-        while let Some(Taken { jobs, bytes, trims }) = self.shared.0.take(self.next_turn()) {
+        while let Some(Taken { jobs, bytes, trims }) = self.shared.0.take(self.next_deadline()) {
             // Read at the beginning of every turn, because the thread may have slept for long.
             let now_ms = now_unix_ms();
             let count = jobs.len();
             self.publish(jobs);
             self.shared.0.release(count, bytes);
             let trims = trims.into_iter().flat_map(|(room, pending)| pending.parts(room));
-            let kept = self.log.discard(trims).and_then(|()| self.log.keep_house(now_ms));
+            let kept = self.log.discard(trims).and_then(|()| self.log.clean_up(now_ms));
             if let Err(error) = kept.and_then(|()| self.sync()) {
                 self.warn(&error);
             }
@@ -312,7 +312,7 @@ impl<P: Publisher> WriterThread<P> {
     }
 
     /// Returns when the thread has something to do although nothing is published.
-    fn next_turn(&self) -> Instant {
+    fn next_deadline(&self) -> Instant {
         self.dirty_since.map_or_else(|| Instant::now() + HOUSEKEEPING, |since| since + SYNC_PAUSE)
     }
 

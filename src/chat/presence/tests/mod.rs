@@ -1,6 +1,6 @@
 mod observers;
 
-use super::super::news::{MAX_NAMES, Names};
+use super::super::announcement::{MAX_NAMES, Names};
 use super::*;
 
 const RULES: PresenceRules =
@@ -120,7 +120,7 @@ fn a_difference_never_overtakes_the_one_that_waits() {
     assert_eq!(room.leave(&user("old-0"), 1, &RULES), Outcome::Quiet);
     let outcome = room.leave(&user("zoe"), 2, &RULES);
     let notice = "User zoe has left the chat".to_owned();
-    assert_eq!(outcome, Outcome::Announce(News { notice, diff: None }));
+    assert_eq!(outcome, Outcome::Announce(Announcement { notice, diff: None }));
     let news = room.merged(&RULES).unwrap();
     assert_eq!(news.diff, Some(Diff { names: names(&[], &["old-0"]), members: 1 }));
 }

@@ -31,7 +31,7 @@ type Rank = (u32, Reverse<u64>);
 
 /// Things in eviction order. Memory: some 90 to 150 bytes for each thing, and 300 KiB.
 #[derive(Debug)]
-pub(super) struct Shares<T> {
+pub(super) struct EvictionOrder<T> {
     next: u64,
     /// Things by opener and number; numbers count up.
     things: BTreeMap<(Opener, u64), T>,
@@ -42,7 +42,7 @@ pub(super) struct Shares<T> {
     groups: BTreeSet<(Rank, u32)>,
 }
 
-impl<T> Default for Shares<T> {
+impl<T> Default for EvictionOrder<T> {
     fn default() -> Self {
         Self {
             next: 1,
@@ -55,16 +55,16 @@ impl<T> Default for Shares<T> {
     }
 }
 
-impl<T> Shares<T> {
+impl<T> EvictionOrder<T> {
     /// Adds a thing, the youngest of all. Returns its number.
     pub(super) fn add(&mut self, opener: Opener, thing: T) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.strike(opener);
+        self.unlist(opener);
         self.things.insert((opener, number), thing);
         *self.counts.entry(opener).or_default() += 1;
         *self.group_counts.entry(opener.group).or_default() += 1;
-        self.list(opener);
+        self.relist(opener);
         number
     }
 
@@ -73,11 +73,11 @@ impl<T> Shares<T> {
         if !self.things.contains_key(&(opener, number)) {
             return None;
         }
-        self.strike(opener);
+        self.unlist(opener);
         let thing = self.things.remove(&(opener, number));
         count_down(&mut self.counts, opener);
         count_down(&mut self.group_counts, opener.group);
-        self.list(opener);
+        self.relist(opener);
         thing
     }
 
@@ -115,7 +115,7 @@ impl<T> Shares<T> {
     }
 
     /// Takes an opener and its group off the ordered lists, before what they have changes.
-    fn strike(&mut self, opener: Opener) {
+    fn unlist(&mut self, opener: Opener) {
         let Opener { group, user } = opener;
         if let Some(rank) = self.group_rank(group) {
             self.groups.remove(&(rank, group));
@@ -126,7 +126,7 @@ impl<T> Shares<T> {
     }
 
     /// Puts an opener and its group back on the ordered lists.
-    fn list(&mut self, opener: Opener) {
+    fn relist(&mut self, opener: Opener) {
         let Opener { group, user } = opener;
         if let Some(rank) = self.rank(opener) {
             self.users.insert((group, rank, user));
@@ -154,55 +154,55 @@ mod tests {
         Opener::new(address, user)
     }
 
-    fn drain(shares: &mut Shares<&'static str>) -> Vec<&'static str> {
-        std::iter::from_fn(|| shares.pop()).map(|(_, thing)| thing).collect()
+    fn drain(order: &mut EvictionOrder<&'static str>) -> Vec<&'static str> {
+        std::iter::from_fn(|| order.pop()).map(|(_, thing)| thing).collect()
     }
 
     #[test]
     fn where_each_has_one_the_oldest_goes() {
-        let mut shares = Shares::default();
+        let mut order = EvictionOrder::default();
         for (number, thing) in ["a", "b", "c", "d"].into_iter().enumerate() {
             // Each at another address: two users who share one would be evicted before two who do not.
-            shares.add(opener(7 - number as u32, number as u32), thing);
+            order.add(opener(7 - number as u32, number as u32), thing);
         }
-        assert_eq!(drain(&mut shares), ["a", "b", "c", "d"]);
+        assert_eq!(drain(&mut order), ["a", "b", "c", "d"]);
     }
 
     #[test]
     fn whoever_has_most_loses_the_oldest_first_the_address_before_the_user() {
-        let mut shares = Shares::default();
-        shares.add(opener(1, 1), "alone");
+        let mut order = EvictionOrder::default();
+        order.add(opener(1, 1), "alone");
         for (address, user, thing) in [(2, 1, "a1"), (2, 2, "b1"), (2, 2, "b2"), (2, 2, "b3"), (3, 1, "c1")] {
-            shares.add(opener(address, user), thing);
+            order.add(opener(address, user), thing);
         }
-        shares.add(opener(3, 1), "c2");
+        order.add(opener(3, 1), "c2");
         // Address 2 has four, then three, then as many as address 3, whose oldest is younger than "a1", the oldest of
         // those with one each.
-        assert_eq!(drain(&mut shares), ["b1", "b2", "a1", "c1", "alone", "b3", "c2"]);
-        assert_eq!(shares.len(), 0);
+        assert_eq!(drain(&mut order), ["b1", "b2", "a1", "c1", "alone", "b3", "c2"]);
+        assert_eq!(order.len(), 0);
     }
 
     #[test]
     fn what_is_removed_counts_no_longer() {
-        let mut shares = Shares::default();
+        let mut order = EvictionOrder::default();
         let [one, two] = [opener(1, 1), opener(2, 1)];
-        let numbers: Vec<u64> = ["a", "b", "c"].into_iter().map(|thing| shares.add(one, thing)).collect();
-        shares.add(two, "x");
-        shares.add(two, "y");
-        assert_eq!(shares.remove(one, numbers[0]), Some("a"));
-        assert_eq!(shares.remove(one, numbers[0]), None);
-        assert_eq!(shares.remove(two, numbers[1]), None, "it is another's");
-        assert_eq!(shares.remove(one, numbers[1]), Some("b"));
-        assert_eq!(drain(&mut shares), ["x", "c", "y"]);
-        assert!(shares.counts.is_empty() && shares.group_counts.is_empty());
-        assert!(shares.users.is_empty() && shares.groups.is_empty());
+        let numbers: Vec<u64> = ["a", "b", "c"].into_iter().map(|thing| order.add(one, thing)).collect();
+        order.add(two, "x");
+        order.add(two, "y");
+        assert_eq!(order.remove(one, numbers[0]), Some("a"));
+        assert_eq!(order.remove(one, numbers[0]), None);
+        assert_eq!(order.remove(two, numbers[1]), None, "it is another's");
+        assert_eq!(order.remove(one, numbers[1]), Some("b"));
+        assert_eq!(drain(&mut order), ["x", "c", "y"]);
+        assert!(order.counts.is_empty() && order.group_counts.is_empty());
+        assert!(order.users.is_empty() && order.groups.is_empty());
     }
 
     /// Compares with a plain list that is searched from end to end.
     #[test]
     fn it_is_as_if_one_had_looked_through_all() {
         let mut rng = fastrand::Rng::with_seed(7);
-        let mut shares = Shares::default();
+        let mut order = EvictionOrder::default();
         let mut all: Vec<(Opener, u64)> = Vec::new();
         let first = |all: &[(Opener, u64)]| {
             let of = |is: &dyn Fn(&Opener) -> bool| all.iter().filter(|(opener, _)| is(opener)).count();
@@ -218,18 +218,18 @@ mod tests {
         for step in 0..3_000 {
             let opener = opener(rng.u32(..4), rng.u32(..3));
             match rng.u8(..10) {
-                0..5 => all.push((opener, shares.add(opener, step))),
+                0..5 => all.push((opener, order.add(opener, step))),
                 5..7 if !all.is_empty() => {
                     let (opener, number) = all.swap_remove(rng.usize(..all.len()));
-                    assert!(shares.remove(opener, number).is_some());
+                    assert!(order.remove(opener, number).is_some());
                 }
                 _ => {
                     let expected = first(&all).map(|(_, number)| number);
-                    assert_eq!(shares.pop().map(|(number, _)| number), expected, "at {step}");
+                    assert_eq!(order.pop().map(|(number, _)| number), expected, "at {step}");
                     all.retain(|(_, number)| Some(*number) != expected);
                 }
             }
-            assert_eq!(shares.len(), all.len());
+            assert_eq!(order.len(), all.len());
         }
     }
 }

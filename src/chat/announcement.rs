@@ -13,7 +13,7 @@ pub const MAX_NAMES: usize = 500;
 
 /// An announcement to a room.
 #[derive(Debug, PartialEq, Eq)]
-pub struct News {
+pub struct Announcement {
     /// The notice in words, for the plain dialect.
     pub notice: String,
     /// The changes, for `throng.v1`; `None` where nothing has changed in the end, or where they are announced later.
@@ -72,7 +72,7 @@ impl Move {
 
 /// The joins and leaves since the last merged announcement.
 #[derive(Debug, Default)]
-pub(super) struct Merged {
+pub(super) struct MergedMoves {
     joined: usize,
     left: usize,
     /// The only user who moved, while there is just one.
@@ -85,7 +85,7 @@ pub(super) struct Merged {
     has_overflowed: bool,
 }
 
-impl Merged {
+impl MergedMoves {
     /// Returns true when no notice is due.
     pub(super) fn is_empty(&self) -> bool {
         self.joined + self.left == 0
@@ -98,12 +98,12 @@ impl Merged {
             Move::Joined => self.joined += 1,
             Move::Left => self.left += 1,
         }
-        self.add_unsaid(user, what);
+        self.add_to_diff(user, what);
     }
 
     /// Adds a move that is announced in words at once. The list of changes must wait, because what is merged may say
     /// the opposite of the same user.
-    pub(super) fn add_unsaid(&mut self, user: &UserId, what: Move) {
+    pub(super) fn add_to_diff(&mut self, user: &UserId, what: Move) {
         if self.has_overflowed {
             return;
         }
@@ -144,7 +144,7 @@ impl Merged {
     }
 
     /// Takes what was merged, and begins anew. The names are announced in rooms of up to `names_up_to` members.
-    pub(super) fn take(&mut self, members: usize, names_up_to: usize) -> Option<News> {
+    pub(super) fn take(&mut self, members: usize, names_up_to: usize) -> Option<Announcement> {
         let merged = mem::take(self);
         if merged.is_empty() {
             return None;
@@ -154,7 +154,7 @@ impl Merged {
         let is_counted_only = merged.has_overflowed || members > names_up_to;
         let diff =
             has_changed.then(|| Diff { names: (!is_counted_only).then(|| merged.into_names()), members });
-        Some(News { notice, diff })
+        Some(Announcement { notice, diff })
     }
 
     fn into_names(self) -> Names {
