@@ -48,7 +48,7 @@
 //!                marks; recovery, renewed rooms, cleaning, checking; the thread that writes) · durable (publishing
 //!                through it) · trim (what it hears of rooms that keep less) · what goes first when there is too much:
 //!                budget (bytes of histories) · idle, forget (rooms that nobody is in) · retained, positions (what is
-//!                left of rooms that are gone) · quota (idempotency keys) · eviction_order (whoever has most loses first)
+//!                left of rooms that are gone) · quota (idempotency keys) · eviction_order
 //!   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
 //!                keys (what is sent twice is published once) · rooms (settings by name) · validate ·
 //!                rate_limit (buckets; users: those that outlive a connection)

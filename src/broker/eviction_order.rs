@@ -1,4 +1,4 @@
-//! Decides what is evicted first among things that belong to users: something of whoever has most.
+//! Decides what is evicted first among things that belong to users: something of the user who has most.
 //!
 //! Of the address that has most, it is the user with most there, and of that user's things, the oldest. Among equals it
 //! is the oldest too, so that where each user has one thing, the oldest of all is evicted. So a user who brings many
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// their addresses cannot choose their groups. Two addresses in one group count as one.
 const GROUPS: u32 = 4096;
 
-/// Who opened a room: the group of the address, and a hash of the user's name.
+/// The user who opened a room: the group of the address, and a hash of the user's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Opener {
     group: u32,

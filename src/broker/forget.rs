@@ -22,8 +22,8 @@ pub(super) enum Eviction {
 }
 
 impl<L: Local> Memory<L> {
-    /// Evicts a room without members, with its history: of the rooms opened by whoever opened most, the one that has
-    /// been empty longest.
+    /// Evicts a room without members, with its history: of the rooms opened by the user who opened most, the one that
+    /// has been empty longest.
     pub(super) fn evict_idle_room(&self) -> Eviction {
         for _ in 0..TRIES {
             let Some((ticket, room)) = self.idle.pop_first() else { return Eviction::NoCandidate };

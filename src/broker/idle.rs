@@ -1,5 +1,5 @@
 //! Rooms without members, which are kept for users who return. When there would be too many rooms, one of these is
-//! evicted: of the rooms opened by whoever opened most, the one that has been empty longest.
+//! evicted: of the rooms opened by the user who opened most, the one that has been empty longest.
 //!
 //! Locks are taken room first, then list. Eviction takes a room from the list, releases the list, and only then locks
 //! the room.

@@ -1,5 +1,5 @@
-//! The contract of a broker: it assigns every message its offset and keeps the history. What it accepts is delivered to
-//! this node's members through [`Local`], in order. [`memory`] serves a single node; a broker for several would
+//! The contract of a broker: it assigns every message its offset and keeps the history. Accepted messages are delivered
+//! to this node's members through [`Local`], in order. [`memory`] serves a single node; a broker for several would
 //! replace it.
 
 mod budget;
@@ -23,9 +23,9 @@ use crate::protocol::frame::Frame;
 
 /// How a broker reaches the members on its own node. Implemented where broker and registry are joined.
 pub trait Local: Send + Sync {
-    /// What the node keeps for each room, beside the broker's data and under the same lock.
+    /// The node's own data of a room, kept beside the broker's and under the same lock.
     type Topic: Send;
-    /// What the sender gets beside a message or instead of it, such as its ack.
+    /// A frame for the sender alone, beside a message or instead of it, such as its ack.
     type SenderCopy: Send;
 
     /// Creates the node's part of a room that is opened.
@@ -49,7 +49,7 @@ pub struct Publication<'a, A> {
     pub frame: &'a Frame,
     /// The message's offset.
     pub offset: Offset,
-    /// What the sender gets beside the message or instead of it.
+    /// A frame for the sender alone, beside the message or instead of it.
     pub sender_copy: Option<A>,
 }
 
@@ -70,7 +70,7 @@ pub struct Draft<'a> {
 pub struct Encoded<A> {
     /// The frame that members get.
     pub frame: Frame,
-    /// What the sender gets beside the frame or instead of it.
+    /// A frame for the sender alone, beside `frame` or instead of it.
     pub sender_copy: Option<A>,
 }
 

@@ -1,9 +1,9 @@
 //! The positions and keys of rooms that are gone. A room that is opened again continues from there: a returning client
 //! that has missed nothing learns that, and a message sent twice under one key is appended once.
 //!
-//! Bounded by number and age. When there are too many, one is forgotten of the rooms opened by whoever opened most
-//! ([`EvictionOrder`]). A room without any message costs only a join, so these are evicted first while they are more than a
-//! quarter of all.
+//! Bounded by number and age. When there are too many, one of the rooms is forgotten that were opened by the user who
+//! opened most ([`EvictionOrder`]). A room without any message costs only a join, so these are evicted first while they
+//! are more than a quarter of all.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -26,7 +26,7 @@ const LOOKS: (usize, usize) = (1_024, 16_384);
 /// are not used any more either.
 const FORGOTTEN: usize = 512;
 
-/// What is remembered of a room that is gone.
+/// A room that is gone and whose position is remembered.
 #[derive(Debug)]
 struct RememberedRoom {
     retained: RetainedPosition,

@@ -57,7 +57,7 @@ pub struct Gap {
 /// A reader's progress through the missed messages. Does not keep the room from being forgotten; the reader's presence
 /// in the room does.
 #[derive(Debug)]
-#[must_use = "who resumes is no member before the last page"]
+#[must_use = "a resuming connection is no member before the last page"]
 pub struct Replay {
     after: Offset,
     pages_left: usize,

@@ -1,4 +1,4 @@
-//! What is retained of a room that is gone, and what a room begins with.
+//! The position of a room that is gone, from which a room of that name continues.
 
 use super::Position;
 use super::eviction_order::Opener;

@@ -1,4 +1,4 @@
-//! What rooms report to the log on disk about what they no longer keep.
+//! Trims: reports of rooms to the log on disk that they no longer keep something.
 
 use crate::names::{Epoch, Offset, RoomName};
 

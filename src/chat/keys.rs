@@ -44,7 +44,7 @@ impl KeyExpiry {
     }
 }
 
-/// What a user's key belongs to. The same key may be used again elsewhere.
+/// The room or recipient that a user's key belongs to. The same key may be used again elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeyScope {
     /// A room, by its epoch: each life of a room has another one.

@@ -14,7 +14,7 @@ pub struct RoomSettings {
     pub history: history::HistoryBounds,
     /// How joins and leaves are announced.
     pub presence: presence::PresenceRules,
-    /// What happens to a member that cannot keep up.
+    /// The treatment of a member that cannot keep up.
     pub queue_policy: QueuePolicy,
 }
 

@@ -110,7 +110,7 @@ impl Endpoint {
         }
     }
 
-    /// Prefetches the room that a message is published in. Reads what [`Endpoint::prefetch`] has prefetched.
+    /// Prefetches the room that a message is published in. Reads memory that [`Endpoint::prefetch`] loads.
     pub fn prefetch_room(&self) {
         if let Self::Chat(chat) = self {
             chat.prefetch_room();

@@ -1,4 +1,4 @@
-//! What an endpoint works with: the connection it serves, and the messages that come in there.
+//! The connection that an endpoint serves, and the messages that come in there.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct Peer<'a> {
     pub node: &'a Arc<Node>,
     /// The worker's JSON parser.
     pub parser: &'a mut Parser,
-    /// What the connection has used up of its rate limits.
+    /// The part of its rate limits that the connection has used up.
     pub allowance: &'a mut Allowance,
     /// The time when the connection's task woke, in milliseconds of the node's clock.
     pub now_ms: u64,

@@ -18,8 +18,8 @@ use crate::registry::Topic;
 use crate::registry::delivery::{Audience, Delivery};
 
 impl Node {
-    /// Announces what a join or leave calls for. Returns the time at which a merged announcement is due, if one is. Called
-    /// under the room's lock.
+    /// Announces what a join or leave calls for. Returns the time at which a merged announcement is due, if one is.
+    /// Called under the room's lock.
     pub(super) fn announce_outcome(
         &self,
         state: &mut RoomState<Topic>,

@@ -149,8 +149,8 @@ impl Node {
         }
     }
 
-    /// Makes merged announcements that are due, and forgets what has expired. Called about ten times a second, with a number
-    /// that counts up.
+    /// Makes merged announcements that are due, and forgets what has expired. Called about ten times a second, with a
+    /// number that counts up.
     pub fn keep_house(&self, turn: usize) {
         let now_ms = self.now_ms();
         self.announce_due(now_ms);

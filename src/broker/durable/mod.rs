@@ -95,7 +95,8 @@ where
             refused.extend(broker.restore(&name, restored(found, now_ms)).err());
         }
         if let Some(error) = refused.last() {
-            tracing::warn!(refused = refused.len(), %error, "rooms in history.dir cannot be opened: only their positions are kept");
+            let refused = refused.len();
+            tracing::warn!(refused, %error, "rooms in history.dir are not opened: only their positions are kept");
         }
         tracing::info!(rooms, bytes, dir = %dir.display(), "history recovered");
         Ok(Self { writer })

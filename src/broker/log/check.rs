@@ -7,12 +7,12 @@ use super::{FileFound, Finding, Log, LogError, Opening, SEGMENT_BYTES, Sync, rec
 use crate::broker::Position;
 use crate::names::RoomName;
 
-/// What a folder contains.
+/// The contents of a folder.
 #[derive(Debug)]
 pub struct Checked {
     /// The segments, oldest first.
     pub files: Vec<FileFound>,
-    /// What differs from how the folder was left.
+    /// Differences from how the folder was left.
     pub findings: Vec<Finding>,
     /// How many more findings there are.
     pub more_findings: usize,

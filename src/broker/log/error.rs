@@ -33,7 +33,7 @@ pub enum LogError {
     /// The operating system refused.
     #[error("history.dir: cannot {what} {path:?}: {reason}")]
     Io {
-        /// What was attempted, as a verb.
+        /// The attempt that failed, as a verb.
         what: &'static str,
         /// The file or folder.
         path: PathBuf,

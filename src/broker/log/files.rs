@@ -173,7 +173,7 @@ impl Files {
     pub(super) fn remove_oldest(&mut self) -> Result<(), LogError> {
         let Some((number, _)) = self.oldest() else { return Ok(()) };
         if self.sync != Sync::Off {
-            // What was copied from the segment reaches the disk first.
+            // The copies of its entries reach the disk first.
             self.sync_data()?;
         }
         self.mark_end(self.sealed.get(1).map_or(self.active.number, |(number, _)| *number))?;

@@ -191,7 +191,7 @@ fn put_position(body: &mut Vec<u8>, position: Position) {
     body.extend_from_slice(&position.offset.0.to_le_bytes());
 }
 
-/// What a reader finds next.
+/// The next thing that a reader finds.
 #[derive(Debug)]
 pub(super) enum Step {
     /// An entry, its length on disk, and whether it is the last of its batch.

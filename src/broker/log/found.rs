@@ -1,4 +1,4 @@
-//! What was found in a log when it was opened or inspected.
+//! The contents of a log as found when it was opened or inspected.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::record::{Record, SentKey};
 use crate::broker::Position;
 use crate::names::{Offset, RoomName};
 
-/// What was found in a log when it was opened.
+/// The contents of a log as found when it was opened.
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// The rooms that continue, in their old epoch or in a new one.
@@ -16,7 +16,7 @@ pub struct Recovered {
     pub renewed_rooms: Vec<RoomName>,
     /// Messages that should be there and cannot be read, as far as that is known.
     pub missing_messages: u64,
-    /// What differs from how the log was left.
+    /// Differences from how the log was left.
     pub findings: Vec<Finding>,
     /// How many more findings there are.
     pub more_findings: usize,
@@ -47,7 +47,7 @@ pub struct Finding {
     pub what: String,
 }
 
-/// What was found in one file.
+/// The contents of one file of a log.
 #[derive(Debug, Clone)]
 pub struct FileFound {
     /// The file's path.

@@ -29,7 +29,7 @@ impl IndexedRoom {
     }
 }
 
-/// What a segment contains.
+/// The contents of a segment, in numbers.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct SegmentUsage {
     /// Messages written to the segment, copies included.

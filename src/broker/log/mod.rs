@@ -10,9 +10,9 @@
 //! segment is missing or an older one, a checksum is wrong), some rooms begin a new epoch with the messages that are
 //! left: those that have lost messages, and those that could have, unless a later entry proves otherwise.
 //!
-//! What is no longer kept is removed with its segment. The oldest segment is deleted when nothing in it is kept. It is
-//! cleaned (what is kept is copied to the youngest) when the disk holds too much, or when something in the log has not
-//! been kept for a minute.
+//! Messages that are no longer kept are removed with their segment. The oldest segment is deleted when nothing in it is
+//! kept. It is cleaned (what is kept is copied to the youngest) when the disk holds too much, or when something in the
+//! log has not been kept for a minute.
 //!
 //! Disk: about three times the messages that are kept (including their names and some 80 bytes each, and some 60 bytes
 //! and the name for each room, for each room that is gone and whose position is remembered, and for each key), and five
@@ -78,7 +78,7 @@ pub struct Log {
     gone: Vec<(RoomName, Epoch)>,
 }
 
-/// What to open, and how.
+/// The log to open, and how.
 #[derive(Debug, Clone, Copy)]
 struct Opening<'a> {
     dir: &'a Path,
@@ -112,8 +112,11 @@ impl Log {
         let (folder, boot) = (Folder::lock(dir)?, folder::boot());
         let found = recovery::scan(&folder, &boot, now_unix_ms)?;
         if let Some((path, mode)) = folder.open_to_others() {
-            let path = path.display();
-            tracing::warn!(%path, mode = %format_args!("{mode:04o}"), "others may write to history.dir: take the permission away (chmod go-w)");
+            tracing::warn!(
+                path = %path.display(),
+                mode = %format_args!("{mode:04o}"),
+                "others may write to history.dir: take the permission away (chmod go-w)"
+            );
         }
         for number in &found.set_aside {
             folder.set_aside(*number)?;
@@ -187,7 +190,7 @@ impl Log {
     /// segment.
     ///
     /// # Errors
-    /// The disk is full or broken. What was dropped may return when the log is opened again.
+    /// The disk is full or broken. Dropped messages may return when the log is opened again.
     pub fn discard(
         &mut self,
         trims: impl IntoIterator<Item = (RoomName, Epoch, Trim)>,
@@ -247,7 +250,7 @@ impl Log {
     /// again.
     ///
     /// # Errors
-    /// The disk is full or broken. What was appended is as safe as before.
+    /// The disk is full or broken. Appended messages are as safe as before.
     pub fn close(mut self) -> Result<(), LogError> {
         self.files.sync()?;
         let mut batch = Batch::default();

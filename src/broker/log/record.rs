@@ -1,4 +1,4 @@
-//! What is stored of a message, and of its idempotency key.
+//! The stored form of a message, and of its idempotency key.
 
 use crate::broker::Position;
 use crate::chat::keys::KEPT_MS;

@@ -18,7 +18,7 @@ use super::rooms::ScannedRooms;
 /// Findings that are kept one by one: a log with more is wrong as a whole.
 const MAX_FINDINGS: usize = 64;
 
-/// What the segments contain.
+/// The contents of the segments.
 #[derive(Debug)]
 pub(super) struct Scan {
     pub(super) chain: SegmentChain,
@@ -114,7 +114,7 @@ impl Scan {
         next: Option<Previous>,
     ) -> Result<(), LogError> {
         if self.end_mark.is_some_and(|mark| number < mark.first) {
-            // What is kept of it was copied, and it was about to be deleted; or somebody has put it back.
+            // Its kept entries were copied, and it was about to be deleted; or somebody has put it back.
             self.chain.segments.push((number, 0));
             return Ok(());
         }
@@ -191,9 +191,10 @@ impl Scan {
             return;
         }
         let previous = header.map(|header| header.previous.number);
-        let has_positions = |(entry, _): &(LogEntry, usize)| matches!(entry, LogEntry::PositionsDone(of) if Some(*of) == previous);
+        let is_done =
+            |entry: &LogEntry| matches!(entry, LogEntry::PositionsDone(of) if Some(*of) == previous);
         let is_resolved = is_whole && previous.is_some_and(|previous| self.lost == [previous]);
-        if !(is_resolved && parsed.entries.iter().any(has_positions)) {
+        if !(is_resolved && parsed.entries.iter().any(|(entry, _)| is_done(entry))) {
             self.rooms.doubt();
         }
         self.lost.clear();
@@ -209,7 +210,7 @@ impl Scan {
             self.find(path, 0, "was written by an earlier version, whose format proves less".into());
             self.rooms.is_doubted = true;
         }
-        // Whatever was acknowledged is within the end mark.
+        // All acknowledged messages are within the end mark.
         let is_beyond = self.end_mark.is_some_and(|mark| number > mark.last);
         if is_beyond && entries.iter().any(|(entry, _)| matches!(entry, LogEntry::Message(_))) {
             self.find(

@@ -1,5 +1,5 @@
-//! What is written before a log continues: the positions of the rooms that had messages in the last segment, and what
-//! is left of rooms that begin a new epoch.
+//! Writes the entries that a log needs before it continues: the positions of the rooms that had messages in the last
+//! segment, and what is left of rooms that begin a new epoch.
 
 use super::format::Batch;
 use super::rooms::Repairs;

@@ -41,7 +41,7 @@ pub(super) struct ScannedRooms {
     now_unix_ms: u64,
 }
 
-/// What has to be written before the log continues.
+/// Changes that have to be written before the log continues.
 #[derive(Debug, Default)]
 pub(super) struct Repairs {
     /// Rooms that continue in a new epoch, by their index in [`Recovered::rooms`], with the old epoch.
@@ -241,8 +241,8 @@ impl ScannedRoom {
         kept.saturating_sub(self.messages.len() as u64)
     }
 
-    /// Returns true when a message is missing behind the first one that is there, or all are. What is missing before
-    /// the first is taken for expired.
+    /// Returns true when a message is missing behind the first one that is there, or all are. Messages missing before
+    /// the first are taken for expired.
     fn has_hole(&self) -> bool {
         let Some(first) = self.messages.keys().next() else { return self.missing() > 0 };
         self.position.offset.0 - first.0 + 1 != self.messages.len() as u64

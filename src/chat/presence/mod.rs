@@ -29,7 +29,7 @@ pub struct PresenceRules {
     pub interval_ms: u64,
 }
 
-/// What a join or leave calls for.
+/// The announcement that a join or leave calls for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing: the user is in the room with another connection, or an announcement is due already.
@@ -52,7 +52,8 @@ enum Stay {
 
 /// The users of a room, sorted by name, with the number of their connections.
 ///
-/// Memory: about 45 bytes a user, and what waits to be announced of up to [`MAX_NAMES`](super::announcement::MAX_NAMES) users.
+/// Memory: about 45 bytes a user, and what waits to be announced of up to [`MAX_NAMES`](super::announcement::MAX_NAMES)
+/// users.
 #[derive(Debug, Default)]
 pub struct Presence {
     users: BTreeMap<UserId, Stay>,
@@ -168,8 +169,8 @@ impl Presence {
     }
 
     /// Returns how many users are in the room as `viewer`, one of them, is shown it: as last announced, and the viewer.
-    /// What waits to be announced is left out, because the announcement will be applied to this number, and says
-    /// nothing of users who come and go in between.
+    /// Moves that wait to be announced are left out: the announcement will be applied to this number, and says nothing
+    /// of users who come and go in between.
     #[must_use]
     pub fn shown(&self, viewer: &UserId) -> usize {
         let announced = self.users.len().saturating_add_signed(-self.merged.gain());

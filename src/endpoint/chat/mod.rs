@@ -25,7 +25,7 @@ use crate::registry::Registration;
 /// refused command costs to some microseconds.
 const MAX_REFUSED_BYTES: usize = 4 * 1024;
 
-/// What a connection asks for when it enters the chat.
+/// A connection's request to enter the chat.
 #[derive(Debug)]
 pub struct ChatRequest {
     /// The room to enter with the handshake.
@@ -34,11 +34,11 @@ pub struct ChatRequest {
     pub address: u32,
     /// Patterns of the rooms that the token allows; `None` allows all.
     pub allowed: Option<Box<[String]>>,
-    /// What only `throng.v1` asks for; `None` for the plain dialect.
+    /// The part of the request that only `throng.v1` has; `None` for the plain dialect.
     pub v1: Option<V1Request>,
 }
 
-/// What a connection of `throng.v1` asks for when it enters the chat.
+/// The part of a [`ChatRequest`] that only `throng.v1` has.
 #[derive(Debug)]
 pub struct V1Request {
     /// The connection's session secret, sent with its `welcome`.

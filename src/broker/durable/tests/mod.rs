@@ -49,7 +49,7 @@ struct Life {
 }
 
 impl Life {
-    /// Three messages a room for ten minutes, 400 bytes in all.
+    /// Starts a node that keeps three messages a room for ten minutes, 400 bytes in all.
     fn begin(dir: &Path, now_ms: u64) -> Self {
         let mut config = Config::default();
         config.history.messages = 3;

@@ -1,4 +1,4 @@
-//! What is recovered from the disk, whatever happened to it.
+//! Recovery from the disk, after anything that may happen to it.
 
 mod crash;
 mod damage;

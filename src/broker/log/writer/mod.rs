@@ -73,7 +73,7 @@ pub enum Rejected<J> {
     Stopped(J),
 }
 
-/// What a room no longer keeps, until the thread takes it.
+/// The trim of a room, until the thread takes it.
 #[derive(Debug, Clone, Copy)]
 struct PendingTrim {
     epoch: Epoch,

@@ -39,7 +39,7 @@ const TTL_MS: u64 = 1000;
 const POSITION_TTL_MS: u64 = 86_400_000;
 const FRAME: usize = 40;
 
-/// Ten messages of at most 400 KiB for a second; `tiny` rooms have two, `none` has nothing.
+/// Returns limits of ten messages of at most 400 KiB for a second; `tiny` rooms have two, `none` has nothing.
 fn limits(history_total_bytes: usize) -> MemoryLimits {
     let mut config = Config::default();
     config.history.messages = 10;

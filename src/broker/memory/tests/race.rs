@@ -33,7 +33,7 @@ const TTL_MS: u64 = 600;
 const PRESENCE: presence::PresenceRules =
     presence::PresenceRules { is_announced: true, notice_limit: 1, count_only_above: 10, interval_ms: 1 };
 
-/// What one member has got; pushed to under the room's lock.
+/// The frames that one member has got; pushed to under the room's lock.
 type Inbox = Arc<Mutex<Vec<Frame>>>;
 
 /// Everything that was ever delivered: the frame at each position.
@@ -253,7 +253,7 @@ impl World {
             (None, Resumed::Fresh) => Client { stands: position, recovered: 0, gaps: 0 },
             (Some(client), Resumed::NotRecovered) => {
                 let is_possible = client.stands.epoch == position.epoch && client.stands.offset >= floor;
-                assert!(!is_possible, "what is there is recovered");
+                assert!(!is_possible, "the messages that are there are recovered");
                 Client { stands: position, ..client }
             }
             (_, resumed) => panic!("nobody asked for {resumed:?}"),

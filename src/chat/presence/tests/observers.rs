@@ -1,5 +1,6 @@
-//! A model: users come and go, and observers ask for the list of users at any time. What an observer is shown, and the
-//! announcements behind it, must add up to the users in the room once everything has arrived: the names and the number.
+//! A model: users come and go, and observers ask for the list of users at any time. The list that an observer is shown,
+//! and the announcements behind it, must add up to the users in the room once everything has arrived: the names and the
+//! number.
 
 use std::collections::{BTreeSet, VecDeque};
 
