@@ -51,6 +51,7 @@ impl Node {
         }
     }
 
+    /// Notes when a merged announcement is due in a room. Called without the room's lock.
     pub(super) fn note_due(&self, due: Option<u64>, room: &Arc<Room<Topic>>) {
         if let Some(at_ms) = due {
             self.due.lock().push((at_ms, Arc::clone(room)));

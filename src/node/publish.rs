@@ -47,9 +47,11 @@ struct OutgoingMessage<'a> {
     ack: Option<AckRequest<'a>>,
 }
 
+/// How a message is to be acknowledged.
 #[derive(Clone, Copy)]
 struct AckRequest<'a> {
     re: Option<&'a str>,
+    /// True when the sender gets the ack instead of the message.
     instead: bool,
 }
 
@@ -97,7 +99,7 @@ impl Membership {
     ) -> Result<Option<Published>, CommandError> {
         let at_unix_ms = self.node.clock.unix_ms_at(now_ms);
         let max_len = event::max_len(text);
-        let said = OutgoingMessage {
+        let message = OutgoingMessage {
             user: &self.user,
             text,
             room: self.room.name(),
@@ -106,23 +108,28 @@ impl Membership {
             ack,
         };
         let published = match &self.node.durable {
-            Some(durable) => durable.publish(self.job(said, key, max_len)).map(|()| None),
+            Some(durable) => durable.publish(self.job(message, key, max_len)).map(|()| None),
             None => {
                 let draft = Draft { user: &self.user, key, max_len };
-                self.node.broker.publish(&self.room, draft, at_unix_ms, |at| said.encode(at)).map(Some)
+                self.node.broker.publish(&self.room, draft, at_unix_ms, |at| message.encode(at)).map(Some)
             }
         };
         published.map_err(refusal)
     }
 
     /// Builds the job for the log's thread, which owns everything it needs.
-    fn job(&self, said: OutgoingMessage<'_>, key: Option<Key>, max_len: usize) -> Job<super::fanout::Fanout> {
+    fn job(
+        &self,
+        message: OutgoingMessage<'_>,
+        key: Option<Key>,
+        max_len: usize,
+    ) -> Job<super::fanout::Fanout> {
         let user = self.user.clone();
-        let text: Box<str> = said.text.into();
+        let text: Box<str> = message.text.into();
         let room = Arc::clone(&self.room);
-        let re: Option<Arc<str>> = said.ack.and_then(|ack| ack.re).map(Arc::from);
-        let instead = said.ack.map(|ack| ack.instead);
-        let at_unix_ms = said.at_unix_ms;
+        let re: Option<Arc<str>> = message.ack.and_then(|ack| ack.re).map(Arc::from);
+        let instead = message.ack.map(|ack| ack.instead);
+        let at_unix_ms = message.at_unix_ms;
         let (registry, id, dialect) = (Arc::clone(&self.node.registry), self.id, self.dialect);
         let (name, name_again, re_again) = (room.name().clone(), room.name().clone(), re.clone());
         let speaker = user.clone();

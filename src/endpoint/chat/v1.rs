@@ -236,8 +236,14 @@ impl Chat {
             (Some(membership), Some(session)) if membership.awaits_answers() => {
                 session.leaving = Some(Leaving { room, re });
             }
-            // No command was carried out meanwhile, so the connection is still in the room.
-            _ => drop(self.leave(room.as_str(), re.as_deref(), peer)),
+            _ => {
+                let left = self.leave(room.as_str(), re.as_deref(), peer);
+                debug_assert_eq!(
+                    left,
+                    Ok(()),
+                    "no command was carried out meanwhile that could have left the room"
+                );
+            }
         }
     }
 
