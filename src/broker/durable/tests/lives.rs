@@ -41,7 +41,7 @@ fn a_position_outlives_members_messages_and_restarts() {
 }
 
 /// 1. While the log's thread is busy, a position is forgotten, the room begins anew, and the position of that life is
-/// forgotten as well.
+///    forgotten as well.
 /// 2. The first life came back with the next start.
 #[test]
 fn two_lives_that_end_while_the_disk_is_busy_are_both_gone() {
