@@ -87,6 +87,6 @@ mod tests {
     #[test]
     fn each_table_has_a_hash_of_its_own() {
         let [one, two]: [Striped<Mutex<()>, 4>; 2] = Default::default();
-        assert_ne!(one.hash("alice"), two.hash("alice"), "who knows one table's hashes knows the other's");
+        assert_ne!(one.hash("alice"), two.hash("alice"), "the hashes of one table tell those of another");
     }
 }
