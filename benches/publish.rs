@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 
-use throng::chat::history::{Bounds, History};
+use throng::chat::history::{History, HistoryBounds};
 use throng::clock::Clock;
 use throng::metrics::{Metrics, ShardMetrics};
 use throng::names::{Offset, RoomName, UserId};
@@ -26,7 +26,7 @@ use crate::support::{Null, config, message, name, settings};
 const TURN: u64 = 1_000;
 
 /// The history of a room with default settings.
-const HISTORY: Bounds = Bounds { messages: 256, bytes: 256 * 1024, ttl_ms: 600_000 };
+const HISTORY: HistoryBounds = HistoryBounds { messages: 256, bytes: 256 * 1024, ttl_ms: 600_000 };
 
 pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     through_node(criterion);

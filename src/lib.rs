@@ -29,11 +29,14 @@
 //!                deadlines (pure) · due (sees to them) · closing · fuzzing (the scanner for the fuzzer)
 //!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
 //!                proxy (the PROXY protocol's header) · operator (who may see the dashboard's numbers)
-//!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat (both dialects;
-//!                rooms of a connection; v1: its commands; replay of what was missed)
-//!   node/        mod (joins chat, broker and registry; what endpoints and pages talk to) · fanout (from the broker to
-//!                the members) · claim (holding a user id) · held (after a takeover) · membership (being in a room) ·
-//!                publish (saying something there) · unanswered (what waits for the log) · direct (private messages)
+//!   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
+//!                messages · with_timeout · heartbeat · chat (both dialects; rooms of a connection; v1: its commands;
+//!                replay of what was missed)
+//!   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) ·
+//!                fanout (from the broker to the members) · permit (how many connections) · claim (holding a user id) ·
+//!                membership (being in a room) · presence (announcing who came and went) ·
+//!                held (users who stay after a takeover) · publish (saying something) ·
+//!                unanswered (messages that wait for the log) · direct (private messages) · typing
 //!   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
 //!                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
 //!                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
@@ -44,16 +47,15 @@
 //!   registry/    mod (the way from any thread to every shard) · topic (a room as all shards see it) · delivery (a
 //!                frame and its audience) · inbox (of a shard) · directory (the connections of each user) · probe (the
 //!                question whether a connection is alive) · share (of a queue, for each sender of private messages)
-//!   broker/      mod (the contract) · memory (one node's rooms) · idle (those nobody is in) · positions (what is left
-//!                of those that are no more) · forget (how they end) · shares (who has most lets go first) ·
-//!                room (its data) ·
-//!                publish (in one step or two) · resume (what was missed) · budget (the oldest goes) ·
-//!                quota (of keys) · race (a test with threads) ·
-//!                log (history on disk: its folder, segments and note; recovery, renewed rooms, cleaning, checking; the
-//!                thread that writes) · durable (publishing through it)
-//!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
-//!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
-//!                outlive a connection)
+//!   broker/      mod (the contract) · memory (one node's rooms) · room (one room's data) · publish (in one step, or in
+//!                two around a log) · resume (what was missed) · history on disk: log (its folder, segments and end
+//!                marks; recovery, renewed rooms, cleaning, checking; the thread that writes) · durable (publishing
+//!                through it) · trim (what it hears of rooms that keep less) · what goes first when there is too much:
+//!                budget (bytes of histories) · idle, forget (rooms that nobody is in) · retained, positions (what is
+//!                left of rooms that are gone) · quota (idempotency keys) · eviction_order
+//!   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
+//!                keys (what is sent twice is published once) · rooms (settings by name) · validate ·
+//!                rate_limit (buckets; users: those that outlive a connection)
 //!   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the
 //!                server: plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
 //!   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
@@ -67,6 +69,7 @@
 //!   metrics/     mod (counters of each shard, summed for a scrape) · render (Prometheus' text format)
 //!   clock.rs     the time, which a test can move
 //!   shrink.rs    shrinks collections that are mostly empty
+//!   striped.rs   a table in stripes, each with a lock of its own
 //!   prefetch.rs  loads memory into the cache before it is needed
 //!   faults.rs    breaks guarantees on purpose, in builds for tests
 //! crates/        each has its own map in its `src/lib.rs`
@@ -92,7 +95,7 @@
 //! registry    broker         do not know each other; nor do shard and broker
 //! chat
 //! protocol
-//! config  metrics  clock  shrink  prefetch  faults   use no module of the crate
+//! config  metrics  clock  shrink  striped  prefetch  faults   use no module of the crate
 //! names                                              a crate; it depends on nothing of ours
 //! ```
 //!
@@ -156,6 +159,7 @@ pub mod registry;
 pub mod server;
 pub mod shard;
 pub mod shrink;
+pub mod striped;
 
 /// The Rust client, a crate of its own: `throng-client`.
 #[cfg(feature = "client")]

@@ -41,7 +41,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry", "broker"],
     &["chat"],
     &["protocol"],
-    &["config", "metrics", "clock", "shrink", "prefetch", "faults"],
+    &["config", "metrics", "clock", "shrink", "striped", "prefetch", "faults"],
     &["names"],
 ];
 

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use throng::broker::Position;
-use throng::broker::log::{Log, Record, RecoveredRoom, Waste};
+use throng::broker::log::{Log, Record, RecoveredRoom};
+use throng::broker::trim::Trim;
 use throng::config::HistorySync;
 use throng::names::{Epoch, Offset, RoomName, UserId};
 use throng::protocol::event;
@@ -44,7 +45,7 @@ impl Written {
             }
             if life == 1 {
                 let room: RoomName = ROOMS[1].parse().expect("a name");
-                log.discard([(room, epochs[1], Waste::Before(Offset(3)))]).expect("a discard");
+                log.discard([(room, epochs[1], Trim::Before(Offset(3)))]).expect("a discard");
             }
             log.close().expect("a close");
             states.push(save(dir));

@@ -1,14 +1,13 @@
 //! How many connections one address may hold, and how often it may knock.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::Refusal;
 use super::address::Net;
+use crate::striped::Striped;
 
 /// Parts with a lock of their own: addresses rarely meet, and a part is looked through in microseconds.
 const STRIPES: usize = 256;
@@ -31,8 +30,7 @@ pub struct PerAddress {
     /// What an address may owe: as many handshakes as make a second.
     credit_ns: u64,
     max_seen: usize,
-    hasher: RandomState,
-    stripes: Box<[Mutex<Stripe>]>,
+    stripes: Striped<Mutex<Stripe>, STRIPES>,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +54,7 @@ impl PerAddress {
             handshake_ns,
             credit_ns: handshake_ns * handshakes,
             max_seen: MAX_SEEN,
-            hasher: RandomState::new(),
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            stripes: Striped::default(),
         })
     }
 
@@ -71,7 +68,7 @@ impl PerAddress {
             return Ok(());
         }
         let now_ns = now_ms * MS_NS;
-        let mut stripe = self.stripe(net).lock();
+        let mut stripe = self.stripes.lock(&net);
         let seen = stripe.paid_ns.len();
         match stripe.paid_ns.get_mut(&net) {
             Some(paid_ns) => {
@@ -95,7 +92,7 @@ impl PerAddress {
             return;
         }
         // Who has been forgotten owes nothing.
-        if let Some(paid_ns) = self.stripe(net).lock().paid_ns.get_mut(&net) {
+        if let Some(paid_ns) = self.stripes.lock(&net).paid_ns.get_mut(&net) {
             *paid_ns = paid_ns.saturating_sub(self.handshake_ns);
         }
     }
@@ -109,7 +106,7 @@ impl PerAddress {
         if self.max_connections == 0 {
             return Ok(None);
         }
-        let mut stripe = self.stripe(net).lock();
+        let mut stripe = self.stripes.lock(&net);
         let count = stripe.connections.entry(net).or_default();
         // A count that is there is at least 1, and so is the limit: nothing is left behind.
         if *count >= self.max_connections {
@@ -138,15 +135,11 @@ impl PerAddress {
     /// A hash of the address, with a key of this process.
     #[must_use]
     pub fn hash(&self, net: Net) -> u32 {
-        (self.hasher.hash_one(net) >> 32) as u32
-    }
-
-    fn stripe(&self, net: Net) -> &Mutex<Stripe> {
-        &self.stripes[self.hasher.hash_one(net) as usize % STRIPES]
+        (self.stripes.hash(&net) >> 32) as u32
     }
 
     fn disconnect(&self, net: Net) {
-        let mut stripe = self.stripe(net).lock();
+        let mut stripe = self.stripes.lock(&net);
         let Some(count) = stripe.connections.get_mut(&net) else {
             debug_assert!(false, "a lease without a count");
             return;
@@ -183,7 +176,7 @@ mod tests {
 
     /// How many addresses are remembered: connected, and for their handshakes.
     fn entries(limits: &PerAddress) -> (usize, usize) {
-        let sum = |count: fn(&Stripe) -> usize| limits.stripes.iter().map(|part| count(&part.lock())).sum();
+        let sum = |count: fn(&Stripe) -> usize| limits.stripes.sum(count);
         (sum(|stripe| stripe.connections.len()), sum(|stripe| stripe.paid_ns.len()))
     }
 
@@ -248,7 +241,7 @@ mod tests {
         assert_eq!(entries(&limits), (0, 1000));
         forget(500);
         assert_eq!(entries(&limits), (0, 0));
-        let capacity: usize = limits.stripes.iter().map(|part| part.lock().paid_ns.capacity()).sum();
+        let capacity: usize = limits.stripes.sum(|stripe| stripe.paid_ns.capacity());
         assert_eq!(capacity, 0, "the memory goes, too");
     }
 

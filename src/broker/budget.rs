@@ -1,8 +1,9 @@
-//! The bytes of all histories together. Beyond the budget the oldest message of the node goes, in whatever room it is.
+//! Bounds the bytes of all histories together. Beyond the budget the oldest message of the node is evicted, in whatever
+//! room it is.
 //!
-//! Rooms with history stand in a list by the time of their oldest message, or of one that was: a room that only grows
-//! is not touched here, and its time is put right when its turn comes. Locks are taken room first, then list; whoever
-//! evicts takes a room from the list, lets the list go, and only then locks the room.
+//! Rooms with history are listed by the time of their oldest message, or of one that was the oldest once: a room that
+//! only grows is not listed anew, and its time is corrected when its turn comes. Locks are taken room first, then list.
+//! Eviction takes a room from the list, releases the list, and only then locks the room.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,30 +13,26 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use super::log::Waste;
 use super::room::{Room, RoomState};
-use crate::names::{Epoch, RoomName};
+use super::trim::{Trim, TrimSink};
 
-/// At most so much more than necessary is let go at once, so that a node at its limit does not look for the oldest
+/// Most bytes that are evicted beyond what is necessary, so that a node at its limit does not search for the oldest
 /// room with every message.
 const SLACK_BYTES: usize = 64 * 1024;
 
 /// Rooms by the time of their oldest message and their id.
 type ByAge<T> = BTreeMap<(u64, u64), Arc<Room<T>>>;
 
-/// See the module's documentation.
+/// The bytes of all histories, and the rooms to evict from.
 ///
-/// The bound may be passed by one message for each thread that publishes, until it has evicted.
+/// Each publishing thread may pass the bound by one message, until it has evicted.
 pub(super) struct Budget<T> {
     max_bytes: usize,
     bytes: AtomicUsize,
     by_age: Mutex<ByAge<T>>,
-    /// Told what rooms let go of, if there is a log on disk.
-    log: OnceLock<Discard>,
+    /// Where trims are reported, if there is a log on disk.
+    log: OnceLock<TrimSink>,
 }
-
-/// Called under the broker's locks, mostly a room's: must not wait.
-pub(super) type Discard = Box<dyn Fn(&RoomName, Epoch, Waste) + Send + Sync>;
 
 impl<T> fmt::Debug for Budget<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,25 +45,25 @@ impl<T> Budget<T> {
         Self { max_bytes, bytes: AtomicUsize::new(0), by_age: Mutex::default(), log: OnceLock::new() }
     }
 
-    /// From now on a log on disk is told what rooms let go of. The first one stays.
-    pub(super) fn tell(&self, log: Discard) {
+    /// Reports what rooms no longer keep to a log on disk from now on. Only the first log is attached.
+    pub(super) fn attach_log(&self, log: TrimSink) {
         let _ = self.log.set(log);
     }
 
-    /// The log on disk, if there is one.
-    pub(super) fn log(&self) -> Option<&Discard> {
+    /// Returns where trims are reported, if there is a log on disk.
+    pub(super) fn log(&self) -> Option<&TrimSink> {
         self.log.get()
     }
 
-    /// The room has let go of something. Called under its lock.
-    pub(super) fn discard(&self, room: &Room<T>, state: &RoomState<T>, waste: Waste) {
+    /// Reports that a room no longer keeps something. Called under the room's lock.
+    pub(super) fn report_trim(&self, room: &Room<T>, state: &RoomState<T>, trim: Trim) {
         if let Some(log) = self.log.get() {
-            log(room.name(), state.epoch, waste);
+            log(room.name(), state.epoch, trim);
         }
     }
 
-    /// Takes note of a change in a room's history, `before` being its bytes before that. Called under the room's lock.
-    pub(super) fn note(&self, room: &Arc<Room<T>>, state: &mut RoomState<T>, before: usize) {
+    /// Accounts for a change in a room's history, which held `before` bytes until then. Called under the room's lock.
+    pub(super) fn account(&self, room: &Arc<Room<T>>, state: &mut RoomState<T>, before: usize) {
         let after = state.history.bytes();
         if after >= before {
             self.bytes.fetch_add(after - before, Relaxed);
@@ -74,16 +71,16 @@ impl<T> Budget<T> {
             self.bytes.fetch_sub(before - after, Relaxed);
         }
         if state.listed_ms.is_some() == state.history.is_empty() {
-            self.list(room, state);
+            self.relist(room, state);
         }
     }
 
-    /// Puts the room where it belongs. Called under its lock.
-    fn list(&self, room: &Arc<Room<T>>, state: &mut RoomState<T>) {
+    /// Lists the room under the time of its oldest message, or takes it off the list. Called under the room's lock.
+    fn relist(&self, room: &Arc<Room<T>>, state: &mut RoomState<T>) {
         let now = state.history.oldest_ms();
         let before = std::mem::replace(&mut state.listed_ms, now);
         let mut by_age = self.by_age.lock();
-        // It may be gone already, into the hands of an evictor, who will find that the room was listed again.
+        // The entry may be gone: an evicting thread has taken it, and will find that the room was listed again.
         if let Some(before_ms) = before {
             by_age.remove(&(before_ms, room.id));
         }
@@ -92,17 +89,17 @@ impl<T> Budget<T> {
         }
     }
 
-    /// Lets the oldest messages of the node go until the budget holds. Called without any lock.
+    /// Evicts the oldest messages of the node until the budget holds. Called without any lock.
     ///
-    /// Whoever finds the list empty may go: the rooms are in the hands of others, who put them back and then look at
-    /// the bytes again, those that this caller has added included.
+    /// Returns early when the list is empty: other threads then hold the rooms, and will list them again and check the
+    /// bytes once more, those that this caller has added included.
     pub(super) fn evict(&self) {
         let kept = self.max_bytes - SLACK_BYTES.min(self.max_bytes / 16);
         while self.bytes.load(Relaxed) > self.max_bytes {
             let Some((listed_ms, room, next_ms)) = self.take_oldest() else { return };
             let mut state = room.lock();
             if state.listed_ms != Some(listed_ms) {
-                // It was emptied, or emptied and filled, in between.
+                // The room was emptied, or emptied and filled again, in between.
                 continue;
             }
             while self.bytes.load(Relaxed) > kept && state.history.oldest_ms().is_some_and(|ms| ms <= next_ms)
@@ -111,13 +108,13 @@ impl<T> Budget<T> {
                 self.bytes.fetch_sub(freed, Relaxed);
             }
             state.history.release();
-            self.discard(&room, &state, Waste::Before(state.floor().next()));
-            self.list(&room, &mut state);
+            self.report_trim(&room, &state, Trim::Before(state.floor().next()));
+            self.relist(&room, &mut state);
         }
     }
 
-    /// Takes the first room from the list, with the time it stood there, and that of the next one: nothing on the
-    /// node is older than that, but in this room.
+    /// Takes the first room from the list. Returns the time it was listed under, the room, and the time of the next
+    /// one: no message of the node is older than that, except in this room.
     fn take_oldest(&self) -> Option<(u64, Arc<Room<T>>, u64)> {
         let mut by_age = self.by_age.lock();
         let ((listed_ms, _), room) = by_age.pop_first()?;
@@ -125,7 +122,7 @@ impl<T> Budget<T> {
         Some((listed_ms, room, next_ms))
     }
 
-    /// Bytes of all histories, and rooms in the list.
+    /// Returns the bytes of all histories, and how many rooms are listed.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         (self.bytes.load(Relaxed), self.by_age.lock().len())

@@ -1,35 +1,36 @@
-//! Rooms leave the table: when nothing but their position and keys would be lost, or when they make way.
+//! Removes rooms from the table: those of which only the position and the keys would be retained, and those that are
+//! evicted because there are too many.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Local;
-use super::log::Waste;
-use super::memory::{Memory, TRIES};
-use super::positions::Left;
+use super::memory::{Memory, Rooms, TRIES};
+use super::retained::RetainedPosition;
 use super::room::{Room, RoomState, SharedRoom};
+use super::trim::Trim;
 use crate::chat::history::History;
-use crate::names::{Offset, RoomName};
+use crate::names::Offset;
 
-/// Whether a room has made way for another.
+/// The result of evicting a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    Made,
-    /// None of the first few could; others may.
-    NotYet,
-    /// There is no room that nobody is in.
-    Nowhere,
+pub(super) enum Eviction {
+    Evicted,
+    /// None of the first few candidates could be evicted; others may.
+    NoneYet,
+    /// No room is without members.
+    NoCandidate,
 }
 
 impl<L: Local> Memory<L> {
-    /// Forgets a room that nobody is in with its history, of whoever opened most of them the one that was left first.
-    pub(super) fn make_way(&self) -> Way {
+    /// Evicts a room without members, with its history: of the rooms opened by the user who opened most, the one that
+    /// has been empty longest.
+    pub(super) fn evict_idle_room(&self) -> Eviction {
         for _ in 0..TRIES {
-            let Some((ticket, room)) = self.idle.take_first() else { return Way::Nowhere };
-            let mut rooms = self.stripe(room.name()).lock();
+            let Some((ticket, room)) = self.idle.pop_first() else { return Eviction::NoCandidate };
+            let mut rooms = self.rooms.lock(room.name());
             let mut state = room.lock();
             if state.idle.is_none_or(|idle| idle.get() != ticket) {
-                // Somebody has come, and perhaps left again; or it is gone.
+                // A user has come, and perhaps left again; or the room is gone.
                 continue;
             }
             state.idle = None;
@@ -39,28 +40,29 @@ impl<L: Local> Memory<L> {
             }
             let bytes = state.history.bytes();
             state.history = History::default();
-            self.budget.note(&room, &mut state, bytes);
+            self.budget.account(&room, &mut state, bytes);
             self.take_out(&mut rooms, &room, &mut state);
-            return Way::Made;
+            return Eviction::Evicted;
         }
-        Way::NotYet
+        Eviction::NoneYet
     }
 
-    /// Ends a room that is to leave the table: remembers what is left of it. Called under the lock of its stripe too,
-    /// so that whoever opens it again finds that.
+    /// Closes a room that leaves the table, and retains its position. Called under the lock of its stripe too, so that
+    /// opening the room again finds that position.
     pub(super) fn close(&self, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {
         state.is_closed = true;
         self.idle.remove(state);
         if state.last > Offset(0) {
-            self.budget.discard(room, state, Waste::Before(state.last.next()));
+            self.budget.report_trim(room, state, Trim::Before(state.last.next()));
         }
-        let left = Left { position: state.position(), opener: state.opener, keys: state.keys };
-        self.positions.remember(room.name(), left, self.budget.log());
+        let retained =
+            RetainedPosition { position: state.position(), opener: state.opener, keys: state.keys };
+        self.positions.remember(room.name(), retained, self.budget.log());
     }
 
-    /// Forgets a room at once if it has neither members nor history; called when a member left.
+    /// Forgets a room at once if it has neither members nor history. Called when a member has retained.
     pub fn close_if_empty(&self, room: &SharedRoom<L>) {
-        let mut rooms = self.stripe(room.name()).lock();
+        let mut rooms = self.rooms.lock(room.name());
         let mut state = room.lock();
         if state.is_closed || !state.is_empty(&self.local) {
             return;
@@ -72,14 +74,9 @@ impl<L: Local> Memory<L> {
         }
     }
 
-    fn take_out(
-        &self,
-        rooms: &mut HashMap<RoomName, SharedRoom<L>>,
-        room: &Room<L::Topic>,
-        state: &mut RoomState<L::Topic>,
-    ) {
+    fn take_out(&self, rooms: &mut Rooms<L>, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {
         self.close(room, state);
         rooms.remove(room.name());
-        self.rooms.fetch_sub(1, Relaxed);
+        self.room_count.fetch_sub(1, Relaxed);
     }
 }

@@ -1,45 +1,45 @@
-//! Rooms that nobody is in. They are kept for those who come back; when a room would be one too many, one of these
-//! makes way: of whoever opened most of them, the one that was left first.
+//! Rooms without members, which are kept for users who return. When there would be too many rooms, one of these is
+//! evicted: of the rooms opened by the user who opened most, the one that has been empty longest.
 //!
-//! Locks are taken room first, then list; whoever looks for a room that makes way takes one from the list, lets the
-//! list go, and only then locks the room.
+//! Locks are taken room first, then list. Eviction takes a room from the list, releases the list, and only then locks
+//! the room.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::eviction_order::EvictionOrder;
 use super::room::{Room, RoomState};
-use super::shares::Shares;
 
-/// See the module's documentation. Memory: some 90 to 150 bytes a room, of `limits.max_rooms`.
+/// The rooms without members, by who opened them. Memory: some 90 to 150 bytes a room, of at most `limits.max_rooms`.
 #[derive(Debug)]
-pub(super) struct Idle<T>(Mutex<Shares<Arc<Room<T>>>>);
+pub(super) struct IdleRooms<T>(Mutex<EvictionOrder<Arc<Room<T>>>>);
 
-impl<T> Default for Idle<T> {
+impl<T> Default for IdleRooms<T> {
     fn default() -> Self {
-        Self(Mutex::new(Shares::default()))
+        Self(Mutex::new(EvictionOrder::default()))
     }
 }
 
-impl<T> Idle<T> {
-    /// Puts a room behind those that were left before, unless it stands here already. Called under its lock.
+impl<T> IdleRooms<T> {
+    /// Adds a room behind those that became empty before it, unless it is listed already. Called under the room's lock.
     pub(super) fn add(&self, room: &Arc<Room<T>>, state: &mut RoomState<T>) {
         if state.idle.is_none() {
             state.idle = NonZeroU64::new(self.0.lock().add(state.opener, Arc::clone(room)));
         }
     }
 
-    /// Somebody comes, or the room goes. Called under its lock.
+    /// Removes a room that gets a member or is closed. Called under the room's lock.
     pub(super) fn remove(&self, state: &mut RoomState<T>) {
         if let Some(ticket) = state.idle.take() {
-            // It may be in the hands of whoever looks for one that makes way, who will find that it is not idle.
+            // The entry may be gone: an evicting thread has taken it, and will find that the room is not idle.
             self.0.lock().remove(state.opener, ticket.get());
         }
     }
 
-    /// Takes the room that makes way first, with the ticket that it had. Called without any lock.
-    pub(super) fn take_first(&self) -> Option<(u64, Arc<Room<T>>)> {
+    /// Takes the room to evict first, with the ticket it was listed under. Called without any lock.
+    pub(super) fn pop_first(&self) -> Option<(u64, Arc<Room<T>>)> {
         self.0.lock().pop()
     }
 

@@ -1,8 +1,10 @@
-//! The seam between nodes. A broker gives every message its place and keeps the history; what it accepts comes
-//! back in through [`Local`], in order. [`memory`] serves one node.
+//! The contract of a broker: it assigns every message its offset and keeps the history. Accepted messages are delivered
+//! to this node's members through [`Local`], in order. [`memory`] serves a single node; a broker for several would
+//! replace it.
 
 mod budget;
 pub mod durable;
+mod eviction_order;
 mod forget;
 mod idle;
 pub mod log;
@@ -10,98 +12,97 @@ pub mod memory;
 mod positions;
 pub mod publish;
 pub mod quota;
-#[cfg(test)]
-mod race;
 pub mod resume;
+mod retained;
 pub mod room;
-mod shares;
+pub mod trim;
 
 pub use crate::names::Position;
 use crate::names::{Key, Offset, UserId};
 use crate::protocol::frame::Frame;
 
-/// The way back in: how a broker reaches the members on its own node. Implemented by whoever joins broker and
-/// registry.
+/// How a broker reaches the members on its own node. Implemented where broker and registry are joined.
 pub trait Local: Send + Sync {
-    /// What the node keeps for each room beside the broker's own data, under the same lock.
+    /// The node's own data of a room, kept beside the broker's and under the same lock.
     type Topic: Send;
-    /// What one member gets beside a message or in its place: the answer to whoever sent it.
-    type Aside: Send;
+    /// A frame for the sender alone, beside a message or instead of it, such as its ack.
+    type SenderCopy: Send;
 
-    /// For a room that begins to exist here.
+    /// Creates the node's part of a room that is opened.
     fn topic(&self) -> Self::Topic;
 
-    /// True when a frame of `len` bytes can be delivered now.
+    /// Returns true when a frame of `len` bytes can be delivered now.
     fn has_space(&self, topic: &Self::Topic, len: usize) -> bool;
 
-    /// Delivers a message to the members. Called under the room's lock, in order; must not block, nor ask the broker
-    /// for anything.
-    fn deliver(&self, topic: &mut Self::Topic, delivery: Delivery<'_, Self::Aside>);
+    /// Delivers a message to the room's members. Called under the room's lock, in the order of offsets. Must neither
+    /// block nor call the broker.
+    fn deliver(&self, topic: &mut Self::Topic, publication: Publication<'_, Self::SenderCopy>);
 
-    /// True when a room has members here.
+    /// Returns true when the room has members on this node.
     fn is_occupied(&self, topic: &Self::Topic) -> bool;
 }
 
-/// A message on its way to the members.
+/// A message on its way to the members of its room.
 #[derive(Debug)]
-pub struct Delivery<'a, A> {
+pub struct Publication<'a, A> {
     /// The encoded message.
     pub frame: &'a Frame,
-    /// Its place.
+    /// The message's offset.
     pub offset: Offset,
-    /// For whoever sent it.
-    pub aside: Option<A>,
+    /// A frame for the sender alone, beside the message or instead of it.
+    pub sender_copy: Option<A>,
 }
 
-/// A message without a place yet.
+/// A message that has no offset yet.
 #[derive(Debug)]
 pub struct Draft<'a> {
-    /// Who sends it.
+    /// The sender.
     pub user: &'a UserId,
-    /// A second message of the same user in the same room with the same key is not appended, for as long as the key is
-    /// remembered.
+    /// The idempotency key: while it is remembered, a second message of the same user with the same key is not appended
+    /// to the room.
     pub key: Option<Key>,
     /// An upper bound of the frame's length, in bytes.
     pub max_len: usize,
 }
 
-/// What a message becomes at its place.
+/// A message encoded with its position.
 #[derive(Debug)]
 pub struct Encoded<A> {
-    /// For all.
+    /// The frame that members get.
     pub frame: Frame,
-    /// For whoever sent it.
-    pub aside: Option<A>,
+    /// A frame for the sender alone, beside `frame` or instead of it.
+    pub sender_copy: Option<A>,
 }
 
 impl<A> From<Frame> for Encoded<A> {
     fn from(frame: Frame) -> Self {
-        Self { frame, aside: None }
+        Self { frame, sender_copy: None }
     }
 }
 
-/// Where a message stands.
+/// The result of publishing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// Its place.
+    /// The message's position.
     pub position: Position,
-    /// It stood there already, sent with the same key: nothing was appended or delivered.
+    /// True when a message with the same key had been appended before: nothing was appended or delivered now, and
+    /// `position` is that message's.
     pub is_duplicate: bool,
 }
 
-/// Why a broker did not take a message or open a room. Nothing was appended.
+/// Why a broker refused a message or could not open a room. Nothing was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
-    /// A shard's inbox is full (`fanout.max_inbox_bytes`).
+    /// The inbox of a shard is full (`fanout.max_inbox_bytes`).
     #[error("the fan-out is at its limit (fanout.max_inbox_bytes)")]
     Full,
-    /// `limits.max_rooms` rooms exist, and none of them can make way: in each there is somebody.
+    /// `limits.max_rooms` rooms exist and all of them have members, so that none can be evicted.
     #[error("too many rooms (limits.max_rooms)")]
     TooManyRooms,
     /// The log on disk is full, or has more to write than it may hold in memory.
     #[error("the history cannot be written now (history.dir)")]
     NotWritten,
-    /// The room was forgotten: whoever sends was no longer in it.
-    #[error("the room is no more")]
+    /// The room was forgotten: the sender was no longer in it.
+    #[error("the room no longer exists")]
     Gone,
 }

@@ -1,10 +1,9 @@
-//! What is left of rooms that are no more: where each stands, and until when it has idempotency keys. A room that is
-//! entered again goes on there, so that whoever comes back and has missed nothing is told just that, and what was sent
-//! twice is said once.
+//! The positions and keys of rooms that are gone. A room that is opened again continues from there: a returning client
+//! that has missed nothing learns that, and a message sent twice under one key is appended once.
 //!
-//! Bounded by number and age. When there are too many, one of whoever opened most of these rooms is forgotten
-//! ([`Shares`]). Rooms in which nothing was ever said cost their opener nothing but a join: beyond a quarter of all,
-//! one of these goes first.
+//! Bounded by number and age. When there are too many, one of the rooms is forgotten that were opened by the user who
+//! opened most ([`EvictionOrder`]). A room without any message costs only a join, so these are evicted first while they
+//! are more than a quarter of all.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -13,65 +12,47 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::Position;
-use super::budget::Discard;
-use super::log::Waste;
-use super::shares::{Opener, Shares};
-use crate::chat::keys::Keys;
-use crate::names::{Epoch, Offset, RoomName};
+use super::eviction_order::EvictionOrder;
+use super::retained::RetainedPosition;
+use super::trim::{Trim, TrimSink};
+use crate::names::{Offset, RoomName};
 use crate::shrink::ShrinkWhenSparse;
 
-/// Parts of the table, of which [`Positions::expire`] looks through one at a time; at least and at most at so many
-/// positions. Who opens a room waits for that: some milliseconds at worst.
+/// [`Positions::expire`] looks through the table in so many parts, one at a time, within these bounds for one part.
+/// Opening a room waits for that: some milliseconds at worst.
 const PARTS: usize = 64;
 const LOOKS: (usize, usize) = (1_024, 16_384);
-/// As many are forgotten at a time at most: all that were there at a start are a day old in the same moment. Those that
-/// stay are no less over.
+/// Most positions forgotten at a time. After a start all of them may become too old in the same moment; those that wait
+/// are not used any more either.
 const FORGOTTEN: usize = 512;
 
-/// What a room leaves behind, or begins with.
+/// A room that is gone and whose position is remembered.
 #[derive(Debug)]
-pub(super) struct Left {
-    pub(super) position: Position,
-    /// Who opened it first.
-    pub(super) opener: Opener,
-    pub(super) keys: Keys,
-}
-
-impl Left {
-    /// A new life.
-    pub(super) fn fresh(opener: Opener) -> Self {
-        let position = Position { epoch: Epoch::random(), offset: Offset(0) };
-        Self { position, opener, keys: Keys::default() }
-    }
-}
-
-/// What is remembered of a room.
-#[derive(Debug)]
-struct Entry {
-    left: Left,
-    /// Since when there is no such room.
+struct RememberedRoom {
+    retained: RetainedPosition,
+    /// When the room was closed.
     at_ms: u64,
-    /// Its number among the [`Shares`].
+    /// The room's number among the [`EvictionOrder`].
     number: u64,
 }
 
-/// By a hash of the room's name, which has a key of this process.
+/// Rooms by a hash of their name, which has a key of this process.
 ///
-/// Two names with the same hash would be taken for one room. The hash has 64 bits, so that nobody can bring it about,
-/// and among a million rooms chance does so in one of 30 million cases.
+/// Two names with the same hash would be taken for one room. The hash has 64 bits and a random key, so that clients
+/// cannot bring it about; among a million rooms chance does so in one of 30 million cases.
 #[derive(Debug, Default)]
 struct Table {
-    entries: BTreeMap<u64, Entry>,
-    /// Where [`Positions::expire`] goes on.
+    entries: BTreeMap<u64, RememberedRoom>,
+    /// Where [`Positions::expire`] continues.
     next: u64,
-    /// Rooms in which something was said, and those in which nothing was.
-    shares: [Shares<u64>; 2],
-    /// Where there is a log, which is told what is forgotten.
+    /// The rooms with messages, and those without any, by who opened them.
+    orders: [EvictionOrder<u64>; 2],
+    /// The rooms' names, which the log needs. Empty where there is none.
     names: HashMap<u64, RoomName>,
 }
 
-/// See the module's documentation. Memory: some 150 to 220 bytes for each of `history.positions`; with `history.dir`
-/// some 50 more, and what the log itself holds.
+/// The positions of rooms that are gone. Memory: some 150 to 220 bytes for each of `history.positions`; with
+/// `history.dir` some 50 more, and what the log itself holds.
 #[derive(Debug)]
 pub(super) struct Positions {
     most: usize,
@@ -82,47 +63,48 @@ pub(super) struct Positions {
 }
 
 impl Positions {
-    /// At most so many, for so long; for 0 ms only as long as there are keys.
+    /// Creates a table of at most `most` positions, each kept for `ttl_ms`. With 0 ms a position is kept only as long
+    /// as the room has keys.
     pub(super) fn new(most: usize, ttl_ms: u64) -> Self {
         let (hasher, table) = (RandomState::new(), Mutex::default());
         Self { most, ttl_ms, now_ms: AtomicU64::new(0), hasher, table }
     }
 
-    /// Says what time it is. Never back.
+    /// Sets the time, which never goes back.
     pub(super) fn tick(&self, now_ms: u64) {
         self.now_ms.fetch_max(now_ms, Relaxed);
     }
 
-    /// True when rooms without keys are remembered at all.
+    /// Returns true when rooms without keys are remembered at all.
     pub(super) fn is_on(&self) -> bool {
         self.ttl_ms > 0
     }
 
-    /// Remembers what is left of a room. The log, if there is one, is told what is forgotten for it.
-    pub(super) fn remember(&self, name: &RoomName, left: Left, log: Option<&Discard>) {
-        if !self.is_on() && left.keys.is_empty() {
+    /// Remembers a room that is gone. If there is a log, it hears what is forgotten instead.
+    pub(super) fn remember(&self, name: &RoomName, retained: RetainedPosition, log: Option<&TrimSink>) {
+        if !self.is_on() && retained.keys.is_empty() {
             if let Some(log) = log {
-                log(name, left.position.epoch, Waste::All);
+                log(name, retained.position.epoch, Trim::All);
             }
             return;
         }
         let hash = self.hasher.hash_one(name);
         let mut table = self.table.lock();
-        // Of two names with one hash.
+        // The room itself, or another whose name has the same hash.
         table.forget(hash, log);
-        let number = table.shares[silence(left.position)].add(left.opener, hash);
+        let number = table.orders[order_index(retained.position)].add(retained.opener, hash);
         let at_ms = self.now_ms.load(Relaxed);
-        table.entries.insert(hash, Entry { left, at_ms, number });
+        table.entries.insert(hash, RememberedRoom { retained, at_ms, number });
         if log.is_some() {
             table.names.insert(hash, name.clone());
         }
         if table.entries.len() > self.most {
-            table.forget_one(self.most, log);
+            table.evict_one(self.most, log);
         }
     }
 
-    /// What is left of a room that is opened again.
-    pub(super) fn take(&self, name: &RoomName, log: Option<&Discard>) -> Option<Left> {
+    /// Takes what was retained of a room that is opened again.
+    pub(super) fn take(&self, name: &RoomName, log: Option<&TrimSink>) -> Option<RetainedPosition> {
         let hash = self.hasher.hash_one(name);
         let mut table = self.table.lock();
         if self.is_over(table.entries.get(&hash)?) {
@@ -132,25 +114,25 @@ impl Positions {
         let entry = table.remove(hash)?;
         table.names.remove(&hash);
         table.names.shrink_when_sparse();
-        Some(entry.left)
+        Some(entry.retained)
     }
 
     /// Forgets what is too old in the next part of the table.
-    pub(super) fn expire(&self, log: Option<&Discard>) {
+    pub(super) fn expire(&self, log: Option<&TrimSink>) {
         let now_ms = self.now_ms.load(Relaxed);
         let mut table = self.table.lock();
         let Table { entries, next, .. } = &mut *table;
         let mut looks = (entries.len() / PARTS + 1).clamp(LOOKS.0, LOOKS.1);
         let mut over = Vec::new();
         let mut rest = entries.range_mut(*next..);
-        // The first of the next part; there is none behind the last.
+        // Where the next part begins: at 0 again behind the last one.
         *next = loop {
             let Some((hash, entry)) = rest.next() else { break 0 };
             if looks == 0 || over.len() == FORGOTTEN {
                 break *hash;
             }
             looks -= 1;
-            entry.left.keys.expire(now_ms);
+            entry.retained.keys.expire(now_ms);
             if self.is_over(entry) {
                 over.push(*hash);
             }
@@ -159,43 +141,43 @@ impl Positions {
         table.names.shrink_when_sparse();
     }
 
-    fn is_over(&self, entry: &Entry) -> bool {
-        entry.left.keys.is_empty() && self.now_ms.load(Relaxed).saturating_sub(entry.at_ms) >= self.ttl_ms
+    fn is_over(&self, entry: &RememberedRoom) -> bool {
+        entry.retained.keys.is_empty() && self.now_ms.load(Relaxed).saturating_sub(entry.at_ms) >= self.ttl_ms
     }
 
-    /// Positions that are remembered, and those of them with keys.
+    /// Returns how many positions are remembered, and how many of them have keys.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         let table = self.table.lock();
-        assert_eq!(table.entries.len(), table.shares.iter().map(Shares::len).sum::<usize>());
-        let with_keys = table.entries.values().filter(|entry| !entry.left.keys.is_empty()).count();
+        assert_eq!(table.entries.len(), table.orders.iter().map(EvictionOrder::len).sum::<usize>());
+        let with_keys = table.entries.values().filter(|entry| !entry.retained.keys.is_empty()).count();
         (table.entries.len(), with_keys)
     }
 }
 
-/// Which of the two shares a position belongs to.
-fn silence(position: Position) -> usize {
+/// Returns the index of the room's part in `orders`.
+fn order_index(position: Position) -> usize {
     usize::from(position.offset == Offset(0))
 }
 
 impl Table {
-    fn remove(&mut self, hash: u64) -> Option<Entry> {
+    fn remove(&mut self, hash: u64) -> Option<RememberedRoom> {
         let entry = self.entries.remove(&hash)?;
-        self.shares[silence(entry.left.position)].remove(entry.left.opener, entry.number);
+        self.orders[order_index(entry.retained.position)].remove(entry.retained.opener, entry.number);
         Some(entry)
     }
 
-    fn forget(&mut self, hash: u64, log: Option<&Discard>) {
+    fn forget(&mut self, hash: u64, log: Option<&TrimSink>) {
         let Some(entry) = self.remove(hash) else { return };
-        // Under this lock: what is said of the room's next life comes behind it.
+        // Still under the table's lock, so that the log hears of the room's next life later.
         if let (Some(name), Some(log)) = (self.names.remove(&hash), log) {
-            log(&name, entry.left.position.epoch, Waste::All);
+            log(&name, entry.retained.position.epoch, Trim::All);
         }
     }
 
-    /// Forgets the one that has to go first, of at most `most`.
-    fn forget_one(&mut self, most: usize, log: Option<&Discard>) {
-        let [spoken, silent] = &mut self.shares;
+    /// Forgets the position that has to go first, where at most `most` are kept.
+    fn evict_one(&mut self, most: usize, log: Option<&TrimSink>) {
+        let [spoken, silent] = &mut self.orders;
         let is_silent = silent.len() > most / 4 || spoken.len() == 0;
         if let Some((_, hash)) = if is_silent { silent.pop() } else { spoken.pop() } {
             self.forget(hash, log);
@@ -205,6 +187,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use super::super::eviction_order::Opener;
     use super::*;
 
     const TTL_MS: u64 = 1_000;
@@ -217,7 +200,8 @@ mod tests {
     fn all_that_are_over_at_once_go_a_few_at_a_time_and_are_over_all_the_same() {
         const MANY: usize = 60_000;
         let positions = Positions::new(MANY, TTL_MS);
-        (0..MANY).for_each(|n| positions.remember(&room(n), Left::fresh(Opener::default()), None));
+        (0..MANY)
+            .for_each(|n| positions.remember(&room(n), RetainedPosition::fresh(Opener::default()), None));
         positions.tick(TTL_MS);
         for turn in 1..=10 {
             positions.expire(None);
@@ -233,9 +217,9 @@ mod tests {
         const MANY: usize = 5_000;
         let positions = Positions::new(MANY, TTL_MS);
         for n in 0..MANY {
-            let mut left = Left::fresh(Opener::default());
-            left.keys.note(0);
-            positions.remember(&room(n), left, None);
+            let mut retained = RetainedPosition::fresh(Opener::default());
+            retained.keys.note(0);
+            positions.remember(&room(n), retained, None);
         }
         positions.tick(crate::chat::keys::KEPT_MS - 1);
         (0..PARTS).for_each(|_| positions.expire(None));

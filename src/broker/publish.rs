@@ -1,74 +1,76 @@
-//! Giving messages their place.
+//! Publishing: assigns offsets, appends to the history and delivers.
 //!
 //! In memory that is one step, [`Memory::publish`]. A log on disk needs two, because nobody may see a message before
-//! its record is written, and the disk must not be waited for under a room's lock: [`Memory::place`], the record is
-//! written, [`Memory::commit`]; or, when it could not be written, [`Memory::abandon`], and then nothing has happened.
+//! its record is written, and a room's lock must not wait for the disk: [`Memory::assign`], then the record is written,
+//! then [`Memory::commit`]; or [`Memory::abandon`], when the record could not be written, and then nothing has
+//! happened.
 //!
-//! What the two steps ask of the log:
-//! * At most one thread places in a room at a time, the log's writer, and no one publishes there in one step.
-//! * It commits in the order in which it has placed, or abandons everything that it has placed and not committed,
-//!   the last one first: a frame says its offset, so that none behind a message that failed can stand.
-//! * The sender is answered after that. Who sends a duplicate of a message that is itself not yet committed gets the
-//!   answer of that message.
+//! The two steps require of the log:
+//! * Only the log's writer assigns offsets in a room, and nothing is published there in one step.
+//! * Messages are committed in the order of their offsets. If one cannot be written, everything that is assigned and
+//!   not committed is abandoned, the last message first: a frame contains its offset, so none behind a failed message
+//!   can stay.
+//! * The sender is answered afterwards. A duplicate of a message that is not committed yet gets the answer of that
+//!   message.
 
 use super::memory::Memory;
 use super::quota::Once;
 use super::room::{RoomState, SharedRoom};
-use super::{BrokerError, Delivery, Draft, Encoded, Local, Position, Published};
-use crate::chat::keys::{Keys, Scope};
+use super::{BrokerError, Draft, Encoded, Local, Position, Publication, Published};
+use crate::chat::keys::{KeyExpiry, KeyScope};
 use crate::faults::{self, Fault};
 use crate::names::{Key, Offset, UserId};
 use crate::protocol::frame::Frame;
 
-/// What came of the first step.
+/// The result of the first step.
 #[derive(Debug)]
-pub enum Placing<A> {
-    /// It has a place.
-    New(Placed<A>),
-    /// It was sent before with the same key.
+pub enum Assignment<A> {
+    /// The message has an offset.
+    New(Assigned<A>),
+    /// A message with the same key was sent before.
     Duplicate {
-        /// The place it has, or will have.
+        /// The position of that message.
         position: Position,
-        /// It is in the room. Otherwise it is still to be written.
+        /// True when that message is in the room, false when its record is still to be written.
         is_committed: bool,
     },
 }
 
-/// A message that has a place and is not in the room yet: nobody sees it.
+/// A message that has an offset but is not in the room yet: nobody sees it.
 #[derive(Debug)]
-#[must_use = "what is placed is committed or abandoned, or the room stands still"]
-pub struct Placed<A> {
+#[must_use = "a message with an offset is committed or abandoned, or its room stays blocked"]
+pub struct Assigned<A> {
     position: Position,
     first: Offset,
     encoded: Encoded<A>,
     at_ms: u64,
-    /// Its key.
+    /// The key to forget if the message is abandoned.
     key: Option<Remembered>,
 }
 
-/// A key that was remembered for a message that may not be appended.
+/// A key that was remembered for a message that may yet be abandoned.
 #[derive(Debug)]
 struct Remembered {
     user: UserId,
     key: Key,
-    /// What the room had before.
-    before: Keys,
+    /// The expiry of the room's keys before this one.
+    before: KeyExpiry,
 }
 
-impl<A> Placed<A> {
-    /// Its place.
+impl<A> Assigned<A> {
+    /// Returns the message's position.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// The oldest message that the history kept when the place was given, or the one that was to be it.
+    /// Returns the offset of the oldest message in the history when this one got its offset; its own if there was none.
     #[must_use]
     pub fn first(&self) -> Offset {
         self.first
     }
 
-    /// What the members will get.
+    /// Returns the frame that members will get.
     #[must_use]
     pub fn frame(&self) -> &Frame {
         &self.encoded.frame
@@ -76,125 +78,133 @@ impl<A> Placed<A> {
 }
 
 impl<L: Local> Memory<L> {
-    /// Appends a message: key, place, history and delivery are one step under the room's lock. `encode` makes the
-    /// frame for its place. A duplicate is neither encoded nor delivered.
+    /// Publishes a message: key, offset, history and delivery are one step under the room's lock. `encode` makes the
+    /// frame for its position. A duplicate is neither encoded nor delivered.
     ///
     /// # Errors
-    /// [`BrokerError::Full`] or [`BrokerError::Gone`]; no place was given then.
+    /// [`BrokerError::Full`] or [`BrokerError::Gone`]. No offset was assigned then.
     pub fn publish(
         &self,
         room: &SharedRoom<L>,
         draft: Draft<'_>,
         now_ms: u64,
-        encode: impl FnOnce(Position) -> Encoded<L::Aside>,
+        encode: impl FnOnce(Position) -> Encoded<L::SenderCopy>,
     ) -> Result<Published, BrokerError> {
         let mut state = room.lock();
-        let published = match self.place_in(&mut state, draft, now_ms, encode)? {
-            Placing::New(placed) => {
-                Published { position: self.commit_in(room, &mut state, placed), is_duplicate: false }
+        let published = match self.assign_in(&mut state, draft, now_ms, encode)? {
+            Assignment::New(assigned) => {
+                Published { position: self.commit_in(room, &mut state, assigned), is_duplicate: false }
             }
-            Placing::Duplicate { position, .. } => Published { position, is_duplicate: true },
+            Assignment::Duplicate { position, .. } => Published { position, is_duplicate: true },
         };
         drop(state);
         self.budget.evict();
         Ok(published)
     }
 
-    /// The first of two steps: gives a message its place, behind everything that has one.
+    /// Assigns a message the offset behind all that are assigned: the first of two steps.
     ///
     /// # Errors
     /// As [`Memory::publish`].
-    pub fn place(
+    pub fn assign(
         &self,
         room: &SharedRoom<L>,
         draft: Draft<'_>,
         now_ms: u64,
-        encode: impl FnOnce(Position) -> Encoded<L::Aside>,
-    ) -> Result<Placing<L::Aside>, BrokerError> {
+        encode: impl FnOnce(Position) -> Encoded<L::SenderCopy>,
+    ) -> Result<Assignment<L::SenderCopy>, BrokerError> {
         let kept = draft.key.clone().map(|key| (draft.user.clone(), key));
         let mut state = room.lock();
         let before = state.keys;
-        let mut placing = self.place_in(&mut state, draft, now_ms, encode)?;
-        if let Placing::New(placed) = &mut placing {
-            placed.key = kept.map(|(user, key)| Remembered { user, key, before });
+        let mut assignment = self.assign_in(&mut state, draft, now_ms, encode)?;
+        if let Assignment::New(assigned) = &mut assignment {
+            assigned.key = kept.map(|(user, key)| Remembered { user, key, before });
         }
-        Ok(placing)
+        Ok(assignment)
     }
 
-    /// The second of two steps: history and delivery. Never fails: there was space when the place was given, and
-    /// should it have gone since, the inboxes are passed by what the log writes at once.
-    pub fn commit(&self, room: &SharedRoom<L>, placed: Placed<L::Aside>) -> Position {
-        let position = self.commit_in(room, &mut room.lock(), placed);
+    /// Appends a message to the history and delivers it: the second of two steps. Never fails: there was space when the
+    /// offset was assigned, and if that has been used up since, the inboxes exceed their bound by what the log writes
+    /// at once.
+    pub fn commit(&self, room: &SharedRoom<L>, assigned: Assigned<L::SenderCopy>) -> Position {
+        let position = self.commit_in(room, &mut room.lock(), assigned);
         self.budget.evict();
         position
     }
 
-    /// Instead of the second step: takes the place back, and the key with it. Nothing was appended.
-    pub fn abandon(&self, room: &SharedRoom<L>, placed: Placed<L::Aside>) {
+    /// Takes a message's offset and key back, in place of the second step. Nothing was appended.
+    pub fn abandon(&self, room: &SharedRoom<L>, assigned: Assigned<L::SenderCopy>) {
         let mut state = room.lock();
-        debug_assert_eq!(placed.position.offset.0, state.last.0 + state.placed, "the last one goes first");
-        state.placed -= 1;
-        if let Some(Remembered { user, key, before }) = placed.key {
+        debug_assert_eq!(
+            assigned.position.offset.0,
+            state.last.0 + state.assigned,
+            "the last one is abandoned first"
+        );
+        state.assigned -= 1;
+        if let Some(Remembered { user, key, before }) = assigned.key {
             state.keys = before;
-            self.quotas.withdraw(&user, Scope::Room(state.epoch), key);
+            self.quotas.withdraw(&user, KeyScope::Room(state.epoch), key);
         }
     }
 
-    fn place_in(
+    fn assign_in(
         &self,
         state: &mut RoomState<L::Topic>,
         draft: Draft<'_>,
         now_ms: u64,
-        encode: impl FnOnce(Position) -> Encoded<L::Aside>,
-    ) -> Result<Placing<L::Aside>, BrokerError> {
+        encode: impl FnOnce(Position) -> Encoded<L::SenderCopy>,
+    ) -> Result<Assignment<L::SenderCopy>, BrokerError> {
         if state.is_closed {
             return Err(BrokerError::Gone);
         }
         state.history.prefetch();
         let epoch = state.epoch;
-        let last = Offset(state.last.0 + state.placed);
-        let place = || match self.local.has_space(&state.topic, draft.max_len) {
+        let last = Offset(state.last.0 + state.assigned);
+        let assign = || match self.local.has_space(&state.topic, draft.max_len) {
             true => Ok(last.next().0),
             false => Err(BrokerError::Full),
         };
         let key = draft.key.filter(|_| !faults::is_on(Fault::DropDedupe));
         let has_key = key.is_some();
         let done = match key {
-            None => Once::Now(place()?),
-            Some(key) => self.quotas.once(draft.user, Scope::Room(epoch), key, now_ms, place)?,
+            None => Once::First(assign()?),
+            Some(key) => self.quotas.once(draft.user, KeyScope::Room(epoch), key, now_ms, assign)?,
         };
         let position = match done {
-            Once::Now(offset) => Position { epoch, offset: Offset(offset) },
-            Once::Before(offset) => {
+            Once::First(offset) => Position { epoch, offset: Offset(offset) },
+            Once::Repeat(offset) => {
                 let position = Position { epoch, offset: Offset(offset) };
-                return Ok(Placing::Duplicate { position, is_committed: position.offset <= state.last });
+                return Ok(Assignment::Duplicate { position, is_committed: position.offset <= state.last });
             }
         };
-        state.placed += 1;
+        state.assigned += 1;
         if has_key {
             state.keys.note(now_ms);
         }
         let first = state.floor().next();
-        Ok(Placing::New(Placed { position, first, encoded: encode(position), at_ms: now_ms, key: None }))
+        Ok(Assignment::New(Assigned { position, first, encoded: encode(position), at_ms: now_ms, key: None }))
     }
 
     fn commit_in(
         &self,
         room: &SharedRoom<L>,
         state: &mut RoomState<L::Topic>,
-        placed: Placed<L::Aside>,
+        assigned: Assigned<L::SenderCopy>,
     ) -> Position {
-        let Placed { position, encoded: Encoded { frame, aside }, at_ms, .. } = placed;
-        debug_assert_eq!(position.offset, state.last.next(), "committed as placed");
-        state.placed -= 1;
+        let Assigned { position, encoded: Encoded { frame, sender_copy }, at_ms, .. } = assigned;
+        debug_assert_eq!(position.offset, state.last.next(), "committed in the order of offsets");
+        state.assigned -= 1;
         state.last = position.offset;
         if !faults::is_on(Fault::SkipOffset) || position.offset.0 % 7 > 0 {
-            self.local.deliver(&mut state.topic, Delivery { frame: &frame, offset: position.offset, aside });
+            self.local.deliver(
+                &mut state.topic,
+                Publication { frame: &frame, offset: position.offset, sender_copy },
+            );
         }
         let bytes = state.history.bytes();
         let bounds = state.settings().history;
         state.history.append(position.offset, frame, at_ms, &bounds);
-        self.budget.note(room, state, bytes);
+        self.budget.account(room, state, bytes);
         position
     }
 }

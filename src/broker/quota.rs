@@ -1,56 +1,59 @@
-//! The idempotency keys of all users, over all rooms and recipients: so many of each user, and so many bytes in all.
-//! Beyond either the oldest is forgotten, and nothing is refused.
+//! The idempotency keys of all users, over all rooms and recipients. Bounded for each user and in total bytes; beyond
+//! either bound the oldest key is forgotten, and no message is refused.
 
 use std::convert::Infallible;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use crate::chat::keys::{Scope, Table};
+use crate::chat::keys::{KeyScope, KeyTable};
 use crate::names::{Key, UserId};
+use crate::striped::Striped;
 
-/// Stripes of the table, by user. [`Quotas::expire`] visits one at a time.
+/// Stripes of the table, by user. [`KeyQuotas::expire`] visits one at a time.
 const STRIPES: usize = 64;
-/// At most so much more than necessary is forgotten at once, so that a node at its limit does not look for the oldest
+/// Most bytes that are forgotten beyond what is necessary, so that a node at its limit does not search for the oldest
 /// key with every message.
 const SLACK_BYTES: usize = 64 * 1024;
 
-/// What came of doing something under a key.
+/// The result of doing something under a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Once {
-    /// It was done now.
-    Now(u64),
-    /// It was done before.
-    Before(u64),
+    /// It was done now, with this value.
+    First(u64),
+    /// It was done before, with this value.
+    Repeat(u64),
 }
 
 #[derive(Debug)]
 struct Stripe {
-    table: Mutex<Table>,
-    /// The number of its oldest key, as of the last change; `u64::MAX` when there is none.
+    table: Mutex<KeyTable>,
+    /// The number of the stripe's oldest key, as of the last change; `u64::MAX` when there is none.
     oldest: AtomicU64,
+}
+
+impl Default for Stripe {
+    fn default() -> Self {
+        Self { table: Mutex::default(), oldest: AtomicU64::new(u64::MAX) }
+    }
 }
 
 /// The keys of all users.
 ///
-/// The bound in bytes may be passed by one key for each thread that publishes, until it has forgotten others.
+/// Each publishing thread may pass the bound in bytes by one key, until it has forgotten others.
 #[derive(Debug)]
-pub struct Quotas {
-    stripes: Box<[Stripe]>,
-    hasher: RandomState,
+pub struct KeyQuotas {
+    stripes: Striped<Stripe, STRIPES>,
     most_per_user: usize,
     max_bytes: usize,
     bytes: AtomicUsize,
     next: AtomicU64,
 }
 
-impl Quotas {
+impl KeyQuotas {
     pub(super) fn new(most_per_user: usize, max_bytes: usize) -> Self {
-        let stripe = |_| Stripe { table: Mutex::default(), oldest: AtomicU64::new(u64::MAX) };
         Self {
-            stripes: (0..STRIPES).map(stripe).collect(),
-            hasher: RandomState::new(),
+            stripes: Striped::default(),
             most_per_user: most_per_user.max(1),
             max_bytes,
             bytes: AtomicUsize::new(0),
@@ -58,12 +61,8 @@ impl Quotas {
         }
     }
 
-    fn stripe(&self, user: &UserId) -> &Stripe {
-        &self.stripes[self.hasher.hash_one(user) as usize % STRIPES]
-    }
-
     /// Changes a stripe and keeps the count of bytes true.
-    fn change<R>(&self, stripe: &Stripe, f: impl FnOnce(&mut Table) -> R) -> R {
+    fn change<R>(&self, stripe: &Stripe, f: impl FnOnce(&mut KeyTable) -> R) -> R {
         let mut table = stripe.table.lock();
         let before = table.bytes();
         let result = f(&mut table);
@@ -77,49 +76,50 @@ impl Quotas {
         result
     }
 
-    /// Does something under a key of `user`, unless it was done within five minutes: of two who try at once the second
-    /// has the answer of the first. What `f` returns is remembered; it must not wait, nor ask for keys.
+    /// Does something under a key of `user`, unless it was done within the last five minutes. Of two threads that try
+    /// at once the second gets the result of the first. The value that `f` returns is remembered; `f` must neither wait
+    /// nor use keys.
     ///
     /// # Errors
-    /// Those of `f`: nothing is remembered then.
+    /// Those of `f`. Nothing is remembered then.
     pub fn once<E>(
         &self,
         user: &UserId,
-        scope: Scope,
+        scope: KeyScope,
         key: Key,
         now_ms: u64,
         f: impl FnOnce() -> Result<u64, E>,
     ) -> Result<Once, E> {
         let name = (scope, key);
-        let done = self.change(self.stripe(user), |table| {
+        let done = self.change(self.stripes.stripe(user), |table| {
             if let Some(value) = table.find(user, &name, now_ms) {
-                return Ok(Once::Before(value));
+                return Ok(Once::Repeat(value));
             }
             let value = f()?;
             let number = self.next.fetch_add(1, Relaxed);
             table.insert(user, name, value, (number, now_ms), self.most_per_user);
-            Ok(Once::Now(value))
+            Ok(Once::First(value))
         });
         self.evict();
         done
     }
 
     /// Remembers a key that a log has kept.
-    pub(super) fn restore(&self, user: &UserId, scope: Scope, key: Key, value: u64, at_ms: u64) {
+    pub(super) fn restore(&self, user: &UserId, scope: KeyScope, key: Key, value: u64, at_ms: u64) {
         let Ok(_) = self.once(user, scope, key, at_ms, || Ok::<_, Infallible>(value));
     }
 
     /// Forgets a key whose message was not appended.
-    pub(super) fn withdraw(&self, user: &UserId, scope: Scope, key: Key) {
-        self.change(self.stripe(user), |table| table.withdraw(user, &(scope, key)));
+    pub(super) fn withdraw(&self, user: &UserId, scope: KeyScope, key: Key) {
+        self.change(self.stripes.stripe(user), |table| table.withdraw(user, &(scope, key)));
     }
 
-    /// Forgets what is too old in one stripe. `turn` chooses it: count it up.
+    /// Forgets what is too old in one stripe. Counting `turn` up visits all of them.
     pub(super) fn expire(&self, turn: usize, now_ms: u64) {
-        self.change(&self.stripes[turn % STRIPES], |table| table.expire(now_ms));
+        self.change(self.stripes.in_turn(turn), |table| table.expire(now_ms));
     }
 
-    /// Forgets the oldest keys of the node until they fit. Called without a stripe's lock.
+    /// Forgets the oldest keys of the node until the bound holds. Called without a stripe's lock.
     fn evict(&self) {
         if self.bytes.load(Relaxed) <= self.max_bytes {
             return;
@@ -132,11 +132,11 @@ impl Quotas {
             if oldest.oldest.load(Relaxed) == u64::MAX {
                 return;
             }
-            self.change(oldest, Table::pop_oldest);
+            self.change(oldest, KeyTable::pop_oldest);
         }
     }
 
-    /// Keys that are remembered, and users that have any.
+    /// Returns how many keys are remembered, and how many users have any.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         self.stripes
@@ -156,24 +156,24 @@ mod tests {
         format!("user-{number}").parse().unwrap()
     }
 
-    fn once(quotas: &Quotas, user: &UserId, scope: &Scope, key: usize, now_ms: u64) -> Once {
+    fn once(quotas: &KeyQuotas, user: &UserId, scope: &KeyScope, key: usize, now_ms: u64) -> Once {
         let key = format!("{key:036}").parse().unwrap();
         quotas.once(user, scope.clone(), key, now_ms, || Ok::<_, Infallible>(now_ms)).unwrap()
     }
 
     #[test]
     fn a_user_who_sets_many_keys_is_never_refused_and_pushes_out_only_its_own() {
-        let quotas = Quotas::new(10, 1 << 20);
-        let room = Scope::Room(Epoch::random());
+        let quotas = KeyQuotas::new(10, 1 << 20);
+        let room = KeyScope::Room(Epoch::random());
         let [ann, bob] = ["ann", "bob"].map(|name| name.parse::<UserId>().unwrap());
         once(&quotas, &bob, &room, 0, 1);
         for key in 0..100_000 {
-            assert_eq!(once(&quotas, &ann, &room, key, 2), Once::Now(2));
+            assert_eq!(once(&quotas, &ann, &room, key, 2), Once::First(2));
         }
         assert_eq!(quotas.sizes(), (11, 2));
-        assert_eq!(once(&quotas, &bob, &room, 0, 3), Once::Before(1));
-        assert_eq!(once(&quotas, &ann, &room, 99_990, 3), Once::Before(2), "the oldest of the ten");
-        assert_eq!(once(&quotas, &ann, &room, 99_989, 3), Once::Now(3));
+        assert_eq!(once(&quotas, &bob, &room, 0, 3), Once::Repeat(1));
+        assert_eq!(once(&quotas, &ann, &room, 99_990, 3), Once::Repeat(2), "the oldest of the ten");
+        assert_eq!(once(&quotas, &ann, &room, 99_989, 3), Once::First(3));
         (0..STRIPES).for_each(|turn| quotas.expire(turn, 3 + KEPT_MS));
         assert_eq!((quotas.sizes(), quotas.bytes.load(Relaxed)), ((0, 0), 0));
     }
@@ -181,23 +181,23 @@ mod tests {
     #[test]
     fn beyond_the_bytes_the_oldest_of_all_users_go_first_and_nobody_is_refused() {
         let max_bytes = 1 << 20;
-        let quotas = Quotas::new(10, max_bytes);
-        let room = Scope::Room(Epoch::random());
+        let quotas = KeyQuotas::new(10, max_bytes);
+        let room = KeyScope::Room(Epoch::random());
         for number in 0..20_000 {
-            assert_eq!(once(&quotas, &user(number), &room, 0, number as u64), Once::Now(number as u64));
+            assert_eq!(once(&quotas, &user(number), &room, 0, number as u64), Once::First(number as u64));
             assert!(quotas.bytes.load(Relaxed) <= max_bytes);
         }
         let (keys, users) = quotas.sizes();
         assert!(keys == users && keys > 1_000, "{keys} keys of {users} users");
-        let known = |number| matches!(once(&quotas, &user(number), &room, 0, 20_000), Once::Before(_));
+        let known = |number| matches!(once(&quotas, &user(number), &room, 0, 20_000), Once::Repeat(_));
         assert!((20_000 - keys..20_000).all(known), "the newest {keys} are there");
     }
 
     #[test]
     fn what_failed_is_not_remembered() {
-        let quotas = Quotas::new(2, 1 << 20);
+        let quotas = KeyQuotas::new(2, 1 << 20);
         let (ann, key): (UserId, Key) = ("ann".parse().unwrap(), "k".parse().unwrap());
-        let scope = Scope::User(ann.clone());
+        let scope = KeyScope::User(ann.clone());
         assert_eq!(quotas.once(&ann, scope.clone(), key.clone(), 0, || Err("full")), Err("full"));
         assert_eq!(quotas.sizes(), (0, 0));
         quotas.once(&ann, scope.clone(), key.clone(), 0, || Ok::<_, Infallible>(1)).unwrap();

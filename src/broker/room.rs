@@ -1,74 +1,77 @@
-//! A room, and its data under its lock.
+//! A room: its name, and its data under a lock.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::positions::Left;
-use super::resume::PAGE_BYTES;
-use super::shares::Opener;
+use super::eviction_order::Opener;
+use super::retained::RetainedPosition;
 use super::{Local, Position};
 use crate::chat::history::History;
-use crate::chat::keys::Keys;
+use crate::chat::keys::KeyExpiry;
 use crate::chat::presence::Presence;
-use crate::chat::rooms::Settings;
+use crate::chat::rooms::RoomSettings;
 use crate::names::{Epoch, Offset, RoomName};
 use crate::prefetch::prefetch;
 use crate::protocol::frame::Frame;
 
+/// Most bytes of one page of messages, unless a single message is longer.
+pub const PAGE_BYTES: usize = 64 * 1024;
 /// Most messages of one page of history.
 pub const MAX_HISTORY_PAGE: usize = 100;
 
-/// A room's data, under its lock.
+/// The data of a room, under its lock.
 #[derive(Debug)]
 pub struct RoomState<T> {
-    /// What the node keeps for it.
+    /// The node's part of the room.
     pub topic: T,
-    /// Who is here.
+    /// The users in the room.
     pub presence: Presence,
-    /// Who opened it.
+    /// The user who opened the room.
     pub(super) opener: Opener,
     pub(super) epoch: Epoch,
-    /// The place of the last message that was appended.
+    /// The offset of the last message that was appended.
     pub(super) last: Offset,
-    /// Messages that have a place behind `last` and are not appended yet.
-    pub(super) placed: u64,
+    /// How many messages have an offset behind `last` and are not appended yet.
+    pub(super) assigned: u64,
     pub(super) history: History,
-    pub(super) keys: Keys,
-    settings: Settings,
-    /// The time under which the room stands in the node's budget; none while it has no history.
+    pub(super) keys: KeyExpiry,
+    settings: RoomSettings,
+    /// The time under which the room is listed in the [`Budget`](super::budget::Budget); `None` while it has no
+    /// history.
     pub(super) listed_ms: Option<u64>,
-    /// The number under which the room stands among those that nobody is in.
+    /// The ticket under which the room is listed among the [`IdleRooms`](super::idle::IdleRooms); `None` while it is
+    /// not.
     pub(super) idle: Option<NonZeroU64>,
-    /// No longer in the table: whoever holds it must look the room up again.
+    /// True when the room is no longer in the table, and has to be looked up again.
     pub(super) is_closed: bool,
 }
 
-/// The answer to a question for older messages.
+/// A page of older messages.
 #[derive(Debug)]
-pub struct Recent {
-    /// The place of the room's last message.
+pub struct HistoryPage {
+    /// The position of the room's last message.
     pub position: Position,
     /// Encoded messages, oldest first, without a hole: at most [`MAX_HISTORY_PAGE`], and as many as fit into
     /// [`PAGE_BYTES`], but at least one if there is any.
     pub frames: Vec<Frame>,
-    /// There are older ones.
+    /// True when there are older messages.
     pub has_more: bool,
 }
 
 impl<T> RoomState<T> {
-    /// A room that begins with what is left of its former life, or with nothing.
-    pub(super) fn new(topic: T, settings: Settings, left: Left) -> Self {
+    /// Creates a room that continues from a retained position.
+    pub(super) fn new(topic: T, settings: RoomSettings, retained: RetainedPosition) -> Self {
         Self {
             topic,
             presence: Presence::default(),
-            opener: left.opener,
-            epoch: left.position.epoch,
-            last: left.position.offset,
-            placed: 0,
+            opener: retained.opener,
+            epoch: retained.position.epoch,
+            last: retained.position.offset,
+            assigned: 0,
             history: History::default(),
-            keys: left.keys,
+            keys: retained.keys,
             settings,
             listed_ms: None,
             idle: None,
@@ -76,46 +79,46 @@ impl<T> RoomState<T> {
         }
     }
 
-    /// The place of the last message.
+    /// Returns the position of the last message.
     #[must_use]
     pub fn position(&self) -> Position {
         Position { epoch: self.epoch, offset: self.last }
     }
 
-    /// What holds here.
+    /// Returns the room's settings.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &RoomSettings {
         &self.settings
     }
 
-    /// The last messages.
+    /// Returns the room's history.
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// The last messages before `before` (the end without it), at most `limit`. A page of a life that is over
-    /// (`epoch`) has no messages: the position says which life this is.
+    /// Returns the last messages before `before` (before the end without it), at most `limit`. If `epoch` is not the
+    /// room's own, the page has no messages, and its position says which epoch the room is in.
     #[must_use]
-    pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> Recent {
+    pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> HistoryPage {
         let position = self.position();
         if epoch.is_some_and(|epoch| epoch != self.epoch) {
-            return Recent { position, frames: Vec::new(), has_more: false };
+            return HistoryPage { position, frames: Vec::new(), has_more: false };
         }
         let (frames, has_more) = self.history.page_before(before, limit.min(MAX_HISTORY_PAGE), PAGE_BYTES);
-        Recent { position, frames, has_more }
+        HistoryPage { position, frames, has_more }
     }
 
-    /// True when nobody is here, and nobody's message is on its way.
+    /// Returns true when the room has no members and no message is on its way to it.
     pub(super) fn is_empty<L: Local<Topic = T>>(&self, local: &L) -> bool {
-        self.placed == 0 && self.presence.is_empty() && !local.is_occupied(&self.topic)
+        self.assigned == 0 && self.presence.is_empty() && !local.is_occupied(&self.topic)
     }
 }
 
-/// A room. A member holds it, and so publishes without a look-up.
+/// A room. Members hold it, and so publish without looking it up.
 #[derive(Debug)]
 pub struct Room<T> {
-    /// Among all rooms there ever were.
+    /// Unique among all rooms of this process.
     pub(super) id: u64,
     name: RoomName,
     state: Mutex<RoomState<T>>,
@@ -126,19 +129,18 @@ impl<T> Room<T> {
         Self { id, name, state: Mutex::new(state) }
     }
 
-    /// Its name.
+    /// Returns the room's name.
     #[must_use]
     pub fn name(&self) -> &RoomName {
         &self.name
     }
 
-    /// Runs `f` under the room's lock, where what members see is put in order. `f` must not ask the broker for
-    /// anything.
+    /// Runs `f` under the room's lock, which puts in order what members see. `f` must not call the broker.
     pub fn with<R>(&self, f: impl FnOnce(&mut RoomState<T>) -> R) -> R {
         f(&mut self.state.lock())
     }
 
-    /// Has fetched what whoever takes the lock reads first.
+    /// Prefetches the room's name and lock, which publishing reads first.
     pub fn prefetch(&self) {
         prefetch(&self.name);
         prefetch(&self.state);
@@ -149,5 +151,5 @@ impl<T> Room<T> {
     }
 }
 
-/// A room as whoever uses the broker of `L` holds it.
+/// A room of a broker with the members of `L`.
 pub type SharedRoom<L> = Arc<Room<<L as Local>::Topic>>;

@@ -8,36 +8,37 @@ use crate::protocol::frame::Frame;
 
 /// The bounds of one room's history.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Messages; 0 keeps none.
+pub struct HistoryBounds {
+    /// Most messages; 0 keeps none.
     pub messages: usize,
-    /// Bytes of encoded frames.
+    /// Most bytes of encoded frames.
     pub bytes: usize,
-    /// Age in milliseconds.
+    /// Longest age of a message, in milliseconds.
     pub ttl_ms: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct StoredMessage {
     offset: Offset,
     at_ms: u64,
     frame: Frame,
 }
 
-/// A room's history. Offsets in it are without a hole, times never run backwards.
+/// The history of a room. Its offsets have no hole, and its times never run backwards.
 ///
 /// Memory: at most `bytes` of frames and 56 bytes for each of `messages`.
 #[derive(Debug, Default)]
 pub struct History {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<StoredMessage>,
     bytes: usize,
-    /// When the last message was appended, at the earliest: to read it there would be a miss of the cache.
+    /// The time of the last message, or a later one. Kept here because reading it from the last message would be a
+    /// cache miss.
     newest_ms: u64,
 }
 
 impl History {
-    /// Appends a message and lets go of what is beyond the bounds.
-    pub fn append(&mut self, offset: Offset, frame: Frame, now_ms: u64, bounds: &Bounds) {
+    /// Appends a message and drops what is beyond the bounds.
+    pub fn append(&mut self, offset: Offset, frame: Frame, now_ms: u64, bounds: &HistoryBounds) {
         debug_assert!(
             self.entries.back().is_none_or(|last| last.offset.next() == offset),
             "offsets are without a hole"
@@ -45,23 +46,24 @@ impl History {
         if bounds.messages == 0 {
             return;
         }
-        // Whoever read the clock first need not have come first: the oldest stands in front all the same.
+        // Two threads may have read the clock in the other order: times in the history never run backwards all the
+        // same.
         self.newest_ms = self.newest_ms.max(now_ms);
         self.bytes += frame.len();
-        self.entries.push_back(Entry { offset, at_ms: self.newest_ms, frame });
+        self.entries.push_back(StoredMessage { offset, at_ms: self.newest_ms, frame });
         while self.entries.len() > bounds.messages || self.bytes > bounds.bytes {
             self.pop();
         }
         self.expire(now_ms, bounds);
     }
 
-    /// Has the oldest message fetched, which the next one may push out.
+    /// Prefetches the oldest message, which appending may drop.
     pub fn prefetch(&self) {
         self.entries.front().into_iter().for_each(prefetch);
     }
 
-    /// Lets go of what is too old.
-    pub fn expire(&mut self, now_ms: u64, bounds: &Bounds) {
+    /// Drops the messages that are too old.
+    pub fn expire(&mut self, now_ms: u64, bounds: &HistoryBounds) {
         while self.entries.front().is_some_and(|oldest| now_ms.saturating_sub(oldest.at_ms) >= bounds.ttl_ms)
         {
             self.pop();
@@ -69,21 +71,22 @@ impl History {
         self.release();
     }
 
-    /// Lets go of the oldest message; returns its bytes. Whoever takes the last one calls [`History::release`].
+    /// Drops the oldest message and returns its bytes. A caller that takes the last one calls [`History::release`]
+    /// afterwards.
     pub fn pop(&mut self) -> Option<usize> {
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.frame.len();
         Some(entry.frame.len())
     }
 
-    /// Gives up the memory of a history that has become empty.
+    /// Frees the memory of a history that has become empty.
     pub fn release(&mut self) {
         if self.entries.is_empty() && self.entries.capacity() > 0 {
             self.entries = VecDeque::new();
         }
     }
 
-    /// The messages behind `after`, oldest first; `None` when some of them are gone.
+    /// Returns the messages behind `after`, oldest first; `None` when some of them are gone.
     #[must_use]
     pub fn since(&self, after: Offset) -> Option<impl Iterator<Item = (Offset, &Frame)>> {
         let first = self.entries.front()?.offset;
@@ -94,15 +97,15 @@ impl History {
         Some(self.entries.range(skip..).map(|entry| (entry.offset, &entry.frame)))
     }
 
-    /// The messages behind `after`, oldest first, as many as fit into `max_bytes`, but at least one. Empty when
-    /// nothing is kept behind it; begins later than `after.next()` when what stood there is gone.
+    /// Returns the messages behind `after`, oldest first: as many as fit into `max_bytes`, but at least one. Empty when
+    /// none is kept behind `after`; begins later than `after.next()` when the first of them are gone.
     #[must_use]
     pub fn page_after(&self, after: Offset, max_bytes: usize) -> Vec<Frame> {
         let Some(oldest) = self.entries.front() else { return Vec::new() };
         let behind = (after.0.saturating_add(1)).saturating_sub(oldest.offset.0);
         let start = usize::try_from(behind).unwrap_or(usize::MAX).min(self.entries.len());
         let mut bytes = 0;
-        let fits = |entry: &&Entry| {
+        let fits = |entry: &&StoredMessage| {
             let is_first = bytes == 0;
             bytes += entry.frame.len();
             is_first || bytes <= max_bytes
@@ -110,15 +113,15 @@ impl History {
         self.entries.range(start..).take_while(fits).map(|entry| entry.frame.clone()).collect()
     }
 
-    /// The last messages before `before` (before the end without it), oldest first: at most `limit`, as many as fit
-    /// into `max_bytes`, but at least one; and whether there are older ones.
+    /// Returns the last messages before `before` (before the end without it), oldest first: at most `limit`, as many as
+    /// fit into `max_bytes`, but at least one. Also returns whether there are older ones.
     #[must_use]
     pub fn page_before(&self, before: Option<Offset>, limit: usize, max_bytes: usize) -> (Vec<Frame>, bool) {
         let Some(oldest) = self.entries.front() else { return (Vec::new(), false) };
         let end = before.map_or(u64::MAX, |before| before.0.saturating_sub(oldest.offset.0));
         let end = usize::try_from(end).unwrap_or(usize::MAX).min(self.entries.len());
         let mut bytes = 0;
-        let fits = |entry: &&Entry| {
+        let fits = |entry: &&StoredMessage| {
             let is_first = bytes == 0;
             bytes += entry.frame.len();
             is_first || bytes <= max_bytes
@@ -130,25 +133,25 @@ impl History {
         (frames, has_more)
     }
 
-    /// When the oldest message was appended.
+    /// Returns when the oldest message was appended.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<u64> {
         self.entries.front().map(|oldest| oldest.at_ms)
     }
 
-    /// Messages kept.
+    /// Returns how many messages are kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Bytes of frames kept.
+    /// Returns how many bytes of frames are kept.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// True when nothing is kept.
+    /// Returns true when no message is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -159,17 +162,17 @@ impl History {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { messages: 3, bytes: 100, ttl_ms: 1000 };
+    const BOUNDS: HistoryBounds = HistoryBounds { messages: 3, bytes: 100, ttl_ms: 1000 };
 
     fn kept(history: &History, after: u64) -> Option<Vec<u64>> {
         history.since(Offset(after)).map(|entries| entries.map(|(offset, _)| offset.0).collect())
     }
 
-    /// Frames of ten bytes that begin with their offset.
+    /// Returns a history of frames of ten bytes that begin with their offset.
     fn filled(offsets: std::ops::RangeInclusive<u64>) -> History {
         let mut history = History::default();
         for offset in offsets {
-            let bounds = Bounds { messages: 10, bytes: 1000, ttl_ms: 1000 };
+            let bounds = HistoryBounds { messages: 10, bytes: 1000, ttl_ms: 1000 };
             history.append(Offset(offset), Frame::from(vec![offset as u8; 10]), 0, &bounds);
         }
         history
@@ -203,7 +206,7 @@ mod tests {
     #[test]
     fn a_history_of_nothing_keeps_nothing() {
         let mut history = History::default();
-        let bounds = Bounds { messages: 0, ..BOUNDS };
+        let bounds = HistoryBounds { messages: 0, ..BOUNDS };
         history.append(Offset(1), Frame::from_static(b"x"), 0, &bounds);
         assert!(history.is_empty());
     }

@@ -1,7 +1,8 @@
-//! Idempotency keys: what was sent twice under one key is carried out once.
+//! Idempotency keys: a message or command sent twice under one key is carried out once.
 //!
-//! The oldest key is forgotten first, and nothing new is ever refused because of keys: each user has so many, so that
-//! none pushes out those of others, and whoever holds the tables lets the oldest of all go beyond a number of bytes.
+//! Keys never cause a refusal: the oldest one is forgotten instead. Each user has a bound of their own, so that no user
+//! pushes out the keys of others. Beyond a number of bytes, the owner of the tables lets the oldest key of all be
+//! forgotten.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -10,92 +11,92 @@ use std::sync::Arc;
 use crate::names::{Epoch, Key, UserId};
 use crate::shrink::ShrinkWhenSparse;
 
-/// For how long a key is remembered, in milliseconds: longer than any sensible series of retries.
+/// How long a key is remembered, in milliseconds: longer than any sensible series of retries.
 pub const KEPT_MS: u64 = 300_000;
-/// What a key takes, its own text aside: its entry and its place in the order, with their spare room.
+/// Bytes that a key takes besides its own text: its entries in the table and in the order, with their spare room.
 const KEY_BYTES: usize = 200;
-/// What a user with any key takes besides.
+/// Bytes that a user with any key takes besides the keys.
 const USER_BYTES: usize = 300;
 
-/// Until when a room has keys that are remembered: its position is remembered at least as long.
+/// Until when a room has keys that are remembered. Its position is remembered at least as long.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Keys {
+pub struct KeyExpiry {
     until_ms: u64,
 }
 
-impl Keys {
-    /// A key was set at `at_ms`.
+impl KeyExpiry {
+    /// Notes that a key was set at `at_ms`.
     pub fn note(&mut self, at_ms: u64) {
         self.until_ms = self.until_ms.max(at_ms.saturating_add(KEPT_MS));
     }
 
-    /// Notes that the time has come when there is none any more.
+    /// Notes the time, after which all keys may be forgotten.
     pub fn expire(&mut self, now_ms: u64) {
         if now_ms >= self.until_ms {
             self.until_ms = 0;
         }
     }
 
-    /// True when none is remembered.
+    /// Returns true when no key is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.until_ms == 0
     }
 }
 
-/// To what a key of a user belongs.
+/// The room or recipient that a user's key belongs to. The same key may be used again elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// A room, by its epoch, of which there is one for each life of a room.
+pub enum KeyScope {
+    /// A room, by its epoch: each life of a room has another one.
     Room(Epoch),
     /// A recipient of private messages.
     User(UserId),
 }
 
-type Name = Arc<(Scope, Key)>;
+type Name = Arc<(KeyScope, Key)>;
 
-/// What is remembered of a key: the order in which it came among all keys of the node, when, and its name.
+/// The age of a key: its number among all keys of the node, its time, and its name.
 type Age = (u64, u64, Name);
 
 /// The keys of one user.
 #[derive(Debug, Default)]
-struct Sent {
-    /// What each stands for.
+struct UserKeys {
+    /// The value of each key.
     values: HashMap<Name, u64>,
-    /// Oldest first; each key stands here once. Times never run backwards.
+    /// The keys in the order in which they were set, each once. Times never run backwards.
     ages: VecDeque<Age>,
 }
 
-/// The keys of some users, with what each stands for: the offset of a message, or a number of recipients.
+/// The keys of some users, each with its value: the offset of a message, or a number of recipients.
 #[derive(Debug, Default)]
-pub struct Table {
-    users: HashMap<UserId, Sent>,
+pub struct KeyTable {
+    users: HashMap<UserId, UserKeys>,
     /// Users by the number of their oldest key.
     by_age: BTreeMap<u64, UserId>,
     bytes: usize,
 }
 
-fn cost(name: &(Scope, Key)) -> usize {
+fn cost(name: &(KeyScope, Key)) -> usize {
     let scope = match &name.0 {
-        Scope::Room(_) => 0,
-        Scope::User(user) => user.as_str().len(),
+        KeyScope::Room(_) => 0,
+        KeyScope::User(user) => user.as_str().len(),
     };
     KEY_BYTES + scope + name.1.as_str().len()
 }
 
-impl Table {
-    /// What was remembered under this key less than [`KEPT_MS`] ago, by a clock that never goes back.
-    pub fn find(&mut self, user: &UserId, name: &(Scope, Key), now_ms: u64) -> Option<u64> {
+impl KeyTable {
+    /// Returns the value of a key that was set less than [`KEPT_MS`] ago, by a clock that never goes back.
+    pub fn find(&mut self, user: &UserId, name: &(KeyScope, Key), now_ms: u64) -> Option<u64> {
         self.expire_of(user, now_ms);
         self.users.get(user)?.values.get(name).copied()
     }
 
-    /// Remembers a key that is not yet known, under a number above all others; the user's oldest one goes when there
+    /// Remembers a key that is not known yet, under a number above all others. Forgets the user's oldest key when there
     /// are more than `most`.
     pub fn insert(
         &mut self,
         user: &UserId,
-        key: (Scope, Key),
+        key: (KeyScope, Key),
         value: u64,
         (number, at_ms): (u64, u64),
         most: usize,
@@ -106,13 +107,13 @@ impl Table {
             Entry::Vacant(new) => {
                 self.by_age.insert(number, user.clone());
                 self.bytes += USER_BYTES;
-                new.insert(Sent::default())
+                new.insert(UserKeys::default())
             }
         };
         let known = sent.values.insert(Arc::clone(&name), value);
         debug_assert_eq!(known, None, "a key is inserted once");
         self.bytes += cost(&name);
-        // Whoever read the clock first need not have come first.
+        // Two threads may have read the clock in the other order.
         let at_ms = sent.ages.back().map_or(at_ms, |(_, last_ms, _)| at_ms.max(*last_ms));
         sent.ages.push_back((number, at_ms, name));
         if sent.ages.len() > most {
@@ -121,7 +122,7 @@ impl Table {
     }
 
     /// Forgets a key because its message was not appended.
-    pub fn withdraw(&mut self, user: &UserId, key: &(Scope, Key)) {
+    pub fn withdraw(&mut self, user: &UserId, key: &(KeyScope, Key)) {
         let Some(sent) = self.users.get_mut(user) else { return };
         let Some(at) = sent.ages.iter().rposition(|(_, _, name)| **name == *key) else { return };
         if at == 0 {
@@ -133,20 +134,20 @@ impl Table {
         }
     }
 
-    /// Forgets the oldest key of all.
+    /// Forgets the oldest key of all users.
     pub fn pop_oldest(&mut self) {
         if let Some(user) = self.by_age.first_key_value().map(|(_, user)| user.clone()) {
             self.pop(&user);
         }
     }
 
-    /// The number of the oldest key of all.
+    /// Returns the number of the oldest key of all users.
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {
         self.by_age.first_key_value().map(|(number, _)| *number)
     }
 
-    /// Forgets what is older than [`KEPT_MS`].
+    /// Forgets the keys older than [`KEPT_MS`].
     pub fn expire(&mut self, now_ms: u64) {
         while let Some(user) = self.by_age.first_key_value().map(|(_, user)| user.clone()) {
             let before = self.bytes;
@@ -158,13 +159,13 @@ impl Table {
         self.users.shrink_when_sparse();
     }
 
-    /// Bytes that the keys take.
+    /// Returns the bytes that the keys take.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Keys that are remembered, and users that have any.
+    /// Returns how many keys are remembered, and how many users have any.
     #[must_use]
     pub fn sizes(&self) -> (usize, usize) {
         (self.users.values().map(|sent| sent.ages.len()).sum(), self.users.len())
@@ -206,18 +207,18 @@ mod tests {
         name.parse().unwrap()
     }
 
-    /// Two rooms of which nobody knows the epochs.
-    fn scopes() -> [Scope; 2] {
-        [Scope::Room(Epoch::random()), Scope::Room(Epoch::random())]
+    /// Returns the scopes of two rooms.
+    fn scopes() -> [KeyScope; 2] {
+        [KeyScope::Room(Epoch::random()), KeyScope::Room(Epoch::random())]
     }
 
-    fn name(scope: &Scope, key: &str) -> (Scope, Key) {
+    fn name(scope: &KeyScope, key: &str) -> (KeyScope, Key) {
         (scope.clone(), key.parse().unwrap())
     }
 
     #[test]
     fn a_key_stands_for_its_value_for_five_minutes() {
-        let (mut table, [room, _]) = (Table::default(), scopes());
+        let (mut table, [room, _]) = (KeyTable::default(), scopes());
         let (ann, bob) = (user("ann"), user("bob"));
         table.insert(&ann, name(&room, "1"), 7, (0, 1000), MOST);
         table.insert(&bob, name(&room, "1"), 8, (1, 1500), MOST);
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_a_user_goes_first_over_all_rooms_and_touches_nobody_else() {
-        let (mut table, [one, two]) = (Table::default(), scopes());
+        let (mut table, [one, two]) = (KeyTable::default(), scopes());
         let (ann, bob) = (user("ann"), user("bob"));
         table.insert(&bob, name(&one, "b"), 9, (0, 0), MOST);
         for (number, room) in (1..).zip([&one, &two, &one, &two]) {
@@ -249,7 +250,7 @@ mod tests {
 
     #[test]
     fn what_is_withdrawn_leaves_nothing() {
-        let (mut table, [room, _]) = (Table::default(), scopes());
+        let (mut table, [room, _]) = (KeyTable::default(), scopes());
         let ann = user("ann");
         for number in 0..3 {
             table.insert(&ann, name(&room, &number.to_string()), number, (number, 0), MOST);
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn times_never_run_backwards() {
-        let (mut table, [room, _]) = (Table::default(), scopes());
+        let (mut table, [room, _]) = (KeyTable::default(), scopes());
         let ann = user("ann");
         table.insert(&ann, name(&room, "1"), 1, (0, 50), MOST);
         table.insert(&ann, name(&room, "2"), 2, (1, 49), MOST);
@@ -276,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_room_has_keys_for_as_long_as_the_last_one() {
-        let mut keys = Keys::default();
+        let mut keys = KeyExpiry::default();
         assert!(keys.is_empty());
         keys.note(10);
         keys.note(5);

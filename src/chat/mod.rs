@@ -1,8 +1,8 @@
-//! The rules of the chat: pure, without I/O or a clock of their own; the time is an argument.
+//! The rules of the chat. They are pure: no I/O and no clock of their own; the time is an argument.
 
+pub mod announcement;
 pub mod history;
 pub mod keys;
-pub mod news;
 pub mod presence;
 pub mod rate_limit;
 pub mod rooms;

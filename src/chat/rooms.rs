@@ -1,4 +1,5 @@
-//! What holds in a room: the general settings, and what the first rule for its name says otherwise.
+//! The settings of rooms: the general ones, with the exceptions of the first rule whose pattern matches the room's
+//! name.
 
 use std::time::Duration;
 
@@ -6,36 +7,35 @@ use super::{history, presence};
 use crate::config::{Config, QueuePolicy, RoomRule};
 use crate::names::{self, RoomName};
 
-/// What holds in one room for as long as it exists.
+/// The settings of one room, which hold for as long as it exists.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// How much it remembers.
-    pub history: history::Bounds,
-    /// Who is told of entries and exits, and how.
-    pub presence: presence::Rules,
-    /// What happens to a member that cannot keep up.
+pub struct RoomSettings {
+    /// The bounds of the room's history.
+    pub history: history::HistoryBounds,
+    /// How joins and leaves are announced.
+    pub presence: presence::PresenceRules,
+    /// The treatment of a member that cannot keep up.
     pub queue_policy: QueuePolicy,
 }
 
-/// The settings of all rooms. Asked when a room opens; the work is at most one comparison of names for each of 256
-/// rules.
+/// The settings of all rooms. Looked up when a room opens, which compares its name with 256 patterns at most.
 #[derive(Debug)]
-pub struct Rules {
-    general: Settings,
+pub struct RoomRules {
+    general: RoomSettings,
     rules: Box<[RoomRule]>,
 }
 
-impl Rules {
-    /// As configured.
+impl RoomRules {
+    /// Creates the rules of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let general = Settings {
-            history: history::Bounds {
+        let general = RoomSettings {
+            history: history::HistoryBounds {
                 messages: config.history.messages,
                 bytes: config.history.bytes,
                 ttl_ms: ms(config.history.ttl),
             },
-            presence: presence::Rules {
+            presence: presence::PresenceRules {
                 is_announced: true,
                 notice_limit: config.presence.notice_limit,
                 count_only_above: config.presence.count_only_above,
@@ -46,9 +46,9 @@ impl Rules {
         Self { general, rules: config.rooms.clone().into() }
     }
 
-    /// What holds in this room.
+    /// Returns the settings of a room.
     #[must_use]
-    pub fn of(&self, room: &RoomName) -> Settings {
+    pub fn of(&self, room: &RoomName) -> RoomSettings {
         let mut settings = self.general;
         if let Some(rule) = self.rules.iter().find(|rule| names::matches(&rule.pattern, room.as_str())) {
             let history = &mut settings.history;
@@ -62,7 +62,7 @@ impl Rules {
     }
 }
 
-/// The longest time that can be set is 30 days.
+/// Converts a time from the configuration, which is 30 days at most.
 fn ms(time: Duration) -> u64 {
     time.as_millis() as u64
 }
@@ -84,7 +84,7 @@ mod tests {
                 ..rule("*-tv")
             },
         ];
-        let rules = Rules::new(&Config { rooms, ..Config::default() });
+        let rules = RoomRules::new(&Config { rooms, ..Config::default() });
         let of = |name: &str| rules.of(&name.parse().unwrap());
 
         let live = of("live-tv");

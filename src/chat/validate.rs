@@ -1,12 +1,12 @@
-//! What a chat message must be, and how much nonsense a client may send.
+//! Checks the text of chat messages, and counts how often a client sends something malformed.
 
 use crate::protocol::command::Field;
 use crate::protocol::event::CommandError;
 
-/// The text of a `message` field of at most `max_chars` characters (Unicode scalar values).
+/// Returns the text of a `message` field of at most `max_chars` characters (Unicode scalar values).
 ///
 /// # Errors
-/// Missing, not a string, or too long.
+/// The field is missing, not a string, or too long.
 pub fn text(field: Field<'_>, max_chars: usize) -> Result<&str, CommandError> {
     match field {
         Field::Missing => Err(CommandError::MissingField("message")),
@@ -18,14 +18,15 @@ pub fn text(field: Field<'_>, max_chars: usize) -> Result<&str, CommandError> {
     }
 }
 
-/// True when the text has more characters than `max`; counts only where the bytes do not decide.
+/// Returns true when the text has more characters than `max`. Counts them only where the number of bytes does not
+/// decide.
 #[must_use]
 pub fn is_longer(text: &str, max: usize) -> bool {
     text.len() > max && text.chars().count() > max
 }
 
 /// Counts malformed input, or refusals, within a minute. Eight bytes, because every connection has some: seconds are
-/// exact enough, and 32 bits of them last 136 years.
+/// precise enough, and 32 bits of them last 136 years.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Strikes {
     since_s: u32,
@@ -33,7 +34,7 @@ pub struct Strikes {
 }
 
 impl Strikes {
-    /// Counts one more; true when there are more than `limit` in the minute that began with the first of them.
+    /// Counts one more. Returns true when there are more than `limit` in the minute that began with the first of them.
     pub fn add(&mut self, now_ms: u64, limit: usize) -> bool {
         let now_s = (now_ms / 1000) as u32;
         if self.count == 0 || now_s.saturating_sub(self.since_s) >= 60 {

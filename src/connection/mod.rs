@@ -32,7 +32,7 @@ pub use self::tools::Tools;
 use crate::chat::rate_limit::Allowance;
 use crate::endpoint::{Endpoint, Peer};
 use crate::metrics::EndedBy;
-use crate::node::Place;
+use crate::node::ConnectionPermit;
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::shard::Registration;
@@ -53,7 +53,7 @@ pub struct Facts {
     /// When a token that was shown is no longer taken, in milliseconds since the Unix epoch.
     pub until_unix_ms: Option<i64>,
     /// Its place among `limits.max_connections`.
-    pub place: Place,
+    pub place: ConnectionPermit,
 }
 
 /// Why reading stopped.

@@ -1,11 +1,11 @@
-//! `/ws`: text `T` comes back as `Message processed: T`; with `?raw` everything comes back untouched.
+//! `/ws`: echoes text `T` as `Message processed: T`; with `?raw` echoes every message unchanged.
 
-use super::{Message, Peer};
+use super::peer::{Message, Peer};
 use crate::protocol::frame::{self, OpCode};
 
 const PREFIX: &[u8] = b"Message processed: ";
 
-/// The text that makes the endpoint panic where the feature `fault-injection` is compiled in.
+/// The text that makes the endpoint panic, in builds with the feature `fault-injection`.
 #[cfg(feature = "fault-injection")]
 const PANIC: &[u8] = b"throng:panic";
 

@@ -1,10 +1,10 @@
-//! `/ws/heartbeat`: an application heartbeat that the client has to acknowledge.
+//! `/ws/heartbeat`: sends application heartbeats that the client has to acknowledge.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Peer, millis};
+use super::peer::Peer;
 use crate::chat::validate::Strikes;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Field;
@@ -18,7 +18,7 @@ enum Answer<'a> {
     Error { message: &'a str },
 }
 
-/// One connection's heartbeat.
+/// The heartbeats of one connection.
 #[derive(Debug)]
 pub struct Heartbeat {
     interval_ms: u64,
@@ -29,11 +29,11 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Sends a heartbeat every `interval`, the first at once; ends the connection when one is due and `max_missed`
-    /// of them are unacknowledged.
+    /// Creates an endpoint that sends a heartbeat every `interval`, the first at once. It ends the connection when a
+    /// heartbeat is due and `max_missed` are unacknowledged.
     #[must_use]
     pub fn new(interval: Duration, max_missed: usize) -> Self {
-        let interval_ms = millis(interval);
+        let interval_ms = interval.as_millis() as u64;
         Self { interval_ms, max_missed, next_ms: 0, unacknowledged: 0, strikes: Strikes::default() }
     }
 
@@ -55,7 +55,7 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Answers a message that came too fast.
+    /// Answers a message that exceeded the rate limit.
     pub(super) fn refuse(error: CommandError, peer: &Peer<'_>) {
         peer.reply(&event::json(&Answer::Error { message: &error.to_string() }));
     }

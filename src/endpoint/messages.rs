@@ -1,11 +1,11 @@
-//! `/ws/messages`: validated messages. Whatever fails is answered and ends the connection with 1007; what comes too
-//! fast is answered alone.
+//! `/ws/messages`: validates messages. An invalid message is answered and ends the connection with 1007; one that
+//! exceeds the rate limit is only answered.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::Peer;
+use super::peer::Peer;
 use crate::chat::validate;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{self, CommandError};
@@ -22,13 +22,13 @@ struct Failure<'a> {
     code: u16,
 }
 
-/// Answers a message that came too fast, with the code that the connection will end with if more do.
+/// Answers a message that exceeded the rate limit, with the close code that repeating it leads to.
 pub(super) fn refuse(error: CommandError, peer: &Peer<'_>) {
     let code = EndReason::RateLimited.code();
     peer.reply(&event::json(&Failure { error: &error.to_string(), code }));
 }
 
-/// What is said of a message that is none.
+/// The answer to a message that cannot be read as one.
 const INVALID: &str = "Invalid message format";
 
 pub(super) fn text(text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
@@ -45,7 +45,8 @@ pub(super) fn text(text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason
                 CommandError::MissingField(_) => "Missing 'message' field".into(),
                 CommandError::MessageTooLong { max } => format!("Message too long (max {max} chars)").into(),
                 CommandError::InvalidJson | CommandError::InvalidMessage(_) => INVALID.into(),
-                // Answers to commands of the chat. Named one by one, so that a new one is decided on.
+                // Answers to chat commands, which cannot come up here. Listed one by one, so that a new error has to be
+                // decided on.
                 CommandError::UnknownType | CommandError::InvalidRoom | CommandError::NotInRoom => {
                     INVALID.into()
                 }

@@ -1,188 +1,48 @@
-//! What stands behind a WebSocket path: one type for each endpoint, all of them synchronous. They are handed whole
-//! messages and answer through the [`Peer`].
+//! The endpoints behind the WebSocket paths: one type for each, all of them synchronous. An endpoint is handed whole
+//! messages and answers through its [`Peer`]; it does no I/O of its own.
 
 mod chat;
 mod echo;
 mod heartbeat;
 mod messages;
+mod peer;
+mod route;
 mod secure;
 mod with_timeout;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-pub use self::chat::{Chat, Entry, V1Entry, position};
+pub use self::chat::{Chat, ChatRequest, V1Request, position};
 pub use self::heartbeat::Heartbeat;
+pub use self::peer::{Message, Peer};
+pub use self::route::{CHAT_PREFIX, Route};
 pub use self::with_timeout::WithTimeout;
-use crate::chat::rate_limit::{Allowance, Limiter, Refused};
-use crate::config::Config;
-use crate::node::Node;
+use crate::chat::rate_limit::Refused;
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
-use crate::protocol::command::Parser;
-use crate::protocol::event::{CommandError, v1};
-use crate::protocol::frame::Frame;
-use crate::shard::Registration;
 
-/// A connection as its endpoint sees it.
-#[derive(Debug)]
-pub struct Peer<'a> {
-    /// Its place in the registry.
-    pub registration: &'a Registration,
-    /// The node.
-    pub node: &'a Arc<Node>,
-    /// The worker's JSON parser.
-    pub parser: &'a mut Parser,
-    /// What the connection has used of its rates.
-    pub allowance: &'a mut Allowance,
-    /// Now, in milliseconds of the node's clock, as of the wake of the connection's task.
-    pub now_ms: u64,
-}
-
-impl Peer<'_> {
-    /// Answers the client. What is queued is written when the messages that were read together are done.
-    pub fn reply(&self, frame: &Frame) {
-        self.registration.reply(frame);
-    }
-
-    /// Counts a command that was refused for its rate: as a strike where the connection itself has used up what it may
-    /// send, and not where others of its user's name have.
-    ///
-    /// # Errors
-    /// As [`Peer::strike`].
-    fn rate_limited(&mut self) -> Result<(), EndReason> {
-        if let Some(limiter) = &self.node.limiter
-            && !self.allowance.is_used_up(self.now_ms, limiter)
-        {
-            self.registration.shard().metrics().rate_limited.add(1);
-            return Ok(());
-        }
-        self.strike()
-    }
-
-    /// Answers what was refused of the chat: `re` is the id of the command, where there is one.
-    pub fn refuse(&self, re: Option<&str>, error: CommandError) {
-        self.registration.shard().metrics().count_error(error.code());
-        self.reply(&v1::error(re, error));
-    }
-
-    /// Now, in the shard's milliseconds, by which [`Endpoint::next_due_ms`] goes.
-    fn shard_ms(&self) -> u64 {
-        self.registration.shard().now_ms()
-    }
-
-    /// Counts something that was refused for its rate.
-    ///
-    /// # Errors
-    /// [`EndReason::RateLimited`] when there were more than `rate_limit.strikes` within a minute.
-    pub fn strike(&mut self) -> Result<(), EndReason> {
-        self.registration.shard().metrics().rate_limited.add(1);
-        match &self.node.limiter {
-            Some(limiter) if self.allowance.strike(self.now_ms, limiter) => Err(EndReason::RateLimited),
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes something off what the client may still do, where there are rate limits.
-    fn spend(
-        &mut self,
-        take: impl FnOnce(&mut Allowance, u64, &Limiter) -> Result<(), Refused>,
-    ) -> Result<(), CommandError> {
-        match &self.node.limiter {
-            Some(limiter) => Ok(take(self.allowance, self.now_ms, limiter)?),
-            None => Ok(()),
-        }
-    }
-
-    fn config(&self) -> &Config {
-        &self.node.config
-    }
-}
-
-/// A data message.
-#[derive(Debug)]
-pub enum Message<'a> {
-    /// Text, checked to be UTF-8. Mutable because the JSON parser works in place.
-    Text(&'a mut [u8]),
-    /// Bytes.
-    Binary(&'a mut [u8]),
-}
-
-/// Where a WebSocket path leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// `/ws`
-    Echo,
-    /// `/ws/secure`
-    Secure,
-    /// `/ws/messages`
-    Messages,
-    /// `/ws/with-timeout`
-    WithTimeout,
-    /// `/ws/heartbeat`
-    Heartbeat,
-    /// `/ws/chat/{user_id}`
-    Chat,
-}
-
-/// What a chat path begins with.
-pub const CHAT_PREFIX: &str = "/ws/chat/";
-
-impl Route {
-    /// The route of a path, without its query.
-    #[must_use]
-    pub fn parse(path: &str) -> Option<Self> {
-        Some(match path {
-            "/ws" => Self::Echo,
-            "/ws/secure" => Self::Secure,
-            "/ws/messages" => Self::Messages,
-            "/ws/with-timeout" => Self::WithTimeout,
-            "/ws/heartbeat" => Self::Heartbeat,
-            _ => {
-                path.strip_prefix(CHAT_PREFIX).filter(|segment| !segment.contains('/'))?;
-                Self::Chat
-            }
-        })
-    }
-
-    /// Its name in logs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Echo => "echo",
-            Self::Secure => "secure",
-            Self::Messages => "messages",
-            Self::WithTimeout => "with-timeout",
-            Self::Heartbeat => "heartbeat",
-            Self::Chat => "chat",
-        }
-    }
-}
-
-/// One connection's endpoint. 24 bytes; what is larger is boxed.
+/// The endpoint of one connection. Kept to 24 bytes: larger states are boxed.
 #[derive(Debug)]
 pub enum Endpoint {
-    /// Sends back what comes.
+    /// Echoes messages.
     Echo {
-        /// Text and binary, untouched.
+        /// Echoes text and binary messages unchanged.
         is_raw: bool,
     },
-    /// Sends back lines under the name of the token's owner.
+    /// Echoes text behind the name of the token's owner.
     Secure(Box<str>),
     /// Validates messages.
     Messages,
-    /// Ends after a silence.
+    /// Echoes text, and ends the connection after a time without a message.
     WithTimeout(Box<WithTimeout>),
-    /// Wants its heartbeats acknowledged.
+    /// Sends heartbeats that have to be acknowledged.
     Heartbeat(Box<Heartbeat>),
-    /// The chat.
+    /// Takes part in the chat.
     Chat(Box<Chat>),
-    /// Upgraded only so that a person can read why not.
+    /// Ends the connection at once. The upgrade was done only so that the client can read the close reason.
     Refused(Box<EndReason>),
 }
 
 impl Endpoint {
-    /// Called once, when the connection is open.
+    /// Begins the conversation. Called once, when the connection is open.
     ///
     /// # Errors
     /// The reason to end the connection.
@@ -198,7 +58,7 @@ impl Endpoint {
         }
     }
 
-    /// Called with every message.
+    /// Handles a message.
     ///
     /// # Errors
     /// The reason to end the connection.
@@ -223,8 +83,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Called instead of [`Endpoint::message`] when its frames were more than the connection may send: answers where
-    /// the endpoint has a form for errors.
+    /// Answers a message whose frames exceeded the connection's rate limit, where the endpoint has a form for errors.
+    /// Called instead of [`Endpoint::message`].
     ///
     /// # Errors
     /// [`EndReason::RateLimited`] when that happened too often.
@@ -243,33 +103,33 @@ impl Endpoint {
         peer.strike()
     }
 
-    /// Has fetched what every poll reads.
+    /// Prefetches the state that every poll reads.
     pub fn prefetch(&self) {
         if let Self::Chat(chat) = self {
             prefetch(&**chat);
         }
     }
 
-    /// Has fetched what a message reads besides; reads what [`Endpoint::prefetch`] has fetched.
+    /// Prefetches the room that a message is published in. Reads memory that [`Endpoint::prefetch`] loads.
     pub fn prefetch_room(&self) {
         if let Self::Chat(chat) = self {
             chat.prefetch_room();
         }
     }
 
-    /// True while the client is sent what it missed, or waits to leave a room: no command is taken meanwhile.
+    /// Returns true while missed messages are being sent, or a room waits to be left. No command is taken meanwhile.
     #[must_use]
     pub fn is_replaying(&self) -> bool {
         matches!(self, Self::Chat(chat) if chat.is_replaying())
     }
 
-    /// True while there is nothing to [go on](Endpoint::replay) with until the task is woken.
+    /// Returns true while [`Endpoint::replay`] has nothing to do until the task is woken.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         matches!(self, Self::Chat(chat) if chat.is_waiting())
     }
 
-    /// Queues more of what it missed, or leaves the room, if that can be done now.
+    /// Queues the next missed messages, or leaves a room that waits to be left, if that can be done now.
     ///
     /// # Errors
     /// The reason to end the connection.
@@ -280,7 +140,7 @@ impl Endpoint {
         }
     }
 
-    /// When the endpoint wants to be asked again without a message, in the shard's milliseconds.
+    /// Returns when [`Endpoint::due`] is to be called though no message comes, in the shard's milliseconds.
     #[must_use]
     pub fn next_due_ms(&self) -> Option<u64> {
         match self {
@@ -290,7 +150,7 @@ impl Endpoint {
         }
     }
 
-    /// Called when that time has come.
+    /// Does what was due at [`Endpoint::next_due_ms`].
     ///
     /// # Errors
     /// The reason to end the connection.
@@ -302,7 +162,7 @@ impl Endpoint {
         }
     }
 
-    /// The user, for logs.
+    /// Returns the user, for logs.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         match self {
@@ -313,23 +173,9 @@ impl Endpoint {
     }
 }
 
-const fn millis(duration: Duration) -> u64 {
-    duration.as_millis() as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_leads_to_one_endpoint_or_to_none() {
-        assert_eq!(Route::parse("/ws"), Some(Route::Echo));
-        assert_eq!(Route::parse("/ws/chat/a%20b"), Some(Route::Chat));
-        assert_eq!(Route::parse("/ws/chat/"), Some(Route::Chat));
-        for path in ["/ws/", "/ws/chat", "/ws/chat/a/b", "/ws/other", "/", "/WS"] {
-            assert_eq!(Route::parse(path), None, "{path}");
-        }
-    }
 
     #[test]
     fn an_endpoint_is_small() {

@@ -1,6 +1,6 @@
-//! `/ws/secure`: text `T` comes back as `User NAME: T`. Who has no good token never gets here.
+//! `/ws/secure`: echoes text `T` as `User NAME: T`. Only a connection with a valid token gets here.
 
-use super::Peer;
+use super::peer::Peer;
 use crate::protocol::frame::{self, OpCode};
 
 pub(super) fn text(name: &str, text: &[u8], peer: &Peer<'_>) {

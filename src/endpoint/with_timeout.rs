@@ -1,15 +1,15 @@
-//! `/ws/with-timeout`: text `T` comes back as `Echo: T`; a silence ends the connection. Control frames are no
-//! activity.
+//! `/ws/with-timeout`: echoes text `T` as `Echo: T`, and ends the connection after a time without a message. Control
+//! frames do not count as messages.
 
 use std::time::Duration;
 
-use super::{Peer, millis};
+use super::peer::Peer;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{self, OpCode};
 
 const PREFIX: &[u8] = b"Echo: ";
 
-/// One connection's inactivity timeout.
+/// The inactivity timeout of one connection.
 #[derive(Debug)]
 pub struct WithTimeout {
     timeout_ms: u64,
@@ -17,10 +17,10 @@ pub struct WithTimeout {
 }
 
 impl WithTimeout {
-    /// Ends the connection after `timeout` without a message.
+    /// Creates an endpoint that ends the connection after `timeout` without a message.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout_ms: millis(timeout), heard_ms: 0 }
+        Self { timeout_ms: timeout.as_millis() as u64, heard_ms: 0 }
     }
 
     pub(super) fn heard(&mut self, now_ms: u64) {

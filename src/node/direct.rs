@@ -1,43 +1,44 @@
-//! Private messages: to every connection of a user, at once and never stored.
+//! Private messages: delivered to every connection of a user, at once, and never stored.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use smallvec::SmallVec;
 
-use super::Node;
+use super::shared::Node;
 use crate::broker::quota::Once;
-use crate::chat::keys::Scope;
+use crate::chat::keys::KeyScope;
 use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, Epoch, Key, UserId};
 use crate::protocol::event::{self, CommandError, v1};
 use crate::registry::share::Share;
 
-/// What a frame has around its text, roughly.
+/// Bytes that a frame has around its text, roughly.
 const AROUND_TEXT: usize = 150;
 
-/// The connections that a message is for, with what it takes of the sender's share in each one's queue.
+/// The connections that get a message, each with the part of its queue that the sender takes up.
 type Recipients = SmallVec<[(ConnectionId, Share); 2]>;
 
-/// What a node keeps of its private messages: their count, for ids. Their keys are among those of all users.
+/// Numbers private messages, so that each has an id. Their idempotency keys are kept in the broker, among those of all
+/// users.
 #[derive(Debug)]
-pub(super) struct Directs {
+pub(super) struct PrivateMessageIds {
     epoch: Epoch,
     count: AtomicU64,
 }
 
-impl Default for Directs {
+impl Default for PrivateMessageIds {
     fn default() -> Self {
         Self { epoch: Epoch::random(), count: AtomicU64::new(0) }
     }
 }
 
 impl Node {
-    /// Hands a message to every connection of `to`; returns how many there were. The same `key` within five minutes
-    /// hands it over once: a retry gets the same answer.
+    /// Delivers a message to every connection of `to` and returns how many there were. Within five minutes the same
+    /// `key` delivers only once: a retry gets the first answer again.
     ///
     /// # Errors
-    /// [`CommandError::UserNotFound`]; [`CommandError::Unavailable`] when no inbox has space, or too much of the
-    /// same sender waits in the recipient's queue already. Nobody got it then.
+    /// [`CommandError::UserNotFound`] when nobody is connected as `to`; [`CommandError::Unavailable`] when no inbox has
+    /// space, or too much from the same sender waits in the recipient's queue. Nothing was delivered then.
     pub fn direct(
         &self,
         from: &UserId,
@@ -48,24 +49,24 @@ impl Node {
     ) -> Result<usize, CommandError> {
         let Some(key) = key.filter(|_| !faults::is_on(Fault::ForgetPrivateKey)) else {
             let recipients = self.recipients(from, to, text)?;
-            return Ok(self.hand_over(recipients, from, text, now_ms));
+            return Ok(self.deliver(recipients, from, text, now_ms));
         };
-        // Decided under a lock and handed over without it: of two who try at once the second has the answer of the
-        // first, and waits for nobody's inbox.
+        // The key is decided under a lock, and the message is delivered without it. Of two attempts at once the second
+        // gets the answer of the first, and waits for nobody's inbox.
         let mut recipients = Recipients::new();
         let at_unix_ms = self.clock.unix_ms_at(now_ms);
-        let done = self.broker.keys().once(from, Scope::User(to.clone()), key, at_unix_ms, || {
+        let done = self.broker.keys().once(from, KeyScope::User(to.clone()), key, at_unix_ms, || {
             recipients = self.recipients(from, to, text)?;
             Ok::<_, CommandError>(recipients.len() as u64)
         });
         match done? {
-            Once::Before(delivered) => Ok(delivered as usize),
-            Once::Now(_) => Ok(self.hand_over(recipients, from, text, now_ms)),
+            Once::Repeat(delivered) => Ok(delivered as usize),
+            Once::First(_) => Ok(self.deliver(recipients, from, text, now_ms)),
         }
     }
 
-    /// The connections of a user whose shards have space for a message, and of whose queues the sender has not used up
-    /// its share.
+    /// Returns the user's connections whose shards have space for the message and in whose queues the sender has not
+    /// used up its share.
     fn recipients(&self, from: &UserId, to: &UserId, text: &str) -> Result<Recipients, CommandError> {
         let connections = self.registry.directory.find(to);
         if connections.is_empty() {
@@ -79,10 +80,10 @@ impl Node {
         if recipients.is_empty() { Err(CommandError::Unavailable) } else { Ok(recipients) }
     }
 
-    fn hand_over(&self, recipients: Recipients, from: &UserId, text: &str, now_ms: u64) -> usize {
+    fn deliver(&self, recipients: Recipients, from: &UserId, text: &str, now_ms: u64) -> usize {
         let delivered = recipients.len();
-        let number = self.directs.count.fetch_add(1, Relaxed) + 1;
-        let frame = v1::direct(from, text, self.directs.epoch, number, self.clock.unix_ms_at(now_ms));
+        let number = self.private_ids.count.fetch_add(1, Relaxed) + 1;
+        let frame = v1::direct(from, text, self.private_ids.epoch, number, self.clock.unix_ms_at(now_ms));
         recipients.into_iter().for_each(|(id, share)| self.registry.send(id, &frame, Some(share)));
         delivered
     }
@@ -100,11 +101,11 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// 1. A keyed message is being handed over, and does not get on: something else holds the recipient's inbox.
-    /// 2. The same is tried again, and the sender says something else: neither waits for the first.
-    /// 3. It was handed over once.
+    /// 1. A keyed message is being delivered, and does not get on: something else holds the recipient's inbox.
+    /// 2. The same message is tried again, and the sender says something else: neither waits for the first.
+    /// 3. The message was delivered once.
     #[test]
-    fn a_key_is_decided_before_the_message_is_handed_over() {
+    fn a_key_is_decided_before_the_message_is_delivered() {
         let node =
             Node::new(Config { workers: 2, ..Config::default() }, Metrics::new(2, &[]), Clock::system());
         let [ann, bob, cat] = ["ann", "bob", "cat"].map(|name| name.parse::<UserId>().unwrap());
@@ -115,7 +116,7 @@ mod tests {
         thread::scope(|scope| {
             let first = scope.spawn(|| node.direct(&ann, &bob, "hi", Some(key.clone()), 0));
             let deadline = Instant::now() + PATIENCE;
-            while node.directs.count.load(Relaxed) == 0 {
+            while node.private_ids.count.load(Relaxed) == 0 {
                 assert!(Instant::now() < deadline, "it is never decided");
                 thread::yield_now();
             }

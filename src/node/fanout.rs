@@ -1,4 +1,4 @@
-//! The broker's way to the members on this node.
+//! Connects the broker to this node's members: what the broker publishes goes to the shards' inboxes.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use crate::registry::Registry;
 use crate::registry::delivery::{Delivery, SenderCopy};
 use crate::registry::topic::Topic;
 
-/// See the module's documentation.
+/// The registry, as the broker's [`Local`].
 #[derive(Debug)]
 pub(super) struct Fanout(pub(super) Arc<Registry>);
 
 impl Local for Fanout {
     type Topic = Topic;
-    type Aside = SenderCopy;
+    type SenderCopy = SenderCopy;
 
     fn topic(&self) -> Topic {
         self.0.topic()
@@ -24,10 +24,10 @@ impl Local for Fanout {
         self.0.has_space(topic, len)
     }
 
-    fn deliver(&self, topic: &mut Topic, delivery: broker::Delivery<'_, SenderCopy>) {
-        let broker::Delivery { frame, offset, aside } = delivery;
+    fn deliver(&self, topic: &mut Topic, publication: broker::Publication<'_, SenderCopy>) {
+        let broker::Publication { frame, offset, sender_copy } = publication;
         let delivery =
-            Delivery { sender: aside, ..Delivery::message(frame, offset, clock::recent_instant()) };
+            Delivery { sender: sender_copy, ..Delivery::message(frame, offset, clock::recent_instant()) };
         self.0.publish(topic, delivery);
     }
 

@@ -1,42 +1,41 @@
-//! Users whose connection was taken over, in rooms that the new connection has yet to join: for the others they stay,
-//! for a while.
+//! Users whose connection was taken over, and who stay in its rooms for a while until the new connection has joined
+//! them. The other members see them neither leave nor join.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Node;
 use crate::broker::room::Room;
 use crate::clock::{Awake, Clock};
 use crate::names::UserId;
 use crate::registry::topic::Topic;
 use crate::shrink::ShrinkWhenSparse;
 
-/// For how long, in milliseconds: a client that comes back joins its rooms one after the other, each in a round trip
-/// and with what it missed there, and many may come back together.
+/// How long a user is held, in milliseconds. A returning client joins its rooms one after the other, each in a round
+/// trip and with the messages it missed there, and many clients may return at once.
 const GRACE_MS: u64 = 20_000;
-/// Held at once, all rooms together: beyond it users leave at once. Memory: some 40 bytes each, and their rooms.
+/// Most users held at once, over all rooms; beyond it users leave at once. Memory: some 40 bytes each, and their rooms.
 const MAX_HELD: usize = 65_536;
 
-/// A user who stays in a room under this number.
+/// A user who is held in a room.
 #[derive(Debug)]
-struct Held {
+pub(super) struct HeldUser {
     until_ms: u64,
-    room: Arc<Room<Topic>>,
-    user: UserId,
-    number: u32,
+    pub(super) room: Arc<Room<Topic>>,
+    pub(super) user: UserId,
+    pub(super) number: u32,
 }
 
-/// Everybody who is held.
+/// All users who are held on this node.
 #[derive(Debug)]
 pub(super) struct HeldUsers(Mutex<Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
-    /// In the order of the times.
-    users: VecDeque<Held>,
-    /// By this the times go: while we stand still, nobody can come back.
+    /// Ordered by `until_ms`.
+    users: VecDeque<HeldUser>,
+    /// The clock of `until_ms`, which does not count the time that the process stood still: nobody could return then.
     awake: Awake,
 }
 
@@ -45,41 +44,26 @@ impl HeldUsers {
         Self(Mutex::new(Waiting { users: VecDeque::new(), awake: Awake::new(clock) }))
     }
 
-    /// True when one more can be held. Others may be faster, so that the bound may be passed by one for each thread.
+    /// Returns true when one more user can be held. Several threads may see the last slot at once, so the bound may be
+    /// passed by one for each thread.
     pub(super) fn have_space(&self) -> bool {
         self.0.lock().users.len() < MAX_HELD
     }
 
-    /// Notes that a user stays in a room, from `now_ms` of the node's clock on.
+    /// Holds a user in a room from `now_ms` on, by the node's clock. `number` is what
+    /// [`Presence::hold`](crate::chat::presence::Presence::hold) returned.
     pub(super) fn add(&self, room: &Arc<Room<Topic>>, user: &UserId, number: u32, now_ms: u64) {
         let (room, user) = (Arc::clone(room), user.clone());
         let mut all = self.0.lock();
         let until_ms = all.awake.at(now_ms) + GRACE_MS;
-        all.users.push_back(Held { until_ms, room, user, number });
+        all.users.push_back(HeldUser { until_ms, room, user, number });
     }
 
-    fn take_due(&self, now_ms: u64) -> Option<Held> {
+    pub(super) fn take_due(&self, now_ms: u64) -> Option<HeldUser> {
         let mut all = self.0.lock();
         let now_ms = all.awake.at(now_ms);
         let due = all.users.pop_front_if(|held| held.until_ms <= now_ms);
         all.users.shrink_when_sparse();
         due
-    }
-}
-
-impl Node {
-    /// Lets go of those whose time is over: who has not come back leaves.
-    pub(super) fn release_held(&self, now_ms: u64) {
-        while let Some(Held { room, user, number, .. }) = self.held.take_due(now_ms) {
-            let (due, is_empty) = room.with(|state| {
-                let rules = state.settings().presence;
-                let outcome = state.presence.release(&user, number, now_ms, &rules);
-                (self.tell(state, room.name(), outcome), state.presence.is_empty())
-            });
-            self.note_due(due, &room);
-            if is_empty {
-                self.broker.close_if_empty(&room);
-            }
-        }
     }
 }

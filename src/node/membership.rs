@@ -1,42 +1,41 @@
-//! Being in a room.
+//! Being in a room: entering it, reading there, and leaving it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Node;
+use super::shared::Node;
 use super::unanswered::Unanswered;
-use crate::broker::memory::By;
-use crate::broker::resume::{Next, Replay, Resumed};
-use crate::broker::room::{Recent, Room};
+use crate::broker::memory::Entrant;
+use crate::broker::resume::{NextPage, Replay, Resumed};
+use crate::broker::room::{HistoryPage, Room};
 use crate::broker::{BrokerError, Position};
 use crate::chat::presence::Outcome;
 use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, Epoch, Offset, RoomName, UserId};
 use crate::protocol::Dialect;
-use crate::protocol::event::v1;
-use crate::registry::topic::Topic;
-use crate::registry::topic::TopicId;
+use crate::registry::topic::{Topic, TopicId};
 use crate::shard::Registration;
 use crate::shard::bounds::Overload;
 
-/// Time between two lines in the log about a limit that clients can reach at will.
+/// Time between two lines in the log about a limit that clients can reach at will, in milliseconds.
 const LOG_PAUSE_MS: u64 = 1_000;
 
-/// What came of entering a room.
+/// The result of entering a room.
 #[derive(Debug)]
 pub struct Entered {
-    /// The way to speak there, and to leave.
+    /// The membership, through which the connection publishes and leaves.
     pub membership: Membership,
-    /// The place of the room's last message.
+    /// The position of the room's last message.
     pub position: Position,
-    /// The messages that were missed.
+    /// The missed messages, if the connection asked for them.
     pub resumed: Resumed,
-    /// Users in the room as the news told it last, and this one.
+    /// Users in the room as last announced, and this one.
     pub members: usize,
 }
 
 impl Entered {
-    /// Where the missed messages begin, or else the live ones.
+    /// Returns the position behind which the connection's messages begin: the missed ones if there are any, the live
+    /// ones otherwise.
     #[must_use]
     pub fn start(&self) -> Position {
         match self.resumed {
@@ -45,7 +44,7 @@ impl Entered {
         }
     }
 
-    /// True when the missed messages follow.
+    /// Returns true when the missed messages follow.
     #[must_use]
     pub fn is_recovered(&self) -> bool {
         matches!(self.resumed, Resumed::Recovered { .. })
@@ -53,12 +52,13 @@ impl Entered {
 }
 
 impl Node {
-    /// Puts a connection into a room and tells the room. `resume` is the place of the last message that it has seen,
-    /// `address` a hash of where it comes from, with a key of this process.
-    /// What is replied to the connection right behind this stands before everything that the room says from now on.
+    /// Makes a connection a member of a room, and announces it there. `resume` is the position of the last message that
+    /// the connection has seen, `address` a hash of its address with a key of this process.
+    ///
+    /// A reply queued right after this precedes everything that is published in the room from now on.
     ///
     /// # Errors
-    /// [`BrokerError::TooManyRooms`].
+    /// [`BrokerError::TooManyRooms`] when the room would have to be opened and no other can be evicted for it.
     pub fn enter(
         self: &Arc<Self>,
         registration: &Registration,
@@ -69,16 +69,16 @@ impl Node {
     ) -> Result<Entered, BrokerError> {
         let (shard, dialect) = (registration.shard().index(), registration.dialect());
         let now_ms = self.now_ms();
-        let entered = self.broker.enter_by(room, By { user, address }, resume, |state, resumed| {
+        let entered = self.broker.enter_as(room, Entrant { user, address }, resume, |state, resumed| {
             let after = resumed.is_complete().then(|| state.topic.join(shard, dialect));
             let settings = *state.settings();
             let outcome = state.presence.join(user, now_ms, &settings.presence);
-            let due = self.tell(state, room, outcome);
+            let due = self.announce_outcome(state, room, outcome);
             let overload = Overload::from(settings.queue_policy);
             (state.topic.id(), after, due, state.position(), state.presence.shown(user), overload)
         });
         let (room, resumed, (topic, after, due, position, members, overload)) =
-            entered.inspect_err(|error| self.warn_of(error, now_ms))?;
+            entered.inspect_err(|error| self.warn_rarely(error, now_ms))?;
         let mut membership = Membership {
             node: Arc::clone(self),
             room,
@@ -98,8 +98,8 @@ impl Node {
         Ok(Entered { membership, position, resumed, members })
     }
 
-    fn warn_of(&self, error: &BrokerError, now_ms: u64) {
-        // Two threads that write a line at once do no harm.
+    fn warn_rarely(&self, error: &BrokerError, now_ms: u64) {
+        // Two threads that both write a line do no harm.
         if now_ms.saturating_sub(self.warned_ms.load(Relaxed)) >= LOG_PAUSE_MS {
             self.warned_ms.store(now_ms, Relaxed);
             tracing::warn!(%error, "a room cannot be opened");
@@ -107,75 +107,70 @@ impl Node {
     }
 }
 
-/// A connection's presence in a room; dropping it leaves the room and tells it.
+/// A connection's presence in a room. Dropping it leaves the room and announces that.
 #[derive(Debug)]
 pub struct Membership {
     pub(super) node: Arc<Node>,
     pub(super) room: Arc<Room<Topic>>,
     pub(super) user: UserId,
-    /// Whose it is.
+    /// The connection that is in the room.
     pub(super) id: ConnectionId,
     topic: TopicId,
     pub(super) dialect: Dialect,
     overload: Overload,
-    /// What waits for the log, if there is one.
+    /// The connection's messages that wait for the log; `None` where there is no log.
     pub(super) unanswered: Option<Arc<Unanswered>>,
-    /// Gets what the room says; not yet while it reads what it missed.
+    /// True when the connection gets what is published. False while it still reads what it missed.
     is_member: bool,
     is_present: bool,
 }
 
 impl Membership {
-    /// Has the room fetched, in which something is about to be said.
+    /// Prefetches the room's state, which publishing reads.
     pub fn prefetch(&self) {
         self.room.prefetch();
     }
 
-    /// The room.
+    /// Returns the room's name.
     #[must_use]
     pub fn room(&self) -> &RoomName {
         self.room.name()
     }
 
-    /// On the shard's own thread, with nothing since the room's lock: no sweep can have passed.
+    /// Subscribes the connection to the live messages behind `after`. Runs on the shard's own thread with nothing
+    /// between it and the room's lock, so the shard has delivered nothing in between.
     fn follow(&mut self, registration: &Registration, after: u64) {
         registration.subscribe(self.topic, after, self.room.name(), self.overload);
         self.is_member = true;
     }
 
-    /// Reads on where a resume had more than a page; with the last page the connection follows the room, and is to be
-    /// told how many users there are, for it has heard nothing of who came and went meanwhile; `None` where nobody
-    /// hears of that.
-    pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> Next<Option<usize>> {
+    /// Reads the next page of missed messages. With the last page the connection becomes a member that gets live
+    /// messages. That page comes with the number of users in the room, because joins and leaves were not announced to
+    /// the connection meanwhile; `None` where the room announces none.
+    pub fn read_on(&mut self, replay: Replay, registration: &Registration) -> NextPage<Option<usize>> {
         let next = self.room.read_on(replay, |state| {
             let is_announced = state.settings().presence.is_announced;
             let members = is_announced.then(|| state.presence.shown(&self.user));
             (state.topic.join(self.id.shard(), self.dialect), members)
         });
         match next {
-            Next::More(page, replay) => Next::More(page, replay),
-            Next::TooSlow => Next::TooSlow,
-            Next::Last(page, (after, members)) => {
+            NextPage::More(page, replay) => NextPage::More(page, replay),
+            NextPage::TooSlow => NextPage::TooSlow,
+            NextPage::Last(page, (after, members)) => {
                 self.follow(registration, after);
-                Next::Last(page, members)
+                NextPage::Last(page, members)
             }
         }
     }
 
-    /// Shows the others that this user types.
-    pub fn typing(&self, from: ConnectionId) {
-        let frame = v1::typing(self.room.name(), &self.user);
-        self.room.with(|state| self.node.registry.typing(&state.topic, &frame, from));
-    }
-
-    /// The last messages before `before`: see [`RoomState::recent`](crate::broker::room::RoomState::recent).
+    /// Returns the last messages before `before`: see [`RoomState::recent`](crate::broker::room::RoomState::recent).
     #[must_use]
-    pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> Recent {
+    pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> HistoryPage {
         self.room.with(|state| state.recent(epoch, before, limit))
     }
 
-    /// A page of the users behind `after`, whether there are more, and how many there are in all: as the news told it
-    /// last, so that those which follow apply to it, and this user.
+    /// Returns a page of the users behind `after`, whether there are more, and how many there are in all. The list is
+    /// the one last announced, so that later announcements apply to it, and contains this user.
     #[must_use]
     pub fn users(&self, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool, usize) {
         self.room.with(|state| {
@@ -184,23 +179,24 @@ impl Membership {
         })
     }
 
-    /// True while something that this connection has said here waits for the log. Its task is woken when nothing does:
-    /// leaving before would overtake the acks.
+    /// Returns true while a message of this connection waits for the log. The connection's task is woken when none
+    /// does. Leaving earlier would overtake the acks.
     #[must_use]
     pub fn awaits_answers(&self) -> bool {
         self.unanswered.as_ref().is_some_and(|unanswered| unanswered.awaits())
     }
 
-    /// Leaves the room: the connection gets everything that was said until now, and nothing behind it. What is replied
-    /// to it next stands right behind that.
+    /// Leaves the room. The connection still gets everything that was published until now, and nothing after it. The
+    /// next reply stands right behind that.
     pub fn leave(mut self, registration: &Registration) {
-        if let Some(until) = self.go(Going::Leaves) {
+        if let Some(until) = self.depart(Departure::Leaving) {
             registration.unsubscribe(self.topic, until);
         }
     }
 
-    /// Takes the user out of the room, once; returns the place up to which the connection is to be served.
-    fn go(&mut self, how: Going) -> Option<u64> {
+    /// Takes the user out of the room, once. Returns the position in the shard's stream up to which the connection is
+    /// to be served.
+    fn depart(&mut self, how: Departure) -> Option<u64> {
         if !std::mem::replace(&mut self.is_present, false) {
             return None;
         }
@@ -212,15 +208,15 @@ impl Membership {
             let rules = state.settings().presence;
             let outcome = match how {
                 _ if faults::is_on(Fault::ForgetLeave) => Outcome::Quiet,
-                Going::Leaves => state.presence.leave(&self.user, now_ms, &rules),
-                Going::IsReplaced => {
+                Departure::Leaving => state.presence.leave(&self.user, now_ms, &rules),
+                Departure::Replaced => {
                     if let Some(number) = state.presence.hold(&self.user) {
                         node.held.add(&self.room, &self.user, number, now_ms);
                     }
                     Outcome::Quiet
                 }
             };
-            let due = node.tell(state, self.room.name(), outcome);
+            let due = node.announce_outcome(state, self.room.name(), outcome);
             (until, due, state.presence.is_empty())
         });
         node.note_due(due, &self.room);
@@ -231,23 +227,23 @@ impl Membership {
     }
 }
 
-/// How a connection goes out of a room.
+/// Why a connection leaves a room.
 #[derive(Debug, Clone, Copy)]
-enum Going {
-    /// By itself, or with its end.
-    Leaves,
-    /// It was taken over by another, which will join its rooms.
-    IsReplaced,
+enum Departure {
+    /// The client left the room, or its connection ended.
+    Leaving,
+    /// Another connection has taken over, and is about to join its rooms.
+    Replaced,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
         let node = &self.node;
-        // A plain client has no other rooms: it is where it went to.
+        // A plain client is in one room only, and its new connection has entered that already: nothing is held.
         let is_replaced = self.is_present
             && self.dialect == Dialect::V1
             && node.registry.directory.was_replaced(&self.user, self.id)
             && node.held.have_space();
-        self.go(if is_replaced { Going::IsReplaced } else { Going::Leaves });
+        self.depart(if is_replaced { Departure::Replaced } else { Departure::Leaving });
     }
 }

@@ -1,7 +1,7 @@
-//! Saying something in a room.
+//! Publishing a message in a room.
 //!
-//! In memory that is one step. With a log on disk (`history.dir`) the message waits for the log's thread, and so does
-//! the answer: it is replied from there.
+//! Without a log on disk that is one step. With one (`history.dir`) the message waits for the log's thread, which also
+//! sends the answer.
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use crate::registry::delivery::{Ack, SenderCopy};
 /// A message of a `throng.v1` client on its way to a room.
 #[derive(Debug)]
 pub struct Post<'a> {
-    /// What is said.
+    /// The message's text.
     pub text: &'a str,
-    /// Its idempotency key.
+    /// The message's idempotency key.
     pub key: Option<Key>,
-    /// The id of the command, for the ack.
+    /// The command's `id`, for the ack.
     pub re: Option<&'a str>,
-    /// Whether the sender gets the message as well as the ack.
+    /// True when the sender gets the message as well as the ack.
     pub echo: bool,
 }
 
-/// How a broker's refusal answers a command.
+/// Returns the answer to a command that the broker refused.
 #[must_use]
 pub fn refusal(error: BrokerError) -> CommandError {
     match error {
@@ -35,86 +35,101 @@ pub fn refusal(error: BrokerError) -> CommandError {
     }
 }
 
-/// What is said, and what its ack needs.
+/// A message with what is needed to encode it, and its ack, once it has an offset.
 #[derive(Clone, Copy)]
-struct Said<'a> {
+struct OutgoingMessage<'a> {
     user: &'a UserId,
     text: &'a str,
     room: &'a RoomName,
-    /// When, in milliseconds since the Unix epoch.
+    /// When the message came, in milliseconds since the Unix epoch.
     at_unix_ms: u64,
     from: ConnectionId,
-    ack: Option<Wanted<'a>>,
+    ack: Option<AckRequest<'a>>,
 }
 
+/// How a message is to be acknowledged.
 #[derive(Clone, Copy)]
-struct Wanted<'a> {
+struct AckRequest<'a> {
     re: Option<&'a str>,
+    /// True when the sender gets the ack instead of the message.
     instead: bool,
 }
 
-impl Said<'_> {
+impl OutgoingMessage<'_> {
     fn encode(&self, position: Position) -> Encoded<SenderCopy> {
         let Position { epoch, offset } = position;
         let frame = event::message(self.user, self.text, self.room, epoch, offset, self.at_unix_ms);
-        let ack = self.ack.map(|Wanted { re, instead }| {
+        let ack = self.ack.map(|AckRequest { re, instead }| {
             let ack = v1::Ack { re, room: self.room, epoch, offset, duplicate: false };
             Box::new(Ack { frame: v1::ack(&ack), instead })
         });
-        Encoded { frame, aside: Some(SenderCopy { to: self.from, ack }) }
+        Encoded { frame, sender_copy: Some(SenderCopy { to: self.from, ack }) }
     }
 }
 
 impl Membership {
-    /// Publishes a message of the plain dialect to the room, the sender included. `now_ms` by the node's clock. Returns
-    /// its place, or nothing where it waits for the log: should it fail there, the sender is told.
+    /// Publishes a message of the plain dialect in the room, to its sender too. `now_ms` is the node's clock. Returns
+    /// the message's position, or `None` when the message waits for the log; if the log fails, an error is sent to the
+    /// client then.
     ///
     /// # Errors
-    /// [`CommandError::Unavailable`] when the fan-out or the log is at its limit; the message has no offset then.
+    /// [`CommandError::Unavailable`] when the fan-out or the log is at its limit. The message has no offset then.
     pub fn publish(&self, text: &str, now_ms: u64) -> Result<Option<Position>, CommandError> {
         let published = self.append(text, None, None, now_ms)?;
         Ok(published.map(|published| published.position))
     }
 
-    /// Publishes a message of `throng.v1`. Its ack goes to the sender in the order of the room's stream, but for a
-    /// duplicate, which the caller answers. Returns nothing where the message waits for the log: then the sender is
-    /// answered in any case.
+    /// Publishes a message of `throng.v1`. The sender gets its ack in the order of the room's stream. The ack of a
+    /// duplicate is the caller's to send. Returns `None` when the message waits for the log, which then answers in
+    /// every case.
     ///
     /// # Errors
     /// As [`Membership::publish`].
     pub fn post(&self, post: Post<'_>, now_ms: u64) -> Result<Option<Published>, CommandError> {
         let Post { text, key, re, echo } = post;
-        self.append(text, key, Some(Wanted { re, instead: !echo }), now_ms)
+        self.append(text, key, Some(AckRequest { re, instead: !echo }), now_ms)
     }
 
     fn append(
         &self,
         text: &str,
         key: Option<Key>,
-        ack: Option<Wanted<'_>>,
+        ack: Option<AckRequest<'_>>,
         now_ms: u64,
     ) -> Result<Option<Published>, CommandError> {
         let at_unix_ms = self.node.clock.unix_ms_at(now_ms);
         let max_len = event::max_len(text);
-        let said = Said { user: &self.user, text, room: self.room.name(), at_unix_ms, from: self.id, ack };
+        let message = OutgoingMessage {
+            user: &self.user,
+            text,
+            room: self.room.name(),
+            at_unix_ms,
+            from: self.id,
+            ack,
+        };
         let published = match &self.node.durable {
-            Some(durable) => durable.publish(self.job(said, key, max_len)).map(|()| None),
+            Some(durable) => durable.publish(self.job(message, key, max_len)).map(|()| None),
             None => {
                 let draft = Draft { user: &self.user, key, max_len };
-                self.node.broker.publish(&self.room, draft, at_unix_ms, |at| said.encode(at)).map(Some)
+                self.node.broker.publish(&self.room, draft, at_unix_ms, |at| message.encode(at)).map(Some)
             }
         };
         published.map_err(refusal)
     }
 
-    /// A message for the log's thread: what it needs is its own.
-    fn job(&self, said: Said<'_>, key: Option<Key>, max_len: usize) -> Job<super::fanout::Fanout> {
+    /// Builds the job for the log's thread, which owns everything it needs.
+    fn job(
+        &self,
+        message: OutgoingMessage<'_>,
+        key: Option<Key>,
+        max_len: usize,
+    ) -> Job<super::fanout::Fanout> {
         let user = self.user.clone();
-        let text: Box<str> = said.text.into();
+        let text: Box<str> = message.text.into();
         let room = Arc::clone(&self.room);
-        let re: Option<Arc<str>> = said.ack.and_then(|ack| ack.re).map(Arc::from);
-        let instead = said.ack.map(|ack| ack.instead);
-        let at_unix_ms = said.at_unix_ms;
+        let re: Option<Arc<str>> = message.ack.and_then(|ack| ack.re).map(Arc::from);
+        let instead = message.ack.map(|ack| ack.instead);
+        let at_unix_ms = message.at_unix_ms;
         let (registry, id, dialect) = (Arc::clone(&self.node.registry), self.id, self.dialect);
         let (name, name_again, re_again) = (room.name().clone(), room.name().clone(), re.clone());
         let speaker = user.clone();
@@ -127,13 +142,14 @@ impl Membership {
             max_len,
             at_unix_ms,
             encode: Box::new(move |position| {
-                let ack = instead.map(|instead| Wanted { re: re.as_deref(), instead });
-                Said { user: &speaker, text: &text, room: &name, at_unix_ms, from: id, ack }.encode(position)
+                let ack = instead.map(|instead| AckRequest { re: re.as_deref(), instead });
+                OutgoingMessage { user: &speaker, text: &text, room: &name, at_unix_ms, from: id, ack }
+                    .encode(position)
             }),
             answer: Box::new(move |answer| {
                 let _unanswered = unanswered;
                 let frame = match (dialect, answer) {
-                    // What was appended is told in the room's stream.
+                    // The members, the sender among them, learn of an appended message from the room's stream.
                     (_, Ok(Published { is_duplicate: false, .. })) | (Dialect::Plain, Ok(_)) => return,
                     (Dialect::V1, Ok(Published { position: Position { epoch, offset }, .. })) => {
                         let (re, room) = (re_again.as_deref(), &name_again);

@@ -1,5 +1,5 @@
-//! What a member has said and the log has not written yet. Whoever leaves the room waits for that: an ack stands at the
-//! place of its message, and nothing of a room behind `left`.
+//! Counts the messages of a member that the log has not written yet. Leaving a room waits for them: an ack stands in
+//! the stream where its message stands, and nothing of a room may follow `left`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -11,34 +11,34 @@ use crate::registry::Registry;
 #[derive(Debug, Default)]
 pub(super) struct Unanswered {
     count: AtomicUsize,
-    /// Somebody waits until there are none.
+    /// True when the connection's task waits until there are none.
     is_awaited: AtomicBool,
 }
 
 impl Unanswered {
-    /// One more, until what is returned is dropped.
-    pub(super) fn add(self: &Arc<Self>, registry: &Arc<Registry>, by: ConnectionId) -> OneUnanswered {
+    /// Counts one more message, until the returned guard is dropped.
+    pub(super) fn add(self: &Arc<Self>, registry: &Arc<Registry>, by: ConnectionId) -> UnansweredGuard {
         self.count.fetch_add(1, SeqCst);
-        OneUnanswered { all: Arc::clone(self), registry: Arc::clone(registry), by }
+        UnansweredGuard { all: Arc::clone(self), registry: Arc::clone(registry), by }
     }
 
-    /// True when there are some: the connection's task will be woken when there are none any more.
+    /// Returns true when there are some. The connection's task is woken when there are none any more.
     pub(super) fn awaits(&self) -> bool {
-        // In this order: whoever answers the last one counts it first and then looks who waits.
+        // The order matters: the guard of the last message counts down first and looks for a waiting task second.
         self.is_awaited.store(true, SeqCst);
         self.count.load(SeqCst) > 0
     }
 }
 
-/// A message that waits for the log; dropped when it was answered, or never will be.
+/// Counts a message that waits for the log. Dropped when the message is answered, or never will be.
 #[derive(Debug)]
-pub(super) struct OneUnanswered {
+pub(super) struct UnansweredGuard {
     all: Arc<Unanswered>,
     registry: Arc<Registry>,
     by: ConnectionId,
 }
 
-impl Drop for OneUnanswered {
+impl Drop for UnansweredGuard {
     fn drop(&mut self) {
         let was_last = self.all.count.fetch_sub(1, SeqCst) == 1;
         if was_last && self.all.is_awaited.swap(false, SeqCst) {

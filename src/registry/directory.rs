@@ -1,13 +1,13 @@
 //! User → connections, in lock stripes.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::names::{ConnectionId, SessionId, UserId};
 use crate::shrink::ShrinkWhenSparse;
+use crate::striped::Striped;
 
 /// Stripes of the map: far more than threads, so that two rarely meet.
 const STRIPES: usize = 64;
@@ -29,23 +29,12 @@ impl Held {
 type Connections = SmallVec<[Held; 1]>;
 
 /// Who is connected as which user. Locks are held for one look-up or change.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Directory {
-    stripes: Box<[Mutex<HashMap<UserId, Connections>>]>,
-    hasher: RandomState,
-}
-
-impl Default for Directory {
-    fn default() -> Self {
-        Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
-    }
+    users: Striped<Mutex<HashMap<UserId, Connections>>, STRIPES>,
 }
 
 impl Directory {
-    fn stripe(&self, user: &UserId) -> &Mutex<HashMap<UserId, Connections>> {
-        &self.stripes[self.hasher.hash_one(user) as usize % STRIPES]
-    }
-
     /// Enters a connection for a user whom nobody holds.
     ///
     /// # Errors
@@ -56,7 +45,7 @@ impl Directory {
         id: ConnectionId,
         session: Option<SessionId>,
     ) -> Result<(), ConnectionId> {
-        let mut users = self.stripe(user).lock();
+        let mut users = self.users.lock(user);
         match users.get(user).and_then(|held| held.first()) {
             Some(incumbent) => Err(incumbent.id),
             None => {
@@ -68,7 +57,7 @@ impl Directory {
 
     /// Enters a connection beside the user's others.
     pub fn add(&self, user: &UserId, id: ConnectionId, session: Option<SessionId>) {
-        self.stripe(user).lock().entry(user.clone()).or_default().push(Held::new(id, session));
+        self.users.lock(user).entry(user.clone()).or_default().push(Held::new(id, session));
     }
 
     /// Enters a connection in place of the user's others, which are returned. They are no longer in the
@@ -79,7 +68,7 @@ impl Directory {
         id: ConnectionId,
         session: Option<SessionId>,
     ) -> SmallVec<[ConnectionId; 2]> {
-        let mut users = self.stripe(user).lock();
+        let mut users = self.users.lock(user);
         let new = SmallVec::from_buf([Held::new(id, session)]);
         let old = std::mem::replace(users.entry(user.clone()).or_default(), new);
         old.iter().map(|held| held.id).collect()
@@ -94,7 +83,7 @@ impl Directory {
         id: ConnectionId,
         session: Option<SessionId>,
     ) -> Option<ConnectionId> {
-        let mut users = self.stripe(user).lock();
+        let mut users = self.users.lock(user);
         let held = users.get_mut(user)?;
         let place = held.iter_mut().find(|held| held.session.as_deref() == Some(shown))?;
         Some(std::mem::replace(place, Held::new(id, session)).id)
@@ -111,7 +100,7 @@ impl Directory {
         id: ConnectionId,
         session: Option<SessionId>,
     ) -> Result<(), Option<ConnectionId>> {
-        let mut users = self.stripe(user).lock();
+        let mut users = self.users.lock(user);
         let Some(held) = users.get_mut(user) else { return Err(None) };
         match held.iter_mut().find(|held| held.id == incumbent) {
             Some(place) => {
@@ -125,20 +114,20 @@ impl Directory {
     /// The connections of a user.
     #[must_use]
     pub fn find(&self, user: &UserId) -> SmallVec<[ConnectionId; 2]> {
-        let users = self.stripe(user).lock();
+        let users = self.users.lock(user);
         users.get(user).map(|held| held.iter().map(|held| held.id).collect()).unwrap_or_default()
     }
 
     /// True when the user is held by others and no longer by this connection.
     #[must_use]
     pub fn was_replaced(&self, user: &UserId, id: ConnectionId) -> bool {
-        let users = self.stripe(user).lock();
+        let users = self.users.lock(user);
         users.get(user).is_some_and(|held| held.iter().all(|known| known.id != id))
     }
 
     /// Takes a connection out, if it is still the one that is entered.
     pub fn remove(&self, user: &UserId, id: ConnectionId) {
-        let mut users = self.stripe(user).lock();
+        let mut users = self.users.lock(user);
         let Some(held) = users.get_mut(user) else { return };
         held.retain(|known| known.id != id);
         if held.is_empty() {
@@ -150,7 +139,7 @@ impl Directory {
     /// Number of users.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+        self.users.sum(HashMap::len)
     }
 
     /// True when nobody is connected.

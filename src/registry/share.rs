@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::names::{ConnectionId, UserId};
 use crate::shrink::ShrinkWhenSparse;
+use crate::striped::Striped;
 
 /// Stripes of the table, by recipient and sender.
 const STRIPES: usize = 16;
@@ -31,8 +31,7 @@ struct Unsent {
 /// is unsent, so within what the queues and inboxes hold.
 #[derive(Debug)]
 pub struct Shares {
-    stripes: Box<[Mutex<HashMap<Pair, Unsent>>]>,
-    hasher: RandomState,
+    pairs: Striped<Mutex<HashMap<Pair, Unsent>>, STRIPES>,
     most: Unsent,
 }
 
@@ -49,22 +48,17 @@ impl Shares {
     #[must_use]
     pub fn new(messages: usize, bytes: usize) -> Arc<Self> {
         Arc::new(Self {
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            pairs: Striped::default(),
             most: Unsent { messages: messages / PART, bytes: bytes / PART },
         })
-    }
-
-    fn stripe(&self, pair: &Pair) -> &Mutex<HashMap<Pair, Unsent>> {
-        &self.stripes[self.hasher.hash_one(pair) as usize % STRIPES]
     }
 
     /// Takes a message of `bytes` off what `from` may have in the queue of `to`; nothing when it is too much. A single
     /// one is never too much.
     #[must_use]
     pub fn take(self: &Arc<Self>, to: ConnectionId, from: &UserId, bytes: usize) -> Option<Share> {
-        let pair = (to, self.hasher.hash_one(from));
-        let mut table = self.stripe(&pair).lock();
+        let pair = (to, self.pairs.hash(from));
+        let mut table = self.pairs.lock(&pair);
         let unsent = table.get(&pair).copied().unwrap_or_default();
         let after = Unsent { messages: unsent.messages + 1, bytes: unsent.bytes + bytes };
         if unsent.messages > 0 && (after.messages > self.most.messages || after.bytes > self.most.bytes) {
@@ -77,13 +71,13 @@ impl Shares {
     /// Pairs of which anything is unsent.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+        self.pairs.sum(HashMap::len)
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut table = self.shares.stripe(&self.pair).lock();
+        let mut table = self.shares.pairs.lock(&self.pair);
         let Entry::Occupied(mut entry) = table.entry(self.pair) else { return };
         let unsent = entry.get_mut();
         unsent.messages -= 1;

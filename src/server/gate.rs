@@ -21,12 +21,12 @@ use crate::admission::token::{Found, Identity, MAX_TOKEN_BYTES};
 use crate::admission::{Check, Refusal};
 use crate::config::{Config, Refuse, parse_duration};
 use crate::connection::{Facts, Tools};
-use crate::endpoint::{self, Chat, Endpoint, Entry, Heartbeat, V1Entry, WithTimeout};
+use crate::endpoint::{self, Chat, ChatRequest, Endpoint, Heartbeat, V1Request, WithTimeout};
 use crate::http::pages::{self, Readiness};
 use crate::http::upgrade;
 use crate::http::{Admission, App, Request, Response, Route, respond, segment_after};
 use crate::names::{RoomName, SessionId, UserId};
-use crate::node::{Credentials, Place};
+use crate::node::{ClaimRequest, ConnectionPermit};
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Resume;
 use crate::protocol::{Dialect, V1_SUBPROTOCOL};
@@ -86,7 +86,7 @@ impl App for Gate<'_> {
         Ok(match request.path() {
             STATS_STREAM => return self.stats(request),
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
-            "/readyz" if !node.has_engine() => pages::readyz(Readiness::NoEngine),
+            "/readyz" if !node.can_publish() => pages::readyz(Readiness::NoEngine),
             "/readyz" => pages::readyz(Readiness::Ready),
             "/metrics" => {
                 let process = usage::of_process(node.clock.unix_ms_at(0));
@@ -116,7 +116,7 @@ impl App for Gate<'_> {
         if counted.is_none() {
             self.rules.addresses.handshake(net, self.rules.clock.now_ms())?;
         }
-        let place = node.place().ok_or(Refusal::AtCapacity)?;
+        let place = node.connection_permit().ok_or(Refusal::AtCapacity)?;
         let lease = match counted {
             Some(counted) => counted.lease,
             None => self.rules.addresses.connect(net)?,
@@ -206,7 +206,7 @@ impl Gate<'_> {
 /// Who asks to come in.
 struct Visitor<'a> {
     gate: &'a Gate<'a>,
-    place: &'a Place,
+    place: &'a ConnectionPermit,
     registration: &'a Registration,
     net: Net,
     until_unix_ms: Option<i64>,
@@ -262,22 +262,22 @@ impl Visitor<'_> {
         }
         let v1 = match self.registration.dialect() {
             Dialect::Plain => None,
-            Dialect::V1 => Some(v1_entry(request)?),
+            Dialect::V1 => Some(v1_request(request)?),
         };
         let address = self.gate.rules.addresses.hash(self.net);
-        let credentials = Credentials {
-            owns_user: config.auth.required,
-            shown: request.query("session").and_then(|shown| shown.parse().ok()),
-            own: v1.as_ref().map(|v1| v1.session),
-            from: address,
+        let claiming = ClaimRequest {
+            is_owner: config.auth.required,
+            shown_session: request.query("session").and_then(|shown| shown.parse().ok()),
+            own_session: v1.as_ref().map(|v1| v1.session),
+            address,
         };
         // Whoever has the name may be asked first.
         self.gate.asks.set(true);
-        let claim = node.claim(&user, self.registration.id(), credentials).await;
+        let claim = node.claim(&user, self.registration.id(), claiming).await;
         self.gate.asks.set(false);
         let claim = claim?;
         self.registration.name(user);
-        Chat::enter(node, self.registration, claim, Entry { room, address, allowed, v1 })
+        Chat::enter(node, self.registration, claim, ChatRequest { room, address, allowed, v1 })
     }
 
     /// The owner of a good token, who has to be `whose` where that is said. Why a bad one is bad is logged, never the
@@ -311,7 +311,7 @@ impl Visitor<'_> {
 }
 
 /// What a client of `throng.v1` brings along, and the secret that it gets.
-fn v1_entry(request: Request<'_>) -> Result<V1Entry, EndReason> {
+fn v1_request(request: Request<'_>) -> Result<V1Request, EndReason> {
     let session = SessionId::random().map_err(|error| {
         tracing::error!(%error, "the system has no random numbers");
         EndReason::Internal
@@ -321,7 +321,7 @@ fn v1_entry(request: Request<'_>) -> Result<V1Entry, EndReason> {
         let resume = Resume::from_query(&text).unwrap_or(Resume { epoch: "", offset: 0 });
         endpoint::position(resume)
     });
-    Ok(V1Entry { session, resume })
+    Ok(V1Request { session, resume })
 }
 
 /// The timeout of `/ws/with-timeout`: what the client asks for with `?timeout=5s`, within bounds.

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use throng::chat::rate_limit::Allowance;
 use throng::clock::Clock;
 use throng::config::{Config, Duplicate, QueuePolicy};
-use throng::endpoint::{Chat, Endpoint, Entry, Message, Peer, V1Entry, position};
+use throng::endpoint::{Chat, ChatRequest, Endpoint, Message, Peer, V1Request, position};
 use throng::metrics::Metrics;
 use throng::names::SessionId;
-use throng::node::{Credentials, Node};
+use throng::node::{ClaimRequest, Node};
 use throng::protocol::Dialect;
 use throng::protocol::close::EndReason;
 use throng::protocol::command::{Parser, Resume};
@@ -165,7 +165,7 @@ impl System {
     pub(crate) fn write(&self) {
         let deadline = Instant::now() + PATIENCE;
         while self.node.gauges().history_waiting > 0 {
-            assert!(self.node.has_engine() && Instant::now() < deadline, "the disk does not answer");
+            assert!(self.node.can_publish() && Instant::now() < deadline, "the disk does not answer");
             thread::yield_now();
         }
     }
@@ -197,17 +197,17 @@ impl System {
             EntryDialect::V1(resume) => {
                 registration.speak(Dialect::V1);
                 let resume = resume.map(|(epoch, offset)| position(Resume { epoch, offset: *offset }));
-                Some(V1Entry { session, resume })
+                Some(V1Request { session, resume })
             }
         };
         let claim = {
-            let claiming = pin!(self.node.claim(&user, registration.id(), Credentials::default()));
+            let claiming = pin!(self.node.claim(&user, registration.id(), ClaimRequest::default()));
             match claiming.poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(claim) => claim.expect("several connections of one user are allowed"),
                 Poll::Pending => unreachable!("there is nobody to wait for"),
             }
         };
-        let entry = Entry { room, address: 0, allowed: None, v1 };
+        let entry = ChatRequest { room, address: 0, allowed: None, v1 };
         let chat = Chat::enter(&self.node, &registration, claim, entry).expect("there are few rooms");
         registration.open();
         let endpoint = Endpoint::Chat(Box::new(chat));

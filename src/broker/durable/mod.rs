@@ -1,10 +1,10 @@
 //! Publishing through a log on disk (`history.dir`): what is answered and delivered survives the end of the process.
 //!
-//! Messages wait for the log's thread, which takes all that wait, gives them their places, writes them at once, and
-//! only then puts them into their rooms. Nobody waits for the disk: the sender is answered later, in the order of
-//! submission.
+//! Messages wait for the log's thread. It takes all that wait, assigns their offsets, writes them at once, and only
+//! then delivers them. No other thread waits for the disk: senders are answered later, in the order in which they
+//! published.
 //!
-//! Where there is a log the broker's clock counts from the Unix epoch, so that ages go on over a restart.
+//! Where there is a log, the broker's clock counts from the Unix epoch, so that ages continue over a restart.
 
 use std::fmt;
 use std::path::Path;
@@ -12,33 +12,34 @@ use std::sync::Arc;
 
 use super::log::writer::{self, Publisher, Rejected, Writer};
 use super::log::{Finding, Log, LogError, Record, Recovered, RecoveredRoom};
-use super::memory::{Life, Memory};
-use super::publish::{Placed, Placing};
+use super::memory::{Memory, RestoredRoom};
+use super::publish::{Assigned, Assignment};
 use super::room::SharedRoom;
 use super::{BrokerError, Draft, Encoded, Local, Position, Published};
 use crate::config::HistorySync;
 use crate::names::{Key, RoomName, UserId};
 
-/// What a message holds in memory besides its frame, roughly.
+/// Bytes that a message takes in memory besides its frame, roughly.
 const JOB_BYTES: usize = 512;
-/// Findings that are logged, and rooms that are named: enough to see what has happened.
+/// Most findings that are logged, and rooms that are named: enough to see what has happened.
 const MAX_SAID: usize = 16;
 
 /// A message to be published.
 pub struct Job<L: Local> {
-    /// Where.
+    /// The room to publish in.
     pub room: SharedRoom<L>,
-    /// Who sends it.
+    /// The sender.
     pub user: UserId,
-    /// Its idempotency key.
+    /// The message's idempotency key.
     pub key: Option<Key>,
     /// An upper bound of the frame's length, in bytes.
     pub max_len: usize,
-    /// When it came, in milliseconds since the Unix epoch.
+    /// When the message came, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
-    /// Makes the frame for its place; called under the room's lock, by the log's thread.
-    pub encode: Box<dyn FnOnce(Position) -> Encoded<L::Aside> + Send>,
-    /// Tells the sender, by the log's thread; never called if that panics: nobody knows then.
+    /// Encodes the message with its position. Called by the log's thread, under the room's lock.
+    pub encode: Box<dyn FnOnce(Position) -> Encoded<L::SenderCopy> + Send>,
+    /// Answers the sender. Called by the log's thread. If that panics, it is dropped without a call: nobody knows the
+    /// result then.
     pub answer: Box<dyn FnOnce(Result<Published, BrokerError>) + Send>,
 }
 
@@ -59,13 +60,14 @@ pub struct Durable<L: Local> {
 
 impl<L> Durable<L>
 where
-    L: Local<Topic: 'static, Aside: 'static> + 'static,
+    L: Local<Topic: 'static, SenderCopy: 'static> + 'static,
 {
-    /// Opens the log, puts what it has into the broker, and starts its thread. Before anybody enters. The broker is
-    /// published to through this alone from now on. `now_unix_ms` is the clock, in milliseconds since the Unix epoch.
+    /// Opens the log, restores its rooms into the broker, and starts its thread. Called before any connection enters;
+    /// from then on everything is published through this. `now_unix_ms` is the clock, in milliseconds since the Unix
+    /// epoch.
     ///
     /// # Errors
-    /// The folder cannot be used, or there is no thread to be had.
+    /// The folder cannot be used, or the thread cannot be started.
     pub fn open(
         dir: &Path,
         sync: HistorySync,
@@ -79,30 +81,31 @@ where
         })?;
         warn(dir, &recovered);
         let (rooms, bytes) = (recovered.rooms.len(), log.disk_bytes());
-        let writer = Writer::start(log, TwoSteps { broker: Arc::clone(broker) }, now_unix_ms);
+        let writer = Writer::start(log, LogPublisher { broker: Arc::clone(broker) }, now_unix_ms);
         let writer = writer.map_err(|reason| LogError::Io {
             what: "start the thread for",
             path: dir.to_owned(),
             reason,
         })?;
-        broker.budget.tell(Box::new(writer.discarder()));
+        broker.budget.attach_log(Box::new(writer.trim_sink()));
 
         let mut refused = Vec::new();
         for found in recovered.rooms {
             let name = found.room.clone();
-            refused.extend(broker.restore(&name, life(found, now_ms)).err());
+            refused.extend(broker.restore(&name, restored(found, now_ms)).err());
         }
         if let Some(error) = refused.last() {
-            tracing::warn!(refused = refused.len(), %error, "rooms of the history cannot be opened");
+            let refused = refused.len();
+            tracing::warn!(refused, %error, "rooms in history.dir are not opened: only their positions are kept");
         }
         tracing::info!(rooms, bytes, dir = %dir.display(), "history recovered");
         Ok(Self { writer })
     }
 
-    /// Hands a message over; its `answer` is called later.
+    /// Submits a message, whose `answer` is called later.
     ///
     /// # Errors
-    /// [`BrokerError::NotWritten`] when too much waits, or the log's thread is no more; its `answer` is not called.
+    /// [`BrokerError::NotWritten`] when too much waits, or the log's thread has ended. `answer` is not called then.
     pub fn publish(&self, job: Job<L>) -> Result<(), BrokerError> {
         let bytes = job.max_len + JOB_BYTES;
         self.writer
@@ -110,13 +113,13 @@ where
             .map_err(|(Rejected::Full(_) | Rejected::Stopped(_))| BrokerError::NotWritten)
     }
 
-    /// Messages that wait or are being written.
+    /// Returns how many messages wait or are being written.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.writer.waiting()
     }
 
-    /// False when nothing can be published any more, because the log's thread has stopped.
+    /// Returns false when nothing can be published any more, because the log's thread has stopped.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.writer.is_running()
@@ -131,10 +134,10 @@ where
     }
 }
 
-/// Says what is not as it was left.
+/// Logs how the folder differs from what was left there.
 fn warn(dir: &Path, recovered: &Recovered) {
     for Finding { path, at, what } in recovered.findings.iter().take(MAX_SAID) {
-        tracing::warn!(file = %path.display(), byte = at, "the history's folder is not as it was left: {what}");
+        tracing::warn!(file = %path.display(), byte = at, "history.dir is not as it was left: {what}");
     }
     let findings = recovered.findings.len() + recovered.more_findings;
     let (missing, renewed) = (recovered.missing_messages, &recovered.renewed_rooms);
@@ -149,90 +152,98 @@ fn warn(dir: &Path, recovered: &Recovered) {
         missing_messages = missing,
         new_epochs = renewed.len(),
         rooms = %format_args!("{}{more}", names.join(", ")),
-        "the history goes on with the messages that are left, and these rooms begin a new epoch"
+        "the history continues with the messages that are left, and these rooms begin a new epoch"
     );
 }
 
-/// What was written before the clock was set back lies in the future, and counts as written now; of keys the log has
-/// seen to that.
-fn life(found: RecoveredRoom, now_ms: u64) -> Life {
+/// Converts a recovered room. Messages written before the clock was set back lie in the future, and count as written
+/// now; for keys the log has done the same.
+fn restored(found: RecoveredRoom, now_ms: u64) -> RestoredRoom {
     let messages = found.messages.into_iter();
     let messages = messages.map(|message| (message.at_unix_ms.min(now_ms), message.frame)).collect();
     let keys = found.keys.into_iter();
     let keys = keys.map(|(offset, sent)| (sent.user, sent.key, offset, sent.at_unix_ms));
-    Life { position: found.position, messages, keys: keys.collect() }
+    RestoredRoom { position: found.position, messages, keys: keys.collect() }
 }
 
-/// What the log's thread does with each message.
-struct TwoSteps<L: Local> {
+/// Carries out the two steps of publishing for the log's thread.
+struct LogPublisher<L: Local> {
     broker: Arc<Memory<L>>,
 }
 
-struct Pending<L: Local> {
+struct PendingMessage<L: Local> {
     room: SharedRoom<L>,
-    /// None for a duplicate, whose original has it.
-    placed: Option<Placed<L::Aside>>,
+    /// `None` for a duplicate of a message that is being written: the original has it.
+    assigned: Option<Assigned<L::SenderCopy>>,
     published: Published,
     answer: Box<dyn FnOnce(Result<Published, BrokerError>) + Send>,
 }
 
-impl<L> Publisher for TwoSteps<L>
+impl<L> Publisher for LogPublisher<L>
 where
-    L: Local<Topic: 'static, Aside: 'static> + 'static,
+    L: Local<Topic: 'static, SenderCopy: 'static> + 'static,
 {
     type Job = Job<L>;
-    type Placed = Pending<L>;
+    type Assigned = PendingMessage<L>;
 
-    fn place(&mut self, job: Job<L>) -> writer::Placing<Pending<L>> {
+    fn assign(&mut self, job: Job<L>) -> writer::BatchStep<PendingMessage<L>> {
         let Job { mut room, user, key, max_len, at_unix_ms, encode, answer } = job;
-        // Whoever sends and leaves at once may have been the last one.
+        // A sender who has left meanwhile may have been the room's last member.
         if room.with(|state| state.is_closed)
             && let Ok((again, ..)) = self.broker.enter(room.name(), None, |_, _| ())
         {
             room = again;
         }
         let draft = Draft { user: &user, key: key.clone(), max_len };
-        match self.broker.place(&room, draft, at_unix_ms, encode) {
-            Ok(Placing::New(placed)) => {
+        match self.broker.assign(&room, draft, at_unix_ms, encode) {
+            Ok(Assignment::New(assigned)) => {
                 let record = Record {
                     room: room.name().clone(),
-                    position: placed.position(),
-                    first: placed.first(),
+                    position: assigned.position(),
+                    first: assigned.first(),
                     at_unix_ms,
                     user,
                     key,
-                    frame: placed.frame().clone(),
+                    frame: assigned.frame().clone(),
                 };
-                let published = Published { position: placed.position(), is_duplicate: false };
-                writer::Placing::Append(record, Pending { room, placed: Some(placed), published, answer })
+                let published = Published { position: assigned.position(), is_duplicate: false };
+                writer::BatchStep::Append(
+                    record,
+                    PendingMessage { room, assigned: Some(assigned), published, answer },
+                )
             }
-            Ok(Placing::Duplicate { position, is_committed }) => {
+            Ok(Assignment::Duplicate { position, is_committed }) => {
                 let published = Published { position, is_duplicate: true };
                 if !is_committed {
-                    return writer::Placing::Follow(Pending { room, placed: None, published, answer });
+                    return writer::BatchStep::Follow(PendingMessage {
+                        room,
+                        assigned: None,
+                        published,
+                        answer,
+                    });
                 }
                 answer(Ok(published));
-                writer::Placing::Done
+                writer::BatchStep::Done
             }
             Err(error) => {
                 answer(Err(error));
-                writer::Placing::Done
+                writer::BatchStep::Done
             }
         }
     }
 
-    fn committed(&mut self, pending: Pending<L>) {
-        let Pending { room, placed, published, answer } = pending;
-        if let Some(placed) = placed {
-            self.broker.commit(&room, placed);
+    fn committed(&mut self, pending: PendingMessage<L>) {
+        let PendingMessage { room, assigned, published, answer } = pending;
+        if let Some(assigned) = assigned {
+            self.broker.commit(&room, assigned);
         }
         answer(Ok(published));
     }
 
-    fn failed(&mut self, pending: Pending<L>, _: &LogError) {
-        let Pending { room, placed, answer, .. } = pending;
-        if let Some(placed) = placed {
-            self.broker.abandon(&room, placed);
+    fn failed(&mut self, pending: PendingMessage<L>, _: &LogError) {
+        let PendingMessage { room, assigned, answer, .. } = pending;
+        if let Some(assigned) = assigned {
+            self.broker.abandon(&room, assigned);
         }
         answer(Err(BrokerError::NotWritten));
     }

@@ -1,44 +1,44 @@
-//! Looking at a log without a server, and giving its rooms new epochs.
+//! Inspects a log without a server, and gives its rooms new epochs.
 
 use std::path::Path;
 
-use super::files::{self, Folder};
+use super::folder::{self, Folder};
 use super::{FileFound, Finding, Log, LogError, Opening, SEGMENT_BYTES, Sync, recovery};
 use crate::broker::Position;
 use crate::names::RoomName;
 
-/// What a folder has in it.
+/// The contents of a folder.
 #[derive(Debug)]
 pub struct Checked {
     /// The segments, oldest first.
     pub files: Vec<FileFound>,
-    /// What is not as it was left.
+    /// Differences from how the folder was left.
     pub findings: Vec<Finding>,
     /// How many more findings there are.
     pub more_findings: usize,
-    /// The rooms, by name.
+    /// The rooms, sorted by name.
     pub rooms: Vec<RoomFound>,
 }
 
 /// A room in a folder.
 #[derive(Debug, Clone)]
 pub struct RoomFound {
-    /// Its name.
+    /// The room's name.
     pub name: RoomName,
-    /// The place of its last message.
+    /// The position of the room's last message.
     pub position: Position,
     /// Messages that can be read.
     pub messages: usize,
-    /// Whether a server would let it go on as it is; otherwise it gives it a new epoch.
+    /// True when a server would continue the room's epoch; otherwise it would begin a new one.
     pub goes_on: bool,
 }
 
 /// Reads a folder and changes nothing. No server may open it meanwhile.
 ///
 /// # Errors
-/// As [`Log::open`]; the folder is not made.
+/// As [`Log::open`]. The folder is not created.
 pub fn check(dir: &Path, now_unix_ms: u64) -> Result<Checked, LogError> {
-    let found = recovery::scan(&Folder::look(dir)?, &files::boot(), now_unix_ms)?;
+    let found = recovery::scan(&Folder::look(dir)?, &folder::boot(), now_unix_ms)?;
     let describe = |(name, position, messages, goes_on): (&RoomName, Position, usize, bool)| RoomFound {
         name: name.clone(),
         position,
@@ -50,11 +50,11 @@ pub fn check(dir: &Path, now_unix_ms: u64) -> Result<Checked, LogError> {
     Ok(Checked { files: found.files, findings: found.findings, more_findings: found.more_findings, rooms })
 }
 
-/// Gives these rooms new epochs, all if none is named, and any that a server would give one. Messages are kept.
-/// Returns the rooms that have a new one, by name.
+/// Gives the named rooms new epochs (all rooms if none is named), and also those to which a server would give one.
+/// Messages are kept. Returns the rooms with a new epoch, sorted by name.
 ///
 /// # Errors
-/// As [`Log::open`]; the folder is not made.
+/// As [`Log::open`]. The folder is not created.
 pub fn new_epochs(dir: &Path, named: &[RoomName], now_unix_ms: u64) -> Result<Vec<RoomName>, LogError> {
     drop(Folder::look(dir)?);
     let opening = Opening { dir, segment_bytes: SEGMENT_BYTES, sync: Sync::Off, now_unix_ms };

@@ -1,34 +1,35 @@
-//! What is no longer kept leaves the disk.
+//! Removes from disk what is no longer kept.
 
-use super::format::{Batch, Entry, Reader, Step};
+use super::format::{Batch, LogEntry, Reader, Step};
 use super::{Log, LogError};
 use crate::broker::Position;
 
-/// The longest that waste waits until the oldest segment is cleaned. So what has expired is gone from the disk within
-/// this time for each segment of the log: a minute on a quiet server, an hour at the default of `history.total_bytes`.
-const WASTE_MS: u64 = 60_000;
-/// What a room's position takes on disk, roughly.
+/// Longest time that something which is no longer kept waits until the oldest segment is cleaned. Expired messages are
+/// gone from the disk within this time for each segment of the log: a minute on a quiet server, an hour at the default
+/// of `history.total_bytes`.
+const MAX_DEAD_MS: u64 = 60_000;
+/// Bytes that a room's position takes on disk, roughly.
 const POSITION_BYTES: u64 = 80;
 
 impl Log {
-    /// Deletes the oldest segments if nothing in them is kept, and cleans one if it is time or the disk holds too
-    /// much. To be called after each batch, and now and then when there is none.
+    /// Deletes the oldest segments while nothing in them is kept. Cleans one if something has not been kept for long
+    /// enough, or if the disk holds too much. To be called after each batch, and now and then when there is none.
     ///
     /// # Errors
-    /// The disk is full or broken: what is kept is still there.
-    pub fn keep_house(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
+    /// The disk is full or broken. Nothing that is kept was lost.
+    pub fn clean_up(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
         self.remove_dead(now_unix_ms)?;
         if !self.index.has_dead() {
             self.cleaned_unix_ms = now_unix_ms;
-        } else if now_unix_ms.saturating_sub(self.cleaned_unix_ms) >= WASTE_MS {
+        } else if now_unix_ms.saturating_sub(self.cleaned_unix_ms) >= MAX_DEAD_MS {
             self.cleaned_unix_ms = now_unix_ms;
             if self.files.oldest().is_none() {
                 self.roll()?;
             }
             self.clean_oldest(now_unix_ms)?;
         }
-        // Two bytes are cleaned for each that is appended, and no more at once: while the whole log is gone through, it
-        // grows by half at most.
+        // For each byte that is appended two are cleaned, and no more at once. So the log grows by half at most while
+        // all of it is cleaned once.
         while self.files.disk_bytes() > self.bound() {
             match self.files.oldest() {
                 Some((_, len)) if len <= self.credit => self.credit -= len,
@@ -47,8 +48,8 @@ impl Log {
 
     fn remove_dead(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
         while let Some((number, _)) = self.files.oldest() {
-            let tally = self.index.tally(number);
-            if tally.live > 0 || tally.positions > 0 || tally.keyed_until_ms > now_unix_ms {
+            let usage = self.index.usage(number);
+            if usage.live > 0 || usage.positions > 0 || usage.keyed_until_ms > now_unix_ms {
                 break;
             }
             self.files.remove_oldest()?;
@@ -57,14 +58,14 @@ impl Log {
         Ok(())
     }
 
-    /// Copies what is kept of the oldest segment to the youngest, and deletes it.
+    /// Copies what is kept of the oldest segment to the youngest, and deletes the oldest.
     fn clean_oldest(&mut self, now_unix_ms: u64) -> Result<(), LogError> {
         let Some((number, len)) = self.files.oldest() else { return Ok(()) };
         let mut batch = Batch::default();
         let mut copied = Vec::new();
         let mut keyed_until_ms = 0;
-        let tally = self.index.tally(number);
-        if tally.live > 0 || tally.keyed_until_ms > now_unix_ms {
+        let usage = self.index.usage(number);
+        if usage.live > 0 || usage.keyed_until_ms > now_unix_ms {
             let bytes = self.files.read(number)?;
             let mut reader = Reader::new(&bytes[..bytes.len().min(len as usize)]);
             loop {
@@ -74,7 +75,7 @@ impl Log {
                     Step::End | Step::Torn => break,
                 };
                 let (room, Position { epoch, offset }, sent) = match entry {
-                    Entry::Message(record) | Entry::Copy(record) => {
+                    LogEntry::Message(record) | LogEntry::Copy(record) => {
                         let (position, sent) = (record.position, record.sent_key());
                         if self.index.is_in(number, &record.room, position) {
                             copied.push((record.room.clone(), position.offset, batch.message(&record, true)));
@@ -84,14 +85,18 @@ impl Log {
                         }
                         (record.room, position, sent)
                     }
-                    Entry::Key(room, offset, epoch, sent) => (room, Position { epoch, offset }, Some(sent)),
-                    // They are about the segment itself, or about where rooms stand, which is written anew below.
-                    // Named one by one, so that a new entry is not lost with its segment.
-                    Entry::Segment(_) | Entry::OldSegment | Entry::Close => continue,
-                    Entry::Position { .. } | Entry::Forget { .. } | Entry::Told(_) => continue,
+                    LogEntry::Key(room, offset, epoch, sent) => {
+                        (room, Position { epoch, offset }, Some(sent))
+                    }
+                    // Entries about the segment itself, or about the positions of rooms, which are written anew below.
+                    // Listed one by one, so that a new entry is not lost with its segment.
+                    LogEntry::Segment(_) | LogEntry::OldSegment | LogEntry::Close => continue,
+                    LogEntry::Position { .. } | LogEntry::Forget { .. } | LogEntry::PositionsDone(_) => {
+                        continue;
+                    }
                 };
                 let young = sent.filter(|sent| {
-                    sent.until_ms(now_unix_ms) > now_unix_ms && self.index.lives(&room, epoch)
+                    sent.until_ms(now_unix_ms) > now_unix_ms && self.index.is_current(&room, epoch)
                 });
                 if let Some(mut sent) = young {
                     sent.at_unix_ms = sent.at_unix_ms.min(now_unix_ms);
@@ -100,24 +105,28 @@ impl Log {
                 }
             }
         }
-        let mut told = Vec::new();
-        for (room, position, first) in self.index.told_in(number) {
+        let mut positions = Vec::new();
+        for (room, position, first) in self.index.rooms_positioned_in(number) {
             batch.position(room, position, first);
-            told.push((room.clone(), position));
+            positions.push((room.clone(), position));
         }
         let (segment, _) = self.write(batch, false)?;
         for (room, offset, size) in copied {
             self.index.relocate(&room, offset, (segment, size));
         }
-        for (room, position) in told {
-            self.index.stand(&room, position, segment);
+        for (room, position) in positions {
+            self.index.set_position(&room, position, segment);
         }
         if keyed_until_ms > 0 {
-            self.index.keyed(segment, keyed_until_ms);
+            self.index.note_key(segment, keyed_until_ms);
         }
-        let rooms = self.index.abandon(number);
+        let rooms = self.index.drop_unreadable(number);
         if rooms > 0 {
-            tracing::error!(segment = number, rooms, "messages on disk cannot be read and are given up");
+            tracing::error!(
+                segment = number,
+                rooms,
+                "messages in history.dir cannot be read and are dropped"
+            );
         }
         self.files.remove_oldest()?;
         self.index.remove_segment(number);

@@ -1,41 +1,42 @@
-//! How the log is written: framed entries, each with two checksums, in batches that count as a whole.
+//! The format of the log: framed entries, each with two checksums, in batches that count as a whole.
 //!
 //! ```text
 //! segment = magic  entry*                       the first entry is a Segment
 //! entry   = length u32  sum of body u32  sum of these eight bytes u32  body
 //! ```
 //!
-//! Numbers are little-endian, sums are CRC-32. The highest bit of the length marks the last entry of a batch: what
-//! lacks it was never acknowledged. The head has a sum of its own, because a length that cannot be trusted would make
-//! damage look like an end: a write that was cut short leaves a good head and too few bytes, or too few for a head.
-//! Behind damage a reader goes on at the next entry that is whole.
+//! Numbers are little-endian, sums are CRC-32. The highest bit of the length marks the last entry of a batch: a batch
+//! without that mark was never acknowledged. The head has a sum of its own, because a length that cannot be trusted
+//! would make damage look like an end: a write that was cut short leaves a good head and too few bytes, or too few for
+//! a head. Behind damage a reader continues at the next whole entry.
 //!
-//! Segments are chained: each says which one is before it, how long that is and what its bytes add up to. Behind its
-//! first entry stand the positions of all rooms that were spoken in there, and then [`Entry::Told`]: should the
-//! segment before it be damaged or gone, it is known which rooms that concerns.
+//! Segments are chained: each names the one before it, with its length and checksum. Its first entry is followed by the
+//! positions of all rooms that had messages in the segment before, and then by [`LogEntry::PositionsDone`]. So if the
+//! segment before is damaged or gone, it is known which rooms are affected.
 
 use bytes::Bytes;
 
-use super::{Record, SentKey};
+use super::record::{Record, SentKey};
 use crate::broker::Position;
 use crate::names::{Epoch, Offset, RoomName};
 
-/// The first bytes of a segment; the last one is the version.
+/// The first bytes of a segment; the last of them is the version.
 pub(super) const MAGIC: &[u8; 8] = b"throng\x00\x02";
-/// A version that can be read. Its segments are not chained: nothing in it proves where a room stands.
+/// The magic of an older version that can be read. Its segments are not chained: nothing in it proves where a room's
+/// offsets end.
 pub(super) const OLD_MAGIC: &[u8; 8] = b"throng\x00\x01";
-/// Bytes of a segment that hold its first entry in any case.
+/// The first entry of a segment lies within so many bytes.
 pub(super) const HEADER_BYTES: usize = 512;
 const HEAD: usize = 12;
 const LAST: u32 = 1 << 31;
 
-/// What tells one log from all others.
+/// Distinguishes one log from all others.
 pub(super) type Identity = [u8; 16];
 
-/// The segment before another: its number, how much of it counts, and the sum of these bytes.
+/// Describes the segment before another: its number, its valid length, and the checksum of that many bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Previous {
-    /// 0: there is none.
+    /// 0 when there is none.
     pub(super) number: u32,
     pub(super) len: u64,
     pub(super) sum: u32,
@@ -47,33 +48,33 @@ pub(super) struct Header {
     pub(super) identity: Identity,
     pub(super) number: u32,
     pub(super) previous: Previous,
-    /// Whatever was acknowledged had reached the disk.
+    /// True when everything acknowledged had reached the disk.
     pub(super) is_synced: bool,
-    /// Which boot of which machine wrote it.
+    /// Identifies the machine's boot in which the segment was written.
     pub(super) boot: Box<str>,
 }
 
-/// What stands in a segment.
+/// An entry of a segment.
 #[derive(Debug)]
-pub(super) enum Entry {
-    /// The first of each.
+pub(super) enum LogEntry {
+    /// The first entry of each segment.
     Segment(Header),
-    /// The first of each in the old version.
+    /// The first entry of each segment in the old version.
     OldSegment,
     /// A message as it was appended.
     Message(Record),
-    /// A message saved from a segment that was to go.
+    /// A message copied from a segment that was about to be deleted.
     Copy(Record),
-    /// Where a room stands, and the first message that its history keeps.
+    /// The position of a room, and the first message that its history keeps.
     Position { room: RoomName, position: Position, first: Offset },
-    /// The key of a message that is kept no longer, while the key still is.
+    /// An idempotency key that is still kept, of a message that is not.
     Key(RoomName, Offset, Epoch, SentKey),
-    /// The room is no more.
+    /// The room is gone.
     Forget { room: RoomName, epoch: Epoch },
-    /// All before this has reached the disk, and nothing comes behind it.
+    /// Everything before this has reached the disk, and nothing follows.
     Close,
-    /// Where every room stands that was spoken in in the segment of this number has been said.
-    Told(u32),
+    /// The positions of all rooms that had messages in the segment of this number precede this entry.
+    PositionsDone(u32),
 }
 
 /// Entries that become valid together.
@@ -84,14 +85,14 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Adds an entry; returns its length on disk.
+    /// Adds a message. Returns its length on disk.
     pub(super) fn message(&mut self, record: &Record, is_copy: bool) -> usize {
         self.entry(if is_copy { 2 } else { 1 }, |body| {
-            name(body, record.room.as_str());
-            place(body, record.position);
+            put_name(body, record.room.as_str());
+            put_position(body, record.position);
             body.extend_from_slice(&record.first.0.to_le_bytes());
             body.extend_from_slice(&record.at_unix_ms.to_le_bytes());
-            name(body, record.user.as_str());
+            put_name(body, record.user.as_str());
             let key = record.key.as_ref().map_or("", |key| key.as_str());
             // At most 256 bytes, by its type.
             body.extend_from_slice(&(key.len() as u16).to_le_bytes());
@@ -112,31 +113,31 @@ impl Batch {
         });
     }
 
-    pub(super) fn told(&mut self, number: u32) {
+    pub(super) fn positions_done(&mut self, number: u32) {
         self.entry(8, |body| body.extend_from_slice(&number.to_le_bytes()));
     }
 
     pub(super) fn position(&mut self, room: &RoomName, position: Position, first: Offset) {
         self.entry(3, |body| {
-            name(body, room.as_str());
-            place(body, position);
+            put_name(body, room.as_str());
+            put_position(body, position);
             body.extend_from_slice(&first.0.to_le_bytes());
         });
     }
 
     pub(super) fn key(&mut self, room: &RoomName, epoch: Epoch, offset: Offset, sent: &SentKey) {
         self.entry(6, |body| {
-            name(body, room.as_str());
-            place(body, Position { epoch, offset });
+            put_name(body, room.as_str());
+            put_position(body, Position { epoch, offset });
             body.extend_from_slice(&sent.at_unix_ms.to_le_bytes());
-            name(body, sent.user.as_str());
+            put_name(body, sent.user.as_str());
             body.extend_from_slice(sent.key.as_str().as_bytes());
         });
     }
 
     pub(super) fn forget(&mut self, room: &RoomName, epoch: Epoch) {
         self.entry(4, |body| {
-            name(body, room.as_str());
+            put_name(body, room.as_str());
             body.extend_from_slice(&epoch.digits());
         });
     }
@@ -170,7 +171,7 @@ impl Batch {
         self.bytes.is_empty()
     }
 
-    /// The bytes, with the mark on the last entry.
+    /// Returns the bytes, with the mark on the last entry.
     pub(super) fn finish(mut self) -> Vec<u8> {
         if let Some((len, sum)) = head_at(&self.bytes[self.last.min(self.bytes.len())..]) {
             self.put_head(len | LAST, sum);
@@ -179,27 +180,27 @@ impl Batch {
     }
 }
 
-/// At most 64 bytes, by its type.
-fn name(body: &mut Vec<u8>, text: &str) {
+/// Writes a name, which has at most 64 bytes by its type.
+fn put_name(body: &mut Vec<u8>, text: &str) {
     body.push(text.len() as u8);
     body.extend_from_slice(text.as_bytes());
 }
 
-fn place(body: &mut Vec<u8>, position: Position) {
+fn put_position(body: &mut Vec<u8>, position: Position) {
     body.extend_from_slice(&position.epoch.digits());
     body.extend_from_slice(&position.offset.0.to_le_bytes());
 }
 
-/// What a reader finds next.
+/// The next thing that a reader finds.
 #[derive(Debug)]
 pub(super) enum Step {
     /// An entry, its length on disk, and whether it is the last of its batch.
-    Entry(Entry, usize, bool),
-    /// Nothing more.
+    Entry(LogEntry, usize, bool),
+    /// The end of the segment.
     End,
     /// The beginning of an entry: the write was cut short.
     Torn,
-    /// So many bytes that were never written like this; the next step is behind them.
+    /// So many damaged bytes. The next step is behind them.
     Damaged(usize),
 }
 
@@ -209,7 +210,7 @@ pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
 
-/// Length with its mark, and sum of the body; `None` when the head is not good.
+/// Reads an entry's head: the length with its mark, and the sum of the body. Returns `None` when the head is damaged.
 fn head_at(bytes: &[u8]) -> Option<(u32, u32)> {
     let head = bytes.get(..HEAD)?;
     let number = |at: usize| Some(u32::from_le_bytes(head[at..at + 4].try_into().ok()?));
@@ -217,7 +218,7 @@ fn head_at(bytes: &[u8]) -> Option<(u32, u32)> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads behind the magic; `bytes` is a whole segment.
+    /// Begins behind the magic. `bytes` is a whole segment.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes.get(MAGIC.len()..).unwrap_or_default() }
     }
@@ -234,7 +235,7 @@ impl<'a> Reader<'a> {
                 self.rest = &self.rest[len..];
                 return Step::Entry(entry, len, is_last);
             }
-            // The head is good: the body alone is not.
+            // The head is good: only the body is damaged.
             Err(Some(len)) if len <= self.rest.len() => len,
             Err(Some(_)) => return Step::Torn,
             Err(None) => {
@@ -247,9 +248,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A whole entry, its length, and whether it is the last of its batch; otherwise the length that it has by its head,
-/// if that is good.
-fn entry_at(bytes: &[u8]) -> Result<(Entry, usize, bool), Option<usize>> {
+/// Reads an entry. Returns it with its length, and whether it is the last of its batch; otherwise the length given by
+/// its head, if that is good.
+fn entry_at(bytes: &[u8]) -> Result<(LogEntry, usize, bool), Option<usize>> {
     let (len, sum) = head_at(bytes).ok_or(None)?;
     let end = HEAD + (len & !LAST) as usize;
     let body = bytes.get(HEAD..end).ok_or(Some(end))?;
@@ -257,50 +258,54 @@ fn entry_at(bytes: &[u8]) -> Result<(Entry, usize, bool), Option<usize>> {
     Ok((entry.ok_or(Some(end))?, end, len & LAST != 0))
 }
 
-/// The first entry of a segment, given its first bytes; it stands there twice. `None` when both are damaged, or of
-/// the old version.
+/// Reads the first entry of a segment from its first bytes, where it stands twice. Returns `None` when both are
+/// damaged, or of the old version.
 pub(super) fn header_of(bytes: &[u8]) -> Option<Header> {
     let mut reader = Reader::new(bytes);
     (0..2).find_map(|_| match reader.step() {
-        Step::Entry(Entry::Segment(header), ..) => Some(header),
+        Step::Entry(LogEntry::Segment(header), ..) => Some(header),
         _ => None,
     })
 }
 
-fn decode(mut body: &[u8]) -> Option<Entry> {
+fn decode(mut body: &[u8]) -> Option<LogEntry> {
     let body = &mut body;
     Some(match take(body, 1)?[0] {
-        0 => Entry::OldSegment,
+        0 => LogEntry::OldSegment,
         kind @ (1 | 2) => {
             let record = record(body)?;
-            if kind == 1 { Entry::Message(record) } else { Entry::Copy(record) }
+            if kind == 1 { LogEntry::Message(record) } else { LogEntry::Copy(record) }
         }
-        3 => Entry::Position { room: parse(body)?, position: position(body)?, first: Offset(number(body)?) },
-        4 => Entry::Forget { room: parse(body)?, epoch: epoch(body)? },
-        5 => Entry::Close,
+        3 => LogEntry::Position {
+            room: take_parsed(body)?,
+            position: position(body)?,
+            first: Offset(take_u64(body)?),
+        },
+        4 => LogEntry::Forget { room: take_parsed(body)?, epoch: epoch(body)? },
+        5 => LogEntry::Close,
         6 => {
-            let (room, Position { epoch, offset }) = (parse(body)?, position(body)?);
-            let (at_unix_ms, user) = (number(body)?, parse(body)?);
-            Entry::Key(room, offset, epoch, SentKey { user, key: text(body)?.parse().ok()?, at_unix_ms })
+            let (room, Position { epoch, offset }) = (take_parsed(body)?, position(body)?);
+            let (at_unix_ms, user) = (take_u64(body)?, take_parsed(body)?);
+            LogEntry::Key(room, offset, epoch, SentKey { user, key: text(body)?.parse().ok()?, at_unix_ms })
         }
-        7 => Entry::Segment(Header {
+        7 => LogEntry::Segment(Header {
             identity: take(body, 16)?.try_into().ok()?,
-            number: small(body)?,
-            previous: Previous { number: small(body)?, len: number(body)?, sum: small(body)? },
+            number: take_u32(body)?,
+            previous: Previous { number: take_u32(body)?, len: take_u64(body)?, sum: take_u32(body)? },
             is_synced: take(body, 1)?[0] != 0,
             boot: text(body)?.into(),
         }),
-        8 => Entry::Told(small(body)?),
+        8 => LogEntry::PositionsDone(take_u32(body)?),
         _ => return None,
     })
 }
 
 fn record(body: &mut &[u8]) -> Option<Record> {
-    let room = parse(body)?;
+    let room = take_parsed(body)?;
     let position = position(body)?;
-    let first = Offset(number(body)?);
-    let at_unix_ms = number(body)?;
-    let user = parse(body)?;
+    let first = Offset(take_u64(body)?);
+    let at_unix_ms = take_u64(body)?;
+    let user = take_parsed(body)?;
     let key_len = u16::from_le_bytes(take(body, 2)?.try_into().ok()?);
     let key = match key_len {
         0 => None,
@@ -321,15 +326,15 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-fn number(body: &mut &[u8]) -> Option<u64> {
+fn take_u64(body: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(take(body, 8)?.try_into().ok()?))
 }
 
-fn small(body: &mut &[u8]) -> Option<u32> {
+fn take_u32(body: &mut &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(take(body, 4)?.try_into().ok()?))
 }
 
-fn parse<T: std::str::FromStr>(body: &mut &[u8]) -> Option<T> {
+fn take_parsed<T: std::str::FromStr>(body: &mut &[u8]) -> Option<T> {
     let len = take(body, 1)?[0];
     text(take(body, usize::from(len))?)?.parse().ok()
 }
@@ -339,5 +344,5 @@ fn epoch(body: &mut &[u8]) -> Option<Epoch> {
 }
 
 fn position(body: &mut &[u8]) -> Option<Position> {
-    Some(Position { epoch: epoch(body)?, offset: Offset(number(body)?) })
+    Some(Position { epoch: epoch(body)?, offset: Offset(take_u64(body)?) })
 }

@@ -1,21 +1,21 @@
-//! The history on disk (`history.dir`): what was appended is there again after the process was killed at any moment.
+//! The history on disk (`history.dir`): appended messages are there again after the process was killed at any moment.
 //!
-//! Messages are appended to the youngest of a row of segments, in batches that count as a whole. A batch is in the
-//! hands of the operating system when [`Log::append`] returns: it survives the end of the process, and with
-//! [`Sync::Batch`] that of the machine. Without that, rooms of a log that was not closed, and that another boot of the
-//! machine wrote, begin new epochs: a position that was told to somebody could be missing in it.
+//! Messages are appended to the youngest of a chain of segments, in batches that count as a whole. The operating system
+//! has a batch when [`Log::append`] returns: it survives the end of the process, and with [`Sync::Batch`] that of the
+//! machine. Without [`Sync::Batch`], the rooms of a log that was not closed begin new epochs after the machine was
+//! booted again: messages could be missing whose positions clients already know.
 //!
-//! A room's count goes on after a restart when its last position is proved by what is on disk: the log must reach what
-//! was noted of it, in the files in which it was written, with an unbroken chain of segments. Where something was lost
-//! (a segment is missing or an older one, a sum is wrong), the rooms that have lost messages, or that could have been
-//! in what is lost and that nothing behind it vouches for, begin a new epoch with the messages that are left.
+//! After a restart a room continues its epoch when its last position is proved by what is on disk: the log must reach
+//! its end mark, in the files in which it was written, with an unbroken chain of segments. If something was lost (a
+//! segment is missing or an older one, a checksum is wrong), some rooms begin a new epoch with the messages that are
+//! left: those that have lost messages, and those that could have, unless a later entry proves otherwise.
 //!
-//! What is no longer kept goes with its segment. The oldest segment is deleted when nothing in it is kept; it is
-//! cleaned (what is kept is copied to the youngest) when the disk holds too much, or when something in the log has
-//! not been kept for a minute.
+//! Messages that are no longer kept are removed with their segment. The oldest segment is deleted when nothing in it is
+//! kept. It is cleaned (what is kept is copied to the youngest) when the disk holds too much, or when something in the
+//! log has not been kept for a minute.
 //!
-//! Disk: about three times the messages that are kept (their names and some 80 bytes each included, and some 60 bytes
-//! and the name for each room, for each that is no more and whose position is remembered, and for each key), and five
+//! Disk: about three times the messages that are kept (including their names and some 80 bytes each, and some 60 bytes
+//! and the name for each room, for each room that is gone and whose position is remembered, and for each key), and five
 //! segments of [`SEGMENT_BYTES`]. Memory: 8 bytes for each message kept and some 120 for each of these rooms; two
 //! segments while one is cleaned.
 //!
@@ -26,10 +26,14 @@
 
 pub mod check;
 mod clean;
+mod end_mark;
+mod error;
 mod files;
+mod folder;
 mod format;
+mod found;
 mod index;
-mod note;
+mod record;
 mod recovery;
 mod renew;
 mod rooms;
@@ -39,161 +43,42 @@ pub mod writer;
 mod tests;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+pub use self::error::LogError;
 use self::files::Files;
+use self::folder::Folder;
 use self::format::Batch;
+pub use self::found::{FileFound, Finding, Recovered, RecoveredRoom};
 use self::index::Index;
+pub use self::record::{Record, SentKey};
 use self::recovery::Scan;
-pub use self::recovery::{FileFound, Finding};
 use super::Position;
+use super::trim::Trim;
 use crate::chat::keys::KEPT_MS;
 use crate::config::HistorySync as Sync;
-use crate::names::{Epoch, Key, Offset, RoomName, UserId};
-use crate::protocol::frame::Frame;
+use crate::names::{Epoch, Offset, RoomName};
 
-/// A segment that has grown to this length is followed by the next one. Small enough to be read and copied at once,
-/// large enough that one quiet room does not keep much waste of others alive.
+/// Length at which a segment is followed by the next one. Small enough to be read and copied at once, large enough that
+/// one quiet room does not keep much of others on disk.
 pub const SEGMENT_BYTES: u64 = 8 << 20;
 
-/// A message on its way into the log, or out of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Where it was said.
-    pub room: RoomName,
-    /// Its place there.
-    pub position: Position,
-    /// The oldest message that the room's history kept when this one came: what is before it is not recovered.
-    pub first: Offset,
-    /// When it came, in milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
-    /// Who said it.
-    pub user: UserId,
-    /// Its idempotency key.
-    pub key: Option<Key>,
-    /// The frame as members get it.
-    pub frame: Frame,
-}
-
-/// An idempotency key under which a message was sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SentKey {
-    /// Whose it is.
-    pub user: UserId,
-    /// The key.
-    pub key: Key,
-    /// When it came, in milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
-}
-
-impl SentKey {
-    /// When it is forgotten, in milliseconds since the Unix epoch, as seen at `now_unix_ms`: what was sent before the
-    /// clock was set back lies in the future, and counts as sent now.
-    fn until_ms(&self, now_unix_ms: u64) -> u64 {
-        self.at_unix_ms.min(now_unix_ms).saturating_add(KEPT_MS)
-    }
-}
-
-impl Record {
-    fn sent_key(&self) -> Option<SentKey> {
-        let key = self.key.clone()?;
-        Some(SentKey { user: self.user.clone(), key, at_unix_ms: self.at_unix_ms })
-    }
-}
-
-/// What a room no longer needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waste {
-    /// The messages before this one.
-    Before(Offset),
-    /// Everything: the room is no more, and its epoch never comes back.
-    All,
-    /// Nothing yet: the room begins in this epoch.
-    Begins,
-}
-
-/// Why the history cannot be opened or written.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The lock is taken.
-    #[error("history.dir = {dir:?} is in use by another process")]
-    InUse {
-        /// The folder.
-        dir: PathBuf,
-    },
-    /// Another version wrote it.
-    #[error("{path:?} in history.dir has a format that this version does not know")]
-    Version {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Our own fault: a message has no place in the log.
-    #[error("message {offset} of room {room} does not follow the last one in history.dir")]
-    Unconnected {
-        /// Its room.
-        room: RoomName,
-        /// Its offset.
-        offset: Offset,
-    },
-    /// Our own fault: the thread that writes has panicked.
-    #[error("the thread that writes history.dir has panicked")]
-    Panicked,
-    /// The system said no.
-    #[error("history.dir: cannot {what} {path:?}: {reason}")]
-    Io {
-        /// The verb.
-        what: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        reason: std::io::Error,
-    },
-}
-
-/// What a log had in it.
-#[derive(Debug, Default)]
-pub struct Recovered {
-    /// The rooms whose count goes on.
-    pub rooms: Vec<RecoveredRoom>,
-    /// Rooms that were found and that are not proved to be as they were left: each begins a new epoch, and those of
-    /// which something is left are among `rooms`.
-    pub renewed_rooms: Vec<RoomName>,
-    /// Messages that should be there and cannot be read, as far as that is known.
-    pub missing_messages: u64,
-    /// What is not as it was left.
-    pub findings: Vec<Finding>,
-    /// How many more findings there are.
-    pub more_findings: usize,
-}
-
-/// A room as it was.
-#[derive(Debug)]
-pub struct RecoveredRoom {
-    /// Its name.
-    pub room: RoomName,
-    /// The place of its last message, which may have expired.
-    pub position: Position,
-    /// Its messages, oldest first, without a hole, up to `position`.
-    pub messages: Vec<Record>,
-    /// The keys that came within [`KEPT_MS`], oldest offset first, also those of messages that are kept no longer.
-    pub keys: Vec<(Offset, SentKey)>,
-}
-
-/// The log of one node. Whoever has it open has it alone. Dropping it is what a kill would be; see [`Log::close`].
+/// The log of one node, which no other process can open meanwhile. Dropping it is like a kill: see [`Log::close`].
 #[derive(Debug)]
 pub struct Log {
     files: Files,
     index: Index,
-    /// When something was last cleaned because it was waste, in milliseconds since the Unix epoch.
+    /// When a segment was last cleaned because something in it was no longer kept, in milliseconds since the Unix
+    /// epoch.
     cleaned_unix_ms: u64,
-    /// Bytes of segments that may still be cleaned for what was appended.
+    /// Bytes of segments that may still be cleaned in return for what was appended.
     credit: u64,
-    /// Rooms that were said to be no more since the youngest segment began: the next one says it again. Memory: as
-    /// much as a segment has room for, some hundred bytes each.
+    /// Rooms that are gone since the active segment began: the next segment repeats that. Memory: as much as a segment
+    /// has room for, some hundred bytes each.
     gone: Vec<(RoomName, Epoch)>,
 }
 
-/// What is to be opened, and how.
+/// The log to open, and how.
 #[derive(Debug, Clone, Copy)]
 struct Opening<'a> {
     dir: &'a Path,
@@ -203,8 +88,8 @@ struct Opening<'a> {
 }
 
 impl Log {
-    /// Opens the log in a folder, which is made if need be, for this user alone. `is_expired` is asked about the
-    /// oldest messages of each room, with their time.
+    /// Opens the log in a folder, which is created if need be, accessible to this user alone. `is_expired` is asked
+    /// about the oldest messages of each room, with their time.
     ///
     /// # Errors
     /// The folder is in use, of another version, or cannot be read and written.
@@ -218,30 +103,33 @@ impl Log {
         Self::open_with(opening, is_expired, |_| false)
     }
 
-    /// Rooms for which `is_to_be_renewed` is true begin a new epoch in any case.
+    /// Opens the log; rooms for which `is_to_be_renewed` returns true begin a new epoch in any case.
     fn open_with(
         Opening { dir, segment_bytes, sync, now_unix_ms }: Opening<'_>,
         is_expired: impl Fn(&RoomName, u64) -> bool,
         is_to_be_renewed: impl Fn(&RoomName) -> bool,
     ) -> Result<(Self, Recovered), LogError> {
-        let (folder, boot) = (files::Folder::lock(dir)?, files::boot());
+        let (folder, boot) = (Folder::lock(dir)?, folder::boot());
         let found = recovery::scan(&folder, &boot, now_unix_ms)?;
         if let Some((path, mode)) = folder.open_to_others() {
-            let path = path.display();
-            tracing::warn!(%path, mode = %format_args!("{mode:04o}"), "others may write to the history's folder");
+            tracing::warn!(
+                path = %path.display(),
+                mode = %format_args!("{mode:04o}"),
+                "others may write to history.dir: take the permission away (chmod go-w)"
+            );
         }
         for number in &found.set_aside {
             folder.set_aside(*number)?;
         }
-        let Scan { there, rooms, findings, more_findings, .. } = found;
-        let before = there.previous.number;
-        let files = Files::continue_in(folder, segment_bytes, sync, boot, there)?;
+        let Scan { chain, rooms, findings, more_findings, .. } = found;
+        let before = chain.previous.number;
+        let files = Files::continue_in(folder, segment_bytes, sync, boot, chain)?;
         let (index, mut recovered, repairs) = rooms.into_recovered(is_expired, is_to_be_renewed);
         (recovered.findings, recovered.more_findings) = (findings, more_findings);
         let mut log = Self { files, index, cleaned_unix_ms: now_unix_ms, credit: 0, gone: Vec::new() };
         log.put_in_order(before, &recovered, repairs)?;
-        log.files.vouch()?;
-        log.keep_house(now_unix_ms)?;
+        log.files.start_marking()?;
+        log.clean_up(now_unix_ms)?;
         Ok((log, recovered))
     }
 
@@ -252,13 +140,13 @@ impl Log {
         self.files.write(batch, is_acknowledged)
     }
 
-    /// True when something was written that should reach the disk soon (`history.sync`).
+    /// Returns true when something was written that should reach the disk soon (`history.sync`).
     #[must_use]
     pub fn wants_sync(&self) -> bool {
         self.files.wants_sync()
     }
 
-    /// Waits until what was written has reached the disk.
+    /// Waits until everything written has reached the disk.
     ///
     /// # Errors
     /// The disk is broken.
@@ -266,11 +154,11 @@ impl Log {
         self.files.sync_data()
     }
 
-    /// Appends messages. When this returns they survive the end of the process.
+    /// Appends messages. When this returns, they survive the end of the process.
     ///
     /// # Errors
-    /// The disk is full or broken, or a message does not connect to the last one of its room (of a new epoch: is not
-    /// the first). None of them was appended. It may be tried again with what comes next.
+    /// The disk is full or broken, or a message does not continue its room (in a new epoch: is not the first). None of
+    /// the messages was appended. They may be appended again later.
     pub fn append(&mut self, records: &[Record]) -> Result<(), LogError> {
         let mut batch = Batch::default();
         let mut ends: HashMap<&RoomName, Position> = HashMap::new();
@@ -292,41 +180,41 @@ impl Log {
         for (record, len) in records.iter().zip(lens) {
             self.index.append(&record.room, record.position, record.first, (segment, len));
             if record.key.is_some() {
-                self.index.keyed(segment, record.at_unix_ms.saturating_add(KEPT_MS));
+                self.index.note_key(segment, record.at_unix_ms.saturating_add(KEPT_MS));
             }
         }
         Ok(())
     }
 
-    /// Lets go of what rooms no longer need, if they still live in that epoch. It goes from the disk with its
+    /// Drops what rooms no longer keep, unless they are in another epoch by now. It is removed from disk with its
     /// segment.
     ///
     /// # Errors
-    /// The disk is full or broken: what was let go of may come back when the log is opened again.
+    /// The disk is full or broken. Dropped messages may return when the log is opened again.
     pub fn discard(
         &mut self,
-        waste: impl IntoIterator<Item = (RoomName, Epoch, Waste)>,
+        trims: impl IntoIterator<Item = (RoomName, Epoch, Trim)>,
     ) -> Result<(), LogError> {
         let mut batch = Batch::default();
         let (mut standing, mut begun) = (Vec::new(), Vec::new());
-        for (room, epoch, waste) in waste {
-            if self.index.lives(&room, epoch) == (waste == Waste::Begins) {
+        for (room, epoch, trim) in trims {
+            if self.index.is_current(&room, epoch) == (trim == Trim::Begins) {
                 continue;
             }
-            match waste {
-                // Known before anything is said there, so that it goes on after a restart.
-                Waste::Begins => {
+            match trim {
+                // Written before the room has any message, so that it continues after a restart.
+                Trim::Begins => {
                     self.index.forget(&room);
                     let position = Position { epoch, offset: Offset(0) };
                     batch.position(&room, position, Offset(1));
                     begun.push((room, position));
                 }
-                Waste::All => {
+                Trim::All => {
                     self.index.forget(&room);
                     batch.forget(&room, epoch);
                     self.gone.push((room, epoch));
                 }
-                Waste::Before(first) => {
+                Trim::Before(first) => {
                     let before = self.index.range(&room);
                     self.index.trim(&room, first);
                     if let Some((position, first)) =
@@ -341,27 +229,28 @@ impl Log {
         let (segment, written) = self.write(batch, false)?;
         self.credit += 2 * written;
         for (room, position) in standing {
-            // It may have been forgotten behind its trimming.
-            if self.index.lives(&room, position.epoch) {
-                self.index.stand(&room, position, segment);
+            // The room may have been forgotten later in the same batch.
+            if self.index.is_current(&room, position.epoch) {
+                self.index.set_position(&room, position, segment);
             }
         }
         for (room, position) in begun {
-            self.index.stand(&room, position, segment);
+            self.index.set_position(&room, position, segment);
         }
         Ok(())
     }
 
-    /// Bytes on disk.
+    /// Returns the bytes on disk.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
         self.files.disk_bytes()
     }
 
-    /// Ends the log well: everything has reached the disk, and the counts go on even in another boot of the machine.
+    /// Closes the log cleanly: everything has reached the disk, and rooms continue even after the machine is booted
+    /// again.
     ///
     /// # Errors
-    /// The disk is full or broken; what was appended is no less safe than before.
+    /// The disk is full or broken. Appended messages are as safe as before.
     pub fn close(mut self) -> Result<(), LogError> {
         self.files.sync()?;
         let mut batch = Batch::default();

@@ -1,66 +1,41 @@
-//! From segments to rooms: what is there, and whether it is what was left.
+//! Recovers rooms from segments: what is there, and whether it is what was left.
 //!
-//! A segment that is damaged, cut short, gone or another one than was written is told by the chain of segments, by the
-//! note of how far the log was written, and by its own sums. If the one behind it is whole and has told where every
-//! room stands that was spoken in there, only these are concerned; otherwise every room is that nothing behind it
-//! vouches for.
+//! A segment that was damaged, cut short, removed or replaced is noticed by the chain of segments, by the end mark, and
+//! by its own checksums. If the segment after it is whole and contains the positions of all rooms that had messages in
+//! it, only these rooms are affected. Otherwise every room is, except those that a later entry proves.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::LogError;
-use super::files::{Folder, There};
-use super::format::{Entry, Header, Identity, MAGIC, OLD_MAGIC, Previous, Reader, Step};
-use super::note::{self, FileId, Note};
-use super::rooms::Rooms;
+use super::end_mark::{self, EndMark};
+use super::error::LogError;
+use super::files::SegmentChain;
+use super::folder::{FileId, Folder};
+use super::format::{Header, Identity, LogEntry, MAGIC, OLD_MAGIC, Previous, Reader, Step};
+use super::found::{FileFound, Finding};
+use super::rooms::ScannedRooms;
 
-/// Findings that are kept one by one: what is wrong with more is wrong with all.
+/// Findings that are kept one by one: a log with more is wrong as a whole.
 const MAX_FINDINGS: usize = 64;
 
-/// Something that is not as it was left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The file; the folder, if no file is to be named.
-    pub path: PathBuf,
-    /// The first byte that is concerned.
-    pub at: u64,
-    /// What is wrong, for a person.
-    pub what: String,
-}
-
-/// What one file has in it.
-#[derive(Debug, Clone)]
-pub struct FileFound {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Bytes that count.
-    pub bytes: u64,
-    /// Messages, those that nobody keeps any more included.
-    pub messages: u64,
-    /// Rooms that it speaks of.
-    pub rooms: usize,
-    /// Whether it is as it was left.
-    pub is_whole: bool,
-}
-
-/// What the segments hold.
+/// The contents of the segments.
 #[derive(Debug)]
 pub(super) struct Scan {
-    pub(super) there: There,
-    pub(super) rooms: Rooms,
+    pub(super) chain: SegmentChain,
+    pub(super) rooms: ScannedRooms,
     pub(super) files: Vec<FileFound>,
     pub(super) findings: Vec<Finding>,
-    /// How many more there are.
+    /// How many more findings there are.
     pub(super) more_findings: usize,
-    note: Option<Note>,
-    /// Segments that are not ours.
+    end_mark: Option<EndMark>,
+    /// Segments that belong to another log.
     pub(super) set_aside: Vec<u32>,
-    /// Segments that are not what was left, and that nothing behind them has told of yet.
+    /// Segments that are not as they were left, and whose rooms no later segment names.
     lost: Vec<u32>,
     ending: Option<Ending>,
 }
 
-/// How the last segment that says so was left.
+/// How the last segment with a header was left.
 #[derive(Debug)]
 struct Ending {
     boot: Box<str>,
@@ -68,44 +43,46 @@ struct Ending {
 }
 
 impl Ending {
-    /// What the operating system was given then is all there, as seen by whoever goes on in `boot`.
+    /// Returns true when everything given to the operating system then is there, as seen from the boot `boot`.
     fn is_safe_in(&self, boot: &str) -> bool {
         self.is_safe || (!boot.is_empty() && *self.boot == *boot)
     }
 }
 
-/// A segment's entries as far as they count.
+/// The valid entries of a segment.
 #[derive(Debug, Default)]
 struct Parsed {
-    entries: Vec<(Entry, usize)>,
+    entries: Vec<(LogEntry, usize)>,
     len: u64,
-    /// Place and length of what cannot be read.
+    /// Offset and length of what cannot be read.
     damage: Vec<(u64, u64)>,
 }
 
-/// Reads the whole folder. Memory: one segment, and what is kept of messages and, at that time, of keys.
+/// Reads the whole folder. Memory: one segment, and what is kept of messages and keys at that time.
 pub(super) fn scan(folder: &Folder, boot: &str, now_unix_ms: u64) -> Result<Scan, LogError> {
-    let note = note::read(&folder.dir)?;
+    let mark = end_mark::read(&folder.dir)?;
     let numbers = folder.numbers()?;
     let mut headers = BTreeMap::new();
     for number in &numbers {
         headers.insert(*number, folder.header(*number)?);
     }
     let mut known = headers.values().rev().filter_map(|(header, _)| Some(header.as_ref()?.identity));
-    // A note that no segment belongs to is not of this log.
+    // An end mark whose identity no segment has belongs to another log.
     let ours = headers.values().filter_map(|(header, _)| Some(header.as_ref()?.identity));
-    let is_ours = |note: &Note| headers.is_empty() || ours.clone().any(|identity| identity == note.identity);
-    let noted = note.filter(is_ours);
-    let identity = noted.map(|note| note.identity).or_else(|| known.next()).unwrap_or_else(new_identity);
-    let last = numbers.last().copied().unwrap_or(0).max(note.map_or(0, |note| note.last));
-    let there = There { identity, segments: Vec::new(), previous: Previous::default(), next: last + 1 };
+    let is_ours =
+        |mark: &EndMark| headers.is_empty() || ours.clone().any(|identity| identity == mark.identity);
+    let known_mark = mark.filter(is_ours);
+    let identity = known_mark.map(|mark| mark.identity).or_else(|| known.next()).unwrap_or_else(new_identity);
+    let last = numbers.last().copied().unwrap_or(0).max(mark.map_or(0, |mark| mark.last));
+    let chain =
+        SegmentChain { identity, segments: Vec::new(), previous: Previous::default(), next: last + 1 };
     let mut scan = Scan {
-        there,
-        rooms: Rooms::new(now_unix_ms),
+        chain,
+        rooms: ScannedRooms::new(now_unix_ms),
         files: Vec::new(),
         findings: Vec::new(),
         more_findings: 0,
-        note: noted,
+        end_mark: known_mark,
         lost: Vec::new(),
         set_aside: Vec::new(),
         ending: None,
@@ -128,7 +105,7 @@ fn new_identity() -> Identity {
 }
 
 impl Scan {
-    /// `next` is what the segment behind it says of it.
+    /// Reads a segment. `next` is how the segment after it describes it.
     fn segment(
         &mut self,
         folder: &Folder,
@@ -136,32 +113,32 @@ impl Scan {
         (header, id): (Option<&Header>, FileId),
         next: Option<Previous>,
     ) -> Result<(), LogError> {
-        if self.note.is_some_and(|note| number < note.first) {
-            // What was kept of it was copied, and it was about to be deleted; or somebody has put it back.
-            self.there.segments.push((number, 0));
+        if self.end_mark.is_some_and(|mark| number < mark.first) {
+            // Its kept entries were copied, and it was about to be deleted; or somebody has put it back.
+            self.chain.segments.push((number, 0));
             return Ok(());
         }
         let path = folder.path(number);
         let bytes = folder.read(number)?;
-        let noted = self.note.filter(|note| note.last == number);
+        let known_mark = self.end_mark.filter(|mark| mark.last == number);
         let expected = next.map(|next| (next.len, next.sum));
-        let noted_end = noted.map(|note| (note.len, note.sum));
-        // Nothing counts that was written behind the end of a full segment; what is there by the note was
-        // acknowledged, and so was all of it if nobody knows how much there was.
+        let marked_end = known_mark.map(|mark| (mark.len, mark.sum));
+        // Nothing counts that was written behind the end of a sealed segment. Everything before the end mark was
+        // acknowledged; everything at all was, if it is not known how much there was.
         let counting = &bytes[..bytes.len().min(expected.map_or(usize::MAX, |(len, _)| len as usize))];
-        let certain = expected.or(noted_end).map_or(0, |(len, _)| len);
-        let until = expected.or(noted_end).map_or(u64::MAX, |(len, _)| len);
+        let certain = expected.or(marked_end).map_or(0, |(len, _)| len);
+        let until = expected.or(marked_end).map_or(u64::MAX, |(len, _)| len);
         let parsed = parse(counting, certain, until);
         let mut is_whole = true;
         for (at, len) in &parsed.damage {
             self.find(&path, *at, format!("{len} bytes are damaged"));
             is_whole = false;
         }
-        for (len, sum) in expected.into_iter().chain(noted_end) {
+        for (len, sum) in expected.into_iter().chain(marked_end) {
             match bytes.get(..len as usize) {
                 None => {
-                    let (there, missing) = (bytes.len(), len - bytes.len() as u64);
-                    self.find(&path, there as u64, format!("{missing} bytes are missing at the end"));
+                    let (found, missing) = (bytes.len(), len - bytes.len() as u64);
+                    self.find(&path, found as u64, format!("{missing} bytes are missing at the end"));
                     is_whole = false;
                 }
                 Some(known) if crc32fast::hash(known) != sum && parsed.damage.is_empty() => {
@@ -171,17 +148,21 @@ impl Scan {
                 Some(_) => {}
             }
         }
-        if header.is_some_and(|found| found.number != number || found.identity != self.there.identity) {
-            self.pass_over(folder, number, "belongs to another log or place");
+        if header.is_some_and(|found| found.number != number || found.identity != self.chain.identity) {
+            self.pass_over(
+                folder,
+                number,
+                "belongs to another log, or is not the segment that its name says",
+            );
             return Ok(());
         }
         if parsed.entries.is_empty() {
-            // The beginning of nothing; if it was more, whoever follows it says so.
-            self.there.segments.push((number, 0));
+            // The beginning of a segment without an entry. If there was more, the segment after it says so.
+            self.chain.segments.push((number, 0));
             return Ok(());
         }
-        if noted.is_some_and(|note| note.file != id) {
-            self.find(&path, 0, "is another file than the one that was written: a copy".into());
+        if known_mark.is_some_and(|mark| mark.file != id) {
+            self.find(&path, 0, "is a copy, not the file that was written".into());
             self.rooms.is_doubted = true;
         }
         self.follow(folder, header, &parsed, is_whole);
@@ -189,19 +170,19 @@ impl Scan {
         Ok(())
     }
 
-    /// Looks at what is before a segment.
+    /// Compares a segment with what is there of the ones before it.
     fn follow(&mut self, folder: &Folder, header: Option<&Header>, parsed: &Parsed, is_whole: bool) {
-        let before = self.there.previous.number;
+        let before = self.chain.previous.number;
         if let Some(previous) = header.map(|header| header.previous.number).filter(|p| *p > before) {
-            let noted_first = self.note.map_or(0, |note| note.first);
-            let missing = (before + 1).max(noted_first)..=previous;
+            let marked_first = self.end_mark.map_or(0, |mark| mark.first);
+            let missing = (before + 1).max(marked_first)..=previous;
             if !missing.is_empty() {
                 let (from, to) = (folder.path(*missing.start()), folder.path(previous));
                 let what =
                     if from == to { "is missing".into() } else { format!("to {} are missing", to.display()) };
                 self.find(&from, 0, what);
             }
-            // Before the first one no room is known that could be concerned.
+            // Before the first segment no room is known that could be affected.
             if before > 0 {
                 self.lost.extend(missing.take(2));
             }
@@ -210,10 +191,10 @@ impl Scan {
             return;
         }
         let previous = header.map(|header| header.previous.number);
-        let has_told =
-            |(entry, _): &(Entry, usize)| matches!(entry, Entry::Told(of) if Some(*of) == previous);
+        let is_done =
+            |entry: &LogEntry| matches!(entry, LogEntry::PositionsDone(of) if Some(*of) == previous);
         let is_resolved = is_whole && previous.is_some_and(|previous| self.lost == [previous]);
-        if !(is_resolved && parsed.entries.iter().any(has_told)) {
+        if !(is_resolved && parsed.entries.iter().any(|(entry, _)| is_done(entry))) {
             self.rooms.doubt();
         }
         self.lost.clear();
@@ -223,27 +204,31 @@ impl Scan {
         let Parsed { entries, len, .. } = parsed;
         let counting = &bytes[..bytes.len().min(len as usize)];
         let is_old = bytes.starts_with(OLD_MAGIC);
-        self.there.segments.push((number, len));
-        self.there.previous = Previous { number, len, sum: crc32fast::hash(counting) };
-        if is_old && self.note.is_none() && !self.rooms.is_doubted {
-            self.find(path, 0, "was written by an earlier version, which proved less".into());
+        self.chain.segments.push((number, len));
+        self.chain.previous = Previous { number, len, sum: crc32fast::hash(counting) };
+        if is_old && self.end_mark.is_none() && !self.rooms.is_doubted {
+            self.find(path, 0, "was written by an earlier version, whose format proves less".into());
             self.rooms.is_doubted = true;
         }
-        // What was acknowledged was noted.
-        let is_beyond = self.note.is_some_and(|note| number > note.last);
-        if is_beyond && entries.iter().any(|(entry, _)| matches!(entry, Entry::Message(_))) {
-            self.find(path, 0, "is younger than the note of how far the log was written".into());
+        // All acknowledged messages are within the end mark.
+        let is_beyond = self.end_mark.is_some_and(|mark| number > mark.last);
+        if is_beyond && entries.iter().any(|(entry, _)| matches!(entry, LogEntry::Message(_))) {
+            self.find(
+                path,
+                0,
+                "is younger than the end mark (*.end), which says how far the log was written".into(),
+            );
             self.rooms.is_doubted = true;
         }
         for (entry, size) in entries {
             match entry {
-                Entry::Segment(Header { boot, is_synced, .. }) => {
+                LogEntry::Segment(Header { boot, is_synced, .. }) => {
                     if self.ending.as_ref().is_some_and(|ending| !ending.is_safe_in(&boot)) {
                         self.rooms.doubt();
                     }
                     self.ending = Some(Ending { boot, is_safe: is_synced });
                 }
-                Entry::Close => {
+                LogEntry::Close => {
                     self.ending.as_mut().into_iter().for_each(|ending| ending.is_safe = true);
                 }
                 entry => self.rooms.apply(number, entry, size),
@@ -252,14 +237,14 @@ impl Scan {
         if is_old {
             self.rooms.doubt();
         }
-        let (messages, rooms) = self.rooms.leave_segment(number);
+        let (messages, rooms) = self.rooms.end_segment(number);
         self.files.push(FileFound { path: path.to_owned(), bytes: len, messages, rooms, is_whole });
         if !is_whole {
             self.lost.push(number);
         }
     }
 
-    /// A segment that is not ours: as good as gone.
+    /// Passes over a segment of another log, as if it were missing.
     fn pass_over(&mut self, folder: &Folder, number: u32, what: &str) {
         let path = folder.path(number);
         self.find(&path, 0, what.into());
@@ -268,25 +253,29 @@ impl Scan {
     }
 
     fn finish(&mut self, folder: &Folder, boot: &str) {
-        let is_empty = self.there.segments.is_empty();
-        match self.note {
+        let is_empty = self.chain.segments.is_empty();
+        match self.end_mark {
             None if is_empty => {}
             None => {
                 if !self.rooms.is_doubted {
-                    self.find(&folder.dir, 0, "has no note of how far the log was written (*.end)".into());
+                    self.find(
+                        &folder.dir,
+                        0,
+                        "has no end mark (*.end): how far the log was written is not known".into(),
+                    );
                 }
                 self.rooms.is_doubted = true;
             }
-            Some(note) => {
-                let is_there = |(number, len): &(u32, u64)| *number == note.last && *len > 0;
-                if !self.there.segments.iter().any(is_there) {
-                    self.find(&folder.path(note.last), 0, "is missing, the last one".into());
+            Some(mark) => {
+                let is_there = |(number, len): &(u32, u64)| *number == mark.last && *len > 0;
+                if !self.chain.segments.iter().any(is_there) {
+                    self.find(&folder.path(mark.last), 0, "is missing: the last segment".into());
                     self.rooms.is_doubted = true;
                 }
             }
         }
         if self.ending.as_ref().is_some_and(|ending| !ending.is_safe_in(boot)) {
-            let what = "was not closed before the machine ended: the last messages may be missing";
+            let what = "was not closed before the machine stopped: the last messages may be missing";
             self.find(&folder.dir, 0, what.into());
             self.rooms.is_doubted = true;
         }
@@ -304,8 +293,9 @@ impl Scan {
     }
 }
 
-/// Entries count in whole batches, or if they end within the first `certain` bytes. Damage counts that begins within
-/// the first `until`: what is behind that is a write that was cut short.
+/// Parses the valid entries of a segment. Entries are valid in whole batches, or if they end within the first `certain`
+/// bytes. Damage is reported if it begins within the first `until` bytes: behind that, it is a write that was cut
+/// short.
 fn parse(bytes: &[u8], certain: u64, until: u64) -> Parsed {
     let mut reader = Reader::new(bytes);
     let mut parsed = Parsed::default();

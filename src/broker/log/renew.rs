@@ -1,5 +1,5 @@
-//! What is said on disk before a log goes on: where rooms stand that were spoken in in the last segment, and what is
-//! left of those that begin a new epoch.
+//! Writes the entries that a log needs before it continues: the positions of the rooms that had messages in the last
+//! segment, and what is left of rooms that begin a new epoch.
 
 use super::format::Batch;
 use super::rooms::Repairs;
@@ -7,24 +7,24 @@ use super::{Log, LogError, Recovered};
 use crate::names::{Epoch, Offset, RoomName};
 
 impl Log {
-    /// Begins the next segment, which says where every room stands that was spoken in in this one.
+    /// Begins the next segment, which repeats the positions of all rooms with messages in this one.
     pub(super) fn roll(&mut self) -> Result<(), LogError> {
         let before = self.files.youngest();
         self.files.roll()?;
-        self.tell(before, Vec::new())
+        self.write_positions(before, Vec::new())
     }
 
-    /// Says where every room stands that was spoken in in a segment, and which are no more; then, that these are no
-    /// more, either.
-    fn tell(&mut self, segment: u32, forgotten: Vec<(RoomName, Epoch)>) -> Result<(), LogError> {
+    /// Writes the positions of the rooms with messages in a segment, and which rooms are gone; behind that, that the
+    /// `forgotten` rooms are gone too.
+    fn write_positions(&mut self, segment: u32, forgotten: Vec<(RoomName, Epoch)>) -> Result<(), LogError> {
         let mut batch = Batch::default();
         for (room, epoch) in &self.gone {
             batch.forget(room, *epoch);
         }
-        for (room, position, first) in self.index.told_in(segment) {
+        for (room, position, first) in self.index.rooms_positioned_in(segment) {
             batch.position(room, position, first);
         }
-        batch.told(segment);
+        batch.positions_done(segment);
         for (room, epoch) in &forgotten {
             batch.forget(room, *epoch);
         }
@@ -33,8 +33,8 @@ impl Log {
         Ok(())
     }
 
-    /// Nothing of this is noted: should it be cut short, it is done again. `before` is the last segment that was
-    /// there, if there was one.
+    /// Writes what a recovered log needs before it continues. No end mark covers this: if it is cut short, it is done
+    /// again. `before` is the number of the last segment that was there, 0 if there was none.
     pub(super) fn put_in_order(
         &mut self,
         before: u32,
@@ -49,19 +49,19 @@ impl Log {
             }
         }
         self.files.write(batch, false)?;
-        for (place, old) in renewed {
-            self.renew(recovered, place, old)?;
+        for (index, old) in renewed {
+            self.renew(recovered, index, old)?;
         }
         if before == 0 {
             return Ok(());
         }
         self.gone.extend(gone);
-        self.tell(before, forgotten)
+        self.write_positions(before, forgotten)
     }
 
-    /// Writes a room anew.
-    fn renew(&mut self, recovered: &Recovered, place: usize, old: Epoch) -> Result<(), LogError> {
-        let found = &recovered.rooms[place];
+    /// Writes what is left of a room in its new epoch.
+    fn renew(&mut self, recovered: &Recovered, index: usize, old: Epoch) -> Result<(), LogError> {
+        let found = &recovered.rooms[index];
         let mut batch = Batch::default();
         batch.forget(&found.room, old);
         let first = found.messages.first().map_or(Offset(0), |message| message.position.offset);
@@ -78,9 +78,9 @@ impl Log {
         for (message, len) in found.messages.iter().zip(lens) {
             self.index.append(&found.room, message.position, first, (segment, len));
         }
-        self.index.stand(&found.room, found.position, segment);
+        self.index.set_position(&found.room, found.position, segment);
         if keyed_until_ms > 0 {
-            self.index.keyed(segment, keyed_until_ms);
+            self.index.note_key(segment, keyed_until_ms);
         }
         Ok(())
     }

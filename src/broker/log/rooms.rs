@@ -1,10 +1,11 @@
-//! The rooms that the segments speak of: what is there of each, and what of it is proved.
+//! The rooms found while segments are scanned: what is there of each, and what of that is proved.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::format::Entry;
+use super::format::LogEntry;
+use super::found::{Recovered, RecoveredRoom};
 use super::index::Index;
-use super::{Record, Recovered, RecoveredRoom, SentKey};
+use super::record::{Record, SentKey};
 use crate::broker::Position;
 use crate::names::{Epoch, Offset, RoomName};
 use crate::protocol::event;
@@ -13,39 +14,39 @@ use crate::protocol::event;
 type Found = (Record, u32, usize);
 
 #[derive(Debug)]
-struct Room {
+struct ScannedRoom {
     position: Position,
     first: Offset,
-    told_in: u32,
-    /// Nothing that came later can have been lost.
+    positioned_in: u32,
+    /// True when nothing that came later can have been lost.
     is_proved: bool,
     messages: BTreeMap<Offset, Found>,
     keys: BTreeMap<Offset, SentKey>,
 }
 
-/// What was found so far.
+/// The rooms that were found so far.
 #[derive(Debug)]
-pub(super) struct Rooms {
-    rooms: HashMap<RoomName, Room>,
-    /// The log as a whole is not the one that was left: no room is proved.
+pub(super) struct ScannedRooms {
+    rooms: HashMap<RoomName, ScannedRoom>,
+    /// True when the log as a whole is not the one that was left: no room is proved.
     pub(super) is_doubted: bool,
     /// Messages in each segment.
     messages: HashMap<u32, u64>,
-    /// Until when each segment has keys that are kept.
+    /// Until when each segment contains keys that are kept.
     keyed: HashMap<u32, u64>,
-    /// Those that the segment that is being read speaks of.
+    /// The rooms with entries in the segment that is being read.
     spoken_of: HashSet<RoomName>,
-    /// Those that are said to be no more in the last segment that was read, and its number.
+    /// The rooms that the last segment read says are gone, and its number.
     gone: (u32, Vec<(RoomName, Epoch)>),
     now_unix_ms: u64,
 }
 
-/// What has to be said on disk before the log goes on.
+/// Changes that have to be written before the log continues.
 #[derive(Debug, Default)]
 pub(super) struct Repairs {
-    /// Rooms that go on in a new epoch, by their place in [`Recovered::rooms`], with the old one.
+    /// Rooms that continue in a new epoch, by their index in [`Recovered::rooms`], with the old epoch.
     pub(super) renewed: Vec<(usize, Epoch)>,
-    /// Rooms that were said to be no more in the last segment.
+    /// Rooms that the last segment says are gone.
     pub(super) gone: Vec<(RoomName, Epoch)>,
     /// Rooms of which nothing is left.
     pub(super) forgotten: Vec<(RoomName, Epoch)>,
@@ -53,7 +54,7 @@ pub(super) struct Repairs {
     pub(super) trimmed: Vec<RoomName>,
 }
 
-impl Rooms {
+impl ScannedRooms {
     pub(super) fn new(now_unix_ms: u64) -> Self {
         Self {
             rooms: HashMap::new(),
@@ -66,65 +67,65 @@ impl Rooms {
         }
     }
 
-    /// Something was lost here, and it could have been of any room.
+    /// Notes that something was lost which could have been of any room.
     pub(super) fn doubt(&mut self) {
         for room in self.rooms.values_mut() {
             room.is_proved = false;
         }
     }
 
-    /// The messages of the segment that was read, and its rooms.
-    pub(super) fn leave_segment(&mut self, number: u32) -> (u64, usize) {
+    /// Ends a segment. Returns how many messages it has, and how many rooms have entries in it.
+    pub(super) fn end_segment(&mut self, number: u32) -> (u64, usize) {
         let rooms = std::mem::take(&mut self.spoken_of).len();
         (self.messages.get(&number).copied().unwrap_or(0), rooms)
     }
 
-    pub(super) fn apply(&mut self, number: u32, entry: Entry, size: usize) {
+    pub(super) fn apply(&mut self, number: u32, entry: LogEntry, size: usize) {
         if self.gone.0 != number {
             self.gone = (number, Vec::new());
         }
         match entry {
-            Entry::Message(record) => {
-                // What is missing before it may yet come as a copy; if it does not, there is a hole.
+            LogEntry::Message(record) => {
+                // Messages missing before it may yet follow as copies. If they do not, there is a hole.
                 let room = self.room(&record.room, record.position, number);
                 room.position = record.position;
-                (room.told_in, room.is_proved) = (number, true);
-                self.keep(number, record, size);
+                (room.positioned_in, room.is_proved) = (number, true);
+                self.keep_message(number, record, size);
             }
-            // It stands here because it was kept, but says nothing about what came behind it.
-            Entry::Copy(record) => {
+            // A copy proves that this message was kept, but nothing about those behind it.
+            LogEntry::Copy(record) => {
                 let room = self.room(&record.room, record.position, number);
                 room.position.offset = room.position.offset.max(record.position.offset);
-                self.keep(number, record, size);
+                self.keep_message(number, record, size);
             }
-            Entry::Key(name, offset, epoch, sent) => {
+            LogEntry::Key(name, offset, epoch, sent) => {
                 let room = self.room(&name, Position { epoch, offset }, number);
                 room.position.offset = room.position.offset.max(offset);
                 self.keep_key(number, &name, offset, sent);
             }
-            Entry::Position { room, position, first } => {
+            LogEntry::Position { room, position, first } => {
                 let room = self.room(&room, position, number);
-                // Said again: the first time is what counts, or each start would move it on.
+                // Repeated positions do not count as later, or each start would move the room on.
                 if !(room.is_proved && room.position == position) {
-                    room.told_in = number;
+                    room.positioned_in = number;
                 }
                 room.position.offset = room.position.offset.max(position.offset);
                 room.is_proved = true;
                 trim(room, first);
             }
-            Entry::Forget { room, epoch } => {
+            LogEntry::Forget { room, epoch } => {
                 if self.rooms.get(&room).is_some_and(|room| room.position.epoch == epoch) {
                     self.rooms.remove(&room);
                 }
                 self.gone.1.push((room, epoch));
             }
-            // So far it was about the segment before.
-            Entry::Told(_) => self.gone.1.clear(),
-            Entry::Segment(_) | Entry::OldSegment | Entry::Close => {}
+            // Up to here the entries were about the segment before.
+            LogEntry::PositionsDone(_) => self.gone.1.clear(),
+            LogEntry::Segment(_) | LogEntry::OldSegment | LogEntry::Close => {}
         }
     }
 
-    fn keep(&mut self, number: u32, record: Record, size: usize) {
+    fn keep_message(&mut self, number: u32, record: Record, size: usize) {
         *self.messages.entry(number).or_default() += 1;
         let offset = record.position.offset;
         if let Some(sent) = record.sent_key() {
@@ -150,12 +151,12 @@ impl Rooms {
         }
     }
 
-    /// The room in the epoch of `position`; another epoch is another life.
-    fn room(&mut self, name: &RoomName, position: Position, number: u32) -> &mut Room {
-        let fresh = || Room {
+    /// Returns the room in the epoch of `position`. Another epoch begins a new life of the room.
+    fn room(&mut self, name: &RoomName, position: Position, number: u32) -> &mut ScannedRoom {
+        let fresh = || ScannedRoom {
             position,
             first: Offset(0),
-            told_in: number,
+            positioned_in: number,
             is_proved: false,
             messages: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -170,8 +171,8 @@ impl Rooms {
         room
     }
 
-    /// The rooms with what of their messages has not expired: those that are proved and whole go on as they were, the
-    /// others (and those that `is_to_be_renewed`) in a new epoch, with what is left of them.
+    /// Returns the rooms with their messages that have not expired. Those that are proved and whole continue as they
+    /// were, the others (and those that `is_to_be_renewed`) in a new epoch with what is left of them.
     pub(super) fn into_recovered(
         self,
         is_expired: impl Fn(&RoomName, u64) -> bool,
@@ -208,7 +209,7 @@ impl Rooms {
             for (record, number, size) in room.messages.values() {
                 index.append(&name, record.position, Offset(0), (*number, *size));
             }
-            index.stand(&name, room.position, room.told_in);
+            index.set_position(&name, room.position, room.positioned_in);
             let messages = room.messages.into_values().map(|(record, ..)| record).collect();
             let keys = room.keys.into_iter().collect();
             recovered.rooms.push(RecoveredRoom { room: name, position: room.position, messages, keys });
@@ -217,37 +218,37 @@ impl Rooms {
             index.count(number, messages);
         }
         for (number, until_ms) in self.keyed {
-            index.keyed(number, until_ms);
+            index.note_key(number, until_ms);
         }
         (index, recovered, repairs)
     }
 
-    /// Each room with its position, its messages, and whether it goes on as it is.
+    /// Returns each room with its position, its messages, and whether it continues as it is.
     pub(super) fn describe(&self) -> impl Iterator<Item = (&RoomName, Position, usize, bool)> {
         self.rooms.iter().map(|(name, room)| (name, room.position, room.messages.len(), room.goes_on()))
     }
 }
 
-impl Room {
-    /// It is as it was left.
+impl ScannedRoom {
+    /// Returns true when the room is as it was left.
     fn goes_on(&self) -> bool {
         self.is_proved && !self.has_hole()
     }
 
-    /// Messages that should be there and are not.
+    /// Returns how many messages should be there and are not.
     fn missing(&self) -> u64 {
         let kept = (self.position.offset.0 + 1).saturating_sub(self.first.0.max(1));
         kept.saturating_sub(self.messages.len() as u64)
     }
 
-    /// True when something is missing behind the first message that is there, or everything is. What is missing before
-    /// it is as if it were kept no longer.
+    /// Returns true when a message is missing behind the first one that is there, or all are. Messages missing before
+    /// the first are taken for expired.
     fn has_hole(&self) -> bool {
         let Some(first) = self.messages.keys().next() else { return self.missing() > 0 };
         self.position.offset.0 - first.0 + 1 != self.messages.len() as u64
     }
 
-    /// What is left of it, without a hole, in a new epoch; `None` when that is nothing.
+    /// Moves what is left of the room to a new epoch, without a hole; `None` when nothing is left.
     fn renew(self, name: &RoomName) -> Option<RecoveredRoom> {
         let epoch = Epoch::random();
         let first = *self.messages.keys().next()?;
@@ -264,7 +265,7 @@ impl Room {
             }
             messages.push(record);
         }
-        // What was sent under the key of a message that is lost may be sent again.
+        // The key of a lost message is forgotten, so that the message may be sent again.
         keys.extend(self.keys.into_iter().filter(|(offset, _)| *offset < first));
         if messages.is_empty() {
             return None;
@@ -273,7 +274,7 @@ impl Room {
     }
 }
 
-fn trim(room: &mut Room, first: Offset) {
+fn trim(room: &mut ScannedRoom, first: Offset) {
     room.first = room.first.max(first);
     while room.messages.first_key_value().is_some_and(|(offset, _)| *offset < room.first) {
         room.messages.pop_first();

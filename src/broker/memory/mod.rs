@@ -1,139 +1,139 @@
-//! The embedded broker: rooms in memory, in lock stripes, for a single node.
+//! The embedded broker of a single node: rooms in memory, in a lock-striped table.
 //!
-//! Locks are taken in this order: a stripe of the table, a room, the budget's list, that of rooms that nobody is in,
-//! what is left of those that are no more, or a stripe of the users' keys. None is held across a call out of the broker
-//! but the room's, under which [`Local`] and the closures of [`Memory::enter`] and [`Memory::publish`] run.
+//! Locks are taken in this order: a stripe of the table, a room, then one of the budget's list, the idle rooms, the
+//! positions of rooms that are gone, or a stripe of the users' keys. No lock but a room's is held while code outside
+//! the broker runs: under that, [`Local`] and the closures of [`Memory::enter`] and [`Memory::publish`] are called.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 use super::budget::Budget;
-use super::forget::Way;
-use super::idle::Idle;
-use super::log::Waste;
-use super::positions::{Left, Positions};
-use super::quota::Quotas;
+use super::eviction_order::Opener;
+use super::forget::Eviction;
+use super::idle::IdleRooms;
+use super::positions::Positions;
+use super::quota::KeyQuotas;
 use super::resume::Resumed;
+use super::retained::RetainedPosition;
 use super::room::{Room, RoomState, SharedRoom};
-use super::shares::Opener;
+use super::trim::Trim;
 use super::{BrokerError, Local, Position};
-use crate::chat::keys::{Keys, Scope};
-use crate::chat::rooms::Rules;
+use crate::chat::keys::{KeyExpiry, KeyScope};
+use crate::chat::rooms::RoomRules;
 use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
 use crate::shrink::ShrinkWhenSparse;
+use crate::striped::Striped;
 
 /// A room as a log remembers it.
 #[derive(Debug)]
-pub struct Life {
-    /// The place of the last message.
+pub struct RestoredRoom {
+    /// The position of the room's last message.
     pub position: Position,
-    /// The last messages up to that, oldest first, with the time of each in milliseconds of the node's clock.
+    /// The last messages up to `position`, oldest first, with the time of each in milliseconds of the broker's clock.
     pub messages: Vec<(u64, Frame)>,
-    /// Idempotency keys with the places of their messages and the times, oldest first.
+    /// Idempotency keys with the offsets of their messages and the times, oldest first.
     pub keys: Vec<(UserId, Key, Offset, u64)>,
 }
 
-/// Who enters a room, as far as that decides what makes way for whom.
+/// A user who enters a room. Decides which rooms are evicted first, should this user open many.
 #[derive(Debug, Clone, Copy)]
-pub struct By<'a> {
+pub struct Entrant<'a> {
     /// The user.
     pub user: &'a UserId,
-    /// A hash of the address, with a key of this process.
+    /// A hash of the user's address, with a key of this process.
     pub address: u32,
 }
 
-/// How often a newcomer tries to have a room that is one too many opened all the same: others may be faster.
+/// How often opening a room tries to evict another: other threads may take the room that was freed.
 pub(super) const TRIES: usize = 16;
 /// Stripes of the room table. [`Memory::expire`] visits one at a time.
 const STRIPES: usize = 64;
 
-/// The bounds of what the broker keeps, and what holds in each room.
+/// The bounds of what the broker keeps, and the settings of rooms.
 #[derive(Debug)]
-pub struct Limits {
-    /// Of each room.
-    pub rooms: Rules,
-    /// Bytes of all histories together: beyond it the oldest message of the node goes.
+pub struct MemoryLimits {
+    /// The settings of each room.
+    pub rooms: RoomRules,
+    /// Bytes of all histories together, beyond which the oldest message of the node is evicted.
     pub history_total_bytes: usize,
-    /// Rooms that exist at once; and the default room, which is never one too many.
+    /// Rooms that exist at once, the default room not counted: that can always be opened.
     pub max_rooms: usize,
-    /// Rooms that are no more and whose positions are remembered.
+    /// Rooms that are gone whose positions are remembered.
     pub max_positions: usize,
-    /// For how long, in milliseconds; 0 for not at all.
+    /// How long such a position is remembered, in milliseconds; 0 remembers none.
     pub position_ttl_ms: u64,
-    /// `chat.default_room`.
+    /// The room that can always be opened (`chat.default_room`).
     pub default_room: String,
-    /// Idempotency keys of one user that are remembered, over all rooms and recipients; at least 1.
+    /// Idempotency keys remembered for one user, over all rooms and recipients; at least 1.
     pub max_keys_per_user: usize,
-    /// Bytes of the keys of all users: beyond it the oldest key goes.
+    /// Bytes of the keys of all users, beyond which the oldest key is forgotten.
     pub max_keys_bytes: usize,
 }
 
-type Stripe<L> = Mutex<HashMap<RoomName, SharedRoom<L>>>;
+/// The rooms of one stripe, by name.
+pub(super) type Rooms<L> = HashMap<RoomName, SharedRoom<L>>;
 
 /// The embedded broker.
 pub struct Memory<L: Local> {
     pub(super) local: L,
     pub(super) budget: Budget<L::Topic>,
-    pub(super) quotas: Quotas,
-    pub(super) rules: Rules,
+    pub(super) quotas: KeyQuotas,
+    pub(super) rules: RoomRules,
     max_rooms: usize,
     default_room: String,
-    pub(super) idle: Idle<L::Topic>,
+    pub(super) idle: IdleRooms<L::Topic>,
     pub(super) positions: Positions,
-    stripes: Box<[Stripe<L>]>,
-    hasher: RandomState,
-    pub(super) rooms: AtomicUsize,
+    pub(super) rooms: Striped<Mutex<Rooms<L>>, STRIPES>,
+    pub(super) room_count: AtomicUsize,
     next_id: AtomicU64,
 }
 
 impl<L: Local> fmt::Debug for Memory<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").field("rooms", &self.rooms).finish_non_exhaustive()
+        f.debug_struct("Memory").field("rooms", &self.room_count).finish_non_exhaustive()
     }
 }
 
 impl<L: Local> Memory<L> {
-    /// A broker without rooms.
+    /// Creates a broker without rooms.
     #[must_use]
-    pub fn new(local: L, limits: Limits) -> Self {
+    pub fn new(local: L, limits: MemoryLimits) -> Self {
         Self {
             local,
             budget: Budget::new(limits.history_total_bytes),
-            quotas: Quotas::new(limits.max_keys_per_user, limits.max_keys_bytes),
+            quotas: KeyQuotas::new(limits.max_keys_per_user, limits.max_keys_bytes),
             rules: limits.rooms,
             max_rooms: limits.max_rooms,
             default_room: limits.default_room,
-            idle: Idle::default(),
+            idle: IdleRooms::default(),
             positions: Positions::new(limits.max_positions, limits.position_ttl_ms),
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
-            rooms: AtomicUsize::new(0),
+            rooms: Striped::default(),
+            room_count: AtomicUsize::new(0),
             next_id: AtomicU64::new(0),
         }
     }
 
-    /// The way to the members on this node.
+    /// Returns the way to the members on this node.
     #[must_use]
     pub fn local(&self) -> &L {
         &self.local
     }
 
-    /// Rooms that exist, those kept for their history included.
+    /// Returns how many rooms exist, those without members included.
     #[must_use]
     pub fn room_count(&self) -> usize {
-        self.rooms.load(Relaxed)
+        self.room_count.load(Relaxed)
     }
 
-    /// As [`Memory::enter_by`], by nobody in particular.
+    /// Enters a room as nobody in particular; otherwise as [`Memory::enter_as`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Memory::enter_as`].
     pub fn enter<R>(
         &self,
         name: &RoomName,
@@ -143,21 +143,23 @@ impl<L: Local> Memory<L> {
         self.enter_with(name, Opener::default, resume, f)
     }
 
-    /// Finds or opens a room and runs `f` under its lock, so that joining is one step. `resume` is the place of the
-    /// last message that the newcomer has seen. When what came of that is [complete](Resumed::is_complete), `f` makes
-    /// the newcomer a member; otherwise whoever replays does, with the last page
-    /// ([`Room::read_on`](super::room::Room::read_on)), and `f` notes its presence, so that the room stays.
+    /// Finds or opens a room and runs `f` under its lock, so that joining is one step. `resume` is the position of the
+    /// last message that the connection has seen.
+    ///
+    /// If the result of resuming [is complete](Resumed::is_complete), `f` makes the connection a member. Otherwise `f`
+    /// only notes its presence, so that the room stays, and it becomes a member with the last page
+    /// ([`Room::read_on`](super::room::Room::read_on)).
     ///
     /// # Errors
-    /// [`BrokerError::TooManyRooms`] when the room would be one too many and no other makes way.
-    pub fn enter_by<R>(
+    /// [`BrokerError::TooManyRooms`] when the room would have to be opened and no other can be evicted for it.
+    pub fn enter_as<R>(
         &self,
         name: &RoomName,
-        by: By<'_>,
+        entrant: Entrant<'_>,
         resume: Option<Position>,
         f: impl FnOnce(&mut RoomState<L::Topic>, &Resumed) -> R,
     ) -> Result<(SharedRoom<L>, Resumed, R), BrokerError> {
-        let opener = || Opener::new(by.address, self.hasher.hash_one(by.user) as u32);
+        let opener = || Opener::new(entrant.address, self.rooms.hash(entrant.user) as u32);
         self.enter_with(name, opener, resume, f)
     }
 
@@ -181,53 +183,50 @@ impl<L: Local> Memory<L> {
         }
     }
 
-    /// Has a room go on where a log says it was, within the bounds that hold now: opens it if there are messages, and
-    /// otherwise remembers its position. Before anybody enters.
+    /// Restores a room from a log, within the bounds that hold now: opens it if there are messages, and otherwise
+    /// remembers its position. Called before any connection enters.
     ///
     /// # Errors
-    /// [`BrokerError::TooManyRooms`] when the room would be one too many: its position is remembered.
-    pub fn restore(&self, name: &RoomName, life: Life) -> Result<(), BrokerError> {
-        let mut keys = Keys::default();
-        for (user, key, offset, at_ms) in life.keys {
-            self.quotas.restore(&user, Scope::Room(life.position.epoch), key, offset.0, at_ms);
+    /// [`BrokerError::TooManyRooms`] when there are too many rooms. The position is remembered instead.
+    pub fn restore(&self, name: &RoomName, restored: RestoredRoom) -> Result<(), BrokerError> {
+        let mut keys = KeyExpiry::default();
+        for (user, key, offset, at_ms) in restored.keys {
+            self.quotas.restore(&user, KeyScope::Room(restored.position.epoch), key, offset.0, at_ms);
             keys.note(at_ms);
         }
-        // Who opened it is not known: nobody has many of these.
-        let hash = self.hasher.hash_one(name);
+        // The log does not say who opened the room. A made-up opener for each keeps them from being evicted as one
+        // user's.
+        let hash = self.rooms.hash(name);
         let opener = Opener::new((hash >> 32) as u32, hash as u32);
-        let left = Left { position: life.position, opener, keys };
+        let retained = RetainedPosition { position: restored.position, opener, keys };
         let log = self.budget.log();
-        if life.messages.is_empty() {
-            self.positions.remember(name, left, log);
+        if restored.messages.is_empty() {
+            self.positions.remember(name, retained, log);
             return Ok(());
         }
-        // None makes way: what is known of each is as much worth.
+        // None is evicted for it: the restored rooms are all worth the same.
         if self.room_count() >= self.max_rooms && *name.as_str() != *self.default_room {
             if let Some(log) = log {
-                log(name, life.position.epoch, Waste::Before(life.position.offset.next()));
+                log(name, restored.position.epoch, Trim::Before(restored.position.offset.next()));
             }
-            self.positions.remember(name, left, log);
+            self.positions.remember(name, retained, log);
             return Err(BrokerError::TooManyRooms);
         }
-        let room = self.open(&mut self.stripe(name).lock(), name, left);
-        self.rooms.fetch_add(1, Relaxed);
+        let room = self.open(&mut self.rooms.lock(name), name, retained);
+        self.room_count.fetch_add(1, Relaxed);
         let mut state = room.lock();
         let bounds = state.settings().history;
         let bytes = state.history.bytes();
-        let mut offset = Offset(life.position.offset.0 - life.messages.len() as u64);
-        for (at_ms, frame) in life.messages {
+        let mut offset = Offset(restored.position.offset.0 - restored.messages.len() as u64);
+        for (at_ms, frame) in restored.messages {
             offset = offset.next();
             state.history.append(offset, frame, at_ms, &bounds);
         }
-        self.budget.note(&room, &mut state, bytes);
+        self.budget.account(&room, &mut state, bytes);
         self.idle.add(&room, &mut state);
         drop(state);
         self.budget.evict();
         Ok(())
-    }
-
-    pub(super) fn stripe(&self, name: &RoomName) -> &Stripe<L> {
-        &self.stripes[self.hasher.hash_one(name) as usize % STRIPES]
     }
 
     fn find_or_open(
@@ -239,86 +238,81 @@ impl<L: Local> Memory<L> {
             if let Some(room) = self.find_or_try(name, &opener) {
                 return Ok(room);
             }
-            if self.make_way() == Way::Nowhere {
+            if self.evict_idle_room() == Eviction::NoCandidate {
                 break;
             }
         }
         Err(BrokerError::TooManyRooms)
     }
 
-    /// `None` when the room would be one too many.
+    /// Finds or opens a room; `None` when there would be too many.
     fn find_or_try(&self, name: &RoomName, opener: impl Fn() -> Opener) -> Option<SharedRoom<L>> {
-        let mut rooms = self.stripe(name).lock();
+        let mut rooms = self.rooms.lock(name);
         if let Some(room) = rooms.get(name) {
             return Some(Arc::clone(room));
         }
-        if self.rooms.fetch_add(1, Relaxed) >= self.max_rooms && name.as_str() != self.default_room {
-            self.rooms.fetch_sub(1, Relaxed);
+        if self.room_count.fetch_add(1, Relaxed) >= self.max_rooms && name.as_str() != self.default_room {
+            self.room_count.fetch_sub(1, Relaxed);
             return None;
         }
         let log = self.budget.log();
-        let left = self.positions.take(name, log).unwrap_or_else(|| {
-            let left = Left::fresh(opener());
+        let retained = self.positions.take(name, log).unwrap_or_else(|| {
+            let retained = RetainedPosition::fresh(opener());
             if let Some(log) = log.filter(|_| self.positions.is_on()) {
-                log(name, left.position.epoch, Waste::Begins);
+                log(name, retained.position.epoch, Trim::Begins);
             }
-            left
+            retained
         });
-        Some(self.open(&mut rooms, name, left))
+        Some(self.open(&mut rooms, name, retained))
     }
 
-    fn open(
-        &self,
-        rooms: &mut HashMap<RoomName, SharedRoom<L>>,
-        name: &RoomName,
-        left: Left,
-    ) -> SharedRoom<L> {
-        let state = RoomState::new(self.local.topic(), self.rules.of(name), left);
+    fn open(&self, rooms: &mut Rooms<L>, name: &RoomName, retained: RetainedPosition) -> SharedRoom<L> {
+        let state = RoomState::new(self.local.topic(), self.rules.of(name), retained);
         let room = Arc::new(Room::new(self.next_id.fetch_add(1, Relaxed), name.clone(), state));
         rooms.insert(name.clone(), Arc::clone(&room));
         room
     }
 
-    /// The keys of all users, for what belongs to no room.
+    /// Returns the idempotency keys of all users, for messages that belong to no room.
     #[must_use]
-    pub fn keys(&self) -> &Quotas {
+    pub fn keys(&self) -> &KeyQuotas {
         &self.quotas
     }
 
-    /// Says what time it is, by the clock that [`Memory::expire`] is called with.
+    /// Sets the time, by the clock that [`Memory::expire`] is called with.
     pub fn tick(&self, now_ms: u64) {
         self.positions.tick(now_ms);
     }
 
-    /// Expires the histories and keys of one stripe and forgets its rooms that have neither members nor history; then
-    /// some of the positions that are remembered. `turn` chooses the stripe: count it up.
+    /// Expires the histories and keys of one stripe of rooms, forgets its rooms that have neither members nor history,
+    /// and some of the positions that are remembered. Counting `turn` up visits all stripes.
     pub fn expire(&self, turn: usize, now_ms: u64) {
         self.tick(now_ms);
         self.positions.expire(self.budget.log());
         self.quotas.expire(turn, now_ms);
-        let mut rooms = self.stripes[turn % STRIPES].lock();
+        let mut rooms = self.rooms.in_turn(turn).lock();
         let before = rooms.len();
         rooms.retain(|_, room| {
             let mut state = room.lock();
             let bytes = state.history.bytes();
             let bounds = state.settings().history;
             state.history.expire(now_ms, &bounds);
-            self.budget.note(room, &mut state, bytes);
+            self.budget.account(room, &mut state, bytes);
             state.keys.expire(now_ms);
             if state.is_empty(&self.local) {
                 if state.history.is_empty() {
                     self.close(room, &mut state);
                     return false;
                 }
-                // Its last message came from somebody who had left.
+                // The room's last message came from a user who had left.
                 self.idle.add(room, &mut state);
             }
             if state.history.bytes() < bytes {
-                self.budget.discard(room, &state, Waste::Before(state.floor().next()));
+                self.budget.report_trim(room, &state, Trim::Before(state.floor().next()));
             }
             true
         });
-        self.rooms.fetch_sub(before - rooms.len(), Relaxed);
+        self.room_count.fetch_sub(before - rooms.len(), Relaxed);
         rooms.shrink_when_sparse();
     }
 }

@@ -2,7 +2,6 @@
 //! it is full again. A full bucket equals an absent one, so only users who spoke lately stand here.
 
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher, RandomState};
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -10,6 +9,7 @@ use rustc_hash::FxHashMap;
 use super::{Bucket, Rate, Refused};
 use crate::names::UserId;
 use crate::shrink::ShrinkWhenSparse;
+use crate::striped::Striped;
 
 /// Stripes of the map: far more than threads, so that two rarely meet.
 const STRIPES: usize = 64;
@@ -24,8 +24,7 @@ const MAX_PER_STRIPE: usize = 16 * 1024;
 /// can bring it about, and among a million users at once chance does so in one of 30 million cases.
 #[derive(Debug)]
 pub struct Users {
-    stripes: Box<[Mutex<FxHashMap<u64, Bucket>>]>,
-    hasher: RandomState,
+    stripes: Striped<Mutex<FxHashMap<u64, Bucket>>, STRIPES>,
     max_per_stripe: usize,
 }
 
@@ -37,8 +36,7 @@ impl Default for Users {
 
 impl Users {
     fn bounded(max_per_stripe: usize) -> Self {
-        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
-        Self { stripes, hasher: RandomState::new(), max_per_stripe }
+        Self { stripes: Striped::default(), max_per_stripe }
     }
 
     /// Takes a token from the user's bucket. Where no more buckets can be kept, there is one to take: the bucket of
@@ -47,8 +45,8 @@ impl Users {
     /// # Errors
     /// The bucket is empty.
     pub fn take(&self, user: &UserId, now_ms: u64, rate: &Rate) -> Result<(), Refused> {
-        let hash = self.hasher.hash_one(user);
-        let mut buckets = self.stripes[hash as usize % STRIPES].lock();
+        let hash = self.stripes.hash(user);
+        let mut buckets = self.stripes.stripe_of_hash(hash).lock();
         let has_room = buckets.len() < self.max_per_stripe;
         match buckets.entry(hash) {
             Entry::Occupied(bucket) => bucket.into_mut().take(now_ms, rate),
@@ -67,7 +65,7 @@ impl Users {
     pub fn forget(&self, turn: usize, now_ms: u64, rate: &Rate) {
         let first = turn.wrapping_mul(SWEPT);
         for stripe in first..first + SWEPT {
-            let mut buckets = self.stripes[stripe % STRIPES].lock();
+            let mut buckets = self.stripes.in_turn(stripe).lock();
             buckets.retain(|_, bucket| !bucket.is_full(now_ms, rate));
             buckets.shrink_when_sparse();
         }
@@ -76,7 +74,7 @@ impl Users {
     /// Buckets that are not known to be full.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+        self.stripes.sum(FxHashMap::len)
     }
 
     /// True when every user has all tokens.

@@ -10,47 +10,49 @@ use self::replay::Replaying;
 use self::rooms::Rooms;
 use self::v1::Session;
 pub use self::v1::position;
-use super::{Message, Peer};
+use super::peer::{Message, Peer};
 use crate::broker::{BrokerError, Position};
 use crate::chat::rate_limit::Refused;
 use crate::chat::validate::{self, Strikes};
 use crate::names::{RoomName, SessionId, UserId};
-use crate::node::{Claim, Membership, Node};
+use crate::node::{Membership, Node, UserClaim};
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::CommandError;
 use crate::shard::Registration;
 
-/// A command that is refused for its rate is read for its `id` up to this length, some microseconds of work.
+/// Longest command, in bytes, that is parsed for its `id` although a rate limit refuses it. Bounds the work that a
+/// refused command costs to some microseconds.
 const MAX_REFUSED_BYTES: usize = 4 * 1024;
 
-/// How a connection comes into the chat.
+/// A connection's request to enter the chat.
 #[derive(Debug)]
-pub struct Entry {
-    /// The room entered with the handshake.
+pub struct ChatRequest {
+    /// The room to enter with the handshake.
     pub room: RoomName,
     /// A hash of the client's address, with a key of this process.
     pub address: u32,
-    /// The rooms that a token allows, as patterns; none allows all.
+    /// Patterns of the rooms that the token allows; `None` allows all.
     pub allowed: Option<Box<[String]>>,
-    /// What `throng.v1` has besides; `None` for the plain dialect.
-    pub v1: Option<V1Entry>,
+    /// The part of the request that only `throng.v1` has; `None` for the plain dialect.
+    pub v1: Option<V1Request>,
 }
 
-/// How a connection of `throng.v1` comes in.
+/// The part of a [`ChatRequest`] that only `throng.v1` has.
 #[derive(Debug)]
-pub struct V1Entry {
-    /// Its secret, for the `welcome`.
+pub struct V1Request {
+    /// The connection's session secret, sent with its `welcome`.
     pub session: SessionId,
-    /// The place of the last message of the room that it has seen.
+    /// The position of the last message of the room that the client has seen.
     pub resume: Option<Position>,
 }
 
-/// Says how a room that cannot be entered ends the connection.
-const fn kept_out(error: BrokerError) -> EndReason {
+/// Returns the reason that ends a connection which could not enter its room.
+const fn refused_entry(error: BrokerError) -> EndReason {
     match error {
         BrokerError::TooManyRooms => EndReason::Overloaded,
-        // Whoever enters says nothing yet. Named one by one, so that a new error is decided on.
+        // Errors of publishing, which entering does not do. Listed one by one, so that a new error has to be decided
+        // on.
         BrokerError::Full | BrokerError::NotWritten | BrokerError::Gone => EndReason::Overloaded,
     }
 }
@@ -58,32 +60,33 @@ const fn kept_out(error: BrokerError) -> EndReason {
 /// One connection in the chat.
 #[derive(Debug)]
 pub struct Chat {
-    // The rooms are left before the user id is given up.
+    // Declared first to be dropped first: the rooms are left before the user id is released.
     rooms: Rooms,
-    claim: Claim,
+    claim: UserClaim,
     strikes: Strikes,
-    /// What `throng.v1` needs besides.
+    /// The state that only `throng.v1` needs.
     v1: Option<Box<Session>>,
 }
 
 impl Chat {
-    /// Enters the room for who holds `claim`. Done before the handshake is answered: whoever reads the 101 misses
-    /// nothing that is said from then on.
+    /// Enters the first room with the user id of `claim`. Done before the handshake is answered: a client that has read
+    /// the 101 misses nothing that is published from then on.
     ///
     /// # Errors
     /// [`EndReason::Overloaded`] when there are too many rooms.
     pub fn enter(
         node: &Arc<Node>,
         registration: &Registration,
-        mut claim: Claim,
-        entry: Entry,
+        mut claim: UserClaim,
+        request: ChatRequest,
     ) -> Result<Self, EndReason> {
-        let Entry { room, address, allowed, v1 } = entry;
+        let ChatRequest { room, address, allowed, v1 } = request;
         let resume = v1.as_ref().and_then(|v1| v1.resume);
-        let entered = node.enter(registration, &room, claim.user(), address, resume).map_err(kept_out)?;
-        claim.settle();
+        let entered =
+            node.enter(registration, &room, claim.user(), address, resume).map_err(refused_entry)?;
+        claim.end_replaced();
         let mut session = None;
-        if let Some(V1Entry { session: secret, .. }) = v1 {
+        if let Some(V1Request { session: secret, .. }) = v1 {
             registration.reply(&v1::welcome(node, claim.user(), secret, &entered));
             let mut new = Box::new(Session::new(room, address, allowed));
             new.replaying = Replaying::begin(registration, entered.membership.room(), entered.resumed);
@@ -92,7 +95,7 @@ impl Chat {
         Ok(Self { rooms: Rooms::new(entered.membership), claim, strikes: Strikes::default(), v1: session })
     }
 
-    /// The user.
+    /// Returns the connection's user.
     #[must_use]
     pub fn user(&self) -> &UserId {
         self.claim.user()
@@ -105,19 +108,19 @@ impl Chat {
 
     pub(super) fn text(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
         if self.v1.is_some() {
-            return self.command(text, peer);
+            return self.text_v1(text, peer);
         }
-        match self.say(text, peer) {
+        match self.publish(text, peer) {
             Ok(()) => Ok(()),
             Err(error) => {
                 peer.refuse(None, error);
-                self.count(error, peer)
+                self.count_error(error, peer)
             }
         }
     }
 
-    /// Answers what came too fast; in `throng.v1` with the id of the command, where that can be had cheaply. There are
-    /// not many: each is a strike.
+    /// Answers a message that exceeded the rate limit. In `throng.v1` the answer has the command's `id`, if the command
+    /// is short enough to be parsed for it. Each refusal is a strike, so there are few.
     pub(super) fn refuse(&self, message: Message<'_>, refused: Refused, peer: &mut Peer<'_>) {
         let error = refused.into();
         if self.v1.is_none() {
@@ -133,8 +136,8 @@ impl Chat {
         peer.refuse(id, error);
     }
 
-    /// A message of the plain dialect.
-    fn say(&self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), CommandError> {
+    /// Publishes a message of the plain dialect.
+    fn publish(&self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), CommandError> {
         let max = peer.node.config.chat.max_message_chars;
         let message = validate::text(peer.parser.parse(text)?.message, max)?;
         let now_ms = peer.now_ms;
@@ -144,8 +147,8 @@ impl Chat {
         Ok(())
     }
 
-    /// Counts an error against the connection.
-    fn count(&mut self, error: CommandError, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+    /// Counts an error against the connection, if it is of a kind that clients are cut off for.
+    fn count_error(&mut self, error: CommandError, peer: &mut Peer<'_>) -> Result<(), EndReason> {
         if let CommandError::RateLimited { .. } = error {
             return peer.rate_limited();
         }
@@ -156,17 +159,18 @@ impl Chat {
         Ok(())
     }
 
-    /// True while missed messages are still to be read, or a room cannot be left yet: no command is taken meanwhile.
+    /// Returns true while missed messages are still to be read, or a room cannot be left yet. No command is taken
+    /// meanwhile.
     pub(super) fn is_replaying(&self) -> bool {
         self.v1.as_ref().is_some_and(|v1| v1.replaying.is_some()) || self.is_leaving()
     }
 
-    /// Queues one page of what was missed, or leaves the room that is to be left.
+    /// Queues the next page of missed messages, or leaves the room that waits to be left.
     pub(super) fn replay(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
-        self.go_on_leaving(peer);
+        self.finish_leaving(peer);
         let Some(v1) = &mut self.v1 else { return Ok(()) };
         if let Some(replaying) = v1.replaying.take() {
-            v1.replaying = replaying.go_on(&mut self.rooms, peer.registration)?;
+            v1.replaying = replaying.next_page(&mut self.rooms, peer.registration)?;
         }
         Ok(())
     }

@@ -1,13 +1,13 @@
-//! Missed messages on their way to the client, a page at a time and at the client's pace.
+//! Sends the messages that a client missed, one page at a time and at the client's pace.
 
 use super::rooms::Rooms;
-use crate::broker::resume::{Next, Page, Replay, Resumed};
+use crate::broker::resume::{NextPage, Page, Replay, Resumed};
 use crate::names::RoomName;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::v1;
 use crate::shard::Registration;
 
-/// A resume of which more is to come.
+/// A resume with pages still to be sent.
 #[derive(Debug)]
 pub(super) struct Replaying {
     room: RoomName,
@@ -15,7 +15,7 @@ pub(super) struct Replaying {
 }
 
 impl Replaying {
-    /// Queues the first page; `None` when that was all.
+    /// Queues the first page. Returns what is left to send; `None` when the page was the last one.
     pub(super) fn begin(registration: &Registration, room: &RoomName, resumed: Resumed) -> Option<Self> {
         match resumed {
             Resumed::Fresh => None,
@@ -31,28 +31,29 @@ impl Replaying {
         }
     }
 
-    /// Queues one more page; `None` when it was the last one and the connection follows the room.
-    pub(super) fn go_on(
+    /// Queues the next page. Returns what is left to send; `None` when the page was the last one, and the connection
+    /// gets live messages from now on.
+    pub(super) fn next_page(
         self,
         rooms: &mut Rooms,
         registration: &Registration,
     ) -> Result<Option<Self>, EndReason> {
         let Self { room, rest } = self;
-        // No command is taken meanwhile, so it has not been left.
+        // No command is taken during a replay, so the room has not been left.
         let Some(membership) = rooms.get_mut(room.as_str()) else { return Ok(None) };
         match membership.read_on(rest, registration) {
-            Next::More(page, rest) => {
+            NextPage::More(page, rest) => {
                 queue(registration, &room, &page);
                 Ok(Some(Self { room, rest }))
             }
-            Next::Last(page, members) => {
+            NextPage::Last(page, members) => {
                 queue(registration, &room, &page);
                 if let Some(members) = members {
                     registration.reply(&v1::presence_diff(&room, None, members));
                 }
                 Ok(None)
             }
-            Next::TooSlow => Err(EndReason::SlowConsumer("resume slower than the room")),
+            NextPage::TooSlow => Err(EndReason::SlowConsumer("resume slower than the room")),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The rooms of one connection.
+//! The rooms that one connection is in.
 
 use smallvec::SmallVec;
 
 use crate::node::Membership;
 
-/// Most connections are in one room, few in more than some tens: a list is as fast as a map, and takes no memory of
-/// its own for one. Bounded by `limits.max_rooms_per_connection`.
+/// The memberships of one connection; at most `limits.max_rooms_per_connection`. Most connections are in one room and
+/// few in more than some tens, so a list is as fast as a map, and one membership takes no memory outside it.
 #[derive(Debug)]
 pub(super) struct Rooms(SmallVec<[Membership; 1]>);
 

@@ -1,36 +1,34 @@
-//! The commands of `throng.v1`.
+//! Carries out the commands of `throng.v1`.
 
+use super::Chat;
 use super::replay::Replaying;
-use super::{Chat, Peer};
 use crate::broker::{Position, Published};
 use crate::chat::rate_limit::Allowance;
 use crate::chat::validate;
-use crate::names::{self, Epoch, Key, Offset, RoomName, SessionId, UserId};
-use crate::node::{Entered, Membership, Node, Post, refusal};
+use crate::endpoint::peer::Peer;
+use crate::names::{self, Epoch, Key, NameError, Offset, RoomName, SessionId, UserId};
+use crate::node::{Entered, Membership, Node, Post, TypingPause, refusal};
 use crate::protocol::close::EndReason;
 use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Resume};
 use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
 
-/// Time between two `typing` of one connection that are shown, in milliseconds; those between are dropped.
-const TYPING_PAUSE_MS: u64 = 500;
-/// Messages of a `history`, users of a `presence` that does not say how many.
+/// Messages of a `history`, or users of a `presence`, that does not say how many it wants.
 const DEFAULT_LIMIT: u64 = 50;
 
-/// What a connection of `throng.v1` has besides its rooms.
+/// The state of a `throng.v1` connection besides its rooms.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// The room of commands that name none.
+    /// The room that the connection entered first, for commands that name none.
     entry: RoomName,
-    /// A hash of the client's address.
+    /// A hash of the client's address, with a key of this process.
     address: u32,
-    /// The rooms that the token allows, as patterns.
+    /// Patterns of the rooms that the token allows; `None` allows all.
     allowed: Option<Box<[String]>>,
     pub(super) replaying: Option<Replaying>,
-    /// A room that is left as soon as what was said there is answered.
+    /// A room to be left as soon as the client's messages there are answered.
     leaving: Option<Leaving>,
-    /// When the next `typing` is shown.
-    typing_ms: u64,
+    typing: TypingPause,
 }
 
 #[derive(Debug)]
@@ -41,7 +39,7 @@ struct Leaving {
 
 impl Session {
     pub(super) fn new(entry: RoomName, address: u32, allowed: Option<Box<[String]>>) -> Self {
-        Self { entry, address, allowed, replaying: None, leaving: None, typing_ms: 0 }
+        Self { entry, address, allowed, replaying: None, leaving: None, typing: TypingPause::default() }
     }
 
     fn allows(&self, room: &str) -> bool {
@@ -50,7 +48,7 @@ impl Session {
     }
 }
 
-/// The first thing that a connection hears.
+/// Encodes the first event that a connection gets.
 pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &Entered) -> Frame {
     let config = &node.config;
     let Position { epoch, offset } = entered.start();
@@ -75,7 +73,8 @@ pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &
     })
 }
 
-/// The position that a client names. An epoch that cannot be one is that of no room: then nothing can be recovered.
+/// Returns the position that a client names. If its epoch is malformed, the position belongs to no room, and nothing
+/// can be recovered there.
 pub fn position(resume: Resume<'_>) -> Position {
     Position {
         epoch: resume.epoch.parse().unwrap_or_else(|_| Epoch::random()),
@@ -83,7 +82,7 @@ pub fn position(resume: Resume<'_>) -> Position {
     }
 }
 
-/// What is wrong with a room that a command names and the connection is not in.
+/// Returns why a command fails that names a room which the connection is not in.
 fn not_in(room: &str) -> CommandError {
     match room.parse::<RoomName>() {
         Ok(_) => CommandError::NotInRoom,
@@ -92,21 +91,21 @@ fn not_in(room: &str) -> CommandError {
 }
 
 impl Chat {
-    pub(super) fn command(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
-        let (id, obeyed) = match peer.parser.parse_v1(text) {
-            Ok(request) => (request.id, self.obey(request.command, request.id, peer)),
+    pub(super) fn text_v1(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        let (id, result) = match peer.parser.parse_v1(text) {
+            Ok(request) => (request.id, self.run_command(request.command, request.id, peer)),
             Err(Rejection { id, error }) => (id, Err(error)),
         };
-        match obeyed {
+        match result {
             Ok(()) => Ok(()),
             Err(error) => {
                 peer.refuse(id, error);
-                self.count(error, peer)
+                self.count_error(error, peer)
             }
         }
     }
 
-    fn obey(
+    fn run_command(
         &mut self,
         command: Command<'_>,
         re: Option<&str>,
@@ -115,8 +114,8 @@ impl Chat {
         match command {
             Command::Message { room, text, key, echo } => {
                 let key = self.admit_text(text, key, peer)?;
-                // What is typed behind a message is news: the message has ended what was shown.
-                self.v1.iter_mut().for_each(|session| session.typing_ms = 0);
+                // The message has ended what was shown of typing: typing again is shown at once.
+                self.v1.iter_mut().for_each(|session| session.typing.end());
                 let post = Post { text, key, re, echo };
                 self.post(room, post, peer)
             }
@@ -148,12 +147,12 @@ impl Chat {
         }
     }
 
-    /// The membership in a room that a command names.
+    /// Returns the membership in the room that a command names.
     fn member(&self, room: &str) -> Result<&Membership, CommandError> {
         self.rooms.get(room).ok_or_else(|| not_in(room))
     }
 
-    /// Checks what is to be said, and takes it off what the connection may still say.
+    /// Checks a text to be sent, and takes it off the rate limits of the connection and its user.
     fn admit_text(
         &self,
         text: &str,
@@ -164,11 +163,11 @@ impl Chat {
         if validate::is_longer(text, max) {
             return Err(CommandError::MessageTooLong { max });
         }
-        // The parser has checked its length.
+        // The parser has checked the key's length.
         let key = key
             .map(str::parse)
             .transpose()
-            .map_err(|_| CommandError::InvalidMessage("'key' is not valid"))?;
+            .map_err(|_: NameError| CommandError::InvalidMessage("'key' is not valid"))?;
         peer.spend(|allowance, now_ms, limiter| allowance.message(self.claim.user(), now_ms, limiter))?;
         Ok(key)
     }
@@ -193,8 +192,8 @@ impl Chat {
         re: Option<&str>,
         peer: &mut Peer<'_>,
     ) -> Result<(), CommandError> {
-        // A name that nobody can have is nobody's.
-        let to: UserId = to.parse().map_err(|_| CommandError::UserNotFound)?;
+        // Nobody can be connected under a name that is not valid.
+        let to: UserId = to.parse().map_err(|_: NameError| CommandError::UserNotFound)?;
         let key = self.admit_text(text, key, peer)?;
         let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.now_ms)?;
         peer.reply(&v1::direct_ack(re, delivered));
@@ -217,28 +216,34 @@ impl Chat {
         Ok(())
     }
 
-    /// True while a room cannot be left yet: the task is woken when it can.
+    /// Returns true while a room cannot be left yet. The task is woken when it can.
     pub(in crate::endpoint) fn is_waiting(&self) -> bool {
-        // Asked afresh each time: the wake may have come when the client had yet to take its answers.
+        // Looked at anew each time: the wake may have come while the client had yet to read its answers.
         let leaving = self.v1.as_ref().and_then(|v1| v1.leaving.as_ref());
         let room = leaving.and_then(|leaving| self.rooms.get(leaving.room.as_str()));
         room.is_some_and(Membership::awaits_answers)
     }
 
-    /// True while a room is to be left: no command is taken meanwhile.
+    /// Returns true while a room waits to be left. No command is taken meanwhile.
     pub(super) fn is_leaving(&self) -> bool {
         self.v1.as_ref().is_some_and(|v1| v1.leaving.is_some())
     }
 
-    /// Leaves the room that is to be left, if what was said there is answered.
-    pub(super) fn go_on_leaving(&mut self, peer: &Peer<'_>) {
+    /// Leaves the room that waits to be left, if the client's messages there are answered.
+    pub(super) fn finish_leaving(&mut self, peer: &Peer<'_>) {
         let Some(Leaving { room, re }) = self.v1.as_mut().and_then(|v1| v1.leaving.take()) else { return };
         match (self.rooms.get(room.as_str()), &mut self.v1) {
             (Some(membership), Some(session)) if membership.awaits_answers() => {
                 session.leaving = Some(Leaving { room, re });
             }
-            // Nothing was obeyed meanwhile: it is still there.
-            _ => drop(self.leave(room.as_str(), re.as_deref(), peer)),
+            _ => {
+                let left = self.leave(room.as_str(), re.as_deref(), peer);
+                debug_assert_eq!(
+                    left,
+                    Ok(()),
+                    "no command was carried out meanwhile that could have left the room"
+                );
+            }
         }
     }
 
@@ -249,7 +254,7 @@ impl Chat {
         re: Option<&str>,
         peer: &Peer<'_>,
     ) -> Result<(), CommandError> {
-        let name: RoomName = room.parse().map_err(|_| CommandError::InvalidRoom)?;
+        let name: RoomName = room.parse().map_err(|_: NameError| CommandError::InvalidRoom)?;
         if self.rooms.get(room).is_some() {
             return Err(CommandError::AlreadyJoined);
         }
@@ -305,7 +310,8 @@ impl Chat {
     ) -> Result<(), CommandError> {
         let membership = self.member(room)?;
         let after = after.map(str::parse::<UserId>).transpose();
-        let after = after.map_err(|_| CommandError::InvalidMessage("'after' must be a user id"))?;
+        let after =
+            after.map_err(|_: NameError| CommandError::InvalidMessage("'after' must be a user id"))?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_PRESENCE_LIMIT) as usize;
         let (users, more, members) = membership.users(after.as_ref(), limit);
         let room = membership.room();
@@ -314,12 +320,9 @@ impl Chat {
     }
 
     fn typing(&mut self, room: &str, peer: &Peer<'_>) -> Result<(), CommandError> {
-        self.member(room)?;
-        let now_ms = peer.now_ms;
-        let Some(session) = &mut self.v1 else { return Ok(()) };
-        if now_ms >= session.typing_ms {
-            session.typing_ms = now_ms + TYPING_PAUSE_MS;
-            self.member(room)?.typing(peer.registration.id());
+        let membership = self.rooms.get(room).ok_or_else(|| not_in(room))?;
+        if let Some(session) = &mut self.v1 {
+            membership.show_typing(&mut session.typing, peer.now_ms);
         }
         Ok(())
     }

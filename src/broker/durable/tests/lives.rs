@@ -1,20 +1,20 @@
-//! Lives of rooms that are over, on disk.
+//! The ends of rooms, and of their positions, on disk.
 
 use super::*;
 
 const DAY_MS: u64 = 86_400_000;
 
-/// A day after that position has gone, from the disk too.
+/// A day later the position is gone, from the disk too.
 #[test]
 fn a_position_outlives_members_messages_and_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::begin(dir.path(), NOW_MS);
     life.say_all("a", 1..=3);
-    // Somebody is in a room in which nothing is said, when the process is killed.
+    // A user is in a room without messages when the process is killed.
     let silent = life.position("silent");
     let a = life.position("a");
     drop(life);
-    // And again, when the messages have expired.
+    // Once more, after the messages have expired.
     let life = Life::begin(dir.path(), NOW_MS + 700_000);
     assert_eq!(life.broker.room_count(), 0);
     life.expire();
@@ -40,7 +40,8 @@ fn a_position_outlives_members_messages_and_restarts() {
     assert_eq!(names, ["a"], "in its new life");
 }
 
-/// 1. While the log's thread is busy, a position goes, the room begins anew, and that life's position goes as well.
+/// 1. While the log's thread is busy, a position is forgotten, the room begins anew, and the position of that life is
+///    forgotten as well.
 /// 2. The first life came back with the next start.
 #[test]
 fn two_lives_that_end_while_the_disk_is_busy_are_both_gone() {
@@ -49,7 +50,7 @@ fn two_lives_that_end_while_the_disk_is_busy_are_both_gone() {
     life.say_all("b", 1..=1);
     let first = life.position("a");
     life.broker.close_if_empty(&life.room("a"));
-    // The thread takes what it is told in the order in which it comes: behind this one it knows the first life.
+    // The thread takes trims in the order in which they come: behind this message it knows the first life.
     life.say_all("b", 2..=2);
     let ((begin, begun), (go, gone)) = (sync_channel(1), sync_channel::<()>(1));
     let answer = life.answer.clone();

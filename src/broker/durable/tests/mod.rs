@@ -3,42 +3,42 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::super::Delivery;
-use super::super::memory::Limits;
+use super::super::Publication;
+use super::super::memory::MemoryLimits;
 use super::super::resume::Resumed;
 use super::*;
-use crate::chat::rooms::Rules;
+use crate::chat::rooms::RoomRules;
 use crate::config::Config;
 use crate::names::{Offset, RoomName};
 use crate::protocol::frame::Frame;
 
 mod lives;
 
-/// What is not said within this time never is.
+/// Longest wait for an answer or a delivery.
 const PATIENCE: Duration = Duration::from_secs(20);
 const NOW_MS: u64 = 1_700_000_000_000;
 
-/// What was delivered to members, in order.
+/// Passes on what is delivered to members, in order.
 struct Members(SyncSender<(Offset, Frame)>);
 
 impl Local for Members {
     type Topic = usize;
-    type Aside = ();
+    type SenderCopy = ();
     fn topic(&self) -> usize {
         0
     }
     fn has_space(&self, _: &usize, len: usize) -> bool {
         len < 1000
     }
-    fn deliver(&self, _: &mut usize, delivery: Delivery<'_, ()>) {
-        self.0.send((delivery.offset, delivery.frame.clone())).expect("the test listens");
+    fn deliver(&self, _: &mut usize, publication: Publication<'_, ()>) {
+        self.0.send((publication.offset, publication.frame.clone())).expect("the test listens");
     }
     fn is_occupied(&self, members: &usize) -> bool {
         *members > 0
     }
 }
 
-/// A node's life.
+/// One run of a node.
 struct Life {
     broker: Arc<Memory<Members>>,
     durable: Durable<Members>,
@@ -49,13 +49,13 @@ struct Life {
 }
 
 impl Life {
-    /// Three messages a room for ten minutes, 400 bytes in all.
+    /// Starts a node that keeps three messages a room for ten minutes, 400 bytes in all.
     fn begin(dir: &Path, now_ms: u64) -> Self {
         let mut config = Config::default();
         config.history.messages = 3;
         let (deliver, delivered) = sync_channel(1000);
-        let limits = Limits {
-            rooms: Rules::new(&config),
+        let limits = MemoryLimits {
+            rooms: RoomRules::new(&config),
             history_total_bytes: 400,
             max_rooms: 10,
             max_positions: 100,
@@ -109,7 +109,7 @@ impl Life {
         self.room(name).with(|state| state.position())
     }
 
-    /// The offsets of what somebody missed who stood at `position`.
+    /// Returns the offsets of the messages missed by a client at `position`.
     fn missed(&self, name: &str, position: Position) -> Option<Vec<u64>> {
         let name: RoomName = name.parse().unwrap();
         let (_, resumed, ()) = self.broker.enter(&name, Some(position), |_, _| ()).unwrap();
@@ -180,7 +180,7 @@ fn a_key_is_known_after_a_restart_although_its_message_is_not() {
     assert_eq!(life.answer(), Ok((7, false)));
 }
 
-/// The clock is a day ahead, then right: what was said then counts as said at the restart.
+/// The clock is a day ahead, then right: messages of that day count as sent at the restart.
 #[test]
 fn what_lies_in_the_future_counts_as_now_after_a_restart() {
     const DAY_MS: u64 = 86_400_000;
@@ -204,7 +204,7 @@ fn what_lies_in_the_future_counts_as_now_after_a_restart() {
     life.now_ms.fetch_add(1, Relaxed);
     life.say(&life.room("a"), Some("k2")).unwrap();
     assert_eq!(life.answer(), Ok((4, false)), "five minutes after the restart");
-    // Ten minutes after the restart what was said before is gone; the last one stands for five more.
+    // Ten minutes after the restart the messages from before it are gone; the last one stays for five more.
     life.now_ms.fetch_add(300_000, Relaxed);
     life.expire();
     assert_eq!(life.missed("a", at(then, 2)), None, "k3 was said at the restart");
@@ -235,7 +235,7 @@ fn a_key_is_known_although_its_room_has_made_way() {
 fn what_the_node_lets_go_of_is_let_go_of_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::begin(dir.path(), NOW_MS);
-    // 11 bytes each, 400 in all: ten rooms of three have 330, and "0" was first.
+    // Messages have 11 bytes each, and 400 bytes are kept: ten rooms of three have 330, and "0" was first.
     for room in 0..9 {
         life.say_all(&room.to_string(), 1..=3);
     }
@@ -268,7 +268,7 @@ fn what_the_node_lets_go_of_is_let_go_of_on_disk() {
     }
     drop(log);
 
-    // Ten minutes later nothing is kept, and a room that nobody is in is no more; but where it stood is known.
+    // Ten minutes later no message is kept, and a room without members is gone; but its position is known.
     let life = Life::begin(dir.path(), NOW_MS + 599_999);
     assert_eq!(life.position("0"), old);
     life.now_ms.fetch_add(1001, Relaxed);
@@ -289,7 +289,7 @@ fn a_message_that_is_not_written_has_not_happened() {
     let room = life.room("a");
     life.say(&room, Some("k0")).unwrap();
     assert_eq!(life.answer(), Ok((1, false)));
-    // Where the second segment is to be.
+    // The path of the second segment.
     let in_the_way = dir.path().join("0000000002.log");
     fs::create_dir(&in_the_way).unwrap();
     // A message that fills the segment, so that the next one needs another.

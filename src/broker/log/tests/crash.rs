@@ -1,4 +1,4 @@
-//! Processes that end in the middle of it. The child is this test binary, told by a variable what to do.
+//! Processes that end while they write. The child is this test binary, told by a variable what to do.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::*;
 
 /// The folder in which the child appends until it ends.
 const CHILD: &str = "THRONG_TEST_LOG_CHILD";
-/// Set for a child that ends well once its disk is full.
+/// Set for a child that closes the log once its disk is full.
 const UNTIL_FULL: &str = "THRONG_TEST_LOG_UNTIL_FULL";
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 
@@ -27,7 +27,7 @@ fn start(dir: &Path, wrapper: &str, until_full: bool) -> (Child, BufReader<Child
     (child, out)
 }
 
-/// What the child says it has appended: for each room its epoch and the last offset; the batches it has told.
+/// Returns what the child says it has appended: for each room its epoch and last offset, and the number of batches.
 fn acknowledged(out: impl Iterator<Item = String>, so_far: &mut BTreeMap<String, (String, u64)>) -> usize {
     let mut batches = 0;
     for line in out {
@@ -41,7 +41,8 @@ fn acknowledged(out: impl Iterator<Item = String>, so_far: &mut BTreeMap<String,
     batches
 }
 
-/// Not a test of its own: the child of the others, which do nothing without it. Alone it checks that it is alone.
+/// Not a test of its own: the child of the others. It does nothing without its variable, and then checks that it is not
+/// set.
 #[test]
 fn the_child_appends() {
     let Some(dir) = std::env::var_os(CHILD) else {
@@ -71,7 +72,7 @@ fn the_child_appends() {
             }
             Err(error) if until_full => {
                 assert!(matches!(error, LogError::Io { what: "write to", .. }), "{error}");
-                // The batch is not there, and what fits still goes in, one by one: the same offsets again.
+                // The batch was not appended, and what fits is still appended one by one, with the same offsets.
                 ends = before;
                 let end = ends.get_mut("a").unwrap();
                 let mut fitted = 0;
@@ -92,7 +93,7 @@ fn the_child_appends() {
         }
         // Nothing is cleaned where the disk is to become full.
         if !until_full {
-            log.keep_house(batch * 10_000).unwrap();
+            log.clean_up(batch * 10_000).unwrap();
         }
     }
 }
@@ -107,7 +108,7 @@ fn what_a_killed_process_had_acknowledged_is_there() {
         let lines = out.by_ref().lines().map(|line| line.unwrap());
         let first = acknowledged(lines.filter(|line| line.contains("ack ")).take(enough), &mut told);
         assert_eq!(first, enough, "the child has ended by itself");
-        // SIGKILL, wherever it is; what it had told until then is still in the pipe.
+        // SIGKILL at any moment; what the child had reported until then is still in the pipe.
         child.kill().unwrap();
         child.wait().unwrap();
         let rest = out.split(b'\n').map(|line| String::from_utf8(line.unwrap()).unwrap());
@@ -134,12 +135,12 @@ fn what_a_killed_process_had_acknowledged_is_there() {
 
 #[test]
 fn a_batch_that_does_not_fit_on_the_disk_leaves_no_trace() {
-    // It may be that nothing fits where a batch did not.
+    // Where a batch did not fit, perhaps not a single record does.
     let fitted: usize = (0..4).map(|_| fill_a_disk()).sum();
     assert!(fitted > 0, "after a batch that did not fit nothing was written any more");
 }
 
-/// Has a child fill a disk, and looks at what is there; how many records fitted after a batch that did not.
+/// Lets a child fill a disk, and checks what is there. Returns how many records fitted after a batch that did not.
 fn fill_a_disk() -> usize {
     let dir = tempfile::tempdir().unwrap();
     // No file may become longer than 100 KiB: the write that passes it is cut short there.

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::protocol::frame;
 
-/// The last segment of a folder.
+/// Returns the last segment of a folder.
 pub(super) fn last_of(files: &BTreeMap<String, Vec<u8>>) -> String {
     files.keys().rfind(|name| name.ends_with(".log")).unwrap().clone()
 }
 
-/// What was said, whatever place it has now; the place is the one that the frame tells.
+/// Returns the texts of a room's messages, which contain the offsets that they had when they were written.
 #[track_caller]
 pub(super) fn said(found: &RecoveredRoom) -> Vec<String> {
     let mut last = None;
@@ -56,7 +56,8 @@ fn a_write_cut_at_any_byte_leaves_every_batch_before_it() {
     drop(log);
     assert!(states.len() > 14, "{} states", states.len());
     let mut seen = BTreeSet::new();
-    // The last one first, so that every file is the one that was written; a segment in which nothing is kept goes.
+    // The last file first, so that every other file is the one that was written. A segment in which nothing is kept is
+    // deleted.
     for (before, after) in states[1..].iter().zip(&states[2..]).rev() {
         let name = last_of(&after.0);
         let from = before.0.get(&name).map_or(0, Vec::len);
@@ -107,7 +108,7 @@ fn a_log_that_is_shorter_than_was_noted_gives_every_room_a_new_epoch_and_keeps_w
             then.insert(found.room.clone(), (found.position, said(found)));
         }
         drop(log);
-        // It is put in order, and stays so.
+        // The log is put in order, and stays so.
         let (_log, again) = Log::open_small(dir.path(), SEGMENT, 0, never).unwrap();
         assert_eq!((again.findings, again.renewed_rooms), (vec![], vec![]), "cut at {cut}");
         for found in &again.rooms {
@@ -122,8 +123,8 @@ fn a_flipped_bit_costs_one_message_and_is_never_a_wrong_answer() {
     let (mut log, ..) = open(dir.path());
     let epochs = [Epoch::random(), Epoch::random()];
     let [a, b] = fill(&mut log, epochs, 14).pop().unwrap();
-    // A room that was trimmed and is quiet since.
-    log.discard([(room("b"), epochs[1], Waste::Before(Offset(b)))]).unwrap();
+    // A room that was trimmed and has been quiet since.
+    log.discard([(room("b"), epochs[1], Trim::Before(Offset(b)))]).unwrap();
     let quiet = Epoch::random();
     log.append(&[record("quiet", quiet, 1, 1)]).unwrap();
     for _ in 0..3 {
@@ -159,7 +160,7 @@ fn a_flipped_bit_costs_one_message_and_is_never_a_wrong_answer() {
                 assert!(said.len() as u64 <= expected, "{name} at {at}");
             }
             let lost = truth.values().map(|(_, expected)| expected).sum::<u64>() - messages;
-            // What was let go of may be there again where it is not known any more that it was.
+            // Dropped messages may return when the entry that drops them is damaged.
             assert!(lost <= 1, "{name} at {at}: {lost} messages are lost by one bit");
             renewed += recovered.renewed_rooms.len();
             let then: BTreeMap<_, _> =
@@ -195,7 +196,7 @@ fn a_segment_that_is_gone_concerns_those_who_were_spoken_in_there() {
                 Some(kept) => files.get_mut(name).unwrap().truncate(kept),
             }
             if place == 0 && kept.is_none() {
-                // A file that is made again is another one: the last that is tried.
+                // A file that is created again is another one, so it is the last that is tried.
                 continue;
             }
             restore(dir.path(), &files);

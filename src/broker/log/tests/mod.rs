@@ -1,9 +1,9 @@
-//! What comes back from the disk, whatever happened to it.
+//! Recovery from the disk, after anything that may happen to it.
 
 mod crash;
 mod damage;
 mod older;
-mod waste;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,9 +11,10 @@ use std::path::Path;
 
 use super::recovery::Scan;
 use super::*;
+use crate::names::UserId;
 use crate::protocol::event;
 
-/// Small, so that a few messages fill several.
+/// Small, so that a few messages fill several segments.
 const SEGMENT: u64 = 2000;
 
 impl Log {
@@ -41,7 +42,7 @@ fn open(dir: &Path) -> (Log, BTreeMap<RoomName, RecoveredRoom>, usize) {
     (log, rooms, recovered.renewed_rooms.len())
 }
 
-/// Message `offset` of a room: everything about it follows from that.
+/// Returns message `offset` of a room; everything about it follows from that.
 fn record(name: &str, epoch: Epoch, offset: u64, first: u64) -> Record {
     let (at, user): (_, UserId) = (Offset(offset), "alice".parse().unwrap());
     let text = format!("{name} says {offset}");
@@ -56,11 +57,11 @@ fn record(name: &str, epoch: Epoch, offset: u64, first: u64) -> Record {
     }
 }
 
-/// Where each room stands, and the first of its messages that is kept.
+/// The position of each room, and the first of its messages that is kept.
 type Truth = BTreeMap<RoomName, (Position, u64)>;
 
-/// Forgets a room (0) or the first of its messages (1, 2) if it is there, and else says something in it; the place of
-/// what was said.
+/// Forgets a room (0) or the first of its messages (1, 2) if it is there; otherwise appends a message. Returns the
+/// position of an appended message.
 fn change(
     (log, truth): (&mut Log, &mut Truth),
     name: &str,
@@ -70,13 +71,13 @@ fn change(
     let known = truth.get(&room(name)).copied();
     match (what, known) {
         (0, Some((position, _))) => {
-            log.discard([(room(name), position.epoch, Waste::All)]).unwrap();
+            log.discard([(room(name), position.epoch, Trim::All)]).unwrap();
             truth.remove(&room(name));
             None
         }
         (1 | 2, Some((position, first))) => {
             let first = random.u64(first..=position.offset.0 + 1);
-            log.discard([(room(name), position.epoch, Waste::Before(Offset(first)))]).unwrap();
+            log.discard([(room(name), position.epoch, Trim::Before(Offset(first)))]).unwrap();
             truth.insert(room(name), (position, first));
             None
         }
@@ -91,7 +92,7 @@ fn change(
     }
 }
 
-/// The offsets of a room's messages; each is as it was written.
+/// Returns the offsets of a room's messages, and checks that each is as it was written.
 #[track_caller]
 fn offsets(found: &RecoveredRoom) -> Vec<u64> {
     for message in &found.messages {
@@ -105,13 +106,13 @@ fn offsets(found: &RecoveredRoom) -> Vec<u64> {
     offsets
 }
 
-/// The whole folder, to be brought back at will.
+/// Returns the contents of the whole folder, to be restored later.
 fn save(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
 }
 
-/// The files stay the same ones as long as they are there.
+/// Restores the contents of a folder. Files that are there are overwritten, and so stay the same files.
 fn restore(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
@@ -124,7 +125,7 @@ fn restore(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
     }
 }
 
-/// Two rooms in turns, `batches` of three messages; returns where each room stands after each batch.
+/// Appends `batches` of three messages to two rooms in turn. Returns the position of each room after each batch.
 fn fill(log: &mut Log, epochs: [Epoch; 2], batches: u64) -> Vec<[u64; 2]> {
     let mut ends = vec![[0, 0]];
     for batch in 0..batches {
@@ -178,7 +179,7 @@ fn what_was_appended_is_there_again_and_the_count_goes_on() {
 #[test]
 fn another_boot_goes_on_only_where_the_log_was_closed() {
     let dir = tempfile::tempdir().unwrap();
-    let boot = files::boot();
+    let boot = folder::boot();
     assert!(!boot.is_empty());
     let (mut log, ..) = open(dir.path());
     log.append(&[record("a", Epoch::random(), 1, 1)]).unwrap();
@@ -188,16 +189,16 @@ fn another_boot_goes_on_only_where_the_log_was_closed() {
         assert_eq!(recovered.rooms.len(), 1, "the message is there in any case");
         1 - recovered.renewed_rooms.len()
     };
-    let scan = |boot: &str| recovery::scan(&files::Folder::lock(dir.path()).unwrap(), boot, 0).unwrap();
+    let scan = |boot: &str| recovery::scan(&Folder::lock(dir.path()).unwrap(), boot, 0).unwrap();
     assert_eq!(elsewhere(scan("another")), 1, "closed");
     drop(open(dir.path()));
     assert_eq!(elsewhere(scan(&boot)), 1, "not closed, the same boot");
     assert_eq!(elsewhere(scan("another")), 0, "not closed, another boot");
     assert_eq!(elsewhere(scan("")), 0, "not closed, and nobody knows");
-    // A later run in another boot does not make it true again.
-    let (there, folder) = (scan(&boot).there, files::Folder::lock(dir.path()).unwrap());
-    let mut files = Files::continue_in(folder, SEGMENT, Sync::Off, "another".into(), there).unwrap();
-    files.vouch().unwrap();
+    // A later run in another boot does not prove it again.
+    let (chain, folder) = (scan(&boot).chain, Folder::lock(dir.path()).unwrap());
+    let mut files = Files::continue_in(folder, SEGMENT, Sync::Off, "another".into(), chain).unwrap();
+    files.start_marking().unwrap();
     drop(files);
     assert_eq!(elsewhere(scan("another")), 0);
 }
@@ -216,13 +217,13 @@ fn where_each_batch_reached_the_disk_another_boot_goes_on() {
         log.sync_data().unwrap();
         assert!(!log.wants_sync());
         drop(log);
-        let found = recovery::scan(&files::Folder::lock(dir.path()).unwrap(), "another", 0).unwrap();
+        let found = recovery::scan(&Folder::lock(dir.path()).unwrap(), "another", 0).unwrap();
         let recovered = found.rooms.into_recovered(never, |_| false).1;
         assert_eq!((recovered.rooms[0].messages.len(), recovered.renewed_rooms.len()), (30, renewed));
     }
 }
 
-/// A segment as the first version wrote it.
+/// Returns a segment as the first version wrote it.
 fn as_old(new: &[u8]) -> Vec<u8> {
     let entry = |body: &[u8]| {
         let mut bytes = (body.len() as u32 | 1 << 31).to_le_bytes().to_vec();
@@ -232,7 +233,7 @@ fn as_old(new: &[u8]) -> Vec<u8> {
     };
     let mut reader = format::Reader::new(new);
     let mut at = format::MAGIC.len();
-    while let format::Step::Entry(format::Entry::Segment(_), len, _) = reader.step() {
+    while let format::Step::Entry(format::LogEntry::Segment(_), len, _) = reader.step() {
         at += len;
     }
     [&format::OLD_MAGIC[..], &entry(&[0; 45]), &new[at..]].concat()
@@ -276,7 +277,7 @@ fn a_folder_that_cannot_be_used_is_named_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "not a folder").unwrap();
-    // Nobody, not even root, makes files there.
+    // Nobody, not even root, can create files there.
     let read_only = Path::new("/proc/self/task");
     for (path, expected) in [(&*file, "make the folder"), (read_only, "make")] {
         let error = Log::open(path, Sync::Off, 0, never).unwrap_err().to_string();

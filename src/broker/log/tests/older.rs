@@ -1,14 +1,15 @@
-//! Older copies that are put back, random damage: never does a room go on where clients would miss something.
+//! Older copies that are put back, and random damage: no room ever continues an epoch in which clients would miss
+//! something.
 
 use std::collections::BTreeSet;
 
 use super::damage::{last_of, said};
 use super::*;
 
-/// Puts files back as a backup tool does: each is another file than before.
+/// Restores files as a backup tool does: each is another file than before.
 fn put_back(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
     for (name, bytes) in files {
-        // Never the same number of a file: the old one is there until the new one is.
+        // The old file is there until the new one is, so that the two never have the same inode number.
         let new = dir.join("new");
         fs::write(&new, bytes).unwrap();
         fs::rename(&new, dir.join(name)).unwrap();
@@ -46,7 +47,7 @@ fn an_older_copy_of_the_folder_gives_every_room_a_new_epoch() {
             }
             let (_log, recovered) = Log::open_small(dir.path(), SEGMENT, 0, never).unwrap();
             if in_place {
-                // Nothing was lost: the files that are younger, and the note, are still there.
+                // Nothing was lost: the younger files, and the end mark, are still there.
                 assert_eq!(recovered.renewed_rooms, []);
                 assert!(
                     recovered.rooms.iter().all(|found| [a + 1, b + 1].contains(&found.position.offset.0))
@@ -79,7 +80,7 @@ fn without_its_note_or_with_that_of_another_a_log_proves_nothing() {
         assert_eq!(recovered.rooms.iter().map(|found| said(found).len() as u64).sum::<u64>(), a + b);
         log.close().unwrap();
     }
-    // A segment of another log is set aside, and nothing of it is said here.
+    // A segment of another log is set aside, and none of its messages are recovered here.
     let (mut log, ..) = open(other.path());
     log.append(&[record("theirs", epochs[0], 1, 1)]).unwrap();
     drop(log);
@@ -91,10 +92,10 @@ fn without_its_note_or_with_that_of_another_a_log_proves_nothing() {
     assert_eq!(fs::read(dir.path().join("0000000001.log.aside")).unwrap(), theirs[&last]);
 }
 
-/// Where each life of a room ended, or stands.
+/// The last offset of each life of a room.
 type Ends = BTreeMap<(RoomName, String), Offset>;
 
-/// A log of some rooms, with what was said there; and the states that it had on the way.
+/// Writes a log with some rooms. Returns what was appended, and the states that its folder had on the way.
 fn live(dir: &Path, random: &mut fastrand::Rng) -> (Truth, Ends, Vec<BTreeMap<String, Vec<u8>>>) {
     let (mut truth, mut ends, mut states) = (Truth::new(), Ends::new(), Vec::new());
     let mut log = open(dir).0;
@@ -116,7 +117,7 @@ fn live(dir: &Path, random: &mut fastrand::Rng) -> (Truth, Ends, Vec<BTreeMap<St
                 ends.extend(said.map(|said| ((room(&name), said.epoch.to_string()), said.offset)));
             }
         }
-        log.keep_house(now).unwrap();
+        log.clean_up(now).unwrap();
         if step % 30 == 29 {
             states.push(save(dir));
         }
@@ -127,7 +128,7 @@ fn live(dir: &Path, random: &mut fastrand::Rng) -> (Truth, Ends, Vec<BTreeMap<St
     (truth, ends, states)
 }
 
-/// Does something to the files; says what.
+/// Damages the files at random. Returns a description.
 fn damage(dir: &Path, states: &[BTreeMap<String, Vec<u8>>], random: &mut fastrand::Rng) -> String {
     let now = save(dir);
     let names = segments(&now);
@@ -149,7 +150,7 @@ fn damage(dir: &Path, states: &[BTreeMap<String, Vec<u8>>], random: &mut fastran
             fs::write(&path, &bytes).unwrap();
         }
         4 => {
-            // One older file in place, or put back.
+            // A single older file, overwritten or put back.
             let old = &states[random.usize(..states.len())];
             let names = segments(old);
             let name = &names[random.usize(..names.len())];
@@ -164,7 +165,7 @@ fn damage(dir: &Path, states: &[BTreeMap<String, Vec<u8>>], random: &mut fastran
             put_back(dir, old);
         }
         6 => {
-            // Over what is there.
+            // Written over the files that are there.
             let old = &states[random.usize(..states.len())];
             old.iter().for_each(|(name, bytes)| fs::write(dir.join(name), bytes).unwrap());
         }
@@ -206,7 +207,8 @@ fn whatever_is_done_to_the_files_no_room_goes_on_where_something_would_be_missed
                 renewed += 1;
                 continue;
             }
-            // Should it be a life that was over, whose end was lost, nobody who knows it missed anything in it.
+            // If it is a life that was over, and the entry of its end was lost, clients that know it missed nothing in
+            // it.
             let life = (found.room.clone(), found.position.epoch.to_string());
             assert_eq!(found.position.offset, ends[&life], "{case}, {}", found.room);
             let Some((position, _)) = truth.get(&found.room) else { continue };
@@ -232,7 +234,7 @@ fn whatever_is_done_to_the_files_no_room_goes_on_where_something_would_be_missed
             }
             whole += 1;
         }
-        // It goes on, and what was decided stays.
+        // The log continues, and the decision stays.
         let mut then: BTreeMap<_, _> =
             recovered.rooms.iter().map(|found| (found.room.clone(), found.position)).collect();
         for (name, position) in &mut then {

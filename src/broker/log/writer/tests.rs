@@ -7,17 +7,17 @@ use crate::broker::Position;
 use crate::config::HistorySync;
 use crate::names::Offset;
 
-/// What is not said within this time never is.
+/// Longest wait for anything that is to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
-    Placed(u64),
+    Assigned(u64),
     Committed(u64),
     Failed(u64),
 }
 
-/// One room; a job is a word to wait for before it is placed, and whether it repeats the message before it.
+/// One room. A job is a word to wait for before it is assigned, and whether it repeats the message before it.
 struct Room {
     epoch: Epoch,
     last: u64,
@@ -32,18 +32,18 @@ struct Job {
 
 impl Publisher for Room {
     type Job = Job;
-    type Placed = (u64, bool);
+    type Assigned = (u64, bool);
 
-    fn place(&mut self, job: Job) -> Placing<(u64, bool)> {
+    fn assign(&mut self, job: Job) -> BatchStep<(u64, bool)> {
         if let Some(wait) = job.wait {
-            // Nobody there: the test wants a panic.
+            // The sender is gone where the test wants a panic.
             wait.recv_timeout(PATIENCE).expect("a word");
         }
         if job.is_repeated {
-            return Placing::Follow((self.last, false));
+            return BatchStep::Follow((self.last, false));
         }
         self.last += 1;
-        self.say.send(Said::Placed(self.last)).expect("the test listens");
+        self.say.send(Said::Assigned(self.last)).expect("the test listens");
         let record = Record {
             room: "room".parse().unwrap(),
             position: Position { epoch: self.epoch, offset: Offset(self.last) },
@@ -53,7 +53,7 @@ impl Publisher for Room {
             key: None,
             frame: vec![b'x'; job.len].into(),
         };
-        Placing::Append(record, (self.last, true))
+        BatchStep::Append(record, (self.last, true))
     }
 
     fn committed(&mut self, (offset, _): (u64, bool)) {
@@ -83,7 +83,7 @@ fn job() -> Job {
     Job { wait: None, is_repeated: false, len: 10 }
 }
 
-/// A job at which the thread stands until it gets a word.
+/// Returns a job at which the thread waits until it gets a word.
 fn gate() -> (Job, SyncSender<()>) {
     let (word, wait) = sync_channel(1);
     (Job { wait: Some(wait), ..job() }, word)
@@ -107,7 +107,7 @@ fn what_waits_is_one_batch_and_is_seen_only_when_it_is_written() {
     }
     assert!(writer.submit(Job { is_repeated: true, ..job() }, 10).is_ok());
     word.send(()).unwrap();
-    // The first is a batch by itself unless the others came before the thread woke up.
+    // The first is a batch by itself, unless the others came before the thread woke up.
     let mut order = Vec::new();
     while order.iter().filter(|said| matches!(said, Said::Committed(_))).count() < 4 {
         order.push(said.recv_timeout(PATIENCE).unwrap());
@@ -118,7 +118,7 @@ fn what_waits_is_one_batch_and_is_seen_only_when_it_is_written() {
         [&Said::Committed(1), &Said::Committed(2), &Said::Committed(3), &Said::Committed(3)]
     );
     let at = |wanted: Said| order.iter().position(|said| *said == wanted).unwrap();
-    assert!(at(Said::Placed(3)) < at(Said::Committed(2)), "one batch: {order:?}");
+    assert!(at(Said::Assigned(3)) < at(Said::Committed(2)), "one batch: {order:?}");
     writer.stop().unwrap();
     let log = Log::open(dir.path(), HistorySync::Off, 0, |_, _| false).unwrap().1;
     assert_eq!(log.rooms[0].messages.len(), 3);
@@ -130,22 +130,22 @@ fn a_batch_fails_as_a_whole_and_the_next_one_goes_on() {
     // Every batch begins a segment.
     let (writer, said) = start(dir.path(), 1);
     assert!(writer.submit(job(), 10).is_ok());
-    expect(&said, &[Said::Placed(1), Said::Committed(1)]);
+    expect(&said, &[Said::Assigned(1), Said::Committed(1)]);
     let (first, word) = gate();
     assert!(writer.submit(first, 10).is_ok());
-    // The thread has taken the gate, or takes it with the next one: in any case nothing is written before the word.
+    // The thread has taken the gate alone or takes it with the next job. Either way nothing is written before the word.
     let in_the_way = (2..6).map(|number| dir.path().join(format!("{number:010}.log")));
     let in_the_way: Vec<_> = in_the_way.filter(|path| fs::create_dir(path).is_ok()).collect();
     assert!(!in_the_way.is_empty());
     word.send(()).unwrap();
-    expect(&said, &[Said::Placed(2), Said::Failed(2)]);
+    expect(&said, &[Said::Assigned(2), Said::Failed(2)]);
     in_the_way.iter().for_each(|path| fs::remove_dir(path).unwrap());
     assert!(writer.submit(job(), 10).is_ok());
-    expect(&said, &[Said::Placed(2), Said::Committed(2)]);
+    expect(&said, &[Said::Assigned(2), Said::Committed(2)]);
     writer.stop().unwrap();
     let (writer, said) = start(dir.path(), 1);
     assert!(writer.submit(job(), 10).is_ok());
-    expect(&said, &[Said::Placed(3), Said::Committed(3)]);
+    expect(&said, &[Said::Assigned(3), Said::Committed(3)]);
     drop(writer);
 }
 
@@ -171,7 +171,7 @@ fn the_queue_is_bounded_and_stopping_writes_what_waits() {
     let (writer, said) = start(dir.path(), 1 << 20);
     assert!(writer.submit(job(), MAX_WAITING_BYTES + 1).is_ok());
     let next = MAX_WAITING as u64 + 1;
-    expect(&said, &[Said::Placed(next), Said::Committed(next)]);
+    expect(&said, &[Said::Assigned(next), Said::Committed(next)]);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_panic_stops_the_writer_and_is_told() {
     let (first, word) = gate();
     assert!(writer.submit(first, 10).is_ok());
     drop(word);
-    // The publisher goes with its thread.
+    // The publisher is dropped with its thread.
     assert!(said.recv_timeout(PATIENCE).is_err());
     assert!(!writer.is_running());
     assert_eq!(writer.waiting(), 0, "nothing waits for a thread that is no more");
@@ -195,22 +195,22 @@ fn waste_goes_through_the_writer() {
     let (writer, said) = start(dir.path(), 1 << 20);
     for offset in 1..=3 {
         assert!(writer.submit(job(), 10).is_ok());
-        expect(&said, &[Said::Placed(offset), Said::Committed(offset)]);
+        expect(&said, &[Said::Assigned(offset), Said::Committed(offset)]);
     }
     writer.stop().unwrap();
     let (log, recovered) = Log::open(dir.path(), HistorySync::Off, 0, |_, _| false).unwrap();
     let room = &recovered.rooms[0];
     drop(log);
     let (writer, _said) = start(dir.path(), 1 << 20);
-    writer.discarder()(&room.room, room.position.epoch, Waste::Before(Offset(3)));
-    writer.discarder()(&room.room, room.position.epoch, Waste::Before(Offset(2)));
+    writer.trim_sink()(&room.room, room.position.epoch, Trim::Before(Offset(3)));
+    writer.trim_sink()(&room.room, room.position.epoch, Trim::Before(Offset(2)));
     writer.stop().unwrap();
     let (log, recovered) = Log::open(dir.path(), HistorySync::Off, 0, |_, _| false).unwrap();
     assert_eq!(recovered.rooms[0].messages.len(), 1);
     drop(log);
     let (writer, _said) = start(dir.path(), 1 << 20);
-    writer.discarder()(&room.room, room.position.epoch, Waste::All);
-    writer.discarder()(&room.room, room.position.epoch, Waste::Before(Offset(2)));
+    writer.trim_sink()(&room.room, room.position.epoch, Trim::All);
+    writer.trim_sink()(&room.room, room.position.epoch, Trim::Before(Offset(2)));
     writer.stop().unwrap();
     assert!(Log::open(dir.path(), HistorySync::Off, 0, |_, _| false).unwrap().1.rooms.is_empty());
 }

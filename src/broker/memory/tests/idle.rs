@@ -1,8 +1,8 @@
-//! Rooms that nobody is in.
+//! Rooms without members.
 
 use super::*;
 
-/// Somebody enters from an address, says something, and leaves.
+/// Enters a room from an address, publishes, and leaves.
 fn visit_as(
     broker: &Memory<Members>,
     room: &str,
@@ -11,8 +11,8 @@ fn visit_as(
 ) -> Position {
     let user: UserId = user.parse().unwrap();
     let join = |state: &mut RoomState<usize>| state.presence.join(&user, 0, &PRESENCE);
-    let by = By { user: &user, address };
-    let (room, ..) = broker.enter_by(&name(room), by, None, |state, _| join(state)).unwrap();
+    let entrant = Entrant { user: &user, address };
+    let (room, ..) = broker.enter_as(&name(room), entrant, None, |state, _| join(state)).unwrap();
     let position = broker.publish(&room, draft(&user, key), 0, |at| frame(at, FRAME)).unwrap().position;
     room.with(|state| state.presence.leave(&user, 0, &PRESENCE));
     broker.close_if_empty(&room);
@@ -23,7 +23,7 @@ fn visit(broker: &Memory<Members>, room: &str, key: Option<&str>) -> Position {
     visit_as(broker, room, (1, "ann"), key)
 }
 
-/// The messages that are still there for somebody who has seen none.
+/// Returns how many messages a client that has seen none can still read.
 fn kept(broker: &Memory<Members>, room: &str) -> usize {
     let (room, _, kept) = broker.enter(&name(room), None, |state, _| state.history().len()).unwrap();
     broker.close_if_empty(&room);
@@ -64,9 +64,9 @@ fn a_room_with_somebody_makes_no_way_and_the_default_room_needs_none() {
     assert_eq!((broker.room_count(), broker.idle.len()), (3, 0));
 }
 
-/// 1. As many rooms as there may be, in each of which a key is remembered.
-/// 2. One more is entered: the first makes way.
-/// 3. What was said there under the key is known when it is entered again, although the message is gone.
+/// 1. As many rooms exist as may, in each of which a key is remembered.
+/// 2. One more is entered: the first room is evicted.
+/// 3. Its key is known when it is entered again, although the message is gone.
 #[test]
 fn a_room_with_keys_makes_way_and_what_is_sent_again_is_appended_once() {
     let broker = broker();
@@ -88,14 +88,14 @@ fn a_room_with_keys_makes_way_and_what_is_sent_again_is_appended_once() {
 
 #[test]
 fn of_the_rooms_that_nobody_is_in_those_of_whoever_has_most_make_way() {
-    let broker = Memory::new(Members::default(), Limits { max_rooms: 8, ..limits(1 << 20) });
+    let broker = Memory::new(Members::default(), MemoryLimits { max_rooms: 8, ..limits(1 << 20) });
     visit_as(&broker, "first", (1, "ann"), None);
     visit_as(&broker, "second", (2, "bob"), None);
-    // One address, many names.
+    // One address, many users.
     for n in 0..50 {
         visit_as(&broker, &format!("spam-{n}"), (3, &format!("mallory-{n}")), None);
     }
-    // The same name from elsewhere, and another that opens several where somebody else has one.
+    // The same user at another address, and a user who opens several rooms where another has one.
     for n in 0..50 {
         visit_as(&broker, &format!("more-{n}"), (2, "eve"), None);
     }

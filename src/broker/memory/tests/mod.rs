@@ -1,29 +1,31 @@
 mod idle;
-mod left;
+mod race;
+mod retained;
 
-use super::super::publish::Placing;
-use super::super::resume::{Gap, Next, PAGE_BYTES, Page};
-use super::super::{Delivery, Draft, Encoded, Published};
+use super::super::publish::Assignment;
+use super::super::resume::{Gap, NextPage, Page};
+use super::super::room::PAGE_BYTES;
+use super::super::{Draft, Encoded, Publication, Published};
 use super::*;
 use crate::chat::keys::KEPT_MS;
 use crate::chat::presence;
 use crate::config::{Config, RoomRule};
 use crate::names::Epoch;
 
-/// Members are a number; what is delivered is counted.
+/// Members are a number; deliveries are counted.
 #[derive(Default)]
 struct Members(AtomicUsize);
 
 impl Local for Members {
     type Topic = usize;
-    type Aside = ();
+    type SenderCopy = ();
     fn topic(&self) -> usize {
         0
     }
     fn has_space(&self, _: &usize, len: usize) -> bool {
         len < 1000
     }
-    fn deliver(&self, _: &mut usize, _: Delivery<'_, ()>) {
+    fn deliver(&self, _: &mut usize, _: Publication<'_, ()>) {
         self.0.fetch_add(1, Relaxed);
     }
     fn is_occupied(&self, members: &usize) -> bool {
@@ -31,14 +33,14 @@ impl Local for Members {
     }
 }
 
-const PRESENCE: presence::Rules =
-    presence::Rules { is_announced: true, notice_limit: 10, count_only_above: 10, interval_ms: 1 };
+const PRESENCE: presence::PresenceRules =
+    presence::PresenceRules { is_announced: true, notice_limit: 10, count_only_above: 10, interval_ms: 1 };
 const TTL_MS: u64 = 1000;
 const POSITION_TTL_MS: u64 = 86_400_000;
 const FRAME: usize = 40;
 
-/// Ten messages of at most 400 KiB for a second; `tiny` rooms have two, `none` has nothing.
-fn limits(history_total_bytes: usize) -> Limits {
+/// Returns limits of ten messages of at most 400 KiB for a second; `tiny` rooms have two, `none` has nothing.
+fn limits(history_total_bytes: usize) -> MemoryLimits {
     let mut config = Config::default();
     config.history.messages = 10;
     config.history.bytes = 400 * 1024;
@@ -50,8 +52,8 @@ fn limits(history_total_bytes: usize) -> Limits {
     };
     config.rooms = vec![rule("tiny*", 2), rule("none", 0)];
     let default_room = config.chat.default_room.clone();
-    Limits {
-        rooms: Rules::new(&config),
+    MemoryLimits {
+        rooms: RoomRules::new(&config),
         history_total_bytes,
         max_rooms: 3,
         max_positions: 4,
@@ -97,7 +99,7 @@ fn say_once(
     broker.publish(room, draft(&user, Some(key)), now_ms, |at| frame(at, FRAME))
 }
 
-/// Expires everything there is.
+/// Expires all stripes.
 fn sweep(broker: &Memory<Members>, now_ms: u64) {
     (0..STRIPES).for_each(|turn| broker.expire(turn, now_ms));
 }
@@ -203,12 +205,12 @@ fn a_long_absence_is_read_in_pages_and_what_goes_meanwhile_is_a_gap() {
     for _ in 11..=16 {
         say(&broker, &room, FRAME, 0);
     }
-    let Next::More(page, rest) = room.read_on(rest, |_| panic!("not yet")) else { panic!("the last") };
+    let NextPage::More(page, rest) = room.read_on(rest, |_| panic!("not yet")) else { panic!("the last") };
     assert_eq!(page.gap, Some(Gap { from: Offset(4), to: Offset(6) }));
     assert_eq!((firsts(&page), rest.after()), (vec![7, 8, 9], Offset(9)));
     sweep(&broker, TTL_MS);
     say(&broker, &room, FRAME, TTL_MS);
-    let Next::Last(page, topic) = room.read_on(rest, |state| state.topic) else { panic!("not the last") };
+    let NextPage::Last(page, topic) = room.read_on(rest, |state| state.topic) else { panic!("not the last") };
     assert_eq!(page.gap, Some(Gap { from: Offset(10), to: Offset(16) }));
     assert_eq!((firsts(&page), topic), (vec![17], 0));
 }
@@ -226,9 +228,9 @@ fn a_reader_slower_than_the_room_is_told_so() {
     for page in 1.. {
         fill();
         match room.read_on(rest, |_| ()) {
-            Next::More(_, more) => rest = more,
-            Next::Last(..) => panic!("never caught up"),
-            Next::TooSlow => {
+            NextPage::More(_, more) => rest = more,
+            NextPage::Last(..) => panic!("never caught up"),
+            NextPage::TooSlow => {
                 assert!(page > 2 * 400 / 64, "given up after {page} pages");
                 break;
             }
@@ -301,22 +303,24 @@ fn what_is_placed_is_seen_by_nobody_until_it_is_committed() {
     let room = open(&broker, "a");
     let start = room.with(|state| state.position());
     let ann = "ann".parse().unwrap();
-    let place = |key| broker.place(&room, draft(&ann, Some(key)), 0, |at| frame(at, FRAME)).unwrap();
-    let (Placing::New(one), Placing::New(two)) = (place("1"), place("2")) else { panic!("duplicates") };
+    let assign = |key| broker.assign(&room, draft(&ann, Some(key)), 0, |at| frame(at, FRAME)).unwrap();
+    let (Assignment::New(one), Assignment::New(two)) = (assign("1"), assign("2")) else {
+        panic!("duplicates")
+    };
     assert_eq!([one.position().offset, two.position().offset], [Offset(1), Offset(2)]);
     assert_eq!((one.frame()[0], two.frame()[0]), (1, 2));
     assert_eq!((room.with(|state| state.position()), broker.local().0.load(Relaxed)), (start, 0));
     assert!(
-        matches!(place("2"), Placing::Duplicate { is_committed: false, position } if position == two.position())
+        matches!(assign("2"), Assignment::Duplicate { is_committed: false, position } if position == two.position())
     );
     broker.close_if_empty(&room);
     assert_eq!(broker.room_count(), 1);
 
     assert_eq!(broker.commit(&room, one).offset, Offset(1));
     broker.abandon(&room, two);
-    assert!(matches!(place("1"), Placing::Duplicate { is_committed: true, .. }));
-    let Placing::New(again) = place("2") else { panic!("nothing was appended under this key") };
-    assert_eq!(broker.commit(&room, again).offset, Offset(2), "the place was given back");
+    assert!(matches!(assign("1"), Assignment::Duplicate { is_committed: true, .. }));
+    let Assignment::New(again) = assign("2") else { panic!("nothing was appended under this key") };
+    assert_eq!(broker.commit(&room, again).offset, Offset(2), "the offset was given back");
     let Resumed::Recovered { page, rest: None, .. } = resume(&broker, "a", start) else { panic!("lost") };
     assert_eq!((firsts(&page), broker.local().0.load(Relaxed)), (vec![1, 2], 2));
     assert_eq!(broker.quotas.sizes(), (2, 1));
@@ -328,10 +332,10 @@ fn a_batch_that_failed_leaves_nothing() {
     let room = open(&broker, "a");
     let ann = "ann".parse().unwrap();
     let keys = [Some("1"), None, Some("2")];
-    let placed = keys.map(|key| broker.place(&room, draft(&ann, key), 0, |at| frame(at, FRAME)).unwrap());
-    for placing in placed.into_iter().rev() {
-        let Placing::New(placed) = placing else { panic!("a duplicate") };
-        broker.abandon(&room, placed);
+    let assigned = keys.map(|key| broker.assign(&room, draft(&ann, key), 0, |at| frame(at, FRAME)).unwrap());
+    for assignment in assigned.into_iter().rev() {
+        let Assignment::New(assigned) = assignment else { panic!("a duplicate") };
+        broker.abandon(&room, assigned);
     }
     assert_eq!(broker.quotas.sizes(), (0, 0));
     broker.close_if_empty(&room);
@@ -343,7 +347,7 @@ fn a_room_goes_on_where_a_log_says_it_was() {
     let broker = broker();
     let (ann, epoch): (UserId, _) = ("ann".parse().unwrap(), Epoch::random());
     let at = |offset| Position { epoch, offset: Offset(offset) };
-    let life = Life {
+    let life = RestoredRoom {
         position: at(7),
         messages: (5..=7).map(|offset| (offset, frame(at(offset), FRAME).frame)).collect(),
         keys: vec![(ann, "k".parse().unwrap(), Offset(3), 3)],

@@ -1,16 +1,17 @@
 mod observers;
 
-use super::super::news::{MAX_NAMES, Names};
+use super::super::announcement::{MAX_NAMES, Names};
 use super::*;
 
-const RULES: Rules = Rules { is_announced: true, notice_limit: 2, count_only_above: 4, interval_ms: 1000 };
+const RULES: PresenceRules =
+    PresenceRules { is_announced: true, notice_limit: 2, count_only_above: 4, interval_ms: 1000 };
 
 fn user(name: &str) -> UserId {
     name.parse().unwrap()
 }
 
 fn notice(outcome: Outcome) -> Option<String> {
-    if let Outcome::Tell(news) = outcome { Some(news.notice) } else { None }
+    if let Outcome::Announce(news) = outcome { Some(news.notice) } else { None }
 }
 
 fn names(joined: &[&str], left: &[&str]) -> Option<Names> {
@@ -53,8 +54,8 @@ fn who_is_expected_back_is_there_until_it_comes_or_the_time_is_over() {
     assert_eq!(room.release(&bob, first, 0, &RULES), Outcome::Quiet, "it has come");
     let second = room.hold(&bob).expect("it goes again");
     assert_eq!(room.release(&bob, first, 0, &RULES), Outcome::Quiet, "it is expected anew");
-    let told = notice(room.release(&bob, second, 0, &RULES));
-    assert_eq!(told.unwrap(), "User bob has left the chat");
+    let announced = notice(room.release(&bob, second, 0, &RULES));
+    assert_eq!(announced.unwrap(), "User bob has left the chat");
     assert!(room.is_empty() && room.hold(&bob).is_none());
     assert_eq!(room.release(&bob, second, 0, &RULES), Outcome::Quiet);
 }
@@ -81,12 +82,12 @@ fn above_the_limit_notices_are_merged() {
 #[test]
 fn in_a_small_room_every_move_is_a_difference() {
     let mut room = Presence::default();
-    let Outcome::Tell(news) = room.join(&user("ann"), 0, &RULES) else { panic!("quiet") };
+    let Outcome::Announce(news) = room.join(&user("ann"), 0, &RULES) else { panic!("quiet") };
     assert_eq!(news.diff, Some(Diff { names: names(&["ann"], &[]), members: 1 }));
-    let Outcome::Tell(news) = room.leave(&user("ann"), 0, &RULES) else { panic!("quiet") };
+    let Outcome::Announce(news) = room.leave(&user("ann"), 0, &RULES) else { panic!("quiet") };
     assert_eq!(news.diff, Some(Diff { names: names(&[], &["ann"]), members: 0 }));
-    let counted = Rules { count_only_above: 0, ..RULES };
-    let Outcome::Tell(news) = room.join(&user("ann"), 0, &counted) else { panic!("quiet") };
+    let counted = PresenceRules { count_only_above: 0, ..RULES };
+    let Outcome::Announce(news) = room.join(&user("ann"), 0, &counted) else { panic!("quiet") };
     assert_eq!(news.diff, Some(Diff { names: None, members: 1 }));
 }
 
@@ -108,9 +109,9 @@ fn who_came_and_went_within_the_interval_is_in_neither_list() {
     assert_eq!(room.merged(&RULES).unwrap().diff, None, "nothing has changed in the end");
 }
 
-/// 1. A room above the limit collects that Zoe joined.
+/// 1. A room above the limit merges that Zoe joined.
 /// 2. It shrinks below the limit.
-/// 3. Zoe leaves, which is told at once.
+/// 3. Zoe leaves, which is announced at once.
 /// 4. The merged difference comes due: it must not say that she is there.
 #[test]
 fn a_difference_never_overtakes_the_one_that_waits() {
@@ -119,7 +120,7 @@ fn a_difference_never_overtakes_the_one_that_waits() {
     assert_eq!(room.leave(&user("old-0"), 1, &RULES), Outcome::Quiet);
     let outcome = room.leave(&user("zoe"), 2, &RULES);
     let notice = "User zoe has left the chat".to_owned();
-    assert_eq!(outcome, Outcome::Tell(News { notice, diff: None }));
+    assert_eq!(outcome, Outcome::Announce(Announcement { notice, diff: None }));
     let news = room.merged(&RULES).unwrap();
     assert_eq!(news.diff, Some(Diff { names: names(&[], &["old-0"]), members: 1 }));
 }
@@ -130,7 +131,7 @@ fn large_rooms_and_storms_are_counted_only() {
     large.join(&user("new"), 0, &RULES);
     assert_eq!(large.merged(&RULES).unwrap().diff, Some(Diff { names: None, members: 5 }));
 
-    let rules = Rules { count_only_above: 10_000, ..RULES };
+    let rules = PresenceRules { count_only_above: 10_000, ..RULES };
     for (joins, has_names) in [(MAX_NAMES, true), (MAX_NAMES + 1, false)] {
         let mut storm = room(3);
         for n in 0..joins {
@@ -144,7 +145,7 @@ fn large_rooms_and_storms_are_counted_only() {
 #[test]
 fn where_nothing_is_announced_users_are_counted_all_the_same() {
     let mut room = Presence::default();
-    let rules = Rules { is_announced: false, ..RULES };
+    let rules = PresenceRules { is_announced: false, ..RULES };
     for n in 0..5 {
         assert_eq!(room.join(&user(&format!("u-{n}")), 0, &rules), Outcome::Quiet);
     }
@@ -174,9 +175,9 @@ fn users_are_listed_in_pages() {
     assert_eq!((first.len() + rest.len(), has_more), (MAX_PAGE, false));
 }
 
-/// 1. Bob comes into a room where news are merged.
-/// 2. Somebody asks who is there.
-/// 3. Bob goes: there is no news of him.
+/// 1. Bob joins a room where announcements are merged.
+/// 2. Another user asks for the list of users.
+/// 3. Bob leaves: nothing is announced of him.
 #[test]
 fn who_is_not_told_of_yet_is_shown_to_nobody_else() {
     let mut room = room(4);

@@ -1,20 +1,21 @@
-//! A model: people come and go, and observers ask who is there at any time. What an observer is shown, and the news
-//! behind it, must add up to who is there once everything has arrived: the names and the number.
+//! A model: users come and go, and observers ask for the list of users at any time. The list that an observer is shown,
+//! and the announcements behind it, must add up to the users in the room once everything has arrived: the names and the
+//! number.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 
-/// Somebody in the room who keeps a list, as a client does.
+/// A user in the room who keeps a list, as a client does.
 #[derive(Debug)]
 struct Observer {
     name: UserId,
     members: usize,
-    /// Those it believes to be there; `None` while it has not asked.
+    /// The users it believes to be there; `None` while it has not asked.
     list: Option<BTreeSet<UserId>>,
-    /// It has yet to ask for the page behind this one.
+    /// Set while it has yet to ask for the page behind this user.
     asks_behind: Option<Option<UserId>>,
-    /// News on their way. Answers overtake them.
+    /// Announcements on their way. Answers overtake them.
     coming: VecDeque<(Option<Names>, usize)>,
 }
 
@@ -48,10 +49,10 @@ impl Observer {
 
 #[derive(Debug)]
 struct World {
-    rules: Rules,
+    rules: PresenceRules,
     room: Presence,
     observers: Vec<Observer>,
-    /// Those whose connection was taken over by one that may yet come.
+    /// Users whose connection was taken over by one that may yet join.
     held: Vec<(UserId, u32)>,
     due_ms: Option<u64>,
     now_ms: u64,
@@ -59,14 +60,14 @@ struct World {
 }
 
 impl World {
-    fn tell(&mut self, outcome: Outcome) {
+    fn announce(&mut self, outcome: Outcome) {
         let news = match outcome {
             Outcome::Quiet => return,
             Outcome::Due(at_ms) => {
                 self.due_ms = Some(at_ms);
                 return;
             }
-            Outcome::Tell(news) => news,
+            Outcome::Announce(news) => news,
         };
         let Some(Diff { names, members }) = news.diff else { return };
         for observer in &mut self.observers {
@@ -76,27 +77,27 @@ impl World {
         }
     }
 
-    /// A guest comes, or goes if it is connected.
+    /// Lets a guest join, or leave if it is connected.
     fn toggle(&mut self, guest: &UserId) {
         let outcome = match self.room.users.get(guest) {
             Some(Stay::Connected(_)) => self.room.leave(guest, self.now_ms, &self.rules),
             Some(Stay::Held(_)) | None => self.room.join(guest, self.now_ms, &self.rules),
         };
-        self.tell(outcome);
+        self.announce(outcome);
     }
 
-    /// A guest's connection is taken over; the other one has yet to come.
+    /// Takes over a guest's connection; the other one has yet to join.
     fn hold(&mut self, guest: UserId) {
         if let Some(number) = self.room.hold(&guest) {
             self.held.push((guest, number));
         }
     }
 
-    /// Nobody has come within the time, or somebody has.
+    /// Lets the time of a hold pass, whether the guest has returned or not.
     fn release(&mut self, at: usize) {
         let (guest, number) = self.held.swap_remove(at);
         let outcome = self.room.release(&guest, number, self.now_ms, &self.rules);
-        self.tell(outcome);
+        self.announce(outcome);
     }
 
     fn enter(&mut self) {
@@ -114,7 +115,7 @@ impl World {
         if self.due_ms.take_if(|at_ms| *at_ms <= self.now_ms).is_some()
             && let Some(news) = self.room.merged(&self.rules)
         {
-            self.tell(Outcome::Tell(news));
+            self.announce(Outcome::Announce(news));
         }
     }
 
@@ -154,7 +155,7 @@ impl World {
         }
     }
 
-    /// Nobody comes or goes any more, and everything arrives.
+    /// Lets everything arrive; nobody joins or leaves any more.
     fn settle(&mut self) {
         while !self.held.is_empty() {
             self.release(0);
@@ -175,7 +176,7 @@ fn what_is_shown_and_the_news_behind_it_add_up_for_everybody() {
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let count_only_above = if random.bool() { 7 } else { 10_000 };
-        let rules = Rules { is_announced: true, notice_limit: 4, count_only_above, interval_ms: 100 };
+        let rules = PresenceRules { is_announced: true, notice_limit: 4, count_only_above, interval_ms: 100 };
         let (room, observers) = (Presence::default(), Vec::new());
         let mut world = World { rules, room, observers, held: Vec::new(), due_ms: None, now_ms: 0, random };
         for _ in 0..300 {

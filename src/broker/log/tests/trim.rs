@@ -1,4 +1,4 @@
-//! What is kept no longer.
+//! Messages and rooms that are no longer kept.
 
 use super::*;
 
@@ -14,31 +14,31 @@ fn what_history_lets_go_of_does_not_come_back_and_leaves_the_disk() {
     log.append(&[record("quiet", b, 1, 1), record("gone", c, 1, 1), record("gone", c, 2, 1)]).unwrap();
     for offset in 1..=200 {
         log.append(&[record("busy", a, offset, offset.saturating_sub(4).max(1))]).unwrap();
-        log.keep_house(0).unwrap();
+        log.clean_up(0).unwrap();
         // Five messages are kept, and every second one has a key, of 80 bytes at most.
         let bound = 3 * (log.index.live_bytes() + offset / 2 * 80) + 5 * SEGMENT;
         assert!(log.disk_bytes() < bound, "{} bytes after {offset}", log.disk_bytes());
     }
-    log.discard([(room("gone"), c, Waste::All), (room("quiet"), a, Waste::All)]).unwrap();
-    log.discard([(room("busy"), a, Waste::Before(Offset(199)))]).unwrap();
-    // A minute later what is dead goes from one segment, and so on.
+    log.discard([(room("gone"), c, Trim::All), (room("quiet"), a, Trim::All)]).unwrap();
+    log.discard([(room("busy"), a, Trim::Before(Offset(199)))]).unwrap();
+    // Each minute the dead messages of one segment are removed.
     for minute in 1..=20 {
-        log.keep_house(minute * 60_000).unwrap();
+        log.clean_up(minute * 60_000).unwrap();
     }
     let has = |text: &str| is_on_disk(dir.path(), text);
     assert!(has("busy says 199") && has("quiet says 1"));
     assert!(!has("busy says 198") && !has("gone says"), "on disk though nobody keeps it");
     let still = log.disk_bytes();
-    log.keep_house(99 * 60_000).unwrap();
+    log.clean_up(99 * 60_000).unwrap();
     assert_eq!(log.disk_bytes(), still, "nothing more to clean");
     drop(log);
     let (mut log, rooms, lost) = open(dir.path());
     assert_eq!((rooms.len(), lost), (2, 0));
     assert_eq!(offsets(&rooms[&room("busy")]), [199, 200]);
     assert_eq!(offsets(&rooms[&room("quiet")]), [1]);
-    // An epoch of the past does no harm to the present.
-    log.discard([(room("quiet"), c, Waste::All)]).unwrap();
-    log.discard([(room("quiet"), b, Waste::Before(Offset(9)))]).unwrap();
+    // Trimming a past epoch does no harm to the present one.
+    log.discard([(room("quiet"), c, Trim::All)]).unwrap();
+    log.discard([(room("quiet"), b, Trim::Before(Offset(9)))]).unwrap();
     drop(log);
     let (_log, rooms, _) = open(dir.path());
     let quiet = &rooms[&room("quiet")];
@@ -59,7 +59,7 @@ fn what_has_expired_is_not_returned_but_the_position_is() {
         assert_eq!((found.position.offset.0, offsets(found)), (last, expected.collect()));
     }
     for minute in 1..=20 {
-        log.keep_house(minute * 60_000).unwrap();
+        log.clean_up(minute * 60_000).unwrap();
     }
     let has = |text: &str| is_on_disk(dir.path(), text);
     assert!(has("a says 4") && !has("b says") && !has("a says 3"));
@@ -74,7 +74,7 @@ fn keys_outlive_their_messages_and_go_after_five_minutes() {
     // Message 2n comes after 2n seconds, with a key.
     for offset in 1..=100 {
         log.append(&[record("a", epoch, offset, offset)]).unwrap();
-        log.keep_house(offset * 1000).unwrap();
+        log.clean_up(offset * 1000).unwrap();
     }
     let mut keys = Vec::new();
     for now in [100_000, 302_000, 350_000, 401_000] {
@@ -89,13 +89,13 @@ fn keys_outlive_their_messages_and_go_after_five_minutes() {
         }
         keys.push(found.keys.iter().map(|(offset, _)| offset.0).collect::<Vec<_>>());
         for minute in 0..20 {
-            log.keep_house(now + minute).unwrap();
+            log.clean_up(now + minute).unwrap();
         }
     }
     let even = |from: u64| (from..=100).filter(|offset| offset.is_multiple_of(2)).collect::<Vec<_>>();
     assert_eq!(keys, [even(1), even(3), even(51), vec![]]);
-    log.keep_house(500_000).unwrap();
-    log.keep_house(600_000).unwrap();
+    log.clean_up(500_000).unwrap();
+    log.clean_up(600_000).unwrap();
     assert!(log.disk_bytes() < 3 * SEGMENT, "{} bytes", log.disk_bytes());
 }
 
@@ -119,7 +119,7 @@ fn every_way_of_cleaning_keeps_what_is_kept() {
                     change((&mut log, &mut truth), &name, what, &mut random);
                 }
             }
-            log.keep_house(now).unwrap();
+            log.clean_up(now).unwrap();
             if step % 10 == 9 {
                 drop(log);
                 let (reopened, rooms, lost) = open(dir.path());

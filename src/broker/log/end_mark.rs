@@ -1,59 +1,42 @@
-//! How far the log was written, noted apart from it: a log that holds less, or that stands in other files, is not the
-//! one that was left.
+//! End marks: how far the log was written, recorded apart from it. A log that holds less than its mark, or in other
+//! files, is not the one that was left.
 //!
-//! A note is written behind what it is about, and before anybody hears of that. So it never says more than there is:
-//! the end of the process makes it say less, never more. It has two places in its file, so that one is whole whatever
-//! happens while the other is written; and now and then a file of its own, the next number, so that a copy that is
-//! put back over the files in place is an older note beside the true one.
+//! A mark is written after what it describes and before anybody learns of that. So a process that is killed leaves a
+//! mark that says too little, never one that says too much. A mark's file has two slots, so that one is whole whatever
+//! happens while the other is written. Now and then a new file is begun, with the next number, so that a copy of the
+//! folder that is put back over the files shows as an older mark beside the true one.
 
-use std::fs::{self, File, Metadata};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use super::LogError;
-use super::files::{delete, failed, make, numbered};
+use super::error::LogError;
+use super::folder::{FileId, delete, failed, make, numbered};
 use super::format::Identity;
 
-/// The places in the file: sectors of a disk are written whole.
-const PLACES: [u64; 2] = [0, 512];
+/// Where the two slots begin in a file, in bytes: disks write whole sectors.
+const SLOTS: [u64; 2] = [0, 512];
 const LEN: usize = 72;
-/// Notes in one file. A copy of the folder that is older than so many batches is noticed even if it was put over the
-/// files in place; making a file costs some 20 µs.
+/// Marks in one file. A copy of the folder that is this many batches old is noticed even if it was put over the files
+/// in slot. Not more often, because creating a file costs some 20 µs.
 const PER_FILE: u32 = 1024;
 
-/// A file as the system knows it. A copy is another one.
+/// How far the log was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct FileId {
-    inode: u64,
-    /// When it was made, in nanoseconds since the Unix epoch: numbers of files that are gone are used again. 0 where
-    /// the file system does not know it.
-    born_ns: u64,
-}
-
-impl FileId {
-    pub(super) fn of(file: &Metadata) -> Self {
-        let born = file.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        Self { inode: file.ino(), born_ns: born.map_or(0, |at| at.as_nanos() as u64) }
-    }
-}
-
-/// What is noted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Note {
+pub(super) struct EndMark {
     pub(super) identity: Identity,
-    /// The oldest segment that must be there.
+    /// The number of the oldest segment that must be there.
     pub(super) first: u32,
-    /// The youngest.
+    /// The number of the youngest segment.
     pub(super) last: u32,
-    /// How much of it was written, and the sum of these bytes.
+    /// How many bytes of the youngest segment were written; `sum` is their checksum.
     pub(super) len: u64,
     pub(super) sum: u32,
-    /// Its file.
+    /// The file of the youngest segment.
     pub(super) file: FileId,
 }
 
-impl Note {
+impl EndMark {
     fn to_bytes(self, turn: u64) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         let fields: [&[u8]; 8] = [
@@ -83,7 +66,7 @@ impl Note {
         if crc32fast::hash(&bytes[..LEN - 4]) != short(LEN - 4)? {
             return None;
         }
-        let note = Self {
+        let mark = Self {
             identity: bytes[8..24].try_into().ok()?,
             first: short(24)?,
             last: short(28)?,
@@ -91,11 +74,11 @@ impl Note {
             sum: short(40)?,
             file: FileId { inode: long(44)?, born_ns: long(52)? },
         };
-        Some((long(0)?, note))
+        Some((long(0)?, mark))
     }
 }
 
-/// The numbers of the files with notes, the youngest first.
+/// Returns the numbers of the files with marks, the youngest first.
 fn numbers(dir: &Path) -> Result<Vec<u64>, LogError> {
     let mut numbers = numbered(dir, 12, ".end")?;
     numbers.reverse();
@@ -106,46 +89,46 @@ fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:012}.end"))
 }
 
-/// The last note in a folder.
-pub(super) fn read(dir: &Path) -> Result<Option<Note>, LogError> {
+/// Returns the last mark in a folder.
+pub(super) fn read(dir: &Path) -> Result<Option<EndMark>, LogError> {
     for number in numbers(dir)? {
         let path = path(dir, number);
         let bytes = fs::read(&path).map_err(failed("read", &path))?;
-        let at = |place: u64| Note::read(bytes.get(place as usize..)?.get(..LEN)?);
-        // One without any was being made when its process ended.
-        if let Some((_, note)) = PLACES.into_iter().filter_map(at).max_by_key(|(turn, _)| *turn) {
-            return Ok(Some(note));
+        let at = |slot: u64| EndMark::read(bytes.get(slot as usize..)?.get(..LEN)?);
+        // A file without a whole mark was being created when its process ended.
+        if let Some((_, mark)) = SLOTS.into_iter().filter_map(at).max_by_key(|(turn, _)| *turn) {
+            return Ok(Some(mark));
         }
     }
     Ok(None)
 }
 
-/// Where notes are written.
+/// Writes end marks into a folder.
 #[derive(Debug)]
-pub(super) struct Notes {
+pub(super) struct EndMarks {
     dir: PathBuf,
     number: u64,
-    /// The file of that number, and where it is.
+    /// The file with this number, and its path.
     file: Option<(File, PathBuf)>,
     turn: u64,
     left: u32,
 }
 
-impl Notes {
-    /// Nothing is written before the first note is.
+impl EndMarks {
+    /// Creates a writer that continues behind the marks of a folder. No file is written before the first mark is.
     pub(super) fn in_folder(dir: &Path) -> Result<Self, LogError> {
         let number = numbers(dir)?.first().copied().unwrap_or(0);
         Ok(Self { dir: dir.to_owned(), number, file: None, turn: 0, left: 0 })
     }
 
-    /// Replaces the note.
-    pub(super) fn write(&mut self, note: Note) -> Result<(), LogError> {
+    /// Replaces the mark.
+    pub(super) fn write(&mut self, mark: EndMark) -> Result<(), LogError> {
         self.turn += 1;
-        let bytes = note.to_bytes(self.turn);
+        let bytes = mark.to_bytes(self.turn);
         match &self.file {
             Some((file, path)) if self.left > 0 => {
-                let place = PLACES[(self.turn % 2) as usize];
-                file.write_all_at(&bytes, place).map_err(failed("write to", path))?;
+                let slot = SLOTS[(self.turn % 2) as usize];
+                file.write_all_at(&bytes, slot).map_err(failed("write to", path))?;
                 self.left -= 1;
             }
             _ => self.begin(&bytes)?,
@@ -153,10 +136,10 @@ impl Notes {
         Ok(())
     }
 
-    /// Writes a note into a file of its own, and deletes those before it.
+    /// Writes the mark into a new file, and deletes the files before it.
     fn begin(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         let next = path(&self.dir, self.number + 1);
-        let file = make(&next, bytes, PLACES[(self.turn % 2) as usize])?;
+        let file = make(&next, bytes, SLOTS[(self.turn % 2) as usize])?;
         let before = self.file.is_some().then_some(vec![self.number]);
         (self.number, self.file, self.left) = (self.number + 1, Some((file, next)), PER_FILE);
         let found = before.map_or_else(|| numbers(&self.dir), Ok)?;
@@ -166,7 +149,7 @@ impl Notes {
         Ok(())
     }
 
-    /// Waits until the last note has reached the disk.
+    /// Waits until the last mark has reached the disk.
     pub(super) fn sync(&self) -> Result<(), LogError> {
         let Some((file, path)) = &self.file else { return Ok(()) };
         file.sync_all().map_err(failed("sync", path))
@@ -181,32 +164,33 @@ mod tests {
     fn the_last_note_is_read_whatever_became_of_the_one_that_was_being_written() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), None);
-        let mut notes = Notes::in_folder(dir.path()).unwrap();
-        let note = |len: u64| Note { len, last: 3, first: 2, identity: [7; 16], sum: 9, ..Note::default() };
+        let mut marks = EndMarks::in_folder(dir.path()).unwrap();
+        let mark =
+            |len: u64| EndMark { len, last: 3, first: 2, identity: [7; 16], sum: 9, ..EndMark::default() };
         for len in 1..=2 * u64::from(PER_FILE) + 9 {
-            notes.write(note(len)).unwrap();
-            assert_eq!(read(dir.path()).unwrap(), Some(note(len)));
+            marks.write(mark(len)).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), Some(mark(len)));
             assert_eq!(numbers(dir.path()).unwrap().len(), 1);
-            // The other place.
+            // The other slot.
             if len > 1 {
-                let now = path(dir.path(), notes.number);
+                let now = path(dir.path(), marks.number);
                 let whole = fs::read(&now).unwrap();
                 let mut torn = whole.clone();
-                let place = PLACES[(notes.turn % 2) as usize] as usize;
-                torn[place + 40] ^= 1;
+                let slot = SLOTS[(marks.turn % 2) as usize] as usize;
+                torn[slot + 40] ^= 1;
                 fs::write(&now, &torn).unwrap();
-                let before = (notes.left < PER_FILE).then(|| note(len - 1));
+                let before = (marks.left < PER_FILE).then(|| mark(len - 1));
                 assert_eq!(read(dir.path()).unwrap(), before, "{len}");
                 fs::write(&now, &whole).unwrap();
             }
         }
-        // One that was just made, and an older one that somebody has put back.
-        fs::write(path(dir.path(), notes.number + 1), b"").unwrap();
-        fs::write(path(dir.path(), 1), note(1).to_bytes(u64::MAX)).unwrap();
-        let last = Some(note(2 * u64::from(PER_FILE) + 9));
+        // A file that was just created, and an older one that somebody has put back.
+        fs::write(path(dir.path(), marks.number + 1), b"").unwrap();
+        fs::write(path(dir.path(), 1), mark(1).to_bytes(u64::MAX)).unwrap();
+        let last = Some(mark(2 * u64::from(PER_FILE) + 9));
         assert_eq!(read(dir.path()).unwrap(), last);
-        let mut again = Notes::in_folder(dir.path()).unwrap();
-        again.write(note(77)).unwrap();
-        assert_eq!((read(dir.path()).unwrap(), numbers(dir.path()).unwrap().len()), (Some(note(77)), 1));
+        let mut again = EndMarks::in_folder(dir.path()).unwrap();
+        again.write(mark(77)).unwrap();
+        assert_eq!((read(dir.path()).unwrap(), numbers(dir.path()).unwrap().len()), (Some(mark(77)), 1));
     }
 }

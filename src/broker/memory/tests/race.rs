@@ -1,9 +1,9 @@
-//! Many threads publish, enter, resume, leave, evict and expire at once; a checker reads what each member saw.
+//! Many threads publish, enter, resume, leave, evict and expire at once. A checker reads what each member saw.
 //!
-//! What must hold: a place is given to one message (G1); from where a client stands the next offset follows, or a gap
-//! says which are missing (G2); who is recovered gets exactly what was missed and then the live messages (G3); under
-//! one key one message is appended (G4); a log hears of each room's lives one after the other; and in the end nothing
-//! is left, there neither.
+//! It checks that an offset is assigned to one message (G1); that the next offset follows a client's position, or a gap
+//! says which are missing (G2); that a recovered client gets exactly the missed messages and then the live ones (G3);
+//! that one message is appended under one key (G4); that a log hears of each room's lives one after the other; and that
+//! in the end nothing is left, there neither.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,31 +12,31 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-use super::log::Waste;
-use super::memory::{Limits, Memory};
-use super::resume::{Gap, Next, Page, Replay, Resumed};
-use super::room::SharedRoom;
-use super::{BrokerError, Delivery, Draft, Local, Position};
+use crate::broker::memory::{Memory, MemoryLimits};
+use crate::broker::resume::{Gap, NextPage, Page, Replay, Resumed};
+use crate::broker::room::SharedRoom;
+use crate::broker::trim::Trim;
+use crate::broker::{self, BrokerError, Draft, Local, Position, Publication};
 use crate::chat::keys::KEPT_MS;
 use crate::chat::presence;
-use crate::chat::rooms::Rules;
+use crate::chat::rooms::RoomRules;
 use crate::config::Config;
 use crate::names::{Epoch, RoomName, UserId};
 use crate::protocol::frame::Frame;
 
 const THREADS: usize = 4;
 const VISITS: usize = 400;
-/// So long that a few make a page.
+/// Long enough that a few make a page.
 const FRAME_BYTES: usize = 20_000;
 const TTL_MS: u64 = 600;
 
-const PRESENCE: presence::Rules =
-    presence::Rules { is_announced: true, notice_limit: 1, count_only_above: 10, interval_ms: 1 };
+const PRESENCE: presence::PresenceRules =
+    presence::PresenceRules { is_announced: true, notice_limit: 1, count_only_above: 10, interval_ms: 1 };
 
-/// What one member has got; pushed to under the room's lock.
+/// The frames that one member has got; pushed to under the room's lock.
 type Inbox = Arc<Mutex<Vec<Frame>>>;
 
-/// Everything that was ever delivered: the frame that each place was given to.
+/// Everything that was ever delivered: the frame at each position.
 #[derive(Default)]
 struct Members {
     appended: Mutex<HashMap<Position, Frame>>,
@@ -44,7 +44,7 @@ struct Members {
 }
 
 impl Members {
-    /// Never the same twice.
+    /// Returns a number that is never used twice.
     fn number(&self) -> usize {
         self.next.fetch_add(1, Relaxed)
     }
@@ -52,7 +52,7 @@ impl Members {
 
 impl Local for Members {
     type Topic = HashMap<usize, Inbox>;
-    type Aside = Position;
+    type SenderCopy = Position;
 
     fn topic(&self) -> Self::Topic {
         HashMap::new()
@@ -60,13 +60,13 @@ impl Local for Members {
     fn has_space(&self, _: &Self::Topic, _: usize) -> bool {
         fastrand::u8(..) > 5
     }
-    fn deliver(&self, topic: &mut Self::Topic, delivery: Delivery<'_, Position>) {
-        let position = delivery.aside.expect("made with the frame");
-        assert_eq!(position.offset, delivery.offset);
-        let before = self.appended.lock().insert(position, delivery.frame.clone());
-        assert!(before.is_none(), "a place is given once: {position:?}");
+    fn deliver(&self, topic: &mut Self::Topic, publication: Publication<'_, Position>) {
+        let position = publication.sender_copy.expect("made with the frame");
+        assert_eq!(position.offset, publication.offset);
+        let before = self.appended.lock().insert(position, publication.frame.clone());
+        assert!(before.is_none(), "an offset is assigned once: {position:?}");
         for inbox in topic.values() {
-            inbox.lock().push(delivery.frame.clone());
+            inbox.lock().push(publication.frame.clone());
         }
     }
     fn is_occupied(&self, topic: &Self::Topic) -> bool {
@@ -74,7 +74,7 @@ impl Local for Members {
     }
 }
 
-/// One client's way through one room: where it stands, and whether what comes next may come next.
+/// A client in one room: its position, and whether the next frame may follow that.
 struct Client {
     stands: Position,
     recovered: usize,
@@ -102,7 +102,7 @@ impl Client {
     }
 }
 
-/// A frame begins with the publisher's thread and its count.
+/// Returns the beginning of a frame, which is the publisher's thread and its count.
 fn identity(frame: &Frame) -> [u8; 16] {
     frame[..16].try_into().expect("long enough")
 }
@@ -114,25 +114,25 @@ fn encoded(thread: usize, count: usize) -> Frame {
     Frame::from(bytes)
 }
 
-/// What a log is told of each room: a life begins where none is, and what ends, or shrinks, is the one that lives.
+/// Checks the trims of each room: a life begins where none is, and only the current life is trimmed or ends.
 #[derive(Default)]
-struct Told(Mutex<HashMap<RoomName, Epoch>>);
+struct TrimChecker(Mutex<HashMap<RoomName, Epoch>>);
 
-impl Told {
-    fn hear(&self, room: &RoomName, epoch: Epoch, waste: Waste) {
+impl TrimChecker {
+    fn hear(&self, room: &RoomName, epoch: Epoch, waste: Trim) {
         let mut lives = self.0.lock();
         let before = match waste {
-            Waste::Begins => lives.insert(room.clone(), epoch),
-            Waste::Before(_) => lives.get(room).copied(),
-            Waste::All => lives.remove(room),
+            Trim::Begins => lives.insert(room.clone(), epoch),
+            Trim::Before(_) => lives.get(room).copied(),
+            Trim::All => lives.remove(room),
         };
-        assert_eq!(before, (waste != Waste::Begins).then_some(epoch), "{room} {waste:?}");
+        assert_eq!(before, (waste != Trim::Begins).then_some(epoch), "{room} {waste:?}");
     }
 }
 
 struct World {
     broker: Memory<Members>,
-    told: Arc<Told>,
+    told: Arc<TrimChecker>,
     clock_ms: AtomicU64,
     duplicates: AtomicUsize,
     published: AtomicUsize,
@@ -144,8 +144,8 @@ impl World {
         config.history.messages = 16;
         config.history.bytes = 16 * FRAME_BYTES;
         config.history.ttl = std::time::Duration::from_millis(TTL_MS);
-        let limits = Limits {
-            rooms: Rules::new(&config),
+        let limits = MemoryLimits {
+            rooms: RoomRules::new(&config),
             history_total_bytes: 40 * FRAME_BYTES,
             max_rooms: 5,
             max_positions: 2,
@@ -154,9 +154,9 @@ impl World {
             max_keys_per_user: 800,
             max_keys_bytes: 1 << 20,
         };
-        let (broker, told) = (Memory::new(Members::default(), limits), Arc::<Told>::default());
+        let (broker, told) = (Memory::new(Members::default(), limits), Arc::<TrimChecker>::default());
         let log = Arc::clone(&told);
-        broker.budget.tell(Box::new(move |room, epoch, waste| log.hear(room, epoch, waste)));
+        broker.budget.attach_log(Box::new(move |room, epoch, waste| log.hear(room, epoch, waste)));
         Self {
             broker,
             told,
@@ -174,13 +174,13 @@ impl World {
         for _ in 0..times {
             let draft = Draft { user, key: key.clone(), max_len: FRAME_BYTES };
             let now_ms = self.clock_ms.fetch_add(1, Relaxed);
-            let published = self.broker.publish(room, draft, now_ms, |position| super::Encoded {
+            let published = self.broker.publish(room, draft, now_ms, |position| broker::Encoded {
                 frame: encoded(thread, count),
-                aside: Some(position),
+                sender_copy: Some(position),
             });
             match published {
                 Ok(published) => {
-                    // Five minutes are long: no key of this test's body is forgotten between two tries.
+                    // Five minutes are long: no key is forgotten between two attempts of this test.
                     assert_eq!(published.is_duplicate, first.is_some());
                     assert_eq!(*first.get_or_insert(published.position), published.position);
                     self.duplicates.fetch_add(usize::from(published.is_duplicate), Relaxed);
@@ -192,7 +192,7 @@ impl World {
         self.published.fetch_add(usize::from(first.is_some()), Relaxed);
     }
 
-    /// Reads the missed messages while more are published; false when there was no end of them.
+    /// Reads the missed messages while more are published. Returns false when the room was too fast.
     fn replay(
         &self,
         client: &mut Client,
@@ -206,19 +206,19 @@ impl World {
             assert_eq!(replay.after(), client.stands.offset);
             (0..fastrand::usize(..8)).for_each(|_| publish());
             match room.read_on(replay, |state| join(&mut state.topic)) {
-                Next::More(page, replay) => {
+                NextPage::More(page, replay) => {
                     client.read(&self.broker, &page);
                     rest = Some(replay);
                 }
-                Next::Last(page, ()) => client.read(&self.broker, &page),
-                Next::TooSlow => return false,
+                NextPage::Last(page, ()) => client.read(&self.broker, &page),
+                NextPage::TooSlow => return false,
             }
         }
         true
     }
 
-    /// Enters, reads what was missed, says something, reads what came meanwhile, and leaves. Returns where the client
-    /// then stands.
+    /// Enters, reads the missed messages, publishes, reads what came meanwhile, and leaves. Returns the client with its
+    /// position.
     fn visit(&self, name: &RoomName, before: Option<Client>, thread: usize) -> Option<Client> {
         let user: UserId = format!("user-{thread}").parse().expect("a name");
         let member = self.broker.local().number();
@@ -253,12 +253,12 @@ impl World {
             (None, Resumed::Fresh) => Client { stands: position, recovered: 0, gaps: 0 },
             (Some(client), Resumed::NotRecovered) => {
                 let is_possible = client.stands.epoch == position.epoch && client.stands.offset >= floor;
-                assert!(!is_possible, "what is there is recovered");
+                assert!(!is_possible, "the messages that are there are recovered");
                 Client { stands: position, ..client }
             }
             (_, resumed) => panic!("nobody asked for {resumed:?}"),
         };
-        // Now and then so much that others have to read it in pages.
+        // Now and then so many that others have to read them in pages.
         let most = if fastrand::u8(..) < 64 { 12 } else { 4 };
         for _ in 0..fastrand::usize(..most) {
             self.publish(&room, &user, thread, self.broker.local().number());
@@ -292,7 +292,7 @@ fn whatever_happens_at_once_nothing_is_lost_repeated_or_left() {
                         let before = clients.remove(&(user, room));
                         let after = world.visit(&rooms[room], before, thread);
                         clients.extend(after.map(|client| ((user, room), client)));
-                        // Every visitor keeps house as well.
+                        // Every visitor does some of the housekeeping as well.
                         world.broker.expire(fastrand::usize(..), world.clock_ms.load(Relaxed));
                     }
                     clients.values().fold((0, 0), |(r, g), client| (r + client.recovered, g + client.gaps))

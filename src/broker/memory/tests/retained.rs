@@ -1,4 +1,4 @@
-//! What is left of rooms that are no more.
+//! The positions of rooms that are gone.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn is_recovered(broker: &Memory<Members>, room: &str, position: Position) -> boo
     }
 }
 
-/// Somebody enters and leaves; in between they say so many things. Where the room then stands.
+/// Enters a room, publishes `said` messages, and leaves. Returns the room's position then.
 fn visit(broker: &Memory<Members>, room: &str, said: usize, now_ms: u64) -> Position {
     let room = open(broker, room);
     (0..said).for_each(|_| assert!(say(broker, &room, FRAME, now_ms) > 0));
@@ -58,7 +58,7 @@ fn a_position_is_remembered_for_a_day() {
     let (silent, spoken) = (visit(&broker, "a", 0, 5), visit(&broker, "b", 1, 5));
     sweep(&broker, 5 + TTL_MS);
     let end_ms = 5 + TTL_MS + POSITION_TTL_MS;
-    // Whoever comes and goes prolongs it.
+    // Entering and leaving prolongs it.
     assert!(is_recovered(&broker, "a", silent));
     sweep(&broker, end_ms - 1);
     assert_eq!(broker.positions.sizes(), (2, 0));
@@ -66,7 +66,7 @@ fn a_position_is_remembered_for_a_day() {
     assert_eq!(broker.positions.sizes(), (0, 0));
     assert!(!is_recovered(&broker, "a", silent) && !is_recovered(&broker, "b", spoken));
     assert_eq!(broker.positions.sizes(), (2, 0), "of their new lives");
-    // Exactly, though it is swept later.
+    // Exactly then, though it is swept later.
     let renewed = visit(&broker, "a", 0, end_ms);
     broker.tick(end_ms + POSITION_TTL_MS);
     assert!(!is_recovered(&broker, "a", renewed));
@@ -74,7 +74,7 @@ fn a_position_is_remembered_for_a_day() {
 
 #[test]
 fn where_none_is_to_be_remembered_there_are_still_the_keys() {
-    let limits = Limits { position_ttl_ms: 0, ..limits(1 << 20) };
+    let limits = MemoryLimits { position_ttl_ms: 0, ..limits(1 << 20) };
     let broker = Memory::new(Members::default(), limits);
     let start = visit(&broker, "a", 0, 0);
     assert!(!is_recovered(&broker, "a", start));
@@ -90,14 +90,14 @@ fn where_none_is_to_be_remembered_there_are_still_the_keys() {
     assert_eq!(broker.positions.sizes(), (0, 0));
 }
 
-/// Eight are remembered: in the end two of the silent ones, and the others are of those where something was said.
+/// Eight are remembered: in the end two of the silent rooms, and otherwise rooms with messages.
 #[test]
 fn beyond_the_bound_the_silent_ones_go_first_and_those_of_whoever_has_most() {
-    let broker = Memory::new(Members::default(), Limits { max_positions: 8, ..limits(1 << 20) });
+    let broker = Memory::new(Members::default(), MemoryLimits { max_positions: 8, ..limits(1 << 20) });
     let visit_by = |room: &str, user: &str, said| {
         let user: UserId = user.parse().unwrap();
-        let by = By { user: &user, address: 1 };
-        broker.enter_by(&name(room), by, None, |_, _| ()).unwrap();
+        let entrant = Entrant { user: &user, address: 1 };
+        broker.enter_as(&name(room), entrant, None, |_, _| ()).unwrap();
         visit(&broker, room, said, 0)
     };
     let ann = visit_by("ann", "ann", 1);

@@ -1,5 +1,5 @@
-//! What a room is told about who came and went: a notice for people, a difference for programs; and what of it
-//! waits in a large room.
+//! The announcements of joins and leaves: a notice in words for people, a list of changes for programs. In a large room
+//! they are merged for a while.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -7,38 +7,39 @@ use std::ops::Bound;
 
 use crate::names::UserId;
 
-/// Most names in one difference: beyond it only the count is told, and who wants the names asks for them. Keeps a
-/// storm of joins from costing each member more than some 32 KiB an interval.
+/// Most names in one list of changes. Beyond it only the number of users is announced, and clients have to ask for the
+/// names. Bounds what a storm of joins costs each member to some 32 KiB an interval.
 pub const MAX_NAMES: usize = 500;
 
-/// What to tell the room.
+/// An announcement to a room.
 #[derive(Debug, PartialEq, Eq)]
-pub struct News {
-    /// In words, for the plain dialect.
+pub struct Announcement {
+    /// The notice in words, for the plain dialect.
     pub notice: String,
-    /// For `throng.v1`; none where nothing has changed in the end, or where it is told later.
+    /// The changes, for `throng.v1`; `None` where nothing has changed in the end, or where they are announced later.
     pub diff: Option<Diff>,
 }
 
-/// Who came and who went since the last one.
+/// The changes since the last announcement.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Diff {
-    /// The names; none where there are too many.
+    /// The users who joined and left; `None` where there are too many.
     pub names: Option<Names>,
     /// Users in the room now.
     pub members: usize,
 }
 
-/// The users that are there now and were not before, and the other way round; each in one list at most.
+/// The users who are in the room now and were not before, and those who were and are not. Each user is in one list at
+/// most.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// In the order of their names.
+    /// Sorted by name.
     pub joined: Vec<UserId>,
-    /// In the order of their names.
+    /// Sorted by name.
     pub left: Vec<UserId>,
 }
 
-/// What a user did.
+/// A join or leave of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Move {
     Joined,
@@ -53,7 +54,7 @@ impl Move {
         }
     }
 
-    /// By how many users the room grows with it.
+    /// Returns by how many users the room grows.
     const fn gain(self) -> isize {
         match self {
             Self::Joined => 1,
@@ -69,45 +70,45 @@ impl Move {
     }
 }
 
-/// What happened since the last merged notice.
+/// The joins and leaves since the last merged announcement.
 #[derive(Debug, Default)]
-pub(super) struct Merged {
+pub(super) struct MergedMoves {
     joined: usize,
     left: usize,
-    /// The only user concerned, while there is one.
+    /// The only user who moved, while there is just one.
     name: Option<UserId>,
-    /// Who is there now and was not, or the other way round.
+    /// The users who have joined or left when their moves are added up.
     net: BTreeMap<UserId, Move>,
-    /// By how many those in `net` who are there now are more than the others.
+    /// How many more users in `net` have joined than left.
     gain: isize,
-    /// There were more than fit into `net`, which is empty since.
+    /// True when there were more users than fit into `net`, which has been empty since.
     has_overflowed: bool,
 }
 
-impl Merged {
-    /// True when no notice is due.
+impl MergedMoves {
+    /// Returns true when no notice is due.
     pub(super) fn is_empty(&self) -> bool {
         self.joined + self.left == 0
     }
 
-    /// Adds a move that is to be told in words and in the difference.
+    /// Adds a move that is to be announced both in words and in the list of changes.
     pub(super) fn add(&mut self, user: &UserId, what: Move) {
         self.name = self.is_empty().then(|| user.clone());
         match what {
             Move::Joined => self.joined += 1,
             Move::Left => self.left += 1,
         }
-        self.add_unsaid(user, what);
+        self.add_to_diff(user, what);
     }
 
-    /// Adds a move that is told in words at once, but that a difference may not overtake: what waits might say the
-    /// opposite of the same user.
-    pub(super) fn add_unsaid(&mut self, user: &UserId, what: Move) {
+    /// Adds a move that is announced in words at once. The list of changes must wait, because what is merged may say
+    /// the opposite of the same user.
+    pub(super) fn add_to_diff(&mut self, user: &UserId, what: Move) {
         if self.has_overflowed {
             return;
         }
         match self.net.get(user) {
-            // A user moves to and fro: the second move undoes the first.
+            // The user has moved to and fro: the second move undoes the first.
             Some(before) => {
                 debug_assert_ne!(*before, what, "nobody joins or leaves twice");
                 self.net.remove(user);
@@ -125,26 +126,25 @@ impl Merged {
         self.gain += what.gain();
     }
 
-    /// By how many users the room has grown since the last news, as far as names are kept. Where they are not, the next
-    /// news have none either, and say so that everybody asks anew.
+    /// Returns by how many users the room has grown since the last announcement, as far as names are kept. Where they
+    /// are not, the next announcement has none either, so that clients ask anew.
     pub(super) const fn gain(&self) -> isize {
         self.gain
     }
 
-    /// How a user has moved since the last news, as far as names are kept.
+    /// Returns how a user has moved since the last announcement, as far as names are kept.
     pub(super) fn move_of(&self, user: &UserId) -> Option<Move> {
         self.net.get(user).copied()
     }
 
-    /// Those within these bounds who were there when the news were last told and are not now, in the order of their
-    /// names.
+    /// Returns the users within these bounds who were in the room as last announced and are not now, sorted by name.
     pub(super) fn left(&self, within: (Bound<&UserId>, Bound<&UserId>)) -> impl Iterator<Item = &UserId> {
         let moves = self.net.range::<UserId, _>(within);
         moves.filter(|(_, what)| **what == Move::Left).map(|(user, _)| user)
     }
 
-    /// What was collected, and begins anew; `names_up_to` members their names are told.
-    pub(super) fn take(&mut self, members: usize, names_up_to: usize) -> Option<News> {
+    /// Takes what was merged, and begins anew. The names are announced in rooms of up to `names_up_to` members.
+    pub(super) fn take(&mut self, members: usize, names_up_to: usize) -> Option<Announcement> {
         let merged = mem::take(self);
         if merged.is_empty() {
             return None;
@@ -154,7 +154,7 @@ impl Merged {
         let is_counted_only = merged.has_overflowed || members > names_up_to;
         let diff =
             has_changed.then(|| Diff { names: (!is_counted_only).then(|| merged.into_names()), members });
-        Some(News { notice, diff })
+        Some(Announcement { notice, diff })
     }
 
     fn into_names(self) -> Names {

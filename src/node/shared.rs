@@ -1,0 +1,164 @@
+//! The state that all threads of a node share: its registry, its broker, its limits and counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use super::direct::PrivateMessageIds;
+use super::fanout::Fanout;
+use super::held::HeldUsers;
+use crate::broker::durable::Durable;
+use crate::broker::log::LogError;
+use crate::broker::memory::{Memory, MemoryLimits};
+use crate::broker::room::Room;
+use crate::chat::rate_limit::Limiter;
+use crate::chat::rooms::RoomRules;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::{Gauges, Metrics};
+use crate::registry::Registry;
+use crate::registry::topic::Topic;
+
+/// One node of the service, shared by all its threads.
+#[derive(Debug)]
+pub struct Node {
+    /// The effective configuration.
+    pub config: Config,
+    /// The connections and their users.
+    pub registry: Arc<Registry>,
+    /// The counters that `/metrics` shows.
+    pub metrics: Metrics,
+    /// The clock of the node and of its shards.
+    pub clock: Clock,
+    /// The rate limits of connections and users; `None` when `rate_limit.enabled` is false.
+    pub limiter: Option<Limiter>,
+    /// The rooms. The broker's clock counts from the Unix epoch, so that ages continue over a restart.
+    pub(super) broker: Arc<Memory<Fanout>>,
+    /// The log on disk. If there is one, every message is published through it.
+    pub(super) durable: Option<Durable<Fanout>>,
+    pub(super) private_ids: PrivateMessageIds,
+    pub(super) held: HeldUsers,
+    /// Rooms with a merged announcement to make, each with the time when it is due. A room stands here once at most.
+    pub(super) due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
+    pub(super) connections: AtomicUsize,
+    is_draining: AtomicBool,
+    /// When the log last said that there are too many rooms, in milliseconds of the node's clock.
+    pub(super) warned_ms: AtomicU64,
+}
+
+impl Node {
+    /// Creates a node without connections, whose history is in memory alone. `clock` is the time of everything on it.
+    #[must_use]
+    pub fn new(config: Config, metrics: Metrics, clock: Clock) -> Arc<Self> {
+        Arc::new(Self::in_memory(config, metrics, clock))
+    }
+
+    /// Creates a node without connections whose history is in `history.dir`, if that is set, and begins with what the
+    /// folder holds. `clock` is the time of everything on it.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn open(config: Config, metrics: Metrics, clock: Clock) -> Result<Arc<Self>, LogError> {
+        let mut node = Self::in_memory(config, metrics, clock);
+        if let Some(dir) = &node.config.history.dir {
+            let clock = node.clock.clone();
+            node.durable =
+                Some(Durable::open(dir, node.config.history.sync, &node.broker, move || clock.unix_ms())?);
+        }
+        Ok(Arc::new(node))
+    }
+
+    fn in_memory(config: Config, metrics: Metrics, clock: Clock) -> Self {
+        let registry = Registry::new(config.workers, config.fanout.max_inbox_bytes);
+        let registry = Arc::new(registry.with_queues(config.queue.max_messages, config.queue.max_bytes));
+        let limits = MemoryLimits {
+            rooms: RoomRules::new(&config),
+            history_total_bytes: config.history.total_bytes,
+            max_rooms: config.limits.max_rooms,
+            max_positions: config.history.positions,
+            position_ttl_ms: config.history.position_ttl.as_millis() as u64,
+            default_room: config.chat.default_room.clone(),
+            max_keys_per_user: config.keys_per_user(),
+            max_keys_bytes: config.limits.max_keys_bytes,
+        };
+        let broker = Memory::new(Fanout(Arc::clone(&registry)), limits);
+        broker.tick(clock.unix_ms());
+        Self {
+            broker: Arc::new(broker),
+            durable: None,
+            registry,
+            metrics,
+            limiter: Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection),
+            private_ids: PrivateMessageIds::default(),
+            held: HeldUsers::new(&clock),
+            due: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            is_draining: AtomicBool::new(false),
+            warned_ms: AtomicU64::new(0),
+            clock,
+            config,
+        }
+    }
+
+    /// Returns the milliseconds since the node began. Reads the clock.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// Returns true from the first signal to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Relaxed)
+    }
+
+    /// Refuses new connections from now on.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Relaxed);
+    }
+
+    /// Returns false when nothing can be published any more, because the thread that writes `history.dir` has ended.
+    #[must_use]
+    pub fn can_publish(&self) -> bool {
+        self.durable.as_ref().is_none_or(Durable::is_running)
+    }
+
+    /// Publishes the messages that wait for the log, and closes it. Blocks until that is done. Nothing can be published
+    /// afterwards.
+    ///
+    /// # Errors
+    /// The log could not be closed cleanly. The operating system has been given everything that was published.
+    pub fn close(&self) -> Result<(), LogError> {
+        self.durable.as_ref().map_or(Ok(()), Durable::stop)
+    }
+
+    /// Returns how many rooms exist.
+    #[must_use]
+    pub fn room_count(&self) -> usize {
+        self.broker.room_count()
+    }
+
+    /// Returns the values of the node's [`Gauges`].
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            max_connections: self.config.limits.max_connections,
+            rooms: self.room_count(),
+            limited_users: self.limiter.as_ref().map_or(0, |limiter| limiter.users.len()),
+            history_waiting: self.durable.as_ref().map_or(0, Durable::waiting),
+        }
+    }
+
+    /// Makes merged announcements that are due, and forgets what has expired. Called about ten times a second, with a
+    /// number that counts up.
+    pub fn keep_house(&self, turn: usize) {
+        let now_ms = self.now_ms();
+        self.announce_due(now_ms);
+        self.release_held(now_ms);
+        self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
+        if let Some(limiter) = &self.limiter {
+            limiter.users.forget(turn, now_ms, &limiter.messages);
+        }
+    }
+}
