@@ -48,8 +48,7 @@
 //!                log (history on disk: its folder, segments and note; recovery, renewed rooms, cleaning, checking; the
 //!                thread that writes) · durable (publishing through it)
 //!   chat/        the rules, pure, the time is an argument: presence · news (of it) · history · keys (what is sent
-//!                twice is said once) · rooms (what holds in which) · validate · rate_limit (buckets; users: those that
-//!                outlive a connection)
+//!                twice is said once) · rooms (what holds in which) · validate
 //!   protocol/    the vocabulary of both dialects, no I/O: command (what clients say) · event (what they hear: the
 //!                plain ones; v1, those of throng.v1) · close (why a connection ends) · frame
 //!   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
@@ -60,6 +59,8 @@
 //!                schema (a key is declared once) · kind, value, words (what values may be) ·
 //!                load (the layers) · mistake · checks (contradictions; unwise: pairs) · public_key ·
 //!                machine (what it offers) · pending (not in force yet) · print
+//!   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
+//!                outlive a connection)
 //!   metrics/     mod (counters of each shard, summed when scraped) · render (for Prometheus)
 //!   clock.rs     the time, which a test can move
 //!   shrink.rs    memory is given back when a storm has passed
@@ -87,6 +88,7 @@
 //! registry    broker         do not know each other
 //! chat
 //! protocol
+//! rate_limit
 //! config  metrics  clock  shrink  prefetch  faults   use no module of the crate
 //! names                                              a crate; it depends on nothing of ours
 //! ```
@@ -147,6 +149,7 @@ pub mod metrics;
 pub mod node;
 pub mod prefetch;
 pub mod protocol;
+pub mod rate_limit;
 pub mod registry;
 pub mod server;
 pub mod shrink;

@@ -31,6 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry", "broker"],
     &["chat"],
     &["protocol"],
+    &["rate_limit"],
     &["config", "metrics", "clock", "shrink", "prefetch", "faults"],
     &["names"],
 ];

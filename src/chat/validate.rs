@@ -1,4 +1,4 @@
-//! What a chat message must be, and how much nonsense a client may send.
+//! Checks what a chat message must be.
 
 use crate::protocol::command::Field;
 use crate::protocol::event::CommandError;
@@ -24,26 +24,6 @@ pub fn is_longer(text: &str, max: usize) -> bool {
     text.len() > max && text.chars().count() > max
 }
 
-/// Counts malformed input, or refusals, within a minute. Eight bytes, because every connection has some: seconds are
-/// exact enough, and 32 bits of them last 136 years.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Strikes {
-    since_s: u32,
-    count: u32,
-}
-
-impl Strikes {
-    /// Counts one more; true when there are more than `limit` in the minute that began with the first of them.
-    pub fn add(&mut self, now_ms: u64, limit: usize) -> bool {
-        let now_s = (now_ms / 1000) as u32;
-        if self.count == 0 || now_s.saturating_sub(self.since_s) >= 60 {
-            *self = Self { since_s: now_s, count: 0 };
-        }
-        self.count = self.count.saturating_add(1);
-        self.count as usize > limit
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,13 +33,5 @@ mod tests {
         let at_the_limit = "ü".repeat(500);
         assert!(text(Field::Text(&at_the_limit), 500).is_ok());
         assert_eq!(text(Field::Text(&"ü".repeat(501)), 500), Err(CommandError::MessageTooLong { max: 500 }));
-    }
-
-    #[test]
-    fn strikes_are_forgiven_after_a_minute() {
-        let mut strikes = Strikes::default();
-        assert!(!strikes.add(0, 2) && !strikes.add(1, 2));
-        assert!(strikes.add(2, 2));
-        assert!(!strikes.add(60_002, 2));
     }
 }

@@ -2,10 +2,10 @@
 
 use super::Connection;
 use super::reader::Incoming;
-use crate::chat::rate_limit::Refused;
 use crate::endpoint::Message;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{self, OpCode};
+use crate::rate_limit::Refused;
 use crate::registry::outbox::Kind;
 
 impl Connection {

@@ -29,12 +29,12 @@ use self::deadlines::Deadlines;
 use self::reader::{Charge, Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
 pub use self::tools::Tools;
-use crate::chat::rate_limit::Allowance;
 use crate::endpoint::{Endpoint, Peer};
 use crate::metrics::By;
 use crate::node::Place;
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
+use crate::rate_limit::Allowance;
 use crate::registry::Registration;
 use crate::registry::outbox::Flush;
 

@@ -8,8 +8,8 @@ use memchr::memmem;
 
 use super::pump::{Parsed, Pump, Pumps, SCRATCH_BYTES};
 use super::scanner::{Limits, Scanner};
-use crate::chat::rate_limit::{Bucket, Rate, Refused};
 use crate::protocol::close::{EndReason, is_allowed_code};
+use crate::rate_limit::{Bucket, Rate, Refused};
 
 /// Something whole that a client sent.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::deadlines::Times;
 use super::pump::Pumps;
 use super::scanner::Limits;
-use crate::chat::rate_limit::Rate;
 use crate::node::Node;
 use crate::protocol::command::Parser;
+use crate::rate_limit::Rate;
 use crate::registry::Shard;
 
 /// What all connections of a worker share.

@@ -14,7 +14,6 @@ use std::time::Duration;
 pub use self::chat::{Chat, Entry, V1Entry, position};
 pub use self::heartbeat::Heartbeat;
 pub use self::with_timeout::WithTimeout;
-use crate::chat::rate_limit::{Allowance, Limiter, Refused};
 use crate::config::Config;
 use crate::node::Node;
 use crate::prefetch::prefetch;
@@ -22,6 +21,7 @@ use crate::protocol::close::EndReason;
 use crate::protocol::command::Parser;
 use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
+use crate::rate_limit::{Allowance, Limiter, Refused};
 use crate::registry::Registration;
 
 /// A connection as its endpoint sees it.

@@ -27,13 +27,13 @@ use crate::broker::memory::{Limits, Memory};
 use crate::broker::room::{Room, RoomState};
 use crate::chat::news::News;
 use crate::chat::presence::Outcome;
-use crate::chat::rate_limit::Limiter;
 use crate::chat::rooms::Rules;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::{Gauges, Metrics};
 use crate::names::RoomName;
 use crate::protocol::event::{self, v1};
+use crate::rate_limit::Limiter;
 use crate::registry::delivery::{Audience, Delivery};
 use crate::registry::{Registry, Topic};
 

@@ -15,7 +15,6 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use throng::chat::rate_limit::Allowance;
 use throng::clock::Clock;
 use throng::config::{Config, Duplicate, QueuePolicy};
 use throng::endpoint::{Chat, Endpoint, Entry, Message, Peer, V1Entry, position};
@@ -25,6 +24,7 @@ use throng::node::{Credentials, Node};
 use throng::protocol::Dialect;
 use throng::protocol::close::EndReason;
 use throng::protocol::command::{Parser, Resume};
+use throng::rate_limit::Allowance;
 use throng::registry::bounds::{Bounds, Overload};
 use throng::registry::room::BatchLimits;
 use throng::registry::shard::Settings;

@@ -12,13 +12,13 @@ use self::v1::Session;
 pub use self::v1::position;
 use super::{Message, Peer};
 use crate::broker::{BrokerError, Position};
-use crate::chat::rate_limit::Refused;
-use crate::chat::validate::{self, Strikes};
+use crate::chat::validate;
 use crate::names::{RoomName, SessionId, UserId};
 use crate::node::{Claim, Membership, Node};
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::CommandError;
+use crate::rate_limit::{Refused, Strikes};
 use crate::registry::Registration;
 
 /// A command that is refused for its rate is read for its `id` up to this length, some microseconds of work.

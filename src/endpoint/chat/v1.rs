@@ -3,7 +3,6 @@
 use super::replay::Replaying;
 use super::{Chat, Peer};
 use crate::broker::{Position, Published};
-use crate::chat::rate_limit::Allowance;
 use crate::chat::validate;
 use crate::names::{self, Epoch, Key, Offset, RoomName, SessionId, UserId};
 use crate::node::{Entered, Membership, Node, Post, refusal};
@@ -11,6 +10,7 @@ use crate::protocol::close::EndReason;
 use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Resume};
 use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
+use crate::rate_limit::Allowance;
 
 /// Time between two `typing` of one connection that are shown, in milliseconds; those between are dropped.
 const TYPING_PAUSE_MS: u64 = 500;

@@ -1,5 +1,5 @@
-//! The buckets of users, in lock stripes. They outlive connections: who reconnects has the bucket that was left, until
-//! it is full again. A full bucket equals an absent one, so only users who spoke lately stand here.
+//! The token buckets of users, in lock stripes. They outlive connections, so that reconnecting does not refill a bucket.
+//! A full bucket equals an absent one, so that only users who have sent something lately are in the table.
 
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::{Bucket, Rate, Refused};
+use super::bucket::{Bucket, Rate, Refused};
 use crate::names::UserId;
 use crate::shrink::ShrinkWhenSparse;
 
