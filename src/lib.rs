@@ -57,10 +57,11 @@
 //!                icon.svg
 //!   config/      mod (the tree, the list of keys) · bounds, features (the sections) · rooms (rules by pattern) ·
 //!                schema (a key is declared once) · kind, value, words (what values may be) ·
-//!                load (the layers) · mistake · checks (contradictions; unwise: pairs) · public_key ·
+//!                load (the layers) · mistake · checks (contradictions; unwise: pairs) ·
 //!                machine (what it offers) · pending (not in force yet) · print
 //!   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
 //!                outlive a connection)
+//!   keys/        mod (public keys in PEM, and the algorithms that they belong to)
 //!   metrics/     mod (counters of each shard, summed when scraped) · render (for Prometheus)
 //!   clock.rs     the time, which a test can move
 //!   shrink.rs    memory is given back when a storm has passed
@@ -89,7 +90,7 @@
 //! chat
 //! protocol
 //! rate_limit
-//! config  metrics  clock  shrink  prefetch  faults   use no module of the crate
+//! config  keys  metrics  clock  shrink  prefetch  faults   use no module of the crate
 //! names                                              a crate; it depends on nothing of ours
 //! ```
 //!
@@ -145,6 +146,7 @@ pub mod connection;
 pub mod endpoint;
 pub mod faults;
 pub mod http;
+pub mod keys;
 pub mod metrics;
 pub mod node;
 pub mod prefetch;

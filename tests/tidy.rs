@@ -32,7 +32,7 @@ const LAYERS: &[&[&str]] = &[
     &["chat"],
     &["protocol"],
     &["rate_limit"],
-    &["config", "metrics", "clock", "shrink", "prefetch", "faults"],
+    &["config", "keys", "metrics", "clock", "shrink", "prefetch", "faults"],
     &["names"],
 ];
 
@@ -54,6 +54,7 @@ const SEES_ONLY: &[(&str, &[&str], &str)] = &[
     ("names", &[], "what everybody may use depends on nobody"),
     ("client", &["names"], "the client must be true to the wire, not to our internals"),
     ("terminal", &["client", "names"], "it is a user of the client like any other"),
+    ("keys", &[], "what reads keys must be easy to check, and needs nothing of the server"),
     ("bench", &[], "a load generator that shares code with the server shares its bugs"),
 ];
 
@@ -63,6 +64,8 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["fastwebsockets"], &["connection", "protocol::frame"]),
     (&["tokio_tungstenite", "rustls", "rustls_native_certs", "futures_util"], &["client"]),
     (&["redis"], &["broker::redis"]),
+    (&["rsa", "p256", "ed25519_dalek"], &["keys"]),
+    (&["jsonwebtoken"], &["admission::token"]),
     (&["safe_arch"], &["prefetch"]),
     (&["anyhow"], &["main", "cli", "bench", "terminal"]),
     (&["ratatui", "unicode_segmentation", "unicode_width", "jiff"], &["terminal::screen"]),

@@ -8,7 +8,8 @@ use clap::Args;
 
 use super::{AnySettings, Failure, USAGE, load};
 use crate::admission::token::{Claims, mint};
-use crate::config::{Algorithm, Config, parse_duration};
+use crate::config::{Config, parse_duration};
+use crate::keys::Algorithm;
 
 /// The longest life of a token made here: a mistyped unit must not make one for ever.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);

@@ -7,8 +7,9 @@ use super::Config;
 use super::kind::{Choice, Count, Flag, Size, Time};
 use super::schema::settings;
 use super::units::{GIB, KIB, MIB, TIB};
-use super::value::{Algorithm, Duplicate, HistorySync, LogFormat, Refuse, Secret};
+use super::value::{Duplicate, HistorySync, LogFormat, Refuse, Secret};
 use super::words::{ADDRESS_BLOCK, CLAIM, FILTER, HeaderKey, Hidden, List, Maybe, NAME, Origins, Pem, Place};
+use crate::keys::Algorithm;
 
 settings! {
     /// The chat.

@@ -14,7 +14,6 @@ mod machine;
 mod mistake;
 mod pending;
 mod print;
-mod public_key;
 mod rooms;
 mod schema;
 mod value;
@@ -30,10 +29,9 @@ pub use features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, 
 pub use load::Sources;
 pub use machine::Machine;
 pub use mistake::{ConfigErrors, Mistake, Origin};
-pub use public_key::{KeyError, PublicKey};
 pub use rooms::RoomRule;
 pub use units::parse_duration;
-pub use value::{Algorithm, Duplicate, HistorySync, LogFormat, QueuePolicy, Refuse, Secret};
+pub use value::{Duplicate, HistorySync, LogFormat, QueuePolicy, Refuse, Secret};
 
 use kind::{Address, Count};
 use rooms::Rules;

@@ -29,8 +29,8 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Creates the limiter that `rate_limit.*` asks for, for connections of up to `max_rooms` rooms; returns `None` when
-    /// `rate_limit.enabled` is false.
+    /// Creates the limiter that `rate_limit.*` describes, for connections of up to `max_rooms` rooms. Returns `None`
+    /// when `rate_limit.enabled` is false.
     #[must_use]
     pub fn new(config: &config::RateLimit, max_rooms: usize) -> Option<Self> {
         config.enabled.then(|| Self {

@@ -9,7 +9,8 @@ pub struct Strikes {
 }
 
 impl Strikes {
-    /// Counts one strike; returns true when there are more than `limit` in the minute that began with the first of them.
+    /// Counts one strike. Returns true when there are more than `limit` in the minute that began with the first of
+    /// them.
     pub fn add(&mut self, now_ms: u64, limit: usize) -> bool {
         let now_s = (now_ms / 1000) as u32;
         if self.count == 0 || now_s.saturating_sub(self.since_s) >= 60 {

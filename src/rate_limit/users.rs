@@ -1,5 +1,5 @@
-//! The token buckets of users, in lock stripes. They outlive connections, so that reconnecting does not refill a bucket.
-//! A full bucket equals an absent one, so that only users who have sent something lately are in the table.
+//! The token buckets of users, in lock stripes. They outlive connections, so that reconnecting does not refill a
+//! bucket. A full bucket equals an absent one: only users who have sent something lately are in the table.
 
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};

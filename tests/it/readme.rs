@@ -327,7 +327,7 @@ fn the_log_is_written_as_shown() {
         shown.map(unstamped).partition(|line| line.contains("`listen`"));
     let [of_default] = &of_default[..] else { panic!("one line about `listen`: {of_default:?}") };
     let text = of_default.trim_start().strip_prefix("INFO throng: ").expect("a line of main's");
-    let code = include_str!("../../src/config/checks.rs").replace("\\\n", "");
+    let code = include_str!("../../src/config/checks/mod.rs").replace("\\\n", "");
     let code = code.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(code.contains(text), "the checks say no {text:?}");
     let mut command = throng(&[], &[]);

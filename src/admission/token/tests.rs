@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{self, PublicKey};
+use crate::config;
+use crate::keys::{self, PublicKey};
 
 const SECRET: &[u8] = b"correct horse battery staple, 32 bytes and more";
 
@@ -244,21 +245,21 @@ fn nothing_prints_a_token() {
 }
 
 /// The keys that the tests sign with; everybody knows them.
-const PAIRS: [(config::Algorithm, Algorithm, &str, &str); 3] = [
+const PAIRS: [(keys::Algorithm, Algorithm, &str, &str); 3] = [
     (
-        config::Algorithm::Rs256,
+        keys::Algorithm::Rs256,
         Algorithm::RS256,
         include_str!("../../../tests/keys/TEST-ONLY-rs256.private.pem"),
         include_str!("../../../tests/keys/TEST-ONLY-rs256.public.pem"),
     ),
     (
-        config::Algorithm::Es256,
+        keys::Algorithm::Es256,
         Algorithm::ES256,
         include_str!("../../../tests/keys/TEST-ONLY-es256.private.pem"),
         include_str!("../../../tests/keys/TEST-ONLY-es256.public.pem"),
     ),
     (
-        config::Algorithm::EdDsa,
+        keys::Algorithm::EdDsa,
         Algorithm::EdDSA,
         include_str!("../../../tests/keys/TEST-ONLY-eddsa.private.pem"),
         include_str!("../../../tests/keys/TEST-ONLY-eddsa.public.pem"),

@@ -8,7 +8,8 @@ use thiserror::Error;
 
 use super::MAX_TOKEN_BYTES;
 use super::claims::{Date, Wire};
-use crate::config::{self, Auth, KeyError, PublicKey};
+use crate::config::Auth;
+use crate::keys::{self, KeyError, PublicKey};
 use crate::names;
 
 /// Why a token is not good. None of these carries the token or a part of it.
@@ -141,7 +142,7 @@ impl Verifier {
     pub fn from_config(auth: &Auth) -> Result<Option<Self>, KeyError> {
         let (audience, issuer) = (auth.audience.clone(), auth.issuer.clone());
         let with = |key| Self::new(key, Demands { audience, issuer, leeway: auth.leeway }).ok();
-        if auth.algorithm == config::Algorithm::Hs256 {
+        if auth.algorithm == keys::Algorithm::Hs256 {
             return Ok(auth.secret.as_ref().and_then(|secret| with(Key::Secret(secret.expose()))));
         }
         let Some(pem) = &auth.public_key else { return Ok(None) };

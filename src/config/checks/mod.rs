@@ -2,8 +2,9 @@
 
 mod unwise;
 
+use super::Config;
 use super::units::{show_duration, show_size};
-use super::{Algorithm, Config};
+use crate::keys::Algorithm;
 
 /// Keys that contradict each other and how; the first is the one to name if nobody set any of them.
 pub(super) struct Conflict {

@@ -11,7 +11,8 @@ use super::mistake::nearest;
 use super::schema::Key;
 use super::value::REDACTED;
 use super::words::{HeaderKey, Hidden, Lines, Maybe, Pem};
-use super::{Algorithm, Config, ConfigErrors, Mistake, Origin, PublicKey, all, checks};
+use super::{Config, ConfigErrors, Mistake, Origin, all, checks};
+use crate::keys::{Algorithm, PublicKey};
 
 /// What every name of ours in the environment begins with.
 const PREFIX: &str = "THRONG_";
