@@ -14,20 +14,22 @@
 //! src/
 //!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
 //!   cli/         mod (arguments, check-config) · history (a folder, looked at) · logging · signals · token
-//!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
-//!                established (the task of a connection) · handshakes (who is not in yet, and who makes way; the
-//!                ticket of each) · standing (with the limits of its address) · rules (what decides) · gate (page, or
-//!                refusal, or endpoint) · denied (how it is told) · feed (who looks at the dashboard) · snapshot (what
-//!                they see) · usage (CPU, memory) · proxy (the PROXY protocol's header) · drain
-//!   http/        mod (a connection until it is upgraded) · service (one request) · request (its head) · body (whole,
-//!                or in parts) ·
-//!                upgrade (the 101 by hand) · host (what `Host` may be) · respond (refusals become responses) · pages ·
-//!                lingering (closes that arrive) · io (a socket for hyper) · tests
-//!   connection/  mod (the task of one connection) · tools (its worker's) · socket · reader (bytes, frames,
-//!                messages) · scanner (every frame's header) · pump (the parser) · handle (what came in) ·
-//!                deadlines (pure) · due (sees to them) · closing · fuzzing (the scanner for the fuzzer)
+//!   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how
+//!                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
+//!                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
+//!                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · request_handler
+//!                (page, refusal or endpoint) · endpoint_setup (token, user id, room) · denial (how a request is
+//!                denied) · established (the task of a connection) · dashboard (its keys, feed and snapshots; CPU and
+//!                memory) · drain
+//!   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
+//!                connection) · service (one request) · request (its head) · body (whole, or in parts) · upgrade (the
+//!                101 by hand) · host (the syntax of `Host`) · respond (refusals become responses) · pages · lingering
+//!                (closes that arrive) · tests
+//!   connection/  mod (the task of one connection) · context (what a worker's connections share) · socket · reader
+//!                (bytes, frames, messages) · scanner (every frame's header) · parser (frames) · handle (what came in)
+//!                · deadlines (pure) · due (acts on them) · closing · fuzzing (the scanner for the fuzzer)
 //!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
-//!                proxy (the PROXY protocol's header) · operator (who may see the dashboard's numbers)
+//!                proxy (the format of the PROXY protocol's header)
 //!   endpoint/    mod (path to endpoint) · echo · secure · messages · with_timeout · heartbeat · chat (both dialects;
 //!                rooms of a connection; v1: its commands; replay of what was missed)
 //!   node/        mod (joins chat, broker and registry; what endpoints and pages talk to) · fanout (from the broker to
@@ -94,17 +96,17 @@
 //! names                                              a crate; it depends on nothing of ours
 //! ```
 //!
-//! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
-//! [`http::App`], `broker` reaches the members through [`broker::Local`], which `node` implements, and `registry`
-//! writes through a [`registry::sink::Sink`].
+//! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::request_handler`
+//! through [`http::App`], `broker` reaches the members through [`broker::Local`], which `node` implements, and
+//! `registry` writes through a [`registry::sink::Sink`].
 //!
 //! # The life of a message
 //!
 //! 1. `server::acceptor` accepts a socket and hands it to a worker that has hardly more than any other. It never leaves
 //!    that thread.
-//! 2. `http` reads the request; `server::gate` checks origin, places, token and names, registers the connection and
-//!    enters its room. What is said there waits until the 101 has left; then all HTTP state goes, and `connection`
-//!    takes the socket.
+//! 2. `http` reads the request; `server::request_handler` checks origin, limits, token and names, registers the
+//!    connection and enters its room. What is said there waits until the 101 has left; then all HTTP state goes, and
+//!    `connection` takes the socket.
 //! 3. `connection::reader` reads into the worker's one buffer. The scanner checks each frame's header before the parser
 //!    gets it; a whole message is checked to be UTF-8.
 //! 4. `endpoint::chat` parses it in place into typed fields, validates it, and takes it off what its connection and its
@@ -125,8 +127,8 @@
 //! 1. A room's messages reach every shard's inbox in the order of their offsets: offset, push and history are one step
 //!    under the room's lock.
 //! 2. No lock is held across `.await` or a write to a socket.
-//! 3. Nothing that a client does makes another client or a publisher wait. The acceptor waits for nobody but, at most a
-//!    quarter of a second, for a place among the handshakes.
+//! 3. Nothing that a client does makes another client or a publisher wait. The acceptor waits for nothing but, at most
+//!    a quarter of a second, for a handshake permit.
 //! 4. A pending `read_frame` is never dropped in the middle of a frame; nothing but the outbox writes.
 //! 5. Every registration is undone by a guard's `Drop` that compares the [`ConnectionId`](names::ConnectionId). A panic
 //!    in an endpoint costs that connection alone, and it still gets its 1011.
@@ -155,6 +157,8 @@ pub mod rate_limit;
 pub mod registry;
 pub mod server;
 pub mod shrink;
+
+pub use server::{BindError, Server, StopReason};
 
 /// The Rust client, a crate of its own: `throng-client`.
 #[cfg(feature = "client")]

@@ -15,7 +15,7 @@ const STRIPES: usize = 256;
 /// Addresses whose handshakes are remembered in one part; 1,048,576 in all. They are forgotten within two seconds, and
 /// no machine accepts that many connections in so short a time.
 const MAX_SEEN: usize = 4096;
-/// How many calls of [`PerAddress::forget`] look at every part once.
+/// How many calls of [`AddressLimits::forget`] look at every part once.
 pub const FORGET_TURNS: usize = 10;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -24,7 +24,7 @@ const MS_NS: u64 = 1_000_000;
 /// The counters of all addresses, shared by all threads. Hashed with a key of its own: who picks their addresses must
 /// not pick their places.
 #[derive(Debug)]
-pub struct PerAddress {
+pub struct AddressLimits {
     max_connections: usize,
     /// What one handshake costs; 0: nothing is counted.
     handshake_ns: u64,
@@ -44,7 +44,7 @@ struct Stripe {
     paid_ns: HashMap<Net, u64>,
 }
 
-impl PerAddress {
+impl AddressLimits {
     /// At most `max_connections` at once and `handshakes_per_second`, as many of these at once, for each address; 0 is
     /// no limit.
     #[must_use]
@@ -105,7 +105,7 @@ impl PerAddress {
     ///
     /// # Errors
     /// [`Refusal::ConnectionsPerAddress`].
-    pub fn connect(self: &Arc<Self>, net: Net) -> Result<Option<Lease>, Refusal> {
+    pub fn connect(self: &Arc<Self>, net: Net) -> Result<Option<AddressLease>, Refusal> {
         if self.max_connections == 0 {
             return Ok(None);
         }
@@ -116,7 +116,7 @@ impl PerAddress {
             return Err(Refusal::ConnectionsPerAddress);
         }
         *count += 1;
-        Ok(Some(Lease { limits: Arc::clone(self), net }))
+        Ok(Some(AddressLease { limits: Arc::clone(self), net }))
     }
 
     /// Forgets the handshakes that are paid for, in one of [`FORGET_TURNS`] parts of the table: call it with 0, 1, 2…
@@ -160,12 +160,12 @@ impl PerAddress {
 
 /// A connection's place among those of its address; dropping it gives the place back.
 #[derive(Debug)]
-pub struct Lease {
-    limits: Arc<PerAddress>,
+pub struct AddressLease {
+    limits: Arc<AddressLimits>,
     net: Net,
 }
 
-impl Drop for Lease {
+impl Drop for AddressLease {
     fn drop(&mut self) {
         self.limits.disconnect(self.net);
     }
@@ -182,14 +182,14 @@ mod tests {
     }
 
     /// How many addresses are remembered: connected, and for their handshakes.
-    fn entries(limits: &PerAddress) -> (usize, usize) {
+    fn entries(limits: &AddressLimits) -> (usize, usize) {
         let sum = |count: fn(&Stripe) -> usize| limits.stripes.iter().map(|part| count(&part.lock())).sum();
         (sum(|stripe| stripe.connections.len()), sum(|stripe| stripe.paid_ns.len()))
     }
 
     #[test]
     fn each_address_has_its_places_and_gives_them_back() {
-        let limits = PerAddress::new(2, 0);
+        let limits = AddressLimits::new(2, 0);
         let first = limits.connect(net(1)).unwrap().unwrap();
         let second = limits.connect(net(1)).unwrap().unwrap();
         assert_eq!(limits.connect(net(1)).unwrap_err(), Refusal::ConnectionsPerAddress);
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn handshakes_come_at_once_and_then_at_their_rate() {
-        let limits = PerAddress::new(0, 4);
+        let limits = AddressLimits::new(0, 4);
         let knock = |number, ms| limits.handshake(net(number), ms).is_ok();
         assert!((0..4).all(|_| knock(1, 0)) && !knock(1, 0), "four at once");
         assert!(knock(2, 0), "another address is another matter");
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_was_no_handshake_is_taken_back() {
-        let limits = PerAddress::new(0, 2);
+        let limits = AddressLimits::new(0, 2);
         for _ in 0..10 {
             limits.handshake(net(1), 0).unwrap();
             limits.forgive(net(1));
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_rate_that_does_not_divide_a_second_is_kept() {
         for rate in [1, 3, 7, 60, 999, 1_000_000] {
-            let limits = PerAddress::new(0, rate);
+            let limits = AddressLimits::new(0, rate);
             let passed = (0..=rate).take_while(|_| limits.handshake(net(1), 0).is_ok()).count();
             assert_eq!(passed, rate);
         }
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn who_has_paid_is_forgotten() {
-        let limits = PerAddress::new(0, 2);
+        let limits = AddressLimits::new(0, 2);
         let numbers = 0..1000;
         for number in numbers.clone() {
             limits.handshake(net(number), 0).unwrap();
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_table_of_handshakes_is_bounded() {
-        let mut limits = PerAddress::new(0, 1);
+        let mut limits = AddressLimits::new(0, 1);
         Arc::get_mut(&mut limits).expect("nobody else has it").max_seen = 4;
         let mut refused = 0;
         // More than there is place for; which part fills up first, chance decides.
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn no_limit_counts_nothing() {
-        let limits = PerAddress::new(0, 0);
+        let limits = AddressLimits::new(0, 0);
         for _ in 0..100 {
             assert_eq!(limits.handshake(net(1), 0), Ok(()));
             assert!(limits.connect(net(1)).unwrap().is_none());
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn threads_agree_on_the_limit() {
-        let limits = PerAddress::new(8, 0);
+        let limits = AddressLimits::new(8, 0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -5,7 +5,6 @@
 
 pub mod address;
 pub mod limits;
-pub mod operator;
 pub mod origin;
 pub mod proxy;
 pub mod token;

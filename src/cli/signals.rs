@@ -10,7 +10,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::protocol::close::EndReason;
+use crate::server::StopReason;
 
 /// What a shell reports for a process that a signal ended: this and the signal's number.
 const BY_SIGNAL: i32 = 128;
@@ -21,7 +21,7 @@ const BY_SIGNAL: i32 = 128;
 ///
 /// # Errors
 /// The system refuses a handler, a poller or a thread.
-pub fn first() -> io::Result<impl Future<Output = EndReason> + Send + 'static> {
+pub fn first() -> io::Result<impl Future<Output = StopReason> + Send + 'static> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let mut signals = {
         let _inside = runtime.enter();
@@ -46,13 +46,13 @@ pub fn first() -> io::Result<impl Future<Output = EndReason> + Send + 'static> {
     })?;
     Ok(async {
         // An error is a sender that went without a word: the thread is gone, and without it nobody could stop us.
-        stopped.await.unwrap_or(EndReason::Restarting)
+        stopped.await.unwrap_or(StopReason::Restarting)
     })
 }
 
 /// What a signal means for those who are connected.
-fn reason(kind: SignalKind) -> EndReason {
-    if kind == SignalKind::interrupt() { EndReason::GoingAway } else { EndReason::Restarting }
+fn reason(kind: SignalKind) -> StopReason {
+    if kind == SignalKind::interrupt() { StopReason::GoingAway } else { StopReason::Restarting }
 }
 
 struct Signals {

@@ -4,7 +4,7 @@
 use std::task::{Context, Poll};
 
 use super::deadlines::TAIL_MS;
-use super::pump::Pumps;
+use super::parser::ParserPool;
 use super::socket::{Socket, WriteProgress};
 use crate::protocol::close::EndReason;
 use crate::registry::Registration;
@@ -42,7 +42,7 @@ impl Closing {
         cx: &mut Context<'_>,
         socket: &Socket,
         registration: &Registration,
-        pumps: &Pumps,
+        parsers: &ParserPool,
     ) -> Poll<()> {
         let now_ms = registration.shard().tick();
         if let Step::Sending = self.step {
@@ -55,7 +55,7 @@ impl Closing {
             }
         }
         let Step::Draining { until_ms } = self.step else { return Poll::Pending };
-        if now_ms >= until_ms || drain(cx, socket, pumps) {
+        if now_ms >= until_ms || drain(cx, socket, parsers) {
             return Poll::Ready(());
         }
         registration.arm(until_ms);
@@ -105,10 +105,10 @@ impl Closing {
 }
 
 /// Reads and forgets; true at the end of the stream.
-fn drain(cx: &mut Context<'_>, socket: &Socket, pumps: &Pumps) -> bool {
+fn drain(cx: &mut Context<'_>, socket: &Socket, parsers: &ParserPool) -> bool {
     for _ in 0..READS_PER_POLL {
-        let polled = pumps.scratch.fill(|buffer| socket.poll_read(cx, buffer));
-        pumps.scratch.clear();
+        let polled = parsers.scratch.fill(|buffer| socket.poll_read(cx, buffer));
+        parsers.scratch.clear();
         match polled {
             Poll::Pending => return false,
             Poll::Ready(Ok(0) | Err(_)) => return true,

@@ -3,7 +3,7 @@
 use std::task::Context;
 
 use super::deadlines::Due;
-use super::{Ask, Connection, Reading};
+use super::{Connection, ReadSource, Reading};
 use crate::endpoint::Endpoint;
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
@@ -34,7 +34,7 @@ impl Connection {
         }
         loop {
             let status = self.registration.status();
-            match self.deadlines.due(now_ms, &status, &self.tools.times) {
+            match self.deadlines.due(now_ms, &status, &self.context.times) {
                 None => return,
                 Some(Due::Ping) => self.ask_for_life(),
                 Some(_) if !has_looked => {
@@ -62,7 +62,7 @@ impl Connection {
     /// its socket takes. When many sockets have something, as after a pause, the reactor has not told of all of them.
     fn look_again(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
         self.registration.flush();
-        match self.poll_read(cx, now_ms, Ask::Kernel) {
+        match self.poll_read(cx, now_ms, ReadSource::Kernel) {
             // The reactor will say when there is something, as before.
             Reading::Waiting => {}
             Reading::Paused => {

@@ -1,6 +1,6 @@
 //! The scanner as the fuzzer sees it: what it makes of a stream that arrives in parts.
 
-use super::scanner::{Limits, Scanner};
+use super::scanner::{FrameLimits, Scanner};
 use crate::protocol::close::EndReason;
 
 /// The longest message in the fuzzer's streams.
@@ -20,7 +20,7 @@ pub struct Found {
 /// Scans a stream as the reader does.
 #[must_use]
 pub fn scan(parts: &[&[u8]]) -> Found {
-    let limits = Limits { message_bytes: MAX_MESSAGE_BYTES, fragments: 3 };
+    let limits = FrameLimits { message_bytes: MAX_MESSAGE_BYTES, fragments: 3 };
     let (mut scanner, mut found, mut at) = (Scanner::default(), Found::default(), 0);
     for mut part in parts.iter().copied() {
         while !part.is_empty() {

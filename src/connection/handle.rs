@@ -1,4 +1,4 @@
-//! What came in, handed to whom it is for.
+//! What came in, handed to source it is for.
 
 use super::Connection;
 use super::reader::Incoming;
@@ -47,7 +47,7 @@ impl Connection {
     }
 
     fn count_message(&mut self) {
-        self.tally.messages += 1;
-        self.tools.shard.metrics().messages_received.add(1);
+        self.traffic.messages += 1;
+        self.context.shard.metrics().messages_received.add(1);
     }
 }

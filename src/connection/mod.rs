@@ -5,16 +5,16 @@
 //! through its outbox on the shard.
 
 mod closing;
+mod context;
 pub mod deadlines;
 mod due;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
-mod pump;
+mod parser;
 mod reader;
 mod scanner;
 pub mod socket;
-mod tools;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,10 +25,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use self::closing::Closing;
+pub use self::context::WorkerContext;
 use self::deadlines::Deadlines;
 use self::reader::{Charge, Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
-pub use self::tools::Tools;
 use crate::endpoint::{Endpoint, Peer};
 use crate::metrics::By;
 use crate::node::Place;
@@ -47,13 +47,13 @@ const FRAMES_PER_POLL: usize = 256;
 
 /// What is known of a connection when it is admitted, kept for its end.
 #[derive(Debug)]
-pub struct Facts {
+pub struct ConnectionInfo {
     /// The endpoint's name.
     pub endpoint: &'static str,
     /// When a token that was shown is no longer taken, in milliseconds since the Unix epoch.
     pub until_unix_ms: Option<i64>,
-    /// Its place among `limits.max_connections`.
-    pub place: Place,
+    /// Its permit of `limits.max_connections`.
+    pub permit: Place,
 }
 
 /// Why reading stopped.
@@ -68,7 +68,7 @@ enum Reading {
 
 /// Who says whether there is something to read.
 #[derive(Debug, Clone, Copy)]
-enum Ask {
+enum ReadSource {
     /// The reactor, which wakes the task when there is.
     Reactor,
     /// The kernel.
@@ -77,7 +77,7 @@ enum Ask {
 
 /// What was counted.
 #[derive(Debug, Default)]
-struct Tally {
+struct Traffic {
     messages: u64,
     bytes: u64,
 }
@@ -90,13 +90,13 @@ pub struct Connection {
     endpoint: Option<Endpoint>,
     registration: Registration,
     socket: Socket,
-    tools: Rc<Tools>,
+    context: Rc<WorkerContext>,
     reader: Reader,
     allowance: Allowance,
     deadlines: Deadlines,
     closing: Option<Closing>,
-    facts: Box<Facts>,
-    tally: Tally,
+    info: Box<ConnectionInfo>,
+    traffic: Traffic,
     opened_ms: u64,
     is_open: bool,
 }
@@ -105,33 +105,33 @@ impl Connection {
     /// A connection whose handshake is done. `leftover` is what the client sent behind it.
     #[must_use]
     pub fn new(
-        tools: Rc<Tools>,
+        context: Rc<WorkerContext>,
         socket: Socket,
         registration: Registration,
         endpoint: Endpoint,
-        facts: Facts,
+        info: ConnectionInfo,
         leftover: Bytes,
     ) -> Self {
-        let now_ms = tools.shard.tick();
-        let expires_ms = facts.until_unix_ms.map(|until_unix_ms| {
-            let left_ms = until_unix_ms.saturating_sub(tools.node.clock.wall_ms());
-            tools.shard.clock_ms().saturating_add(left_ms.try_into().unwrap_or(0))
+        let now_ms = context.shard.tick();
+        let expires_ms = info.until_unix_ms.map(|until_unix_ms| {
+            let left_ms = until_unix_ms.saturating_sub(context.node.clock.wall_ms());
+            context.shard.clock_ms().saturating_add(left_ms.try_into().unwrap_or(0))
         });
-        let deadlines = Deadlines::new(expires_ms, now_ms, &tools.times, |most| fastrand::u64(..=most));
-        let metrics = tools.shard.metrics();
+        let deadlines = Deadlines::new(expires_ms, now_ms, &context.times, |most| fastrand::u64(..=most));
+        let metrics = context.shard.metrics();
         metrics.connections.add(1);
         metrics.accepted.add(1);
         Self {
             endpoint: Some(endpoint),
             registration,
             socket,
-            tools,
+            context,
             reader: Reader::new(leftover),
             allowance: Allowance::default(),
             deadlines,
             closing: None,
-            facts: Box::new(facts),
-            tally: Tally::default(),
+            info: Box::new(info),
+            traffic: Traffic::default(),
             opened_ms: now_ms,
             is_open: false,
         }
@@ -139,11 +139,11 @@ impl Connection {
 
     /// Runs something of the endpoint's; a panic ends this connection alone.
     fn call(&mut self, now_ms: u64, f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>) {
-        let Self { endpoint: Some(endpoint), registration, tools, allowance, .. } = self else { return };
+        let Self { endpoint: Some(endpoint), registration, context, allowance, .. } = self else { return };
         let called = catch_unwind(AssertUnwindSafe(|| {
-            let mut parser = tools.parser.borrow_mut();
-            let now_ms = now_ms + tools.shard.lost_ms();
-            let mut peer = Peer { registration, node: &tools.node, parser: &mut parser, allowance, now_ms };
+            let mut parser = context.json.borrow_mut();
+            let now_ms = now_ms + context.shard.lost_ms();
+            let mut peer = Peer { registration, node: &context.node, parser: &mut parser, allowance, now_ms };
             f(endpoint, &mut peer)
         }));
         match called {
@@ -159,7 +159,7 @@ impl Connection {
     /// One poll while the connection is open.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.prefetch();
-        let now_ms = self.tools.shard.tick();
+        let now_ms = self.context.shard.tick();
         self.registration.set_waker(cx.waker());
         self.endpoint.iter().for_each(Endpoint::prefetch_room);
         if !self.is_open {
@@ -168,12 +168,12 @@ impl Connection {
             self.call(now_ms, Endpoint::open);
             self.registration.flush();
         }
-        if self.deadlines.has_expired(self.tools.shard.clock_ms()) {
+        if self.deadlines.has_expired(self.context.shard.clock_ms()) {
             self.registration.end(EndReason::TokenExpired);
         }
         self.replay(now_ms);
         // First, because it may have come in time though we are late.
-        let mut reading = self.poll_read(cx, now_ms, Ask::Reactor);
+        let mut reading = self.poll_read(cx, now_ms, ReadSource::Reactor);
         self.see_to_deadlines(cx, now_ms, &mut reading);
         // Last, because everything before may have left something that the socket did not take.
         self.poll_backlog(cx);
@@ -181,7 +181,7 @@ impl Connection {
         if status.end.is_some() {
             return Poll::Ready(());
         }
-        let mut next_ms = self.deadlines.next_ms(&status, &self.tools.times);
+        let mut next_ms = self.deadlines.next_ms(&status, &self.context.times);
         if let Some(at_ms) = self.endpoint_due_ms() {
             next_ms = next_ms.min(at_ms);
         }
@@ -207,7 +207,7 @@ impl Connection {
         prefetch(&self.socket);
         prefetch(&self.reader);
         prefetch(&self.deadlines);
-        prefetch(&self.tally);
+        prefetch(&self.traffic);
     }
 
     fn endpoint_due_ms(&self) -> Option<u64> {
@@ -246,8 +246,8 @@ impl Connection {
     }
 
     /// Reads and handles what is there.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64, whom: Ask) -> Reading {
-        let tools = Rc::clone(&self.tools);
+    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64, source: ReadSource) -> Reading {
+        let context = Rc::clone(&self.context);
         for _ in 0..READS_PER_POLL {
             if self.registration.is_ending() {
                 return Reading::Waiting;
@@ -256,21 +256,21 @@ impl Connection {
                 return Reading::Paused;
             }
             if self.reader.has_held() {
-                self.reader.unhold(&tools.pumps);
+                self.reader.unhold(&context.parsers);
             } else {
-                match tools.pumps.scratch.fill(|buffer| match whom {
-                    Ask::Reactor => self.socket.poll_read(cx, buffer),
-                    Ask::Kernel => self.socket.read_now(buffer),
+                match context.parsers.scratch.fill(|buffer| match source {
+                    ReadSource::Reactor => self.socket.poll_read(cx, buffer),
+                    ReadSource::Kernel => self.socket.read_now(buffer),
                 }) {
                     Poll::Pending => return Reading::Waiting,
-                    Poll::Ready(Ok(read)) if read > 0 => self.tally.bytes += read as u64,
+                    Poll::Ready(Ok(read)) if read > 0 => self.traffic.bytes += read as u64,
                     Poll::Ready(_) => {
                         self.registration.end(EndReason::PeerVanished);
                         return Reading::Waiting;
                     }
                 }
             }
-            let is_used_up = self.handle_scratch(&tools, now_ms);
+            let is_used_up = self.handle_scratch(&context, now_ms);
             self.registration.flush();
             if !is_used_up {
                 break;
@@ -280,13 +280,13 @@ impl Connection {
     }
 
     /// Handles what was read; false when something of it is held back for the next poll.
-    fn handle_scratch(&mut self, tools: &Tools, now_ms: u64) -> bool {
+    fn handle_scratch(&mut self, context: &WorkerContext, now_ms: u64) -> bool {
         let mut has_finished = false;
         let mut is_used_up = false;
         let asked = self.registration.asked();
-        let mut frames = Charge { rate: tools.frame_rate.as_ref(), asked, now_ms };
+        let mut frames = Charge { rate: context.frame_rate.as_ref(), asked, now_ms };
         for _ in 0..FRAMES_PER_POLL {
-            match self.reader.next(&tools.pumps, &tools.limits, &mut frames) {
+            match self.reader.next(&context.parsers, &context.limits, &mut frames) {
                 Ok(Some((incoming, refused))) => {
                     has_finished |= matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
                     self.deadlines.heard();
@@ -300,7 +300,7 @@ impl Connection {
                 Err(reason) => self.registration.end(reason),
             }
             if self.registration.is_ending() {
-                tools.pumps.scratch.clear();
+                context.parsers.scratch.clear();
                 return true;
             }
             let is_full = self.registration.owes_much() && self.registration.flush() == Flush::Blocked;
@@ -314,7 +314,7 @@ impl Connection {
         if !self.reader.is_idle() {
             self.registration.heard_part();
         }
-        self.reader.hold(&tools.pumps);
+        self.reader.hold(&context.parsers);
         self.deadlines.message(!self.reader.is_idle(), has_finished, now_ms);
         is_used_up
     }
@@ -324,15 +324,15 @@ impl Connection {
         let Some(endpoint) = self.endpoint.take() else { return };
         let reason = self.registration.status().end.unwrap_or(EndReason::GoingAway);
         let by = if reason.is_started_here() { By::Server } else { By::Client };
-        self.tools.shard.metrics().closed(reason.code(), by);
+        self.context.shard.metrics().closed(reason.code(), by);
         let id = self.registration.id();
         let user = endpoint.user().unwrap_or("-");
-        let duration_ms = self.tools.shard.now_ms().saturating_sub(self.opened_ms);
-        let Tally { messages, bytes } = self.tally;
+        let duration_ms = self.context.shard.now_ms().saturating_sub(self.opened_ms);
+        let Traffic { messages, bytes } = self.traffic;
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    %id, user, endpoint = self.facts.endpoint, reason = %reason.text(), code = reason.code(),
+                    %id, user, endpoint = self.info.endpoint, reason = %reason.text(), code = reason.code(),
                     duration_ms, messages, bytes, bytes_sent = self.registration.bytes_sent(),
                     "connection ended"
                 )
@@ -350,14 +350,14 @@ impl Future for Connection {
         loop {
             if let Some(closing) = &mut this.closing {
                 this.registration.set_waker(cx.waker());
-                return closing.poll(cx, &this.socket, &this.registration, &this.tools.pumps);
+                return closing.poll(cx, &this.socket, &this.registration, &this.context.parsers);
             }
             if this.poll_open(cx).is_pending() {
                 return Poll::Pending;
             }
             this.leave();
             this.reader = Reader::default();
-            this.closing = Some(Closing::new(this.tools.shard.now_ms()));
+            this.closing = Some(Closing::new(this.context.shard.now_ms()));
         }
     }
 }
@@ -365,7 +365,7 @@ impl Future for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.leave();
-        self.tools.shard.metrics().connections.sub(1);
+        self.context.shard.metrics().connections.sub(1);
     }
 }
 

@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use fastwebsockets::{OpCode, WebSocketError};
 use memchr::memmem;
 
-use super::pump::{Parsed, Pump, Pumps, SCRATCH_BYTES};
-use super::scanner::{Limits, Scanner};
+use super::parser::{FrameParser, Parsed, ParserPool, SCRATCH_BYTES};
+use super::scanner::{FrameLimits, Scanner};
 use crate::protocol::close::{EndReason, is_allowed_code};
 use crate::rate_limit::{Bucket, Rate, Refused};
 
@@ -94,7 +94,7 @@ pub(super) type Received = (Incoming, Option<Refused>);
 pub(super) struct Reader {
     scanner: Scanner,
     /// Has part of a frame.
-    pump: Option<Pump>,
+    parser: Option<FrameParser>,
     assembly: Option<Box<Assembly>>,
     /// Read from the socket, not yet looked at: what came behind the handshake, or behind a pause.
     held: Bytes,
@@ -122,9 +122,9 @@ impl Reader {
     }
 
     /// Puts the next part of the held bytes into the scratch buffer.
-    pub(super) fn unhold(&mut self, pumps: &Pumps) {
+    pub(super) fn unhold(&mut self, parsers: &ParserPool) {
         let part = self.held.split_to(self.held.len().min(SCRATCH_BYTES));
-        let _ = pumps.scratch.fill(|buffer| {
+        let _ = parsers.scratch.fill(|buffer| {
             buffer[..part.len()].copy_from_slice(&part);
             Poll::Ready(Ok(part.len()))
         });
@@ -134,13 +134,13 @@ impl Reader {
     }
 
     /// Keeps what is left in the scratch buffer for later, in front of what is held already.
-    pub(super) fn hold(&mut self, pumps: &Pumps) {
-        pumps.scratch.with_rest(|rest| {
+    pub(super) fn hold(&mut self, parsers: &ParserPool) {
+        parsers.scratch.with_rest(|rest| {
             if !rest.is_empty() {
                 self.held = [rest, &self.held].concat().into();
             }
         });
-        pumps.scratch.clear();
+        parsers.scratch.clear();
     }
 
     /// The next message or control frame in the scratch buffer; `None` when it is used up. Every frame is taken off
@@ -150,25 +150,25 @@ impl Reader {
     /// The reason to end the connection. The reader is of no more use.
     pub(super) fn next(
         &mut self,
-        pumps: &Pumps,
-        limits: &Limits,
+        parsers: &ParserPool,
+        limits: &FrameLimits,
         charge: &mut Charge<'_>,
     ) -> Result<Option<Received>, EndReason> {
         loop {
-            let step = pumps.scratch.with_rest(|rest| self.scanner.scan(rest, limits))?;
+            let step = parsers.scratch.with_rest(|rest| self.scanner.scan(rest, limits))?;
             if step.len == 0 && !step.is_complete {
                 return Ok(None);
             }
-            let mut pump = self.pump.take().unwrap_or_else(|| pumps.take());
-            match pumps.run(&mut pump, step.len) {
+            let mut parser = self.parser.take().unwrap_or_else(|| parsers.take());
+            match parsers.run(&mut parser, step.len) {
                 Ok(Some(frame)) if step.is_complete => {
-                    pumps.give_back(pump, frame.payload.len());
+                    parsers.give_back(parser, frame.payload.len());
                     let refused = charge.take(&frame, &mut self.frames);
                     if let Some(received) = self.assemble(frame, refused)? {
                         return Ok(Some(received));
                     }
                 }
-                Ok(None) if !step.is_complete => self.pump = Some(pump),
+                Ok(None) if !step.is_complete => self.parser = Some(parser),
                 Ok(_) => {
                     tracing::error!("scanner and parser disagree about the end of a frame");
                     return Err(EndReason::Internal);

@@ -8,7 +8,7 @@ const MAX_HEADER: usize = 14;
 
 /// What a message may be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct FrameLimits {
     /// Bytes of one message, its fragments together.
     pub(super) message_bytes: usize,
     /// Fragments of one message.
@@ -55,7 +55,7 @@ impl Scanner {
     /// # Errors
     /// The reason to end the connection: a protocol error (1002), or a message over the limits (1009), before any
     /// of its payload has to arrive.
-    pub(super) fn scan(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, EndReason> {
+    pub(super) fn scan(&mut self, bytes: &[u8], limits: &FrameLimits) -> Result<Step, EndReason> {
         let mut len = 0;
         while !self.in_payload {
             let Some(&byte) = bytes.get(len) else { return Ok(Step { len, is_complete: false }) };
@@ -76,7 +76,7 @@ impl Scanner {
     }
 
     /// Checks what the newest header byte decides.
-    fn check_header(&mut self, limits: &Limits) -> Result<(), EndReason> {
+    fn check_header(&mut self, limits: &FrameLimits) -> Result<(), EndReason> {
         let short = self.header[1] & !MASK;
         let extended = match short {
             126 => 2,
@@ -119,7 +119,7 @@ impl Scanner {
         }
     }
 
-    fn check_length(&mut self, short: u8, limits: &Limits) -> Result<(), EndReason> {
+    fn check_length(&mut self, short: u8, limits: &FrameLimits) -> Result<(), EndReason> {
         let length = match short {
             126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
             127 => self.header[2..10].iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)),
@@ -158,7 +158,7 @@ impl Scanner {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { message_bytes: 1000, fragments: 3 };
+    const LIMITS: FrameLimits = FrameLimits { message_bytes: 1000, fragments: 3 };
 
     fn frame(first: u8, payload: usize) -> Vec<u8> {
         let mut bytes = vec![first];

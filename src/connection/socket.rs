@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -10,8 +11,12 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags};
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::registry::sink::Sink;
+
+/// Most bytes of a request head that are read at once: a handshake is far shorter.
+const HEAD_BYTES: usize = 4 * 1024;
 
 /// See the module's documentation. The shard writes to the same socket through its [`Sink`].
 #[derive(Debug)]
@@ -23,7 +28,7 @@ impl Socket {
     /// # Errors
     /// When the reactor takes no more.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
-        watch(Rc::new(stream)).map(Self)
+        register(Rc::new(stream)).map(Self)
     }
 
     /// The way for others on this thread to write.
@@ -126,6 +131,32 @@ impl Socket {
     }
 }
 
+/// Reads for HTTP, before the connection is upgraded.
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let most = buf.remaining().min(HEAD_BYTES);
+        // The buffer is uninitialised memory, which safe code cannot read into.
+        let read = ready!(Socket::poll_read(&self, cx, buf.initialize_unfilled_to(most)))?;
+        buf.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Writes for HTTP, before the connection is upgraded.
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Socket::poll_write(&self, cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shutdown())
+    }
+}
+
 /// Registers something with the current runtime's reactor.
 ///
 /// # Errors
@@ -133,17 +164,17 @@ impl Socket {
 #[expect(
     deprecated,
     reason = "its successor is an unsafe function; the standard library's sockets, which are all that \
-    is watched here, keep their descriptor open for as long as they live, which is what it asks for"
+    is registered here, keep their descriptor open for as long as they live, which is what it asks for"
 )]
-pub fn watch<T: WatchableSocket>(socket: T) -> io::Result<AsyncFd<T>> {
+pub fn register<T: OwnedSocket>(socket: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::new(socket)
 }
 
-/// The types that [`watch`] may be used with: owners of one descriptor that never changes.
-pub trait WatchableSocket: AsRawFd {}
+/// A type that [`register`] accepts: it owns one descriptor, which never changes.
+pub trait OwnedSocket: AsRawFd {}
 
-impl WatchableSocket for Rc<TcpStream> {}
-impl WatchableSocket for TcpListener {}
+impl OwnedSocket for Rc<TcpStream> {}
+impl OwnedSocket for TcpListener {}
 
 /// How far a write came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use hyper::StatusCode;
 
-use super::{Response, respond};
+use super::body::Response;
+use super::respond;
 
 /// A file that is part of the binary.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use hyper::header::{AUTHORIZATION, ORIGIN};
 use hyper::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
-use crate::admission::token::{self, Found};
+use crate::admission::token::{self, FoundToken};
 
 /// A request's head.
 ///
@@ -70,7 +70,7 @@ impl<'r> Request<'r> {
 
     /// The token, from any of the three places it may stand in.
     #[must_use]
-    pub fn token(&self) -> Found {
+    pub fn token(&self) -> FoundToken {
         let authorization = self.headers.get_all(AUTHORIZATION).into_iter().map(|value| value.as_bytes());
         token::find(authorization, self.offered, self.query("token").as_deref())
     }

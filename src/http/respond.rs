@@ -9,7 +9,7 @@ use hyper::header::{
 };
 use tokio::sync::mpsc;
 
-use super::{Body, Response};
+use super::body::{Body, Response};
 use crate::admission::Refusal;
 
 /// What a page of ours may load: its own files, its own server, nothing inline.

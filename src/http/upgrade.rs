@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Method, Request, StatusCode, Version};
 use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
-use super::Response;
+use super::body::Response;
 use super::host::is_host;
 use crate::admission::token::BEARER;
 use crate::admission::{Check, Refusal};

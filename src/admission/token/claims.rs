@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 
 /// The claims we read.
 #[derive(Deserialize)]
-pub(super) struct Wire {
+pub(super) struct WireClaims {
     pub(super) sub: String,
     pub(super) exp: Date,
     #[serde(default, deserialize_with = "there")]

@@ -11,7 +11,7 @@ use std::fmt;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Serialize;
 
-pub use self::verify::{Demands, Identity, Key, TokenError, Verifier};
+pub use self::verify::{Identity, Key, RequiredClaims, TokenError, Verifier};
 
 /// Longest token that is looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -47,7 +47,7 @@ impl fmt::Debug for Token {
 
 /// What a request says about a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundToken {
     /// No token anywhere.
     Absent,
     /// There is one, but it cannot be a token, or there are two `Authorization` headers.
@@ -64,11 +64,11 @@ pub fn find<'a>(
     authorization: impl IntoIterator<Item = &'a [u8]>,
     offered: &[&str],
     query: Option<&str>,
-) -> Found {
+) -> FoundToken {
     let mut authorization = authorization.into_iter();
     if let Some(value) = authorization.next() {
         if authorization.next().is_some() {
-            return Found::Malformed;
+            return FoundToken::Malformed;
         }
         if let Some(credentials) = bearer_credentials(value) {
             return take(std::str::from_utf8(credentials).ok());
@@ -77,18 +77,18 @@ pub fn find<'a>(
     if let Some(place) = offered.iter().position(|protocol| *protocol == BEARER) {
         return take(offered.get(place + 1).copied());
     }
-    query.map_or(Found::Absent, |text| take(Some(text)))
+    query.map_or(FoundToken::Absent, |text| take(Some(text)))
 }
 
-fn take(text: Option<&str>) -> Found {
+fn take(text: Option<&str>) -> FoundToken {
     match text {
-        Some(text) if text.len() > MAX_TOKEN_BYTES => Found::TooLong(text.len()),
-        _ => text.and_then(Token::new).map_or(Found::Malformed, Found::Token),
+        Some(text) if text.len() > MAX_TOKEN_BYTES => FoundToken::TooLong(text.len()),
+        _ => text.and_then(Token::new).map_or(FoundToken::Malformed, FoundToken::Token),
     }
 }
 
 /// What stands behind `Bearer` in an `Authorization` header (RFC 6750, section 2.1).
-pub(super) fn bearer_credentials(value: &[u8]) -> Option<&[u8]> {
+pub fn bearer_credentials(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(BEARER.len())?;
     let of_bearer =
         scheme.eq_ignore_ascii_case(BEARER.as_bytes()) && rest.first().is_none_or(|byte| *byte == b' ');

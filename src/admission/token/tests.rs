@@ -35,7 +35,7 @@ fn signed(claims: &Value) -> String {
 }
 
 fn plain() -> Verifier {
-    Verifier::new(Key::Secret(SECRET), Demands::default()).unwrap()
+    Verifier::new(Key::Secret(SECRET), RequiredClaims::default()).unwrap()
 }
 
 /// As the verifier sees a token now, whoever it is for.
@@ -131,7 +131,8 @@ fn a_claim_of_the_wrong_type_is_not_an_absent_one() {
 #[test]
 fn dates_are_taken_to_the_millisecond_and_with_the_leeway() {
     let at = 1_700_000_000;
-    let with = |leeway_ms| Demands { leeway: Duration::from_millis(leeway_ms), ..Demands::default() };
+    let with =
+        |leeway_ms| RequiredClaims { leeway: Duration::from_millis(leeway_ms), ..RequiredClaims::default() };
     // The parts of a second of the claims, the leeway, when the token is shown, and whether it is taken.
     for (claim, date, leeway_ms, shown_ms, expected) in [
         ("nbf", 0.6, 0, 700, Ok(())),
@@ -185,9 +186,12 @@ fn audience_and_issuer_are_checked_when_configured() {
         let claims = Claims { aud: aud.map(Into::into), iss: iss.map(Into::into), ..claims() };
         mint(SECRET, &claims).unwrap()
     };
-    let demands =
-        Demands { audience: Some("throng".into()), issuer: Some("idp".into()), ..Demands::default() };
-    let strict = Verifier::new(Key::Secret(SECRET), demands).unwrap();
+    let required = RequiredClaims {
+        audience: Some("throng".into()),
+        issuer: Some("idp".into()),
+        ..RequiredClaims::default()
+    };
+    let strict = Verifier::new(Key::Secret(SECRET), required).unwrap();
     assert!(verify(&strict, &with(Some("throng"), Some("idp"))).is_ok());
     assert_eq!(verify(&strict, &with(Some("other"), Some("idp"))), Err(TokenError::Audience));
     assert_eq!(verify(&strict, &with(Some("throng"), Some("other"))), Err(TokenError::Issuer));
@@ -212,30 +216,36 @@ fn a_changed_or_foreign_signature_is_refused() {
 
 #[test]
 fn an_empty_secret_neither_signs_nor_verifies() {
-    assert!(matches!(Verifier::new(Key::Secret(b""), Demands::default()), Err(TokenError::EmptySecret)));
+    assert!(matches!(
+        Verifier::new(Key::Secret(b""), RequiredClaims::default()),
+        Err(TokenError::EmptySecret)
+    ));
     assert_eq!(mint(b"", &claims()), Err(TokenError::EmptySecret));
 }
 
 #[test]
 fn a_token_is_found_in_three_places_in_order() {
-    let token = |text| Found::Token(Token::new(text).unwrap());
+    let token = |text| FoundToken::Token(Token::new(text).unwrap());
     let basic: &[u8] = b"Basic dXNlcjpwYXNz";
     let none: [&[u8]; 0] = [];
-    assert_eq!(find(none, &[], None), Found::Absent);
+    assert_eq!(find(none, &[], None), FoundToken::Absent);
     assert_eq!(find([&b"Bearer a.b.c"[..]], &["bearer", "x"], Some("y")), token("a.b.c"));
     assert_eq!(find([&b"bEARER   a.b.c "[..]], &[], None), token("a.b.c"));
     assert_eq!(find([basic], &["throng.v1", "bearer", "x.y"], Some("q")), token("x.y"));
     assert_eq!(find([basic], &["throng.v1"], Some("q")), token("q"));
-    assert_eq!(find([basic], &["throng.v1"], None), Found::Absent);
-    assert_eq!(find([&b"Bearerx"[..]], &[], None), Found::Absent);
+    assert_eq!(find([basic], &["throng.v1"], None), FoundToken::Absent);
+    assert_eq!(find([&b"Bearerx"[..]], &[], None), FoundToken::Absent);
     for malformed in [&b"Bearer"[..], b"Bearer ", b"Bearer a b", b"Bearer \xff"] {
-        assert_eq!(find([malformed], &[], None), Found::Malformed, "{malformed:?}");
+        assert_eq!(find([malformed], &[], None), FoundToken::Malformed, "{malformed:?}");
     }
-    assert_eq!(find([&b"Bearer a"[..], b"Bearer a"], &[], None), Found::Malformed);
-    assert_eq!(find(none, &["throng.v1", "bearer"], None), Found::Malformed);
-    assert_eq!(find(none, &[], Some("")), Found::Malformed);
+    assert_eq!(find([&b"Bearer a"[..], b"Bearer a"], &[], None), FoundToken::Malformed);
+    assert_eq!(find(none, &["throng.v1", "bearer"], None), FoundToken::Malformed);
+    assert_eq!(find(none, &[], Some("")), FoundToken::Malformed);
     assert_eq!(find(none, &[], Some(&"x".repeat(MAX_TOKEN_BYTES))), token(&"x".repeat(MAX_TOKEN_BYTES)));
-    assert_eq!(find(none, &[], Some(&"x".repeat(MAX_TOKEN_BYTES + 1))), Found::TooLong(MAX_TOKEN_BYTES + 1));
+    assert_eq!(
+        find(none, &[], Some(&"x".repeat(MAX_TOKEN_BYTES + 1))),
+        FoundToken::TooLong(MAX_TOKEN_BYTES + 1)
+    );
 }
 
 #[test]
@@ -285,7 +295,7 @@ fn each_algorithm_verifies_its_own_signatures_and_no_others() {
     let hmac = mint(SECRET, &claims()).unwrap();
     for (ours, (pinned, _, _, public)) in PAIRS.iter().enumerate() {
         let key = PublicKey::parse(*pinned, public).unwrap();
-        let verifier = Verifier::new(Key::Public(&key), Demands::default()).unwrap();
+        let verifier = Verifier::new(Key::Public(&key), RequiredClaims::default()).unwrap();
         assert_eq!(verify(&verifier, &hmac), Err(TokenError::Algorithm));
         for (theirs, token) in tokens.iter().enumerate() {
             let result = verify(&verifier, token);
@@ -312,7 +322,7 @@ fn the_public_key_is_no_secret() {
     // 1. The server verifies with a public key. 2. Somebody signs HS256 with that key as the secret and says so.
     for (pinned, _, _, public) in PAIRS {
         let key = PublicKey::parse(pinned, public).unwrap();
-        let verifier = Verifier::new(Key::Public(&key), Demands::default()).unwrap();
+        let verifier = Verifier::new(Key::Public(&key), RequiredClaims::default()).unwrap();
         assert_eq!(
             verify(&verifier, &mint(public.as_bytes(), &claims()).unwrap()),
             Err(TokenError::Algorithm)
@@ -322,7 +332,7 @@ fn the_public_key_is_no_secret() {
     let (pinned, _, private, public) = PAIRS[0];
     let pss = encode(&Header::new(Algorithm::PS256), &claims(), &signing(Algorithm::PS256, private)).unwrap();
     let key = PublicKey::parse(pinned, public).unwrap();
-    let verifier = Verifier::new(Key::Public(&key), Demands::default()).unwrap();
+    let verifier = Verifier::new(Key::Public(&key), RequiredClaims::default()).unwrap();
     assert_eq!(verify(&verifier, &pss), Err(TokenError::Algorithm));
 }
 

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use thiserror::Error;
 
 use super::MAX_TOKEN_BYTES;
-use super::claims::{Date, Wire};
+use super::claims::{Date, WireClaims};
 use crate::config::Auth;
 use crate::keys::{self, KeyError, PublicKey};
 use crate::names;
@@ -94,7 +94,7 @@ pub enum Key<'a> {
 
 /// What the claims of a good token have to be, beside the times.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Demands {
+pub struct RequiredClaims {
     /// What `aud` must be, or have in its list.
     pub audience: Option<String>,
     /// What `iss` must be.
@@ -107,7 +107,7 @@ pub struct Demands {
 pub struct Verifier {
     key: DecodingKey,
     rules: Validation,
-    demands: Demands,
+    required: RequiredClaims,
 }
 
 impl Verifier {
@@ -117,7 +117,7 @@ impl Verifier {
     ///
     /// # Errors
     /// [`TokenError::EmptySecret`]: anybody could sign with it.
-    pub fn new(key: Key<'_>, demands: Demands) -> Result<Self, TokenError> {
+    pub fn new(key: Key<'_>, required: RequiredClaims) -> Result<Self, TokenError> {
         let (algorithm, key) = match key {
             Key::Secret([]) => return Err(TokenError::EmptySecret),
             Key::Secret(secret) => (Algorithm::HS256, DecodingKey::from_secret(secret)),
@@ -132,7 +132,7 @@ impl Verifier {
         rules.validate_exp = false;
         rules.validate_nbf = false;
         rules.validate_aud = false;
-        Ok(Self { key, rules, demands })
+        Ok(Self { key, rules, required })
     }
 
     /// The verifier that the settings ask for; `None` where no key is set.
@@ -141,7 +141,7 @@ impl Verifier {
     /// The key is not one for `auth.algorithm`. Loading the settings has ruled that out.
     pub fn from_config(auth: &Auth) -> Result<Option<Self>, KeyError> {
         let (audience, issuer) = (auth.audience.clone(), auth.issuer.clone());
-        let with = |key| Self::new(key, Demands { audience, issuer, leeway: auth.leeway }).ok();
+        let with = |key| Self::new(key, RequiredClaims { audience, issuer, leeway: auth.leeway }).ok();
         if auth.algorithm == keys::Algorithm::Hs256 {
             return Ok(auth.secret.as_ref().and_then(|secret| with(Key::Secret(secret.expose()))));
         }
@@ -160,25 +160,25 @@ impl Verifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
-        let data = decode::<Wire>(token, &self.key, &self.rules)?;
+        let data = decode::<WireClaims>(token, &self.key, &self.rules)?;
         // RFC 7515 section 4.1.11: extensions marked critical must be understood, and we know none.
         if data.header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        let Wire { sub, exp, nbf, iat, name, rooms, aud, iss } = data.claims;
+        let WireClaims { sub, exp, nbf, iat, name, rooms, aud, iss } = data.claims;
         if sub.is_empty() || whose.is_some_and(|whose| sub != whose) {
             return Err(TokenError::Subject);
         }
-        if let Some(audience) = &self.demands.audience {
+        if let Some(audience) = &self.required.audience {
             let aud = aud.ok_or(TokenError::MissingClaim)?;
             aud.names(audience).then_some(()).ok_or(TokenError::Audience)?;
         }
-        if let Some(issuer) = &self.demands.issuer {
+        if let Some(issuer) = &self.required.issuer {
             let iss = iss.ok_or(TokenError::MissingClaim)?;
             (iss == *issuer).then_some(()).ok_or(TokenError::Issuer)?;
         }
         // The times last: what they say is that nothing else is wrong.
-        let leeway_ms = i64::try_from(self.demands.leeway.as_millis()).unwrap_or(i64::MAX);
+        let leeway_ms = i64::try_from(self.required.leeway.as_millis()).unwrap_or(i64::MAX);
         let until_unix_ms = exp.0.saturating_add(leeway_ms);
         if unix_ms >= until_unix_ms {
             return Err(TokenError::Expired);

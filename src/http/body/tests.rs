@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::admission::Refusal;
-use crate::http::{Admission, App, Limits, Request, Response, Route, Served, respond, serve};
+use crate::http::{App, HttpLimits, Request, Response, Route, Served, Upgrade, respond, serve};
 
 const REQUEST: &[u8] = b"GET /parts HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -18,7 +18,7 @@ struct Feeding(RefCell<Option<mpsc::Receiver<Bytes>>>);
 
 impl App for Feeding {
     type Endpoint = ();
-    type Admitted = ();
+    type Connection = ();
 
     fn route(&self, _: &str) -> Route<()> {
         Route::Page
@@ -28,7 +28,7 @@ impl App for Feeding {
         self.0.take().map(respond::events).ok_or(Refusal::TooManyViewers)
     }
 
-    async fn admit(&self, (): (), _: Request<'_>) -> Result<Admission<()>, Refusal> {
+    async fn admit(&self, (): (), _: Request<'_>) -> Result<Upgrade<()>, Refusal> {
         pending().await
     }
 
@@ -42,7 +42,7 @@ async fn run<R>(
     client: impl AsyncFnOnce(DuplexStream) -> R,
 ) -> (Served<TokioIo<DuplexStream>, ()>, R) {
     let (near, far) = duplex(space);
-    let (app, limits) = (Feeding(RefCell::new(Some(parts))), Limits::default());
+    let (app, limits) = (Feeding(RefCell::new(Some(parts))), HttpLimits::default());
     tokio::join!(serve(TokioIo::new(near), &app, &limits), client(far))
 }
 
@@ -74,7 +74,7 @@ async fn parts_go_out_as_they_come_and_the_connection_ends_with_them() {
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "closed");
     })
     .await;
-    assert!(matches!(served, Served::Done));
+    assert!(matches!(served, Served::Closed));
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +98,7 @@ async fn who_takes_nothing_is_closed() {
         ended
     })
     .await;
-    assert!(matches!(served, Served::Done));
+    assert!(matches!(served, Served::Closed));
     assert_eq!(ended.as_secs(), 10);
 }
 

@@ -6,7 +6,7 @@ use super::*;
 #[tokio::test]
 async fn nobody_is_late_because_we_stood_still() {
     let app = Fake::default();
-    let limits = Limits { handshake_timeout: Duration::from_millis(300), ..Limits::default() };
+    let limits = HttpLimits { handshake_timeout: Duration::from_millis(300), ..HttpLimits::default() };
     for answers in [true, false] {
         let (near, mut far) = duplex(4096);
         let (served, ()) = tokio::join!(serve(TokioIo::new(near), &app, &limits), async {

@@ -1,10 +1,10 @@
 //! The frame parser, and where it gets its bytes from.
 //!
 //! fastwebsockets' `read_frame` is not cancel-safe and its reader holds 8 KiB. So a reader and its pending future
-//! live together in a [`Pump`], which a connection has only while a frame of its own is under way; at a frame
-//! boundary a pump remembers nothing and goes back to the worker's pool for whoever reads next.
+//! live together in a [`FrameParser`], which a connection has only while a frame of its own is under way; at a frame
+//! boundary a parser remembers nothing and goes back to the worker's pool for whoever reads next.
 //!
-//! All pumps of a worker read from its one [`Scratch`] buffer: polling them is synchronous, one at a time.
+//! All parsers of a worker read from its one [`Scratch`] buffer: polling them is synchronous, one at a time.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -19,9 +19,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 /// Bytes read from a socket at once, and so the most that one client is served before others.
 pub(super) const SCRATCH_BYTES: usize = 64 * 1024;
-/// Pumps kept for reuse; each holds about [`KEPT_BYTES`].
+/// ParserPool kept for reuse; each holds about [`KEPT_BYTES`].
 const POOL: usize = 16;
-/// A pump whose buffer has grown beyond this is not kept.
+/// A parser whose buffer has grown beyond this is not kept.
 const KEPT_BYTES: usize = 16 * 1024;
 
 /// One frame as the parser returns it, unmasked.
@@ -38,9 +38,9 @@ pub(super) struct Parsed {
 pub(super) struct Scratch {
     /// The buffer; `filled` and `open` are positions in it.
     bytes: RefCell<Box<[u8]>>,
-    /// Next byte for a pump.
+    /// Next byte for a parser.
     taken: Cell<usize>,
-    /// Behind the last byte that a pump may have: the end of the current frame.
+    /// Behind the last byte that a parser may have: the end of the current frame.
     open: Cell<usize>,
     /// Behind the last byte.
     filled: Cell<usize>,
@@ -63,7 +63,7 @@ impl Scratch {
         polled
     }
 
-    /// Runs `f` on what no pump has had yet.
+    /// Runs `f` on what no parser has had yet.
     pub(super) fn with_rest<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
         f(&self.bytes.borrow()[self.taken.get()..self.filled.get()])
     }
@@ -97,11 +97,11 @@ impl AsyncRead for Feed {
 }
 
 /// A parser with its pending future; ends only with an error.
-pub(super) struct Pump(Pin<Box<dyn Future<Output = WebSocketError>>>);
+pub(super) struct FrameParser(Pin<Box<dyn Future<Output = WebSocketError>>>);
 
-impl fmt::Debug for Pump {
+impl fmt::Debug for FrameParser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pump")
+        f.write_str("FrameParser")
     }
 }
 
@@ -122,22 +122,22 @@ async fn parse(mut reader: WebSocketRead<Feed>, scratch: Rc<Scratch>) -> WebSock
     }
 }
 
-/// A worker's scratch buffer and its pumps.
-pub(super) struct Pumps {
+/// A worker's scratch buffer and its parsers.
+pub(super) struct ParserPool {
     /// The buffer that sockets are read into.
     pub(super) scratch: Rc<Scratch>,
-    idle: RefCell<Vec<Pump>>,
+    idle: RefCell<Vec<FrameParser>>,
     max_message_bytes: usize,
 }
 
-impl fmt::Debug for Pumps {
+impl fmt::Debug for ParserPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pumps").field("idle", &self.idle.borrow().len()).finish_non_exhaustive()
+        f.debug_struct("ParserPool").field("idle", &self.idle.borrow().len()).finish_non_exhaustive()
     }
 }
 
-impl Pumps {
-    /// No pump yet. Memory: 64 KiB, and up to 256 KiB of idle pumps.
+impl ParserPool {
+    /// No parser yet. Memory: 64 KiB, and up to 256 KiB of idle parsers.
     #[must_use]
     pub(super) fn new(max_message_bytes: usize) -> Self {
         let scratch = Scratch {
@@ -150,8 +150,8 @@ impl Pumps {
         Self { scratch: Rc::new(scratch), idle: RefCell::default(), max_message_bytes }
     }
 
-    /// An idle pump, or a new one.
-    pub(super) fn take(&self) -> Pump {
+    /// An idle parser, or a new one.
+    pub(super) fn take(&self) -> FrameParser {
         self.idle.borrow_mut().pop().unwrap_or_else(|| {
             let feed = Feed(Rc::clone(&self.scratch));
             let (mut reader, _) = after_handshake_split(feed, tokio::io::sink(), Role::Server);
@@ -159,26 +159,26 @@ impl Pumps {
             reader.set_auto_pong(false);
             // It refuses what is equal, too.
             reader.set_max_message_size(self.max_message_bytes.saturating_add(1));
-            Pump(Box::pin(parse(reader, Rc::clone(&self.scratch))))
+            FrameParser(Box::pin(parse(reader, Rc::clone(&self.scratch))))
         })
     }
 
-    /// Takes back a pump that stands at a frame boundary behind a payload of `len` bytes.
-    pub(super) fn give_back(&self, pump: Pump, len: usize) {
+    /// Takes back a parser that stands at a frame boundary behind a payload of `len` bytes.
+    pub(super) fn give_back(&self, parser: FrameParser, len: usize) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < POOL && len <= KEPT_BYTES {
-            idle.push(pump);
+            idle.push(parser);
         }
     }
 
-    /// Lets `pump` have the next `len` bytes of the scratch buffer; the frame, if it is complete now.
+    /// Lets `parser` have the next `len` bytes of the scratch buffer; the frame, if it is complete now.
     ///
     /// # Errors
-    /// What the parser found; the pump is of no more use.
-    pub(super) fn run(&self, pump: &mut Pump, len: usize) -> Result<Option<Parsed>, WebSocketError> {
+    /// What the parser found; the parser is of no more use.
+    pub(super) fn run(&self, parser: &mut FrameParser, len: usize) -> Result<Option<Parsed>, WebSocketError> {
         let scratch = &self.scratch;
         scratch.open.set(scratch.taken.get() + len);
-        let polled = pump.0.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let polled = parser.0.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         match polled {
             Poll::Ready(error) => Err(error),
             Poll::Pending => Ok(scratch.parsed.borrow_mut().take()),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deadlines::Times;
-use super::pump::Pumps;
-use super::scanner::Limits;
+use super::parser::ParserPool;
+use super::scanner::FrameLimits;
 use crate::node::Node;
 use crate::protocol::command::Parser;
 use crate::rate_limit::Rate;
@@ -15,36 +15,38 @@ use crate::registry::Shard;
 
 /// What all connections of a worker share.
 #[derive(Debug)]
-pub struct Tools {
+pub struct WorkerContext {
     /// The node.
     pub node: Arc<Node>,
     /// The worker's shard.
     pub shard: Rc<Shard>,
-    pub(super) parser: RefCell<Parser>,
-    pub(super) pumps: Pumps,
-    pub(super) limits: Limits,
+    pub(super) json: RefCell<Parser>,
+    pub(super) parsers: ParserPool,
+    pub(super) limits: FrameLimits,
     /// Frames of a connection; `None` when rates are not limited.
     pub(super) frame_rate: Option<Rate>,
     pub(super) times: Times,
 }
 
-impl Tools {
-    /// The tools of the worker that owns `shard`.
+impl WorkerContext {
+    /// The context of the worker that owns `shard`.
     #[must_use]
     pub fn new(node: Arc<Node>, shard: Rc<Shard>) -> Rc<Self> {
         let config = &node.config;
         let millis = |duration: Duration| duration.as_millis() as u64;
-        let limits =
-            Limits { message_bytes: config.limits.max_message_bytes, fragments: config.limits.max_fragments };
+        let limits = FrameLimits {
+            message_bytes: config.limits.max_message_bytes,
+            fragments: config.limits.max_fragments,
+        };
         let times = Times {
             heartbeat_ms: millis(config.heartbeat.interval),
             pong_ms: millis(config.heartbeat.timeout),
             message_ms: millis(config.limits.message_timeout),
             stall_ms: millis(config.queue.max_age),
         };
-        let pumps = Pumps::new(limits.message_bytes);
+        let parsers = ParserPool::new(limits.message_bytes);
         // A copy: what all threads look at with each frame must not lie beside what they write.
         let frame_rate = node.limiter.as_ref().map(|limiter| limiter.frames);
-        Rc::new(Self { node, shard, parser: Parser::default().into(), pumps, limits, frame_rate, times })
+        Rc::new(Self { node, shard, json: Parser::default().into(), parsers, limits, frame_rate, times })
     }
 }
