@@ -4,7 +4,38 @@
 //! sharded, lock-striped registry fans every message out through bounded per-client queues; whoever cannot keep up
 //! is dropped, never waited for. Tenets, in this order: correct, bounded, fast, friendly.
 //!
-//! What it does for its users stands in the README. This is the map for those who change it.
+//! The README says what it does for its users. This page is for programs that embed a server, and for those who change
+//! it.
+//!
+//! # Embedding a server
+//!
+//! The binary is a thin layer over [`Server`]: load a [`Config`](config::Config), bind, and run until a future
+//! resolves. `examples/embedded.rs` is a whole program.
+//!
+//! ```no_run
+//! use throng::config::{Config, Sources};
+//! use throng::{Server, StopReason};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The keys of a configuration file; `Sources::file` and `Sources::environment` add the layers of the binary.
+//! let config = Config::load(Sources::new().set("listen=127.0.0.1:0"))?;
+//! let server = Server::bind(config)?;
+//! let address = server.local_addr();
+//!
+//! // `run` blocks its thread until the last client has its close frame.
+//! let (stop, stopped) = tokio::sync::oneshot::channel();
+//! let running = std::thread::spawn(move || server.run(async { stopped.await.unwrap_or(StopReason::GoingAway) }));
+//!
+//! // Clients connect to `address` …
+//! # let _ = address;
+//! let _ = stop.send(StopReason::Restarting);
+//! running.join().expect("the server does not panic")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The server writes its log with `tracing`, and none of it is seen until the program installs a subscriber. It takes
+//! no signals and sets no allocator: both are decisions of the program. Several servers can run in one process.
 //!
 //! # The map
 //!

@@ -73,23 +73,7 @@ impl From<StopReason> for EndReason {
     }
 }
 
-/// A server that is bound and not yet running.
-///
-/// ```no_run
-/// use throng::config::{Config, Sources};
-/// use throng::{Server, StopReason};
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let config = Config::load(Sources::new().set("listen=127.0.0.1:0"))?;
-/// let server = Server::bind(config)?;
-/// println!("listening on {}", server.local_addr());
-/// server.run(async {
-///     tokio::signal::ctrl_c().await.expect("the process may handle signals");
-///     StopReason::GoingAway
-/// })?;
-/// # Ok(())
-/// # }
-/// ```
+/// A server that is bound and not yet running. The documentation of the crate shows how a program embeds one.
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
