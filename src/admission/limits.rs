@@ -1,4 +1,4 @@
-//! How many connections one address may hold, and how often it may knock.
+//! Limits the connections of one address, and the handshakes that it may make per second.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -15,20 +15,20 @@ const STRIPES: usize = 256;
 /// Addresses whose handshakes are remembered in one part; 1,048,576 in all. They are forgotten within two seconds, and
 /// no machine accepts that many connections in so short a time.
 const MAX_SEEN: usize = 4096;
-/// How many calls of [`AddressLimits::forget`] look at every part once.
+/// Number of calls of [`AddressLimits::forget`] that together visit the whole table.
 pub const FORGET_TURNS: usize = 10;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MS_NS: u64 = 1_000_000;
 
-/// The counters of all addresses, shared by all threads. Hashed with a key of its own: who picks their addresses must
-/// not pick their places.
+/// The counters of all addresses, shared by all threads. Addresses are hashed with a random key, so that an attacker
+/// cannot choose addresses that meet in one part of the table.
 #[derive(Debug)]
 pub struct AddressLimits {
     max_connections: usize,
-    /// What one handshake costs; 0: nothing is counted.
+    /// Time that one handshake costs; 0 means that handshakes are not counted.
     handshake_ns: u64,
-    /// What an address may owe: as many handshakes as make a second.
+    /// Time that an address may owe: one second's worth of handshakes.
     credit_ns: u64,
     max_seen: usize,
     hasher: RandomState,
@@ -37,16 +37,17 @@ pub struct AddressLimits {
 
 #[derive(Debug, Default)]
 struct Stripe {
-    /// Open connections, of those who have any.
+    /// Number of open connections of each address that has any.
     connections: HashMap<Net, usize>,
-    /// When the handshakes made so far are paid for, in nanoseconds since the clock began (a token bucket written as
-    /// one number: the generic cell rate algorithm). Whoever has paid equals who was never here.
+    /// The time at which the handshakes of an address are paid for, in nanoseconds since the clock began: a token
+    /// bucket in one number (the generic cell rate algorithm). An address that has paid equals one that is not in the
+    /// table.
     paid_ns: HashMap<Net, u64>,
 }
 
 impl AddressLimits {
-    /// At most `max_connections` at once and `handshakes_per_second`, as many of these at once, for each address; 0 is
-    /// no limit.
+    /// Allows each address `max_connections` connections and `handshakes_per_second` handshakes per second, as many of
+    /// these at once; 0 means no limit.
     #[must_use]
     pub fn new(max_connections: usize, handshakes_per_second: usize) -> Arc<Self> {
         let handshakes = handshakes_per_second as u64;
@@ -61,11 +62,11 @@ impl AddressLimits {
         })
     }
 
-    /// Counts a handshake. `now_ms` is what the clock shows, as everywhere here.
+    /// Counts a handshake. `now_ms` is the time of the server's clock.
     ///
     /// # Errors
-    /// [`Refusal::HandshakesPerAddress`], which costs the address nothing; [`Refusal::AtCapacity`] where so many other
-    /// addresses are remembered that this one would have no place.
+    /// [`Refusal::HandshakesPerAddress`], which costs the address nothing, or [`Refusal::AtCapacity`] when the table
+    /// has no space for another address.
     pub fn handshake(&self, net: Net, now_ms: u64) -> Result<(), Refusal> {
         if self.handshake_ns == 0 {
             return Ok(());
@@ -89,19 +90,19 @@ impl AddressLimits {
         Ok(())
     }
 
-    /// Takes back that a handshake was counted: it was none.
+    /// Takes back the count of a handshake, because none was made.
     pub fn forgive(&self, net: Net) {
         if self.handshake_ns == 0 {
             return;
         }
-        // Who has been forgotten owes nothing.
+        // An address that was forgotten owes nothing.
         if let Some(paid_ns) = self.stripe(net).lock().paid_ns.get_mut(&net) {
             *paid_ns = paid_ns.saturating_sub(self.handshake_ns);
         }
     }
 
-    /// Counts a connection for as long as the lease lives; there is none where nothing is limited. There are never more
-    /// addresses here than connections.
+    /// Counts a connection for as long as the lease lives; returns `None` where connections are not limited. The table
+    /// never holds more addresses than there are connections.
     ///
     /// # Errors
     /// [`Refusal::ConnectionsPerAddress`].
@@ -111,7 +112,7 @@ impl AddressLimits {
         }
         let mut stripe = self.stripe(net).lock();
         let count = stripe.connections.entry(net).or_default();
-        // A count that is there is at least 1, and so is the limit: nothing is left behind.
+        // An existing count is at least 1, and so is the limit: a refusal leaves no new entry behind.
         if *count >= self.max_connections {
             return Err(Refusal::ConnectionsPerAddress);
         }
@@ -119,8 +120,8 @@ impl AddressLimits {
         Ok(Some(AddressLease { limits: Arc::clone(self), net }))
     }
 
-    /// Forgets the handshakes that are paid for, in one of [`FORGET_TURNS`] parts of the table: call it with 0, 1, 2…
-    /// some ten times a second.
+    /// Forgets the addresses whose handshakes are paid for, in one of [`FORGET_TURNS`] parts of the table: to be called
+    /// with 0, 1, 2… about ten times a second.
     pub fn forget(&self, turn: usize, now_ms: u64) {
         if self.handshake_ns == 0 {
             return;
@@ -135,7 +136,7 @@ impl AddressLimits {
         }
     }
 
-    /// A hash of the address, with a key of this process.
+    /// Returns a hash of the address, with a random key of this process.
     #[must_use]
     pub fn hash(&self, net: Net) -> u32 {
         (self.hasher.hash_one(net) >> 32) as u32
@@ -158,7 +159,7 @@ impl AddressLimits {
     }
 }
 
-/// A connection's place among those of its address; dropping it gives the place back.
+/// Counts one connection of an address until it is dropped.
 #[derive(Debug)]
 pub struct AddressLease {
     limits: Arc<AddressLimits>,
@@ -181,14 +182,14 @@ mod tests {
         Net::from(IpAddr::from(Ipv4Addr::from_bits(number)))
     }
 
-    /// How many addresses are remembered: connected, and for their handshakes.
+    /// Numbers of addresses in the table: with connections, and with handshakes.
     fn entries(limits: &AddressLimits) -> (usize, usize) {
         let sum = |count: fn(&Stripe) -> usize| limits.stripes.iter().map(|part| count(&part.lock())).sum();
         (sum(|stripe| stripe.connections.len()), sum(|stripe| stripe.paid_ns.len()))
     }
 
     #[test]
-    fn each_address_has_its_places_and_gives_them_back() {
+    fn each_address_has_its_connections_and_gives_them_back() {
         let limits = AddressLimits::new(2, 0);
         let first = limits.connect(net(1)).unwrap().unwrap();
         let second = limits.connect(net(1)).unwrap().unwrap();
@@ -208,7 +209,7 @@ mod tests {
         let knock = |number, ms| limits.handshake(net(number), ms).is_ok();
         assert!((0..4).all(|_| knock(1, 0)) && !knock(1, 0), "four at once");
         assert!(knock(2, 0), "another address is another matter");
-        // Refusals cost nothing: one place comes back in each quarter of a second.
+        // Refusals cost nothing: one more handshake is allowed after each quarter of a second.
         assert!(!knock(1, 249) && knock(1, 250) && !knock(1, 250) && !knock(1, 499) && knock(1, 500));
         assert_eq!(limits.handshake(net(1), 500), Err(Refusal::HandshakesPerAddress));
         // After a silence, four again and not more.
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_paid_is_forgotten() {
+    fn an_address_that_has_paid_is_forgotten() {
         let limits = AddressLimits::new(0, 2);
         let numbers = 0..1000;
         for number in numbers.clone() {
@@ -249,7 +250,7 @@ mod tests {
         forget(500);
         assert_eq!(entries(&limits), (0, 0));
         let capacity: usize = limits.stripes.iter().map(|part| part.lock().paid_ns.capacity()).sum();
-        assert_eq!(capacity, 0, "the memory goes, too");
+        assert_eq!(capacity, 0, "the memory is released, too");
     }
 
     #[test]
@@ -257,7 +258,7 @@ mod tests {
         let mut limits = AddressLimits::new(0, 1);
         Arc::get_mut(&mut limits).expect("nobody else has it").max_seen = 4;
         let mut refused = 0;
-        // More than there is place for; which part fills up first, chance decides.
+        // More addresses than the table has space for; which part of it fills up first is random.
         let tried = 8 * STRIPES;
         for number in 0..tried as u32 {
             refused += usize::from(limits.handshake(net(number), 0) == Err(Refusal::AtCapacity));
@@ -265,7 +266,7 @@ mod tests {
         let (_, seen) = entries(&limits);
         assert!(seen <= 4 * STRIPES && seen + refused == tried, "{refused} refused, {seen} remembered");
         let known = limits.handshake(net(0), 1_000);
-        assert_eq!(known, Ok(()), "who has a place is not turned away");
+        assert_eq!(known, Ok(()), "a known address is not turned away");
     }
 
     #[test]

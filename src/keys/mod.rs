@@ -47,7 +47,7 @@ pub enum PublicKey {
     Ed25519([u8; 32]),
 }
 
-/// What is wrong with a public key. No variant carries a part of the text: it may be a private key by mistake.
+/// What is wrong with a key. No variant carries a part of the text: it may be a private key by mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// The text is not PEM, or not a `SubjectPublicKeyInfo` (RFC 5280, section 4.1).
@@ -56,6 +56,9 @@ pub enum KeyError {
     /// The PEM holds something else: a private key or a certificate, for example.
     #[error("is not a public key: what stands there is of another kind")]
     Label,
+    /// The secret of HS256 is empty, so that anybody could sign with it.
+    #[error("the secret is empty")]
+    EmptySecret,
     /// HS256 is configured, which uses a secret and no public key.
     #[error("HS256 takes no public key")]
     Symmetric,

@@ -2,6 +2,7 @@
 //! enters the room.
 
 use std::cell::Cell;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::admission::{Check, Refusal};
 use crate::config::{Config, parse_duration};
 use crate::endpoint::{self, Chat, Endpoint, Entry, Heartbeat, V1Entry, WithTimeout};
 use crate::http::{Request, segment_after};
-use crate::names::{RoomName, SessionId, UserId};
+use crate::names::{NameError, RoomName, SessionId, UserId};
 use crate::node::{Credentials, Node};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
@@ -73,13 +74,10 @@ impl EndpointSetup<'_> {
         let node = self.node;
         let config = &node.config;
         let segment = segment_after(request.path(), endpoint::CHAT_PREFIX).ok_or(EndReason::InvalidUserId)?;
-        let user: UserId = segment.parse().map_err(|_| EndReason::InvalidUserId)?;
+        let user: UserId = parse_name(&segment, EndReason::InvalidUserId)?;
         let room = request.query("room");
-        let room: RoomName = room
-            .as_deref()
-            .unwrap_or(&config.chat.default_room)
-            .parse()
-            .map_err(|_| EndReason::InvalidRoom)?;
+        let room = room.as_deref().unwrap_or(&config.chat.default_room);
+        let room: RoomName = parse_name(room, EndReason::InvalidRoom)?;
         let mut allowed = None;
         if config.auth.required {
             let identity = self.identify(request, Some(&user))?;
@@ -129,6 +127,14 @@ impl EndpointSetup<'_> {
         self.until_unix_ms = Some(identity.until_unix_ms);
         Ok(identity)
     }
+}
+
+/// Parses a name of the request. `reason` ends a connection with a wrong one; the log says what is wrong with it.
+fn parse_name<N: FromStr<Err = NameError>>(text: &str, reason: EndReason) -> Result<N, EndReason> {
+    text.parse().map_err(|error: NameError| {
+        tracing::debug!(%error, reason = %reason.text(), "a name was refused");
+        reason
+    })
 }
 
 /// Creates the session secret of a client that speaks `throng.v1`, and reads the position that it resumes from.

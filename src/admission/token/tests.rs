@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config;
-use crate::keys::{self, PublicKey};
+use crate::keys::{self, KeyError, PublicKey};
 
 const SECRET: &[u8] = b"correct horse battery staple, 32 bytes and more";
 
@@ -14,7 +14,7 @@ fn now() -> u64 {
     jsonwebtoken::get_current_timestamp()
 }
 
-/// A token of any header and claims, signed with HMAC-SHA-256 whatever the header says.
+/// Signs any header and claims with HMAC-SHA-256, whatever algorithm the header names.
 fn forge(header: &Value, claims: &Value) -> String {
     sign(&header.to_string(), &claims.to_string())
 }
@@ -38,7 +38,7 @@ fn plain() -> Verifier {
     Verifier::new(Key::Secret(SECRET), RequiredClaims::default()).unwrap()
 }
 
-/// As the verifier sees a token now, whoever it is for.
+/// Verifies a token now, for any user id.
 fn verify(verifier: &Verifier, token: &str) -> Result<Identity, TokenError> {
     verifier.verify(token, None, now_ms())
 }
@@ -91,7 +91,7 @@ fn claims_decide() {
         (json!({"exp": now + 60}), TokenError::Malformed),
         (json!({"sub": "", "exp": now + 60}), TokenError::Subject),
         (json!([]), TokenError::Malformed),
-        // Whatever its times are, what is wrong besides comes first.
+        // Any other mistake is reported before the times.
         (json!({"sub": "", "exp": now - 60}), TokenError::Subject),
         (json!({"sub": "alice", "exp": now - 60, "rooms": "lobby"}), TokenError::Malformed),
     ] {
@@ -109,7 +109,7 @@ fn claims_decide() {
     assert_eq!(verify(&plain(), &forge_text(r#"{"sub":"a","exp":9,"exp":9e9}"#)), Err(TokenError::Malformed));
 }
 
-/// The kind of fault: a claim that is there, and of the wrong type, counts as absent.
+/// Regression: a claim of the wrong type must not count as absent.
 #[test]
 fn a_claim_of_the_wrong_type_is_not_an_absent_one() {
     let kinds = [json!(null), json!(7), json!(true), json!("7"), json!(["a"]), json!([7]), json!({"a": 1})];
@@ -133,7 +133,7 @@ fn dates_are_taken_to_the_millisecond_and_with_the_leeway() {
     let at = 1_700_000_000;
     let with =
         |leeway_ms| RequiredClaims { leeway: Duration::from_millis(leeway_ms), ..RequiredClaims::default() };
-    // The parts of a second of the claims, the leeway, when the token is shown, and whether it is taken.
+    // The fractions of the claims, the leeway, when the token is shown, and whether it is accepted.
     for (claim, date, leeway_ms, shown_ms, expected) in [
         ("nbf", 0.6, 0, 700, Ok(())),
         ("nbf", 0.6, 0, 600, Ok(())),
@@ -160,7 +160,7 @@ fn dates_are_taken_to_the_millisecond_and_with_the_leeway() {
         let result = verifier.verify(&signed(&claims), None, unix_ms);
         assert_eq!(result.map(|_| ()), expected, "{claim} {date}, leeway {leeway_ms}, at {shown_ms}");
     }
-    // The connection ends when the token would no longer be taken.
+    // The connection ends when the token would no longer be accepted.
     let claims = json!({"sub": "alice", "exp": f64::from(at) + 0.6});
     let verifier = Verifier::new(Key::Secret(SECRET), with(250)).unwrap();
     let until = verifier.verify(&signed(&claims), None, i64::from(at) * 1000).unwrap().until_unix_ms;
@@ -170,11 +170,11 @@ fn dates_are_taken_to_the_millisecond_and_with_the_leeway() {
 }
 
 #[test]
-fn a_token_may_have_to_be_somebodys() {
+fn a_token_may_have_to_belong_to_a_user() {
     let token = signed(&json!({"sub": "alice", "exp": now() + 60}));
     assert!(plain().verify(&token, Some("alice"), now_ms()).is_ok());
     assert_eq!(plain().verify(&token, Some("bob"), now_ms()), Err(TokenError::Subject));
-    // Another's expired token is first of all another's.
+    // An expired token of another user is reported as that of another user.
     let late = now_ms() + 3_600_000;
     assert_eq!(plain().verify(&token, Some("bob"), late), Err(TokenError::Subject));
     assert_eq!(plain().verify(&token, Some("alice"), late), Err(TokenError::Expired));
@@ -216,10 +216,7 @@ fn a_changed_or_foreign_signature_is_refused() {
 
 #[test]
 fn an_empty_secret_neither_signs_nor_verifies() {
-    assert!(matches!(
-        Verifier::new(Key::Secret(b""), RequiredClaims::default()),
-        Err(TokenError::EmptySecret)
-    ));
+    assert!(matches!(Verifier::new(Key::Secret(b""), RequiredClaims::default()), Err(KeyError::EmptySecret)));
     assert_eq!(mint(b"", &claims()), Err(TokenError::EmptySecret));
 }
 
@@ -254,7 +251,7 @@ fn nothing_prints_a_token() {
     assert!(!format!("{found:?}").contains("canary"), "{found:?}");
 }
 
-/// The keys that the tests sign with; everybody knows them.
+/// The keys that the tests sign with. They are public.
 const PAIRS: [(keys::Algorithm, Algorithm, &str, &str); 3] = [
     (
         keys::Algorithm::Rs256,
@@ -276,7 +273,7 @@ const PAIRS: [(keys::Algorithm, Algorithm, &str, &str); 3] = [
     ),
 ];
 
-/// A key to sign with, out of PEM.
+/// Reads a key to sign with from PEM.
 fn signing(algorithm: Algorithm, pem: &str) -> EncodingKey {
     let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
     let der = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
@@ -305,7 +302,7 @@ fn each_algorithm_verifies_its_own_signatures_and_no_others() {
             }
             assert_eq!(verify(&plain(), token), Err(TokenError::Algorithm));
         }
-        // Another's claims under a good signature, and a signature that is no number of this kind.
+        // Other claims under a good signature, and a signature that is not a valid one of its kind.
         let (message, signature) = tokens[ours].rsplit_once('.').unwrap();
         let (header, _) = message.split_once('.').unwrap();
         let root = URL_SAFE_NO_PAD.encode(json!({"sub": "root", "exp": now() + 60}).to_string());

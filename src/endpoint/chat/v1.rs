@@ -64,7 +64,7 @@ pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &
         offset,
         recovered: entered.is_recovered(),
         heartbeat_ms: config.heartbeat.interval.as_millis() as u64,
-        limits: v1::Limits {
+        limits: v1::WelcomeLimits {
             max_message_bytes: config.limits.max_message_bytes as u64,
             max_message_chars: config.chat.max_message_chars as u64,
             max_rooms: config.limits.max_rooms_per_connection as u64,

@@ -35,12 +35,12 @@ pub struct Welcome<'a> {
     /// How long the server is silent before it sends a `heartbeat`.
     pub heartbeat_ms: u64,
     /// What the client has to keep to.
-    pub limits: Limits,
+    pub limits: WelcomeLimits,
 }
 
 /// The limits that a client can run into.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Limits {
+pub struct WelcomeLimits {
     /// `limits.max_message_bytes`: bytes of one command.
     pub max_message_bytes: u64,
     /// `chat.max_message_chars`: characters of a message's text.
