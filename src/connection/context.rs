@@ -1,4 +1,4 @@
-//! What the connections of a worker have in common: its shard, its parsers, and what holds for all of them.
+//! The state that all connections of a worker share: its shard, its parsers, and the limits.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,23 +13,23 @@ use crate::protocol::command::Parser;
 use crate::rate_limit::Rate;
 use crate::registry::Shard;
 
-/// What all connections of a worker share.
+/// The state that all connections of a worker share.
 #[derive(Debug)]
 pub struct WorkerContext {
-    /// The node.
+    /// The node that the worker belongs to.
     pub node: Arc<Node>,
     /// The worker's shard.
     pub shard: Rc<Shard>,
     pub(super) json: RefCell<Parser>,
     pub(super) parsers: ParserPool,
     pub(super) limits: FrameLimits,
-    /// Frames of a connection; `None` when rates are not limited.
+    /// Rate of frames of each connection; `None` when rates are not limited.
     pub(super) frame_rate: Option<Rate>,
     pub(super) times: Times,
 }
 
 impl WorkerContext {
-    /// The context of the worker that owns `shard`.
+    /// Creates the context of the worker that owns `shard`.
     #[must_use]
     pub fn new(node: Arc<Node>, shard: Rc<Shard>) -> Rc<Self> {
         let config = &node.config;
@@ -45,7 +45,8 @@ impl WorkerContext {
             stall_ms: millis(config.queue.max_age),
         };
         let parsers = ParserPool::new(limits.message_bytes);
-        // A copy: what all threads look at with each frame must not lie beside what they write.
+        // Copied, because every frame reads it: the original shares cache lines with the buckets of users, which all
+        // threads write.
         let frame_rate = node.limiter.as_ref().map(|limiter| limiter.frames);
         Rc::new(Self { node, shard, json: Parser::default().into(), parsers, limits, frame_rate, times })
     }

@@ -1,8 +1,8 @@
-//! The task of one connection, from the first byte behind the 101 to the last one of the close.
+//! The task of one connection, from the first byte after the 101 to the last one of the close.
 //!
-//! A small state machine that is polled when its socket is ready, when the shard has something for it, or when the
-//! shard's wheel says so. It owns no timer, and no read buffer while nothing is under way; everything it sends goes
-//! through its outbox on the shard.
+//! The task is a small state machine. It is polled when its socket is ready, when the shard has queued something for
+//! it, or when the shard's timer wheel wakes it. It owns no timer, and no read buffer while no message is under way.
+//! Everything it sends goes through its outbox on the shard.
 
 mod closing;
 mod context;
@@ -38,44 +38,44 @@ use crate::rate_limit::Allowance;
 use crate::registry::Registration;
 use crate::registry::outbox::Flush;
 
-/// Reads before other connections of the worker get their turn.
+/// Most reads in one poll, after which the task yields to other connections of the worker.
 const READS_PER_POLL: usize = 2;
-/// Pages of missed messages before they get it.
+/// Most pages of missed messages in one poll.
 const PAGES_PER_POLL: usize = 4;
-/// Messages and control frames before they get it.
+/// Most messages and control frames in one poll.
 const FRAMES_PER_POLL: usize = 256;
 
-/// What is known of a connection when it is admitted, kept for its end.
+/// Facts about a connection that are known when it is admitted and needed when it ends.
 #[derive(Debug)]
 pub struct ConnectionInfo {
     /// The endpoint's name.
     pub endpoint: &'static str,
-    /// When a token that was shown is no longer taken, in milliseconds since the Unix epoch.
+    /// Expiry of the client's token, in milliseconds since the Unix epoch; `None` without a token.
     pub until_unix_ms: Option<i64>,
-    /// Its permit of `limits.max_connections`.
+    /// The permit that counts the connection among `limits.max_connections`.
     pub permit: Place,
 }
 
 /// Why reading stopped.
 enum Reading {
-    /// Nothing is there: the task is woken when something is. Or the connection ends.
+    /// No bytes are there, and the task is woken when there are; or the connection ends.
     Waiting,
-    /// There may be more, but it is others' turn.
+    /// There may be more bytes, but the task yields to other connections.
     Interrupted,
-    /// The client must first take its answers.
+    /// The client has to read its answers first (back-pressure).
     Paused,
 }
 
-/// Who says whether there is something to read.
+/// How a read finds out whether the socket has bytes.
 #[derive(Debug, Clone, Copy)]
 enum ReadSource {
-    /// The reactor, which wakes the task when there is.
+    /// By the readiness that the reactor has recorded; the task is woken when there are bytes.
     Reactor,
-    /// The kernel.
+    /// By asking the kernel.
     Kernel,
 }
 
-/// What was counted.
+/// Received messages and bytes, for the log.
 #[derive(Debug, Default)]
 struct Traffic {
     messages: u64,
@@ -85,8 +85,8 @@ struct Traffic {
 /// The task of one connection: spawn it on the worker's runtime.
 #[derive(Debug)]
 pub struct Connection {
-    // In the order in which they have to be dropped: rooms are left before the slot is given up. `None` once the
-    // connection is ending: who says farewell is in no room any more and holds no user id.
+    // Fields are dropped in this order: rooms are left before the slot is given up. `None` once the connection is
+    // ending, because it then is in no room and holds no user id.
     endpoint: Option<Endpoint>,
     registration: Registration,
     socket: Socket,
@@ -102,7 +102,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection whose handshake is done. `leftover` is what the client sent behind it.
+    /// Creates the task of a connection whose handshake is done. `leftover` holds the bytes that followed the
+    /// handshake.
     #[must_use]
     pub fn new(
         context: Rc<WorkerContext>,
@@ -137,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// Runs something of the endpoint's; a panic ends this connection alone.
+    /// Calls the endpoint. A panic in it ends this connection alone.
     fn call(&mut self, now_ms: u64, f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>) {
         let Self { endpoint: Some(endpoint), registration, context, allowance, .. } = self else { return };
         let called = catch_unwind(AssertUnwindSafe(|| {
@@ -150,13 +151,13 @@ impl Connection {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => self.registration.end(reason),
             Err(_) => {
-                tracing::error!(id = %self.registration.id(), "an endpoint panicked");
+                tracing::error!(id = %self.registration.id(), "an endpoint panicked, its connection ends with 1011");
                 self.registration.end(EndReason::Internal);
             }
         }
     }
 
-    /// One poll while the connection is open.
+    /// Polls an open connection; ready when it has to end.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.prefetch();
         let now_ms = self.context.shard.tick();
@@ -172,10 +173,10 @@ impl Connection {
             self.registration.end(EndReason::TokenExpired);
         }
         self.replay(now_ms);
-        // First, because it may have come in time though we are late.
+        // Reading comes before deadlines, because bytes may have come in time although this poll is late.
         let mut reading = self.poll_read(cx, now_ms, ReadSource::Reactor);
-        self.see_to_deadlines(cx, now_ms, &mut reading);
-        // Last, because everything before may have left something that the socket did not take.
+        self.handle_deadlines(cx, now_ms, &mut reading);
+        // Writing comes last, because everything before may have left bytes that the socket did not take.
         self.poll_backlog(cx);
         let status = self.registration.status();
         if status.end.is_some() {
@@ -190,7 +191,7 @@ impl Connection {
             Reading::Waiting => false,
             Reading::Interrupted => true,
             Reading::Paused => {
-                self.hear_progress();
+                self.note_progress();
                 !self.registration.owes_much() && !self.endpoint.as_ref().is_some_and(Endpoint::is_waiting)
             }
         };
@@ -200,7 +201,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Has fetched what every poll reads.
+    /// Prefetches the memory that every poll reads.
     fn prefetch(&self) {
         self.endpoint.iter().for_each(Endpoint::prefetch);
         prefetch(&self.registration);
@@ -214,7 +215,7 @@ impl Connection {
         self.endpoint.as_ref().and_then(Endpoint::next_due_ms)
     }
 
-    /// Queues missed messages, as long as the client takes them and it is not others' turn.
+    /// Queues missed messages, as long as the client reads them and for at most [`PAGES_PER_POLL`] pages.
     fn replay(&mut self, now_ms: u64) {
         for _ in 0..PAGES_PER_POLL {
             if !self.is_replaying() || self.registration.owes_much() || self.registration.is_ending() {
@@ -229,7 +230,7 @@ impl Connection {
         self.endpoint.as_ref().is_some_and(Endpoint::is_replaying)
     }
 
-    /// Writes what waits, and has the task woken when the socket can take more.
+    /// Writes the queue, and registers the task to be woken when the socket can take more.
     fn poll_backlog(&mut self, cx: &mut Context<'_>) {
         while self.registration.is_blocked() {
             let registration = &self.registration;
@@ -245,7 +246,7 @@ impl Connection {
         }
     }
 
-    /// Reads and handles what is there.
+    /// Reads and handles the bytes that are there.
     fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64, source: ReadSource) -> Reading {
         let context = Rc::clone(&self.context);
         for _ in 0..READS_PER_POLL {
@@ -279,7 +280,7 @@ impl Connection {
         Reading::Interrupted
     }
 
-    /// Handles what was read; false when something of it is held back for the next poll.
+    /// Handles the bytes in the scratch buffer; returns false when some of them are held back for the next poll.
     fn handle_scratch(&mut self, context: &WorkerContext, now_ms: u64) -> bool {
         let mut has_finished = false;
         let mut is_used_up = false;
@@ -319,7 +320,7 @@ impl Connection {
         is_used_up
     }
 
-    /// Leaves everything but the socket, and says so in one line. Only the first call does anything.
+    /// Leaves everything but the socket, and logs the end in one line. Only the first call has an effect.
     fn leave(&mut self) {
         let Some(endpoint) = self.endpoint.take() else { return };
         let reason = self.registration.status().end.unwrap_or(EndReason::GoingAway);
@@ -375,7 +376,7 @@ mod tests {
 
     #[test]
     fn the_task_of_a_connection_is_small() {
-        // Each idle connection has one, beside its slot and its registration with the reactor.
+        // Each idle connection has one, besides its slot and its registration with the reactor.
         assert!(size_of::<Connection>() <= 384, "{}", size_of::<Connection>());
     }
 }

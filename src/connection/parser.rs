@@ -1,10 +1,10 @@
-//! The frame parser, and where it gets its bytes from.
+//! Parses frames with fastwebsockets, from a buffer that all connections of a worker share.
 //!
-//! fastwebsockets' `read_frame` is not cancel-safe and its reader holds 8 KiB. So a reader and its pending future
-//! live together in a [`FrameParser`], which a connection has only while a frame of its own is under way; at a frame
-//! boundary a parser remembers nothing and goes back to the worker's pool for whoever reads next.
+//! `read_frame` of fastwebsockets is not cancel-safe, and its reader holds 8 KiB. A reader and its pending future
+//! therefore live together in a [`FrameParser`], which a connection has only while a frame of its own is under way. At
+//! a frame boundary a parser has no state, and goes back to the worker's pool for the next connection that reads.
 //!
-//! All parsers of a worker read from its one [`Scratch`] buffer: polling them is synchronous, one at a time.
+//! All parsers of a worker read from its one [`Scratch`] buffer: they are polled synchronously, one at a time.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -17,43 +17,44 @@ use bytes::BytesMut;
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead, after_handshake_split};
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Bytes read from a socket at once, and so the most that one client is served before others.
+/// Most bytes read from a socket at once, and therefore the most that one client is served before others.
 pub(super) const SCRATCH_BYTES: usize = 64 * 1024;
-/// ParserPool kept for reuse; each holds about [`KEPT_BYTES`].
-const POOL: usize = 16;
-/// A parser whose buffer has grown beyond this is not kept.
+/// Most idle parsers that are kept; each holds about [`KEPT_BYTES`].
+const MAX_IDLE: usize = 16;
+/// A parser whose buffer has grown beyond this size is not kept.
 const KEPT_BYTES: usize = 16 * 1024;
 
-/// One frame as the parser returns it, unmasked.
+/// One frame that was parsed and unmasked.
 pub(super) struct Parsed {
-    /// The last fragment, or the only one.
+    /// True for the last fragment of a message, or the only one.
     pub(super) is_final: bool,
-    /// What it is.
+    /// The kind of frame.
     pub(super) opcode: OpCode,
-    /// The payload.
+    /// The unmasked payload.
     pub(super) payload: BytesMut,
 }
 
-/// The bytes that were read last, and the frame that was parsed last.
+/// The bytes of the last read, and the frame that was parsed last.
 pub(super) struct Scratch {
-    /// The buffer; `filled` and `open` are positions in it.
+    /// The buffer; `taken`, `open` and `filled` are positions in it.
     bytes: RefCell<Box<[u8]>>,
-    /// Next byte for a parser.
+    /// Position of the next byte for a parser.
     taken: Cell<usize>,
-    /// Behind the last byte that a parser may have: the end of the current frame.
+    /// Position after the last byte that the parser may read: the end of the current frame.
     open: Cell<usize>,
-    /// Behind the last byte.
+    /// Position after the last byte that was read.
     filled: Cell<usize>,
+    /// The frame that the parser has finished.
     parsed: RefCell<Option<Parsed>>,
 }
 
 impl Scratch {
-    /// Fills the buffer by `read`, which is handed all of it.
+    /// Fills the buffer with `read`, which gets all of it.
     pub(super) fn fill(
         &self,
         read: impl FnOnce(&mut [u8]) -> Poll<std::io::Result<usize>>,
     ) -> Poll<std::io::Result<usize>> {
-        debug_assert_eq!(self.taken.get(), self.filled.get(), "what was read before is used up");
+        debug_assert_eq!(self.taken.get(), self.filled.get(), "the bytes of the last read are used up");
         let polled = read(&mut self.bytes.borrow_mut());
         if let Poll::Ready(Ok(filled)) = polled {
             self.taken.set(0);
@@ -63,21 +64,21 @@ impl Scratch {
         polled
     }
 
-    /// Runs `f` on what no parser has had yet.
+    /// Calls `f` with the bytes that no parser has read yet.
     pub(super) fn with_rest<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
         f(&self.bytes.borrow()[self.taken.get()..self.filled.get()])
     }
 
-    /// Forgets the rest.
+    /// Discards the bytes that no parser has read yet.
     pub(super) fn clear(&self) {
         self.taken.set(self.filled.get());
     }
 }
 
-/// The parser's side of a [`Scratch`]: pending where a socket would be.
-struct Feed(Rc<Scratch>);
+/// The reading side of a [`Scratch`], which is pending like a socket at the end of the current frame.
+struct ScratchReader(Rc<Scratch>);
 
-impl AsyncRead for Feed {
+impl AsyncRead for ScratchReader {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -87,7 +88,7 @@ impl AsyncRead for Feed {
         let from = taken.get();
         let to = open.get().min(from + buf.remaining());
         if from == to {
-            // Nobody is woken: the connection polls again when it has read more.
+            // No wake-up is needed: the connection polls again when it has read more.
             return Poll::Pending;
         }
         buf.put_slice(&bytes.borrow()[from..to]);
@@ -96,7 +97,7 @@ impl AsyncRead for Feed {
     }
 }
 
-/// A parser with its pending future; ends only with an error.
+/// A parser with its pending future, which ends only with an error.
 pub(super) struct FrameParser(Pin<Box<dyn Future<Output = WebSocketError>>>);
 
 impl fmt::Debug for FrameParser {
@@ -105,8 +106,8 @@ impl fmt::Debug for FrameParser {
     }
 }
 
-async fn parse(mut reader: WebSocketRead<Feed>, scratch: Rc<Scratch>) -> WebSocketError {
-    // Never called: neither pongs nor closes are sent for us.
+async fn parse(mut reader: WebSocketRead<ScratchReader>, scratch: Rc<Scratch>) -> WebSocketError {
+    // Never called, because the parser is configured to send neither pongs nor closes.
     let mut send = |_: Frame<'_>| std::future::ready(Ok::<(), WebSocketError>(()));
     loop {
         let frame = match reader.read_frame(&mut send).await {
@@ -122,9 +123,9 @@ async fn parse(mut reader: WebSocketRead<Feed>, scratch: Rc<Scratch>) -> WebSock
     }
 }
 
-/// A worker's scratch buffer and its parsers.
+/// A worker's scratch buffer and its idle parsers.
 pub(super) struct ParserPool {
-    /// The buffer that sockets are read into.
+    /// The buffer that all sockets are read into.
     pub(super) scratch: Rc<Scratch>,
     idle: RefCell<Vec<FrameParser>>,
     max_message_bytes: usize,
@@ -137,7 +138,7 @@ impl fmt::Debug for ParserPool {
 }
 
 impl ParserPool {
-    /// No parser yet. Memory: 64 KiB, and up to 256 KiB of idle parsers.
+    /// Creates a pool without parsers. It takes 64 KiB, and up to 256 KiB for idle parsers.
     #[must_use]
     pub(super) fn new(max_message_bytes: usize) -> Self {
         let scratch = Scratch {
@@ -150,31 +151,31 @@ impl ParserPool {
         Self { scratch: Rc::new(scratch), idle: RefCell::default(), max_message_bytes }
     }
 
-    /// An idle parser, or a new one.
+    /// Takes an idle parser, or makes a new one.
     pub(super) fn take(&self) -> FrameParser {
         self.idle.borrow_mut().pop().unwrap_or_else(|| {
-            let feed = Feed(Rc::clone(&self.scratch));
-            let (mut reader, _) = after_handshake_split(feed, tokio::io::sink(), Role::Server);
+            let source = ScratchReader(Rc::clone(&self.scratch));
+            let (mut reader, _) = after_handshake_split(source, tokio::io::sink(), Role::Server);
             reader.set_auto_close(false);
             reader.set_auto_pong(false);
-            // It refuses what is equal, too.
+            // The parser refuses a message of exactly this size, too.
             reader.set_max_message_size(self.max_message_bytes.saturating_add(1));
             FrameParser(Box::pin(parse(reader, Rc::clone(&self.scratch))))
         })
     }
 
-    /// Takes back a parser that stands at a frame boundary behind a payload of `len` bytes.
+    /// Takes back a parser that is at a frame boundary, after a payload of `len` bytes.
     pub(super) fn give_back(&self, parser: FrameParser, len: usize) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < POOL && len <= KEPT_BYTES {
+        if idle.len() < MAX_IDLE && len <= KEPT_BYTES {
             idle.push(parser);
         }
     }
 
-    /// Lets `parser` have the next `len` bytes of the scratch buffer; the frame, if it is complete now.
+    /// Feeds the next `len` bytes of the scratch buffer to `parser`; returns the frame when it is complete.
     ///
     /// # Errors
-    /// What the parser found; the parser is of no more use.
+    /// The error of the parser, which must not be used any more.
     pub(super) fn run(&self, parser: &mut FrameParser, len: usize) -> Result<Option<Parsed>, WebSocketError> {
         let scratch = &self.scratch;
         scratch.open.set(scratch.taken.get() + len);

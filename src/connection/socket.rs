@@ -1,4 +1,4 @@
-//! A non-blocking socket and its registration with the worker's reactor, from accept to the end.
+//! A non-blocking socket and its registration with the worker's reactor, from accept to close.
 
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use crate::registry::sink::Sink;
 /// Most bytes of a request head that are read at once: a handshake is far shorter.
 const HEAD_BYTES: usize = 4 * 1024;
 
-/// See the module's documentation. The shard writes to the same socket through its [`Sink`].
+/// A non-blocking socket that is registered with the reactor. The shard writes to the same socket through its [`Sink`].
 #[derive(Debug)]
 pub struct Socket(AsyncFd<Rc<TcpStream>>);
 
@@ -26,18 +26,18 @@ impl Socket {
     /// Registers a non-blocking socket with the current runtime.
     ///
     /// # Errors
-    /// When the reactor takes no more.
+    /// The reactor cannot register the socket.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         register(Rc::new(stream)).map(Self)
     }
 
-    /// The way for others on this thread to write.
+    /// Returns a handle through which others on this thread can write.
     #[must_use]
     pub fn sink(&self) -> Sink {
         Sink::Socket(Rc::clone(self.0.get_ref()))
     }
 
-    /// Reads what is there; 0 at the end of the stream.
+    /// Reads the bytes that are there; returns 0 at the end of the stream.
     ///
     /// # Errors
     /// As the socket's.
@@ -47,8 +47,8 @@ impl Socket {
             let read = self.read_now(buffer);
             match read {
                 Poll::Pending => guard.clear_ready(),
-                // Less than asked for means that the kernel has no more. Readiness left set would make the next wait
-                // return at once for nothing.
+                // A short read means that the kernel has no more bytes. Readiness that stays set would make the next
+                // wait return at once for nothing.
                 Poll::Ready(Ok(bytes)) if bytes > 0 && bytes < buffer.len() => {
                     guard.clear_ready();
                     return read;
@@ -58,15 +58,15 @@ impl Socket {
         }
     }
 
-    /// As [`Socket::poll_read`], but asks the kernel, whatever the reactor knows: after a pause there may be more to
-    /// tell than it tells at once. Pending where nothing is there; nobody is woken by that.
+    /// Reads the bytes that the kernel has, whatever readiness the reactor has recorded: after a pause of the process
+    /// the reactor may not have reported all sockets. Pending where there are none; this registers no wake-up.
     ///
     /// # Errors
     /// As the socket's.
     #[inline]
     pub fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            // Without the C library, as the sink writes.
+            // A system call without the C library, as the sink makes for writing.
             match net::recv(&**self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
                 Ok((_, read)) => return Poll::Ready(Ok(read)),
                 Err(Errno::WOULDBLOCK) => return Poll::Pending,
@@ -76,7 +76,7 @@ impl Socket {
         }
     }
 
-    /// Runs `write` once the socket takes bytes, again whenever it did not take all of them.
+    /// Calls `write` when the socket takes bytes, and again each time that it can take more, until `write` is done.
     ///
     /// # Errors
     /// As the reactor's.
@@ -94,7 +94,7 @@ impl Socket {
         }
     }
 
-    /// Writes from one buffer.
+    /// Writes bytes from one buffer; returns how many the socket took.
     ///
     /// # Errors
     /// As the socket's.
@@ -111,10 +111,10 @@ impl Socket {
         Poll::Ready(result)
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts the writing side down.
     ///
     /// # Errors
-    /// As the socket's; a peer that is gone already is none.
+    /// As the socket's. A peer that has gone already is not an error.
     pub fn shutdown(&self) -> io::Result<()> {
         match self.0.get_ref().shutdown(Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -122,7 +122,7 @@ impl Socket {
         }
     }
 
-    /// Makes closing the socket a reset: nothing that waits in the kernel is sent any more.
+    /// Makes closing the socket a reset, which discards the bytes that wait in the kernel.
     pub fn reset_on_close(&self) {
         let socket = socket2::SockRef::from(&**self.0.get_ref());
         if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
@@ -157,14 +157,14 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Registers something with the current runtime's reactor.
+/// Registers a socket with the current runtime's reactor.
 ///
 /// # Errors
-/// When the reactor takes no more.
+/// The reactor cannot register the socket.
 #[expect(
     deprecated,
-    reason = "its successor is an unsafe function; the standard library's sockets, which are all that \
-    is registered here, keep their descriptor open for as long as they live, which is what it asks for"
+    reason = "its successor is an unsafe function, which requires that the descriptor stays open for as long as the \
+    value lives; the sockets of the standard library, the only ones registered here, guarantee that"
 )]
 pub fn register<T: OwnedSocket>(socket: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::new(socket)
@@ -176,11 +176,11 @@ pub trait OwnedSocket: AsRawFd {}
 impl OwnedSocket for Rc<TcpStream> {}
 impl OwnedSocket for TcpListener {}
 
-/// How far a write came.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteProgress {
-    /// As far as it should.
+    /// Everything was written, or the write is over.
     Done,
-    /// The socket takes no more now.
+    /// The socket takes no more bytes for now.
     Blocked,
 }

@@ -13,7 +13,7 @@ use crate::http::{App, HttpLimits, Request, Response, Route, Served, Upgrade, re
 
 const REQUEST: &[u8] = b"GET /parts HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Answers each request with what was put in, and `None` with a refusal.
+/// Answers one request with the given parts, and further ones with a refusal.
 struct Feeding(RefCell<Option<mpsc::Receiver<Bytes>>>);
 
 impl App for Feeding {
@@ -35,7 +35,7 @@ impl App for Feeding {
     fn refused(&self, _: &Refusal) {}
 }
 
-/// Runs one connection against `client`, whose side of the stream holds `space` bytes.
+/// Serves one connection to `client`, whose side of the stream buffers `space` bytes.
 async fn run<R>(
     parts: mpsc::Receiver<Bytes>,
     space: usize,
@@ -46,7 +46,7 @@ async fn run<R>(
     tokio::join!(serve(TokioIo::new(near), &app, &limits), client(far))
 }
 
-/// Reads until what came ends with `end`.
+/// Reads until the received text ends with `end`.
 async fn read_to(stream: &mut DuplexStream, end: &str) -> String {
     let mut heard = Vec::new();
     while !heard.ends_with(end.as_bytes()) {
@@ -66,7 +66,8 @@ async fn parts_go_out_as_they_come_and_the_connection_ends_with_them() {
         for part in ["first", "second"] {
             sender.send(Bytes::from(part)).await.unwrap();
             assert!(read_to(&mut stream, part).await.ends_with(part));
-            // Far longer than a request may take, or a page: it is not the peer who is waited for.
+            // Far longer than the timeouts of a request or a page, which do not run while the server has nothing to
+            // send.
             sleep(Duration::from_secs(3600)).await;
         }
         drop(sender);
@@ -78,13 +79,13 @@ async fn parts_go_out_as_they_come_and_the_connection_ends_with_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_nothing_is_closed() {
+async fn a_peer_that_reads_nothing_is_closed() {
     let (sender, parts) = mpsc::channel(1);
     let started = Instant::now();
     let (served, ended) = run(parts, 1024, async |mut stream| {
         stream.write_all(REQUEST).await.unwrap();
         read_to(&mut stream, "\r\n\r\n").await;
-        // 32 KiB of what hyper and the stream hold, and then no more.
+        // hyper and the stream buffer 32 KiB, and then no more.
         let part = Bytes::from(vec![b'x'; 4096]);
         let mut taken = 0;
         while timeout(Duration::from_secs(1), sender.send(part.clone())).await == Ok(Ok(())) {
@@ -103,7 +104,7 @@ async fn who_takes_nothing_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_reads_slowly_stays() {
+async fn a_peer_that_reads_slowly_stays() {
     let (sender, parts) = mpsc::channel(1);
     let (_, ()) = run(parts, 4096, async |mut stream| {
         stream.write_all(REQUEST).await.unwrap();

@@ -22,7 +22,7 @@ const FRAME: &[u8] = b"\x81\x82\0\0\0\0hi";
 const PAGE: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
-/// Counts those who are inside.
+/// Counts the admitted connections.
 struct Guard(Rc<Cell<usize>>);
 
 impl Drop for Guard {
@@ -76,14 +76,14 @@ impl App for Fake {
 
 type End = Served<TokioIo<DuplexStream>, Guard>;
 
-/// Runs one connection against `client`.
+/// Serves one connection to `client`.
 async fn run<R>(app: &Fake, client: impl AsyncFnOnce(DuplexStream) -> R) -> (End, R) {
     let (near, far) = duplex(4096);
     let limits = HttpLimits::default();
     tokio::join!(serve(TokioIo::new(near), app, &limits), client(far))
 }
 
-/// Writes everything (who is closed in the middle has its answer), then reads to the end.
+/// Writes everything and reads to the end. A write may fail when the connection is closed half-way.
 async fn say_and_listen(mut stream: DuplexStream, bytes: &[u8]) -> String {
     let (mut reader, mut writer) = tokio::io::split(&mut stream);
     let (_, heard) = tokio::join!(writer.write_all(bytes), hear(&mut reader));
@@ -104,7 +104,7 @@ async fn hear_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Sends `bytes` to a fresh connection; returns the answer and what was counted.
+/// Sends `bytes` to a new connection; returns the answer and the refusals that were counted.
 async fn ask(bytes: &[u8]) -> (String, Vec<Refusal>) {
     let app = Fake::default();
     let (served, heard) = run(&app, async |stream| say_and_listen(stream, bytes).await).await;
@@ -127,7 +127,7 @@ async fn upgrade_in(segments: impl IntoIterator<Item = &[u8]>) -> (String, Vec<u
     let Served::Upgraded { io, leftover, connection } = served else { panic!("not upgraded: {heads}") };
     assert_eq!(app.inside.get(), 1);
     drop(connection);
-    // What hyper did not read is still in the socket.
+    // Bytes that hyper did not read are still in the socket.
     far.shutdown().await.unwrap();
     let mut rest = leftover.to_vec();
     io.into_inner().read_to_end(&mut rest).await.unwrap();
@@ -196,7 +196,7 @@ async fn pages_may_come_before_the_handshake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_wrong_is_answered_counted_and_closed() {
+async fn a_wrong_request_is_answered_counted_and_closed() {
     let malformed = Refusal::Malformed;
     let edit = |from: &str, to: &str| HANDSHAKE.replacen(from, to, 1);
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -235,7 +235,7 @@ async fn what_is_wrong_is_answered_counted_and_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_http_is_answered_where_hyper_can_and_counted() {
+async fn bytes_that_are_no_http_are_answered_where_hyper_can_and_counted() {
     let long_header = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000));
     let many_headers = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(101));
     let endless = vec![b'x'; 20_000];
@@ -257,7 +257,7 @@ async fn what_is_no_http_is_answered_where_hyper_can_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_slow_is_closed_at_the_deadline() {
+async fn a_slow_peer_is_closed_at_the_deadline() {
     let start = Instant::now();
     let (heard, counted) = ask(b"").await;
     assert_eq!((heard.as_str(), counted.as_slice()), ("", &[Refusal::Timeout][..]), "silent");
@@ -312,7 +312,7 @@ async fn a_peer_that_takes_no_response_is_closed_at_the_deadline() {
         sleep(TEN_SECONDS / 2).await;
         assert_eq!(app.inside.get(), 1);
         sleep(TEN_SECONDS + Duration::from_secs(2)).await;
-        assert_eq!(app.inside.get(), 0, "the 101 did not fit, so nobody came in");
+        assert_eq!(app.inside.get(), 0, "the 101 did not fit, so that no connection was made");
     });
     assert!(matches!(served, Served::Closed));
 }
@@ -354,7 +354,7 @@ async fn a_refusal_arrives_although_the_peer_was_still_talking() {
     let limits = HttpLimits::default();
     client.write_all(&[b'x'; 50_000]).await.unwrap();
     let (_, heard) = tokio::join!(serve(TokioIo::new(socket), &app, &limits), async {
-        // A reset would have come by now, and fail what follows.
+        // A reset would have arrived by now, and the next write would fail.
         sleep(Duration::from_millis(50)).await;
         client.write_all(&[b'x'; 10_000]).await.unwrap();
         hear(&mut client).await
