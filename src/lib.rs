@@ -107,7 +107,7 @@
 //!   bench/       throng-bench: `throng bench`, the load generator
 //! ```
 //!
-//! # Who may use whom
+//! # Layers
 //!
 //! A module uses those below it or beside it, never one above; the crates stand among them, and cargo lets them use
 //! no more than they need. `tests/tidy.rs` enforces the rows, and that a foreign crate is named only where it belongs.
@@ -136,8 +136,8 @@
 //! 1. `server::acceptor` accepts a socket and hands it to a worker that has hardly more than any other. It never leaves
 //!    that thread.
 //! 2. `http` reads the request; `server::request_handler` checks origin, limits, token and names, registers the
-//!    connection and enters its room. What is said there waits until the 101 has left; then all HTTP state goes, and
-//!    `connection` takes the socket.
+//!    connection and enters its room. Messages of the room wait until the 101 has left. Then all HTTP state is dropped,
+//!    and `connection` takes the socket.
 //! 3. `connection::reader` reads into the worker's one buffer. The scanner checks each frame's header before the parser
 //!    gets it; a whole message is checked to be UTF-8.
 //! 4. `endpoint::chat` parses it in place into typed fields, validates it, and takes it off what its connection and its

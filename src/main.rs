@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// From a bound listener to the last connection's close frame; returns when drained.
+/// Binds the server, and runs it until a signal has stopped it and all connections are drained.
 fn serve(config: Config) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");

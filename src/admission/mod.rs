@@ -11,7 +11,7 @@ pub mod token;
 
 use thiserror::Error;
 
-/// What is wrong with the form of a request. The text says what is allowed.
+/// A mistake in the form of a request. The text says what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Check {
     /// The bytes are not an HTTP/1 request head.

@@ -16,7 +16,7 @@ pub const FIXED_BYTES: usize = 16;
 /// Longest rest that is read. The addresses take at most 216 bytes, and proxies add a few hundred of extensions.
 pub const MAX_REST_BYTES: usize = 4096;
 
-/// What is wrong with the first bytes of a connection.
+/// A mistake in the first bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ProxyError {
     /// The bytes are no header of version 2: a header of version 1, or the request of a client without a proxy.

@@ -30,7 +30,7 @@ pub struct Times {
     pub stall_ms: u64,
 }
 
-/// What is due.
+/// An action that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due {
     /// The end of the connection.

@@ -30,9 +30,10 @@ pub struct Upgrade<T> {
 
 /// The application behind HTTP.
 pub trait App {
-    /// What [`route`](Self::route) knows of a WebSocket path, for [`admit`](Self::admit).
+    /// An endpoint, which [`route`](Self::route) finds for a path and [`admit`](Self::admit) gets.
     type Endpoint;
-    /// What an admitted connection holds. Dropping it has to undo the admission: the peer may vanish before its 101.
+    /// The application's part of an admitted connection. Dropping it has to undo the admission, because the peer may
+    /// vanish before its 101.
     type Connection;
 
     /// Returns the kind of resource at a path. `path` is as it came, without the query and not percent-decoded.
@@ -60,8 +61,9 @@ pub trait App {
         request: Request<'_>,
     ) -> impl Future<Output = Result<Upgrade<Self::Connection>, Refusal>>;
 
-    /// Called whenever nothing can be done for now. `awaits_peer` is true when the connection waits for its peer, be it
-    /// for the last bytes. Ready when the connection has to end to make way for others; the task is woken for that.
+    /// Returns ready when the connection has to end to make way for others; the task is woken for that. Called whenever
+    /// nothing can be done for now. `awaits_peer` is true when the connection waits for its peer, be it for the last
+    /// bytes.
     fn poll_revoked(&self, _cx: &mut Context<'_>, _awaits_peer: bool) -> Poll<()> {
         Poll::Pending
     }

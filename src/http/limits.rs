@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What one connection may cost before it speaks WebSocket.
+/// The limits of one connection before it speaks WebSocket.
 #[derive(Debug, Clone)]
 pub struct HttpLimits {
     /// Time from accept, or from the last response on a kept-alive connection, until the whole request head has come;

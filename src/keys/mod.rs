@@ -47,7 +47,7 @@ pub enum PublicKey {
     Ed25519([u8; 32]),
 }
 
-/// What is wrong with a key. No variant carries a part of the text: it may be a private key by mistake.
+/// The reason for which a key is refused. No variant carries a part of the text: it may be a private key by mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// The text is not PEM, or not a `SubjectPublicKeyInfo` (RFC 5280, section 4.1).
@@ -204,7 +204,7 @@ mod tests {
         }
     }
 
-    /// A key in PEM, made of its ASN.1 header and what is in the bit string.
+    /// Writes a key in PEM from its ASN.1 header and the contents of its bit string.
     fn pem(header: &[u8], key: &[u8]) -> String {
         use base64::Engine as _;
         let body = base64::engine::general_purpose::STANDARD.encode([header, key].concat());

@@ -81,7 +81,7 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    /// How many of `asked` the bucket gives at `now_ms`.
+    /// Takes up to `asked` tokens at `now_ms`; returns how many the bucket had.
     fn taken(bucket: &mut Bucket, asked: usize, now_ms: u64, rate: &Rate) -> usize {
         (0..asked).filter(|_| bucket.take(now_ms, rate).is_ok()).count()
     }

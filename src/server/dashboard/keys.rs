@@ -1,6 +1,6 @@
 //! The keys that let the operator see the dashboard's numbers.
 //!
-//! A request has to show a key wherever it comes from. What it says about its way proves nothing: a proxy on the same
+//! A request has to show a key wherever it comes from. Its headers prove nothing about its origin: a proxy on the same
 //! machine may add no header at all, and pass on the `Host` that a stranger chose. Without configured keys a new one is
 //! made at the start, and stands in the log alone.
 

@@ -32,7 +32,7 @@ pub(super) const RESERVED: usize = 32;
 /// address is over its limits. Four attackers can take all of them, and then lose one to each other address.
 const RESERVED_OF_GROUP: usize = 8;
 
-/// What a permit reports to the acceptor.
+/// A message from a permit to the acceptor.
 #[derive(Debug)]
 enum Report {
     /// The permit with this id was dropped.

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-/// What the task of a socket is doing during the handshake.
+/// The current activity of a socket's task during the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Activity {
     /// It is working on a request, and will be done in a moment.

@@ -10,7 +10,7 @@ use super::table::rank;
 use super::*;
 use crate::admission::address::Net;
 
-/// An address of a client.
+/// Returns the group of a client.
 fn client(number: u32) -> Group {
     Group { net: Net::V4(Ipv4Addr::from_bits(number)), is_proxy: false }
 }
