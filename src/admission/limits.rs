@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_no_handshake_is_taken_back() {
+    fn a_handshake_that_was_none_is_taken_back() {
         let limits = AddressLimits::new(0, 2);
         for _ in 0..10 {
             limits.handshake(net(1), 0).unwrap();

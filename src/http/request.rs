@@ -69,7 +69,7 @@ impl<'r> Request<'r> {
         self.offered
     }
 
-    /// Looks for a token in the three places where it may be; see [`token::find`].
+    /// Looks for a token in the three positions where it may be; see [`token::find`].
     #[must_use]
     pub fn token(&self) -> FoundToken {
         let authorization = self.headers.get_all(AUTHORIZATION).into_iter().map(|value| value.as_bytes());

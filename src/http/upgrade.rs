@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn a_wrong_handshake_is_refused_with_its_reason() {
         let malformed = Refusal::Malformed;
         let key = "sec-websocket-key";
         let version = "sec-websocket-version";

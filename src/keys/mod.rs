@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn each_error_names_its_cause() {
         for (algorithm, pem, said) in [
             (Algorithm::Rs256, SHORT, "has 1024 bits"),
             (

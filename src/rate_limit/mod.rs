@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_connection_keeps_is_a_few_bytes() {
+    fn the_state_of_a_connection_is_a_few_bytes() {
         assert_eq!((size_of::<Bucket>(), size_of::<Allowance>()), (8, 24));
     }
 
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_of_the_name_use_up_is_not_held_against_a_connection() {
+    fn a_user_over_its_rate_is_no_strike_against_its_other_connections() {
         let limiter = limiter(1, 4);
         let alice = "alice".parse().unwrap();
         let (mut busy, mut quiet) = (Allowance::default(), Allowance::default());

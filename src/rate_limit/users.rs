@@ -53,11 +53,11 @@ impl Users {
         let has_room = buckets.len() < self.max_per_stripe;
         match buckets.entry(hash) {
             Entry::Occupied(bucket) => bucket.into_mut().take(now_ms, rate),
-            Entry::Vacant(place) => {
+            Entry::Vacant(slot) => {
                 let mut bucket = Bucket::default();
                 bucket.take(now_ms, rate)?;
                 if has_room {
-                    place.insert(bucket);
+                    slot.insert(bucket);
                 }
                 Ok(())
             }

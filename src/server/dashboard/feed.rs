@@ -8,7 +8,7 @@ use crate::admission::Refusal;
 
 /// Most viewers at once. Each takes about 32 KiB, and one of the descriptors that the server keeps for itself.
 const MAX_VIEWERS: usize = 32;
-/// Snapshots queued for one viewer. A viewer that is further behind misses some, and delays nobody.
+/// Snapshots queued for one viewer. A viewer that is further behind misses some, and delays no other.
 const QUEUED: usize = 2;
 
 #[derive(Debug, Default)]

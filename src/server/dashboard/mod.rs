@@ -1,4 +1,4 @@
-//! The dashboard's numbers: one snapshot a second for all viewers together, and none while nobody watches.
+//! The dashboard's numbers: one snapshot a second for all viewers together, and none while there are no viewers.
 //!
 //! The page itself is a file of `web`, which `http` serves.
 
@@ -26,7 +26,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Time after which a viewer whose connection is lost should connect again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The viewers of the dashboard, and the keys that let somebody become one.
+/// The viewers of the dashboard, and the keys that a viewer needs.
 #[derive(Debug)]
 pub(super) struct Dashboard {
     keys: OperatorKeys,

@@ -55,7 +55,7 @@ impl HandshakePermit {
         &self.revocation
     }
 
-    /// Counts the permit with those of `group`, after a proxy has said whose connection it is.
+    /// Counts the permit with those of `group`, after a proxy has named the client.
     ///
     /// To be called once for each permit: the channel has space for that.
     pub(super) fn reassign(&self, group: Group) {

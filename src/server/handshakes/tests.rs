@@ -111,7 +111,7 @@ async fn an_address_with_many_that_await_others_loses_one() {
     let began = Instant::now();
     let third = take(&mut handshakes, client(3)).await.expect("a permit");
     assert!(began.elapsed().is_zero() && asks([&a, &b, &c]) == [true, false, false]);
-    // One each: nobody goes for another one.
+    // Each address has one permit: none is revoked for another address.
     assert!(!poll_as(&third, Activity::AwaitingOther) && take(&mut handshakes, client(4)).await.is_none());
     drop(third);
     let own = take(&mut handshakes, client(1)).await.expect("a free permit");
