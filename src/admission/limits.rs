@@ -212,7 +212,7 @@ mod tests {
         // Refusals cost nothing: one more handshake is allowed after each quarter of a second.
         assert!(!knock(1, 249) && knock(1, 250) && !knock(1, 250) && !knock(1, 499) && knock(1, 500));
         assert_eq!(limits.handshake(net(1), 500), Err(Refusal::HandshakesPerAddress));
-        // After a silence, four again and not more.
+        // After a pause four handshakes are allowed again, and not more.
         assert!((0..4).all(|_| knock(1, 60_000)) && !knock(1, 60_000));
     }
 

@@ -20,13 +20,13 @@ const LEAD_PART: u64 = 10;
 /// The configured times, which hold for every connection, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// `heartbeat.interval`
+    /// Longest silence before a ping: `heartbeat.interval`.
     pub heartbeat_ms: u64,
-    /// `heartbeat.timeout`
+    /// Longest wait for the answer to a ping: `heartbeat.timeout`.
     pub pong_ms: u64,
-    /// `limits.message_timeout`
+    /// Longest time for a message to arrive completely: `limits.message_timeout`.
     pub message_ms: u64,
-    /// `queue.max_age`
+    /// Longest time in which a client may read nothing of its queue: `queue.max_age`.
     pub stall_ms: u64,
 }
 
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(deadlines.due(1149, &heard, &TIMES), None);
         assert_eq!(deadlines.next_ms(&heard, &TIMES), 1150);
         assert_eq!(deadlines.due(1150, &heard, &TIMES), Some(Due::End(EndReason::MessageTimeout)));
-        // It is over, and the client has not been heard since.
+        // The message has ended, and nothing was received since.
         deadlines.message(false, true, 1140);
         assert_eq!(deadlines.due(1150, &heard, &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
     }

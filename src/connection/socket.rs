@@ -40,7 +40,7 @@ impl Socket {
     /// Reads the bytes that are there; returns 0 at the end of the stream.
     ///
     /// # Errors
-    /// As the socket's.
+    /// The error of the socket.
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(cx))?;
@@ -62,7 +62,7 @@ impl Socket {
     /// the reactor may not have reported all sockets. Pending where there are none; this registers no wake-up.
     ///
     /// # Errors
-    /// As the socket's.
+    /// The error of the socket.
     #[inline]
     pub fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
@@ -79,7 +79,7 @@ impl Socket {
     /// Calls `write` when the socket takes bytes, and again each time that it can take more, until `write` is done.
     ///
     /// # Errors
-    /// As the reactor's.
+    /// The error of the reactor.
     pub fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
@@ -97,7 +97,7 @@ impl Socket {
     /// Writes bytes from one buffer; returns how many the socket took.
     ///
     /// # Errors
-    /// As the socket's.
+    /// The error of the socket.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let sink = self.sink();
         let mut result = Ok(0);
@@ -114,7 +114,7 @@ impl Socket {
     /// Shuts the writing side down.
     ///
     /// # Errors
-    /// As the socket's. A peer that has gone already is not an error.
+    /// The error of the socket. A peer that has gone already is not an error.
     pub fn shutdown(&self) -> io::Result<()> {
         match self.0.get_ref().shutdown(Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),

@@ -35,7 +35,7 @@ pub fn refusal(refusal: &Refusal) -> Response {
         }
         Refusal::NoUpgrade | Refusal::Version => {
             headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            // RFC 9110 sections 7.8 and 15.5.22: a 426 names what to upgrade to, in both headers.
+            // RFC 9110, sections 7.8 and 15.5.22: a 426 names the protocol to upgrade to in both headers.
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade, close"));
         }

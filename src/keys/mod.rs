@@ -175,7 +175,7 @@ mod tests {
                 assert_eq!(key.is_ok(), algorithm == fitting, "{algorithm:?}, key of {fitting:?}: {key:?}");
             }
         }
-        // Blanks around a key, and the line ends of another system, do no harm.
+        // Blanks around a key and the line ends of another system are accepted.
         let windows = format!("\n{}  \n", ES256.replace('\n', "\r\n"));
         assert!(PublicKey::parse(Algorithm::Es256, &windows).is_ok());
         assert_eq!(PublicKey::parse(Algorithm::Hs256, ES256), Err(KeyError::Symmetric));

@@ -96,7 +96,7 @@ impl Server {
     /// timeouts of a handshake, and how often the server looks for what is due, stay with the machine's time.
     ///
     /// # Errors
-    /// As [`Server::bind`].
+    /// The address or the folder of the history cannot be used.
     pub fn bind_by(config: Config, clock: Clock) -> Result<Self, BindError> {
         let config = if config.workers == 0 { config.resolve(&Machine::read()) } else { config };
         let listen = config.listen;

@@ -316,7 +316,7 @@ fn each_algorithm_verifies_its_own_signatures_and_no_others() {
 
 #[test]
 fn the_public_key_is_no_secret() {
-    // 1. The server verifies with a public key. 2. Somebody signs HS256 with that key as the secret and says so.
+    // 1. The server verifies with a public key. 2. An attacker signs with HS256 and that key as the secret.
     for (pinned, _, _, public) in PAIRS {
         let key = PublicKey::parse(pinned, public).unwrap();
         let verifier = Verifier::new(Key::Public(&key), RequiredClaims::default()).unwrap();

@@ -58,6 +58,7 @@ struct Snapshot<'a> {
     slowest: Vec<Slow>,
 }
 
+/// The numbers of one worker.
 #[derive(Serialize)]
 struct Shard {
     connections: u64,
@@ -68,6 +69,7 @@ struct Shard {
     behind: Option<usize>,
 }
 
+/// A client whose queue does not drain.
 #[derive(Serialize)]
 struct Slow {
     /// The connection's id, as in the log.
