@@ -4,7 +4,38 @@
 //! sharded, lock-striped registry fans every message out through bounded per-client queues; whoever cannot keep up
 //! is dropped, never waited for. Tenets, in this order: correct, bounded, fast, friendly.
 //!
-//! The README and `docs/` say what it does for its users. This is the map for those who change it.
+//! The README and `docs/` say what it does for its users. This page is for programs that embed a server, and for those who change
+//! it.
+//!
+//! # Embedding a server
+//!
+//! The binary is a thin layer over [`Server`]: load a [`Config`](config::Config), bind, and run until a future
+//! resolves. `examples/embedded.rs` is a whole program.
+//!
+//! ```no_run
+//! use throng::config::{Config, Sources};
+//! use throng::{Server, StopReason};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The keys of a configuration file; `Sources::file` and `Sources::environment` add the layers of the binary.
+//! let config = Config::load(Sources::new().set("listen=127.0.0.1:0"))?;
+//! let server = Server::bind(config)?;
+//! let address = server.local_addr();
+//!
+//! // `run` blocks its thread until the last client has its close frame.
+//! let (stop, stopped) = tokio::sync::oneshot::channel();
+//! let running = std::thread::spawn(move || server.run(async { stopped.await.unwrap_or(StopReason::GoingAway) }));
+//!
+//! // Clients connect to `address` …
+//! # let _ = address;
+//! let _ = stop.send(StopReason::Restarting);
+//! running.join().expect("the server does not panic")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The server writes its log with `tracing`, and none of it is seen until the program installs a subscriber. It takes
+//! no signals and sets no allocator: both are decisions of the program. Several servers can run in one process.
 //!
 //! # The map
 //!
@@ -15,20 +46,22 @@
 //!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
 //!   cli/         mod (subcommands, check-config) · settings (flags that are keys) · failure (exit codes) · output ·
 //!                history (checks a folder of history) · logging · signals · token
-//!   server/      mod (bind, run) · listener (socket options) · acceptor · worker (thread, runtime, shard) ·
-//!                established (the task of a connection) · handshakes (who is not in yet, and who makes way; the
-//!                ticket of each) · standing (with the limits of its address) · rules (what decides) · gate (page, or
-//!                refusal, or endpoint) · denied (how it is told) · feed (who looks at the dashboard) · snapshot (what
-//!                they see) · usage (CPU, memory) · proxy (the PROXY protocol's header) · drain
-//!   http/        mod (a connection until it is upgraded) · service (one request) · request (its head) · body (whole,
-//!                or in parts) ·
-//!                upgrade (the 101 by hand) · host (what `Host` may be) · respond (refusals become responses) · pages ·
-//!                lingering (closes that arrive) · io (a socket for hyper) · tests
-//!   connection/  mod (the task of one connection) · tools (its worker's) · socket · reader (bytes, frames,
-//!                messages) · scanner (every frame's header) · pump (the parser) · handle (what came in) ·
-//!                deadlines (pure) · due (sees to them) · closing · fuzzing (the scanner for the fuzzer)
+//!   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how
+//!                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
+//!                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
+//!                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · request_handler
+//!                (page, refusal or endpoint) · endpoint_setup (token, user id, room) · denial (how a request is
+//!                denied) · established (the task of a connection) · dashboard (its keys, feed and snapshots; CPU and
+//!                memory) · drain
+//!   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
+//!                connection) · service (one request) · request (its head) · body (whole, or in parts) · upgrade (the
+//!                101 by hand) · host (the syntax of `Host`) · respond (refusals become responses) · pages · lingering
+//!                (closes that arrive) · tests
+//!   connection/  mod (the task of one connection) · context (what a worker's connections share) · socket · reader
+//!                (bytes, frames, messages) · scanner (every frame's header) · parser (frames) · handle (what came in)
+//!                · deadlines (pure) · due (acts on them) · closing · fuzzing (the scanner for the fuzzer)
 //!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
-//!                proxy (the PROXY protocol's header) · operator (who may see the dashboard's numbers)
+//!                proxy (the format of the PROXY protocol's header)
 //!   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
 //!                messages · with_timeout · heartbeat · chat (both dialects; rooms of a connection; v1: its commands;
 //!                replay of what was missed)
@@ -54,8 +87,7 @@
 //!                budget (bytes of histories) · idle, forget (rooms that nobody is in) · retained, positions (what is
 //!                left of rooms that are gone) · quota (idempotency keys) · eviction_order
 //!   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
-//!                keys (what is sent twice is published once) · rooms (settings by name) · validate ·
-//!                rate_limit (buckets; users: those that outlive a connection)
+//!                keys (what is sent twice is published once) · rooms (settings by name) · validate
 //!   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the
 //!                server: plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
 //!   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
@@ -65,7 +97,10 @@
 //!   config/      mod · tree (all settings, the list of keys) · bounds, features (the sections) · room_rules (settings
 //!                for rooms by pattern) · schema (a key is declared once) · kind, text, list (kinds of values) · types
 //!                (policies, secrets) · load (the layers) · error · checks (conflicts; mismatches: warnings) ·
-//!                public_key · machine (resources) · unsupported (keys without effect) · print · tests
+//!                machine (resources) · unsupported (keys without effect) · print · tests
+//!   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
+//!                outlive a connection)
+//!   keys/        mod (public keys in PEM, and the algorithms that they belong to)
 //!   metrics/     mod (counters of each shard, summed for a scrape) · render (Prometheus' text format)
 //!   clock.rs     the time, which a test can move
 //!   shrink.rs    shrinks collections that are mostly empty
@@ -79,7 +114,7 @@
 //!   bench/       throng-bench: `throng bench`, the load generator
 //! ```
 //!
-//! # Who may use whom
+//! # Layers
 //!
 //! A module uses those below it or beside it, never one above; the crates stand among them, and cargo lets them use
 //! no more than they need. `tests/tidy.rs` enforces the rows, and that a foreign crate is named only where it belongs.
@@ -95,11 +130,12 @@
 //! registry    broker         do not know each other; nor do shard and broker
 //! chat
 //! protocol
-//! config  metrics  clock  shrink  striped  prefetch  faults   use no module of the crate
+//! rate_limit
+//! config  keys  metrics  clock  shrink  striped  prefetch  faults   use no module of the crate
 //! names                                              a crate; it depends on nothing of ours
 //! ```
 //!
-//! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::gate` through
+//! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::request_handler` through
 //! [`http::App`], `broker` reaches the members through [`broker::Local`], which `node` implements, and `shard`
 //! writes through a [`shard::sink::Sink`].
 //!
@@ -107,9 +143,9 @@
 //!
 //! 1. `server::acceptor` accepts a socket and hands it to a worker that has hardly more than any other. It never leaves
 //!    that thread.
-//! 2. `http` reads the request; `server::gate` checks origin, places, token and names, registers the connection and
-//!    enters its room. What is said there waits until the 101 has left; then all HTTP state goes, and `connection`
-//!    takes the socket.
+//! 2. `http` reads the request; `server::request_handler` checks origin, limits, token and names, registers the
+//!    connection and enters its room. Messages of the room wait until the 101 has left. Then all HTTP state is dropped,
+//!    and `connection` takes the socket.
 //! 3. `connection::reader` reads into the worker's one buffer. The scanner checks each frame's header before the parser
 //!    gets it; a whole message is checked to be UTF-8.
 //! 4. `endpoint::chat` parses it in place into typed fields, validates it, and takes it off what its connection and its
@@ -130,8 +166,8 @@
 //! 1. A room's messages reach every shard's inbox in the order of their offsets: offset, push and history are one step
 //!    under the room's lock.
 //! 2. No lock is held across `.await` or a write to a socket.
-//! 3. Nothing that a client does makes another client or a publisher wait. The acceptor waits for nobody but, at most a
-//!    quarter of a second, for a place among the handshakes.
+//! 3. Nothing that a client does makes another client or a publisher wait. The acceptor waits for nothing but, at most
+//!    a quarter of a second, for a handshake permit.
 //! 4. A pending `read_frame` is never dropped in the middle of a frame; nothing but the outbox writes.
 //! 5. Every registration is undone by a guard's `Drop` that compares the [`ConnectionId`](names::ConnectionId). A panic
 //!    in an endpoint costs that connection alone, and it still gets its 1011.
@@ -151,15 +187,19 @@ pub mod connection;
 pub mod endpoint;
 pub mod faults;
 pub mod http;
+pub mod keys;
 pub mod metrics;
 pub mod node;
 pub mod prefetch;
 pub mod protocol;
+pub mod rate_limit;
 pub mod registry;
 pub mod server;
 pub mod shard;
 pub mod shrink;
 pub mod striped;
+
+pub use server::{BindError, Server, StopReason};
 
 /// The Rust client, a crate of its own: `throng-client`.
 #[cfg(feature = "client")]

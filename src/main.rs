@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Binds the listener and serves until the last connection is closed after a signal.
+/// Binds the server, and runs it until a signal has stopped it and all connections are drained.
 fn serve(config: Config) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");

@@ -39,7 +39,7 @@ mod model_of_rooms;
 use std::time::Instant;
 
 pub use shim::{Mutex, MutexGuard, time};
-pub use throng::{chat, clock, config, faults, metrics, names, prefetch, protocol, shrink};
+pub use throng::{chat, clock, config, faults, metrics, names, prefetch, protocol, rate_limit, shrink};
 
 /// `tokio::sync`.
 pub mod sync {

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use throng::admission::{Check, Refusal};
-use throng::http::{Admission, App, Limits, Request, Response, Route, Served, serve};
+use throng::http::{App, HttpLimits, Request, Response, Route, Served, Upgrade, serve};
 
 /// Longest input in bytes: below every limit, so that no limit depends on how the bytes are split.
 const MOST: usize = 4_096;
@@ -66,7 +66,7 @@ impl Door {
 
 impl App for Door {
     type Endpoint = ();
-    type Admitted = ();
+    type Connection = ();
 
     fn route(&self, path: &str) -> Route<()> {
         self.note(format!("route {path}"));
@@ -80,9 +80,9 @@ impl App for Door {
         self.note(format!("page {:?} {:?}", request.query("room"), request.token()));
         Ok(Response::default())
     }
-    async fn admit(&self, (): (), request: Request<'_>) -> Result<Admission<()>, Refusal> {
+    async fn admit(&self, (): (), request: Request<'_>) -> Result<Upgrade<()>, Refusal> {
         self.note(format!("admit {:?} {:?}", request.query("room"), request.offered()));
-        Ok(Admission { admitted: (), subprotocol: None })
+        Ok(Upgrade { connection: (), subprotocol: None })
     }
     fn refused(&self, refusal: &Refusal) {
         // hyper detects the preface of HTTP/2 only if all of it arrives at once. In both cases the answer is 400.
@@ -100,7 +100,7 @@ fn judge(parts: &[&[u8]]) -> (Vec<String>, Vec<u8>, Option<Vec<u8>>) {
     let script = Script { parts: parts.iter().map(|part| part.to_vec()).collect(), written: Vec::new() };
     let door = Door::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let served = runtime.block_on(serve(script, &door, &Limits::default()));
+    let served = runtime.block_on(serve(script, &door, &HttpLimits::default()));
     let mut notes = door.0.into_inner();
     // A second request on the connection may or may not be read, depending on the split.
     let second = notes.iter().skip(1).position(|note| note.starts_with("route")).map(|at| at + 1);

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
-use throng::admission::token::{Demands, Found, Key, Verifier, find};
+use throng::admission::token::{RequiredClaims, FoundToken, Key, Verifier, find};
 
 const SECRET: &[u8] = b"a secret of the fuzzer's, long enough for HS256";
 
@@ -19,7 +19,7 @@ const SECRET: &[u8] = b"a secret of the fuzzer's, long enough for HS256";
 const NOW_MS: i64 = 1_700_000_000_000;
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
-    Verifier::new(Key::Secret(SECRET), Demands::default()).expect("a secret that is not empty")
+    Verifier::new(Key::Secret(SECRET), RequiredClaims::default()).expect("a secret that is not empty")
 });
 
 fn sign(key: &[u8], text: &str) -> String {
@@ -32,7 +32,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((how, rest)) = input.split_first() else { return };
     // The input itself as the token of a request.
     let offered = ["bearer", std::str::from_utf8(rest).unwrap_or_default()];
-    if let Found::Token(token) = find([rest], &offered, None) {
+    if let FoundToken::Token(token) = find([rest], &offered, None) {
         let accepted = VERIFIER.verify(token.expose(), None, NOW_MS);
         assert!(accepted.is_err() || is_signed(token.expose()), "{accepted:?}");
     }

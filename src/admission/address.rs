@@ -1,26 +1,25 @@
-//! Whose connection it is: the client's address behind the proxies that are trusted, and the part of it that limits
-//! count.
+//! Finds the client's address behind trusted proxies, and the part of it that the limits per address count.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use thiserror::Error;
 
-/// Most entries of `X-Forwarded-For` that are looked at, from the right: no chain of trusted proxies is longer.
+/// Most entries of `X-Forwarded-For` that are read, from the right: no chain of trusted proxies is longer.
 const MAX_HOPS: usize = 32;
 
-/// Why an entry of `admission.trusted_proxies` was refused.
+/// An entry of `admission.trusted_proxies` that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{entry:?} is not an IP address or a block like 10.0.0.0/8")]
 pub struct BlockError {
     entry: String,
 }
 
-/// What limits per address count as one: an IPv4 address, or the /64 that one customer of an IPv6 network has.
+/// The unit of the limits per address: an IPv4 address, or the /64 that one customer of an IPv6 network has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Net {
-    /// A whole address.
+    /// A whole IPv4 address.
     V4(Ipv4Addr),
-    /// The upper half of an address.
+    /// The upper half of an IPv6 address.
     V6(u64),
 }
 
@@ -33,11 +32,11 @@ impl From<IpAddr> for Net {
     }
 }
 
-/// The proxies whose word on the client's address is taken. Without entries: none.
+/// The proxies that are trusted to name the client's address. Without entries none is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<Block>);
 
-/// All addresses that agree with `address` in the first bits.
+/// All addresses that agree with `address` in the first `bits` bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Block {
     address: IpAddr,
@@ -57,23 +56,23 @@ impl TrustedProxies {
         entries.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// True where nobody is trusted.
+    /// Returns true when no proxy is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// True for a trusted proxy.
+    /// Returns true when `address` is a trusted proxy.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|block| block.contains(address))
     }
 
-    /// The client's address: who sent the request, or, as long as that is a trusted proxy, whom it names. `forwarded`
-    /// are the values of all `X-Forwarded-For` headers in order; each proxy adds whom it talks to at the right, so that
-    /// what stands left of the first address not trusted is hearsay. An entry that is no address ends the search at the
-    /// proxy that wrote it.
+    /// Returns the client's address: that of the peer, or, as long as that is a trusted proxy, the address that it
+    /// names. `forwarded` are the values of all `X-Forwarded-For` headers in order. Each proxy adds the address of its
+    /// peer at the right, so that entries left of the first untrusted address may be forged. An entry that is no
+    /// address ends the search at the proxy that wrote it.
     #[must_use]
     pub fn client<'a>(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a [u8]>) -> IpAddr {
         let mut client = peer.to_canonical();
@@ -121,7 +120,7 @@ impl Block {
     }
 }
 
-/// An address as proxies write it: alone, in brackets, or with a port.
+/// Parses an address as proxies write it: alone, in brackets, or with a port.
 fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(entry).ok()?;
     let alone = || text.parse().ok();
@@ -154,12 +153,12 @@ mod tests {
             // Nothing is named.
             ("10.1.2.3", &[], "10.1.2.3"),
             ("10.1.2.3", &["", " , ,"], "10.1.2.3"),
-            // The rightmost that is not trusted; what stands left of it anybody may have written.
+            // The rightmost address that is not trusted; anybody may have written the entries left of it.
             ("10.1.2.3", &["1.1.1.1, 203.0.113.9"], "203.0.113.9"),
             ("10.1.2.3", &["1.1.1.1, 203.0.113.9, 10.9.9.9, 192.0.2.7"], "203.0.113.9"),
             ("10.1.2.3", &["1.1.1.1", "203.0.113.9", "10.9.9.9"], "203.0.113.9"),
             ("10.1.2.3", &["203.0.113.9", "1.1.1.1, 10.9.9.9"], "1.1.1.1"),
-            // All of them are ours: the first one is where it began.
+            // All of them are trusted: the first one is the client.
             ("10.1.2.3", &["10.5.5.5, 10.6.6.6"], "10.5.5.5"),
             // Ports, brackets, mapped addresses, blanks.
             ("10.1.2.3", &["203.0.113.9:4711"], "203.0.113.9"),
@@ -167,7 +166,7 @@ mod tests {
             ("10.1.2.3", &["[2001:db8::1]"], "2001:db8::1"),
             ("10.1.2.3", &["2001:db8::1"], "2001:db8::1"),
             ("10.1.2.3", &["\t::ffff:203.0.113.9 "], "203.0.113.9"),
-            // Garbage: no further than the proxy that wrote it.
+            // Garbage ends the search at the proxy that wrote it.
             ("10.1.2.3", &["unknown"], "10.1.2.3"),
             ("10.1.2.3", &["203.0.113.9, _hidden"], "10.1.2.3"),
             ("10.1.2.3", &["203.0.113.9, nonsense, 10.9.9.9"], "10.9.9.9"),

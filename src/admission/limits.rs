@@ -1,4 +1,4 @@
-//! How many connections one address may hold, and how often it may knock.
+//! Limits the connections of one address, and the handshakes that it may make per second.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ const STRIPES: usize = 256;
 /// Addresses whose handshakes are remembered in one part; 1,048,576 in all. They are forgotten within two seconds, and
 /// no machine accepts that many connections in so short a time.
 const MAX_SEEN: usize = 4096;
-/// How many calls of [`PerAddress::forget`] look at every part once.
+/// Number of calls of [`AddressLimits::forget`] that together visit the whole table.
 pub const FORGET_TURNS: usize = 10;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MS_NS: u64 = 1_000_000;
 
-/// The counters of all addresses, shared by all threads. Hashed with a key of its own: who picks their addresses must
-/// not pick their places.
+/// The counters of all addresses, shared by all threads. Addresses are hashed with a random key, so that an attacker
+/// cannot choose addresses that meet in one part of the table.
 #[derive(Debug)]
-pub struct PerAddress {
+pub struct AddressLimits {
     max_connections: usize,
-    /// What one handshake costs; 0: nothing is counted.
+    /// Time that one handshake costs; 0 means that handshakes are not counted.
     handshake_ns: u64,
-    /// What an address may owe: as many handshakes as make a second.
+    /// Time that an address may owe: one second's worth of handshakes.
     credit_ns: u64,
     max_seen: usize,
     stripes: Striped<Mutex<Stripe>, STRIPES>,
@@ -35,16 +35,17 @@ pub struct PerAddress {
 
 #[derive(Debug, Default)]
 struct Stripe {
-    /// Open connections, of those who have any.
+    /// Number of open connections of each address that has any.
     connections: HashMap<Net, usize>,
-    /// When the handshakes made so far are paid for, in nanoseconds since the clock began (a token bucket written as
-    /// one number: the generic cell rate algorithm). Whoever has paid equals who was never here.
+    /// The time at which the handshakes of an address are paid for, in nanoseconds since the clock began: a token
+    /// bucket in one number (the generic cell rate algorithm). An address that has paid equals one that is not in the
+    /// table.
     paid_ns: HashMap<Net, u64>,
 }
 
-impl PerAddress {
-    /// At most `max_connections` at once and `handshakes_per_second`, as many of these at once, for each address; 0 is
-    /// no limit.
+impl AddressLimits {
+    /// Allows each address `max_connections` connections and `handshakes_per_second` handshakes per second, as many of
+    /// these at once; 0 means no limit.
     #[must_use]
     pub fn new(max_connections: usize, handshakes_per_second: usize) -> Arc<Self> {
         let handshakes = handshakes_per_second as u64;
@@ -58,11 +59,11 @@ impl PerAddress {
         })
     }
 
-    /// Counts a handshake. `now_ms` is what the clock shows, as everywhere here.
+    /// Counts a handshake. `now_ms` is the time of the server's clock.
     ///
     /// # Errors
-    /// [`Refusal::HandshakesPerAddress`], which costs the address nothing; [`Refusal::AtCapacity`] where so many other
-    /// addresses are remembered that this one would have no place.
+    /// [`Refusal::HandshakesPerAddress`], which costs the address nothing, or [`Refusal::AtCapacity`] when the table
+    /// has no space for another address.
     pub fn handshake(&self, net: Net, now_ms: u64) -> Result<(), Refusal> {
         if self.handshake_ns == 0 {
             return Ok(());
@@ -86,38 +87,38 @@ impl PerAddress {
         Ok(())
     }
 
-    /// Takes back that a handshake was counted: it was none.
+    /// Takes back the count of a handshake, because none was made.
     pub fn forgive(&self, net: Net) {
         if self.handshake_ns == 0 {
             return;
         }
-        // Who has been forgotten owes nothing.
+        // An address that was forgotten owes nothing.
         if let Some(paid_ns) = self.stripes.lock(&net).paid_ns.get_mut(&net) {
             *paid_ns = paid_ns.saturating_sub(self.handshake_ns);
         }
     }
 
-    /// Counts a connection for as long as the lease lives; there is none where nothing is limited. There are never more
-    /// addresses here than connections.
+    /// Counts a connection for as long as the lease lives; returns `None` where connections are not limited. The table
+    /// never holds more addresses than there are connections.
     ///
     /// # Errors
     /// [`Refusal::ConnectionsPerAddress`].
-    pub fn connect(self: &Arc<Self>, net: Net) -> Result<Option<Lease>, Refusal> {
+    pub fn connect(self: &Arc<Self>, net: Net) -> Result<Option<AddressLease>, Refusal> {
         if self.max_connections == 0 {
             return Ok(None);
         }
         let mut stripe = self.stripes.lock(&net);
         let count = stripe.connections.entry(net).or_default();
-        // A count that is there is at least 1, and so is the limit: nothing is left behind.
+        // An existing count is at least 1, and so is the limit: a refusal leaves no new entry behind.
         if *count >= self.max_connections {
             return Err(Refusal::ConnectionsPerAddress);
         }
         *count += 1;
-        Ok(Some(Lease { limits: Arc::clone(self), net }))
+        Ok(Some(AddressLease { limits: Arc::clone(self), net }))
     }
 
-    /// Forgets the handshakes that are paid for, in one of [`FORGET_TURNS`] parts of the table: call it with 0, 1, 2…
-    /// some ten times a second.
+    /// Forgets the addresses whose handshakes are paid for, in one of [`FORGET_TURNS`] parts of the table: to be called
+    /// with 0, 1, 2… about ten times a second.
     pub fn forget(&self, turn: usize, now_ms: u64) {
         if self.handshake_ns == 0 {
             return;
@@ -132,7 +133,7 @@ impl PerAddress {
         }
     }
 
-    /// A hash of the address, with a key of this process.
+    /// Returns a hash of the address, with a random key of this process.
     #[must_use]
     pub fn hash(&self, net: Net) -> u32 {
         (self.stripes.hash(&net) >> 32) as u32
@@ -151,14 +152,14 @@ impl PerAddress {
     }
 }
 
-/// A connection's place among those of its address; dropping it gives the place back.
+/// Counts one connection of an address until it is dropped.
 #[derive(Debug)]
-pub struct Lease {
-    limits: Arc<PerAddress>,
+pub struct AddressLease {
+    limits: Arc<AddressLimits>,
     net: Net,
 }
 
-impl Drop for Lease {
+impl Drop for AddressLease {
     fn drop(&mut self) {
         self.limits.disconnect(self.net);
     }
@@ -174,15 +175,15 @@ mod tests {
         Net::from(IpAddr::from(Ipv4Addr::from_bits(number)))
     }
 
-    /// How many addresses are remembered: connected, and for their handshakes.
-    fn entries(limits: &PerAddress) -> (usize, usize) {
+    /// Returns the numbers of addresses in the table: with connections, and with handshakes.
+    fn entries(limits: &AddressLimits) -> (usize, usize) {
         let sum = |count: fn(&Stripe) -> usize| limits.stripes.sum(count);
         (sum(|stripe| stripe.connections.len()), sum(|stripe| stripe.paid_ns.len()))
     }
 
     #[test]
-    fn each_address_has_its_places_and_gives_them_back() {
-        let limits = PerAddress::new(2, 0);
+    fn each_address_has_its_connections_and_gives_them_back() {
+        let limits = AddressLimits::new(2, 0);
         let first = limits.connect(net(1)).unwrap().unwrap();
         let second = limits.connect(net(1)).unwrap().unwrap();
         assert_eq!(limits.connect(net(1)).unwrap_err(), Refusal::ConnectionsPerAddress);
@@ -197,20 +198,20 @@ mod tests {
 
     #[test]
     fn handshakes_come_at_once_and_then_at_their_rate() {
-        let limits = PerAddress::new(0, 4);
+        let limits = AddressLimits::new(0, 4);
         let knock = |number, ms| limits.handshake(net(number), ms).is_ok();
         assert!((0..4).all(|_| knock(1, 0)) && !knock(1, 0), "four at once");
         assert!(knock(2, 0), "another address is another matter");
-        // Refusals cost nothing: one place comes back in each quarter of a second.
+        // Refusals cost nothing: one more handshake is allowed after each quarter of a second.
         assert!(!knock(1, 249) && knock(1, 250) && !knock(1, 250) && !knock(1, 499) && knock(1, 500));
         assert_eq!(limits.handshake(net(1), 500), Err(Refusal::HandshakesPerAddress));
-        // After a silence, four again and not more.
+        // After a pause four handshakes are allowed again, and not more.
         assert!((0..4).all(|_| knock(1, 60_000)) && !knock(1, 60_000));
     }
 
     #[test]
-    fn what_was_no_handshake_is_taken_back() {
-        let limits = PerAddress::new(0, 2);
+    fn a_handshake_that_was_none_is_taken_back() {
+        let limits = AddressLimits::new(0, 2);
         for _ in 0..10 {
             limits.handshake(net(1), 0).unwrap();
             limits.forgive(net(1));
@@ -223,15 +224,15 @@ mod tests {
     #[test]
     fn a_rate_that_does_not_divide_a_second_is_kept() {
         for rate in [1, 3, 7, 60, 999, 1_000_000] {
-            let limits = PerAddress::new(0, rate);
+            let limits = AddressLimits::new(0, rate);
             let passed = (0..=rate).take_while(|_| limits.handshake(net(1), 0).is_ok()).count();
             assert_eq!(passed, rate);
         }
     }
 
     #[test]
-    fn who_has_paid_is_forgotten() {
-        let limits = PerAddress::new(0, 2);
+    fn an_address_that_has_paid_is_forgotten() {
+        let limits = AddressLimits::new(0, 2);
         let numbers = 0..1000;
         for number in numbers.clone() {
             limits.handshake(net(number), 0).unwrap();
@@ -242,15 +243,15 @@ mod tests {
         forget(500);
         assert_eq!(entries(&limits), (0, 0));
         let capacity: usize = limits.stripes.sum(|stripe| stripe.paid_ns.capacity());
-        assert_eq!(capacity, 0, "the memory goes, too");
+        assert_eq!(capacity, 0, "the memory is released, too");
     }
 
     #[test]
     fn the_table_of_handshakes_is_bounded() {
-        let mut limits = PerAddress::new(0, 1);
+        let mut limits = AddressLimits::new(0, 1);
         Arc::get_mut(&mut limits).expect("nobody else has it").max_seen = 4;
         let mut refused = 0;
-        // More than there is place for; which part fills up first, chance decides.
+        // More addresses than the table has space for; which part of it fills up first is random.
         let tried = 8 * STRIPES;
         for number in 0..tried as u32 {
             refused += usize::from(limits.handshake(net(number), 0) == Err(Refusal::AtCapacity));
@@ -258,12 +259,12 @@ mod tests {
         let (_, seen) = entries(&limits);
         assert!(seen <= 4 * STRIPES && seen + refused == tried, "{refused} refused, {seen} remembered");
         let known = limits.handshake(net(0), 1_000);
-        assert_eq!(known, Ok(()), "who has a place is not turned away");
+        assert_eq!(known, Ok(()), "a known address is not turned away");
     }
 
     #[test]
     fn no_limit_counts_nothing() {
-        let limits = PerAddress::new(0, 0);
+        let limits = AddressLimits::new(0, 0);
         for _ in 0..100 {
             assert_eq!(limits.handshake(net(1), 0), Ok(()));
             assert!(limits.connect(net(1)).unwrap().is_none());
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn threads_agree_on_the_limit() {
-        let limits = PerAddress::new(8, 0);
+        let limits = AddressLimits::new(8, 0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

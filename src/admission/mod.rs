@@ -1,78 +1,77 @@
-//! Who may come in: from the words of a request to an identity or a [`Refusal`].
+//! Decides from the contents of a request whether it is admitted: returns an identity, or a [`Refusal`].
 //!
-//! No I/O and no HTTP library here: header values come in as bytes or text, `http` turns a [`Refusal`] into a
-//! response.
+//! There is no I/O and no HTTP library here: header values come in as bytes or text, and `http` turns a [`Refusal`]
+//! into a response.
 
 pub mod address;
 pub mod limits;
-pub mod operator;
 pub mod origin;
 pub mod proxy;
 pub mod token;
 
 use thiserror::Error;
 
-/// What was wrong with a request before it could even be considered; the text says what is allowed.
+/// A mistake in the form of a request. The text says what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Check {
-    /// The bytes are no HTTP/1 request head.
+    /// The bytes are not an HTTP/1 request head.
     #[error("the request head is not valid HTTP/1.1")]
     Syntax,
     /// The connection opens with the HTTP/2 preface.
     #[error("HTTP/2 is not spoken here, use HTTP/1.1")]
     Http2,
-    /// A handshake in HTTP/1.0.
+    /// The handshake is in HTTP/1.0.
     #[error("a handshake needs HTTP/1.1")]
     HttpVersion,
-    /// `Host` is missing, given more than once, or no host (RFC 9112 section 3.2).
+    /// `Host` is missing, given more than once, or not a host (RFC 9112, section 3.2).
     #[error("exactly one Host header is required, a host or host:port")]
     Host,
-    /// `Sec-WebSocket-Key` (RFC 6455 section 4.2.1).
+    /// `Sec-WebSocket-Key` is missing or wrong (RFC 6455, section 4.2.1).
     #[error("exactly one Sec-WebSocket-Key is required, the base64 of 16 bytes")]
     Key,
-    /// `admission.proxy_protocol`: the connection does not begin as it should, or not with a proxy that is trusted.
-    /// Never answered, only counted.
+    /// The connection does not begin with the header that `admission.proxy_protocol` requires, or does not come from a
+    /// trusted proxy. This is counted and never answered.
     #[error("the connection must begin with a PROXY protocol header")]
     Proxy,
     /// The request announces a body.
     #[error("a request body is not allowed here")]
     Body,
-    /// `?timeout=` that is no duration, or out of bounds.
+    /// `?timeout=` is not a duration, or out of bounds.
     #[error("timeout must be a duration like 5s, from 1s to endpoints.timeout_max")]
     Timeout,
 }
 
-/// Why a request was refused in HTTP, before any upgrade. `Display` is the text for a person.
+/// Why a request is refused in HTTP, before an upgrade. `Display` is the text for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// 400: the request breaks HTTP or the handshake's rules.
+    /// 400: the request breaks the rules of HTTP or of the handshake.
     #[error("malformed request: {0}")]
     Malformed(Check),
-    /// 403: the `Origin` is not on the list, or not an origin.
+    /// 403: the `Origin` is not in `admission.origins`, or not an origin.
     #[error("the Origin of this page is not on the list of allowed origins")]
     Origin,
-    /// 404.
+    /// 404: no resource has this path.
     #[error("there is nothing at this path")]
     UnknownPath,
-    /// 405: names the methods that are allowed.
+    /// 405: another method is allowed.
     #[error("method not allowed, use {allow}")]
     Method {
-        /// The value of `Allow`.
+        /// The allowed methods, as the value of `Allow`.
         allow: &'static str,
     },
-    /// 426: a WebSocket path without the wish to upgrade.
+    /// 426: a request for a WebSocket path does not ask for an upgrade.
     #[error("this is a WebSocket endpoint: Connection: upgrade and Upgrade: websocket are required")]
     NoUpgrade,
-    /// 426: another `Sec-WebSocket-Version` than 13.
+    /// 426: `Sec-WebSocket-Version` is not 13.
     #[error("only Sec-WebSocket-Version 13 is supported")]
     Version,
-    /// 429: `limits.max_connections_per_address`.
+    /// 429: the address has reached `limits.max_connections_per_address`.
     #[error("too many connections from this address")]
     ConnectionsPerAddress,
-    /// 429: `limits.handshakes_per_second_per_address`.
+    /// 429: the address has reached `limits.handshakes_per_second_per_address`.
     #[error("too many handshakes from this address, try again later")]
     HandshakesPerAddress,
-    /// 431: the request head is larger than what is read of one.
+    /// 431: the request head is larger than what is read of one head.
     #[error("the request head is too large")]
     HeadTooLarge,
     /// 408: the request head did not arrive in time.
@@ -81,35 +80,35 @@ pub enum Refusal {
     /// 503: a limit of the node is reached.
     #[error("the server is at capacity, try again later")]
     AtCapacity,
-    /// 503: others need the place of a connection that asks for nothing. Never answered, only counted.
+    /// 503: the permit of a connection that sends no request is needed by others. This is counted and never answered.
     #[error("the connection asked for nothing, and made way for others")]
     MadeWay,
-    /// 503: the server is going away.
+    /// 503: the server is stopping.
     #[error("the server is shutting down, try again later")]
     Draining,
-    /// 401 (`admission.refuse = "http"`): no token, or a bad one.
+    /// 401 (`admission.refuse = "http"`): the request has no token, or a bad one.
     #[error("a valid token is required")]
     Unauthorized,
-    /// 403 (`admission.refuse = "http"`): says what is not allowed. Plain text without quotes or backslashes.
+    /// 403 (`admission.refuse = "http"`): the text says what is not allowed. It has no quotes and no backslashes.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// 401: what is asked for is the operator's. The text says what would be accepted.
+    /// 401: the page is for the operator. The text says what would be accepted.
     #[error(
         "this is for the operator: send a key of api.keys, or without any the one that the log named at the start, as \
          Authorization: Bearer KEY or as X-API-Key: KEY"
     )]
     ApiKey,
-    /// 503: enough people look at the statistics.
+    /// 503: the dashboard has as many viewers as it can have.
     #[error("too many people look at the statistics already, close one of their pages")]
     TooManyViewers,
-    /// 409 (`admission.refuse = "http"`): a living connection holds the user id.
+    /// 409 (`admission.refuse = "http"`): another connection holds the user id, and is alive.
     #[error("the user id is already in use")]
     Conflict,
 }
 
 impl Refusal {
-    /// Every label [`reason`](Self::reason) can give; [`index`](Self::index) is the place in here, so that
-    /// counters can be an array.
+    /// Every label that [`reason`](Self::reason) can return. [`index`](Self::index) is the index in this array, so that
+    /// counters can be an array, too.
     pub const REASONS: [&'static str; 18] = [
         "malformed",
         "origin",
@@ -131,7 +130,7 @@ impl Refusal {
         "made_way",
     ];
 
-    /// The place of this refusal in [`REASONS`](Self::REASONS).
+    /// Returns the index of this refusal in [`REASONS`](Self::REASONS).
     #[must_use]
     pub const fn index(&self) -> usize {
         match self {
@@ -156,19 +155,20 @@ impl Refusal {
         }
     }
 
-    /// The label in metrics (`throng_refused_total{reason}`) and logs.
+    /// Returns the label in metrics (`throng_refused_total{reason}`) and logs.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         Self::REASONS[self.index()]
     }
 
-    /// The `code` of the JSON body. The same word as the label: what a client reports is found in the metrics.
+    /// Returns the `code` of the JSON body: the same word as the label, so that a code that a client reports can be
+    /// found in the metrics.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         self.reason()
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
@@ -186,8 +186,8 @@ impl Refusal {
         }
     }
 
-    /// Seconds to wait before the next try, different each time so that those refused together do not come back
-    /// together. `None` where trying again changes nothing.
+    /// Returns the seconds to wait before the next attempt, chosen at random so that clients that were refused together
+    /// do not come back together; `None` where another attempt would change nothing.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         match self {
@@ -229,11 +229,11 @@ pub(crate) mod tests {
 
     #[test]
     fn every_refusal_has_a_label_of_its_own() {
-        for (place, refusal) in ALL.iter().enumerate() {
-            assert_eq!(refusal.index(), place, "{refusal:?}");
+        for (index, refusal) in ALL.iter().enumerate() {
+            assert_eq!(refusal.index(), index, "{refusal:?}");
         }
-        for (place, reason) in Refusal::REASONS.iter().enumerate() {
-            assert!(!Refusal::REASONS[..place].contains(reason), "{reason} twice");
+        for (index, reason) in Refusal::REASONS.iter().enumerate() {
+            assert!(!Refusal::REASONS[..index].contains(reason), "{reason} twice");
             assert!(reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{reason}");
         }
     }

@@ -1,18 +1,18 @@
-//! Which pages may open a connection: a browser sends the cookies and the address of its user along with any page's
-//! WebSocket, and only `Origin` says whose page it is (RFC 6455 section 10.2, RFC 6454).
+//! Decides which pages may open a connection. A browser lets any page open a WebSocket with the cookies and the address
+//! of its user, and only `Origin` says which page it was (RFC 6455, section 10.2; RFC 6454).
 
 use thiserror::Error;
 
 use super::Refusal;
 
-/// Why an entry of `admission.origins` was refused.
+/// An entry of `admission.origins` that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{entry:?} is not an origin: write scheme://host or scheme://host:port, without a path")]
 pub struct OriginError {
     entry: String,
 }
 
-/// The origins a browser may come from. Without entries: any.
+/// The origins that pages may have. Without entries any is allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OriginList(Vec<Entry>);
 
@@ -37,8 +37,8 @@ impl OriginList {
         entries.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Decides by all `Origin` headers of a request. None: not a browser, allowed. Several: nobody who means well,
-    /// refused even where any origin is allowed.
+    /// Checks all `Origin` headers of a request. A request without one does not come from a browser and is allowed. One
+    /// with several is an attack and is refused, even where any origin is allowed.
     ///
     /// # Errors
     /// [`Refusal::Origin`].
@@ -56,7 +56,7 @@ impl OriginList {
     }
 }
 
-/// An origin as written; the default port stands for its scheme's number.
+/// An origin as it is written; a missing port is the default port of the scheme.
 struct Origin<'a> {
     scheme: &'a str,
     host: &'a str,
@@ -92,7 +92,7 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Digits only: `u16::from_str` alone would take a plus sign too.
+/// Parses digits only: `u16::from_str` alone would accept a plus sign, too.
 fn parse_port(text: &str) -> Option<u16> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -102,7 +102,7 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// A name or IPv4 address, or an IPv6 address in brackets. No user, no path, no wildcard.
+/// Returns true for a name or IPv4 address, or an IPv6 address in brackets: no user, no path, no wildcard.
 fn is_host(text: &str) -> bool {
     if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return address.parse::<std::net::Ipv6Addr>().is_ok();

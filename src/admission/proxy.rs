@@ -1,43 +1,43 @@
-//! The header of the PROXY protocol, version 2 (binary), with which a proxy says whose connection it passes on, before
-//! the first byte of HTTP. <https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>, section 2.2.
+//! Parses the header of the PROXY protocol, version 2 (binary), with which a proxy names the client of a connection
+//! before the first byte of HTTP. <https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>, section 2.2.
 //!
-//! By hand: sixteen bytes and two addresses are less than the crates that know version 1 and every extension, and a
-//! parser that is told how much to read can leave what follows in the socket. Extensions are skipped, their checksum
-//! included. Nothing of a header is ever logged.
+//! The parser is written by hand: sixteen bytes and two addresses are less code than the crates that know version 1 and
+//! every extension, and because it says how much to read, the bytes that follow stay in the socket. Extensions are
+//! skipped, their checksum included. Nothing of a header is ever logged.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
-/// What every header begins with; no request of HTTP does.
+/// The first bytes of every header. No HTTP request begins with them.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// Bytes of the part that says how long the rest is.
+/// Length of the fixed part, which says how long the rest is.
 pub const FIXED_BYTES: usize = 16;
-/// Longest rest that is read: the addresses take at most 216 bytes, and proxies add a few hundred of extensions.
+/// Longest rest that is read. The addresses take at most 216 bytes, and proxies add a few hundred of extensions.
 pub const MAX_REST_BYTES: usize = 4096;
 
-/// Why a connection does not begin with a good header.
+/// A mistake in the first bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ProxyError {
-    /// Other bytes: version 1, or somebody who does not come through a proxy.
+    /// The bytes are no header of version 2: a header of version 1, or the request of a client without a proxy.
     #[error("the connection does not begin with a PROXY protocol header of version 2")]
     Signature,
-    /// A version, command, address family or transport that does not exist.
+    /// The version, command, address family or transport does not exist.
     #[error("the PROXY protocol header names something unknown")]
     Unknown,
-    /// Over [`MAX_REST_BYTES`].
+    /// The rest is longer than [`MAX_REST_BYTES`].
     #[error("the PROXY protocol header is longer than {MAX_REST_BYTES} bytes")]
     TooLong,
-    /// Too short for the addresses it should have.
+    /// The rest is too short for the addresses of its family.
     #[error("the PROXY protocol header is too short for its addresses")]
     TooShort,
 }
 
-/// What the fixed part announces.
+/// The contents of the fixed part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Announced {
     family: Family,
-    /// Bytes that follow, at most [`MAX_REST_BYTES`].
+    /// Number of bytes that follow, at most [`MAX_REST_BYTES`].
     pub rest_bytes: usize,
 }
 
@@ -45,21 +45,22 @@ pub struct Announced {
 enum Family {
     V4,
     V6,
-    /// The proxy speaks for itself (LOCAL, a health check), or knows no address that we would (UNSPEC, UNIX).
+    /// The proxy speaks for itself (LOCAL, a health check), or the address is no IP address (UNSPEC, UNIX).
     None,
 }
 
-/// True as long as `bytes`, the first of a connection, may become a header: who sends something else is not waited for.
+/// Returns true as long as `bytes`, the first of a connection, may become a header. A peer that sends other bytes is
+/// not waited for.
 #[must_use]
 pub fn may_begin(bytes: &[u8]) -> bool {
     let known = bytes.len().min(SIGNATURE.len());
     bytes[..known] == SIGNATURE[..known]
 }
 
-/// Reads the fixed part.
+/// Parses the fixed part.
 ///
 /// # Errors
-/// What is wrong: the connection is to be closed.
+/// The bytes are no good header. The connection has to be closed.
 pub fn parse_fixed(fixed: &[u8; FIXED_BYTES]) -> Result<Announced, ProxyError> {
     if !may_begin(fixed) {
         return Err(ProxyError::Signature);
@@ -71,7 +72,7 @@ pub fn parse_fixed(fixed: &[u8; FIXED_BYTES]) -> Result<Announced, ProxyError> {
         _ => return Err(ProxyError::Unknown),
     };
     let family = match (family_transport >> 4, family_transport & 0x0f) {
-        // Of a LOCAL connection nothing more counts, whatever it says.
+        // The rest of a LOCAL header is ignored.
         _ if is_local => Family::None,
         (1, 1 | 2) => Family::V4,
         (2, 1 | 2) => Family::V6,
@@ -86,12 +87,13 @@ pub fn parse_fixed(fixed: &[u8; FIXED_BYTES]) -> Result<Announced, ProxyError> {
 }
 
 impl Announced {
-    /// The client's address out of the rest; `None` where the proxy names none: then it is the proxy's own.
+    /// Parses the client's address from the rest; returns `None` where the proxy names none, so that the connection is
+    /// its own.
     ///
     /// # Errors
     /// [`ProxyError::TooShort`].
     pub fn source(self, rest: &[u8]) -> Result<Option<IpAddr>, ProxyError> {
-        // Source and destination addresses, then both ports.
+        // The rest holds the addresses of source and destination, then both ports.
         match self.family {
             Family::None => Ok(None),
             Family::V4 if rest.len() >= 12 => {
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_passed_on() {
+    fn the_client_is_read_or_the_header_is_refused() {
         let v4 = Ok(Some("203.0.113.9".parse().unwrap()));
         let with_extensions = [&V4[..], &[0x03, 0, 4, 1, 2, 3, 4], &[0; 200]].concat();
         let unix = [1; 216];
@@ -138,7 +140,7 @@ mod tests {
             (header(0x21, 0x11, &with_extensions), v4),
             (header(0x21, 0x21, &v6("2001:db8::7")), Ok(Some("2001:db8::7".parse().unwrap()))),
             (header(0x21, 0x21, &v6("::ffff:203.0.113.9")), v4),
-            // The proxy's own connection, whatever stands there; addresses that are none.
+            // The proxy's own connection, whatever the rest holds; addresses that are no IP addresses.
             (header(0x20, 0x00, &[]), Ok(None)),
             (header(0x20, 0x11, &V4), Ok(None)),
             (header(0x20, 0xff, &[1, 2, 3]), Ok(None)),
@@ -166,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_wrong_byte_tells() {
+    fn the_first_wrong_byte_is_enough() {
         let right = header(0x21, 0x11, &V4);
         assert!((0..=right.len()).all(|length| may_begin(&right[..length])));
-        for place in 0..SIGNATURE.len() {
+        for at in 0..SIGNATURE.len() {
             let mut wrong = right.clone();
-            wrong[place] ^= 0x20;
-            assert!(may_begin(&wrong[..place]) && !may_begin(&wrong[..=place]), "{place}");
+            wrong[at] ^= 0x20;
+            assert!(may_begin(&wrong[..at]) && !may_begin(&wrong[..=at]), "{at}");
         }
     }
 }

@@ -4,6 +4,5 @@ pub mod announcement;
 pub mod history;
 pub mod keys;
 pub mod presence;
-pub mod rate_limit;
 pub mod rooms;
 pub mod validate;

@@ -10,7 +10,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::protocol::close::EndReason;
+use crate::server::StopReason;
 
 /// A shell reports this plus the signal's number as exit code of a process that a signal ended.
 const BY_SIGNAL: i32 = 128;
@@ -24,7 +24,7 @@ const BY_SIGNAL: i32 = 128;
 ///
 /// # Errors
 /// The system refuses a handler, a poller or a thread.
-pub fn first() -> io::Result<impl Future<Output = EndReason> + Send + 'static> {
+pub fn first() -> io::Result<impl Future<Output = StopReason> + Send + 'static> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let mut signals = {
         let _inside = runtime.enter();
@@ -49,13 +49,13 @@ pub fn first() -> io::Result<impl Future<Output = EndReason> + Send + 'static> {
     })?;
     Ok(async {
         // An error means that the thread is gone. Without it no signal could stop the server, so it stops now.
-        stopped.await.unwrap_or(EndReason::Restarting)
+        stopped.await.unwrap_or(StopReason::Restarting)
     })
 }
 
 /// Returns the reason that clients are told for a signal.
-fn reason(kind: SignalKind) -> EndReason {
-    if kind == SignalKind::interrupt() { EndReason::GoingAway } else { EndReason::Restarting }
+fn reason(kind: SignalKind) -> StopReason {
+    if kind == SignalKind::interrupt() { StopReason::GoingAway } else { StopReason::Restarting }
 }
 
 struct Signals {

@@ -9,7 +9,8 @@ use clap::Args;
 use super::failure::{Failure, USAGE};
 use super::settings::GeneralSettings;
 use crate::admission::token::{Claims, mint};
-use crate::config::{Algorithm, Config, parse_duration};
+use crate::config::{Config, parse_duration};
+use crate::keys::Algorithm;
 
 /// Longest lifetime of a token made here, so that a mistyped unit does not make one that is valid for ever.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);

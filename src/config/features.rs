@@ -9,7 +9,8 @@ use super::kind::{Choice, Count, Flag, Size, Time};
 use super::list::{List, Optional, Origins};
 use super::schema::settings;
 use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, NAME, Pem, SecretText};
-use super::types::{Algorithm, Duplicate, HistorySync, LogFormat, Refuse, Secret};
+use super::types::{Duplicate, HistorySync, LogFormat, Refuse, Secret};
+use crate::keys::Algorithm;
 
 settings! {
     /// The chat.

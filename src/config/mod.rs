@@ -14,7 +14,6 @@ mod list;
 mod load;
 mod machine;
 mod print;
-mod public_key;
 mod room_rules;
 mod schema;
 mod text;
@@ -29,10 +28,9 @@ pub use error::{ConfigError, ConfigErrors, Layer};
 pub use features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};
 pub use load::Sources;
 pub use machine::Machine;
-pub use public_key::{KeyError, PublicKey};
 pub use room_rules::RoomRule;
 pub use tree::{Config, KeyInfo, Provenance, keys};
-pub use types::{Algorithm, Duplicate, HistorySync, LogFormat, QueuePolicy, Refuse, Secret};
+pub use types::{Duplicate, HistorySync, LogFormat, QueuePolicy, Refuse, Secret};
 
 #[cfg(test)]
 mod tests;

@@ -74,20 +74,6 @@ named! {
     }
 }
 
-named! {
-    /// The one signature algorithm that tokens may have.
-    Algorithm {
-        /// HMAC with SHA-256; the key is `auth.secret`.
-        Hs256 = "HS256",
-        /// RSA PKCS #1 v1.5 with SHA-256; the key is `auth.public_key`.
-        Rs256 = "RS256",
-        /// ECDSA on P-256 with SHA-256; the key is `auth.public_key`.
-        Es256 = "ES256",
-        /// Ed25519; the key is `auth.public_key`.
-        EdDsa = "EdDSA",
-    }
-}
-
 /// Text that is never shown: `Debug`, `Serialize` and error messages print `[redacted]`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

@@ -1,30 +1,30 @@
-//! The end of a connection: the close frame leaves, then the write side is shut down and what still comes is
-//! drained, so that the peer reads the code instead of a reset. Each step has its deadline.
+//! Ends a connection: sends the close frame, shuts the writing side down, and drains the bytes that still come, so that
+//! the peer reads the close code instead of a reset. Each step has a deadline.
 
 use std::task::{Context, Poll};
 
 use super::deadlines::TAIL_MS;
-use super::pump::Pumps;
+use super::parser::ParserPool;
 use super::socket::{Socket, WriteProgress};
 use crate::protocol::close::EndReason;
 use crate::shard::Registration;
 use crate::shard::outbox::Flush;
 
-/// The longest that a queue in front of a close frame may take to leave while the client does take some of it.
+/// Longest time for the queue before the close frame to leave, as long as the client keeps reading.
 const QUEUE_MS: u64 = 10_000;
-/// Reads before other connections of the worker get their turn.
+/// Most reads in one poll, after which the task yields to other connections of the worker.
 const READS_PER_POLL: usize = 4;
 
-/// How far the end has come.
+/// The current step of the end.
 #[derive(Debug)]
 enum Step {
-    /// The queue and the close frame have to leave.
+    /// The queue and the close frame are being sent.
     Sending,
-    /// The write side is shut down; the peer has until then to close its own.
+    /// The writing side is shut down; the peer has until `until_ms` to close its own.
     Draining { until_ms: u64 },
 }
 
-/// See the module's documentation.
+/// The end of one connection.
 #[derive(Debug)]
 pub(super) struct Closing {
     step: Step,
@@ -36,13 +36,13 @@ impl Closing {
         Self { step: Step::Sending, began_ms: now_ms }
     }
 
-    /// Ready when the socket may be closed.
+    /// Goes on with the current step. Ready when the socket may be closed.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         socket: &Socket,
         registration: &Registration,
-        pumps: &Pumps,
+        parsers: &ParserPool,
     ) -> Poll<()> {
         let now_ms = registration.shard().tick();
         if let Step::Sending = self.step {
@@ -55,14 +55,14 @@ impl Closing {
             }
         }
         let Step::Draining { until_ms } = self.step else { return Poll::Pending };
-        if now_ms >= until_ms || drain(cx, socket, pumps) {
+        if now_ms >= until_ms || drain(cx, socket, parsers) {
             return Poll::Ready(());
         }
         registration.arm(until_ms);
         Poll::Pending
     }
 
-    /// Sends what is left; true when everything is out, false when the connection is beyond saving.
+    /// Sends the rest of the queue; returns true when everything has left, false when it cannot leave.
     fn poll_send(
         &self,
         cx: &mut Context<'_>,
@@ -83,32 +83,34 @@ impl Closing {
             Poll::Pending => {
                 let until_ms = self.send_until_ms(registration);
                 if now_ms >= until_ms {
-                    // The tail of a frame cannot leave: a reset tells the peer so, more bytes would be garbage.
+                    // The rest of a frame cannot leave. A reset tells the peer so; a close frame in the middle of
+                    // another frame would be garbage.
                     socket.reset_on_close();
                     return Poll::Ready(false);
                 }
-                // Progress moves the deadline, so look again before it.
+                // Progress moves the deadline, so that the task has to wake before it.
                 registration.arm(until_ms.min(now_ms + TAIL_MS));
                 Poll::Pending
             }
         }
     }
 
-    /// Until when the queue may take: a second, for whoever is not slow counted from the last progress.
+    /// Returns the deadline for the queue: a second after the start for a slow consumer, and after the last progress
+    /// for other clients.
     fn send_until_ms(&self, registration: &Registration) -> u64 {
         let status = registration.status();
-        match status.end {
-            Some(EndReason::SlowConsumer(_)) => self.began_ms + TAIL_MS,
-            _ => (status.stalled_ms.unwrap_or(0).max(self.began_ms) + TAIL_MS).min(self.began_ms + QUEUE_MS),
+        if matches!(status.end, Some(EndReason::SlowConsumer(_))) {
+            return self.began_ms + TAIL_MS;
         }
+        (status.stalled_ms.unwrap_or(0).max(self.began_ms) + TAIL_MS).min(self.began_ms + QUEUE_MS)
     }
 }
 
-/// Reads and forgets; true at the end of the stream.
-fn drain(cx: &mut Context<'_>, socket: &Socket, pumps: &Pumps) -> bool {
+/// Reads and discards bytes; returns true at the end of the stream.
+fn drain(cx: &mut Context<'_>, socket: &Socket, parsers: &ParserPool) -> bool {
     for _ in 0..READS_PER_POLL {
-        let polled = pumps.scratch.fill(|buffer| socket.poll_read(cx, buffer));
-        pumps.scratch.clear();
+        let polled = parsers.scratch.fill(|buffer| socket.poll_read(cx, buffer));
+        parsers.scratch.clear();
         match polled {
             Poll::Pending => return false,
             Poll::Ready(Ok(0) | Err(_)) => return true,

@@ -1,63 +1,65 @@
-//! When a connection has to be looked at although nothing came: pure, `now` is an argument, in the shard's time.
+//! Decides when a connection has to act although nothing was received. The functions are pure: `now_ms` is an argument,
+//! in the shard's time.
 
 use crate::protocol::close::EndReason;
 use crate::shard::Status;
 use crate::shard::bounds::Overflow;
 use crate::shard::wheel::TICK_MS;
 
-/// How long the tail of a frame and the close frame of a slow consumer may take to leave, in milliseconds.
+/// Longest time for the rest of a frame and the close frame to leave to a slow consumer, in milliseconds.
 pub const TAIL_MS: u64 = 1_000;
 
-/// The part of `heartbeat.interval` by which clients are pinged at different times.
+/// Clients are pinged at different times, spread over `heartbeat.interval` divided by this.
 const PHASE: u64 = 5;
-/// So much sooner than it has to, in milliseconds, everybody is pinged: the wheel and a busy worker may be late. With a
-/// short interval a part of it.
+/// Time by which a ping is always sent ahead of its deadline, in milliseconds: the timer wheel and a busy worker may be
+/// late.
 const LEAD_MS: u64 = 2 * TICK_MS;
+/// The lead is at most `heartbeat.interval` divided by this.
 const LEAD_PART: u64 = 10;
 
-/// The times that hold for every connection, in milliseconds.
+/// The configured times, which hold for every connection, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// `heartbeat.interval`
+    /// Longest silence before a ping: `heartbeat.interval`.
     pub heartbeat_ms: u64,
-    /// `heartbeat.timeout`
+    /// Longest wait for the answer to a ping: `heartbeat.timeout`.
     pub pong_ms: u64,
-    /// `limits.message_timeout`
+    /// Longest time for a message to arrive completely: `limits.message_timeout`.
     pub message_ms: u64,
-    /// `queue.max_age`
+    /// Longest time in which a client may read nothing of its queue: `queue.max_age`.
     pub stall_ms: u64,
 }
 
-/// What is due.
+/// An action that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due {
-    /// The end.
+    /// The end of the connection.
     End(EndReason),
-    /// A ping, because the client is silent, or because we are.
+    /// A ping, because the client or the server has been silent for long.
     Ping,
-    /// The news that a probed client did not answer.
+    /// The failure of a probe: the client did not answer in time.
     ProbeFailed,
 }
 
 /// One connection's deadlines.
 #[derive(Debug)]
 pub struct Deadlines {
-    /// When the ping was sent that is not answered yet.
+    /// Time of the ping that is not answered yet.
     pinged_ms: Option<u64>,
-    /// When the message began that is under way.
+    /// Start of the message that is under way.
     message_ms: Option<u64>,
-    /// When the token expires, by the clock.
+    /// Expiry of the token, by the clock.
     expires_ms: Option<u64>,
-    /// How long the client, or the server, may say nothing: `heartbeat.interval` at most.
+    /// Longest silence of the client or of the server: `heartbeat.interval` at most.
     silence_ms: u64,
-    /// When the client may have been sent nothing for so long.
+    /// Earliest time at which the server can have been silent for so long.
     unsent_ms: u64,
 }
 
 impl Deadlines {
-    /// The deadlines from `now_ms` on of a client whose token expires at `expires_ms`, by the clock. Each is pinged
-    /// somewhat sooner than `heartbeat.interval` says: a storm of connects must not be followed by storms of pings for
-    /// ever. `choose` picks how much sooner, up to the number that it is given.
+    /// Creates the deadlines of a client that connects at `now_ms`, and whose token expires at `expires_ms` by the
+    /// clock. Each client is pinged somewhat sooner than after `heartbeat.interval`, so that a storm of connects is not
+    /// followed by storms of pings. `choose` picks how much sooner, up to its argument.
     #[must_use]
     pub fn new(expires_ms: Option<u64>, now_ms: u64, times: &Times, choose: impl FnOnce(u64) -> u64) -> Self {
         let lead_ms = LEAD_MS.min(times.heartbeat_ms / LEAD_PART);
@@ -66,16 +68,16 @@ impl Deadlines {
         Self { pinged_ms: None, message_ms: None, expires_ms, silence_ms, unsent_ms: now_ms + silence_ms }
     }
 
-    /// True once the token is no longer good, which does not wait for us.
+    /// Returns true once the token has expired, even if the process stood still meanwhile.
     #[must_use]
     pub fn has_expired(&self, clock_ms: u64) -> bool {
         self.expires_ms.is_some_and(|at| clock_ms >= at)
     }
 
-    /// True when the client has been sent nothing for so long that something must leave now, whatever the client says:
-    /// what is between us may cut a line on which nothing goes that way. Any frame answers it. `sent_ms` says when the
-    /// client was last sent something; it is asked only when that may be long ago.
-    pub fn owes_sign(&mut self, now_ms: u64, sent_ms: impl FnOnce() -> u64) -> bool {
+    /// Returns true when the server has been silent for so long that it must send a ping now, however much the client
+    /// sends: a proxy may cut a connection on which nothing flows in one direction. Any frame of the client answers the
+    /// ping. `sent_ms` returns when the server last sent something, and is called only when that may be long ago.
+    pub fn must_send(&mut self, now_ms: u64, sent_ms: impl FnOnce() -> u64) -> bool {
         if now_ms < self.unsent_ms {
             return false;
         }
@@ -88,12 +90,12 @@ impl Deadlines {
         true
     }
 
-    /// A frame came: a ping needs no answer any more.
+    /// Notes that a frame was received, which answers a ping.
     pub fn heard(&mut self) {
         self.pinged_ms = None;
     }
 
-    /// Notes whether a message is under way; `is_new` when one was finished since the last time.
+    /// Notes whether a message is under way. `is_new` is true when another one was finished since the last call.
     pub fn message(&mut self, is_under_way: bool, is_new: bool, now_ms: u64) {
         if is_new || !is_under_way {
             self.message_ms = None;
@@ -103,7 +105,7 @@ impl Deadlines {
         }
     }
 
-    /// What is due now, if anything: ask until nothing is.
+    /// Returns what is due now, or `None`. To be called until nothing is.
     pub fn due(&mut self, now_ms: u64, status: &Status, times: &Times) -> Option<Due> {
         let has_passed = |since: Option<u64>, after: u64| since.is_some_and(|since| now_ms >= since + after);
         if self.has_expired(now_ms + status.lost_ms) {
@@ -132,11 +134,11 @@ impl Deadlines {
         status.heard_ms + self.silence_ms
     }
 
-    /// When something will be due at the earliest.
+    /// Returns the earliest time at which something will be due.
     #[must_use]
     pub fn next_ms(&self, status: &Status, times: &Times) -> u64 {
         let heartbeat = match self.pinged_ms {
-            // No answer can come in the middle of a frame, and a message has a deadline of its own.
+            // A ping cannot be answered in the middle of a frame, and a message has a deadline of its own.
             Some(_) if self.message_ms.is_some() => u64::MAX,
             Some(at) => at + times.pong_ms,
             None => self.ping_ms(status),
@@ -158,7 +160,7 @@ mod tests {
     use super::*;
 
     const TIMES: Times = Times { heartbeat_ms: 1000, pong_ms: 200, message_ms: 300, stall_ms: 400 };
-    /// What is left of the interval.
+    /// The silence that is allowed with the tests' choice.
     const SILENCE_MS: u64 = 900;
 
     fn deadlines() -> Deadlines {
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_pinged_sooner_than_the_interval_says_and_not_all_at_once() {
+    fn clients_are_pinged_sooner_than_the_interval_says_and_not_all_at_once() {
         for (sooner, silence_ms) in [(0, SILENCE_MS), (150, 850), (200, 800)] {
             assert_eq!(Deadlines::new(None, 0, &TIMES, |_| sooner).silence_ms, silence_ms);
         }
@@ -185,7 +187,7 @@ mod tests {
         assert_eq!(deadlines.next_ms(&status(), &TIMES), SILENCE_MS);
         assert_eq!(deadlines.due(900, &status(), &TIMES), Some(Due::Ping));
         assert_eq!(deadlines.due(900, &status(), &TIMES), None);
-        assert!(!deadlines.owes_sign(900, || 900), "the ping has left");
+        assert!(!deadlines.must_send(900, || 900), "the ping has left");
         assert_eq!(deadlines.next_ms(&status(), &TIMES), 1100);
         assert_eq!(deadlines.due(1100, &status(), &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
         deadlines.heard();
@@ -194,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn who_is_sent_nothing_is_pinged_however_much_it_says() {
+    fn a_client_that_is_sent_nothing_is_pinged_however_much_it_sends() {
         let mut deadlines = deadlines();
         let heard = |heard_ms| Status { heard_ms, ..status() };
-        assert!(!deadlines.owes_sign(899, || unreachable!("it is not asked so soon")));
-        assert!(!deadlines.owes_sign(900, || 600));
+        assert!(!deadlines.must_send(899, || unreachable!("it is not asked so soon")));
+        assert!(!deadlines.must_send(900, || 600));
         assert_eq!(deadlines.next_ms(&heard(1400), &TIMES), 1500);
-        assert!(deadlines.owes_sign(1500, || 600));
+        assert!(deadlines.must_send(1500, || 600));
         assert_eq!(deadlines.next_ms(&heard(1400), &TIMES), 1700);
         assert_eq!(deadlines.due(1700, &heard(1400), &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
         deadlines.heard();
@@ -232,24 +234,24 @@ mod tests {
         assert_eq!(deadlines.next_ms(&heard, &TIMES), SILENCE_MS);
     }
 
-    /// Regression: 1. The server sends nothing for an interval and asks for a sign of life. 2. A long message is on its
-    /// way, in which no answer has a place. 3. The client was late for the answer, though not for the message.
+    /// Regression: 1. The server sends nothing for an interval and sends a ping. 2. A long message is on its way, in
+    /// the middle of which no pong can be sent. 3. The client was late for the pong, though not for the message.
     #[test]
     fn a_message_under_way_is_no_silence() {
         let mut deadlines = deadlines();
         deadlines.message(true, false, 850);
-        assert!(deadlines.owes_sign(900, || 0));
+        assert!(deadlines.must_send(900, || 0));
         let heard = Status { heard_ms: 840, ..status() };
         assert_eq!(deadlines.due(1149, &heard, &TIMES), None);
         assert_eq!(deadlines.next_ms(&heard, &TIMES), 1150);
         assert_eq!(deadlines.due(1150, &heard, &TIMES), Some(Due::End(EndReason::MessageTimeout)));
-        // It is over, and the client has not been heard since.
+        // The message has ended, and nothing was received since.
         deadlines.message(false, true, 1140);
         assert_eq!(deadlines.due(1150, &heard, &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
     }
 
     #[test]
-    fn whoever_takes_nothing_is_slow() {
+    fn a_client_that_reads_nothing_is_slow() {
         let mut deadlines = deadlines();
         let old = Status { oldest_ms: Some(10), stalled_ms: Some(300), ..status() };
         assert_eq!(deadlines.next_ms(&old, &TIMES), 410);

@@ -1,9 +1,9 @@
-//! What is due on a connection, seen to. Nothing counts as missed before the client was listened to once more.
+//! Acts on the deadlines of a connection. A deadline counts as missed only after one more read.
 
 use std::task::Context;
 
 use super::deadlines::Due;
-use super::{Ask, Connection, Reading};
+use super::{Connection, ReadSource, Reading};
 use crate::endpoint::Endpoint;
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
@@ -12,36 +12,37 @@ use crate::protocol::frame::{self, OpCode};
 use crate::shard::outbox::Kind;
 
 impl Connection {
-    /// Does what is due. `reading` is how far reading has come, here too.
-    pub(super) fn see_to_deadlines(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
+    /// Does everything that is due. `reading` is the result of the last read, and is updated by further ones.
+    pub(super) fn handle_deadlines(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
         if self.registration.is_ending() {
             return;
         }
-        let mut has_looked = false;
+        let mut has_read = false;
         if self.is_endpoint_due(now_ms) {
-            self.look_again(cx, now_ms, reading);
-            has_looked = true;
+            self.read_once_more(cx, now_ms, reading);
+            has_read = true;
             if self.is_endpoint_due(now_ms) {
                 self.call(now_ms, Endpoint::due);
                 self.registration.flush();
             }
         }
-        // While its socket takes nothing, more pings would only wait with the rest.
+        // While the socket takes nothing, further pings would only wait in the queue.
         let registration = &self.registration;
         let sent_ms = || if registration.is_blocked() { now_ms } else { registration.sent_ms() };
-        if self.deadlines.owes_sign(now_ms, sent_ms) {
-            self.ask_for_life();
+        if self.deadlines.must_send(now_ms, sent_ms) {
+            self.probe_client();
         }
         loop {
             let status = self.registration.status();
-            match self.deadlines.due(now_ms, &status, &self.tools.times) {
+            match self.deadlines.due(now_ms, &status, &self.context.times) {
                 None => return,
-                Some(Due::Ping) => self.ask_for_life(),
-                Some(_) if !has_looked => {
-                    self.look_again(cx, now_ms, reading);
-                    has_looked = true;
+                Some(Due::Ping) => self.probe_client(),
+                Some(_) if !has_read => {
+                    self.read_once_more(cx, now_ms, reading);
+                    has_read = true;
                 }
-                // Bytes still come: of a message, which has a deadline of its own. Or it is us who do not read on.
+                // Bytes of a message still come, which has a deadline of its own; or the server has stopped reading
+                // for a reason other than a full queue.
                 Some(Due::ProbeFailed | Due::End(EndReason::HeartbeatTimeout))
                     if matches!(reading, Reading::Interrupted)
                         || matches!(reading, Reading::Paused) && !self.registration.owes_much() =>
@@ -58,31 +59,31 @@ impl Connection {
         self.endpoint_due_ms().is_some_and(|at_ms| now_ms >= at_ms)
     }
 
-    /// Before a deadline counts as missed: takes what the kernel has of the client by now, and gives the client what
-    /// its socket takes. When many sockets have something, as after a pause, the reactor has not told of all of them.
-    fn look_again(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
+    /// Reads what the kernel has received by now, and writes what the socket takes, before a deadline counts as missed.
+    /// When many sockets are ready, as after a pause of the process, the reactor has not reported all of them.
+    fn read_once_more(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
         self.registration.flush();
-        match self.poll_read(cx, now_ms, Ask::Kernel) {
-            // The reactor will say when there is something, as before.
+        match self.poll_read(cx, now_ms, ReadSource::Kernel) {
+            // The reactor reports further bytes as before.
             Reading::Waiting => {}
             Reading::Paused => {
                 *reading = Reading::Paused;
-                self.hear_progress();
+                self.note_progress();
             }
             Reading::Interrupted => *reading = Reading::Interrupted,
         }
     }
 
-    /// While nothing is read of the client, what it takes is its sign of life.
-    pub(super) fn hear_progress(&mut self) {
+    /// Counts progress in writing as a sign of life, for a client from which nothing is read.
+    pub(super) fn note_progress(&mut self) {
         if self.registration.heard_by_progress() {
             self.deadlines.heard();
         }
     }
 
-    /// Asks a silent client whether it is there: in `throng.v1` so that a browser's page, which sees no ping, hears
-    /// that the server is there as well.
-    fn ask_for_life(&self) {
+    /// Asks a silent client for a sign of life: with a ping, or in `throng.v1` with a `heartbeat`, because pages in a
+    /// browser see no pings and need to know that the server is alive as well.
+    fn probe_client(&self) {
         self.registration.ask();
         match self.registration.dialect() {
             Dialect::Plain => self.registration.control(Kind::Control, &frame::data(OpCode::Ping, b"")),

@@ -1,26 +1,26 @@
-//! The scanner as the fuzzer sees it: what it makes of a stream that arrives in parts.
+//! The entry point of the fuzzer for the scanner: scans a stream that arrives in parts.
 
-use super::scanner::{Limits, Scanner};
+use super::scanner::{FrameLimits, Scanner};
 use crate::protocol::close::EndReason;
 
-/// The longest message in the fuzzer's streams.
+/// Longest message that is allowed in the fuzzer's streams.
 pub const MAX_MESSAGE_BYTES: usize = 1_000;
 
-/// What was found in a stream.
+/// The result of scanning a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Where each whole frame ends.
+    /// The offset after each whole frame.
     pub ends: Vec<usize>,
-    /// Between two messages at the end of the stream.
+    /// True when the stream ends between two messages.
     pub is_idle: bool,
-    /// Why it may not go on.
+    /// The reason to end the connection, if there is one.
     pub wrong: Option<EndReason>,
 }
 
-/// Scans a stream as the reader does.
+/// Scans a stream in the same way as the reader.
 #[must_use]
 pub fn scan(parts: &[&[u8]]) -> Found {
-    let limits = Limits { message_bytes: MAX_MESSAGE_BYTES, fragments: 3 };
+    let limits = FrameLimits { message_bytes: MAX_MESSAGE_BYTES, fragments: 3 };
     let (mut scanner, mut found, mut at) = (Scanner::default(), Found::default(), 0);
     for mut part in parts.iter().copied() {
         while !part.is_empty() {

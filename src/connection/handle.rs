@@ -1,14 +1,15 @@
-//! What came in, handed to whom it is for.
+//! Passes received messages and control frames to the endpoint.
 
 use super::Connection;
 use super::reader::Incoming;
-use crate::chat::rate_limit::Refused;
 use crate::endpoint::Message;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{self, OpCode};
+use crate::rate_limit::Refused;
 use crate::shard::outbox::Kind;
 
 impl Connection {
+    /// Handles a message or control frame.
     pub(super) fn handle(&mut self, incoming: Incoming, now_ms: u64) {
         match incoming {
             Incoming::Text(mut text) => {
@@ -27,7 +28,8 @@ impl Connection {
         }
     }
 
-    /// Handles what came too fast: a message is answered where there is a form for it, a ping is not.
+    /// Handles a message or control frame over the rate limit: the endpoint answers a message with an error, and a ping
+    /// counts as a strike without an answer.
     pub(super) fn refuse(&mut self, incoming: Incoming, refused: Refused, now_ms: u64) {
         match incoming {
             Incoming::Text(mut text) => {
@@ -41,13 +43,13 @@ impl Connection {
                 });
             }
             Incoming::Ping(_) | Incoming::Pong => self.call(now_ms, |_, peer| peer.strike()),
-            // Who goes is not held up.
+            // A close is never refused.
             Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(code)),
         }
     }
 
     fn count_message(&mut self) {
-        self.tally.messages += 1;
-        self.tools.shard.metrics().messages_received.add(1);
+        self.traffic.messages += 1;
+        self.context.shard.metrics().messages_received.add(1);
     }
 }

@@ -1,20 +1,20 @@
-//! The task of one connection, from the first byte behind the 101 to the last one of the close.
+//! The task of one connection, from the first byte after the 101 to the last one of the close.
 //!
-//! A small state machine that is polled when its socket is ready, when the shard has something for it, or when the
-//! shard's wheel says so. It owns no timer, and no read buffer while nothing is under way; everything it sends goes
-//! through its outbox on the shard.
+//! The task is a small state machine. It is polled when its socket is ready, when the shard has queued something for
+//! it, or when the shard's timer wheel wakes it. It owns no timer, and no read buffer while no message is under way.
+//! Everything it sends goes through its outbox on the shard.
 
 mod closing;
+mod context;
 pub mod deadlines;
 mod due;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
-mod pump;
+mod parser;
 mod reader;
 mod scanner;
 pub mod socket;
-mod tools;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,59 +25,59 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use self::closing::Closing;
+pub use self::context::WorkerContext;
 use self::deadlines::Deadlines;
 use self::reader::{Charge, Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
-pub use self::tools::Tools;
-use crate::chat::rate_limit::Allowance;
 use crate::endpoint::{Endpoint, Peer};
 use crate::metrics::EndedBy;
 use crate::node::ConnectionPermit;
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
+use crate::rate_limit::Allowance;
 use crate::shard::Registration;
 use crate::shard::outbox::Flush;
 
-/// Reads before other connections of the worker get their turn.
+/// Most reads in one poll, after which the task yields to other connections of the worker.
 const READS_PER_POLL: usize = 2;
-/// Pages of missed messages before they get it.
+/// Most pages of missed messages in one poll.
 const PAGES_PER_POLL: usize = 4;
-/// Messages and control frames before they get it.
+/// Most messages and control frames in one poll.
 const FRAMES_PER_POLL: usize = 256;
 
-/// What is known of a connection when it is admitted, kept for its end.
+/// Facts about a connection that are known when it is admitted and needed when it ends.
 #[derive(Debug)]
-pub struct Facts {
+pub struct ConnectionInfo {
     /// The endpoint's name.
     pub endpoint: &'static str,
-    /// When a token that was shown is no longer taken, in milliseconds since the Unix epoch.
+    /// Expiry of the client's token, in milliseconds since the Unix epoch; `None` without a token.
     pub until_unix_ms: Option<i64>,
-    /// Its place among `limits.max_connections`.
-    pub place: ConnectionPermit,
+    /// The permit that counts the connection among `limits.max_connections`.
+    pub permit: ConnectionPermit,
 }
 
 /// Why reading stopped.
 enum Reading {
-    /// Nothing is there: the task is woken when something is. Or the connection ends.
+    /// No bytes are there, and the task is woken when there are; or the connection ends.
     Waiting,
-    /// There may be more, but it is others' turn.
+    /// There may be more bytes, but the task yields to other connections.
     Interrupted,
-    /// The client must first take its answers.
+    /// The client has to read its answers first (back-pressure).
     Paused,
 }
 
-/// Who says whether there is something to read.
+/// How a read finds out whether the socket has bytes.
 #[derive(Debug, Clone, Copy)]
-enum Ask {
-    /// The reactor, which wakes the task when there is.
+enum ReadSource {
+    /// By the readiness that the reactor has recorded; the task is woken when there are bytes.
     Reactor,
-    /// The kernel.
+    /// By asking the kernel.
     Kernel,
 }
 
-/// What was counted.
+/// Received messages and bytes, for the log.
 #[derive(Debug, Default)]
-struct Tally {
+struct Traffic {
     messages: u64,
     bytes: u64,
 }
@@ -85,81 +85,82 @@ struct Tally {
 /// The task of one connection: spawn it on the worker's runtime.
 #[derive(Debug)]
 pub struct Connection {
-    // In the order in which they have to be dropped: rooms are left before the slot is given up. `None` once the
-    // connection is ending: who says farewell is in no room any more and holds no user id.
+    // Fields are dropped in this order: rooms are left before the slot is given up. `None` once the connection is
+    // ending, because it then is in no room and holds no user id.
     endpoint: Option<Endpoint>,
     registration: Registration,
     socket: Socket,
-    tools: Rc<Tools>,
+    context: Rc<WorkerContext>,
     reader: Reader,
     allowance: Allowance,
     deadlines: Deadlines,
     closing: Option<Closing>,
-    facts: Box<Facts>,
-    tally: Tally,
+    info: Box<ConnectionInfo>,
+    traffic: Traffic,
     opened_ms: u64,
     is_open: bool,
 }
 
 impl Connection {
-    /// A connection whose handshake is done. `leftover` is what the client sent behind it.
+    /// Creates the task of a connection whose handshake is done. `leftover` holds the bytes that followed the
+    /// handshake.
     #[must_use]
     pub fn new(
-        tools: Rc<Tools>,
+        context: Rc<WorkerContext>,
         socket: Socket,
         registration: Registration,
         endpoint: Endpoint,
-        facts: Facts,
+        info: ConnectionInfo,
         leftover: Bytes,
     ) -> Self {
-        let now_ms = tools.shard.tick();
-        let expires_ms = facts.until_unix_ms.map(|until_unix_ms| {
-            let left_ms = until_unix_ms.saturating_sub(tools.node.clock.wall_ms());
-            tools.shard.clock_ms().saturating_add(left_ms.try_into().unwrap_or(0))
+        let now_ms = context.shard.tick();
+        let expires_ms = info.until_unix_ms.map(|until_unix_ms| {
+            let left_ms = until_unix_ms.saturating_sub(context.node.clock.wall_ms());
+            context.shard.clock_ms().saturating_add(left_ms.try_into().unwrap_or(0))
         });
-        let deadlines = Deadlines::new(expires_ms, now_ms, &tools.times, |most| fastrand::u64(..=most));
-        let metrics = tools.shard.metrics();
+        let deadlines = Deadlines::new(expires_ms, now_ms, &context.times, |most| fastrand::u64(..=most));
+        let metrics = context.shard.metrics();
         metrics.connections.add(1);
         metrics.accepted.add(1);
         Self {
             endpoint: Some(endpoint),
             registration,
             socket,
-            tools,
+            context,
             reader: Reader::new(leftover),
             allowance: Allowance::default(),
             deadlines,
             closing: None,
-            facts: Box::new(facts),
-            tally: Tally::default(),
+            info: Box::new(info),
+            traffic: Traffic::default(),
             opened_ms: now_ms,
             is_open: false,
         }
     }
 
-    /// Runs something of the endpoint's; a panic ends this connection alone.
+    /// Calls the endpoint. A panic in it ends this connection alone.
     fn call(&mut self, now_ms: u64, f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>) {
-        let Self { endpoint: Some(endpoint), registration, tools, allowance, .. } = self else { return };
+        let Self { endpoint: Some(endpoint), registration, context, allowance, .. } = self else { return };
         let called = catch_unwind(AssertUnwindSafe(|| {
-            let mut parser = tools.parser.borrow_mut();
-            let now_ms = now_ms + tools.shard.lost_ms();
-            let mut peer = Peer { registration, node: &tools.node, parser: &mut parser, allowance, now_ms };
+            let mut parser = context.json.borrow_mut();
+            let now_ms = now_ms + context.shard.lost_ms();
+            let mut peer = Peer { registration, node: &context.node, parser: &mut parser, allowance, now_ms };
             f(endpoint, &mut peer)
         }));
         match called {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => self.registration.end(reason),
             Err(_) => {
-                tracing::error!(id = %self.registration.id(), "an endpoint panicked");
+                tracing::error!(id = %self.registration.id(), "an endpoint panicked, its connection ends with 1011");
                 self.registration.end(EndReason::Internal);
             }
         }
     }
 
-    /// One poll while the connection is open.
+    /// Polls an open connection; ready when it has to end.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.prefetch();
-        let now_ms = self.tools.shard.tick();
+        let now_ms = self.context.shard.tick();
         self.registration.set_waker(cx.waker());
         self.endpoint.iter().for_each(Endpoint::prefetch_room);
         if !self.is_open {
@@ -168,20 +169,20 @@ impl Connection {
             self.call(now_ms, Endpoint::open);
             self.registration.flush();
         }
-        if self.deadlines.has_expired(self.tools.shard.clock_ms()) {
+        if self.deadlines.has_expired(self.context.shard.clock_ms()) {
             self.registration.end(EndReason::TokenExpired);
         }
         self.replay(now_ms);
-        // First, because it may have come in time though we are late.
-        let mut reading = self.poll_read(cx, now_ms, Ask::Reactor);
-        self.see_to_deadlines(cx, now_ms, &mut reading);
-        // Last, because everything before may have left something that the socket did not take.
+        // Reading comes before deadlines, because bytes may have come in time although this poll is late.
+        let mut reading = self.poll_read(cx, now_ms, ReadSource::Reactor);
+        self.handle_deadlines(cx, now_ms, &mut reading);
+        // Writing comes last, because everything before may have left bytes that the socket did not take.
         self.poll_backlog(cx);
         let status = self.registration.status();
         if status.end.is_some() {
             return Poll::Ready(());
         }
-        let mut next_ms = self.deadlines.next_ms(&status, &self.tools.times);
+        let mut next_ms = self.deadlines.next_ms(&status, &self.context.times);
         if let Some(at_ms) = self.endpoint_due_ms() {
             next_ms = next_ms.min(at_ms);
         }
@@ -190,7 +191,7 @@ impl Connection {
             Reading::Waiting => false,
             Reading::Interrupted => true,
             Reading::Paused => {
-                self.hear_progress();
+                self.note_progress();
                 !self.registration.owes_much() && !self.endpoint.as_ref().is_some_and(Endpoint::is_waiting)
             }
         };
@@ -200,21 +201,21 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Has fetched what every poll reads.
+    /// Prefetches the memory that every poll reads.
     fn prefetch(&self) {
         self.endpoint.iter().for_each(Endpoint::prefetch);
         prefetch(&self.registration);
         prefetch(&self.socket);
         prefetch(&self.reader);
         prefetch(&self.deadlines);
-        prefetch(&self.tally);
+        prefetch(&self.traffic);
     }
 
     fn endpoint_due_ms(&self) -> Option<u64> {
         self.endpoint.as_ref().and_then(Endpoint::next_due_ms)
     }
 
-    /// Queues missed messages, as long as the client takes them and it is not others' turn.
+    /// Queues missed messages, as long as the client reads them and for at most [`PAGES_PER_POLL`] pages.
     fn replay(&mut self, now_ms: u64) {
         for _ in 0..PAGES_PER_POLL {
             if !self.is_replaying() || self.registration.owes_much() || self.registration.is_ending() {
@@ -229,7 +230,7 @@ impl Connection {
         self.endpoint.as_ref().is_some_and(Endpoint::is_replaying)
     }
 
-    /// Writes what waits, and has the task woken when the socket can take more.
+    /// Writes the queue, and registers the task to be woken when the socket can take more.
     fn poll_backlog(&mut self, cx: &mut Context<'_>) {
         while self.registration.is_blocked() {
             let registration = &self.registration;
@@ -245,9 +246,9 @@ impl Connection {
         }
     }
 
-    /// Reads and handles what is there.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64, whom: Ask) -> Reading {
-        let tools = Rc::clone(&self.tools);
+    /// Reads and handles the bytes that are there.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64, source: ReadSource) -> Reading {
+        let context = Rc::clone(&self.context);
         for _ in 0..READS_PER_POLL {
             if self.registration.is_ending() {
                 return Reading::Waiting;
@@ -256,21 +257,21 @@ impl Connection {
                 return Reading::Paused;
             }
             if self.reader.has_held() {
-                self.reader.unhold(&tools.pumps);
+                self.reader.unhold(&context.parsers);
             } else {
-                match tools.pumps.scratch.fill(|buffer| match whom {
-                    Ask::Reactor => self.socket.poll_read(cx, buffer),
-                    Ask::Kernel => self.socket.read_now(buffer),
+                match context.parsers.scratch.fill(|buffer| match source {
+                    ReadSource::Reactor => self.socket.poll_read(cx, buffer),
+                    ReadSource::Kernel => self.socket.read_now(buffer),
                 }) {
                     Poll::Pending => return Reading::Waiting,
-                    Poll::Ready(Ok(read)) if read > 0 => self.tally.bytes += read as u64,
+                    Poll::Ready(Ok(read)) if read > 0 => self.traffic.bytes += read as u64,
                     Poll::Ready(_) => {
                         self.registration.end(EndReason::PeerVanished);
                         return Reading::Waiting;
                     }
                 }
             }
-            let is_used_up = self.handle_scratch(&tools, now_ms);
+            let is_used_up = self.handle_scratch(&context, now_ms);
             self.registration.flush();
             if !is_used_up {
                 break;
@@ -279,14 +280,14 @@ impl Connection {
         Reading::Interrupted
     }
 
-    /// Handles what was read; false when something of it is held back for the next poll.
-    fn handle_scratch(&mut self, tools: &Tools, now_ms: u64) -> bool {
+    /// Handles the bytes in the scratch buffer; returns false when some of them are held back for the next poll.
+    fn handle_scratch(&mut self, context: &WorkerContext, now_ms: u64) -> bool {
         let mut has_finished = false;
         let mut is_used_up = false;
         let asked = self.registration.asked();
-        let mut frames = Charge { rate: tools.frame_rate.as_ref(), asked, now_ms };
+        let mut frames = Charge { rate: context.frame_rate.as_ref(), asked, now_ms };
         for _ in 0..FRAMES_PER_POLL {
-            match self.reader.next(&tools.pumps, &tools.limits, &mut frames) {
+            match self.reader.next(&context.parsers, &context.limits, &mut frames) {
                 Ok(Some((incoming, refused))) => {
                     has_finished |= matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
                     self.deadlines.heard();
@@ -300,7 +301,7 @@ impl Connection {
                 Err(reason) => self.registration.end(reason),
             }
             if self.registration.is_ending() {
-                tools.pumps.scratch.clear();
+                context.parsers.scratch.clear();
                 return true;
             }
             let is_full = self.registration.owes_much() && self.registration.flush() == Flush::Blocked;
@@ -314,25 +315,25 @@ impl Connection {
         if !self.reader.is_idle() {
             self.registration.heard_part();
         }
-        self.reader.hold(&tools.pumps);
+        self.reader.hold(&context.parsers);
         self.deadlines.message(!self.reader.is_idle(), has_finished, now_ms);
         is_used_up
     }
 
-    /// Leaves everything but the socket, and says so in one line. Only the first call does anything.
+    /// Leaves everything but the socket, and logs the end in one line. Only the first call has an effect.
     fn leave(&mut self) {
         let Some(endpoint) = self.endpoint.take() else { return };
         let reason = self.registration.status().end.unwrap_or(EndReason::GoingAway);
         let by = if reason.is_started_by_server() { EndedBy::Server } else { EndedBy::Client };
-        self.tools.shard.metrics().count_close(reason.code(), by);
+        self.context.shard.metrics().count_close(reason.code(), by);
         let id = self.registration.id();
         let user = endpoint.user().unwrap_or("-");
-        let duration_ms = self.tools.shard.now_ms().saturating_sub(self.opened_ms);
-        let Tally { messages, bytes } = self.tally;
+        let duration_ms = self.context.shard.now_ms().saturating_sub(self.opened_ms);
+        let Traffic { messages, bytes } = self.traffic;
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    %id, user, endpoint = self.facts.endpoint, reason = %reason.text(), code = reason.code(),
+                    %id, user, endpoint = self.info.endpoint, reason = %reason.text(), code = reason.code(),
                     duration_ms, messages, bytes, bytes_sent = self.registration.bytes_sent(),
                     "connection ended"
                 )
@@ -350,14 +351,14 @@ impl Future for Connection {
         loop {
             if let Some(closing) = &mut this.closing {
                 this.registration.set_waker(cx.waker());
-                return closing.poll(cx, &this.socket, &this.registration, &this.tools.pumps);
+                return closing.poll(cx, &this.socket, &this.registration, &this.context.parsers);
             }
             if this.poll_open(cx).is_pending() {
                 return Poll::Pending;
             }
             this.leave();
             this.reader = Reader::default();
-            this.closing = Some(Closing::new(this.tools.shard.now_ms()));
+            this.closing = Some(Closing::new(this.context.shard.now_ms()));
         }
     }
 }
@@ -365,7 +366,7 @@ impl Future for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.leave();
-        self.tools.shard.metrics().connections.sub(1);
+        self.context.shard.metrics().connections.sub(1);
     }
 }
 
@@ -375,7 +376,7 @@ mod tests {
 
     #[test]
     fn the_task_of_a_connection_is_small() {
-        // Each idle connection has one, beside its slot and its registration with the reactor.
+        // Each idle connection has one, besides its slot and its registration with the reactor.
         assert!(size_of::<Connection>() <= 384, "{}", size_of::<Connection>());
     }
 }

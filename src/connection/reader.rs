@@ -1,4 +1,5 @@
-//! Bytes → frames → messages. Holds memory only while a message is under way.
+//! Turns the bytes of a connection into frames, and frames into messages. It holds memory only while a message is under
+//! way.
 
 use std::task::Poll;
 
@@ -6,15 +7,15 @@ use bytes::{Bytes, BytesMut};
 use fastwebsockets::{OpCode, WebSocketError};
 use memchr::memmem;
 
-use super::pump::{Parsed, Pump, Pumps, SCRATCH_BYTES};
-use super::scanner::{Limits, Scanner};
-use crate::chat::rate_limit::{Bucket, Rate, Refused};
+use super::parser::{FrameParser, Parsed, ParserPool, SCRATCH_BYTES};
+use super::scanner::{FrameLimits, Scanner};
 use crate::protocol::close::{EndReason, is_allowed_code};
+use crate::rate_limit::{Bucket, Rate, Refused};
 
-/// Something whole that a client sent.
+/// A whole message or control frame of a client.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    /// A text message, checked to be UTF-8.
+    /// A text message, which is valid UTF-8.
     Text(BytesMut),
     /// A binary message.
     Binary(BytesMut),
@@ -22,23 +23,23 @@ pub(super) enum Incoming {
     Ping(BytesMut),
     /// A pong.
     Pong,
-    /// A close frame's code; 1005 when it had none.
+    /// A close frame with its code, 1005 where it has none.
     Close(u16),
 }
 
-/// The fragments of a message so far.
+/// The fragments of a message that have arrived.
 #[derive(Debug)]
 struct Assembly {
     is_text: bool,
     bytes: BytesMut,
-    /// How much of it is known to be UTF-8.
+    /// Number of bytes that are known to be UTF-8.
     valid: usize,
-    /// The last fragment that came too fast.
+    /// The refusal of the last fragment that exceeded the rate limit.
     refused: Option<Refused>,
 }
 
 impl Assembly {
-    /// Checks what was added; a character may continue in the next fragment.
+    /// Checks the bytes that were added. A character may continue in the next fragment.
     fn check_utf8(&mut self, is_final: bool) -> Result<(), EndReason> {
         match std::str::from_utf8(&self.bytes[self.valid..]) {
             Ok(_) => self.valid = self.bytes.len(),
@@ -49,17 +50,18 @@ impl Assembly {
     }
 }
 
-/// Longest text that is looked at for an answer: there is a type in it, and perhaps an id.
+/// Longest text that can be a heartbeat's answer: it has a type, and perhaps an id.
 const MAX_ANSWER_BYTES: usize = 128;
 
-/// What a frame costs.
+/// Charges frames to the rate limit of a connection.
 #[derive(Debug)]
 pub(super) struct Charge<'a> {
-    /// Frames of a connection; `None` when rates are not limited.
+    /// Rate of frames of the connection; `None` when rates are not limited.
     pub(super) rate: Option<&'a Rate>,
-    /// Answers that the server has asked for: they cost nothing, or others could use up what a client may send by
-    /// having it asked.
+    /// Number of answers that the server has asked for. They are free, because otherwise others could use up a client's
+    /// rate by causing the server to ask.
     pub(super) asked: u16,
+    /// Time of the charge.
     pub(super) now_ms: u64,
 }
 
@@ -74,8 +76,8 @@ impl Charge<'_> {
     }
 }
 
-/// True for what answers a ping or a heartbeat. That a text is more than it seems costs nobody anything: there are no
-/// more free ones than were asked for.
+/// Returns true for a frame that may answer a ping or a heartbeat. Other text that looks like an answer does no harm,
+/// because no more frames are free than were asked for.
 fn is_answer(frame: &Parsed) -> bool {
     match frame.opcode {
         OpCode::Pong => true,
@@ -86,45 +88,45 @@ fn is_answer(frame: &Parsed) -> bool {
     }
 }
 
-/// Something whole, and whether it came too fast.
+/// A whole message or control frame, and the refusal where it exceeded the rate limit.
 pub(super) type Received = (Incoming, Option<Refused>);
 
-/// One connection's reader. 104 bytes while nothing is under way.
+/// The reader of one connection. It takes 104 bytes while no message is under way.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     scanner: Scanner,
-    /// Has part of a frame.
-    pump: Option<Pump>,
+    /// The parser of a frame that has arrived in part.
+    parser: Option<FrameParser>,
     assembly: Option<Box<Assembly>>,
-    /// Read from the socket, not yet looked at: what came behind the handshake, or behind a pause.
+    /// Bytes that were read from the socket and are not handled yet: after the handshake, or after a pause.
     held: Bytes,
-    /// The frames that may still come.
+    /// The bucket for the rate of frames.
     frames: Bucket,
 }
 
 impl Reader {
-    /// A reader that begins with what was read behind the handshake.
+    /// Creates a reader that begins with the bytes that were read after the handshake.
     #[must_use]
     pub(super) fn new(leftover: Bytes) -> Self {
         Self { held: leftover, ..Self::default() }
     }
 
-    /// True between two messages.
+    /// Returns true between two messages.
     #[must_use]
     pub(super) fn is_idle(&self) -> bool {
         self.scanner.is_idle()
     }
 
-    /// True when bytes wait that no longer have to be read.
+    /// Returns true when held bytes have to be handled before anything is read.
     #[must_use]
     pub(super) fn has_held(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Puts the next part of the held bytes into the scratch buffer.
-    pub(super) fn unhold(&mut self, pumps: &Pumps) {
+    /// Moves the next part of the held bytes into the scratch buffer.
+    pub(super) fn unhold(&mut self, parsers: &ParserPool) {
         let part = self.held.split_to(self.held.len().min(SCRATCH_BYTES));
-        let _ = pumps.scratch.fill(|buffer| {
+        let _ = parsers.scratch.fill(|buffer| {
             buffer[..part.len()].copy_from_slice(&part);
             Poll::Ready(Ok(part.len()))
         });
@@ -133,56 +135,56 @@ impl Reader {
         }
     }
 
-    /// Keeps what is left in the scratch buffer for later, in front of what is held already.
-    pub(super) fn hold(&mut self, pumps: &Pumps) {
-        pumps.scratch.with_rest(|rest| {
+    /// Moves the rest of the scratch buffer to the front of the held bytes.
+    pub(super) fn hold(&mut self, parsers: &ParserPool) {
+        parsers.scratch.with_rest(|rest| {
             if !rest.is_empty() {
                 self.held = [rest, &self.held].concat().into();
             }
         });
-        pumps.scratch.clear();
+        parsers.scratch.clear();
     }
 
-    /// The next message or control frame in the scratch buffer; `None` when it is used up. Every frame is taken off
-    /// what `charge` says.
+    /// Returns the next message or control frame in the scratch buffer, or `None` when the buffer is used up. Every
+    /// frame is charged to `charge`.
     ///
     /// # Errors
-    /// The reason to end the connection. The reader is of no more use.
+    /// The reason to end the connection. The reader must not be used any more.
     pub(super) fn next(
         &mut self,
-        pumps: &Pumps,
-        limits: &Limits,
+        parsers: &ParserPool,
+        limits: &FrameLimits,
         charge: &mut Charge<'_>,
     ) -> Result<Option<Received>, EndReason> {
         loop {
-            let step = pumps.scratch.with_rest(|rest| self.scanner.scan(rest, limits))?;
+            let step = parsers.scratch.with_rest(|rest| self.scanner.scan(rest, limits))?;
             if step.len == 0 && !step.is_complete {
                 return Ok(None);
             }
-            let mut pump = self.pump.take().unwrap_or_else(|| pumps.take());
-            match pumps.run(&mut pump, step.len) {
+            let mut parser = self.parser.take().unwrap_or_else(|| parsers.take());
+            match parsers.run(&mut parser, step.len) {
                 Ok(Some(frame)) if step.is_complete => {
-                    pumps.give_back(pump, frame.payload.len());
+                    parsers.give_back(parser, frame.payload.len());
                     let refused = charge.take(&frame, &mut self.frames);
                     if let Some(received) = self.assemble(frame, refused)? {
                         return Ok(Some(received));
                     }
                 }
-                Ok(None) if !step.is_complete => self.pump = Some(pump),
+                Ok(None) if !step.is_complete => self.parser = Some(parser),
                 Ok(_) => {
-                    tracing::error!("scanner and parser disagree about the end of a frame");
+                    tracing::error!("the scanner and the parser disagree about the end of a frame");
                     return Err(EndReason::Internal);
                 }
                 Err(WebSocketError::InvalidUTF8) => return Err(EndReason::InvalidUtf8),
                 Err(error) => {
-                    tracing::error!(%error, "the parser refuses what the scanner let through");
+                    tracing::error!(%error, "the parser refuses a frame that the scanner has passed");
                     return Err(EndReason::Internal);
                 }
             }
         }
     }
 
-    /// Adds a frame to the message under way, unless it is one by itself.
+    /// Adds a frame to the message under way, or returns it when it is whole by itself.
     fn assemble(&mut self, frame: Parsed, refused: Option<Refused>) -> Result<Option<Received>, EndReason> {
         let Parsed { is_final, opcode, payload } = frame;
         let whole = |incoming| Ok(Some((incoming, refused)));
@@ -190,7 +192,7 @@ impl Reader {
             OpCode::Ping => return whole(Incoming::Ping(payload)),
             OpCode::Pong => return whole(Incoming::Pong),
             OpCode::Close => return whole(parse_close(&payload)?),
-            // The parser has checked a whole text already.
+            // The parser has checked the UTF-8 of an unfragmented text.
             OpCode::Text if is_final => return whole(Incoming::Text(payload)),
             OpCode::Binary if is_final => return whole(Incoming::Binary(payload)),
             OpCode::Text | OpCode::Binary => {
@@ -218,7 +220,7 @@ impl Reader {
     }
 }
 
-/// Checks a close frame's payload (RFC 6455 sections 5.5.1 and 7.4).
+/// Checks the payload of a close frame (RFC 6455, sections 5.5.1 and 7.4).
 fn parse_close(payload: &[u8]) -> Result<Incoming, EndReason> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return match payload {

@@ -1,37 +1,37 @@
-//! Looks at every frame's header before the parser gets it, and refuses what RFC 6455 forbids or our limits do not
-//! allow: the parser accepts unmasked frames and wasteful lengths, and reserves whatever length is declared.
+//! Checks the header of every frame before the parser gets it, against RFC 6455 and the limits. The parser alone would
+//! accept unmasked frames and lengths in too long a form, and would allocate whatever length a header declares.
 
 use crate::protocol::close::EndReason;
 
-/// Bytes of the longest client header: two, an eight-byte length, a mask.
+/// Length of the longest header of a client: two bytes, a length of eight bytes, and a mask.
 const MAX_HEADER: usize = 14;
 
-/// What a message may be.
+/// The limits of one message.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// Bytes of one message, its fragments together.
+pub(super) struct FrameLimits {
+    /// Most bytes of a message, all fragments together.
     pub(super) message_bytes: usize,
-    /// Fragments of one message.
+    /// Most fragments of a message.
     pub(super) fragments: usize,
 }
 
-/// How far a scan came.
+/// The result of one scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
-    /// Bytes that belong to the current frame.
+    /// Number of bytes that belong to the current frame.
     pub(super) len: usize,
-    /// The frame ends with them.
+    /// True when the frame ends with them.
     pub(super) is_complete: bool,
 }
 
-/// The state between two scans: a header that has arrived in part, the payload that is still to come, and the
-/// message that is under way. 40 bytes.
+/// The state between two scans: a header that has arrived in part, the length of the payload that is still to come, and
+/// the message that is under way. 40 bytes.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     header: [u8; MAX_HEADER],
     have: u8,
     in_payload: bool,
-    /// A message has begun and its last fragment has not.
+    /// True after the first fragment of a message, until its last one begins.
     in_message: bool,
     remaining: u64,
     message_bytes: u64,
@@ -44,7 +44,7 @@ const MASK: u8 = 0x80;
 const CONTROL: u8 = 0x08;
 
 impl Scanner {
-    /// True between two messages.
+    /// Returns true between two messages.
     #[must_use]
     pub(super) fn is_idle(&self) -> bool {
         self.have == 0 && !self.in_message
@@ -53,9 +53,9 @@ impl Scanner {
     /// Scans bytes up to the end of the current frame.
     ///
     /// # Errors
-    /// The reason to end the connection: a protocol error (1002), or a message over the limits (1009), before any
-    /// of its payload has to arrive.
-    pub(super) fn scan(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, EndReason> {
+    /// The reason to end the connection: a protocol error (1002), or a message over the limits (1009). Both are found
+    /// in the header, before any payload arrives.
+    pub(super) fn scan(&mut self, bytes: &[u8], limits: &FrameLimits) -> Result<Step, EndReason> {
         let mut len = 0;
         while !self.in_payload {
             let Some(&byte) = bytes.get(len) else { return Ok(Step { len, is_complete: false }) };
@@ -75,8 +75,8 @@ impl Scanner {
         Ok(Step { len, is_complete })
     }
 
-    /// Checks what the newest header byte decides.
-    fn check_header(&mut self, limits: &Limits) -> Result<(), EndReason> {
+    /// Checks the header as far as its newest byte decides.
+    fn check_header(&mut self, limits: &FrameLimits) -> Result<(), EndReason> {
         let short = self.header[1] & !MASK;
         let extended = match short {
             126 => 2,
@@ -119,7 +119,7 @@ impl Scanner {
         }
     }
 
-    fn check_length(&mut self, short: u8, limits: &Limits) -> Result<(), EndReason> {
+    fn check_length(&mut self, short: u8, limits: &FrameLimits) -> Result<(), EndReason> {
         let length = match short {
             126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
             127 => self.header[2..10].iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)),
@@ -158,7 +158,7 @@ impl Scanner {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { message_bytes: 1000, fragments: 3 };
+    const LIMITS: FrameLimits = FrameLimits { message_bytes: 1000, fragments: 3 };
 
     fn frame(first: u8, payload: usize) -> Vec<u8> {
         let mut bytes = vec![first];

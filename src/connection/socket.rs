@@ -1,8 +1,9 @@
-//! A non-blocking socket and its registration with the worker's reactor, from accept to the end.
+//! A non-blocking socket and its registration with the worker's reactor, from accept to close.
 
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -10,10 +11,14 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags};
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::shard::sink::Sink;
 
-/// See the module's documentation. The shard writes to the same socket through its [`Sink`].
+/// Most bytes of a request head that are read at once: a handshake is far shorter.
+const HEAD_BYTES: usize = 4 * 1024;
+
+/// A non-blocking socket that is registered with the reactor. The shard writes to the same socket through its [`Sink`].
 #[derive(Debug)]
 pub struct Socket(AsyncFd<Rc<TcpStream>>);
 
@@ -21,29 +26,29 @@ impl Socket {
     /// Registers a non-blocking socket with the current runtime.
     ///
     /// # Errors
-    /// When the reactor takes no more.
+    /// The reactor cannot register the socket.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
-        watch(Rc::new(stream)).map(Self)
+        register(Rc::new(stream)).map(Self)
     }
 
-    /// The way for others on this thread to write.
+    /// Returns a handle through which others on this thread can write.
     #[must_use]
     pub fn sink(&self) -> Sink {
         Sink::Socket(Rc::clone(self.0.get_ref()))
     }
 
-    /// Reads what is there; 0 at the end of the stream.
+    /// Reads the bytes that are there; returns 0 at the end of the stream.
     ///
     /// # Errors
-    /// As the socket's.
+    /// The error of the socket.
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(cx))?;
             let read = self.read_now(buffer);
             match read {
                 Poll::Pending => guard.clear_ready(),
-                // Less than asked for means that the kernel has no more. Readiness left set would make the next wait
-                // return at once for nothing.
+                // A short read means that the kernel has no more bytes. Readiness that stays set would make the next
+                // wait return at once for nothing.
                 Poll::Ready(Ok(bytes)) if bytes > 0 && bytes < buffer.len() => {
                     guard.clear_ready();
                     return read;
@@ -53,15 +58,15 @@ impl Socket {
         }
     }
 
-    /// As [`Socket::poll_read`], but asks the kernel, whatever the reactor knows: after a pause there may be more to
-    /// tell than it tells at once. Pending where nothing is there; nobody is woken by that.
+    /// Reads the bytes that the kernel has, whatever readiness the reactor has recorded: after a pause of the process
+    /// the reactor may not have reported all sockets. Pending where there are none; this registers no wake-up.
     ///
     /// # Errors
-    /// As the socket's.
+    /// The error of the socket.
     #[inline]
     pub fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            // Without the C library, as the sink writes.
+            // A system call without the C library, as the sink makes for writing.
             match net::recv(&**self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
                 Ok((_, read)) => return Poll::Ready(Ok(read)),
                 Err(Errno::WOULDBLOCK) => return Poll::Pending,
@@ -71,10 +76,10 @@ impl Socket {
         }
     }
 
-    /// Runs `write` once the socket takes bytes, again whenever it did not take all of them.
+    /// Calls `write` when the socket takes bytes, and again each time that it can take more, until `write` is done.
     ///
     /// # Errors
-    /// As the reactor's.
+    /// The error of the reactor.
     pub fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
@@ -89,10 +94,10 @@ impl Socket {
         }
     }
 
-    /// Writes from one buffer.
+    /// Writes bytes from one buffer; returns how many the socket took.
     ///
     /// # Errors
-    /// As the socket's.
+    /// The error of the socket.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let sink = self.sink();
         let mut result = Ok(0);
@@ -106,10 +111,10 @@ impl Socket {
         Poll::Ready(result)
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts the writing side down.
     ///
     /// # Errors
-    /// As the socket's; a peer that is gone already is none.
+    /// The error of the socket. A peer that has gone already is not an error.
     pub fn shutdown(&self) -> io::Result<()> {
         match self.0.get_ref().shutdown(Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -117,7 +122,7 @@ impl Socket {
         }
     }
 
-    /// Makes closing the socket a reset: nothing that waits in the kernel is sent any more.
+    /// Makes closing the socket a reset, which discards the bytes that wait in the kernel.
     pub fn reset_on_close(&self) {
         let socket = socket2::SockRef::from(&**self.0.get_ref());
         if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
@@ -126,30 +131,56 @@ impl Socket {
     }
 }
 
-/// Registers something with the current runtime's reactor.
+/// Reads for HTTP, before the connection is upgraded.
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let most = buf.remaining().min(HEAD_BYTES);
+        // The buffer is uninitialised memory, which safe code cannot read into.
+        let read = ready!(Socket::poll_read(&self, cx, buf.initialize_unfilled_to(most)))?;
+        buf.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Writes for HTTP, before the connection is upgraded.
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Socket::poll_write(&self, cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shutdown())
+    }
+}
+
+/// Registers a socket with the current runtime's reactor.
 ///
 /// # Errors
-/// When the reactor takes no more.
+/// The reactor cannot register the socket.
 #[expect(
     deprecated,
-    reason = "its successor is an unsafe function; the standard library's sockets, which are all that \
-    is watched here, keep their descriptor open for as long as they live, which is what it asks for"
+    reason = "its successor is an unsafe function, which requires that the descriptor stays open for as long as the \
+    value lives; the sockets of the standard library, the only ones registered here, guarantee that"
 )]
-pub fn watch<T: WatchableSocket>(socket: T) -> io::Result<AsyncFd<T>> {
+pub fn register<T: OwnedSocket>(socket: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::new(socket)
 }
 
-/// The types that [`watch`] may be used with: owners of one descriptor that never changes.
-pub trait WatchableSocket: AsRawFd {}
+/// A type that [`register`] accepts: it owns one descriptor, which never changes.
+pub trait OwnedSocket: AsRawFd {}
 
-impl WatchableSocket for Rc<TcpStream> {}
-impl WatchableSocket for TcpListener {}
+impl OwnedSocket for Rc<TcpStream> {}
+impl OwnedSocket for TcpListener {}
 
-/// How far a write came.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteProgress {
-    /// As far as it should.
+    /// Everything was written, or the write is over.
     Done,
-    /// The socket takes no more now.
+    /// The socket takes no more bytes for now.
     Blocked,
 }

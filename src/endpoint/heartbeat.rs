@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::peer::Peer;
-use crate::chat::validate::Strikes;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Field;
 use crate::protocol::event::{self, CommandError};
 use crate::protocol::frame;
+use crate::rate_limit::Strikes;
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

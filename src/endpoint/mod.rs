@@ -15,9 +15,9 @@ pub use self::heartbeat::Heartbeat;
 pub use self::peer::{Message, Peer};
 pub use self::route::{CHAT_PREFIX, Route};
 pub use self::with_timeout::WithTimeout;
-use crate::chat::rate_limit::Refused;
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
+use crate::rate_limit::Refused;
 
 /// The endpoint of one connection. Kept to 24 bytes: larger states are boxed.
 #[derive(Debug)]

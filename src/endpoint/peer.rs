@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::chat::rate_limit::{Allowance, Limiter, Refused};
 use crate::config::Config;
 use crate::node::Node;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Parser;
 use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
+use crate::rate_limit::{Allowance, Limiter, Refused};
 use crate::shard::Registration;
 
 /// The connection that an endpoint serves, with the tools to serve it.

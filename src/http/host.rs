@@ -1,11 +1,11 @@
-//! What `Host` may say: `host` or `host:port` (RFC 9110, section 7.2; RFC 3986, section 3.2).
+//! Checks the syntax of `Host`: `host` or `host:port` (RFC 9110, section 7.2; RFC 3986, section 3.2).
 //!
-//! Stricter than the grammar in one place: no comma, which is what two values look like that somebody has put together.
-//! Not checked is whether the name is one of ours: a proxy may pass on whatever it was asked for.
+//! The check is stricter than the grammar in one point: it allows no comma, because a comma means that two values were
+//! joined. It does not check that the name belongs to this server: a proxy may pass on any name that it was asked for.
 
 use std::net::Ipv6Addr;
 
-/// True for a host with or without a port. An empty host is one: it is what a request for no server in particular says.
+/// Returns true for a host with or without a port. The host may be empty, as in a request for no server in particular.
 pub(super) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', rest @ ..] => {
@@ -20,7 +20,7 @@ pub(super) fn is_host(value: &[u8]) -> bool {
     is_reg_name(host) && is_port(port)
 }
 
-/// A colon and a number that a port can be, or nothing; the number may be missing.
+/// Returns true for a colon with a port number or without one, and for no text at all.
 fn is_port(text: &[u8]) -> bool {
     let Some((colon, digits)) = text.split_first() else { return true };
     let number = digits.iter().try_fold(0_u32, |number, digit| {
@@ -30,7 +30,7 @@ fn is_port(text: &[u8]) -> bool {
     *colon == b':' && number.is_some()
 }
 
-/// A name or an IPv4 address, which is written as a name could be.
+/// Returns true for a name, or for an IPv4 address, which has the syntax of a name.
 fn is_reg_name(text: &[u8]) -> bool {
     let mut rest = text;
     loop {
@@ -43,12 +43,12 @@ fn is_reg_name(text: &[u8]) -> bool {
     }
 }
 
-/// `unreserved` and `sub-delims`.
+/// Returns true for the characters of `unreserved` and `sub-delims`.
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
 
-/// What stands in brackets: an IPv6 address, or one of a later version.
+/// Returns true for the text in brackets of an IP literal: an IPv6 address, or an address of a later version.
 fn is_ip_literal(text: &[u8]) -> bool {
     if let [b'v' | b'V', rest @ ..] = text {
         let Some(dot) = rest.iter().position(|byte| *byte == b'.') else { return false };

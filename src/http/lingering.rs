@@ -1,5 +1,5 @@
-//! Closing so that the last response arrives: a socket closed with unread bytes in it sends a reset, and the reset
-//! may overtake the response (RFC 9112 section 9.6).
+//! Closes connections so that the last response arrives. A socket that is closed with unread bytes in it sends a reset,
+//! and the reset may overtake the response (RFC 9112, section 9.6).
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -10,41 +10,40 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBuf, Write};
 use tokio::time::timeout;
 
-/// Longest wait for the peer to read and close.
+/// Longest wait for the peer to read the response and to close its side.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Most bytes that are read and thrown away.
+/// Most bytes that are read and discarded meanwhile.
 const MAX_DRAINED_BYTES: usize = 64 * 1024;
 
-/// Writes `last_words`, ends our side and reads on, at most a second and 64 KiB. Whatever goes wrong: the peer has
-/// had its chance.
-async fn close<IO: Read + Write + Unpin>(io: &mut IO, last_words: &[u8]) {
-    let _ = timeout(LINGER, async {
-        write_all(io, last_words).await?;
-        poll_fn(|cx| Pin::new(&mut *io).poll_shutdown(cx)).await?;
-        drain(io).await
-    })
-    .await;
-}
-
-/// As `close`, but only until `must_go` is ready: others need the place.
-pub async fn close_unless<IO: Read + Write + Unpin>(
+/// Closes a connection so that `last_words` and all that was written before arrive: writes them, shuts the writing
+/// side down, and reads for at most a second and 64 KiB. Errors are ignored, because the peer cannot be reached then.
+/// Returns early when `poll_revoked` is ready.
+pub async fn linger<IO: Read + Write + Unpin>(
     io: &mut IO,
     last_words: &[u8],
-    must_go: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    poll_revoked: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) {
-    unless(close(io, last_words), must_go).await;
+    let close = async {
+        let _ = timeout(LINGER, async {
+            write_all(io, last_words).await?;
+            poll_fn(|cx| Pin::new(&mut *io).poll_shutdown(cx)).await?;
+            drain(io).await
+        })
+        .await;
+    };
+    unless_revoked(close, poll_revoked).await;
 }
 
-/// Goes on with `future` until it is done, or until `must_go` is ready: `None` then.
-pub async fn unless<F: Future>(
+/// Polls `future` until it is done; returns `None` when `poll_revoked` is ready before.
+pub async fn unless_revoked<F: Future>(
     future: F,
-    mut must_go: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    mut poll_revoked: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => must_go(cx).map(|()| None),
+        Poll::Pending => poll_revoked(cx).map(|()| None),
     })
     .await
 }
@@ -64,7 +63,7 @@ async fn drain<IO: Read + Unpin>(io: &mut IO) -> io::Result<()> {
     let mut drained = 0;
     while drained < MAX_DRAINED_BYTES {
         let read = poll_fn(|cx| {
-            // On the stack of the poll, not in the future.
+            // The buffer is on the stack of the poll, so that the future stays small.
             let mut scratch = [0; 2048];
             let mut buffer = ReadBuf::new(&mut scratch);
             let polled = Pin::new(&mut *io).poll_read(cx, buffer.unfilled());

@@ -1,11 +1,12 @@
-//! The pages that need no application: what browsers load, and whether the server is well.
+//! The pages that need no application: the files that browsers load, and the health checks.
 
 use bytes::Bytes;
 use hyper::StatusCode;
 
-use super::{Response, respond};
+use super::body::Response;
+use super::respond;
 
-/// A file that is part of the binary.
+/// A file that is compiled into the binary.
 #[derive(Debug)]
 pub struct File {
     path: &'static str,
@@ -13,18 +14,18 @@ pub struct File {
     body: &'static str,
 }
 
-/// What a browser should take a file for.
+/// The type of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Page,
     Script,
-    /// A script that pages of other origins may import too.
+    /// A script that pages of other origins may import, too.
     PublicScript,
     Style,
     Icon,
 }
 
-/// What browsers load, by path.
+/// The files that browsers load, by path.
 const FILES: &[File] = &[
     File { path: "/", kind: Kind::Page, body: include_str!("../web/index.html") },
     File { path: "/app.js", kind: Kind::Script, body: include_str!("../web/app.js") },
@@ -40,14 +41,14 @@ const FILES: &[File] = &[
     File { path: "/icon.svg", kind: Kind::Icon, body: include_str!("../web/icon.svg") },
 ];
 
-/// The file at a path.
+/// Returns the file at a path.
 #[must_use]
 pub fn file(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
 }
 
 impl File {
-    /// The answer to a GET for it.
+    /// Returns the response to a GET for the file.
     #[must_use]
     pub fn response(&self) -> Response {
         let body = Bytes::from_static(self.body.as_bytes());
@@ -61,24 +62,24 @@ impl File {
     }
 }
 
-/// `GET /healthz`: the process answers, whatever else it does.
+/// Answers `GET /healthz`: 200 as long as the process answers at all.
 #[must_use]
 pub fn healthz() -> Response {
     respond::text(StatusCode::OK, "ok\n")
 }
 
-/// Whether new connections are wanted here.
+/// Whether the server accepts new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// Yes.
+    /// It does.
     Ready,
-    /// No: the server is going away.
+    /// It does not, because it is stopping.
     Draining,
-    /// No: the engine behind the rooms does not answer.
+    /// It does not, because messages cannot be published.
     NoEngine,
 }
 
-/// `GET /readyz`: 200, or 503 with the reason.
+/// Answers `GET /readyz`: 200, or 503 with the reason.
 #[must_use]
 pub fn readyz(readiness: Readiness) -> Response {
     match readiness {
@@ -93,13 +94,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_tell_browsers_to_be_careful() {
+    fn pages_have_the_headers_that_protect_them() {
         for path in ["/", "/dashboard"] {
             let page = file(path).unwrap().response();
             assert_eq!(page.headers()["x-content-type-options"], "nosniff");
             let policy = page.headers()["content-security-policy"].to_str().unwrap();
             assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-            // The policy lets nothing inline through, so there must be nothing.
+            // The policy blocks everything inline, so that nothing may be inline.
             let page = file(path).unwrap().body;
             assert!(!page.contains("<style") && !page.contains("style="), "{path}");
             let is_handler = |part: &str| {
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_pages_load_and_link_to_is_there() {
+    fn everything_that_the_pages_load_or_link_to_exists() {
         for (path, expected) in [
             ("/", &["icon.svg", "style.css", "dashboard", "app.js", "icon.svg", "icon.svg"][..]),
             ("/dashboard", &["icon.svg", "style.css", "dashboard.css", "./", "dashboard.js"]),

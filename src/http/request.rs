@@ -1,5 +1,5 @@
-//! A request as the application sees it. Everything borrows from hyper's buffers: copy what outlives the request, or
-//! it keeps 8 KiB alive.
+//! A request as the application sees it. All values borrow from hyper's buffers: a value that outlives the request has
+//! to be copied, or it keeps 8 KiB alive.
 
 use std::borrow::Cow;
 
@@ -7,12 +7,12 @@ use hyper::header::{AUTHORIZATION, ORIGIN};
 use hyper::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
-use crate::admission::token::{self, Found};
+use crate::admission::token::{self, FoundToken};
 
-/// A request's head.
+/// The head of a request.
 ///
-/// Decoding is lossy: what is not UTF-8 becomes U+FFFD, which no name, number or token contains, so that it is refused
-/// where the value is parsed, with that endpoint's own words.
+/// Decoding is lossy: bytes that are not UTF-8 become U+FFFD. No name, number or token contains that character, so that
+/// the value is refused where it is parsed.
 #[derive(Clone, Copy)]
 pub struct Request<'r> {
     method: &'r str,
@@ -26,58 +26,60 @@ impl<'r> Request<'r> {
         Self { method: request.method().as_str(), uri: request.uri(), headers: request.headers(), offered }
     }
 
-    /// The method, in capitals as it came.
+    /// Returns the method, in capitals as it came.
     #[must_use]
     pub fn method(&self) -> &'r str {
         self.method
     }
 
-    /// The path as it came, without the query. See [`segment_after`].
+    /// Returns the path as it came, without the query. See [`segment_after`].
     #[must_use]
     pub fn path(&self) -> &'r str {
         self.uri.path()
     }
 
-    /// The first query parameter of this name, decoded (`%XX`, and `+` for a space). A name without `=` has an empty
-    /// value: `?raw`. Holds secrets (`token`, `session`): never log the query.
+    /// Returns the first query parameter of this name, decoded (`%XX`, and `+` for a space). A name without `=`, as in
+    /// `?raw`, has an empty value. The query holds secrets (`token`, `session`) and must not be logged.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<Cow<'r, str>> {
         let pairs = self.uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.filter(|(key, _)| decode_form(key) == name).map(|(_, value)| decode_form(value)).next()
     }
 
-    /// The first header of this name (lower case), as text if it is visible ASCII.
+    /// Returns the first header of this name (lower case), if it is visible ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'r str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// All headers of this name (lower case), in order.
+    /// Returns the values of all headers of this name (lower case), in order.
     pub fn headers(&self, name: &str) -> impl DoubleEndedIterator<Item = &'r [u8]> + use<'r> {
         self.headers.get_all(name).into_iter().map(|value| value.as_bytes())
     }
 
-    /// All `Origin` headers, for [`OriginList::check`](crate::admission::origin::OriginList::check).
+    /// Returns the values of all `Origin` headers, for
+    /// [`OriginList::check`](crate::admission::origin::OriginList::check).
     pub fn origins(&self) -> impl Iterator<Item = &'r [u8]> + use<'r> {
         self.headers.get_all(ORIGIN).into_iter().map(|value| value.as_bytes())
     }
 
-    /// The offered subprotocols in order, the token behind `bearer` among them; empty for a page.
+    /// Returns the offered subprotocols in order, the token after `bearer` included; empty for a page.
     #[must_use]
     pub fn offered(&self) -> &'r [&'r str] {
         self.offered
     }
 
-    /// The token, from any of the three places it may stand in.
+    /// Looks for a token in the three positions where it may be; see [`token::find`].
     #[must_use]
-    pub fn token(&self) -> Found {
+    pub fn token(&self) -> FoundToken {
         let authorization = self.headers.get_all(AUTHORIZATION).into_iter().map(|value| value.as_bytes());
         token::find(authorization, self.offered, self.query("token").as_deref())
     }
 }
 
-/// The one segment behind `prefix`, decoded: `segment_after("/ws/chat/a%2Fb", "/ws/chat/")` is `a/b`. `None` where
-/// the path begins otherwise or has more segments; an empty segment is `Some("")`. Lossy as [`Request`] says.
+/// Returns the one segment after `prefix`, decoded: `segment_after("/ws/chat/a%2Fb", "/ws/chat/")` is `a/b`. Returns
+/// `None` where the path has another prefix or more segments; an empty segment is `Some("")`. Decoding is lossy, see
+/// [`Request`].
 #[must_use]
 pub fn segment_after<'p>(path: &'p str, prefix: &str) -> Option<Cow<'p, str>> {
     let segment = path.strip_prefix(prefix)?;

@@ -1,4 +1,4 @@
-//! From a [`Refusal`] to a response: the one place. And the few headers that our pages need.
+//! Builds all responses: those of refusals, and those of pages with the headers that protect them.
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -9,18 +9,19 @@ use hyper::header::{
 };
 use tokio::sync::mpsc;
 
-use super::{Body, Response};
+use super::body::{Body, Response};
 use crate::admission::Refusal;
 
-/// What a page of ours may load: its own files, its own server, nothing inline.
+/// The content security policy of the pages: they may load files of this server and connect to it, and have nothing
+/// inline.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The response that a refusal is. Closes the connection.
+/// Builds the response for a refusal, which closes the connection.
 #[must_use]
 pub fn refusal(refusal: &Refusal) -> Response {
     let mut response = Response::new(Body::from(Bytes::from(body(refusal))));
-    // All our statuses are valid ones; there is a test.
+    // All statuses of refusals are valid, as a test checks.
     *response.status_mut() = StatusCode::from_u16(refusal.status()).unwrap_or_default();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -34,14 +35,14 @@ pub fn refusal(refusal: &Refusal) -> Response {
         }
         Refusal::NoUpgrade | Refusal::Version => {
             headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            // RFC 9110 sections 7.8 and 15.5.22: a 426 names what to upgrade to, in both headers.
+            // RFC 9110, sections 7.8 and 15.5.22: a 426 names the protocol to upgrade to in both headers.
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade, close"));
         }
         Refusal::Unauthorized | Refusal::ApiKey => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        // No header beside those above. Named one by one, so that a new refusal is decided on.
+        // These need no further header. They are listed, so that a new refusal has to be decided on.
         Refusal::Malformed(_) | Refusal::HeadTooLarge | Refusal::Timeout | Refusal::UnknownPath => {}
         Refusal::Origin | Refusal::Forbidden(_) | Refusal::Conflict | Refusal::AtCapacity => {}
         Refusal::ConnectionsPerAddress | Refusal::HandshakesPerAddress | Refusal::TooManyViewers => {}
@@ -50,7 +51,7 @@ pub fn refusal(refusal: &Refusal) -> Response {
     response
 }
 
-/// The same as bytes, for where hyper does not write.
+/// Builds the response for a refusal as bytes, for connections on which hyper does not write.
 #[must_use]
 pub fn raw(refusal: &Refusal) -> Vec<u8> {
     let body = body(refusal);
@@ -64,38 +65,39 @@ pub fn raw(refusal: &Refusal) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Needs no escaping: codes and texts are ours, without quotes, backslashes or control characters.
+/// Builds the JSON body. Nothing needs escaping: the codes and texts are constants without quotes, backslashes or
+/// control characters.
 fn body(refusal: &Refusal) -> String {
     format!(r#"{{"error":{{"code":"{}","message":"{refusal}"}}}}"#, refusal.code())
 }
 
-/// A page of text. Not cached: what we say in plain text is about this moment.
+/// Builds a response of plain text, which is about this moment and therefore not cached.
 #[must_use]
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
     let body: Bytes = body.into();
     plain(status, "text/plain; charset=utf-8", body)
 }
 
-/// Numbers in Prometheus' text format.
+/// Builds a response with metrics in the text format of Prometheus.
 #[must_use]
 pub fn metrics(body: String) -> Response {
     plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(body))
 }
 
-/// A page of HTML, under a strict content security policy: scripts and styles only as files of our own.
+/// Builds a page of HTML under a strict content security policy: scripts and styles only from files of this server.
 #[must_use]
 pub fn html(body: impl Into<Bytes>) -> Response {
     let body: Bytes = body.into();
     let mut response = plain(StatusCode::OK, "text/html; charset=utf-8", body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
-    // A session or token may stand in a page's address.
+    // The address of a page may hold a session or a token.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
-/// A file that a page loads. Kept by browsers, but asked for again before it is used: a page and its scripts are of one
-/// version of the server.
+/// Builds the response for a file that a page loads. Browsers cache it, but revalidate it before each use, so that a
+/// page and its scripts are of one version of the server.
 #[must_use]
 pub fn file(content_type: &'static str, body: Bytes) -> Response {
     let mut response = plain(StatusCode::OK, content_type, body);
@@ -103,25 +105,25 @@ pub fn file(content_type: &'static str, body: Bytes) -> Response {
     response
 }
 
-/// Lets pages of any origin read a response: nothing in it is about who asks.
+/// Lets pages of any origin read a response, which must not depend on the user.
 #[must_use]
 pub fn public(mut response: Response) -> Response {
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
 
-/// Server-sent events, each part being whole ones. Nothing on the way may keep them, in the hope of more or for later.
+/// Builds a stream of server-sent events; each part holds whole events. Proxies are told not to buffer or cache it.
 #[must_use]
 pub fn events(parts: mpsc::Receiver<Bytes>) -> Response {
     let mut response = plain(StatusCode::OK, "text/event-stream", Body::parts(parts));
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-    // What nginx asks for: without it, it collects 4 KiB and more before it sends any.
+    // Without this header nginx would collect 4 KiB and more before it sends anything.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
 
-/// A page of any type; browsers are told not to guess another.
+/// Builds a response of any content type, which browsers are told not to guess.
 #[must_use]
 pub fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
@@ -140,7 +142,7 @@ mod tests {
     use crate::admission::tests::ALL;
 
     #[test]
-    fn every_refusal_is_a_response_that_closes() {
+    fn every_refusal_becomes_a_response_that_closes() {
         let checks = [
             Check::Syntax,
             Check::Http2,

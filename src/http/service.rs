@@ -1,4 +1,4 @@
-//! One request on one connection: route, check, ask the [`App`], answer.
+//! Answers one request: routes it, checks it, and asks the [`App`].
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -8,21 +8,25 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
-use super::body::Deadline;
-use super::{App, Limits, Request, Response, Route, respond, upgrade};
+use super::app::{App, Route};
+use super::body::{Deadline, Response};
+use super::limits::HttpLimits;
+use super::request::Request;
+use super::{respond, upgrade};
 use crate::admission::Refusal;
 
-/// What the service and the loop that drives hyper share. One thread, hence cells.
+/// The state of a connection that hyper's service and the loop that drives hyper share. Both run on one thread, so that
+/// cells are enough.
 pub(super) struct Exchange<'a, A: App> {
     app: &'a A,
-    limits: &'a Limits,
+    limits: &'a HttpLimits,
     deadline: Deadline,
     served: Cell<u32>,
-    admitted: RefCell<Option<A::Admitted>>,
+    admitted: RefCell<Option<A::Connection>>,
 }
 
 impl<'a, A: App> Exchange<'a, A> {
-    pub(super) fn new(app: &'a A, limits: &'a Limits) -> Self {
+    pub(super) fn new(app: &'a A, limits: &'a HttpLimits) -> Self {
         let began = limits.accepted.unwrap_or_else(Instant::now);
         Self {
             app,
@@ -33,27 +37,27 @@ impl<'a, A: App> Exchange<'a, A> {
         }
     }
 
-    /// Until when the peer has to bring the next request head; `None` while it waits for us.
+    /// Returns the time until which the peer has to send its next request head; `None` while it waits for a response.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline.get()
     }
 
-    /// Gives the peer until then.
+    /// Gives the peer a new deadline.
     pub(super) fn postpone(&self, deadline: Instant) {
         self.deadline.set(Some(deadline));
     }
 
-    /// Requests answered so far.
+    /// Returns the number of requests answered so far.
     pub(super) fn served(&self) -> u32 {
         self.served.get()
     }
 
-    /// What the last request was admitted with.
-    pub(super) fn take_admitted(&self) -> Option<A::Admitted> {
+    /// Takes the connection that the last request was admitted with.
+    pub(super) fn take_admitted(&self) -> Option<A::Connection> {
         self.admitted.take()
     }
 
-    /// hyper's service: answers one request.
+    /// Answers one request; this is hyper's service.
     pub(super) async fn handle(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
         self.deadline.set(None);
         let answer = self.answer(&request).await;
@@ -92,12 +96,12 @@ impl<'a, A: App> Exchange<'a, A> {
     ) -> Result<Response, Refusal> {
         let handshake = upgrade::check(request)?;
         let offered = &handshake.offered;
-        let admission = self.app.admit(endpoint, Request::new(request, offered)).await?;
+        let admitted = self.app.admit(endpoint, Request::new(request, offered)).await?;
         debug_assert!(
-            admission.subprotocol.is_none_or(|selected| offered.contains(&selected)),
+            admitted.subprotocol.is_none_or(|selected| offered.contains(&selected)),
             "only what was offered can be selected (RFC 6455 section 4.2.2)"
         );
-        *self.admitted.borrow_mut() = Some(admission.admitted);
-        Ok(upgrade::switching_protocols(&handshake.accept, admission.subprotocol))
+        *self.admitted.borrow_mut() = Some(admitted.connection);
+        Ok(upgrade::switching_protocols(&handshake.accept, admitted.subprotocol))
     }
 }

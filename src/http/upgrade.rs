@@ -1,6 +1,7 @@
-//! The opening handshake by hand (RFC 6455 section 4.2), without I/O.
+//! Checks and answers the opening handshake (RFC 6455, section 4.2), without I/O.
 //!
-//! By hand, because the ready-made ones accept POST, HTTP/1.0, a missing Host and keys of any length.
+//! It is written by hand because the existing implementations accept POST, HTTP/1.0, a missing Host and keys of any
+//! length.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,34 +13,35 @@ use hyper::{HeaderMap, Method, Request, StatusCode, Version};
 use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
-use super::Response;
+use super::body::Response;
 use super::host::is_host;
 use crate::admission::token::BEARER;
 use crate::admission::{Check, Refusal};
 
-/// Most subprotocols that are looked at; more are ignored.
+/// Most subprotocols that are read of an offer; further ones are ignored.
 pub const MAX_OFFERED: usize = 16;
 
-/// What proves that a server has read the key (RFC 6455 section 1.3).
+/// The constant with which a server proves that it has read the key (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The value of `Sec-WebSocket-Accept`.
+/// A value of `Sec-WebSocket-Accept`.
 pub type Accept = [u8; 28];
 
-/// A correct handshake.
+/// A handshake that passed all checks.
 #[derive(Debug)]
 pub struct Handshake<'r> {
-    /// The answer to the client's key.
+    /// The answer to the client's key, for `Sec-WebSocket-Accept`.
     pub accept: Accept,
-    /// The offered subprotocols in order, at most [`MAX_OFFERED`]. May contain a token: do not log.
+    /// The offered subprotocols in order, at most [`MAX_OFFERED`]. They may contain a token and must not be logged.
     pub offered: SmallVec<[&'r str; 4]>,
 }
 
-/// Checks a handshake. Headers that occur several times and lists with commas count as RFC 9110 section 5.3 says.
+/// Checks a handshake. Headers that occur several times and lists with commas are equal, as RFC 9110, section 5.3,
+/// requires.
 ///
 /// # Errors
-/// 405, 400 or 426; `Host` comes first, then what a person can repair (the method, no upgrade) before what only a
-/// program gets wrong.
+/// 405, 400 or 426. `Host` is checked first, then the mistakes of people (the method, no upgrade) before those of
+/// programs.
 pub fn check<B>(request: &Request<B>) -> Result<Handshake<'_>, Refusal> {
     let headers = request.headers();
     check_host(request)?;
@@ -61,7 +63,7 @@ pub fn check<B>(request: &Request<B>) -> Result<Handshake<'_>, Refusal> {
     Ok(Handshake { accept: accept(key), offered: offered(headers) })
 }
 
-/// Checks the request of a page: GET or HEAD, `Host` as HTTP/1.1 demands it, no body.
+/// Checks the request for a page: GET or HEAD, the `Host` that HTTP/1.1 requires, and no body.
 ///
 /// # Errors
 /// 405 or 400.
@@ -73,22 +75,23 @@ pub fn check_page<B>(request: &Request<B>) -> Result<(), Refusal> {
     check_no_body(request.headers())
 }
 
-/// The subprotocol to answer with: the first of `speaks` that was offered, else `bearer` if it was offered (a browser
-/// fails a connection none of whose offers is selected), and never the token behind it.
+/// Selects the subprotocol to answer with: the first of `spoken` that was offered, else `bearer` if it was offered,
+/// because a browser fails a connection when none of its offers is selected. The token after `bearer` is never
+/// selected.
 #[must_use]
-pub fn select(speaks: &[&'static str], offered: &[&str]) -> Option<&'static str> {
-    // What stands behind `bearer` is a secret, whatever it looks like.
+pub fn select(spoken: &[&'static str], offered: &[&str]) -> Option<&'static str> {
+    // The text after `bearer` is a secret, even when it looks like a subprotocol.
     let bearer = offered.iter().position(|protocol| *protocol == BEARER);
     let is_offered = |wanted: &&'static str| {
         offered
             .iter()
             .enumerate()
-            .any(|(place, name)| name == wanted && bearer.is_none_or(|at| place != at + 1))
+            .any(|(index, name)| name == wanted && bearer.is_none_or(|at| index != at + 1))
     };
-    speaks.iter().copied().find(is_offered).or(bearer.map(|_| BEARER))
+    spoken.iter().copied().find(is_offered).or(bearer.map(|_| BEARER))
 }
 
-/// The 101.
+/// Builds the 101 response.
 #[must_use]
 pub fn switching_protocols(accept: &Accept, subprotocol: Option<&'static str>) -> Response {
     let mut response = Response::default();
@@ -106,8 +109,8 @@ pub fn switching_protocols(accept: &Accept, subprotocol: Option<&'static str>) -
     response
 }
 
-/// Checks whom the request says it is for, whatever it asks: RFC 9110, section 7.2, wants 400 for any request of
-/// HTTP/1.1 without exactly one good `Host`. A target that names a server itself must be as good.
+/// Checks the host that a request names. RFC 9110, section 7.2, requires 400 for any HTTP/1.1 request without exactly
+/// one good `Host`. A request target that names a host is checked in the same way.
 ///
 /// # Errors
 /// [`Check::Host`].
@@ -128,7 +131,7 @@ fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
     if has_body { Err(Refusal::Malformed(Check::Body)) } else { Ok(()) }
 }
 
-/// The value of a header that must occur exactly once.
+/// Returns the value of a header that must occur exactly once.
 fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
@@ -140,9 +143,9 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
     lists.any(|mut list| list.any(|item| item.trim_ascii().eq_ignore_ascii_case(token)))
 }
 
-/// True for the base64 of exactly 16 bytes.
+/// Returns true for the base64 of exactly 16 bytes.
 fn is_key(key: &[u8]) -> bool {
-    // 24 characters decode to 18 bytes at most.
+    // 24 characters decode to at most 18 bytes.
     let mut nonce = [0; 18];
     key.len() == 24 && STANDARD.decode_slice(key, &mut nonce) == Ok(16)
 }
@@ -173,7 +176,7 @@ mod tests {
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
 
-    /// The good handshake without the headers of `without`, and with those of `with` added.
+    /// Builds the good handshake without the headers of `without`, and with those of `with` added.
     fn request(without: &[&str], with: &[(&str, &str)]) -> Request<()> {
         let kept = GOOD.iter().filter(|(name, _)| !without.contains(name));
         let builder = Request::builder().uri("/ws");
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn a_wrong_handshake_is_refused_with_its_reason() {
         let malformed = Refusal::Malformed;
         let key = "sec-websocket-key";
         let version = "sec-websocket-version";

@@ -12,11 +12,11 @@ use crate::broker::durable::Durable;
 use crate::broker::log::LogError;
 use crate::broker::memory::{Memory, MemoryLimits};
 use crate::broker::room::Room;
-use crate::chat::rate_limit::Limiter;
 use crate::chat::rooms::RoomRules;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::{Gauges, Metrics};
+use crate::rate_limit::Limiter;
 use crate::registry::Registry;
 use crate::registry::topic::Topic;
 

@@ -1,4 +1,7 @@
-//! Accepts sockets and hands each to a worker that has hardly more than any other.
+//! Accepts sockets and hands each to a worker.
+//!
+//! A socket that exceeds a limit of the node or of its address is not closed here when there is a reserved permit for
+//! it: its request can then be answered.
 
 use std::io;
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
@@ -7,41 +10,31 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::time::sleep;
 
-use super::handshakes::{Handshakes, Place};
-use super::rules::Rules;
-use super::standing::Standing;
-use super::worker::Worker;
+use super::address_check::AddressCheck;
+use super::handshakes::{HandshakePermit, Handshakes};
+use super::policy::AdmissionPolicy;
+use super::shared::Shared;
+use super::worker::handle::{AcceptedSocket, Worker};
 use crate::admission::Refusal;
-use crate::connection::socket::watch;
+use crate::connection::socket::register;
 use crate::http::respond;
 use crate::node::Node;
 
-/// Pause when the process or the system is out of descriptors or memory: `accept` would fail at once, for ever.
+/// Pause after `accept` failed because the process or the system is out of descriptors or memory. Without it the loop
+/// would fail again at once.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(75);
-/// By how many sockets a worker may be ahead of the one with the fewest, whatever that has.
+/// Most sockets by which a worker may be ahead of the one with the fewest.
 const MAX_AHEAD: usize = 64;
-/// It may be ahead by one socket for each so many that the one with the fewest has.
+/// A worker may be ahead by one socket for each so many that the worker with the fewest has.
 const PER_AHEAD: usize = 16;
 
-/// A socket on its way in, with its place among `limits.max_handshakes`.
-#[derive(Debug)]
-pub(super) struct Newcomer {
-    pub(super) stream: TcpStream,
-    /// Who is at the other end: a client, or a proxy.
-    pub(super) peer: IpAddr,
-    pub(super) handshake: Place,
-    /// How it stands with the limits of its address.
-    pub(super) standing: Standing,
-}
-
-/// Accepts until it is dropped.
-pub(super) async fn run(
-    node: &Node,
-    rules: &Rules,
-    listener: TcpListener,
-    workers: &[Worker],
-) -> io::Result<()> {
-    let listener = watch(listener)?;
+/// Accepts sockets until the future is dropped.
+///
+/// # Errors
+/// The listening socket cannot be registered with the reactor, or the reactor has ended.
+pub(super) async fn run(shared: &Shared, listener: TcpListener, workers: &[Worker]) -> io::Result<()> {
+    let listener = register(listener)?;
+    let node = &shared.node;
     let mut handshakes = Handshakes::new(node.config.limits.max_handshakes);
     let mut at = 0;
     loop {
@@ -62,40 +55,40 @@ pub(super) async fn run(
             },
         };
         drop(guard);
-        match admit(&mut handshakes, rules, peer).await {
-            Ok((handshake, standing)) => {
-                at = choose(workers, Worker::load, at);
-                hand_over(node, &workers[at], Newcomer { stream, peer, handshake, standing });
+        match acquire_permit(&mut handshakes, &shared.policy, peer).await {
+            Ok((permit, check)) => {
+                at = choose(workers, Worker::connections, at);
+                hand_over(node, &workers[at], AcceptedSocket { stream, peer, permit, check });
             }
             Err(refusal) => turn_away(node, &stream, refusal),
         }
     }
 }
 
-/// A place for a newcomer: among the handshakes, or, where its address or the node has too many of them, in the
-/// reserve, where it can ask for little more than whether the server is well.
-async fn admit(
+/// Gets a handshake permit for a socket: a regular one, or, where its address or the node has reached a limit, a
+/// reserved one, with which it can ask for little more than whether the server is well.
+async fn acquire_permit(
     handshakes: &mut Handshakes,
-    rules: &Rules,
+    policy: &AdmissionPolicy,
     peer: IpAddr,
-) -> Result<(Place, Standing), Refusal> {
-    let group = rules.group(peer);
-    let standing = if group.is_proxy { Standing::default() } else { rules.standing(peer) };
-    let refusal = match standing.refusal {
-        Some(refusal) => refusal,
-        None => match handshakes.place(group).await {
-            Some(place) => return Ok((place, standing)),
+) -> Result<(HandshakePermit, AddressCheck), Refusal> {
+    let group = policy.group(peer);
+    let check = if group.is_proxy { AddressCheck::Pending } else { policy.check_address(peer) };
+    let refusal = match check {
+        AddressCheck::Refused(refusal) => refusal,
+        check @ (AddressCheck::Pending | AddressCheck::Passed(_)) => match handshakes.acquire(group).await {
+            Some(permit) => return Ok((permit, check)),
             None => {
-                // It made no handshake. Its connection is given back with its standing.
-                if let Some(counted) = standing.counted {
-                    rules.take_back(counted);
+                // No handshake was made.
+                if let AddressCheck::Passed(charge) = check {
+                    policy.refund(charge);
                 }
                 Refusal::AtCapacity
             }
         },
     };
-    let place = handshakes.reserved(group).ok_or(refusal)?;
-    Ok((place, Standing::refused(refusal)))
+    let permit = handshakes.acquire_reserved(group).ok_or(refusal)?;
+    Ok((permit, AddressCheck::Refused(refusal)))
 }
 
 /// Accepts a socket that is non-blocking from the start.
@@ -103,47 +96,49 @@ fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
     /// `SOCK_NONBLOCK` and `SOCK_CLOEXEC` of Linux, as `accept4` takes them.
     const FLAGS: i32 = 0o4000 | 0o2_000_000;
     let (socket, address) = SockRef::from(listener).accept4(FLAGS)?;
-    // A peer without an address has gone before it was here.
+    // A peer without an address has closed its connection already.
     let address = address.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
     Ok((socket.into(), address.ip().to_canonical()))
 }
 
-/// The worker for the next socket: the one of the socket before (`at`) while it is hardly ahead, else the one with the
-/// fewest. What the kernel keeps of sockets accepted one after the other lies side by side, and two cores that each
-/// write to every second of them take the memory from each other: with runs instead of turns two workers reached
-/// 10,000 clients in 0.68 of one worker's time instead of 0.76, with CPU per delivery 1.07 instead of 1.13.
-fn choose<W>(workers: &[W], load: impl Fn(&W) -> usize, at: usize) -> usize {
+/// Chooses the worker for the next socket: the one of the socket before (`at`) unless it is ahead, else the one with
+/// the fewest connections.
+///
+/// Workers get sockets in runs, and not in turns, because the kernel puts its data about sockets that are accepted one
+/// after the other side by side in memory: two cores that each write to every second of them would take the cache lines
+/// from each other.
+fn choose<W>(workers: &[W], connections: impl Fn(&W) -> usize, at: usize) -> usize {
     let (fewest, least) =
-        workers.iter().map(&load).enumerate().min_by_key(|&(_, load)| load).unwrap_or((at, 0));
-    match load(&workers[at]) < least + (least / PER_AHEAD).min(MAX_AHEAD) {
+        workers.iter().map(&connections).enumerate().min_by_key(|&(_, count)| count).unwrap_or((at, 0));
+    match connections(&workers[at]) < least + (least / PER_AHEAD).min(MAX_AHEAD) {
         true => at,
         false => fewest,
     }
 }
 
-fn hand_over(node: &Node, worker: &Worker, newcomer: Newcomer) {
-    if let Err(newcomer) = worker.hand(newcomer) {
-        turn_away(node, &newcomer.stream, Refusal::AtCapacity);
+fn hand_over(node: &Node, worker: &Worker, socket: AcceptedSocket) {
+    if let Err(socket) = worker.hand_over(socket) {
+        turn_away(node, &socket.stream, Refusal::AtCapacity);
     }
 }
 
-/// Says 503 or 429 without having parsed the request: there is no place to do it in.
+/// Answers 503 or 429 without parsing the request, because the socket has no permit for a handshake.
 fn turn_away(node: &Node, mut stream: &TcpStream, refusal: Refusal) {
     use std::io::{Read as _, Write as _};
     node.metrics.count_refusal(refusal.reason());
     // Bytes left unread would turn the close into a reset, which overtakes the answer.
     let mut request = [0; 16 * 1024];
     let read = stream.read(&mut request);
-    // As much as the empty send buffer of a new socket takes, which is all of it; who is gone is gone.
+    // The empty send buffer of a new socket takes all of it. An error means that the peer has gone.
     let written = stream.write(&respond::raw(&refusal)).and_then(|_| stream.shutdown(Shutdown::Write));
-    tracing::debug!(?read, ?written, "turned away: no place among the handshakes");
+    tracing::debug!(reason = refusal.reason(), ?read, ?written, "turned away without a handshake permit");
 }
 
 #[cfg(test)]
 mod tests {
     use super::{MAX_AHEAD, PER_AHEAD, choose};
 
-    /// Hands out `count` sockets; the worker of each.
+    /// Hands out `count` sockets; returns the worker of each.
     fn hand_out(loads: &mut [usize], count: usize) -> Vec<usize> {
         let mut at = 0;
         (0..count)

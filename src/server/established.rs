@@ -1,26 +1,26 @@
-//! The task of a connection that has come in: the connection, and what it holds until its end.
+//! The task of an upgraded connection: the connection, and the counts that it holds until its end.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::worker::Load;
-use crate::admission::limits::Lease;
+use super::worker::handle::ConnectionCount;
+use crate::admission::limits::AddressLease;
 use crate::connection::Connection;
 
-/// Runs a connection to its end, and then gives up its place among those of its address and of its worker.
+/// Runs a connection to its end, and then takes it out of the counts of its address and of its worker.
 ///
-/// It is a struct with a `poll` of its own because an `async` block would hold the connection twice: once captured, and
-/// once awaited. Every idle connection has one of these.
+/// This is a struct with a `poll` of its own because an `async` block would hold the connection twice: once captured,
+/// and once awaited. Every idle connection has one of these.
 pub(super) struct Established {
-    // In the order in which they are dropped: the connection first.
+    // Fields are dropped in this order: the connection first.
     connection: Connection,
-    _held: (Option<Lease>, Load),
+    _counts: (Option<AddressLease>, ConnectionCount),
 }
 
 impl Established {
-    pub(super) fn new(connection: Connection, lease: Option<Lease>, load: Load) -> Self {
-        Self { connection, _held: (lease, load) }
+    pub(super) fn new(connection: Connection, lease: Option<AddressLease>, count: ConnectionCount) -> Self {
+        Self { connection, _counts: (lease, count) }
     }
 }
 
@@ -36,9 +36,9 @@ impl Future for Established {
 mod tests {
     use super::*;
 
-    /// What the runtime adds to a future: header 32, scheduler 8, id 8, the stage's tag 8, trailer 48.
+    /// Bytes that the runtime adds to a future: header 32, scheduler 8, id 8, the stage's tag 8, trailer 48.
     const AROUND: usize = 104;
-    /// A task is rounded up to a multiple of this, so that no two share a pair of cache lines.
+    /// The size of a task is rounded up to a multiple of this, so that no two share a pair of cache lines.
     const TASK_STEP: usize = 128;
 
     #[test]

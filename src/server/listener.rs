@@ -1,5 +1,5 @@
-//! The listening socket. Options set on it are inherited by what it accepts, which saves four system calls for each
-//! connection.
+//! Creates the listening socket. Accepted sockets inherit the options that are set on it, which saves four system calls
+//! for each connection.
 
 use std::io;
 use std::net::TcpListener;
@@ -9,10 +9,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Config;
 
-/// Connections that the kernel holds until they are accepted; it caps this at `net.core.somaxconn`.
+/// Connections that the kernel queues until they are accepted; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Binds `config.listen` and listens.
+/// Binds `config.listen` and listens on it.
+///
+/// # Errors
+/// The address is in use, does not belong to this machine, or is not allowed.
 pub(super) fn bind(config: &Config) -> io::Result<TcpListener> {
     let address = config.listen;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
@@ -21,7 +24,7 @@ pub(super) fn bind(config: &Config) -> io::Result<TcpListener> {
     socket.set_send_buffer_size(config.socket.send_buffer)?;
     let lowat = u32::try_from(config.socket.notsent_lowat).unwrap_or(u32::MAX);
     socket.set_tcp_notsent_lowat(lowat)?;
-    // A peer that vanished with bytes unacknowledged is given up when the heartbeat would notice it.
+    // The kernel gives up a peer that acknowledges no bytes after as long as the heartbeat would.
     socket.set_tcp_user_timeout(Some(user_timeout(config)))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -1,18 +1,20 @@
-//! From a bound address to the last close frame: the listener, the worker threads and the way out.
+//! A server from its bound address to its last close frame: the listener, the worker threads, and the drain.
+//!
+//! [`Server`] is what a program embeds; see its documentation and the crate's.
 
 mod acceptor;
-mod denied;
+mod address_check;
+mod dashboard;
+mod denial;
 mod drain;
+mod endpoint_setup;
 mod established;
-mod feed;
-mod gate;
 mod handshakes;
 mod listener;
-mod proxy;
-mod rules;
-mod snapshot;
-mod standing;
-mod usage;
+mod policy;
+mod proxy_header;
+mod request_handler;
+mod shared;
 mod worker;
 
 use std::future::Future;
@@ -25,35 +27,53 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::rules::Rules;
+use self::shared::Shared;
 use crate::admission::Refusal;
 use crate::broker::log::LogError;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Machine};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::protocol::close::EndReason;
 
-/// How often merged notices, old histories and what addresses have done are looked after.
+/// Time between two rounds of housekeeping: merged presence notices, old histories, counted handshakes.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
-/// Why a server cannot begin.
+/// Why a server cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The address is in use, not ours, or not allowed.
+    /// The address is in use, does not belong to this machine, or is not allowed.
     #[error("cannot listen on {listen}")]
     Listen {
-        /// The address.
+        /// The configured address.
         listen: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The history's folder cannot be used.
+    /// The folder of `history.dir` cannot be used.
     #[error(transparent)]
     History(#[from] LogError),
 }
 
-/// A server that is bound and not yet running.
+/// Why a server stops. Clients are told, and reconnect accordingly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// The server stops, and nothing is known of a successor: close code 1001.
+    GoingAway,
+    /// Another process takes over: close code 1012, with the advice to reconnect.
+    Restarting,
+}
+
+impl From<StopReason> for EndReason {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::GoingAway => Self::GoingAway,
+            StopReason::Restarting => Self::Restarting,
+        }
+    }
+}
+
+/// A server that is bound and not yet running. The documentation of the crate shows how a program embeds one.
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
@@ -62,61 +82,69 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address of a resolved configuration, and takes up the history that `history.dir` has.
+    /// Binds the address of a configuration, and reads the history in `history.dir`. A configuration that was not
+    /// [resolved](Config::resolve) is resolved for this machine.
     ///
     /// # Errors
-    /// The address or the folder cannot be used.
+    /// The address or the folder of the history cannot be used.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         Self::bind_by(config, Clock::system())
     }
 
-    /// As [`Server::bind`], with a server that lives by `clock`. A test that moves it moves every deadline of a
-    /// connection, the expiry of tokens and the limits of addresses. The timeouts of a handshake, and how often the
-    /// server looks what is due, stay with the machine's time.
+    /// Binds a server that reads the time from `clock`, and is like that of [`Server::bind`] otherwise. A test that
+    /// moves the clock moves every deadline of a connection, the expiry of tokens and the limits of addresses. The
+    /// timeouts of a handshake, and how often the server looks for what is due, stay with the machine's time.
     ///
     /// # Errors
-    /// As [`Server::bind`].
+    /// The address or the folder of the history cannot be used.
     pub fn bind_by(config: Config, clock: Clock) -> Result<Self, BindError> {
+        let config = if config.workers == 0 { config.resolve(&Machine::read()) } else { config };
         let listen = config.listen;
         let taken = |source| BindError::Listen { listen, source };
         let metrics = Metrics::new(config.workers, &Refusal::REASONS);
-        // Nobody connects while the history is still being read.
+        // The history is read first, so that no client can connect meanwhile.
         let node = Node::open(config.clone(), metrics, clock)?;
         let listener = listener::bind(&config).map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         Ok(Self { node, listener, address })
     }
 
-    /// The bound address, with the port that was picked for port 0.
+    /// Returns the bound address, with the port that was picked for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` resolves, then refuses newcomers, closes every connection over `drain.window` for the reason
-    /// that it says, and returns. Blocks the calling thread, which accepts; the workers have threads of their own.
+    /// Serves until `stop` resolves, then refuses new connections, closes the others over `drain.window`, and returns
+    /// when all have ended or the window is over.
+    ///
+    /// This blocks the calling thread, which accepts connections; the workers have threads of their own. `stop` is
+    /// polled on the calling thread, inside a tokio runtime of its own with timers and I/O.
     ///
     /// # Errors
-    /// When a thread or a runtime cannot be made, or what admission is to go by contradicts itself, which loading the
-    /// settings has ruled out.
-    pub fn run(self, stop: impl Future<Output = EndReason>) -> io::Result<()> {
+    /// A thread or a runtime cannot be made, a worker has stopped by itself, or the admission rules of the
+    /// configuration contradict each other, which loading the configuration has ruled out.
+    ///
+    /// # Panics
+    /// When called from asynchronous code of a tokio runtime: give the server a thread of its own.
+    pub fn run(self, stop: impl Future<Output = StopReason>) -> io::Result<()> {
         let Self { node, listener, address } = self;
         let (stopping, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let rules = Arc::new(Rules::new(&node.config, node.clock.clone())?);
-        let workers = worker::spawn_all(&node, &rules, &stopped)?;
+        let shared = Shared::new(Arc::clone(&node))?;
+        let workers = worker::spawn_all(&shared, &stopped)?;
         tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
-        tracing::info!("dashboard: {}", rules.keys.dashboard(address));
+        tracing::info!("dashboard: {}", shared.dashboard.url(address));
         runtime.block_on(async {
             let mut stop = pin!(stop);
-            let mut accepting = pin!(acceptor::run(&node, &rules, listener, &workers));
+            let mut accepting = pin!(acceptor::run(&shared, listener, &workers));
             let reason = tokio::select! {
-                reason = &mut stop => reason,
+                reason = &mut stop => EndReason::from(reason),
                 result = &mut accepting => return result,
-                () = keep_house(&node, &rules) => EndReason::GoingAway,
-                () = feed::run(&rules.feed, &node, &workers) => EndReason::GoingAway,
-                // Better to stop, and be started again, than to go on without some of the connections.
-                () = worker::one_finished(&workers) => return Err(io::Error::other("a worker has stopped")),
+                () = keep_house(&shared) => EndReason::GoingAway,
+                () = shared.dashboard.run(&node, &workers) => EndReason::GoingAway,
+                // A server that has lost a worker must be started again: going on would lose a part of the clients.
+                () = worker::one_stopped(&workers) => return Err(io::Error::other("a worker has stopped")),
             };
             tracing::info!(
                 code = reason.code(),
@@ -124,13 +152,13 @@ impl Server {
                 "draining"
             );
             node.drain();
-            rules.feed.close();
+            shared.dashboard.close();
             let _ = stopping.send(Some(reason));
-            // Newcomers are still told that, and why, they cannot come in.
+            // New connections are still accepted, so that they are told why they are refused.
             tokio::select! {
                 result = &mut accepting => result,
-                () = keep_house(&node, &rules) => Ok(()),
-                () = worker::all_finished(&workers) => Ok(()),
+                () = keep_house(&shared) => Ok(()),
+                () = worker::all_stopped(&workers) => Ok(()),
             }
         })?;
         worker::join_all(workers)?;
@@ -138,13 +166,12 @@ impl Server {
     }
 }
 
-/// Looks after what has no connection of its own; never returns.
-async fn keep_house(node: &Node, rules: &Rules) {
+/// Looks after what belongs to no connection; never returns.
+async fn keep_house(shared: &Shared) {
     let mut ticks = interval(HOUSEKEEPING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for turn in 0.. {
         ticks.tick().await;
-        node.keep_house(turn);
-        rules.keep_house(turn);
+        shared.keep_house(turn);
     }
 }

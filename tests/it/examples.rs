@@ -1,4 +1,5 @@
-//! The clients to copy of `docs/clients.md`, `examples/client.*`, each as a process of its own against the real server.
+//! The programs in `examples/`, each as a process of its own: the clients of `docs/clients.md` against the real server,
+//! and a server that is part of another program.
 
 use std::io::{Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,7 +14,8 @@ use tempfile::TempDir;
 
 use crate::support::eventually;
 use crate::support::log::Log;
-use crate::support::server::{Server, Settings, UNPINGED};
+use crate::support::raw::Socket;
+use crate::support::server::{Server, Settings, UNPINGED, signal};
 use crate::support::speaker::Speaker;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -86,32 +88,34 @@ fn javascript() -> Option<Language> {
     Some(Language { name: "javascript", command, _folder: Some(folder) })
 }
 
-/// Builds the example, because cargo builds examples only for all targets. It builds the whole workspace, as for the
-/// tests, so that the dependencies are there.
 fn rust() -> Language {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--workspace",
-            "--example",
-            "client",
-            "--message-format=json",
-        ]);
-        if cfg!(feature = "fault-injection") {
-            cargo.args(["--features", "fault-injection"]);
-        }
-        let output = cargo.current_dir(ROOT).stderr(Stdio::inherit()).output().expect("cargo runs");
-        let report = String::from_utf8(output.stdout).expect("UTF-8");
-        let mut lines = report.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let built = lines.find_map(|line| line["executable"].as_str().map(PathBuf::from));
-        built.unwrap_or_else(|| panic!("the example is not built: {report}"))
-    });
+    let program = PROGRAM.get_or_init(|| build("client"));
     let command = vec![program.to_str().expect("UTF-8").to_owned()];
     Language { name: "rust", command, _folder: None }
+}
+
+/// Builds an example, because cargo builds examples only when it is asked for all targets. It builds the whole
+/// workspace, as for the tests, so that the dependencies are there.
+fn build(example: &str) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--message-format=json",
+        "--example",
+        example,
+    ]);
+    if cfg!(feature = "fault-injection") {
+        cargo.args(["--features", "fault-injection"]);
+    }
+    let output = cargo.current_dir(ROOT).stderr(Stdio::inherit()).output().expect("cargo runs");
+    let report = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut lines = report.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let built = lines.find_map(|line| line["executable"].as_str().map(PathBuf::from));
+    built.unwrap_or_else(|| panic!("the example is not built: {report}"))
 }
 
 /// A running client. It ends with the test.
@@ -357,4 +361,37 @@ fn clients_answer_heartbeats() {
         eventually("answers", || server.metric("throng_messages_received_total", "") >= 5.0);
         assert_eq!(talker.output.text(), "");
     }
+}
+
+/// A process that is killed when the test ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_program_that_embeds_a_server_serves_and_drains() {
+    let mut command = Command::new(build("embedded"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut program = Running(command.spawn().expect("the example starts"));
+    let output = Log::follow(program.0.stdout.take().expect("stdout is piped"));
+    let line = output.wait_for_start("listening on ");
+    let address: SocketAddr = line.trim_start_matches("listening on ").parse().expect("an address");
+    let mut alice = Speaker::on(Socket::connect(address), "alice", "");
+    let mut carol = Speaker::on(Socket::connect(address), "carol", "");
+    alice.send(&json!({"type": "message", "message": "hello"}));
+    assert_eq!(carol.find("message")["message"], "hello");
+    // Ctrl-C, as a terminal sends it.
+    signal(&program.0, "INT");
+    for mut client in [alice, carol] {
+        let (advice, code) = client.skip_to_end().expect("a close, and no reset");
+        assert_eq!((advice["type"].as_str(), code), (Some("disconnect"), 1001), "{advice}");
+    }
+    output.wait_for_start("stopped");
+    eventually("the program ends", || program.0.try_wait().expect("a child of ours").is_some());
+    assert!(program.0.wait().expect("a child of ours").success());
 }

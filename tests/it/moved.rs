@@ -11,8 +11,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::json;
 use throng::clock::Clock;
 use throng::config::{Config, Machine, Sources};
-use throng::protocol::close::EndReason;
-use throng::server::Server;
+use throng::{Server, StopReason};
 use tokio::sync::oneshot;
 
 use crate::support::frame::text;
@@ -24,7 +23,7 @@ use crate::support::{eventually, pause};
 struct Timed {
     clock: Clock,
     address: SocketAddr,
-    stop: Option<oneshot::Sender<EndReason>>,
+    stop: Option<oneshot::Sender<StopReason>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -39,7 +38,7 @@ impl Timed {
         let server = Server::bind_by(config, clock.clone()).expect("a port is free");
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel();
-        let until = async { stopped.await.unwrap_or(EndReason::GoingAway) };
+        let until = async { stopped.await.unwrap_or(StopReason::GoingAway) };
         let thread = thread::spawn(move || server.run(until).expect("it runs to its end"));
         Self { clock, address, stop: Some(stop), thread: Some(thread) }
     }
@@ -68,7 +67,7 @@ impl Timed {
 
 impl Drop for Timed {
     fn drop(&mut self) {
-        self.stop.take().map(|stop| stop.send(EndReason::GoingAway));
+        self.stop.take().map(|stop| stop.send(StopReason::GoingAway));
         let Some(thread) = self.thread.take() else { return };
         if !thread::panicking() {
             eventually("the server has stopped", || thread.is_finished());

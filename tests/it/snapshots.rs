@@ -82,7 +82,7 @@ fn plain_events(user: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
 
 fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
     let session = "0123456789abcdef1032547698badcfe".parse().expect("a session");
-    let limits = v1::Limits {
+    let limits = v1::WelcomeLimits {
         max_message_bytes: 65_536,
         max_message_chars: 500,
         max_rooms: 100,
@@ -119,7 +119,7 @@ fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
         |re, users: &[UserId], more| v1::presence(&v1::Presence { re, room, members: 3, users, more });
     let changes = v1::Changes { joined: &users, left: &users[..1] };
     let nobody = v1::Changes { joined: &[], left: &[] };
-    let unlimited = v1::Limits { messages_per_second: None, burst: None, ..limits };
+    let unlimited = v1::WelcomeLimits { messages_per_second: None, burst: None, ..limits };
     vec![
         ("welcome", welcome(limits, true)),
         ("welcome, no rate limit", welcome(unlimited, false)),

@@ -15,7 +15,6 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use throng::chat::rate_limit::Allowance;
 use throng::clock::Clock;
 use throng::config::{Config, Duplicate, QueuePolicy};
 use throng::endpoint::{Chat, ChatRequest, Endpoint, Message, Peer, V1Request, position};
@@ -25,11 +24,11 @@ use throng::node::{ClaimRequest, Node};
 use throng::protocol::Dialect;
 use throng::protocol::close::EndReason;
 use throng::protocol::command::{Parser, Resume};
-use throng::shard::ShardSettings;
+use throng::rate_limit::Allowance;
 use throng::shard::batch::BatchLimits;
 use throng::shard::bounds::{Bounds, Overload};
 use throng::shard::sink::{Simulated, Sink};
-use throng::shard::{Registration, Shard, fanout};
+use throng::shard::{Registration, Shard, ShardSettings, fanout};
 
 use crate::frame::{CLOSE, Received, TEXT};
 

@@ -1,34 +1,34 @@
-//! What a token says (RFC 7519, section 4.1). A claim that is there has the right type, or the token is malformed:
-//! `null`, too, is of the wrong one. What we do not know is ignored.
+//! The claims of a token on the wire (RFC 7519, section 4.1). A claim of the wrong type makes the token malformed, and
+//! `null` is of the wrong type. Unknown claims are ignored.
 
 use serde::{Deserialize, Deserializer};
 
-/// The claims we read.
+/// The claims that are read.
 #[derive(Deserialize)]
-pub(super) struct Wire {
+pub(super) struct WireClaims {
     pub(super) sub: String,
     pub(super) exp: Date,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "present")]
     pub(super) nbf: Option<Date>,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "present")]
     pub(super) iat: Option<Date>,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "present")]
     pub(super) name: Option<String>,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "present")]
     pub(super) rooms: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "present")]
     pub(super) aud: Option<Audience>,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "present")]
     pub(super) iss: Option<String>,
 }
 
-/// Reads a claim that is there; serde would take `null` for one that is not.
-fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(claim: D) -> Result<Option<T>, D::Error> {
+/// Reads a claim that is present. serde alone would take `null` for an absent claim.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(claim: D) -> Result<Option<T>, D::Error> {
     T::deserialize(claim).map(Some)
 }
 
-/// A date in milliseconds since the Unix epoch. On the wire it is in seconds, and may have a fraction (RFC 7519,
-/// section 2); what is farther away than any clock gets is as far as can be.
+/// A date in milliseconds since the Unix epoch. On the wire it is in seconds and may have a fraction (RFC 7519,
+/// section 2). A date out of range becomes the nearest that can be represented.
 #[derive(Clone, Copy)]
 pub(super) struct Date(pub(super) i64);
 
@@ -38,7 +38,7 @@ impl<'de> Deserialize<'de> for Date {
     }
 }
 
-/// For whom a token is: one, or any of several.
+/// The audience of a token: one, or any of several.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Audience {
@@ -47,6 +47,7 @@ pub(super) enum Audience {
 }
 
 impl Audience {
+    /// Returns true when `audience` is among those that the token is for.
     pub(super) fn names(&self, audience: &str) -> bool {
         match self {
             Self::One(one) => one == audience,

@@ -1,7 +1,7 @@
-//! Tokens: JSON web tokens (RFC 7519, RFC 7515). Where they stand in a request, what makes one good ([`Verifier`]), and
-//! how one is made.
+//! JSON web tokens (RFC 7519, RFC 7515): finds the token of a request, verifies it ([`Verifier`]), and makes tokens for
+//! testing.
 //!
-//! Nothing in here prints a token: [`Token`] hides itself and no error carries one.
+//! Nothing here prints a token: [`Token`] is redacted and no error carries one.
 
 mod claims;
 mod verify;
@@ -11,20 +11,20 @@ use std::fmt;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Serialize;
 
-pub use self::verify::{Demands, Identity, Key, TokenError, Verifier};
+pub use self::verify::{Identity, Key, RequiredClaims, TokenError, Verifier};
 
-/// Longest token that is looked at, in bytes.
+/// Longest token that is accepted, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// The subprotocol whose next neighbour in the offer is the token: browsers can set no other header.
+/// The subprotocol after which a token follows in the offer. Browsers can set no other header of a handshake.
 pub const BEARER: &str = "bearer";
 
-/// A token as it came, not yet verified. Never printed.
+/// A token that is not verified yet. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Box<str>);
 
 impl Token {
-    /// Takes what looks like a token: printable ASCII without spaces, at most [`MAX_TOKEN_BYTES`].
+    /// Accepts text that can be a token: printable ASCII without spaces, at most [`MAX_TOKEN_BYTES`].
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let plausible =
@@ -32,7 +32,7 @@ impl Token {
         plausible.then(|| Self(text.into()))
     }
 
-    /// The secret itself, for [`Verifier::verify`]. Never log it.
+    /// Returns the text, for [`Verifier::verify`]. It must not be logged.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -45,67 +45,68 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What a request says about a token.
+/// The result of looking for a token in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// No token anywhere.
+pub enum FoundToken {
+    /// The request has no token.
     Absent,
-    /// There is one, but it cannot be a token, or there are two `Authorization` headers.
+    /// The text cannot be a token, or there are two `Authorization` headers.
     Malformed,
-    /// There is one of so many bytes, more than [`MAX_TOKEN_BYTES`].
+    /// The token has this many bytes, more than [`MAX_TOKEN_BYTES`].
     TooLong(usize),
-    /// This one; the first of the three places counts.
+    /// The token, from the first of the three sources that has one.
     Token(Token),
 }
 
-/// Looks for a token in `Authorization: Bearer`, then among the offered subprotocols behind [`BEARER`], then in the
-/// query's `token`. Another scheme than Bearer is somebody else's (a proxy's) and ignored.
+/// Looks for a token in `Authorization: Bearer`, then among the offered subprotocols after [`BEARER`], then in the
+/// query's `token`. An `Authorization` of another scheme is meant for a proxy, and is ignored.
 pub fn find<'a>(
     authorization: impl IntoIterator<Item = &'a [u8]>,
     offered: &[&str],
     query: Option<&str>,
-) -> Found {
+) -> FoundToken {
     let mut authorization = authorization.into_iter();
     if let Some(value) = authorization.next() {
         if authorization.next().is_some() {
-            return Found::Malformed;
+            return FoundToken::Malformed;
         }
         if let Some(credentials) = bearer_credentials(value) {
             return take(std::str::from_utf8(credentials).ok());
         }
     }
-    if let Some(place) = offered.iter().position(|protocol| *protocol == BEARER) {
-        return take(offered.get(place + 1).copied());
+    if let Some(index) = offered.iter().position(|protocol| *protocol == BEARER) {
+        return take(offered.get(index + 1).copied());
     }
-    query.map_or(Found::Absent, |text| take(Some(text)))
+    query.map_or(FoundToken::Absent, |text| take(Some(text)))
 }
 
-fn take(text: Option<&str>) -> Found {
+fn take(text: Option<&str>) -> FoundToken {
     match text {
-        Some(text) if text.len() > MAX_TOKEN_BYTES => Found::TooLong(text.len()),
-        _ => text.and_then(Token::new).map_or(Found::Malformed, Found::Token),
+        Some(text) if text.len() > MAX_TOKEN_BYTES => FoundToken::TooLong(text.len()),
+        _ => text.and_then(Token::new).map_or(FoundToken::Malformed, FoundToken::Token),
     }
 }
 
-/// What stands behind `Bearer` in an `Authorization` header (RFC 6750, section 2.1).
-pub(super) fn bearer_credentials(value: &[u8]) -> Option<&[u8]> {
+/// Returns the text after `Bearer` in an `Authorization` header (RFC 6750, section 2.1).
+#[must_use]
+pub fn bearer_credentials(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(BEARER.len())?;
     let of_bearer =
         scheme.eq_ignore_ascii_case(BEARER.as_bytes()) && rest.first().is_none_or(|byte| *byte == b' ');
     of_bearer.then(|| rest.trim_ascii())
 }
 
-/// What to put into a token.
+/// The claims of a token to make.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Claims {
     /// The user id.
     pub sub: String,
-    /// Seconds since the Unix epoch at which it expires.
+    /// The expiry, in seconds since the Unix epoch.
     pub exp: u64,
-    /// The name for people.
+    /// The name to show to people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Patterns of the rooms that may be entered; `None` is all.
+    /// Patterns of the rooms that the user may enter; `None` allows all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rooms: Option<Vec<String>>,
     /// The audience.
@@ -116,11 +117,10 @@ pub struct Claims {
     pub iss: Option<String>,
 }
 
-/// Makes a token, signed with HS256.
+/// Makes a token, signed with HS256. Every token that it returns is one that [`Verifier::verify`] accepts in form.
 ///
 /// # Errors
-/// [`TokenError::EmptySecret`], [`TokenError::Subject`], or [`TokenError::TooLong`]: no token that
-/// [`Verifier::verify`] would refuse for its form is made.
+/// [`TokenError::EmptySecret`], [`TokenError::Subject`] or [`TokenError::TooLong`].
 pub fn mint(secret: &[u8], claims: &Claims) -> Result<String, TokenError> {
     if secret.is_empty() {
         return Err(TokenError::EmptySecret);

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{self, PublicKey};
+use crate::config;
+use crate::keys::{self, KeyError, PublicKey};
 
 const SECRET: &[u8] = b"correct horse battery staple, 32 bytes and more";
 
@@ -13,7 +14,7 @@ fn now() -> u64 {
     jsonwebtoken::get_current_timestamp()
 }
 
-/// A token of any header and claims, signed with HMAC-SHA-256 whatever the header says.
+/// Signs any header and claims with HMAC-SHA-256, whatever algorithm the header names.
 fn forge(header: &Value, claims: &Value) -> String {
     sign(&header.to_string(), &claims.to_string())
 }
@@ -34,10 +35,10 @@ fn signed(claims: &Value) -> String {
 }
 
 fn plain() -> Verifier {
-    Verifier::new(Key::Secret(SECRET), Demands::default()).unwrap()
+    Verifier::new(Key::Secret(SECRET), RequiredClaims::default()).unwrap()
 }
 
-/// As the verifier sees a token now, whoever it is for.
+/// Verifies a token now, for any user id.
 fn verify(verifier: &Verifier, token: &str) -> Result<Identity, TokenError> {
     verifier.verify(token, None, now_ms())
 }
@@ -90,7 +91,7 @@ fn claims_decide() {
         (json!({"exp": now + 60}), TokenError::Malformed),
         (json!({"sub": "", "exp": now + 60}), TokenError::Subject),
         (json!([]), TokenError::Malformed),
-        // Whatever its times are, what is wrong besides comes first.
+        // Any other mistake is reported before the times.
         (json!({"sub": "", "exp": now - 60}), TokenError::Subject),
         (json!({"sub": "alice", "exp": now - 60, "rooms": "lobby"}), TokenError::Malformed),
     ] {
@@ -108,7 +109,7 @@ fn claims_decide() {
     assert_eq!(verify(&plain(), &forge_text(r#"{"sub":"a","exp":9,"exp":9e9}"#)), Err(TokenError::Malformed));
 }
 
-/// The kind of fault: a claim that is there, and of the wrong type, counts as absent.
+/// Regression: a claim of the wrong type must not count as absent.
 #[test]
 fn a_claim_of_the_wrong_type_is_not_an_absent_one() {
     let kinds = [json!(null), json!(7), json!(true), json!("7"), json!(["a"]), json!([7]), json!({"a": 1})];
@@ -130,8 +131,9 @@ fn a_claim_of_the_wrong_type_is_not_an_absent_one() {
 #[test]
 fn dates_are_taken_to_the_millisecond_and_with_the_leeway() {
     let at = 1_700_000_000;
-    let with = |leeway_ms| Demands { leeway: Duration::from_millis(leeway_ms), ..Demands::default() };
-    // The parts of a second of the claims, the leeway, when the token is shown, and whether it is taken.
+    let with =
+        |leeway_ms| RequiredClaims { leeway: Duration::from_millis(leeway_ms), ..RequiredClaims::default() };
+    // The fractions of the claims, the leeway, when the token is shown, and whether it is accepted.
     for (claim, date, leeway_ms, shown_ms, expected) in [
         ("nbf", 0.6, 0, 700, Ok(())),
         ("nbf", 0.6, 0, 600, Ok(())),
@@ -158,7 +160,7 @@ fn dates_are_taken_to_the_millisecond_and_with_the_leeway() {
         let result = verifier.verify(&signed(&claims), None, unix_ms);
         assert_eq!(result.map(|_| ()), expected, "{claim} {date}, leeway {leeway_ms}, at {shown_ms}");
     }
-    // The connection ends when the token would no longer be taken.
+    // The connection ends when the token would no longer be accepted.
     let claims = json!({"sub": "alice", "exp": f64::from(at) + 0.6});
     let verifier = Verifier::new(Key::Secret(SECRET), with(250)).unwrap();
     let until = verifier.verify(&signed(&claims), None, i64::from(at) * 1000).unwrap().until_unix_ms;
@@ -168,11 +170,11 @@ fn dates_are_taken_to_the_millisecond_and_with_the_leeway() {
 }
 
 #[test]
-fn a_token_may_have_to_be_somebodys() {
+fn a_token_may_have_to_belong_to_a_user() {
     let token = signed(&json!({"sub": "alice", "exp": now() + 60}));
     assert!(plain().verify(&token, Some("alice"), now_ms()).is_ok());
     assert_eq!(plain().verify(&token, Some("bob"), now_ms()), Err(TokenError::Subject));
-    // Another's expired token is first of all another's.
+    // An expired token of another user is reported as that of another user.
     let late = now_ms() + 3_600_000;
     assert_eq!(plain().verify(&token, Some("bob"), late), Err(TokenError::Subject));
     assert_eq!(plain().verify(&token, Some("alice"), late), Err(TokenError::Expired));
@@ -184,9 +186,12 @@ fn audience_and_issuer_are_checked_when_configured() {
         let claims = Claims { aud: aud.map(Into::into), iss: iss.map(Into::into), ..claims() };
         mint(SECRET, &claims).unwrap()
     };
-    let demands =
-        Demands { audience: Some("throng".into()), issuer: Some("idp".into()), ..Demands::default() };
-    let strict = Verifier::new(Key::Secret(SECRET), demands).unwrap();
+    let required = RequiredClaims {
+        audience: Some("throng".into()),
+        issuer: Some("idp".into()),
+        ..RequiredClaims::default()
+    };
+    let strict = Verifier::new(Key::Secret(SECRET), required).unwrap();
     assert!(verify(&strict, &with(Some("throng"), Some("idp"))).is_ok());
     assert_eq!(verify(&strict, &with(Some("other"), Some("idp"))), Err(TokenError::Audience));
     assert_eq!(verify(&strict, &with(Some("throng"), Some("other"))), Err(TokenError::Issuer));
@@ -211,30 +216,33 @@ fn a_changed_or_foreign_signature_is_refused() {
 
 #[test]
 fn an_empty_secret_neither_signs_nor_verifies() {
-    assert!(matches!(Verifier::new(Key::Secret(b""), Demands::default()), Err(TokenError::EmptySecret)));
+    assert!(matches!(Verifier::new(Key::Secret(b""), RequiredClaims::default()), Err(KeyError::EmptySecret)));
     assert_eq!(mint(b"", &claims()), Err(TokenError::EmptySecret));
 }
 
 #[test]
 fn a_token_is_found_in_three_places_in_order() {
-    let token = |text| Found::Token(Token::new(text).unwrap());
+    let token = |text| FoundToken::Token(Token::new(text).unwrap());
     let basic: &[u8] = b"Basic dXNlcjpwYXNz";
     let none: [&[u8]; 0] = [];
-    assert_eq!(find(none, &[], None), Found::Absent);
+    assert_eq!(find(none, &[], None), FoundToken::Absent);
     assert_eq!(find([&b"Bearer a.b.c"[..]], &["bearer", "x"], Some("y")), token("a.b.c"));
     assert_eq!(find([&b"bEARER   a.b.c "[..]], &[], None), token("a.b.c"));
     assert_eq!(find([basic], &["throng.v1", "bearer", "x.y"], Some("q")), token("x.y"));
     assert_eq!(find([basic], &["throng.v1"], Some("q")), token("q"));
-    assert_eq!(find([basic], &["throng.v1"], None), Found::Absent);
-    assert_eq!(find([&b"Bearerx"[..]], &[], None), Found::Absent);
+    assert_eq!(find([basic], &["throng.v1"], None), FoundToken::Absent);
+    assert_eq!(find([&b"Bearerx"[..]], &[], None), FoundToken::Absent);
     for malformed in [&b"Bearer"[..], b"Bearer ", b"Bearer a b", b"Bearer \xff"] {
-        assert_eq!(find([malformed], &[], None), Found::Malformed, "{malformed:?}");
+        assert_eq!(find([malformed], &[], None), FoundToken::Malformed, "{malformed:?}");
     }
-    assert_eq!(find([&b"Bearer a"[..], b"Bearer a"], &[], None), Found::Malformed);
-    assert_eq!(find(none, &["throng.v1", "bearer"], None), Found::Malformed);
-    assert_eq!(find(none, &[], Some("")), Found::Malformed);
+    assert_eq!(find([&b"Bearer a"[..], b"Bearer a"], &[], None), FoundToken::Malformed);
+    assert_eq!(find(none, &["throng.v1", "bearer"], None), FoundToken::Malformed);
+    assert_eq!(find(none, &[], Some("")), FoundToken::Malformed);
     assert_eq!(find(none, &[], Some(&"x".repeat(MAX_TOKEN_BYTES))), token(&"x".repeat(MAX_TOKEN_BYTES)));
-    assert_eq!(find(none, &[], Some(&"x".repeat(MAX_TOKEN_BYTES + 1))), Found::TooLong(MAX_TOKEN_BYTES + 1));
+    assert_eq!(
+        find(none, &[], Some(&"x".repeat(MAX_TOKEN_BYTES + 1))),
+        FoundToken::TooLong(MAX_TOKEN_BYTES + 1)
+    );
 }
 
 #[test]
@@ -243,29 +251,29 @@ fn nothing_prints_a_token() {
     assert!(!format!("{found:?}").contains("canary"), "{found:?}");
 }
 
-/// The keys that the tests sign with; everybody knows them.
-const PAIRS: [(config::Algorithm, Algorithm, &str, &str); 3] = [
+/// The keys that the tests sign with. They are public.
+const PAIRS: [(keys::Algorithm, Algorithm, &str, &str); 3] = [
     (
-        config::Algorithm::Rs256,
+        keys::Algorithm::Rs256,
         Algorithm::RS256,
         include_str!("../../../tests/keys/TEST-ONLY-rs256.private.pem"),
         include_str!("../../../tests/keys/TEST-ONLY-rs256.public.pem"),
     ),
     (
-        config::Algorithm::Es256,
+        keys::Algorithm::Es256,
         Algorithm::ES256,
         include_str!("../../../tests/keys/TEST-ONLY-es256.private.pem"),
         include_str!("../../../tests/keys/TEST-ONLY-es256.public.pem"),
     ),
     (
-        config::Algorithm::EdDsa,
+        keys::Algorithm::EdDsa,
         Algorithm::EdDSA,
         include_str!("../../../tests/keys/TEST-ONLY-eddsa.private.pem"),
         include_str!("../../../tests/keys/TEST-ONLY-eddsa.public.pem"),
     ),
 ];
 
-/// A key to sign with, out of PEM.
+/// Reads a key to sign with from PEM.
 fn signing(algorithm: Algorithm, pem: &str) -> EncodingKey {
     let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
     let der = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
@@ -284,7 +292,7 @@ fn each_algorithm_verifies_its_own_signatures_and_no_others() {
     let hmac = mint(SECRET, &claims()).unwrap();
     for (ours, (pinned, _, _, public)) in PAIRS.iter().enumerate() {
         let key = PublicKey::parse(*pinned, public).unwrap();
-        let verifier = Verifier::new(Key::Public(&key), Demands::default()).unwrap();
+        let verifier = Verifier::new(Key::Public(&key), RequiredClaims::default()).unwrap();
         assert_eq!(verify(&verifier, &hmac), Err(TokenError::Algorithm));
         for (theirs, token) in tokens.iter().enumerate() {
             let result = verify(&verifier, token);
@@ -294,7 +302,7 @@ fn each_algorithm_verifies_its_own_signatures_and_no_others() {
             }
             assert_eq!(verify(&plain(), token), Err(TokenError::Algorithm));
         }
-        // Another's claims under a good signature, and a signature that is no number of this kind.
+        // Other claims under a good signature, and a signature that is not a valid one of its kind.
         let (message, signature) = tokens[ours].rsplit_once('.').unwrap();
         let (header, _) = message.split_once('.').unwrap();
         let root = URL_SAFE_NO_PAD.encode(json!({"sub": "root", "exp": now() + 60}).to_string());
@@ -308,10 +316,10 @@ fn each_algorithm_verifies_its_own_signatures_and_no_others() {
 
 #[test]
 fn the_public_key_is_no_secret() {
-    // 1. The server verifies with a public key. 2. Somebody signs HS256 with that key as the secret and says so.
+    // 1. The server verifies with a public key. 2. An attacker signs with HS256 and that key as the secret.
     for (pinned, _, _, public) in PAIRS {
         let key = PublicKey::parse(pinned, public).unwrap();
-        let verifier = Verifier::new(Key::Public(&key), Demands::default()).unwrap();
+        let verifier = Verifier::new(Key::Public(&key), RequiredClaims::default()).unwrap();
         assert_eq!(
             verify(&verifier, &mint(public.as_bytes(), &claims()).unwrap()),
             Err(TokenError::Algorithm)
@@ -321,7 +329,7 @@ fn the_public_key_is_no_secret() {
     let (pinned, _, private, public) = PAIRS[0];
     let pss = encode(&Header::new(Algorithm::PS256), &claims(), &signing(Algorithm::PS256, private)).unwrap();
     let key = PublicKey::parse(pinned, public).unwrap();
-    let verifier = Verifier::new(Key::Public(&key), Demands::default()).unwrap();
+    let verifier = Verifier::new(Key::Public(&key), RequiredClaims::default()).unwrap();
     assert_eq!(verify(&verifier, &pss), Err(TokenError::Algorithm));
 }
 

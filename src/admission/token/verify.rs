@@ -1,4 +1,4 @@
-//! What makes a token good: its signature, under one algorithm and one key, and its claims.
+//! Verifies tokens: the signature, under one algorithm and one key, and the claims.
 
 use std::time::Duration;
 
@@ -7,32 +7,34 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use thiserror::Error;
 
 use super::MAX_TOKEN_BYTES;
-use super::claims::{Date, Wire};
-use crate::config::{self, Auth, KeyError, PublicKey};
+use super::claims::{Date, WireClaims};
+use crate::config::Auth;
+use crate::keys::{self, KeyError, PublicKey};
 use crate::names;
 
-/// Why a token is not good. None of these carries the token or a part of it.
+/// Why a token is refused. No variant carries the token or a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TokenError {
-    /// Over [`MAX_TOKEN_BYTES`].
+    /// The token is longer than [`MAX_TOKEN_BYTES`].
     #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
-    /// Not a token, an unknown algorithm (`none` is one), a claim of the wrong type, or no `sub` or no `exp`.
+    /// The text is no token, names an unknown algorithm (as `none` is), has a claim of the wrong type, or lacks `sub`
+    /// or `exp`.
     #[error("the token is malformed, or a claim is missing or of the wrong type")]
     Malformed,
-    /// Signed with another algorithm than the pinned one.
+    /// The token is signed with another algorithm than the configured one.
     #[error("the token's algorithm is not the configured one")]
     Algorithm,
-    /// Not signed with the key that ours belongs to.
+    /// The signature does not belong to the configured key.
     #[error("the token's signature is wrong")]
     Signature,
-    /// `exp` has come, and the leeway is over; nothing else is wrong.
+    /// `exp` and the leeway have passed; nothing else is wrong.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` or `iat` is still to come, by more than the leeway; nothing else is wrong.
+    /// `nbf` or `iat` is in the future by more than the leeway; nothing else is wrong.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// A configured `aud` or `iss` is missing.
+    /// The configuration requires `aud` or `iss`, and the token has none.
     #[error("the token lacks a required claim")]
     MissingClaim,
     /// `aud` is not the configured audience.
@@ -41,10 +43,10 @@ pub enum TokenError {
     /// `iss` is not the configured issuer.
     #[error("the token is from another issuer")]
     Issuer,
-    /// `sub` is empty, or another than the user id that is asked for.
+    /// `sub` is empty, or differs from the user id that the request names.
     #[error("the token's subject is empty, or not the user id that is asked for")]
     Subject,
-    /// The secret to sign or verify with is empty.
+    /// The secret to sign with is empty.
     #[error("the secret is empty")]
     EmptySecret,
 }
@@ -59,21 +61,21 @@ impl From<JwtError> for TokenError {
     }
 }
 
-/// Who a good token says that somebody is.
+/// The user that a verified token names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The user id; not empty, otherwise unchecked.
+    /// The user id. It is not empty, and otherwise unchecked.
     pub sub: String,
-    /// The name for people.
+    /// The name to show to people.
     pub name: Option<String>,
-    /// Patterns of the rooms that may be entered; `None` is all.
+    /// Patterns of the rooms that the user may enter; `None` allows all.
     pub rooms: Option<Vec<String>>,
-    /// Milliseconds since the Unix epoch from which on the token is no longer taken: `exp` and the leeway.
+    /// Expiry in milliseconds since the Unix epoch: `exp` and the leeway.
     pub until_unix_ms: i64,
 }
 
 impl Identity {
-    /// True when the token allows the room: it has no `rooms` claim, or one of its patterns matches.
+    /// Returns true when the token allows the room: it has no `rooms` claim, or one of its patterns matches.
     #[must_use]
     pub fn allows(&self, room: &str) -> bool {
         self.rooms
@@ -82,102 +84,102 @@ impl Identity {
     }
 }
 
-/// What tokens are verified with: one key for one algorithm.
+/// The key that tokens are verified with, for one algorithm.
 #[derive(Debug, Clone, Copy)]
 pub enum Key<'a> {
-    /// HS256.
+    /// The secret of HS256.
     Secret(&'a [u8]),
-    /// RS256, ES256 or EdDSA, whichever it is for.
+    /// A public key, which is for RS256, ES256 or EdDSA.
     Public(&'a PublicKey),
 }
 
-/// What the claims of a good token have to be, beside the times.
+/// The claims that a token needs besides its user and its times, and the tolerance for the times.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Demands {
-    /// What `aud` must be, or have in its list.
+pub struct RequiredClaims {
+    /// Value that `aud` must have, or contain.
     pub audience: Option<String>,
-    /// What `iss` must be.
+    /// Value that `iss` must have.
     pub issuer: Option<String>,
-    /// By how much the clock of whoever makes the tokens may differ from ours.
+    /// Largest accepted difference between the clock of the token's issuer and that of this server.
     pub leeway: Duration,
 }
 
-/// Tells good tokens from bad ones.
+/// Verifies tokens with one key.
 pub struct Verifier {
     key: DecodingKey,
     rules: Validation,
-    demands: Demands,
+    required: RequiredClaims,
 }
 
 impl Verifier {
-    /// Accepts the key's algorithm and nothing else. `exp` is required, `nbf` and `iat` are honoured where they are
-    /// there, each to the millisecond and with the leeway; `aud` and `iss` are required when demanded, and otherwise
-    /// only have to be of the right type.
+    /// Creates a verifier that accepts the key's algorithm and no other. `exp` is required, and `nbf` and `iat` are
+    /// checked where they are present, each to the millisecond and with the leeway. `aud` and `iss` are required where
+    /// `required` names them, and otherwise only have to be of the right type.
     ///
     /// # Errors
-    /// [`TokenError::EmptySecret`]: anybody could sign with it.
-    pub fn new(key: Key<'_>, demands: Demands) -> Result<Self, TokenError> {
+    /// [`KeyError::EmptySecret`].
+    pub fn new(key: Key<'_>, required: RequiredClaims) -> Result<Self, KeyError> {
         let (algorithm, key) = match key {
-            Key::Secret([]) => return Err(TokenError::EmptySecret),
+            Key::Secret([]) => return Err(KeyError::EmptySecret),
             Key::Secret(secret) => (Algorithm::HS256, DecodingKey::from_secret(secret)),
             Key::Public(PublicKey::Rsa(der)) => (Algorithm::RS256, DecodingKey::from_rsa_der(der)),
             Key::Public(PublicKey::P256(point)) => (Algorithm::ES256, DecodingKey::from_ec_der(point)),
             Key::Public(PublicKey::Ed25519(key)) => (Algorithm::EdDSA, DecodingKey::from_ed_der(key)),
         };
-        // The library rounds dates to seconds, and takes a claim of the wrong type for one that is absent: the
-        // signature is its part, the claims are ours.
+        // The library checks the signature alone. It would round dates to seconds, and take a claim of the wrong type
+        // for one that is absent, so that the claims are checked in `verify`.
         let mut rules = Validation::new(algorithm);
         rules.required_spec_claims.clear();
         rules.validate_exp = false;
         rules.validate_nbf = false;
         rules.validate_aud = false;
-        Ok(Self { key, rules, demands })
+        Ok(Self { key, rules, required })
     }
 
-    /// The verifier that the settings ask for; `None` where no key is set.
+    /// Creates the verifier that the configuration describes; returns `None` where no key is configured.
     ///
     /// # Errors
-    /// The key is not one for `auth.algorithm`. Loading the settings has ruled that out.
+    /// The key does not fit `auth.algorithm`. Loading the configuration has ruled that out.
     pub fn from_config(auth: &Auth) -> Result<Option<Self>, KeyError> {
         let (audience, issuer) = (auth.audience.clone(), auth.issuer.clone());
-        let with = |key| Self::new(key, Demands { audience, issuer, leeway: auth.leeway }).ok();
-        if auth.algorithm == config::Algorithm::Hs256 {
-            return Ok(auth.secret.as_ref().and_then(|secret| with(Key::Secret(secret.expose()))));
+        let with = |key| Self::new(key, RequiredClaims { audience, issuer, leeway: auth.leeway });
+        if auth.algorithm == keys::Algorithm::Hs256 {
+            return auth.secret.as_ref().map(|secret| with(Key::Secret(secret.expose()))).transpose();
         }
         let Some(pem) = &auth.public_key else { return Ok(None) };
         let key = PublicKey::parse(auth.algorithm, pem)?;
-        Ok(with(Key::Public(&key)))
+        with(Key::Public(&key)).map(Some)
     }
 
-    /// Verifies signature and claims of a token shown at `unix_ms`, in milliseconds since the Unix epoch; `whose` is
-    /// the `sub` that it must have, where only one is right.
+    /// Verifies signature and claims of a token at the time `unix_ms`, in milliseconds since the Unix epoch. Where
+    /// `user` is given, it is the only `sub` that is accepted.
     ///
     /// # Errors
-    /// What is wrong. [`TokenError::Expired`] and [`TokenError::NotYetValid`] say that nothing else is; of the others
-    /// the peer learns only that authentication failed.
-    pub fn verify(&self, token: &str, whose: Option<&str>, unix_ms: i64) -> Result<Identity, TokenError> {
+    /// The first problem that was found. [`TokenError::Expired`] and [`TokenError::NotYetValid`] mean that everything
+    /// else is right; for the others the peer is only told that authentication failed.
+    pub fn verify(&self, token: &str, user: Option<&str>, unix_ms: i64) -> Result<Identity, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
-        let data = decode::<Wire>(token, &self.key, &self.rules)?;
-        // RFC 7515 section 4.1.11: extensions marked critical must be understood, and we know none.
+        let data = decode::<WireClaims>(token, &self.key, &self.rules)?;
+        // RFC 7515, section 4.1.11: extensions marked critical must be understood, and none is known here.
         if data.header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        let Wire { sub, exp, nbf, iat, name, rooms, aud, iss } = data.claims;
-        if sub.is_empty() || whose.is_some_and(|whose| sub != whose) {
+        let WireClaims { sub, exp, nbf, iat, name, rooms, aud, iss } = data.claims;
+        if sub.is_empty() || user.is_some_and(|user| sub != user) {
             return Err(TokenError::Subject);
         }
-        if let Some(audience) = &self.demands.audience {
+        if let Some(audience) = &self.required.audience {
             let aud = aud.ok_or(TokenError::MissingClaim)?;
             aud.names(audience).then_some(()).ok_or(TokenError::Audience)?;
         }
-        if let Some(issuer) = &self.demands.issuer {
+        if let Some(issuer) = &self.required.issuer {
             let iss = iss.ok_or(TokenError::MissingClaim)?;
             (iss == *issuer).then_some(()).ok_or(TokenError::Issuer)?;
         }
-        // The times last: what they say is that nothing else is wrong.
-        let leeway_ms = i64::try_from(self.demands.leeway.as_millis()).unwrap_or(i64::MAX);
+        // The times are checked last: their errors mean that nothing else is wrong.
+        let leeway_ms = i64::try_from(self.required.leeway.as_millis()).unwrap_or(i64::MAX);
         let until_unix_ms = exp.0.saturating_add(leeway_ms);
         if unix_ms >= until_unix_ms {
             return Err(TokenError::Expired);

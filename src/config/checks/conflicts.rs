@@ -3,8 +3,8 @@
 use crate::names::units::{show_duration, show_size};
 
 use super::super::tree::Config;
-use super::super::types::Algorithm;
 use super::mismatches::JSON_BYTES_PER_CHAR;
+use crate::keys::Algorithm;
 
 /// Keys that contradict each other.
 pub(in crate::config) struct Conflict {

@@ -10,10 +10,10 @@ use super::checks;
 use super::error::{ConfigError, ConfigErrors, Layer, nearest};
 use super::kind::{InvalidValue, Kind, Raw};
 use super::list::{Lines, Optional};
-use super::public_key::PublicKey;
 use super::text::{HeaderSecret, Pem, SecretText};
 use super::tree::{Config, all, find};
-use super::types::{Algorithm, REDACTED};
+use super::types::REDACTED;
+use crate::keys::{Algorithm, PublicKey};
 
 /// The prefix of environment variables that are settings.
 const PREFIX: &str = "THRONG_";

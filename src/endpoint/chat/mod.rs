@@ -12,13 +12,13 @@ use self::v1::Session;
 pub use self::v1::position;
 use super::peer::{Message, Peer};
 use crate::broker::{BrokerError, Position};
-use crate::chat::rate_limit::Refused;
-use crate::chat::validate::{self, Strikes};
+use crate::chat::validate;
 use crate::names::{RoomName, SessionId, UserId};
 use crate::node::{Membership, Node, UserClaim};
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::CommandError;
+use crate::rate_limit::{Refused, Strikes};
 use crate::shard::Registration;
 
 /// Longest command, in bytes, that is parsed for its `id` although a rate limit refuses it. Bounds the work that a

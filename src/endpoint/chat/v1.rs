@@ -3,7 +3,6 @@
 use super::Chat;
 use super::replay::Replaying;
 use crate::broker::{Position, Published};
-use crate::chat::rate_limit::Allowance;
 use crate::chat::validate;
 use crate::endpoint::peer::Peer;
 use crate::names::{self, Epoch, Key, NameError, Offset, RoomName, SessionId, UserId};
@@ -12,6 +11,7 @@ use crate::protocol::close::EndReason;
 use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Resume};
 use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
+use crate::rate_limit::Allowance;
 
 /// Messages of a `history`, or users of a `presence`, that does not say how many it wants.
 const DEFAULT_LIMIT: u64 = 50;
@@ -62,7 +62,7 @@ pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &
         offset,
         recovered: entered.is_recovered(),
         heartbeat_ms: config.heartbeat.interval.as_millis() as u64,
-        limits: v1::Limits {
+        limits: v1::WelcomeLimits {
             max_message_bytes: config.limits.max_message_bytes as u64,
             max_message_chars: config.chat.max_message_chars as u64,
             max_rooms: config.limits.max_rooms_per_connection as u64,

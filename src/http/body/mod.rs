@@ -1,4 +1,4 @@
-//! What a response carries: bytes that are there already, or parts that come for as long as somebody sends them.
+//! The body of a response: bytes that are known at once, or parts that are sent one after the other.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -13,10 +13,14 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Until when something must have happened on a connection; `None` while it waits for us. One thread, hence a cell.
+/// The time until which the peer has to act; `None` while the server does. A connection stays on one thread, so that a
+/// cell is enough.
 pub(super) type Deadline = Rc<Cell<Option<Instant>>>;
 
-/// See the module's documentation.
+/// A response of this server.
+pub type Response = hyper::Response<Body>;
+
+/// The body of a [`Response`].
 #[derive(Debug)]
 pub struct Body(Kind);
 
@@ -27,22 +31,23 @@ enum Kind {
 }
 
 impl Body {
-    /// A body that ends when the channel is closed and empty. What the peer does not take waits in the channel and in
-    /// 16 KiB of hyper's; the connection ends when it has taken nothing for [`Limits::stream_timeout`].
+    /// Creates a body that ends when the channel is closed and empty. Parts that the peer does not read wait in the
+    /// channel and in 16 KiB of hyper's buffer. The connection ends when the peer has read nothing for
+    /// [`HttpLimits::stream_timeout`].
     ///
-    /// [`Limits::stream_timeout`]: super::Limits::stream_timeout
+    /// [`HttpLimits::stream_timeout`]: super::HttpLimits::stream_timeout
     #[must_use]
     pub fn parts(parts: mpsc::Receiver<Bytes>) -> Self {
         Self(Kind::Parts { parts, deadline: Deadline::default(), patience: Duration::ZERO })
     }
 
-    /// True when it comes in parts.
+    /// Returns true for a body in parts.
     pub(super) fn is_parts(&self) -> bool {
         matches!(self.0, Kind::Parts { .. })
     }
 
-    /// Moves the connection's deadline with each part: hyper asks for the next one only when it has space for it, so
-    /// that the deadline of a peer who takes nothing stays where it is.
+    /// Moves the connection's deadline with each part. hyper asks for the next part only when it has space for it, so
+    /// that the deadline of a peer that reads nothing does not move.
     pub(super) fn paced_by(&mut self, connection: &Deadline, limit: Duration) {
         if let Kind::Parts { deadline, patience, .. } = &mut self.0 {
             *deadline = Rc::clone(connection);
@@ -74,7 +79,7 @@ impl hyper::body::Body for Body {
         match &mut self.get_mut().0 {
             Kind::Whole(whole) => Pin::new(whole).poll_frame(cx),
             Kind::Parts { parts, deadline, patience } => {
-                // Whoever asks has space: it is our turn.
+                // hyper has space for a part: now it is the server that has to act.
                 deadline.set(None);
                 let part = ready!(parts.poll_recv(cx));
                 deadline.set(Some(Instant::now() + *patience));

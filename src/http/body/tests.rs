@@ -9,16 +9,16 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::admission::Refusal;
-use crate::http::{Admission, App, Limits, Request, Response, Route, Served, respond, serve};
+use crate::http::{App, HttpLimits, Request, Response, Route, Served, Upgrade, respond, serve};
 
 const REQUEST: &[u8] = b"GET /parts HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Answers each request with what was put in, and `None` with a refusal.
+/// Answers one request with the given parts, and further ones with a refusal.
 struct Feeding(RefCell<Option<mpsc::Receiver<Bytes>>>);
 
 impl App for Feeding {
     type Endpoint = ();
-    type Admitted = ();
+    type Connection = ();
 
     fn route(&self, _: &str) -> Route<()> {
         Route::Page
@@ -28,25 +28,25 @@ impl App for Feeding {
         self.0.take().map(respond::events).ok_or(Refusal::TooManyViewers)
     }
 
-    async fn admit(&self, (): (), _: Request<'_>) -> Result<Admission<()>, Refusal> {
+    async fn admit(&self, (): (), _: Request<'_>) -> Result<Upgrade<()>, Refusal> {
         pending().await
     }
 
     fn refused(&self, _: &Refusal) {}
 }
 
-/// Runs one connection against `client`, whose side of the stream holds `space` bytes.
+/// Serves one connection to `client`, whose side of the stream buffers `space` bytes.
 async fn run<R>(
     parts: mpsc::Receiver<Bytes>,
     space: usize,
     client: impl AsyncFnOnce(DuplexStream) -> R,
 ) -> (Served<TokioIo<DuplexStream>, ()>, R) {
     let (near, far) = duplex(space);
-    let (app, limits) = (Feeding(RefCell::new(Some(parts))), Limits::default());
+    let (app, limits) = (Feeding(RefCell::new(Some(parts))), HttpLimits::default());
     tokio::join!(serve(TokioIo::new(near), &app, &limits), client(far))
 }
 
-/// Reads until what came ends with `end`.
+/// Reads until the received text ends with `end`.
 async fn read_to(stream: &mut DuplexStream, end: &str) -> String {
     let mut heard = Vec::new();
     while !heard.ends_with(end.as_bytes()) {
@@ -66,7 +66,8 @@ async fn parts_go_out_as_they_come_and_the_connection_ends_with_them() {
         for part in ["first", "second"] {
             sender.send(Bytes::from(part)).await.unwrap();
             assert!(read_to(&mut stream, part).await.ends_with(part));
-            // Far longer than a request may take, or a page: it is not the peer who is waited for.
+            // Far longer than the timeouts of a request or a page, which do not run while the server has nothing to
+            // send.
             sleep(Duration::from_secs(3600)).await;
         }
         drop(sender);
@@ -74,17 +75,17 @@ async fn parts_go_out_as_they_come_and_the_connection_ends_with_them() {
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "closed");
     })
     .await;
-    assert!(matches!(served, Served::Done));
+    assert!(matches!(served, Served::Closed));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_nothing_is_closed() {
+async fn a_peer_that_reads_nothing_is_closed() {
     let (sender, parts) = mpsc::channel(1);
     let started = Instant::now();
     let (served, ended) = run(parts, 1024, async |mut stream| {
         stream.write_all(REQUEST).await.unwrap();
         read_to(&mut stream, "\r\n\r\n").await;
-        // 32 KiB of what hyper and the stream hold, and then no more.
+        // hyper and the stream buffer 32 KiB, and then no more.
         let part = Bytes::from(vec![b'x'; 4096]);
         let mut taken = 0;
         while timeout(Duration::from_secs(1), sender.send(part.clone())).await == Ok(Ok(())) {
@@ -98,12 +99,12 @@ async fn who_takes_nothing_is_closed() {
         ended
     })
     .await;
-    assert!(matches!(served, Served::Done));
+    assert!(matches!(served, Served::Closed));
     assert_eq!(ended.as_secs(), 10);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_reads_slowly_stays() {
+async fn a_peer_that_reads_slowly_stays() {
     let (sender, parts) = mpsc::channel(1);
     let (_, ()) = run(parts, 4096, async |mut stream| {
         stream.write_all(REQUEST).await.unwrap();

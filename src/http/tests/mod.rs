@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -9,7 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::admission::{Check, Refusal};
+
 mod pauses;
+mod plain;
 
 const HANDSHAKE: &str = "GET /ws?room=a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -18,7 +22,7 @@ const FRAME: &[u8] = b"\x81\x82\0\0\0\0hi";
 const PAGE: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
-/// Counts those who are inside.
+/// Counts the admitted connections.
 struct Guard(Rc<Cell<usize>>);
 
 impl Drop for Guard {
@@ -37,7 +41,7 @@ struct Fake {
 
 impl App for Fake {
     type Endpoint = &'static str;
-    type Admitted = Guard;
+    type Connection = Guard;
 
     fn route(&self, path: &str) -> Route<&'static str> {
         match path {
@@ -54,7 +58,7 @@ impl App for Fake {
         })
     }
 
-    async fn admit(&self, endpoint: &str, request: Request<'_>) -> Result<Admission<Guard>, Refusal> {
+    async fn admit(&self, endpoint: &str, request: Request<'_>) -> Result<Upgrade<Guard>, Refusal> {
         assert_eq!((endpoint, request.query("room").as_deref()), ("echo", Some("a")));
         sleep(self.admit_takes).await;
         if let Some(refusal) = self.refuse {
@@ -62,7 +66,7 @@ impl App for Fake {
         }
         self.inside.set(self.inside.get() + 1);
         let subprotocol = upgrade::select(&["throng.v1"], request.offered());
-        Ok(Admission { admitted: Guard(self.inside.clone()), subprotocol })
+        Ok(Upgrade { connection: Guard(self.inside.clone()), subprotocol })
     }
 
     fn refused(&self, refusal: &Refusal) {
@@ -72,14 +76,14 @@ impl App for Fake {
 
 type End = Served<TokioIo<DuplexStream>, Guard>;
 
-/// Runs one connection against `client`.
+/// Serves one connection to `client`.
 async fn run<R>(app: &Fake, client: impl AsyncFnOnce(DuplexStream) -> R) -> (End, R) {
     let (near, far) = duplex(4096);
-    let limits = Limits::default();
+    let limits = HttpLimits::default();
     tokio::join!(serve(TokioIo::new(near), app, &limits), client(far))
 }
 
-/// Writes everything (who is closed in the middle has its answer), then reads to the end.
+/// Writes everything and reads to the end. A write may fail when the connection is closed half-way.
 async fn say_and_listen(mut stream: DuplexStream, bytes: &[u8]) -> String {
     let (mut reader, mut writer) = tokio::io::split(&mut stream);
     let (_, heard) = tokio::join!(writer.write_all(bytes), hear(&mut reader));
@@ -100,11 +104,11 @@ async fn hear_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Sends `bytes` to a fresh connection; returns the answer and what was counted.
+/// Sends `bytes` to a new connection; returns the answer and the refusals that were counted.
 async fn ask(bytes: &[u8]) -> (String, Vec<Refusal>) {
     let app = Fake::default();
     let (served, heard) = run(&app, async |stream| say_and_listen(stream, bytes).await).await;
-    assert!(matches!(served, Served::Done));
+    assert!(matches!(served, Served::Closed));
     (heard, app.refusals.take())
 }
 
@@ -120,10 +124,10 @@ async fn upgrade_in(segments: impl IntoIterator<Item = &[u8]>) -> (String, Vec<u
         (stream, head)
     })
     .await;
-    let Served::Upgraded { io, leftover, admitted } = served else { panic!("not upgraded: {heads}") };
+    let Served::Upgraded { io, leftover, connection } = served else { panic!("not upgraded: {heads}") };
     assert_eq!(app.inside.get(), 1);
-    drop(admitted);
-    // What hyper did not read is still in the socket.
+    drop(connection);
+    // Bytes that hyper did not read are still in the socket.
     far.shutdown().await.unwrap();
     let mut rest = leftover.to_vec();
     io.into_inner().read_to_end(&mut rest).await.unwrap();
@@ -192,7 +196,7 @@ async fn pages_may_come_before_the_handshake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_wrong_is_answered_counted_and_closed() {
+async fn a_wrong_request_is_answered_counted_and_closed() {
     let malformed = Refusal::Malformed;
     let edit = |from: &str, to: &str| HANDSHAKE.replacen(from, to, 1);
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -231,7 +235,7 @@ async fn what_is_wrong_is_answered_counted_and_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_http_is_answered_where_hyper_can_and_counted() {
+async fn bytes_that_are_no_http_are_answered_where_hyper_can_and_counted() {
     let long_header = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000));
     let many_headers = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(101));
     let endless = vec![b'x'; 20_000];
@@ -253,7 +257,7 @@ async fn what_is_no_http_is_answered_where_hyper_can_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_slow_is_closed_at_the_deadline() {
+async fn a_slow_peer_is_closed_at_the_deadline() {
     let start = Instant::now();
     let (heard, counted) = ask(b"").await;
     assert_eq!((heard.as_str(), counted.as_slice()), ("", &[Refusal::Timeout][..]), "silent");
@@ -298,19 +302,19 @@ async fn a_peer_that_takes_no_response_is_closed_at_the_deadline() {
         assert!(heard < 10_000, "but not for ever: {heard}");
     })
     .await;
-    assert!(matches!(served, Served::Done));
+    assert!(matches!(served, Served::Closed));
     assert_eq!(start.elapsed().as_secs(), 10 + 1);
 
     let (near, mut far) = duplex(16);
-    let limits = Limits::default();
+    let limits = HttpLimits::default();
     let (served, ()) = tokio::join!(serve(TokioIo::new(near), &app, &limits), async {
         far.write_all(HANDSHAKE.as_bytes()).await.unwrap();
         sleep(TEN_SECONDS / 2).await;
         assert_eq!(app.inside.get(), 1);
         sleep(TEN_SECONDS + Duration::from_secs(2)).await;
-        assert_eq!(app.inside.get(), 0, "the 101 did not fit, so nobody came in");
+        assert_eq!(app.inside.get(), 0, "the 101 did not fit, so that no connection was made");
     });
-    assert!(matches!(served, Served::Done));
+    assert!(matches!(served, Served::Closed));
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,46 +334,11 @@ async fn a_long_admission_is_not_the_peers_delay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_are_plain_http() {
-    let (heard, _) = ask(b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert!(heard.contains("content-length: ") && heard.ends_with("\r\n\r\n"), "{heard}");
-    let (heard, _) = ask(b"GET /healthz HTTP/1.0\r\n\r\n").await;
-    assert!(heard.starts_with("HTTP/1.0 200 OK\r\n") && heard.ends_with("ok\n"), "{heard}");
-    let (heard, _) = ask(b"GET http://x/healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert!(heard.ends_with("ok\n"), "{heard}");
-
-    let start = Instant::now();
-    let app = Fake::default();
-    let (_, heard) = run(&app, async |mut stream| {
-        stream.write_all(PAGE.as_bytes()).await.unwrap();
-        stream.shutdown().await.unwrap();
-        hear(&mut stream).await
-    })
-    .await;
-    assert!(heard.ends_with("ok\n") && start.elapsed() < TEN_SECONDS, "half-closed: {heard}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_connection_serves_so_many_requests() {
-    let app = Fake::default();
-    let limits = Limits { max_requests: 3, ..Limits::default() };
-    let (near, far) = duplex(4096);
-    let requests = PAGE.repeat(5);
-    let (_, heard) =
-        tokio::join!(serve(TokioIo::new(near), &app, &limits), say_and_listen(far, requests.as_bytes()));
-    assert_eq!(
-        (heard.matches("200 OK").count(), heard.matches("connection: close").count()),
-        (3, 1),
-        "{heard}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_peer_that_vanishes_leaves_nothing() {
     let app = Fake { admit_takes: Duration::from_secs(1), ..Fake::default() };
     for bytes in [&HANDSHAKE.as_bytes()[..30], HANDSHAKE.as_bytes(), b""] {
         let (served, ()) = run(&app, async |mut stream| stream.write_all(bytes).await.unwrap()).await;
-        assert!(matches!(served, Served::Done));
+        assert!(matches!(served, Served::Closed));
         assert_eq!((app.inside.get(), app.refusals.take()), (0, vec![]), "{}", bytes.len());
     }
 }
@@ -382,10 +351,10 @@ async fn a_refusal_arrives_although_the_peer_was_still_talking() {
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (socket, _) = listener.accept().await.unwrap();
     let app = Fake::default();
-    let limits = Limits::default();
+    let limits = HttpLimits::default();
     client.write_all(&[b'x'; 50_000]).await.unwrap();
     let (_, heard) = tokio::join!(serve(TokioIo::new(socket), &app, &limits), async {
-        // A reset would have come by now, and fail what follows.
+        // A reset would have arrived by now, and the next write would fail.
         sleep(Duration::from_millis(50)).await;
         client.write_all(&[b'x'; 10_000]).await.unwrap();
         hear(&mut client).await
@@ -395,6 +364,6 @@ async fn a_refusal_arrives_although_the_peer_was_still_talking() {
 
 #[tokio::test]
 async fn the_handshake_fits_in_a_few_kilobytes() {
-    let bytes = size_of_val(&serve(TokioIo::new(duplex(16).0), &Fake::default(), &Limits::default()));
+    let bytes = size_of_val(&serve(TokioIo::new(duplex(16).0), &Fake::default(), &HttpLimits::default()));
     assert!(bytes <= 4096, "{bytes}");
 }

@@ -1,12 +1,12 @@
-//! Deadlines and a thread that stands still.
+//! Deadlines when the thread stands still.
 
 use super::*;
 
-/// The thread stands still, as in a machine that is moved, and what the peer sent arrives behind that.
+/// The thread stands still, as on a virtual machine that is moved, and the bytes of the peer arrive afterwards.
 #[tokio::test]
-async fn nobody_is_late_because_we_stood_still() {
+async fn a_pause_of_the_server_makes_no_peer_late() {
     let app = Fake::default();
-    let limits = Limits { handshake_timeout: Duration::from_millis(300), ..Limits::default() };
+    let limits = HttpLimits { handshake_timeout: Duration::from_millis(300), ..HttpLimits::default() };
     for answers in [true, false] {
         let (near, mut far) = duplex(4096);
         let (served, ()) = tokio::join!(serve(TokioIo::new(near), &app, &limits), async {

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::rate_limit::Refused;
+
 /// An error that answers a command; the connection stays open. The text says what is wrong and what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CommandError {
@@ -92,5 +94,11 @@ impl CommandError {
             Self::RateLimited { .. } | Self::Forbidden(_) => false,
             Self::Unavailable | Self::NoMoreRooms => false,
         }
+    }
+}
+
+impl From<Refused> for CommandError {
+    fn from(Refused { retry_after_ms }: Refused) -> Self {
+        Self::RateLimited { retry_after_ms }
     }
 }

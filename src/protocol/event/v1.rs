@@ -35,12 +35,12 @@ pub struct Welcome<'a> {
     /// Silence after which the server sends a `heartbeat`, in milliseconds.
     pub heartbeat_ms: u64,
     /// The limits that the client must keep to.
-    pub limits: Limits,
+    pub limits: WelcomeLimits,
 }
 
 /// The limits that a client can run into.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Limits {
+pub struct WelcomeLimits {
     /// `limits.max_message_bytes`: bytes of one command.
     pub max_message_bytes: u64,
     /// `chat.max_message_chars`: characters of a message's text.

@@ -1,137 +1,119 @@
-//! The sockets that are not upgraded yet: how many there may be, and which of them makes way for a newcomer.
+//! Limits the sockets that are not upgraded yet: each needs a [`HandshakePermit`], and when all permits are out, one is
+//! revoked for a new socket.
 //!
-//! The tables belong to the acceptor alone and need no lock: who gives a place back tells the acceptor over a channel.
-//! When all places are taken, the address with the most gives up its oldest socket that is waited for: one that has not
-//! asked for anything yet, or asks for nothing more. So an address that holds places in silence holds them until others
-//! want them; likewise one that has many who wait for somebody else's answer, which whoever owns both can have as slow
-//! as it likes. Trusted proxies, whose sockets are those of many, make way behind all others.
+//! The tables belong to the acceptor alone and need no lock: a permit that is dropped reports to the acceptor over a
+//! channel. When no permit is left, the address with the most permits loses that of its oldest socket that waits for
+//! its peer: one that has not sent a request yet, or sends no more. An address that holds permits in silence thus keeps
+//! them only until others want them. The same holds for an address with many sockets that wait for the answer of
+//! another connection, because the owner of both ends could delay that answer at will. Permits of trusted proxies,
+//! whose sockets belong to many clients, are revoked last.
 
-mod ticket;
+mod revocation;
+mod table;
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, timeout};
 
-pub(super) use self::ticket::{Doing, Ticket};
-use crate::admission::address::Net;
+pub(super) use self::revocation::{Activity, Revocation};
+pub(super) use self::table::Group;
+use self::table::{GRACE, Issued, PermitTable};
 
-/// How long a newcomer waits for a place where nobody makes way: all that are there are being served. When that was in
-/// vain, the next ones do not wait.
+/// Longest wait for a permit when none can be revoked because all sockets are working. After a wait in vain the next
+/// sockets do not wait.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How long a socket may have been here without being sent away for another one of its own address, or of one that has
-/// as many: a request is on its way when its connection is accepted.
-const GRACE: Duration = Duration::from_millis(100);
-/// Places beside the others, for those who got none: they may ask whether the server is well, and a load balancer that
-/// is told so need not take it for dead. Each of a few balancers asks over one or two connections.
+/// Permits beside `limits.max_handshakes`, for sockets that got none. They may ask whether the server is well, so that
+/// a load balancer does not take a busy server for a dead one. Each of a few balancers asks over one or two
+/// connections.
 pub(super) const RESERVED: usize = 32;
-/// Most of these that one address has: a browser loads a page over six connections, and may do so where its address is
-/// over its limits. Four attackers leave none to others, for whom they have to make way.
-const RESERVED_OF_ONE: usize = 8;
-/// How many addresses, and sockets of each, are looked at for one that can make way: those that cannot are being
-/// served, which is over in a moment.
-const MAX_GROUPS: usize = 8;
-const MAX_LOOKED: usize = 64;
+/// Most of the reserved permits for one address. A browser loads a page over six connections, and may do so while its
+/// address is over its limits. Four attackers can take all of them, and then lose one to each other address.
+const RESERVED_OF_GROUP: usize = 8;
 
-/// Whose places are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Group {
-    pub(super) net: Net,
-    /// It speaks for many, and makes way last.
-    pub(super) is_proxy: bool,
-}
-
-impl Group {
-    /// That of a client, also as a proxy has named it: should that be the proxy, it speaks for itself.
-    pub(super) fn of_client(client: IpAddr) -> Self {
-        Self { net: client.into(), is_proxy: false }
-    }
-}
-
-/// What the acceptor is told about a place.
+/// A message from a permit to the acceptor.
 #[derive(Debug)]
-enum News {
-    Free(u64),
-    /// It belongs to somebody else than the proxy that the socket came from.
-    Belongs(u64, Group),
+enum Report {
+    /// The permit with this id was dropped.
+    Returned(u64),
+    /// The permit turned out to belong to another group than the proxy that the socket came from.
+    Reassigned(u64, Group),
 }
 
-/// A socket's place; dropping it gives it back.
+/// The permit of a socket to be in its handshake. Dropping it returns it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct HandshakePermit {
     id: u64,
-    ticket: Arc<Ticket>,
-    news: Sender<News>,
+    revocation: Arc<Revocation>,
+    reports: Sender<Report>,
 }
 
-impl Place {
-    /// How its socket hears that it has to make way.
-    pub(super) fn ticket(&self) -> &Arc<Ticket> {
-        &self.ticket
+impl HandshakePermit {
+    /// Tells the socket's task when the permit is revoked. It outlives the permit.
+    pub(super) fn revocation(&self) -> &Arc<Revocation> {
+        &self.revocation
     }
 
-    /// The proxy has said whose connection it is.
+    /// Counts the permit with those of `group`, after a proxy has named the client.
     ///
-    /// Once for each place, for which the queue has room.
-    pub(super) fn belongs_to(&self, group: Group) {
-        let _ = self.news.try_send(News::Belongs(self.id, group));
+    /// To be called once for each permit: the channel has space for that.
+    pub(super) fn reassign(&self, group: Group) {
+        let _ = self.reports.try_send(Report::Reassigned(self.id, group));
     }
 }
 
-impl Drop for Place {
+impl Drop for HandshakePermit {
     fn drop(&mut self) {
-        // There is room for it, unless the acceptor has ended, and with it the places.
-        let _ = self.news.try_send(News::Free(self.id));
+        // The channel has space, unless the acceptor has ended, and its tables with it.
+        let _ = self.reports.try_send(Report::Returned(self.id));
     }
 }
 
-/// See the module's documentation.
+/// Gives out the permits for handshakes.
 #[derive(Debug)]
 pub(super) struct Handshakes {
-    places: Table,
-    reserve: Table,
+    regular: PermitTable,
+    reserve: PermitTable,
     next_id: u64,
-    /// The last newcomer has waited for a place in vain.
+    /// True when the last socket waited for a permit in vain.
     is_full: bool,
-    /// Places that were given out and not given back; who made way has yet to give its own back.
+    /// Permits that were given out and not returned yet, revoked ones included.
     out: usize,
-    /// Most of them, twice as many as there are.
+    /// Most permits that may be out: twice as many as the tables have.
     max_out: usize,
-    /// Two for each place that is out.
-    news: Receiver<News>,
-    teller: Sender<News>,
+    /// The channel has space for two reports of each permit that is out.
+    reports: Receiver<Report>,
+    reporter: Sender<Report>,
 }
 
 impl Handshakes {
     pub(super) fn new(max: usize) -> Self {
         let max_out = 2 * (max + RESERVED);
-        let (teller, news) = mpsc::channel(2 * max_out);
-        let places = Table::new(max, max);
-        let reserve = Table::new(RESERVED, RESERVED_OF_ONE);
-        Self { places, reserve, next_id: 0, is_full: false, out: 0, max_out, news, teller }
+        let (reporter, reports) = mpsc::channel(2 * max_out);
+        let regular = PermitTable::new(max, max);
+        let reserve = PermitTable::new(RESERVED, RESERVED_OF_GROUP);
+        Self { regular, reserve, next_id: 0, is_full: false, out: 0, max_out, reports, reporter }
     }
 
-    /// A place for a newcomer, if need be that of somebody else; waits a moment where nobody can make way.
+    /// Gives a permit to a socket of `group`, if need be by revoking another one. Waits for a moment when none can be
+    /// revoked.
     ///
     /// # Cancel safety
-    /// Nobody gets a place.
-    pub(super) async fn place(&mut self, group: Group) -> Option<Place> {
+    /// No permit is given out.
+    pub(super) async fn acquire(&mut self, group: Group) -> Option<HandshakePermit> {
         let began = Instant::now();
         let mut now = began;
         let mut has_waited = false;
         loop {
-            self.hear();
-            let is_free = !self.places.is_full();
-            // So many may be out besides those of the reserve.
-            let may_give = self.out < self.max_out - 2 * RESERVED;
-            if may_give && self.places.make_space(group, now) {
-                // Until a place is free without that somebody makes way, nobody waits again.
+            self.read_reports();
+            let is_free = !self.regular.is_full();
+            // The rest of `max_out` is for the reserve.
+            let may_issue = self.out < self.max_out - 2 * RESERVED;
+            if may_issue && self.regular.make_space(group, now) {
+                // Until a permit is free without a revocation, no socket waits again.
                 self.is_full = !is_free && (self.is_full || has_waited);
-                return Some(self.give(|handshakes| &mut handshakes.places, group, now));
+                return Some(self.issue(|handshakes| &mut handshakes.regular, group, now));
             }
             let left = PATIENCE.saturating_sub(now - began);
             if self.is_full || left.is_zero() {
@@ -139,162 +121,58 @@ impl Handshakes {
                 return None;
             }
             has_waited = true;
-            // Somebody may be done, or turn out to be somebody else's; or a socket has had its time.
-            if let Ok(Some(news)) = timeout(left.min(GRACE), self.news.recv()).await {
-                self.obey(news);
+            // A permit may be returned or reassigned meanwhile, or outlive its grace.
+            if let Ok(Some(report)) = timeout(left.min(GRACE), self.reports.recv()).await {
+                self.apply(report);
             }
             now = Instant::now();
         }
     }
 
-    /// A place of the reserve, for who got none; at once or not at all.
-    pub(super) fn reserved(&mut self, group: Group) -> Option<Place> {
-        self.hear();
+    /// Gives a permit of the reserve to a socket that got no regular one, without waiting.
+    pub(super) fn acquire_reserved(&mut self, group: Group) -> Option<HandshakePermit> {
+        self.read_reports();
         let now = Instant::now();
         let has_space = self.out < self.max_out && self.reserve.make_space(group, now);
-        has_space.then(|| self.give(|handshakes| &mut handshakes.reserve, group, now))
+        has_space.then(|| self.issue(|handshakes| &mut handshakes.reserve, group, now))
     }
 
-    /// Gives a place of a table away.
-    fn give(&mut self, table: impl FnOnce(&mut Self) -> &mut Table, group: Group, now: Instant) -> Place {
+    fn issue(
+        &mut self,
+        table: impl FnOnce(&mut Self) -> &mut PermitTable,
+        group: Group,
+        now: Instant,
+    ) -> HandshakePermit {
         let id = self.next_id;
         self.next_id += 1;
         self.out += 1;
-        let ticket = Arc::<Ticket>::default();
-        table(self).add(id, group, Waiting { ticket: Arc::clone(&ticket), since: now });
-        Place { id, ticket, news: self.teller.clone() }
+        let revocation = Arc::<Revocation>::default();
+        table(self).add(id, group, Issued { revocation: Arc::clone(&revocation), since: now });
+        HandshakePermit { id, revocation, reports: self.reporter.clone() }
     }
 
-    /// Takes in what is new.
-    fn hear(&mut self) {
-        while let Ok(news) = self.news.try_recv() {
-            self.obey(news);
+    /// Applies all reports that have come.
+    fn read_reports(&mut self) {
+        while let Ok(report) = self.reports.try_recv() {
+            self.apply(report);
         }
     }
 
-    fn obey(&mut self, news: News) {
-        match news {
-            News::Free(id) => {
+    fn apply(&mut self, report: Report) {
+        match report {
+            Report::Returned(id) => {
                 self.out -= 1;
-                if !self.places.remove(id) {
+                if !self.regular.remove(id) {
                     self.reserve.remove(id);
                 }
             }
-            News::Belongs(id, group) => {
-                if !self.places.belongs(id, group) {
-                    self.reserve.belongs(id, group);
+            Report::Reassigned(id, group) => {
+                if !self.regular.reassign(id, group) {
+                    self.reserve.reassign(id, group);
                 }
             }
         }
     }
-}
-
-/// A socket that has a place.
-#[derive(Debug)]
-struct Waiting {
-    ticket: Arc<Ticket>,
-    since: Instant,
-}
-
-/// The sockets of a group by their ids, hence in the order of their coming.
-type Crowd = BTreeMap<u64, Waiting>;
-
-/// Who makes way first stands last: clients behind proxies, then those with more, then those with the older one.
-type Rank = (bool, usize, std::cmp::Reverse<u64>);
-
-/// Places, by groups.
-#[derive(Debug)]
-struct Table {
-    max: usize,
-    max_of_one: usize,
-    /// Whose a place is. The ids are ours, and need no hash that is hard to guess.
-    owners: FxHashMap<u64, Group>,
-    /// None of them is empty. Hashed with a key of its own: clients pick their addresses.
-    crowds: HashMap<Group, Crowd>,
-    ranks: BTreeMap<Rank, Group>,
-}
-
-impl Table {
-    fn new(max: usize, max_of_one: usize) -> Self {
-        let (owners, crowds, ranks) = Default::default();
-        Self { max, max_of_one, owners, crowds, ranks }
-    }
-
-    fn is_full(&self) -> bool {
-        self.owners.len() >= self.max
-    }
-
-    fn of(&self, group: Group) -> usize {
-        self.crowds.get(&group).map_or(0, BTreeMap::len)
-    }
-
-    fn add(&mut self, id: u64, group: Group, waiting: Waiting) {
-        self.owners.insert(id, group);
-        self.change(group, |crowd| crowd.insert(id, waiting));
-    }
-
-    /// False where there is no such place.
-    fn remove(&mut self, id: u64) -> bool {
-        let group = self.owners.remove(&id);
-        group.is_some_and(|group| self.change(group, |crowd| crowd.remove(&id)).is_some())
-    }
-
-    /// Counts a place among those of another group, if there is such a place.
-    fn belongs(&mut self, id: u64, group: Group) -> bool {
-        let Some(owner) = self.owners.get_mut(&id) else { return false };
-        let before = std::mem::replace(owner, group);
-        if let Some(waiting) = self.change(before, |crowd| crowd.remove(&id)) {
-            self.change(group, |crowd| crowd.insert(id, waiting));
-        }
-        true
-    }
-
-    /// Changes a crowd, and keeps its rank true.
-    fn change<R>(&mut self, group: Group, change: impl FnOnce(&mut Crowd) -> R) -> R {
-        let crowd = self.crowds.entry(group).or_default();
-        if let Some(rank) = rank(group, crowd) {
-            self.ranks.remove(&rank);
-        }
-        let changed = change(crowd);
-        match rank(group, crowd) {
-            Some(rank) => drop(self.ranks.insert(rank, group)),
-            None => drop(self.crowds.remove(&group)),
-        }
-        changed
-    }
-
-    /// Makes sure that a newcomer can be added, if need be by having somebody make way.
-    fn make_space(&mut self, newcomer: Group, now: Instant) -> bool {
-        let own = self.of(newcomer);
-        if own >= self.max_of_one && self.max_of_one < self.max {
-            return false;
-        }
-        !self.is_full() || self.make_way(newcomer, own, now)
-    }
-
-    /// Sends away the oldest that can go of those with the most.
-    fn make_way(&mut self, newcomer: Group, own: usize, now: Instant) -> bool {
-        let chosen = self.ranks.values().rev().take(MAX_GROUPS).find_map(|group| {
-            let crowd = self.crowds.get(group)?;
-            let is_own = *group == newcomer;
-            let grace = if crowd.len() > own && !is_own { Duration::ZERO } else { GRACE };
-            // Who waits for somebody else goes for its own kind, or where the newcomer's stays smaller.
-            let asks_too = crowd.len() > 1 && (is_own || crowd.len() > own + 1);
-            let mut oldest = crowd.iter().take(MAX_LOOKED);
-            let found = oldest
-                .find(|(_, waiting)| waiting.since + grace <= now && waiting.ticket.can_make_way(asks_too));
-            found.map(|(id, waiting)| (*id, Arc::clone(&waiting.ticket)))
-        });
-        chosen.is_some_and(|(id, ticket)| {
-            ticket.make_way();
-            self.remove(id)
-        })
-    }
-}
-
-fn rank(group: Group, crowd: &Crowd) -> Option<Rank> {
-    let (oldest, _) = crowd.first_key_value()?;
-    Some((!group.is_proxy, crowd.len(), std::cmp::Reverse(*oldest)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! One look at everything that the dashboard shows, as JSON. Counters count from the start of the process: whoever
-//! wants rates takes the difference of two snapshots, and begins anew when `started_ms` is another.
+//! Collects everything that the dashboard shows, as JSON.
+//!
+//! Counters count from the start of the process. A viewer that wants rates takes the difference of two snapshots, and
+//! starts over when `started_ms` changes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,22 +10,24 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::usage;
-use super::worker::Worker;
 use crate::metrics::{Counter, EndedBy, ShardMetrics};
 use crate::node::Node;
+use crate::server::worker::handle::Worker;
 use crate::shard::laggards::{Laggard, SLOWEST};
 
-/// How long a worker may take to say who is behind. One that is stalled must be seen, and not stall the dashboard.
+/// Longest wait for the workers to report their slow clients. A stalled worker must be visible on the dashboard, and
+/// must not stall it.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Everything. Bytes, microseconds where a name ends in `_us`, milliseconds where it ends in `_ms`.
+/// One snapshot. Sizes are in bytes; times are in microseconds where a name ends in `_us`, in milliseconds where it
+/// ends in `_ms`.
 #[derive(Serialize)]
 struct Snapshot<'a> {
     node: &'a str,
     version: &'static str,
-    /// When the process began, since the Unix epoch: tells one life of the counters from the next.
+    /// Start of the process since the Unix epoch: when it changes, the counters began at 0 again.
     started_ms: u64,
-    /// Now, since the process began.
+    /// Time since the start of the process.
     uptime_ms: u64,
     viewers: usize,
     connections: u64,
@@ -40,32 +44,35 @@ struct Snapshot<'a> {
     rate_limited: u64,
     recovered: u64,
     not_recovered: u64,
-    /// Upper bounds of the buckets but the last, which has none; and how many fan-outs fell into each.
+    /// Upper bounds of the buckets of the histogram of fan-out times; the last bucket has none.
     fanout_le_us: Vec<u64>,
+    /// Number of fan-outs in each bucket.
     fanout: Vec<u64>,
-    /// By who ended the connection, and by code.
+    /// Ended connections, by the side that ended them and by close code.
     closes: BTreeMap<&'static str, BTreeMap<String, u64>>,
     refused: BTreeMap<&'static str, u64>,
-    /// Nothing where the system does not say.
+    /// Resident memory; `null` where the system does not report it.
     resident_bytes: Option<u64>,
     cpu_us: u64,
     shards: Vec<Shard>,
     slowest: Vec<Slow>,
 }
 
+/// The numbers of one worker.
 #[derive(Serialize)]
 struct Shard {
     connections: u64,
     deliveries: u64,
     queue_bytes: u64,
     inbox_bytes: usize,
-    /// Clients that do not take what waits for them; nothing when the worker did not say in time.
+    /// Number of clients whose queue does not drain; `null` when the worker did not report in time.
     behind: Option<usize>,
 }
 
+/// A client whose queue does not drain.
 #[derive(Serialize)]
 struct Slow {
-    /// As in the log.
+    /// The connection's id, as in the log.
     connection: String,
     user: Option<String>,
     shard: usize,
@@ -82,10 +89,11 @@ impl From<Laggard> for Slow {
     }
 }
 
-/// Looks at the node and asks every worker who is behind; takes as long as the slowest of them, half a second at most.
+/// Takes a snapshot of the node and of all workers. It takes as long as the slowest worker needs to report its slow
+/// clients, and [`PATIENCE`] at most.
 ///
 /// # Errors
-/// When the result cannot be written as JSON, which no value in it can cause.
+/// The snapshot cannot be written as JSON, which no value in it can cause.
 pub(super) async fn take(
     node: &Node,
     workers: &[Worker],
@@ -100,7 +108,7 @@ pub(super) async fn take(
             None => None,
         });
     }
-    // All numbers at once, after the waiting, so that they belong together.
+    // All numbers are read after the wait, so that they belong to one moment.
     let shards = found.iter().zip(node.metrics.shards()).enumerate();
     let shards = shards.map(|(index, (laggards, metrics))| Shard {
         connections: metrics.connections.get(),

@@ -1,6 +1,8 @@
-//! Who may see what is the operator's: whoever has a key, wherever the request comes from. Where none is configured one
-//! is made at the start and told in the log alone. What a request says about its way here proves nothing: a proxy on
-//! the same machine may add no header at all, and pass on the `Host` that a stranger chose.
+//! The keys that let the operator see the dashboard's numbers.
+//!
+//! A request has to show a key wherever it comes from. Its headers prove nothing about its origin: a proxy on the same
+//! machine may add no header at all, and pass on the `Host` that a stranger chose. Without configured keys a new one is
+//! made at the start, and stands in the log alone.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,26 +10,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::token::bearer_credentials;
+use crate::admission::token::bearer_credentials;
 use crate::config::Secret;
 
-/// Random bytes of a key that is made: nobody guesses 144 bits, and base64 writes them without a rest.
+/// Random bytes of a new key: 144 bits cannot be guessed, and base64 needs no padding for 18 bytes.
 const KEY_BYTES: usize = 18;
 
 /// The keys of the operator; there is at least one.
 #[derive(Debug)]
-pub struct Keys {
+pub(super) struct OperatorKeys {
     keys: Box<[Secret]>,
-    /// The only key was made here, and nobody knows it yet.
+    /// True when the only key was made here, so that the log has to show it.
     is_made: bool,
 }
 
-impl Keys {
-    /// The keys of `api.keys`; without any, one that is made now.
+impl OperatorKeys {
+    /// Takes the keys of `api.keys`, or makes one when there are none.
     ///
     /// # Errors
-    /// The system has no random numbers to make one of.
-    pub fn new(configured: &[Secret]) -> Result<Self, getrandom::Error> {
+    /// The system has no random numbers for a new key.
+    pub(super) fn new(configured: &[Secret]) -> Result<Self, getrandom::Error> {
         if !configured.is_empty() {
             return Ok(Self { keys: configured.into(), is_made: false });
         }
@@ -36,11 +38,10 @@ impl Keys {
         Ok(Self { keys: [Secret::new(URL_SAFE_NO_PAD.encode(bytes))].into(), is_made: true })
     }
 
-    /// Where the dashboard of a server is that listens on `address`, as somebody on its machine asks for it. A key that
-    /// was made here stands behind it, because it can be read nowhere else: in the fragment, which a browser sends to
-    /// nobody. Configured keys never do.
-    #[must_use]
-    pub fn dashboard(&self, address: SocketAddr) -> String {
+    /// Returns the URL of the dashboard for a browser on the machine of the server that listens on `address`. Its
+    /// fragment, which a browser sends to nobody, holds a key that was made here, because that key can be read nowhere
+    /// else. It never holds a configured key.
+    pub(super) fn url(&self, address: SocketAddr) -> String {
         let mut address = address;
         match address.ip().to_canonical() {
             IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -54,11 +55,11 @@ impl Keys {
         }
     }
 
-    /// True when a request shows one of the keys: behind `Bearer` in an `Authorization` header, or in an `X-API-Key`.
-    /// `headers` gives the values of all headers of a name in lower case.
+    /// Returns true when a request shows one of the keys, behind `Bearer` in an `Authorization` header or in an
+    /// `X-API-Key` header. `headers` returns the values of all headers of a name in lower case.
     ///
-    /// Takes as long for a near miss as for a far one, whichever key it is near to; the length of keys is no secret.
-    pub fn accept<'r, V>(&self, headers: impl Fn(&str) -> V) -> bool
+    /// The time it takes does not tell how much of a wrong key is right; the length of the keys is no secret.
+    pub(super) fn accept<'r, V>(&self, headers: impl Fn(&str) -> V) -> bool
     where
         V: Iterator<Item = &'r [u8]>,
     {
@@ -69,7 +70,7 @@ impl Keys {
     }
 }
 
-/// Compares without an early way out, and with none for the compiler to find.
+/// Compares all bytes, without an early return for the first difference, and without one that the compiler could add.
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| black_box(all | (a ^ b))) == 0
 }
@@ -88,7 +89,8 @@ mod tests {
     #[test]
     fn a_key_is_right_or_wrong() {
         let keys =
-            Keys::new(&[Secret::new("first-of-the-two-keys"), Secret::new("second-of-the-keys")]).unwrap();
+            OperatorKeys::new(&[Secret::new("first-of-the-two-keys"), Secret::new("second-of-the-keys")])
+                .unwrap();
         let accepted = |headers: Headers<'_>| keys.accept(|name| values(headers, name));
         for (headers, expected) in [
             (&[("authorization", "Bearer first-of-the-two-keys")][..], true),
@@ -111,9 +113,9 @@ mod tests {
 
     #[test]
     fn without_keys_one_is_made_that_only_the_address_shows() {
-        let (one, other) = (Keys::new(&[]).unwrap(), Keys::new(&[]).unwrap());
-        let made = |keys: &Keys| {
-            let address = keys.dashboard("127.0.0.1:8080".parse().unwrap());
+        let (one, other) = (OperatorKeys::new(&[]).unwrap(), OperatorKeys::new(&[]).unwrap());
+        let made = |keys: &OperatorKeys| {
+            let address = keys.url("127.0.0.1:8080".parse().unwrap());
             address.strip_prefix("http://127.0.0.1:8080/dashboard#key=").expect("a key").to_owned()
         };
         let key = made(&one);
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_address_can_be_asked_for_and_shows_no_configured_key() {
-        let keys = Keys::new(&[Secret::new("the-only-one-of-the-keys")]).unwrap();
+        let keys = OperatorKeys::new(&[Secret::new("the-only-one-of-the-keys")]).unwrap();
         for (listen, expected) in [
             ("127.0.0.1:8080", "http://127.0.0.1:8080/dashboard"),
             ("0.0.0.0:80", "http://127.0.0.1:80/dashboard"),
@@ -144,7 +146,7 @@ mod tests {
             ("[::1]:8080", "http://[::1]:8080/dashboard"),
             ("192.0.2.1:8080", "http://192.0.2.1:8080/dashboard"),
         ] {
-            assert_eq!(keys.dashboard(listen.parse().unwrap()), expected, "{listen}");
+            assert_eq!(keys.url(listen.parse().unwrap()), expected, "{listen}");
         }
     }
 }

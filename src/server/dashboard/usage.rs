@@ -1,4 +1,4 @@
-//! What this process has used of its machine.
+//! Measures what this process uses of its machine: CPU time, memory and descriptors.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::config::Machine;
 use crate::metrics::Process;
 
-/// Before Linux 6.2 descriptors have to be counted one by one, which takes about a microsecond each and holds a worker
-/// up: where more than so many are open nothing is said.
+/// Most descriptors that are counted one by one, which Linux before 6.2 makes necessary. Counting takes about a
+/// microsecond for each and blocks a worker; when more are open, no number is reported.
 const MOST_COUNTED: usize = 4096;
 
-/// Everything of a process that began at `started_unix_ms`, in milliseconds since the Unix epoch.
-pub(super) fn of_process(started_unix_ms: u64) -> Process {
+/// Measures this process, which began at `started_unix_ms` (milliseconds since the Unix epoch).
+pub(in crate::server) fn of_process(started_unix_ms: u64) -> Process {
     Process {
         cpu: cpu(),
         resident_bytes: resident_bytes(),
@@ -22,24 +22,25 @@ pub(super) fn of_process(started_unix_ms: u64) -> Process {
     }
 }
 
-/// CPU time of all threads, user and system.
+/// Returns the CPU time of all threads, user and system.
 pub(super) fn cpu() -> Duration {
     let used = clock_gettime(ClockId::ProcessCPUTime);
     let whole = Duration::from_secs(used.tv_sec.unsigned_abs());
     whole + Duration::from_nanos(used.tv_nsec.unsigned_abs())
 }
 
-/// Resident memory; nothing where the system does not say.
+/// Returns the resident memory in bytes; `None` where the system does not report it.
 pub(super) fn resident_bytes() -> Option<u64> {
     resident_in(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 
-/// Open descriptors; nothing where the system does not say, or not in time.
+/// Returns the number of open descriptors; `None` where the system does not report it, or there are more than
+/// [`MOST_COUNTED`] to count.
 fn open_fds() -> Option<u64> {
     let folder = "/proc/self/fd";
     match std::fs::metadata(folder).ok()?.len() {
         0 => {
-            // The last one is that of the counting itself.
+            // One of them is open for the counting itself.
             let counted = std::fs::read_dir(folder).ok()?.take(MOST_COUNTED + 1).count();
             (counted <= MOST_COUNTED).then_some(counted.saturating_sub(1) as u64)
         }
@@ -47,7 +48,7 @@ fn open_fds() -> Option<u64> {
     }
 }
 
-/// `VmRSS` in the text of `/proc/self/status`, which is in KiB.
+/// Returns `VmRSS` from the text of `/proc/self/status`, where it is in KiB, in bytes.
 fn resident_in(status: &str) -> Option<u64> {
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     kib.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn descriptors_are_counted() {
-        // Other tests open and close some at the same time.
+        // Other tests open and close descriptors at the same time.
         let files: Vec<_> = (0..200).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
         let open = open_fds().unwrap();
         assert!((200..100_000).contains(&open), "{open}");

@@ -1,5 +1,7 @@
-//! Public keys of tokens: read here, when the settings are, so that a bad one is a mistake like any other and not a
-//! server that refuses everybody.
+//! Parses the public keys that tokens are verified with, and checks that a key fits its algorithm and is safe to use.
+//!
+//! Both the configuration and the verifier of tokens need this. The configuration parses the key while it is loaded, so
+//! that a bad key is reported with the other mistakes instead of leaving a server that refuses every token.
 
 use ed25519_dalek::VerifyingKey;
 use rsa::RsaPublicKey;
@@ -7,9 +9,7 @@ use rsa::pkcs8::{Document, ObjectIdentifier, SubjectPublicKeyInfoRef};
 use rsa::traits::PublicKeyParts as _;
 use thiserror::Error;
 
-use super::Algorithm;
-
-/// RFC 7518, section 3.3.
+/// Length of the shortest RSA key that is accepted, in bits (RFC 7518, section 3.3).
 const LEAST_RSA_BITS: usize = 2048;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -17,61 +17,83 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// A public key that its algorithm can be verified with.
+/// A signature algorithm of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// HMAC with SHA-256, which signs and verifies with one secret.
+    Hs256,
+    /// RSA PKCS #1 v1.5 with SHA-256.
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// EdDSA with Ed25519.
+    EdDsa,
+}
+
+impl Algorithm {
+    /// Every algorithm with its name (RFC 7518, section 3.1; RFC 8037, section 3.1).
+    pub const ALL: &'static [(&'static str, Self)] =
+        &[("HS256", Self::Hs256), ("RS256", Self::Rs256), ("ES256", Self::Es256), ("EdDSA", Self::EdDsa)];
+}
+
+/// A public key that has been checked for its algorithm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublicKey {
-    /// For RS256: `RSAPublicKey` in DER (RFC 8017, appendix A.1.1), 2,048 to 4,096 bits.
+    /// A key for RS256: `RSAPublicKey` in DER (RFC 8017, appendix A.1.1), 2,048 to 4,096 bits.
     Rsa(Box<[u8]>),
-    /// For ES256: a point of the curve as SEC 1 writes it.
+    /// A key for ES256: a point of the curve in the encoding of SEC 1.
     P256(Box<[u8]>),
-    /// For EdDSA.
+    /// A key for EdDSA: a compressed point of the curve.
     Ed25519([u8; 32]),
 }
 
-/// What is wrong with a public key. None of these carries a part of it: it may be a private one by mistake.
+/// The reason for which a key is refused. No variant carries a part of the text: it may be a private key by mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum KeyError {
-    /// Not PEM, or not a `SubjectPublicKeyInfo` (RFC 5280, section 4.1).
+    /// The text is not PEM, or not a `SubjectPublicKeyInfo` (RFC 5280, section 4.1).
     #[error("is not a public key in PEM: it is damaged or cut off")]
     Malformed,
-    /// A private key, a certificate, or what else PEM can hold.
+    /// The PEM holds something else: a private key or a certificate, for example.
     #[error("is not a public key: what stands there is of another kind")]
     Label,
-    /// HS256 has a secret.
+    /// The secret of HS256 is empty, so that anybody could sign with it.
+    #[error("the secret is empty")]
+    EmptySecret,
+    /// HS256 is configured, which uses a secret and no public key.
     #[error("HS256 takes no public key")]
     Symmetric,
-    /// A key for another algorithm than the pinned one.
+    /// The key belongs to another algorithm than the configured one.
     #[error("is {found}, but auth.algorithm {algorithm} takes {wanted}")]
     OtherKind {
-        /// What it is.
+        /// The kind of the given key.
         found: &'static str,
-        /// The pinned one.
+        /// The configured algorithm.
         algorithm: &'static str,
-        /// What it should be.
+        /// The kind of key that the algorithm needs.
         wanted: &'static str,
     },
-    /// Too short to be safe, or longer than is supported.
+    /// An RSA key is too short to be safe, or longer than is supported.
     #[error(
         "has {bits} bits, RS256 takes {LEAST_RSA_BITS} (RFC 7518, section 3.3) to {}",
         RsaPublicKey::MAX_SIZE
     )]
     RsaBits {
-        /// Its length.
+        /// The length of the key's modulus.
         bits: usize,
     },
-    /// The numbers in it are no key.
+    /// The numbers in the key do not form a key of its kind.
     #[error("is not a valid key of its kind")]
     Invalid,
-    /// A point of small order: anybody can make signatures for it.
+    /// An Ed25519 key is a point of small order, for which anybody can make signatures.
     #[error("is a weak key: anybody can sign for it")]
     Weak,
 }
 
 impl PublicKey {
-    /// Reads the key that goes with `algorithm` from PEM (`-----BEGIN PUBLIC KEY-----`).
+    /// Parses a key for `algorithm` from PEM (`-----BEGIN PUBLIC KEY-----`).
     ///
     /// # Errors
-    /// What is wrong, in words that complete "the key …".
+    /// The first problem that was found; its text completes a sentence that begins with "the key".
     pub fn parse(algorithm: Algorithm, pem: &str) -> Result<Self, KeyError> {
         let (label, document) = Document::from_pem(pem.trim()).map_err(|_| KeyError::Malformed)?;
         if label != "PUBLIC KEY" {
@@ -101,7 +123,7 @@ impl PublicKey {
 }
 
 fn check_rsa(info: SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
-    // The numbers first, without the library's own limit on their size: it would not say what is wrong.
+    // The length is checked first and by hand: the library's own limit would only say that the key is invalid.
     let numbers = info.subject_public_key.as_bytes().unwrap_or_default();
     let numbers = rsa::pkcs1::RsaPublicKey::try_from(numbers).map_err(|_| KeyError::Invalid)?;
     let modulus = numbers.modulus.as_bytes();
@@ -111,7 +133,7 @@ fn check_rsa(info: SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
         return Err(KeyError::RsaBits { bits });
     }
     let key = RsaPublicKey::try_from(info).map_err(|_| KeyError::Invalid)?;
-    debug_assert_eq!(key.n().bits(), bits, "the same number, counted twice");
+    debug_assert_eq!(key.n().bits(), bits, "both ways of counting agree");
     Ok(())
 }
 
@@ -153,14 +175,14 @@ mod tests {
                 assert_eq!(key.is_ok(), algorithm == fitting, "{algorithm:?}, key of {fitting:?}: {key:?}");
             }
         }
-        // Blanks around a key, and the line ends of another system, do no harm.
+        // Blanks around a key and the line ends of another system are accepted.
         let windows = format!("\n{}  \n", ES256.replace('\n', "\r\n"));
         assert!(PublicKey::parse(Algorithm::Es256, &windows).is_ok());
         assert_eq!(PublicKey::parse(Algorithm::Hs256, ES256), Err(KeyError::Symmetric));
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn each_error_names_its_cause() {
         for (algorithm, pem, said) in [
             (Algorithm::Rs256, SHORT, "has 1024 bits"),
             (
@@ -182,7 +204,7 @@ mod tests {
         }
     }
 
-    /// A key in PEM, made of its ASN.1 header and what is in the bit string.
+    /// Writes a key in PEM from its ASN.1 header and the contents of its bit string.
     fn pem(header: &[u8], key: &[u8]) -> String {
         use base64::Engine as _;
         let body = base64::engine::general_purpose::STANDARD.encode([header, key].concat());

@@ -1,25 +1,26 @@
-//! How a request that is not let in hears why: in HTTP, or as the close of a connection that a person can read.
+//! How a denied request is answered: with an HTTP status, or with a completed upgrade and a close reason that a browser
+//! shows to a person.
 
 use crate::admission::Refusal;
 use crate::admission::token::TokenError;
 use crate::protocol::close::EndReason;
 
-/// Why a request is not let in.
+/// Why a request is denied.
 #[derive(Debug)]
-pub(super) enum Denied {
-    /// It is told in HTTP: only a broken or hostile client does this.
+pub(super) enum Denial {
+    /// Answered in HTTP, because only a broken or hostile client sends such a request.
     Http(Refusal),
-    /// It is told so that a person can read it.
-    Visibly(EndReason),
+    /// Answered with a close, so that a person can read the reason.
+    Close(EndReason),
 }
 
-impl From<EndReason> for Denied {
+impl From<EndReason> for Denial {
     fn from(reason: EndReason) -> Self {
-        Self::Visibly(reason)
+        Self::Close(reason)
     }
 }
 
-/// Says in HTTP what a close would have said (`admission.refuse = "http"`).
+/// Returns the HTTP refusal that stands for a close reason (`admission.refuse = "http"`).
 pub(super) const fn in_http(reason: &EndReason) -> Refusal {
     use EndReason as R;
     match reason {
@@ -28,10 +29,10 @@ pub(super) const fn in_http(reason: &EndReason) -> Refusal {
         R::UserIdInUse => Refusal::Conflict,
         R::InvalidUserId => Refusal::Forbidden("invalid user id: 3 to 64 of A-Z a-z 0-9 _ . : @ -"),
         R::InvalidRoom => Refusal::Forbidden("invalid room: 1 to 64 of A-Z a-z 0-9 _ . : @ -"),
-        // What is wrong on our side is in the log; the client can only come back later.
+        // The cause is on our side and in the log; the client can only come back later.
         R::Overloaded | R::Internal => Refusal::AtCapacity,
         R::GoingAway | R::Restarting => Refusal::Draining,
-        // These end a connection that has been let in. Named one by one, so that a new reason is decided on.
+        // These end a connection that was admitted. They are listed, so that a new reason has to be decided on.
         R::PeerClosed(_) | R::PeerVanished | R::Replaced | R::Kicked => Refusal::AtCapacity,
         R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 | R::ValidationFailed(_) => Refusal::AtCapacity,
         R::MessageTooBig | R::TooManyFragments | R::RepeatedlyMalformed => Refusal::AtCapacity,
@@ -40,7 +41,8 @@ pub(super) const fn in_http(reason: &EndReason) -> Refusal {
     }
 }
 
-/// Says why a bad token ends the connection: only whoever shows an otherwise good one learns what is wrong with it.
+/// Returns the close reason for a bad token. Only the times of a token are named, and only when nothing else is wrong
+/// with it.
 pub(super) const fn of_token(error: TokenError) -> EndReason {
     match error {
         TokenError::Expired => EndReason::TokenExpired,
@@ -51,7 +53,7 @@ pub(super) const fn of_token(error: TokenError) -> EndReason {
         TokenError::MissingClaim | TokenError::Audience | TokenError::Issuer | TokenError::Subject => {
             EndReason::AuthenticationFailed
         }
-        // Of the keys that we sign or verify with: nothing that a client can show is good then.
+        // Not an error of a token but of our key: no token can be verified then.
         TokenError::EmptySecret => EndReason::AuthenticationFailed,
     }
 }

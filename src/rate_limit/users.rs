@@ -1,12 +1,12 @@
-//! The buckets of users, in lock stripes. They outlive connections: who reconnects has the bucket that was left, until
-//! it is full again. A full bucket equals an absent one, so only users who spoke lately stand here.
+//! The token buckets of users, in lock stripes. They outlive connections, so that reconnecting does not refill a
+//! bucket. A full bucket equals an absent one: only users who have sent something lately are in the table.
 
 use std::collections::hash_map::Entry;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::{Bucket, Rate, Refused};
+use super::bucket::{Bucket, Rate, Refused};
 use crate::names::UserId;
 use crate::shrink::ShrinkWhenSparse;
 use crate::striped::Striped;
@@ -18,7 +18,8 @@ const SWEPT: usize = 8;
 /// Buckets in a stripe at most, so a million in all. Memory: 16 bytes each, with the map's spare room 20 to 40.
 const MAX_PER_STRIPE: usize = 16 * 1024;
 
-/// A bucket for each user who has not all tokens, by a hash of the user's name: a bucket needs no allocation then.
+/// The buckets of all users that do not have all tokens, by a hash of the user's name, so that a bucket needs no
+/// allocation.
 ///
 /// Two users whose hashes are the same would share a bucket. The hash has 64 bits and a secret key, so that nobody
 /// can bring it about, and among a million users at once chance does so in one of 30 million cases.
@@ -39,8 +40,8 @@ impl Users {
         Self { stripes: Striped::default(), max_per_stripe }
     }
 
-    /// Takes a token from the user's bucket. Where no more buckets can be kept, there is one to take: the bucket of
-    /// the user's connection still holds.
+    /// Takes a token from the user's bucket. When the table has no space for another bucket, a new user is not limited
+    /// here: the bucket of the user's connection still limits it.
     ///
     /// # Errors
     /// The bucket is empty.
@@ -50,18 +51,18 @@ impl Users {
         let has_room = buckets.len() < self.max_per_stripe;
         match buckets.entry(hash) {
             Entry::Occupied(bucket) => bucket.into_mut().take(now_ms, rate),
-            Entry::Vacant(place) => {
+            Entry::Vacant(slot) => {
                 let mut bucket = Bucket::default();
                 bucket.take(now_ms, rate)?;
                 if has_room {
-                    place.insert(bucket);
+                    slot.insert(bucket);
                 }
                 Ok(())
             }
         }
     }
 
-    /// Forgets full buckets in some of the stripes; with `turn` counting up, in all of them.
+    /// Forgets full buckets in some of the stripes, and with `turn` counting up in all of them.
     pub fn forget(&self, turn: usize, now_ms: u64, rate: &Rate) {
         let first = turn.wrapping_mul(SWEPT);
         for stripe in first..first + SWEPT {
@@ -71,13 +72,13 @@ impl Users {
         }
     }
 
-    /// Buckets that are not known to be full.
+    /// Returns the number of buckets that are not known to be full.
     #[must_use]
     pub fn len(&self) -> usize {
         self.stripes.sum(FxHashMap::len)
     }
 
-    /// True when every user has all tokens.
+    /// Returns true when every user has all tokens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -106,20 +107,20 @@ mod tests {
         forget_all(&users, 99, &rate);
         assert_eq!(users.len(), 1_000);
         forget_all(&users, 100, &rate);
-        assert_eq!(users.len(), 1, "who spoke twice is not full yet");
+        assert_eq!(users.len(), 1, "the bucket of a user with two messages is not full yet");
         forget_all(&users, 200, &rate);
         assert!(users.is_empty());
         assert!(users.stripes.iter().all(|stripe| stripe.lock().capacity() == 0), "memory is kept");
     }
 
     #[test]
-    fn beyond_the_bound_nothing_is_kept_and_nobody_is_refused_for_it() {
+    fn beyond_the_bound_no_bucket_is_kept_and_no_user_is_refused_for_it() {
         let (users, rate) = (Users::bounded(2), Rate::new(1, 1));
         for number in 0..10_000 {
             users.take(&user(number), 0, &rate).unwrap();
         }
         assert_eq!(users.len(), 2 * STRIPES);
         let refused = (0..10_000).filter(|number| users.take(&user(*number), 0, &rate).is_err()).count();
-        assert_eq!(refused, 2 * STRIPES, "who has a bucket keeps it");
+        assert_eq!(refused, 2 * STRIPES, "a user with a bucket keeps it");
     }
 }

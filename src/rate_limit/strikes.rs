@@ -1,0 +1,35 @@
+//! Counts what a client does wrong until its connection has to end.
+
+/// Counts malformed input, or refusals, within a minute. It has eight bytes because every connection has some of them:
+/// whole seconds are exact enough, and 32 bits of them last 136 years.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Strikes {
+    since_s: u32,
+    count: u32,
+}
+
+impl Strikes {
+    /// Counts one strike. Returns true when there are more than `limit` in the minute that began with the first of
+    /// them.
+    pub fn add(&mut self, now_ms: u64, limit: usize) -> bool {
+        let now_s = (now_ms / 1000) as u32;
+        if self.count == 0 || now_s.saturating_sub(self.since_s) >= 60 {
+            *self = Self { since_s: now_s, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count as usize > limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strikes_are_forgiven_after_a_minute() {
+        let mut strikes = Strikes::default();
+        assert!(!strikes.add(0, 2) && !strikes.add(1, 2));
+        assert!(strikes.add(2, 2));
+        assert!(!strikes.add(60_002, 2));
+    }
+}

@@ -1,0 +1,111 @@
+//! The dashboard's numbers: one snapshot a second for all viewers together, and none while there are no viewers.
+//!
+//! The page itself is a file of `web`, which `http` serves.
+
+mod feed;
+mod keys;
+mod snapshot;
+pub(super) mod usage;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::feed::Feed;
+use self::keys::OperatorKeys;
+use super::worker::handle::Worker;
+use crate::admission::Refusal;
+use crate::config::Secret;
+use crate::node::Node;
+
+/// Time between two snapshots.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Time after which a viewer whose connection is lost should connect again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The viewers of the dashboard, and the keys that a viewer needs.
+#[derive(Debug)]
+pub(super) struct Dashboard {
+    keys: OperatorKeys,
+    feed: Feed,
+}
+
+impl Dashboard {
+    /// Creates the dashboard for the keys of `api.keys`, or for a new key when there are none.
+    ///
+    /// # Errors
+    /// The system has no random numbers for a new key.
+    pub(super) fn new(configured: &[Secret]) -> Result<Self, getrandom::Error> {
+        Ok(Self { keys: OperatorKeys::new(configured)?, feed: Feed::default() })
+    }
+
+    /// Returns the URL of the dashboard for a browser on the server's machine; see [`OperatorKeys::url`].
+    pub(super) fn url(&self, listen: SocketAddr) -> String {
+        self.keys.url(listen)
+    }
+
+    /// Adds a viewer, and returns the snapshots for it, the last one at once. Dropping the receiver ends the stream.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyViewers`] or [`Refusal::Draining`].
+    pub(super) fn watch(&self) -> Result<mpsc::Receiver<Bytes>, Refusal> {
+        self.feed.watch()
+    }
+
+    /// Checks that a request shows a key of the operator; `headers` returns the values of all headers of a name in
+    /// lower case.
+    ///
+    /// # Errors
+    /// [`Refusal::ApiKey`].
+    pub(super) fn authorize<'r, V>(&self, headers: impl Fn(&str) -> V) -> Result<(), Refusal>
+    where
+        V: Iterator<Item = &'r [u8]>,
+    {
+        if self.keys.accept(headers) { Ok(()) } else { Err(Refusal::ApiKey) }
+    }
+
+    /// Ends all streams, and refuses new viewers from now on.
+    pub(super) fn close(&self) {
+        self.feed.close();
+    }
+
+    /// Takes snapshots for as long as there are viewers; never returns.
+    ///
+    /// # Cancel safety
+    /// The snapshot that is being taken is lost, and nothing else.
+    pub(super) async fn run(&self, node: &Node, workers: &[Worker]) {
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for id in 1_u64.. {
+            let (viewers, has_waited) = self.feed.viewers().await;
+            if has_waited {
+                ticks.reset_immediately();
+            }
+            ticks.tick().await;
+            match snapshot::take(node, workers, viewers).await {
+                Ok(json) => self.feed.publish(event(id, &json)),
+                Err(error) => {
+                    tracing::error!(%error, "a snapshot for the dashboard cannot be written as JSON")
+                }
+            }
+        }
+    }
+}
+
+/// Writes a server-sent event (HTML standard, section 9.2). JSON has no line breaks, so that it is one line of data.
+fn event(id: u64, json: &str) -> Bytes {
+    format!("retry: {}\nid: {id}\ndata: {json}\n\n", RETRY.as_millis()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_as_browsers_read_it() {
+        assert_eq!(event(7, "{}"), "retry: 2000\nid: 7\ndata: {}\n\n");
+    }
+}

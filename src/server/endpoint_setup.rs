@@ -1,0 +1,161 @@
+//! Creates the endpoint of a request that passed the checks of its address: verifies the token, claims the user id, and
+//! enters the room.
+
+use std::cell::Cell;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::denial::{self, Denial};
+use super::policy::AdmissionPolicy;
+use crate::admission::address::Net;
+use crate::admission::token::{FoundToken, Identity, MAX_TOKEN_BYTES};
+use crate::admission::{Check, Refusal};
+use crate::config::{Config, parse_duration};
+use crate::endpoint::{self, Chat, ChatRequest, Endpoint, Heartbeat, V1Request, WithTimeout};
+use crate::http::{Request, segment_after};
+use crate::names::{NameError, RoomName, SessionId, UserId};
+use crate::node::{ClaimRequest, Node};
+use crate::protocol::Dialect;
+use crate::protocol::close::EndReason;
+use crate::protocol::command::Resume;
+use crate::shard::Registration;
+
+/// Shortest timeout that a client may ask for on `/ws/with-timeout`.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The creation of one endpoint.
+pub(super) struct EndpointSetup<'a> {
+    pub(super) node: &'a Arc<Node>,
+    pub(super) policy: &'a AdmissionPolicy,
+    pub(super) registration: &'a Registration,
+    /// The client's address, as limits count it.
+    pub(super) net: Net,
+    /// Set while another connection is asked for its user id.
+    pub(super) awaits_other: &'a Cell<bool>,
+    /// When the verified token expires, in milliseconds since the Unix epoch.
+    pub(super) until_unix_ms: Option<i64>,
+}
+
+impl EndpointSetup<'_> {
+    /// Creates the endpoint for a route.
+    ///
+    /// # Errors
+    /// Why the request is denied.
+    pub(super) async fn endpoint(
+        &mut self,
+        route: endpoint::Route,
+        request: Request<'_>,
+        subprotocol: Option<&str>,
+    ) -> Result<Endpoint, Denial> {
+        let config = &self.node.config;
+        Ok(match route {
+            endpoint::Route::Echo => {
+                Endpoint::Echo { is_raw: subprotocol == Some("echo") || request.query("raw").is_some() }
+            }
+            endpoint::Route::Secure => {
+                let identity = self.identify(request, None)?;
+                Endpoint::Secure(identity.name.unwrap_or(identity.sub).into())
+            }
+            endpoint::Route::Messages => Endpoint::Messages,
+            endpoint::Route::WithTimeout => {
+                Endpoint::WithTimeout(Box::new(WithTimeout::new(timeout(config, request)?)))
+            }
+            endpoint::Route::Heartbeat => {
+                let endpoints = &config.endpoints;
+                let heartbeat = Heartbeat::new(endpoints.heartbeat_interval, endpoints.heartbeat_misses);
+                Endpoint::Heartbeat(Box::new(heartbeat))
+            }
+            endpoint::Route::Chat => Endpoint::Chat(Box::new(self.chat(request).await?)),
+        })
+    }
+
+    async fn chat(&mut self, request: Request<'_>) -> Result<Chat, EndReason> {
+        let node = self.node;
+        let config = &node.config;
+        let segment = segment_after(request.path(), endpoint::CHAT_PREFIX).ok_or(EndReason::InvalidUserId)?;
+        let user: UserId = parse_name(&segment, EndReason::InvalidUserId)?;
+        let room = request.query("room");
+        let room = room.as_deref().unwrap_or(&config.chat.default_room);
+        let room: RoomName = parse_name(room, EndReason::InvalidRoom)?;
+        let mut allowed = None;
+        if config.auth.required {
+            let identity = self.identify(request, Some(&user))?;
+            if !identity.allows(room.as_str()) {
+                return Err(EndReason::RoomForbidden);
+            }
+            allowed = identity.rooms.map(Vec::into_boxed_slice);
+        }
+        let v1 = match self.registration.dialect() {
+            Dialect::Plain => None,
+            Dialect::V1 => Some(v1_request(request)?),
+        };
+        let address = self.policy.addresses.hash(self.net);
+        let claiming = ClaimRequest {
+            is_owner: config.auth.required,
+            shown_session: request.query("session").and_then(|shown| shown.parse().ok()),
+            own_session: v1.as_ref().map(|v1| v1.session),
+            address,
+        };
+        // The connection that holds the user id may be asked whether it is alive.
+        self.awaits_other.set(true);
+        let claim = node.claim(&user, self.registration.id(), claiming).await;
+        self.awaits_other.set(false);
+        let claim = claim?;
+        self.registration.name(user);
+        Chat::enter(node, self.registration, claim, ChatRequest { room, address, allowed, v1 })
+    }
+
+    /// Returns the owner of a good token, who has to be `user` where that is given. The log says why a token is bad,
+    /// and never holds the token.
+    fn identify(&mut self, request: Request<'_>, user: Option<&UserId>) -> Result<Identity, EndReason> {
+        let verifier = self.policy.verifier().ok_or(EndReason::AuthenticationFailed)?;
+        let token = match request.token() {
+            FoundToken::Token(token) => token,
+            FoundToken::TooLong(bytes) => {
+                tracing::debug!(bytes, at_most = MAX_TOKEN_BYTES, "a token was refused: it is too long");
+                return Err(EndReason::AuthenticationFailed);
+            }
+            FoundToken::Absent | FoundToken::Malformed => return Err(EndReason::AuthenticationFailed),
+        };
+        let user = user.map(UserId::as_str);
+        let now_unix_ms = self.policy.clock.wall_ms();
+        let identity = verifier.verify(token.expose(), user, now_unix_ms).map_err(|error| {
+            tracing::debug!(%error, "a token was refused");
+            denial::of_token(error)
+        })?;
+        self.until_unix_ms = Some(identity.until_unix_ms);
+        Ok(identity)
+    }
+}
+
+/// Parses a name of the request. `reason` ends a connection with a wrong one; the log says what is wrong with it.
+fn parse_name<N: FromStr<Err = NameError>>(text: &str, reason: EndReason) -> Result<N, EndReason> {
+    text.parse().map_err(|error: NameError| {
+        tracing::debug!(%error, reason = %reason.text(), "a name was refused");
+        reason
+    })
+}
+
+/// Creates the session secret of a client that speaks `throng.v1`, and reads the position that it resumes from.
+fn v1_request(request: Request<'_>) -> Result<V1Request, EndReason> {
+    let session = SessionId::random().map_err(|error| {
+        tracing::error!(%error, "cannot make a session secret: the system has no random numbers");
+        EndReason::Internal
+    })?;
+    // Text that is no position becomes a position of no room: the client hears that nothing was recovered.
+    let resume = request.query("resume").map(|text| {
+        let resume = Resume::from_query(&text).unwrap_or(Resume { epoch: "", offset: 0 });
+        endpoint::position(resume)
+    });
+    Ok(V1Request { session, resume })
+}
+
+/// Returns the timeout of `/ws/with-timeout`: the one that the client asks for with `?timeout=5s`, within bounds.
+fn timeout(config: &Config, request: Request<'_>) -> Result<Duration, Denial> {
+    let endpoints = &config.endpoints;
+    let Some(text) = request.query("timeout") else { return Ok(endpoints.timeout) };
+    parse_duration(&text)
+        .filter(|asked| (MIN_TIMEOUT..=endpoints.timeout_max).contains(asked))
+        .ok_or(Denial::Http(Refusal::Malformed(Check::Timeout)))
+}

@@ -1,0 +1,208 @@
+//! Answers each HTTP request of a socket: with a page, a refusal, or the endpoint that the connection will have.
+//!
+//! Everything about a request is checked before anything is registered.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::sync::mpsc;
+
+use super::address_check::AddressCharge;
+use super::dashboard::usage;
+use super::denial::{self, Denial};
+use super::endpoint_setup::EndpointSetup;
+use super::handshakes::{Activity, Group, HandshakePermit, Revocation};
+use super::shared::Shared;
+use crate::admission::Refusal;
+use crate::admission::address::Net;
+use crate::admission::limits::AddressLease;
+use crate::config::Refuse;
+use crate::connection::{ConnectionInfo, WorkerContext};
+use crate::endpoint::{self, Endpoint};
+use crate::http::pages::{self, Readiness};
+use crate::http::{App, Request, Response, Route, Upgrade, respond, upgrade};
+use crate::protocol::close::EndReason;
+use crate::protocol::{Dialect, V1_SUBPROTOCOL};
+use crate::shard::Registration;
+use crate::shard::sink::Sink;
+
+/// The stream of the dashboard's snapshots.
+const STATS_STREAM: &str = "/api/stats/stream";
+
+/// A request that passed every admission check, with all that was reserved for its connection. Dropping it undoes
+/// everything.
+pub(super) struct AdmittedConnection {
+    // Fields are dropped in this order: rooms and the user id are given up before the slot.
+    pub(super) endpoint: Endpoint,
+    pub(super) registration: Registration,
+    pub(super) info: ConnectionInfo,
+    pub(super) lease: Option<AddressLease>,
+}
+
+/// Handles the requests of one socket.
+pub(super) struct RequestHandler<'a> {
+    pub(super) context: &'a Rc<WorkerContext>,
+    pub(super) shared: &'a Shared,
+    pub(super) sink: Sink,
+    /// The address that the requests come from, of a client or of a proxy.
+    pub(super) peer: IpAddr,
+    /// The reason for which the socket got only a reserved permit, and is refused nearly everything.
+    pub(super) refusal: Option<Refusal>,
+    /// The handshake and the connection that are counted for the address, until they are used or refunded.
+    pub(super) charge: Cell<Option<AddressCharge>>,
+    /// True while the request waits for the answer of another connection.
+    pub(super) awaits_other: Cell<bool>,
+    pub(super) revocation: &'a Revocation,
+    /// The handshake permit, until the handshake is over.
+    pub(super) permit: &'a Cell<Option<HandshakePermit>>,
+}
+
+impl App for RequestHandler<'_> {
+    type Endpoint = endpoint::Route;
+    type Connection = AdmittedConnection;
+
+    fn route(&self, path: &str) -> Route<Self::Endpoint> {
+        match path {
+            "/healthz" | "/readyz" | STATS_STREAM => Route::Page,
+            "/metrics" if self.shared.node.config.metrics.enabled => Route::Page,
+            _ if pages::file(path).is_some() => Route::Page,
+            _ => endpoint::Route::parse(path).map_or(Route::Unknown, Route::WebSocket),
+        }
+    }
+
+    fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
+        let node = &self.shared.node;
+        self.refund();
+        if self.refusal == Some(Refusal::AtCapacity) && !matches!(request.path(), "/healthz" | "/readyz") {
+            return Err(Refusal::AtCapacity);
+        }
+        Ok(match request.path() {
+            STATS_STREAM => return self.stats(request),
+            "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
+            "/readyz" if !node.can_publish() => pages::readyz(Readiness::NoEngine),
+            "/readyz" => pages::readyz(Readiness::Ready),
+            "/metrics" => {
+                let process = usage::of_process(node.clock.unix_ms_at(0));
+                respond::metrics(node.metrics.render(&node.gauges(), &process))
+            }
+            path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
+        })
+    }
+
+    async fn admit(
+        &self,
+        route: endpoint::Route,
+        request: Request<'_>,
+    ) -> Result<Upgrade<AdmittedConnection>, Refusal> {
+        self.revocation.set_working();
+        let (node, policy) = (&self.shared.node, &self.shared.policy);
+        policy.origins.check(request.origins())?;
+        if node.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        let client = policy.client(self.peer, request.headers("x-forwarded-for"));
+        self.reassign_permit(client);
+        let net: Net = client.into();
+        self.refusal.map_or(Ok(()), Err)?;
+        let charge = self.charge.take();
+        if charge.is_none() {
+            policy.addresses.handshake(net, policy.clock.now_ms())?;
+        }
+        let permit = node.connection_permit().ok_or(Refusal::AtCapacity)?;
+        let lease = match charge {
+            Some(charge) => charge.into_lease(),
+            None => policy.addresses.connect(net)?,
+        };
+        let subprotocol = upgrade::select(subprotocols(route), request.offered());
+        let registration = self.context.shard.register(self.sink.clone());
+        if subprotocol == Some(V1_SUBPROTOCOL) {
+            registration.speak(Dialect::V1);
+        }
+        let mut setup = EndpointSetup {
+            node,
+            policy,
+            registration: &registration,
+            net,
+            awaits_other: &self.awaits_other,
+            until_unix_ms: None,
+        };
+        let endpoint = match setup.endpoint(route, request, subprotocol).await {
+            Ok(endpoint) => endpoint,
+            Err(Denial::Http(refusal)) => return Err(refusal),
+            Err(Denial::Close(reason)) => self.deny(reason)?,
+        };
+        let info = ConnectionInfo { endpoint: route.name(), until_unix_ms: setup.until_unix_ms, permit };
+        Ok(Upgrade { connection: AdmittedConnection { endpoint, registration, info, lease }, subprotocol })
+    }
+
+    fn poll_revoked(&self, cx: &mut Context<'_>, awaits_peer: bool) -> Poll<()> {
+        let activity = match awaits_peer {
+            true => Activity::AwaitingPeer,
+            false if self.awaits_other.get() => Activity::AwaitingOther,
+            false => Activity::Working,
+        };
+        self.revocation.poll_revoked(cx, activity)
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        // The lease is returned now: closing the socket may take a while.
+        drop(self.charge.take());
+        self.shared.node.metrics.count_refusal(refusal.reason());
+    }
+}
+
+impl RequestHandler<'_> {
+    /// Takes back what was counted for the address, because pages are not counted: a person who loads one, or a program
+    /// that watches the server, is not locked out by clients of the same address, and locks out none of them.
+    fn refund(&self) {
+        if let Some(charge) = self.charge.take() {
+            self.shared.policy.refund(charge);
+        }
+    }
+
+    /// Counts the handshake permit with those of the client that a proxy has named in its request. This happens once
+    /// for each socket: a request that is refused is its last.
+    fn reassign_permit(&self, client: IpAddr) {
+        if self.shared.policy.is_client_in_request()
+            && client != self.peer
+            && let Some(permit) = self.permit.take()
+        {
+            permit.reassign(Group::of_client(client));
+            self.permit.set(Some(permit));
+        }
+    }
+
+    /// Answers a request for the stream of the dashboard.
+    fn stats(&self, request: Request<'_>) -> Result<Response, Refusal> {
+        let dashboard = &self.shared.dashboard;
+        dashboard.authorize(|name| request.headers(name))?;
+        if request.method() == "HEAD" {
+            return Ok(respond::events(mpsc::channel(1).1));
+        }
+        let events = dashboard.watch()?;
+        // A viewer stays: the permit is for others.
+        drop(self.permit.take());
+        Ok(respond::events(events))
+    }
+
+    /// Denies a request for a reason that a person must be able to read: with a completed upgrade and a close, because
+    /// browsers show nothing of a refused handshake, or in HTTP where `admission.refuse` says so.
+    fn deny(&self, reason: EndReason) -> Result<Endpoint, Refusal> {
+        match self.shared.node.config.admission.refuse {
+            Refuse::Close => Ok(Endpoint::Refused(Box::new(reason))),
+            Refuse::Http => Err(denial::in_http(&reason)),
+        }
+    }
+}
+
+/// Returns the subprotocols that an endpoint speaks.
+const fn subprotocols(route: endpoint::Route) -> &'static [&'static str] {
+    match route {
+        endpoint::Route::Echo => &["echo"],
+        endpoint::Route::Chat => &[V1_SUBPROTOCOL],
+        endpoint::Route::Secure | endpoint::Route::Messages => &[],
+        endpoint::Route::WithTimeout | endpoint::Route::Heartbeat => &[],
+    }
+}

@@ -1,0 +1,34 @@
+//! The values that the acceptor and all workers of a server share.
+
+use std::io;
+use std::sync::Arc;
+
+use super::dashboard::Dashboard;
+use super::policy::AdmissionPolicy;
+use crate::node::Node;
+
+/// The node, the admission rules and the dashboard of a server.
+pub(super) struct Shared {
+    pub(super) node: Arc<Node>,
+    pub(super) policy: AdmissionPolicy,
+    pub(super) dashboard: Dashboard,
+}
+
+impl Shared {
+    /// Makes what is shared for a node.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself, which loading it has ruled out, or the system has no random numbers for
+    /// the operator's key.
+    pub(super) fn new(node: Arc<Node>) -> io::Result<Arc<Self>> {
+        let policy = AdmissionPolicy::new(&node.config, node.clock.clone())?;
+        let dashboard = Dashboard::new(&node.config.api.keys).map_err(io::Error::other)?;
+        Ok(Arc::new(Self { node, policy, dashboard }))
+    }
+
+    /// Looks after what belongs to no connection; to be called ten times a second with 0, 1, 2…
+    pub(super) fn keep_house(&self, turn: usize) {
+        self.node.keep_house(turn);
+        self.policy.keep_house(turn);
+    }
+}

@@ -1,0 +1,130 @@
+//! The task of a socket until it is upgraded or closed. The connection that follows has a smaller task of its own.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use super::handle::{AcceptedSocket, ConnectionCount};
+use crate::admission::Refusal;
+use crate::config::Config;
+use crate::connection::socket::Socket;
+use crate::connection::{Connection, WorkerContext};
+use crate::http::{self, HttpLimits, Served};
+use crate::node::Node;
+use crate::server::address_check::AddressCheck;
+use crate::server::established::Established;
+use crate::server::handshakes::{Activity, Group, HandshakePermit, Revocation};
+use crate::server::proxy_header::{self, HeaderError};
+use crate::server::request_handler::{AdmittedConnection, RequestHandler};
+use crate::server::shared::Shared;
+
+/// Longest wait for the request of a socket with a reserved permit, which may only ask whether the server is well. The
+/// request of a health check comes together with its connection.
+const RESERVED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serves HTTP on a socket, and starts the task of the connection that it becomes.
+pub(super) async fn run(
+    context: Rc<WorkerContext>,
+    shared: Arc<Shared>,
+    socket: AcceptedSocket,
+    count: ConnectionCount,
+) {
+    let accepted = Instant::now();
+    let AcceptedSocket { stream, peer, permit, check } = socket;
+    let socket = match Socket::new(stream) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::warn!(%error, "cannot register a socket with the reactor"),
+    };
+    let config = &context.node.config;
+    let revocation = Arc::clone(permit.revocation());
+    let (peer, check) = if config.admission.proxy_protocol {
+        match read_proxy_header(&socket, peer, &shared, &permit, check, accepted).await {
+            Ok(found) => found,
+            Err(error) => return close_without_answer(&context.node, socket, &error, &revocation).await,
+        }
+    } else {
+        (peer, check)
+    };
+    let (refusal, charge) = match check {
+        AddressCheck::Pending => (None, None),
+        AddressCheck::Passed(charge) => (None, Some(charge)),
+        AddressCheck::Refused(refusal) => (Some(refusal), None),
+    };
+    let limits = limits(config, refusal, accepted);
+    let permit = Cell::new(Some(permit));
+    let handler = RequestHandler {
+        context: &context,
+        shared: &shared,
+        sink: socket.sink(),
+        peer,
+        refusal,
+        charge: Cell::new(charge),
+        awaits_other: Cell::new(false),
+        revocation: &revocation,
+        permit: &permit,
+    };
+    let served = http::serve(TokioIo::new(socket), &handler, &limits).await;
+    drop(permit.take());
+    if let Served::Upgraded { io, leftover, connection } = served {
+        let AdmittedConnection { endpoint, registration, info, lease } = connection;
+        let socket = io.into_inner();
+        let connection = Connection::new(Rc::clone(&context), socket, registration, endpoint, info, leftover);
+        spawn_local(Established::new(connection, lease, count));
+    }
+}
+
+/// Reads the PROXY protocol header; returns the client that it names, and how that client's address stands with its
+/// limits.
+async fn read_proxy_header(
+    socket: &Socket,
+    peer: IpAddr,
+    shared: &Shared,
+    permit: &HandshakePermit,
+    check: AddressCheck,
+    accepted: Instant,
+) -> Result<(IpAddr, AddressCheck), HeaderError> {
+    let policy = &shared.policy;
+    let deadline = accepted + shared.node.config.limits.handshake_timeout;
+    let client = proxy_header::read(socket, peer, policy, permit.revocation(), deadline).await?;
+    permit.reassign(Group::of_client(client));
+    if matches!(check, AddressCheck::Refused(_)) || policy.proxies.contains(client) {
+        return Ok((client, check));
+    }
+    Ok((client, policy.check_address(client)))
+}
+
+/// Returns the limits of the HTTP part: those of the configuration, or, for a socket that is refused nearly everything,
+/// one request.
+fn limits(config: &Config, refusal: Option<Refusal>, accepted: Instant) -> HttpLimits {
+    let all = HttpLimits {
+        handshake_timeout: config.limits.handshake_timeout,
+        accepted: Some(accepted),
+        ..HttpLimits::default()
+    };
+    match refusal {
+        None => all,
+        Some(_) => HttpLimits {
+            handshake_timeout: all.handshake_timeout.min(RESERVED_TIMEOUT),
+            max_requests: 1,
+            ..all
+        },
+    }
+}
+
+/// Closes a connection that did not begin with a good PROXY protocol header, so that the peer sees an end and no reset.
+async fn close_without_answer(node: &Node, socket: Socket, error: &HeaderError, revocation: &Revocation) {
+    tracing::debug!(%error, "closed before HTTP");
+    let Some(refusal) = error.refusal() else { return };
+    node.metrics.count_refusal(refusal.reason());
+    if refusal == Refusal::MadeWay {
+        return;
+    }
+    let must_go = |cx: &mut std::task::Context<'_>| revocation.poll_revoked(cx, Activity::AwaitingPeer);
+    http::linger(&mut TokioIo::new(socket), &[], must_go).await;
+}

@@ -1,0 +1,150 @@
+//! The worker threads: each has one runtime and one shard, and keeps the connections that are handed to it.
+
+pub(super) mod handle;
+mod handshake;
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{spawn_local, yield_now};
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::handle::{Mailbox, Worker};
+use super::drain;
+use super::handshakes::RESERVED;
+use super::shared::Shared;
+use crate::config::Config;
+use crate::connection::WorkerContext;
+use crate::protocol::close::EndReason;
+use crate::shard::ShardSettings;
+use crate::shard::laggards::Laggards;
+use crate::shard::wheel::TICK_MS;
+use crate::shard::{Shard, batch, bounds, fanout};
+
+/// Largest batch of frames in bytes, unless a quarter of a queue's bound is less.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Receives the reason for which all connections end, once there is one.
+pub(super) type Stop = watch::Receiver<Option<EndReason>>;
+
+/// Starts `config.workers` workers.
+///
+/// # Errors
+/// The system refuses a thread.
+pub(super) fn spawn_all(shared: &Arc<Shared>, stop: &Stop) -> io::Result<Vec<Worker>> {
+    (0..shared.node.config.workers).map(|index| spawn(index, shared, stop)).collect()
+}
+
+fn spawn(index: usize, shared: &Arc<Shared>, stop: &Stop) -> io::Result<Worker> {
+    // The permit of a socket that the worker has not looked at yet cannot be revoked: each of them needs space.
+    let max_sockets = shared.node.config.limits.max_handshakes + RESERVED;
+    let (shared, stop) = (Arc::clone(shared), stop.clone());
+    Worker::spawn(index, max_sockets, move |mailbox| {
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, index, "cannot make the runtime of a worker"),
+        };
+        runtime.block_on(run(index, shared, mailbox, stop));
+    })
+}
+
+/// Resolves when every worker has ended its connections.
+pub(super) async fn all_stopped(workers: &[Worker]) {
+    for worker in workers {
+        worker.stopped().await;
+    }
+}
+
+/// Resolves when any worker has stopped.
+pub(super) async fn one_stopped(workers: &[Worker]) {
+    let mut all: Vec<_> = workers.iter().map(|worker| Box::pin(worker.stopped())).collect();
+    poll_fn(|cx| match all.iter_mut().any(|stopped| stopped.as_mut().poll(cx).is_ready()) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+}
+
+/// Waits for the end of all threads.
+///
+/// # Errors
+/// A thread panicked.
+pub(super) fn join_all(workers: Vec<Worker>) -> io::Result<()> {
+    workers.into_iter().try_for_each(Worker::join)
+}
+
+fn settings(config: &Config) -> ShardSettings {
+    let queue = &config.queue;
+    ShardSettings {
+        bounds: bounds::Bounds {
+            messages: queue.max_messages,
+            bytes: queue.max_bytes,
+            age_ms: queue.max_age.as_millis() as u64,
+        },
+        overload: queue.policy.into(),
+        queue_budget: (queue.total_bytes / config.workers) as u64,
+        batch: batch::BatchLimits {
+            bytes: BATCH_BYTES.min(queue.max_bytes / 4),
+            frames: (queue.max_messages / 4).max(1),
+        },
+        linger: config.fanout.linger,
+    }
+}
+
+async fn run(index: usize, shared: Arc<Shared>, mailbox: Mailbox, mut stop: Stop) {
+    let Mailbox { mut sockets, laggards, connections } = mailbox;
+    let node = Arc::clone(&shared.node);
+    let inbox = Arc::clone(node.registry.inbox(index));
+    let metrics = Arc::clone(node.metrics.shard(index));
+    let shard = Shard::new(index, inbox, metrics, settings(&node.config), node.clock.clone());
+    let context = WorkerContext::new(node, shard);
+    let fanout = spawn_local(fanout::run(Rc::clone(&context.shard)));
+    let wheel = spawn_local(turn_wheel(Rc::clone(&context.shard)));
+    spawn_local(find_laggards(Rc::clone(&context.shard), laggards));
+    let draining = async {
+        // The sender lives as long as the server: an error means that the server stops as well.
+        let reason = stop.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        drain::run(&context, reason.unwrap_or(EndReason::GoingAway)).await;
+    };
+    let accepting = async {
+        while let Some(socket) = sockets.recv().await {
+            let count = connections.count_one();
+            spawn_local(handshake::run(Rc::clone(&context), Arc::clone(&shared), socket, count));
+        }
+    };
+    tokio::select! {
+        () = draining => {}
+        () = accepting => {}
+        // Neither task returns. A panic in one of them is a bug, and the shard cannot work without it.
+        ended = fanout => tracing::error!(index, ?ended, "the fan-out task of a worker ended, the worker stops"),
+        ended = wheel => tracing::error!(index, ?ended, "the timer task of a worker ended, the worker stops"),
+    }
+}
+
+/// Advances the shard's timer wheel for as long as the worker lives.
+async fn turn_wheel(shard: Rc<Shard>) {
+    let mut ticks = interval(Duration::from_millis(TICK_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        shard.wake_due();
+    }
+}
+
+/// Answers each request for the shard's slow clients, and yields to all other work in between.
+async fn find_laggards(shard: Rc<Shard>, mut requests: mpsc::Receiver<oneshot::Sender<Laggards>>) {
+    while let Some(answer) = requests.recv().await {
+        let mut found = Laggards::default();
+        // The asking side may have stopped waiting.
+        while !answer.is_closed() && shard.find_laggards(&mut found) {
+            yield_now().await;
+        }
+        let _ = answer.send(found);
+    }
+}
