@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion};
 
-use throng::clock::Clock;
-use throng::metrics::Metrics;
 use throng::names::{ConnectionId, RoomName, UserId};
-use throng::node::{Membership, Node};
-use throng::registry::Registry;
-use throng::registry::directory::Directory;
-use throng::shard::bounds::Overload;
-use throng::shard::sink::Sink;
-use throng::shard::{Registration, Shard};
+use throng::testing::clock::Clock;
+use throng::testing::metrics::Metrics;
+use throng::testing::node::{Membership, Node};
+use throng::testing::registry::Registry;
+use throng::testing::registry::directory::Directory;
+use throng::testing::shard::bounds::Overload;
+use throng::testing::shard::sink::Sink;
+use throng::testing::shard::{Registration, Shard};
 
 use crate::support::clock::{self, CpuTime};
 use crate::support::crowd::{Crowd, Hall, Layout};

@@ -6,8 +6,8 @@ use criterion::{BenchmarkId, Criterion};
 use serde::Deserialize;
 
 use throng::names::{Epoch, Offset, RoomName, UserId};
-use throng::protocol::command::{Field, Parser};
-use throng::protocol::event;
+use throng::testing::protocol::command::{Field, Parser};
+use throng::testing::protocol::event;
 
 use crate::support::clock::CpuTime;
 use crate::support::name;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use criterion::Criterion;
 
-use throng::server::Server;
+use throng::Server;
 
 use crate::support::raw::{Client, command};
 use crate::support::{config, per_part};

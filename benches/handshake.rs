@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::Criterion;
 use hyper::Request;
 
-use throng::http::upgrade;
+use throng::testing::http::upgrade;
 
 use crate::support::clock::CpuTime;
 

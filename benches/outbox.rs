@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use criterion::Criterion;
 
-use throng::shard::batch::Batch;
-use throng::shard::outbox::{Kind, Outbox, WriteCounts};
-use throng::shard::sink::{Simulated, Sink};
+use throng::testing::shard::batch::Batch;
+use throng::testing::shard::outbox::{Kind, Outbox, WriteCounts};
+use throng::testing::shard::sink::{Simulated, Sink};
 
 use crate::support::clock::CpuTime;
 use crate::support::{Null, message, settings};

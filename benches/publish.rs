@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 
-use throng::chat::history::{History, HistoryBounds};
-use throng::clock::Clock;
-use throng::metrics::{Metrics, ShardMetrics};
 use throng::names::{Offset, RoomName, UserId};
-use throng::node::Node;
-use throng::protocol::Dialect;
-use throng::registry::Registry;
-use throng::registry::delivery::{Audience, Delivery};
-use throng::registry::inbox::{Inbox, Item};
-use throng::shard::Shard;
-use throng::shard::sink::Sink;
+use throng::testing::chat::history::{History, HistoryBounds};
+use throng::testing::clock::Clock;
+use throng::testing::metrics::{Metrics, ShardMetrics};
+use throng::testing::node::Node;
+use throng::testing::protocol::Dialect;
+use throng::testing::registry::Registry;
+use throng::testing::registry::delivery::{Audience, Delivery};
+use throng::testing::registry::inbox::{Inbox, Item};
+use throng::testing::shard::Shard;
+use throng::testing::shard::sink::Sink;
 
 use crate::support::clock::{self, CpuTime};
 use crate::support::{Null, config, message, name, settings};

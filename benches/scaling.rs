@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use throng::metrics::Metrics;
-use throng::protocol::frame::Frame;
-use throng::registry::Registry;
-use throng::registry::delivery::{Audience, Delivery};
-use throng::registry::topic::Topic;
+use throng::testing::metrics::Metrics;
+use throng::testing::protocol::frame::Frame;
+use throng::testing::registry::Registry;
+use throng::testing::registry::delivery::{Audience, Delivery};
+use throng::testing::registry::topic::Topic;
 
 use crate::support::crowd::{Crowd, Layout};
 use crate::support::{is_asked_for, is_check, message};

@@ -1,11 +1,13 @@
 //! **throng**: a chat backend for very many WebSocket connections.
 //!
-//! hyper accepts HTTP and the upgrade is performed by hand; fastwebsockets parses each connection's frames; a
-//! sharded, lock-striped registry fans every message out through bounded per-client queues; whoever cannot keep up
-//! is dropped, never waited for. Tenets, in this order: correct, bounded, fast, friendly.
+//! hyper parses HTTP, and this crate performs the WebSocket upgrade itself. fastwebsockets parses the frames of each
+//! connection. Every worker thread owns a shard: the clients whose sockets it has accepted. A room's messages go to
+//! the inbox of each shard that has members, and the shard writes them to its clients through bounded queues. A client
+//! that cannot keep up is disconnected or loses messages, as its room's policy says; nobody waits for it. The tenets,
+//! in this order: correct, bounded, fast, friendly.
 //!
-//! The README and `docs/` say what it does for its users. This page is for programs that embed a server, and for those who change
-//! it.
+//! The README and `docs/` say what throng does for its users. This page is for programs that embed a server. The map
+//! for people who change it is in the source, at the head of `src/lib.rs`.
 //!
 //! # Embedding a server
 //!
@@ -36,168 +38,178 @@
 //!
 //! The server writes its log with `tracing`, and none of it is seen until the program installs a subscriber. It takes
 //! no signals and sets no allocator: both are decisions of the program. Several servers can run in one process.
-//!
-//! # The map
-//!
-//! Top down, in the order in which a connection meets them.
-//!
-//! ```text
-//! src/
-//!   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
-//!   cli/         mod (subcommands, check-config) · settings (flags that are keys) · failure (exit codes) · output ·
-//!                history (checks a folder of history) · logging · signals · token
-//!   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how
-//!                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
-//!                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
-//!                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · request_handler
-//!                (page, refusal or endpoint) · endpoint_setup (token, user id, room) · denial (how a request is
-//!                denied) · established (the task of a connection) · dashboard (its keys, feed and snapshots; CPU and
-//!                memory) · drain
-//!   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
-//!                connection) · service (one request) · request (its head) · body (whole, or in parts) · upgrade (the
-//!                101 by hand) · host (the syntax of `Host`) · respond (refusals become responses) · pages · lingering
-//!                (closes that arrive) · tests
-//!   connection/  mod (the task of one connection) · context (what a worker's connections share) · socket · reader
-//!                (bytes, frames, messages) · scanner (every frame's header) · parser (frames) · handle (what came in)
-//!                · deadlines (pure) · due (acts on them) · closing · fuzzing (the scanner for the fuzzer)
-//!   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
-//!                proxy (the format of the PROXY protocol's header)
-//!   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
-//!                messages · with_timeout · heartbeat · chat (both dialects; rooms of a connection; v1: its commands;
-//!                replay of what was missed)
-//!   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) ·
-//!                fanout (from the broker to the members) · permit (how many connections) · claim (holding a user id) ·
-//!                membership (being in a room) · presence (announcing who came and went) ·
-//!                held (users who stay after a takeover) · publish (saying something) ·
-//!                unanswered (messages that wait for the log) · direct (private messages) · typing
-//!   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
-//!                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
-//!                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
-//!                queue) · batch (frames that are sent together) · bounds (of a queue, and what happens beyond) ·
-//!                clients (what a delivery reads, densely) · client (the rest) · slots · state (all of these) ·
-//!                backlog (the longest queues) · laggards (for the operator) · probe (is a client alive?) · sink
-//!                (the socket) · farewell (the last frames) · time · wheel (timers) · tests
-//!   registry/    mod (the way from any thread to every shard) · topic (a room as all shards see it) · delivery (a
-//!                frame and its audience) · inbox (of a shard) · directory (the connections of each user) · probe (the
-//!                question whether a connection is alive) · share (of a queue, for each sender of private messages)
-//!   broker/      mod (the contract) · memory (one node's rooms) · room (one room's data) · publish (in one step, or in
-//!                two around a log) · resume (what was missed) · history on disk: log (its folder, segments and end
-//!                marks; recovery, renewed rooms, cleaning, checking; the thread that writes) · durable (publishing
-//!                through it) · trim (what it hears of rooms that keep less) · what goes first when there is too much:
-//!                budget (bytes of histories) · idle, forget (rooms that nobody is in) · retained, positions (what is
-//!                left of rooms that are gone) · quota (idempotency keys) · eviction_order
-//!   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
-//!                keys (what is sent twice is published once) · rooms (settings by name) · validate
-//!   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the
-//!                server: plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
-//!   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
-//!                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
-//!                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) ·
-//!                countdown.js (to the next attempt, for both pages) · icon.svg
-//!   config/      mod · tree (all settings, the list of keys) · bounds, features (the sections) · room_rules (settings
-//!                for rooms by pattern) · schema (a key is declared once) · kind, text, list (kinds of values) · types
-//!                (policies, secrets) · load (the layers) · error · checks (conflicts; mismatches: warnings) ·
-//!                machine (resources) · unsupported (keys without effect) · print · tests
-//!   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
-//!                outlive a connection)
-//!   keys/        mod (public keys in PEM, and the algorithms that they belong to)
-//!   metrics/     mod (counters of each shard, summed for a scrape) · render (Prometheus' text format)
-//!   clock.rs     the time, which a test can move
-//!   shrink.rs    shrinks collections that are mostly empty
-//!   striped.rs   a table in stripes, each with a lock of its own
-//!   prefetch.rs  loads memory into the cache before it is needed
-//!   faults.rs    breaks guarantees on purpose, in builds for tests
-//! crates/        each has its own map in its `src/lib.rs`
-//!   names/       throng-names: what users, rooms, positions and secrets are, and units; here as `names`
-//!   client/      throng-client: the Rust client, for other programs; here as `client`
-//!   terminal/    throng-terminal: `throng chat`, on the client
-//!   bench/       throng-bench: `throng bench`, the load generator
-//! ```
-//!
-//! # Layers
-//!
-//! A module uses those below it or beside it, never one above; the crates stand among them, and cargo lets them use
-//! no more than they need. `tests/tidy.rs` enforces the rows, and that a foreign crate is named only where it belongs.
-//!
-//! ```text
-//! main, cli
-//! server      bench  client  terminal    crates, which use nothing of the server
-//! http                       hyper also in server, nowhere else
-//! connection  admission      fastwebsockets only in connection
-//! endpoint
-//! node
-//! shard
-//! registry    broker         do not know each other; nor do shard and broker
-//! chat
-//! protocol
-//! rate_limit
-//! config  keys  metrics  clock  shrink  striped  prefetch  faults   use no module of the crate
-//! names                                              a crate; it depends on nothing of ours
-//! ```
-//!
-//! Three ways lead upwards, each a trait or a value that is handed down: `http` asks `server::request_handler` through
-//! [`http::App`], `broker` reaches the members through [`broker::Local`], which `node` implements, and `shard`
-//! writes through a [`shard::sink::Sink`].
-//!
-//! # The life of a message
-//!
-//! 1. `server::acceptor` accepts a socket and hands it to a worker that has hardly more than any other. It never leaves
-//!    that thread.
-//! 2. `http` reads the request; `server::request_handler` checks origin, limits, token and names, registers the
-//!    connection and enters its room. Messages of the room wait until the 101 has left. Then all HTTP state is dropped,
-//!    and `connection` takes the socket.
-//! 3. `connection::reader` reads into the worker's one buffer. The scanner checks each frame's header before the parser
-//!    gets it; a whole message is checked to be UTF-8.
-//! 4. `endpoint::chat` parses it in place into typed fields, validates it, and takes it off what its connection and its
-//!    user may send.
-//! 5. `broker::publish`, under the room's lock: is there space, the next offset, the frame encoded once, a push into
-//!    the inbox of each shard that has members, the history. The sender's ack goes along to its own shard. Afterwards,
-//!    should all histories be too much, the oldest messages of the node go.
-//! 6. `shard::fanout`, on each of these shards: takes the inbox and makes a batch per room and dialect. Who said
-//!    something goes first, then each member gets it with one non-blocking write; who is in several rooms gets what
-//!    all of them have in one. Where that takes many writes, it looks first whether more comes.
-//! 7. What a socket does not take stays in the outbox, as a reference to the batch; the connection's own task writes on
-//!    when it can.
-//! 8. An outbox over its bounds ends the connection with 4001, or drops messages, as the policy of the room says; in
-//!    `throng.v1` a gap stands in their place.
-//!
-//! # Invariants
-//!
-//! 1. A room's messages reach every shard's inbox in the order of their offsets: offset, push and history are one step
-//!    under the room's lock.
-//! 2. No lock is held across `.await` or a write to a socket.
-//! 3. Nothing that a client does makes another client or a publisher wait. The acceptor waits for nothing but, at most
-//!    a quarter of a second, for a handshake permit.
-//! 4. A pending `read_frame` is never dropped in the middle of a frame; nothing but the outbox writes.
-//! 5. Every registration is undone by a guard's `Drop` that compares the [`ConnectionId`](names::ConnectionId). A panic
-//!    in an endpoint costs that connection alone, and it still gets its 1011.
-//! 6. Every buffer, queue, map and loop has a limit, in `config` or as a constant with its reason.
-//! 7. Per delivery: no lock, no formatting, no allocation once a queue has its first room, and a look at the clock only
-//!    every 64 writes.
+
+// # The map
+//
+// From top to bottom, in the order in which a connection meets the modules.
+//
+// ```text
+// src/
+//   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
+//   cli/         mod (subcommands, check-config) · settings (flags that are keys) · failure (exit codes) · output ·
+//                history (checks a folder of history) · logging · signals · token
+//   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how
+//                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
+//                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
+//                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · request_handler
+//                (page, refusal or endpoint) · endpoint_setup (token, user id, room) · denial (how a request is
+//                denied) · established (the task of a connection) · dashboard (its keys, feed and snapshots; CPU and
+//                memory) · drain
+//   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
+//                connection) · service (one request) · request (its head) · body (whole, or in parts) · upgrade (the
+//                101 by hand) · host (the syntax of `Host`) · respond (refusals become responses) · pages · lingering
+//                (closes that arrive) · tests
+//   connection/  mod (the task of one connection) · context (what a worker's connections share) · socket · reader
+//                (bytes, frames, messages) · scanner (every frame's header) · parser (frames) · handle (what came in)
+//                · deadlines (pure) · due (acts on them) · closing · fuzzing (the scanner for the fuzzer)
+//   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
+//                proxy (the format of the PROXY protocol's header)
+//   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
+//                messages · with_timeout · heartbeat · chat (both dialects; rooms of a connection; v1: its commands;
+//                replay of what was missed)
+//   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) ·
+//                fanout (from the broker to the members) · permit (how many connections) · claim (holding a user id) ·
+//                membership (being in a room) · presence (announcing who came and went) ·
+//                held (users who stay after a takeover) · publish (saying something) ·
+//                unanswered (messages that wait for the log) · direct (private messages) · typing
+//   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
+//                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
+//                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
+//                queue) · batch (frames that are sent together) · bounds (of a queue, and what happens beyond) ·
+//                clients (what a delivery reads, densely) · client (the rest) · slots · state (all of these) ·
+//                backlog (the longest queues) · laggards (for the operator) · probe (is a client alive?) · sink
+//                (the socket) · farewell (the last frames) · time · wheel (timers) · tests
+//   registry/    mod (the way from any thread to every shard) · topic (a room as all shards see it) · delivery (a
+//                frame and its audience) · inbox (of a shard) · directory (the connections of each user) · probe (the
+//                question whether a connection is alive) · share (of a queue, for each sender of private messages)
+//   broker/      mod (the contract) · memory (one node's rooms) · room (one room's data) · publish (in one step, or in
+//                two around a log) · resume (what was missed) · history on disk: log (its folder, segments and end
+//                marks; recovery, renewed rooms, cleaning, checking; the thread that writes) · durable (publishing
+//                through it) · trim (what it hears of rooms that keep less) · what goes first when there is too much:
+//                budget (bytes of histories) · idle, forget (rooms that nobody is in) · retained, positions (what is
+//                left of rooms that are gone) · quota (idempotency keys) · eviction_order
+//   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
+//                keys (what is sent twice is published once) · rooms (settings by name) · validate
+//   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the
+//                server: plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
+//   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
+//                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
+//                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) ·
+//                countdown.js (to the next attempt, for both pages) · icon.svg
+//   config/      mod · tree (all settings, the list of keys) · bounds, features (the sections) · room_rules (settings
+//                for rooms by pattern) · schema (a key is declared once) · kind, text, list (kinds of values) · types
+//                (policies, secrets) · load (the layers) · error · checks (conflicts; mismatches: warnings) ·
+//                machine (resources) · unsupported (keys without effect) · print · tests
+//   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
+//                outlive a connection)
+//   keys/        mod (public keys in PEM, and the algorithms that they belong to)
+//   metrics/     mod (counters of each shard, summed for a scrape) · render (Prometheus' text format)
+//   clock.rs     the time, which a test can move
+//   shrink.rs    shrinks collections that are mostly empty
+//   striped.rs   a table in stripes, each with a lock of its own
+//   prefetch.rs  loads memory into the cache before it is needed
+//   faults.rs    breaks guarantees on purpose, in builds for tests
+// crates/        each has its own map in its `src/lib.rs`
+//   names/       throng-names: what users, rooms, positions and secrets are, and units; here as `names`
+//   client/      throng-client: the Rust client, for other programs; here as `client`
+//   terminal/    throng-terminal: `throng chat`, on the client
+//   bench/       throng-bench: `throng bench`, the load generator
+// ```
+//
+// # Layers
+//
+// A module may use the modules in its own row and in the rows below it, never one above. The crates have their places
+// in the same rows, and cargo lets each of them use no more than its manifest names. `tests/tidy.rs` enforces the
+// rows, and also that a foreign crate is named only in the modules that are listed with it.
+//
+// ```text
+// main, cli
+// server      bench  client  terminal    crates, which use nothing of the server
+// http                       hyper also in server, nowhere else
+// connection  admission      fastwebsockets only in connection
+// endpoint
+// node
+// shard
+// registry    broker         do not know each other; nor do shard and broker
+// chat
+// protocol
+// rate_limit
+// config  keys  metrics  clock  shrink  striped  prefetch  faults   use no module of the crate
+// names                                              a crate; it depends on nothing of ours
+// ```
+//
+// Calls upwards go through three interfaces that the upper layer hands down: `http` asks `server::request_handler`
+// through `http::App`, `broker` reaches the members of a room through `broker::Local`, which `node` implements, and
+// `shard` writes to sockets through a `shard::sink::Sink`.
+//
+// # The life of a message
+//
+// 1. **Accept.** `server::acceptor` accepts the socket and assigns it to a worker: the one that got the previous
+//    socket, as long as that has few more connections than the worker with the fewest. The socket never leaves this
+//    thread.
+// 2. **Handshake.** `http` reads the request. `server::request_handler` checks origin, limits, token and names,
+//    registers the connection and joins its room. Messages of the room wait until the response 101 is written. Then
+//    all state of HTTP is dropped, and `connection` takes the socket.
+// 3. **Read.** `connection::reader` reads into a buffer that all connections of the worker share. The scanner checks
+//    each frame's header before the parser sees the frame. A complete text message is checked to be UTF-8.
+// 4. **Command.** `endpoint::chat` parses the message in place into typed fields, validates it, and takes a token from
+//    the rate limit buckets of the connection and of its user.
+// 5. **Publish.** `broker::publish` does one step under the room's lock: it checks that every inbox has space, assigns
+//    the next offset, encodes the frame once, pushes it into the inbox of each shard that has members, and appends it
+//    to the history. The sender's ack travels with the message to the sender's shard. After that, if all histories
+//    together exceed their limit, the oldest messages of the node are dropped.
+// 6. **Fan-out.** `shard::fanout` runs on each of these shards. It takes the inbox and makes one batch for each room
+//    and dialect. Senders are served first; then each member gets the batch with one non-blocking write. A client that
+//    is in several rooms gets the batches of all of them in one write. Before a fan-out of many writes, the shard
+//    polls its sockets once more, because messages that arrive meanwhile join the batch and need no writes of their
+//    own.
+// 7. **Backlog.** Data that a socket does not accept stays in the client's outbox, as a reference to the batch. The
+//    connection's own task continues to write when the socket is writable.
+// 8. **Overload.** An outbox that exceeds its bounds ends the connection with 4001 or drops messages, as the room's
+//    policy says. In `throng.v1` a `gap` event stands for dropped messages.
+//
+// With history on disk (`history.dir`), step 5 has two parts, because the disk must not be waited for under the room's
+// lock: the log's thread assigns the offset, writes the record, and only then commits the message to the room.
+//
+// # Invariants
+//
+// 1. A room's messages enter every shard's inbox in the order of their offsets: assigning the offset, pushing and
+//    appending to the history are one step under the room's lock.
+// 2. No lock is held across an `.await` or across a write to a socket.
+// 3. Nothing that a client does makes another client or a publisher wait. The acceptor waits at most a quarter of a
+//    second, and only for a handshake permit.
+// 4. A pending `read_frame` is never dropped in the middle of a frame. Nothing but the outbox writes to a WebSocket.
+// 5. Every registration is undone by the `Drop` of a guard, which compares the
+//    `ConnectionId` so that it never removes a newer registration. A panic in an endpoint ends that
+//    connection alone, and its client still gets close code 1011.
+// 6. Every buffer, queue, map and loop has a limit: a key in `config`, or a constant with its reason.
+// 7. A delivery takes no lock, formats nothing, and allocates nothing once its queue has grown to its first capacity.
+//    The fan-out reads the clock only every 64 writes.
 
 #![forbid(unsafe_code)]
 
-pub mod admission;
-pub mod broker;
-pub mod chat;
+mod admission;
+mod broker;
+mod chat;
+#[doc(hidden)]
 pub mod cli;
-pub mod clock;
+mod clock;
 pub mod config;
-pub mod connection;
-pub mod endpoint;
-pub mod faults;
-pub mod http;
-pub mod keys;
-pub mod metrics;
-pub mod node;
-pub mod prefetch;
-pub mod protocol;
-pub mod rate_limit;
-pub mod registry;
-pub mod server;
-pub mod shard;
-pub mod shrink;
-pub mod striped;
+mod connection;
+mod endpoint;
+mod faults;
+mod http;
+mod keys;
+mod metrics;
+mod node;
+mod prefetch;
+mod protocol;
+mod rate_limit;
+mod registry;
+mod server;
+mod shard;
+mod shrink;
+mod striped;
 
 pub use server::{BindError, Server, StopReason};
 
@@ -207,3 +219,59 @@ pub use server::{BindError, Server, StopReason};
 pub use throng_client as client;
 #[doc(no_inline)]
 pub use throng_names as names;
+
+/// The inside of the server, for its own tests, benches and fuzzers. Nothing here is promised to stay.
+#[doc(hidden)]
+pub mod testing {
+    pub mod admission {
+        pub use crate::admission::*;
+    }
+    pub mod broker {
+        pub use crate::broker::*;
+    }
+    pub mod chat {
+        pub use crate::chat::*;
+    }
+    pub mod clock {
+        pub use crate::clock::*;
+    }
+    pub mod connection {
+        pub use crate::connection::*;
+    }
+    pub mod endpoint {
+        pub use crate::endpoint::*;
+    }
+    pub mod faults {
+        pub use crate::faults::*;
+    }
+    pub mod http {
+        pub use crate::http::*;
+    }
+    pub mod metrics {
+        pub use crate::metrics::*;
+    }
+    pub mod node {
+        pub use crate::node::*;
+    }
+    pub mod prefetch {
+        pub use crate::prefetch::*;
+    }
+    pub mod protocol {
+        pub use crate::protocol::*;
+    }
+    pub mod rate_limit {
+        pub use crate::rate_limit::*;
+    }
+    pub mod registry {
+        pub use crate::registry::*;
+    }
+    pub mod shard {
+        pub use crate::shard::*;
+    }
+    pub mod shrink {
+        pub use crate::shrink::*;
+    }
+    pub mod striped {
+        pub use crate::striped::*;
+    }
+}

@@ -9,9 +9,9 @@
 
 use std::process::ExitCode;
 
+use throng::Server;
 use throng::cli::{self, Failure, INTERNAL, Task, UNAVAILABLE, logging, signals};
 use throng::config::Config;
-use throng::server::Server;
 #[cfg(feature = "bench")]
 use throng_bench as bench;
 #[cfg(feature = "chat")]

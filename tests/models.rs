@@ -39,7 +39,8 @@ mod model_of_rooms;
 use std::time::Instant;
 
 pub use shim::{Mutex, MutexGuard, time};
-pub use throng::{chat, clock, config, faults, metrics, names, prefetch, protocol, rate_limit, shrink};
+pub use throng::testing::{chat, clock, faults, metrics, prefetch, protocol, rate_limit, shrink};
+pub use throng::{config, names};
 
 /// `tokio::sync`.
 pub mod sync {

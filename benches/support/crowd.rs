@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use throng::clock::Clock;
-use throng::metrics::ShardMetrics;
-use throng::protocol::Dialect;
-use throng::protocol::frame::Frame;
-use throng::registry::Registry;
-use throng::registry::delivery::{Audience, Delivery};
-use throng::registry::topic::Topic;
-use throng::shard::bounds::Overload;
-use throng::shard::sink::Sink;
-use throng::shard::{Registration, Shard, fanout};
+use throng::testing::clock::Clock;
+use throng::testing::metrics::ShardMetrics;
+use throng::testing::protocol::Dialect;
+use throng::testing::protocol::frame::Frame;
+use throng::testing::registry::Registry;
+use throng::testing::registry::delivery::{Audience, Delivery};
+use throng::testing::registry::topic::Topic;
+use throng::testing::shard::bounds::Overload;
+use throng::testing::shard::sink::Sink;
+use throng::testing::shard::{Registration, Shard, fanout};
 
 use super::clock::cpu_time;
 use super::{Null, name, settings};

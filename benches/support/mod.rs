@@ -12,12 +12,12 @@ use criterion::{Bencher, BenchmarkGroup, Criterion};
 
 use throng::config::{Config, Machine, Sources};
 use throng::names::{Epoch, Offset};
-use throng::protocol::event;
-use throng::protocol::frame::Frame;
-use throng::shard::ShardSettings;
-use throng::shard::batch::BatchLimits;
-use throng::shard::bounds::{Bounds, Overload};
-use throng::shard::sink::Simulated;
+use throng::testing::protocol::event;
+use throng::testing::protocol::frame::Frame;
+use throng::testing::shard::ShardSettings;
+use throng::testing::shard::batch::BatchLimits;
+use throng::testing::shard::bounds::{Bounds, Overload};
+use throng::testing::shard::sink::Simulated;
 
 /// Returns criterion with settings for short runs: the medians of two undisturbed runs agree within a few per cent, and
 /// all benches together take about a minute.

@@ -5,8 +5,8 @@
 use std::cell::RefCell;
 
 use serde_json::error::Category;
-use throng::protocol::command::{Command, Parser};
-use throng::protocol::event::CommandError;
+use throng::testing::protocol::command::{Command, Parser};
+use throng::testing::protocol::event::CommandError;
 
 thread_local! {
     /// A parser that has parsed every earlier input.

@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use throng::admission::{Check, Refusal};
-use throng::http::{App, HttpLimits, Request, Response, Route, Served, Upgrade, serve};
+use throng::testing::admission::{Check, Refusal};
+use throng::testing::http::{App, HttpLimits, Request, Response, Route, Served, Upgrade, serve};
 
 /// Longest input in bytes: below every limit, so that no limit depends on how the bytes are split.
 const MOST: usize = 4_096;

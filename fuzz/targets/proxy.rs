@@ -4,7 +4,7 @@
 
 mod split;
 
-use throng::admission::proxy::{FIXED_BYTES, MAX_REST_BYTES, ProxyError, may_begin, parse_fixed};
+use throng::testing::admission::proxy::{FIXED_BYTES, MAX_REST_BYTES, ProxyError, may_begin, parse_fixed};
 
 /// Returns the address and the length of the header, or an error; `None` if the header is not complete.
 fn read(parts: &[&[u8]]) -> Option<Result<(Option<std::net::IpAddr>, usize), ProxyError>> {

@@ -10,12 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use throng::broker::Position;
-use throng::broker::log::{Log, Record, RecoveredRoom};
-use throng::broker::trim::Trim;
+use throng::testing::broker::Position;
+use throng::testing::broker::log::{Log, Record, RecoveredRoom};
+use throng::testing::broker::trim::Trim;
 use throng::config::HistorySync;
 use throng::names::{Epoch, Offset, RoomName, UserId};
-use throng::protocol::event;
+use throng::testing::protocol::event;
 
 /// Most acts of one input.
 const MOST: usize = 12;
@@ -54,7 +54,7 @@ impl Written {
     }
 }
 
-fn open(dir: &Path) -> Result<(Log, throng::broker::log::Recovered), throng::broker::log::LogError> {
+fn open(dir: &Path) -> Result<(Log, throng::testing::broker::log::Recovered), throng::testing::broker::log::LogError> {
     Log::open(dir, HistorySync::Off, 0, |_, _| false)
 }
 

@@ -4,7 +4,7 @@
 
 mod split;
 
-use throng::connection::fuzzing::{MAX_MESSAGE_BYTES, scan};
+use throng::testing::connection::fuzzing::{MAX_MESSAGE_BYTES, scan};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((bytes, lens)) = split::take(input) else { return };

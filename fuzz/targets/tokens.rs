@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
-use throng::admission::token::{RequiredClaims, FoundToken, Key, Verifier, find};
+use throng::testing::admission::token::{RequiredClaims, FoundToken, Key, Verifier, find};
 
 const SECRET: &[u8] = b"a secret of the fuzzer's, long enough for HS256";
 

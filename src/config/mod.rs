@@ -21,6 +21,7 @@ mod tree;
 mod types;
 mod unsupported;
 
+pub use crate::keys::{Algorithm, KeyError, PublicKey};
 pub use crate::names::units::parse_duration;
 
 pub use bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};

@@ -19,7 +19,7 @@ pub struct HttpLimits {
     /// Longest time in which a peer may read nothing of a response in [parts](super::Body::parts) before it is closed.
     /// The time until the next part is there does not count.
     pub stream_timeout: Duration,
-    /// Time of accept, if that was before [`serve`](super::serve) is called: the first deadline counts from it.
+    /// Time of accept, if that was before `serve` is called: the first deadline counts from it.
     pub accepted: Option<Instant>,
 }
 

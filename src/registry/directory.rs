@@ -85,8 +85,8 @@ impl Directory {
     ) -> Option<ConnectionId> {
         let mut users = self.users.lock(user);
         let held = users.get_mut(user)?;
-        let place = held.iter_mut().find(|held| held.session.as_deref() == Some(shown))?;
-        Some(std::mem::replace(place, Held::new(id, session)).id)
+        let entry = held.iter_mut().find(|held| held.session.as_deref() == Some(shown))?;
+        Some(std::mem::replace(entry, Held::new(id, session)).id)
     }
 
     /// Enters a connection in place of `incumbent` alone, if that is still who holds the user.
@@ -103,8 +103,8 @@ impl Directory {
         let mut users = self.users.lock(user);
         let Some(held) = users.get_mut(user) else { return Err(None) };
         match held.iter_mut().find(|held| held.id == incumbent) {
-            Some(place) => {
-                *place = Held::new(id, session);
+            Some(entry) => {
+                *entry = Held::new(id, session);
                 Ok(())
             }
             None => Err(held.first().map(|held| held.id)),

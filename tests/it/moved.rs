@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use serde_json::json;
-use throng::clock::Clock;
 use throng::config::{Config, Machine, Sources};
+use throng::testing::clock::Clock;
 use throng::{Server, StopReason};
 use tokio::sync::oneshot;
 

@@ -10,10 +10,10 @@ use std::fs;
 use std::path::Path;
 
 use throng::names::{Epoch, Offset, RoomName, UserId};
-use throng::protocol::close::EndReason;
-use throng::protocol::command::Parser;
-use throng::protocol::event::{self, CommandError, v1};
-use throng::protocol::frame::{self, Frame};
+use throng::testing::protocol::close::EndReason;
+use throng::testing::protocol::command::Parser;
+use throng::testing::protocol::event::{self, CommandError, v1};
+use throng::testing::protocol::frame::{self, Frame};
 
 use crate::support::vocabulary;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use throng::clock::Clock;
 use throng::config::QueuePolicy;
+use throng::testing::clock::Clock;
 
 use crate::checker::{Checker, Conn, Counts, End, Position};
 use crate::system::{Client, EntryDialect, Heard, KEPT, SHARDS, System};

@@ -15,20 +15,20 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use throng::clock::Clock;
 use throng::config::{Config, Duplicate, QueuePolicy};
-use throng::endpoint::{Chat, ChatRequest, Endpoint, Message, Peer, V1Request, position};
-use throng::metrics::Metrics;
 use throng::names::SessionId;
-use throng::node::{ClaimRequest, Node};
-use throng::protocol::Dialect;
-use throng::protocol::close::EndReason;
-use throng::protocol::command::{Parser, Resume};
-use throng::rate_limit::Allowance;
-use throng::shard::batch::BatchLimits;
-use throng::shard::bounds::{Bounds, Overload};
-use throng::shard::sink::{Simulated, Sink};
-use throng::shard::{Registration, Shard, ShardSettings, fanout};
+use throng::testing::clock::Clock;
+use throng::testing::endpoint::{Chat, ChatRequest, Endpoint, Message, Peer, V1Request, position};
+use throng::testing::metrics::Metrics;
+use throng::testing::node::{ClaimRequest, Node};
+use throng::testing::protocol::Dialect;
+use throng::testing::protocol::close::EndReason;
+use throng::testing::protocol::command::{Parser, Resume};
+use throng::testing::rate_limit::Allowance;
+use throng::testing::shard::batch::BatchLimits;
+use throng::testing::shard::bounds::{Bounds, Overload};
+use throng::testing::shard::sink::{Simulated, Sink};
+use throng::testing::shard::{Registration, Shard, ShardSettings, fanout};
 
 use crate::frame::{CLOSE, Received, TEXT};
 

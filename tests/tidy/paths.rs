@@ -11,6 +11,12 @@ pub(crate) struct WrittenPath {
     pub(crate) is_global: bool,
     /// Ends in `!`: macros live at the crate's root wherever they are written.
     pub(crate) is_macro: bool,
+    /// Written in test code.
+    pub(crate) in_test: bool,
+    /// Says who may see an item: `pub(in path)`.
+    pub(crate) is_visibility: bool,
+    /// Imported by a `pub use`.
+    pub(crate) is_reexport: bool,
     inline_mods: usize,
 }
 
@@ -28,6 +34,9 @@ pub(crate) fn paths_in(tokens: &[Token]) -> Vec<WrittenPath> {
             line: tokens[at].line,
             is_global: at > 0 && tokens[at - 1].text == "::",
             is_macro: false,
+            in_test: tokens[at].in_test,
+            is_visibility: preceded_by(tokens, at, ["(", "in"]),
+            is_reexport: ["pub", ")"].iter().any(|before| preceded_by(tokens, at, [before, "use"])),
             inline_mods: tokens[at].inline_mods,
         };
         at = collect(tokens, at, path, &mut found);
@@ -41,6 +50,11 @@ fn is_name(token: Option<&Token>) -> bool {
 
 fn is(tokens: &[Token], at: usize, text: &str) -> bool {
     tokens.get(at).is_some_and(|token| token.text == text)
+}
+
+/// True when these two tokens stand before the one at `start`.
+fn preceded_by(tokens: &[Token], start: usize, two: [&str; 2]) -> bool {
+    start.checked_sub(2).is_some_and(|at| tokens[at..start].iter().map(|token| &token.text).eq(two))
 }
 
 /// After these, `::name` starts a path; after any other name it goes on with one.

@@ -96,7 +96,9 @@ fn of_literal(line: usize, text: &str) -> Vec<Block> {
             blocks.push(Block::default());
         }
     }
-    blocks.retain(|block| block.words.len() >= MIN_WORDS_OF_A_LITERAL);
+    // A placeholder is no word: `"{user} in {room}"` is a format, not a sentence.
+    let words = |block: &Block| block.words.iter().filter(|(_, word)| !word.contains('{')).count();
+    blocks.retain(|block| words(block) >= MIN_WORDS_OF_A_LITERAL);
     blocks
 }
 

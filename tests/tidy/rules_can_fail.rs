@@ -30,7 +30,7 @@ fn layering_sees_every_way_to_name_a_module() {
     assert_eq!(lines(layering, "crates/bench/src/lib.rs", bench), [2, 3, 4]);
     assert_eq!(lines(layering, "src/server/mod.rs", "use throng_client as c;\nuse throng_names as n;"), [1]);
     assert_eq!(
-        lines(layering, "src/main.rs", "mod cli;\nuse throng::server;\nmod tests { use super::*; }"),
+        lines(layering, "src/main.rs", "mod cli;\nuse throng::Server;\nmod tests { use super::*; }"),
         []
     );
 }

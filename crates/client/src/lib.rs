@@ -6,8 +6,8 @@
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let (client, mut events) = Client::builder("ws://127.0.0.1:8080").user("ann").room("lobby").connect()?;
-//! let ack = client.say("lobby", "hi").await?; // once the server has it at its place
-//! println!("said, as number {}", ack.offset);
+//! let ack = client.say("lobby", "hi").await?; // the server has appended it
+//! println!("appended at offset {}", ack.offset);
 //! while let Some(event) = events.next().await {
 //!     if let Event::Message { room, user, text, .. } = event {
 //!         println!("{room} {user}: {text}");

@@ -12,11 +12,11 @@ pub(super) const HISTORY_MAX: u16 = 100;
 /// The commands as `/help` lists them, each with its meaning.
 pub(super) const COMMANDS: &[(&str, &str)] = &[
     ("/join ROOM", "enter a room, and speak there"),
-    ("/leave [ROOM]", "go out of this room, or that one"),
+    ("/leave [ROOM]", "leave this room, or ROOM"),
     ("/room ROOM", "speak in another of your rooms"),
     ("/msg USER TEXT", "say something to one user alone"),
-    ("/who", "who is in this room"),
-    ("/history [N]", "what was said here before, the last 20 messages or N (up to 100)"),
+    ("/who", "list the users of this room"),
+    ("/history [N]", "show the last 20 messages of this room, or the last N (up to 100)"),
     ("/help", "this list"),
     ("/quit", "leave"),
     ("//TEXT", "say a text that begins with a slash"),

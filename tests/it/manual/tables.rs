@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use throng::admission::{Check, Refusal};
 use throng::cli::{CHECK_FAILED, INTERNAL, REFUSED, UNANSWERED, UNAVAILABLE, USAGE};
 use throng::config;
-use throng::protocol::close::EndReason;
-use throng::protocol::event::CommandError;
+use throng::testing::admission::{Check, Refusal};
+use throng::testing::protocol::close::EndReason;
+use throng::testing::protocol::event::CommandError;
 
 use super::{CLIENTS, CONFIGURATION, OPERATIONS, PROTOCOL, quoted};
 use crate::stats::{Viewer, names};

@@ -186,7 +186,7 @@ fn the_addresses_are_those_that_the_server_has() {
     let source = include_str!("../../../src/endpoint/mod.rs");
     let paths = source.lines().filter_map(|line| line.trim().strip_prefix("\"/ws")?.split('"').next());
     let mut served: BTreeSet<String> = paths.map(|rest| format!("/ws{rest}")).collect();
-    served.insert(format!("{}{{user_id}}", throng::endpoint::CHAT_PREFIX));
+    served.insert(format!("{}{{user_id}}", throng::testing::endpoint::CHAT_PREFIX));
     assert_eq!(listed, served.iter().map(String::as_str).collect());
     let server = Server::start(&[]);
     for address in listed {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use throng::protocol::command::Parser;
+use throng::testing::protocol::command::Parser;
 
 use super::book::{Book, PLAIN_COMMANDS, V1_COMMANDS, name};
 use super::kept;
@@ -161,7 +161,8 @@ fn the_schema_of_the_plain_dialect_takes_what_the_parser_takes() {
         let text = said.to_string();
         let mut bytes = text.as_bytes().to_vec();
         let fields = parser.parse(&mut bytes);
-        let by_parser = fields.is_ok_and(|fields| throng::chat::validate::text(fields.message, 500).is_ok());
+        let by_parser =
+            fields.is_ok_and(|fields| throng::testing::chat::validate::text(fields.message, 500).is_ok());
         assert_eq!(book.kind_of(PLAIN_COMMANDS, &said).is_ok(), by_parser, "{text}");
         verdicts.insert(by_parser);
     }

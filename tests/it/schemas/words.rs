@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use throng::admission::Refusal;
 use throng::names::{Epoch, Key, RoomName, SessionId, UserId};
-use throng::protocol::close::{EndReason, MAX_REASON_BYTES};
-use throng::protocol::command::{MAX_HISTORY_LIMIT, MAX_ID_CHARS, MAX_PRESENCE_LIMIT};
-use throng::protocol::event::CommandError;
+use throng::testing::admission::Refusal;
+use throng::testing::protocol::close::{EndReason, MAX_REASON_BYTES};
+use throng::testing::protocol::command::{MAX_HISTORY_LIMIT, MAX_ID_CHARS, MAX_PRESENCE_LIMIT};
+use throng::testing::protocol::event::CommandError;
 
 use super::book::{Book, CLOSE, COMMON, PLAIN_EVENTS, REFUSAL, V1_COMMANDS, V1_EVENTS, name};
 use super::{asyncapi, kept};

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use throng::protocol::close::EndReason;
-use throng::protocol::event::CommandError;
+use throng::testing::protocol::close::EndReason;
+use throng::testing::protocol::event::CommandError;
 
 /// Returns every reason that a close frame can give, one of each kind.
 pub(crate) fn reasons() -> Vec<EndReason> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use throng::protocol::close::EndReason;
+use throng::testing::protocol::close::EndReason;
 
 use super::tape::{Tape, TapedClient};
 use super::{ELSEWHERE, rows};

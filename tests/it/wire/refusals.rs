@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use throng::admission::Refusal;
+use throng::testing::admission::Refusal;
 
 use super::tape::Tape;
 use super::{ELSEWHERE, rows};

@@ -9,7 +9,7 @@ fn message(text: &str) -> Line {
     Line::from_event(event).expect("a line")
 }
 
-/// One of each, with its line in the manual.
+/// Returns one of each, with its line in the manual.
 fn one_of_each() -> Vec<(Line, &'static str)> {
     let (lobby, news) = (|| "lobby".to_owned(), || "news".to_owned());
     let (ann, bob) = (|| "ann".to_owned(), || "bob".to_owned());

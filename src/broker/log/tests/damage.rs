@@ -40,9 +40,9 @@ fn a_write_cut_at_any_byte_leaves_every_batch_before_it() {
         let records: Vec<Record> = names
             .into_iter()
             .map(|name| {
-                let place = usize::from(name == "b");
-                ends[place] += 1;
-                record(name, epochs[place], ends[place], 1)
+                let index = usize::from(name == "b");
+                ends[index] += 1;
+                record(name, epochs[index], ends[index], 1)
             })
             .collect();
         if log.files.is_full() {
@@ -67,10 +67,10 @@ fn a_write_cut_at_any_byte_leaves_every_batch_before_it() {
             restore(dir.path(), &files);
             let (_log, recovered) = Log::open_small(dir.path(), SEGMENT, 0, never).unwrap();
             assert_eq!(recovered.renewed_rooms, [], "{name} cut at {cut}: {:?}", recovered.findings);
-            let at = |place: usize| {
-                let name = ["a", "b"][place];
+            let at = |index: usize| {
+                let name = ["a", "b"][index];
                 recovered.rooms.iter().find(|found| found.room.as_str() == name).map_or(0, |found| {
-                    assert_eq!(found.position.epoch, epochs[place]);
+                    assert_eq!(found.position.epoch, epochs[index]);
                     assert_eq!(offsets(found), (1..=found.position.offset.0).collect::<Vec<_>>());
                     found.position.offset.0
                 })
@@ -187,7 +187,7 @@ fn a_segment_that_is_gone_concerns_those_who_were_spoken_in_there() {
     let whole = save(dir.path());
     let segments: Vec<String> = whole.keys().filter(|name| name.ends_with(".log")).cloned().collect();
     assert!(segments.len() >= 4, "{segments:?}");
-    for (place, name) in segments.iter().enumerate() {
+    for (index, name) in segments.iter().enumerate() {
         let len = whole[name].len();
         for kept in [Some(len - 1), Some(len / 2), Some(0), None] {
             let mut files = whole.clone();
@@ -195,7 +195,7 @@ fn a_segment_that_is_gone_concerns_those_who_were_spoken_in_there() {
                 None => drop(files.remove(name)),
                 Some(kept) => files.get_mut(name).unwrap().truncate(kept),
             }
-            if place == 0 && kept.is_none() {
+            if index == 0 && kept.is_none() {
                 // A file that is created again is another one, so it is the last that is tried.
                 continue;
             }
@@ -204,7 +204,7 @@ fn a_segment_that_is_gone_concerns_those_who_were_spoken_in_there() {
             let case = format!("{name}, {kept:?}: {:?}", recovered.findings);
             assert!(!recovered.findings.is_empty(), "{case}");
             let renewed: BTreeSet<&str> = recovered.renewed_rooms.iter().map(RoomName::as_str).collect();
-            let is_last = place + 1 == segments.len();
+            let is_last = index + 1 == segments.len();
             for found in &recovered.rooms {
                 let epoch = if found.room.as_str() == "early" { early } else { late };
                 assert_eq!(found.position.epoch != epoch, renewed.contains(found.room.as_str()), "{case}");
@@ -214,12 +214,12 @@ fn a_segment_that_is_gone_concerns_those_who_were_spoken_in_there() {
                     assert!(said.len() > 20, "{case}");
                 }
             }
-            match (place, is_last) {
+            match (index, is_last) {
                 (0, _) => {}
                 (_, true) => assert_eq!(renewed, BTreeSet::from(["early", "late"]), "{case}"),
                 _ => assert_eq!(renewed, BTreeSet::from(["late"]), "{case}"),
             }
-            assert!(recovered.missing_messages > 0 || is_last || place == 0, "{case}");
+            assert!(recovered.missing_messages > 0 || is_last || index == 0, "{case}");
         }
     }
 }

@@ -153,10 +153,10 @@ fn what_was_appended_is_there_again_and_the_count_goes_on() {
     for _ in 0..3 {
         let (log, rooms, lost) = open(dir.path());
         assert_eq!(lost, 0);
-        for (place, name) in ["a", "b"].into_iter().enumerate() {
+        for (index, name) in ["a", "b"].into_iter().enumerate() {
             let found = &rooms[&room(name)];
-            assert_eq!(found.position, Position { epoch: epochs[place], offset: Offset(ends[12][place]) });
-            assert_eq!(offsets(found), (1..=ends[12][place]).collect::<Vec<_>>());
+            assert_eq!(found.position, Position { epoch: epochs[index], offset: Offset(ends[12][index]) });
+            assert_eq!(offsets(found), (1..=ends[12][index]).collect::<Vec<_>>());
         }
         drop(log);
     }
