@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_most_loses_the_oldest_first_the_address_before_the_user() {
+    fn the_owner_of_most_loses_its_oldest_first_by_address_then_by_user() {
         let mut order = EvictionOrder::default();
         order.add(opener(1, 1), "alone");
         for (address, user, thing) in [(2, 1, "a1"), (2, 2, "b1"), (2, 2, "b2"), (2, 2, "b3"), (3, 1, "c1")] {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_counts_no_longer() {
+    fn a_removed_entry_counts_no_longer() {
         let mut order = EvictionOrder::default();
         let [one, two] = [opener(1, 1), opener(2, 1)];
         let numbers: Vec<u64> = ["a", "b", "c"].into_iter().map(|thing| order.add(one, thing)).collect();

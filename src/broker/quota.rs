@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_not_remembered() {
+    fn a_key_of_a_failed_publication_is_not_remembered() {
         let quotas = KeyQuotas::new(2, 1 << 20);
         let (ann, key): (UserId, Key) = ("ann".parse().unwrap(), "k".parse().unwrap());
         let scope = KeyScope::User(ann.clone());

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bound_holds_and_what_is_gone_is_said_to_be_gone() {
+    fn every_bound_holds_and_dropped_messages_are_reported() {
         let mut history = History::default();
         for offset in 1..=5 {
             history.append(Offset(offset), Frame::from_static(&[0; 10]), offset, &BOUNDS);

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_withdrawn_leaves_nothing() {
+    fn a_withdrawn_key_leaves_nothing() {
         let (mut table, [room, _]) = (KeyTable::default(), scopes());
         let ann = user("ann");
         for number in 0..3 {

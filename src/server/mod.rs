@@ -97,6 +97,7 @@ impl Server {
     ///
     /// # Errors
     /// The address or the folder of the history cannot be used.
+    #[doc(hidden)]
     pub fn bind_by(config: Config, clock: Clock) -> Result<Self, BindError> {
         let config = if config.workers == 0 { config.resolve(&Machine::read()) } else { config };
         let listen = config.listen;

@@ -304,7 +304,7 @@ fn over_a_crash(settings: Settings<'_>) -> Vec<Talker> {
 }
 
 #[test]
-fn what_is_said_while_a_client_is_away_comes_once() {
+fn messages_sent_while_a_client_is_away_come_once() {
     let dir = tempfile::tempdir().expect("a folder");
     for talker in over_a_crash(&[("history.dir", dir.path().to_str().expect("UTF-8"))]) {
         assert_eq!(talker.heard("carol"), ["before", "while you were away", "after"]);
@@ -322,7 +322,7 @@ fn a_client_says_that_it_has_missed_something() {
 }
 
 #[test]
-fn who_is_replaced_stops() {
+fn a_replaced_client_stops() {
     let server = Server::start(&[UNPINGED, &[("chat.duplicate", "replace")]].concat());
     let mut watcher = Speaker::alone(&server, "watcher");
     for mut talker in enter_all(server.address(), &mut watcher) {

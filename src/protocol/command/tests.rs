@@ -109,7 +109,7 @@ pub(super) fn spoiled(text: String, times: usize, random: &mut fastrand::Rng) ->
 }
 
 #[test]
-fn what_is_json_is_what_another_parser_says() {
+fn the_parser_agrees_with_another_parser_on_what_is_json() {
     let mut random = fastrand::Rng::with_seed(1);
     let mut parser = Parser::default();
     let (mut accepted, mut hard) = (0, 0);

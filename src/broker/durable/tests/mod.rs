@@ -182,7 +182,7 @@ fn a_key_is_known_after_a_restart_although_its_message_is_not() {
 
 /// The clock is a day ahead, then right: messages of that day count as sent at the restart.
 #[test]
-fn what_lies_in_the_future_counts_as_now_after_a_restart() {
+fn times_in_the_future_count_as_now_after_a_restart() {
     const DAY_MS: u64 = 86_400_000;
     let dir = tempfile::tempdir().unwrap();
     let life = Life::begin(dir.path(), NOW_MS + DAY_MS);
@@ -232,7 +232,7 @@ fn a_key_is_known_although_its_room_has_made_way() {
 }
 
 #[test]
-fn what_the_node_lets_go_of_is_let_go_of_on_disk() {
+fn messages_that_the_node_drops_are_dropped_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::begin(dir.path(), NOW_MS);
     // Messages have 11 bytes each, and 400 bytes are kept: ten rooms of three have 330, and "0" was first.
@@ -326,7 +326,7 @@ fn a_message_that_is_not_written_has_not_happened() {
 }
 
 #[test]
-fn who_sends_and_leaves_at_once_is_heard() {
+fn a_message_of_a_user_who_leaves_at_once_is_published() {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::begin(dir.path(), NOW_MS);
     let room = life.room("a");

@@ -99,7 +99,7 @@ fn the_child_appends() {
 }
 
 #[test]
-fn what_a_killed_process_had_acknowledged_is_there() {
+fn acknowledged_messages_survive_a_killed_process() {
     let dir = tempfile::tempdir().unwrap();
     let mut told = BTreeMap::new();
     for round in 0..8 {

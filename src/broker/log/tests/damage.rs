@@ -85,7 +85,7 @@ fn a_write_cut_at_any_byte_leaves_every_batch_before_it() {
 }
 
 #[test]
-fn a_log_that_is_shorter_than_was_noted_gives_every_room_a_new_epoch_and_keeps_what_is_there() {
+fn a_log_shorter_than_its_end_mark_gives_every_room_a_new_epoch_and_keeps_its_messages() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, ..) = open(dir.path());
     let epochs = [Epoch::random(), Epoch::random()];

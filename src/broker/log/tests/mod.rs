@@ -143,7 +143,7 @@ fn fill(log: &mut Log, epochs: [Epoch; 2], batches: u64) -> Vec<[u64; 2]> {
 }
 
 #[test]
-fn what_was_appended_is_there_again_and_the_count_goes_on() {
+fn appended_messages_are_recovered_and_offsets_continue() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, rooms, _) = open(dir.path());
     assert!(rooms.is_empty());

@@ -183,7 +183,7 @@ fn damage(dir: &Path, states: &[BTreeMap<String, Vec<u8>>], random: &mut fastran
 }
 
 #[test]
-fn whatever_is_done_to_the_files_no_room_goes_on_where_something_would_be_missed() {
+fn a_room_with_lost_messages_never_keeps_its_epoch_after_any_damage() {
     let mut random = fastrand::Rng::with_seed(16);
     let (mut kept, mut renewed, mut whole) = (0, 0, 0);
     let rounds = if std::env::var_os("THRONG_LONG").is_some() { 2000 } else { 120 };

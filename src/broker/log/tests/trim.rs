@@ -7,7 +7,7 @@ fn is_on_disk(dir: &Path, text: &str) -> bool {
 }
 
 #[test]
-fn what_history_lets_go_of_does_not_come_back_and_leaves_the_disk() {
+fn messages_that_history_drops_do_not_come_back_and_leave_the_disk() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, ..) = open(dir.path());
     let [a, b, c] = [(); 3].map(|()| Epoch::random());
@@ -46,7 +46,7 @@ fn what_history_lets_go_of_does_not_come_back_and_leaves_the_disk() {
 }
 
 #[test]
-fn what_has_expired_is_not_returned_but_the_position_is() {
+fn expired_messages_are_not_recovered_but_the_position_is() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, ..) = open(dir.path());
     let epochs = [Epoch::random(), Epoch::random()];
@@ -100,7 +100,7 @@ fn keys_outlive_their_messages_and_go_after_five_minutes() {
 }
 
 #[test]
-fn every_way_of_cleaning_keeps_what_is_kept() {
+fn every_way_of_cleaning_keeps_the_retained_messages() {
     let mut random = fastrand::Rng::with_seed(7);
     for round in 0..20 {
         let dir = tempfile::tempdir().unwrap();

@@ -97,7 +97,7 @@ fn expect(said: &Receiver<Said>, expected: &[Said]) {
 }
 
 #[test]
-fn what_waits_is_one_batch_and_is_seen_only_when_it_is_written() {
+fn waiting_records_are_one_batch_and_are_seen_only_when_written() {
     let dir = tempfile::tempdir().unwrap();
     let (writer, said) = start(dir.path(), 1 << 20);
     let (first, word) = gate();

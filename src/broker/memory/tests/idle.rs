@@ -68,7 +68,7 @@ fn a_room_with_somebody_makes_no_way_and_the_default_room_needs_none() {
 /// 2. One more is entered: the first room is evicted.
 /// 3. Its key is known when it is entered again, although the message is gone.
 #[test]
-fn a_room_with_keys_makes_way_and_what_is_sent_again_is_appended_once() {
+fn a_room_with_keys_is_evicted_and_a_repeated_message_is_appended_once() {
     let broker = broker();
     let first = visit(&broker, "a", Some("1"));
     for (room, key) in [("b", "2"), ("c", "1")] {
@@ -87,7 +87,7 @@ fn a_room_with_keys_makes_way_and_what_is_sent_again_is_appended_once() {
 }
 
 #[test]
-fn of_the_rooms_that_nobody_is_in_those_of_whoever_has_most_make_way() {
+fn of_the_empty_rooms_those_of_the_owner_of_most_are_evicted() {
     let broker = Memory::new(Members::default(), MemoryLimits { max_rooms: 8, ..limits(1 << 20) });
     visit_as(&broker, "first", (1, "ann"), None);
     visit_as(&broker, "second", (2, "bob"), None);

@@ -113,7 +113,7 @@ fn resume(broker: &Memory<Members>, room: &str, position: Position) -> Resumed {
 }
 
 #[test]
-fn an_offset_is_given_only_to_what_is_delivered() {
+fn only_delivered_messages_get_an_offset() {
     let broker = broker();
     let room = open(&broker, "a");
     assert_eq!(say(&broker, &room, FRAME, 0), 1);
@@ -156,7 +156,7 @@ fn rooms_are_bounded_and_forgotten_with_their_history() {
 }
 
 #[test]
-fn who_comes_back_gets_what_was_missed_or_is_told_that_it_is_gone() {
+fn a_returning_client_gets_the_missed_messages_or_learns_that_they_are_gone() {
     let broker = broker();
     let room = open(&broker, "tiny");
     let Position { epoch, .. } = room.with(|state| state.position());
@@ -298,7 +298,7 @@ fn history_is_read_backwards_within_one_life() {
 }
 
 #[test]
-fn what_is_placed_is_seen_by_nobody_until_it_is_committed() {
+fn an_assigned_message_is_not_seen_until_it_is_committed() {
     let broker = broker();
     let room = open(&broker, "a");
     let start = room.with(|state| state.position());

@@ -276,7 +276,7 @@ impl World {
 }
 
 #[test]
-fn whatever_happens_at_once_nothing_is_lost_repeated_or_left() {
+fn concurrent_calls_lose_repeat_and_leave_nothing() {
     let world = World::new();
     let rooms: Vec<RoomName> = (0..6).map(|n| format!("room-{n}").parse().expect("a name")).collect();
     let (recovered, gaps) = thread::scope(|scope| {

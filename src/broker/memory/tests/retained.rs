@@ -38,7 +38,7 @@ fn a_room_in_which_nothing_was_said_goes_on() {
 }
 
 #[test]
-fn a_position_outlives_the_messages_and_whoever_missed_some_is_told_so() {
+fn a_position_outlives_the_messages_and_a_client_that_missed_some_learns_it() {
     let broker = broker();
     let last = visit(&broker, "a", 3, 0);
     sweep(&broker, TTL_MS);
@@ -92,7 +92,7 @@ fn where_none_is_to_be_remembered_there_are_still_the_keys() {
 
 /// Eight are remembered: in the end two of the silent rooms, and otherwise rooms with messages.
 #[test]
-fn beyond_the_bound_the_silent_ones_go_first_and_those_of_whoever_has_most() {
+fn beyond_the_bound_silent_positions_go_first_and_those_of_the_owner_of_most() {
     let broker = Memory::new(Members::default(), MemoryLimits { max_positions: 8, ..limits(1 << 20) });
     let visit_by = |room: &str, user: &str, said| {
         let user: UserId = user.parse().unwrap();

@@ -41,7 +41,7 @@ fn a_user_joins_with_the_first_connection_and_leaves_with_the_last() {
 }
 
 #[test]
-fn who_is_expected_back_is_there_until_it_comes_or_the_time_is_over() {
+fn a_user_who_is_expected_back_stays_present_until_the_time_is_over() {
     let mut room = Presence::default();
     let bob = user("bob");
     room.join(&bob, 0, &RULES);
@@ -92,7 +92,7 @@ fn in_a_small_room_every_move_is_a_difference() {
 }
 
 #[test]
-fn who_came_and_went_within_the_interval_is_in_neither_list() {
+fn a_user_who_came_and_went_within_the_interval_is_in_neither_list() {
     let mut room = room(3);
     room.join(&user("new"), 0, &RULES);
     room.join(&user("guest"), 0, &RULES);
@@ -179,7 +179,7 @@ fn users_are_listed_in_pages() {
 /// 2. Another user asks for the list of users.
 /// 3. Bob leaves: nothing is announced of him.
 #[test]
-fn who_is_not_told_of_yet_is_shown_to_nobody_else() {
+fn a_user_who_is_not_announced_yet_is_shown_to_no_other() {
     let mut room = room(4);
     let (bob, ann) = (user("bob"), user("old-0"));
     let listed = |room: &Presence, viewer: &UserId| room.page(viewer, None, 10).0.contains(&bob);

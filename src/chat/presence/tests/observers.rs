@@ -172,7 +172,7 @@ impl World {
 }
 
 #[test]
-fn what_is_shown_and_the_news_behind_it_add_up_for_everybody() {
+fn a_list_and_the_announcements_behind_it_add_up_for_every_observer() {
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let count_only_above = if random.bool() { 7 } else { 10_000 };
