@@ -60,7 +60,7 @@ impl<L: Local> Memory<L> {
         self.positions.remember(room.name(), retained, self.budget.log());
     }
 
-    /// Forgets a room at once if it has neither members nor history. Called when a member has retained.
+    /// Forgets a room at once if it has neither members nor history. Called when a member has left.
     pub fn close_if_empty(&self, room: &SharedRoom<L>) {
         let mut rooms = self.rooms.lock(room.name());
         let mut state = room.lock();

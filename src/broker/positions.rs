@@ -32,7 +32,7 @@ struct RememberedRoom {
     retained: RetainedPosition,
     /// When the room was closed.
     at_ms: u64,
-    /// The room's number among the [`EvictionOrder`].
+    /// The room's number in the [`EvictionOrder`].
     number: u64,
 }
 

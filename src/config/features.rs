@@ -140,7 +140,7 @@ settings! {
 settings! {
     /// Log lines on standard error.
     Log at log {
-        /// Level (off, error, warn, info, debug, trace) or directives like `info,throng::registry=debug`.
+        /// Level (off, error, warn, info, debug, trace) or directives like `info,throng::server=debug`.
         level: String = "info".into(), FILTER;
         /// Format of log lines: `text` for people, or `json` with one object per line.
         format: LogFormat = LogFormat::Text, Choice(LogFormat::ALL);

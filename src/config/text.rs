@@ -31,7 +31,7 @@ pub(super) const ADDRESS_BLOCK: Text =
 /// Directives of the log filter.
 pub(super) const FILTER: Text = Text {
     fits: is_filter,
-    allowed: "a level (off, error, warn, info, debug, trace) or directives like info,throng::registry=debug",
+    allowed: "a level (off, error, warn, info, debug, trace) or directives like info,throng::server=debug",
 };
 
 /// Returns true for directives that the log filter understands as they are meant: it takes any bare word for a module's

@@ -194,7 +194,7 @@ impl Membership {
         }
     }
 
-    /// Takes the user out of the room, once. Returns the position in the shard's stream up to which the connection is
+    /// Takes the user out of the room, once. Returns the position in the room's stream up to which the connection is
     /// to be served.
     fn depart(&mut self, how: Departure) -> Option<u64> {
         if !std::mem::replace(&mut self.is_present, false) {

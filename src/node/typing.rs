@@ -1,6 +1,6 @@
 //! Typing in `throng.v1`: decides how often it is shown, and sends it to the other members.
 //!
-//! How a shard offers it to them is the registry's part.
+//! [`shard`](crate::shard) offers it to them.
 
 use super::membership::Membership;
 use crate::protocol::event::v1;

@@ -1,4 +1,4 @@
-//! What a publisher hands to a room: a frame, its audience, and what its sender alone gets with it.
+//! The delivery that a publisher hands to a room: a frame, its audience, and the copy of its sender.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// The lanes of this audience that have members; `members` counts them by dialect.
+    /// Returns the lanes of this audience that have members; `members` counts them by dialect.
     pub(super) fn lanes(self, members: [u32; 2]) -> Lanes {
         let asked = match self {
             Self::All => 0b11,
@@ -39,7 +39,7 @@ impl Lanes {
         1 << dialect as u8
     }
 
-    /// The lane of one dialect.
+    /// Returns the lane of one dialect.
     #[must_use]
     pub const fn only(dialect: Dialect) -> Self {
         Self(Self::bit(dialect))
@@ -51,15 +51,15 @@ impl Lanes {
         self.0 & Self::bit(dialect) != 0
     }
 
-    /// Number of lanes.
+    /// Returns the number of lanes.
     #[must_use]
     pub const fn count(self) -> usize {
         self.0.count_ones() as usize
     }
 }
 
-/// What a queue tells its client when it drops a frame: the offset of a message, the number of users after a change of
-/// presence, or nothing. It has eight bytes, because each frame of each batch has one.
+/// The note that a queue gives its client when it drops a frame: the offset of a message, the number of users after a
+/// change of presence, or nothing. It has eight bytes, because each frame of each batch has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LossNote(u64);
 
@@ -75,13 +75,13 @@ impl LossNote {
         Self(Self::PRESENCE | members as u64)
     }
 
-    /// The offset of the message, if the frame was one.
+    /// Returns the offset of the message, if the frame was one.
     #[must_use]
     pub const fn offset(self) -> Option<Offset> {
         if self.0 > 0 && self.0 < Self::PRESENCE { Some(Offset(self.0)) } else { None }
     }
 
-    /// The number of users, if the frame told of presence.
+    /// Returns the number of users, if the frame told of presence.
     #[must_use]
     pub const fn members(self) -> Option<usize> {
         if self.0 >= Self::PRESENCE { Some((self.0 & !Self::PRESENCE) as usize) } else { None }
@@ -121,7 +121,7 @@ pub struct Delivery<'a> {
     pub frame: &'a Frame,
     /// The members that get it.
     pub audience: Audience,
-    /// What a member is told when the frame is dropped.
+    /// The note for a member whose queue drops the frame.
     pub loss: LossNote,
     /// The sender's own copy, when the sender is a client.
     pub sender: Option<SenderCopy>,
@@ -130,19 +130,19 @@ pub struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// A message to all members.
+    /// Makes a message to all members.
     #[must_use]
     pub fn message(frame: &'a Frame, offset: Offset, at: Instant) -> Self {
         Self { frame, audience: Audience::All, loss: offset.into(), sender: None, at }
     }
 
-    /// A `presence_diff` in a room of so many users.
+    /// Makes a `presence_diff` in a room of so many users.
     #[must_use]
     pub const fn presence(frame: &'a Frame, members: usize, at: Instant) -> Self {
         Self { frame, audience: Audience::V1, loss: LossNote::presence(members), sender: None, at }
     }
 
-    /// A notice in the room's stream: an event without an offset that is not missed when it is dropped.
+    /// Makes a notice in the room's stream: an event without an offset that is not missed when it is dropped.
     #[must_use]
     pub const fn notice(frame: &'a Frame, audience: Audience, at: Instant) -> Self {
         Self { frame, audience, loss: LossNote::NONE, sender: None, at }

@@ -28,7 +28,7 @@ impl Held {
 
 type Connections = SmallVec<[Held; 1]>;
 
-/// Who is connected as which user. Locks are held for one look-up or change.
+/// The connections of each user. Locks are held for one look-up or change.
 #[derive(Debug, Default)]
 pub struct Directory {
     users: Striped<Mutex<HashMap<UserId, Connections>>, STRIPES>,
@@ -92,7 +92,7 @@ impl Directory {
     /// Enters a connection in place of `incumbent` alone, if that is still who holds the user.
     ///
     /// # Errors
-    /// Who holds the user now; `None` when nobody does.
+    /// The connection that holds the user now; `None` when there is none.
     pub fn replace_if(
         &self,
         user: &UserId,
@@ -111,7 +111,7 @@ impl Directory {
         }
     }
 
-    /// The connections of a user.
+    /// Returns the connections of a user.
     #[must_use]
     pub fn find(&self, user: &UserId) -> SmallVec<[ConnectionId; 2]> {
         let users = self.users.lock(user);
@@ -136,7 +136,7 @@ impl Directory {
         }
     }
 
-    /// Number of users.
+    /// Returns the number of users.
     #[must_use]
     pub fn len(&self) -> usize {
         self.users.sum(HashMap::len)
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_replaced_cannot_undo_its_successor() {
+    fn a_replaced_connection_cannot_undo_its_successor() {
         let directory = Directory::default();
         let user = "alice".parse().unwrap();
         let [old, new, third] = [1, 2, 3].map(|n| ConnectionId::new(0, n, 0));

@@ -1,4 +1,4 @@
-//! What other threads hand to a shard: publications, bounded in bytes, and commands about its clients.
+//! The inbox of a shard, into which other threads push publications, bounded in bytes, and commands about its clients.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -24,7 +24,7 @@ pub struct Publication {
     pub seq: u64,
     /// The lanes that it goes into.
     pub lanes: Lanes,
-    /// What a member is told when the frame is dropped.
+    /// The note for a member whose queue drops the frame.
     pub loss: LossNote,
     /// The encoded frame.
     pub frame: Frame,
@@ -35,8 +35,8 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Bytes that it takes of the inbox's space: the frame's length for each lane, because each lane copies it into a
-    /// batch.
+    /// Returns the bytes that it takes of the inbox's space: the frame's length for each lane, because each lane
+    /// copies it into a batch.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.frame.len() * self.lanes.count()
@@ -98,7 +98,7 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// An inbox that holds `max_bytes` of publications.
+    /// Makes an inbox that holds `max_bytes` of publications.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), max_bytes }
@@ -114,7 +114,7 @@ impl Inbox {
         bytes == 0 || bytes + len <= self.max_bytes
     }
 
-    /// Bytes of publications that wait to be fanned out.
+    /// Returns the bytes of publications that wait to be fanned out.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
@@ -165,7 +165,7 @@ impl Inbox {
 
     /// Swaps all waiting items into `items`, which must be empty. Returns false when there were none.
     pub fn take(&self, items: &mut Vec<Item>) -> bool {
-        debug_assert!(items.is_empty(), "what was taken before must be done first");
+        debug_assert!(items.is_empty(), "items that were taken before must be done first");
         std::mem::swap(&mut self.queue.lock().items, items);
         !items.is_empty()
     }

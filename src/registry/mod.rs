@@ -1,5 +1,6 @@
 //! The part of the fan-out that every thread may use: rooms as all shards see them, the inbox of each shard, and the
-//! directory of users. What one worker thread owns, its clients and their queues, is in [`shard`](crate::shard).
+//! directory of users. The clients that one worker thread owns, and their queues, are in
+//! [`shard`](crate::shard).
 
 pub mod delivery;
 pub mod directory;
@@ -36,7 +37,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry of `shards` shards, whose inboxes hold `max_inbox_bytes` each.
+    /// Makes a registry of `shards` shards, whose inboxes hold `max_inbox_bytes` each.
     ///
     /// # Panics
     /// When there are more shards than a [`ConnectionId`] can name.
@@ -57,7 +58,7 @@ impl Registry {
         Self { shares: Shares::new(messages, bytes), ..self }
     }
 
-    /// The inbox of a shard.
+    /// Returns the inbox of a shard.
     ///
     /// # Panics
     /// When there is no such shard.
@@ -81,8 +82,9 @@ impl Registry {
         })
     }
 
-    /// Pushes a frame into the inbox of every shard that has members of its audience, and the sender's copy into that
-    /// of the sender's shard. Call it under the room's lock, which makes the order of the stream.
+    /// Pushes a frame into the inbox of every shard that has members of its audience, and the sender's copy with it; a
+    /// copy with an ack goes to the sender's shard in any case. Call it under the room's lock, which makes the order
+    /// of the stream.
     pub fn publish(&self, topic: &mut Topic, delivery: Delivery<'_>) {
         let (id, seq) = (topic.id(), topic.next_seq());
         let Delivery { frame, audience, loss, mut sender, at } = delivery;

@@ -27,8 +27,8 @@ struct Unsent {
     bytes: usize,
 }
 
-/// What senders of private messages have in the queues of others. Memory: some 60 bytes for each pair of which anything
-/// is unsent, so within what the queues and inboxes hold.
+/// The unsent private messages of each sender in the queues of others. Memory: some 60 bytes for each pair of which
+/// anything is unsent, so within what the queues and inboxes hold.
 #[derive(Debug)]
 pub struct Shares {
     pairs: Striped<Mutex<HashMap<Pair, Unsent>>, STRIPES>,
@@ -44,7 +44,7 @@ pub struct Share {
 }
 
 impl Shares {
-    /// For queues of so many messages and bytes.
+    /// Makes the table for queues of so many messages and bytes.
     #[must_use]
     pub fn new(messages: usize, bytes: usize) -> Arc<Self> {
         Arc::new(Self {

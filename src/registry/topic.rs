@@ -17,7 +17,7 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// A room without members, on so many shards.
+    /// Makes a room without members, on so many shards.
     pub(super) fn new(id: TopicId, shards: usize) -> Self {
         Self { id, seq: 0, members: vec![[0; 2]; shards].into_boxed_slice() }
     }
@@ -48,7 +48,7 @@ impl Topic {
         self.members.iter().any(|&members| audience.lanes(members).count() > 0)
     }
 
-    /// Number of connections in the room.
+    /// Returns the number of connections in the room.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.members.iter().flatten().map(|&count| count as usize).sum()
@@ -60,7 +60,7 @@ impl Topic {
         self.seq
     }
 
-    /// The members on each shard, by dialect.
+    /// Returns the members on each shard, by dialect.
     pub(super) fn members(&self) -> impl Iterator<Item = [u32; 2]> {
         self.members.iter().copied()
     }

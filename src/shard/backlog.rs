@@ -43,7 +43,7 @@ impl Default for Backlogs {
     }
 }
 
-/// The bucket of a queue of so many bytes, counted from 1; 0 for a short one.
+/// Returns the bucket of a queue of so many bytes, counted from 1; 0 for a short one.
 fn bucket_of(bytes: usize) -> u8 {
     (usize::BITS - bytes.leading_zeros()).saturating_sub(FLOOR_BITS).min(BUCKETS as u32) as u8
 }
@@ -58,7 +58,7 @@ impl Backlogs {
         }
     }
 
-    /// The slot of a client that can be dropped and has one of the longest queues: no other is twice as long.
+    /// Returns the slot of a client that can be dropped and has one of the longest queues: no other is twice as long.
     pub(super) fn longest(&mut self, clients: &mut Clients) -> Option<usize> {
         let mut looks = LOOKS;
         let mut passed = Vec::new();
@@ -93,7 +93,7 @@ impl Backlogs {
         self.any_short(clients)
     }
 
-    /// The slot of a client that can be dropped and has anything in its queue, among the next few.
+    /// Returns the slot of a client that can be dropped and has anything in its queue, among the next few.
     fn any_short(&mut self, clients: &mut Clients) -> Option<usize> {
         let end = clients.end();
         for _ in 0..SHORT_LOOKS.min(end) {
@@ -136,7 +136,7 @@ impl Backlogs {
         }
     }
 
-    /// Number of entries, including stale ones.
+    /// Returns the number of entries, including stale ones.
     pub(super) fn entries(&self) -> usize {
         self.buckets.iter().map(Vec::len).sum()
     }

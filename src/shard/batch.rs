@@ -16,13 +16,13 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// Where each frame ends, ascending, with its position in the room's stream.
     pub frames: Vec<FrameEnd>,
-    /// What happens to a client whose queue has no space for it.
+    /// The policy for a client whose queue has no space for it.
     pub overload: Overload,
     /// Name of the room, in the dialect that tells clients what was dropped.
     pub room: Option<Rc<RoomName>>,
-    /// What was dropped, in the batch of a gap. Its event is encoded when it is about to be written.
+    /// The dropped frames, in the batch of a gap. Its event is encoded when it is about to be written.
     pub(super) missing: Option<Missing>,
-    /// What a private message takes of its sender's share, until it has left.
+    /// The part of its sender's share that a private message takes until it has left.
     pub(super) _share: Option<Share>,
 }
 
@@ -48,7 +48,7 @@ impl BatchLimits {
 pub struct FrameEnd {
     /// Position in the room's stream of messages and notices.
     pub seq: u64,
-    /// What the client is told when the frame is dropped.
+    /// The note for the client when its queue drops the frame.
     pub loss: LossNote,
     /// Index behind its last byte.
     pub end: u32,
@@ -63,7 +63,7 @@ pub(super) struct Gap {
     pub(super) to: Offset,
 }
 
-/// What was dropped of a room: messages, news about presence, or both.
+/// The dropped frames of a room: messages, presence events, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Missing {
     pub(super) messages: Option<Gap>,
@@ -72,7 +72,7 @@ pub(super) struct Missing {
 }
 
 impl Batch {
-    /// A batch of one frame, or of several that are always sent together.
+    /// Makes a batch of one frame, or of several that are always sent together.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut batch = Self::default();
@@ -98,8 +98,8 @@ impl Batch {
         self.frames.push(FrameEnd { seq, loss, end });
     }
 
-    /// The part of the batch behind the position `after`: the start of its bytes and its number of frames. `None` when
-    /// there is none.
+    /// Returns the part of the batch behind the position `after`: the start of its bytes and its number of frames.
+    /// `None` when there is none.
     #[must_use]
     pub fn behind(&self, after: u64) -> Option<(u32, u32)> {
         let skip = self.frames.partition_point(|frame| frame.seq <= after);
@@ -107,7 +107,7 @@ impl Batch {
         Some((if skip == 0 { 0 } else { self.frames[skip - 1].end }, left))
     }
 
-    /// The range of the bytes of these frames.
+    /// Returns the range of the bytes of these frames.
     pub(super) fn part(&self, frames: &Range<usize>) -> Range<u32> {
         let start_of = |index: usize| index.checked_sub(1).map_or(0, |before| self.frames[before].end);
         start_of(frames.start)..start_of(frames.end)
@@ -118,7 +118,7 @@ impl Batch {
         position == 0 || self.frames.binary_search_by_key(&position, |frame| frame.end).is_ok()
     }
 
-    /// The end of the frame that `position` lies in.
+    /// Returns the end of the frame that `position` lies in.
     pub(super) fn frame_end(&self, position: u32) -> u32 {
         let index = self.frames.partition_point(|frame| frame.end <= position);
         self.frames.get(index).map_or(position, |frame| frame.end)

@@ -25,7 +25,7 @@ pub enum Overflow {
 }
 
 impl Overflow {
-    /// The text for the client.
+    /// Returns the text for the client.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {

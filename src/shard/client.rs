@@ -97,7 +97,7 @@ impl Client {
         }
     }
 
-    /// Bytes in its queue.
+    /// Returns the bytes in its queue.
     pub(super) fn queued(&self) -> usize {
         self.outbox.shared_bytes() + self.outbox.reply_bytes()
     }

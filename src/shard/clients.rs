@@ -47,7 +47,7 @@ impl Default for Clients {
 }
 
 impl Clients {
-    /// Number of clients.
+    /// Returns the number of clients.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -63,18 +63,18 @@ impl Clients {
         client
     }
 
-    /// The client of a slot.
+    /// Returns the client of a slot.
     pub(super) fn get_mut(&mut self, slot: usize) -> Option<ClientMut<'_>> {
         let client = self.slots.get_mut(slot)?;
         Some(ClientMut { client, hot: &mut self.hot[slot] })
     }
 
-    /// The client of this id. `None` when its connection is gone, even if another client has the slot.
+    /// Returns the client of this id. `None` when its connection is gone, even if another client has the slot.
     pub(super) fn of(&mut self, id: ConnectionId) -> Option<ClientMut<'_>> {
         self.get_mut(id.slot()).filter(|client| client.id == id)
     }
 
-    /// The client of a slot, if a batch of its only room may be written to it at once.
+    /// Returns the client of a slot, if a batch of its only room may be written to it at once.
     pub(super) fn direct(&mut self, slot: usize) -> Option<&mut Hot> {
         self.hot.get_mut(slot).filter(|hot| hot.is_direct)
     }
@@ -84,7 +84,8 @@ impl Clients {
         slots.into_iter().filter_map(|slot| self.hot.get(slot as usize)).for_each(prefetch);
     }
 
-    /// Prefetches what writes to these slots will read. It reads what [`Clients::prefetch`] has prefetched.
+    /// Prefetches the sinks of these slots, which writes will read. Call [`Clients::prefetch`] a while before, because
+    /// the sinks are reached through what that prefetches.
     pub(super) fn prefetch_sinks(&self, slots: impl IntoIterator<Item = u32>) {
         let mut hot = slots.into_iter().filter_map(|slot| self.hot.get(slot as usize)).peekable();
         // Where the first sink is simulated all are, and nothing lies behind them.
@@ -105,8 +106,8 @@ impl Clients {
         Some(client)
     }
 
-    /// The clients of some slots, without those that are in one room and have nothing waiting. `None` when the slots
-    /// are behind the last one.
+    /// Returns the clients of some slots, without those that are in one room and have nothing waiting. `None` when the
+    /// slots are behind the last one.
     pub(super) fn indirect(&self, slots: Range<usize>) -> Option<impl Iterator<Item = &Client>> {
         let end = slots.end.min(self.hot.len());
         let hot = self.hot.get(slots.start..end).filter(|hot| !hot.is_empty())?;
@@ -114,12 +115,12 @@ impl Clients {
         Some(slots.filter_map(|slot| self.slots.get(slot)))
     }
 
-    /// End of the slots that can be in use.
+    /// Returns the end of the slots that can be in use.
     pub(super) fn end(&self) -> usize {
         self.slots.end()
     }
 
-    /// All clients, in the order of their slots.
+    /// Returns all clients, in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
         self.slots.iter()
     }

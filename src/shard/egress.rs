@@ -29,7 +29,7 @@ const EVICTIONS: usize = 8;
 pub struct ShardSettings {
     /// Bounds of each client's queue.
     pub bounds: Bounds,
-    /// What happens beyond these bounds where no room sets a policy: to private messages.
+    /// The policy beyond these bounds where no room sets one: for private messages.
     pub overload: Overload,
     /// This shard's part of the node's budget of queued bytes. Beyond it, clients with the longest queues are ended.
     pub queue_budget: u64,
@@ -51,7 +51,7 @@ pub(super) struct Egress {
 }
 
 impl Egress {
-    /// The way out of the shard of this index.
+    /// Makes the way out of the shard of this index.
     pub(super) fn new(
         index: usize,
         settings: ShardSettings,
@@ -101,7 +101,8 @@ impl Egress {
         let bounds = &self.settings.bounds;
         let overflow = |client: &Client| client.outbox.overflow(bytes, messages, self.time.now_ms(), bounds);
         if overflow(client).is_some() {
-            // What several rooms queued within one slice says nothing about the speed of the client.
+            // Several rooms may have filled the queue within one slice, which says nothing about the speed of the
+            // client.
             self.flush_now(client);
         }
         if client.end.is_some() {
@@ -155,7 +156,7 @@ impl Egress {
             Ok(written) => written,
         };
         self.change_queue(&mut client, |client, now_ms| {
-            debug_assert!(client.outbox.is_empty(), "what waits goes first");
+            debug_assert!(client.outbox.is_empty(), "waiting frames go first");
             push(&mut client.outbox, now_ms);
             client.outbox.advance(written, counts);
         });

@@ -60,7 +60,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// An empty shard that takes its work from `inbox` and its time from `clock`.
+    /// Makes an empty shard that takes its work from `inbox` and its time from `clock`.
     #[must_use]
     pub fn new(
         index: usize,
@@ -73,32 +73,33 @@ impl Shard {
         Rc::new(Self { state: RefCell::default(), egress, inbox })
     }
 
-    /// Its index among the node's shards.
+    /// Returns its index among the node's shards.
     #[must_use]
     pub fn index(&self) -> usize {
         self.egress.index
     }
 
-    /// Its counters.
+    /// Returns its counters.
     #[must_use]
     pub fn metrics(&self) -> &ShardMetrics {
         &self.egress.metrics
     }
 
-    /// Milliseconds since the clock began, as of the last [`Shard::tick`], without the time in which the thread stood
-    /// [still](crate::clock::Awake). Every deadline of a client goes by it.
+    /// Returns the milliseconds since the clock began, as of the last [`Shard::tick`], without the time in which the
+    /// thread stood [still](crate::clock::Awake). Every deadline of a client goes by it.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.egress.time.now_ms()
     }
 
-    /// Milliseconds since the clock began, as of the last [`Shard::tick`]. All threads of the node agree on it.
+    /// Returns the milliseconds since the clock began, as of the last [`Shard::tick`]. All threads of the node agree
+    /// on it.
     #[must_use]
     pub fn clock_ms(&self) -> u64 {
         self.now_ms() + self.lost_ms()
     }
 
-    /// Milliseconds by which [`Shard::now_ms`] is behind [`Shard::clock_ms`].
+    /// Returns the milliseconds by which [`Shard::now_ms`] is behind [`Shard::clock_ms`].
     #[must_use]
     pub fn lost_ms(&self) -> u64 {
         self.egress.time.lost_ms()
@@ -109,7 +110,7 @@ impl Shard {
         self.egress.time.tick()
     }
 
-    /// The policy for a client that does not keep up, where no room sets one.
+    /// Returns the policy for a client that does not keep up, where no room sets one.
     #[must_use]
     pub fn overload(&self) -> Overload {
         self.egress.settings.overload
@@ -130,7 +131,7 @@ impl Shard {
         Registration::new(Rc::clone(self), client.id)
     }
 
-    /// Number of clients.
+    /// Returns the number of clients.
     #[must_use]
     pub fn len(&self) -> usize {
         self.state.borrow().clients.len()
@@ -142,14 +143,14 @@ impl Shard {
         self.len() == 0
     }
 
-    /// Number of rooms with members here.
+    /// Returns the number of rooms with members here.
     #[must_use]
     pub fn room_count(&self) -> usize {
         let lanes = &self.state.borrow().lanes;
         lanes.keys().filter(|id| !id.is_v1() || !lanes.contains_key(&id.other())).count()
     }
 
-    /// The ids of all clients.
+    /// Returns the ids of all clients.
     #[must_use]
     pub fn ids(&self) -> Vec<ConnectionId> {
         self.state.borrow().clients.iter().map(|client| client.id).collect()

@@ -22,7 +22,7 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// The question of a first asker.
+    /// Makes the question of a first asker.
     pub(super) fn new(asker: Asker, now_ms: u64) -> Self {
         Self { waiting: smallvec![asker], is_answered: false, until_ms: now_ms + PROBE_MS }
     }

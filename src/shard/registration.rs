@@ -22,7 +22,7 @@ use crate::registry::topic::TopicId;
 /// Why a registered client is found: its slot belongs to it for as long as the registration lives.
 const REGISTERED: &str = "a registered client has its slot";
 
-/// What a client's task reads when it is woken. Times are in the shard's milliseconds.
+/// The state of a client that its task reads when it is woken. Times are in the shard's milliseconds.
 #[derive(Debug, Default)]
 pub struct Status {
     /// Why the connection is to end. Its close frame is queued or sent.
@@ -54,13 +54,13 @@ impl Registration {
         Self { shard, id }
     }
 
-    /// The connection's id.
+    /// Returns the connection's id.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         self.id
     }
 
-    /// The shard.
+    /// Returns the shard.
     #[must_use]
     pub fn shard(&self) -> &Rc<Shard> {
         &self.shard
@@ -74,7 +74,7 @@ impl Registration {
         });
     }
 
-    /// The client's slot, in the width that lanes and the wheel use.
+    /// Returns the client's slot, in the width that lanes and the wheel use.
     fn slot(&self) -> u32 {
         self.id.slot() as u32
     }
@@ -87,7 +87,7 @@ impl Registration {
         f(&self.shard.egress, &mut client)
     }
 
-    /// What the task reads when it is woken.
+    /// Returns the state that the task reads when it is woken.
     #[must_use]
     pub fn status(&self) -> Status {
         self.with(|egress, client| Status {
@@ -170,7 +170,7 @@ impl Registration {
         self.with(|_, client| client.count_question());
     }
 
-    /// Number of answers that the client still owes.
+    /// Returns the number of answers that the client still owes.
     #[must_use]
     pub fn asked(&self) -> u16 {
         self.with(|_, client| client.questions)
@@ -229,7 +229,7 @@ impl Registration {
         self.with(|_, client| client.user = Some(user));
     }
 
-    /// The client's dialect.
+    /// Returns the client's dialect.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.with(|_, client| client.dialect)
@@ -280,8 +280,8 @@ impl Registration {
         }
     }
 
-    /// Last time when the client was sent something that its socket takes, in the shard's milliseconds. It may be early
-    /// by the length of a sweep, and for a sender by the time until the sweep begins.
+    /// Returns the last time when the client was sent something that its socket takes, in the shard's milliseconds. It
+    /// may be early by the length of a sweep, and for a sender by the time until the sweep begins.
     #[must_use]
     pub fn sent_ms(&self) -> u64 {
         let mut state = self.shard.state.borrow_mut();
@@ -291,7 +291,7 @@ impl Registration {
         lanes.map(|lane| lane.swept_ms).fold(client.sent_ms, u64::max)
     }
 
-    /// Number of bytes sent to the client so far.
+    /// Returns the number of bytes sent to the client so far.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.with(|_, client| client.hot.bytes_sent)

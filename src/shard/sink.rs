@@ -40,7 +40,7 @@ impl Sink {
         }
     }
 
-    /// One non-blocking write.
+    /// Makes one non-blocking write.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when nothing can be taken now; any other error ends the connection.
@@ -53,7 +53,7 @@ impl Sink {
         }
     }
 
-    /// One non-blocking write of several buffers; a simulated sink takes part of the first that is not empty.
+    /// Makes one non-blocking write of several buffers; a simulated sink takes part of the first that is not empty.
     ///
     /// # Errors
     /// As [`Sink::write`].

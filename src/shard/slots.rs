@@ -21,7 +21,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Number of entries.
+    /// Returns the number of entries.
     pub(super) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
@@ -35,12 +35,12 @@ impl<T> Slots<T> {
         self.entries[slot].insert(make(slot))
     }
 
-    /// The entry of a slot.
+    /// Returns the entry of a slot.
     pub(super) fn get(&self, slot: usize) -> Option<&T> {
         self.entries.get(slot)?.as_ref()
     }
 
-    /// The entry of a slot, to be changed.
+    /// Returns the entry of a slot, to be changed.
     pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut T> {
         self.entries.get_mut(slot)?.as_mut()
     }
@@ -67,12 +67,12 @@ impl<T> Slots<T> {
         }
     }
 
-    /// All entries, in the order of their slots.
+    /// Returns all entries, in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.entries.iter().flatten()
     }
 
-    /// End of the slots that can be in use.
+    /// Returns the end of the slots that can be in use.
     pub(super) fn end(&self) -> usize {
         self.entries.len()
     }

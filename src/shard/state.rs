@@ -1,4 +1,4 @@
-//! What belongs to a shard's one thread: its clients, the lanes of their rooms, and what is to be done.
+//! The state of a shard, which belongs to its one thread: clients, the lanes of their rooms, and the work to do.
 
 use rustc_hash::FxHashMap;
 
@@ -25,7 +25,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// The client of this id. `None` when its connection is gone, even if another client has the slot.
+    /// Returns the client of this id. `None` when its connection is gone, even if another client has the slot.
     pub(super) fn client(&mut self, id: ConnectionId) -> Option<ClientMut<'_>> {
         self.clients.of(id)
     }

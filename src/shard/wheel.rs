@@ -25,14 +25,14 @@ impl Default for Wheel {
     }
 }
 
-/// The first tick that begins at or after `at_ms`.
+/// Returns the first tick that begins at or after `at_ms`.
 const fn tick_of(at_ms: u64) -> u64 {
     at_ms.div_ceil(TICK_MS)
 }
 
 impl Wheel {
-    /// Files `key` to be due once the clock shows `at_ms`. Returns the tick, which tells the owner's current entry from
-    /// stale ones.
+    /// Schedules `key` to be due once the clock shows `at_ms`. Returns the tick, which tells the owner's current entry
+    /// from stale ones.
     pub fn file(&mut self, key: Key, at_ms: u64) -> u64 {
         let tick = tick_of(at_ms).max(self.next);
         self.slots[tick as usize % SLOTS].push((key, tick));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_filed_in_the_past_fires_at_the_next_tick() {
+    fn an_entry_in_the_past_fires_at_the_next_tick() {
         let mut wheel = Wheel::default();
         let mut due = Vec::new();
         wheel.advance(1000, &mut due);

@@ -2,7 +2,7 @@
 //! only seems to.
 
 use super::*;
-use crate::language::all_complaints;
+use crate::language::plain_language;
 
 /// Returns the lines of one made-up file that a rule complains about.
 fn lines(rule: fn(&Tree) -> Complaints, path: &str, text: &str) -> Vec<usize> {
@@ -162,24 +162,24 @@ fn sentences_that_begin_with_a_relative_are_found() {
          // Who is there? And what is a room?\n// * {LATE}\n// 2. {LATE}\n"
     );
     let found = [2, 4, 5, 11, 13, 15, 18, 19];
-    assert_eq!(lines(all_complaints, "src/a.rs", &text), found);
-    assert_eq!(lines(all_complaints, "tests/a.rs", &text), found);
-    assert_eq!(lines(all_complaints, "notes/a.rs", &text), []);
+    assert_eq!(lines(plain_language, "src/a.rs", &text), found);
+    assert_eq!(lines(plain_language, "tests/a.rs", &text), found);
+    assert_eq!(lines(plain_language, "notes/a.rs", &text), []);
 }
 
 #[test]
 fn sentences_of_pages_and_manuals_are_found() {
     let manual =
         format!("# {LATE}\n\none\n{LATE}\n\n```\n{LATE}\n```\n* **{LATE}**\n| a | {LATE} |\n1. {LATE}\n");
-    assert_eq!(lines(all_complaints, "docs/a/b.md", &manual), [1, 9, 10, 11]);
-    assert_eq!(lines(all_complaints, "README.md", &format!("The end.\n{LATE}")), [2]);
+    assert_eq!(lines(plain_language, "docs/a/b.md", &manual), [1, 9, 10, 11]);
+    assert_eq!(lines(plain_language, "README.md", &format!("The end.\n{LATE}")), [2]);
     let script = format!("// {LATE}\nf(/\"/);\nf('{LATE}', `{LATE}\n`); // said\n/* a.\n * {LATE}\n */");
-    assert_eq!(lines(all_complaints, "src/web/a.js", &script), [1, 3, 3, 6]);
+    assert_eq!(lines(plain_language, "src/web/a.js", &script), [1, 3, 3, 6]);
     let page = format!(
         "<!-- {LATE} -->\n<p title=\"{LATE}\">so\n<b>{LATE}</b> or. <b>{LATE}</b></p>{LATE}\n\
          <script>\n// {LATE}\n</script>\n<style>\n/* {LATE} */</style>"
     );
-    assert_eq!(lines(all_complaints, "src/web/a.html", &page), [1, 2, 3, 3, 5, 8]);
+    assert_eq!(lines(plain_language, "src/web/a.html", &page), [1, 2, 3, 3, 5, 8]);
 }
 
 #[test]
@@ -189,8 +189,14 @@ fn docs_of_functions_that_begin_without_a_verb_are_found() {
                 /// A type.\ntype B = fn(u8);\n/// Seconds.\nstruct D;\nfn d() {}\n/// True when full.\nfn e() {}\n\
                 /// The scenario.\n#[tokio::test]\nasync fn g() {}\n/// Re-reads.\nfn h() {}\n\
                 /// Pairs the sums.\nfn i() {}\n/// Has the sum made.\nfn j() {}\n";
-    assert_eq!(lines(all_complaints, "src/a.rs", text), [1, 7, 25]);
-    assert_eq!(lines(all_complaints, "tests/a.rs", text), [1, 7, 25]);
+    assert_eq!(lines(plain_language, "src/a.rs", text), [1, 7, 25]);
+    assert_eq!(lines(plain_language, "tests/a.rs", text), [1, 7, 25]);
+}
+
+#[test]
+fn names_of_functions_that_begin_with_a_relative_are_found() {
+    let text = "fn who_leaves_is_forgotten() {}\nfn who() {}\nmod tests {\n fn what_is_left() {}\n}\nfn somewhat_late() {}";
+    assert_eq!(lines(plain_language, "tests/a.rs", text), [1, 4]);
 }
 
 #[test]
@@ -202,8 +208,8 @@ fn causatives_and_unfinished_work_are_found() {
         "DO\"); // TO",
         "DO: b"
     );
-    assert_eq!(lines(all_complaints, "src/a.rs", text), [1, 4]);
-    assert_eq!(lines(all_complaints, "src/a.rs", &text.replace("It has the", "They have the")), [1, 4]);
-    assert_eq!(lines(all_complaints, "docs/a.md", concat!("One.\nTO", "DO: two")), [2]);
-    assert_eq!(lines(all_complaints, ".ci/run", concat!("# FIX", "ME")), [1]);
+    assert_eq!(lines(plain_language, "src/a.rs", text), [1, 4]);
+    assert_eq!(lines(plain_language, "src/a.rs", &text.replace("It has the", "They have the")), [1, 4]);
+    assert_eq!(lines(plain_language, "docs/a.md", concat!("One.\nTO", "DO: two")), [2]);
+    assert_eq!(lines(plain_language, ".ci/run", concat!("# FIX", "ME")), [1]);
 }

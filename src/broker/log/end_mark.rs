@@ -17,8 +17,8 @@ use super::format::Identity;
 /// Where the two slots begin in a file, in bytes: disks write whole sectors.
 const SLOTS: [u64; 2] = [0, 512];
 const LEN: usize = 72;
-/// Marks in one file. A copy of the folder that is this many batches old is noticed even if it was put over the files
-/// in slot. Not more often, because creating a file costs some 20 µs.
+/// Marks in one file. A copy of the folder that is this many batches old is noticed even if it replaced the files in
+/// place. Not more often, because creating a file costs some 20 µs.
 const PER_FILE: u32 = 1024;
 
 /// How far the log was written.
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_note_is_read_whatever_became_of_the_one_that_was_being_written() {
+    fn the_last_mark_is_read_even_if_a_newer_one_was_half_written() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), None);
         let mut marks = EndMarks::in_folder(dir.path()).unwrap();

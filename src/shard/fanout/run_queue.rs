@@ -59,7 +59,7 @@ impl RunQueue {
         self.ready.is_empty() && self.dirty.is_empty()
     }
 
-    /// An empty batch.
+    /// Returns an empty batch.
     pub(super) fn batch(&mut self) -> Rc<Batch> {
         self.spare.pop().unwrap_or_default()
     }

@@ -38,7 +38,7 @@ pub(in crate::shard) struct Slice<'a> {
 }
 
 impl<'a> Slice<'a> {
-    /// A slice that begins now.
+    /// Begins a slice now.
     pub(in crate::shard) fn new(
         egress: &'a Egress,
         inbox: &'a Inbox,

@@ -8,12 +8,12 @@ use crate::registry::topic::TopicId;
 pub(in crate::shard) struct LaneId(u64);
 
 impl LaneId {
-    /// The lane of a dialect. Topics are counted from 1, so 63 bits last for as long as the process lives.
+    /// Returns the lane of a dialect. Topics are counted from 1, so 63 bits last for as long as the process lives.
     pub(in crate::shard) const fn new(topic: TopicId, dialect: Dialect) -> Self {
         Self(topic << 1 | dialect as u64)
     }
 
-    /// The room's lane of the other dialect.
+    /// Returns the room's lane of the other dialect.
     pub(in crate::shard) const fn other(self) -> Self {
         Self(self.0 ^ 1)
     }

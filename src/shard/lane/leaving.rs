@@ -60,13 +60,13 @@ impl Lane {
         Some(PersonalBatch { batch: Rc::clone(&sweep.batch), slot, after: self.members[at].after, copies })
     }
 
-    /// The position in the stream behind which a client is served; `None` when it is no member.
+    /// Returns the position in the stream behind which a client is served; `None` when it is no member.
     fn position(&self, slot: u32) -> Option<u64> {
         let at = Member::find(&self.members, slot).ok()?;
         Some(self.members[at].after).filter(|&after| after != GONE)
     }
 
-    /// The acks that are left when the last member is gone and no sweep brings them any more.
+    /// Returns the acks that are left when the last member is gone and no sweep brings them any more.
     pub(in crate::shard) fn into_acks(self) -> impl Iterator<Item = (ConnectionId, Box<Ack>)> {
         let swept = self.sweep.into_iter().flat_map(|sweep| sweep.copies.into_iter().rev());
         let pending = self.pending.into_iter().filter_map(|pending| pending.sender);

@@ -33,7 +33,7 @@ const AHEAD: usize = 16;
 pub(super) struct Pending {
     /// Position in the room's stream.
     pub(super) seq: u64,
-    /// What a member is told when the frame is dropped.
+    /// The note for a member whose queue drops the frame.
     pub(super) loss: LossNote,
     pub(super) frame: Frame,
     /// The sender's own copy, when the sender is a client of this shard.
@@ -59,12 +59,12 @@ struct Sweep {
 }
 
 impl Sweep {
-    /// Bytes that wait for the sweep to begin.
+    /// Returns the bytes that wait for the sweep to begin.
     fn gathered_bytes(&self) -> usize {
         if self.has_begun { 0 } else { self.batch.bytes.len() }
     }
 
-    /// The position of the last frame.
+    /// Returns the position of the last frame.
     fn last_seq(&self) -> u64 {
         self.batch.frames.last().map_or(0, |frame| frame.seq)
     }
@@ -105,7 +105,7 @@ pub(super) enum Progress {
 /// A room's members on one shard that speak one dialect.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
-    /// What happens to a member whose queue is full.
+    /// The policy for a member whose queue is full.
     overload: Overload,
     /// Name of the room, in the dialect that tells members what they missed.
     name: Option<Rc<RoomName>>,
@@ -124,7 +124,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// A lane without members. `name` is set where members are told what they missed.
+    /// Makes a lane without members. `name` is set where members are told what they missed.
     pub(super) fn new(overload: Overload, name: Option<RoomName>) -> Self {
         Self { overload, name: name.map(Rc::new), ..Self::default() }
     }
@@ -167,7 +167,7 @@ impl Lane {
         }
     }
 
-    /// Number of members.
+    /// Returns the number of members.
     pub(super) fn len(&self) -> usize {
         self.members.len() - self.gone
     }
@@ -204,7 +204,7 @@ impl Lane {
         self.sweep.as_ref().is_some_and(|sweep| sweep.has_begun)
     }
 
-    /// Bytes that wait for a sweep to begin.
+    /// Returns the bytes that wait for a sweep to begin.
     pub(super) fn pending_bytes(&self) -> usize {
         let gathered = self.sweep.as_ref().map_or(0, Sweep::gathered_bytes);
         gathered + self.pending.iter().map(|pending| pending.frame.len()).sum::<usize>()

@@ -1,5 +1,5 @@
-//! Prefetches what a lane's turn will read while other lanes have theirs. Each step reads what the step before it has
-//! prefetched, and a turn of a few writes lies between them.
+//! Prefetches what a lane's turn will read while other lanes have theirs. Each step depends on the memory that the
+//! step before it prefetches, and a turn of a few writes lies between them.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,8 @@ use crate::shard::state::Lanes;
 /// Number of steps: the first is taken so many turns before the lane's own.
 const STEPS: usize = 4;
 
-/// The lanes of a line that are prefetched in the turn of its first, and how many turns before their own that is.
+/// Returns the lanes of a line that are prefetched in the turn of its first, and how many turns before their own that
+/// is.
 pub(in crate::shard) fn upcoming<'a>(
     line: &'a VecDeque<LaneId>,
     lanes: &'a Lanes,

@@ -26,7 +26,7 @@ fn run(lane: &mut Lane, at_most: usize) -> Vec<(u32, u32)> {
 }
 
 #[test]
-fn whoever_gets_an_offer_was_announced_since_the_sweep_went_on() {
+fn every_member_is_prefetched_before_its_offer() {
     let mut lane = lane(&(0..50).map(|slot| (slot * 3, 0)).collect::<Vec<_>>());
     (10..13).for_each(|slot| assert!(lane.leave(slot * 3)));
     push(&mut lane, 1, b"a");
@@ -46,7 +46,7 @@ fn whoever_gets_an_offer_was_announced_since_the_sweep_went_on() {
 }
 
 #[test]
-fn members_get_only_what_is_behind_their_place() {
+fn members_get_only_frames_behind_their_position() {
     let mut lane = lane(&[(3, 0), (1, 1), (2, 2)]);
     push(&mut lane, 1, b"a");
     push(&mut lane, 2, b"b");
@@ -93,7 +93,7 @@ fn a_batch_is_bounded_but_a_long_frame_still_goes() {
 }
 
 #[test]
-fn those_who_left_are_forgotten() {
+fn members_that_left_are_removed() {
     let mut lane = Lane::default();
     for slot in 0..1000 {
         lane.join(slot, 0);
@@ -106,7 +106,7 @@ fn those_who_left_are_forgotten() {
 }
 
 #[test]
-fn what_is_gathered_grows_until_its_sweep_begins() {
+fn a_gathered_batch_grows_until_its_sweep_begins() {
     let mut lane = lane(&[(1, 0), (2, 0), (3, 0)]);
     let say = |lane: &mut Lane, seq, frame| {
         let (to, frame) = (ConnectionId::new(0, 2, 1), Bytes::from_static(frame));
@@ -115,7 +115,7 @@ fn what_is_gathered_grows_until_its_sweep_begins() {
         lane.gather(&LIMITS, Rc::default);
     };
     say(&mut lane, 1, b"a");
-    assert_eq!((run(&mut lane, 9), lane.pending_bytes()), (vec![(2, 1)], 1), "who said it, and nobody else");
+    assert_eq!((run(&mut lane, 9), lane.pending_bytes()), (vec![(2, 1)], 1), "the sender, and nobody else");
     say(&mut lane, 2, b"bc");
     assert_eq!((run(&mut lane, 9), lane.pending_bytes()), (vec![(2, 1)], 3), "only what is new");
     lane.join(4, 2);
@@ -124,12 +124,12 @@ fn what_is_gathered_grows_until_its_sweep_begins() {
     lane.gather(&LIMITS, Rc::default);
     assert_eq!((lane.begin(), lane.begin(), lane.pending_bytes()), (4, 0, 0));
     say(&mut lane, 4, b"e");
-    assert_eq!(lane.pending_bytes(), 1, "what comes now waits for the next");
+    assert_eq!(lane.pending_bytes(), 1, "a later message waits for the next");
     assert_eq!(run(&mut lane, 9), [(2, 1), (3, 3), (4, 1)]);
 }
 
 #[test]
-fn what_a_queue_holds_does_not_grow() {
+fn a_batch_that_a_queue_holds_does_not_grow() {
     let mut lane = lane(&[(1, 0)]);
     push(&mut lane, 1, b"a");
     lane.gather(&LIMITS, Rc::default);

@@ -31,7 +31,7 @@ impl Lane {
         self.typist().is_some()
     }
 
-    /// The connection of the user who is typing, while a sweep shows it.
+    /// Returns the connection of the user who is typing, while a sweep shows it.
     pub(in crate::shard) fn typist(&self) -> Option<ConnectionId> {
         self.sweep.as_ref().and_then(|sweep| sweep.typist)
     }

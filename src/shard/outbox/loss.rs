@@ -1,5 +1,5 @@
-//! What is dropped from a queue, and what the client is told in its stead: a `gap` for messages, and for news about
-//! presence the number of users, without names, so that a client that keeps a list of users must ask for it again.
+//! Drops frames from a queue, and tells the client in their stead: a `gap` for messages, and for presence events the
+//! number of users, without names, so that a client that keeps a list of users must ask for it again.
 //!
 //! While a gap waits it is only a pair of numbers, because the next message that is dropped may belong to it. It is
 //! encoded when it is about to be written.
@@ -24,8 +24,8 @@ impl Missing {
 }
 
 impl Batch {
-    /// What the client misses when the bytes from `start` to `end` are dropped. `None` when it misses nothing, or is
-    /// not told.
+    /// Returns the frames that the client misses when the bytes from `start` to `end` are dropped. `None` when it
+    /// misses nothing, or is not told.
     fn missing(&self, start: u32, end: u32) -> Option<Missing> {
         self.room.as_ref()?;
         let first = self.frames.partition_point(|frame| frame.end <= start);
@@ -39,7 +39,7 @@ impl Batch {
 }
 
 impl Outbox {
-    /// When the oldest fan-out entry was queued whose age ends the connection.
+    /// Returns when the oldest fan-out entry was queued, of those whose age ends the connection.
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {
         let mut shared = self.entries.iter().filter(|entry| entry.kind == Kind::Shared);

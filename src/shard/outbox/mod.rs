@@ -106,7 +106,7 @@ pub struct Outbox {
     shared_bytes: u32,
     shared_frames: u32,
     reply_bytes: u32,
-    /// Replies and control frames that wait.
+    /// Replies, control frames and gaps that wait.
     other_frames: u32,
 }
 
@@ -117,19 +117,19 @@ impl Outbox {
         self.entries.is_empty()
     }
 
-    /// Bytes of waiting fan-out.
+    /// Returns the bytes of waiting fan-out.
     #[must_use]
     pub fn shared_bytes(&self) -> usize {
         self.shared_bytes as usize
     }
 
-    /// Number of waiting fan-out messages.
+    /// Returns the number of waiting fan-out messages.
     #[must_use]
     pub fn shared_frames(&self) -> usize {
         self.shared_frames as usize
     }
 
-    /// Bytes of waiting replies.
+    /// Returns the bytes of waiting replies.
     #[must_use]
     pub fn reply_bytes(&self) -> usize {
         self.reply_bytes as usize
@@ -141,13 +141,13 @@ impl Outbox {
         self.reply_bytes > PAUSE_BYTES || self.other_frames > PAUSE_FRAMES
     }
 
-    /// When the oldest fan-out entry was queued.
+    /// Returns when the oldest fan-out entry was queued.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<u64> {
         self.entries.iter().find(|entry| entry.kind == Kind::Shared).map(|entry| entry.at_ms)
     }
 
-    /// The bound that `frames` more messages of `bytes` bytes would exceed.
+    /// Returns the bound that `frames` more messages of `bytes` bytes would exceed.
     #[must_use]
     pub fn overflow(&self, bytes: usize, frames: usize, now_ms: u64, bounds: &Bounds) -> Option<Overflow> {
         // A message that would overflow an empty queue is still sent.
@@ -198,7 +198,7 @@ impl Outbox {
         self.entries.push_back(whole(frame, now_ms, kind));
     }
 
-    /// Queues a pong or ping at the next frame boundary. It replaces a pong that still waits (RFC 6455 section 5.5.3),
+    /// Queues a pong or ping at the next frame boundary. A pong replaces one that still waits (RFC 6455 section 5.5.3),
     /// so a flood of pings from a client that does not read queues one pong.
     pub fn push_ahead(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
         let entry = whole(frame, now_ms, kind);
@@ -326,7 +326,7 @@ impl Outbox {
     }
 }
 
-/// Number of frames of a partly written entry that are not yet written to the end.
+/// Returns the number of frames of a partly written entry that are not yet written to the end.
 fn frames_left(entry: &Entry, before: u32) -> u32 {
     let frames = &entry.batch.frames;
     let passed = frames.partition_point(|frame| frame.end <= entry.start)

@@ -47,7 +47,7 @@ impl Setup {
         self.outbox.flush(&Sink::Simulated(self.wire.clone()), &mut self.counts)
     }
 
-    /// The frames that left, as opcode and payload; panics on anything that is no frame.
+    /// Returns the frames that left, as opcode and payload; panics on anything that is no frame.
     fn frames(&self) -> Vec<(u8, String)> {
         let taken = self.wire.taken.borrow();
         let mut rest = &taken[..];
@@ -106,7 +106,7 @@ fn a_control_frame_waits_for_the_end_of_the_frame_that_has_begun() {
 }
 
 #[test]
-fn what_is_dropped_at_the_end_never_cuts_a_frame() {
+fn dropping_at_the_end_never_cuts_a_frame() {
     for written in 0..15 {
         let mut setup = Setup::new();
         push(&mut setup.outbox, &["one", "two", "three"], 0);
@@ -137,7 +137,7 @@ fn each_bound_is_a_bound() {
 }
 
 #[test]
-fn the_oldest_go_first_and_what_has_begun_stays() {
+fn the_oldest_entries_go_first_and_a_partly_written_one_stays() {
     let mut setup = Setup::new();
     push(&mut setup.outbox, &["one", "two"], 0);
     setup.flush(1);
@@ -152,7 +152,7 @@ fn the_oldest_go_first_and_what_has_begun_stays() {
 }
 
 #[test]
-fn whatever_happens_frames_leave_whole_and_in_order() {
+fn random_writes_send_whole_frames_in_order() {
     for seed in 0..300 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut setup = Setup::new();
@@ -220,9 +220,9 @@ fn gaps_are_one_only_where_nothing_lies_between() {
 }
 
 /// 1. Between messages, news about presence are dropped as well; or nothing else is.
-/// 2. What is told of a room is one gap as before, and behind it the number of users in the last of the news.
+/// 2. The note about a room is one gap as before, and behind it the number of users in the last of the news.
 #[test]
-fn news_that_are_missing_are_told_by_the_number_of_users() {
+fn dropped_presence_events_become_the_number_of_users() {
     let mut setup = Setup::new();
     let queue = &mut setup.outbox;
     let news = |queue: &mut Outbox, room: &str, members: usize| {

@@ -1,4 +1,4 @@
-//! Acks, leaving, and the one order: what clients see of one stream, each in its own way.
+//! Acks, leaving, and the one order of a room's stream, as each client sees it.
 
 use std::future::Future;
 
@@ -26,7 +26,7 @@ fn an_ack_stands_right_behind_its_message_and_only_its_sender_sees_it() {
 }
 
 #[test]
-fn an_ack_may_take_its_messages_place() {
+fn an_ack_may_replace_its_message() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (alice, a) = hall.member(Dialect::V1);
     let (_bob, b) = hall.member(Dialect::V1);
@@ -39,7 +39,7 @@ fn an_ack_may_take_its_messages_place() {
 }
 
 #[test]
-fn a_sender_who_is_no_member_gets_the_ack_alone() {
+fn a_sender_that_is_no_member_gets_the_ack_alone() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (first, f) = hall.client(Dialect::V1);
     // Nobody at all is there; then somebody in front of the sender's slot, and behind it.
@@ -80,8 +80,8 @@ fn an_ack_of_a_connection_that_is_gone_reaches_nobody() {
 }
 
 #[test]
-fn who_leaves_gets_exactly_what_lies_before() {
-    // What the others have got meanwhile: nothing; one batch of four and a part of the second; all of it.
+fn a_client_that_leaves_gets_exactly_the_stream_before() {
+    // Meanwhile the others have got nothing, one batch of four and a part of the second, or all of it.
     for slices in [0, 1, 2, 9] {
         for stays in [false, true] {
             let mut hall = Hall::new(Overload::Disconnect);
@@ -114,7 +114,7 @@ fn who_leaves_gets_exactly_what_lies_before() {
 }
 
 #[test]
-fn the_last_to_leave_takes_nobodys_ack_along() {
+fn the_last_leave_loses_no_ack_of_others() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (guest, g) = hall.client(Dialect::V1);
     let (leaver, l) = hall.member(Dialect::V1);
@@ -147,7 +147,7 @@ fn both_lanes_keep_one_order() {
 }
 
 #[test]
-fn what_a_leaver_has_taken_in_for_others_is_not_forgotten() {
+fn publications_that_a_leaving_client_takes_in_reach_the_others() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (_alice, a) = hall.member(Dialect::V1);
     let (leaver, _) = hall.member(Dialect::V1);
@@ -161,7 +161,7 @@ fn what_a_leaver_has_taken_in_for_others_is_not_forgotten() {
 }
 
 #[test]
-fn who_leaves_behind_the_sweep_gets_nothing_twice() {
+fn a_client_that_leaves_behind_the_sweep_gets_nothing_twice() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (leaver, l) = hall.member(Dialect::V1);
     let _others: Vec<_> = (0..2 * slice::WRITES).map(|_| hall.member(Dialect::V1)).collect();
@@ -189,7 +189,7 @@ impl Simulated for Noted {
     }
 }
 
-/// Those who said something and the order in which all are written to: messages by 3, 1 and 3 again to five members.
+/// Returns the order in which five members are written to, after messages by 3, 1 and 3 again.
 fn order_of_writes(dialect: Dialect, aside: impl Fn(&Registration) -> Option<SenderCopy>) -> Vec<usize> {
     let mut hall = Hall::new(Overload::Disconnect);
     let log = Rc::<RefCell<Vec<usize>>>::default();
@@ -208,7 +208,7 @@ fn order_of_writes(dialect: Dialect, aside: impl Fn(&Registration) -> Option<Sen
 }
 
 #[test]
-fn whoever_said_something_is_written_to_first_and_everybody_once() {
+fn senders_are_written_to_first_and_every_client_once() {
     let acked = order_of_writes(Dialect::V1, |member| ack(member, false));
     assert_eq!(acked, [1, 3, 0, 2, 4], "in one piece with its acks, before those who do not wait for it");
     let plain = order_of_writes(Dialect::Plain, |member| Some(SenderCopy { to: member.id(), ack: None }));
@@ -217,7 +217,7 @@ fn whoever_said_something_is_written_to_first_and_everybody_once() {
 }
 
 #[test]
-fn a_socket_that_takes_a_part_gets_the_rest_with_the_acks_in_their_places() {
+fn a_socket_that_takes_a_part_gets_the_rest_with_the_acks_in_order() {
     for space in 0..30 {
         let mut hall = Hall::new(Overload::Disconnect);
         let (alice, a) = hall.member(Dialect::V1);

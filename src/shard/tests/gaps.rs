@@ -1,11 +1,12 @@
-//! What becomes of clients that do not keep up, and what they are told.
+//! Clients that do not keep up, and the gaps that they are told of.
 
 use super::hall::{Hall, ack, seen};
 use super::*;
 use crate::protocol::frame::Frame;
 use crate::registry::delivery::{Audience, Delivery};
 
-/// A client that took nothing while `messages` messages came, with a notice behind each and its own answers between.
+/// Returns the texts for a client that took nothing while `messages` messages came, with a notice behind each and
+/// replies to its own commands between.
 fn gaps(overload: Overload, messages: u64) -> Vec<String> {
     let mut hall = Hall::new(overload);
     let (slow, wire) = hall.member(Dialect::V1);
@@ -83,7 +84,7 @@ fn every_offset_is_seen_or_told_as_missing_whatever_the_socket_takes() {
 }
 
 #[test]
-fn plain_clients_are_told_of_no_gap() {
+fn plain_clients_get_no_gap() {
     let mut hall = Hall::new(Overload::DropNewest);
     let (slow, wire) = hall.member(Dialect::Plain);
     wire.is_stuck.set(true);

@@ -22,7 +22,7 @@ impl Hall {
         Self::with_batches_of(4, overload)
     }
 
-    /// With at most so many frames in a batch.
+    /// Makes a hall with at most so many frames in a batch.
     pub(super) fn with_batches_of(frames: usize, overload: Overload) -> Self {
         let registry = Registry::new(1, 1 << 20);
         let clock = Clock::manual();
@@ -37,7 +37,7 @@ impl Hall {
         Self { registry, shard, topic, room: "lobby".parse().unwrap(), overload, last: Offset(0), clock }
     }
 
-    /// What comes from now on is of another room.
+    /// Moves to another room: later messages are said there.
     pub(super) fn next_room(&mut self) {
         (self.topic, self.last) = (self.registry.topic(), Offset(0));
     }
@@ -101,7 +101,7 @@ pub(super) fn ack(to: &Registration, instead: bool) -> Option<SenderCopy> {
     Some(SenderCopy { to: to.id(), ack: Some(Box::new(Ack { frame: frame::text("ack"), instead })) })
 }
 
-/// What came, text by text; of a gap its offsets, of a close frame its code.
+/// Returns the texts that came; for a gap its offsets, for a close frame its code.
 pub(super) fn seen(wire: &Wire) -> Vec<String> {
     let taken = wire.taken.borrow();
     let mut rest = &taken[..];

@@ -33,7 +33,7 @@ fn the_longest_queues_come_first_and_few_of_them() {
         assert_eq!((laggard.messages, laggard.bytes), (12 - n, 7 * (12 - n)));
         assert_eq!(laggard.id, clients[n * 800].0.id());
     }
-    // Who catches up, and who goes, is behind no more.
+    // A client that catches up or goes is behind no more.
     clients[0].1.is_stuck.set(false);
     clients[0].0.flush();
     clients[800].0.end(EndReason::Kicked);

@@ -1,4 +1,4 @@
-//! A shard with simulated clients: those who read get everything, in order, however much is published at once.
+//! A shard with simulated clients: clients that read get every message in order, however many are published at once.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
@@ -119,7 +119,7 @@ fn a_backlog_of_messages_costs_no_fast_client_its_connection() {
 }
 
 #[test]
-fn who_does_not_read_is_dropped_and_frees_its_queue_at_once() {
+fn a_client_that_does_not_read_is_dropped_and_frees_its_queue_at_once() {
     let shard = shard(Overload::Disconnect);
     let (fast, wire) = join(&shard);
     let (slow, stuck) = join(&shard);
@@ -183,7 +183,7 @@ fn over_the_nodes_budget_the_largest_queue_goes_first() {
     assert_eq!(ended, [false, false, true], "12 KB and 24 KB of answers, 36 KB is too many");
 }
 
-/// Each message of these clients is a kilobyte, and nobody takes any.
+/// Makes clients that take nothing, with so many messages of a kilobyte in their queues.
 fn stuck_clients(shard: &Rc<Shard>, queued: impl Iterator<Item = usize>) -> Vec<(Registration, Rc<Wire>)> {
     let text = frame::text(&"x".repeat(1100));
     let fill = |messages: usize| {
@@ -197,7 +197,7 @@ fn stuck_clients(shard: &Rc<Shard>, queued: impl Iterator<Item = usize>) -> Vec<
 }
 
 #[test]
-fn how_many_are_looked_at_over_the_budget_does_not_depend_on_how_many_there_are() {
+fn the_search_for_the_longest_queue_does_not_depend_on_the_number_of_clients() {
     let looked = |clients: usize| {
         let mut settings = shard(Overload::Disconnect).egress.settings;
         settings.queue_budget = 50_000;
@@ -216,7 +216,7 @@ fn how_many_are_looked_at_over_the_budget_does_not_depend_on_how_many_there_are(
 }
 
 #[test]
-fn a_queue_that_has_become_short_is_not_taken_for_long_and_what_is_out_of_date_goes() {
+fn a_queue_that_has_become_short_is_not_evicted_and_stale_entries_go() {
     let mut settings = shard(Overload::Disconnect).egress.settings;
     settings.queue_budget = 30_000;
     let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
@@ -233,7 +233,7 @@ fn a_queue_that_has_become_short_is_not_taken_for_long_and_what_is_out_of_date_g
         drop(stuck_clients(&shard, [2].into_iter()));
         shard.wake_due();
     }
-    assert!(shard.egress.backlogs().borrow().entries() <= 1_100, "who is gone leaves nothing");
+    assert!(shard.egress.backlogs().borrow().entries() <= 1_100, "a client that is gone leaves nothing");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn an_empty_shard_holds_nothing() {
     drop(clients);
     run(&shard, || {});
     assert!(shard.is_empty() && shard.room_count() == 0);
-    assert!(shard.inbox.has_space((1 << 30) - 1), "what nobody got is accounted as done");
+    assert!(shard.inbox.has_space((1 << 30) - 1), "frames that nobody got are accounted as done");
     for id in ids {
         // Ends nobody: the id has outlived its connection.
         shard.end(id, EndReason::Restarting);

@@ -1,12 +1,12 @@
-//! Whoever said something gets it before its room's turn, and what it says next comes to the others with it.
+//! A sender is served before its room's turn, and its next message comes to the others in the same batch.
 
 use super::hall::{Hall, ack, seen};
 use super::*;
 use crate::registry::delivery::SenderCopy;
 use crate::shard::fanout::slice;
 
-/// So many rooms in the line, each with a message for its one member: a slice is never over before it has looked at the
-/// clock, and so has some of them in any case. What the hall says next, it says in a room of its own.
+/// Puts so many rooms into the line, each with a message for its one member, and moves the hall to a room of its own. A
+/// slice serves some of them in any case, because it is never over before it has looked at the clock.
 fn small_rooms(hall: &mut Hall, count: usize) -> Vec<(Registration, Rc<Wire>)> {
     let rooms = (0..count).map(|_| {
         hall.next_room();
@@ -20,7 +20,7 @@ fn small_rooms(hall: &mut Hall, count: usize) -> Vec<(Registration, Rc<Wire>)> {
     members
 }
 
-/// Rooms that keep a shard busy for some slices, and behind them one where a sender is heard by somebody.
+/// Rooms that keep a shard busy for some slices, and behind them one with a sender and a listener.
 struct Queue {
     hall: Hall,
     crowd: Vec<(Registration, Rc<Wire>)>,
@@ -55,14 +55,17 @@ impl Queue {
 const FRAME: usize = 3;
 
 #[test]
-fn who_speaks_goes_on_before_its_rooms_turn_and_the_others_get_all_of_it_in_one_write() {
+fn a_sender_is_served_before_its_rooms_turn_and_others_get_all_messages_in_one_write() {
     for (dialect, expected) in [(Dialect::Plain, "1 2"), (Dialect::V1, "1 ack 2 ack")] {
         let mut queue = Queue::new(dialect);
         queue.say();
         queue.say();
         assert_eq!(seen(&queue.sender.1).join(" "), expected);
         assert_eq!(queue.heard(), [0; 0], "the room's turn has not come");
-        assert!(!queue.hall.shard.inbox.has_space(1 << 20), "what waits for its turn counts as waiting");
+        assert!(
+            !queue.hall.shard.inbox.has_space(1 << 20),
+            "a message that waits for its turn counts as waiting"
+        );
         queue.hall.run();
         assert_eq!((seen(&queue.sender.1).join(" "), queue.heard()), (expected.to_owned(), vec![2 * FRAME]));
         assert!(queue.crowd.iter().all(|(_, wire)| seen(wire) == ["1"]));
@@ -70,7 +73,7 @@ fn who_speaks_goes_on_before_its_rooms_turn_and_the_others_get_all_of_it_in_one_
 }
 
 #[test]
-fn a_sender_who_does_not_read_loses_nothing_and_keeps_nobody() {
+fn a_sender_that_does_not_read_loses_nothing_and_delays_nobody() {
     let mut queue = Queue::new(Dialect::V1);
     queue.sender.1.is_stuck.set(true);
     queue.say();
@@ -83,7 +86,7 @@ fn a_sender_who_does_not_read_loses_nothing_and_keeps_nobody() {
 }
 
 #[test]
-fn who_leaves_or_comes_between_gets_exactly_its_part() {
+fn a_client_that_leaves_or_joins_meanwhile_gets_exactly_its_part() {
     let mut queue = Queue::new(Dialect::V1);
     queue.say();
     let late = queue.hall.member(Dialect::V1);
@@ -126,7 +129,7 @@ fn senders_without_end_keep_no_room_from_its_turn() {
 }
 
 #[test]
-fn a_sweep_does_not_go_on_out_of_turn_because_somebody_speaks() {
+fn a_message_does_not_move_a_sweep_out_of_turn() {
     let mut hall = Hall::new(Overload::Disconnect);
     let room: Vec<_> = (0..slice::WRITES + 50).map(|_| hall.member(Dialect::Plain)).collect();
     let reached = || room.iter().filter(|(_, wire)| !seen(wire).is_empty()).count();
@@ -168,7 +171,7 @@ fn a_crowd_of_senders_takes_nothing_of_a_large_rooms_turn() {
 }
 
 #[test]
-fn who_says_more_than_a_batch_holds_is_served_again_after_each_turn() {
+fn a_sender_of_more_than_a_batch_is_served_again_after_each_turn() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (sender, wire) = hall.member(Dialect::V1);
     let _listener = hall.member(Dialect::V1);

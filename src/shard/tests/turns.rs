@@ -1,5 +1,5 @@
-//! Rooms take turns: none waits for a much larger one, nor longer than others because a slice ended in its midst. And
-//! other tasks do not wait until nothing comes any more.
+//! Rooms take turns: none waits for a much larger one, nor longer than others because a slice ended during its
+//! turn. Other tasks get their turn while messages keep coming.
 
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -27,7 +27,7 @@ impl Street {
         Self { shard: hall.shard, rooms }
     }
 
-    /// How many of each room have got it.
+    /// Returns how many members of each room have got it.
     fn reached(&self) -> Vec<usize> {
         let count = |members: &Vec<(Registration, Rc<Wire>)>| {
             members.iter().filter(|(_, wire)| !wire.taken.borrow().is_empty()).count()
@@ -57,7 +57,7 @@ fn no_room_has_more_than_a_turn_before_all_others() {
 }
 
 #[test]
-fn who_is_in_several_rooms_may_get_a_full_batch_of_each_at_once() {
+fn a_member_of_several_rooms_may_get_a_full_batch_of_each_at_once() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (client, wire) = hall.client(Dialect::Plain);
     for _ in 0..5 {
@@ -66,7 +66,7 @@ fn who_is_in_several_rooms_may_get_a_full_batch_of_each_at_once() {
         (0..hall.shard.egress.settings.batch.frames).for_each(|_| hall.say(None));
     }
     hall.run();
-    assert_eq!(client.status().end, None, "what one slice brings is no sign of slowness");
+    assert_eq!(client.status().end, None, "a full queue within one slice is no sign of slowness");
     assert_eq!(seen(&wire).len(), 20);
 }
 
@@ -108,8 +108,8 @@ fn other_tasks_get_their_turn_however_fast_messages_come() {
     assert!((2..Busy::ENOUGH).contains(&so_far), "after {so_far} messages");
 }
 
-/// What the first of `count` members has seen each time that the fan-out came to rest or let other tasks go first,
-/// while the others said something `bursts` times.
+/// Returns the number of messages that the first of `count` members had seen each time that the fan-out came to rest or
+/// yielded, while the others sent `bursts` times.
 fn seen_in_a_burst(count: usize, bursts: usize) -> Vec<usize> {
     let mut hall = Hall::new(Overload::Disconnect);
     let members: Vec<_> = (0..count).map(|_| hall.member(Dialect::Plain)).collect();
@@ -128,7 +128,7 @@ fn seen_in_a_burst(count: usize, bursts: usize) -> Vec<usize> {
 }
 
 #[test]
-fn what_comes_in_a_burst_goes_out_together_where_that_saves_many_writes() {
+fn a_burst_goes_out_together_where_that_saves_many_writes() {
     assert_eq!(seen_in_a_burst(fanout::WRITES_WORTH_A_LOOK, 3), [0, 0, 0, 3]);
     assert_eq!(seen_in_a_burst(fanout::WRITES_WORTH_A_LOOK - 1, 3), [1, 2, 3, 3], "too few to wait for");
     let endless = seen_in_a_burst(fanout::WRITES_WORTH_A_LOOK, 2 * fanout::LOOKS_IN_A_ROW);

@@ -1,4 +1,4 @@
-//! What is no message of a room: typing, and frames for one connection.
+//! Frames that are no message of a room: typing, and frames for one connection.
 
 use super::hall::{Hall, seen};
 use super::*;
@@ -10,7 +10,7 @@ fn typing(hall: &Hall, by: &Registration) {
 }
 
 #[test]
-fn typing_is_shown_to_the_others_who_have_nothing_else_to_read() {
+fn typing_is_shown_to_other_members_with_empty_queues() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (alice, a) = hall.member(Dialect::V1);
     let (_bob, b) = hall.member(Dialect::V1);
@@ -65,7 +65,7 @@ fn a_frame_reaches_one_connection_on_any_shard() {
     let (_bob, b) = hall.client(Dialect::V1);
     hall.registry.send(alice.id(), &frame::text("direct"), None);
     hall.registry.reply(alice.id(), &frame::text("answer"));
-    assert_eq!(a.taken.borrow().len(), 0, "what is for one shard is done by that shard");
+    assert_eq!(a.taken.borrow().len(), 0, "frames for a shard are written by that shard");
     hall.run();
     assert_eq!((seen(&a), seen(&b).len()), (vec!["direct".to_owned(), "answer".to_owned()], 0));
     a.is_stuck.set(true);
@@ -84,7 +84,7 @@ fn a_frame_reaches_one_connection_on_any_shard() {
 }
 
 #[test]
-fn what_was_sent_last_is_known_without_a_look_at_the_clock_for_each_delivery() {
+fn the_time_of_the_last_write_is_known_without_a_clock_read_per_delivery() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (alice, _) = hall.member(Dialect::V1);
     let (bob, _) = hall.client(Dialect::V1);

@@ -183,7 +183,7 @@ fn the_addresses_are_those_that_the_server_has() {
         .values()
         .map(|channel| channel["address"].as_str().expect("an address"))
         .collect();
-    let source = include_str!("../../../src/endpoint/mod.rs");
+    let source = include_str!("../../../src/endpoint/route.rs");
     let paths = source.lines().filter_map(|line| line.trim().strip_prefix("\"/ws")?.split('"').next());
     let mut served: BTreeSet<String> = paths.map(|rest| format!("/ws{rest}")).collect();
     served.insert(format!("{}{{user_id}}", throng::testing::endpoint::CHAT_PREFIX));

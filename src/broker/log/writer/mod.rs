@@ -356,7 +356,7 @@ impl<P: Publisher> WriterThread<P> {
     fn warn(&mut self, error: &LogError) {
         if self.warned_at.is_none_or(|at| at.elapsed() >= LOG_PAUSE) {
             self.warned_at = Some(Instant::now());
-            tracing::error!(%error, "history.dir cannot be written: messages are refused until it can");
+            tracing::error!(%error, "history.dir cannot be written: a message that cannot be stored is refused");
         }
     }
 }

@@ -190,7 +190,7 @@ fn a_panic_stops_the_writer_and_is_told() {
 }
 
 #[test]
-fn waste_goes_through_the_writer() {
+fn a_trim_goes_through_the_writer() {
     let dir = tempfile::tempdir().unwrap();
     let (writer, said) = start(dir.path(), 1 << 20);
     for offset in 1..=3 {
