@@ -195,7 +195,8 @@ fn docs_of_functions_that_begin_without_a_verb_are_found() {
 
 #[test]
 fn names_of_functions_that_begin_with_a_relative_are_found() {
-    let text = "fn who_leaves_is_forgotten() {}\nfn who() {}\nmod tests {\n fn what_is_left() {}\n}\nfn somewhat_late() {}";
+    let text = "fn who_leaves_is_forgotten() {}\nfn who() {}\nmod tests {\n fn what_is_left() {}\n}\n\
+                fn somewhat_late() {}";
     assert_eq!(lines(plain_language, "tests/a.rs", text), [1, 4]);
 }
 
