@@ -24,7 +24,7 @@
 //! let server = Server::bind(config)?;
 //! let address = server.local_addr();
 //!
-//! // `run` blocks its thread until the last client has its close frame.
+//! // `run` blocks its thread until every client has its close frame, or `drain.window` is over.
 //! let (stop, stopped) = tokio::sync::oneshot::channel();
 //! let running = std::thread::spawn(move || server.run(async { stopped.await.unwrap_or(StopReason::GoingAway) }));
 //!
@@ -36,7 +36,8 @@
 //! # }
 //! ```
 //!
-//! The server writes its log with `tracing`, and none of it is seen until the program installs a subscriber. It takes
+//! The server writes its log with `tracing`, and none of it is seen until the program installs a subscriber.
+//! [`Config::warnings`](config::Config::warnings) returns what is unwise in a configuration. It takes
 //! no signals and sets no allocator: both are decisions of the program. Several servers can run in one process.
 
 // # The map

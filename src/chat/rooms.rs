@@ -50,7 +50,9 @@ impl RoomRules {
     #[must_use]
     pub fn of(&self, room: &RoomName) -> RoomSettings {
         let mut settings = self.general;
-        if let Some(rule) = self.rules.iter().find(|rule| names::matches(&rule.pattern, room.as_str())) {
+        if let Some(rule) =
+            self.rules.iter().find(|rule| names::matches_pattern(&rule.pattern, room.as_str()))
+        {
             let history = &mut settings.history;
             history.messages = rule.history_messages.unwrap_or(history.messages);
             history.bytes = rule.history_bytes.unwrap_or(history.bytes);

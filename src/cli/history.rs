@@ -24,7 +24,7 @@ pub(super) enum Request {
     NewEpoch {
         #[command(flatten)]
         folder: Folder,
-        /// A room that gets a new epoch, as often as you like [default: every room]
+        /// A room that gets a new epoch; may be repeated [default: every room]
         #[arg(long = "room", value_name = "NAME")]
         rooms: Vec<RoomName>,
     },

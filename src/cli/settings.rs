@@ -9,8 +9,9 @@ use clap::Args;
 use super::failure::{Failure, USAGE};
 use crate::config::{Config, Sources};
 
-/// All flags that are settings. Their values stay text until the configuration reads them, so that their errors are
-/// reported together with all others.
+/// The flags of the server that set the configuration: `--config`, `--set`, and those that set one key by a name of
+/// their own. Their values stay text until the configuration reads them, so that their errors are reported together
+/// with all others.
 #[derive(Debug, Args)]
 pub(super) struct Settings {
     #[command(flatten)]
@@ -26,20 +27,22 @@ pub(super) struct Settings {
     log_format: Option<String>,
 }
 
-/// The flags that can set any key.
+/// The flags `--config` and `--set`, through which every key can be set. A command that needs the configuration but
+/// does not start the server takes only these.
 #[derive(Debug, Args)]
 pub(super) struct GeneralSettings {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Set any key, as often as you like: --set queue.max_bytes=512KiB. Other users of the machine can see the
-    /// arguments of a process: put secrets into `auth.secret_file` or the environment
+    /// Set a key of the configuration; may be repeated: --set queue.max_bytes=512KiB. Other users of the machine can
+    /// see the arguments of a process: put secrets into `auth.secret_file` or the environment
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
 impl Settings {
-    /// Loads the configuration from the file, the environment and these flags.
+    /// Loads the configuration. Later sources override earlier ones: defaults, the file of `--config`, the environment,
+    /// these flags.
     pub(super) fn load(
         &self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -59,7 +62,8 @@ impl Settings {
 }
 
 impl GeneralSettings {
-    /// Loads the configuration from the file, the environment and these flags.
+    /// Loads the configuration. Later sources override earlier ones: defaults, the file of `--config`, the environment,
+    /// these flags.
     pub(super) fn load(
         &self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,

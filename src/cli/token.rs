@@ -24,7 +24,7 @@ pub(super) struct Request {
     /// Name shown to people, if other than the user id
     #[arg(long)]
     name: Option<String>,
-    /// A room that the user may enter, or a pattern like live-*; as often as you like [default: all rooms]
+    /// A room that the user may enter, or a pattern like live-*; may be repeated [default: all rooms]
     #[arg(long, value_name = "PATTERN")]
     room: Vec<String>,
     /// Time for which the token is valid: 30s, 5m, 1h, 7d

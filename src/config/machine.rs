@@ -89,6 +89,14 @@ impl Config {
         self
     }
 
+    /// True when no value is left that [`Config::resolve`] would fill in.
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.workers > 0
+            && !self.node.is_empty()
+            && self.queue.total_bytes > 0
+            && self.limits.max_connections > 0
+    }
+
     /// Divides the descriptors among connections, handshakes and this process. Handshakes and the process have a
     /// reserve of at most half of all; where descriptors are too few for it, `limits.max_handshakes` is lowered.
     fn divide_descriptors(&mut self, available: usize) {

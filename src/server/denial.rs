@@ -53,7 +53,7 @@ pub(super) const fn of_token(error: TokenError) -> EndReason {
         TokenError::MissingClaim | TokenError::Audience | TokenError::Issuer | TokenError::Subject => {
             EndReason::AuthenticationFailed
         }
-        // Not an error of a token but of our key: no token can be verified then.
+        // Not an error of a token but of a key that mints tokens; verifying never returns it.
         TokenError::EmptySecret => EndReason::AuthenticationFailed,
     }
 }

@@ -55,12 +55,12 @@ pub enum BindError {
     History(#[from] LogError),
 }
 
-/// Why a server stops. Clients are told, and reconnect accordingly.
+/// Why a server stops. Clients learn it by the close code; both codes come with the advice to reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
     /// The server stops, and nothing is known of a successor: close code 1001.
     GoingAway,
-    /// Another process takes over: close code 1012, with the advice to reconnect.
+    /// Another process takes over: close code 1012.
     Restarting,
 }
 
@@ -99,7 +99,7 @@ impl Server {
     /// The address or the folder of the history cannot be used.
     #[doc(hidden)]
     pub fn bind_by(config: Config, clock: Clock) -> Result<Self, BindError> {
-        let config = if config.workers == 0 { config.resolve(&Machine::read()) } else { config };
+        let config = if config.is_resolved() { config } else { config.resolve(&Machine::read()) };
         let listen = config.listen;
         let taken = |source| BindError::Listen { listen, source };
         let metrics = Metrics::new(config.workers, &Refusal::REASONS);
@@ -123,8 +123,9 @@ impl Server {
     /// polled on the calling thread, inside a tokio runtime of its own with timers and I/O.
     ///
     /// # Errors
-    /// A thread or a runtime cannot be made, a worker has stopped by itself, or the admission rules of the
-    /// configuration contradict each other, which loading the configuration has ruled out.
+    /// A thread or a runtime cannot be made, the system has no random numbers for the key of the dashboard, a worker has
+    /// stopped by itself, `history.dir` cannot be closed, or the admission rules of the configuration contradict each
+    /// other, which loading the configuration has ruled out.
     ///
     /// # Panics
     /// When called from asynchronous code of a tokio runtime: give the server a thread of its own.

@@ -1,9 +1,9 @@
 //! Tests of the server from the outside: the binary runs as a child process, and tests look at the wire.
 //!
 //! These modules alone link against the library: `manual`, `schemas`, `security` and `wire`, which compare words with
-//! declarations, `snapshots`, which compares encoded events with files, `moved`, which moves the server's clock, and
-//! the tests of the Rust client. The tables come from the protocol's description. A test that waits, waits for an
-//! event, with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
+//! declarations, `snapshots`, which compares encoded events with files, `moved` and `embedded`, which run a server in
+//! this process, and the tests of the Rust client. The tables come from the protocol's description. A test that waits,
+//! waits for an event, with a generous bound. `THRONG_LONG=1` runs the same tests at full size.
 
 mod support;
 
@@ -16,6 +16,7 @@ mod claims;
 mod client;
 mod client_storm;
 mod duplicates;
+mod embedded;
 mod endpoints;
 mod examples;
 mod faults;

@@ -172,7 +172,10 @@ async fn a_permanent_refusal_is_not_tried_again() {
         ("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n", "426"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "200"),
         ("HTTP/1.1 301 Moved Permanently\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", "301"),
-        ("HTTP/1.1 101 Switching Protocols\r\nConnection: keep-alive\r\n\r\n", "speaks no throng.v1"),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: keep-alive\r\n\r\n",
+            "does not speak the protocol throng.v1",
+        ),
     ] {
         let address = answering(response).await;
         let reason = Own::start(builder(&format!("ws://{address}"), "ann")).stopped().await;

@@ -1,4 +1,7 @@
 //! The counters of a run, and the texts that explain what went wrong.
+//!
+//! A mark is the stamp in every published message. A text without one is something else that the server says, such as
+//! an error.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,18 +35,18 @@ fn are_alike(a: &[u8], b: &[u8]) -> bool {
     a.iter().filter(is_kept).eq(b.iter().filter(is_kept))
 }
 
-/// The counters of a run. They only grow, so that the counts of an interval are a difference.
+/// The counters of a run. They only grow: the counts of an interval are the later values minus the earlier ones.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counters {
     /// Messages published.
     pub(super) sent: u64,
-    /// Deliveries that these messages must cause: the number of receivers when each was sent.
+    /// Deliveries that these messages must cause: for each, the connections that should receive it when it was sent.
     pub(super) expected: u64,
     /// Marks received.
     pub(super) delivered: u64,
     /// Bytes received on open connections.
     pub(super) bytes: u64,
-    /// Marks that could not be parsed, on sampled connections.
+    /// Marks that could not be parsed, on sampled connections, the only ones whose marks are parsed.
     pub(super) bad_marks: u64,
     /// Pongs received.
     pub(super) pongs: u64,

@@ -37,23 +37,25 @@ pub(super) struct Plan {
     /// Name of the scenario on the command line.
     pub(super) scenario: &'static str,
     pub(super) workload: Workload,
+    /// The server under test: address, path and headers of the handshake.
     pub(super) target: Target,
     pub(super) connections: usize,
     /// Connection `i` is in room `i % rooms`.
     pub(super) rooms: usize,
-    /// The first this many connections publish.
+    /// Number of publishers: the connections from 0 to `publishers - 1`.
     pub(super) publishers: usize,
     pub(super) receivers: Receivers,
     pub(super) pace: Pace,
-    /// Size of a payload in bytes, including its mark.
+    /// Size of a payload in bytes. It begins with a mark: the publisher's number and the time of sending.
     pub(super) size: usize,
     /// Text of a message: `%s` stands for the payload, `%n` for its length.
     pub(super) template: String,
-    /// Text that each connection sends once it is open; nothing is sent if it is empty.
+    /// Text that each connection sends once it is open, if it is not empty: `{i}` stands for the connection's number,
+    /// `{r}` for its room.
     pub(super) hello: String,
     /// Opcode of published messages: [`super::wire::TEXT`] or [`super::wire::BINARY`].
     pub(super) opcode: u8,
-    /// The byte that begins a mark.
+    /// The byte that begins a mark. The server should send it nowhere else.
     pub(super) mark: u8,
     /// Besides the publishers, each connection whose number is a multiple of `sample` measures latency.
     pub(super) sample: usize,

@@ -47,8 +47,8 @@ impl Schedule {
         (end_ns.saturating_sub(self.due_ns()) as f64 / self.gap_ns).ceil() as u64
     }
 
-    /// Returns how long the poller may wait for the next message, at most `longest`. The result is in whole
-    /// milliseconds, the resolution of the poller: if less is left, the poller must not wait at all.
+    /// Returns how long the event loop may sleep before the next message is due, at most `longest`. It is rounded down
+    /// to whole milliseconds, the resolution of `poll`: with less than one millisecond left the result is zero.
     pub(super) fn wait(&self, now_ns: u64, longest: Duration) -> Duration {
         let until = Duration::from_nanos(self.due_ns().saturating_sub(now_ns));
         Duration::from_millis(until.as_millis() as u64).min(longest)

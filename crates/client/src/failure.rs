@@ -1,4 +1,5 @@
-//! Translates an error of the socket into a reason for people, and decides whether another attempt can help.
+//! Turns a WebSocket error into a [`ConnectionEnd`]: a reason that a user can read, and whether another attempt can
+//! succeed.
 
 use std::time::Duration;
 
@@ -10,26 +11,29 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode};
 use super::connection_end::ConnectionEnd;
 use super::tls;
 
-/// Classifies an error. A failure that would repeat itself at the next attempt is final.
-pub(super) fn classify(error: Error) -> ConnectionEnd {
+/// Returns the connection end for an error, with the reason as text. It is final if another attempt would fail in the
+/// same way.
+pub(super) fn connection_end_of(error: Error) -> ConnectionEnd {
     let (is_final, reason) = match &error {
         Error::Http(response) => return refused(response.status(), response.headers()),
-        Error::Io(io) => match io.get_ref().and_then(tls::flaw) {
-            Some(flaw) => (true, flaw),
+        Error::Io(io) => match io.get_ref().and_then(tls::certificate_problem) {
+            Some(problem) => (true, problem),
             None => (false, error.to_string()),
         },
         Error::Url(UrlError::UnableToConnect(_)) => (false, error.to_string()),
-        // `Error::Tls` means here that the server's name is one that no certificate can have.
+        // Failures of the TLS handshake come as `Error::Io`, above. `Error::Tls` remains for a host name that no
+        // certificate can carry.
         Error::Url(_) | Error::HttpFormat(_) | Error::Tls(_) => (true, error.to_string()),
         Error::Protocol(protocol) if is_not_throng(protocol) => {
-            (true, format!("the server speaks no throng.v1: {protocol}"))
+            (true, format!("the server does not speak the protocol throng.v1: {protocol}"))
         }
         _ => (false, error.to_string()),
     };
     ConnectionEnd { is_final, ..ConnectionEnd::with_reason(reason) }
 }
 
-/// Classifies an HTTP answer that is no upgrade. Timeouts, rate limits and errors of the server itself are temporary.
+/// Returns the connection end for an HTTP answer that is no upgrade. Timeouts, rate limits and errors of the server
+/// itself are temporary.
 fn refused(status: StatusCode, headers: &HeaderMap) -> ConnectionEnd {
     let is_temporary =
         matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
@@ -46,7 +50,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// Returns true when the server did upgrade, but not to `throng.v1`, or when it is no WebSocket server at all.
+/// Returns true when the answer to the handshake shows that this is no WebSocket server, or one without the subprotocol
+/// `throng.v1`.
 fn is_not_throng(error: &ProtocolError) -> bool {
     matches!(
         error,
@@ -86,7 +91,7 @@ mod tests {
             (503, false),
         ] {
             let response = Response::builder().status(status).header("Retry-After", "7").body(None).unwrap();
-            let end = classify(Error::Http(Box::new(response)));
+            let end = connection_end_of(Error::Http(Box::new(response)));
             assert_eq!((end.is_final, end.retry_after), (is_final, Some(Duration::from_secs(7))), "{status}");
             assert!(end.ended.reason.contains(&status.to_string()), "{end:?}");
         }
@@ -109,7 +114,7 @@ mod tests {
             (Error::Url(UrlError::TlsFeatureNotEnabled), true),
         ] {
             let shown = error.to_string();
-            assert_eq!(classify(error).is_final, is_final, "{shown}");
+            assert_eq!(connection_end_of(error).is_final, is_final, "{shown}");
         }
     }
 }

@@ -11,19 +11,21 @@ use super::event::Ack;
 use super::timestamp::Timestamp;
 use throng_names::{RoomName, UserId};
 
-/// Longest time after the first attempt at which a message is still sent again. The server remembers an idempotency key
-/// for five minutes; beyond them a repetition could appear a second time.
+/// How long after the first attempt a message may be sent again. The server remembers an idempotency key for 300
+/// seconds and would publish a later repetition as a new message; 30 seconds are kept in reserve.
 const KEY_LIFETIME: Duration = Duration::from_secs(270);
-/// Most attempts to send a message. A message whose attempts all ended with the connection may be what ends it.
+/// Most attempts to send a message. If the connection broke after each of them, the message itself may be the cause.
 const MAX_ATTEMPTS: u32 = 5;
 /// Longest interval between messages after the server found the client too fast, and the interval where it does not
-/// tell its rate. It allows 30 refusals a minute at most, fewer than the 50 that end a connection.
+/// tell its rate. With one message in two seconds the server refuses at most 30 a minute; by default it ends a
+/// connection after more than 50 (`rate_limit.strikes`).
 const MAX_INTERVAL: Duration = Duration::from_secs(2);
-/// How long nothing must be said for the pace to be forgotten: by then the server's token bucket is full again, as a
-/// rule.
+/// After this long without a message the slower pace ([`Pace`]) is dropped: the server's token bucket is usually full
+/// again.
 const PACE_RESET: Duration = Duration::from_secs(5);
 
-/// The recipient of a message, with the receiver of its acknowledgement.
+/// The recipient of a message, with the channel through which the caller gets the result: the position in a room, or
+/// the number of the user's connections that were reached.
 #[derive(Debug)]
 pub(super) enum Recipient {
     Room(RoomName, Reply<Ack>),
@@ -40,8 +42,9 @@ struct QueuedMessage {
 }
 
 impl QueuedMessage {
-    /// Returns true when the server may have forgotten the key. A system clock that was set back cannot tell the age,
-    /// so that the key counts as forgotten.
+    /// Returns true when the server may have forgotten the key. The age is measured by both clocks, because the
+    /// monotonic one stands still while the machine sleeps. If the system clock was set back, the age is unknown and
+    /// the key counts as forgotten.
     fn is_expired(&self, now: Timestamp) -> bool {
         self.first_sent.is_some_and(|first| {
             let with_sleep = now.system.duration_since(first.system).unwrap_or(Duration::MAX);
@@ -139,8 +142,9 @@ impl Outbox {
         Some(SendError::TooLong { max })
     }
 
-    /// Returns the next message to send, encoded with `id`, when its time has come and `may_send_to` allows its room.
-    /// Fails the messages before it that can no longer be sent safely.
+    /// Returns the next frame, encoded with `id`, and marks its message as in flight. Returns `None` while another is
+    /// in flight, during a pause, or while `may_send_to` rejects the room of the first message. First fails the
+    /// messages before it that can no longer be sent safely.
     pub(super) fn next(
         &mut self,
         id: &str,
@@ -153,8 +157,8 @@ impl Outbox {
         self.paused_until = None;
         loop {
             let first = self.messages.front()?;
-            // A message that was queued before the first welcome has not been measured yet. One that was sent may have
-            // been appended, so that it is not failed as too long.
+            // The limit on the length is known only from the welcome, so a message that was queued before is checked
+            // here. One that was sent is not: the server may have appended it.
             let error = if first.is_expired(now) || first.attempts >= MAX_ATTEMPTS {
                 Some(SendError::UnknownOutcome)
             } else {
@@ -228,8 +232,9 @@ impl Outbox {
         std::mem::take(&mut self.is_in_flight).then(|| self.messages.pop_front()).flatten()
     }
 
-    /// Keeps the message in flight for another attempt at `until`, because it came too early. Doubles the interval of
-    /// those behind it, up to a limit: other clients may use up the rate of the same user.
+    /// Takes back the message in flight, which the server refused as too early, for another attempt at `until`. Slows
+    /// down the messages behind it: the first time to the interval of the server's rate, then to twice the interval,
+    /// at most [`MAX_INTERVAL`]. Other clients may be using up the rate of the same user.
     pub(super) fn pause(&mut self, until: Instant) {
         self.is_in_flight = false;
         self.paused_until = Some(until);
@@ -250,7 +255,8 @@ impl Outbox {
         }
     }
 
-    /// Fails the first message if it was sent, because it would end the next connection too.
+    /// Fails the first message if it was sent. Call it when the server has ended the connection because a message was
+    /// too large (1009): sent again, it would end the next connection too.
     pub(super) fn fail_sent(&mut self, error: SendError) {
         if self.messages.front().is_some_and(|first| first.attempts > 0) {
             self.fail_first(error);

@@ -9,12 +9,14 @@ use super::error::SendError;
 use super::event::{History, Presence};
 use throng_names::RoomName;
 
-/// A command that was sent, with the receiver of its answer where there is one.
+/// A command that was sent and is not answered yet, with the channel to the caller if the caller waits for its answer
+/// here.
 #[derive(Debug)]
 pub(super) enum PendingCommand {
     /// The first message of the outbox.
     Message,
-    /// The join of the room with this serial number.
+    /// A join. The number is `Room::serial`, which tells the room from an earlier one of the same name that was left
+    /// meanwhile.
     Join(u64),
     Leave(RoomName, Reply<()>),
     History(Reply<History>),
@@ -24,12 +26,12 @@ pub(super) enum PendingCommand {
 }
 
 impl PendingCommand {
-    /// Answers the command with an error. Messages and joins are not answered: the outbox and the rooms hold their
-    /// replies, and send them again.
+    /// Fails the command. Does nothing for messages and joins, which the outbox and the rooms send again and answer
+    /// themselves, nor for pings, for which no caller waits.
     pub(super) fn fail(self, error: SendError) {
         match self {
             Self::Message | Self::Join(_) | Self::Ping => {}
-            // The end of the connection has left the room, as the caller wanted.
+            // With the connection gone the client is no longer in the room, as the caller wanted.
             Self::Leave(_, reply) => {
                 drop(reply.send(if error == SendError::Disconnected { Ok(()) } else { Err(error) }))
             }
@@ -58,7 +60,8 @@ impl PendingCommands {
         self.by_id.insert(self.last_id, (command, now));
     }
 
-    /// Removes and returns the command that the answer with this `re` belongs to.
+    /// Removes and returns the command that an answer belongs to. `re` is the field in which the answer repeats the id
+    /// of its command; a missing or unknown id gives `None`.
     pub(super) fn take(&mut self, re: Option<&str>) -> Option<PendingCommand> {
         self.by_id.remove(&re?.parse().ok()?).map(|(command, _)| command)
     }
@@ -92,7 +95,8 @@ impl PendingCommands {
             .for_each(|(command, _)| command.fail(SendError::Disconnected));
     }
 
-    /// Fails every command that a caller waits for. Joins and pings, which the client sends on its own account, stay.
+    /// Fails leaves and requests with `error`, and removes the message in flight, which the outbox answers. Joins and
+    /// pings stay, because the core still has to handle their answers; the rooms answer callers that wait for a join.
     pub(super) fn fail_all(&mut self, error: &SendError) {
         let is_internal =
             |command: &PendingCommand| matches!(command, PendingCommand::Join(_) | PendingCommand::Ping);

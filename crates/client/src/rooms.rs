@@ -74,7 +74,7 @@ impl Rooms {
     }
 
     /// Returns the room of that name, which is added if it was not wanted before.
-    pub(super) fn want(&mut self, name: &RoomName) -> &mut Room {
+    pub(super) fn get_or_add(&mut self, name: &RoomName) -> &mut Room {
         let index = self.list.iter().position(|room| room.name == *name).unwrap_or_else(|| {
             self.last_serial += 1;
             let (name, serial) = (name.clone(), self.last_serial);
@@ -138,7 +138,7 @@ mod tests {
 
     fn inside(offset: u64) -> Rooms {
         let mut rooms = Rooms::default();
-        let room = rooms.want(&name("r"));
+        let room = rooms.get_or_add(&name("r"));
         room.membership = Membership::Inside;
         room.position = Some(Position { epoch: "000000000000a".parse().unwrap(), offset: Offset(offset) });
         rooms
@@ -166,7 +166,7 @@ mod tests {
     fn a_room_that_is_wanted_again_has_another_serial() {
         let mut rooms = inside(5);
         let old = rooms.remove(&name("r")).unwrap();
-        let new = rooms.want(&name("r")).serial;
+        let new = rooms.get_or_add(&name("r")).serial;
         assert!(old.serial != new && rooms.by_serial(old.serial).is_none());
         assert_eq!(rooms.advance(&name("r"), 6, true), Progress::Known, "it is not joined yet");
     }

@@ -92,7 +92,7 @@ fn add(pem: &[u8], roots: &mut RootCertStore) -> Result<(), BuildError> {
 /// Returns what is wrong with the server or its certificate, if that is the cause of a socket error. Another attempt
 /// would fail in the same way.
 #[cfg(feature = "tls")]
-pub(super) fn flaw(error: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
+pub(super) fn certificate_problem(error: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
     Some(match error.downcast_ref()? {
         rustls::Error::InvalidCertificate(flaw) => match flaw {
             CertificateError::UnknownIssuer => {
@@ -122,7 +122,7 @@ pub(super) fn flaw(error: &(dyn StdError + Send + Sync + 'static)) -> Option<Str
 
 /// Returns `None`: without the feature `tls` no error is caused by TLS.
 #[cfg(not(feature = "tls"))]
-pub(super) fn flaw(_: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
+pub(super) fn certificate_problem(_: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
     None
 }
 

@@ -1,4 +1,5 @@
-//! The WebSocket: dials, and moves frames between the socket and the core.
+//! The client's WebSocket connection: makes it, writes the frames that the state machine ([`Core`]) has queued, and
+//! reads the server's frames.
 
 use std::fmt;
 use std::future::Future;
@@ -17,13 +18,13 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::connection_end::ConnectionEnd;
 use super::core::Core;
-use super::failure::classify;
+use super::failure::connection_end_of;
 use super::tls::Tls;
 
-/// Largest event that is read, in bytes. It holds a page of history, which is 100 messages of 500 characters with the
-/// server's default limits, many times over.
+/// Largest message from the server that is read, in bytes. The largest one that is expected, a page of history, has 64
+/// KiB with the server's default limits.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
-/// Size of the read and of the write buffer, in bytes: as much as most reads return and most writes take.
+/// Size of the read and of the write buffer, in bytes. Most reads and writes are smaller.
 const BUFFER_BYTES: usize = 8 << 10;
 /// Longest wait for the server's answer to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,13 +62,13 @@ impl Dialer {
                 .write_buffer_size(BUFFER_BYTES)
                 .max_message_size(Some(MAX_MESSAGE_BYTES))
                 .max_frame_size(Some(MAX_MESSAGE_BYTES));
-            let mut request = url.into_client_request().map_err(classify)?;
+            let mut request = url.into_client_request().map_err(connection_end_of)?;
             let headers = request.headers_mut();
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("throng.v1"));
             if let Some(token) = token {
                 headers.insert(AUTHORIZATION, token);
             }
-            let (socket, _) = Box::pin(tls.connect(request, config)).await.map_err(classify)?;
+            let (socket, _) = Box::pin(tls.connect(request, config)).await.map_err(connection_end_of)?;
             Ok(Box::new(Wire { socket, needs_flush: false, has_failed: false }))
         })
     }
@@ -78,12 +79,15 @@ impl Dialer {
 pub(super) struct Wire {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     needs_flush: bool,
-    /// True once a write has failed. Frames that the server sent before are still read, because they tell the reason.
+    /// True once a write has failed. Reading goes on, because the server may already have sent a close frame that says
+    /// why it ended the connection.
     has_failed: bool,
 }
 
 impl Wire {
-    /// Writes the frames of `core` and, with `may_read`, reads the next text frame.
+    /// Writes the frames that `core` has queued. With `may_read` it also reads: it is ready with the next text frame,
+    /// or with the end of the connection. It is always pending without `may_read`. A failed write is not reported; the
+    /// end comes from reading.
     ///
     /// # Cancel safety
     /// All state is in this value: polling can stop and start again at any time.
@@ -116,7 +120,7 @@ impl Wire {
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, ConnectionEnd>> {
         let mut socket = Pin::new(&mut self.socket);
-        // The loop ends when the socket has nothing more, or when the budget of the tokio task is spent.
+        // Skips control frames. A flood of them does not hold the task: tokio's budget makes `poll_next` pending.
         loop {
             return Poll::Ready(match std::task::ready!(socket.as_mut().poll_next(context)) {
                 Some(Ok(Message::Text(text))) => Ok(text),
@@ -127,9 +131,10 @@ impl Wire {
                 Some(Ok(Message::Close(frame))) => {
                     // Reading has queued the answer to the close. It is flushed once, without waiting for it to leave.
                     let _ = socket.as_mut().poll_flush(context);
-                    Err(frame.map_or_else(|| ConnectionEnd::with_reason(""), closed))
+                    // Without a code the server has not said why it ended the connection.
+                    Err(frame.map_or_else(|| ConnectionEnd::with_reason(""), end_of_close_frame))
                 }
-                Some(Err(error)) => Err(classify(error)),
+                Some(Err(error)) => Err(connection_end_of(error)),
                 None => Err(ConnectionEnd::with_reason("")),
             });
         }
@@ -148,6 +153,6 @@ impl Wire {
     }
 }
 
-fn closed(frame: CloseFrame) -> ConnectionEnd {
+fn end_of_close_frame(frame: CloseFrame) -> ConnectionEnd {
     ConnectionEnd::with_code(frame.code.into(), frame.reason.as_str().to_owned())
 }

@@ -20,7 +20,7 @@
 //!   pattern.rs        patterns of names, with `*`
 //!   connection_id.rs  the id of a connection
 //!   position.rs       a message's position in its room: epoch and offset
-//!   epoch.rs          the epoch within which a room's offsets count
+//!   epoch.rs          the period within which a room's offsets count upwards
 //!   session.rs        the secret of a connection
 //!   units.rs          durations and sizes as people write them
 //!   error.rs          why a name or an id was refused
@@ -41,7 +41,7 @@ pub use connection_id::ConnectionId;
 pub use epoch::Epoch;
 pub use error::NameError;
 pub use name::{Key, RoomName, UserId};
-pub use pattern::matches;
+pub use pattern::matches_pattern;
 pub use position::{Offset, Position};
 pub use session::SessionId;
 pub use units::parse_duration;

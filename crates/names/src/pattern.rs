@@ -5,7 +5,7 @@
 /// The search backtracks to the last `*` only, which is sufficient. The work is therefore at most proportional to the
 /// product of the two lengths.
 #[must_use]
-pub fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches_pattern(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut pattern_index, mut name_index) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
@@ -43,9 +43,12 @@ mod tests {
             ("a*b*c", &["abc", "a-b-c", "abcbc", "aabbcc"], &["ab", "acb", "abcd"]),
             ("**x", &["x", "ax"], &["xa"]),
         ] {
-            assert!(yes.iter().all(|name| matches(pattern, name)), "{pattern}");
-            assert!(!no.iter().any(|name| matches(pattern, name)), "{pattern}");
+            assert!(yes.iter().all(|name| matches_pattern(pattern, name)), "{pattern}");
+            assert!(!no.iter().any(|name| matches_pattern(pattern, name)), "{pattern}");
         }
-        assert!(!matches(&"*a".repeat(32), &format!("{}b", "a".repeat(63))), "the worst case must finish");
+        assert!(
+            !matches_pattern(&"*a".repeat(32), &format!("{}b", "a".repeat(63))),
+            "the worst case must finish"
+        );
     }
 }

@@ -80,7 +80,7 @@ impl Identity {
     pub fn allows(&self, room: &str) -> bool {
         self.rooms
             .as_ref()
-            .is_none_or(|patterns| patterns.iter().any(|pattern| names::matches(pattern, room)))
+            .is_none_or(|patterns| patterns.iter().any(|pattern| names::matches_pattern(pattern, room)))
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
             ("", "", true),
             ("", "x", false),
         ] {
-            assert_eq!(names::matches(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(names::matches_pattern(pattern, name), expected, "{pattern} {name}");
         }
     }
 }

@@ -44,7 +44,7 @@ impl Session {
 
     fn allows(&self, room: &str) -> bool {
         let patterns = self.allowed.as_ref();
-        patterns.is_none_or(|patterns| patterns.iter().any(|pattern| names::matches(pattern, room)))
+        patterns.is_none_or(|patterns| patterns.iter().any(|pattern| names::matches_pattern(pattern, room)))
     }
 }
 

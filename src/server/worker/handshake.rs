@@ -44,8 +44,9 @@ pub(super) async fn run(
     let config = &context.node.config;
     let revocation = Arc::clone(permit.revocation());
     let (peer, check) = if config.admission.proxy_protocol {
-        match read_proxy_header(&socket, peer, &shared, &permit, check, accepted).await {
-            Ok(found) => found,
+        match read_proxy_header(&socket, peer, &shared, &permit, &check, accepted).await {
+            Ok((client, own)) => (client, own.unwrap_or(check)),
+            // `check` is dropped only when the socket is closed: until then it counts for its address.
             Err(error) => return close_without_answer(&context.node, socket, &error, &revocation).await,
         }
     } else {
@@ -79,24 +80,24 @@ pub(super) async fn run(
     }
 }
 
-/// Reads the PROXY protocol header; returns the client that it names, and how that client's address stands with its
-/// limits.
+/// Reads the PROXY protocol header. Returns the client that it names, and the check of that client's address where it
+/// replaces the `check` of the socket's own.
 async fn read_proxy_header(
     socket: &Socket,
     peer: IpAddr,
     shared: &Shared,
     permit: &HandshakePermit,
-    check: AddressCheck,
+    check: &AddressCheck,
     accepted: Instant,
-) -> Result<(IpAddr, AddressCheck), HeaderError> {
+) -> Result<(IpAddr, Option<AddressCheck>), HeaderError> {
     let policy = &shared.policy;
     let deadline = accepted + shared.node.config.limits.handshake_timeout;
     let client = proxy_header::read(socket, peer, policy, permit.revocation(), deadline).await?;
     permit.reassign(Group::of_client(client));
     if matches!(check, AddressCheck::Refused(_)) || policy.proxies.contains(client) {
-        return Ok((client, check));
+        return Ok((client, None));
     }
-    Ok((client, policy.check_address(client)))
+    Ok((client, Some(policy.check_address(client))))
 }
 
 /// Returns the limits of the HTTP part: those of the configuration, or, for a socket that is refused nearly everything,

@@ -1,4 +1,4 @@
-//! Carries out the commands of the program.
+//! Carries out commands: the calls that the application makes on the client's handle.
 
 use tokio::time::Instant;
 
@@ -12,11 +12,12 @@ use crate::rooms::Membership;
 use crate::timestamp::Timestamp;
 use throng_names::RoomName;
 
-/// The ids of frames that are answered only when they are refused. They are words, so that such a refusal is not taken
-/// for that of a command, whose id is a number.
+/// The id of `typing` frames, which the server answers only when it refuses them. Commands that wait for an answer have
+/// numbers, so a word cannot be mistaken for one.
 const TYPING_ID: &str = "typing";
+/// The id of `heartbeat` frames: a word, for the same reason as [`TYPING_ID`].
 pub(super) const HEARTBEAT_ID: &str = "heartbeat";
-/// Number of frames waiting to be written from which on `typing` is dropped.
+/// A `typing` frame is dropped while so many frames wait to be written.
 const MAX_FRAMES_BEFORE_TYPING: usize = 16;
 
 /// Sends the result of a command. A caller that has dropped its future does not receive it.
@@ -35,6 +36,8 @@ impl Core {
             Command::Direct { to, text, reply } => self.say(Recipient::User(to, reply), text, now),
             Command::Typing { room } => self.typing(&room),
             Command::Close => self.stop(Ended { code: Some(1000), reason: "closed".to_owned() }),
+            // `queue` also limits the commands that wait for an answer: sent, joining, or delayed. Messages have a
+            // limit of their own in the outbox.
             others
                 if self.pending.len() + self.rooms.waiting() + self.delayed_leaves.len()
                     >= self.settings.queue =>
@@ -65,7 +68,7 @@ impl Core {
 
     fn say(&mut self, to: Recipient, text: String, now: Timestamp) {
         self.outbox.push(to, text);
-        self.send_next(now);
+        self.send_due(now);
     }
 
     fn typing(&mut self, room: &RoomName) {
@@ -76,20 +79,21 @@ impl Core {
     }
 
     fn join(&mut self, name: &RoomName, reply: Reply<Joined>, now: Timestamp) {
-        let room = self.rooms.want(name);
+        let room = self.rooms.get_or_add(name);
         match room.position.filter(|_| room.membership == Membership::Inside) {
             Some(position) => {
+                // The client is in the room and misses nothing. The server alone knows the number of members.
                 let (epoch, offset) = (position.epoch, position.offset.0);
                 let joined = Joined { room: name.clone(), epoch, offset, recovered: true, members: None };
                 answer(reply, Ok(joined));
             }
             None => room.waiters.push(reply),
         }
-        self.send_next(now);
+        self.send_due(now);
     }
 
-    /// Sends the next delayed leave, and the join of the next wanted room that the client is not in. A room is joined
-    /// again only once its leave is answered.
+    /// Sends the next leave that the server refused as too early, and the join of the next wanted room that the client
+    /// is not in, unless the server asked for a pause. A room is joined again only once its leave is answered.
     pub(super) fn send_room_commands(&mut self, now: Instant) {
         if self.room_commands_paused_until.is_some_and(|until| now < until) {
             return;
@@ -127,8 +131,8 @@ impl Core {
         } else {
             answer(reply, Ok(()));
         }
-        // The room may have been the one that the next join waited for.
-        self.send_next(now);
+        // Only one join is sent at a time. If this room's was under way, the next may go now.
+        self.send_due(now);
     }
 
     pub(super) fn request_leave(&mut self, room: &RoomName, reply: Reply<()>, now: Instant) {

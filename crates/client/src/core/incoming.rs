@@ -75,7 +75,7 @@ impl Core {
             | ServerEvent::Presence { .. }
             | ServerEvent::Pong { .. }) => self.handle_answer(answer, command, now),
         }
-        self.send_next(timestamp);
+        self.send_due(timestamp);
     }
 
     fn handle_welcome(&mut self, welcome: Welcome, now: Instant) {
@@ -101,7 +101,7 @@ impl Core {
             // The program may have left the room since the handshake asked for it.
             return self.request_leave(&room, oneshot::channel().0, now);
         }
-        let serial = self.rooms.want(&room).serial;
+        let serial = self.rooms.get_or_add(&room).serial;
         self.handle_joined(serial, JoinedEvent { re: None, epoch, offset, recovered, members: None });
         self.ping_behind_replay(now);
     }

@@ -130,7 +130,7 @@ impl Core {
             frames: VecDeque::new(),
         };
         if let Some(room) = room {
-            core.rooms.want(&room);
+            core.rooms.get_or_add(&room);
         }
         core.start_connecting(now);
         core
@@ -270,7 +270,7 @@ impl Core {
 
     /// Sends what is due: the next leave or join, and the next message. After a reconnect, a message waits until its
     /// room is entered again. A message for a room that is not wanted is sent, for the server to refuse.
-    fn send_next(&mut self, now: Timestamp) {
+    fn send_due(&mut self, now: Timestamp) {
         if !self.is_online() {
             return;
         }

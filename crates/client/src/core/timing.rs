@@ -65,7 +65,7 @@ impl Core {
                 if self.answer_deadline().is_some_and(|deadline| instant >= deadline) {
                     return self.end_connection(ConnectionEnd::with_reason("no answer in time"), instant);
                 }
-                self.send_next(now);
+                self.send_due(now);
             }
             Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Stopped(_) => {}
         }
