@@ -19,7 +19,8 @@ use crate::shard::sink::Sink;
 /// Most bytes that are read at once while the connection speaks HTTP. The head of a handshake is far shorter.
 const HEAD_BYTES: usize = 4 * 1024;
 
-/// A non-blocking socket that is registered with the reactor. The shard writes to the same socket through its [`Sink`].
+/// A non-blocking socket that is registered with the reactor. The worker's shard, which sends frames to the
+/// clients, writes to the same socket through its [`Sink`].
 #[derive(Debug)]
 pub struct Socket(AsyncFd<Rc<TcpStream>>);
 
@@ -67,8 +68,8 @@ impl Socket {
     #[inline]
     pub fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            // Without the C library: in a process of several threads its `recv` is a cancellation point, which costs
-            // about as much again as entering the kernel.
+            // Without the C library: in a process of several threads its `recv` is a cancellation point, which makes it
+            // slower.
             match net::recv(&**self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
                 Ok((_, read)) => return Poll::Ready(Ok(read)),
                 Err(Errno::WOULDBLOCK) => return Poll::Pending,

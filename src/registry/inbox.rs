@@ -34,7 +34,7 @@ pub struct Publication {
     pub frame: Frame,
     /// The sender's own copy and its ack, when the sender is a client of this shard.
     pub sender: Option<SenderCopy>,
-    /// When it was published.
+    /// When the frame was published.
     pub at: Instant,
 }
 
@@ -98,8 +98,8 @@ struct Queue {
 #[derive(Debug)]
 pub struct Inbox {
     queue: Mutex<Queue>,
-    /// Bytes of all frames that were added and that the shard has neither put into a batch or queue nor dropped. They
-    /// include frames that it has taken out of the inbox and that wait in lanes.
+    /// Bytes of all frames that were added and that the shard has neither begun to deliver nor dropped. They include
+    /// frames that it has taken out of the inbox and that wait in lanes.
     bytes: AtomicUsize,
     /// The limit on `bytes`, which only some callers check.
     max_bytes: usize,
@@ -124,8 +124,7 @@ impl Inbox {
         bytes == 0 || bytes + len <= self.max_bytes
     }
 
-    /// Returns the bytes of all frames that were added and that the shard has neither put into a batch or queue nor
-    /// dropped.
+    /// Returns the bytes of all frames that were added and that the shard has neither begun to deliver nor dropped.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
@@ -152,8 +151,8 @@ impl Inbox {
         self.command(Command::Send(id, frame, share));
     }
 
-    /// Adds the reply to a connection's own command, even beyond the limit: it has to arrive also when a full inbox is why
-    /// the command was refused.
+    /// Adds the reply to a connection's own command, even beyond the limit: when a full inbox is the reason that the
+    /// command is refused, the client has to learn that.
     pub fn reply(&self, id: ConnectionId, frame: Frame) {
         self.bytes.fetch_add(frame.len(), Relaxed);
         self.command(Command::Reply(id, frame));
@@ -183,7 +182,7 @@ impl Inbox {
         !items.is_empty()
     }
 
-    /// Subtracts `bytes` of frames that are in a batch or a queue now, or were dropped.
+    /// Subtracts `bytes` of frames that the shard has begun to deliver, or has dropped.
     pub fn done(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Relaxed);
     }
@@ -194,12 +193,12 @@ impl Inbox {
         self.queue.lock()
     }
 
-    /// Waits until the inbox has an item. Only the shard's fan-out waits. A client that leaves its room may take the
-    /// item first, so the inbox can be empty when this returns.
+    /// Waits until the inbox has an item. Only the shard's fan-out waits. A client of the shard that leaves a room
+    /// takes all items, so the inbox can be empty when this returns.
     ///
     /// # Cancel safety
-    /// Dropping the future loses no item: the next call returns at once if one is in the inbox. An item that somebody
-    /// else has taken by then does not wake it, so check for work that is left in the shard before calling again.
+    /// Dropping the future loses no item: the next call returns at once if one is in the inbox. If the item was taken
+    /// before that call, it keeps waiting, so check first whether the shard has work left.
     pub async fn wait(&self) {
         let mut sleeps = false;
         poll_fn(|cx| {

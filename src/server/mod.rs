@@ -116,19 +116,19 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` resolves, then drains: refuses new connections, and closes the others one by one over the
-    /// time `drain.window`. Returns when all have ended or that time is over.
+    /// Serves until `stop` resolves, then drains: refuses new connections, and closes the others one by one within
+    /// `drain.window`. Returns when all have ended or that time is over.
     ///
     /// This blocks the calling thread, which accepts connections; the workers have threads of their own. `stop` is
-    /// polled on the calling thread, inside a tokio runtime of its own with timers and I/O.
+    /// polled on the calling thread, in a tokio runtime that the server makes there, with timers and I/O.
     ///
     /// # Errors
     /// A thread or a runtime cannot be made, the system has no random numbers, a worker has stopped by itself, the
     /// listening socket fails, or the log of the history cannot be closed. Also when the admission rules of the
-    /// configuration contradict each other; a configuration that was loaded has none such.
+    /// configuration contradict each other, which loading a configuration rules out.
     ///
     /// # Panics
-    /// When it is called from asynchronous code in a tokio runtime. Call it on a thread of its own.
+    /// When this is called from asynchronous code in a tokio runtime: call it on a thread of its own.
     pub fn run(self, stop: impl Future<Output = StopReason>) -> io::Result<()> {
         let Self { node, listener, address } = self;
         let (stopping, stopped) = watch::channel(None);

@@ -2,7 +2,7 @@
 //! into its client's queue.
 //!
 //! A lane has the members of one room on this shard that speak one dialect, and the frames that wait for them. The
-//! inbox counts the bytes of a frame until they are in a batch or dropped; [`Inbox::done`] ends that.
+//! inbox counts the bytes of a frame until its delivery begins or it is dropped; [`Inbox::done`] subtracts them.
 
 use super::egress::Egress;
 use super::lane::Pending;

@@ -1,5 +1,5 @@
-//! Pairs of settings that do not fit together: because of one, the other has no effect, or a lower limit applies than
-//! it states. The server starts nevertheless, and logs a warning.
+//! Finds pairs of settings that do not fit together: because of one, the other has no effect, or a lower limit applies
+//! than it states. The server starts nevertheless, and logs a warning.
 
 use crate::names::units::show_size;
 
@@ -11,7 +11,7 @@ const UTF8_BYTES_PER_CHAR: usize = 4;
 pub(super) const JSON_BYTES_PER_CHAR: usize = 6;
 /// Most bytes that a command or a stored message has in addition to its text: field names, room, key, ids.
 const AROUND_TEXT: usize = 1024;
-/// Fewest bytes of memory that a remembered idempotency key (it makes a retried message a duplicate) takes.
+/// Fewest bytes of memory that an idempotency key takes, by which the server recognises a message that is sent again.
 const KEY_BYTES: usize = 200;
 
 /// Returns a warning for each pair of settings that do not fit together.

@@ -124,8 +124,8 @@ impl Chat {
         match command {
             Command::Message { room, text, key, echo } => {
                 let key = self.admit_text(text, key, peer)?;
-                // For other clients, this message ends the typing before it. The next `typing` is shown without a
-                // pause.
+                // Other clients stop showing the user as typing when they get the message, so the next `typing` is
+                // shown without a pause.
                 self.v1.iter_mut().for_each(|session| session.typing.end());
                 let post = Post { text, key, re, echo };
                 self.post(room, post, peer)
@@ -234,8 +234,8 @@ impl Chat {
     /// Returns true while a `leave` waits for answers to the client's messages in that room. The connection's task is
     /// woken when the answers are there.
     pub(in crate::endpoint) fn is_waiting(&self) -> bool {
-        // The result is not cached: the task may be woken while it is paused because the client does not read its
-        // answers.
+        // The result is not stored: the one wake-up may come while the task is paused for another reason, because the
+        // client does not read its answers.
         let leaving = self.v1.as_ref().and_then(|v1| v1.leaving.as_ref());
         let room = leaving.and_then(|leaving| self.rooms.get(leaving.room.as_str()));
         room.is_some_and(Membership::awaits_answers)

@@ -81,7 +81,7 @@ struct Shard {
     deliveries: u64,
     /// Bytes that wait in the queues of its clients.
     queue_bytes: u64,
-    /// Bytes that other threads have handed to the shard and that are in no client's queue yet.
+    /// Bytes that other threads have handed to the shard and whose delivery to its clients has not begun.
     inbox_bytes: usize,
     /// Number of clients for which something waits although their socket takes no more; `null` when the worker did not
     /// report in time.

@@ -1,7 +1,7 @@
 //! The order in which a shard (the clients of one worker thread) does its fan-out.
 //!
-//! A lane has the members of one room that speak one dialect, and the messages for them. When its turn comes, the
-//! messages that wait become one batch, and a sweep delivers the batch to each member.
+//! A lane has the members of one room on the shard that speak one dialect, and the messages for them. When its turn
+//! comes, the messages that wait become one batch, and a sweep delivers the batch to each member.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -22,8 +22,9 @@ pub(super) const SPARE_BYTES: usize = 128 * 1024;
 pub(in crate::shard) struct RunQueue {
     /// Lanes with work, in the order of their turns.
     pub(super) ready: VecDeque<LaneId>,
-    /// Lanes in which the sender of a waiting message is a member. Such senders get the message early, between the
-    /// turns of other lanes. A lane may have had its turn since it was added; then it is skipped.
+    /// Lanes in which messages wait whose senders may be clients of this shard. Senders get their messages before the
+    /// lane's turn, between the turns of other lanes. A lane may have had its turn since it was added here; then
+    /// nothing is left to do for its senders.
     pub(super) with_senders: VecDeque<LaneId>,
     /// Slots, in the shard's table of clients, of the clients whose queues are to be written.
     pub(in crate::shard) dirty: VecDeque<u32>,
@@ -53,7 +54,7 @@ impl RunQueue {
         }
     }
 
-    /// Adds a lane in which senders wait for their messages at the end of such lanes, unless it is among them.
+    /// Adds a lane at the end of those whose senders are served before its turn, unless it is among them.
     pub(in crate::shard) fn serve_senders_of(&mut self, id: LaneId, lane: &mut Lane) {
         if !std::mem::replace(&mut lane.has_senders, true) {
             self.with_senders.push_back(id);

@@ -15,8 +15,9 @@ use crate::names::ConnectionId;
 use crate::protocol::frame::Frame;
 use crate::shard::batch::Batch;
 
-/// The position that a typing event has in its batch: behind every position in the room's stream, so that each member
-/// gets it, but before [`GONE`], the position of members that have left, so that they do not.
+/// The position that a typing event has in its batch: behind every position in the room's stream, so that it is
+/// offered to each member, but before [`GONE`], the position of members that have left, so that it is not offered to
+/// them.
 const TYPING: u64 = GONE - 1;
 
 impl Lane {

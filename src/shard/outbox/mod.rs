@@ -1,8 +1,9 @@
 //! One client's queue of bytes to send, bounded in messages, bytes and age. It never reads a clock (the time is an
-//! argument, in the shard's milliseconds), and writes only to the [`Sink`] that it is given: the client's socket.
+//! argument, in milliseconds of the shard's clock), and writes only to the [`Sink`] that it is given: the client's
+//! socket.
 //!
-//! Fan-out is what the rooms of a client send to all their members. It comes in batches: encoded frames, one behind the
-//! other, which the queues of all members share.
+//! Fan-out means the messages and notices of the client's rooms, and private messages. It comes in batches: encoded
+//! frames, one behind the other. The queues of all members of a room share its batches.
 //!
 //! An entry stays in the queue until its last byte is written, so an empty queue means that no frame is partly written
 //! and the next one may be written at once. Entries know where their frames end: nothing is ever cut in the middle of a
@@ -26,7 +27,7 @@ const JOIN_BYTES: usize = 16 * 1024;
 /// Bytes of waiting replies to a client's own commands beyond which its next command is not read.
 const PAUSE_BYTES: u32 = 64 * 1024;
 /// Number of waiting frames that are not fan-out beyond which the client's next command is not read. It bounds the
-/// bookkeeping, which costs 24 bytes for each however short it is.
+/// bookkeeping, which costs at least 24 bytes for each, however short it is.
 const PAUSE_FRAMES: u32 = 1024;
 /// Most entries for which a queue keeps its memory when it becomes empty.
 const KEPT_CAPACITY: usize = 4;
@@ -34,13 +35,13 @@ const KEPT_CAPACITY: usize = 4;
 /// The kind of an entry, which decides whether it may be dropped and which bounds it counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Fan-out, in a batch that other queues share. It counts against the queue's bounds and may be dropped.
+    /// Fan-out, in a batch that other queues may share. It counts against the queue's bounds and may be dropped.
     Shared,
     /// The reply to the client's own command. It is never dropped and does not count against the queue's bounds.
     Reply,
     /// A pong. While the socket takes nothing, a new pong replaces the one that waits.
     Pong,
-    /// A ping or close frame.
+    /// A ping, or the last frames of a connection.
     Control,
     /// An event that tells the client what was dropped at this point of the queue. It is never dropped itself.
     Gap,
@@ -56,7 +57,7 @@ struct Entry {
     end: u32,
     /// Number of frames of which the last byte is not yet written.
     frames: u32,
-    /// When the entry was queued, in the shard's milliseconds.
+    /// When the entry was queued, in milliseconds of the shard's clock.
     at_ms: u64,
     kind: Kind,
 }
@@ -152,14 +153,14 @@ impl Outbox {
         self.reply_bytes > PAUSE_BYTES || self.other_frames > PAUSE_FRAMES
     }
 
-    /// Returns when the oldest waiting fan-out was queued, in the shard's milliseconds.
+    /// Returns when the oldest waiting fan-out was queued, in milliseconds of the shard's clock.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<u64> {
         self.entries.iter().find(|entry| entry.kind == Kind::Shared).map(|entry| entry.at_ms)
     }
 
-    /// Returns the bound that forbids to queue `frames` more messages of `bytes` bytes in total; `None` when they may
-    /// be queued. The bound on age is exceeded when the oldest waiting message is too old.
+    /// Returns the bound that is exceeded if `frames` more messages of `bytes` bytes in total are queued; `None` when
+    /// they may be queued. The bound on age is exceeded when the oldest waiting message is too old.
     #[must_use]
     pub fn overflow(&self, bytes: usize, frames: usize, now_ms: u64, bounds: &Bounds) -> Option<Overflow> {
         // Without waiting fan-out anything may be queued: otherwise a message longer than the bound could never be
