@@ -1,4 +1,4 @@
-//! The last messages of a room, bounded by number, bytes and age.
+//! The last messages of a room as encoded frames, bounded by number, bytes and age.
 
 use std::collections::VecDeque;
 
@@ -26,18 +26,19 @@ struct StoredMessage {
 
 /// The history of a room. Its offsets have no hole, and its times never run backwards.
 ///
-/// Memory: at most `bytes` of frames and 56 bytes for each of `messages`.
+/// Memory: the frames, at most [`HistoryBounds::bytes`], and 48 bytes for each slot of the ring buffer, which doubles
+/// when it is full.
 #[derive(Debug, Default)]
 pub struct History {
     entries: VecDeque<StoredMessage>,
     bytes: usize,
-    /// The time of the last message, or a later one. Kept here because reading it from the last message would be a
+    /// The latest time at which a message was appended. Kept here because reading it from the last message would be a
     /// cache miss.
     newest_ms: u64,
 }
 
 impl History {
-    /// Appends a message and drops what is beyond the bounds.
+    /// Appends a message, then drops the oldest messages until the history is within the bounds.
     pub fn append(&mut self, offset: Offset, frame: Frame, now_ms: u64, bounds: &HistoryBounds) {
         debug_assert!(
             self.entries.back().is_none_or(|last| last.offset.next() == offset),
@@ -46,8 +47,8 @@ impl History {
         if bounds.messages == 0 {
             return;
         }
-        // Two threads may have read the clock in the other order: times in the history never run backwards all the
-        // same.
+        // A thread may have read the clock before the thread whose message was appended first. Such a message gets
+        // the later time, so that times in the history never run backwards.
         self.newest_ms = self.newest_ms.max(now_ms);
         self.bytes += frame.len();
         self.entries.push_back(StoredMessage { offset, at_ms: self.newest_ms, frame });
@@ -62,7 +63,7 @@ impl History {
         self.entries.front().into_iter().for_each(prefetch);
     }
 
-    /// Drops the messages that are too old.
+    /// Drops the messages that have reached the age [`HistoryBounds::ttl_ms`].
     pub fn expire(&mut self, now_ms: u64, bounds: &HistoryBounds) {
         while self.entries.front().is_some_and(|oldest| now_ms.saturating_sub(oldest.at_ms) >= bounds.ttl_ms)
         {
@@ -71,8 +72,8 @@ impl History {
         self.release();
     }
 
-    /// Drops the oldest message and returns its bytes. A caller that takes the last one calls [`History::release`]
-    /// afterwards.
+    /// Drops the oldest message and returns the length of its frame. The caller calls [`History::release`] after its
+    /// last `pop`, because the history may have become empty.
     pub fn pop(&mut self) -> Option<usize> {
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.frame.len();
@@ -86,7 +87,8 @@ impl History {
         }
     }
 
-    /// Returns the messages behind `after`, oldest first; `None` when some of them are gone.
+    /// Returns the messages with offsets above `after`, oldest first. Returns `None` when the first of them are dropped
+    /// already, when `after` is above the last offset, and when the history is empty.
     #[must_use]
     pub fn since(&self, after: Offset) -> Option<impl Iterator<Item = (Offset, &Frame)>> {
         let first = self.entries.front()?.offset;
@@ -97,8 +99,9 @@ impl History {
         Some(self.entries.range(skip..).map(|entry| (entry.offset, &entry.frame)))
     }
 
-    /// Returns the messages behind `after`, oldest first: as many as fit into `max_bytes`, but at least one. Empty when
-    /// none is kept behind `after`; begins later than `after.next()` when the first of them are gone.
+    /// Returns the messages with offsets above `after`, oldest first: as many as fit into `max_bytes`, but at least
+    /// one. Returns none when no such message is kept. Starts later than `after.next()` when the first of them are
+    /// dropped already.
     #[must_use]
     pub fn page_after(&self, after: Offset, max_bytes: usize) -> Vec<Frame> {
         let Some(oldest) = self.entries.front() else { return Vec::new() };
@@ -113,8 +116,9 @@ impl History {
         self.entries.range(start..).take_while(fits).map(|entry| entry.frame.clone()).collect()
     }
 
-    /// Returns the last messages before `before` (before the end without it), oldest first: at most `limit`, as many as
-    /// fit into `max_bytes`, but at least one. Also returns whether there are older ones.
+    /// Returns the last messages with offsets below `before`, oldest first; without `before`, the last messages of all.
+    /// They are at most `limit`, and as many as fit into `max_bytes`, but at least one. Also returns whether older
+    /// messages are kept.
     #[must_use]
     pub fn page_before(&self, before: Option<Offset>, limit: usize, max_bytes: usize) -> (Vec<Frame>, bool) {
         let Some(oldest) = self.entries.front() else { return (Vec::new(), false) };
@@ -133,7 +137,7 @@ impl History {
         (frames, has_more)
     }
 
-    /// Returns when the oldest message was appended.
+    /// Returns when the oldest message was appended, in milliseconds; `None` when no message is kept.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<u64> {
         self.entries.front().map(|oldest| oldest.at_ms)

@@ -1,16 +1,19 @@
-//! Printing the settings as a TOML file that can be loaded again.
+//! Prints the settings as a TOML file that can be loaded again.
 
 use super::tree::{Config, all};
 use super::unsupported;
 
-/// Columns of a comment line.
+/// Most columns of a comment line.
 const WIDTH: usize = 100;
 
 impl Config {
-    /// Returns every key as TOML with its meaning and value. Where `effective`, the result of [`Config::resolve`], has
-    /// another value, that one follows in a comment, so that the text gives the same settings on another machine.
-    /// Lines are commented out for secrets (redacted), for keys that are not set, and for keys without effect that
-    /// no layer set.
+    /// Returns every key as TOML, each with its value behind a comment that explains its meaning.
+    ///
+    /// `effective` is the result of [`Config::resolve`] for this machine. Its value follows in a comment where it
+    /// differs, so the text itself contains no value that depends on the machine.
+    ///
+    /// A line is commented out if its key is a secret (the value is redacted), has no value, was read from the file
+    /// that its `_file` key names, or has no effect in this version and is set nowhere.
     #[must_use]
     pub fn to_toml(&self, effective: &Self) -> String {
         let mut text = String::new();
@@ -24,7 +27,8 @@ impl Config {
             let value = (key.show)(self);
             let seen = (key.show)(effective);
             let unsupported = unsupported::find(key.path);
-            // A key read from its file is commented out: only one of the key and the file's name may be set.
+            // A value that was read from the file named by its `_file` key is commented out, because loading accepts
+            // only one of the two keys.
             let from_file = all().any(|other| {
                 other.path.strip_suffix("_file") == Some(key.path) && (other.show)(self).is_some()
             });
@@ -33,7 +37,8 @@ impl Config {
                 text.push_str("# ");
             }
             let line = |value: Option<toml::Value>| value.map_or("none".into(), |value| value.to_string());
-            // Not shown for a key that is not set: its value is a secret from a file, or chosen anew at each start.
+            // A key that has no value here but an effective one is a secret from a file, or chosen anew at each start:
+            // neither is shown.
             let differs = (value.is_some() && seen != value)
                 .then(|| format!("effective: {}", line(seen)).replace('\n', " "));
             let shown = line(value);
@@ -50,7 +55,7 @@ impl Config {
     }
 }
 
-/// Appends `meaning` as comment lines of at most [`WIDTH`] columns.
+/// Appends an empty line, then `meaning` as comment lines of at most [`WIDTH`] columns.
 fn wrapped(meaning: &str, text: &mut String) {
     let mut column = usize::MAX;
     text.push('\n');
@@ -77,7 +82,8 @@ mod tests {
         config.to_toml(&config.clone().resolve(&MACHINE))
     }
 
-    /// Prints the settings and loads the text again, then restores the provenance, which alone may differ.
+    /// Prints the settings and loads the text again. Restores the provenance (the source of each value) before it
+    /// returns the result, because only that may differ.
     fn reloaded(config: &Config) -> Config {
         let mut again = Config::load(Sources::new().file("printed", printed(config))).unwrap();
         assert_eq!(again.warnings(), config.warnings());

@@ -1,4 +1,5 @@
-//! A non-blocking socket and its registration with the worker's reactor, from accept to close.
+//! A non-blocking socket and its registration with the reactor (the part of tokio that reports when sockets are ready),
+//! from accept to close.
 
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -15,10 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::shard::sink::Sink;
 
-/// Most bytes of a request head that are read at once: a handshake is far shorter.
+/// Most bytes that are read at once while the connection speaks HTTP. The head of a handshake is far shorter.
 const HEAD_BYTES: usize = 4 * 1024;
 
-/// A non-blocking socket that is registered with the reactor. The shard writes to the same socket through its [`Sink`].
+/// A non-blocking socket that is registered with the reactor. The worker's shard, which sends frames to the
+/// clients, writes to the same socket through its [`Sink`].
 #[derive(Debug)]
 pub struct Socket(AsyncFd<Rc<TcpStream>>);
 
@@ -31,13 +33,13 @@ impl Socket {
         register(Rc::new(stream)).map(Self)
     }
 
-    /// Returns a handle through which others on this thread can write.
+    /// Returns another handle to the socket, for writing. It stays on this thread.
     #[must_use]
     pub fn sink(&self) -> Sink {
         Sink::Socket(Rc::clone(self.0.get_ref()))
     }
 
-    /// Reads the bytes that are there; returns 0 at the end of the stream.
+    /// Reads the bytes that have arrived, or waits until there are some. Returns 0 at the end of the stream.
     ///
     /// # Errors
     /// The error of the socket.
@@ -47,8 +49,8 @@ impl Socket {
             let read = self.read_now(buffer);
             match read {
                 Poll::Pending => guard.clear_ready(),
-                // A short read means that the kernel has no more bytes. Readiness that stays set would make the next
-                // wait return at once for nothing.
+                // A short read means that the kernel has no more bytes. If the readiness stayed set, the next call
+                // would make a system call in vain.
                 Poll::Ready(Ok(bytes)) if bytes > 0 && bytes < buffer.len() => {
                     guard.clear_ready();
                     return read;
@@ -58,15 +60,16 @@ impl Socket {
         }
     }
 
-    /// Reads the bytes that the kernel has, whatever readiness the reactor has recorded: after a pause of the process
-    /// the reactor may not have reported all sockets. Pending where there are none; this registers no wake-up.
+    /// Reads the bytes that the kernel has, even if the reactor has not reported the socket as ready: after a pause of
+    /// the process, reports may be missing. Returns `Pending` when there are none, and registers no wake-up.
     ///
     /// # Errors
     /// The error of the socket.
     #[inline]
     pub fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            // A system call without the C library, as the sink makes for writing.
+            // Without the C library: in a process of several threads its `recv` is a cancellation point, which makes it
+            // slower.
             match net::recv(&**self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
                 Ok((_, read)) => return Poll::Ready(Ok(read)),
                 Err(Errno::WOULDBLOCK) => return Poll::Pending,
@@ -76,7 +79,7 @@ impl Socket {
         }
     }
 
-    /// Calls `write` when the socket takes bytes, and again each time that it can take more, until `write` is done.
+    /// Calls `write` each time that the socket is ready to take bytes, until it returns [`WriteProgress::Done`].
     ///
     /// # Errors
     /// The error of the reactor.
@@ -131,18 +134,18 @@ impl Socket {
     }
 }
 
-/// Reads for HTTP, before the connection is upgraded.
+/// For the HTTP server, which reads requests until the connection is upgraded.
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let most = buf.remaining().min(HEAD_BYTES);
-        // The buffer is uninitialised memory, which safe code cannot read into.
+        // Safe code cannot read into the uninitialised memory of the buffer, so the part to be read is zeroed first.
         let read = ready!(Socket::poll_read(&self, cx, buf.initialize_unfilled_to(most)))?;
         buf.advance(read);
         Poll::Ready(Ok(()))
     }
 }
 
-/// Writes for HTTP, before the connection is upgraded.
+/// For the HTTP server, which writes responses until the connection is upgraded.
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Socket::poll_write(&self, cx, bytes)
@@ -176,11 +179,11 @@ pub trait OwnedSocket: AsRawFd {}
 impl OwnedSocket for Rc<TcpStream> {}
 impl OwnedSocket for TcpListener {}
 
-/// The result of a write.
+/// The result of a call of the function that [`Socket::poll_write_with`] is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteProgress {
-    /// Everything was written, or the write is over.
+    /// Everything was written, or writing failed: do not call the function again.
     Done,
-    /// The socket takes no more bytes for now.
+    /// The socket takes no more bytes now: call the function again when it does.
     Blocked,
 }

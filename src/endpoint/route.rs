@@ -1,27 +1,28 @@
 //! Maps the path of an upgrade request to its endpoint.
 
-/// The endpoint that a WebSocket path leads to.
+/// The endpoint that serves a WebSocket path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// `/ws`
+    /// `/ws`: sends each message back, text with a prefix.
     Echo,
-    /// `/ws/secure`
+    /// `/ws/secure`: sends text back with the user's name. Needs a token.
     Secure,
-    /// `/ws/messages`
+    /// `/ws/messages`: validates JSON messages and answers them.
     Messages,
-    /// `/ws/with-timeout`
+    /// `/ws/with-timeout`: sends text back, and ends a connection that sends no message for too long.
     WithTimeout,
-    /// `/ws/heartbeat`
+    /// `/ws/heartbeat`: sends heartbeats that the client has to acknowledge.
     Heartbeat,
-    /// `/ws/chat/{user_id}`
+    /// `/ws/chat/{user_id}`: rooms, private messages and presence.
     Chat,
 }
 
-/// The prefix of the chat's paths; the user id follows.
+/// The start of the chat's paths. The user id follows, percent-encoded, and contains no `/`.
 pub const CHAT_PREFIX: &str = "/ws/chat/";
 
 impl Route {
-    /// Returns the route of a path, which is given without its query.
+    /// Returns the endpoint that serves `path`, which must not include the query; `None` when no endpoint does. The
+    /// user id in a chat path is not checked here.
     #[must_use]
     pub fn parse(path: &str) -> Option<Self> {
         Some(match path {
@@ -37,7 +38,7 @@ impl Route {
         })
     }
 
-    /// Returns the route's name in logs.
+    /// Returns the endpoint's name in logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,8 @@
-//! The inbox of a shard, into which other threads push publications, bounded in bytes, and commands about its clients.
+//! The inbox of a shard (the clients of one worker thread): other threads put frames for the clients and commands about
+//! them into it. The frames are bounded in bytes.
+//!
+//! A lane has the members of one room on one shard that speak one dialect. A publication goes into the lanes that it
+//! names, and from there in batches to the members: that is the fan-out.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -15,28 +19,28 @@ use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 
-/// A frame for the members of a room on one shard.
+/// A frame for the members of a room that are on one shard.
 #[derive(Debug)]
 pub struct Publication {
     /// The room.
     pub topic: TopicId,
-    /// Its position in the room's stream of messages and notices.
+    /// The frame's position in the room's stream of messages and notices.
     pub seq: u64,
-    /// The lanes that it goes into.
+    /// The lanes that the frame goes into.
     pub lanes: Lanes,
-    /// The note for a member whose queue drops the frame.
+    /// The note that a member gets from its queue if the queue drops the frame.
     pub loss: LossNote,
     /// The encoded frame.
     pub frame: Frame,
-    /// The sender's own copy, when the sender is a client of this shard.
+    /// The sender's own copy and its ack, when the sender is a client of this shard.
     pub sender: Option<SenderCopy>,
-    /// When it was published.
+    /// When the frame was published.
     pub at: Instant,
 }
 
 impl Publication {
-    /// Returns the bytes that it takes of the inbox's space: the frame's length for each lane, because each lane
-    /// copies it into a batch.
+    /// Returns the bytes that count against the inbox's limit: the frame's length for each lane, because each lane
+    /// copies the frame into a batch.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.frame.len() * self.lanes.count()
@@ -48,7 +52,7 @@ impl Publication {
 pub struct Typing {
     /// The room.
     pub topic: TopicId,
-    /// The encoded event.
+    /// The event as an encoded frame.
     pub frame: Frame,
     /// The connection of the user who is typing. It does not get the event.
     pub except: ConnectionId,
@@ -57,16 +61,18 @@ pub struct Typing {
 /// A command about one client of a shard.
 #[derive(Debug)]
 pub enum Command {
-    /// Ends this connection, if it still exists.
+    /// Ends this connection for this reason, if it still exists.
     End(ConnectionId, EndReason),
-    /// Wakes the task of this connection, after everything that was pushed before.
+    /// Wakes the task of this connection, after the shard has handled every earlier item.
     Wake(ConnectionId),
-    /// Pings this connection and answers whether it reacts within [`PROBE_MS`](super::probe::PROBE_MS). The asker is
-    /// dropped when there is no such connection.
+    /// Pings this connection to learn whether it is alive, and tells the asker whether it reacts within
+    /// [`PROBE_MS`](super::probe::PROBE_MS). The asker is dropped when there is no such connection.
     Probe(ConnectionId, Asker),
-    /// Sends this to the connection, within the bounds of its queue.
+    /// Sends this private message to the connection, within the bounds of its queue. The [`Share`] is the part of the
+    /// queue that the message's sender uses up until the message has left.
     Send(ConnectionId, Frame, Option<Share>),
-    /// Sends this to the connection as the reply to its own command.
+    /// Sends this frame to the connection as the reply to its own command. It is not subject to the bounds of the
+    /// queue.
     Reply(ConnectionId, Frame),
 }
 
@@ -75,7 +81,7 @@ pub enum Command {
 pub enum Item {
     /// A frame to fan out.
     Publish(Publication),
-    /// An event to show to members for whom nothing else waits.
+    /// A typing event, for members for whom nothing else waits.
     Typing(Box<Typing>),
     /// A command to run.
     Command(Box<Command>),
@@ -92,42 +98,46 @@ struct Queue {
 #[derive(Debug)]
 pub struct Inbox {
     queue: Mutex<Queue>,
-    /// Bytes of publications that the shard has not fanned out yet, including those that it has taken.
+    /// Bytes of all frames that were added and that the shard has neither begun to deliver nor dropped. They include
+    /// frames that it has taken out of the inbox and that wait in lanes.
     bytes: AtomicUsize,
+    /// The limit on `bytes`, which only some callers check.
     max_bytes: usize,
 }
 
 impl Inbox {
-    /// Makes an inbox that holds `max_bytes` of publications.
+    /// Makes an inbox that is full when its frames have `max_bytes`.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), max_bytes }
     }
 
-    /// True when a frame of `len` bytes fits, and always when the inbox is empty: `len` is an upper bound (six bytes
-    /// for each byte of text, for each lane), so the longest message would otherwise be refused for ever. It is asked
-    /// before a message gets its offset. Publishers of different rooms may ask at the same time, so the inbox may
-    /// exceed its limit by one message for each worker thread.
+    /// Returns true when a frame of `len` bytes fits. The caller checks this before a message gets its offset, when the
+    /// length is only known as an upper bound: six bytes for each byte of text, for each lane. Anything fits into an
+    /// empty inbox, because otherwise the longest message could never be published.
+    ///
+    /// Checking reserves nothing. Publishers of different rooms may check at the same time, so the inbox may exceed its
+    /// limit by one message for each worker thread, and by the messages that the log of the history writes at once.
     #[must_use]
     pub fn has_space(&self, len: usize) -> bool {
         let bytes = self.bytes.load(Relaxed);
         bytes == 0 || bytes + len <= self.max_bytes
     }
 
-    /// Returns the bytes of publications that wait to be fanned out.
+    /// Returns the bytes of all frames that were added and that the shard has neither begun to deliver nor dropped.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
 
-    /// Adds a publication and wakes the shard if it sleeps. Called under the room's lock, so that a room's
-    /// publications come in order; notices are added whether they fit or not.
+    /// Adds a publication, even beyond the limit, and wakes the shard if it sleeps. The caller holds the room's lock,
+    /// so that the publications of a room arrive in order. It has checked the space for a message, not for a notice.
     pub fn publish(&self, publication: Publication) {
         self.bytes.fetch_add(publication.bytes(), Relaxed);
         self.push(Item::Publish(publication));
     }
 
-    /// Adds a typing event, unless half of the space is taken.
+    /// Adds a typing event, or drops it when more than half of the limit is used up.
     pub fn typing(&self, typing: Typing) {
         if self.has_space(self.max_bytes / 2) {
             self.bytes.fetch_add(typing.frame.len(), Relaxed);
@@ -135,19 +145,20 @@ impl Inbox {
         }
     }
 
-    /// Adds a frame for one connection, even beyond the limit: the caller has asked for space before.
+    /// Adds a private message for one connection, even beyond the limit: the caller has checked the space before.
     pub fn send(&self, id: ConnectionId, frame: Frame, share: Option<Share>) {
         self.bytes.fetch_add(frame.len(), Relaxed);
         self.command(Command::Send(id, frame, share));
     }
 
-    /// Adds the reply to a connection's own command, even beyond the limit: the command that it answers did fit.
+    /// Adds the reply to a connection's own command, even beyond the limit: when a full inbox is the reason that the
+    /// command is refused, the client has to learn that.
     pub fn reply(&self, id: ConnectionId, frame: Frame) {
         self.bytes.fetch_add(frame.len(), Relaxed);
         self.command(Command::Reply(id, frame));
     }
 
-    /// Adds a command.
+    /// Adds a command and wakes the shard if it sleeps.
     pub fn command(&self, command: Command) {
         self.push(Item::Command(Box::new(command)));
     }
@@ -163,14 +174,15 @@ impl Inbox {
         }
     }
 
-    /// Swaps all waiting items into `items`, which must be empty. Returns false when there were none.
+    /// Moves all items out of the inbox into `items`, which must be empty. Returns false when there were none. The
+    /// bytes of the frames still count until [`Inbox::done`].
     pub fn take(&self, items: &mut Vec<Item>) -> bool {
         debug_assert!(items.is_empty(), "items that were taken before must be done first");
         std::mem::swap(&mut self.queue.lock().items, items);
         !items.is_empty()
     }
 
-    /// Frees the space of `bytes` of publications, which have been fanned out.
+    /// Subtracts `bytes` of frames that the shard has begun to deliver, or has dropped.
     pub fn done(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Relaxed);
     }
@@ -181,11 +193,12 @@ impl Inbox {
         self.queue.lock()
     }
 
-    /// Waits until an item is pushed. It may have been taken by the time this returns. Only the shard waits.
+    /// Waits until the inbox has an item. Only the shard's fan-out waits. A client of the shard that leaves a room
+    /// takes all items, so the inbox can be empty when this returns.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: the next call finds what is still here. An item that was taken meanwhile no
-    /// longer wakes it, so look at your own work first.
+    /// Dropping the future loses no item: the next call returns at once if one is in the inbox. If the item was taken
+    /// before that call, it keeps waiting, so check first whether the shard has work left.
     pub async fn wait(&self) {
         let mut sleeps = false;
         poll_fn(|cx| {

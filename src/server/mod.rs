@@ -1,6 +1,5 @@
-//! A server from its bound address to its last close frame: the listener, the worker threads, and the drain.
-//!
-//! [`Server`] is what a program embeds; see its documentation and the crate's.
+//! A server from its bound address to its last close frame: the listener, the worker threads, and the drain, which ends
+//! all connections when the server stops. A program that embeds a server uses [`Server`].
 
 mod acceptor;
 mod address_check;
@@ -36,7 +35,8 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::protocol::close::EndReason;
 
-/// Time between two rounds of housekeeping: merged presence notices, old histories, counted handshakes.
+/// Time between two rounds of housekeeping, which sends merged presence notices and forgets what has expired: old
+/// messages, counted handshakes and the like.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
 /// Why a server cannot be bound.
@@ -58,7 +58,7 @@ pub enum BindError {
 /// Why a server stops. Clients learn it by the close code; both codes come with the advice to reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
-    /// The server stops, and nothing is known of a successor: close code 1001.
+    /// The server stops, and it is not known whether another process takes over: close code 1001.
     GoingAway,
     /// Another process takes over: close code 1012.
     Restarting,
@@ -73,7 +73,7 @@ impl From<StopReason> for EndReason {
     }
 }
 
-/// A server that is bound and not yet running. The documentation of the crate shows how a program embeds one.
+/// A server that is bound to its address and does not run yet. The documentation of the crate has an example.
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
@@ -82,8 +82,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address of a configuration, and reads the history in `history.dir`. A configuration that was not
-    /// [resolved](Config::resolve) is resolved for this machine.
+    /// Reads the history in `history.dir`, then binds the address `listen`. A configuration in which `workers` is 0 is
+    /// [resolved](Config::resolve) for this machine first.
     ///
     /// # Errors
     /// The address or the folder of the history cannot be used.
@@ -91,9 +91,9 @@ impl Server {
         Self::bind_by(config, Clock::system())
     }
 
-    /// Binds a server that reads the time from `clock`, and is like that of [`Server::bind`] otherwise. A test that
-    /// moves the clock moves every deadline of a connection, the expiry of tokens and the limits of addresses. The
-    /// timeouts of a handshake, and how often the server looks for what is due, stay with the machine's time.
+    /// Binds a server as [`Server::bind`] does, but one that reads the time from `clock`. It is for tests: moving the
+    /// clock moves every deadline of a connection, the expiry of tokens and the limits of addresses. The timeouts of a
+    /// handshake, and the time between two checks for what is due, follow the machine's clock.
     ///
     /// # Errors
     /// The address or the folder of the history cannot be used.
@@ -103,24 +103,24 @@ impl Server {
         let listen = config.listen;
         let taken = |source| BindError::Listen { listen, source };
         let metrics = Metrics::new(config.workers, &Refusal::REASONS);
-        // The history is read first, so that no client can connect meanwhile.
+        // The history is read before the address is bound, so that no client can connect while it is incomplete.
         let node = Node::open(config.clone(), metrics, clock)?;
         let listener = listener::bind(&config).map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         Ok(Self { node, listener, address })
     }
 
-    /// Returns the bound address, with the port that was picked for port 0.
+    /// Returns the bound address. If port 0 was configured, it has the port that the system picked.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` resolves, then refuses new connections, closes the others over `drain.window`, and returns
-    /// when all have ended or the window is over.
+    /// Serves until `stop` resolves, then drains: refuses new connections, and closes the others one by one within
+    /// `drain.window`. Returns when all have ended or that time is over.
     ///
     /// This blocks the calling thread, which accepts connections; the workers have threads of their own. `stop` is
-    /// polled on the calling thread, inside a tokio runtime of its own with timers and I/O.
+    /// polled on the calling thread, in a tokio runtime that the server makes there, with timers and I/O.
     ///
     /// # Errors
     /// A thread or a runtime cannot be made, the system has no random numbers for the key of the dashboard, a worker has
@@ -128,7 +128,7 @@ impl Server {
     /// other, which loading the configuration has ruled out.
     ///
     /// # Panics
-    /// When called from asynchronous code of a tokio runtime: give the server a thread of its own.
+    /// When this is called from asynchronous code in a tokio runtime: call it on a thread of its own.
     pub fn run(self, stop: impl Future<Output = StopReason>) -> io::Result<()> {
         let Self { node, listener, address } = self;
         let (stopping, stopped) = watch::channel(None);
@@ -145,7 +145,8 @@ impl Server {
                 result = &mut accepting => return result,
                 () = keep_house(&shared) => EndReason::GoingAway,
                 () = shared.dashboard.run(&node, &workers) => EndReason::GoingAway,
-                // A server that has lost a worker must be started again: going on would lose a part of the clients.
+                // Without one of its workers the server could not serve a part of its clients, so it has to be
+                // restarted.
                 () = worker::one_stopped(&workers) => return Err(io::Error::other("a worker has stopped")),
             };
             tracing::info!(
@@ -156,7 +157,7 @@ impl Server {
             node.drain();
             shared.dashboard.close();
             let _ = stopping.send(Some(reason));
-            // New connections are still accepted, so that they are told why they are refused.
+            // Sockets are still accepted, so that the answer to a handshake can say why it is refused.
             tokio::select! {
                 result = &mut accepting => result,
                 () = keep_house(&shared) => Ok(()),
@@ -168,7 +169,7 @@ impl Server {
     }
 }
 
-/// Looks after what belongs to no connection; never returns.
+/// Does a round of housekeeping every [`HOUSEKEEPING`]. Never returns.
 async fn keep_house(shared: &Shared) {
     let mut ticks = interval(HOUSEKEEPING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

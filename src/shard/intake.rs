@@ -1,4 +1,8 @@
-//! Takes in what other threads hand to a shard: a publication goes into the lanes of its room.
+//! Distributes what other threads have put into a shard's inbox: a publication goes into the lanes of its room, a reply
+//! into its client's queue.
+//!
+//! A lane has the members of one room on this shard that speak one dialect, and the frames that wait for them. The
+//! inbox counts the bytes of a frame until its delivery begins or it is dropped; [`Inbox::done`] subtracts them.
 
 use super::egress::Egress;
 use super::lane::Pending;
@@ -10,7 +14,7 @@ use crate::protocol::frame::Frame;
 use crate::registry::delivery::SenderCopy;
 use crate::registry::inbox::{Inbox, Publication, Typing};
 
-/// A shard's state while it takes in what its inbox held.
+/// The parts of a shard that items of its inbox go to.
 pub(super) struct Intake<'a> {
     pub(super) state: &'a mut State,
     pub(super) egress: &'a Egress,
@@ -18,12 +22,13 @@ pub(super) struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    /// Puts a publication into the lanes that it is for.
+    /// Puts a publication into the lanes that it names. The sender's own copy goes into the lane of the sender's
+    /// dialect.
     pub(super) fn publish(&mut self, publication: Publication) {
         let Publication { topic, seq, lanes, loss, frame, sender, at } = publication;
         let [plain, v1] = [Dialect::Plain, Dialect::V1].map(|dialect| LaneId::new(topic, dialect));
         let pending = |frame, sender| Pending { seq, loss, frame, sender, at };
-        // Senders that speak `throng.v1` have an ack, and no others.
+        // Only a copy for a sender that speaks `throng.v1` has an ack.
         let (of_plain, of_v1) = match sender {
             Some(SenderCopy { ack: None, .. }) => (sender, None),
             _ => (None, sender),
@@ -40,12 +45,13 @@ impl Intake<'_> {
             (false, true) => self.enqueue(v1, pending(frame, of_v1)),
             (false, false) => of_v1,
         };
+        // The sender gets its ack even if its dialect has no lane here, or the publication is not for that lane.
         if let Some(SenderCopy { to, ack: Some(ack) }) = left_over {
             self.reply(to, &ack.frame);
         }
     }
 
-    /// Puts a frame into a lane. Returns the sender's copy when the lane has no members here.
+    /// Puts a frame into a lane. When the lane has no members here, drops the frame and returns the sender's copy.
     fn enqueue(&mut self, id: LaneId, pending: Pending) -> Option<SenderCopy> {
         let State { lanes, queue, .. } = &mut *self.state;
         let Some(lane) = lanes.get_mut(&id) else {
@@ -62,7 +68,7 @@ impl Intake<'_> {
         None
     }
 
-    /// Replies to a client's command, in no room's stream.
+    /// Queues the reply to a client's own command. It has no position in a room's stream.
     pub(super) fn reply(&mut self, to: ConnectionId, frame: &Frame) {
         if let Some(mut client) = self.state.client(to) {
             self.egress.queue_reply(&mut client, frame);
@@ -70,7 +76,8 @@ impl Intake<'_> {
         self.state.mark_dirty(to);
     }
 
-    /// Begins to show that a user is typing, unless the room has anything else to do.
+    /// Begins to show the members that speak `throng.v1` that a user is typing, unless their lane has other work. The
+    /// event is dropped then.
     pub(super) fn show_typing(&mut self, typing: &Typing) {
         self.inbox.done(typing.frame.len());
         let State { lanes, queue, .. } = &mut *self.state;

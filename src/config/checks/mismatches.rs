@@ -1,5 +1,5 @@
-//! Pairs of settings that do not fit together: one makes the other pointless, or lower than it says. The server starts
-//! all the same, with a warning.
+//! Finds pairs of settings that do not fit together: because of one, the other has no effect, or a lower limit applies
+//! than it states. The server starts nevertheless, and logs a warning.
 
 use crate::names::units::show_size;
 
@@ -7,19 +7,19 @@ use super::super::tree::Config;
 
 /// Most bytes of a character in UTF-8.
 const UTF8_BYTES_PER_CHAR: usize = 4;
-/// Most bytes of a character in JSON (`\u0000`).
+/// Most bytes of a character in the JSON that the server writes: a control character is escaped, like `\u0000`.
 pub(super) const JSON_BYTES_PER_CHAR: usize = 6;
-/// Most bytes of a command or a stored message besides its text: names, room, key, ids.
+/// Most bytes that a command or a stored message has in addition to its text: field names, room, key, ids.
 const AROUND_TEXT: usize = 1024;
-/// Fewest bytes of memory that an idempotency key takes.
+/// Fewest bytes of memory that an idempotency key takes, by which the server recognises a message that is sent again.
 const KEY_BYTES: usize = 200;
 
-/// Returns a warning for each pair that does not fit together.
+/// Returns a warning for each pair of settings that do not fit together.
 pub(super) fn mismatches(config: &Config) -> impl Iterator<Item = String> {
     messages(config).into_iter().chain(queues(config)).chain(counts(config)).flatten()
 }
 
-/// Checks the length of messages against the limits that they must fit into.
+/// Compares the longest message with the limits on its bytes. Returns a warning for each limit that is too low.
 fn messages(config: &Config) -> [Option<String>; 4] {
     let Config { limits, history, chat, endpoints, .. } = config;
     let size = show_size;
@@ -66,7 +66,8 @@ fn messages(config: &Config) -> [Option<String>; 4] {
     ]
 }
 
-/// Checks limits on queues and sockets that contain one another.
+/// Compares limits on queues and sockets where one is part of the other. Returns a warning where the part is larger
+/// than the whole.
 fn queues(config: &Config) -> [Option<String>; 2] {
     let Config { queue, socket, .. } = config;
     let size = show_size;
@@ -91,7 +92,8 @@ fn queues(config: &Config) -> [Option<String>; 2] {
     ]
 }
 
-/// Checks numbers of connections, rooms, keys and members that contain one another.
+/// Compares limits on the number of connections, handshakes, rooms, keys and members where one is part of the other.
+/// Returns a warning where the part is larger than the whole.
 fn counts(config: &Config) -> [Option<String>; 5] {
     let Config { limits, presence, .. } = config;
     let size = show_size;
@@ -141,7 +143,8 @@ mod tests {
     use super::*;
     use crate::config::Sources;
 
-    /// The keys that are set, and the two keys with values that the one warning must name.
+    /// Each row has the settings that cause one warning, and the two keys, each with its value, that this warning must
+    /// name.
     const ROWS: [(&[&str], [&str; 2]); 11] = [
         (
             &["limits.max_message_bytes=2KiB"],

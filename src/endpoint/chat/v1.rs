@@ -1,4 +1,6 @@
-//! Carries out the commands of `throng.v1`.
+//! Carries out the commands of `throng.v1`, the chat's dialect of JSON commands and events.
+//!
+//! In every function here, `re` is the `id` that the client gave its command. The answer repeats it.
 
 use super::Chat;
 use super::replay::Replaying;
@@ -13,7 +15,8 @@ use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
 use crate::rate_limit::Allowance;
 
-/// Messages of a `history`, or users of a `presence`, that does not say how many it wants.
+/// Number of messages that a `history` command gets, or of users that a `presence` command gets, when it sets no
+/// `limit`.
 const DEFAULT_LIMIT: u64 = 50;
 
 /// The state of a `throng.v1` connection besides its rooms.
@@ -25,15 +28,19 @@ pub(super) struct Session {
     address: u32,
     /// Patterns of the rooms that the token allows; `None` allows all.
     allowed: Option<Box<[String]>>,
+    /// The missed messages that are still to be sent, if the connection resumed a room.
     pub(super) replaying: Option<Replaying>,
     /// A room to be left as soon as the client's messages there are answered.
     leaving: Option<Leaving>,
+    /// Limits how often the connection's `typing` commands are shown to others.
     typing: TypingPause,
 }
 
+/// A `leave` command that waits until the client's messages in the room are answered.
 #[derive(Debug)]
 struct Leaving {
     room: RoomName,
+    /// The command's `id`, which the answer repeats.
     re: Option<Box<str>>,
 }
 
@@ -48,7 +55,7 @@ impl Session {
     }
 }
 
-/// Encodes the first event that a connection gets.
+/// Encodes `welcome`, the first event that a connection gets.
 pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &Entered) -> Frame {
     let config = &node.config;
     let Position { epoch, offset } = entered.start();
@@ -73,8 +80,8 @@ pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &
     })
 }
 
-/// Returns the position that a client names. If its epoch is malformed, the position belongs to no room, and nothing
-/// can be recovered there.
+/// Returns the position from which a client wants to resume. A malformed epoch becomes a random one, which belongs to
+/// no room, so nothing is recovered.
 pub fn position(resume: Resume<'_>) -> Position {
     Position {
         epoch: resume.epoch.parse().unwrap_or_else(|_| Epoch::random()),
@@ -82,7 +89,8 @@ pub fn position(resume: Resume<'_>) -> Position {
     }
 }
 
-/// Returns why a command fails that names a room which the connection is not in.
+/// Returns the error for a command that names `room` when the connection is not in it: the name is not valid, or it
+/// belongs to another room.
 fn not_in(room: &str) -> CommandError {
     match room.parse::<RoomName>() {
         Ok(_) => CommandError::NotInRoom,
@@ -91,6 +99,8 @@ fn not_in(room: &str) -> CommandError {
 }
 
 impl Chat {
+    /// Parses a command and carries it out; answers it with an error if either fails. Returns the reason to end the
+    /// connection when it has made too many errors.
     pub(super) fn text_v1(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
         let (id, result) = match peer.parser.parse_v1(text) {
             Ok(request) => (request.id, self.run_command(request.command, request.id, peer)),
@@ -114,7 +124,8 @@ impl Chat {
         match command {
             Command::Message { room, text, key, echo } => {
                 let key = self.admit_text(text, key, peer)?;
-                // The message has ended what was shown of typing: typing again is shown at once.
+                // Other clients stop showing the user as typing when they get the message, so the next `typing` is
+                // shown without a pause.
                 self.v1.iter_mut().for_each(|session| session.typing.end());
                 let post = Post { text, key, re, echo };
                 self.post(room, post, peer)
@@ -152,7 +163,8 @@ impl Chat {
         self.rooms.get(room).ok_or_else(|| not_in(room))
     }
 
-    /// Checks a text to be sent, and takes it off the rate limits of the connection and its user.
+    /// Checks the length of a text to be sent, parses its idempotency key, and counts the message against the rate
+    /// limits of the connection and its user. Returns the key.
     fn admit_text(
         &self,
         text: &str,
@@ -172,6 +184,8 @@ impl Chat {
         Ok(key)
     }
 
+    /// Publishes a message in `room`, or without one in the room that the connection entered first. A new message is
+    /// acknowledged in the room's stream; only the ack of a duplicate is sent from here.
     fn post(&self, room: Option<&str>, post: Post<'_>, peer: &Peer<'_>) -> Result<(), CommandError> {
         let entry = self.v1.as_ref().map_or("", |v1| v1.entry.as_str());
         let membership = self.member(room.unwrap_or(entry))?;
@@ -192,7 +206,7 @@ impl Chat {
         re: Option<&str>,
         peer: &mut Peer<'_>,
     ) -> Result<(), CommandError> {
-        // Nobody can be connected under a name that is not valid.
+        // Nobody can be connected with a user id that is not valid.
         let to: UserId = to.parse().map_err(|_: NameError| CommandError::UserNotFound)?;
         let key = self.admit_text(text, key, peer)?;
         let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.now_ms)?;
@@ -208,6 +222,7 @@ impl Chat {
         Ok(())
     }
 
+    /// Stores a `leave` until the client's messages in the room are answered: [`Chat::finish_leaving`] carries it out.
     fn leave_later(&mut self, room: &str, re: Option<&str>) -> Result<(), CommandError> {
         let name = self.member(room)?.room().clone();
         if let Some(session) = &mut self.v1 {
@@ -216,20 +231,22 @@ impl Chat {
         Ok(())
     }
 
-    /// Returns true while a room cannot be left yet. The task is woken when it can.
+    /// Returns true while a `leave` waits for answers to the client's messages in that room. The connection's task is
+    /// woken when the answers are there.
     pub(in crate::endpoint) fn is_waiting(&self) -> bool {
-        // Looked at anew each time: the wake may have come while the client had yet to read its answers.
+        // The result is not stored: the one wake-up may come while the task is paused for another reason, because the
+        // client does not read its answers.
         let leaving = self.v1.as_ref().and_then(|v1| v1.leaving.as_ref());
         let room = leaving.and_then(|leaving| self.rooms.get(leaving.room.as_str()));
         room.is_some_and(Membership::awaits_answers)
     }
 
-    /// Returns true while a room waits to be left. No command is taken meanwhile.
+    /// Returns true while a `leave` is stored to be carried out later. No other command is read meanwhile.
     pub(super) fn is_leaving(&self) -> bool {
         self.v1.as_ref().is_some_and(|v1| v1.leaving.is_some())
     }
 
-    /// Leaves the room that waits to be left, if the client's messages there are answered.
+    /// Carries out the stored `leave`, if there is one and the client's messages in that room are answered.
     pub(super) fn finish_leaving(&mut self, peer: &Peer<'_>) {
         let Some(Leaving { room, re }) = self.v1.as_mut().and_then(|v1| v1.leaving.take()) else { return };
         match (self.rooms.get(room.as_str()), &mut self.v1) {

@@ -1,7 +1,7 @@
 //! Collects everything that the dashboard shows, as JSON.
 //!
 //! Counters count from the start of the process. A viewer that wants rates takes the difference of two snapshots, and
-//! starts over when `started_ms` changes.
+//! starts over when `started_ms` changes. A shard is the part of the connections that one worker thread serves.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::node::Node;
 use crate::server::worker::handle::Worker;
 use crate::shard::laggards::{Laggard, SLOWEST};
 
-/// Longest wait for the workers to report their slow clients. A stalled worker must be visible on the dashboard, and
-/// must not stall it.
+/// Longest wait for the workers to report their slow clients. Without this limit, a worker that hangs would stop the
+/// dashboard, which must show that it hangs.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// One snapshot. Sizes are in bytes; times are in microseconds where a name ends in `_us`, in milliseconds where it
@@ -25,59 +25,83 @@ const PATIENCE: Duration = Duration::from_millis(500);
 struct Snapshot<'a> {
     node: &'a str,
     version: &'static str,
-    /// Start of the process since the Unix epoch: when it changes, the counters began at 0 again.
+    /// Start of the process, since the Unix epoch. When it changes, all counters have restarted at 0.
     started_ms: u64,
     /// Time since the start of the process.
     uptime_ms: u64,
+    /// Open dashboards.
     viewers: usize,
+    /// Open WebSocket connections.
     connections: u64,
     max_connections: usize,
     rooms: usize,
+    /// WebSocket connections accepted.
     accepted: u64,
+    /// Messages received from clients.
     messages: u64,
+    /// Fan-out messages written completely to a client's socket.
     deliveries: u64,
     bytes_sent: u64,
+    /// System calls that write to clients.
     writes: u64,
+    /// Bytes that wait in the queues of clients.
     queue_bytes: u64,
+    /// Clients disconnected because they did not keep up.
     slow_consumers_dropped: u64,
+    /// Messages that a full queue dropped.
     messages_dropped: u64,
+    /// Messages and control frames refused because their connection or user sent too fast.
     rate_limited: u64,
+    /// Resumes for which the history had every missed message.
     recovered: u64,
+    /// Resumes for which the history lacked a missed message.
     not_recovered: u64,
-    /// Upper bounds of the buckets of the histogram of fan-out times; the last bucket has none.
+    /// Upper bounds of the buckets of the histogram of fan-out times. The last bucket has no upper bound, so this has
+    /// one element less than `fanout`.
     fanout_le_us: Vec<u64>,
     /// Number of fan-outs in each bucket.
     fanout: Vec<u64>,
     /// Ended connections, by the side that ended them and by close code.
     closes: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    /// Requests that were not admitted, by reason.
     refused: BTreeMap<&'static str, u64>,
     /// Resident memory; `null` where the system does not report it.
     resident_bytes: Option<u64>,
+    /// CPU time used by all threads.
     cpu_us: u64,
     shards: Vec<Shard>,
+    /// The clients with the longest queues in bytes, the longest first.
     slowest: Vec<Slow>,
 }
 
-/// The numbers of one worker.
+/// The numbers of one shard.
 #[derive(Serialize)]
 struct Shard {
     connections: u64,
     deliveries: u64,
+    /// Bytes that wait in the queues of its clients.
     queue_bytes: u64,
+    /// Bytes that other threads have handed to the shard and whose delivery to its clients has not begun.
     inbox_bytes: usize,
-    /// Number of clients whose queue does not drain; `null` when the worker did not report in time.
+    /// Number of clients for which something waits although their socket takes no more; `null` when the worker did not
+    /// report in time.
     behind: Option<usize>,
 }
 
-/// A client whose queue does not drain.
+/// A client for which something waits although its socket takes no more.
 #[derive(Serialize)]
 struct Slow {
     /// The connection's id, as in the log.
     connection: String,
+    /// The user id; `null` outside of the chat.
     user: Option<String>,
+    /// Index of the shard.
     shard: usize,
+    /// Bytes that wait, including replies to the client's own commands.
     bytes: usize,
+    /// Messages that wait, without such replies.
     messages: usize,
+    /// Time since the oldest of these messages was queued; 0 when none waits.
     age_ms: u64,
 }
 
@@ -89,8 +113,8 @@ impl From<Laggard> for Slow {
     }
 }
 
-/// Takes a snapshot of the node and of all workers. It takes as long as the slowest worker needs to report its slow
-/// clients, and [`PATIENCE`] at most.
+/// Takes a snapshot of the node and of all workers. This lasts until the last worker has reported its slow clients, and
+/// at most [`PATIENCE`].
 ///
 /// # Errors
 /// The snapshot cannot be written as JSON, which no value in it can cause.
@@ -108,7 +132,8 @@ pub(super) async fn take(
             None => None,
         });
     }
-    // All numbers are read after the wait, so that they belong to one moment.
+    // All counters are read after the wait, so that they belong to one moment. Only the reports on slow clients are
+    // older.
     let shards = found.iter().zip(node.metrics.shards()).enumerate();
     let shards = shards.map(|(index, (laggards, metrics))| Shard {
         connections: metrics.connections.get(),

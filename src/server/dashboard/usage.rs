@@ -1,4 +1,4 @@
-//! Measures what this process uses of its machine: CPU time, memory and descriptors.
+//! Measures what this process uses of its machine: CPU time, memory and file descriptors.
 
 use std::time::Duration;
 
@@ -7,11 +7,13 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::config::Machine;
 use crate::metrics::Process;
 
-/// Most descriptors that are counted one by one, which Linux before 6.2 makes necessary. Counting takes about a
-/// microsecond for each and blocks a worker; when more are open, no number is reported.
+/// Most open descriptors that are counted one by one. Linux reports their number since 6.2; before that they must be
+/// counted, which takes about a microsecond for each and blocks the worker thread that answers `/metrics`. When more
+/// are open, no number is reported.
 const MOST_COUNTED: usize = 4096;
 
-/// Measures this process, which began at `started_unix_ms` (milliseconds since the Unix epoch).
+/// Measures this process for `/metrics`. `started_unix_ms` is the start of the process in milliseconds since the Unix
+/// epoch, and is passed on as it is.
 pub(in crate::server) fn of_process(started_unix_ms: u64) -> Process {
     Process {
         cpu: cpu(),
@@ -22,7 +24,7 @@ pub(in crate::server) fn of_process(started_unix_ms: u64) -> Process {
     }
 }
 
-/// Returns the CPU time of all threads, user and system.
+/// Returns the CPU time that all threads have used since the start of the process, in user and in kernel mode.
 pub(super) fn cpu() -> Duration {
     let used = clock_gettime(ClockId::ProcessCPUTime);
     let whole = Duration::from_secs(used.tv_sec.unsigned_abs());
@@ -39,8 +41,9 @@ pub(super) fn resident_bytes() -> Option<u64> {
 fn open_fds() -> Option<u64> {
     let folder = "/proc/self/fd";
     match std::fs::metadata(folder).ok()?.len() {
+        // Linux before 6.2 reports 0: the descriptors have to be counted.
         0 => {
-            // One of them is open for the counting itself.
+            // One descriptor is open only for the counting itself.
             let counted = std::fs::read_dir(folder).ok()?.take(MOST_COUNTED + 1).count();
             (counted <= MOST_COUNTED).then_some(counted.saturating_sub(1) as u64)
         }
@@ -48,7 +51,7 @@ fn open_fds() -> Option<u64> {
     }
 }
 
-/// Returns `VmRSS` from the text of `/proc/self/status`, where it is in KiB, in bytes.
+/// Returns the resident memory in bytes from the text of `/proc/self/status`, which has it in KiB as `VmRSS`.
 fn resident_in(status: &str) -> Option<u64> {
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     kib.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)

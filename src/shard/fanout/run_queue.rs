@@ -1,4 +1,7 @@
-//! The lanes and clients that have something to do, in the order of their turns.
+//! The order in which a shard (the clients of one worker thread) does its fan-out.
+//!
+//! A lane has the members of one room on the shard that speak one dialect, and the messages for them. When its turn
+//! comes, the messages that wait become one batch, and a sweep delivers the batch to each member.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -9,63 +12,68 @@ use crate::shard::batch::Batch;
 use crate::shard::lane::id::LaneId;
 use crate::shard::lane::{FinishedSweep, Lane};
 
-/// Batches kept for their memory.
+/// Most batches that are kept to reuse their memory.
 const SPARE_BATCHES: usize = 64;
-/// Largest memory of a buffer that is kept, in bytes.
+/// Largest capacity of a buffer that is kept to be reused, in bytes.
 pub(super) const SPARE_BYTES: usize = 128 * 1024;
 
-/// The work of a shard.
+/// The lanes whose messages a shard has to deliver, and the clients that it has to write to.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct RunQueue {
+    /// Lanes with work, in the order of their turns.
     pub(super) ready: VecDeque<LaneId>,
-    /// Lanes with senders that are served before the lane's turn. One of them may have been served by then.
+    /// Lanes in which messages wait whose senders may be clients of this shard. Senders get their messages before the
+    /// lane's turn, between the turns of other lanes. A lane may have had its turn since it was added here; then
+    /// nothing is left to do for its senders.
     pub(super) with_senders: VecDeque<LaneId>,
-    /// Slots of the clients to be written to.
+    /// Slots, in the shard's table of clients, of the clients whose queues are to be written.
     pub(in crate::shard) dirty: VecDeque<u32>,
-    /// Sweeps that are over, with batches that queues may still hold.
+    /// Sweeps that have reached every member. The queues of clients may still hold their batches.
     pub(in crate::shard) finished: Vec<FinishedSweep>,
-    /// Batches that no queue holds, kept for their memory.
+    /// Empty batches that no queue holds, kept to reuse their memory.
     spare: Vec<Rc<Batch>>,
-    /// Joins the pieces of what one client gets; kept for its memory.
+    /// A buffer to join the pieces that one client gets, kept to reuse its memory.
     pub(super) scratch: Vec<u8>,
-    /// Writes that it takes to fan out what has come since [`run`](super::run) last asked.
+    /// Number of writes that the publications of the inbox will cost, one for each member of each lane.
+    /// [`run`](super::run) resets it whenever it has emptied the inbox.
     pub(in crate::shard) expected: usize,
 }
 
 impl RunQueue {
-    /// Puts a lane that has something to do at the end of the line, once.
+    /// Adds a lane at the end of those with work, if it has work and is not among them.
     pub(in crate::shard) fn ready(&mut self, id: LaneId, lane: &mut Lane) {
         if lane.has_work() && !std::mem::replace(&mut lane.is_ready, true) {
             self.ready.push_back(id);
         }
     }
 
-    /// Puts a lane that has something to do at the head of the line, because its turn is not over.
+    /// Adds a lane at the head of those with work, if it has work and is not among them: its turn was interrupted.
     pub(super) fn ready_first(&mut self, id: LaneId, lane: &mut Lane) {
         if lane.has_work() && !std::mem::replace(&mut lane.is_ready, true) {
             self.ready.push_front(id);
         }
     }
 
-    /// Puts a lane with senders at the end of the line of such lanes, once.
+    /// Adds a lane at the end of those whose senders are served before its turn, unless it is among them.
     pub(in crate::shard) fn serve_senders_of(&mut self, id: LaneId, lane: &mut Lane) {
         if !std::mem::replace(&mut lane.has_senders, true) {
             self.with_senders.push_back(id);
         }
     }
 
-    /// True when nothing is left to do.
+    /// Returns true when no lane has work and no client is to be written to.
     pub(in crate::shard) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.dirty.is_empty()
     }
 
-    /// Returns an empty batch.
+    /// Returns an empty batch, with memory that is reused if there is any.
     pub(super) fn batch(&mut self) -> Rc<Batch> {
         self.spare.pop().unwrap_or_default()
     }
 
-    /// Takes back the batches that have been written to every member. A batch that a slow client still holds is left to
-    /// that client.
+    /// Ends the finished sweeps once no client is left to be written to: records how long each fan-out took since its
+    /// first message was published, and takes the batches back to reuse their memory. A batch that the queue of a slow
+    /// client still holds is freed with that queue's entry.
     pub(super) fn recycle(&mut self, metrics: &ShardMetrics) {
         if !self.dirty.is_empty() || self.finished.is_empty() {
             return;

@@ -1,9 +1,13 @@
-//! One client's queue of bytes to send, bounded in messages, bytes and age. It never looks at a clock, and writes only
-//! to the [`Sink`] that it is handed.
+//! One client's queue of bytes to send, bounded in messages, bytes and age. It never reads a clock (the time is an
+//! argument, in milliseconds of the shard's clock), and writes only to the [`Sink`] that it is given: the client's
+//! socket.
 //!
-//! An entry stays until its last byte is written, so an empty queue means that nothing is in flight and the next frame
-//! may be written at once. Entries know where their frames end: nothing is ever cut in the middle of a frame, and
-//! control frames are inserted at frame boundaries.
+//! Fan-out means the messages and notices of the client's rooms, and private messages. It comes in batches: encoded
+//! frames, one behind the other. The queues of all members of a room share its batches.
+//!
+//! An entry stays in the queue until its last byte is written, so an empty queue means that no frame is partly written
+//! and the next one may be written at once. Entries know where their frames end: nothing is ever cut in the middle of a
+//! frame, and control frames are inserted at frame boundaries.
 
 mod loss;
 
@@ -15,42 +19,45 @@ use super::batch::Batch;
 use super::bounds::{Bounds, Overflow};
 use super::sink::Sink;
 
-/// Most buffers handed to one vectored write.
+/// Most buffers that are passed to one vectored write.
 const MAX_SLICES: usize = 64;
-/// A reply is appended to the entry before it while that is shorter than this, in bytes.
+/// A frame that is not fan-out is appended to the last entry if that is of the same kind and shorter than this, in
+/// bytes.
 const JOIN_BYTES: usize = 16 * 1024;
-/// Bytes of unsent replies to a client's own commands beyond which its next command is not read.
+/// Bytes of waiting replies to a client's own commands beyond which its next command is not read.
 const PAUSE_BYTES: u32 = 64 * 1024;
-/// Frames of unsent replies beyond which the next command is not read: the bookkeeping of each costs 16 bytes.
+/// Number of waiting frames that are not fan-out beyond which the client's next command is not read. It bounds the
+/// bookkeeping, which costs at least 24 bytes for each, however short it is.
 const PAUSE_FRAMES: u32 = 1024;
-/// An empty queue keeps no more memory than for so many entries.
+/// Most entries for which a queue keeps its memory when it becomes empty.
 const KEPT_CAPACITY: usize = 4;
 
 /// The kind of an entry, which decides whether it may be dropped and which bounds it counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Fan-out. It counts against the queue's bounds and may be dropped.
+    /// Fan-out, in a batch that other queues may share. It counts against the queue's bounds and may be dropped.
     Shared,
     /// The reply to the client's own command. It is never dropped and does not count against the queue's bounds.
     Reply,
-    /// A pong. Only the newest is kept while the socket takes nothing.
+    /// A pong. While the socket takes nothing, a new pong replaces the one that waits.
     Pong,
-    /// A ping or close frame.
+    /// A ping, or the last frames of a connection.
     Control,
-    /// The note that something was dropped here. It is never dropped itself.
+    /// An event that tells the client what was dropped at this point of the queue. It is never dropped itself.
     Gap,
 }
 
+/// A part of a batch that waits to be written.
 #[derive(Debug)]
 struct Entry {
     batch: Rc<Batch>,
-    /// First byte not yet written.
+    /// Index in the batch of the first byte that is not yet written.
     start: u32,
-    /// End of the bytes to write.
+    /// Index in the batch behind the last byte to write.
     end: u32,
-    /// Frames not yet written to the end.
+    /// Number of frames of which the last byte is not yet written.
     frames: u32,
-    /// When it was queued, in the shard's milliseconds.
+    /// When the entry was queued, in milliseconds of the shard's clock.
     at_ms: u64,
     kind: Kind,
 }
@@ -60,6 +67,7 @@ impl Entry {
         (self.end - self.start) as usize
     }
 
+    /// Returns true when the entry's first frame is partly written.
     fn has_begun(&self) -> bool {
         !self.batch.is_boundary(self.start)
     }
@@ -76,7 +84,7 @@ pub enum Flush {
     Gone,
 }
 
-/// The counts of some writes, which are added to the shard's counters.
+/// The counts of some writes to clients, to be added to the shard's counters.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct WriteCounts {
     /// System calls.
@@ -88,7 +96,7 @@ pub struct WriteCounts {
 }
 
 impl WriteCounts {
-    /// Counts a part of a batch that was written whole.
+    /// Counts one system call that wrote all `bytes` of `frames` fan-out messages.
     pub fn delivered(&mut self, bytes: usize, frames: u32) {
         self.writes += 1;
         self.bytes += bytes as u64;
@@ -98,20 +106,23 @@ impl WriteCounts {
 
 /// One client's queue of bytes to send.
 ///
-/// Memory: 48 bytes while empty, and 32 bytes for each entry; the batches are shared with other queues.
+/// Memory: 48 bytes, and 32 bytes for each entry; a queue that has been used keeps the memory of up to
+/// `KEPT_CAPACITY` entries while it is empty. Batches of fan-out are shared with other queues.
 #[derive(Debug, Default)]
 pub struct Outbox {
     entries: VecDeque<Entry>,
-    // 32 bits suffice: the largest setting is 1 GiB, and one batch beyond it.
+    /// Bytes of waiting fan-out. 32 bits suffice: the largest setting is 1 GiB, and one batch may exceed it.
     shared_bytes: u32,
+    /// Number of waiting fan-out messages.
     shared_frames: u32,
+    /// Bytes of waiting replies.
     reply_bytes: u32,
-    /// Replies, control frames and gaps that wait.
+    /// Number of waiting frames that are not fan-out: replies, control frames and gaps.
     other_frames: u32,
 }
 
 impl Outbox {
-    /// True when nothing is waiting or in flight.
+    /// Returns true when no frame waits or is partly written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -135,22 +146,25 @@ impl Outbox {
         self.reply_bytes as usize
     }
 
-    /// True when the client must take its replies before its next command is read.
+    /// Returns true when so many replies (or other frames that are not fan-out) wait that the client's next command is
+    /// not read until it has taken some of them.
     #[must_use]
     pub fn owes_much(&self) -> bool {
         self.reply_bytes > PAUSE_BYTES || self.other_frames > PAUSE_FRAMES
     }
 
-    /// Returns when the oldest fan-out entry was queued.
+    /// Returns when the oldest waiting fan-out was queued, in milliseconds of the shard's clock.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<u64> {
         self.entries.iter().find(|entry| entry.kind == Kind::Shared).map(|entry| entry.at_ms)
     }
 
-    /// Returns the bound that `frames` more messages of `bytes` bytes would exceed.
+    /// Returns the bound that is exceeded if `frames` more messages of `bytes` bytes in total are queued; `None` when
+    /// they may be queued. The bound on age is exceeded when the oldest waiting message is too old.
     #[must_use]
     pub fn overflow(&self, bytes: usize, frames: usize, now_ms: u64, bounds: &Bounds) -> Option<Overflow> {
-        // A message that would overflow an empty queue is still sent.
+        // Without waiting fan-out anything may be queued: otherwise a message longer than the bound could never be
+        // sent.
         if self.shared_frames == 0 {
             return None;
         }
@@ -165,12 +179,13 @@ impl Outbox {
         }
     }
 
-    /// Queues the part of a batch from `start` on, `frames` messages of it.
+    /// Queues the part of a fan-out batch from the byte `start` to its end. `frames` is the number of messages in it.
     pub fn push_shared(&mut self, batch: &Rc<Batch>, start: u32, frames: u32, now_ms: u64) {
         self.push_part(batch, start, batch.bytes.len() as u32, frames, now_ms);
     }
 
-    /// Queues the part of a batch from `start` to `end`, `frames` messages.
+    /// Queues the part of a fan-out batch from the byte `start` to the byte `end`, which is not included. `frames` is
+    /// the number of messages in it.
     pub fn push_part(&mut self, batch: &Rc<Batch>, start: u32, end: u32, frames: u32, now_ms: u64) {
         self.shared_bytes += end - start;
         self.shared_frames += frames;
@@ -178,7 +193,7 @@ impl Outbox {
         self.entries.push_back(Entry { batch, start, end, frames, at_ms: now_ms, kind: Kind::Shared });
     }
 
-    /// Queues a frame behind everything else. Fan-out comes in shared batches instead.
+    /// Queues a frame that is not fan-out behind everything else. Fan-out is queued by [`Outbox::push_part`].
     pub fn push(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
         debug_assert_ne!(kind, Kind::Shared, "fan-out comes in shared batches");
         self.other_frames += 1;
@@ -198,8 +213,9 @@ impl Outbox {
         self.entries.push_back(whole(frame, now_ms, kind));
     }
 
-    /// Queues a pong or ping at the next frame boundary. A pong replaces one that still waits (RFC 6455 section 5.5.3),
-    /// so a flood of pings from a client that does not read queues one pong.
+    /// Queues a pong or ping before everything else, but behind a frame that is partly written. A pong replaces one
+    /// that still waits (RFC 6455 section 5.5.3), so a client that floods the server with pings and does not read has
+    /// one pong in its queue.
     pub fn push_ahead(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
         let entry = whole(frame, now_ms, kind);
         if kind == Kind::Pong
@@ -213,7 +229,7 @@ impl Outbox {
         self.entries.insert(at, entry);
     }
 
-    /// Cuts the first entry behind a frame that is partly written, if there is one. Returns whether there is.
+    /// Makes a frame that is partly written an entry of its own, the first. Returns true when there is such a frame.
     fn split_front(&mut self) -> bool {
         let Some(front) = self.entries.front_mut().filter(|front| front.has_begun()) else { return false };
         let end = front.batch.frame_end(front.start).min(front.end);
@@ -227,7 +243,8 @@ impl Outbox {
         true
     }
 
-    /// Drops everything but the rest of a frame that is partly written, then queues a last frame.
+    /// Drops everything except the rest of a frame that is partly written. Then queues `last`, the encoded end of
+    /// the connection, if there is one: a close frame, perhaps with an event before it.
     pub fn finish_now(&mut self, last: Option<&[u8]>, now_ms: u64) {
         let begun = self.split_front();
         for entry in self.entries.drain(usize::from(begun)..) {
@@ -245,7 +262,8 @@ impl Outbox {
         self.entries.shrink_to_fit();
     }
 
-    /// Queues a last frame behind everything else.
+    /// Queues `last`, the encoded end of the connection, behind everything else, if there is one: a close frame,
+    /// perhaps with an event before it.
     pub fn finish_after_queue(&mut self, last: Option<&[u8]>, now_ms: u64) {
         if let Some(frame) = last {
             self.other_frames += 1;
@@ -253,7 +271,7 @@ impl Outbox {
         }
     }
 
-    /// Writes as much as the socket takes, many entries to a system call.
+    /// Writes as much as the socket takes, up to `MAX_SLICES` entries with one system call.
     pub fn flush(&mut self, sink: &Sink, counts: &mut WriteCounts) -> Flush {
         while !self.entries.is_empty() {
             self.encode_gaps();
@@ -279,6 +297,7 @@ impl Outbox {
         Flush::Empty
     }
 
+    /// Makes one system call. Returns its result and the number of bytes that it was to write.
     fn write_once(&self, sink: &Sink) -> (io::Result<usize>, usize) {
         let bytes_of = |entry: &Entry| entry.start as usize..entry.end as usize;
         if let (Some(only), 1) = (self.entries.front(), self.entries.len()) {
@@ -296,7 +315,8 @@ impl Outbox {
         (sink.write_vectored(&slices[..used]), wanted)
     }
 
-    /// Removes `written` bytes, which have been sent, from the front.
+    /// Removes `written` bytes from the front, after they were written, and counts the fan-out messages that this
+    /// completes.
     pub fn advance(&mut self, mut written: usize, counts: &mut WriteCounts) {
         while written > 0 {
             let Some(front) = self.entries.front_mut() else { return };
@@ -326,7 +346,8 @@ impl Outbox {
     }
 }
 
-/// Returns the number of frames of a partly written entry that are not yet written to the end.
+/// Returns the number of frames in `entry` that are still not completely written, after a write that moved its start
+/// from `before` to where it is now.
 fn frames_left(entry: &Entry, before: u32) -> u32 {
     let frames = &entry.batch.frames;
     let passed = frames.partition_point(|frame| frame.end <= entry.start)
@@ -334,6 +355,7 @@ fn frames_left(entry: &Entry, before: u32) -> u32 {
     entry.frames - passed as u32
 }
 
+/// Makes an entry of one frame, in a batch of its own.
 fn whole(frame: &[u8], at_ms: u64, kind: Kind) -> Entry {
     let batch = Batch::of(frame);
     Entry { start: 0, end: batch.bytes.len() as u32, frames: 1, batch: Rc::new(batch), at_ms, kind }
