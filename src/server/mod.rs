@@ -123,9 +123,9 @@ impl Server {
     /// polled on the calling thread, in a tokio runtime that the server makes there, with timers and I/O.
     ///
     /// # Errors
-    /// A thread or a runtime cannot be made, the system has no random numbers for the key of the dashboard, a worker has
-    /// stopped by itself, `history.dir` cannot be closed, or the admission rules of the configuration contradict each
-    /// other, which loading the configuration has ruled out.
+    /// A thread or a runtime cannot be made, the system has no random numbers for the key of the dashboard, a worker
+    /// has stopped by itself, `history.dir` cannot be closed, or the admission rules of the configuration contradict
+    /// each other, which loading the configuration has ruled out.
     ///
     /// # Panics
     /// When this is called from asynchronous code in a tokio runtime: call it on a thread of its own.
