@@ -1,4 +1,6 @@
-//! The inbox of a shard, into which other threads push publications, bounded in bytes, and commands about its clients.
+//! The inbox of a shard: other threads push into it what is for the shard's clients, frames for the members of rooms
+//! and commands about single clients. The bytes of its frames are bounded. A lane is the members of one room on one
+//! shard that speak one dialect.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -20,23 +22,23 @@ use crate::protocol::frame::Frame;
 pub struct Publication {
     /// The room.
     pub topic: TopicId,
-    /// Its position in the room's stream of messages and notices.
+    /// The frame's position in the room's stream of messages and notices.
     pub seq: u64,
-    /// The lanes that it goes into.
+    /// The lanes that the frame goes into.
     pub lanes: Lanes,
     /// The note for a member whose queue drops the frame.
     pub loss: LossNote,
     /// The encoded frame.
     pub frame: Frame,
-    /// The sender's own copy, when the sender is a client of this shard.
+    /// The copy for the client that sent the message, if that is a client of this shard.
     pub sender: Option<SenderCopy>,
-    /// When it was published.
+    /// Time when the frame was published.
     pub at: Instant,
 }
 
 impl Publication {
-    /// Returns the bytes that it takes of the inbox's space: the frame's length for each lane, because each lane
-    /// copies it into a batch.
+    /// Returns the bytes that the publication takes of the inbox's space: the frame's length for each lane, because
+    /// each lane copies the frame into a batch.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.frame.len() * self.lanes.count()
@@ -57,16 +59,17 @@ pub struct Typing {
 /// A command about one client of a shard.
 #[derive(Debug)]
 pub enum Command {
-    /// Ends this connection, if it still exists.
+    /// Ends the connection for this reason, if it still exists.
     End(ConnectionId, EndReason),
-    /// Wakes the task of this connection, after everything that was pushed before.
+    /// Wakes the connection's task, after the shard has taken in everything that was pushed before.
     Wake(ConnectionId),
-    /// Pings this connection and answers whether it reacts within [`PROBE_MS`](super::probe::PROBE_MS). The asker is
-    /// dropped when there is no such connection.
+    /// Pings the connection and tells the asker whether an answer comes within [`PROBE_MS`](super::probe::PROBE_MS).
+    /// Drops the asker when the connection is gone or ending.
     Probe(ConnectionId, Asker),
-    /// Sends this to the connection, within the bounds of its queue.
+    /// Sends the frame to the connection, within the bounds of its queue. The share is dropped once the frame is sent,
+    /// or never will be.
     Send(ConnectionId, Frame, Option<Share>),
-    /// Sends this to the connection as the reply to its own command.
+    /// Sends the frame to the connection as the reply to its own command, which no bound drops.
     Reply(ConnectionId, Frame),
 }
 
@@ -75,16 +78,17 @@ pub enum Command {
 pub enum Item {
     /// A frame to fan out.
     Publish(Publication),
-    /// An event to show to members for whom nothing else waits.
+    /// A typing event to show to members for which nothing else waits.
     Typing(Box<Typing>),
     /// A command to run.
     Command(Box<Command>),
 }
 
+/// The items that wait, and the way to tell the shard of a new one.
 #[derive(Debug, Default)]
 struct Queue {
     items: Vec<Item>,
-    /// Wakes the shard while it sleeps.
+    /// Wakes the shard's fan-out; set while it waits for an item.
     sleeper: Option<Waker>,
 }
 
@@ -92,42 +96,46 @@ struct Queue {
 #[derive(Debug)]
 pub struct Inbox {
     queue: Mutex<Queue>,
-    /// Bytes of publications that the shard has not fanned out yet, including those that it has taken.
+    /// Bytes of frames that the shard has not dealt with yet: it has not begun to fan them out, or has not queued them
+    /// for their one client. They count although the shard has taken them out.
     bytes: AtomicUsize,
+    /// Bytes beyond which the inbox has no space.
     max_bytes: usize,
 }
 
 impl Inbox {
-    /// Makes an inbox that holds `max_bytes` of publications.
+    /// Makes an inbox with space for `max_bytes` bytes of frames.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), max_bytes }
     }
 
-    /// True when a frame of `len` bytes fits, and always when the inbox is empty: `len` is an upper bound (six bytes
-    /// for each byte of text, for each lane), so the longest message would otherwise be refused for ever. It is asked
-    /// before a message gets its offset. Publishers of different rooms may ask at the same time, so the inbox may
-    /// exceed its limit by one message for each worker thread.
+    /// True when a frame of `len` bytes fits, and always when the inbox is empty. Call it before a message gets its
+    /// offset, with an upper bound of its length (six bytes for each byte of text, for each lane). That bound may be
+    /// larger than the whole inbox, so without the exception the longest messages would be refused for ever.
+    ///
+    /// Publishers of different rooms may ask at the same time, so the inbox may exceed its limit by one message for
+    /// each worker thread.
     #[must_use]
     pub fn has_space(&self, len: usize) -> bool {
         let bytes = self.bytes.load(Relaxed);
         bytes == 0 || bytes + len <= self.max_bytes
     }
 
-    /// Returns the bytes of publications that wait to be fanned out.
+    /// Returns the bytes of frames that the shard has not begun to fan out or queued for their client.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
 
-    /// Adds a publication and wakes the shard if it sleeps. Called under the room's lock, so that a room's
-    /// publications come in order; notices are added whether they fit or not.
+    /// Adds a publication, whether it fits or not, and wakes the shard if it sleeps. Call it under the room's lock, so
+    /// that a room's publications come in order, and for a message ask [`Inbox::has_space`] before.
     pub fn publish(&self, publication: Publication) {
         self.bytes.fetch_add(publication.bytes(), Relaxed);
         self.push(Item::Publish(publication));
     }
 
-    /// Adds a typing event, unless half of the space is taken.
+    /// Adds a typing event. Drops it instead when more than half of the space is taken.
     pub fn typing(&self, typing: Typing) {
         if self.has_space(self.max_bytes / 2) {
             self.bytes.fetch_add(typing.frame.len(), Relaxed);
@@ -135,19 +143,19 @@ impl Inbox {
         }
     }
 
-    /// Adds a frame for one connection, even beyond the limit: the caller has asked for space before.
+    /// Adds a frame for one connection, whether it fits or not: ask [`Inbox::has_space`] before.
     pub fn send(&self, id: ConnectionId, frame: Frame, share: Option<Share>) {
         self.bytes.fetch_add(frame.len(), Relaxed);
         self.command(Command::Send(id, frame, share));
     }
 
-    /// Adds the reply to a connection's own command, even beyond the limit: the command that it answers did fit.
+    /// Adds the reply to a connection's own command, whether it fits or not: the command was accepted before.
     pub fn reply(&self, id: ConnectionId, frame: Frame) {
         self.bytes.fetch_add(frame.len(), Relaxed);
         self.command(Command::Reply(id, frame));
     }
 
-    /// Adds a command.
+    /// Adds a command about one connection, which takes no space, and wakes the shard if it sleeps.
     pub fn command(&self, command: Command) {
         self.push(Item::Command(Box::new(command)));
     }
@@ -163,14 +171,16 @@ impl Inbox {
         }
     }
 
-    /// Swaps all waiting items into `items`, which must be empty. Returns false when there were none.
+    /// Moves all waiting items into `items`, which must be empty, and keeps its memory for the next ones. Returns false
+    /// when there were none.
     pub fn take(&self, items: &mut Vec<Item>) -> bool {
         debug_assert!(items.is_empty(), "items that were taken before must be done first");
         std::mem::swap(&mut self.queue.lock().items, items);
         !items.is_empty()
     }
 
-    /// Frees the space of `bytes` of publications, which have been fanned out.
+    /// Frees the space of `bytes` bytes of frames, which the shard has begun to fan out, queued for their client or
+    /// dropped.
     pub fn done(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Relaxed);
     }
@@ -181,11 +191,12 @@ impl Inbox {
         self.queue.lock()
     }
 
-    /// Waits until an item is pushed. It may have been taken by the time this returns. Only the shard waits.
+    /// Waits until an item is in the inbox. Another task of the shard may have taken it by the time this returns. Only
+    /// the shard's fan-out may wait.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: the next call finds what is still here. An item that was taken meanwhile no
-    /// longer wakes it, so look at your own work first.
+    /// Dropping the future loses nothing: the next call returns at once if an item is still in the inbox. It does not
+    /// return for items that other tasks of the shard have taken meanwhile, so check before it whether they left work.
     pub async fn wait(&self) {
         let mut sleeps = false;
         poll_fn(|cx| {

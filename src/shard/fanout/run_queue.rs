@@ -1,4 +1,5 @@
-//! The lanes and clients that have something to do, in the order of their turns.
+//! The run queue of a shard: the lanes and clients that have something to do, in the order of their turns. A lane is
+//! the members of one room on one shard that speak one dialect.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -9,63 +10,67 @@ use crate::shard::batch::Batch;
 use crate::shard::lane::id::LaneId;
 use crate::shard::lane::{FinishedSweep, Lane};
 
-/// Batches kept for their memory.
+/// Most batches that are kept to be used again.
 const SPARE_BATCHES: usize = 64;
-/// Largest memory of a buffer that is kept, in bytes.
+/// Largest capacity of a buffer that is kept to be used again, in bytes.
 pub(super) const SPARE_BYTES: usize = 128 * 1024;
 
-/// The work of a shard.
+/// The work of a shard's fan-out, and buffers that it uses again.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct RunQueue {
+    /// Lanes with frames to fan out, in the order of their turns.
     pub(super) ready: VecDeque<LaneId>,
-    /// Lanes with senders that are served before the lane's turn. One of them may have been served by then.
+    /// Lanes with senders (clients that sent a message) to serve before the lane's turn. A lane may be here although
+    /// its senders have been served in its turn meanwhile.
     pub(super) with_senders: VecDeque<LaneId>,
-    /// Slots of the clients to be written to.
+    /// Slots of the clients whose queues are to be written, in the order of their turns.
     pub(in crate::shard) dirty: VecDeque<u32>,
-    /// Sweeps that are over, with batches that queues may still hold.
+    /// Sweeps that have offered their batch to every member. Clients' queues may still hold the batches.
     pub(in crate::shard) finished: Vec<FinishedSweep>,
-    /// Batches that no queue holds, kept for their memory.
+    /// Empty batches, kept for their buffers.
     spare: Vec<Rc<Batch>>,
-    /// Joins the pieces of what one client gets; kept for its memory.
+    /// The buffer in which a slice joins the pieces of what one client gets, kept between two slices.
     pub(super) scratch: Vec<u8>,
-    /// Writes that it takes to fan out what has come since [`run`](super::run) last asked.
+    /// Number of writes that the frames need which have come since [`run`](super::run) last took this number: one for
+    /// each frame and member.
     pub(in crate::shard) expected: usize,
 }
 
 impl RunQueue {
-    /// Puts a lane that has something to do at the end of the line, once.
+    /// Puts a lane at the end of the line of those with frames to fan out, if it has any and is not in the line.
     pub(in crate::shard) fn ready(&mut self, id: LaneId, lane: &mut Lane) {
         if lane.has_work() && !std::mem::replace(&mut lane.is_ready, true) {
             self.ready.push_back(id);
         }
     }
 
-    /// Puts a lane that has something to do at the head of the line, because its turn is not over.
+    /// Puts a lane at the head of the line of those with frames to fan out, because its turn is not over, if it has any
+    /// and is not in the line.
     pub(super) fn ready_first(&mut self, id: LaneId, lane: &mut Lane) {
         if lane.has_work() && !std::mem::replace(&mut lane.is_ready, true) {
             self.ready.push_front(id);
         }
     }
 
-    /// Puts a lane with senders at the end of the line of such lanes, once.
+    /// Puts a lane at the end of the line of those with senders to serve, if it is not in that line.
     pub(in crate::shard) fn serve_senders_of(&mut self, id: LaneId, lane: &mut Lane) {
         if !std::mem::replace(&mut lane.has_senders, true) {
             self.with_senders.push_back(id);
         }
     }
 
-    /// True when nothing is left to do.
+    /// True when nothing is left to do. Senders that wait need no look: their lanes have frames to fan out, too.
     pub(in crate::shard) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.dirty.is_empty()
     }
 
-    /// Returns an empty batch.
+    /// Returns an empty batch that nothing else holds.
     pub(super) fn batch(&mut self) -> Rc<Batch> {
         self.spare.pop().unwrap_or_default()
     }
 
-    /// Takes back the batches that have been written to every member. A batch that a slow client still holds is left to
-    /// that client.
+    /// Measures the finished sweeps and takes back their batches, once no client is left to be written to. A batch that
+    /// the queue of a slow client still holds is left to that queue.
     pub(super) fn recycle(&mut self, metrics: &ShardMetrics) {
         if !self.dirty.is_empty() || self.finished.is_empty() {
             return;

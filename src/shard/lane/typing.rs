@@ -1,4 +1,5 @@
-//! A sweep that shows only that a user is typing. It has no position in the room's stream.
+//! The sweep of a typing event: it shows the members of a lane (one room, shard and dialect) that a user is typing. The
+//! event has no position in the room's stream.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -11,11 +12,12 @@ use crate::names::ConnectionId;
 use crate::protocol::frame::Frame;
 use crate::shard::batch::Batch;
 
-/// Behind every position in the stream, but not behind that of members that have left.
+/// The position given to a typing event: behind the position of every member, so that each is offered it, but not
+/// behind [`GONE`], the position of members that have left.
 const TYPING: u64 = GONE - 1;
 
 impl Lane {
-    /// Starts a sweep that shows only that a user is typing. Nothing else may be under way.
+    /// Starts a sweep that shows that the user of the connection `typist` is typing. The lane must have no other work.
     pub(in crate::shard) fn start_typing(&mut self, typist: ConnectionId, frame: &Frame) {
         debug_assert!(!self.has_work(), "a typing event is not shown while anything else is to be done");
         let mut batch = Batch::default();
@@ -26,12 +28,12 @@ impl Lane {
         self.sweep = Some(Sweep { batch, cursor: 0, copies, has_begun: true, typist, since });
     }
 
-    /// True while a sweep shows that a user is typing.
+    /// True while the current sweep is that of a typing event.
     pub(in crate::shard) fn is_typing(&self) -> bool {
         self.typist().is_some()
     }
 
-    /// Returns the connection of the user who is typing, while a sweep shows it.
+    /// Returns the connection of the user who is typing, while the current sweep is that of a typing event.
     pub(in crate::shard) fn typist(&self) -> Option<ConnectionId> {
         self.sweep.as_ref().and_then(|sweep| sweep.typist)
     }
