@@ -61,7 +61,7 @@ impl Lanes {
     }
 }
 
-/// The note for a client whose queue drops the frame: the offset of a message, the number of users after a change of
+/// The note for a client whose queue drops a frame: the offset of a message, the number of users after a change of
 /// presence, or nothing. It is packed into eight bytes, because each frame of each batch has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LossNote(u64);

@@ -69,7 +69,7 @@ pub enum Command {
     /// Sends the frame to the connection, within the bounds of its queue. The share is dropped once the frame is sent,
     /// or never will be.
     Send(ConnectionId, Frame, Option<Share>),
-    /// Sends the frame to the connection as the reply to its own command, which no bound drops.
+    /// Sends the frame to the connection as the reply to its own command. Such a reply is never dropped.
     Reply(ConnectionId, Frame),
 }
 
@@ -96,8 +96,8 @@ struct Queue {
 #[derive(Debug)]
 pub struct Inbox {
     queue: Mutex<Queue>,
-    /// Bytes of frames that the shard has not dealt with yet: it has not begun to fan them out, or has not queued them
-    /// for their one client. They count although the shard has taken them out.
+    /// Bytes of frames that were pushed and that the shard has not begun to fan out, or queued for their one client. A
+    /// frame counts until then, even if the shard has taken it out of the inbox.
     bytes: AtomicUsize,
     /// Bytes beyond which the inbox has no space.
     max_bytes: usize,
@@ -195,8 +195,9 @@ impl Inbox {
     /// the shard's fan-out may wait.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: the next call returns at once if an item is still in the inbox. It does not
-    /// return for items that other tasks of the shard have taken meanwhile, so check before it whether they left work.
+    /// Dropping the future loses nothing: the next call returns at once if an item is still in the inbox. But an item
+    /// that another task of the shard has taken meanwhile no longer ends the wait, so check for work before the next
+    /// call.
     pub async fn wait(&self) {
         let mut sleeps = false;
         poll_fn(|cx| {

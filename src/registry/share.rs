@@ -37,8 +37,8 @@ pub struct Shares {
     most: Unsent,
 }
 
-/// One unsent private message, counted against its sender's part of the recipient's queue. Dropping it gives the space
-/// back: drop it once the message is sent, or never will be.
+/// One unsent private message, counted against its sender's part of the recipient's queue. Dropping it ends the count:
+/// it must live until the message is sent, or until that can no longer happen.
 #[derive(Debug)]
 pub struct Share {
     shares: Arc<Shares>,

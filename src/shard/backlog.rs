@@ -26,7 +26,7 @@ pub(super) struct Backlogs {
     buckets: [Vec<ConnectionId>; BUCKETS],
     /// Number of entries above which stale ones are removed.
     tidy_above: usize,
-    /// The slot of the last client that the search for a short queue looked at.
+    /// The last slot that the search for a short queue looked at.
     next: usize,
     #[cfg(test)]
     pub(super) looked: usize,
@@ -111,8 +111,8 @@ impl Backlogs {
         None
     }
 
-    /// Removes stale entries, except those of queues that are still long, once there are more than [`KEPT_ENTRIES`] and
-    /// more than twice as many as the last removal left.
+    /// Removes the entries of clients that are gone, are noted in another bucket, or have no long queue any more. Does
+    /// it once there are more than [`KEPT_ENTRIES`] entries, and more than twice as many as the last removal left.
     pub(super) fn tidy(&mut self, clients: &mut Clients) {
         if self.entries() <= self.tidy_above {
             return;

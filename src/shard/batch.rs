@@ -14,15 +14,15 @@ use crate::registry::share::Share;
 pub struct Batch {
     /// The frames' bytes.
     pub bytes: Vec<u8>,
-    /// Where each frame ends, ascending, with its position in the room's stream.
+    /// The end of each frame, ascending, with the frame's position in the room's stream.
     pub frames: Vec<FrameEnd>,
     /// The policy for a client whose queue has no space for the batch.
     pub overload: Overload,
     /// Name of the room, for the events that tell a client what was dropped. `None` in the plain dialect, which has no
     /// such events, and for frames of no room.
     pub room: Option<Rc<RoomName>>,
-    /// The dropped frames that this batch stands for, if it does. The event that tells them is encoded into the batch
-    /// just before it is written.
+    /// The dropped frames, if the batch is for the event that tells a client about them. The event is encoded into the
+    /// batch just before it is written.
     pub(super) missing: Option<Missing>,
     /// Counts a private message against what its author may have unsent in one client's queue. Dropping the batch gives
     /// that back.
@@ -46,7 +46,7 @@ impl BatchLimits {
     }
 }
 
-/// Where one frame of a batch ends.
+/// The end of one frame in a batch, with the frame's position and loss note.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameEnd {
     /// Position in the room's stream of messages and notices.

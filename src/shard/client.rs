@@ -37,12 +37,12 @@ pub(super) struct Client {
     pub(super) topics: SmallVec<[TopicId; 1]>,
     /// The tick of the shard's timer wheel at which its task is to be woken; `u64::MAX` for none.
     pub(super) armed: u64,
-    /// Last sign of life from the client, in the shard's milliseconds, as the two times below.
+    /// Last sign of life from the client, in the shard's milliseconds.
     pub(super) heard_ms: u64,
-    /// Last time the socket took bytes from the queue, or began to take no more.
+    /// Last time the socket took bytes from the queue, or was found to take no more, in the shard's milliseconds.
     pub(super) progress_ms: u64,
-    /// Last time the socket took bytes from the queue. A sweep (one batch on its way through the members of a room)
-    /// writes past an empty queue and does not set it.
+    /// Last time the socket took bytes from the queue, in the shard's milliseconds. A sweep (one batch on its way
+    /// through the members of a room) does not set it when it writes to the socket directly, past an empty queue.
     pub(super) sent_ms: u64,
     /// Number of pings and heartbeats that the client has not answered yet. The rate limit does not count the answers.
     pub(super) questions: u16,

@@ -144,9 +144,9 @@ impl Egress {
         }
     }
 
-    /// Deals with a direct write, past the empty queue of a client, of which the socket did not take all. `push` queues
-    /// the bytes of that write, and as many as `result` says were written are removed again. The client's task sends
-    /// the rest. An error of the socket ends the connection.
+    /// Queues the rest of a direct write (one past the client's empty queue), of which the socket did not take all, and
+    /// wakes the client's task to send it. `result` is the result of that write, and `push` must queue all its bytes:
+    /// the written ones are then removed. An error of the socket ends the connection.
     pub(super) fn queue_rest(
         &self,
         mut client: ClientMut<'_>,

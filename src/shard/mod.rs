@@ -177,7 +177,7 @@ impl Shard {
         wheel.advance(now_ms, &mut due);
         self.egress.enforce_budget(clients);
         for (slot, tick) in due {
-            // An entry of another tick than the one that the client is armed for is stale.
+            // An entry is stale unless its tick is the one noted with the client.
             if let Some(mut client) = clients.get_mut(slot as usize).filter(|client| client.armed == tick) {
                 client.armed = u64::MAX;
                 client.wake();
@@ -185,9 +185,9 @@ impl Shard {
         }
     }
 
-    /// Looks through the next slice of the clients for laggards (clients that do not take what waits for them) and adds
-    /// them to `found`. Returns true until all have been looked at. Clients that come or go between two calls may be
-    /// missed.
+    /// Looks through the next few thousand slots for laggards (clients that do not take what waits for them) and adds
+    /// them to `found`. Returns true until all slots have been looked at. Clients that come or go between two calls may
+    /// be missed.
     pub fn find_laggards(&self, found: &mut Laggards) -> bool {
         if self.egress.metrics.queue_bytes.get() == 0 {
             return false;

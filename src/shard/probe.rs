@@ -8,8 +8,8 @@ use crate::registry::probe::{Asker, PROBE_MS};
 const ANSWER_HOLDS_MS: u64 = 1_000;
 /// Most askers that wait for one answer. Further askers are told at once that the client is alive.
 const MAX_WAITING: usize = 8;
-/// Most askers from one address that wait for one answer. A user who reconnects from a new address is one asker; two
-/// users behind one address may be two.
+/// Most askers from one address that wait for one answer. A user who reconnects over another line is one asker; behind
+/// a shared address there may be a second.
 const MAX_WAITING_OF_ONE: usize = 2;
 
 /// A ping that waits for its answer, and after that the answer for as long as it holds.

@@ -1,5 +1,4 @@
-//! A client's registration with its shard: held by the client's own task, which does everything with the shard through
-//! it.
+//! A client's registration with its shard. The client's own task holds it and uses the shard only through it.
 
 use std::rc::Rc;
 use std::task::Waker;
@@ -140,8 +139,8 @@ impl Registration {
         });
     }
 
-    /// Notes that a part of a frame has come. It answers a probe, because the client cannot send a pong before the
-    /// frame is complete. It is no sign of life otherwise.
+    /// Notes that a part of a message has come. It answers a probe, because the client may be unable to send a pong
+    /// before the message is complete. It is no sign of life otherwise.
     pub fn heard_part(&self) {
         self.with(|egress, client| {
             if let Some(probe) = &mut client.probe {

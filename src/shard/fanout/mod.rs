@@ -18,14 +18,14 @@ use std::rc::Rc;
 
 use super::Shard;
 
-/// Number of expected writes from which on the connections' tasks get another turn to read their sockets before a
-/// fan-out. Messages come in bursts, such a look at the sockets costs about a third of a write, and a message that it
-/// finds joins the batch and needs no writes of its own.
+/// Smallest number of expected writes for which the connections' tasks look at their sockets once more before a
+/// fan-out. Messages come in bursts, such a look costs about a third of a write, and a message that it finds joins the
+/// batch and needs no writes of its own.
 pub(super) const WRITES_WORTH_A_LOOK: usize = 64;
 /// Most looks in a row, even if each finds messages for [`WRITES_WORTH_A_LOOK`] more writes.
 pub(super) const LOOKS_IN_A_ROW: usize = 16;
-/// Most slices in a row without a turn for other tasks. It counts slices that did all their work, when more work had
-/// come by the end of each; a slice that leaves work yields at once.
+/// Most slices in a row without a turn for other tasks, if each does all its work and more work has come by its end.
+/// After a slice that leaves work, other tasks get their turn at once.
 const SLICES_IN_A_ROW: usize = 16;
 
 /// Runs a shard's fan-out. Never returns.

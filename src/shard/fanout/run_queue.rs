@@ -31,8 +31,8 @@ pub(in crate::shard) struct RunQueue {
     spare: Vec<Rc<Batch>>,
     /// The buffer in which a slice joins the pieces of what one client gets, kept between two slices.
     pub(super) scratch: Vec<u8>,
-    /// Number of writes that the frames need which have come since [`run`](super::run) last took this number: one for
-    /// each frame and member.
+    /// Number of writes that the newest frames need, one for each frame and member. [`run`](super::run) takes the
+    /// number and begins again at 0.
     pub(in crate::shard) expected: usize,
 }
 

@@ -53,7 +53,7 @@ impl Slice<'_> {
         }
     }
 
-    /// Writes its part of a batch with its acks to a client to which a batch may be written at once. The pieces are
+    /// Writes a sender's part of a batch, with its acks, to its socket at once, which must be allowed. The pieces are
     /// joined in a buffer: copying a batch that is still in the cache costs less than queueing its pieces and a
     /// vectored write of them.
     fn write_personal(&mut self, id: ConnectionId, personal: &PersonalBatch) {

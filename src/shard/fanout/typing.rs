@@ -5,8 +5,8 @@ use super::slice::Slice;
 use crate::shard::lane::Lane;
 
 impl Slice<'_> {
-    /// Continues the sweep of a typing event, until all members but the one who types have been looked at or the slice
-    /// is full.
+    /// Continues the sweep of a typing event, which skips the user who is typing, until it has finished or the slice is
+    /// full.
     pub(super) fn sweep_typing(&mut self, lane: &mut Lane) {
         let typist = lane.typist();
         // The finished sweep is dropped: its batch is too small to be kept, and its time is not measured.

@@ -91,7 +91,7 @@ pub(super) struct Offer<'a> {
     pub(super) start: u32,
     /// Number of frames in the member's part.
     pub(super) frames: u32,
-    /// Members to prefetch: in every sixteenth offer this member and those that follow it, otherwise none.
+    /// Members to prefetch: in about every sixteenth offer this member and those that follow it, otherwise none.
     pub(super) next: &'a [Member],
 }
 
@@ -125,7 +125,8 @@ pub(super) struct Lane {
     /// The run queue has the lane in its line of lanes with work. Its id may be there twice: the lane is dropped when
     /// its last member leaves, and the next member of the room makes a new one with the same id.
     pub(super) is_ready: bool,
-    /// The run queue has the lane in its line of lanes with senders to serve. Its id may be there twice, as above.
+    /// The run queue has the lane in its line of lanes with senders to serve. Its id may be there twice, if the lane
+    /// was dropped and made anew meanwhile.
     pub(super) has_senders: bool,
 }
 
@@ -155,7 +156,7 @@ impl Lane {
         }
     }
 
-    /// Removes a member. Returns true when it was one. Its entry stays, marked, while there is a sweep.
+    /// Removes a member. Returns true when it was one. Its entry stays, marked, until the list is compacted.
     pub(super) fn leave(&mut self, slot: u32) -> bool {
         let Ok(at) = Member::find(&self.members, slot) else { return false };
         let was_here = std::mem::replace(&mut self.members[at].after, GONE) != GONE;

@@ -18,12 +18,12 @@ use super::sink::Sink;
 
 /// Most buffers handed to one vectored write.
 const MAX_SLICES: usize = 64;
-/// Bytes of an entry up to which another reply or control frame of the same kind is appended to it.
+/// Bytes of an entry below which another reply or control frame of the same kind is appended to it.
 const JOIN_BYTES: usize = 16 * 1024;
 /// Bytes of unsent replies to a client's own commands beyond which its next command is not read.
 const PAUSE_BYTES: u32 = 64 * 1024;
-/// Number of unsent replies, control frames and gaps beyond which the client's next command is not read: each takes
-/// some memory beside its bytes.
+/// Number of unsent replies, control frames and gaps beyond which the client's next command is not read: each takes at
+/// least 24 bytes of memory beside its own bytes.
 const PAUSE_FRAMES: u32 = 1024;
 /// Most entries for which a queue keeps memory once it is written.
 const KEPT_CAPACITY: usize = 4;
