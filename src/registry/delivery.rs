@@ -1,4 +1,5 @@
-//! The delivery that a publisher hands to a room: a frame, its audience, and the copy of its sender.
+//! A delivery: a frame for the members of a room, its audience, and the copy for its sender, the client that sent the
+//! message. A lane is the members of one room on one shard that speak one dialect.
 
 use std::time::Instant;
 
@@ -18,7 +19,8 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Returns the lanes of this audience that have members; `members` counts them by dialect.
+    /// Returns the lanes of this audience that have members on a shard. `members` are the room's members on that shard,
+    /// by dialect.
     pub(super) fn lanes(self, members: [u32; 2]) -> Lanes {
         let asked = match self {
             Self::All => 0b11,
@@ -30,22 +32,23 @@ impl Audience {
     }
 }
 
-/// The lanes of a room on one shard that a frame goes into.
+/// The set of a room's lanes on one shard that a frame goes into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lanes(u8);
 
 impl Lanes {
+    /// Returns the bit that stands for a dialect's lane.
     const fn bit(dialect: Dialect) -> u8 {
         1 << dialect as u8
     }
 
-    /// Returns the lane of one dialect.
+    /// Returns the set of one lane, that of a dialect.
     #[must_use]
     pub const fn only(dialect: Dialect) -> Self {
         Self(Self::bit(dialect))
     }
 
-    /// True when the lane of that dialect is among them.
+    /// True when the lane of this dialect is in the set.
     #[must_use]
     pub const fn has(self, dialect: Dialect) -> bool {
         self.0 & Self::bit(dialect) != 0
@@ -58,18 +61,18 @@ impl Lanes {
     }
 }
 
-/// The note that a queue gives its client when it drops a frame: the offset of a message, the number of users after a
-/// change of presence, or nothing. It has eight bytes, because each frame of each batch has one.
+/// The note for a client whose queue drops a frame: the offset of a message, the number of users after a change of
+/// presence, or nothing. It is packed into eight bytes, because each frame of each batch has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LossNote(u64);
 
 impl LossNote {
-    /// Tells nothing: no client misses the frame.
+    /// The empty note: a client does not learn that the frame was dropped.
     pub const NONE: Self = Self(0);
-    /// Marks a number of users. Offsets and rooms never grow so large.
+    /// The bit that marks a number of users. Neither offsets nor numbers of users grow so large.
     const PRESENCE: u64 = 1 << 63;
 
-    /// Tells the number of users after a change of presence.
+    /// Makes the note that tells the number of users after a change of presence.
     #[must_use]
     pub const fn presence(members: usize) -> Self {
         Self(Self::PRESENCE | members as u64)
@@ -81,7 +84,7 @@ impl LossNote {
         if self.0 > 0 && self.0 < Self::PRESENCE { Some(Offset(self.0)) } else { None }
     }
 
-    /// Returns the number of users, if the frame told of presence.
+    /// Returns the number of users, if the frame was a presence event.
     #[must_use]
     pub const fn members(self) -> Option<usize> {
         if self.0 >= Self::PRESENCE { Some((self.0 & !Self::PRESENCE) as usize) } else { None }
@@ -95,8 +98,8 @@ impl From<Offset> for LossNote {
     }
 }
 
-/// The sender's own copy of a message. The sender is served before the other members, because it may wait for its
-/// message before it sends the next; in `throng.v1` it also gets an `ack`.
+/// The copy of a message for its sender, the client that sent it. The sender is served before the other members,
+/// because it may wait for its message before it sends the next. In `throng.v1` it also gets an `ack`.
 #[derive(Debug, Clone)]
 pub struct SenderCopy {
     /// The sender's connection.
@@ -108,7 +111,7 @@ pub struct SenderCopy {
 /// The ack of a message, at the message's position in the room's stream.
 #[derive(Debug, Clone)]
 pub struct Ack {
-    /// The frame. It answers the sender's own command, so it is never dropped.
+    /// The encoded `ack`. It answers the sender's own command, so it is never dropped.
     pub frame: Frame,
     /// The ack replaces the message: the sender does not get the message itself.
     pub instead: bool,
@@ -123,26 +126,28 @@ pub struct Delivery<'a> {
     pub audience: Audience,
     /// The note for a member whose queue drops the frame.
     pub loss: LossNote,
-    /// The sender's own copy, when the sender is a client.
+    /// The copy for the sender; `None` when no client sent the frame.
     pub sender: Option<SenderCopy>,
-    /// When it was published.
+    /// Time when it was published.
     pub at: Instant,
 }
 
 impl<'a> Delivery<'a> {
-    /// Makes a message to all members.
+    /// Makes the delivery of a message to all members.
     #[must_use]
     pub fn message(frame: &'a Frame, offset: Offset, at: Instant) -> Self {
         Self { frame, audience: Audience::All, loss: offset.into(), sender: None, at }
     }
 
-    /// Makes a `presence_diff` in a room of so many users.
+    /// Makes the delivery of a `presence_diff` to the members that speak `throng.v1`. `members` is the number of users
+    /// in the room after the change.
     #[must_use]
     pub const fn presence(frame: &'a Frame, members: usize, at: Instant) -> Self {
         Self { frame, audience: Audience::V1, loss: LossNote::presence(members), sender: None, at }
     }
 
-    /// Makes a notice in the room's stream: an event without an offset that is not missed when it is dropped.
+    /// Makes the delivery of a notice: an event in the room's stream without an offset, which a client does not miss
+    /// when its queue drops it.
     #[must_use]
     pub const fn notice(frame: &'a Frame, audience: Audience, at: Instant) -> Self {
         Self { frame, audience, loss: LossNote::NONE, sender: None, at }

@@ -1,4 +1,4 @@
-//! User → connections, in lock stripes.
+//! The directory of users: finds the connections of each user id. A connection in the directory holds its user id.
 
 use std::collections::HashMap;
 
@@ -9,36 +9,38 @@ use crate::names::{ConnectionId, SessionId, UserId};
 use crate::shrink::ShrinkWhenSparse;
 use crate::striped::Striped;
 
-/// Stripes of the map: far more than threads, so that two rarely meet.
+/// Number of stripes of the map, each with a lock: far more than threads, so that two rarely want the same.
 const STRIPES: usize = 64;
 
-/// A connection, and the secret by which its user proves that it is theirs.
+/// A connection in the directory.
 #[derive(Debug)]
-struct Held {
+struct Holder {
     id: ConnectionId,
-    /// Boxed: only clients of `throng.v1` have one.
+    /// The secret that a client shows to take over this connection of its own. Boxed, because only clients of
+    /// `throng.v1` have one.
     session: Option<Box<SessionId>>,
 }
 
-impl Held {
+impl Holder {
     fn new(id: ConnectionId, session: Option<SessionId>) -> Self {
         Self { id, session: session.map(Box::new) }
     }
 }
 
-type Connections = SmallVec<[Held; 1]>;
+/// The connections that hold one user id, at least one.
+type Holders = SmallVec<[Holder; 1]>;
 
-/// The connections of each user. Locks are held for one look-up or change.
+/// The connections of each user. A lock is held for one look-up or change only.
 #[derive(Debug, Default)]
 pub struct Directory {
-    users: Striped<Mutex<HashMap<UserId, Connections>>, STRIPES>,
+    users: Striped<Mutex<HashMap<UserId, Holders>>, STRIPES>,
 }
 
 impl Directory {
-    /// Enters a connection for a user whom nobody holds.
+    /// Adds a connection for a user id that no other connection holds.
     ///
     /// # Errors
-    /// The connection that holds the user.
+    /// The first of the connections that hold the user id.
     pub fn claim(
         &self,
         user: &UserId,
@@ -46,22 +48,22 @@ impl Directory {
         session: Option<SessionId>,
     ) -> Result<(), ConnectionId> {
         let mut users = self.users.lock(user);
-        match users.get(user).and_then(|held| held.first()) {
+        match users.get(user).and_then(|holders| holders.first()) {
             Some(incumbent) => Err(incumbent.id),
             None => {
-                users.insert(user.clone(), SmallVec::from_buf([Held::new(id, session)]));
+                users.insert(user.clone(), SmallVec::from_buf([Holder::new(id, session)]));
                 Ok(())
             }
         }
     }
 
-    /// Enters a connection beside the user's others.
+    /// Adds a connection beside others of the same user.
     pub fn add(&self, user: &UserId, id: ConnectionId, session: Option<SessionId>) {
-        self.users.lock(user).entry(user.clone()).or_default().push(Held::new(id, session));
+        self.users.lock(user).entry(user.clone()).or_default().push(Holder::new(id, session));
     }
 
-    /// Enters a connection in place of the user's others, which are returned. They are no longer in the
-    /// directory: their own clean-up will find another id and change nothing.
+    /// Replaces all connections of a user by one, and returns the old ones. When these end, they call
+    /// [`Directory::remove`], which finds them gone and changes nothing.
     pub fn replace(
         &self,
         user: &UserId,
@@ -69,12 +71,13 @@ impl Directory {
         session: Option<SessionId>,
     ) -> SmallVec<[ConnectionId; 2]> {
         let mut users = self.users.lock(user);
-        let new = SmallVec::from_buf([Held::new(id, session)]);
+        let new = SmallVec::from_buf([Holder::new(id, session)]);
         let old = std::mem::replace(users.entry(user.clone()).or_default(), new);
-        old.iter().map(|held| held.id).collect()
+        old.iter().map(|holder| holder.id).collect()
     }
 
-    /// Enters a connection in place of that one of the user's which has the secret `shown`; returns which that was.
+    /// Replaces that connection of a user which has the secret `shown`, and returns the old one. Changes nothing and
+    /// returns `None` when there is none.
     #[must_use]
     pub fn replace_session(
         &self,
@@ -84,15 +87,15 @@ impl Directory {
         session: Option<SessionId>,
     ) -> Option<ConnectionId> {
         let mut users = self.users.lock(user);
-        let held = users.get_mut(user)?;
-        let entry = held.iter_mut().find(|held| held.session.as_deref() == Some(shown))?;
-        Some(std::mem::replace(entry, Held::new(id, session)).id)
+        let holders = users.get_mut(user)?;
+        let holder = holders.iter_mut().find(|holder| holder.session.as_deref() == Some(shown))?;
+        Some(std::mem::replace(holder, Holder::new(id, session)).id)
     }
 
-    /// Enters a connection in place of `incumbent` alone, if that is still who holds the user.
+    /// Replaces the connection `incumbent` of a user, if it still holds the user id.
     ///
     /// # Errors
-    /// The connection that holds the user now; `None` when there is none.
+    /// The first of the connections that hold the user id now; `None` when there is none.
     pub fn replace_if(
         &self,
         user: &UserId,
@@ -101,13 +104,13 @@ impl Directory {
         session: Option<SessionId>,
     ) -> Result<(), Option<ConnectionId>> {
         let mut users = self.users.lock(user);
-        let Some(held) = users.get_mut(user) else { return Err(None) };
-        match held.iter_mut().find(|held| held.id == incumbent) {
-            Some(entry) => {
-                *entry = Held::new(id, session);
+        let Some(holders) = users.get_mut(user) else { return Err(None) };
+        match holders.iter_mut().find(|holder| holder.id == incumbent) {
+            Some(holder) => {
+                *holder = Holder::new(id, session);
                 Ok(())
             }
-            None => Err(held.first().map(|held| held.id)),
+            None => Err(holders.first().map(|holder| holder.id)),
         }
     }
 
@@ -115,34 +118,34 @@ impl Directory {
     #[must_use]
     pub fn find(&self, user: &UserId) -> SmallVec<[ConnectionId; 2]> {
         let users = self.users.lock(user);
-        users.get(user).map(|held| held.iter().map(|held| held.id).collect()).unwrap_or_default()
+        users.get(user).map(|holders| holders.iter().map(|holder| holder.id).collect()).unwrap_or_default()
     }
 
-    /// True when the user is held by others and no longer by this connection.
+    /// True when other connections hold the user id and this one does not any more.
     #[must_use]
     pub fn was_replaced(&self, user: &UserId, id: ConnectionId) -> bool {
         let users = self.users.lock(user);
-        users.get(user).is_some_and(|held| held.iter().all(|known| known.id != id))
+        users.get(user).is_some_and(|holders| holders.iter().all(|holder| holder.id != id))
     }
 
-    /// Takes a connection out, if it is still the one that is entered.
+    /// Removes a connection of a user, if it has not been replaced.
     pub fn remove(&self, user: &UserId, id: ConnectionId) {
         let mut users = self.users.lock(user);
-        let Some(held) = users.get_mut(user) else { return };
-        held.retain(|known| known.id != id);
-        if held.is_empty() {
+        let Some(holders) = users.get_mut(user) else { return };
+        holders.retain(|holder| holder.id != id);
+        if holders.is_empty() {
             users.remove(user);
             users.shrink_when_sparse();
         }
     }
 
-    /// Returns the number of users.
+    /// Returns the number of users with a connection.
     #[must_use]
     pub fn len(&self) -> usize {
         self.users.sum(HashMap::len)
     }
 
-    /// True when nobody is connected.
+    /// True when no user has a connection.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

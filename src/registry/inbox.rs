@@ -87,10 +87,11 @@ pub enum Item {
     Command(Box<Command>),
 }
 
+/// The items that wait, and the way to tell the shard of a new one.
 #[derive(Debug, Default)]
 struct Queue {
     items: Vec<Item>,
-    /// Wakes the shard while it sleeps.
+    /// Wakes the shard's fan-out; set while it waits for an item.
     sleeper: Option<Waker>,
 }
 

@@ -1,5 +1,5 @@
-//! The part of the fan-out that every thread may use: rooms as all shards see them, the inbox of each shard, and the
-//! directory of users. The clients that one worker thread owns, and their queues, are in
+//! The part of the fan-out that every thread may use: the members of each room counted by shard, the inbox of each
+//! shard, and the directory of users. The clients that one worker thread owns, and their queues, are in
 //! [`shard`](crate::shard).
 
 pub mod delivery;
@@ -32,12 +32,12 @@ pub struct Registry {
     next_topic: AtomicU64,
     /// The connections of each user.
     pub directory: Directory,
-    /// Unsent private messages of each sender in the queues of others.
+    /// The private messages of each user that are unsent in the queues of other users' connections.
     pub shares: Arc<Shares>,
 }
 
 impl Registry {
-    /// Makes a registry of `shards` shards, whose inboxes hold `max_inbox_bytes` each.
+    /// Makes a registry of `shards` shards. Each has an inbox with space for `max_inbox_bytes` bytes.
     ///
     /// # Panics
     /// When there are more shards than a [`ConnectionId`] can name.
@@ -52,7 +52,8 @@ impl Registry {
         }
     }
 
-    /// Sets how many messages and bytes a client's queue holds: a sender of private messages may fill a part of it.
+    /// Sets the bounds of a client's queue in messages and bytes. The private messages of one user may fill an eighth
+    /// of them. Without this call that is not bounded.
     #[must_use]
     pub fn with_queues(self, messages: usize, bytes: usize) -> Self {
         Self { shares: Shares::new(messages, bytes), ..self }
@@ -67,13 +68,13 @@ impl Registry {
         &self.inboxes[shard]
     }
 
-    /// Makes a room without members.
+    /// Makes a room without members, with an id of its own.
     #[must_use]
     pub fn topic(&self) -> Topic {
         Topic::new(self.next_topic.fetch_add(1, Relaxed), self.inboxes.len())
     }
 
-    /// True when every shard with members has space for a frame of `len` bytes.
+    /// True when the inbox of every shard with members of the room has space for a frame of `len` bytes to all members.
     #[must_use]
     pub fn has_space(&self, topic: &Topic, len: usize) -> bool {
         topic.members().zip(&self.inboxes).all(|(members, inbox)| {
@@ -82,9 +83,9 @@ impl Registry {
         })
     }
 
-    /// Pushes a frame into the inbox of every shard that has members of its audience, and the sender's copy with it; a
-    /// copy with an ack goes to the sender's shard in any case. Call it under the room's lock, which makes the order
-    /// of the stream.
+    /// Pushes a frame into the inbox of every shard that has members of its audience. The copy for the sender (the
+    /// client that sent the message) goes with it to the sender's shard; a copy with an ack goes there even without
+    /// such members. Call it under the room's lock, which makes the order of the room's stream.
     pub fn publish(&self, topic: &mut Topic, delivery: Delivery<'_>) {
         let (id, seq) = (topic.id(), topic.next_seq());
         let Delivery { frame, audience, loss, mut sender, at } = delivery;
@@ -98,8 +99,9 @@ impl Registry {
         }
     }
 
-    /// Shows the room's other members of `throng.v1` that the user of `except` is typing. A shard with an inbox that is
-    /// half full drops it. The room's lock is not needed, because the event has no position in the stream.
+    /// Shows the room's members of `throng.v1`, except the connection `except`, that the user of that connection is
+    /// typing. An inbox that is more than half full drops the event. Whether the room's lock is held does not matter,
+    /// because the event has no position in the room's stream.
     pub fn typing(&self, topic: &Topic, frame: &Frame, except: ConnectionId) {
         for (index, (members, inbox)) in topic.members().zip(&self.inboxes).enumerate() {
             let typist = u32::from(index == except.shard());
@@ -109,40 +111,43 @@ impl Registry {
         }
     }
 
-    /// True when the shard of this connection has space for a frame of `len` bytes.
+    /// True when the inbox of this connection's shard has space for a frame of `len` bytes.
     #[must_use]
     pub fn has_space_for(&self, id: ConnectionId, len: usize) -> bool {
         self.inboxes[id.shard()].has_space(len)
     }
 
-    /// Sends a frame to one connection, on whatever shard it is, within the bounds of its queue: beyond them the node's
-    /// policy applies. Ask for [space](Registry::has_space_for) before. A connection that is gone gets nothing, and
-    /// the caller does not learn that. `share` is dropped when the frame has left, or never will.
+    /// Sends a frame to one connection of any shard, within the bounds of its queue; beyond them the node's policy
+    /// applies. Ask for [space](Registry::has_space_for) before. A connection that is gone gets nothing, and the caller
+    /// does not learn that. `share` is dropped once the frame is sent, or never will be.
     pub fn send(&self, id: ConnectionId, frame: &Frame, share: Option<Share>) {
         self.inboxes[id.shard()].send(id, frame.clone(), share);
     }
 
-    /// Queues the reply to a connection's own command, on whatever shard it is.
+    /// Queues the reply to a connection's own command, for a connection of any shard.
     pub fn reply(&self, id: ConnectionId, frame: &Frame) {
         self.inboxes[id.shard()].reply(id, frame.clone());
     }
 
-    /// Wakes a connection's task, on whatever shard it is, after everything that was handed over before.
+    /// Wakes the task of a connection of any shard, after the shard has taken in everything that was pushed before.
     pub fn wake(&self, id: ConnectionId) {
         self.inboxes[id.shard()].command(Command::Wake(id));
     }
 
-    /// Ends a connection, on whatever shard it is, if it still exists.
+    /// Ends a connection of any shard, if it still exists.
     pub fn end(&self, id: ConnectionId, reason: EndReason) {
         self.inboxes[id.shard()].command(Command::End(id, reason));
     }
 
-    /// Asks a connection for a sign of life. Returns whether one came in time, and false when the connection no longer
-    /// exists or is ending. All who ask within the same time share one ping, and for a second after an answer none is
-    /// sent. Returns true at once where too many wait for the answer already, in all or for the same `from`.
+    /// Pings a connection to learn whether it is alive. Returns whether a sign of life came within two seconds, and
+    /// false when the connection no longer exists or is ending.
+    ///
+    /// All askers that wait at the same time share one ping, and for a second after an answer none is sent: it still
+    /// holds. `from` stands for the address on behalf of which the caller asks. Returns true at once if too many askers
+    /// wait for the answer already, in all or with the same `from`.
     ///
     /// # Cancel safety
-    /// The ping is sent all the same.
+    /// Dropping the future gives up the answer only: the ping is sent nevertheless.
     pub async fn is_alive(&self, id: ConnectionId, from: u32) -> bool {
         let (answer, is_alive) = oneshot::channel();
         self.inboxes[id.shard()].command(Command::Probe(id, Asker { from, answer }));

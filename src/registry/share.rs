@@ -1,7 +1,7 @@
-//! How much of a client's queue one sender of private messages may fill: beyond it the sender is told, and the client,
-//! who did not ask for them, is not dropped for them.
+//! Limits the part of a client's queue that the private messages of one user may fill. Beyond it the message is refused
+//! and its sender is told so. The client did not ask for the messages, and must not be disconnected because of them.
 //!
-//! Only what is unsent stands here: an entry for each sender with something in a client's queue.
+//! Only unsent messages are counted: there is an entry for each user with something in a client's queue.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,29 +13,32 @@ use crate::names::{ConnectionId, UserId};
 use crate::shrink::ShrinkWhenSparse;
 use crate::striped::Striped;
 
-/// Stripes of the table, by recipient and sender.
+/// Number of stripes of the table, each with a lock, by recipient and sender.
 const STRIPES: usize = 16;
-/// Of a queue's bounds, as a fraction.
+/// One sender may fill one part in this many of a queue's bounds: an eighth.
 const PART: usize = 8;
 
-/// A recipient, and a sender as a hash with a key of this process.
+/// A recipient's connection, and the hash of the sender's user id under a random key of this process.
 type Pair = (ConnectionId, u64);
 
+/// The unsent private messages of one sender in one client's queue.
 #[derive(Debug, Default, Clone, Copy)]
 struct Unsent {
     messages: usize,
     bytes: usize,
 }
 
-/// The unsent private messages of each sender in the queues of others. Memory: some 60 bytes for each pair of which
-/// anything is unsent, so within what the queues and inboxes hold.
+/// Counts the unsent private messages of each sender in each client's queue. It takes some 60 bytes of memory for each
+/// such pair with an unsent message, so the bounds of queues and inboxes bound it too.
 #[derive(Debug)]
 pub struct Shares {
     pairs: Striped<Mutex<HashMap<Pair, Unsent>>, STRIPES>,
+    /// Most that one sender may have unsent in one queue.
     most: Unsent,
 }
 
-/// Some bytes of a private message on its way; dropped when it has left or never will.
+/// One unsent private message, counted against its sender's part of the recipient's queue. Dropping it ends the count:
+/// it must live until the message is sent, or until that can no longer happen.
 #[derive(Debug)]
 pub struct Share {
     shares: Arc<Shares>,
@@ -44,7 +47,7 @@ pub struct Share {
 }
 
 impl Shares {
-    /// Makes the table for queues of so many messages and bytes.
+    /// Makes the table for queues with bounds of `messages` messages and `bytes` bytes.
     #[must_use]
     pub fn new(messages: usize, bytes: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -53,8 +56,8 @@ impl Shares {
         })
     }
 
-    /// Takes a message of `bytes` off what `from` may have in the queue of `to`; nothing when it is too much. A single
-    /// one is never too much.
+    /// Counts a message of `bytes` bytes from `from` in the queue of `to`. Returns `None` when the sender would have
+    /// too much unsent there. The first message is never too much, whatever its length.
     #[must_use]
     pub fn take(self: &Arc<Self>, to: ConnectionId, from: &UserId, bytes: usize) -> Option<Share> {
         let pair = (to, self.pairs.hash(from));
@@ -68,7 +71,7 @@ impl Shares {
         Some(Share { shares: Arc::clone(self), pair, bytes })
     }
 
-    /// Pairs of which anything is unsent.
+    /// Returns the number of pairs of a recipient and a sender with an unsent message.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.pairs.sum(HashMap::len)

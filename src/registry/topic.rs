@@ -1,4 +1,4 @@
-//! A room as all shards see it together.
+//! A room as seen from outside its shards: the number of its members on each, and the last position of its stream.
 
 use super::delivery::Audience;
 use crate::protocol::Dialect;
@@ -12,29 +12,29 @@ pub struct Topic {
     id: TopicId,
     /// Position of the last message or notice in the room's stream.
     seq: u64,
-    /// Members on each shard, by dialect.
+    /// Number of members on each shard, by dialect.
     members: Box<[[u32; 2]]>,
 }
 
 impl Topic {
-    /// Makes a room without members, on so many shards.
+    /// Makes a room without members, for a node with `shards` shards.
     pub(super) fn new(id: TopicId, shards: usize) -> Self {
         Self { id, seq: 0, members: vec![[0; 2]; shards].into_boxed_slice() }
     }
 
-    /// Names the room on the shards.
+    /// Returns the id that names the room on every shard.
     #[must_use]
     pub fn id(&self) -> TopicId {
         self.id
     }
 
-    /// Counts a member in. Returns the position in the stream after which the member is served.
+    /// Counts a new member. Returns the position in the room's stream behind which the member gets frames.
     pub fn join(&mut self, shard: usize, dialect: Dialect) -> u64 {
         self.members[shard][dialect as usize] += 1;
         self.seq
     }
 
-    /// Counts a member out. Returns the position in the stream up to which the member is served.
+    /// Counts a member that leaves. Returns the position in the room's stream up to which the member gets frames.
     pub fn leave(&mut self, shard: usize, dialect: Dialect) -> u64 {
         let members = &mut self.members[shard][dialect as usize];
         debug_assert!(*members > 0, "a member leaves once");
@@ -42,7 +42,7 @@ impl Topic {
         self.seq
     }
 
-    /// True when the audience has a member in the room.
+    /// True when the room has a member that belongs to the audience.
     #[must_use]
     pub fn has(&self, audience: Audience) -> bool {
         self.members.iter().any(|&members| audience.lanes(members).count() > 0)
@@ -54,13 +54,13 @@ impl Topic {
         self.members.iter().flatten().map(|&count| count as usize).sum()
     }
 
-    /// Takes the next position of the stream.
+    /// Takes the next position of the room's stream, for one frame.
     pub(super) fn next_seq(&mut self) -> u64 {
         self.seq += 1;
         self.seq
     }
 
-    /// Returns the members on each shard, by dialect.
+    /// Returns the number of members on each shard, by dialect.
     pub(super) fn members(&self) -> impl Iterator<Item = [u32; 2]> {
         self.members.iter().copied()
     }

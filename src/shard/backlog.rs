@@ -1,31 +1,32 @@
 //! Finds clients with the longest queues without looking at all of them: clients with long queues are in buckets, one
 //! for each power of two of the queue's bytes.
 //!
-//! A client is put into a bucket when its queue has grown into it, and moved to the right one when the longest queue is
-//! looked for. So a queue that is written at once costs nothing here.
+//! A client is put into a bucket when its queue grows to that length. When its queue shrinks, its entry becomes stale
+//! and stays until a search meets it or [`Backlogs::tidy`] removes it. So writing a queue costs nothing here.
 
 use super::client::Client;
 use super::clients::Clients;
 use crate::names::ConnectionId;
 
-/// Bits of the length at which the first bucket begins. Most queues never get so long.
+/// The first bucket begins at two to the power of this: 1 KiB. Most queues never get so long.
 const FLOOR_BITS: u32 = 10;
-/// Number of buckets: the longest queue has less than 16 GiB.
+/// Number of buckets. The last begins at 16 GiB, which no queue reaches.
 const BUCKETS: usize = 25;
-/// Most clients looked at to find one: the largest of so many of a bucket is taken.
+/// Most entries that one search looks at, in all buckets together.
 const LOOKS: usize = 64;
-/// Most clients looked at when no queue is long: then many are short.
+/// Most slots that a search looks at when it found no long queue: the budget is exceeded, so many queues are short.
 const SHORT_LOOKS: usize = 256;
-/// Number of entries, including stale ones, below which nothing is tidied up.
+/// Number of entries, including stale ones, up to which [`Backlogs::tidy`] does nothing.
 const KEPT_ENTRIES: usize = 1024;
 
-/// Clients with long queues, in buckets.
+/// Clients with long queues, in buckets by length. An entry is stale when its client is gone, is noted in another
+/// bucket, or has a shorter queue by now.
 #[derive(Debug)]
 pub(super) struct Backlogs {
     buckets: [Vec<ConnectionId>; BUCKETS],
-    /// Number of entries beyond which stale ones are removed.
+    /// Number of entries above which stale ones are removed.
     tidy_above: usize,
-    /// The slot from which on short queues are looked for.
+    /// The last slot that the search for a short queue looked at.
     next: usize,
     #[cfg(test)]
     pub(super) looked: usize,
@@ -43,13 +44,13 @@ impl Default for Backlogs {
     }
 }
 
-/// Returns the bucket of a queue of so many bytes, counted from 1; 0 for a short one.
+/// Returns the bucket for a queue of so many bytes, counted from 1; 0 for a queue that is too short for a bucket.
 fn bucket_of(bytes: usize) -> u8 {
     (usize::BITS - bytes.leading_zeros()).saturating_sub(FLOOR_BITS).min(BUCKETS as u32) as u8
 }
 
 impl Backlogs {
-    /// Notes that the client's queue has grown to so many bytes.
+    /// Notes that the client's queue has grown to `queued` bytes.
     pub(super) fn grown(&mut self, client: &mut Client, queued: usize) {
         let bucket = bucket_of(queued);
         if bucket > client.backlog {
@@ -58,7 +59,9 @@ impl Backlogs {
         }
     }
 
-    /// Returns the slot of a client that can be dropped and has one of the longest queues: no other is twice as long.
+    /// Returns the slot of a client that can be dropped (its socket takes nothing and it is not ending) and has one of
+    /// the longest queues: no other such client has one twice as long, unless the search ends after [`LOOKS`] entries.
+    /// Then, and when no queue is long, it returns any such client with a queue, if one is among the next slots.
     pub(super) fn longest(&mut self, clients: &mut Clients) -> Option<usize> {
         let mut looks = LOOKS;
         let mut passed = Vec::new();
@@ -93,7 +96,8 @@ impl Backlogs {
         self.any_short(clients)
     }
 
-    /// Returns the slot of a client that can be dropped and has anything in its queue, among the next few.
+    /// Returns the slot of a client that can be dropped and has anything in its queue, among the next [`SHORT_LOOKS`]
+    /// slots. The next call goes on from there.
     fn any_short(&mut self, clients: &mut Clients) -> Option<usize> {
         let end = clients.end();
         for _ in 0..SHORT_LOOKS.min(end) {
@@ -107,7 +111,8 @@ impl Backlogs {
         None
     }
 
-    /// Removes stale entries, when they may be many.
+    /// Removes the entries of clients that are gone, are noted in another bucket, or have no long queue any more. Does
+    /// it once there are more than [`KEPT_ENTRIES`] entries, and more than twice as many as the last removal left.
     pub(super) fn tidy(&mut self, clients: &mut Clients) {
         if self.entries() <= self.tidy_above {
             return;
@@ -128,7 +133,8 @@ impl Backlogs {
         self.tidy_above = KEPT_ENTRIES.max(2 * self.entries());
     }
 
-    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests count"))]
+    /// Counts an entry or slot that a search looks at, for tests.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests count the looks"))]
     fn look(&mut self) {
         #[cfg(test)]
         {

@@ -1,4 +1,4 @@
-//! Frames that are sent together.
+//! A batch: frames that are sent together, encoded once and shared by the queues of all clients that get them.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -14,43 +14,46 @@ use crate::registry::share::Share;
 pub struct Batch {
     /// The frames' bytes.
     pub bytes: Vec<u8>,
-    /// Where each frame ends, ascending, with its position in the room's stream.
+    /// The end of each frame, ascending, with the frame's position in the room's stream.
     pub frames: Vec<FrameEnd>,
-    /// The policy for a client whose queue has no space for it.
+    /// The policy for a client whose queue has no space for the batch.
     pub overload: Overload,
-    /// Name of the room, in the dialect that tells clients what was dropped.
+    /// Name of the room, for the events that tell a client what was dropped. `None` in the plain dialect, which has no
+    /// such events, and for frames of no room.
     pub room: Option<Rc<RoomName>>,
-    /// The dropped frames, in the batch of a gap. Its event is encoded when it is about to be written.
+    /// The dropped frames, if the batch is for the event that tells a client about them. The event is encoded into the
+    /// batch just before it is written.
     pub(super) missing: Option<Missing>,
-    /// The part of its sender's share that a private message takes until it has left.
+    /// Counts a private message against what its author may have unsent in one client's queue. Dropping the batch gives
+    /// that back.
     pub(super) _share: Option<Share>,
 }
 
-/// How long a batch may be.
+/// The limits of a batch of several frames.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
-    /// Bytes; a single frame may be longer.
+    /// Most bytes; a single frame may be longer.
     pub bytes: usize,
-    /// Messages.
+    /// Most frames.
     pub frames: usize,
 }
 
 impl BatchLimits {
-    /// True when the batch has no space for this frame.
+    /// True when the batch has no space for this frame. An empty batch has space for any.
     pub(super) fn is_full(&self, batch: &Batch, frame: &Frame) -> bool {
         let is_full = batch.frames.len() >= self.frames || batch.bytes.len() + frame.len() > self.bytes;
         is_full && !batch.frames.is_empty()
     }
 }
 
-/// Where one frame of a batch ends.
+/// The end of one frame in a batch, with the frame's position and loss note.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameEnd {
     /// Position in the room's stream of messages and notices.
     pub seq: u64,
     /// The note for the client when its queue drops the frame.
     pub loss: LossNote,
-    /// Index behind its last byte.
+    /// Index in the batch of the byte behind the frame's last one.
     pub end: u32,
 }
 
@@ -66,13 +69,14 @@ pub(super) struct Gap {
 /// The dropped frames of a room: messages, presence events, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Missing {
+    /// The dropped messages.
     pub(super) messages: Option<Gap>,
-    /// The number of users in the last news about presence that was dropped.
+    /// The number of users in the room, from the last presence event that was dropped.
     pub(super) members: Option<usize>,
 }
 
 impl Batch {
-    /// Makes a batch of one frame, or of several that are always sent together.
+    /// Makes a batch of one frame, or of several that count as one because nothing may come between them.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut batch = Self::default();
@@ -80,7 +84,7 @@ impl Batch {
         batch
     }
 
-    /// Appends a frame that no client misses when it is dropped.
+    /// Appends a frame that leaves no note to the client when its queue drops it.
     ///
     /// # Panics
     /// When the batch would exceed 4 GiB.
@@ -88,7 +92,8 @@ impl Batch {
         self.push_message(seq, LossNote::NONE, frame);
     }
 
-    /// Appends a frame.
+    /// Appends a frame at the position `seq` of the room's stream, with the note `loss` for a client whose queue drops
+    /// it.
     ///
     /// # Panics
     /// When the batch would exceed 4 GiB.
@@ -98,8 +103,8 @@ impl Batch {
         self.frames.push(FrameEnd { seq, loss, end });
     }
 
-    /// Returns the part of the batch behind the position `after`: the start of its bytes and its number of frames.
-    /// `None` when there is none.
+    /// Returns the part of the batch behind the position `after` of the room's stream: the index of its first byte and
+    /// its number of frames. `None` when no frame is behind `after`.
     #[must_use]
     pub fn behind(&self, after: u64) -> Option<(u32, u32)> {
         let skip = self.frames.partition_point(|frame| frame.seq <= after);
@@ -107,20 +112,20 @@ impl Batch {
         Some((if skip == 0 { 0 } else { self.frames[skip - 1].end }, left))
     }
 
-    /// Returns the range of the bytes of these frames.
+    /// Returns the range of bytes of the frames with these indices.
     pub(super) fn part(&self, frames: &Range<usize>) -> Range<u32> {
         let start_of = |index: usize| index.checked_sub(1).map_or(0, |before| self.frames[before].end);
         start_of(frames.start)..start_of(frames.end)
     }
 
-    /// True when no frame crosses `position`.
-    pub(super) fn is_boundary(&self, position: u32) -> bool {
-        position == 0 || self.frames.binary_search_by_key(&position, |frame| frame.end).is_ok()
+    /// True when a frame begins or ends at the byte `at` of the batch.
+    pub(super) fn is_boundary(&self, at: u32) -> bool {
+        at == 0 || self.frames.binary_search_by_key(&at, |frame| frame.end).is_ok()
     }
 
-    /// Returns the end of the frame that `position` lies in.
-    pub(super) fn frame_end(&self, position: u32) -> u32 {
-        let index = self.frames.partition_point(|frame| frame.end <= position);
-        self.frames.get(index).map_or(position, |frame| frame.end)
+    /// Returns the end of the frame that the byte `at` of the batch belongs to; `at` itself behind the last frame.
+    pub(super) fn frame_end(&self, at: u32) -> u32 {
+        let index = self.frames.partition_point(|frame| frame.end <= at);
+        self.frames.get(index).map_or(at, |frame| frame.end)
     }
 }

@@ -1,19 +1,20 @@
-//! How long a client's queue may be, and what happens when it is too long.
+//! The bounds of a client's queue, and the policy when a queue would exceed them. Replies to the client's own commands
+//! and control frames do not count.
 
 use crate::config::QueuePolicy;
 
-/// The bounds of a queue.
+/// The bounds of a client's queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Fan-out messages.
+    /// Most frames of fan-out and private messages that wait.
     pub messages: usize,
-    /// Bytes of these messages.
+    /// Most bytes of these frames.
     pub bytes: usize,
-    /// Age of the oldest message, in milliseconds.
+    /// Greatest age of the oldest of these frames, in milliseconds.
     pub age_ms: u64,
 }
 
-/// The bound that a queue has exceeded. Its text is the reason in the close frame.
+/// The bound that a queue would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
     /// Too many messages.
@@ -25,7 +26,7 @@ pub enum Overflow {
 }
 
 impl Overflow {
-    /// Returns the text for the client.
+    /// Returns the reason for the close frame of a client that is disconnected for it.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {

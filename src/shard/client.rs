@@ -1,4 +1,5 @@
-//! The state that a shard keeps for each client, apart from what every delivery reads.
+//! The state that a shard keeps for each client, apart from the few fields that every delivery reads, which lie in a
+//! dense table.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -12,41 +13,45 @@ use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::registry::topic::TopicId;
 
-/// Most answers that the server waits for: pings at the shortest interval there is, over a line with a delay of a
-/// second.
+/// Most unanswered pings and heartbeats that are counted: with the shortest interval that the configuration allows, one
+/// millisecond, these are the ones on their way over a line with a delay of a second.
 const MAX_QUESTIONS: u16 = 1_000;
 
 /// A client of a shard.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) id: ConnectionId,
-    /// Its user, for the operator to read; `None` outside of the chat.
+    /// Its user, for the operator's list of slow clients; `None` while the client has none.
     pub(super) user: Option<UserId>,
-    /// Its dialect, which is settled before it is in any room.
+    /// Its dialect, which no longer changes once it is in a room.
     pub(super) dialect: Dialect,
+    /// Its queue of bytes to send.
     pub(super) outbox: Outbox,
+    /// Wakes its task.
     pub(super) waker: Option<Waker>,
-    /// Why the connection is to end. It is set once, and nothing is queued after that.
+    /// The reason for which the connection is ending. It is set once; after that only the last frames are queued.
     pub(super) end: Option<EndReason>,
-    /// The open question whether it is alive, or the last answer while that holds.
+    /// The ping that other tasks asked for to learn whether the client is alive, or the answer to it while that holds.
     pub(super) probe: Option<Box<Probe>>,
     /// The rooms that it is in.
     pub(super) topics: SmallVec<[TopicId; 1]>,
-    /// The tick for which it is filed in the wheel; `u64::MAX` when it is not.
+    /// The tick of the shard's timer wheel at which its task is to be woken; `u64::MAX` for none.
     pub(super) armed: u64,
-    /// Last sign of life, in the shard's milliseconds.
+    /// Last sign of life from the client, in the shard's milliseconds.
     pub(super) heard_ms: u64,
-    /// Last time the socket took bytes while some were waiting.
+    /// Last time the socket took bytes from the queue, or was found to take no more, in the shard's milliseconds.
     pub(super) progress_ms: u64,
-    /// Last time the socket took something, apart from the sweeps of its rooms.
+    /// Last time the socket took bytes from the queue, in the shard's milliseconds. A sweep (one batch on its way
+    /// through the members of a room) does not set it when it writes to the socket directly, past an empty queue.
     pub(super) sent_ms: u64,
-    /// Answers that the server has asked for and not got. The rate limit does not count them.
+    /// Number of pings and heartbeats that the client has not answered yet. The rate limit does not count the answers.
     pub(super) questions: u16,
-    /// It is in the line of clients to be written to.
+    /// The client is in the line of those to be written to.
     pub(super) is_dirty: bool,
-    /// The highest bucket of long queues that it is in, counted from 1.
+    /// The bucket of long queues in which it is noted, counted from 1; 0 for none.
     pub(super) backlog: u8,
-    /// The socket takes no more, or nothing yet. The client's task waits until it does.
+    /// The socket takes no more bytes for now, or none yet because the handshake is not answered. The client's task
+    /// waits for the socket and then writes.
     pub(super) is_blocked: bool,
 }
 
@@ -68,24 +73,25 @@ impl Client {
             questions: 0,
             is_dirty: false,
             backlog: 0,
-            // Until the handshake is answered, because no frame may come before the 101.
+            // No frame may be written before the handshake's answer, status 101.
             is_blocked: true,
         }
     }
 
-    /// True when a batch may be written at once: nothing waits or is in flight, and the connection is open.
+    /// True when a batch may be written at once: nothing waits or is partly written, the socket takes bytes, and the
+    /// connection is not ending.
     pub(super) fn is_idle(&self) -> bool {
         self.outbox.is_empty() && !self.is_blocked && self.end.is_none()
     }
 
-    /// Puts the client into the line of those to be written to, once, if its socket takes bytes.
+    /// Puts the client into the line `dirty` of those to be written to, unless it is there or its socket takes nothing.
     pub(super) fn line_up(&mut self, dirty: &mut VecDeque<u32>) {
         if !self.is_blocked && !std::mem::replace(&mut self.is_dirty, true) {
             dirty.push_back(self.id.slot() as u32);
         }
     }
 
-    /// Counts a ping or heartbeat that is sent to it and asks for an answer.
+    /// Counts a ping or heartbeat that is sent to the client and asks for an answer.
     pub(super) fn count_question(&mut self) {
         self.questions = (self.questions + 1).min(MAX_QUESTIONS);
     }
@@ -97,13 +103,13 @@ impl Client {
         }
     }
 
-    /// Returns the bytes in its queue.
+    /// Returns the bytes of fan-out, private messages and replies in the client's queue.
     pub(super) fn queued(&self) -> usize {
         self.outbox.shared_bytes() + self.outbox.reply_bytes()
     }
 
-    /// True when ending the client frees a queue that is behind. A client that is not blocked is about to be written
-    /// to, and one that is ending frees its queue in any case.
+    /// True when ending the client frees memory that nothing else would free soon. A client whose socket takes bytes is
+    /// about to be written to, and one that is ending frees its queue in any case.
     pub(super) fn can_be_dropped(&self) -> bool {
         self.is_blocked && self.end.is_none()
     }

@@ -1,5 +1,6 @@
-//! A shard's clients. The fields that every delivery reads lie densely, apart from the rest and in the order of a
-//! sweep, so that a sweep over idle clients reads 32 bytes of each, forwards.
+//! A shard's clients, in a table of slots. The fields that every delivery reads lie densely, apart from the rest and in
+//! the order of slots. A sweep, which takes one batch to the members of a room, goes in that order too: over idle
+//! clients it reads 32 bytes of each, forwards.
 
 use std::io;
 use std::ops::{Deref, DerefMut, Range};
@@ -16,13 +17,14 @@ use crate::prefetch::prefetch;
 pub(super) struct Hot {
     pub(super) sink: Sink,
     pub(super) bytes_sent: u64,
-    /// Generation of the client's id.
+    /// Generation of the client's id, which tells it from earlier clients of its slot.
     pub(super) generation: u32,
-    /// A batch may be written at once: the client is in one room, and nothing waits or is in flight.
+    /// A batch of its room may be written at once: the client is in exactly one room, nothing waits or is partly
+    /// written, and the socket takes bytes.
     is_direct: bool,
 }
 
-/// The sink of an empty slot, which takes nothing.
+/// The sink of an empty slot, to which every write fails.
 #[derive(Debug)]
 struct Nowhere;
 
@@ -63,7 +65,7 @@ impl Clients {
         client
     }
 
-    /// Returns the client of a slot.
+    /// Returns the client of a slot, to be changed.
     pub(super) fn get_mut(&mut self, slot: usize) -> Option<ClientMut<'_>> {
         let client = self.slots.get_mut(slot)?;
         Some(ClientMut { client, hot: &mut self.hot[slot] })
@@ -74,27 +76,28 @@ impl Clients {
         self.get_mut(id.slot()).filter(|client| client.id == id)
     }
 
-    /// Returns the client of a slot, if a batch of its only room may be written to it at once.
+    /// Returns the fields for a write to the client of a slot, if it is in exactly one room and a batch of that room
+    /// may be written to it at once.
     pub(super) fn direct(&mut self, slot: usize) -> Option<&mut Hot> {
         self.hot.get_mut(slot).filter(|hot| hot.is_direct)
     }
 
-    /// Prefetches what deliveries to these slots will read.
+    /// Prefetches the fields that deliveries to the clients of these slots will read.
     pub(super) fn prefetch(&self, slots: impl IntoIterator<Item = u32>) {
         slots.into_iter().filter_map(|slot| self.hot.get(slot as usize)).for_each(prefetch);
     }
 
-    /// Prefetches the sinks of these slots, which writes will read. Call [`Clients::prefetch`] a while before, because
-    /// the sinks are reached through what that prefetches.
+    /// Prefetches the sinks of these slots, which writes will read. Call [`Clients::prefetch`] a while before: the
+    /// sinks are found through the fields that it prefetches.
     pub(super) fn prefetch_sinks(&self, slots: impl IntoIterator<Item = u32>) {
         let mut hot = slots.into_iter().filter_map(|slot| self.hot.get(slot as usize)).peekable();
-        // Where the first sink is simulated all are, and nothing lies behind them.
+        // When the first sink is simulated all are, and there is no socket to prefetch.
         if hot.peek().is_some_and(|hot| hot.sink.is_socket()) {
             hot.for_each(|hot| hot.sink.prefetch());
         }
     }
 
-    /// Takes a client out.
+    /// Removes the client of a slot and returns it.
     pub(super) fn remove(&mut self, slot: usize) -> Option<Client> {
         let client = self.slots.remove(slot)?;
         let sink = Sink::Simulated(self.nowhere.clone());
@@ -106,8 +109,9 @@ impl Clients {
         Some(client)
     }
 
-    /// Returns the clients of some slots, without those that are in one room and have nothing waiting. `None` when the
-    /// slots are behind the last one.
+    /// Returns the clients of some slots to which a batch may not be written at once: those that are in several rooms
+    /// or none, have something waiting, take nothing or are ending. `None` when all these slots are behind the last
+    /// one.
     pub(super) fn indirect(&self, slots: Range<usize>) -> Option<impl Iterator<Item = &Client>> {
         let end = slots.end.min(self.hot.len());
         let hot = self.hot.get(slots.start..end).filter(|hot| !hot.is_empty())?;
@@ -115,7 +119,7 @@ impl Clients {
         Some(slots.filter_map(|slot| self.slots.get(slot)))
     }
 
-    /// Returns the end of the slots that can be in use.
+    /// Returns the number of slots, including empty ones: all slots in use are below it.
     pub(super) fn end(&self) -> usize {
         self.slots.end()
     }
@@ -126,7 +130,7 @@ impl Clients {
     }
 }
 
-/// A client that may be changed. The fields that deliveries read are brought up to date when this is dropped.
+/// A client that may be changed. Dropping this brings up to date whether a batch may be written to the client at once.
 pub(super) struct ClientMut<'a> {
     pub(super) client: &'a mut Client,
     pub(super) hot: &'a mut Hot,

@@ -1,6 +1,7 @@
-//! Queues and writes what clients are sent, keeps the counters true, and ends clients that cannot keep up.
+//! Queues and writes what clients are sent, counts it, and ends clients that cannot keep up.
 //!
-//! Every change of a client's queue goes through here. No method blocks.
+//! Every change of a client's queue goes through here, which keeps the shard's count of queued bytes exact. No method
+//! blocks.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -21,7 +22,7 @@ use crate::metrics::{Counter, ShardMetrics};
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 
-/// Most connections that are ended at once because the node's queues are too long.
+/// Most connections that one check of the shard's budget ends. The next check ends more if these did not suffice.
 const EVICTIONS: usize = 8;
 
 /// The settings of a shard.
@@ -29,17 +30,18 @@ const EVICTIONS: usize = 8;
 pub struct ShardSettings {
     /// Bounds of each client's queue.
     pub bounds: Bounds,
-    /// The policy beyond these bounds where no room sets one: for private messages.
+    /// The policy beyond these bounds for private messages. Rooms set their own policies for their messages.
     pub overload: Overload,
     /// This shard's part of the node's budget of queued bytes. Beyond it, clients with the longest queues are ended.
     pub queue_budget: u64,
-    /// How long a batch may be.
+    /// Limits of a batch, in bytes and frames.
     pub batch: BatchLimits,
-    /// How long to wait for more messages before a sweep.
+    /// Time that the fan-out waits for more messages after the first has woken it.
     pub linger: Duration,
 }
 
-/// The way out of a shard: what it takes to queue and write frames.
+/// The outgoing side of a shard: settings, time and counters that queueing and writing need, and a record of the long
+/// queues.
 #[derive(Debug)]
 pub(super) struct Egress {
     /// Index of the shard.
@@ -51,7 +53,7 @@ pub(super) struct Egress {
 }
 
 impl Egress {
-    /// Makes the way out of the shard of this index.
+    /// Makes the outgoing side of the shard with this index.
     pub(super) fn new(
         index: usize,
         settings: ShardSettings,
@@ -61,7 +63,8 @@ impl Egress {
         Self { index, settings, time, metrics, backlogs: RefCell::default() }
     }
 
-    /// Changes a client's queue and keeps the count of queued bytes true.
+    /// Changes a client's queue and updates the count of queued bytes and the record of long queues. `change` gets the
+    /// shard's time in milliseconds.
     fn change_queue<R>(&self, client: &mut Client, change: impl FnOnce(&mut Client, u64) -> R) -> R {
         let before = client.queued();
         let result = change(client, self.time.now_ms());
@@ -76,15 +79,15 @@ impl Egress {
         result
     }
 
-    /// Queues the reply to the client's own command.
+    /// Queues the reply to the client's own command, unless the connection is ending.
     pub(super) fn queue_reply(&self, client: &mut Client, frame: &Frame) {
         if client.end.is_none() {
             self.change_queue(client, |client, now_ms| client.outbox.push(Kind::Reply, frame, now_ms));
         }
     }
 
-    /// Queues a ping or pong. While the socket takes nothing it goes ahead of what waits, and a new pong replaces one
-    /// that waits.
+    /// Queues a ping or pong. While the socket takes nothing, the frame is queued ahead of all that waits, and a pong
+    /// replaces one that still waits.
     pub(super) fn queue_control(&self, client: &mut Client, kind: Kind, frame: &Frame) {
         let is_blocked = client.is_blocked;
         self.change_queue(client, |client, now_ms| match is_blocked {
@@ -93,16 +96,16 @@ impl Egress {
         });
     }
 
-    /// Queues the frames in `part` of a batch for a client, or applies the policy when its queue is full. May write, so
-    /// it must not be called under a lock.
+    /// Queues `frames` frames of a batch, which are its bytes in `part`, for a client, or applies the batch's policy
+    /// when the queue is full. May write to the socket, so it must not be called under a lock.
     pub(super) fn offer(&self, client: &mut ClientMut<'_>, batch: &Rc<Batch>, part: Range<u32>, frames: u32) {
         let Range { start, end } = part;
         let (bytes, messages) = ((end - start) as usize, frames as usize);
         let bounds = &self.settings.bounds;
         let overflow = |client: &Client| client.outbox.overflow(bytes, messages, self.time.now_ms(), bounds);
         if overflow(client).is_some() {
-            // Several rooms may have filled the queue within one slice, which says nothing about the speed of the
-            // client.
+            // Several rooms may have filled the queue since the last write, although the client is fast. So what its
+            // socket takes is written before the policy applies.
             self.flush_now(client);
         }
         if client.end.is_some() {
@@ -133,15 +136,17 @@ impl Egress {
         });
     }
 
-    /// Queues these frames of a batch for a client, as [`Egress::offer`] does.
+    /// Queues the frames of a batch with these indices for a client, or applies the batch's policy when the queue is
+    /// full. May write to the socket, so it must not be called under a lock.
     pub(super) fn offer_frames(&self, client: &mut ClientMut<'_>, batch: &Rc<Batch>, frames: Range<usize>) {
         if !frames.is_empty() {
             self.offer(client, batch, batch.part(&frames), frames.len() as u32);
         }
     }
 
-    /// Lets `push` queue what the socket of a client did not take whole. `result` is the result of that write, before
-    /// which the client's queue was empty.
+    /// Queues the rest of a direct write (one past the client's empty queue), of which the socket did not take all, and
+    /// wakes the client's task to send it. `result` is the result of that write, and `push` must queue all its bytes:
+    /// the written ones are then removed. An error of the socket ends the connection.
     pub(super) fn queue_rest(
         &self,
         mut client: ClientMut<'_>,
@@ -167,7 +172,7 @@ impl Egress {
         client.wake();
     }
 
-    /// Writes what the client's socket takes.
+    /// Writes as much of the client's queue as its socket takes.
     pub(super) fn flush(&self, client: &mut ClientMut<'_>) -> Flush {
         let mut counts = WriteCounts::default();
         let ClientMut { client: cold, hot } = client;
@@ -190,22 +195,23 @@ impl Egress {
         flushed
     }
 
-    /// Writes what is queued for a client whose socket takes bytes. Wakes the client's task to write what is left.
+    /// Writes the queue of a client whose socket takes bytes, and wakes the client's task if anything is left. Does
+    /// nothing for a blocked client.
     pub(super) fn flush_now(&self, client: &mut ClientMut<'_>) {
         if !client.is_blocked && self.flush(client) == Flush::Blocked {
             client.wake();
         }
     }
 
-    /// Adds to the shard's counters.
+    /// Adds the counts of some writes to the shard's counters.
     pub(super) fn count(&self, counts: &WriteCounts) {
         self.metrics.writes.add(counts.writes);
         self.metrics.bytes_sent.add(counts.bytes);
         self.metrics.deliveries.add(counts.deliveries);
     }
 
-    /// Begins the end of a connection: queues its last frames, tries to write them and wakes the task. Only the first
-    /// reason counts.
+    /// Begins the end of a connection: queues its last frames, tries to write them and wakes the client's task. The
+    /// rest of the queue is dropped if the client is too slow or has vanished. Only the first reason counts.
     pub(super) fn end_client(&self, client: &mut ClientMut<'_>, reason: EndReason) {
         if client.end.is_some() {
             return;
@@ -231,8 +237,8 @@ impl Egress {
         client.wake();
     }
 
-    /// Ends connections with the longest queues, a few at a time, while this shard's queues exceed its part of the
-    /// budget.
+    /// Ends connections with the longest queues, at most [`EVICTIONS`] for each call, while this shard's queues exceed
+    /// its part of the node's budget.
     pub(super) fn enforce_budget(&self, clients: &mut Clients) {
         self.backlogs.borrow_mut().tidy(clients);
         for _ in 0..EVICTIONS {
@@ -245,7 +251,7 @@ impl Egress {
         }
     }
 
-    /// The clients with long queues, for tests.
+    /// Returns the record of clients with long queues, for tests.
     #[cfg(test)]
     pub(super) fn backlogs(&self) -> &RefCell<Backlogs> {
         &self.backlogs

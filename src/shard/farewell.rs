@@ -1,4 +1,4 @@
-//! The last frames that a client is sent.
+//! Encodes the last frames that a client is sent.
 
 use bytes::Bytes;
 
@@ -7,17 +7,18 @@ use crate::protocol::close::EndReason;
 use crate::protocol::event::v1;
 use crate::protocol::frame;
 
-/// Encodes the close frame, and in `throng.v1` the `disconnect` event before it. `None` when the client has vanished.
+/// Encodes the close frame, and for `throng.v1` the `disconnect` event before it, unless the client closed first.
+/// Returns `None` when the client has vanished.
 pub(super) fn last_frames(dialect: Dialect, reason: &EndReason) -> Option<Bytes> {
     match reason {
         EndReason::PeerVanished => None,
-        // The client's own code is echoed (RFC 6455 section 5.5.1); 1005 stands for none.
+        // The client's own code is echoed (RFC 6455 section 5.5.1). The code 1005 means that the client sent none.
         EndReason::PeerClosed(code) => Some(frame::close((*code != 1005).then_some(*code), "")),
         ours => {
             let close = frame::close(Some(ours.code()), &ours.text());
             Some(match dialect {
                 Dialect::Plain => close,
-                // Each client gets another delay, so that clients that were closed together do not return together.
+                // The delay is random, so that clients that were closed together do not return together.
                 Dialect::V1 => {
                     let after_ms = fastrand::u64(ours.advice().after_ms);
                     [v1::disconnect(ours, after_ms), close].concat().into()

@@ -1,8 +1,5 @@
-//! Distributes what other threads have put into a shard's inbox: a publication goes into the lanes of its room, a reply
-//! into its client's queue.
-//!
-//! A lane has the members of one room on this shard that speak one dialect, and the frames that wait for them. The
-//! inbox counts the bytes of a frame until its delivery begins or it is dropped; [`Inbox::done`] subtracts them.
+//! Takes in what other threads push into a shard's inbox: a frame for a room goes into the room's lanes, a reply into
+//! the queue of its client. A lane is the members of one room on one shard that speak one dialect.
 
 use super::egress::Egress;
 use super::lane::Pending;
@@ -14,7 +11,7 @@ use crate::protocol::frame::Frame;
 use crate::registry::delivery::SenderCopy;
 use crate::registry::inbox::{Inbox, Publication, Typing};
 
-/// The parts of a shard that items of its inbox go to.
+/// The parts of a shard that taking in items of its inbox needs.
 pub(super) struct Intake<'a> {
     pub(super) state: &'a mut State,
     pub(super) egress: &'a Egress,
@@ -22,13 +19,13 @@ pub(super) struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    /// Puts a publication into the lanes that it names. The sender's own copy goes into the lane of the sender's
-    /// dialect.
+    /// Puts a publication into its lanes. The copy of its sender (the client that sent the message, which is served
+    /// first) goes into the lane of the sender's dialect. An ack without such a lane is queued as a plain reply.
     pub(super) fn publish(&mut self, publication: Publication) {
         let Publication { topic, seq, lanes, loss, frame, sender, at } = publication;
         let [plain, v1] = [Dialect::Plain, Dialect::V1].map(|dialect| LaneId::new(topic, dialect));
         let pending = |frame, sender| Pending { seq, loss, frame, sender, at };
-        // Only a copy for a sender that speaks `throng.v1` has an ack.
+        // A sender gets an ack exactly if it speaks `throng.v1`, so the ack tells its lane.
         let (of_plain, of_v1) = match sender {
             Some(SenderCopy { ack: None, .. }) => (sender, None),
             _ => (None, sender),
@@ -51,7 +48,8 @@ impl Intake<'_> {
         }
     }
 
-    /// Puts a frame into a lane. When the lane has no members here, drops the frame and returns the sender's copy.
+    /// Puts a frame into a lane and the lane into the run queue. Returns the sender's copy when the lane no longer
+    /// exists, because its last member has left.
     fn enqueue(&mut self, id: LaneId, pending: Pending) -> Option<SenderCopy> {
         let State { lanes, queue, .. } = &mut *self.state;
         let Some(lane) = lanes.get_mut(&id) else {
@@ -68,7 +66,7 @@ impl Intake<'_> {
         None
     }
 
-    /// Queues the reply to a client's own command. It has no position in a room's stream.
+    /// Queues the reply to a client's own command, at no position of any room's stream.
     pub(super) fn reply(&mut self, to: ConnectionId, frame: &Frame) {
         if let Some(mut client) = self.state.client(to) {
             self.egress.queue_reply(&mut client, frame);
@@ -76,8 +74,7 @@ impl Intake<'_> {
         self.state.mark_dirty(to);
     }
 
-    /// Begins to show the members that speak `throng.v1` that a user is typing, unless their lane has other work. The
-    /// event is dropped then.
+    /// Begins to show a room's members of `throng.v1` that a user is typing, unless their lane has anything else to do.
     pub(super) fn show_typing(&mut self, typing: &Typing) {
         self.inbox.done(typing.frame.len());
         let State { lanes, queue, .. } = &mut *self.state;

@@ -1,43 +1,44 @@
-//! Finds the clients of a shard that are behind, for the operator. They are looked for on request, so that nothing has
-//! to be kept up to date, and in slices, so that no other task waits long.
+//! Finds a shard's laggards for the operator: clients that do not take what waits for them. They are looked for on
+//! request, so that nothing has to be kept up to date, and in slices, so that no other task waits long.
 
 use super::client::Client;
 use super::clients::Clients;
 use crate::names::{ConnectionId, UserId};
 
-/// Most clients that are named.
+/// Most clients that [`Laggards::slowest`] lists.
 pub const SLOWEST: usize = 10;
-/// Clients looked at before other tasks get their turn: 128 KiB of the dense table, and the rest of those clients that
-/// are in several rooms or have a queue.
+/// Slots looked at before other tasks get their turn. That reads 32 bytes of each client, 128 KiB in all, and more only
+/// of a client to which a batch may not be written at once.
 const SLICE_CLIENTS: usize = 4096;
 
-/// A client that does not take its messages as fast as they come.
+/// A client whose socket takes no more while something waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Laggard {
     /// Its connection.
     pub id: ConnectionId,
-    /// Its user; `None` outside of the chat.
+    /// Its user; `None` while the client has none.
     pub user: Option<UserId>,
-    /// Bytes that wait, including replies to its own commands.
+    /// Bytes that wait, including replies to the client's own commands.
     pub bytes: usize,
-    /// Messages that wait, without such replies.
+    /// Frames of fan-out and private messages that wait, without replies.
     pub messages: usize,
-    /// Milliseconds since the oldest of these messages was queued; 0 when none waits.
+    /// Milliseconds since the oldest of these frames was queued; 0 when none waits.
     pub age_ms: u64,
 }
 
-/// The clients of a shard that are behind, as far as they have been found.
+/// The laggards that the search through one shard has found so far.
 #[derive(Debug, Default)]
 pub struct Laggards {
-    /// The slot from which on clients have not been looked at.
+    /// The first slot that has not been looked at.
     next_slot: usize,
-    /// Clients whose socket takes no more while something waits for them.
+    /// Number of clients whose socket takes no more while something waits for them.
     pub behind: usize,
     /// The clients with the longest queues in bytes, the longest first, at most [`SLOWEST`].
     pub slowest: Vec<Laggard>,
 }
 
 impl Laggards {
+    /// Counts a laggard, and lists it if its queue is one of the longest.
     fn note(&mut self, client: &Client, now_ms: u64) {
         self.behind += 1;
         let bytes = client.queued();
@@ -57,7 +58,7 @@ impl Laggards {
         self.slowest.insert(rank, laggard);
     }
 
-    /// Looks at the clients of some more slots. Returns true while there are slots left.
+    /// Looks at the clients of the next slots. Returns false when there are no more slots.
     pub(super) fn look(&mut self, clients: &Clients, now_ms: u64) -> bool {
         let slots = self.next_slot..self.next_slot + SLICE_CLIENTS;
         self.next_slot = slots.end;

@@ -1,6 +1,8 @@
-//! One worker's share of the connections: its clients, the lanes of their rooms, and the fan-out to them. A [`Shard`]
-//! lives on its worker's thread and no other touches it: other threads reach it through its
-//! [`Inbox`](crate::registry::inbox::Inbox).
+//! One worker's share of the connections: its clients, the lanes of their rooms, and the fan-out to them. A lane is the
+//! members of one room on one shard that speak one dialect.
+//!
+//! A [`Shard`] lives on its worker's thread, and no other thread touches it: other threads push what is for its clients
+//! into its [`Inbox`](crate::registry::inbox::Inbox).
 
 mod backlog;
 pub mod batch;
@@ -49,7 +51,7 @@ use crate::registry::inbox::{Command, Inbox, Item};
 use crate::registry::probe::Asker;
 use crate::registry::share::Share;
 
-/// One worker's clients and their rooms.
+/// One worker's clients, the lanes of their rooms, and the work that is left for them.
 ///
 /// No method blocks, and none calls back into its caller, so that no `RefCell` is ever borrowed twice.
 #[derive(Debug)]
@@ -73,27 +75,27 @@ impl Shard {
         Rc::new(Self { state: RefCell::default(), egress, inbox })
     }
 
-    /// Returns its index among the node's shards.
+    /// Returns the shard's index among the node's shards.
     #[must_use]
     pub fn index(&self) -> usize {
         self.egress.index
     }
 
-    /// Returns its counters.
+    /// Returns the shard's counters.
     #[must_use]
     pub fn metrics(&self) -> &ShardMetrics {
         &self.egress.metrics
     }
 
     /// Returns the milliseconds since the clock began, as of the last [`Shard::tick`], without the time in which the
-    /// thread stood [still](crate::clock::Awake). Every deadline of a client goes by it.
+    /// thread stood [still](crate::clock::Awake). Every deadline of a client is in this time.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.egress.time.now_ms()
     }
 
-    /// Returns the milliseconds since the clock began, as of the last [`Shard::tick`]. All threads of the node agree
-    /// on it.
+    /// Returns the milliseconds since the clock began, as of the last [`Shard::tick`]. The clock is the same for all
+    /// threads of the node.
     #[must_use]
     pub fn clock_ms(&self) -> u64 {
         self.now_ms() + self.lost_ms()
@@ -105,19 +107,19 @@ impl Shard {
         self.egress.time.lost_ms()
     }
 
-    /// Looks at the clock, once for each wake of a task and never for each delivery. Returns [`Shard::now_ms`].
+    /// Reads the clock and returns [`Shard::now_ms`]. Call it once for each wake of a task, never for each delivery.
     pub fn tick(&self) -> u64 {
         self.egress.time.tick()
     }
 
-    /// Returns the policy for a client that does not keep up, where no room sets one.
+    /// Returns the policy for a client whose queue is full, for frames of no room: rooms set their own.
     #[must_use]
     pub fn overload(&self) -> Overload {
         self.egress.settings.overload
     }
 
     /// Adds a client that is in no room yet. Frames for it wait until [`Registration::open`]. Dropping the registration
-    /// removes it.
+    /// removes the client.
     ///
     /// # Panics
     /// When the shard has [`ConnectionId::MAX_SLOTS`] clients, far beyond the descriptors of a process.
@@ -143,10 +145,11 @@ impl Shard {
         self.len() == 0
     }
 
-    /// Returns the number of rooms with members here.
+    /// Returns the number of rooms that have members on this shard.
     #[must_use]
     pub fn room_count(&self) -> usize {
         let lanes = &self.state.borrow().lanes;
+        // A room with lanes of both dialects counts once.
         lanes.keys().filter(|id| !id.is_v1() || !lanes.contains_key(&id.other())).count()
     }
 
@@ -156,14 +159,16 @@ impl Shard {
         self.state.borrow().clients.iter().map(|client| client.id).collect()
     }
 
-    /// Ends a connection if it still exists: see [`Registration::end`].
+    /// Begins the end of a connection, if it still exists: queues the close frame, tries to send it and wakes the
+    /// client's task.
     pub fn end(&self, id: ConnectionId, reason: EndReason) {
         if let Some(mut client) = self.state.borrow_mut().client(id) {
             self.egress.end_client(&mut client, reason);
         }
     }
 
-    /// Wakes the clients whose deadline has come. Call it every [`TICK_MS`](wheel::TICK_MS).
+    /// Wakes the tasks of clients with a deadline that has come, and ends clients with the longest queues if the shard
+    /// exceeds its budget of queued bytes. Call it every [`TICK_MS`](wheel::TICK_MS).
     pub fn wake_due(&self) {
         let now_ms = self.tick();
         let mut state = self.state.borrow_mut();
@@ -172,6 +177,7 @@ impl Shard {
         wheel.advance(now_ms, &mut due);
         self.egress.enforce_budget(clients);
         for (slot, tick) in due {
+            // An entry is stale unless its tick is the one noted with the client.
             if let Some(mut client) = clients.get_mut(slot as usize).filter(|client| client.armed == tick) {
                 client.armed = u64::MAX;
                 client.wake();
@@ -179,8 +185,9 @@ impl Shard {
         }
     }
 
-    /// Looks at some more clients for those that are behind. Returns true while there are others left. Clients that
-    /// come or go meanwhile may be missed.
+    /// Looks through the next few thousand slots for laggards (clients that do not take what waits for them) and adds
+    /// them to `found`. Returns true until all slots have been looked at. Clients that come or go between two calls may
+    /// be missed.
     pub fn find_laggards(&self, found: &mut Laggards) -> bool {
         if self.egress.metrics.queue_bytes.get() == 0 {
             return false;
@@ -189,7 +196,7 @@ impl Shard {
         found.look(&self.state.borrow().clients, now_ms)
     }
 
-    /// Takes in what other threads have handed over so far.
+    /// Takes in everything that waits in the inbox.
     fn take_in(&self) {
         let mut items = Vec::new();
         if self.inbox.take(&mut items) {
@@ -197,7 +204,7 @@ impl Shard {
         }
     }
 
-    /// Takes in these items of the inbox.
+    /// Takes in items that were taken out of the inbox, in their order.
     fn accept(&self, items: &mut Vec<Item>) {
         for item in items.drain(..) {
             match item {
@@ -208,6 +215,7 @@ impl Shard {
         }
     }
 
+    /// Runs `f` with the shard's state, borrowed for the intake of one item.
     fn intake(&self, f: impl FnOnce(&mut Intake<'_>)) {
         f(&mut Intake { state: &mut self.state.borrow_mut(), egress: &self.egress, inbox: &self.inbox });
     }
@@ -229,7 +237,8 @@ impl Shard {
         }
     }
 
-    /// Queues a frame for one client, within the bounds of its queue.
+    /// Queues a frame of no room for one client, within the bounds of its queue, and puts the client into the line of
+    /// those to be written to.
     fn send(&self, id: ConnectionId, frame: &Frame, share: Option<Share>) {
         self.inbox.done(frame.len());
         let mut state = self.state.borrow_mut();
@@ -240,11 +249,13 @@ impl Shard {
         state.mark_dirty(id);
     }
 
-    /// Pings a client to learn whether it is alive. Where a question is open already, the asker gets its answer.
+    /// Pings a client to learn whether it is alive. While an earlier ping waits for its answer, or that answer still
+    /// holds, no other is sent and the asker shares the answer. Drops the asker when the client is gone or ending.
     fn probe(&self, id: ConnectionId, asker: Asker) {
         let now_ms = self.tick();
         let mut state = self.state.borrow_mut();
-        // The name of a client that is ending is free as soon as it has gone; the dropped sender says so.
+        // A client that is ending gives its user id up. The asker is dropped, which tells the waiting task that the
+        // client is not alive.
         let Some(mut client) = state.client(id).filter(|client| client.end.is_none()) else { return };
         if let Some(probe) = &mut client.probe {
             return probe.join(asker);
@@ -252,20 +263,21 @@ impl Shard {
         client.probe = Some(Box::new(Probe::new(asker, now_ms)));
         client.count_question();
         self.egress.queue_control(&mut client, Kind::Control, &frame::data(OpCode::Ping, b""));
-        // A blocked client may still be in its handshake: the ping leaves once that is answered.
+        // A blocked client may still be in its handshake: the ping is sent once the handshake is answered.
         if !client.is_blocked {
             self.egress.flush(&mut client);
         }
         client.wake();
     }
 
-    /// True when work is left. It is asked afresh each time, because a client that leaves its room takes in what is
-    /// in the inbox.
+    /// True when the fan-out has work. The answer must not be kept: any task may add work, as when a client that leaves
+    /// its room takes in the inbox.
     fn has_work(&self) -> bool {
         !self.state.borrow().queue.is_empty()
     }
 
-    /// Does one slice of the fan-out. Returns true when work is left.
+    /// Does one slice of the fan-out: as much as may run before other tasks get their turn. Returns true when work is
+    /// left.
     pub fn slice(&self) -> bool {
         let mut state = self.state.borrow_mut();
         let State { clients, lanes, queue, .. } = &mut *state;

@@ -1,4 +1,4 @@
-//! A client's registration with its shard, which the client's own task holds.
+//! A client's registration with its shard. The client's own task holds it and uses the shard only through it.
 
 use std::rc::Rc;
 use std::task::Waker;
@@ -19,25 +19,27 @@ use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 use crate::registry::topic::TopicId;
 
-/// Why a registered client is found: its slot belongs to it for as long as the registration lives.
+/// The message of a panic that cannot happen: a client's slot belongs to it for as long as the registration lives.
 const REGISTERED: &str = "a registered client has its slot";
 
 /// The state of a client that its task reads when it is woken. Times are in the shard's milliseconds.
 #[derive(Debug, Default)]
 pub struct Status {
-    /// Why the connection is to end. Its close frame is queued or sent.
+    /// The reason for which the connection is ending. Its close frame is queued or sent.
     pub end: Option<EndReason>,
     /// Nothing waits in the queue.
     pub is_empty: bool,
-    /// When the oldest waiting fan-out message was queued, of those whose age ends the connection.
+    /// Time when the oldest waiting frame was queued of those that end the connection when they become too old. Set
+    /// while the socket takes no more.
     pub oldest_ms: Option<u64>,
-    /// Last time the socket took bytes; set while it does not take all of them.
+    /// Last time the socket took bytes. Set while it takes no more.
     pub stalled_ms: Option<u64>,
-    /// Last sign of life.
+    /// Last sign of life from the client.
     pub heard_ms: u64,
-    /// Until when a probe waits for an answer, or its answer holds.
+    /// Time until which a probe (a ping to learn whether the client is alive) waits for its answer, or the answer
+    /// holds.
     pub probe_until_ms: Option<u64>,
-    /// Milliseconds by which the shard's time is behind the clock.
+    /// Milliseconds by which the shard's time is behind the clock, because its thread stood still.
     pub lost_ms: u64,
 }
 
@@ -66,7 +68,7 @@ impl Registration {
         &self.shard
     }
 
-    /// Notes that the handshake is answered, and writes what was queued meanwhile.
+    /// Notes that the handshake is answered, and writes what has been queued until now.
     pub fn open(&self) {
         self.with(|egress, client| {
             client.is_blocked = false;
@@ -74,7 +76,7 @@ impl Registration {
         });
     }
 
-    /// Returns the client's slot, in the width that lanes and the wheel use.
+    /// Returns the client's slot, as the 32 bits in which lanes and the timer wheel keep it.
     fn slot(&self) -> u32 {
         self.id.slot() as u32
     }
@@ -87,7 +89,7 @@ impl Registration {
         f(&self.shard.egress, &mut client)
     }
 
-    /// Returns the state that the task reads when it is woken.
+    /// Returns the state of the client that its task reads when it is woken.
     #[must_use]
     pub fn status(&self) -> Status {
         self.with(|egress, client| Status {
@@ -101,7 +103,7 @@ impl Registration {
         })
     }
 
-    /// True when the connection is to end.
+    /// True when the connection is ending.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.with(|_, client| client.end.is_some())
@@ -119,7 +121,7 @@ impl Registration {
         self.with(|_, client| client.outbox.owes_much())
     }
 
-    /// Remembers the task's waker. Call it with each poll; it is cheap when nothing has changed.
+    /// Stores the waker of the client's task. Call it in each poll; it is cheap when the waker is the same.
     pub fn set_waker(&self, waker: &Waker) {
         self.with(|_, client| match &mut client.waker {
             Some(known) => known.clone_from(waker),
@@ -137,7 +139,8 @@ impl Registration {
         });
     }
 
-    /// Notes that a part of a message has come, which answers a probe: the client cannot send a pong in its midst.
+    /// Notes that a part of a message has come. It answers a probe, because the client may be unable to send a pong
+    /// before the message is complete. It is no sign of life otherwise.
     pub fn heard_part(&self) {
         self.with(|egress, client| {
             if let Some(probe) = &mut client.probe {
@@ -146,8 +149,8 @@ impl Registration {
         });
     }
 
-    /// Notes the bytes that the socket takes as a sign of life, while nothing is read from the client because it must
-    /// first take its replies. Returns true when it took any.
+    /// Notes a sign of life if the socket took bytes from the queue since the last one, and returns whether it did. For
+    /// the time in which nothing is read from the client, because it must take its replies first.
     pub fn heard_by_progress(&self) -> bool {
         let is_new = self.with(|_, client| client.sent_ms > client.heard_ms);
         if is_new {
@@ -156,7 +159,7 @@ impl Registration {
         is_new
     }
 
-    /// Ends a probe whose time is over: all who still wait learn that no answer came.
+    /// Ends a probe when its time is over: all askers that still wait learn that no answer came.
     pub fn probe_failed(&self) {
         self.with(|_, client| {
             if let Some(mut probe) = client.probe.take() {
@@ -165,28 +168,28 @@ impl Registration {
         });
     }
 
-    /// Counts a ping or heartbeat that the client is sent: the rate limit does not count its answer.
+    /// Counts a ping or heartbeat that is sent to the client. The rate limit does not count the answer.
     pub fn ask(&self) {
         self.with(|_, client| client.count_question());
     }
 
-    /// Returns the number of answers that the client still owes.
+    /// Returns the number of pings and heartbeats that the client has not answered yet.
     #[must_use]
     pub fn asked(&self) -> u16 {
         self.with(|_, client| client.questions)
     }
 
-    /// Notes that `count` of these answers have come.
+    /// Notes that `count` answers to pings and heartbeats have come.
     pub fn answered(&self, count: u16) {
         self.with(|_, client| client.questions = client.questions.saturating_sub(count));
     }
 
-    /// Queues the reply to the client's own command. [`Registration::flush`] sends it.
+    /// Queues the reply to the client's own command, unless the connection is ending. [`Registration::flush`] sends it.
     pub fn reply(&self, frame: &Frame) {
         self.with(|egress, client| egress.queue_reply(client, frame));
     }
 
-    /// Queues a ping or pong.
+    /// Queues a ping or pong, unless the connection is ending. [`Registration::flush`] sends it.
     pub fn control(&self, kind: Kind, frame: &Frame) {
         self.with(|egress, client| {
             if client.end.is_none() {
@@ -195,18 +198,18 @@ impl Registration {
         });
     }
 
-    /// Writes what the socket takes now.
+    /// Writes as much of the client's queue as the socket takes now.
     pub fn flush(&self) -> Flush {
         self.with(|egress, client| egress.flush(client))
     }
 
-    /// Begins the end of the connection: queues the close frame, tries to send it and wakes the task, which does the
-    /// rest. Only the first reason counts.
+    /// Begins the end of the connection: queues the close frame, tries to send it and wakes the client's task, which
+    /// does the rest. Only the first reason counts.
     pub fn end(&self, reason: EndReason) {
         self.with(|egress, client| egress.end_client(client, reason));
     }
 
-    /// Asks to be woken when the shard's time is `at_ms`, unless an earlier wake is set already.
+    /// Schedules a wake of the client's task at `at_ms` of the shard's time, unless an earlier wake is set.
     pub fn arm(&self, at_ms: u64) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, wheel, .. } = &mut *state;
@@ -216,7 +219,8 @@ impl Registration {
         }
     }
 
-    /// Sets the client's dialect, before it is in any room and before it is sent anything. It is plain until then.
+    /// Sets the client's dialect, which is plain until then. Call it before the client joins a room or is sent
+    /// anything.
     pub fn speak(&self, dialect: Dialect) {
         self.with(|_, client| {
             debug_assert!(client.topics.is_empty(), "the dialect chooses the lane");
@@ -224,7 +228,7 @@ impl Registration {
         });
     }
 
-    /// Sets the client's user, for the operator who looks for slow clients.
+    /// Sets the client's user, for the operator's list of slow clients.
     pub fn name(&self, user: UserId) {
         self.with(|_, client| client.user = Some(user));
     }
@@ -235,8 +239,9 @@ impl Registration {
         self.with(|_, client| client.dialect)
     }
 
-    /// Adds the client to a room, behind the position `after` of its stream. `overload` is the policy for a client that
-    /// cannot keep up with this room; in `throng.v1` a `gap` with the name `room` tells it what was dropped.
+    /// Adds the client to a room: it gets what is behind the position `after` of the room's stream. `overload` is the
+    /// room's policy for a client whose queue is full. In `throng.v1` a `gap` with the name `room` tells the client
+    /// which messages were dropped.
     pub fn subscribe(&self, topic: TopicId, after: u64, room: &RoomName, overload: Overload) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, lanes, .. } = &mut *state;
@@ -249,9 +254,10 @@ impl Registration {
         lane.join(self.slot(), after);
     }
 
-    /// Removes the client from a room, after it has been queued the room's stream up to the position `until`, with its
-    /// acks, and nothing behind it. The next reply is right behind that. [`Registration::flush`] sends what is left.
-    /// Writes to sockets, so it must not be called under the room's lock.
+    /// Removes the client from a room. Before that, queues for it the room's stream up to the position `until`, with
+    /// the acks of its own messages, and nothing behind `until`: the next reply comes right after.
+    /// [`Registration::flush`] sends what is queued. May write to the client's socket, so it must not be called under
+    /// the room's lock.
     pub fn unsubscribe(&self, topic: TopicId, until: u64) {
         self.shard.take_in();
         let mut state = self.shard.state.borrow_mut();
@@ -266,7 +272,8 @@ impl Registration {
         self.leave(&mut state, id);
     }
 
-    /// Removes the client from a lane, and the lane when the client was its last member.
+    /// Removes the client from a lane (the members of one room on this shard that speak one dialect). When the client
+    /// was the last member, removes the lane, frees its bytes in the inbox and queues the acks that it still held.
     fn leave(&self, state: &mut State, id: LaneId) {
         let Some(lane) = state.lanes.get_mut(&id) else { return };
         lane.leave(self.slot());
@@ -280,8 +287,9 @@ impl Registration {
         }
     }
 
-    /// Returns the last time when the client was sent something that its socket takes, in the shard's milliseconds. It
-    /// may be early by the length of a sweep, and for a sender by the time until the sweep begins.
+    /// Returns the last time when the client was sent something that its socket took, in the shard's milliseconds, to
+    /// the precision of a sweep (one batch on its way through the members of a room). A direct write by a sweep counts
+    /// as made when the sweep finishes, so the result may be early until then.
     #[must_use]
     pub fn sent_ms(&self) -> u64 {
         let mut state = self.shard.state.borrow_mut();

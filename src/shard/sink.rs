@@ -1,4 +1,4 @@
-//! Where a client's bytes go: its socket, or a stand-in for tests and benches.
+//! The destination of a client's bytes: its socket, or a stand-in for tests and benches.
 
 use std::fmt;
 use std::io::{self, IoSlice, Write};
@@ -11,14 +11,14 @@ use crate::prefetch::prefetch;
 
 /// A stand-in for a socket: takes bytes without blocking, or says [`io::ErrorKind::WouldBlock`].
 pub trait Simulated {
-    /// Takes some of the bytes.
+    /// Takes some of the bytes. Returns how many, or 0 when the stand-in for the socket is gone.
     ///
     /// # Errors
-    /// As a non-blocking socket's write.
+    /// [`io::ErrorKind::WouldBlock`] when nothing can be taken now; any other error ends the connection.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// Where a client's bytes go.
+/// The destination of a client's bytes.
 #[derive(Clone)]
 pub enum Sink {
     /// A non-blocking socket, shared with the connection's task, which waits for its readiness.
@@ -33,7 +33,7 @@ impl Sink {
         matches!(self, Self::Socket(_))
     }
 
-    /// Prefetches what a write will read first.
+    /// Prefetches the memory that a write reads first: the handle of the socket.
     pub(super) fn prefetch(&self) {
         if let Self::Socket(socket) = self {
             prefetch(&**socket);
@@ -46,17 +46,18 @@ impl Sink {
     /// [`io::ErrorKind::WouldBlock`] when nothing can be taken now; any other error ends the connection.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            // Without the C library: in a process of several threads its `send` is a cancellation point, which costs
-            // as much again as entering the kernel.
+            // The system call is made without the C library. In a process with several threads the library's `send` is
+            // a cancellation point, which costs as much again as entering the kernel.
             Self::Socket(socket) => Ok(net::send(&**socket, bytes, SendFlags::NOSIGNAL)?),
             Self::Simulated(simulated) => simulated.write(bytes),
         }
     }
 
-    /// Makes one non-blocking write of several buffers; a simulated sink takes part of the first that is not empty.
+    /// Makes one non-blocking write of several buffers. A simulated socket is handed one buffer after the other, until
+    /// it takes one only in part. Returns the number of bytes taken.
     ///
     /// # Errors
-    /// As [`Sink::write`].
+    /// [`io::ErrorKind::WouldBlock`] when nothing can be taken now; any other error ends the connection.
     pub fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Socket(socket) => (&**socket).write_vectored(slices),

@@ -1,13 +1,15 @@
-//! A table of slots, of which the lowest free one is used first. Clients that connect in a storm get ascending slots,
-//! which is the order of a lane's members, so that joining is appending; and a shard that has shrunk frees memory.
+//! A table of slots, of which the lowest free one is used first.
+//!
+//! So clients that connect in a storm get ascending slots. The members of a room are listed in that order, and a join
+//! appends to the list. And when most clients have left, the slots at the end become empty and their memory is freed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// With fewer slots than this no memory is freed.
+/// Number of slots up to which no memory is freed.
 const KEPT_SLOTS: usize = 64;
 
-/// A table of slots.
+/// A table of slots, each empty or with an entry.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     entries: Vec<Option<T>>,
@@ -55,8 +57,8 @@ impl<T> Slots<T> {
         Some(entry)
     }
 
-    /// Drops the empty slots at the end. It runs when three of four slots are empty, so the removals that led there pay
-    /// for it.
+    /// Drops the empty slots at the end and frees their memory, if they are at least half of all. Runs while more than
+    /// three of four slots are empty, so several removals share the cost of moving the rest.
     fn shrink(&mut self) {
         let used = self.entries.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         if used <= self.entries.len() / 2 {
@@ -72,7 +74,7 @@ impl<T> Slots<T> {
         self.entries.iter().flatten()
     }
 
-    /// Returns the end of the slots that can be in use.
+    /// Returns the number of slots, including empty ones: all slots in use are below it.
     pub(super) fn end(&self) -> usize {
         self.entries.len()
     }

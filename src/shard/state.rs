@@ -1,4 +1,5 @@
-//! The state of a shard, which belongs to its one thread: clients, the lanes of their rooms, and the work to do.
+//! The state of a shard, which belongs to its one thread: the clients, the lanes of their rooms, and the work to do. A
+//! lane is the members of one room on one shard that speak one dialect.
 
 use rustc_hash::FxHashMap;
 
@@ -9,16 +10,18 @@ use super::lane::id::LaneId;
 use super::wheel::Wheel;
 use crate::names::ConnectionId;
 
-/// The lanes that have members on this shard. They are boxed, so that the table is small enough to stay in the cache
-/// and a lane can be prefetched before its turn.
+/// A shard's lanes by id; each has a member. They are boxed, so that the table is small enough to stay in the cache and
+/// a lane can be prefetched before its turn.
 pub(super) type Lanes = FxHashMap<LaneId, Box<Lane>>;
 
-/// Clients, lanes and the work that is left.
+/// A shard's clients, lanes, run queue and timers.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) clients: Clients,
     pub(super) lanes: Lanes,
+    /// The lanes and clients that have something to do, in the order of their turns.
     pub(super) queue: RunQueue,
+    /// The clients whose tasks are to be woken at a certain time.
     pub(super) wheel: Wheel,
     /// Generation of the newest client.
     generation: u32,
@@ -30,14 +33,14 @@ impl State {
         self.clients.of(id)
     }
 
-    /// Puts a client into the line of those to be written to, if its socket takes bytes.
+    /// Puts a client into the line of those to be written to, if it still exists and its socket takes bytes.
     pub(super) fn mark_dirty(&mut self, id: ConnectionId) {
         if let Some(mut client) = self.clients.of(id) {
             client.line_up(&mut self.queue.dirty);
         }
     }
 
-    /// Makes the generation of a new client, which tells it from earlier clients of its slot.
+    /// Returns the generation for a new client, a number that tells it from earlier clients of its slot.
     pub(super) fn next_generation(&mut self) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         self.generation

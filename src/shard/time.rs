@@ -1,14 +1,14 @@
-//! The time of a shard: one look at the clock for each wake of a task, and a count of the time that was lost while the
-//! thread stood still.
+//! The time of a shard: the clock as it was read when a task last woke, without the time in which the thread stood
+//! still.
 
 use std::cell::Cell;
 
 use crate::clock::{Awake, Clock};
 
-/// Shortest gap in a shard's time that is logged, in milliseconds. Shorter ones happen on every busy machine.
+/// Shortest standstill of a thread that is logged, in milliseconds. Shorter ones happen on every busy machine.
 const LOGGED_GAP_MS: u64 = 1_000;
 
-/// The time of a shard. It does not move between two looks at the clock.
+/// The time of a shard. It does not move between two readings of the clock.
 #[derive(Debug)]
 pub(super) struct ShardTime {
     /// Index of the shard, for the log.
@@ -19,23 +19,25 @@ pub(super) struct ShardTime {
 }
 
 impl ShardTime {
-    /// Looks at the clock for the first time.
+    /// Makes the time of the shard with this index, and reads the clock for the first time.
     pub(super) fn new(shard: usize, clock: Clock) -> Self {
         let (now_ms, awake) = (Cell::new(clock.now_ms()), Cell::new(Awake::new(&clock)));
         Self { shard, clock, awake, now_ms }
     }
 
-    /// See [`Shard::now_ms`](super::Shard::now_ms).
+    /// Returns the milliseconds since the clock began, as of the last [`ShardTime::tick`], without the time in which
+    /// the thread stood still.
     pub(super) fn now_ms(&self) -> u64 {
         self.now_ms.get()
     }
 
-    /// See [`Shard::lost_ms`](super::Shard::lost_ms).
+    /// Returns the milliseconds in which the thread stood still so far, by which the shard's time is behind the clock.
     pub(super) fn lost_ms(&self) -> u64 {
         self.awake.get().lost_ms()
     }
 
-    /// See [`Shard::tick`](super::Shard::tick).
+    /// Reads the clock and returns [`ShardTime::now_ms`]. Logs a warning if the thread stood still for a second or
+    /// more.
     pub(super) fn tick(&self) -> u64 {
         let before = self.awake.get();
         let mut awake = before;

@@ -1,21 +1,26 @@
-//! One coarse timer wheel per shard instead of a timer per connection. It tells which clients to wake, and the client's
-//! task decides what is due. A client may be filed more than once; an entry for another tick than the one that the
-//! client is armed for is stale and skipped.
+//! A coarse timer wheel: one for each shard, instead of a timer for each connection. It tells which clients to wake,
+//! and the client's task decides what is due.
+//!
+//! A client may be filed more than once. The caller remembers the tick of the entry that counts and skips entries of
+//! other ticks, which are stale.
 
 /// Length of a tick in milliseconds. Deadlines are met to this precision, never early.
 pub const TICK_MS: u64 = 50;
-/// Ticks of one turn (51.2 s). An entry that is further away stays in its slot for another turn.
+/// Slots of the wheel, one for each tick of a turn (51.2 s). An entry that is further away stays in its slot for
+/// another turn.
 const SLOTS: usize = 1024;
 
-/// The slot of a client.
+/// Names a client: its slot on the shard.
 type Key = u32;
 
 /// A timer wheel.
 #[derive(Debug)]
 pub struct Wheel {
+    /// Entries, each a key and its tick, in the slot of the tick modulo the number of slots.
     slots: Vec<Vec<(Key, u64)>>,
     /// The first tick that has not been taken yet.
     next: u64,
+    /// Number of entries in all slots.
     filed: usize,
 }
 
@@ -31,8 +36,8 @@ const fn tick_of(at_ms: u64) -> u64 {
 }
 
 impl Wheel {
-    /// Schedules `key` to be due once the clock shows `at_ms`. Returns the tick, which tells the owner's current entry
-    /// from stale ones.
+    /// Schedules `key` to become due once the shard's time is `at_ms`. Returns the tick of the entry, which tells it
+    /// from other entries of the same key.
     pub fn file(&mut self, key: Key, at_ms: u64) -> u64 {
         let tick = tick_of(at_ms).max(self.next);
         self.slots[tick as usize % SLOTS].push((key, tick));
@@ -49,7 +54,7 @@ impl Wheel {
     /// Moves the keys that are due by `now_ms` into `due`, with their ticks.
     pub fn advance(&mut self, now_ms: u64, due: &mut Vec<(Key, u64)>) {
         let until = now_ms / TICK_MS;
-        // After a long sleep one turn visits every slot.
+        // After a long standstill one turn suffices: it visits every slot.
         let turns = (until + 1).saturating_sub(self.next).min(SLOTS as u64);
         for tick in (until + 1).saturating_sub(turns)..=until {
             let slot = &mut self.slots[tick as usize % SLOTS];

@@ -1,7 +1,5 @@
-//! The order in which a shard (the clients of one worker thread) does its fan-out.
-//!
-//! A lane has the members of one room on the shard that speak one dialect, and the messages for them. When its turn
-//! comes, the messages that wait become one batch, and a sweep delivers the batch to each member.
+//! The run queue of a shard: the lanes and clients that have something to do, in the order of their turns. A lane is
+//! the members of one room on one shard that speak one dialect.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -12,68 +10,67 @@ use crate::shard::batch::Batch;
 use crate::shard::lane::id::LaneId;
 use crate::shard::lane::{FinishedSweep, Lane};
 
-/// Most batches that are kept to reuse their memory.
+/// Most batches that are kept to be used again.
 const SPARE_BATCHES: usize = 64;
-/// Largest capacity of a buffer that is kept to be reused, in bytes.
+/// Largest capacity of a buffer that is kept to be used again, in bytes.
 pub(super) const SPARE_BYTES: usize = 128 * 1024;
 
-/// The lanes whose messages a shard has to deliver, and the clients that it has to write to.
+/// The work of a shard's fan-out, and buffers that it uses again.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct RunQueue {
-    /// Lanes with work, in the order of their turns.
+    /// Lanes with frames to fan out, in the order of their turns.
     pub(super) ready: VecDeque<LaneId>,
-    /// Lanes in which messages wait whose senders may be clients of this shard. Senders get their messages before the
-    /// lane's turn, between the turns of other lanes. A lane may have had its turn since it was added here; then
-    /// nothing is left to do for its senders.
+    /// Lanes with senders (clients that sent a message) to serve before the lane's turn. A lane may be here although
+    /// its senders have been served in its turn meanwhile.
     pub(super) with_senders: VecDeque<LaneId>,
-    /// Slots, in the shard's table of clients, of the clients whose queues are to be written.
+    /// Slots of the clients whose queues are to be written, in the order of their turns.
     pub(in crate::shard) dirty: VecDeque<u32>,
-    /// Sweeps that have reached every member. The queues of clients may still hold their batches.
+    /// Sweeps that have offered their batch to every member. Clients' queues may still hold the batches.
     pub(in crate::shard) finished: Vec<FinishedSweep>,
-    /// Empty batches that no queue holds, kept to reuse their memory.
+    /// Empty batches, kept for their buffers.
     spare: Vec<Rc<Batch>>,
-    /// A buffer to join the pieces that one client gets, kept to reuse its memory.
+    /// The buffer in which a slice joins the pieces of what one client gets, kept between two slices.
     pub(super) scratch: Vec<u8>,
-    /// Number of writes that the publications of the inbox will cost, one for each member of each lane.
-    /// [`run`](super::run) resets it whenever it has emptied the inbox.
+    /// Number of writes that the newest frames need, one for each frame and member. [`run`](super::run) takes the
+    /// number and begins again at 0.
     pub(in crate::shard) expected: usize,
 }
 
 impl RunQueue {
-    /// Adds a lane at the end of those with work, if it has work and is not among them.
+    /// Puts a lane at the end of the line of those with frames to fan out, if it has any and is not in the line.
     pub(in crate::shard) fn ready(&mut self, id: LaneId, lane: &mut Lane) {
         if lane.has_work() && !std::mem::replace(&mut lane.is_ready, true) {
             self.ready.push_back(id);
         }
     }
 
-    /// Adds a lane at the head of those with work, if it has work and is not among them: its turn was interrupted.
+    /// Puts a lane at the head of the line of those with frames to fan out, because its turn is not over, if it has any
+    /// and is not in the line.
     pub(super) fn ready_first(&mut self, id: LaneId, lane: &mut Lane) {
         if lane.has_work() && !std::mem::replace(&mut lane.is_ready, true) {
             self.ready.push_front(id);
         }
     }
 
-    /// Adds a lane at the end of those whose senders are served before its turn, unless it is among them.
+    /// Puts a lane at the end of the line of those with senders to serve, if it is not in that line.
     pub(in crate::shard) fn serve_senders_of(&mut self, id: LaneId, lane: &mut Lane) {
         if !std::mem::replace(&mut lane.has_senders, true) {
             self.with_senders.push_back(id);
         }
     }
 
-    /// Returns true when no lane has work and no client is to be written to.
+    /// True when nothing is left to do. Senders that wait need no look: their lanes have frames to fan out, too.
     pub(in crate::shard) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.dirty.is_empty()
     }
 
-    /// Returns an empty batch, with memory that is reused if there is any.
+    /// Returns an empty batch that nothing else holds.
     pub(super) fn batch(&mut self) -> Rc<Batch> {
         self.spare.pop().unwrap_or_default()
     }
 
-    /// Ends the finished sweeps once no client is left to be written to: records how long each fan-out took since its
-    /// first message was published, and takes the batches back to reuse their memory. A batch that the queue of a slow
-    /// client still holds is freed with that queue's entry.
+    /// Measures the finished sweeps and takes back their batches, once no client is left to be written to. A batch that
+    /// the queue of a slow client still holds is left to that queue.
     pub(super) fn recycle(&mut self, metrics: &ShardMetrics) {
         if !self.dirty.is_empty() || self.finished.is_empty() {
             return;

@@ -1,5 +1,8 @@
-//! Serves the senders of messages, with their acks, before the turn of their lane comes: a sender may wait for its
-//! message before it sends the next, which then goes into the same batch and costs the others no write of its own.
+//! Gives the senders of messages their copies and acks before the turn of their lane comes. A lane is the members of
+//! one room on one shard that speak one dialect.
+//!
+//! A sender may wait for its own message before it sends the next. If it is served early, its next message comes in
+//! time for the same batch, and costs the other members no write of its own.
 
 use std::ops::Range;
 
@@ -11,12 +14,12 @@ use crate::shard::lane::prefetch::upcoming;
 use crate::shard::outbox::Kind;
 use crate::shard::state::Lanes;
 
-/// Lanes whose senders are served after each turn. With more of them the batches grow and the CPU time per delivery
-/// falls, but each turn comes later: beyond two the 99th percentile of the latency rises.
+/// Number of lanes whose senders are served after each turn of a lane. With more of them the batches grow and the CPU
+/// time per delivery falls, but each turn comes later: beyond two the 99th percentile of the latency rises.
 const LANES_PER_TURN: usize = 2;
 
 impl Slice<'_> {
-    /// Serves the senders in the lanes that are next in their line.
+    /// Serves the senders of the lanes that are next in the line of lanes with senders, until the slice is full.
     pub(super) fn serve_senders(&mut self, lanes: &mut Lanes) {
         for _ in 0..LANES_PER_TURN {
             if self.is_full() {
@@ -27,6 +30,7 @@ impl Slice<'_> {
             let Some(id) = self.queue.with_senders.pop_front() else { return };
             let Some(lane) = lanes.get_mut(&id) else { continue };
             lane.has_senders = false;
+            // A lane whose turn is next, or whose sweep is under way, serves its senders in its own turn.
             let is_next = self.queue.ready.front() == Some(&id);
             if !is_next && !lane.is_sweeping() {
                 lane.gather(&self.egress.settings.batch, || self.queue.batch());
@@ -35,7 +39,7 @@ impl Slice<'_> {
         }
     }
 
-    /// Serves the next sender that has an ack.
+    /// Writes or queues what the lane's next sender gets: its part of the batch and the acks of its messages.
     pub(super) fn serve_sender(&mut self, lane: &mut Lane) {
         self.offers += 1;
         let Some(personal) = lane.next_sender() else { return };
@@ -49,8 +53,9 @@ impl Slice<'_> {
         }
     }
 
-    /// Writes a batch with its acks to a client for which nothing waits. The pieces are joined, because a copy of a
-    /// batch that was just written costs less than a queue of its parts and a vectored write of them.
+    /// Writes a sender's part of a batch, with its acks, to its socket at once, which must be allowed. The pieces are
+    /// joined in a buffer: copying a batch that is still in the cache costs less than queueing its pieces and a
+    /// vectored write of them.
     fn write_personal(&mut self, id: ConnectionId, personal: &PersonalBatch) {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();

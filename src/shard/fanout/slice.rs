@@ -1,4 +1,6 @@
-//! One slice of the fan-out: as much work as a shard does before other tasks get their turn.
+//! One slice of the fan-out: as much work as a shard does before other tasks get their turn. A slice continues the
+//! sweeps of the lanes whose turn it is. A lane is the members of one room on one shard that speak one dialect, and a
+//! sweep is one batch on its way through them.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +16,11 @@ use crate::shard::state::Lanes;
 
 /// Most writes of a slice.
 pub(in crate::shard) const WRITES: usize = 1024;
-/// Most members that a slice looks at, including those that cannot be written to now.
+/// Most offers of a batch to a member in a slice, including those to members that cannot be written to now.
 const OFFERS: usize = 4096;
 /// Longest that a slice runs before it yields to other tasks.
 const TIME: Duration = Duration::from_millis(2);
-/// Writes between two looks at the clock.
+/// Number of writes between two readings of the clock.
 pub(in crate::shard) const WRITES_PER_LOOK: usize = 64;
 
 /// A slice: what it works on, and what it has done so far.
@@ -28,12 +30,12 @@ pub(in crate::shard) struct Slice<'a> {
     pub(super) clients: &'a mut Clients,
     pub(super) queue: &'a mut RunQueue,
     began: Instant,
-    /// The last look at the clock showed that the time is over.
+    /// The last reading of the clock showed that the slice has run for longer than [`TIME`].
     is_late: bool,
     writes: usize,
     pub(super) offers: usize,
     pub(super) counts: WriteCounts,
-    /// Joins the pieces of what one client gets.
+    /// The buffer in which the pieces of what one client gets are joined.
     pub(super) scratch: Vec<u8>,
 }
 
@@ -60,12 +62,14 @@ impl<'a> Slice<'a> {
         }
     }
 
-    /// Does the work.
+    /// Does the work: writes the queues that the last slice left or, if there are none, takes the lanes' turns and then
+    /// writes the queues that these have filled.
     pub(in crate::shard) fn run(mut self, lanes: &mut Lanes) {
-        // Clients that the last slice has left go first: otherwise new batches would pile up on clients that are fast.
+        // Clients that the last slice did not come to are written to first, and no batches are offered until that is
+        // done. Otherwise batches would pile up in the queues of fast clients.
         if self.queue.dirty.is_empty() {
             self.fill(lanes);
-            // Clients that were left for one common write get it now, until the next look at the clock.
+            // Even if the time is over, queued batches are written until the next reading of the clock.
             self.is_late = false;
         }
         self.write_dirty();
@@ -75,22 +79,24 @@ impl<'a> Slice<'a> {
         }
     }
 
+    /// Counts a write, and reads the clock if it is time to.
     pub(super) fn count_write(&mut self) {
         self.writes += 1;
         self.is_late |= self.writes.is_multiple_of(WRITES_PER_LOOK) && self.began.elapsed() > TIME;
     }
 
-    /// True when other tasks are to get their turn.
+    /// True when the slice has used up its writes or its time.
     pub(super) fn is_over(&self) -> bool {
         self.is_late || self.writes >= WRITES
     }
 
-    /// True when nothing more is to be offered to any client, as when many clients wait for their write.
+    /// True when nothing more is to be offered to any client: the slice is over, has made enough offers, or enough
+    /// clients wait to be written to.
     pub(super) fn is_full(&self) -> bool {
         self.is_over() || self.offers >= OFFERS || self.queue.dirty.len() >= WRITES
     }
 
-    /// Takes batches, lane by lane, to a slice's worth of clients.
+    /// Takes the turns of lanes, in the order of their line, until the slice is full or each has had one.
     fn fill(&mut self, lanes: &mut Lanes) {
         for turn in 0..self.queue.ready.len() {
             if self.is_full() {
@@ -103,8 +109,9 @@ impl<'a> Slice<'a> {
             self.inbox.done(lane.begin());
             lane.is_ready = false;
             let finished = self.serve(lane);
-            // At the end of the line the lane's last members would wait twice as long as others. But the first lane of
-            // a slice has had all of it, and a typing event can wait.
+            // A turn that the slice cuts short goes on at the head of the line: at its end the lane's last members
+            // would wait for another round. But the first lane of a slice has had a whole slice, and a typing event can
+            // wait.
             let is_cut_short = finished.is_none() && turn > 0 && !lane.is_typing();
             if let Some(finished) = finished {
                 lane.swept_ms = self.egress.time.now_ms();
@@ -122,9 +129,9 @@ impl<'a> Slice<'a> {
         }
     }
 
-    /// Continues the sweep of a lane until it is through, and returns it then, or until the slice is full. A member of
-    /// one room is written to at once. A member of several gets what all of them have in one write, later in the
-    /// slice.
+    /// Continues the sweep of a lane until it has finished or the slice is full. Returns the sweep if it has finished
+    /// and was not that of a typing event. A member of this room only is written to at once. A member of several rooms
+    /// gets what all of them have for it in one write, later in the slice.
     pub(super) fn serve(&mut self, lane: &mut Lane) -> Option<FinishedSweep> {
         if lane.is_typing() {
             self.sweep_typing(lane);
@@ -143,7 +150,7 @@ impl<'a> Slice<'a> {
         }
     }
 
-    /// Writes or queues what a member gets. Returns false when the slice is full.
+    /// Writes what a member gets, or queues it if it may not be written at once. Returns false when the slice is full.
     #[inline]
     fn offer(&mut self, offer: &Offer<'_>) -> bool {
         let &Offer { batch, slot, start, frames, next } = offer;
@@ -159,7 +166,7 @@ impl<'a> Slice<'a> {
         !self.is_full()
     }
 
-    /// Queues what a member gets and puts it into the line of those to be written to.
+    /// Queues what a member gets, and puts the member into the line of clients to be written to.
     pub(super) fn queue_offer(&mut self, offer: &Offer<'_>) {
         let &Offer { batch, slot, start, frames, .. } = offer;
         if let Some(mut client) = self.clients.get_mut(slot as usize) {

@@ -1,14 +1,15 @@
-//! Shows that a user is typing. A typing event is offered only to clients for which nothing waits, and a message that
-//! comes while it goes round ends it.
+//! Shows a lane's members (one room, shard and dialect) that a user is typing. A typing event is queued only for
+//! members for which nothing waits, and a message that comes meanwhile ends its sweep, its way through the members.
 
 use super::slice::Slice;
 use crate::shard::lane::Lane;
 
 impl Slice<'_> {
-    /// Shows the event to more of the members, until the slice is full.
+    /// Continues the sweep of a typing event, which skips the user who is typing, until it has finished or the slice is
+    /// full.
     pub(super) fn sweep_typing(&mut self, lane: &mut Lane) {
         let typist = lane.typist();
-        // The finished sweep is not kept: its batch is small and its time is not measured.
+        // The finished sweep is dropped: its batch is too small to be kept, and its time is not measured.
         let _ = lane.sweep(|offer| {
             self.offers += 1;
             let client = self.clients.get_mut(offer.slot as usize);

@@ -1,11 +1,13 @@
-//! Writes to clients: at once where nothing waits for them, later in the slice where several rooms may have something.
+//! Writes to clients: at once to a member of one room for which nothing waits, and later in the slice to the others,
+//! such as members of several rooms, which may get something of each.
 
 use super::slice::Slice;
 use crate::shard::outbox::Outbox;
 
 impl Slice<'_> {
-    /// Writes to a client for which nothing waits. Returns false when something does. `push` queues what the socket
-    /// does not take whole.
+    /// Writes `bytes`, which hold `messages` frames, to the client of a slot. Returns false, and writes nothing, unless
+    /// the client is in exactly one room, nothing waits for it, and its socket takes bytes. If the socket does not take
+    /// all, `push` must put the whole into the client's queue, from which the written part is then removed.
     #[inline]
     pub(super) fn write_direct(
         &mut self,
@@ -26,7 +28,8 @@ impl Slice<'_> {
         true
     }
 
-    /// Writes to the clients that have something new, until the slice is over.
+    /// Writes the queues of the clients in the line of those to be written to, until the slice is over. Takes back
+    /// batches that no queue holds any more.
     pub(super) fn write_dirty(&mut self) {
         while let Some(slot) = self.queue.dirty.pop_front() {
             let Some(mut client) = self.clients.get_mut(slot as usize) else { continue };

@@ -1,24 +1,25 @@
-//! Names the lanes of a room.
+//! The id of a lane. A lane is the members of one room on one shard that speak one dialect.
 
 use crate::protocol::Dialect;
 use crate::registry::topic::TopicId;
 
-/// Names the lane of a room for one dialect.
+/// The id of a lane on a shard: the id of its room and the dialect, in 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::shard) struct LaneId(u64);
 
 impl LaneId {
-    /// Returns the lane of a dialect. Topics are counted from 1, so 63 bits last for as long as the process lives.
+    /// Makes the id of a room's lane for one dialect. Rooms are numbered from 1, so 63 bits last for as long as the
+    /// process lives.
     pub(in crate::shard) const fn new(topic: TopicId, dialect: Dialect) -> Self {
         Self(topic << 1 | dialect as u64)
     }
 
-    /// Returns the room's lane of the other dialect.
+    /// Returns the id of the same room's lane for the other dialect.
     pub(in crate::shard) const fn other(self) -> Self {
         Self(self.0 ^ 1)
     }
 
-    /// True for the lane of `throng.v1`.
+    /// True for a lane of the dialect `throng.v1`.
     pub(in crate::shard) const fn is_v1(self) -> bool {
         self.0 & 1 == Dialect::V1 as u64
     }

@@ -1,4 +1,6 @@
-//! Gives a member that leaves what it has still to get.
+//! Queues for a member that leaves a room what it has still to get of the room's stream, and returns the acks of a lane
+//! that ends. A lane is the members of one room on one shard that speak one dialect; a sweep is one batch on its way
+//! through them.
 
 use std::rc::Rc;
 
@@ -14,8 +16,9 @@ use crate::shard::clients::ClientMut;
 use crate::shard::egress::Egress;
 
 impl Lane {
-    /// Queues what a member has not got yet of the stream up to a position, as if the sweeps had brought it. Writes, so
-    /// it must not be called under a lock.
+    /// Queues for a member what it has not got yet of the room's stream, up to the position `until`, with the acks of
+    /// its own messages, in the order in which sweeps would have brought it. May write to the socket, so it must not be
+    /// called under a lock.
     pub(in crate::shard) fn catch_up(&mut self, egress: &Egress, client: &mut ClientMut<'_>, until: u64) {
         let Some(after) = self.position(client.id.slot() as u32) else { return };
         if let Some(rest) = self.rest_of_sweep(client.id) {
@@ -45,7 +48,8 @@ impl Lane {
         queue(client, &mut batch);
     }
 
-    /// Takes from the sweep under way what it has still to bring to a member.
+    /// Returns what the current sweep, begun or not, has still to bring to a member, and takes the member's copies out
+    /// of it. `None` when that is nothing, or only a typing event.
     fn rest_of_sweep(&mut self, id: ConnectionId) -> Option<PersonalBatch> {
         let slot = id.slot() as u32;
         let sweep = self.sweep.as_mut().filter(|sweep| sweep.typist.is_none())?;
@@ -60,13 +64,15 @@ impl Lane {
         Some(PersonalBatch { batch: Rc::clone(&sweep.batch), slot, after: self.members[at].after, copies })
     }
 
-    /// Returns the position in the stream behind which a client is served; `None` when it is no member.
+    /// Returns the position in the room's stream behind which the client of a slot gets frames; `None` when it is no
+    /// member.
     fn position(&self, slot: u32) -> Option<u64> {
         let at = Member::find(&self.members, slot).ok()?;
         Some(self.members[at].after).filter(|&after| after != GONE)
     }
 
-    /// Returns the acks that are left when the last member is gone and no sweep brings them any more.
+    /// Returns the acks that the lane still holds, with their clients, in the order of their messages for each client.
+    /// For a lane without members: no sweep will bring these acks any more.
     pub(in crate::shard) fn into_acks(self) -> impl Iterator<Item = (ConnectionId, Box<Ack>)> {
         let swept = self.sweep.into_iter().flat_map(|sweep| sweep.copies.into_iter().rev());
         let pending = self.pending.into_iter().filter_map(|pending| pending.sender);

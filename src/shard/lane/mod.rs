@@ -1,8 +1,10 @@
-//! The members of one room on one shard that speak one dialect, in sweep order, and the frames that wait to be fanned
-//! out to them.
+//! A lane: the members of one room on one shard that speak one dialect, and the frames that wait to be fanned out to
+//! them. This module decides which member gets which frames next, and writes nothing itself.
 //!
-//! A sweep hands one batch to every member. A member that leaves in the middle of it neither hides another member nor
-//! is written to: its entry stays, marked, until the list is compacted between two sweeps.
+//! A sweep takes one batch through all members, in the order of their slots. A member that leaves in the middle of a
+//! sweep gets no more of it, and no other member is skipped: its entry stays, marked, until the list is compacted
+//! between two sweeps. The sender of a message (the client that sent it) gets its copy, with its ack, before the
+//! others.
 
 pub(super) mod id;
 mod leaving;
@@ -18,7 +20,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use self::member::{GONE, Member};
-use self::personal::{IndexedCopy, PersonalBatch, serve_first};
+use self::personal::{IndexedCopy, PersonalBatch, mark_served};
 use super::batch::{Batch, BatchLimits};
 use super::bounds::Overload;
 use crate::names::{ConnectionId, RoomName};
@@ -38,33 +40,34 @@ pub(super) struct Pending {
     pub(super) frame: Frame,
     /// The sender's own copy, when the sender is a client of this shard.
     pub(super) sender: Option<SenderCopy>,
-    /// When it was published.
+    /// Time when it was published.
     pub(super) at: Instant,
 }
 
-/// One batch on its way through the members, or gathered for it.
+/// One batch on its way through the lane's members, or being gathered for that way.
 #[derive(Debug)]
 struct Sweep {
     batch: Rc<Batch>,
-    /// Index of the member that is next.
+    /// Index of the next member that is offered the batch.
     cursor: usize,
-    /// The copies of the senders, which go first. The first of them is last.
+    /// The copies for the senders of the batch's messages, which are served before all members. The next to serve is at
+    /// the end, where it is popped.
     copies: SmallVec<[IndexedCopy; 1]>,
-    /// The sweep is under way: nothing is added to the batch any more, because a member may have got it.
+    /// The sweep is under way. Nothing is added to the batch any more, because a member may have got it already.
     has_begun: bool,
-    /// The connection of the user who is typing, when that is all that the batch shows.
+    /// The connection of the user who is typing, if the batch is a typing event; `None` for a batch of messages.
     typist: Option<ConnectionId>,
-    /// When the first of its messages was published.
+    /// Time when the first of its messages was published.
     since: Instant,
 }
 
 impl Sweep {
-    /// Returns the bytes that wait for the sweep to begin.
+    /// Returns the bytes of the batch while the sweep has not begun, and 0 after that.
     fn gathered_bytes(&self) -> usize {
         if self.has_begun { 0 } else { self.batch.bytes.len() }
     }
 
-    /// Returns the position of the last frame.
+    /// Returns the position of the batch's last frame in the room's stream.
     fn last_seq(&self) -> u64 {
         self.batch.frames.last().map_or(0, |frame| frame.seq)
     }
@@ -74,29 +77,30 @@ impl Sweep {
 #[derive(Debug)]
 pub(super) struct FinishedSweep {
     pub(super) batch: Rc<Batch>,
-    /// When the first of its messages was published.
+    /// Time when the first of its messages was published.
     pub(super) since: Instant,
 }
 
-/// The end of a batch, for one member.
+/// The part of a batch that one member gets: from some frame to the end.
 #[derive(Debug)]
 pub(super) struct Offer<'a> {
     pub(super) batch: &'a Rc<Batch>,
+    /// The member's slot on this shard.
     pub(super) slot: u32,
     /// Byte of the batch at which the member's part begins.
     pub(super) start: u32,
     /// Number of frames in the member's part.
     pub(super) frames: u32,
-    /// The members whose turn comes from here on, for every few offers: they can be prefetched.
+    /// Members to prefetch: in about every sixteenth offer this member and those that follow it, otherwise none.
     pub(super) next: &'a [Member],
 }
 
-/// Why a sweep stopped.
+/// The reason for which [`Lane::sweep`] has returned.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// It was told to stop, or there is no sweep.
+    /// The caller stopped it, there is no sweep, or the sweep has not begun and all its senders are served.
     Paused,
-    /// The next client is a sender with an ack: see [`Lane::next_sender`].
+    /// The next client is a sender with an ack. [`Lane::next_sender`] returns what it gets.
     NextHasAck,
     /// Every member has been offered the batch.
     Finished(FinishedSweep),
@@ -107,29 +111,34 @@ pub(super) enum Progress {
 pub(super) struct Lane {
     /// The policy for a member whose queue is full.
     overload: Overload,
-    /// Name of the room, in the dialect that tells members what they missed.
+    /// Name of the room, for the `gap` events of `throng.v1`; `None` in the plain dialect.
     name: Option<Rc<RoomName>>,
-    /// When the last sweep finished, in the shard's milliseconds.
+    /// Time when the last sweep with messages finished, in the shard's milliseconds.
     pub(super) swept_ms: u64,
+    /// Members in the order of their slots, including marked entries of members that have left.
     members: Vec<Member>,
-    /// Number of entries whose member has left.
+    /// Number of entries of members that have left.
     gone: usize,
+    /// Frames that are in no batch yet, in the order of the room's stream.
     pending: VecDeque<Pending>,
     sweep: Option<Sweep>,
-    /// The lane is in the line of those with work. It may be there twice, if all members left and others came before
-    /// its turn.
+    /// The run queue has the lane in its line of lanes with work. Its id may be there twice: the lane is dropped when
+    /// its last member leaves, and the next member of the room makes a new one with the same id.
     pub(super) is_ready: bool,
-    /// The lane is in the line of those with senders. It may be there twice, likewise.
+    /// The run queue has the lane in its line of lanes with senders to serve. Its id may be there twice, if the lane
+    /// was dropped and made anew meanwhile.
     pub(super) has_senders: bool,
 }
 
 impl Lane {
-    /// Makes a lane without members. `name` is set where members are told what they missed.
+    /// Makes a lane without members. `name` is the room's name for the `gap` events of `throng.v1`; `None` in the plain
+    /// dialect.
     pub(super) fn new(overload: Overload, name: Option<RoomName>) -> Self {
         Self { overload, name: name.map(Rc::new), ..Self::default() }
     }
 
-    /// Adds a member, which is served behind the position `after`, or brings one back that has left.
+    /// Adds a member, which gets the frames behind the position `after` of the room's stream. A marked entry of the
+    /// same slot is used again.
     pub(super) fn join(&mut self, slot: u32, after: u64) {
         match Member::find(&self.members, slot) {
             Ok(at) => {
@@ -147,7 +156,7 @@ impl Lane {
         }
     }
 
-    /// Removes a member. Returns true when it was there.
+    /// Removes a member. Returns true when it was one. Its entry stays, marked, until the list is compacted.
     pub(super) fn leave(&mut self, slot: u32) -> bool {
         let Ok(at) = Member::find(&self.members, slot) else { return false };
         let was_here = std::mem::replace(&mut self.members[at].after, GONE) != GONE;
@@ -158,7 +167,8 @@ impl Lane {
         was_here
     }
 
-    /// Removes the entries of members that have left, once they are the majority: amortised, a leave moves two members.
+    /// Removes the marked entries of members that have left, once they are the majority. So a leave costs constant
+    /// time, amortised.
     fn compact(&mut self) {
         if self.gone * 2 > self.members.len() {
             self.members.retain(|member| member.after != GONE);
@@ -172,12 +182,12 @@ impl Lane {
         self.members.len() - self.gone
     }
 
-    /// True when there is no member.
+    /// True when the lane has no members.
     pub(super) fn is_empty(&self) -> bool {
         self.members.len() == self.gone
     }
 
-    /// Adds a frame that waits for the next sweep.
+    /// Adds a frame, which waits for the next sweep. Drops a typing event that is under way: the message is newer.
     pub(super) fn push(&mut self, pending: Pending) {
         debug_assert!(
             self.pending.back().is_none_or(|last| last.seq < pending.seq),
@@ -189,29 +199,30 @@ impl Lane {
         self.pending.push_back(pending);
     }
 
-    /// True while a sweep is under way or a frame waits for one.
+    /// True while there is a sweep, begun or not, or a frame waits for one.
     pub(super) fn has_work(&self) -> bool {
         self.sweep.is_some() || self.has_pending()
     }
 
-    /// True while a frame waits that is in no batch.
+    /// True while a frame waits that is in no batch yet.
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// True while a sweep is under way.
+    /// True while a sweep is under way, which means that it has begun.
     pub(super) fn is_sweeping(&self) -> bool {
         self.sweep.as_ref().is_some_and(|sweep| sweep.has_begun)
     }
 
-    /// Returns the bytes that wait for a sweep to begin.
+    /// Returns the bytes of all frames that wait for a sweep to begin, gathered into a batch or not.
     pub(super) fn pending_bytes(&self) -> usize {
         let gathered = self.sweep.as_ref().map_or(0, Sweep::gathered_bytes);
         gathered + self.pending.iter().map(|pending| pending.frame.len()).sum::<usize>()
     }
 
-    /// Moves frames that wait into the batch of the next sweep, up to its limits, unless a sweep is under way. A batch
-    /// that has been gathered before stays as it is while a queue holds it too.
+    /// Moves waiting frames into the batch of the next sweep, up to its limits, unless a sweep is under way. Makes a
+    /// batch from `recycled` if none has been gathered yet. A gathered batch that a client's queue holds too, because a
+    /// sender has been served, stays as it is.
     pub(super) fn gather(&mut self, limits: &BatchLimits, recycled: impl FnOnce() -> Rc<Batch>) {
         let Some(first) = self.pending.front() else { return };
         let since = first.at;
@@ -235,7 +246,8 @@ impl Lane {
         self.sweep = Some(sweep);
     }
 
-    /// Begins the sweep of the gathered batch, unless it has begun. Returns the number of its bytes.
+    /// Begins the sweep of the gathered batch. Returns the batch's bytes; 0 if the sweep has begun already or there is
+    /// none.
     pub(super) fn begin(&mut self) -> usize {
         let Some(sweep) = &mut self.sweep else { return 0 };
         let bytes = sweep.gathered_bytes();
@@ -243,14 +255,14 @@ impl Lane {
         bytes
     }
 
-    /// Notes on a batch the lane's room and policy.
+    /// Writes the room's name and policy into a batch.
     pub(super) fn label(&self, batch: &mut Batch) {
         batch.overload = self.overload;
         batch.room.clone_from(&self.name);
     }
 
-    /// Makes offers, to senders first, until `make` returns false, the next sender has an ack, or the sweep is
-    /// finished. A sweep that has not begun makes offers to senders only.
+    /// Continues the sweep: calls `make` with an offer for each client in turn, senders first, until `make` returns
+    /// false, the next sender has an ack, or all are served. A sweep that has not begun makes offers to senders only.
     pub(super) fn sweep(&mut self, mut make: impl FnMut(Offer<'_>) -> bool) -> Progress {
         let Some(sweep) = self.sweep.as_mut() else { return Progress::Paused };
         let last = sweep.last_seq();
@@ -262,7 +274,7 @@ impl Lane {
             }
             let slot = next.slot();
             sweep.copies.pop();
-            let after = serve_first(&mut self.members, slot, last);
+            let after = mark_served(&mut self.members, slot, last);
             let Some((start, frames)) = sweep.batch.behind(after) else { continue };
             if !make(Offer { batch: &sweep.batch, slot, start, frames, next: &[] }) {
                 return Progress::Paused;
@@ -303,7 +315,8 @@ impl Lane {
         }
     }
 
-    /// Takes what the next sender with an ack gets.
+    /// Takes the copies of the next sender out of the sweep. Returns them with its part of the batch, as far as that
+    /// has been gathered.
     pub(super) fn next_sender(&mut self) -> Option<PersonalBatch> {
         let sweep = self.sweep.as_mut()?;
         let slot = sweep.copies.last()?.slot();
@@ -311,7 +324,7 @@ impl Lane {
         while sweep.copies.last().is_some_and(|copy| copy.slot() == slot) {
             copies.extend(sweep.copies.pop());
         }
-        let after = serve_first(&mut self.members, slot, sweep.last_seq());
+        let after = mark_served(&mut self.members, slot, sweep.last_seq());
         Some(PersonalBatch { batch: Rc::clone(&sweep.batch), slot, after, copies })
     }
 }

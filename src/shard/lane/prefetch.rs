@@ -1,5 +1,8 @@
-//! Prefetches what a lane's turn will read while other lanes have theirs. Each step depends on the memory that the
-//! step before it prefetches, and a turn of a few writes lies between them.
+//! Prefetches what a lane's turn will read while the lanes before it in the line have theirs. A lane is the members of
+//! one room on one shard that speak one dialect.
+//!
+//! It is done in steps, one in each turn. Each step finds its addresses in the memory that the step before it
+//! prefetched, which has arrived by then, because a turn makes a few writes.
 
 use std::collections::VecDeque;
 
@@ -10,11 +13,11 @@ use crate::registry::delivery::{Ack, SenderCopy};
 use crate::shard::clients::Clients;
 use crate::shard::state::Lanes;
 
-/// Number of steps: the first is taken so many turns before the lane's own.
+/// Number of steps. The first is taken this many turns before the lane's own.
 const STEPS: usize = 4;
 
-/// Returns the lanes of a line that are prefetched in the turn of its first, and how many turns before their own that
-/// is.
+/// Returns the lanes that follow the first in a line, as far as they are prefetched in its turn. The number is the
+/// turns that are left until the lane's own.
 pub(in crate::shard) fn upcoming<'a>(
     line: &'a VecDeque<LaneId>,
     lanes: &'a Lanes,
@@ -24,16 +27,18 @@ pub(in crate::shard) fn upcoming<'a>(
 }
 
 impl Lane {
-    /// Takes the step that is due `turns` before the lane's own.
+    /// Takes the step that is due `turns` turns before the lane's own, in which its first members are served.
     pub(in crate::shard) fn prefetch(&self, turns: usize, clients: &Clients) {
         self.take_step(turns, self.first_members(), clients);
     }
 
-    /// Takes the step that is due `turns` before the lane's first sender is served.
+    /// Takes the step that is due `turns` turns before the lane's first sender (the client that sent a message) is
+    /// served.
     pub(in crate::shard) fn prefetch_sender(&self, turns: usize, clients: &Clients) {
         self.take_step(turns, self.first_sender(), clients);
     }
 
+    /// Takes one step for a lane in whose turn the clients of `slots` are served first.
     fn take_step(&self, turns: usize, slots: impl IntoIterator<Item = u32>, clients: &Clients) {
         match turns {
             1 => self.prefetch_sinks(slots, clients),

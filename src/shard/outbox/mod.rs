@@ -1,13 +1,10 @@
-//! One client's queue of bytes to send, bounded in messages, bytes and age. It never reads a clock (the time is an
-//! argument, in milliseconds of the shard's clock), and writes only to the [`Sink`] that it is given: the client's
-//! socket.
+//! One client's queue of bytes to send. It tells whether more frames would exceed its bounds in messages, bytes and
+//! age; the caller decides what happens then. It never reads a clock, and writes only to the [`Sink`] that it is
+//! handed.
 //!
-//! Fan-out means the messages and notices of the client's rooms, and private messages. It comes in batches: encoded
-//! frames, one behind the other. The queues of all members of a room share its batches.
-//!
-//! An entry stays in the queue until its last byte is written, so an empty queue means that no frame is partly written
-//! and the next one may be written at once. Entries know where their frames end: nothing is ever cut in the middle of a
-//! frame, and control frames are inserted at frame boundaries.
+//! An entry stays until its last byte is written, so an empty queue means that no frame is partly written and the next
+//! may be written at once. Entries know where their frames end: no frame is ever dropped in part, and control frames
+//! are inserted only between two frames.
 
 mod loss;
 
@@ -21,29 +18,28 @@ use super::sink::Sink;
 
 /// Most buffers that are passed to one vectored write.
 const MAX_SLICES: usize = 64;
-/// A frame that is not fan-out is appended to the last entry if that is of the same kind and shorter than this, in
-/// bytes.
+/// Bytes of an entry below which another reply or control frame of the same kind is appended to it.
 const JOIN_BYTES: usize = 16 * 1024;
 /// Bytes of waiting replies to a client's own commands beyond which its next command is not read.
 const PAUSE_BYTES: u32 = 64 * 1024;
-/// Number of waiting frames that are not fan-out beyond which the client's next command is not read. It bounds the
-/// bookkeeping, which costs at least 24 bytes for each, however short it is.
+/// Number of unsent replies, control frames and gaps beyond which the client's next command is not read: each takes at
+/// least 24 bytes of memory beside its own bytes.
 const PAUSE_FRAMES: u32 = 1024;
-/// Most entries for which a queue keeps its memory when it becomes empty.
+/// Most entries for which a queue keeps memory once it is written.
 const KEPT_CAPACITY: usize = 4;
 
 /// The kind of an entry, which decides whether it may be dropped and which bounds it counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Fan-out, in a batch that other queues may share. It counts against the queue's bounds and may be dropped.
+    /// Part of a batch: fan-out or a private message. It counts against the queue's bounds and may be dropped.
     Shared,
     /// The reply to the client's own command. It is never dropped and does not count against the queue's bounds.
     Reply,
-    /// A pong. While the socket takes nothing, a new pong replaces the one that waits.
+    /// A pong. While the socket takes nothing, only the newest is kept.
     Pong,
     /// A ping, or the last frames of a connection.
     Control,
-    /// An event that tells the client what was dropped at this point of the queue. It is never dropped itself.
+    /// The event that tells the client what was dropped at this point of the queue. It is never dropped itself.
     Gap,
 }
 
@@ -55,9 +51,9 @@ struct Entry {
     start: u32,
     /// Index in the batch behind the last byte to write.
     end: u32,
-    /// Number of frames of which the last byte is not yet written.
+    /// Number of frames not yet written to their ends.
     frames: u32,
-    /// When the entry was queued, in milliseconds of the shard's clock.
+    /// Time when it was queued, in the shard's milliseconds.
     at_ms: u64,
     kind: Kind,
 }
@@ -67,7 +63,7 @@ impl Entry {
         (self.end - self.start) as usize
     }
 
-    /// Returns true when the entry's first frame is partly written.
+    /// True when its first frame is partly written.
     fn has_begun(&self) -> bool {
         !self.batch.is_boundary(self.start)
     }
@@ -91,12 +87,12 @@ pub struct WriteCounts {
     pub writes: u64,
     /// Bytes that were written.
     pub bytes: u64,
-    /// Fan-out messages that were written whole.
+    /// Frames of fan-out and private messages that were written whole.
     pub deliveries: u64,
 }
 
 impl WriteCounts {
-    /// Counts one system call that wrote all `bytes` of `frames` fan-out messages.
+    /// Counts one write that has written a part of a batch whole.
     pub fn delivered(&mut self, bytes: usize, frames: u32) {
         self.writes += 1;
         self.bytes += bytes as u64;
@@ -106,35 +102,34 @@ impl WriteCounts {
 
 /// One client's queue of bytes to send.
 ///
-/// Memory: 48 bytes, and 32 bytes for each entry; a queue that has been used keeps the memory of up to
-/// `KEPT_CAPACITY` entries while it is empty. Batches of fan-out are shared with other queues.
+/// It takes 48 bytes of memory while empty, and 32 bytes for each entry. The batches are shared with other queues.
 #[derive(Debug, Default)]
 pub struct Outbox {
     entries: VecDeque<Entry>,
-    /// Bytes of waiting fan-out. 32 bits suffice: the largest setting is 1 GiB, and one batch may exceed it.
+    // 32 bits suffice for the bytes: the largest bound is 1 GiB, and one batch may exceed it.
     shared_bytes: u32,
     /// Number of waiting fan-out messages.
     shared_frames: u32,
     /// Bytes of waiting replies.
     reply_bytes: u32,
-    /// Number of waiting frames that are not fan-out: replies, control frames and gaps.
+    /// Number of replies, control frames and gaps that wait.
     other_frames: u32,
 }
 
 impl Outbox {
-    /// Returns true when no frame waits or is partly written.
+    /// True when nothing waits or is partly written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Returns the bytes of waiting fan-out.
+    /// Returns the bytes of fan-out and private messages that wait.
     #[must_use]
     pub fn shared_bytes(&self) -> usize {
         self.shared_bytes as usize
     }
 
-    /// Returns the number of waiting fan-out messages.
+    /// Returns the number of frames of fan-out and private messages that wait.
     #[must_use]
     pub fn shared_frames(&self) -> usize {
         self.shared_frames as usize
@@ -153,18 +148,17 @@ impl Outbox {
         self.reply_bytes > PAUSE_BYTES || self.other_frames > PAUSE_FRAMES
     }
 
-    /// Returns when the oldest waiting fan-out was queued, in milliseconds of the shard's clock.
+    /// Returns the time when the oldest waiting entry of fan-out or a private message was queued.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<u64> {
         self.entries.iter().find(|entry| entry.kind == Kind::Shared).map(|entry| entry.at_ms)
     }
 
-    /// Returns the bound that is exceeded if `frames` more messages of `bytes` bytes in total are queued; `None` when
-    /// they may be queued. The bound on age is exceeded when the oldest waiting message is too old.
+    /// Returns the bound that the queue would exceed with `frames` more messages of `bytes` bytes, or that the age of
+    /// its oldest message exceeds already.
     #[must_use]
     pub fn overflow(&self, bytes: usize, frames: usize, now_ms: u64, bounds: &Bounds) -> Option<Overflow> {
-        // Without waiting fan-out anything may be queued: otherwise a message longer than the bound could never be
-        // sent.
+        // A batch that exceeds the bounds by itself is still sent when no other message waits.
         if self.shared_frames == 0 {
             return None;
         }
@@ -179,13 +173,12 @@ impl Outbox {
         }
     }
 
-    /// Queues the part of a fan-out batch from the byte `start` to its end. `frames` is the number of messages in it.
+    /// Queues the part of a batch from the byte `start` to the end, which has `frames` frames.
     pub fn push_shared(&mut self, batch: &Rc<Batch>, start: u32, frames: u32, now_ms: u64) {
         self.push_part(batch, start, batch.bytes.len() as u32, frames, now_ms);
     }
 
-    /// Queues the part of a fan-out batch from the byte `start` to the byte `end`, which is not included. `frames` is
-    /// the number of messages in it.
+    /// Queues the part of a batch from the byte `start` up to `end`, which has `frames` frames.
     pub fn push_part(&mut self, batch: &Rc<Batch>, start: u32, end: u32, frames: u32, now_ms: u64) {
         self.shared_bytes += end - start;
         self.shared_frames += frames;
@@ -193,7 +186,8 @@ impl Outbox {
         self.entries.push_back(Entry { batch, start, end, frames, at_ms: now_ms, kind: Kind::Shared });
     }
 
-    /// Queues a frame that is not fan-out behind everything else. Fan-out is queued by [`Outbox::push_part`].
+    /// Queues a reply or control frame behind everything else. Appends it to the last entry if that is short and of the
+    /// same kind.
     pub fn push(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
         debug_assert_ne!(kind, Kind::Shared, "fan-out comes in shared batches");
         self.other_frames += 1;
@@ -213,9 +207,9 @@ impl Outbox {
         self.entries.push_back(whole(frame, now_ms, kind));
     }
 
-    /// Queues a pong or ping before everything else, but behind a frame that is partly written. A pong replaces one
-    /// that still waits (RFC 6455 section 5.5.3), so a client that floods the server with pings and does not read has
-    /// one pong in its queue.
+    /// Queues a pong or ping ahead of everything but the rest of a frame that is partly written. A pong replaces one
+    /// that still waits (RFC 6455 section 5.5.3), so a client that sends many pings and reads nothing has one pong
+    /// queued.
     pub fn push_ahead(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
         let entry = whole(frame, now_ms, kind);
         if kind == Kind::Pong
@@ -229,7 +223,8 @@ impl Outbox {
         self.entries.insert(at, entry);
     }
 
-    /// Makes a frame that is partly written an entry of its own, the first. Returns true when there is such a frame.
+    /// Returns whether the first frame of the queue is partly written. If so, it becomes an entry of its own, cut off
+    /// from the frames behind it.
     fn split_front(&mut self) -> bool {
         let Some(front) = self.entries.front_mut().filter(|front| front.has_begun()) else { return false };
         let end = front.batch.frame_end(front.start).min(front.end);
@@ -243,8 +238,7 @@ impl Outbox {
         true
     }
 
-    /// Drops everything except the rest of a frame that is partly written. Then queues `last`, the encoded end of
-    /// the connection, if there is one: a close frame, perhaps with an event before it.
+    /// Drops everything but the rest of a frame that is partly written, then queues the frame `last`, if there is one.
     pub fn finish_now(&mut self, last: Option<&[u8]>, now_ms: u64) {
         let begun = self.split_front();
         for entry in self.entries.drain(usize::from(begun)..) {
@@ -262,8 +256,7 @@ impl Outbox {
         self.entries.shrink_to_fit();
     }
 
-    /// Queues `last`, the encoded end of the connection, behind everything else, if there is one: a close frame,
-    /// perhaps with an event before it.
+    /// Queues the frame `last`, if there is one, behind everything else.
     pub fn finish_after_queue(&mut self, last: Option<&[u8]>, now_ms: u64) {
         if let Some(frame) = last {
             self.other_frames += 1;
@@ -297,7 +290,7 @@ impl Outbox {
         Flush::Empty
     }
 
-    /// Makes one system call. Returns its result and the number of bytes that it was to write.
+    /// Makes one write of the first entries. Returns its result, and the number of bytes that it was to write.
     fn write_once(&self, sink: &Sink) -> (io::Result<usize>, usize) {
         let bytes_of = |entry: &Entry| entry.start as usize..entry.end as usize;
         if let (Some(only), 1) = (self.entries.front(), self.entries.len()) {
@@ -315,8 +308,7 @@ impl Outbox {
         (sink.write_vectored(&slices[..used]), wanted)
     }
 
-    /// Removes `written` bytes from the front, after they were written, and counts the fan-out messages that this
-    /// completes.
+    /// Removes the first `written` bytes, which the socket has taken, and adds the messages that they end to `counts`.
     pub fn advance(&mut self, mut written: usize, counts: &mut WriteCounts) {
         while written > 0 {
             let Some(front) = self.entries.front_mut() else { return };
@@ -346,8 +338,8 @@ impl Outbox {
     }
 }
 
-/// Returns the number of frames in `entry` that are still not completely written, after a write that moved its start
-/// from `before` to where it is now.
+/// Returns the number of frames of a partly written entry that are not yet written to their ends. `before` is where the
+/// entry started when `entry.frames` was right.
 fn frames_left(entry: &Entry, before: u32) -> u32 {
     let frames = &entry.batch.frames;
     let passed = frames.partition_point(|frame| frame.end <= entry.start)
@@ -355,7 +347,7 @@ fn frames_left(entry: &Entry, before: u32) -> u32 {
     entry.frames - passed as u32
 }
 
-/// Makes an entry of one frame, in a batch of its own.
+/// Makes an entry of one frame.
 fn whole(frame: &[u8], at_ms: u64, kind: Kind) -> Entry {
     let batch = Batch::of(frame);
     Entry { start: 0, end: batch.bytes.len() as u32, frames: 1, batch: Rc::new(batch), at_ms, kind }
