@@ -157,7 +157,6 @@ impl<L: Local> Memory<L> {
         if state.is_closed {
             return Err(BrokerError::Gone);
         }
-        state.history.prefetch();
         let epoch = state.epoch;
         let last = Offset(state.last.0 + state.assigned);
         let assign = || match self.local.has_space(&state.topic, draft.max_len) {

@@ -13,7 +13,6 @@ use crate::chat::keys::KeyExpiry;
 use crate::chat::presence::Presence;
 use crate::chat::rooms::RoomSettings;
 use crate::names::{Epoch, Offset, RoomName};
-use crate::prefetch::prefetch;
 use crate::protocol::frame::Frame;
 
 /// Most bytes of one page of messages, unless a single message is longer.
@@ -138,12 +137,6 @@ impl<T> Room<T> {
     /// Runs `f` under the room's lock, which puts in order what members see. `f` must not call the broker.
     pub fn with<R>(&self, f: impl FnOnce(&mut RoomState<T>) -> R) -> R {
         f(&mut self.state.lock())
-    }
-
-    /// Prefetches the room's name and lock, which publishing reads first.
-    pub fn prefetch(&self) {
-        prefetch(&self.name);
-        prefetch(&self.state);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, RoomState<T>> {

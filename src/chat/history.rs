@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use crate::names::Offset;
-use crate::prefetch::prefetch;
 use crate::protocol::frame::Frame;
 
 /// The bounds of one room's history.
@@ -56,11 +55,6 @@ impl History {
             self.pop();
         }
         self.expire(now_ms, bounds);
-    }
-
-    /// Prefetches the oldest message, which appending may drop.
-    pub fn prefetch(&self) {
-        self.entries.front().into_iter().for_each(prefetch);
     }
 
     /// Drops the messages that have reached the age [`HistoryBounds::ttl_ms`].

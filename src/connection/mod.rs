@@ -162,7 +162,6 @@ impl Connection {
         self.prefetch();
         let now_ms = self.context.shard.tick();
         self.registration.set_waker(cx.waker());
-        self.endpoint.iter().for_each(Endpoint::prefetch_room);
         if !self.is_open {
             self.is_open = true;
             self.registration.open();
@@ -203,7 +202,6 @@ impl Connection {
 
     /// Prefetches the memory that every poll reads.
     fn prefetch(&self) {
-        self.endpoint.iter().for_each(Endpoint::prefetch);
         prefetch(&self.registration);
         prefetch(&self.socket);
         prefetch(&self.reader);

@@ -15,7 +15,6 @@ pub use self::heartbeat::Heartbeat;
 pub use self::peer::{Message, Peer};
 pub use self::route::{CHAT_PREFIX, Route};
 pub use self::with_timeout::WithTimeout;
-use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::rate_limit::Refused;
 
@@ -101,20 +100,6 @@ impl Endpoint {
             Self::Echo { .. } | Self::Secure(_) | Self::WithTimeout(_) | Self::Refused(_) => {}
         }
         peer.strike()
-    }
-
-    /// Prefetches the state that every poll reads.
-    pub fn prefetch(&self) {
-        if let Self::Chat(chat) = self {
-            prefetch(&**chat);
-        }
-    }
-
-    /// Prefetches the room that a message is published in. Reads memory that [`Endpoint::prefetch`] loads.
-    pub fn prefetch_room(&self) {
-        if let Self::Chat(chat) = self {
-            chat.prefetch_room();
-        }
     }
 
     /// Returns true while missed messages are being sent, or a room waits to be left. No command is taken meanwhile.

@@ -126,11 +126,6 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Prefetches the room's state, which publishing reads.
-    pub fn prefetch(&self) {
-        self.room.prefetch();
-    }
-
     /// Returns the room's name.
     #[must_use]
     pub fn room(&self) -> &RoomName {

@@ -14,8 +14,7 @@ use super::peer::{Message, Peer};
 use crate::broker::{BrokerError, Position};
 use crate::chat::validate;
 use crate::names::{RoomName, SessionId, UserId};
-use crate::node::{Membership, Node, UserClaim};
-use crate::prefetch::prefetch;
+use crate::node::{Node, UserClaim};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::CommandError;
 use crate::rate_limit::{Refused, Strikes};
@@ -99,11 +98,6 @@ impl Chat {
     #[must_use]
     pub fn user(&self) -> &UserId {
         self.claim.user()
-    }
-
-    pub(super) fn prefetch_room(&self) {
-        self.v1.iter().for_each(|v1| prefetch(&**v1));
-        self.rooms.first().into_iter().for_each(Membership::prefetch);
     }
 
     pub(super) fn text(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
