@@ -22,8 +22,8 @@ impl<S: Default, const N: usize> Default for Striped<S, N> {
 }
 
 impl<S, const N: usize> Striped<S, N> {
-    /// Returns the hash of a key under this table's random key. Also for other uses that need a hash which clients
-    /// cannot predict.
+    /// Returns the hash of a key under this table's random key. Clients cannot predict it, so it also suits other uses
+    /// that need such a hash.
     pub fn hash(&self, key: &(impl Hash + ?Sized)) -> u64 {
         self.hasher.hash_one(key)
     }
@@ -39,8 +39,8 @@ impl<S, const N: usize> Striped<S, N> {
         self.stripe_of_hash(self.hash(key))
     }
 
-    /// Returns one stripe after the other as `turn` counts up, and begins again behind the last one. For upkeep that
-    /// visits few stripes at a time.
+    /// Returns the stripe with the index `turn`, modulo the number of stripes. Upkeep that visits few stripes at a time
+    /// reaches all of them by counting `turn` up.
     #[must_use]
     pub fn in_turn(&self, turn: usize) -> &S {
         &self.stripes[turn % N]
@@ -58,7 +58,8 @@ impl<T, const N: usize> Striped<Mutex<T>, N> {
         self.stripe(key).lock()
     }
 
-    /// Adds up what `count` returns for each stripe. Locks one stripe at a time, so that the sum is not one moment's.
+    /// Adds up the results of `count` for all stripes. Locks one stripe at a time, so the table may change meanwhile
+    /// and the sum need not be exact for any moment.
     pub fn sum(&self, count: impl Fn(&T) -> usize) -> usize {
         self.iter().map(|stripe| count(&stripe.lock())).sum()
     }
@@ -79,7 +80,7 @@ mod tests {
         }
         assert!((0..1_000).all(|key| table.lock(&key).get(&key) == Some(&(3 * key))));
         assert_eq!(table.sum(HashMap::len), 1_000, "a key was in two stripes");
-        assert!(table.iter().all(|stripe| stripe.lock().len() < 500), "the keys crowd");
+        assert!(table.iter().all(|stripe| stripe.lock().len() < 500), "a stripe has half of all keys");
         (7..15).for_each(|turn| table.in_turn(turn).lock().clear());
         assert_eq!(table.sum(HashMap::len), 0, "a stripe was not visited");
     }
@@ -87,6 +88,6 @@ mod tests {
     #[test]
     fn each_table_has_a_hash_of_its_own() {
         let [one, two]: [Striped<Mutex<()>, 4>; 2] = Default::default();
-        assert_ne!(one.hash("alice"), two.hash("alice"), "the hashes of one table tell those of another");
+        assert_ne!(one.hash("alice"), two.hash("alice"), "the hashes of two tables are the same");
     }
 }

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_given_and_then_told_when_to_come_back() {
+    fn a_burst_is_allowed_and_the_next_refusal_says_when_to_retry() {
         let rate = Rate::new(10, 40);
         let mut bucket = Bucket::default();
         assert_eq!(taken(&mut bucket, 100, 5, &rate), 40);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_told_is_the_first_at_which_it_works() {
+    fn a_retry_succeeds_at_the_given_time_and_not_before() {
         for (per_second, burst) in [(1, 1), (3, 2), (7, 1), (999, 5), (1_000_000, 1), (10_000_000, 3)] {
             let rate = Rate::new(per_second, burst);
             let mut bucket = Bucket::default();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fills_up_to_its_burst_and_no_further() {
+    fn a_bucket_fills_up_to_its_burst_and_no_further() {
         let rate = Rate::new(10, 4);
         let mut bucket = Bucket::default();
         assert!(bucket.is_full(0, &rate));
@@ -127,10 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn in_the_long_run_a_rate_is_what_it_says() {
+    fn the_long_term_rate_is_the_configured_one() {
         const SECONDS: u64 = 1_000;
         for per_second in [1, 3, 7, 10, 333, 999, 1_001] {
-            // Two, because a bucket for one loses the fraction of a token that a millisecond brings too much.
+            // At least two: a bucket with space for one token loses the fraction by which a millisecond overfills it.
             let burst = 2 + per_second / 100;
             let rate = Rate::new(per_second, burst);
             let mut bucket = Bucket::default();
@@ -141,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_steps_back_gives_nothing() {
+    fn a_clock_that_steps_back_adds_no_tokens() {
         let rate = Rate::new(10, 4);
         let mut bucket = Bucket::default();
         assert_eq!(taken(&mut bucket, 4, 1_000, &rate), 4);
         assert_eq!(taken(&mut bucket, 4, 900, &rate), 0);
         assert_eq!(taken(&mut bucket, 4, 0, &rate), 0);
-        assert_eq!(taken(&mut bucket, 4, 1_100, &rate), 1, "and takes nothing away");
+        assert_eq!(taken(&mut bucket, 4, 1_100, &rate), 1, "the step back takes no tokens away");
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Limiter {
         config.enabled.then(|| Self {
             requests: Rate::new(config.messages_per_second, config.burst.max(max_rooms)),
             messages: Rate::new(config.messages_per_second, config.burst),
-            // A join is a frame, too.
+            // A join is a frame too, so the burst of frames also covers rejoining all rooms.
             frames: Rate::new(config.frames_per_second, config.frames_per_second.max(max_rooms)),
             strikes: config.strikes,
             users: Users::default(),
@@ -58,7 +58,7 @@ impl Allowance {
     /// connections of a user share.
     ///
     /// # Errors
-    /// One of the buckets is empty. Where it is the user's, the connection has paid nevertheless.
+    /// One of the buckets is empty. If it is the user's, the token of the connection's bucket is taken nevertheless.
     pub fn message(&mut self, user: &UserId, now_ms: u64, limiter: &Limiter) -> Result<(), Refused> {
         // The connection's own bucket comes first: a flood must not reach the lock of the user's bucket, where other
         // connections would feel it.
@@ -66,7 +66,7 @@ impl Allowance {
         limiter.users.take(user, now_ms, &limiter.messages)
     }
 
-    /// Returns true when a bucket of the connection itself is empty. A refusal while none is was caused by other
+    /// Returns true when a bucket of the connection itself is empty. Otherwise a refusal was caused by other
     /// connections of the same user, which may belong to a stranger, and must not count as a strike.
     #[must_use]
     pub fn is_used_up(&self, now_ms: u64, limiter: &Limiter) -> bool {
@@ -81,8 +81,8 @@ impl Allowance {
         self.requests.take(now_ms, &limiter.requests)
     }
 
-    /// Counts a refusal; returns true when there were more than `rate_limit.strikes` within a minute. Any clock will do
-    /// for `now_ms`, as long as it is always the same.
+    /// Counts a refusal. Returns true when there were more than `rate_limit.strikes` within a minute. `now_ms` may be
+    /// by any clock, but must be by the same one in every call.
     pub fn strike(&mut self, now_ms: u64, limiter: &Limiter) -> bool {
         self.strikes.add(now_ms, limiter.strikes)
     }
@@ -129,13 +129,13 @@ mod tests {
             assert!(quiet.message(&alice, 0, &limiter).is_err());
             assert!(!quiet.is_used_up(0, &limiter));
         }
-        // It goes on although it is refused: that is its own doing.
+        // The quiet connection keeps sending although it is refused, so the refusals are its own fault now.
         assert!(quiet.message(&alice, 0, &limiter).is_err());
         assert!(quiet.is_used_up(0, &limiter) && !quiet.is_used_up(1_000, &limiter));
     }
 
     #[test]
-    fn all_rooms_can_be_entered_again_at_once_however_many_there_may_be() {
+    fn a_client_can_rejoin_all_its_rooms_at_once_however_many() {
         for max_rooms in [1, 100, 300, 10_000] {
             let limiter = Limiter::new(&config::RateLimit::default(), max_rooms).expect("enabled by default");
             for rate in [&limiter.requests, &limiter.frames] {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn switched_off_there_is_nothing() {
+    fn there_is_no_limiter_when_rate_limits_are_disabled() {
         let config = config::RateLimit { enabled: false, ..config::RateLimit::default() };
         assert!(Limiter::new(&config, 100).is_none());
     }

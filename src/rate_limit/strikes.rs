@@ -1,7 +1,7 @@
 //! Counts what a client does wrong until its connection has to end.
 
-/// Counts malformed input, or refusals, within a minute. It has eight bytes because every connection has some of them:
-/// whole seconds are exact enough, and 32 bits of them last 136 years.
+/// Counts malformed input, or refusals, within a minute. It is kept to eight bytes because every connection has some of
+/// these counters: whole seconds are exact enough, and 32 bits of them last 136 years.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Strikes {
     since_s: u32,

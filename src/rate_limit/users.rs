@@ -11,18 +11,20 @@ use crate::names::UserId;
 use crate::shrink::ShrinkWhenSparse;
 use crate::striped::Striped;
 
-/// Stripes of the map: far more than threads, so that two rarely meet.
+/// Number of stripes of the map, each with a lock: far more than threads, so that two rarely want the same.
 const STRIPES: usize = 64;
-/// Stripes that [`Users::forget`] visits at a time: ten times a second, each stands there about once a second.
+/// Stripes that [`Users::forget`] visits in one call. It is called ten times a second, so it visits each stripe about
+/// once a second.
 const SWEPT: usize = 8;
-/// Buckets in a stripe at most, so a million in all. Memory: 16 bytes each, with the map's spare room 20 to 40.
+/// Most buckets in a stripe, a million in all stripes. A bucket takes 16 bytes of memory, or 20 to 40 with the spare
+/// capacity of the map.
 const MAX_PER_STRIPE: usize = 16 * 1024;
 
 /// The buckets of all users that do not have all tokens, by a hash of the user's name, so that a bucket needs no
 /// allocation.
 ///
-/// Two users whose hashes are the same would share a bucket. The hash has 64 bits and a secret key, so that nobody
-/// can bring it about, and among a million users at once chance does so in one of 30 million cases.
+/// Two users with the same hash would share a bucket. The hash has 64 bits and a secret key, so nobody can cause this
+/// on purpose. By chance it happens among a million users at once in one of 30 million cases.
 #[derive(Debug)]
 pub struct Users {
     stripes: Striped<Mutex<FxHashMap<u64, Bucket>>, STRIPES>,
@@ -48,13 +50,13 @@ impl Users {
     pub fn take(&self, user: &UserId, now_ms: u64, rate: &Rate) -> Result<(), Refused> {
         let hash = self.stripes.hash(user);
         let mut buckets = self.stripes.stripe_of_hash(hash).lock();
-        let has_room = buckets.len() < self.max_per_stripe;
+        let has_space = buckets.len() < self.max_per_stripe;
         match buckets.entry(hash) {
             Entry::Occupied(bucket) => bucket.into_mut().take(now_ms, rate),
             Entry::Vacant(slot) => {
                 let mut bucket = Bucket::default();
                 bucket.take(now_ms, rate)?;
-                if has_room {
+                if has_space {
                     slot.insert(bucket);
                 }
                 Ok(())
@@ -62,7 +64,7 @@ impl Users {
         }
     }
 
-    /// Forgets full buckets in some of the stripes, and with `turn` counting up in all of them.
+    /// Forgets the full buckets of the next few stripes. Calls with `turn` counting up reach all stripes.
     pub fn forget(&self, turn: usize, now_ms: u64, rate: &Rate) {
         let first = turn.wrapping_mul(SWEPT);
         for stripe in first..first + SWEPT {
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_bound_no_bucket_is_kept_and_no_user_is_refused_for_it() {
+    fn a_full_table_keeps_no_more_buckets_and_refuses_no_new_user() {
         let (users, rate) = (Users::bounded(2), Rate::new(1, 1));
         for number in 0..10_000 {
             users.take(&user(number), 0, &rate).unwrap();

@@ -57,7 +57,7 @@ fn members_get_only_frames_behind_their_position() {
 }
 
 #[test]
-fn leaving_and_joining_in_mid_sweep_hides_nobody() {
+fn members_that_leave_or_join_during_a_sweep_hide_no_others() {
     let mut lane = lane(&[(2, 0), (4, 0), (6, 0), (8, 0)]);
     push(&mut lane, 1, b"a");
     lane.gather(&LIMITS, Rc::default);
@@ -69,7 +69,7 @@ fn leaving_and_joining_in_mid_sweep_hides_nobody() {
     lane.join(5, 1);
     lane.join(2, 1);
     assert_eq!(run(&mut lane, 9), [(8, 1)]);
-    assert!(!lane.leave(6), "gone already");
+    assert!(!lane.leave(6), "the member left before");
     push(&mut lane, 2, b"b");
     lane.gather(&LIMITS, Rc::default);
     lane.begin();
@@ -77,7 +77,7 @@ fn leaving_and_joining_in_mid_sweep_hides_nobody() {
 }
 
 #[test]
-fn a_batch_is_bounded_but_a_long_frame_still_goes() {
+fn a_batch_is_bounded_but_a_longer_frame_is_still_sent() {
     let mut lane = lane(&[(0, 0)]);
     for seq in 1..=10 {
         push(&mut lane, seq, &[0; 300]);
@@ -115,7 +115,7 @@ fn a_gathered_batch_grows_until_its_sweep_begins() {
         lane.gather(&LIMITS, Rc::default);
     };
     say(&mut lane, 1, b"a");
-    assert_eq!((run(&mut lane, 9), lane.pending_bytes()), (vec![(2, 1)], 1), "the sender, and nobody else");
+    assert_eq!((run(&mut lane, 9), lane.pending_bytes()), (vec![(2, 1)], 1), "only the sender is served");
     say(&mut lane, 2, b"bc");
     assert_eq!((run(&mut lane, 9), lane.pending_bytes()), (vec![(2, 1)], 3), "only what is new");
     lane.join(4, 2);

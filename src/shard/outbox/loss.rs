@@ -1,8 +1,9 @@
-//! Drops frames from a queue, and tells the client in their stead: a `gap` for messages, and for presence events the
-//! number of users, without names, so that a client that keeps a list of users must ask for it again.
+//! Drops frames from a client's queue, and queues an event in their stead: a `gap` for messages, and for presence
+//! events the number of users. The number comes without names, so a client that keeps a list of users must ask for it
+//! again.
 //!
-//! While a gap waits it is only a pair of numbers, because the next message that is dropped may belong to it. It is
-//! encoded when it is about to be written.
+//! A waiting gap is only a pair of offsets, because the next dropped message may extend it. It is encoded when it is
+//! about to be written.
 
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use crate::shard::batch::{Batch, Gap, Missing};
 use crate::shard::bounds::{Bounds, Overload};
 
 impl Missing {
-    /// Adds what was dropped after it, if one `gap` event can tell both.
+    /// Joins this loss with the one behind it. Returns `None` when one `gap` event cannot name the messages of both.
     fn join(self, behind: Self) -> Option<Self> {
         let messages = match (self.messages, behind.messages) {
             (Some(one), Some(two)) if one.to.next() != two.from => return None,
@@ -24,8 +25,8 @@ impl Missing {
 }
 
 impl Batch {
-    /// Returns the frames that the client misses when the bytes from `start` to `end` are dropped. `None` when it
-    /// misses nothing, or is not told.
+    /// Returns the loss to report to the client when the bytes from `start` to `end` are dropped. `None` when none of
+    /// the frames leaves a note, or the batch has no room name to report with.
     fn missing(&self, start: u32, end: u32) -> Option<Missing> {
         self.room.as_ref()?;
         let first = self.frames.partition_point(|frame| frame.end <= start);
@@ -39,7 +40,8 @@ impl Batch {
 }
 
 impl Outbox {
-    /// Returns when the oldest fan-out entry was queued, of those whose age ends the connection.
+    /// Returns the time when the oldest fan-out entry with the policy `disconnect` was queued, in the shard's
+    /// milliseconds. Its age can end the connection.
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {
         let mut shared = self.entries.iter().filter(|entry| entry.kind == Kind::Shared);
@@ -80,17 +82,17 @@ impl Outbox {
         is_over && self.entries.iter().any(|entry| entry.kind == Kind::Shared && !entry.has_begun())
     }
 
-    /// Notes that a part of a batch, which would come next, was not queued.
+    /// Notes at the end of the queue that the bytes from `start` to `end` of a batch were dropped instead of queued.
     pub(in crate::shard) fn note_loss(&mut self, batch: &Batch, start: u32, end: u32, now_ms: u64) {
         self.note_loss_at(self.entries.len(), batch, start, end, now_ms);
     }
 
-    /// Notes that a part of a batch, which stood before the entry `at`, was dropped. Returns the number of entries that
-    /// are inserted before the one that was `at`.
+    /// Notes that the bytes from `start` to `end` of a batch, which stood before the entry `at`, were dropped. Returns
+    /// the number of entries inserted at `at`: 0 when an earlier gap was extended or there is nothing to report.
     fn note_loss_at(&mut self, at: usize, batch: &Batch, start: u32, end: u32, now_ms: u64) -> usize {
         let Some(missing) = batch.missing(start, end) else { return 0 };
-        // No order is promised among rooms: a gap of this room may stand before gaps of others, but before nothing
-        // else.
+        // Rooms have no order among each other, so a gap of this room may move before gaps of other rooms, but before
+        // no other entry.
         let mut gaps = self.entries.range_mut(..at).rev().take_while(|entry| entry.kind == Kind::Gap);
         if gaps.any(|entry| entry.extend(batch, missing)) {
             return 0;
@@ -102,7 +104,7 @@ impl Outbox {
         1
     }
 
-    /// Encodes the gaps that the next write will meet.
+    /// Encodes the gaps among the entries that the next write takes.
     pub(super) fn encode_gaps(&mut self) {
         for entry in self.entries.iter_mut().take(MAX_SLICES).filter(|entry| entry.kind == Kind::Gap) {
             if entry.end == 0
@@ -111,7 +113,7 @@ impl Outbox {
             {
                 let gap = messages.map(|gap| v1::gap(&room, gap.from, gap.to));
                 let count = members.map(|members| v1::presence_diff(&room, None, members));
-                // Both are one piece: nothing is queued between them.
+                // Both events are one entry, so that nothing can be queued between them.
                 batch.push(0, &[gap.unwrap_or_default(), count.unwrap_or_default()].concat());
                 entry.end = batch.bytes.len() as u32;
             }
@@ -120,8 +122,8 @@ impl Outbox {
 }
 
 impl Entry {
-    /// Makes a gap longer by what was dropped of the same room after it, unless it is partly written. Returns false
-    /// when that cannot be.
+    /// Extends a gap by a later loss of the same room. Returns false, and changes nothing, when the rooms differ, the
+    /// gap is partly written, or one event cannot name both.
     fn extend(&mut self, of: &Batch, by: Missing) -> bool {
         let is_same_room = self.batch.room.as_deref() == of.room.as_deref();
         if !is_same_room || self.start > 0 {

@@ -1,5 +1,5 @@
-//! The outbox against a socket that takes what it likes: whatever happens, the bytes that leave are whole frames in
-//! order, and the counts are those of what is left.
+//! Tests the outbox with a socket that takes any number of bytes. The bytes that it takes are always whole frames in
+//! order, and the outbox's counts match what is left in it.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,7 +12,7 @@ use crate::shard::sink::Simulated;
 
 const BOUNDS: Bounds = Bounds { messages: 8, bytes: 4000, age_ms: 1000 };
 
-/// Takes up to `space` bytes.
+/// A simulated socket that takes up to `space` more bytes.
 #[derive(Default)]
 struct Wire {
     taken: RefCell<Vec<u8>>,
@@ -47,7 +47,7 @@ impl Setup {
         self.outbox.flush(&Sink::Simulated(self.wire.clone()), &mut self.counts)
     }
 
-    /// Returns the frames that left, as opcode and payload; panics on anything that is no frame.
+    /// Returns the opcode and payload of each frame that the socket took. Panics when its bytes are not whole frames.
     fn frames(&self) -> Vec<(u8, String)> {
         let taken = self.wire.taken.borrow();
         let mut rest = &taken[..];
@@ -88,9 +88,9 @@ fn a_control_frame_waits_for_the_end_of_the_frame_that_has_begun() {
     let mut setup = Setup::new();
     push(&mut setup.outbox, &["one", "two", "three"], 0);
     assert_eq!(setup.flush(7), Flush::Blocked);
-    let ping = |payload: &[u8]| frame::data(OpCode::Pong, payload);
-    setup.outbox.push_ahead(Kind::Pong, &ping(b"old"), 0);
-    setup.outbox.push_ahead(Kind::Pong, &ping(b"new"), 0);
+    let pong = |payload: &[u8]| frame::data(OpCode::Pong, payload);
+    setup.outbox.push_ahead(Kind::Pong, &pong(b"old"), 0);
+    setup.outbox.push_ahead(Kind::Pong, &pong(b"new"), 0);
     setup.outbox.push(Kind::Reply, &frame::text("own"), 0);
     assert_eq!(setup.flush(usize::MAX), Flush::Empty);
     let pong = (10, "new".to_owned());
@@ -125,7 +125,7 @@ fn dropping_at_the_end_never_cuts_a_frame() {
 }
 
 #[test]
-fn each_bound_is_a_bound() {
+fn each_bound_is_enforced() {
     let mut outbox = Outbox::default();
     assert_eq!(outbox.overflow(1_000_000, 1_000, 0, &BOUNDS), None, "an empty queue takes anything once");
     push(&mut outbox, &["one", "two"], 10);
@@ -137,7 +137,7 @@ fn each_bound_is_a_bound() {
 }
 
 #[test]
-fn the_oldest_entries_go_first_and_a_partly_written_one_stays() {
+fn the_oldest_entries_are_dropped_first_and_a_partly_written_one_stays() {
     let mut setup = Setup::new();
     push(&mut setup.outbox, &["one", "two"], 0);
     setup.flush(1);
@@ -191,7 +191,7 @@ fn random_writes_send_whole_frames_in_order() {
     }
 }
 
-/// Says that messages of a room were dropped.
+/// Notes that the messages of a room with these offsets were dropped.
 fn miss(outbox: &mut Outbox, room: &str, offsets: std::ops::RangeInclusive<u64>) {
     let room = Some(Rc::new(room.parse().unwrap()));
     let mut batch = Batch { room, ..Batch::default() };
@@ -205,13 +205,13 @@ fn gap(room: &str, from: u64, to: u64) -> (u8, String) {
 }
 
 #[test]
-fn gaps_are_one_only_where_nothing_lies_between() {
+fn gaps_are_joined_only_when_their_offsets_are_adjacent() {
     let mut setup = Setup::new();
     let queue = &mut setup.outbox;
     miss(queue, "a", 1..=2);
     miss(queue, "b", 3..=3);
     miss(queue, "a", 3..=4);
-    // 5 and 6 were said while the client was not in the room.
+    // Messages 5 and 6 were sent while the client was not in the room.
     miss(queue, "a", 7..=7);
     miss(queue, "b", 4..=9);
     assert_eq!(setup.flush(usize::MAX), Flush::Empty);
@@ -219,23 +219,23 @@ fn gaps_are_one_only_where_nothing_lies_between() {
     assert_eq!(setup.outbox.other_frames, 0);
 }
 
-/// 1. Between messages, news about presence are dropped as well; or nothing else is.
-/// 2. The note about a room is one gap as before, and behind it the number of users in the last of the news.
+/// In room `a` presence events are dropped between messages; in room `b` only presence events are. The client gets one
+/// gap for the messages of a room, and behind it the number of users from the last presence event of the room.
 #[test]
 fn dropped_presence_events_become_the_number_of_users() {
     let mut setup = Setup::new();
     let queue = &mut setup.outbox;
-    let news = |queue: &mut Outbox, room: &str, members: usize| {
+    let drop_presence = |queue: &mut Outbox, room: &str, members: usize| {
         let mut batch = Batch { room: Some(Rc::new(room.parse().unwrap())), ..Batch::default() };
         batch.push_message(1, LossNote::presence(members), b"x");
         batch.push(2, b"typing");
         queue.note_loss(&batch, 0, 7, 0);
     };
     miss(queue, "a", 1..=2);
-    news(queue, "a", 7);
-    news(queue, "b", 2);
+    drop_presence(queue, "a", 7);
+    drop_presence(queue, "b", 2);
     miss(queue, "a", 3..=4);
-    news(queue, "a", 8);
+    drop_presence(queue, "a", 8);
     assert_eq!(setup.flush(usize::MAX), Flush::Empty);
     let count = |room: &str, members: usize| {
         text(&format!(r#"{{"type":"presence_diff","room":"{room}","members":{members}}}"#))
@@ -245,7 +245,7 @@ fn dropped_presence_events_become_the_number_of_users() {
 }
 
 #[test]
-fn a_gap_that_has_begun_is_not_changed_any_more() {
+fn a_partly_written_gap_is_not_extended() {
     let len = 2 + gap("a", 1, 2).1.len();
     for written in 0..len {
         let mut setup = Setup::new();
@@ -263,6 +263,6 @@ fn a_gap_that_has_begun_is_not_changed_any_more() {
 
 #[test]
 fn an_empty_queue_is_small() {
-    // There is one for each connection.
+    // Each connection has one, so its size counts.
     assert_eq!(size_of::<Outbox>(), 48);
 }

@@ -1,4 +1,4 @@
-//! Acks, leaving, and the one order of a room's stream, as each client sees it.
+//! Acks, leaving a room, and the order of a room's stream as each client sees it.
 
 use std::future::Future;
 
@@ -42,7 +42,7 @@ fn an_ack_may_replace_its_message() {
 fn a_sender_that_is_no_member_gets_the_ack_alone() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (first, f) = hall.client(Dialect::V1);
-    // Nobody at all is there; then somebody in front of the sender's slot, and behind it.
+    // First the room has no members. Then it has members in slots before and behind the sender's.
     hall.say(ack(&first, true));
     hall.run();
     assert_eq!(seen(&f), ["ack"]);
@@ -73,20 +73,21 @@ fn an_ack_of_a_connection_that_is_gone_reaches_nobody() {
     let slot = alice.id().slot();
     drop(alice);
     let (heir, h) = hall.member(Dialect::V1);
-    assert_eq!(heir.id().slot(), slot, "the slot is somebody else's now");
+    assert_eq!(heir.id().slot(), slot, "another client has the slot now");
     hall.say(None);
     hall.run();
     assert_eq!((seen(&h), seen(&b)), (vec!["2".to_owned()], vec!["1".to_owned(), "2".to_owned()]));
 }
 
 #[test]
-fn a_client_that_leaves_gets_exactly_the_stream_before() {
-    // Meanwhile the others have got nothing, one batch of four and a part of the second, or all of it.
+fn a_client_that_leaves_gets_the_stream_up_to_its_leave_and_no_more() {
+    // By the time of the leave, the others have got nothing, the first batch of four frames and a part of the second,
+    // or everything.
     for slices in [0, 1, 2, 9] {
-        for stays in [false, true] {
+        for others_stay in [false, true] {
             let mut hall = Hall::new(Overload::Disconnect);
             let (alice, a) = hall.member(Dialect::V1);
-            let count = if stays { slice::WRITES + 50 } else { 0 };
+            let count = if others_stay { slice::WRITES + 50 } else { 0 };
             let others: Vec<_> = (0..count).map(|_| hall.member(Dialect::V1)).collect();
             let (leaver, l) = hall.member(Dialect::V1);
             for n in 1..=6 {
@@ -99,9 +100,9 @@ fn a_client_that_leaves_gets_exactly_the_stream_before() {
             }
             hall.leave(&leaver);
             let expected = "1 notice 2 notice 3 ack notice 4 notice 5 notice ack notice left";
-            assert_eq!(seen(&l).join(" "), expected, "{slices} slices, others stay: {stays}");
+            assert_eq!(seen(&l).join(" "), expected, "{slices} slices, others stay: {others_stay}");
             hall.run();
-            assert_eq!(seen(&l).join(" "), expected, "nothing comes twice, and nothing behind");
+            assert_eq!(seen(&l).join(" "), expected, "nothing comes twice, and nothing after the leave");
             assert_eq!(
                 seen(&a).join(" "),
                 "1 ack notice 2 ack notice 3 notice 4 ack notice 5 ack notice 6 notice 7"
@@ -169,39 +170,40 @@ fn a_client_that_leaves_behind_the_sweep_gets_nothing_twice() {
     hall.say(None);
     hall.take_in();
     assert!(hall.shard.slice(), "they are more than one slice");
-    assert_eq!(seen(&l), ["1", "ack", "2"], "the sweep has passed it, and goes on");
+    assert_eq!(seen(&l), ["1", "ack", "2"], "the sweep has passed this member, and goes on");
     hall.say(ack(&leaver, true));
     hall.leave(&leaver);
     hall.run();
     assert_eq!(seen(&l), ["1", "ack", "2", "ack", "left"]);
 }
 
-/// Notes who is written to.
-struct Noted {
-    who: usize,
+/// A simulated socket that logs the index of its client at each write.
+struct LoggingWire {
+    index: usize,
     log: Rc<RefCell<Vec<usize>>>,
 }
 
-impl Simulated for Noted {
+impl Simulated for LoggingWire {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.log.borrow_mut().push(self.who);
+        self.log.borrow_mut().push(self.index);
         Ok(bytes.len())
     }
 }
 
-/// Returns the order in which five members are written to, after messages by 3, 1 and 3 again.
-fn order_of_writes(dialect: Dialect, aside: impl Fn(&Registration) -> Option<SenderCopy>) -> Vec<usize> {
+/// Returns the order in which five members are written to, when members 3, 1 and 3 again send a message each.
+/// `copy_for` makes the copy for a sender.
+fn order_of_writes(dialect: Dialect, copy_for: impl Fn(&Registration) -> Option<SenderCopy>) -> Vec<usize> {
     let mut hall = Hall::new(Overload::Disconnect);
     let log = Rc::<RefCell<Vec<usize>>>::default();
     let members: Vec<_> = (0..5)
-        .map(|who| {
-            let member = hall.connect(dialect, Rc::new(Noted { who, log: log.clone() }));
+        .map(|index| {
+            let member = hall.connect(dialect, Rc::new(LoggingWire { index, log: log.clone() }));
             hall.enter(&member);
             member
         })
         .collect();
-    for who in [3, 1, 3] {
-        hall.say(aside(&members[who]));
+    for sender in [3, 1, 3] {
+        hall.say(copy_for(&members[sender]));
     }
     hall.run();
     log.take()
@@ -210,7 +212,7 @@ fn order_of_writes(dialect: Dialect, aside: impl Fn(&Registration) -> Option<Sen
 #[test]
 fn senders_are_written_to_first_and_every_client_once() {
     let acked = order_of_writes(Dialect::V1, |member| ack(member, false));
-    assert_eq!(acked, [1, 3, 0, 2, 4], "in one piece with its acks, before those who do not wait for it");
+    assert_eq!(acked, [1, 3, 0, 2, 4], "one write for each sender, before the others");
     let plain = order_of_writes(Dialect::Plain, |member| Some(SenderCopy { to: member.id(), ack: None }));
     assert_eq!(plain, [1, 3, 0, 2, 4]);
     assert_eq!(order_of_writes(Dialect::Plain, |_| None), [0, 1, 2, 3, 4]);

@@ -1,12 +1,12 @@
-//! Clients that do not keep up, and the gaps that they are told of.
+//! Clients that do not keep up, and the `gap` events that tell them which messages were dropped.
 
 use super::hall::{Hall, ack, seen};
 use super::*;
 use crate::protocol::frame::Frame;
 use crate::registry::delivery::{Audience, Delivery};
 
-/// Returns the texts for a client that took nothing while `messages` messages came, with a notice behind each and
-/// replies to its own commands between.
+/// Returns the texts that a client gets whose socket took nothing while `messages` messages came. A notice follows each
+/// message, and the client sends the fifth itself, so that an ack replaces it.
 fn gaps(overload: Overload, messages: u64) -> Vec<String> {
     let mut hall = Hall::new(overload);
     let (slow, wire) = hall.member(Dialect::V1);
@@ -23,14 +23,15 @@ fn gaps(overload: Overload, messages: u64) -> Vec<String> {
     let told = seen(&wire);
     hall.say(None);
     hall.run();
-    assert_eq!(seen(&wire).last(), Some(&(messages + 1).to_string()), "and then it goes on");
+    assert_eq!(seen(&wire).last(), Some(&(messages + 1).to_string()), "later messages are delivered");
     told
 }
 
 #[test]
-fn gaps_tell_exactly_what_was_dropped() {
+fn gaps_name_exactly_the_dropped_messages() {
     assert_eq!(gaps(Overload::DropNewest, 20).join(" "), "1 notice 2 notice 3 notice 4 notice ack gap 6-20");
-    // The ack has the place of 5 and is never dropped; what is dropped on its two sides is not one gap.
+    // The ack stands at the position of message 5 and is never dropped, so the messages dropped before and behind it
+    // are two gaps.
     assert_eq!(
         gaps(Overload::DropOldest, 20).join(" "),
         "gap 1-4 ack gap 6-16 17 notice 18 notice 19 notice 20 notice"
@@ -38,7 +39,7 @@ fn gaps_tell_exactly_what_was_dropped() {
 }
 
 #[test]
-fn every_offset_is_seen_or_told_as_missing_whatever_the_socket_takes() {
+fn every_offset_is_delivered_or_in_a_gap_whatever_the_socket_takes() {
     for (seed, overload) in
         (0..200).flat_map(|seed| [(seed, Overload::DropOldest), (seed, Overload::DropNewest)])
     {
@@ -54,15 +55,15 @@ fn every_offset_is_seen_or_told_as_missing_whatever_the_socket_takes() {
                 2 => hall.run(),
                 3 => hall.notice(Audience::V1, "notice"),
                 _ => {
-                    let aside = if random.u8(..4) == 0 { ack(&slow, random.bool()) } else { None };
-                    // An ack that takes a message's place says so here.
-                    let aside = aside.map(|mut aside| {
-                        if let Some(ack) = aside.ack.as_mut().filter(|ack| ack.instead) {
+                    let copy = if random.u8(..4) == 0 { ack(&slow, random.bool()) } else { None };
+                    // An ack that replaces its message has the message's offset as its text in this test.
+                    let copy = copy.map(|mut copy| {
+                        if let Some(ack) = copy.ack.as_mut().filter(|ack| ack.instead) {
                             ack.frame = frame::text(&hall.last.next().to_string());
                         }
-                        aside
+                        copy
                     });
-                    hall.say(aside);
+                    hall.say(copy);
                 }
             }
         }
@@ -99,7 +100,7 @@ fn plain_clients_get_no_gap() {
 }
 
 #[test]
-fn advice_stands_before_every_close_that_the_server_starts() {
+fn a_disconnect_event_precedes_every_close_that_the_server_starts() {
     let hall = Hall::new(Overload::Disconnect);
     for (dialect, reason, expected) in [
         (Dialect::V1, EndReason::Restarting, &["disconnect", "1012"][..]),
@@ -144,12 +145,12 @@ fn rooms_with_different_policies_do_not_drop_each_others_messages() {
 }
 
 #[test]
-fn a_gap_does_not_reach_over_an_ack() {
+fn a_gap_does_not_span_an_ack() {
     let mut hall = Hall::new(Overload::DropNewest);
     let (slow, wire) = hall.member(Dialect::V1);
     wire.is_stuck.set(true);
     for n in 1..=14 {
-        // That of 10 stands behind its message, which was dropped.
+        // The ack of message 10 stands behind its message, which was dropped.
         hall.say(if n == 10 { ack(&slow, false) } else { None });
         hall.run();
     }

@@ -1,4 +1,4 @@
-//! A room on one shard, and what its members see.
+//! A room on one shard, and the texts that its members receive.
 
 use super::*;
 use crate::names::RoomName;
@@ -6,7 +6,7 @@ use crate::registry::Registry;
 use crate::registry::delivery::{Ack, Audience, Delivery, SenderCopy};
 use crate::registry::topic::Topic;
 
-/// A room on one shard.
+/// A shard with a current room, to which messages are published.
 pub(super) struct Hall {
     pub(super) registry: Registry,
     pub(super) shard: Rc<Shard>,
@@ -22,7 +22,7 @@ impl Hall {
         Self::with_batches_of(4, overload)
     }
 
-    /// Makes a hall with at most so many frames in a batch.
+    /// Makes a hall whose batches have at most `frames` frames.
     pub(super) fn with_batches_of(frames: usize, overload: Overload) -> Self {
         let registry = Registry::new(1, 1 << 20);
         let clock = Clock::manual();
@@ -37,7 +37,7 @@ impl Hall {
         Self { registry, shard, topic, room: "lobby".parse().unwrap(), overload, last: Offset(0), clock }
     }
 
-    /// Moves to another room: later messages are said there.
+    /// Makes a new room the current one.
     pub(super) fn next_room(&mut self) {
         (self.topic, self.last) = (self.registry.topic(), Offset(0));
     }
@@ -65,11 +65,11 @@ impl Hall {
         client
     }
 
-    /// Publishes a message that says its offset.
-    pub(super) fn say(&mut self, aside: Option<SenderCopy>) {
+    /// Publishes a message whose text is its offset, with the copy for its sender.
+    pub(super) fn say(&mut self, sender: Option<SenderCopy>) {
         self.last = self.last.next();
         let frame = frame::text(&self.last.to_string());
-        let delivery = Delivery { sender: aside, ..Delivery::message(&frame, self.last, Instant::now()) };
+        let delivery = Delivery { sender, ..Delivery::message(&frame, self.last, Instant::now()) };
         self.registry.publish(&mut self.topic, delivery);
     }
 
@@ -80,10 +80,10 @@ impl Hall {
 
     pub(super) fn run(&self) {
         run(&self.shard, || {});
-        assert!(self.shard.inbox.has_space(1 << 20), "all of it is accounted as done");
+        assert!(self.shard.inbox.has_space(1 << 20), "bytes of delivered frames still count");
     }
 
-    /// Takes in what is there and does nothing of it.
+    /// Takes in the inbox without running a slice.
     pub(super) fn take_in(&self) {
         self.shard.take_in();
     }
@@ -101,7 +101,8 @@ pub(super) fn ack(to: &Registration, instead: bool) -> Option<SenderCopy> {
     Some(SenderCopy { to: to.id(), ack: Some(Box::new(Ack { frame: frame::text("ack"), instead })) })
 }
 
-/// Returns the texts that came; for a gap its offsets, for a close frame its code.
+/// Returns the text of each frame that the socket took: for a `gap` event its offsets, for any other event its type,
+/// for a close frame its code.
 pub(super) fn seen(wire: &Wire) -> Vec<String> {
     let taken = wire.taken.borrow();
     let mut rest = &taken[..];

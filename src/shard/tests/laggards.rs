@@ -1,9 +1,9 @@
-//! Clients that are behind are found, whatever the number of those that are not.
+//! The search finds the clients that are behind, however many others there are.
 
 use super::*;
 use crate::shard::laggards::SLOWEST;
 
-/// Finds all of them, and tells in how many slices.
+/// Searches the whole shard. Returns the laggards, and the number of slices after which more slots were left.
 fn find(shard: &Shard) -> (Laggards, usize) {
     let (mut found, mut slices) = (Laggards::default(), 0);
     while shard.find_laggards(&mut found) {
@@ -13,11 +13,12 @@ fn find(shard: &Shard) -> (Laggards, usize) {
 }
 
 #[test]
-fn the_longest_queues_come_first_and_few_of_them() {
+fn the_longest_queues_are_listed_first_and_only_a_few() {
     let shard = shard(Overload::Disconnect);
     let clients: Vec<_> = (0..10_000).map(|_| join(&shard)).collect();
     assert_eq!(find(&shard).1, 0, "nothing is queued: no client is looked at");
-    // Twelve get stuck one after the other, far apart, so that each has one message less than the one before.
+    // Twelve clients in distant slots stop reading one after the other, so each has one message less in its queue than
+    // the one before.
     for (seq, slot) in (1..).zip((0..12).map(|n| n * 800)) {
         let (registration, wire) = &clients[slot];
         registration.name(format!("user-{slot}").parse().unwrap());
@@ -33,7 +34,7 @@ fn the_longest_queues_come_first_and_few_of_them() {
         assert_eq!((laggard.messages, laggard.bytes), (12 - n, 7 * (12 - n)));
         assert_eq!(laggard.id, clients[n * 800].0.id());
     }
-    // A client that catches up or goes is behind no more.
+    // A client that has caught up, or is ending, is no laggard.
     clients[0].1.is_stuck.set(false);
     clients[0].0.flush();
     clients[800].0.end(EndReason::Kicked);

@@ -25,16 +25,16 @@ mod typing;
 
 const TOPIC: u64 = 7;
 
-/// Takes everything, so much, or nothing.
+/// A simulated socket, which takes every byte, a limited number, or none.
 #[derive(Default)]
 struct Wire {
     taken: RefCell<Vec<u8>>,
-    /// How long each write was, as far as it was taken.
+    /// Number of bytes taken by each write.
     writes: RefCell<Vec<usize>>,
     is_stuck: Cell<bool>,
-    /// Bytes that it still takes; any number without it.
+    /// Number of bytes that the socket still takes; `None` for any number.
     space: Cell<Option<usize>>,
-    /// How long a write keeps the thread, as the kernel does.
+    /// Time for which a write keeps the thread busy, as a system call does.
     cost: Cell<Duration>,
 }
 
@@ -78,7 +78,7 @@ fn publish(shard: &Shard, seq: u64, text: &str) {
     shard.inbox.publish(Publication { topic: TOPIC, seq, lanes, loss, frame, sender: None, at });
 }
 
-/// Runs slices, with what `between` does between them, until nothing is left.
+/// Runs slices until no work is left, and calls `between` after each that leaves some.
 fn run(shard: &Shard, mut between: impl FnMut()) {
     let mut items = Vec::new();
     loop {
@@ -96,7 +96,7 @@ fn run(shard: &Shard, mut between: impl FnMut()) {
 fn a_backlog_of_messages_costs_no_fast_client_its_connection() {
     let shard = shard(Overload::Disconnect);
     let clients: Vec<_> = (0..200).map(|_| join(&shard)).collect();
-    // So long that a slice's time is over before each of them has been written to.
+    // Writes take so long that the time of a slice is over before each client has been written to.
     clients.iter().for_each(|(_, wire)| wire.cost.set(Duration::from_micros(20)));
     let text = "x".repeat(250);
     for seq in 1..=3000 {
@@ -104,7 +104,7 @@ fn a_backlog_of_messages_costs_no_fast_client_its_connection() {
     }
     run(&shard, || {
         let held = shard.state.borrow().queue.finished.len();
-        assert!(held <= slice::WRITES, "{held} batches are kept for nobody");
+        assert!(held <= slice::WRITES, "{held} finished batches are kept");
     });
     let expected = 3000 * frame::text(&text).len();
     for (registration, wire) in &clients {
@@ -115,7 +115,7 @@ fn a_backlog_of_messages_costs_no_fast_client_its_connection() {
         (shard.egress.metrics.deliveries.get(), shard.egress.metrics.queue_bytes.get()),
         (200 * 3000, 0)
     );
-    assert!(shard.inbox.has_space((1 << 30) - 1), "all of it is accounted as done");
+    assert!(shard.inbox.has_space((1 << 30) - 1), "bytes of delivered frames still count");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_client_that_does_not_read_is_dropped_and_frees_its_queue_at_once() {
     assert_eq!(shard.egress.metrics.queue_bytes.get(), 0);
     stuck.is_stuck.set(false);
     slow.flush();
-    assert_eq!(stuck.taken.borrow()[..2], [0x88, 41], "nothing but the close frame");
+    assert_eq!(stuck.taken.borrow()[..2], [0x88, 41], "only the close frame is sent");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn the_policies_that_drop_messages_keep_the_client() {
 }
 
 #[test]
-fn over_the_nodes_budget_the_largest_queue_goes_first() {
+fn the_client_with_the_largest_queue_is_ended_when_the_budget_is_exceeded() {
     let mut settings = shard(Overload::Disconnect).egress.settings;
     settings.queue_budget = 20_000;
     let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
@@ -180,10 +180,11 @@ fn over_the_nodes_budget_the_largest_queue_goes_first() {
     }
     shard.wake_due();
     let ended: Vec<_> = clients.iter().map(|(registration, _)| registration.is_ending()).collect();
-    assert_eq!(ended, [false, false, true], "12 KB and 24 KB of answers, 36 KB is too many");
+    assert_eq!(ended, [false, false, true], "4 KB and 8 KB of replies fit, 12 KB more do not");
 }
 
-/// Makes clients that take nothing, with so many messages of a kilobyte in their queues.
+/// Makes a client whose socket takes nothing for each number in `queued`, with that many replies of a kilobyte in its
+/// queue.
 fn stuck_clients(shard: &Rc<Shard>, queued: impl Iterator<Item = usize>) -> Vec<(Registration, Rc<Wire>)> {
     let text = frame::text(&"x".repeat(1100));
     let fill = |messages: usize| {
@@ -221,7 +222,7 @@ fn a_queue_that_has_become_short_is_not_evicted_and_stale_entries_go() {
     settings.queue_budget = 30_000;
     let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
     let clients = stuck_clients(&shard, [20, 4, 6].into_iter());
-    // The longest is read all but a little; then another grows beyond the budget.
+    // The client with the longest queue reads most of it. Then another queue grows beyond the budget.
     clients[0].1.is_stuck.set(false);
     clients[0].1.space.set(Some(18 * 1100));
     clients[0].0.flush();
@@ -233,11 +234,11 @@ fn a_queue_that_has_become_short_is_not_evicted_and_stale_entries_go() {
         drop(stuck_clients(&shard, [2].into_iter()));
         shard.wake_due();
     }
-    assert!(shard.egress.backlogs().borrow().entries() <= 1_100, "a client that is gone leaves nothing");
+    assert!(shard.egress.backlogs().borrow().entries() <= 1_100, "entries of clients that are gone are kept");
 }
 
 #[test]
-fn many_short_queues_are_found_too() {
+fn many_short_queues_are_evicted_until_the_budget_is_kept() {
     let mut settings = shard(Overload::Disconnect).egress.settings;
     settings.queue_budget = 1_000;
     let shard = Shard::new(0, Arc::new(Inbox::new(1 << 20)), Arc::default(), settings, Clock::system());
@@ -266,9 +267,9 @@ fn an_empty_shard_holds_nothing() {
     drop(clients);
     run(&shard, || {});
     assert!(shard.is_empty() && shard.room_count() == 0);
-    assert!(shard.inbox.has_space((1 << 30) - 1), "frames that nobody got are accounted as done");
+    assert!(shard.inbox.has_space((1 << 30) - 1), "bytes of frames without a recipient still count");
     for id in ids {
-        // Ends nobody: the id has outlived its connection.
+        // This has no effect: the connection of this id is gone.
         shard.end(id, EndReason::Restarting);
     }
     let (next, _) = join(&shard);

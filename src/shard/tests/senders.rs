@@ -1,12 +1,12 @@
-//! A sender is served before its room's turn, and its next message comes to the others in the same batch.
+//! A sender gets its copy before its room's turn, so its next message can reach the others in the same batch.
 
 use super::hall::{Hall, ack, seen};
 use super::*;
 use crate::registry::delivery::SenderCopy;
 use crate::shard::fanout::slice;
 
-/// Puts so many rooms into the line, each with a message for its one member, and moves the hall to a room of its own. A
-/// slice serves some of them in any case, because it is never over before it has looked at the clock.
+/// Queues `count` rooms for their turns, each with a message for its one member, and makes a new room the current one.
+/// A slice serves at least a few of these rooms, because it does some writes before it first reads the clock.
 fn small_rooms(hall: &mut Hall, count: usize) -> Vec<(Registration, Rc<Wire>)> {
     let rooms = (0..count).map(|_| {
         hall.next_room();
@@ -20,15 +20,15 @@ fn small_rooms(hall: &mut Hall, count: usize) -> Vec<(Registration, Rc<Wire>)> {
     members
 }
 
-/// Rooms that keep a shard busy for some slices, and behind them one with a sender and a listener.
-struct Queue {
+/// Rooms that keep a shard busy for several slices, and behind them a room with a sender and a listener.
+struct BusyShard {
     hall: Hall,
     crowd: Vec<(Registration, Rc<Wire>)>,
     sender: (Registration, Rc<Wire>),
     listener: (Registration, Rc<Wire>),
 }
 
-impl Queue {
+impl BusyShard {
     fn new(dialect: Dialect) -> Self {
         let mut hall = Hall::new(Overload::Disconnect);
         let crowd = small_rooms(&mut hall, 3 * slice::WRITES);
@@ -37,34 +37,36 @@ impl Queue {
         Self { hall, crowd, sender, listener }
     }
 
-    /// Says something, with an ack in `throng.v1`, and lets the shard go on for a slice.
+    /// Publishes a message of the sender, with an ack in `throng.v1`, and runs one slice.
     fn say(&mut self) {
         let sender = &self.sender.0;
-        let aside = SenderCopy { to: sender.id(), ack: None };
-        let aside = ack(sender, false).filter(|_| sender.dialect() == Dialect::V1).unwrap_or(aside);
-        self.hall.say(Some(aside));
+        let plain = SenderCopy { to: sender.id(), ack: None };
+        let copy = ack(sender, false).filter(|_| sender.dialect() == Dialect::V1).unwrap_or(plain);
+        self.hall.say(Some(copy));
         self.hall.take_in();
         self.hall.shard.slice();
     }
 
+    /// Returns the length of each write to the listener.
     fn heard(&self) -> Vec<usize> {
         self.listener.1.writes.borrow().clone()
     }
 }
 
+/// Bytes of a frame with a text of one digit.
 const FRAME: usize = 3;
 
 #[test]
 fn a_sender_is_served_before_its_rooms_turn_and_others_get_all_messages_in_one_write() {
     for (dialect, expected) in [(Dialect::Plain, "1 2"), (Dialect::V1, "1 ack 2 ack")] {
-        let mut queue = Queue::new(dialect);
+        let mut queue = BusyShard::new(dialect);
         queue.say();
         queue.say();
         assert_eq!(seen(&queue.sender.1).join(" "), expected);
         assert_eq!(queue.heard(), [0; 0], "the room's turn has not come");
         assert!(
             !queue.hall.shard.inbox.has_space(1 << 20),
-            "a message that waits for its turn counts as waiting"
+            "bytes of a message that waits for its turn do not count"
         );
         queue.hall.run();
         assert_eq!((seen(&queue.sender.1).join(" "), queue.heard()), (expected.to_owned(), vec![2 * FRAME]));
@@ -74,20 +76,20 @@ fn a_sender_is_served_before_its_rooms_turn_and_others_get_all_messages_in_one_w
 
 #[test]
 fn a_sender_that_does_not_read_loses_nothing_and_delays_nobody() {
-    let mut queue = Queue::new(Dialect::V1);
+    let mut queue = BusyShard::new(Dialect::V1);
     queue.sender.1.is_stuck.set(true);
     queue.say();
     queue.say();
     queue.hall.run();
-    assert_eq!(queue.heard(), [FRAME, FRAME], "a batch that is in its queue cannot grow");
+    assert_eq!(queue.heard(), [FRAME, FRAME], "a batch that a queue holds cannot grow");
     queue.sender.1.is_stuck.set(false);
     queue.sender.0.flush();
     assert_eq!(seen(&queue.sender.1).join(" "), "1 ack 2 ack");
 }
 
 #[test]
-fn a_client_that_leaves_or_joins_meanwhile_gets_exactly_its_part() {
-    let mut queue = Queue::new(Dialect::V1);
+fn clients_that_leave_or_join_before_the_turn_get_exactly_their_part() {
+    let mut queue = BusyShard::new(Dialect::V1);
     queue.say();
     let late = queue.hall.member(Dialect::V1);
     queue.say();
@@ -98,8 +100,8 @@ fn a_client_that_leaves_or_joins_meanwhile_gets_exactly_its_part() {
 }
 
 #[test]
-fn the_last_to_leave_leaves_nothing_counted() {
-    let mut queue = Queue::new(Dialect::V1);
+fn no_bytes_count_after_the_last_member_left() {
+    let mut queue = BusyShard::new(Dialect::V1);
     queue.say();
     drop(queue.listener);
     queue.hall.leave(&queue.sender.0);
@@ -108,7 +110,7 @@ fn the_last_to_leave_leaves_nothing_counted() {
 }
 
 #[test]
-fn senders_without_end_keep_no_room_from_its_turn() {
+fn many_senders_do_not_keep_rooms_from_their_turns() {
     let mut hall = Hall::new(Overload::Disconnect);
     let mut rooms = Vec::new();
     for _ in 0..2 * slice::WRITES {
@@ -121,7 +123,7 @@ fn senders_without_end_keep_no_room_from_its_turn() {
     hall.take_in();
     hall.shard.slice();
     let [spoken, heard] =
-        [0, 1].map(|who| rooms.iter().filter(|room| !seen(&room[who].1).is_empty()).count());
+        [0, 1].map(|index| rooms.iter().filter(|room| !seen(&room[index].1).is_empty()).count());
     assert!(
         heard > 0 && spoken <= 4 * heard,
         "{heard} rooms had their turn, {spoken} had their senders served"
@@ -138,18 +140,18 @@ fn a_message_does_not_move_a_sweep_out_of_turn() {
     let _others = small_rooms(&mut hall, 2 * slice::WRITES);
     hall.shard.slice();
     let before = reached();
-    assert!((1..room.len()).contains(&before), "its turn is over, its sweep is not");
+    assert!((1..room.len()).contains(&before), "the turn of the room is over, its sweep is not");
     (hall.topic, hall.last) = (topic, Offset(1));
     hall.say(Some(SenderCopy { to: room[0].0.id(), ack: None }));
     hall.take_in();
     hall.shard.slice();
-    assert_eq!(reached(), before, "it is the turn of others");
+    assert_eq!(reached(), before, "the turn belongs to other rooms");
     hall.run();
     assert!(room.iter().all(|(_, wire)| seen(wire) == ["1", "2"]));
 }
 
 #[test]
-fn a_crowd_of_senders_takes_nothing_of_a_large_rooms_turn() {
+fn many_senders_do_not_shorten_a_large_rooms_turn() {
     let mut hall = Hall::with_batches_of(slice::WRITES, Overload::Disconnect);
     let large: Vec<_> = (0..2 * slice::WRITES).map(|_| hall.member(Dialect::Plain)).collect();
     hall.say(None);
@@ -165,13 +167,13 @@ fn a_crowd_of_senders_takes_nothing_of_a_large_rooms_turn() {
     let reached = |room: &[(Registration, Rc<Wire>)]| {
         room.iter().filter(|(_, wire)| !wire.taken.borrow().is_empty()).count()
     };
-    assert!(reached(&large) >= slice::WRITES_PER_LOOK, "{} of a slice were left", reached(&large));
+    assert!(reached(&large) >= slice::WRITES_PER_LOOK, "the large room had only {} writes", reached(&large));
     hall.run();
     assert_eq!(crowds.iter().map(|crowd| reached(crowd)).sum::<usize>(), 2 * slice::WRITES);
 }
 
 #[test]
-fn a_sender_of_more_than_a_batch_is_served_again_after_each_turn() {
+fn a_sender_with_more_messages_than_a_batch_is_served_again_after_each_turn() {
     let mut hall = Hall::new(Overload::Disconnect);
     let (sender, wire) = hall.member(Dialect::V1);
     let _listener = hall.member(Dialect::V1);
@@ -179,9 +181,9 @@ fn a_sender_of_more_than_a_batch_is_served_again_after_each_turn() {
     let acks = |count: u64| (1..=count).map(|n| format!("{n} ack")).collect::<Vec<_>>().join(" ");
     let _next = small_rooms(&mut hall, 1);
     hall.shard.slice();
-    assert_eq!(seen(&wire).join(" "), acks(8), "a batch in its turn, and one behind it");
+    assert_eq!(seen(&wire).join(" "), acks(8), "one batch in the turn, and one after it");
     let others = small_rooms(&mut hall, 2 * slice::WRITES);
     hall.shard.slice();
     assert_eq!(seen(&wire).join(" "), acks(10));
-    assert!(others.iter().any(|(_, wire)| seen(wire).is_empty()), "its next turn has not come");
+    assert!(others.iter().any(|(_, wire)| seen(wire).is_empty()), "the next turn of the room has not come");
 }

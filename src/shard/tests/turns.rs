@@ -1,5 +1,5 @@
-//! Rooms take turns: none waits for a much larger one, nor longer than others because a slice ended during its
-//! turn. Other tasks get their turn while messages keep coming.
+//! Rooms take turns. A room does not wait for the whole sweep of a much larger one, and loses nothing when a slice ends
+//! during its turn. Other tasks get their turn while messages keep coming.
 
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -8,13 +8,13 @@ use super::hall::{Hall, seen};
 use super::*;
 use crate::shard::fanout::slice;
 
-/// Rooms with so many members each, and a message for every one of them.
-struct Street {
+/// Rooms of given sizes, each with one message for all its members.
+struct SizedRooms {
     shard: Rc<Shard>,
     rooms: Vec<Vec<(Registration, Rc<Wire>)>>,
 }
 
-impl Street {
+impl SizedRooms {
     fn new(sizes: &[usize]) -> Self {
         let mut hall = Hall::new(Overload::Disconnect);
         let mut rooms = Vec::new();
@@ -27,7 +27,7 @@ impl Street {
         Self { shard: hall.shard, rooms }
     }
 
-    /// Returns how many members of each room have got it.
+    /// Returns the number of members of each room that have got the message.
     fn reached(&self) -> Vec<usize> {
         let count = |members: &Vec<(Registration, Rc<Wire>)>| {
             members.iter().filter(|(_, wire)| !wire.taken.borrow().is_empty()).count()
@@ -38,22 +38,22 @@ impl Street {
 
 #[test]
 fn a_room_goes_on_where_the_end_of_a_slice_cut_its_turn_short() {
-    let street = Street::new(&[10, slice::WRITES, slice::WRITES]);
-    assert!(street.shard.slice());
-    let first = street.reached();
+    let rooms = SizedRooms::new(&[10, slice::WRITES, slice::WRITES]);
+    assert!(rooms.shard.slice());
+    let first = rooms.reached();
     assert!(first[0] == 10 && (1..slice::WRITES).contains(&first[1]) && first[2] == 0, "{first:?}");
-    assert!(street.shard.slice());
-    assert!(street.reached()[1] > first[1], "not the third before the second");
+    assert!(rooms.shard.slice());
+    assert!(rooms.reached()[1] > first[1], "the second room does not go on before the third");
 }
 
 #[test]
-fn no_room_has_more_than_a_turn_before_all_others() {
-    let street = Street::new(&[2, 10_000, 10_000, 2]);
-    assert!(street.shard.slice());
-    let first = street.reached();
+fn every_room_gets_a_turn_before_any_gets_a_second() {
+    let rooms = SizedRooms::new(&[2, 10_000, 10_000, 2]);
+    assert!(rooms.shard.slice());
+    let first = rooms.reached();
     assert!(first[0] == 2 && first[1] > 0 && first[2..] == [0, 0], "{first:?}");
-    assert!(street.shard.slice() && street.shard.slice() && street.shard.slice());
-    assert_eq!(street.reached()[3], 2, "two large rooms do not keep a small one");
+    assert!(rooms.shard.slice() && rooms.shard.slice() && rooms.shard.slice());
+    assert_eq!(rooms.reached()[3], 2, "two large rooms hold up a small one");
 }
 
 #[test]
@@ -70,13 +70,14 @@ fn a_member_of_several_rooms_may_get_a_full_batch_of_each_at_once() {
     assert_eq!(seen(&wire).len(), 20);
 }
 
-/// Has the next message published, by another thread so to speak, when it gets one.
+/// A simulated socket that publishes the next message at each write, as another thread might.
 struct Busy {
     shard: Rc<Shard>,
     last: Cell<u64>,
 }
 
 impl Busy {
+    /// Number of messages after which it publishes no more.
     const ENOUGH: u64 = 10_000;
 
     fn next(&self) {
@@ -108,8 +109,8 @@ fn other_tasks_get_their_turn_however_fast_messages_come() {
     assert!((2..Busy::ENOUGH).contains(&so_far), "after {so_far} messages");
 }
 
-/// Returns the number of messages that the first of `count` members had seen each time that the fan-out came to rest or
-/// yielded, while the others sent `bursts` times.
+/// Publishes a message before each of the first `bursts` polls of the fan-out, and polls it once more. Returns the
+/// number of messages that the first of `count` members has got after each poll.
 fn seen_in_a_burst(count: usize, bursts: usize) -> Vec<usize> {
     let mut hall = Hall::new(Overload::Disconnect);
     let members: Vec<_> = (0..count).map(|_| hall.member(Dialect::Plain)).collect();
@@ -128,10 +129,10 @@ fn seen_in_a_burst(count: usize, bursts: usize) -> Vec<usize> {
 }
 
 #[test]
-fn a_burst_goes_out_together_where_that_saves_many_writes() {
+fn a_burst_is_sent_together_when_that_saves_many_writes() {
     assert_eq!(seen_in_a_burst(fanout::WRITES_WORTH_A_LOOK, 3), [0, 0, 0, 3]);
     assert_eq!(seen_in_a_burst(fanout::WRITES_WORTH_A_LOOK - 1, 3), [1, 2, 3, 3], "too few to wait for");
     let endless = seen_in_a_burst(fanout::WRITES_WORTH_A_LOOK, 2 * fanout::LOOKS_IN_A_ROW);
     let first = endless.iter().position(|&seen| seen > 0);
-    assert_eq!(first, Some(fanout::LOOKS_IN_A_ROW), "and nobody waits for an end that does not come");
+    assert_eq!(first, Some(fanout::LOOKS_IN_A_ROW), "an endless burst is sent after the last look");
 }

@@ -1,4 +1,4 @@
-//! Frames that are no message of a room: typing, and frames for one connection.
+//! Frames outside of a room's stream: typing events, and frames for one connection.
 
 use super::hall::{Hall, seen};
 use super::*;
@@ -36,12 +36,12 @@ fn typing_gives_way_to_everything_else() {
     let shown = |others: &[(Registration, Rc<Wire>)]| {
         others.iter().filter(|(_, wire)| seen(wire).contains(&"typing".to_owned())).count()
     };
-    // Behind a message in the same inbox.
+    // The typing event is behind a message in the same inbox.
     hall.say(None);
     typing(&hall, &alice);
     hall.run();
     assert_eq!(shown(&others), 0);
-    // A message comes while it goes round.
+    // A message comes while the typing event is on its way through the members.
     typing(&hall, &alice);
     hall.take_in();
     assert!(hall.shard.slice(), "they are more than one slice");
@@ -73,12 +73,18 @@ fn a_frame_reaches_one_connection_on_any_shard() {
         hall.registry.send(alice.id(), &frame::text("direct"), None);
     }
     hall.run();
-    assert!(matches!(alice.status().end, Some(EndReason::SlowConsumer(_))), "they count against its bounds");
+    assert!(
+        matches!(alice.status().end, Some(EndReason::SlowConsumer(_))),
+        "they count against the queue's bounds"
+    );
     let gone = alice.id();
     drop(alice);
     hall.registry.send(gone, &frame::text("late"), None);
     hall.run();
-    assert!(hall.registry.has_space_for(gone, 1000), "nobody knows yet");
+    assert!(
+        hall.registry.has_space_for(gone, 1000),
+        "the answer does not depend on whether the connection exists"
+    );
     hall.registry.send(gone, &frame::text("later"), None);
     assert!(!hall.registry.has_space_for(gone, 1 << 20), "an inbox is bounded");
 }
