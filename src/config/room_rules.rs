@@ -9,7 +9,7 @@ use crate::names::units::{GIB, KIB};
 use super::error::nearest;
 use super::kind::{Choice, Count, Flag, InvalidValue, Kind, Raw, Size, Time};
 use super::list::Optional;
-use super::schema::settings;
+use super::schema::{Key, Section, settings};
 use super::text::PATTERN;
 use super::types::QueuePolicy;
 
@@ -30,6 +30,9 @@ settings! {
         presence: Option<bool> = None, Optional(Flag);
     }
 }
+
+/// The keys of one rule.
+const KEYS: &[Key<RoomRule>] = RoomRule::KEYS;
 
 /// A list of [`RoomRule`], as `[[rooms]]` in the file or as the same list inline in the environment.
 pub(super) struct RoomRules;
@@ -66,7 +69,7 @@ impl RoomRules {
             };
             let mut rule = RoomRule::default();
             for (name, value) in table {
-                match RoomRule::KEYS.iter().find(|key| key.path == name) {
+                match KEYS.iter().find(|key| key.path == name) {
                     Some(key) => {
                         let found = (key.set)(&mut rule, Raw::Toml(value)).err().unwrap_or_default();
                         errors.extend(
@@ -74,7 +77,7 @@ impl RoomRules {
                         );
                     }
                     None => {
-                        let meant = nearest(name, RoomRule::KEYS.iter().map(|key| key.path));
+                        let meant = nearest(name, KEYS.iter().map(|key| key.path));
                         let hint = meant.map(|key| format!(", did you mean {key}?")).unwrap_or_default();
                         errors.push(wrong(format!("[{index}].{name}"), None, format!("unknown key{hint}")));
                     }
@@ -101,16 +104,15 @@ impl Kind for RoomRules {
     }
 
     fn show(&self, value: &Vec<RoomRule>) -> Option<Value> {
-        let table = |rule| {
-            RoomRule::KEYS.iter().filter_map(|key| Some((key.path.to_owned(), (key.show)(rule)?))).collect()
-        };
+        let table =
+            |rule| KEYS.iter().filter_map(|key| Some((key.path.to_owned(), (key.show)(rule)?))).collect();
         (!value.is_empty())
             .then(|| Value::Array(value.iter().map(|rule| Value::Table(table(rule))).collect()))
     }
 
     fn allowed(&self) -> String {
         format!("a list of up to {} tables, each with a pattern and any of {}", Self::MOST, {
-            let names: Vec<&str> = RoomRule::KEYS.iter().skip(1).map(|key| key.path).collect();
+            let names: Vec<&str> = KEYS.iter().skip(1).map(|key| key.path).collect();
             names.join(", ")
         })
     }

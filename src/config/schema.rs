@@ -38,6 +38,16 @@ pub(super) trait Contains<S> {
     fn section_mut(&mut self) -> &mut S;
 }
 
+/// The root of a tree is a section of itself.
+impl<S> Contains<S> for S {
+    fn section(&self) -> &S {
+        self
+    }
+    fn section_mut(&mut self) -> &mut S {
+        self
+    }
+}
+
 /// A section of a tree `T`.
 pub(super) trait Section<T: 'static> {
     /// The section's keys, with paths from the root of `T`.
@@ -89,26 +99,13 @@ macro_rules! settings {
             }
         )+)?
 
-        settings!(@impl $Name [$($section)?] $($field $kind, [$($doc)+];)+);
+        settings!(@keys $Name concat!($(stringify!($section), ".")?), $($field $kind, [$($doc)+];)+);
     };
-    (@impl $Name:ident [] $($field:ident $kind:expr, [$($doc:literal)+];)+) => {
-        impl $Name {
-            pub(in crate::config) const KEYS: &'static [$crate::config::schema::Key<Self>] = &[$(
-                $crate::config::schema::Key {
-                    path: stringify!($field),
-                    meaning: concat!($($doc),+),
-                    is_secret: $crate::config::schema::is_secret(&$kind),
-                    set: |tree, raw| $crate::config::schema::assign(&$kind, &mut tree.$field, raw),
-                    show: |tree| $crate::config::kind::Kind::show(&$kind, &tree.$field),
-                }
-            ),+];
-        }
-    };
-    (@impl $Name:ident [$section:ident] $($field:ident $kind:expr, [$($doc:literal)+];)+) => {
+    (@keys $Name:ident $prefix:expr, $($field:ident $kind:expr, [$($doc:literal)+];)+) => {
         impl<T: $crate::config::schema::Contains<Self> + 'static> $crate::config::schema::Section<T> for $Name {
             const KEYS: &'static [$crate::config::schema::Key<T>] = &[$(
                 $crate::config::schema::Key {
-                    path: concat!(stringify!($section), ".", stringify!($field)),
+                    path: concat!($prefix, stringify!($field)),
                     meaning: concat!($($doc),+),
                     is_secret: $crate::config::schema::is_secret(&$kind),
                     set: |tree, raw| $crate::config::schema::assign(&$kind, &mut tree.section_mut().$field, raw),
