@@ -46,12 +46,6 @@ impl<'r> Request<'r> {
         pairs.filter(|(key, _)| decode_form(key) == name).map(|(_, value)| decode_form(value)).next()
     }
 
-    /// Returns the first header of this name (lower case), if it is visible ASCII.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&'r str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
     /// Returns the values of all headers of this name (lower case), in order.
     pub fn headers(&self, name: &str) -> impl DoubleEndedIterator<Item = &'r [u8]> + use<'r> {
         self.headers.get_all(name).into_iter().map(|value| value.as_bytes())

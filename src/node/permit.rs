@@ -9,14 +9,6 @@ use super::shared::Node;
 #[derive(Debug)]
 pub struct ConnectionPermit(Arc<Node>);
 
-impl ConnectionPermit {
-    /// Returns the node that gave the permit.
-    #[must_use]
-    pub fn node(&self) -> &Arc<Node> {
-        &self.0
-    }
-}
-
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
