@@ -82,8 +82,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Reads the history in `history.dir`, then binds the address `listen`. A configuration in which `workers` is 0 is
-    /// [resolved](Config::resolve) for this machine first.
+    /// Reads the history in `history.dir`, then binds the address `listen`. A configuration that is not
+    /// [resolved](Config::resolve) yet is resolved for this machine first.
     ///
     /// # Errors
     /// The address or the folder of the history cannot be used.
