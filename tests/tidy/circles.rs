@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::paths::{module_of, paths_in, resolve};
+use crate::paths::{WrittenPath, module_of, paths_in, resolve};
 use crate::source::{File, Tree};
 use crate::{Complaints, SOURCES};
 
@@ -10,6 +10,12 @@ use crate::{Complaints, SOURCES};
 const MAX_FILES: usize = 2;
 /// Most re-exports that lead from a path to its definition.
 const MAX_HOPS: usize = 4;
+
+/// A file with the paths that are written in it.
+struct Source<'a> {
+    file: &'a File,
+    paths: Vec<WrittenPath>,
+}
 
 /// Files that a file imports from, by path.
 type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
@@ -47,12 +53,13 @@ fn reachable<'a>(imports: &Imports<'a>, start: &'a str) -> BTreeSet<&'a str> {
 }
 
 fn imports(tree: &Tree) -> Imports<'_> {
-    let modules: BTreeMap<Vec<String>, &File> =
-        tree.rust_files(SOURCES).map(|file| (module_of(&file.path), file)).collect();
+    let sources = tree.rust_files(SOURCES);
+    let modules: BTreeMap<Vec<String>, Source<'_>> =
+        sources.map(|file| (module_of(&file.path), Source { file, paths: paths_in(&file.tokens) })).collect();
     let mut imports = Imports::new();
-    for file in tree.rust_files(SOURCES) {
+    for Source { file, paths } in modules.values() {
         let targets = imports.entry(&file.path).or_default();
-        for path in paths_in(&file.tokens).iter().filter(|path| !path.in_test && !path.is_visibility) {
+        for path in paths.iter().filter(|path| !path.in_test && !path.is_visibility) {
             let name = path.segments.last().map_or("", String::as_str);
             if path.is_reexport && count(file, name) < 2 {
                 continue;
@@ -70,17 +77,16 @@ fn count(file: &File, name: &str) -> usize {
 }
 
 /// Returns the file that defines what an absolute path names, behind re-exports.
-fn definition<'a>(modules: &BTreeMap<Vec<String>, &'a File>, mut path: Vec<String>) -> Option<&'a File> {
+fn definition<'a>(modules: &BTreeMap<Vec<String>, Source<'a>>, mut path: Vec<String>) -> Option<&'a File> {
     let mut found = None;
     for _ in 0..MAX_HOPS {
-        let (depth, file) =
-            (1..=path.len()).rev().find_map(|depth| Some((depth, *modules.get(&path[..depth])?)))?;
-        found = Some(file);
+        let (depth, source) =
+            (1..=path.len()).rev().find_map(|depth| Some((depth, modules.get(&path[..depth])?)))?;
+        let Source { file, paths } = source;
+        found = Some(*file);
         let Some(name) = path.get(depth) else { break };
-        let exported = paths_in(&file.tokens)
-            .into_iter()
-            .find(|export| export.is_reexport && export.segments.last() == Some(name));
-        let Some(mut next) = exported.and_then(|export| resolve(&file.path, &export)) else { break };
+        let exported = paths.iter().find(|export| export.is_reexport && export.segments.last() == Some(name));
+        let Some(mut next) = exported.and_then(|export| resolve(&file.path, export)) else { break };
         next.extend_from_slice(&path[depth + 1..]);
         path = next;
     }
