@@ -46,6 +46,15 @@ impl<K: Kind> Kind for Optional<K> {
     }
 }
 
+/// Returns the elements of a list: those of an array of TOML, or the parts of a text between its commas. `None` for any
+/// other type.
+fn elements(raw: Raw<'_>) -> Option<Vec<Raw<'_>>> {
+    match raw {
+        Raw::Toml(value) => Some(value.as_array()?.iter().map(Raw::Toml).collect()),
+        Raw::Text(text) => Some(text.split(',').map(|part| Raw::Text(part.trim())).collect()),
+    }
+}
+
 /// A list of at most [`List::MOST`] of `K`; in the environment and in flags they are separated by commas.
 pub(super) struct List<K>(pub(super) K);
 
@@ -58,14 +67,8 @@ impl<K: Kind> Kind for List<K> {
     type Value = Vec<K::Value>;
     const SECRET: bool = K::SECRET;
     fn parse(&self, raw: Raw<'_>) -> Option<Self::Value> {
-        let items: Vec<K::Value> = match raw {
-            Raw::Toml(value) => {
-                value.as_array()?.iter().map(|v| self.0.parse(Raw::Toml(v))).collect::<Option<_>>()?
-            }
-            Raw::Text(text) => {
-                text.split(',').map(|t| self.0.parse(Raw::Text(t.trim()))).collect::<Option<_>>()?
-            }
-        };
+        let items: Vec<K::Value> =
+            elements(raw)?.into_iter().map(|item| self.0.parse(item)).collect::<Option<_>>()?;
         (items.len() <= Self::MOST).then_some(items)
     }
     fn show(&self, value: &Self::Value) -> Option<Value> {
@@ -74,6 +77,39 @@ impl<K: Kind> Kind for List<K> {
     }
     fn allowed(&self) -> String {
         format!("a list (in the environment with commas) of up to {}, each {}", Self::MOST, self.0.allowed())
+    }
+}
+
+/// A list of at least the second field and at most the third of `K`.
+pub(super) struct Between<K>(pub(super) K, pub(super) usize, pub(super) usize);
+
+impl<K: Kind> Kind for Between<K> {
+    type Value = Vec<K::Value>;
+    const SECRET: bool = K::SECRET;
+    fn parse(&self, raw: Raw<'_>) -> Option<Self::Value> {
+        let items: Vec<K::Value> =
+            elements(raw)?.into_iter().map(|item| self.0.parse(item)).collect::<Option<_>>()?;
+        (self.1..=self.2).contains(&items.len()).then_some(items)
+    }
+    fn show(&self, value: &Self::Value) -> Option<Value> {
+        let shown: Vec<Value> = value.iter().filter_map(|item| self.0.show(item)).collect();
+        (!shown.is_empty()).then_some(Value::Array(shown))
+    }
+    fn allowed(&self) -> String {
+        let Self(kind, from, to) = self;
+        format!("a list (in the environment with commas) of {from} to {to}, each {}", kind.allowed())
+    }
+    fn explain(&self, raw: Raw<'_>) -> Vec<InvalidValue> {
+        let items = elements(raw).unwrap_or_default();
+        let invalid = items.iter().enumerate().find(|(_, item)| self.0.parse(**item).is_none());
+        let Some((index, item)) = invalid else {
+            let (given, problem) = (raw.shown(), format!("must be {}", self.allowed()));
+            return vec![InvalidValue { part: String::new(), given: Some(given), problem }];
+        };
+        // The kind of the element knows whether it may be shown.
+        let mut found = self.0.explain(*item);
+        found.iter_mut().for_each(|invalid| invalid.part.insert_str(0, &format!("[{index}]")));
+        found
     }
 }
 

@@ -2,13 +2,17 @@
 //!
 //! Layers: defaults < file (TOML) < environment (`THRONG_` + path with `__`) < flags. The fields of [`Config`] *are*
 //! the keys; their documentation gives unit, range and what a limit costs in memory. Each key is declared once
-//! (`bounds`, `features`, and `tree` for the root), and everything that reads, checks and prints it is generated from
-//! that declaration (`schema`). This module uses no other module of the crate, and of the leaves `names` alone.
+//! (`bounds`, `features`, `engine`, and `tree` for the root), and everything that reads, checks and prints it is
+//! generated from that declaration (`schema`). This module uses no other module of the crate, and of the leaves `names`
+//! alone.
 
+mod address;
 mod bounds;
 mod checks;
+mod engine;
 mod error;
 mod features;
+mod finding;
 mod kind;
 mod list;
 mod load;
@@ -24,14 +28,17 @@ mod unsupported;
 pub use crate::keys::{Algorithm, KeyError, PublicKey};
 pub use crate::names::units::parse_duration;
 
+pub use address::Address;
 pub use bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
+pub use engine::Redis;
 pub use error::{ConfigError, ConfigErrors, Layer};
 pub use features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};
+pub use finding::{Finding, Level};
 pub use load::Sources;
 pub use machine::Machine;
 pub use room_rules::RoomRule;
 pub use tree::{Config, KeyInfo, Provenance, keys};
-pub use types::{Duplicate, HistorySync, LogFormat, QueuePolicy, Refuse, Secret};
+pub use types::{Duplicate, Engine, HistorySync, LogFormat, QueuePolicy, RedisMode, Refuse, Secret};
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,13 @@ fn defaults_are_as_published() {
     for (path, expected) in [
         ("listen", "127.0.0.1:8080"),
         ("node", "none"),
+        ("engine", "memory"),
+        ("redis.addresses", "[\"127.0.0.1:6379\"]"),
+        ("redis.mode", "single"),
+        ("redis.prefix", "throng"),
+        ("redis.patience", "2s"),
+        ("redis.max_waiting_bytes", "32MiB"),
+        ("redis.room_ttl", "1h"),
         ("limits.max_message_bytes", "64KiB"),
         ("queue.policy", "disconnect"),
         ("fanout.linger", "0ms"),

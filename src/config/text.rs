@@ -1,9 +1,10 @@
-//! Kinds of values that are text: names, patterns, paths, keys and secrets.
+//! Kinds of values that are text: names, patterns, addresses, paths, keys and secrets.
 
 use std::path::PathBuf;
 
 use toml::Value;
 
+use super::address::Address;
 use super::kind::{InvalidValue, Kind, Raw};
 use super::types::{REDACTED, Secret, is_address_block, is_name, is_pattern};
 
@@ -25,6 +26,24 @@ pub(super) const PATTERN: Text = Text {
 /// The value of a token's claim.
 pub(super) const CLAIM: Text =
     Text { fits: |text| (1..=256).contains(&text.len()), allowed: "1 to 256 bytes of text" };
+/// Certificates in PEM, as a file contains them.
+pub(super) const CERTIFICATES: Text = Text {
+    fits: |text| text.contains("-----BEGIN CERTIFICATE-----"),
+    allowed: "a certificate in PEM, with a line -----BEGIN CERTIFICATE-----",
+};
+/// A private key in PEM, as a file contains it.
+pub(super) const PRIVATE_KEY: Text = Text {
+    fits: |text| text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----"),
+    allowed: "a private key in PEM, with a line -----BEGIN PRIVATE KEY-----",
+};
+/// The name of a user or master of the engine, which is sent as one word.
+pub(super) const LABEL: Text = Text {
+    fits: |text| (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()),
+    allowed: "1 to 256 visible ASCII characters without blanks",
+};
+/// The first part of the name of every key in the engine.
+pub(super) const PREFIX: Text =
+    Text { fits: |text| text.len() <= 32 && is_name(text), allowed: "1 to 32 of A-Z a-z 0-9 _ . : @ -" };
 /// An IP address or address block.
 pub(super) const ADDRESS_BLOCK: Text =
     Text { fits: is_address_block, allowed: "an IP address or block like 10.0.0.0/8" };
@@ -91,6 +110,29 @@ impl Kind for FilePath {
     }
     fn allowed(&self) -> String {
         "a path".into()
+    }
+}
+
+/// The kind of an [`Address`].
+pub(super) struct HostPort;
+
+impl Kind for HostPort {
+    type Value = Address;
+    fn parse(&self, raw: Raw<'_>) -> Option<Address> {
+        Address::parse(raw.text()?)
+    }
+    fn show(&self, value: &Address) -> Option<Value> {
+        Some(Value::String(value.to_string()))
+    }
+    fn allowed(&self) -> String {
+        "a host and a port, like redis.example:6379, 10.0.0.1:6379 or [::1]:6379".into()
+    }
+    fn explain(&self, raw: Raw<'_>) -> Vec<InvalidValue> {
+        // The likeliest mistake is a URL, which may contain a password before its `@`.
+        let shown = raw.shown();
+        let given = if shown.contains('@') { REDACTED.into() } else { shown };
+        let problem = format!("must be {}; user and password have keys of their own", self.allowed());
+        vec![InvalidValue { part: String::new(), given: Some(given), problem }]
     }
 }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
+use super::engine::Redis;
 use super::error::Layer;
 use super::features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};
-use super::kind::{Count, ListenAddress};
+use super::kind::{Choice, Count, ListenAddress};
 use super::room_rules::{RoomRule, RoomRules};
 use super::schema::{Key, Section, settings};
 use super::text::NAME;
+use super::types::Engine;
 
 /// Seconds for which an idempotency key is remembered.
 const KEY_SECONDS: usize = 300;
@@ -24,8 +26,12 @@ settings! {
         listen: SocketAddr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080), ListenAddress;
         /// Worker threads, each with a shard of its own; 0 (one per core) to 255.
         workers: usize = 0, Count(0, 255);
-        /// This node's name in `welcome`, logs and metrics, 1 to 64 of `[A-Za-z0-9_.:@-]`; random unless set.
+        /// This node's name in `welcome`, logs and metrics, 1 to 64 of `[A-Za-z0-9_.:@-]`; random unless set. No two
+        /// nodes of one chat may have the same.
         node: String = String::new(), NAME;
+        /// Engine that holds positions, history and presence: `memory` (this process, which is the only node) or
+        /// `redis` (servers of Redis or Valkey, which several nodes share; see `redis.*`).
+        engine: Engine = Engine::Memory, Choice(Engine::ALL);
         /// Rules for rooms by name pattern, of which the first match applies, at most 256: `[[rooms]] pattern =
         /// "live-*"` with any of `queue_policy`, `history_messages`, `history_bytes`, `history_ttl`, `presence`.
         rooms: Vec<RoomRule> = Vec::new(), RoomRules;
@@ -48,6 +54,8 @@ settings! {
         presence: Presence;
         /// Messages that a room keeps for clients that reconnect.
         history: History;
+        /// The servers of Redis or Valkey that several nodes share.
+        redis: Redis;
         /// How fast one connection and one user may send.
         rate_limit: RateLimit;
         /// Tokens that prove who a user is.
@@ -87,7 +95,7 @@ pub struct KeyInfo {
     pub meaning: &'static str,
 }
 
-const SECTIONS: [&[Key<Config>]; 17] = [
+const SECTIONS: [&[Key<Config>]; 18] = [
     Config::KEYS,
     Limits::KEYS,
     Queue::KEYS,
@@ -98,6 +106,7 @@ const SECTIONS: [&[Key<Config>]; 17] = [
     Chat::KEYS,
     Presence::KEYS,
     History::KEYS,
+    Redis::KEYS,
     RateLimit::KEYS,
     Auth::KEYS,
     Admission::KEYS,
@@ -132,7 +141,7 @@ pub fn keys() -> impl Iterator<Item = KeyInfo> {
 
 impl Config {
     /// Returns true where a layer above the defaults set the key, to whatever value.
-    pub(super) fn is_set(&self, path: &str) -> bool {
+    pub(crate) fn is_set(&self, path: &str) -> bool {
         self.provenance.layers.contains_key(path)
     }
 

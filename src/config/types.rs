@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::address::is_host;
+
 /// Declares an enum whose variants have names in the configuration, and `ALL`, which lists both in the order in which
 /// messages show them.
 macro_rules! named {
@@ -13,6 +15,14 @@ macro_rules! named {
 
         impl $Name {
             pub(super) const ALL: &'static [(&'static str, Self)] = &[$(($text, Self::$Variant)),+];
+
+            /// Returns the name in the configuration.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$Variant => $text,)+
+                }
+            }
         }
     };
 }
@@ -38,6 +48,28 @@ named! {
         Replace = "replace",
         /// Both connections stay.
         Allow = "allow",
+    }
+}
+
+named! {
+    /// The place of what several nodes have in common: rooms, positions, history.
+    Engine {
+        /// This process alone: there is one node.
+        Memory = "memory",
+        /// Servers of Redis or Valkey, as the section `redis` names them.
+        Redis = "redis",
+    }
+}
+
+named! {
+    /// How the servers of Redis belong together.
+    RedisMode {
+        /// One server.
+        Single = "single",
+        /// A master and its replicas, which Sentinels watch and promote.
+        Sentinel = "sentinel",
+        /// Redis Cluster: each master has some of the slots.
+        Cluster = "cluster",
     }
 }
 
@@ -131,7 +163,7 @@ pub(super) fn is_origin(text: &str) -> bool {
     let port_fits = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let host_fits = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)),
+        None => is_host(host),
     };
     scheme_fits && port_fits && host_fits
 }

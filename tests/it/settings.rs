@@ -101,6 +101,27 @@ fn printed_settings_can_be_read_back() {
 }
 
 #[test]
+fn settings_of_the_engine_are_checked_and_its_passwords_are_not_shown() {
+    let engine = ("engine", "redis");
+    let two = ("redis.addresses", "one.example:6379,two.example:6379");
+    let password = ("redis.password", "hunter2-hunter2");
+    let output = run(&["check-config"], &[engine, two, password, ("history.dir", "/var/lib/throng")]);
+    let wrong = said(&output);
+    assert_eq!(output.status.code(), Some(USAGE), "{wrong}");
+    for part in ["history.dir = \"/var/lib/throng\"", "takes one address, not 2", "two.example:6379"] {
+        assert!(wrong.contains(part), "no {part}: {wrong}");
+    }
+    let output =
+        run(&["check-config", "--print-config"], &[engine, two, password, ("redis.mode", "cluster")]);
+    let good = said(&output);
+    assert!(output.status.success() && good.contains("engine = \"redis\""), "{good}");
+    assert!(good.contains("# password = \"[redacted]\""), "{good}");
+    let idle = said(&run(&["check-config"], &[password]));
+    assert!(idle.contains("warning: `redis.password` has no effect while `engine` is \"memory\""), "{idle}");
+    assert!(![wrong, good, idle].concat().contains("hunter2"), "a password was shown");
+}
+
+#[test]
 fn the_environment_beats_the_file_and_flags_beat_both() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     writeln!(file, "workers = 3\n[queue]\nmax_messages = 11\n[chat]\ndefault_room = \"file\"")

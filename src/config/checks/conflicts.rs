@@ -3,6 +3,7 @@
 use crate::names::units::{show_duration, show_size};
 
 use super::super::tree::Config;
+use super::engine;
 use super::mismatches::JSON_BYTES_PER_CHAR;
 use crate::keys::Algorithm;
 
@@ -75,12 +76,13 @@ pub(in crate::config) fn conflicts(config: &Config) -> Vec<Conflict> {
         "only one of api.keys and api.keys_file may be set".into(),
     );
 
-    token_keys(config, demand);
+    token_keys(config, &mut demand);
+    engine::conflicts(config, &mut demand);
     found
 }
 
 /// Demands the keys that `auth.algorithm` needs, and no others.
-fn token_keys(config: &Config, mut demand: impl FnMut(bool, &'static [&'static str], String)) {
+fn token_keys(config: &Config, demand: &mut impl FnMut(bool, &'static [&'static str], String)) {
     let auth = &config.auth;
     let secret = auth.secret.is_some() || auth.secret_file.is_some();
     let public = auth.public_key.is_some() || auth.public_key_file.is_some();

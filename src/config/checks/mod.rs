@@ -2,6 +2,7 @@
 //! unwise.
 
 mod conflicts;
+mod engine;
 mod mismatches;
 
 use super::tree::Config;
@@ -18,7 +19,12 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let notes = self.provenance.notes.iter().cloned();
         let mismatches = mismatches::mismatches(self);
-        unsupported::warnings(self).chain(advice(self)).chain(mismatches).chain(notes).collect()
+        unsupported::warnings(self)
+            .chain(engine::idle(self))
+            .chain(advice(self))
+            .chain(mismatches)
+            .chain(notes)
+            .collect()
     }
 
     /// Returns true where `listen` accepts connections from other machines, not from loopback alone.

@@ -1,19 +1,18 @@
 //! Loading: the layers are read one over the other, and the errors of all of them are collected.
 
+mod files;
+
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::{Table, Value};
 
 use super::checks;
 use super::error::{ConfigError, ConfigErrors, Layer, nearest};
-use super::kind::{InvalidValue, Kind, Raw};
-use super::list::{Lines, Optional};
-use super::text::{HeaderSecret, Pem, SecretText};
+use super::kind::{InvalidValue, Raw};
 use super::tree::{Config, all, find};
 use super::types::REDACTED;
-use crate::keys::{Algorithm, PublicKey};
 
 /// The prefix of environment variables that are settings.
 const PREFIX: &str = "THRONG_";
@@ -101,6 +100,7 @@ impl Config {
         }
         loader.conflicts();
         loader.key_files(sources.read);
+        loader.tls_files(sources.read);
         loader.check_keys();
         if loader.errors.is_empty() { Ok(loader.config) } else { Err(ConfigErrors(loader.errors)) }
     }
@@ -200,70 +200,6 @@ impl Loader {
             let layer = self.config.layer(named);
             self.error((*named).into(), given, conflict.problem, &layer);
         }
-    }
-
-    /// Reads the keys from their files. This comes after [`Loader::conflicts`], which must see `auth.secret` as the
-    /// layers gave it.
-    fn key_files(&mut self, read: fn(&Path) -> io::Result<String>) {
-        let auth = &self.config.auth;
-        let (secret_file, public_key_file) = (auth.secret_file.clone(), auth.public_key_file.clone());
-        if let Some(secret) =
-            self.key_file(read, "auth.secret_file", secret_file, &Optional(SecretText(1, 4096)))
-        {
-            self.config.auth.secret = secret;
-        }
-        if let Some(key) = self.key_file(read, "auth.public_key_file", public_key_file, &Optional(Pem)) {
-            self.config.auth.public_key = key;
-        }
-        let keys_file = self.config.api.keys_file.clone();
-        if let Some(keys) = self.key_file(read, "api.keys_file", keys_file, &Lines(HeaderSecret)) {
-            self.config.api.keys = keys;
-        }
-    }
-
-    fn key_file<K: Kind>(
-        &mut self,
-        read: fn(&Path) -> io::Result<String>,
-        path: &'static str,
-        file: Option<PathBuf>,
-        kind: &K,
-    ) -> Option<K::Value> {
-        let file = file?;
-        let problem = match read(&file) {
-            Err(error) => format!("cannot be read: {error}"),
-            Ok(text) => match kind.parse(Raw::Text(text.trim_end())) {
-                Some(value) => return Some(value),
-                None => format!("must contain {}", kind.allowed()),
-            },
-        };
-        let layer = self.config.layer(path);
-        self.error(path.into(), Some(format!("{:?}", file.to_string_lossy())), problem, &layer);
-        None
-    }
-
-    /// Checks that tokens can be verified with the key, now that the key and its algorithm are known.
-    fn check_keys(&mut self) {
-        if self.errors.iter().any(|error| error.key.starts_with("auth.")) {
-            return;
-        }
-        let auth = &self.config.auth;
-        let named =
-            |key, file| if auth.secret_file.is_some() || auth.public_key_file.is_some() { file } else { key };
-        let (path, problem) = match (auth.algorithm, &auth.secret, &auth.public_key) {
-            // A public key as the secret would let anybody who knows it sign tokens.
-            (Algorithm::Hs256, Some(secret), _) if secret.expose().starts_with(b"-----BEGIN ") => (
-                named("auth.secret", "auth.secret_file"),
-                "is a key in PEM, not a secret of HS256: set auth.algorithm and auth.public_key_file"
-                    .to_owned(),
-            ),
-            (Algorithm::Hs256, ..) | (_, _, None) => return,
-            (algorithm, _, Some(pem)) => match PublicKey::parse(algorithm, pem) {
-                Ok(_) => return,
-                Err(error) => (named("auth.public_key", "auth.public_key_file"), error.to_string()),
-            },
-        };
-        let layer = self.config.layer(path);
-        self.error(path.into(), None, problem, &layer);
     }
 
     fn error(&mut self, key: String, given: Option<String>, problem: String, layer: &Layer) {

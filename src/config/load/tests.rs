@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::kind::Kind;
+use super::super::list::Lines;
+use super::super::text::HeaderSecret;
 use super::super::types::{Duplicate, QueuePolicy, Secret};
 use super::*;
 

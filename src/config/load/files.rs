@@ -1,0 +1,103 @@
+//! Files that settings name: keys and passwords, which are read into their settings, and those of TLS, which are only
+//! checked.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::kind::{Kind, Raw};
+use super::super::list::{Lines, Optional};
+use super::super::text::{CERTIFICATES, HeaderSecret, PRIVATE_KEY, Pem, SecretText};
+use super::Loader;
+use crate::keys::{Algorithm, PublicKey};
+
+/// Reads a file; tests give another function than the system's.
+type Reader = fn(&Path) -> io::Result<String>;
+
+impl Loader {
+    /// Reads keys and passwords from their files. This comes after [`Loader::conflicts`], which must see `auth.secret`
+    /// and the like as the layers gave them.
+    pub(super) fn key_files(&mut self, read: Reader) {
+        let auth = &self.config.auth;
+        let (secret_file, public_key_file) = (auth.secret_file.clone(), auth.public_key_file.clone());
+        if let Some(secret) =
+            self.key_file(read, "auth.secret_file", secret_file, &Optional(SecretText(1, 4096)))
+        {
+            self.config.auth.secret = secret;
+        }
+        if let Some(key) = self.key_file(read, "auth.public_key_file", public_key_file, &Optional(Pem)) {
+            self.config.auth.public_key = key;
+        }
+        let password = Optional(SecretText(1, 4096));
+        let file = self.config.redis.password_file.clone();
+        if let Some(secret) = self.key_file(read, "redis.password_file", file, &password) {
+            self.config.redis.password = secret;
+        }
+        let file = self.config.redis.sentinel_password_file.clone();
+        if let Some(secret) = self.key_file(read, "redis.sentinel_password_file", file, &password) {
+            self.config.redis.sentinel_password = secret;
+        }
+        let keys_file = self.config.api.keys_file.clone();
+        if let Some(keys) = self.key_file(read, "api.keys_file", keys_file, &Lines(HeaderSecret)) {
+            self.config.api.keys = keys;
+        }
+    }
+
+    /// Checks that the files of `redis.tls` can be read and contain what their keys say. The engine reads them again
+    /// whenever it connects, so that a certificate can be renewed.
+    pub(super) fn tls_files(&mut self, read: Reader) {
+        let redis = &self.config.redis;
+        for (path, file, kind) in [
+            ("redis.ca_file", redis.ca_file.clone(), CERTIFICATES),
+            ("redis.cert_file", redis.cert_file.clone(), CERTIFICATES),
+            ("redis.key_file", redis.key_file.clone(), PRIVATE_KEY),
+        ] {
+            // The content is not kept: the check alone matters.
+            let _ = self.key_file(read, path, file, &kind);
+        }
+    }
+
+    fn key_file<K: Kind>(
+        &mut self,
+        read: Reader,
+        path: &'static str,
+        file: Option<PathBuf>,
+        kind: &K,
+    ) -> Option<K::Value> {
+        let file = file?;
+        let problem = match read(&file) {
+            Err(error) => format!("cannot be read: {error}"),
+            Ok(text) => match kind.parse(Raw::Text(text.trim_end())) {
+                Some(value) => return Some(value),
+                None => format!("must contain {}", kind.allowed()),
+            },
+        };
+        let layer = self.config.layer(path);
+        self.error(path.into(), Some(format!("{:?}", file.to_string_lossy())), problem, &layer);
+        None
+    }
+
+    /// Checks that tokens can be verified with the key, now that the key and its algorithm are known.
+    pub(super) fn check_keys(&mut self) {
+        if self.errors.iter().any(|error| error.key.starts_with("auth.")) {
+            return;
+        }
+        let auth = &self.config.auth;
+        let named =
+            |key, file| if auth.secret_file.is_some() || auth.public_key_file.is_some() { file } else { key };
+        let (path, problem) = match (auth.algorithm, &auth.secret, &auth.public_key) {
+            // A public key as the secret would let anybody who knows it sign tokens.
+            (Algorithm::Hs256, Some(secret), _) if secret.expose().starts_with(b"-----BEGIN ") => (
+                named("auth.secret", "auth.secret_file"),
+                "is a key in PEM, not a secret of HS256: set auth.algorithm and auth.public_key_file"
+                    .to_owned(),
+            ),
+            (Algorithm::Hs256, ..) | (_, _, None) => return,
+            (algorithm, _, Some(pem)) => match PublicKey::parse(algorithm, pem) {
+                Ok(_) => return,
+                Err(error) => (named("auth.public_key", "auth.public_key_file"), error.to_string()),
+            },
+        };
+        let layer = self.config.layer(path);
+        self.error(path.into(), None, problem, &layer);
+    }
+}
