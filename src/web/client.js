@@ -303,7 +303,6 @@ export class Client {
     const code = closeCode === 1005 || closeCode === 1006 ? advice?.code ?? closeCode : closeCode;
     const healthyForMs = this.#openedAt === null ? 0 : this.#clock.now() - this.#openedAt;
     this.#dropConnection();
-    if (code === 4003) for (const room of this.#rooms.values()) room.epoch = null;
     // Sending it again would end the next connection too.
     if (code === 1009) this.#rejectFirst("message_too_long", reason || "Message too big");
     const isExpired = code === 3000 && reason !== EARLY;
@@ -339,6 +338,7 @@ export class Client {
       case "heartbeat": return this.#write({ type: "heartbeat_ack", id: "heartbeat" });
       case "message": return this.#message(event);
       case "gap": return this.#gap(event);
+      case "epoch": return this.#changeEpoch(event);
       case "disconnect": return void (this.#advice = event);
       case "error": return failed(new ChatError(event.code, event.message, event.retry_after_ms));
       case "presence_diff": case "typing": if (!this.#rooms.has(event.room)) return; // left; else falls through
@@ -412,6 +412,12 @@ export class Client {
     if (!room?.isIn || event.to <= room.offset) return;
     room.offset = event.to;
     this.#emit("gap", event);
+  }
+  /** The room goes on in another epoch, and nothing that came is lost. An epoch that goes on below the position has
+   *  lost some of it: the old one is kept, with which the server refuses to resume. */
+  #changeEpoch({ room: name, epoch, offset }) {
+    const room = this.#rooms.get(name);
+    if (room?.isIn && room.offset <= offset) room.epoch = epoch;
   }
   // Commands of the client
   async #enqueue(command) {

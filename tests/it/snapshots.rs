@@ -144,6 +144,7 @@ fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
         ("presence_diff, in a large room", v1::presence_diff(room, None, 5001)),
         ("typing", v1::typing(room, alice)),
         ("gap", v1::gap(room, Offset(3), Offset(5))),
+        ("epoch", v1::epoch(room, epoch, offset)),
         ("disconnect", v1::disconnect(&EndReason::Restarting, 1234)),
         ("disconnect, stop", v1::disconnect(&EndReason::Replaced, 0)),
         ("error", v1::error(None, CommandError::NotInRoom)),

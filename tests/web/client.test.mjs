@@ -65,12 +65,52 @@ test("a gap is reported, even if the server did not report it", () => {
   assert.deepEqual(of("message").map(({ offset }) => offset), [5, 8]);
 });
 
-test("after 4003 it reconnects without a position", () => {
-  const { clock, current } = online();
+test("after 4003 it comes back to every room, and the server says which one has lost messages", () => {
+  const { client, clock, current, of } = online();
+  client.join("games");
+  current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 4, recovered: false, members: 2 });
   current().say(message(1));
-  current().end(4003);
+  current().say({ type: "disconnect", code: 4003, reason: "Position lost", reconnect: true, after_ms: 200 });
+  current().end(4003, "Position lost");
+  const { name, code, delayMs } = client.state;
+  assert.deepEqual({ name, code, delayMs }, { name: "waiting", code: 4003, delayMs: 200 });
+  clock.advance(200);
+  assert.equal(current().url.searchParams.get("resume"), "e1:1");
+  current().welcome({ epoch: "e2", offset: 0 });
+  current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 4, recovered: true, members: 2 });
+  current().say(message(5, "games"));
+  current().say(message(1)); // the first one of the new epoch
+  current().answer("ping", { type: "pong" });
+  const resumed = of("resumed").map(({ room, recovered, missed }) => [room, recovered, missed]);
+  assert.deepEqual(resumed, [["lobby", false, null], ["games", true, 1]]);
+  assert.deepEqual(of("message").map(({ room, offset }) => `${room} ${offset}`), ["lobby 1", "games 5", "lobby 1"]);
+});
+
+test("an epoch is taken over for the next resume, and the position stays", () => {
+  const { client, clock, current, events } = online();
+  current().say(message(1));
+  const before = events.length;
+  current().say({ type: "epoch", room: "lobby", epoch: "e2", offset: 1 });
+  current().say({ type: "epoch", room: "elsewhere", epoch: "e2", offset: 1 });
+  assert.equal(events.length, before, "nothing is said about it");
+  client.history("lobby").catch(() => {});
+  assert.equal(current().last("history").epoch, "e2");
+  current().say(message(2));
+  current().end(1006);
   clock.advance(500);
-  assert.equal(current().url.searchParams.get("resume"), null);
+  assert.equal(current().url.searchParams.get("resume"), "e2:2");
+  // The epoch may also change while the client is away: the answer has the new one, and nothing is missing.
+  current().welcome({ epoch: "e3", offset: 2, recovered: true });
+  current().say(message(3));
+  current().answer("ping", { type: "pong" });
+  assert.deepEqual(events.at(-1), { event: "resumed", room: "lobby", recovered: true, missed: 1, code: undefined });
+  // It goes on ahead of this client, which may still be told of the messages between.
+  current().say({ type: "epoch", room: "lobby", epoch: "e4", offset: 9 });
+  // It goes on below this client's position, so that a resume must be refused.
+  current().say({ type: "epoch", room: "lobby", epoch: "e5", offset: 2 });
+  current().end(1006);
+  clock.advance(1_000);
+  assert.equal(current().url.searchParams.get("resume"), "e4:3");
 });
 
 test("some codes stop it, others do not", async () => {

@@ -161,7 +161,7 @@
 //! | event | meaning |
 //! |---|---|
 //! | [`Event::Recovered`] | all missed messages have arrived; the room is complete |
-//! | [`Event::Missed`] | messages are lost: the server no longer has them, or the room has begun a new epoch |
+//! | [`Event::Missed`] | messages are lost: the server no longer has them, or the room has begun anew |
 //! | [`Event::Gap`] | the client was too slow and the server left out messages; [`Client::history`] may have them |
 //! | [`Event::Expelled`] | the server did not let the client into the room again |
 //!

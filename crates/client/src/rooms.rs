@@ -2,7 +2,7 @@
 
 use super::command::Reply;
 use super::event::Joined;
-use throng_names::{Offset, Position, RoomName};
+use throng_names::{Epoch, Offset, Position, RoomName};
 
 /// The client's membership in a room on the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,11 +105,6 @@ impl Rooms {
         self.list.iter_mut().for_each(|room| room.membership = Membership::Outside);
     }
 
-    /// Forgets all positions, because the server does not accept them any more.
-    pub(super) fn forget_positions(&mut self) {
-        self.list.iter_mut().for_each(|room| room.position = None);
-    }
-
     /// Moves the position in a room up to the offset `to` and reports offsets that were left out. `is_message` says
     /// that the message at `to` itself is here; otherwise `to` is the last offset of a gap.
     pub(super) fn advance(&mut self, name: &RoomName, to: u64, is_message: bool) -> Progress {
@@ -125,6 +120,17 @@ impl Rooms {
         let (first, last) = (*offset + 1, to - u64::from(is_message));
         *offset = to;
         Progress::New { gap: (first <= last).then_some((first, last)) }
+    }
+
+    /// Takes over the new epoch of a room that goes on behind the offset `last`. The client keeps its own offset, so
+    /// that nothing between the two is left out by a later resume. An epoch that goes on below that offset has lost
+    /// what this client was shown: the old one is kept, with which the server refuses to resume.
+    pub(super) fn change_epoch(&mut self, name: &RoomName, epoch: Epoch, last: Offset) {
+        let room = self.get_mut(name).filter(|room| room.membership == Membership::Inside);
+        let position = room.and_then(|room| room.position.as_mut());
+        if let Some(position) = position.filter(|position| position.offset <= last) {
+            position.epoch = epoch;
+        }
     }
 }
 
@@ -160,6 +166,23 @@ mod tests {
         assert_eq!(rooms.advance(&name("other"), 13, true), Progress::Known);
         assert_eq!(rooms.advance(&name("r"), u64::MAX, true), new(Some((13, u64::MAX - 1))));
         assert_eq!(rooms.advance(&name("r"), u64::MAX, true), Progress::Known);
+    }
+
+    #[test]
+    fn an_epoch_is_taken_over_unless_it_goes_on_below_the_position() {
+        let (old, new): (Epoch, Epoch) = ("000000000000a".parse().unwrap(), "000000000000b".parse().unwrap());
+        for (last, expected) in [(4, old), (5, new), (9, new)] {
+            let mut rooms = inside(5);
+            rooms.change_epoch(&name("other"), new, Offset(last));
+            assert_eq!(rooms.get(&name("r")).unwrap().position.unwrap().epoch, old);
+            rooms.change_epoch(&name("r"), new, Offset(last));
+            let position = Position { epoch: expected, offset: Offset(5) };
+            assert_eq!(rooms.get(&name("r")).unwrap().position, Some(position), "{last}");
+        }
+        let mut rooms = inside(5);
+        rooms.disconnected();
+        rooms.change_epoch(&name("r"), new, Offset(5));
+        assert_eq!(rooms.get(&name("r")).unwrap().position.unwrap().epoch, old, "it is not inside");
     }
 
     #[test]

@@ -64,6 +64,14 @@ pub(super) enum ServerEvent {
         room: RoomName,
         to: u64,
     },
+    /// The room goes on in another epoch, and nothing that this client was shown is lost.
+    Epoch {
+        #[serde(deserialize_with = "parse_text")]
+        room: RoomName,
+        #[serde(deserialize_with = "parse_text")]
+        epoch: Epoch,
+        offset: u64,
+    },
     Disconnect(DisconnectAdvice),
     Error(ErrorEvent),
     /// An event that only later versions of the protocol have.
@@ -202,7 +210,7 @@ impl ServerEvent {
             | Self::Error(ErrorEvent { re, .. }) => re.as_deref(),
             Self::Welcome(_) | Self::Heartbeat | Self::Message(_) | Self::Direct { .. } => None,
             Self::PresenceDiff { .. } | Self::Typing { .. } | Self::Gap { .. } => None,
-            Self::Disconnect(_) | Self::Unknown => None,
+            Self::Epoch { .. } | Self::Disconnect(_) | Self::Unknown => None,
         }
     }
 }
@@ -231,6 +239,8 @@ mod tests {
         );
         let diff = parse(r#"{"type":"presence_diff","room":"r","members":3}"#);
         assert!(matches!(diff, Some(ServerEvent::PresenceDiff { members: 3, .. })), "{diff:?}");
+        let epoch = parse(r#"{"type":"epoch","room":"r","epoch":"000000000000b","offset":7}"#);
+        assert!(matches!(epoch, Some(ServerEvent::Epoch { offset: 7, .. })), "{epoch:?}");
         assert_eq!(parse(r#"{"type":"left","re":"9","room":"r"}"#).unwrap().re(), Some("9"));
     }
 
@@ -251,6 +261,7 @@ mod tests {
             r#"{"type":"message","room":"r","user":"ann","message":"x","offset":18446744073709551616,"id":"i","ts":0}"#,
             r#"{"type":"message","room":"r","user":"\u001b[2J","message":"x","offset":1,"id":"i","ts":0}"#,
             r#"{"type":"gap","room":7,"from":1,"to":2}"#,
+            r#"{"type":"epoch","room":"r","epoch":"not an epoch","offset":7}"#,
             r#"{"type":"presence","users":["x y"],"members":1,"more":false}"#,
             r#"{"type":"disconnect","code":70000,"reconnect":true}"#,
             &deep,

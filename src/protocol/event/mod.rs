@@ -34,13 +34,47 @@ const FIXED_FIELDS: usize = 144;
 /// numbers no formatting machinery.
 #[must_use]
 pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset: Offset, ts: u64) -> Bytes {
-    let hint = text.len() + user.as_str().len() + room.as_str().len() + FIXED_FIELDS;
+    message_with(user, text.len(), |out| object::push_json(out, text), room, (epoch, offset), ts)
+}
+
+/// Encodes `message` as [`message`] does, from a text that is already a JSON string with its quotes: several nodes
+/// encode a message that only one of them has escaped.
+#[must_use]
+pub fn message_of_json(
+    user: &UserId,
+    text: &[u8],
+    room: &RoomName,
+    epoch: Epoch,
+    offset: Offset,
+    ts: u64,
+) -> Bytes {
+    message_with(user, text.len(), |out| out.extend_from_slice(text), room, (epoch, offset), ts)
+}
+
+/// Returns a text as a JSON string with its quotes.
+#[must_use]
+pub fn json_text(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    object::push_json(&mut out, text);
+    out
+}
+
+#[inline]
+fn message_with(
+    user: &UserId,
+    text_len: usize,
+    push_text: impl FnOnce(&mut Vec<u8>),
+    room: &RoomName,
+    (epoch, offset): (Epoch, Offset),
+    ts: u64,
+) -> Bytes {
+    let hint = text_len + user.as_str().len() + room.as_str().len() + FIXED_FIELDS;
     frame::encode(OpCode::Text, hint, |out| {
         let offset = Digits::of(offset.0);
         out.extend_from_slice(b"{\"type\":\"message\",\"user\":\"");
         out.extend_from_slice(user.as_str().as_bytes());
         out.extend_from_slice(b"\",\"message\":");
-        object::push_json(out, text);
+        push_text(out);
         out.extend_from_slice(b",\"room\":\"");
         out.extend_from_slice(room.as_str().as_bytes());
         out.extend_from_slice(b"\",\"offset\":");
@@ -101,6 +135,15 @@ mod tests {
             r#"{"type":"message","user":"bob","message":"say \"hi\"\n","room":"lobby","offset":7,"id":""#;
         assert!(text.starts_with(start), "{text}");
         assert!(text.ends_with(r#"-7","ts":12}"#), "{text}");
+    }
+
+    #[test]
+    fn a_message_of_escaped_text_is_the_same() {
+        let (user, room, epoch) = ("bob".parse().unwrap(), "lobby".parse().unwrap(), Epoch::random());
+        for text in ["", "say \"hi\"\n", "\u{1f600} \u{0}"] {
+            let one = message(&user, text, &room, epoch, Offset(7), 12);
+            assert_eq!(one, message_of_json(&user, &json_text(text), &room, epoch, Offset(7), 12));
+        }
     }
 
     #[test]

@@ -250,6 +250,15 @@ pub fn gap(room: &RoomName, from: Offset, to: Offset) -> Frame {
     })
 }
 
+/// Encodes `epoch`: from this place of the stream on, positions in the room are those of `epoch`. `offset` is that of
+/// the last message before this place, and messages go on behind it: nothing that the client was shown is lost.
+#[must_use]
+pub fn epoch(room: &RoomName, epoch: Epoch, offset: Offset) -> Frame {
+    encode("epoch", SMALL, |object| {
+        object.name("room", room.as_str()).epoch(epoch).number("offset", offset.0);
+    })
+}
+
 /// Encodes `disconnect`, which precedes the close frame with the same code and reason. `after_ms` is a value within the
 /// range of [`EndReason::advice`], so 0 where the client should stop.
 #[must_use]

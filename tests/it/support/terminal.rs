@@ -1,6 +1,7 @@
 //! `throng chat` as a child process, driven line by line.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::Arc;
 
@@ -28,7 +29,18 @@ impl Chat {
     /// Starts a chat of `user` with further arguments and variables.
     #[track_caller]
     pub(crate) fn start(server: &Server, user: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let url = format!("ws://{}", server.address());
+        Self::start_at(server.address(), user, arguments, variables)
+    }
+
+    /// Starts a chat as [`Chat::start`] does, with any server.
+    #[track_caller]
+    pub(crate) fn start_at(
+        server: SocketAddr,
+        user: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let url = format!("ws://{server}");
         let arguments = [&["chat", &url, "--user", user], arguments].concat();
         let mut command = throng(&[], &[]);
         command.args(arguments).envs(variables.iter().copied());

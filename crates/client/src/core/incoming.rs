@@ -57,6 +57,9 @@ impl Core {
             ServerEvent::Gap { room, to } => {
                 self.advance(&room, to, false);
             }
+            ServerEvent::Epoch { room, epoch, offset } => {
+                self.rooms.change_epoch(&room, epoch, Offset(offset))
+            }
             ServerEvent::PresenceDiff { room, joined, left, members } if self.rooms.get(&room).is_some() => {
                 let users = |entries: Vec<UserEntry>| entries.into_iter().map(|entry| entry.0);
                 let (joined, left) = (users(joined).collect(), users(left).collect());

@@ -192,14 +192,12 @@ impl Core {
         }
         self.backoff.disconnected(now);
         self.reset_connection();
-        match ended.code {
-            Some(4003) => self.rooms.forget_positions(),
-            Some(1009) => self.outbox.fail_sent(SendError::Refused {
+        if ended.code == Some(1009) {
+            self.outbox.fail_sent(SendError::Refused {
                 code: "message_too_long".to_owned(),
                 message: ended.reason.clone(),
                 retry_after: None,
-            }),
-            _ => {}
+            });
         }
         let is_unwelcome = advice.as_ref().is_some_and(|advice| !advice.reconnect);
         if end.is_final || is_unwelcome || ended.code.is_some_and(|code| self.is_final(code, &ended.reason)) {

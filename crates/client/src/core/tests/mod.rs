@@ -1,5 +1,6 @@
 //! The core without sockets or clocks: the tests set the time and write the frames of the server.
 
+mod epochs;
 mod harness;
 mod timing;
 
@@ -52,10 +53,6 @@ fn messages_that_cannot_be_recovered_are_reported_as_missed() {
             "{events:?}"
         );
     }
-    // After the close code 4003 no position is sent.
-    let mut harness = Harness::online();
-    harness.lose(ConnectionEnd::with_code(4003, String::new()));
-    assert!(!harness.url().contains("resume"), "{}", harness.url());
 }
 
 #[test]
