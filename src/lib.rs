@@ -48,7 +48,8 @@
 // src/
 //   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
 //   cli/         mod (subcommands, check-config) · settings (flags that are keys) · failure (exit codes) · output ·
-//                history (checks a folder of history) · logging · signals · token
+//                doctor (checks: kernel and machine, memory at worst, files, engine; size, report) · history (checks
+//                a folder of history) · logging · signals · token
 //   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how
 //                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
 //                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
@@ -68,11 +69,13 @@
 //   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
 //                messages · with_timeout · heartbeat · chat (both dialects; rooms of a connection; v1: its commands;
 //                replay of what was missed)
-//   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) ·
-//                fanout (from the broker to the members) · permit (how many connections) · claim (holding a user id) ·
-//                membership (being in a room) · presence (announcing who came and went) ·
-//                held (users who stay after a takeover) · publish (saying something) ·
-//                unanswered (messages that wait for the log) · direct (private messages) · typing
+//   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) · engine (memory,
+//                log or cluster) · fanout (from the broker to the members) · permit (how many connections) · claim
+//                (holding a user id) · reach (connections, for others) · membership (being in a room) · announcer (says
+//                who came and went) · presence (tells other nodes) · held (users who stay after a takeover) · publish
+//                (saying something) · outgoing (a message with its ack) · pending (a message that waits) · unanswered
+//                (how many wait) · waiter, opening (waiting for a room or its history) · direct (private messages) ·
+//                typing
 //   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
 //                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
 //                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
@@ -88,7 +91,14 @@
 //                marks; recovery, renewed rooms, cleaning, checking; the thread that writes) · durable (publishing
 //                through it) · trim (what it hears of rooms that keep less) · what goes first when there is too much:
 //                budget (bytes of histories) · idle, forget (rooms that nobody is in) · retained, positions (what is
-//                left of rooms that are gone) · quota (idempotency keys) · eviction_order
+//                left of rooms that are gone) · quota (idempotency keys) · eviction_order · job (a message that is
+//                published later) · several nodes: engine_room (what only rooms of an engine have) · followed (rooms
+//                whose positions an engine assigns) · redis (the engine: batch and keys, what is stored; script; link,
+//                the connections to a server; topology, the slots of a cluster; room, the state machine of one room;
+//                presence, the users on other nodes; requests and users, what workers ask; engine, the thread that
+//                does all this, its loop, and its tasks, which need several calls; host, the connections of its own
+//                node; nodes, which are alive; directory, the connections of each user; control, messages between
+//                nodes; inspect, what is wrong with the servers)
 //   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
 //                keys (what is sent twice is published once) · rooms (settings by name) · validate
 //   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the
@@ -97,14 +107,16 @@
 //                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
 //                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) ·
 //                countdown.js (to the next attempt, for both pages) · icon.svg
-//   config/      mod · tree (all settings, the list of keys) · bounds, features (the sections) · room_rules (settings
-//                for rooms by pattern) · schema (a key is declared once) · kind, text, list (kinds of values) · types
-//                (policies, secrets) · load (the layers) · error · checks (conflicts; mismatches: warnings) ·
-//                machine (resources) · unsupported (keys without effect) · print · tests
+//   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
+//                (settings for rooms by pattern) · schema (a key is declared once) · kind, text, list (kinds of
+//                values) · types (policies, secrets) · address (host and port) · load (the layers; files: keys and
+//                passwords) · error · checks (conflicts; mismatches: warnings; engine: both) · machine (resources) ·
+//                unsupported (keys without effect) · print · finding (of a check) · tests
 //   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
 //                outlive a connection)
 //   keys/        mod (public keys in PEM, and the algorithms that they belong to)
-//   metrics/     mod (counters of each shard, summed for a scrape) · render (Prometheus' text format)
+//   metrics/     mod (counters of each shard, summed for a scrape) · counter (and histograms) · engine (of several
+//                nodes) · page, render (Prometheus' text format)
 //   clock.rs     the time, which a test can move
 //   shrink.rs    shrinks collections that are mostly empty
 //   striped.rs   a table in stripes, each with a lock of its own
@@ -172,6 +184,11 @@
 // With history on disk (`history.dir`), step 5 has two parts, because the disk must not be waited for under the room's
 // lock: the log's thread assigns the offset, writes the record, and only then commits the message to the room.
 //
+// With an engine (`engine = "redis"`), step 5 has three. `node::publish` queues the message for the engine's thread,
+// which sends it with others of the room in one call. A script on the server assigns the offsets, stores the messages
+// and pushes them to every node with members. Each node appends them with `broker::Memory::append_at` in the order of
+// their offsets, which encodes the frames and pushes them into the inboxes. The sender's ack is made there, too.
+//
 // # Invariants
 //
 // 1. A room's messages enter every shard's inbox in the order of their offsets: assigning the offset, pushing and
@@ -186,6 +203,8 @@
 // 6. Every buffer, queue, map and loop has a limit: a key in `config`, or a constant with its reason.
 // 7. A delivery takes no lock, formats nothing, and allocates nothing once its queue has grown to its first capacity.
 //    The fan-out reads the clock only every 64 writes.
+// 8. Where there is an engine, only `append_at` moves a room's last offset, on the engine's thread. So a node shows
+//    messages in the engine's order, its own clients' messages included.
 
 #![forbid(unsafe_code)]
 

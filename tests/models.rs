@@ -9,9 +9,17 @@
 
 extern crate self as parking_lot;
 extern crate self as tokio;
+// Code that no model runs, such as the links to an engine, is compiled with the real one.
+extern crate tokio as real_tokio;
 
 #[path = "../src/broker/mod.rs"]
-#[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
+#[allow(
+    clippy::large_futures,
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "a part of the library, for itself"
+)]
 mod broker;
 #[path = "../src/node/mod.rs"]
 #[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library, for itself")]
@@ -38,18 +46,29 @@ mod model_of_rooms;
 
 use std::time::Instant;
 
-pub use shim::{Mutex, MutexGuard, time};
+pub use real_tokio::{io, net, runtime, select, spawn, test};
+pub use shim::{Mutex, MutexGuard};
 pub use throng::testing::{chat, clock, faults, metrics, prefetch, protocol, rate_limit, shrink};
 pub use throng::{config, names};
 
 /// `tokio::sync`.
 pub mod sync {
+    pub use super::real_tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
     pub use super::shim::oneshot;
 }
 
 /// `tokio::task`.
 pub mod task {
+    pub use super::real_tokio::task::{
+        AbortHandle, JoinHandle, JoinSet, LocalSet, spawn_blocking, spawn_local,
+    };
     pub use shuttle::future::yield_now;
+}
+
+/// `tokio::time`.
+pub mod time {
+    pub use super::real_tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+    pub use super::shim::time::*;
 }
 
 /// Every model with its name.

@@ -101,6 +101,9 @@ pub enum Refusal {
     /// 503: the dashboard has as many viewers as it can have.
     #[error("too many people look at the statistics already, close one of their pages")]
     TooManyViewers,
+    /// 503: the engine of the rooms has not answered for long (`engine = "redis"`).
+    #[error("the rooms cannot be reached now, try again later")]
+    NoEngine,
     /// 409 (`admission.refuse = "http"`): another connection holds the user id, and is alive.
     #[error("the user id is already in use")]
     Conflict,
@@ -109,7 +112,7 @@ pub enum Refusal {
 impl Refusal {
     /// Every label that [`reason`](Self::reason) can return. [`index`](Self::index) is the index in this array, so that
     /// counters can be an array, too.
-    pub const REASONS: [&'static str; 18] = [
+    pub const REASONS: [&'static str; 19] = [
         "malformed",
         "origin",
         "unknown_path",
@@ -128,6 +131,7 @@ impl Refusal {
         "api_key",
         "too_many_viewers",
         "made_way",
+        "no_engine",
     ];
 
     /// Returns the index of this refusal in [`REASONS`](Self::REASONS).
@@ -152,6 +156,7 @@ impl Refusal {
             Self::ApiKey => 15,
             Self::TooManyViewers => 16,
             Self::MadeWay => 17,
+            Self::NoEngine => 18,
         }
     }
 
@@ -182,7 +187,8 @@ impl Refusal {
             Self::NoUpgrade | Self::Version => 426,
             Self::ConnectionsPerAddress | Self::HandshakesPerAddress => 429,
             Self::HeadTooLarge => 431,
-            Self::AtCapacity | Self::Draining | Self::TooManyViewers | Self::MadeWay => 503,
+            Self::AtCapacity | Self::Draining | Self::NoEngine => 503,
+            Self::TooManyViewers | Self::MadeWay => 503,
         }
     }
 
@@ -191,7 +197,7 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::HandshakesPerAddress | Self::Draining => Some(fastrand::u32(1..=5)),
+            Self::HandshakesPerAddress | Self::Draining | Self::NoEngine => Some(fastrand::u32(1..=5)),
             Self::ConnectionsPerAddress | Self::AtCapacity => Some(fastrand::u32(5..=20)),
             Self::TooManyViewers | Self::MadeWay => Some(fastrand::u32(5..=20)),
             Self::Malformed(_) | Self::Origin | Self::UnknownPath | Self::Method { .. } => None,
@@ -225,6 +231,7 @@ pub(crate) mod tests {
         Refusal::ApiKey,
         Refusal::TooManyViewers,
         Refusal::MadeWay,
+        Refusal::NoEngine,
     ];
 
     #[test]

@@ -13,7 +13,7 @@ const GROUPS: u32 = 4096;
 
 /// The user who opened a room: the group of the address, and a hash of the user's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Opener {
+pub struct Opener {
     group: u32,
     user: u32,
 }

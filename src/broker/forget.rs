@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Local;
+use super::engine_room::LINGER_MS;
 use super::memory::{Memory, Rooms, TRIES};
 use super::retained::RetainedPosition;
 use super::room::{Room, RoomState, SharedRoom};
@@ -38,9 +39,7 @@ impl<L: Local> Memory<L> {
                 self.idle.add(&room, &mut state);
                 continue;
             }
-            let bytes = state.history.bytes();
-            state.history = History::default();
-            self.budget.account(&room, &mut state, bytes);
+            self.drop_history(&room, &mut state);
             self.take_out(&mut rooms, &room, &mut state);
             return Eviction::Evicted;
         }
@@ -52,6 +51,9 @@ impl<L: Local> Memory<L> {
     pub(super) fn close(&self, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {
         state.is_closed = true;
         self.idle.remove(state);
+        if let Some(closed) = self.engine.get() {
+            return closed(room.name());
+        }
         if state.last > Offset(0) {
             self.budget.report_trim(room, state, Trim::Before(state.last.next()));
         }
@@ -67,11 +69,30 @@ impl<L: Local> Memory<L> {
         if state.is_closed || !state.is_empty(&self.local) {
             return;
         }
-        if state.history.is_empty() {
+        if state.history.is_empty() && !self.has_engine() {
             self.take_out(&mut rooms, room, &mut state);
         } else {
             self.idle.add(room, &mut state);
         }
+    }
+
+    /// Returns true when a room without members need not be kept: its history is empty, or it is an engine's and was
+    /// empty for [`LINGER_MS`].
+    pub(super) fn may_forget(&self, state: &mut RoomState<L::Topic>, now_ms: u64) -> bool {
+        if !self.has_engine() {
+            return state.history.is_empty();
+        }
+        if state.empty_since_ms == 0 {
+            state.empty_since_ms = now_ms;
+        }
+        now_ms.saturating_sub(state.empty_since_ms) >= LINGER_MS
+    }
+
+    /// Drops the history of a room that is about to be closed. Called under the room's lock.
+    pub(super) fn drop_history(&self, room: &SharedRoom<L>, state: &mut RoomState<L::Topic>) {
+        let bytes = state.history.bytes();
+        state.history = History::default();
+        self.budget.account(room, state, bytes);
     }
 
     fn take_out(&self, rooms: &mut Rooms<L>, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {

@@ -4,21 +4,27 @@
 
 mod budget;
 pub mod durable;
+pub mod engine_room;
 mod eviction_order;
+pub mod followed;
 mod forget;
 mod idle;
+mod job;
 pub mod log;
 pub mod memory;
 mod positions;
 pub mod publish;
 pub mod quota;
+pub mod redis;
 pub mod resume;
 mod retained;
 pub mod room;
 pub mod trim;
 
+pub use self::eviction_order::Opener;
+pub use self::job::Job;
 pub use crate::names::Position;
-use crate::names::{Key, Offset, UserId};
+use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
 
 /// How a broker reaches the members on its own node. Implemented where broker and registry are joined.
@@ -27,6 +33,8 @@ pub trait Local: Send + Sync {
     type Topic: Send;
     /// A frame for the sender alone, beside a message or instead of it, such as its ack.
     type SenderCopy: Send;
+    /// A message whose position is assigned later, by another thread, with what is needed to answer its sender.
+    type Message: Send;
 
     /// Creates the node's part of a room that is opened.
     fn topic(&self) -> Self::Topic;
@@ -38,8 +46,38 @@ pub trait Local: Send + Sync {
     /// block nor call the broker.
     fn deliver(&self, topic: &mut Self::Topic, publication: Publication<'_, Self::SenderCopy>);
 
+    /// Tells the members of an engine's room that the messages from `from` to `to` will not follow. Called under the
+    /// room's lock, as the following two.
+    fn missed(&self, topic: &mut Self::Topic, room: &RoomName, from: Offset, to: Offset);
+
+    /// Tells the members of an engine's room that it is in a new epoch, in which their position is `at`.
+    fn renamed(&self, topic: &mut Self::Topic, room: &RoomName, at: Position);
+
+    /// Ends the members of an engine's room, because messages that they were shown are lost.
+    fn lost(&self, topic: &mut Self::Topic);
+
     /// Returns true when the room has members on this node.
     fn is_occupied(&self, topic: &Self::Topic) -> bool;
+
+    /// Encodes a message that was published with a later answer, with its position. Called under the room's lock.
+    fn encode(&self, message: &Self::Message, room: &RoomName, at: Position) -> Encoded<Self::SenderCopy>;
+
+    /// Returns how many connections of this node are in a room.
+    fn members(&self, topic: &Self::Topic) -> usize;
+
+    /// Shows the members of an engine's room that a user on another node is typing.
+    fn show_typing(&self, topic: &Self::Topic, room: &RoomName, user: &UserId);
+
+    /// Returns the text of a message that was published with a later answer.
+    fn text<'m>(&self, message: &'m Self::Message) -> &'m str;
+
+    /// Makes the frame for the sender alone of a message that an engine has given its position.
+    fn sender_copy(&self, message: &Self::Message, room: &RoomName, at: Position)
+    -> Option<Self::SenderCopy>;
+
+    /// Answers the sender of a message that was published with a later answer. Called after the message was delivered,
+    /// or once it is certain that it never will be.
+    fn answer(&self, message: Self::Message, room: &RoomName, answer: Result<Published, BrokerError>);
 }
 
 /// A message on its way to the members of its room.
@@ -105,4 +143,7 @@ pub enum BrokerError {
     /// The room was forgotten: the sender was no longer in it.
     #[error("the room no longer exists")]
     Gone,
+    /// The engine is not available, has too much to do, or has not opened the room.
+    #[error("the engine is not available (redis.addresses)")]
+    NoEngine,
 }

@@ -78,6 +78,8 @@ pub enum NextPage<R> {
     More(Page, Replay),
     /// The last page, and what `f` returned.
     Last(Page, R),
+    /// The room was closed under its members, because messages that they were shown are lost.
+    Lost,
     /// The room is faster than the reader, which has read twice as much as the history holds: a slow consumer.
     TooSlow,
 }
@@ -88,6 +90,9 @@ impl<T> Room<T> {
         let Replay { after, pages_left } = replay;
         let Some(pages_left) = pages_left.checked_sub(1) else { return NextPage::TooSlow };
         let mut state = self.lock();
+        if state.is_lost() {
+            return NextPage::Lost;
+        }
         let (page, after) = state.page_after(after);
         if after == state.last {
             NextPage::Last(page, f(&mut state))
@@ -100,9 +105,12 @@ impl<T> Room<T> {
 impl<T> RoomState<T> {
     /// Returns what can be read from position `wish` on.
     pub(super) fn resume(&self, wish: Option<Position>) -> Resumed {
-        let Some(Position { epoch, offset }) = wish else { return Resumed::Fresh };
-        let is_other = epoch != self.epoch && !faults::is_on(Fault::IgnoreEpoch);
-        if is_other || offset > self.last || offset < self.floor() {
+        let Some(wish) = wish else { return Resumed::Fresh };
+        let is_ignored = faults::is_on(Fault::IgnoreEpoch);
+        let Some(offset) = self.in_this_epoch(wish).or(is_ignored.then_some(wish.offset)) else {
+            return Resumed::NotRecovered;
+        };
+        if offset > self.last || offset < self.floor() {
             return Resumed::NotRecovered;
         }
         let (page, end) = self.page_after(offset);

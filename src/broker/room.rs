@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::engine_room::{EarlierEpochs, Older};
 use super::eviction_order::Opener;
 use super::retained::RetainedPosition;
 use super::{Local, Position};
@@ -37,6 +38,12 @@ pub struct RoomState<T> {
     pub(super) history: History,
     pub(super) keys: KeyExpiry,
     settings: RoomSettings,
+    /// Earlier epochs; only an engine's rooms have some.
+    pub(super) earlier: EarlierEpochs,
+    pub(super) older: Older,
+    /// Since when the room of an engine has no members, in milliseconds since the Unix epoch; 0 while it has some, or
+    /// nobody has looked yet.
+    pub(super) empty_since_ms: u64,
     /// The time under which the room is listed in the [`Budget`](super::budget::Budget); `None` while it has no
     /// history.
     pub(super) listed_ms: Option<u64>,
@@ -72,6 +79,9 @@ impl<T> RoomState<T> {
             history: History::default(),
             keys: retained.keys,
             settings,
+            earlier: EarlierEpochs::default(),
+            older: Older::Read,
+            empty_since_ms: 0,
             listed_ms: None,
             idle: None,
             is_closed: false,
@@ -96,16 +106,51 @@ impl<T> RoomState<T> {
         &self.history
     }
 
-    /// Returns the last messages before `before` (before the end without it), at most `limit`. If `epoch` is not the
-    /// room's own, the page has no messages, and its position says which epoch the room is in.
+    /// Returns the last messages before `before` (before the end without it), at most `limit`. If `epoch` is neither
+    /// the room's own nor one that it continues, the page has no messages, and its position says which epoch the room
+    /// is in.
     #[must_use]
     pub fn recent(&self, epoch: Option<Epoch>, before: Option<Offset>, limit: usize) -> HistoryPage {
         let position = self.position();
-        if epoch.is_some_and(|epoch| epoch != self.epoch) {
+        let is_ours =
+            |epoch| epoch == self.epoch || self.earlier.iter().any(|(earlier, _)| *earlier == epoch);
+        if epoch.is_some_and(|epoch| !is_ours(epoch)) {
             return HistoryPage { position, frames: Vec::new(), has_more: false };
         }
         let (frames, has_more) = self.history.page_before(before, limit.min(MAX_HISTORY_PAGE), PAGE_BYTES);
         HistoryPage { position, frames, has_more }
+    }
+
+    /// Returns the offset of a position, if it is one of this epoch or of an earlier one that kept it.
+    pub(super) fn in_this_epoch(&self, position: Position) -> Option<Offset> {
+        let Position { epoch, offset } = position;
+        if epoch == self.epoch {
+            return Some(offset);
+        }
+        let survived = self.earlier.iter().find(|(earlier, _)| *earlier == epoch)?.1;
+        (offset <= survived).then_some(offset)
+    }
+
+    /// Returns how many messages the room keeps once it has `more`, as far as this node can tell: what an engine has to
+    /// keep for it.
+    #[must_use]
+    pub fn kept_with(&self, more: usize) -> u64 {
+        let most = self.settings.history.messages;
+        let kept = if self.older == Older::Unread { most } else { (self.history.len() + more).min(most) };
+        kept as u64
+    }
+
+    /// Returns true when `recent` would look for messages that the engine may have and this node has not read.
+    #[must_use]
+    pub fn misses_history(&self, before: Option<Offset>, limit: usize) -> bool {
+        let end = before.map_or(self.last.0, |before| before.0.saturating_sub(1)).min(self.last.0);
+        self.older == Older::Unread && end.saturating_sub(limit as u64) < self.floor().0
+    }
+
+    /// Returns true when the room was closed under its members, because messages that they were shown are lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.is_closed
     }
 
     /// Returns true when the room has no members and no message is on its way to it.

@@ -14,7 +14,8 @@ pub const MAX_NAMES: usize = 500;
 /// An announcement to a room.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// The notice in words, for the plain dialect.
+    /// The notice in words, for the plain dialect; empty where no user has moved and clients ask for the
+    /// list anew.
     pub notice: String,
     /// The changes, for `throng.v1`; `None` where nothing has changed in the end, or where they are announced later.
     pub diff: Option<Diff>,
@@ -117,13 +118,26 @@ impl MergedMoves {
                 self.net.insert(user.clone(), what);
             }
             None => {
-                self.has_overflowed = true;
-                self.net = BTreeMap::new();
-                self.gain = 0;
+                self.drop_names();
                 return;
             }
         }
         self.gain += what.gain();
+    }
+
+    /// Adds moves of users whose names are not known. The next list of changes has no names.
+    pub(super) fn add_unnamed(&mut self, joined: usize, left: usize) {
+        self.name = None;
+        self.joined += joined;
+        self.left += left;
+        self.drop_names();
+    }
+
+    /// Forgets the names of those who moved: the next list of changes has none, so that clients ask anew.
+    pub(super) fn drop_names(&mut self) {
+        self.has_overflowed = true;
+        self.net = BTreeMap::new();
+        self.gain = 0;
     }
 
     /// Returns by how many users the room has grown since the last announcement, as far as names are kept. Where they

@@ -57,6 +57,31 @@ impl History {
         self.expire(now_ms, bounds);
     }
 
+    /// Puts an older message before the first one. Returns false, and does not keep it, when the bounds are reached.
+    /// Its time is cut to that of the message behind it, so that times never run backwards.
+    pub fn prepend(
+        &mut self,
+        offset: Offset,
+        frame: Frame,
+        at_ms: u64,
+        now_ms: u64,
+        bounds: &HistoryBounds,
+    ) -> bool {
+        debug_assert!(
+            self.entries.front().is_none_or(|first| offset.next() == first.offset),
+            "offsets are without a hole"
+        );
+        let at_ms = self.entries.front().map_or(now_ms, |first| first.at_ms).min(at_ms);
+        let fits = self.entries.len() < bounds.messages && self.bytes + frame.len() <= bounds.bytes;
+        if !fits || now_ms.saturating_sub(at_ms) >= bounds.ttl_ms {
+            return false;
+        }
+        self.newest_ms = self.newest_ms.max(at_ms);
+        self.bytes += frame.len();
+        self.entries.push_front(StoredMessage { offset, at_ms, frame });
+        true
+    }
+
     /// Drops the messages that have reached the age [`HistoryBounds::ttl_ms`].
     pub fn expire(&mut self, now_ms: u64, bounds: &HistoryBounds) {
         while self.entries.front().is_some_and(|oldest| now_ms.saturating_sub(oldest.at_ms) >= bounds.ttl_ms)

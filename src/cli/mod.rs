@@ -1,5 +1,6 @@
 //! The command line: which subcommands and flags the binary has, and those of its answers that need no server.
 
+mod doctor;
 mod failure;
 mod history;
 pub mod logging;
@@ -55,6 +56,10 @@ enum Command {
     /// Check the settings, report every error in them, and start nothing
     #[command(after_help = AFTER_HELP)]
     CheckConfig(Serve),
+    /// Check the settings, the limits of this machine, the files and the engine, and say what to change
+    ///
+    /// Exit codes: 0 nothing or only warnings, 64 wrong settings, 69 something with which the server would not start.
+    Doctor(doctor::Request),
     /// Load a WebSocket server, this one or another, and measure it
     #[cfg(feature = "bench")]
     Bench(Box<bench::Arguments>),
@@ -91,12 +96,13 @@ pub enum Task {
     Done,
 }
 
-/// Reads the command line and answers everything that needs no server: help, version, `check-config`, `history`,
-/// `token`, `--print-config`. `environment` is that of the process.
+/// Reads the command line and answers everything that needs no server: help, version, `check-config`, `doctor`,
+/// `history`, `token`, `--print-config`. `environment` is that of the process.
 ///
 /// # Errors
 /// Usage or settings are wrong ([`USAGE`]), or standard output cannot be written ([`INTERNAL`]). `history` has further
-/// ones: the folder cannot be used ([`UNAVAILABLE`]), or the check found something ([`CHECK_FAILED`]).
+/// ones: the folder cannot be used ([`UNAVAILABLE`]), or the check found something ([`CHECK_FAILED`]). So has `doctor`:
+/// the server would not start or work ([`UNAVAILABLE`]).
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -128,6 +134,7 @@ pub fn run(
             let arguments = arguments.or_token(token).map_err(|error| Failure::new(USAGE, error))?;
             return Ok(Task::Chat(Box::new(arguments)));
         }
+        Command::Doctor(request) => request.answer(environment)?,
         Command::CheckConfig(serve) => check_config(&serve, environment)?,
         Command::History(request) => request.answer()?,
         Command::Token(request) => print(&format!("{}\n", request.answer(environment)?))?,

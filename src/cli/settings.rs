@@ -47,6 +47,17 @@ impl Settings {
         &self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, Failure> {
+        load(self.sources(environment)?)
+    }
+
+    /// Collects the sources of the configuration, for callers that report its errors in their own way.
+    ///
+    /// # Errors
+    /// The file of `--config` cannot be read ([`USAGE`]).
+    pub(super) fn sources(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Sources, Failure> {
         let mut sources = self.general.sources(environment)?;
         for (flag, key, value) in [
             ("--listen", "listen", &self.listen),
@@ -57,7 +68,7 @@ impl Settings {
                 sources = sources.flag(flag, key, value);
             }
         }
-        load(sources)
+        Ok(sources)
     }
 }
 

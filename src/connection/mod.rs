@@ -171,7 +171,7 @@ impl Connection {
         if self.deadlines.has_expired(self.context.shard.clock_ms()) {
             self.registration.end(EndReason::TokenExpired);
         }
-        self.replay(now_ms);
+        self.go_on(now_ms);
         // Reading comes before deadlines, because bytes may have come in time although this poll is late.
         let mut reading = self.poll_read(cx, now_ms, ReadSource::Reactor);
         self.handle_deadlines(cx, now_ms, &mut reading);
@@ -213,19 +213,20 @@ impl Connection {
         self.endpoint.as_ref().and_then(Endpoint::next_due_ms)
     }
 
-    /// Queues missed messages, as long as the client reads them and for at most [`PAGES_PER_POLL`] pages.
-    fn replay(&mut self, now_ms: u64) {
+    /// Goes on with an unfinished command, as long as the client reads its answers: of missed messages, at most
+    /// [`PAGES_PER_POLL`] pages.
+    fn go_on(&mut self, now_ms: u64) {
         for _ in 0..PAGES_PER_POLL {
-            if !self.is_replaying() || self.registration.owes_much() || self.registration.is_ending() {
+            if !self.is_pending() || self.registration.owes_much() || self.registration.is_ending() {
                 return;
             }
-            self.call(now_ms, Endpoint::replay);
+            self.call(now_ms, Endpoint::go_on);
             self.registration.flush();
         }
     }
 
-    fn is_replaying(&self) -> bool {
-        self.endpoint.as_ref().is_some_and(Endpoint::is_replaying)
+    fn is_pending(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(Endpoint::is_pending)
     }
 
     /// Writes the queue, and registers the task to be woken when the socket can take more.
@@ -251,7 +252,7 @@ impl Connection {
             if self.registration.is_ending() {
                 return Reading::Waiting;
             }
-            if self.registration.owes_much() || self.is_replaying() {
+            if self.registration.owes_much() || self.is_pending() {
                 return Reading::Paused;
             }
             if self.reader.has_held() {
@@ -303,7 +304,7 @@ impl Connection {
                 return true;
             }
             let is_full = self.registration.owes_much() && self.registration.flush() == Flush::Blocked;
-            if is_used_up || is_full || self.is_replaying() {
+            if is_used_up || is_full || self.is_pending() {
                 break;
             }
         }
@@ -320,8 +321,9 @@ impl Connection {
 
     /// Leaves everything but the socket, and logs the end in one line. Only the first call has an effect.
     fn leave(&mut self) {
-        let Some(endpoint) = self.endpoint.take() else { return };
+        let Some(mut endpoint) = self.endpoint.take() else { return };
         let reason = self.registration.status().end.unwrap_or(EndReason::GoingAway);
+        endpoint.ends(&reason);
         let by = if reason.is_started_by_server() { EndedBy::Server } else { EndedBy::Client };
         self.context.shard.metrics().count_close(reason.code(), by);
         let id = self.registration.id();

@@ -10,7 +10,7 @@ mod route;
 mod secure;
 mod with_timeout;
 
-pub use self::chat::{Chat, ChatRequest, V1Request, position};
+pub use self::chat::{Chat, ChatRequest, V1Request, position, refused_entry};
 pub use self::heartbeat::Heartbeat;
 pub use self::peer::{Message, Peer};
 pub use self::route::{CHAT_PREFIX, Route};
@@ -102,25 +102,26 @@ impl Endpoint {
         peer.strike()
     }
 
-    /// Returns true while missed messages are being sent, or a room waits to be left. No command is taken meanwhile.
+    /// Returns true while an earlier command is not finished: missed messages are being sent, a room waits to be left,
+    /// or an answer of the engine is waited for. No command is taken meanwhile.
     #[must_use]
-    pub fn is_replaying(&self) -> bool {
-        matches!(self, Self::Chat(chat) if chat.is_replaying())
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::Chat(chat) if chat.is_pending())
     }
 
-    /// Returns true while [`Endpoint::replay`] has nothing to do until the task is woken.
+    /// Returns true while [`Endpoint::go_on`] has nothing to do until the task is woken.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         matches!(self, Self::Chat(chat) if chat.is_waiting())
     }
 
-    /// Queues the next missed messages, or leaves a room that waits to be left, if that can be done now.
+    /// Goes on with an earlier command that is not finished, as far as that can be done now.
     ///
     /// # Errors
     /// The reason to end the connection.
-    pub fn replay(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+    pub fn go_on(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
         match self {
-            Self::Chat(chat) => chat.replay(peer),
+            Self::Chat(chat) => chat.go_on(peer),
             _ => Ok(()),
         }
     }
@@ -144,6 +145,13 @@ impl Endpoint {
             Self::WithTimeout(endpoint) => endpoint.due(peer),
             Self::Heartbeat(endpoint) => endpoint.due(peer),
             _ => Ok(()),
+        }
+    }
+
+    /// Notes why the connection ends. Called once, before the endpoint is dropped.
+    pub fn ends(&mut self, reason: &EndReason) {
+        if let Self::Chat(chat) = self {
+            chat.ends(reason);
         }
     }
 

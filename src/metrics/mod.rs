@@ -1,34 +1,18 @@
 //! Metrics of a node. Each shard has counters of its own, which its one thread writes and a scrape sums, so that
 //! counting never moves a cache line between cores.
 
+mod counter;
+pub mod engine;
+mod page;
 mod render;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// A counter or gauge that one thread writes and any thread reads, with a plain load and store instead of a locked
-/// instruction.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `n`. Only the owning thread may call this: two writers would lose counts.
-    pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
-    }
-
-    /// Subtracts `n`, for gauges. Only the owning thread may call this.
-    pub fn sub(&self, n: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
-    }
-
-    /// Returns the current value.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
+pub use self::counter::Counter;
+use self::counter::{BUCKETS, Histogram};
+use self::engine::EngineMetrics;
 
 /// The close codes that are counted one by one. Every other code, which a client may invent, is counted as `other`, so
 /// that the number of series is fixed. 1005 means closed without a code, 1006 gone without a close frame.
@@ -112,31 +96,6 @@ pub struct ShardMetrics {
     fanout: Histogram,
 }
 
-/// Upper bounds of the buckets of a [`Histogram`]: in microseconds, and in seconds as Prometheus shows them.
-const BUCKETS: [(u64, &str); 14] = [
-    (50, "0.00005"),
-    (100, "0.0001"),
-    (250, "0.00025"),
-    (500, "0.0005"),
-    (1_000, "0.001"),
-    (2_500, "0.0025"),
-    (5_000, "0.005"),
-    (10_000, "0.01"),
-    (25_000, "0.025"),
-    (50_000, "0.05"),
-    (100_000, "0.1"),
-    (250_000, "0.25"),
-    (1_000_000, "1"),
-    (5_000_000, "5"),
-];
-
-/// A histogram of durations with fixed buckets.
-#[derive(Debug, Default)]
-struct Histogram {
-    counts: [Counter; BUCKETS.len() + 1],
-    sum_us: Counter,
-}
-
 impl ShardMetrics {
     /// Counts the end of a connection by close code and side.
     pub fn count_close(&self, code: u16, by: EndedBy) {
@@ -155,10 +114,7 @@ impl ShardMetrics {
 
     /// Counts a fan-out by the time from its first publish to its last write.
     pub fn count_fanout(&self, took: Duration) {
-        let micros = took.as_micros() as u64;
-        let index = BUCKETS.iter().position(|&(bound, _)| micros <= bound).unwrap_or(BUCKETS.len());
-        self.fanout.counts[index].add(1);
-        self.fanout.sum_us.add(micros);
+        self.fanout.count(took);
     }
 }
 
@@ -170,7 +126,7 @@ pub struct Metrics {
 }
 
 /// Current values that no shard counts, read for a scrape.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Gauges {
     /// The value of `limits.max_connections`.
     pub max_connections: usize,
@@ -180,6 +136,8 @@ pub struct Gauges {
     pub limited_users: usize,
     /// Messages that wait to be written to `history.dir` or are being written.
     pub history_waiting: usize,
+    /// The metrics of the engine that several nodes share, and the bytes that wait for it; `None` on a node alone.
+    pub engine: Option<(Arc<EngineMetrics>, usize)>,
 }
 
 /// Resources that the process uses; `None` where the system does not tell.
@@ -284,7 +242,8 @@ mod tests {
         metrics.count_refusal("origin");
         metrics.shard(0).count_fanout(Duration::from_micros(200));
         metrics.shard(1).count_fanout(Duration::from_secs(60));
-        let now = Gauges { max_connections: 1000, rooms: 7, limited_users: 3, history_waiting: 2 };
+        let now =
+            Gauges { max_connections: 1000, rooms: 7, limited_users: 3, history_waiting: 2, engine: None };
         let process = Process {
             cpu: Duration::from_millis(1_500),
             resident_bytes: Some(1 << 20),

@@ -1,33 +1,10 @@
 //! The page `/metrics`: all metrics in Prometheus' text format (version 0.0.4).
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 
-use super::{BUCKETS, Counter, EndedBy, Gauges, Metrics, Process, ShardMetrics};
-
-/// A page that is being written. Writing to memory cannot fail, so results are ignored.
-struct Page(String);
-
-impl Page {
-    /// Writes the help and type of a metric, which precede its series.
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head(name, "gauge", help);
-        let _ = writeln!(self.0, "{name} {value}");
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head(name, "counter", help);
-        let _ = writeln!(self.0, "{name} {value}");
-    }
-
-    /// Writes one series with one label, whose value needs no escaping.
-    fn series(&mut self, name: &str, label: &str, label_value: impl Display, value: impl Display) {
-        let _ = writeln!(self.0, "{name}{{{label}=\"{label_value}\"}} {value}");
-    }
-}
+use super::counter::{BUCKETS, Counter};
+use super::page::Page;
+use super::{EndedBy, Gauges, Metrics, Process, ShardMetrics};
 
 impl Metrics {
     /// Renders all metrics in Prometheus' text format.
@@ -41,6 +18,9 @@ impl Metrics {
         self.render_shards(&mut page);
         self.render_labelled(&mut page);
         self.render_histogram(&mut page);
+        if let Some((engine, waiting_bytes)) = &now.engine {
+            engine.render(&mut page, *waiting_bytes);
+        }
         process.render(&mut page);
         page.0
     }

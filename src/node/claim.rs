@@ -2,22 +2,20 @@
 //! client.
 
 use std::mem;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use smallvec::SmallVec;
-use tokio::time::timeout;
+use tokio::sync::oneshot;
 
+use super::fanout::Fanout;
+use super::reach::is_alive;
 use super::shared::Node;
+use crate::broker::redis::directory::Owner;
+use crate::broker::redis::directory::claim::Policy;
+use crate::broker::redis::{ClaimError, Claimant, Cluster};
 use crate::config::Duplicate;
 use crate::names::{ConnectionId, SessionId, UserId};
 use crate::protocol::close::EndReason;
-use crate::registry::probe::PROBE_MS;
-
-/// Longest wait for the incumbent's answer to a ping, in steps. If this process stands still, one step runs out at
-/// most, and the incumbent has the others to answer in.
-const PROBE_PATIENCE: [Duration; 12] = [Duration::from_millis((PROBE_MS + 1_000) / 12); 12];
 
 /// A connection's request for a user id, with what may entitle it to replace other connections of the same user.
 #[derive(Debug, Default)]
@@ -38,10 +36,12 @@ impl Node {
     /// A request that shows an incumbent's session secret replaces that incumbent. Otherwise `chat.duplicate` decides.
     /// With `"reject"` an incumbent is pinged and keeps the id if it answers within two seconds, unless a token has
     /// proved that the id belongs to the new connection. However many connections ask, an incumbent is pinged about
-    /// once a second at most.
+    /// once a second at most. With an engine, incumbents on other nodes count as those on this one.
     ///
     /// # Errors
-    /// [`EndReason::UserIdInUse`] when a living incumbent keeps the id.
+    /// [`EndReason::UserIdInUse`] when a living incumbent keeps the id. With an engine, also [`EndReason::Replaced`]
+    /// when yet another connection was faster to replace this one, and [`EndReason::Overloaded`] when the engine is
+    /// not available.
     ///
     /// # Cancel safety
     /// Nothing is claimed unless the claim is returned.
@@ -51,6 +51,9 @@ impl Node {
         id: ConnectionId,
         request: ClaimRequest,
     ) -> Result<UserClaim, EndReason> {
+        if let Some(cluster) = self.engine.cluster() {
+            return self.claim_in_cluster(cluster, user, id, request).await;
+        }
         let directory = &self.registry.directory;
         let ClaimRequest { is_owner, shown_session, own_session, address } = request;
         let known = shown_session.and_then(|shown| directory.replace_session(user, &shown, id, own_session));
@@ -65,6 +68,42 @@ impl Node {
             }
             (None, Duplicate::Reject | Duplicate::Replace) => directory.replace(user, id, own_session),
         };
+        let replaced =
+            if replaced.is_empty() { Replaced::Nobody } else { Replaced::Here(replaced.into_boxed_slice()) };
+        Ok(UserClaim { node: Arc::clone(self), user: user.clone(), id, replaced })
+    }
+
+    /// Claims a user id among the connections of all nodes. The engine's thread enters the connection in this node's
+    /// directory.
+    async fn claim_in_cluster(
+        self: &Arc<Self>,
+        cluster: &Cluster<Fanout>,
+        user: &UserId,
+        id: ConnectionId,
+        request: ClaimRequest,
+    ) -> Result<UserClaim, EndReason> {
+        let policy = match self.config.chat.duplicate {
+            Duplicate::Allow => Policy::Allow,
+            Duplicate::Reject if !request.is_owner => Policy::Reject { dead: None },
+            Duplicate::Reject | Duplicate::Replace => Policy::Replace,
+        };
+        let claimant = Claimant {
+            user: user.clone(),
+            connection: id,
+            session: request.own_session,
+            shown: request.shown_session,
+            policy,
+            address: request.address,
+        };
+        let (answer, answered) = oneshot::channel();
+        cluster.claim(claimant, answer);
+        let grant = answered.await.unwrap_or(Err(ClaimError::NoEngine)).map_err(|error| match error {
+            ClaimError::InUse => EndReason::UserIdInUse,
+            ClaimError::Replaced => EndReason::Replaced,
+            ClaimError::Full | ClaimError::NoEngine => EndReason::Overloaded,
+        })?;
+        let replaced = grant.accept();
+        let replaced = if replaced.is_empty() { Replaced::Nobody } else { Replaced::Anywhere(replaced) };
         Ok(UserClaim { node: Arc::clone(self), user: user.clone(), id, replaced })
     }
 
@@ -78,7 +117,9 @@ impl Node {
         let directory = &self.registry.directory;
         match directory.claim(user, id, own_session) {
             Ok(()) => Ok(SmallVec::new()),
-            Err(incumbent) if !self.is_dead(incumbent, address).await => Err(EndReason::UserIdInUse),
+            Err(incumbent) if is_alive(&self.registry, incumbent, address).await => {
+                Err(EndReason::UserIdInUse)
+            }
             Err(incumbent) => match directory.replace_if(user, incumbent, id, own_session) {
                 Ok(()) => Ok(SmallVec::from_slice(&[incumbent])),
                 // The incumbent left by itself. If another connection was faster to claim the id, that one is alive.
@@ -89,19 +130,16 @@ impl Node {
             },
         }
     }
+}
 
-    /// Pings the incumbent on behalf of a new connection from `address`. Returns true when no answer comes in time.
-    async fn is_dead(&self, incumbent: ConnectionId, address: u32) -> bool {
-        let mut answer = pin!(self.registry.is_alive(incumbent, address));
-        for step in PROBE_PATIENCE {
-            let answered = timeout(step, answer.as_mut()).await.ok();
-            if let Some(is_alive) = answered {
-                return !is_alive;
-            }
-        }
-        // The incumbent's shard keeps the time and no longer answers: the node is stopping.
-        false
-    }
+/// Connections that a claim has replaced, and that are still to be ended.
+#[derive(Debug)]
+enum Replaced {
+    Nobody,
+    /// Of this node, which is the only one.
+    Here(Box<[ConnectionId]>),
+    /// Of any node.
+    Anywhere(Box<[Owner]>),
 }
 
 /// A user id that a connection holds. Dropping the claim releases the id, unless another connection has taken it over.
@@ -110,7 +148,7 @@ pub struct UserClaim {
     node: Arc<Node>,
     user: UserId,
     id: ConnectionId,
-    replaced: SmallVec<[ConnectionId; 2]>,
+    replaced: Replaced,
 }
 
 impl UserClaim {
@@ -123,8 +161,14 @@ impl UserClaim {
     /// Ends the connections that this claim has replaced. Called once the new connection is in its room, so that the
     /// room sees the user neither leave nor join.
     pub fn end_replaced(&mut self) {
-        for id in mem::take(&mut self.replaced) {
-            self.node.registry.end(id, EndReason::Replaced);
+        match (mem::replace(&mut self.replaced, Replaced::Nobody), self.node.engine.cluster()) {
+            (Replaced::Here(ids), _) => {
+                ids.into_iter().for_each(|id| self.node.registry.end(id, EndReason::Replaced));
+            }
+            (Replaced::Anywhere(owners), Some(cluster)) => {
+                cluster.end_replaced(&self.user, owners.into_vec())
+            }
+            (Replaced::Nobody | Replaced::Anywhere(_), _) => {}
         }
     }
 }
@@ -135,5 +179,8 @@ impl Drop for UserClaim {
         // in the directory: end them, or nobody could find them.
         self.end_replaced();
         self.node.registry.directory.remove(&self.user, self.id);
+        if let Some(cluster) = self.node.engine.cluster() {
+            cluster.release(self.user.clone(), self.id);
+        }
     }
 }

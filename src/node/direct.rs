@@ -1,22 +1,20 @@
-//! Private messages: delivered to every connection of a user, at once, and never stored.
+//! Private messages: delivered to every connection of a user, at once, and never stored. Where an engine is, these
+//! connections may be on any node, and the answer comes later.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use smallvec::SmallVec;
+use bytes::Bytes;
+use tokio::sync::oneshot;
 
+use super::reach::{Recipients, send, with_space};
 use super::shared::Node;
+use super::waiter::Waiter;
 use crate::broker::quota::Once;
+use crate::broker::redis::{PrivateMessage, PrivateText};
 use crate::chat::keys::KeyScope;
 use crate::faults::{self, Fault};
-use crate::names::{ConnectionId, Epoch, Key, UserId};
-use crate::protocol::event::{self, CommandError, v1};
-use crate::registry::share::Share;
-
-/// Bytes that a frame has around its text, roughly.
-const AROUND_TEXT: usize = 150;
-
-/// The connections that get a message, each with the part of its queue that the sender takes up.
-type Recipients = SmallVec<[(ConnectionId, Share); 2]>;
+use crate::names::{ConnectionId, Epoch, Key, Offset, Position, UserId};
+use crate::protocol::event::{CommandError, v1};
 
 /// Numbers private messages, so that each has an id. Their idempotency keys are kept in the broker, among those of all
 /// users.
@@ -32,7 +30,62 @@ impl Default for PrivateMessageIds {
     }
 }
 
+impl PrivateMessageIds {
+    /// Returns the id of a new message.
+    fn next(&self) -> Position {
+        Position { epoch: self.epoch, offset: Offset(self.count.fetch_add(1, Relaxed) + 1) }
+    }
+}
+
+/// The wait for the answer of all nodes with connections of a message's recipient. A connection that gives it up just
+/// drops it.
+#[derive(Debug)]
+pub struct Delivery(oneshot::Receiver<Result<usize, CommandError>>);
+
+impl Delivery {
+    /// Returns true until the answer is there.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the number of connections that get the message, once it is there.
+    ///
+    /// # Errors
+    /// As [`Node::direct`]; also [`CommandError::Unavailable`] when the engine is not available.
+    pub fn result(mut self) -> Result<usize, CommandError> {
+        self.0.try_recv().unwrap_or(Err(CommandError::Unavailable))
+    }
+}
+
 impl Node {
+    /// Delivers a message as [`Node::direct`] does, to the connections of `to` on all nodes. Returns `None`, and does
+    /// nothing, when there is no engine. The task of the connection `id` is woken when the answer is there.
+    #[must_use]
+    pub fn direct_to_all(
+        &self,
+        from: &UserId,
+        to: &UserId,
+        text: &str,
+        key: Option<&Key>,
+        now_ms: u64,
+        id: ConnectionId,
+    ) -> Option<Delivery> {
+        let cluster = self.engine.cluster()?;
+        let text = PrivateText {
+            from: from.clone(),
+            text: Bytes::copy_from_slice(text.as_bytes()),
+            id: self.private_ids.next(),
+            at_unix_ms: self.clock.unix_ms_at(now_ms),
+        };
+        let key = key.filter(|_| !faults::is_on(Fault::ForgetPrivateKey)).cloned();
+        let (sender, receiver) = oneshot::channel();
+        let waiter = Waiter::new(sender, Err(CommandError::Unavailable), &self.registry, id);
+        let answer = Box::new(move |result| waiter.answer(result));
+        cluster.deliver(PrivateMessage { to: to.clone(), text, key }, answer);
+        Some(Delivery(receiver))
+    }
+
     /// Delivers a message to every connection of `to` and returns how many there were. Within five minutes the same
     /// `key` delivers only once: a retry gets the first answer again.
     ///
@@ -72,20 +125,14 @@ impl Node {
         if connections.is_empty() {
             return Err(CommandError::UserNotFound);
         }
-        let max_len = event::max_len(text);
-        let bytes = text.len() + AROUND_TEXT;
-        let with_space = connections.into_iter().filter(|id| self.registry.has_space_for(*id, max_len));
-        let recipients: Recipients =
-            with_space.filter_map(|id| Some((id, self.registry.shares.take(id, from, bytes)?))).collect();
+        let recipients = with_space(&self.registry, from, connections, text);
         if recipients.is_empty() { Err(CommandError::Unavailable) } else { Ok(recipients) }
     }
 
     fn deliver(&self, recipients: Recipients, from: &UserId, text: &str, now_ms: u64) -> usize {
-        let delivered = recipients.len();
-        let number = self.private_ids.count.fetch_add(1, Relaxed) + 1;
-        let frame = v1::direct(from, text, self.private_ids.epoch, number, self.clock.unix_ms_at(now_ms));
-        recipients.into_iter().for_each(|(id, share)| self.registry.send(id, &frame, Some(share)));
-        delivered
+        let Position { epoch, offset } = self.private_ids.next();
+        let frame = v1::direct(from, text, epoch, offset.0, self.clock.unix_ms_at(now_ms));
+        send(&self.registry, recipients, &frame)
     }
 }
 

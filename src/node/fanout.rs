@@ -1,37 +1,169 @@
-//! Connects the broker to this node's members: what the broker publishes goes to the shards' inboxes.
+//! Connects the broker to this node's members: what the broker publishes goes to the shards' inboxes. The engine of
+//! several nodes reaches the connections of this one through it too.
 
 use std::sync::Arc;
 
-use crate::broker::{self, Local};
-use crate::clock;
+use super::announcer::Announcer;
+use super::pending::PendingMessage;
+use super::reach;
+use crate::broker::redis::directory::Spent;
+use crate::broker::redis::directory::release::Missing;
+use crate::broker::redis::{Holder, Host, PrivateText};
+use crate::broker::room::SharedRoom;
+use crate::broker::{self, BrokerError, Encoded, Local, Position, Published};
+use crate::chat::presence::{Change, LocalMoves};
+use crate::clock::{self, Clock};
+use crate::names::{ConnectionId, Offset, RoomName, UserId};
+use crate::protocol::close::EndReason;
+use crate::protocol::event::v1;
+use crate::rate_limit::Limiter;
 use crate::registry::Registry;
-use crate::registry::delivery::{Delivery, SenderCopy};
+use crate::registry::delivery::{Audience, Delivery, SenderCopy};
+use crate::registry::directory;
+use crate::registry::inbox::Typist;
 use crate::registry::topic::Topic;
 
 /// The registry, as the broker's [`Local`].
 #[derive(Debug)]
-pub(super) struct Fanout(pub(super) Arc<Registry>);
+pub(super) struct Fanout {
+    pub(super) registry: Arc<Registry>,
+    pub(super) limiter: Option<Arc<Limiter>>,
+    pub(super) clock: Clock,
+    pub(super) announcer: Arc<Announcer>,
+}
 
 impl Local for Fanout {
     type Topic = Topic;
     type SenderCopy = SenderCopy;
+    type Message = PendingMessage;
 
     fn topic(&self) -> Topic {
-        self.0.topic()
+        self.registry.topic()
     }
 
     fn has_space(&self, topic: &Topic, len: usize) -> bool {
-        self.0.has_space(topic, len)
+        self.registry.has_space(topic, len)
     }
 
     fn deliver(&self, topic: &mut Topic, publication: broker::Publication<'_, SenderCopy>) {
         let broker::Publication { frame, offset, sender_copy } = publication;
         let delivery =
             Delivery { sender: sender_copy, ..Delivery::message(frame, offset, clock::recent_instant()) };
-        self.0.publish(topic, delivery);
+        self.registry.publish(topic, delivery);
     }
 
     fn is_occupied(&self, topic: &Topic) -> bool {
         topic.connections() > 0
+    }
+
+    fn missed(&self, topic: &mut Topic, room: &RoomName, from: Offset, to: Offset) {
+        let frame = v1::gap(room, from, to);
+        self.registry.publish(topic, Delivery::notice(&frame, Audience::V1, clock::recent_instant()));
+    }
+
+    fn renamed(&self, topic: &mut Topic, room: &RoomName, at: Position) {
+        let frame = v1::epoch(room, at.epoch, at.offset);
+        self.registry.publish(topic, Delivery::notice(&frame, Audience::V1, clock::recent_instant()));
+    }
+
+    fn lost(&self, topic: &mut Topic) {
+        self.registry.end_members(topic, &EndReason::PositionLost);
+    }
+
+    fn encode(&self, message: &PendingMessage, room: &RoomName, at: Position) -> Encoded<SenderCopy> {
+        message.encode(room, at)
+    }
+
+    fn members(&self, topic: &Topic) -> usize {
+        topic.connections()
+    }
+
+    fn show_typing(&self, topic: &Topic, room: &RoomName, user: &UserId) {
+        self.registry.typing(topic, &v1::typing(room, user), Typist::Elsewhere);
+    }
+
+    fn text<'m>(&self, message: &'m PendingMessage) -> &'m str {
+        &message.text
+    }
+
+    fn sender_copy(&self, message: &PendingMessage, room: &RoomName, at: Position) -> Option<SenderCopy> {
+        Some(message.sender_copy(room, at))
+    }
+
+    fn answer(&self, message: PendingMessage, room: &RoomName, answer: Result<Published, BrokerError>) {
+        message.answer(&self.registry, room, answer);
+    }
+}
+
+impl Host for Fanout {
+    const SLICES: usize = directory::STRIPES;
+
+    fn hold(&self, holder: Holder, replaced: &[ConnectionId]) {
+        let Holder { user, connection, session } = holder;
+        self.registry.directory.add_instead(&user, connection, session, replaced);
+    }
+
+    fn holds(&self, user: &UserId, connection: ConnectionId) -> bool {
+        self.registry.directory.find(user).contains(&connection)
+    }
+
+    fn release(&self, user: &UserId, connection: ConnectionId) {
+        self.registry.directory.remove(user, connection);
+    }
+
+    fn holders(&self, slice: usize) -> Vec<Holder> {
+        let all = self.registry.directory.in_stripe(slice).into_iter();
+        all.map(|(user, connection, session)| Holder { user, connection, session }).collect()
+    }
+
+    fn end(&self, user: &UserId, connection: ConnectionId, reason: EndReason) -> bool {
+        let held = self.holds(user, connection);
+        self.registry.directory.remove(user, connection);
+        // A connection that was replaced on this node is not in the directory any more, and may still be open.
+        self.registry.end(connection, reason);
+        held
+    }
+
+    fn end_all(&self) {
+        for holder in (0..Self::SLICES).flat_map(|slice| self.holders(slice)) {
+            self.registry.end(holder.connection, EndReason::Restarting);
+        }
+    }
+
+    fn is_alive(&self, connection: ConnectionId, address: u32) -> impl Future<Output = bool> {
+        reach::is_alive(&self.registry, connection, address)
+    }
+
+    fn deliver_private(&self, to: &[ConnectionId], message: &PrivateText) -> usize {
+        let PrivateText { from, text, id, at_unix_ms } = message;
+        // Control messages and commands are UTF-8.
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        let recipients = reach::with_space(&self.registry, from, to.iter().copied(), text);
+        let frame = v1::direct(from, text, id.epoch, id.offset.0, *at_unix_ms);
+        reach::send(&self.registry, recipients, &frame)
+    }
+
+    fn apply_presence(
+        &self,
+        room: &SharedRoom<Self>,
+        changes: Vec<Change>,
+        now_ms: u64,
+    ) -> Option<LocalMoves> {
+        self.announcer.apply(room, changes, now_ms)
+    }
+
+    fn missing(&self, user: &UserId) -> Missing {
+        let Some(limiter) = &self.limiter else { return Missing::default() };
+        let rate = &limiter.messages;
+        let thousandths = limiter.users.missing(user, self.clock.now_ms(), rate);
+        Missing { thousandths, full_in_ms: rate.ms_for(thousandths) }
+    }
+
+    fn spend(&self, user: &UserId, spent: Spent) {
+        if let Some(limiter) = &self.limiter {
+            let rate = &limiter.messages;
+            let missing = spent.missing.saturating_sub(rate.thousandths_in(spent.age_ms));
+            limiter.users.drain(user, missing, self.clock.now_ms(), rate);
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::chat::presence::Outcome;
 use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, Epoch, Offset, RoomName, UserId};
 use crate::protocol::Dialect;
+use crate::protocol::close::EndReason;
 use crate::registry::topic::{Topic, TopicId};
 use crate::shard::Registration;
 use crate::shard::bounds::Overload;
@@ -73,11 +74,12 @@ impl Node {
             let after = resumed.is_complete().then(|| state.topic.join(shard, dialect));
             let settings = *state.settings();
             let outcome = state.presence.join(user, now_ms, &settings.presence);
-            let due = self.announce_outcome(state, room, outcome);
+            let due = self.announcer.announce_outcome(state, room, outcome);
+            let due = (due, state.presence.wants_exchange());
             let overload = Overload::from(settings.queue_policy);
             (state.topic.id(), after, due, state.position(), state.presence.shown(user), overload)
         });
-        let (room, resumed, (topic, after, due, position, members, overload)) =
+        let (room, resumed, (topic, after, (due, wants_exchange), position, members, overload)) =
             entered.inspect_err(|error| self.warn_rarely(error, now_ms))?;
         let mut membership = Membership {
             node: Arc::clone(self),
@@ -87,14 +89,16 @@ impl Node {
             topic,
             dialect,
             overload,
-            unanswered: self.durable.as_ref().map(|_| Arc::default()),
+            unanswered: (!self.engine.is_immediate()).then(Arc::default),
             is_member: false,
             is_present: true,
+            is_moving: false,
         };
         if let Some(after) = after {
             membership.follow(registration, after);
         }
-        self.note_due(due, &membership.room);
+        self.announcer.note_due(due, &membership.room);
+        self.tell_nodes(wants_exchange, membership.room.name());
         Ok(Entered { membership, position, resumed, members })
     }
 
@@ -123,6 +127,8 @@ pub struct Membership {
     /// True when the connection gets what is published. False while it still reads what it missed.
     is_member: bool,
     is_present: bool,
+    /// True when the connection has ended for a reason after which its user is expected on another node.
+    is_moving: bool,
 }
 
 impl Membership {
@@ -150,6 +156,7 @@ impl Membership {
         });
         match next {
             NextPage::More(page, replay) => NextPage::More(page, replay),
+            NextPage::Lost => NextPage::Lost,
             NextPage::TooSlow => NextPage::TooSlow,
             NextPage::Last(page, (after, members)) => {
                 self.follow(registration, after);
@@ -181,6 +188,18 @@ impl Membership {
         self.unanswered.as_ref().is_some_and(|unanswered| unanswered.awaits())
     }
 
+    /// Notes why the connection ends, before the membership is dropped. With several nodes, the user is held in the
+    /// room if the client is about to connect to another node: the other members see the user neither leave nor join.
+    pub fn ends(&mut self, reason: &EndReason) {
+        let moves = match reason {
+            // A plain client is in its room on the other node already.
+            EndReason::Replaced => self.dialect == Dialect::V1,
+            EndReason::Restarting | EndReason::GoingAway | EndReason::PositionLost => true,
+            _ => false,
+        };
+        self.is_moving = moves && self.node.engine.cluster().is_some();
+    }
+
     /// Leaves the room. The connection still gets everything that was published until now, and nothing after it. The
     /// next reply stands right behind that.
     pub fn leave(mut self, registration: &Registration) {
@@ -198,7 +217,7 @@ impl Membership {
         let node = &self.node;
         let now_ms = node.now_ms();
         let was_member = std::mem::replace(&mut self.is_member, false);
-        let (until, due, is_empty) = self.room.with(|state| {
+        let (until, (due, wants_exchange), is_empty) = self.room.with(|state| {
             let until = was_member.then(|| state.topic.leave(self.id.shard(), self.dialect));
             let rules = state.settings().presence;
             let outcome = match how {
@@ -211,10 +230,11 @@ impl Membership {
                     Outcome::Quiet
                 }
             };
-            let due = node.announce_outcome(state, self.room.name(), outcome);
-            (until, due, state.presence.is_empty())
+            let due = node.announcer.announce_outcome(state, self.room.name(), outcome);
+            (until, (due, state.presence.wants_exchange()), state.presence.is_empty())
         });
-        node.note_due(due, &self.room);
+        node.announcer.note_due(due, &self.room);
+        node.tell_nodes(wants_exchange, self.room.name());
         if is_empty {
             node.broker.close_if_empty(&self.room);
         }
@@ -236,8 +256,8 @@ impl Drop for Membership {
         let node = &self.node;
         // A plain client is in one room only, and its new connection has entered that already: nothing is held.
         let is_replaced = self.is_present
-            && self.dialect == Dialect::V1
-            && node.registry.directory.was_replaced(&self.user, self.id)
+            && (self.is_moving
+                || self.dialect == Dialect::V1 && node.registry.directory.was_replaced(&self.user, self.id))
             && node.held.have_space();
         self.depart(if is_replaced { Departure::Replaced } else { Departure::Leaving });
     }

@@ -1,20 +1,30 @@
 //! Joins chat, broker and registry into one node: what endpoints and HTTP talk to.
 
+mod announcer;
 mod claim;
 mod direct;
+mod engine;
 mod fanout;
 mod held;
 mod membership;
+mod opening;
+mod outgoing;
+mod pending;
 mod permit;
 mod presence;
 mod publish;
+mod reach;
 mod shared;
 mod typing;
 mod unanswered;
+mod waiter;
 
 pub use self::claim::{ClaimRequest, UserClaim};
+pub use self::direct::Delivery;
 pub use self::membership::{Entered, Membership};
+pub use self::opening::Opening;
+pub use self::outgoing::refusal;
 pub use self::permit::ConnectionPermit;
-pub use self::publish::{Post, refusal};
-pub use self::shared::Node;
+pub use self::publish::Post;
+pub use self::shared::{Node, OpenError};
 pub use self::typing::TypingPause;

@@ -1,88 +1,28 @@
-//! Announces joins and leaves in a room, to each dialect in its own form.
-//!
-//! [`chat::presence`](crate::chat::presence) decides what there is to announce.
-
-use std::sync::Arc;
-use std::time::Instant;
-
-use smallvec::SmallVec;
+//! Tells other nodes of the users on this one, and lets held users go.
 
 use super::held::HeldUser;
 use super::shared::Node;
-use crate::broker::room::{Room, RoomState};
-use crate::chat::announcement::Announcement;
-use crate::chat::presence::Outcome;
 use crate::names::RoomName;
-use crate::protocol::event::{self, v1};
-use crate::registry::delivery::{Audience, Delivery};
-use crate::registry::topic::Topic;
 
 impl Node {
-    /// Announces what a join or leave calls for. Returns the time at which a merged announcement is due, if one is.
-    /// Called under the room's lock.
-    pub(super) fn announce_outcome(
-        &self,
-        state: &mut RoomState<Topic>,
-        room: &RoomName,
-        outcome: Outcome,
-    ) -> Option<u64> {
-        match outcome {
-            Outcome::Quiet => None,
-            Outcome::Due(at_ms) => Some(at_ms),
-            Outcome::Announce(announcement) => {
-                self.announce(state, room, &announcement);
-                None
-            }
-        }
-    }
-
-    /// Announces joins and leaves to each dialect that has members in the room.
-    fn announce(&self, state: &mut RoomState<Topic>, room: &RoomName, announcement: &Announcement) {
-        let at = Instant::now();
-        if state.topic.has(Audience::Plain) {
-            let frame = event::system(&announcement.notice, room, state.presence.len(), self.clock.unix_ms());
-            self.registry.publish(&mut state.topic, Delivery::notice(&frame, Audience::Plain, at));
-        }
-        if let Some(diff) = announcement.diff.as_ref().filter(|_| state.topic.has(Audience::V1)) {
-            let names = diff.names.as_ref();
-            let changes = names.map(|names| v1::Changes { joined: &names.joined, left: &names.left });
-            let frame = v1::presence_diff(room, changes, diff.members);
-            self.registry.publish(&mut state.topic, Delivery::presence(&frame, diff.members, at));
-        }
-    }
-
-    /// Notes when a merged announcement is due in a room. Called without the room's lock.
-    pub(super) fn note_due(&self, due: Option<u64>, room: &Arc<Room<Topic>>) {
-        if let Some(at_ms) = due {
-            self.due.lock().push((at_ms, Arc::clone(room)));
-        }
-    }
-
-    /// Announces what was merged, in all rooms where it is due by `now_ms`.
-    pub(super) fn announce_due(&self, now_ms: u64) {
-        let due: SmallVec<[_; 4]> = {
-            let mut waiting = self.due.lock();
-            waiting.extract_if(.., |(at_ms, _)| *at_ms <= now_ms).collect()
-        };
-        for (_, room) in due {
-            room.with(|state| {
-                let rules = state.settings().presence;
-                if let Some(announcement) = state.presence.merged(&rules) {
-                    self.announce(state, room.name(), &announcement);
-                }
-            });
+    /// Tells the other nodes of the users on this one, if a change under the room's lock calls for that.
+    pub(super) fn tell_nodes(&self, wants_exchange: bool, room: &RoomName) {
+        if wants_exchange && let Some(cluster) = self.engine.cluster() {
+            cluster.users_moved(room);
         }
     }
 
     /// Removes the held users whose time is over from their rooms, unless they have returned.
     pub(super) fn release_held(&self, now_ms: u64) {
         while let Some(HeldUser { room, user, number, .. }) = self.held.take_due(now_ms) {
-            let (due, is_empty) = room.with(|state| {
+            let ((due, wants_exchange), is_empty) = room.with(|state| {
                 let rules = state.settings().presence;
                 let outcome = state.presence.release(&user, number, now_ms, &rules);
-                (self.announce_outcome(state, room.name(), outcome), state.presence.is_empty())
+                let due = self.announcer.announce_outcome(state, room.name(), outcome);
+                ((due, state.presence.wants_exchange()), state.presence.is_empty())
             });
-            self.note_due(due, &room);
+            self.announcer.note_due(due, &room);
+            self.tell_nodes(wants_exchange, room.name());
             if is_empty {
                 self.broker.close_if_empty(&room);
             }

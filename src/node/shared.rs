@@ -3,22 +3,32 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use parking_lot::Mutex;
-
+use super::announcer::Announcer;
 use super::direct::PrivateMessageIds;
+use super::engine::Engine;
 use super::fanout::Fanout;
 use super::held::HeldUsers;
 use crate::broker::durable::Durable;
 use crate::broker::log::LogError;
 use crate::broker::memory::{Memory, MemoryLimits};
-use crate::broker::room::Room;
+use crate::broker::redis::{Cluster, StartError};
 use crate::chat::rooms::RoomRules;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::metrics::{Gauges, Metrics};
 use crate::rate_limit::Limiter;
 use crate::registry::Registry;
-use crate::registry::topic::Topic;
+
+/// Why a node cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder of `history.dir` cannot be used.
+    #[error(transparent)]
+    History(#[from] LogError),
+    /// The engine cannot be used.
+    #[error(transparent)]
+    Engine(#[from] StartError),
+}
 
 /// One node of the service, shared by all its threads.
 #[derive(Debug)]
@@ -32,15 +42,14 @@ pub struct Node {
     /// The clock of the node and of its shards.
     pub clock: Clock,
     /// The rate limits of connections and users; `None` when `rate_limit.enabled` is false.
-    pub limiter: Option<Limiter>,
+    pub limiter: Option<Arc<Limiter>>,
     /// The rooms. The broker's clock counts from the Unix epoch, so that ages continue over a restart.
     pub(super) broker: Arc<Memory<Fanout>>,
-    /// The log on disk. If there is one, every message is published through it.
-    pub(super) durable: Option<Durable<Fanout>>,
+    /// The engine, which gives messages their positions.
+    pub(super) engine: Engine,
     pub(super) private_ids: PrivateMessageIds,
     pub(super) held: HeldUsers,
-    /// Rooms with a merged announcement to make, each with the time when it is due. A room stands here once at most.
-    pub(super) due: Mutex<Vec<(u64, Arc<Room<Topic>>)>>,
+    pub(super) announcer: Arc<Announcer>,
     pub(super) connections: AtomicUsize,
     is_draining: AtomicBool,
     /// When the log last said that there are too many rooms, in milliseconds of the node's clock.
@@ -54,17 +63,24 @@ impl Node {
         Arc::new(Self::in_memory(config, metrics, clock))
     }
 
-    /// Creates a node without connections whose history is in `history.dir`, if that is set, and begins with what the
-    /// folder holds. `clock` is the time of everything on it.
+    /// Creates a node without connections. Its history is in `history.dir`, if that is set, and begins with what the
+    /// folder holds; or in the engine that several nodes share. `clock` is the time of everything on it. Blocks until
+    /// the folder is read, or the engine is reached.
     ///
     /// # Errors
-    /// The folder cannot be used.
-    pub fn open(config: Config, metrics: Metrics, clock: Clock) -> Result<Arc<Self>, LogError> {
+    /// The folder or the engine cannot be used.
+    pub fn open(config: Config, metrics: Metrics, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let mut node = Self::in_memory(config, metrics, clock);
+        if node.config.engine == config::Engine::Redis {
+            let cluster = Cluster::start(&node.config, &node.broker, node.clock.clone())?;
+            node.engine = Engine::Redis(Box::new(cluster));
+            return Ok(Arc::new(node));
+        }
         if let Some(dir) = &node.config.history.dir {
             let clock = node.clock.clone();
-            node.durable =
-                Some(Durable::open(dir, node.config.history.sync, &node.broker, move || clock.unix_ms())?);
+            let sync = node.config.history.sync;
+            let log = Durable::open(dir, sync, &node.broker, move || clock.unix_ms())?;
+            node.engine = Engine::Log(Box::new(log));
         }
         Ok(Arc::new(node))
     }
@@ -76,23 +92,32 @@ impl Node {
             rooms: RoomRules::new(&config),
             history_total_bytes: config.history.total_bytes,
             max_rooms: config.limits.max_rooms,
-            max_positions: config.history.positions,
+            // With an engine, that keeps the positions.
+            max_positions: if config.engine == config::Engine::Redis { 0 } else { config.history.positions },
             position_ttl_ms: config.history.position_ttl.as_millis() as u64,
             default_room: config.chat.default_room.clone(),
             max_keys_per_user: config.keys_per_user(),
             max_keys_bytes: config.limits.max_keys_bytes,
         };
-        let broker = Memory::new(Fanout(Arc::clone(&registry)), limits);
+        let limiter = Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection).map(Arc::new);
+        let announcer = Arc::new(Announcer::new(Arc::clone(&registry), clock.clone()));
+        let fanout = Fanout {
+            registry: Arc::clone(&registry),
+            limiter: limiter.clone(),
+            clock: clock.clone(),
+            announcer: Arc::clone(&announcer),
+        };
+        let broker = Memory::new(fanout, limits);
         broker.tick(clock.unix_ms());
         Self {
             broker: Arc::new(broker),
-            durable: None,
+            engine: Engine::Memory,
             registry,
             metrics,
-            limiter: Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection),
+            limiter,
             private_ids: PrivateMessageIds::default(),
             held: HeldUsers::new(&clock),
-            due: Mutex::default(),
+            announcer,
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             warned_ms: AtomicU64::new(0),
@@ -118,10 +143,17 @@ impl Node {
         self.is_draining.store(true, Relaxed);
     }
 
-    /// Returns false when nothing can be published any more, because the thread that writes `history.dir` has ended.
+    /// Returns false when nothing can be published: the thread that writes `history.dir` has ended, or the engine has
+    /// not answered for long.
     #[must_use]
     pub fn can_publish(&self) -> bool {
-        self.durable.as_ref().is_none_or(Durable::is_running)
+        self.engine.can_publish()
+    }
+
+    /// Returns false when the engine that several nodes share has not answered for long: no room can be entered.
+    #[must_use]
+    pub fn is_engine_up(&self) -> bool {
+        self.engine.cluster().is_none_or(Cluster::is_up)
     }
 
     /// Publishes the messages that wait for the log, and closes it. Blocks until that is done. Nothing can be published
@@ -130,7 +162,7 @@ impl Node {
     /// # Errors
     /// The log could not be closed cleanly. The operating system has been given everything that was published.
     pub fn close(&self) -> Result<(), LogError> {
-        self.durable.as_ref().map_or(Ok(()), Durable::stop)
+        self.engine.stop()
     }
 
     /// Returns how many rooms exist.
@@ -146,7 +178,11 @@ impl Node {
             max_connections: self.config.limits.max_connections,
             rooms: self.room_count(),
             limited_users: self.limiter.as_ref().map_or(0, |limiter| limiter.users.len()),
-            history_waiting: self.durable.as_ref().map_or(0, Durable::waiting),
+            history_waiting: if self.engine.cluster().is_some() { 0 } else { self.engine.waiting() },
+            engine: self
+                .engine
+                .cluster()
+                .map(|cluster| (Arc::clone(cluster.metrics()), cluster.waiting_bytes())),
         }
     }
 
@@ -154,7 +190,7 @@ impl Node {
     /// number that counts up.
     pub fn keep_house(&self, turn: usize) {
         let now_ms = self.now_ms();
-        self.announce_due(now_ms);
+        self.announcer.announce_due(now_ms);
         self.release_held(now_ms);
         self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
         if let Some(limiter) = &self.limiter {

@@ -4,6 +4,7 @@
 
 use super::membership::Membership;
 use crate::protocol::event::v1;
+use crate::registry::inbox::Typist;
 
 /// Time between two `typing` of one connection that are shown, in milliseconds. Those in between are dropped.
 const PAUSE_MS: u64 = 500;
@@ -35,7 +36,10 @@ impl Membership {
     pub fn show_typing(&self, pause: &mut TypingPause, now_ms: u64) {
         if pause.is_over(now_ms) {
             let frame = v1::typing(self.room.name(), &self.user);
-            self.room.with(|state| self.node.registry.typing(&state.topic, &frame, self.id));
+            self.room.with(|state| self.node.registry.typing(&state.topic, &frame, Typist::Here(self.id)));
+            if let Some(cluster) = self.node.engine.cluster() {
+                cluster.typing(self.room.name(), &self.user);
+            }
         }
     }
 }

@@ -22,6 +22,18 @@ impl Rate {
         Self { per_second: per_second.max(1) as u64, depth: burst.max(1) as u64 * TOKEN }
     }
 
+    /// Returns how many thousandths of a token so many milliseconds add.
+    #[must_use]
+    pub fn thousandths_in(&self, ms: u64) -> u64 {
+        ms.saturating_mul(self.per_second)
+    }
+
+    /// Returns how many milliseconds add so many thousandths of a token.
+    #[must_use]
+    pub fn ms_for(&self, thousandths: u64) -> u64 {
+        thousandths.div_ceil(self.per_second)
+    }
+
     /// Converts a time to thousandths of a token. The result may wrap: only differences are used.
     fn clock(&self, now_ms: u64) -> u64 {
         now_ms.wrapping_mul(self.per_second)
@@ -68,6 +80,19 @@ impl Bucket {
     #[must_use]
     pub fn is_full(self, now_ms: u64, rate: &Rate) -> bool {
         self.missing(rate.clock(now_ms)) == 0
+    }
+
+    /// Returns how many thousandths of a token are missing.
+    #[must_use]
+    pub fn missing_at(self, now_ms: u64, rate: &Rate) -> u64 {
+        self.missing(rate.clock(now_ms))
+    }
+
+    /// Takes tokens until at least so many thousandths of a token are missing, but no more than the bucket has.
+    pub fn drain(&mut self, missing: u64, now_ms: u64, rate: &Rate) {
+        let now = rate.clock(now_ms);
+        let missing = missing.min(rate.depth).max(self.missing(now));
+        self.full_at = now.wrapping_add(missing);
     }
 
     fn missing(self, now: u64) -> u64 {

@@ -64,6 +64,27 @@ impl Users {
         }
     }
 
+    /// Returns how many thousandths of a token are missing in the user's bucket.
+    #[must_use]
+    pub fn missing(&self, user: &UserId, now_ms: u64, rate: &Rate) -> u64 {
+        let hash = self.stripes.hash(user);
+        let buckets = self.stripes.stripe_of_hash(hash).lock();
+        buckets.get(&hash).map_or(0, |bucket| bucket.missing_at(now_ms, rate))
+    }
+
+    /// Takes tokens from the user's bucket until at least so many thousandths of a token are missing, as on another
+    /// node of the same user. When the table has no space for another bucket, nothing is taken.
+    pub fn drain(&self, user: &UserId, missing: u64, now_ms: u64, rate: &Rate) {
+        if missing == 0 {
+            return;
+        }
+        let hash = self.stripes.hash(user);
+        let mut buckets = self.stripes.stripe_of_hash(hash).lock();
+        if buckets.len() < self.max_per_stripe || buckets.contains_key(&hash) {
+            buckets.entry(hash).or_default().drain(missing, now_ms, rate);
+        }
+    }
+
     /// Forgets the full buckets of the next few stripes. Calls with `turn` counting up reach all stripes.
     pub fn forget(&self, turn: usize, now_ms: u64, rate: &Rate) {
         let first = turn.wrapping_mul(SWEPT);
@@ -113,6 +134,25 @@ mod tests {
         forget_all(&users, 200, &rate);
         assert!(users.is_empty());
         assert!(users.stripes.iter().all(|stripe| stripe.lock().capacity() == 0), "memory is kept");
+    }
+
+    #[test]
+    fn tokens_that_are_missing_elsewhere_are_missing_here() {
+        let (here, there, rate) = (Users::default(), Users::default(), Rate::new(10, 40));
+        let user = user(1);
+        for _ in 0..30 {
+            there.take(&user, 5, &rate).unwrap();
+        }
+        let missing = there.missing(&user, 105, &rate);
+        assert_eq!((missing, rate.ms_for(missing), rate.thousandths_in(100)), (29_000, 2_900, 1_000));
+        here.drain(&user, 0, 105, &rate);
+        assert!(here.is_empty(), "a full bucket equals an absent one");
+        here.drain(&user, missing, 105, &rate);
+        here.drain(&user, missing - 1, 105, &rate);
+        let given = (0..40).filter(|_| here.take(&user, 105, &rate).is_ok()).count();
+        assert_eq!(given, 11, "they are not added up");
+        here.drain(&user, u64::MAX, 105, &rate);
+        assert_eq!(here.missing(&user, 105, &rate), 40_000, "a bucket has no more than its burst");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::shrink::ShrinkWhenSparse;
 use crate::striped::Striped;
 
 /// Number of stripes of the map, each with a lock: far more than threads, so that two rarely want the same.
-const STRIPES: usize = 64;
+pub const STRIPES: usize = 64;
 
 /// A connection in the directory.
 #[derive(Debug)]
@@ -60,6 +60,20 @@ impl Directory {
     /// Adds a connection beside others of the same user.
     pub fn add(&self, user: &UserId, id: ConnectionId, session: Option<SessionId>) {
         self.users.lock(user).entry(user.clone()).or_default().push(Holder::new(id, session));
+    }
+
+    /// Adds a connection of a user, and takes out those that it has replaced, as [`Directory::replace`] does.
+    pub fn add_instead(
+        &self,
+        user: &UserId,
+        id: ConnectionId,
+        session: Option<SessionId>,
+        replaced: &[ConnectionId],
+    ) {
+        let mut users = self.users.lock(user);
+        let holders = users.entry(user.clone()).or_default();
+        holders.retain(|holder| !replaced.contains(&holder.id));
+        holders.push(Holder::new(id, session));
     }
 
     /// Replaces all connections of a user by one, and returns the old ones. When these end, they call
@@ -121,6 +135,14 @@ impl Directory {
         users.get(user).map(|holders| holders.iter().map(|holder| holder.id).collect()).unwrap_or_default()
     }
 
+    /// Returns the connections of the users in one of the [`STRIPES`], with their session secrets.
+    #[must_use]
+    pub fn in_stripe(&self, index: usize) -> Vec<(UserId, ConnectionId, Option<SessionId>)> {
+        let users = self.users.in_turn(index).lock();
+        let all = users.iter().flat_map(|(user, holders)| holders.iter().map(move |holder| (user, holder)));
+        all.map(|(user, holder)| (user.clone(), holder.id, holder.session.as_deref().copied())).collect()
+    }
+
     /// True when other connections hold the user id and this one does not any more.
     #[must_use]
     pub fn was_replaced(&self, user: &UserId, id: ConnectionId) -> bool {
@@ -173,5 +195,22 @@ mod tests {
         assert!(directory.is_empty() && directory.find(&user).is_empty());
         assert!(!directory.was_replaced(&user, old), "nobody is there");
         assert_eq!(directory.replace_if(&user, old, third, None), Err(None));
+    }
+
+    #[test]
+    fn a_connection_is_added_instead_of_those_that_it_has_replaced() {
+        let directory = Directory::default();
+        let user = "alice".parse().unwrap();
+        let [old, other, new] = [1, 2, 3].map(|n| ConnectionId::new(0, n, 0));
+        directory.add_instead(&user, old, None, &[]);
+        directory.add_instead(&user, other, None, &[new]);
+        directory.add_instead(&user, new, None, &[old]);
+        assert_eq!(directory.find(&user)[..], [other, new]);
+        assert!(directory.was_replaced(&user, old));
+        let all: Vec<_> = (0..STRIPES).flat_map(|index| directory.in_stripe(index)).collect();
+        assert_eq!(
+            all.iter().map(|(user, id, _)| (user.as_str(), *id)).collect::<Vec<_>>(),
+            [("alice", other), ("alice", new)]
+        );
     }
 }

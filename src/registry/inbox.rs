@@ -54,8 +54,17 @@ pub struct Typing {
     pub topic: TopicId,
     /// The event as an encoded frame.
     pub frame: Frame,
-    /// The connection of the user who is typing. It does not get the event.
-    pub except: ConnectionId,
+    /// The user who is typing, whose connection does not get the event.
+    pub typist: Typist,
+}
+
+/// A user who is typing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typist {
+    /// With this connection.
+    Here(ConnectionId),
+    /// On another node.
+    Elsewhere,
 }
 
 /// A command about one client of a shard.
@@ -63,6 +72,8 @@ pub struct Typing {
 pub enum Command {
     /// Ends this connection for this reason, if it still exists.
     End(ConnectionId, EndReason),
+    /// Ends the members of this room for this reason.
+    EndMembers(TopicId, EndReason),
     /// Wakes the task of this connection, after the shard has handled every earlier item.
     Wake(ConnectionId),
     /// Pings this connection to learn whether it is alive, and tells the asker whether it reacts within

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use self::delivery::{Audience, Delivery};
 use self::directory::Directory;
-use self::inbox::{Command, Inbox, Publication, Typing};
+use self::inbox::{Command, Inbox, Publication, Typing, Typist};
 use self::probe::Asker;
 use self::share::{Share, Shares};
 use self::topic::Topic;
@@ -99,14 +99,14 @@ impl Registry {
         }
     }
 
-    /// Shows the room's members of `throng.v1`, except the connection `except`, that the user of that connection is
-    /// typing. An inbox that is more than half full drops the event. Whether the room's lock is held does not matter,
-    /// because the event has no position in the room's stream.
-    pub fn typing(&self, topic: &Topic, frame: &Frame, except: ConnectionId) {
+    /// Shows the room's members of `throng.v1` that a user is typing: all of them but the user's own connection. An
+    /// inbox that is more than half full drops the event. Whether the room's lock is held does not matter, because the
+    /// event has no position in the room's stream.
+    pub fn typing(&self, topic: &Topic, frame: &Frame, typist: Typist) {
         for (index, (members, inbox)) in topic.members().zip(&self.inboxes).enumerate() {
-            let typist = u32::from(index == except.shard());
-            if members[Dialect::V1 as usize] > typist {
-                inbox.typing(Typing { topic: topic.id(), frame: frame.clone(), except });
+            let is_here = matches!(typist, Typist::Here(id) if id.shard() == index);
+            if members[Dialect::V1 as usize] > u32::from(is_here) {
+                inbox.typing(Typing { topic: topic.id(), frame: frame.clone(), typist });
             }
         }
     }
@@ -137,6 +137,15 @@ impl Registry {
     /// Ends a connection of any shard, if it still exists.
     pub fn end(&self, id: ConnectionId, reason: EndReason) {
         self.inboxes[id.shard()].command(Command::End(id, reason));
+    }
+
+    /// Ends all members of a room.
+    pub fn end_members(&self, topic: &Topic, reason: &EndReason) {
+        for (members, inbox) in topic.members().zip(&self.inboxes) {
+            if Audience::All.lanes(members).count() > 0 {
+                inbox.command(Command::EndMembers(topic.id(), reason.clone()));
+            }
+        }
     }
 
     /// Pings a connection to learn whether it is alive. Returns whether a sign of life came within two seconds, and

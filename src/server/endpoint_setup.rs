@@ -31,7 +31,8 @@ pub(super) struct EndpointSetup<'a> {
     pub(super) registration: &'a Registration,
     /// The client's address, as limits count it.
     pub(super) net: Net,
-    /// Set while another connection is asked for its user id.
+    /// Set while something outside the client is waited for: the engine, or another connection that is asked for its
+    /// user id.
     pub(super) awaits_other: &'a Cell<bool>,
     /// When the verified token expires, in milliseconds since the Unix epoch.
     pub(super) until_unix_ms: Option<i64>,
@@ -91,6 +92,13 @@ impl EndpointSetup<'_> {
             Dialect::V1 => Some(v1_request(request)?),
         };
         let address = self.policy.addresses.hash(self.net);
+        let resume = v1.as_ref().and_then(|v1| v1.resume);
+        if let Some(opening) = node.opening(&room, &user, address, resume, self.registration.id()) {
+            self.awaits_other.set(true);
+            let opened = opening.wait().await;
+            self.awaits_other.set(false);
+            opened.map_err(endpoint::refused_entry)?;
+        }
         let claiming = ClaimRequest {
             is_owner: config.auth.required,
             shown_session: request.query("session").and_then(|shown| shown.parse().ok()),

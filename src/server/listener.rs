@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::Config;
 
 /// Connections that the kernel queues until they are accepted; it caps this at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// Binds `config.listen` and listens on it.
 ///

@@ -26,13 +26,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+pub(crate) use self::listener::BACKLOG;
 use self::shared::Shared;
 use crate::admission::Refusal;
-use crate::broker::log::LogError;
 use crate::clock::Clock;
 use crate::config::{Config, Machine};
 use crate::metrics::Metrics;
-use crate::node::Node;
+use crate::node::{Node, OpenError};
 use crate::protocol::close::EndReason;
 
 /// Time between two rounds of housekeeping, which sends merged presence notices and forgets what has expired: old
@@ -50,9 +50,9 @@ pub enum BindError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The folder of `history.dir` cannot be used.
+    /// The folder of `history.dir`, or the engine of several nodes, cannot be used.
     #[error(transparent)]
-    History(#[from] LogError),
+    Open(#[from] OpenError),
 }
 
 /// Why a server stops. Clients learn it by the close code; both codes come with the advice to reconnect.

@@ -102,6 +102,10 @@ impl App for RequestHandler<'_> {
         if node.is_draining() {
             return Err(Refusal::Draining);
         }
+        // The other endpoints need no room.
+        if route == endpoint::Route::Chat && !node.is_engine_up() {
+            return Err(Refusal::NoEngine);
+        }
         let client = policy.client(self.peer, request.headers("x-forwarded-for"));
         self.reassign_permit(client);
         let net: Net = client.into();

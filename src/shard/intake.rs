@@ -80,7 +80,7 @@ impl Intake<'_> {
         let State { lanes, queue, .. } = &mut *self.state;
         let id = LaneId::new(typing.topic, Dialect::V1);
         if let Some(lane) = lanes.get_mut(&id).filter(|lane| !lane.has_work()) {
-            lane.start_typing(typing.except, &typing.frame);
+            lane.start_typing(typing.typist, &typing.frame);
             queue.ready(id, lane);
         }
     }

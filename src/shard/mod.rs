@@ -36,6 +36,7 @@ pub use self::egress::ShardSettings;
 use self::fanout::slice::Slice;
 use self::intake::Intake;
 use self::laggards::Laggards;
+use self::lane::id::LaneId;
 use self::outbox::Kind;
 use self::probe::Probe;
 pub use self::registration::{Registration, Status};
@@ -50,6 +51,7 @@ use crate::protocol::frame::{self, Frame, OpCode};
 use crate::registry::inbox::{Command, Inbox, Item};
 use crate::registry::probe::Asker;
 use crate::registry::share::Share;
+use crate::registry::topic::TopicId;
 
 /// One worker's clients, the lanes of their rooms, and the work that is left for them.
 ///
@@ -167,6 +169,19 @@ impl Shard {
         }
     }
 
+    /// Ends all members of a room, in both dialects.
+    fn end_members(&self, topic: TopicId, reason: &EndReason) {
+        let mut state = self.state.borrow_mut();
+        let State { clients, lanes, .. } = &mut *state;
+        for lane in LaneId::of(topic).into_iter().filter_map(|id| lanes.get(&id)) {
+            for slot in lane.slots() {
+                if let Some(mut client) = clients.get_mut(slot as usize) {
+                    self.egress.end_client(&mut client, reason.clone());
+                }
+            }
+        }
+    }
+
     /// Wakes the tasks of clients with a deadline that has come, and ends clients with the longest queues if the shard
     /// exceeds its budget of queued bytes. Call it every [`TICK_MS`](wheel::TICK_MS).
     pub fn wake_due(&self) {
@@ -223,6 +238,7 @@ impl Shard {
     fn run_command(&self, command: Command) {
         match command {
             Command::End(id, reason) => self.end(id, reason),
+            Command::EndMembers(topic, reason) => self.end_members(topic, &reason),
             Command::Wake(id) => {
                 if let Some(client) = self.state.borrow_mut().client(id) {
                     client.wake();

@@ -94,6 +94,16 @@ pub mod oneshot {
         }
     }
 
+    impl<T> Receiver<T> {
+        pub fn is_empty(&self) -> bool {
+            self.0.lock().value.is_none()
+        }
+
+        pub fn try_recv(&mut self) -> Result<T, RecvError> {
+            self.0.lock().value.take().ok_or(RecvError)
+        }
+    }
+
     impl<T> Future for Receiver<T> {
         type Output = Result<T, RecvError>;
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -261,7 +261,7 @@ impl Story {
             let is_new = key.is_none_or(|key| model.keys.insert((user, key.to_owned())));
             model.said += u64::from(is_new);
             let mut others = self.seats.values().filter(|seat| seat.rooms.contains_key(room));
-            self.plot.overtaken += u64::from(is_new && others.any(|seat| seat.client.is_replaying()));
+            self.plot.overtaken += u64::from(is_new && others.any(|seat| seat.client.is_pending()));
         }
     }
 

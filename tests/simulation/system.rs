@@ -89,7 +89,7 @@ pub(crate) enum EntryDialect<'a> {
 impl Client {
     /// True when the server would read the client's next command.
     pub(crate) fn is_listened_to(&self) -> bool {
-        !self.is_ending() && !self.registration.owes_much() && !self.endpoint.is_replaying()
+        !self.is_ending() && !self.registration.owes_much() && !self.endpoint.is_pending()
     }
 
     /// True when the server has begun to end the connection.
@@ -98,8 +98,8 @@ impl Client {
     }
 
     /// True when the client does not have all of its missed messages yet.
-    pub(crate) fn is_replaying(&self) -> bool {
-        self.endpoint.is_replaying()
+    pub(crate) fn is_pending(&self) -> bool {
+        self.endpoint.is_pending()
     }
 
     /// Returns everything that was received since the last call.
@@ -236,12 +236,12 @@ impl System {
 
     /// Sends missed messages as far as the client takes them.
     fn replay(&mut self, client: &mut Client) {
-        while client.endpoint.is_replaying() && !client.is_ending() && !client.registration.owes_much() {
+        while client.endpoint.is_pending() && !client.is_ending() && !client.registration.owes_much() {
             if client.endpoint.is_waiting() {
                 // The client leaves a room only when its messages there are written.
                 self.write();
             }
-            self.call(client, Endpoint::replay);
+            self.call(client, Endpoint::go_on);
         }
     }
 

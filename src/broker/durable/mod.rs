@@ -6,7 +6,6 @@
 //!
 //! Where there is a log, the broker's clock counts from the Unix epoch, so that ages continue over a restart.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,42 +14,14 @@ use super::log::{Finding, Log, LogError, Record, Recovered, RecoveredRoom};
 use super::memory::{Memory, RestoredRoom};
 use super::publish::{Assigned, Assignment};
 use super::room::SharedRoom;
-use super::{BrokerError, Draft, Encoded, Local, Position, Published};
+use super::{BrokerError, Draft, Job, Local, Published};
 use crate::config::HistorySync;
-use crate::names::{Key, RoomName, UserId};
+use crate::names::RoomName;
 
 /// Bytes that a message takes in memory besides its frame, roughly.
 const JOB_BYTES: usize = 512;
 /// Most findings that are logged, and rooms that are named: enough to see what has happened.
 const MAX_SAID: usize = 16;
-
-/// A message to be published.
-pub struct Job<L: Local> {
-    /// The room to publish in.
-    pub room: SharedRoom<L>,
-    /// The sender.
-    pub user: UserId,
-    /// The message's idempotency key.
-    pub key: Option<Key>,
-    /// An upper bound of the frame's length, in bytes.
-    pub max_len: usize,
-    /// When the message came, in milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
-    /// Encodes the message with its position. Called by the log's thread, under the room's lock.
-    pub encode: Box<dyn FnOnce(Position) -> Encoded<L::SenderCopy> + Send>,
-    /// Answers the sender. Called by the log's thread. If that panics, it is dropped without a call: nobody knows the
-    /// result then.
-    pub answer: Box<dyn FnOnce(Result<Published, BrokerError>) + Send>,
-}
-
-impl<L: Local> fmt::Debug for Job<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job")
-            .field("room", self.room.name())
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A broker's log.
 #[derive(Debug)]
@@ -60,7 +31,7 @@ pub struct Durable<L: Local> {
 
 impl<L> Durable<L>
 where
-    L: Local<Topic: 'static, SenderCopy: 'static> + 'static,
+    L: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + 'static,
 {
     /// Opens the log, restores its rooms into the broker, and starts its thread. Called before any connection enters;
     /// from then on everything is published through this. `now_unix_ms` is the clock, in milliseconds since the Unix
@@ -102,10 +73,11 @@ where
         Ok(Self { writer })
     }
 
-    /// Submits a message, whose `answer` is called later.
+    /// Submits a message, which is answered later.
     ///
     /// # Errors
-    /// [`BrokerError::NotWritten`] when too much waits, or the log's thread has ended. `answer` is not called then.
+    /// [`BrokerError::NotWritten`] when too much waits, or the log's thread has ended. The message is dropped without
+    /// an answer then.
     pub fn publish(&self, job: Job<L>) -> Result<(), BrokerError> {
         let bytes = job.max_len + JOB_BYTES;
         self.writer
@@ -176,18 +148,19 @@ struct PendingMessage<L: Local> {
     /// `None` for a duplicate of a message that is being written: the original has it.
     assigned: Option<Assigned<L::SenderCopy>>,
     published: Published,
-    answer: Box<dyn FnOnce(Result<Published, BrokerError>) + Send>,
+    message: L::Message,
 }
 
 impl<L> Publisher for LogPublisher<L>
 where
-    L: Local<Topic: 'static, SenderCopy: 'static> + 'static,
+    L: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + 'static,
 {
     type Job = Job<L>;
     type Assigned = PendingMessage<L>;
 
     fn assign(&mut self, job: Job<L>) -> writer::BatchStep<PendingMessage<L>> {
-        let Job { mut room, user, key, max_len, at_unix_ms, encode, answer } = job;
+        let Job { mut room, user, key, max_len, at_unix_ms, message } = job;
+        let local = self.broker.local();
         // A sender who has left meanwhile may have been the room's last member.
         if room.with(|state| state.is_closed)
             && let Ok((again, ..)) = self.broker.enter(room.name(), None, |_, _| ())
@@ -195,6 +168,7 @@ where
             room = again;
         }
         let draft = Draft { user: &user, key: key.clone(), max_len };
+        let encode = |at| local.encode(&message, room.name(), at);
         match self.broker.assign(&room, draft, at_unix_ms, encode) {
             Ok(Assignment::New(assigned)) => {
                 let record = Record {
@@ -209,7 +183,7 @@ where
                 let published = Published { position: assigned.position(), is_duplicate: false };
                 writer::BatchStep::Append(
                     record,
-                    PendingMessage { room, assigned: Some(assigned), published, answer },
+                    PendingMessage { room, assigned: Some(assigned), published, message },
                 )
             }
             Ok(Assignment::Duplicate { position, is_committed }) => {
@@ -219,33 +193,33 @@ where
                         room,
                         assigned: None,
                         published,
-                        answer,
+                        message,
                     });
                 }
-                answer(Ok(published));
+                local.answer(message, room.name(), Ok(published));
                 writer::BatchStep::Done
             }
             Err(error) => {
-                answer(Err(error));
+                local.answer(message, room.name(), Err(error));
                 writer::BatchStep::Done
             }
         }
     }
 
     fn committed(&mut self, pending: PendingMessage<L>) {
-        let PendingMessage { room, assigned, published, answer } = pending;
+        let PendingMessage { room, assigned, published, message } = pending;
         if let Some(assigned) = assigned {
             self.broker.commit(&room, assigned);
         }
-        answer(Ok(published));
+        self.broker.local().answer(message, room.name(), Ok(published));
     }
 
     fn failed(&mut self, pending: PendingMessage<L>, _: &LogError) {
-        let PendingMessage { room, assigned, answer, .. } = pending;
+        let PendingMessage { room, assigned, message, .. } = pending;
         if let Some(assigned) = assigned {
             self.broker.abandon(&room, assigned);
         }
-        answer(Err(BrokerError::NotWritten));
+        self.broker.local().answer(message, room.name(), Err(BrokerError::NotWritten));
     }
 }
 

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use super::budget::Budget;
+use super::engine_room::CloseSink;
 use super::eviction_order::Opener;
 use super::forget::Eviction;
 use super::idle::IdleRooms;
@@ -84,13 +85,15 @@ pub struct Memory<L: Local> {
     pub(super) budget: Budget<L::Topic>,
     pub(super) quotas: KeyQuotas,
     pub(super) rules: RoomRules,
-    max_rooms: usize,
-    default_room: String,
+    pub(super) max_rooms: usize,
+    pub(super) default_room: String,
     pub(super) idle: IdleRooms<L::Topic>,
     pub(super) positions: Positions,
     pub(super) rooms: Striped<Mutex<Rooms<L>>, STRIPES>,
     pub(super) room_count: AtomicUsize,
     next_id: AtomicU64,
+    /// Set when an engine assigns all positions: rooms are opened and closed by it.
+    pub(super) engine: OnceLock<CloseSink>,
 }
 
 impl<L: Local> fmt::Debug for Memory<L> {
@@ -115,6 +118,7 @@ impl<L: Local> Memory<L> {
             rooms: Striped::default(),
             room_count: AtomicUsize::new(0),
             next_id: AtomicU64::new(0),
+            engine: OnceLock::new(),
         }
     }
 
@@ -175,6 +179,7 @@ impl<L: Local> Memory<L> {
             let mut state = room.lock();
             if !state.is_closed {
                 self.idle.remove(&mut state);
+                state.empty_since_ms = 0;
                 let resumed = state.resume(resume);
                 let result = f(&mut state, &resumed);
                 drop(state);
@@ -234,6 +239,9 @@ impl<L: Local> Memory<L> {
         name: &RoomName,
         opener: impl Fn() -> Opener,
     ) -> Result<SharedRoom<L>, BrokerError> {
+        if self.has_engine() {
+            return self.find(name).ok_or(BrokerError::NoEngine);
+        }
         for _ in 0..TRIES {
             if let Some(room) = self.find_or_try(name, &opener) {
                 return Ok(room);
@@ -266,7 +274,12 @@ impl<L: Local> Memory<L> {
         Some(self.open(&mut rooms, name, retained))
     }
 
-    fn open(&self, rooms: &mut Rooms<L>, name: &RoomName, retained: RetainedPosition) -> SharedRoom<L> {
+    pub(super) fn open(
+        &self,
+        rooms: &mut Rooms<L>,
+        name: &RoomName,
+        retained: RetainedPosition,
+    ) -> SharedRoom<L> {
         let state = RoomState::new(self.local.topic(), self.rules.of(name), retained);
         let room = Arc::new(Room::new(self.next_id.fetch_add(1, Relaxed), name.clone(), state));
         rooms.insert(name.clone(), Arc::clone(&room));
@@ -300,7 +313,8 @@ impl<L: Local> Memory<L> {
             self.budget.account(room, &mut state, bytes);
             state.keys.expire(now_ms);
             if state.is_empty(&self.local) {
-                if state.history.is_empty() {
+                if self.may_forget(&mut state, now_ms) {
+                    self.drop_history(room, &mut state);
                     self.close(room, &mut state);
                     return false;
                 }

@@ -1,20 +1,22 @@
 //! Keeps the users of a room, and decides what is announced about them. In a small room each join and leave is
 //! announced by itself. In a large one they are merged into one announcement per interval, so that a storm of joins
 //! costs O(members) and not its square.
+//!
+//! In a cluster the other nodes' users count too: see [`Presence::attach`].
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::ops::Bound::{Excluded, Unbounded};
 
 use super::announcement::{Announcement, Diff, MergedMoves, Move};
 use crate::names::UserId;
-use crate::protocol::command::MAX_PRESENCE_LIMIT;
 
-/// Most users in one page: as many as a client may ask for.
-pub const MAX_PAGE: usize = MAX_PRESENCE_LIMIT as usize;
+mod changes;
+mod list;
+mod remote;
 
-/// Most bytes of names in one page. With what stands around them, that makes an event of at most 64 KiB.
-pub const PAGE_BYTES: usize = 65_000;
+pub use changes::{Change, LocalMoves, NodeKey};
+pub use list::{MAX_PAGE, PAGE_BYTES};
+use remote::Remote;
 
 /// When announcements are merged, and what they leave out.
 #[derive(Debug, Clone, Copy)]
@@ -53,34 +55,41 @@ enum Stay {
 /// The users of a room, sorted by name, with the number of their connections.
 ///
 /// Memory: about 45 bytes a user, and what waits to be announced of up to [`MAX_NAMES`](super::announcement::MAX_NAMES)
-/// users.
+/// users. In a cluster, some 60 bytes and the name for each user on other nodes.
 #[derive(Debug, Default)]
 pub struct Presence {
+    /// The users on this node.
     users: BTreeMap<UserId, Stay>,
     /// Counts the holds so far.
     held: u32,
     merged: MergedMoves,
+    /// The users on other nodes; `None` where the room is not shared with any.
+    remote: Option<Box<Remote>>,
 }
 
 impl Presence {
-    /// Returns how many users are in the room now. Clients are shown [`Presence::shown`] instead.
+    /// Returns how many users are in the room now, on all nodes. Clients are shown [`Presence::shown`] instead.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.users.len()
+    pub fn members(&self) -> usize {
+        self.remote.as_ref().map_or(self.users.len(), |remote| remote.members(self.users.len()))
     }
 
-    /// Returns true when no user is in the room.
+    /// Returns true when no user is in the room on this node.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// Adds a connection of `user`. The return of a user who is held is not announced.
+    /// Adds a connection of `user`. The return of a user who is held is not announced, nor is the join of one who is in
+    /// the room on another node.
     pub fn join(&mut self, user: &UserId, now_ms: u64, rules: &PresenceRules) -> Outcome {
         match self.users.entry(user.clone()) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Stay::Connected(1));
-                self.announce(user, Move::Joined, self.users.len(), now_ms, rules)
+                if self.remote.as_mut().is_some_and(|remote| remote.note_local(user, Move::Joined)) {
+                    return Outcome::Quiet;
+                }
+                self.announce(user, Move::Joined, self.members(), now_ms, rules)
             }
             Entry::Occupied(mut stay) => {
                 *stay.get_mut() = match *stay.get() {
@@ -105,7 +114,8 @@ impl Presence {
     }
 
     /// Removes a connection of `user` that was taken over by another, which is expected to join. If it was the last
-    /// one, the user stays until [`Presence::release`] is called with the returned number.
+    /// one, the user stays until [`Presence::release`] is called with the returned number, on whichever node the other
+    /// connection joins: two nodes that each rely on the other would lose a user who moves twice.
     #[must_use]
     pub fn hold(&mut self, user: &UserId) -> Option<u32> {
         match self.users.get_mut(user)? {
@@ -133,7 +143,10 @@ impl Presence {
 
     fn remove(&mut self, user: &UserId, now_ms: u64, rules: &PresenceRules) -> Outcome {
         self.users.remove(user);
-        self.announce(user, Move::Left, self.users.len() + 1, now_ms, rules)
+        if self.remote.as_mut().is_some_and(|remote| remote.note_local(user, Move::Left)) {
+            return Outcome::Quiet;
+        }
+        self.announce(user, Move::Left, self.members() + 1, now_ms, rules)
     }
 
     /// Decides how a move is announced. `members` counts the user who leaves, so that a user's join and leave are
@@ -159,55 +172,24 @@ impl Presence {
             self.merged.add_to_diff(user, what);
             return Outcome::Announce(Announcement { notice, diff: None });
         }
-        let names = (members <= rules.count_only_above).then(|| what.names(user));
-        Outcome::Announce(Announcement { notice, diff: Some(Diff { names, members: self.users.len() }) })
+        let names = (members <= self.names_up_to(rules)).then(|| what.names(user));
+        Outcome::Announce(Announcement { notice, diff: Some(Diff { names, members: self.members() }) })
+    }
+
+    /// Returns up to how many members the announcements of the room have names now.
+    fn names_up_to(&self, rules: &PresenceRules) -> usize {
+        if self.remote.as_ref().is_some_and(|remote| remote.is_counted()) {
+            0
+        } else {
+            rules.count_only_above
+        }
     }
 
     /// Returns the merged announcement, once it is due.
     pub fn merged(&mut self, rules: &PresenceRules) -> Option<Announcement> {
-        self.merged.take(self.users.len(), rules.count_only_above)
+        let (members, names_up_to) = (self.members(), self.names_up_to(rules));
+        self.merged.take(members, names_up_to)
     }
-
-    /// Returns how many users are in the room as `viewer`, one of them, is shown it: as last announced, and the viewer.
-    /// Moves that wait to be announced are left out: the announcement will be applied to this number, and says nothing
-    /// of users who come and go in between.
-    #[must_use]
-    pub fn shown(&self, viewer: &UserId) -> usize {
-        let announced = self.users.len().saturating_add_signed(-self.merged.gain());
-        announced + usize::from(self.merged.move_of(viewer) == Some(Move::Joined))
-    }
-
-    /// Returns the users behind `after` (from the first without it) that `viewer` is [shown](Presence::shown): at most
-    /// `limit` and [`MAX_PAGE`], as many as fit into [`PAGE_BYTES`]. Also returns whether there are more. Copies no
-    /// name. Paging through a room that changes meets every user who stays in it exactly once.
-    #[must_use]
-    pub fn page(&self, viewer: &UserId, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool) {
-        let limit = limit.min(MAX_PAGE);
-        let mut page = Vec::with_capacity(limit.min(self.users.len()));
-        let mut bytes = 0;
-        let behind = (after.map_or(Unbounded, Excluded), Unbounded);
-        let here = self.users.range::<UserId, _>(behind).map(|(user, _)| user);
-        let is_visible = |user: &&UserId| *user == viewer || self.merged.move_of(user) != Some(Move::Joined);
-        for user in in_order(here.filter(is_visible), self.merged.left(behind)) {
-            // With quotes and a comma.
-            bytes += user.as_str().len() + 3;
-            if page.len() == limit || bytes > PAGE_BYTES {
-                return (page, true);
-            }
-            page.push(user.clone());
-        }
-        (page, false)
-    }
-}
-
-/// Merges two sorted iterators into one.
-fn in_order<T: Ord>(one: impl Iterator<Item = T>, two: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
-    let (mut one, mut two) = (one.peekable(), two.peekable());
-    std::iter::from_fn(move || match (one.peek(), two.peek()) {
-        (Some(first), Some(second)) if first > second => two.next(),
-        (Some(_), _) => one.next(),
-        (None, _) => two.next(),
-    })
 }
 
 #[cfg(test)]

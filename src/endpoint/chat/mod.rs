@@ -1,11 +1,14 @@
 //! `/ws/chat/{user_id}`: one connection in the chat, in either dialect.
 
+mod finish;
+mod pending;
 mod replay;
 mod rooms;
 mod v1;
 
 use std::sync::Arc;
 
+use self::pending::Pending;
 use self::replay::Replaying;
 use self::rooms::Rooms;
 use self::v1::Session;
@@ -47,12 +50,13 @@ pub struct V1Request {
 }
 
 /// Returns the reason that ends a connection which could not enter its room.
-const fn refused_entry(error: BrokerError) -> EndReason {
+pub const fn refused_entry(error: BrokerError) -> EndReason {
     match error {
         BrokerError::TooManyRooms => EndReason::Overloaded,
         // Errors of publishing, which entering does not do. Listed one by one, so that a new error has to be decided
         // on.
         BrokerError::Full | BrokerError::NotWritten | BrokerError::Gone => EndReason::Overloaded,
+        BrokerError::NoEngine => EndReason::Overloaded,
     }
 }
 
@@ -88,7 +92,8 @@ impl Chat {
         if let Some(V1Request { session: secret, .. }) = v1 {
             registration.reply(&v1::welcome(node, claim.user(), secret, &entered));
             let mut new = Box::new(Session::new(room, address, allowed));
-            new.replaying = Replaying::begin(registration, entered.membership.room(), entered.resumed);
+            let replaying = Replaying::begin(registration, entered.membership.room(), entered.resumed);
+            new.pending = replaying.map(Pending::Replaying);
             session = Some(new);
         }
         Ok(Self { rooms: Rooms::new(entered.membership), claim, strikes: Strikes::default(), v1: session })
@@ -98,6 +103,11 @@ impl Chat {
     #[must_use]
     pub fn user(&self) -> &UserId {
         self.claim.user()
+    }
+
+    /// Notes why the connection ends.
+    pub(super) fn ends(&mut self, reason: &EndReason) {
+        self.rooms.iter_mut().for_each(|membership| membership.ends(reason));
     }
 
     pub(super) fn text(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
@@ -149,22 +159,6 @@ impl Chat {
         let limit = peer.config().limits.malformed_per_minute;
         if error.is_malformed() && self.strikes.add(peer.now_ms, limit) {
             return Err(EndReason::RepeatedlyMalformed);
-        }
-        Ok(())
-    }
-
-    /// Returns true while missed messages are still to be read, or a room cannot be left yet. No command is taken
-    /// meanwhile.
-    pub(super) fn is_replaying(&self) -> bool {
-        self.v1.as_ref().is_some_and(|v1| v1.replaying.is_some()) || self.is_leaving()
-    }
-
-    /// Queues the next page of missed messages, or leaves the room that waits to be left.
-    pub(super) fn replay(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
-        self.finish_leaving(peer);
-        let Some(v1) = &mut self.v1 else { return Ok(()) };
-        if let Some(replaying) = v1.replaying.take() {
-            v1.replaying = replaying.next_page(&mut self.rooms, peer.registration)?;
         }
         Ok(())
     }

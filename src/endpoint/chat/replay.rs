@@ -53,6 +53,7 @@ impl Replaying {
                 }
                 Ok(None)
             }
+            NextPage::Lost => Err(EndReason::PositionLost),
             NextPage::TooSlow => Err(EndReason::SlowConsumer("resume slower than the room")),
         }
     }

@@ -30,6 +30,10 @@ impl Rooms {
         self.0.iter_mut().find(|membership| membership.room().as_str() == room)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Membership> {
+        self.0.iter_mut()
+    }
+
     pub(super) fn add(&mut self, membership: Membership) {
         debug_assert!(self.get(membership.room().as_str()).is_none(), "a room is joined once");
         self.0.push(membership);

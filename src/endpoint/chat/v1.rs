@@ -3,6 +3,7 @@
 //! In every function here, `re` is the `id` that the client gave its command. The answer repeats it.
 
 use super::Chat;
+use super::pending::{Asking, HistoryWish, Joining, Leaving, Pending, Sending};
 use super::replay::Replaying;
 use crate::broker::{Position, Published};
 use crate::chat::validate;
@@ -28,25 +29,15 @@ pub(super) struct Session {
     address: u32,
     /// Patterns of the rooms that the token allows; `None` allows all.
     allowed: Option<Box<[String]>>,
-    /// The missed messages that are still to be sent, if the connection resumed a room.
-    pub(super) replaying: Option<Replaying>,
-    /// A room to be left as soon as the client's messages there are answered.
-    leaving: Option<Leaving>,
+    /// The command that has to be finished before the next one is taken.
+    pub(super) pending: Option<Pending>,
     /// Limits how often the connection's `typing` commands are shown to others.
     typing: TypingPause,
 }
 
-/// A `leave` command that waits until the client's messages in the room are answered.
-#[derive(Debug)]
-struct Leaving {
-    room: RoomName,
-    /// The command's `id`, which the answer repeats.
-    re: Option<Box<str>>,
-}
-
 impl Session {
     pub(super) fn new(entry: RoomName, address: u32, allowed: Option<Box<[String]>>) -> Self {
-        Self { entry, address, allowed, replaying: None, leaving: None, typing: TypingPause::default() }
+        Self { entry, address, allowed, pending: None, typing: TypingPause::default() }
     }
 
     fn allows(&self, room: &str) -> bool {
@@ -136,8 +127,11 @@ impl Chat {
                 self.join(room, resume, re, peer)
             }
             Command::Leave { room } => {
-                if self.member(room)?.awaits_answers() {
-                    return self.leave_later(room, re);
+                let membership = self.member(room)?;
+                if membership.awaits_answers() {
+                    let leaving = Leaving { room: membership.room().clone(), re: re.map(Box::from) };
+                    self.wait_for(Pending::Leaving(leaving));
+                    return Ok(());
                 }
                 self.leave(room, re, peer)
             }
@@ -199,7 +193,7 @@ impl Chat {
     }
 
     fn direct(
-        &self,
+        &mut self,
         to: &str,
         text: &str,
         key: Option<&str>,
@@ -209,59 +203,27 @@ impl Chat {
         // Nobody can be connected with a user id that is not valid.
         let to: UserId = to.parse().map_err(|_: NameError| CommandError::UserNotFound)?;
         let key = self.admit_text(text, key, peer)?;
+        let (user, id) = (self.claim.user(), peer.registration.id());
+        if let Some(delivery) = peer.node.direct_to_all(user, &to, text, key.as_ref(), peer.now_ms, id) {
+            self.wait_for(Pending::Sending(Box::new(Sending { re: re.map(Box::from), delivery })));
+            return Ok(());
+        }
         let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.now_ms)?;
         peer.reply(&v1::direct_ack(re, delivered));
         Ok(())
     }
 
-    fn leave(&mut self, room: &str, re: Option<&str>, peer: &Peer<'_>) -> Result<(), CommandError> {
+    pub(super) fn leave(
+        &mut self,
+        room: &str,
+        re: Option<&str>,
+        peer: &Peer<'_>,
+    ) -> Result<(), CommandError> {
         let membership = self.rooms.take(room).ok_or_else(|| not_in(room))?;
         let name = membership.room().clone();
         membership.leave(peer.registration);
         peer.reply(&v1::left(re, &name));
         Ok(())
-    }
-
-    /// Stores a `leave` until the client's messages in the room are answered: [`Chat::finish_leaving`] carries it out.
-    fn leave_later(&mut self, room: &str, re: Option<&str>) -> Result<(), CommandError> {
-        let name = self.member(room)?.room().clone();
-        if let Some(session) = &mut self.v1 {
-            session.leaving = Some(Leaving { room: name, re: re.map(Box::from) });
-        }
-        Ok(())
-    }
-
-    /// Returns true while a `leave` waits for answers to the client's messages in that room. The connection's task is
-    /// woken when the answers are there.
-    pub(in crate::endpoint) fn is_waiting(&self) -> bool {
-        // The result is not stored: the one wake-up may come while the task is paused for another reason, because the
-        // client does not read its answers.
-        let leaving = self.v1.as_ref().and_then(|v1| v1.leaving.as_ref());
-        let room = leaving.and_then(|leaving| self.rooms.get(leaving.room.as_str()));
-        room.is_some_and(Membership::awaits_answers)
-    }
-
-    /// Returns true while a `leave` is stored to be carried out later. No other command is read meanwhile.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.v1.as_ref().is_some_and(|v1| v1.leaving.is_some())
-    }
-
-    /// Carries out the stored `leave`, if there is one and the client's messages in that room are answered.
-    pub(super) fn finish_leaving(&mut self, peer: &Peer<'_>) {
-        let Some(Leaving { room, re }) = self.v1.as_mut().and_then(|v1| v1.leaving.take()) else { return };
-        match (self.rooms.get(room.as_str()), &mut self.v1) {
-            (Some(membership), Some(session)) if membership.awaits_answers() => {
-                session.leaving = Some(Leaving { room, re });
-            }
-            _ => {
-                let left = self.leave(room.as_str(), re.as_deref(), peer);
-                debug_assert_eq!(
-                    left,
-                    Ok(()),
-                    "no command was carried out meanwhile that could have left the room"
-                );
-            }
-        }
     }
 
     fn join(
@@ -279,23 +241,42 @@ impl Chat {
         if self.rooms.len() >= max {
             return Err(CommandError::TooManyRooms { max });
         }
-        let Some(session) = &mut self.v1 else { return Err(CommandError::UnknownType) };
+        let Some(session) = &self.v1 else { return Err(CommandError::UnknownType) };
         if !session.allows(room) {
             return Err(CommandError::Forbidden("the token does not allow this room"));
         }
-        let wish = resume.map(position);
+        let (wish, address) = (resume.map(position), session.address);
+        let opening = peer.node.opening(&name, self.claim.user(), address, wish, peer.registration.id());
+        if let Some(opening) = opening {
+            let joining = Joining { room: name, resume: wish, re: re.map(Box::from), opening };
+            self.wait_for(Pending::Joining(Box::new(joining)));
+            return Ok(());
+        }
+        self.enter_room(name, wish, re, peer)
+    }
+
+    /// Enters a room that is ready to be entered, and answers the `join`.
+    pub(super) fn enter_room(
+        &mut self,
+        name: RoomName,
+        resume: Option<Position>,
+        re: Option<&str>,
+        peer: &Peer<'_>,
+    ) -> Result<(), CommandError> {
+        let Some(session) = &mut self.v1 else { return Err(CommandError::UnknownType) };
         let (user, address) = (self.claim.user(), session.address);
-        let entered = peer.node.enter(peer.registration, &name, user, address, wish).map_err(refusal)?;
+        let entered = peer.node.enter(peer.registration, &name, user, address, resume).map_err(refusal)?;
         let Position { epoch, offset } = entered.start();
         let (recovered, members) = (entered.is_recovered(), entered.members);
         peer.reply(&v1::joined(&v1::Joined { re, room: &name, epoch, offset, recovered, members }));
-        session.replaying = Replaying::begin(peer.registration, &name, entered.resumed);
+        let replaying = Replaying::begin(peer.registration, &name, entered.resumed);
+        session.pending = replaying.map(Pending::Replaying);
         self.rooms.add(entered.membership);
         Ok(())
     }
 
     fn history(
-        &self,
+        &mut self,
         room: &str,
         epoch: Option<&str>,
         before: Option<u64>,
@@ -304,9 +285,31 @@ impl Chat {
         peer: &Peer<'_>,
     ) -> Result<(), CommandError> {
         let membership = self.member(room)?;
-        let epoch = epoch.map(|epoch| epoch.parse().unwrap_or_else(|_| Epoch::random()));
-        let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_HISTORY_LIMIT) as usize;
-        let recent = membership.recent(epoch, before.map(Offset), limit);
+        let page = HistoryWish {
+            epoch: epoch.map(|epoch| epoch.parse().unwrap_or_else(|_| Epoch::random())),
+            before: before.map(Offset),
+            limit: limit.unwrap_or(DEFAULT_LIMIT).min(MAX_HISTORY_LIMIT) as usize,
+        };
+        if let Some(opening) = membership.reading(page.before, page.limit) {
+            let room = membership.room().clone();
+            let asking = Asking { room, page, re: re.map(Box::from), opening };
+            self.wait_for(Pending::Asking(Box::new(asking)));
+            return Ok(());
+        }
+        self.recent(room, page, re, peer)
+    }
+
+    /// Answers a `history` command with what this node has.
+    pub(super) fn recent(
+        &self,
+        room: &str,
+        page: HistoryWish,
+        re: Option<&str>,
+        peer: &Peer<'_>,
+    ) -> Result<(), CommandError> {
+        let membership = self.member(room)?;
+        let HistoryWish { epoch, before, limit } = page;
+        let recent = membership.recent(epoch, before, limit);
         peer.reply(&v1::history(&v1::History {
             re,
             room: membership.room(),

@@ -2,6 +2,7 @@
 //! members for which nothing waits, and a message that comes meanwhile ends its sweep, its way through the members.
 
 use super::slice::Slice;
+use crate::registry::inbox::Typist;
 use crate::shard::lane::Lane;
 
 impl Slice<'_> {
@@ -13,7 +14,7 @@ impl Slice<'_> {
         let _ = lane.sweep(|offer| {
             self.offers += 1;
             let client = self.clients.get_mut(offer.slot as usize);
-            if client.is_some_and(|client| client.is_idle() && Some(client.id) != typist) {
+            if client.is_some_and(|client| client.is_idle() && Some(Typist::Here(client.id)) != typist) {
                 self.queue_offer(&offer);
             }
             !self.is_full()

@@ -14,6 +14,11 @@ impl LaneId {
         Self(topic << 1 | dialect as u64)
     }
 
+    /// Returns the ids of a room's lanes, one for each dialect.
+    pub(in crate::shard) const fn of(topic: TopicId) -> [Self; 2] {
+        [Self::new(topic, Dialect::Plain), Self::new(topic, Dialect::V1)]
+    }
+
     /// Returns the id of the same room's lane for the other dialect.
     pub(in crate::shard) const fn other(self) -> Self {
         Self(self.0 ^ 1)

@@ -23,9 +23,10 @@ use self::member::{GONE, Member};
 use self::personal::{IndexedCopy, PersonalBatch, mark_served};
 use super::batch::{Batch, BatchLimits};
 use super::bounds::Overload;
-use crate::names::{ConnectionId, RoomName};
+use crate::names::RoomName;
 use crate::protocol::frame::Frame;
 use crate::registry::delivery::{LossNote, SenderCopy};
+use crate::registry::inbox::Typist;
 
 /// Members of a sweep that are prefetched together: as many cache misses as a core has under way at once.
 const AHEAD: usize = 16;
@@ -56,7 +57,7 @@ struct Sweep {
     /// The sweep is under way. Nothing is added to the batch any more, because a member may have got it already.
     has_begun: bool,
     /// The connection of the user who is typing, if the batch is a typing event; `None` for a batch of messages.
-    typist: Option<ConnectionId>,
+    typist: Option<Typist>,
     /// Time when the first of its messages was published.
     since: Instant,
 }
@@ -175,6 +176,11 @@ impl Lane {
             self.members.shrink_to(self.members.len() * 2);
             self.gone = 0;
         }
+    }
+
+    /// Returns the slots of the members.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+        self.members.iter().filter(|member| member.after != GONE).map(|member| member.slot)
     }
 
     /// Returns the number of members.

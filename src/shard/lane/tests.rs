@@ -1,4 +1,5 @@
 use super::*;
+use crate::names::ConnectionId;
 use bytes::Bytes;
 
 const LIMITS: BatchLimits = BatchLimits { bytes: 1000, frames: 8 };

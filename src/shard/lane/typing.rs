@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::member::GONE;
 use super::{Lane, Sweep};
-use crate::names::ConnectionId;
 use crate::protocol::frame::Frame;
+use crate::registry::inbox::Typist;
 use crate::shard::batch::Batch;
 
 /// The position given to a typing event: behind the position of every member, so that each is offered it, but not
@@ -17,8 +17,8 @@ use crate::shard::batch::Batch;
 const TYPING: u64 = GONE - 1;
 
 impl Lane {
-    /// Starts a sweep that shows that the user of the connection `typist` is typing. The lane must have no other work.
-    pub(in crate::shard) fn start_typing(&mut self, typist: ConnectionId, frame: &Frame) {
+    /// Starts a sweep that shows that `typist` is typing. The lane must have no other work.
+    pub(in crate::shard) fn start_typing(&mut self, typist: Typist, frame: &Frame) {
         debug_assert!(!self.has_work(), "a typing event is not shown while anything else is to be done");
         let mut batch = Batch::default();
         self.label(&mut batch);
@@ -33,8 +33,8 @@ impl Lane {
         self.typist().is_some()
     }
 
-    /// Returns the connection of the user who is typing, while the current sweep is that of a typing event.
-    pub(in crate::shard) fn typist(&self) -> Option<ConnectionId> {
+    /// Returns the user who is typing, while the current sweep is that of a typing event.
+    pub(in crate::shard) fn typist(&self) -> Option<Typist> {
         self.sweep.as_ref().and_then(|sweep| sweep.typist)
     }
 }

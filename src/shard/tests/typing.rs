@@ -3,10 +3,11 @@
 use super::hall::{Hall, seen};
 use super::*;
 use crate::registry::delivery::{Audience, Delivery};
+use crate::registry::inbox::Typist;
 use crate::shard::fanout::slice;
 
 fn typing(hall: &Hall, by: &Registration) {
-    hall.registry.typing(&hall.topic, &frame::text("typing"), by.id());
+    hall.registry.typing(&hall.topic, &frame::text("typing"), Typist::Here(by.id()));
 }
 
 #[test]

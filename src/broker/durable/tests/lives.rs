@@ -53,7 +53,6 @@ fn two_lives_that_end_while_the_disk_is_busy_are_both_gone() {
     // The thread takes trims in the order in which they come: behind this message it knows the first life.
     life.say_all("b", 2..=2);
     let ((begin, begun), (go, gone)) = (sync_channel(1), sync_channel::<()>(1));
-    let answer = life.answer.clone();
     life.durable
         .publish(Job {
             room: life.room("b"),
@@ -61,12 +60,11 @@ fn two_lives_that_end_while_the_disk_is_busy_are_both_gone() {
             key: None,
             max_len: 10,
             at_unix_ms: NOW_MS,
-            encode: Box::new(move |_| {
+            message: life.message(move |_| {
                 begin.send(()).expect("the test listens");
                 gone.recv_timeout(PATIENCE).expect("the test says when");
-                Frame::from_static(b"b         3").into()
+                b"b         3".to_vec()
             }),
-            answer: Box::new(move |answered| answer.send(answered).expect("the test listens")),
         })
         .unwrap();
     begun.recv_timeout(PATIENCE).expect("the thread has begun");

@@ -3,13 +3,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::super::Publication;
 use super::super::memory::MemoryLimits;
 use super::super::resume::Resumed;
+use super::super::{Encoded, Position, Publication};
 use super::*;
 use crate::chat::rooms::RoomRules;
 use crate::config::Config;
-use crate::names::{Offset, RoomName};
+use crate::names::{Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
 
 mod lives;
@@ -24,6 +24,7 @@ struct Members(SyncSender<(Offset, Frame)>);
 impl Local for Members {
     type Topic = usize;
     type SenderCopy = ();
+    type Message = Message;
     fn topic(&self) -> usize {
         0
     }
@@ -36,6 +37,31 @@ impl Local for Members {
     fn is_occupied(&self, members: &usize) -> bool {
         *members > 0
     }
+    fn members(&self, members: &usize) -> usize {
+        *members
+    }
+    fn show_typing(&self, _: &usize, _: &RoomName, _: &UserId) {}
+    fn text<'m>(&self, _: &'m Message) -> &'m str {
+        unreachable!("no engine asks for the text")
+    }
+    fn sender_copy(&self, _: &Message, _: &RoomName, _: Position) -> Option<()> {
+        unreachable!("no engine delivers")
+    }
+    fn missed(&self, _: &mut usize, _: &RoomName, _: Offset, _: Offset) {}
+    fn renamed(&self, _: &mut usize, _: &RoomName, _: Position) {}
+    fn lost(&self, _: &mut usize) {}
+    fn encode(&self, message: &Message, _: &RoomName, at: Position) -> Encoded<()> {
+        Frame::from((message.frame)(at)).into()
+    }
+    fn answer(&self, message: Message, _: &RoomName, answer: Result<Published, BrokerError>) {
+        message.answer.send(answer).expect("the test listens");
+    }
+}
+
+/// A message that becomes what `frame` makes of its position, and sends its answer to the test.
+struct Message {
+    frame: Box<dyn Fn(Position) -> Vec<u8> + Send>,
+    answer: SyncSender<Result<Published, BrokerError>>,
 }
 
 /// One run of a node.
@@ -77,7 +103,6 @@ impl Life {
     }
 
     fn say(&self, room: &SharedRoom<Members>, key: Option<&str>) -> Result<(), BrokerError> {
-        let answer = self.answer.clone();
         let name = room.name().clone();
         self.durable.publish(Job {
             room: Arc::clone(room),
@@ -85,9 +110,12 @@ impl Life {
             key: key.map(|key| key.parse().unwrap()),
             max_len: 10,
             at_unix_ms: self.now_ms.load(Relaxed),
-            encode: Box::new(move |at| Frame::from(frame(&name, at.offset.0)).into()),
-            answer: Box::new(move |answered| answer.send(answered).expect("the test listens")),
+            message: self.message(move |at| frame(&name, at.offset.0)),
         })
+    }
+
+    fn message(&self, frame: impl Fn(Position) -> Vec<u8> + Send + 'static) -> Message {
+        Message { frame: Box::new(frame), answer: self.answer.clone() }
     }
 
     #[track_caller]
@@ -249,11 +277,7 @@ fn messages_that_the_node_drops_are_dropped_on_disk() {
             key: None,
             max_len: 10,
             at_unix_ms: NOW_MS + 1000,
-            encode: Box::new(|_| Frame::from(vec![b'x'; 200]).into()),
-            answer: {
-                let answer = life.answer.clone();
-                Box::new(move |answered| answer.send(answered).expect("the test listens"))
-            },
+            message: life.message(|_| vec![b'x'; 200]),
         })
         .unwrap();
     assert_eq!(life.answer(), Ok((1, false)));
@@ -293,15 +317,13 @@ fn a_message_that_is_not_written_has_not_happened() {
     let in_the_way = dir.path().join("0000000002.log");
     fs::create_dir(&in_the_way).unwrap();
     // A message that fills the segment, so that the next one needs another.
-    let answer = life.answer.clone();
     let fill = Job {
         room: Arc::clone(&room),
         user: "bob".parse().unwrap(),
         key: None,
         max_len: 10,
         at_unix_ms: NOW_MS,
-        encode: Box::new(|_| Frame::from(vec![b'x'; super::super::log::SEGMENT_BYTES as usize]).into()),
-        answer: Box::new(move |answered| answer.send(answered).expect("the test listens")),
+        message: life.message(|_| vec![b'x'; super::super::log::SEGMENT_BYTES as usize]),
     };
     life.durable.publish(fill).unwrap();
     assert_eq!(life.answer(), Ok((2, false)));

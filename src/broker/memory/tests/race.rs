@@ -16,12 +16,12 @@ use crate::broker::memory::{Memory, MemoryLimits};
 use crate::broker::resume::{Gap, NextPage, Page, Replay, Resumed};
 use crate::broker::room::SharedRoom;
 use crate::broker::trim::Trim;
-use crate::broker::{self, BrokerError, Draft, Local, Position, Publication};
+use crate::broker::{BrokerError, Draft, Encoded, Local, Position, Publication, Published};
 use crate::chat::keys::KEPT_MS;
 use crate::chat::presence;
 use crate::chat::rooms::RoomRules;
 use crate::config::Config;
-use crate::names::{Epoch, RoomName, UserId};
+use crate::names::{Epoch, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
 
 const THREADS: usize = 4;
@@ -53,6 +53,7 @@ impl Members {
 impl Local for Members {
     type Topic = HashMap<usize, Inbox>;
     type SenderCopy = Position;
+    type Message = ();
 
     fn topic(&self) -> Self::Topic {
         HashMap::new()
@@ -71,6 +72,25 @@ impl Local for Members {
     }
     fn is_occupied(&self, topic: &Self::Topic) -> bool {
         !topic.is_empty()
+    }
+    fn members(&self, members: &Self::Topic) -> usize {
+        members.len()
+    }
+    fn show_typing(&self, _: &Self::Topic, _: &RoomName, _: &UserId) {}
+    fn text<'m>(&self, _: &'m ()) -> &'m str {
+        unreachable!("no engine asks for the text")
+    }
+    fn sender_copy(&self, _: &(), _: &RoomName, _: Position) -> Option<Position> {
+        unreachable!("no engine delivers")
+    }
+    fn missed(&self, _: &mut Self::Topic, _: &RoomName, _: Offset, _: Offset) {}
+    fn renamed(&self, _: &mut Self::Topic, _: &RoomName, _: Position) {}
+    fn lost(&self, _: &mut Self::Topic) {}
+    fn encode(&self, (): &(), _: &RoomName, _: Position) -> Encoded<Position> {
+        unreachable!("memory publishes in one step")
+    }
+    fn answer(&self, (): (), _: &RoomName, _: Result<Published, BrokerError>) {
+        unreachable!("memory publishes in one step")
     }
 }
 
@@ -174,7 +194,7 @@ impl World {
         for _ in 0..times {
             let draft = Draft { user, key: key.clone(), max_len: FRAME_BYTES };
             let now_ms = self.clock_ms.fetch_add(1, Relaxed);
-            let published = self.broker.publish(room, draft, now_ms, |position| broker::Encoded {
+            let published = self.broker.publish(room, draft, now_ms, |position| Encoded {
                 frame: encoded(thread, count),
                 sender_copy: Some(position),
             });
@@ -211,7 +231,7 @@ impl World {
                     rest = Some(replay);
                 }
                 NextPage::Last(page, ()) => client.read(&self.broker, &page),
-                NextPage::TooSlow => return false,
+                NextPage::Lost | NextPage::TooSlow => return false,
             }
         }
         true

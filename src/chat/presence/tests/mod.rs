@@ -1,4 +1,5 @@
 mod observers;
+mod remote;
 
 use super::super::announcement::{MAX_NAMES, Names};
 use super::*;
@@ -48,7 +49,7 @@ fn a_user_who_is_expected_back_stays_present_until_the_time_is_over() {
     room.join(&bob, 0, &RULES);
     assert_eq!(room.hold(&bob), None, "another connection is there");
     let first = room.hold(&bob).expect("the last one");
-    assert_eq!((room.len(), room.hold(&bob)), (1, None));
+    assert_eq!((room.members(), room.hold(&bob)), (1, None));
     assert_eq!(room.leave(&bob, 0, &RULES), Outcome::Quiet, "nobody leaves twice");
     assert_eq!(room.join(&bob, 0, &RULES), Outcome::Quiet, "nobody is told");
     assert_eq!(room.release(&bob, first, 0, &RULES), Outcome::Quiet, "it has come");
@@ -149,7 +150,7 @@ fn where_nothing_is_announced_users_are_counted_all_the_same() {
     for n in 0..5 {
         assert_eq!(room.join(&user(&format!("u-{n}")), 0, &rules), Outcome::Quiet);
     }
-    assert_eq!((room.len(), room.merged(&rules)), (5, None));
+    assert_eq!((room.members(), room.merged(&rules)), (5, None));
 }
 
 #[test]

@@ -54,6 +54,11 @@ struct World {
     observers: Vec<Observer>,
     /// Users whose connection was taken over by one that may yet join.
     held: Vec<(UserId, u32)>,
+    /// The users on other nodes, each of which may tell their number alone.
+    others: [(BTreeSet<UserId>, bool); 3],
+    /// True when other nodes sometimes tell their number alone.
+    counts: bool,
+    is_shared: bool,
     due_ms: Option<u64>,
     now_ms: u64,
     random: fastrand::Rng,
@@ -97,6 +102,41 @@ impl World {
     fn release(&mut self, at: usize) {
         let (guest, number) = self.held.swap_remove(at);
         let outcome = self.room.release(&guest, number, self.now_ms, &self.rules);
+        self.announce(outcome);
+    }
+
+    /// Lets the users on another node change.
+    fn change_elsewhere(&mut self) {
+        let at = self.random.usize(..self.others.len());
+        let node = NodeKey(at as u64);
+        let guests: BTreeSet<UserId> =
+            (0..self.random.u8(..4)).map(|_| user(&format!("guest-{}", self.random.u8(..8)))).collect();
+        let (users, is_counted) = &mut self.others[at];
+        let change = match self.random.u8(..10) {
+            0 => {
+                (*users, *is_counted) = (BTreeSet::new(), false);
+                Change::Removed { node }
+            }
+            1 if self.counts => {
+                (*users, *is_counted) = (guests, true);
+                Change::Count { node, users: users.len() }
+            }
+            _ if *is_counted || self.random.u8(..4) == 0 => {
+                (*users, *is_counted) = (guests, false);
+                Change::Users { node, users: users.iter().cloned().collect() }
+            }
+            _ => {
+                let joined: Vec<UserId> = guests.difference(users).cloned().collect();
+                let left: Vec<UserId> = guests.intersection(users).cloned().collect();
+                *users = users.symmetric_difference(&guests).cloned().collect();
+                Change::Moved { node, joined, left }
+            }
+        };
+        self.apply(vec![change]);
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) {
+        let outcome = self.room.apply(changes, self.now_ms, &self.rules);
         self.announce(outcome);
     }
 
@@ -145,6 +185,7 @@ impl World {
                 let at = self.random.usize(..self.held.len());
                 self.release(at);
             }
+            (92..96, _) if self.is_shared => self.change_elsewhere(),
             (99, _) if self.random.u8(..20) == 0 => {
                 (0..=MAX_NAMES).for_each(|n| self.toggle(&user(&format!("many-{n}"))));
             }
@@ -160,6 +201,14 @@ impl World {
         while !self.held.is_empty() {
             self.release(0);
         }
+        let lists = self.others.iter().enumerate().map(|(at, (users, _))| Change::Users {
+            node: NodeKey(at as u64),
+            users: users.iter().cloned().collect(),
+        });
+        let lists = lists.collect();
+        if self.is_shared {
+            self.apply(lists);
+        }
         self.pass(self.rules.interval_ms);
         assert_eq!(self.due_ms, None);
         for observer in &mut self.observers {
@@ -171,30 +220,47 @@ impl World {
     }
 }
 
+/// Runs a schedule, at the end of which everything has arrived.
+fn run(seed: u64, is_shared: bool, counts: bool) -> World {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let count_only_above = if random.bool() { 7 } else { 10_000 };
+    let rules = PresenceRules { is_announced: true, notice_limit: 4, count_only_above, interval_ms: 100 };
+    let (room, observers, held, others) = (Presence::default(), Vec::new(), Vec::new(), Default::default());
+    let mut world =
+        World { rules, room, observers, held, others, counts, is_shared, due_ms: None, now_ms: 0, random };
+    for _ in 0..300 {
+        world.step();
+        let is_counted = world.others.iter().any(|(_, is_counted)| *is_counted);
+        let wrong = world.observers.iter().find(|observer| {
+            let (page, has_more) = world.room.page(&observer.name, None, MAX_PAGE);
+            !is_counted && !has_more && page.len() != world.room.shown(&observer.name) || !page.is_sorted()
+        });
+        assert!(wrong.is_none(), "seed {seed}: names and number differ for {wrong:?}");
+        if is_counted {
+            let sum =
+                world.room.users.len() + world.others.iter().map(|(users, _)| users.len()).sum::<usize>();
+            assert_eq!(world.room.members(), sum, "seed {seed}: the sum of the nodes");
+        }
+    }
+    world.settle();
+    world
+}
+
 #[test]
 fn a_list_and_the_announcements_behind_it_add_up_for_every_observer() {
-    for seed in 0..200 {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let count_only_above = if random.bool() { 7 } else { 10_000 };
-        let rules = PresenceRules { is_announced: true, notice_limit: 4, count_only_above, interval_ms: 100 };
-        let (room, observers) = (Presence::default(), Vec::new());
-        let mut world = World { rules, room, observers, held: Vec::new(), due_ms: None, now_ms: 0, random };
-        for _ in 0..300 {
-            world.step();
-            let wrong = world.observers.iter().find(|observer| {
-                let (page, has_more) = world.room.page(&observer.name, None, MAX_PAGE);
-                !has_more && page.len() != world.room.shown(&observer.name) || !page.is_sorted()
-            });
-            assert!(wrong.is_none(), "seed {seed}: names and number differ for {wrong:?}");
-        }
-        world.settle();
-        let here: BTreeSet<UserId> = world.room.users.keys().cloned().collect();
-        for Observer { name, members, list, .. } in &world.observers {
-            assert_eq!(*members, here.len(), "seed {seed}, {name}");
-            assert!(
-                list.as_ref().is_none_or(|list| *list == here),
-                "seed {seed}, {name}: {list:?}, {here:?}"
-            );
+    for (is_shared, counts) in [(false, false), (true, false), (true, true)] {
+        for seed in 0..200 {
+            let world = run(seed, is_shared, counts);
+            let elsewhere = world.others.iter().flat_map(|(users, _)| users);
+            let present: BTreeSet<UserId> = world.room.users.keys().chain(elsewhere).cloned().collect();
+            assert_eq!(world.room.members(), present.len(), "seed {seed}");
+            for Observer { name, members, list, .. } in &world.observers {
+                assert_eq!(*members, present.len(), "seed {seed}, {name}");
+                assert!(
+                    list.as_ref().is_none_or(|list| *list == present),
+                    "seed {seed}, {name}: {list:?}, {present:?}"
+                );
+            }
         }
     }
 }

@@ -1,0 +1,4 @@
+//! Tests of the control messages and of the tables that wait for answers.
+
+mod messages;
+mod tables;

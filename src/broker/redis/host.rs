@@ -1,0 +1,86 @@
+//! How the engine reaches the connections of its own node: to enter them, to end them, and to give them private
+//! messages. Implemented where broker and registry are joined.
+
+use bytes::Bytes;
+
+use super::directory::Spent;
+use super::directory::release::Missing;
+use crate::broker::Local;
+use crate::broker::room::SharedRoom;
+use crate::chat::presence::{Change, LocalMoves};
+use crate::names::{ConnectionId, Position, SessionId, UserId};
+use crate::protocol::close::EndReason;
+
+/// A connection of this node that holds a user id.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// The user id.
+    pub user: UserId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Its session secret, if it has one.
+    pub session: Option<SessionId>,
+}
+
+/// A private message with its id, which is the same on all nodes.
+#[derive(Debug, Clone)]
+pub struct PrivateText {
+    /// The sender.
+    pub from: UserId,
+    /// The text, which is UTF-8.
+    pub text: Bytes,
+    /// The message's id.
+    pub id: Position,
+    /// When the message came, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+}
+
+/// The connections of the engine's own node. The engine's thread calls it, so nothing but
+/// [`is_alive`](Host::is_alive) may wait.
+pub trait Host: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + 'static {
+    /// Number of slices into which [`holders`](Host::holders) divides the connections.
+    const SLICES: usize;
+
+    /// Enters a connection as a holder of its user id, and takes out those that it has replaced.
+    fn hold(&self, holder: Holder, replaced: &[ConnectionId]);
+
+    /// Returns true when a connection holds the user id.
+    fn holds(&self, user: &UserId, connection: ConnectionId) -> bool;
+
+    /// Takes a connection out, which no longer holds the user id.
+    fn release(&self, user: &UserId, connection: ConnectionId);
+
+    /// Returns the connections of one slice.
+    fn holders(&self, slice: usize) -> Vec<Holder>;
+
+    /// Ends a connection and takes it out. Returns true when it held the user id.
+    fn end(&self, user: &UserId, connection: ConnectionId, reason: EndReason) -> bool;
+
+    /// Ends all connections that hold a user id, because the node begins anew.
+    fn end_all(&self);
+
+    /// Pings a connection on behalf of a newcomer from `address`, a hash. Returns false when no sign of life comes in
+    /// time, or there is no such connection.
+    fn is_alive(&self, connection: ConnectionId, address: u32) -> impl Future<Output = bool>;
+
+    /// Delivers a private message to these connections, as far as their queues have space. Returns the number of those
+    /// that get it.
+    fn deliver_private(&self, to: &[ConnectionId], message: &PrivateText) -> usize;
+
+    /// Applies changes of the users on other nodes to a room, and announces them. Returns what the other nodes have to
+    /// be told of the users on this node.
+    fn apply_presence(
+        &self,
+        room: &SharedRoom<Self>,
+        changes: Vec<Change>,
+        now_ms: u64,
+    ) -> Option<LocalMoves>
+    where
+        Self: Sized;
+
+    /// Returns what is missing in the user's rate bucket.
+    fn missing(&self, user: &UserId) -> Missing;
+
+    /// Takes from the user's rate bucket what was missing on another node.
+    fn spend(&self, user: &UserId, spent: Spent);
+}

@@ -1,0 +1,176 @@
+//! Rooms that several nodes share, on a Redis or Valkey server: it assigns the offsets, keeps the histories and the
+//! idempotency keys, and passes each message to the nodes with members.
+//!
+//! One thread of its own does all the talking. Workers meet it at a queue that never makes them wait.
+
+pub mod batch;
+pub mod control;
+pub mod directory;
+mod engine;
+mod host;
+pub mod inspect;
+pub mod keys;
+pub mod link;
+pub mod nodes;
+pub mod presence;
+mod requests;
+pub mod room;
+pub mod script;
+mod start_error;
+#[cfg(test)]
+mod testing;
+pub mod topology;
+mod users;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+
+use self::directory::Owner;
+use self::engine::{Health, Starter, wait_for_entry, wait_for_servers};
+pub use self::host::{Holder, Host, PrivateText};
+pub use self::requests::{Answer, Preparation};
+use self::requests::{Request, Requests};
+pub use self::start_error::StartError;
+use self::users::UserRequest;
+pub use self::users::{ClaimAnswer, ClaimError, Claimant, Grant, PrivateAnswer, PrivateMessage};
+use super::memory::Memory;
+use super::{BrokerError, Job, Local};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::engine::EngineMetrics;
+use crate::names::{ConnectionId, RoomName, UserId};
+
+/// The engine of several nodes. Dropping it stops its thread as [`Cluster::stop`] does.
+pub struct Cluster<L: Local> {
+    requests: Arc<Requests<L>>,
+    health: Arc<Health>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<L: Local> fmt::Debug for Cluster<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+impl<L: Host> Cluster<L> {
+    /// Starts the engine's thread and waits until the server was reached and has entered the node in its table of
+    /// nodes. From then on it assigns all positions of `broker`, into which nobody has entered yet.
+    ///
+    /// # Errors
+    /// The server cannot be reached within fifteen times `redis.patience`, or cannot be used; or another live node has
+    /// the name of this one.
+    pub fn start(config: &Config, broker: &Arc<Memory<L>>, clock: Clock) -> Result<Self, StartError> {
+        let requests = Arc::new(Requests::new(config.redis.max_waiting_bytes));
+        let closed = Arc::clone(&requests);
+        broker.attach_engine(move |room| closed.closed(room.clone()));
+        let starter = Starter::new(config, Arc::clone(broker), Arc::clone(&requests), clock)?;
+        let health = starter.health();
+        let run = move || starter.run();
+        let thread = thread::Builder::new().name("engine".into()).spawn(run).map_err(StartError::Thread)?;
+        let cluster = Self { requests, health, thread: Mutex::new(Some(thread)) };
+        wait_for_servers(&cluster.health, config)?;
+        inspect::at_start(config)?;
+        wait_for_entry(&cluster.health, config)?;
+        Ok(cluster)
+    }
+}
+
+impl<L: Local> Cluster<L> {
+    /// Submits a message, which is answered later. Never waits.
+    ///
+    /// # Errors
+    /// [`BrokerError::NoEngine`] when `redis.max_waiting_bytes` wait, or the node stops. The message is dropped without
+    /// an answer then.
+    pub fn publish(&self, job: Job<L>) -> Result<(), BrokerError> {
+        self.requests.publish(job)
+    }
+
+    /// Makes a room ready to be entered: follows it, and reads what a resuming connection missed. Never waits.
+    pub fn prepare(&self, preparation: Preparation) {
+        self.requests.room(Request::Prepare(preparation));
+    }
+
+    /// Reads the history of a room that is open, as far as the room's bounds allow. Never waits.
+    pub fn read_history(&self, room: RoomName, answer: Answer) {
+        self.requests.room(Request::ReadHistory(room, answer));
+    }
+
+    /// Tells the other nodes how the users of this node in a room have changed. Called when
+    /// [`Presence::wants_exchange`](crate::chat::presence::Presence::wants_exchange) says so. Never waits.
+    pub fn users_moved(&self, room: &RoomName) {
+        self.requests.users_moved(room.clone());
+    }
+
+    /// Shows the room's members on other nodes that a user is typing, unless too much waits or too many type. Never
+    /// waits.
+    pub fn typing(&self, room: &RoomName, user: &UserId) {
+        self.requests.typing(room, user);
+    }
+
+    /// Claims a user id for a connection. Never waits.
+    pub fn claim(&self, claimant: Claimant, answer: ClaimAnswer<L>) {
+        self.requests.room(Request::User(UserRequest::Claim(claimant, answer)));
+    }
+
+    /// Ends the connections that have lost a user id to a connection of this node, on whichever nodes they are. Never
+    /// waits.
+    pub fn end_replaced(&self, user: &UserId, owners: Vec<Owner>) {
+        self.requests.end_replaced(user, owners);
+    }
+
+    /// Releases the user id that a connection of this node holds. Never waits.
+    pub fn release(&self, user: UserId, connection: ConnectionId) {
+        self.requests.release(user, connection);
+    }
+
+    /// Delivers a private message to all connections of a user, on whichever nodes they are. Never waits.
+    pub fn deliver(&self, message: PrivateMessage, answer: PrivateAnswer) {
+        self.requests.room(Request::User(UserRequest::Deliver(message, answer)));
+    }
+
+    /// Returns how many messages wait for their answers.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.requests.waiting.messages.load(Relaxed)
+    }
+
+    /// Returns how many bytes these messages take.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.requests.waiting.bytes.load(Relaxed)
+    }
+
+    /// Returns the engine's metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<EngineMetrics> {
+        &self.health.metrics
+    }
+
+    /// Returns true while the server has answered within the last five seconds.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.health.is_up()
+    }
+
+    /// Takes no more requests, waits a few seconds for the answers to messages that are under way, and ends the thread.
+    /// Blocks until that is done.
+    pub fn stop(&self) {
+        self.requests.stop();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the engine has panicked");
+        }
+    }
+}
+
+impl<L: Local> Drop for Cluster<L> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

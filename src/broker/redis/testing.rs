@@ -1,0 +1,201 @@
+//! Servers for tests: real processes on free ports of this machine, each in a temporary folder.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use tempfile::TempDir;
+
+use super::script::{Call, Reply};
+
+/// How long a server may take until it answers, and until it has done what a test waits for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server. It ends with the test.
+pub(crate) struct Server {
+    process: Child,
+    folder: TempDir,
+    port: u16,
+    /// 0 when the server is no part of a cluster.
+    cluster_port: u16,
+    options: Vec<String>,
+}
+
+impl Server {
+    /// Starts a server with further options, such as `["--maxmemory", "4mb"]`. It keeps nothing on disk unless it is
+    /// told to `SAVE`.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        // Another process can take the port before the server does.
+        for _ in 0..5 {
+            let port = free_port();
+            let mut process = spawn(&folder, port, &options);
+            if is_up(&mut process, port) {
+                return Self { process, folder, port, cluster_port: 0, options };
+            }
+        }
+        panic!("redis-server does not start with {options:?}: {}", log_of(&folder));
+    }
+
+    /// Starts a node of a Redis Cluster that owns no slot and knows no other node.
+    pub(crate) fn start_cluster_without_slots() -> Self {
+        let bus = free_port();
+        let options = ["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()];
+        let mut server = Self::start(&options);
+        server.cluster_port = bus;
+        server
+    }
+
+    /// Starts a Redis Cluster of one node that owns all slots.
+    pub(crate) fn start_cluster() -> Self {
+        let server = Self::start_cluster_without_slots();
+        let mut connection = server.connect();
+        let _: () = redis::cmd("CLUSTER")
+            .arg("ADDSLOTSRANGE")
+            .arg(0)
+            .arg(16383)
+            .query(&mut connection)
+            .expect("the server answers");
+        server.wait_until("CLUSTER", "INFO", "cluster_state:ok");
+        server
+    }
+
+    /// Returns the server's port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the port for the other nodes of a Redis Cluster.
+    pub(crate) fn cluster_port(&self) -> u16 {
+        self.cluster_port
+    }
+
+    /// Opens a connection that speaks RESP3.
+    pub(crate) fn connect(&self) -> Connection {
+        connect("", self.port).expect("the server accepts connections")
+    }
+
+    /// Opens a connection of a user who needs no password.
+    pub(crate) fn connect_as(&self, user: &str) -> Connection {
+        connect(&format!("{user}:none@"), self.port).expect("the user may connect")
+    }
+
+    /// Ends the server and starts it again with what it had on disk.
+    pub(crate) fn restart(&mut self) {
+        self.end();
+        self.process = spawn(&self.folder, self.port, &self.options);
+        assert!(
+            is_up(&mut self.process, self.port),
+            "redis-server does not start again: {}",
+            log_of(&self.folder)
+        );
+    }
+
+    /// Waits until what a command answers contains a text.
+    pub(crate) fn wait_until(&self, command: &str, argument: &str, text: &str) {
+        let mut connection = self.connect();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer: String =
+                redis::cmd(command).arg(argument).query(&mut connection).expect("the server answers");
+            if answer.contains(text) {
+                return;
+            }
+            assert!(Instant::now() < end, "{command} {argument} does not show {text}: {answer}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn end(&mut self) {
+        self.process.kill().expect("the server is a process of ours");
+        self.process.wait().expect("the server is a process of ours");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Carries out a call as a link does: by the script's digest, and with its text when the server does not know it.
+pub(crate) fn run(connection: &mut Connection, call: &Call) -> RedisResult<Reply> {
+    match eval(connection, "EVALSHA", call.script.sha(), call) {
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+            eval(connection, "EVAL", call.script.text, call)
+        }
+        other => other,
+    }
+}
+
+fn eval(connection: &mut Connection, command: &str, script: &str, call: &Call) -> RedisResult<Reply> {
+    let mut command = redis::cmd(command);
+    command.arg(script).arg(call.keys.len());
+    for part in call.keys.iter().chain(&call.args) {
+        command.arg(&**part);
+    }
+    command.query::<Value>(connection).map(reply_of)
+}
+
+fn reply_of(value: Value) -> Reply {
+    match value {
+        Value::Nil => Reply::Nil,
+        Value::Int(number) => Reply::Int(number),
+        Value::BulkString(bytes) => Reply::Bytes(bytes.into()),
+        Value::SimpleString(text) => Reply::Bytes(text.into()),
+        Value::Okay => Reply::Bytes("OK".into()),
+        Value::Array(values) => Reply::Array(values.into_iter().map(reply_of).collect()),
+        Value::Map(pairs) => {
+            Reply::Map(pairs.into_iter().map(|(key, value)| (reply_of(key), reply_of(value))).collect())
+        }
+        other => panic!("no script returns {other:?}"),
+    }
+}
+
+/// Returns the first word of an error, such as `OOM`.
+pub(crate) fn code_of(error: &RedisError) -> &str {
+    error.code().unwrap_or_default()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// Starts the process: `redis-server`, or the program that `THRONG_TEST_REDIS` names.
+fn spawn(folder: &TempDir, port: u16, options: &[String]) -> Child {
+    let program = std::env::var("THRONG_TEST_REDIS").unwrap_or_else(|_| "redis-server".to_owned());
+    let mut command = Command::new(&program);
+    command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder.path());
+    command.args(["--bind", "127.0.0.1", "--save", "", "--logfile", "log"]).args(options);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.spawn().unwrap_or_else(|error| panic!("{program} cannot be started, install it: {error}"))
+}
+
+/// Waits until the server answers. Returns false when the process ended before.
+fn is_up(process: &mut Child, port: u16) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while process.try_wait().expect("the server is a process of ours").is_none() {
+        let answer =
+            connect("", port).and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
+        if answer.is_ok() {
+            return true;
+        }
+        assert!(Instant::now() < end, "redis-server does not answer at port {port}: {answer:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+/// Opens a connection. `user` is empty, or as it stands in a URL.
+fn connect(user: &str, port: u16) -> RedisResult<Connection> {
+    let url = format!("redis://{user}127.0.0.1:{port}/?protocol=resp3");
+    let connection = redis::Client::open(url)?.get_connection()?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    Ok(connection)
+}
+
+fn log_of(folder: &TempDir) -> String {
+    std::fs::read_to_string(folder.path().join("log")).unwrap_or_default()
+}

@@ -1,0 +1,133 @@
+//! The requests of a node about users: to claim and to release user ids, and to deliver private messages.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::directory::Owner;
+use super::directory::claim::Policy;
+use super::host::PrivateText;
+use super::requests::Requests;
+use crate::broker::Local;
+use crate::names::{ConnectionId, Key, SessionId, UserId};
+use crate::protocol::event::CommandError;
+
+/// A connection that claims a user id.
+#[derive(Debug)]
+pub struct Claimant {
+    /// The user id.
+    pub user: UserId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The connection's own session secret.
+    pub session: Option<SessionId>,
+    /// The secret of an earlier connection, which the client has shown: that connection is replaced.
+    pub shown: Option<SessionId>,
+    /// The fate of other holders.
+    pub policy: Policy,
+    /// A hash of the client's address, which bounds how often it can have others pinged.
+    pub address: u32,
+}
+
+/// Why a user id was not claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimError {
+    /// Another living connection keeps the user id.
+    InUse,
+    /// Yet another connection has replaced the new one already.
+    Replaced,
+    /// The user has too many connections.
+    Full,
+    /// The engine is not available.
+    NoEngine,
+}
+
+/// Takes the answer to a claim.
+pub type ClaimAnswer<L> = oneshot::Sender<Result<Grant<L>, ClaimError>>;
+
+/// A user id that the engine has granted to a connection. Dropping it releases the id, unless it was accepted.
+pub struct Grant<L: Local> {
+    requests: Arc<Requests<L>>,
+    user: UserId,
+    connection: ConnectionId,
+    replaced: Vec<Owner>,
+    is_accepted: bool,
+}
+
+impl<L: Local> Grant<L> {
+    pub(super) fn new(
+        requests: &Arc<Requests<L>>,
+        user: &UserId,
+        connection: ConnectionId,
+        replaced: Vec<Owner>,
+    ) -> Self {
+        let (requests, user) = (Arc::clone(requests), user.clone());
+        Self { requests, user, connection, replaced, is_accepted: false }
+    }
+
+    /// Returns the connections of any node that were replaced. From now on the caller ends them, and releases the id.
+    #[must_use]
+    pub fn accept(mut self) -> Box<[Owner]> {
+        self.is_accepted = true;
+        mem::take(&mut self.replaced).into_boxed_slice()
+    }
+}
+
+impl<L: Local> Drop for Grant<L> {
+    fn drop(&mut self) {
+        if !self.is_accepted {
+            self.requests.end_replaced(&self.user, mem::take(&mut self.replaced));
+            self.requests.release(self.user.clone(), self.connection);
+        }
+    }
+}
+
+impl<L: Local> fmt::Debug for Grant<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("user", &self.user)
+            .field("replaced", &self.replaced)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A private message on its way to all connections of a user.
+#[derive(Debug)]
+pub struct PrivateMessage {
+    /// The recipient.
+    pub to: UserId,
+    /// The message.
+    pub text: PrivateText,
+    /// Its idempotency key.
+    pub key: Option<Key>,
+}
+
+/// Takes the answer to a private message: the number of connections that get it. Called by the engine's thread, so it
+/// must not wait.
+pub type PrivateAnswer = Box<dyn FnOnce(Result<usize, CommandError>) + Send>;
+
+/// A request about users.
+pub(super) enum UserRequest<L: Local> {
+    Claim(Claimant, ClaimAnswer<L>),
+    /// To end connections that have lost the user id.
+    EndReplaced(UserId, Vec<Owner>),
+    /// To release the user id that a connection holds.
+    Release(UserId, ConnectionId),
+    Deliver(PrivateMessage, PrivateAnswer),
+}
+
+impl<L: Local> UserRequest<L> {
+    /// Answers a request that cannot be carried out.
+    pub(super) fn refuse(self) {
+        match self {
+            Self::Claim(_, answer) => {
+                // The connection may have given up.
+                let _ = answer.send(Err(ClaimError::NoEngine));
+            }
+            Self::Deliver(_, answer) => answer(Err(CommandError::Unavailable)),
+            Self::EndReplaced(..) | Self::Release(..) => {}
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Finishes a command that could not be finished at once.
+
+use super::Chat;
+use super::pending::{Asking, Joining, Leaving, Pending, Sending};
+use crate::endpoint::peer::Peer;
+use crate::node::{Membership, refusal};
+use crate::protocol::close::EndReason;
+use crate::protocol::event::{CommandError, v1};
+
+impl Chat {
+    /// Notes what has to be finished before the next command.
+    pub(super) fn wait_for(&mut self, pending: Pending) {
+        if let Some(session) = &mut self.v1 {
+            debug_assert!(session.pending.is_none(), "no command is taken while something is pending");
+            session.pending = Some(pending);
+        }
+    }
+
+    /// Returns true while something has to be finished. No command is taken meanwhile.
+    pub(in crate::endpoint) fn is_pending(&self) -> bool {
+        self.v1.as_ref().is_some_and(|v1| v1.pending.is_some())
+    }
+
+    /// Returns true while what has to be finished waits for another thread, which wakes the connection's task.
+    pub(in crate::endpoint) fn is_waiting(&self) -> bool {
+        // The result is not stored: the one wake-up may come while the task is paused for another reason, because the
+        // client does not read its answers.
+        match self.v1.as_ref().and_then(|v1| v1.pending.as_ref()) {
+            None | Some(Pending::Replaying(_)) => false,
+            Some(Pending::Leaving(leaving)) => {
+                self.rooms.get(leaving.room.as_str()).is_some_and(Membership::awaits_answers)
+            }
+            Some(Pending::Joining(joining)) => joining.opening.is_waiting(),
+            Some(Pending::Asking(asking)) => asking.opening.is_waiting(),
+            Some(Pending::Sending(sending)) => sending.delivery.is_waiting(),
+        }
+    }
+
+    /// Goes on with what is pending, as far as it can be done now: queues the next page of missed messages, leaves or
+    /// enters the room, or sends the page of history or the answer to a private message.
+    ///
+    /// # Errors
+    /// The reason to end the connection.
+    pub(in crate::endpoint) fn go_on(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        if self.is_waiting() {
+            return Ok(());
+        }
+        let Some(pending) = self.v1.as_mut().and_then(|v1| v1.pending.take()) else { return Ok(()) };
+        let (re, result) = match pending {
+            Pending::Replaying(replaying) => {
+                let rest = replaying.next_page(&mut self.rooms, peer.registration)?;
+                if let Some(rest) = rest {
+                    self.wait_for(Pending::Replaying(rest));
+                }
+                return Ok(());
+            }
+            Pending::Leaving(Leaving { room, re }) => {
+                let left = self.leave(room.as_str(), re.as_deref(), peer);
+                debug_assert_eq!(
+                    left,
+                    Ok(()),
+                    "no command was taken meanwhile that could have left the room"
+                );
+                return Ok(());
+            }
+            Pending::Joining(joining) => {
+                let Joining { room, resume, re, opening } = *joining;
+                let opened = opening.result().map_err(refusal);
+                let entered = opened.and_then(|()| self.enter_room(room, resume, re.as_deref(), peer));
+                (re, entered)
+            }
+            Pending::Asking(asking) => {
+                let Asking { room, page, re, opening } = *asking;
+                let read = opening.result().map_err(refusal);
+                let answered = read.and_then(|()| self.recent(room.as_str(), page, re.as_deref(), peer));
+                (re, answered)
+            }
+            Pending::Sending(sending) => {
+                let Sending { re, delivery } = *sending;
+                let delivered = delivery.result();
+                let answered = delivered.map(|count| peer.reply(&v1::direct_ack(re.as_deref(), count)));
+                (re, answered)
+            }
+        };
+        result.or_else(|error: CommandError| {
+            peer.refuse(re.as_deref(), error);
+            self.count_error(error, peer)
+        })
+    }
+}

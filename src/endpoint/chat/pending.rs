@@ -1,0 +1,62 @@
+//! The unfinished command of a connection of `throng.v1`: missed messages are still to be sent, a room is to be left,
+//! or the answer of the engine or of other nodes is waited for. No other command is taken meanwhile.
+
+use super::replay::Replaying;
+use crate::names::{Epoch, Offset, Position, RoomName};
+use crate::node::{Delivery, Opening};
+
+/// The one thing that a connection has to finish.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// Missed messages are still to be sent.
+    Replaying(Replaying),
+    /// A room is to be left once the client's messages there are answered.
+    Leaving(Leaving),
+    /// A room is to be entered once the engine has opened it.
+    Joining(Box<Joining>),
+    /// A page of history is to be sent once the engine has read it.
+    Asking(Box<Asking>),
+    /// A private message is to be answered once the nodes of its recipient have answered.
+    Sending(Box<Sending>),
+}
+
+/// A `leave` command that waits until the client's messages in the room are answered.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) room: RoomName,
+    /// The command's `id`, which the answer repeats.
+    pub(super) re: Option<Box<str>>,
+}
+
+/// A `join` command that waits for the engine.
+#[derive(Debug)]
+pub(super) struct Joining {
+    pub(super) room: RoomName,
+    pub(super) resume: Option<Position>,
+    pub(super) re: Option<Box<str>>,
+    pub(super) opening: Opening,
+}
+
+/// The page that a `history` command asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HistoryWish {
+    pub(super) epoch: Option<Epoch>,
+    pub(super) before: Option<Offset>,
+    pub(super) limit: usize,
+}
+
+/// A `history` command that waits for the engine.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) room: RoomName,
+    pub(super) page: HistoryWish,
+    pub(super) re: Option<Box<str>>,
+    pub(super) opening: Opening,
+}
+
+/// A `direct` command that waits for other nodes.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) re: Option<Box<str>>,
+    pub(super) delivery: Delivery,
+}

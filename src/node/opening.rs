@@ -1,0 +1,88 @@
+//! Waiting until the engine has opened a room or read its history, before a connection can go on. Without an engine
+//! nobody waits.
+
+use tokio::sync::oneshot;
+
+use super::membership::Membership;
+use super::shared::Node;
+use super::waiter::Waiter;
+use crate::broker::BrokerError;
+use crate::broker::followed::Readiness;
+use crate::broker::memory::Entrant;
+use crate::broker::redis::{Answer, Preparation};
+use crate::names::{ConnectionId, Offset, Position, RoomName, UserId};
+
+/// The wait for the engine's answer about one room. A connection that gives it up just drops it.
+#[derive(Debug)]
+pub struct Opening(oneshot::Receiver<Result<(), BrokerError>>);
+
+impl Opening {
+    /// Returns true until the answer is there.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Opening::result`].
+    pub async fn wait(self) -> Result<(), BrokerError> {
+        self.0.await.unwrap_or(Err(BrokerError::NoEngine))
+    }
+
+    /// Returns the answer, once it is there.
+    ///
+    /// # Errors
+    /// [`BrokerError::NoEngine`] when the engine is not available or did not answer in time;
+    /// [`BrokerError::TooManyRooms`] when this node cannot open one more.
+    pub fn result(mut self) -> Result<(), BrokerError> {
+        self.0.try_recv().unwrap_or(Err(BrokerError::NoEngine))
+    }
+}
+
+impl Node {
+    /// Asks the engine to prepare a room, so that a connection can enter it and resume from `resume`. Returns `None`
+    /// when nothing has to be prepared. The task of the connection `id` is woken when the answer is there.
+    #[must_use]
+    pub fn opening(
+        &self,
+        room: &RoomName,
+        user: &UserId,
+        address: u32,
+        resume: Option<Position>,
+        id: ConnectionId,
+    ) -> Option<Opening> {
+        let cluster = self.engine.cluster()?;
+        if self.broker.readiness(room, resume) == Readiness::Ready {
+            return None;
+        }
+        let opener = self.broker.opener(Entrant { user, address });
+        Some(
+            self.ask(id, |answer| {
+                cluster.prepare(Preparation { room: room.clone(), opener, resume, answer })
+            }),
+        )
+    }
+
+    /// Calls `ask` with the function that takes the engine's answer for a connection.
+    fn ask(&self, id: ConnectionId, ask: impl FnOnce(Answer)) -> Opening {
+        let (sender, receiver) = oneshot::channel();
+        let waiter = Waiter::new(sender, Err(BrokerError::NoEngine), &self.registry, id);
+        ask(Box::new(move |result| waiter.answer(result)));
+        Opening(receiver)
+    }
+}
+
+impl Membership {
+    /// Asks the engine for the history that a page of messages before `before` needs. Returns `None` when this node has
+    /// it.
+    #[must_use]
+    pub fn reading(&self, before: Option<Offset>, limit: usize) -> Option<Opening> {
+        let cluster = self.node.engine.cluster()?;
+        if !self.room.with(|state| state.misses_history(before, limit)) {
+            return None;
+        }
+        Some(self.node.ask(self.id, |answer| cluster.read_history(self.room.name().clone(), answer)))
+    }
+}
