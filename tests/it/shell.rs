@@ -17,6 +17,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("cargo install", "builds for minutes, and installs what it builds"),
     ("cargo test --release", "builds for minutes; tests/run does it"),
     ("tests/run", "runs this test"),
+    ("examples/cluster/run.sh", "builds for minutes; the tests of clusters run it with --check"),
     ("throng chat wss://chat.example.org ", "there is no such server"),
     ("throng history ", "there is no such folder; tests/it/history_damage.rs runs it on one"),
 ];

@@ -42,6 +42,7 @@ const ALL: &[Page] = &[
     page!("docs/README.md"),
     page!("docs/architecture.md"),
     page!("docs/benchmarking.md"),
+    page!("docs/cluster.md"),
     page!("docs/performance.md"),
     page!("CONTRIBUTING.md"),
 ];

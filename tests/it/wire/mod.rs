@@ -18,20 +18,32 @@ type Proofs = &'static [(&'static str, &'static str, &'static str, &'static str)
 
 /// Words that do not come over the sockets of this module.
 const ELSEWHERE: Proofs = &[
+    // Only nodes with an engine send it.
+    (
+        "event",
+        "epoch",
+        "tests/cluster/chat.rs",
+        "a_restart_that_loses_nothing_is_a_new_epoch_and_disturbs_nobody",
+    ),
     ("close", "1011 Internal error", "tests/it/faults.rs", "a_panic_costs_its_connection_alone"),
     ("close", "1001 Going away", "tests/it/lifecycle.rs", "the_signal_decides_the_close_code_of_a_drain"),
-    // Not sent on a node without a log, where no room changes its epoch while it has members.
     (
         "close",
         "4003 Position lost",
-        "tests/it/history_dir.rs",
-        "a_disk_that_is_full_for_a_while_loses_no_position",
+        "tests/cluster/chat.rs",
+        "members_who_were_shown_lost_messages_are_closed_with_4003",
     ),
     // For the server API, which is not there yet. The recorded end of a replaced connection has the same code.
     ("close", "4501 Kicked", "", ""),
     ("refusal", "made_way", "tests/it/places.rs", "one_address_cannot_hold_all_handshake_permits"),
     ("refusal", "api_key", "tests/it/stats.rs", "the_dashboard_needs_a_key_from_every_address"),
     ("refusal", "too_many_viewers", "tests/it/stats.rs", "viewers_are_limited_and_use_no_connection_permits"),
+    (
+        "refusal",
+        "no_engine",
+        "tests/cluster/chat.rs",
+        "an_engine_that_stands_still_turns_newcomers_away_and_keeps_everybody",
+    ),
     // The HTTP library answers by itself, without a code.
     (
         "refusal",

@@ -1,0 +1,26 @@
+//! Many nodes on one engine, from outside: real servers of Redis or Valkey, several processes of the binary, clients
+//! that reconnect to any of them, a checker of all that they were sent, and the faults that must not break a promise.
+
+#[path = "cluster/chaos/mod.rs"]
+mod chaos;
+#[path = "cluster/chat.rs"]
+mod chat;
+#[path = "cluster/checker/mod.rs"]
+mod checker;
+#[path = "cluster/doctor.rs"]
+mod doctor;
+#[path = "cluster/engines/mod.rs"]
+mod engines;
+#[path = "cluster/example.rs"]
+mod example;
+#[path = "cluster/load/mod.rs"]
+mod load;
+#[path = "cluster/nodes/mod.rs"]
+mod nodes;
+#[path = "cluster/start.rs"]
+mod start;
+#[path = "it/support/mod.rs"]
+#[expect(dead_code, reason = "shared with the integration tests, which need more of it")]
+mod support;
+#[path = "cluster/who/mod.rs"]
+mod who;
