@@ -8,10 +8,11 @@
 //! All figures are times: of one call, or of one member and batch if the group's name says so. The clock stops when the
 //! queues are drained, so that work is charged to the run that caused it. Most benches measure the CPU time of their
 //! one thread. `scaling`, `acks` and `end to end` use several threads and measure wall-clock time, which needs an idle
-//! machine.
+//! machine. `cluster` starts a `redis-server`, which must be installed.
 
 mod acks;
 mod churn;
+mod cluster;
 mod codec;
 mod end_to_end;
 mod fanout;
@@ -37,6 +38,7 @@ fn main() {
     let mut several = support::criterion();
     scaling::all();
     acks::all();
+    cluster::all();
     end_to_end::all(&mut several);
     // Last, because a million members leave a heap behind that would influence the other benches.
     fanout::all(&mut alone);
