@@ -200,7 +200,7 @@ fn of_racing_newcomers_one_has_the_user_id_in_the_end() {
         let racers: Vec<JoinHandle<Speaker>> = (0..12)
             .map(|number| {
                 let socket = Socket::connect(nodes.node(number % 3).address());
-                thread::spawn(move || Speaker::on(socket, "alice?room=race", ""))
+                thread::spawn(move || Speaker::unwelcome(socket, "alice?room=race", ""))
             })
             .collect();
         let mut racers: Vec<Speaker> =

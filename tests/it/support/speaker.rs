@@ -45,10 +45,17 @@ impl Speaker {
     /// Connects as [`Speaker::enter`] does, on a socket of the test's choice and with further header lines.
     #[track_caller]
     pub(crate) fn on(socket: Socket, path: &str, headers: &str) -> Self {
-        let socket = offered(socket, &format!("/ws/chat/{path}"), headers);
-        let mut speaker = Self { socket, welcome: Value::Null, commands: 0 };
+        let mut speaker = Self::unwelcome(socket, path, headers);
         speaker.welcome = speaker.expect("welcome");
         speaker
+    }
+
+    /// Connects with a socket as [`Speaker::on`] does, but does not expect `welcome`: another connection may take the
+    /// user id over before it is sent.
+    #[track_caller]
+    pub(crate) fn unwelcome(socket: Socket, path: &str, headers: &str) -> Self {
+        let socket = offered(socket, &format!("/ws/chat/{path}"), headers);
+        Self { socket, welcome: Value::Null, commands: 0 }
     }
 
     /// Returns a field of the welcome.
