@@ -70,7 +70,11 @@ impl<L: Host> Cluster<L> {
         broker.attach_engine(move |room| closed.closed(room.clone()));
         let starter = Starter::new(config, Arc::clone(broker), Arc::clone(&requests), clock)?;
         let health = starter.health();
-        let run = move || starter.run();
+        let ended = EndOfThread { requests: Arc::clone(&requests), health: Arc::clone(&health) };
+        let run = move || {
+            let _ended = ended;
+            starter.run();
+        };
         let thread = thread::Builder::new().name("engine".into()).spawn(run).map_err(StartError::Thread)?;
         let cluster = Self { requests, health, thread: Mutex::new(Some(thread)) };
         wait_for_servers(&cluster.health, config)?;
@@ -166,6 +170,19 @@ impl<L: Local> Cluster<L> {
         {
             tracing::error!("the thread of the engine has panicked");
         }
+    }
+}
+
+/// Dropped when the engine's thread ends, even by a panic: nobody waits for it any more, and the node is not ready.
+struct EndOfThread<L: Local> {
+    requests: Arc<Requests<L>>,
+    health: Arc<Health>,
+}
+
+impl<L: Local> Drop for EndOfThread<L> {
+    fn drop(&mut self) {
+        self.health.begins_anew();
+        self.requests.close();
     }
 }
 

@@ -194,6 +194,16 @@ impl<L: Local> Requests<L> {
         self.notify.notify_one();
     }
 
+    /// Takes no more requests, and refuses those that wait: the thread has ended.
+    pub(super) fn close(&self) {
+        let left = {
+            let mut queue = self.queue.lock();
+            queue.is_stopping = true;
+            mem::take(&mut queue.requests)
+        };
+        left.into_iter().for_each(Request::refuse);
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.queue.lock().is_stopping
     }

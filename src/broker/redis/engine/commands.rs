@@ -142,7 +142,11 @@ impl<L: Host> Engine<L> {
         let Some(followed) = self.rooms.get_mut(name) else { return };
         if followed.room.is_none() {
             match self.broker.open_at(name, followed.opener, position, earlier(lives)) {
-                Ok(room) => followed.room = Some(room),
+                Ok(room) => {
+                    followed.room = Some(room);
+                    // The exchange of the room before has told its changes to that one.
+                    self.stop_sharing(name);
+                }
                 Err(error) => {
                     self.refuse_waiters(name, error);
                     let now = self.clock.now_ms();
@@ -230,7 +234,8 @@ impl<L: Host> Engine<L> {
         for waiter in std::mem::take(&mut followed.waiters) {
             (waiter.answer)(Err(error));
         }
-        if followed.machine.is_closed() {
+        // A closing exchange stays until the other nodes know that the users here are gone.
+        if followed.machine.is_closed() && followed.sharing.is_none() {
             self.remove(name);
         }
     }

@@ -130,7 +130,7 @@ impl Health {
     }
 
     /// Notes that the node is not in the table of nodes any more.
-    pub(super) fn begins_anew(&self) {
+    pub(in crate::broker::redis) fn begins_anew(&self) {
         self.is_entered.store(false, Relaxed);
     }
 

@@ -260,6 +260,10 @@ impl<L: Host> Engine<L> {
             self.due.pop_first();
             if let Some(followed) = self.rooms.get_mut(&name) {
                 followed.due = None;
+                // Newcomers wait no longer for the users of other nodes.
+                if let Some(sharing) = &mut followed.sharing {
+                    sharing.ready_by_ms.take_if(|until| *until <= now);
+                }
             }
             self.with_exchange(&name, |exchange, _| exchange.tick(now));
             self.with(&name, |followed| followed.machine.tick(now));
