@@ -3,18 +3,15 @@
 //!
 //! The engine's thread makes all of these calls, and each room's calls come one after the other.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::engine_room::{EarlierEpochs, Older};
 use super::eviction_order::Opener;
-use super::forget::Eviction;
-use super::memory::{Entrant, Memory, TRIES};
+use super::memory::{Entrant, Memory};
 use super::retained::RetainedPosition;
-use super::room::SharedRoom;
-use super::{BrokerError, Encoded, Local, Position, Publication};
+use super::room::{RoomState, SharedRoom};
+use super::{BrokerError, Encoded, Local, Position};
 use crate::chat::keys::KeyExpiry;
-use crate::faults::{self, Fault};
 use crate::names::{Epoch, Offset, RoomName};
 
 /// The state of a room that a connection is about to enter.
@@ -98,30 +95,20 @@ impl<L: Local> Memory<L> {
         position: Position,
         earlier: EarlierEpochs,
     ) -> Result<SharedRoom<L>, BrokerError> {
-        for _ in 0..TRIES {
-            let mut rooms = self.rooms.lock(name);
-            if let Some(room) = rooms.get(name) {
-                return Ok(Arc::clone(room));
-            }
-            let is_default = *name.as_str() == *self.default_room;
-            if self.room_count.fetch_add(1, Relaxed) < self.max_rooms || is_default {
-                let retained = RetainedPosition { position, opener, keys: KeyExpiry::default() };
-                let room = self.open(&mut rooms, name, retained);
-                let mut state = room.lock();
-                state.earlier = earlier;
-                state.older = if position.offset > Offset(0) { Older::Unread } else { Older::Read };
-                // Until the first member enters, the room lingers as one that everybody has left.
-                self.idle.add(&room, &mut state);
-                drop(state);
-                return Ok(room);
-            }
-            self.room_count.fetch_sub(1, Relaxed);
-            drop(rooms);
-            if self.evict_idle_room() == Eviction::NoCandidate {
-                break;
-            }
+        let room = self.find_or_open(name, || {
+            let retained = RetainedPosition { position, opener, keys: KeyExpiry::default() };
+            let mut state = self.new_state(name, retained);
+            state.earlier.clone_from(&earlier);
+            state.older = if position.offset > Offset(0) { Older::Unread } else { Older::Read };
+            state
+        })?;
+        // Until the first member enters, the room lingers as one that everybody has left.
+        let mut state = room.lock();
+        if state.is_empty(&self.local) {
+            self.idle.add(&room, &mut state);
         }
-        Err(BrokerError::TooManyRooms)
+        drop(state);
+        Ok(room)
     }
 
     /// Appends messages behind the room's last one and delivers them. The first must be the next one, and there must be
@@ -132,25 +119,15 @@ impl<L: Local> Memory<L> {
         now_unix_ms: u64,
         messages: impl IntoIterator<Item = Positioned<L::SenderCopy>>,
     ) {
-        let mut state = room.lock();
-        let bytes = state.history.bytes();
-        let bounds = state.settings().history;
-        for Positioned { offset, at_unix_ms, encoded: Encoded { frame, sender_copy } } in messages {
-            debug_assert_eq!(offset, state.last.next(), "the engine's thread appends in order");
-            if offset != state.last.next() {
-                continue;
+        self.change_history(room, |state| {
+            for Positioned { offset, at_unix_ms, encoded } in messages {
+                debug_assert_eq!(offset, state.last.next(), "the engine's thread appends in order");
+                if offset == state.last.next() {
+                    // The clocks of nodes differ: a message of the future would outlive its time.
+                    self.append_in(state, offset, encoded, at_unix_ms.min(now_unix_ms));
+                }
             }
-            state.last = offset;
-            if !faults::is_on(Fault::SkipOffset) || !offset.0.is_multiple_of(7) {
-                let publication = Publication { frame: &frame, offset, sender_copy };
-                self.local.deliver(&mut state.topic, publication);
-            }
-            // The clocks of nodes differ: a message of the future would outlive its time.
-            state.history.append(offset, frame, at_unix_ms.min(now_unix_ms), &bounds);
-        }
-        self.budget.account(room, &mut state, bytes);
-        drop(state);
-        self.budget.evict();
+        });
     }
 
     /// Puts older messages before those that the room has: `messages` are the last ones before its floor, newest first.
@@ -161,21 +138,28 @@ impl<L: Local> Memory<L> {
         now_unix_ms: u64,
         messages: impl IntoIterator<Item = Positioned<L::SenderCopy>>,
     ) {
+        self.change_history(room, |state| {
+            let bounds = state.settings().history;
+            for Positioned { offset, at_unix_ms, encoded } in messages {
+                if offset > state.floor() {
+                    // It was read before, or appended meanwhile.
+                    continue;
+                }
+                if offset != state.floor()
+                    || !state.history.prepend(offset, encoded.frame, at_unix_ms, now_unix_ms, &bounds)
+                {
+                    break;
+                }
+            }
+            state.older = Older::Read;
+        });
+    }
+
+    /// Changes a room under its lock, and accounts for the change of its history.
+    fn change_history(&self, room: &SharedRoom<L>, change: impl FnOnce(&mut RoomState<L::Topic>)) {
         let mut state = room.lock();
         let bytes = state.history.bytes();
-        let bounds = state.settings().history;
-        for Positioned { offset, at_unix_ms, encoded } in messages {
-            if offset > state.floor() {
-                // It was read before, or appended meanwhile.
-                continue;
-            }
-            if offset != state.floor()
-                || !state.history.prepend(offset, encoded.frame, at_unix_ms, now_unix_ms, &bounds)
-            {
-                break;
-            }
-        }
-        state.older = Older::Read;
+        change(&mut state);
         self.budget.account(room, &mut state, bytes);
         drop(state);
         self.budget.evict();

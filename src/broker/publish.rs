@@ -190,20 +190,28 @@ impl<L: Local> Memory<L> {
         state: &mut RoomState<L::Topic>,
         assigned: Assigned<L::SenderCopy>,
     ) -> Position {
-        let Assigned { position, encoded: Encoded { frame, sender_copy }, at_ms, .. } = assigned;
-        debug_assert_eq!(position.offset, state.last.next(), "committed in the order of offsets");
+        let Assigned { position, encoded, at_ms, .. } = assigned;
         state.assigned -= 1;
-        state.last = position.offset;
-        if !faults::is_on(Fault::SkipOffset) || position.offset.0 % 7 > 0 {
-            self.local.deliver(
-                &mut state.topic,
-                Publication { frame: &frame, offset: position.offset, sender_copy },
-            );
-        }
         let bytes = state.history.bytes();
-        let bounds = state.settings().history;
-        state.history.append(position.offset, frame, at_ms, &bounds);
+        self.append_in(state, position.offset, encoded, at_ms);
         self.budget.account(room, state, bytes);
         position
+    }
+
+    /// Appends a message behind the room's last one and delivers it. The caller accounts for the history.
+    pub(super) fn append_in(
+        &self,
+        state: &mut RoomState<L::Topic>,
+        offset: Offset,
+        Encoded { frame, sender_copy }: Encoded<L::SenderCopy>,
+        at_ms: u64,
+    ) {
+        debug_assert_eq!(offset, state.last.next(), "appended in the order of offsets");
+        state.last = offset;
+        if !faults::is_on(Fault::SkipOffset) || offset.0 % 7 > 0 {
+            self.local.deliver(&mut state.topic, Publication { frame: &frame, offset, sender_copy });
+        }
+        let bounds = state.settings().history;
+        state.history.append(offset, frame, at_ms, &bounds);
     }
 }

@@ -109,23 +109,22 @@ impl EngineMetrics {
     fn render_histograms(&self, page: &mut Page) {
         let name = "throng_engine_publish_seconds";
         page.head(name, "histogram", "Time from a message's arrival until it is delivered on this node.");
-        page.histogram(name, &self.publishes);
+        let counts = self.publishes.counts.iter().map(Counter::get);
+        page.durations(name, counts, self.publishes.sum_us.get());
         let name = "throng_engine_batch_messages";
         page.head(name, "histogram", "Messages of one call to the engine.");
-        let mut count = 0;
-        for (bound, calls) in BATCHES.iter().zip(&self.batches) {
-            count += calls.get();
-            page.series(&format!("{name}_bucket"), "le", bound, count);
-        }
-        page.series(&format!("{name}_bucket"), "le", "+Inf", count);
-        page.plain(&format!("{name}_sum"), self.batched.get());
-        page.plain(&format!("{name}_count"), count);
+        // No call is larger than the last bound.
+        page.histogram(
+            name,
+            BATCHES.iter().zip(self.batches.iter().map(Counter::get)),
+            0,
+            self.batched.get(),
+        );
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Page;
     use super::*;
 
     #[test]

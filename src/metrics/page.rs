@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::counter::{BUCKETS, Histogram};
+use super::counter::BUCKETS;
 
 /// A page that is being written. Writing to memory cannot fail, so results are ignored.
 #[derive(Debug, Default)]
@@ -34,15 +34,31 @@ impl Page {
         let _ = writeln!(self.0, "{name} {value}");
     }
 
-    /// Writes the series of a histogram.
-    pub(super) fn histogram(&mut self, name: &str, histogram: &Histogram) {
+    /// Writes the series of a histogram: the count of each bucket by its upper bound, those that nothing bounds last.
+    /// The counts are not cumulative.
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        buckets: impl Iterator<Item = (impl Display, u64)>,
+        unbounded: u64,
+        sum: impl Display,
+    ) {
         let mut count = 0;
-        let labels = BUCKETS.iter().map(|&(_, label)| label).chain(["+Inf"]);
-        for (bound, bucket) in labels.zip(&histogram.counts) {
-            count += bucket.get();
+        for (bound, bucket) in buckets {
+            count += bucket;
             self.series(&format!("{name}_bucket"), "le", bound, count);
         }
-        self.plain(&format!("{name}_sum"), histogram.sum_us.get() as f64 / 1e6);
+        count += unbounded;
+        self.series(&format!("{name}_bucket"), "le", "+Inf", count);
+        self.plain(&format!("{name}_sum"), sum);
         self.plain(&format!("{name}_count"), count);
+    }
+
+    /// Writes the series of a histogram of durations, whose buckets are [`BUCKETS`].
+    pub(super) fn durations(&mut self, name: &str, counts: impl Iterator<Item = u64>, sum_us: u64) {
+        let counts: Vec<u64> = counts.collect();
+        let (bounded, unbounded) = counts.split_at(BUCKETS.len());
+        let buckets = BUCKETS.iter().map(|&(_, label)| label).zip(bounded.iter().copied());
+        self.histogram(name, buckets, unbounded.iter().sum(), sum_us as f64 / 1e6);
     }
 }

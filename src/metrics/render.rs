@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::counter::{BUCKETS, Counter};
+use super::counter::Counter;
 use super::page::Page;
 use super::{EndedBy, Gauges, Metrics, Process, ShardMetrics};
 
@@ -112,14 +112,8 @@ impl Metrics {
     fn render_histogram(&self, page: &mut Page) {
         let help = "Time from publish to the last write, for each batch and shard.";
         page.head("throng_fanout_seconds", "histogram", help);
-        let mut count = 0;
-        let labels = BUCKETS.iter().map(|&(_, label)| label).chain(["+Inf"]);
-        for (bound, (_, fanouts)) in labels.zip(self.fanouts()) {
-            count += fanouts;
-            page.series("throng_fanout_seconds_bucket", "le", bound, count);
-        }
-        let sum = self.sum(|shard| &shard.fanout.sum_us) as f64 / 1e6;
-        let _ = writeln!(page.0, "throng_fanout_seconds_sum {sum}\nthrong_fanout_seconds_count {count}");
+        let counts = self.fanouts().map(|(_, count)| count);
+        page.durations("throng_fanout_seconds", counts, self.sum(|shard| &shard.fanout.sum_us));
     }
 }
 

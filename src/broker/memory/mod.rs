@@ -85,8 +85,8 @@ pub struct Memory<L: Local> {
     pub(super) budget: Budget<L::Topic>,
     pub(super) quotas: KeyQuotas,
     pub(super) rules: RoomRules,
-    pub(super) max_rooms: usize,
-    pub(super) default_room: String,
+    max_rooms: usize,
+    default_room: String,
     pub(super) idle: IdleRooms<L::Topic>,
     pub(super) positions: Positions,
     pub(super) rooms: Striped<Mutex<Rooms<L>>, STRIPES>,
@@ -175,7 +175,13 @@ impl<L: Local> Memory<L> {
         f: impl FnOnce(&mut RoomState<L::Topic>, &Resumed) -> R,
     ) -> Result<(SharedRoom<L>, Resumed, R), BrokerError> {
         loop {
-            let room = self.find_or_open(name, &opener)?;
+            let room = match self.has_engine() {
+                true => self.find(name).ok_or(BrokerError::NoEngine)?,
+                false => self.find_or_open(name, || {
+                    let retained = self.take_position(name, &opener);
+                    self.new_state(name, retained)
+                })?,
+            };
             let mut state = room.lock();
             if !state.is_closed {
                 self.idle.remove(&mut state);
@@ -217,7 +223,8 @@ impl<L: Local> Memory<L> {
             self.positions.remember(name, retained, log);
             return Err(BrokerError::TooManyRooms);
         }
-        let room = self.open(&mut self.rooms.lock(name), name, retained);
+        let state = self.new_state(name, retained);
+        let room = self.open(&mut self.rooms.lock(name), name, state);
         self.room_count.fetch_add(1, Relaxed);
         let mut state = room.lock();
         let bounds = state.settings().history;
@@ -234,16 +241,17 @@ impl<L: Local> Memory<L> {
         Ok(())
     }
 
-    fn find_or_open(
+    /// Finds a room, or opens it with the state that `state` makes. Evicts another room if there would be too many.
+    ///
+    /// # Errors
+    /// [`BrokerError::TooManyRooms`] when no other room can be evicted.
+    pub(super) fn find_or_open(
         &self,
         name: &RoomName,
-        opener: impl Fn() -> Opener,
+        state: impl Fn() -> RoomState<L::Topic>,
     ) -> Result<SharedRoom<L>, BrokerError> {
-        if self.has_engine() {
-            return self.find(name).ok_or(BrokerError::NoEngine);
-        }
         for _ in 0..TRIES {
-            if let Some(room) = self.find_or_try(name, &opener) {
+            if let Some(room) = self.find_or_try(name, &state) {
                 return Ok(room);
             }
             if self.evict_idle_room() == Eviction::NoCandidate {
@@ -253,8 +261,9 @@ impl<L: Local> Memory<L> {
         Err(BrokerError::TooManyRooms)
     }
 
-    /// Finds or opens a room; `None` when there would be too many.
-    fn find_or_try(&self, name: &RoomName, opener: impl Fn() -> Opener) -> Option<SharedRoom<L>> {
+    /// Finds or opens a room; `None` when there would be too many. `state` is called under the lock of the room's
+    /// stripe.
+    fn find_or_try(&self, name: &RoomName, state: impl Fn() -> RoomState<L::Topic>) -> Option<SharedRoom<L>> {
         let mut rooms = self.rooms.lock(name);
         if let Some(room) = rooms.get(name) {
             return Some(Arc::clone(room));
@@ -263,24 +272,26 @@ impl<L: Local> Memory<L> {
             self.room_count.fetch_sub(1, Relaxed);
             return None;
         }
+        Some(self.open(&mut rooms, name, state()))
+    }
+
+    /// Returns the position that a room of this name continues from. Called under the lock of the room's stripe.
+    fn take_position(&self, name: &RoomName, opener: impl Fn() -> Opener) -> RetainedPosition {
         let log = self.budget.log();
-        let retained = self.positions.take(name, log).unwrap_or_else(|| {
+        self.positions.take(name, log).unwrap_or_else(|| {
             let retained = RetainedPosition::fresh(opener());
             if let Some(log) = log.filter(|_| self.positions.is_on()) {
                 log(name, retained.position.epoch, Trim::Begins);
             }
             retained
-        });
-        Some(self.open(&mut rooms, name, retained))
+        })
     }
 
-    pub(super) fn open(
-        &self,
-        rooms: &mut Rooms<L>,
-        name: &RoomName,
-        retained: RetainedPosition,
-    ) -> SharedRoom<L> {
-        let state = RoomState::new(self.local.topic(), self.rules.of(name), retained);
+    pub(super) fn new_state(&self, name: &RoomName, retained: RetainedPosition) -> RoomState<L::Topic> {
+        RoomState::new(self.local.topic(), self.rules.of(name), retained)
+    }
+
+    fn open(&self, rooms: &mut Rooms<L>, name: &RoomName, state: RoomState<L::Topic>) -> SharedRoom<L> {
         let room = Arc::new(Room::new(self.next_id.fetch_add(1, Relaxed), name.clone(), state));
         rooms.insert(name.clone(), Arc::clone(&room));
         room
