@@ -2,7 +2,7 @@
 
 use super::super::host::Host;
 use super::super::link::{CallError, LinkId};
-use super::super::room::{Commands, Failure};
+use super::super::room::Failure;
 use super::super::script::{BadReply, Reply, page, publish, sync};
 use super::super::topology::{Obstacle, obstacle};
 use super::calls::{Purpose, Subject};
@@ -57,10 +57,7 @@ impl<L: Host> Engine<L> {
                 let result = self.read_reply(result, page::reply);
                 self.take_page(name, result);
             }
-            Purpose::Presence(tag) => {
-                self.exchange_answered(name, tag, result.as_ref().ok());
-                self.carry_out(name, Commands::new());
-            }
+            Purpose::Presence(tag) => self.exchange_answered(name, tag, result.as_ref().ok()),
             // Fields that are left are forgotten with the room.
             Purpose::Unanswered => {}
         }

@@ -7,7 +7,6 @@ use super::super::topology::slot_of;
 use super::calls::Subject;
 use super::state::Engine;
 use super::tasks::{Change, TaskCall};
-use crate::names::RoomName;
 
 impl<L: Host> Engine<L> {
     /// Does what the tasks have asked for since the last turn, and what is due.
@@ -40,8 +39,7 @@ impl<L: Host> Engine<L> {
         self.by = by;
         self.calls.forget_rooms();
         self.unplaced.clear();
-        let names: Vec<RoomName> = self.rooms.keys().cloned().collect();
-        for name in names {
+        for name in self.names_of(|_| true) {
             if let Some(followed) = self.rooms.get_mut(&name) {
                 self.links.unsubscribe(followed.link, followed.keys.channel());
                 if let Some(room) = followed.room.take() {

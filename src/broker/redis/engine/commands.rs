@@ -39,12 +39,7 @@ impl<L: Host> Engine<L> {
         for command in commands {
             self.run_command(name, command);
         }
-        let Some(followed) = self.rooms.get(name) else { return };
-        if !followed.waiters.is_empty() || !followed.behind.is_empty() {
-            self.let_in_waiting(name);
-            self.let_in_checked(name);
-        }
-        self.plan(name);
+        self.settle(name);
     }
 
     fn run_command(&mut self, name: &RoomName, command: Command<Draft<L>>) {
@@ -159,12 +154,11 @@ impl<L: Host> Engine<L> {
     }
 
     /// Lets in the connections that wait for a room, once it is open and the users of other nodes are known.
-    fn let_in_waiting(&mut self, name: &RoomName) {
-        let now = self.clock.now_ms();
+    pub(super) fn let_in_waiting(&mut self, name: &RoomName) {
         let Some(followed) = self.rooms.get_mut(name).filter(|followed| !followed.waiters.is_empty()) else {
             return;
         };
-        let is_ready = followed.sharing.as_ref().is_some_and(|sharing| sharing.is_ready(now));
+        let is_ready = followed.sharing.as_ref().is_some_and(|sharing| sharing.ready_by_ms.is_none());
         if followed.room.is_some() && followed.machine.is_open() && is_ready {
             let waiters = std::mem::take(&mut followed.waiters);
             waiters.into_iter().for_each(|waiter| self.let_in(name, waiter, IsChecked::NotYet));
@@ -190,7 +184,7 @@ impl<L: Host> Engine<L> {
     }
 
     /// Lets in the connections for which the room's position was checked.
-    fn let_in_checked(&mut self, name: &RoomName) {
+    pub(super) fn let_in_checked(&mut self, name: &RoomName) {
         let Some(followed) = self.rooms.get_mut(name).filter(|followed| !followed.behind.is_empty()) else {
             return;
         };

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::super::keys::RoomKeys;
 use super::super::link::LinkId;
 use super::super::requests::{Answer, Preparation, WaitingBytes};
-use super::super::room::{Room, Waiting};
+use super::super::room::{Commands, Room, Waiting};
 use super::super::script::publish;
 use super::reading::Reading;
 use super::sharing::Sharing;
@@ -93,6 +93,14 @@ impl<L: Local> Followed<L> {
             epoch_seed: Epoch::random(),
             due: None,
         }
+    }
+
+    /// Takes the end of the room's link, or its way to another one: pushes may be lost from now on.
+    pub(super) fn link_down(&mut self, now: u64) -> Commands<Draft<L>> {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.exchange.link_down();
+        }
+        self.machine.link_down(now)
     }
 
     /// Returns true when this is the room that is open on this node now.

@@ -79,13 +79,8 @@ impl<L: Host> Engine<L> {
         let changes = self.links.use_map(map);
         self.health.changed(&changes);
         self.note_availability(now);
-        let names: Vec<RoomName> = match is_same {
-            true => mem::take(&mut self.unplaced).into_iter().collect(),
-            false => self.rooms.keys().cloned().collect(),
-        };
-        if !is_same {
-            self.unplaced.clear();
-        }
+        let unplaced = mem::take(&mut self.unplaced);
+        let names = if is_same { unplaced.into_iter().collect() } else { self.names_of(|_| true) };
         for name in names {
             self.place(&name, number, now);
         }
@@ -109,10 +104,9 @@ impl<L: Host> Engine<L> {
             self.unplaced.insert(name.clone());
         }
         let is_up = self.links.is_up(link);
-        self.with(name, |followed| followed.machine.link_down(now));
+        self.with(name, |followed| followed.link_down(now));
         if is_up {
-            self.with(name, |followed| followed.machine.link_up(now));
-            self.exchange_up_if_left(name, now);
+            self.link_up(name, now);
         }
     }
 
@@ -123,8 +117,7 @@ impl<L: Host> Engine<L> {
         followed.link = None;
         followed.since_map = since_map;
         self.unplaced.insert(name.clone());
-        self.exchange_down(name);
-        self.with(name, |followed| followed.machine.link_down(now));
+        self.with(name, |followed| followed.link_down(now));
     }
 
     /// Tells the rest of the node whether the engine can be used.

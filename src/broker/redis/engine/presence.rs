@@ -50,6 +50,16 @@ impl<L: Host> Engine<L> {
         name: &RoomName,
         input: impl FnOnce(&mut Exchange, &SeenNodes<'_>) -> Vec<Command>,
     ) {
+        self.tell_exchange(name, input);
+        self.settle(name);
+    }
+
+    /// Does as [`Engine::with_exchange`] for a room whose state machine gets an input next, which settles both.
+    pub(super) fn tell_exchange(
+        &mut self,
+        name: &RoomName,
+        input: impl FnOnce(&mut Exchange, &SeenNodes<'_>) -> Vec<Command>,
+    ) {
         let Some(Followed { sharing: Some(sharing), .. }) = self.rooms.get_mut(name) else { return };
         let commands = self.tasks.with_nodes(|nodes| input(&mut sharing.exchange, &nodes));
         self.follow_exchange(name, commands);
@@ -84,11 +94,8 @@ impl<L: Host> Engine<L> {
         let awaits = |followed: &Followed<L>| {
             followed.sharing.as_ref().is_some_and(|sharing| has_died || sharing.exchange.awaits_nodes())
         };
-        let rooms = self.rooms.iter().filter(|(_, followed)| awaits(followed));
-        let names: Vec<RoomName> = rooms.map(|(name, _)| name.clone()).collect();
-        for name in names {
+        for name in self.names_of(awaits) {
             self.with_exchange(&name, |exchange, nodes| exchange.nodes_changed(nodes, now));
-            self.carry_out(&name, super::super::room::Commands::new());
         }
     }
 
@@ -126,33 +133,16 @@ impl<L: Host> Engine<L> {
 
     /// Forgets an exchange that is over, and with it the room, if nothing else is left of it.
     fn exchange_closed(&mut self, name: &RoomName) {
-        let Some(followed) = self.rooms.get_mut(name) else { return };
-        if let Some(sharing) = followed.sharing.take() {
-            self.next_presence = self.next_presence.max(sharing.exchange.number() + 1);
-        }
+        self.stop_sharing(name);
+        let Some(followed) = self.rooms.get(name) else { return };
         if followed.room.is_some() {
             self.share(name);
-        } else if followed.machine.is_closed() {
+        } else {
             self.forget(name);
         }
     }
 
-    /// Tells the exchange of a room that pushes may be lost from now on.
-    pub(super) fn exchange_down(&mut self, name: &RoomName) {
-        if let Some(Followed { sharing: Some(sharing), .. }) = self.rooms.get_mut(name) {
-            sharing.exchange.link_down();
-        }
-    }
-
-    /// Lets the exchange of a room go on whose link has come up. Normally that waits for the subscription; a room that
-    /// is being left has none any more.
-    pub(super) fn exchange_up_if_left(&mut self, name: &RoomName, now: u64) {
-        if self.rooms.get(name).is_some_and(|followed| followed.machine.is_closed()) {
-            self.with_exchange(name, |exchange, _| exchange.link_up(now));
-        }
-    }
-
-    /// Drops the exchange of a room whose members were ended. The next exchange tells the other nodes everything anew.
+    /// Drops the exchange of a room. The next exchange tells the other nodes everything anew.
     pub(super) fn stop_sharing(&mut self, name: &RoomName) {
         let Some(followed) = self.rooms.get_mut(name) else { return };
         if let Some(sharing) = followed.sharing.take() {

@@ -1,4 +1,4 @@
-//! Reads the history of a room from the server, once, when a connection asks for messages that this node has not seen.
+//! How far the history of a room was read, and what was found so far.
 
 use super::super::batch::Batch;
 use super::positioned::{positioned, positions};

@@ -1,7 +1,6 @@
 //! Gives the state machines of rooms their inputs.
 
 use super::super::host::Host;
-use super::super::link::LinkId;
 use super::super::room::Commands;
 use super::followed::{Draft, Followed};
 use super::state::Engine;
@@ -20,23 +19,36 @@ impl<L: Host> Engine<L> {
         }
     }
 
-    /// Gives the state machine of every room of a link an input.
-    pub(super) fn with_all_of(
-        &mut self,
-        link: LinkId,
-        mut input: impl FnMut(&mut Followed<L>) -> Commands<Draft<L>>,
-    ) {
-        let rooms = self.rooms.iter().filter(|(_, followed)| followed.link == Some(link));
-        let names: Vec<RoomName> = rooms.map(|(name, _)| name.clone()).collect();
-        for name in names {
-            self.with(&name, &mut input);
+    /// Returns the names of the rooms that fulfil a condition.
+    pub(super) fn names_of(&self, is_wanted: impl Fn(&Followed<L>) -> bool) -> Vec<RoomName> {
+        let rooms = self.rooms.iter().filter(|(_, followed)| is_wanted(followed));
+        rooms.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Tells a room that its link has come up. The room's exchange waits for the subscription normally; a room that is
+    /// being left has none any more.
+    pub(super) fn link_up(&mut self, name: &RoomName, now: u64) {
+        self.with(name, |followed| followed.machine.link_up(now));
+        if self.rooms.get(name).is_some_and(|followed| followed.machine.is_closed()) {
+            self.with_exchange(name, |exchange, _| exchange.link_up(now));
         }
+    }
+
+    /// Does what every input of a room can make possible: lets in connections that waited for it, and lists the room
+    /// under the time at which it has something to do next.
+    pub(super) fn settle(&mut self, name: &RoomName) {
+        let Some(followed) = self.rooms.get(name) else { return };
+        if !followed.waiters.is_empty() || !followed.behind.is_empty() {
+            self.let_in_waiting(name);
+            self.let_in_checked(name);
+        }
+        self.plan(name);
     }
 
     /// Lists the room under the time at which it has something to do next, or leaves it under an earlier one: each
     /// message sets a deadline that is over at once, and to look at the room once too often costs less than to list it
     /// anew for each.
-    pub(super) fn plan(&mut self, name: &RoomName) {
+    fn plan(&mut self, name: &RoomName) {
         let Some(followed) = self.rooms.get_mut(name) else { return };
         let behind = followed.behind.iter().map(|(_, until, _)| *until).min();
         let sharing = followed.sharing.as_ref().and_then(|sharing| sharing.due());

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::super::batch::{Batch, Record};
 use super::super::host::Host;
 use super::super::link::{Event, LinkId};
 use super::super::requests::{Preparation, QueuedJob, Request};
-use super::super::room::{Commands, Room, Settings};
+use super::super::room::{Room, Settings};
 use super::super::topology::{Obstacle, obstacle, slot_of};
 use super::followed::{Draft, Followed};
 use super::sharing::is_presence;
@@ -70,9 +72,8 @@ impl<L: Host> Engine<L> {
 
     /// Closes all rooms, as soon as their messages are answered. Returns when the thread gives up waiting for that.
     fn begin_stop(&mut self, now: u64) -> u64 {
-        let rooms: Vec<RoomName> = self.rooms.keys().cloned().collect();
-        for room in rooms {
-            self.leave_room(&room, now);
+        for name in self.names_of(|_| true) {
+            self.leave_room(&name, now);
         }
         now + STOP_MS
     }
@@ -88,10 +89,7 @@ impl<L: Host> Engine<L> {
                 }
                 _ => answer(Err(BrokerError::NoEngine)),
             },
-            Request::UsersMoved(room) => {
-                self.users_moved(&room);
-                self.plan(&room);
-            }
+            Request::UsersMoved(room) => self.users_moved(&room),
             Request::Typing(room, user) => self.push_typing(&room, &user),
             Request::Closed(room) => {
                 let now = self.clock.now_ms();
@@ -106,7 +104,7 @@ impl<L: Host> Engine<L> {
         if let Some(followed) = self.rooms.get_mut(name) {
             followed.room = None;
         }
-        self.with_exchange(name, |exchange, _| exchange.close(now));
+        self.tell_exchange(name, |exchange, _| exchange.close(now));
         self.with(name, |followed| followed.machine.close(now));
     }
 
@@ -167,13 +165,9 @@ impl<L: Host> Engine<L> {
                 self.health.up(self.links.name(link).unwrap_or_default(), &facts, was_up);
                 self.note_availability(now);
                 self.tasks.link_changed(link);
-                self.with_all_of(link, |followed| followed.machine.link_up(now));
-                let left = self.rooms.iter().filter(|(_, followed)| followed.link == Some(link));
-                let left: Vec<RoomName> = left
-                    .filter(|(_, followed)| followed.sharing.is_some() && followed.machine.is_closed())
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                left.iter().for_each(|name| self.exchange_up_if_left(name, now));
+                for name in self.names_of(|followed| followed.link == Some(link)) {
+                    self.link_up(&name, now);
+                }
             }
             Event::Down(reason) => {
                 let Some(name) = self.links.name(link) else { return };
@@ -182,33 +176,12 @@ impl<L: Host> Engine<L> {
                 self.note_availability(now);
                 self.refresh.want(None);
                 self.tasks.link_changed(link);
-                self.with_all_of(link, |followed| {
-                    if let Some(sharing) = &mut followed.sharing {
-                        sharing.exchange.link_down();
-                    }
-                    followed.machine.link_down(now)
-                });
+                for name in self.names_of(|followed| followed.link == Some(link)) {
+                    self.with(&name, |followed| followed.link_down(now));
+                }
             }
             Event::Answer { tag, result } => self.answered(tag, result),
-            Event::Push { channel, payload } => {
-                let Some(name) = self.keys.room_of_channel(&channel) else {
-                    return self.tasks.pushed(&channel, &payload);
-                };
-                if self.take_typing(&name, &payload) {
-                    return;
-                }
-                if is_presence(&payload) && self.is_at(&name, link) {
-                    self.exchange_pushed(&name, &payload);
-                    return self.carry_out(&name, Commands::new());
-                }
-                if !Batch::is_batch(&payload) || !self.is_at(&name, link) {
-                    return;
-                }
-                match Batch::parse(&payload) {
-                    Ok(batch) => self.with(&name, |followed| followed.machine.pushed(batch, now)),
-                    Err(error) => self.health.malformed(&name, &error),
-                }
-            }
+            Event::Push { channel, payload } => self.pushed(link, &channel, &payload),
             Event::Subscribed { channel } => {
                 self.tasks.subscribed(link, &channel);
                 if let Some(name) = self.keys.room_of_channel(&channel).filter(|name| self.is_at(name, link))
@@ -220,6 +193,25 @@ impl<L: Host> Engine<L> {
             Event::Unsubscribed { channel, is_asked } => self.unsubscribed(link, &channel, !is_asked),
             Event::SubscribeRefused { channel, error } => {
                 self.unsubscribed(link, &channel, obstacle(&error) == Some(Obstacle::Elsewhere));
+            }
+        }
+    }
+
+    /// Takes a push, which is for a room or for the node.
+    fn pushed(&mut self, link: LinkId, channel: &Bytes, payload: &Bytes) {
+        let Some(name) = self.keys.room_of_channel(channel) else {
+            return self.tasks.pushed(channel, payload);
+        };
+        if self.take_typing(&name, payload) || !self.is_at(&name, link) {
+            return;
+        }
+        if is_presence(payload) {
+            self.exchange_pushed(&name, payload);
+        } else if Batch::is_batch(payload) {
+            let now = self.clock.now_ms();
+            match Batch::parse(payload) {
+                Ok(batch) => self.with(&name, |followed| followed.machine.pushed(batch, now)),
+                Err(error) => self.health.malformed(&name, &error),
             }
         }
     }
@@ -239,10 +231,13 @@ impl<L: Host> Engine<L> {
         if is_elsewhere {
             self.displace(&name, link, now);
         } else {
-            if self.rooms.get(&name).is_some_and(|followed| followed.room.is_some()) {
-                self.exchange_down(&name);
-            }
-            self.with(&name, |followed| followed.machine.unsubscribed(now));
+            self.with(&name, |followed| {
+                // A room that is being left needs no subscription for its exchange.
+                if let (Some(sharing), true) = (&mut followed.sharing, followed.room.is_some()) {
+                    sharing.exchange.link_down();
+                }
+                followed.machine.unsubscribed(now)
+            });
         }
     }
 
@@ -265,7 +260,7 @@ impl<L: Host> Engine<L> {
                     sharing.ready_by_ms.take_if(|until| *until <= now);
                 }
             }
-            self.with_exchange(&name, |exchange, _| exchange.tick(now));
+            self.tell_exchange(&name, |exchange, _| exchange.tick(now));
             self.with(&name, |followed| followed.machine.tick(now));
         }
     }

@@ -10,16 +10,11 @@ use super::super::presence::{Exchange, NodeTable, Standing};
 #[derive(Debug)]
 pub(super) struct Sharing {
     pub(super) exchange: Exchange,
-    /// When newcomers are let in although the users of other nodes are not known; `None` once they are known.
+    /// When newcomers are let in although the users of other nodes are not known; `None` once newcomers are let in.
     pub(super) ready_by_ms: Option<u64>,
 }
 
 impl Sharing {
-    /// Returns true when newcomers can be let in.
-    pub(super) fn is_ready(&self, now: u64) -> bool {
-        self.ready_by_ms.is_none_or(|until| now >= until)
-    }
-
     /// Returns when something is due.
     pub(super) fn due(&self) -> Option<u64> {
         self.exchange.next_tick_ms().into_iter().chain(self.ready_by_ms).min()
