@@ -4,11 +4,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::reach::{Recipients, send, with_space};
 use super::shared::Node;
-use super::waiter::Waiter;
+use super::waiter::{Awaited, await_answer};
 use crate::broker::quota::Once;
 use crate::broker::redis::{PrivateMessage, PrivateText};
 use crate::chat::keys::KeyScope;
@@ -37,26 +36,10 @@ impl PrivateMessageIds {
     }
 }
 
-/// The wait for the answer of all nodes with connections of a message's recipient. A connection that gives it up just
-/// drops it.
-#[derive(Debug)]
-pub struct Delivery(oneshot::Receiver<Result<usize, CommandError>>);
-
-impl Delivery {
-    /// Returns true until the answer is there.
-    #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns the number of connections that get the message, once it is there.
-    ///
-    /// # Errors
-    /// As [`Node::direct`]; also [`CommandError::Unavailable`] when the engine is not available.
-    pub fn result(mut self) -> Result<usize, CommandError> {
-        self.0.try_recv().unwrap_or(Err(CommandError::Unavailable))
-    }
-}
+/// The wait for the answer of all nodes with connections of a message's recipient: the number of connections that get
+/// the message. It fails as [`Node::direct`] does, and with [`CommandError::Unavailable`] when the engine is not
+/// available.
+pub type Delivery = Awaited<usize, CommandError>;
 
 impl Node {
     /// Delivers a message as [`Node::direct`] does, to the connections of `to` on all nodes. Returns `None`, and does
@@ -79,11 +62,10 @@ impl Node {
             at_unix_ms: self.clock.unix_ms_at(now_ms),
         };
         let key = key.filter(|_| !faults::is_on(Fault::ForgetPrivateKey)).cloned();
-        let (sender, receiver) = oneshot::channel();
-        let waiter = Waiter::new(sender, Err(CommandError::Unavailable), &self.registry, id);
+        let (waiter, delivery) = await_answer(&self.registry, id, CommandError::Unavailable);
         let answer = Box::new(move |result| waiter.answer(result));
         cluster.deliver(PrivateMessage { to: to.clone(), text, key }, answer);
-        Some(Delivery(receiver))
+        Some(delivery)
     }
 
     /// Delivers a message to every connection of `to` and returns how many there were. Within five minutes the same

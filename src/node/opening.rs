@@ -1,45 +1,18 @@
 //! Waiting until the engine has opened a room or read its history, before a connection can go on. Without an engine
 //! nobody waits.
 
-use tokio::sync::oneshot;
-
 use super::membership::Membership;
 use super::shared::Node;
-use super::waiter::Waiter;
+use super::waiter::{Awaited, await_answer};
 use crate::broker::BrokerError;
 use crate::broker::followed::Readiness;
 use crate::broker::memory::Entrant;
 use crate::broker::redis::{Answer, Preparation};
 use crate::names::{ConnectionId, Offset, Position, RoomName, UserId};
 
-/// The wait for the engine's answer about one room. A connection that gives it up just drops it.
-#[derive(Debug)]
-pub struct Opening(oneshot::Receiver<Result<(), BrokerError>>);
-
-impl Opening {
-    /// Returns true until the answer is there.
-    #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Waits for the answer.
-    ///
-    /// # Errors
-    /// As [`Opening::result`].
-    pub async fn wait(self) -> Result<(), BrokerError> {
-        self.0.await.unwrap_or(Err(BrokerError::NoEngine))
-    }
-
-    /// Returns the answer, once it is there.
-    ///
-    /// # Errors
-    /// [`BrokerError::NoEngine`] when the engine is not available or did not answer in time;
-    /// [`BrokerError::TooManyRooms`] when this node cannot open one more.
-    pub fn result(mut self) -> Result<(), BrokerError> {
-        self.0.try_recv().unwrap_or(Err(BrokerError::NoEngine))
-    }
-}
+/// The wait for the engine's answer about one room. It fails with [`BrokerError::NoEngine`] when the engine is not
+/// available or did not answer in time, and with [`BrokerError::TooManyRooms`] when this node cannot open one more.
+pub type Opening = Awaited<(), BrokerError>;
 
 impl Node {
     /// Asks the engine to prepare a room, so that a connection can enter it and resume from `resume`. Returns `None`
@@ -67,10 +40,9 @@ impl Node {
 
     /// Calls `ask` with the function that takes the engine's answer for a connection.
     fn ask(&self, id: ConnectionId, ask: impl FnOnce(Answer)) -> Opening {
-        let (sender, receiver) = oneshot::channel();
-        let waiter = Waiter::new(sender, Err(BrokerError::NoEngine), &self.registry, id);
+        let (waiter, opening) = await_answer(&self.registry, id, BrokerError::NoEngine);
         ask(Box::new(move |result| waiter.answer(result)));
-        Opening(receiver)
+        opening
     }
 }
 

@@ -7,40 +7,75 @@ use tokio::sync::oneshot;
 use crate::names::ConnectionId;
 use crate::registry::Registry;
 
+/// The wait of a connection for an answer of the engine. A connection that gives it up just drops it.
+#[derive(Debug)]
+pub struct Awaited<T, E> {
+    receiver: oneshot::Receiver<Result<T, E>>,
+    if_lost: E,
+}
+
+impl<T, E> Awaited<T, E> {
+    /// Returns true until the answer is there.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Awaited::result`].
+    pub async fn wait(self) -> Result<T, E> {
+        self.receiver.await.unwrap_or(Err(self.if_lost))
+    }
+
+    /// Returns the answer, once it is there.
+    ///
+    /// # Errors
+    /// The error that was answered, or the one for an engine that is not available when there is no answer.
+    pub fn result(mut self) -> Result<T, E> {
+        self.receiver.try_recv().unwrap_or(Err(self.if_lost))
+    }
+}
+
 /// Takes the answer for one connection. If it is dropped without an answer, because the engine's thread has ended, the
-/// connection gets the answer that was given at the beginning.
-pub(super) struct Waiter<T> {
+/// connection gets the error that was given at the beginning.
+pub(super) struct Waiter<T, E: Copy> {
     /// `None` once the answer was sent.
-    sender: Option<(oneshot::Sender<T>, T)>,
+    sender: Option<oneshot::Sender<Result<T, E>>>,
+    if_lost: E,
     registry: Arc<Registry>,
     id: ConnectionId,
 }
 
-impl<T> Waiter<T> {
-    /// Creates the waiter of a connection. `if_lost` is the answer if there is no other.
-    pub(super) fn new(
-        sender: oneshot::Sender<T>,
-        if_lost: T,
-        registry: &Arc<Registry>,
-        id: ConnectionId,
-    ) -> Self {
-        Self { sender: Some((sender, if_lost)), registry: Arc::clone(registry), id }
+impl<T, E: Copy> Waiter<T, E> {
+    /// Sends the answer and wakes the task of the connection.
+    pub(super) fn answer(mut self, answer: Result<T, E>) {
+        self.send(answer);
     }
 
-    /// Sends the answer and wakes the task of the connection. A connection that has given up does not listen.
-    pub(super) fn answer(mut self, answer: T) {
-        if let Some((sender, _)) = self.sender.take() {
+    /// Sends the first answer. A connection that has given up does not listen.
+    fn send(&mut self, answer: Result<T, E>) {
+        if let Some(sender) = self.sender.take() {
             let _ = sender.send(answer);
             self.registry.wake(self.id);
         }
     }
 }
 
-impl<T> Drop for Waiter<T> {
+impl<T, E: Copy> Drop for Waiter<T, E> {
     fn drop(&mut self) {
-        if let Some((sender, if_lost)) = self.sender.take() {
-            let _ = sender.send(if_lost);
-            self.registry.wake(self.id);
-        }
+        self.send(Err(self.if_lost));
     }
+}
+
+/// Lets the connection `id` wait for an answer. `if_lost` is the error if there is no answer.
+pub(super) fn await_answer<T, E: Copy>(
+    registry: &Arc<Registry>,
+    id: ConnectionId,
+    if_lost: E,
+) -> (Waiter<T, E>, Awaited<T, E>) {
+    let (sender, receiver) = oneshot::channel();
+    let waiter = Waiter { sender: Some(sender), if_lost, registry: Arc::clone(registry), id };
+    (waiter, Awaited { receiver, if_lost })
 }
