@@ -1,7 +1,10 @@
 //! Servers for tests: real processes on free ports of this machine, each in a temporary folder.
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
@@ -11,6 +14,10 @@ use super::script::{Call, Reply};
 
 /// How long a server may take until it answers, and until it has done what a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The line of a server's log after which it accepts connections.
+const READY: &str = "Ready to accept connections";
+/// How often a server is started that finds its port taken: another process can be faster.
+const ATTEMPTS: usize = 10;
 
 /// A running server. It ends with the test.
 pub(crate) struct Server {
@@ -28,15 +35,8 @@ impl Server {
     pub(crate) fn start(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        // Another process can take the port before the server does.
-        for _ in 0..5 {
-            let port = free_port();
-            let mut process = spawn(&folder, port, &options);
-            if is_up(&mut process, port) {
-                return Self { process, folder, port, cluster_port: 0, options };
-            }
-        }
-        panic!("redis-server does not start with {options:?}: {}", log_of(&folder));
+        let (process, port) = start(&folder, free_port, &options);
+        Self { process, folder, port, cluster_port: 0, options }
     }
 
     /// Starts a node of a Redis Cluster that owns no slot and knows no other node.
@@ -82,15 +82,16 @@ impl Server {
         connect(&format!("{user}:none@"), self.port).expect("the user may connect")
     }
 
+    /// Returns the number of the server's process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Ends the server and starts it again with what it had on disk.
     pub(crate) fn restart(&mut self) {
         self.end();
-        self.process = spawn(&self.folder, self.port, &self.options);
-        assert!(
-            is_up(&mut self.process, self.port),
-            "redis-server does not start again: {}",
-            log_of(&self.folder)
-        );
+        let port = self.port;
+        (self.process, _) = start(&self.folder, || port, &self.options);
     }
 
     /// Waits until what a command answers contains a text.
@@ -104,11 +105,12 @@ impl Server {
                 return;
             }
             assert!(Instant::now() < end, "{command} {argument} does not show {text}: {answer}");
-            std::thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
-    fn end(&mut self) {
+    /// Ends the server at once (SIGKILL), if it runs.
+    pub(crate) fn end(&mut self) {
         self.process.kill().expect("the server is a process of ours");
         self.process.wait().expect("the server is a process of ours");
     }
@@ -163,29 +165,57 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
-/// Starts the process: `redis-server`, or the program that `THRONG_TEST_REDIS` names.
-fn spawn(folder: &TempDir, port: u16, options: &[String]) -> Child {
-    let program = std::env::var("THRONG_TEST_REDIS").unwrap_or_else(|_| "redis-server".to_owned());
-    let mut command = Command::new(&program);
-    command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder.path());
-    command.args(["--bind", "127.0.0.1", "--save", "", "--logfile", "log"]).args(options);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    command.spawn().unwrap_or_else(|error| panic!("{program} cannot be started, install it: {error}"))
+/// Starts a server, and tries it again, with the next port, while it ends at once.
+fn start(folder: &TempDir, mut port: impl FnMut() -> u16, options: &[String]) -> (Child, u16) {
+    let mut log = String::new();
+    for _ in 0..ATTEMPTS {
+        let port = port();
+        match spawn(folder, port, options) {
+            Ok(process) => return (process, port),
+            Err(reason) => log = reason,
+        }
+    }
+    panic!("redis-server does not start with {options:?}: {log}");
 }
 
-/// Waits until the server answers. Returns false when the process ended before.
-fn is_up(process: &mut Child, port: u16) -> bool {
-    let end = Instant::now() + PATIENCE;
-    while process.try_wait().expect("the server is a process of ours").is_none() {
-        let answer =
-            connect("", port).and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
-        if answer.is_ok() {
-            return true;
+/// Starts the process, `redis-server` or the program that `THRONG_TEST_REDIS` names, and waits until it accepts
+/// connections. A server with a certificate accepts those with TLS only. If the process ends before, its log is
+/// returned as the error.
+fn spawn(folder: &TempDir, port: u16, options: &[String]) -> Result<Child, String> {
+    let program = std::env::var("THRONG_TEST_REDIS").unwrap_or_else(|_| "redis-server".to_owned());
+    let has_tls = options.iter().any(|option| option == "--tls-cert-file");
+    let mut command = Command::new(&program);
+    command.args(["--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder.path());
+    command.args(["--port", "0", if has_tls { "--tls-port" } else { "--port" }, &port.to_string()]);
+    command.args(options).stdin(Stdio::null()).stdout(Stdio::piped());
+    let process = command.spawn();
+    let mut process =
+        process.unwrap_or_else(|error| panic!("{program} cannot be started, install it: {error}"));
+    let lines = BufReader::new(process.stdout.take().expect("it is a pipe")).lines();
+    let (started, is_started) = mpsc::sync_channel(1);
+    // Reads to the end: a full pipe would stop the server.
+    thread::spawn(move || {
+        let mut log = String::new();
+        for line in lines.map_while(Result::ok) {
+            if line.contains(READY) {
+                // A test that waits for this no longer has failed.
+                let _ = started.send(Ok(()));
+            }
+            log = log + &line + "\n";
         }
-        assert!(Instant::now() < end, "redis-server does not answer at port {port}: {answer:?}");
-        std::thread::sleep(Duration::from_millis(5));
+        let _ = started.send(Err(log)); // As above.
+    });
+    match is_started.recv_timeout(PATIENCE) {
+        Ok(Ok(())) => Ok(process),
+        Ok(Err(log)) => {
+            process.wait().expect("the server is a process of ours");
+            Err(log)
+        }
+        Err(_) => {
+            process.kill().expect("the server is a process of ours");
+            panic!("redis-server is not ready at port {port} within {PATIENCE:?}");
+        }
     }
-    false
 }
 
 /// Opens a connection. `user` is empty, or as it stands in a URL.
@@ -194,8 +224,4 @@ fn connect(user: &str, port: u16) -> RedisResult<Connection> {
     let connection = redis::Client::open(url)?.get_connection()?;
     connection.set_read_timeout(Some(PATIENCE))?;
     Ok(connection)
-}
-
-fn log_of(folder: &TempDir) -> String {
-    std::fs::read_to_string(folder.path().join("log")).unwrap_or_default()
 }
