@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     alone, answer, direct, expect_nothing_left, leave, refused, rig, rig_of, settings_of, with_session,
 };
-use crate::engines::{Engine, Topology, slowly};
+use crate::engines::{Engine, Options, Topology, slowly};
 use crate::nodes::Nodes;
 use crate::support::frame::CLOSE;
 use crate::support::raw::{Ended, Socket, handshake};
@@ -164,6 +164,39 @@ fn user_ids_are_claimed_again_when_the_engine_has_lost_them() {
     assert_eq!(bob.ask(direct("alice", "hi"), "ack")["delivered"], 1);
     alice.find("direct");
     drop((alice, bob));
+    leave(&engine, nodes);
+}
+
+/// 1. The replica is cut off. After that alice leaves, bob moves to another node and carol comes, of which the replica
+///    hears nothing.
+/// 2. The replica's data take the place of the master's. The nodes release the old connections again, and claim the new
+///    ones again.
+#[test]
+fn users_that_came_moved_or_left_during_a_lossy_failover_are_known_after_it() {
+    let options = Options { replicas: true, ..Options::default() };
+    let mut engine = Engine::with(Topology::Single, options);
+    let nodes = Nodes::start(2, settings_of(&engine, &[]));
+    let both = [alone(nodes.node(0), "alice"), alone(nodes.node(1), "bob")];
+    let replica = engine.replica_of(0).expect("a replica");
+    engine.wait_in_sync(replica);
+    engine.cut_off(replica);
+    drop(both);
+    let users = |engine: &Engine| {
+        let keys = engine.keys().into_iter();
+        let users = keys.filter_map(|key| Some((key.name.strip_prefix("throng:u:")?.to_owned(), key.fields)));
+        users.collect::<Vec<_>>()
+    };
+    eventually("both have left", || users(&engine).is_empty());
+    let mut bob = alone(nodes.node(0), "bob");
+    let mut carol = alone(nodes.node(0), "carol");
+    engine.promote_cut_off(0, replica);
+    let wanted = [("{bob}".to_owned(), Some(1)), ("{carol}".to_owned(), Some(1))];
+    eventually("all is as it was before", || users(&engine) == wanted);
+    nodes.wait_ready();
+    carol.command(direct("bob", "hi"));
+    assert_eq!(carol.find("ack")["delivered"], 1);
+    bob.find("direct");
+    drop((bob, carol));
     leave(&engine, nodes);
 }
 

@@ -40,8 +40,19 @@ struct Linked {
     name: String,
     link: PacedLink,
     has_been_up: bool,
+    /// Names the data that the server had when it was connected last.
+    replication_id: String,
     /// The channel on which the link sees its own probes.
     probe_channel: Bytes,
+}
+
+/// The state of a link that has come up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Up {
+    /// The link was up before.
+    pub(super) was_up: bool,
+    /// The server may lack what the one before was told: it was restarted, or a replica has taken its place.
+    pub(super) is_other_data: bool,
 }
 
 /// The links to all servers.
@@ -85,7 +96,9 @@ impl Links {
         self.next_id += 1;
         let settings = ServerSettings { probe_channel: probe_channel.clone(), ..self.servers.at(&address) };
         let link = PacedLink::new(ServerLink::start(id, settings, self.events.clone()));
-        self.links.insert(id, Linked { address, name, link, has_been_up: false, probe_channel });
+        let linked =
+            Linked { address, name, link, has_been_up: false, replication_id: String::new(), probe_channel };
+        self.links.insert(id, linked);
     }
 
     pub(super) fn servers(&self) -> &Servers {
@@ -157,11 +170,13 @@ impl Links {
         self.links.get(&link).map(|linked| linked.name.as_str())
     }
 
-    /// Notes that a link is up. Returns whether it was up before; `None` when it is not used any more.
-    pub(super) fn up(&mut self, link: LinkId) -> Option<bool> {
+    /// Notes that a link is up. Returns `None` when it is not used any more.
+    pub(super) fn up(&mut self, link: LinkId, replication_id: &str) -> Option<Up> {
         let linked = self.links.get_mut(&link)?;
         linked.link.up();
-        Some(std::mem::replace(&mut linked.has_been_up, true))
+        let is_other_data = linked.replication_id != replication_id;
+        replication_id.clone_into(&mut linked.replication_id);
+        Some(Up { was_up: std::mem::replace(&mut linked.has_been_up, true), is_other_data })
     }
 
     /// Notes that a link is down.

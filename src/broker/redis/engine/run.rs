@@ -11,6 +11,7 @@ use super::super::requests::{Preparation, QueuedJob, Request};
 use super::super::room::{Room, Settings};
 use super::super::topology::{Obstacle, obstacle, slot_of};
 use super::followed::{Draft, Followed};
+use super::links::Up;
 use super::sharing::is_presence;
 use super::state::Engine;
 use crate::broker::BrokerError;
@@ -161,10 +162,14 @@ impl<L: Host> Engine<L> {
         let now = self.clock.now_ms();
         match event {
             Event::Up(facts) => {
-                let Some(was_up) = self.links.up(link) else { return };
+                let up = self.links.up(link, &facts.replication_id);
+                let Some(Up { was_up, is_other_data }) = up else { return };
                 self.health.up(self.links.name(link).unwrap_or_default(), &facts, was_up);
                 self.note_availability(now);
                 self.tasks.link_changed(link);
+                if is_other_data {
+                    self.tasks.data_changed();
+                }
                 for name in self.names_of(|followed| followed.link == Some(link)) {
                     self.link_up(&name, now);
                 }

@@ -17,7 +17,7 @@ use crate::broker::redis::users::{ClaimAnswer, ClaimError, Claimant, Grant};
 /// Longest wait for the engine's answer to a claim, in milliseconds.
 const CLAIM_MS: u64 = 5_000;
 /// Pause before a node that hears nothing at present is asked again, in milliseconds.
-const AGAIN_MS: u64 = 500;
+pub(super) const AGAIN_MS: u64 = 500;
 
 impl<L: Host> Tasks<L> {
     /// Claims a user id, and answers the worker. If nobody waits for the answer any more, the id is released.
@@ -92,8 +92,12 @@ impl<L: Host> Tasks<L> {
         }
     }
 
-    /// Returns whether the holder of a user id is alive. A node that does not answer in time has lost it.
-    async fn is_alive(self: &Rc<Self>, holder: &Owner, address: u32) -> Result<bool, ClaimError> {
+    /// Returns whether the holder of a user id is alive. A node that does not answer in time has lost it. `address`
+    /// bounds how many probes a client can have sent.
+    ///
+    /// # Errors
+    /// This node does not hear the others at present.
+    pub(super) async fn is_alive(self: &Rc<Self>, holder: &Owner, address: u32) -> Result<bool, ClaimError> {
         let Owner { node, incarnation, connection } = holder.clone();
         if incarnation == self.by() {
             return Ok(self.host().is_alive(connection, address).await);

@@ -46,6 +46,8 @@ use crate::names::ConnectionId;
 /// Most tasks at once. Each waits for the engine or for another node, for some seconds at most, and takes a few
 /// kilobytes.
 const MAX_TASKS: usize = 16_384;
+/// Most releases that wait while user ids are claimed. Each claim without an answer adds one.
+const MAX_RELEASES: usize = 262_144;
 
 /// How the node's tasks end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +178,7 @@ impl<L: Host> Tasks<L> {
     }
 
     fn has_space(&self) -> bool {
-        self.running.get() < MAX_TASKS
+        self.running.get() < MAX_TASKS && self.releases.waiting.borrow().len() < MAX_RELEASES
     }
 
     /// Runs a task. Callers whose work can be refused look for [space](Self::has_space) before. The other tasks are

@@ -1,4 +1,5 @@
-//! Releases the user ids of connections that have ended. Each release is repeated until the engine has answered.
+//! Releases the user ids of connections that have ended. Each release is repeated until the engine has answered, and
+//! made again when the engine may have lost it.
 
 use std::rc::Rc;
 
@@ -38,17 +39,28 @@ impl<L: Host> Tasks<L> {
     async fn work_off_releases(self: Rc<Self>) {
         loop {
             let next = self.releases.waiting.borrow_mut().pop_front();
-            let Some(Release { user, connection, by }) = next else { break };
-            let owner = Owner { node: self.node.clone(), incarnation: by, connection };
-            let missing = self.host().missing(&user);
-            let call = || release::call(&self.keys, &user, &owner, missing);
+            let Some(release) = next else { break };
+            let Release { user, connection, by } = &release;
+            let owner = Owner { node: self.node.clone(), incarnation: *by, connection: *connection };
+            let missing = self.host().missing(user);
+            let call = || release::call(&self.keys, user, &owner, missing);
             // An incarnation that is over has no entries.
-            let may_go_on = || self.by() == by;
-            let _ = self.run_until(u64::MAX, Urgency::Usual, may_go_on, call, release::reply).await;
+            let may_go_on = || self.by() == *by;
+            if self.run_until(u64::MAX, Urgency::Usual, may_go_on, call, release::reply).await.is_ok() {
+                self.releases.remember(release, self.clock.now_ms());
+            }
         }
         self.releases.waiting.borrow_mut().shrink_when_sparse();
         let under_way = &self.releases.under_way;
         under_way.set(under_way.get() - 1);
+    }
+
+    /// Notes that a server has other data than before, so that it may lack what it was told last: the claims of all
+    /// open connections are repeated, and so are the last releases.
+    pub(in crate::broker::redis::engine) fn data_changed(self: &Rc<Self>) {
+        self.doubt.notify_one();
+        let doubtful = self.releases.take_doubtful(self.clock.now_ms());
+        doubtful.for_each(|release| self.queue_release(release));
     }
 
     /// Notes that the claim of a connection is being repeated, so that its release waits. Returns false when that is

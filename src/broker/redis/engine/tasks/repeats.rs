@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Tasks;
-use crate::broker::redis::directory::claim::{self, Claim, ClaimReply};
+use super::claims::AGAIN_MS;
+use crate::broker::redis::directory::claim::{self, Claim, ClaimReply, Policy};
 use crate::broker::redis::directory::{REPEAT_MS, SessionHash};
 use crate::broker::redis::engine::pacing::Urgency;
 use crate::broker::redis::host::{Holder, Host};
@@ -16,8 +17,8 @@ use crate::protocol::close::EndReason;
 
 /// Most claims that are repeated at once: a server needs some milliseconds for them.
 const MAX_UNDER_WAY: usize = 64;
-/// Longest wait for the answer to one, in milliseconds. The next repetition makes up for it.
-const REPEATED_MS: u64 = 10_000;
+/// Longest attempt to repeat one, in milliseconds. The next repetition makes up for it.
+const REPEATED_MS: u64 = 60_000;
 
 impl<L: Host> Tasks<L> {
     /// Repeats the claims of all connections for as long as the node runs: slice by slice, and all of them at once when
@@ -43,31 +44,46 @@ impl<L: Host> Tasks<L> {
     }
 
     async fn repeat_claim(self: Rc<Self>, holder: Holder, _permit: OwnedSemaphorePermit) {
-        let Holder { user, connection, session } = &holder;
+        let Holder { user, connection, .. } = &holder;
         // A connection that has ended is taken out before its release is queued on this thread.
         if !self.host().holds(user, *connection) || !self.begin_repeat(*connection) {
             return;
         }
-        let owner = self.owner(*connection);
-        let claim = Claim {
-            user,
-            owner: &owner,
-            session: session.as_ref().map(SessionHash::new),
-            shown: None,
-            policy: self.policy.clone(),
-        };
-        let until_ms = self.clock.now_ms() + REPEATED_MS;
-        let may_go_on = || self.by() == owner.incarnation;
-        let call = || claim::call(&self.keys, &claim, self.nodes.borrow().live_list());
-        let reply = self.run_until(until_ms, Urgency::Usual, may_go_on, call, claim::reply).await;
+        let reply = self.claim_again(&holder).await;
         self.end_repeat(*connection);
         match reply {
-            Ok(ClaimReply::Claimed { replaced, .. }) => self.end_replaced(user, replaced),
-            Ok(ClaimReply::Held(_) | ClaimReply::Replaced) => {
+            Some(ClaimReply::Claimed { replaced, .. }) => self.end_replaced(user, replaced),
+            Some(ClaimReply::Held(_) | ClaimReply::Replaced) => {
                 self.host().end(user, *connection, EndReason::Replaced);
             }
             // The next repetition tries again.
-            Ok(ClaimReply::Full) | Err(_) => {}
+            Some(ClaimReply::Full) | None => {}
         }
+    }
+
+    /// Claims a user id again for the connection that has it. If the engine names another holder, this asks whether
+    /// that one is alive: the engine may have lost that the holder has left.
+    async fn claim_again(self: &Rc<Self>, holder: &Holder) -> Option<ClaimReply> {
+        let Holder { user, connection, session } = holder;
+        let owner = self.owner(*connection);
+        let session = session.as_ref().map(SessionHash::new);
+        let until_ms = self.clock.now_ms() + REPEATED_MS;
+        let may_go_on = || self.by() == owner.incarnation && self.host().holds(user, *connection);
+        let mut policy = self.policy.clone();
+        while self.clock.now_ms() < until_ms {
+            let (session, shown) = (session.clone(), None);
+            let claim = Claim { user, owner: &owner, session, shown, policy: policy.clone() };
+            let call = || claim::call(&self.keys, &claim, self.nodes.borrow().live_list());
+            let reply = self.run_until(until_ms, Urgency::Usual, may_go_on, call, claim::reply).await.ok()?;
+            let ClaimReply::Held(other) = reply else { return Some(reply) };
+            // The number bounds how many probes one address can ask for. This one is asked for by no client.
+            match self.is_alive(&other, fastrand::u32(..)).await {
+                Ok(true) => return Some(ClaimReply::Held(other)),
+                Ok(false) => policy = Policy::Reject { dead: Some(other) },
+                // This node does not hear the others at present.
+                Err(_) => tokio::time::sleep(Duration::from_millis(AGAIN_MS)).await,
+            }
+        }
+        None
     }
 }

@@ -128,6 +128,7 @@ impl Node {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         if connection.is_open && !connection.is_busy && may_claim {
             connection.repeat_at = now + REPEAT_MS;
+            connection.probes = 0;
             self.claim(number, Policy::Reject { dead: None }, false, out);
         }
     }
@@ -261,12 +262,11 @@ impl Node {
             }
         }
         let Some(connection) = self.connections.get_mut(&number) else { return };
-        let is_open = connection.is_open;
         match reply {
             _ if connection.has_left => self.end(number, out),
             ClaimReply::Claimed { .. } => {}
-            ClaimReply::Held(holder) if !is_open => self.probe(number, holder, now, out),
-            ClaimReply::Held(_) | ClaimReply::Replaced => self.end(number, out),
+            ClaimReply::Held(holder) => self.probe(number, holder, now, out),
+            ClaimReply::Replaced => self.end(number, out),
             ClaimReply::Full => panic!("a user has a few connections"),
         }
     }
@@ -276,7 +276,7 @@ impl Node {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         connection.probes += 1;
         if connection.probes > MAX_PROBES {
-            return self.refuse(number);
+            return self.refuse(number, out);
         }
         if holder.incarnation == self.lease.incarnation() {
             return self.decide(number, holder.clone(), self.gives_sign(&holder), out);
@@ -308,7 +308,7 @@ impl Node {
 
     fn decide(&mut self, number: usize, holder: Owner, is_alive: bool, out: &mut Vec<Output>) {
         if is_alive {
-            return self.refuse(number);
+            return self.refuse(number, out);
         }
         self.counts.probed_dead += 1;
         let has_left = self.connections.get(&number).is_none_or(|connection| connection.has_left);
@@ -319,8 +319,11 @@ impl Node {
         }
     }
 
-    /// Refuses a connection that was never entered.
-    fn refuse(&mut self, number: usize) {
+    /// Refuses a connection, or ends it if it is open: another one has its user id.
+    fn refuse(&mut self, number: usize, out: &mut Vec<Output>) {
+        if self.connections.get(&number).is_some_and(|connection| connection.is_open) {
+            return self.end(number, out);
+        }
         self.counts.refused += 1;
         self.connections.remove(&number);
     }
