@@ -1,7 +1,8 @@
 //! Chaos: every fault of nodes, engine and links, under load, on every topology, judged by the checker.
 //!
 //! The faults and where they are tried are [data](TABLE). The short form runs the rows of `Form::Always`, one after
-//! another on one rig for each topology. With `THRONG_LONG=1` each row has a rig of its own and five minutes.
+//! another on one rig for each topology. With `THRONG_LONG=1` each row has a rig of its own and five minutes, or as
+//! many seconds as `THRONG_FAULT_SECONDS` says.
 
 mod rig;
 mod strike;
@@ -125,9 +126,10 @@ fn run(topology: Topology) {
     if sized(0, 1) == 0 {
         return Rig::start(Some(topology)).try_all(&faults(topology, false), Duration::ZERO);
     }
+    let seconds = std::env::var("THRONG_FAULT_SECONDS").map_or(300, |text| text.parse().expect("a number"));
     for fault in faults(topology, true) {
         println!("{topology:?}: {fault:?}");
-        Rig::start(Some(topology)).try_all(&[fault], Duration::from_secs(300));
+        Rig::start(Some(topology)).try_all(&[fault], Duration::from_secs(seconds));
     }
 }
 
