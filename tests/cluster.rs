@@ -19,6 +19,8 @@ mod load;
 mod nodes;
 #[path = "cluster/start.rs"]
 mod start;
+#[path = "cluster/storm/mod.rs"]
+mod storm;
 #[path = "it/support/mod.rs"]
 #[expect(dead_code, reason = "shared with the integration tests, which need more of it")]
 mod support;
