@@ -193,8 +193,13 @@ impl Exchange {
                 return self.finish(now_ms);
             }
         };
-        if !self.is_up || table.standing(payload.by) == Standing::Dead {
+        if !self.is_up {
             return Vec::new();
+        }
+        if table.standing(payload.by) == Standing::Dead {
+            // A node that stood still may write before it knows that it counts as dead.
+            self.peers.remove_stored(self.me, vec![payload.by]);
+            return self.finish(now_ms);
         }
         if self.is_synced && !self.wants_read && !self.is_reading() {
             self.wants_read |= !self.peers.hear(payload, now_ms);

@@ -242,6 +242,13 @@ impl Peers {
                 self.remove(at);
             }
         }
+        self.remove_stored(me, dead);
+        must_read
+    }
+
+    /// Notes that the entries of dead nodes have to be removed from the engine, if this node is the first of the room's
+    /// live ones, whose duty that is.
+    pub(super) fn remove_stored(&mut self, me: Incarnation, mut dead: Vec<Incarnation>) {
         let is_live = |peer: &&Peer| peer.state == State::Present;
         if !is_broken(Rule::RemoveTheDead)
             && self.peers.iter().find(is_live).is_none_or(|first| me < first.by)
@@ -249,7 +256,6 @@ impl Peers {
             dead.retain(|by| !self.dead.contains(by));
             self.dead.append(&mut dead);
         }
-        must_read
     }
 
     /// Removes the nodes whose users have stayed long enough.

@@ -65,10 +65,16 @@ impl Cluster {
     }
 
     fn kill(&mut self, at: usize) {
-        let by = self.nodes[at].take().unwrap().by;
+        self.take_for_dead(at);
+        self.nodes[at] = None;
+    }
+
+    /// Lets all other nodes see that a node is dead, which does not know it.
+    fn take_for_dead(&mut self, at: usize) {
+        let by = self.node(at).by;
         self.table.live.remove(&by);
         self.table.dead.insert(by);
-        for node in self.nodes.iter_mut().flatten() {
+        for node in self.nodes.iter_mut().flatten().filter(|node| node.by != by) {
             node.nodes_changed(&self.table, true, &self.settings, self.now_ms);
         }
     }
@@ -145,6 +151,22 @@ fn the_users_of_a_dead_node_leave_together_unless_they_return() {
     assert_eq!(cluster.left(0), [["bob", "cid", "eve"]]);
     assert_eq!(cluster.left(2), [["bob", "cid", "eve"]]);
     assert_eq!((cluster.members(0), cluster.snapshot().entries.len()), (3, 2), "its entry was removed");
+}
+
+#[test]
+fn a_node_that_was_taken_for_dead_leaves_nothing_behind_by_writing_once_more() {
+    proves(Rule::RemoveTheDead, || {
+        let mut cluster = Cluster::new(2, 100);
+        cluster.join(0, "ann");
+        cluster.join(1, "bob");
+        cluster.pass(1_000);
+        cluster.take_for_dead(1);
+        cluster.pass(500);
+        let before = cluster.snapshot().entries.len();
+        cluster.join(1, "cid");
+        cluster.pass(500);
+        before == 1 && cluster.snapshot().entries.len() == 1
+    });
 }
 
 #[test]
