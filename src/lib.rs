@@ -94,11 +94,11 @@
 //                left of rooms that are gone) · quota (idempotency keys) · eviction_order · job (a message that is
 //                published later) · several nodes: engine_room (what only rooms of an engine have) · followed (rooms
 //                whose positions an engine assigns) · redis (the engine: batch and keys, what is stored; script; link,
-//                the connections to a server; topology, the slots of a cluster; room, the state machine of one room;
-//                presence, the users on other nodes; requests and users, what workers ask; engine, the thread that
-//                does all this, its loop, and its tasks, which need several calls; host, the connections of its own
-//                node; nodes, which are alive; directory, the connections of each user; control, messages between
-//                nodes; inspect, what is wrong with the servers)
+//                the connections to a server, and wire, the bytes on them; topology, the slots of a cluster; room, the
+//                state machine of one room; presence, the users on other nodes; requests and users, what workers ask;
+//                engine, the thread that does all this, its loop, and its tasks, which need several calls; host, the
+//                connections of its own node; nodes, which are alive; directory, the connections of each user; control,
+//                messages between nodes; inspect, what is wrong with the servers)
 //   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
 //                keys (what is sent twice is published once) · rooms (settings by name) · validate
 //   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the

@@ -7,10 +7,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tempfile::TempDir;
 
-use super::script::{Call, Reply};
+use super::script::{Call, Reply, ServerError};
 
 /// How long a server may take until it answers, and until it has done what a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -201,7 +202,8 @@ fn spawn(folder: &TempDir, port: u16, options: &[String]) -> Result<Child, Strin
                 // A test that waits for this no longer has failed.
                 let _ = started.send(Ok(()));
             }
-            log = log + &line + "\n";
+            log.push_str(&line);
+            log.push('\n');
         }
         let _ = started.send(Err(log)); // As above.
     });
@@ -224,4 +226,31 @@ fn connect(user: &str, port: u16) -> RedisResult<Connection> {
     let connection = redis::Client::open(url)?.get_connection()?;
     connection.set_read_timeout(Some(PATIENCE))?;
     Ok(connection)
+}
+
+impl From<Value> for Reply {
+    fn from(value: Value) -> Self {
+        let all = |values: Vec<Value>| values.into_iter().map(Self::from).collect();
+        match value {
+            Value::Nil => Self::Nil,
+            Value::Int(number) => Self::Int(number),
+            Value::Boolean(is_true) => Self::Int(is_true.into()),
+            Value::BulkString(bytes) | Value::BigNumber(bytes) => Self::Bytes(bytes.into()),
+            Value::SimpleString(text) | Value::VerbatimString { text, .. } => Self::Bytes(text.into()),
+            Value::Okay => Self::Bytes(Bytes::from_static(b"OK")),
+            Value::Double(number) => Self::Bytes(number.to_string().into()),
+            Value::Array(values) | Value::Set(values) | Value::Push { data: values, .. } => {
+                Self::Array(all(values))
+            }
+            Value::Map(pairs) => {
+                Self::Map(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+            }
+            Value::Attribute { data, .. } => Self::from(*data),
+            Value::ServerError(error) => {
+                Self::Error(ServerError::new(error.code(), error.details().unwrap_or_default()))
+            }
+            // The crate may come to know more kinds of values; no command or script here returns any.
+            _ => Self::Nil,
+        }
+    }
 }

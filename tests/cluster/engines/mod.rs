@@ -115,7 +115,7 @@ fn server_lines(topology: Topology, options: &Options, port: u16) -> Vec<String>
     lines.extend(options.acl.clone());
     if topology == Topology::Cluster {
         lines.push("cluster-enabled yes".to_owned());
-        lines.push("cluster-node-timeout 2000".to_owned());
+        lines.push("cluster-node-timeout 3000".to_owned());
         lines.push(format!("cluster-announce-ip {}", options.host));
     }
     if topology == Topology::Sentinel {
@@ -197,7 +197,7 @@ impl Engine {
             let lines = |_| {
                 vec![
                     format!("sentinel monitor {MASTER_NAME} {} {} 2", master.ip(), master.port()),
-                    format!("sentinel down-after-milliseconds {MASTER_NAME} 1000"),
+                    format!("sentinel down-after-milliseconds {MASTER_NAME} 2000"),
                     format!("sentinel failover-timeout {MASTER_NAME} 5000"),
                     format!("sentinel announce-ip {host}"),
                 ]

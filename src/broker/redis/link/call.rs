@@ -1,10 +1,11 @@
 //! A call to a server and its answer.
 
-use bytes::Bytes;
-use redis::{Cmd, Value};
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use super::super::script::{self, Script};
 pub(super) use super::super::script::{Reply, ServerError, brief};
+use super::wire;
 
 /// Bytes that an argument takes besides its text: its length and line ends on the wire, and its handle in memory.
 const ARGUMENT_BYTES: usize = 48;
@@ -46,57 +47,26 @@ impl Call {
         }
     }
 
-    /// Returns the command of the first attempt, which names a script by its SHA-1.
-    pub(super) fn request(&self) -> Cmd {
+    /// Appends the command: one that names a script by its SHA-1, or one with its text, for a server that does not know
+    /// it.
+    pub(super) fn encode(&self, out: &mut BytesMut, with_text: bool) {
         match self {
-            Self::Script { script, .. } => self.run("EVALSHA", script.sha()),
-            Self::Command(words) => {
-                let mut command = Cmd::with_capacity(words.len(), self.size());
-                words.iter().for_each(|word| _ = command.arg(&word[..]));
-                command
+            Self::Script { script, keys, args } => {
+                let (command, name) =
+                    if with_text { ("EVAL", script.text) } else { ("EVALSHA", script.sha()) };
+                let key_count = keys.len().to_string();
+                let head = [command, name, &key_count].map(str::as_bytes);
+                let rest = keys.iter().chain(args).map(|word| &word[..]);
+                let words: SmallVec<[&[u8]; 24]> = head.into_iter().chain(rest).collect();
+                wire::command(out, words.into_iter());
             }
+            Self::Command(words) => wire::command(out, words.iter().map(|word| &word[..])),
         }
     }
 
-    /// Returns the command for a server that does not know the script. None for a call without a script.
-    pub(super) fn request_with_text(&self) -> Option<Cmd> {
-        match self {
-            Self::Script { script, .. } => Some(self.run("EVAL", script.text)),
-            Self::Command(_) => None,
-        }
-    }
-
-    fn run(&self, command_name: &str, script: &str) -> Cmd {
-        let Self::Script { keys, args, .. } = self else { return Cmd::new() };
-        let mut command = Cmd::with_capacity(3 + keys.len() + args.len(), self.size() + script.len());
-        command.arg(command_name).arg(script).arg(keys.len());
-        keys.iter().chain(args).for_each(|word| _ = command.arg(&word[..]));
-        command
-    }
-}
-
-impl From<Value> for Reply {
-    fn from(value: Value) -> Self {
-        let all = |values: Vec<Value>| values.into_iter().map(Self::from).collect();
-        match value {
-            Value::Nil => Self::Nil,
-            Value::Int(number) => Self::Int(number),
-            Value::Boolean(is_true) => Self::Int(is_true.into()),
-            Value::BulkString(bytes) | Value::BigNumber(bytes) => Self::Bytes(bytes.into()),
-            Value::SimpleString(text) | Value::VerbatimString { text, .. } => Self::Bytes(text.into()),
-            Value::Okay => Self::Bytes(Bytes::from_static(b"OK")),
-            Value::Double(number) => Self::Bytes(number.to_string().into()),
-            Value::Array(values) | Value::Set(values) | Value::Push { data: values, .. } => {
-                Self::Array(all(values))
-            }
-            Value::Map(pairs) => {
-                Self::Map(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
-            }
-            Value::Attribute { data, .. } => Self::from(*data),
-            Value::ServerError(error) => Self::Error(ServerError::from(&error)),
-            // The crate may come to know more kinds of values; no command or script here returns any.
-            _ => Self::Nil,
-        }
+    /// Returns true when the server does not know the script, so that its text has to be sent.
+    pub(super) fn is_unknown(&self, error: &ServerError) -> bool {
+        matches!(self, Self::Script { .. }) && error.code == "NOSCRIPT"
     }
 }
 
@@ -104,12 +74,6 @@ impl From<script::Call> for Call {
     fn from(call: script::Call) -> Self {
         let script::Call { script, keys, args } = call;
         Self::Script { script, keys: keys.into_vec(), args }
-    }
-}
-
-impl From<&redis::ServerError> for ServerError {
-    fn from(error: &redis::ServerError) -> Self {
-        Self::new(error.code(), error.details().unwrap_or_default())
     }
 }
 

@@ -1,12 +1,11 @@
 //! Which subscriptions wait for the server's confirmation. Pure.
 //!
-//! The client counts every push that confirms a subscription as the answer to the oldest request. A server also sends
-//! `sunsubscribe` unasked, when a slot moves; while requests wait, the answers of all that follow are then shifted by
-//! one. So confirmations are recognised by their channel, and an error, which names none, is believed to answer its
-//! request only while nothing is shifted.
+//! The server confirms them in the order in which they were asked for. It also sends `sunsubscribe` unasked, when a
+//! slot moves: that is one which does not confirm the oldest change.
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 /// A change of the subscriptions, one command.
@@ -19,9 +18,12 @@ pub(super) enum Change {
 }
 
 impl Change {
-    pub(super) fn channel(&self) -> &Bytes {
-        let (Self::Subscribe(channel) | Self::Unsubscribe(channel)) = self;
-        channel
+    /// Returns the command with its argument.
+    pub(super) fn words(&self) -> [&[u8]; 2] {
+        match self {
+            Self::Subscribe(channel) => [b"SSUBSCRIBE", channel],
+            Self::Unsubscribe(channel) => [b"SUNSUBSCRIBE", channel],
+        }
     }
 }
 
@@ -35,31 +37,13 @@ pub(super) enum Ended {
 /// The changes that are sent and not yet confirmed. Their number is limited by the one that sends them.
 #[derive(Debug, Default)]
 pub(super) struct Confirmations {
-    waiting: FxHashMap<Bytes, Waiting>,
-    is_shifted: bool,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    subscribes: u32,
-    unsubscribes: u32,
-    until: Instant,
+    waiting: VecDeque<(Change, Instant)>,
 }
 
 impl Confirmations {
-    pub(super) fn expect(&mut self, changes: &[Change], until: Instant) {
-        for change in changes {
-            let waiting = self.waiting.entry(change.channel().clone()).or_insert(Waiting {
-                subscribes: 0,
-                unsubscribes: 0,
-                until,
-            });
-            waiting.until = until;
-            match change {
-                Change::Subscribe(_) => waiting.subscribes += 1,
-                Change::Unsubscribe(_) => waiting.unsubscribes += 1,
-            }
-        }
+    /// Remembers a change that is sent now, and until when it must be confirmed.
+    pub(super) fn expect(&mut self, change: Change, until: Instant) {
+        self.waiting.push_back((change, until));
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -67,40 +51,29 @@ impl Confirmations {
     }
 
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        self.waiting.values().any(|waiting| waiting.until < now)
+        self.waiting.front().is_some_and(|(_, until)| *until < now)
     }
 
-    pub(super) fn subscribed(&mut self, channel: &Bytes) {
-        self.one_less(&Change::Subscribe(channel.clone()));
+    /// Takes the beginning of a subscription. Returns false when it is not the one that comes next.
+    pub(super) fn subscribed(&mut self, channel: &Bytes) -> bool {
+        self.next_is(|change| matches!(change, Change::Subscribe(asked) if asked == channel))
     }
 
+    /// Takes the end of a subscription. If one ends unasked whose end is the next to be confirmed, the two are taken
+    /// for each other, which changes nothing.
     pub(super) fn unsubscribed(&mut self, channel: &Bytes) -> Ended {
-        if self.one_less(&Change::Unsubscribe(channel.clone())) {
-            return Ended::Asked;
-        }
-        self.is_shifted = !self.waiting.is_empty();
-        Ended::Unasked
+        let is_asked =
+            self.next_is(|change| matches!(change, Change::Unsubscribe(asked) if asked == channel));
+        if is_asked { Ended::Asked } else { Ended::Unasked }
     }
 
-    /// Takes an error that seems to answer `change`. Returns false when it may answer another one.
-    pub(super) fn refused(&mut self, change: &Change) -> bool {
-        !self.is_shifted && self.one_less(change)
+    /// Takes an error, and returns the change that it answers.
+    pub(super) fn refused(&mut self) -> Option<Change> {
+        self.waiting.pop_front().map(|(change, _)| change)
     }
 
-    fn one_less(&mut self, change: &Change) -> bool {
-        let Some(waiting) = self.waiting.get_mut(change.channel()) else { return false };
-        let count = match change {
-            Change::Subscribe(_) => &mut waiting.subscribes,
-            Change::Unsubscribe(_) => &mut waiting.unsubscribes,
-        };
-        let Some(less) = count.checked_sub(1) else { return false };
-        *count = less;
-        if (waiting.subscribes, waiting.unsubscribes) == (0, 0) {
-            self.waiting.remove(change.channel());
-            // All requests are answered: the next answer is again that of the next request.
-            self.is_shifted &= !self.waiting.is_empty();
-        }
-        true
+    fn next_is(&mut self, is_wanted: impl Fn(&Change) -> bool) -> bool {
+        self.waiting.pop_front_if(|(change, _)| is_wanted(change)).is_some()
     }
 }
 
@@ -112,18 +85,18 @@ mod tests {
         Change::Subscribe(channel.into())
     }
 
-    fn expecting(changes: &[Change]) -> Confirmations {
+    fn expecting<const N: usize>(changes: [Change; N]) -> Confirmations {
         let mut confirmations = Confirmations::default();
-        confirmations.expect(changes, Instant::now());
+        changes.into_iter().for_each(|change| confirmations.expect(change, Instant::now()));
         confirmations
     }
 
     #[test]
     fn an_end_is_asked_for_as_often_as_it_was_asked_for() {
         let end = Change::Unsubscribe("a".into());
-        let mut confirmations = expecting(&[end.clone(), subscribe("a"), end]);
+        let mut confirmations = expecting([end.clone(), subscribe("a"), end]);
         assert_eq!(confirmations.unsubscribed(&"a".into()), Ended::Asked);
-        confirmations.subscribed(&"a".into());
+        assert!(confirmations.subscribed(&"a".into()));
         assert_eq!(confirmations.waiting(), 1);
         assert_eq!(confirmations.unsubscribed(&"a".into()), Ended::Asked);
         assert_eq!(confirmations.waiting(), 0);
@@ -131,25 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_believed_unless_an_unasked_end_has_shifted_the_answers() {
-        let mut confirmations = expecting(&[subscribe("a"), subscribe("b"), subscribe("c")]);
-        assert!(confirmations.refused(&subscribe("a")));
-        assert!(!confirmations.refused(&subscribe("a")), "it is answered");
+    fn an_error_answers_the_oldest_change_whatever_ends_unasked() {
+        let mut confirmations = expecting([subscribe("a"), subscribe("b"), subscribe("c")]);
         assert_eq!(confirmations.unsubscribed(&"old".into()), Ended::Unasked);
-        assert!(!confirmations.refused(&subscribe("b")));
-        confirmations.subscribed(&"b".into());
-        assert!(!confirmations.refused(&subscribe("c")));
-        confirmations.subscribed(&"c".into());
-        // Everything is answered: the order is right again.
-        confirmations.expect(&[subscribe("d")], Instant::now());
-        assert!(confirmations.refused(&subscribe("d")));
-    }
-
-    #[test]
-    fn an_unasked_end_shifts_nothing_while_nothing_waits() {
-        let mut confirmations = Confirmations::default();
-        assert_eq!(confirmations.unsubscribed(&"a".into()), Ended::Unasked);
-        confirmations.expect(&[subscribe("a")], Instant::now());
-        assert!(confirmations.refused(&subscribe("a")));
+        assert_eq!(confirmations.refused(), Some(subscribe("a")));
+        assert_eq!(confirmations.unsubscribed(&"b".into()), Ended::Unasked);
+        assert!(confirmations.subscribed(&"b".into()));
+        assert!(!confirmations.subscribed(&"b".into()), "it is confirmed");
+        assert_eq!(confirmations.refused(), Some(subscribe("c")));
+        assert_eq!(confirmations.refused(), None);
     }
 }

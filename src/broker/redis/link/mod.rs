@@ -13,10 +13,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
+mod answers;
 mod call;
 pub mod check;
 mod confirmations;
 mod connect;
+mod connection;
 mod event;
 mod facts;
 mod mailbox;
@@ -27,6 +29,8 @@ mod settings;
 mod task;
 #[cfg(test)]
 mod tests;
+mod tls;
+pub mod wire;
 
 pub use call::{Call, CallError};
 pub use connect::ask_once;

@@ -1,8 +1,7 @@
 //! Why a link is down, in words for operators.
 
+use std::io;
 use std::time::Duration;
-
-use redis::{ErrorKind, RedisError};
 
 use super::call::{ServerError, brief};
 use super::facts::Version;
@@ -90,9 +89,6 @@ pub enum DownReason {
     /// The link's handle was dropped, or its task has failed. It does not try again.
     #[error("the link has ended")]
     Ended,
-    /// An error answers one of several subscriptions, and it cannot be told which.
-    #[error("the server refused a subscription while it ended others: {0}")]
-    UnclearRefusal(ServerError),
 }
 
 impl DownReason {
@@ -117,32 +113,23 @@ impl DownReason {
         }
     }
 
-    /// Translates an error of connecting.
-    pub(super) fn of_connecting(error: &RedisError, deadline: Duration) -> Self {
-        if error.is_timeout() {
-            return Self::ConnectDeadline(deadline);
-        }
-        match error.kind() {
-            ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
-                let error = server_error(error);
-                match error.code.as_str() {
-                    "WRONGPASS" | "NOAUTH" => Self::LoginRefused(error),
-                    "ERR" if error.text.contains("AUTH") => Self::LoginRefused(error),
-                    "NOPERM" => Self::CommandRefused { command: "HELLO", error },
-                    "LOADING" => Self::Loading,
-                    _ => Self::NotRedis(brief(&error.to_string())),
-                }
-            }
-            ErrorKind::Io if error.is_connection_dropped() && !error.is_connection_refusal() => Self::Closed,
-            ErrorKind::Io => Self::Unreachable(error.to_string()),
-            ErrorKind::InvalidClientConfig => Self::Tls(error.to_string()),
-            _ => Self::NotRedis(brief(&error.to_string())),
+    /// Returns the meaning of a refused `HELLO`.
+    pub(super) fn of_login(error: ServerError) -> Self {
+        match error.code.as_str() {
+            "WRONGPASS" | "NOAUTH" => Self::LoginRefused(error),
+            "ERR" if error.text.contains("AUTH") => Self::LoginRefused(error),
+            "NOPERM" => Self::CommandRefused { command: "HELLO", error },
+            "LOADING" => Self::Loading,
+            _ => Self::NotRedis(error.to_string()),
         }
     }
-}
 
-/// Returns the words of a server from an error that has them.
-pub(super) fn server_error(error: &RedisError) -> ServerError {
-    let text = error.detail().map_or_else(|| error.to_string(), str::to_owned);
-    ServerError::new(error.code().unwrap_or("ERR"), &text)
+    /// Returns the meaning of an error of the connection.
+    pub(super) fn of_io(error: &io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Self::Closed,
+            _ => Self::Unreachable(brief(&error.to_string())),
+        }
+    }
 }

@@ -4,17 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, timeout};
 
 use super::call::{Call, Reply, ServerError};
-use super::connect::{ask, connect};
-use super::event::{LinkId, event_queue};
+use super::connect::connect;
+use super::connection::Connection;
 use super::facts::ServerFacts;
-use super::pushes::{Breaks, Pushes};
 use super::reason::DownReason;
 use super::settings::ServerSettings;
-use super::task::send;
+use super::wire::Push;
 use crate::config::{Finding, Level};
 
 mod advice;
@@ -70,12 +68,8 @@ pub async fn check(
     scripts: &[Trial],
     cleaning: Option<&Call>,
 ) -> Report {
-    // Nothing but a probe is pushed during a check.
-    let (events, _receiver) = event_queue(0);
-    let breaks = Arc::new(Breaks::default());
-    let pushes = Arc::new(Pushes::new(LinkId(0), events, settings.probe_channel.clone(), breaks));
     let mut report = Report::default();
-    let mut connections = match Box::pin(connect(settings, &pushes)).await {
+    let mut connections = match Box::pin(connect(settings, &settings.probe_channel)).await {
         Ok(connections) => connections,
         Err(reason) => {
             report.add(error(reason.to_string(), ""), reason.is_lasting());
@@ -95,10 +89,11 @@ pub async fn check(
         outcome = checked.ask(cleaning).await.map(drop);
     }
     if outcome.is_ok() {
-        let channel = std::slice::from_ref(&settings.probe_channel);
-        let unsubscribing = ask(&mut connections.subscriptions, "SUNSUBSCRIBE", channel);
-        let refused = timeout(checked.deadline, unsubscribing).await;
-        outcome = refused.unwrap_or(Err(DownReason::AnswerDeadline(checked.deadline))).map(drop);
+        let subscriptions = &mut connections.subscriptions;
+        subscriptions.send([b"SUNSUBSCRIBE", &settings.probe_channel[..]].into_iter());
+        let ended = subscriptions.expect("SUNSUBSCRIBE", |push| matches!(push, Push::Unsubscribed(_)));
+        let ended = timeout(checked.deadline, ended).await;
+        outcome = ended.unwrap_or(Err(DownReason::AnswerDeadline(checked.deadline)));
     }
     if let Err(reason) = outcome {
         report.add(error(reason.to_string(), ""), reason.is_lasting());
@@ -123,7 +118,7 @@ fn finding(level: Level, text: impl Into<String>, advice: &str) -> Finding {
 
 /// A server that is being checked.
 struct Checked {
-    connection: MultiplexedConnection,
+    connection: Connection,
     deadline: Duration,
 }
 
@@ -189,14 +184,8 @@ impl Checked {
     /// # Errors
     /// There is no answer.
     async fn ask(&mut self, call: &Call) -> Result<Result<Reply, ServerError>, DownReason> {
-        let answer = timeout(self.deadline, send(self.connection.clone(), call)).await;
-        match answer.map_err(|_| DownReason::AnswerDeadline(self.deadline))? {
-            Ok(value) => Ok(match value.into() {
-                Reply::Error(error) => Err(error),
-                reply => Ok(reply),
-            }),
-            Err(error) => Err(DownReason::of_connecting(&error, self.deadline)),
-        }
+        let answer = timeout(self.deadline, self.connection.call(call)).await;
+        answer.unwrap_or(Err(DownReason::AnswerDeadline(self.deadline)))
     }
 }
 

@@ -96,8 +96,10 @@ async fn an_old_version_is_named() {
 async fn nonsense_is_recognised() {
     let reason = refusal(&["HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"]).await;
     assert!(matches!(reason, DownReason::NotRedis(_)), "{reason:?}");
-    // An answer to the greeting that is right in form alone.
+    // Answers to the greeting that are right in form alone, the second one in kind, too.
     let reason = refusal(&["+hello\r\n"]).await;
+    assert!(matches!(reason, DownReason::NotRedis(_)), "{reason:?}");
+    let reason = refusal(&["%0\r\n"]).await;
     assert_eq!(reason, DownReason::AnswerDeadline(Duration::from_millis(300)));
 }
 

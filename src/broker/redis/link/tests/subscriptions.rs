@@ -127,27 +127,36 @@ async fn an_unasked_end_confuses_no_confirmation() {
 }
 
 #[tokio::test]
-async fn an_error_that_may_answer_another_request_ends_the_link() {
+async fn an_unasked_end_confuses_no_refusal() {
     let server = start_in_cluster();
     let proxy = Proxy::start(&server).await;
     let mut tried = Tried::start(in_cluster(proxy.settings(&server)));
     tried.skip_to_up().await;
     server.pause();
-    ["world", "hello", "foo"].into_iter().for_each(|name| tried.link.subscribe(name.into()));
+    ["hello", "world", "foo"].into_iter().for_each(|name| tried.link.subscribe(name.into()));
     proxy.wait_for_request("foo").await;
     proxy.inject(b">3\r\n$12\r\nsunsubscribe\r\n$3\r\nold\r\n:0\r\n");
     assert_eq!(tried.next().await, Event::Unsubscribed { channel: "old".into(), is_asked: false });
     server.resume();
-    let reason = loop {
-        match tried.next().await {
-            Event::Down(reason) => break reason,
-            Event::Subscribed { .. } => {}
-            other => panic!("{other:?}"),
-        }
-    };
+    assert_eq!(tried.next().await, subscribed("hello"));
+    let refused = tried.next().await;
     assert!(
-        matches!(&reason, DownReason::UnclearRefusal(error) if error.code == "CLUSTERDOWN"),
-        "{reason:?}"
+        matches!(&refused, Event::SubscribeRefused { channel, error }
+            if &channel[..] == b"world" && error.code == "CLUSTERDOWN"),
+        "{refused:?}"
     );
+    assert_eq!(tried.next().await, subscribed("foo"));
+}
+
+/// A server that does not keep to the protocol is left, and the link begins anew.
+#[tokio::test]
+async fn a_confirmation_of_nothing_ends_the_link() {
+    let server = TestServer::start();
+    let proxy = Proxy::start(&server).await;
+    let mut tried = Tried::start(proxy.settings(&server));
+    tried.skip_to_up().await;
+    proxy.inject(b">3\r\n$10\r\nssubscribe\r\n$3\r\nold\r\n:1\r\n");
+    let reason = tried.wait_for_down().await;
+    assert!(matches!(&reason, DownReason::NotRedis(_)), "{reason:?}");
     tried.skip_to_up().await;
 }
