@@ -55,8 +55,8 @@
 //                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
 //                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · request_handler
 //                (page, refusal or endpoint) · endpoint_setup (token, user id, room) · denial (how a request is
-//                denied) · established (the task of a connection) · dashboard (its keys, feed and snapshots; CPU and
-//                memory) · drain
+//                denied) · established (the task of a connection) · dashboard (its keys, feed and snapshots; counters
+//                for other nodes and their rows; CPU and memory) · drain
 //   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
 //                connection) · service (one request) · request (its head) · body (whole, or in parts) · upgrade (the
 //                101 by hand) · host (the syntax of `Host`) · respond (refusals become responses) · pages · lingering

@@ -2,10 +2,12 @@
 //!
 //! The script [`beat`] alone decides that a node is dead, by the engine's clock, and marks it in the table. So all
 //! nodes learn the same, the dead node too. While the engine is away nobody beats and nobody dies. [`lease`] paces the
-//! beats of the node itself and draws the conclusions; [`table`] keeps what the last beat returned.
+//! beats of the node itself and draws the conclusions; [`table`] keeps what the last beat returned. The dashboard shows
+//! the table as it is on the [`board`].
 
 mod answer;
 pub mod beat;
+pub mod board;
 mod details;
 pub mod lease;
 mod name;
@@ -15,6 +17,7 @@ mod tests;
 pub(super) mod text;
 
 pub(super) use answer::{Fields, yes_or_no};
+pub use board::{Board, Overview, Report};
 pub use details::{BadDetails, Details};
 pub use lease::{Lease, LeaseEvent};
 pub use name::NodeName;
