@@ -32,5 +32,5 @@ pub const LEASE_MS: u64 = 10_000;
 pub const GAP_MS: u64 = 5_000;
 /// Life of the table after the last beat of any node, in seconds. A cluster that is down for a day begins a new table.
 pub const TABLE_LIFE_S: u64 = 86_400;
-/// Most nodes in the table. Each beat returns all of it: a thousand nodes are some 300 KiB.
+/// Most nodes in the table. Each beat returns all of it: a thousand nodes are some 500 KiB.
 pub const MAX_NODES: usize = 1_000;
