@@ -55,8 +55,8 @@
 //                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
 //                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · request_handler
 //                (page, refusal or endpoint) · endpoint_setup (token, user id, room) · denial (how a request is
-//                denied) · established (the task of a connection) · dashboard (its keys, feed and snapshots; CPU and
-//                memory) · drain
+//                denied) · established (the task of a connection) · dashboard (its keys, feed and snapshots; counters
+//                for other nodes and their rows; CPU and memory) · drain
 //   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
 //                connection) · service (one request) · request (its head) · body (whole, or in parts) · upgrade (the
 //                101 by hand) · host (the syntax of `Host`) · respond (refusals become responses) · pages · lingering
@@ -105,8 +105,9 @@
 //                server: plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
 //   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
 //                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
-//                dashboard.html · dashboard.css · dashboard.js (the dashboard) · stats.js (what it computes) ·
-//                countdown.js (to the next attempt, for both pages) · icon.svg
+//                dashboard.html · dashboard.css · dashboard.js (the dashboard) · plot.js (its curves) · stats.js (its
+//                calculations) · nodes.js (those for several nodes) · countdown.js (to the next attempt, of both pages)
+//                · icon.svg
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
 //                (settings for rooms by pattern) · schema (a key is declared once) · kind, text, list (kinds of
 //                values) · types (policies, secrets) · address (host and port) · load (the layers; files: keys and

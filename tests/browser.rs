@@ -12,12 +12,16 @@ mod chat;
 mod dashboard;
 #[path = "browser/driver.rs"]
 mod driver;
+#[path = "browser/engine.rs"]
+mod engine;
 #[path = "browser/errors.rs"]
 mod errors;
 #[path = "browser/fits.rs"]
 mod fits;
 #[path = "browser/looks.rs"]
 mod looks;
+#[path = "browser/nodes.rs"]
+mod nodes;
 #[path = "browser/page.rs"]
 mod page;
 #[path = "browser/restarts.rs"]

@@ -7,6 +7,8 @@ mod chaos;
 mod chat;
 #[path = "cluster/checker/mod.rs"]
 mod checker;
+#[path = "cluster/dashboard.rs"]
+mod dashboard;
 #[path = "cluster/doctor.rs"]
 mod doctor;
 #[path = "cluster/engines/mod.rs"]

@@ -38,6 +38,8 @@ const FILES: &[File] = &[
     File { path: "/dashboard.js", kind: Kind::Script, body: include_str!("../web/dashboard.js") },
     File { path: "/dashboard.css", kind: Kind::Style, body: include_str!("../web/dashboard.css") },
     File { path: "/stats.js", kind: Kind::Script, body: include_str!("../web/stats.js") },
+    File { path: "/nodes.js", kind: Kind::Script, body: include_str!("../web/nodes.js") },
+    File { path: "/plot.js", kind: Kind::Script, body: include_str!("../web/plot.js") },
     File { path: "/icon.svg", kind: Kind::Icon, body: include_str!("../web/icon.svg") },
 ];
 
@@ -122,6 +124,8 @@ mod tests {
             "/client.js",
             "/dashboard.js",
             "/stats.js",
+            "/nodes.js",
+            "/plot.js",
         ] {
             let script = file(path).unwrap().body;
             for sink in
@@ -136,16 +140,16 @@ mod tests {
     fn everything_that_the_pages_load_or_link_to_exists() {
         for (path, expected) in [
             ("/", &["icon.svg", "style.css", "dashboard", "app.js", "icon.svg", "icon.svg"][..]),
-            ("/dashboard", &["icon.svg", "style.css", "dashboard.css", "./", "dashboard.js"]),
+            ("/dashboard", &["icon.svg", "style.css", "dashboard.css", "./", "dashboard", "dashboard.js"]),
         ] {
             let page = file(path).unwrap().body;
             let attributes =
                 page.split("href=\"").chain(page.split("src=\"")).filter(|part| !part.contains("<!"));
             let loaded: Vec<_> = attributes.map(|part| part.split('"').next().unwrap()).collect();
             assert_eq!(loaded, expected, "{path}");
-            for name in
-                loaded.into_iter().chain(["messages.js", "countdown.js", "page.js", "client.js", "stats.js"])
-            {
+            let imported =
+                ["messages.js", "countdown.js", "page.js", "client.js", "stats.js", "nodes.js", "plot.js"];
+            for name in loaded.into_iter().chain(imported) {
                 assert!(file(&format!("/{}", name.trim_start_matches("./"))).is_some(), "{name}");
             }
         }

@@ -11,6 +11,7 @@ use super::held::HeldUsers;
 use crate::broker::durable::Durable;
 use crate::broker::log::LogError;
 use crate::broker::memory::{Memory, MemoryLimits};
+use crate::broker::redis::nodes::{Overview, Report};
 use crate::broker::redis::{Cluster, StartError};
 use crate::chat::rooms::RoomRules;
 use crate::clock::Clock;
@@ -154,6 +155,19 @@ impl Node {
     #[must_use]
     pub fn is_engine_up(&self) -> bool {
         self.engine.cluster().is_none_or(Cluster::is_up)
+    }
+
+    /// Sets what this node tells the other nodes about itself. Without an engine nobody is told.
+    pub fn set_report(&self, report: Report) {
+        if let Some(cluster) = self.engine.cluster() {
+            cluster.set_report(report);
+        }
+    }
+
+    /// Returns the nodes that share the engine; `None` without one.
+    #[must_use]
+    pub fn overview(&self) -> Option<Arc<Overview>> {
+        self.engine.cluster().map(Cluster::overview)
     }
 
     /// Publishes the messages that wait for the log, and closes it. Blocks until that is done. Nothing can be published

@@ -26,9 +26,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::dashboard::counters;
 pub(crate) use self::listener::BACKLOG;
 use self::shared::Shared;
 use crate::admission::Refusal;
+use crate::broker::redis::nodes::Report;
 use crate::clock::Clock;
 use crate::config::{Config, Machine};
 use crate::metrics::Metrics;
@@ -134,6 +136,7 @@ impl Server {
         let (stopping, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = Shared::new(Arc::clone(&node))?;
+        node.set_report(report(&node, address));
         let workers = worker::spawn_all(&shared, &stopped)?;
         tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
         tracing::info!("dashboard: {}", shared.dashboard.url(address));
@@ -167,6 +170,14 @@ impl Server {
         worker::join_all(workers)?;
         node.close().map_err(io::Error::other)
     }
+}
+
+/// Returns what a node that is bound to `address` tells the other nodes about itself.
+fn report(node: &Arc<Node>, address: SocketAddr) -> Report {
+    // The engine is a part of the node: it must not keep the whole from being dropped.
+    let node = Arc::downgrade(node);
+    let counters = move || node.upgrade().map_or_else(|| "{}".to_owned(), |node| counters::json(&node));
+    Report { addresses: address.to_string(), counters: Box::new(counters) }
 }
 
 /// Does a round of housekeeping every [`HOUSEKEEPING`]. Never returns.

@@ -1,24 +1,21 @@
-/** The dashboard: reads the server's stream of snapshots and shows them. Texts become text nodes, never HTML. */
+/**
+ * The dashboard: reads the server's stream of snapshots and shows them. Texts become text nodes, never HTML.
+ *
+ * Without an engine the page is about the node that sends the stream. With one it is about all nodes, or with
+ * `?node=NAME` in its address about one of them.
+ */
 import { Backoff } from "./client.js";
 import { Countdown } from "./countdown.js";
 import { make } from "./messages.js";
-import { Series, bytes, ceiling, compare, count, micros, span, sseReader } from "./stats.js";
+import { Nodes, choose, dashboardOf, stateOf } from "./nodes.js";
+import { POINTS, Plot, draw, write } from "./plot.js";
+import { bytes, compare, count, micros, span, sseReader } from "./stats.js";
 
-const POINTS = 300; // one per second: five minutes
 const SILENCE_MS = 10_000; // reconnect after this time without data; the server sends a snapshot every second
 const KEY = "throng.key"; // name in the storage of the tab, which ends with the tab
 const LEAST_US = 10; // lower end of the scale of latencies
-const MAX_LINES = 8; // lines of a plot's grid
 
-const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
-const draw = (tag, attributes = {}) => {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-};
-/** Changes the text of an element only if it differs, so that the browser does not lay it out again. */
-const write = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
 // Plots. A curve is its name and a function from a snapshot and the changes since the one before to a value.
 
@@ -38,7 +35,7 @@ const PLOTS = [
     curves: [["delivered", rate("deliveries")], ["writes", rate("writes")]],
   },
   {
-    title: "Fan-out latency", format: micros, least: LEAST_US, isLogarithmic: true,
+    title: "Fan-out latency", format: micros, least: LEAST_US, isLogarithmic: true, isOwnAlone: true,
     curves: [["p50", latency(0)], ["p90", latency(1)], ["p99", latency(2)]],
   },
   {
@@ -61,109 +58,80 @@ const PLOTS = [
   { title: "Memory", format: bytes, least: 1 << 20, base: 1024, curves: [["resident", (now) => now.resident_bytes]] },
 ];
 
-class Plot {
-  #options; #curves; #svg; #lines; #scale;
-
-  constructor(options, index) {
-    this.#options = options;
-    const { title, curves } = options;
-    const label = `${title} over the last five minutes; numbers in the table below`;
-    this.#svg = draw("svg", { role: "img", "aria-label": label });
-    const lines = Array.from({ length: MAX_LINES });
-    this.#lines = lines.map(() => draw("line", { class: "grid" }));
-    this.#scale = lines.map(() => draw("text", { class: "scale", x: 2 }));
-    this.#curves = curves.map(([name, take], nth) => ({
-      name, take, series: new Series(POINTS), path: draw("path", { class: `curve c${nth + 1}` }),
-      now: make("td", { className: "number" }), most: make("td", { className: "number" }),
-    }));
-    this.#svg.append(...this.#lines, ...this.#curves.map(({ path }) => path), ...this.#scale);
-    const head = (text) => make("th", { scope: "col", className: "number" }, text);
-    const rows = this.#curves.map(({ name, now, most }, nth) => {
-      const key = make("span", { className: `key c${nth + 1}` });
-      key.setAttribute("aria-hidden", "true");
-      return make("tr", {}, make("th", { scope: "row" }, key, name), now, most);
-    });
-    const table = make("table", { className: "legend" },
-      make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Curve"), head("Now"), head("Most"))),
-      make("tbody", {}, ...rows));
-    const heading = make("h3", { id: `plot-${index}` }, title);
-    this.figure = make("figure", {}, heading, this.#svg, table);
-    this.figure.setAttribute("aria-labelledby", heading.id);
-  }
-
-  take(now, changes) {
-    for (const { series, take } of this.#curves) series.push(now && take(now, changes));
-  }
-
-  render() {
-    const { format, least = 1, isLogarithmic } = this.#options;
-    const highest = Math.max(...this.#curves.map(({ series }) => series.max));
-    const most = ceiling(highest, isLogarithmic ? 10 * least : least, this.#options);
-    const { clientWidth: width, clientHeight: height } = this.#svg;
-    this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const [top, bottom] = [14, height - 2];
-    const share = isLogarithmic
-      ? (value) => Math.max(0, Math.log(value / least) / Math.log(most / least))
-      : (value) => value / most;
-    const y = (value) => (bottom - share(value) * (bottom - top)).toFixed(1);
-    const decades = Math.round(Math.log10(most / least));
-    const ticks = isLogarithmic ? Array.from({ length: decades + 1 }, (_, n) => least * 10 ** n) : [0, most / 2, most];
-    this.#lines.forEach((line, index) => {
-      const tick = ticks[index];
-      const at = tick === undefined ? bottom : y(tick);
-      for (const [name, value] of [["x1", 0], ["x2", width], ["y1", at], ["y2", at]]) line.setAttribute(name, value);
-      // The lowest line has no label.
-      write(this.#scale[index], index > 0 && tick !== undefined ? format(tick) : "");
-      this.#scale[index].setAttribute("y", at - 3);
-    });
-    for (const { series, path, now, most } of this.#curves) {
-      const { values } = series;
-      let d = "";
-      let isDown = false;
-      values.forEach((value, index) => {
-        const x = ((width * (POINTS - values.length + index + 1)) / POINTS).toFixed(1);
-        if (value !== null) d += `${isDown ? "L" : "M"}${x} ${y(value)}`;
-        isDown = value !== null;
-      });
-      path.setAttribute("d", d);
-      write(now, values.length ? format(series.last) : "–");
-      write(most, values.some((value) => value !== null) ? format(series.max) : "–");
-    }
-  }
-}
-
 const plots = PLOTS.map((options, index) => new Plot(options, index));
 
 // Numbers and tables
 
-const FACTS = [
-  ["Connections", (now) => `${count(now.connections)} of ${count(now.max_connections)}`],
-  ["Rooms", (now) => count(now.rooms)],
-  ["Messages", (_, changes) => perSecond(changes?.rates.messages)],
-  ["Deliveries", (_, changes) => perSecond(changes?.rates.deliveries)],
-  ["Queued", (now) => bytes(now.queue_bytes)],
-  ["Behind", (now) => count(now.shards.reduce((sum, { behind }) => sum + (behind ?? 0), 0))],
-  ["Resumes recovered", (now) => `${count(now.recovered)} of ${count(now.recovered + now.not_recovered)}`],
-  ["Memory", (now) => bytes(now.resident_bytes)],
-  ["CPU", (_, changes) => (changes ? `${count(changes.cpu)} cores` : "–")],
-  ["Uptime", (now) => span(now.uptime_ms)],
-  ["Node", (now) => now.node],
-  ["Version", (now) => now.version],
-  ["Dashboard viewers", (now) => count(now.viewers)],
-].map(([name, text]) => {
-  const value = make("dd", {}, "–");
-  return { text, value, row: make("div", {}, make("dt", {}, name), value) };
-});
-$("facts").append(...FACTS.map(({ row }) => row));
+const cores = (changes) => (changes ? `${count(changes.cpu)} cores` : "–");
+const shareOf = (part, whole) => `${count(part)} of ${count(whole)}`;
+const LOAD = [
+  ["Connections", ({ now }) => shareOf(now.connections, now.max_connections)],
+  ["Rooms", ({ now }) => count(now.rooms)],
+  ["Messages", ({ changes }) => perSecond(changes?.rates.messages)],
+  ["Deliveries", ({ changes }) => perSecond(changes?.rates.deliveries)],
+  ["Queued", ({ now }) => bytes(now.queue_bytes)],
+];
+const PROCESS = [["Memory", ({ now }) => bytes(now.resident_bytes)], ["CPU", ({ changes }) => cores(changes)]];
+const RESUMES = ["Resumes recovered", ({ now }) => shareOf(now.recovered, now.recovered + now.not_recovered)];
+const UPTIME = ["Uptime", ({ now }) => span(now.uptime_ms)];
+
+/** The facts of each view: names, and functions from a view to a text. */
+const FACTS = {
+  own: [
+    ...LOAD,
+    ["Behind", ({ now }) => count(now.shards.reduce((sum, { behind }) => sum + (behind ?? 0), 0))],
+    RESUMES, ...PROCESS, UPTIME,
+    ["Node", ({ now }) => now.node],
+    ["Version", ({ now }) => now.version],
+    ["Dashboard viewers", ({ now }) => count(now.viewers)],
+  ],
+  all: [
+    ...LOAD, ...PROCESS,
+    ["Live nodes", () => shareOf(nodes.all.filter(({ is_live }) => is_live).length, nodes.all.length)],
+    ["Shown by", () => last.node],
+    ["Dashboard viewers", () => count(last.viewers)],
+  ],
+  other: [
+    ...LOAD, RESUMES, ...PROCESS, UPTIME,
+    ["Node", ({ node }) => node.name],
+    ["Version", ({ node }) => node.version],
+    ["Address", ({ node }) => node.addresses],
+    ["State", ({ node }) => stateOf(node)],
+    ["Last beat", ({ node }) => `${span(node.age_ms)} ago`],
+  ],
+};
 $("plots").append(...plots.map(({ figure }) => figure));
 
-/** Sets the rows of a table's body. The first cell of a row is its header; columns from `numbers` on hold numbers. */
-function fill(body, rows, numbers) {
+/** The kind of view that the page is laid out for, and its facts with the elements that show them. */
+let layout = null;
+let facts = [];
+
+/** Lays the page out for a kind of view: shows the sections that it has, and makes its list of facts. */
+function layOut(kind) {
+  if (layout === kind) return;
+  layout = kind;
+  for (const section of document.querySelectorAll("[data-views]")) {
+    section.hidden = !section.dataset.views.split(" ").includes(kind);
+  }
+  plots.forEach(({ figure, isOwnAlone }) => { figure.hidden = isOwnAlone && kind !== "own"; });
+  facts = (FACTS[kind] ?? []).map(([name, text]) => {
+    const value = make("dd", {}, "–");
+    return { text, value, row: make("div", {}, make("dt", {}, name), value) };
+  });
+  $("facts").replaceChildren(...facts.map(({ row }) => row));
+}
+
+/**
+ * Sets the rows of a table's body. The first cell of a row is its header. The columns from `numbers` on hold numbers, up
+ * to the column `texts`.
+ */
+function fill(body, rows, numbers, texts = Infinity) {
   while (body.rows.length > rows.length) body.deleteRow(-1);
   rows.forEach((cells, index) => {
     if (!body.rows[index]) {
       body.append(make("tr", {}, ...cells.map((_, column) => {
-        const cell = make(column === 0 ? "th" : "td", { className: column >= numbers ? "number" : "" });
+        const className = column >= numbers && column < texts ? "number" : "";
+        const cell = make(column === 0 ? "th" : "td", { className });
         if (column === 0) cell.scope = "row";
         return cell;
       })));
@@ -181,7 +149,57 @@ const CODES = {
 // A client may send any code; only these have a known meaning.
 const CLIENT_CODES = { 1000: "normal", 1001: "went away", 1005: "no code given", 1006: "no close frame" };
 
-function renderTables(now, changes, first) {
+const linkTo = (name) => make("a", { href: `?${new URLSearchParams({ node: name })}` }, name);
+
+/** Shows the rows of all nodes; a node's name is a link to the page about it. */
+function renderNodes() {
+  fill($("nodes"), nodes.all.map((node) => {
+    const { now, changes } = node;
+    return [
+      node.is_this ? `${node.name} (this node)` : node.name, stateOf(node),
+      count(now.connections), count(now.rooms), count(changes?.rates.messages), count(changes?.rates.deliveries),
+      cores(changes), bytes(now.resident_bytes),
+      count(now.slow_consumers_dropped), count(now.messages_dropped), count(now.refused),
+      span(now.uptime_ms), `${span(node.age_ms)} ago`, node.version, node.addresses,
+    ];
+  }), 2, 13);
+  nodes.all.forEach(({ name, is_this }, index) => {
+    const cell = $("nodes").rows[index].cells[0];
+    if (!cell.querySelector("a")) cell.replaceChildren(linkTo(name), is_this ? " (this node)" : "");
+  });
+}
+
+/** Shows where the page is, and the way to other nodes. */
+function renderWay({ kind, node }) {
+  $("way").hidden = !last.nodes || (kind !== "own" && kind !== "other");
+  write($("subject"), kind === "own" ? `Node ${last.node}` : `Node ${node?.name}, seen from node ${last.node}`);
+  const href = kind === "other" ? dashboardOf(node, location.hostname) : null;
+  $("elsewhere").hidden = href === null;
+  if (href !== null) $("elsewhere").href = href;
+  const known = last.nodes?.map(({ name }) => name) ?? [last.node];
+  const problem = kind === "unknown" ? `No node is called ${WANTED}. These nodes are known: ${known.join(", ")}` : "";
+  if ($("unknown").textContent === problem) return;
+  const links = known.flatMap((name, index) => [index ? ", " : "", linkTo(name)]);
+  $("unknown").replaceChildren(...(problem ? [problem.slice(0, -known.join(", ").length), ...links] : []));
+}
+
+function renderDrops(now, first) {
+  const row = (words, value, before) => [words, count(value), count(Math.max(0, value - before))];
+  const drops = [
+    ["slow consumers, 4001", "slow_consumers_dropped"], ["messages left out of queues", "messages_dropped"],
+    ["rate limited", "rate_limited"], ["resumes not recovered", "not_recovered"],
+  ].map(([words, name]) => row(words, now[name], first[name]));
+  // Beats have the sum of all reasons alone.
+  const refused = typeof now.refused === "object" ? Object.entries(now.refused).filter(([, value]) => value > 0) : [];
+  fill($("drops"), [
+    ...drops,
+    ...refused.map(([reason, value]) => row(`refused: ${reason.replaceAll("_", " ")}`, value, first.refused[reason])),
+    ...(typeof now.refused === "number" ? [row("refused", now.refused, first.refused)] : []),
+  ], 1);
+}
+
+/** Shows the tables that only the node itself can fill. */
+function renderOwn({ now, changes }) {
   const slowest = now.slowest.map(({ user, connection, shard, bytes: queued, messages, age_ms }) => {
     return [user ?? "(no user)", connection, String(shard), bytes(queued), count(messages), span(age_ms)];
   });
@@ -197,16 +215,6 @@ function renderTables(now, changes, first) {
   ]), 1);
   [...$("shards").rows].forEach((row, index) => showShare(row.cells[2], now.shards[index].connections / connections));
 
-  const row = (words, value, before) => [words, count(value), count(Math.max(0, value - before))];
-  const drops = [
-    ["slow consumers, 4001", "slow_consumers_dropped"], ["messages left out of queues", "messages_dropped"],
-    ["rate limited", "rate_limited"], ["resumes not recovered", "not_recovered"],
-  ].map(([words, name]) => row(words, now[name], first[name]));
-  const refused = Object.entries(now.refused).filter(([, value]) => value > 0);
-  fill($("drops"), [
-    ...drops,
-    ...refused.map(([reason, value]) => row(`refused: ${reason.replaceAll("_", " ")}`, value, first.refused[reason])),
-  ], 1);
   const meaning = (by, code) => (by === "server" ? CODES[code] ?? "" : CLIENT_CODES[code] ?? "chosen by the client");
   const closes = Object.entries(now.closes).flatMap(([by, codes]) => Object.entries(codes)
     .filter(([, value]) => value > 0)
@@ -227,6 +235,10 @@ function showShare(cell, share) {
 
 // Snapshots
 
+/** The name of the node that the page is about; null for all nodes. */
+const WANTED = new URLSearchParams(location.search).get("node") || null;
+const nodes = new Nodes();
+let view = null;
 let last = null;
 let first = null;
 let changes = null;
@@ -246,8 +258,19 @@ function take(snapshot) {
   if (!first || first.started_ms !== snapshot.started_ms) first = snapshot;
   last = snapshot;
   lastAt = at;
-  plots.forEach((plot) => plot.take(snapshot, changes));
+  nodes.take(snapshot.nodes ?? []);
+  view = look();
+  plots.forEach((plot) => plot.take(view.now, view.changes));
   schedule();
+}
+
+/** Returns the numbers that the page shows: of the node that sends the feed, of another one, of all, or of none. */
+function look() {
+  const kind = choose(last, WANTED);
+  if (kind === "own") return { kind, now: last, changes, first };
+  if (kind === "all") return { kind, ...nodes.sums() };
+  const node = nodes.all.find(({ name }) => name === WANTED);
+  return node ? { kind, node, ...node } : { kind, now: null, changes: null };
 }
 
 /** Draws with the next frame. A hidden page has no frames and is drawn when it is shown again. */
@@ -256,9 +279,14 @@ function schedule() {
   isDue = true;
   requestAnimationFrame(() => {
     isDue = false;
-    $("numbers").hidden = false;
-    for (const { text, value } of FACTS) write(value, text(last, changes));
-    renderTables(last, changes, first);
+    layOut(view.kind);
+    renderWay(view);
+    $("numbers").hidden = view.kind === "unknown";
+    if (view.kind === "unknown") return;
+    for (const { text, value } of facts) write(value, text(view));
+    if (view.kind === "own") renderOwn(view);
+    if (view.kind === "all") renderNodes();
+    if (view.first) renderDrops(view.now, view.first);
     plots.forEach((plot) => plot.render());
   });
 }
@@ -374,6 +402,8 @@ function askForKey() {
   show("stopped", "A key is needed");
   $("unlock").hidden = false;
   $("numbers").hidden = true;
+  $("way").hidden = true;
+  $("unknown").replaceChildren();
   const refusedKey = "The server does not accept this key. A key that the server makes itself changes with each start.";
   write($("key-error"), wasWrong ? refusedKey : "");
   $("key").focus();

@@ -8,7 +8,7 @@ use crate::page::Page;
 use crate::support::server::{Server, Settings, UNPINGED};
 
 /// Returns an expression for the number under a name in the list of facts.
-fn fact(name: &str) -> String {
+pub(crate) fn fact(name: &str) -> String {
     let name = json!(name);
     format!("$$('#facts > div').find((e) => textOf(e.children[0]) === {name})?.children[1].innerText")
 }
@@ -18,7 +18,7 @@ pub(crate) async fn look<'a>(browser: &'a Browser, server: &Server) -> Page<'a> 
     look_with(browser, server, &server.key()).await
 }
 
-async fn look_with<'a>(browser: &'a Browser, server: &Server, key: &str) -> Page<'a> {
+pub(crate) async fn look_with<'a>(browser: &'a Browser, server: &Server, key: &str) -> Page<'a> {
     let page = browser.open(&format!("http://{}/dashboard#key={key}", server.address())).await;
     page.sees("#state", "Live").await;
     page.until("numbers", "$('#numbers')").await;

@@ -14,8 +14,8 @@ use crate::support::client::Client;
 use crate::support::server::{Server, UNPINGED};
 
 /// Width and height of a common phone, in CSS pixels.
-const PHONE: (u32, u32) = (390, 844);
-const DESK: (u32, u32) = (1200, 760);
+pub(crate) const PHONE: (u32, u32) = (390, 844);
+pub(crate) const DESK: (u32, u32) = (1200, 760);
 const TABLET: (u32, u32) = (900, 700);
 
 /// Sets the width and height of the window.
@@ -25,7 +25,7 @@ pub(crate) async fn resize(page: &Page<'_>, (width, height): (u32, u32)) {
     page.until("the new width", &format!("innerWidth === {width}")).await;
 }
 
-async fn set_scheme(page: &Page<'_>, scheme: &str) {
+pub(crate) async fn set_scheme(page: &Page<'_>, scheme: &str) {
     let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
     page.devtools("Emulation.setEmulatedMedia", features).await;
 }

@@ -20,6 +20,8 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/dashboard.js", "text/javascript; charset=utf-8", "/**"),
     ("/dashboard.css", "text/css; charset=utf-8", "/*"),
     ("/stats.js", "text/javascript; charset=utf-8", "/**"),
+    ("/nodes.js", "text/javascript; charset=utf-8", "/**"),
+    ("/plot.js", "text/javascript; charset=utf-8", "/**"),
     ("/icon.svg", "image/svg+xml", "<svg"),
 ];
 
@@ -109,7 +111,7 @@ fn the_client_keeps_its_promises_in_node() {
     if answer.stdout.starts_with(b"true") {
         arguments.insert(0, FLAG);
     }
-    let suites = ["backoff", "client", "mistakes", "server", "stats"];
+    let suites = ["backoff", "client", "mistakes", "nodes", "server", "stats"];
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web");
     let files = suites.map(|suite| format!("{folder}/{suite}.test.mjs"));
     arguments.extend(files.iter().map(String::as_str));

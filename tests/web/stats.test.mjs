@@ -23,10 +23,10 @@ test("events are read wherever the pieces end", () => {
 });
 
 test("a stream without line ends is not buffered without limit", () => {
-  assert.throws(() => read(Array.from({ length: 40 }, () => "x".repeat(1 << 16))), RangeError);
-  assert.throws(() => read(Array.from({ length: 40 }, () => `data: ${"x".repeat(1 << 16)}\n`)), RangeError);
-  const many = Array.from({ length: 40 }, () => `data: ${"x".repeat(1 << 16)}\n\n`);
-  assert.equal(read(many).events.length, 40);
+  assert.throws(() => read(Array.from({ length: 200 }, () => "x".repeat(1 << 16))), RangeError);
+  assert.throws(() => read(Array.from({ length: 200 }, () => `data: ${"x".repeat(1 << 16)}\n`)), RangeError);
+  const many = Array.from({ length: 200 }, () => `data: ${"x".repeat(1 << 16)}\n\n`);
+  assert.equal(read(many).events.length, 200);
 });
 
 test("percentiles are interpolated within their bucket", () => {

@@ -32,6 +32,7 @@ use parking_lot::Mutex;
 use self::directory::Owner;
 use self::engine::{Health, Starter, wait_for_entry, wait_for_servers};
 pub use self::host::{Holder, Host, PrivateText};
+use self::nodes::{Overview, Report};
 pub use self::requests::{Answer, Preparation};
 use self::requests::{Request, Requests};
 pub use self::start_error::StartError;
@@ -155,6 +156,17 @@ impl<L: Local> Cluster<L> {
         &self.health.metrics
     }
 
+    /// Sets what this node tells the others about itself with its beats.
+    pub fn set_report(&self, report: Report) {
+        self.health.board.set_report(report);
+    }
+
+    /// Returns the table of nodes as the last beat of this node returned it.
+    #[must_use]
+    pub fn overview(&self) -> Arc<Overview> {
+        self.health.board.overview()
+    }
+
     /// Returns true while the server has answered within the last five seconds.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -165,7 +177,10 @@ impl<L: Local> Cluster<L> {
     /// Blocks until that is done.
     pub fn stop(&self) {
         self.requests.stop();
-        if let Some(thread) = self.thread.lock().take()
+        let thread = self.thread.lock().take();
+        // The engine's thread cannot wait for itself. It drops the node if it makes a report when all others let go.
+        let other = thread.filter(|thread| thread.thread().id() != thread::current().id());
+        if let Some(thread) = other
             && thread.join().is_err()
         {
             tracing::error!("the thread of the engine has panicked");

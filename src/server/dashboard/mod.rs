@@ -2,8 +2,10 @@
 //!
 //! The page itself is a file of `web`, which `http` serves.
 
+pub(super) mod counters;
 mod feed;
 mod keys;
+mod nodes;
 mod snapshot;
 pub(super) mod usage;
 

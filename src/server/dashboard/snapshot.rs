@@ -9,8 +9,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::usage;
-use crate::metrics::{Counter, EndedBy, ShardMetrics};
+use super::counters::Totals;
+use super::nodes::Row;
+use super::{nodes, usage};
+use crate::broker::redis::nodes::Overview;
+use crate::metrics::EndedBy;
 use crate::node::Node;
 use crate::server::worker::handle::Worker;
 use crate::shard::laggards::{Laggard, SLOWEST};
@@ -31,31 +34,8 @@ struct Snapshot<'a> {
     uptime_ms: u64,
     /// Open dashboards.
     viewers: usize,
-    /// Open WebSocket connections.
-    connections: u64,
-    max_connections: usize,
-    rooms: usize,
-    /// WebSocket connections accepted.
-    accepted: u64,
-    /// Messages received from clients.
-    messages: u64,
-    /// Fan-out messages written completely to a client's socket.
-    deliveries: u64,
-    bytes_sent: u64,
-    /// System calls that write to clients.
-    writes: u64,
-    /// Bytes that wait in the queues of clients.
-    queue_bytes: u64,
-    /// Clients disconnected because they did not keep up.
-    slow_consumers_dropped: u64,
-    /// Messages that a full queue dropped.
-    messages_dropped: u64,
-    /// Messages and control frames refused because their connection or user sent too fast.
-    rate_limited: u64,
-    /// Resumes for which the history had every missed message.
-    recovered: u64,
-    /// Resumes for which the history lacked a missed message.
-    not_recovered: u64,
+    #[serde(flatten)]
+    totals: Totals,
     /// Upper bounds of the buckets of the histogram of fan-out times. The last bucket has no upper bound, so this has
     /// one element less than `fanout`.
     fanout_le_us: Vec<u64>,
@@ -72,6 +52,9 @@ struct Snapshot<'a> {
     shards: Vec<Shard>,
     /// The clients with the longest queues in bytes, the longest first.
     slowest: Vec<Slow>,
+    /// The nodes that share the engine; left out without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nodes: Option<Vec<Row<'a>>>,
 }
 
 /// The numbers of one shard.
@@ -146,12 +129,18 @@ pub(super) async fn take(
     let mut slowest: Vec<_> = found.into_iter().flatten().flat_map(|laggards| laggards.slowest).collect();
     slowest.sort_by_key(|laggard: &Laggard| std::cmp::Reverse(laggard.bytes));
     slowest.truncate(SLOWEST);
-    simd_json::serde::to_string(&snapshot(node, viewers, shards, slowest))
+    let overview = node.overview();
+    simd_json::serde::to_string(&snapshot(node, viewers, shards, slowest, overview.as_deref()))
 }
 
-fn snapshot(node: &Node, viewers: usize, shards: Vec<Shard>, slowest: Vec<Laggard>) -> Snapshot<'_> {
+fn snapshot<'a>(
+    node: &'a Node,
+    viewers: usize,
+    shards: Vec<Shard>,
+    slowest: Vec<Laggard>,
+    overview: Option<&'a Overview>,
+) -> Snapshot<'a> {
     let metrics = &node.metrics;
-    let sum = |counter: fn(&ShardMetrics) -> &Counter| metrics.sum(counter);
     let uptime_ms = node.now_ms();
     Snapshot {
         node: &node.config.node,
@@ -159,20 +148,7 @@ fn snapshot(node: &Node, viewers: usize, shards: Vec<Shard>, slowest: Vec<Laggar
         started_ms: node.clock.unix_ms_at(0),
         uptime_ms,
         viewers,
-        connections: sum(|s| &s.connections),
-        max_connections: node.config.limits.max_connections,
-        rooms: node.room_count(),
-        accepted: sum(|s| &s.accepted),
-        messages: sum(|s| &s.messages_received),
-        deliveries: sum(|s| &s.deliveries),
-        bytes_sent: sum(|s| &s.bytes_sent),
-        writes: sum(|s| &s.writes),
-        queue_bytes: sum(|s| &s.queue_bytes),
-        slow_consumers_dropped: sum(|s| &s.slow_consumers_dropped),
-        messages_dropped: sum(|s| &s.messages_dropped),
-        rate_limited: sum(|s| &s.rate_limited),
-        recovered: sum(|s| &s.recovered),
-        not_recovered: sum(|s| &s.not_recovered),
+        totals: Totals::of(node),
         fanout_le_us: metrics.fanouts().filter_map(|(bound, _)| bound).collect(),
         fanout: metrics.fanouts().map(|(_, count)| count).collect(),
         closes: EndedBy::ALL.iter().map(|&by| (by.label(), metrics.closes(by).collect())).collect(),
@@ -181,5 +157,6 @@ fn snapshot(node: &Node, viewers: usize, shards: Vec<Shard>, slowest: Vec<Laggar
         cpu_us: usage::cpu().as_micros() as u64,
         shards,
         slowest: slowest.into_iter().map(Slow::from).collect(),
+        nodes: overview.map(|overview| nodes::rows(overview, uptime_ms)),
     }
 }

@@ -11,7 +11,7 @@ use throng::testing::protocol::close::EndReason;
 use throng::testing::protocol::event::CommandError;
 
 use super::{CLIENTS, CONFIGURATION, OPERATIONS, PROTOCOL, quoted};
-use crate::stats::{Viewer, names};
+use crate::support::feed::{Viewer, names};
 use crate::support::server::{Server, run};
 use crate::support::terminal::Chat;
 use crate::support::vocabulary::{Fields, errors, events, reasons};

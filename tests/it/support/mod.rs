@@ -5,6 +5,7 @@ pub(crate) mod bridge;
 pub(crate) mod checker;
 pub(crate) mod client;
 pub(crate) mod fake;
+pub(crate) mod feed;
 pub(crate) mod frame;
 pub(crate) mod http;
 pub(crate) mod link;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::super::batch::BadBatch;
 use super::super::control::BadMessage;
 use super::super::link::{DownReason, ServerFacts};
+use super::super::nodes::Board;
 use super::super::script::{BadReply, ServerError};
 use super::super::topology::obstacle;
 use super::links::Changes;
@@ -35,6 +36,8 @@ pub(in crate::broker::redis) struct Health {
     /// The progress of the start.
     start: Mutex<Start>,
     pub(in crate::broker::redis) metrics: Arc<EngineMetrics>,
+    /// The nodes, for the dashboard.
+    pub(in crate::broker::redis) board: Board,
     said: Mutex<[u64; Kind::COUNT]>,
 }
 
@@ -95,6 +98,7 @@ impl Health {
             is_entered: AtomicBool::new(false),
             start: Mutex::new(Start::Waiting),
             metrics: Arc::default(),
+            board: Board::default(),
             said: Mutex::default(),
         }
     }

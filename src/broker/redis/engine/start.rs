@@ -51,7 +51,7 @@ pub(in crate::broker::redis) struct Starter<L: Local> {
     settings: Settings,
     node: NodeName,
     policy: Policy,
-    details: Details,
+    plain_details: Details,
 }
 
 impl<L: Host> Starter<L> {
@@ -84,7 +84,7 @@ impl<L: Host> Starter<L> {
             settings,
             node,
             policy,
-            details: details(config),
+            plain_details: plain_details(config),
         })
     }
 
@@ -110,7 +110,7 @@ impl<L: Host> Starter<L> {
                 node: self.node,
                 by: self.by,
                 policy: self.policy,
-                details: self.details,
+                plain_details: self.plain_details,
             });
             let engine = Engine {
                 broker: self.broker,
@@ -137,8 +137,8 @@ impl<L: Host> Starter<L> {
     }
 }
 
-/// Returns the details that the node tells with each beat. Those that do not fit are left out.
-fn details(config: &Config) -> Details {
+/// Returns the details that the node tells with its beats until it has a report. Those that do not fit are left out.
+fn plain_details(config: &Config) -> Details {
     let version = Bytes::from_static(env!("CARGO_PKG_VERSION").as_bytes());
     let address = Bytes::from(config.listen.to_string());
     Details::new(version, address, Bytes::from_static(b"{}")).unwrap_or_default()

@@ -2,10 +2,12 @@
 //!
 //! The script [`beat`] alone decides that a node is dead, by the engine's clock, and marks it in the table. So all
 //! nodes learn the same, the dead node too. While the engine is away nobody beats and nobody dies. [`lease`] paces the
-//! beats of the node itself and draws the conclusions; [`table`] keeps what the last beat returned.
+//! beats of the node itself and draws the conclusions; [`table`] keeps what the last beat returned. The dashboard shows
+//! the table as it is on the [`board`].
 
 mod answer;
 pub mod beat;
+pub mod board;
 mod details;
 pub mod lease;
 mod name;
@@ -15,6 +17,7 @@ mod tests;
 pub(super) mod text;
 
 pub(super) use answer::{Fields, yes_or_no};
+pub use board::{Board, Overview, Report};
 pub use details::{BadDetails, Details};
 pub use lease::{Lease, LeaseEvent};
 pub use name::NodeName;
@@ -29,5 +32,5 @@ pub const LEASE_MS: u64 = 10_000;
 pub const GAP_MS: u64 = 5_000;
 /// Life of the table after the last beat of any node, in seconds. A cluster that is down for a day begins a new table.
 pub const TABLE_LIFE_S: u64 = 86_400;
-/// Most nodes in the table. Each beat returns all of it: a thousand nodes are some 300 KiB.
+/// Most nodes in the table. Each beat returns all of it: a thousand nodes are some 500 KiB.
 pub const MAX_NODES: usize = 1_000;

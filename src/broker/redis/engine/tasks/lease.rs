@@ -11,7 +11,7 @@ use crate::broker::redis::engine::pacing::Urgency;
 use crate::broker::redis::host::Host;
 use crate::broker::redis::nodes::beat::{self, Timing};
 use crate::broker::redis::nodes::table::Table;
-use crate::broker::redis::nodes::{LEASE_MS, Lease, LeaseEvent, NodeEvent, NodeName};
+use crate::broker::redis::nodes::{Details, LEASE_MS, Lease, LeaseEvent, NodeEvent, NodeName, Overview};
 
 /// Longest attempt to tell the engine that the node leaves, in milliseconds. The link may just be down.
 const LEAVE_MS: u64 = 2_000;
@@ -33,7 +33,7 @@ impl<L: Host> Tasks<L> {
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
                 continue;
             };
-            let call = beat::call(&self.keys, &beat, &self.details, Timing::default());
+            let call = beat::call(&self.keys, &beat, &self.details(), Timing::default());
             let reply = self.run(call, Urgency::Urgent, beat::reply).await;
             let now = self.clock.now_ms();
             let event = match reply {
@@ -47,6 +47,14 @@ impl<L: Host> Tasks<L> {
                 self.take_lease_event(event, now).await;
             }
         }
+    }
+
+    /// Returns the details for a beat.
+    fn details(&self) -> Details {
+        self.health.board.details(&self.plain_details).unwrap_or_else(|error| {
+            tracing::error!(%error, "the counters of this node are missing on the dashboards of all nodes");
+            self.plain_details.clone()
+        })
     }
 
     async fn server_is_up(&self) {
@@ -77,6 +85,7 @@ impl<L: Host> Tasks<L> {
 
     /// Uses another table of nodes.
     async fn apply(&self, table: Table, now: u64) {
+        let engine_ms = table.now_ms;
         let events = self.nodes.borrow_mut().apply(table);
         self.nodes_version.set(self.nodes_version.get() + 1);
         let has_died = events.iter().any(|event| matches!(event, NodeEvent::Died(..)));
@@ -100,6 +109,12 @@ impl<L: Host> Tasks<L> {
             let nodes = self.nodes.borrow();
             self.endings.borrow_mut().keep_live(now, |incarnation| nodes.get(incarnation).is_some());
             self.health.nodes(nodes.live().count());
+            self.health.board.set_overview(Overview {
+                nodes: nodes.all().cloned().collect(),
+                own: Some(self.by()),
+                engine_ms,
+                arrived_ms: now,
+            });
             nodes.to_remove(self.by()).map(|(name, incarnation)| (name.clone(), incarnation)).collect()
         };
         self.health.entered();

@@ -69,8 +69,8 @@ pub(super) struct Setup<L: Local> {
     pub(super) by: Incarnation,
     /// The policy under which the claims of open connections are repeated.
     pub(super) policy: Policy,
-    /// The details that the node tells with each beat.
-    pub(super) details: Details,
+    /// The details that the node tells with its beats until it has a report.
+    pub(super) plain_details: Details,
 }
 
 /// The state that the tasks and the loop of the engine's thread share.
@@ -82,7 +82,7 @@ pub(super) struct Tasks<L: Local> {
     keys: Keys,
     node: NodeName,
     policy: Policy,
-    details: Details,
+    plain_details: Details,
     pub(super) outbox: Outbox,
     pub(super) channels: RefCell<Channels>,
     lease: RefCell<Lease>,
@@ -110,7 +110,7 @@ pub(super) struct Tasks<L: Local> {
 impl<L: Host> Tasks<L> {
     /// Starts the tasks that run for as long as the node, on the current `LocalSet`.
     pub(super) fn start(setup: Setup<L>) -> Rc<Self> {
-        let Setup { broker, requests, health, clock, keys, node, by, policy, details } = setup;
+        let Setup { broker, requests, health, clock, keys, node, by, policy, plain_details } = setup;
         let now = clock.now_ms();
         let tasks = Rc::new(Self {
             outbox: Outbox::default(),
@@ -136,7 +136,7 @@ impl<L: Host> Tasks<L> {
             keys,
             node,
             policy,
-            details,
+            plain_details,
         });
         spawn_local(Rc::clone(&tasks).keep_lease());
         spawn_local(Rc::clone(&tasks).keep_claims());

@@ -23,6 +23,7 @@ use crate::protocol::close::EndReason;
 
 mod cluster;
 mod pacing;
+mod report;
 mod sentinel;
 mod servers;
 mod start;

@@ -1,5 +1,6 @@
 //! Tests of the nodes: the scripts on a real server, and the pure parts.
 
+mod board;
 mod lease;
 mod scripts;
 mod table;
