@@ -161,6 +161,11 @@ impl Server {
         self.nodes[self.spread.lock().usize(..self.nodes.len())].address()
     }
 
+    /// Returns the addresses of all nodes, for clients that choose one by themselves.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(Node::address).collect()
+    }
+
     fn first(&self) -> &Node {
         &self.nodes[0]
     }
