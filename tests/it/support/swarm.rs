@@ -74,7 +74,8 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    /// Connects the clients of `world` to these nodes of a server, each to the room of its number modulo the number of rooms.
+    /// Connects the clients of `world` to these nodes of a server, each to the room of its number modulo the number of
+    /// rooms.
     pub(crate) async fn gather(nodes: Vec<SocketAddr>, world: World, seed: u64) -> Self {
         let checker = Checker::new(world.is_lossy);
         let checker = if world.is_durable { checker.durable() } else { checker };
