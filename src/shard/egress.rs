@@ -86,6 +86,13 @@ impl Egress {
         }
     }
 
+    /// Queues the first event of a connection ahead of all that waits, unless the connection is ending.
+    pub(super) fn queue_first(&self, client: &mut Client, frame: &Frame) {
+        if client.end.is_none() {
+            self.change_queue(client, |client, now_ms| client.outbox.push_ahead(Kind::Reply, frame, now_ms));
+        }
+    }
+
     /// Queues a ping or pong. While the socket takes nothing, the frame is queued ahead of all that waits, and a pong
     /// replaces one that still waits.
     pub(super) fn queue_control(&self, client: &mut Client, kind: Kind, frame: &Frame) {

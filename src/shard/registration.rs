@@ -189,6 +189,13 @@ impl Registration {
         self.with(|egress, client| egress.queue_reply(client, frame));
     }
 
+    /// Queues the first event of the connection, before the handshake is answered. Private messages may wait already:
+    /// other connections find this one as soon as it holds its user id, which is some time before it is in its room
+    /// when an engine has to be asked. They come behind this event.
+    pub fn greet(&self, frame: &Frame) {
+        self.with(|egress, client| egress.queue_first(client, frame));
+    }
+
     /// Queues a ping or pong, unless the connection is ending. [`Registration::flush`] sends it.
     pub fn control(&self, kind: Kind, frame: &Frame) {
         self.with(|egress, client| {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::engines::process::binary;
 use crate::support;
+use crate::support::redis::binary;
 
 /// Longest run of the script, which waits at most 20 seconds for each of its processes.
 const LONGEST: Duration = Duration::from_secs(120);

@@ -19,6 +19,7 @@ mod doctor;
 mod duplicates;
 mod embedded;
 mod endpoints;
+mod engines;
 mod epochs;
 mod examples;
 mod faults;

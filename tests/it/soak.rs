@@ -49,7 +49,7 @@ fn lasts(steps: usize, long: Duration) -> impl Fn(usize) -> bool {
 /// Runs a load against the tests' own server, which breaks a promise; returns the counts and the report.
 async fn storm_over(fault: Fault) -> (Counts, Report) {
     let address = fake::serve(fault).await;
-    let mut swarm = Swarm::gather(address, STORM, 3).await;
+    let mut swarm = Swarm::gather(vec![address], STORM, 3).await;
     for _ in 0..1500 {
         if swarm.is_broken() {
             break;
@@ -82,7 +82,7 @@ async fn the_judge_finds_the_real_server_when_it_breaks_a_promise() {
         for fault in ["skip-offset", "drop-dedupe", "ignore-epoch", "forget-leave", "forget-private-key"] {
             let broken = format!("BREAK_THRONG={fault}");
             let server = Server::launch(&["env", &broken], "127.0.0.1:0", HARSH);
-            let mut swarm = Swarm::gather(server.address(), STORM, 7).await;
+            let mut swarm = Swarm::gather(server.addresses(), STORM, 7).await;
             for _ in 0..3000 {
                 if swarm.is_broken() {
                     break;
@@ -101,7 +101,7 @@ async fn storm(settings: Settings<'_>, world: World, steps: usize) -> Counts {
     let server = Server::start(settings);
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    let mut swarm = Swarm::gather(server.address(), world, seed).await;
+    let mut swarm = Swarm::gather(server.addresses(), world, seed).await;
     let (goes_on, mut done) = (lasts(steps, Duration::from_secs(30)), 0);
     while goes_on(done) && !swarm.is_broken() {
         swarm.step().await;
@@ -141,7 +141,7 @@ async fn the_guarantees_hold_where_messages_are_dropped() {
 async fn after_a_restart_every_client_learns_that_its_position_is_lost() {
     let restarts = async {
         let mut server = Server::start(HARSH);
-        let mut swarm = Swarm::gather(server.address(), STORM, 1).await;
+        let mut swarm = Swarm::gather(server.addresses(), STORM, 1).await;
         for _ in 0..sized(2, 20) {
             for _ in 0..400 {
                 swarm.step().await;
@@ -149,7 +149,7 @@ async fn after_a_restart_every_client_learns_that_its_position_is_lost() {
             swarm.pause().await;
             // Dropping the old server kills it while commands are under way.
             server = Server::start(HARSH);
-            swarm.move_to(server.address());
+            swarm.move_to(server.addresses());
         }
         let (counts, report) = swarm.finish().await;
         report.expect_clean();
@@ -217,7 +217,7 @@ async fn restarts(dir: Option<&Path>, stops: &[Stop], rounds: usize, steps: usiz
     let mut server = Server::start(&started);
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    let mut swarm = Swarm::gather(server.address(), World { is_durable: true, ..STORM }, seed).await;
+    let mut swarm = Swarm::gather(server.addresses(), World { is_durable: true, ..STORM }, seed).await;
     for round in 0..rounds {
         for _ in 0..steps {
             swarm.step().await;
@@ -235,7 +235,7 @@ async fn restarts(dir: Option<&Path>, stops: &[Stop], rounds: usize, steps: usiz
                 () = swarm.step() => {}
             }
         };
-        swarm.move_to(server.address());
+        swarm.move_to(server.addresses());
     }
     for _ in 0..steps {
         swarm.step().await;
@@ -307,7 +307,7 @@ fn mixed_world() -> World {
 
 /// Runs the mixed load; returns resident bytes by the second since it began.
 async fn mixed_load(server: &Server) -> Vec<(f64, f64)> {
-    let mut swarm = Swarm::gather(server.address(), mixed_world(), 4).await;
+    let mut swarm = Swarm::gather(server.addresses(), mixed_world(), 4).await;
     let (began, mut done, mut samples) = (Instant::now(), 0, Vec::new());
     let goes_on = lasts(5000, Duration::from_secs(120));
     while goes_on(done) && !swarm.is_broken() {

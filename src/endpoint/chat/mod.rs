@@ -90,7 +90,7 @@ impl Chat {
         claim.end_replaced();
         let mut session = None;
         if let Some(V1Request { session: secret, .. }) = v1 {
-            registration.reply(&v1::welcome(node, claim.user(), secret, &entered));
+            registration.greet(&v1::welcome(node, claim.user(), secret, &entered));
             let mut new = Box::new(Session::new(room, address, allowed));
             let replaying = Replaying::begin(registration, entered.membership.room(), entered.resumed);
             new.pending = replaying.map(Pending::Replaying);

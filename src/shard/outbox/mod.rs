@@ -207,9 +207,9 @@ impl Outbox {
         self.entries.push_back(whole(frame, now_ms, kind));
     }
 
-    /// Queues a pong or ping ahead of everything but the rest of a frame that is partly written. A pong replaces one
-    /// that still waits (RFC 6455 section 5.5.3), so a client that sends many pings and reads nothing has one pong
-    /// queued.
+    /// Queues a pong, a ping or the first event of a connection ahead of everything but the rest of a frame that is
+    /// partly written. A pong replaces one that still waits (RFC 6455 section 5.5.3), so a client that sends many pings
+    /// and reads nothing has one pong queued.
     pub fn push_ahead(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
         let entry = whole(frame, now_ms, kind);
         if kind == Kind::Pong
@@ -219,6 +219,9 @@ impl Outbox {
             return;
         }
         self.other_frames += 1;
+        if kind == Kind::Reply {
+            self.reply_bytes += frame.len() as u32;
+        }
         let at = usize::from(self.split_front());
         self.entries.insert(at, entry);
     }

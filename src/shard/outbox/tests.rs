@@ -158,7 +158,7 @@ fn random_writes_send_whole_frames_in_order() {
         let mut setup = Setup::new();
         let (mut next, mut queued) = (0u32, 0u64);
         for _ in 0..200 {
-            match random.u8(..8) {
+            match random.u8(..9) {
                 0..=2 => {
                     let count = random.u32(1..4);
                     let texts: Vec<String> = (next..next + count)
@@ -171,6 +171,7 @@ fn random_writes_send_whole_frames_in_order() {
                 3 => setup.outbox.push(Kind::Reply, &frame::text("own"), 0),
                 4 => setup.outbox.push_ahead(Kind::Pong, &frame::data(OpCode::Pong, b"pong"), 0),
                 5 => setup.outbox.push_ahead(Kind::Control, &frame::data(OpCode::Ping, b""), 0),
+                6 => setup.outbox.push_ahead(Kind::Reply, &frame::text("own"), 0),
                 _ => {
                     setup.flush(random.usize(..600));
                 }

@@ -253,6 +253,22 @@ fn many_short_queues_are_evicted_until_the_budget_is_kept() {
     assert!(shard.egress.metrics.queue_bytes.get() <= 1_000, "{ended} are ended");
 }
 
+/// Regression: 1. With an engine, a connection holds its user id before it is in its room. 2. A private message came in
+/// between, and the client got it before its `welcome`.
+#[test]
+fn the_first_event_comes_before_private_messages_that_wait_already() {
+    let hall = hall::Hall::new(Overload::Disconnect);
+    let wire = Rc::<Wire>::default();
+    let client = hall.shard.register(Sink::Simulated(wire.clone()));
+    client.speak(Dialect::V1);
+    hall.registry.send(client.id(), &frame::text("private"), None);
+    hall.run();
+    client.greet(&frame::text("welcome"));
+    client.reply(&frame::text("missed"));
+    client.open();
+    assert_eq!(hall::seen(&wire), ["welcome", "private", "missed"]);
+}
+
 #[test]
 fn an_empty_shard_holds_nothing() {
     let shard = shard(Overload::Disconnect);

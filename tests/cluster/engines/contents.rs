@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Engine;
-use super::resp::Reply;
+use crate::support::resp::Reply;
 
 /// A key of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

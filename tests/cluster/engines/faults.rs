@@ -4,10 +4,10 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::process::Process;
-use super::resp::Reply;
 use super::{Engine, MASTER_NAME, PREFIX, Topology, slowly};
 use crate::support::eventually;
+use crate::support::redis::Process;
+use crate::support::resp::Reply;
 
 /// The limit of the pub/sub buffer that every engine of the tests has, and one that a slow subscriber reaches soon.
 const WIDE: &str = "pubsub 268435456 268435456 60";

@@ -3,8 +3,6 @@
 
 pub(crate) mod contents;
 pub(crate) mod faults;
-pub(crate) mod process;
-pub(crate) mod resp;
 #[cfg(test)]
 mod tests;
 
@@ -13,10 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use process::{Kind, Process};
-use resp::Reply;
-
 use crate::support::eventually;
+use crate::support::redis::{Kind, Process};
+use crate::support::resp::Reply;
 
 /// The name under which Sentinels know the master.
 pub(crate) const MASTER_NAME: &str = "throng-test";

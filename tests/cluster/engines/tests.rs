@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::contents::Key;
-use super::resp::Reply;
 use super::{Engine, Options, PREFIX, Topology};
 use crate::support::eventually;
+use crate::support::resp::Reply;
 
 fn text(text: &str) -> Reply {
     Reply::Text(text.to_owned())

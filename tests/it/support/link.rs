@@ -1,6 +1,6 @@
 //! A bare connection of `throng.v1`, and its handshake, which waits while the server is being restarted.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use super::speaker::OFFER;
 /// Time between two attempts to reach a server that is not there at the moment.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The server's current address; a restart changes it.
-pub(crate) type ServerAddress = Rc<Cell<SocketAddr>>;
+/// The current addresses of the server's nodes, one of which each connection takes at random; a restart changes them.
+pub(crate) type ServerAddress = Rc<RefCell<Vec<SocketAddr>>>;
 
 /// A connection on which the dialect was selected.
 pub(super) struct Link {
@@ -31,7 +31,8 @@ pub(super) struct Link {
 /// Performs the handshake; tries again until a server answers.
 pub(super) async fn connect(address: &ServerAddress, conn: Conn, path: &str) -> Link {
     loop {
-        match open(address.get(), conn, path).await {
+        let node = fastrand::choice(address.borrow().iter().copied()).expect("a server");
+        match open(node, conn, path).await {
             Some(link) => return link,
             None => tokio::time::sleep(RETRY_INTERVAL).await,
         }

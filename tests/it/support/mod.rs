@@ -4,13 +4,19 @@
 pub(crate) mod bridge;
 pub(crate) mod checker;
 pub(crate) mod client;
+pub(crate) mod engine;
 pub(crate) mod fake;
 pub(crate) mod feed;
 pub(crate) mod frame;
 pub(crate) mod http;
 pub(crate) mod link;
 pub(crate) mod log;
+pub(crate) mod node;
 pub(crate) mod raw;
+#[allow(dead_code, reason = "the tests of many nodes need more of it")]
+pub(crate) mod redis;
+#[allow(dead_code, reason = "the tests of many nodes need more of it")]
+pub(crate) mod resp;
 pub(crate) mod rust_client;
 pub(crate) mod server;
 pub(crate) mod speaker;

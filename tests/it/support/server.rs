@@ -1,4 +1,4 @@
-//! The server under test: a child process on a port of its own, killed when the test ends.
+//! The server under test: one node, or several with one engine, among which the clients are spread at random.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,24 +6,29 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use fastrand::Rng;
+use parking_lot::Mutex;
 
+use super::engine::{self, Engine};
 use super::http::{self, Response};
 use super::log::Log;
+use super::node::Node;
 
-/// A running `throng serve`.
+/// The variable with the seed by which the clients of a server are spread over its nodes.
+const SEED: &str = "THRONG_TEST_SEED";
+
+/// A running server: a process, or as many as [`engine::nodes`] says. A test does not notice the difference, except in
+/// what each node does for itself: figures are sums over the nodes, and a page comes from the first.
 pub(crate) struct Server {
-    child: Child,
-    address: SocketAddr,
-    log: Arc<Log>,
+    nodes: Vec<Node>,
+    spread: Mutex<Rng>,
+    seed: u64,
+    /// Declared behind the nodes, which must have ended when the engine does.
+    _engine: Option<Arc<Engine>>,
 }
 
 /// Settings as the documentation names them: `("queue.max_bytes", "64KiB")`.
 pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
-
-/// Settings of every server under test unless the test says otherwise. The rate limits per connection and user are
-/// off: tests send as fast as they can.
-const BASE: Settings<'static> = &[("rate_limit.enabled", "false")];
 
 /// Settings for clients that do not read all the time and would not answer a ping.
 pub(crate) const UNPINGED: Settings<'static> = &[("heartbeat.interval", "1h")];
@@ -40,7 +45,7 @@ pub(crate) const SMALL_QUEUES: Settings<'static> = &[
 ];
 
 /// Returns the environment variable of a setting: `queue.max_bytes` is `THRONG_QUEUE__MAX_BYTES`.
-fn variable(key: &str) -> String {
+pub(super) fn variable(key: &str) -> String {
     format!("THRONG_{}", key.to_uppercase().replace('.', "__"))
 }
 
@@ -121,67 +126,80 @@ impl Server {
     /// Lets the server's files be of any length from now on.
     #[track_caller]
     pub(crate) fn lift_file_limit(&self) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
-        assert!(status.expect("prlimit runs").success(), "the limit of {pid} stays");
+        for node in &self.nodes {
+            let pid = node.pid().to_string();
+            let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
+            assert!(status.expect("prlimit runs").success(), "the limit of {pid} stays");
+        }
     }
 
     /// Starts a server that listens on `listen`, through `wrapper`, a command that must replace itself (`exec`).
     #[track_caller]
     pub(crate) fn launch(wrapper: &[&str], listen: &str, settings: Settings<'_>) -> Self {
-        let mut command = throng(wrapper, BASE);
-        command.envs(settings.iter().map(|(key, value)| (variable(key), value)));
-        command.args(["serve", "--listen", listen, "--log-format", "json"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the server starts");
-        let log = Log::follow(child.stderr.take().expect("stderr is piped"));
-        // Made before the wait for the line: if the line does not come, `drop` must still end the child.
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
-        let line = server.log.wait_for("listening", |line| line["message"] == "listening");
-        server.address =
-            line["address"].as_str().expect("an address").parse().expect("an address with a port");
+        let count = engine::nodes().filter(|_| !engine::is_fixed(settings));
+        let engine = count.map(|_| Engine::shared());
+        let seed =
+            std::env::var(SEED).ok().map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect(SEED));
+        let common = engine.as_ref().map(|engine| engine.settings()).unwrap_or_default();
+        let node = |number: usize| {
+            // Two nodes cannot have one name.
+            let own = settings.iter().find(|(key, _)| *key == "node" && number > 1);
+            let own = own.map(|(key, name)| (*key, format!("{name}-{number}")));
+            let more = common.iter().chain(&own).map(|(key, value)| (*key, value.as_str()));
+            let all: Vec<_> = settings.iter().copied().chain(more).collect();
+            Node::launch(wrapper, listen, &all)
+        };
+        // The nodes are made before the wait for their lines: if one does not come, `drop` must still end them.
+        let nodes = (1..=count.unwrap_or(1)).map(node).collect();
+        let mut server = Self { nodes, spread: Mutex::new(Rng::with_seed(seed)), seed, _engine: engine };
+        server.nodes.iter_mut().for_each(Node::wait_listening);
         server
     }
 
-    /// Returns the address on which the server listens.
+    /// Returns the address on which one of the nodes listens, for one client more.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.nodes[self.spread.lock().usize(..self.nodes.len())].address()
     }
 
-    /// Returns the operator's key that the server has made, from its log.
+    /// Returns the addresses of all nodes, for clients that choose one by themselves.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(Node::address).collect()
+    }
+
+    fn first(&self) -> &Node {
+        &self.nodes[0]
+    }
+
+    /// Returns the operator's key that the first node has made, from its log.
     #[track_caller]
     pub(crate) fn key(&self) -> String {
-        let names =
-            |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with("dashboard: "));
-        let line = self.log.wait_for("the address of the dashboard", names);
-        let (_, key) =
-            line["message"].as_str().and_then(|text| text.split_once("#key=")).expect("its own key");
-        key.to_owned()
+        self.first().key()
     }
 
-    /// Returns the server's log.
+    /// Returns the log of the first node.
     pub(crate) fn log(&self) -> &Log {
-        &self.log
+        self.first().log()
     }
 
-    /// Sends `GET path` on a new connection; returns the response.
+    /// Sends `GET path` on a new connection to the first node; returns the response.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Response {
-        http::get(self.address, path)
+        http::get(self.first().address(), path)
     }
 
-    /// Returns every series of `/metrics` by its name with labels.
+    /// Returns every series of `/metrics` by its name with labels, each as the sum over the nodes.
     #[track_caller]
     pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
-        let page = self.get("/metrics");
-        assert_eq!(page.status, 200, "{page:?}");
-        let lines = page.body.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
-        lines
-            .map(|line| {
+        let mut sums = BTreeMap::new();
+        for node in &self.nodes {
+            let page = http::get(node.address(), "/metrics");
+            assert_eq!(page.status, 200, "{page:?}");
+            for line in page.body.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
                 let (series, value) = line.rsplit_once(' ').expect("a series and its value");
-                (series.to_owned(), value.parse().expect("a number"))
-            })
-            .collect()
+                *sums.entry(series.to_owned()).or_default() += value.parse::<f64>().expect("a number");
+            }
+        }
+        sums
     }
 
     /// Returns the sum over the series of metric `name` whose labels contain `label` (all of them when it is empty).
@@ -210,78 +228,48 @@ impl Server {
     /// Sends a signal, by its name in the shell, such as `STOP`.
     #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
-        signal(&self.child, name);
+        self.nodes.iter().for_each(|node| node.signal(name));
     }
 
-    /// Waits for the process to end.
+    /// Waits for the processes to end; returns the status of the first that failed, or of all.
     #[track_caller]
     pub(crate) fn wait_exit(&mut self, timeout: Duration) -> ExitStatus {
         let deadline = Instant::now() + timeout;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child of ours") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "still running after {timeout:?}");
-            // Polls, because there is no wait for a child's end with a bound.
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let ended: Vec<_> = self.nodes.iter_mut().map(|node| node.wait_exit(left())).collect();
+        *ended.iter().find(|status| !status.success()).unwrap_or(&ended[0])
     }
 
     /// Returns the resident memory in bytes.
     #[track_caller]
     pub(crate) fn rss(&self) -> usize {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
-        kib * 1024
+        self.nodes.iter().map(Node::rss).sum()
     }
 
     /// Waits until resident memory stops changing, because freed pages go back to the kernel with a delay; returns it
     /// in bytes.
     #[track_caller]
     pub(crate) fn settled_rss(&self) -> usize {
-        let deadline = Instant::now() + super::PATIENCE;
-        let mut last = self.rss();
-        let mut unchanged = 0;
-        while unchanged < 8 && Instant::now() < deadline {
-            // No event tells when pages are given back.
-            std::thread::sleep(Duration::from_millis(50));
-            let now = self.rss();
-            unchanged = if now.abs_diff(last) <= 32 * 1024 { unchanged + 1 } else { 0 };
-            last = now;
-        }
-        last
+        self.nodes.iter().map(Node::settled_rss).sum()
     }
 
     /// Counts the open descriptors.
     #[track_caller]
     pub(crate) fn fds(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("/proc").count()
+        self.nodes.iter().map(Node::fds).sum()
     }
 
     /// Returns the CPU time used so far, user and system.
     #[track_caller]
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = self.proc("stat");
-        // The command's name, in parentheses, may contain blanks: fields are counted from behind it.
-        let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
-        let ticks =
-            fields.split_whitespace().skip(11).take(2).map(|t| t.parse::<u64>().expect("a number of ticks"));
-        Duration::from_millis(ticks.sum::<u64>() * 10)
-    }
-
-    #[track_caller]
-    fn proc(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the process lives")
+        self.nodes.iter().map(Node::cpu).sum()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- the server's last words ---\n{}", self.log.tail(40));
+        if std::thread::panicking() && self.nodes.len() > 1 {
+            eprintln!("--- clients were spread over the nodes with {SEED}={} ---", self.seed);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! under way is limited, so that the load follows the speed of the machine. The seed of an order decides at random
 //! how a client carries it out.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -74,11 +74,12 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    /// Connects the clients of `world`, each to the room of its number modulo the number of rooms.
-    pub(crate) async fn gather(address: SocketAddr, world: World, seed: u64) -> Self {
+    /// Connects the clients of `world` to these nodes of a server, each to the room of its number modulo the number of
+    /// rooms.
+    pub(crate) async fn gather(nodes: Vec<SocketAddr>, world: World, seed: u64) -> Self {
         let checker = Checker::new(world.is_lossy);
         let checker = if world.is_durable { checker.durable() } else { checker };
-        let (judge, server) = (Rc::new(RefCell::new(checker)), Rc::new(Cell::new(address)));
+        let (judge, server) = (Rc::new(RefCell::new(checker)), Rc::new(RefCell::new(nodes)));
         let permits = Arc::new(Semaphore::new(world.at_once));
         let mut swarm = Self {
             world,
@@ -141,9 +142,9 @@ impl Swarm {
         self.order_all(|| Action::Pause).await;
     }
 
-    /// Notes the address at which the server was started again.
-    pub(crate) fn move_to(&self, address: SocketAddr) {
-        self.server.set(address);
+    /// Notes the addresses at which the server was started again.
+    pub(crate) fn move_to(&self, nodes: Vec<SocketAddr>) {
+        self.server.replace(nodes);
         self.judge.borrow_mut().restarted();
     }
 

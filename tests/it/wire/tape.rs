@@ -46,6 +46,10 @@ impl Tape {
                 self.words.push((word.to_owned(), mask));
             }
         }
+        // Each node of a server has a name of its own, which begins with the configured one.
+        if let Some(node) = event["node"].as_str().filter(|node| node.starts_with("n1-")) {
+            self.words.push((format!("\"node\":\"{node}\""), "\"node\":\"n1\""));
+        }
         // The ids of private messages have an epoch of their own.
         if let Some((epoch, _)) = event["id"].as_str().and_then(|id| id.rsplit_once('-')) {
             self.words.push((epoch.to_owned(), "EPOCH"));

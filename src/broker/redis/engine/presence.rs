@@ -61,7 +61,13 @@ impl<L: Host> Engine<L> {
         input: impl FnOnce(&mut Exchange, &SeenNodes<'_>) -> Vec<Command>,
     ) {
         let Some(Followed { sharing: Some(sharing), .. }) = self.rooms.get_mut(name) else { return };
-        let commands = self.tasks.with_nodes(|nodes| input(&mut sharing.exchange, &nodes));
+        let (commands, is_stale) = self.tasks.with_nodes(|nodes| {
+            let commands = input(&mut sharing.exchange, &nodes);
+            (commands, sharing.exchange.asks_for_nodes(&nodes))
+        });
+        if is_stale {
+            self.tasks.hurry_table();
+        }
         self.follow_exchange(name, commands);
     }
 

@@ -8,6 +8,8 @@ use crate::broker::redis::batch::Incarnation;
 
 /// Pause after a beat that failed, in milliseconds. The link has pauses of its own while it is down.
 const RETRY_MS: u64 = 1_000;
+/// Least time between two beats when the table is asked for early, in milliseconds.
+const HURRY_MS: u64 = 250;
 /// Time since the last acknowledged beat within which the node may claim user ids, in milliseconds: half a lease. So
 /// no claim is younger than the moment at which others take its node for dead.
 const MAY_CLAIM_MS: u64 = LEASE_MS / 2;
@@ -91,6 +93,16 @@ impl Lease {
     #[must_use]
     pub fn next_ms(&self) -> Option<u64> {
         (self.in_flight.is_none() && self.state != State::Over).then_some(self.next_ms)
+    }
+
+    /// Makes the next beat early, because its answer is the next table of nodes, and somebody has met a node that the
+    /// last one lacks.
+    pub fn hurry(&mut self, now_ms: u64) {
+        if let State::Live { sent_ms, .. } = self.state
+            && self.in_flight.is_none()
+        {
+            self.next_ms = self.next_ms.min((sent_ms + HURRY_MS).max(now_ms));
+        }
     }
 
     /// Notes that a beat was not answered. It may have been written; the next one finds out.

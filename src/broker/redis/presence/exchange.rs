@@ -51,7 +51,7 @@ pub enum Command {
     /// Applying these changes, as one, to the room's [`Presence`](crate::chat::presence::Presence), and then giving the
     /// exchange what [`take_local`](crate::chat::presence::Presence::take_local) returns.
     Apply(Vec<Change>),
-    /// Nothing: the users of other nodes are known for the first time.
+    /// Nothing: the users of other nodes are known for the first time, those of nodes that have just joined included.
     Ready,
     /// Dropping the exchange: the node has left the room.
     Closed,
@@ -79,6 +79,8 @@ pub struct Exchange {
     is_up: bool,
     /// True when the room was read since the link came up.
     is_synced: bool,
+    /// True once [`Command::Ready`] was given.
+    is_ready: bool,
     wants_read: bool,
     /// When the room was read last.
     read_ms: Option<u64>,
@@ -106,6 +108,7 @@ impl Exchange {
             waiting: Waiting::default(),
             is_up: false,
             is_synced: false,
+            is_ready: false,
             wants_read: false,
             read_ms: None,
             call: None,
@@ -129,6 +132,13 @@ impl Exchange {
     #[must_use]
     pub fn awaits_nodes(&self) -> bool {
         self.peers.has_doubts()
+    }
+
+    /// Returns true when the next table of nodes is wanted soon, because a node is met here that may be newer than the
+    /// present one.
+    #[must_use]
+    pub fn asks_for_nodes(&self, table: &impl NodeTable) -> bool {
+        self.is_up && self.is_synced && self.peers.is_any_new(table)
     }
 
     /// Takes the number of payloads, entries and replies so far that could not be understood.
@@ -239,7 +249,11 @@ impl Exchange {
     /// Takes over a new table of nodes: see [`Exchange::awaits_nodes`].
     pub fn nodes_changed(&mut self, table: &impl NodeTable, now_ms: u64) -> Vec<Command> {
         if self.is_up && self.is_synced {
-            self.wants_read |= self.peers.look_up(self.me, table, now_ms);
+            let must_read = self.peers.look_up(self.me, table, now_ms);
+            self.wants_read |= must_read;
+            if !must_read {
+                self.note_ready(table);
+            }
         }
         self.finish(now_ms)
     }
@@ -290,10 +304,17 @@ impl Exchange {
             // The next read has everything that was pushed before it, so a payload with a hole before it is dropped.
             self.wants_read |= !self.peers.hear(payload, now_ms);
         }
-        if self.read_ms.replace(now_ms).is_none() {
+        self.read_ms = Some(now_ms);
+        self.is_synced = true;
+        self.note_ready(table);
+    }
+
+    /// Says once that the users of other nodes are known, unless one of these nodes may be new.
+    fn note_ready(&mut self, table: &impl NodeTable) {
+        if !self.is_ready && !self.peers.is_any_new(table) {
+            self.is_ready = true;
             self.commands.push(Command::Ready);
         }
-        self.is_synced = true;
     }
 
     /// Ends every event: applies what has changed, and makes the next call.

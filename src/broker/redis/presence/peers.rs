@@ -114,6 +114,12 @@ impl Peers {
         self.peers.iter().any(|peer| peer.unlisted.is_some())
     }
 
+    /// Returns true when the users of a node cannot be read because no table of nodes has come since it was met: it may
+    /// be new.
+    pub(super) fn is_any_new(&self, table: &impl NodeTable) -> bool {
+        self.peers.iter().any(|peer| peer.is_doubtful() && peer.unlisted == Some(table.version()))
+    }
+
     /// Returns when the users of a node that is gone leave next.
     pub(super) fn next_removal_ms(&self) -> Option<u64> {
         let until =

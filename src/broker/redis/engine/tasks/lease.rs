@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::{Leaving, Tasks};
 use crate::broker::redis::batch::Incarnation;
 use crate::broker::redis::control::{Endings, Requests as ControlRequests};
@@ -30,7 +32,7 @@ impl<L: Host> Tasks<L> {
                 let next_ms = self.lease.borrow().next_ms();
                 // Without a next beat the event before has asked for a pause, or the node stops.
                 let pause_ms = next_ms.map_or(LEASE_MS, |next_ms| next_ms.saturating_sub(now).max(1));
-                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                let _ = timeout(Duration::from_millis(pause_ms), self.hurry.notified()).await;
                 continue;
             };
             let call = beat::call(&self.keys, &beat, &self.details(), Timing::default());
@@ -55,6 +57,12 @@ impl<L: Host> Tasks<L> {
             tracing::error!(%error, "the counters of this node are missing on the dashboards of all nodes");
             self.plain_details.clone()
         })
+    }
+
+    /// Asks for the table of nodes before it is due, because a room has met a node that the last one lacks.
+    pub(in crate::broker::redis::engine) fn hurry_table(&self) {
+        self.lease.borrow_mut().hurry(self.clock.now_ms());
+        self.hurry.notify_one();
     }
 
     async fn server_is_up(&self) {

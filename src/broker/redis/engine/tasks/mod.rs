@@ -97,6 +97,8 @@ pub(super) struct Tasks<L: Local> {
     /// The server of the keys that all nodes share is connected.
     is_up: Cell<bool>,
     up: Notify,
+    /// The next beat has become due earlier.
+    hurry: Notify,
     /// The claims of all open connections are to be repeated.
     doubt: Notify,
     running: Cell<usize>,
@@ -124,6 +126,7 @@ impl<L: Host> Tasks<L> {
             releases: Releases::default(),
             is_up: Cell::new(false),
             up: Notify::new(),
+            hurry: Notify::new(),
             doubt: Notify::new(),
             running: Cell::new(0),
             leaving: Cell::new(Leaving::NotYet),

@@ -44,6 +44,22 @@ fn a_node_beats_every_three_seconds_and_one_beat_at_a_time() {
 }
 
 #[test]
+fn a_beat_can_be_had_early_and_others_not_much_sooner() {
+    let mut lease = lease();
+    lease.hurry(0);
+    assert_eq!(lease.next_ms(), Some(100), "the first beat is due at once in any case");
+    beat(&mut lease, 100, beaten(4));
+    lease.hurry(200);
+    assert_eq!(lease.next_ms(), Some(350));
+    lease.hurry(1_000);
+    assert_eq!(lease.next_ms(), Some(350), "never later");
+    lease.due(350).unwrap();
+    lease.hurry(351);
+    assert_eq!(lease.answered(352, beaten(4)), Some(LeaseEvent::Renewed(table(4))));
+    assert_eq!(lease.next_ms(), Some(350 + BEAT_MS));
+}
+
+#[test]
 fn a_node_without_acknowledged_beats_claims_nothing_and_then_doubts() {
     let mut lease = lease();
     beat(&mut lease, 100, beaten(4));

@@ -362,3 +362,33 @@ fn a_node_that_was_never_known_to_the_engine_leaves_at_once() {
     let joined = vec![user("ann")];
     assert_eq!(exchange.moved(LocalMoves::Moved { joined, left: vec![] }, 0), [], "it goes on");
 }
+
+/// 1. A node joins the cluster, and its first user enters a room.
+/// 2. Somebody enters the room on another node, whose table of nodes is from before that: it asks for a newer one.
+/// 3. The newcomer is let in once the user of the new node is known, or is found to be on no live node.
+#[test]
+fn newcomers_wait_for_the_users_of_a_node_that_has_just_joined() {
+    for is_live in [true, false] {
+        let mut cluster = Cluster::new(2, 100);
+        cluster.table.live.remove(&Incarnation(2));
+        cluster.set_link(1, true);
+        cluster.join(1, "bob");
+        cluster.settle();
+        cluster.set_link(0, true);
+        cluster.join(0, "alice");
+        cluster.settle();
+        let exchange = cluster.nodes[0].as_ref().unwrap().exchange.as_ref().unwrap();
+        assert!(exchange.asks_for_nodes(&cluster.table));
+        assert_eq!((cluster.node(0).is_ready, cluster.members(0)), (false, 1));
+        if is_live {
+            cluster.table.live.insert(Incarnation(2));
+        }
+        cluster.table.version += 1;
+        let (table, settings, now_ms) = (cluster.table.clone(), cluster.settings, cluster.now_ms);
+        cluster.node(0).nodes_changed(&table, false, &settings, now_ms);
+        cluster.pass(300);
+        assert_eq!((cluster.node(0).is_ready, cluster.members(0)), (true, 1 + usize::from(is_live)));
+        let exchange = cluster.nodes[0].as_ref().unwrap().exchange.as_ref().unwrap();
+        assert!(!exchange.asks_for_nodes(&table), "one early table for each node that is met");
+    }
+}

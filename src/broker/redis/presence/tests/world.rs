@@ -21,7 +21,7 @@ const HOLD_MS: u64 = 20_000;
 const LINGER_MS: u64 = 3_000;
 
 /// The table of nodes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Table {
     pub(super) version: u64,
     pub(super) live: BTreeSet<Incarnation>,
@@ -52,7 +52,7 @@ pub(super) struct Node {
     pub(super) connections: BTreeMap<UserId, u32>,
     held: Vec<(u64, UserId, u32)>,
     pub(super) is_up: bool,
-    is_ready: bool,
+    pub(super) is_ready: bool,
     next_number: u64,
     empty_since_ms: Option<u64>,
     due_ms: Option<u64>,
