@@ -12,8 +12,6 @@ mod chat;
 mod dashboard;
 #[path = "browser/driver.rs"]
 mod driver;
-#[path = "browser/engine.rs"]
-mod engine;
 #[path = "browser/errors.rs"]
 mod errors;
 #[path = "browser/fits.rs"]

@@ -6,23 +6,18 @@ use crate::axe::expect_no_violation;
 use crate::chat::{speak, speaker};
 use crate::dashboard::{fact, look_with};
 use crate::driver::Browser;
-use crate::engine::Engine;
 use crate::looks::{DESK, PHONE, resize, set_scheme};
 use crate::page::Page;
+use crate::support::engine::Engine;
 use crate::support::server::Server;
 
 const KEY: &str = "a-key-of-all-the-nodes";
 
-fn start(engine: &Engine, name: &str) -> Server {
-    let address = engine.address();
-    let settings = [
-        ("engine", "redis"),
-        ("redis.addresses", &*address),
-        ("node", name),
-        ("api.keys", KEY),
-        ("heartbeat.interval", "1h"),
-    ];
-    Server::start(&settings)
+/// Starts a node with the settings of an engine.
+fn start(engine: &[(&str, String)], name: &str) -> Server {
+    let own = [("node", name), ("api.keys", KEY), ("heartbeat.interval", "1h")];
+    let engine = engine.iter().map(|(key, value)| (*key, value.as_str()));
+    Server::start(&engine.chain(own).collect::<Vec<_>>())
 }
 
 /// Returns an expression for the text of a cell in a node's row of the table. Columns count from 0.
@@ -47,8 +42,9 @@ async fn examine(page: &Page<'_>, what: &str) {
 
 #[tokio::test]
 async fn the_dashboard_shows_all_nodes_and_each_alone() {
-    let (engine, browser) = (Engine::start(), Browser::start().await);
-    let [north, south] = ["north", "south"].map(|name| start(&engine, name));
+    let (engine, browser) = (Engine::shared(), Browser::start().await);
+    let settings = engine.settings();
+    let [north, south] = ["north", "south"].map(|name| start(&settings, name));
     let _ann = speaker(&north, "ann", "garden", 0).await;
     let _ben = speaker(&north, "ben", "garden", 0).await;
     let mut cat = speaker(&south, "cat", "lobby", 0).await;

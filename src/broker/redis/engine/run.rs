@@ -93,8 +93,12 @@ impl<L: Host> Engine<L> {
             Request::UsersMoved(room) => self.users_moved(&room),
             Request::Typing(room, user) => self.push_typing(&room, &user),
             Request::Closed(room) => {
-                let now = self.clock.now_ms();
-                self.leave_room(&room, now);
+                // The news may be late, and of a room before the one that is open now.
+                let ours = self.rooms.get(&room).and_then(|followed| followed.room.as_ref());
+                if ours.is_none_or(|ours| ours.with(|state| state.is_closed)) {
+                    let now = self.clock.now_ms();
+                    self.leave_room(&room, now);
+                }
             }
             Request::User(request) => self.tasks.request(request),
         }
