@@ -2,7 +2,7 @@
 //!
 //! The faults and where they are tried are [data](TABLE). The short form runs the rows of `Form::Always`, one after
 //! another on one rig for each topology. With `THRONG_LONG=1` each row has a rig of its own and five minutes, or as
-//! many seconds as `THRONG_FAULT_SECONDS` says.
+//! many seconds as `THRONG_FAULT_SECONDS` says; with 0, all rows follow one another on one rig.
 
 mod rig;
 mod strike;
@@ -127,6 +127,9 @@ fn run(topology: Topology) {
         return Rig::start(Some(topology)).try_all(&faults(topology, false), Duration::ZERO);
     }
     let seconds = std::env::var("THRONG_FAULT_SECONDS").map_or(300, |text| text.parse().expect("a number"));
+    if seconds == 0 {
+        return Rig::start(Some(topology)).try_all(&faults(topology, true), Duration::ZERO);
+    }
     for fault in faults(topology, true) {
         println!("{topology:?}: {fault:?}");
         Rig::start(Some(topology)).try_all(&[fault], Duration::from_secs(seconds));

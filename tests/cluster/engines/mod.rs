@@ -252,6 +252,14 @@ impl Engine {
         (0..self.len()).filter(|index| self.servers[*index].is_master()).collect()
     }
 
+    /// Returns the names of the data sets of all masters, in order. One that fails over, or is restarted, has another.
+    pub(crate) fn data_sets(&self) -> Vec<String> {
+        let of = |master: usize| self.servers[master].info("replication", "master_replid").expect("a master");
+        let mut names: Vec<String> = self.masters().into_iter().map(of).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Returns the replica that follows a master.
     pub(crate) fn replica_of(&self, master: usize) -> Option<usize> {
         let port = self.servers[master].port().to_string();

@@ -145,6 +145,11 @@ impl Crowd {
         self.shared.record.add(Entry::Fault { name: name.to_owned(), loss });
     }
 
+    /// Notes that something else has happened since the last fault, which may take messages.
+    pub(crate) fn allow_loss(&self) {
+        self.shared.record.allow_loss();
+    }
+
     /// Returns the users that should be in a room when everybody is settled.
     pub(crate) fn members(&self, room: &Name) -> BTreeSet<String> {
         let all = (0..self.shared.world.clients).map(Client);

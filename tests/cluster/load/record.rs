@@ -92,6 +92,18 @@ impl Record {
         entries.push((at, entry));
     }
 
+    /// Lets the last fault be one that may take messages.
+    pub(crate) fn allow_loss(&self) {
+        let mut entries = self.entries.lock();
+        let last = entries.iter_mut().rev().find_map(|(_, entry)| match entry {
+            Entry::Fault { loss, .. } => Some(loss),
+            _ => None,
+        });
+        if let Some(loss @ Loss::None) = last {
+            *loss = Loss::May;
+        }
+    }
+
     /// Returns all entries, and leaves none.
     pub(crate) fn take(&self) -> Vec<(u64, Entry)> {
         std::mem::take(&mut self.entries.lock())
