@@ -154,16 +154,20 @@ const ON_ONE_NODE: &[(&str, &str)] = &[
         "the last message may come to the other node after its ack, when the client reads again",
     ),
     (
+        "v1_presence::a_client_that_missed_much_is_told_to_ask_for_the_list_of_users",
+        "in larger rooms a node tells the others of its users once in each presence.interval",
+    ),
+    (
         "v1_presence::a_member_who_enters_between_two_presence_events_gets_their_base",
-        "a node hears of the users of another a moment later",
+        "in larger rooms a node tells the others of its users once in each presence.interval",
     ),
     (
         "v1_presence::a_user_who_joins_and_leaves_around_a_list_is_not_on_it_for_ever",
-        "a node hears of the users of another a moment later",
+        "in larger rooms a node tells the others of its users once in each presence.interval",
     ),
     (
         "v1_presence::a_user_who_leaves_and_joins_around_a_list_is_not_missing_for_ever",
-        "a node hears of the users of another a moment later",
+        "in larger rooms a node tells the others of its users once in each presence.interval",
     ),
     ("v1_rooms::a_room_too_many_for_the_node_is_unavailable", "limits.max_rooms is each node's own"),
     ("v1_rooms::empty_rooms_cannot_keep_others_out", "limits.max_rooms is each node's own"),

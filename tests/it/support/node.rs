@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::PATIENCE;
+use super::http;
 use super::log::Log;
 use super::server::{Settings, signal, throng, variable};
 
@@ -61,6 +62,20 @@ impl Node {
     /// Returns the node's log.
     pub(crate) fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Returns every series of `/metrics`, its name with labels and its value.
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> Vec<(String, f64)> {
+        let page = http::get(self.address, "/metrics");
+        assert_eq!(page.status, 200, "{page:?}");
+        let lines = page.body.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+        lines
+            .map(|line| {
+                let (series, value) = line.rsplit_once(' ').expect("a series and its value");
+                (series.to_owned(), value.parse().expect("a number"))
+            })
+            .collect()
     }
 
     /// Sends a signal, by its name in the shell, such as `STOP`.

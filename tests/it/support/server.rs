@@ -17,6 +17,9 @@ use super::node::Node;
 /// The variable with the seed by which the clients of a server are spread over its nodes.
 const SEED: &str = "THRONG_TEST_SEED";
 
+/// Most looks at the nodes before the next client is connected although calls to the engine are under way.
+const MAX_LOOKS: usize = 100;
+
 /// A running server: a process, or as many as [`engine::nodes`] says. A test does not notice the difference, except in
 /// what each node does for itself: figures are sums over the nodes, and a page comes from the first.
 pub(crate) struct Server {
@@ -157,13 +160,30 @@ impl Server {
     }
 
     /// Returns the address on which one of the nodes listens, for one client more.
+    #[track_caller]
     pub(crate) fn address(&self) -> SocketAddr {
+        self.settle();
         self.nodes[self.spread.lock().usize(..self.nodes.len())].address()
     }
 
     /// Returns the addresses of all nodes, for clients that choose one by themselves.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(Node::address).collect()
+    }
+
+    /// Waits until the nodes have told each other everything so far, so that a client which connects next finds on
+    /// any of them what those before it have done. Under constant load that does not come, and nobody waits for it.
+    fn settle(&self) {
+        let is_quiet = |node: &Node| node.metrics().contains(&("throng_engine_calls_in_flight".into(), 0.0));
+        // Looks twice in turn: the first look may be at a node that has not begun to tell the others yet.
+        let looks = if self.nodes.len() > 1 { MAX_LOOKS } else { 0 };
+        let mut quiet = 0;
+        for _ in 0..looks {
+            quiet = if self.nodes.iter().all(is_quiet) { quiet + 1 } else { 0 };
+            if quiet == 2 {
+                return;
+            }
+        }
     }
 
     fn first(&self) -> &Node {
@@ -192,11 +212,8 @@ impl Server {
     pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
         let mut sums = BTreeMap::new();
         for node in &self.nodes {
-            let page = http::get(node.address(), "/metrics");
-            assert_eq!(page.status, 200, "{page:?}");
-            for line in page.body.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
-                let (series, value) = line.rsplit_once(' ').expect("a series and its value");
-                *sums.entry(series.to_owned()).or_default() += value.parse::<f64>().expect("a number");
+            for (series, value) in node.metrics() {
+                *sums.entry(series).or_default() += value;
             }
         }
         sums

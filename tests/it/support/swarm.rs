@@ -78,7 +78,8 @@ impl Swarm {
     /// rooms.
     pub(crate) async fn gather(nodes: Vec<SocketAddr>, world: World, seed: u64) -> Self {
         let checker = Checker::new(world.is_lossy);
-        let checker = if world.is_durable { checker.durable() } else { checker };
+        let mut checker = if world.is_durable { checker.durable() } else { checker };
+        checker.has_several_nodes = nodes.len() > 1;
         let (judge, server) = (Rc::new(RefCell::new(checker)), Rc::new(RefCell::new(nodes)));
         let permits = Arc::new(Semaphore::new(world.at_once));
         let mut swarm = Self {

@@ -106,6 +106,8 @@ pub(crate) struct Checker {
     is_lossy: bool,
     /// Every message that any client knows of must be there after a restart, however the server ended.
     is_durable: bool,
+    /// The server is several nodes, which may not hear in time where a private message has come.
+    pub(crate) has_several_nodes: bool,
     /// Counts of the events that the test needs to have happened.
     pub(crate) counts: Counts,
 }
