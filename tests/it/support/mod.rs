@@ -28,8 +28,9 @@ pub(crate) mod vocabulary;
 
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything that must happen: far above what a slow machine under load needs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for anything that must happen: far above what a slow machine under load needs, and above the longest
+/// wait of the server, which holds users for 20 seconds after a takeover.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Polls until `check` holds; panics naming `what` when it does not within [`PATIENCE`].
 #[track_caller]
