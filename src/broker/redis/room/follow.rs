@@ -136,7 +136,9 @@ impl<D: Waiting> Room<D> {
 
     /// Appends a batch with the next message, without those that were seen.
     fn append(&mut self, mut batch: Batch, out: &mut Commands<D>) -> Result<(), (Batch, Obstacle)> {
-        let mut own = match self.outgoing.claim(&batch, self.settings.by, out) {
+        // A duplicate may be of a message in this batch, so it is answered behind it.
+        let mut duplicates = Commands::new();
+        let mut own = match self.outgoing.claim(&batch, self.settings.by, &mut duplicates) {
             Own::Nothing => Vec::new(),
             Own::AwaitAnswer => return Err((batch, Obstacle::AwaitAnswer)),
             Own::Messages(own) => own,
@@ -155,6 +157,8 @@ impl<D: Waiting> Room<D> {
         self.incoming.advance(last);
         self.progress();
         out.push(Command::Append { batch, own });
+        out.extend(duplicates);
+        self.answer_passed(out);
         Ok(())
     }
 
@@ -220,7 +224,9 @@ impl<D: Waiting> Room<D> {
         self.answer_passed(out);
     }
 
-    /// Answers the messages of a call which the server has appended, and which this node has passed without them.
+    /// Answers the messages of a call which the server has appended, and which this node has passed without them: they
+    /// are in a gap, or all of them are duplicates. A duplicate that this node has not come to could still be lost,
+    /// and its sender would not hear of that.
     pub(super) fn answer_passed(&mut self, out: &mut Commands<D>) {
         let Some(at) = self.incoming.at else { return };
         let Some(CallState::Appended(appended)) = self.outgoing.call().map(|call| &call.state) else {
@@ -269,6 +275,7 @@ impl<D: Waiting> Room<D> {
         self.incoming.prune(sent.number, reply);
         self.repeat_if_lost(sent.number, reply);
         self.append_held(out);
+        self.answer_passed(out);
     }
 
     /// Begins the room at another position: its members were shown messages that are lost.

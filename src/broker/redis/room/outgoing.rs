@@ -164,7 +164,7 @@ impl<D: Waiting> Outgoing<D> {
         self.pause.reset();
         self.stuck_since = None;
         call.state = CallState::Appended(appended);
-        if rest == 0 {
+        if rest == 0 && is_broken(Rule::PassBeforeDuplicate) {
             self.finish_appended(out);
         }
         true

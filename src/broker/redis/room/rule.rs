@@ -55,6 +55,8 @@ pub(super) enum Rule {
     RepeatLostTail,
     /// Messages that a gap covers are answered.
     AnswerAtGap,
+    /// A duplicate is answered when the room has come to its position.
+    PassBeforeDuplicate,
     /// Messages that were not sent keep their place in the queue.
     RequeueUnsent,
     /// Messages that wait too long are refused.
@@ -97,6 +99,7 @@ impl Rule {
         Self::CheckPosition,
         Self::RepeatLostTail,
         Self::AnswerAtGap,
+        Self::PassBeforeDuplicate,
         Self::RequeueUnsent,
         Self::RefuseAfterPatience,
         Self::SubscribeAgain,

@@ -70,7 +70,7 @@ fn duplicates_are_found_by_their_index() {
     let commands = room.published(3, Ok(published(1, 12, 13, &[(1, position(1, 4))])), 0);
     let duplicate = answered(B, Outcome::Duplicate(position(1, 4)));
     let own = Command::Append { batch: own_batch(1, 12, 2, call(3)), own: vec![A, C] };
-    assert_eq!(commands[..], [duplicate, own, appended(batch(1, 14, 1))]);
+    assert_eq!(commands[..], [own, duplicate, appended(batch(1, 14, 1))]);
 }
 
 #[test]
@@ -83,6 +83,17 @@ fn a_call_of_duplicates_alone_needs_no_batch() {
         commands[..],
         [answered(A, Outcome::Duplicate(position(1, 4))), Command::Publish { number: 3 }]
     );
+}
+
+/// Regression: a duplicate was answered before its message had come. The message was lost then, and its sender was told
+/// that the room goes on without a loss.
+#[test]
+fn a_duplicate_is_answered_when_its_message_has_come() {
+    let mut room = open_room();
+    publish(&mut room, A);
+    assert!(room.published(2, Ok(published(1, 12, 11, &[(0, position(1, 11))])), 0).is_empty());
+    let commands = room.pushed(batch(1, 11, 1), 0);
+    assert_eq!(commands[..], [appended(batch(1, 11, 1)), answered(A, Outcome::Duplicate(position(1, 11)))]);
 }
 
 #[test]
@@ -199,7 +210,7 @@ fn a_server_that_contradicts_itself_leaks_no_message() {
     assert!(room.published(2, Ok(published(1, 11, 15, &[])), 0).is_empty(), "five of one message");
     assert_eq!(call_of(&room), (2, 1), "the call is repeated");
     let commands = room.pushed(own_batch(1, 11, 2, call(2)), 0);
-    assert_eq!(commands[..], [answered(A, Outcome::Unknown), appended(own_batch(1, 11, 2, call(2)))]);
+    assert_eq!(commands[..], [appended(own_batch(1, 11, 2, call(2))), answered(A, Outcome::Unknown)]);
     assert_eq!(room.waiting_bytes(), 0);
 }
 

@@ -88,7 +88,14 @@ impl Checker {
         self.acked.insert(sent.id, (by, position));
     }
 
-    pub(super) fn answer(&mut self, sent: Sent, outcome: Outcome, by: Incarnation, server: &Server) {
+    pub(super) fn answer(
+        &mut self,
+        sent: Sent,
+        outcome: Outcome,
+        by: Incarnation,
+        view: Option<&View>,
+        server: &Server,
+    ) {
         match outcome {
             Outcome::Appended(position) => {
                 assert_eq!(server.recorded.get(&(position.epoch, position.offset)), Some(&sent));
@@ -97,6 +104,9 @@ impl Checker {
             Outcome::Duplicate(position) => {
                 let original = server.recorded[&(position.epoch, position.offset)];
                 assert!(sent.key.is_some() && original.key == sent.key, "{sent:?} is no duplicate");
+                let shown = view.and_then(|view| view.shown.get(position.offset.0 as usize - 1)).copied();
+                let is_shown = shown.is_some_and(|shown| shown.is_none_or(|(_, id)| id == original.id));
+                assert!(is_shown, "{sent:?} is a duplicate of one that this node has not come to");
                 assert!(self.waiting.remove(&sent.id).is_some(), "{sent:?} is answered twice");
             }
             Outcome::Unavailable => {

@@ -39,6 +39,8 @@ pub(super) struct Node {
     /// Requests that are not answered, by their tag.
     open: HashMap<u64, (u64, Request)>,
     next_tag: u64,
+    /// The number of the last request.
+    last_number: u64,
     pub(super) requests: VecDeque<(u64, u64, Request)>,
     pub(super) answers: VecDeque<Late>,
     pub(super) subscriptions: VecDeque<bool>,
@@ -59,6 +61,7 @@ impl Node {
             view: None,
             open: HashMap::new(),
             next_tag: 0,
+            last_number: 0,
             requests: VecDeque::new(),
             answers: VecDeque::new(),
             subscriptions: VecDeque::new(),
@@ -72,7 +75,7 @@ impl Node {
 
     /// Carries out the commands of an input.
     pub(super) fn carry_out(&mut self, commands: Commands<Draft>, server: &Server, checker: &mut Checker) {
-        let mut began_anew = false;
+        let (mut began_anew, last_number) = (false, self.last_number);
         for command in commands {
             *checker.counts.entry(kind(&command)).or_default() += 1;
             began_anew |= matches!(command, Command::BeginAnew { .. });
@@ -94,7 +97,7 @@ impl Node {
                 }
                 Command::Answer { draft, outcome } => {
                     assert!(outcome != Outcome::Unknown || began_anew, "an unknown outcome for {draft:?}");
-                    checker.answer(draft.sent, outcome, self.by, server);
+                    checker.answer(draft.sent, outcome, self.by, self.view.as_ref(), server);
                 }
                 Command::Adopt { position, .. } => {
                     self.view.as_mut().expect("an open room").adopt(position);
@@ -120,6 +123,9 @@ impl Node {
         if !self.is_connected {
             self.subscriptions.clear();
         }
+        if let Some((call, _)) = self.room.call().filter(|_| began_anew) {
+            assert!(call.number > last_number, "messages of a room that has begun anew are answered");
+        }
         assert!(self.room.held_bytes() <= 300 * 1024);
         assert_eq!(self.room.position(), self.view.as_ref().map(|view| view.position));
     }
@@ -127,6 +133,7 @@ impl Node {
     fn request(&mut self, number: u64, request: Request) {
         let tag = self.next_tag;
         self.next_tag += 1;
+        self.last_number = self.last_number.max(number);
         self.open.insert(tag, (number, request.clone()));
         if self.is_connected {
             self.requests.push_back((tag, number, request));
