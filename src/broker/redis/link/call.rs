@@ -1,7 +1,6 @@
 //! A call to a server and its answer.
 
 use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
 
 use super::super::script::{self, Script};
 pub(super) use super::super::script::{Reply, ServerError, brief};
@@ -57,8 +56,7 @@ impl Call {
                 let key_count = keys.len().to_string();
                 let head = [command, name, &key_count].map(str::as_bytes);
                 let rest = keys.iter().chain(args).map(|word| &word[..]);
-                let words: SmallVec<[&[u8]; 24]> = head.into_iter().chain(rest).collect();
-                wire::command(out, words.into_iter());
+                wire::command(out, head.into_iter().chain(rest));
             }
             Self::Command(words) => wire::command(out, words.iter().map(|word| &word[..])),
         }

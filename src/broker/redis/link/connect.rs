@@ -68,7 +68,11 @@ async fn connect_to(settings: &ServerSettings, probe_channel: &Bytes) -> Result<
     Ok(Connections { calls, subscriptions, facts: Arc::new(facts) })
 }
 
-async fn within<T>(
+/// Waits for the work, at most until the deadline.
+///
+/// # Errors
+/// As the work, or [`DownReason::AnswerDeadline`].
+pub(super) async fn within<T>(
     deadline: Duration,
     work: impl Future<Output = Result<T, DownReason>>,
 ) -> Result<T, DownReason> {

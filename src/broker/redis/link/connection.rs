@@ -73,7 +73,7 @@ impl Connection {
     }
 
     /// Queues a command. It is written with the next [progress](Self::progress).
-    pub(super) fn send<'a>(&mut self, words: impl ExactSizeIterator<Item = &'a [u8]>) {
+    pub(super) fn send<'a>(&mut self, words: impl Iterator<Item = &'a [u8]> + Clone) {
         wire::command(&mut self.output, words);
     }
 
@@ -156,9 +156,7 @@ impl Connection {
     /// # Errors
     /// The connection has ended, or the server refuses the command.
     pub(super) async fn ask(&mut self, command: &'static str, args: &[Bytes]) -> Result<Reply, DownReason> {
-        let words: Vec<&[u8]> =
-            command.split(' ').map(str::as_bytes).chain(args.iter().map(|arg| &arg[..])).collect();
-        self.send(words.into_iter());
+        self.send(command.split(' ').map(str::as_bytes).chain(args.iter().map(|arg| &arg[..])));
         match self.reply().await? {
             Reply::Error(error) => Err(DownReason::of_refusal(command, error)),
             reply => Ok(reply),

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::call::{Call, Reply, ServerError};
-use super::connect::connect;
+use super::connect::{connect, within};
 use super::connection::Connection;
 use super::facts::ServerFacts;
 use super::reason::DownReason;
@@ -92,8 +92,7 @@ pub async fn check(
         let subscriptions = &mut connections.subscriptions;
         subscriptions.send([b"SUNSUBSCRIBE", &settings.probe_channel[..]].into_iter());
         let ended = subscriptions.expect("SUNSUBSCRIBE", |push| matches!(push, Push::Unsubscribed(_)));
-        let ended = timeout(checked.deadline, ended).await;
-        outcome = ended.unwrap_or(Err(DownReason::AnswerDeadline(checked.deadline)));
+        outcome = within(checked.deadline, ended).await;
     }
     if let Err(reason) = outcome {
         report.add(error(reason.to_string(), ""), reason.is_lasting());
@@ -184,8 +183,7 @@ impl Checked {
     /// # Errors
     /// There is no answer.
     async fn ask(&mut self, call: &Call) -> Result<Result<Reply, ServerError>, DownReason> {
-        let answer = timeout(self.deadline, self.connection.call(call)).await;
-        answer.unwrap_or(Err(DownReason::AnswerDeadline(self.deadline)))
+        within(self.deadline, self.connection.call(call)).await
     }
 }
 

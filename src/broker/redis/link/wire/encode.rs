@@ -5,12 +5,12 @@ use bytes::{BufMut, BytesMut};
 /// Most digits of a length.
 const MAX_DIGITS: usize = 20;
 
-/// Appends a command with its arguments: an array of strings.
+/// Appends a command with its arguments: an array of strings. The words are counted before they are written.
 pub(in crate::broker::redis::link) fn command<'a>(
     out: &mut BytesMut,
-    words: impl ExactSizeIterator<Item = &'a [u8]>,
+    words: impl Iterator<Item = &'a [u8]> + Clone,
 ) {
-    put_number(out, b'*', words.len());
+    put_number(out, b'*', words.clone().count());
     for word in words {
         out.reserve(word.len() + MAX_DIGITS + 5);
         put_number(out, b'$', word.len());
