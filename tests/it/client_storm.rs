@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use throng::client::{Backoff, Client, Event, State};
 
-use crate::support::rust_client::{Own, builder};
+use crate::support::rust_client::{Own, builder, within};
 use crate::support::server::Server;
 use crate::support::sized;
 
@@ -33,8 +33,9 @@ struct Seen {
 }
 
 /// Waits for `future` at most [`PATIENCE`].
-async fn patiently<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future).await.expect("it happens in time")
+#[track_caller]
+fn patiently<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    within(PATIENCE, "a step", future)
 }
 
 /// Reads until all messages are there; none may be missing or come twice.

@@ -12,11 +12,11 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::eventually;
 use crate::support::log::Log;
 use crate::support::raw::Socket;
 use crate::support::server::{Server, Settings, UNPINGED, signal};
 use crate::support::speaker::Speaker;
+use crate::support::{Running, eventually};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// The folder in which `tests/run` installs the package `ws`. Node looks for it from the program's folder upwards.
@@ -360,16 +360,6 @@ fn clients_answer_heartbeats() {
         // Nobody types, and the watcher answers nothing: the server receives nothing but acknowledgements.
         eventually("answers", || server.metric("throng_messages_received_total", "") >= 5.0);
         assert_eq!(talker.output.text(), "");
-    }
-}
-
-/// A process that is killed when the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

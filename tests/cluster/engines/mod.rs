@@ -26,9 +26,9 @@ pub(crate) const PREFIX: &str = "throng";
 pub(crate) enum Topology {
     /// One server. With a replica there are two, and nothing promotes the second.
     Single,
-    /// A master, a replica and three Sentinels, which fail over after a second.
+    /// A master, a replica and three Sentinels, which fail over after two seconds.
     Sentinel,
-    /// Three masters, each with a replica if there are replicas, which fail over after two seconds.
+    /// Three masters, each with a replica if there are replicas, which fail over after three seconds.
     Cluster,
 }
 

@@ -5,6 +5,9 @@
 // Prints "online" as soon as every member is connected. When every member has all messages of its room, it prints how
 // many members were thrown out, how many of those recovered everything, and what was wrong, as a line of JSON.
 import { Backoff, Client } from "../../../src/web/client.js";
+import { Socket } from "../../web/socket.mjs";
+
+const WebSocket = globalThis.WebSocket ?? Socket; // Node has one from 22 on
 
 const [url, ...numbers] = process.argv.slice(2);
 const [memberCount, roomCount, messageCount] = numbers.map(Number);
@@ -20,7 +23,7 @@ async function member(number) {
   const user = `js-${number}`;
   const room = `room-${number % roomCount}`;
   const backoff = new Backoff({ baseMs: 500, capMs: 4_000 });
-  const chat = new Client({ user, room, url, backoff, answerMs: 60_000 });
+  const chat = new Client({ user, room, url, WebSocket, backoff, answerMs: 60_000 });
   let [texts, isThrownOut, isOnline] = [0, false, false];
   chat.on("state", ({ name }) => {
     if (name === "online" && !isOnline) {

@@ -1,10 +1,10 @@
 //! One of three nodes is killed while thousands of clients are connected through a proxy: all of them are back on the
 //! other nodes by themselves, and miss nothing.
 
-use std::io::{BufRead, BufReader, Lines};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 
 use crate::engines::{Engine, Topology};
 use crate::nodes::Nodes;
-use crate::support::rust_client::Own;
-use crate::support::{eventually, sized};
+use crate::support::log::Log;
+use crate::support::rust_client::{Own, within};
+use crate::support::{Running, eventually, sized};
 
 const NODES: usize = 3;
 const ROOMS: usize = 50;
@@ -35,23 +36,13 @@ const QUIET: &[(&str, &str)] = &[
 ];
 
 /// Waits for `future` at most [`PATIENCE`].
-async fn patiently<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future).await.expect("it happens in time")
-}
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
+#[track_caller]
+fn patiently<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    within(PATIENCE, "a step", future)
 }
 
 /// Starts the proxy of `examples/cluster` in front of the nodes. Returns the URL of the chat.
-fn start_proxy(nodes: &Nodes) -> (Process, String) {
+fn start_proxy(nodes: &Nodes) -> (Running, String) {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.expect("a free port").to_string();
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cluster/haproxy.cfg");
@@ -60,7 +51,7 @@ fn start_proxy(nodes: &Nodes) -> (Process, String) {
     for (index, node) in nodes.addresses().iter().enumerate() {
         command.env(format!("NODE_{}", index + 1), node.to_string());
     }
-    let proxy = Process(command.spawn().expect("haproxy runs; tests/run installs it"));
+    let proxy = Running(command.spawn().expect("haproxy runs; tests/run installs it"));
     eventually("the proxy listens", || std::net::TcpStream::connect(&address).is_ok());
     (proxy, format!("ws://{address}"))
 }
@@ -156,8 +147,8 @@ async fn say_all(senders: Vec<Sender>, numbers: std::ops::Range<usize>) -> Vec<S
 
 /// Members with the client of the browser, in a process of Node.
 struct BrowserClients {
-    _process: Process,
-    output: Lines<BufReader<ChildStdout>>,
+    _process: Running,
+    output: Arc<Log>,
 }
 
 impl BrowserClients {
@@ -165,18 +156,17 @@ impl BrowserClients {
     fn start(url: &str, count: usize) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/storm/members.mjs");
         let mut command = Command::new("node");
-        // Node 20 has a WebSocket only with this flag, and later versions still know it.
-        command.arg("--experimental-websocket").arg(script).arg(url.replace("ws:", "http:"));
+        command.arg(script).arg(url.replace("ws:", "http:"));
         command.args([count, ROOMS, TOTAL].map(|number| number.to_string())).stdout(Stdio::piped());
-        let mut process = Process(command.spawn().expect("node runs; tests/run installs it"));
-        let output = process.0.stdout.take().expect("a pipe");
-        let mut clients = Self { _process: process, output: BufReader::new(output).lines() };
-        assert_eq!(clients.line(), "online");
-        clients
+        let mut process = Running(command.spawn().expect("node runs; tests/run installs it"));
+        let output = Log::follow(process.0.stdout.take().expect("a pipe"));
+        output.wait_for_start("online");
+        Self { _process: process, output }
     }
 
-    fn line(&mut self) -> String {
-        self.output.next().expect("the script ends later").expect("UTF-8")
+    /// Waits until every member has all messages, and returns the report.
+    fn report(&self) -> Value {
+        serde_json::from_str(&self.output.wait_for_start("{")).expect("JSON")
     }
 }
 
@@ -199,7 +189,7 @@ async fn thousands_of_clients_of_a_killed_node_are_back_elsewhere_with_everythin
     for _ in 0..in_rust {
         patiently(welcomed.recv()).await.expect("a member");
     }
-    let mut browser_clients = patiently(started).await.expect("no panic");
+    let browser_clients = patiently(started).await.expect("no panic");
     let mut senders = Vec::new();
     for room in 0..ROOMS {
         senders.push(Sender::enter(&url, room).await);
@@ -228,9 +218,8 @@ async fn thousands_of_clients_of_a_killed_node_are_back_elsewhere_with_everythin
         client.close().await;
         count(&patiently(reading).await.expect("no panic"));
     }
-    let report = tokio::task::spawn_blocking(move || browser_clients.line());
+    let report = tokio::task::spawn_blocking(move || browser_clients.report());
     let report = patiently(report).await.expect("no panic");
-    let report: Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["mistakes"], Value::Array(Vec::new()), "{report}");
     assert_eq!((&report["members"], &report["recovered"]), (&in_js.into(), &report["thrownOut"]), "{report}");
     let in_js = report["thrownOut"].as_u64().expect("a number") as usize;

@@ -26,11 +26,23 @@ pub(crate) mod token;
 pub(crate) mod v1;
 pub(crate) mod vocabulary;
 
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that must happen: far above what a slow machine under load needs, and above the longest
 /// wait of the server, which holds users for 20 seconds after a takeover.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that is killed when the test ends.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Polls until `check` holds; panics naming `what` when it does not within [`PATIENCE`].
 #[track_caller]

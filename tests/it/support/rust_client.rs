@@ -16,10 +16,16 @@ pub(crate) struct Own {
 /// Waits for `future` at most [`PATIENCE`]; panics naming `what` and the caller's line when it takes longer.
 #[track_caller]
 pub(crate) fn patiently<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
+    within(PATIENCE, what, future)
+}
+
+/// Waits for `future` at most `limit`, as [`patiently`] does.
+#[track_caller]
+pub(crate) fn within<F: Future>(limit: Duration, what: &str, future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();
     async move {
-        let done = tokio::time::timeout(PATIENCE, future).await;
-        done.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}, at {caller}"))
+        let done = tokio::time::timeout(limit, future).await;
+        done.unwrap_or_else(|_| panic!("not within {limit:?}: {what}, at {caller}"))
     }
 }
 
