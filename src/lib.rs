@@ -54,13 +54,14 @@
 //                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
 //                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
 //                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · request_handler
-//                (page, refusal or endpoint) · endpoint_setup (token, user id, room) · denial (how a request is
-//                denied) · established (the task of a connection) · dashboard (its keys, feed and snapshots; counters
-//                for other nodes and their rows; CPU and memory) · drain
+//                (page, call, refusal or endpoint) · api (calls of other servers: limits, log) · keys (of the operator
+//                and of other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) ·
+//                established (the task of a connection) · dashboard (its feed and snapshots; counters for other nodes
+//                and their rows; CPU and memory) · drain
 //   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
-//                connection) · service (one request) · request (its head) · body (whole, or in parts) · upgrade (the
-//                101 by hand) · host (the syntax of `Host`) · respond (refusals become responses) · pages · lingering
-//                (closes that arrive) · tests
+//                connection) · service (one request) · request (its head) · received (its body) · body (of a
+//                response: whole, or in parts) · upgrade (the 101 by hand) · host (the syntax of `Host`) · respond
+//                (refusals become responses) · pages · lingering (closes that arrive) · tests
 //   connection/  mod (the task of one connection) · context (what a worker's connections share) · socket · reader
 //                (bytes, frames, messages) · scanner (every frame's header) · parser (frames) · handle (what came in)
 //                · deadlines (pure) · due (acts on them) · closing · fuzzing (the scanner for the fuzzer)
@@ -69,13 +70,15 @@
 //   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
 //                messages · with_timeout · heartbeat · chat (both dialects; rooms of a connection; v1: its commands;
 //                replay of what was missed)
+//   api/         mod (the calls of the server API) · object (JSON objects, field by field) · call (the calls, parsed) ·
+//                run (carries them out) · answer (as JSON) · error
 //   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) · engine (memory,
 //                log or cluster) · fanout (from the broker to the members) · permit (how many connections) · claim
 //                (holding a user id) · reach (connections, for others) · membership (being in a room) · announcer (says
 //                who came and went) · presence (tells other nodes) · held (users who stay after a takeover) · publish
-//                (saying something) · outgoing (a message with its ack) · pending (a message that waits) · unanswered
-//                (how many wait) · waiter, opening (waiting for a room or its history) · direct (private messages) ·
-//                typing
+//                (saying something) · server_post (the same for other servers) · outgoing (a message with its ack) ·
+//                pending (a message that waits) · unanswered (how many wait) · waiter, opening (waiting for a room or
+//                its history) · direct (private messages) · typing
 //   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
 //                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
 //                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
@@ -141,7 +144,7 @@
 // server      bench  client  terminal    crates, which use nothing of the server
 // http                       hyper also in server, nowhere else
 // connection  admission      fastwebsockets only in connection
-// endpoint
+// endpoint  api
 // node
 // shard
 // registry    broker         do not know each other; nor do shard and broker
@@ -210,6 +213,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod api;
 mod broker;
 mod chat;
 #[doc(hidden)]
@@ -246,6 +250,9 @@ pub use throng_names as names;
 pub mod testing {
     pub mod admission {
         pub use crate::admission::*;
+    }
+    pub mod api {
+        pub use crate::api::*;
     }
     pub mod broker {
         pub use crate::broker::*;

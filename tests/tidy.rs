@@ -37,7 +37,7 @@ const LAYERS: &[&[&str]] = &[
     &["server", "bench", "client", "terminal"],
     &["http"],
     &["connection", "admission"],
-    &["endpoint"],
+    &["endpoint", "api"],
     &["node"],
     &["shard"],
     &["registry", "broker"],

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use throng::names::{RoomName, UserId};
 use throng::testing::broker::memory::{Memory, MemoryLimits};
+use throng::testing::broker::quota::KeyBound;
 use throng::testing::broker::redis::{Cluster, Preparation};
 use throng::testing::broker::room::SharedRoom;
 use throng::testing::broker::{Job, Opener};
@@ -49,6 +50,7 @@ impl Node {
             position_ttl_ms: 0,
             default_room: config.chat.default_room.clone(),
             max_keys_per_user: 0,
+            max_keys_of_api: 10,
             max_keys_bytes: 0,
         };
         let broker = Arc::new(Memory::new(Members::default(), limits));
@@ -110,6 +112,7 @@ impl Node {
             room: Arc::clone(room),
             user: self.user.clone(),
             key: None,
+            key_bound: KeyBound::User,
             max_len: TEXT + 200,
             at_unix_ms: 1_700_000_000_000,
             message: Message { text: self.text, since: Instant::now() },

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Local;
+use super::quota::KeyBound;
 use super::room::SharedRoom;
 use crate::names::{Key, UserId};
 
@@ -14,6 +15,8 @@ pub struct Job<L: Local> {
     pub user: UserId,
     /// The message's idempotency key.
     pub key: Option<Key>,
+    /// The bound for the number of the sender's keys, where this node remembers them.
+    pub key_bound: KeyBound,
     /// An upper bound of the frame's length, in bytes.
     pub max_len: usize,
     /// When the message came, in milliseconds since the Unix epoch.

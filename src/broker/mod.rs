@@ -23,6 +23,7 @@ pub mod trim;
 
 pub use self::eviction_order::Opener;
 pub use self::job::Job;
+use self::quota::KeyBound;
 pub use crate::names::Position;
 use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
@@ -99,6 +100,8 @@ pub struct Draft<'a> {
     /// The idempotency key: while it is remembered, a second message of the same user with the same key is not appended
     /// to the room.
     pub key: Option<Key>,
+    /// The bound for the number of the sender's keys.
+    pub key_bound: KeyBound,
     /// An upper bound of the frame's length, in bytes.
     pub max_len: usize,
 }

@@ -167,7 +167,9 @@ impl<L: Local> Memory<L> {
         let has_key = key.is_some();
         let done = match key {
             None => Once::First(assign()?),
-            Some(key) => self.quotas.once(draft.user, KeyScope::Room(epoch), key, now_ms, assign)?,
+            Some(key) => {
+                self.quotas.once(draft.user, KeyScope::Room(epoch), key, now_ms, draft.key_bound, assign)?
+            }
         };
         let position = match done {
             Once::First(offset) => Position { epoch, offset: Offset(offset) },

@@ -16,6 +16,15 @@ const STRIPES: usize = 64;
 /// key with every message.
 const SLACK_BYTES: usize = 64 * 1024;
 
+/// The bound for the number of a user's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyBound {
+    /// `limits.max_keys_per_user`, for keys that the user's own connections send.
+    User,
+    /// `api.max_keys`, for keys that other servers send on behalf of the user.
+    Api,
+}
+
 /// The result of doing something under a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Once {
@@ -45,16 +54,18 @@ impl Default for Stripe {
 pub struct KeyQuotas {
     stripes: Striped<Stripe, STRIPES>,
     most_per_user: usize,
+    most_of_api: usize,
     max_bytes: usize,
     bytes: AtomicUsize,
     next: AtomicU64,
 }
 
 impl KeyQuotas {
-    pub(super) fn new(most_per_user: usize, max_bytes: usize) -> Self {
+    pub(super) fn new(most_per_user: usize, most_of_api: usize, max_bytes: usize) -> Self {
         Self {
             stripes: Striped::default(),
             most_per_user: most_per_user.max(1),
+            most_of_api: most_of_api.max(1),
             max_bytes,
             bytes: AtomicUsize::new(0),
             next: AtomicU64::new(0),
@@ -78,7 +89,7 @@ impl KeyQuotas {
 
     /// Does something under a key of `user`, unless it was done within the last five minutes. Of two threads that try
     /// at once the second gets the result of the first. The value that `f` returns is remembered; `f` must neither wait
-    /// nor use keys.
+    /// nor use keys. Beyond `bound` the user's oldest key is forgotten.
     ///
     /// # Errors
     /// Those of `f`. Nothing is remembered then.
@@ -88,25 +99,31 @@ impl KeyQuotas {
         scope: KeyScope,
         key: Key,
         now_ms: u64,
+        bound: KeyBound,
         f: impl FnOnce() -> Result<u64, E>,
     ) -> Result<Once, E> {
         let name = (scope, key);
+        let most = match bound {
+            KeyBound::User => self.most_per_user,
+            KeyBound::Api => self.most_of_api,
+        };
         let done = self.change(self.stripes.stripe(user), |table| {
             if let Some(value) = table.find(user, &name, now_ms) {
                 return Ok(Once::Repeat(value));
             }
             let value = f()?;
             let number = self.next.fetch_add(1, Relaxed);
-            table.insert(user, name, value, (number, now_ms), self.most_per_user);
+            table.insert(user, name, value, (number, now_ms), most);
             Ok(Once::First(value))
         });
         self.evict();
         done
     }
 
-    /// Remembers a key that a log has kept.
+    /// Remembers a key that a log has kept. The log does not know which bound held for it, so the wider one does.
     pub(super) fn restore(&self, user: &UserId, scope: KeyScope, key: Key, value: u64, at_ms: u64) {
-        let Ok(_) = self.once(user, scope, key, at_ms, || Ok::<_, Infallible>(value));
+        let bound = if self.most_of_api > self.most_per_user { KeyBound::Api } else { KeyBound::User };
+        let Ok(_) = self.once(user, scope, key, at_ms, bound, || Ok::<_, Infallible>(value));
     }
 
     /// Forgets a key whose message was not appended.
@@ -158,12 +175,12 @@ mod tests {
 
     fn once(quotas: &KeyQuotas, user: &UserId, scope: &KeyScope, key: usize, now_ms: u64) -> Once {
         let key = format!("{key:036}").parse().unwrap();
-        quotas.once(user, scope.clone(), key, now_ms, || Ok::<_, Infallible>(now_ms)).unwrap()
+        quotas.once(user, scope.clone(), key, now_ms, KeyBound::User, || Ok::<_, Infallible>(now_ms)).unwrap()
     }
 
     #[test]
     fn a_user_who_sets_many_keys_is_never_refused_and_pushes_out_only_its_own() {
-        let quotas = KeyQuotas::new(10, 1 << 20);
+        let quotas = KeyQuotas::new(10, 50, 1 << 20);
         let room = KeyScope::Room(Epoch::random());
         let [ann, bob] = ["ann", "bob"].map(|name| name.parse::<UserId>().unwrap());
         once(&quotas, &bob, &room, 0, 1);
@@ -179,9 +196,22 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_another_server_have_a_bound_of_their_own() {
+        let quotas = KeyQuotas::new(10, 50, 1 << 20);
+        let (room, ann) = (KeyScope::Room(Epoch::random()), user(1));
+        for key in 0..60 {
+            let key = format!("{key:036}").parse().unwrap();
+            let done = quotas.once(&ann, room.clone(), key, 1, KeyBound::Api, || Ok::<_, Infallible>(1));
+            assert_eq!(done, Ok(Once::First(1)));
+        }
+        assert_eq!(quotas.sizes(), (50, 1));
+        assert_eq!(once(&quotas, &ann, &room, 10, 2), Once::Repeat(1), "the oldest of the fifty");
+    }
+
+    #[test]
     fn beyond_the_bytes_the_oldest_of_all_users_go_first_and_nobody_is_refused() {
         let max_bytes = 1 << 20;
-        let quotas = KeyQuotas::new(10, max_bytes);
+        let quotas = KeyQuotas::new(10, 50, max_bytes);
         let room = KeyScope::Room(Epoch::random());
         for number in 0..20_000 {
             assert_eq!(once(&quotas, &user(number), &room, 0, number as u64), Once::First(number as u64));
@@ -195,12 +225,15 @@ mod tests {
 
     #[test]
     fn a_key_of_a_failed_publication_is_not_remembered() {
-        let quotas = KeyQuotas::new(2, 1 << 20);
+        let quotas = KeyQuotas::new(2, 50, 1 << 20);
         let (ann, key): (UserId, Key) = ("ann".parse().unwrap(), "k".parse().unwrap());
         let scope = KeyScope::User(ann.clone());
-        assert_eq!(quotas.once(&ann, scope.clone(), key.clone(), 0, || Err("full")), Err("full"));
+        let refused = quotas.once(&ann, scope.clone(), key.clone(), 0, KeyBound::User, || Err("full"));
+        assert_eq!(refused, Err("full"));
         assert_eq!(quotas.sizes(), (0, 0));
-        quotas.once(&ann, scope.clone(), key.clone(), 0, || Ok::<_, Infallible>(1)).unwrap();
+        let first =
+            quotas.once(&ann, scope.clone(), key.clone(), 0, KeyBound::User, || Ok::<_, Infallible>(1));
+        assert_eq!(first, Ok(Once::First(1)));
         quotas.withdraw(&ann, scope, key);
         assert_eq!((quotas.sizes(), quotas.bytes.load(Relaxed)), ((0, 0), 0));
     }

@@ -8,7 +8,7 @@ use crate::names::units::{GIB, KIB, MIB, TIB};
 use super::kind::{Choice, Count, Flag, Size, Time};
 use super::list::{List, Optional, Origins};
 use super::schema::settings;
-use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, NAME, Pem, SecretText};
+use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, NAME, Pem, SecretText, USER};
 use super::types::{Duplicate, HistorySync, LogFormat, Refuse, Secret};
 use crate::keys::Algorithm;
 
@@ -129,11 +129,25 @@ settings! {
 settings! {
     /// The HTTP interface for operators and for other servers.
     Api at api {
-        /// Keys that open the operator's pages, each 16 to 256 visible ASCII characters. Without one, a key is made at
-        /// each start and logged.
+        /// Keys that open the server API and the operator's pages, each 16 to 256 visible ASCII characters.
+        /// `NAME=KEY` gives a key a name for the log. Without any, the API refuses everything, and a key for the
+        /// operator's pages is made at each start and logged.
         keys: Vec<Secret> = Vec::new(), List(HeaderSecret);
         /// File with the keys, one per line. After loading, `api.keys` holds them.
         keys_file: Option<PathBuf> = None, Optional(FilePath);
+        /// Keys as in `api.keys` that open only what reads: `GET` in the API, and the operator's pages.
+        read_keys: Vec<Secret> = Vec::new(), List(HeaderSecret);
+        /// User who speaks in a message of the API that names no `user`; 3 to 64 of `[A-Za-z0-9_.:@-]`.
+        user: String = "server".into(), USER;
+        /// Calls of the API that are under way at once; a call beyond gets 503. 1 to 65,536.
+        /// Memory: a body of at most `limits.max_request_body` each, and what is parsed of it.
+        max_in_flight: usize = 256, Count(1, 65_536);
+        /// Calls per second for each key of the API, and as many in one burst; a call beyond gets 429. 0 (no limit) to
+        /// 1,000,000.
+        requests_per_second: usize = 0, Count(0, 1_000_000);
+        /// Idempotency keys remembered for each user on whose behalf the API speaks, in place of
+        /// `limits.max_keys_per_user`; 1 to 10,000,000. Memory: within `limits.max_keys_bytes`.
+        max_keys: usize = 1_000_000, Count(1, 10_000_000);
     }
 }
 

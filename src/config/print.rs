@@ -148,7 +148,6 @@ MCowBQYDK2VwAyEABCeM8S8qgzqsK5T32kuDRQbYGFZXLzk1gyDY4tSiUUM=
             "# keys = [\"[redacted]\", \"[redacted]\"]",
             "workers = 0  # effective: 3",
             "max_connections = 0  # effective: 512",
-            "# max_request_body = \"1MiB\"  # is not in force in this version",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} not in:\n{text}");
         }

@@ -49,8 +49,6 @@ fn only_settings_that_were_set_give_warnings() {
     assert_eq!(warnings(&[("THRONG_RATE_LIMIT__ENABLED", "false")]), Vec::<String>::new());
     assert_eq!(warnings(&[("THRONG_LIMITS__MAX_CONNECTIONS_PER_ADDRESS", "0")]), Vec::<String>::new());
     assert_eq!(warnings(&[("THRONG_RATE_LIMIT__BURST", "5")]), Vec::<String>::new());
-    let body = warnings(&[("THRONG_LIMITS__MAX_REQUEST_BODY", "5KiB")]);
-    assert_eq!(body, ["`limits.max_request_body` is not in force in this version"]);
     let short = warnings(&[("THRONG_AUTH__SECRET", "hunter2")]);
     assert!(short.len() == 1 && !short[0].contains("hunter2"), "{short:?}");
 }

@@ -18,6 +18,9 @@ pub(super) struct Text {
 
 /// The name of a room or node.
 pub(super) const NAME: Text = Text { fits: is_name, allowed: "1 to 64 of A-Z a-z 0-9 _ . : @ -" };
+/// The id of a user.
+pub(super) const USER: Text =
+    Text { fits: |text| text.len() >= 3 && is_name(text), allowed: "3 to 64 of A-Z a-z 0-9 _ . : @ -" };
 /// A pattern for room names, in which `*` stands for any characters.
 pub(super) const PATTERN: Text = Text {
     fits: is_pattern,
@@ -153,21 +156,22 @@ impl Kind for SecretText {
     }
 }
 
-/// A secret that clients send in a header: too long to be guessed, and only characters that a header preserves.
+/// A secret that clients send in a header: too long to be guessed, and only characters that a header preserves. A name
+/// may stand before it: `NAME=SECRET`.
 pub(super) struct HeaderSecret;
 
 impl Kind for HeaderSecret {
     type Value = Secret;
     const SECRET: bool = true;
     fn parse(&self, raw: Raw<'_>) -> Option<Secret> {
-        let fits =
-            |text: &&str| (16..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        raw.text().filter(fits).map(Secret::new)
+        let secret = raw.text().map(Secret::new)?;
+        let fits = |key: &[u8]| (16..=256).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
+        fits(secret.named().1).then_some(secret)
     }
     fn show(&self, _: &Secret) -> Option<Value> {
         Some(Value::String(REDACTED.into()))
     }
     fn allowed(&self) -> String {
-        "16 to 256 visible ASCII characters without blanks".into()
+        "16 to 256 visible ASCII characters without blanks, with or without a name: NAME=KEY".into()
     }
 }

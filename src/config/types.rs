@@ -120,6 +120,18 @@ impl Secret {
         Self(text.into())
     }
 
+    /// Takes a secret apart that may have a name before it (`NAME=SECRET`). Padding of base64 at the end of a secret
+    /// makes no name of it.
+    #[must_use]
+    pub fn named(&self) -> (Option<&str>, &[u8]) {
+        match self.0.split_once('=') {
+            Some((name, secret)) if is_name(name) && !secret.trim_end_matches('=').is_empty() => {
+                (Some(name), secret.as_bytes())
+            }
+            _ => (None, self.0.as_bytes()),
+        }
+    }
+
     /// Returns the bytes, for code that computes with them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
@@ -186,6 +198,21 @@ mod tests {
         assert_eq!(format!("{secret:?}"), REDACTED);
         assert_eq!(serde_json::to_string(&secret).unwrap(), "\"[redacted]\"");
         assert_eq!(secret.expose(), b"hunter2");
+    }
+
+    #[test]
+    fn a_name_may_stand_before_a_secret() {
+        for (text, name, secret) in [
+            ("backend=0123456789abcdef", Some("backend"), "0123456789abcdef"),
+            ("backend=a=b==", Some("backend"), "a=b=="),
+            ("0123456789abcdef", None, "0123456789abcdef"),
+            ("MDEyMzQ1Njc4OWFiY2Q=", None, "MDEyMzQ1Njc4OWFiY2Q="),
+            ("MDEyMzQ1Njc4OWFiYw==", None, "MDEyMzQ1Njc4OWFiYw=="),
+            ("no name=0123456789abcdef", None, "no name=0123456789abcdef"),
+            ("=0123456789abcdef", None, "=0123456789abcdef"),
+        ] {
+            assert_eq!(Secret::new(text).named(), (name, secret.as_bytes()), "{text}");
+        }
     }
 
     #[test]

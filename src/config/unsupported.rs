@@ -11,8 +11,7 @@ pub(super) struct Unsupported {
 }
 
 /// Every key without effect. A key that is implemented leaves this list.
-const UNSUPPORTED: &[Unsupported] =
-    &[Unsupported { path: "limits.max_request_body", note: "is not in force in this version" }];
+const UNSUPPORTED: &[Unsupported] = &[];
 
 /// Returns the entry of a key, `None` for a key that has an effect.
 pub(super) fn find(path: &str) -> Option<&'static Unsupported> {

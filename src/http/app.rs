@@ -5,6 +5,7 @@ use std::future::Future;
 use std::task::{Context, Poll};
 
 use super::body::Response;
+use super::received::RequestBody;
 use super::request::Request;
 use crate::admission::Refusal;
 
@@ -15,6 +16,8 @@ pub enum Route<E> {
     WebSocket(E),
     /// A page for GET and HEAD, which [`App::page`] answers.
     Page,
+    /// A call of the API, of any method and perhaps with a body, which [`App::call`] answers.
+    Call,
     /// No resource: 404.
     Unknown,
 }
@@ -46,6 +49,21 @@ pub trait App {
     /// The refusal to answer with.
     fn page(&self, request: Request<'_>) -> Result<Response, Refusal>;
 
+    /// Answers a request for a [`Route::Call`].
+    ///
+    /// The caller sets no limit to the time that this takes: the implementation has to bound its waits.
+    ///
+    /// # Cancel safety
+    /// The future is dropped half-way when the peer vanishes or the worker stops.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    fn call(
+        &self,
+        request: Request<'_>,
+        body: RequestBody,
+    ) -> impl Future<Output = Result<Response, Refusal>>;
+
     /// Decides on a handshake that is correct in itself.
     ///
     /// The caller sets no limit to the time that this takes: the implementation has to bound its waits.
@@ -68,7 +86,6 @@ pub trait App {
         Poll::Pending
     }
 
-    /// Counts a refusal. Called once for each, those that [`page`](Self::page) and [`admit`](Self::admit) return
-    /// included.
+    /// Counts a refusal. Called once for each, those that the other functions return included.
     fn refused(&self, refusal: &Refusal);
 }

@@ -9,6 +9,7 @@ mod host;
 mod limits;
 mod lingering;
 pub mod pages;
+mod received;
 mod request;
 pub mod respond;
 mod serve;
@@ -19,6 +20,7 @@ pub use app::{App, Route, Upgrade};
 pub use body::{Body, Response};
 pub use limits::HttpLimits;
 pub use lingering::{linger, unless_revoked};
+pub use received::{BodyError, RequestBody};
 pub use request::{Request, segment_after};
 pub use serve::{Served, grace, serve};
 

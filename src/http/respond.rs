@@ -84,6 +84,12 @@ pub fn metrics(body: String) -> Response {
     plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(body))
 }
 
+/// Builds a response of JSON to a call.
+#[must_use]
+pub fn json(status: StatusCode, body: String) -> Response {
+    plain(status, "application/json", Bytes::from(body))
+}
+
 /// Builds a page of HTML under a strict content security policy: scripts and styles only from files of this server.
 #[must_use]
 pub fn html(body: impl Into<Bytes>) -> Response {

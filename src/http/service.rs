@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::app::{App, Route};
 use super::body::{Deadline, Response};
 use super::limits::HttpLimits;
+use super::received::RequestBody;
 use super::request::Request;
 use super::{respond, upgrade};
 use crate::admission::Refusal;
@@ -60,7 +61,9 @@ impl<'a, A: App> Exchange<'a, A> {
     /// Answers one request; this is hyper's service.
     pub(super) async fn handle(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
         self.deadline.set(None);
-        let answer = self.answer(&request).await;
+        let (head, incoming) = request.into_parts();
+        let body = RequestBody::new(incoming, self.limits.handshake_timeout);
+        let answer = self.answer(&hyper::Request::from_parts(head, ()), body).await;
         let mut response = answer.unwrap_or_else(|refusal| {
             self.app.refused(&refusal);
             respond::refusal(&refusal)
@@ -75,12 +78,16 @@ impl<'a, A: App> Exchange<'a, A> {
         Ok(response)
     }
 
-    async fn answer(&self, request: &hyper::Request<Incoming>) -> Result<Response, Refusal> {
+    async fn answer(&self, request: &hyper::Request<()>, body: RequestBody) -> Result<Response, Refusal> {
         match self.app.route(request.uri().path()) {
             Route::WebSocket(endpoint) => self.upgrade(endpoint, request).await,
             Route::Page => {
                 upgrade::check_page(request)?;
                 self.app.page(Request::new(request, &[]))
+            }
+            Route::Call => {
+                upgrade::check_host(request)?;
+                self.app.call(Request::new(request, &[]), body).await
             }
             Route::Unknown => {
                 upgrade::check_host(request)?;
@@ -92,7 +99,7 @@ impl<'a, A: App> Exchange<'a, A> {
     async fn upgrade(
         &self,
         endpoint: A::Endpoint,
-        request: &hyper::Request<Incoming>,
+        request: &hyper::Request<()>,
     ) -> Result<Response, Refusal> {
         let handshake = upgrade::check(request)?;
         let offered = &handshake.offered;

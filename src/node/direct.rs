@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::reach::{Recipients, send, with_space};
 use super::shared::Node;
 use super::waiter::{Awaited, await_answer};
-use crate::broker::quota::Once;
+use crate::broker::quota::{KeyBound, Once};
 use crate::broker::redis::{PrivateMessage, PrivateText};
 use crate::chat::keys::KeyScope;
 use crate::faults::{self, Fault};
@@ -43,7 +43,8 @@ pub type Delivery = Awaited<usize, CommandError>;
 
 impl Node {
     /// Delivers a message as [`Node::direct`] does, to the connections of `to` on all nodes. Returns `None`, and does
-    /// nothing, when there is no engine. The task of the connection `id` is woken when the answer is there.
+    /// nothing, when there is no engine. The task of the connection `id`, if there is one, is woken when the answer is
+    /// there.
     #[must_use]
     pub fn direct_to_all(
         &self,
@@ -52,7 +53,7 @@ impl Node {
         text: &str,
         key: Option<&Key>,
         now_ms: u64,
-        id: ConnectionId,
+        id: Option<ConnectionId>,
     ) -> Option<Delivery> {
         let cluster = self.engine.cluster()?;
         let text = PrivateText {
@@ -69,7 +70,7 @@ impl Node {
     }
 
     /// Delivers a message to every connection of `to` and returns how many there were. Within five minutes the same
-    /// `key` delivers only once: a retry gets the first answer again.
+    /// `key` delivers only once: a retry gets the first answer again. `key_bound` bounds the keys of the sender.
     ///
     /// # Errors
     /// [`CommandError::UserNotFound`] when nobody is connected as `to`; [`CommandError::Unavailable`] when no inbox has
@@ -80,6 +81,7 @@ impl Node {
         to: &UserId,
         text: &str,
         key: Option<Key>,
+        key_bound: KeyBound,
         now_ms: u64,
     ) -> Result<usize, CommandError> {
         let Some(key) = key.filter(|_| !faults::is_on(Fault::ForgetPrivateKey)) else {
@@ -90,10 +92,11 @@ impl Node {
         // gets the answer of the first, and waits for nobody's inbox.
         let mut recipients = Recipients::new();
         let at_unix_ms = self.clock.unix_ms_at(now_ms);
-        let done = self.broker.keys().once(from, KeyScope::User(to.clone()), key, at_unix_ms, || {
-            recipients = self.recipients(from, to, text)?;
-            Ok::<_, CommandError>(recipients.len() as u64)
-        });
+        let done =
+            self.broker.keys().once(from, KeyScope::User(to.clone()), key, at_unix_ms, key_bound, || {
+                recipients = self.recipients(from, to, text)?;
+                Ok::<_, CommandError>(recipients.len() as u64)
+            });
         match done? {
             Once::Repeat(delivered) => Ok(delivered as usize),
             Once::First(_) => Ok(self.deliver(recipients, from, text, now_ms)),
@@ -143,14 +146,14 @@ mod tests {
         node.registry.directory.add(&cat, ConnectionId::new(0, 0, 1), None);
         let stuck = node.registry.inbox(1).block();
         thread::scope(|scope| {
-            let first = scope.spawn(|| node.direct(&ann, &bob, "hi", Some(key.clone()), 0));
+            let first = scope.spawn(|| node.direct(&ann, &bob, "hi", Some(key.clone()), KeyBound::User, 0));
             let deadline = Instant::now() + PATIENCE;
             while node.private_ids.count.load(Relaxed) == 0 {
                 assert!(Instant::now() < deadline, "it is never decided");
                 thread::yield_now();
             }
-            assert_eq!(node.direct(&ann, &bob, "hi", Some(key.clone()), 0), Ok(1));
-            assert_eq!(node.direct(&ann, &cat, "hi", Some(other), 0), Ok(1));
+            assert_eq!(node.direct(&ann, &bob, "hi", Some(key.clone()), KeyBound::User, 0), Ok(1));
+            assert_eq!(node.direct(&ann, &cat, "hi", Some(other), KeyBound::User, 0), Ok(1));
             drop(stuck);
             assert_eq!(first.join().unwrap(), Ok(1));
         });

@@ -87,7 +87,7 @@ impl Local for Fanout {
     }
 
     fn sender_copy(&self, message: &PendingMessage, room: &RoomName, at: Position) -> Option<SenderCopy> {
-        Some(message.sender_copy(room, at))
+        message.sender_copy(room, at)
     }
 
     fn answer(&self, message: PendingMessage, room: &RoomName, answer: Result<Published, BrokerError>) {

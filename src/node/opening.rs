@@ -16,7 +16,8 @@ pub type Opening = Awaited<(), BrokerError>;
 
 impl Node {
     /// Asks the engine to prepare a room, so that a connection can enter it and resume from `resume`. Returns `None`
-    /// when nothing has to be prepared. The task of the connection `id` is woken when the answer is there.
+    /// when nothing has to be prepared. The task of the connection `id`, if there is one, is woken when the answer is
+    /// there.
     #[must_use]
     pub fn opening(
         &self,
@@ -24,7 +25,7 @@ impl Node {
         user: &UserId,
         address: u32,
         resume: Option<Position>,
-        id: ConnectionId,
+        id: Option<ConnectionId>,
     ) -> Option<Opening> {
         let cluster = self.engine.cluster()?;
         if self.broker.readiness(room, resume) == Readiness::Ready {
@@ -38,8 +39,8 @@ impl Node {
         )
     }
 
-    /// Calls `ask` with the function that takes the engine's answer for a connection.
-    fn ask(&self, id: ConnectionId, ask: impl FnOnce(Answer)) -> Opening {
+    /// Calls `ask` with the function that takes the engine's answer, for a connection if there is one.
+    fn ask(&self, id: Option<ConnectionId>, ask: impl FnOnce(Answer)) -> Opening {
         let (waiter, opening) = await_answer(&self.registry, id, BrokerError::NoEngine);
         ask(Box::new(move |result| waiter.answer(result)));
         opening
@@ -55,6 +56,6 @@ impl Membership {
         if !self.room.with(|state| state.misses_history(before, limit)) {
             return None;
         }
-        Some(self.node.ask(self.id, |answer| cluster.read_history(self.room.name().clone(), answer)))
+        Some(self.node.ask(Some(self.id), |answer| cluster.read_history(self.room.name().clone(), answer)))
     }
 }

@@ -24,7 +24,8 @@ pub(super) struct OutgoingMessage<'a> {
     pub(super) room: &'a RoomName,
     /// When the message came, in milliseconds since the Unix epoch.
     pub(super) at_unix_ms: u64,
-    pub(super) from: ConnectionId,
+    /// The sender's connection; `None` for a message that came over none.
+    pub(super) from: Option<ConnectionId>,
     pub(super) ack: Option<AckRequest<'a>>,
 }
 
@@ -40,7 +41,8 @@ impl OutgoingMessage<'_> {
     pub(super) fn encode(&self, position: Position) -> Encoded<SenderCopy> {
         let Position { epoch, offset } = position;
         let frame = event::message(self.user, self.text, self.room, epoch, offset, self.at_unix_ms);
-        Encoded { frame, sender_copy: Some(sender_copy(self.from, self.ack, self.room, position)) }
+        let sender_copy = self.from.map(|from| sender_copy(from, self.ack, self.room, position));
+        Encoded { frame, sender_copy }
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::fanout::Fanout;
 use super::membership::Membership;
 use super::outgoing::{AckRequest, OutgoingMessage, refusal};
-use super::pending::PendingMessage;
+use super::pending::{ClientSender, PendingMessage, Sender};
+use crate::broker::quota::KeyBound;
 use crate::broker::{Draft, Job, Position, Published};
 use crate::names::Key;
 use crate::protocol::event::{self, CommandError};
@@ -63,12 +64,12 @@ impl Membership {
             text,
             room: self.room.name(),
             at_unix_ms,
-            from: self.id,
+            from: Some(self.id),
             ack,
         };
         let engine = &self.node.engine;
         let published = if engine.is_immediate() {
-            let draft = Draft { user: &self.user, key, max_len };
+            let draft = Draft { user: &self.user, key, key_bound: KeyBound::User, max_len };
             self.node.broker.publish(&self.room, draft, at_unix_ms, |at| message.encode(at)).map(Some)
         } else {
             engine.publish(self.job(message, key, max_len)).map(|()| None)
@@ -83,17 +84,20 @@ impl Membership {
             room: Arc::clone(&self.room),
             user: self.user.clone(),
             key,
+            key_bound: KeyBound::User,
             max_len,
             at_unix_ms: message.at_unix_ms,
             message: PendingMessage {
                 user: self.user.clone(),
                 text: message.text.into(),
                 at_unix_ms: message.at_unix_ms,
-                from: self.id,
-                dialect: self.dialect,
-                ack: message.ack.map(|AckRequest { re, instead }| (re.map(Box::from), instead)),
-                metrics: Arc::clone(self.node.metrics.shard(self.id.shard())),
-                unanswered,
+                sender: Sender::Client(ClientSender {
+                    from: self.id,
+                    dialect: self.dialect,
+                    ack: message.ack.map(|AckRequest { re, instead }| (re.map(Box::from), instead)),
+                    metrics: Arc::clone(self.node.metrics.shard(self.id.shard())),
+                    unanswered,
+                }),
             },
         }
     }

@@ -98,6 +98,7 @@ impl Node {
             position_ttl_ms: config.history.position_ttl.as_millis() as u64,
             default_room: config.chat.default_room.clone(),
             max_keys_per_user: config.keys_per_user(),
+            max_keys_of_api: config.api.max_keys,
             max_keys_bytes: config.limits.max_keys_bytes,
         };
         let limiter = Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection).map(Arc::new);

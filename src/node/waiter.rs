@@ -1,4 +1,4 @@
-//! A connection that waits for an answer of the engine, and is woken for it.
+//! The wait for an answer of the engine: of a connection, which is woken for it, or of a caller without one.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use crate::names::ConnectionId;
 use crate::registry::Registry;
 
-/// The wait of a connection for an answer of the engine. A connection that gives it up just drops it.
+/// The wait for an answer of the engine. Dropping it gives the answer up.
 #[derive(Debug)]
 pub struct Awaited<T, E> {
     receiver: oneshot::Receiver<Result<T, E>>,
@@ -38,27 +38,29 @@ impl<T, E> Awaited<T, E> {
     }
 }
 
-/// Takes the answer for one connection. If it is dropped without an answer, because the engine's thread has ended, the
-/// connection gets the error that was given at the beginning.
+/// Takes the answer for the one who waits. If it is dropped without an answer, because the engine's thread has ended,
+/// that one gets the error that was given at the beginning.
 pub(super) struct Waiter<T, E: Copy> {
     /// `None` once the answer was sent.
     sender: Option<oneshot::Sender<Result<T, E>>>,
     if_lost: E,
-    registry: Arc<Registry>,
-    id: ConnectionId,
+    /// The connection to wake; `None` where the caller awaits the answer itself.
+    wake: Option<(Arc<Registry>, ConnectionId)>,
 }
 
 impl<T, E: Copy> Waiter<T, E> {
-    /// Sends the answer and wakes the task of the connection.
+    /// Sends the answer, and wakes the task of the connection if there is one.
     pub(super) fn answer(mut self, answer: Result<T, E>) {
         self.send(answer);
     }
 
-    /// Sends the first answer. A connection that has given up does not listen.
+    /// Sends the first answer. A waiter that has given up does not listen.
     fn send(&mut self, answer: Result<T, E>) {
         if let Some(sender) = self.sender.take() {
             let _ = sender.send(answer);
-            self.registry.wake(self.id);
+            if let Some((registry, id)) = &self.wake {
+                registry.wake(*id);
+            }
         }
     }
 }
@@ -69,13 +71,14 @@ impl<T, E: Copy> Drop for Waiter<T, E> {
     }
 }
 
-/// Lets the connection `id` wait for an answer. `if_lost` is the error if there is no answer.
+/// Begins the wait for an answer, for the connection `id` if there is one. If no answer comes, `if_lost` is the error.
 pub(super) fn await_answer<T, E: Copy>(
     registry: &Arc<Registry>,
-    id: ConnectionId,
+    id: Option<ConnectionId>,
     if_lost: E,
 ) -> (Waiter<T, E>, Awaited<T, E>) {
     let (sender, receiver) = oneshot::channel();
-    let waiter = Waiter { sender: Some(sender), if_lost, registry: Arc::clone(registry), id };
+    let wake = id.map(|id| (Arc::clone(registry), id));
+    let waiter = Waiter { sender: Some(sender), if_lost, wake };
     (waiter, Awaited { receiver, if_lost })
 }

@@ -93,7 +93,8 @@ impl EndpointSetup<'_> {
         };
         let address = self.policy.addresses.hash(self.net);
         let resume = v1.as_ref().and_then(|v1| v1.resume);
-        if let Some(opening) = node.opening(&room, &user, address, resume, self.registration.id()) {
+        let id = self.registration.id();
+        if let Some(opening) = node.opening(&room, &user, address, resume, Some(id)) {
             self.awaits_other.set(true);
             let opened = opening.wait().await;
             self.awaits_other.set(false);

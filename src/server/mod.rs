@@ -3,12 +3,14 @@
 
 mod acceptor;
 mod address_check;
+mod api;
 mod dashboard;
 mod denial;
 mod drain;
 mod endpoint_setup;
 mod established;
 mod handshakes;
+mod keys;
 mod listener;
 mod policy;
 mod proxy_header;
@@ -139,7 +141,7 @@ impl Server {
         node.set_report(report(&node, address));
         let workers = worker::spawn_all(&shared, &stopped)?;
         tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
-        tracing::info!("dashboard: {}", shared.dashboard.url(address));
+        tracing::info!("dashboard: {}", shared.keys.url(address));
         runtime.block_on(async {
             let mut stop = pin!(stop);
             let mut accepting = pin!(acceptor::run(&shared, listener, &workers));

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
 use super::address_check::AddressCharge;
+use super::api;
 use super::dashboard::usage;
 use super::denial::{self, Denial};
 use super::endpoint_setup::EndpointSetup;
@@ -22,7 +23,7 @@ use crate::config::Refuse;
 use crate::connection::{ConnectionInfo, WorkerContext};
 use crate::endpoint::{self, Endpoint};
 use crate::http::pages::{self, Readiness};
-use crate::http::{App, Request, Response, Route, Upgrade, respond, upgrade};
+use crate::http::{App, Request, RequestBody, Response, Route, Upgrade, respond, upgrade};
 use crate::protocol::close::EndReason;
 use crate::protocol::{Dialect, V1_SUBPROTOCOL};
 use crate::shard::Registration;
@@ -66,6 +67,7 @@ impl App for RequestHandler<'_> {
     fn route(&self, path: &str) -> Route<Self::Endpoint> {
         match path {
             "/healthz" | "/readyz" | STATS_STREAM => Route::Page,
+            _ if path.starts_with(api::PREFIX) => Route::Call,
             "/metrics" if self.shared.node.config.metrics.enabled => Route::Page,
             _ if pages::file(path).is_some() => Route::Page,
             _ => endpoint::Route::parse(path).map_or(Route::Unknown, Route::WebSocket),
@@ -89,6 +91,15 @@ impl App for RequestHandler<'_> {
             }
             path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
         })
+    }
+
+    async fn call(&self, request: Request<'_>, body: RequestBody) -> Result<Response, Refusal> {
+        self.refund();
+        if self.refusal == Some(Refusal::AtCapacity) {
+            return Err(Refusal::AtCapacity);
+        }
+        self.revocation.set_working();
+        api::answer(self.shared, request, body).await
     }
 
     async fn admit(
@@ -181,7 +192,7 @@ impl RequestHandler<'_> {
     /// Answers a request for the stream of the dashboard.
     fn stats(&self, request: Request<'_>) -> Result<Response, Refusal> {
         let dashboard = &self.shared.dashboard;
-        dashboard.authorize(|name| request.headers(name))?;
+        self.shared.keys.find(|name| request.headers(name)).ok_or(Refusal::ApiKey)?;
         if request.method() == "HEAD" {
             return Ok(respond::events(mpsc::channel(1).1));
         }

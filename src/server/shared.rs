@@ -3,14 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
+use super::api::ApiGate;
 use super::dashboard::Dashboard;
+use super::keys::OperatorKeys;
 use super::policy::AdmissionPolicy;
 use crate::node::Node;
 
-/// The node, the admission rules and the dashboard of a server.
+/// The node, the admission rules, the keys, the API and the dashboard of a server.
 pub(super) struct Shared {
     pub(super) node: Arc<Node>,
     pub(super) policy: AdmissionPolicy,
+    pub(super) keys: OperatorKeys,
+    pub(super) api: ApiGate,
     pub(super) dashboard: Dashboard,
 }
 
@@ -22,8 +26,9 @@ impl Shared {
     /// the operator's key.
     pub(super) fn new(node: Arc<Node>) -> io::Result<Arc<Self>> {
         let policy = AdmissionPolicy::new(&node.config, node.clock.clone())?;
-        let dashboard = Dashboard::new(&node.config.api.keys).map_err(io::Error::other)?;
-        Ok(Arc::new(Self { node, policy, dashboard }))
+        let keys = OperatorKeys::new(&node.config.api).map_err(io::Error::other)?;
+        let api = ApiGate::new(&node.config.api, keys.len());
+        Ok(Arc::new(Self { node, policy, keys, api, dashboard: Dashboard::default() }))
     }
 
     /// Looks after what belongs to no connection; to be called ten times a second with 0, 1, 2…

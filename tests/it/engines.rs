@@ -15,6 +15,7 @@ use crate::support::engine::VARIABLE;
 
 /// The tests of the chat: modules, and single tests of modules that are about something else.
 const CHAT: &[&str] = &[
+    "api",
     "chat",
     "claims",
     "client",

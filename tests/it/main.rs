@@ -8,6 +8,7 @@
 mod support;
 
 mod addresses;
+mod api;
 mod bench;
 mod chat;
 mod checker;

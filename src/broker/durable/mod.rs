@@ -159,7 +159,7 @@ where
     type Assigned = PendingMessage<L>;
 
     fn assign(&mut self, job: Job<L>) -> writer::BatchStep<PendingMessage<L>> {
-        let Job { mut room, user, key, max_len, at_unix_ms, message } = job;
+        let Job { mut room, user, key, key_bound, max_len, at_unix_ms, message } = job;
         let local = self.broker.local();
         // A sender who has left meanwhile may have been the room's last member.
         if room.with(|state| state.is_closed)
@@ -167,7 +167,7 @@ where
         {
             room = again;
         }
-        let draft = Draft { user: &user, key: key.clone(), max_len };
+        let draft = Draft { user: &user, key: key.clone(), key_bound, max_len };
         let encode = |at| local.encode(&message, room.name(), at);
         match self.broker.assign(&room, draft, at_unix_ms, encode) {
             Ok(Assignment::New(assigned)) => {

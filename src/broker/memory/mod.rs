@@ -72,6 +72,8 @@ pub struct MemoryLimits {
     pub default_room: String,
     /// Idempotency keys remembered for one user, over all rooms and recipients; at least 1.
     pub max_keys_per_user: usize,
+    /// Idempotency keys remembered for one user on whose behalf other servers speak (`api.max_keys`).
+    pub max_keys_of_api: usize,
     /// Bytes of the keys of all users, beyond which the oldest key is forgotten.
     pub max_keys_bytes: usize,
 }
@@ -109,7 +111,7 @@ impl<L: Local> Memory<L> {
         Self {
             local,
             budget: Budget::new(limits.history_total_bytes),
-            quotas: KeyQuotas::new(limits.max_keys_per_user, limits.max_keys_bytes),
+            quotas: KeyQuotas::new(limits.max_keys_per_user, limits.max_keys_of_api, limits.max_keys_bytes),
             rules: limits.rooms,
             max_rooms: limits.max_rooms,
             default_room: limits.default_room,

@@ -5,6 +5,7 @@
 use super::Chat;
 use super::pending::{Asking, HistoryWish, Joining, Leaving, Pending, Sending};
 use super::replay::Replaying;
+use crate::broker::quota::KeyBound;
 use crate::broker::{Position, Published};
 use crate::chat::validate;
 use crate::endpoint::peer::Peer;
@@ -204,11 +205,12 @@ impl Chat {
         let to: UserId = to.parse().map_err(|_: NameError| CommandError::UserNotFound)?;
         let key = self.admit_text(text, key, peer)?;
         let (user, id) = (self.claim.user(), peer.registration.id());
-        if let Some(delivery) = peer.node.direct_to_all(user, &to, text, key.as_ref(), peer.now_ms, id) {
+        if let Some(delivery) = peer.node.direct_to_all(user, &to, text, key.as_ref(), peer.now_ms, Some(id))
+        {
             self.wait_for(Pending::Sending(Box::new(Sending { re: re.map(Box::from), delivery })));
             return Ok(());
         }
-        let delivered = peer.node.direct(self.claim.user(), &to, text, key, peer.now_ms)?;
+        let delivered = peer.node.direct(self.claim.user(), &to, text, key, KeyBound::User, peer.now_ms)?;
         peer.reply(&v1::direct_ack(re, delivered));
         Ok(())
     }
@@ -246,7 +248,8 @@ impl Chat {
             return Err(CommandError::Forbidden("the token does not allow this room"));
         }
         let (wish, address) = (resume.map(position), session.address);
-        let opening = peer.node.opening(&name, self.claim.user(), address, wish, peer.registration.id());
+        let id = peer.registration.id();
+        let opening = peer.node.opening(&name, self.claim.user(), address, wish, Some(id));
         if let Some(opening) = opening {
             let joining = Joining { room: name, resume: wish, re: re.map(Box::from), opening };
             self.wait_for(Pending::Joining(Box::new(joining)));

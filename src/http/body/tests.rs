@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::admission::Refusal;
-use crate::http::{App, HttpLimits, Request, Response, Route, Served, Upgrade, respond, serve};
+use crate::http::{App, HttpLimits, Request, RequestBody, Response, Route, Served, Upgrade, respond, serve};
 
 const REQUEST: &[u8] = b"GET /parts HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -26,6 +26,10 @@ impl App for Feeding {
 
     fn page(&self, _: Request<'_>) -> Result<Response, Refusal> {
         self.0.take().map(respond::events).ok_or(Refusal::TooManyViewers)
+    }
+
+    async fn call(&self, _: Request<'_>, _: RequestBody) -> Result<Response, Refusal> {
+        pending().await
     }
 
     async fn admit(&self, (): (), _: Request<'_>) -> Result<Upgrade<()>, Refusal> {

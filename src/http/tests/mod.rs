@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::admission::{Check, Refusal};
 
+mod calls;
 mod pauses;
 mod plain;
 
@@ -47,6 +48,7 @@ impl App for Fake {
         match path {
             "/ws" => Route::WebSocket("echo"),
             "/" | "/healthz" | "/large" => Route::Page,
+            "/call" => Route::Call,
             _ => Route::Unknown,
         }
     }
@@ -56,6 +58,11 @@ impl App for Fake {
             "/large" => respond::text(hyper::StatusCode::OK, vec![b'x'; 1 << 20]),
             path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
         })
+    }
+
+    async fn call(&self, request: Request<'_>, body: RequestBody) -> Result<Response, Refusal> {
+        let read = body.read(5).await.map(|body| String::from_utf8(body).expect("UTF-8"));
+        Ok(respond::json(hyper::StatusCode::OK, format!("{} {read:?}", request.method())))
     }
 
     async fn admit(&self, endpoint: &str, request: Request<'_>) -> Result<Upgrade<Guard>, Refusal> {

@@ -88,7 +88,11 @@ impl Parser {
         }
     }
 
-    fn object<'a, T: Deserialize<'a>>(&mut self, payload: &'a mut [u8]) -> Result<T, CommandError> {
+    /// Parses an object whose fields accept any value. Parsing overwrites the payload.
+    ///
+    /// # Errors
+    /// As in [`Parser::parse`]; an error that `T` itself returns counts as a repeated field.
+    pub fn object<'a, T: Deserialize<'a>>(&mut self, payload: &'a mut [u8]) -> Result<T, CommandError> {
         normalize::normalize(payload);
         // A derived struct would accept an array for an object, so the first byte decides which it is.
         let first = payload.iter().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));

@@ -4,12 +4,10 @@
 
 pub(super) mod counters;
 mod feed;
-mod keys;
 mod nodes;
 mod snapshot;
 pub(super) mod usage;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,10 +15,8 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::feed::Feed;
-use self::keys::OperatorKeys;
 use super::worker::handle::Worker;
 use crate::admission::Refusal;
-use crate::config::Secret;
 use crate::node::Node;
 
 /// Time between two snapshots.
@@ -28,45 +24,19 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Time after which a viewer whose connection is lost should connect again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The viewers of the dashboard, and the keys that a viewer needs.
-#[derive(Debug)]
+/// The viewers of the dashboard.
+#[derive(Debug, Default)]
 pub(super) struct Dashboard {
-    keys: OperatorKeys,
     feed: Feed,
 }
 
 impl Dashboard {
-    /// Creates the dashboard for the keys of `api.keys`, or for a new key when there are none.
-    ///
-    /// # Errors
-    /// The system has no random numbers for a new key.
-    pub(super) fn new(configured: &[Secret]) -> Result<Self, getrandom::Error> {
-        Ok(Self { keys: OperatorKeys::new(configured)?, feed: Feed::default() })
-    }
-
-    /// Returns the URL of the dashboard for a browser on the server's machine; see [`OperatorKeys::url`].
-    pub(super) fn url(&self, listen: SocketAddr) -> String {
-        self.keys.url(listen)
-    }
-
     /// Adds a viewer, and returns the snapshots for it, the last one at once. Dropping the receiver ends the stream.
     ///
     /// # Errors
     /// [`Refusal::TooManyViewers`] or [`Refusal::Draining`].
     pub(super) fn watch(&self) -> Result<mpsc::Receiver<Bytes>, Refusal> {
         self.feed.watch()
-    }
-
-    /// Checks that a request shows a key of the operator; `headers` returns the values of all headers of a name in
-    /// lower case.
-    ///
-    /// # Errors
-    /// [`Refusal::ApiKey`].
-    pub(super) fn authorize<'r, V>(&self, headers: impl Fn(&str) -> V) -> Result<(), Refusal>
-    where
-        V: Iterator<Item = &'r [u8]>,
-    {
-        if self.keys.accept(headers) { Ok(()) } else { Err(Refusal::ApiKey) }
     }
 
     /// Ends all streams, and refuses new viewers from now on.

@@ -30,6 +30,7 @@ pub(crate) const PROTOCOL: Page = page!("docs/protocol.md");
 pub(crate) const CLIENTS: Page = page!("docs/clients.md");
 pub(crate) const CONFIGURATION: Page = page!("docs/configuration.md");
 pub(crate) const OPERATIONS: Page = page!("docs/operations.md");
+pub(crate) const SERVER_API: Page = page!("docs/server-api.md");
 
 /// All pages, which are searched for commands and examples.
 const ALL: &[Page] = &[
@@ -39,6 +40,7 @@ const ALL: &[Page] = &[
     CLIENTS,
     CONFIGURATION,
     OPERATIONS,
+    SERVER_API,
     page!("docs/README.md"),
     page!("docs/architecture.md"),
     page!("docs/benchmarking.md"),

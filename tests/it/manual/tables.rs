@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use throng::cli::{CHECK_FAILED, INTERNAL, REFUSED, UNANSWERED, UNAVAILABLE, USAGE};
 use throng::config;
 use throng::testing::admission::{Check, Refusal};
+use throng::testing::api::{ApiError, Method};
 use throng::testing::protocol::close::EndReason;
 use throng::testing::protocol::event::CommandError;
 
-use super::{CLIENTS, CONFIGURATION, OPERATIONS, PROTOCOL, quoted};
+use super::{CLIENTS, CONFIGURATION, OPERATIONS, PROTOCOL, SERVER_API, quoted};
 use crate::support::feed::{Viewer, names};
 use crate::support::server::{Server, run};
 use crate::support::terminal::Chat;
@@ -112,6 +113,49 @@ fn the_refusals_are_those_of_the_code() {
 }
 
 #[test]
+fn the_calls_and_errors_of_the_api_are_those_of_the_code() {
+    let listed: BTreeSet<String> = SERVER_API
+        .rows("## Calls")
+        .into_iter()
+        .map(|row| quoted(row[0]).next().expect("a call").replace("POST /api/", ""))
+        .collect();
+    assert_eq!(listed, Method::ALL.iter().map(|method| method.name().to_owned()).collect());
+    let listed: BTreeSet<(u16, &str)> = SERVER_API
+        .rows("## Errors of the API")
+        .into_iter()
+        .map(|row| (row[0].parse().expect("a status"), quoted(row[1]).next().expect("a code")))
+        .collect();
+    let all = [
+        ApiError::InvalidJson,
+        ApiError::InvalidField("'to' must be a string"),
+        ApiError::UnknownField("field".into()),
+        ApiError::MissingField("room"),
+        ApiError::InvalidRoom,
+        ApiError::InvalidUser,
+        ApiError::InvalidKey,
+        ApiError::MessageTooLong { max: 1 },
+        ApiError::ContentType,
+        ApiError::ApiKey,
+        ApiError::ReadOnlyKey,
+        ApiError::Origin,
+        ApiError::UserNotFound,
+        ApiError::UnknownPath,
+        ApiError::Method { allow: "POST" },
+        ApiError::Timeout,
+        ApiError::BodyTooLarge { max: 1 },
+        ApiError::RateLimited { retry_after_ms: 1 },
+        ApiError::AtCapacity,
+        ApiError::Draining,
+        ApiError::Unavailable,
+        ApiError::UnknownOutcome,
+    ];
+    assert_eq!(listed, all.iter().map(|error| (error.status(), error.code())).collect());
+    for error in all {
+        assert_eq!(error.retry_after().is_some(), matches!(error.status(), 429 | 503), "{error:?}");
+    }
+}
+
+#[test]
 fn the_errors_of_the_chat_are_those_of_the_code() {
     let all = errors();
     let listed: BTreeSet<(&str, String)> = PROTOCOL
@@ -165,8 +209,8 @@ fn every_path_of_the_tables_is_served() {
     for (heading, status) in [("### WebSocket", 426), ("### HTTP", 200)] {
         for row in PROTOCOL.rows(heading) {
             let path = quoted(row[0]).next().expect("a path").replace("{user_id}", "alice");
-            // This path wants a key.
-            let status = if path == "/api/stats/stream" { 401 } else { status };
+            // These paths want a key.
+            let status = if path.starts_with("/api/") { 401 } else { status };
             assert_eq!(server.get(&path).status, status, "{path}");
         }
     }

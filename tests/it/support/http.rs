@@ -54,3 +54,14 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Response {
     socket.send(format!("GET {path} HTTP/1.1\r\nHost: throng.test\r\nConnection: close\r\n\r\n"));
     socket.read_response()
 }
+
+/// Sends `POST path` with these header lines and this body on a new connection; returns the response.
+#[track_caller]
+pub(crate) fn post(address: SocketAddr, path: &str, headers: &str, body: &str) -> Response {
+    let mut socket = Socket::connect(address);
+    let length = body.len();
+    socket.send(format!(
+        "POST {path} HTTP/1.1\r\nHost: throng.test\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    ));
+    socket.read_response()
+}

@@ -58,6 +58,7 @@ fn two_lives_that_end_while_the_disk_is_busy_are_both_gone() {
             room: life.room("b"),
             user: "ann".parse().unwrap(),
             key: None,
+            key_bound: KeyBound::User,
             max_len: 10,
             at_unix_ms: NOW_MS,
             message: life.message(move |_| {

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::super::memory::MemoryLimits;
+use super::super::quota::KeyBound;
 use super::super::resume::Resumed;
 use super::super::{Encoded, Position, Publication};
 use super::*;
@@ -88,6 +89,7 @@ impl Life {
             position_ttl_ms: 86_400_000,
             default_room: config.chat.default_room.clone(),
             max_keys_per_user: 100,
+            max_keys_of_api: 10,
             max_keys_bytes: 1 << 20,
         };
         let broker = Arc::new(Memory::new(Members(deliver), limits));
@@ -108,6 +110,7 @@ impl Life {
             room: Arc::clone(room),
             user: "ann".parse().unwrap(),
             key: key.map(|key| key.parse().unwrap()),
+            key_bound: KeyBound::User,
             max_len: 10,
             at_unix_ms: self.now_ms.load(Relaxed),
             message: self.message(move |at| frame(&name, at.offset.0)),
@@ -275,6 +278,7 @@ fn messages_that_the_node_drops_are_dropped_on_disk() {
             room: Arc::clone(&long),
             user: "ann".parse().unwrap(),
             key: None,
+            key_bound: KeyBound::User,
             max_len: 10,
             at_unix_ms: NOW_MS + 1000,
             message: life.message(|_| vec![b'x'; 200]),
@@ -321,6 +325,7 @@ fn a_message_that_is_not_written_has_not_happened() {
         room: Arc::clone(&room),
         user: "bob".parse().unwrap(),
         key: None,
+        key_bound: KeyBound::User,
         max_len: 10,
         at_unix_ms: NOW_MS,
         message: life.message(|_| vec![b'x'; super::super::log::SEGMENT_BYTES as usize]),

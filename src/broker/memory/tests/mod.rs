@@ -4,6 +4,7 @@ mod race;
 mod retained;
 
 use super::super::publish::Assignment;
+use super::super::quota::KeyBound;
 use super::super::resume::{Gap, NextPage, Page};
 use super::super::room::PAGE_BYTES;
 use super::super::{Draft, Encoded, Publication, Published};
@@ -81,6 +82,7 @@ fn limits(history_total_bytes: usize) -> MemoryLimits {
         position_ttl_ms: POSITION_TTL_MS,
         default_room,
         max_keys_per_user: 2,
+        max_keys_of_api: 10,
         max_keys_bytes: 1 << 20,
     }
 }
@@ -102,7 +104,7 @@ fn frame(position: Position, len: usize) -> Encoded<()> {
 }
 
 fn draft<'a>(user: &'a UserId, key: Option<&str>) -> Draft<'a> {
-    Draft { user, key: key.map(|key| key.parse().unwrap()), max_len: 10 }
+    Draft { user, key: key.map(|key| key.parse().unwrap()), key_bound: KeyBound::User, max_len: 10 }
 }
 
 fn say(broker: &Memory<Members>, room: &SharedRoom<Members>, len: usize, now_ms: u64) -> u64 {

@@ -13,6 +13,7 @@ use std::thread;
 use parking_lot::Mutex;
 
 use crate::broker::memory::{Memory, MemoryLimits};
+use crate::broker::quota::KeyBound;
 use crate::broker::resume::{Gap, NextPage, Page, Replay, Resumed};
 use crate::broker::room::SharedRoom;
 use crate::broker::trim::Trim;
@@ -172,6 +173,7 @@ impl World {
             position_ttl_ms: 86_400_000,
             default_room: config.chat.default_room.clone(),
             max_keys_per_user: 800,
+            max_keys_of_api: 10,
             max_keys_bytes: 1 << 20,
         };
         let (broker, told) = (Memory::new(Members::default(), limits), Arc::<TrimChecker>::default());
@@ -192,7 +194,7 @@ impl World {
         let times = if key.is_some() { 2 } else { 1 };
         let mut first = None;
         for _ in 0..times {
-            let draft = Draft { user, key: key.clone(), max_len: FRAME_BYTES };
+            let draft = Draft { user, key: key.clone(), key_bound: KeyBound::User, max_len: FRAME_BYTES };
             let now_ms = self.clock_ms.fetch_add(1, Relaxed);
             let published = self.broker.publish(room, draft, now_ms, |position| Encoded {
                 frame: encoded(thread, count),

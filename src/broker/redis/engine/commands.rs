@@ -104,21 +104,27 @@ impl<L: Host> Engine<L> {
         self.calls.send(&mut self.links, followed.link, name, Purpose::Publish(number), call);
     }
 
-    /// Appends a batch to the room on this node. Members get the frames, the senders among them their acks.
+    /// Appends a batch to the room on this node. Members get the frames, the senders among them their acks. Then the
+    /// senders are answered.
     fn append(&mut self, name: &RoomName, batch: &Batch, own: Vec<Draft<L>>) {
-        let Some(room) = self.rooms.get(name).and_then(|followed| followed.room.clone()) else { return };
-        self.wait_for_space(&room, batch);
         let local = self.broker.local();
-        let now = Instant::now();
-        let mut own = own.into_iter();
-        let messages = positions(batch).map(|(at, index)| {
-            let sender_copy = own.next().and_then(|draft| {
-                self.health.metrics.count_publish(now.duration_since(draft.since));
-                local.sender_copy(&draft.message, name, at)
+        if let Some(room) = self.rooms.get(name).and_then(|followed| followed.room.clone()) {
+            self.wait_for_space(&room, batch);
+            let now = Instant::now();
+            let mut senders = own.iter();
+            let messages = positions(batch).map(|(at, index)| {
+                let sender_copy = senders.next().and_then(|draft| {
+                    self.health.metrics.count_publish(now.duration_since(draft.since));
+                    local.sender_copy(&draft.message, name, at)
+                });
+                positioned::<L>(name, batch, at, index, sender_copy)
             });
-            positioned::<L>(name, batch, at, index, sender_copy)
-        });
-        self.broker.append_at(&room, self.clock.unix_ms(), messages);
+            self.broker.append_at(&room, self.clock.unix_ms(), messages);
+        }
+        // A room that was closed meanwhile has nobody to deliver to. The engine has the messages nevertheless.
+        for (draft, (position, _)) in own.into_iter().zip(positions(batch)) {
+            local.answer(draft.message, name, Ok(Published { position, is_duplicate: false }));
+        }
     }
 
     fn wait_for_space(&self, room: &SharedRoom<L>, batch: &Batch) {

@@ -1,8 +1,8 @@
-//! The keys that let the operator see the dashboard's numbers.
+//! The keys of the operator and of other servers: `api.keys` and `api.read_keys`.
 //!
 //! A request has to show a key wherever it comes from. Its headers prove nothing about its origin: a proxy on the same
 //! machine may add no header at all, and pass on the `Host` that a stranger chose. Without configured keys a new one is
-//! made at the start, and stands in the log alone.
+//! made at the start for the operator's pages, and stands in the log alone.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,31 +11,68 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::admission::token::bearer_credentials;
-use crate::config::Secret;
+use crate::config::{Api, Secret};
 
 /// Random bytes of a new key: 144 bits cannot be guessed, and base64 needs no padding for 18 bytes.
 const KEY_BYTES: usize = 18;
 
-/// The keys of the operator; there is at least one.
+/// The part of the server that a key opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The operator's pages alone: the key was made here.
+    Pages,
+    /// The operator's pages, and what reads in the API.
+    Read,
+    /// Everything.
+    Full,
+}
+
+/// One key.
 #[derive(Debug)]
-pub(super) struct OperatorKeys {
-    keys: Box<[Secret]>,
-    /// True when the only key was made here, so that the log has to show it.
-    is_made: bool,
+pub(super) struct OperatorKey {
+    /// The name in logs.
+    pub(super) name: Box<str>,
+    pub(super) access: Access,
+    secret: Secret,
+}
+
+/// The keys of the operator and of other servers; there is at least one.
+#[derive(Debug)]
+pub(super) struct OperatorKeys(Box<[OperatorKey]>);
+
+impl OperatorKey {
+    /// Reads a configured key, which is the one with this number in its setting.
+    fn new(setting: &str, number: usize, configured: &Secret, access: Access) -> Self {
+        let (name, secret) = configured.named();
+        let name = name.map_or_else(|| format!("{setting}-{number}"), str::to_owned).into();
+        Self { name, access, secret: Secret::new(String::from_utf8_lossy(secret)) }
+    }
 }
 
 impl OperatorKeys {
-    /// Takes the keys of `api.keys`, or makes one when there are none.
+    /// Takes the keys of `api.keys` and `api.read_keys`, or makes one when there are none.
     ///
     /// # Errors
     /// The system has no random numbers for a new key.
-    pub(super) fn new(configured: &[Secret]) -> Result<Self, getrandom::Error> {
-        if !configured.is_empty() {
-            return Ok(Self { keys: configured.into(), is_made: false });
+    pub(super) fn new(api: &Api) -> Result<Self, getrandom::Error> {
+        let read = |setting: &'static str, keys: &[Secret], access| -> Vec<OperatorKey> {
+            let keys = keys.iter().zip(1..);
+            keys.map(|(key, number)| OperatorKey::new(setting, number, key, access)).collect()
+        };
+        let mut keys = read("key", &api.keys, Access::Full);
+        keys.extend(read("read-key", &api.read_keys, Access::Read));
+        if keys.is_empty() {
+            let mut bytes = [0; KEY_BYTES];
+            getrandom::fill(&mut bytes)?;
+            let secret = Secret::new(URL_SAFE_NO_PAD.encode(bytes));
+            keys.push(OperatorKey { name: "made".into(), access: Access::Pages, secret });
         }
-        let mut bytes = [0; KEY_BYTES];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self { keys: [Secret::new(URL_SAFE_NO_PAD.encode(bytes))].into(), is_made: true })
+        Ok(Self(keys.into()))
+    }
+
+    /// Returns how many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Returns the URL of the dashboard for a browser on the machine of the server that listens on `address`. Its
@@ -49,24 +86,31 @@ impl OperatorKeys {
             _ => {}
         }
         let page = format!("http://{address}/dashboard");
-        match &self.keys[..] {
-            [made] if self.is_made => format!("{page}#key={}", String::from_utf8_lossy(made.expose())),
+        match &self.0[..] {
+            [OperatorKey { access: Access::Pages, secret, .. }] => {
+                format!("{page}#key={}", String::from_utf8_lossy(secret.expose()))
+            }
             _ => page,
         }
     }
 
-    /// Returns true when a request shows one of the keys, behind `Bearer` in an `Authorization` header or in an
+    /// Returns the key that a request shows, with its index, behind `Bearer` in an `Authorization` header or in an
     /// `X-API-Key` header. `headers` returns the values of all headers of a name in lower case.
     ///
     /// The time it takes does not tell how much of a wrong key is right; the length of the keys is no secret.
-    pub(super) fn accept<'r, V>(&self, headers: impl Fn(&str) -> V) -> bool
+    pub(super) fn find<'r, V>(&self, headers: impl Fn(&str) -> V) -> Option<(usize, &OperatorKey)>
     where
         V: Iterator<Item = &'r [u8]>,
     {
         let shown = headers("authorization").filter_map(bearer_credentials).chain(headers("x-api-key"));
-        shown.fold(false, |any, shown| {
-            self.keys.iter().fold(any, |any, key| any | is_same(key.expose(), shown))
-        })
+        let found = shown.fold(None, |found, shown| {
+            self.0.iter().enumerate().fold(found, |found, (index, key)| {
+                // Not lazily: every key is compared with what is shown.
+                let is_it = is_same(key.secret.expose(), shown);
+                if is_it { found.or(Some(index)) } else { found }
+            })
+        });
+        found.map(|index| (index, &self.0[index]))
     }
 }
 
@@ -86,12 +130,31 @@ mod tests {
         headers.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_bytes())
     }
 
+    fn keys(full: &[&str], read: &[&str]) -> OperatorKeys {
+        let secrets = |keys: &[&str]| keys.iter().copied().map(Secret::new).collect();
+        OperatorKeys::new(&Api { keys: secrets(full), read_keys: secrets(read), ..Api::default() }).unwrap()
+    }
+
+    #[test]
+    fn keys_have_names_and_open_what_they_should() {
+        let keys = keys(&["backend=first-of-the-keys", "second-of-the-keys"], &["third-of-the-keys"]);
+        for (shown, expected) in [
+            ("first-of-the-keys", Some((0, "backend", Access::Full))),
+            ("second-of-the-keys", Some((1, "key-2", Access::Full))),
+            ("third-of-the-keys", Some((2, "read-key-1", Access::Read))),
+            ("backend=first-of-the-keys", None),
+            ("backend", None),
+        ] {
+            let headers = [("x-api-key", shown)];
+            let found = keys.find(|name| values(&headers, name));
+            assert_eq!(found.map(|(index, key)| (index, &*key.name, key.access)), expected, "{shown}");
+        }
+    }
+
     #[test]
     fn a_key_is_right_or_wrong() {
-        let keys =
-            OperatorKeys::new(&[Secret::new("first-of-the-two-keys"), Secret::new("second-of-the-keys")])
-                .unwrap();
-        let accepted = |headers: Headers<'_>| keys.accept(|name| values(headers, name));
+        let keys = keys(&["first-of-the-two-keys", "second-of-the-keys"], &[]);
+        let accepted = |headers: Headers<'_>| keys.find(|name| values(headers, name)).is_some();
         for (headers, expected) in [
             (&[("authorization", "Bearer first-of-the-two-keys")][..], true),
             (&[("authorization", "bearer   second-of-the-keys ")], true),
@@ -113,7 +176,7 @@ mod tests {
 
     #[test]
     fn without_keys_one_is_made_that_only_the_address_shows() {
-        let (one, other) = (OperatorKeys::new(&[]).unwrap(), OperatorKeys::new(&[]).unwrap());
+        let (one, other) = (keys(&[], &[]), keys(&[], &[]));
         let made = |keys: &OperatorKeys| {
             let address = keys.url("127.0.0.1:8080".parse().unwrap());
             address.strip_prefix("http://127.0.0.1:8080/dashboard#key=").expect("a key").to_owned()
@@ -125,19 +188,19 @@ mod tests {
             "{key}"
         );
         let shown = [("x-api-key", &*key)];
-        assert!(one.accept(|name| values(&shown, name)));
-        assert!(!other.accept(|name| values(&shown, name)));
+        assert!(one.find(|name| values(&shown, name)).is_some());
+        assert!(other.find(|name| values(&shown, name)).is_none());
         for nothing in
             [&[][..], &[("x-api-key", "")], &[("authorization", "Bearer ")], &[("host", "localhost")]]
         {
-            assert!(!one.accept(|name| values(nothing, name)), "{nothing:?}");
+            assert!(one.find(|name| values(nothing, name)).is_none(), "{nothing:?}");
         }
         assert!(!format!("{one:?}").contains(&key), "{one:?}");
     }
 
     #[test]
     fn the_address_can_be_asked_for_and_shows_no_configured_key() {
-        let keys = OperatorKeys::new(&[Secret::new("the-only-one-of-the-keys")]).unwrap();
+        let keys = keys(&["the-only-one-of-the-keys"], &[]);
         for (listen, expected) in [
             ("127.0.0.1:8080", "http://127.0.0.1:8080/dashboard"),
             ("0.0.0.0:80", "http://127.0.0.1:80/dashboard"),

@@ -1,0 +1,117 @@
+//! The answers of calls as JSON.
+
+use serde::{Serialize, Serializer};
+
+use super::error::ApiError;
+use crate::broker::{Position, Published};
+use crate::names::RoomName;
+
+/// The outcome of a call or of one of its parts: `{"result":…}` or `{"error":{"code","message"}}`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was carried out.
+    Result(Answer),
+    /// It was not, or nobody knows.
+    #[serde(serialize_with = "error")]
+    Error(ApiError),
+}
+
+/// The result of a call.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// A message has its position.
+    Published {
+        /// The room.
+        room: String,
+        /// The room's epoch.
+        epoch: String,
+        /// The message's offset.
+        offset: u64,
+        /// The message's id.
+        id: String,
+        /// True when an earlier call with the same key had published it.
+        duplicate: bool,
+    },
+    /// A private message was delivered.
+    Delivered {
+        /// The number of connections that get it.
+        delivered: usize,
+    },
+    /// Every part has an outcome of its own.
+    Results {
+        /// The outcomes, in the order of the parts.
+        results: Vec<Outcome>,
+    },
+}
+
+impl Answer {
+    /// Returns the answer about a message in a room.
+    pub(super) fn published(room: &RoomName, published: Published) -> Self {
+        let Published { position: Position { epoch, offset }, is_duplicate } = published;
+        Self::Published {
+            room: room.to_string(),
+            epoch: epoch.to_string(),
+            offset: offset.0,
+            id: format!("{epoch}-{offset}"),
+            duplicate: is_duplicate,
+        }
+    }
+}
+
+impl Outcome {
+    /// Returns the HTTP status of a call with this outcome.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Result(_) => 200,
+            Self::Error(error) => error.status(),
+        }
+    }
+
+    /// Returns the word for the outcome in logs: `ok`, or the code of the error.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Result(_) => "ok",
+            Self::Error(error) => error.code(),
+        }
+    }
+
+    /// Returns how many parts of a call failed.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        match self {
+            Self::Result(Answer::Results { results }) => results.iter().map(Self::failed).sum(),
+            Self::Result(_) => 0,
+            Self::Error(_) => 1,
+        }
+    }
+
+    /// Writes the outcome as JSON.
+    ///
+    /// # Errors
+    /// It cannot be written, which no value in it can cause.
+    pub fn json(&self) -> Result<String, simd_json::Error> {
+        simd_json::serde::to_string(self)
+    }
+}
+
+impl From<Result<Answer, ApiError>> for Outcome {
+    fn from(result: Result<Answer, ApiError>) -> Self {
+        match result {
+            Ok(answer) => Self::Result(answer),
+            Err(error) => Self::Error(error),
+        }
+    }
+}
+
+fn error<S: Serializer>(error: &ApiError, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Error<'a> {
+        code: &'a str,
+        message: String,
+    }
+    Error { code: error.code(), message: error.to_string() }.serialize(serializer)
+}

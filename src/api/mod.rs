@@ -1,0 +1,15 @@
+//! The calls of the server API: parses their JSON, carries them out on the node, and writes their answers as JSON.
+//!
+//! There is no HTTP here: `server` checks the key and the head of a request, and reads its body. A call lets other
+//! tasks of its worker have their turn after each short slice of work.
+
+mod answer;
+mod call;
+mod error;
+mod object;
+mod run;
+
+pub use self::answer::Outcome;
+pub use self::call::{Call, Method};
+pub use self::error::ApiError;
+pub use self::run::run;

@@ -1,0 +1,146 @@
+//! JSON objects of calls. Each field is taken once, with its type checked, and a field that is left is an error.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::error::ApiError;
+
+/// Most elements of a list.
+pub(super) const MAX_ITEMS: usize = 1_000;
+/// Most fields of an object that are kept. No call has as many, so one of those that are kept is unknown.
+const MAX_FIELDS: usize = 16;
+/// Most characters of an unknown field's name that the answer repeats.
+const MAX_NAME: usize = 64;
+
+/// A value of a field. Reading one never fails.
+#[derive(Debug)]
+pub(super) enum Value<'a> {
+    Text(&'a str),
+    Flag(bool),
+    List(Vec<Value<'a>>),
+    Object(Object<'a>),
+    /// A value that no field accepts: `null`, a number, or a list of more than [`MAX_ITEMS`].
+    Other,
+}
+
+/// The fields of an object that were not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Object<'a> {
+    fields: Vec<(&'a str, Value<'a>)>,
+    has_twice: bool,
+}
+
+impl<'a> Object<'a> {
+    /// Takes a field.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value<'a>> {
+        let at = self.fields.iter().position(|(known, _)| *known == name)?;
+        Some(self.fields.swap_remove(at).1)
+    }
+
+    /// Takes a field that must be there.
+    ///
+    /// # Errors
+    /// [`ApiError::MissingField`].
+    pub(super) fn required(&mut self, name: &'static str) -> Result<Value<'a>, ApiError> {
+        self.take(name).ok_or(ApiError::MissingField(name))
+    }
+
+    /// Takes the only field of an object that has just one.
+    pub(super) fn only(mut self) -> Option<(&'a str, Value<'a>)> {
+        if self.fields.len() == 1 && !self.has_twice { self.fields.pop() } else { None }
+    }
+
+    /// Checks that no field is left.
+    ///
+    /// # Errors
+    /// [`ApiError::UnknownField`], or [`ApiError::InvalidField`] where a field occurs twice.
+    pub(super) fn finish(self) -> Result<(), ApiError> {
+        if self.has_twice {
+            return Err(ApiError::InvalidField("a field occurs twice"));
+        }
+        match self.fields.first() {
+            Some((name, _)) => {
+                Err(ApiError::UnknownField(name.chars().take(MAX_NAME).collect::<String>().into()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match deserializer.deserialize_any(ValueVisitor)? {
+            Value::Object(object) => object,
+            _ => Self::default(),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(text))
+    }
+    // Never called: the parser passes borrowed text alone. Text that is not borrowed would not live long enough.
+    fn visit_str<E>(self, _: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+    fn visit_bool<E>(self, is_set: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Flag(is_set))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+    fn visit_none<E>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < MAX_ITEMS {
+            match seq.next_element()? {
+                Some(item) => items.push(item),
+                None => return Ok(Value::List(items)),
+            }
+        }
+        let mut is_longer = false;
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            is_longer = true;
+        }
+        Ok(if is_longer { Value::Other } else { Value::List(items) })
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+        let mut object = Object::default();
+        while let Some(name) = map.next_key::<&str>()? {
+            if object.fields.len() == MAX_FIELDS {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            object.has_twice |= object.fields.iter().any(|(known, _)| *known == name);
+            object.fields.push((name, map.next_value()?));
+        }
+        Ok(Value::Object(object))
+    }
+}

@@ -1,0 +1,168 @@
+//! Carries out calls. Messages are submitted in their order, and their answers awaited afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{Answer, Outcome};
+use super::call::{Call, Command, Direct, Publish};
+use super::error::{ApiError, of_direct};
+use crate::broker::quota::KeyBound;
+use crate::names::RoomName;
+use crate::node::{Delivery, Node, PostError, ServerPost, Submitted};
+
+/// Longest a call may keep its worker's thread before other tasks get their turn: half of the delay that a fan-out may
+/// notice.
+const SLICE: Duration = Duration::from_micros(250);
+/// Most answers that a call waits for at once. The engine carries out a bounded number of private messages at a time.
+const MAX_PENDING: usize = 64;
+
+/// Carries out a call. A part that has no answer at `deadline` ends with an error.
+pub async fn run(node: &Arc<Node>, call: Call<'_>, deadline: Instant) -> Outcome {
+    let mut running =
+        Running { node, deadline, since: Instant::now(), results: Vec::new(), pending: Vec::new() };
+    match call {
+        Call::Publish(publish) => return running.one(Command::Publish(publish)).await,
+        Call::Direct(direct) => return running.one(Command::Direct(direct)).await,
+        Call::Broadcast(all) => {
+            for publish in all {
+                running.begin(publish.map(Command::Publish)).await;
+            }
+        }
+        Call::DirectToMany(all) => {
+            for direct in all {
+                running.begin(direct.map(Command::Direct)).await;
+            }
+        }
+        Call::Batch { commands, is_parallel } => {
+            for command in commands {
+                // The order of messages of one room is that in which they are submitted. A private message has no such
+                // order, so it waits for those before it.
+                let is_direct = matches!(command, Ok(Command::Direct(_)));
+                if is_direct && !is_parallel {
+                    running.settle().await;
+                }
+                running.begin(command).await;
+                if is_direct && !is_parallel {
+                    running.settle().await;
+                }
+            }
+        }
+    }
+    running.settle().await;
+    let results = running.results.into_iter().map(|result| result.unwrap_or(UNKNOWN)).collect();
+    Outcome::Result(Answer::Results { results })
+}
+
+/// The outcome of a part that was begun and never settled, which does not happen.
+const UNKNOWN: Outcome = Outcome::Error(ApiError::UnknownOutcome);
+
+/// A call that is being carried out.
+struct Running<'n> {
+    node: &'n Arc<Node>,
+    deadline: Instant,
+    /// When the current slice began.
+    since: Instant,
+    /// The outcomes of the parts, in their order; `None` for those that are pending.
+    results: Vec<Option<Outcome>>,
+    /// The parts that wait for their answers, with their places in `results`.
+    pending: Vec<(usize, Begun)>,
+}
+
+/// A command that was begun.
+enum Begun {
+    Publish(RoomName, Submitted),
+    /// An answer of other nodes is waited for.
+    Direct(Delivery),
+    Done(Outcome),
+}
+
+impl Running<'_> {
+    /// Carries out the only command of a call.
+    async fn one(&mut self, command: Command<'_>) -> Outcome {
+        let begun = self.begin_command(command).await;
+        self.finish(begun).await
+    }
+
+    /// Begins the next part.
+    async fn begin(&mut self, command: Result<Command<'_>, ApiError>) {
+        self.pause().await;
+        let begun = match command {
+            Ok(command) => self.begin_command(command).await,
+            Err(error) => Begun::Done(Outcome::Error(error)),
+        };
+        if let Begun::Done(outcome) = begun {
+            return self.results.push(Some(outcome));
+        }
+        self.pending.push((self.results.len(), begun));
+        self.results.push(None);
+        if self.pending.len() >= MAX_PENDING {
+            self.settle().await;
+        }
+    }
+
+    /// Waits for the answers to all parts that were begun.
+    async fn settle(&mut self) {
+        for (index, begun) in std::mem::take(&mut self.pending) {
+            self.pause().await;
+            let outcome = self.finish(begun).await;
+            self.results[index] = Some(outcome);
+        }
+    }
+
+    async fn begin_command(&self, command: Command<'_>) -> Begun {
+        match command {
+            Command::Publish(publish) => match self.submit(&publish).await {
+                Ok(submitted) => Begun::Publish(publish.room, submitted),
+                Err(error) => Begun::Done(Outcome::Error(error)),
+            },
+            Command::Direct(direct) => self.deliver(direct),
+        }
+    }
+
+    async fn submit(&self, publish: &Publish<'_>) -> Result<Submitted, ApiError> {
+        let Publish { room, message } = publish;
+        let ready = timeout_at(self.deadline, self.node.prepare_post(room, &message.user)).await;
+        ready.map_err(|_elapsed| ApiError::Unavailable)??;
+        let key = message.key.clone();
+        Ok(self.node.submit(&ServerPost { room, user: &message.user, text: message.text, key })?)
+    }
+
+    fn deliver(&self, Direct { to, message }: Direct<'_>) -> Begun {
+        let now_ms = self.node.now_ms();
+        let (user, text) = (&message.user, message.text);
+        if let Some(delivery) = self.node.direct_to_all(user, &to, text, message.key.as_ref(), now_ms, None) {
+            return Begun::Direct(delivery);
+        }
+        let delivered = self.node.direct(user, &to, text, message.key, KeyBound::Api, now_ms);
+        Begun::Done(delivered.map(|delivered| Answer::Delivered { delivered }).map_err(of_direct).into())
+    }
+
+    async fn finish(&self, begun: Begun) -> Outcome {
+        let result = match begun {
+            Begun::Done(outcome) => return outcome,
+            Begun::Publish(room, submitted) => match timeout_at(self.deadline, submitted.published()).await {
+                Ok(Ok(published)) => Ok(Answer::published(&room, published)),
+                Ok(Err(PostError::Refused(error))) => Err(error.into()),
+                Ok(Err(PostError::Unknown)) | Err(_) => Err(ApiError::UnknownOutcome),
+            },
+            Begun::Direct(delivery) => match timeout_at(self.deadline, delivery.wait()).await {
+                Ok(delivered) => {
+                    delivered.map(|delivered| Answer::Delivered { delivered }).map_err(of_direct)
+                }
+                Err(_) => Err(ApiError::UnknownOutcome),
+            },
+        };
+        result.into()
+    }
+
+    /// Lets other tasks of the worker have their turn when this one has had the thread for long.
+    async fn pause(&mut self) {
+        if self.since.elapsed() >= SLICE {
+            yield_now().await;
+            self.since = Instant::now();
+        }
+    }
+}

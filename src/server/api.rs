@@ -1,0 +1,218 @@
+//! The server API over HTTP: checks the key, the head and the limits of each call, reads its body, answers it, and
+//! writes its line in the log. The calls themselves are in [`api`](crate::api).
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::keys::{Access, OperatorKey};
+use super::shared::Shared;
+use crate::admission::Refusal;
+use crate::api::{self, ApiError, Call, Method, Outcome};
+use crate::config::Api;
+use crate::http::{BodyError, Request, RequestBody, Response, respond};
+use crate::rate_limit::{Bucket, Rate, Refused};
+
+/// The start of the paths of all calls.
+pub(super) const PREFIX: &str = "/api/";
+
+/// Longest wait for the answers to a call. Then it is not known whether its messages were published.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The limits of the API.
+#[derive(Debug)]
+pub(super) struct ApiGate {
+    in_flight: AtomicUsize,
+    max_in_flight: usize,
+    /// `None` where the calls of a key are not limited.
+    rate: Option<Rate>,
+    /// The part of its rate that each key has used.
+    buckets: Box<[Mutex<Bucket>]>,
+}
+
+impl ApiGate {
+    /// Makes the limits for so many keys.
+    pub(super) fn new(api: &Api, keys: usize) -> Self {
+        let per_second = api.requests_per_second;
+        Self {
+            in_flight: AtomicUsize::new(0),
+            max_in_flight: api.max_in_flight,
+            rate: (per_second > 0).then(|| Rate::new(per_second, per_second)),
+            buckets: (0..keys).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Counts a call of the key with this index, until the result is dropped.
+    fn enter(&self, key: usize, now_ms: u64) -> Result<InFlight<'_>, ApiError> {
+        if let Some(rate) = &self.rate {
+            let taken = self.buckets[key].lock().take(now_ms, rate);
+            taken.map_err(|Refused { retry_after_ms }| ApiError::RateLimited { retry_after_ms })?;
+        }
+        let call = InFlight(&self.in_flight);
+        if self.in_flight.fetch_add(1, Relaxed) >= self.max_in_flight {
+            return Err(ApiError::AtCapacity);
+        }
+        Ok(call)
+    }
+}
+
+/// Counts a call among those that are under way until it is dropped.
+struct InFlight<'g>(&'g AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Answers a call.
+///
+/// # Errors
+/// The connection failed before the body was there, so that no answer arrives.
+pub(super) async fn answer(
+    shared: &Shared,
+    request: Request<'_>,
+    body: RequestBody,
+) -> Result<Response, Refusal> {
+    let outcome = match authorize(shared, request) {
+        Ok((index, key)) => {
+            let mut subject = Subject::default();
+            let outcome = match carry_out(shared, index, key, request, body, &mut subject).await {
+                Ok(outcome) => outcome,
+                Err(error) => Outcome::Error(error),
+            };
+            log(request, key, &subject, &outcome);
+            outcome
+        }
+        Err(error) => {
+            // Somebody who tries keys shows in the metrics, and does not fill the log.
+            shared.node.metrics.count_refusal(Refusal::ApiKey.reason());
+            Outcome::Error(error)
+        }
+    };
+    Ok(response(&outcome))
+}
+
+/// Returns the key that a request shows, with its index.
+fn authorize<'s>(shared: &'s Shared, request: Request<'_>) -> Result<(usize, &'s OperatorKey), ApiError> {
+    let found = shared.keys.find(|name| request.headers(name));
+    found.filter(|(_, key)| key.access != Access::Pages).ok_or(ApiError::ApiKey)
+}
+
+async fn carry_out(
+    shared: &Shared,
+    index: usize,
+    key: &OperatorKey,
+    request: Request<'_>,
+    body: RequestBody,
+    subject: &mut Subject,
+) -> Result<Outcome, ApiError> {
+    let node = &shared.node;
+    let method = Method::of_path(request.path()).ok_or(ApiError::UnknownPath)?;
+    if request.method() != "POST" {
+        return Err(ApiError::Method { allow: "POST" });
+    }
+    if key.access != Access::Full {
+        return Err(ApiError::ReadOnlyKey);
+    }
+    if request.origins().next().is_some() {
+        return Err(ApiError::Origin);
+    }
+    if !is_json(request) {
+        return Err(ApiError::ContentType);
+    }
+    let idempotency_key = idempotency_key(request)?;
+    if node.is_draining() {
+        return Err(ApiError::Draining);
+    }
+    let _in_flight = shared.api.enter(index, node.now_ms())?;
+    let max = node.config.limits.max_request_body;
+    let mut body = body.read(max).await.map_err(|error| match error {
+        BodyError::TooLarge => ApiError::BodyTooLarge { max },
+        BodyError::Timeout | BodyError::Lost => ApiError::Timeout,
+    })?;
+    let call = Call::parse(method, &mut body, idempotency_key, &node.config)?;
+    *subject = Subject::of(&call);
+    Ok(api::run(node, call, Instant::now() + DEADLINE).await)
+}
+
+/// Returns true for a body that calls itself JSON. Pages of other origins cannot send that without asking first.
+fn is_json(request: Request<'_>) -> bool {
+    let mut types = request.headers("content-type");
+    let is_it = types.next().is_some_and(|value| {
+        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    });
+    is_it && types.next().is_none()
+}
+
+fn idempotency_key(request: Request<'_>) -> Result<Option<&str>, ApiError> {
+    let mut keys = request.headers("idempotency-key");
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) => std::str::from_utf8(key).map(Some).map_err(|_| ApiError::InvalidKey),
+        (Some(_), Some(_)) => Err(ApiError::InvalidKey),
+    }
+}
+
+/// The room or user that a call is about, for the log.
+#[derive(Debug, Default)]
+struct Subject {
+    room: Option<String>,
+    user: Option<String>,
+    parts: usize,
+}
+
+impl Subject {
+    fn of(call: &Call<'_>) -> Self {
+        let none = Self { parts: 1, ..Self::default() };
+        match call {
+            Call::Publish(publish) => Self { room: Some(publish.room.to_string()), ..none },
+            Call::Direct(direct) => Self { user: Some(direct.to.to_string()), ..none },
+            Call::Broadcast(all) => Self { parts: all.len(), ..none },
+            Call::DirectToMany(all) => Self { parts: all.len(), ..none },
+            Call::Batch { commands, .. } => Self { parts: commands.len(), ..none },
+        }
+    }
+}
+
+/// Writes the line of a call: never its text, and of its key the name alone.
+fn log(request: Request<'_>, key: &OperatorKey, subject: &Subject, outcome: &Outcome) {
+    let method = Method::of_path(request.path()).map_or("unknown", Method::name);
+    let Subject { room, user, parts } = subject;
+    let (key, outcome, failed) = (&*key.name, outcome.word(), outcome.failed());
+    tracing::info!(method, key, room, user, parts, failed, outcome, "api call");
+}
+
+fn response(outcome: &Outcome) -> Response {
+    let (status, body) = match outcome.json() {
+        Ok(json) => (outcome.status(), json),
+        Err(error) => {
+            tracing::error!(%error, "an answer of the API cannot be written as JSON");
+            (500, String::new())
+        }
+    };
+    let mut response = respond::json(StatusCode::from_u16(status).unwrap_or_default(), body);
+    let Outcome::Error(error) = outcome else { return response };
+    let headers = response.headers_mut();
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.is_before_body() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    match error {
+        ApiError::Method { allow } => {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        ApiError::ApiKey => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
+    response
+}
