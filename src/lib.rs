@@ -78,7 +78,8 @@
 //                who came and went) · presence (tells other nodes) · held (users who stay after a takeover) · publish
 //                (saying something) · server_post (the same for other servers) · outgoing (a message with its ack) ·
 //                pending (a message that waits) · unanswered (how many wait) · waiter, opening (waiting for a room or
-//                its history) · direct (private messages) · typing
+//                its history) · direct (private messages) · kick (ends a user's
+//                connections) · typing
 //   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
 //                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
 //                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's

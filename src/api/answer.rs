@@ -39,6 +39,11 @@ pub enum Answer {
         /// The number of connections that get it.
         delivered: usize,
     },
+    /// The connections of a user end.
+    Closed {
+        /// The number of connections.
+        closed: usize,
+    },
     /// Every part has an outcome of its own.
     Results {
         /// The outcomes, in the order of the parts.

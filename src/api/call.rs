@@ -9,7 +9,7 @@ use crate::protocol::command::Parser;
 use crate::protocol::event::CommandError;
 
 const COMMANDS: &str =
-    "'commands' must be a list of 1 to 1000 objects, each with one field: publish or direct";
+    "'commands' must be a list of 1 to 1000 objects, each with one field: publish, direct or disconnect";
 const ROOMS: &str = "'rooms' must be a list of 1 to 1000 strings";
 const RECIPIENTS: &str = "'to' must be a string, or a list of 1 to 1000 strings";
 
@@ -22,13 +22,15 @@ pub enum Method {
     Broadcast,
     /// Sends a private message to one user or several.
     Direct,
+    /// Ends the connections of a user.
+    Disconnect,
     /// Carries out several commands.
     Batch,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 4] = [Self::Publish, Self::Broadcast, Self::Direct, Self::Batch];
+    pub const ALL: [Self; 5] = [Self::Publish, Self::Broadcast, Self::Direct, Self::Disconnect, Self::Batch];
 
     /// Returns the last part of the path.
     #[must_use]
@@ -37,14 +39,16 @@ impl Method {
             Self::Publish => "publish",
             Self::Broadcast => "broadcast",
             Self::Direct => "direct",
+            Self::Disconnect => "disconnect",
             Self::Batch => "batch",
         }
     }
 
-    /// Returns the method of a path; `None` where there is none.
+    /// Returns the method of a path; `None` where there is none. `kick` is another name of `disconnect`.
     #[must_use]
     pub fn of_path(path: &str) -> Option<Self> {
         let name = path.strip_prefix("/api/")?;
+        let name = if name == "kick" { Self::Disconnect.name() } else { name };
         Self::ALL.into_iter().find(|method| method.name() == name)
     }
 }
@@ -60,6 +64,8 @@ pub enum Call<'a> {
     Direct(Direct<'a>),
     /// [`Method::Direct`] with a list.
     DirectToMany(Vec<Result<Direct<'a>, ApiError>>),
+    /// [`Method::Disconnect`] of this user.
+    Disconnect(UserId),
     /// [`Method::Batch`].
     Batch {
         /// The commands, or what is wrong with them.
@@ -76,6 +82,8 @@ pub enum Command<'a> {
     Publish(Publish<'a>),
     /// As [`Call::Direct`].
     Direct(Direct<'a>),
+    /// As [`Call::Disconnect`].
+    Disconnect(UserId),
 }
 
 /// A message for a room.
@@ -127,6 +135,7 @@ impl<'a> Call<'a> {
             Method::Publish => fields.publish().map(Self::Publish),
             Method::Broadcast => fields.broadcast().map(Self::Broadcast),
             Method::Direct => fields.direct(),
+            Method::Disconnect => fields.disconnect().map(Self::Disconnect),
             Method::Batch => fields.batch(),
         }
     }
@@ -170,6 +179,15 @@ impl<'a> Fields<'_, 'a> {
             Value::Text(_) => Ok(Call::Direct(Direct { to: user_id(&to)?, message })),
             _ => Err(ApiError::InvalidField(RECIPIENTS)),
         }
+    }
+
+    fn disconnect(mut self) -> Result<UserId, ApiError> {
+        let user = self.object.required("user")?;
+        self.object.finish()?;
+        if self.key.is_some() {
+            return Err(ApiError::InvalidField("this call has no key: it may be sent again without one"));
+        }
+        user_id(&user)
     }
 
     fn batch(self) -> Result<Call<'a>, ApiError> {
@@ -230,6 +248,7 @@ fn command_of<'a>(command: Value<'a>, config: &Config) -> Result<Command<'a>, Ap
     let fields = Fields { object, key: None, config };
     match name {
         "publish" => fields.publish().map(Command::Publish),
+        "disconnect" => fields.disconnect().map(Command::Disconnect),
         "direct" => match fields.direct()? {
             Call::Direct(direct) => Ok(Command::Direct(direct)),
             _ => Err(ApiError::InvalidField("'to' must be a string in a batch")),

@@ -89,7 +89,7 @@ pub enum ApiError {
     #[error("not possible now, and nothing was done: try again later")]
     Unavailable,
     /// Nobody knows whether it was done.
-    #[error("it may or may not have been done: send it again with the same key")]
+    #[error("it may or may not have been done: send it again, a message with the same key")]
     UnknownOutcome,
 }
 

@@ -10,8 +10,9 @@ use super::answer::{Answer, Outcome};
 use super::call::{Call, Command, Direct, Publish};
 use super::error::{ApiError, of_direct};
 use crate::broker::quota::KeyBound;
+use crate::broker::redis::KickError;
 use crate::names::RoomName;
-use crate::node::{Delivery, Node, PostError, ServerPost, Submitted};
+use crate::node::{Delivery, Kicked, Node, PostError, ServerPost, Submitted};
 
 /// Longest a call may keep its worker's thread before other tasks get their turn: half of the delay that a fan-out may
 /// notice.
@@ -25,6 +26,7 @@ pub async fn run(node: &Arc<Node>, call: Call<'_>, deadline: Instant) -> Outcome
         Running { node, deadline, since: Instant::now(), results: Vec::new(), pending: Vec::new() };
     match call {
         Call::Publish(publish) => return running.one(Command::Publish(publish)).await,
+        Call::Disconnect(user) => return running.one(Command::Disconnect(user)).await,
         Call::Direct(direct) => return running.one(Command::Direct(direct)).await,
         Call::Broadcast(all) => {
             for publish in all {
@@ -38,14 +40,14 @@ pub async fn run(node: &Arc<Node>, call: Call<'_>, deadline: Instant) -> Outcome
         }
         Call::Batch { commands, is_parallel } => {
             for command in commands {
-                // The order of messages of one room is that in which they are submitted. A private message has no such
-                // order, so it waits for those before it.
-                let is_direct = matches!(command, Ok(Command::Direct(_)));
-                if is_direct && !is_parallel {
+                // The order of messages of one room is that in which they are submitted. Other commands have no such
+                // order, so each of them waits for those before it.
+                let is_alone = !is_parallel && !matches!(command, Ok(Command::Publish(_)));
+                if is_alone {
                     running.settle().await;
                 }
                 running.begin(command).await;
-                if is_direct && !is_parallel {
+                if is_alone {
                     running.settle().await;
                 }
             }
@@ -76,6 +78,8 @@ enum Begun {
     Publish(RoomName, Submitted),
     /// An answer of other nodes is waited for.
     Direct(Delivery),
+    /// The same, about the connections of a user.
+    Disconnect(Kicked),
     Done(Outcome),
 }
 
@@ -119,6 +123,10 @@ impl Running<'_> {
                 Err(error) => Begun::Done(Outcome::Error(error)),
             },
             Command::Direct(direct) => self.deliver(direct),
+            Command::Disconnect(user) => match self.node.kick_everywhere(&user) {
+                Some(kicked) => Begun::Disconnect(kicked),
+                None => Begun::Done(Outcome::Result(Answer::Closed { closed: self.node.kick(&user) })),
+            },
         }
     }
 
@@ -153,6 +161,11 @@ impl Running<'_> {
                     delivered.map(|delivered| Answer::Delivered { delivered }).map_err(of_direct)
                 }
                 Err(_) => Err(ApiError::UnknownOutcome),
+            },
+            Begun::Disconnect(kicked) => match timeout_at(self.deadline, kicked.wait()).await {
+                Ok(Ok(closed)) => Ok(Answer::Closed { closed }),
+                Ok(Err(KickError::NoEngine)) => Err(ApiError::Unavailable),
+                Ok(Err(KickError::Unknown)) | Err(_) => Err(ApiError::UnknownOutcome),
             },
         };
         result.into()

@@ -6,6 +6,7 @@ mod direct;
 mod engine;
 mod fanout;
 mod held;
+mod kick;
 mod membership;
 mod opening;
 mod outgoing;
@@ -22,6 +23,7 @@ mod waiter;
 
 pub use self::claim::{ClaimRequest, UserClaim};
 pub use self::direct::Delivery;
+pub use self::kick::Kicked;
 pub use self::membership::{Entered, Membership};
 pub use self::opening::Opening;
 pub use self::outgoing::refusal;

@@ -52,11 +52,9 @@ impl ApiGate {
             let taken = self.buckets[key].lock().take(now_ms, rate);
             taken.map_err(|Refused { retry_after_ms }| ApiError::RateLimited { retry_after_ms })?;
         }
-        let call = InFlight(&self.in_flight);
-        if self.in_flight.fetch_add(1, Relaxed) >= self.max_in_flight {
-            return Err(ApiError::AtCapacity);
-        }
-        Ok(call)
+        let is_free = |calls| (calls < self.max_in_flight).then_some(calls + 1);
+        let counted = self.in_flight.fetch_update(Relaxed, Relaxed, is_free);
+        counted.map(|_| InFlight(&self.in_flight)).map_err(|_| ApiError::AtCapacity)
     }
 }
 
@@ -173,6 +171,7 @@ impl Subject {
         match call {
             Call::Publish(publish) => Self { room: Some(publish.room.to_string()), ..none },
             Call::Direct(direct) => Self { user: Some(direct.to.to_string()), ..none },
+            Call::Disconnect(user) => Self { user: Some(user.to_string()), ..none },
             Call::Broadcast(all) => Self { parts: all.len(), ..none },
             Call::DirectToMany(all) => Self { parts: all.len(), ..none },
             Call::Batch { commands, .. } => Self { parts: commands.len(), ..none },

@@ -37,7 +37,8 @@ pub use self::requests::{Answer, Preparation};
 use self::requests::{Request, Requests};
 pub use self::start_error::StartError;
 use self::users::UserRequest;
-pub use self::users::{ClaimAnswer, ClaimError, Claimant, Grant, PrivateAnswer, PrivateMessage};
+pub use self::users::{ClaimAnswer, ClaimError, Claimant, Grant, KickAnswer, KickError};
+pub use self::users::{PrivateAnswer, PrivateMessage};
 use super::memory::Memory;
 use super::{BrokerError, Job, Local};
 use crate::clock::Clock;
@@ -136,6 +137,11 @@ impl<L: Local> Cluster<L> {
     /// Delivers a private message to all connections of a user, on whichever nodes they are. Never waits.
     pub fn deliver(&self, message: PrivateMessage, answer: PrivateAnswer) {
         self.requests.room(Request::User(UserRequest::Deliver(message, answer)));
+    }
+
+    /// Ends all connections of a user, on whichever nodes they are, because an operator wants it. Never waits.
+    pub fn kick(&self, user: UserId, answer: KickAnswer) {
+        self.requests.room(Request::User(UserRequest::Kick(user, answer)));
     }
 
     /// Returns how many messages wait for their answers.

@@ -108,6 +108,19 @@ pub struct PrivateMessage {
 /// must not wait.
 pub type PrivateAnswer = Box<dyn FnOnce(Result<usize, CommandError>) + Send>;
 
+/// Why it is not certain that the connections of a user end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KickError {
+    /// The engine is not available. No connection was ended.
+    NoEngine,
+    /// A node did not answer. Others may have ended connections.
+    Unknown,
+}
+
+/// Takes the answer to a request to end the connections of a user: their number. Called by the engine's thread, so it
+/// must not wait.
+pub type KickAnswer = Box<dyn FnOnce(Result<usize, KickError>) + Send>;
+
 /// A request about users.
 pub(super) enum UserRequest<L: Local> {
     Claim(Claimant, ClaimAnswer<L>),
@@ -116,6 +129,8 @@ pub(super) enum UserRequest<L: Local> {
     /// To release the user id that a connection holds.
     Release(UserId, ConnectionId),
     Deliver(PrivateMessage, PrivateAnswer),
+    /// To end all connections of a user, because an operator wants it.
+    Kick(UserId, KickAnswer),
 }
 
 impl<L: Local> UserRequest<L> {
@@ -127,6 +142,7 @@ impl<L: Local> UserRequest<L> {
                 let _ = answer.send(Err(ClaimError::NoEngine));
             }
             Self::Deliver(_, answer) => answer(Err(CommandError::Unavailable)),
+            Self::Kick(_, answer) => answer(Err(KickError::NoEngine)),
             Self::EndReplaced(..) | Self::Release(..) => {}
         }
     }

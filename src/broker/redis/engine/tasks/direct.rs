@@ -63,7 +63,8 @@ impl<L: Host> Tasks<L> {
         result
     }
 
-    async fn step<T>(
+    /// Makes one call of a request that a worker waits for.
+    pub(super) async fn step<T>(
         &self,
         call: impl Fn() -> Call,
         read: fn(&Reply) -> Result<T, BadReply>,

@@ -10,6 +10,7 @@ mod channels;
 mod claims;
 mod control;
 mod direct;
+mod kicks;
 mod lease;
 mod outbox;
 mod releases;
@@ -163,7 +164,9 @@ impl<L: Host> Tasks<L> {
     /// Begins what a worker asks for.
     pub(super) fn request(self: &Rc<Self>, request: UserRequest<L>) {
         match request {
-            request @ (UserRequest::Claim(..) | UserRequest::Deliver(..)) if !self.has_space() => {
+            request @ (UserRequest::Claim(..) | UserRequest::Deliver(..) | UserRequest::Kick(..))
+                if !self.has_space() =>
+            {
                 request.refuse()
             }
             UserRequest::Claim(claimant, answer) => {
@@ -172,6 +175,7 @@ impl<L: Host> Tasks<L> {
             UserRequest::Deliver(message, answer) => {
                 self.spawn(Rc::clone(self).answer_deliver(message, answer))
             }
+            UserRequest::Kick(user, answer) => self.spawn(Rc::clone(self).answer_kick(user, answer)),
             UserRequest::EndReplaced(user, owners) => self.end_replaced(&user, owners),
             UserRequest::Release(user, connection) => {
                 self.host().release(&user, connection);
