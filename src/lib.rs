@@ -70,26 +70,27 @@
 //   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
 //                messages · with_timeout · heartbeat · chat (both dialects; rooms of a connection; v1: its commands;
 //                replay of what was missed)
-//   api/         mod (the calls of the server API) · object (JSON objects, field by field) · call (the calls, parsed) ·
-//                run (carries them out) · answer (as JSON) · error
+//   api/         mod (the calls of the server API) · method (their kinds and paths) · object (JSON objects, field
+//                by field) · call (the calls, parsed) · fields, read_fields (checks their fields) · run, read (carry
+//                them out) · answer (as JSON) · error
 //   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) · engine (memory,
 //                log or cluster) · fanout (from the broker to the members) · permit (how many connections) · claim
 //                (holding a user id) · reach (connections, for others) · membership (being in a room) · announcer (says
 //                who came and went) · presence (tells other nodes) · held (users who stay after a takeover) · publish
 //                (saying something) · server_post (the same for other servers) · outgoing (a message with its ack) ·
 //                pending (a message that waits) · unanswered (how many wait) · waiter, opening (waiting for a room or
-//                its history) · direct (private messages) · kick (ends a user's
-//                connections) · typing
+//                its history) · direct (private messages) · survey (questions and orders of operators, to
+//                all nodes) · typing
 //   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
 //                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
 //                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
 //                queue) · batch (frames that are sent together) · bounds (of a queue, and what happens beyond) ·
 //                clients (what a delivery reads, densely) · client (the rest) · slots · state (all of these) ·
-//                backlog (the longest queues) · laggards (for the operator) · probe (is a client alive?) · sink
-//                (the socket) · farewell (the last frames) · time · wheel (timers) · tests
+//                backlog (the longest queues) · laggards, inquiry (for the operator) · probe (is a client alive?) ·
+//                sink (the socket) · farewell (the last frames) · time · wheel (timers) · tests
 //   registry/    mod (the way from any thread to every shard) · topic (a room as all shards see it) · delivery (a
-//                frame and its audience) · inbox (of a shard) · directory (the connections of each user) · probe (the
-//                question whether a connection is alive) · share (of a queue, for each sender of private messages)
+//                frame and its audience) · inbox (of a shard) · directory (the connections of each user) · probe,
+//                inquiry (questions about one connection) · share (of a queue, for each sender of private messages)
 //   broker/      mod (the contract) · memory (one node's rooms) · room (one room's data) · publish (in one step, or in
 //                two around a log) · resume (what was missed) · history on disk: log (its folder, segments and end
 //                marks; recovery, renewed rooms, cleaning, checking; the thread that writes) · durable (publishing

@@ -53,7 +53,7 @@ pub use throng::{config, names};
 
 /// `tokio::sync`.
 pub mod sync {
-    pub use super::real_tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+    pub use super::real_tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
     pub use super::shim::oneshot;
 }
 
@@ -67,7 +67,7 @@ pub mod task {
 
 /// `tokio::time`.
 pub mod time {
-    pub use super::real_tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+    pub use super::real_tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
     pub use super::shim::time::*;
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use bytes::Bytes;
 use throng::names::{ConnectionId, Offset, Position, RoomName, UserId};
 use throng::testing::broker::redis::directory::Spent;
 use throng::testing::broker::redis::directory::release::Missing;
@@ -96,6 +97,9 @@ impl Host for Members {
         0
     }
     fn apply_presence(&self, _: &SharedRoom<Self>, _: Vec<Change>, _: u64) -> Option<LocalMoves> {
+        None
+    }
+    async fn tell(&self, _: Bytes) -> Option<Bytes> {
         None
     }
     fn missing(&self, _: &UserId) -> Missing {

@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use super::error::ApiError;
 use crate::broker::{Position, Published};
 use crate::names::RoomName;
+use crate::node::survey::{ConnectionRow, RoomRow, SlowRow, UsersRow};
 
 /// The outcome of a call or of one of its parts: `{"result":…}` or `{"error":{"code","message"}}`.
 #[derive(Debug, Serialize)]
@@ -44,11 +45,75 @@ pub enum Answer {
         /// The number of connections.
         closed: usize,
     },
+    /// The connections of a user leave a room.
+    Left {
+        /// The number of connections.
+        left: usize,
+    },
+    /// A page of rooms.
+    Rooms {
+        /// The rooms, by name.
+        rooms: Vec<RoomRow>,
+        /// Where the next page begins; `None` when this is the last one.
+        next: Option<String>,
+        /// The nodes that did not answer.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unanswered: Vec<String>,
+    },
+    /// One room.
+    Room(RoomRow),
+    /// A page of the users in a room.
+    Presence {
+        /// `presence`: the object is the event of that name of `throng.v1`.
+        r#type: &'static str,
+        /// The room.
+        room: String,
+        /// The page.
+        #[serde(flatten)]
+        page: UsersRow,
+    },
+    /// A page of the users who are online.
+    Users {
+        /// The users, by name.
+        users: Vec<String>,
+        /// Where the next page begins; `None` when this is the last one.
+        next: Option<String>,
+        /// The nodes that did not answer.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unanswered: Vec<String>,
+    },
+    /// The connections of a user, or those with the longest queues.
+    Connections {
+        /// The user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// The connections.
+        connections: Connections,
+        /// True when there are more than fit into the answer.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
+        /// The nodes that did not answer.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unanswered: Vec<String>,
+    },
+    /// JSON that is written already.
+    #[serde(skip)]
+    Written(String),
     /// Every part has an outcome of its own.
     Results {
         /// The outcomes, in the order of the parts.
         results: Vec<Outcome>,
     },
+}
+
+/// The rows of [`Answer::Connections`].
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Connections {
+    /// Of a user.
+    Of(Vec<ConnectionRow>),
+    /// With the longest queues.
+    Slow(Vec<SlowRow>),
 }
 
 impl Answer {
@@ -99,6 +164,9 @@ impl Outcome {
     /// # Errors
     /// It cannot be written, which no value in it can cause.
     pub fn json(&self) -> Result<String, simd_json::Error> {
+        if let Self::Result(Answer::Written(json)) = self {
+            return Ok(format!("{{\"result\":{json}}}"));
+        }
         simd_json::serde::to_string(self)
     }
 }

@@ -52,6 +52,9 @@ pub enum ApiError {
     /// The request comes from a page in a browser.
     #[error("a request with an Origin comes from a page, which must not know a key: call from a server")]
     Origin,
+    /// Nobody knows the room.
+    #[error("there is no such room: nobody is in it, and it has no history")]
+    RoomNotFound,
     /// Nobody is connected as the user.
     #[error("nobody is connected as this user")]
     UserNotFound,
@@ -110,6 +113,7 @@ impl ApiError {
             Self::ApiKey => "api_key",
             Self::ReadOnlyKey => "read_only_key",
             Self::Origin => "origin",
+            Self::RoomNotFound => "room_not_found",
             Self::UserNotFound => "user_not_found",
             Self::UnknownPath => "unknown_path",
             Self::Method { .. } => "method",
@@ -131,7 +135,7 @@ impl ApiError {
             Self::InvalidRoom | Self::InvalidUser | Self::InvalidKey | Self::MessageTooLong { .. } => 400,
             Self::ApiKey => 401,
             Self::ReadOnlyKey | Self::Origin => 403,
-            Self::UserNotFound | Self::UnknownPath => 404,
+            Self::RoomNotFound | Self::UserNotFound | Self::UnknownPath => 404,
             Self::Method { .. } => 405,
             Self::Timeout => 408,
             Self::BodyTooLarge { .. } => 413,

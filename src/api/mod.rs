@@ -6,10 +6,16 @@
 mod answer;
 mod call;
 mod error;
+mod fields;
+mod method;
 mod object;
+mod read;
+mod read_fields;
 mod run;
 
 pub use self::answer::Outcome;
-pub use self::call::{Call, Method};
+pub use self::call::{Call, Disconnect, Leave, Read};
 pub use self::error::ApiError;
-pub use self::run::run;
+pub use self::method::{Method, Target};
+pub use self::object::Object;
+pub use self::run::{Service, run};

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::error::ApiError;
+use crate::protocol::command::Parser;
+use crate::protocol::event::CommandError;
 
 /// Most elements of a list.
 pub(super) const MAX_ITEMS: usize = 1_000;
@@ -19,20 +21,41 @@ const MAX_NAME: usize = 64;
 pub(super) enum Value<'a> {
     Text(&'a str),
     Flag(bool),
+    Number(u64),
     List(Vec<Value<'a>>),
     Object(Object<'a>),
-    /// A value that no field accepts: `null`, a number, or a list of more than [`MAX_ITEMS`].
+    /// A value that no field accepts: `null`, a negative number or a fraction, or a list of more than [`MAX_ITEMS`].
     Other,
 }
 
-/// The fields of an object that were not taken yet.
+/// The fields of a call, or of an object in it, that were not taken yet.
 #[derive(Debug, Default)]
-pub(super) struct Object<'a> {
+pub struct Object<'a> {
     fields: Vec<(&'a str, Value<'a>)>,
     has_twice: bool,
 }
 
 impl<'a> Object<'a> {
+    /// Parses the body of a call, which is overwritten.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidJson`], or [`ApiError::InvalidField`] where it is no object.
+    pub fn parse(body: &'a mut [u8]) -> Result<Self, ApiError> {
+        Parser::default().object::<Self>(body).map_err(|error| match error {
+            CommandError::InvalidJson => ApiError::InvalidJson,
+            _ => ApiError::InvalidField("the body must be an object"),
+        })
+    }
+
+    /// Adds a field of the path or the query, whose value is text.
+    pub fn add(&mut self, name: &'a str, value: &'a str) {
+        if self.fields.len() == MAX_FIELDS {
+            return;
+        }
+        self.has_twice |= self.fields.iter().any(|(known, _)| *known == name);
+        self.fields.push((name, Value::Text(value)));
+    }
+
     /// Takes a field.
     pub(super) fn take(&mut self, name: &str) -> Option<Value<'a>> {
         let at = self.fields.iter().position(|(known, _)| *known == name)?;
@@ -102,11 +125,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_bool<E>(self, is_set: bool) -> Result<Value<'de>, E> {
         Ok(Value::Flag(is_set))
     }
-    fn visit_i64<E>(self, _: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
+    fn visit_i64<E>(self, number: i64) -> Result<Value<'de>, E> {
+        Ok(u64::try_from(number).map_or(Value::Other, Value::Number))
     }
-    fn visit_u64<E>(self, _: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
+    fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Number(number))
     }
     fn visit_f64<E>(self, _: f64) -> Result<Value<'de>, E> {
         Ok(Value::Other)

@@ -7,12 +7,13 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Answer, Outcome};
-use super::call::{Call, Command, Direct, Publish};
+use super::call::{Call, Command, Direct, Disconnect, Leave, Publish};
 use super::error::{ApiError, of_direct};
+use super::read;
 use crate::broker::quota::KeyBound;
-use crate::broker::redis::KickError;
 use crate::names::RoomName;
-use crate::node::{Delivery, Kicked, Node, PostError, ServerPost, Submitted};
+use crate::node::survey::{Question, Report};
+use crate::node::{Delivery, Node, PostError, ServerPost, Submitted};
 
 /// Longest a call may keep its worker's thread before other tasks get their turn: half of the delay that a fan-out may
 /// notice.
@@ -20,13 +21,25 @@ const SLICE: Duration = Duration::from_micros(250);
 /// Most answers that a call waits for at once. The engine carries out a bounded number of private messages at a time.
 const MAX_PENDING: usize = 64;
 
+/// The parts of the server that calls need besides the node.
+pub trait Service {
+    /// Returns what `info` answers, as JSON.
+    fn info(&self) -> String;
+}
+
 /// Carries out a call. A part that has no answer at `deadline` ends with an error.
-pub async fn run(node: &Arc<Node>, call: Call<'_>, deadline: Instant) -> Outcome {
+pub async fn run(node: &Arc<Node>, service: &impl Service, call: Call<'_>, deadline: Instant) -> Outcome {
     let mut running =
         Running { node, deadline, since: Instant::now(), results: Vec::new(), pending: Vec::new() };
     match call {
         Call::Publish(publish) => return running.one(Command::Publish(publish)).await,
-        Call::Disconnect(user) => return running.one(Command::Disconnect(user)).await,
+        Call::Disconnect(disconnect) => return running.one(Command::Disconnect(disconnect)).await,
+        Call::Leave(leave) => return running.one(Command::Leave(leave)).await,
+        Call::Forget(room) => return running.forget(&room).await.into(),
+        Call::Read(call) => {
+            let answer = timeout_at(deadline, read::run(node, service, call)).await;
+            return answer.unwrap_or(Err(ApiError::Unavailable)).into();
+        }
         Call::Direct(direct) => return running.one(Command::Direct(direct)).await,
         Call::Broadcast(all) => {
             for publish in all {
@@ -78,8 +91,6 @@ enum Begun {
     Publish(RoomName, Submitted),
     /// An answer of other nodes is waited for.
     Direct(Delivery),
-    /// The same, about the connections of a user.
-    Disconnect(Kicked),
     Done(Outcome),
 }
 
@@ -123,11 +134,34 @@ impl Running<'_> {
                 Err(error) => Begun::Done(Outcome::Error(error)),
             },
             Command::Direct(direct) => self.deliver(direct),
-            Command::Disconnect(user) => match self.node.kick_everywhere(&user) {
-                Some(kicked) => Begun::Disconnect(kicked),
-                None => Begun::Done(Outcome::Result(Answer::Closed { closed: self.node.kick(&user) })),
-            },
+            Command::Disconnect(Disconnect { user, end, except }) => {
+                let order = Question::Disconnect { user: user.to_string(), end, except };
+                Begun::Done(self.order(&order).await.map(|closed| Answer::Closed { closed }).into())
+            }
+            Command::Leave(Leave { user, room }) => {
+                let order = Question::Leave { user: user.to_string(), room: room.to_string() };
+                Begun::Done(self.order(&order).await.map(|left| Answer::Left { left }).into())
+            }
         }
+    }
+
+    /// Gives an order to all nodes, and returns how many connections it concerned.
+    async fn order(&self, order: &Question) -> Result<usize, ApiError> {
+        let survey = timeout_at(self.deadline, self.node.survey(order)).await;
+        let survey = survey.map_err(|_| ApiError::UnknownOutcome)?.map_err(|_| ApiError::Unavailable)?;
+        if !survey.unanswered.is_empty() {
+            return Err(ApiError::UnknownOutcome);
+        }
+        let done =
+            survey.reports.iter().map(|report| if let Report::Done(count) = report { *count } else { 0 });
+        Ok(done.sum())
+    }
+
+    async fn forget(&self, room: &RoomName) -> Result<Answer, ApiError> {
+        let erased = timeout_at(self.deadline, self.node.erase_everywhere(room)).await;
+        erased.map_err(|_| ApiError::UnknownOutcome)?.map_err(|_| ApiError::Unavailable)?;
+        let closed = self.order(&Question::Forget { room: room.to_string() }).await?;
+        Ok(Answer::Closed { closed })
     }
 
     async fn submit(&self, publish: &Publish<'_>) -> Result<Submitted, ApiError> {
@@ -161,11 +195,6 @@ impl Running<'_> {
                     delivered.map(|delivered| Answer::Delivered { delivered }).map_err(of_direct)
                 }
                 Err(_) => Err(ApiError::UnknownOutcome),
-            },
-            Begun::Disconnect(kicked) => match timeout_at(self.deadline, kicked.wait()).await {
-                Ok(Ok(closed)) => Ok(Answer::Closed { closed }),
-                Ok(Err(KickError::NoEngine)) => Err(ApiError::Unavailable),
-                Ok(Err(KickError::Unknown)) | Err(_) => Err(ApiError::UnknownOutcome),
             },
         };
         result.into()

@@ -3,14 +3,14 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Local;
 use super::engine_room::LINGER_MS;
 use super::memory::{Memory, Rooms, TRIES};
 use super::retained::RetainedPosition;
 use super::room::{Room, RoomState, SharedRoom};
 use super::trim::Trim;
+use super::{BrokerError, Local};
 use crate::chat::history::History;
-use crate::names::Offset;
+use crate::names::{Offset, RoomName};
 
 /// The result of evicting a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,36 @@ impl<L: Local> Memory<L> {
         let bytes = state.history.bytes();
         state.history = History::default();
         self.budget.account(room, state, bytes);
+    }
+
+    /// Forgets a room's history and position, because an operator wants it: its members end with 4003, and the room
+    /// begins a new epoch when somebody enters it again. Returns how many connections of this node were in it; `None`
+    /// when nothing was known of the room. With an engine, which has its own part, only this node's part is forgotten.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotWritten`] while messages of the room are being written.
+    pub fn erase(&self, name: &RoomName) -> Result<Option<usize>, BrokerError> {
+        let mut rooms = self.rooms.lock(name);
+        let Some(room) = rooms.get(name).cloned() else {
+            return Ok(self.positions.forget(name, self.budget.log()).then_some(0));
+        };
+        let mut state = room.lock();
+        if state.assigned > 0 {
+            return Err(BrokerError::NotWritten);
+        }
+        let members = self.local.members(&state.topic);
+        self.drop_history(&room, &mut state);
+        self.local.lost(&mut state.topic);
+        self.idle.remove(&mut state);
+        state.is_closed = true;
+        match self.engine.get() {
+            Some(closed) => closed(name),
+            // Nothing is retained, so that a client that comes back with its old position does not find it again.
+            None => self.budget.report_trim(&room, &state, Trim::All),
+        }
+        rooms.remove(name);
+        self.room_count.fetch_sub(1, Relaxed);
+        Ok(Some(members))
     }
 
     fn take_out(&self, rooms: &mut Rooms<L>, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {

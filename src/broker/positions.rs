@@ -117,6 +117,15 @@ impl Positions {
         Some(entry.retained)
     }
 
+    /// Forgets what was retained of a room. Returns true if something was.
+    pub(super) fn forget(&self, name: &RoomName, log: Option<&TrimSink>) -> bool {
+        let hash = self.hasher.hash_one(name);
+        let mut table = self.table.lock();
+        let is_known = table.entries.get(&hash).is_some_and(|entry| !self.is_over(entry));
+        table.forget(hash, log);
+        is_known
+    }
+
     /// Forgets what is too old in the next part of the table.
     pub(super) fn expire(&self, log: Option<&TrimSink>) {
         let now_ms = self.now_ms.load(Relaxed);

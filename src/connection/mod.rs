@@ -171,6 +171,7 @@ impl Connection {
         if self.deadlines.has_expired(self.context.shard.clock_ms()) {
             self.registration.end(EndReason::TokenExpired);
         }
+        self.depart(now_ms);
         self.go_on(now_ms);
         // Reading comes before deadlines, because bytes may have come in time although this poll is late.
         let mut reading = self.poll_read(cx, now_ms, ReadSource::Reactor);
@@ -211,6 +212,14 @@ impl Connection {
 
     fn endpoint_due_ms(&self) -> Option<u64> {
         self.endpoint.as_ref().and_then(Endpoint::next_due_ms)
+    }
+
+    /// Leaves the rooms that an operator wants the client to leave.
+    fn depart(&mut self, now_ms: u64) {
+        for departure in self.registration.take_departures() {
+            self.call(now_ms, |endpoint, peer| endpoint.depart(departure, peer));
+            self.registration.flush();
+        }
     }
 
     /// Goes on with an unfinished command, as long as the client reads its answers: of missed messages, at most

@@ -17,6 +17,7 @@ pub use self::route::{CHAT_PREFIX, Route};
 pub use self::with_timeout::WithTimeout;
 use crate::protocol::close::EndReason;
 use crate::rate_limit::Refused;
+use crate::registry::inquiry::Departure;
 
 /// The endpoint of one connection. Kept to 24 bytes: larger states are boxed.
 #[derive(Debug)]
@@ -123,6 +124,21 @@ impl Endpoint {
         match self {
             Self::Chat(chat) => chat.go_on(peer),
             _ => Ok(()),
+        }
+    }
+
+    /// Leaves a room, because an operator wants it.
+    ///
+    /// # Errors
+    /// The reason to end the connection: it has no other room, and speaks no dialect that could do without one.
+    pub fn depart(&mut self, departure: Departure, peer: &mut Peer<'_>) -> Result<(), EndReason> {
+        match self {
+            Self::Chat(chat) => chat.depart(departure, peer),
+            // The asking side may have given up.
+            _ => {
+                let _ = departure.answer.send(false);
+                Ok(())
+            }
         }
     }
 

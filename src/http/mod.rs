@@ -21,7 +21,7 @@ pub use body::{Body, Response};
 pub use limits::HttpLimits;
 pub use lingering::{linger, unless_revoked};
 pub use received::{BodyError, RequestBody};
-pub use request::{Request, segment_after};
+pub use request::{Request, segment_after, segments_after};
 pub use serve::{Served, grace, serve};
 
 #[cfg(test)]

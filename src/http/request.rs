@@ -46,6 +46,16 @@ impl<'r> Request<'r> {
         pairs.filter(|(key, _)| decode_form(key) == name).map(|(_, value)| decode_form(value)).next()
     }
 
+    /// Returns the query parameters in order, decoded as [`Request::query`] decodes them.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'r, str>, Cow<'r, str>)> + use<'r> {
+        let query = self.uri.query().filter(|query| !query.is_empty());
+        let pairs = query.into_iter().flat_map(|query| query.split('&'));
+        pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode_form(name), decode_form(value))
+        })
+    }
+
     /// Returns the values of all headers of this name (lower case), in order.
     pub fn headers(&self, name: &str) -> impl DoubleEndedIterator<Item = &'r [u8]> + use<'r> {
         self.headers.get_all(name).into_iter().map(|value| value.as_bytes())
@@ -78,6 +88,12 @@ impl<'r> Request<'r> {
 pub fn segment_after<'p>(path: &'p str, prefix: &str) -> Option<Cow<'p, str>> {
     let segment = path.strip_prefix(prefix)?;
     if segment.contains('/') { None } else { Some(percent_decode_str(segment).decode_utf8_lossy()) }
+}
+
+/// Returns the segments after `prefix`, each decoded as in [`segment_after`]; none where the path has another prefix.
+pub fn segments_after<'p>(path: &'p str, prefix: &str) -> impl Iterator<Item = Cow<'p, str>> {
+    let segments = path.strip_prefix(prefix).into_iter().flat_map(|rest| rest.split('/'));
+    segments.map(|segment| percent_decode_str(segment).decode_utf8_lossy())
 }
 
 fn decode_form(text: &str) -> Cow<'_, str> {

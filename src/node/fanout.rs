@@ -1,7 +1,11 @@
 //! Connects the broker to this node's members: what the broker publishes goes to the shards' inboxes. The engine of
 //! several nodes reaches the connections of this one through it too.
 
-use std::sync::Arc;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
 
 use super::announcer::Announcer;
 use super::pending::PendingMessage;
@@ -30,6 +34,20 @@ pub(super) struct Fanout {
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) clock: Clock,
     pub(super) announcer: Arc<Announcer>,
+    /// Answers the questions of other nodes, once the node is complete.
+    pub(super) teller: OnceLock<Teller>,
+}
+
+/// Answers a question of another node; see [`Host::tell`].
+pub(super) struct Teller(pub(super) Box<dyn Fn(Bytes) -> Telling + Send + Sync>);
+
+/// The future of an answer, which stays on the engine's thread.
+pub(super) type Telling = Pin<Box<dyn Future<Output = Option<Bytes>>>>;
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
+    }
 }
 
 impl Local for Fanout {
@@ -132,6 +150,10 @@ impl Host for Fanout {
 
     fn is_alive(&self, connection: ConnectionId, address: u32) -> impl Future<Output = bool> {
         reach::is_alive(&self.registry, connection, address)
+    }
+
+    async fn tell(&self, question: Bytes) -> Option<Bytes> {
+        self.teller.get()?.0(question).await
     }
 
     fn deliver_private(&self, to: &[ConnectionId], message: &PrivateText) -> usize {

@@ -1,12 +1,14 @@
 //! The state that all threads of a node share: its registry, its broker, its limits and counters.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{mpsc, oneshot};
 
 use super::announcer::Announcer;
 use super::direct::PrivateMessageIds;
 use super::engine::Engine;
-use super::fanout::Fanout;
+use super::fanout::{Fanout, Teller, Telling};
 use super::held::HeldUsers;
 use crate::broker::durable::Durable;
 use crate::broker::log::LogError;
@@ -19,6 +21,7 @@ use crate::config::{self, Config};
 use crate::metrics::{Gauges, Metrics};
 use crate::rate_limit::Limiter;
 use crate::registry::Registry;
+use crate::shard::laggards::Laggards;
 
 /// Why a node cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,9 @@ pub enum OpenError {
     #[error(transparent)]
     Engine(#[from] StartError),
 }
+
+/// Takes requests for the slow clients of a shard. It is full while the shard has not begun with some earlier ones.
+pub type LaggardSearch = mpsc::Sender<oneshot::Sender<Laggards>>;
 
 /// One node of the service, shared by all its threads.
 #[derive(Debug)]
@@ -53,6 +59,8 @@ pub struct Node {
     pub(super) announcer: Arc<Announcer>,
     pub(super) connections: AtomicUsize,
     is_draining: AtomicBool,
+    /// The way to ask each shard for its slow clients, once the workers run.
+    laggards: OnceLock<Box<[LaggardSearch]>>,
     /// When the log last said that there are too many rooms, in milliseconds of the node's clock.
     pub(super) warned_ms: AtomicU64,
 }
@@ -61,7 +69,7 @@ impl Node {
     /// Creates a node without connections, whose history is in memory alone. `clock` is the time of everything on it.
     #[must_use]
     pub fn new(config: Config, metrics: Metrics, clock: Clock) -> Arc<Self> {
-        Arc::new(Self::in_memory(config, metrics, clock))
+        Self::in_memory(config, metrics, clock).complete()
     }
 
     /// Creates a node without connections. Its history is in `history.dir`, if that is set, and begins with what the
@@ -75,7 +83,7 @@ impl Node {
         if node.config.engine == config::Engine::Redis {
             let cluster = Cluster::start(&node.config, &node.broker, node.clock.clone())?;
             node.engine = Engine::Redis(Box::new(cluster));
-            return Ok(Arc::new(node));
+            return Ok(node.complete());
         }
         if let Some(dir) = &node.config.history.dir {
             let clock = node.clock.clone();
@@ -83,7 +91,21 @@ impl Node {
             let log = Durable::open(dir, sync, &node.broker, move || clock.unix_ms())?;
             node.engine = Engine::Log(Box::new(log));
         }
-        Ok(Arc::new(node))
+        Ok(node.complete())
+    }
+
+    /// Lets the engine's thread ask the node, which has all its parts now.
+    fn complete(self) -> Arc<Self> {
+        let node = Arc::new(self);
+        // Weak, because the node owns the broker, and that owns the teller.
+        let weak = Arc::downgrade(&node);
+        let tell = move |question| {
+            let node = weak.upgrade();
+            Box::pin(async move { node?.tell(&question).await }) as Telling
+        };
+        let is_first = node.broker.local().teller.set(Teller(Box::new(tell))).is_ok();
+        debug_assert!(is_first, "a node is completed once");
+        node
     }
 
     fn in_memory(config: Config, metrics: Metrics, clock: Clock) -> Self {
@@ -108,6 +130,7 @@ impl Node {
             limiter: limiter.clone(),
             clock: clock.clone(),
             announcer: Arc::clone(&announcer),
+            teller: OnceLock::new(),
         };
         let broker = Memory::new(fanout, limits);
         broker.tick(clock.unix_ms());
@@ -122,6 +145,7 @@ impl Node {
             announcer,
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
+            laggards: OnceLock::new(),
             warned_ms: AtomicU64::new(0),
             clock,
             config,
@@ -169,6 +193,22 @@ impl Node {
     #[must_use]
     pub fn overview(&self) -> Option<Arc<Overview>> {
         self.engine.cluster().map(Cluster::overview)
+    }
+
+    /// Sets the ways to ask the shards for their slow clients, in the order of the shards. Only the first call has an
+    /// effect.
+    pub fn set_laggards(&self, shards: impl IntoIterator<Item = LaggardSearch>) {
+        let _ = self.laggards.set(shards.into_iter().collect());
+    }
+
+    /// Asks every shard for its slow clients: `None` for one that has not begun with earlier requests.
+    #[must_use]
+    pub fn find_laggards(&self) -> Vec<Option<oneshot::Receiver<Laggards>>> {
+        let ask = |shard: &LaggardSearch| {
+            let (answer, found) = oneshot::channel();
+            shard.try_send(answer).ok().map(|()| found)
+        };
+        self.laggards.get().map(|shards| shards.iter().map(ask).collect()).unwrap_or_default()
     }
 
     /// Publishes the messages that wait for the log, and closes it. Blocks until that is done. Nothing can be published

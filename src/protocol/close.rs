@@ -66,9 +66,15 @@ pub enum EndReason {
     Replaced,
     /// An operator ended the connection.
     Kicked,
+    /// An operator ended the connection, with a code and a text of the operator's own. Made by
+    /// [`EndReason::by_operator`].
+    EndedBy(Box<(u16, Box<str>)>),
     /// The client sent more malformed commands than `limits.malformed_per_minute`.
     RepeatedlyMalformed,
 }
+
+/// The first of the application's close codes after which a client does not come back by itself.
+const FIRST_FINAL_CODE: u16 = 4500;
 
 /// Delay before a reconnect of a client that was closed alone. It may come back at once; the range spreads clients that
 /// are closed for the same reason.
@@ -96,6 +102,16 @@ impl Advice {
 }
 
 impl EndReason {
+    /// Returns the reason of an operator who has named a close code and a text.
+    ///
+    /// # Panics
+    /// In debug builds, when the code is not one of 4000 to 4999, or the text is longer than [`MAX_REASON_BYTES`].
+    #[must_use]
+    pub fn by_operator(code: u16, text: &str) -> Self {
+        debug_assert!((4000..=4999).contains(&code) && text.len() <= MAX_REASON_BYTES, "{code} {text}");
+        Self::EndedBy(Box::new((code, text.into())))
+    }
+
     /// Returns the close code for frame, logs and metrics; 1006 where no frame can be sent, because the peer vanished.
     #[must_use]
     pub const fn code(&self) -> u16 {
@@ -119,6 +135,7 @@ impl EndReason {
             Self::RateLimited => 4002,
             Self::PositionLost => 4003,
             Self::Replaced | Self::Kicked => 4501,
+            Self::EndedBy(end) => end.0,
             Self::RepeatedlyMalformed => 4502,
         }
     }
@@ -154,6 +171,7 @@ impl EndReason {
             Self::PositionLost => "Position lost",
             Self::Replaced => "Replaced by a newer connection",
             Self::Kicked => "Kicked",
+            Self::EndedBy(end) => return Cow::Owned(end.1.to_string()),
             Self::RepeatedlyMalformed => "Repeated malformed input",
         })
     }
@@ -182,6 +200,8 @@ impl EndReason {
             Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom => Advice::STOP,
             Self::UserIdInUse | Self::RoomForbidden => Advice::STOP,
             Self::Replaced | Self::Kicked | Self::RepeatedlyMalformed => Advice::STOP,
+            Self::EndedBy(end) if end.0 < FIRST_FINAL_CODE => Advice::reconnect(RESTART_MS),
+            Self::EndedBy(_) => Advice::STOP,
         }
     }
 

@@ -143,6 +143,11 @@ impl Directory {
         all.map(|(user, holder)| (user.clone(), holder.id, holder.session.as_deref().copied())).collect()
     }
 
+    /// Calls `f` with each user of one of the [`STRIPES`], under the stripe's lock.
+    pub fn each_in_stripe(&self, index: usize, f: impl FnMut(&UserId)) {
+        self.users.in_turn(index).lock().keys().for_each(f);
+    }
+
     /// True when other connections hold the user id and this one does not any more.
     #[must_use]
     pub fn was_replaced(&self, user: &UserId, id: ConnectionId) -> bool {

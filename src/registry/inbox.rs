@@ -10,8 +10,10 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use super::delivery::{Lanes, LossNote, SenderCopy};
+use super::inquiry::{Departure, Described};
 use super::probe::Asker;
 use super::share::Share;
 use super::topic::TopicId;
@@ -85,6 +87,10 @@ pub enum Command {
     /// Sends this frame to the connection as the reply to its own command. It is not subject to the bounds of the
     /// queue.
     Reply(ConnectionId, Frame),
+    /// Describes this connection. The sender is dropped when there is no such connection.
+    Describe(ConnectionId, oneshot::Sender<Described>),
+    /// Lets this connection leave a room, because an operator wants it.
+    Leave(ConnectionId, Departure),
 }
 
 /// One item of an inbox.

@@ -5,6 +5,7 @@
 pub mod delivery;
 pub mod directory;
 pub mod inbox;
+pub mod inquiry;
 pub mod probe;
 pub mod share;
 pub mod topic;
@@ -17,10 +18,11 @@ use tokio::sync::oneshot;
 use self::delivery::{Audience, Delivery};
 use self::directory::Directory;
 use self::inbox::{Command, Inbox, Publication, Typing, Typist};
+use self::inquiry::{Departure, Described};
 use self::probe::Asker;
 use self::share::{Share, Shares};
 use self::topic::Topic;
-use crate::names::ConnectionId;
+use crate::names::{ConnectionId, RoomName};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
@@ -161,5 +163,23 @@ impl Registry {
         let (answer, is_alive) = oneshot::channel();
         self.inboxes[id.shard()].command(Command::Probe(id, Asker { from, answer }));
         is_alive.await.unwrap_or(false)
+    }
+
+    /// Asks for the facts that the shard of a connection knows about it. There is no answer when the connection is
+    /// gone.
+    #[must_use]
+    pub fn describe(&self, id: ConnectionId) -> oneshot::Receiver<Described> {
+        let (answer, described) = oneshot::channel();
+        self.inboxes[id.shard()].command(Command::Describe(id, answer));
+        described
+    }
+
+    /// Lets a connection leave a room, because an operator wants it. The answer is true when it was in the room. There
+    /// is none when the connection is gone or ending.
+    #[must_use]
+    pub fn leave(&self, id: ConnectionId, room: RoomName) -> oneshot::Receiver<bool> {
+        let (answer, left) = oneshot::channel();
+        self.inboxes[id.shard()].command(Command::Leave(id, Departure { room, answer }));
+        left
     }
 }

@@ -9,12 +9,14 @@ use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICAT
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::dashboard::info;
 use super::keys::{Access, OperatorKey};
 use super::shared::Shared;
 use crate::admission::Refusal;
-use crate::api::{self, ApiError, Call, Method, Outcome};
+use crate::api::{self, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Service, Target};
 use crate::config::Api;
-use crate::http::{BodyError, Request, RequestBody, Response, respond};
+use crate::http::{BodyError, Request, RequestBody, Response, respond, segments_after};
+use crate::node::Node;
 use crate::rate_limit::{Bucket, Rate, Refused};
 
 /// The start of the paths of all calls.
@@ -22,6 +24,9 @@ pub(super) const PREFIX: &str = "/api/";
 
 /// Longest wait for the answers to a call. Then it is not known whether its messages were published.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Most parameters of a query that are looked at. No call has as many, so one of them is unknown.
+const MAX_PARAMETERS: usize = 16;
 
 /// The limits of the API.
 #[derive(Debug)]
@@ -101,6 +106,35 @@ fn authorize<'s>(shared: &'s Shared, request: Request<'_>) -> Result<(usize, &'s
     found.filter(|(_, key)| key.access != Access::Pages).ok_or(ApiError::ApiKey)
 }
 
+/// A call whose head is right.
+struct Head<'r> {
+    target: Target<'r>,
+    idempotency_key: Option<&'r str>,
+    has_body: bool,
+}
+
+/// Checks the head of a request.
+fn head<'r>(key: &OperatorKey, request: Request<'r>) -> Result<Head<'r>, ApiError> {
+    // No path of a call has more parts than three.
+    let parts: Vec<_> = segments_after(request.path(), PREFIX).take(4).collect();
+    let target = Target::of_path(&parts).ok_or(ApiError::UnknownPath)?;
+    let has_body = match request.method() {
+        "POST" => true,
+        "GET" if target.method.only_reads() => false,
+        _ => return Err(ApiError::Method { allow: target.method.allow() }),
+    };
+    if key.access != Access::Full && !target.method.only_reads() {
+        return Err(ApiError::ReadOnlyKey);
+    }
+    if request.origins().next().is_some() {
+        return Err(ApiError::Origin);
+    }
+    if has_body && !is_json(request) {
+        return Err(ApiError::ContentType);
+    }
+    Ok(Head { target, idempotency_key: idempotency_key(request)?, has_body })
+}
+
 async fn carry_out(
     shared: &Shared,
     index: usize,
@@ -110,20 +144,7 @@ async fn carry_out(
     subject: &mut Subject,
 ) -> Result<Outcome, ApiError> {
     let node = &shared.node;
-    let method = Method::of_path(request.path()).ok_or(ApiError::UnknownPath)?;
-    if request.method() != "POST" {
-        return Err(ApiError::Method { allow: "POST" });
-    }
-    if key.access != Access::Full {
-        return Err(ApiError::ReadOnlyKey);
-    }
-    if request.origins().next().is_some() {
-        return Err(ApiError::Origin);
-    }
-    if !is_json(request) {
-        return Err(ApiError::ContentType);
-    }
-    let idempotency_key = idempotency_key(request)?;
+    let Head { target: Target { method, field }, idempotency_key, has_body } = head(key, request)?;
     if node.is_draining() {
         return Err(ApiError::Draining);
     }
@@ -133,9 +154,27 @@ async fn carry_out(
         BodyError::TooLarge => ApiError::BodyTooLarge { max },
         BodyError::Timeout | BodyError::Lost => ApiError::Timeout,
     })?;
-    let call = Call::parse(method, &mut body, idempotency_key, &node.config)?;
+    let query: Vec<_> = request.query_pairs().take(MAX_PARAMETERS).collect();
+    let mut object = if has_body { Object::parse(&mut body)? } else { Object::default() };
+    if has_body && !query.is_empty() {
+        return Err(ApiError::InvalidField("a call with a body has its fields there, not in the query"));
+    }
+    query.iter().for_each(|(name, value)| object.add(name, value));
+    if let Some((name, value)) = &field {
+        object.add(name, value);
+    }
+    let call = Call::new(method, object, idempotency_key, &node.config)?;
     *subject = Subject::of(&call);
-    Ok(api::run(node, call, Instant::now() + DEADLINE).await)
+    Ok(api::run(node, &ThisServer(node), call, Instant::now() + DEADLINE).await)
+}
+
+/// The parts of the server that calls need besides the node.
+struct ThisServer<'n>(&'n Node);
+
+impl Service for ThisServer<'_> {
+    fn info(&self) -> String {
+        info::json(self.0)
+    }
 }
 
 /// Returns true for a body that calls itself JSON. Pages of other origins cannot send that without asking first.
@@ -171,7 +210,16 @@ impl Subject {
         match call {
             Call::Publish(publish) => Self { room: Some(publish.room.to_string()), ..none },
             Call::Direct(direct) => Self { user: Some(direct.to.to_string()), ..none },
-            Call::Disconnect(user) => Self { user: Some(user.to_string()), ..none },
+            Call::Disconnect(Disconnect { user, .. }) => Self { user: Some(user.to_string()), ..none },
+            Call::Leave(Leave { user, room }) => {
+                Self { user: Some(user.to_string()), room: Some(room.to_string()), ..none }
+            }
+            Call::Forget(room) => Self { room: Some(room.to_string()), ..none },
+            Call::Read(Read::Room(room) | Read::Presence { room, .. } | Read::History { room, .. }) => {
+                Self { room: Some(room.to_string()), ..none }
+            }
+            Call::Read(Read::User(user)) => Self { user: Some(user.to_string()), ..none },
+            Call::Read(_) => none,
             Call::Broadcast(all) => Self { parts: all.len(), ..none },
             Call::DirectToMany(all) => Self { parts: all.len(), ..none },
             Call::Batch { commands, .. } => Self { parts: commands.len(), ..none },
@@ -181,7 +229,8 @@ impl Subject {
 
 /// Writes the line of a call: never its text, and of its key the name alone.
 fn log(request: Request<'_>, key: &OperatorKey, subject: &Subject, outcome: &Outcome) {
-    let method = Method::of_path(request.path()).map_or("unknown", Method::name);
+    let parts: Vec<_> = segments_after(request.path(), PREFIX).take(4).collect();
+    let method = Target::of_path(&parts).map_or("unknown", |target| target.method.name());
     let Subject { room, user, parts } = subject;
     let (key, outcome, failed) = (&*key.name, outcome.word(), outcome.failed());
     tracing::info!(method, key, room, user, parts, failed, outcome, "api call");

@@ -33,7 +33,7 @@ pub(super) const fn in_http(reason: &EndReason) -> Refusal {
         R::Overloaded | R::Internal => Refusal::AtCapacity,
         R::GoingAway | R::Restarting => Refusal::Draining,
         // These end a connection that was admitted. They are listed, so that a new reason has to be decided on.
-        R::PeerClosed(_) | R::PeerVanished | R::Replaced | R::Kicked => Refusal::AtCapacity,
+        R::PeerClosed(_) | R::PeerVanished | R::Replaced | R::Kicked | R::EndedBy(_) => Refusal::AtCapacity,
         R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 | R::ValidationFailed(_) => Refusal::AtCapacity,
         R::MessageTooBig | R::TooManyFragments | R::RepeatedlyMalformed => Refusal::AtCapacity,
         R::Inactivity | R::HeartbeatTimeout | R::MessageTimeout => Refusal::AtCapacity,

@@ -31,6 +31,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::dashboard::counters;
 pub(crate) use self::listener::BACKLOG;
 use self::shared::Shared;
+use self::worker::handle::Worker;
 use crate::admission::Refusal;
 use crate::broker::redis::nodes::Report;
 use crate::clock::Clock;
@@ -140,6 +141,7 @@ impl Server {
         let shared = Shared::new(Arc::clone(&node))?;
         node.set_report(report(&node, address));
         let workers = worker::spawn_all(&shared, &stopped)?;
+        node.set_laggards(workers.iter().map(Worker::laggards));
         tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
         tracing::info!("dashboard: {}", shared.keys.url(address));
         runtime.block_on(async {
@@ -149,7 +151,7 @@ impl Server {
                 reason = &mut stop => EndReason::from(reason),
                 result = &mut accepting => return result,
                 () = keep_house(&shared) => EndReason::GoingAway,
-                () = shared.dashboard.run(&node, &workers) => EndReason::GoingAway,
+                () = shared.dashboard.run(&node) => EndReason::GoingAway,
                 // Without one of its workers the server could not serve a part of its clients, so it has to be
                 // restarted.
                 () = worker::one_stopped(&workers) => return Err(io::Error::other("a worker has stopped")),

@@ -17,6 +17,11 @@ use crate::registry::topic::TopicId;
 /// millisecond, these are the ones on their way over a line with a delay of a second.
 const MAX_QUESTIONS: u16 = 1_000;
 
+/// Returns the milliseconds of a time in seconds of the shard.
+pub(super) const fn since_ms(since_s: u32) -> u64 {
+    since_s as u64 * 1_000
+}
+
 /// A client of a shard.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -46,6 +51,8 @@ pub(super) struct Client {
     pub(super) sent_ms: u64,
     /// Number of pings and heartbeats that the client has not answered yet. The rate limit does not count the answers.
     pub(super) questions: u16,
+    /// When it was registered, in seconds of the shard's time.
+    pub(super) since_s: u32,
     /// The client is in the line of those to be written to.
     pub(super) is_dirty: bool,
     /// The bucket of long queues in which it is noted, counted from 1; 0 for none.
@@ -71,6 +78,7 @@ impl Client {
             progress_ms: now_ms,
             sent_ms: now_ms,
             questions: 0,
+            since_s: u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX),
             is_dirty: false,
             backlog: 0,
             // No frame may be written before the handshake's answer, status 101.

@@ -6,7 +6,7 @@ use super::clients::Clients;
 use crate::names::{ConnectionId, UserId};
 
 /// Most clients that [`Laggards::slowest`] lists.
-pub const SLOWEST: usize = 10;
+pub const SLOWEST: usize = 100;
 /// Slots looked at before other tasks get their turn. That reads 32 bytes of each client, 128 KiB in all, and more only
 /// of a client to which a batch may not be written at once.
 const SLICE_CLIENTS: usize = 4096;

@@ -12,6 +12,7 @@ mod clients;
 mod egress;
 pub mod fanout;
 mod farewell;
+mod inquiry;
 mod intake;
 pub mod laggards;
 mod lane;
@@ -250,6 +251,8 @@ impl Shard {
                 self.intake(|intake| intake.reply(id, &frame));
             }
             Command::Probe(id, asker) => self.probe(id, asker),
+            Command::Describe(id, answer) => self.describe(id, answer),
+            Command::Leave(id, departure) => self.order_departure(id, departure),
         }
     }
 

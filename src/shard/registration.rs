@@ -254,10 +254,10 @@ impl Registration {
         let State { clients, lanes, .. } = &mut *state;
         let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
         client.topics.push(topic);
-        let name = || (client.dialect == Dialect::V1).then(|| room.clone());
+        let has_gaps = client.dialect == Dialect::V1;
         let lane = lanes
             .entry(LaneId::new(topic, client.dialect))
-            .or_insert_with(|| Box::new(Lane::new(overload, name())));
+            .or_insert_with(|| Box::new(Lane::new(overload, room.clone(), has_gaps)));
         lane.join(self.slot(), after);
     }
 
@@ -317,6 +317,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.shard.state.borrow_mut();
         let client = state.clients.remove(self.id.slot()).expect(REGISTERED);
+        state.departures.remove(&self.id);
         self.shard.egress.metrics.queue_bytes.sub(client.queued() as u64);
         for topic in client.topics {
             self.leave(&mut state, LaneId::new(topic, client.dialect));

@@ -2,6 +2,7 @@
 //! lane is the members of one room on one shard that speak one dialect.
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::clients::{ClientMut, Clients};
 use super::fanout::run_queue::RunQueue;
@@ -9,6 +10,7 @@ use super::lane::Lane;
 use super::lane::id::LaneId;
 use super::wheel::Wheel;
 use crate::names::ConnectionId;
+use crate::registry::inquiry::Departure;
 
 /// A shard's lanes by id; each has a member. They are boxed, so that the table is small enough to stay in the cache and
 /// a lane can be prefetched before its turn.
@@ -23,6 +25,8 @@ pub(super) struct State {
     pub(super) queue: RunQueue,
     /// The clients whose tasks are to be woken at a certain time.
     pub(super) wheel: Wheel,
+    /// The rooms that clients have to leave because an operator wants it, until their tasks take the orders.
+    pub(super) departures: FxHashMap<ConnectionId, SmallVec<[Departure; 1]>>,
     /// Generation of the newest client.
     generation: u32,
 }

@@ -46,7 +46,8 @@ const RETRY_STATUSES = [408, 425, 429]; // HTTP statuses worth another attempt, 
  */
 
 /** The reason why a command failed. `code` is one of the server's, or `invalid_argument` (a mistake of the caller),
- *  `queue_full`, `offline`, `connection_lost`, `unknown_outcome` (it may have been published) or `stopped`. */
+ *  `queue_full`, `offline`, `connection_lost`, `unknown_outcome` (it may have been published), `stopped`, or `removed`
+ *  (an operator took the user out of a room). */
 export class ChatError extends Error {
   constructor(/** @type {string} */ code, message = "", /** @type {number | undefined} */ retryAfterMs = undefined) {
     super(message);
@@ -341,6 +342,12 @@ export class Client {
       case "epoch": return this.#changeEpoch(event);
       case "disconnect": return void (this.#advice = event);
       case "error": return failed(new ChatError(event.code, event.message, event.retry_after_ms));
+      case "left":
+        if (event.re === undefined && this.#rooms.has(event.room)) {
+          const error = new ChatError("removed", `An operator took you out of the room ${event.room}`);
+          return this.#expelled(this.#rooms.get(event.room), error);
+        }
+        return done(event);
       case "presence_diff": case "typing": if (!this.#rooms.has(event.room)) return; // left; else falls through
       case "direct": return this.#emit(event.type, event);
       default: return done(event); // an event of a later version answers no command
@@ -381,12 +388,15 @@ export class Client {
       if (code === "rate_limited") return void (this.#joinTimer = this.#clock.setTimeout(next, timerMs(retryAfterMs)));
       if (code === "connection_lost") return;
       if (this.#rooms.get(room.name) !== room) return next(); // left meanwhile
-      this.#rooms.delete(room.name);
-      if (room.waiters.length === 0) this.#emit("error", error);
-      drain(room.waiters, (waiter) => waiter.reject(error));
-      this.#pump();
+      this.#expelled(room, error);
       next();
     });
+  }
+  #expelled(room, error) {
+    this.#rooms.delete(room.name);
+    if (room.waiters.length === 0) this.#emit("error", error);
+    drain(room.waiters, (waiter) => waiter.reject(error));
+    this.#pump();
   }
   #entered(room, { epoch, offset, recovered, members }) {
     if (this.#rooms.get(room.name) !== room) return; // left meanwhile

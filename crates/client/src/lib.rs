@@ -163,7 +163,7 @@
 //! | [`Event::Recovered`] | all missed messages have arrived; the room is complete |
 //! | [`Event::Missed`] | messages are lost: the server no longer has them, or the room has begun anew |
 //! | [`Event::Gap`] | the client was too slow and the server left out messages; [`Client::history`] may have them |
-//! | [`Event::Expelled`] | the server did not let the client into the room again |
+//! | [`Event::Expelled`] | the server did not let the client into the room again, or an operator took it out |
 //!
 //! [`Event::State`] tells when the next attempt begins. [`Backoff`] decides it: a random time below a ceiling that
 //! doubles with each attempt, so that the clients of a restarted server do not all come back at once. A delay that the

@@ -26,7 +26,10 @@ pub(super) enum ServerEvent {
     Ack(AckEvent),
     Joined(JoinedEvent),
     Left {
+        /// `None` where an operator took the client out of the room.
         re: Option<String>,
+        #[serde(deserialize_with = "parse_text")]
+        room: RoomName,
     },
     History {
         re: Option<String>,
@@ -203,7 +206,7 @@ impl ServerEvent {
         match self {
             Self::Ack(AckEvent { re, .. })
             | Self::Joined(JoinedEvent { re, .. })
-            | Self::Left { re }
+            | Self::Left { re, .. }
             | Self::History { re, .. }
             | Self::Presence { re, .. }
             | Self::Pong { re }

@@ -53,7 +53,7 @@ pub struct Entrant<'a> {
 /// How often opening a room tries to evict another: other threads may take the room that was freed.
 pub(super) const TRIES: usize = 16;
 /// Stripes of the room table. [`Memory::expire`] visits one at a time.
-const STRIPES: usize = 64;
+pub const STRIPES: usize = 64;
 
 /// The bounds of what the broker keeps, and the settings of rooms.
 #[derive(Debug)]
@@ -297,6 +297,11 @@ impl<L: Local> Memory<L> {
         let room = Arc::new(Room::new(self.next_id.fetch_add(1, Relaxed), name.clone(), state));
         rooms.insert(name.clone(), Arc::clone(&room));
         room
+    }
+
+    /// Calls `f` with the name of each room of one of the [`STRIPES`], under the stripe's lock.
+    pub fn each_in_stripe(&self, index: usize, f: impl FnMut(&RoomName)) {
+        self.rooms.in_turn(index).lock().keys().for_each(f);
     }
 
     /// Returns the idempotency keys of all users, for messages that belong to no room.

@@ -36,7 +36,7 @@ pub struct PrivateText {
 }
 
 /// The connections of the engine's own node. The engine's thread calls it, so nothing but
-/// [`is_alive`](Host::is_alive) may wait.
+/// [`is_alive`](Host::is_alive) and [`tell`](Host::tell) may wait.
 pub trait Host: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + 'static {
     /// Number of slices into which [`holders`](Host::holders) divides the connections.
     const SLICES: usize;
@@ -62,6 +62,10 @@ pub trait Host: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + '
     /// Pings a connection on behalf of a newcomer from `address`, a hash. Returns false when no sign of life comes in
     /// time, or there is no such connection.
     fn is_alive(&self, connection: ConnectionId, address: u32) -> impl Future<Output = bool>;
+
+    /// Answers a question of another node, with at most [`MAX_TEXT`](super::control::message::MAX_TEXT) bytes. Returns
+    /// `None` for a question that this node does not understand.
+    fn tell(&self, question: Bytes) -> impl Future<Output = Option<Bytes>>;
 
     /// Delivers a private message to these connections, as far as their queues have space. Returns the number of those
     /// that get it.

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use self::directory::Owner;
@@ -37,7 +38,8 @@ pub use self::requests::{Answer, Preparation};
 use self::requests::{Request, Requests};
 pub use self::start_error::StartError;
 use self::users::UserRequest;
-pub use self::users::{ClaimAnswer, ClaimError, Claimant, Grant, KickAnswer, KickError};
+pub use self::users::{AskAnswer, AskError, EraseAnswer, Told};
+pub use self::users::{ClaimAnswer, ClaimError, Claimant, Grant};
 pub use self::users::{PrivateAnswer, PrivateMessage};
 use super::memory::Memory;
 use super::{BrokerError, Job, Local};
@@ -139,9 +141,14 @@ impl<L: Local> Cluster<L> {
         self.requests.room(Request::User(UserRequest::Deliver(message, answer)));
     }
 
-    /// Ends all connections of a user, on whichever nodes they are, because an operator wants it. Never waits.
-    pub fn kick(&self, user: UserId, answer: KickAnswer) {
-        self.requests.room(Request::User(UserRequest::Kick(user, answer)));
+    /// Puts a question to all other live nodes, at most [`MAX_TEXT`](control::message::MAX_TEXT) bytes. Never waits.
+    pub fn ask(&self, question: Bytes, answer: AskAnswer) {
+        self.requests.room(Request::User(UserRequest::Ask(question, answer)));
+    }
+
+    /// Forgets the history and the position of a room in the engine. Never waits.
+    pub fn erase(&self, room: RoomName, answer: EraseAnswer) {
+        self.requests.room(Request::User(UserRequest::Erase(room, answer)));
     }
 
     /// Returns how many messages wait for their answers.

@@ -4,14 +4,16 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::directory::Owner;
 use super::directory::claim::Policy;
 use super::host::PrivateText;
+use super::nodes::NodeName;
 use super::requests::Requests;
 use crate::broker::Local;
-use crate::names::{ConnectionId, Key, SessionId, UserId};
+use crate::names::{ConnectionId, Key, RoomName, SessionId, UserId};
 use crate::protocol::event::CommandError;
 
 /// A connection that claims a user id.
@@ -108,20 +110,27 @@ pub struct PrivateMessage {
 /// must not wait.
 pub type PrivateAnswer = Box<dyn FnOnce(Result<usize, CommandError>) + Send>;
 
-/// Why it is not certain that the connections of a user end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KickError {
-    /// The engine is not available. No connection was ended.
-    NoEngine,
-    /// A node did not answer. Others may have ended connections.
-    Unknown,
+/// The answer of another node to a question.
+#[derive(Debug)]
+pub struct Told {
+    /// The node.
+    pub node: NodeName,
+    /// Its answer; `None` where it gave none in time.
+    pub answer: Option<Bytes>,
 }
 
-/// Takes the answer to a request to end the connections of a user: their number. Called by the engine's thread, so it
-/// must not wait.
-pub type KickAnswer = Box<dyn FnOnce(Result<usize, KickError>) + Send>;
+/// The engine is not available, so that nobody was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskError;
 
-/// A request about users.
+/// Takes the answers of all other live nodes to a question. Called by the engine's thread, so it must not wait.
+pub type AskAnswer = Box<dyn FnOnce(Result<Vec<Told>, AskError>) + Send>;
+
+/// Takes the answer to a request to forget a room: whether the engine had something of it. Called by the engine's
+/// thread, so it must not wait.
+pub type EraseAnswer = Box<dyn FnOnce(Result<bool, AskError>) + Send>;
+
+/// A request about users, or of an operator.
 pub(super) enum UserRequest<L: Local> {
     Claim(Claimant, ClaimAnswer<L>),
     /// To end connections that have lost the user id.
@@ -129,8 +138,10 @@ pub(super) enum UserRequest<L: Local> {
     /// To release the user id that a connection holds.
     Release(UserId, ConnectionId),
     Deliver(PrivateMessage, PrivateAnswer),
-    /// To end all connections of a user, because an operator wants it.
-    Kick(UserId, KickAnswer),
+    /// To ask all other nodes.
+    Ask(Bytes, AskAnswer),
+    /// To forget the history and the position of a room.
+    Erase(RoomName, EraseAnswer),
 }
 
 impl<L: Local> UserRequest<L> {
@@ -142,7 +153,8 @@ impl<L: Local> UserRequest<L> {
                 let _ = answer.send(Err(ClaimError::NoEngine));
             }
             Self::Deliver(_, answer) => answer(Err(CommandError::Unavailable)),
-            Self::Kick(_, answer) => answer(Err(KickError::NoEngine)),
+            Self::Ask(_, answer) => answer(Err(AskError)),
+            Self::Erase(_, answer) => answer(Err(AskError)),
             Self::EndReplaced(..) | Self::Release(..) => {}
         }
     }

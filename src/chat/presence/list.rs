@@ -45,20 +45,38 @@ impl Presence {
         behind: (Bound<&'a UserId>, Bound<&'a UserId>),
         limit: usize,
     ) -> (Vec<UserId>, bool) {
-        let limit = limit.min(MAX_PAGE);
-        let mut page = Vec::with_capacity(limit.min(self.members()));
-        let mut bytes = 0;
         let is_visible = |user: &&UserId| *user == viewer || self.merged.move_of(user) != Some(Move::Joined);
-        for user in in_order(present.filter(is_visible), self.merged.left(behind)) {
-            // With quotes and a comma.
-            bytes += user.as_str().len() + 3;
-            if page.len() == limit || bytes > PAGE_BYTES {
-                return (page, true);
-            }
-            page.push(user.clone());
-        }
-        (page, false)
+        first_of(in_order(present.filter(is_visible), self.merged.left(behind)), limit)
     }
+
+    /// Returns the users who are in the room now, behind `after`, in a page as [`Presence::page`] makes it: for
+    /// operators, to whom nothing is announced.
+    #[must_use]
+    pub fn page_now(&self, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool) {
+        let behind = (after.map_or(Unbounded, Excluded), Unbounded);
+        let here = self.users.range::<UserId, _>(behind).map(|(user, _)| user);
+        match &self.remote {
+            None => first_of(here, limit),
+            Some(remote) => first_of(union(here, remote.users_within(behind)), limit),
+        }
+    }
+}
+
+/// Returns the first users, at most `limit` and [`MAX_PAGE`], as many as fit into [`PAGE_BYTES`], and whether there are
+/// more.
+fn first_of<'a>(users: impl Iterator<Item = &'a UserId>, limit: usize) -> (Vec<UserId>, bool) {
+    let limit = limit.min(MAX_PAGE);
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    for user in users {
+        // With quotes and a comma.
+        bytes += user.as_str().len() + 3;
+        if page.len() == limit || bytes > PAGE_BYTES {
+            return (page, true);
+        }
+        page.push(user.clone());
+    }
+    (page, false)
 }
 
 /// Merges two sorted iterators into one.

@@ -6,6 +6,7 @@ use crate::endpoint::peer::Peer;
 use crate::node::{Membership, refusal};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{CommandError, v1};
+use crate::registry::inquiry::Departure;
 
 impl Chat {
     /// Notes what has to be finished before the next command.
@@ -34,6 +35,36 @@ impl Chat {
             Some(Pending::Asking(asking)) => asking.opening.is_waiting(),
             Some(Pending::Sending(sending)) => sending.delivery.is_waiting(),
         }
+    }
+
+    /// Leaves a room, because an operator wants it. A client of `throng.v1` is told by `left`; a plain one, which has
+    /// no other room, is ended.
+    ///
+    /// # Errors
+    /// The reason to end the connection.
+    pub(in crate::endpoint) fn depart(
+        &mut self,
+        departure: Departure,
+        peer: &mut Peer<'_>,
+    ) -> Result<(), EndReason> {
+        let Departure { room, answer } = departure;
+        let membership = self.rooms.get(room.as_str());
+        // The asking side may have given up.
+        let _ = answer.send(membership.is_some());
+        let Some(membership) = membership else { return Ok(()) };
+        let awaits_answers = membership.awaits_answers();
+        let Some(session) = &self.v1 else { return Err(EndReason::Kicked) };
+        match &session.pending {
+            Some(Pending::Leaving(leaving)) if leaving.room == room => return Ok(()),
+            None if awaits_answers => {
+                self.wait_for(Pending::Leaving(Leaving { room, re: None }));
+                return Ok(());
+            }
+            _ => {}
+        }
+        let left = self.leave(room.as_str(), None, peer);
+        debug_assert_eq!(left, Ok(()), "the connection is in the room");
+        Ok(())
     }
 
     /// Goes on with what is pending, as far as it can be done now: queues the next page of missed messages, leaves or

@@ -63,7 +63,7 @@ impl Totals {
 
 /// The counters of a beat. They are flat: every value is a number or a text.
 #[derive(Serialize, Default)]
-struct Counters {
+pub(super) struct Counters {
     /// `serving` or `draining`.
     state: &'static str,
     /// Start of the process, since the Unix epoch. When it changes, all counters have restarted at 0.
@@ -90,7 +90,12 @@ impl Counters {
 
 /// Returns the counters of a node as a JSON object on one line.
 pub(in crate::server) fn json(node: &Node) -> String {
-    let counters = Counters {
+    of(node).json()
+}
+
+/// Returns the counters of a node.
+pub(super) fn of(node: &Node) -> Counters {
+    Counters {
         state: if node.is_draining() { "draining" } else { "serving" },
         started_ms: node.clock.unix_ms_at(0),
         uptime_ms: node.now_ms(),
@@ -98,8 +103,7 @@ pub(in crate::server) fn json(node: &Node) -> String {
         refused: node.metrics.refusals().map(|(_, count)| count).sum(),
         resident_bytes: usage::resident_bytes(),
         cpu_us: usage::cpu().as_micros() as u64,
-    };
-    counters.json()
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 pub(super) mod counters;
 mod feed;
+pub(super) mod info;
 mod nodes;
 mod snapshot;
 pub(super) mod usage;
@@ -15,7 +16,6 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::feed::Feed;
-use super::worker::handle::Worker;
 use crate::admission::Refusal;
 use crate::node::Node;
 
@@ -48,7 +48,7 @@ impl Dashboard {
     ///
     /// # Cancel safety
     /// The snapshot that is being taken is lost, and nothing else.
-    pub(super) async fn run(&self, node: &Node, workers: &[Worker]) {
+    pub(super) async fn run(&self, node: &Node) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for id in 1_u64.. {
@@ -57,7 +57,7 @@ impl Dashboard {
                 ticks.reset_immediately();
             }
             ticks.tick().await;
-            match snapshot::take(node, workers, viewers).await {
+            match snapshot::take(node, viewers).await {
                 Ok(json) => self.feed.publish(event(id, &json)),
                 Err(error) => {
                     tracing::error!(%error, "a snapshot for the dashboard cannot be written as JSON")

@@ -15,12 +15,14 @@ use super::{nodes, usage};
 use crate::broker::redis::nodes::Overview;
 use crate::metrics::EndedBy;
 use crate::node::Node;
-use crate::server::worker::handle::Worker;
-use crate::shard::laggards::{Laggard, SLOWEST};
+use crate::shard::laggards::Laggard;
 
 /// Longest wait for the workers to report their slow clients. Without this limit, a worker that hangs would stop the
 /// dashboard, which must show that it hangs.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Most slow clients that are shown.
+const SLOWEST: usize = 10;
 
 /// One snapshot. Sizes are in bytes; times are in microseconds where a name ends in `_us`, in milliseconds where it
 /// ends in `_ms`.
@@ -101,14 +103,10 @@ impl From<Laggard> for Slow {
 ///
 /// # Errors
 /// The snapshot cannot be written as JSON, which no value in it can cause.
-pub(super) async fn take(
-    node: &Node,
-    workers: &[Worker],
-    viewers: usize,
-) -> Result<String, simd_json::Error> {
-    let asked: Vec<_> = workers.iter().map(Worker::find_laggards).collect();
+pub(super) async fn take(node: &Node, viewers: usize) -> Result<String, simd_json::Error> {
+    let asked = node.find_laggards();
     let deadline = Instant::now() + PATIENCE;
-    let mut found = Vec::with_capacity(workers.len());
+    let mut found = Vec::with_capacity(asked.len());
     for laggards in asked {
         found.push(match laggards {
             Some(laggards) => timeout_at(deadline, laggards).await.ok().and_then(Result::ok),

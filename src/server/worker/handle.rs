@@ -8,9 +8,13 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::node::LaggardSearch;
 use crate::server::address_check::AddressCheck;
 use crate::server::handshakes::HandshakePermit;
 use crate::shard::laggards::Laggards;
+
+/// Most requests for slow clients that wait: one of the dashboard, and a few of the API.
+const MAX_SEARCHES: usize = 4;
 
 /// A socket on its way from the acceptor to a worker.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub(in crate::server) struct AcceptedSocket {
 #[derive(Debug)]
 pub(in crate::server) struct Worker {
     sockets: mpsc::Sender<AcceptedSocket>,
-    laggards: mpsc::Sender<oneshot::Sender<Laggards>>,
+    laggards: LaggardSearch,
     connections: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
@@ -49,7 +53,7 @@ impl Worker {
         main: impl FnOnce(Mailbox) + Send + 'static,
     ) -> io::Result<Self> {
         let (sockets, accepted) = mpsc::channel(max_sockets);
-        let (laggards, asked) = mpsc::channel(1);
+        let (laggards, asked) = mpsc::channel(MAX_SEARCHES);
         let connections = Arc::<AtomicUsize>::default();
         let mailbox = Mailbox {
             sockets: accepted,
@@ -65,11 +69,9 @@ impl Worker {
         self.connections.load(Relaxed)
     }
 
-    /// Asks the worker for its slow clients; returns `None` when it has not begun with the request before.
-    pub(in crate::server) fn find_laggards(&self) -> Option<oneshot::Receiver<Laggards>> {
-        let (answer, found) = oneshot::channel();
-        self.laggards.try_send(answer).ok()?;
-        Some(found)
+    /// Returns the way to ask the worker for its slow clients.
+    pub(in crate::server) fn laggards(&self) -> LaggardSearch {
+        self.laggards.clone()
     }
 
     /// Hands a socket over.

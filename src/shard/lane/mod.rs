@@ -112,8 +112,10 @@ pub(super) enum Progress {
 pub(super) struct Lane {
     /// The policy for a member whose queue is full.
     overload: Overload,
-    /// Name of the room, for the `gap` events of `throng.v1`; `None` in the plain dialect.
+    /// Name of the room.
     name: Option<Rc<RoomName>>,
+    /// True in `throng.v1`, where batches name the room for their `gap` events.
+    has_gaps: bool,
     /// Time when the last sweep with messages finished, in the shard's milliseconds.
     pub(super) swept_ms: u64,
     /// Members in the order of their slots, including marked entries of members that have left.
@@ -132,10 +134,15 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Makes a lane without members. `name` is the room's name for the `gap` events of `throng.v1`; `None` in the plain
-    /// dialect.
-    pub(super) fn new(overload: Overload, name: Option<RoomName>) -> Self {
-        Self { overload, name: name.map(Rc::new), ..Self::default() }
+    /// Makes a lane without members for the room of this name. In `throng.v1` it `has_gaps`: its batches name the room
+    /// for their `gap` events.
+    pub(super) fn new(overload: Overload, name: RoomName, has_gaps: bool) -> Self {
+        Self { overload, name: Some(Rc::new(name)), has_gaps, ..Self::default() }
+    }
+
+    /// Returns the room's name.
+    pub(super) fn name(&self) -> Option<&RoomName> {
+        self.name.as_deref()
     }
 
     /// Adds a member, which gets the frames behind the position `after` of the room's stream. A marked entry of the
@@ -264,7 +271,7 @@ impl Lane {
     /// Writes the room's name and policy into a batch.
     pub(super) fn label(&self, batch: &mut Batch) {
         batch.overload = self.overload;
-        batch.room.clone_from(&self.name);
+        batch.room = self.name.as_ref().filter(|_| self.has_gaps).cloned();
     }
 
     /// Continues the sweep: calls `make` with an offer for each client in turn, senders first, until `make` returns

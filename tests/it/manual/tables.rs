@@ -2,12 +2,13 @@
 //!
 //! This links against the library, because declarations are what documentation is compared with.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use throng::cli::{CHECK_FAILED, INTERNAL, REFUSED, UNANSWERED, UNAVAILABLE, USAGE};
 use throng::config;
 use throng::testing::admission::{Check, Refusal};
-use throng::testing::api::{ApiError, Method};
+use throng::testing::api::{ApiError, Method, Target};
 use throng::testing::protocol::close::EndReason;
 use throng::testing::protocol::event::CommandError;
 
@@ -114,12 +115,16 @@ fn the_refusals_are_those_of_the_code() {
 
 #[test]
 fn the_calls_and_errors_of_the_api_are_those_of_the_code() {
-    let listed: BTreeSet<String> = SERVER_API
-        .rows("## Calls")
-        .into_iter()
-        .map(|row| quoted(row[0]).next().expect("a call").replace("POST /api/", ""))
-        .collect();
-    assert_eq!(listed, Method::ALL.iter().map(|method| method.name().to_owned()).collect());
+    for (heading, verb, only_reads) in [("## Calls", "POST", false), ("## Questions", "GET", true)] {
+        let methods = SERVER_API.rows(heading).into_iter().map(|row| {
+            let path = quoted(row[0]).next().and_then(|call| call.strip_prefix(verb)).expect("a call");
+            let parts = path.trim().trim_start_matches("/api/").split('/').map(Cow::Borrowed);
+            Target::of_path(&parts.collect::<Vec<_>>()).expect("a path of the API").method.name()
+        });
+        let listed: BTreeSet<&str> = methods.collect();
+        let all = Method::ALL.iter().filter(|method| method.only_reads() == only_reads);
+        assert_eq!(listed, all.map(|method| method.name()).collect(), "{heading}");
+    }
     let listed: BTreeSet<(u16, &str)> = SERVER_API
         .rows("## Errors of the API")
         .into_iter()
@@ -138,6 +143,7 @@ fn the_calls_and_errors_of_the_api_are_those_of_the_code() {
         ApiError::ApiKey,
         ApiError::ReadOnlyKey,
         ApiError::Origin,
+        ApiError::RoomNotFound,
         ApiError::UserNotFound,
         ApiError::UnknownPath,
         ApiError::Method { allow: "POST" },

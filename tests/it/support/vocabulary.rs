@@ -49,6 +49,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
             R::HeartbeatTimeout | R::MessageTimeout => {}
             R::SlowConsumer(_) | R::RateLimited | R::PositionLost => {}
             R::Replaced | R::Kicked | R::RepeatedlyMalformed => {}
+            R::EndedBy(_) => unreachable!("its code and its text are the operator's"),
         }
     }
     all

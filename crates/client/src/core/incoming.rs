@@ -69,6 +69,9 @@ impl Core {
                 self.events.push_back(Event::Typing { room, user });
             }
             ServerEvent::PresenceDiff { .. } | ServerEvent::Typing { .. } | ServerEvent::Unknown => {}
+            ServerEvent::Left { re: None, room } => {
+                self.expel(&room, "removed", "an operator took you out of the room");
+            }
             ServerEvent::Disconnect(advice) => self.advice = Some(advice),
             ServerEvent::Error(error) => self.handle_error(error, command, now),
             answer @ (ServerEvent::Ack(_)
@@ -243,13 +246,22 @@ impl Core {
 
     fn handle_join_refused(&mut self, serial: u64, code: String, message: String) {
         let Some(name) = self.rooms.by_serial(serial).map(|room| room.name.clone()) else { return };
-        let Some(room) = self.rooms.remove(&name) else { return };
+        self.expel(&name, &code, &message);
+    }
+
+    /// Takes a room out, because the server did not let the client in again, or has taken it out.
+    fn expel(&mut self, name: &RoomName, code: &str, message: &str) {
+        let Some(room) = self.rooms.remove(name) else { return };
+        if self.replay.as_ref().is_some_and(|replay| replay.room == *name) {
+            self.replay = None;
+        }
+        let texts = || (code.to_owned(), message.to_owned());
         if room.was_inside {
-            let (code, message) = (code.clone(), message.clone());
-            self.events.push_back(Event::Expelled { room: name, code, message });
+            let (code, message) = texts();
+            self.events.push_back(Event::Expelled { room: name.clone(), code, message });
         }
         for reply in room.waiters {
-            let (code, message) = (code.clone(), message.clone());
+            let (code, message) = texts();
             drop(reply.send(Err(SendError::Refused { code, message, retry_after: None })));
         }
     }

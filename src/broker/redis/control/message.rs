@@ -5,10 +5,12 @@
 //!          end     CONNECTION CAUSE USER
 //!          probe   CONNECTION ADDRESS
 //!          direct  EPOCH OFFSET TIME FROM CONNECTION,CONNECTION… "\n" TEXT
+//!          ask     LENGTH "\n" TEXT
 //! answer   "a1 " KIND " " NUMBER " " TARGET " " INCARNATION " " VALUE… "\n"
 //!          end     yes|no MISSING
 //!          probe   yes|no
 //!          direct  COUNT
+//!          ask     LENGTH "\n" TEXT
 //! ```
 //!
 //! NODE and INCARNATION name the sender, and TARGET is the incarnation that a message is for. UNTIL is when the sender
@@ -44,16 +46,24 @@ pub enum Kind {
     Probe,
     /// [`Order::Direct`] and [`Outcome::Delivered`].
     Direct,
+    /// [`Order::Ask`] and [`Outcome::Told`].
+    Ask,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::End, Self::Probe, Self::Direct];
+    const ALL: [Self; 4] = [Self::End, Self::Probe, Self::Direct, Self::Ask];
+
+    /// Returns true when an order of this kind has a text behind its first line.
+    const fn has_text(self) -> bool {
+        matches!(self, Self::Direct | Self::Ask)
+    }
 
     const fn name(self) -> &'static str {
         match self {
             Self::End => "end",
             Self::Probe => "probe",
             Self::Direct => "direct",
+            Self::Ask => "ask",
         }
     }
 }
@@ -100,10 +110,12 @@ pub enum Order {
         /// The time of the message, in Unix milliseconds.
         at_unix_ms: u64,
     },
+    /// Answer a question, which nodes understand and the engine does not. At most [`MAX_TEXT`] bytes.
+    Ask(Bytes),
 }
 
 /// The outcome of an order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The connection ends, or there was none.
     Ended {
@@ -116,6 +128,8 @@ pub enum Outcome {
     Alive(bool),
     /// The number of connections that get the message.
     Delivered(u32),
+    /// The answer to a question, at most [`MAX_TEXT`] bytes.
+    Told(Bytes),
 }
 
 impl Order {
@@ -126,6 +140,7 @@ impl Order {
             Self::End { .. } => Kind::End,
             Self::Probe { .. } => Kind::Probe,
             Self::Direct { .. } => Kind::Direct,
+            Self::Ask(_) => Kind::Ask,
         }
     }
 }
@@ -133,11 +148,12 @@ impl Order {
 impl Outcome {
     /// Returns the kind of the order that has this outcome.
     #[must_use]
-    pub const fn kind(self) -> Kind {
+    pub const fn kind(&self) -> Kind {
         match self {
             Self::Ended { .. } => Kind::End,
             Self::Alive(_) => Kind::Probe,
             Self::Delivered(_) => Kind::Direct,
+            Self::Told(_) => Kind::Ask,
         }
     }
 }
@@ -160,7 +176,7 @@ pub struct Request {
 }
 
 /// An answer to a request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
     /// The number of the request.
     pub number: u64,
@@ -225,6 +241,8 @@ impl Request {
                 let arguments = format!("{} {} {at_unix_ms} {from} {}", id.epoch, id.offset, to.join(","));
                 (arguments, &text[..])
             }
+            Order::Ask(question) if question.len() > MAX_TEXT => return Err(BadMessage::TooLong),
+            Order::Ask(question) => (question.len().to_string(), &question[..]),
         };
         let Self { number, node, by, target, until_ms, .. } = self;
         let (kind, number) = (self.order.kind().name(), hex(*number));
@@ -251,13 +269,15 @@ impl Answer {
     /// Returns the message as it is published on the channel of the asking node.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let value = match self.outcome {
-            Outcome::Ended { existed, missing } => format!("{} {missing}", yes_or_no(existed)),
-            Outcome::Alive(is_alive) => yes_or_no(is_alive).into(),
-            Outcome::Delivered(count) => count.to_string(),
+        let (value, text) = match &self.outcome {
+            Outcome::Ended { existed, missing } => (format!("{} {missing}", yes_or_no(*existed)), &[][..]),
+            Outcome::Alive(is_alive) => (yes_or_no(*is_alive).into(), &[][..]),
+            Outcome::Delivered(count) => (count.to_string(), &[][..]),
+            Outcome::Told(answer) => (answer.len().to_string(), &answer[..]),
         };
         let Self { number, target, by, outcome } = self;
-        format!("{ANSWER} {} {} {target} {by} {value}\n", outcome.kind().name(), hex(*number)).into()
+        let header = format!("{ANSWER} {} {} {target} {by} {value}\n", outcome.kind().name(), hex(*number));
+        [header.as_bytes(), text].concat().into()
     }
 }
 
@@ -283,7 +303,7 @@ impl Message {
             return Ok(Self::Other);
         };
         let message =
-            if is_request { request(kind, &mut words, text) } else { answer(kind, &mut words, &text) };
+            if is_request { request(kind, &mut words, text) } else { answer(kind, &mut words, text) };
         message.filter(|_| words.is_at_end()).ok_or(BadMessage::Malformed)
     }
 }
@@ -291,7 +311,7 @@ impl Message {
 fn request(kind: Kind, words: &mut Words<'_>, text: Bytes) -> Option<Message> {
     let (number, node) = (words.hex()?, words.name()?);
     let (by, target, until_ms) = (words.name()?, words.name()?, words.decimal()?);
-    if kind != Kind::Direct && !text.is_empty() {
+    if !kind.has_text() && !text.is_empty() {
         return None;
     }
     let order = match kind {
@@ -317,14 +337,24 @@ fn request(kind: Kind, words: &mut Words<'_>, text: Bytes) -> Option<Message> {
             }
             Order::Direct { to, from, text, id: Position { epoch, offset: Offset(offset) }, at_unix_ms }
         }
+        Kind::Ask => Order::Ask(whole(text, words.decimal()?)?),
     };
     Some(Message::Request(Request { number, node, by, target, until_ms, order }))
 }
 
-fn answer(kind: Kind, words: &mut Words<'_>, text: &Bytes) -> Option<Message> {
+/// Returns a text that has the length that its message names: it is not UTF-8 necessarily, and must be complete.
+fn whole(text: Bytes, len: u64) -> Option<Bytes> {
+    (text.len() as u64 == len && text.len() <= MAX_TEXT).then_some(text)
+}
+
+fn answer(kind: Kind, words: &mut Words<'_>, text: Bytes) -> Option<Message> {
     let number = words.hex()?;
     let (target, by) = (words.name()?, words.name()?);
     let outcome = match kind {
+        Kind::Ask => {
+            let outcome = Outcome::Told(whole(text, words.decimal()?)?);
+            return Some(Message::Answer(Answer { number, target, by, outcome }));
+        }
         Kind::End => Outcome::Ended { existed: words.yes_or_no()?, missing: words.decimal()? },
         Kind::Probe => Outcome::Alive(words.yes_or_no()?),
         Kind::Direct => Outcome::Delivered(u32::try_from(words.decimal()?).ok()?),

@@ -11,6 +11,8 @@ use crate::broker::redis::batch::Incarnation;
 pub const DIRECT_MS: u64 = 1_000;
 /// Time to wait for the answer to a probe, in milliseconds: two seconds for the connection, and one for the way.
 pub const PROBE_MS: u64 = 3_000;
+/// Time to wait for the answer to a question, in milliseconds.
+pub const ASK_MS: u64 = 2_000;
 /// Most requests that wait. They wait for a second or so and only as long as nodes are silent; each takes some 200
 /// bytes.
 pub const MAX_WAITING: usize = 16_384;
@@ -85,7 +87,7 @@ impl<W> Requests<W> {
         }
         let at = done.silent.iter().position(|node| *node == answer.by)?;
         done.silent.remove(at);
-        done.outcomes.push((answer.by, answer.outcome));
+        done.outcomes.push((answer.by, answer.outcome.clone()));
         if done.silent.is_empty() { self.end(answer.number) } else { None }
     }
 

@@ -115,7 +115,7 @@ pub fn reply(reply: &Reply) -> Result<BeatReply, BadReply> {
 }
 
 /// Reads the entry of a node. Details of another version are left out.
-fn node(name: NodeName, value: &Bytes) -> Option<Node> {
+pub(super) fn node(name: NodeName, value: &Bytes) -> Option<Node> {
     let end = value.iter().position(|byte| *byte == b'\n')?;
     let head = Head::parse(&value[..end])?;
     Some(Node {

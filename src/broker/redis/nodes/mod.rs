@@ -10,6 +10,7 @@ pub mod beat;
 pub mod board;
 mod details;
 pub mod lease;
+pub mod live;
 mod name;
 pub mod table;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A script is one atomic step: what it writes reaches replicas and the append-only file together, or not at all. It is
 //! named by its text, so nodes of two versions can use the same server.
 
+pub mod erase;
 pub mod forget;
 pub mod page;
 pub mod publish;

@@ -26,7 +26,8 @@ fn order() -> impl Strategy<Value = Order> {
         let id = Position { epoch: Epoch::random(), offset: Offset(offset) };
         Order::Direct { to: to.into(), from, text: text.into(), id, at_unix_ms }
     });
-    prop_oneof![end, probe, direct]
+    let ask = vec(any::<u8>(), 0..300).prop_map(|question| Order::Ask(question.into()));
+    prop_oneof![end, probe, direct, ask]
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -34,6 +35,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         any::<(bool, u64)>().prop_map(|(existed, missing)| Outcome::Ended { existed, missing }),
         any::<bool>().prop_map(Outcome::Alive),
         any::<u32>().prop_map(Outcome::Delivered),
+        vec(any::<u8>(), 0..300).prop_map(|answer| Outcome::Told(answer.into())),
     ]
 }
 
@@ -84,7 +86,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_refused_or_have_one_form(
-        start in "([ac]1 (end|probe|direct) )?",
+        start in "([ac]1 (end|probe|direct|ask) )?",
         rest in vec(any::<u8>(), 0..300),
     ) {
         has_one_form(&[start.as_bytes(), &rest].concat().into())?;

@@ -93,15 +93,15 @@ fn a_node_is_told_each_second_until_it_answers_or_is_dead() {
 
     let ended = Outcome::Ended { existed: true, missing: 30 };
     for nothing in [
-        answer(number, two, ended),
+        answer(number, two, ended.clone()),
         answer(number, one, Outcome::Alive(true)),
-        answer(1, one, ended),
-        Answer { target: one, ..answer(number, one, ended) },
+        answer(1, one, ended.clone()),
+        Answer { target: one, ..answer(number, one, ended.clone()) },
     ] {
         assert_eq!(endings.answered(&nothing), None, "{nothing:?}");
     }
-    assert_eq!(endings.answered(&answer(number, one, ended)), Some((ending(one, 1), 30)));
-    assert_eq!(endings.answered(&answer(number, one, ended)), None);
+    assert_eq!(endings.answered(&answer(number, one, ended.clone())), Some((ending(one, 1), 30)));
+    assert_eq!(endings.answered(&answer(number, one, ended.clone())), None);
     assert_eq!((endings.len(), endings.next_ms()), (1, Some(1_020)));
     endings.keep_live(10_019, |_| false);
     endings.keep_live(10_020, |node| node == two);

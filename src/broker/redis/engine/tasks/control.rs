@@ -22,7 +22,7 @@ use crate::protocol::close::EndReason;
 const MAX_ENDINGS: usize = 256;
 
 /// The result of an order to one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
     Outcome(Outcome),
     /// The node did not answer. Perhaps it has carried the order out.
@@ -132,6 +132,11 @@ impl<L: Host> Tasks<L> {
                     PrivateText { from: from.clone(), text: text.clone(), id: *id, at_unix_ms: *at_unix_ms };
                 Outcome::Delivered(self.host().deliver_private(to, &text) as u32)
             }
+            // Without an answer this node counts as silent.
+            Order::Ask(question) => match self.host().tell(question.clone()).await {
+                Some(answer) => Outcome::Told(answer),
+                None => return,
+            },
         };
         let answer = request.answer(outcome).encode();
         // Without the answer the sender counts this node as silent, or repeats an order to end a connection.

@@ -5,12 +5,12 @@
 //! the loop of the thread empties, and waits for the answers. So no state here needs a lock; a borrow of it never lasts
 //! over an `.await`.
 
+mod asks;
 mod backoff;
 mod channels;
 mod claims;
 mod control;
 mod direct;
-mod kicks;
 mod lease;
 mod outbox;
 mod releases;
@@ -164,23 +164,20 @@ impl<L: Host> Tasks<L> {
     /// Begins what a worker asks for.
     pub(super) fn request(self: &Rc<Self>, request: UserRequest<L>) {
         match request {
-            request @ (UserRequest::Claim(..) | UserRequest::Deliver(..) | UserRequest::Kick(..))
-                if !self.has_space() =>
-            {
-                request.refuse()
+            UserRequest::EndReplaced(user, owners) => self.end_replaced(&user, owners),
+            UserRequest::Release(user, connection) => {
+                self.host().release(&user, connection);
+                self.release(user, connection);
             }
+            request if !self.has_space() => request.refuse(),
             UserRequest::Claim(claimant, answer) => {
                 self.spawn(Rc::clone(self).answer_claim(claimant, answer))
             }
             UserRequest::Deliver(message, answer) => {
                 self.spawn(Rc::clone(self).answer_deliver(message, answer))
             }
-            UserRequest::Kick(user, answer) => self.spawn(Rc::clone(self).answer_kick(user, answer)),
-            UserRequest::EndReplaced(user, owners) => self.end_replaced(&user, owners),
-            UserRequest::Release(user, connection) => {
-                self.host().release(&user, connection);
-                self.release(user, connection);
-            }
+            UserRequest::Ask(question, answer) => self.spawn(Rc::clone(self).answer_ask(question, answer)),
+            UserRequest::Erase(room, answer) => self.spawn(Rc::clone(self).answer_erase(room, answer)),
         }
     }
 

@@ -1,5 +1,8 @@
 //! The server API: its calls, its errors, its keys and its limits.
 
+mod orders;
+mod reads;
+
 use serde_json::{Value, json};
 
 use crate::support::http::{Response, post};
@@ -39,6 +42,27 @@ fn json_of(response: &Response) -> Value {
 fn result(server: &Server, method: &str, body: &Value) -> Value {
     let response = call(server, method, body);
     assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")));
+    json_of(&response)["result"].clone()
+}
+
+/// Asks with `GET` and this key, on any node.
+#[track_caller]
+fn ask_with(server: &Server, key: &str, path: &str) -> Response {
+    let mut socket = Socket::connect(server.address());
+    let head = format!("GET /api/{path} HTTP/1.1\r\nHost: throng.test\r\nConnection: close\r\n");
+    socket.send(format!("{head}X-API-Key: {key}\r\n\r\n"));
+    socket.read_response()
+}
+
+/// Asks with `GET`, and returns the result.
+#[track_caller]
+fn asked(server: &Server, path: &str) -> Value {
+    let response = ask_with(server, READ_KEY, path);
+    assert_eq!(
+        (response.status, response.header("content-type")),
+        (200, Some("application/json")),
+        "{response:?}"
+    );
     json_of(&response)["result"].clone()
 }
 
@@ -450,7 +474,7 @@ fn a_user_is_disconnected_on_every_node() {
     for (body, code) in [
         (json!({}), "missing_field"),
         (json!({"user": "x y"}), "invalid_user"),
-        (json!({"user": "bob", "code": 4000}), "unknown_field"),
+        (json!({"user": "bob", "codes": 4000}), "unknown_field"),
     ] {
         expect_error(&call(&server, "disconnect", &body), 400, code);
     }

@@ -1,0 +1,196 @@
+//! The fields of calls that change something, checked.
+
+use super::call::{Call, Command, Direct, Disconnect, Leave, Message, Publish};
+use super::error::ApiError;
+use super::object::{MAX_ITEMS, Object, Value};
+use crate::chat::validate;
+use crate::config::Config;
+use crate::names::{RoomName, UserId};
+use crate::protocol::close::{EndReason, MAX_REASON_BYTES};
+
+/// The reason of a `disconnect` that names none.
+const KICKED: EndReason = EndReason::Kicked;
+
+const COMMANDS: &str = "'commands' must be a list of 1 to 1000 objects, each with one field: publish, direct, \
+                        disconnect or leave";
+const ROOMS: &str = "'rooms' must be a list of 1 to 1000 strings";
+const RECIPIENTS: &str = "'to' must be a string, or a list of 1 to 1000 strings";
+const EXCEPT: &str = "'except' must be a list of at most 1000 names of connections";
+
+/// The fields of a call or command, with what else its message may need.
+pub(super) struct Fields<'k, 'a> {
+    pub(super) object: Object<'a>,
+    /// The key in the header of the request.
+    pub(super) key: Option<&'k str>,
+    pub(super) config: &'k Config,
+}
+
+impl<'a> Fields<'_, 'a> {
+    pub(super) fn publish(mut self) -> Result<Publish<'a>, ApiError> {
+        let room = self.object.required("room")?;
+        let message = self.message()?;
+        Ok(Publish { room: room_name(&room)?, message })
+    }
+
+    pub(super) fn broadcast(mut self) -> Result<Vec<Result<Publish<'a>, ApiError>>, ApiError> {
+        let Value::List(rooms) = self.object.required("rooms")? else {
+            return Err(ApiError::InvalidField(ROOMS));
+        };
+        if rooms.is_empty() {
+            return Err(ApiError::InvalidField(ROOMS));
+        }
+        let message = self.message()?;
+        let publish = |room| Ok(Publish { room: room_name(room)?, message: message.clone() });
+        Ok(rooms.iter().map(publish).collect())
+    }
+
+    pub(super) fn direct(mut self) -> Result<Call<'a>, ApiError> {
+        let to = self.object.required("to")?;
+        let message = self.message()?;
+        match to {
+            Value::List(users) if !users.is_empty() => {
+                let direct = |user| Ok(Direct { to: user_id(user)?, message: message.clone() });
+                Ok(Call::DirectToMany(users.iter().map(direct).collect()))
+            }
+            Value::Text(_) => Ok(Call::Direct(Direct { to: user_id(&to)?, message })),
+            _ => Err(ApiError::InvalidField(RECIPIENTS)),
+        }
+    }
+
+    pub(super) fn disconnect(mut self) -> Result<Disconnect, ApiError> {
+        let user = user_id(&self.object.required("user")?)?;
+        let code = self.object.take("code");
+        let reason = self.object.take("reason");
+        let except = self.object.take("except");
+        self.finish_without_key()?;
+        let code = match code {
+            None => None,
+            Some(Value::Number(code @ 4000..=4999)) => u16::try_from(code).ok(),
+            Some(_) => return Err(ApiError::InvalidField("'code' must be a number from 4000 to 4999")),
+        };
+        let reason = match reason {
+            None => None,
+            Some(Value::Text(reason)) if reason.len() <= MAX_REASON_BYTES => Some(reason),
+            Some(_) => return Err(ApiError::InvalidField("'reason' must be a string of at most 123 bytes")),
+        };
+        let except = match except {
+            None => Vec::new(),
+            Some(Value::List(names)) => names.iter().map(connection).collect::<Result<_, _>>()?,
+            Some(_) => return Err(ApiError::InvalidField(EXCEPT)),
+        };
+        let end = match (code, reason) {
+            (None, None) => None,
+            _ => Some((code.unwrap_or(KICKED.code()), reason.unwrap_or("Kicked").to_owned())),
+        };
+        Ok(Disconnect { user, end, except })
+    }
+
+    pub(super) fn leave(mut self) -> Result<Leave, ApiError> {
+        let (user, room) = (self.object.required("user")?, self.object.required("room")?);
+        self.finish_without_key()?;
+        Ok(Leave { user: user_id(&user)?, room: room_name(&room)? })
+    }
+
+    pub(super) fn forget(mut self) -> Result<RoomName, ApiError> {
+        let room = self.object.required("room")?;
+        self.finish_without_key()?;
+        room_name(&room)
+    }
+
+    /// Checks that no field is left, of a call that publishes nothing.
+    pub(super) fn finish_without_key(self) -> Result<(), ApiError> {
+        self.object.finish()?;
+        if self.key.is_some() {
+            return Err(ApiError::InvalidField("this call has no key: it may be sent again without one"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn batch(self) -> Result<Call<'a>, ApiError> {
+        let Self { mut object, key, config } = self;
+        let commands = object.required("commands")?;
+        let is_parallel = match object.take("parallel") {
+            None => false,
+            Some(Value::Flag(is_parallel)) => is_parallel,
+            Some(_) => return Err(ApiError::InvalidField("'parallel' must be true or false")),
+        };
+        object.finish()?;
+        if key.is_some() {
+            return Err(ApiError::InvalidField(
+                "a batch has no key of its own: give each of its messages a 'key'",
+            ));
+        }
+        match commands {
+            Value::List(commands) if !commands.is_empty() => {
+                debug_assert!(commands.len() <= MAX_ITEMS, "a longer list is no list");
+                let commands = commands.into_iter().map(|command| command_of(command, config)).collect();
+                Ok(Call::Batch { commands, is_parallel })
+            }
+            _ => Err(ApiError::InvalidField(COMMANDS)),
+        }
+    }
+
+    /// Takes the fields of a message, which must be the last ones.
+    fn message(mut self) -> Result<Message<'a>, ApiError> {
+        let Value::Text(text) = self.object.required("message")? else {
+            return Err(ApiError::InvalidField("'message' must be a string"));
+        };
+        let user = self.object.take("user");
+        let key = self.object.take("key");
+        self.object.finish()?;
+        let max = self.config.chat.max_message_chars;
+        if validate::is_longer(text, max) {
+            return Err(ApiError::MessageTooLong { max });
+        }
+        let user = match user {
+            None => self.config.api.user.parse().map_err(|_| ApiError::InvalidUser)?,
+            Some(user) => user_id(&user)?,
+        };
+        let key = match (key, self.key) {
+            (None, None) => None,
+            (Some(Value::Text(key)), None) | (None, Some(key)) => Some(key),
+            _ => return Err(ApiError::InvalidKey),
+        };
+        let key = key.map(str::parse).transpose().map_err(|_| ApiError::InvalidKey)?;
+        Ok(Message { user, text, key })
+    }
+}
+
+fn command_of<'a>(command: Value<'a>, config: &Config) -> Result<Command<'a>, ApiError> {
+    let Value::Object(command) = command else { return Err(ApiError::InvalidField(COMMANDS)) };
+    let Some((name, Value::Object(object))) = command.only() else {
+        return Err(ApiError::InvalidField(COMMANDS));
+    };
+    let fields = Fields { object, key: None, config };
+    match name {
+        "publish" => fields.publish().map(Command::Publish),
+        "disconnect" => fields.disconnect().map(Command::Disconnect),
+        "leave" => fields.leave().map(Command::Leave),
+        "direct" => match fields.direct()? {
+            Call::Direct(direct) => Ok(Command::Direct(direct)),
+            _ => Err(ApiError::InvalidField("'to' must be a string in a batch")),
+        },
+        _ => Err(ApiError::InvalidField(COMMANDS)),
+    }
+}
+
+pub(super) fn room_name(value: &Value<'_>) -> Result<RoomName, ApiError> {
+    match value {
+        Value::Text(name) => name.parse().map_err(|_| ApiError::InvalidRoom),
+        _ => Err(ApiError::InvalidRoom),
+    }
+}
+
+pub(super) fn user_id(value: &Value<'_>) -> Result<UserId, ApiError> {
+    match value {
+        Value::Text(name) => name.parse().map_err(|_| ApiError::InvalidUser),
+        _ => Err(ApiError::InvalidUser),
+    }
+}
+
+fn connection(value: &Value<'_>) -> Result<String, ApiError> {
+    match value {
+        Value::Text(name) => Ok((*name).to_owned()),
+        _ => Err(ApiError::InvalidField(EXCEPT)),
+    }
+}
