@@ -21,6 +21,7 @@ mod load;
 mod outbox;
 mod publish;
 mod scaling;
+mod server_api;
 mod support;
 
 /// The allocator of the binary, since it influences the figures.
@@ -39,6 +40,7 @@ fn main() {
     scaling::all();
     acks::all();
     cluster::all();
+    server_api::all();
     end_to_end::all(&mut several);
     // Last, because a million members leave a heap behind that would influence the other benches.
     fanout::all(&mut alone);

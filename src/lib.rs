@@ -56,8 +56,8 @@
 //                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · request_handler
 //                (page, call, refusal or endpoint) · api (calls of other servers: limits, log) · keys (of the operator
 //                and of other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) ·
-//                established (the task of a connection) · dashboard (its feed and snapshots; counters for other nodes
-//                and their rows; CPU and memory) · drain
+//                door (the addresses, and what each serves) · established (the task of a connection) · dashboard (its
+//                feed and snapshots; counters for other nodes and their rows; info; CPU and memory) · drain
 //   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
 //                connection) · service (one request) · request (its head) · received (its body) · body (of a
 //                response: whole, or in parts) · upgrade (the 101 by hand) · host (the syntax of `Host`) · respond

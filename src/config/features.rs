@@ -1,11 +1,12 @@
 //! Sections that select what the server does: chat, presence, history, authentication, admission, logging.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::names::units::{GIB, KIB, MIB, TIB};
 
-use super::kind::{Choice, Count, Flag, Size, Time};
+use super::kind::{Choice, Count, Flag, ListenAddress, Size, Time};
 use super::list::{List, Optional, Origins};
 use super::schema::settings;
 use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, NAME, Pem, SecretText, USER};
@@ -129,6 +130,8 @@ settings! {
 settings! {
     /// The HTTP interface for operators and for other servers.
     Api at api {
+        /// Address and port of its own for the API, `/metrics` and the dashboard, which are then gone from `listen`.
+        listen: Option<SocketAddr> = None, Optional(ListenAddress);
         /// Keys that open the server API and the operator's pages, each 16 to 256 visible ASCII characters.
         /// `NAME=KEY` gives a key a name for the log. Without any, the API refuses everything, and a key for the
         /// operator's pages is made at each start and logged.

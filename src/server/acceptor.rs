@@ -11,6 +11,7 @@ use socket2::SockRef;
 use tokio::time::sleep;
 
 use super::address_check::AddressCheck;
+use super::door::Door;
 use super::handshakes::{HandshakePermit, Handshakes};
 use super::policy::AdmissionPolicy;
 use super::shared::Shared;
@@ -32,9 +33,15 @@ const PER_AHEAD: usize = 16;
 ///
 /// # Errors
 /// The listening socket cannot be registered with the reactor, or the reactor has ended.
-pub(super) async fn run(shared: &Shared, listener: TcpListener, workers: &[Worker]) -> io::Result<()> {
+pub(super) async fn run(
+    shared: &Shared,
+    listener: TcpListener,
+    door: Door,
+    workers: &[Worker],
+) -> io::Result<()> {
     let listener = register(listener)?;
     let node = &shared.node;
+    // Each door has permits of its own: a crowd at the public one does not keep operators out.
     let mut handshakes = Handshakes::new(node.config.limits.max_handshakes);
     let mut at = 0;
     loop {
@@ -55,10 +62,10 @@ pub(super) async fn run(shared: &Shared, listener: TcpListener, workers: &[Worke
             },
         };
         drop(guard);
-        match acquire_permit(&mut handshakes, &shared.policy, peer).await {
+        match acquire_permit(&mut handshakes, &shared.policy, door, peer).await {
             Ok((permit, check)) => {
                 at = choose(workers, Worker::connections, at);
-                hand_over(node, &workers[at], AcceptedSocket { stream, peer, permit, check });
+                hand_over(node, &workers[at], AcceptedSocket { stream, peer, door, permit, check });
             }
             Err(refusal) => turn_away(node, &stream, refusal),
         }
@@ -70,10 +77,13 @@ pub(super) async fn run(shared: &Shared, listener: TcpListener, workers: &[Worke
 async fn acquire_permit(
     handshakes: &mut Handshakes,
     policy: &AdmissionPolicy,
+    door: Door,
     peer: IpAddr,
 ) -> Result<(HandshakePermit, AddressCheck), Refusal> {
     let group = policy.group(peer);
-    let check = if group.is_proxy { AddressCheck::Pending } else { policy.check_address(peer) };
+    // The limits of addresses are for clients, which the other door does not serve.
+    let is_counted_later = group.is_proxy || door == Door::Api;
+    let check = if is_counted_later { AddressCheck::Pending } else { policy.check_address(peer) };
     let refusal = match check {
         AddressCheck::Refused(refusal) => refusal,
         check @ (AddressCheck::Pending | AddressCheck::Passed(_)) => match handshakes.acquire(group).await {

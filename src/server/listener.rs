@@ -2,7 +2,7 @@
 //! for each connection.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -12,12 +12,11 @@ use crate::config::Config;
 /// Connections that the kernel queues until they are accepted; it caps this at `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 4096;
 
-/// Binds `config.listen` and listens on it.
+/// Binds an address and listens on it.
 ///
 /// # Errors
 /// The address is in use, does not belong to this machine, or is not allowed.
-pub(super) fn bind(config: &Config) -> io::Result<TcpListener> {
-    let address = config.listen;
+pub(super) fn bind(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;

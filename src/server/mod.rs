@@ -6,6 +6,7 @@ mod address_check;
 mod api;
 mod dashboard;
 mod denial;
+mod door;
 mod drain;
 mod endpoint_setup;
 mod established;
@@ -18,7 +19,7 @@ mod request_handler;
 mod shared;
 mod worker;
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::dashboard::counters;
+use self::door::Door;
 pub(crate) use self::listener::BACKLOG;
 use self::shared::Shared;
 use self::worker::handle::Worker;
@@ -84,6 +86,8 @@ pub struct Server {
     node: Arc<Node>,
     listener: TcpListener,
     address: SocketAddr,
+    /// The listener of `api.listen`, with its address.
+    api: Option<(TcpListener, SocketAddr)>,
 }
 
 impl Server {
@@ -110,15 +114,29 @@ impl Server {
         let metrics = Metrics::new(config.workers, &Refusal::REASONS);
         // The history is read before the address is bound, so that no client can connect while it is incomplete.
         let node = Node::open(config.clone(), metrics, clock)?;
-        let listener = listener::bind(&config).map_err(taken)?;
-        let address = listener.local_addr().map_err(taken)?;
-        Ok(Self { node, listener, address })
+        let bind = |listen| {
+            let listener = listener::bind(listen, &config)?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) = bind(listen).map_err(taken)?;
+        let api = config
+            .api
+            .listen
+            .map(|listen| bind(listen).map_err(|source| BindError::Listen { listen, source }));
+        Ok(Self { node, listener, address, api: api.transpose()? })
     }
 
     /// Returns the bound address. If port 0 was configured, it has the port that the system picked.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the bound address of `api.listen`; `None` where it is not set.
+    #[must_use]
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(|(_, address)| *address)
     }
 
     /// Serves until `stop` resolves, then drains: refuses new connections, and closes the others one by one within
@@ -135,7 +153,7 @@ impl Server {
     /// # Panics
     /// When this is called from asynchronous code in a tokio runtime: call it on a thread of its own.
     pub fn run(self, stop: impl Future<Output = StopReason>) -> io::Result<()> {
-        let Self { node, listener, address } = self;
+        let Self { node, listener, address, api } = self;
         let (stopping, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = Shared::new(Arc::clone(&node))?;
@@ -143,10 +161,29 @@ impl Server {
         let workers = worker::spawn_all(&shared, &stopped)?;
         node.set_laggards(workers.iter().map(Worker::laggards));
         tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
-        tracing::info!("dashboard: {}", shared.keys.url(address));
+        let (door, api, dashboard) = match api {
+            None => (Door::Only, None, address),
+            Some((listener, address)) => {
+                tracing::info!(%address, "listening for operators and backends");
+                (Door::Public, Some(listener), address)
+            }
+        };
+        tracing::info!("dashboard: {}", shared.keys.url(dashboard));
         runtime.block_on(async {
             let mut stop = pin!(stop);
-            let mut accepting = pin!(acceptor::run(&shared, listener, &workers));
+            let accept_api = async {
+                match api {
+                    Some(listener) => acceptor::run(&shared, listener, Door::Api, &workers).await,
+                    None => pending().await,
+                }
+            };
+            let accept = acceptor::run(&shared, listener, door, &workers);
+            let mut accepting = pin!(async {
+                tokio::select! {
+                    result = accept => result,
+                    result = accept_api => result,
+                }
+            });
             let reason = tokio::select! {
                 reason = &mut stop => EndReason::from(reason),
                 result = &mut accepting => return result,

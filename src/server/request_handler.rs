@@ -13,6 +13,7 @@ use super::address_check::AddressCharge;
 use super::api;
 use super::dashboard::usage;
 use super::denial::{self, Denial};
+use super::door::Door;
 use super::endpoint_setup::EndpointSetup;
 use super::handshakes::{Activity, Group, HandshakePermit, Revocation};
 use super::shared::Shared;
@@ -49,6 +50,8 @@ pub(super) struct RequestHandler<'a> {
     pub(super) sink: Sink,
     /// The address that the requests come from, of a client or of a proxy.
     pub(super) peer: IpAddr,
+    /// The listening address that the requests come to.
+    pub(super) door: Door,
     /// The reason for which the socket got only a reserved permit, and is refused nearly everything.
     pub(super) refusal: Option<Refusal>,
     /// The handshake and the connection that are counted for the address, until they are used or refunded.
@@ -65,6 +68,9 @@ impl App for RequestHandler<'_> {
     type Connection = AdmittedConnection;
 
     fn route(&self, path: &str) -> Route<Self::Endpoint> {
+        if !self.door.has(path) {
+            return Route::Unknown;
+        }
         match path {
             "/healthz" | "/readyz" | STATS_STREAM => Route::Page,
             _ if path.starts_with(api::PREFIX) => Route::Call,

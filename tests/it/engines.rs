@@ -91,6 +91,7 @@ const OTHERS: &[(&str, &str)] = &[
 
 /// Tests of the chat that an engine leaves out, whatever the number of nodes.
 const WITHOUT_AN_ENGINE: &[(&str, &str)] = &[
+    ("api::doors", "the addresses of one process"),
     ("api::orders::a_room_that_was_forgotten_stays_forgotten_after_a_restart", "the history is on disk"),
     ("api::with_a_history_on_disk_an_answered_message_and_its_key_survive", "the history is on disk"),
     ("client::after_a_restart_messages_are_there_or_reported_lost", "the history is on disk"),

@@ -413,6 +413,25 @@ test("join is rejected after it has stopped", async () => {
   assert.equal(await refusal(client.join("games")), "stopped");
 });
 
+test("a room that an operator took the user out of is not entered again", async () => {
+  const { client, current, clock } = stage();
+  const errors = [];
+  client.on("error", (error) => errors.push([error.code, error.message]));
+  client.connect();
+  current().welcome();
+  const joined = client.join("tea");
+  current().answer("join", { type: "joined", room: "tea", epoch: "e2", offset: 0, recovered: false });
+  await joined;
+  current().say({ type: "left", room: "tea" });
+  current().say({ type: "left", room: "none" });
+  assert.deepEqual(errors, [["removed", "An operator took you out of the room tea"]]);
+  current().end(1006);
+  clock.advance(20_000);
+  current().welcome();
+  assert.equal(current().count("join"), 0);
+  client.close();
+});
+
 test("a room that was left is not entered again", () => {
   const { client, clock, current, of } = online();
   client.leave("lobby");

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::node::LaggardSearch;
 use crate::server::address_check::AddressCheck;
+use crate::server::door::Door;
 use crate::server::handshakes::HandshakePermit;
 use crate::shard::laggards::Laggards;
 
@@ -22,6 +23,8 @@ pub(in crate::server) struct AcceptedSocket {
     pub(in crate::server) stream: TcpStream,
     /// The address at the other end, of a client or of a proxy.
     pub(in crate::server) peer: IpAddr,
+    /// The listening address that it came to.
+    pub(in crate::server) door: Door,
     pub(in crate::server) permit: HandshakePermit,
     pub(in crate::server) check: AddressCheck,
 }

@@ -18,6 +18,7 @@ use crate::connection::{Connection, WorkerContext};
 use crate::http::{self, HttpLimits, Served};
 use crate::node::Node;
 use crate::server::address_check::AddressCheck;
+use crate::server::door::Door;
 use crate::server::established::Established;
 use crate::server::handshakes::{Activity, Group, HandshakePermit, Revocation};
 use crate::server::proxy_header::{self, HeaderError};
@@ -36,14 +37,15 @@ pub(super) async fn run(
     count: ConnectionCount,
 ) {
     let accepted = Instant::now();
-    let AcceptedSocket { stream, peer, permit, check } = socket;
+    let AcceptedSocket { stream, peer, door, permit, check } = socket;
     let socket = match Socket::new(stream) {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!(%error, "cannot register a socket with the reactor"),
     };
     let config = &context.node.config;
     let revocation = Arc::clone(permit.revocation());
-    let (peer, check) = if config.admission.proxy_protocol {
+    // Load balancers stand before the clients alone.
+    let (peer, check) = if config.admission.proxy_protocol && door != Door::Api {
         match read_proxy_header(&socket, peer, &shared, &permit, &check, accepted).await {
             Ok((client, own)) => (client, own.unwrap_or(check)),
             // `check` is dropped only when the socket is closed: until then it counts for its address.
@@ -64,6 +66,7 @@ pub(super) async fn run(
         shared: &shared,
         sink: socket.sink(),
         peer,
+        door,
         refusal,
         charge: Cell::new(charge),
         awaits_other: Cell::new(false),

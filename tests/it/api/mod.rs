@@ -1,5 +1,6 @@
 //! The server API: its calls, its errors, its keys and its limits.
 
+mod doors;
 mod orders;
 mod reads;
 

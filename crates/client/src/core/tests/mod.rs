@@ -272,6 +272,27 @@ fn no_event_of_a_room_follows_once_it_is_left() {
 }
 
 #[test]
+fn a_room_that_an_operator_took_the_user_out_of_is_left_for_good() {
+    let mut harness = Harness::online();
+    harness.receive(r#"{"type":"left","room":"lobby"}"#);
+    let expelled = Event::Expelled {
+        room: "lobby".parse().unwrap(),
+        code: "removed".into(),
+        message: "an operator took you out of the room".into(),
+    };
+    assert_eq!(harness.events(), [expelled]);
+    harness.message(8);
+    assert!(harness.events().is_empty());
+    // A room that it is not in.
+    harness.receive(r#"{"type":"left","room":"tea"}"#);
+    assert!(harness.events().is_empty());
+    harness.lose(no_reason());
+    harness.wait();
+    harness.welcome(EPOCH, 9, false);
+    assert_eq!(harness.sent()[0]["type"], "leave", "the entry room is left again");
+}
+
+#[test]
 fn commands_fail_when_events_are_not_read() {
     let mut harness = Harness::online();
     let mut said = harness.say("one");
