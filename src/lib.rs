@@ -115,11 +115,13 @@
 //                · icon.svg
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
 //                (settings for rooms by pattern) · schema (a key is declared once) · kind, text, list (kinds of
-//                values) · types (policies, secrets) · address (host and port) · load (the layers; files: keys and
-//                passwords) · error · checks (conflicts; mismatches: warnings; engine: both) · machine (resources) ·
-//                unsupported (keys without effect) · print · finding (of a check) · tests
+//                values) · types (policies, secrets) · address (host and port) · url · callbacks (requests to other
+//                servers) · load (the layers; files: keys and passwords) · error · checks (conflicts; mismatches:
+//                warnings; engine: both) · machine (resources) · unsupported (keys without effect) · print · finding
+//                (of a check) · tests
 //   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
 //                outlive a connection)
+//   outbound/    mod (requests to other servers) · connector (opens connections) · trust (authorities for TLS) · tests
 //   keys/        mod (public keys in PEM, and the algorithms that they belong to)
 //   metrics/     mod (counters of each shard, summed for a scrape) · counter (and histograms) · engine (of several
 //                nodes) · page, render (Prometheus' text format)
@@ -144,7 +146,7 @@
 // ```text
 // main, cli
 // server      bench  client  terminal    crates, which use nothing of the server
-// http                       hyper also in server, nowhere else
+// http                       hyper also in server and outbound, nowhere else
 // connection  admission      fastwebsockets only in connection
 // endpoint  api
 // node
@@ -152,7 +154,7 @@
 // registry    broker         do not know each other; nor do shard and broker
 // chat
 // protocol
-// rate_limit
+// rate_limit  outbound       hyper-rustls only in outbound
 // config  keys  metrics  clock  shrink  striped  prefetch  faults   use no module of the crate
 // names                                              a crate; it depends on nothing of ours
 // ```
@@ -229,6 +231,7 @@ mod http;
 mod keys;
 mod metrics;
 mod node;
+mod outbound;
 mod prefetch;
 mod protocol;
 mod rate_limit;
@@ -282,6 +285,9 @@ pub mod testing {
     }
     pub mod node {
         pub use crate::node::*;
+    }
+    pub mod outbound {
+        pub use crate::outbound::*;
     }
     pub mod prefetch {
         pub use crate::prefetch::*;

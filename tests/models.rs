@@ -48,7 +48,7 @@ use std::time::Instant;
 
 pub use real_tokio::{io, net, runtime, select, spawn, test};
 pub use shim::{Mutex, MutexGuard};
-pub use throng::testing::{chat, clock, faults, metrics, prefetch, protocol, rate_limit, shrink};
+pub use throng::testing::{chat, clock, faults, metrics, outbound, prefetch, protocol, rate_limit, shrink};
 pub use throng::{config, names};
 
 /// `tokio::sync`.

@@ -8,6 +8,7 @@
 
 mod address;
 mod bounds;
+mod callbacks;
 mod checks;
 mod engine;
 mod error;
@@ -24,12 +25,14 @@ mod text;
 mod tree;
 mod types;
 mod unsupported;
+mod url;
 
 pub use crate::keys::{Algorithm, KeyError, PublicKey};
 pub use crate::names::units::parse_duration;
 
 pub use address::Address;
 pub use bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
+pub use callbacks::Outbound;
 pub use engine::Redis;
 pub use error::{ConfigError, ConfigErrors, Layer};
 pub use features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};
@@ -39,6 +42,7 @@ pub use machine::Machine;
 pub use room_rules::RoomRule;
 pub use tree::{Config, KeyInfo, Provenance, keys};
 pub use types::{Duplicate, Engine, HistorySync, LogFormat, QueuePolicy, RedisMode, Refuse, Secret};
+pub use url::{Url, is_near};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
+use super::callbacks::Outbound;
 use super::engine::Redis;
 use super::error::Layer;
 use super::features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};
@@ -64,6 +65,8 @@ settings! {
         admission: Admission;
         /// The HTTP interface for operators and for other servers.
         api: Api;
+        /// Requests to other servers over HTTP.
+        outbound: Outbound;
         /// How the server stops.
         drain: Drain;
         /// Log lines on standard error.
@@ -95,7 +98,7 @@ pub struct KeyInfo {
     pub meaning: &'static str,
 }
 
-const SECTIONS: [&[Key<Config>]; 18] = [
+const SECTIONS: [&[Key<Config>]; 19] = [
     Config::KEYS,
     Limits::KEYS,
     Queue::KEYS,
@@ -111,6 +114,7 @@ const SECTIONS: [&[Key<Config>]; 18] = [
     Auth::KEYS,
     Admission::KEYS,
     Api::KEYS,
+    Outbound::KEYS,
     Drain::KEYS,
     Log::KEYS,
     Metrics::KEYS,

@@ -42,12 +42,13 @@ impl Loader {
         }
     }
 
-    /// Checks that the files of `redis.tls` can be read and contain what their keys say. The engine reads them again
+    /// Checks that the files of TLS can be read and contain what their keys say. The engine reads its own again
     /// whenever it connects, so that a certificate can be renewed.
     pub(super) fn tls_files(&mut self, read: Reader) {
-        let redis = &self.config.redis;
+        let (redis, outbound) = (&self.config.redis, &self.config.outbound);
         for (path, file, kind) in [
             ("redis.ca_file", redis.ca_file.clone(), CERTIFICATES),
+            ("outbound.ca_file", outbound.ca_file.clone(), CERTIFICATES),
             ("redis.cert_file", redis.cert_file.clone(), CERTIFICATES),
             ("redis.key_file", redis.key_file.clone(), PRIVATE_KEY),
         ] {
