@@ -76,11 +76,11 @@
 //   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) · engine (memory,
 //                log or cluster) · fanout (from the broker to the members) · permit (how many connections) · claim
 //                (holding a user id) · reach (connections, for others) · membership (being in a room) · announcer (says
-//                who came and went) · presence (tells other nodes) · held (users who stay after a takeover) · publish
-//                (saying something) · server_post (the same for other servers) · outgoing (a message with its ack) ·
-//                pending (a message that waits) · unanswered (how many wait) · waiter, opening (waiting for a room or
-//                its history) · direct (private messages) · survey (questions and orders of operators, to
-//                all nodes) · typing
+//                who came and went) · presence (tells other nodes) · held (users who stay after a takeover) · telling
+//                (webhooks) · publish (saying something) · server_post (the same for other servers) · outgoing (a
+//                message with its ack) · pending (a message that waits) · unanswered (how many wait) · waiter, opening
+//                (waiting for a room or its history) · direct (private messages) · survey (questions and orders of
+//                operators, to all nodes) · typing
 //   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
 //                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
 //                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
@@ -114,17 +114,20 @@
 //                calculations) · nodes.js (those for several nodes) · countdown.js (to the next attempt, of both pages)
 //                · icon.svg
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
-//                (settings for rooms by pattern) · schema (a key is declared once) · kind, text, list (kinds of
+//                (settings for rooms by pattern) · schema (a key is declared once) · kind, text, list, tables (kinds of
 //                values) · types (policies, secrets) · address (host and port) · url · callbacks (requests to other
 //                servers) · load (the layers; files: keys and passwords) · error · checks (conflicts; mismatches:
 //                warnings; engine: both) · machine (resources) · unsupported (keys without effect) · print · finding
 //                (of a check) · tests
 //   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
 //                outlive a connection)
-//   outbound/    mod (requests to other servers) · connector (opens connections) · trust (authorities for TLS) · tests
+//   webhooks/    mod (the events that other servers are told; users and rooms that are gone) · event · leavers (may
+//                come back) · queue (of a receiver) · receiver · sender (the thread that delivers) · tests
+//   outbound/    mod (requests to other servers) · connector (opens connections) · trust (authorities for TLS) ·
+//                signature (of a request) · thread (for such requests) · tests
 //   keys/        mod (public keys in PEM, and the algorithms that they belong to)
 //   metrics/     mod (counters of each shard, summed for a scrape) · counter (and histograms) · engine (of several
-//                nodes) · page, render (Prometheus' text format)
+//                nodes) · webhooks · page, render (Prometheus' text format)
 //   clock.rs     the time, which a test can move
 //   shrink.rs    shrinks collections that are mostly empty
 //   striped.rs   a table in stripes, each with a lock of its own
@@ -154,6 +157,7 @@
 // registry    broker         do not know each other; nor do shard and broker
 // chat
 // protocol
+// webhooks
 // rate_limit  outbound       hyper-rustls only in outbound
 // config  keys  metrics  clock  shrink  striped  prefetch  faults   use no module of the crate
 // names                                              a crate; it depends on nothing of ours
@@ -240,6 +244,7 @@ mod server;
 mod shard;
 mod shrink;
 mod striped;
+mod webhooks;
 
 pub use server::{BindError, Server, StopReason};
 
@@ -309,5 +314,8 @@ pub mod testing {
     }
     pub mod striped {
         pub use crate::striped::*;
+    }
+    pub mod webhooks {
+        pub use crate::webhooks::*;
     }
 }

@@ -48,7 +48,9 @@ use std::time::Instant;
 
 pub use real_tokio::{io, net, runtime, select, spawn, test};
 pub use shim::{Mutex, MutexGuard};
-pub use throng::testing::{chat, clock, faults, metrics, outbound, prefetch, protocol, rate_limit, shrink};
+pub use throng::testing::{
+    chat, clock, faults, metrics, outbound, prefetch, protocol, rate_limit, shrink, webhooks,
+};
 pub use throng::{config, names};
 
 /// `tokio::sync`.

@@ -43,6 +43,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry", "broker"],
     &["chat"],
     &["protocol"],
+    &["webhooks"],
     &["rate_limit", "outbound"],
     &["config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "faults"],
     &["names"],
@@ -80,6 +81,7 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["tokio_tungstenite", "futures_util"], &["client"]),
     (&["rustls", "rustls_native_certs"], &["client", "broker::redis::link", "outbound"]),
     (&["tokio_rustls"], &["client", "broker::redis::link", "outbound::tests"]),
+    (&["ring"], &["outbound"]),
     // In tests alone, as a client that shares no code with ours.
     (&["redis"], &["broker::redis"]),
     (&["rsa", "p256", "ed25519_dalek"], &["keys"]),

@@ -21,6 +21,7 @@ mod machine;
 mod print;
 mod room_rules;
 mod schema;
+mod tables;
 mod text;
 mod tree;
 mod types;
@@ -32,7 +33,7 @@ pub use crate::names::units::parse_duration;
 
 pub use address::Address;
 pub use bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
-pub use callbacks::Outbound;
+pub use callbacks::{Hooks, Outbound, Webhook, Webhooks};
 pub use engine::Redis;
 pub use error::{ConfigError, ConfigErrors, Layer};
 pub use features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};
@@ -41,7 +42,10 @@ pub use load::Sources;
 pub use machine::Machine;
 pub use room_rules::RoomRule;
 pub use tree::{Config, KeyInfo, Provenance, keys};
-pub use types::{Duplicate, Engine, HistorySync, LogFormat, QueuePolicy, RedisMode, Refuse, Secret};
+pub use types::WebhookEvent;
+pub use types::{
+    Duplicate, Engine, HistorySync, LogFormat, OnFailure, QueuePolicy, RedisMode, Refuse, Secret,
+};
 pub use url::{Url, is_near};
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use toml::Value;
 use super::address::Address;
 use super::kind::{InvalidValue, Kind, Raw};
 use super::types::{REDACTED, Secret, is_address_block, is_name, is_pattern};
+use super::url::Url;
 
 /// Text that passes a check. In the tree, empty text means "not set"; no check may accept it.
 pub(super) struct Text {
@@ -38,6 +39,14 @@ pub(super) const CERTIFICATES: Text = Text {
 pub(super) const PRIVATE_KEY: Text = Text {
     fits: |text| text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----"),
     allowed: "a private key in PEM, with a line -----BEGIN PRIVATE KEY-----",
+};
+/// The name of a header.
+pub(super) const HEADER: Text = Text {
+    fits: |text| {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    },
+    allowed: "the name of a header: 1 to 64 of A-Z a-z 0-9 - _",
 };
 /// The name of a user or master of the engine, which is sent as one word.
 pub(super) const LABEL: Text = Text {
@@ -173,5 +182,55 @@ impl Kind for HeaderSecret {
     }
     fn allowed(&self) -> String {
         "16 to 256 visible ASCII characters without blanks, with or without a name: NAME=KEY".into()
+    }
+}
+
+/// The URL of another server.
+pub(super) struct HttpUrl;
+
+impl HttpUrl {
+    pub(super) const ALLOWED: &'static str =
+        "an https URL without a user and a fragment, or http to a loopback or private address";
+}
+
+impl Kind for HttpUrl {
+    type Value = Url;
+    fn parse(&self, raw: Raw<'_>) -> Option<Url> {
+        Url::parse(raw.text()?)
+    }
+    fn show(&self, value: &Url) -> Option<Value> {
+        (!value.as_str().is_empty()).then(|| Value::String(value.to_string()))
+    }
+    fn allowed(&self) -> String {
+        Self::ALLOWED.into()
+    }
+    fn explain(&self, raw: Raw<'_>) -> Vec<InvalidValue> {
+        let shown = raw.shown();
+        // It may contain a password before its `@`.
+        let given = if shown.contains('@') { REDACTED.into() } else { shown };
+        vec![InvalidValue {
+            part: String::new(),
+            given: Some(given),
+            problem: format!("must be {}", self.allowed()),
+        }]
+    }
+}
+
+/// A secret of a webhook, as Standard Webhooks write it: `whsec_` and base64.
+pub(super) struct SigningSecret;
+
+impl Kind for SigningSecret {
+    type Value = Secret;
+    const SECRET: bool = true;
+    fn parse(&self, raw: Raw<'_>) -> Option<Secret> {
+        let secret = Secret::new(raw.text()?);
+        let bytes = secret.signing_key()?;
+        (16..=128).contains(&bytes.len()).then_some(secret)
+    }
+    fn show(&self, _: &Secret) -> Option<Value> {
+        Some(Value::String(REDACTED.into()))
+    }
+    fn allowed(&self) -> String {
+        "whsec_ followed by 16 to 128 bytes in base64".into()
     }
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
-use super::callbacks::Outbound;
+use super::callbacks::{Hooks, Outbound, Webhooks};
 use super::engine::Redis;
 use super::error::Layer;
 use super::features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};
 use super::kind::{Choice, Count, ListenAddress};
-use super::room_rules::{RoomRule, RoomRules};
+use super::room_rules::RoomRule;
 use super::schema::{Key, Section, settings};
+use super::tables::Tables;
 use super::text::NAME;
 use super::types::Engine;
 
@@ -35,7 +36,7 @@ settings! {
         engine: Engine = Engine::Memory, Choice(Engine::ALL);
         /// Rules for rooms by name pattern, of which the first match applies, at most 256: `[[rooms]] pattern =
         /// "live-*"` with any of `queue_policy`, `history_messages`, `history_bytes`, `history_ttl`, `presence`.
-        rooms: Vec<RoomRule> = Vec::new(), RoomRules;
+        rooms: Vec<RoomRule> = Vec::new(), Tables::<RoomRule>::new();
     } and {
         /// Limits for one client, for one address and for the whole node.
         limits: Limits;
@@ -67,6 +68,10 @@ settings! {
         api: Api;
         /// Requests to other servers over HTTP.
         outbound: Outbound;
+        /// Events that other servers are told.
+        webhooks: Webhooks;
+        /// Questions to another server before a client may come in.
+        hooks: Hooks;
         /// How the server stops.
         drain: Drain;
         /// Log lines on standard error.
@@ -98,7 +103,7 @@ pub struct KeyInfo {
     pub meaning: &'static str,
 }
 
-const SECTIONS: [&[Key<Config>]; 19] = [
+const SECTIONS: [&[Key<Config>]; 21] = [
     Config::KEYS,
     Limits::KEYS,
     Queue::KEYS,
@@ -115,6 +120,8 @@ const SECTIONS: [&[Key<Config>]; 19] = [
     Admission::KEYS,
     Api::KEYS,
     Outbound::KEYS,
+    Webhooks::KEYS,
+    Hooks::KEYS,
     Drain::KEYS,
     Log::KEYS,
     Metrics::KEYS,

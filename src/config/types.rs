@@ -3,6 +3,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::address::is_host;
 
 /// Declares an enum whose variants have names in the configuration, and `ALL`, which lists both in the order in which
@@ -106,6 +109,38 @@ named! {
     }
 }
 
+named! {
+    /// An event that a webhook is told if it asks for it.
+    WebhookEvent {
+        /// A user has a connection, after having none anywhere.
+        UserOnline = "user_online",
+        /// A user has had no connection anywhere for `webhooks.offline_after`.
+        UserOffline = "user_offline",
+        /// A room has a member, after having none anywhere.
+        RoomOccupied = "room_occupied",
+        /// A room has had no member anywhere for `webhooks.offline_after`.
+        RoomVacated = "room_vacated",
+        /// A user came into a room.
+        MemberJoined = "member_joined",
+        /// A user left a room.
+        MemberLeft = "member_left",
+        /// A message was published in a room.
+        Message = "message",
+        /// A connection of the chat ended.
+        Disconnected = "disconnected",
+    }
+}
+
+named! {
+    /// The answer for a newcomer when the hook that decides about it fails.
+    OnFailure {
+        /// The newcomer is refused, and comes again.
+        Refuse = "refuse",
+        /// The newcomer comes in.
+        Allow = "allow",
+    }
+}
+
 /// Text that is never shown: `Debug`, `Serialize` and error messages print `[redacted]`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -130,6 +165,12 @@ impl Secret {
             }
             _ => (None, self.0.as_bytes()),
         }
+    }
+
+    /// Returns the key that `whsec_` and base64 stand for; `None` where the text is something else.
+    #[must_use]
+    pub fn signing_key(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(self.0.strip_prefix("whsec_")?).ok()
     }
 
     /// Returns the bytes, for code that computes with them.

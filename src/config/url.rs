@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::address::is_host;
 
 /// An `https` URL, or an `http` URL whose host can be near: a name, or a loopback or private address.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Url(String);
 
 impl Url {

@@ -332,7 +332,7 @@ impl Connection {
     fn leave(&mut self) {
         let Some(mut endpoint) = self.endpoint.take() else { return };
         let reason = self.registration.status().end.unwrap_or(EndReason::GoingAway);
-        endpoint.ends(&reason);
+        endpoint.ends(&self.context.node, &reason);
         let by = if reason.is_started_by_server() { EndedBy::Server } else { EndedBy::Client };
         self.context.shard.metrics().count_close(reason.code(), by);
         let id = self.registration.id();

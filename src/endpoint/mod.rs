@@ -15,6 +15,7 @@ pub use self::heartbeat::Heartbeat;
 pub use self::peer::{Message, Peer};
 pub use self::route::{CHAT_PREFIX, Route};
 pub use self::with_timeout::WithTimeout;
+use crate::node::Node;
 use crate::protocol::close::EndReason;
 use crate::rate_limit::Refused;
 use crate::registry::inquiry::Departure;
@@ -165,9 +166,9 @@ impl Endpoint {
     }
 
     /// Notes why the connection ends. Called once, before the endpoint is dropped.
-    pub fn ends(&mut self, reason: &EndReason) {
+    pub fn ends(&mut self, node: &Node, reason: &EndReason) {
         if let Self::Chat(chat) = self {
-            chat.ends(reason);
+            chat.ends(node, reason);
         }
     }
 

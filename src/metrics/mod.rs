@@ -5,6 +5,7 @@ mod counter;
 pub mod engine;
 mod page;
 mod render;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use self::counter::Counter;
 use self::counter::{BUCKETS, Histogram};
 use self::engine::EngineMetrics;
+use self::webhooks::WebhookGauges;
 
 /// The close codes that are counted one by one. Every other code, which a client may invent, is counted as `other`, so
 /// that the number of series is fixed. 1005 means closed without a code, 1006 gone without a close frame.
@@ -138,6 +140,8 @@ pub struct Gauges {
     pub history_waiting: usize,
     /// The metrics of the engine that several nodes share, and the bytes that wait for it; `None` on a node alone.
     pub engine: Option<(Arc<EngineMetrics>, usize)>,
+    /// The figures of each webhook.
+    pub webhooks: Vec<WebhookGauges>,
 }
 
 /// Resources that the process uses; `None` where the system does not tell.
@@ -242,8 +246,21 @@ mod tests {
         metrics.count_refusal("origin");
         metrics.shard(0).count_fanout(Duration::from_micros(200));
         metrics.shard(1).count_fanout(Duration::from_secs(60));
-        let now =
-            Gauges { max_connections: 1000, rooms: 7, limited_users: 3, history_waiting: 2, engine: None };
+        let now = Gauges {
+            max_connections: 1000,
+            rooms: 7,
+            limited_users: 3,
+            history_waiting: 2,
+            engine: None,
+            webhooks: vec![WebhookGauges {
+                place: 1,
+                events: 9,
+                attempts: [4, 3, 2, 1],
+                queue: 5,
+                oldest: Duration::from_millis(2_500),
+                dropped: 6,
+            }],
+        };
         let process = Process {
             cpu: Duration::from_millis(1_500),
             resident_bytes: Some(1 << 20),
@@ -258,6 +275,11 @@ mod tests {
             "throng_rate_limit_users 3",
             "throng_history_waiting 2",
             "throng_connections_max 1000",
+            "throng_webhook_events_total{webhook=\"1\"} 9",
+            "throng_webhook_attempts_total{webhook=\"1\",outcome=\"timeout\"} 2",
+            "throng_webhook_queue{webhook=\"1\"} 5",
+            "throng_webhook_oldest_seconds{webhook=\"1\"} 2.5",
+            "throng_webhook_dropped_total{webhook=\"1\"} 6",
             "throng_shard_connections{shard=\"0\"} 7",
             "throng_shard_connections{shard=\"1\"} 0",
             "throng_shard_deliveries_total{shard=\"1\"} 9",

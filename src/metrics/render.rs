@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::counter::Counter;
 use super::page::Page;
-use super::{EndedBy, Gauges, Metrics, Process, ShardMetrics};
+use super::{EndedBy, Gauges, Metrics, Process, ShardMetrics, webhooks};
 
 impl Metrics {
     /// Renders all metrics in Prometheus' text format.
@@ -21,6 +21,7 @@ impl Metrics {
         if let Some((engine, waiting_bytes)) = &now.engine {
             engine.render(&mut page, *waiting_bytes);
         }
+        webhooks::render(&mut page, &now.webhooks);
         process.render(&mut page);
         page.0
     }

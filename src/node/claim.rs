@@ -57,10 +57,11 @@ impl Node {
         let directory = &self.registry.directory;
         let ClaimRequest { is_owner, shown_session, own_session, address } = request;
         let known = shown_session.and_then(|shown| directory.replace_session(user, &shown, id, own_session));
+        let mut is_beside_others = false;
         let replaced = match (known, self.config.chat.duplicate) {
             (Some(incumbent), _) => SmallVec::from_slice(&[incumbent]),
             (None, Duplicate::Allow) => {
-                directory.add(user, id, own_session);
+                is_beside_others = !directory.add(user, id, own_session);
                 SmallVec::new()
             }
             (None, Duplicate::Reject) if !is_owner => {
@@ -68,6 +69,9 @@ impl Node {
             }
             (None, Duplicate::Reject | Duplicate::Replace) => directory.replace(user, id, own_session),
         };
+        if replaced.is_empty() && !is_beside_others {
+            self.webhooks.user_came(user);
+        }
         let replaced =
             if replaced.is_empty() { Replaced::Nobody } else { Replaced::Here(replaced.into_boxed_slice()) };
         Ok(UserClaim { node: Arc::clone(self), user: user.clone(), id, replaced })
@@ -178,9 +182,11 @@ impl Drop for UserClaim {
         // If the new connection did not get as far as its room, the replaced connections are still open and no longer
         // in the directory: end them, or nobody could find them.
         self.end_replaced();
-        self.node.registry.directory.remove(&self.user, self.id);
-        if let Some(cluster) = self.node.engine.cluster() {
-            cluster.release(self.user.clone(), self.id);
+        let was_last = self.node.registry.directory.remove(&self.user, self.id);
+        match self.node.engine.cluster() {
+            Some(cluster) => cluster.release(self.user.clone(), self.id),
+            None if was_last => self.node.webhooks.user_left(&self.user),
+            None => {}
         }
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::announcer::Announcer;
 use super::pending::PendingMessage;
 use super::reach;
+use super::telling::{self, PublishedMessage};
 use crate::broker::redis::directory::Spent;
 use crate::broker::redis::directory::release::Missing;
 use crate::broker::redis::{Holder, Host, PrivateText};
@@ -26,6 +27,7 @@ use crate::registry::delivery::{Audience, Delivery, SenderCopy};
 use crate::registry::directory;
 use crate::registry::inbox::Typist;
 use crate::registry::topic::Topic;
+use crate::webhooks::Webhooks;
 
 /// The registry, as the broker's [`Local`].
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub(super) struct Fanout {
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) clock: Clock,
     pub(super) announcer: Arc<Announcer>,
+    pub(super) webhooks: Arc<Webhooks>,
     /// Answers the questions of other nodes, once the node is complete.
     pub(super) teller: OnceLock<Teller>,
 }
@@ -109,6 +112,11 @@ impl Local for Fanout {
     }
 
     fn answer(&self, message: PendingMessage, room: &RoomName, answer: Result<Published, BrokerError>) {
+        if let Ok(Published { position, is_duplicate: false }) = answer {
+            let PendingMessage { user, text, at_unix_ms, .. } = &message;
+            let published = PublishedMessage { room, user, text, at_unix_ms: *at_unix_ms };
+            telling::message(&self.webhooks, published, position);
+        }
         message.answer(&self.registry, room, answer);
     }
 }

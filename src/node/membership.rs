@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::shared::Node;
+use super::telling::{self, Members};
 use super::unanswered::Unanswered;
 use crate::broker::memory::Entrant;
 use crate::broker::resume::{NextPage, Replay, Resumed};
@@ -73,7 +74,15 @@ impl Node {
         let entered = self.broker.enter_as(room, Entrant { user, address }, resume, |state, resumed| {
             let after = resumed.is_complete().then(|| state.topic.join(shard, dialect));
             let settings = *state.settings();
+            let before = state.presence.members();
             let outcome = state.presence.join(user, now_ms, &settings.presence);
+            let names_up_to = settings.presence.count_only_above;
+            telling::moved(
+                &self.webhooks,
+                room,
+                user,
+                Members { before, after: state.presence.members(), names_up_to },
+            );
             let due = self.announcer.announce_outcome(state, room, outcome);
             let due = (due, state.presence.wants_exchange());
             let overload = Overload::from(settings.queue_policy);
@@ -220,6 +229,7 @@ impl Membership {
         let (until, (due, wants_exchange), is_empty) = self.room.with(|state| {
             let until = was_member.then(|| state.topic.leave(self.id.shard(), self.dialect));
             let rules = state.settings().presence;
+            let before = state.presence.members();
             let outcome = match how {
                 _ if faults::is_on(Fault::ForgetLeave) => Outcome::Quiet,
                 Departure::Leaving => state.presence.leave(&self.user, now_ms, &rules),
@@ -230,6 +240,9 @@ impl Membership {
                     Outcome::Quiet
                 }
             };
+            let members =
+                Members { before, after: state.presence.members(), names_up_to: rules.count_only_above };
+            telling::moved(&node.webhooks, self.room.name(), &self.user, members);
             let due = node.announcer.announce_outcome(state, self.room.name(), outcome);
             (until, (due, state.presence.wants_exchange()), state.presence.is_empty())
         });

@@ -1,9 +1,11 @@
 //! A message on its way to a room: its frame, its ack, and the answer if it is refused.
 
+use super::telling::{self, PublishedMessage};
 use crate::broker::{BrokerError, Encoded, Position};
 use crate::names::{ConnectionId, RoomName, UserId};
 use crate::protocol::event::{self, CommandError, v1};
 use crate::registry::delivery::{Ack, SenderCopy};
+use crate::webhooks::Webhooks;
 
 /// Returns the answer to a command that the broker refused.
 #[must_use]
@@ -38,6 +40,14 @@ pub(super) struct AckRequest<'a> {
 }
 
 impl OutgoingMessage<'_> {
+    /// Encodes a message that has its position now, and tells webhooks. Called under the room's lock, in the order of
+    /// its offsets.
+    pub(super) fn encode_and_tell(&self, webhooks: &Webhooks, at: Position) -> Encoded<SenderCopy> {
+        let &Self { user, text, room, at_unix_ms, .. } = self;
+        telling::message(webhooks, PublishedMessage { room, user, text, at_unix_ms }, at);
+        self.encode(at)
+    }
+
     pub(super) fn encode(&self, position: Position) -> Encoded<SenderCopy> {
         let Position { epoch, offset } = position;
         let frame = event::message(self.user, self.text, self.room, epoch, offset, self.at_unix_ms);

@@ -70,7 +70,8 @@ impl Membership {
         let engine = &self.node.engine;
         let published = if engine.is_immediate() {
             let draft = Draft { user: &self.user, key, key_bound: KeyBound::User, max_len };
-            self.node.broker.publish(&self.room, draft, at_unix_ms, |at| message.encode(at)).map(Some)
+            let encode = |at| message.encode_and_tell(&self.node.webhooks, at);
+            self.node.broker.publish(&self.room, draft, at_unix_ms, encode).map(Some)
         } else {
             engine.publish(self.job(message, key, max_len)).map(|()| None)
         };

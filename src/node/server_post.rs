@@ -103,7 +103,8 @@ impl Node {
             let message =
                 OutgoingMessage { user, text, room: room.name(), at_unix_ms, from: None, ack: None };
             let draft = Draft { user, key, key_bound, max_len };
-            let published = self.broker.publish(room, draft, at_unix_ms, |at| message.encode(at))?;
+            let encode = |at| message.encode_and_tell(&self.webhooks, at);
+            let published = self.broker.publish(room, draft, at_unix_ms, encode)?;
             return Ok(SubmittedAnswer::Here(published));
         }
         let (answer, answered) = oneshot::channel();

@@ -1,7 +1,9 @@
 //! The state that all threads of a node share: its registry, its broker, its limits and counters.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,6 +24,11 @@ use crate::metrics::{Gauges, Metrics};
 use crate::rate_limit::Limiter;
 use crate::registry::Registry;
 use crate::shard::laggards::Laggards;
+use crate::webhooks::Webhooks;
+
+/// Shortest time for the delivery of the last events: the closes of connections, which a drain spreads over its window,
+/// are events, too.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// Why a node cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +39,9 @@ pub enum OpenError {
     /// The engine cannot be used.
     #[error(transparent)]
     Engine(#[from] StartError),
+    /// Requests to other servers cannot be made.
+    #[error("webhooks or hooks cannot be used: {0}")]
+    Outbound(io::Error),
 }
 
 /// Takes requests for the slow clients of a shard. It is full while the shard has not begun with some earlier ones.
@@ -50,6 +60,8 @@ pub struct Node {
     pub clock: Clock,
     /// The rate limits of connections and users; `None` when `rate_limit.enabled` is false.
     pub limiter: Option<Arc<Limiter>>,
+    /// The events that other servers are told.
+    pub webhooks: Arc<Webhooks>,
     /// The rooms. The broker's clock counts from the Unix epoch, so that ages continue over a restart.
     pub(super) broker: Arc<Memory<Fanout>>,
     /// The engine, which gives messages their positions.
@@ -61,6 +73,8 @@ pub struct Node {
     is_draining: AtomicBool,
     /// The way to ask each shard for its slow clients, once the workers run.
     laggards: OnceLock<Box<[LaggardSearch]>>,
+    /// When the drain began, in milliseconds of the node's clock.
+    drain_began_ms: AtomicU64,
     /// When the log last said that there are too many rooms, in milliseconds of the node's clock.
     pub(super) warned_ms: AtomicU64,
 }
@@ -80,6 +94,7 @@ impl Node {
     /// The folder or the engine cannot be used.
     pub fn open(config: Config, metrics: Metrics, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let mut node = Self::in_memory(config, metrics, clock);
+        node.webhooks.start().map_err(OpenError::Outbound)?;
         if node.config.engine == config::Engine::Redis {
             let cluster = Cluster::start(&node.config, &node.broker, node.clock.clone())?;
             node.engine = Engine::Redis(Box::new(cluster));
@@ -125,12 +140,14 @@ impl Node {
         };
         let limiter = Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection).map(Arc::new);
         let announcer = Arc::new(Announcer::new(Arc::clone(&registry), clock.clone()));
+        let webhooks = Arc::new(Webhooks::new(&config, clock.clone()));
         let fanout = Fanout {
             registry: Arc::clone(&registry),
             limiter: limiter.clone(),
             clock: clock.clone(),
             announcer: Arc::clone(&announcer),
             teller: OnceLock::new(),
+            webhooks: Arc::clone(&webhooks),
         };
         let broker = Memory::new(fanout, limits);
         broker.tick(clock.unix_ms());
@@ -140,12 +157,14 @@ impl Node {
             registry,
             metrics,
             limiter,
+            webhooks,
             private_ids: PrivateMessageIds::default(),
             held: HeldUsers::new(&clock),
             announcer,
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             laggards: OnceLock::new(),
+            drain_began_ms: AtomicU64::new(0),
             warned_ms: AtomicU64::new(0),
             clock,
             config,
@@ -166,6 +185,7 @@ impl Node {
 
     /// Refuses new connections from now on.
     pub fn drain(&self) {
+        self.drain_began_ms.store(self.now_ms(), Relaxed);
         self.is_draining.store(true, Relaxed);
     }
 
@@ -213,11 +233,17 @@ impl Node {
 
     /// Publishes the messages that wait for the log, and closes it. Blocks until that is done. Nothing can be published
     /// afterwards.
+    /// Publishes the messages that wait for the log, and closes it. Then delivers the events that wait for webhooks, in
+    /// what is left of `drain.window` and at least in [`LAST_EVENTS`]. Blocks until that is done. Nothing can be
+    /// published afterwards.
     ///
     /// # Errors
     /// The log could not be closed cleanly. The operating system has been given everything that was published.
     pub fn close(&self) -> Result<(), LogError> {
-        self.engine.stop()
+        let closed = self.engine.stop();
+        let passed = Duration::from_millis(self.now_ms().saturating_sub(self.drain_began_ms.load(Relaxed)));
+        self.webhooks.stop(self.config.drain.window.saturating_sub(passed).max(LAST_EVENTS));
+        closed
     }
 
     /// Returns how many rooms exist.
@@ -238,6 +264,7 @@ impl Node {
                 .engine
                 .cluster()
                 .map(|cluster| (Arc::clone(cluster.metrics()), cluster.waiting_bytes())),
+            webhooks: self.webhooks.gauges(),
         }
     }
 
@@ -247,6 +274,7 @@ impl Node {
         let now_ms = self.now_ms();
         self.announcer.announce_due(now_ms);
         self.release_held(now_ms);
+        self.webhooks.keep_house(now_ms, |user| !self.registry.directory.find(user).is_empty());
         self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
         if let Some(limiter) = &self.limiter {
             limiter.users.forget(turn, now_ms, &limiter.messages);

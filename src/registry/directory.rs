@@ -57,9 +57,12 @@ impl Directory {
         }
     }
 
-    /// Adds a connection beside others of the same user.
-    pub fn add(&self, user: &UserId, id: ConnectionId, session: Option<SessionId>) {
-        self.users.lock(user).entry(user.clone()).or_default().push(Holder::new(id, session));
+    /// Adds a connection beside others of the same user. Returns true when there were none.
+    pub fn add(&self, user: &UserId, id: ConnectionId, session: Option<SessionId>) -> bool {
+        let mut users = self.users.lock(user);
+        let holders = users.entry(user.clone()).or_default();
+        holders.push(Holder::new(id, session));
+        holders.len() == 1
     }
 
     /// Adds a connection of a user, and takes out those that it has replaced, as [`Directory::replace`] does.
@@ -155,15 +158,17 @@ impl Directory {
         users.get(user).is_some_and(|holders| holders.iter().all(|holder| holder.id != id))
     }
 
-    /// Removes a connection of a user, if it has not been replaced.
-    pub fn remove(&self, user: &UserId, id: ConnectionId) {
+    /// Removes a connection of a user, if it has not been replaced. Returns true when it was the user's last one.
+    pub fn remove(&self, user: &UserId, id: ConnectionId) -> bool {
         let mut users = self.users.lock(user);
-        let Some(holders) = users.get_mut(user) else { return };
+        let Some(holders) = users.get_mut(user) else { return false };
         holders.retain(|holder| holder.id != id);
-        if holders.is_empty() {
+        let is_gone = holders.is_empty();
+        if is_gone {
             users.remove(user);
             users.shrink_when_sparse();
         }
+        is_gone
     }
 
     /// Returns the number of users with a connection.
@@ -193,10 +198,12 @@ mod tests {
         assert_eq!(directory.replace_if(&user, old, new, None), Ok(()));
         assert_eq!(directory.replace_if(&user, old, third, None), Err(Some(new)));
         assert!(directory.was_replaced(&user, old) && !directory.was_replaced(&user, new));
-        directory.remove(&user, old);
+        assert!(!directory.remove(&user, old));
         assert_eq!(directory.find(&user)[..], [new]);
         assert_eq!(directory.claim(&user, third, None), Err(new));
-        directory.remove(&user, new);
+        assert!(directory.remove(&user, new) && !directory.remove(&user, new));
+        assert!(directory.add(&user, new, None) && !directory.add(&user, old, None));
+        assert!(!directory.remove(&user, old) && directory.remove(&user, new));
         assert!(directory.is_empty() && directory.find(&user).is_empty());
         assert!(!directory.was_replaced(&user, old), "nobody is there");
         assert_eq!(directory.replace_if(&user, old, third, None), Err(None));

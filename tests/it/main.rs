@@ -68,4 +68,5 @@ mod v1_rooms;
 mod v1_takeover;
 mod vanish;
 mod web;
+mod webhooks;
 mod wire;

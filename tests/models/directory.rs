@@ -49,7 +49,8 @@ fn successors() {
     let count = Arc::clone(&successors);
     together(3, move |id| {
         if id.slot() == 3 {
-            return shared.remove(&user(), incumbent);
+            shared.remove(&user(), incumbent);
+            return;
         }
         if shared.replace_if(&user(), incumbent, id, None).is_ok() || shared.claim(&user(), id, None).is_ok()
         {

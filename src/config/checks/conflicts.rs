@@ -76,6 +76,19 @@ pub(in crate::config) fn conflicts(config: &Config) -> Vec<Conflict> {
         "only one of api.keys and api.keys_file may be set".into(),
     );
 
+    let hooks = &config.hooks;
+    demand(
+        hooks.secret_file.is_some() || (hooks.connect.is_none() && hooks.join.is_none()),
+        &["hooks.connect", "hooks.join", "hooks.secret_file"],
+        "hooks.connect and hooks.join need hooks.secret_file, which signs the questions".into(),
+    );
+    for (index, receiver) in config.webhooks.receivers.iter().enumerate() {
+        demand(
+            receiver.secret_file.is_some(),
+            &["webhooks.receivers"],
+            format!("webhooks.receivers[{index}] needs a secret_file, which signs the events"),
+        );
+    }
     token_keys(config, &mut demand);
     engine::conflicts(config, &mut demand);
     found

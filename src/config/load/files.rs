@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::kind::{Kind, Raw};
 use super::super::list::{Lines, Optional};
-use super::super::text::{CERTIFICATES, HeaderSecret, PRIVATE_KEY, Pem, SecretText};
+use super::super::text::{CERTIFICATES, HeaderSecret, PRIVATE_KEY, Pem, SecretText, SigningSecret};
 use super::Loader;
 use crate::keys::{Algorithm, PublicKey};
 
@@ -35,6 +35,17 @@ impl Loader {
         let file = self.config.redis.sentinel_password_file.clone();
         if let Some(secret) = self.key_file(read, "redis.sentinel_password_file", file, &password) {
             self.config.redis.sentinel_password = secret;
+        }
+        let signing = Lines(SigningSecret);
+        let file = self.config.hooks.secret_file.clone();
+        if let Some(secrets) = self.key_file(read, "hooks.secret_file", file, &signing) {
+            self.config.hooks.secrets = secrets;
+        }
+        for index in 0..self.config.webhooks.receivers.len() {
+            let file = self.config.webhooks.receivers[index].secret_file.clone();
+            if let Some(secrets) = self.key_file(read, "webhooks.receivers", file, &signing) {
+                self.config.webhooks.receivers[index].secrets = secrets;
+            }
         }
         let keys_file = self.config.api.keys_file.clone();
         if let Some(keys) = self.key_file(read, "api.keys_file", keys_file, &Lines(HeaderSecret)) {

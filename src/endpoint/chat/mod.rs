@@ -17,7 +17,7 @@ use super::peer::{Message, Peer};
 use crate::broker::{BrokerError, Position};
 use crate::chat::validate;
 use crate::names::{RoomName, SessionId, UserId};
-use crate::node::{Node, UserClaim};
+use crate::node::{Node, UserClaim, tell_ended};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::CommandError;
 use crate::rate_limit::{Refused, Strikes};
@@ -106,7 +106,8 @@ impl Chat {
     }
 
     /// Notes why the connection ends.
-    pub(super) fn ends(&mut self, reason: &EndReason) {
+    pub(super) fn ends(&mut self, node: &Node, reason: &EndReason) {
+        tell_ended(&node.webhooks, self.claim.user(), reason);
         self.rooms.iter_mut().for_each(|membership| membership.ends(reason));
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod link;
 pub(crate) mod log;
 pub(crate) mod node;
 pub(crate) mod raw;
+pub(crate) mod receiver;
 #[allow(dead_code, reason = "the tests of many nodes need more of it")]
 pub(crate) mod redis;
 #[allow(dead_code, reason = "the tests of many nodes need more of it")]

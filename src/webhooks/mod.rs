@@ -1,0 +1,362 @@
+//! Webhooks: tells other servers what happens, at least once, in order for each room and user, and never at the cost
+//! of a client.
+//!
+//! The node hands events down as they arise. Each receiver has a bounded queue in eight lanes, and a thread of its own
+//! delivers them. If there is no space, the newest event is dropped and counted, and the next request tells the
+//! receiver. Two things are worked out here: a user is online or offline, and a room is occupied or vacated, only once
+//! that has lasted.
+
+mod event;
+mod leavers;
+mod queue;
+mod receiver;
+mod sender;
+
+#[cfg(test)]
+mod tests;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use self::event::{Happening, Message, Resync};
+use self::leavers::Leavers;
+use self::queue::{Bounds, LANES};
+use self::receiver::{Receiver, Wishes, bit, bits};
+use crate::clock::{Awake, Clock};
+use crate::config::{self, Config, Url, WebhookEvent};
+use crate::metrics::webhooks::WebhookGauges;
+use crate::names::{RoomName, UserId};
+use crate::outbound::Client;
+use crate::outbound::thread::Thread;
+
+/// The settings that a reload can change.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    linger: Duration,
+    timeout: Duration,
+    keep: Duration,
+    offline_after: Duration,
+    bounds: Bounds,
+}
+
+impl Times {
+    fn new(config: &config::Webhooks) -> Self {
+        Self {
+            linger: config.linger,
+            timeout: config.timeout,
+            keep: config.keep,
+            offline_after: config.offline_after,
+            bounds: Bounds { events: config.max_events, bytes: config.max_bytes },
+        }
+    }
+}
+
+/// The state that the node's threads and the sender share.
+#[derive(Debug)]
+struct Shared {
+    node: String,
+    /// Tells the events of this run of the node from those of others.
+    incarnation: u64,
+    clock: Clock,
+    times: RwLock<Times>,
+    receivers: RwLock<Vec<Arc<Receiver>>>,
+    next_event: AtomicU64,
+    next_delivery: AtomicU64,
+    /// Set to the end of the time for the last deliveries when the node stops; changed when the receivers are.
+    signal: watch::Sender<Option<Instant>>,
+}
+
+/// Users or rooms that have left, and a clock for them which stands still when the process does.
+#[derive(Debug)]
+struct Waiting<K> {
+    leavers: Leavers<K>,
+    awake: Awake,
+}
+
+/// The webhooks of a node.
+#[derive(Debug)]
+pub struct Webhooks {
+    shared: Arc<Shared>,
+    /// The events that any receiver wants, as bits; 0 without receivers.
+    wanted: AtomicU16,
+    users: Mutex<Waiting<UserId>>,
+    rooms: Mutex<Waiting<RoomName>>,
+    /// Spreads rooms and users over the lanes; nobody outside can choose a lane.
+    hasher: RandomState,
+    ca_file: Option<PathBuf>,
+    thread: Mutex<Option<Thread>>,
+    /// True when this node alone knows whether a user is online.
+    is_alone: bool,
+    is_stopped: AtomicBool,
+}
+
+impl Webhooks {
+    /// Makes the webhooks of a configuration. Nothing is sent before [`Webhooks::start`].
+    #[must_use]
+    pub fn new(config: &Config, clock: Clock) -> Self {
+        let awake = || Awake::new(&clock);
+        let webhooks = Self {
+            wanted: AtomicU16::new(0),
+            users: Mutex::new(Waiting { leavers: Leavers::default(), awake: awake() }),
+            rooms: Mutex::new(Waiting { leavers: Leavers::default(), awake: awake() }),
+            hasher: RandomState::new(),
+            ca_file: config.outbound.ca_file.clone(),
+            thread: Mutex::new(None),
+            is_alone: config.engine == config::Engine::Memory,
+            is_stopped: AtomicBool::new(false),
+            shared: Arc::new(Shared {
+                node: config.node.clone(),
+                incarnation: fastrand::u64(..),
+                times: RwLock::new(Times::new(&config.webhooks)),
+                receivers: RwLock::default(),
+                next_event: AtomicU64::new(1),
+                next_delivery: AtomicU64::new(1),
+                signal: watch::Sender::new(None),
+                clock,
+            }),
+        };
+        webhooks.set_receivers(&config.webhooks.receivers);
+        webhooks
+    }
+
+    /// Begins to deliver, if there are receivers. The first event says that nothing is known of the time before.
+    ///
+    /// # Errors
+    /// `outbound.ca_file` cannot be used, or a thread cannot be made.
+    pub fn start(&self) -> io::Result<()> {
+        if self.is_alone {
+            self.note_resync(&Resync::Started);
+        }
+        self.start_thread()
+    }
+
+    fn start_thread(&self) -> io::Result<()> {
+        let mut thread = self.thread.lock();
+        if thread.is_none() && !self.shared.receivers.read().is_empty() {
+            let client = Client::new(self.ca_file.as_deref()).map_err(io::Error::other)?;
+            let shared = Arc::clone(&self.shared);
+            *thread = Some(Thread::start("webhooks", move || sender::run(shared, client))?);
+        }
+        Ok(())
+    }
+
+    /// Applies a changed configuration. A receiver whose URL stays keeps its queue and gets its new secrets and wishes,
+    /// and one that answered 410 is tried again. Events for a receiver that is gone from the configuration are dropped.
+    ///
+    /// # Errors
+    /// A thread cannot be made, when these are the first receivers.
+    pub fn reconfigure(&self, config: &config::Webhooks) -> io::Result<()> {
+        *self.shared.times.write() = Times::new(config);
+        let added = self.set_receivers(&config.receivers);
+        for receiver in added {
+            self.push_resync(&receiver, &Resync::Added);
+        }
+        self.shared.signal.send_modify(|_| {});
+        self.start_thread()
+    }
+
+    /// Sets the receivers; returns those that are new.
+    fn set_receivers(&self, configured: &[config::Webhook]) -> Vec<Arc<Receiver>> {
+        let mut receivers = self.shared.receivers.write();
+        let mut old = std::mem::take(&mut *receivers);
+        let mut added = Vec::new();
+        for (place, receiver) in configured.iter().enumerate() {
+            let wishes = Wishes::new(place, receiver);
+            let is_same = |known: &Arc<Receiver>| same_url(known, &receiver.url);
+            match old.iter().position(is_same) {
+                Some(index) => {
+                    let known = old.swap_remove(index);
+                    known.renew(wishes);
+                    receivers.push(known);
+                }
+                None => {
+                    let new = Arc::new(Receiver::new(wishes));
+                    added.push(Arc::clone(&new));
+                    receivers.push(new);
+                }
+            }
+        }
+        for gone in old {
+            gone.is_removed.store(true, Relaxed);
+            let (left, place) = (gone.queue.lock().switch_off(), gone.wishes().place);
+            tracing::info!(webhook = place, left, "a webhook was taken out of the configuration");
+        }
+        let wanted = configured.iter().fold(0, |wanted, receiver| wanted | bits(&receiver.events));
+        self.wanted.store(wanted, Relaxed);
+        added
+    }
+
+    /// Returns true when any receiver wants to be told of such an event.
+    #[must_use]
+    pub fn want(&self, event: WebhookEvent) -> bool {
+        self.wanted.load(Relaxed) & bit(event) != 0
+    }
+
+    /// Returns true when any receiver wants to be told of one of two events.
+    fn want_any(&self, one: WebhookEvent, other: WebhookEvent) -> bool {
+        self.wanted.load(Relaxed) & (bit(one) | bit(other)) != 0
+    }
+
+    /// Queues an event for the receivers that want it. Never waits. Events of one room or user come in the order of
+    /// these calls.
+    pub fn note(&self, happening: &Happening<'_>) {
+        if !self.want(happening.kind()) {
+            return;
+        }
+        let receivers = self.shared.receivers.read();
+        let mut wanting = receivers.iter().filter(|receiver| receiver.wants(happening)).peekable();
+        if wanting.peek().is_none() {
+            return;
+        }
+        let lane = self.hasher.hash_one(happening.subject()) as usize % LANES;
+        let event = Arc::new(happening.event(&self.shared.event_id(), self.shared.clock.unix_ms()));
+        let bounds = self.shared.times.read().bounds;
+        for receiver in wanting {
+            receiver.push(lane, &event, bounds);
+        }
+    }
+
+    /// Tells every receiver that events may be missing.
+    pub fn note_resync(&self, reason: &Resync) {
+        let receivers = self.shared.receivers.read().clone();
+        receivers.iter().for_each(|receiver| self.push_resync(receiver, reason));
+    }
+
+    fn push_resync(&self, receiver: &Receiver, reason: &Resync) {
+        let event = reason.event(&self.shared.event_id(), self.shared.clock.unix_ms());
+        let bounds = self.shared.times.read().bounds;
+        receiver.push(0, &Arc::new(event), bounds);
+    }
+
+    /// Notes that a user has a first connection.
+    pub fn user_came(&self, user: &UserId) {
+        if !self.want_any(WebhookEvent::UserOnline, WebhookEvent::UserOffline) {
+            return;
+        }
+        // The event is queued under the lock, so that it comes in order with that of the user's leave.
+        let mut users = self.users.lock();
+        if !users.leavers.came(user) {
+            self.note(&Happening::UserOnline(user));
+        }
+    }
+
+    /// Notes that a user has no connection any more.
+    pub fn user_left(&self, user: &UserId) {
+        if !self.want_any(WebhookEvent::UserOnline, WebhookEvent::UserOffline) {
+            return;
+        }
+        let after_ms = self.shared.offline_after_ms();
+        let mut users = self.users.lock();
+        let due_ms = users.awake.at(self.shared.clock.now_ms()) + after_ms;
+        if !users.leavers.left(user, due_ms) {
+            self.note(&Happening::UserOffline(user));
+        }
+    }
+
+    /// Notes that a room has a first member. Called under the room's lock.
+    pub fn room_occupied(&self, room: &RoomName) {
+        if !self.want_any(WebhookEvent::RoomOccupied, WebhookEvent::RoomVacated) {
+            return;
+        }
+        let mut rooms = self.rooms.lock();
+        if !rooms.leavers.came(room) {
+            self.note(&Happening::RoomOccupied(room));
+        }
+    }
+
+    /// Notes that a room has no member any more. Called under the room's lock.
+    pub fn room_left(&self, room: &RoomName) {
+        if !self.want_any(WebhookEvent::RoomOccupied, WebhookEvent::RoomVacated) {
+            return;
+        }
+        let after_ms = self.shared.offline_after_ms();
+        let mut rooms = self.rooms.lock();
+        let due_ms = rooms.awake.at(self.shared.clock.now_ms()) + after_ms;
+        if !rooms.leavers.left(room, due_ms) {
+            self.note(&Happening::RoomVacated(room));
+        }
+    }
+
+    /// Tells of the users and rooms that have been gone for long enough by `now_ms`. `is_online` says whether a user
+    /// has a connection again: another thread may be about to tell so.
+    pub fn keep_house(&self, now_ms: u64, is_online: impl Fn(&UserId) -> bool) {
+        if self.wanted.load(Relaxed) == 0 {
+            return;
+        }
+        let mut users = self.users.lock();
+        let until_ms = users.awake.at(now_ms);
+        while let Some(user) = users.leavers.take_gone(until_ms) {
+            if !is_online(&user) {
+                self.note(&Happening::UserOffline(&user));
+            }
+        }
+        drop(users);
+        let mut rooms = self.rooms.lock();
+        let until_ms = rooms.awake.at(now_ms);
+        while let Some(room) = rooms.leavers.take_gone(until_ms) {
+            self.note(&Happening::RoomVacated(&room));
+        }
+    }
+
+    /// Delivers what is left for at most `window`, and ends the thread. Blocks until that is done. All users and rooms
+    /// that have left are gone now, if nobody else can tell so later.
+    pub fn stop(&self, window: Duration) {
+        if self.is_stopped.swap(true, Relaxed) {
+            return;
+        }
+        if self.is_alone {
+            while let Some(user) = self.users.lock().leavers.take_any() {
+                self.note(&Happening::UserOffline(&user));
+            }
+            while let Some(room) = self.rooms.lock().leavers.take_any() {
+                self.note(&Happening::RoomVacated(&room));
+            }
+        }
+        self.shared.signal.send_replace(Some(Instant::now() + window));
+        if let Some(thread) = self.thread.lock().take() {
+            thread.join();
+        }
+    }
+
+    /// Returns the figures of each receiver.
+    #[must_use]
+    pub fn gauges(&self) -> Vec<WebhookGauges> {
+        self.shared.receivers.read().iter().map(|receiver| receiver.gauges()).collect()
+    }
+}
+
+impl Drop for Webhooks {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+fn same_url(receiver: &Receiver, url: &Url) -> bool {
+    receiver.wishes().url == *url
+}
+
+impl Shared {
+    fn event_id(&self) -> String {
+        let number = self.next_event.fetch_add(1, Relaxed);
+        format!("{}-{:016x}-{number}", self.node, self.incarnation)
+    }
+
+    /// Returns the id of a request, which all its attempts have. It is no event's id, because another request may
+    /// contain the same events and more.
+    fn delivery_id(&self) -> String {
+        let number = self.next_delivery.fetch_add(1, Relaxed);
+        format!("{}-{:016x}-d{number}", self.node, self.incarnation)
+    }
+
+    fn offline_after_ms(&self) -> u64 {
+        self.times.read().offline_after.as_millis() as u64
+    }
+}

@@ -1,0 +1,260 @@
+//! The thread that delivers: one task for each lane of each receiver, with one request under way in each.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Shared;
+use super::event::{Event, Resync};
+use super::queue::{Batch, LANES};
+use super::receiver::{Receiver, Wishes};
+use crate::metrics::webhooks::Attempt;
+use crate::outbound::{self, Client, Method, Request};
+
+/// Most bytes of a receiver's answer, which is not looked at.
+const MAX_ANSWER: usize = 1024 * 1024;
+/// The first wait before another attempt is a random part of this, and each later one of twice as much.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest wait that is not the receiver's wish.
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// The longest wait that a receiver can wish for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// Delivers until the node stops, and then what is left, until the time for that is over.
+pub(super) async fn run(shared: Arc<Shared>, client: Client) {
+    let mut signal = shared.signal.subscribe();
+    let mut lanes = JoinSet::new();
+    while signal.borrow_and_update().is_none() {
+        let new: Vec<_> = {
+            let receivers = shared.receivers.read();
+            receivers.iter().filter(|receiver| !receiver.is_served.swap(true, Relaxed)).cloned().collect()
+        };
+        for receiver in new {
+            for lane in 0..LANES {
+                let (shared, receiver, client) = (Arc::clone(&shared), Arc::clone(&receiver), client.clone());
+                lanes.spawn(Lane { signal: shared.signal.subscribe(), shared, receiver, client, lane }.run());
+            }
+        }
+        // The lanes of receivers that were taken away have ended.
+        while lanes.try_join_next().is_some() {}
+        if signal.changed().await.is_err() {
+            return;
+        }
+    }
+    let until = (*signal.borrow()).unwrap_or_else(Instant::now);
+    let all = async { while lanes.join_next().await.is_some() {} };
+    if timeout_at(until, all).await.is_err() {
+        for receiver in shared.receivers.read().iter() {
+            let (left, place) = (receiver.queue.lock().len(), receiver.wishes().place);
+            if left > 0 {
+                tracing::warn!(webhook = place, left, "the node stops with events that were not delivered");
+            }
+        }
+    }
+}
+
+/// The result of an attempt.
+enum Outcome {
+    Delivered,
+    /// The receiver wants nothing more.
+    Gone,
+    /// To be tried again, after this time if the receiver has said so.
+    Failed {
+        after: Option<Duration>,
+    },
+}
+
+/// One lane of one receiver.
+struct Lane {
+    shared: Arc<Shared>,
+    receiver: Arc<Receiver>,
+    client: Client,
+    lane: usize,
+    /// Changes when the node stops, and when the configuration has changed.
+    signal: watch::Receiver<Option<Instant>>,
+}
+
+impl Lane {
+    async fn run(mut self) {
+        while let Some(batch) = self.next_batch().await {
+            let is_delivered = self.deliver(&batch).await;
+            self.receiver.queue.lock().done(&batch, is_delivered);
+            if !is_delivered {
+                self.receiver.count_dropped(batch.events.len() as u64);
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.signal.borrow().is_some()
+    }
+
+    /// Waits for events that are due. Returns `None` when there will be none.
+    async fn next_batch(&mut self) -> Option<Batch> {
+        loop {
+            if self.receiver.is_removed.load(Relaxed) {
+                return None;
+            }
+            let first = self.receiver.queue.lock().first(self.lane);
+            let due = match first {
+                None if self.is_stopping() => return None,
+                None => None,
+                Some((since, is_full)) => {
+                    let due = Instant::from_std(since) + self.shared.times.read().linger;
+                    if is_full || self.is_stopping() || due <= Instant::now() {
+                        return self.receiver.queue.lock().take(self.lane);
+                    }
+                    Some(due)
+                }
+            };
+            let lingering = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.receiver.wake[self.lane].notified() => {}
+                () = lingering => {}
+                // The sender of the signal lives as long as this lane.
+                _ = self.signal.changed() => {}
+            }
+        }
+    }
+
+    /// Sends a batch until the receiver has it. Returns false when it is given up.
+    async fn deliver(&mut self, batch: &Batch) -> bool {
+        let id = self.shared.delivery_id();
+        let body = self.shared.body(batch);
+        for attempt in 0.. {
+            let wishes = self.receiver.wishes();
+            let after = match self.post(&wishes, &id, body.clone()).await {
+                Outcome::Delivered => return true,
+                Outcome::Gone => {
+                    let dropped = self.receiver.queue.lock().switch_off();
+                    self.receiver.count_dropped(dropped);
+                    tracing::warn!(
+                        webhook = wishes.place,
+                        dropped,
+                        "a webhook answers 410: off until a reload"
+                    );
+                    return false;
+                }
+                Outcome::Failed { after } => after,
+            };
+            if self.is_given_up(batch) {
+                return false;
+            }
+            let wait = after.unwrap_or_else(|| back_off(attempt));
+            tokio::select! {
+                () = sleep(wait) => {}
+                _ = self.signal.changed() => {}
+            }
+            if self.receiver.is_removed.load(Relaxed) || self.receiver.queue.lock().is_off() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Returns true when all events of the batch are too old to be tried again.
+    fn is_given_up(&self, batch: &Batch) -> bool {
+        let newest = batch.events.iter().map(|event| event.at_unix_ms).max().unwrap_or(0);
+        let age_ms = self.shared.clock.unix_ms().saturating_sub(newest);
+        u128::from(age_ms) > self.shared.times.read().keep.as_millis()
+    }
+
+    async fn post(&self, wishes: &Wishes, id: &str, body: Bytes) -> Outcome {
+        let unix_s = self.shared.clock.wall_ms().max(0) as u64 / 1_000;
+        let headers = wishes.signer.headers(id, unix_s, &body);
+        let request = Request { method: Method::Post, url: &wishes.url, headers, body };
+        let timeout = self.shared.times.read().timeout;
+        let answer = self.client.request(request, timeout, MAX_ANSWER).await;
+        let (attempt, problem, outcome) = match answer {
+            Ok(answer) if (200..300).contains(&answer.status) => {
+                (Attempt::Delivered, None, Outcome::Delivered)
+            }
+            Ok(answer) if answer.status == 410 => (Attempt::Status, None, Outcome::Gone),
+            Ok(answer) => {
+                let after = answer.header("retry-after").and_then(retry_after);
+                (Attempt::Status, Some(format!("status {}", answer.status)), Outcome::Failed { after })
+            }
+            Err(outbound::Error::Deadline) => {
+                (Attempt::Timeout, Some("no answer in time".into()), Outcome::Failed { after: None })
+            }
+            Err(error) => (Attempt::Error, Some(error.to_string()), Outcome::Failed { after: None }),
+        };
+        self.receiver.count_attempt(attempt);
+        self.log(wishes.place, problem);
+        outcome
+    }
+
+    /// Says once that deliveries fail, and once that they do not any more.
+    fn log(&self, webhook: usize, problem: Option<String>) {
+        let was_failing = self.receiver.is_failing.swap(problem.is_some(), Relaxed);
+        match problem {
+            Some(problem) if !was_failing => {
+                tracing::warn!(webhook, problem, "a webhook does not take events: they wait");
+            }
+            None if was_failing => tracing::info!(webhook, "a webhook takes events again"),
+            _ => {}
+        }
+    }
+}
+
+/// Reads the seconds of a `Retry-After`. A date is ignored.
+fn retry_after(text: &str) -> Option<Duration> {
+    Some(Duration::from_secs(text.parse().ok()?).min(MAX_RETRY_AFTER))
+}
+
+/// Returns the wait before the next attempt: random, so that lanes and nodes do not come back in step.
+fn back_off(attempt: u32) -> Duration {
+    let longest = FIRST_RETRY.saturating_mul(1 << attempt.min(16)).min(LAST_RETRY);
+    longest.mul_f64(fastrand::f64())
+}
+
+impl Shared {
+    /// Writes the body of a request, with a resync if events were dropped.
+    fn body(&self, batch: &Batch) -> Bytes {
+        let now_ms = self.clock.unix_ms();
+        let resync = (batch.dropped > 0).then(|| Resync::Dropped.event(&self.event_id(), now_ms));
+        let events: Vec<&str> = batch
+            .events
+            .iter()
+            .map(|event| &**event)
+            .chain(&resync)
+            .map(|event: &Event| &*event.json)
+            .collect();
+        let (node, dropped) = (&self.node, batch.dropped);
+        let events = events.join(",");
+        // The name of a node needs no escaping.
+        format!(r#"{{"time_ms":{now_ms},"node":"{node}","events":[{events}],"dropped":{dropped}}}"#).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_random_and_bounded() {
+        for (attempt, longest_s) in [(0, 1), (1, 2), (5, 32), (6, 60), (40, 60), (u32::MAX, 60)] {
+            let waits: Vec<Duration> = (0..100).map(|_| back_off(attempt)).collect();
+            assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(longest_s)), "{attempt}: {waits:?}");
+            assert!(waits.iter().any(|wait| *wait != waits[0]), "{attempt}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_can_say_when_to_come_again() {
+        assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("100000"), Some(MAX_RETRY_AFTER));
+        assert_eq!(retry_after("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+        assert_eq!(retry_after("-1"), None);
+    }
+}
