@@ -79,8 +79,8 @@
 //                who came and went) · presence (tells other nodes) · held (users who stay after a takeover) · telling
 //                (webhooks) · publish (saying something) · server_post (the same for other servers) · outgoing (a
 //                message with its ack) · pending (a message that waits) · unanswered (how many wait) · waiter, opening
-//                (waiting for a room or its history) · direct (private messages) · survey (questions and orders of
-//                operators, to all nodes) · typing
+//                (waiting for a room or its history) · permission (waiting for a hook) · direct (private messages) ·
+//                survey (questions and orders of operators, to all nodes) · typing
 //   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
 //                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
 //                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
@@ -123,11 +123,13 @@
 //                outlive a connection)
 //   webhooks/    mod (the events that other servers are told; users and rooms that are gone) · event · leavers (may
 //                come back) · queue (of a receiver) · receiver · sender (the thread that delivers) · tests
+//   hooks/       mod (questions to another server before a client comes in) · answer · circuit (pauses after
+//                failures) · memory (of answers)
 //   outbound/    mod (requests to other servers) · connector (opens connections) · trust (authorities for TLS) ·
 //                signature (of a request) · thread (for such requests) · tests
 //   keys/        mod (public keys in PEM, and the algorithms that they belong to)
 //   metrics/     mod (counters of each shard, summed for a scrape) · counter (and histograms) · engine (of several
-//                nodes) · webhooks · page, render (Prometheus' text format)
+//                nodes) · webhooks, hooks · page, render (Prometheus' text format)
 //   clock.rs     the time, which a test can move
 //   shrink.rs    shrinks collections that are mostly empty
 //   striped.rs   a table in stripes, each with a lock of its own
@@ -157,7 +159,7 @@
 // registry    broker         do not know each other; nor do shard and broker
 // chat
 // protocol
-// webhooks
+// webhooks  hooks
 // rate_limit  outbound       hyper-rustls only in outbound
 // config  keys  metrics  clock  shrink  striped  prefetch  faults   use no module of the crate
 // names                                              a crate; it depends on nothing of ours
@@ -231,6 +233,7 @@ pub mod config;
 mod connection;
 mod endpoint;
 mod faults;
+mod hooks;
 mod http;
 mod keys;
 mod metrics;
@@ -281,6 +284,9 @@ pub mod testing {
     }
     pub mod faults {
         pub use crate::faults::*;
+    }
+    pub mod hooks {
+        pub use crate::hooks::*;
     }
     pub mod http {
         pub use crate::http::*;

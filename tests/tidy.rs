@@ -43,7 +43,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry", "broker"],
     &["chat"],
     &["protocol"],
-    &["webhooks"],
+    &["webhooks", "hooks"],
     &["rate_limit", "outbound"],
     &["config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "faults"],
     &["names"],

@@ -3,6 +3,7 @@
 
 mod counter;
 pub mod engine;
+pub mod hooks;
 mod page;
 mod render;
 pub mod webhooks;
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub use self::counter::Counter;
 use self::counter::{BUCKETS, Histogram};
 use self::engine::EngineMetrics;
+use self::hooks::HookGauges;
 use self::webhooks::WebhookGauges;
 
 /// The close codes that are counted one by one. Every other code, which a client may invent, is counted as `other`, so
@@ -142,6 +144,8 @@ pub struct Gauges {
     pub engine: Option<(Arc<EngineMetrics>, usize)>,
     /// The figures of each webhook.
     pub webhooks: Vec<WebhookGauges>,
+    /// The figures of each hook.
+    pub hooks: Vec<HookGauges>,
 }
 
 /// Resources that the process uses; `None` where the system does not tell.
@@ -252,14 +256,8 @@ mod tests {
             limited_users: 3,
             history_waiting: 2,
             engine: None,
-            webhooks: vec![WebhookGauges {
-                place: 1,
-                events: 9,
-                attempts: [4, 3, 2, 1],
-                queue: 5,
-                oldest: Duration::from_millis(2_500),
-                dropped: 6,
-            }],
+            webhooks: Vec::new(),
+            hooks: Vec::new(),
         };
         let process = Process {
             cpu: Duration::from_millis(1_500),
@@ -275,11 +273,6 @@ mod tests {
             "throng_rate_limit_users 3",
             "throng_history_waiting 2",
             "throng_connections_max 1000",
-            "throng_webhook_events_total{webhook=\"1\"} 9",
-            "throng_webhook_attempts_total{webhook=\"1\",outcome=\"timeout\"} 2",
-            "throng_webhook_queue{webhook=\"1\"} 5",
-            "throng_webhook_oldest_seconds{webhook=\"1\"} 2.5",
-            "throng_webhook_dropped_total{webhook=\"1\"} 6",
             "throng_shard_connections{shard=\"0\"} 7",
             "throng_shard_connections{shard=\"1\"} 0",
             "throng_shard_deliveries_total{shard=\"1\"} 9",

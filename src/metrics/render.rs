@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::counter::Counter;
 use super::page::Page;
-use super::{EndedBy, Gauges, Metrics, Process, ShardMetrics, webhooks};
+use super::{EndedBy, Gauges, Metrics, Process, ShardMetrics, hooks, webhooks};
 
 impl Metrics {
     /// Renders all metrics in Prometheus' text format.
@@ -22,6 +22,7 @@ impl Metrics {
             engine.render(&mut page, *waiting_bytes);
         }
         webhooks::render(&mut page, &now.webhooks);
+        hooks::render(&mut page, &now.hooks);
         process.render(&mut page);
         page.0
     }

@@ -77,3 +77,31 @@ pub(super) fn render(page: &mut Page, all: &[WebhookGauges]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_webhook_has_its_series() {
+        let one = WebhookGauges {
+            place: 1,
+            events: 9,
+            attempts: [4, 3, 2, 1],
+            queue: 5,
+            oldest: Duration::from_millis(2_500),
+            dropped: 6,
+        };
+        let mut page = Page::default();
+        render(&mut page, &[one]);
+        for line in [
+            "throng_webhook_events_total{webhook=\"1\"} 9",
+            "throng_webhook_attempts_total{webhook=\"1\",outcome=\"timeout\"} 2",
+            "throng_webhook_queue{webhook=\"1\"} 5",
+            "throng_webhook_oldest_seconds{webhook=\"1\"} 2.5",
+            "throng_webhook_dropped_total{webhook=\"1\"} 6",
+        ] {
+            assert!(page.0.lines().any(|known| known == line), "{line}: {}", page.0);
+        }
+    }
+}

@@ -20,6 +20,7 @@ use crate::broker::redis::{Cluster, StartError};
 use crate::chat::rooms::RoomRules;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::hooks::Hooks;
 use crate::metrics::{Gauges, Metrics};
 use crate::rate_limit::Limiter;
 use crate::registry::Registry;
@@ -62,6 +63,8 @@ pub struct Node {
     pub limiter: Option<Arc<Limiter>>,
     /// The events that other servers are told.
     pub webhooks: Arc<Webhooks>,
+    /// The questions to another server; `None` where the configuration has none.
+    pub hooks: Option<Hooks>,
     /// The rooms. The broker's clock counts from the Unix epoch, so that ages continue over a restart.
     pub(super) broker: Arc<Memory<Fanout>>,
     /// The engine, which gives messages their positions.
@@ -95,6 +98,7 @@ impl Node {
     pub fn open(config: Config, metrics: Metrics, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let mut node = Self::in_memory(config, metrics, clock);
         node.webhooks.start().map_err(OpenError::Outbound)?;
+        node.hooks = Hooks::start(&node.config, node.clock.clone()).map_err(OpenError::Outbound)?;
         if node.config.engine == config::Engine::Redis {
             let cluster = Cluster::start(&node.config, &node.broker, node.clock.clone())?;
             node.engine = Engine::Redis(Box::new(cluster));
@@ -158,6 +162,7 @@ impl Node {
             metrics,
             limiter,
             webhooks,
+            hooks: None,
             private_ids: PrivateMessageIds::default(),
             held: HeldUsers::new(&clock),
             announcer,
@@ -265,6 +270,7 @@ impl Node {
                 .cluster()
                 .map(|cluster| (Arc::clone(cluster.metrics()), cluster.waiting_bytes())),
             webhooks: self.webhooks.gauges(),
+            hooks: self.hooks.as_ref().map(Hooks::gauges).unwrap_or_default(),
         }
     }
 

@@ -32,6 +32,8 @@ pub enum EndReason {
     InvalidUserId,
     /// The room's name is not 1 to 64 of the allowed characters.
     InvalidRoom,
+    /// The hook `connect` refused the newcomer, with a text of its own or without one.
+    NotAllowed(Cow<'static, str>),
     /// Another live connection holds the user id.
     UserIdInUse,
     /// A message is longer than `limits.max_message_bytes`.
@@ -112,6 +114,15 @@ impl EndReason {
         Self::EndedBy(Box::new((code, text.into())))
     }
 
+    /// Returns the reason for a newcomer whom the hook `connect` refuses, with the text of its answer as far as a close
+    /// frame has space for it.
+    #[must_use]
+    pub fn not_allowed(text: Option<String>) -> Self {
+        let mut text = text.filter(|text| !text.is_empty()).unwrap_or_else(|| "Not allowed".to_owned());
+        text.truncate(text.floor_char_boundary(MAX_REASON_BYTES));
+        Self::NotAllowed(text.into())
+    }
+
     /// Returns the close code for frame, logs and metrics; 1006 where no frame can be sent, because the peer vanished.
     #[must_use]
     pub const fn code(&self) -> u16 {
@@ -124,6 +135,7 @@ impl EndReason {
             Self::BinaryRefused => 1003,
             Self::InvalidUtf8 | Self::ValidationFailed(_) => 1007,
             Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom | Self::UserIdInUse => 1008,
+            Self::NotAllowed(_) => 1008,
             Self::MessageTooBig | Self::TooManyFragments => 1009,
             Self::Internal => 1011,
             Self::Restarting => 1012,
@@ -149,6 +161,7 @@ impl EndReason {
             Self::Inactivity => "Inactivity timeout",
             Self::GoingAway => "Going away",
             Self::ValidationFailed(why) => return why.clone(),
+            Self::NotAllowed(why) => return why.clone(),
             Self::Protocol(rule) => rule,
             Self::BinaryRefused => "Binary messages are not supported here",
             Self::InvalidUtf8 => "Invalid UTF-8",
@@ -198,7 +211,7 @@ impl EndReason {
             Self::Protocol(_) | Self::BinaryRefused => Advice::STOP,
             Self::InvalidUtf8 | Self::ValidationFailed(_) => Advice::STOP,
             Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom => Advice::STOP,
-            Self::UserIdInUse | Self::RoomForbidden => Advice::STOP,
+            Self::UserIdInUse | Self::RoomForbidden | Self::NotAllowed(_) => Advice::STOP,
             Self::Replaced | Self::Kicked | Self::RepeatedlyMalformed => Advice::STOP,
             Self::EndedBy(end) if end.0 < FIRST_FINAL_CODE => Advice::reconnect(RESTART_MS),
             Self::EndedBy(_) => Advice::STOP,
@@ -227,6 +240,16 @@ mod tests {
     fn reasons_fit_a_close_frame() {
         let long = EndReason::SlowConsumer("more than queue.max_messages messages queued");
         assert!(long.text().len() <= MAX_REASON_BYTES);
+    }
+
+    #[test]
+    fn the_text_of_a_hook_fits_a_close_frame() {
+        let text = |given: Option<&str>| EndReason::not_allowed(given.map(str::to_owned)).text().into_owned();
+        assert_eq!(
+            [text(None), text(Some("")), text(Some("banned"))],
+            ["Not allowed", "Not allowed", "banned"]
+        );
+        assert_eq!(text(Some(&"ä".repeat(100))), "ä".repeat(61));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) const fn in_http(reason: &EndReason) -> Refusal {
     match reason {
         R::AuthenticationFailed | R::TokenExpired | R::TokenNotYetValid => Refusal::Unauthorized,
         R::RoomForbidden => Refusal::Forbidden("the token does not allow this room"),
+        R::NotAllowed(_) => Refusal::Forbidden("the connection is not allowed"),
         R::UserIdInUse => Refusal::Conflict,
         R::InvalidUserId => Refusal::Forbidden("invalid user id: 3 to 64 of A-Z a-z 0-9 _ . : @ -"),
         R::InvalidRoom => Refusal::Forbidden("invalid room: 1 to 64 of A-Z a-z 0-9 _ . : @ -"),

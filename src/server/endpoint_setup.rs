@@ -2,6 +2,8 @@
 //! enters the room.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +15,10 @@ use crate::admission::token::{FoundToken, Identity, MAX_TOKEN_BYTES};
 use crate::admission::{Check, Refusal};
 use crate::config::{Config, parse_duration};
 use crate::endpoint::{self, Chat, ChatRequest, Endpoint, Heartbeat, V1Request, WithTimeout};
+use crate::hooks::{ConnectAnswer, Newcomer};
 use crate::http::{Request, segment_after};
-use crate::names::{NameError, RoomName, SessionId, UserId};
-use crate::node::{ClaimRequest, Node};
+use crate::names::{self, NameError, RoomName, SessionId, UserId};
+use crate::node::{ClaimRequest, Node, NotPermitted};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Resume;
@@ -29,7 +32,9 @@ pub(super) struct EndpointSetup<'a> {
     pub(super) node: &'a Arc<Node>,
     pub(super) policy: &'a AdmissionPolicy,
     pub(super) registration: &'a Registration,
-    /// The client's address, as limits count it.
+    /// The client's address.
+    pub(super) client: IpAddr,
+    /// The same as limits count it.
     pub(super) net: Net,
     /// Set while something outside the client is waited for: the engine, or another connection that is asked for its
     /// user id.
@@ -75,22 +80,30 @@ impl EndpointSetup<'_> {
         let node = self.node;
         let config = &node.config;
         let segment = segment_after(request.path(), endpoint::CHAT_PREFIX).ok_or(EndReason::InvalidUserId)?;
-        let user: UserId = parse_name(&segment, EndReason::InvalidUserId)?;
+        let mut user: UserId = parse_name(&segment, EndReason::InvalidUserId)?;
         let room = request.query("room");
         let room = room.as_deref().unwrap_or(&config.chat.default_room);
         let room: RoomName = parse_name(room, EndReason::InvalidRoom)?;
-        let mut allowed = None;
+        let (mut allowed, mut name) = (None, None);
         if config.auth.required {
             let identity = self.identify(request, Some(&user))?;
             if !identity.allows(room.as_str()) {
                 return Err(EndReason::RoomForbidden);
             }
             allowed = identity.rooms.map(Vec::into_boxed_slice);
+            name = identity.name;
         }
         let v1 = match self.registration.dialect() {
             Dialect::Plain => None,
             Dialect::V1 => Some(v1_request(request)?),
         };
+        let mut is_owner = config.auth.required;
+        if node.hooks.is_some() {
+            let asked = Box::pin(self.ask_hooks(request, &user, &room, name.as_deref())).await?;
+            is_owner |= asked.is_certain;
+            user = asked.user.unwrap_or(user);
+            allowed = asked.rooms.map(Vec::into_boxed_slice).or(allowed);
+        }
         let address = self.policy.addresses.hash(self.net);
         let resume = v1.as_ref().and_then(|v1| v1.resume);
         let id = self.registration.id();
@@ -101,7 +114,7 @@ impl EndpointSetup<'_> {
             opened.map_err(endpoint::refused_entry)?;
         }
         let claiming = ClaimRequest {
-            is_owner: config.auth.required,
+            is_owner,
             shown_session: request.query("session").and_then(|shown| shown.parse().ok()),
             own_session: v1.as_ref().map(|v1| v1.session),
             address,
@@ -113,6 +126,43 @@ impl EndpointSetup<'_> {
         let claim = claim?;
         self.registration.name(user);
         Chat::enter(node, self.registration, claim, ChatRequest { room, address, allowed, v1 })
+    }
+
+    /// Asks the hooks whether a newcomer may connect, on which terms, and enter the first room. Without hooks everybody
+    /// may.
+    async fn ask_hooks(
+        &mut self,
+        request: Request<'_>,
+        user: &UserId,
+        room: &RoomName,
+        name: Option<&str>,
+    ) -> Result<ConnectAnswer, EndReason> {
+        let newcomer = Newcomer {
+            user: user.as_str(),
+            room: room.as_str(),
+            address: self.client.to_string(),
+            name,
+            headers: told_headers(&self.node.config.hooks.headers, request),
+        };
+        self.awaits_other.set(true);
+        let answer = self.node.may_connect(&newcomer).await;
+        self.awaits_other.set(false);
+        let answer = answer?.unwrap_or_default();
+        let allows = |pattern: &String| names::matches_pattern(pattern, room.as_str());
+        if answer.rooms.as_ref().is_some_and(|patterns| !patterns.iter().any(allows)) {
+            return Err(EndReason::RoomForbidden);
+        }
+        if let Some(until) = answer.until_unix_ms {
+            self.until_unix_ms = Some(self.until_unix_ms.map_or(until, |earlier| earlier.min(until)));
+        }
+        let user = answer.user.as_ref().unwrap_or(user);
+        if let Some(permission) = self.node.permission(user, room, None) {
+            self.awaits_other.set(true);
+            let permitted = permission.wait().await;
+            self.awaits_other.set(false);
+            permitted.map_err(NotPermitted::end_reason)?;
+        }
+        Ok(answer)
     }
 
     /// Returns the owner of a good token, who has to be `user` where that is given. The log says why a token is bad,
@@ -136,6 +186,16 @@ impl EndpointSetup<'_> {
         self.until_unix_ms = Some(identity.until_unix_ms);
         Ok(identity)
     }
+}
+
+/// Returns the headers of a request that the hook is told, several of one name with commas between.
+fn told_headers<'c>(names: &'c [String], request: Request<'_>) -> BTreeMap<&'c str, String> {
+    let value = |name: &str| {
+        let values: Vec<_> =
+            request.headers(&name.to_lowercase()).map(|value| String::from_utf8_lossy(value)).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    };
+    names.iter().filter_map(|name| Some((name.as_str(), value(name)?))).collect()
 }
 
 /// Parses a name of the request. `reason` ends a connection with a wrong one; the log says what is wrong with it.

@@ -145,6 +145,7 @@ impl App for RequestHandler<'_> {
             node,
             policy,
             registration: &registration,
+            client,
             net,
             awaits_other: &self.awaits_other,
             until_unix_ms: None,

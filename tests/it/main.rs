@@ -30,6 +30,7 @@ mod handshake;
 mod heartbeat;
 mod history_damage;
 mod history_dir;
+mod hooks;
 mod json;
 mod lifecycle;
 mod logs;

@@ -1,9 +1,9 @@
 //! Finishes a command that could not be finished at once.
 
 use super::Chat;
-use super::pending::{Asking, Joining, Leaving, Pending, Sending};
+use super::pending::{Asking, Joining, Leaving, Pending, Permitting, Sending};
 use crate::endpoint::peer::Peer;
-use crate::node::{Membership, refusal};
+use crate::node::{Membership, NotPermitted, refusal};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{CommandError, v1};
 use crate::registry::inquiry::Departure;
@@ -31,6 +31,7 @@ impl Chat {
             Some(Pending::Leaving(leaving)) => {
                 self.rooms.get(leaving.room.as_str()).is_some_and(Membership::awaits_answers)
             }
+            Some(Pending::Permitting(permitting)) => permitting.permission.is_waiting(),
             Some(Pending::Joining(joining)) => joining.opening.is_waiting(),
             Some(Pending::Asking(asking)) => asking.opening.is_waiting(),
             Some(Pending::Sending(sending)) => sending.delivery.is_waiting(),
@@ -93,6 +94,12 @@ impl Chat {
                     "no command was taken meanwhile that could have left the room"
                 );
                 return Ok(());
+            }
+            Pending::Permitting(permitting) => {
+                let Permitting { room, resume, re, permission } = *permitting;
+                let permitted = permission.result().map_err(NotPermitted::command_error);
+                let opened = permitted.and_then(|()| self.open_room(room, resume, re.as_deref(), peer));
+                (re, opened)
             }
             Pending::Joining(joining) => {
                 let Joining { room, resume, re, opening } = *joining;

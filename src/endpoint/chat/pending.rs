@@ -1,9 +1,9 @@
 //! The unfinished command of a connection of `throng.v1`: missed messages are still to be sent, a room is to be left,
-//! or the answer of the engine or of other nodes is waited for. No other command is taken meanwhile.
+//! or the answer of the engine, of other nodes or of a hook is waited for. No other command is taken meanwhile.
 
 use super::replay::Replaying;
 use crate::names::{Epoch, Offset, Position, RoomName};
-use crate::node::{Delivery, Opening};
+use crate::node::{Delivery, Opening, Permission};
 
 /// The one thing that a connection has to finish.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(super) enum Pending {
     Replaying(Replaying),
     /// A room is to be left once the client's messages there are answered.
     Leaving(Leaving),
+    /// A room is to be entered if the hook `join` permits it.
+    Permitting(Box<Permitting>),
     /// A room is to be entered once the engine has opened it.
     Joining(Box<Joining>),
     /// A page of history is to be sent once the engine has read it.
@@ -26,6 +28,15 @@ pub(super) struct Leaving {
     pub(super) room: RoomName,
     /// The command's `id`, which the answer repeats.
     pub(super) re: Option<Box<str>>,
+}
+
+/// A `join` command that waits for the hook.
+#[derive(Debug)]
+pub(super) struct Permitting {
+    pub(super) room: RoomName,
+    pub(super) resume: Option<Position>,
+    pub(super) re: Option<Box<str>>,
+    pub(super) permission: Permission,
 }
 
 /// A `join` command that waits for the engine.

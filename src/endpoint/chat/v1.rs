@@ -3,14 +3,14 @@
 //! In every function here, `re` is the `id` that the client gave its command. The answer repeats it.
 
 use super::Chat;
-use super::pending::{Asking, HistoryWish, Joining, Leaving, Pending, Sending};
+use super::pending::{Asking, HistoryWish, Joining, Leaving, Pending, Permitting, Sending};
 use super::replay::Replaying;
 use crate::broker::quota::KeyBound;
 use crate::broker::{Position, Published};
 use crate::chat::validate;
 use crate::endpoint::peer::Peer;
 use crate::names::{self, Epoch, Key, NameError, Offset, RoomName, SessionId, UserId};
-use crate::node::{Entered, Membership, Node, Post, TypingPause, refusal};
+use crate::node::{Entered, Membership, Node, NotPermitted, Post, TypingPause, refusal};
 use crate::protocol::close::EndReason;
 use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Resume};
 use crate::protocol::event::{CommandError, v1};
@@ -247,8 +247,28 @@ impl Chat {
         if !session.allows(room) {
             return Err(CommandError::Forbidden("the token does not allow this room"));
         }
-        let (wish, address) = (resume.map(position), session.address);
-        let id = peer.registration.id();
+        let (wish, id) = (resume.map(position), peer.registration.id());
+        if let Some(permission) = peer.node.permission(self.claim.user(), &name, Some(id)) {
+            if permission.is_waiting() {
+                let permitting = Permitting { room: name, resume: wish, re: re.map(Box::from), permission };
+                self.wait_for(Pending::Permitting(Box::new(permitting)));
+                return Ok(());
+            }
+            permission.result().map_err(NotPermitted::command_error)?;
+        }
+        self.open_room(name, wish, re, peer)
+    }
+
+    /// Enters a room that the user may enter, and answers the `join`, once the engine has opened the room.
+    pub(super) fn open_room(
+        &mut self,
+        name: RoomName,
+        wish: Option<Position>,
+        re: Option<&str>,
+        peer: &Peer<'_>,
+    ) -> Result<(), CommandError> {
+        let Some(session) = &self.v1 else { return Err(CommandError::UnknownType) };
+        let (address, id) = (session.address, peer.registration.id());
         let opening = peer.node.opening(&name, self.claim.user(), address, wish, Some(id));
         if let Some(opening) = opening {
             let joining = Joining { room: name, resume: wish, re: re.map(Box::from), opening };

@@ -46,6 +46,7 @@ const ALL: &[Page] = &[
     page!("docs/benchmarking.md"),
     page!("docs/cluster.md"),
     page!("docs/performance.md"),
+    page!("docs/webhooks.md"),
     page!("CONTRIBUTING.md"),
 ];
 

@@ -6,7 +6,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use parking_lot::{Condvar, Mutex};
+use ring::hmac;
 use serde_json::Value;
 
 use super::PATIENCE;
@@ -35,6 +38,23 @@ impl Asked {
     }
 }
 
+impl Asked {
+    /// Checks the signatures of a request as Standard Webhooks say: one of each secret, in this order.
+    #[track_caller]
+    pub(crate) fn verify(&self, secrets: &[&str]) {
+        let (id, at) = (self.header("webhook-id"), self.header("webhook-timestamp"));
+        let signed = format!("{id}.{at}.{}", self.raw);
+        let signatures: Vec<&str> = self.header("webhook-signature").split(' ').collect();
+        assert_eq!(signatures.len(), secrets.len());
+        for (signature, secret) in signatures.iter().zip(secrets) {
+            let key = STANDARD.decode(&secret["whsec_".len()..]).expect("base64");
+            let given = STANDARD.decode(signature.strip_prefix("v1,").expect("version 1")).expect("base64");
+            let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+            hmac::verify(&key, signed.as_bytes(), &given).expect("a good signature");
+        }
+    }
+}
+
 /// The way in which a request is answered.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
@@ -50,6 +70,11 @@ impl Answer {
     /// Takes everything.
     pub(crate) fn ok() -> Self {
         Self::Status(204, "", String::new())
+    }
+
+    /// Answers with JSON and status 200, for hooks.
+    pub(crate) fn json(value: &Value) -> Self {
+        Self::Status(200, "Content-Type: application/json\r\n", value.to_string())
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
         R::TokenExpired,
         R::TokenNotYetValid,
         R::RoomForbidden,
+        R::not_allowed(None),
         R::HeartbeatTimeout,
         R::MessageTimeout,
         R::SlowConsumer("too many bytes queued"),
@@ -45,7 +46,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
             R::Inactivity | R::GoingAway | R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 => {}
             R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
             R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
-            R::Restarting | R::TokenExpired | R::TokenNotYetValid | R::RoomForbidden => {}
+            R::Restarting | R::TokenExpired | R::TokenNotYetValid | R::RoomForbidden | R::NotAllowed(_) => {}
             R::HeartbeatTimeout | R::MessageTimeout => {}
             R::SlowConsumer(_) | R::RateLimited | R::PositionLost => {}
             R::Replaced | R::Kicked | R::RepeatedlyMalformed => {}
