@@ -26,5 +26,7 @@ mod storm;
 #[path = "it/support/mod.rs"]
 #[expect(dead_code, reason = "shared with the integration tests, which need more of it")]
 mod support;
+#[path = "cluster/webhooks.rs"]
+mod webhooks;
 #[path = "cluster/who/mod.rs"]
 mod who;

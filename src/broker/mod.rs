@@ -76,6 +76,10 @@ pub trait Local: Send + Sync {
     fn sender_copy(&self, message: &Self::Message, room: &RoomName, at: Position)
     -> Option<Self::SenderCopy>;
 
+    /// Notes that a message is in the room although its sender is answered as for a duplicate: nobody knew so for a
+    /// while.
+    fn appended(&self, _message: &Self::Message, _room: &RoomName, _at: Position) {}
+
     /// Answers the sender of a message that was published with a later answer. Called after the message was delivered,
     /// or once it is certain that it never will be.
     fn answer(&self, message: Self::Message, room: &RoomName, answer: Result<Published, BrokerError>);

@@ -27,7 +27,7 @@ use crate::registry::delivery::{Audience, Delivery, SenderCopy};
 use crate::registry::directory;
 use crate::registry::inbox::Typist;
 use crate::registry::topic::Topic;
-use crate::webhooks::Webhooks;
+use crate::webhooks::{Happening, Resync, Webhooks};
 
 /// The registry, as the broker's [`Local`].
 #[derive(Debug)]
@@ -111,11 +111,15 @@ impl Local for Fanout {
         message.sender_copy(room, at)
     }
 
+    fn appended(&self, message: &PendingMessage, room: &RoomName, at: Position) {
+        let PendingMessage { user, text, at_unix_ms, .. } = message;
+        let published = PublishedMessage { room, user, text, at_unix_ms: *at_unix_ms };
+        telling::message(&self.webhooks, published, at);
+    }
+
     fn answer(&self, message: PendingMessage, room: &RoomName, answer: Result<Published, BrokerError>) {
         if let Ok(Published { position, is_duplicate: false }) = answer {
-            let PendingMessage { user, text, at_unix_ms, .. } = &message;
-            let published = PublishedMessage { room, user, text, at_unix_ms: *at_unix_ms };
-            telling::message(&self.webhooks, published, position);
+            self.appended(&message, room, position);
         }
         message.answer(&self.registry, room, answer);
     }
@@ -171,6 +175,23 @@ impl Host for Fanout {
         let recipients = reach::with_space(&self.registry, from, to.iter().copied(), text);
         let frame = v1::direct(from, text, id.epoch, id.offset.0, *at_unix_ms);
         reach::send(&self.registry, recipients, &frame)
+    }
+
+    fn offline_after_ms(&self) -> Option<u64> {
+        self.webhooks.offline_after_ms()
+    }
+
+    fn tell_user(&self, user: &UserId, is_online: bool) {
+        let told = if is_online { Happening::UserOnline(user) } else { Happening::UserOffline(user) };
+        self.webhooks.note(&told);
+    }
+
+    fn user_left(&self, user: &UserId) {
+        self.webhooks.user_left(user);
+    }
+
+    fn node_lost(&self, node: &str) {
+        self.webhooks.note_resync(&Resync::NodeLost(node.to_owned()));
     }
 
     fn apply_presence(

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::hooks::Hooks;
 use crate::metrics::{Gauges, Metrics};
+use crate::names::UserId;
 use crate::rate_limit::Limiter;
 use crate::registry::Registry;
 use crate::shard::laggards::Laggards;
@@ -245,10 +246,26 @@ impl Node {
     /// # Errors
     /// The log could not be closed cleanly. The operating system has been given everything that was published.
     pub fn close(&self) -> Result<(), LogError> {
+        if self.engine.cluster().is_some() {
+            // Nobody else waits for those who have left on this node.
+            self.webhooks.take_leavers().iter().for_each(|user| {
+                self.is_gone(user, Some(0));
+            });
+        }
         let closed = self.engine.stop();
         let passed = Duration::from_millis(self.now_ms().saturating_sub(self.drain_began_ms.load(Relaxed)));
         self.webhooks.stop(self.config.drain.window.saturating_sub(passed).max(LAST_EVENTS));
         closed
+    }
+
+    /// Returns true when a user who has left is offline, as far as this node alone decides that. With an engine it is
+    /// asked, and tells so itself.
+    fn is_gone(&self, user: &UserId, wait_ms: Option<u64>) -> bool {
+        if let Some(cluster) = self.engine.cluster() {
+            cluster.user_gone(user.clone(), wait_ms.unwrap_or(0));
+            return false;
+        }
+        self.registry.directory.find(user).is_empty()
     }
 
     /// Returns how many rooms exist.
@@ -280,7 +297,7 @@ impl Node {
         let now_ms = self.now_ms();
         self.announcer.announce_due(now_ms);
         self.release_held(now_ms);
-        self.webhooks.keep_house(now_ms, |user| !self.registry.directory.find(user).is_empty());
+        self.webhooks.keep_house(now_ms, |user| self.is_gone(user, self.webhooks.offline_after_ms()));
         self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
         if let Some(limiter) = &self.limiter {
             limiter.users.forget(turn, now_ms, &limiter.messages);

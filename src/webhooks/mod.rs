@@ -134,6 +134,10 @@ impl Webhooks {
     pub fn start(&self) -> io::Result<()> {
         if self.is_alone {
             self.note_resync(&Resync::Started);
+        } else if self.want_any(WebhookEvent::RoomOccupied, WebhookEvent::RoomVacated) {
+            tracing::info!(
+                "webhooks are not told of occupied and vacated rooms, because there are several nodes"
+            );
         }
         self.start_thread()
     }
@@ -261,9 +265,15 @@ impl Webhooks {
         }
     }
 
+    /// Returns true when occupied and vacated rooms are told. With several nodes, none of them knows it for certain
+    /// when members come and go on others, so nobody is told.
+    fn tells_rooms(&self) -> bool {
+        self.is_alone && self.want_any(WebhookEvent::RoomOccupied, WebhookEvent::RoomVacated)
+    }
+
     /// Notes that a room has a first member. Called under the room's lock.
     pub fn room_occupied(&self, room: &RoomName) {
-        if !self.want_any(WebhookEvent::RoomOccupied, WebhookEvent::RoomVacated) {
+        if !self.tells_rooms() {
             return;
         }
         let mut rooms = self.rooms.lock();
@@ -274,7 +284,7 @@ impl Webhooks {
 
     /// Notes that a room has no member any more. Called under the room's lock.
     pub fn room_left(&self, room: &RoomName) {
-        if !self.want_any(WebhookEvent::RoomOccupied, WebhookEvent::RoomVacated) {
+        if !self.tells_rooms() {
             return;
         }
         let after_ms = self.shared.offline_after_ms();
@@ -285,16 +295,16 @@ impl Webhooks {
         }
     }
 
-    /// Tells of the users and rooms that have been gone for long enough by `now_ms`. `is_online` says whether a user
-    /// has a connection again: another thread may be about to tell so.
-    pub fn keep_house(&self, now_ms: u64, is_online: impl Fn(&UserId) -> bool) {
+    /// Tells of the users and rooms that have been gone for long enough by `now_ms`. `is_gone` says whether a user has
+    /// no connection: another thread may be about to tell of a new one.
+    pub fn keep_house(&self, now_ms: u64, is_gone: impl Fn(&UserId) -> bool) {
         if self.wanted.load(Relaxed) == 0 {
             return;
         }
         let mut users = self.users.lock();
         let until_ms = users.awake.at(now_ms);
         while let Some(user) = users.leavers.take_gone(until_ms) {
-            if !is_online(&user) {
+            if is_gone(&user) {
                 self.note(&Happening::UserOffline(&user));
             }
         }
@@ -306,6 +316,21 @@ impl Webhooks {
         }
     }
 
+    /// Takes all users who have left and are not offline yet.
+    #[must_use]
+    pub fn take_leavers(&self) -> Vec<UserId> {
+        let mut users = self.users.lock();
+        std::iter::from_fn(|| users.leavers.take_any()).collect()
+    }
+
+    /// Returns the time after which a user without a connection is offline, in milliseconds; `None` when no receiver
+    /// wants to know.
+    #[must_use]
+    pub fn offline_after_ms(&self) -> Option<u64> {
+        let is_wanted = self.want_any(WebhookEvent::UserOnline, WebhookEvent::UserOffline);
+        is_wanted.then(|| self.shared.offline_after_ms())
+    }
+
     /// Delivers what is left for at most `window`, and ends the thread. Blocks until that is done. All users and rooms
     /// that have left are gone now, if nobody else can tell so later.
     pub fn stop(&self, window: Duration) {
@@ -313,7 +338,7 @@ impl Webhooks {
             return;
         }
         if self.is_alone {
-            while let Some(user) = self.users.lock().leavers.take_any() {
+            for user in self.take_leavers() {
                 self.note(&Happening::UserOffline(&user));
             }
             while let Some(room) = self.rooms.lock().leavers.take_any() {

@@ -71,6 +71,22 @@ pub trait Host: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + '
     /// that get it.
     fn deliver_private(&self, to: &[ConnectionId], message: &PrivateText) -> usize;
 
+    /// Returns the time after which a user without a connection is offline, in milliseconds; `None` when nobody is told
+    /// who is online.
+    fn offline_after_ms(&self) -> Option<u64> {
+        None
+    }
+
+    /// Tells that a user is online, or offline.
+    fn tell_user(&self, _user: &UserId, _is_online: bool) {}
+
+    /// Begins to wait: the last connection of a user has ended on this node. When the time is over, the engine is asked
+    /// whether the user is offline.
+    fn user_left(&self, _user: &UserId) {}
+
+    /// Tells that a node has died, with the events that it had not told.
+    fn node_lost(&self, _node: &str) {}
+
     /// Applies changes of the users on other nodes to a room, and announces them. Returns what the other nodes have to
     /// be told of the users on this node.
     fn apply_presence(

@@ -63,6 +63,13 @@ impl Keys {
         self.join(&["u:{", user.as_str(), "}"])
     }
 
+    /// Returns the key of the mark that says whether a user was told to be online, in the slot of the user's
+    /// connections.
+    #[must_use]
+    pub fn user_mark(&self, user: &UserId) -> Bytes {
+        self.join(&["o:{", user.as_str(), "}"])
+    }
+
     /// Returns the key of the table of nodes.
     #[must_use]
     pub fn nodes(&self) -> Bytes {
@@ -167,6 +174,7 @@ mod tests {
     fn keys_of_users_nodes_and_revocations_have_their_own_names() {
         let keys = Keys::new("p");
         assert_eq!(keys.user(&"anna".parse().unwrap()), "p:u:{anna}");
+        assert_eq!(keys.user_mark(&"anna".parse().unwrap()), "p:o:{anna}");
         assert_eq!((keys.nodes(), keys.revocations()), ("p:{all}:n".into(), "p:{all}:x".into()));
         assert_eq!(
             (keys.control_of_node("n1"), keys.control_of_all()),

@@ -136,6 +136,11 @@ impl<L: Local> Cluster<L> {
         self.requests.release(user, connection);
     }
 
+    /// Tells that a user is offline who has left for `wait_ms`, unless the user has come back on any node. Never waits.
+    pub fn user_gone(&self, user: UserId, wait_ms: u64) {
+        self.requests.user_gone(user, wait_ms);
+    }
+
     /// Delivers a private message to all connections of a user, on whichever nodes they are. Never waits.
     pub fn deliver(&self, message: PrivateMessage, answer: PrivateAnswer) {
         self.requests.room(Request::User(UserRequest::Deliver(message, answer)));

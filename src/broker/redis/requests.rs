@@ -171,6 +171,11 @@ impl<L: Local> Requests<L> {
         self.note(Request::User(UserRequest::Release(user, connection)));
     }
 
+    /// Queues the question whether a user is offline. Their number is bounded by that of the users who have left.
+    pub(super) fn user_gone(&self, user: UserId, wait_ms: u64) {
+        self.note(Request::User(UserRequest::Offline(user, wait_ms)));
+    }
+
     /// Queues the end of connections that have lost their user id. Each claim has some at most once.
     pub(super) fn end_replaced(&self, user: &UserId, owners: Vec<Owner>) {
         if !owners.is_empty() {

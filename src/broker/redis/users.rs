@@ -142,6 +142,8 @@ pub(super) enum UserRequest<L: Local> {
     Ask(Bytes, AskAnswer),
     /// To forget the history and the position of a room.
     Erase(RoomName, EraseAnswer),
+    /// To tell that a user is offline who had left for this many milliseconds, unless the user is back.
+    Offline(UserId, u64),
 }
 
 impl<L: Local> UserRequest<L> {
@@ -155,7 +157,7 @@ impl<L: Local> UserRequest<L> {
             Self::Deliver(_, answer) => answer(Err(CommandError::Unavailable)),
             Self::Ask(_, answer) => answer(Err(AskError)),
             Self::Erase(_, answer) => answer(Err(AskError)),
-            Self::EndReplaced(..) | Self::Release(..) => {}
+            Self::EndReplaced(..) | Self::Release(..) | Self::Offline(..) => {}
         }
     }
 }

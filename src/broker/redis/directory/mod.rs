@@ -20,6 +20,7 @@ pub mod release;
 mod session;
 #[cfg(test)]
 pub(super) mod tests;
+pub mod told;
 
 pub use owner::Owner;
 pub(super) use owner::{connection_bits, connection_of_bits};

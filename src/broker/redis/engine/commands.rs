@@ -59,6 +59,9 @@ impl<L: Host> Engine<L> {
             Command::Publish { number } => self.send_publish(name, number),
             Command::Append { batch, own } => self.append(name, &batch, own),
             Command::Answer { draft, outcome } => {
+                if let Outcome::Appended(position) = outcome {
+                    self.broker.local().appended(&draft.message, name, position);
+                }
                 let answer = match outcome {
                     Outcome::Appended(position) | Outcome::Duplicate(position) => {
                         Ok(Published { position, is_duplicate: true })

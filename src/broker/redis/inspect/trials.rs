@@ -9,6 +9,7 @@ use super::super::batch::{Incarnation, Record};
 use super::super::directory::claim::{self, Claim, Policy};
 use super::super::directory::once::Attempt;
 use super::super::directory::release::{self, Missing};
+use super::super::directory::told::{self, Step, Told};
 use super::super::directory::{Owner, find};
 use super::super::keys::{Keys, RoomKeys};
 use super::super::link::Call;
@@ -127,12 +128,15 @@ impl Scratch {
         let live = LiveNodes { as_of_ms: 0, list: format!(",{},", self.by).into() };
         let claim =
             Claim { user: &self.user, owner: &owner, session: None, shown: None, policy: Policy::Allow };
+        let told =
+            Told { user: &self.user, step: Step::Online, by: self.by, number: 1, wait_ms: LIFETIME_MS };
         let attempt = Attempt { to: &self.user, from: &self.user, key: &self.key, by: self.by, number: 1 };
         vec![
             trial("the script claim", claim::call(&self.keys, &claim, &live)),
             trial("the script find", find::call(&self.keys, &self.user, &live)),
             trial("the script once", attempt.begin(&self.keys)),
             trial("the script once", attempt.withdraw(&self.keys)),
+            trial("the script told", told::call(&self.keys, &told, &live)),
             trial("the script release", release::call(&self.keys, &self.user, &owner, Missing::default())),
         ]
     }
@@ -143,7 +147,7 @@ impl Scratch {
         let (meta, stream, presence) = (self.room.meta(), self.room.stream(), self.room.presence());
         let call = script::Call {
             script: &CLEAN,
-            keys: smallvec![user.clone(), meta, stream, presence],
+            keys: smallvec![user.clone(), self.keys.user_mark(&self.user), meta, stream, presence],
             args: vec![user, self.room.channel()],
         };
         call.into()

@@ -8,6 +8,7 @@ use crate::broker::redis::batch::Incarnation;
 use crate::broker::redis::directory::claim::{self, Claim, ClaimReply, Policy};
 use crate::broker::redis::directory::once::{self, Attempt, Begun};
 use crate::broker::redis::directory::release::{self, Missing};
+use crate::broker::redis::directory::told::{self, Step, Told};
 use crate::broker::redis::directory::{MAX_CONNECTIONS, Owner, SessionHash, Spent, find};
 use crate::broker::redis::keys::Keys;
 use crate::broker::redis::nodes::LiveNodes;
@@ -51,6 +52,13 @@ impl Directory {
         let missing = Missing { thousandths, full_in_ms: thousandths };
         let call = release::call(&Keys::new("throng"), &user("anna"), owner, missing);
         release::reply(&self.call(&call)).unwrap()
+    }
+
+    /// Takes a step of telling that the user is online or offline.
+    fn told(&mut self, by: u64, step: Step, number: u64, wait_ms: u64) -> bool {
+        let told = Told { user: &user("anna"), step, by: Incarnation(by), number, wait_ms };
+        let call = told::call(&Keys::new("throng"), &told, &self.live);
+        told::reply(&self.call(&call)).unwrap()
     }
 
     fn find(&mut self) -> Vec<Owner> {
@@ -279,4 +287,60 @@ fn a_key_is_found_in_the_interval_before_and_forgotten_after_that() {
     let interval = directory.server.now_ms() / 300_000;
     directory.server.admin(&["HSET", &format!("throng:u:{{anna}}:k:{interval}"), "bob\0k", "?9:1 5"]);
     assert_eq!(once::begun(&directory.call(&attempt(7).begin(&keys))).unwrap(), Begun::Lost);
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+#[test]
+fn a_user_is_told_to_be_online_and_offline_once() {
+    let mut directory = Directory::new();
+    let (one, two) = (owner(1, 1), owner(2, 1));
+    assert!(!directory.told(1, Step::Online, 1, HOUR_MS), "nobody is there");
+    directory.claim(&one, Policy::Allow);
+    assert!(directory.told(1, Step::Online, 2, HOUR_MS));
+    assert!(directory.told(1, Step::Online, 2, HOUR_MS), "a repeated call answers the same");
+    directory.claim(&two, Policy::Allow);
+    assert!(!directory.told(2, Step::Online, 1, HOUR_MS));
+    directory.release(&one, 0);
+    assert!(!directory.told(1, Step::Left, 3, HOUR_MS), "the other one is there");
+    directory.release(&two, 0);
+    assert!(directory.told(2, Step::Left, 2, HOUR_MS) && directory.told(2, Step::Left, 2, HOUR_MS));
+    assert!(!directory.told(2, Step::Offline, 3, HOUR_MS), "too early");
+    assert!(directory.told(2, Step::Offline, 4, 0) && directory.told(2, Step::Offline, 4, 0));
+    assert!(
+        !directory.told(2, Step::Offline, 5, 0) && !directory.told(1, Step::Offline, 4, 0),
+        "told already"
+    );
+    directory.claim(&one, Policy::Allow);
+    assert!(directory.told(1, Step::Online, 6, HOUR_MS));
+}
+
+#[test]
+fn a_user_who_moves_to_another_node_stays_online() {
+    let mut directory = Directory::new();
+    let (one, two) = (owner(1, 1), owner(2, 1));
+    directory.claim(&one, REJECT);
+    assert!(directory.told(1, Step::Online, 1, HOUR_MS));
+    // Taken over, and later left and come back.
+    directory.claim(&two, Policy::Replace);
+    assert!(!directory.told(2, Step::Online, 1, HOUR_MS));
+    directory.release(&one, 0);
+    assert!(!directory.told(1, Step::Left, 2, HOUR_MS));
+    directory.release(&two, 0);
+    assert!(directory.told(2, Step::Left, 2, HOUR_MS));
+    directory.claim(&one, REJECT);
+    assert!(!directory.told(1, Step::Online, 3, HOUR_MS));
+    assert!(!directory.told(2, Step::Offline, 3, 0), "the user is back");
+}
+
+#[test]
+fn a_user_of_a_dead_node_comes_online_again() {
+    let mut directory = Directory::new();
+    directory.claim(&owner(1, 1), REJECT);
+    assert!(directory.told(1, Step::Online, 1, HOUR_MS));
+    directory.live = LiveNodes { as_of_ms: u64::MAX / 2, ..live(&[2, 3]) };
+    directory.claim(&owner(2, 1), REJECT);
+    assert!(directory.told(2, Step::Online, 1, HOUR_MS));
+    directory.claim(&owner(3, 1), Policy::Allow);
+    assert!(!directory.told(3, Step::Online, 1, HOUR_MS));
 }

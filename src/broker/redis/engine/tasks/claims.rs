@@ -23,8 +23,12 @@ impl<L: Host> Tasks<L> {
     /// Claims a user id, and answers the worker. If nobody waits for the answer any more, the id is released.
     pub(super) async fn answer_claim(self: Rc<Self>, claimant: Claimant, answer: ClaimAnswer<L>) {
         let result = self.claim(&claimant).await;
+        let is_granted = result.is_ok();
         // A grant that is not taken releases the user id when it is dropped.
         let _ = answer.send(result);
+        if is_granted {
+            self.tell_online(&claimant.user).await;
+        }
     }
 
     async fn claim(self: &Rc<Self>, claimant: &Claimant) -> Result<Grant<L>, ClaimError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::backoff::Failed;
 use super::{Leaving, Tasks};
 use crate::broker::redis::batch::Incarnation;
 use crate::broker::redis::control::{Endings, Requests as ControlRequests};
@@ -129,7 +130,9 @@ impl<L: Host> Tasks<L> {
         for (name, incarnation) in dead {
             let call = beat::remove(&self.keys, &name, incarnation, false);
             // A removal that fails is repeated with the next table.
-            let _ = self.run(call, Urgency::Usual, beat::removed).await;
+            if let Ok(true) | Err(Failed::Unknown) = self.run(call, Urgency::Usual, beat::removed).await {
+                self.host().node_lost(name.as_str());
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod lease;
 mod outbox;
 mod releases;
 mod repeats;
+mod telling;
 mod waiting;
 
 use std::cell::{Cell, RefCell};
@@ -169,6 +170,7 @@ impl<L: Host> Tasks<L> {
                 self.host().release(&user, connection);
                 self.release(user, connection);
             }
+            UserRequest::Offline(user, _) if !self.has_space() => self.host().user_left(&user),
             request if !self.has_space() => request.refuse(),
             UserRequest::Claim(claimant, answer) => {
                 self.spawn(Rc::clone(self).answer_claim(claimant, answer))
@@ -178,6 +180,7 @@ impl<L: Host> Tasks<L> {
             }
             UserRequest::Ask(question, answer) => self.spawn(Rc::clone(self).answer_ask(question, answer)),
             UserRequest::Erase(room, answer) => self.spawn(Rc::clone(self).answer_erase(room, answer)),
+            UserRequest::Offline(user, wait_ms) => self.spawn(Rc::clone(self).tell_offline(user, wait_ms)),
         }
     }
 

@@ -47,6 +47,7 @@ impl<L: Host> Tasks<L> {
             // An incarnation that is over has no entries.
             let may_go_on = || self.by() == *by;
             if self.run_until(u64::MAX, Urgency::Usual, may_go_on, call, release::reply).await.is_ok() {
+                self.tell_left(&release.user).await;
                 self.releases.remember(release, self.clock.now_ms());
             }
         }

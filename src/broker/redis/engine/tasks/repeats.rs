@@ -52,7 +52,10 @@ impl<L: Host> Tasks<L> {
         let reply = self.claim_again(&holder).await;
         self.end_repeat(*connection);
         match reply {
-            Some(ClaimReply::Claimed { replaced, .. }) => self.end_replaced(user, replaced),
+            Some(ClaimReply::Claimed { replaced, .. }) => {
+                self.end_replaced(user, replaced);
+                self.tell_online(user).await;
+            }
             Some(ClaimReply::Held(_) | ClaimReply::Replaced) => {
                 self.host().end(user, *connection, EndReason::Replaced);
             }

@@ -1,0 +1,47 @@
+-- Decides who tells that a user is online or offline: one node each time, and none while the user moves from one
+-- connection to another. Repeated with the same number, a step answers the same.
+--
+-- KEYS: the entry, the mark. ARGV: the step ('online', 'left', 'offline'), the node's incarnation, the number of the
+-- step, ',INCARNATION,…,' of the live nodes and the time as of which they are, the margin for clocks in ms, the time
+-- after which a user who has left is offline in ms, the mark's life in s.
+--
+-- Field 'm' of the mark is 'STATE BY NUMBER': 'o' for a user who is online, with the incarnation that has claimed the user id last,
+-- 'l' for one who has left, with the time, and 'g' for one who is gone, with the incarnation that told so. Without a
+-- mark nothing is known. The last part is the number of the step that was answered with 1, or 0.
+local step, own, number, live, wait, life = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[7]), ARGV[8]
+local entry = read(live, tonumber(ARGV[5]), tonumber(ARGV[6]), own)
+local state, by, last = string.match(redis.call('HGET', KEYS[2], 'm') or '', '^(%l) (%x+) (%d+)$')
+
+local function mark(new, value, told)
+  redis.call('HSET', KEYS[2], 'm', string.format('%s %s %s', new, value, told and number or '0'))
+  redis.call('EXPIRE', KEYS[2], life)
+  return told and 1 or 0
+end
+
+if step == 'online' then
+  -- The connection has ended already, and its release says the rest.
+  if #entry.holders == 0 then return 0 end
+  if state == 'o' then
+    if by == own then return mark('o', own, last == number) end
+    if string.find(live, ',' .. by .. ',', 1, true) then return mark('o', own, false) end
+    -- The node that knew the user has died. Another one may have a connection nevertheless.
+    for _, connection in ipairs(entry.holders) do
+      if string.sub(connection.id, 1, #own) ~= own then return mark('o', own, false) end
+    end
+  elseif state == 'l' then
+    -- The node that was to tell that the user is gone may have died before it did.
+    return mark('o', own, now - tonumber(by) > wait + 10000)
+  end
+  return mark('o', own, true)
+end
+
+if step == 'left' then
+  if state == 'l' and last == number then return 1 end
+  if state ~= 'o' or #entry.holders > 0 then return 0 end
+  return mark('l', string.format('%.0f', now), true)
+end
+
+if state == 'g' and by == own and last == number then return 1 end
+-- A second is left for the nodes' clocks, which may be faster than this one.
+if state ~= 'l' or #entry.holders > 0 or now - tonumber(by) + 1000 < wait then return 0 end
+return mark('g', own, true)
