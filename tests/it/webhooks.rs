@@ -222,6 +222,20 @@ fn told_dropped(asked: &[Asked]) -> u64 {
 }
 
 #[test]
+fn events_that_are_too_old_are_given_up_and_told() {
+    let not_ready = |_: &Asked| Answer::Status(503, "Retry-After: 1\r\n", String::new());
+    let (receiver, dir) = (Receiver::start(not_ready), folder());
+    let server = start(&receiver, &dir, &["message"], &[("webhooks.keep", "1s")]);
+    publish(&server, "a", 3);
+    eventually("they are dropped", || server.metric("throng_webhook_dropped_total", "") == 4.0);
+    assert_eq!(server.metric("throng_webhook_queue", ""), 0.0);
+    receiver.answer(|_| Answer::ok());
+    publish(&server, "a", 1);
+    let events = receiver.wait_for_events("message", 1);
+    assert_eq!((offsets(&events, "a"), told_dropped(&receiver.asked())), (vec![4], 4));
+}
+
+#[test]
 fn a_receiver_that_is_gone_is_left_alone() {
     let gone = |_: &Asked| Answer::Status(410, "", String::new());
     let (receiver, dir) = (Receiver::start(|_| Answer::ok()), folder());

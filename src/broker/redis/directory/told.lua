@@ -5,15 +5,17 @@
 -- step, ',INCARNATION,…,' of the live nodes and the time as of which they are, the margin for clocks in ms, the time
 -- after which a user who has left is offline in ms, the mark's life in s.
 --
--- Field 'm' of the mark is 'STATE BY NUMBER': 'o' for a user who is online, with the incarnation that has claimed the user id last,
--- 'l' for one who has left, with the time, and 'g' for one who is gone, with the incarnation that told so. Without a
--- mark nothing is known. The last part is the number of the step that was answered with 1, or 0.
-local step, own, number, live, wait, life = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[7]), ARGV[8]
-local entry = read(live, tonumber(ARGV[5]), tonumber(ARGV[6]), own)
-local state, by, last = string.match(redis.call('HGET', KEYS[2], 'm') or '', '^(%l) (%x+) (%d+)$')
+-- Field 'm' of the mark is 'STATE BY NUMBER AT': 'o' for a user who is online, with the incarnation that has claimed
+-- the user id last, 'l' for one who has left, with the time, and 'g' for one who is gone, with the incarnation that told
+-- so. Without a mark nothing is known. NUMBER is that of the step that was answered with 1, or 0, and AT the time of the
+-- last change.
+local step, own, number, live = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local as_of, margin, wait, life = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local entry = read(live, as_of, margin, own)
+local state, by, last, at = string.match(redis.call('HGET', KEYS[2], 'm') or '', '^(%l) (%x+) (%d+) (%d+)$')
 
 local function mark(new, value, told)
-  redis.call('HSET', KEYS[2], 'm', string.format('%s %s %s', new, value, told and number or '0'))
+  redis.call('HSET', KEYS[2], 'm', string.format('%s %s %s %.0f', new, value, told and number or '0', now))
   redis.call('EXPIRE', KEYS[2], life)
   return told and 1 or 0
 end
@@ -23,7 +25,9 @@ if step == 'online' then
   if #entry.holders == 0 then return 0 end
   if state == 'o' then
     if by == own then return mark('o', own, last == number) end
-    if string.find(live, ',' .. by .. ',', 1, true) then return mark('o', own, false) end
+    -- A node that is younger than the list of live ones may be missing there.
+    local is_live = string.find(live, ',' .. by .. ',', 1, true) or tonumber(at) + margin >= as_of
+    if is_live then return mark('o', own, false) end
     -- The node that knew the user has died. Another one may have a connection nevertheless.
     for _, connection in ipairs(entry.holders) do
       if string.sub(connection.id, 1, #own) ~= own then return mark('o', own, false) end
