@@ -68,6 +68,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("heartbeat", "the heartbeats of the other endpoints"),
     ("history_damage", "a history on disk"),
     ("history_dir", "a history on disk"),
+    ("hooks", "the questions of each node, before the chat is entered"),
     ("lifecycle", "the end of one process"),
     ("logs", "the log of one process"),
     ("manual", "the pages of the manual"),
@@ -86,12 +87,17 @@ const OTHERS: &[(&str, &str)] = &[
     ("trust", "the certificates that a client trusts"),
     ("vanish", "the socket of one connection"),
     ("web", "the pages for browsers"),
+    ("webhooks", "the events of one node; those of several are in tests/cluster"),
     ("wire", "the rest of it: HTTP, and the list of proofs"),
 ];
 
 /// Tests of the chat that an engine leaves out, whatever the number of nodes.
 const WITHOUT_AN_ENGINE: &[(&str, &str)] = &[
-    ("api::doors", "the addresses of one process"),
+    ("api::doors::a_crowd_of_clients_does_not_keep_operators_out", "the addresses of one process"),
+    (
+        "api::doors::an_address_of_its_own_serves_the_api_and_nothing_else_does",
+        "the addresses of one process",
+    ),
     ("api::orders::a_room_that_was_forgotten_stays_forgotten_after_a_restart", "the history is on disk"),
     ("api::with_a_history_on_disk_an_answered_message_and_its_key_survive", "the history is on disk"),
     ("client::after_a_restart_messages_are_there_or_reported_lost", "the history is on disk"),
