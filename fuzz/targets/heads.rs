@@ -13,10 +13,12 @@ use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use throng::testing::admission::{Check, Refusal};
-use throng::testing::http::{App, HttpLimits, Request, Response, Route, Served, Upgrade, serve};
+use throng::testing::http::{App, HttpLimits, Request, RequestBody, Response, Route, Served, Upgrade, serve};
 
 /// Longest input in bytes: below every limit, so that no limit depends on how the bytes are split.
 const MOST: usize = 4_096;
+/// Most bytes of a body that is read.
+const MOST_BODY: usize = 64;
 
 /// A socket whose peer has sent these parts and nothing else.
 struct Script {
@@ -54,7 +56,7 @@ impl Write for Script {
     }
 }
 
-/// An application that records its calls. Every path below /ws is an endpoint, and /page is a page.
+/// An application that records its calls. Every path below /ws is an endpoint, /page is a page, and /call takes a body.
 #[derive(Default)]
 struct Door(RefCell<Vec<String>>);
 
@@ -72,12 +74,19 @@ impl App for Door {
         self.note(format!("route {path}"));
         match path {
             "/page" => Route::Page,
+            "/call" => Route::Call,
             path if path.starts_with("/ws") => Route::WebSocket(()),
             _ => Route::Unknown,
         }
     }
     fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
         self.note(format!("page {:?} {:?}", request.query("room"), request.token()));
+        Ok(Response::default())
+    }
+    async fn call(&self, request: Request<'_>, body: RequestBody) -> Result<Response, Refusal> {
+        // Whether a body that has two mistakes is too large or broken depends on the split.
+        let body = body.read(MOST_BODY).await.ok();
+        self.note(format!("call {} {:?} {body:?}", request.method(), request.query("room")));
         Ok(Response::default())
     }
     async fn admit(&self, (): (), request: Request<'_>) -> Result<Upgrade<()>, Refusal> {
