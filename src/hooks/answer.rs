@@ -1,6 +1,7 @@
 //! The answers of hooks, in JSON.
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
 use crate::names::UserId;
 
@@ -28,40 +29,43 @@ pub enum Refused {
     NoAnswer,
 }
 
-#[derive(Deserialize)]
-struct Raw {
+/// An answer that decides.
+#[derive(Debug, Deserialize)]
+pub(super) struct Answer {
     allow: bool,
-    user: Option<String>,
+    #[serde(default, deserialize_with = "user_id")]
+    user: Option<UserId>,
     name: Option<String>,
     rooms: Option<Vec<String>>,
     expires_at_ms: Option<i64>,
     reason: Option<String>,
 }
 
-fn parse(body: &[u8]) -> Option<Raw> {
-    simd_json::from_slice(&mut body.to_vec()).ok()
+fn user_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UserId>, D::Error> {
+    let user = Option::<String>::deserialize(deserializer)?;
+    user.map(|user| user.parse()).transpose().map_err(D::Error::custom)
 }
 
-/// Returns true when the body says whether the newcomer may come in.
-pub(super) fn is_answer(body: &[u8]) -> bool {
-    parse(body).is_some_and(|raw| raw.user.is_none_or(|user| user.parse::<UserId>().is_ok()))
-}
-
-/// Parses the answer of the hook `connect`; `None` where it cannot be used.
-pub(super) fn connect(body: &[u8]) -> Option<Result<ConnectAnswer, Refused>> {
-    let raw = parse(body)?;
-    if !raw.allow {
-        return Some(Err(Refused::Denied(raw.reason)));
+impl Answer {
+    /// Parses the body of an answer; `None` where it does not say whether the newcomer may come in, or names a user id
+    /// that is not valid.
+    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+        simd_json::from_slice(&mut body.to_vec()).ok()
     }
-    let user = raw.user.map(|user| user.parse()).transpose().ok()?;
-    let Raw { name, rooms, expires_at_ms: until_unix_ms, .. } = raw;
-    Some(Ok(ConnectAnswer { is_certain: true, user, name, rooms, until_unix_ms }))
-}
 
-/// Parses the answer of the hook `join`; `None` where it cannot be used.
-pub(super) fn join(body: &[u8]) -> Option<Result<(), Refused>> {
-    let raw = parse(body)?;
-    Some(if raw.allow { Ok(()) } else { Err(Refused::Denied(raw.reason)) })
+    /// Returns what the hook `connect` has answered.
+    pub(super) fn into_connect(self) -> Result<ConnectAnswer, Refused> {
+        let Self { allow, user, name, rooms, expires_at_ms: until_unix_ms, reason } = self;
+        if !allow {
+            return Err(Refused::Denied(reason));
+        }
+        Ok(ConnectAnswer { is_certain: true, user, name, rooms, until_unix_ms })
+    }
+
+    /// Returns what the hook `join` has answered.
+    pub(super) fn into_join(self) -> Result<(), Refused> {
+        if self.allow { Ok(()) } else { Err(Refused::Denied(self.reason)) }
+    }
 }
 
 #[cfg(test)]
@@ -71,10 +75,12 @@ mod tests {
     #[test]
     fn only_an_answer_that_decides_is_one() {
         for body in ["", "{}", "true", "{\"allow\":1}", "{\"allow\":\"true\"}", "{\"allow\":true"] {
-            assert!(!is_answer(body.as_bytes()) && connect(body.as_bytes()).is_none(), "{body}");
+            assert!(Answer::parse(body.as_bytes()).is_none(), "{body}");
         }
         let wrong_user = br#"{"allow":true,"user":"no one"}"#;
-        assert!(!is_answer(wrong_user) && connect(wrong_user).is_none());
+        assert!(Answer::parse(wrong_user).is_none());
+        let connect = |body: &[u8]| Answer::parse(body).map(Answer::into_connect);
+        let join = |body: &[u8]| Answer::parse(body).map(Answer::into_join);
         let bare = Ok(ConnectAnswer { is_certain: true, ..ConnectAnswer::default() });
         assert_eq!(connect(br#"{"allow":true,"else":[1]}"#), Some(bare));
         let full = br#"{"allow":true,"user":"bob","name":"Bob","rooms":["a*"],"expires_at_ms":7}"#;

@@ -20,6 +20,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::answer::Answer;
 pub use self::answer::{ConnectAnswer, Refused};
 use self::circuit::Circuit;
 use self::memory::Answers;
@@ -82,7 +83,7 @@ struct Shared {
 struct Asking {
     is_connect: bool,
     body: Bytes,
-    then: Box<dyn FnOnce(Result<Bytes, Failure>) + Send>,
+    then: Box<dyn FnOnce(Result<Answer, Failure>) + Send>,
 }
 
 /// The question has no usable answer.
@@ -155,8 +156,7 @@ impl Hooks {
         // Text always is JSON.
         let body = simd_json::to_vec(newcomer).unwrap_or_default();
         self.put(hook, true, body, move |answer| {
-            let answer = answer.and_then(|body| answer::connect(&body).ok_or(Failure));
-            shared.settle(shared.connect.as_ref(), answer, then);
+            shared.settle(shared.connect.as_ref(), answer.map(Answer::into_connect), then);
         });
     }
 
@@ -177,7 +177,7 @@ impl Hooks {
         let body = simd_json::to_vec(&Join { user: user.as_str(), room: room.as_str() }).unwrap_or_default();
         let shared = Arc::clone(&self.shared);
         self.put(hook, false, body, move |answer| {
-            let answer = answer.and_then(|body| answer::join(&body).ok_or(Failure));
+            let answer = answer.map(Answer::into_join);
             if let Ok(decided) = &answer {
                 shared.answers.lock().remember(pair, decided.is_ok(), shared.clock.now_ms());
             }
@@ -191,7 +191,7 @@ impl Hooks {
         hook: &Hook,
         is_connect: bool,
         body: Vec<u8>,
-        then: impl FnOnce(Result<Bytes, Failure>) + Send + 'static,
+        then: impl FnOnce(Result<Answer, Failure>) + Send + 'static,
     ) {
         if !hook.circuit.lock().is_closed(self.shared.clock.now_ms()) {
             hook.count(Question::NotAsked);
@@ -286,10 +286,13 @@ async fn ask(shared: Arc<Shared>, client: Client, asking: Asking) {
     let request = Request { method: Method::Post, url: &hook.url, headers, body };
     let answer = client.request(request, shared.timeout, MAX_ANSWER).await;
     let (failure, answer) = match answer {
-        Ok(answer) if (200..300).contains(&answer.status) && answer::is_answer(&answer.body) => {
-            (None, Ok(answer.body))
+        Ok(response) => {
+            let is_good = (200..300).contains(&response.status);
+            match is_good.then(|| Answer::parse(&response.body)).flatten() {
+                Some(answer) => (None, Ok(answer)),
+                None => (Some((Question::Error, format!("status {}", response.status))), Err(Failure)),
+            }
         }
-        Ok(answer) => (Some((Question::Error, format!("status {}", answer.status))), Err(Failure)),
         Err(outbound::Error::Deadline) => {
             (Some((Question::Timeout, "no answer in time".into())), Err(Failure))
         }
