@@ -4,14 +4,51 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
+use crate::clock::{Awake, Clock};
 use crate::shrink::ShrinkWhenSparse;
 
 /// Most that wait at once; beyond it they are gone at once.
 const MOST: usize = 1_000_000;
 
+/// Users or rooms that have left, and a clock for them which stands still when the process does.
+#[derive(Debug)]
+pub(super) struct Waiting<K> {
+    leavers: Leavers<K>,
+    awake: Awake,
+}
+
+impl<K: Hash + Eq + Clone> Waiting<K> {
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self { leavers: Leavers::default(), awake: Awake::new(clock) }
+    }
+
+    /// Notes that one has left at `now_ms` of the clock, and is gone after `after_ms`. Returns false when too many
+    /// wait.
+    pub(super) fn left(&mut self, key: &K, now_ms: u64, after_ms: u64) -> bool {
+        let due_ms = self.awake.at(now_ms) + after_ms;
+        self.leavers.left(key, due_ms)
+    }
+
+    /// Takes one who is gone by `now_ms` of the clock.
+    pub(super) fn take_gone(&mut self, now_ms: u64) -> Option<K> {
+        let until_ms = self.awake.at(now_ms);
+        self.leavers.take_gone(until_ms)
+    }
+
+    /// Notes that one is there. Returns true when it had left and was not gone yet.
+    pub(super) fn came(&mut self, key: &K) -> bool {
+        self.leavers.came(key)
+    }
+
+    /// Takes any of those who have left.
+    pub(super) fn take_any(&mut self) -> Option<K> {
+        self.leavers.take_gone(u64::MAX)
+    }
+}
+
 /// Those who have left and may come back.
 #[derive(Debug)]
-pub(super) struct Leavers<K> {
+struct Leavers<K> {
     /// The number of each one's leave.
     numbers: HashMap<K, u64>,
     /// Leaves in the order of their time; one that was taken back has another number in the map, or none.
@@ -27,7 +64,7 @@ impl<K> Default for Leavers<K> {
 
 impl<K: Hash + Eq + Clone> Leavers<K> {
     /// Notes that one has left, and is gone at `due_ms`. The times must not decrease. Returns false when too many wait.
-    pub(super) fn left(&mut self, key: &K, due_ms: u64) -> bool {
+    fn left(&mut self, key: &K, due_ms: u64) -> bool {
         if self.numbers.len() >= MOST {
             return false;
         }
@@ -43,12 +80,12 @@ impl<K: Hash + Eq + Clone> Leavers<K> {
     }
 
     /// Notes that one is there. Returns true when it had left and was not gone yet.
-    pub(super) fn came(&mut self, key: &K) -> bool {
+    fn came(&mut self, key: &K) -> bool {
         self.numbers.remove(key).is_some()
     }
 
     /// Takes one who is gone by `now_ms`.
-    pub(super) fn take_gone(&mut self, now_ms: u64) -> Option<K> {
+    fn take_gone(&mut self, now_ms: u64) -> Option<K> {
         loop {
             let (_, number, key) = self.due.pop_front_if(|(due_ms, ..)| *due_ms <= now_ms)?;
             self.due.shrink_when_sparse();
@@ -58,11 +95,6 @@ impl<K: Hash + Eq + Clone> Leavers<K> {
                 return Some(key);
             }
         }
-    }
-
-    /// Takes any of those who have left.
-    pub(super) fn take_any(&mut self) -> Option<K> {
-        self.take_gone(u64::MAX)
     }
 }
 
@@ -90,6 +122,6 @@ mod tests {
             assert!(leavers.came(&"a"));
         }
         assert!(leavers.due.len() <= 1026, "{}", leavers.due.len());
-        assert_eq!(leavers.take_any(), None);
+        assert_eq!(leavers.take_gone(u64::MAX), None);
     }
 }

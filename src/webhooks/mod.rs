@@ -27,10 +27,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::event::{Happening, Message, Resync};
-use self::leavers::Leavers;
+use self::leavers::Waiting;
 use self::queue::{Bounds, LANES};
 use self::receiver::{Receiver, Wishes, bit, bits};
-use crate::clock::{Awake, Clock};
+use crate::clock::Clock;
 use crate::config::{self, Config, Url, WebhookEvent};
 use crate::metrics::webhooks::WebhookGauges;
 use crate::names::{RoomName, UserId};
@@ -74,13 +74,6 @@ struct Shared {
     signal: watch::Sender<Option<Instant>>,
 }
 
-/// Users or rooms that have left, and a clock for them which stands still when the process does.
-#[derive(Debug)]
-struct Waiting<K> {
-    leavers: Leavers<K>,
-    awake: Awake,
-}
-
 /// The webhooks of a node.
 #[derive(Debug)]
 pub struct Webhooks {
@@ -102,11 +95,10 @@ impl Webhooks {
     /// Makes the webhooks of a configuration. Nothing is sent before [`Webhooks::start`].
     #[must_use]
     pub fn new(config: &Config, clock: Clock) -> Self {
-        let awake = || Awake::new(&clock);
         let webhooks = Self {
             wanted: AtomicU16::new(0),
-            users: Mutex::new(Waiting { leavers: Leavers::default(), awake: awake() }),
-            rooms: Mutex::new(Waiting { leavers: Leavers::default(), awake: awake() }),
+            users: Mutex::new(Waiting::new(&clock)),
+            rooms: Mutex::new(Waiting::new(&clock)),
             hasher: RandomState::new(),
             ca_file: config.outbound.ca_file.clone(),
             thread: Mutex::new(None),
@@ -240,27 +232,31 @@ impl Webhooks {
         receiver.push(0, &Arc::new(event), bounds);
     }
 
+    /// Returns true when any receiver wants to know who is online.
+    fn tells_users(&self) -> bool {
+        self.want_any(WebhookEvent::UserOnline, WebhookEvent::UserOffline)
+    }
+
     /// Notes that a user has a first connection.
     pub fn user_came(&self, user: &UserId) {
-        if !self.want_any(WebhookEvent::UserOnline, WebhookEvent::UserOffline) {
+        if !self.tells_users() {
             return;
         }
         // The event is queued under the lock, so that it comes in order with that of the user's leave.
         let mut users = self.users.lock();
-        if !users.leavers.came(user) {
+        if !users.came(user) {
             self.note(&Happening::UserOnline(user));
         }
     }
 
     /// Notes that a user has no connection any more.
     pub fn user_left(&self, user: &UserId) {
-        if !self.want_any(WebhookEvent::UserOnline, WebhookEvent::UserOffline) {
+        if !self.tells_users() {
             return;
         }
         let after_ms = self.shared.offline_after_ms();
         let mut users = self.users.lock();
-        let due_ms = users.awake.at(self.shared.clock.now_ms()) + after_ms;
-        if !users.leavers.left(user, due_ms) {
+        if !users.left(user, self.shared.clock.now_ms(), after_ms) {
             self.note(&Happening::UserOffline(user));
         }
     }
@@ -277,7 +273,7 @@ impl Webhooks {
             return;
         }
         let mut rooms = self.rooms.lock();
-        if !rooms.leavers.came(room) {
+        if !rooms.came(room) {
             self.note(&Happening::RoomOccupied(room));
         }
     }
@@ -289,8 +285,7 @@ impl Webhooks {
         }
         let after_ms = self.shared.offline_after_ms();
         let mut rooms = self.rooms.lock();
-        let due_ms = rooms.awake.at(self.shared.clock.now_ms()) + after_ms;
-        if !rooms.leavers.left(room, due_ms) {
+        if !rooms.left(room, self.shared.clock.now_ms(), after_ms) {
             self.note(&Happening::RoomVacated(room));
         }
     }
@@ -302,16 +297,14 @@ impl Webhooks {
             return;
         }
         let mut users = self.users.lock();
-        let until_ms = users.awake.at(now_ms);
-        while let Some(user) = users.leavers.take_gone(until_ms) {
+        while let Some(user) = users.take_gone(now_ms) {
             if is_gone(&user) {
                 self.note(&Happening::UserOffline(&user));
             }
         }
         drop(users);
         let mut rooms = self.rooms.lock();
-        let until_ms = rooms.awake.at(now_ms);
-        while let Some(room) = rooms.leavers.take_gone(until_ms) {
+        while let Some(room) = rooms.take_gone(now_ms) {
             self.note(&Happening::RoomVacated(&room));
         }
     }
@@ -320,15 +313,14 @@ impl Webhooks {
     #[must_use]
     pub fn take_leavers(&self) -> Vec<UserId> {
         let mut users = self.users.lock();
-        std::iter::from_fn(|| users.leavers.take_any()).collect()
+        std::iter::from_fn(|| users.take_any()).collect()
     }
 
     /// Returns the time after which a user without a connection is offline, in milliseconds; `None` when no receiver
     /// wants to know.
     #[must_use]
     pub fn offline_after_ms(&self) -> Option<u64> {
-        let is_wanted = self.want_any(WebhookEvent::UserOnline, WebhookEvent::UserOffline);
-        is_wanted.then(|| self.shared.offline_after_ms())
+        self.tells_users().then(|| self.shared.offline_after_ms())
     }
 
     /// Delivers what is left for at most `window`, and ends the thread. Blocks until that is done. All users and rooms
@@ -341,7 +333,7 @@ impl Webhooks {
             for user in self.take_leavers() {
                 self.note(&Happening::UserOffline(&user));
             }
-            while let Some(room) = self.rooms.lock().leavers.take_any() {
+            while let Some(room) = self.rooms.lock().take_any() {
                 self.note(&Happening::RoomVacated(&room));
             }
         }
