@@ -11,8 +11,6 @@ use crate::protocol::event::CommandError;
 
 /// Most elements of a list.
 pub(super) const MAX_ITEMS: usize = 1_000;
-/// Most fields of an object that are kept. No call has as many, so one of those that are kept is unknown.
-const MAX_FIELDS: usize = 16;
 /// Most characters of an unknown field's name that the answer repeats.
 const MAX_NAME: usize = 64;
 
@@ -36,6 +34,9 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
+    /// Most fields that are kept. No call has as many, so one of those that are kept is unknown.
+    pub const MAX_FIELDS: usize = 16;
+
     /// Parses the body of a call, which is overwritten.
     ///
     /// # Errors
@@ -49,7 +50,7 @@ impl<'a> Object<'a> {
 
     /// Adds a field of the path or the query, whose value is text.
     pub fn add(&mut self, name: &'a str, value: &'a str) {
-        if self.fields.len() == MAX_FIELDS {
+        if self.fields.len() == Self::MAX_FIELDS {
             return;
         }
         self.has_twice |= self.fields.iter().any(|(known, _)| *known == name);
@@ -157,7 +158,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
         let mut object = Object::default();
         while let Some(name) = map.next_key::<&str>()? {
-            if object.fields.len() == MAX_FIELDS {
+            if object.fields.len() == Object::MAX_FIELDS {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }

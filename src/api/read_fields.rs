@@ -22,7 +22,7 @@ impl Fields<'_, '_> {
             }
         };
         let after = self.object.take("after").map(|after| room_name(&after)).transpose()?;
-        let limit = self.limit(DEFAULT_ROWS, MAX_ROWS, "'limit' must be a number from 1 to 1000")?;
+        let limit = self.rows()?;
         self.finish_without_key()?;
         Ok(Read::Rooms { pattern, after, limit })
     }
@@ -36,7 +36,7 @@ impl Fields<'_, '_> {
     pub(super) fn presence(mut self) -> Result<Read, ApiError> {
         let room = room_name(&self.object.required("room")?)?;
         let after = self.object.take("after").map(|after| user_id(&after)).transpose()?;
-        let limit = self.limit(DEFAULT_ROWS, MAX_ROWS, "'limit' must be a number from 1 to 1000")?;
+        let limit = self.rows()?;
         self.finish_without_key()?;
         Ok(Read::Presence { room, after, limit })
     }
@@ -58,7 +58,7 @@ impl Fields<'_, '_> {
 
     pub(super) fn users(mut self) -> Result<Read, ApiError> {
         let after = self.object.take("after").map(|after| user_id(&after)).transpose()?;
-        let limit = self.limit(DEFAULT_ROWS, MAX_ROWS, "'limit' must be a number from 1 to 1000")?;
+        let limit = self.rows()?;
         self.finish_without_key()?;
         Ok(Read::Users { after, limit })
     }
@@ -78,6 +78,11 @@ impl Fields<'_, '_> {
         let limit = self.limit(10, 100, "'limit' must be a number from 1 to 100")?;
         self.finish_without_key()?;
         Ok(Read::Slow { limit })
+    }
+
+    /// Takes the number of rows of a page.
+    fn rows(&mut self) -> Result<usize, ApiError> {
+        self.limit(DEFAULT_ROWS, MAX_ROWS, "'limit' must be a number from 1 to 1000")
     }
 
     fn limit(&mut self, default: usize, most: usize, wrong: &'static str) -> Result<usize, ApiError> {

@@ -166,7 +166,7 @@ impl Running<'_> {
 
     async fn submit(&self, publish: &Publish<'_>) -> Result<Submitted, ApiError> {
         let Publish { room, message } = publish;
-        let ready = timeout_at(self.deadline, self.node.prepare_post(room, &message.user)).await;
+        let ready = timeout_at(self.deadline, self.node.prepare_room(room, &message.user)).await;
         ready.map_err(|_elapsed| ApiError::Unavailable)??;
         let key = message.key.clone();
         Ok(self.node.submit(&ServerPost { room, user: &message.user, text: message.text, key })?)

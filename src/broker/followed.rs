@@ -3,8 +3,6 @@
 //!
 //! The engine's thread makes all of these calls, and each room's calls come one after the other.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::engine_room::{EarlierEpochs, Older};
 use super::eviction_order::Opener;
 use super::memory::{Entrant, Memory};
@@ -196,11 +194,6 @@ impl<L: Local> Memory<L> {
         if state.is_closed {
             return;
         }
-        self.drop_history(room, &mut state);
-        self.local.lost(&mut state.topic);
-        state.is_closed = true;
-        self.idle.remove(&mut state);
-        rooms.remove(room.name());
-        self.room_count.fetch_sub(1, Relaxed);
+        self.cut_off(&mut rooms, room, &mut state);
     }
 }

@@ -111,18 +111,29 @@ impl<L: Local> Memory<L> {
             return Err(BrokerError::NotWritten);
         }
         let members = self.local.members(&state.topic);
-        self.drop_history(&room, &mut state);
-        self.local.lost(&mut state.topic);
-        self.idle.remove(&mut state);
-        state.is_closed = true;
+        self.cut_off(&mut rooms, &room, &mut state);
         match self.engine.get() {
             Some(closed) => closed(name),
             // Nothing is retained, so that a client that comes back with its old position does not find it again.
             None => self.budget.report_trim(&room, &state, Trim::All),
         }
-        rooms.remove(name);
-        self.room_count.fetch_sub(1, Relaxed);
         Ok(Some(members))
+    }
+
+    /// Takes a room out of the table under its members, whose positions are meaningless from now on, and ends them.
+    /// Nothing is retained. Called under the locks of the room and of its stripe.
+    pub(super) fn cut_off(
+        &self,
+        rooms: &mut Rooms<L>,
+        room: &SharedRoom<L>,
+        state: &mut RoomState<L::Topic>,
+    ) {
+        self.drop_history(room, state);
+        self.local.lost(&mut state.topic);
+        state.is_closed = true;
+        self.idle.remove(state);
+        rooms.remove(room.name());
+        self.room_count.fetch_sub(1, Relaxed);
     }
 
     fn take_out(&self, rooms: &mut Rooms<L>, room: &Room<L::Topic>, state: &mut RoomState<L::Topic>) {

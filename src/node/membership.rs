@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::shared::Node;
-use super::telling::{self, Members};
+use super::telling;
 use super::unanswered::Unanswered;
 use crate::broker::memory::Entrant;
 use crate::broker::resume::{NextPage, Replay, Resumed};
@@ -74,15 +74,9 @@ impl Node {
         let entered = self.broker.enter_as(room, Entrant { user, address }, resume, |state, resumed| {
             let after = resumed.is_complete().then(|| state.topic.join(shard, dialect));
             let settings = *state.settings();
-            let before = state.presence.members();
-            let outcome = state.presence.join(user, now_ms, &settings.presence);
-            let names_up_to = settings.presence.count_only_above;
-            telling::moved(
-                &self.webhooks,
-                room,
-                user,
-                Members { before, after: state.presence.members(), names_up_to },
-            );
+            let outcome = telling::moving(&self.webhooks, state, room, user, |presence, rules| {
+                presence.join(user, now_ms, rules)
+            });
             let due = self.announcer.announce_outcome(state, room, outcome);
             let due = (due, state.presence.wants_exchange());
             let overload = Overload::from(settings.queue_policy);
@@ -228,22 +222,18 @@ impl Membership {
         let was_member = std::mem::replace(&mut self.is_member, false);
         let (until, (due, wants_exchange), is_empty) = self.room.with(|state| {
             let until = was_member.then(|| state.topic.leave(self.id.shard(), self.dialect));
-            let rules = state.settings().presence;
-            let before = state.presence.members();
-            let outcome = match how {
+            let (room, user) = (self.room.name(), &self.user);
+            let outcome = telling::moving(&node.webhooks, state, room, user, |presence, rules| match how {
                 _ if faults::is_on(Fault::ForgetLeave) => Outcome::Quiet,
-                Departure::Leaving => state.presence.leave(&self.user, now_ms, &rules),
+                Departure::Leaving => presence.leave(user, now_ms, rules),
                 Departure::Replaced => {
-                    if let Some(number) = state.presence.hold(&self.user) {
-                        node.held.add(&self.room, &self.user, number, now_ms);
+                    if let Some(number) = presence.hold(user) {
+                        node.held.add(&self.room, user, number, now_ms);
                     }
                     Outcome::Quiet
                 }
-            };
-            let members =
-                Members { before, after: state.presence.members(), names_up_to: rules.count_only_above };
-            telling::moved(&node.webhooks, self.room.name(), &self.user, members);
-            let due = node.announcer.announce_outcome(state, self.room.name(), outcome);
+            });
+            let due = node.announcer.announce_outcome(state, room, outcome);
             (until, (due, state.presence.wants_exchange()), state.presence.is_empty())
         });
         node.announcer.note_due(due, &self.room);

@@ -2,7 +2,7 @@
 
 use super::held::HeldUser;
 use super::shared::Node;
-use super::telling::{self, Members};
+use super::telling;
 use crate::names::RoomName;
 
 impl Node {
@@ -17,12 +17,10 @@ impl Node {
     pub(super) fn release_held(&self, now_ms: u64) {
         while let Some(HeldUser { room, user, number, .. }) = self.held.take_due(now_ms) {
             let ((due, wants_exchange), is_empty) = room.with(|state| {
-                let rules = state.settings().presence;
-                let before = state.presence.members();
-                let outcome = state.presence.release(&user, number, now_ms, &rules);
-                let after = state.presence.members();
-                let members = Members { before, after, names_up_to: rules.count_only_above };
-                telling::moved(&self.webhooks, room.name(), &user, members);
+                let outcome =
+                    telling::moving(&self.webhooks, state, room.name(), &user, |presence, rules| {
+                        presence.release(&user, number, now_ms, rules)
+                    });
                 let due = self.announcer.announce_outcome(state, room.name(), outcome);
                 ((due, state.presence.wants_exchange()), state.presence.is_empty())
             });

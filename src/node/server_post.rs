@@ -56,20 +56,9 @@ enum SubmittedAnswer {
 }
 
 impl Node {
-    /// Makes a room ready for a message of another server: with an engine, waits until it is open on this node.
-    ///
-    /// # Errors
-    /// The engine is not available, or there are too many rooms.
-    pub async fn prepare_post(&self, room: &RoomName, user: &UserId) -> Result<(), BrokerError> {
-        match self.opening(room, user, 0, None, None) {
-            Some(opening) => opening.wait().await,
-            None => Ok(()),
-        }
-    }
-
     /// Publishes a message of another server, in a room that may have no members. Messages of one caller in one room
     /// get their positions in the order in which they are submitted. With an engine, the room has to be
-    /// [prepared](Node::prepare_post).
+    /// [prepared](Node::prepare_room).
     ///
     /// # Errors
     /// Nothing was published.

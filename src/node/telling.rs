@@ -1,6 +1,8 @@
 //! Tells webhooks what happens on this node. Without webhooks each of these costs one check.
 
 use crate::broker::Position;
+use crate::broker::room::RoomState;
+use crate::chat::presence::{Presence, PresenceRules};
 use crate::config::WebhookEvent;
 use crate::names::{RoomName, UserId};
 use crate::protocol::close::EndReason;
@@ -27,14 +29,26 @@ pub(super) fn message(webhooks: &Webhooks, message: PublishedMessage<'_>, positi
     webhooks.note(&Happening::Message(told));
 }
 
-/// Tells of a user's move into a room or out of it, from the number of members before and after it. A move between two
-/// nodes or between two connections changes nothing. Called under the room's lock.
-pub(super) fn moved(webhooks: &Webhooks, room: &RoomName, user: &UserId, members: Members) {
-    let Members { before, after, names_up_to } = members;
-    if before == after {
-        return;
+/// Makes a change that may move a user into a room or out of it, and tells of that, from the number of members before
+/// and after it. A move between two nodes or between two connections changes nothing. Called under the room's lock.
+pub(super) fn moving<T, R>(
+    webhooks: &Webhooks,
+    state: &mut RoomState<T>,
+    room: &RoomName,
+    user: &UserId,
+    change: impl FnOnce(&mut Presence, &PresenceRules) -> R,
+) -> R {
+    let rules = state.settings().presence;
+    let before = state.presence.members();
+    let result = change(&mut state.presence, &rules);
+    let after = state.presence.members();
+    if before != after {
+        moved(webhooks, room, user, before, after, before.max(after) <= rules.count_only_above);
     }
-    let has_names = before.max(after) <= names_up_to;
+    result
+}
+
+fn moved(webhooks: &Webhooks, room: &RoomName, user: &UserId, before: usize, after: usize, has_names: bool) {
     if after > before {
         if before == 0 {
             webhooks.room_occupied(room);
@@ -50,15 +64,6 @@ pub(super) fn moved(webhooks: &Webhooks, room: &RoomName, user: &UserId, members
             webhooks.room_left(room);
         }
     }
-}
-
-/// The number of members of a room before and after a move.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Members {
-    pub(super) before: usize,
-    pub(super) after: usize,
-    /// Most members of a room whose joins and leaves are told with names.
-    pub(super) names_up_to: usize,
 }
 
 /// Tells that a connection of the chat has ended.

@@ -25,9 +25,6 @@ pub(super) const PREFIX: &str = "/api/";
 /// Longest wait for the answers to a call. Then it is not known whether its messages were published.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Most parameters of a query that are looked at. No call has as many, so one of them is unknown.
-const MAX_PARAMETERS: usize = 16;
-
 /// The limits of the API.
 #[derive(Debug)]
 pub(super) struct ApiGate {
@@ -83,12 +80,17 @@ pub(super) async fn answer(
 ) -> Result<Response, Refusal> {
     let outcome = match authorize(shared, request) {
         Ok((index, key)) => {
+            // No path of a call has more parts than three.
+            let parts: Vec<_> = segments_after(request.path(), PREFIX).take(4).collect();
+            let target = Target::of_path(&parts);
+            let method = target.as_ref().map_or("unknown", |target| target.method.name());
             let mut subject = Subject::default();
-            let outcome = match carry_out(shared, index, key, request, body, &mut subject).await {
+            let head = head(key, request, target);
+            let outcome = match carry_out(shared, index, head, request, body, &mut subject).await {
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::Error(error),
             };
-            log(request, key, &subject, &outcome);
+            log(method, key, &subject, &outcome);
             outcome
         }
         Err(error) => {
@@ -113,11 +115,13 @@ struct Head<'r> {
     has_body: bool,
 }
 
-/// Checks the head of a request.
-fn head<'r>(key: &OperatorKey, request: Request<'r>) -> Result<Head<'r>, ApiError> {
-    // No path of a call has more parts than three.
-    let parts: Vec<_> = segments_after(request.path(), PREFIX).take(4).collect();
-    let target = Target::of_path(&parts).ok_or(ApiError::UnknownPath)?;
+/// Checks the head of a request whose path means `target`.
+fn head<'r>(
+    key: &OperatorKey,
+    request: Request<'r>,
+    target: Option<Target<'r>>,
+) -> Result<Head<'r>, ApiError> {
+    let target = target.ok_or(ApiError::UnknownPath)?;
     let has_body = match request.method() {
         "POST" => true,
         "GET" if target.method.only_reads() => false,
@@ -138,13 +142,13 @@ fn head<'r>(key: &OperatorKey, request: Request<'r>) -> Result<Head<'r>, ApiErro
 async fn carry_out(
     shared: &Shared,
     index: usize,
-    key: &OperatorKey,
+    head: Result<Head<'_>, ApiError>,
     request: Request<'_>,
     body: RequestBody,
     subject: &mut Subject,
 ) -> Result<Outcome, ApiError> {
     let node = &shared.node;
-    let Head { target: Target { method, field }, idempotency_key, has_body } = head(key, request)?;
+    let Head { target: Target { method, field }, idempotency_key, has_body } = head?;
     if node.is_draining() {
         return Err(ApiError::Draining);
     }
@@ -154,7 +158,7 @@ async fn carry_out(
         BodyError::TooLarge => ApiError::BodyTooLarge { max },
         BodyError::Timeout | BodyError::Lost => ApiError::Timeout,
     })?;
-    let query: Vec<_> = request.query_pairs().take(MAX_PARAMETERS).collect();
+    let query: Vec<_> = request.query_pairs().take(Object::MAX_FIELDS).collect();
     let mut object = if has_body { Object::parse(&mut body)? } else { Object::default() };
     if has_body && !query.is_empty() {
         return Err(ApiError::InvalidField("a call with a body has its fields there, not in the query"));
@@ -228,9 +232,7 @@ impl Subject {
 }
 
 /// Writes the line of a call: never its text, and of its key the name alone.
-fn log(request: Request<'_>, key: &OperatorKey, subject: &Subject, outcome: &Outcome) {
-    let parts: Vec<_> = segments_after(request.path(), PREFIX).take(4).collect();
-    let method = Target::of_path(&parts).map_or("unknown", |target| target.method.name());
+fn log(method: &str, key: &OperatorKey, subject: &Subject, outcome: &Outcome) {
     let Subject { room, user, parts } = subject;
     let (key, outcome, failed) = (&*key.name, outcome.word(), outcome.failed());
     tracing::info!(method, key, room, user, parts, failed, outcome, "api call");

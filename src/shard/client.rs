@@ -17,11 +17,6 @@ use crate::registry::topic::TopicId;
 /// millisecond, these are the ones on their way over a line with a delay of a second.
 const MAX_QUESTIONS: u16 = 1_000;
 
-/// Returns the milliseconds of a time in seconds of the shard.
-pub(super) const fn since_ms(since_s: u32) -> u64 {
-    since_s as u64 * 1_000
-}
-
 /// A client of a shard.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -52,7 +47,7 @@ pub(super) struct Client {
     /// Number of pings and heartbeats that the client has not answered yet. The rate limit does not count the answers.
     pub(super) questions: u16,
     /// When it was registered, in seconds of the shard's time.
-    pub(super) since_s: u32,
+    since_s: u32,
     /// The client is in the line of those to be written to.
     pub(super) is_dirty: bool,
     /// The bucket of long queues in which it is noted, counted from 1; 0 for none.
@@ -84,6 +79,11 @@ impl Client {
             // No frame may be written before the handshake's answer, status 101.
             is_blocked: true,
         }
+    }
+
+    /// Returns how long ago it was registered, in milliseconds, to the second.
+    pub(super) fn age_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(u64::from(self.since_s) * 1_000)
     }
 
     /// True when a batch may be written at once: nothing waits or is partly written, the socket takes bytes, and the

@@ -3,10 +3,10 @@
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
+use super::Shard;
 use super::lane::id::LaneId;
 use super::registration::Registration;
 use super::state::State;
-use super::{Shard, client};
 use crate::names::ConnectionId;
 use crate::registry::inquiry::{Departure, Described};
 
@@ -19,7 +19,7 @@ impl Shard {
         let Some(client) = clients.of(id) else { return };
         let names = client.topics.iter().filter_map(|&topic| lanes.get(&LaneId::new(topic, client.dialect)));
         let rooms = names.filter_map(|lane| lane.name().cloned()).collect();
-        let age_ms = now_ms.saturating_sub(client::since_ms(client.since_s));
+        let age_ms = client.age_ms(now_ms);
         // The asking side may have given up.
         let _ = answer.send(Described { dialect: client.dialect, rooms, age_ms });
     }

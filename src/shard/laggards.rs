@@ -37,6 +37,14 @@ pub struct Laggards {
     pub slowest: Vec<Laggard>,
 }
 
+/// Returns the clients with the longest queues in bytes of several searches, the longest first, at most `most`.
+pub fn slowest(found: impl IntoIterator<Item = Laggards>, most: usize) -> Vec<Laggard> {
+    let mut slowest: Vec<_> = found.into_iter().flat_map(|laggards| laggards.slowest).collect();
+    slowest.sort_by_key(|laggard| std::cmp::Reverse(laggard.bytes));
+    slowest.truncate(most);
+    slowest
+}
+
 impl Laggards {
     /// Counts a laggard, and lists it if its queue is one of the longest.
     fn note(&mut self, client: &Client, now_ms: u64) {

@@ -23,17 +23,11 @@ impl Node {
     ) -> Result<Option<String>, BrokerError> {
         // Nobody's name: it decides only which rooms go first when there are too many.
         let user: UserId = self.config.api.user.parse().map_err(|_| BrokerError::Gone)?;
-        if let Some(opening) = self.opening(name, &user, 0, None, None) {
-            opening.wait().await?;
-        }
+        self.prepare_room(name, &user).await?;
         let Some(room) = self.broker.find(name) else { return Ok(None) };
         let before = before.map(Offset);
-        if let Some(cluster) = self.engine.cluster()
-            && room.with(|state| state.misses_history(before, limit))
-        {
-            let (waiter, read) = await_answer(&self.registry, None, BrokerError::NoEngine);
-            cluster.read_history(name.clone(), Box::new(move |result| waiter.answer(result)));
-            read.wait().await?;
+        if let Some(reading) = self.reading(&room, before, limit, None) {
+            reading.wait().await?;
         }
         // Text that is no epoch becomes one of no room.
         let epoch = epoch.map(|epoch| epoch.parse().unwrap_or_else(|_| Epoch::random()));

@@ -15,6 +15,7 @@ use crate::node::shared::Node;
 use crate::protocol::{Dialect, V1_SUBPROTOCOL};
 use crate::registry::directory;
 use crate::registry::inquiry::Described;
+use crate::shard::laggards;
 
 /// Longest wait for the answers of shards. One that takes longer stands still.
 pub(super) const SHARD_PATIENCE: Duration = Duration::from_millis(500);
@@ -121,18 +122,16 @@ impl Node {
 
     /// Returns the connections of this node with the longest queues in bytes, the longest first.
     pub(super) async fn slow_here(&self, limit: usize) -> Report {
-        let mut slowest = Vec::new();
         let asked = self.find_laggards();
         let answered = timeout(SHARD_PATIENCE, async {
+            let mut all = Vec::with_capacity(asked.len());
             for found in asked {
-                slowest.extend(found?.await.ok()?.slowest);
+                all.push(found?.await.ok()?);
             }
-            Some(())
+            Some(all)
         });
-        let Ok(Some(())) = answered.await else { return Report::Busy };
-        slowest.sort_by_key(|laggard| std::cmp::Reverse(laggard.bytes));
-        slowest.truncate(limit);
-        let rows = slowest.into_iter().map(|laggard| SlowRow {
+        let Ok(Some(found)) = answered.await else { return Report::Busy };
+        let rows = laggards::slowest(found, limit).into_iter().map(|laggard| SlowRow {
             connection: connection_name(&self.config.node, laggard.id),
             node: self.config.node.clone(),
             user: laggard.user.map(|user| user.to_string()),

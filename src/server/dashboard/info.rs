@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::counters::{self, Counters};
 use super::nodes::{self, Row};
-use crate::config::Engine;
 use crate::node::Node;
 
 /// The nodes and the engine that they share.
@@ -47,10 +46,7 @@ pub(in crate::server) fn json(node: &Node) -> String {
             counters: counters::of(node),
         }]),
     };
-    let engine = match node.config.engine {
-        Engine::Memory => "memory",
-        Engine::Redis => "redis",
-    };
+    let engine = node.config.engine.name();
     let info = Info { node: &node.config.node, engine, is_up: node.can_publish(), nodes };
     // No value of these types fails.
     simd_json::serde::to_string(&info).unwrap_or_default()

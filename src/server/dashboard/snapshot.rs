@@ -15,7 +15,7 @@ use super::{nodes, usage};
 use crate::broker::redis::nodes::Overview;
 use crate::metrics::EndedBy;
 use crate::node::Node;
-use crate::shard::laggards::Laggard;
+use crate::shard::laggards::{self, Laggard};
 
 /// Longest wait for the workers to report their slow clients. Without this limit, a worker that hangs would stop the
 /// dashboard, which must show that it hangs.
@@ -124,9 +124,7 @@ pub(super) async fn take(node: &Node, viewers: usize) -> Result<String, simd_jso
         behind: laggards.as_ref().map(|laggards| laggards.behind),
     });
     let shards = shards.collect();
-    let mut slowest: Vec<_> = found.into_iter().flatten().flat_map(|laggards| laggards.slowest).collect();
-    slowest.sort_by_key(|laggard: &Laggard| std::cmp::Reverse(laggard.bytes));
-    slowest.truncate(SLOWEST);
+    let slowest = laggards::slowest(found.into_iter().flatten(), SLOWEST);
     let overview = node.overview();
     simd_json::serde::to_string(&snapshot(node, viewers, shards, slowest, overview.as_deref()))
 }

@@ -2,19 +2,27 @@
 
 use std::net::SocketAddr;
 
+use serde_json::Value;
+
 use super::{KEY, start, with};
 use crate::support::http::{get, post};
 use crate::support::raw::{Socket, handshake};
+use crate::support::server::Server;
+
+/// Returns the address of `api.listen`, which the log names.
+#[track_caller]
+fn operators(server: &Server) -> SocketAddr {
+    let is_it = |line: &Value| line["message"] == "listening for operators and backends";
+    let line = server.log().wait_for("the other address", is_it);
+    line["address"].as_str().and_then(|address| address.parse().ok()).expect("an address")
+}
 
 /// 1. With `api.listen`, operators and backends have an address of their own.
 /// 2. Each address serves its part, and says of the other's paths that there are none.
 #[test]
 fn an_address_of_its_own_serves_the_api_and_nothing_else_does() {
     let server = start(&[("api.listen", "127.0.0.1:0")]);
-    let line = server
-        .log()
-        .wait_for("the other address", |line| line["message"] == "listening for operators and backends");
-    let operators: SocketAddr = line["address"].as_str().expect("an address").parse().expect("an address");
+    let operators = operators(&server);
     let clients = server.addresses()[0];
     assert_ne!(clients, operators);
     let body = "{\"room\":\"a\",\"message\":\"hi\"}";
@@ -39,10 +47,7 @@ fn an_address_of_its_own_serves_the_api_and_nothing_else_does() {
 #[test]
 fn a_crowd_of_clients_does_not_keep_operators_out() {
     let server = start(&[("api.listen", "127.0.0.1:0"), ("limits.max_handshakes", "4")]);
-    let line = server
-        .log()
-        .wait_for("the other address", |line| line["message"] == "listening for operators and backends");
-    let operators: SocketAddr = line["address"].as_str().expect("an address").parse().expect("an address");
+    let operators = operators(&server);
     let _held: Vec<_> = (0..40).map(|_| Socket::connect(server.addresses()[0])).collect();
     for _ in 0..10 {
         let response = post(operators, "/api/rooms", &with(""), "{}");
