@@ -1,23 +1,24 @@
 //! The server API over HTTP: checks the key, the head and the limits of each call, reads its body, answers it, and
 //! writes its line in the log. The calls themselves are in [`api`](crate::api).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use parking_lot::Mutex;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::dashboard::info;
-use super::keys::{Access, OperatorKey};
+use super::keys::{Access, OperatorKey, OperatorKeys};
+use super::reload::ReloadError;
 use super::shared::Shared;
 use crate::admission::Refusal;
-use crate::api::{self, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Service, Target};
-use crate::config::Api;
+use crate::api::{self, Answer, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Service, Target};
+use crate::config::{Api, Reloaded};
 use crate::http::{BodyError, Request, RequestBody, Response, respond, segments_after};
-use crate::node::Node;
-use crate::rate_limit::{Bucket, Rate, Refused};
+use crate::rate_limit::{Rate, Refused};
 
 /// The start of the paths of all calls.
 pub(super) const PREFIX: &str = "/api/";
@@ -29,35 +30,20 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const MAX_PARAMETERS: usize = 16;
 
 /// The limits of the API.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ApiGate {
     in_flight: AtomicUsize,
-    max_in_flight: usize,
-    /// `None` where the calls of a key are not limited.
-    rate: Option<Rate>,
-    /// The part of its rate that each key has used.
-    buckets: Box<[Mutex<Bucket>]>,
 }
 
 impl ApiGate {
-    /// Makes the limits for so many keys.
-    pub(super) fn new(api: &Api, keys: usize) -> Self {
+    /// Counts a call with this key, until the result is dropped.
+    fn enter(&self, key: &OperatorKey, now_ms: u64, api: &Api) -> Result<InFlight<'_>, ApiError> {
         let per_second = api.requests_per_second;
-        Self {
-            in_flight: AtomicUsize::new(0),
-            max_in_flight: api.max_in_flight,
-            rate: (per_second > 0).then(|| Rate::new(per_second, per_second)),
-            buckets: (0..keys).map(|_| Mutex::default()).collect(),
-        }
-    }
-
-    /// Counts a call of the key with this index, until the result is dropped.
-    fn enter(&self, key: usize, now_ms: u64) -> Result<InFlight<'_>, ApiError> {
-        if let Some(rate) = &self.rate {
-            let taken = self.buckets[key].lock().take(now_ms, rate);
+        if per_second > 0 {
+            let taken = key.bucket.lock().take(now_ms, &Rate::new(per_second, per_second));
             taken.map_err(|Refused { retry_after_ms }| ApiError::RateLimited { retry_after_ms })?;
         }
-        let is_free = |calls| (calls < self.max_in_flight).then_some(calls + 1);
+        let is_free = |calls| (calls < api.max_in_flight).then_some(calls + 1);
         let counted = self.in_flight.fetch_update(Relaxed, Relaxed, is_free);
         counted.map(|_| InFlight(&self.in_flight)).map_err(|_| ApiError::AtCapacity)
     }
@@ -81,10 +67,11 @@ pub(super) async fn answer(
     request: Request<'_>,
     body: RequestBody,
 ) -> Result<Response, Refusal> {
-    let outcome = match authorize(shared, request) {
-        Ok((index, key)) => {
+    let keys = shared.keys.share();
+    let outcome = match authorize(&keys, request) {
+        Ok(key) => {
             let mut subject = Subject::default();
-            let outcome = match carry_out(shared, index, key, request, body, &mut subject).await {
+            let outcome = match carry_out(shared, key, request, body, &mut subject).await {
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::Error(error),
             };
@@ -100,10 +87,10 @@ pub(super) async fn answer(
     Ok(response(&outcome))
 }
 
-/// Returns the key that a request shows, with its index.
-fn authorize<'s>(shared: &'s Shared, request: Request<'_>) -> Result<(usize, &'s OperatorKey), ApiError> {
-    let found = shared.keys.find(|name| request.headers(name));
-    found.filter(|(_, key)| key.access != Access::Pages).ok_or(ApiError::ApiKey)
+/// Returns the key that a request shows.
+fn authorize<'k>(keys: &'k OperatorKeys, request: Request<'_>) -> Result<&'k OperatorKey, ApiError> {
+    let found = keys.find(|name| request.headers(name));
+    found.filter(|key| key.access != Access::Pages).ok_or(ApiError::ApiKey)
 }
 
 /// A call whose head is right.
@@ -137,7 +124,6 @@ fn head<'r>(key: &OperatorKey, request: Request<'r>) -> Result<Head<'r>, ApiErro
 
 async fn carry_out(
     shared: &Shared,
-    index: usize,
     key: &OperatorKey,
     request: Request<'_>,
     body: RequestBody,
@@ -148,8 +134,9 @@ async fn carry_out(
     if node.is_draining() {
         return Err(ApiError::Draining);
     }
-    let _in_flight = shared.api.enter(index, node.now_ms())?;
-    let max = node.config.limits.max_request_body;
+    let config = Arc::clone(&*node.config());
+    let _in_flight = shared.api.enter(key, node.now_ms(), &config.api)?;
+    let max = config.limits.max_request_body;
     let mut body = body.read(max).await.map_err(|error| match error {
         BodyError::TooLarge => ApiError::BodyTooLarge { max },
         BodyError::Timeout | BodyError::Lost => ApiError::Timeout,
@@ -163,17 +150,30 @@ async fn carry_out(
     if let Some((name, value)) = &field {
         object.add(name, value);
     }
-    let call = Call::new(method, object, idempotency_key, &node.config)?;
+    let call = Call::new(method, object, idempotency_key, &config)?;
     *subject = Subject::of(&call);
-    Ok(api::run(node, &ThisServer(node), call, Instant::now() + DEADLINE).await)
+    Ok(api::run(node, &ThisServer(shared), call, Instant::now() + DEADLINE).await)
 }
 
 /// The parts of the server that calls need besides the node.
-struct ThisServer<'n>(&'n Node);
+struct ThisServer<'s>(&'s Shared);
 
 impl Service for ThisServer<'_> {
     fn info(&self) -> String {
-        info::json(self.0)
+        info::json(&self.0.node)
+    }
+
+    /// Reads the settings again, on a thread that may wait for files.
+    async fn reload(&self) -> Result<Answer, ApiError> {
+        let reloader = self.0.reloader.clone().ok_or(ApiError::NotReloadable)?;
+        let reloaded = spawn_blocking(move || reloader.reload()).await;
+        match reloaded.map_err(|_panicked| ApiError::Unavailable)? {
+            Ok(Reloaded { changed, restart, .. }) => Ok(Answer::Reloaded { changed, restart }),
+            Err(ReloadError::Config(errors)) => {
+                Err(ApiError::InvalidSettings(errors.0.iter().map(ToString::to_string).collect()))
+            }
+            Err(ReloadError::NotRunning | ReloadError::System(_)) => Err(ApiError::Unavailable),
+        }
     }
 }
 
@@ -223,6 +223,7 @@ impl Subject {
             Call::Broadcast(all) => Self { parts: all.len(), ..none },
             Call::DirectToMany(all) => Self { parts: all.len(), ..none },
             Call::Batch { commands, .. } => Self { parts: commands.len(), ..none },
+            Call::Reload => none,
         }
     }
 }

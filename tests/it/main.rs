@@ -43,6 +43,7 @@ mod places;
 mod proxy;
 mod rate_limit;
 mod refusals;
+mod reload;
 mod schemas;
 mod secure;
 mod security;

@@ -42,16 +42,16 @@ pub(in crate::server) fn json(node: &Node) -> String {
     let nodes = match overview.as_deref() {
         Some(overview) => Nodes::Shared(nodes::rows(overview, node.now_ms())),
         None => Nodes::Alone([Alone {
-            name: &node.config.node,
+            name: &node.config().node,
             version: env!("CARGO_PKG_VERSION"),
             counters: counters::of(node),
         }]),
     };
-    let engine = match node.config.engine {
+    let engine = match node.config().engine {
         Engine::Memory => "memory",
         Engine::Redis => "redis",
     };
-    let info = Info { node: &node.config.node, engine, is_up: node.can_publish(), nodes };
+    let info = Info { node: &node.config().node, engine, is_up: node.can_publish(), nodes };
     // No value of these types fails.
     simd_json::serde::to_string(&info).unwrap_or_default()
 }
