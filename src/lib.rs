@@ -112,8 +112,9 @@
 //                server: plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
 //   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
 //                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
-//                dashboard.html · dashboard.css · dashboard.js (the dashboard) · plot.js (its curves) · stats.js (its
-//                calculations) · nodes.js (those for several nodes) · countdown.js (to the next attempt, of both pages)
+//                dashboard.html · dashboard.css · dashboard.js (the dashboard) · control.js (its calls of the API) ·
+//                plot.js (its curves) · stats.js (its calculations) · nodes.js (those for several nodes) · countdown.js
+//                (to the next attempt, of both pages)
 //                · icon.svg
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
 //                (settings for rooms by pattern) · schema (a key is declared once) · kind, text, list, tables (kinds of

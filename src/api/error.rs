@@ -49,8 +49,10 @@ pub enum ApiError {
     /// The key is one of `api.read_keys`, and the call changes something.
     #[error("this key may only read: send one of api.keys")]
     ReadOnlyKey,
-    /// The request comes from a page in a browser.
-    #[error("a request with an Origin comes from a page, which must not know a key: call from a server")]
+    /// The request comes from a page of another origin in a browser.
+    #[error(
+        "the request comes from a page of another origin: only pages of this server may call, and other servers"
+    )]
     Origin,
     /// Nobody knows the room.
     #[error("there is no such room: nobody is in it, and it has no history")]

@@ -15,6 +15,7 @@ use super::keys::{Access, OperatorKey, OperatorKeys};
 use super::reload::ReloadError;
 use super::shared::Shared;
 use crate::admission::Refusal;
+use crate::admission::origin::OriginList;
 use crate::api::{self, Answer, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Service, Target};
 use crate::config::{Api, Reloaded};
 use crate::http::{BodyError, Request, RequestBody, Response, respond, segments_after};
@@ -113,7 +114,7 @@ fn head<'r>(key: &OperatorKey, request: Request<'r>) -> Result<Head<'r>, ApiErro
     if key.access != Access::Full && !target.method.only_reads() {
         return Err(ApiError::ReadOnlyKey);
     }
-    if request.origins().next().is_some() {
+    if !is_own_origin(request) {
         return Err(ApiError::Origin);
     }
     if has_body && !is_json(request) {
@@ -175,6 +176,20 @@ impl Service for ThisServer<'_> {
             Err(ReloadError::NotRunning | ReloadError::System(_)) => Err(ApiError::Unavailable),
         }
     }
+}
+
+/// Returns true for a request that comes from no page, or from a page of the host that it is sent to: the dashboard. A
+/// browser lets no page write `Origin` or `Host`, nor read the key that another page was given.
+fn is_own_origin(request: Request<'_>) -> bool {
+    if request.origins().next().is_none() {
+        return true;
+    }
+    let mut hosts = request.headers("host");
+    let host = hosts.next().and_then(|host| std::str::from_utf8(host).ok());
+    let Some(host) = host.filter(|_| hosts.next().is_none()) else { return false };
+    // Behind a proxy that speaks TLS, the page came by https, and the request by http.
+    let own = ["http", "https"].map(|scheme| format!("{scheme}://{host}"));
+    OriginList::parse(&own).is_ok_and(|own| own.check(request.origins()).is_ok())
 }
 
 /// Returns true for a body that calls itself JSON. Pages of other origins cannot send that without asking first.
