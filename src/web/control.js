@@ -34,7 +34,7 @@ export async function call(path, key, body) {
 /** The controls of the page. `keyOf` returns the key of the tab. */
 export class Control {
   #keyOf;
-  /** What is shown in detail: `{ kind: "room" | "user", name }`, or null. */
+  /** The room or user whose details are shown: `{ kind: "room" | "user", name }`, or null. */
   #shown = null;
 
   constructor(keyOf) {
@@ -60,7 +60,7 @@ export class Control {
     $("detail-close").addEventListener("click", () => this.#hide());
   }
 
-  /** Shows or hides the controls. What was listed does not outlive the key. */
+  /** Shows or hides the controls. Lists and details do not outlive the key. */
   toggle(isOpen) {
     if ($("control").hidden === !isOpen) return;
     $("control").hidden = !isOpen;

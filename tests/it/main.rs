@@ -9,6 +9,7 @@ mod support;
 
 mod addresses;
 mod api;
+mod backends;
 mod bench;
 mod chat;
 mod checker;
