@@ -38,7 +38,8 @@
 //!
 //! The server writes its log with `tracing`, and none of it is seen until the program installs a subscriber.
 //! [`Config::warnings`](config::Config::warnings) returns what is unwise in a configuration. It takes
-//! no signals and sets no allocator: both are decisions of the program. Several servers can run in one process.
+//! no signals and sets no allocator: both are decisions of the program. [`Server::reload_from`] returns a handle that
+//! reads the settings again while the server runs. Several servers can run in one process.
 
 // # The map
 //
@@ -56,8 +57,9 @@
 //                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · request_handler
 //                (page, call, refusal or endpoint) · api (calls of other servers: limits, log) · keys (of the operator
 //                and of other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) ·
-//                door (the addresses, and what each serves) · established (the task of a connection) · dashboard (its
-//                feed and snapshots; counters for other nodes and their rows; info; CPU and memory) · drain
+//                door (the addresses, and what each serves) · established (the task of a connection) · reload (of the
+//                settings) · dashboard (its feed and snapshots; counters for other nodes and their rows; info; CPU and
+//                memory) · drain
 //   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
 //                connection) · service (one request) · request (its head) · received (its body) · body (of a
 //                response: whole, or in parts) · upgrade (the 101 by hand) · host (the syntax of `Host`) · respond
@@ -110,15 +112,16 @@
 //                server: plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
 //   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
 //                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
-//                dashboard.html · dashboard.css · dashboard.js (the dashboard) · plot.js (its curves) · stats.js (its
-//                calculations) · nodes.js (those for several nodes) · countdown.js (to the next attempt, of both pages)
+//                dashboard.html · dashboard.css · dashboard.js (the dashboard) · control.js (its calls of the API) ·
+//                plot.js (its curves) · stats.js (its calculations) · nodes.js (those for several nodes) · countdown.js
+//                (to the next attempt, of both pages)
 //                · icon.svg
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
 //                (settings for rooms by pattern) · schema (a key is declared once) · kind, text, list, tables (kinds of
 //                values) · types (policies, secrets) · address (host and port) · url · callbacks (requests to other
 //                servers) · load (the layers; files: keys and passwords) · error · checks (conflicts; mismatches:
-//                warnings; engine: both) · machine (resources) · unsupported (keys without effect) · print · finding
-//                (of a check) · tests
+//                warnings; engine: both) · machine (resources) · reload (live keys) · unsupported (keys without effect)
+//                · print · finding (of a check) · tests
 //   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
 //                outlive a connection)
 //   webhooks/    mod (the events that other servers are told; users and rooms that are gone) · event · leavers (may
@@ -134,6 +137,7 @@
 //   shrink.rs    shrinks collections that are mostly empty
 //   striped.rs   a table in stripes, each with a lock of its own
 //   prefetch.rs  loads memory into the cache before it is needed
+//   live.rs      a value that is read often and replaced seldom
 //   faults.rs    breaks guarantees on purpose, in builds for tests
 // crates/        each has its own map in its `src/lib.rs`
 //   names/       throng-names: what users, rooms, positions and secrets are, and units; here as `names`
@@ -161,7 +165,7 @@
 // protocol
 // webhooks  hooks
 // rate_limit  outbound       hyper-rustls only in outbound
-// config  keys  metrics  clock  shrink  striped  prefetch  faults   use no module of the crate
+// config  keys  metrics  clock  shrink  striped  prefetch  live  faults   use no module of the crate
 // names                                              a crate; it depends on nothing of ours
 // ```
 //
@@ -236,6 +240,7 @@ mod faults;
 mod hooks;
 mod http;
 mod keys;
+mod live;
 mod metrics;
 mod node;
 mod outbound;
@@ -249,7 +254,7 @@ mod shrink;
 mod striped;
 mod webhooks;
 
-pub use server::{BindError, Server, StopReason};
+pub use server::{BindError, ReloadError, Reloader, Server, StopReason};
 
 /// The Rust client, a crate of its own: `throng-client`.
 #[cfg(feature = "client")]
@@ -290,6 +295,9 @@ pub mod testing {
     }
     pub mod http {
         pub use crate::http::*;
+    }
+    pub mod live {
+        pub use crate::live::*;
     }
     pub mod metrics {
         pub use crate::metrics::*;

@@ -10,8 +10,9 @@
 use std::process::ExitCode;
 
 use throng::Server;
-use throng::cli::{self, Failure, INTERNAL, Task, UNAVAILABLE, logging, signals};
-use throng::config::Config;
+use throng::cli::logging::{self, LogFilter};
+use throng::cli::{self, Failure, INTERNAL, Task, UNAVAILABLE, signals};
+use throng::config::{Config, Sources};
 #[cfg(feature = "bench")]
 use throng_bench as bench;
 #[cfg(feature = "chat")]
@@ -23,8 +24,8 @@ use throng_terminal as terminal;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let config = match cli::run(std::env::args_os(), std::env::vars_os()) {
-        Ok(Task::Serve(config)) => config,
+    let (config, sources) = match cli::run(std::env::args_os(), std::env::vars_os()) {
+        Ok(Task::Serve(config, sources)) => (*config, sources),
         #[cfg(feature = "bench")]
         Ok(Task::Bench(arguments)) => {
             return exit_code(bench::run(&arguments).map_err(Failure::from));
@@ -36,10 +37,11 @@ fn main() -> ExitCode {
         Ok(Task::Done) => return ExitCode::SUCCESS,
         Err(failure) => return exit_code(Err(failure)),
     };
-    if let Err(error) = logging::start(&config.log) {
-        return exit_code(Err(Failure::new(INTERNAL, error)));
-    }
-    match serve(*config) {
+    let filter = match logging::start(&config.log) {
+        Ok(filter) => filter,
+        Err(error) => return exit_code(Err(Failure::new(INTERNAL, error))),
+    };
+    match serve(config, sources, filter) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {
             tracing::error!("{error:#}");
@@ -49,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 /// Binds the server, and runs it until a signal has stopped it and all connections are drained.
-fn serve(config: Config) -> Result<(), Failure> {
+fn serve(config: Config, sources: Sources, filter: LogFilter) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -57,8 +59,9 @@ fn serve(config: Config) -> Result<(), Failure> {
         tracing::info!("{notice}");
     }
     // Handlers are installed before the listener is bound: once the server can be reached, a signal starts a drain.
-    let stop = signals::first().map_err(|error| Failure::new(INTERNAL, error))?;
-    let server = Server::bind(config).map_err(|error| Failure::new(UNAVAILABLE, error))?;
+    let (stop, hangups) = signals::listen().map_err(|error| Failure::new(INTERNAL, error))?;
+    let mut server = Server::bind(config).map_err(|error| Failure::new(UNAVAILABLE, error))?;
+    hangups.reload(server.reload_from(sources, move |config| filter.set(&config.log)));
     server.run(stop).map_err(|error| Failure::new(INTERNAL, error))?;
     tracing::info!("stopped");
     Ok(())

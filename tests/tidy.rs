@@ -45,7 +45,7 @@ const LAYERS: &[&[&str]] = &[
     &["protocol"],
     &["webhooks", "hooks"],
     &["rate_limit", "outbound"],
-    &["config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "faults"],
+    &["config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "faults"],
     &["names"],
 ];
 
@@ -87,6 +87,7 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["rsa", "p256", "ed25519_dalek"], &["keys"]),
     (&["jsonwebtoken"], &["admission::token"]),
     (&["safe_arch"], &["prefetch"]),
+    (&["arc_swap"], &["live"]),
     (&["anyhow"], &["main", "cli", "bench", "terminal"]),
     (&["ratatui", "unicode_segmentation", "unicode_width", "jiff"], &["terminal::screen"]),
 ];

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
@@ -24,11 +25,9 @@ const MS_NS: u64 = 1_000_000;
 /// cannot choose addresses that meet in one part of the table.
 #[derive(Debug)]
 pub struct AddressLimits {
-    max_connections: usize,
-    /// Time that one handshake costs; 0 means that handshakes are not counted.
-    handshake_ns: u64,
-    /// Time that an address may owe: one second's worth of handshakes.
-    credit_ns: u64,
+    max_connections: AtomicUsize,
+    /// Handshakes per second; 0 means that they are not counted.
+    handshakes_per_second: AtomicU64,
     max_seen: usize,
     stripes: Striped<Mutex<Stripe>, STRIPES>,
 }
@@ -48,15 +47,26 @@ impl AddressLimits {
     /// these at once; 0 means no limit.
     #[must_use]
     pub fn new(max_connections: usize, handshakes_per_second: usize) -> Arc<Self> {
-        let handshakes = handshakes_per_second as u64;
-        let handshake_ns = if handshakes == 0 { 0 } else { SECOND_NS.div_ceil(handshakes) };
         Arc::new(Self {
-            max_connections,
-            handshake_ns,
-            credit_ns: handshake_ns * handshakes,
+            max_connections: AtomicUsize::new(max_connections),
+            handshakes_per_second: AtomicU64::new(handshakes_per_second as u64),
             max_seen: MAX_SEEN,
             stripes: Striped::default(),
         })
+    }
+
+    /// Changes the limits. Connections that were made while there was no limit are not counted.
+    pub fn set(&self, max_connections: usize, handshakes_per_second: usize) {
+        self.max_connections.store(max_connections, Relaxed);
+        self.handshakes_per_second.store(handshakes_per_second as u64, Relaxed);
+    }
+
+    /// Returns the time that one handshake costs, and the time that an address may owe, which is one second's worth of
+    /// handshakes; `None` where handshakes are not counted.
+    fn prices(&self) -> Option<(u64, u64)> {
+        let per_second = self.handshakes_per_second.load(Relaxed);
+        let handshake_ns = (per_second > 0).then(|| SECOND_NS.div_ceil(per_second))?;
+        Some((handshake_ns, handshake_ns * per_second))
     }
 
     /// Counts a handshake. `now_ms` is the time of the server's clock.
@@ -65,23 +75,21 @@ impl AddressLimits {
     /// [`Refusal::HandshakesPerAddress`], which costs the address nothing, or [`Refusal::AtCapacity`] when the table
     /// has no space for another address.
     pub fn handshake(&self, net: Net, now_ms: u64) -> Result<(), Refusal> {
-        if self.handshake_ns == 0 {
-            return Ok(());
-        }
+        let Some((handshake_ns, credit_ns)) = self.prices() else { return Ok(()) };
         let now_ns = now_ms * MS_NS;
         let mut stripe = self.stripes.lock(&net);
         let seen = stripe.paid_ns.len();
         match stripe.paid_ns.get_mut(&net) {
             Some(paid_ns) => {
-                let next_ns = now_ns.max(*paid_ns) + self.handshake_ns;
-                if next_ns > now_ns + self.credit_ns {
+                let next_ns = now_ns.max(*paid_ns) + handshake_ns;
+                if next_ns > now_ns + credit_ns {
                     return Err(Refusal::HandshakesPerAddress);
                 }
                 *paid_ns = next_ns;
             }
             None if seen >= self.max_seen => return Err(Refusal::AtCapacity),
             None => {
-                stripe.paid_ns.insert(net, now_ns + self.handshake_ns);
+                stripe.paid_ns.insert(net, now_ns + handshake_ns);
             }
         }
         Ok(())
@@ -89,12 +97,10 @@ impl AddressLimits {
 
     /// Takes back the count of a handshake, because none was made.
     pub fn forgive(&self, net: Net) {
-        if self.handshake_ns == 0 {
-            return;
-        }
+        let Some((handshake_ns, _)) = self.prices() else { return };
         // An address that was forgotten owes nothing.
         if let Some(paid_ns) = self.stripes.lock(&net).paid_ns.get_mut(&net) {
-            *paid_ns = paid_ns.saturating_sub(self.handshake_ns);
+            *paid_ns = paid_ns.saturating_sub(handshake_ns);
         }
     }
 
@@ -104,13 +110,14 @@ impl AddressLimits {
     /// # Errors
     /// [`Refusal::ConnectionsPerAddress`].
     pub fn connect(self: &Arc<Self>, net: Net) -> Result<Option<AddressLease>, Refusal> {
-        if self.max_connections == 0 {
+        let max_connections = self.max_connections.load(Relaxed);
+        if max_connections == 0 {
             return Ok(None);
         }
         let mut stripe = self.stripes.lock(&net);
         let count = stripe.connections.entry(net).or_default();
         // An existing count is at least 1, and so is the limit: a refusal leaves no new entry behind.
-        if *count >= self.max_connections {
+        if *count >= max_connections {
             return Err(Refusal::ConnectionsPerAddress);
         }
         *count += 1;
@@ -120,9 +127,6 @@ impl AddressLimits {
     /// Forgets the addresses whose handshakes are paid for, in one of [`FORGET_TURNS`] parts of the table: to be called
     /// with 0, 1, 2… about ten times a second.
     pub fn forget(&self, turn: usize, now_ms: u64) {
-        if self.handshake_ns == 0 {
-            return;
-        }
         let now_ns = now_ms * MS_NS;
         for stripe in self.stripes.iter().skip(turn % FORGET_TURNS).step_by(FORGET_TURNS) {
             let paid_ns = &mut stripe.lock().paid_ns;

@@ -104,6 +104,13 @@ pub enum Answer {
         /// The outcomes, in the order of the parts.
         results: Vec<Outcome>,
     },
+    /// The settings were read again.
+    Reloaded {
+        /// The keys whose new values are in force.
+        changed: Vec<&'static str>,
+        /// The keys whose new values need a restart.
+        restart: Vec<&'static str>,
+    },
 }
 
 /// The rows of [`Answer::Connections`].
@@ -185,6 +192,9 @@ fn error<S: Serializer>(error: &ApiError, serializer: S) -> Result<S::Ok, S::Err
     struct Error<'a> {
         code: &'a str,
         message: String,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        mistakes: &'a [String],
     }
-    Error { code: error.code(), message: error.to_string() }.serialize(serializer)
+    let mistakes = if let ApiError::InvalidSettings(mistakes) = error { &**mistakes } else { &[] };
+    Error { code: error.code(), message: error.to_string(), mistakes }.serialize(serializer)
 }

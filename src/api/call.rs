@@ -33,6 +33,8 @@ pub enum Call<'a> {
         /// True when they need not be carried out in their order.
         is_parallel: bool,
     },
+    /// [`Method::Reload`].
+    Reload,
 }
 
 /// A command of a batch.
@@ -177,6 +179,7 @@ impl<'a> Call<'a> {
             Method::User => fields.user().map(Self::Read),
             Method::Info => fields.info().map(Self::Read),
             Method::Slow => fields.slow().map(Self::Read),
+            Method::Reload => fields.finish_without_key().map(|()| Self::Reload),
         }
     }
 }

@@ -49,8 +49,10 @@ pub enum ApiError {
     /// The key is one of `api.read_keys`, and the call changes something.
     #[error("this key may only read: send one of api.keys")]
     ReadOnlyKey,
-    /// The request comes from a page in a browser.
-    #[error("a request with an Origin comes from a page, which must not know a key: call from a server")]
+    /// The request comes from a page of another origin in a browser.
+    #[error(
+        "the request comes from a page of another origin: only pages of this server may call, and other servers"
+    )]
     Origin,
     /// Nobody knows the room.
     #[error("there is no such room: nobody is in it, and it has no history")]
@@ -88,6 +90,12 @@ pub enum ApiError {
     /// The server is stopping.
     #[error("the server is shutting down, try again later")]
     Draining,
+    /// The settings have mistakes: all of them, one line each.
+    #[error("the settings have {} mistakes, and nothing was changed", .0.len())]
+    InvalidSettings(Box<[String]>),
+    /// The program around the server does not read settings again.
+    #[error("the settings of this server cannot be read again")]
+    NotReloadable,
     /// The node cannot do it now. Nothing was done.
     #[error("not possible now, and nothing was done: try again later")]
     Unavailable,
@@ -122,6 +130,8 @@ impl ApiError {
             Self::RateLimited { .. } => "rate_limited",
             Self::AtCapacity => "at_capacity",
             Self::Draining => "draining",
+            Self::InvalidSettings(_) => "invalid_settings",
+            Self::NotReloadable => "not_reloadable",
             Self::Unavailable => "unavailable",
             Self::UnknownOutcome => "unknown_outcome",
         }
@@ -138,8 +148,10 @@ impl ApiError {
             Self::RoomNotFound | Self::UserNotFound | Self::UnknownPath => 404,
             Self::Method { .. } => 405,
             Self::Timeout => 408,
+            Self::NotReloadable => 409,
             Self::BodyTooLarge { .. } => 413,
             Self::ContentType => 415,
+            Self::InvalidSettings(_) => 422,
             Self::RateLimited { .. } => 429,
             Self::AtCapacity | Self::Draining | Self::Unavailable => 503,
             Self::UnknownOutcome => 504,

@@ -19,6 +19,8 @@ pub enum Method {
     Forget,
     /// Carries out several commands.
     Batch,
+    /// Reads the settings again.
+    Reload,
     /// Lists the rooms.
     Rooms,
     /// Describes a room.
@@ -48,7 +50,7 @@ pub struct Target<'p> {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Publish,
         Self::Broadcast,
         Self::Direct,
@@ -56,6 +58,7 @@ impl Method {
         Self::Leave,
         Self::Forget,
         Self::Batch,
+        Self::Reload,
         Self::Rooms,
         Self::Room,
         Self::Presence,
@@ -77,6 +80,7 @@ impl Method {
             Self::Leave => "leave",
             Self::Forget => "forget",
             Self::Batch => "batch",
+            Self::Reload => "reload",
             Self::Rooms => "rooms",
             Self::Room => "room",
             Self::Presence => "presence",
@@ -93,7 +97,7 @@ impl Method {
     pub const fn only_reads(self) -> bool {
         match self {
             Self::Publish | Self::Broadcast | Self::Direct | Self::Batch => false,
-            Self::Disconnect | Self::Leave | Self::Forget => false,
+            Self::Disconnect | Self::Leave | Self::Forget | Self::Reload => false,
             Self::Rooms | Self::Room | Self::Presence | Self::History => true,
             Self::Users | Self::User | Self::Info | Self::Slow => true,
         }

@@ -13,7 +13,7 @@ mod read;
 mod read_fields;
 mod run;
 
-pub use self::answer::Outcome;
+pub use self::answer::{Answer, Outcome};
 pub use self::call::{Call, Disconnect, Leave, Read};
 pub use self::error::ApiError;
 pub use self::method::{Method, Target};

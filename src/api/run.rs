@@ -1,5 +1,6 @@
 //! Carries out calls. Messages are submitted in their order, and their answers awaited afterwards.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,12 @@ const MAX_PENDING: usize = 64;
 pub trait Service {
     /// Returns what `info` answers, as JSON.
     fn info(&self) -> String;
+
+    /// Reads the settings again.
+    ///
+    /// # Errors
+    /// They have mistakes, or cannot be read again. Nothing has changed then.
+    fn reload(&self) -> impl Future<Output = Result<Answer, ApiError>>;
 }
 
 /// Carries out a call. A part that has no answer at `deadline` ends with an error.
@@ -41,6 +48,7 @@ pub async fn run(node: &Arc<Node>, service: &impl Service, call: Call<'_>, deadl
             return answer.unwrap_or(Err(ApiError::Unavailable)).into();
         }
         Call::Direct(direct) => return running.one(Command::Direct(direct)).await,
+        Call::Reload => return service.reload().await.into(),
         Call::Broadcast(all) => {
             for publish in all {
                 running.begin(publish.map(Command::Publish)).await;

@@ -53,8 +53,8 @@ impl Default for Stripe {
 #[derive(Debug)]
 pub struct KeyQuotas {
     stripes: Striped<Stripe, STRIPES>,
-    most_per_user: usize,
-    most_of_api: usize,
+    most_per_user: AtomicUsize,
+    most_of_api: AtomicUsize,
     max_bytes: usize,
     bytes: AtomicUsize,
     next: AtomicU64,
@@ -64,12 +64,18 @@ impl KeyQuotas {
     pub(super) fn new(most_per_user: usize, most_of_api: usize, max_bytes: usize) -> Self {
         Self {
             stripes: Striped::default(),
-            most_per_user: most_per_user.max(1),
-            most_of_api: most_of_api.max(1),
+            most_per_user: AtomicUsize::new(most_per_user.max(1)),
+            most_of_api: AtomicUsize::new(most_of_api.max(1)),
             max_bytes,
             bytes: AtomicUsize::new(0),
             next: AtomicU64::new(0),
         }
+    }
+
+    /// Changes how many keys of one user are remembered. A user who has more keeps them until they expire.
+    pub(super) fn set(&self, most_per_user: usize, most_of_api: usize) {
+        self.most_per_user.store(most_per_user.max(1), Relaxed);
+        self.most_of_api.store(most_of_api.max(1), Relaxed);
     }
 
     /// Changes a stripe and keeps the count of bytes true.
@@ -104,8 +110,8 @@ impl KeyQuotas {
     ) -> Result<Once, E> {
         let name = (scope, key);
         let most = match bound {
-            KeyBound::User => self.most_per_user,
-            KeyBound::Api => self.most_of_api,
+            KeyBound::User => self.most_per_user.load(Relaxed),
+            KeyBound::Api => self.most_of_api.load(Relaxed),
         };
         let done = self.change(self.stripes.stripe(user), |table| {
             if let Some(value) = table.find(user, &name, now_ms) {
@@ -122,7 +128,8 @@ impl KeyQuotas {
 
     /// Remembers a key that a log has kept. The log does not know which bound held for it, so the wider one does.
     pub(super) fn restore(&self, user: &UserId, scope: KeyScope, key: Key, value: u64, at_ms: u64) {
-        let bound = if self.most_of_api > self.most_per_user { KeyBound::Api } else { KeyBound::User };
+        let is_wider = self.most_of_api.load(Relaxed) > self.most_per_user.load(Relaxed);
+        let bound = if is_wider { KeyBound::Api } else { KeyBound::User };
         let Ok(_) = self.once(user, scope, key, at_ms, bound, || Ok::<_, Infallible>(value));
     }
 

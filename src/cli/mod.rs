@@ -13,7 +13,7 @@ use std::ffi::OsString;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Machine};
+use crate::config::{Config, Machine, Sources};
 #[cfg(feature = "bench")]
 use throng_bench as bench;
 #[cfg(feature = "chat")]
@@ -84,8 +84,8 @@ struct Serve {
 /// The work that remains once the command line is understood.
 #[derive(Debug)]
 pub enum Task {
-    /// Run the server with these settings, which are resolved for this machine.
-    Serve(Box<Config>),
+    /// Run the server with these settings, which are resolved for this machine, and were loaded from these sources.
+    Serve(Box<Config>, Sources),
     /// Run the load generator.
     #[cfg(feature = "bench")]
     Bench(Box<bench::Arguments>),
@@ -119,12 +119,13 @@ pub fn run(
     drop(tokens);
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(serve) => {
-            let config = serve.settings.load(environment)?;
+            let sources = serve.settings.sources(environment);
+            let config = settings::load(sources.clone())?;
             let effective = config.clone().resolve(&Machine::read());
             if serve.print_config {
                 return print(&config.to_toml(&effective)).map(|()| Task::Done);
             }
-            return Ok(Task::Serve(Box::new(effective)));
+            return Ok(Task::Serve(Box::new(effective), sources));
         }
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => return Ok(Task::Bench(arguments)),
@@ -173,7 +174,7 @@ mod tests {
 
     fn served(arguments: &[&str], environment: &[(&str, &str)]) -> Config {
         match run_with(arguments, environment) {
-            Ok(Task::Serve(config)) => *config,
+            Ok(Task::Serve(config, _)) => *config,
             other => panic!("{other:?}"),
         }
     }

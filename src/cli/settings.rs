@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::failure::{Failure, USAGE};
@@ -47,18 +46,12 @@ impl Settings {
         &self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, Failure> {
-        load(self.sources(environment)?)
+        load(self.sources(environment))
     }
 
-    /// Collects the sources of the configuration, for callers that report its errors in their own way.
-    ///
-    /// # Errors
-    /// The file of `--config` cannot be read ([`USAGE`]).
-    pub(super) fn sources(
-        &self,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Sources, Failure> {
-        let mut sources = self.general.sources(environment)?;
+    /// Collects the sources of the configuration, for callers that report its errors in their own way or load it again.
+    pub(super) fn sources(&self, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Sources {
+        let mut sources = self.general.sources(environment);
         for (flag, key, value) in [
             ("--listen", "listen", &self.listen),
             ("--workers", "workers", &self.workers),
@@ -68,7 +61,7 @@ impl Settings {
                 sources = sources.flag(flag, key, value);
             }
         }
-        Ok(sources)
+        sources
     }
 }
 
@@ -79,25 +72,23 @@ impl GeneralSettings {
         &self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, Failure> {
-        load(self.sources(environment)?)
+        load(self.sources(environment))
     }
 
-    fn sources(
-        &self,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Sources, Failure> {
+    fn sources(&self, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Sources {
         let mut sources = Sources::new().environment(environment);
         if let Some(path) = &self.config {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-            let text = text.map_err(|error| Failure::new(USAGE, error))?;
-            sources = sources.file(path.display().to_string(), text);
+            sources = sources.file_at(path);
         }
-        Ok(self.set.iter().fold(sources, |sources, pair| sources.set(pair)))
+        self.set.iter().fold(sources, |sources, pair| sources.set(pair))
     }
 }
 
-fn load(sources: Sources) -> Result<Config, Failure> {
+/// Loads the configuration.
+///
+/// # Errors
+/// It is wrong ([`USAGE`]).
+pub(super) fn load(sources: Sources) -> Result<Config, Failure> {
     Config::load(sources).map_err(|errors| {
         let lines = errors.to_string().replace('\n', "\n  ");
         Failure::new(USAGE, anyhow::anyhow!("the configuration is wrong:\n  {lines}"))

@@ -20,7 +20,7 @@ settings! {
     Outbound at outbound {
         /// File with the certificates in PEM that may have signed that of another server; without it, those that the
         /// system trusts.
-        ca_file: Option<PathBuf> = None, Optional(FilePath);
+        ca_file: Option<PathBuf> = None, Optional(FilePath), restart;
     }
 }
 
@@ -28,13 +28,14 @@ settings! {
     /// A server that is told events.
     Webhook {
         /// The URL that events are posted to.
-        url: Url = Url::default(), HttpUrl;
+        url: Url = Url::default(), HttpUrl, live;
         /// File with the secrets that sign, one per line: `whsec_` and base64. All of them sign, the first one first.
-        secret_file: Option<PathBuf> = None, Optional(FilePath);
+        secret_file: Option<PathBuf> = None, Optional(FilePath), live;
         /// The events; without it all but `message` and `disconnected`.
-        events: Vec<WebhookEvent> = usual_events(), Between(Choice(WebhookEvent::ALL), 1, WebhookEvent::ALL.len());
+        events: Vec<WebhookEvent> = usual_events(),
+            Between(Choice(WebhookEvent::ALL), 1, WebhookEvent::ALL.len()), live;
         /// Patterns of the rooms whose events are told, at most 256; without any, those of all rooms.
-        rooms: Vec<String> = Vec::new(), Between(PATTERN, 0, 256);
+        rooms: Vec<String> = Vec::new(), Between(PATTERN, 0, 256), live;
     } and {
         /// Not a key: the secrets that `secret_file` holds.
         secrets: Vec<Secret>;
@@ -58,21 +59,21 @@ settings! {
     Webhooks at webhooks {
         /// The servers that are told, at most 16: `[[webhooks.receivers]]` with `url`, `secret_file`, and any of
         /// `events` and `rooms`.
-        receivers: Vec<Webhook> = Vec::new(), Tables::<Webhook>::new();
+        receivers: Vec<Webhook> = Vec::new(), Tables::<Webhook>::new(), live;
         /// Time for which an event waits for others to travel with; 0ms to 10s.
-        linger: Duration = Duration::from_millis(100), Time(0, 10_000);
+        linger: Duration = Duration::from_millis(100), Time(0, 10_000), live;
         /// Longest time until a receiver has answered; 10ms to 1m.
-        timeout: Duration = Duration::from_secs(5), Time(10, 60_000);
+        timeout: Duration = Duration::from_secs(5), Time(10, 60_000), live;
         /// Time without a connection after which a user is offline, and without a member after which a room is
         /// vacated; 0ms to 1h. Memory: some 100 bytes for each that waits.
-        offline_after: Duration = Duration::from_secs(30), Time(0, HOUR);
+        offline_after: Duration = Duration::from_secs(30), Time(0, HOUR), live;
         /// Age at which events that cannot be delivered are dropped; 1s to 7d.
-        keep: Duration = Duration::from_secs(3600), Time(1_000, 7 * 24 * HOUR);
+        keep: Duration = Duration::from_secs(3600), Time(1_000, 7 * 24 * HOUR), live;
         /// Events that wait for one receiver in memory; beyond, the newest are dropped, and the receiver is told. 100
         /// to 10,000,000.
-        max_events: usize = 10_000, Count(100, 10_000_000);
+        max_events: usize = 10_000, Count(100, 10_000_000), live;
         /// Bytes of the events that wait for one receiver in memory; 256KiB to 16GiB. Memory: this much per receiver.
-        max_bytes: usize = 16 * MIB, Size(256 * KIB, 16 * GIB);
+        max_bytes: usize = 16 * MIB, Size(256 * KIB, 16 * GIB), live;
     }
 }
 
@@ -80,22 +81,22 @@ settings! {
     /// Questions to another server before a client may come in.
     Hooks at hooks {
         /// URL that is asked before a user connects to the chat.
-        connect: Option<Url> = None, Optional(HttpUrl);
+        connect: Option<Url> = None, Optional(HttpUrl), restart;
         /// URL that is asked before a user enters a room.
-        join: Option<Url> = None, Optional(HttpUrl);
+        join: Option<Url> = None, Optional(HttpUrl), restart;
         /// File with the secrets that sign, one per line: `whsec_` and base64. All of them sign, the first one first.
-        secret_file: Option<PathBuf> = None, Optional(FilePath);
+        secret_file: Option<PathBuf> = None, Optional(FilePath), restart;
         /// Longest time until the other server has answered; 10ms to 10s.
-        timeout: Duration = Duration::from_secs(1), Time(10, 10_000);
+        timeout: Duration = Duration::from_secs(1), Time(10, 10_000), restart;
         /// Headers of the handshake that `hooks.connect` is told, at most 1,024; cookies only if they are named.
-        headers: Vec<String> = Vec::new(), List(HEADER);
+        headers: Vec<String> = Vec::new(), List(HEADER), restart;
         /// Answer when the other server gives none: `refuse`, or `allow`.
-        on_failure: OnFailure = OnFailure::Refuse, Choice(OnFailure::ALL);
+        on_failure: OnFailure = OnFailure::Refuse, Choice(OnFailure::ALL), restart;
         /// Time for which the answer about a user and a room is remembered; 0ms (not at all) to 1h.
         /// Memory: at most 65,536 answers, some 200 bytes each.
-        remember: Duration = Duration::from_secs(30), Time(0, HOUR);
+        remember: Duration = Duration::from_secs(30), Time(0, HOUR), restart;
         /// Questions under way at once; one beyond counts as a failure. 1 to 65,536.
-        max_in_flight: usize = 256, Count(1, 65_536);
+        max_in_flight: usize = 256, Count(1, 65_536), restart;
     } and {
         /// Not a key: the secrets that `secret_file` holds.
         secrets: Vec<Secret>;

@@ -19,6 +19,7 @@ mod list;
 mod load;
 mod machine;
 mod print;
+mod reload;
 mod room_rules;
 mod schema;
 mod tables;
@@ -40,6 +41,7 @@ pub use features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, 
 pub use finding::{Finding, Level};
 pub use load::Sources;
 pub use machine::Machine;
+pub use reload::Reloaded;
 pub use room_rules::RoomRule;
 pub use tree::{Config, KeyInfo, Provenance, keys};
 pub use types::WebhookEvent;

@@ -1,13 +1,14 @@
 //! Prints the settings as a TOML file that can be loaded again.
 
-use super::tree::{Config, all};
+use super::tree::{Config, all, is_from_file};
 use super::unsupported;
 
 /// Most columns of a comment line.
 const WIDTH: usize = 100;
 
 impl Config {
-    /// Returns every key as TOML, each with its value behind a comment that explains its meaning.
+    /// Returns every key as TOML, each with its value behind a comment that explains its meaning, and whether a reload
+    /// can change it in a running server.
     ///
     /// `effective` is the result of [`Config::resolve`] for this machine. Its value follows in a comment where it
     /// differs, so the text itself contains no value that depends on the machine.
@@ -23,15 +24,14 @@ impl Config {
                 section = key.section();
                 text.push_str(&format!("\n[{}]\n", section.unwrap_or_default()));
             }
-            wrapped(key.meaning, &mut text);
+            let applies = if key.is_live { "Live." } else { "Needs a restart." };
+            wrapped(&format!("{} {applies}", key.meaning), &mut text);
             let value = (key.show)(self);
             let seen = (key.show)(effective);
             let unsupported = unsupported::find(key.path);
             // A value that was read from the file named by its `_file` key is commented out, because loading accepts
             // only one of the two keys.
-            let from_file = all().any(|other| {
-                other.path.strip_suffix("_file") == Some(key.path) && (other.show)(self).is_some()
-            });
+            let from_file = is_from_file(key, self);
             let is_idle = unsupported.is_some() && !self.is_set(key.path);
             if value.is_none() || key.is_secret || from_file || is_idle {
                 text.push_str("# ");

@@ -15,17 +15,17 @@ settings! {
     /// Settings for rooms whose name matches a pattern. Fields that are not set keep the general settings.
     RoomRule {
         /// Pattern of room names, in which `*` stands for any characters; the first rule that matches applies.
-        pattern: String = String::new(), PATTERN;
+        pattern: String = String::new(), PATTERN, live;
         /// Replaces `queue.policy`.
-        queue_policy: Option<QueuePolicy> = None, Optional(Choice(QueuePolicy::ALL));
+        queue_policy: Option<QueuePolicy> = None, Optional(Choice(QueuePolicy::ALL)), live;
         /// Replaces `history.messages`; 0 to 1,000,000.
-        history_messages: Option<usize> = None, Optional(Count(0, 1_000_000));
+        history_messages: Option<usize> = None, Optional(Count(0, 1_000_000)), live;
         /// Replaces `history.bytes`; 1KiB to 1GiB. Memory: this much per matching room at worst.
-        history_bytes: Option<usize> = None, Optional(Size(KIB, GIB));
+        history_bytes: Option<usize> = None, Optional(Size(KIB, GIB)), live;
         /// Replaces `history.ttl`; 1ms to 30d.
-        history_ttl: Option<Duration> = None, Optional(Time(1, 30 * 86_400_000));
+        history_ttl: Option<Duration> = None, Optional(Time(1, 30 * 86_400_000)), live;
         /// Whether members are told who joins and leaves; true unless set.
-        presence: Option<bool> = None, Optional(Flag);
+        presence: Option<bool> = None, Optional(Flag), live;
     }
 }
 

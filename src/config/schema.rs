@@ -14,10 +14,16 @@ pub(super) struct Key<T> {
     pub(super) meaning: &'static str,
     /// True where the value must never be shown.
     pub(super) is_secret: bool,
+    /// True where a reload can change the value in a running server; otherwise a change needs a restart.
+    pub(super) is_live: bool,
     /// Parses a value into the tree, or says what is wrong with it and leaves the tree alone.
     pub(super) set: fn(&mut T, Raw<'_>) -> Result<(), Vec<InvalidValue>>,
     /// Returns the value as TOML, secrets redacted; `None` where it is not set.
     pub(super) show: fn(&T) -> Option<Value>,
+    /// Takes the value of another tree.
+    pub(super) copy: fn(&mut T, &T),
+    /// Returns true when two trees have the same value.
+    pub(super) is_same: fn(&T, &T) -> bool,
 }
 
 impl<T> Key<T> {
@@ -65,13 +71,15 @@ pub(super) fn assign<K: Kind>(kind: &K, field: &mut K::Value, raw: Raw<'_>) -> R
     Ok(())
 }
 
-/// Declares a struct whose fields are keys: `settings! { Name at SECTION { /// doc  field: Type = default, kind; } }`
-/// for a section, without `at SECTION` for a root, which may also contain sections (`and { /// doc  field: Type; }`).
+/// Declares a struct whose fields are keys:
+/// `settings! { Name at SECTION { /// doc  field: Type = default, kind, live; } }` for a section, without `at SECTION`
+/// for a root, which may also contain sections (`and { /// doc  field: Type; }`).
+/// The last word says when a changed value applies: `live`, from a reload on, or `restart`.
 macro_rules! settings {
     (
         $(#[doc = $title:literal])+
         $Name:ident $(at $section:ident)? {
-            $($(#[doc = $doc:literal])+ $field:ident : $Type:ty = $default:expr, $kind:expr;)+
+            $($(#[doc = $doc:literal])+ $field:ident : $Type:ty = $default:expr, $kind:expr, $applies:ident;)+
         }
         $(and { $($(#[doc = $inner_doc:literal])+ $inner:ident : $Inner:ty;)+ })?
     ) => {
@@ -99,21 +107,26 @@ macro_rules! settings {
             }
         )+)?
 
-        settings!(@keys $Name concat!($(stringify!($section), ".")?), $($field $kind, [$($doc)+];)+);
+        settings!(@keys $Name concat!($(stringify!($section), ".")?), $($field $kind, $applies, [$($doc)+];)+);
     };
-    (@keys $Name:ident $prefix:expr, $($field:ident $kind:expr, [$($doc:literal)+];)+) => {
+    (@keys $Name:ident $prefix:expr, $($field:ident $kind:expr, $applies:ident, [$($doc:literal)+];)+) => {
         impl<T: $crate::config::schema::Contains<Self> + 'static> $crate::config::schema::Section<T> for $Name {
             const KEYS: &'static [$crate::config::schema::Key<T>] = &[$(
                 $crate::config::schema::Key {
                     path: concat!($prefix, stringify!($field)),
                     meaning: concat!($($doc),+),
                     is_secret: $crate::config::schema::is_secret(&$kind),
+                    is_live: settings!(@is_live $applies),
                     set: |tree, raw| $crate::config::schema::assign(&$kind, &mut tree.section_mut().$field, raw),
                     show: |tree| $crate::config::kind::Kind::show(&$kind, &tree.section().$field),
+                    copy: |tree, other| tree.section_mut().$field.clone_from(&other.section().$field),
+                    is_same: |tree, other| tree.section().$field == other.section().$field,
                 }
             ),+];
         }
     };
+    (@is_live live) => { true };
+    (@is_live restart) => { false };
 }
 
 pub(super) use settings;

@@ -25,18 +25,18 @@ settings! {
     /// them, and [`Config::resolve`] fills in the values that depend on the machine.
     Config {
         /// Address and port to listen on; with port 0 the system picks a port, which is logged.
-        listen: SocketAddr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080), ListenAddress;
+        listen: SocketAddr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080), ListenAddress, restart;
         /// Worker threads, each with a shard of its own; 0 (one per core) to 255.
-        workers: usize = 0, Count(0, 255);
+        workers: usize = 0, Count(0, 255), restart;
         /// This node's name in `welcome`, logs and metrics, 1 to 64 of `[A-Za-z0-9_.:@-]`; random unless set. No two
         /// nodes of one chat may have the same.
-        node: String = String::new(), NAME;
+        node: String = String::new(), NAME, restart;
         /// Engine that holds positions, history and presence: `memory` (this process, which is the only node) or
         /// `redis` (servers of Redis or Valkey, which several nodes share; see `redis.*`).
-        engine: Engine = Engine::Memory, Choice(Engine::ALL);
+        engine: Engine = Engine::Memory, Choice(Engine::ALL), restart;
         /// Rules for rooms by name pattern, of which the first match applies, at most 256: `[[rooms]] pattern =
         /// "live-*"` with any of `queue_policy`, `history_messages`, `history_bytes`, `history_ttl`, `presence`.
-        rooms: Vec<RoomRule> = Vec::new(), Tables::<RoomRule>::new();
+        rooms: Vec<RoomRule> = Vec::new(), Tables::<RoomRule>::new(), live;
     } and {
         /// Limits for one client, for one address and for the whole node.
         limits: Limits;
@@ -92,6 +92,16 @@ pub struct Provenance {
     pub(super) notes: Vec<String>,
 }
 
+impl Provenance {
+    /// Takes the layer of one key from another provenance.
+    pub(super) fn take_layer(&mut self, path: &'static str, other: &Self) {
+        match other.layers.get(path) {
+            Some(layer) => self.layers.insert(path, layer.clone()),
+            None => self.layers.remove(path),
+        };
+    }
+}
+
 /// One key as the documentation shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
@@ -99,6 +109,8 @@ pub struct KeyInfo {
     pub path: &'static str,
     /// Default as a user would write it, without quotes; `none` where nothing is set.
     pub default: String,
+    /// True where a reload can change the value in a running server; otherwise a change needs a restart.
+    pub is_live: bool,
     /// Meaning, unit, range and cost.
     pub meaning: &'static str,
 }
@@ -132,6 +144,11 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
     SECTIONS.into_iter().flatten()
 }
 
+/// Returns true for a key whose value was read from the file that its `_file` key names.
+pub(super) fn is_from_file(key: &Key<Config>, config: &Config) -> bool {
+    all().any(|other| other.path.strip_suffix("_file") == Some(key.path) && (other.show)(config).is_some())
+}
+
 /// Returns the key of this path.
 pub(super) fn find(path: &str) -> Option<&'static Key<Config>> {
     all().find(|key| key.path == path)
@@ -146,6 +163,7 @@ pub fn keys() -> impl Iterator<Item = KeyInfo> {
             toml::Value::String(text) => text,
             other => other.to_string(),
         }),
+        is_live: key.is_live,
         meaning: key.meaning.trim(),
     })
 }

@@ -10,7 +10,6 @@ use super::parser::ParserPool;
 use super::scanner::FrameLimits;
 use crate::node::Node;
 use crate::protocol::command::Parser;
-use crate::rate_limit::Rate;
 use crate::shard::Shard;
 
 /// The state that all connections of a worker share.
@@ -23,8 +22,6 @@ pub struct WorkerContext {
     pub(super) json: RefCell<Parser>,
     pub(super) parsers: ParserPool,
     pub(super) limits: FrameLimits,
-    /// Rate of frames of each connection; `None` when rates are not limited.
-    pub(super) frame_rate: Option<Rate>,
     pub(super) times: Times,
 }
 
@@ -32,7 +29,7 @@ impl WorkerContext {
     /// Creates the context of the worker that owns `shard`.
     #[must_use]
     pub fn new(node: Arc<Node>, shard: Rc<Shard>) -> Rc<Self> {
-        let config = &node.config;
+        let config = node.config();
         let millis = |duration: Duration| duration.as_millis() as u64;
         let limits = FrameLimits {
             message_bytes: config.limits.max_message_bytes,
@@ -45,9 +42,7 @@ impl WorkerContext {
             stall_ms: millis(config.queue.max_age),
         };
         let parsers = ParserPool::new(limits.message_bytes);
-        // Copied, because every frame reads it: the original shares cache lines with the buckets of users, which all
-        // threads write.
-        let frame_rate = node.limiter.as_ref().map(|limiter| limiter.frames);
-        Rc::new(Self { node, shard, json: Parser::default().into(), parsers, limits, frame_rate, times })
+        drop(config);
+        Rc::new(Self { node, shard, json: Parser::default().into(), parsers, limits, times })
     }
 }

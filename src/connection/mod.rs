@@ -293,7 +293,9 @@ impl Connection {
         let mut has_finished = false;
         let mut is_used_up = false;
         let asked = self.registration.asked();
-        let mut frames = Charge { rate: context.frame_rate.as_ref(), asked, now_ms };
+        let limiter = context.node.limiter.read();
+        let rate = limiter.as_ref().as_ref().map(|limiter| &limiter.frames);
+        let mut frames = Charge { rate, asked, now_ms };
         for _ in 0..FRAMES_PER_POLL {
             match self.reader.next(&context.parsers, &context.limits, &mut frames) {
                 Ok(Some((incoming, refused))) => {

@@ -32,7 +32,7 @@ pub(super) fn refuse(error: CommandError, peer: &Peer<'_>) {
 const INVALID: &str = "Invalid message format";
 
 pub(super) fn text(text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
-    let max = peer.node.config.endpoints.max_message_chars;
+    let max = peer.config().endpoints.max_message_chars;
     let checked = peer.parser.parse(text).and_then(|fields| validate::text(fields.message, max));
     match checked {
         Ok(message) => {

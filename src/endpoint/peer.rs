@@ -1,5 +1,6 @@
 //! The connection that an endpoint serves, and the messages that come in there.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -38,7 +39,7 @@ impl Peer<'_> {
     /// # Errors
     /// As [`Peer::strike`].
     pub(super) fn rate_limited(&mut self) -> Result<(), EndReason> {
-        if let Some(limiter) = &self.node.limiter
+        if let Some(limiter) = &**self.node.limiter.read()
             && !self.allowance.is_used_up(self.now_ms, limiter)
         {
             self.registration.shard().metrics().rate_limited.add(1);
@@ -65,7 +66,7 @@ impl Peer<'_> {
     /// [`EndReason::RateLimited`] when there were more than `rate_limit.strikes` within a minute.
     pub fn strike(&mut self) -> Result<(), EndReason> {
         self.registration.shard().metrics().rate_limited.add(1);
-        match &self.node.limiter {
+        match &**self.node.limiter.read() {
             Some(limiter) if self.allowance.strike(self.now_ms, limiter) => Err(EndReason::RateLimited),
             _ => Ok(()),
         }
@@ -77,14 +78,14 @@ impl Peer<'_> {
         &mut self,
         take: impl FnOnce(&mut Allowance, u64, &Limiter) -> Result<(), Refused>,
     ) -> Result<(), CommandError> {
-        match &self.node.limiter {
+        match &**self.node.limiter.read() {
             Some(limiter) => Ok(take(self.allowance, self.now_ms, limiter)?),
             None => Ok(()),
         }
     }
 
-    pub(super) fn config(&self) -> &Config {
-        &self.node.config
+    pub(super) fn config(&self) -> impl Deref<Target = Arc<Config>> + use<> {
+        self.node.config()
     }
 }
 

@@ -36,6 +36,7 @@ const FILES: &[File] = &[
     File { path: "/style.css", kind: Kind::Style, body: include_str!("../web/style.css") },
     File { path: "/dashboard", kind: Kind::Page, body: include_str!("../web/dashboard.html") },
     File { path: "/dashboard.js", kind: Kind::Script, body: include_str!("../web/dashboard.js") },
+    File { path: "/control.js", kind: Kind::Script, body: include_str!("../web/control.js") },
     File { path: "/dashboard.css", kind: Kind::Style, body: include_str!("../web/dashboard.css") },
     File { path: "/stats.js", kind: Kind::Script, body: include_str!("../web/stats.js") },
     File { path: "/nodes.js", kind: Kind::Script, body: include_str!("../web/nodes.js") },
@@ -123,6 +124,7 @@ mod tests {
             "/page.js",
             "/client.js",
             "/dashboard.js",
+            "/control.js",
             "/stats.js",
             "/nodes.js",
             "/plot.js",
@@ -147,8 +149,16 @@ mod tests {
                 page.split("href=\"").chain(page.split("src=\"")).filter(|part| !part.contains("<!"));
             let loaded: Vec<_> = attributes.map(|part| part.split('"').next().unwrap()).collect();
             assert_eq!(loaded, expected, "{path}");
-            let imported =
-                ["messages.js", "countdown.js", "page.js", "client.js", "stats.js", "nodes.js", "plot.js"];
+            let imported = [
+                "messages.js",
+                "countdown.js",
+                "page.js",
+                "client.js",
+                "control.js",
+                "stats.js",
+                "nodes.js",
+                "plot.js",
+            ];
             for name in loaded.into_iter().chain(imported) {
                 assert!(file(&format!("/{}", name.trim_start_matches("./"))).is_some(), "{name}");
             }

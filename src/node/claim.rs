@@ -58,7 +58,7 @@ impl Node {
         let ClaimRequest { is_owner, shown_session, own_session, address } = request;
         let known = shown_session.and_then(|shown| directory.replace_session(user, &shown, id, own_session));
         let mut is_beside_others = false;
-        let replaced = match (known, self.config.chat.duplicate) {
+        let replaced = match (known, self.config().chat.duplicate) {
             (Some(incumbent), _) => SmallVec::from_slice(&[incumbent]),
             (None, Duplicate::Allow) => {
                 is_beside_others = !directory.add(user, id, own_session);
@@ -86,7 +86,7 @@ impl Node {
         id: ConnectionId,
         request: ClaimRequest,
     ) -> Result<UserClaim, EndReason> {
-        let policy = match self.config.chat.duplicate {
+        let policy = match self.config().chat.duplicate {
             Duplicate::Allow => Policy::Allow,
             Duplicate::Reject if !request.is_owner => Policy::Reject { dead: None },
             Duplicate::Reject | Duplicate::Replace => Policy::Replace,

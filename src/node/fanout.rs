@@ -18,6 +18,7 @@ use crate::broker::room::SharedRoom;
 use crate::broker::{self, BrokerError, Encoded, Local, Position, Published};
 use crate::chat::presence::{Change, LocalMoves};
 use crate::clock::{self, Clock};
+use crate::live::Live;
 use crate::names::{ConnectionId, Offset, RoomName, UserId};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::v1;
@@ -33,7 +34,7 @@ use crate::webhooks::{Happening, Resync, Webhooks};
 #[derive(Debug)]
 pub(super) struct Fanout {
     pub(super) registry: Arc<Registry>,
-    pub(super) limiter: Option<Arc<Limiter>>,
+    pub(super) limiter: Arc<Live<Option<Limiter>>>,
     pub(super) clock: Clock,
     pub(super) announcer: Arc<Announcer>,
     pub(super) webhooks: Arc<Webhooks>,
@@ -204,14 +205,15 @@ impl Host for Fanout {
     }
 
     fn missing(&self, user: &UserId) -> Missing {
-        let Some(limiter) = &self.limiter else { return Missing::default() };
+        let limiter = self.limiter.read();
+        let Some(limiter) = &**limiter else { return Missing::default() };
         let rate = &limiter.messages;
         let thousandths = limiter.users.missing(user, self.clock.now_ms(), rate);
         Missing { thousandths, full_in_ms: rate.ms_for(thousandths) }
     }
 
     fn spend(&self, user: &UserId, spent: Spent) {
-        if let Some(limiter) = &self.limiter {
+        if let Some(limiter) = &**self.limiter.read() {
             let rate = &limiter.messages;
             let missing = spent.missing.saturating_sub(rate.thousandths_in(spent.age_ms));
             limiter.users.drain(user, missing, self.clock.now_ms(), rate);

@@ -22,6 +22,6 @@ impl Node {
         // The permit exists before the count is checked: if there are too many, dropping it takes the count back.
         let permit = ConnectionPermit(Arc::clone(self));
         let before = self.connections.fetch_add(1, Relaxed);
-        (before < self.config.limits.max_connections).then_some(permit)
+        (before < self.config().limits.max_connections).then_some(permit)
     }
 }

@@ -1,6 +1,7 @@
 //! The state that all threads of a node share: its registry, its broker, its limits and counters.
 
 use std::io;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::chat::rooms::RoomRules;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::hooks::Hooks;
+use crate::live::Live;
 use crate::metrics::{Gauges, Metrics};
 use crate::names::UserId;
 use crate::rate_limit::Limiter;
@@ -52,8 +54,8 @@ pub type LaggardSearch = mpsc::Sender<oneshot::Sender<Laggards>>;
 /// One node of the service, shared by all its threads.
 #[derive(Debug)]
 pub struct Node {
-    /// The effective configuration.
-    pub config: Config,
+    /// The settings in force.
+    config: Live<Config>,
     /// The connections and their users.
     pub registry: Arc<Registry>,
     /// The counters that `/metrics` shows.
@@ -61,7 +63,7 @@ pub struct Node {
     /// The clock of the node and of its shards.
     pub clock: Clock,
     /// The rate limits of connections and users; `None` when `rate_limit.enabled` is false.
-    pub limiter: Option<Arc<Limiter>>,
+    pub limiter: Arc<Live<Option<Limiter>>>,
     /// The events that other servers are told.
     pub webhooks: Arc<Webhooks>,
     /// The questions to another server; `None` where the configuration has none.
@@ -98,17 +100,17 @@ impl Node {
     /// The folder or the engine cannot be used.
     pub fn open(config: Config, metrics: Metrics, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let mut node = Self::in_memory(config, metrics, clock);
+        let config = node.config.share();
         node.webhooks.start().map_err(OpenError::Outbound)?;
-        node.hooks = Hooks::start(&node.config, node.clock.clone()).map_err(OpenError::Outbound)?;
-        if node.config.engine == config::Engine::Redis {
-            let cluster = Cluster::start(&node.config, &node.broker, node.clock.clone())?;
+        node.hooks = Hooks::start(&config, node.clock.clone()).map_err(OpenError::Outbound)?;
+        if config.engine == config::Engine::Redis {
+            let cluster = Cluster::start(&config, &node.broker, node.clock.clone())?;
             node.engine = Engine::Redis(Box::new(cluster));
             return Ok(node.complete());
         }
-        if let Some(dir) = &node.config.history.dir {
+        if let Some(dir) = &config.history.dir {
             let clock = node.clock.clone();
-            let sync = node.config.history.sync;
-            let log = Durable::open(dir, sync, &node.broker, move || clock.unix_ms())?;
+            let log = Durable::open(dir, config.history.sync, &node.broker, move || clock.unix_ms())?;
             node.engine = Engine::Log(Box::new(log));
         }
         Ok(node.complete())
@@ -143,12 +145,13 @@ impl Node {
             max_keys_of_api: config.api.max_keys,
             max_keys_bytes: config.limits.max_keys_bytes,
         };
-        let limiter = Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection).map(Arc::new);
+        let limiter = Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection);
+        let limiter = Arc::new(Live::new(limiter));
         let announcer = Arc::new(Announcer::new(Arc::clone(&registry), clock.clone()));
         let webhooks = Arc::new(Webhooks::new(&config, clock.clone()));
         let fanout = Fanout {
             registry: Arc::clone(&registry),
-            limiter: limiter.clone(),
+            limiter: Arc::clone(&limiter),
             clock: clock.clone(),
             announcer: Arc::clone(&announcer),
             teller: OnceLock::new(),
@@ -173,8 +176,25 @@ impl Node {
             drain_began_ms: AtomicU64::new(0),
             warned_ms: AtomicU64::new(0),
             clock,
-            config,
+            config: Live::new(config),
         }
+    }
+
+    /// Returns the settings in force, for a short time: for one statement, or a function that does not wait.
+    pub fn config(&self) -> impl Deref<Target = Arc<Config>> + use<> {
+        self.config.read()
+    }
+
+    /// Replaces the settings. Rooms that are open keep theirs until they are closed.
+    pub fn replace_config(&self, config: Config) {
+        let former = self.limiter.share();
+        let limiter = Limiter::new(&config.rate_limit, config.limits.max_rooms_per_connection);
+        self.limiter.replace(limiter.map(|limiter| match &*former {
+            Some(former) => limiter.with_users_of(former),
+            None => limiter,
+        }));
+        self.broker.reconfigure(RoomRules::new(&config), config.keys_per_user(), config.api.max_keys);
+        self.config.replace(config);
     }
 
     /// Returns the milliseconds since the node began. Reads the clock.
@@ -254,7 +274,7 @@ impl Node {
         }
         let closed = self.engine.stop();
         let passed = Duration::from_millis(self.now_ms().saturating_sub(self.drain_began_ms.load(Relaxed)));
-        self.webhooks.stop(self.config.drain.window.saturating_sub(passed).max(LAST_EVENTS));
+        self.webhooks.stop(self.config().drain.window.saturating_sub(passed).max(LAST_EVENTS));
         closed
     }
 
@@ -278,9 +298,9 @@ impl Node {
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         Gauges {
-            max_connections: self.config.limits.max_connections,
+            max_connections: self.config().limits.max_connections,
             rooms: self.room_count(),
-            limited_users: self.limiter.as_ref().map_or(0, |limiter| limiter.users.len()),
+            limited_users: self.limiter.read().as_ref().as_ref().map_or(0, |limiter| limiter.users.len()),
             history_waiting: if self.engine.cluster().is_some() { 0 } else { self.engine.waiting() },
             engine: self
                 .engine
@@ -299,7 +319,7 @@ impl Node {
         self.release_held(now_ms);
         self.webhooks.keep_house(now_ms, |user| self.is_gone(user, self.webhooks.offline_after_ms()));
         self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
-        if let Some(limiter) = &self.limiter {
+        if let Some(limiter) = &**self.limiter.read() {
             limiter.users.forget(turn, now_ms, &limiter.messages);
         }
     }

@@ -8,6 +8,10 @@
 /// rounded this way, so that the long-term rate is exactly the configured one.
 const TOKEN: u64 = 1000;
 
+/// Most milliseconds by which the time of one thread may be behind that of another. A bucket that lacks more than that
+/// and its depth was filled at another rate.
+const STEP_BACK_MS: u64 = 1000;
+
 /// The average rate and the burst size of a [`Bucket`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -34,6 +38,11 @@ impl Rate {
         thousandths.div_ceil(self.per_second)
     }
 
+    /// Returns the most thousandths of a token that a bucket of this rate can lack.
+    fn most_missing(&self) -> u64 {
+        self.depth.saturating_add(self.thousandths_in(STEP_BACK_MS))
+    }
+
     /// Converts a time to thousandths of a token. The result may wrap: only differences are used.
     fn clock(&self, now_ms: u64) -> u64 {
         now_ms.wrapping_mul(self.per_second)
@@ -48,7 +57,8 @@ pub struct Refused {
 }
 
 /// A token bucket. The default is full, as long as a clock that began at 0 has not run for 2^63 thousandths of a token:
-/// 29 years at the highest rate that can be configured.
+/// 29 years at the highest rate that can be configured. A bucket may be used with another rate from some moment on. It
+/// is full then, or refuses a second longer than an empty one at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bucket {
     /// When the bucket will be full again, by [`Rate::clock`].
@@ -62,7 +72,7 @@ impl Bucket {
     /// The bucket is empty. A refused attempt takes nothing, so that repeating it does not prolong the wait.
     pub fn take(&mut self, now_ms: u64, rate: &Rate) -> Result<(), Refused> {
         let now = rate.clock(now_ms);
-        let missing = self.missing(now) + TOKEN;
+        let missing = self.missing(now, rate) + TOKEN;
         if missing > rate.depth {
             return Err(Refused { retry_after_ms: (missing - rate.depth).div_ceil(rate.per_second) });
         }
@@ -73,32 +83,32 @@ impl Bucket {
     /// Returns true when the bucket has no token.
     #[must_use]
     pub fn is_empty(self, now_ms: u64, rate: &Rate) -> bool {
-        self.missing(rate.clock(now_ms)) + TOKEN > rate.depth
+        self.missing_at(now_ms, rate) + TOKEN > rate.depth
     }
 
     /// Returns true when no token is missing, so that the bucket equals a new one.
     #[must_use]
     pub fn is_full(self, now_ms: u64, rate: &Rate) -> bool {
-        self.missing(rate.clock(now_ms)) == 0
+        self.missing_at(now_ms, rate) == 0
     }
 
     /// Returns how many thousandths of a token are missing.
     #[must_use]
     pub fn missing_at(self, now_ms: u64, rate: &Rate) -> u64 {
-        self.missing(rate.clock(now_ms))
+        self.missing(rate.clock(now_ms), rate)
     }
 
     /// Takes tokens until at least so many thousandths of a token are missing, but no more than the bucket has.
     pub fn drain(&mut self, missing: u64, now_ms: u64, rate: &Rate) {
         let now = rate.clock(now_ms);
-        let missing = missing.min(rate.depth).max(self.missing(now));
+        let missing = missing.min(rate.depth).max(self.missing(now, rate));
         self.full_at = now.wrapping_add(missing);
     }
 
-    fn missing(self, now: u64) -> u64 {
+    fn missing(self, now: u64, rate: &Rate) -> u64 {
         let ahead = self.full_at.wrapping_sub(now);
-        // A difference in the upper half of the range means that the moment has passed.
-        if ahead > u64::MAX / 2 { 0 } else { ahead }
+        // More than a bucket can lack means that the moment has passed, or that it was computed for another rate.
+        if ahead > rate.most_missing() { 0 } else { ahead }
     }
 }
 
@@ -173,6 +183,25 @@ mod tests {
         assert_eq!(taken(&mut bucket, 4, 900, &rate), 0);
         assert_eq!(taken(&mut bucket, 4, 0, &rate), 0);
         assert_eq!(taken(&mut bucket, 4, 1_100, &rate), 1, "the step back takes no tokens away");
+    }
+
+    #[test]
+    fn another_rate_refuses_for_a_second_longer_at_most() {
+        let rates = [(1, 1), (10, 40), (10, 4), (1_000, 1_000), (1_000_000, 1_000_000)];
+        let rates = rates.map(|(per_second, burst)| Rate::new(per_second, burst));
+        for (old, new) in rates.iter().flat_map(|old| rates.iter().map(move |new| (old, new))) {
+            for now_ms in [0, 1, 999, 60_000, 1_000_000_000] {
+                let mut used = Bucket::default();
+                used.drain(u64::MAX, now_ms, old);
+                for later_ms in (0..10_000).step_by(7) {
+                    let (mut bucket, now_ms) = (used, now_ms + later_ms);
+                    if let Err(Refused { retry_after_ms }) = bucket.take(now_ms, new) {
+                        assert!(retry_after_ms <= STEP_BACK_MS + new.ms_for(TOKEN), "{old:?} to {new:?}");
+                        assert!(bucket.take(now_ms + retry_after_ms, new).is_ok(), "{old:?} to {new:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod bucket;
 mod strikes;
 mod users;
 
+use std::sync::Arc;
+
 pub use self::bucket::{Bucket, Rate, Refused};
 pub use self::strikes::Strikes;
 pub use self::users::Users;
@@ -24,8 +26,8 @@ pub struct Limiter {
     pub requests: Rate,
     /// Number of refusals within a minute beyond which a connection ends.
     pub strikes: usize,
-    /// The buckets of users, which outlive their connections.
-    pub users: Users,
+    /// The buckets of users, which outlive their connections, and other rates.
+    pub users: Arc<Users>,
 }
 
 impl Limiter {
@@ -39,8 +41,14 @@ impl Limiter {
             // A join is a frame too, so the burst of frames also covers rejoining all rooms.
             frames: Rate::new(config.frames_per_second, config.frames_per_second.max(max_rooms)),
             strikes: config.strikes,
-            users: Users::default(),
+            users: Arc::default(),
         })
+    }
+
+    /// Takes over the buckets of users from the limiter before a reload.
+    #[must_use]
+    pub fn with_users_of(self, former: &Self) -> Self {
+        Self { users: Arc::clone(&former.users), ..self }
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn run(
     let listener = register(listener)?;
     let node = &shared.node;
     // Each door has permits of its own: a crowd at the public one does not keep operators out.
-    let mut handshakes = Handshakes::new(node.config.limits.max_handshakes);
+    let mut handshakes = Handshakes::new(node.config().limits.max_handshakes);
     let mut at = 0;
     loop {
         let mut guard = listener.readable().await?;

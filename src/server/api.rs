@@ -1,23 +1,25 @@
 //! The server API over HTTP: checks the key, the head and the limits of each call, reads its body, answers it, and
 //! writes its line in the log. The calls themselves are in [`api`](crate::api).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use parking_lot::Mutex;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::dashboard::info;
-use super::keys::{Access, OperatorKey};
+use super::keys::{Access, OperatorKey, OperatorKeys};
+use super::reload::ReloadError;
 use super::shared::Shared;
 use crate::admission::Refusal;
-use crate::api::{self, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Service, Target};
-use crate::config::Api;
+use crate::admission::origin::OriginList;
+use crate::api::{self, Answer, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Service, Target};
+use crate::config::{Api, Reloaded};
 use crate::http::{BodyError, Request, RequestBody, Response, respond, segments_after};
-use crate::node::Node;
-use crate::rate_limit::{Bucket, Rate, Refused};
+use crate::rate_limit::{Rate, Refused};
 
 /// The start of the paths of all calls.
 pub(super) const PREFIX: &str = "/api/";
@@ -26,35 +28,20 @@ pub(super) const PREFIX: &str = "/api/";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The limits of the API.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ApiGate {
     in_flight: AtomicUsize,
-    max_in_flight: usize,
-    /// `None` where the calls of a key are not limited.
-    rate: Option<Rate>,
-    /// The part of its rate that each key has used.
-    buckets: Box<[Mutex<Bucket>]>,
 }
 
 impl ApiGate {
-    /// Makes the limits for so many keys.
-    pub(super) fn new(api: &Api, keys: usize) -> Self {
+    /// Counts a call with this key, until the result is dropped.
+    fn enter(&self, key: &OperatorKey, now_ms: u64, api: &Api) -> Result<InFlight<'_>, ApiError> {
         let per_second = api.requests_per_second;
-        Self {
-            in_flight: AtomicUsize::new(0),
-            max_in_flight: api.max_in_flight,
-            rate: (per_second > 0).then(|| Rate::new(per_second, per_second)),
-            buckets: (0..keys).map(|_| Mutex::default()).collect(),
-        }
-    }
-
-    /// Counts a call of the key with this index, until the result is dropped.
-    fn enter(&self, key: usize, now_ms: u64) -> Result<InFlight<'_>, ApiError> {
-        if let Some(rate) = &self.rate {
-            let taken = self.buckets[key].lock().take(now_ms, rate);
+        if per_second > 0 {
+            let taken = key.bucket.lock().take(now_ms, &Rate::new(per_second, per_second));
             taken.map_err(|Refused { retry_after_ms }| ApiError::RateLimited { retry_after_ms })?;
         }
-        let is_free = |calls| (calls < self.max_in_flight).then_some(calls + 1);
+        let is_free = |calls| (calls < api.max_in_flight).then_some(calls + 1);
         let counted = self.in_flight.fetch_update(Relaxed, Relaxed, is_free);
         counted.map(|_| InFlight(&self.in_flight)).map_err(|_| ApiError::AtCapacity)
     }
@@ -78,15 +65,16 @@ pub(super) async fn answer(
     request: Request<'_>,
     body: RequestBody,
 ) -> Result<Response, Refusal> {
-    let outcome = match authorize(shared, request) {
-        Ok((index, key)) => {
+    let keys = shared.keys.share();
+    let outcome = match authorize(&keys, request) {
+        Ok(key) => {
             // No path of a call has more parts than three.
             let parts: Vec<_> = segments_after(request.path(), PREFIX).take(4).collect();
             let target = Target::of_path(&parts);
             let method = target.as_ref().map_or("unknown", |target| target.method.name());
             let mut subject = Subject::default();
             let head = head(key, request, target);
-            let outcome = match carry_out(shared, index, head, request, body, &mut subject).await {
+            let outcome = match carry_out(shared, key, head, request, body, &mut subject).await {
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::Error(error),
             };
@@ -102,10 +90,10 @@ pub(super) async fn answer(
     Ok(response(&outcome))
 }
 
-/// Returns the key that a request shows, with its index.
-fn authorize<'s>(shared: &'s Shared, request: Request<'_>) -> Result<(usize, &'s OperatorKey), ApiError> {
-    let found = shared.keys.find(|name| request.headers(name));
-    found.filter(|(_, key)| key.access != Access::Pages).ok_or(ApiError::ApiKey)
+/// Returns the key that a request shows.
+fn authorize<'k>(keys: &'k OperatorKeys, request: Request<'_>) -> Result<&'k OperatorKey, ApiError> {
+    let found = keys.find(|name| request.headers(name));
+    found.filter(|key| key.access != Access::Pages).ok_or(ApiError::ApiKey)
 }
 
 /// A call whose head is right.
@@ -130,7 +118,7 @@ fn head<'r>(
     if key.access != Access::Full && !target.method.only_reads() {
         return Err(ApiError::ReadOnlyKey);
     }
-    if request.origins().next().is_some() {
+    if !is_own_origin(request) {
         return Err(ApiError::Origin);
     }
     if has_body && !is_json(request) {
@@ -141,7 +129,7 @@ fn head<'r>(
 
 async fn carry_out(
     shared: &Shared,
-    index: usize,
+    key: &OperatorKey,
     head: Result<Head<'_>, ApiError>,
     request: Request<'_>,
     body: RequestBody,
@@ -152,8 +140,9 @@ async fn carry_out(
     if node.is_draining() {
         return Err(ApiError::Draining);
     }
-    let _in_flight = shared.api.enter(index, node.now_ms())?;
-    let max = node.config.limits.max_request_body;
+    let config = Arc::clone(&*node.config());
+    let _in_flight = shared.api.enter(key, node.now_ms(), &config.api)?;
+    let max = config.limits.max_request_body;
     let mut body = body.read(max).await.map_err(|error| match error {
         BodyError::TooLarge => ApiError::BodyTooLarge { max },
         BodyError::Timeout | BodyError::Lost => ApiError::Timeout,
@@ -167,18 +156,45 @@ async fn carry_out(
     if let Some((name, value)) = &field {
         object.add(name, value);
     }
-    let call = Call::new(method, object, idempotency_key, &node.config)?;
+    let call = Call::new(method, object, idempotency_key, &config)?;
     *subject = Subject::of(&call);
-    Ok(api::run(node, &ThisServer(node), call, Instant::now() + DEADLINE).await)
+    Ok(api::run(node, &ThisServer(shared), call, Instant::now() + DEADLINE).await)
 }
 
 /// The parts of the server that calls need besides the node.
-struct ThisServer<'n>(&'n Node);
+struct ThisServer<'s>(&'s Shared);
 
 impl Service for ThisServer<'_> {
     fn info(&self) -> String {
-        info::json(self.0)
+        info::json(&self.0.node)
     }
+
+    /// Reads the settings again, on a thread that may wait for files.
+    async fn reload(&self) -> Result<Answer, ApiError> {
+        let reloader = self.0.reloader.clone().ok_or(ApiError::NotReloadable)?;
+        let reloaded = spawn_blocking(move || reloader.reload()).await;
+        match reloaded.map_err(|_panicked| ApiError::Unavailable)? {
+            Ok(Reloaded { changed, restart, .. }) => Ok(Answer::Reloaded { changed, restart }),
+            Err(ReloadError::Config(errors)) => {
+                Err(ApiError::InvalidSettings(errors.0.iter().map(ToString::to_string).collect()))
+            }
+            Err(ReloadError::NotRunning | ReloadError::System(_)) => Err(ApiError::Unavailable),
+        }
+    }
+}
+
+/// Returns true for a request that comes from no page, or from a page of the host that it is sent to: the dashboard. A
+/// browser lets no page write `Origin` or `Host`, nor read the key that another page was given.
+fn is_own_origin(request: Request<'_>) -> bool {
+    if request.origins().next().is_none() {
+        return true;
+    }
+    let mut hosts = request.headers("host");
+    let host = hosts.next().and_then(|host| std::str::from_utf8(host).ok());
+    let Some(host) = host.filter(|_| hosts.next().is_none()) else { return false };
+    // Behind a proxy that speaks TLS, the page came by https, and the request by http.
+    let own = ["http", "https"].map(|scheme| format!("{scheme}://{host}"));
+    OriginList::parse(&own).is_ok_and(|own| own.check(request.origins()).is_ok())
 }
 
 /// Returns true for a body that calls itself JSON. Pages of other origins cannot send that without asking first.
@@ -227,6 +243,7 @@ impl Subject {
             Call::Broadcast(all) => Self { parts: all.len(), ..none },
             Call::DirectToMany(all) => Self { parts: all.len(), ..none },
             Call::Batch { commands, .. } => Self { parts: commands.len(), ..none },
+            Call::Reload => none,
         }
     }
 }

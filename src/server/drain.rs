@@ -19,7 +19,7 @@ const CHECK_PERIOD: Duration = Duration::from_millis(10);
 
 /// Ends all connections of a worker for `reason`; returns when they have ended or the window is over.
 pub(super) async fn run(context: &WorkerContext, reason: EndReason) {
-    let window = context.node.config.drain.window;
+    let window = context.node.config().drain.window;
     // The shard's time does not advance while the process stands still: a pause costs no client its close frame.
     let began_ms = context.shard.tick();
     let passed = || Duration::from_millis(context.shard.tick().saturating_sub(began_ms));

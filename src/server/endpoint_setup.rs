@@ -54,7 +54,7 @@ impl EndpointSetup<'_> {
         request: Request<'_>,
         subprotocol: Option<&str>,
     ) -> Result<Endpoint, Denial> {
-        let config = &self.node.config;
+        let config = Arc::clone(&*self.node.config());
         Ok(match route {
             endpoint::Route::Echo => {
                 Endpoint::Echo { is_raw: subprotocol == Some("echo") || request.query("raw").is_some() }
@@ -65,7 +65,7 @@ impl EndpointSetup<'_> {
             }
             endpoint::Route::Messages => Endpoint::Messages,
             endpoint::Route::WithTimeout => {
-                Endpoint::WithTimeout(Box::new(WithTimeout::new(timeout(config, request)?)))
+                Endpoint::WithTimeout(Box::new(WithTimeout::new(timeout(&config, request)?)))
             }
             endpoint::Route::Heartbeat => {
                 let endpoints = &config.endpoints;
@@ -78,7 +78,7 @@ impl EndpointSetup<'_> {
 
     async fn chat(&mut self, request: Request<'_>) -> Result<Chat, EndReason> {
         let node = self.node;
-        let config = &node.config;
+        let config = Arc::clone(&*node.config());
         let segment = segment_after(request.path(), endpoint::CHAT_PREFIX).ok_or(EndReason::InvalidUserId)?;
         let mut user: UserId = parse_name(&segment, EndReason::InvalidUserId)?;
         let room = request.query("room");
@@ -137,12 +137,13 @@ impl EndpointSetup<'_> {
         room: &RoomName,
         name: Option<&str>,
     ) -> Result<ConnectAnswer, EndReason> {
+        let config = Arc::clone(&*self.node.config());
         let newcomer = Newcomer {
             user: user.as_str(),
             room: room.as_str(),
             address: self.client.to_string(),
             name,
-            headers: told_headers(&self.node.config.hooks.headers, request),
+            headers: told_headers(&config.hooks.headers, request),
         };
         self.awaits_other.set(true);
         let answer = self.node.may_connect(&newcomer).await;

@@ -6,12 +6,15 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
 
 use crate::admission::token::bearer_credentials;
 use crate::config::{Api, Secret};
+use crate::rate_limit::Bucket;
 
 /// Random bytes of a new key: 144 bits cannot be guessed, and base64 needs no padding for 18 bytes.
 const KEY_BYTES: usize = 18;
@@ -34,6 +37,8 @@ pub(super) struct OperatorKey {
     pub(super) name: Box<str>,
     pub(super) access: Access,
     secret: Secret,
+    /// The part of its rate that the key has used (`api.requests_per_second`).
+    pub(super) bucket: Arc<Mutex<Bucket>>,
 }
 
 /// The keys of the operator and of other servers; there is at least one.
@@ -45,7 +50,18 @@ impl OperatorKey {
     fn new(setting: &str, number: usize, configured: &Secret, access: Access) -> Self {
         let (name, secret) = configured.named();
         let name = name.map_or_else(|| format!("{setting}-{number}"), str::to_owned).into();
-        Self { name, access, secret: Secret::new(String::from_utf8_lossy(secret)) }
+        Self { name, access, secret: Secret::new(String::from_utf8_lossy(secret)), bucket: Arc::default() }
+    }
+
+    /// Makes a key for the operator's pages.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; KEY_BYTES];
+        getrandom::fill(&mut bytes)?;
+        let secret = Secret::new(URL_SAFE_NO_PAD.encode(bytes));
+        Ok(Self { name: "made".into(), access: Access::Pages, secret, bucket: Arc::default() })
     }
 }
 
@@ -62,17 +78,29 @@ impl OperatorKeys {
         let mut keys = read("key", &api.keys, Access::Full);
         keys.extend(read("read-key", &api.read_keys, Access::Read));
         if keys.is_empty() {
-            let mut bytes = [0; KEY_BYTES];
-            getrandom::fill(&mut bytes)?;
-            let secret = Secret::new(URL_SAFE_NO_PAD.encode(bytes));
-            keys.push(OperatorKey { name: "made".into(), access: Access::Pages, secret });
+            keys.push(OperatorKey::random()?);
         }
         Ok(Self(keys.into()))
     }
 
-    /// Returns how many keys there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    /// Takes the keys of a new configuration. A key that stays keeps what it has used of its rate, and the key that was
+    /// made here stays as long as there is no other.
+    ///
+    /// # Errors
+    /// The system has no random numbers for a new key.
+    pub(super) fn renewed(&self, api: &Api) -> Result<Self, getrandom::Error> {
+        let mut keys = Self::new(api)?;
+        for key in &mut keys.0 {
+            let is_made = key.access == Access::Pages;
+            let same = |old: &&OperatorKey| match old.access {
+                Access::Pages => is_made,
+                Access::Read | Access::Full => old.secret == key.secret,
+            };
+            if let Some(old) = self.0.iter().find(same) {
+                (key.secret, key.bucket) = (old.secret.clone(), Arc::clone(&old.bucket));
+            }
+        }
+        Ok(keys)
     }
 
     /// Returns the URL of the dashboard for a browser on the machine of the server that listens on `address`. Its
@@ -94,11 +122,11 @@ impl OperatorKeys {
         }
     }
 
-    /// Returns the key that a request shows, with its index, behind `Bearer` in an `Authorization` header or in an
+    /// Returns the key that a request shows, behind `Bearer` in an `Authorization` header or in an
     /// `X-API-Key` header. `headers` returns the values of all headers of a name in lower case.
     ///
     /// The time it takes does not tell how much of a wrong key is right; the length of the keys is no secret.
-    pub(super) fn find<'r, V>(&self, headers: impl Fn(&str) -> V) -> Option<(usize, &OperatorKey)>
+    pub(super) fn find<'r, V>(&self, headers: impl Fn(&str) -> V) -> Option<&OperatorKey>
     where
         V: Iterator<Item = &'r [u8]>,
     {
@@ -110,7 +138,7 @@ impl OperatorKeys {
                 if is_it { found.or(Some(index)) } else { found }
             })
         });
-        found.map(|index| (index, &self.0[index]))
+        found.map(|index| &self.0[index])
     }
 }
 
@@ -139,15 +167,15 @@ mod tests {
     fn keys_have_names_and_open_what_they_should() {
         let keys = keys(&["backend=first-of-the-keys", "second-of-the-keys"], &["third-of-the-keys"]);
         for (shown, expected) in [
-            ("first-of-the-keys", Some((0, "backend", Access::Full))),
-            ("second-of-the-keys", Some((1, "key-2", Access::Full))),
-            ("third-of-the-keys", Some((2, "read-key-1", Access::Read))),
+            ("first-of-the-keys", Some(("backend", Access::Full))),
+            ("second-of-the-keys", Some(("key-2", Access::Full))),
+            ("third-of-the-keys", Some(("read-key-1", Access::Read))),
             ("backend=first-of-the-keys", None),
             ("backend", None),
         ] {
             let headers = [("x-api-key", shown)];
             let found = keys.find(|name| values(&headers, name));
-            assert_eq!(found.map(|(index, key)| (index, &*key.name, key.access)), expected, "{shown}");
+            assert_eq!(found.map(|key| (&*key.name, key.access)), expected, "{shown}");
         }
     }
 
@@ -196,6 +224,26 @@ mod tests {
             assert!(one.find(|name| values(nothing, name)).is_none(), "{nothing:?}");
         }
         assert!(!format!("{one:?}").contains(&key), "{one:?}");
+    }
+
+    #[test]
+    fn a_key_that_stays_keeps_its_bucket_and_a_made_one_stays_until_there_is_another() {
+        let api =
+            |full: &[&str]| Api { keys: full.iter().copied().map(Secret::new).collect(), ..Api::default() };
+        let old = keys(&["one=first-of-the-keys", "second-of-the-keys"], &[]);
+        let new =
+            old.renewed(&api(&["second-of-the-keys", "third-of-the-keys", "two=first-of-the-keys"])).unwrap();
+        let is_same = |new: &OperatorKey, old: &OperatorKey| Arc::ptr_eq(&new.bucket, &old.bucket);
+        assert!(is_same(&new.0[0], &old.0[1]) && is_same(&new.0[2], &old.0[0]));
+        assert!(!old.0.iter().any(|old| is_same(&new.0[1], old)));
+        assert_eq!(&*new.0[2].name, "two");
+
+        let made = keys(&[], &[]);
+        assert_eq!(made.renewed(&api(&[])).unwrap().0[0].secret, made.0[0].secret);
+        let configured = made.renewed(&api(&["first-of-the-keys"])).unwrap();
+        let shown = [("x-api-key", String::from_utf8_lossy(made.0[0].secret.expose()).into_owned())];
+        let shown = [(shown[0].0, &*shown[0].1)];
+        assert!(configured.find(|name| values(&shown, name)).is_none());
     }
 
     #[test]

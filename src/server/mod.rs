@@ -15,6 +15,7 @@ mod keys;
 mod listener;
 mod policy;
 mod proxy_header;
+mod reload;
 mod request_handler;
 mod shared;
 mod worker;
@@ -32,12 +33,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::dashboard::counters;
 use self::door::Door;
 pub(crate) use self::listener::BACKLOG;
+pub use self::reload::{ReloadError, Reloader};
 use self::shared::Shared;
 use self::worker::handle::Worker;
 use crate::admission::Refusal;
 use crate::broker::redis::nodes::Report;
 use crate::clock::Clock;
-use crate::config::{Config, Machine};
+use crate::config::{Config, Machine, Sources};
 use crate::metrics::Metrics;
 use crate::node::{Node, OpenError};
 use crate::protocol::close::EndReason;
@@ -88,6 +90,7 @@ pub struct Server {
     address: SocketAddr,
     /// The listener of `api.listen`, with its address.
     api: Option<(TcpListener, SocketAddr)>,
+    reloader: Option<Reloader>,
 }
 
 impl Server {
@@ -124,7 +127,19 @@ impl Server {
             .api
             .listen
             .map(|listen| bind(listen).map_err(|source| BindError::Listen { listen, source }));
-        Ok(Self { node, listener, address, api: api.transpose()? })
+        Ok(Self { node, listener, address, api: api.transpose()?, reloader: None })
+    }
+
+    /// Lets the server read its settings again while it runs, from `sources`: those that its configuration was loaded
+    /// from. Returns the handle that does it; the call `POST /api/reload` of the server API does it, too, which is
+    /// refused otherwise. `on_change` is called with the settings in force after each reload, for what the program
+    /// itself makes of them, such as its log.
+    pub fn reload_from(
+        &mut self,
+        sources: Sources,
+        on_change: impl Fn(&Config) + Send + Sync + 'static,
+    ) -> Reloader {
+        self.reloader.insert(Reloader::new(sources, on_change)).clone()
     }
 
     /// Returns the bound address. If port 0 was configured, it has the port that the system picked.
@@ -153,22 +168,23 @@ impl Server {
     /// # Panics
     /// When this is called from asynchronous code in a tokio runtime: call it on a thread of its own.
     pub fn run(self, stop: impl Future<Output = StopReason>) -> io::Result<()> {
-        let Self { node, listener, address, api } = self;
+        let Self { node, listener, address, api, reloader } = self;
         let (stopping, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let shared = Shared::new(Arc::clone(&node))?;
+        let operators = api.as_ref().map_or(address, |(_, address)| *address);
+        let shared = Shared::new(Arc::clone(&node), operators, reloader)?;
         node.set_report(report(&node, address));
         let workers = worker::spawn_all(&shared, &stopped)?;
         node.set_laggards(workers.iter().map(Worker::laggards));
-        tracing::info!(%address, node = node.config.node, workers = workers.len(), "listening");
-        let (door, api, dashboard) = match api {
-            None => (Door::Only, None, address),
+        tracing::info!(%address, node = node.config().node, workers = workers.len(), "listening");
+        let (door, api) = match api {
+            None => (Door::Only, None),
             Some((listener, address)) => {
                 tracing::info!(%address, "listening for operators and backends");
-                (Door::Public, Some(listener), address)
+                (Door::Public, Some(listener))
             }
         };
-        tracing::info!("dashboard: {}", shared.keys.url(dashboard));
+        shared.log_dashboard();
         runtime.block_on(async {
             let mut stop = pin!(stop);
             let accept_api = async {
@@ -195,7 +211,7 @@ impl Server {
             };
             tracing::info!(
                 code = reason.code(),
-                window_ms = node.config.drain.window.as_millis() as u64,
+                window_ms = node.config().drain.window.as_millis() as u64,
                 "draining"
             );
             node.drain();

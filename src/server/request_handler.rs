@@ -74,7 +74,7 @@ impl App for RequestHandler<'_> {
         match path {
             "/healthz" | "/readyz" | STATS_STREAM => Route::Page,
             _ if path.starts_with(api::PREFIX) => Route::Call,
-            "/metrics" if self.shared.node.config.metrics.enabled => Route::Page,
+            "/metrics" if self.shared.node.config().metrics.enabled => Route::Page,
             _ if pages::file(path).is_some() => Route::Page,
             _ => endpoint::Route::parse(path).map_or(Route::Unknown, Route::WebSocket),
         }
@@ -115,7 +115,7 @@ impl App for RequestHandler<'_> {
     ) -> Result<Upgrade<AdmittedConnection>, Refusal> {
         self.revocation.set_working();
         let (node, policy) = (&self.shared.node, &self.shared.policy);
-        policy.origins.check(request.origins())?;
+        policy.check_origin(request.origins())?;
         if node.is_draining() {
             return Err(Refusal::Draining);
         }
@@ -199,7 +199,7 @@ impl RequestHandler<'_> {
     /// Answers a request for the stream of the dashboard.
     fn stats(&self, request: Request<'_>) -> Result<Response, Refusal> {
         let dashboard = &self.shared.dashboard;
-        self.shared.keys.find(|name| request.headers(name)).ok_or(Refusal::ApiKey)?;
+        self.shared.keys.read().find(|name| request.headers(name)).ok_or(Refusal::ApiKey)?;
         if request.method() == "HEAD" {
             return Ok(respond::events(mpsc::channel(1).1));
         }
@@ -212,7 +212,7 @@ impl RequestHandler<'_> {
     /// Denies a request for a reason that a person must be able to read: with a completed upgrade and a close, because
     /// browsers show nothing of a refused handshake, or in HTTP where `admission.refuse` says so.
     fn deny(&self, reason: EndReason) -> Result<Endpoint, Refusal> {
-        match self.shared.node.config.admission.refuse {
+        match self.shared.node.config().admission.refuse {
             Refuse::Close => Ok(Endpoint::Refused(Box::new(reason))),
             Refuse::Http => Err(denial::in_http(&reason)),
         }

@@ -1,39 +1,83 @@
 //! The values that the acceptor and all workers of a server share.
 
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 
 use super::api::ApiGate;
 use super::dashboard::Dashboard;
 use super::keys::OperatorKeys;
-use super::policy::AdmissionPolicy;
+use super::policy::{AdmissionPolicy, AdmissionRules};
+use super::reload::{Reloader, Running};
+use crate::config::Config;
+use crate::live::Live;
 use crate::node::Node;
 
 /// The node, the admission rules, the keys, the API and the dashboard of a server.
 pub(super) struct Shared {
     pub(super) node: Arc<Node>,
+    address: SocketAddr,
     pub(super) policy: AdmissionPolicy,
-    pub(super) keys: OperatorKeys,
+    pub(super) keys: Live<OperatorKeys>,
     pub(super) api: ApiGate,
     pub(super) dashboard: Dashboard,
+    /// Reads the settings again, where that is possible.
+    pub(super) reloader: Option<Reloader>,
 }
 
 impl Shared {
-    /// Makes what is shared for a node.
+    /// Makes what is shared for a node, whose dashboard has the address `address`.
     ///
     /// # Errors
     /// The configuration contradicts itself, which loading it has ruled out, or the system has no random numbers for
     /// the operator's key.
-    pub(super) fn new(node: Arc<Node>) -> io::Result<Arc<Self>> {
-        let policy = AdmissionPolicy::new(&node.config, node.clock.clone())?;
-        let keys = OperatorKeys::new(&node.config.api).map_err(io::Error::other)?;
-        let api = ApiGate::new(&node.config.api, keys.len());
-        Ok(Arc::new(Self { node, policy, keys, api, dashboard: Dashboard::default() }))
+    pub(super) fn new(
+        node: Arc<Node>,
+        address: SocketAddr,
+        reloader: Option<Reloader>,
+    ) -> io::Result<Arc<Self>> {
+        let config = Arc::clone(&*node.config());
+        let policy = AdmissionPolicy::new(&config, node.clock.clone())?;
+        let keys = Live::new(OperatorKeys::new(&config.api).map_err(io::Error::other)?);
+        let (api, dashboard) = (ApiGate::default(), Dashboard::default());
+        let shared = Arc::new(Self { node, address, policy, keys, api, dashboard, reloader });
+        if let Some(reloader) = &shared.reloader {
+            let server: Weak<dyn Running> = Arc::<Self>::downgrade(&shared);
+            reloader.attach(server);
+        }
+        Ok(shared)
+    }
+
+    /// Writes the URL of the dashboard to the log.
+    pub(super) fn log_dashboard(&self) {
+        // The target is that of the other lines about the start.
+        tracing::info!(target: "throng::server", "dashboard: {}", self.keys.read().url(self.address));
     }
 
     /// Looks after what belongs to no connection; to be called ten times a second with 0, 1, 2…
     pub(super) fn keep_house(&self, turn: usize) {
         self.node.keep_house(turn);
         self.policy.keep_house(turn);
+    }
+}
+
+impl Running for Shared {
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&*self.node.config())
+    }
+
+    fn replace_config(&self, config: &Config) -> io::Result<()> {
+        // Everything that can fail comes first.
+        let rules = AdmissionRules::new(config)?;
+        let keys = self.keys.read().renewed(&config.api).map_err(io::Error::other)?;
+        self.node.webhooks.reconfigure(&config.webhooks)?;
+        let is_new_page = keys.url(self.address) != self.keys.read().url(self.address);
+        self.node.replace_config(config.clone());
+        self.policy.replace(rules, &config.limits);
+        self.keys.replace(keys);
+        if is_new_page {
+            self.log_dashboard();
+        }
+        Ok(())
     }
 }

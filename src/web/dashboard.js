@@ -5,6 +5,7 @@
  * `?node=NAME` in its address about one of them.
  */
 import { Backoff } from "./client.js";
+import { Control } from "./control.js";
 import { Countdown } from "./countdown.js";
 import { make } from "./messages.js";
 import { Nodes, choose, dashboardOf, stateOf } from "./nodes.js";
@@ -298,6 +299,7 @@ const backoff = new Backoff({ baseMs: 1_000 });
 let connection = null;
 let retryTimer;
 const countdown = new Countdown();
+const control = new Control(() => sessionStorage.getItem(KEY));
 
 function show(state, words) {
   $("connection").className = state;
@@ -365,6 +367,7 @@ async function connect(words = "Connecting…") {
     openedAt = performance.now();
     if ($("unlock").contains(document.activeElement)) $("pause").focus(); // a hidden element loses it
     $("unlock").hidden = true;
+    control.toggle(true);
     show("online", "Live");
   };
   watch = setTimeout(() => current.abort(), SILENCE_MS);
@@ -403,6 +406,7 @@ function askForKey() {
   $("unlock").hidden = false;
   $("numbers").hidden = true;
   $("way").hidden = true;
+  control.toggle(false);
   $("unknown").replaceChildren();
   const refusedKey = "The server does not accept this key. A key that the server makes itself changes with each start.";
   write($("key-error"), wasWrong ? refusedKey : "");

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
+use crate::axe::expect_no_violation;
 use crate::chat::{speak, speaker};
 use crate::driver::Browser;
+use crate::looks::{DESK, resize, set_scheme};
 use crate::page::Page;
 use crate::support::server::{Server, Settings, UNPINGED};
 
@@ -103,5 +105,80 @@ async fn the_dashboard_wants_a_key() {
     page.run("location.hash = `key=${arguments[0]}`", vec![json!(server.key())]).await;
     page.sees("#state", "Live").await;
     page.until("no question", "document.getElementById('unlock').hidden").await;
+    browser.finish().await;
+}
+
+/// 1. The operator opens the dashboard with a key that may do everything, and lists rooms and users. 2. A room is shown
+///    with its members and messages; a notice reaches them. 3. The user is shown and ended, the room forgotten. 4. The
+///    log names the key for each of these.
+#[tokio::test]
+async fn the_operator_looks_at_rooms_and_users_and_acts() {
+    let key = "a-key-of-the-operator";
+    let keys = format!("ops={key}");
+    let (server, browser) =
+        (Server::start(&[&[("api.keys", keys.as_str())], UNPINGED].concat()), Browser::start().await);
+    let mut bob = speaker(&server, "bob", "lobby", 1).await;
+    let _carol = speaker(&server, "carol", "garden", 0).await;
+    let page = look_with(&browser, &server, key).await;
+    page.write("#rooms-pattern", "lob*").await;
+    page.click("#rooms-form button").await;
+    page.sees("#rooms", "lobby").await;
+    page.until("one room", "$$('#rooms tr').length === 1").await;
+    page.click("#users-form button").await;
+    page.until("two users", "$$('#users tr').length === 2").await;
+
+    page.click("#rooms .link").await;
+    page.sees("#detail-title", "Room lobby").await;
+    page.sees("#detail-facts", "bob says 1").await;
+    page.until("the focus", "document.activeElement.id === 'detail-title'").await;
+    page.write("#notice-text", "Maintenance at noon").await;
+    page.click("#notice-form button").await;
+    page.sees("#control-state", "The notice is published").await;
+    page.sees("#detail-facts", "Maintenance at noon").await;
+    while bob.recv_json().await["message"] != "Maintenance at noon" {}
+
+    page.click("#detail-facts .link").await;
+    page.sees("#detail-title", "User bob").await;
+    page.sees("#detail-facts", "lobby").await;
+    for (size, scheme) in [((320, 640), "light"), (DESK, "dark")] {
+        resize(&page, size).await;
+        set_scheme(&page, scheme).await;
+        page.until("it fits", "document.documentElement.scrollWidth <= innerWidth").await;
+        expect_no_violation(&page, &format!("a user, {scheme}, {} pixels wide", size.0)).await;
+    }
+    page.click("#kick").await;
+    page.sees("#kick", "Press again").await;
+    page.click("#kick").await;
+    page.sees("#control-state", "1 connections were ended").await;
+    page.sees("#detail-facts", "offline").await;
+
+    page.click("#rooms .link").await;
+    page.click("#forget").await;
+    page.click("#forget").await;
+    page.sees("#control-state", "The room is forgotten").await;
+    for method in ["rooms", "users", "room", "presence", "history", "publish", "user", "disconnect", "forget"]
+    {
+        server.log().wait_for(method, |line| {
+            (&line["message"], &line["method"], &line["key"], &line["outcome"])
+                == (&json!("api call"), &json!(method), &json!("ops"), &json!("ok"))
+        });
+    }
+    browser.finish().await;
+}
+
+#[tokio::test]
+async fn a_key_that_only_reads_may_look_and_not_act() {
+    let key = "a-key-that-only-reads";
+    let (server, browser) =
+        (Server::start(&[&[("api.read_keys", key)], UNPINGED].concat()), Browser::start().await);
+    let _bob = speaker(&server, "bob", "lobby", 0).await;
+    let page = look_with(&browser, &server, key).await;
+    page.write("#user-name", "bob").await;
+    page.click("#user-form button").await;
+    page.sees("#detail-title", "User bob").await;
+    page.click("#kick").await;
+    page.click("#kick").await;
+    page.sees("#control-state", "this key may only read").await;
+    page.until("bob is there", &format!("/^1 of/.test({})", fact("Connections"))).await;
     browser.finish().await;
 }

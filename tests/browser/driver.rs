@@ -49,6 +49,7 @@ const EXPECTED: &[&str] = &[
     "net::ERR_CONNECTION_REFUSED",
     "net::ERR_INCOMPLETE_CHUNKED_ENCODING",
     "/api/stats/stream - Failed to load resource: the server responded with a status of 401",
+    "/api/disconnect - Failed to load resource: the server responded with a status of 403",
 ];
 
 /// A running browser. The fields are dropped in this order: the session ends in good order, or by force.

@@ -52,6 +52,7 @@ const CHAT: &[&str] = &[
 /// The tests that are not of the chat, each with the reason why an engine makes no difference to them.
 const OTHERS: &[(&str, &str)] = &[
     ("addresses", "the limits of an address are each node's own, and count before the chat"),
+    ("backends", "a backend in another process"),
     ("bench", "the load generator, for which one kind of server is enough"),
     ("checker", "the judge of the tests, without a server"),
     ("churn", "sockets, descriptors and memory of one process"),
@@ -77,6 +78,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("places", "the handshake permits of one process"),
     ("proxy", "the address of a connection, before the chat is entered"),
     ("refusals", "HTTP, before the chat is entered"),
+    ("reload", "the settings of one process"),
     ("schemas", "the protocol's description, without a server"),
     ("security", "the words of the security policy"),
     ("settings", "the configuration, without a server"),

@@ -9,6 +9,7 @@ mod support;
 
 mod addresses;
 mod api;
+mod backends;
 mod bench;
 mod chat;
 mod checker;
@@ -43,6 +44,7 @@ mod places;
 mod proxy;
 mod rate_limit;
 mod refusals;
+mod reload;
 mod schemas;
 mod secure;
 mod security;

@@ -20,6 +20,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/dashboard.js", "text/javascript; charset=utf-8", "/**"),
     ("/dashboard.css", "text/css; charset=utf-8", "/*"),
     ("/stats.js", "text/javascript; charset=utf-8", "/**"),
+    ("/control.js", "text/javascript; charset=utf-8", "/**"),
     ("/nodes.js", "text/javascript; charset=utf-8", "/**"),
     ("/plot.js", "text/javascript; charset=utf-8", "/**"),
     ("/icon.svg", "image/svg+xml", "<svg"),

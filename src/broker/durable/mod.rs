@@ -48,7 +48,7 @@ where
         let now_ms = now_unix_ms();
         broker.tick(now_ms);
         let (log, recovered) = Log::open(dir, sync, now_ms, |room, at_unix_ms| {
-            now_ms.saturating_sub(at_unix_ms) >= broker.rules.of(room).history.ttl_ms
+            now_ms.saturating_sub(at_unix_ms) >= broker.rules.read().of(room).history.ttl_ms
         })?;
         warn(dir, &recovered);
         let (rooms, bytes) = (recovered.rooms.len(), log.disk_bytes());

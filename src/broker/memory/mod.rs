@@ -25,6 +25,7 @@ use super::trim::Trim;
 use super::{BrokerError, Local, Position};
 use crate::chat::keys::{KeyExpiry, KeyScope};
 use crate::chat::rooms::RoomRules;
+use crate::live::Live;
 use crate::names::{Key, Offset, RoomName, UserId};
 use crate::protocol::frame::Frame;
 use crate::shrink::ShrinkWhenSparse;
@@ -86,7 +87,7 @@ pub struct Memory<L: Local> {
     pub(super) local: L,
     pub(super) budget: Budget<L::Topic>,
     pub(super) quotas: KeyQuotas,
-    pub(super) rules: RoomRules,
+    pub(super) rules: Live<RoomRules>,
     max_rooms: usize,
     default_room: String,
     pub(super) idle: IdleRooms<L::Topic>,
@@ -112,7 +113,7 @@ impl<L: Local> Memory<L> {
             local,
             budget: Budget::new(limits.history_total_bytes),
             quotas: KeyQuotas::new(limits.max_keys_per_user, limits.max_keys_of_api, limits.max_keys_bytes),
-            rules: limits.rooms,
+            rules: Live::new(limits.rooms),
             max_rooms: limits.max_rooms,
             default_room: limits.default_room,
             idle: IdleRooms::default(),
@@ -128,6 +129,13 @@ impl<L: Local> Memory<L> {
     #[must_use]
     pub fn local(&self) -> &L {
         &self.local
+    }
+
+    /// Replaces the settings of the rooms that are opened from now on, and the numbers of idempotency keys that are
+    /// remembered for one user and for one on whose behalf other servers speak.
+    pub fn reconfigure(&self, rules: RoomRules, max_keys_per_user: usize, max_keys_of_api: usize) {
+        self.rules.replace(rules);
+        self.quotas.set(max_keys_per_user, max_keys_of_api);
     }
 
     /// Returns how many rooms exist, those without members included.
@@ -290,7 +298,7 @@ impl<L: Local> Memory<L> {
     }
 
     pub(super) fn new_state(&self, name: &RoomName, retained: RetainedPosition) -> RoomState<L::Topic> {
-        RoomState::new(self.local.topic(), self.rules.of(name), retained)
+        RoomState::new(self.local.topic(), self.rules.read().of(name), retained)
     }
 
     fn open(&self, rooms: &mut Rooms<L>, name: &RoomName, state: RoomState<L::Topic>) -> SharedRoom<L> {

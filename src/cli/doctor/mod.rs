@@ -39,7 +39,7 @@ impl Request {
         &self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(), Failure> {
-        let (findings, code) = match Config::load(self.settings.sources(environment)?) {
+        let (findings, code) = match Config::load(self.settings.sources(environment)) {
             Ok(config) => (examine(config), UNAVAILABLE),
             Err(errors) => (mistakes(errors), USAGE),
         };

@@ -2,17 +2,33 @@
 
 use crate::names::units::{show_duration, show_size};
 
-use super::super::tree::Config;
+use super::super::error::ConfigError;
+use super::super::kind::Raw;
+use super::super::tree::{Config, find};
 use super::engine;
 use super::mismatches::JSON_BYTES_PER_CHAR;
 use crate::keys::Algorithm;
 
 /// Keys that contradict each other.
 pub(in crate::config) struct Conflict {
-    /// The keys. The error names the first one that was set, or the first of all.
+    /// The keys.
     pub(in crate::config) keys: &'static [&'static str],
     /// The contradiction in words.
     pub(in crate::config) problem: String,
+}
+
+impl Conflict {
+    /// Returns the error that names the first key that was set, or the first of all.
+    pub(in crate::config) fn error(self, config: &Config) -> ConfigError {
+        let named = *self.keys.iter().find(|key| config.is_set(key)).unwrap_or(&self.keys[0]);
+        let value = find(named).and_then(|key| (key.show)(config));
+        ConfigError {
+            key: named.into(),
+            given: value.map(|value| Raw::Toml(&value).shown()),
+            problem: self.problem,
+            layer: config.layer(named),
+        }
+    }
 }
 
 /// Returns every contradiction.

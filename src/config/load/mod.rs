@@ -4,7 +4,7 @@ mod files;
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
@@ -17,14 +17,21 @@ use super::types::REDACTED;
 /// The prefix of environment variables that are settings.
 const PREFIX: &str = "THRONG_";
 
-/// The layers to load, as values. Loading reads nothing from the process itself, except the files with keys that the
-/// settings name (such as `auth.secret_file`).
+/// The layers to load. Loading reads nothing from the process itself, except the file of [`Sources::file_at`] and those
+/// that the settings name (such as `auth.secret_file`).
 #[derive(Debug, Clone)]
 pub struct Sources {
-    file: Option<(String, String)>,
+    file: Option<(String, FileText)>,
     environment: Vec<(OsString, OsString)>,
     flags: Vec<Flag>,
     read: fn(&Path) -> io::Result<String>,
+}
+
+#[derive(Debug, Clone)]
+enum FileText {
+    Given(String),
+    /// To be read from here, each time the sources are loaded.
+    At(PathBuf),
 }
 
 #[derive(Debug, Clone)]
@@ -50,7 +57,15 @@ impl Sources {
     /// Adds the configuration file: its text, and its name for error messages.
     #[must_use]
     pub fn file(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
-        self.file = Some((name.into(), text.into()));
+        self.file = Some((name.into(), FileText::Given(text.into())));
+        self
+    }
+
+    /// Adds the configuration file at this path. It is read when the sources are loaded, each time.
+    #[must_use]
+    pub fn file_at(mut self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.file = Some((path.display().to_string(), FileText::At(path)));
         self
     }
 
@@ -90,7 +105,16 @@ impl Config {
     pub fn load(sources: Sources) -> Result<Self, ConfigErrors> {
         let mut loader = Loader { config: Self::default(), errors: Vec::new() };
         if let Some((name, text)) = &sources.file {
-            loader.file(name, text);
+            match text {
+                FileText::Given(text) => loader.file(name, text),
+                FileText::At(path) => match (sources.read)(path) {
+                    Ok(text) => loader.file(name, &text),
+                    Err(error) => {
+                        let problem = format!("cannot be read: {error}");
+                        loader.error("the file".into(), None, problem, &Layer::File(name.clone()));
+                    }
+                },
+            }
         }
         for (name, value) in &sources.environment {
             loader.variable(name, value);
@@ -194,11 +218,8 @@ impl Loader {
             if self.errors.iter().any(|error| conflict.keys.contains(&error.key.as_str())) {
                 continue;
             }
-            let named = conflict.keys.iter().find(|key| self.config.is_set(key)).unwrap_or(&conflict.keys[0]);
-            let given =
-                find(named).and_then(|key| (key.show)(&self.config)).map(|value| Raw::Toml(&value).shown());
-            let layer = self.config.layer(named);
-            self.error((*named).into(), given, conflict.problem, &layer);
+            let error = conflict.error(&self.config);
+            self.errors.push(error);
         }
     }
 

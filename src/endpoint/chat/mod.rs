@@ -143,7 +143,7 @@ impl Chat {
 
     /// Publishes a message of the plain dialect.
     fn publish(&self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), CommandError> {
-        let max = peer.node.config.chat.max_message_chars;
+        let max = peer.config().chat.max_message_chars;
         let message = validate::text(peer.parser.parse(text)?.message, max)?;
         let now_ms = peer.now_ms;
         peer.spend(|allowance, now_ms, limiter| allowance.message(self.claim.user(), now_ms, limiter))?;

@@ -49,7 +49,7 @@ impl Session {
 
 /// Encodes `welcome`, the first event that a connection gets.
 pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &Entered) -> Frame {
-    let config = &node.config;
+    let config = node.config();
     let Position { epoch, offset } = entered.start();
     let rate = |value: usize| config.rate_limit.enabled.then_some(value as u64);
     v1::welcome(&v1::Welcome {
@@ -166,7 +166,7 @@ impl Chat {
         key: Option<&str>,
         peer: &mut Peer<'_>,
     ) -> Result<Option<Key>, CommandError> {
-        let max = peer.node.config.chat.max_message_chars;
+        let max = peer.config().chat.max_message_chars;
         if validate::is_longer(text, max) {
             return Err(CommandError::MessageTooLong { max });
         }
@@ -239,7 +239,7 @@ impl Chat {
         if self.rooms.get(room).is_some() {
             return Err(CommandError::AlreadyJoined);
         }
-        let max = peer.node.config.limits.max_rooms_per_connection;
+        let max = peer.config().limits.max_rooms_per_connection;
         if self.rooms.len() >= max {
             return Err(CommandError::TooManyRooms { max });
         }

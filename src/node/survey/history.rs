@@ -22,7 +22,7 @@ impl Node {
         limit: usize,
     ) -> Result<Option<String>, BrokerError> {
         // Nobody's name: it decides only which rooms go first when there are too many.
-        let user: UserId = self.config.api.user.parse().map_err(|_| BrokerError::Gone)?;
+        let user: UserId = self.config().api.user.parse().map_err(|_| BrokerError::Gone)?;
         self.prepare_room(name, &user).await?;
         let Some(room) = self.broker.find(name) else { return Ok(None) };
         let before = before.map(Offset);

@@ -112,8 +112,8 @@ impl Node {
             Dialect::V1 => V1_SUBPROTOCOL,
         };
         ConnectionRow {
-            connection: connection_name(&self.config.node, id),
-            node: self.config.node.clone(),
+            connection: connection_name(&self.config().node, id),
+            node: self.config().node.clone(),
             since_ms: self.clock.unix_ms().saturating_sub(described.age_ms),
             dialect: dialect.to_owned(),
             rooms: described.rooms.iter().map(RoomName::to_string).collect(),
@@ -132,8 +132,8 @@ impl Node {
         });
         let Ok(Some(found)) = answered.await else { return Report::Busy };
         let rows = laggards::slowest(found, limit).into_iter().map(|laggard| SlowRow {
-            connection: connection_name(&self.config.node, laggard.id),
-            node: self.config.node.clone(),
+            connection: connection_name(&self.config().node, laggard.id),
+            node: self.config().node.clone(),
             user: laggard.user.map(|user| user.to_string()),
             bytes: laggard.bytes,
             messages: laggard.messages,

@@ -144,7 +144,7 @@ impl Node {
             let report = answer.and_then(|answer| simd_json::serde::from_slice(&mut answer.to_vec()).ok());
             (node.as_str().to_owned(), report)
         });
-        for (node, report) in std::iter::once((self.config.node.clone(), own)).chain(answers) {
+        for (node, report) in std::iter::once((self.config().node.clone(), own)).chain(answers) {
             match report {
                 None | Some(Report::Busy) => survey.unanswered.push(node),
                 Some(report) => survey.reports.push(report),

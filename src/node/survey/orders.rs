@@ -27,7 +27,7 @@ impl Node {
         let reason = end.map_or(EndReason::Kicked, |(code, text)| EndReason::by_operator(*code, text));
         let connections = self.registry.directory.find(user).into_iter();
         let ending = connections
-            .filter(|&id| except.is_empty() || !except.contains(&connection_name(&self.config.node, id)));
+            .filter(|&id| except.is_empty() || !except.contains(&connection_name(&self.config().node, id)));
         ending.map(|id| self.registry.end(id, reason.clone())).count()
     }
 

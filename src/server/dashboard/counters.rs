@@ -44,7 +44,7 @@ impl Totals {
         let sum = |counter: fn(&ShardMetrics) -> &Counter| node.metrics.sum(counter);
         Self {
             connections: sum(|s| &s.connections),
-            max_connections: node.config.limits.max_connections,
+            max_connections: node.config().limits.max_connections,
             rooms: node.room_count(),
             accepted: sum(|s| &s.accepted),
             messages: sum(|s| &s.messages_received),

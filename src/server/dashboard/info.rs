@@ -41,13 +41,13 @@ pub(in crate::server) fn json(node: &Node) -> String {
     let nodes = match overview.as_deref() {
         Some(overview) => Nodes::Shared(nodes::rows(overview, node.now_ms())),
         None => Nodes::Alone([Alone {
-            name: &node.config.node,
+            name: &node.config().node,
             version: env!("CARGO_PKG_VERSION"),
             counters: counters::of(node),
         }]),
     };
-    let engine = node.config.engine.name();
-    let info = Info { node: &node.config.node, engine, is_up: node.can_publish(), nodes };
+    let engine = node.config().engine.name();
+    let info = Info { node: &node.config().node, engine, is_up: node.can_publish(), nodes };
     // No value of these types fails.
     simd_json::serde::to_string(&info).unwrap_or_default()
 }

@@ -28,7 +28,7 @@ const SLOWEST: usize = 10;
 /// ends in `_ms`.
 #[derive(Serialize)]
 struct Snapshot<'a> {
-    node: &'a str,
+    node: String,
     version: &'static str,
     /// Start of the process, since the Unix epoch. When it changes, all counters have restarted at 0.
     started_ms: u64,
@@ -139,7 +139,7 @@ fn snapshot<'a>(
     let metrics = &node.metrics;
     let uptime_ms = node.now_ms();
     Snapshot {
-        node: &node.config.node,
+        node: node.config().node.clone(),
         version: env!("CARGO_PKG_VERSION"),
         started_ms: node.clock.unix_ms_at(0),
         uptime_ms,

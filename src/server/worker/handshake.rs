@@ -42,7 +42,7 @@ pub(super) async fn run(
         Ok(socket) => socket,
         Err(error) => return tracing::warn!(%error, "cannot register a socket with the reactor"),
     };
-    let config = &context.node.config;
+    let config = Arc::clone(&*context.node.config());
     let revocation = Arc::clone(permit.revocation());
     // Load balancers stand before the clients alone.
     let (peer, check) = if config.admission.proxy_protocol && door != Door::Api {
@@ -59,7 +59,7 @@ pub(super) async fn run(
         AddressCheck::Passed(charge) => (None, Some(charge)),
         AddressCheck::Refused(refusal) => (Some(refusal), None),
     };
-    let limits = limits(config, refusal, accepted);
+    let limits = limits(&config, refusal, accepted);
     let permit = Cell::new(Some(permit));
     let handler = RequestHandler {
         context: &context,
@@ -94,10 +94,10 @@ async fn read_proxy_header(
     accepted: Instant,
 ) -> Result<(IpAddr, Option<AddressCheck>), HeaderError> {
     let policy = &shared.policy;
-    let deadline = accepted + shared.node.config.limits.handshake_timeout;
+    let deadline = accepted + shared.node.config().limits.handshake_timeout;
     let client = proxy_header::read(socket, peer, policy, permit.revocation(), deadline).await?;
     permit.reassign(Group::of_client(client));
-    if matches!(check, AddressCheck::Refused(_)) || policy.proxies.contains(client) {
+    if matches!(check, AddressCheck::Refused(_)) || policy.is_trusted(client) {
         return Ok((client, None));
     }
     Ok((client, Some(policy.check_address(client))))

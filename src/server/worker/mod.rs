@@ -38,12 +38,12 @@ pub(super) type Stop = watch::Receiver<Option<EndReason>>;
 /// # Errors
 /// The system refuses a thread.
 pub(super) fn spawn_all(shared: &Arc<Shared>, stop: &Stop) -> io::Result<Vec<Worker>> {
-    (0..shared.node.config.workers).map(|index| spawn(index, shared, stop)).collect()
+    (0..shared.node.config().workers).map(|index| spawn(index, shared, stop)).collect()
 }
 
 fn spawn(index: usize, shared: &Arc<Shared>, stop: &Stop) -> io::Result<Worker> {
     // The permit of a socket that the worker has not looked at yet cannot be revoked: each of them needs space.
-    let max_sockets = shared.node.config.limits.max_handshakes + RESERVED;
+    let max_sockets = shared.node.config().limits.max_handshakes + RESERVED;
     let (shared, stop) = (Arc::clone(shared), stop.clone());
     Worker::spawn(index, max_sockets, move |mailbox| {
         let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -102,7 +102,7 @@ async fn run(index: usize, shared: Arc<Shared>, mailbox: Mailbox, mut stop: Stop
     let node = Arc::clone(&shared.node);
     let inbox = Arc::clone(node.registry.inbox(index));
     let metrics = Arc::clone(node.metrics.shard(index));
-    let shard = Shard::new(index, inbox, metrics, settings(&node.config), node.clock.clone());
+    let shard = Shard::new(index, inbox, metrics, settings(&node.config()), node.clock.clone());
     let context = WorkerContext::new(node, shard);
     let fanout = spawn_local(fanout::run(Rc::clone(&context.shard)));
     let wheel = spawn_local(turn_wheel(Rc::clone(&context.shard)));

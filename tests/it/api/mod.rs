@@ -211,8 +211,26 @@ fn requests_that_a_page_can_send_are_refused() {
     let body = json!({"room": "a", "message": "hi"}).to_string();
     let ask = |headers: &str| post(server.address(), "/api/publish", headers, &body);
     let key = format!("X-API-Key: {KEY}\r\n");
-    for origin in ["http://throng.test", "null", ""] {
+    for origin in [
+        "http://other.test",
+        "http://throng.test:8080",
+        "http://throng.test.evil.test",
+        "http://sub.throng.test",
+        "ws://throng.test",
+        "throng.test",
+        "null",
+        "",
+        "http://throng.test\r\nOrigin: http://throng.test",
+        "http://throng.test\r\nOrigin: http://other.test",
+    ] {
         expect_error(&ask(&with(&format!("Origin: {origin}\r\n"))), 403, "origin");
+    }
+    // The dashboard is a page of the server itself, with or without a proxy for TLS, and needs a key like everybody.
+    for origin in ["http://throng.test", "https://throng.test", "HTTP://Throng.test:80"] {
+        let origin = format!("Origin: {origin}\r\n");
+        assert_eq!(ask(&with(&origin)).status, 200, "{origin}");
+        expect_error(&ask(&format!("{TYPE}{origin}")), 401, "api_key");
+        expect_error(&ask(&format!("{TYPE}{origin}X-API-Key: {READ_KEY}\r\n")), 403, "read_only_key");
     }
     for kind in ["", "Content-Type: text/plain\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"] {
         expect_error(&ask(&format!("{key}{kind}")), 415, "content_type");

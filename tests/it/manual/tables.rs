@@ -44,7 +44,8 @@ fn the_table_of_keys_is_what_the_code_declares() {
             let remark = remark.map(|(_, text)| format!(" **This key {text}.**")).unwrap_or_default();
             let meaning = key.meaning.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(!meaning.contains('|'), "{}: a bar would end the cell", key.path);
-            format!("| `{}` | `{}` | {meaning}{remark} |", key.path, key.default)
+            let applies = if key.is_live { "live" } else { "restart" };
+            format!("| `{}` | `{}` | {applies} | {meaning}{remark} |", key.path, key.default)
         })
         .collect();
     let found: Vec<_> =
@@ -152,6 +153,8 @@ fn the_calls_and_errors_of_the_api_are_those_of_the_code() {
         ApiError::RateLimited { retry_after_ms: 1 },
         ApiError::AtCapacity,
         ApiError::Draining,
+        ApiError::InvalidSettings(Box::default()),
+        ApiError::NotReloadable,
         ApiError::Unavailable,
         ApiError::UnknownOutcome,
     ];
