@@ -50,7 +50,7 @@ impl Request {
             auth.algorithm == Algorithm::Hs256,
             "only HS256 tokens can be made, and `auth.algorithm` is another one"
         );
-        let secret = auth.secret.as_ref().context(
+        let secret = auth.secret.first().context(
             "no key to sign with: set `auth.secret` (THRONG_AUTH__SECRET) or `auth.secret_file` to the server's key",
         )?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;

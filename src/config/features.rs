@@ -9,7 +9,7 @@ use crate::names::units::{GIB, KIB, MIB, TIB};
 use super::kind::{Choice, Count, Flag, ListenAddress, Size, Time};
 use super::list::{List, Optional, Origins};
 use super::schema::settings;
-use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, NAME, Pem, SecretText, USER};
+use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, NAME, PEMS, SECRETS, USER};
 use super::types::{Duplicate, HistorySync, LogFormat, Refuse, Secret};
 use crate::keys::Algorithm;
 
@@ -95,13 +95,16 @@ settings! {
         required: bool = false, Flag;
         /// The one algorithm that tokens may have: `HS256`, `RS256`, `ES256` or `EdDSA`.
         algorithm: Algorithm = Algorithm::Hs256, Choice(Algorithm::ALL);
-        /// Key of HS256, 1 to 4,096 bytes; should have at least 32 (RFC 7518, section 3.2).
-        secret: Option<Secret> = None, Optional(SecretText(1, 4096));
-        /// File with the key of HS256; white space at its end is ignored. After loading, `auth.secret` holds the key.
+        /// Key of HS256, 1 to 4,096 bytes; should have at least 32 (RFC 7518, section 3.2). Or a list of up to 8 (in
+        /// the environment one per line): the first one signs, and all verify.
+        secret: Vec<Secret> = Vec::new(), SECRETS;
+        /// File with the keys of HS256, one per line; white space at the end of a line is ignored. After loading,
+        /// `auth.secret` holds them.
         secret_file: Option<PathBuf> = None, Optional(FilePath);
-        /// Public key in PEM: RSA of 2,048 to 4,096 bits for RS256, P-256 for ES256, Ed25519 for EdDSA.
-        public_key: Option<String> = None, Optional(Pem);
-        /// File with the public key. After loading, `auth.public_key` holds the key.
+        /// Public key in PEM: RSA of 2,048 to 4,096 bits for RS256, P-256 for ES256, Ed25519 for EdDSA. Or a list of
+        /// up to 8 (in the environment one behind the other): all verify.
+        public_key: Vec<String> = Vec::new(), PEMS;
+        /// File with the public keys, one PEM block behind the other. After loading, `auth.public_key` holds them.
         public_key_file: Option<PathBuf> = None, Optional(FilePath);
         /// Value that the claim `aud` must have or contain, 1 to 256 bytes.
         audience: Option<String> = None, Optional(CLAIM);

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use parking_lot::RwLock;
+
 use super::address_check::{AddressCharge, AddressCheck};
 use super::handshakes::Group;
 use crate::admission::address::TrustedProxies;
@@ -12,7 +14,8 @@ use crate::admission::limits::AddressLimits;
 use crate::admission::origin::OriginList;
 use crate::admission::token::Verifier;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Auth, Config};
+use crate::keys::KeyError;
 
 /// Decides which sockets and requests are admitted.
 pub(super) struct AdmissionPolicy {
@@ -23,7 +26,8 @@ pub(super) struct AdmissionPolicy {
     pub(super) addresses: Arc<AddressLimits>,
     /// The clock by which tokens expire and handshakes are counted.
     pub(super) clock: Clock,
-    verifier: Option<Verifier>,
+    /// Verifies tokens; `None` without a key. It is replaced as a whole, and never changed.
+    verifier: RwLock<Option<Arc<Verifier>>>,
     /// True once the log has said that no key for tokens is configured.
     has_warned: AtomicBool,
 }
@@ -43,7 +47,7 @@ impl AdmissionPolicy {
             origins: OriginList::parse(&admission.origins).map_err(io::Error::other)?,
             addresses: AddressLimits::new(connections, handshakes),
             clock,
-            verifier: Verifier::from_config(auth).map_err(io::Error::other)?,
+            verifier: RwLock::new(Verifier::from_config(auth).map_err(io::Error::other)?.map(Arc::new)),
             has_warned: AtomicBool::new(false),
         })
     }
@@ -83,12 +87,25 @@ impl AdmissionPolicy {
         charge.refund(&self.addresses);
     }
 
-    /// Returns the verifier of tokens; `None` where no key is configured, which the log says once.
-    pub(super) fn verifier(&self) -> Option<&Verifier> {
-        if self.verifier.is_none() && !self.has_warned.swap(true, Relaxed) {
+    /// Returns the verifier of tokens; `None` where no key is configured, which the log says once. Call it once for
+    /// each token: the keys may be replaced at any time.
+    pub(super) fn verifier(&self) -> Option<Arc<Verifier>> {
+        let verifier = self.verifier.read().clone();
+        if verifier.is_none() && !self.has_warned.swap(true, Relaxed) {
             tracing::warn!("no key is configured (auth.secret or auth.public_key): every token is refused");
         }
-        self.verifier.as_ref()
+        verifier
+    }
+
+    /// Verifies tokens with the keys and claims of `auth` from now on. Connections that are open stay.
+    ///
+    /// # Errors
+    /// A key does not fit its algorithm. The keys are those of before then.
+    #[expect(dead_code, reason = "called when the configuration is read again")]
+    pub(super) fn replace_keys(&self, auth: &Auth) -> Result<(), KeyError> {
+        let verifier = Verifier::from_config(auth)?.map(Arc::new);
+        *self.verifier.write() = verifier;
+        Ok(())
     }
 
     /// Forgets handshakes that no longer count; to be called ten times a second with 0, 1, 2…

@@ -251,6 +251,22 @@ fn nothing_prints_a_token() {
     assert!(!format!("{found:?}").contains("canary"), "{found:?}");
 }
 
+#[test]
+fn a_signature_of_any_of_the_keys_is_good() {
+    let other = b"the secret that follows, which has 32 bytes and more";
+    let keys = [Key::Secret(SECRET), Key::Secret(other)];
+    let both = Verifier::with_keys(&keys, RequiredClaims::default()).unwrap();
+    for secret in [SECRET, other] {
+        assert!(verify(&both, &mint(secret, &claims()).unwrap()).is_ok());
+    }
+    assert_eq!(verify(&both, &mint(b"a third one", &claims()).unwrap()), Err(TokenError::Signature));
+    // The error of a token does not depend on the place of its key.
+    let expired = mint(other, &Claims { exp: now() - 60, ..claims() }).unwrap();
+    assert_eq!(verify(&both, &expired), Err(TokenError::Expired));
+    let nothing = Verifier::with_keys(&[], RequiredClaims::default());
+    assert!(matches!(nothing, Err(KeyError::EmptySecret)));
+}
+
 /// The keys that the tests sign with. They are public.
 const PAIRS: [(keys::Algorithm, Algorithm, &str, &str); 3] = [
     (
@@ -337,16 +353,16 @@ fn the_public_key_is_no_secret() {
 fn the_settings_say_which_key_counts() {
     let mut auth = config::Config::default().auth;
     assert!(Verifier::from_config(&auth).unwrap().is_none());
-    auth.secret = Some(config::Secret::new(std::str::from_utf8(SECRET).unwrap()));
+    auth.secret = vec![config::Secret::new(std::str::from_utf8(SECRET).unwrap())];
     let verifier = Verifier::from_config(&auth).unwrap().unwrap();
     assert!(verify(&verifier, &mint(SECRET, &claims()).unwrap()).is_ok());
     for (algorithm, _, _, public) in PAIRS {
         auth.algorithm = algorithm;
-        auth.public_key = None;
+        auth.public_key.clear();
         assert!(Verifier::from_config(&auth).unwrap().is_none(), "the secret is no key of {algorithm:?}");
-        auth.public_key = Some(public.into());
+        auth.public_key.push(public.into());
         assert!(Verifier::from_config(&auth).unwrap().is_some());
     }
-    auth.public_key = Some("-----BEGIN PUBLIC KEY-----".into());
+    auth.public_key = vec!["-----BEGIN PUBLIC KEY-----".into()];
     assert!(Verifier::from_config(&auth).is_err());
 }

@@ -1,9 +1,9 @@
-//! Verifies tokens: the signature, under one algorithm and one key, and the claims.
+//! Verifies tokens: the signature, under one algorithm and any of several keys, and the claims.
 
 use std::time::Duration;
 
 use jsonwebtoken::errors::{Error as JwtError, ErrorKind};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode};
 use thiserror::Error;
 
 use super::MAX_TOKEN_BYTES;
@@ -25,7 +25,7 @@ pub enum TokenError {
     /// The token is signed with another algorithm than the configured one.
     #[error("the token's algorithm is not the configured one")]
     Algorithm,
-    /// The signature does not belong to the configured key.
+    /// The signature belongs to none of the keys.
     #[error("the token's signature is wrong")]
     Signature,
     /// `exp` and the leeway have passed; nothing else is wrong.
@@ -104,28 +104,39 @@ pub struct RequiredClaims {
     pub leeway: Duration,
 }
 
-/// Verifies tokens with one key.
+/// Verifies tokens with one key or several, all of one algorithm.
 pub struct Verifier {
-    key: DecodingKey,
+    /// At least one.
+    keys: Box<[DecodingKey]>,
     rules: Validation,
     required: RequiredClaims,
 }
 
 impl Verifier {
-    /// Creates a verifier that accepts the key's algorithm and no other. `exp` is required, and `nbf` and `iat` are
+    /// Creates a verifier with one key. `exp` is required, and `nbf` and `iat` are
     /// checked where they are present, each to the millisecond and with the leeway. `aud` and `iss` are required where
     /// `required` names them, and otherwise only have to be of the right type.
     ///
     /// # Errors
     /// [`KeyError::EmptySecret`].
     pub fn new(key: Key<'_>, required: RequiredClaims) -> Result<Self, KeyError> {
-        let (algorithm, key) = match key {
-            Key::Secret([]) => return Err(KeyError::EmptySecret),
-            Key::Secret(secret) => (Algorithm::HS256, DecodingKey::from_secret(secret)),
-            Key::Public(PublicKey::Rsa(der)) => (Algorithm::RS256, DecodingKey::from_rsa_der(der)),
-            Key::Public(PublicKey::P256(point)) => (Algorithm::ES256, DecodingKey::from_ec_der(point)),
-            Key::Public(PublicKey::Ed25519(key)) => (Algorithm::EdDSA, DecodingKey::from_ed_der(key)),
+        Self::with_keys(&[key], required)
+    }
+
+    /// Creates a verifier as [`Verifier::new`] does, but with several keys. It accepts the algorithm of the first one
+    /// and no other, and a signature that belongs to any of the keys.
+    ///
+    /// # Errors
+    /// [`KeyError::EmptySecret`], also where there is no key at all.
+    pub fn with_keys(keys: &[Key<'_>], required: RequiredClaims) -> Result<Self, KeyError> {
+        let algorithm = match keys.first() {
+            None => return Err(KeyError::EmptySecret),
+            Some(Key::Secret(_)) => Algorithm::HS256,
+            Some(Key::Public(PublicKey::Rsa(_))) => Algorithm::RS256,
+            Some(Key::Public(PublicKey::P256(_))) => Algorithm::ES256,
+            Some(Key::Public(PublicKey::Ed25519(_))) => Algorithm::EdDSA,
         };
+        let keys = keys.iter().map(decoding_key).collect::<Result<_, _>>()?;
         // The library checks the signature alone. It would round dates to seconds, and take a claim of the wrong type
         // for one that is absent, so that the claims are checked in `verify`.
         let mut rules = Validation::new(algorithm);
@@ -133,22 +144,25 @@ impl Verifier {
         rules.validate_exp = false;
         rules.validate_nbf = false;
         rules.validate_aud = false;
-        Ok(Self { key, rules, required })
+        Ok(Self { keys, rules, required })
     }
 
     /// Creates the verifier that the configuration describes; returns `None` where no key is configured.
     ///
     /// # Errors
-    /// The key does not fit `auth.algorithm`. Loading the configuration has ruled that out.
+    /// A key does not fit `auth.algorithm`. Loading the configuration has ruled that out.
     pub fn from_config(auth: &Auth) -> Result<Option<Self>, KeyError> {
         let (audience, issuer) = (auth.audience.clone(), auth.issuer.clone());
-        let with = |key| Self::new(key, RequiredClaims { audience, issuer, leeway: auth.leeway });
-        if auth.algorithm == keys::Algorithm::Hs256 {
-            return auth.secret.as_ref().map(|secret| with(Key::Secret(secret.expose()))).transpose();
-        }
-        let Some(pem) = &auth.public_key else { return Ok(None) };
-        let key = PublicKey::parse(auth.algorithm, pem)?;
-        with(Key::Public(&key)).map(Some)
+        let required = RequiredClaims { audience, issuer, leeway: auth.leeway };
+        let public: Vec<PublicKey>;
+        let keys: Vec<Key<'_>> = if auth.algorithm == keys::Algorithm::Hs256 {
+            auth.secret.iter().map(|secret| Key::Secret(secret.expose())).collect()
+        } else {
+            let parsed = auth.public_key.iter().map(|pem| PublicKey::parse(auth.algorithm, pem));
+            public = parsed.collect::<Result<_, _>>()?;
+            public.iter().map(Key::Public).collect()
+        };
+        if keys.is_empty() { Ok(None) } else { Self::with_keys(&keys, required).map(Some) }
     }
 
     /// Verifies signature and claims of a token at the time `unix_ms`, in milliseconds since the Unix epoch. Where
@@ -161,7 +175,7 @@ impl Verifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
-        let data = decode::<WireClaims>(token, &self.key, &self.rules)?;
+        let data = self.decode(token)?;
         // RFC 7515, section 4.1.11: extensions marked critical must be understood, and none is known here.
         if data.header.crit.is_some() {
             return Err(TokenError::Malformed);
@@ -190,6 +204,27 @@ impl Verifier {
         }
         Ok(Identity { sub, name, rooms, until_unix_ms })
     }
+
+    /// Reads a token whose signature belongs to one of the keys, which are tried in their order.
+    fn decode(&self, token: &str) -> Result<TokenData<WireClaims>, TokenError> {
+        for key in &self.keys {
+            match decode::<WireClaims>(token, key, &self.rules).map_err(TokenError::from) {
+                Err(TokenError::Signature) => {}
+                other => return other,
+            }
+        }
+        Err(TokenError::Signature)
+    }
+}
+
+fn decoding_key(key: &Key<'_>) -> Result<DecodingKey, KeyError> {
+    Ok(match key {
+        Key::Secret([]) => return Err(KeyError::EmptySecret),
+        Key::Secret(secret) => DecodingKey::from_secret(secret),
+        Key::Public(PublicKey::Rsa(der)) => DecodingKey::from_rsa_der(der),
+        Key::Public(PublicKey::P256(point)) => DecodingKey::from_ec_der(point),
+        Key::Public(PublicKey::Ed25519(key)) => DecodingKey::from_ed_der(key),
+    })
 }
 
 #[cfg(test)]

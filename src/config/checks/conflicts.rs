@@ -97,17 +97,17 @@ pub(in crate::config) fn conflicts(config: &Config) -> Vec<Conflict> {
 /// Demands the keys that `auth.algorithm` needs, and no others.
 fn token_keys(config: &Config, demand: &mut impl FnMut(bool, &'static [&'static str], String)) {
     let auth = &config.auth;
-    let secret = auth.secret.is_some() || auth.secret_file.is_some();
-    let public = auth.public_key.is_some() || auth.public_key_file.is_some();
+    let secret = !auth.secret.is_empty() || auth.secret_file.is_some();
+    let public = !auth.public_key.is_empty() || auth.public_key_file.is_some();
     let hmac = auth.algorithm == Algorithm::Hs256;
 
     demand(
-        auth.secret.is_none() || auth.secret_file.is_none(),
+        auth.secret.is_empty() || auth.secret_file.is_none(),
         &["auth.secret", "auth.secret_file"],
         "only one of auth.secret and auth.secret_file may be set".into(),
     );
     demand(
-        auth.public_key.is_none() || auth.public_key_file.is_none(),
+        auth.public_key.is_empty() || auth.public_key_file.is_none(),
         &["auth.public_key", "auth.public_key_file"],
         "only one of auth.public_key and auth.public_key_file may be set".into(),
     );
