@@ -17,6 +17,8 @@ pub enum Method {
     Leave,
     /// Forgets the history and the position of a room.
     Forget,
+    /// Makes tokens hold no longer.
+    Revoke,
     /// Carries out several commands.
     Batch,
     /// Lists the rooms.
@@ -48,13 +50,14 @@ pub struct Target<'p> {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Publish,
         Self::Broadcast,
         Self::Direct,
         Self::Disconnect,
         Self::Leave,
         Self::Forget,
+        Self::Revoke,
         Self::Batch,
         Self::Rooms,
         Self::Room,
@@ -76,6 +79,7 @@ impl Method {
             Self::Disconnect => "disconnect",
             Self::Leave => "leave",
             Self::Forget => "forget",
+            Self::Revoke => "revoke",
             Self::Batch => "batch",
             Self::Rooms => "rooms",
             Self::Room => "room",
@@ -93,7 +97,7 @@ impl Method {
     pub const fn only_reads(self) -> bool {
         match self {
             Self::Publish | Self::Broadcast | Self::Direct | Self::Batch => false,
-            Self::Disconnect | Self::Leave | Self::Forget => false,
+            Self::Disconnect | Self::Leave | Self::Forget | Self::Revoke => false,
             Self::Rooms | Self::Room | Self::Presence | Self::History => true,
             Self::Users | Self::User | Self::Info | Self::Slow => true,
         }

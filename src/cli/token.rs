@@ -57,6 +57,7 @@ impl Request {
         let claims = Claims {
             sub: self.sub.clone(),
             exp: (now + self.ttl).as_secs(),
+            iat: Some(now.as_secs()),
             name: self.name.clone(),
             rooms: (!self.room.is_empty()).then(|| self.room.clone()),
             aud: auth.audience.clone(),

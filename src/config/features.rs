@@ -9,8 +9,9 @@ use crate::names::units::{GIB, KIB, MIB, TIB};
 use super::kind::{Choice, Count, Flag, ListenAddress, Size, Time};
 use super::list::{List, Optional, Origins};
 use super::schema::settings;
-use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, NAME, PEMS, SECRETS, USER};
+use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, KEY_SET, NAME, PEMS, SECRETS, USER};
 use super::types::{Duplicate, HistorySync, LogFormat, Refuse, Secret};
+use super::url::{Url, WebAddress};
 use crate::keys::Algorithm;
 
 settings! {
@@ -106,10 +107,23 @@ settings! {
         public_key: Vec<String> = Vec::new(), PEMS;
         /// File with the public keys, one PEM block behind the other. After loading, `auth.public_key` holds them.
         public_key_file: Option<PathBuf> = None, Optional(FilePath);
+        /// Public keys as a JSON Web Key Set (RFC 7517), of which a token names one by its `kid`: at most 64 in 256KiB.
+        /// Keys of another algorithm are left out.
+        jwks: Option<String> = None, Optional(KEY_SET);
+        /// File with such a set. After loading, `auth.jwks` holds it.
+        jwks_file: Option<PathBuf> = None, Optional(FilePath);
+        /// URL of such a set, `https` or to a loopback or private address, which is fetched again when its `max-age` is
+        /// over (1m to 1h; without one 10m), and for a `kid` that it lacks, at most once in 30s.
+        jwks_url: Option<Url> = None, Optional(WebAddress);
+        /// Time for which a set holds while its URL gives none; then no token is good. 1m to 30d.
+        jwks_stale: Duration = Duration::from_secs(86_400), Time(60_000, 2_592_000_000);
         /// Value that the claim `aud` must have or contain, 1 to 256 bytes.
         audience: Option<String> = None, Optional(CLAIM);
         /// Value that the claim `iss` must have, 1 to 256 bytes.
         issuer: Option<String> = None, Optional(CLAIM);
+        /// Longest life of a token, from `iat` to `exp`; 1m to 3650d. A token that lives longer is refused, and so is
+        /// one without `iat`. Also how long the revocation of a user is remembered; without it, 30d.
+        max_token_life: Option<Duration> = None, Optional(Time(60_000, 315_360_000_000));
         /// Difference allowed between this clock and that of the tokens' issuer, for `exp`, `nbf` and `iat`; 0ms to 5m.
         leeway: Duration = Duration::from_secs(10), Time(0, 300_000);
     }

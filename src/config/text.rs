@@ -57,6 +57,11 @@ pub(super) const LABEL: Text = Text {
 /// The first part of the name of every key in the engine.
 pub(super) const PREFIX: Text =
     Text { fits: |text| text.len() <= 32 && is_name(text), allowed: "1 to 32 of A-Z a-z 0-9 _ . : @ -" };
+/// A JSON Web Key Set, which the loader parses once it knows the algorithm.
+pub(super) const KEY_SET: Text = Text {
+    fits: |text| text.trim_start().starts_with('{') && text.len() <= crate::keys::jwks::MAX_BYTES,
+    allowed: "a JSON Web Key Set of at most 256KiB, like {\"keys\":[…]}",
+};
 /// An IP address or address block.
 pub(super) const ADDRESS_BLOCK: Text =
     Text { fits: is_address_block, allowed: "an IP address or block like 10.0.0.0/8" };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::deadlines::Times;
 use super::parser::ParserPool;
 use super::scanner::FrameLimits;
+use crate::endpoint::TokenRenewal;
 use crate::node::Node;
 use crate::protocol::command::Parser;
 use crate::rate_limit::Rate;
@@ -26,12 +27,14 @@ pub struct WorkerContext {
     /// Rate of frames of each connection; `None` when rates are not limited.
     pub(super) frame_rate: Option<Rate>,
     pub(super) times: Times,
+    /// Verifies tokens that clients send.
+    pub(super) tokens: Arc<dyn TokenRenewal + Send + Sync>,
 }
 
 impl WorkerContext {
-    /// Creates the context of the worker that owns `shard`.
+    /// Creates the context of the worker that owns `shard`. Tokens that clients send are verified by `tokens`.
     #[must_use]
-    pub fn new(node: Arc<Node>, shard: Rc<Shard>) -> Rc<Self> {
+    pub fn new(node: Arc<Node>, shard: Rc<Shard>, tokens: Arc<dyn TokenRenewal + Send + Sync>) -> Rc<Self> {
         let config = &node.config;
         let millis = |duration: Duration| duration.as_millis() as u64;
         let limits = FrameLimits {
@@ -48,6 +51,13 @@ impl WorkerContext {
         // Copied, because every frame reads it: the original shares cache lines with the buckets of users, which all
         // threads write.
         let frame_rate = node.limiter.as_ref().map(|limiter| limiter.frames);
-        Rc::new(Self { node, shard, json: Parser::default().into(), parsers, limits, frame_rate, times })
+        let json = Parser::default().into();
+        Rc::new(Self { node, shard, json, parsers, limits, frame_rate, times, tokens })
+    }
+
+    /// Returns when a token expires, in milliseconds of the shard's clock.
+    pub(super) fn expires_ms(&self, until_unix_ms: i64) -> u64 {
+        let left_ms = until_unix_ms.saturating_sub(self.node.clock.wall_ms());
+        self.shard.clock_ms().saturating_add(left_ms.try_into().unwrap_or(0))
     }
 }

@@ -13,7 +13,7 @@ use super::dashboard::info;
 use super::keys::{Access, OperatorKey};
 use super::shared::Shared;
 use crate::admission::Refusal;
-use crate::api::{self, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Service, Target};
+use crate::api::{self, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Revoke, Service, Target};
 use crate::config::Api;
 use crate::http::{BodyError, Request, RequestBody, Response, respond, segments_after};
 use crate::node::Node;
@@ -220,6 +220,8 @@ impl Subject {
             }
             Call::Read(Read::User(user)) => Self { user: Some(user.to_string()), ..none },
             Call::Read(_) => none,
+            Call::Revoke(Revoke::User { user, .. }) => Self { user: Some(user.to_string()), ..none },
+            Call::Revoke(Revoke::Token { .. }) => none,
             Call::Broadcast(all) => Self { parts: all.len(), ..none },
             Call::DirectToMany(all) => Self { parts: all.len(), ..none },
             Call::Batch { commands, .. } => Self { parts: commands.len(), ..none },

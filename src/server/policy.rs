@@ -8,14 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use parking_lot::RwLock;
 
 use super::address_check::{AddressCharge, AddressCheck};
+use super::denial;
 use super::handshakes::Group;
+use super::jwks::RemoteKeys;
 use crate::admission::address::TrustedProxies;
 use crate::admission::limits::AddressLimits;
 use crate::admission::origin::OriginList;
-use crate::admission::token::Verifier;
+use crate::admission::token::{Identity, Token, Verifier};
 use crate::clock::Clock;
 use crate::config::{Auth, Config};
 use crate::keys::KeyError;
+use crate::keys::jwks::KeySet;
+use crate::names::UserId;
+use crate::protocol::close::EndReason;
 
 /// Decides which sockets and requests are admitted.
 pub(super) struct AdmissionPolicy {
@@ -28,6 +33,8 @@ pub(super) struct AdmissionPolicy {
     pub(super) clock: Clock,
     /// Verifies tokens; `None` without a key. It is replaced as a whole, and never changed.
     verifier: RwLock<Option<Arc<Verifier>>>,
+    /// The keys that are fetched from a URL, if they are.
+    pub(super) remote_keys: Option<RemoteKeys>,
     /// True once the log has said that no key for tokens is configured.
     has_warned: AtomicBool,
 }
@@ -46,6 +53,7 @@ impl AdmissionPolicy {
             expects_proxy_header: admission.proxy_protocol,
             origins: OriginList::parse(&admission.origins).map_err(io::Error::other)?,
             addresses: AddressLimits::new(connections, handshakes),
+            remote_keys: RemoteKeys::new(config, clock.clone()).map_err(io::Error::other)?,
             clock,
             verifier: RwLock::new(Verifier::from_config(auth).map_err(io::Error::other)?.map(Arc::new)),
             has_warned: AtomicBool::new(false),
@@ -97,12 +105,52 @@ impl AdmissionPolicy {
         verifier
     }
 
+    /// Returns the owner of a token, who has to be `user` where that is given. The log says why a token is bad, and
+    /// never holds the token.
+    ///
+    /// # Errors
+    /// Why the token is bad.
+    pub(super) fn verify(&self, token: &Token, user: Option<&UserId>) -> Result<Identity, EndReason> {
+        if self.remote_keys.as_ref().is_some_and(|keys| !keys.are_good()) {
+            tracing::debug!("a token was refused: there is no set of keys, or it is too old");
+            return Err(EndReason::Overloaded);
+        }
+        let verifier = self.verifier().ok_or(EndReason::AuthenticationFailed)?;
+        let now_unix_ms = self.clock.wall_ms();
+        verifier.verify(token.expose(), user.map(UserId::as_str), now_unix_ms).map_err(|error| {
+            tracing::debug!(%error, "a token was refused");
+            match denial::of_token(error) {
+                // Without a URL no further key will come.
+                EndReason::Overloaded if self.remote_keys.is_none() => EndReason::AuthenticationFailed,
+                reason => reason,
+            }
+        })
+    }
+
+    /// Verifies tokens with a set of keys that was fetched.
+    ///
+    /// # Errors
+    /// The set has no key.
+    pub(super) fn use_key_set(&self, auth: &Auth, set: &KeySet) -> Result<(), KeyError> {
+        *self.verifier.write() = Some(Arc::new(Verifier::with_key_set(auth, set)?));
+        Ok(())
+    }
+
+    /// Returns true when tokens cannot be verified because no set of keys has come yet.
+    pub(super) fn awaits_keys(&self) -> bool {
+        self.remote_keys.is_some() && self.verifier.read().is_none()
+    }
+
     /// Verifies tokens with the keys and claims of `auth` from now on. Connections that are open stay.
     ///
     /// # Errors
     /// A key does not fit its algorithm. The keys are those of before then.
     #[expect(dead_code, reason = "called when the configuration is read again")]
     pub(super) fn replace_keys(&self, auth: &Auth) -> Result<(), KeyError> {
+        if self.remote_keys.is_some() {
+            // They come from their URL, whatever else is configured.
+            return Ok(());
+        }
         let verifier = Verifier::from_config(auth)?.map(Arc::new);
         *self.verifier.write() = verifier;
         Ok(())

@@ -5,9 +5,14 @@ use std::sync::Arc;
 
 use super::api::ApiGate;
 use super::dashboard::Dashboard;
+use super::denial::{self, FAILED};
 use super::keys::OperatorKeys;
 use super::policy::AdmissionPolicy;
+use crate::admission::token::{Identity, Token};
+use crate::endpoint::{Renewed, TokenRenewal};
+use crate::names::UserId;
 use crate::node::Node;
+use crate::protocol::event::CommandError;
 
 /// The node, the admission rules, the keys, the API and the dashboard of a server.
 pub(super) struct Shared {
@@ -35,5 +40,17 @@ impl Shared {
     pub(super) fn keep_house(&self, turn: usize) {
         self.node.keep_house(turn);
         self.policy.keep_house(turn);
+    }
+}
+
+impl TokenRenewal for Shared {
+    fn renew(&self, token: &str, user: &UserId) -> Result<Renewed, CommandError> {
+        let token = Token::new(token).ok_or(CommandError::InvalidToken(FAILED))?;
+        let identity = self.policy.verify(&token, Some(user)).map_err(|reason| denial::in_answer(&reason))?;
+        if self.node.is_revoked(&identity.mark) {
+            return Err(CommandError::InvalidToken("it is revoked"));
+        }
+        let Identity { rooms, until_unix_ms, mark, .. } = identity;
+        Ok(Renewed { allowed: rooms.map(Vec::into_boxed_slice), until_unix_ms, mark })
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config;
 use crate::keys::{self, KeyError, PublicKey};
+use crate::revocation::TokenMark;
 
 const SECRET: &[u8] = b"correct horse battery staple, 32 bytes and more";
 
@@ -56,7 +57,8 @@ fn a_minted_token_is_good() {
     let claims = Claims { name: Some("Alice".into()), rooms: Some(vec!["live-*".into()]), ..claims() };
     let identity = verify(&plain(), &mint(SECRET, &claims).unwrap()).unwrap();
     let Claims { sub, exp, name, rooms, .. } = claims;
-    assert_eq!(identity, Identity { sub, name, rooms, until_unix_ms: exp as i64 * 1000 });
+    let mark = TokenMark::new("alice", None, None);
+    assert_eq!(identity, Identity { sub, name, rooms, until_unix_ms: exp as i64 * 1000, mark });
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn claims_decide() {
     for claims in [
         json!({"sub": "alice", "exp": now + 60, "nbf": now, "iat": now, "aud": "x", "iss": "y"}),
         json!({"sub": "alice", "exp": now + 60, "nbf": -1, "iat": 0.5, "aud": ["x", "y"], "iss": ""}),
-        json!({"sub": "alice", "exp": 1e300, "aud": [], "jti": null, "else": [{"exp": null}]}),
+        json!({"sub": "alice", "exp": 1e300, "aud": [], "jti": "7", "else": [{"exp": null}]}),
         json!({"sub": "alice", "exp": i64::MAX, "rooms": []}),
     ] {
         assert!(verify(&plain(), &signed(&claims)).is_ok(), "{claims}");
@@ -114,12 +116,12 @@ fn claims_decide() {
 fn a_claim_of_the_wrong_type_is_not_an_absent_one() {
     let kinds = [json!(null), json!(7), json!(true), json!("7"), json!(["a"]), json!([7]), json!({"a": 1})];
     let fits = |claim: &str, value: &Value| match claim {
-        "sub" | "name" | "iss" => value.is_string(),
+        "sub" | "name" | "iss" | "jti" => value.is_string(),
         "exp" | "nbf" | "iat" => value.is_number(),
         "rooms" => *value == json!(["a"]),
         _ => value.is_string() || *value == json!(["a"]),
     };
-    for claim in ["sub", "name", "iss", "exp", "nbf", "iat", "rooms", "aud"] {
+    for claim in ["sub", "name", "iss", "jti", "exp", "nbf", "iat", "rooms", "aud"] {
         for value in kinds.iter().filter(|value| !fits(claim, value)) {
             let mut claims = json!({"sub": "alice", "exp": now() + 60});
             claims[claim] = value.clone();
@@ -197,6 +199,32 @@ fn audience_and_issuer_are_checked_when_configured() {
     assert_eq!(verify(&strict, &with(Some("throng"), Some("other"))), Err(TokenError::Issuer));
     assert_eq!(verify(&strict, &with(None, Some("idp"))), Err(TokenError::MissingClaim));
     assert_eq!(verify(&strict, &with(Some("throng"), None)), Err(TokenError::MissingClaim));
+}
+
+#[test]
+fn a_token_is_known_by_its_user_its_id_and_its_moment() {
+    let claims = json!({"sub": "alice", "exp": now() + 60, "iat": 1_700_000_000.9, "jti": "7"});
+    let mark = verify(&plain(), &signed(&claims)).unwrap().mark;
+    assert_eq!(mark, TokenMark::new("alice", Some("7"), Some(1_700_000_000_900)));
+}
+
+#[test]
+fn a_token_may_not_live_longer_than_allowed() {
+    let required = RequiredClaims { max_life: Some(Duration::from_secs(60)), ..RequiredClaims::default() };
+    let strict = Verifier::new(Key::Secret(SECRET), required).unwrap();
+    let made = now() - 30;
+    for (iat, exp, expected) in [
+        (Some(made), made + 60, Ok(())),
+        (Some(made), made + 61, Err(TokenError::TooLongLived)),
+        (None, made + 60, Err(TokenError::MissingClaim)),
+        // Any other mistake is reported before the times.
+        (Some(made - 100), made, Err(TokenError::TooLongLived)),
+        (Some(made - 60), made, Err(TokenError::Expired)),
+    ] {
+        let mut claims = json!({"sub": "alice", "exp": exp});
+        iat.into_iter().for_each(|iat| claims["iat"] = json!(iat));
+        assert_eq!(verify(&strict, &signed(&claims)).map(|_| ()), expected, "{claims}");
+    }
 }
 
 #[test]

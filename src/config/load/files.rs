@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::super::kind::{Kind, Raw};
 use super::super::list::{Lines, Optional};
-use super::super::text::{CERTIFICATES, HeaderSecret, PEMS, PRIVATE_KEY, SECRETS, SecretText, SigningSecret};
+use super::super::text::{CERTIFICATES, HeaderSecret, KEY_SET, PEMS, PRIVATE_KEY, SECRETS, SecretText, SigningSecret};
 use super::super::types::Secret;
 use super::Loader;
+use crate::keys::jwks::KeySet;
 use crate::keys::{Algorithm, PublicKey};
 
 /// Reads a file; tests give another function than the system's.
@@ -25,6 +26,10 @@ impl Loader {
         }
         if let Some(keys) = self.key_file(read, "auth.public_key_file", public_key_file, &PEMS) {
             self.config.auth.public_key = keys;
+        }
+        let file = self.config.auth.jwks_file.clone();
+        if let Some(set) = self.key_file(read, "auth.jwks_file", file, &Optional(KEY_SET)) {
+            self.config.auth.jwks = set;
         }
         let password = Optional(SecretText(1, 4096));
         let file = self.config.redis.password_file.clone();
@@ -109,6 +114,12 @@ impl Loader {
             });
             (named("auth.public_key", "auth.public_key_file"), auth.public_key.len(), found)
         };
+        let set = auth.jwks.as_ref().and_then(|set| KeySet::parse(auth.algorithm, set).err());
+        if let Some(error) = set {
+            let path = if auth.jwks_file.is_some() { "auth.jwks_file" } else { "auth.jwks" };
+            let layer = self.config.layer(path);
+            return self.error(path.into(), None, error.to_string(), &layer);
+        }
         let Some((index, problem)) = problem else { return };
         let layer = self.config.layer(path);
         let key = if count > 1 { format!("{path}[{index}]") } else { path.to_owned() };
