@@ -153,9 +153,7 @@ impl Connection {
                 until_unix_ms: None,
             };
             let result = f(endpoint, &mut peer);
-            if let Some(until_unix_ms) = peer.until_unix_ms {
-                deadlines.renew(context.expires_ms(until_unix_ms));
-            }
+            peer.until_unix_ms.into_iter().for_each(|until| deadlines.renew(context.expires_ms(until)));
             result
         }));
         match called {

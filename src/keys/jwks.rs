@@ -195,8 +195,8 @@ mod tests {
             r#""kty":"EC","crv":"P-256","x":"AA","y":"AA""#.to_owned(),
             r#""kty":"RSA","n":"!","e":"AQAB""#.to_owned(),
         ] {
-            let found =
-                [Algorithm::Rs256, Algorithm::Es256].map(|all| KeySet::parse(all, &set(&[bad.clone()])));
+            let found = [Algorithm::Rs256, Algorithm::Es256]
+                .map(|all| KeySet::parse(all, &set(std::slice::from_ref(&bad))));
             assert_eq!(found, [Err(KeySetError::NoKey), Err(KeySetError::NoKey)], "{bad}");
         }
     }
