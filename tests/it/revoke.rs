@@ -126,6 +126,7 @@ fn every_mistake_in_a_revocation_is_named() {
         (json!({"token": 7, "until": until}), "invalid_field"),
         (json!({"token": "a", "until": "soon"}), "invalid_field"),
         (json!({"token": "a", "until": -1}), "invalid_field"),
+        (json!({"token": "a", "until": 1.5}), "invalid_field"),
         // In milliseconds.
         (json!({"token": "a", "until": until * 1000}), "invalid_field"),
         (json!({"user": "alice", "issued_before": null}), "invalid_field"),
@@ -137,7 +138,7 @@ fn every_mistake_in_a_revocation_is_named() {
     ] {
         expect_error(&call(&server, "revoke", &body), 400, code);
     }
-    for body in [json!({"token": "a", "until": 1.5}), json!({"user": "alice", "issued_before": 0})] {
+    for body in [json!({"token": "a", "until": 1}), json!({"user": "alice", "issued_before": 0})] {
         assert_eq!(result(&server, "revoke", &body)["closed"], 0, "{body}");
     }
 }
