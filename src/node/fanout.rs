@@ -170,7 +170,7 @@ impl Host for Fanout {
         self.teller.get()?.0(question).await
     }
 
-    async fn revoke(&self, revocations: Vec<Revocation>) -> usize {
+    fn revoke(&self, revocations: Vec<Revocation>) -> impl Future<Output = usize> {
         let now_s = seconds(self.clock.wall_ms().div_euclid(1000));
         for revocation in &revocations {
             if self.revocations.add(*revocation, now_s).is_err() {
@@ -179,7 +179,7 @@ impl Host for Fanout {
                 );
             }
         }
-        self.registry.end_revoked(revocations.into()).await
+        self.registry.end_revoked(revocations.into())
     }
 
     fn deliver_private(&self, to: &[ConnectionId], message: &PrivateText) -> usize {

@@ -17,19 +17,34 @@ pub struct Sweep {
 }
 
 /// The sweeps that wait for one shard. Each belongs to a call of the API or to the engine, which bound their number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RevokedQueue {
-    sweeps: Mutex<Vec<Sweep>>,
+    /// `None` once the shard has stopped.
+    sweeps: Mutex<Option<Vec<Sweep>>>,
     notify: Notify,
+}
+
+impl Default for RevokedQueue {
+    fn default() -> Self {
+        Self { sweeps: Mutex::new(Some(Vec::new())), notify: Notify::new() }
+    }
 }
 
 impl RevokedQueue {
     /// Adds a sweep; the shard answers it.
     pub(super) fn add(&self, revocations: Arc<[Revocation]>) -> oneshot::Receiver<usize> {
         let (ended, answer) = oneshot::channel();
-        self.sweeps.lock().push(Sweep { revocations, ended });
+        // A shard that has stopped drops the sweep, which is its answer.
+        if let Some(sweeps) = &mut *self.sweeps.lock() {
+            sweeps.push(Sweep { revocations, ended });
+        }
         self.notify.notify_one();
         answer
+    }
+
+    /// Answers those who wait, and takes no more: the shard has stopped.
+    pub fn close(&self) {
+        *self.sweeps.lock() = None;
     }
 
     /// Waits for sweeps, and takes all of them.
@@ -38,7 +53,7 @@ impl RevokedQueue {
     /// Dropping the future loses no sweep.
     pub async fn wait(&self) -> Vec<Sweep> {
         loop {
-            let sweeps = std::mem::take(&mut *self.sweeps.lock());
+            let sweeps = self.sweeps.lock().as_mut().map(std::mem::take).unwrap_or_default();
             if !sweeps.is_empty() {
                 return sweeps;
             }

@@ -9,11 +9,13 @@ use super::Shard;
 use super::state::State;
 use super::tokens::{SLICE_MARKS, Wanted};
 use crate::protocol::close::EndReason;
+use crate::registry::revoked::RevokedQueue;
 
 /// Ends the clients of a shard whose tokens are revoked, for as long as the shard lives. Requests that have come
 /// meanwhile are carried out together.
 pub async fn run(shard: Rc<Shard>) {
     let revoked = Arc::clone(shard.inbox.revoked());
+    let _closed = Closing(Arc::clone(&revoked));
     loop {
         let sweeps = revoked.wait().await;
         let wanted = Wanted::of(&sweeps);
@@ -27,6 +29,15 @@ pub async fn run(shard: Rc<Shard>) {
             // The asking side may have stopped waiting.
             let _ = sweep.ended.send(ended);
         }
+    }
+}
+
+/// Closes the queue when the shard stops, so that nobody waits for it.
+struct Closing(Arc<RevokedQueue>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

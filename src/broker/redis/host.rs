@@ -68,7 +68,8 @@ pub trait Host: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + '
     /// `None` for a question that this node does not understand.
     fn tell(&self, question: Bytes) -> impl Future<Output = Option<Bytes>>;
 
-    /// Refuses tokens from now on, and ends the connections with them. Returns the number of these connections.
+    /// Refuses tokens from now on. The future ends the connections with them, and returns the number of these. It waits
+    /// for the workers, which do not run yet when the engine starts.
     fn revoke(&self, revocations: Vec<Revocation>) -> impl Future<Output = usize>;
 
     /// Delivers a private message to these connections, as far as their queues have space. Returns the number of those

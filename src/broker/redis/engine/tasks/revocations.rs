@@ -106,7 +106,11 @@ impl<L: Host> Tasks<L> {
             // Those that came during the reading may be missing: the version of the first page is not theirs.
             let version = version.get_or_insert(page.version);
             if !page.revocations.is_empty() {
-                self.host().revoke(page.revocations).await;
+                let ending = self.host().revoke(page.revocations);
+                // There are no connections, and no workers to end them, before the first reading.
+                if self.has_revocations.get() {
+                    ending.await;
+                }
             }
             if !has_next {
                 return Ok(version.clone());
