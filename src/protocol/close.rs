@@ -214,7 +214,9 @@ impl EndReason {
             Self::Protocol(_) | Self::BinaryRefused => Advice::STOP,
             Self::InvalidUtf8 | Self::ValidationFailed(_) => Advice::STOP,
             Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom => Advice::STOP,
-            Self::UserIdInUse | Self::RoomForbidden | Self::TokenRevoked | Self::NotAllowed(_) => Advice::STOP,
+            Self::UserIdInUse | Self::RoomForbidden | Self::TokenRevoked | Self::NotAllowed(_) => {
+                Advice::STOP
+            }
             Self::Replaced | Self::Kicked | Self::RepeatedlyMalformed => Advice::STOP,
             Self::EndedBy(end) if end.0 < FIRST_FINAL_CODE => Advice::reconnect(RESTART_MS),
             Self::EndedBy(_) => Advice::STOP,

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::kind::{Kind, Raw};
 use super::super::list::{Lines, Optional};
-use super::super::text::{CERTIFICATES, HeaderSecret, KEY_SET, PEMS, PRIVATE_KEY, SECRETS, SecretText, SigningSecret};
+use super::super::text::{
+    CERTIFICATES, HeaderSecret, KEY_SET, PEMS, PRIVATE_KEY, SECRETS, SecretText, SigningSecret,
+};
 use super::super::types::Secret;
 use super::Loader;
 use crate::keys::jwks::KeySet;
