@@ -54,7 +54,8 @@
 //                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
 //                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
 //                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · jwks (keys of tokens
-//                from a URL) · request_handler (page, call, refusal or endpoint) · api (calls of other servers: limits, log) · keys (of the operator
+//                from a URL) · request_handler (page, call, refusal or endpoint) · api (calls of other servers:
+//                limits, log) · keys (of the operator
 //                and of other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) ·
 //                door (the addresses, and what each serves) · established (the task of a connection) · dashboard (its
 //                feed and snapshots; counters for other nodes and their rows; info; CPU and memory) · drain
