@@ -54,8 +54,9 @@
 //   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how
 //                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
 //                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
-//                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · request_handler
-//                (page, call, refusal or endpoint) · api (calls of other servers: limits, log) · keys (of the operator
+//                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · jwks (keys of tokens
+//                from a URL) · request_handler (page, call, refusal or endpoint) · api (calls of other servers:
+//                limits, log) · keys (of the operator
 //                and of other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) ·
 //                door (the addresses, and what each serves) · established (the task of a connection) · reload (of the
 //                settings) · dashboard (its feed and snapshots; counters for other nodes and their rows; info; CPU and
@@ -82,17 +83,19 @@
 //                (webhooks) · publish (saying something) · server_post (the same for other servers) · outgoing (a
 //                message with its ack) · pending (a message that waits) · unanswered (how many wait) · waiter, opening
 //                (waiting for a room or its history) · permission (waiting for a hook) · direct (private messages) ·
-//                survey (questions and orders of operators, to all nodes) · typing
+//                survey (questions and orders of operators, to all nodes) · revoke (tokens) · typing
 //   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
 //                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
 //                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
 //                queue) · batch (frames that are sent together) · bounds (of a queue, and what happens beyond) ·
 //                clients (what a delivery reads, densely) · client (the rest) · slots · state (all of these) ·
 //                backlog (the longest queues) · laggards, inquiry (for the operator) · probe (is a client alive?) ·
-//                sink (the socket) · farewell (the last frames) · time · wheel (timers) · tests
+//                sink (the socket) · tokens (of the clients) · revoked (ends those whose tokens are) · farewell (the
+//                last frames) · time · wheel (timers) · tests
 //   registry/    mod (the way from any thread to every shard) · topic (a room as all shards see it) · delivery (a
 //                frame and its audience) · inbox (of a shard) · directory (the connections of each user) · probe,
-//                inquiry (questions about one connection) · share (of a queue, for each sender of private messages)
+//                inquiry (questions about one connection) · share (of a queue, for each sender of private messages) ·
+//                revoked (tells a shard which tokens are)
 //   broker/      mod (the contract) · memory (one node's rooms) · room (one room's data) · publish (in one step, or in
 //                two around a log) · resume (what was missed) · history on disk: log (its folder, segments and end
 //                marks; recovery, renewed rooms, cleaning, checking; the thread that writes) · durable (publishing
@@ -105,7 +108,7 @@
 //                state machine of one room; presence, the users on other nodes; requests and users, what workers ask;
 //                engine, the thread that does all this, its loop, and its tasks, which need several calls; host, the
 //                connections of its own node; nodes, which are alive; directory, the connections of each user; control,
-//                messages between nodes; inspect, what is wrong with the servers)
+//                messages between nodes; revocations; inspect, what is wrong with the servers)
 //   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
 //                keys (what is sent twice is published once) · rooms (settings by name) · validate
 //   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the
@@ -128,9 +131,11 @@
 //                come back) · queue (of a receiver) · receiver · sender (the thread that delivers) · tests
 //   hooks/       mod (questions to another server before a client comes in) · answer · circuit (pauses after
 //                failures) · memory (of answers)
+//   revocation/  mod (tokens that hold no longer, and how a connection's token is recognised) · table (of them)
+//                · journal (them on disk)
 //   outbound/    mod (requests to other servers) · connector (opens connections) · trust (authorities for TLS) ·
 //                signature (of a request) · thread (for such requests) · tests
-//   keys/        mod (public keys in PEM, and the algorithms that they belong to)
+//   keys/        mod (public keys in PEM, and the algorithms that they belong to) · jwks (sets of keys)
 //   metrics/     mod (counters of each shard, summed for a scrape) · counter (and histograms) · engine (of several
 //                nodes) · webhooks, hooks · page, render (Prometheus' text format)
 //   clock.rs     the time, which a test can move
@@ -164,14 +169,15 @@
 // chat
 // protocol
 // webhooks  hooks
-// rate_limit  outbound       hyper-rustls only in outbound
+// rate_limit  revocation  outbound       hyper-rustls only in outbound
 // config  keys  metrics  clock  shrink  striped  prefetch  live  faults   use no module of the crate
 // names                                              a crate; it depends on nothing of ours
 // ```
 //
-// Calls upwards go through three interfaces that the upper layer hands down: `http` asks `server::request_handler`
-// through `http::App`, `broker` reaches the members of a room through `broker::Local`, which `node` implements, and
-// `shard` writes to sockets through a `shard::sink::Sink`.
+// Calls upwards go through four interfaces that the upper layer hands down: `http` asks `server::request_handler`
+// through `http::App`, `endpoint` has tokens verified through `endpoint::TokenRenewal`, which `server` implements,
+// `broker` reaches the members of a room through `broker::Local`, which `node` implements, and `shard` writes to
+// sockets through a `shard::sink::Sink`.
 //
 // # The life of a message
 //
@@ -248,6 +254,7 @@ mod prefetch;
 mod protocol;
 mod rate_limit;
 mod registry;
+mod revocation;
 mod server;
 mod shard;
 mod shrink;
@@ -319,6 +326,9 @@ pub mod testing {
     }
     pub mod registry {
         pub use crate::registry::*;
+    }
+    pub mod revocation {
+        pub use crate::revocation::*;
     }
     pub mod shard {
         pub use crate::shard::*;

@@ -19,6 +19,8 @@ mod example;
 mod load;
 #[path = "cluster/nodes/mod.rs"]
 mod nodes;
+#[path = "cluster/revoke.rs"]
+mod revoke;
 #[path = "cluster/start.rs"]
 mod start;
 #[path = "cluster/storm/mod.rs"]

@@ -44,7 +44,7 @@ const LAYERS: &[&[&str]] = &[
     &["chat"],
     &["protocol"],
     &["webhooks", "hooks"],
-    &["rate_limit", "outbound"],
+    &["rate_limit", "revocation", "outbound"],
     &["config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "faults"],
     &["names"],
 ];

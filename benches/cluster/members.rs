@@ -14,6 +14,7 @@ use throng::testing::broker::room::SharedRoom;
 use throng::testing::broker::{BrokerError, Encoded, Local, Publication, Published};
 use throng::testing::chat::presence::{Change, LocalMoves};
 use throng::testing::protocol::close::EndReason;
+use throng::testing::revocation::Revocation;
 
 /// A message with the time at which it was submitted.
 pub(super) struct Message {
@@ -92,6 +93,9 @@ impl Host for Members {
     fn end_all(&self) {}
     async fn is_alive(&self, _: ConnectionId, _: u32) -> bool {
         false
+    }
+    async fn revoke(&self, _: Vec<Revocation>) -> usize {
+        0
     }
     fn deliver_private(&self, _: &[ConnectionId], _: &PrivateText) -> usize {
         0

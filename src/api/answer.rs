@@ -45,6 +45,13 @@ pub enum Answer {
         /// The number of connections.
         closed: usize,
     },
+    /// Tokens hold no longer.
+    Revoked {
+        /// The number of connections that end.
+        closed: usize,
+        /// True when the revocation outlives a restart.
+        durable: bool,
+    },
     /// The connections of a user leave a room.
     Left {
         /// The number of connections.

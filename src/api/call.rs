@@ -6,6 +6,7 @@ use super::method::Method;
 use super::object::Object;
 use crate::config::Config;
 use crate::names::{Key, RoomName, UserId};
+use crate::revocation::Seconds;
 
 /// A call.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub enum Call<'a> {
     Leave(Leave),
     /// [`Method::Forget`] of this room.
     Forget(RoomName),
+    /// [`Method::Revoke`].
+    Revoke(Revoke<'a>),
     /// A call that changes nothing.
     Read(Read),
     /// [`Method::Batch`].
@@ -59,6 +62,25 @@ pub struct Disconnect {
     pub end: Option<(u16, String)>,
     /// The names of connections that stay.
     pub except: Vec<String>,
+}
+
+/// The tokens that are to hold no longer.
+#[derive(Debug, Clone)]
+pub enum Revoke<'a> {
+    /// One token.
+    Token {
+        /// The token's `jti`.
+        jti: &'a str,
+        /// The token's `exp`.
+        until_s: Seconds,
+    },
+    /// Those of a user.
+    User {
+        /// The user.
+        user: UserId,
+        /// Tokens whose `iat` is before this moment, or that have none; `None` for now.
+        issued_before_s: Option<Seconds>,
+    },
 }
 
 /// The departure of a user from a room.
@@ -169,6 +191,7 @@ impl<'a> Call<'a> {
             Method::Direct => fields.direct(),
             Method::Disconnect => fields.disconnect().map(Self::Disconnect),
             Method::Leave => fields.leave().map(Self::Leave),
+            Method::Revoke => fields.revoke().map(Self::Revoke),
             Method::Forget => fields.forget().map(Self::Forget),
             Method::Batch => fields.batch(),
             Method::Rooms => fields.rooms().map(Self::Read),

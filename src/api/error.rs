@@ -87,6 +87,9 @@ pub enum ApiError {
     /// As many calls are under way as `api.max_in_flight` allows.
     #[error("too many calls are under way (api.max_in_flight), try again later")]
     AtCapacity,
+    /// There are as many revocations as can be remembered. The tokens hold on.
+    #[error("there are 1000000 revocations, and none can be forgotten yet: nothing was revoked")]
+    RevocationsFull,
     /// The server is stopping.
     #[error("the server is shutting down, try again later")]
     Draining,
@@ -129,6 +132,7 @@ impl ApiError {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::RateLimited { .. } => "rate_limited",
             Self::AtCapacity => "at_capacity",
+            Self::RevocationsFull => "revocations_full",
             Self::Draining => "draining",
             Self::InvalidSettings(_) => "invalid_settings",
             Self::NotReloadable => "not_reloadable",
@@ -153,7 +157,7 @@ impl ApiError {
             Self::ContentType => 415,
             Self::InvalidSettings(_) => 422,
             Self::RateLimited { .. } => 429,
-            Self::AtCapacity | Self::Draining | Self::Unavailable => 503,
+            Self::AtCapacity | Self::RevocationsFull | Self::Draining | Self::Unavailable => 503,
             Self::UnknownOutcome => 504,
         }
     }
@@ -165,6 +169,8 @@ impl ApiError {
         match self {
             Self::RateLimited { retry_after_ms } => u32::try_from(retry_after_ms.div_ceil(1000)).ok(),
             Self::AtCapacity | Self::Draining | Self::Unavailable => Some(fastrand::u32(1..=5)),
+            // An entry is free when a token has expired.
+            Self::RevocationsFull => Some(fastrand::u32(30..=60)),
             _ => None,
         }
     }

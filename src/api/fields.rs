@@ -1,12 +1,13 @@
 //! The fields of calls that change something, checked.
 
-use super::call::{Call, Command, Direct, Disconnect, Leave, Message, Publish};
+use super::call::{Call, Command, Direct, Disconnect, Leave, Message, Publish, Revoke};
 use super::error::ApiError;
 use super::object::{MAX_ITEMS, Object, Value};
 use crate::chat::validate;
 use crate::config::Config;
 use crate::names::{RoomName, UserId};
 use crate::protocol::close::{EndReason, MAX_REASON_BYTES};
+use crate::revocation::{Seconds, seconds};
 
 /// The reason of a `disconnect` that names none.
 const KICKED: EndReason = EndReason::Kicked;
@@ -16,6 +17,24 @@ const COMMANDS: &str = "'commands' must be a list of 1 to 1000 objects, each wit
 const ROOMS: &str = "'rooms' must be a list of 1 to 1000 strings";
 const RECIPIENTS: &str = "'to' must be a string, or a list of 1 to 1000 strings";
 const EXCEPT: &str = "'except' must be a list of at most 1000 names of connections";
+
+const TOKEN: &str = "'token' must be the 'jti' of a token, 1 to 8192 bytes";
+const UNTIL: &str = "'until' must be the 'exp' of the token, in whole seconds since 1970";
+const ISSUED_BEFORE: &str =
+    "'issued_before' must be a date in whole seconds since 1970, like 'iat' of a token";
+
+/// Longest `jti`: no token is longer.
+const MAX_JTI_BYTES: usize = 8192;
+/// The largest date that is taken for one in seconds. It is in the year 5138, and in milliseconds in March 1973.
+const MAX_DATE_S: u64 = 100_000_000_000;
+
+/// Reads a date in seconds; `wanted` says what the field must be.
+fn date(value: &Value<'_>, wanted: &'static str) -> Result<Seconds, ApiError> {
+    match value {
+        Value::Number(date_s) if *date_s < MAX_DATE_S => Ok(seconds(*date_s as i64)),
+        _ => Err(ApiError::InvalidField(wanted)),
+    }
+}
 
 /// The fields of a call or command, with what else its message may need.
 pub(super) struct Fields<'k, 'a> {
@@ -95,6 +114,27 @@ impl<'a> Fields<'_, 'a> {
         let room = self.object.required("room")?;
         self.finish_without_key()?;
         room_name(&room)
+    }
+
+    pub(super) fn revoke(mut self) -> Result<Revoke<'a>, ApiError> {
+        let (token, user) = (self.object.take("token"), self.object.take("user"));
+        let revoke = match (token, user) {
+            (Some(Value::Text(jti)), None) if (1..=MAX_JTI_BYTES).contains(&jti.len()) => {
+                Revoke::Token { jti, until_s: date(&self.object.required("until")?, UNTIL)? }
+            }
+            (Some(_), None) => return Err(ApiError::InvalidField(TOKEN)),
+            (None, Some(user)) => {
+                let before = self.object.take("issued_before");
+                let issued_before_s = before.map(|before| date(&before, ISSUED_BEFORE)).transpose()?;
+                Revoke::User { user: user_id(&user)?, issued_before_s }
+            }
+            (None, None) => return Err(ApiError::MissingField("token")),
+            (Some(_), Some(_)) => {
+                return Err(ApiError::InvalidField("'token' and 'user' exclude each other"));
+            }
+        };
+        self.finish_without_key()?;
+        Ok(revoke)
     }
 
     /// Checks that no field is left, of a call that publishes nothing.

@@ -17,6 +17,8 @@ pub enum Method {
     Leave,
     /// Forgets the history and the position of a room.
     Forget,
+    /// Makes tokens hold no longer.
+    Revoke,
     /// Carries out several commands.
     Batch,
     /// Reads the settings again.
@@ -50,13 +52,14 @@ pub struct Target<'p> {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Publish,
         Self::Broadcast,
         Self::Direct,
         Self::Disconnect,
         Self::Leave,
         Self::Forget,
+        Self::Revoke,
         Self::Batch,
         Self::Reload,
         Self::Rooms,
@@ -79,6 +82,7 @@ impl Method {
             Self::Disconnect => "disconnect",
             Self::Leave => "leave",
             Self::Forget => "forget",
+            Self::Revoke => "revoke",
             Self::Batch => "batch",
             Self::Reload => "reload",
             Self::Rooms => "rooms",
@@ -97,7 +101,7 @@ impl Method {
     pub const fn only_reads(self) -> bool {
         match self {
             Self::Publish | Self::Broadcast | Self::Direct | Self::Batch => false,
-            Self::Disconnect | Self::Leave | Self::Forget | Self::Reload => false,
+            Self::Disconnect | Self::Leave | Self::Forget | Self::Revoke | Self::Reload => false,
             Self::Rooms | Self::Room | Self::Presence | Self::History => true,
             Self::Users | Self::User | Self::Info | Self::Slow => true,
         }

@@ -14,7 +14,7 @@ mod read_fields;
 mod run;
 
 pub use self::answer::{Answer, Outcome};
-pub use self::call::{Call, Disconnect, Leave, Read};
+pub use self::call::{Call, Disconnect, Leave, Read, Revoke};
 pub use self::error::ApiError;
 pub use self::method::{Method, Target};
 pub use self::object::Object;

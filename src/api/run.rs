@@ -8,13 +8,14 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Answer, Outcome};
-use super::call::{Call, Command, Direct, Disconnect, Leave, Publish};
+use super::call::{Call, Command, Direct, Disconnect, Leave, Publish, Revoke};
 use super::error::{ApiError, of_direct};
 use super::read;
 use crate::broker::quota::KeyBound;
 use crate::names::RoomName;
 use crate::node::survey::{Question, Report};
-use crate::node::{Delivery, Node, PostError, ServerPost, Submitted};
+use crate::node::{Delivery, Node, PostError, RevokeError, Revoked, ServerPost, Submitted};
+use crate::revocation::{Revocation, seconds};
 
 /// Longest a call may keep its worker's thread before other tasks get their turn: half of the delay that a fan-out may
 /// notice.
@@ -42,6 +43,7 @@ pub async fn run(node: &Arc<Node>, service: &impl Service, call: Call<'_>, deadl
         Call::Publish(publish) => return running.one(Command::Publish(publish)).await,
         Call::Disconnect(disconnect) => return running.one(Command::Disconnect(disconnect)).await,
         Call::Leave(leave) => return running.one(Command::Leave(leave)).await,
+        Call::Revoke(revoke) => return running.revoke(&revoke).await.into(),
         Call::Forget(room) => return running.forget(&room).await.into(),
         Call::Read(call) => {
             let answer = timeout_at(deadline, read::run(node, service, call)).await;
@@ -163,6 +165,27 @@ impl Running<'_> {
         let done =
             survey.reports.iter().map(|report| if let Report::Done(count) = report { *count } else { 0 });
         Ok(done.sum())
+    }
+
+    async fn revoke(&self, revoke: &Revoke<'_>) -> Result<Answer, ApiError> {
+        let revocation = match revoke {
+            // Until the token has expired for the latest clock, which may differ by the leeway.
+            Revoke::Token { jti, until_s } => {
+                let leeway_s = self.node.config().auth.leeway.as_secs() + 1;
+                Revocation::of_token(jti, until_s.saturating_add(seconds(leeway_s as i64)))
+            }
+            Revoke::User { user, issued_before_s } => {
+                let now_s = || seconds(self.node.clock.wall_ms().div_euclid(1000) + 1);
+                let before_s = issued_before_s.unwrap_or_else(now_s);
+                Revocation::of_user(user.as_str(), before_s, self.node.life_ends_s(before_s))
+            }
+        };
+        match timeout_at(self.deadline, self.node.revoke(revocation)).await {
+            Ok(Ok(Revoked { closed, is_durable })) => Ok(Answer::Revoked { closed, durable: is_durable }),
+            Ok(Err(RevokeError::Full)) => Err(ApiError::RevocationsFull),
+            Ok(Err(RevokeError::NoEngine)) => Err(ApiError::Unavailable),
+            Ok(Err(RevokeError::Unknown)) | Err(_) => Err(ApiError::UnknownOutcome),
+        }
     }
 
     async fn forget(&self, room: &RoomName) -> Result<Answer, ApiError> {

@@ -50,13 +50,14 @@ impl Request {
             auth.algorithm == Algorithm::Hs256,
             "only HS256 tokens can be made, and `auth.algorithm` is another one"
         );
-        let secret = auth.secret.as_ref().context(
+        let secret = auth.secret.first().context(
             "no key to sign with: set `auth.secret` (THRONG_AUTH__SECRET) or `auth.secret_file` to the server's key",
         )?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
         let claims = Claims {
             sub: self.sub.clone(),
             exp: (now + self.ttl).as_secs(),
+            iat: Some(now.as_secs()),
             name: self.name.clone(),
             rooms: (!self.room.is_empty()).then(|| self.room.clone()),
             aud: auth.audience.clone(),

@@ -9,8 +9,9 @@ use crate::names::units::{GIB, KIB, MIB, TIB};
 use super::kind::{Choice, Count, Flag, ListenAddress, Size, Time};
 use super::list::{List, Optional, Origins};
 use super::schema::settings;
-use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, NAME, Pem, SecretText, USER};
+use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, KEY_SET, NAME, PEMS, SECRETS, USER};
 use super::types::{Duplicate, HistorySync, LogFormat, Refuse, Secret};
+use super::url::{Url, WebAddress};
 use crate::keys::Algorithm;
 
 settings! {
@@ -95,18 +96,34 @@ settings! {
         required: bool = false, Flag, live;
         /// The one algorithm that tokens may have: `HS256`, `RS256`, `ES256` or `EdDSA`.
         algorithm: Algorithm = Algorithm::Hs256, Choice(Algorithm::ALL), live;
-        /// Key of HS256, 1 to 4,096 bytes; should have at least 32 (RFC 7518, section 3.2).
-        secret: Option<Secret> = None, Optional(SecretText(1, 4096)), live;
-        /// File with the key of HS256; white space at its end is ignored. After loading, `auth.secret` holds the key.
+        /// Key of HS256, 1 to 4,096 bytes; should have at least 32 (RFC 7518, section 3.2). Or a list of up to 8 (in
+        /// the environment one per line): the first one signs, and all verify.
+        secret: Vec<Secret> = Vec::new(), SECRETS, live;
+        /// File with the keys of HS256, one per line; white space at the end of a line is ignored. After loading,
+        /// `auth.secret` holds them.
         secret_file: Option<PathBuf> = None, Optional(FilePath), live;
-        /// Public key in PEM: RSA of 2,048 to 4,096 bits for RS256, P-256 for ES256, Ed25519 for EdDSA.
-        public_key: Option<String> = None, Optional(Pem), live;
-        /// File with the public key. After loading, `auth.public_key` holds the key.
+        /// Public key in PEM: RSA of 2,048 to 4,096 bits for RS256, P-256 for ES256, Ed25519 for EdDSA. Or a list of
+        /// up to 8 (in the environment one behind the other): all verify.
+        public_key: Vec<String> = Vec::new(), PEMS, live;
+        /// File with the public keys, one PEM block behind the other. After loading, `auth.public_key` holds them.
         public_key_file: Option<PathBuf> = None, Optional(FilePath), live;
+        /// Public keys as a JSON Web Key Set (RFC 7517), of which a token names one by its `kid`: at most 64 in 256KiB.
+        /// Keys of another algorithm are left out.
+        jwks: Option<String> = None, Optional(KEY_SET), live;
+        /// File with such a set. After loading, `auth.jwks` holds it.
+        jwks_file: Option<PathBuf> = None, Optional(FilePath), live;
+        /// URL of such a set, `https` or to a loopback or private address, which is fetched again when its `max-age` is
+        /// over (1m to 1h; without one 10m), and for a `kid` that it lacks, at most once in 30s.
+        jwks_url: Option<Url> = None, Optional(WebAddress), restart;
+        /// Time for which a set holds while its URL gives none; then no token is good. 1m to 30d.
+        jwks_stale: Duration = Duration::from_secs(86_400), Time(60_000, 2_592_000_000), live;
         /// Value that the claim `aud` must have or contain, 1 to 256 bytes.
         audience: Option<String> = None, Optional(CLAIM), live;
         /// Value that the claim `iss` must have, 1 to 256 bytes.
         issuer: Option<String> = None, Optional(CLAIM), live;
+        /// Longest life of a token, from `iat` to `exp`; 1m to 3650d. A token that lives longer is refused, and so is
+        /// one without `iat`. Also how long the revocation of a user is remembered; without it, 30d.
+        max_token_life: Option<Duration> = None, Optional(Time(60_000, 315_360_000_000)), live;
         /// Difference allowed between this clock and that of the tokens' issuer, for `exp`, `nbf` and `iat`; 0ms to 5m.
         leeway: Duration = Duration::from_secs(10), Time(0, 300_000), live;
     }

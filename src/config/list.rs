@@ -26,6 +26,50 @@ impl<K: Kind> Kind for Lines<K> {
     }
 }
 
+/// At most [`Several::MOST`] of a kind: a list of TOML, or text that has one behind the other.
+pub(super) struct Several<K> {
+    /// The kind of each.
+    pub(super) kind: K,
+    /// Divides text into the parts that have one each.
+    pub(super) divide: fn(&str) -> Vec<&str>,
+    /// The way in which text has several, as the end of a sentence.
+    pub(super) divided: &'static str,
+}
+
+impl<K> Several<K> {
+    /// Most values. A change of keys needs two, and a token that fits none of them is tried with each.
+    const MOST: usize = 8;
+}
+
+impl<K: Kind> Kind for Several<K> {
+    type Value = Vec<K::Value>;
+    const SECRET: bool = K::SECRET;
+    fn parse(&self, raw: Raw<'_>) -> Option<Self::Value> {
+        let parts = match raw {
+            Raw::Toml(Value::Array(items)) => items.iter().map(Raw::Toml).collect(),
+            other => (self.divide)(other.text()?).into_iter().map(Raw::Text).collect::<Vec<_>>(),
+        };
+        let items: Vec<K::Value> =
+            parts.into_iter().map(|part| self.kind.parse(part)).collect::<Option<_>>()?;
+        (1..=Self::MOST).contains(&items.len()).then_some(items)
+    }
+    fn show(&self, value: &Self::Value) -> Option<Value> {
+        match &value[..] {
+            [] => None,
+            [one] => self.kind.show(one),
+            several => Some(Value::Array(several.iter().filter_map(|item| self.kind.show(item)).collect())),
+        }
+    }
+    fn allowed(&self) -> String {
+        format!("{}, or a list of up to {} (in text {})", self.kind.allowed(), Self::MOST, self.divided)
+    }
+    fn explain(&self, raw: Raw<'_>) -> Vec<InvalidValue> {
+        let mut found = self.kind.explain(raw);
+        found.iter_mut().for_each(|invalid| invalid.problem = format!("must be {}", self.allowed()));
+        found
+    }
+}
+
 /// A value that need not be set.
 pub(super) struct Optional<K>(pub(super) K);
 

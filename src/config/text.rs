@@ -6,6 +6,7 @@ use toml::Value;
 
 use super::address::Address;
 use super::kind::{InvalidValue, Kind, Raw};
+use super::list::Several;
 use super::types::{REDACTED, Secret, is_address_block, is_name, is_pattern};
 use super::url::Url;
 
@@ -56,6 +57,11 @@ pub(super) const LABEL: Text = Text {
 /// The first part of the name of every key in the engine.
 pub(super) const PREFIX: Text =
     Text { fits: |text| text.len() <= 32 && is_name(text), allowed: "1 to 32 of A-Z a-z 0-9 _ . : @ -" };
+/// A JSON Web Key Set, which the loader parses once it knows the algorithm.
+pub(super) const KEY_SET: Text = Text {
+    fits: |text| text.trim_start().starts_with('{') && text.len() <= crate::keys::jwks::MAX_BYTES,
+    allowed: "a JSON Web Key Set of at most 256KiB, like {\"keys\":[…]}",
+};
 /// An IP address or address block.
 pub(super) const ADDRESS_BLOCK: Text =
     Text { fits: is_address_block, allowed: "an IP address or block like 10.0.0.0/8" };
@@ -107,6 +113,35 @@ impl Kind for Pem {
         let problem = format!("must be {}", self.allowed());
         vec![InvalidValue { part: String::new(), given: Some(REDACTED.into()), problem }]
     }
+}
+
+/// One public key or several, one PEM block behind the other.
+pub(super) const PEMS: Several<Pem> =
+    Several { kind: Pem, divide: pem_blocks, divided: "one PEM block behind the other" };
+
+/// One secret of tokens or several, one per line.
+pub(super) const SECRETS: Several<SecretText> =
+    Several { kind: SecretText(1, 4096), divide: secret_lines, divided: "one per line" };
+
+/// Returns each PEM block of a text, the first one with what stands before it.
+fn pem_blocks(text: &str) -> Vec<&str> {
+    let starts = text.match_indices("-----BEGIN ").map(|(at, _)| at).skip(1);
+    let mut from = 0;
+    let mut blocks = Vec::new();
+    for start in starts.chain([text.len()]) {
+        blocks.push(&text[from..start]);
+        from = start;
+    }
+    blocks
+}
+
+/// Returns the lines of a text that are not empty, without white space at their ends. A key in PEM stays whole: it is
+/// no secret, and the loader says so.
+fn secret_lines(text: &str) -> Vec<&str> {
+    if text.starts_with("-----BEGIN ") {
+        return vec![text];
+    }
+    text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect()
 }
 
 /// The path of a file or folder.

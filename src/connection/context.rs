@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::deadlines::Times;
 use super::parser::ParserPool;
 use super::scanner::FrameLimits;
+use crate::endpoint::TokenRenewal;
 use crate::node::Node;
 use crate::protocol::command::Parser;
 use crate::shard::Shard;
@@ -23,12 +24,14 @@ pub struct WorkerContext {
     pub(super) parsers: ParserPool,
     pub(super) limits: FrameLimits,
     pub(super) times: Times,
+    /// Verifies tokens that clients send.
+    pub(super) tokens: Arc<dyn TokenRenewal + Send + Sync>,
 }
 
 impl WorkerContext {
-    /// Creates the context of the worker that owns `shard`.
+    /// Creates the context of the worker that owns `shard`. Tokens that clients send are verified by `tokens`.
     #[must_use]
-    pub fn new(node: Arc<Node>, shard: Rc<Shard>) -> Rc<Self> {
+    pub fn new(node: Arc<Node>, shard: Rc<Shard>, tokens: Arc<dyn TokenRenewal + Send + Sync>) -> Rc<Self> {
         let config = node.config();
         let millis = |duration: Duration| duration.as_millis() as u64;
         let limits = FrameLimits {
@@ -43,6 +46,12 @@ impl WorkerContext {
         };
         let parsers = ParserPool::new(limits.message_bytes);
         drop(config);
-        Rc::new(Self { node, shard, json: Parser::default().into(), parsers, limits, times })
+        Rc::new(Self { node, shard, json: Parser::default().into(), parsers, limits, times, tokens })
+    }
+
+    /// Returns when a token expires, in milliseconds of the shard's clock.
+    pub(super) fn expires_ms(&self, until_unix_ms: i64) -> u64 {
+        let left_ms = until_unix_ms.saturating_sub(self.node.clock.wall_ms());
+        self.shard.clock_ms().saturating_add(left_ms.try_into().unwrap_or(0))
     }
 }

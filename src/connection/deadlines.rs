@@ -68,6 +68,11 @@ impl Deadlines {
         Self { pinged_ms: None, message_ms: None, expires_ms, silence_ms, unsent_ms: now_ms + silence_ms }
     }
 
+    /// Goes on with a token that expires at `expires_ms` by the clock.
+    pub fn renew(&mut self, expires_ms: u64) {
+        self.expires_ms = Some(expires_ms);
+    }
+
     /// Returns true once the token has expired, even if the process stood still meanwhile.
     #[must_use]
     pub fn has_expired(&self, clock_ms: u64) -> bool {

@@ -114,10 +114,7 @@ impl Connection {
         leftover: Bytes,
     ) -> Self {
         let now_ms = context.shard.tick();
-        let expires_ms = info.until_unix_ms.map(|until_unix_ms| {
-            let left_ms = until_unix_ms.saturating_sub(context.node.clock.wall_ms());
-            context.shard.clock_ms().saturating_add(left_ms.try_into().unwrap_or(0))
-        });
+        let expires_ms = info.until_unix_ms.map(|until_unix_ms| context.expires_ms(until_unix_ms));
         let deadlines = Deadlines::new(expires_ms, now_ms, &context.times, |most| fastrand::u64(..=most));
         let metrics = context.shard.metrics();
         metrics.connections.add(1);
@@ -140,12 +137,21 @@ impl Connection {
 
     /// Calls the endpoint. A panic in it ends this connection alone.
     fn call(&mut self, now_ms: u64, f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>) {
-        let Self { endpoint: Some(endpoint), registration, context, allowance, .. } = self else { return };
+        let Some(endpoint) = &mut self.endpoint else { return };
+        let context = &*self.context;
         let called = catch_unwind(AssertUnwindSafe(|| {
-            let mut parser = context.json.borrow_mut();
-            let now_ms = now_ms + context.shard.lost_ms();
-            let mut peer = Peer { registration, node: &context.node, parser: &mut parser, allowance, now_ms };
-            f(endpoint, &mut peer)
+            let mut peer = Peer {
+                registration: &mut self.registration,
+                node: &context.node,
+                parser: &mut context.json.borrow_mut(),
+                allowance: &mut self.allowance,
+                now_ms: now_ms + context.shard.lost_ms(),
+                tokens: &*context.tokens,
+                until_unix_ms: None,
+            };
+            let result = f(endpoint, &mut peer);
+            peer.until_unix_ms.into_iter().for_each(|until| self.deadlines.renew(context.expires_ms(until)));
+            result
         }));
         match called {
             Ok(Ok(())) => {}

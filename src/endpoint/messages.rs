@@ -52,7 +52,7 @@ pub(super) fn text(text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason
                 }
                 CommandError::AlreadyJoined | CommandError::TooManyRooms { .. } => INVALID.into(),
                 CommandError::UserNotFound | CommandError::Forbidden(_) => INVALID.into(),
-                CommandError::RateLimited { .. } => INVALID.into(),
+                CommandError::RateLimited { .. } | CommandError::InvalidToken(_) => INVALID.into(),
                 CommandError::Unavailable | CommandError::NoMoreRooms => INVALID.into(),
             };
             let end = EndReason::ValidationFailed(reason);

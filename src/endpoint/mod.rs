@@ -12,7 +12,7 @@ mod with_timeout;
 
 pub use self::chat::{Chat, ChatRequest, V1Request, position, refused_entry};
 pub use self::heartbeat::Heartbeat;
-pub use self::peer::{Message, Peer};
+pub use self::peer::{Message, Peer, Renewed, TokenRenewal};
 pub use self::route::{CHAT_PREFIX, Route};
 pub use self::with_timeout::WithTimeout;
 use crate::node::Node;

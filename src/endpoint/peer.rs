@@ -1,16 +1,45 @@
 //! The connection that an endpoint serves, and the messages that come in there.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::names::UserId;
 use crate::node::Node;
 use crate::protocol::close::EndReason;
 use crate::protocol::command::Parser;
 use crate::protocol::event::{CommandError, v1};
 use crate::protocol::frame::Frame;
 use crate::rate_limit::{Allowance, Limiter, Refused};
+use crate::revocation::TokenMark;
 use crate::shard::Registration;
+
+/// A token that replaces the one of a connection.
+#[derive(Debug)]
+pub struct Renewed {
+    /// Patterns of the rooms that it allows; `None` allows all.
+    pub allowed: Option<Box<[String]>>,
+    /// When it expires, in milliseconds since the Unix epoch.
+    pub until_unix_ms: i64,
+    /// The token, as revocations know it.
+    pub mark: TokenMark,
+}
+
+/// Verifies tokens that come over open connections. The admission rules of the server do, which no endpoint knows.
+pub trait TokenRenewal {
+    /// Returns the token, if it is a good one of this user.
+    ///
+    /// # Errors
+    /// [`CommandError::InvalidToken`], or [`CommandError::Unavailable`] while that cannot be told.
+    fn renew(&self, token: &str, user: &UserId) -> Result<Renewed, CommandError>;
+}
+
+impl fmt::Debug for dyn TokenRenewal + Send + Sync + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenRenewal")
+    }
+}
 
 /// The connection that an endpoint serves, with the tools to serve it.
 #[derive(Debug)]
@@ -25,6 +54,10 @@ pub struct Peer<'a> {
     pub allowance: &'a mut Allowance,
     /// The time when the connection's task woke, in milliseconds of the node's clock.
     pub now_ms: u64,
+    /// Verifies a token that the client sends.
+    pub tokens: &'a (dyn TokenRenewal + Send + Sync),
+    /// Set by the endpoint to the expiry of a new token, in milliseconds since the Unix epoch.
+    pub until_unix_ms: Option<i64>,
 }
 
 impl Peer<'_> {

@@ -80,6 +80,8 @@ pub enum Readiness {
     Draining,
     /// It does not, because messages cannot be published.
     NoEngine,
+    /// It does not, because no keys have come to verify tokens with.
+    NoKeys,
 }
 
 /// Answers `GET /readyz`: 200, or 503 with the reason.
@@ -89,6 +91,7 @@ pub fn readyz(readiness: Readiness) -> Response {
         Readiness::Ready => respond::text(StatusCode::OK, "ready\n"),
         Readiness::Draining => respond::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         Readiness::NoEngine => respond::text(StatusCode::SERVICE_UNAVAILABLE, "engine unavailable\n"),
+        Readiness::NoKeys => respond::text(StatusCode::SERVICE_UNAVAILABLE, "no keys for tokens\n"),
     }
 }
 
@@ -170,5 +173,6 @@ mod tests {
         assert_eq!(readyz(Readiness::Ready).status(), 200);
         assert_eq!(readyz(Readiness::Draining).status(), 503);
         assert_eq!(readyz(Readiness::NoEngine).status(), 503);
+        assert_eq!(readyz(Readiness::NoKeys).status(), 503);
     }
 }

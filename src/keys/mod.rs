@@ -3,8 +3,11 @@
 //! Both the configuration and the verifier of tokens need this. The configuration parses the key while it is loaded, so
 //! that a bad key is reported with the other mistakes instead of leaving a server that refuses every token.
 
+pub(crate) mod jwks;
+
 use ed25519_dalek::VerifyingKey;
 use rsa::RsaPublicKey;
+use rsa::pkcs1::DecodeRsaPublicKey as _;
 use rsa::pkcs8::{Document, ObjectIdentifier, SubjectPublicKeyInfoRef};
 use rsa::traits::PublicKeyParts as _;
 use thiserror::Error;
@@ -104,35 +107,43 @@ impl PublicKey {
         let key = info.subject_public_key.as_bytes().ok_or(KeyError::Malformed)?;
         match (algorithm, info.algorithm.oid) {
             (Algorithm::Hs256, _) => Err(KeyError::Symmetric),
-            (Algorithm::Rs256, RSA) => {
-                check_rsa(info)?;
-                Ok(Self::Rsa(key.into()))
-            }
-            (Algorithm::Es256, EC) if curve == Some(P256) => {
-                p256::PublicKey::from_sec1_bytes(key).map_err(|_| KeyError::Invalid)?;
-                Ok(Self::P256(key.into()))
-            }
-            (Algorithm::EdDsa, ED25519) => {
-                let bytes = key.try_into().map_err(|_| KeyError::Invalid)?;
-                let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Invalid)?;
-                if key.is_weak() { Err(KeyError::Weak) } else { Ok(Self::Ed25519(bytes)) }
-            }
+            (Algorithm::Rs256, RSA) => Self::of_rsa_numbers(key),
+            (Algorithm::Es256, EC) if curve == Some(P256) => Self::of_p256_point(key),
+            (Algorithm::EdDsa, ED25519) => Self::of_ed25519(key),
             (algorithm, oid) => Err(other_kind(algorithm, oid, curve)),
         }
     }
+
+    /// Checks `RSAPublicKey` in DER.
+    fn of_rsa_numbers(der: &[u8]) -> Result<Self, KeyError> {
+        check_rsa(der)?;
+        Ok(Self::Rsa(der.into()))
+    }
+
+    /// Checks a point in the encoding of SEC 1.
+    fn of_p256_point(point: &[u8]) -> Result<Self, KeyError> {
+        p256::PublicKey::from_sec1_bytes(point).map_err(|_| KeyError::Invalid)?;
+        Ok(Self::P256(point.into()))
+    }
+
+    /// Checks a compressed point of Ed25519.
+    fn of_ed25519(point: &[u8]) -> Result<Self, KeyError> {
+        let bytes = point.try_into().map_err(|_| KeyError::Invalid)?;
+        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Invalid)?;
+        if key.is_weak() { Err(KeyError::Weak) } else { Ok(Self::Ed25519(bytes)) }
+    }
 }
 
-fn check_rsa(info: SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
+fn check_rsa(der: &[u8]) -> Result<(), KeyError> {
     // The length is checked first and by hand: the library's own limit would only say that the key is invalid.
-    let numbers = info.subject_public_key.as_bytes().unwrap_or_default();
-    let numbers = rsa::pkcs1::RsaPublicKey::try_from(numbers).map_err(|_| KeyError::Invalid)?;
+    let numbers = rsa::pkcs1::RsaPublicKey::try_from(der).map_err(|_| KeyError::Invalid)?;
     let modulus = numbers.modulus.as_bytes();
     let leading = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
     let bits = modulus.len() * 8 - leading;
     if !(LEAST_RSA_BITS..=RsaPublicKey::MAX_SIZE).contains(&bits) {
         return Err(KeyError::RsaBits { bits });
     }
-    let key = RsaPublicKey::try_from(info).map_err(|_| KeyError::Invalid)?;
+    let key = RsaPublicKey::from_pkcs1_der(der).map_err(|_| KeyError::Invalid)?;
     debug_assert_eq!(key.n().bits(), bits, "both ways of counting agree");
     Ok(())
 }

@@ -26,7 +26,7 @@ const CODES: [u16; 20] = [
 ];
 
 /// The codes of the errors that answer chat commands.
-const ERRORS: [&str; 13] = [
+const ERRORS: [&str; 14] = [
     "invalid_json",
     "invalid_message",
     "missing_field",
@@ -39,6 +39,7 @@ const ERRORS: [&str; 13] = [
     "user_not_found",
     "rate_limited",
     "forbidden",
+    "invalid_token",
     "unavailable",
 ];
 
@@ -146,6 +147,17 @@ pub struct Gauges {
     pub webhooks: Vec<WebhookGauges>,
     /// The figures of each hook.
     pub hooks: Vec<HookGauges>,
+    /// The set of keys of `auth.jwks_url`; `None` without one.
+    pub keys: Option<KeySetMetrics>,
+}
+
+/// The state of a set of keys that is fetched from a URL.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySetMetrics {
+    /// Time since the set came; `None` until the first one.
+    pub age: Option<Duration>,
+    /// Fetches that failed.
+    pub failures: u64,
 }
 
 /// Resources that the process uses; `None` where the system does not tell.
@@ -258,6 +270,7 @@ mod tests {
             engine: None,
             webhooks: Vec::new(),
             hooks: Vec::new(),
+            keys: None,
         };
         let process = Process {
             cpu: Duration::from_millis(1_500),

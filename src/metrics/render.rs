@@ -23,6 +23,15 @@ impl Metrics {
         }
         webhooks::render(&mut page, &now.webhooks);
         hooks::render(&mut page, &now.hooks);
+        if let Some(keys) = &now.keys {
+            let age_s = keys.age.map_or(f64::INFINITY, |age| age.as_secs_f64());
+            page.gauge("throng_jwks_age_seconds", "Age of the set of keys of auth.jwks_url.", age_s);
+            page.counter(
+                "throng_jwks_failures_total",
+                "Fetches of the set of keys that failed.",
+                keys.failures,
+            );
+        }
         process.render(&mut page);
         page.0
     }

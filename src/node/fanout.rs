@@ -28,6 +28,7 @@ use crate::registry::delivery::{Audience, Delivery, SenderCopy};
 use crate::registry::directory;
 use crate::registry::inbox::Typist;
 use crate::registry::topic::Topic;
+use crate::revocation::{Revocation, Revocations, seconds};
 use crate::webhooks::{Happening, Resync, Webhooks};
 
 /// The registry, as the broker's [`Local`].
@@ -40,6 +41,7 @@ pub(super) struct Fanout {
     pub(super) webhooks: Arc<Webhooks>,
     /// Answers the questions of other nodes, once the node is complete.
     pub(super) teller: OnceLock<Teller>,
+    pub(super) revocations: Arc<Revocations>,
 }
 
 /// Answers a question of another node; see [`Host::tell`].
@@ -167,6 +169,18 @@ impl Host for Fanout {
 
     async fn tell(&self, question: Bytes) -> Option<Bytes> {
         self.teller.get()?.0(question).await
+    }
+
+    fn revoke(&self, revocations: Vec<Revocation>) -> impl Future<Output = usize> {
+        let now_s = seconds(self.clock.wall_ms().div_euclid(1000));
+        for revocation in &revocations {
+            if self.revocations.add(*revocation, now_s).is_err() {
+                tracing::error!(
+                    "there are too many revocations: some of the engine's are not in force on this node"
+                );
+            }
+        }
+        self.registry.end_revoked(revocations.into())
     }
 
     fn deliver_private(&self, to: &[ConnectionId], message: &PrivateText) -> usize {

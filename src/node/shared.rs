@@ -27,6 +27,8 @@ use crate::metrics::{Gauges, Metrics};
 use crate::names::UserId;
 use crate::rate_limit::Limiter;
 use crate::registry::Registry;
+use crate::revocation::Revocations;
+use crate::revocation::journal::Journal;
 use crate::shard::laggards::Laggards;
 use crate::webhooks::Webhooks;
 
@@ -46,6 +48,9 @@ pub enum OpenError {
     /// Requests to other servers cannot be made.
     #[error("webhooks or hooks cannot be used: {0}")]
     Outbound(io::Error),
+    /// The revocations in `history.dir` cannot be used.
+    #[error("the revocations in history.dir cannot be used: {0}")]
+    Revocations(io::Error),
 }
 
 /// Takes requests for the slow clients of a shard. It is full while the shard has not begun with some earlier ones.
@@ -74,6 +79,10 @@ pub struct Node {
     pub(super) engine: Engine,
     pub(super) private_ids: PrivateMessageIds,
     pub(super) held: HeldUsers,
+    /// The tokens that hold no longer.
+    pub(super) revocations: Arc<Revocations>,
+    /// The revocations on disk, in `history.dir`.
+    pub(super) journal: Option<Journal>,
     pub(super) announcer: Arc<Announcer>,
     pub(super) connections: AtomicUsize,
     is_draining: AtomicBool,
@@ -112,6 +121,9 @@ impl Node {
             let clock = node.clock.clone();
             let log = Durable::open(dir, config.history.sync, &node.broker, move || clock.unix_ms())?;
             node.engine = Engine::Log(Box::new(log));
+            // Behind the log, which has locked the folder for this process.
+            let journal = Journal::open(dir, &node.revocations, node.unix_s());
+            node.journal = Some(journal.map_err(OpenError::Revocations)?);
         }
         Ok(node.complete())
     }
@@ -149,6 +161,7 @@ impl Node {
         let limiter = Arc::new(Live::new(limiter));
         let announcer = Arc::new(Announcer::new(Arc::clone(&registry), clock.clone()));
         let webhooks = Arc::new(Webhooks::new(&config, clock.clone()));
+        let revocations = Arc::<Revocations>::default();
         let fanout = Fanout {
             registry: Arc::clone(&registry),
             limiter: Arc::clone(&limiter),
@@ -156,6 +169,7 @@ impl Node {
             announcer: Arc::clone(&announcer),
             teller: OnceLock::new(),
             webhooks: Arc::clone(&webhooks),
+            revocations: Arc::clone(&revocations),
         };
         let broker = Memory::new(fanout, limits);
         broker.tick(clock.unix_ms());
@@ -169,6 +183,8 @@ impl Node {
             hooks: None,
             private_ids: PrivateMessageIds::default(),
             held: HeldUsers::new(&clock),
+            revocations,
+            journal: None,
             announcer,
             connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
@@ -302,6 +318,7 @@ impl Node {
             rooms: self.room_count(),
             limited_users: self.limiter.read().as_ref().as_ref().map_or(0, |limiter| limiter.users.len()),
             history_waiting: if self.engine.cluster().is_some() { 0 } else { self.engine.waiting() },
+            keys: None,
             engine: self
                 .engine
                 .cluster()
@@ -318,6 +335,7 @@ impl Node {
         self.announcer.announce_due(now_ms);
         self.release_held(now_ms);
         self.webhooks.keep_house(now_ms, |user| self.is_gone(user, self.webhooks.offline_after_ms()));
+        self.revocations.forget(self.unix_s());
         self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
         if let Some(limiter) = &**self.limiter.read() {
             limiter.users.forget(turn, now_ms, &limiter.messages);

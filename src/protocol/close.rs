@@ -52,6 +52,8 @@ pub enum EndReason {
     TokenNotYetValid,
     /// The token does not permit the room.
     RoomForbidden,
+    /// The token was revoked, before the connection or during it.
+    TokenRevoked,
     /// No pong or heartbeat arrived in time.
     HeartbeatTimeout,
     /// A fragmented message was not completed within `limits.message_timeout`.
@@ -141,7 +143,7 @@ impl EndReason {
             Self::Restarting => 1012,
             Self::Overloaded => 1013,
             Self::TokenExpired | Self::TokenNotYetValid => 3000,
-            Self::RoomForbidden => 3003,
+            Self::RoomForbidden | Self::TokenRevoked => 3003,
             Self::HeartbeatTimeout | Self::MessageTimeout => 3008,
             Self::SlowConsumer(_) => 4001,
             Self::RateLimited => 4002,
@@ -177,6 +179,7 @@ impl EndReason {
             Self::TokenExpired => "Token expired",
             Self::TokenNotYetValid => "Token not yet valid",
             Self::RoomForbidden => "Room not allowed",
+            Self::TokenRevoked => "Token revoked",
             Self::HeartbeatTimeout => "Heartbeat timeout",
             Self::MessageTimeout => "Message not finished in time",
             Self::SlowConsumer(bound) => return Cow::Owned(format!("Slow consumer: {bound}")),
@@ -211,7 +214,9 @@ impl EndReason {
             Self::Protocol(_) | Self::BinaryRefused => Advice::STOP,
             Self::InvalidUtf8 | Self::ValidationFailed(_) => Advice::STOP,
             Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom => Advice::STOP,
-            Self::UserIdInUse | Self::RoomForbidden | Self::NotAllowed(_) => Advice::STOP,
+            Self::UserIdInUse | Self::RoomForbidden | Self::TokenRevoked | Self::NotAllowed(_) => {
+                Advice::STOP
+            }
             Self::Replaced | Self::Kicked | Self::RepeatedlyMalformed => Advice::STOP,
             Self::EndedBy(end) if end.0 < FIRST_FINAL_CODE => Advice::reconnect(RESTART_MS),
             Self::EndedBy(_) => Advice::STOP,

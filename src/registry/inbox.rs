@@ -5,6 +5,7 @@
 //! names, and from there in batches to the members: that is the fan-out.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use super::delivery::{Lanes, LossNote, SenderCopy};
 use super::inquiry::{Departure, Described};
 use super::probe::Asker;
+use super::revoked::RevokedQueue;
 use super::share::Share;
 use super::topic::TopicId;
 use crate::names::ConnectionId;
@@ -121,13 +123,21 @@ pub struct Inbox {
     bytes: AtomicUsize,
     /// The limit on `bytes`, which only some callers check.
     max_bytes: usize,
+    /// The revoked tokens whose connections are to be ended.
+    revoked: Arc<RevokedQueue>,
 }
 
 impl Inbox {
     /// Makes an inbox that is full when its frames have `max_bytes`.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
-        Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), max_bytes }
+        Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), max_bytes, revoked: Arc::default() }
+    }
+
+    /// Returns the queue of revoked tokens whose connections are to be ended.
+    #[must_use]
+    pub fn revoked(&self) -> &Arc<RevokedQueue> {
+        &self.revoked
     }
 
     /// Returns true when a frame of `len` bytes fits. The caller checks this before a message gets its offset, when the

@@ -7,6 +7,7 @@ pub mod directory;
 pub mod inbox;
 pub mod inquiry;
 pub mod probe;
+pub mod revoked;
 pub mod share;
 pub mod topic;
 
@@ -26,6 +27,7 @@ use crate::names::{ConnectionId, RoomName};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
+use crate::revocation::Revocation;
 
 /// The way from any thread to the clients of every shard.
 #[derive(Debug)]
@@ -139,6 +141,21 @@ impl Registry {
     /// Ends a connection of any shard, if it still exists.
     pub fn end(&self, id: ConnectionId, reason: EndReason) {
         self.inboxes[id.shard()].command(Command::End(id, reason));
+    }
+
+    /// Ends the connections of all shards whose tokens are revoked, and returns how many there were. Add the
+    /// revocations to their table before, so that no connection is missed that is just being made.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the answer only.
+    pub async fn end_revoked(&self, revocations: Arc<[Revocation]>) -> usize {
+        let sweeps = self.inboxes.iter().map(|inbox| inbox.revoked().add(Arc::clone(&revocations)));
+        let mut ended = 0;
+        for sweep in sweeps.collect::<Vec<_>>() {
+            // A shard that has stopped has no connections.
+            ended += sweep.await.unwrap_or(0);
+        }
+        ended
     }
 
     /// Ends all members of a room.

@@ -16,7 +16,9 @@ use super::reload::ReloadError;
 use super::shared::Shared;
 use crate::admission::Refusal;
 use crate::admission::origin::OriginList;
-use crate::api::{self, Answer, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Service, Target};
+use crate::api::{
+    self, Answer, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Revoke, Service, Target,
+};
 use crate::config::{Api, Reloaded};
 use crate::http::{BodyError, Request, RequestBody, Response, respond, segments_after};
 use crate::rate_limit::{Rate, Refused};
@@ -240,6 +242,8 @@ impl Subject {
             }
             Call::Read(Read::User(user)) => Self { user: Some(user.to_string()), ..none },
             Call::Read(_) => none,
+            Call::Revoke(Revoke::User { user, .. }) => Self { user: Some(user.to_string()), ..none },
+            Call::Revoke(Revoke::Token { .. }) => none,
             Call::Broadcast(all) => Self { parts: all.len(), ..none },
             Call::DirectToMany(all) => Self { parts: all.len(), ..none },
             Call::Batch { commands, .. } => Self { parts: commands.len(), ..none },

@@ -4,6 +4,7 @@
 use crate::admission::Refusal;
 use crate::admission::token::TokenError;
 use crate::protocol::close::EndReason;
+use crate::protocol::event::CommandError;
 
 /// Why a request is denied.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) const fn in_http(reason: &EndReason) -> Refusal {
     use EndReason as R;
     match reason {
         R::AuthenticationFailed | R::TokenExpired | R::TokenNotYetValid => Refusal::Unauthorized,
+        R::TokenRevoked => Refusal::Unauthorized,
         R::RoomForbidden => Refusal::Forbidden("the token does not allow this room"),
         R::NotAllowed(_) => Refusal::Forbidden("the connection is not allowed"),
         R::UserIdInUse => Refusal::Conflict,
@@ -54,8 +56,24 @@ pub(super) const fn of_token(error: TokenError) -> EndReason {
         TokenError::MissingClaim | TokenError::Audience | TokenError::Issuer | TokenError::Subject => {
             EndReason::AuthenticationFailed
         }
+        // The key may come with the next set: the client can come back.
+        TokenError::UnknownKey => EndReason::Overloaded,
+        TokenError::TooLongLived => EndReason::AuthenticationFailed,
         // Not an error of a token but of a key that mints tokens; verifying never returns it.
         TokenError::EmptySecret => EndReason::AuthenticationFailed,
+    }
+}
+
+/// The answer to a token that is bad in a way that is not told.
+pub(super) const FAILED: &str = "authentication failed";
+
+/// Returns the answer to a token that comes over an open connection, where a newcomer would be closed for this reason.
+pub(super) const fn in_answer(reason: &EndReason) -> CommandError {
+    match reason {
+        EndReason::TokenExpired => CommandError::InvalidToken("it has expired"),
+        EndReason::TokenNotYetValid => CommandError::InvalidToken("it is not valid yet"),
+        EndReason::Overloaded => CommandError::Unavailable,
+        _ => CommandError::InvalidToken(FAILED),
     }
 }
 
@@ -69,6 +87,7 @@ mod tests {
             (EndReason::AuthenticationFailed, 401, "unauthorized"),
             (EndReason::TokenExpired, 401, "unauthorized"),
             (EndReason::TokenNotYetValid, 401, "unauthorized"),
+            (EndReason::TokenRevoked, 401, "unauthorized"),
             (EndReason::RoomForbidden, 403, "forbidden"),
             (EndReason::InvalidUserId, 403, "forbidden"),
             (EndReason::InvalidRoom, 403, "forbidden"),

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::denial::{self, Denial};
+use super::denial::Denial;
 use super::policy::AdmissionPolicy;
 use crate::admission::address::Net;
 use crate::admission::token::{FoundToken, Identity, MAX_TOKEN_BYTES};
@@ -60,7 +60,7 @@ impl EndpointSetup<'_> {
                 Endpoint::Echo { is_raw: subprotocol == Some("echo") || request.query("raw").is_some() }
             }
             endpoint::Route::Secure => {
-                let identity = self.identify(request, None)?;
+                let identity = self.identify(request, None).await?;
                 Endpoint::Secure(identity.name.unwrap_or(identity.sub).into())
             }
             endpoint::Route::Messages => Endpoint::Messages,
@@ -86,7 +86,7 @@ impl EndpointSetup<'_> {
         let room: RoomName = parse_name(room, EndReason::InvalidRoom)?;
         let (mut allowed, mut name) = (None, None);
         if config.auth.required {
-            let identity = self.identify(request, Some(&user))?;
+            let identity = self.identify(request, Some(&user)).await?;
             if !identity.allows(room.as_str()) {
                 return Err(EndReason::RoomForbidden);
             }
@@ -95,7 +95,7 @@ impl EndpointSetup<'_> {
         }
         let v1 = match self.registration.dialect() {
             Dialect::Plain => None,
-            Dialect::V1 => Some(v1_request(request)?),
+            Dialect::V1 => Some(v1_request(request, self.until_unix_ms)?),
         };
         let mut is_owner = config.auth.required;
         if node.hooks.is_some() {
@@ -168,8 +168,7 @@ impl EndpointSetup<'_> {
 
     /// Returns the owner of a good token, who has to be `user` where that is given. The log says why a token is bad,
     /// and never holds the token.
-    fn identify(&mut self, request: Request<'_>, user: Option<&UserId>) -> Result<Identity, EndReason> {
-        let verifier = self.policy.verifier().ok_or(EndReason::AuthenticationFailed)?;
+    async fn identify(&mut self, request: Request<'_>, user: Option<&UserId>) -> Result<Identity, EndReason> {
         let token = match request.token() {
             FoundToken::Token(token) => token,
             FoundToken::TooLong(bytes) => {
@@ -178,13 +177,28 @@ impl EndpointSetup<'_> {
             }
             FoundToken::Absent | FoundToken::Malformed => return Err(EndReason::AuthenticationFailed),
         };
-        let user = user.map(UserId::as_str);
-        let now_unix_ms = self.policy.clock.wall_ms();
-        let identity = verifier.verify(token.expose(), user, now_unix_ms).map_err(|error| {
-            tracing::debug!(%error, "a token was refused");
-            denial::of_token(error)
-        })?;
+        let mut verified = self.policy.verify(&token, user);
+        if let (Err(EndReason::Overloaded), Some(keys)) = (&verified, &self.policy.remote_keys) {
+            self.awaits_other.set(true);
+            let is_fetched = keys.fetch_again().await;
+            self.awaits_other.set(false);
+            if is_fetched {
+                verified = self.policy.verify(&token, user).map_err(|reason| match reason {
+                    EndReason::Overloaded if self.policy.has_good_keys() => EndReason::AuthenticationFailed,
+                    other => other,
+                });
+            }
+        }
+        let identity = verified?;
         self.until_unix_ms = Some(identity.until_unix_ms);
+        if self.node.config().auth.required {
+            self.registration.set_token(identity.mark);
+        }
+        // Behind that: a token that is revoked from now on is found with its connection.
+        if self.node.is_revoked(&identity.mark) {
+            tracing::debug!("a token was refused: it is revoked");
+            return Err(EndReason::TokenRevoked);
+        }
         Ok(identity)
     }
 }
@@ -208,7 +222,7 @@ fn parse_name<N: FromStr<Err = NameError>>(text: &str, reason: EndReason) -> Res
 }
 
 /// Creates the session secret of a client that speaks `throng.v1`, and reads the position that it resumes from.
-fn v1_request(request: Request<'_>) -> Result<V1Request, EndReason> {
+fn v1_request(request: Request<'_>, until_unix_ms: Option<i64>) -> Result<V1Request, EndReason> {
     let session = SessionId::random().map_err(|error| {
         tracing::error!(%error, "cannot make a session secret: the system has no random numbers");
         EndReason::Internal
@@ -218,7 +232,7 @@ fn v1_request(request: Request<'_>) -> Result<V1Request, EndReason> {
         let resume = Resume::from_query(&text).unwrap_or(Resume { epoch: "", offset: 0 });
         endpoint::position(resume)
     });
-    Ok(V1Request { session, resume })
+    Ok(V1Request { session, resume, until_unix_ms })
 }
 
 /// Returns the timeout of `/ws/with-timeout`: the one that the client asks for with `?timeout=5s`, within bounds.

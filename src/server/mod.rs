@@ -11,6 +11,7 @@ mod drain;
 mod endpoint_setup;
 mod established;
 mod handshakes;
+mod jwks;
 mod keys;
 mod listener;
 mod policy;
@@ -204,6 +205,7 @@ impl Server {
                 reason = &mut stop => EndReason::from(reason),
                 result = &mut accepting => return result,
                 () = keep_house(&shared) => EndReason::GoingAway,
+                () = keep_keys(&shared) => EndReason::GoingAway,
                 () = shared.dashboard.run(&node) => EndReason::GoingAway,
                 // Without one of its workers the server could not serve a part of its clients, so it has to be
                 // restarted.
@@ -235,6 +237,14 @@ fn report(node: &Arc<Node>, address: SocketAddr) -> Report {
     let node = Arc::downgrade(node);
     let counters = move || node.upgrade().map_or_else(|| "{}".to_owned(), |node| counters::json(&node));
     Report { addresses: address.to_string(), counters: Box::new(counters) }
+}
+
+/// Keeps the keys of tokens up to date that come from a URL. Never returns.
+async fn keep_keys(shared: &Shared) {
+    match &shared.policy.remote_keys {
+        Some(keys) => keys.keep(&shared.policy).await,
+        None => pending().await,
+    }
 }
 
 /// Does a round of housekeeping every [`HOUSEKEEPING`]. Never returns.

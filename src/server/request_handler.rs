@@ -16,6 +16,7 @@ use super::denial::{self, Denial};
 use super::door::Door;
 use super::endpoint_setup::EndpointSetup;
 use super::handshakes::{Activity, Group, HandshakePermit, Revocation};
+use super::jwks::RemoteKeys;
 use super::shared::Shared;
 use crate::admission::Refusal;
 use crate::admission::address::Net;
@@ -25,6 +26,7 @@ use crate::connection::{ConnectionInfo, WorkerContext};
 use crate::endpoint::{self, Endpoint};
 use crate::http::pages::{self, Readiness};
 use crate::http::{App, Request, RequestBody, Response, Route, Upgrade, respond, upgrade};
+use crate::metrics::Gauges;
 use crate::protocol::close::EndReason;
 use crate::protocol::{Dialect, V1_SUBPROTOCOL};
 use crate::shard::Registration;
@@ -90,10 +92,12 @@ impl App for RequestHandler<'_> {
             STATS_STREAM => return self.stats(request),
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
             "/readyz" if !node.can_publish() => pages::readyz(Readiness::NoEngine),
+            "/readyz" if self.shared.policy.awaits_keys() => pages::readyz(Readiness::NoKeys),
             "/readyz" => pages::readyz(Readiness::Ready),
             "/metrics" => {
                 let process = usage::of_process(node.clock.unix_ms_at(0));
-                respond::metrics(node.metrics.render(&node.gauges(), &process))
+                let keys = self.shared.policy.remote_keys.as_ref().map(RemoteKeys::metrics);
+                respond::metrics(node.metrics.render(&Gauges { keys, ..node.gauges() }, &process))
             }
             path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
         })

@@ -6,12 +6,17 @@ use std::sync::{Arc, Weak};
 
 use super::api::ApiGate;
 use super::dashboard::Dashboard;
+use super::denial::{self, FAILED};
 use super::keys::OperatorKeys;
 use super::policy::{AdmissionPolicy, AdmissionRules};
 use super::reload::{Reloader, Running};
+use crate::admission::token::{Identity, Token};
 use crate::config::Config;
+use crate::endpoint::{Renewed, TokenRenewal};
 use crate::live::Live;
+use crate::names::UserId;
 use crate::node::Node;
+use crate::protocol::event::CommandError;
 
 /// The node, the admission rules, the keys, the API and the dashboard of a server.
 pub(super) struct Shared {
@@ -72,12 +77,24 @@ impl Running for Shared {
         let keys = self.keys.read().renewed(&config.api).map_err(io::Error::other)?;
         self.node.webhooks.reconfigure(&config.webhooks)?;
         let is_new_page = keys.url(self.address) != self.keys.read().url(self.address);
+        self.policy.replace(rules, &config.limits).map_err(io::Error::other)?;
         self.node.replace_config(config.clone());
-        self.policy.replace(rules, &config.limits);
         self.keys.replace(keys);
         if is_new_page {
             self.log_dashboard();
         }
         Ok(())
+    }
+}
+
+impl TokenRenewal for Shared {
+    fn renew(&self, token: &str, user: &UserId) -> Result<Renewed, CommandError> {
+        let token = Token::new(token).ok_or(CommandError::InvalidToken(FAILED))?;
+        let identity = self.policy.verify(&token, Some(user)).map_err(|reason| denial::in_answer(&reason))?;
+        if self.node.is_revoked(&identity.mark) {
+            return Err(CommandError::InvalidToken("it is revoked"));
+        }
+        let Identity { rooms, until_unix_ms, mark, .. } = identity;
+        Ok(Renewed { allowed: rooms.map(Vec::into_boxed_slice), until_unix_ms, mark })
     }
 }

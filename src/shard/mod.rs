@@ -19,10 +19,12 @@ mod lane;
 pub mod outbox;
 mod probe;
 mod registration;
+pub mod revoked;
 pub mod sink;
 mod slots;
 mod state;
 mod time;
+mod tokens;
 pub mod wheel;
 
 use std::cell::RefCell;

@@ -18,6 +18,7 @@ use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 use crate::registry::topic::TopicId;
+use crate::revocation::TokenMark;
 
 /// The message of a panic that cannot happen: a client's slot belongs to it for as long as the registration lives.
 const REGISTERED: &str = "a registered client has its slot";
@@ -240,6 +241,12 @@ impl Registration {
         self.with(|_, client| client.user = Some(user));
     }
 
+    /// Notes the client's token, by which the shard finds it when the token is revoked. Check afterwards that it is not
+    /// revoked already.
+    pub fn set_token(&self, mark: TokenMark) {
+        self.shard.state.borrow_mut().tokens.set(self.id.slot(), mark);
+    }
+
     /// Returns the client's dialect.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
@@ -318,6 +325,8 @@ impl Drop for Registration {
         let mut state = self.shard.state.borrow_mut();
         let client = state.clients.remove(self.id.slot()).expect(REGISTERED);
         state.departures.remove(&self.id);
+        let end = state.clients.end();
+        state.tokens.remove(self.id.slot(), end);
         self.shard.egress.metrics.queue_bytes.sub(client.queued() as u64);
         for topic in client.topics {
             self.leave(&mut state, LaneId::new(topic, client.dialect));

@@ -8,6 +8,7 @@ use super::clients::{ClientMut, Clients};
 use super::fanout::run_queue::RunQueue;
 use super::lane::Lane;
 use super::lane::id::LaneId;
+use super::tokens::Tokens;
 use super::wheel::Wheel;
 use crate::names::ConnectionId;
 use crate::registry::inquiry::Departure;
@@ -27,6 +28,8 @@ pub(super) struct State {
     pub(super) wheel: Wheel,
     /// The rooms that clients have to leave because an operator wants it, until their tasks take the orders.
     pub(super) departures: FxHashMap<ConnectionId, SmallVec<[Departure; 1]>>,
+    /// The tokens of the clients.
+    pub(super) tokens: Tokens,
     /// Generation of the newest client.
     generation: u32,
 }

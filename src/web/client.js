@@ -19,6 +19,8 @@ const MAX_PACE_MS = 2_000; // longest pause between two messages after a rate li
 const PROBE_MS = 3_000; // time for the answer to a ping after the network has changed
 const MAX_DELAY_MS = 2 ** 31 - 1; // a timer with a longer delay fires at once
 const EARLY = "Token not yet valid"; // reason of a close with 3000 after which the same token is valid later
+const RENEW_FROM = 0.75, RENEW_OVER = 0.15; // part of its time after which a token is renewed; not the same for all
+const LAST_RENEWAL_MS = 1_000; // if less is left of a token, the next connection brings another
 const RETRY_STATUSES = [408, 425, 429]; // HTTP statuses worth another attempt, as all from 500 on
 
 /**
@@ -132,7 +134,7 @@ export class Client {
   /** The last `disconnect` event of this connection. @type {any} */ #advice;
   /** The room that the connection was opened with. @type {string | undefined} */ #entryRoom;
   /** The "resumed" event of the room whose missed messages are being replayed. @type {any} */ #replay = null;
-  #watchTimer; #retryTimer; #pauseTimer; #joinTimer; #answerTimer;
+  #watchTimer; #retryTimer; #pauseTimer; #joinTimer; #answerTimer; #renewTimer;
   /** @type {number | null} */ #openedAt = null;
   #receivedAt = 0; #silenceMs = CONNECT_MS; #generation = 0; #lastId = 0; #isSending = false; #isJoining = false;
   /** Pause between two messages, after a rate limit. */ #paceMs = 0; #sentAt = 0; #messagesPerSecond = 1;
@@ -145,7 +147,8 @@ export class Client {
    * @param {string} options.user 3 to 64 of `A-Z a-z 0-9 _ . : @ -`.
    * @param {string} [options.room] The first room; by default the server's default room.
    * @param {string} [options.url] URL of the server's `/`; by default the address of the page.
-   * @param {string | (() => string | Promise<string>)} [options.token] A JWT, or a function that returns a fresh one.
+   * @param {string | (() => string | Promise<string>)} [options.token] A JWT, or a function that returns a fresh one,
+   *   for each connection and before the last one expires.
    * @param {any} [options.WebSocket] A WebSocket constructor, if the platform has none.
    * @param {number} [options.maxQueued] Most messages that wait for their acks, and most other commands that wait.
    * @param {number} [options.graceMs] Time after a heartbeat was due, until the connection counts as dead.
@@ -289,7 +292,7 @@ export class Client {
     const socket = this.#socket;
     if (socket) socket.onmessage = socket.onclose = this.#socket = null;
     const timers = [this.#watchTimer, this.#retryTimer, this.#pauseTimer, this.#joinTimer, this.#answerTimer];
-    for (const timer of timers) this.#clock.clearTimeout(timer);
+    for (const timer of [...timers, this.#renewTimer]) this.#clock.clearTimeout(timer);
     this.#generation += 1;
     this.#replay = this.#advice = this.#openedAt = null;
     this.#isSending = this.#isJoining = false;
@@ -344,7 +347,7 @@ export class Client {
       case "error": return failed(new ChatError(event.code, event.message, event.retry_after_ms));
       case "left":
         if (event.re === undefined && this.#rooms.has(event.room)) {
-          const error = new ChatError("removed", `An operator took you out of the room ${event.room}`);
+          const error = new ChatError("removed", `The server took you out of the room ${event.room}`);
           return this.#expelled(this.#rooms.get(event.room), error);
         }
         return done(event);
@@ -365,9 +368,27 @@ export class Client {
     if (isLeft) this.#request({ type: "leave", room: event.room });
     else this.#entered(this.#room(event.room), event);
     this.#joinNext();
+    this.#renewAfter(event.expires_ms);
     drain(this.#connecting, (waiter) => waiter.resolve());
     this.#setState({ name: "online", limits: event.limits });
     this.#pump();
+  }
+  /** Gets another token before this one expires in `leftMs`, which the server says where it demands one. */
+  #renewAfter(leftMs) {
+    if (typeof this.#options.token !== "function" || !(leftMs > LAST_RENEWAL_MS)) return;
+    const endsAt = this.#clock.now() + leftMs, share = RENEW_FROM + RENEW_OVER * Math.random();
+    const again = () => this.#renewAfter(endsAt - this.#clock.now());
+    this.#renewTimer = this.#clock.setTimeout(() => this.#renew(again), Math.min(leftMs * share, MAX_DELAY_MS));
+  }
+  async #renew(again) {
+    const generation = this.#generation;
+    let token;
+    try { token = await this.#options.token(); } catch {} // the next attempt comes, or in the end the next connection
+    if (generation !== this.#generation) return;
+    if (typeof token !== "string") return again();
+    this.#request({ type: "token", token }, (ack) => this.#renewAfter(ack.expires_ms), (error) => {
+      if (error.code !== "connection_lost") again();
+    });
   }
   #room(name) {
     if (!this.#rooms.has(name)) this.#rooms.set(name, { name, epoch: null, offset: 0, isIn: false, waiters: [] });

@@ -116,6 +116,28 @@ async fn without_a_key_every_token_is_bad_and_the_log_says_so_once() {
 }
 
 #[tokio::test]
+async fn all_keys_verify_and_the_first_one_signs() {
+    const NEXT: &str = "the-key-that-follows-and-has-at-least-32-bytes";
+    let keys = format!("{NEXT}\n{SECRET}");
+    let server = Server::start(&[("auth.secret", &keys)]);
+    let claims = json!({"sub": "alice", "exp": seconds_from_now(600)});
+    let output = run(&["token", "--sub", "alice"], &[("auth.secret", &keys)]);
+    let made = String::from_utf8(output.stdout).expect("a token in ASCII").trim().to_owned();
+    let [old, new] = [SECRET, NEXT].map(|key| signed(Algorithm::HS256, key, &claims));
+    for token in [&old, &new, &made] {
+        let mut client = Client::connect(&server, &format!("/ws/secure?token={token}")).await;
+        client.send_text("hi").await;
+        client.expect_text("User alice: hi").await;
+    }
+    // A server that has only the new key: what `throng token` made is signed with that one.
+    let server = Server::start(&[("auth.secret", NEXT)]);
+    let mut client = Client::connect(&server, &format!("/ws/secure?token={made}")).await;
+    client.send_text("hi").await;
+    client.expect_text("User alice: hi").await;
+    Client::connect(&server, &format!("/ws/secure?token={old}")).await.expect_close(1008, FAILED).await;
+}
+
+#[tokio::test]
 async fn refused_in_http_when_so_configured() {
     let server = Server::start(&[("auth.secret", SECRET), ("admission.refuse", "http")]);
     assert_eq!(Client::refused(&server, "/ws/secure", &[]).await, 401);

@@ -80,8 +80,29 @@ fn plain_events(user: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
     ]
 }
 
-fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
+fn welcome(
+    user: &UserId,
+    room: &RoomName,
+    limits: v1::WelcomeLimits,
+    (recovered, expires_ms): (bool, Option<u64>),
+) -> Frame {
     let session = "0123456789abcdef1032547698badcfe".parse().expect("a session");
+    let (node, epoch, offset, heartbeat_ms) = ("n-\"1\"", epoch(), Offset(7), 25_000);
+    v1::welcome(&v1::Welcome {
+        session,
+        node,
+        user,
+        room,
+        epoch,
+        offset,
+        recovered,
+        heartbeat_ms,
+        limits,
+        expires_ms,
+    })
+}
+
+fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
     let limits = v1::WelcomeLimits {
         max_message_bytes: 65_536,
         max_message_chars: 500,
@@ -91,20 +112,7 @@ fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
         burst: Some(40),
     };
     let (epoch, offset) = (epoch(), Offset(7));
-    let welcome = |limits, recovered| {
-        let (node, heartbeat_ms) = ("n-\"1\"", 25_000);
-        v1::welcome(&v1::Welcome {
-            session,
-            node,
-            user: alice,
-            room,
-            epoch,
-            offset,
-            recovered,
-            heartbeat_ms,
-            limits,
-        })
-    };
+    let welcome = |limits, recovered, expires_ms| welcome(alice, room, limits, (recovered, expires_ms));
     let ack = |re, duplicate| v1::ack(&v1::Ack { re, room, epoch, offset, duplicate });
     let joined = |re, recovered| v1::joined(&v1::Joined { re, room, epoch, offset, recovered, members: 3 });
     let messages: Vec<Frame> = (6..8)
@@ -121,12 +129,14 @@ fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
     let nobody = v1::Changes { joined: &[], left: &[] };
     let unlimited = v1::WelcomeLimits { messages_per_second: None, burst: None, ..limits };
     vec![
-        ("welcome", welcome(limits, true)),
-        ("welcome, no rate limit", welcome(unlimited, false)),
+        ("welcome", welcome(limits, true, Some(3_610_000))),
+        ("welcome, no rate limit", welcome(unlimited, false, None)),
         ("ack", ack(None, false)),
         ("ack, with re", ack(RE, true)),
         ("direct_ack", v1::direct_ack(None, 0)),
         ("direct_ack, with re", v1::direct_ack(RE, 2)),
+        ("token_ack", v1::token_ack(None, 0)),
+        ("token_ack, with re", v1::token_ack(RE, 3_610_000)),
         ("joined", joined(None, false)),
         ("joined, with re", joined(RE, true)),
         ("left", v1::left(None, room)),
@@ -224,8 +234,18 @@ fn commands_are_parsed_as_in_their_snapshot() {
             }
         }
     }
-    let all =
-        ["message", "direct", "join", "leave", "history", "presence", "typing", "heartbeat_ack", "ping"];
+    let all = [
+        "message",
+        "direct",
+        "join",
+        "leave",
+        "history",
+        "presence",
+        "typing",
+        "token",
+        "heartbeat_ack",
+        "ping",
+    ];
     assert_eq!(names, all.map(String::from).into(), "every command");
     assert_eq!(codes, ["invalid_json", "invalid_message", "missing_field", "unknown_type"].into());
     check("commands.txt", &text);

@@ -16,14 +16,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use throng::config::{Config, Duplicate, QueuePolicy};
-use throng::names::SessionId;
+use throng::names::{SessionId, UserId};
 use throng::testing::clock::Clock;
 use throng::testing::endpoint::{Chat, ChatRequest, Endpoint, Message, Peer, V1Request, position};
+use throng::testing::endpoint::{Renewed, TokenRenewal};
 use throng::testing::metrics::Metrics;
 use throng::testing::node::{ClaimRequest, Node};
 use throng::testing::protocol::Dialect;
 use throng::testing::protocol::close::EndReason;
 use throng::testing::protocol::command::{Parser, Resume};
+use throng::testing::protocol::event::CommandError;
 use throng::testing::rate_limit::Allowance;
 use throng::testing::shard::batch::BatchLimits;
 use throng::testing::shard::bounds::{Bounds, Overload};
@@ -31,6 +33,15 @@ use throng::testing::shard::sink::{Simulated, Sink};
 use throng::testing::shard::{Registration, Shard, ShardSettings, fanout};
 
 use crate::frame::{CLOSE, Received, TEXT};
+
+/// No token is demanded, and none is good.
+struct NoTokens;
+
+impl TokenRenewal for NoTokens {
+    fn renew(&self, _: &str, _: &UserId) -> Result<Renewed, CommandError> {
+        Err(CommandError::InvalidToken("none is good"))
+    }
+}
 
 /// Longest wait for the disk.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -196,7 +207,7 @@ impl System {
             EntryDialect::V1(resume) => {
                 registration.speak(Dialect::V1);
                 let resume = resume.map(|(epoch, offset)| position(Resume { epoch, offset: *offset }));
-                Some(V1Request { session, resume })
+                Some(V1Request { session, resume, until_unix_ms: None })
             }
         };
         let claim = {
@@ -227,6 +238,8 @@ impl System {
             parser: &mut self.parser,
             allowance: &mut client.allowance,
             now_ms: client.registration.shard().tick(),
+            tokens: &NoTokens,
+            until_unix_ms: None,
         };
         if let Err(reason) = f(&mut client.endpoint, &mut peer) {
             client.registration.end(reason);

@@ -407,6 +407,71 @@ test("a token that is expired or not valid yet is replaced, after a delay that g
   assert.equal(asked, 4);
 });
 
+test("a token is renewed before it expires, on the same connection", async () => {
+  let asked = 0;
+  const { client, clock, current, sockets } = stage({ token: async () => `token-${++asked}` });
+  const connected = client.connect();
+  await new Promise(setImmediate);
+  current().welcome({ expires_ms: 100_000 });
+  await connected;
+  for (const number of [2, 3]) {
+    // The server pings a silent client; its silence is not what is tested.
+    const pass = (ms) => { clock.advance(ms); current().say({ type: "heartbeat" }); };
+    for (let ms = 0; ms < 75_000; ms += 25_000) pass(24_999);
+    await new Promise(setImmediate);
+    assert.equal(asked, number - 1, "not before three quarters of the time");
+    pass(15_003);
+    await new Promise(setImmediate);
+    assert.deepEqual([asked, current().last("token").token], [number, `token-${number}`]);
+    current().answer("token", { type: "ack", expires_ms: 100_000 });
+  }
+  assert.equal(sockets.length, 1);
+  assert.equal(client.state.name, "online");
+});
+
+test("a renewal that fails is tried again while there is time, and not after that", async (context) => {
+  context.mock.method(Math, "random", () => 0); // after three quarters of the time that is left
+  let asked = 0;
+  const answers = [() => "first", () => { throw new Error("no backend"); }, () => undefined, () => "bad", () => "good"];
+  const { client, clock, current } = stage({ token: async () => answers[asked++]() });
+  const connected = client.connect();
+  await new Promise(setImmediate);
+  current().welcome({ expires_ms: 100_000 });
+  await connected;
+  const pass = async (ms) => {
+    for (; ms > 0; ms -= 10_000) {
+      clock.advance(Math.min(ms, 10_000));
+      current().say({ type: "heartbeat" }); // the server pings a silent client
+    }
+    await new Promise(setImmediate);
+  };
+  for (const [ms, count, sent] of [[75_000, 2, 0], [18_750, 3, 0], [4_688, 4, 1]]) {
+    await pass(ms - 10);
+    assert.equal(asked, count - 1);
+    await pass(10);
+    assert.deepEqual([asked, current().count("token")], [count, sent]);
+  }
+  assert.equal(current().last("token").token, "bad");
+  current().answer("token", { type: "error", code: "invalid_token", message: "Token refused" });
+  await pass(1_200);
+  assert.deepEqual([asked, current().last("token").token], [5, "good"]);
+  // So little is left that the next connection brings another token.
+  current().answer("token", { type: "ack", expires_ms: 900 });
+  await pass(100_000);
+  assert.deepEqual([asked, client.state.name], [5, "online"]);
+});
+
+test("a token that never changes is not renewed", async () => {
+  const { client, clock, current } = online({ token: "the-only-one" });
+  client.close();
+  const other = stage({ token: "the-only-one" });
+  other.client.connect();
+  other.current().welcome({ expires_ms: 10_000 });
+  other.clock.advance(9_999);
+  assert.equal(other.current().count("token"), 0);
+  assert.equal(current().count("token") + clock.pending, 0);
+});
+
 test("join is rejected after it has stopped", async () => {
   const { client, current } = online();
   current().end(4501, "Replaced");
@@ -424,7 +489,7 @@ test("a room that an operator took the user out of is not entered again", async 
   await joined;
   current().say({ type: "left", room: "tea" });
   current().say({ type: "left", room: "none" });
-  assert.deepEqual(errors, [["removed", "An operator took you out of the room tea"]]);
+  assert.deepEqual(errors, [["removed", "The server took you out of the room tea"]]);
   current().end(1006);
   clock.advance(20_000);
   current().welcome();

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { test } from "node:test";
 import { Backoff } from "../../src/web/client.js";
 import { refusal } from "./fake.mjs";
@@ -230,4 +231,27 @@ test("the platform's WebSocket works", needsBuiltIn, async (t) => {
   await client.connect();
   assert.equal((await client.send("lobby", "grüße")).offset, 1);
   assert.equal((await told("message")).message, "grüße");
+});
+
+const SECRET = "a-secret-of-the-tests-that-has-at-least-32-bytes";
+const DEMANDING = { THRONG_AUTH__REQUIRED: "true", THRONG_AUTH__SECRET: SECRET, THRONG_AUTH__LEEWAY: "0ms" };
+
+/** Makes a token of HS256. */
+function mint(claims) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = `${part({ alg: "HS256" })}.${part(claims)}`;
+  return `${signed}.${createHmac("sha256", SECRET).update(signed).digest("base64url")}`;
+}
+
+against(DEMANDING, "a token is renewed over the same connection before it expires", async (server, inside) => {
+  let asked = 0;
+  // The third token allows another room: that the client is put out of its room shows that the server has taken it.
+  const token = async () => {
+    const rooms = ++asked < 3 ? ["lobby"] : ["elsewhere"];
+    return mint({ sub: "renewer", exp: Math.floor(Date.now() / 1000) + 4, rooms });
+  };
+  const alice = inside("renewer", { token });
+  await alice.client.connect();
+  await alice.told("error", ({ code }) => code === "removed");
+  assert.deepEqual([asked, socketsOf("renewer").length, alice.client.state.name], [3, 1, "online"]);
 });

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use super::address::Address;
 use super::backoff::Backoff;
@@ -16,6 +15,7 @@ use super::error::BuildError;
 use super::handle::{Client, Events};
 use super::task;
 use super::tls::Tls;
+use super::token::TokenSource;
 use super::wire::Dialer;
 use throng_names::{RoomName, UserId};
 
@@ -25,7 +25,7 @@ pub struct Builder {
     url: String,
     user: Option<String>,
     room: Option<String>,
-    token: Option<String>,
+    token: TokenSource,
     ca: Option<Vec<u8>>,
     backoff: Backoff,
     answer_timeout: Duration,
@@ -44,7 +44,7 @@ impl fmt::Debug for Builder {
             .field("url", &self.url)
             .field("user", &self.user)
             .field("room", &self.room)
-            .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("token", &self.token)
             .field("ca", &self.ca.as_ref().map(|_| "…"))
             .field("backoff", &self.backoff)
             .field("answer_timeout", &self.answer_timeout)
@@ -61,7 +61,7 @@ impl Builder {
             url: url.to_owned(),
             user: None,
             room: None,
-            token: None,
+            token: TokenSource::None,
             ca: None,
             backoff: Backoff::default(),
             answer_timeout: DEFAULT_ANSWER_TIMEOUT,
@@ -89,7 +89,22 @@ impl Builder {
     /// WebSocket library beneath logs whole handshakes at level `trace`; leave that level off in production.
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
-        self.token = Some(token.to_owned());
+        self.token = TokenSource::Fixed(token.to_owned());
+        self
+    }
+
+    /// Gets the token from a function, in place of [`Builder::token`]: for each connection, and once more before the
+    /// token expires, after 75 to 90 per cent of the time that is left. The server takes a new token over the same
+    /// connection. While the function fails, the client tries again, with the pauses between connection attempts or
+    /// within the time that is left.
+    #[must_use]
+    pub fn token_from<F, T, E>(mut self, get: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<String, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.token = TokenSource::fresh(get);
         self
     }
 
@@ -144,14 +159,12 @@ impl Builder {
         let room: Option<RoomName> =
             self.room.map(|room| room.parse()).transpose().map_err(BuildError::Room)?;
         let tls = Tls::new(address.is_secure(), self.ca.as_deref())?;
-        let dialer = Dialer::new(tls, self.token.map(bearer).transpose()?);
+        self.token.check()?;
+        let (has_token, can_renew) = (self.token.is_fixed(), self.token.fetches());
+        let dialer = Dialer::new(tls, self.token);
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        let settings = Settings {
-            user,
-            queue: self.queue,
-            has_token: dialer.has_token(),
-            answer_timeout: self.answer_timeout,
-        };
+        let settings =
+            Settings { user, queue: self.queue, has_token, can_renew, answer_timeout: self.answer_timeout };
         let core = Core::new(settings, room, self.backoff, fastrand::Rng::new(), Instant::now());
         let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
         let (event_sender, events) = mpsc::channel(self.events);
@@ -159,14 +172,4 @@ impl Builder {
         runtime.spawn(task::run(core, address, dialer, command_receiver, event_sender, Arc::clone(&ended)));
         Ok((Client { commands, ended }, Events(events)))
     }
-}
-
-/// Returns the value of the header `Authorization`, marked as sensitive so that no library shows it.
-fn bearer(token: String) -> Result<HeaderValue, BuildError> {
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(BuildError::Token);
-    }
-    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| BuildError::Token)?;
-    value.set_sensitive(true);
-    Ok(value)
 }

@@ -41,12 +41,12 @@ pub enum Event {
         /// How many messages are lost; `None` when it is unknown because the room has begun a new epoch.
         messages: Option<u64>,
     },
-    /// The server refused to let this client into a room again after a reconnect, or an operator took it out. The
-    /// client is out of the room.
+    /// The server refused to let this client into a room again after a reconnect, or took it out: an operator wants it,
+    /// or a new token does not allow the room. The client is out of the room.
     Expelled {
         /// The room.
         room: RoomName,
-        /// The server's code for the refusal, such as `forbidden`; `removed` when an operator took the client out.
+        /// The server's code for the refusal, such as `forbidden`; `removed` when the server took the client out.
         code: String,
         /// The explanation for people.
         message: String,

@@ -163,7 +163,7 @@
 //! | [`Event::Recovered`] | all missed messages have arrived; the room is complete |
 //! | [`Event::Missed`] | messages are lost: the server no longer has them, or the room has begun anew |
 //! | [`Event::Gap`] | the client was too slow and the server left out messages; [`Client::history`] may have them |
-//! | [`Event::Expelled`] | the server did not let the client into the room again, or an operator took it out |
+//! | [`Event::Expelled`] | the server did not let the client into the room again, or the server took it out |
 //!
 //! [`Event::State`] tells when the next attempt begins. [`Backoff`] decides it: a random time below a ceiling that
 //! doubles with each attempt, so that the clients of a restarted server do not all come back at once. A delay that the
@@ -239,7 +239,19 @@
 //! ```
 //!
 //! When a token expires, the server closes the connection with code 3000. The client stops with [`State::Stopped`],
-//! because it has no other token. Build a new client with a new one.
+//! because it has no other token. Give it a function instead: [`Builder::token_from`] gets a fresh token for each
+//! connection, and another one before that expires. The server takes it over the same connection, which goes on.
+//!
+//! ```no_run
+//! # async fn ask_our_backend() -> Result<String, std::io::Error> { unreachable!() }
+//! # fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let builder = throng_client::Client::builder("wss://chat.example.org").user("ann");
+//! let (_client, _events) = builder.token_from(|| async { ask_our_backend().await }).connect()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! If a new token does not allow a room any more, [`Event::Expelled`] says that the client is out of it.
 //!
 //! # TLS
 //!
@@ -275,13 +287,14 @@
 //   error.rs           the errors of the options, and those of commands
 //   backoff.rs         how long to wait before reconnecting
 //   core/              mod (the state machine) · incoming (events from the server) · commands (from the program) ·
-//                      timing (deadlines) · tests
+//                      timing (deadlines) · renewal (of the token) · tests
 //   command.rs         the commands of the program, and their form on the wire
 //   server_event.rs    the events of the server, parsed and validated
 //   outbox.rs          messages that wait for their acks
 //   pending.rs         commands that wait for their answers
 //   rooms.rs           the wanted rooms, with the membership and the position in each
 //   task.rs            moves bytes between program, core and socket
+//   token.rs           the token, or the function that gets it
 //   wire.rs            the WebSocket
 //   connection_end.rs  how a connection ended
 //   failure.rs         whether another attempt can help after an error of the socket
@@ -308,6 +321,7 @@ mod server_event;
 mod task;
 mod timestamp;
 mod tls;
+mod token;
 mod wire;
 
 pub use backoff::Backoff;

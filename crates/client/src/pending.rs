@@ -23,14 +23,16 @@ pub(super) enum PendingCommand {
     Presence(Reply<Presence>),
     /// A ping that was sent behind a join: its answer marks the end of the replayed messages.
     Ping,
+    /// A token in place of the one that will expire.
+    Token,
 }
 
 impl PendingCommand {
     /// Fails the command. Does nothing for messages and joins, which the outbox and the rooms send again and answer
-    /// themselves, nor for pings, for which no caller waits.
+    /// themselves, nor for pings and tokens, for which no caller waits.
     pub(super) fn fail(self, error: SendError) {
         match self {
-            Self::Message | Self::Join(_) | Self::Ping => {}
+            Self::Message | Self::Join(_) | Self::Ping | Self::Token => {}
             // With the connection gone the client is no longer in the room, as the caller wanted.
             Self::Leave(_, reply) => {
                 drop(reply.send(if error == SendError::Disconnected { Ok(()) } else { Err(error) }))
@@ -95,11 +97,13 @@ impl PendingCommands {
             .for_each(|(command, _)| command.fail(SendError::Disconnected));
     }
 
-    /// Fails leaves and requests with `error`, and removes the message in flight, which the outbox answers. Joins and
-    /// pings stay, because the core still has to handle their answers; the rooms answer callers that wait for a join.
+    /// Fails leaves and requests with `error`, and removes the message in flight, which the outbox answers. Joins,
+    /// tokens and pings stay, because the core still has to handle their answers; the rooms answer callers that wait
+    /// for a join.
     pub(super) fn fail_all(&mut self, error: &SendError) {
-        let is_internal =
-            |command: &PendingCommand| matches!(command, PendingCommand::Join(_) | PendingCommand::Ping);
+        let is_internal = |command: &PendingCommand| {
+            matches!(command, PendingCommand::Join(_) | PendingCommand::Ping | PendingCommand::Token)
+        };
         let (internal, others) =
             std::mem::take(&mut self.by_id).into_iter().partition(|(_, (command, _))| is_internal(command));
         self.by_id = internal;

@@ -99,6 +99,8 @@ pub(super) struct Welcome {
     pub(super) heartbeat_ms: u64,
     #[serde(default)]
     pub(super) limits: ServerLimits,
+    /// Where the server demands a token.
+    pub(super) expires_ms: Option<u64>,
 }
 
 #[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
@@ -120,7 +122,8 @@ pub(super) struct RoomMessage {
     ts: u64,
 }
 
-/// The answer to `message`, with a position, or to `direct`, with the number of connections that it was delivered to.
+/// The answer to `message`, with a position; to `direct`, with the number of connections that it was delivered to; or
+/// to `token`, with the time for which it holds.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct AckEvent {
     pub(super) re: Option<String>,
@@ -130,6 +133,7 @@ pub(super) struct AckEvent {
     #[serde(default)]
     pub(super) duplicate: bool,
     pub(super) delivered: Option<usize>,
+    pub(super) expires_ms: Option<u64>,
 }
 
 #[derive(Debug, serde::Deserialize)]

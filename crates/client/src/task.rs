@@ -16,6 +16,7 @@ use super::connection_end::ConnectionEnd;
 use super::core::Core;
 use super::event::{Ended, Event};
 use super::timestamp::Timestamp;
+use super::token::Fetching;
 use super::wire::{Dialer, Dialling, Wire};
 
 /// Most frames that may wait to be written before reading stops. A server that makes the client answer has to take the
@@ -63,12 +64,18 @@ pub(super) async fn run(
     let mut link = Link::Down;
     let mut connection = None;
     let mut has_handles = true;
+    // A token that is being got for the present connection.
+    let mut renewing: Option<Fetching> = None;
     while core.ended().is_none() {
         if connection != core.connection_number() {
             connection = core.connection_number();
+            renewing = None;
             // The old connection is dropped without a close handshake, which a dead peer would not answer.
             link =
                 connection.map_or(Link::Down, |_| Link::Dialling(dialer.dial(address.url(&core.target()))));
+        }
+        if core.wants_token(Instant::now()) {
+            renewing = dialer.fetch_token();
         }
         deliver_events(&mut core, &events);
         core.set_reading(!core.has_events(), Instant::now());
@@ -89,6 +96,10 @@ pub(super) async fn run(
             // Whether there is space or the reader is gone: the next round of the loop finds out.
             _ = events.reserve(), if has_events => {}
             () = events.closed(), if !has_handles => core.execute(Command::Close, Timestamp::now()),
+            token = poll_fn(|context| poll_token(&mut renewing, context)) => {
+                renewing = None;
+                core.renew_token(token, Instant::now());
+            }
             () = sleep_until(deadline) => core.tick(Timestamp::now()),
         }
     }
@@ -104,6 +115,11 @@ pub(super) async fn run(
             break;
         }
     }
+}
+
+/// Waits for a token that is being got; for ever where there is none.
+fn poll_token(renewing: &mut Option<Fetching>, context: &mut Context<'_>) -> Poll<Result<String, String>> {
+    renewing.as_mut().map_or(Poll::Pending, |fetching| fetching.as_mut().poll(context))
 }
 
 /// Moves events from the core to the reader's channel while it has space. Drops them when the reader is gone.

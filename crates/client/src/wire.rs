@@ -20,6 +20,7 @@ use super::connection_end::ConnectionEnd;
 use super::core::Core;
 use super::failure::connection_end_of;
 use super::tls::Tls;
+use super::token::{Fetching, TokenSource};
 
 /// Largest message from the server that is read, in bytes. The largest one that is expected, a page of history, has 64
 /// KiB with the server's default limits.
@@ -29,9 +30,9 @@ const BUFFER_BYTES: usize = 8 << 10;
 /// Longest wait for the server's answer to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Makes connections, all with the same token and TLS configuration.
+/// Makes connections, all with the same source of tokens and TLS configuration.
 pub(super) struct Dialer {
-    token: Option<HeaderValue>,
+    token: TokenSource,
     tls: Tls,
 }
 
@@ -45,12 +46,13 @@ impl fmt::Debug for Dialer {
 pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Box<Wire>, ConnectionEnd>> + Send>>;
 
 impl Dialer {
-    pub(super) fn new(tls: Tls, token: Option<HeaderValue>) -> Self {
+    pub(super) fn new(tls: Tls, token: TokenSource) -> Self {
         Self { token, tls }
     }
 
-    pub(super) fn has_token(&self) -> bool {
-        self.token.is_some()
+    /// Begins to get a fresh token; returns `None` where there is no function for it.
+    pub(super) fn fetch_token(&self) -> Option<Fetching> {
+        self.token.fetch()
     }
 
     /// Returns a future that connects to `url`.
@@ -65,7 +67,7 @@ impl Dialer {
             let mut request = url.into_client_request().map_err(connection_end_of)?;
             let headers = request.headers_mut();
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("throng.v1"));
-            if let Some(token) = token {
+            if let Some(token) = token.header().await.map_err(|why| ConnectionEnd::with_reason(&why))? {
                 headers.insert(AUTHORIZATION, token);
             }
             let (socket, _) = Box::pin(tls.connect(request, config)).await.map_err(connection_end_of)?;

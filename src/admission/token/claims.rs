@@ -20,6 +20,8 @@ pub(super) struct WireClaims {
     pub(super) aud: Option<Audience>,
     #[serde(default, deserialize_with = "present")]
     pub(super) iss: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) jti: Option<String>,
 }
 
 /// Reads a claim that is present. serde alone would take `null` for an absent claim.

@@ -103,6 +103,9 @@ pub struct Claims {
     pub sub: String,
     /// The expiry, in seconds since the Unix epoch.
     pub exp: u64,
+    /// The moment at which the token is made, in the same seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<u64>,
     /// The name to show to people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config;
 use crate::keys::{self, KeyError, PublicKey};
+use crate::revocation::TokenMark;
 
 const SECRET: &[u8] = b"correct horse battery staple, 32 bytes and more";
 
@@ -56,7 +57,8 @@ fn a_minted_token_is_good() {
     let claims = Claims { name: Some("Alice".into()), rooms: Some(vec!["live-*".into()]), ..claims() };
     let identity = verify(&plain(), &mint(SECRET, &claims).unwrap()).unwrap();
     let Claims { sub, exp, name, rooms, .. } = claims;
-    assert_eq!(identity, Identity { sub, name, rooms, until_unix_ms: exp as i64 * 1000 });
+    let mark = TokenMark::new("alice", None, None);
+    assert_eq!(identity, Identity { sub, name, rooms, until_unix_ms: exp as i64 * 1000, mark });
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn claims_decide() {
     for claims in [
         json!({"sub": "alice", "exp": now + 60, "nbf": now, "iat": now, "aud": "x", "iss": "y"}),
         json!({"sub": "alice", "exp": now + 60, "nbf": -1, "iat": 0.5, "aud": ["x", "y"], "iss": ""}),
-        json!({"sub": "alice", "exp": 1e300, "aud": [], "jti": null, "else": [{"exp": null}]}),
+        json!({"sub": "alice", "exp": 1e300, "aud": [], "jti": "7", "else": [{"exp": null}]}),
         json!({"sub": "alice", "exp": i64::MAX, "rooms": []}),
     ] {
         assert!(verify(&plain(), &signed(&claims)).is_ok(), "{claims}");
@@ -114,12 +116,12 @@ fn claims_decide() {
 fn a_claim_of_the_wrong_type_is_not_an_absent_one() {
     let kinds = [json!(null), json!(7), json!(true), json!("7"), json!(["a"]), json!([7]), json!({"a": 1})];
     let fits = |claim: &str, value: &Value| match claim {
-        "sub" | "name" | "iss" => value.is_string(),
+        "sub" | "name" | "iss" | "jti" => value.is_string(),
         "exp" | "nbf" | "iat" => value.is_number(),
         "rooms" => *value == json!(["a"]),
         _ => value.is_string() || *value == json!(["a"]),
     };
-    for claim in ["sub", "name", "iss", "exp", "nbf", "iat", "rooms", "aud"] {
+    for claim in ["sub", "name", "iss", "jti", "exp", "nbf", "iat", "rooms", "aud"] {
         for value in kinds.iter().filter(|value| !fits(claim, value)) {
             let mut claims = json!({"sub": "alice", "exp": now() + 60});
             claims[claim] = value.clone();
@@ -200,6 +202,32 @@ fn audience_and_issuer_are_checked_when_configured() {
 }
 
 #[test]
+fn a_token_is_known_by_its_user_its_id_and_its_moment() {
+    let claims = json!({"sub": "alice", "exp": now() + 60, "iat": 1_700_000_000.9, "jti": "7"});
+    let mark = verify(&plain(), &signed(&claims)).unwrap().mark;
+    assert_eq!(mark, TokenMark::new("alice", Some("7"), Some(1_700_000_000_900)));
+}
+
+#[test]
+fn a_token_may_not_live_longer_than_allowed() {
+    let required = RequiredClaims { max_life: Some(Duration::from_secs(60)), ..RequiredClaims::default() };
+    let strict = Verifier::new(Key::Secret(SECRET), required).unwrap();
+    let made = now() - 30;
+    for (iat, exp, expected) in [
+        (Some(made), made + 60, Ok(())),
+        (Some(made), made + 61, Err(TokenError::TooLongLived)),
+        (None, made + 60, Err(TokenError::MissingClaim)),
+        // Any other mistake is reported before the times.
+        (Some(made - 100), made, Err(TokenError::TooLongLived)),
+        (Some(made - 60), made, Err(TokenError::Expired)),
+    ] {
+        let mut claims = json!({"sub": "alice", "exp": exp});
+        iat.into_iter().for_each(|iat| claims["iat"] = json!(iat));
+        assert_eq!(verify(&strict, &signed(&claims)).map(|_| ()), expected, "{claims}");
+    }
+}
+
+#[test]
 fn a_changed_or_foreign_signature_is_refused() {
     let token = mint(b"another secret", &claims()).unwrap();
     assert_eq!(verify(&plain(), &token), Err(TokenError::Signature));
@@ -249,6 +277,22 @@ fn a_token_is_found_in_three_places_in_order() {
 fn nothing_prints_a_token() {
     let found = find([&b"Bearer canary"[..]], &[], None);
     assert!(!format!("{found:?}").contains("canary"), "{found:?}");
+}
+
+#[test]
+fn a_signature_of_any_of_the_keys_is_good() {
+    let other = b"the secret that follows, which has 32 bytes and more";
+    let keys = [Key::Secret(SECRET), Key::Secret(other)];
+    let both = Verifier::with_keys(&keys, RequiredClaims::default()).unwrap();
+    for secret in [SECRET, other] {
+        assert!(verify(&both, &mint(secret, &claims()).unwrap()).is_ok());
+    }
+    assert_eq!(verify(&both, &mint(b"a third one", &claims()).unwrap()), Err(TokenError::Signature));
+    // The error of a token does not depend on the place of its key.
+    let expired = mint(other, &Claims { exp: now() - 60, ..claims() }).unwrap();
+    assert_eq!(verify(&both, &expired), Err(TokenError::Expired));
+    let nothing = Verifier::with_keys(&[], RequiredClaims::default());
+    assert!(matches!(nothing, Err(KeyError::EmptySecret)));
 }
 
 /// The keys that the tests sign with. They are public.
@@ -337,16 +381,16 @@ fn the_public_key_is_no_secret() {
 fn the_settings_say_which_key_counts() {
     let mut auth = config::Config::default().auth;
     assert!(Verifier::from_config(&auth).unwrap().is_none());
-    auth.secret = Some(config::Secret::new(std::str::from_utf8(SECRET).unwrap()));
+    auth.secret = vec![config::Secret::new(std::str::from_utf8(SECRET).unwrap())];
     let verifier = Verifier::from_config(&auth).unwrap().unwrap();
     assert!(verify(&verifier, &mint(SECRET, &claims()).unwrap()).is_ok());
     for (algorithm, _, _, public) in PAIRS {
         auth.algorithm = algorithm;
-        auth.public_key = None;
+        auth.public_key.clear();
         assert!(Verifier::from_config(&auth).unwrap().is_none(), "the secret is no key of {algorithm:?}");
-        auth.public_key = Some(public.into());
+        auth.public_key.push(public.into());
         assert!(Verifier::from_config(&auth).unwrap().is_some());
     }
-    auth.public_key = Some("-----BEGIN PUBLIC KEY-----".into());
+    auth.public_key = vec!["-----BEGIN PUBLIC KEY-----".into()];
     assert!(Verifier::from_config(&auth).is_err());
 }

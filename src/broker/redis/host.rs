@@ -10,6 +10,7 @@ use crate::broker::room::SharedRoom;
 use crate::chat::presence::{Change, LocalMoves};
 use crate::names::{ConnectionId, Position, SessionId, UserId};
 use crate::protocol::close::EndReason;
+use crate::revocation::Revocation;
 
 /// A connection of this node that holds a user id.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ pub struct PrivateText {
 }
 
 /// The connections of the engine's own node. The engine's thread calls it, so nothing but
-/// [`is_alive`](Host::is_alive) and [`tell`](Host::tell) may wait.
+/// [`is_alive`](Host::is_alive), [`tell`](Host::tell) and [`revoke`](Host::revoke) may wait.
 pub trait Host: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + 'static {
     /// Number of slices into which [`holders`](Host::holders) divides the connections.
     const SLICES: usize;
@@ -66,6 +67,10 @@ pub trait Host: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + '
     /// Answers a question of another node, with at most [`MAX_TEXT`](super::control::message::MAX_TEXT) bytes. Returns
     /// `None` for a question that this node does not understand.
     fn tell(&self, question: Bytes) -> impl Future<Output = Option<Bytes>>;
+
+    /// Refuses tokens from now on. The future ends the connections with them, and returns the number of these. It waits
+    /// for the workers, which do not run yet when the engine starts.
+    fn revoke(&self, revocations: Vec<Revocation>) -> impl Future<Output = usize>;
 
     /// Delivers a private message to these connections, as far as their queues have space. Returns the number of those
     /// that get it.

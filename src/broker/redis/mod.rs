@@ -14,6 +14,7 @@ pub mod link;
 pub mod nodes;
 pub mod presence;
 mod requests;
+pub mod revocations;
 pub mod room;
 pub mod script;
 mod start_error;
@@ -41,12 +42,14 @@ use self::users::UserRequest;
 pub use self::users::{AskAnswer, AskError, EraseAnswer, Told};
 pub use self::users::{ClaimAnswer, ClaimError, Claimant, Grant};
 pub use self::users::{PrivateAnswer, PrivateMessage};
+pub use self::users::{RevokeAnswer, RevokeFailure};
 use super::memory::Memory;
 use super::{BrokerError, Job, Local};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::engine::EngineMetrics;
 use crate::names::{ConnectionId, RoomName, UserId};
+use crate::revocation::Revocation;
 
 /// The engine of several nodes. Dropping it stops its thread as [`Cluster::stop`] does.
 pub struct Cluster<L: Local> {
@@ -154,6 +157,11 @@ impl<L: Local> Cluster<L> {
     /// Forgets the history and the position of a room in the engine. Never waits.
     pub fn erase(&self, room: RoomName, answer: EraseAnswer) {
         self.requests.room(Request::User(UserRequest::Erase(room, answer)));
+    }
+
+    /// Revokes tokens on all nodes, in place of a weaker revocation of the same ones. Never waits.
+    pub fn revoke(&self, revocation: Revocation, weaker: Option<Revocation>, answer: RevokeAnswer) {
+        self.requests.room(Request::User(UserRequest::Revoke(revocation, weaker, answer)));
     }
 
     /// Returns how many messages wait for their answers.

@@ -15,6 +15,7 @@ use super::requests::Requests;
 use crate::broker::Local;
 use crate::names::{ConnectionId, Key, RoomName, SessionId, UserId};
 use crate::protocol::event::CommandError;
+use crate::revocation::Revocation;
 
 /// A connection that claims a user id.
 #[derive(Debug)]
@@ -130,6 +131,21 @@ pub type AskAnswer = Box<dyn FnOnce(Result<Vec<Told>, AskError>) + Send>;
 /// thread, so it must not wait.
 pub type EraseAnswer = Box<dyn FnOnce(Result<bool, AskError>) + Send>;
 
+/// Why tokens were not revoked, or not for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokeFailure {
+    /// There are as many revocations as can be stored.
+    Full,
+    /// The engine is not available. Nothing was revoked.
+    NoEngine,
+    /// The engine did not answer.
+    Unknown,
+}
+
+/// Takes the answer to a revocation: the number of connections that end. Called by the engine's thread, so it must not
+/// wait.
+pub type RevokeAnswer = Box<dyn FnOnce(Result<usize, RevokeFailure>) + Send>;
+
 /// A request about users, or of an operator.
 pub(super) enum UserRequest<L: Local> {
     Claim(Claimant, ClaimAnswer<L>),
@@ -144,6 +160,8 @@ pub(super) enum UserRequest<L: Local> {
     Erase(RoomName, EraseAnswer),
     /// To tell that a user is offline who had left for this many milliseconds, unless the user is back.
     Offline(UserId, u64),
+    /// To revoke tokens, in place of a weaker revocation of the same ones.
+    Revoke(Revocation, Option<Revocation>, RevokeAnswer),
 }
 
 impl<L: Local> UserRequest<L> {
@@ -157,6 +175,7 @@ impl<L: Local> UserRequest<L> {
             Self::Deliver(_, answer) => answer(Err(CommandError::Unavailable)),
             Self::Ask(_, answer) => answer(Err(AskError)),
             Self::Erase(_, answer) => answer(Err(AskError)),
+            Self::Revoke(_, _, answer) => answer(Err(RevokeFailure::NoEngine)),
             Self::EndReplaced(..) | Self::Release(..) | Self::Offline(..) => {}
         }
     }

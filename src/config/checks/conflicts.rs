@@ -113,17 +113,24 @@ pub(in crate::config) fn conflicts(config: &Config) -> Vec<Conflict> {
 /// Demands the keys that `auth.algorithm` needs, and no others.
 fn token_keys(config: &Config, demand: &mut impl FnMut(bool, &'static [&'static str], String)) {
     let auth = &config.auth;
-    let secret = auth.secret.is_some() || auth.secret_file.is_some();
-    let public = auth.public_key.is_some() || auth.public_key_file.is_some();
+    let secret = !auth.secret.is_empty() || auth.secret_file.is_some();
+    let public = !auth.public_key.is_empty() || auth.public_key_file.is_some();
+    let sets = [auth.jwks.is_some(), auth.jwks_file.is_some(), auth.jwks_url.is_some()];
+    let has_set = sets.contains(&true);
+    demand(
+        sets.into_iter().filter(|is_set| *is_set).count() + usize::from(public) <= 1,
+        &["auth.jwks_url", "auth.jwks_file", "auth.jwks", "auth.public_key", "auth.public_key_file"],
+        "only one of auth.jwks_url, auth.jwks_file, auth.jwks and auth.public_key may be set".into(),
+    );
     let hmac = auth.algorithm == Algorithm::Hs256;
 
     demand(
-        auth.secret.is_none() || auth.secret_file.is_none(),
+        auth.secret.is_empty() || auth.secret_file.is_none(),
         &["auth.secret", "auth.secret_file"],
         "only one of auth.secret and auth.secret_file may be set".into(),
     );
     demand(
-        auth.public_key.is_none() || auth.public_key_file.is_none(),
+        auth.public_key.is_empty() || auth.public_key_file.is_none(),
         &["auth.public_key", "auth.public_key_file"],
         "only one of auth.public_key and auth.public_key_file may be set".into(),
     );
@@ -134,13 +141,14 @@ fn token_keys(config: &Config, demand: &mut impl FnMut(bool, &'static [&'static 
         "auth.secret belongs to HS256; the other algorithms take auth.public_key".into(),
     );
     demand(
-        !hmac || !public,
-        &["auth.algorithm", "auth.public_key", "auth.public_key_file"],
-        "auth.public_key belongs to RS256, ES256 and EdDSA; HS256 takes auth.secret".into(),
+        !hmac || !public && !has_set,
+        &["auth.algorithm", "auth.public_key", "auth.public_key_file", "auth.jwks_url", "auth.jwks_file"],
+        "auth.public_key and auth.jwks belong to RS256, ES256 and EdDSA; HS256 takes auth.secret".into(),
     );
     demand(
-        !auth.required || secret || public,
+        !auth.required || secret || public || has_set,
         &["auth.required", "auth.secret", "auth.secret_file", "auth.public_key", "auth.public_key_file"],
-        "no key could verify a token: set auth.secret or auth.secret_file (HS256), or auth.public_key".into(),
+        "no key could verify a token: set auth.secret or auth.secret_file (HS256), or auth.public_key or auth.jwks_url"
+            .into(),
     );
 }

@@ -45,7 +45,7 @@ impl Config {
 
 /// Returns a warning for each choice that makes the server less safe than it seems.
 fn advice(config: &Config) -> impl Iterator<Item = String> {
-    let length = config.auth.secret.as_ref().map_or(SECRET_BYTES, |secret| secret.expose().len());
+    let length = config.auth.secret.iter().map(|secret| secret.expose().len()).min().unwrap_or(SECRET_BYTES);
     let short_secret = (length < SECRET_BYTES).then(|| {
         format!("`auth.secret` has {length} bytes, fewer than the {SECRET_BYTES} that HS256 requires (RFC 7518, 3.2)")
     });

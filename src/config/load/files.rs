@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::super::kind::{Kind, Raw};
 use super::super::list::{Lines, Optional};
-use super::super::text::{CERTIFICATES, HeaderSecret, PRIVATE_KEY, Pem, SecretText, SigningSecret};
+use super::super::text::{
+    CERTIFICATES, HeaderSecret, KEY_SET, PEMS, PRIVATE_KEY, SECRETS, SecretText, SigningSecret,
+};
+use super::super::types::Secret;
 use super::Loader;
+use crate::keys::jwks::KeySet;
 use crate::keys::{Algorithm, PublicKey};
 
 /// Reads a file; tests give another function than the system's.
@@ -19,13 +23,15 @@ impl Loader {
     pub(super) fn key_files(&mut self, read: Reader) {
         let auth = &self.config.auth;
         let (secret_file, public_key_file) = (auth.secret_file.clone(), auth.public_key_file.clone());
-        if let Some(secret) =
-            self.key_file(read, "auth.secret_file", secret_file, &Optional(SecretText(1, 4096)))
-        {
-            self.config.auth.secret = secret;
+        if let Some(secrets) = self.key_file(read, "auth.secret_file", secret_file, &SECRETS) {
+            self.config.auth.secret = secrets;
         }
-        if let Some(key) = self.key_file(read, "auth.public_key_file", public_key_file, &Optional(Pem)) {
-            self.config.auth.public_key = key;
+        if let Some(keys) = self.key_file(read, "auth.public_key_file", public_key_file, &PEMS) {
+            self.config.auth.public_key = keys;
+        }
+        let file = self.config.auth.jwks_file.clone();
+        if let Some(set) = self.key_file(read, "auth.jwks_file", file, &Optional(KEY_SET)) {
+            self.config.auth.jwks = set;
         }
         let password = Optional(SecretText(1, 4096));
         let file = self.config.redis.password_file.clone();
@@ -88,7 +94,7 @@ impl Loader {
         None
     }
 
-    /// Checks that tokens can be verified with the key, now that the key and its algorithm are known.
+    /// Checks that tokens can be verified with the keys, now that these and their algorithm are known.
     pub(super) fn check_keys(&mut self) {
         if self.errors.iter().any(|error| error.key.starts_with("auth.")) {
             return;
@@ -96,20 +102,29 @@ impl Loader {
         let auth = &self.config.auth;
         let named =
             |key, file| if auth.secret_file.is_some() || auth.public_key_file.is_some() { file } else { key };
-        let (path, problem) = match (auth.algorithm, &auth.secret, &auth.public_key) {
+        let (path, count, problem) = if auth.algorithm == Algorithm::Hs256 {
             // A public key as the secret would let anybody who knows it sign tokens.
-            (Algorithm::Hs256, Some(secret), _) if secret.expose().starts_with(b"-----BEGIN ") => (
-                named("auth.secret", "auth.secret_file"),
-                "is a key in PEM, not a secret of HS256: set auth.algorithm and auth.public_key_file"
-                    .to_owned(),
-            ),
-            (Algorithm::Hs256, ..) | (_, _, None) => return,
-            (algorithm, _, Some(pem)) => match PublicKey::parse(algorithm, pem) {
-                Ok(_) => return,
-                Err(error) => (named("auth.public_key", "auth.public_key_file"), error.to_string()),
-            },
+            let is_pem = |secret: &Secret| secret.expose().starts_with(b"-----BEGIN ");
+            let problem =
+                "is a key in PEM, not a secret of HS256: set auth.algorithm and auth.public_key_file";
+            let found = auth.secret.iter().position(is_pem).map(|index| (index, problem.to_owned()));
+            (named("auth.secret", "auth.secret_file"), auth.secret.len(), found)
+        } else {
+            let mut keys = auth.public_key.iter().enumerate();
+            let found = keys.find_map(|(index, pem)| {
+                PublicKey::parse(auth.algorithm, pem).err().map(|error| (index, error.to_string()))
+            });
+            (named("auth.public_key", "auth.public_key_file"), auth.public_key.len(), found)
         };
+        let set = auth.jwks.as_ref().and_then(|set| KeySet::parse(auth.algorithm, set).err());
+        if let Some(error) = set {
+            let path = if auth.jwks_file.is_some() { "auth.jwks_file" } else { "auth.jwks" };
+            let layer = self.config.layer(path);
+            return self.error(path.into(), None, error.to_string(), &layer);
+        }
+        let Some((index, problem)) = problem else { return };
         let layer = self.config.layer(path);
-        self.error(path.into(), None, problem, &layer);
+        let key = if count > 1 { format!("{path}[{index}]") } else { path.to_owned() };
+        self.error(key, None, problem, &layer);
     }
 }

@@ -239,7 +239,15 @@ fn keys_come_from_files() {
         Ok("hunter2\n".into())
     };
     let config = Config::load(sources.clone()).expect("no mistakes");
-    assert_eq!(config.auth.secret.expect("read from the file").expose(), b"hunter2");
+    assert_eq!(config.auth.secret, [Secret::new("hunter2")]);
+
+    sources.read = |_| Ok("first\n\n  second, with blanks \t\r\n".into());
+    let config = Config::load(sources.clone()).expect("no mistakes");
+    assert_eq!(config.auth.secret, ["first", "  second, with blanks"].map(Secret::new));
+    let config = Config::load(file("auth.secret = [\"first\", \"second, too\"]")).expect("no mistakes");
+    assert_eq!(config.auth.secret, ["first", "second, too"].map(Secret::new));
+    let many = mistake(environment("THRONG_AUTH__SECRET", &"canary\n".repeat(9)));
+    assert!(many.contains("a list of up to 8 (in text one per line)") && !many.contains("canary"), "{many}");
 
     sources.read = |_| Err(io::ErrorKind::NotFound.into());
     assert!(
@@ -273,6 +281,7 @@ fn keys_come_from_files() {
 #[test]
 fn a_key_that_does_not_fit_its_algorithm_is_a_mistake() {
     const RS256: &str = include_str!("../../../tests/keys/TEST-ONLY-rs256.public.pem");
+    const ES256: &str = include_str!("../../../tests/keys/TEST-ONLY-es256.public.pem");
     const PRIVATE: &str = include_str!("../../../tests/keys/TEST-ONLY-es256.private.pem");
     let with = |algorithm: &str, key: &str| {
         Sources::new().environment([("THRONG_AUTH__ALGORITHM", algorithm), ("THRONG_AUTH__PUBLIC_KEY", key)])
@@ -287,6 +296,14 @@ fn a_key_that_does_not_fit_its_algorithm_is_a_mistake() {
     assert!(mistake(with("RS256", "-----BEGIN PUBLIC KEY-----\nabc")).contains("damaged or cut off"));
     // A value that may be a private key is not shown.
     assert!(mistake(with("ES256", PRIVATE)).starts_with("auth.public_key = [redacted] ("));
+
+    // Of several keys, the one that is wrong is named.
+    let two = mistake(with("RS256", &format!("{RS256}{ES256}")));
+    assert!(two.starts_with("auth.public_key[1] (environment variable"), "{two}");
+    let config = Config::load(with("RS256", &format!("{RS256}{RS256}"))).expect("no mistakes");
+    assert_eq!(config.auth.public_key, [RS256, RS256]);
+    let list = file(&format!("auth.secret = [\"a\", {RS256:?}]"));
+    assert!(mistake(list).starts_with("auth.secret[1] (file throng.toml): is a key in PEM"));
 
     let mut sources = Sources::new().set("auth.algorithm=EdDSA").set("auth.public_key_file=/run/key");
     sources.read = |_| Ok(RS256.into());

@@ -1,7 +1,7 @@
 //! Finishes a command that could not be finished at once.
 
 use super::Chat;
-use super::pending::{Asking, Joining, Leaving, Pending, Permitting, Sending};
+use super::pending::{Asking, Joining, Leaving, Pending, Permitting, Renewing, Sending};
 use crate::endpoint::peer::Peer;
 use crate::node::{Membership, NotPermitted, refusal};
 use crate::protocol::close::EndReason;
@@ -32,6 +32,7 @@ impl Chat {
                 self.rooms.get(leaving.room.as_str()).is_some_and(Membership::awaits_answers)
             }
             Some(Pending::Permitting(permitting)) => permitting.permission.is_waiting(),
+            Some(Pending::Renewing(_)) => self.forbidden().any(Membership::awaits_answers),
             Some(Pending::Joining(joining)) => joining.opening.is_waiting(),
             Some(Pending::Asking(asking)) => asking.opening.is_waiting(),
             Some(Pending::Sending(sending)) => sending.delivery.is_waiting(),
@@ -100,6 +101,12 @@ impl Chat {
                 let permitted = permission.result().map_err(NotPermitted::command_error);
                 let opened = permitted.and_then(|()| self.open_room(room, resume, re.as_deref(), peer));
                 (re, opened)
+            }
+            Pending::Renewing(Renewing { re, until_unix_ms }) => {
+                self.leave_forbidden(peer);
+                let expires_ms = peer.node.ms_until(until_unix_ms);
+                peer.reply(&v1::token_ack(re.as_deref(), expires_ms));
+                return Ok(());
             }
             Pending::Joining(joining) => {
                 let Joining { room, resume, re, opening } = *joining;

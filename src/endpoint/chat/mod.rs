@@ -4,6 +4,7 @@ mod finish;
 mod pending;
 mod replay;
 mod rooms;
+mod token;
 mod v1;
 
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct V1Request {
     pub session: SessionId,
     /// The position of the last message of the room that the client has seen.
     pub resume: Option<Position>,
+    /// When the token expires, in milliseconds since the Unix epoch; `None` where none is demanded.
+    pub until_unix_ms: Option<i64>,
 }
 
 /// Returns the reason that ends a connection which could not enter its room.
@@ -89,8 +92,8 @@ impl Chat {
             node.enter(registration, &room, claim.user(), address, resume).map_err(refused_entry)?;
         claim.end_replaced();
         let mut session = None;
-        if let Some(V1Request { session: secret, .. }) = v1 {
-            registration.greet(&v1::welcome(node, claim.user(), secret, &entered));
+        if let Some(V1Request { session: secret, until_unix_ms, .. }) = v1 {
+            registration.greet(&v1::welcome(node, claim.user(), secret, &entered, until_unix_ms));
             let mut new = Box::new(Session::new(room, address, allowed));
             let replaying = Replaying::begin(registration, entered.membership.room(), entered.resumed);
             new.pending = replaying.map(Pending::Replaying);

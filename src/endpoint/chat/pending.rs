@@ -18,6 +18,8 @@ pub(super) enum Pending {
     Joining(Box<Joining>),
     /// A page of history is to be sent once the engine has read it.
     Asking(Box<Asking>),
+    /// A new token is to be answered once the rooms that it does not allow are left.
+    Renewing(Renewing),
     /// A private message is to be answered once the nodes of its recipient have answered.
     Sending(Box<Sending>),
 }
@@ -37,6 +39,13 @@ pub(super) struct Permitting {
     pub(super) resume: Option<Position>,
     pub(super) re: Option<Box<str>>,
     pub(super) permission: Permission,
+}
+
+/// A `token` command that waits until rooms are left.
+#[derive(Debug)]
+pub(super) struct Renewing {
+    pub(super) re: Option<Box<str>>,
+    pub(super) until_unix_ms: i64,
 }
 
 /// A `join` command that waits for the engine.

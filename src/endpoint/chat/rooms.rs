@@ -30,6 +30,10 @@ impl Rooms {
         self.0.iter_mut().find(|membership| membership.room().as_str() == room)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Membership> {
+        self.0.iter()
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Membership> {
         self.0.iter_mut()
     }

@@ -29,7 +29,7 @@ pub(super) struct Session {
     /// A hash of the client's address, with a key of this process.
     address: u32,
     /// Patterns of the rooms that the token allows; `None` allows all.
-    allowed: Option<Box<[String]>>,
+    pub(super) allowed: Option<Box<[String]>>,
     /// The command that has to be finished before the next one is taken.
     pub(super) pending: Option<Pending>,
     /// Limits how often the connection's `typing` commands are shown to others.
@@ -41,14 +41,20 @@ impl Session {
         Self { entry, address, allowed, pending: None, typing: TypingPause::default() }
     }
 
-    fn allows(&self, room: &str) -> bool {
+    pub(super) fn allows(&self, room: &str) -> bool {
         let patterns = self.allowed.as_ref();
         patterns.is_none_or(|patterns| patterns.iter().any(|pattern| names::matches_pattern(pattern, room)))
     }
 }
 
 /// Encodes `welcome`, the first event that a connection gets.
-pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &Entered) -> Frame {
+pub(super) fn welcome(
+    node: &Node,
+    user: &UserId,
+    session: SessionId,
+    entered: &Entered,
+    until_unix_ms: Option<i64>,
+) -> Frame {
     let config = node.config();
     let Position { epoch, offset } = entered.start();
     let rate = |value: usize| config.rate_limit.enabled.then_some(value as u64);
@@ -69,6 +75,7 @@ pub(super) fn welcome(node: &Node, user: &UserId, session: SessionId, entered: &
             messages_per_second: rate(config.rate_limit.messages_per_second),
             burst: rate(config.rate_limit.burst),
         },
+        expires_ms: until_unix_ms.map(|until_unix_ms| node.ms_until(until_unix_ms)),
     })
 }
 
@@ -145,6 +152,10 @@ impl Chat {
                 self.presence(room, after, limit, re, peer)
             }
             Command::Typing { room } => self.typing(room, peer),
+            Command::Token { token } => {
+                peer.spend(Allowance::request)?;
+                self.renew_token(token, re, peer)
+            }
             Command::HeartbeatAck => Ok(()),
             Command::Ping => {
                 peer.reply(&v1::pong(re));

@@ -13,7 +13,8 @@ use serde::de::{Deserializer, IgnoredAny};
 use simd_json::Buffers;
 use std::fmt;
 
-pub use v1::{Command, MAX_HISTORY_LIMIT, MAX_ID_CHARS, MAX_PRESENCE_LIMIT, Rejection, Request, Resume};
+pub use v1::{Command, MAX_HISTORY_LIMIT, MAX_ID_CHARS, MAX_PRESENCE_LIMIT};
+pub use v1::{Rejection, Request, Resume, TokenText};
 use value::{FIELD_TWICE, Value};
 
 use super::event::CommandError;

@@ -24,7 +24,8 @@ pub enum CommandError {
     },
     /// The field `type` names no command.
     #[error(
-        "Unknown type: must be message, direct, join, leave, history, presence, typing, ping or heartbeat_ack"
+        "Unknown type: must be message, direct, join, leave, history, presence, typing, token, ping or \
+         heartbeat_ack"
     )]
     UnknownType,
     /// The room's name is not 1 to 64 of the allowed characters.
@@ -54,6 +55,9 @@ pub enum CommandError {
     /// The token or a rule of the room forbids the command; the text says which.
     #[error("Forbidden: {0}")]
     Forbidden(&'static str),
+    /// The token that is to replace the connection's is not accepted, and has changed nothing; the text says why.
+    #[error("Token refused: {0}")]
+    InvalidToken(&'static str),
     /// The node cannot accept the message now; nothing was appended.
     #[error("Service unavailable, try again")]
     Unavailable,
@@ -79,6 +83,7 @@ impl CommandError {
             Self::UserNotFound => "user_not_found",
             Self::RateLimited { .. } => "rate_limited",
             Self::Forbidden(_) => "forbidden",
+            Self::InvalidToken(_) => "invalid_token",
             Self::Unavailable | Self::NoMoreRooms => "unavailable",
         }
     }
@@ -91,7 +96,7 @@ impl CommandError {
             Self::InvalidJson | Self::InvalidMessage(_) | Self::MissingField(_) => true,
             Self::MessageTooLong { .. } | Self::UnknownType | Self::InvalidRoom => true,
             Self::NotInRoom | Self::AlreadyJoined | Self::TooManyRooms { .. } | Self::UserNotFound => false,
-            Self::RateLimited { .. } | Self::Forbidden(_) => false,
+            Self::RateLimited { .. } | Self::Forbidden(_) | Self::InvalidToken(_) => false,
             Self::Unavailable | Self::NoMoreRooms => false,
         }
     }

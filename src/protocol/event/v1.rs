@@ -36,6 +36,8 @@ pub struct Welcome<'a> {
     pub heartbeat_ms: u64,
     /// The limits that the client must keep to.
     pub limits: WelcomeLimits,
+    /// Milliseconds until the token expires; left out where none is demanded.
+    pub expires_ms: Option<u64>,
 }
 
 /// The limits that a client can run into.
@@ -67,6 +69,9 @@ pub fn welcome(welcome: &Welcome<'_>) -> Frame {
         object.name("room", welcome.room.as_str()).epoch(welcome.epoch).number("offset", welcome.offset.0);
         object.flag("recovered", welcome.recovered).number("heartbeat_ms", welcome.heartbeat_ms);
         object.value("limits", &welcome.limits);
+        if let Some(expires_ms) = welcome.expires_ms {
+            object.number("expires_ms", expires_ms);
+        }
     })
 }
 
@@ -100,6 +105,14 @@ pub fn ack(ack: &Ack<'_>) -> Frame {
 pub fn direct_ack(re: Option<&str>, delivered: usize) -> Frame {
     encode("ack", SMALL, |object| {
         object.re(re).count("delivered", delivered);
+    })
+}
+
+/// Encodes the `ack` of a `token`, which expires after `expires_ms` milliseconds.
+#[must_use]
+pub fn token_ack(re: Option<&str>, expires_ms: u64) -> Frame {
+    encode("ack", SMALL, |object| {
+        object.re(re).number("expires_ms", expires_ms);
     })
 }
 

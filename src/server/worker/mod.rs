@@ -25,7 +25,7 @@ use crate::protocol::close::EndReason;
 use crate::shard::ShardSettings;
 use crate::shard::laggards::Laggards;
 use crate::shard::wheel::TICK_MS;
-use crate::shard::{Shard, batch, bounds, fanout};
+use crate::shard::{Shard, batch, bounds, fanout, revoked};
 
 /// Largest batch of frames in bytes, unless a quarter of a queue's bound is less.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -103,9 +103,11 @@ async fn run(index: usize, shared: Arc<Shared>, mailbox: Mailbox, mut stop: Stop
     let inbox = Arc::clone(node.registry.inbox(index));
     let metrics = Arc::clone(node.metrics.shard(index));
     let shard = Shard::new(index, inbox, metrics, settings(&node.config()), node.clock.clone());
-    let context = WorkerContext::new(node, shard);
+    let tokens: Arc<Shared> = Arc::clone(&shared);
+    let context = WorkerContext::new(node, shard, tokens);
     let fanout = spawn_local(fanout::run(Rc::clone(&context.shard)));
     let wheel = spawn_local(turn_wheel(Rc::clone(&context.shard)));
+    spawn_local(revoked::run(Rc::clone(&context.shard)));
     spawn_local(find_laggards(Rc::clone(&context.shard), laggards));
     let draining = async {
         // The sender lives as long as the server: an error means that the server stops as well.

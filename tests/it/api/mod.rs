@@ -16,31 +16,31 @@ const KEY: &str = "a-key-of-the-tests-1";
 const READ_KEY: &str = "a-key-that-only-reads";
 const TYPE: &str = "Content-Type: application/json\r\n";
 
-fn start(more: Settings<'_>) -> Server {
+pub(crate) fn start(more: Settings<'_>) -> Server {
     let keys = format!("backend={KEY}");
     let own = [("api.keys", keys.as_str()), ("api.read_keys", READ_KEY), ("workers", "2")];
     Server::start(&[&own, more].concat())
 }
 
 /// Returns the header lines of a good call, and others.
-fn with(more: &str) -> String {
+pub(crate) fn with(more: &str) -> String {
     format!("X-API-Key: {KEY}\r\n{TYPE}{more}")
 }
 
 /// Makes a call with the right key, on any node.
 #[track_caller]
-fn call(server: &Server, method: &str, body: &Value) -> Response {
+pub(crate) fn call(server: &Server, method: &str, body: &Value) -> Response {
     post(server.address(), &format!("/api/{method}"), &with(""), &body.to_string())
 }
 
 #[track_caller]
-fn json_of(response: &Response) -> Value {
+pub(crate) fn json_of(response: &Response) -> Value {
     serde_json::from_str(&response.body).unwrap_or_else(|error| panic!("{error}: {response:?}"))
 }
 
 /// Makes a call that must succeed, and returns its result.
 #[track_caller]
-fn result(server: &Server, method: &str, body: &Value) -> Value {
+pub(crate) fn result(server: &Server, method: &str, body: &Value) -> Value {
     let response = call(server, method, body);
     assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")));
     json_of(&response)["result"].clone()
@@ -69,7 +69,7 @@ fn asked(server: &Server, path: &str) -> Value {
 
 /// Asserts that a response is an error with this status and code.
 #[track_caller]
-fn expect_error(response: &Response, status: u16, code: &str) {
+pub(crate) fn expect_error(response: &Response, status: u16, code: &str) {
     response.expect_error_body();
     let body = json_of(response);
     assert_eq!((response.status, &body["error"]["code"]), (status, &json!(code)), "{response:?}");

@@ -152,6 +152,7 @@ fn the_calls_and_errors_of_the_api_are_those_of_the_code() {
         ApiError::BodyTooLarge { max: 1 },
         ApiError::RateLimited { retry_after_ms: 1 },
         ApiError::AtCapacity,
+        ApiError::RevocationsFull,
         ApiError::Draining,
         ApiError::InvalidSettings(Box::default()),
         ApiError::NotReloadable,
@@ -236,9 +237,11 @@ fn the_metrics_are_those_of_the_page() {
         let name = quoted(row[0]).next().expect("a name");
         (name.split('{').next().unwrap_or(name), row[1])
     });
-    // Those of the engine exist only where there is one: tests/cluster looks at them.
+    // Those of the engine exist only where there is one, at which tests/cluster looks, and those of a set of keys where
+    // there is a URL, at which `jwks` looks.
     let is_engines = |name: &str| {
         name.starts_with("throng_engine_")
+            || name.starts_with("throng_jwks_")
             || ["throng_nodes", "throng_control_timeouts_total"].contains(&name)
     };
     let listed = listed.filter(|(name, _)| !is_engines(name));

@@ -64,6 +64,12 @@ impl KeyPair {
     /// Signs a token with these claims.
     #[track_caller]
     pub(crate) fn sign(&self, claims: &Value) -> String {
+        self.sign_as(None, claims)
+    }
+
+    /// Signs a token with these claims, which names its key.
+    #[track_caller]
+    pub(crate) fn sign_as(&self, kid: Option<&str>, claims: &Value) -> String {
         let body: String = self.private.lines().filter(|line| !line.starts_with("-----")).collect();
         let der = STANDARD.decode(body).expect("PEM is base64");
         let key = match self.algorithm {
@@ -71,7 +77,8 @@ impl KeyPair {
             Algorithm::ES256 => EncodingKey::from_ec_der(&der),
             _ => EncodingKey::from_ed_der(&der),
         };
-        jsonwebtoken::encode(&Header::new(self.algorithm), claims, &key).expect("claims can be signed")
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(self.algorithm) };
+        jsonwebtoken::encode(&header, claims, &key).expect("claims can be signed")
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
         R::TokenExpired,
         R::TokenNotYetValid,
         R::RoomForbidden,
+        R::TokenRevoked,
         R::not_allowed(None),
         R::HeartbeatTimeout,
         R::MessageTimeout,
@@ -46,7 +47,8 @@ pub(crate) fn reasons() -> Vec<EndReason> {
             R::Inactivity | R::GoingAway | R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 => {}
             R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
             R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
-            R::Restarting | R::TokenExpired | R::TokenNotYetValid | R::RoomForbidden | R::NotAllowed(_) => {}
+            R::Restarting | R::TokenExpired | R::TokenNotYetValid | R::RoomForbidden => {}
+            R::TokenRevoked | R::NotAllowed(_) => {}
             R::HeartbeatTimeout | R::MessageTimeout => {}
             R::SlowConsumer(_) | R::RateLimited | R::PositionLost => {}
             R::Replaced | R::Kicked | R::RepeatedlyMalformed => {}
@@ -72,6 +74,7 @@ pub(crate) fn errors() -> Vec<CommandError> {
         E::UserNotFound,
         E::RateLimited { retry_after_ms: 250 },
         E::Forbidden("the token does not allow this room"),
+        E::InvalidToken("it has expired"),
         E::Unavailable,
         E::NoMoreRooms,
     ];
@@ -81,7 +84,7 @@ pub(crate) fn errors() -> Vec<CommandError> {
             E::InvalidJson | E::InvalidMessage(_) | E::MissingField(_) | E::MessageTooLong { .. } => {}
             E::UnknownType | E::InvalidRoom | E::NotInRoom | E::AlreadyJoined => {}
             E::TooManyRooms { .. } | E::UserNotFound | E::RateLimited { .. } | E::Forbidden(_) => {}
-            E::Unavailable | E::NoMoreRooms => {}
+            E::InvalidToken(_) | E::Unavailable | E::NoMoreRooms => {}
         }
     }
     all

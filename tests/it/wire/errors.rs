@@ -53,6 +53,7 @@ fn permission(tape: &mut Tape) {
     let alice = &mut TapedClient::enter(tape, "alice", &server, &path, &["welcome", "presence_diff"]);
     alice.fails(tape, r#"{"type":"join","id":"1","room":"den"}"#, "forbidden");
     alice.fails(tape, r#"{"type":"join","id":"2","room":"live-2"}"#, "unavailable");
+    alice.fails(tape, r#"{"type":"token","id":"3","token":"a.b.c"}"#, "invalid_token");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::manual;
 use crate::snapshots::check;
 use crate::support::raw::Socket;
 use crate::support::server::{SMALL_QUEUES, Server, Settings};
+use crate::support::token::{SECRET, mint};
 use crate::support::vocabulary;
 
 fn talk(tape: &mut Tape) {
@@ -65,6 +66,17 @@ fn rooms(tape: &mut Tape, alice: &mut TapedClient) {
     alice.does(tape, &join, &["joined", "message", "presence_diff"]);
 }
 
+fn tokens(tape: &mut Tape) {
+    let server = Server::start(&[("node", "n1"), ("auth.required", "true"), ("auth.secret", SECRET)]);
+    tape.section("A token takes the place of another, and allows fewer rooms.");
+    let path = format!("alice?room=lobby&token={}", mint(&["--sub", "alice"]));
+    let alice = &mut TapedClient::enter(tape, "alice", &server, &path, &["welcome", "presence_diff"]);
+    alice.does(tape, r#"{"type":"join","id":"1","room":"den"}"#, &["joined", "presence_diff"]);
+    let next = mint(&["--sub", "alice", "--room", "lobby", "--ttl", "2h"]);
+    tape.hide(&next, "TOKEN");
+    alice.does(tape, &format!(r#"{{"type":"token","id":"2","token":"{next}"}}"#), &["left", "ack"]);
+}
+
 fn silence(tape: &mut Tape) {
     let server = Server::start(&[("node", "n1"), ("heartbeat.interval", "1s")]);
     tape.section("Nobody speaks.");
@@ -91,6 +103,7 @@ fn every_command_and_every_event_comes_over_a_socket_with_all_of_its_fields() {
     let mut tape = Tape::default();
     talk(&mut tape);
     too_fast(&mut tape);
+    tokens(&mut tape);
     silence(&mut tape);
     loss(&mut tape);
     assert_eq!(vocabulary::fields(&tape.sent), manual::commands(), "every command with all of its fields");

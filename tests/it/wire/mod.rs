@@ -33,6 +33,12 @@ const ELSEWHERE: Proofs = &[
         "tests/cluster/chat.rs",
         "members_who_were_shown_lost_messages_are_closed_with_4003",
     ),
+    (
+        "close",
+        "3003 Token revoked",
+        "tests/it/revoke.rs",
+        "a_revoked_token_ends_its_connections_and_opens_none",
+    ),
     ("close", "4501 Kicked", "tests/it/api/mod.rs", "a_user_is_disconnected_on_every_node"),
     ("close", "1008 Not allowed", "tests/it/hooks.rs", "a_refusal_is_told_with_its_reason"),
     ("refusal", "made_way", "tests/it/places.rs", "one_address_cannot_hold_all_handshake_permits"),
@@ -140,6 +146,8 @@ const SENTENCES: Proofs = &[
         "tests/it/secure.rs",
         "where_tokens_are_required_the_subject_is_the_user_id",
     ),
+    ("token", "renewed", "tests/it/renewal.rs", "a_new_token_keeps_the_connection_beyond_the_old_one"),
+    ("token", "revoked", "tests/it/revoke.rs", "a_revoked_token_ends_its_connections_and_opens_none"),
     ("token", "rooms", "tests/it/secure.rs", "a_token_names_the_rooms_it_opens"),
     (
         "token",

@@ -11,7 +11,7 @@ use crate::support::server::Server;
 use crate::support::speaker::{expect_advice, offered};
 
 /// Numbers that differ from run to run, in events and in heads.
-const NUMBERS: [&str; 3] = ["ts", "after_ms", "retry_after_ms"];
+const NUMBERS: [&str; 4] = ["ts", "after_ms", "retry_after_ms", "expires_ms"];
 
 /// A recording; see the module's documentation.
 #[derive(Default)]
@@ -36,6 +36,11 @@ impl Tape {
     pub(super) fn line(&mut self, line: &str) {
         let masked = self.words.iter().fold(line.to_owned(), |line, (word, mask)| line.replace(word, mask));
         writeln!(self.text, "{masked}").expect("a string");
+    }
+
+    /// Records a mask instead of a word from now on.
+    pub(super) fn hide(&mut self, word: &str, mask: &'static str) {
+        self.words.push((word.to_owned(), mask));
     }
 
     /// Records an event that `who` received; returns it.

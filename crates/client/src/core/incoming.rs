@@ -70,7 +70,7 @@ impl Core {
             }
             ServerEvent::PresenceDiff { .. } | ServerEvent::Typing { .. } | ServerEvent::Unknown => {}
             ServerEvent::Left { re: None, room } => {
-                self.expel(&room, "removed", "an operator took you out of the room");
+                self.expel(&room, "removed", "the server took you out of the room");
             }
             ServerEvent::Disconnect(advice) => self.advice = Some(advice),
             ServerEvent::Error(error) => self.handle_error(error, command, now),
@@ -89,7 +89,8 @@ impl Core {
             let end = ConnectionEnd::with_reason("the server sent a second welcome");
             return self.end_connection(end, now);
         }
-        let Welcome { session, node, user, room, epoch, offset, recovered, heartbeat_ms, limits } = welcome;
+        let Welcome { session, node, user, room, epoch, offset, recovered, heartbeat_ms, limits, expires_ms } =
+            welcome;
         let takes_any_entry = std::mem::take(&mut self.takes_any_entry);
         let is_wanted = match self.requested_entry.take() {
             Some(requested) => self.rooms.get(&requested).is_some(),
@@ -101,6 +102,9 @@ impl Core {
         self.silence_limit = silence_limit(heartbeat_ms);
         self.outbox.connected(limits.max_message_chars, limits.messages_per_second);
         self.phase = Phase::Online;
+        if let Some(expires_ms) = expires_ms {
+            self.plan_renewal(Duration::from_millis(expires_ms), now);
+        }
         self.push_state(State::Online);
         self.events.push_back(Event::Welcome { room: room.clone(), user, node, epoch, offset, recovered });
         if !is_wanted {
@@ -123,6 +127,9 @@ impl Core {
     fn handle_answer(&mut self, answer: ServerEvent, command: Option<PendingCommand>, now: Instant) {
         match (answer, command) {
             (ServerEvent::Ack(ack), Some(PendingCommand::Message)) => self.handle_ack(&ack),
+            (ServerEvent::Ack(ack), Some(PendingCommand::Token)) => {
+                self.plan_renewal(Duration::from_millis(ack.expires_ms.unwrap_or(0)), now);
+            }
             (ServerEvent::Joined(joined), Some(PendingCommand::Join(serial))) => {
                 self.handle_joined(serial, joined);
                 self.ping_behind_replay(now);
@@ -235,6 +242,7 @@ impl Core {
             // Any other refusal means that the client is not in the room, as the caller wanted.
             Some(PendingCommand::Leave(_, reply)) => drop(reply.send(Ok(()))),
             Some(PendingCommand::Ping) => {}
+            Some(PendingCommand::Token) => self.plan_another_renewal(now),
             Some(command @ (PendingCommand::History(_) | PendingCommand::Presence(_))) => {
                 command.fail(SendError::Refused { code, message, retry_after });
             }

@@ -3,6 +3,7 @@
 
 mod commands;
 mod incoming;
+mod renewal;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use self::renewal::Renewal;
 use super::address::Target;
 use super::backoff::Backoff;
 use super::command::Reply;
@@ -38,8 +40,10 @@ pub(super) struct Settings {
     pub(super) user: UserId,
     /// Most messages that may wait for their acks, and most other commands that may wait for their answers.
     pub(super) queue: usize,
-    /// True when there is a token, which can expire.
+    /// True when there is a token that does not change, and can expire.
     pub(super) has_token: bool,
+    /// True when a fresh token can be got at any time.
+    pub(super) can_renew: bool,
     /// How long a command may go unanswered on a connection that is otherwise alive.
     pub(super) answer_timeout: Duration,
 }
@@ -93,6 +97,8 @@ pub(super) struct Core {
     outbox: Outbox,
     pending: PendingCommands,
     replay: Option<Replay>,
+    /// When the token is to be renewed; `None` where it is not.
+    renewal: Option<Renewal>,
     events: VecDeque<Event>,
     frames: VecDeque<String>,
 }
@@ -126,6 +132,7 @@ impl Core {
             rooms: Rooms::default(),
             pending: PendingCommands::default(),
             replay: None,
+            renewal: None,
             events: VecDeque::new(),
             frames: VecDeque::new(),
         };
@@ -212,8 +219,8 @@ impl Core {
         self.push_state(State::Waiting { attempt: self.backoff.attempt(), delay, reason: ended });
     }
 
-    /// Returns true for a close after which another attempt cannot help. The client has only one token, so that an
-    /// expired one is final; one that is not valid yet will become so.
+    /// Returns true for a close after which another attempt cannot help. A token that does not change is final once it
+    /// has expired; one that is not valid yet will become so.
     fn is_final(&self, code: u16, reason: &str) -> bool {
         let is_expired = || self.settings.has_token && reason != TOKEN_NOT_YET_VALID;
         matches!(code, 1002 | 1003 | 1007 | 1008 | 3003 | 4500..) || (code == 3000 && is_expired())
@@ -230,6 +237,7 @@ impl Core {
     fn reset_connection(&mut self) {
         self.frames.clear();
         self.replay = None;
+        self.renewal = None;
         self.reading_paused_since = None;
         self.room_commands_paused_until = None;
         // The end of the connection has left these rooms, as the callers wanted.

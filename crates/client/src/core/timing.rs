@@ -31,8 +31,12 @@ impl Core {
             Phase::Connecting { until } | Phase::Waiting { until } => Some(*until),
             Phase::Stopped(_) => None,
             Phase::Online => {
-                let others =
-                    [self.answer_deadline(), self.outbox.deadline(), self.room_commands_paused_until];
+                let others = [
+                    self.answer_deadline(),
+                    self.outbox.deadline(),
+                    self.room_commands_paused_until,
+                    self.renewal.and_then(|renewal| renewal.due),
+                ];
                 Some(others.into_iter().flatten().fold(self.silence_deadline(), Instant::min))
             }
         }

@@ -6,11 +6,13 @@
 //!          probe   CONNECTION ADDRESS
 //!          direct  EPOCH OFFSET TIME FROM CONNECTION,CONNECTION… "\n" TEXT
 //!          ask     LENGTH "\n" TEXT
+//!          revoke  t|u HASH BEFORE UNTIL
 //! answer   "a1 " KIND " " NUMBER " " TARGET " " INCARNATION " " VALUE… "\n"
 //!          end     yes|no MISSING
 //!          probe   yes|no
 //!          direct  COUNT
 //!          ask     LENGTH "\n" TEXT
+//!          revoke  COUNT
 //! ```
 //!
 //! NODE and INCARNATION name the sender, and TARGET is the incarnation that a message is for. UNTIL is when the sender
@@ -26,7 +28,9 @@ use crate::broker::redis::batch::Incarnation;
 use crate::broker::redis::directory::{connection_bits, connection_of_bits};
 use crate::broker::redis::nodes::NodeName;
 use crate::broker::redis::nodes::text::hex;
+use crate::broker::redis::revocations;
 use crate::names::{ConnectionId, Offset, Position, UserId};
+use crate::revocation::Revocation;
 
 /// Most bytes of a message. It shares a connection with the batches of rooms, and must not hold them up for long.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -48,10 +52,12 @@ pub enum Kind {
     Direct,
     /// [`Order::Ask`] and [`Outcome::Told`].
     Ask,
+    /// [`Order::Revoke`] and [`Outcome::Revoked`].
+    Revoke,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::End, Self::Probe, Self::Direct, Self::Ask];
+    const ALL: [Self; 5] = [Self::End, Self::Probe, Self::Direct, Self::Ask, Self::Revoke];
 
     /// Returns true when an order of this kind has a text behind its first line.
     const fn has_text(self) -> bool {
@@ -64,6 +70,7 @@ impl Kind {
             Self::Probe => "probe",
             Self::Direct => "direct",
             Self::Ask => "ask",
+            Self::Revoke => "revoke",
         }
     }
 }
@@ -112,6 +119,8 @@ pub enum Order {
     },
     /// Answer a question, which nodes understand and the engine does not. At most [`MAX_TEXT`] bytes.
     Ask(Bytes),
+    /// Refuse tokens from now on, and end the connections with them.
+    Revoke(Revocation),
 }
 
 /// The outcome of an order.
@@ -130,6 +139,8 @@ pub enum Outcome {
     Delivered(u32),
     /// The answer to a question, at most [`MAX_TEXT`] bytes.
     Told(Bytes),
+    /// The number of connections that end.
+    Revoked(u32),
 }
 
 impl Order {
@@ -141,6 +152,7 @@ impl Order {
             Self::Probe { .. } => Kind::Probe,
             Self::Direct { .. } => Kind::Direct,
             Self::Ask(_) => Kind::Ask,
+            Self::Revoke(_) => Kind::Revoke,
         }
     }
 }
@@ -154,6 +166,7 @@ impl Outcome {
             Self::Alive(_) => Kind::Probe,
             Self::Delivered(_) => Kind::Direct,
             Self::Told(_) => Kind::Ask,
+            Self::Revoked(_) => Kind::Revoke,
         }
     }
 }
@@ -230,6 +243,9 @@ impl Request {
             Order::Probe { connection, address } => {
                 (format!("{} {address}", connection_text(*connection)), &[][..])
             }
+            Order::Revoke(revocation) => {
+                (format!("{} {}", revocations::entry(revocation), revocation.until_s), &[][..])
+            }
             Order::Direct { to, from, text, id, at_unix_ms } => {
                 if to.is_empty() || to.len() > MAX_CONNECTIONS {
                     return Err(BadMessage::Recipients);
@@ -252,10 +268,10 @@ impl Request {
     }
 
     /// True when the order must not be carried out any more: nobody waits for the answer, and the sender of a private
-    /// message has been told that it was not delivered. A connection is ended however late it is.
+    /// message has been told that it was not delivered. A connection is ended, and tokens are revoked, however late.
     #[must_use]
     pub fn is_late(&self, engine_now_ms: u64) -> bool {
-        self.order.kind() != Kind::End && engine_now_ms > self.until_ms
+        !matches!(self.order.kind(), Kind::End | Kind::Revoke) && engine_now_ms > self.until_ms
     }
 
     /// Makes the answer to this request.
@@ -272,7 +288,7 @@ impl Answer {
         let (value, text) = match &self.outcome {
             Outcome::Ended { existed, missing } => (format!("{} {missing}", yes_or_no(*existed)), &[][..]),
             Outcome::Alive(is_alive) => (yes_or_no(*is_alive).into(), &[][..]),
-            Outcome::Delivered(count) => (count.to_string(), &[][..]),
+            Outcome::Delivered(count) | Outcome::Revoked(count) => (count.to_string(), &[][..]),
             Outcome::Told(answer) => (answer.len().to_string(), &answer[..]),
         };
         let Self { number, target, by, outcome } = self;
@@ -328,6 +344,11 @@ fn request(kind: Kind, words: &mut Words<'_>, text: Bytes) -> Option<Message> {
             let connection = connection_of_bits(words.hex()?);
             Order::Probe { connection, address: u32::try_from(words.decimal()?).ok()? }
         }
+        Kind::Revoke => {
+            let (kind, hash, before) = (words.word()?, words.word()?, words.word()?);
+            let until_s = words.decimal()?.try_into().ok()?;
+            Order::Revoke(revocations::of_words(kind, hash, before, until_s)?)
+        }
         Kind::Direct => {
             let (epoch, offset) = (words.name()?, words.decimal()?);
             let (at_unix_ms, from) = (words.decimal()?, words.name()?);
@@ -358,6 +379,7 @@ fn answer(kind: Kind, words: &mut Words<'_>, text: Bytes) -> Option<Message> {
         Kind::End => Outcome::Ended { existed: words.yes_or_no()?, missing: words.decimal()? },
         Kind::Probe => Outcome::Alive(words.yes_or_no()?),
         Kind::Direct => Outcome::Delivered(u32::try_from(words.decimal()?).ok()?),
+        Kind::Revoke => Outcome::Revoked(u32::try_from(words.decimal()?).ok()?),
     };
     text.is_empty().then_some(Message::Answer(Answer { number, target, by, outcome }))
 }

@@ -5,7 +5,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
 use std::fmt;
 
-use super::{Command, Resume};
+use super::{Command, Resume, TokenText};
 use crate::protocol::command::Parser;
 use crate::protocol::command::tests::{is_json, spoiled};
 
@@ -32,8 +32,10 @@ impl<'de> Deserialize<'de> for Pairs {
     }
 }
 
-const FIELDS: [&str; 12] =
-    ["type", "id", "room", "message", "key", "echo", "to", "resume", "epoch", "before", "after", "limit"];
+const FIELDS: [&str; 13] = [
+    "type", "id", "room", "message", "key", "echo", "to", "resume", "epoch", "before", "after", "limit",
+    "token",
+];
 
 /// The rules for commands, written a second time: over the reference's tree, with error codes for errors.
 struct ReferenceRules<'v>(&'v [(String, Json)]);
@@ -101,6 +103,7 @@ impl<'v> ReferenceRules<'v> {
                 Command::Presence { room, after, limit: self.limit(1000)? }
             }
             "typing" => Command::Typing { room: self.text("room")? },
+            "token" => Command::Token { token: TokenText(self.text("token")?) },
             "heartbeat_ack" => Command::HeartbeatAck,
             "ping" => Command::Ping,
             _ => return Err("unknown_type"),
@@ -118,6 +121,7 @@ fn random_command(random: &mut fastrand::Rng) -> String {
         "history",
         "presence",
         "typing",
+        "token",
         "heartbeat_ack",
         "ping",
         "shout",

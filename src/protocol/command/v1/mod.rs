@@ -94,10 +94,25 @@ pub enum Command<'a> {
         /// The room in which the user is typing.
         room: &'a str,
     },
+    /// Go on with another token of the same user.
+    Token {
+        /// The token, of any length.
+        token: TokenText<'a>,
+    },
     /// Answer a heartbeat. This command gets no answer itself.
     HeartbeatAck,
     /// Ask for a `pong`.
     Ping,
+}
+
+/// A token as a client has sent it. `Debug` does not print it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenText<'a>(pub &'a str);
+
+impl fmt::Debug for TokenText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenText(redacted)")
+    }
 }
 
 /// The position after which a client wants the messages of a room.
@@ -129,6 +144,7 @@ pub(super) struct Fields<'a> {
     key: Value<'a>,
     echo: Value<'a>,
     to: Value<'a>,
+    token: Value<'a>,
     resume: Value<'a>,
     epoch: Value<'a>,
     before: Value<'a>,
@@ -164,6 +180,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 "key" => &mut fields.key,
                 "echo" => &mut fields.echo,
                 "to" => &mut fields.to,
+                "token" => &mut fields.token,
                 "epoch" => &mut fields.epoch,
                 "before" => &mut fields.before,
                 "after" => &mut fields.after,
@@ -261,6 +278,7 @@ impl<'a> Fields<'a> {
                 limit: self.limit(MAX_PRESENCE_LIMIT, "'limit' must be a whole number from 1 to 1000")?,
             },
             "typing" => Command::Typing { room: self.room()? },
+            "token" => Command::Token { token: TokenText(required!(self.token, "token")?) },
             "heartbeat_ack" => Command::HeartbeatAck,
             "ping" => Command::Ping,
             _ => return Err(CommandError::UnknownType),

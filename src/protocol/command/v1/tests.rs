@@ -46,6 +46,8 @@ fn every_command_has_its_short_and_its_long_form() {
     let long = Command::Presence { room, after: Some("bob"), limit: Some(1000) };
     accepts(r#"{"type":"presence","room":"den","after":"bob","limit":1000}"#, None, long);
     accepts(r#"{"type":"typing","room":"den"}"#, None, Command::Typing { room });
+    accepts(r#"{"type":"token","token":"a.b.c"}"#, None, Command::Token { token: TokenText("a.b.c") });
+    assert!(!format!("{:?}", TokenText("canary")).contains("canary"));
     accepts(r#"{"type":"heartbeat_ack"}"#, None, Command::HeartbeatAck);
     accepts(r#"{"type":"ping","id":""}"#, Some(""), Command::Ping);
 }
@@ -72,6 +74,7 @@ fn a_field_that_is_missing_is_named() {
         (r#"{"type":"history"}"#, "room"),
         (r#"{"type":"presence"}"#, "room"),
         (r#"{"type":"typing"}"#, "room"),
+        (r#"{"type":"token"}"#, "token"),
     ] {
         refuses(json, None, CommandError::MissingField(field));
         let with_id = json.replacen('{', r#"{"id":"7","#, 1).replace(",}", "}");

@@ -22,7 +22,13 @@ pub(super) type Answer<T> = oneshot::Receiver<Result<T, SendError>>;
 impl Harness {
     pub(super) fn new(room: Option<&str>, queue: usize) -> Self {
         let (now, user) = (Instant::now(), "ann".parse().unwrap());
-        let settings = Settings { user, queue, has_token: false, answer_timeout: Duration::from_secs(30) };
+        let settings = Settings {
+            user,
+            queue,
+            has_token: false,
+            can_renew: false,
+            answer_timeout: Duration::from_secs(30),
+        };
         let room = room.map(|room| room.parse().unwrap());
         let core = Core::new(settings, room, Backoff::default(), fastrand::Rng::with_seed(1), now);
         Self { core, now, system: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000) }

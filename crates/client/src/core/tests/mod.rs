@@ -2,6 +2,7 @@
 
 mod epochs;
 mod harness;
+mod renewal;
 mod timing;
 
 use std::time::Duration;
@@ -278,7 +279,7 @@ fn a_room_that_an_operator_took_the_user_out_of_is_left_for_good() {
     let expelled = Event::Expelled {
         room: "lobby".parse().unwrap(),
         code: "removed".into(),
-        message: "an operator took you out of the room".into(),
+        message: "the server took you out of the room".into(),
     };
     assert_eq!(harness.events(), [expelled]);
     harness.message(8);

@@ -11,6 +11,7 @@ use crate::broker::redis::control::message::{MAX_BYTES, MAX_CONNECTIONS, MAX_TEX
 use crate::broker::redis::control::{BadMessage, EndCause, Message, Order, Outcome, Request};
 use crate::broker::redis::directory::connection_of_bits;
 use crate::names::{Epoch, Offset, Position};
+use crate::revocation::Revocation;
 
 fn order() -> impl Strategy<Value = Order> {
     let connection = any::<u64>().prop_map(connection_of_bits);
@@ -27,7 +28,12 @@ fn order() -> impl Strategy<Value = Order> {
         Order::Direct { to: to.into(), from, text: text.into(), id, at_unix_ms }
     });
     let ask = vec(any::<u8>(), 0..300).prop_map(|question| Order::Ask(question.into()));
-    prop_oneof![end, probe, direct, ask]
+    let revoke = ("[a-z]{3}", any::<bool>(), any::<(u32, u32)>());
+    let revoke = revoke.prop_map(|(name, is_user, (before_s, until_s))| {
+        let token = Revocation::of_token(&name, until_s);
+        Order::Revoke(if is_user { Revocation::of_user(&name, before_s, until_s) } else { token })
+    });
+    prop_oneof![end, probe, direct, ask, revoke]
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -36,6 +42,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         any::<bool>().prop_map(Outcome::Alive),
         any::<u32>().prop_map(Outcome::Delivered),
         vec(any::<u8>(), 0..300).prop_map(|answer| Outcome::Told(answer.into())),
+        any::<u32>().prop_map(Outcome::Revoked),
     ]
 }
 

@@ -127,6 +127,7 @@ impl<L: Host> Tasks<L> {
             Order::Probe { connection, address } => {
                 Outcome::Alive(self.host().is_alive(*connection, *address).await)
             }
+            Order::Revoke(revocation) => Outcome::Revoked(self.host().revoke(vec![*revocation]).await as u32),
             Order::Direct { to, from, text, id, at_unix_ms } => {
                 let text =
                     PrivateText { from: from.clone(), text: text.clone(), id: *id, at_unix_ms: *at_unix_ms };

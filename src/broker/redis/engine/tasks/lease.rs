@@ -22,6 +22,8 @@ const LEAVE_MS: u64 = 2_000;
 impl<L: Host> Tasks<L> {
     /// Beats for as long as the node runs.
     pub(super) async fn keep_lease(self: Rc<Self>) {
+        // Before any client comes: a revoked token must open nothing on a node that has just started.
+        self.revocations_are_read().await;
         while self.leaving.get() == Leaving::NotYet {
             self.server_is_up().await;
             if self.leaving.get() != Leaving::NotYet {
@@ -66,7 +68,7 @@ impl<L: Host> Tasks<L> {
         self.hurry.notify_one();
     }
 
-    async fn server_is_up(&self) {
+    pub(super) async fn server_is_up(&self) {
         loop {
             let up = self.up.notified();
             if self.is_up.get() {

@@ -15,6 +15,7 @@ mod lease;
 mod outbox;
 mod releases;
 mod repeats;
+mod revocations;
 mod telling;
 mod waiting;
 
@@ -109,6 +110,9 @@ pub(super) struct Tasks<L: Local> {
     anew: Cell<Option<Incarnation>>,
     /// The number of the last private message with a key.
     attempts: Cell<u64>,
+    /// The revocations have been read once.
+    has_revocations: Cell<bool>,
+    revocations_read: Notify,
 }
 
 impl<L: Host> Tasks<L> {
@@ -134,6 +138,8 @@ impl<L: Host> Tasks<L> {
             leaving: Cell::new(Leaving::NotYet),
             anew: Cell::new(None),
             attempts: Cell::new(0),
+            has_revocations: Cell::new(false),
+            revocations_read: Notify::new(),
             broker,
             requests,
             health,
@@ -145,6 +151,7 @@ impl<L: Host> Tasks<L> {
         });
         spawn_local(Rc::clone(&tasks).keep_lease());
         spawn_local(Rc::clone(&tasks).keep_claims());
+        spawn_local(Rc::clone(&tasks).keep_revocations());
         tasks
     }
 
@@ -181,6 +188,9 @@ impl<L: Host> Tasks<L> {
             UserRequest::Ask(question, answer) => self.spawn(Rc::clone(self).answer_ask(question, answer)),
             UserRequest::Erase(room, answer) => self.spawn(Rc::clone(self).answer_erase(room, answer)),
             UserRequest::Offline(user, wait_ms) => self.spawn(Rc::clone(self).tell_offline(user, wait_ms)),
+            UserRequest::Revoke(revocation, weaker, answer) => {
+                self.spawn(Rc::clone(self).answer_revoke(revocation, weaker, answer));
+            }
         }
     }
 

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Address, Config, RedisMode};
 use crate::names::{ConnectionId, Offset, RoomName, UserId};
 use crate::protocol::close::EndReason;
+use crate::revocation::Revocation;
 
 mod cluster;
 mod pacing;
@@ -118,6 +119,9 @@ impl Host for Members {
     }
     async fn tell(&self, question: Bytes) -> Option<Bytes> {
         Some(question)
+    }
+    async fn revoke(&self, _: Vec<Revocation>) -> usize {
+        0
     }
     fn deliver_private(&self, _: &[ConnectionId], _: &PrivateText) -> usize {
         0

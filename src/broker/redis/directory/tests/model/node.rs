@@ -355,7 +355,7 @@ impl Node {
                         }
                         Outcome::Ended { existed, missing: 0 }
                     }
-                    Order::Direct { .. } | Order::Ask(_) => panic!("no such orders here"),
+                    Order::Direct { .. } | Order::Ask(_) | Order::Revoke(_) => panic!("no such orders here"),
                 };
                 out.push(Output::Publish(request.node.clone(), request.answer(outcome).encode()));
             }
