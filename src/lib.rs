@@ -70,9 +70,9 @@
 //   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
 //                messages · with_timeout · heartbeat · chat (both dialects; rooms of a connection; v1: its commands;
 //                replay of what was missed)
-//   api/         mod (the calls of the server API) · method (their kinds and paths) · object (JSON objects, field
-//                by field) · call (the calls, parsed) · fields, read_fields (checks their fields) · run, read (carry
-//                them out) · answer (as JSON) · error
+//   api/         mod (the calls of the server API) · method (their kinds and paths) · object (JSON objects, field by
+//                field) · call (the calls, parsed) · fields, read_fields (checks their fields) · written (what is
+//                passed on as it was written) · run, read (carry them out) · answer (as JSON) · error
 //   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) · engine (memory,
 //                log or cluster) · fanout (from the broker to the members) · permit (how many connections) · claim
 //                (holding a user id) · reach (connections, for others) · membership (being in a room) · announcer (says

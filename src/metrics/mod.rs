@@ -26,11 +26,12 @@ const CODES: [u16; 20] = [
 ];
 
 /// The codes of the errors that answer chat commands.
-const ERRORS: [&str; 13] = [
+const ERRORS: [&str; 14] = [
     "invalid_json",
     "invalid_message",
     "missing_field",
     "message_too_long",
+    "data_too_long",
     "unknown_type",
     "invalid_room",
     "not_in_room",

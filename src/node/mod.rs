@@ -25,7 +25,7 @@ mod waiter;
 
 pub use self::claim::{ClaimRequest, UserClaim};
 pub use self::direct::Delivery;
-pub use self::membership::{Entered, Membership};
+pub use self::membership::{Entered, Membership, UserPage, Visitor};
 pub use self::opening::Opening;
 pub use self::outgoing::refusal;
 pub use self::permission::{NotPermitted, Permission};

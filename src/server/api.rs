@@ -13,7 +13,7 @@ use super::dashboard::info;
 use super::keys::{Access, OperatorKey};
 use super::shared::Shared;
 use crate::admission::Refusal;
-use crate::api::{self, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Service, Target};
+use crate::api::{self, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Service, Target, Written};
 use crate::config::Api;
 use crate::http::{BodyError, Request, RequestBody, Response, respond, segments_after};
 use crate::node::Node;
@@ -155,6 +155,7 @@ async fn carry_out(
         BodyError::Timeout | BodyError::Lost => ApiError::Timeout,
     })?;
     let query: Vec<_> = request.query_pairs().take(MAX_PARAMETERS).collect();
+    let written = Written::find(method, &body);
     let mut object = if has_body { Object::parse(&mut body)? } else { Object::default() };
     if has_body && !query.is_empty() {
         return Err(ApiError::InvalidField("a call with a body has its fields there, not in the query"));
@@ -163,7 +164,7 @@ async fn carry_out(
     if let Some((name, value)) = &field {
         object.add(name, value);
     }
-    let call = Call::new(method, object, idempotency_key, &node.config)?;
+    let call = Call::new(method, object, written, idempotency_key, &node.config)?;
     *subject = Subject::of(&call);
     Ok(api::run(node, &ThisServer(node), call, Instant::now() + DEADLINE).await)
 }

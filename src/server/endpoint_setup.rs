@@ -17,7 +17,7 @@ use crate::config::{Config, parse_duration};
 use crate::endpoint::{self, Chat, ChatRequest, Endpoint, Heartbeat, V1Request, WithTimeout};
 use crate::hooks::{ConnectAnswer, Newcomer};
 use crate::http::{Request, segment_after};
-use crate::names::{self, NameError, RoomName, SessionId, UserId};
+use crate::names::{self, DisplayName, NameError, RoomName, SessionId, UserId};
 use crate::node::{ClaimRequest, Node, NotPermitted};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
@@ -90,8 +90,10 @@ impl EndpointSetup<'_> {
             if !identity.allows(room.as_str()) {
                 return Err(EndReason::RoomForbidden);
             }
+            name = identity.name.as_deref().and_then(shown_name);
             allowed = identity.rooms.map(Vec::into_boxed_slice);
-            name = identity.name;
+        } else if let Some(claimed) = request.query("name") {
+            name = Some(parse_name(&claimed, EndReason::InvalidName)?);
         }
         let v1 = match self.registration.dialect() {
             Dialect::Plain => None,
@@ -99,9 +101,10 @@ impl EndpointSetup<'_> {
         };
         let mut is_owner = config.auth.required;
         if node.hooks.is_some() {
-            let asked = Box::pin(self.ask_hooks(request, &user, &room, name.as_deref())).await?;
+            let asked = Box::pin(self.ask_hooks(request, &user, &room, name.as_ref())).await?;
             is_owner |= asked.is_certain;
             user = asked.user.unwrap_or(user);
+            name = asked.name.as_deref().and_then(shown_name).or(name);
             allowed = asked.rooms.map(Vec::into_boxed_slice).or(allowed);
         }
         let address = self.policy.addresses.hash(self.net);
@@ -125,7 +128,7 @@ impl EndpointSetup<'_> {
         self.awaits_other.set(false);
         let claim = claim?;
         self.registration.name(user);
-        Chat::enter(node, self.registration, claim, ChatRequest { room, address, allowed, v1 })
+        Chat::enter(node, self.registration, claim, ChatRequest { room, name, address, allowed, v1 })
     }
 
     /// Asks the hooks whether a newcomer may connect, on which terms, and enter the first room. Without hooks everybody
@@ -135,13 +138,13 @@ impl EndpointSetup<'_> {
         request: Request<'_>,
         user: &UserId,
         room: &RoomName,
-        name: Option<&str>,
+        name: Option<&DisplayName>,
     ) -> Result<ConnectAnswer, EndReason> {
         let newcomer = Newcomer {
             user: user.as_str(),
             room: room.as_str(),
             address: self.client.to_string(),
-            name,
+            name: name.map(DisplayName::as_str),
             headers: told_headers(&self.node.config.hooks.headers, request),
         };
         self.awaits_other.set(true);
@@ -204,6 +207,13 @@ fn parse_name<N: FromStr<Err = NameError>>(text: &str, reason: EndReason) -> Res
         tracing::debug!(%error, reason = %reason.text(), "a name was refused");
         reason
     })
+}
+
+/// Returns the name of a token, if people may be shown it. A token is good without one, because its owner can do
+/// nothing about it.
+fn shown_name(name: &str) -> Option<DisplayName> {
+    let name = name.parse();
+    name.inspect_err(|error| tracing::debug!(%error, "the name in a token is not shown")).ok()
 }
 
 /// Creates the session secret of a client that speaks `throng.v1`, and reads the position that it resumes from.

@@ -10,6 +10,7 @@ mod support;
 mod addresses;
 mod api;
 mod bench;
+mod carried;
 mod chat;
 mod checker;
 mod churn;

@@ -136,6 +136,8 @@ fn the_calls_and_errors_of_the_api_are_those_of_the_code() {
         ApiError::UnknownField("field".into()),
         ApiError::MissingField("room"),
         ApiError::InvalidRoom,
+        ApiError::InvalidName,
+        ApiError::DataTooLong { max: 4096 },
         ApiError::InvalidUser,
         ApiError::InvalidKey,
         ApiError::MessageTooLong { max: 1 },
