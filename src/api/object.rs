@@ -24,8 +24,8 @@ pub(super) enum Value<'a> {
     Number(u64),
     List(Vec<Value<'a>>),
     Object(Object<'a>),
-    /// A value that no field accepts: `null`, a negative number or a fraction, or a list of more than [`MAX_ITEMS`]. Also
-    /// that of `data`, which is passed on as it was written.
+    /// A value that no field accepts: `null`, a negative number or a fraction, or a list of more than [`MAX_ITEMS`].
+    /// Also that of `data`, which is passed on as it was written.
     Other,
 }
 

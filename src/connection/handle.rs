@@ -1,8 +1,8 @@
 //! Passes received messages and control frames to the endpoint.
 
-use super::Connection;
 use super::reader::Incoming;
-use crate::endpoint::Message;
+use super::{Connection, Reading, WorkerContext};
+use crate::endpoint::{Endpoint, Message};
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{self, OpCode};
 use crate::rate_limit::Refused;
@@ -46,6 +46,18 @@ impl Connection {
             // A close is never refused.
             Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(code)),
         }
+    }
+
+    /// Returns true for a client that only reads: it gets server-sent events.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.endpoint, Some(Endpoint::Stream(_)))
+    }
+
+    /// Ends a client that should only read and has sent something, which nothing bounds.
+    pub(super) fn end_talkative(&self, context: &WorkerContext) -> Reading {
+        self.registration.end(EndReason::Protocol("nothing is read behind a request for events"));
+        context.parsers.scratch.clear();
+        Reading::Waiting
     }
 
     fn count_message(&mut self) {

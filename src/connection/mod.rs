@@ -261,6 +261,9 @@ impl Connection {
             if self.registration.is_ending() {
                 return Reading::Waiting;
             }
+            if self.is_stream() && (self.reader.has_held() || self.traffic.bytes > 0) {
+                return self.end_talkative(&context);
+            }
             if self.registration.owes_much() || self.is_pending() {
                 return Reading::Paused;
             }
@@ -278,6 +281,9 @@ impl Connection {
                         return Reading::Waiting;
                     }
                 }
+            }
+            if self.is_stream() {
+                continue;
             }
             let is_used_up = self.handle_scratch(&context, now_ms);
             self.registration.flush();

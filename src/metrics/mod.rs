@@ -70,8 +70,10 @@ impl EndedBy {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardMetrics {
-    /// Open WebSocket connections.
+    /// Open connections of clients.
     pub connections: Counter,
+    /// Those among them that get server-sent events.
+    pub sse_connections: Counter,
     /// WebSocket connections accepted since the start.
     pub accepted: Counter,
     /// Data messages received completely.

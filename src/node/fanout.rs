@@ -21,6 +21,7 @@ use crate::clock::{self, Clock};
 use crate::names::{ConnectionId, Offset, RoomName, UserId};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::{Content, v1};
+use crate::protocol::sse;
 use crate::rate_limit::Limiter;
 use crate::registry::Registry;
 use crate::registry::delivery::{Audience, Delivery, SenderCopy};
@@ -71,6 +72,12 @@ impl Local for Fanout {
         let delivery =
             Delivery { sender: sender_copy, ..Delivery::message(frame, offset, clock::recent_instant()) };
         self.registry.publish(topic, delivery);
+        // One more encoding, but only in rooms that somebody reads in this way.
+        if topic.has(Audience::Sse) {
+            let event = sse::message(frame);
+            let delivery = Delivery::message(&event, offset, clock::recent_instant());
+            self.registry.publish(topic, Delivery { audience: Audience::Sse, ..delivery });
+        }
     }
 
     fn is_occupied(&self, topic: &Topic) -> bool {

@@ -93,7 +93,7 @@ impl ClientSender {
         let re = self.ack().and_then(|ack| ack.re);
         let frame = match (self.dialect, answer) {
             // The members, the sender among them, learn of an appended message from the room's stream.
-            (_, Ok(Published { is_duplicate: false, .. })) | (Dialect::Plain, Ok(_)) => return,
+            (_, Ok(Published { is_duplicate: false, .. })) | (Dialect::Plain | Dialect::Sse, Ok(_)) => return,
             (Dialect::V1, Ok(Published { position: Position { epoch, offset }, .. })) => {
                 v1::ack(&v1::Ack { re, room, epoch, offset, duplicate: true })
             }

@@ -52,6 +52,7 @@ mod shell;
 mod slow;
 mod snapshots;
 mod soak;
+mod sse;
 mod stats;
 mod terminal;
 #[cfg(feature = "tls")]
