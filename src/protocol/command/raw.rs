@@ -3,7 +3,15 @@
 //!
 //! Text that is not JSON has no meaning here: anything may be found in it, and the parser refuses it afterwards.
 
+use std::sync::LazyLock;
+
 use memchr::memchr2;
+use memchr::memmem::Finder;
+
+/// Searches for the name of the field. Made once, because that takes longer than to search a short command.
+static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"data\""));
+/// Searches for a letter that is written as an escape.
+static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u00"));
 
 /// The field that is passed on as it was written.
 const DATA: &str = "data";
@@ -21,8 +29,7 @@ pub(super) fn data_of(object: &[u8]) -> Option<Box<str>> {
 /// name would stand there as it is, or with a letter escaped.
 #[must_use]
 pub fn may_have_data(json: &[u8]) -> bool {
-    // Both begin with a byte that is rare in front of these letters. Most texts have neither.
-    memchr::memmem::find(json, b"\"data\"").is_some() || memchr::memmem::find(json, b"\\u00").is_some()
+    NAME.find(json).is_some() || memchr::memchr(b'\\', json).is_some() && ESCAPE.find(json).is_some()
 }
 
 /// Returns the value of an object's field.
