@@ -123,7 +123,7 @@ fn node_with_room(members: usize) -> NodeWithRoom {
     let inside = (0..members).map(|number| {
         let registration = shard.register(Sink::Simulated(Rc::new(Null)));
         let user: UserId = name(&format!("user-{number}"));
-        (node.enter(&registration, &room, &user, 0, None).expect("a room").membership, registration)
+        (node.enter(&registration, &room, (&user).into(), None).expect("a room").membership, registration)
     });
     NodeWithRoom { inside: inside.collect(), node: Arc::clone(&node), shard: Rc::clone(&shard) }
 }
@@ -138,7 +138,9 @@ fn through_the_node(criterion: &mut Criterion<CpuTime>) {
             let registration = shard.register(Sink::Simulated(Rc::new(Null)));
             let room: RoomName = name("hall");
             bencher.iter(|| {
-                drop(black_box(node.enter(&registration, &room, &user, 0, None).expect("a room").membership))
+                drop(black_box(
+                    node.enter(&registration, &room, (&user).into(), None).expect("a room").membership,
+                ))
             });
         });
         drop(hall.map(|hall| hall.inside));

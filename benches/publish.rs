@@ -68,7 +68,7 @@ fn through_node(criterion: &mut Criterion<CpuTime>) {
         Shard::new(0, Arc::clone(&inbox), Arc::<ShardMetrics>::default(), settings(), Clock::system());
     let registration = shard.register(Sink::Simulated(Rc::new(Null)));
     let (room, user): (RoomName, UserId) = (name("lobby"), name("user-12345"));
-    let membership = node.enter(&registration, &room, &user, 0, None).expect("a room").membership;
+    let membership = node.enter(&registration, &room, (&user).into(), None).expect("a room").membership;
     for len in [20, 100, 1_000] {
         let text = "m".repeat(len);
         group.bench_function(BenchmarkId::new("a message through the node", len), |bencher| {

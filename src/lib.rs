@@ -72,18 +72,19 @@
 //                proxy (the format of the PROXY protocol's header)
 //   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
 //                messages · with_timeout · heartbeat · chat (both dialects; rooms of a connection; v1: its commands;
-//                replay of what was missed)
-//   api/         mod (the calls of the server API) · method (their kinds and paths) · object (JSON objects, field
-//                by field) · call (the calls, parsed) · fields, read_fields (checks their fields) · run, read (carry
-//                them out) · answer (as JSON) · error
+//                replay of what was missed) · stream (a room as server-sent events)
+//   api/         mod (the calls of the server API) · method (their kinds and paths) · object (JSON objects, field by
+//                field) · call (the calls, parsed) · fields, read_fields (checks their fields) · written (what is
+//                passed on as it was written) · run, read (carry them out) · answer (as JSON) · error
 //   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) · engine (memory,
 //                log or cluster) · fanout (from the broker to the members) · permit (how many connections) · claim
-//                (holding a user id) · reach (connections, for others) · membership (being in a room) · announcer (says
-//                who came and went) · presence (tells other nodes) · held (users who stay after a takeover) · telling
-//                (webhooks) · publish (saying something) · server_post (the same for other servers) · outgoing (a
-//                message with its ack) · pending (a message that waits) · unanswered (how many wait) · waiter, opening
-//                (waiting for a room or its history) · permission (waiting for a hook) · direct (private messages) ·
-//                survey (questions and orders of operators, to all nodes) · revoke (tokens) · typing
+//                (holding a user id) · reach (connections, for others) · membership (being in a room) · subscription
+//                (reading one unseen) · announcer (says who came and went) · presence (tells other nodes) · held (users
+//                who stay after a takeover) · telling (webhooks) · publish (saying something) · server_post (the same
+//                for other servers) · outgoing (a message with its ack) · pending (a message that waits) · unanswered
+//                (how many wait) · waiter, opening (waiting for a room or its history) · permission (waiting for a
+//                hook) · direct (private messages) · survey (questions and orders of operators, to all nodes) · revoke
+//                (tokens) · typing
 //   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
 //                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
 //                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
@@ -111,8 +112,9 @@
 //                messages between nodes; revocations; inspect, what is wrong with the servers)
 //   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
 //                keys (what is sent twice is published once) · rooms (settings by name) · validate
-//   protocol/    both dialects on the wire, no I/O: command (of clients: parser, normalize, v1) · event (of the
-//                server: plain ones; v1, those of throng.v1) · close (reasons, codes, advice) · frame
+//   protocol/    the dialects on the wire, no I/O: command (of clients: parser, normalize, raw, v1) · event (of the
+//                server: plain ones; v1, those of throng.v1; content) · sse (server-sent events) · close (reasons,
+//                codes, advice) · frame
 //   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
 //                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
 //                dashboard.html · dashboard.css · dashboard.js (the dashboard) · control.js (its calls of the API) ·

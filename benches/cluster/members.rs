@@ -14,6 +14,7 @@ use throng::testing::broker::room::SharedRoom;
 use throng::testing::broker::{BrokerError, Encoded, Local, Publication, Published};
 use throng::testing::chat::presence::{Change, LocalMoves};
 use throng::testing::protocol::close::EndReason;
+use throng::testing::protocol::event::Content;
 use throng::testing::revocation::Revocation;
 
 /// A message with the time at which it was submitted.
@@ -62,8 +63,8 @@ impl Local for Members {
     fn encode(&self, _: &Message, _: &RoomName, _: Position) -> Encoded<()> {
         unreachable!("an engine encodes from the batch")
     }
-    fn text<'m>(&self, message: &'m Message) -> &'m str {
-        message.text
+    fn content<'m>(&self, message: &'m Message) -> Content<'m> {
+        message.text.into()
     }
     fn sender_copy(&self, message: &Message, _: &RoomName, _: Position) -> Option<()> {
         if let Some(acks) = &mut *self.acks.lock() {

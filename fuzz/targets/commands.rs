@@ -42,5 +42,12 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
             assert_eq!(object.get("message").and_then(|it| it.as_str()), Some(text));
         }
         assert_eq!(object.get("id").and_then(|it| it.as_str()), request.id);
+        // The data stands in the input as it is, and is the value of the field.
+        let data = request.data.as_deref();
+        assert_eq!(object.get("data").is_some(), data.is_some(), "found by the parser and by the search alike");
+        if let Some(data) = data {
+            assert!(input.windows(data.len()).any(|part| part == data.as_bytes()));
+            assert_eq!(serde_json::from_str(data).ok().as_ref(), object.get("data"));
+        }
     }
 });

@@ -1,11 +1,15 @@
 //! The calls with their fields, parsed and checked.
 
+use std::sync::Arc;
+
 use super::error::ApiError;
 use super::fields::Fields;
 use super::method::Method;
 use super::object::Object;
+use super::written::Written;
 use crate::config::Config;
-use crate::names::{Key, RoomName, UserId};
+use crate::names::{DisplayName, Key, RoomName, UserId};
+use crate::protocol::event::Content;
 use crate::revocation::Seconds;
 
 /// A call.
@@ -169,22 +173,37 @@ pub struct Message<'a> {
     pub user: UserId,
     /// The text.
     pub text: &'a str,
+    /// The JSON value that the message carries besides, as it was written.
+    pub data: Option<Arc<str>>,
+    /// The name of the sender that people are shown.
+    pub name: Option<DisplayName>,
     /// The idempotency key.
     pub key: Option<Key>,
 }
 
+impl Message<'_> {
+    /// Returns what the message says.
+    #[must_use]
+    pub fn content(&self) -> Content<'_> {
+        Content { text: self.text, data: self.data.as_deref(), name: self.name.as_ref() }
+    }
+}
+
 impl<'a> Call<'a> {
-    /// Checks the fields of a call. `key` is the value of the header `Idempotency-Key`.
+    /// Checks the fields of a call. `key` is the value of the header `Idempotency-Key`, and `written` the fields of the
+    /// body that are passed on as they were written.
     ///
     /// # Errors
     /// The call as a whole is wrong.
     pub fn new(
         method: Method,
         object: Object<'a>,
+        written: Written,
         key: Option<&str>,
         config: &Config,
     ) -> Result<Self, ApiError> {
-        let fields = Fields { object, key, config };
+        let Written { data, of_commands } = written;
+        let fields = Fields { object, data, key, config };
         match method {
             Method::Publish => fields.publish().map(Self::Publish),
             Method::Broadcast => fields.broadcast().map(Self::Broadcast),
@@ -193,7 +212,7 @@ impl<'a> Call<'a> {
             Method::Leave => fields.leave().map(Self::Leave),
             Method::Revoke => fields.revoke().map(Self::Revoke),
             Method::Forget => fields.forget().map(Self::Forget),
-            Method::Batch => fields.batch(),
+            Method::Batch => fields.batch(of_commands),
             Method::Rooms => fields.rooms().map(Self::Read),
             Method::Room => fields.room().map(Self::Read),
             Method::Presence => fields.presence().map(Self::Read),

@@ -26,6 +26,11 @@ pub enum ApiError {
     /// The user id is not valid.
     #[error("a user must be 3 to 64 of A-Z a-z 0-9 _ . : @ -")]
     InvalidUser,
+    /// The name is not one that people may be shown.
+    #[error(
+        "a name must be 1 to 64 characters that show something, without control characters and direction marks"
+    )]
+    InvalidName,
     /// The idempotency key is not valid, or the header names another one than the body.
     #[error(
         "a key must be 1 to 64 characters, in the field 'key' or in one Idempotency-Key header, not in both"
@@ -35,6 +40,12 @@ pub enum ApiError {
     #[error("the message has more than {max} characters (chat.max_message_chars)")]
     MessageTooLong {
         /// Most characters allowed.
+        max: usize,
+    },
+    /// The data has more bytes than `chat.max_data_bytes` allows.
+    #[error("the data has more than {max} bytes (chat.max_data_bytes)")]
+    DataTooLong {
+        /// Most bytes allowed.
         max: usize,
     },
     /// The `Content-Type` is another one.
@@ -117,9 +128,11 @@ impl ApiError {
             Self::UnknownField(_) => "unknown_field",
             Self::MissingField(_) => "missing_field",
             Self::InvalidRoom => "invalid_room",
+            Self::InvalidName => "invalid_name",
             Self::InvalidUser => "invalid_user",
             Self::InvalidKey => "invalid_key",
             Self::MessageTooLong { .. } => "message_too_long",
+            Self::DataTooLong { .. } => "data_too_long",
             Self::ContentType => "content_type",
             Self::ApiKey => "api_key",
             Self::ReadOnlyKey => "read_only_key",
@@ -146,7 +159,8 @@ impl ApiError {
     pub const fn status(&self) -> u16 {
         match self {
             Self::InvalidJson | Self::InvalidField(_) | Self::UnknownField(_) | Self::MissingField(_) => 400,
-            Self::InvalidRoom | Self::InvalidUser | Self::InvalidKey | Self::MessageTooLong { .. } => 400,
+            Self::InvalidRoom | Self::InvalidUser | Self::InvalidKey | Self::InvalidName => 400,
+            Self::MessageTooLong { .. } | Self::DataTooLong { .. } => 400,
             Self::ApiKey => 401,
             Self::ReadOnlyKey | Self::Origin => 403,
             Self::RoomNotFound | Self::UserNotFound | Self::UnknownPath => 404,

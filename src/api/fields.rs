@@ -1,12 +1,15 @@
 //! The fields of calls that change something, checked.
 
+use std::sync::Arc;
+
 use super::call::{Call, Command, Direct, Disconnect, Leave, Message, Publish, Revoke};
 use super::error::ApiError;
 use super::object::{MAX_ITEMS, Object, Value};
 use crate::chat::validate;
 use crate::config::Config;
-use crate::names::{RoomName, UserId};
+use crate::names::{DisplayName, RoomName, UserId};
 use crate::protocol::close::{EndReason, MAX_REASON_BYTES};
+use crate::protocol::event::CommandError;
 use crate::revocation::{Seconds, seconds};
 
 /// The reason of a `disconnect` that names none.
@@ -39,6 +42,8 @@ fn date(value: &Value<'_>, wanted: &'static str) -> Result<Seconds, ApiError> {
 /// The fields of a call or command, with what else its message may need.
 pub(super) struct Fields<'k, 'a> {
     pub(super) object: Object<'a>,
+    /// The field `data`, if there is one, as it was written.
+    pub(super) data: Option<Arc<str>>,
     /// The key in the header of the request.
     pub(super) key: Option<&'k str>,
     pub(super) config: &'k Config,
@@ -146,8 +151,8 @@ impl<'a> Fields<'_, 'a> {
         Ok(())
     }
 
-    pub(super) fn batch(self) -> Result<Call<'a>, ApiError> {
-        let Self { mut object, key, config } = self;
+    pub(super) fn batch(self, written: Vec<Option<Arc<str>>>) -> Result<Call<'a>, ApiError> {
+        let Self { mut object, key, config, .. } = self;
         let commands = object.required("commands")?;
         let is_parallel = match object.take("parallel") {
             None => false,
@@ -163,7 +168,9 @@ impl<'a> Fields<'_, 'a> {
         match commands {
             Value::List(commands) if !commands.is_empty() => {
                 debug_assert!(commands.len() <= MAX_ITEMS, "a longer list is no list");
-                let commands = commands.into_iter().map(|command| command_of(command, config)).collect();
+                let written = written.into_iter().chain(std::iter::repeat(None));
+                let commands = commands.into_iter().zip(written);
+                let commands = commands.map(|(command, data)| command_of(command, data, config)).collect();
                 Ok(Call::Batch { commands, is_parallel })
             }
             _ => Err(ApiError::InvalidField(COMMANDS)),
@@ -177,11 +184,17 @@ impl<'a> Fields<'_, 'a> {
         };
         let user = self.object.take("user");
         let key = self.object.take("key");
+        let name = self.object.take("name");
+        let data = self.object.take("data").and(self.data);
         self.object.finish()?;
         let max = self.config.chat.max_message_chars;
         if validate::is_longer(text, max) {
             return Err(ApiError::MessageTooLong { max });
         }
+        if let Some(data) = &data {
+            check_data(data, self.config.chat.max_data_bytes)?;
+        }
+        let name = name.map(|name| display_name(&name)).transpose()?;
         let user = match user {
             None => self.config.api.user.parse().map_err(|_| ApiError::InvalidUser)?,
             Some(user) => user_id(&user)?,
@@ -192,16 +205,20 @@ impl<'a> Fields<'_, 'a> {
             _ => return Err(ApiError::InvalidKey),
         };
         let key = key.map(str::parse).transpose().map_err(|_| ApiError::InvalidKey)?;
-        Ok(Message { user, text, key })
+        Ok(Message { user, text, data, name, key })
     }
 }
 
-fn command_of<'a>(command: Value<'a>, config: &Config) -> Result<Command<'a>, ApiError> {
+fn command_of<'a>(
+    command: Value<'a>,
+    data: Option<Arc<str>>,
+    config: &Config,
+) -> Result<Command<'a>, ApiError> {
     let Value::Object(command) = command else { return Err(ApiError::InvalidField(COMMANDS)) };
     let Some((name, Value::Object(object))) = command.only() else {
         return Err(ApiError::InvalidField(COMMANDS));
     };
-    let fields = Fields { object, key: None, config };
+    let fields = Fields { object, data, key: None, config };
     match name {
         "publish" => fields.publish().map(Command::Publish),
         "disconnect" => fields.disconnect().map(Command::Disconnect),
@@ -211,6 +228,20 @@ fn command_of<'a>(command: Value<'a>, config: &Config) -> Result<Command<'a>, Ap
             _ => Err(ApiError::InvalidField("'to' must be a string in a batch")),
         },
         _ => Err(ApiError::InvalidField(COMMANDS)),
+    }
+}
+
+fn check_data(data: &str, max_bytes: usize) -> Result<(), ApiError> {
+    validate::data(data, max_bytes).map_err(|error| match error {
+        CommandError::DataTooLong { max } => ApiError::DataTooLong { max },
+        _ => ApiError::InvalidField(validate::NOT_PORTABLE),
+    })
+}
+
+fn display_name(value: &Value<'_>) -> Result<DisplayName, ApiError> {
+    match value {
+        Value::Text(name) => name.parse().map_err(|_| ApiError::InvalidName),
+        _ => Err(ApiError::InvalidName),
     }
 }
 

@@ -12,6 +12,7 @@ mod object;
 mod read;
 mod read_fields;
 mod run;
+mod written;
 
 pub use self::answer::{Answer, Outcome};
 pub use self::call::{Call, Disconnect, Leave, Read, Revoke};
@@ -19,3 +20,4 @@ pub use self::error::ApiError;
 pub use self::method::{Method, Target};
 pub use self::object::Object;
 pub use self::run::{Service, run};
+pub use self::written::Written;

@@ -23,6 +23,7 @@ pub(super) enum Value<'a> {
     List(Vec<Value<'a>>),
     Object(Object<'a>),
     /// A value that no field accepts: `null`, a negative number or a fraction, or a list of more than [`MAX_ITEMS`].
+    /// Also that of `data`, which is passed on as it was written.
     Other,
 }
 
@@ -163,7 +164,13 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 continue;
             }
             object.has_twice |= object.fields.iter().any(|(known, _)| *known == name);
-            object.fields.push((name, map.next_value()?));
+            // Data is passed on as it was written, so nothing is built of it.
+            let value = if name == "data" {
+                map.next_value::<IgnoredAny>().map(|_| Value::Other)
+            } else {
+                map.next_value()
+            };
+            object.fields.push((name, value?));
         }
         Ok(Value::Object(object))
     }

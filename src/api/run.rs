@@ -200,16 +200,16 @@ impl Running<'_> {
         let ready = timeout_at(self.deadline, self.node.prepare_room(room, &message.user)).await;
         ready.map_err(|_elapsed| ApiError::Unavailable)??;
         let key = message.key.clone();
-        Ok(self.node.submit(&ServerPost { room, user: &message.user, text: message.text, key })?)
+        Ok(self.node.submit(&ServerPost { room, user: &message.user, content: message.content(), key })?)
     }
 
     fn deliver(&self, Direct { to, message }: Direct<'_>) -> Begun {
         let now_ms = self.node.now_ms();
-        let (user, text) = (&message.user, message.text);
-        if let Some(delivery) = self.node.direct_to_all(user, &to, text, message.key.as_ref(), now_ms, None) {
+        let (user, content, key) = (&message.user, message.content(), message.key.as_ref());
+        if let Some(delivery) = self.node.direct_to_all(user, &to, content, key, now_ms, None) {
             return Begun::Direct(delivery);
         }
-        let delivered = self.node.direct(user, &to, text, message.key, KeyBound::Api, now_ms);
+        let delivered = self.node.direct(user, &to, content, key.cloned(), KeyBound::Api, now_ms);
         Begun::Done(delivered.map(|delivered| Answer::Delivered { delivered }).map_err(of_direct).into())
     }
 

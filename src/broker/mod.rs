@@ -26,6 +26,7 @@ pub use self::job::Job;
 use self::quota::KeyBound;
 pub use crate::names::Position;
 use crate::names::{Key, Offset, RoomName, UserId};
+use crate::protocol::event::Content;
 use crate::protocol::frame::Frame;
 
 /// How a broker reaches the members on its own node. Implemented where broker and registry are joined.
@@ -69,8 +70,8 @@ pub trait Local: Send + Sync {
     /// Shows the members of an engine's room that a user on another node is typing.
     fn show_typing(&self, topic: &Self::Topic, room: &RoomName, user: &UserId);
 
-    /// Returns the text of a message that was published with a later answer.
-    fn text<'m>(&self, message: &'m Self::Message) -> &'m str;
+    /// Returns the contents of a message that was published with a later answer.
+    fn content<'m>(&self, message: &'m Self::Message) -> Content<'m>;
 
     /// Makes the frame for the sender alone of a message that an engine has given its position.
     fn sender_copy(&self, message: &Self::Message, room: &RoomName, at: Position)

@@ -1,6 +1,6 @@
-//! Checks the text of chat messages.
+//! Checks the text and the data of chat messages.
 
-use crate::protocol::command::Field;
+use crate::protocol::command::{Field, raw};
 use crate::protocol::event::CommandError;
 
 /// Returns the text of a `message` field of at most `max_chars` characters (Unicode scalar values).
@@ -16,6 +16,20 @@ pub fn text(field: Field<'_>, max_chars: usize) -> Result<&str, CommandError> {
         }
         Field::Text(text) => Ok(text),
     }
+}
+
+/// Returns the error text for data that some parsers of JSON refuse.
+pub const NOT_PORTABLE: &str = "'data' must not hold half of a surrogate pair, or a number beyond 1e308";
+
+/// Checks the value of a `data` field, which is JSON: at most `max_bytes`, and readable for every parser.
+///
+/// # Errors
+/// The value is too long, or some parser would refuse it.
+pub fn data(value: &str, max_bytes: usize) -> Result<(), CommandError> {
+    if value.len() > max_bytes {
+        return Err(CommandError::DataTooLong { max: max_bytes });
+    }
+    if raw::is_portable(value) { Ok(()) } else { Err(CommandError::InvalidMessage(NOT_PORTABLE)) }
 }
 
 /// Returns true when the text has more characters than `max`. Counts them only where the number of bytes does not

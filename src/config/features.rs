@@ -22,6 +22,9 @@ settings! {
         /// Characters (Unicode scalar values) of one message; 1 to 1,000,000.
         /// Memory: up to six bytes each, which must fit into `queue.max_bytes` and `fanout.max_inbox_bytes`.
         max_message_chars: usize = 500, Count(1, 1_000_000), live;
+        /// Bytes of the JSON that a message may carry as `data` beside its text; 0B (none) to 1MiB.
+        /// Memory: as much again for each message.
+        max_data_bytes: usize = 4 * KIB, Size(0, MIB), live;
         /// Policy for a connection that asks for a user id held by another one: `reject` the newer, `replace` the
         /// older, or `allow` both.
         duplicate: Duplicate = Duplicate::Reject, Choice(Duplicate::ALL), restart;

@@ -8,7 +8,8 @@ use crate::endpoint::Endpoint;
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::v1;
-use crate::protocol::frame::{self, OpCode};
+use crate::protocol::frame::{self, Frame, OpCode};
+use crate::protocol::sse;
 use crate::shard::outbox::Kind;
 
 impl Connection {
@@ -82,12 +83,25 @@ impl Connection {
     }
 
     /// Asks a silent client for a sign of life: with a ping, or in `throng.v1` with a `heartbeat`, because pages in a
-    /// browser see no pings and need to know that the server is alive as well.
-    fn probe_client(&self) {
-        self.registration.ask();
-        match self.registration.dialect() {
-            Dialect::Plain => self.registration.control(Kind::Control, &frame::data(OpCode::Ping, b"")),
-            Dialect::V1 => self.registration.reply(&v1::heartbeat()),
+    /// browser see no pings and need to know that the server is alive as well. A reader of server-sent events is sent a
+    /// comment.
+    fn probe_client(&mut self) {
+        let registration = &self.registration;
+        match registration.dialect() {
+            Dialect::Plain => {
+                registration.ask();
+                registration.control(Kind::Control, &frame::data(OpCode::Ping, b""));
+            }
+            Dialect::V1 => {
+                registration.ask();
+                registration.reply(&v1::heartbeat());
+            }
+            // Nothing answers a comment: the client is alive as long as its socket takes something now and then.
+            Dialect::Sse => {
+                registration.control(Kind::Control, &Frame::from_static(sse::COMMENT));
+                registration.heard();
+                self.deadlines.heard();
+            }
         }
         self.registration.flush();
     }

@@ -1,14 +1,48 @@
 //! Passes received messages and control frames to the endpoint.
 
-use super::Connection;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::reader::Incoming;
-use crate::endpoint::Message;
+use super::{Connection, Reading, WorkerContext};
+use crate::endpoint::{Endpoint, Message, Peer};
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{self, OpCode};
 use crate::rate_limit::Refused;
 use crate::shard::outbox::Kind;
 
 impl Connection {
+    /// Calls the endpoint. A panic in it ends this connection alone.
+    pub(super) fn call(
+        &mut self,
+        now_ms: u64,
+        f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>,
+    ) {
+        let Some(endpoint) = &mut self.endpoint else { return };
+        let context = &*self.context;
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            let mut peer = Peer {
+                registration: &mut self.registration,
+                node: &context.node,
+                parser: &mut context.json.borrow_mut(),
+                allowance: &mut self.allowance,
+                now_ms: now_ms + context.shard.lost_ms(),
+                tokens: &*context.tokens,
+                until_unix_ms: None,
+            };
+            let result = f(endpoint, &mut peer);
+            peer.until_unix_ms.into_iter().for_each(|until| self.deadlines.renew(context.expires_ms(until)));
+            result
+        }));
+        match called {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => self.registration.end(reason),
+            Err(_) => {
+                tracing::error!(id = %self.registration.id(), "an endpoint panicked, its connection ends with 1011");
+                self.registration.end(EndReason::Internal);
+            }
+        }
+    }
+
     /// Handles a message or control frame.
     pub(super) fn handle(&mut self, incoming: Incoming, now_ms: u64) {
         match incoming {
@@ -46,6 +80,18 @@ impl Connection {
             // A close is never refused.
             Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(code)),
         }
+    }
+
+    /// Returns true for a client that only reads: it gets server-sent events.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.endpoint, Some(Endpoint::Stream(_)))
+    }
+
+    /// Ends a client that should only read and has sent something, which nothing bounds.
+    pub(super) fn end_talkative(&self, context: &WorkerContext) -> Reading {
+        self.registration.end(EndReason::Protocol("nothing is read behind a request for events"));
+        context.parsers.scratch.clear();
+        Reading::Waiting
     }
 
     fn count_message(&mut self) {

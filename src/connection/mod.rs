@@ -17,7 +17,6 @@ mod scanner;
 pub mod socket;
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -29,7 +28,7 @@ pub use self::context::WorkerContext;
 use self::deadlines::Deadlines;
 use self::reader::{Charge, Incoming, Reader};
 use self::socket::{Socket, WriteProgress};
-use crate::endpoint::{Endpoint, Peer};
+use crate::endpoint::Endpoint;
 use crate::metrics::EndedBy;
 use crate::node::ConnectionPermit;
 use crate::prefetch::prefetch;
@@ -132,34 +131,6 @@ impl Connection {
             traffic: Traffic::default(),
             opened_ms: now_ms,
             is_open: false,
-        }
-    }
-
-    /// Calls the endpoint. A panic in it ends this connection alone.
-    fn call(&mut self, now_ms: u64, f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>) {
-        let Some(endpoint) = &mut self.endpoint else { return };
-        let context = &*self.context;
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            let mut peer = Peer {
-                registration: &mut self.registration,
-                node: &context.node,
-                parser: &mut context.json.borrow_mut(),
-                allowance: &mut self.allowance,
-                now_ms: now_ms + context.shard.lost_ms(),
-                tokens: &*context.tokens,
-                until_unix_ms: None,
-            };
-            let result = f(endpoint, &mut peer);
-            peer.until_unix_ms.into_iter().for_each(|until| self.deadlines.renew(context.expires_ms(until)));
-            result
-        }));
-        match called {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => self.registration.end(reason),
-            Err(_) => {
-                tracing::error!(id = %self.registration.id(), "an endpoint panicked, its connection ends with 1011");
-                self.registration.end(EndReason::Internal);
-            }
         }
     }
 
@@ -267,6 +238,9 @@ impl Connection {
             if self.registration.is_ending() {
                 return Reading::Waiting;
             }
+            if self.is_stream() && (self.reader.has_held() || self.traffic.bytes > 0) {
+                return self.end_talkative(&context);
+            }
             if self.registration.owes_much() || self.is_pending() {
                 return Reading::Paused;
             }
@@ -284,6 +258,9 @@ impl Connection {
                         return Reading::Waiting;
                     }
                 }
+            }
+            if self.is_stream() {
+                continue;
             }
             let is_used_up = self.handle_scratch(&context, now_ms);
             self.registration.flush();

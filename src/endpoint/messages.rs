@@ -50,6 +50,7 @@ pub(super) fn text(text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason
                 CommandError::UnknownType | CommandError::InvalidRoom | CommandError::NotInRoom => {
                     INVALID.into()
                 }
+                CommandError::DataTooLong { .. } => INVALID.into(),
                 CommandError::AlreadyJoined | CommandError::TooManyRooms { .. } => INVALID.into(),
                 CommandError::UserNotFound | CommandError::Forbidden(_) => INVALID.into(),
                 CommandError::RateLimited { .. } | CommandError::InvalidToken(_) => INVALID.into(),

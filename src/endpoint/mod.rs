@@ -1,4 +1,5 @@
-//! The endpoints behind the WebSocket paths: one type for each, all of them synchronous. An endpoint is handed whole
+//! The endpoints behind the WebSocket paths, and the one for server-sent events: one type for each, all of them
+//! synchronous. An endpoint is handed whole
 //! messages and answers through its [`Peer`]; it does no I/O of its own.
 
 mod chat;
@@ -8,12 +9,14 @@ mod messages;
 mod peer;
 mod route;
 mod secure;
+mod stream;
 mod with_timeout;
 
 pub use self::chat::{Chat, ChatRequest, V1Request, position, refused_entry};
 pub use self::heartbeat::Heartbeat;
 pub use self::peer::{Message, Peer, Renewed, TokenRenewal};
-pub use self::route::{CHAT_PREFIX, Route};
+pub use self::route::{CHAT_PREFIX, Route, STREAM_PREFIX};
+pub use self::stream::{Stream, StreamRequest};
 pub use self::with_timeout::WithTimeout;
 use crate::node::Node;
 use crate::protocol::close::EndReason;
@@ -38,6 +41,8 @@ pub enum Endpoint {
     Heartbeat(Box<Heartbeat>),
     /// Takes part in the chat.
     Chat(Box<Chat>),
+    /// Sends the messages of a room as server-sent events.
+    Stream(Box<Stream>),
     /// Ends the connection at once. The upgrade was done only so that the client can read the close reason.
     Refused(Box<EndReason>),
 }
@@ -55,7 +60,8 @@ impl Endpoint {
             }
             Self::Heartbeat(endpoint) => endpoint.due(peer),
             Self::Refused(reason) => Err((**reason).clone()),
-            Self::Echo { .. } | Self::Secure(_) | Self::Messages | Self::Chat(_) => Ok(()),
+            Self::Echo { .. } | Self::Secure(_) | Self::Messages => Ok(()),
+            Self::Chat(_) | Self::Stream(_) => Ok(()),
         }
     }
 
@@ -79,6 +85,8 @@ impl Endpoint {
             Self::WithTimeout(endpoint) => endpoint.text(text, peer),
             Self::Heartbeat(endpoint) => return endpoint.text(text, peer),
             Self::Chat(chat) => return chat.text(text, peer),
+            // Nothing is read from such a client.
+            Self::Stream(_) => {}
             Self::Refused(reason) => return Err((**reason).clone()),
         }
         Ok(())
@@ -99,7 +107,8 @@ impl Endpoint {
             Self::Chat(chat) => chat.refuse(message, refused, peer),
             Self::Heartbeat(_) => Heartbeat::refuse(refused.into(), peer),
             Self::Messages => messages::refuse(refused.into(), peer),
-            Self::Echo { .. } | Self::Secure(_) | Self::WithTimeout(_) | Self::Refused(_) => {}
+            Self::Echo { .. } | Self::Secure(_) | Self::WithTimeout(_) => {}
+            Self::Stream(_) | Self::Refused(_) => {}
         }
         peer.strike()
     }
@@ -108,7 +117,11 @@ impl Endpoint {
     /// or an answer of the engine is waited for. No command is taken meanwhile.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        matches!(self, Self::Chat(chat) if chat.is_pending())
+        match self {
+            Self::Chat(chat) => chat.is_pending(),
+            Self::Stream(stream) => stream.is_pending(),
+            _ => false,
+        }
     }
 
     /// Returns true while [`Endpoint::go_on`] has nothing to do until the task is woken.
@@ -124,6 +137,7 @@ impl Endpoint {
     pub fn go_on(&mut self, peer: &mut Peer<'_>) -> Result<(), EndReason> {
         match self {
             Self::Chat(chat) => chat.go_on(peer),
+            Self::Stream(stream) => stream.go_on(peer),
             _ => Ok(()),
         }
     }

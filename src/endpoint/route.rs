@@ -1,6 +1,6 @@
-//! Maps the path of an upgrade request to its endpoint.
+//! Maps the path of a request to its endpoint.
 
-/// The endpoint that serves a WebSocket path.
+/// The endpoint that serves a path, over a WebSocket or with server-sent events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// `/ws`: sends each message back, text with a prefix.
@@ -15,10 +15,14 @@ pub enum Route {
     Heartbeat,
     /// `/ws/chat/{user_id}`: rooms, private messages and presence.
     Chat,
+    /// `/sse/{room}`: the messages of a room as server-sent events.
+    Stream,
 }
 
 /// The start of the chat's paths. The user id follows, percent-encoded, and contains no `/`.
 pub const CHAT_PREFIX: &str = "/ws/chat/";
+/// The start of the paths of server-sent events. The room's name follows, percent-encoded, and contains no `/`.
+pub const STREAM_PREFIX: &str = "/sse/";
 
 impl Route {
     /// Returns the endpoint that serves `path`, which must not include the query; `None` when no endpoint does. The
@@ -32,8 +36,10 @@ impl Route {
             "/ws/with-timeout" => Self::WithTimeout,
             "/ws/heartbeat" => Self::Heartbeat,
             _ => {
-                path.strip_prefix(CHAT_PREFIX).filter(|segment| !segment.contains('/'))?;
-                Self::Chat
+                let all = [(CHAT_PREFIX, Self::Chat), (STREAM_PREFIX, Self::Stream)];
+                let found =
+                    all.into_iter().find_map(|(prefix, route)| Some((path.strip_prefix(prefix)?, route)));
+                found.filter(|(segment, _)| !segment.contains('/'))?.1
             }
         })
     }
@@ -48,6 +54,7 @@ impl Route {
             Self::WithTimeout => "with-timeout",
             Self::Heartbeat => "heartbeat",
             Self::Chat => "chat",
+            Self::Stream => "sse",
         }
     }
 }
@@ -61,7 +68,8 @@ mod tests {
         assert_eq!(Route::parse("/ws"), Some(Route::Echo));
         assert_eq!(Route::parse("/ws/chat/a%20b"), Some(Route::Chat));
         assert_eq!(Route::parse("/ws/chat/"), Some(Route::Chat));
-        for path in ["/ws/", "/ws/chat", "/ws/chat/a/b", "/ws/other", "/", "/WS"] {
+        assert_eq!(Route::parse("/sse/lobby"), Some(Route::Stream));
+        for path in ["/sse", "/sse/a/b", "/ws/", "/ws/chat", "/ws/chat/a/b", "/ws/other", "/", "/WS"] {
             assert_eq!(Route::parse(path), None, "{path}");
         }
     }

@@ -18,11 +18,13 @@ pub enum Route<E> {
     Page,
     /// A call of the API, of any method and perhaps with a body, which [`App::call`] answers.
     Call,
+    /// A stream of server-sent events behind this endpoint. The application writes the response itself.
+    Events(E),
     /// No resource: 404.
     Unknown,
 }
 
-/// A handshake that is admitted and has to be answered with a 101.
+/// A handshake that is admitted and has to be answered with a 101; or a request for events.
 #[derive(Debug)]
 pub struct Upgrade<T> {
     /// The application's part of the connection, which [`Served::Upgraded`](super::Served::Upgraded) returns.

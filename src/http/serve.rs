@@ -33,7 +33,7 @@ pub fn grace(deadline: Instant) -> Option<Instant> {
 /// How the HTTP part of a connection ended.
 #[derive(Debug)]
 pub enum Served<IO, T> {
-    /// The 101 is sent.
+    /// The 101 is sent; or a request for events was admitted, which is not answered yet.
     Upgraded {
         /// The socket.
         io: IO,
@@ -67,6 +67,9 @@ where
     let end = poll_fn(|cx| {
         if let Poll::Ready(result) = http.poll_without_shutdown(cx) {
             return Poll::Ready(result.map_or_else(End::from, |()| End::Finished));
+        }
+        if exchange.has_left() {
+            return Poll::Ready(End::Finished);
         }
         while let Some(deadline) = exchange.deadline() {
             if app.poll_revoked(cx, true).is_ready() {

@@ -24,6 +24,8 @@ pub(super) struct Exchange<'a, A: App> {
     deadline: Deadline,
     served: Cell<u32>,
     admitted: RefCell<Option<A::Connection>>,
+    /// True once a request was admitted whose response hyper does not write.
+    has_left: Cell<bool>,
 }
 
 impl<'a, A: App> Exchange<'a, A> {
@@ -35,6 +37,7 @@ impl<'a, A: App> Exchange<'a, A> {
             deadline: Rc::new(Cell::new(Some(began + limits.handshake_timeout))),
             served: Cell::new(0),
             admitted: RefCell::new(None),
+            has_left: Cell::new(false),
         }
     }
 
@@ -51,6 +54,11 @@ impl<'a, A: App> Exchange<'a, A> {
     /// Returns the number of requests answered so far.
     pub(super) fn served(&self) -> u32 {
         self.served.get()
+    }
+
+    /// Returns true once a request was admitted whose response hyper does not write.
+    pub(super) fn has_left(&self) -> bool {
+        self.has_left.get()
     }
 
     /// Takes the connection that the last request was admitted with.
@@ -81,6 +89,7 @@ impl<'a, A: App> Exchange<'a, A> {
     async fn answer(&self, request: &hyper::Request<()>, body: RequestBody) -> Result<Response, Refusal> {
         match self.app.route(request.uri().path()) {
             Route::WebSocket(endpoint) => self.upgrade(endpoint, request).await,
+            Route::Events(endpoint) => self.events(endpoint, request).await,
             Route::Page => {
                 upgrade::check_page(request)?;
                 self.app.page(Request::new(request, &[]))
@@ -94,6 +103,17 @@ impl<'a, A: App> Exchange<'a, A> {
                 Err(Refusal::UnknownPath)
             }
         }
+    }
+
+    /// Admits a request for events. Does not return then: the connection leaves hyper with the request unanswered, and
+    /// whoever gets it writes the head of the response too, because hyper would keep a connection whose response has no
+    /// end.
+    async fn events(&self, endpoint: A::Endpoint, request: &hyper::Request<()>) -> Result<Response, Refusal> {
+        upgrade::check_events(request)?;
+        let admitted = self.app.admit(endpoint, Request::new(request, &[])).await?;
+        *self.admitted.borrow_mut() = Some(admitted.connection);
+        self.has_left.set(true);
+        std::future::pending().await
     }
 
     async fn upgrade(

@@ -75,6 +75,21 @@ pub fn check_page<B>(request: &Request<B>) -> Result<(), Refusal> {
     check_no_body(request.headers())
 }
 
+/// Checks the request for a stream of events: GET in HTTP/1.1, one good `Host`, and no body.
+///
+/// # Errors
+/// 405 or 400.
+pub fn check_events<B>(request: &Request<B>) -> Result<(), Refusal> {
+    check_host(request)?;
+    if request.method() != Method::GET {
+        return Err(Refusal::Method { allow: "GET" });
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err(Refusal::Malformed(Check::HttpVersion));
+    }
+    check_no_body(request.headers())
+}
+
 /// Selects the subprotocol to answer with: the first of `spoken` that was offered, else `bearer` if it was offered,
 /// because a browser fails a connection when none of its offers is selected. The token after `bearer` is never
 /// selected.

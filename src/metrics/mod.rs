@@ -26,11 +26,12 @@ const CODES: [u16; 20] = [
 ];
 
 /// The codes of the errors that answer chat commands.
-const ERRORS: [&str; 14] = [
+const ERRORS: [&str; 15] = [
     "invalid_json",
     "invalid_message",
     "missing_field",
     "message_too_long",
+    "data_too_long",
     "unknown_type",
     "invalid_room",
     "not_in_room",
@@ -70,8 +71,10 @@ impl EndedBy {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardMetrics {
-    /// Open WebSocket connections.
+    /// Open connections of clients.
     pub connections: Counter,
+    /// Those among them that get server-sent events.
+    pub sse_connections: Counter,
     /// WebSocket connections accepted since the start.
     pub accepted: Counter,
     /// Data messages received completely.

@@ -38,7 +38,12 @@ impl Metrics {
 
     fn render_gauges(&self, page: &mut Page, now: &Gauges) {
         let sum = |counter: fn(&ShardMetrics) -> &Counter| self.sum(counter);
-        page.gauge("throng_connections", "Open WebSocket connections.", sum(|s| &s.connections));
+        page.gauge("throng_connections", "Open connections of clients.", sum(|s| &s.connections));
+        page.gauge(
+            "throng_sse_connections",
+            "Those among them that only read, as server-sent events.",
+            sum(|s| &s.sse_connections),
+        );
         page.gauge(
             "throng_connections_max",
             "Most WebSocket connections that may be open (limits.max_connections).",

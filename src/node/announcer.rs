@@ -10,13 +10,28 @@ use smallvec::SmallVec;
 
 use crate::broker::room::{Room, RoomState};
 use crate::chat::announcement::Announcement;
-use crate::chat::presence::{Change, LocalMoves, Outcome};
+use crate::chat::presence::{Change, LocalMoves, Outcome, Presence};
 use crate::clock::Clock;
-use crate::names::RoomName;
+use crate::names::{DisplayName, RoomName, UserId};
 use crate::protocol::event::{self, v1};
 use crate::registry::Registry;
 use crate::registry::delivery::{Audience, Delivery};
 use crate::registry::topic::Topic;
+
+/// Most bytes of names in one list of changes. A storm of joins must not cost each member much more than the ids of
+/// those who join; the other names are learnt from the list of users, or from messages.
+const NAMES_BYTES: usize = 16 * 1024;
+
+/// Returns the names of those users who have one, as many as fit into [`NAMES_BYTES`].
+fn shown_names(presence: &Presence, users: &[UserId]) -> Vec<(UserId, DisplayName)> {
+    let mut bytes = 0;
+    let fits = |(user, name): &(&UserId, &DisplayName)| {
+        bytes += user.as_str().len() + name.as_str().len();
+        bytes <= NAMES_BYTES
+    };
+    let named = presence.names_of(users).take_while(fits);
+    named.map(|(user, name)| (user.clone(), name.clone())).collect()
+}
 
 /// Announces joins and leaves in the rooms of a node.
 #[derive(Debug)]
@@ -76,7 +91,9 @@ impl Announcer {
         }
         if let Some(diff) = announcement.diff.as_ref().filter(|_| state.topic.has(Audience::V1)) {
             let names = diff.names.as_ref();
-            let changes = names.map(|names| v1::Changes { joined: &names.joined, left: &names.left });
+            let shown = names.map_or_else(Vec::new, |names| shown_names(&state.presence, &names.joined));
+            let changes =
+                names.map(|names| v1::Changes { joined: &names.joined, left: &names.left, names: &shown });
             let frame = v1::presence_diff(room, changes, diff.members);
             self.registry.publish(&mut state.topic, Delivery::presence(&frame, diff.members, at));
         }

@@ -3,8 +3,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bytes::Bytes;
-
 use super::reach::{Recipients, send, with_space};
 use super::shared::Node;
 use super::waiter::{Awaited, await_answer};
@@ -13,7 +11,7 @@ use crate::broker::redis::{PrivateMessage, PrivateText};
 use crate::chat::keys::KeyScope;
 use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, Epoch, Key, Offset, Position, UserId};
-use crate::protocol::event::{CommandError, v1};
+use crate::protocol::event::{CommandError, Content, v1};
 
 /// Numbers private messages, so that each has an id. Their idempotency keys are kept in the broker, among those of all
 /// users.
@@ -50,7 +48,7 @@ impl Node {
         &self,
         from: &UserId,
         to: &UserId,
-        text: &str,
+        content: Content<'_>,
         key: Option<&Key>,
         now_ms: u64,
         id: Option<ConnectionId>,
@@ -58,7 +56,7 @@ impl Node {
         let cluster = self.engine.cluster()?;
         let text = PrivateText {
             from: from.clone(),
-            text: Bytes::copy_from_slice(text.as_bytes()),
+            content: content.into(),
             id: self.private_ids.next(),
             at_unix_ms: self.clock.unix_ms_at(now_ms),
         };
@@ -79,14 +77,14 @@ impl Node {
         &self,
         from: &UserId,
         to: &UserId,
-        text: &str,
+        content: Content<'_>,
         key: Option<Key>,
         key_bound: KeyBound,
         now_ms: u64,
     ) -> Result<usize, CommandError> {
         let Some(key) = key.filter(|_| !faults::is_on(Fault::ForgetPrivateKey)) else {
-            let recipients = self.recipients(from, to, text)?;
-            return Ok(self.deliver(recipients, from, text, now_ms));
+            let recipients = self.recipients(from, to, &content)?;
+            return Ok(self.deliver(recipients, from, content, now_ms));
         };
         // The key is decided under a lock, and the message is delivered without it. Of two attempts at once the second
         // gets the answer of the first, and waits for nobody's inbox.
@@ -94,29 +92,34 @@ impl Node {
         let at_unix_ms = self.clock.unix_ms_at(now_ms);
         let done =
             self.broker.keys().once(from, KeyScope::User(to.clone()), key, at_unix_ms, key_bound, || {
-                recipients = self.recipients(from, to, text)?;
+                recipients = self.recipients(from, to, &content)?;
                 Ok::<_, CommandError>(recipients.len() as u64)
             });
         match done? {
             Once::Repeat(delivered) => Ok(delivered as usize),
-            Once::First(_) => Ok(self.deliver(recipients, from, text, now_ms)),
+            Once::First(_) => Ok(self.deliver(recipients, from, content, now_ms)),
         }
     }
 
     /// Returns the user's connections whose shards have space for the message and in whose queues the sender has not
     /// used up its share.
-    fn recipients(&self, from: &UserId, to: &UserId, text: &str) -> Result<Recipients, CommandError> {
+    fn recipients(
+        &self,
+        from: &UserId,
+        to: &UserId,
+        content: &Content<'_>,
+    ) -> Result<Recipients, CommandError> {
         let connections = self.registry.directory.find(to);
         if connections.is_empty() {
             return Err(CommandError::UserNotFound);
         }
-        let recipients = with_space(&self.registry, from, connections, text);
+        let recipients = with_space(&self.registry, from, connections, content);
         if recipients.is_empty() { Err(CommandError::Unavailable) } else { Ok(recipients) }
     }
 
-    fn deliver(&self, recipients: Recipients, from: &UserId, text: &str, now_ms: u64) -> usize {
+    fn deliver(&self, recipients: Recipients, from: &UserId, content: Content<'_>, now_ms: u64) -> usize {
         let Position { epoch, offset } = self.private_ids.next();
-        let frame = v1::direct(from, text, epoch, offset.0, self.clock.unix_ms_at(now_ms));
+        let frame = v1::direct(from, content, epoch, offset.0, self.clock.unix_ms_at(now_ms));
         send(&self.registry, recipients, &frame)
     }
 }
@@ -146,14 +149,15 @@ mod tests {
         node.registry.directory.add(&cat, ConnectionId::new(0, 0, 1), None);
         let stuck = node.registry.inbox(1).block();
         thread::scope(|scope| {
-            let first = scope.spawn(|| node.direct(&ann, &bob, "hi", Some(key.clone()), KeyBound::User, 0));
+            let first =
+                scope.spawn(|| node.direct(&ann, &bob, "hi".into(), Some(key.clone()), KeyBound::User, 0));
             let deadline = Instant::now() + PATIENCE;
             while node.private_ids.count.load(Relaxed) == 0 {
                 assert!(Instant::now() < deadline, "it is never decided");
                 thread::yield_now();
             }
-            assert_eq!(node.direct(&ann, &bob, "hi", Some(key.clone()), KeyBound::User, 0), Ok(1));
-            assert_eq!(node.direct(&ann, &cat, "hi", Some(other), KeyBound::User, 0), Ok(1));
+            assert_eq!(node.direct(&ann, &bob, "hi".into(), Some(key.clone()), KeyBound::User, 0), Ok(1));
+            assert_eq!(node.direct(&ann, &cat, "hi".into(), Some(other), KeyBound::User, 0), Ok(1));
             drop(stuck);
             assert_eq!(first.join().unwrap(), Ok(1));
         });

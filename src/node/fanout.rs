@@ -21,7 +21,8 @@ use crate::clock::{self, Clock};
 use crate::live::Live;
 use crate::names::{ConnectionId, Offset, RoomName, UserId};
 use crate::protocol::close::EndReason;
-use crate::protocol::event::v1;
+use crate::protocol::event::{Content, v1};
+use crate::protocol::sse;
 use crate::rate_limit::Limiter;
 use crate::registry::Registry;
 use crate::registry::delivery::{Audience, Delivery, SenderCopy};
@@ -74,6 +75,12 @@ impl Local for Fanout {
         let delivery =
             Delivery { sender: sender_copy, ..Delivery::message(frame, offset, clock::recent_instant()) };
         self.registry.publish(topic, delivery);
+        // One more encoding, but only in rooms that somebody reads in this way.
+        if topic.has(Audience::Sse) {
+            let event = sse::message(frame);
+            let delivery = Delivery::message(&event, offset, clock::recent_instant());
+            self.registry.publish(topic, Delivery { audience: Audience::Sse, ..delivery });
+        }
     }
 
     fn is_occupied(&self, topic: &Topic) -> bool {
@@ -106,8 +113,8 @@ impl Local for Fanout {
         self.registry.typing(topic, &v1::typing(room, user), Typist::Elsewhere);
     }
 
-    fn text<'m>(&self, message: &'m PendingMessage) -> &'m str {
-        &message.text
+    fn content<'m>(&self, message: &'m PendingMessage) -> Content<'m> {
+        message.content.get()
     }
 
     fn sender_copy(&self, message: &PendingMessage, room: &RoomName, at: Position) -> Option<SenderCopy> {
@@ -115,7 +122,8 @@ impl Local for Fanout {
     }
 
     fn appended(&self, message: &PendingMessage, room: &RoomName, at: Position) {
-        let PendingMessage { user, text, at_unix_ms, .. } = message;
+        let PendingMessage { user, content, at_unix_ms, .. } = message;
+        let text = content.get().text;
         let published = PublishedMessage { room, user, text, at_unix_ms: *at_unix_ms };
         telling::message(&self.webhooks, published, at);
     }
@@ -184,11 +192,10 @@ impl Host for Fanout {
     }
 
     fn deliver_private(&self, to: &[ConnectionId], message: &PrivateText) -> usize {
-        let PrivateText { from, text, id, at_unix_ms } = message;
-        // Control messages and commands are UTF-8.
-        let text = std::str::from_utf8(text).unwrap_or_default();
-        let recipients = reach::with_space(&self.registry, from, to.iter().copied(), text);
-        let frame = v1::direct(from, text, id.epoch, id.offset.0, *at_unix_ms);
+        let PrivateText { from, content, id, at_unix_ms } = message;
+        let content = content.get();
+        let recipients = reach::with_space(&self.registry, from, to.iter().copied(), &content);
+        let frame = v1::direct(from, content, id.epoch, id.offset.0, *at_unix_ms);
         reach::send(&self.registry, recipients, &frame)
     }
 

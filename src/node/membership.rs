@@ -12,7 +12,7 @@ use crate::broker::room::{HistoryPage, Room};
 use crate::broker::{BrokerError, Position};
 use crate::chat::presence::Outcome;
 use crate::faults::{self, Fault};
-use crate::names::{ConnectionId, Epoch, Offset, RoomName, UserId};
+use crate::names::{ConnectionId, DisplayName, Epoch, Offset, RoomName, UserId};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::registry::topic::{Topic, TopicId};
@@ -21,6 +21,37 @@ use crate::shard::bounds::Overload;
 
 /// Time between two lines in the log about a limit that clients can reach at will, in milliseconds.
 const LOG_PAUSE_MS: u64 = 1_000;
+
+/// The user of a connection that enters a room.
+#[derive(Debug, Clone, Copy)]
+pub struct Visitor<'a> {
+    /// The user.
+    pub user: &'a UserId,
+    /// The name that people are shown, if there is one.
+    pub name: Option<&'a DisplayName>,
+    /// A hash of the connection's address, with a key of this process.
+    pub address: u32,
+}
+
+impl<'a> From<&'a UserId> for Visitor<'a> {
+    /// Makes a visitor without a name, at an address that is not known.
+    fn from(user: &'a UserId) -> Self {
+        Self { user, name: None, address: 0 }
+    }
+}
+
+/// A page of the users of a room.
+#[derive(Debug)]
+pub struct UserPage {
+    /// The users, sorted by id.
+    pub users: Vec<UserId>,
+    /// The names of those among them who have one and are on this node.
+    pub names: Vec<(UserId, DisplayName)>,
+    /// True when there are more users behind them.
+    pub has_more: bool,
+    /// Users in the room, on all pages.
+    pub members: usize,
+}
 
 /// The result of entering a room.
 #[derive(Debug)]
@@ -55,7 +86,7 @@ impl Entered {
 
 impl Node {
     /// Makes a connection a member of a room, and announces it there. `resume` is the position of the last message that
-    /// the connection has seen, `address` a hash of its address with a key of this process.
+    /// the connection has seen.
     ///
     /// A reply queued right after this precedes everything that is published in the room from now on.
     ///
@@ -65,15 +96,18 @@ impl Node {
         self: &Arc<Self>,
         registration: &Registration,
         room: &RoomName,
-        user: &UserId,
-        address: u32,
+        visitor: Visitor<'_>,
         resume: Option<Position>,
     ) -> Result<Entered, BrokerError> {
+        let Visitor { user, name, address } = visitor;
         let (shard, dialect) = (registration.shard().index(), registration.dialect());
         let now_ms = self.now_ms();
         let entered = self.broker.enter_as(room, Entrant { user, address }, resume, |state, resumed| {
             let after = resumed.is_complete().then(|| state.topic.join(shard, dialect));
             let settings = *state.settings();
+            if let Some(name) = name {
+                state.presence.set_name(user, name);
+            }
             let outcome = telling::moving(&self.webhooks, state, room, user, |presence, rules| {
                 presence.join(user, now_ms, rules)
             });
@@ -174,13 +208,15 @@ impl Membership {
         self.room.with(|state| state.recent(epoch, before, limit))
     }
 
-    /// Returns a page of the users behind `after`, whether there are more, and how many there are in all. The list is
+    /// Returns a page of the users behind `after`. The list is
     /// the one last announced, so that later announcements apply to it, and contains this user.
     #[must_use]
-    pub fn users(&self, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool, usize) {
+    pub fn users(&self, after: Option<&UserId>, limit: usize) -> UserPage {
         self.room.with(|state| {
             let (users, has_more) = state.presence.page(&self.user, after, limit);
-            (users, has_more, state.presence.shown(&self.user))
+            let names = state.presence.names_of(&users);
+            let names = names.map(|(user, name)| (user.clone(), name.clone())).collect();
+            UserPage { users, names, has_more, members: state.presence.shown(&self.user) }
         })
     }
 

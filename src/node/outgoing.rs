@@ -3,7 +3,7 @@
 use super::telling::{self, PublishedMessage};
 use crate::broker::{BrokerError, Encoded, Position};
 use crate::names::{ConnectionId, RoomName, UserId};
-use crate::protocol::event::{self, CommandError, v1};
+use crate::protocol::event::{self, CommandError, Content, v1};
 use crate::registry::delivery::{Ack, SenderCopy};
 use crate::webhooks::Webhooks;
 
@@ -22,7 +22,7 @@ pub fn refusal(error: BrokerError) -> CommandError {
 #[derive(Clone, Copy)]
 pub(super) struct OutgoingMessage<'a> {
     pub(super) user: &'a UserId,
-    pub(super) text: &'a str,
+    pub(super) content: Content<'a>,
     pub(super) room: &'a RoomName,
     /// When the message came, in milliseconds since the Unix epoch.
     pub(super) at_unix_ms: u64,
@@ -43,14 +43,15 @@ impl OutgoingMessage<'_> {
     /// Encodes a message that has its position now, and tells webhooks. Called under the room's lock, in the order of
     /// its offsets.
     pub(super) fn encode_and_tell(&self, webhooks: &Webhooks, at: Position) -> Encoded<SenderCopy> {
-        let &Self { user, text, room, at_unix_ms, .. } = self;
+        let &Self { user, content, room, at_unix_ms, .. } = self;
+        let text = content.text;
         telling::message(webhooks, PublishedMessage { room, user, text, at_unix_ms }, at);
         self.encode(at)
     }
 
     pub(super) fn encode(&self, position: Position) -> Encoded<SenderCopy> {
         let Position { epoch, offset } = position;
-        let frame = event::message(self.user, self.text, self.room, epoch, offset, self.at_unix_ms);
+        let frame = event::message(self.user, self.content, self.room, epoch, offset, self.at_unix_ms);
         let sender_copy = self.from.map(|from| sender_copy(from, self.ack, self.room, position));
         Encoded { frame, sender_copy }
     }

@@ -10,7 +10,7 @@ use crate::broker::{BrokerError, Encoded, Position, Published};
 use crate::metrics::ShardMetrics;
 use crate::names::{ConnectionId, RoomName, UserId};
 use crate::protocol::Dialect;
-use crate::protocol::event::v1;
+use crate::protocol::event::{OwnedContent, v1};
 use crate::registry::Registry;
 use crate::registry::delivery::SenderCopy;
 
@@ -18,7 +18,7 @@ use crate::registry::delivery::SenderCopy;
 #[derive(Debug)]
 pub(super) struct PendingMessage {
     pub(super) user: UserId,
-    pub(super) text: Box<str>,
+    pub(super) content: OwnedContent,
     /// When the message came, in milliseconds since the Unix epoch.
     pub(super) at_unix_ms: u64,
     pub(super) sender: Sender,
@@ -55,10 +55,11 @@ impl PendingMessage {
 
     /// Encodes the message, and its ack, with its position.
     pub(super) fn encode(&self, room: &RoomName, at: Position) -> Encoded<SenderCopy> {
-        let Self { user, text, at_unix_ms, sender } = self;
+        let Self { user, content, at_unix_ms, sender } = self;
+        let content = content.get();
         let client = sender.client();
         let (from, ack) = (client.map(|client| client.from), client.and_then(ClientSender::ack));
-        OutgoingMessage { user, text, room, at_unix_ms: *at_unix_ms, from, ack }.encode(at)
+        OutgoingMessage { user, content, room, at_unix_ms: *at_unix_ms, from, ack }.encode(at)
     }
 
     /// Sends the sender the answer that it does not get from the room's stream.
@@ -92,7 +93,7 @@ impl ClientSender {
         let re = self.ack().and_then(|ack| ack.re);
         let frame = match (self.dialect, answer) {
             // The members, the sender among them, learn of an appended message from the room's stream.
-            (_, Ok(Published { is_duplicate: false, .. })) | (Dialect::Plain, Ok(_)) => return,
+            (_, Ok(Published { is_duplicate: false, .. })) | (Dialect::Plain | Dialect::Sse, Ok(_)) => return,
             (Dialect::V1, Ok(Published { position: Position { epoch, offset }, .. })) => {
                 v1::ack(&v1::Ack { re, room, epoch, offset, duplicate: true })
             }

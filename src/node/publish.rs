@@ -12,13 +12,13 @@ use super::pending::{ClientSender, PendingMessage, Sender};
 use crate::broker::quota::KeyBound;
 use crate::broker::{Draft, Job, Position, Published};
 use crate::names::Key;
-use crate::protocol::event::{self, CommandError};
+use crate::protocol::event::{CommandError, Content};
 
 /// A message of a `throng.v1` client on its way to a room.
 #[derive(Debug)]
 pub struct Post<'a> {
-    /// The message's text.
-    pub text: &'a str,
+    /// The message's text, and what it carries besides.
+    pub content: Content<'a>,
     /// The message's idempotency key.
     pub key: Option<Key>,
     /// The command's `id`, for the ack.
@@ -34,8 +34,12 @@ impl Membership {
     ///
     /// # Errors
     /// [`CommandError::Unavailable`] when the fan-out or the log is at its limit. The message has no offset then.
-    pub fn publish(&self, text: &str, now_ms: u64) -> Result<Option<Position>, CommandError> {
-        let published = self.append(text, None, None, now_ms)?;
+    pub fn publish<'c>(
+        &self,
+        content: impl Into<Content<'c>>,
+        now_ms: u64,
+    ) -> Result<Option<Position>, CommandError> {
+        let published = self.append(content.into(), None, None, now_ms)?;
         Ok(published.map(|published| published.position))
     }
 
@@ -46,22 +50,22 @@ impl Membership {
     /// # Errors
     /// As [`Membership::publish`].
     pub fn post(&self, post: Post<'_>, now_ms: u64) -> Result<Option<Published>, CommandError> {
-        let Post { text, key, re, echo } = post;
-        self.append(text, key, Some(AckRequest { re, instead: !echo }), now_ms)
+        let Post { content, key, re, echo } = post;
+        self.append(content, key, Some(AckRequest { re, instead: !echo }), now_ms)
     }
 
     fn append(
         &self,
-        text: &str,
+        content: Content<'_>,
         key: Option<Key>,
         ack: Option<AckRequest<'_>>,
         now_ms: u64,
     ) -> Result<Option<Published>, CommandError> {
         let at_unix_ms = self.node.clock.unix_ms_at(now_ms);
-        let max_len = event::max_len(text);
+        let max_len = content.max_len();
         let message = OutgoingMessage {
             user: &self.user,
-            text,
+            content,
             room: self.room.name(),
             at_unix_ms,
             from: Some(self.id),
@@ -90,7 +94,7 @@ impl Membership {
             at_unix_ms: message.at_unix_ms,
             message: PendingMessage {
                 user: self.user.clone(),
-                text: message.text.into(),
+                content: message.content.into(),
                 at_unix_ms: message.at_unix_ms,
                 sender: Sender::Client(ClientSender {
                     from: self.id,

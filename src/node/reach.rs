@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use tokio::time::timeout;
 
 use crate::names::{ConnectionId, UserId};
-use crate::protocol::event;
+use crate::protocol::event::Content;
 use crate::protocol::frame::Frame;
 use crate::registry::Registry;
 use crate::registry::probe::PROBE_MS;
@@ -42,10 +42,10 @@ pub(super) fn with_space(
     registry: &Registry,
     from: &UserId,
     connections: impl IntoIterator<Item = ConnectionId>,
-    text: &str,
+    content: &Content<'_>,
 ) -> Recipients {
-    let max_len = event::max_len(text);
-    let bytes = text.len() + AROUND_TEXT;
+    let max_len = content.max_len();
+    let bytes = content.text.len() + content.more_len() + AROUND_TEXT;
     let with_space = connections.into_iter().filter(|id| registry.has_space_for(*id, max_len));
     with_space.filter_map(|id| Some((id, registry.shares.take(id, from, bytes)?))).collect()
 }

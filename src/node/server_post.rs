@@ -14,7 +14,7 @@ use crate::broker::quota::KeyBound;
 use crate::broker::room::SharedRoom;
 use crate::broker::{BrokerError, Draft, Job, Published};
 use crate::names::{Key, RoomName, UserId};
-use crate::protocol::event;
+use crate::protocol::event::Content;
 
 /// How often a room is opened again that is closed before the message gets there.
 const TRIES: usize = 4;
@@ -26,8 +26,8 @@ pub struct ServerPost<'a> {
     pub room: &'a RoomName,
     /// The user who is named as the sender.
     pub user: &'a UserId,
-    /// The text.
-    pub text: &'a str,
+    /// The text, and what the message carries besides.
+    pub content: Content<'a>,
     /// The message's idempotency key.
     pub key: Option<Key>,
 }
@@ -63,10 +63,10 @@ impl Node {
     /// # Errors
     /// Nothing was published.
     pub fn submit(self: &Arc<Self>, post: &ServerPost<'_>) -> Result<Submitted, BrokerError> {
-        let &ServerPost { room: name, user, text, ref key } = post;
+        let &ServerPost { room: name, user, content, ref key } = post;
         for _ in 0..TRIES {
             let (room, ..) = self.broker.enter_as(name, Entrant { user, address: 0 }, None, |_, _| ())?;
-            match self.submit_to(&room, user, text, key.clone()) {
+            match self.submit_to(&room, user, content, key.clone()) {
                 // Another thread has closed the room, which had no members.
                 Err(BrokerError::Gone) => {}
                 Err(error) => {
@@ -83,14 +83,14 @@ impl Node {
         &self,
         room: &SharedRoom<Fanout>,
         user: &UserId,
-        text: &str,
+        content: Content<'_>,
         key: Option<Key>,
     ) -> Result<SubmittedAnswer, BrokerError> {
         let at_unix_ms = self.clock.unix_ms();
-        let (max_len, key_bound) = (event::max_len(text), KeyBound::Api);
+        let (max_len, key_bound) = (content.max_len(), KeyBound::Api);
         if self.engine.is_immediate() {
             let message =
-                OutgoingMessage { user, text, room: room.name(), at_unix_ms, from: None, ack: None };
+                OutgoingMessage { user, content, room: room.name(), at_unix_ms, from: None, ack: None };
             let draft = Draft { user, key, key_bound, max_len };
             let encode = |at| message.encode_and_tell(&self.webhooks, at);
             let published = self.broker.publish(room, draft, at_unix_ms, encode)?;
@@ -99,7 +99,7 @@ impl Node {
         let (answer, answered) = oneshot::channel();
         let message = PendingMessage {
             user: user.clone(),
-            text: text.into(),
+            content: content.into(),
             at_unix_ms,
             sender: Sender::Server(answer),
         };

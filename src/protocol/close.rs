@@ -34,6 +34,8 @@ pub enum EndReason {
     InvalidRoom,
     /// The hook `connect` refused the newcomer, with a text of its own or without one.
     NotAllowed(Cow<'static, str>),
+    /// The name to be shown to people is too long, blank, or holds characters that are not allowed.
+    InvalidName,
     /// Another live connection holds the user id.
     UserIdInUse,
     /// A message is longer than `limits.max_message_bytes`.
@@ -136,7 +138,8 @@ impl EndReason {
             Self::Protocol(_) => 1002,
             Self::BinaryRefused => 1003,
             Self::InvalidUtf8 | Self::ValidationFailed(_) => 1007,
-            Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom | Self::UserIdInUse => 1008,
+            Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom => 1008,
+            Self::InvalidName | Self::UserIdInUse => 1008,
             Self::NotAllowed(_) => 1008,
             Self::MessageTooBig | Self::TooManyFragments => 1009,
             Self::Internal => 1011,
@@ -170,6 +173,7 @@ impl EndReason {
             Self::AuthenticationFailed => "Authentication failed",
             Self::InvalidUserId => "Invalid user ID",
             Self::InvalidRoom => "Invalid room",
+            Self::InvalidName => "Invalid name",
             Self::UserIdInUse => "User ID already in use",
             Self::MessageTooBig => "Message too big",
             Self::TooManyFragments => "Too many fragments",
@@ -214,6 +218,7 @@ impl EndReason {
             Self::Protocol(_) | Self::BinaryRefused => Advice::STOP,
             Self::InvalidUtf8 | Self::ValidationFailed(_) => Advice::STOP,
             Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom => Advice::STOP,
+            Self::InvalidName => Advice::STOP,
             Self::UserIdInUse | Self::RoomForbidden | Self::TokenRevoked | Self::NotAllowed(_) => {
                 Advice::STOP
             }

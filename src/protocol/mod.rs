@@ -4,6 +4,7 @@ pub mod close;
 pub mod command;
 pub mod event;
 pub mod frame;
+pub mod sse;
 
 /// The subprotocol that selects [`Dialect::V1`] (`Sec-WebSocket-Protocol`, RFC 6455 section 1.9).
 pub const V1_SUBPROTOCOL: &str = "throng.v1";
@@ -16,4 +17,11 @@ pub enum Dialect {
     Plain,
     /// The dialect of [`V1_SUBPROTOCOL`]: positions, acks, several rooms, resume.
     V1,
+    /// Server-sent events, over HTTP and not over a WebSocket: messages alone, for those who only read.
+    Sse,
+}
+
+impl Dialect {
+    /// Every dialect, each at the place of its number.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::V1, Self::Sse];
 }

@@ -7,27 +7,37 @@ use crate::names::{ConnectionId, Offset};
 use crate::protocol::Dialect;
 use crate::protocol::frame::Frame;
 
+/// Numbers of members, by dialect.
+pub(super) type Members = [u32; Dialect::ALL.len()];
+
 /// The members of a room that a frame is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// All members.
+    /// Members with a WebSocket: those that speak the plain dialect or `throng.v1`.
     All,
     /// Members that speak the plain dialect.
     Plain,
     /// Members that speak `throng.v1`.
     V1,
+    /// Members that get server-sent events.
+    Sse,
+    /// Members of all dialects. No frame is for all of them, because one of a WebSocket is no server-sent event.
+    Any,
 }
 
 impl Audience {
     /// Returns the lanes of this audience that have members on a shard. `members` are the room's members on that shard,
     /// by dialect.
-    pub(super) fn lanes(self, members: [u32; 2]) -> Lanes {
+    pub(super) fn lanes(self, members: Members) -> Lanes {
         let asked = match self {
-            Self::All => 0b11,
+            Self::All => 0b011,
             Self::Plain => Lanes::bit(Dialect::Plain),
             Self::V1 => Lanes::bit(Dialect::V1),
+            Self::Sse => Lanes::bit(Dialect::Sse),
+            Self::Any => 0b111,
         };
-        let occupied = u8::from(members[0] > 0) | u8::from(members[1] > 0) << 1;
+        let [plain, v1, sse] = members.map(|count| u8::from(count > 0));
+        let occupied = plain | v1 << 1 | sse << 2;
         Lanes(asked & occupied)
     }
 }
@@ -161,15 +171,18 @@ mod tests {
     #[test]
     fn a_frame_goes_into_the_lanes_of_its_audience_that_have_members() {
         for (audience, members, plain, v1) in [
-            (Audience::All, [1, 0], true, false),
-            (Audience::All, [2, 3], true, true),
-            (Audience::Plain, [2, 3], true, false),
-            (Audience::V1, [2, 3], false, true),
-            (Audience::V1, [2, 0], false, false),
+            (Audience::All, [1, 0, 1], true, false),
+            (Audience::All, [2, 3, 0], true, true),
+            (Audience::Plain, [2, 3, 0], true, false),
+            (Audience::V1, [2, 3, 0], false, true),
+            (Audience::V1, [2, 0, 1], false, false),
         ] {
             let lanes = audience.lanes(members);
+            assert!(!lanes.has(Dialect::Sse), "{audience:?}");
             assert_eq!((lanes.has(Dialect::Plain), lanes.has(Dialect::V1)), (plain, v1), "{audience:?}");
             assert_eq!(lanes.count(), usize::from(plain) + usize::from(v1));
         }
+        assert_eq!(Audience::Sse.lanes([1, 1, 1]), Lanes::only(Dialect::Sse));
+        assert_eq!((Audience::Sse.lanes([1, 1, 0]).count(), Audience::Any.lanes([1, 0, 1]).count()), (0, 2));
     }
 }

@@ -82,7 +82,7 @@ impl Registry {
     #[must_use]
     pub fn has_space(&self, topic: &Topic, len: usize) -> bool {
         topic.members().zip(&self.inboxes).all(|(members, inbox)| {
-            let lanes = Audience::All.lanes(members).count();
+            let lanes = Audience::Any.lanes(members).count();
             lanes == 0 || inbox.has_space(len * lanes)
         })
     }
@@ -161,7 +161,7 @@ impl Registry {
     /// Ends all members of a room.
     pub fn end_members(&self, topic: &Topic, reason: &EndReason) {
         for (members, inbox) in topic.members().zip(&self.inboxes) {
-            if Audience::All.lanes(members).count() > 0 {
+            if Audience::Any.lanes(members).count() > 0 {
                 inbox.command(Command::EndMembers(topic.id(), reason.clone()));
             }
         }

@@ -1,6 +1,6 @@
 //! A room as seen from outside its shards: the number of its members on each, and the last position of its stream.
 
-use super::delivery::Audience;
+use super::delivery::{Audience, Members};
 use crate::protocol::Dialect;
 
 /// Names a room on every shard. An id is never used again.
@@ -13,13 +13,15 @@ pub struct Topic {
     /// Position of the last message or notice in the room's stream.
     seq: u64,
     /// Number of members on each shard, by dialect.
-    members: Box<[[u32; 2]]>,
+    members: Box<[Members]>,
+    /// Number of connections that still read what they missed, and are no members yet.
+    reading: usize,
 }
 
 impl Topic {
     /// Makes a room without members, for a node with `shards` shards.
     pub(super) fn new(id: TopicId, shards: usize) -> Self {
-        Self { id, seq: 0, members: vec![[0; 2]; shards].into_boxed_slice() }
+        Self { id, seq: 0, members: vec![Members::default(); shards].into_boxed_slice(), reading: 0 }
     }
 
     /// Returns the id that names the room on every shard.
@@ -42,6 +44,17 @@ impl Topic {
         self.seq
     }
 
+    /// Counts a connection without a user that reads what it missed, so that the room stays until it is a member.
+    pub fn begin_reading(&mut self) {
+        self.reading += 1;
+    }
+
+    /// Counts such a connection no more, because it becomes a member or goes.
+    pub fn end_reading(&mut self) {
+        debug_assert!(self.reading > 0, "it has begun");
+        self.reading = self.reading.saturating_sub(1);
+    }
+
     /// True when the room has a member that belongs to the audience.
     #[must_use]
     pub fn has(&self, audience: Audience) -> bool {
@@ -51,7 +64,7 @@ impl Topic {
     /// Returns the number of connections in the room.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.members.iter().flatten().map(|&count| count as usize).sum()
+        self.members.iter().flatten().map(|&count| count as usize).sum::<usize>() + self.reading
     }
 
     /// Takes the next position of the room's stream, for one frame.
@@ -61,7 +74,7 @@ impl Topic {
     }
 
     /// Returns the number of members on each shard, by dialect.
-    pub(super) fn members(&self) -> impl Iterator<Item = [u32; 2]> {
+    pub(super) fn members(&self) -> impl Iterator<Item = Members> {
         self.members.iter().copied()
     }
 }

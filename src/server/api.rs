@@ -17,7 +17,7 @@ use super::shared::Shared;
 use crate::admission::Refusal;
 use crate::admission::origin::OriginList;
 use crate::api::{
-    self, Answer, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Revoke, Service, Target,
+    self, Answer, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Revoke, Service, Target, Written,
 };
 use crate::config::{Api, Reloaded};
 use crate::http::{BodyError, Request, RequestBody, Response, respond, segments_after};
@@ -150,6 +150,7 @@ async fn carry_out(
         BodyError::Timeout | BodyError::Lost => ApiError::Timeout,
     })?;
     let query: Vec<_> = request.query_pairs().take(Object::MAX_FIELDS).collect();
+    let written = Written::find(method, &body);
     let mut object = if has_body { Object::parse(&mut body)? } else { Object::default() };
     if has_body && !query.is_empty() {
         return Err(ApiError::InvalidField("a call with a body has its fields there, not in the query"));
@@ -158,7 +159,7 @@ async fn carry_out(
     if let Some((name, value)) = &field {
         object.add(name, value);
     }
-    let call = Call::new(method, object, idempotency_key, &config)?;
+    let call = Call::new(method, object, written, idempotency_key, &config)?;
     *subject = Subject::of(&call);
     Ok(api::run(node, &ThisServer(shared), call, Instant::now() + DEADLINE).await)
 }

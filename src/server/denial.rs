@@ -32,6 +32,10 @@ pub(super) const fn in_http(reason: &EndReason) -> Refusal {
         R::UserIdInUse => Refusal::Conflict,
         R::InvalidUserId => Refusal::Forbidden("invalid user id: 3 to 64 of A-Z a-z 0-9 _ . : @ -"),
         R::InvalidRoom => Refusal::Forbidden("invalid room: 1 to 64 of A-Z a-z 0-9 _ . : @ -"),
+        R::InvalidName => Refusal::Forbidden(
+            "invalid name: 1 to 64 characters that show something, without control \
+             characters and ones that change the direction of text",
+        ),
         // The cause is on our side and in the log; the client can only come back later.
         R::Overloaded | R::Internal => Refusal::AtCapacity,
         R::GoingAway | R::Restarting => Refusal::Draining,
@@ -91,6 +95,7 @@ mod tests {
             (EndReason::RoomForbidden, 403, "forbidden"),
             (EndReason::InvalidUserId, 403, "forbidden"),
             (EndReason::InvalidRoom, 403, "forbidden"),
+            (EndReason::InvalidName, 403, "forbidden"),
             (EndReason::UserIdInUse, 409, "conflict"),
             (EndReason::Overloaded, 503, "at_capacity"),
             (EndReason::Restarting, 503, "draining"),

@@ -1,6 +1,7 @@
 //! Creates the endpoint of a request that passed the checks of its address: verifies the token, claims the user id, and
 //! enters the room.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,10 +15,12 @@ use crate::admission::address::Net;
 use crate::admission::token::{FoundToken, Identity, MAX_TOKEN_BYTES};
 use crate::admission::{Check, Refusal};
 use crate::config::{Config, parse_duration};
-use crate::endpoint::{self, Chat, ChatRequest, Endpoint, Heartbeat, V1Request, WithTimeout};
+use crate::endpoint::{
+    self, Chat, ChatRequest, Endpoint, Heartbeat, Stream, StreamRequest, V1Request, WithTimeout,
+};
 use crate::hooks::{ConnectAnswer, Newcomer};
 use crate::http::{Request, segment_after};
-use crate::names::{self, NameError, RoomName, SessionId, UserId};
+use crate::names::{self, DisplayName, NameError, Position, RoomName, SessionId, UserId};
 use crate::node::{ClaimRequest, Node, NotPermitted};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
@@ -26,6 +29,9 @@ use crate::shard::Registration;
 
 /// Shortest timeout that a client may ask for on `/ws/with-timeout`.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The user who stands for all readers without a token, where rooms are evicted.
+const READER: &str = "server-sent-events";
 
 /// The creation of one endpoint.
 pub(super) struct EndpointSetup<'a> {
@@ -73,6 +79,7 @@ impl EndpointSetup<'_> {
                 Endpoint::Heartbeat(Box::new(heartbeat))
             }
             endpoint::Route::Chat => Endpoint::Chat(Box::new(self.chat(request).await?)),
+            endpoint::Route::Stream => Endpoint::Stream(Box::new(self.stream(request).await?)),
         })
     }
 
@@ -90,29 +97,26 @@ impl EndpointSetup<'_> {
             if !identity.allows(room.as_str()) {
                 return Err(EndReason::RoomForbidden);
             }
+            name = identity.name.as_deref().and_then(shown_name);
             allowed = identity.rooms.map(Vec::into_boxed_slice);
-            name = identity.name;
+        } else if let Some(claimed) = request.query("name") {
+            name = Some(parse_name(&claimed, EndReason::InvalidName)?);
         }
         let v1 = match self.registration.dialect() {
-            Dialect::Plain => None,
+            Dialect::Plain | Dialect::Sse => None,
             Dialect::V1 => Some(v1_request(request, self.until_unix_ms)?),
         };
         let mut is_owner = config.auth.required;
         if node.hooks.is_some() {
-            let asked = Box::pin(self.ask_hooks(request, &user, &room, name.as_deref())).await?;
+            let asked = Box::pin(self.ask_hooks(request, &user, &room, name.as_ref())).await?;
             is_owner |= asked.is_certain;
             user = asked.user.unwrap_or(user);
+            name = asked.name.as_deref().and_then(shown_name).or(name);
             allowed = asked.rooms.map(Vec::into_boxed_slice).or(allowed);
         }
         let address = self.policy.addresses.hash(self.net);
         let resume = v1.as_ref().and_then(|v1| v1.resume);
-        let id = self.registration.id();
-        if let Some(opening) = node.opening(&room, &user, address, resume, Some(id)) {
-            self.awaits_other.set(true);
-            let opened = opening.wait().await;
-            self.awaits_other.set(false);
-            opened.map_err(endpoint::refused_entry)?;
-        }
+        self.open_room(&room, &user, address, resume).await?;
         let claiming = ClaimRequest {
             is_owner,
             shown_session: request.query("session").and_then(|shown| shown.parse().ok()),
@@ -125,7 +129,7 @@ impl EndpointSetup<'_> {
         self.awaits_other.set(false);
         let claim = claim?;
         self.registration.name(user);
-        Chat::enter(node, self.registration, claim, ChatRequest { room, address, allowed, v1 })
+        Chat::enter(node, self.registration, claim, ChatRequest { room, name, address, allowed, v1 })
     }
 
     /// Asks the hooks whether a newcomer may connect, on which terms, and enter the first room. Without hooks everybody
@@ -135,14 +139,14 @@ impl EndpointSetup<'_> {
         request: Request<'_>,
         user: &UserId,
         room: &RoomName,
-        name: Option<&str>,
+        name: Option<&DisplayName>,
     ) -> Result<ConnectAnswer, EndReason> {
         let config = Arc::clone(&*self.node.config());
         let newcomer = Newcomer {
             user: user.as_str(),
             room: room.as_str(),
             address: self.client.to_string(),
-            name,
+            name: name.map(DisplayName::as_str),
             headers: told_headers(&config.hooks.headers, request),
         };
         self.awaits_other.set(true);
@@ -164,6 +168,53 @@ impl EndpointSetup<'_> {
             permitted.map_err(NotPermitted::end_reason)?;
         }
         Ok(answer)
+    }
+
+    /// Subscribes to a room for a client that only reads. It needs no user id, because nobody is shown that it is
+    /// there.
+    async fn stream(&mut self, request: Request<'_>) -> Result<Stream, EndReason> {
+        let node = self.node;
+        let config = Arc::clone(&*node.config());
+        let room = segment_after(request.path(), endpoint::STREAM_PREFIX).ok_or(EndReason::InvalidRoom)?;
+        let room: RoomName = parse_name(&room, EndReason::InvalidRoom)?;
+        let mut opener = None;
+        if config.auth.required {
+            let identity = self.identify(request, None).await?;
+            if !identity.allows(room.as_str()) {
+                return Err(EndReason::RoomForbidden);
+            }
+            opener = identity.sub.parse().ok();
+        }
+        let opener: UserId = opener.map_or_else(|| parse_name(READER, EndReason::Internal), Ok)?;
+        if node.hooks.is_some() {
+            // Readers without a token are asked about as one user.
+            Box::pin(self.ask_hooks(request, &opener, &room, None)).await?;
+        }
+        let address = self.policy.addresses.hash(self.net);
+        // A browser that comes back sends the header; the parameter is for the first time.
+        let header = request.headers("last-event-id").next();
+        let header = header.and_then(|text| std::str::from_utf8(text).ok()).map(Cow::Borrowed);
+        let resume = header.filter(|text| !text.is_empty()).or_else(|| request.query("resume")).map(position);
+        self.open_room(&room, &opener, address, resume).await?;
+        let origin = request.origins().next().and_then(|origin| std::str::from_utf8(origin).ok());
+        let wish = StreamRequest { room: &room, opener: &opener, address, resume, origin };
+        Stream::begin(node, self.registration, &wish)
+    }
+
+    /// Waits until the engine, if there is one, has opened a room.
+    async fn open_room(
+        &self,
+        room: &RoomName,
+        user: &UserId,
+        address: u32,
+        resume: Option<Position>,
+    ) -> Result<(), EndReason> {
+        let id = self.registration.id();
+        let Some(opening) = self.node.opening(room, user, address, resume, Some(id)) else { return Ok(()) };
+        self.awaits_other.set(true);
+        let opened = opening.wait().await;
+        self.awaits_other.set(false);
+        opened.map_err(endpoint::refused_entry)
     }
 
     /// Returns the owner of a good token, who has to be `user` where that is given. The log says why a token is bad,
@@ -221,17 +272,27 @@ fn parse_name<N: FromStr<Err = NameError>>(text: &str, reason: EndReason) -> Res
     })
 }
 
+/// Returns the name of a token, if people may be shown it. A token is good without one, because its owner can do
+/// nothing about it.
+fn shown_name(name: &str) -> Option<DisplayName> {
+    let name = name.parse();
+    name.inspect_err(|error| tracing::debug!(%error, "the name in a token is not shown")).ok()
+}
+
+/// Reads the position that a client resumes from. Text that is no position becomes a position of no room: the client
+/// hears that nothing was recovered.
+fn position(text: Cow<'_, str>) -> Position {
+    let resume = Resume::from_query(&text).unwrap_or(Resume { epoch: "", offset: 0 });
+    endpoint::position(resume)
+}
+
 /// Creates the session secret of a client that speaks `throng.v1`, and reads the position that it resumes from.
 fn v1_request(request: Request<'_>, until_unix_ms: Option<i64>) -> Result<V1Request, EndReason> {
     let session = SessionId::random().map_err(|error| {
         tracing::error!(%error, "cannot make a session secret: the system has no random numbers");
         EndReason::Internal
     })?;
-    // Text that is no position becomes a position of no room: the client hears that nothing was recovered.
-    let resume = request.query("resume").map(|text| {
-        let resume = Resume::from_query(&text).unwrap_or(Resume { epoch: "", offset: 0 });
-        endpoint::position(resume)
-    });
+    let resume = request.query("resume").map(position);
     Ok(V1Request { session, resume, until_unix_ms })
 }
 

@@ -78,7 +78,11 @@ impl App for RequestHandler<'_> {
             _ if path.starts_with(api::PREFIX) => Route::Call,
             "/metrics" if self.shared.node.config().metrics.enabled => Route::Page,
             _ if pages::file(path).is_some() => Route::Page,
-            _ => endpoint::Route::parse(path).map_or(Route::Unknown, Route::WebSocket),
+            _ => match endpoint::Route::parse(path) {
+                None => Route::Unknown,
+                Some(endpoint::Route::Stream) => Route::Events(endpoint::Route::Stream),
+                Some(endpoint) => Route::WebSocket(endpoint),
+            },
         }
     }
 
@@ -124,7 +128,8 @@ impl App for RequestHandler<'_> {
             return Err(Refusal::Draining);
         }
         // The other endpoints need no room.
-        if route == endpoint::Route::Chat && !node.is_engine_up() {
+        let needs_room = matches!(route, endpoint::Route::Chat | endpoint::Route::Stream);
+        if needs_room && !node.is_engine_up() {
             return Err(Refusal::NoEngine);
         }
         let client = policy.client(self.peer, request.headers("x-forwarded-for"));
@@ -144,6 +149,8 @@ impl App for RequestHandler<'_> {
         let registration = self.context.shard.register(self.sink.clone());
         if subprotocol == Some(V1_SUBPROTOCOL) {
             registration.speak(Dialect::V1);
+        } else if route == endpoint::Route::Stream {
+            registration.speak(Dialect::Sse);
         }
         let mut setup = EndpointSetup {
             node,
@@ -157,6 +164,10 @@ impl App for RequestHandler<'_> {
         let endpoint = match setup.endpoint(route, request, subprotocol).await {
             Ok(endpoint) => endpoint,
             Err(Denial::Http(refusal)) => return Err(refusal),
+            // There is nothing to be upgraded, and a program reads the status.
+            Err(Denial::Close(reason)) if route == endpoint::Route::Stream => {
+                return Err(denial::in_http(&reason));
+            }
             Err(Denial::Close(reason)) => self.deny(reason)?,
         };
         let info = ConnectionInfo { endpoint: route.name(), until_unix_ms: setup.until_unix_ms, permit };
@@ -230,5 +241,6 @@ const fn subprotocols(route: endpoint::Route) -> &'static [&'static str] {
         endpoint::Route::Chat => &[V1_SUBPROTOCOL],
         endpoint::Route::Secure | endpoint::Route::Messages => &[],
         endpoint::Route::WithTimeout | endpoint::Route::Heartbeat => &[],
+        endpoint::Route::Stream => &[],
     }
 }

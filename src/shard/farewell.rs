@@ -5,9 +5,10 @@ use bytes::Bytes;
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::event::v1;
-use crate::protocol::frame;
+use crate::protocol::{frame, sse};
 
-/// Encodes the close frame, and for `throng.v1` the `disconnect` event before it, unless the client closed first.
+/// Encodes the close frame, and for `throng.v1` the `disconnect` event before it, unless the client closed first. For
+/// server-sent events it is the last event.
 /// Returns `None` when the client has vanished.
 pub(super) fn last_frames(dialect: Dialect, reason: &EndReason) -> Option<Bytes> {
     match reason {
@@ -18,6 +19,7 @@ pub(super) fn last_frames(dialect: Dialect, reason: &EndReason) -> Option<Bytes>
             let close = frame::close(Some(ours.code()), &ours.text());
             Some(match dialect {
                 Dialect::Plain => close,
+                Dialect::Sse => sse::farewell(ours, fastrand::u64(ours.advice().after_ms)),
                 // The delay is random, so that clients that were closed together do not return together.
                 Dialect::V1 => {
                     let after_ms = fastrand::u64(ours.advice().after_ms);

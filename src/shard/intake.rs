@@ -25,6 +25,11 @@ impl Intake<'_> {
         let Publication { topic, seq, lanes, loss, frame, sender, at } = publication;
         let [plain, v1] = [Dialect::Plain, Dialect::V1].map(|dialect| LaneId::new(topic, dialect));
         let pending = |frame, sender| Pending { seq, loss, frame, sender, at };
+        if lanes.has(Dialect::Sse) {
+            // Nobody who gets server-sent events says anything, so it has no sender among them.
+            self.enqueue(LaneId::new(topic, Dialect::Sse), pending(frame, None));
+            return;
+        }
         // A sender gets an ack exactly if it speaks `throng.v1`, so the ack tells its lane.
         let (of_plain, of_v1) = match sender {
             Some(SenderCopy { ack: None, .. }) => (sender, None),

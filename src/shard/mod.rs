@@ -154,8 +154,8 @@ impl Shard {
     #[must_use]
     pub fn room_count(&self) -> usize {
         let lanes = &self.state.borrow().lanes;
-        // A room with lanes of both dialects counts once.
-        lanes.keys().filter(|id| !id.is_v1() || !lanes.contains_key(&id.other())).count()
+        // A room with lanes of several dialects counts once.
+        lanes.keys().filter(|id| !id.before().any(|other| lanes.contains_key(&other))).count()
     }
 
     /// Returns the ids of all clients.
@@ -172,7 +172,7 @@ impl Shard {
         }
     }
 
-    /// Ends all members of a room, in both dialects.
+    /// Ends all members of a room, in all dialects.
     fn end_members(&self, topic: TopicId, reason: &EndReason) {
         let mut state = self.state.borrow_mut();
         let State { clients, lanes, .. } = &mut *state;

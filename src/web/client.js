@@ -27,21 +27,24 @@ const RETRY_STATUSES = [408, 425, 429]; // HTTP statuses worth another attempt, 
  * @typedef {{ name: "idle" | "connecting" | "online" | "waiting" | "stopped", delayMs?: number, attempt?: number,
  *   code?: number, reason?: string, isAdvised?: boolean, limits?: any }} State "waiting" has the last close and the
  *   delay, "stopped" the last close, "online" the server's limits.
- * @typedef {{ room: string, user: string, message: string, offset: number, id: string, ts: number }} Message
+ * @typedef {{ room: string, user: string, message: string, offset: number, id: string, ts: number, name?: string,
+ *   data?: any }} Message `name` is that of the user for people, and `data` what the message carries, if it does.
  * @typedef {{ room: string, epoch: string, offset: number, duplicate: boolean }} Ack
  * @typedef {{ messages: Message[], more: boolean }} History @typedef {{ users: string[], members: number,
- *   more: boolean }} Presence
+ *   more: boolean, names?: Record<string, string> }} Presence `names` has those of users for people, by user.
  * @typedef {{ now(): number, setTimeout(run: () => void, ms: number): any, clearTimeout(timer: any): void }} Clock
  * @typedef {object} Events The events of {@link Client.on}.
  * @property {State} state
  * @property {Message} message
- * @property {{ user: string, message: string, id: string, ts: number }} direct A private message to us.
+ * @property {{ user: string, message: string, id: string, ts: number, name?: string, data?: any }} direct A private
+ *   message to us.
  * @property {{ room: string, epoch: string, offset: number, recovered: boolean, members?: number }} joined A room was
  *   entered, for the first time or after a reconnect.
  * @property {{ room: string, recovered: boolean, missed: number | null }} resumed A room was entered again after a
  *   reconnect. If recovered, `missed` messages were replayed; if not, they are lost, and null means an unknown number.
  * @property {{ room: string, from: number, to: number }} gap The messages with these offsets are lost.
- * @property {{ room: string, joined?: string[], left?: string[], members: number }} presence_diff
+ * @property {{ room: string, joined?: string[], left?: string[], members: number,
+ *   names?: Record<string, string> }} presence_diff
  * @property {{ room: string, user: string }} typing
  * @property {{ retryAfterMs: number }} limited The server limits the rate; queued messages are sent after that time.
  * @property {ChatError} error An error that rejects no promise.
@@ -145,6 +148,7 @@ export class Client {
   /**
    * @param {object} options
    * @param {string} options.user 3 to 64 of `A-Z a-z 0-9 _ . : @ -`.
+   * @param {string} [options.name] A name for people; where tokens are required, theirs counts.
    * @param {string} [options.room] The first room; by default the server's default room.
    * @param {string} [options.url] URL of the server's `/`; by default the address of the page.
    * @param {string | (() => string | Promise<string>)} [options.token] A JWT, or a function that returns a fresh one,
@@ -195,10 +199,12 @@ export class Client {
 
   /** Closes the connection for good. Everything that still waits is rejected with `stopped`. */
   close() { this.#stop(1000, "closed"); }
-  /** Publishes in a room; waits while offline. @type {(room: string, message: string) => Promise<Ack>} */
-  send(room, message) { return this.#enqueue({ type: "message", room, message }); }
-  /** Sends a private message to a user. @type {(to: string, message: string) => Promise<{ delivered: number }>} */
-  direct(to, message) { return this.#enqueue({ type: "direct", to, message }); }
+  /** Publishes in a room; waits while offline. `data` is any JSON that the message carries beside its text.
+   *  @type {(room: string, message: string, data?: any) => Promise<Ack>} */
+  send(room, message, data) { return this.#enqueue({ type: "message", room, message }, data); }
+  /** Sends a private message to a user.
+   *  @type {(to: string, message: string, data?: any) => Promise<{ delivered: number }>} */
+  direct(to, message, data) { return this.#enqueue({ type: "direct", to, message }, data); }
 
   /** Enters a room and stays in it over reconnects. @param {string} name @returns {Promise<void>} */
   join(name) {
@@ -236,7 +242,7 @@ export class Client {
   async #open() {
     const generation = ++this.#generation;
     this.#clock.clearTimeout(this.#retryTimer);
-    const { WebSocket, url, user, token } = this.#options;
+    const { WebSocket, url, user, name, token } = this.#options;
     this.#setState({ name: "connecting", attempt: this.#backoff.attempt });
     this.#watch(CONNECT_MS); // includes the time to get a token
     try {
@@ -246,6 +252,7 @@ export class Client {
       target.protocol = target.protocol.replace("http", "ws");
       const [entry] = this.#rooms.values();
       this.#entryRoom = entry?.name;
+      if (name) target.searchParams.set("name", name);
       if (entry) target.searchParams.set("room", entry.name);
       if (entry?.epoch) target.searchParams.set("resume", `${entry.epoch}:${entry.offset}`);
       if (this.#session) target.searchParams.set("session", this.#session); // takes a half-open connection over
@@ -451,7 +458,7 @@ export class Client {
     if (room?.isIn && room.offset <= offset) room.epoch = epoch;
   }
   // Commands of the client
-  async #enqueue(command) {
+  async #enqueue(command, data) {
     const { maxQueued } = this.#options;
     if (this.#state.name === "stopped") throw new ChatError("stopped", "Not connected");
     for (const [name, value] of Object.entries(command)) {
@@ -460,7 +467,7 @@ export class Client {
     if (this.#outbox.length >= maxQueued) throw new ChatError("queue_full", `${maxQueued} messages already wait`);
     const key = `${this.#keyPrefix}-${++this.#lastId}`;
     return new Promise((resolve, reject) => {
-      this.#outbox.push({ command: { ...command, key }, resolve, reject, firstSentAt: 0, tries: 0 });
+      this.#outbox.push({ command: { ...command, data, key }, resolve, reject, firstSentAt: 0, tries: 0 });
       this.#pump();
     });
   }

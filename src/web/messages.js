@@ -29,14 +29,16 @@ function timeOf(ts) {
 const isSaid = (item) => ["message", "pending", "failed"].includes(item?.kind);
 
 /**
- * Creates a line of a conversation. An item of kind "message", "pending" or "failed" has user, message and ts ("failed"
- * also has error); one of kind "notice" or "gap" has a text.
+ * Creates a line of a conversation. An item of kind "message", "pending" or "failed" has user, message and ts, and may
+ * have a name ("failed" also has error); one of kind "notice" or "gap" has a text.
  */
 export function render(item, { previous, isMine, retry }) {
   if (!isSaid(item)) return make("li", { className: item.kind }, make("span", {}, item.text));
   const follows = isSaid(previous) && previous.user === item.user && item.ts - previous.ts < TOGETHER_MS;
   const classes = ["said", item.kind, isMine && "mine", follows && "follows"].filter(Boolean).join(" ");
-  const meta = make("p", { className: "meta" }, make("span", { className: "who" }, item.user), " ", timeOf(item.ts));
+  // The name is the user's own choice, so the id stands beside it.
+  const who = item.name ? `${item.name} (${item.user})` : item.user;
+  const meta = make("p", { className: "meta" }, make("span", { className: "who" }, who), " ", timeOf(item.ts));
   const text = make("p", { className: "text" }, item.message);
   const entry = make("li", { className: classes }, avatar(item.user), meta, text);
   if (item.kind === "pending") entry.append(make("p", { className: "state" }, "sending…"));

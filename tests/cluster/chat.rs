@@ -1,6 +1,6 @@
 //! The chat on an engine, on one node and on two: every client sees the same, wherever it is connected.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -338,8 +338,10 @@ fn the_metrics_are_those_of_the_page_and_count_what_happens() {
     let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
     let manual = fs::read_to_string(manual).expect("the page");
     let (_, manual) = manual.split_once("\n## Metrics\n").expect("the section");
-    let listed: BTreeMap<&str, &str> = manual.lines().filter_map(row).collect();
-    assert_eq!(served, listed.into_iter().collect());
+    // The keys of a URL, which no node has here, are looked at in tests/it.
+    let rows = manual.lines().filter_map(row);
+    let listed = rows.filter(|(name, _)| !name.starts_with("throng_jwks_")).collect();
+    assert_eq!(served, listed);
 
     eventually("both nodes are in the table", || node.metric("throng_nodes", "") == 2.0);
     let address = engine.server(0).address();

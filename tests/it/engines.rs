@@ -17,6 +17,7 @@ use crate::support::engine::VARIABLE;
 const CHAT: &[&str] = &[
     "api",
     "chat",
+    "carried",
     "claims",
     "client",
     "duplicates",
@@ -30,6 +31,7 @@ const CHAT: &[&str] = &[
     "secure",
     "slow",
     "soak",
+    "sse",
     "terminal",
     "v1_dialects",
     "v1_direct",
@@ -158,6 +160,10 @@ const ON_ONE_NODE: &[(&str, &str)] = &[
     ("rate_limit::the_connections_of_a_user_share_tokens", "rate limits are each node's own"),
     ("secure::a_token_of_more_than_8_kib_is_refused_and_the_log_says_why", "a log is one node's"),
     ("secure::without_a_key_every_token_is_bad_and_the_log_says_so_once", "a log is one node's"),
+    (
+        "sse::readers_count_among_the_connections_and_a_token_ends_them",
+        "limits.max_connections_per_address is each node's own",
+    ),
     (
         "terminal::without_a_history_on_disk_the_chat_reports_lost_messages",
         "two nodes cannot listen on one port",

@@ -11,6 +11,7 @@ mod addresses;
 mod api;
 mod backends;
 mod bench;
+mod carried;
 mod chat;
 mod checker;
 mod churn;
@@ -56,6 +57,7 @@ mod shell;
 mod slow;
 mod snapshots;
 mod soak;
+mod sse;
 mod stats;
 mod terminal;
 #[cfg(feature = "tls")]

@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use throng::names::{Epoch, Offset, RoomName, UserId};
+use throng::names::{DisplayName, Epoch, Offset, RoomName, UserId};
 use throng::testing::protocol::close::EndReason;
 use throng::testing::protocol::command::Parser;
-use throng::testing::protocol::event::{self, CommandError, v1};
+use throng::testing::protocol::event::{self, CommandError, Content, v1};
 use throng::testing::protocol::frame::{self, Frame};
 
 use crate::support::vocabulary;
@@ -66,15 +66,23 @@ fn user(name: &str) -> UserId {
     name.parse().expect("a user id")
 }
 
+fn name() -> DisplayName {
+    "Anna \"A\" Müller".parse().expect("a name")
+}
+
 /// A room name that has to be escaped.
 const RE: Option<&str> = Some("q\"1");
 const TS: u64 = 1_795_355_258_410;
 
 fn plain_events(user: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
     let say = |text: &str, offset| event::message(user, text, room, epoch(), Offset(offset), TS);
+    let (name, data) = (name(), "{ \"a\": [1.50,\"\\u00fc\"] }");
+    let carried = Content { text: "hi", data: Some(data), name: Some(&name) };
+    let carried = event::message(user, carried, room, epoch(), Offset(2), TS);
     vec![
         ("message", say("hi", 1)),
         ("message, escaped", say("\"\\/\u{8}\u{c}\n\r\t\0\u{1f}\u{7f}\u{2028}\u{1f600}ü</script>", u64::MAX)),
+        ("message, with name and data", carried),
         ("system", event::system("User alice has joined the chat", room, 1, TS)),
         ("error", v1::error(None, CommandError::InvalidJson)),
     ]
@@ -110,6 +118,7 @@ fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
         max_keys: 1024,
         messages_per_second: Some(10),
         burst: Some(40),
+        max_data_bytes: 4_096,
     };
     let (epoch, offset) = (epoch(), Offset(7));
     let welcome = |limits, recovered, expires_ms| welcome(alice, room, limits, (recovered, expires_ms));
@@ -123,10 +132,9 @@ fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
     let history =
         |re, messages: &[Frame], more| v1::history(&v1::History { re, room, epoch, messages, more });
     let users = [user("alice"), user("b:o.b@c-d_e")];
-    let presence =
-        |re, users: &[UserId], more| v1::presence(&v1::Presence { re, room, members: 3, users, more });
-    let changes = v1::Changes { joined: &users, left: &users[..1] };
-    let nobody = v1::Changes { joined: &[], left: &[] };
+    let listed = v1::Presence { re: None, room, members: 3, users: &[], more: false, names: &[] };
+    let changes = v1::Changes { joined: &users, left: &users[..1], names: &[] };
+    let nobody = v1::Changes { joined: &[], left: &[], names: &[] };
     let unlimited = v1::WelcomeLimits { messages_per_second: None, burst: None, ..limits };
     vec![
         ("welcome", welcome(limits, true, Some(3_610_000))),
@@ -143,12 +151,12 @@ fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
         ("left, with re", v1::left(RE, room)),
         ("history", history(None, &[], false)),
         ("history, with re", history(RE, &messages, true)),
-        ("presence", presence(None, &[], false)),
-        ("presence, with re", presence(RE, &users, true)),
+        ("presence", v1::presence(&listed)),
+        ("presence, with re", v1::presence(&v1::Presence { re: RE, users: &users, more: true, ..listed })),
         ("pong", v1::pong(None)),
         ("pong, with re", v1::pong(RE)),
         ("heartbeat", v1::heartbeat()),
-        ("direct", v1::direct(alice, "say \"hi\"\n", epoch, 9, TS)),
+        ("direct", v1::direct(alice, "say \"hi\"\n".into(), epoch, 9, TS)),
         ("presence_diff", v1::presence_diff(room, Some(changes), 3)),
         ("presence_diff, nobody", v1::presence_diff(room, Some(nobody), 3)),
         ("presence_diff, in a large room", v1::presence_diff(room, None, 5001)),
@@ -162,10 +170,26 @@ fn v1_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
     ]
 }
 
+/// Returns events with names of users, and with data.
+fn named_events(alice: &UserId, room: &RoomName) -> Vec<(&'static str, Frame)> {
+    let (name, users) = (name(), [user("alice"), user("b:o.b@c-d_e")]);
+    let names = users.clone().map(|user| (user, name.clone()));
+    let (re, joined) = (RE, &users);
+    let presence = v1::Presence { re, room, members: 3, users: joined, more: true, names: &names };
+    let changes = v1::Changes { joined, left: &[], names: &names[..1] };
+    let carried = Content { text: "say \"hi\"\n", data: Some("[1.50]"), name: Some(&name) };
+    vec![
+        ("presence, with names", v1::presence(&presence)),
+        ("presence_diff, with names", v1::presence_diff(room, Some(changes), 3)),
+        ("direct, with name and data", v1::direct(alice, carried, epoch(), 9, TS)),
+    ]
+}
+
 #[test]
 fn events_match_their_snapshot() {
     let (alice, room) = (user("alice"), "lobby".parse().expect("a room"));
-    let (plain, v1) = (plain_events(&alice, &room), v1_events(&alice, &room));
+    let (plain, mut v1) = (plain_events(&alice, &room), v1_events(&alice, &room));
+    v1.extend(named_events(&alice, &room));
     let rendered: BTreeSet<&str> = v1.iter().filter_map(|(name, _)| name.split(',').next()).collect();
     let source = include_str!("../../src/protocol/event/v1.rs");
     let declared = source.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
@@ -225,7 +249,8 @@ fn commands_are_parsed_as_in_their_snapshot() {
             Ok(request) => {
                 let command = serde_json::from_str::<serde_json::Value>(line).expect("JSON");
                 names.insert(command["type"].as_str().expect("a type").to_owned());
-                writeln!(text, "    {:?}, re: {:?}", request.command, request.id).expect("a string");
+                let data = request.data.map(|data| format!(", data: {data}")).unwrap_or_default();
+                writeln!(text, "    {:?}, re: {:?}{data}", request.command, request.id).expect("a string");
             }
             Err(rejection) => {
                 codes.insert(rejection.error.code());

@@ -120,7 +120,7 @@ fn the_welcome_comes_first_and_says_everything() {
         "epoch": welcome["epoch"], "offset": 0, "recovered": false, "heartbeat_ms": 17_000,
         "limits": {
             "max_message_bytes": 65536, "max_message_chars": 33, "max_rooms": 7, "max_keys": 3040,
-            "messages_per_second": 10, "burst": 40,
+            "messages_per_second": 10, "burst": 40, "max_data_bytes": 4096,
         },
     });
     assert_eq!(welcome, expected);

@@ -16,6 +16,7 @@ use shuttle::thread;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::names::UserId;
 use crate::node::{Membership, Node};
 use crate::protocol::Dialect;
 use crate::shard::ShardSettings;
@@ -79,9 +80,9 @@ fn enter(node: &Arc<Node>, shard: &Rc<Shard>) -> (Membership, Registration, Rc<W
     // The two clients speak different dialects: each has a lane of its own in the room.
     registration.speak([Dialect::Plain, Dialect::V1][shard.index()]);
     registration.open();
-    let user = format!("user-{}", shard.index()).parse().expect("a user id");
+    let user: UserId = format!("user-{}", shard.index()).parse().expect("a user id");
     let room = "hall".parse().expect("a name");
-    let entered = node.enter(&registration, &room, &user, 0, None).expect("a room");
+    let entered = node.enter(&registration, &room, (&user).into(), None).expect("a room");
     (entered.membership, registration, wire)
 }
 

@@ -217,7 +217,7 @@ impl System {
                 Poll::Pending => unreachable!("there is nobody to wait for"),
             }
         };
-        let entry = ChatRequest { room, address: 0, allowed: None, v1 };
+        let entry = ChatRequest { room, name: None, address: 0, allowed: None, v1 };
         let chat = Chat::enter(&self.node, &registration, claim, entry).expect("there are few rooms");
         registration.open();
         let endpoint = Endpoint::Chat(Box::new(chat));

@@ -24,6 +24,21 @@ test("it offers throng.v1, and a token behind bearer", async () => {
   assert.deepEqual(other.sockets[0].protocols, ["throng.v1", "bearer", "secret"]);
 });
 
+test("it claims a name, and messages carry data", async () => {
+  const { client, current, of } = online({ name: "Ann \u5c71" });
+  assert.equal(current().url.searchParams.get("name"), "Ann \u5c71");
+  const said = client.send("lobby", "hi", { a: [1.5, null] });
+  assert.deepEqual(current().last("message").data, { a: [1.5, null] });
+  current().answer("message", { type: "ack", room: "lobby", epoch: "e1", offset: 1, duplicate: false });
+  await said;
+  const whispered = client.direct("bob", "psst");
+  assert.equal("data" in current().last("direct"), false);
+  current().answer("direct", { type: "ack", delivered: 1 });
+  await whispered;
+  current().say({ ...message(1), name: "Bob", data: [1] });
+  assert.deepEqual(of("message").map(({ name, data }) => [name, data]), [["Bob", [1]]]);
+});
+
 test("it resumes every room and shows its session", () => {
   const { client, clock, current, sockets, of } = online();
   client.join("games");

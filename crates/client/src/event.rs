@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use throng_names::{Epoch, RoomName, UserId};
+use throng_names::{DisplayName, Epoch, RoomName, UserId};
 
 /// Something that happened, in order. Names hold only `[A-Za-z0-9_.:@-]`. Texts hold whatever another user has written,
 /// control characters included.
@@ -65,6 +65,10 @@ pub enum Event {
         id: String,
         /// When it was sent, in milliseconds since the Unix epoch. For display only: it does not order messages.
         ts_ms: u64,
+        /// The name of the sender for people, if there is one. It proves nothing, unlike the user id.
+        name: Option<DisplayName>,
+        /// JSON that the message carries beside its text, in the bytes of its sender.
+        data: Option<String>,
     },
     /// Another connection has sent a direct message to this user alone.
     Direct {
@@ -76,6 +80,10 @@ pub enum Event {
         id: String,
         /// When it was sent, in milliseconds since the Unix epoch. For display only: it does not order messages.
         ts_ms: u64,
+        /// The name of the sender for people, if there is one. It proves nothing, unlike the user id.
+        name: Option<DisplayName>,
+        /// JSON that the message carries beside its text, in the bytes of its sender.
+        data: Option<String>,
     },
     /// Users have entered or left a room. In large rooms the server sends only the number of members, and both lists
     /// are empty: [`Client::presence`](super::Client::presence) then has the names.
@@ -212,6 +220,8 @@ pub struct Message {
     pub offset: u64,
     pub id: String,
     pub ts_ms: u64,
+    pub name: Option<DisplayName>,
+    pub data: Option<String>,
 }
 
 /// A page of a room's history.

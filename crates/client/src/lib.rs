@@ -329,5 +329,5 @@ pub use builder::Builder;
 pub use error::{BuildError, SendError};
 pub use event::{Ack, Ended, Event, History, Joined, Message, Presence, State};
 pub use handle::{Client, Events};
-pub use throng_names::{Epoch, NameError, RoomName, UserId};
+pub use throng_names::{DisplayName, Epoch, NameError, RoomName, UserId};
 pub use tls::UNTRUSTED;

@@ -5,9 +5,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
+use serde_json::value::RawValue;
 
 use super::event::Message;
-use throng_names::{Epoch, RoomName, SessionId, UserId};
+use throng_names::{DisplayName, Epoch, RoomName, SessionId, UserId};
 
 /// An event from the server. `re` is the id of the command that it answers.
 #[derive(Debug, serde::Deserialize)]
@@ -22,6 +23,10 @@ pub(super) enum ServerEvent {
         message: String,
         id: String,
         ts: u64,
+        #[serde(default, deserialize_with = "parse_name")]
+        name: Option<DisplayName>,
+        #[serde(skip)]
+        data: Option<String>,
     },
     Ack(AckEvent),
     Joined(JoinedEvent),
@@ -120,6 +125,20 @@ pub(super) struct RoomMessage {
     offset: u64,
     id: String,
     ts: u64,
+    #[serde(default, deserialize_with = "parse_name")]
+    name: Option<DisplayName>,
+    #[serde(skip)]
+    data: Option<String>,
+}
+
+/// The data of an event, or of its messages, in the bytes of their senders. It is read apart from the other fields,
+/// which go through a form that does not keep bytes.
+#[derive(Debug, Default, serde::Deserialize)]
+struct Carried<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    messages: Vec<Carried<'a>>,
 }
 
 /// The answer to `message`, with a position; to `direct`, with the number of connections that it was delivered to; or
@@ -179,6 +198,16 @@ where
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
+/// Reads a value that is there: serde alone would take `null` for a field that is missing.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Reads a name for people. One that must not be shown is left out: it is no reason to lose the message.
+fn parse_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DisplayName>, D::Error> {
+    Ok(String::deserialize(deserializer)?.parse().ok())
+}
+
 fn parse_optional_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -189,8 +218,8 @@ where
 
 impl From<RoomMessage> for Message {
     fn from(message: RoomMessage) -> Self {
-        let RoomMessage { room, user, message: text, offset, id, ts: ts_ms } = message;
-        Self { room, user, text, offset, id, ts_ms }
+        let RoomMessage { room, user, message: text, offset, id, ts: ts_ms, name, data } = message;
+        Self { room, user, text, offset, id, ts_ms, name, data }
     }
 }
 
@@ -202,7 +231,25 @@ impl ServerEvent {
         if !text.trim_ascii_start().starts_with('{') {
             return None;
         }
-        serde_json::from_str(text).ok()
+        let mut event: Self = serde_json::from_str(text).ok()?;
+        if text.contains("\"data\"") {
+            event.carry(serde_json::from_str(text).ok()?);
+        }
+        Some(event)
+    }
+
+    /// Adds the data that the event or its messages carry.
+    fn carry(&mut self, carried: Carried<'_>) {
+        let text = |data: Option<&RawValue>| data.map(|data| data.get().to_owned());
+        match self {
+            Self::Message(message) => message.data = text(carried.data),
+            Self::Direct { data, .. } => *data = text(carried.data),
+            Self::History { messages, .. } => {
+                let all = messages.iter_mut().zip(carried.messages);
+                all.for_each(|(message, carried)| message.data = text(carried.data));
+            }
+            _ => {}
+        }
     }
 
     /// Returns the id of the command that the event answers.
@@ -249,6 +296,33 @@ mod tests {
         let epoch = parse(r#"{"type":"epoch","room":"r","epoch":"000000000000b","offset":7}"#);
         assert!(matches!(epoch, Some(ServerEvent::Epoch { offset: 7, .. })), "{epoch:?}");
         assert_eq!(parse(r#"{"type":"left","re":"9","room":"r"}"#).unwrap().re(), Some("9"));
+    }
+
+    #[test]
+    fn data_keeps_its_bytes_and_a_bad_name_is_left_out() {
+        let message = |more: &str| {
+            format!(
+                r#"{{"type":"message","room":"r","user":"ann","message":"x","offset":1,"id":"i","ts":0{more}}}"#
+            )
+        };
+        let data = r#"{ "data" : [1.50,1E2,"\u00fc"] }"#;
+        for (name, expected) in [("Ann", Some("Ann")), ("a\\u202eb", None)] {
+            let text = message(&format!(r#","name":"{name}","data": {data} "#));
+            let Some(ServerEvent::Message(found)) = parse(&text) else { panic!("{text}") };
+            let found = Message::from(found);
+            assert_eq!(found.name.as_ref().map(DisplayName::as_str), expected);
+            assert_eq!(found.data.as_deref(), Some(data));
+        }
+        let history = format!(
+            r#"{{"type":"history","re":"1","room":"r","epoch":"000000000000a","more":false,"messages":[{},{}]}}"#,
+            message(""),
+            message(",\"data\":null")
+        );
+        let Some(ServerEvent::History { messages, .. }) = parse(&history) else { panic!("{history}") };
+        assert_eq!(
+            messages.iter().map(|message| message.data.as_deref()).collect::<Vec<_>>(),
+            [None, Some("null")]
+        );
     }
 
     #[test]

@@ -16,6 +16,11 @@ pub enum NameError {
     /// The text holds a character outside the allowed set.
     #[error("may only contain letters A-Z and a-z, digits, and _ . : @ -")]
     Character,
+    /// The text is blank, or holds a character with which a name could deceive those who read it.
+    #[error(
+        "must show something, and must not contain control characters or ones that change the direction of text"
+    )]
+    Display,
     /// The text is not the digits of a 64-bit or 128-bit value as this crate writes them.
     #[error("must be {digits} digits as they were handed out")]
     Digits {

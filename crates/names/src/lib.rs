@@ -1,4 +1,4 @@
-//! The vocabulary that the chat server throng shares with its clients: user ids, room names, positions, session
+//! The vocabulary that the chat server throng shares with its clients: user ids, names, room names, positions, session
 //! secrets, durations. Parsing is validation: a value that exists is valid.
 //!
 //! Nothing here does any I/O. Only [`Epoch::random`] and [`SessionId::random`] ask the system for something: random
@@ -17,6 +17,7 @@
 //! src/
 //!   lib.rs            this map, and what is public
 //!   name.rs           user ids, room names, idempotency keys
+//!   display_name.rs   the name of a user that people are shown
 //!   pattern.rs        patterns of names, with `*`
 //!   connection_id.rs  the id of a connection
 //!   position.rs       a message's position in its room: epoch and offset
@@ -29,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod connection_id;
+mod display_name;
 mod epoch;
 mod error;
 mod name;
@@ -38,6 +40,7 @@ mod session;
 pub mod units;
 
 pub use connection_id::ConnectionId;
+pub use display_name::DisplayName;
 pub use epoch::Epoch;
 pub use error::NameError;
 pub use name::{Key, RoomName, UserId};

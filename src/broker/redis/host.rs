@@ -10,6 +10,7 @@ use crate::broker::room::SharedRoom;
 use crate::chat::presence::{Change, LocalMoves};
 use crate::names::{ConnectionId, Position, SessionId, UserId};
 use crate::protocol::close::EndReason;
+use crate::protocol::event::OwnedContent;
 use crate::revocation::Revocation;
 
 /// A connection of this node that holds a user id.
@@ -28,8 +29,8 @@ pub struct Holder {
 pub struct PrivateText {
     /// The sender.
     pub from: UserId,
-    /// The text, which is UTF-8.
-    pub text: Bytes,
+    /// The text, and what the message carries besides.
+    pub content: OwnedContent,
     /// The message's id.
     pub id: Position,
     /// When the message came, in milliseconds since the Unix epoch.

@@ -24,9 +24,9 @@ impl Presence {
     }
 
     /// Returns the users behind `after` (from the first without it) that `viewer` is [shown](Presence::shown): at most
-    /// `limit` and [`MAX_PAGE`], as many as fit into [`PAGE_BYTES`]. Also returns whether there are more. Copies no
-    /// name. Paging through a room that changes meets every user who stays in it exactly once. Where nodes tell each
-    /// other numbers alone, the users of this node are listed.
+    /// `limit` and [`MAX_PAGE`], as many as fit into [`PAGE_BYTES`] with the names that people are shown. Also returns
+    /// whether there are more. Copies no id. Paging through a room that changes meets every user who stays in it
+    /// exactly once. Where nodes tell each other numbers alone, the users of this node are listed.
     #[must_use]
     pub fn page(&self, viewer: &UserId, after: Option<&UserId>, limit: usize) -> (Vec<UserId>, bool) {
         let behind = (after.map_or(Unbounded, Excluded), Unbounded);
@@ -46,7 +46,8 @@ impl Presence {
         limit: usize,
     ) -> (Vec<UserId>, bool) {
         let is_visible = |user: &&UserId| *user == viewer || self.merged.move_of(user) != Some(Move::Joined);
-        first_of(in_order(present.filter(is_visible), self.merged.left(behind)), limit)
+        let page = in_order(present.filter(is_visible), self.merged.left(behind));
+        first_of(page, limit, |user| self.name_of(user).map_or(0, |name| name.as_str().len()))
     }
 
     /// Returns the users who are in the room now, behind `after`, in a page as [`Presence::page`] makes it: for
@@ -56,21 +57,29 @@ impl Presence {
         let behind = (after.map_or(Unbounded, Excluded), Unbounded);
         let here = self.users.range::<UserId, _>(behind).map(|(user, _)| user);
         match &self.remote {
-            None => first_of(here, limit),
-            Some(remote) => first_of(union(here, remote.users_within(behind)), limit),
+            None => first_of(here, limit, |_| 0),
+            Some(remote) => first_of(union(here, remote.users_within(behind)), limit, |_| 0),
         }
     }
 }
 
 /// Returns the first users, at most `limit` and [`MAX_PAGE`], as many as fit into [`PAGE_BYTES`], and whether there are
-/// more.
-fn first_of<'a>(users: impl Iterator<Item = &'a UserId>, limit: usize) -> (Vec<UserId>, bool) {
+/// more. `name_len` returns the length of the name that is listed with a user, 0 for none.
+fn first_of<'a>(
+    users: impl Iterator<Item = &'a UserId>,
+    limit: usize,
+    name_len: impl Fn(&UserId) -> usize,
+) -> (Vec<UserId>, bool) {
     let limit = limit.min(MAX_PAGE);
     let mut page = Vec::new();
     let mut bytes = 0;
     for user in users {
         // With quotes and a comma.
         bytes += user.as_str().len() + 3;
+        if let len @ 1.. = name_len(user) {
+            // Each of its characters may have to be escaped.
+            bytes += user.as_str().len() + 2 * len + 6;
+        }
         if page.len() == limit || bytes > PAGE_BYTES {
             return (page, true);
         }

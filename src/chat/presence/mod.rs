@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::announcement::{Announcement, Diff, MergedMoves, Move};
-use crate::names::UserId;
+use crate::names::{DisplayName, UserId};
 
 mod changes;
 mod list;
@@ -63,6 +63,9 @@ pub struct Presence {
     /// Counts the holds so far.
     held: u32,
     merged: MergedMoves,
+    /// The names that people are shown, of the users on this node who have one; `None` where nobody has.
+    #[expect(clippy::box_collection, reason = "most rooms have no names, and pay for a pointer alone")]
+    names: Option<Box<BTreeMap<UserId, DisplayName>>>,
     /// The users on other nodes; `None` where the room is not shared with any.
     remote: Option<Box<Remote>>,
 }
@@ -72,6 +75,22 @@ impl Presence {
     #[must_use]
     pub fn members(&self) -> usize {
         self.remote.as_ref().map_or(self.users.len(), |remote| remote.members(self.users.len()))
+    }
+
+    /// Sets the name that people are shown for a user, until the user leaves. To be called right before
+    /// [`Presence::join`].
+    pub fn set_name(&mut self, user: &UserId, name: &DisplayName) {
+        self.names.get_or_insert_default().insert(user.clone(), name.clone());
+    }
+
+    /// Returns the names of those among `users` who have one and are on this node.
+    pub fn names_of<'u>(&self, users: &'u [UserId]) -> impl Iterator<Item = (&'u UserId, &DisplayName)> {
+        let named = self.names.iter();
+        named.flat_map(move |names| users.iter().filter_map(|user| Some((user, names.get(user)?))))
+    }
+
+    fn name_of(&self, user: &UserId) -> Option<&DisplayName> {
+        self.names.as_ref()?.get(user)
     }
 
     /// Returns true when no user is in the room on this node.
@@ -143,6 +162,10 @@ impl Presence {
 
     fn remove(&mut self, user: &UserId, now_ms: u64, rules: &PresenceRules) -> Outcome {
         self.users.remove(user);
+        if let Some(names) = &mut self.names {
+            names.remove(user);
+            self.names.take_if(|names| names.is_empty());
+        }
         if self.remote.as_mut().is_some_and(|remote| remote.note_local(user, Move::Left)) {
             return Outcome::Quiet;
         }

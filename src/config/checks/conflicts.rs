@@ -71,8 +71,8 @@ pub(in crate::config) fn conflicts(config: &Config) -> Vec<Conflict> {
         fits(queue.max_bytes, queue.total_bytes, &["queue.max_bytes", "queue.total_bytes"], "");
     }
     fits(history.bytes, history.total_bytes, &["history.bytes", "history.total_bytes"], "");
-    let message = chat.max_message_chars * JSON_BYTES_PER_CHAR;
-    let note = " bytes at worst";
+    let message = chat.max_message_chars * JSON_BYTES_PER_CHAR + chat.max_data_bytes;
+    let note = " bytes at worst, with chat.max_data_bytes";
     fits(message, queue.max_bytes, &["chat.max_message_chars", "queue.max_bytes"], note);
     fits(message, fanout.max_inbox_bytes, &["chat.max_message_chars", "fanout.max_inbox_bytes"], note);
 

@@ -27,12 +27,13 @@ pub(super) fn conflicts(config: &Config, demand: &mut Demand<'_>) {
     tls(config, demand);
     lifetimes(config, demand);
     // A character may take this many bytes in JSON, and one message must find room.
-    let message = config.chat.max_message_chars * JSON_BYTES_PER_CHAR;
+    let message = config.chat.max_message_chars * JSON_BYTES_PER_CHAR + config.chat.max_data_bytes;
     demand(
         message <= redis.max_waiting_bytes,
         &["redis.max_waiting_bytes", "chat.max_message_chars"],
         format!(
-            "chat.max_message_chars ({} bytes at worst) must not exceed redis.max_waiting_bytes ({})",
+            "chat.max_message_chars ({} bytes at worst, with chat.max_data_bytes) must not exceed \
+             redis.max_waiting_bytes ({})",
             show_size(message),
             show_size(redis.max_waiting_bytes)
         ),

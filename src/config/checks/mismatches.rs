@@ -23,13 +23,13 @@ pub(super) fn mismatches(config: &Config) -> impl Iterator<Item = String> {
 fn messages(config: &Config) -> [Option<String>; 4] {
     let Config { limits, history, chat, endpoints, .. } = config;
     let size = show_size;
-    let message = chat.max_message_chars * UTF8_BYTES_PER_CHAR + AROUND_TEXT;
-    let stored = chat.max_message_chars * JSON_BYTES_PER_CHAR + AROUND_TEXT;
+    let message = chat.max_message_chars * UTF8_BYTES_PER_CHAR + chat.max_data_bytes + AROUND_TEXT;
+    let stored = chat.max_message_chars * JSON_BYTES_PER_CHAR + chat.max_data_bytes + AROUND_TEXT;
     let small_room = config.rooms.iter().find(|rule| rule.history_bytes.is_some_and(|bytes| bytes < stored));
     [
         (message > limits.max_message_bytes).then(|| {
             format!(
-                "`chat.max_message_chars` {} may need {} with the other fields, more than \
+                "`chat.max_message_chars` {} may need {} with `chat.max_data_bytes` and the other fields, more than \
                  `limits.max_message_bytes` {}: such a message ends its connection with 1009 instead of an error",
                 chat.max_message_chars,
                 size(message),

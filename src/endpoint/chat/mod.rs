@@ -17,10 +17,10 @@ pub use self::v1::position;
 use super::peer::{Message, Peer};
 use crate::broker::{BrokerError, Position};
 use crate::chat::validate;
-use crate::names::{RoomName, SessionId, UserId};
-use crate::node::{Node, UserClaim, tell_ended};
+use crate::names::{DisplayName, RoomName, SessionId, UserId};
+use crate::node::{Node, UserClaim, Visitor, tell_ended};
 use crate::protocol::close::EndReason;
-use crate::protocol::event::CommandError;
+use crate::protocol::event::{CommandError, Content};
 use crate::rate_limit::{Refused, Strikes};
 use crate::shard::Registration;
 
@@ -33,6 +33,8 @@ const MAX_REFUSED_BYTES: usize = 4 * 1024;
 pub struct ChatRequest {
     /// The room to enter with the handshake.
     pub room: RoomName,
+    /// The name of the user that people are shown, if there is one.
+    pub name: Option<DisplayName>,
     /// A hash of the client's address, with a key of this process.
     pub address: u32,
     /// Patterns of the rooms that the token allows; `None` allows all.
@@ -70,6 +72,8 @@ pub struct Chat {
     rooms: Rooms,
     claim: UserClaim,
     strikes: Strikes,
+    /// The name of the user that people are shown. Boxed, because most connections have none.
+    name: Option<Box<DisplayName>>,
     /// The state that only `throng.v1` needs.
     v1: Option<Box<Session>>,
 }
@@ -86,10 +90,10 @@ impl Chat {
         mut claim: UserClaim,
         request: ChatRequest,
     ) -> Result<Self, EndReason> {
-        let ChatRequest { room, address, allowed, v1 } = request;
+        let ChatRequest { room, name, address, allowed, v1 } = request;
         let resume = v1.as_ref().and_then(|v1| v1.resume);
-        let entered =
-            node.enter(registration, &room, claim.user(), address, resume).map_err(refused_entry)?;
+        let visitor = Visitor { user: claim.user(), name: name.as_ref(), address };
+        let entered = node.enter(registration, &room, visitor, resume).map_err(refused_entry)?;
         claim.end_replaced();
         let mut session = None;
         if let Some(V1Request { session: secret, until_unix_ms, .. }) = v1 {
@@ -99,7 +103,8 @@ impl Chat {
             new.pending = replaying.map(Pending::Replaying);
             session = Some(new);
         }
-        Ok(Self { rooms: Rooms::new(entered.membership), claim, strikes: Strikes::default(), v1: session })
+        let (rooms, name) = (Rooms::new(entered.membership), name.map(Box::new));
+        Ok(Self { rooms, claim, strikes: Strikes::default(), name, v1: session })
     }
 
     /// Returns the connection's user.
@@ -146,13 +151,27 @@ impl Chat {
 
     /// Publishes a message of the plain dialect.
     fn publish(&self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), CommandError> {
-        let max = peer.config().chat.max_message_chars;
-        let message = validate::text(peer.parser.parse(text)?.message, max)?;
+        let config = peer.config();
+        let chat = &config.chat;
+        let fields = peer.parser.parse(text)?;
+        let message = validate::text(fields.message, chat.max_message_chars)?;
+        let content = self.content(message, fields.data.as_deref(), chat.max_data_bytes)?;
         let now_ms = peer.now_ms;
         peer.spend(|allowance, now_ms, limiter| allowance.message(self.claim.user(), now_ms, limiter))?;
         // A plain connection is in one room for as long as it lives.
-        self.rooms.first().ok_or(CommandError::NotInRoom)?.publish(message, now_ms)?;
+        self.rooms.first().ok_or(CommandError::NotInRoom)?.publish(content, now_ms)?;
         Ok(())
+    }
+
+    /// Returns the contents of a message of this connection. Its data has at most `max_data_bytes`.
+    fn content<'c>(
+        &'c self,
+        text: &'c str,
+        data: Option<&'c str>,
+        max_data_bytes: usize,
+    ) -> Result<Content<'c>, CommandError> {
+        data.map_or(Ok(()), |data| validate::data(data, max_data_bytes))?;
+        Ok(Content { text, data, name: self.name.as_deref() })
     }
 
     /// Counts an error against the connection, if it is of a kind that clients are cut off for.

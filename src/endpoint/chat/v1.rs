@@ -10,10 +10,10 @@ use crate::broker::{Position, Published};
 use crate::chat::validate;
 use crate::endpoint::peer::Peer;
 use crate::names::{self, Epoch, Key, NameError, Offset, RoomName, SessionId, UserId};
-use crate::node::{Entered, Membership, Node, NotPermitted, Post, TypingPause, refusal};
+use crate::node::{Entered, Membership, Node, NotPermitted, Post, TypingPause, UserPage, Visitor, refusal};
 use crate::protocol::close::EndReason;
-use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Resume};
-use crate::protocol::event::{CommandError, v1};
+use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Request, Resume};
+use crate::protocol::event::{CommandError, Content, v1};
 use crate::protocol::frame::Frame;
 use crate::rate_limit::Allowance;
 
@@ -70,6 +70,7 @@ pub(super) fn welcome(
         limits: v1::WelcomeLimits {
             max_message_bytes: config.limits.max_message_bytes as u64,
             max_message_chars: config.chat.max_message_chars as u64,
+            max_data_bytes: config.chat.max_data_bytes as u64,
             max_rooms: config.limits.max_rooms_per_connection as u64,
             max_keys: config.keys_per_user() as u64,
             messages_per_second: rate(config.rate_limit.messages_per_second),
@@ -102,7 +103,7 @@ impl Chat {
     /// connection when it has made too many errors.
     pub(super) fn text_v1(&mut self, text: &mut [u8], peer: &mut Peer<'_>) -> Result<(), EndReason> {
         let (id, result) = match peer.parser.parse_v1(text) {
-            Ok(request) => (request.id, self.run_command(request.command, request.id, peer)),
+            Ok(Request { id, command, data }) => (id, self.run_command(command, data.as_deref(), id, peer)),
             Err(Rejection { id, error }) => (id, Err(error)),
         };
         match result {
@@ -117,19 +118,21 @@ impl Chat {
     fn run_command(
         &mut self,
         command: Command<'_>,
+        data: Option<&str>,
         re: Option<&str>,
         peer: &mut Peer<'_>,
     ) -> Result<(), CommandError> {
         match command {
             Command::Message { room, text, key, echo } => {
-                let key = self.admit_text(text, key, peer)?;
+                let (content, key) = self.admit((text, data), key, peer)?;
+                let post = Post { content, key, re, echo };
+                self.post(room, post, peer)?;
                 // Other clients stop showing the user as typing when they get the message, so the next `typing` is
                 // shown without a pause.
                 self.v1.iter_mut().for_each(|session| session.typing.end());
-                let post = Post { text, key, re, echo };
-                self.post(room, post, peer)
+                Ok(())
             }
-            Command::Direct { to, text, key } => self.direct(to, text, key, re, peer),
+            Command::Direct { to, text, key } => self.direct(to, (text, data), key, re, peer),
             Command::Join { room, resume } => {
                 peer.spend(Allowance::request)?;
                 self.join(room, resume, re, peer)
@@ -169,25 +172,28 @@ impl Chat {
         self.rooms.get(room).ok_or_else(|| not_in(room))
     }
 
-    /// Checks the length of a text to be sent, parses its idempotency key, and counts the message against the rate
-    /// limits of the connection and its user. Returns the key.
-    fn admit_text(
-        &self,
-        text: &str,
+    /// Checks the lengths of a text and its data, parses the idempotency key, and counts the message against the rate
+    /// limits of the connection and its user. Returns the contents and the key.
+    fn admit<'c>(
+        &'c self,
+        (text, data): (&'c str, Option<&'c str>),
         key: Option<&str>,
         peer: &mut Peer<'_>,
-    ) -> Result<Option<Key>, CommandError> {
-        let max = peer.config().chat.max_message_chars;
+    ) -> Result<(Content<'c>, Option<Key>), CommandError> {
+        let config = peer.config();
+        let chat = &config.chat;
+        let max = chat.max_message_chars;
         if validate::is_longer(text, max) {
             return Err(CommandError::MessageTooLong { max });
         }
+        let content = self.content(text, data, chat.max_data_bytes)?;
         // The parser has checked the key's length.
         let key = key
             .map(str::parse)
             .transpose()
             .map_err(|_: NameError| CommandError::InvalidMessage("'key' is not valid"))?;
         peer.spend(|allowance, now_ms, limiter| allowance.message(self.claim.user(), now_ms, limiter))?;
-        Ok(key)
+        Ok((content, key))
     }
 
     /// Publishes a message in `room`, or without one in the room that the connection entered first. A new message is
@@ -207,21 +213,22 @@ impl Chat {
     fn direct(
         &mut self,
         to: &str,
-        text: &str,
+        message: (&str, Option<&str>),
         key: Option<&str>,
         re: Option<&str>,
         peer: &mut Peer<'_>,
     ) -> Result<(), CommandError> {
         // Nobody can be connected with a user id that is not valid.
         let to: UserId = to.parse().map_err(|_: NameError| CommandError::UserNotFound)?;
-        let key = self.admit_text(text, key, peer)?;
+        let (content, key) = self.admit(message, key, peer)?;
         let (user, id) = (self.claim.user(), peer.registration.id());
-        if let Some(delivery) = peer.node.direct_to_all(user, &to, text, key.as_ref(), peer.now_ms, Some(id))
-        {
+        let waiting = peer.node.direct_to_all(user, &to, content, key.as_ref(), peer.now_ms, Some(id));
+        if let Some(delivery) = waiting {
             self.wait_for(Pending::Sending(Box::new(Sending { re: re.map(Box::from), delivery })));
             return Ok(());
         }
-        let delivered = peer.node.direct(self.claim.user(), &to, text, key, KeyBound::User, peer.now_ms)?;
+        let delivered =
+            peer.node.direct(self.claim.user(), &to, content, key, KeyBound::User, peer.now_ms)?;
         peer.reply(&v1::direct_ack(re, delivered));
         Ok(())
     }
@@ -298,8 +305,9 @@ impl Chat {
         peer: &Peer<'_>,
     ) -> Result<(), CommandError> {
         let Some(session) = &mut self.v1 else { return Err(CommandError::UnknownType) };
-        let (user, address) = (self.claim.user(), session.address);
-        let entered = peer.node.enter(peer.registration, &name, user, address, resume).map_err(refusal)?;
+        let visitor =
+            Visitor { user: self.claim.user(), name: self.name.as_deref(), address: session.address };
+        let entered = peer.node.enter(peer.registration, &name, visitor, resume).map_err(refusal)?;
         let Position { epoch, offset } = entered.start();
         let (recovered, members) = (entered.is_recovered(), entered.members);
         peer.reply(&v1::joined(&v1::Joined { re, room: &name, epoch, offset, recovered, members }));
@@ -367,9 +375,9 @@ impl Chat {
         let after =
             after.map_err(|_: NameError| CommandError::InvalidMessage("'after' must be a user id"))?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_PRESENCE_LIMIT) as usize;
-        let (users, more, members) = membership.users(after.as_ref(), limit);
+        let UserPage { users, names, has_more: more, members } = membership.users(after.as_ref(), limit);
         let room = membership.room();
-        peer.reply(&v1::presence(&v1::Presence { re, room, members, users: &users, more }));
+        peer.reply(&v1::presence(&v1::Presence { re, room, members, users: &users, more, names: &names }));
         Ok(())
     }
 

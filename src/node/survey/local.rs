@@ -110,6 +110,8 @@ impl Node {
         let dialect = match described.dialect {
             Dialect::Plain => "plain",
             Dialect::V1 => V1_SUBPROTOCOL,
+            // Not a connection of a user; listed so that each dialect has its word.
+            Dialect::Sse => "sse",
         };
         ConnectionRow {
             connection: connection_name(&self.config().node, id),

@@ -5,6 +5,7 @@
 //! number out of every range is read as one that no field accepts.
 
 mod normalize;
+pub mod raw;
 mod v1;
 mod value;
 
@@ -62,6 +63,12 @@ pub struct Fields<'a> {
     /// The field `content`.
     #[serde(borrow, default)]
     pub content: Field<'a>,
+    /// The value of the field `data` as it was written.
+    #[serde(skip)]
+    pub data: Option<Box<str>>,
+    /// Makes a repeated `data` an error as other repeated fields are.
+    #[serde(default, rename = "data")]
+    _data: IgnoredAny,
 }
 
 impl Parser {
@@ -71,7 +78,9 @@ impl Parser {
     /// [`CommandError::InvalidJson`] where the bytes are not JSON or nested deeper than 16 levels,
     /// [`CommandError::InvalidMessage`] where they are JSON but not an object, or repeat a field of [`Fields`].
     pub fn parse<'a>(&mut self, payload: &'a mut [u8]) -> Result<Fields<'a>, CommandError> {
-        self.object(payload)
+        let data = raw::data_of(payload);
+        let fields = self.object(payload)?;
+        Ok(Fields { data, ..fields })
     }
 
     /// Parses one command of `throng.v1`. Parsing overwrites the payload.
@@ -83,8 +92,9 @@ impl Parser {
     /// all commands must not be repeated; [`CommandError::InvalidMessage`] for a field of this command that has the
     /// wrong type (`null` included) or is out of range; [`CommandError::MissingField`]; [`CommandError::UnknownType`].
     pub fn parse_v1<'a>(&mut self, payload: &'a mut [u8]) -> Result<Request<'a>, Rejection<'a>> {
+        let data = raw::data_of(payload);
         match self.object::<v1::Fields<'a>>(payload) {
-            Ok(fields) => fields.request(),
+            Ok(fields) => fields.request(data),
             Err(error) => Err(Rejection { id: None, error }),
         }
     }

@@ -71,7 +71,7 @@ fn escape(text: &mut [u8]) -> usize {
 }
 
 /// Returns the code unit of the `\uXXXX` that `text` begins with.
-fn unit(text: &[u8]) -> Option<u32> {
+pub(super) fn unit(text: &[u8]) -> Option<u32> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |unit, digit| Some(unit * 16 + char::from(*digit).to_digit(16)?))
 }

@@ -22,6 +22,12 @@ pub enum CommandError {
         /// Most characters allowed.
         max: usize,
     },
+    /// The field `data` takes more bytes than allowed.
+    #[error("Data too long (max {max} bytes)")]
+    DataTooLong {
+        /// Most bytes allowed.
+        max: usize,
+    },
     /// The field `type` names no command.
     #[error(
         "Unknown type: must be message, direct, join, leave, history, presence, typing, token, ping or \
@@ -75,6 +81,7 @@ impl CommandError {
             Self::InvalidMessage(_) => "invalid_message",
             Self::MissingField(_) => "missing_field",
             Self::MessageTooLong { .. } => "message_too_long",
+            Self::DataTooLong { .. } => "data_too_long",
             Self::UnknownType => "unknown_type",
             Self::InvalidRoom => "invalid_room",
             Self::NotInRoom => "not_in_room",
@@ -94,7 +101,8 @@ impl CommandError {
     pub const fn is_malformed(self) -> bool {
         match self {
             Self::InvalidJson | Self::InvalidMessage(_) | Self::MissingField(_) => true,
-            Self::MessageTooLong { .. } | Self::UnknownType | Self::InvalidRoom => true,
+            Self::MessageTooLong { .. } | Self::DataTooLong { .. } => true,
+            Self::UnknownType | Self::InvalidRoom => true,
             Self::NotInRoom | Self::AlreadyJoined | Self::TooManyRooms { .. } | Self::UserNotFound => false,
             Self::RateLimited { .. } | Self::Forbidden(_) | Self::InvalidToken(_) => false,
             Self::Unavailable | Self::NoMoreRooms => false,

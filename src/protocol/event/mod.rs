@@ -1,5 +1,6 @@
 //! Events, which the server sends: JSON objects whose first fields and their order are part of the interface.
 
+mod content;
 mod error;
 mod object;
 pub mod v1;
@@ -7,24 +8,16 @@ pub mod v1;
 use bytes::Bytes;
 use serde::Serialize;
 
+use content::MESSAGE_OVERHEAD;
+pub use content::{Content, JsonMore, OwnedContent};
 pub use error::CommandError;
 use object::Digits;
 
 use super::frame::{self, OpCode};
 use crate::names::{Epoch, Offset, RoomName, UserId};
 
-/// Most bytes of a message event besides its text, with names of 64 characters.
-const MESSAGE_OVERHEAD: usize = 320;
-
-/// Returns the most bytes that the event of a message with this text can take: JSON writes a control character as six
-/// bytes.
-#[must_use]
-pub const fn max_len(text: &str) -> usize {
-    text.len() * 6 + MESSAGE_OVERHEAD
-}
-
-/// Estimated bytes of a message event besides its text and names. The estimate is close, because a room's history keeps
-/// the frame and would keep what is spare.
+/// Estimated bytes of a message event besides its contents and names. The estimate is close, because a room's history
+/// keeps the frame and would keep what is spare.
 const FIXED_FIELDS: usize = 144;
 
 /// Encodes `message`: a chat message at its position in its room, the same in both dialects. `ts` is in milliseconds
@@ -33,22 +26,34 @@ const FIXED_FIELDS: usize = 144;
 /// It is written by hand, because it is the one event whose encoding costs enough to notice: names need no escaping and
 /// numbers no formatting machinery.
 #[must_use]
-pub fn message(user: &UserId, text: &str, room: &RoomName, epoch: Epoch, offset: Offset, ts: u64) -> Bytes {
-    message_with(user, text.len(), |out| object::push_json(out, text), room, (epoch, offset), ts)
-}
-
-/// Encodes `message` as [`message`] does, from a text that is already a JSON string with its quotes: several nodes
-/// encode a message that only one of them has escaped.
-#[must_use]
-pub fn message_of_json(
+pub fn message<'a>(
     user: &UserId,
-    text: &[u8],
+    content: impl Into<Content<'a>>,
     room: &RoomName,
     epoch: Epoch,
     offset: Offset,
     ts: u64,
 ) -> Bytes {
-    message_with(user, text.len(), |out| out.extend_from_slice(text), room, (epoch, offset), ts)
+    let content = content.into();
+    let (text, len) = (content.text, content.text.len() + content.more_len());
+    let push_text = |out: &mut Vec<u8>| object::push_json(out, text);
+    message_with((user, len), push_text, |out| content.push_more(out), room, (epoch, offset), ts)
+}
+
+/// Encodes `message` as [`message()`] does, from contents that are already JSON: several nodes encode a message that
+/// only one of them has escaped. `text` is a string literal with its quotes.
+#[must_use]
+pub fn message_of_json(
+    user: &UserId,
+    text: &[u8],
+    more: JsonMore<'_>,
+    room: &RoomName,
+    (epoch, offset): (Epoch, Offset),
+    ts: u64,
+) -> Bytes {
+    let len = text.len() + more.len();
+    let push_text = |out: &mut Vec<u8>| out.extend_from_slice(text);
+    message_with((user, len), push_text, |out| more.push(out), room, (epoch, offset), ts)
 }
 
 /// Returns a text as a JSON string with its quotes.
@@ -61,14 +66,14 @@ pub fn json_text(text: &str) -> Vec<u8> {
 
 #[inline]
 fn message_with(
-    user: &UserId,
-    text_len: usize,
+    (user, content_len): (&UserId, usize),
     push_text: impl FnOnce(&mut Vec<u8>),
+    push_more: impl FnOnce(&mut Vec<u8>),
     room: &RoomName,
     (epoch, offset): (Epoch, Offset),
     ts: u64,
 ) -> Bytes {
-    let hint = text_len + user.as_str().len() + room.as_str().len() + FIXED_FIELDS;
+    let hint = content_len + user.as_str().len() + room.as_str().len() + FIXED_FIELDS;
     frame::encode(OpCode::Text, hint, |out| {
         let offset = Digits::of(offset.0);
         out.extend_from_slice(b"{\"type\":\"message\",\"user\":\"");
@@ -85,6 +90,7 @@ fn message_with(
         out.extend_from_slice(offset.as_bytes());
         out.extend_from_slice(b"\",\"ts\":");
         out.extend_from_slice(Digits::of(ts).as_bytes());
+        push_more(out);
         out.push(b'}');
     })
 }
@@ -93,15 +99,16 @@ fn message_with(
 /// not such a frame.
 #[must_use]
 pub fn at_position(frame: &Bytes, from: (Epoch, Offset), to: (Epoch, Offset)) -> Option<Bytes> {
-    let fields =
-        |(epoch, offset): (Epoch, Offset)| format!(",\"offset\":{offset},\"id\":\"{epoch}-{offset}\"");
+    let fields = |(epoch, offset): (Epoch, Offset)| {
+        format!(",\"offset\":{offset},\"id\":\"{epoch}-{offset}\",\"ts\":")
+    };
     let payload = frame::payload(frame);
-    // `ts` is the last field, so its last occurrence cannot be within a user's text.
-    let end = memchr::memmem::rfind(payload, b",\"ts\":")?;
-    let (head, tail) = payload.split_at(end);
-    let head = head.strip_suffix(fields(from).as_bytes())?;
+    // The first occurrence is the field: in the text before it every quote is escaped, and the data is behind it.
+    let start = memchr::memmem::find(payload, b",\"offset\":")?;
+    let (head, rest) = payload.split_at(start);
+    let (tail, after) = (rest.strip_prefix(fields(from).as_bytes())?, fields(to));
     Some(frame::encode(OpCode::Text, payload.len() + MESSAGE_OVERHEAD, |out| {
-        for part in [head, fields(to).as_bytes(), tail] {
+        for part in [head, after.as_bytes(), tail] {
             out.extend_from_slice(part);
         }
         out.shrink_to_fit();
@@ -142,7 +149,9 @@ mod tests {
         let (user, room, epoch) = ("bob".parse().unwrap(), "lobby".parse().unwrap(), Epoch::random());
         for text in ["", "say \"hi\"\n", "\u{1f600} \u{0}"] {
             let one = message(&user, text, &room, epoch, Offset(7), 12);
-            assert_eq!(one, message_of_json(&user, &json_text(text), &room, epoch, Offset(7), 12));
+            let more = JsonMore::default();
+            let two = message_of_json(&user, &json_text(text), more, &room, (epoch, Offset(7)), 12);
+            assert_eq!(one, two);
         }
     }
 
@@ -162,6 +171,28 @@ mod tests {
                 assert_eq!(value, expected);
             }
         }
+    }
+
+    #[test]
+    fn data_and_name_stand_behind_the_other_fields() {
+        let (user, room, epoch) = ("bob".parse().unwrap(), "lobby".parse().unwrap(), Epoch::random());
+        let name = "\"Bob\" \u{1f600}".parse().unwrap();
+        let at = (epoch, Offset(7));
+        let data = format!("{{ \"a\":[1.50,\"\\u00e4\"] ,\"offset\":7,\"id\":\"{epoch}-7\",\"ts\":12}}");
+        let content = Content { text: "hi,\"ts\":", data: Some(&data), name: Some(&name) };
+        let frame = message(&user, content, &room, epoch, Offset(7), 12);
+        let text = std::str::from_utf8(frame::payload(&frame)).unwrap();
+        let end = format!(",\"ts\":12,\"name\":\"\\\"Bob\\\" \u{1f600}\",\"data\":{data}}}");
+        assert!(text.ends_with(&end), "{text}");
+        assert!(frame.len() <= content.max_len());
+        let more = JsonMore { name: &json_text(name.as_str()), data: data.as_bytes() };
+        assert_eq!(message_of_json(&user, &json_text(content.text), more, &room, at, 12), frame);
+        assert_eq!(OwnedContent::from(content).get().data, Some(&*data));
+        // At another position, only the fields of the position differ.
+        let to = (Epoch::random(), Offset(123));
+        let moved = at_position(&frame, at, to).unwrap();
+        assert_eq!(moved, message(&user, content, &room, to.0, to.1, 12));
+        assert_eq!(at_position(&moved, at, to), None);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::names::{Epoch, UserId};
+use super::content::Content;
+use crate::names::{DisplayName, Epoch, UserId};
 use crate::protocol::frame::{self, OpCode};
 
 /// Encodes a text frame with an object whose `type` is `kind` and whose other fields `write` adds. `hint` estimates the
@@ -115,6 +116,25 @@ impl Object<'_> {
             out.push(b'"');
         }
         out.push(b']');
+        self
+    }
+
+    /// Adds the names of users as an object, by user id, if there are any.
+    pub(super) fn names(&mut self, names: &[(UserId, DisplayName)]) -> &mut Self {
+        for (index, (user, name)) in names.iter().enumerate() {
+            let separator = if index == 0 { "\"names\":{" } else { "" };
+            self.out.extend_from_slice(format!(",{separator}\"{user}\":").as_bytes());
+            push_json(self.out, name.as_str());
+        }
+        if !names.is_empty() {
+            self.out.push(b'}');
+        }
+        self
+    }
+
+    /// Adds what a message carries besides its text.
+    pub(super) fn content(&mut self, content: Content<'_>) -> &mut Self {
+        content.push_more(self.out);
         self
     }
 

@@ -6,9 +6,10 @@
 
 use serde::Serialize;
 
+use super::content::Content;
 use super::error::CommandError;
 use super::object::encode;
-use crate::names::{Epoch, Offset, RoomName, SessionId, UserId};
+use crate::names::{DisplayName, Epoch, Offset, RoomName, SessionId, UserId};
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{Frame, payload};
 
@@ -57,6 +58,8 @@ pub struct WelcomeLimits {
     /// `rate_limit.burst`: chat messages at once after a silence; left out where there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
+    /// `chat.max_data_bytes`: bytes of the JSON that a message carries as `data`.
+    pub max_data_bytes: u64,
 }
 
 /// Encodes `welcome`.
@@ -190,14 +193,16 @@ pub struct Presence<'a> {
     pub users: &'a [UserId],
     /// Whether further users follow on the next page.
     pub more: bool,
+    /// The names of those users who have one.
+    pub names: &'a [(UserId, DisplayName)],
 }
 
 /// Encodes `presence`.
 #[must_use]
 pub fn presence(presence: &Presence<'_>) -> Frame {
-    encode("presence", SMALL + bytes_of(presence.users), |object| {
+    encode("presence", SMALL + bytes_of(presence.users) + bytes_of_names(presence.names), |object| {
         object.re(presence.re).name("room", presence.room.as_str()).count("members", presence.members);
-        object.users("users", presence.users).flag("more", presence.more);
+        object.users("users", presence.users).flag("more", presence.more).names(presence.names);
     })
 }
 
@@ -218,9 +223,10 @@ pub fn heartbeat() -> Frame {
 /// Encodes `direct`: a private message. Its id is `EPOCH-NUMBER`, where the epoch is that of the sender's node, not
 /// that of a room.
 #[must_use]
-pub fn direct(from: &UserId, text: &str, epoch: Epoch, number: u64, ts: u64) -> Frame {
-    encode("direct", text.len() + SMALL, |object| {
-        object.name("user", from.as_str()).text("message", text).id(epoch, number).number("ts", ts);
+pub fn direct(from: &UserId, content: Content<'_>, epoch: Epoch, number: u64, ts: u64) -> Frame {
+    encode("direct", content.text.len() + content.more_len() + SMALL, |object| {
+        object.name("user", from.as_str()).text("message", content.text);
+        object.id(epoch, number).number("ts", ts).content(content);
     })
 }
 
@@ -231,18 +237,25 @@ pub struct Changes<'a> {
     pub joined: &'a [UserId],
     /// Users who left.
     pub left: &'a [UserId],
+    /// The names of those who joined and have one.
+    pub names: &'a [(UserId, DisplayName)],
 }
 
 /// Encodes `presence_diff`. Without `changes`, as in large rooms, it says only how many users there are.
 #[must_use]
 pub fn presence_diff(room: &RoomName, changes: Option<Changes<'_>>, members: usize) -> Frame {
-    let names = changes.map_or(0, |changes| bytes_of(changes.joined) + bytes_of(changes.left));
+    let names = changes.map_or(0, |changes| {
+        bytes_of(changes.joined) + bytes_of(changes.left) + bytes_of_names(changes.names)
+    });
     encode("presence_diff", names + SMALL, |object| {
         object.name("room", room.as_str());
         if let Some(changes) = changes {
             object.users("joined", changes.joined).users("left", changes.left);
         }
         object.count("members", members);
+        if let Some(changes) = changes {
+            object.names(changes.names);
+        }
     })
 }
 
@@ -298,4 +311,9 @@ pub fn error(re: Option<&str>, error: CommandError) -> Frame {
 /// Returns the bytes of a list of names, each with its quotes and comma.
 fn bytes_of(users: &[UserId]) -> usize {
     users.iter().map(|user| user.as_str().len() + 3).sum()
+}
+
+/// Returns the bytes of an object of names, each with its user, its quotes and punctuation.
+fn bytes_of_names(names: &[(UserId, DisplayName)]) -> usize {
+    names.iter().map(|(user, name)| user.as_str().len() + name.as_str().len() + 6).sum()
 }

@@ -137,6 +137,8 @@ fn the_calls_and_errors_of_the_api_are_those_of_the_code() {
         ApiError::UnknownField("field".into()),
         ApiError::MissingField("room"),
         ApiError::InvalidRoom,
+        ApiError::InvalidName,
+        ApiError::DataTooLong { max: 4096 },
         ApiError::InvalidUser,
         ApiError::InvalidKey,
         ApiError::MessageTooLong { max: 1 },
@@ -219,6 +221,7 @@ fn every_path_of_the_tables_is_served() {
     for (heading, status) in [("### WebSocket", 426), ("### HTTP", 200)] {
         for row in PROTOCOL.rows(heading) {
             let path = quoted(row[0]).next().expect("a path").replace("{user_id}", "alice");
+            let path = path.replace("{room}", "lobby");
             // These paths want a key.
             let status = if path.starts_with("/api/") { 401 } else { status };
             assert_eq!(server.get(&path).status, status, "{path}");

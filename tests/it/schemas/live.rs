@@ -84,6 +84,8 @@ fn plain(witness: &mut Witness) {
     // The limit is a setting, and the schema has the highest value that it can take.
     let long = json!({"message": "ü".repeat(501)}).to_string();
     fails(witness, &mut alice, &long, "message_too_long", true);
+    let long = json!({"message": "", "data": "x".repeat(4_095)}).to_string();
+    fails(witness, &mut alice, &long, "data_too_long", true);
     let mut bob = Speaker::enter(&server, "bob");
     bob.expect("presence_diff");
     assert_eq!(witness.chat(PLAIN_EVENTS, &heard(&mut alice)), name(PLAIN_EVENTS, "system"));

@@ -38,7 +38,9 @@ fn a_message_that_lacks_a_field_or_has_one_of_another_type_or_one_too_many_is_re
     assert!(samples.len() > 30, "{} messages were changed", samples.len());
     for ((kind, fields), message) in &samples {
         let (known, required) = book.fields(kind);
-        for field in fields.iter().map(String::as_str).filter(|field| known.contains(field)) {
+        // `data` is any value.
+        let fields = fields.iter().map(String::as_str).filter(|field| *field != "data");
+        for field in fields.filter(|field| known.contains(field)) {
             for wrong in [Value::Null, json!([{}]), json!({"a": 1}), json!(-1), json!(0.5), json!("\u{1}é")]
             {
                 let is_text = wrong.is_string() && accepts_any_text(&book, kind, field);

@@ -163,6 +163,18 @@ impl Socket {
         (size > 0).then(|| chunk.to_owned())
     }
 
+    /// Returns the next server-sent event of a body without chunks, up to its empty line, which is left out.
+    #[track_caller]
+    pub(crate) fn read_event(&mut self) -> String {
+        loop {
+            if let Some(end) = self.pending.windows(2).position(|window| window == b"\n\n") {
+                let event = self.pending.drain(..end + 2).take(end).collect();
+                return String::from_utf8(event).expect("an event in UTF-8");
+            }
+            self.fill_or_panic();
+        }
+    }
+
     /// Reads the answer to a valid handshake and asserts that it accepts.
     #[track_caller]
     pub(crate) fn expect_upgrade(&mut self) -> Response {

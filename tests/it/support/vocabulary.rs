@@ -20,6 +20,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
         R::AuthenticationFailed,
         R::InvalidUserId,
         R::InvalidRoom,
+        R::InvalidName,
         R::UserIdInUse,
         R::MessageTooBig,
         R::TooManyFragments,
@@ -46,6 +47,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
             R::PeerClosed(_) | R::PeerVanished => unreachable!("these are the client's, not ours"),
             R::Inactivity | R::GoingAway | R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 => {}
             R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
+            R::InvalidName => {}
             R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
             R::Restarting | R::TokenExpired | R::TokenNotYetValid | R::RoomForbidden => {}
             R::TokenRevoked | R::NotAllowed(_) => {}
@@ -66,6 +68,7 @@ pub(crate) fn errors() -> Vec<CommandError> {
         E::InvalidMessage("must be an object"),
         E::MissingField("message"),
         E::MessageTooLong { max: 500 },
+        E::DataTooLong { max: 4096 },
         E::UnknownType,
         E::InvalidRoom,
         E::NotInRoom,
@@ -82,7 +85,7 @@ pub(crate) fn errors() -> Vec<CommandError> {
     for error in &all {
         match error {
             E::InvalidJson | E::InvalidMessage(_) | E::MissingField(_) | E::MessageTooLong { .. } => {}
-            E::UnknownType | E::InvalidRoom | E::NotInRoom | E::AlreadyJoined => {}
+            E::DataTooLong { .. } | E::UnknownType | E::InvalidRoom | E::NotInRoom | E::AlreadyJoined => {}
             E::TooManyRooms { .. } | E::UserNotFound | E::RateLimited { .. } | E::Forbidden(_) => {}
             E::InvalidToken(_) | E::Unavailable | E::NoMoreRooms => {}
         }

@@ -68,6 +68,7 @@ fn refused(tape: &mut Tape) {
     for (path, code, reason) in [
         ("a", 1008, "Invalid user ID"),
         ("alice?room=a%20b", 1008, "Invalid room"),
+        ("alice?name=%E2%80%AEecila", 1008, "Invalid name"),
         ("alice?room=second", 1013, "Server overloaded"),
     ] {
         TapedClient::offer(tape, "alice", &server, path).ends(tape, code, reason);

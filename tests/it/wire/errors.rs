@@ -13,6 +13,7 @@ fn limits(tape: &mut Tape) {
     let server = Server::start(&[
         ("node", "n1"),
         ("chat.max_message_chars", "5"),
+        ("chat.max_data_bytes", "5B"),
         ("limits.max_rooms_per_connection", "2"),
         ("limits.max_keys_per_user", "1"),
     ]);
@@ -24,6 +25,8 @@ fn limits(tape: &mut Tape) {
         (r#"{"type":"message","id":"1","message":null}"#, "invalid_message"),
         (r#"{"type":"message","id":"2"}"#, "missing_field"),
         (r#"{"type":"message","id":"3","message":"longer"}"#, "message_too_long"),
+        (r#"{"type":"message","id":"3","message":"hi","data":[1, 2]}"#, "data_too_long"),
+        (r#"{"type":"message","id":"3","message":"hi","data":1e309}"#, "invalid_message"),
         (r#"{"type":"shout","id":"4"}"#, "unknown_type"),
         (r#"{"type":"join","id":"5","room":"a b"}"#, "invalid_room"),
         (r#"{"type":"leave","id":"6","room":"den"}"#, "not_in_room"),

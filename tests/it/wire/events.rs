@@ -77,6 +77,23 @@ fn tokens(tape: &mut Tape) {
     alice.does(tape, &format!(r#"{{"type":"token","id":"2","token":"{next}"}}"#), &["left", "ack"]);
 }
 
+fn carried(tape: &mut Tape) {
+    let server = Server::start(&[("node", "n1")]);
+    tape.section("Messages carry data, and their senders have names.");
+    let path = "alice?name=Anna+%22A%22+M%C3%BCller";
+    let mut alice = TapedClient::enter(tape, "alice", &server, path, &["welcome", "presence_diff"]);
+    let bob = &mut TapedClient::enter(tape, "bob  ", &server, "bob?name=B", &["welcome", "presence_diff"]);
+    alice.hears(tape, &["presence_diff"]);
+    let data = r#"{ "a" :[1.50,"\u00fc\n",null] }"#;
+    let say = format!(r#"{{"type":"message","id":"1","data":{data},"message":"hi"}}"#);
+    alice.does(tape, &say, &["message", "ack"]);
+    let direct = format!(r#"{{"type":"direct","id":"2","to":"bob","message":"psst","data" : {data} }}"#);
+    alice.does(tape, &direct, &["ack"]);
+    bob.hears(tape, &["message", "direct"]);
+    bob.does(tape, r#"{"type":"presence","id":"3","room":"lobby"}"#, &["presence"]);
+    bob.does(tape, r#"{"type":"history","id":"4","room":"lobby"}"#, &["history"]);
+}
+
 fn silence(tape: &mut Tape) {
     let server = Server::start(&[("node", "n1"), ("heartbeat.interval", "1s")]);
     tape.section("Nobody speaks.");
@@ -104,13 +121,14 @@ fn every_command_and_every_event_comes_over_a_socket_with_all_of_its_fields() {
     talk(&mut tape);
     too_fast(&mut tape);
     tokens(&mut tape);
+    carried(&mut tape);
     silence(&mut tape);
     loss(&mut tape);
     assert_eq!(vocabulary::fields(&tape.sent), manual::commands(), "every command with all of its fields");
     let (mut heard, mut declared) = (vocabulary::fields(&tape.heard), vocabulary::events());
     // Both dialects have this one event, which stands in another table.
     let message = heard.remove("message").expect("messages");
-    let parts = ["user", "message", "room", "offset", "id", "ts"].map(str::to_owned);
+    let parts = ["user", "message", "room", "offset", "id", "ts", "name", "data"].map(str::to_owned);
     assert_eq!(message, parts.into());
     declared.remove("message");
     for elsewhere in rows(ELSEWHERE, "event") {

@@ -51,8 +51,8 @@ impl Core {
                 self.frames.push_back(ack.with_id(HEARTBEAT_ID));
             }
             ServerEvent::Message(message) => self.handle_message(message.into()),
-            ServerEvent::Direct { user, message: text, id, ts: ts_ms } => {
-                self.events.push_back(Event::Direct { user, text, id, ts_ms });
+            ServerEvent::Direct { user, message: text, id, ts: ts_ms, name, data } => {
+                self.events.push_back(Event::Direct { user, text, id, ts_ms, name, data });
             }
             ServerEvent::Gap { room, to } => {
                 self.advance(&room, to, false);
@@ -203,14 +203,14 @@ impl Core {
     }
 
     fn handle_message(&mut self, message: Message) {
-        let Message { room, user, text, offset, id, ts_ms } = message;
+        let Message { room, user, text, offset, id, ts_ms, name, data } = message;
         if !self.advance(&room, offset, true) {
             return;
         }
         if let Some(replay) = self.replay.as_mut().filter(|replay| replay.room == room) {
             replay.messages += 1;
         }
-        self.events.push_back(Event::Message { room, user, text, offset, id, ts_ms });
+        self.events.push_back(Event::Message { room, user, text, offset, id, ts_ms, name, data });
     }
 
     /// Handles the refusal of a command, or an error that belongs to none.

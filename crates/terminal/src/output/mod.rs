@@ -11,32 +11,108 @@ use serde::Serialize;
 
 use super::escape;
 use super::requests::{Request, Response, code_of};
-use throng_client::{Event, Message, SendError, State};
+use throng_client::{DisplayName, Event, Message, SendError, State};
 
 /// A line of output. As JSON, its fields are those of the variant, and `event` is the variant's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum OutputLine {
-    Connecting { attempt: u32 },
-    Connected { user: String, room: String, node: String },
-    Reconnecting { attempt: u32, delay_ms: u64, code: Option<u16>, reason: String },
-    Stopped { code: Option<u16>, reason: String },
-    Recovered { room: String, messages: u64 },
-    Missed { room: String, messages: Option<u64> },
-    Gap { room: String, from: u64, to: u64 },
-    Message { room: String, user: String, text: String, offset: u64, id: String, ts: u64 },
-    Direct { user: String, text: String, id: String, ts: u64 },
-    Presence { room: String, joined: Vec<String>, left: Vec<String>, members: u64 },
-    Acked { room: String, offset: u64, duplicate: bool },
-    Delivered { user: String, text: String, connections: usize },
-    Joined { room: String, members: Option<u64> },
-    Left { room: String },
-    Speaking { room: String },
-    Who { room: String, members: u64, users: Vec<String> },
-    History { room: String, messages: usize },
-    Limited { retry_after_ms: u64 },
-    Error { code: String, message: String, retry_after_ms: Option<u64> },
-    Help { usage: &'static str, meaning: &'static str },
+    Connecting {
+        attempt: u32,
+    },
+    Connected {
+        user: String,
+        room: String,
+        node: String,
+    },
+    Reconnecting {
+        attempt: u32,
+        delay_ms: u64,
+        code: Option<u16>,
+        reason: String,
+    },
+    Stopped {
+        code: Option<u16>,
+        reason: String,
+    },
+    Recovered {
+        room: String,
+        messages: u64,
+    },
+    Missed {
+        room: String,
+        messages: Option<u64>,
+    },
+    Gap {
+        room: String,
+        from: u64,
+        to: u64,
+    },
+    Message {
+        room: String,
+        user: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<Box<str>>,
+        text: Box<str>,
+        offset: u64,
+        id: Box<str>,
+        ts: u64,
+    },
+    Direct {
+        user: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<Box<str>>,
+        text: String,
+        id: String,
+        ts: u64,
+    },
+    Presence {
+        room: String,
+        joined: Vec<String>,
+        left: Vec<String>,
+        members: u64,
+    },
+    Acked {
+        room: String,
+        offset: u64,
+        duplicate: bool,
+    },
+    Delivered {
+        user: String,
+        text: String,
+        connections: usize,
+    },
+    Joined {
+        room: String,
+        members: Option<u64>,
+    },
+    Left {
+        room: String,
+    },
+    Speaking {
+        room: String,
+    },
+    Who {
+        room: String,
+        members: u64,
+        users: Vec<String>,
+    },
+    History {
+        room: String,
+        messages: usize,
+    },
+    Limited {
+        retry_after_ms: u64,
+    },
+    Error {
+        code: String,
+        message: String,
+        retry_after_ms: Option<u64>,
+    },
+    Help {
+        usage: &'static str,
+        meaning: &'static str,
+    },
 }
 
 /// The format of the output.
@@ -71,11 +147,11 @@ impl OutputLine {
             Event::Expelled { room, code, message } => {
                 Self::error(code, format!("you are out of {room}: {message}"), None)
             }
-            Event::Message { room, user, text, offset, id, ts_ms } => {
-                Self::message(Message { room, user, text, offset, id, ts_ms })
+            Event::Message { room, user, text, offset, id, ts_ms, name, data } => {
+                Self::message(Message { room, user, text, offset, id, ts_ms, name, data })
             }
-            Event::Direct { user, text, id, ts_ms } => {
-                Self::Direct { user: user.to_string(), text, id, ts: ts_ms }
+            Event::Direct { user, text, id, ts_ms, name, .. } => {
+                Self::Direct { user: user.to_string(), name: name.map(boxed), text, id, ts: ts_ms }
             }
             Event::PresenceDiff { room, joined, left, members } => {
                 Self::Presence { room: room.to_string(), joined: names(joined), left: names(left), members }
@@ -131,8 +207,10 @@ impl OutputLine {
     }
 
     fn message(message: Message) -> Self {
-        let Message { room, user, text, offset, id, ts_ms } = message;
-        Self::Message { room: room.to_string(), user: user.to_string(), text, offset, id, ts: ts_ms }
+        let Message { room, user, text, offset, id, ts_ms, name, .. } = message;
+        let user = user.to_string();
+        let (name, text, id) = (name.map(boxed), text.into(), id.into());
+        Self::Message { room: room.to_string(), user, name, text, offset, id, ts: ts_ms }
     }
 
     /// Returns the text of the line without its end, harmless for a terminal. Returns `None` when the format leaves the
@@ -151,12 +229,25 @@ impl OutputLine {
     }
 }
 
+fn boxed(name: DisplayName) -> Box<str> {
+    name.as_str().into()
+}
+
+/// Returns the name of a user as it stands behind the user id, which it cannot replace: anybody may have it.
+fn in_brackets(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(" ({})", clean(name)))
+}
+
 /// Writes the line as text. Every text of a server or a user goes through [`escape::clean`].
 impl fmt::Display for OutputLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Message { room, user, text, .. } => write!(f, "{room} {user}: {}", clean(text)),
-            Self::Direct { user, text, .. } => write!(f, "@{user}: {}", clean(text)),
+            Self::Message { room, user, name, text, .. } => {
+                write!(f, "{room} {user}{}: {}", in_brackets(name.as_deref()), clean(text))
+            }
+            Self::Direct { user, name, text, .. } => {
+                write!(f, "@{user}{}: {}", in_brackets(name.as_deref()), clean(text))
+            }
             Self::Error { code, message, .. } => write!(f, "! {}: {}", clean(code), clean(message)),
             other => {
                 f.write_str("-- ")?;

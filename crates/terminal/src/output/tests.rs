@@ -5,7 +5,16 @@ use super::*;
 
 fn message(text: &str) -> Line {
     let (room, user) = ("lobby".parse().expect("a name"), "ann".parse().expect("a name"));
-    let event = Event::Message { room, user, text: text.into(), offset: 7, id: "x-7".into(), ts_ms: 5 };
+    let event = Event::Message {
+        room,
+        user,
+        text: text.into(),
+        offset: 7,
+        id: "x-7".into(),
+        ts_ms: 5,
+        name: None,
+        data: None,
+    };
     Line::from_event(event).expect("a line")
 }
 
@@ -21,7 +30,7 @@ fn one_of_each() -> Vec<(Line, &'static str)> {
     let psst = || "psst".to_owned();
     vec![
         (message("hi"), "lobby ann: hi"),
-        (Line::Direct { user: bob(), text: psst(), id: "1".into(), ts: 1 }, "@bob: psst"),
+        (Line::Direct { user: bob(), name: None, text: psst(), id: "1".into(), ts: 1 }, "@bob: psst"),
         (Line::Connecting { attempt: 0 }, "-- connecting"),
         (Line::Connected { user: ann(), room: lobby(), node: "n".into() }, "-- connected as ann in lobby"),
         (
@@ -50,6 +59,18 @@ fn one_of_each() -> Vec<(Line, &'static str)> {
         ),
         (Line::Help { usage: "/quit", meaning: "leave" }, "-- /quit: leave"),
     ]
+}
+
+#[test]
+fn a_name_stands_behind_the_user_id() {
+    let line = OutputLine::Direct {
+        user: "bob".into(),
+        name: Some("B".into()),
+        text: "psst".into(),
+        id: "1".into(),
+        ts: 1,
+    };
+    assert_eq!(line.to_string(), "@bob (B): psst");
 }
 
 #[test]
@@ -113,7 +134,13 @@ fn no_dangerous_character_reaches_the_terminal() {
         Line::Stopped { code, reason: reason.clone() },
         Line::Reconnecting { attempt: 0, delay_ms: 1, code, reason },
         Line::error(evil.into(), evil.into(), None),
-        Line::Direct { user: "bob".into(), text: evil.into(), id: evil.into(), ts: 1 },
+        Line::Direct {
+            user: "bob".into(),
+            name: Some(evil.into()),
+            text: evil.into(),
+            id: evil.into(),
+            ts: 1,
+        },
         Line::Delivered { user: "bob".into(), text: evil.into(), connections: 1 },
     ] {
         for format in [Format::Text, Format::Json] {

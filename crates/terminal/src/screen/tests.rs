@@ -28,9 +28,14 @@ fn epoch() -> Epoch {
     "0000000000001".parse().expect("an epoch")
 }
 
+/// Returns a private message, whose id is its text.
+fn direct(sender: UserId, text: &str, ts_ms: u64) -> Event {
+    Event::Direct { user: sender, text: text.into(), id: text.into(), ts_ms, name: None, data: None }
+}
+
 fn said(room_name: &str, sender: &str, text: &str, offset: u64) -> Event {
-    let id = format!("x-{offset}");
-    Event::Message { room: room(room_name), user: user(sender), text: text.into(), offset, id, ts_ms: offset }
+    let (room, user, text, id) = (room(room_name), user(sender), text.into(), format!("x-{offset}"));
+    Event::Message { room, user, text, offset, id, ts_ms: offset, name: None, data: None }
 }
 
 fn welcome(room_name: &str) -> Event {
@@ -39,13 +44,9 @@ fn welcome(room_name: &str) -> Event {
 }
 
 fn page(room_name: &str, offsets: std::ops::RangeInclusive<u64>, more: bool) -> Response {
-    let message = |offset| Message {
-        room: room(room_name),
-        user: user("old"),
-        text: format!("number {offset}"),
-        offset,
-        id: String::new(),
-        ts_ms: offset,
+    let message = |offset| {
+        let (room, user, text) = (room(room_name), user("old"), format!("number {offset}"));
+        Message { room, user, text, offset, id: String::new(), ts_ms: offset, name: None, data: None }
     };
     Response::History(History { epoch: epoch(), messages: offsets.map(message).collect(), more })
 }
@@ -115,7 +116,7 @@ fn a_whole_screen() {
     view.select_relative(-1);
     view.handle_event(said("news", "bob", "unread", 1), now);
     view.handle_event(said("news", "bob", "unread", 2), now);
-    let direct = Event::Direct { user: user("bob"), text: "psst".into(), id: "d".into(), ts_ms: 3 };
+    let direct = direct(user("bob"), "psst", 3);
     view.handle_event(direct, now);
     view.handle_event(Event::Typing { room: room("lobby"), user: user("bob") }, now);
     let mut edit = LineEditor::default();
@@ -228,10 +229,7 @@ fn conversations_are_selected_and_left() {
     let now = Instant::now();
     let mut view = connected(now);
     join(&mut view, "news");
-    view.handle_event(
-        Event::Direct { user: user("bob"), text: "psst".into(), id: "d".into(), ts_ms: 3 },
-        now,
-    );
+    view.handle_event(direct(user("bob"), "psst", 3), now);
     let names = |view: &View| {
         let names = view.conversations.iter().map(|it| format!("{} {}", it.name, it.unread));
         (names.collect::<Vec<_>>().join(", "), view.current)
@@ -302,7 +300,7 @@ fn no_dangerous_character_reaches_the_terminal() {
         0,
     );
     view.handle_event(said("lobby", "bob", evil, 1), now);
-    view.handle_event(Event::Direct { user: user("bob"), text: evil.into(), id: evil.into(), ts_ms: 1 }, now);
+    view.handle_event(direct(user("bob"), evil, 1), now);
     view.handle_event(Event::Refused { code: evil.into(), message: evil.into(), retry_after: None }, now);
     view.handle_event(Event::Expelled { room: room("lobby"), code: evil.into(), message: evil.into() }, now);
     view.handle_response(
@@ -374,7 +372,7 @@ fn everything_that_grows_has_a_limit() {
         view.handle_event(Event::Typing { room: room("lobby"), user: writer.clone() }, now);
         let joined = vec![writer.clone(), user(&format!("also-{number}"))];
         view.handle_event(Event::PresenceDiff { room: room("lobby"), joined, left: vec![], members: 9 }, now);
-        view.handle_event(Event::Direct { user: writer, text: "x".into(), id: "x".into(), ts_ms: 0 }, now);
+        view.handle_event(direct(writer, "x", 0), now);
     }
     assert_eq!(view.conversations[0].timeline.len(), MAX_ITEMS);
     assert_eq!(view.conversations[0].users.len(), 1000);

@@ -11,6 +11,7 @@ use super::*;
 use crate::chat::rooms::RoomRules;
 use crate::config::Config;
 use crate::names::{Offset, RoomName, UserId};
+use crate::protocol::event::Content;
 use crate::protocol::frame::Frame;
 
 mod lives;
@@ -42,8 +43,8 @@ impl Local for Members {
         *members
     }
     fn show_typing(&self, _: &usize, _: &RoomName, _: &UserId) {}
-    fn text<'m>(&self, _: &'m Message) -> &'m str {
-        unreachable!("no engine asks for the text")
+    fn content<'m>(&self, _: &'m Message) -> Content<'m> {
+        unreachable!("no engine asks for the contents")
     }
     fn sender_copy(&self, _: &Message, _: &RoomName, _: Position) -> Option<()> {
         unreachable!("no engine delivers")

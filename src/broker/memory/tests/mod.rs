@@ -13,6 +13,7 @@ use crate::chat::keys::KEPT_MS;
 use crate::chat::presence;
 use crate::config::{Config, RoomRule};
 use crate::names::Epoch;
+use crate::protocol::event::Content;
 
 /// Members are a number; deliveries are counted.
 #[derive(Default)]
@@ -38,8 +39,8 @@ impl Local for Members {
         *members
     }
     fn show_typing(&self, _: &usize, _: &RoomName, _: &UserId) {}
-    fn text<'m>(&self, _: &'m ()) -> &'m str {
-        unreachable!("no engine asks for the text")
+    fn content<'m>(&self, _: &'m ()) -> Content<'m> {
+        unreachable!("no engine asks for the contents")
     }
     fn sender_copy(&self, _: &(), _: &RoomName, _: Position) -> Option<()> {
         unreachable!("no engine delivers")

@@ -23,6 +23,7 @@ use crate::chat::presence;
 use crate::chat::rooms::RoomRules;
 use crate::config::Config;
 use crate::names::{Epoch, Offset, RoomName, UserId};
+use crate::protocol::event::Content;
 use crate::protocol::frame::Frame;
 
 const THREADS: usize = 4;
@@ -78,8 +79,8 @@ impl Local for Members {
         members.len()
     }
     fn show_typing(&self, _: &Self::Topic, _: &RoomName, _: &UserId) {}
-    fn text<'m>(&self, _: &'m ()) -> &'m str {
-        unreachable!("no engine asks for the text")
+    fn content<'m>(&self, _: &'m ()) -> Content<'m> {
+        unreachable!("no engine asks for the contents")
     }
     fn sender_copy(&self, _: &(), _: &RoomName, _: Position) -> Option<Position> {
         unreachable!("no engine delivers")

@@ -5,12 +5,13 @@
 //! batch    header record…
 //! header   "b1 " EPOCH " " FIRST " " COUNT " " INCARNATION " " CALL "\n"     ASCII, numbers in decimal
 //! record   length of the rest (u32) · time in ms since the Unix epoch (u64) · length of the user id (u8)
-//!          · user id · text as a JSON string literal with its quotes         integers little-endian
+//!          · user id · contents, which begin with the text as a JSON string literal    integers little-endian
 //! ```
 //!
 //! A node encodes the records, the script on the server writes the header and joins the records of the messages that
 //! are no duplicates. Every payload on a room's channel begins with a letter for its kind and a digit for its version.
 
+pub mod content;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+
+pub use self::content::More;
 
 use crate::names::{Epoch, NameError, Offset, Position, UserId};
 
@@ -76,6 +79,8 @@ pub struct BatchMessage {
     pub at_unix_ms: u64,
     /// The text as a JSON string literal, with its quotes.
     pub text: Bytes,
+    /// The message's name and data; most have neither.
+    pub more: Option<Box<More>>,
 }
 
 /// The messages that one call appended, at consecutive offsets. There is at least one.
@@ -195,16 +200,15 @@ fn parse_record(payload: &Bytes, at: usize) -> Option<(BatchMessage, usize)> {
     let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
     let (time, rest) = rest.get(..len)?.split_first_chunk::<8>()?;
     let (user_len, rest) = rest.split_first()?;
-    let (user, text) = rest.split_at_checked(usize::from(*user_len))?;
-    let is_literal = text.len() >= 2 && text.starts_with(b"\"") && text.ends_with(b"\"");
-    if !is_literal || std::str::from_utf8(text).is_err() {
-        return None;
-    }
+    let (user, contents) = rest.split_at_checked(usize::from(*user_len))?;
+    std::str::from_utf8(contents).ok()?;
     let end = at + 4 + len;
+    let (text, more) = content::split(&payload.slice(end - contents.len()..end))?;
     let message = BatchMessage {
         user: std::str::from_utf8(user).ok()?.parse().ok()?,
         at_unix_ms: u64::from_le_bytes(*time),
-        text: payload.slice(end - text.len()..end),
+        text,
+        more,
     };
     Some((message, end - at))
 }
@@ -217,19 +221,19 @@ pub struct Record(Bytes);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message of {bytes} bytes does not fit into a batch of at most {MAX_BYTES} bytes")]
 pub struct MessageTooLong {
-    /// The length of the message's text.
+    /// The length of the message's contents.
     pub bytes: usize,
 }
 
 impl Record {
-    /// Encodes a message. The text must be a JSON string literal with its quotes.
+    /// Encodes a message. `contents` is what [`content::encode`] returns: without more, a JSON string literal.
     ///
     /// # Errors
     /// [`MessageTooLong`] when a batch with this message alone would be longer than [`MAX_BYTES`].
-    pub fn encode(user: &UserId, at_unix_ms: u64, json_text: &[u8]) -> Result<Self, MessageTooLong> {
-        let too_long = MessageTooLong { bytes: json_text.len() };
+    pub fn encode(user: &UserId, at_unix_ms: u64, contents: &[u8]) -> Result<Self, MessageTooLong> {
+        let too_long = MessageTooLong { bytes: contents.len() };
         let user = user.as_str().as_bytes();
-        let len = RECORD_HEAD + user.len() + json_text.len();
+        let len = RECORD_HEAD + user.len() + contents.len();
         if MAX_HEADER + 4 + len > MAX_BYTES {
             return Err(too_long);
         }
@@ -238,7 +242,7 @@ impl Record {
         record.extend_from_slice(&at_unix_ms.to_le_bytes());
         record.push(u8::try_from(user.len()).map_err(|_| too_long)?);
         record.extend_from_slice(user);
-        record.extend_from_slice(json_text);
+        record.extend_from_slice(contents);
         Ok(Self(Bytes::from(record)))
     }
 

@@ -13,7 +13,12 @@ fn joined(epoch: Epoch, first: u64, call: CallId, records: &[Record]) -> Bytes {
 }
 
 fn message(user: &str, at_unix_ms: u64, text: &str) -> BatchMessage {
-    BatchMessage { user: user.parse().unwrap(), at_unix_ms, text: Bytes::from(format!("\"{text}\"")) }
+    BatchMessage {
+        user: user.parse().unwrap(),
+        at_unix_ms,
+        text: Bytes::from(format!("\"{text}\"")),
+        more: None,
+    }
 }
 
 fn record(message: &BatchMessage) -> Record {

@@ -5,6 +5,7 @@
 //!          end     CONNECTION CAUSE USER
 //!          probe   CONNECTION ADDRESS
 //!          direct  EPOCH OFFSET TIME FROM CONNECTION,CONNECTION… "\n" TEXT
+//!          carry   EPOCH OFFSET TIME FROM CONNECTION,CONNECTION… BYTES BYTES "\n" TEXT NAME DATA
 //!          ask     LENGTH "\n" TEXT
 //!          revoke  t|u HASH BEFORE UNTIL
 //! answer   "a1 " KIND " " NUMBER " " TARGET " " INCARNATION " " VALUE… "\n"
@@ -19,17 +20,22 @@
 //! stops waiting, by the engine's clock. NUMBER and the ids of incarnations and connections are 16 hexadecimal digits,
 //! the other numbers decimal. Each message has one form. Messages of another kind or version are ignored, because newer
 //! nodes may send them. The answer goes to the channel of NODE.
+//!
+//! `carry` is `direct` for a message that carries more than text, and is answered as `direct`. Its BYTES are those of
+//! TEXT and NAME; each of the three parts may be empty. Nodes of the version before `carry` ignore it.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::parser::{ANSWER, REQUEST, Words, is_other_version};
+use super::{contents, reading};
 use crate::broker::redis::batch::Incarnation;
-use crate::broker::redis::directory::{connection_bits, connection_of_bits};
+use crate::broker::redis::directory::connection_bits;
 use crate::broker::redis::nodes::NodeName;
 use crate::broker::redis::nodes::text::hex;
 use crate::broker::redis::revocations;
-use crate::names::{ConnectionId, Offset, Position, UserId};
+use crate::names::{ConnectionId, Position, UserId};
+use crate::protocol::event::OwnedContent;
 use crate::revocation::Revocation;
 
 /// Most bytes of a message. It shares a connection with the batches of rooms, and must not hold them up for long.
@@ -38,8 +44,11 @@ pub const MAX_BYTES: usize = 64 * 1024;
 pub const MAX_CONNECTIONS: usize = 240;
 /// Longest first line: a private message to [`MAX_CONNECTIONS`].
 const MAX_HEADER: usize = 300 + MAX_CONNECTIONS * 17;
-/// Most bytes of the text of a private message.
+/// Most bytes of the contents of a private message.
 pub const MAX_TEXT: usize = MAX_BYTES - MAX_HEADER;
+
+/// The name of a private message that carries more than text.
+const CARRY: &str = "carry";
 
 /// A kind of order, and of the answer to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,8 +69,12 @@ impl Kind {
     const ALL: [Self; 5] = [Self::End, Self::Probe, Self::Direct, Self::Ask, Self::Revoke];
 
     /// Returns true when an order of this kind has a text behind its first line.
-    const fn has_text(self) -> bool {
+    pub(super) const fn has_text(self) -> bool {
         matches!(self, Self::Direct | Self::Ask)
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     const fn name(self) -> &'static str {
@@ -110,8 +123,8 @@ pub enum Order {
         to: SmallVec<[ConnectionId; 2]>,
         /// The sender.
         from: UserId,
-        /// The text, at most [`MAX_TEXT`] bytes.
-        text: Bytes,
+        /// The contents, at most [`MAX_TEXT`] bytes.
+        content: OwnedContent,
         /// The id of the message.
         id: Position,
         /// The time of the message, in Unix milliseconds.
@@ -232,39 +245,46 @@ impl Request {
     /// # Errors
     /// A private message without recipients, with too many, or with too long a text.
     pub fn encode(&self) -> Result<Bytes, BadMessage> {
-        let (arguments, text) = match &self.order {
+        let mut kind = self.order.kind().name();
+        let (arguments, body) = match &self.order {
             Order::End { connection, cause, user } => {
                 let cause = match cause {
                     EndCause::Replaced => "replaced",
                     EndCause::Kicked => "kicked",
                 };
-                (format!("{} {cause} {user}", connection_text(*connection)), &[][..])
+                (format!("{} {cause} {user}", connection_text(*connection)), Bytes::new())
             }
             Order::Probe { connection, address } => {
-                (format!("{} {address}", connection_text(*connection)), &[][..])
+                (format!("{} {address}", connection_text(*connection)), Bytes::new())
             }
             Order::Revoke(revocation) => {
-                (format!("{} {}", revocations::entry(revocation), revocation.until_s), &[][..])
+                (format!("{} {}", revocations::entry(revocation), revocation.until_s), Bytes::new())
             }
-            Order::Direct { to, from, text, id, at_unix_ms } => {
+            Order::Direct { to, from, content, id, at_unix_ms } => {
                 if to.is_empty() || to.len() > MAX_CONNECTIONS {
                     return Err(BadMessage::Recipients);
                 }
-                if text.len() > MAX_TEXT {
+                let (body, lens) = contents::encode(&content.get());
+                if body.len() > MAX_TEXT {
                     return Err(BadMessage::TooLong);
                 }
                 let to: Vec<String> = to.iter().copied().map(connection_text).collect();
-                let arguments = format!("{} {} {at_unix_ms} {from} {}", id.epoch, id.offset, to.join(","));
-                (arguments, &text[..])
+                let mut arguments =
+                    format!("{} {} {at_unix_ms} {from} {}", id.epoch, id.offset, to.join(","));
+                if let Some((text, name)) = lens {
+                    kind = CARRY;
+                    arguments = format!("{arguments} {text} {name}");
+                }
+                (arguments, body)
             }
             Order::Ask(question) if question.len() > MAX_TEXT => return Err(BadMessage::TooLong),
-            Order::Ask(question) => (question.len().to_string(), &question[..]),
+            Order::Ask(question) => (question.len().to_string(), question.clone()),
         };
         let Self { number, node, by, target, until_ms, .. } = self;
-        let (kind, number) = (self.order.kind().name(), hex(*number));
+        let number = hex(*number);
         let header = format!("{REQUEST} {kind} {number} {node} {by} {target} {until_ms} {arguments}\n");
         debug_assert!(header.len() <= MAX_HEADER, "{header}");
-        Ok([header.as_bytes(), text].concat().into())
+        Ok([header.as_bytes(), &body[..]].concat().into())
     }
 
     /// True when the order must not be carried out any more: nobody waits for the answer, and the sender of a private
@@ -315,73 +335,16 @@ impl Message {
         let mut words = Words::new(&payload[..end]).ok_or(BadMessage::Malformed)?;
         let is_request = words.word() == Some(REQUEST);
         let name = words.word().ok_or(BadMessage::Malformed)?;
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
-            return Ok(Self::Other);
+        let carries = is_request && name == CARRY;
+        let kind = if carries { Some(Kind::Direct) } else { Kind::of(name) };
+        let Some(kind) = kind else { return Ok(Self::Other) };
+        let message = if is_request {
+            reading::request(kind, carries, &mut words, text)
+        } else {
+            reading::answer(kind, &mut words, text)
         };
-        let message =
-            if is_request { request(kind, &mut words, text) } else { answer(kind, &mut words, text) };
         message.filter(|_| words.is_at_end()).ok_or(BadMessage::Malformed)
     }
-}
-
-fn request(kind: Kind, words: &mut Words<'_>, text: Bytes) -> Option<Message> {
-    let (number, node) = (words.hex()?, words.name()?);
-    let (by, target, until_ms) = (words.name()?, words.name()?, words.decimal()?);
-    if !kind.has_text() && !text.is_empty() {
-        return None;
-    }
-    let order = match kind {
-        Kind::End => {
-            let connection = connection_of_bits(words.hex()?);
-            let cause = match words.word()? {
-                "replaced" => EndCause::Replaced,
-                "kicked" => EndCause::Kicked,
-                _ => return None,
-            };
-            Order::End { connection, cause, user: words.name()? }
-        }
-        Kind::Probe => {
-            let connection = connection_of_bits(words.hex()?);
-            Order::Probe { connection, address: u32::try_from(words.decimal()?).ok()? }
-        }
-        Kind::Revoke => {
-            let (kind, hash, before) = (words.word()?, words.word()?, words.word()?);
-            let until_s = words.decimal()?.try_into().ok()?;
-            Order::Revoke(revocations::of_words(kind, hash, before, until_s)?)
-        }
-        Kind::Direct => {
-            let (epoch, offset) = (words.name()?, words.decimal()?);
-            let (at_unix_ms, from) = (words.decimal()?, words.name()?);
-            let to = words.list(MAX_CONNECTIONS)?.into_iter().map(connection_of_bits).collect();
-            if text.len() > MAX_TEXT || std::str::from_utf8(&text).is_err() {
-                return None;
-            }
-            Order::Direct { to, from, text, id: Position { epoch, offset: Offset(offset) }, at_unix_ms }
-        }
-        Kind::Ask => Order::Ask(whole(text, words.decimal()?)?),
-    };
-    Some(Message::Request(Request { number, node, by, target, until_ms, order }))
-}
-
-/// Returns a text that has the length that its message names: it is not UTF-8 necessarily, and must be complete.
-fn whole(text: Bytes, len: u64) -> Option<Bytes> {
-    (text.len() as u64 == len && text.len() <= MAX_TEXT).then_some(text)
-}
-
-fn answer(kind: Kind, words: &mut Words<'_>, text: Bytes) -> Option<Message> {
-    let number = words.hex()?;
-    let (target, by) = (words.name()?, words.name()?);
-    let outcome = match kind {
-        Kind::Ask => {
-            let outcome = Outcome::Told(whole(text, words.decimal()?)?);
-            return Some(Message::Answer(Answer { number, target, by, outcome }));
-        }
-        Kind::End => Outcome::Ended { existed: words.yes_or_no()?, missing: words.decimal()? },
-        Kind::Probe => Outcome::Alive(words.yes_or_no()?),
-        Kind::Direct => Outcome::Delivered(u32::try_from(words.decimal()?).ok()?),
-        Kind::Revoke => Outcome::Revoked(u32::try_from(words.decimal()?).ok()?),
-    };
-    text.is_empty().then_some(Message::Answer(Answer { number, target, by, outcome }))
 }
 
 fn connection_text(id: ConnectionId) -> String {

@@ -4,9 +4,11 @@
 //! message, which is why nobody sends that again. A node that does not answer in time counts as silent; whether it has
 //! done what was asked is not known then.
 
+mod contents;
 pub mod endings;
 pub mod message;
 mod parser;
+mod reading;
 pub mod requests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Messages of a batch with their positions, as the broker appends them.
 
-use super::super::batch::Batch;
+use super::super::batch::{Batch, More};
 use super::super::script::page::PageLimit;
 use crate::broker::followed::Positioned;
 use crate::broker::{Encoded, Local};
@@ -28,6 +28,8 @@ pub(super) fn positioned<L: Local>(
 ) -> Positioned<L::SenderCopy> {
     let message = &batch.messages[index];
     let at_unix_ms = message.at_unix_ms;
-    let frame = message_of_json(&message.user, &message.text, room, at.epoch, at.offset, at_unix_ms);
+    let more = More::json(message.more.as_deref());
+    let at_position = (at.epoch, at.offset);
+    let frame = message_of_json(&message.user, &message.text, more, room, at_position, at_unix_ms);
     Positioned { offset: at.offset, at_unix_ms, encoded: Encoded { frame, sender_copy } }
 }

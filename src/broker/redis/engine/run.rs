@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::batch::{Batch, Record};
+use super::super::batch::{Batch, Record, content};
 use super::super::host::Host;
 use super::super::link::{Event, LinkId};
 use super::super::requests::{Preparation, QueuedJob, Request};
@@ -16,7 +16,6 @@ use super::sharing::is_presence;
 use super::state::Engine;
 use crate::broker::BrokerError;
 use crate::names::RoomName;
-use crate::protocol::event::json_text;
 
 /// Most events of the link that are handled before requests get their turn.
 const EVENTS_PER_TURN: usize = 512;
@@ -127,7 +126,8 @@ impl<L: Host> Engine<L> {
         if !job.room.with(|state| local.has_space(&state.topic, job.max_len)) {
             return local.answer(job.message, &name, Err(BrokerError::Full));
         }
-        let record = Record::encode(&job.user, job.at_unix_ms, &json_text(local.text(&job.message)));
+        let contents = content::encode(&local.content(&job.message));
+        let record = Record::encode(&job.user, job.at_unix_ms, &contents);
         let Ok(record) = record else {
             return local.answer(job.message, &name, Err(BrokerError::Full));
         };

@@ -134,6 +134,9 @@ impl Incoming {
 
 fn bytes(batch: &Batch) -> usize {
     let messages = batch.messages.iter();
-    let messages = messages.map(|message| message.text.len() + message.user.as_str().len() + OVERHEAD_BYTES);
+    let messages = messages.map(|message| {
+        let more = message.more.as_ref().map_or(0, |more| more.len() + OVERHEAD_BYTES);
+        message.text.len() + more + message.user.as_str().len() + OVERHEAD_BYTES
+    });
     OVERHEAD_BYTES + messages.sum::<usize>()
 }

@@ -17,12 +17,14 @@ pub const MAX_HISTORY_LIMIT: u64 = 100;
 pub const MAX_PRESENCE_LIMIT: u64 = 1000;
 
 /// A command with its id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The command's `id`, which the answer repeats as `re`; at most [`MAX_ID_CHARS`].
     pub id: Option<&'a str>,
     /// The parsed command.
     pub command: Command<'a>,
+    /// The value of the field `data` as it was written, of any length. Only messages have a use for it.
+    pub data: Option<Box<str>>,
 }
 
 /// A command that was refused while it was parsed.
@@ -141,6 +143,7 @@ pub(super) struct Fields<'a> {
     id: Value<'a>,
     room: Value<'a>,
     message: Value<'a>,
+    data: Value<'a>,
     key: Value<'a>,
     echo: Value<'a>,
     to: Value<'a>,
@@ -177,6 +180,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 "id" => &mut fields.id,
                 "room" => &mut fields.room,
                 "message" => &mut fields.message,
+                "data" => &mut fields.data,
                 "key" => &mut fields.key,
                 "echo" => &mut fields.echo,
                 "to" => &mut fields.to,
@@ -231,12 +235,12 @@ macro_rules! optional {
 }
 
 impl<'a> Fields<'a> {
-    /// Checks the fields and returns the command that they form.
-    pub(super) fn request(&self) -> Result<Request<'a>, Rejection<'a>> {
+    /// Checks the fields and returns the command that they form. `data` is the field of this name, as it was written.
+    pub(super) fn request(&self, data: Option<Box<str>>) -> Result<Request<'a>, Rejection<'a>> {
         let id = self.id();
         let command = id.and_then(|_| self.command());
         let id = id.unwrap_or_default();
-        command.map(|command| Request { id, command }).map_err(|error| Rejection { id, error })
+        command.map(|command| Request { id, command, data }).map_err(|error| Rejection { id, error })
     }
 
     fn id(&self) -> Result<Option<&'a str>, CommandError> {

@@ -10,7 +10,7 @@ fn invalid(why: &'static str) -> CommandError {
 #[track_caller]
 fn accepts(json: &str, id: Option<&str>, command: Command<'_>) {
     let mut bytes = json.as_bytes().to_vec();
-    assert_eq!(Parser::default().parse_v1(&mut bytes), Ok(Request { id, command }), "{json}");
+    assert_eq!(Parser::default().parse_v1(&mut bytes), Ok(Request { id, command, data: None }), "{json}");
 }
 
 #[track_caller]

@@ -11,6 +11,7 @@ use crate::broker::redis::control::message::{MAX_BYTES, MAX_CONNECTIONS, MAX_TEX
 use crate::broker::redis::control::{BadMessage, EndCause, Message, Order, Outcome, Request};
 use crate::broker::redis::directory::connection_of_bits;
 use crate::names::{Epoch, Offset, Position};
+use crate::protocol::event::{Content, OwnedContent};
 use crate::revocation::Revocation;
 
 fn order() -> impl Strategy<Value = Order> {
@@ -22,10 +23,13 @@ fn order() -> impl Strategy<Value = Order> {
     });
     let probe = (connection.clone(), any::<u32>())
         .prop_map(|(connection, address)| Order::Probe { connection, address });
-    let direct = (vec(connection, 1..=MAX_CONNECTIONS), name, ".{0,200}", any::<(u64, u64)>());
-    let direct = direct.prop_map(|(to, from, text, (offset, at_unix_ms))| {
+    let more = (option::of(".{1,200}"), option::of("[a-zäß\u{1f600}\"]{1,64}"));
+    let direct = (vec(connection, 1..=MAX_CONNECTIONS), name, ".{0,200}", more, any::<(u64, u64)>());
+    let direct = direct.prop_map(|(to, from, text, (data, name), (offset, at_unix_ms))| {
         let id = Position { epoch: Epoch::random(), offset: Offset(offset) };
-        Order::Direct { to: to.into(), from, text: text.into(), id, at_unix_ms }
+        let name = name.map(|name| name.parse().unwrap());
+        let content = Content { text: &text, data: data.as_deref(), name: name.as_ref() }.into();
+        Order::Direct { to: to.into(), from, content, id, at_unix_ms }
     });
     let ask = vec(any::<u8>(), 0..300).prop_map(|question| Order::Ask(question.into()));
     let revoke = ("[a-z]{3}", any::<bool>(), any::<(u32, u32)>());
@@ -93,7 +97,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_refused_or_have_one_form(
-        start in "([ac]1 (end|probe|direct|ask) )?",
+        start in "([ac]1 (end|probe|direct|carry|ask) )?",
         rest in vec(any::<u8>(), 0..300),
     ) {
         has_one_form(&[start.as_bytes(), &rest].concat().into())?;
@@ -113,7 +117,7 @@ fn direct(connections: usize, text: usize) -> Request {
     let order = Order::Direct {
         to: (0..connections as u64).map(|bits| connection_of_bits(bits | 1 << 63)).collect(),
         from: "x".repeat(64).parse().unwrap(),
-        text: "x".repeat(text).into(),
+        content: OwnedContent::from(&*"x".repeat(text)),
         id: Position { epoch: "fvvvvvvvvvvvv".parse().unwrap(), offset: Offset(u64::MAX) },
         at_unix_ms: u64::MAX,
     };
@@ -148,7 +152,16 @@ fn the_wire_form_is_the_documented_one() {
     let direct = Order::Direct {
         to: smallvec![a, b],
         from: "bob".parse().unwrap(),
-        text: "two\nlines".into(),
+        content: "two\nlines".into(),
+        id: Position { epoch: "0000000000001".parse().unwrap(), offset: Offset(5) },
+        at_unix_ms: 6,
+    };
+    let name = "Bob B".parse().unwrap();
+    let content = Content { text: "hü\n", data: Some("[1]"), name: Some(&name) };
+    let carry = Order::Direct {
+        to: smallvec![a],
+        from: "bob".parse().unwrap(),
+        content: content.into(),
         id: Position { epoch: "0000000000001".parse().unwrap(), offset: Offset(5) },
         at_unix_ms: 6,
     };
@@ -167,6 +180,12 @@ fn the_wire_form_is_the_documented_one() {
             format!(
                 "c1 direct 0000000000000003 n1 {x} {y} 99 0000000000001 5 6 bob \
                  0000000000000001,0000000000000002\ntwo\nlines"
+            ),
+        ),
+        (
+            request(4, carry).encode().unwrap(),
+            format!(
+                "c1 carry 0000000000000004 n1 {x} {y} 99 0000000000001 5 6 bob 0000000000000001 4 5\nhü\nBob B[1]"
             ),
         ),
         (direct.answer(Outcome::Delivered(2)).encode(), format!("a1 direct 0000000000000003 {x} {y} 2\n")),

@@ -128,9 +128,9 @@ impl<L: Host> Tasks<L> {
                 Outcome::Alive(self.host().is_alive(*connection, *address).await)
             }
             Order::Revoke(revocation) => Outcome::Revoked(self.host().revoke(vec![*revocation]).await as u32),
-            Order::Direct { to, from, text, id, at_unix_ms } => {
-                let text =
-                    PrivateText { from: from.clone(), text: text.clone(), id: *id, at_unix_ms: *at_unix_ms };
+            Order::Direct { to, from, content, id, at_unix_ms } => {
+                let (from, content) = (from.clone(), content.clone());
+                let text = PrivateText { from, content, id: *id, at_unix_ms: *at_unix_ms };
                 Outcome::Delivered(self.host().deliver_private(to, &text) as u32)
             }
             // Without an answer this node counts as silent.

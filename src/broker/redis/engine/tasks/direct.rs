@@ -116,6 +116,6 @@ impl Delivery {
 }
 
 fn direct(to: SmallVec<[ConnectionId; 2]>, message: &PrivateText) -> Order {
-    let PrivateText { from, text, id, at_unix_ms } = message;
-    Order::Direct { to, from: from.clone(), text: text.clone(), id: *id, at_unix_ms: *at_unix_ms }
+    let PrivateText { from, content, id, at_unix_ms } = message;
+    Order::Direct { to, from: from.clone(), content: content.clone(), id: *id, at_unix_ms: *at_unix_ms }
 }

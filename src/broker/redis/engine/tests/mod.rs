@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Address, Config, RedisMode};
 use crate::names::{ConnectionId, Offset, RoomName, UserId};
 use crate::protocol::close::EndReason;
+use crate::protocol::event::Content;
 use crate::revocation::Revocation;
 
 mod cluster;
@@ -81,8 +82,8 @@ impl Local for Members {
     fn encode(&self, _: &String, _: &RoomName, _: Position) -> Encoded<()> {
         unreachable!("an engine encodes from the batch")
     }
-    fn text<'m>(&self, message: &'m String) -> &'m str {
-        message
+    fn content<'m>(&self, message: &'m String) -> Content<'m> {
+        message.into()
     }
     fn sender_copy(&self, _: &String, _: &RoomName, _: Position) -> Option<()> {
         None

@@ -47,6 +47,7 @@ fn own_batch(number: u64, first: u64, count: u64, call: CallId) -> Batch {
         user: "bob".parse().unwrap(),
         at_unix_ms: offset,
         text: Bytes::from_static(b"\"x\""),
+        more: None,
     };
     Batch {
         epoch: epoch(number),

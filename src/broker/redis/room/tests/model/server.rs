@@ -268,5 +268,10 @@ impl Server {
 
 fn message(sent: &Sent) -> BatchMessage {
     let text = if sent.is_long { &LONG_TEXT[..] } else { b"\"x\"" };
-    BatchMessage { user: "bob".parse().unwrap(), at_unix_ms: sent.id, text: bytes::Bytes::from_static(text) }
+    BatchMessage {
+        user: "bob".parse().unwrap(),
+        at_unix_ms: sent.id,
+        text: bytes::Bytes::from_static(text),
+        more: None,
+    }
 }
