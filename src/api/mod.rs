@@ -16,6 +16,6 @@ mod run;
 pub use self::answer::Outcome;
 pub use self::call::{Call, Disconnect, Leave, Read};
 pub use self::error::ApiError;
-pub use self::method::{Method, Target};
+pub use self::method::{Method, PATHS, Target};
 pub use self::object::Object;
 pub use self::run::{Service, run};
