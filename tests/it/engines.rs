@@ -27,6 +27,7 @@ const CHAT: &[&str] = &[
     "pauses",
     "rate_limit",
     "schemas::live",
+    "schemas::openapi::live",
     "secure",
     "slow",
     "soak",
