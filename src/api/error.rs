@@ -94,6 +94,11 @@ pub enum ApiError {
     /// Nobody knows whether it was done.
     #[error("it may or may not have been done: send it again, a message with the same key")]
     UnknownOutcome,
+    /// These nodes did not answer, so that nobody knows whether they have carried the order out. The others have.
+    #[error(
+        "done, but for these nodes, which did not answer: {0}; it may or may not have been done there: send it again"
+    )]
+    Unanswered(Box<str>),
 }
 
 impl ApiError {
@@ -123,7 +128,7 @@ impl ApiError {
             Self::AtCapacity => "at_capacity",
             Self::Draining => "draining",
             Self::Unavailable => "unavailable",
-            Self::UnknownOutcome => "unknown_outcome",
+            Self::UnknownOutcome | Self::Unanswered(_) => "unknown_outcome",
         }
     }
 
@@ -142,7 +147,7 @@ impl ApiError {
             Self::ContentType => 415,
             Self::RateLimited { .. } => 429,
             Self::AtCapacity | Self::Draining | Self::Unavailable => 503,
-            Self::UnknownOutcome => 504,
+            Self::UnknownOutcome | Self::Unanswered(_) => 504,
         }
     }
 

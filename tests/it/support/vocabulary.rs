@@ -115,6 +115,7 @@ pub(crate) fn api_errors() -> Vec<ApiError> {
         E::Draining,
         E::Unavailable,
         E::UnknownOutcome,
+        E::Unanswered("a, b".into()),
     ];
     // The match is exhaustive, so that a new error does not compile until it stands in the list above.
     for error in &all {
@@ -124,7 +125,7 @@ pub(crate) fn api_errors() -> Vec<ApiError> {
             E::ContentType | E::ApiKey | E::ReadOnlyKey | E::Origin => {}
             E::RoomNotFound | E::UserNotFound | E::UnknownPath | E::Method { .. } => {}
             E::Timeout | E::BodyTooLarge { .. } | E::RateLimited { .. } | E::AtCapacity => {}
-            E::Draining | E::Unavailable | E::UnknownOutcome => {}
+            E::Draining | E::Unavailable | E::UnknownOutcome | E::Unanswered(_) => {}
         }
     }
     all
