@@ -50,7 +50,8 @@
 //   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
 //   cli/         mod (subcommands, check-config) · settings (flags that are keys) · failure (exit codes) · output ·
 //                doctor (checks: kernel and machine, memory at worst, files, engine; size, report) · history (checks
-//                a folder of history) · logging · signals · token
+//                a folder of history) · api (the calls of the server API: calls; batch; access, the address and the
+//                key; session, which makes them; output, table, views; error) · logging · signals · token
 //   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how
 //                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
 //                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and

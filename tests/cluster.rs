@@ -1,6 +1,8 @@
 //! Many nodes on one engine, from outside: real servers of Redis or Valkey, several processes of the binary, clients
 //! that reconnect to any of them, a checker of all that they were sent, and the faults that must not break a promise.
 
+#[path = "cluster/api.rs"]
+mod api;
 #[path = "cluster/carried.rs"]
 mod carried;
 #[path = "cluster/chaos/mod.rs"]

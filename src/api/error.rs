@@ -116,6 +116,11 @@ pub enum ApiError {
     /// Nobody knows whether it was done.
     #[error("it may or may not have been done: send it again, a message with the same key")]
     UnknownOutcome,
+    /// These nodes did not answer, so that nobody knows whether they have carried the order out. The others have.
+    #[error(
+        "done, but for these nodes, which did not answer: {0}; it may or may not have been done there: send it again"
+    )]
+    Unanswered(Box<str>),
 }
 
 impl ApiError {
@@ -150,7 +155,7 @@ impl ApiError {
             Self::InvalidSettings(_) => "invalid_settings",
             Self::NotReloadable => "not_reloadable",
             Self::Unavailable => "unavailable",
-            Self::UnknownOutcome => "unknown_outcome",
+            Self::UnknownOutcome | Self::Unanswered(_) => "unknown_outcome",
         }
     }
 
@@ -172,7 +177,7 @@ impl ApiError {
             Self::InvalidSettings(_) => 422,
             Self::RateLimited { .. } => 429,
             Self::AtCapacity | Self::RevocationsFull | Self::Draining | Self::Unavailable => 503,
-            Self::UnknownOutcome => 504,
+            Self::UnknownOutcome | Self::Unanswered(_) => 504,
         }
     }
 

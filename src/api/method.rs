@@ -41,6 +41,32 @@ pub enum Method {
     Slow,
 }
 
+/// Every path behind `/api/`, with what it means. A part in braces is the field of that name, and stands for any text.
+pub const PATHS: [(&str, Method); 22] = [
+    ("publish", Method::Publish),
+    ("broadcast", Method::Broadcast),
+    ("direct", Method::Direct),
+    ("disconnect", Method::Disconnect),
+    ("kick", Method::Disconnect),
+    ("leave", Method::Leave),
+    ("forget", Method::Forget),
+    ("revoke", Method::Revoke),
+    ("reload", Method::Reload),
+    ("batch", Method::Batch),
+    ("rooms", Method::Rooms),
+    ("rooms/{room}", Method::Room),
+    ("room", Method::Room),
+    ("rooms/{room}/presence", Method::Presence),
+    ("presence", Method::Presence),
+    ("rooms/{room}/history", Method::History),
+    ("history", Method::History),
+    ("users", Method::Users),
+    ("users/{user}", Method::User),
+    ("user", Method::User),
+    ("info", Method::Info),
+    ("connections/slow", Method::Slow),
+];
+
 /// The method of a path, with the field that the path has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target<'p> {
@@ -72,7 +98,7 @@ impl Method {
         Self::Slow,
     ];
 
-    /// Returns the name, for logs. It is the last part of the path too, of a call without a field in its path.
+    /// Returns the name, for logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -118,19 +144,20 @@ impl<'p> Target<'p> {
     /// Returns what the decoded parts of a path behind `/api/` mean; `None` where there is no such call.
     #[must_use]
     pub fn of_path(parts: &[Cow<'p, str>]) -> Option<Self> {
-        let parts_text: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
-        let (method, field) = match parts_text[..] {
-            ["kick"] => (Method::Disconnect, None),
-            ["connections", "slow"] => (Method::Slow, None),
-            ["rooms", _] => (Method::Room, Some("room")),
-            ["rooms", _, "presence"] => (Method::Presence, Some("room")),
-            ["rooms", _, "history"] => (Method::History, Some("room")),
-            ["users", _] => (Method::User, Some("user")),
-            ["slow"] => return None,
-            [name] => (Method::ALL.into_iter().find(|method| method.name() == name)?, None),
-            _ => return None,
-        };
-        Some(Self { method, field: field.map(|field| (field, parts[1].clone())) })
+        PATHS.iter().find_map(|(path, method)| {
+            if path.split('/').count() != parts.len() {
+                return None;
+            }
+            let mut field = None;
+            for (expected, part) in path.split('/').zip(parts) {
+                match expected.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+                    Some(name) => field = Some((name, part.clone())),
+                    None if expected == part => {}
+                    None => return None,
+                }
+            }
+            Some(Self { method: *method, field })
+        })
     }
 }
 

@@ -17,7 +17,7 @@ mod written;
 pub use self::answer::{Answer, Outcome};
 pub use self::call::{Call, Disconnect, Leave, Read, Revoke};
 pub use self::error::ApiError;
-pub use self::method::{Method, Target};
+pub use self::method::{Method, PATHS, Target};
 pub use self::object::Object;
 pub use self::run::{Service, run};
 pub use self::written::Written;

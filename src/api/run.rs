@@ -13,7 +13,7 @@ use super::error::{ApiError, of_direct};
 use super::read;
 use crate::broker::quota::KeyBound;
 use crate::names::RoomName;
-use crate::node::survey::{Question, Report};
+use crate::node::survey::{NoEngine, Question, Report};
 use crate::node::{Delivery, Node, PostError, RevokeError, Revoked, ServerPost, Submitted};
 use crate::revocation::{Revocation, seconds};
 
@@ -155,12 +155,22 @@ impl Running<'_> {
         }
     }
 
-    /// Gives an order to all nodes, and returns how many connections it concerned.
+    /// Gives an order to all nodes, and returns how many connections it concerned. Without the engine nothing is done.
     async fn order(&self, order: &Question) -> Result<usize, ApiError> {
+        if !self.node.is_engine_up() {
+            return Err(ApiError::Unavailable);
+        }
+        self.order_begun(order).await
+    }
+
+    /// Gives an order as [`order`](Self::order) does, of a call that may have done something already. This node obeys
+    /// whatever becomes of the order on its way to the others, so that no error says that nothing was done.
+    async fn order_begun(&self, order: &Question) -> Result<usize, ApiError> {
         let survey = timeout_at(self.deadline, self.node.survey(order)).await;
-        let survey = survey.map_err(|_| ApiError::UnknownOutcome)?.map_err(|_| ApiError::Unavailable)?;
+        let survey =
+            survey.map_err(|_| ApiError::UnknownOutcome)?.map_err(|NoEngine| ApiError::UnknownOutcome)?;
         if !survey.unanswered.is_empty() {
-            return Err(ApiError::UnknownOutcome);
+            return Err(ApiError::Unanswered(survey.unanswered.join(", ").into()));
         }
         let done =
             survey.reports.iter().map(|report| if let Report::Done(count) = report { *count } else { 0 });
@@ -189,9 +199,12 @@ impl Running<'_> {
     }
 
     async fn forget(&self, room: &RoomName) -> Result<Answer, ApiError> {
+        if !self.node.is_engine_up() {
+            return Err(ApiError::Unavailable);
+        }
         let erased = timeout_at(self.deadline, self.node.erase_everywhere(room)).await;
-        erased.map_err(|_| ApiError::UnknownOutcome)?.map_err(|_| ApiError::Unavailable)?;
-        let closed = self.order(&Question::Forget { room: room.to_string() }).await?;
+        erased.map_err(|_| ApiError::UnknownOutcome)?.map_err(|NoEngine| ApiError::UnknownOutcome)?;
+        let closed = self.order_begun(&Question::Forget { room: room.to_string() }).await?;
         Ok(Answer::Closed { closed })
     }
 

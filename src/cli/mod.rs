@@ -1,5 +1,6 @@
 //! The command line: which subcommands and flags the binary has, and those of its answers that need no server.
 
+mod api;
 mod doctor;
 mod failure;
 mod history;
@@ -38,6 +39,9 @@ cannot be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT
 #[cfg(not(feature = "chat"))]
 const TOKEN_VARIABLE: &str = "THRONG_TOKEN";
 
+/// The environment variables of subcommands, which are no settings although they are named like them.
+const OWN_VARIABLES: [&str; 3] = [TOKEN_VARIABLE, api::URL_VARIABLE, api::KEY_VARIABLE];
+
 /// The command line. Without a subcommand it means `serve`.
 #[derive(Debug, Parser)]
 #[command(name = "throng", version, about = ABOUT, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
@@ -56,6 +60,8 @@ enum Command {
     /// Check the settings, report every error in them, and start nothing
     #[command(after_help = AFTER_HELP)]
     CheckConfig(Serve),
+    /// Call the server API of a running server: publish, list rooms and users, end connections
+    Api(Box<api::Request>),
     /// Check the settings, the limits of this machine, the files and the engine, and say what to change
     ///
     /// Exit codes: 0 nothing or only warnings, 64 wrong settings, 69 something with which the server would not start.
@@ -96,13 +102,13 @@ pub enum Task {
     Done,
 }
 
-/// Reads the command line and answers everything that needs no server: help, version, `check-config`, `doctor`,
-/// `history`, `token`, `--print-config`. `environment` is that of the process.
+/// Reads the command line and answers everything that needs no server of its own: help, version, `api`,
+/// `check-config`, `doctor`, `history`, `token`, `--print-config`. `environment` is that of the process.
 ///
 /// # Errors
 /// Usage or settings are wrong ([`USAGE`]), or standard output cannot be written ([`INTERNAL`]). `history` has further
 /// ones: the folder cannot be used ([`UNAVAILABLE`]), or the check found something ([`CHECK_FAILED`]). So has `doctor`:
-/// the server would not start or work ([`UNAVAILABLE`]).
+/// the server would not start or work ([`UNAVAILABLE`]). `api` has those that its help lists.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -113,10 +119,8 @@ pub fn run(
         Err(answer) if !answer.use_stderr() => return print(&answer.to_string()).map(|()| Task::Done),
         Err(error) => return Err(Failure::new(USAGE, anyhow::anyhow!("{}", without_prefix(&error)))),
     };
-    let is_token = |(name, _): &(OsString, OsString)| name == TOKEN_VARIABLE;
-    let (tokens, environment): (Vec<_>, Vec<_>) = environment.into_iter().partition(is_token);
-    #[cfg(not(feature = "chat"))]
-    drop(tokens);
+    let is_own = |(name, _): &(OsString, OsString)| OWN_VARIABLES.iter().any(|own| name == own);
+    let (own, environment): (Vec<_>, Vec<_>) = environment.into_iter().partition(is_own);
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(serve) => {
             let sources = serve.settings.sources(environment);
@@ -131,10 +135,11 @@ pub fn run(
         Command::Bench(arguments) => return Ok(Task::Bench(arguments)),
         #[cfg(feature = "chat")]
         Command::Chat(arguments) => {
-            let token = tokens.into_iter().next().map(|(_, token)| token);
+            let token = own.into_iter().find(|(name, _)| name == TOKEN_VARIABLE).map(|(_, token)| token);
             let arguments = arguments.or_token(token).map_err(|error| Failure::new(USAGE, error))?;
             return Ok(Task::Chat(Box::new(arguments)));
         }
+        Command::Api(request) => request.answer(api::variables(&own))?,
         Command::Doctor(request) => request.answer(environment)?,
         Command::CheckConfig(serve) => check_config(&serve, environment)?,
         Command::History(request) => request.answer()?,
@@ -208,6 +213,12 @@ mod tests {
             &["token", "--sub", "alice"],
             &["bench"],
             &["chat"],
+            &["api"],
+            &["api", "--url", "http://8.8.8.8", "info"],
+            &["api", "info"],
+            &["api", "info", "--key", "an-example-key-of-16"],
+            &["api", "publish", "text"],
+            &["api", "--key-file", "/no/such/file", "rooms"],
             &["chat", "--user", "ann", "--timeout", "soon"],
             &["chat", "--user", "ann", "--token", "x", "--token-file", "y"],
             &["bench", "fanout", "--rate", "1", "--in-flight", "1"],
@@ -219,8 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_a_chat_is_not_a_setting_of_the_server() {
-        let secret = [("THRONG_TOKEN", "ey.JXQ.vw")];
+    fn the_variables_of_subcommands_are_no_settings_of_the_server() {
+        let secret = [("THRONG_TOKEN", "ey.JXQ.vw"), ("THRONG_API_KEY", "key"), ("THRONG_API_URL", "url")];
         served(&[], &secret);
         match run_with(&["chat", "--user", "ann"], &secret) {
             Ok(Task::Chat(arguments)) => assert!(!format!("{arguments:?}").contains("JXQ")),

@@ -89,7 +89,10 @@ pub enum Error {
     /// The body of the answer exceeds its bound.
     #[error("the answer's body exceeds its bound")]
     TooLong,
-    /// The receiver could not be reached, is not trusted, or does not speak HTTP/1.1.
+    /// There is no connection: the receiver could not be reached or is not trusted. It got nothing of the request.
+    #[error("{0}")]
+    Unreached(String),
+    /// The connection broke, or the receiver does not speak HTTP/1.1. It may have got the request.
     #[error("{0}")]
     Failed(String),
 }
@@ -140,7 +143,10 @@ impl Client {
     ) -> Result<Response, Error> {
         let request = written(request)?;
         let asked = async {
-            let answer = self.pool.request(request).await.map_err(|error| reason(&error))?;
+            let answer = self.pool.request(request).await.map_err(|error| match reason(&error) {
+                Error::Failed(text) if error.is_connect() => Error::Unreached(text),
+                other => other,
+            })?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, max_body).collect().await.map_err(|error| reason(&*error))?;
             Ok(Response { status: head.status.as_u16(), body: body.to_bytes(), headers: head.headers })

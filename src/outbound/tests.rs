@@ -153,7 +153,7 @@ async fn answers_have_a_deadline_and_a_bound() {
     let (gone, url) = (server.address, server.url("http", "127.0.0.1"));
     drop(server);
     let nobody = Url::parse("http://127.0.0.1:1/").unwrap();
-    assert!(matches!(post(&client, &nobody, LONG, 100).await, Err(Error::Failed(_))), "{gone} {url}");
+    assert!(matches!(post(&client, &nobody, LONG, 100).await, Err(Error::Unreached(_))), "{gone} {url}");
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn a_certificate_must_be_trusted_and_fit_the_name() {
         [(&strangers, "localhost"), (&client, "127.0.0.1"), (&Client::new(None).unwrap(), "localhost")]
     {
         let error = post(client, &server.url("https", host), LONG, 4).await.unwrap_err();
-        assert!(matches!(&error, Error::Failed(text) if text.contains("certificate")), "{host}: {error}");
+        assert!(matches!(&error, Error::Unreached(text) if text.contains("certificate")), "{host}: {error}");
     }
     let error = Client::new(Some(&key("no-such-file"))).unwrap_err();
     assert!(error.contains("no-such-file"), "{error}");

@@ -28,6 +28,7 @@ const CHAT: &[&str] = &[
     "pauses",
     "rate_limit",
     "schemas::live",
+    "schemas::openapi::live",
     "secure",
     "slow",
     "soak",
@@ -54,6 +55,7 @@ const CHAT: &[&str] = &[
 /// The tests that are not of the chat, each with the reason why an engine makes no difference to them.
 const OTHERS: &[(&str, &str)] = &[
     ("addresses", "the limits of an address are each node's own, and count before the chat"),
+    ("api_cli", "a client of the API, whose own tests run on an engine"),
     ("backends", "a backend in another process"),
     ("bench", "the load generator, for which one kind of server is enough"),
     ("checker", "the judge of the tests, without a server"),

@@ -9,6 +9,7 @@ mod support;
 
 mod addresses;
 mod api;
+mod api_cli;
 mod backends;
 mod bench;
 mod carried;

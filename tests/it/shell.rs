@@ -26,6 +26,9 @@ const SKIPPED: &[(&str, &str)] = &[
 const GOES_ON: &[(&str, &str)] =
     &[("curl -N ", "data: {"), ("sleep infinity | throng chat ", "\"connected\"")];
 
+/// The key of the examples.
+const KEY: &str = "an-example-key-of-16";
+
 /// Replaces the server of the example by the server of the test, and reduces the work as far as possible.
 fn rewritten(line: &str, server: &str) -> String {
     let mut line = line.replace("127.0.0.1:8080", server).replace("127.0.0.1:9000", "127.0.0.1:0");
@@ -34,6 +37,7 @@ fn rewritten(line: &str, server: &str) -> String {
     line = line.replace("127.0.0.1:9001/", &format!("{server}/ws?raw")).replace("--rate 20000", "--rate 200");
     line = line.replace("--duration 10s", "--seconds 1");
     line = line.replace("throng chat --user", &format!("throng chat ws://{server} --user"));
+    line = line.replace("throng api ", &format!("throng api --url http://{server} "));
     if line.contains("throng bench ") {
         if line.contains("bench rooms ") {
             line += " --rooms 2";
@@ -72,7 +76,8 @@ struct Running {
 
 impl Running {
     fn start(line: &str, folder: &Path, path: &str) -> Self {
-        let settings = [("listen", "127.0.0.1:0"), ("drain.window", "0ms")];
+        // The last one is no setting, but the key of the calls of the API, which an earlier line has set.
+        let settings = [("listen", "127.0.0.1:0"), ("drain.window", "0ms"), ("api_key", KEY)];
         // The last argument is the binary, which bash takes as its own name.
         let mut command = throng(&["bash", "-c", line], &settings);
         command.current_dir(folder).env("PATH", path).process_group(0);
@@ -156,7 +161,7 @@ fn every_shell_line_of_the_manual_and_of_help_does_what_it_says() {
     let mut file = std::fs::File::create(folder.path().join("throng.toml")).expect("a file");
     file.write_all(blocks("toml").concat().as_bytes()).expect("written");
 
-    let server = Server::start(&[("api.keys", "an-example-key-of-16")]);
+    let server = Server::start(&[("api.keys", KEY)]);
     let of_manual = blocks("sh").into_iter().flat_map(str::lines).map(str::to_owned);
     let of_help = examples_of_help();
     assert!(of_help.len() >= 5, "only {of_help:?} in the texts of help");

@@ -203,3 +203,24 @@ fn an_invalid_address_is_wrong_usage() {
         assert!(error.contains("url: "), "{url}: {error}");
     }
 }
+
+#[test]
+fn the_calls_of_the_api_trust_the_certificates_that_are_named() {
+    let server = Server::start(&[("api.keys", "an-example-key-of-16")]);
+    let front = Front::of(server.address(), CERTIFICATE);
+    let url = format!("https://localhost:{}", front.port);
+    let call = |ca: &str| {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        std::io::Write::write_all(&mut file, ca.as_bytes()).expect("written");
+        let path = file.path().to_str().expect("a path in UTF-8");
+        run(&["api", "info", "--url", &url, "--ca", path], &[("api_key", "an-example-key-of-16")])
+    };
+    let trusted = call(CERTIFICATE);
+    assert_eq!(trusted.status.code(), Some(0), "{trusted:?}");
+    assert!(trusted.stdout.starts_with(b"NODE"), "{trusted:?}");
+    for (ca, code) in [(STRANGER, UNAVAILABLE), ("nothing", USAGE)] {
+        let refused = call(ca);
+        assert_eq!((refused.status.code(), &*refused.stdout), (Some(code), &b""[..]), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("certificate"), "{refused:?}");
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use throng::cli::{CHECK_FAILED, INTERNAL, REFUSED, UNANSWERED, UNAVAILABLE, USAGE};
 use throng::config;
 use throng::testing::admission::{Check, Refusal};
-use throng::testing::api::{ApiError, Method, Target};
+use throng::testing::api::{Method, Target};
 use throng::testing::protocol::close::EndReason;
 use throng::testing::protocol::event::CommandError;
 
@@ -16,7 +16,7 @@ use super::{CLIENTS, CONFIGURATION, OPERATIONS, PROTOCOL, SERVER_API, quoted};
 use crate::support::feed::{Viewer, names};
 use crate::support::server::{Server, run};
 use crate::support::terminal::Chat;
-use crate::support::vocabulary::{Fields, errors, events, reasons};
+use crate::support::vocabulary::{Fields, api_errors, errors, events, reasons};
 
 /// Returns the remarks of `--print-config` on keys that are not in force, by key.
 fn remarks() -> Vec<(String, String)> {
@@ -131,36 +131,7 @@ fn the_calls_and_errors_of_the_api_are_those_of_the_code() {
         .into_iter()
         .map(|row| (row[0].parse().expect("a status"), quoted(row[1]).next().expect("a code")))
         .collect();
-    let all = [
-        ApiError::InvalidJson,
-        ApiError::InvalidField("'to' must be a string"),
-        ApiError::UnknownField("field".into()),
-        ApiError::MissingField("room"),
-        ApiError::InvalidRoom,
-        ApiError::InvalidName,
-        ApiError::DataTooLong { max: 4096 },
-        ApiError::InvalidUser,
-        ApiError::InvalidKey,
-        ApiError::MessageTooLong { max: 1 },
-        ApiError::ContentType,
-        ApiError::ApiKey,
-        ApiError::ReadOnlyKey,
-        ApiError::Origin,
-        ApiError::RoomNotFound,
-        ApiError::UserNotFound,
-        ApiError::UnknownPath,
-        ApiError::Method { allow: "POST" },
-        ApiError::Timeout,
-        ApiError::BodyTooLarge { max: 1 },
-        ApiError::RateLimited { retry_after_ms: 1 },
-        ApiError::AtCapacity,
-        ApiError::RevocationsFull,
-        ApiError::Draining,
-        ApiError::InvalidSettings(Box::default()),
-        ApiError::NotReloadable,
-        ApiError::Unavailable,
-        ApiError::UnknownOutcome,
-    ];
+    let all = api_errors();
     assert_eq!(listed, all.iter().map(|error| (error.status(), error.code())).collect());
     for error in all {
         assert_eq!(error.retry_after().is_some(), matches!(error.status(), 429 | 503), "{error:?}");
@@ -263,7 +234,9 @@ fn the_fields_of_the_dashboards_feed_are_those_of_the_table() {
 #[test]
 fn the_exit_codes_are_those_of_the_code() {
     // A process that a signal ended: 128 and the number of SIGINT or SIGTERM.
-    let ours = BTreeSet::from([0, CHECK_FAILED, USAGE, UNAVAILABLE, INTERNAL, 128 + 2, 128 + 15]);
+    let ended = [128 + 2, 128 + 15];
+    let own = [0, CHECK_FAILED, USAGE, REFUSED, UNAVAILABLE, INTERNAL, UNANSWERED];
+    let ours: BTreeSet<u8> = own.into_iter().chain(ended).collect();
     let listed: BTreeSet<u8> =
         OPERATIONS.rows("### Exit codes").into_iter().map(|row| row[0].parse().expect("a code")).collect();
     assert_eq!(listed, ours);

@@ -9,7 +9,7 @@ use super::book::{Book, CLOSE, PLAIN_COMMANDS, PLAIN_EVENTS, REFUSAL, V1_COMMAND
 
 /// The keywords that the schemas use. A validator ignores a keyword that it does not know, so that a misspelt one would
 /// switch a rule off. These mean the same in drafts 7 and 2020-12; `$defs` only holds definitions.
-const KEYWORDS: &[&str] = &[
+pub(super) const KEYWORDS: &[&str] = &[
     "$defs",
     "$ref",
     "$schema",
@@ -41,22 +41,22 @@ const KEYWORDS: &[&str] = &[
 
 /// A schema, or a part of one that is a schema itself.
 #[derive(Clone, Copy)]
-struct Part<'b> {
-    file: &'b str,
-    schema: &'b Value,
+pub(super) struct Part<'b> {
+    pub(super) file: &'b str,
+    pub(super) schema: &'b Value,
     /// Whether it stands in an `if`, a `then` or an `else`.
-    is_condition: bool,
+    pub(super) is_condition: bool,
     /// The property that it is for.
-    field: Option<&'b str>,
+    pub(super) field: Option<&'b str>,
 }
 
 impl<'b> Part<'b> {
-    fn keywords(self) -> impl Iterator<Item = &'b str> {
+    pub(super) fn keywords(self) -> impl Iterator<Item = &'b str> {
         self.schema.as_object().into_iter().flatten().map(|(keyword, _)| keyword.as_str())
     }
 
     /// Hands the part, and each part of it, to `visit`.
-    fn walk(self, visit: &mut impl FnMut(Part<'b>)) {
+    pub(super) fn walk(self, visit: &mut impl FnMut(Part<'b>)) {
         visit(self);
         let within = |schema| Self { schema, field: None, ..self };
         for (keyword, value) in self.schema.as_object().into_iter().flatten() {

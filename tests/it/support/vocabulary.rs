@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use throng::testing::api::ApiError;
 use throng::testing::protocol::close::EndReason;
 use throng::testing::protocol::event::CommandError;
 
@@ -88,6 +89,55 @@ pub(crate) fn errors() -> Vec<CommandError> {
             E::DataTooLong { .. } | E::UnknownType | E::InvalidRoom | E::NotInRoom | E::AlreadyJoined => {}
             E::TooManyRooms { .. } | E::UserNotFound | E::RateLimited { .. } | E::Forbidden(_) => {}
             E::InvalidToken(_) | E::Unavailable | E::NoMoreRooms => {}
+        }
+    }
+    all
+}
+
+/// Returns every error of the server API, one of each kind.
+pub(crate) fn api_errors() -> Vec<ApiError> {
+    use ApiError as E;
+    let all = vec![
+        E::InvalidJson,
+        E::InvalidField("'to' must be a string"),
+        E::UnknownField("field".into()),
+        E::MissingField("room"),
+        E::InvalidRoom,
+        E::InvalidName,
+        E::DataTooLong { max: 4096 },
+        E::InvalidUser,
+        E::InvalidKey,
+        E::MessageTooLong { max: 1 },
+        E::ContentType,
+        E::ApiKey,
+        E::ReadOnlyKey,
+        E::Origin,
+        E::RoomNotFound,
+        E::UserNotFound,
+        E::UnknownPath,
+        E::Method { allow: "POST" },
+        E::Timeout,
+        E::BodyTooLarge { max: 1 },
+        E::RateLimited { retry_after_ms: 1 },
+        E::AtCapacity,
+        E::RevocationsFull,
+        E::Draining,
+        E::InvalidSettings(Box::default()),
+        E::NotReloadable,
+        E::Unavailable,
+        E::UnknownOutcome,
+        E::Unanswered("a, b".into()),
+    ];
+    // The match is exhaustive, so that a new error does not compile until it stands in the list above.
+    for error in &all {
+        match error {
+            E::InvalidJson | E::InvalidField(_) | E::UnknownField(_) | E::MissingField(_) => {}
+            E::InvalidRoom | E::InvalidUser | E::InvalidKey | E::MessageTooLong { .. } => {}
+            E::ContentType | E::ApiKey | E::ReadOnlyKey | E::Origin => {}
+            E::RoomNotFound | E::UserNotFound | E::UnknownPath | E::Method { .. } => {}
+            E::Timeout | E::BodyTooLarge { .. } | E::RateLimited { .. } | E::AtCapacity => {}
+            E::InvalidName | E::DataTooLong { .. } | E::InvalidSettings(_) | E::NotReloadable => {}
+            E::Draining | E::RevocationsFull | E::Unavailable | E::UnknownOutcome | E::Unanswered(_) => {}
         }
     }
     all
