@@ -9,9 +9,11 @@ use crate::names::units::{GIB, KIB, MIB, TIB};
 use super::kind::{Choice, Count, Flag, ListenAddress, Size, Time};
 use super::list::{List, Optional, Origins};
 use super::schema::settings;
-use super::text::{ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, KEY_SET, NAME, PEMS, SECRETS, USER};
+use super::text::{
+    ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, HttpUrl, KEY_SET, NAME, PEMS, SECRETS, USER,
+};
 use super::types::{Duplicate, HistorySync, LogFormat, Refuse, Secret};
-use super::url::{Url, WebAddress};
+use super::url::Url;
 use crate::keys::Algorithm;
 
 settings! {
@@ -117,7 +119,7 @@ settings! {
         jwks_file: Option<PathBuf> = None, Optional(FilePath), live;
         /// URL of such a set, `https` or to a loopback or private address, which is fetched again when its `max-age` is
         /// over (1m to 1h; without one 10m), and for a `kid` that it lacks, at most once in 30s.
-        jwks_url: Option<Url> = None, Optional(WebAddress), restart;
+        jwks_url: Option<Url> = None, Optional(HttpUrl), restart;
         /// Time for which a set holds while its URL gives none; then no token is good. 1m to 30d.
         jwks_stale: Duration = Duration::from_secs(86_400), Time(60_000, 2_592_000_000), live;
         /// Value that the claim `aud` must have or contain, 1 to 256 bytes.

@@ -239,15 +239,10 @@ impl Kind for HttpUrl {
     fn allowed(&self) -> String {
         Self::ALLOWED.into()
     }
-    fn explain(&self, raw: Raw<'_>) -> Vec<InvalidValue> {
-        let shown = raw.shown();
-        // It may contain a password before its `@`.
-        let given = if shown.contains('@') { REDACTED.into() } else { shown };
-        vec![InvalidValue {
-            part: String::new(),
-            given: Some(given),
-            problem: format!("must be {}", self.allowed()),
-        }]
+    fn explain(&self, _: Raw<'_>) -> Vec<InvalidValue> {
+        // It may hold a password before its `@`, or a secret in its path.
+        let problem = format!("must be {}", self.allowed());
+        vec![InvalidValue { part: String::new(), given: Some(REDACTED.into()), problem }]
     }
 }
 

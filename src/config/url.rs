@@ -3,11 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use toml::Value;
-
 use super::address::is_host;
-use super::kind::{InvalidValue, Kind, Raw};
-use super::types::REDACTED;
 
 /// An `https` URL, or an `http` URL whose host can be near: a name, or a loopback or private address.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,27 +62,6 @@ pub fn is_near(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_private(),
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
-    }
-}
-
-/// The kind of a [`Url`].
-pub(super) struct WebAddress;
-
-impl Kind for WebAddress {
-    type Value = Url;
-    fn parse(&self, raw: Raw<'_>) -> Option<Url> {
-        Url::parse(raw.text()?)
-    }
-    fn show(&self, value: &Url) -> Option<Value> {
-        Some(Value::String(value.to_string()))
-    }
-    fn allowed(&self) -> String {
-        "an https URL, or an http URL of a loopback or private address, without a user".into()
-    }
-    fn explain(&self, _: Raw<'_>) -> Vec<InvalidValue> {
-        // Redacted: the value may hold a password before its `@`.
-        let problem = format!("must be {}", self.allowed());
-        vec![InvalidValue { part: String::new(), given: Some(REDACTED.into()), problem }]
     }
 }
 
