@@ -5,20 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::error::NameError;
-
-/// Returns true for a character that changes the direction of the text around it (Unicode's `Bidi_Control`), with which
-/// one name can be made to look like another.
-const fn is_direction(character: char) -> bool {
-    matches!(
-        character,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    )
-}
-
-/// Returns true for a character that ends a line although it is no control character.
-const fn is_line_end(character: char) -> bool {
-    matches!(character, '\u{2028}' | '\u{2029}')
-}
+use super::name::check_chars;
+use super::spelling::is_dangerous;
 
 /// A name to show to people: 1 to 64 characters (Unicode scalar values) of any script, hence at most 256 bytes. At
 /// least one of them is no blank, and none is a control character, ends a line or changes the direction of text.
@@ -42,13 +30,8 @@ impl FromStr for DisplayName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let is_too_long = text.len() > Self::MAX_CHARS && text.chars().count() > Self::MAX_CHARS;
-        if text.is_empty() || is_too_long {
-            return Err(NameError::Length { min: 1, max: Self::MAX_CHARS });
-        }
-        let is_refused =
-            |character: char| character.is_control() || is_direction(character) || is_line_end(character);
-        if text.chars().any(is_refused) || text.chars().all(char::is_whitespace) {
+        check_chars(text, Self::MAX_CHARS)?;
+        if text.contains(is_dangerous) || text.chars().all(char::is_whitespace) {
             return Err(NameError::Display);
         }
         Ok(Self(text.into()))

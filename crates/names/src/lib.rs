@@ -18,6 +18,7 @@
 //!   lib.rs            this map, and what is public
 //!   name.rs           user ids, room names, idempotency keys
 //!   display_name.rs   the name of a user that people are shown
+//!   spelling.rs       characters that deceive, spelled out
 //!   pattern.rs        patterns of names, with `*`
 //!   connection_id.rs  the id of a connection
 //!   position.rs       a message's position in its room: epoch and offset
@@ -37,6 +38,7 @@ mod name;
 mod pattern;
 mod position;
 mod session;
+mod spelling;
 pub mod units;
 
 pub use connection_id::ConnectionId;
@@ -47,4 +49,5 @@ pub use name::{Key, RoomName, UserId};
 pub use pattern::matches_pattern;
 pub use position::{Offset, Position};
 pub use session::SessionId;
+pub use spelling::{is_dangerous, spelled};
 pub use units::parse_duration;

@@ -20,6 +20,13 @@ fn check(text: &str, min: usize, max: usize) -> Result<(), NameError> {
     if text.bytes().all(is_name_byte) { Ok(()) } else { Err(NameError::Character) }
 }
 
+/// Checks that the text has 1 to `max` characters (Unicode scalar values), of any kind.
+pub(crate) fn check_chars(text: &str, max: usize) -> Result<(), NameError> {
+    // No text has more characters than bytes, so that short ones need not be counted.
+    let is_too_long = text.len() > max && text.chars().count() > max;
+    if text.is_empty() || is_too_long { Err(NameError::Length { min: 1, max }) } else { Ok(()) }
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $min:literal, $max:literal) => {
         $(#[$doc])*
@@ -80,11 +87,7 @@ impl Key {
     /// # Errors
     /// [`NameError::Length`] when the text is empty or too long.
     pub fn check(text: &str) -> Result<(), NameError> {
-        let is_too_long = text.len() > Self::MAX_CHARS && text.chars().count() > Self::MAX_CHARS;
-        if text.is_empty() || is_too_long {
-            return Err(NameError::Length { min: 1, max: Self::MAX_CHARS });
-        }
-        Ok(())
+        check_chars(text, Self::MAX_CHARS)
     }
 
     /// Returns the key as text.

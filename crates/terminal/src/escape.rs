@@ -7,15 +7,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Returns true for characters that must not reach a terminal: control characters (C0, DEL, C1), the separators of
-/// lines and of paragraphs, and those that change the direction of writing (Unicode property `Bidi_Control`).
-pub(super) const fn is_dangerous(char: char) -> bool {
-    matches!(
-        char,
-        '\0'..='\x1f' | '\x7f'..='\u{9f}'
-            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    )
-}
+pub(super) use throng_names::is_dangerous;
+use throng_names::spelled;
 
 /// Returns the text with dangerous characters spelled out. The result is always a single line.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
@@ -33,22 +26,6 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
 /// strings, so that the meaning does not change.
 pub(super) fn clean_json(json: &str) -> Cow<'_, str> {
     spelled(json, |out, char| _ = write!(out, "\\u{:04x}", char as u32))
-}
-
-/// Returns the text with every dangerous character replaced by what `spell` writes.
-fn spelled(text: &str, spell: impl Fn(&mut String, char)) -> Cow<'_, str> {
-    if !text.contains(is_dangerous) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for char in text.chars() {
-        if is_dangerous(char) {
-            spell(&mut out, char);
-        } else {
-            out.push(char);
-        }
-    }
-    Cow::Owned(out)
 }
 
 #[cfg(test)]

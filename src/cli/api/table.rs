@@ -7,6 +7,7 @@ use simd_json::OwnedValue;
 use simd_json::prelude::*;
 
 use super::views::{Column, Shown, View};
+use crate::names::spelled;
 
 /// Blanks between columns.
 const GAP: usize = 2;
@@ -124,36 +125,19 @@ fn duration(ms: u64) -> String {
     }
 }
 
-/// Returns true for characters that must not reach a terminal: control characters, the separators of lines and of
-/// paragraphs, and those that change the direction of writing.
-const fn is_dangerous(char: char) -> bool {
-    matches!(
-        char,
-        '\0'..='\x1f' | '\x7f'..='\u{9f}'
-            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    )
-}
-
 /// Returns the text on one line, with dangerous characters spelled out.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    spelled(text, |char| char.escape_default().to_string())
+    spelled(text, |out, char| out.extend(char.escape_default()))
 }
 
 /// Returns the JSON text with dangerous characters spelled out. They can occur only within strings, and as blanks, so
 /// that the meaning does not change.
 pub(super) fn clean_json(json: &str) -> Cow<'_, str> {
-    spelled(json, |char| match char {
-        '\0'..='\x1f' => " ".to_owned(),
-        _ => format!("\\u{:04x}", char as u32),
+    spelled(json, |out, char| match char {
+        '\0'..='\x1f' => out.push(' '),
+        // Writing to a string cannot fail.
+        _ => _ = write!(out, "\\u{:04x}", char as u32),
     })
-}
-
-fn spelled(text: &str, spell: impl Fn(char) -> String) -> Cow<'_, str> {
-    if !text.contains(is_dangerous) {
-        return Cow::Borrowed(text);
-    }
-    let spelled = |char| if is_dangerous(char) { spell(char) } else { String::from(char) };
-    Cow::Owned(text.chars().map(spelled).collect())
 }
 
 #[cfg(test)]
