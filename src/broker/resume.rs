@@ -84,6 +84,18 @@ pub enum NextPage<R> {
     TooSlow,
 }
 
+impl<R> NextPage<R> {
+    /// Turns what comes with the last page into something else.
+    pub fn map_last<S>(self, f: impl FnOnce(R) -> S) -> NextPage<S> {
+        match self {
+            Self::More(page, replay) => NextPage::More(page, replay),
+            Self::Last(page, last) => NextPage::Last(page, f(last)),
+            Self::Lost => NextPage::Lost,
+            Self::TooSlow => NextPage::TooSlow,
+        }
+    }
+}
+
 impl<T> Room<T> {
     /// Reads the next page. If it is the last one, `f` runs under the same lock, to make the reader a member.
     pub fn read_on<R>(&self, replay: Replay, f: impl FnOnce(&mut RoomState<T>) -> R) -> NextPage<R> {

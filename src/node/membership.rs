@@ -191,15 +191,10 @@ impl Membership {
             let members = is_announced.then(|| state.presence.shown(&self.user));
             (state.topic.join(self.id.shard(), self.dialect), members)
         });
-        match next {
-            NextPage::More(page, replay) => NextPage::More(page, replay),
-            NextPage::Lost => NextPage::Lost,
-            NextPage::TooSlow => NextPage::TooSlow,
-            NextPage::Last(page, (after, members)) => {
-                self.follow(registration, after);
-                NextPage::Last(page, members)
-            }
-        }
+        next.map_last(|(after, members)| {
+            self.follow(registration, after);
+            members
+        })
     }
 
     /// Returns the last messages before `before`: see [`RoomState::recent`](crate::broker::room::RoomState::recent).

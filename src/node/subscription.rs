@@ -98,15 +98,7 @@ impl Subscription {
             state.topic.end_reading();
             state.topic.join(shard, Dialect::Sse)
         });
-        match next {
-            NextPage::More(page, replay) => NextPage::More(page, replay),
-            NextPage::Lost => NextPage::Lost,
-            NextPage::TooSlow => NextPage::TooSlow,
-            NextPage::Last(page, after) => {
-                self.follow(registration, after);
-                NextPage::Last(page, ())
-            }
-        }
+        next.map_last(|after| self.follow(registration, after))
     }
 }
 
