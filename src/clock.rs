@@ -111,6 +111,12 @@ impl Clock {
         unix_ms.try_into().unwrap_or(i64::MAX)
     }
 
+    /// Returns the same date as [`Clock::wall_ms`], in whole seconds.
+    #[must_use]
+    pub fn wall_s(&self) -> i64 {
+        self.wall_ms().div_euclid(1000)
+    }
+
     /// Returns what [`Clock::unix_ms`] returns when [`Clock::now_ms`] returns `now_ms`.
     #[must_use]
     pub fn unix_ms_at(&self, now_ms: u64) -> u64 {

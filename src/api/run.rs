@@ -185,7 +185,7 @@ impl Running<'_> {
                 Revocation::of_token(jti, until_s.saturating_add(seconds(leeway_s as i64)))
             }
             Revoke::User { user, issued_before_s } => {
-                let now_s = || seconds(self.node.clock.wall_ms().div_euclid(1000) + 1);
+                let now_s = || seconds(self.node.clock.wall_s() + 1);
                 let before_s = issued_before_s.unwrap_or_else(now_s);
                 Revocation::of_user(user.as_str(), before_s, self.node.life_ends_s(before_s))
             }

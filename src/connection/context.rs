@@ -51,7 +51,6 @@ impl WorkerContext {
 
     /// Returns when a token expires, in milliseconds of the shard's clock.
     pub(super) fn expires_ms(&self, until_unix_ms: i64) -> u64 {
-        let left_ms = until_unix_ms.saturating_sub(self.node.clock.wall_ms());
-        self.shard.clock_ms().saturating_add(left_ms.try_into().unwrap_or(0))
+        self.shard.clock_ms().saturating_add(self.node.ms_until(until_unix_ms))
     }
 }

@@ -281,7 +281,7 @@ async fn ask(shared: Arc<Shared>, client: Client, asking: Asking) {
     };
     let Some(hook) = hook else { return then(Err(Failure)) };
     let id = format!("hook-{:016x}-{}", shared.run, shared.next.fetch_add(1, Relaxed));
-    let unix_s = shared.clock.wall_ms().max(0) as u64 / 1_000;
+    let unix_s = shared.clock.wall_s().max(0) as u64;
     let headers = shared.signer.headers(&id, unix_s, &body);
     let request = Request { method: Method::Post, url: &hook.url, headers, body };
     let answer = client.request(request, shared.timeout, MAX_ANSWER).await;

@@ -180,7 +180,7 @@ impl Host for Fanout {
     }
 
     fn revoke(&self, revocations: Vec<Revocation>) -> impl Future<Output = usize> {
-        let now_s = seconds(self.clock.wall_ms().div_euclid(1000));
+        let now_s = seconds(self.clock.wall_s());
         for revocation in &revocations {
             if self.revocations.add(*revocation, now_s).is_err() {
                 tracing::error!(

@@ -91,6 +91,6 @@ impl Node {
 
     /// Returns the seconds since the Unix epoch.
     pub(super) fn unix_s(&self) -> Seconds {
-        seconds(self.clock.wall_ms().div_euclid(1000))
+        seconds(self.clock.wall_s())
     }
 }

@@ -170,7 +170,7 @@ impl Lane {
     }
 
     async fn post(&self, wishes: &Wishes, id: &str, body: Bytes) -> Outcome {
-        let unix_s = self.shared.clock.wall_ms().max(0) as u64 / 1_000;
+        let unix_s = self.shared.clock.wall_s().max(0) as u64;
         let headers = wishes.signer.headers(id, unix_s, &body);
         let request = Request { method: Method::Post, url: &wishes.url, headers, body };
         let timeout = self.shared.times.read().timeout;
