@@ -11,17 +11,6 @@ use crate::support::speaker::Speaker;
 /// JSON that a parser would write in another way.
 const DATA: &str = r#"{ "name" : [1.50, "\u00fc\n,\"name\":\""] }"#;
 
-/// Skips events up to one that begins like this, and returns it as it came.
-#[track_caller]
-fn raw(socket: &mut Socket, start: &str) -> String {
-    loop {
-        let event = socket.read_text();
-        if event.starts_with(start) {
-            return event;
-        }
-    }
-}
-
 #[test]
 fn data_and_names_go_over_nodes_into_the_history_and_private_messages() {
     let engine = Engine::start(Topology::Single);
@@ -36,7 +25,7 @@ fn data_and_names_go_over_nodes_into_the_history_and_private_messages() {
     {
         alice.socket.send(text(format!(r#"{{"type":"message","id":"1","message":"say \"hi\""{data}}}"#)));
         for socket in [&mut plain, &mut alice.socket] {
-            let event = raw(socket, "{\"type\":\"message\"");
+            let event = socket.skip_to_text("{\"type\":\"message\"");
             assert!(
                 event.contains("\"message\":\"say \\\"hi\\\"\",\"room\"") && event.ends_with(&end),
                 "{event}"
@@ -44,17 +33,17 @@ fn data_and_names_go_over_nodes_into_the_history_and_private_messages() {
         }
     }
     plain.send(text(format!("{{\"message\":\"\",\"data\":{DATA}}}")));
-    let event = raw(&mut alice.socket, "{\"type\":\"message\"");
+    let event = alice.socket.skip_to_text("{\"type\":\"message\"");
     assert!(event.ends_with(&format!(",\"data\":{DATA}}}")) && !event.contains("\"name\":\"Ann"), "{event}");
     alice.socket.send(text(format!(r#"{{"type":"direct","to":"plain","message":"psst","data":{DATA}}}"#)));
-    let event = raw(&mut plain, "{\"type\":\"direct\"");
+    let event = plain.skip_to_text("{\"type\":\"direct\"");
     assert!(event.ends_with(&end), "{event}");
     // A node that nobody of the room was on reads it from the engine.
     let mut bob = Speaker::enter(nodes.node(1), "bob?room=b");
     let resume = json!({"epoch": alice.welcome["epoch"], "offset": 0});
     bob.command(json!({"type": "join", "room": "a", "resume": resume}));
-    let event = raw(&mut bob.socket, "{\"type\":\"message\"");
+    let event = bob.socket.skip_to_text("{\"type\":\"message\"");
     assert!(event.ends_with(&end), "{event}");
     bob.command(json!({"type": "history", "room": "a"}));
-    assert!(raw(&mut bob.socket, "{\"type\":\"history\"").contains(&end));
+    assert!(bob.socket.skip_to_text("{\"type\":\"history\"").contains(&end));
 }

@@ -24,20 +24,9 @@ fn say(data: &str) -> String {
     format!("{{\"type\":\"message\",\"message\":\"hi\",\"data\" :\n{data}\t, \"id\":\"1\"}}")
 }
 
-/// Skips events up to one that begins like this, and returns it as it came.
-#[track_caller]
-fn raw(socket: &mut Socket, start: &str) -> String {
-    loop {
-        let event = socket.read_text();
-        if event.starts_with(start) {
-            return event;
-        }
-    }
-}
-
 #[track_caller]
 fn message(socket: &mut Socket) -> String {
-    raw(socket, "{\"type\":\"message\"")
+    socket.skip_to_text("{\"type\":\"message\"")
 }
 
 fn v1(server: &Server, path: &str) -> Speaker {
@@ -64,7 +53,7 @@ fn data_arrives_in_its_own_bytes_in_both_dialects_and_from_the_history() {
         bob.socket.send(text(r#"{"type":"message","message":"hi"}"#));
         assert!(message(&mut plain).ends_with('}') && !message_has_more(&mut bob));
         bob.socket.send(text(r#"{"type":"history","room":"lobby","limit":3}"#));
-        let history = raw(&mut bob.socket, "{\"type\":\"history\"");
+        let history = bob.socket.skip_to_text("{\"type\":\"history\"");
         assert!(history.contains(&end), "{history}");
         let mut again = v1(server, &format!("carol?resume={epoch}:0"));
         assert!(message(&mut again.socket).ends_with(&end), "replayed as it was said");
@@ -73,7 +62,7 @@ fn data_arrives_in_its_own_bytes_in_both_dialects_and_from_the_history() {
     let server = start(&dir);
     let mut bob = v1(&server, "bob");
     bob.socket.send(text(r#"{"type":"history","room":"lobby"}"#));
-    let history = raw(&mut bob.socket, "{\"type\":\"history\"");
+    let history = bob.socket.skip_to_text("{\"type\":\"history\"");
     assert!(history.contains(&format!("\"data\":{DATA}}}")), "{history}");
 }
 
@@ -95,7 +84,7 @@ fn a_private_message_carries_data_and_the_name_of_its_sender() {
     plain.read_text();
     let direct = format!(r#"{{"type":"direct","to":"plain","data":{DATA},"message":"psst"}}"#);
     alice.socket.send(text(&direct));
-    let event = raw(&mut plain, "{\"type\":\"direct\"");
+    let event = plain.skip_to_text("{\"type\":\"direct\"");
     assert!(event.ends_with(&format!(",\"name\":\"Ann\",\"data\":{DATA}}}")), "{event}");
 }
 
@@ -134,7 +123,7 @@ fn data_that_is_too_long_too_deep_or_not_for_every_parser_is_refused_and_the_con
     // A command that has no use for data takes any.
     let mut bob = v1(&server, "bob");
     bob.socket.send(text(r#"{"type":"ping","id":"1","data":1e309}"#));
-    raw(&mut bob.socket, "{\"type\":\"pong\"");
+    bob.socket.skip_to_text("{\"type\":\"pong\"");
     let closed = Server::start(&[("chat.max_data_bytes", "0B")]);
     let mut bob = Speaker::alone(&closed, "bob");
     bob.ask_refused(json!({"type": "message", "message": "hi", "data": 1}), "data_too_long");

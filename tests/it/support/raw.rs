@@ -218,6 +218,17 @@ impl Socket {
         self.read_data().closing()
     }
 
+    /// Skips text messages up to one that begins like this, and returns it as it came.
+    #[track_caller]
+    pub(crate) fn skip_to_text(&mut self, start: &str) -> String {
+        loop {
+            let text = self.read_text();
+            if text.starts_with(start) {
+                return text;
+            }
+        }
+    }
+
     /// Skips all frames up to the close frame; returns its code and reason.
     #[track_caller]
     pub(crate) fn skip_to_close(&mut self) -> (u16, String) {
