@@ -212,6 +212,27 @@ impl Host for Fanout {
         self.webhooks.user_left(user);
     }
 
+    fn vacated_after_ms(&self) -> Option<u64> {
+        self.webhooks.vacated_after_ms()
+    }
+
+    fn tell_room(&self, room: &RoomName, is_occupied: bool) {
+        let told = if is_occupied { Happening::RoomOccupied(room) } else { Happening::RoomVacated(room) };
+        self.webhooks.note(&told);
+    }
+
+    fn room_left(&self, room: &RoomName) {
+        self.webhooks.room_left(room);
+    }
+
+    fn is_telling(&self) -> bool {
+        self.webhooks.is_telling()
+    }
+
+    fn has_user(&self, user: &UserId) -> bool {
+        !self.registry.directory.find(user).is_empty()
+    }
+
     fn node_lost(&self, node: &str) {
         self.webhooks.note_resync(&Resync::NodeLost(node.to_owned()));
     }

@@ -24,7 +24,7 @@ use crate::config::{self, Config};
 use crate::hooks::Hooks;
 use crate::live::Live;
 use crate::metrics::{Gauges, Metrics};
-use crate::names::UserId;
+use crate::names::{RoomName, UserId};
 use crate::rate_limit::Limiter;
 use crate::registry::Registry;
 use crate::revocation::Revocations;
@@ -273,8 +273,6 @@ impl Node {
         self.laggards.get().map(|shards| shards.iter().map(ask).collect()).unwrap_or_default()
     }
 
-    /// Publishes the messages that wait for the log, and closes it. Blocks until that is done. Nothing can be published
-    /// afterwards.
     /// Publishes the messages that wait for the log, and closes it. Then delivers the events that wait for webhooks, in
     /// what is left of `drain.window` and at least in [`LAST_EVENTS`]. Blocks until that is done. Nothing can be
     /// published afterwards.
@@ -286,6 +284,9 @@ impl Node {
             // Nobody else waits for those who have left on this node.
             self.webhooks.take_leavers().iter().for_each(|user| {
                 self.is_gone(user, Some(0));
+            });
+            self.webhooks.take_left_rooms().iter().for_each(|room| {
+                self.is_vacated(room, Some(0));
             });
         }
         let closed = self.engine.stop();
@@ -302,6 +303,17 @@ impl Node {
             return false;
         }
         self.registry.directory.find(user).is_empty()
+    }
+
+    /// Returns true when a room that was left is vacated, as far as this node alone decides that. With an engine it is
+    /// asked, and tells so itself.
+    fn is_vacated(&self, room: &RoomName, wait_ms: Option<u64>) -> bool {
+        if let Some(cluster) = self.engine.cluster() {
+            cluster.room_gone(room.clone(), wait_ms.unwrap_or(0));
+            return false;
+        }
+        // Somebody who comes takes the room out of those that were left.
+        true
     }
 
     /// Returns how many rooms exist.
@@ -334,7 +346,10 @@ impl Node {
         let now_ms = self.now_ms();
         self.announcer.announce_due(now_ms);
         self.release_held(now_ms);
-        self.webhooks.keep_house(now_ms, |user| self.is_gone(user, self.webhooks.offline_after_ms()));
+        let webhooks = &self.webhooks;
+        let is_gone = |user: &UserId| self.is_gone(user, webhooks.offline_after_ms());
+        let is_vacated = |room: &RoomName| self.is_vacated(room, webhooks.vacated_after_ms());
+        webhooks.keep_house(now_ms, is_gone, is_vacated);
         self.revocations.forget(self.unix_s());
         self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
         if let Some(limiter) = &**self.limiter.read() {

@@ -49,8 +49,10 @@ pub(super) fn moving<T, R>(
 }
 
 fn moved(webhooks: &Webhooks, room: &RoomName, user: &UserId, before: usize, after: usize, has_names: bool) {
+    // With several nodes, the one that the engine chooses tells.
+    let knows_rooms = webhooks.is_alone();
     if after > before {
-        if before == 0 {
+        if before == 0 && knows_rooms {
             webhooks.room_occupied(room);
         }
         if has_names {
@@ -60,7 +62,7 @@ fn moved(webhooks: &Webhooks, room: &RoomName, user: &UserId, before: usize, aft
         if has_names {
             webhooks.note(&Happening::MemberLeft(room, user));
         }
-        if after == 0 {
+        if after == 0 && knows_rooms {
             webhooks.room_left(room);
         }
     }

@@ -86,7 +86,7 @@ pub struct Webhooks {
     hasher: RandomState,
     ca_file: Option<PathBuf>,
     thread: Mutex<Option<Thread>>,
-    /// True when this node alone knows whether a user is online.
+    /// True when this node alone knows whether a user is online and a room is occupied.
     is_alone: bool,
     is_stopped: AtomicBool,
 }
@@ -126,10 +126,6 @@ impl Webhooks {
     pub fn start(&self) -> io::Result<()> {
         if self.is_alone {
             self.note_resync(&Resync::Started);
-        } else if self.want_any(WebhookEvent::RoomOccupied, WebhookEvent::RoomVacated) {
-            tracing::info!(
-                "webhooks are not told of occupied and vacated rooms, because there are several nodes"
-            );
         }
         self.start_thread()
     }
@@ -261,10 +257,21 @@ impl Webhooks {
         }
     }
 
-    /// Returns true when occupied and vacated rooms are told. With several nodes, none of them knows it for certain
-    /// when members come and go on others, so nobody is told.
+    /// Returns true when any receiver wants to know which rooms are occupied.
     fn tells_rooms(&self) -> bool {
-        self.is_alone && self.want_any(WebhookEvent::RoomOccupied, WebhookEvent::RoomVacated)
+        self.want_any(WebhookEvent::RoomOccupied, WebhookEvent::RoomVacated)
+    }
+
+    /// Returns true when this node alone knows whether a room is occupied. Where there are several, the engine says so.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    /// Returns true when there is any receiver.
+    #[must_use]
+    pub fn is_telling(&self) -> bool {
+        self.wanted.load(Relaxed) != 0
     }
 
     /// Notes that a room has a first member. Called under the room's lock.
@@ -278,7 +285,7 @@ impl Webhooks {
         }
     }
 
-    /// Notes that a room has no member any more. Called under the room's lock.
+    /// Notes that a room has no member any more. On a node that is alone it is called under the room's lock.
     pub fn room_left(&self, room: &RoomName) {
         if !self.tells_rooms() {
             return;
@@ -291,8 +298,14 @@ impl Webhooks {
     }
 
     /// Tells of the users and rooms that have been gone for long enough by `now_ms`. `is_gone` says whether a user has
-    /// no connection: another thread may be about to tell of a new one.
-    pub fn keep_house(&self, now_ms: u64, is_gone: impl Fn(&UserId) -> bool) {
+    /// no connection: another thread may be about to tell of a new one. `is_vacated` says whether this node may tell
+    /// that a room is vacated.
+    pub fn keep_house(
+        &self,
+        now_ms: u64,
+        is_gone: impl Fn(&UserId) -> bool,
+        is_vacated: impl Fn(&RoomName) -> bool,
+    ) {
         if self.wanted.load(Relaxed) == 0 {
             return;
         }
@@ -305,7 +318,9 @@ impl Webhooks {
         drop(users);
         let mut rooms = self.rooms.lock();
         while let Some(room) = rooms.take_gone(now_ms) {
-            self.note(&Happening::RoomVacated(&room));
+            if is_vacated(&room) {
+                self.note(&Happening::RoomVacated(&room));
+            }
         }
     }
 
@@ -316,11 +331,25 @@ impl Webhooks {
         std::iter::from_fn(|| users.take_any()).collect()
     }
 
+    /// Takes all rooms that were left and are not vacated yet.
+    #[must_use]
+    pub fn take_left_rooms(&self) -> Vec<RoomName> {
+        let mut rooms = self.rooms.lock();
+        std::iter::from_fn(|| rooms.take_any()).collect()
+    }
+
     /// Returns the time after which a user without a connection is offline, in milliseconds; `None` when no receiver
     /// wants to know.
     #[must_use]
     pub fn offline_after_ms(&self) -> Option<u64> {
         self.tells_users().then(|| self.shared.offline_after_ms())
+    }
+
+    /// Returns the time after which a room without a member is vacated, in milliseconds; `None` when no receiver wants
+    /// to know.
+    #[must_use]
+    pub fn vacated_after_ms(&self) -> Option<u64> {
+        self.tells_rooms().then(|| self.shared.offline_after_ms())
     }
 
     /// Delivers what is left for at most `window`, and ends the thread. Blocks until that is done. All users and rooms
@@ -333,7 +362,7 @@ impl Webhooks {
             for user in self.take_leavers() {
                 self.note(&Happening::UserOffline(&user));
             }
-            while let Some(room) = self.rooms.lock().take_any() {
+            for room in self.take_left_rooms() {
                 self.note(&Happening::RoomVacated(&room));
             }
         }

@@ -108,9 +108,9 @@ fn a_user_who_is_back_when_the_time_is_over_is_not_offline() {
     webhooks.user_left(&alice);
     webhooks.user_left(&bob);
     clock.advance(Duration::from_secs(29));
-    webhooks.keep_house(clock.now_ms(), |_| true);
+    webhooks.keep_house(clock.now_ms(), |_| true, |_| true);
     clock.advance(Duration::from_secs(1));
-    webhooks.keep_house(clock.now_ms(), |user| user.as_str() != "alice");
+    webhooks.keep_house(clock.now_ms(), |user| user.as_str() != "alice", |_| true);
     let body = told.recv_timeout(PATIENCE).unwrap();
     assert!(kinds(&body) == ["user_offline"] && body.contains("\"user\":\"bob\""), "{body}");
     webhooks.stop(PATIENCE);

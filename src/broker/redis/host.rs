@@ -8,7 +8,7 @@ use super::directory::release::Missing;
 use crate::broker::Local;
 use crate::broker::room::SharedRoom;
 use crate::chat::presence::{Change, LocalMoves};
-use crate::names::{ConnectionId, Position, SessionId, UserId};
+use crate::names::{ConnectionId, Position, RoomName, SessionId, UserId};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::OwnedContent;
 use crate::revocation::Revocation;
@@ -89,6 +89,26 @@ pub trait Host: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + '
     /// Begins to wait: the last connection of a user has ended on this node. When the time is over, the engine is asked
     /// whether the user is offline.
     fn user_left(&self, _user: &UserId) {}
+
+    /// Returns the time after which a room without members is vacated, in milliseconds; `None` when nobody is told.
+    fn vacated_after_ms(&self) -> Option<u64> {
+        None
+    }
+
+    /// Tells that a room is occupied, or vacated.
+    fn tell_room(&self, _room: &RoomName, _is_occupied: bool) {}
+
+    /// Begins to wait: no node has members in a room any more. When the time is over, the engine is asked whether the
+    /// room is vacated.
+    fn room_left(&self, _room: &RoomName) {}
+
+    /// Returns true when anything is told to webhooks.
+    fn is_telling(&self) -> bool {
+        false
+    }
+
+    /// Returns true when any connection of this node holds the user id.
+    fn has_user(&self, user: &UserId) -> bool;
 
     /// Tells that a node has died, with the events that it had not told.
     fn node_lost(&self, _node: &str) {}

@@ -6,19 +6,24 @@
 //! P:{ROOM}:s     stream: one entry for each batch, whose id is the offset of the last message
 //! P:{ROOM}:k:B   hash: idempotency keys of interval B of the server's clock; named by the scripts alone
 //! P:{ROOM}:w     hash: presence
+//! P:{ROOM}:o     hash: whether webhooks were told that somebody is in the room
 //! P:{ROOM}       shard channel of the room
 //! P:u:{USER}     hash: the connections of a user
+//! P:o:{USER}     hash: whether webhooks were told that the user is online
 //! P:{all}:n      hash: the nodes
 //! P:{all}:x      sorted set: revoked tokens and users
+//! P:{all}:t      hash: the incarnations that tell webhooks, each with its node
+//! P:{all}:t:BY   sorted set: the users of incarnation BY of whom webhooks are told
 //! P:n:{NODE}     shard channel to one node
 //! P:c:{all}      shard channel to all nodes
 //! ```
 //!
-//! Names of rooms and users contain no braces, hence no two names are the same: `P:{all}:n` and `P:{all}:x` are none of
+//! Names of rooms and users contain no braces, hence no two names are the same: `P:{all}:n` and its like are none of
 //! the keys of a room that is called `all`.
 
 use bytes::Bytes;
 
+use super::batch::Incarnation;
 use crate::names::{RoomName, UserId};
 
 /// Writes the names of keys and channels with a common prefix. Cloning it is cheap.
@@ -82,6 +87,18 @@ impl Keys {
         self.join(&["{all}:x"])
     }
 
+    /// Returns the key of the incarnations that tell webhooks.
+    #[must_use]
+    pub fn tellers(&self) -> Bytes {
+        self.join(&["{all}:t"])
+    }
+
+    /// Returns the key of the users of whom an incarnation tells.
+    #[must_use]
+    pub fn told_users(&self, by: Incarnation) -> Bytes {
+        self.join(&["{all}:t:", &by.to_string()])
+    }
+
     /// Returns the control channel of one node. The node's name must contain no braces.
     #[must_use]
     pub fn control_of_node(&self, node: &str) -> Bytes {
@@ -110,7 +127,7 @@ pub struct RoomKeys {
 }
 
 impl RoomKeys {
-    const SUFFIXES: [&[u8; 2]; 3] = [b":m", b":s", b":w"];
+    const SUFFIXES: [&[u8; 2]; 4] = [b":m", b":s", b":w", b":o"];
 
     /// Returns the name of the room's shard channel.
     #[must_use]
@@ -136,6 +153,12 @@ impl RoomKeys {
         self.key(2)
     }
 
+    /// Returns the key of the mark that says whether webhooks were told that somebody is in the room.
+    #[must_use]
+    pub fn occupied(&self) -> Bytes {
+        self.key(3)
+    }
+
     fn key(&self, index: usize) -> Bytes {
         let len = self.channel_len + 2;
         self.all.slice(index * len..(index + 1) * len)
@@ -154,6 +177,7 @@ mod tests {
         assert_eq!(room.meta(), "chat:{team:a@b.c-d_e}:m");
         assert_eq!(room.stream(), "chat:{team:a@b.c-d_e}:s");
         assert_eq!(room.presence(), "chat:{team:a@b.c-d_e}:w");
+        assert_eq!(room.occupied(), "chat:{team:a@b.c-d_e}:o");
     }
 
     #[test]
@@ -176,6 +200,8 @@ mod tests {
         assert_eq!(keys.user(&"anna".parse().unwrap()), "p:u:{anna}");
         assert_eq!(keys.user_mark(&"anna".parse().unwrap()), "p:o:{anna}");
         assert_eq!((keys.nodes(), keys.revocations()), ("p:{all}:n".into(), "p:{all}:x".into()));
+        assert_eq!(keys.tellers(), "p:{all}:t");
+        assert_eq!(keys.told_users(Incarnation(17)), "p:{all}:t:0000000000000011");
         assert_eq!(
             (keys.control_of_node("n1"), keys.control_of_all()),
             ("p:n:{n1}".into(), "p:c:{all}".into())

@@ -176,6 +176,11 @@ impl<L: Local> Requests<L> {
         self.note(Request::User(UserRequest::Offline(user, wait_ms)));
     }
 
+    /// Queues the question whether a room is vacated. Their number is bounded by that of the rooms that were left.
+    pub(super) fn room_gone(&self, room: RoomName, wait_ms: u64) {
+        self.note(Request::User(UserRequest::Vacated(room, wait_ms)));
+    }
+
     /// Queues the end of connections that have lost their user id. Each claim has some at most once.
     pub(super) fn end_replaced(&self, user: &UserId, owners: Vec<Owner>) {
         if !owners.is_empty() {

@@ -160,6 +160,8 @@ pub(super) enum UserRequest<L: Local> {
     Erase(RoomName, EraseAnswer),
     /// To tell that a user is offline who had left for this many milliseconds, unless the user is back.
     Offline(UserId, u64),
+    /// To tell that a room is vacated which had no member for this many milliseconds, unless somebody has come.
+    Vacated(RoomName, u64),
     /// To revoke tokens, in place of a weaker revocation of the same ones.
     Revoke(Revocation, Option<Revocation>, RevokeAnswer),
 }
@@ -176,7 +178,7 @@ impl<L: Local> UserRequest<L> {
             Self::Ask(_, answer) => answer(Err(AskError)),
             Self::Erase(_, answer) => answer(Err(AskError)),
             Self::Revoke(_, _, answer) => answer(Err(RevokeFailure::NoEngine)),
-            Self::EndReplaced(..) | Self::Release(..) | Self::Offline(..) => {}
+            Self::EndReplaced(..) | Self::Release(..) | Self::Offline(..) | Self::Vacated(..) => {}
         }
     }
 }

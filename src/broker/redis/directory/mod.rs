@@ -8,9 +8,12 @@
 //! Fields of dead nodes are removed by the next script that reads the entry, and entries that nobody reads expire:
 //! a node repeats the claim of each of its connections within [`REPEAT_MS`], which lets the entry live for another
 //! [`ENTRY_LIFE_S`]. Two hundred thousand users are 111 calls a second. The repetition also restores entries that the
-//! engine has lost, and finds connections that were replaced without hearing of it. A set of the users of each node
-//! would have another slot than the entries, so the two could differ; and a search through all keys after a death would
-//! load the servers when they have the most to do, and heal nothing.
+//! engine has lost, and finds connections that were replaced without hearing of it. A search through all keys after a
+//! death would load the servers when they have the most to do, and heal nothing.
+//!
+//! Where webhooks are told who is online, each node has a list of the users of whom it tells ([`told_users`]). It has
+//! another slot than the entries, so it holds at least the users of whom the node has told; a user who is elsewhere is
+//! found in the entry.
 
 pub mod claim;
 pub mod find;
@@ -21,6 +24,7 @@ mod session;
 #[cfg(test)]
 pub(super) mod tests;
 pub mod told;
+pub mod told_users;
 
 pub use owner::Owner;
 pub(super) use owner::{connection_bits, connection_of_bits};

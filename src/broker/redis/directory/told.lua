@@ -41,7 +41,8 @@ end
 
 if step == 'left' then
   if state == 'l' and last == number then return 1 end
-  if state ~= 'o' or #entry.holders > 0 then return 0 end
+  -- The node that waits for a user who has left may have died: the last one that asks waits.
+  if (state ~= 'o' and state ~= 'l') or #entry.holders > 0 then return 0 end
   return mark('l', string.format('%.0f', now), true)
 end
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::host::Host;
+use super::super::presence::occupied::Step;
 use super::super::presence::{Command, Exchange, ExchangeSettings};
 use super::super::script::Reply;
 use super::calls::{Purpose, Subject};
@@ -130,6 +131,10 @@ impl<L: Host> Engine<L> {
                         if let Some(sharing) = &mut followed.sharing {
                             sharing.ready_by_ms = None;
                         }
+                    }
+                    Command::Occupied(is_occupied) => {
+                        let step = if is_occupied { Step::Occupied } else { Step::Left };
+                        self.tasks.tell_room(name.clone(), followed.keys.clone(), step);
                     }
                     Command::Closed => self.exchange_closed(name),
                 }

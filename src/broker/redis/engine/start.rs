@@ -111,6 +111,7 @@ impl<L: Host> Starter<L> {
                 by: self.by,
                 policy: self.policy,
                 plain_details: self.plain_details,
+                room_ttl_ms: self.settings.room_ttl_ms,
             });
             let engine = Engine {
                 broker: self.broker,

@@ -100,6 +100,7 @@ impl Scratch {
             // No entry of a node has this form, so that nobody takes it for one.
             entry: Bytes::new(),
             pieces: 1,
+            count: 0,
             changed: vec![(0, Bytes::new())],
             payload: payload.clone(),
         };

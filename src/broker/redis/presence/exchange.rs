@@ -53,6 +53,9 @@ pub enum Command {
     Apply(Vec<Change>),
     /// Nothing: the users of other nodes are known for the first time, those of nodes that have just joined included.
     Ready,
+    /// Telling webhooks, if no other node has, that somebody is in the room (true) or nobody is: what the engine knows
+    /// of this node's users has become so.
+    Occupied(bool),
     /// Dropping the exchange: the node has left the room.
     Closed,
 }
@@ -286,19 +289,33 @@ impl Exchange {
 
     fn take_answer(&mut self, operation: Operation, answer: Answer, table: &impl NodeTable, now_ms: u64) {
         match (operation, answer) {
-            (Operation::Publish(_), Answer::Stored(number)) => self.own.stored(number),
+            (Operation::Publish(_), Answer::Stored(number)) => {
+                let has_changed = self.own.stored(number);
+                self.tell_occupied(has_changed);
+            }
             (Operation::Read, Answer::Snapshot(snapshot)) => self.take_snapshot(snapshot, table, now_ms),
-            (Operation::Close { .. }, Answer::Stayed(0)) => self.own.closed(),
+            (Operation::Close { .. }, Answer::Stayed(0)) => {
+                if self.own.closed() {
+                    self.commands.push(Command::Occupied(false));
+                }
+            }
             // A later publication of this node is stored: its number is read.
             (Operation::Close { .. }, _) => self.wants_read = true,
-            (Operation::RemoveDead(nodes), _) => self.peers.dead.retain(|node| !nodes.contains(node)),
+            (Operation::RemoveDead(nodes), _) => {
+                self.peers.dead.retain(|node| !nodes.contains(node));
+                // They may have been the last ones with users.
+                if !self.own.is_occupied() {
+                    self.commands.push(Command::Occupied(false));
+                }
+            }
             (Operation::Publish(_) | Operation::Read, _) => self.malformed += 1,
         }
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot, table: &impl NodeTable, now_ms: u64) {
         self.malformed += snapshot.malformed as u64;
-        self.own.compare(snapshot.entries.iter().find(|entry| entry.by == self.me));
+        let has_changed = self.own.compare(snapshot.entries.iter().find(|entry| entry.by == self.me));
+        self.tell_occupied(has_changed);
         self.peers.read(self.me, snapshot, table, now_ms);
         for payload in self.waiting.take() {
             // The next read has everything that was pushed before it, so a payload with a hole before it is dropped.
@@ -307,6 +324,12 @@ impl Exchange {
         self.read_ms = Some(now_ms);
         self.is_synced = true;
         self.note_ready(table);
+    }
+
+    fn tell_occupied(&mut self, has_changed: bool) {
+        if has_changed {
+            self.commands.push(Command::Occupied(self.own.is_occupied()));
+        }
     }
 
     /// Says once that the users of other nodes are known, unless one of these nodes may be new.

@@ -6,6 +6,7 @@
 //! [`Presence`](crate::chat::presence::Presence), which decides what members are told.
 
 mod exchange;
+pub mod occupied;
 mod operation;
 mod own;
 mod payload;

@@ -51,6 +51,8 @@ pub struct Publication {
     pub entry: Bytes,
     /// How many pieces the node's list has.
     pub pieces: usize,
+    /// How many users the node has.
+    pub count: usize,
     /// The pieces that have changed.
     pub changed: Vec<(usize, Bytes)>,
     /// The payload.
@@ -77,7 +79,7 @@ impl Operation {
         let both = || smallvec![keys.presence(), keys.channel()];
         match self {
             Self::Publish(publication) => {
-                let Publication { by, number: n, base, entry, pieces, changed, payload } = publication;
+                let Publication { by, number: n, base, entry, pieces, changed, payload, .. } = publication;
                 let base = base.map_or_else(Bytes::new, number);
                 let pieces = number(*pieces as u64);
                 let mut args =
@@ -87,7 +89,9 @@ impl Operation {
                 }
                 Call { script: &PUBLISH, keys: both(), args }
             }
-            Self::Read => Call { script: &READ, keys: smallvec![keys.presence()], args: vec![life()] },
+            Self::Read => {
+                Call { script: &READ, keys: smallvec![keys.presence(), keys.occupied()], args: vec![life()] }
+            }
             Self::RemoveDead(nodes) => {
                 let pairs = nodes.iter().flat_map(|node| [entry_field(*node), number(MAX_NUMBER)]);
                 let args = std::iter::once(Bytes::new()).chain(pairs).collect();

@@ -47,13 +47,24 @@ pub(super) struct Own {
     /// True when the stored entry is not the one that was published last.
     writes_all: bool,
     due_ms: Option<u64>,
+    /// True when the engine's entry of this node has users, as far as this exchange knows.
+    is_occupied: bool,
 }
 
 impl Own {
     pub(super) fn new(by: Incarnation, first_number: u64) -> Self {
         let users = Users::Listed { published: Pieces::default(), moved: BTreeMap::new() };
         let number = first_number.max(1) - 1;
-        Self { by, number, users, unanswered: None, is_written: false, writes_all: false, due_ms: None }
+        Self {
+            by,
+            number,
+            users,
+            unanswered: None,
+            is_written: false,
+            writes_all: false,
+            due_ms: None,
+            is_occupied: false,
+        }
     }
 
     /// Returns how many users this node has in the room.
@@ -189,7 +200,7 @@ impl Own {
         let entry = entry_value(self.number, self.is_counted(), count, pieces);
         let payload = Payload { by: self.by, number: self.number, count, contents }.encode();
         let publication =
-            Publication { by: self.by, number: self.number, base, entry, pieces, changed, payload };
+            Publication { by: self.by, number: self.number, base, entry, pieces, count, changed, payload };
         (self.is_written, self.writes_all, self.due_ms) = (true, false, None);
         self.unanswered = Some(publication.clone());
         Operation::Publish(publication)
@@ -203,24 +214,33 @@ impl Own {
         Operation::Close { by: self.by, number: self.number, payload: payload.encode() }
     }
 
-    /// Notes that the entry of this node was removed.
-    pub(super) fn closed(&mut self) {
+    /// Notes that the entry of this node was removed. Returns true when it had users.
+    pub(super) fn closed(&mut self) -> bool {
         (self.is_written, self.writes_all) = (false, false);
         if let Users::Listed { published, moved } = &mut self.users {
             // The next publication tells everything.
             let users: BTreeSet<UserId> = current(published, moved);
             (*published, *moved) = (Pieces::default(), users.into_iter().map(|user| (user, true)).collect());
         }
+        std::mem::replace(&mut self.is_occupied, false)
+    }
+
+    /// Returns true when the engine's entry of this node has users.
+    pub(super) const fn is_occupied(&self) -> bool {
+        self.is_occupied
     }
 
     /// Notes which number is stored after a publication was tried. If it is another, the stored entry
-    /// is not the one that this node published before, and all is written anew.
-    pub(super) fn stored(&mut self, number: u64) {
-        if self.unanswered.take_if(|publication| publication.number == number).is_none() {
-            self.unanswered = None;
-            self.number = self.number.max(number);
-            self.writes_all = true;
+    /// is not the one that this node published before, and all is written anew. Returns true when the entry has users
+    /// now and had none, or the other way round.
+    pub(super) fn stored(&mut self, number: u64) -> bool {
+        if let Some(publication) = self.unanswered.take().filter(|publication| publication.number == number) {
+            let is_occupied = publication.count > 0;
+            return std::mem::replace(&mut self.is_occupied, is_occupied) != is_occupied;
         }
+        self.number = self.number.max(number);
+        self.writes_all = true;
+        false
     }
 
     /// Takes a publication for carried out that may not be: a broken rule.
@@ -228,24 +248,27 @@ impl Own {
         self.unanswered = None;
     }
 
-    /// Compares this node's entry that was read with what it has published.
-    pub(super) fn compare(&mut self, entry: Option<&Entry>) {
+    /// Compares this node's entry that was read with what it has published. Returns as [`Own::stored`] does.
+    pub(super) fn compare(&mut self, entry: Option<&Entry>) -> bool {
         let stored = entry.map_or(0, |entry| entry.number);
         if is_broken(Rule::WriteAnew) {
-            return;
+            return false;
         }
+        // An exchange before this one may have written it.
+        self.is_occupied |= !self.is_written && entry.is_some_and(|entry| entry.count > 0);
         if let Some(publication) = &self.unanswered {
             let can_repeat = match publication.base {
                 Some(base) => stored == base,
                 None => stored < publication.number,
             };
             if !can_repeat {
-                self.stored(stored);
+                return self.stored(stored);
             }
         } else if self.is_written && stored != self.number || !self.is_written && stored > 0 {
             (self.is_written, self.writes_all) = (true, true);
             self.number = self.number.max(stored);
         }
+        false
     }
 }
 

@@ -42,8 +42,7 @@ impl<L: Host> Tasks<L> {
         let Some(key) = key else {
             return self.deliver_to_all(message).await.and_then(Delivery::count);
         };
-        let number = self.attempts.get() + 1;
-        self.attempts.set(number);
+        let number = self.next_attempt();
         let attempt = Attempt { to, from: &text.from, key, by: self.by(), number };
         match self.step(|| attempt.begin(&self.keys), once::begun).await? {
             Begun::First => {}

@@ -78,7 +78,7 @@ impl<L: Host> Tasks<L> {
         }
     }
 
-    async fn take_lease_event(&self, event: LeaseEvent, now: u64) {
+    async fn take_lease_event(self: &Rc<Self>, event: LeaseEvent, now: u64) {
         match event {
             LeaseEvent::Entered(table) | LeaseEvent::Renewed(table) => self.apply(table, now).await,
             LeaseEvent::Doubtful(table) => {
@@ -95,7 +95,7 @@ impl<L: Host> Tasks<L> {
     }
 
     /// Uses another table of nodes.
-    async fn apply(&self, table: Table, now: u64) {
+    async fn apply(self: &Rc<Self>, table: Table, now: u64) {
         let engine_ms = table.now_ms;
         let events = self.nodes.borrow_mut().apply(table);
         self.nodes_version.set(self.nodes_version.get() + 1);
@@ -132,10 +132,11 @@ impl<L: Host> Tasks<L> {
         for (name, incarnation) in dead {
             let call = beat::remove(&self.keys, &name, incarnation, false);
             // A removal that fails is repeated with the next table.
-            if let Ok(true) | Err(Failed::Unknown) = self.run(call, Urgency::Usual, beat::removed).await {
-                self.host().node_lost(name.as_str());
+            if let Err(Failed::Unknown) = self.run(call, Urgency::Usual, beat::removed).await {
+                tracing::debug!(node = %name, "the engine did not say whether it has removed a node that is dead");
             }
         }
+        self.look_for_lost();
     }
 
     /// Closes all clients and begins another incarnation: others have taken this node for dead, and have its users.
@@ -166,6 +167,7 @@ impl<L: Host> Tasks<L> {
 
     /// Removes the node's entry from the table, so that nobody has to wait until its lease is over.
     pub(super) async fn leave(self: Rc<Self>) {
+        self.stop_telling().await;
         let is_entered = self.nodes.borrow().get(self.by()).is_some();
         if is_entered {
             let until_ms = self.clock.now_ms() + LEAVE_MS;

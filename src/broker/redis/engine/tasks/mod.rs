@@ -12,6 +12,8 @@ mod claims;
 mod control;
 mod direct;
 mod lease;
+mod lost;
+mod occupation;
 mod outbox;
 mod releases;
 mod repeats;
@@ -27,6 +29,8 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 pub(super) use self::channels::{Change, Channels};
+use self::lost::Lost;
+use self::occupation::RoomSteps;
 pub(super) use self::outbox::{Answered, Outbox, TaskCall};
 use self::waiting::{Releases, Waiter};
 use super::health::Health;
@@ -41,6 +45,7 @@ use crate::broker::redis::host::Host;
 use crate::broker::redis::keys::Keys;
 use crate::broker::redis::link::LinkId;
 use crate::broker::redis::nodes::{Details, Lease, NodeName, Nodes};
+use crate::broker::redis::presence::occupied::Step;
 use crate::broker::redis::requests::Requests;
 use crate::broker::redis::users::UserRequest;
 use crate::clock::Clock;
@@ -74,6 +79,8 @@ pub(super) struct Setup<L: Local> {
     pub(super) policy: Policy,
     /// The details that the node tells with its beats until it has a report.
     pub(super) plain_details: Details,
+    /// Life of what is kept of a room: `redis.room_ttl`, in milliseconds.
+    pub(super) room_ttl_ms: u64,
 }
 
 /// The state that the tasks and the loop of the engine's thread share.
@@ -86,6 +93,7 @@ pub(super) struct Tasks<L: Local> {
     node: NodeName,
     policy: Policy,
     plain_details: Details,
+    room_ttl_ms: u64,
     pub(super) outbox: Outbox,
     pub(super) channels: RefCell<Channels>,
     lease: RefCell<Lease>,
@@ -97,6 +105,8 @@ pub(super) struct Tasks<L: Local> {
     control: RefCell<ControlRequests<Waiter>>,
     endings: RefCell<Endings>,
     releases: Releases,
+    rooms: RoomSteps,
+    lost: Lost,
     /// The server of the keys that all nodes share is connected.
     is_up: Cell<bool>,
     up: Notify,
@@ -108,7 +118,7 @@ pub(super) struct Tasks<L: Local> {
     leaving: Cell<Leaving>,
     /// The incarnation with which the rooms have to begin anew.
     anew: Cell<Option<Incarnation>>,
-    /// The number of the last private message with a key.
+    /// The number of the last step, or private message with a key.
     attempts: Cell<u64>,
     /// The revocations have been read once.
     has_revocations: Cell<bool>,
@@ -118,7 +128,8 @@ pub(super) struct Tasks<L: Local> {
 impl<L: Host> Tasks<L> {
     /// Starts the tasks that run for as long as the node, on the current `LocalSet`.
     pub(super) fn start(setup: Setup<L>) -> Rc<Self> {
-        let Setup { broker, requests, health, clock, keys, node, by, policy, plain_details } = setup;
+        let Setup { broker, requests, health, clock, keys, node, by, policy, plain_details, room_ttl_ms } =
+            setup;
         let now = clock.now_ms();
         let tasks = Rc::new(Self {
             outbox: Outbox::default(),
@@ -130,6 +141,8 @@ impl<L: Host> Tasks<L> {
             control: RefCell::new(ControlRequests::new(by)),
             endings: RefCell::new(Endings::new(by)),
             releases: Releases::default(),
+            rooms: RoomSteps::default(),
+            lost: Lost::default(),
             is_up: Cell::new(false),
             up: Notify::new(),
             hurry: Notify::new(),
@@ -148,11 +161,19 @@ impl<L: Host> Tasks<L> {
             node,
             policy,
             plain_details,
+            room_ttl_ms,
         });
         spawn_local(Rc::clone(&tasks).keep_lease());
         spawn_local(Rc::clone(&tasks).keep_claims());
         spawn_local(Rc::clone(&tasks).keep_revocations());
         tasks
+    }
+
+    /// Returns a number that this node uses once.
+    fn next_attempt(&self) -> u64 {
+        let number = self.attempts.get() + 1;
+        self.attempts.set(number);
+        number
     }
 
     fn host(&self) -> &L {
@@ -188,6 +209,10 @@ impl<L: Host> Tasks<L> {
             UserRequest::Ask(question, answer) => self.spawn(Rc::clone(self).answer_ask(question, answer)),
             UserRequest::Erase(room, answer) => self.spawn(Rc::clone(self).answer_erase(room, answer)),
             UserRequest::Offline(user, wait_ms) => self.spawn(Rc::clone(self).tell_offline(user, wait_ms)),
+            UserRequest::Vacated(room, wait_ms) => {
+                let keys = self.keys.room(&room);
+                self.tell_room(room, keys, Step::Vacated(wait_ms));
+            }
             UserRequest::Revoke(revocation, weaker, answer) => {
                 self.spawn(Rc::clone(self).answer_revoke(revocation, weaker, answer));
             }

@@ -118,6 +118,9 @@ impl Host for Members {
     async fn is_alive(&self, _: ConnectionId, _: u32) -> bool {
         false
     }
+    fn has_user(&self, _: &UserId) -> bool {
+        false
+    }
     async fn tell(&self, question: Bytes) -> Option<Bytes> {
         Some(question)
     }

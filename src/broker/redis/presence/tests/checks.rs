@@ -33,6 +33,11 @@ impl World {
         if counted != 0 && counted != stored.entries.len() {
             return Err(format!("{counted} of {} nodes tell numbers", stored.entries.len()));
         }
+        for node in nodes() {
+            if node.is_occupied == node.connections.is_empty() {
+                return Err(format!("{:?} told that it is occupied: {}", node.by, node.is_occupied));
+            }
+        }
         let members = if counted > 0 { sum } else { truth.len() };
         for node in nodes().filter(|node| !node.presence.is_empty()) {
             if node.presence.members() != members || !node.is_settled() {

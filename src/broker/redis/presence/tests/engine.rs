@@ -30,6 +30,7 @@ fn publication(random: &mut fastrand::Rng, by: Incarnation) -> Publication {
         base: random.bool().then(|| random.u64(..number)),
         entry: format!("{number} l {} {pieces}", random.u8(..)).into(),
         pieces,
+        count: 0,
         changed: (0..pieces).map(|field| (field, names(random))).collect(),
         payload: names(random),
     }

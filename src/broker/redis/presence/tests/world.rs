@@ -53,6 +53,8 @@ pub(super) struct Node {
     held: Vec<(u64, UserId, u32)>,
     pub(super) is_up: bool,
     pub(super) is_ready: bool,
+    /// What webhooks were to be told last of this node's users.
+    pub(super) is_occupied: bool,
     next_number: u64,
     empty_since_ms: Option<u64>,
     due_ms: Option<u64>,
@@ -85,6 +87,7 @@ impl Node {
             held: Vec::new(),
             is_up: true,
             is_ready: false,
+            is_occupied: false,
             next_number: 1,
             empty_since_ms: None,
             due_ms: None,
@@ -146,6 +149,7 @@ impl Node {
                     let outcome = self.presence.apply(changes, now_ms, &settings.rules);
                     self.announce(outcome, now_ms);
                 }
+                Command::Occupied(is_occupied) => self.is_occupied = is_occupied,
                 Command::Ready => (self.is_ready, self.list) = (true, None),
                 Command::Closed => {
                     assert!(self.presence.is_empty(), "closed with users");

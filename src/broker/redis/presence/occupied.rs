@@ -1,0 +1,67 @@
+//! Decides which node tells other servers that a room is occupied or vacated.
+
+use smallvec::smallvec;
+
+use crate::broker::redis::batch::Incarnation;
+use crate::broker::redis::keys::RoomKeys;
+use crate::broker::redis::nodes::{LiveNodes, yes_or_no};
+use crate::broker::redis::script::{BadReply, Call, Reply, Script};
+
+/// Keeps the mark of a room.
+pub static OCCUPIED: Script = Script::new("presence/occupied", include_str!("occupied.lua"));
+
+/// A step in the life of a room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// This node has written that it has members in the room. Answered with true when the room was vacated.
+    Occupied,
+    /// This node has written that it has none. Answered with true when no other node has any: this node then waits, and
+    /// asks for the next step.
+    Left,
+    /// The time is over, in milliseconds. Answered with true when nobody has come: this node tells.
+    Vacated(u64),
+}
+
+/// A step of a room that a node takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Occupation {
+    /// The step.
+    pub step: Step,
+    /// The incarnation of this node.
+    pub by: Incarnation,
+    /// The number of the step, which this incarnation uses for no other. A repeated call keeps it.
+    pub number: u64,
+    /// The time after which a room without members is vacated, in milliseconds.
+    pub wait_ms: u64,
+    /// The life of the mark in milliseconds: `redis.room_ttl`.
+    pub life_ms: u64,
+}
+
+impl Occupation {
+    /// Returns the call of the step. It may be repeated.
+    #[must_use]
+    pub fn call(&self, keys: &RoomKeys, live: &LiveNodes) -> Call {
+        let (step, wait_ms) = match self.step {
+            Step::Occupied => ("occupied", self.wait_ms),
+            Step::Left => ("left", self.wait_ms),
+            Step::Vacated(waited_ms) => ("vacated", waited_ms),
+        };
+        let args = vec![
+            step.into(),
+            self.by.to_string().into(),
+            self.number.to_string().into(),
+            live.list.clone(),
+            wait_ms.to_string().into(),
+            self.life_ms.to_string().into(),
+        ];
+        Call { script: &OCCUPIED, keys: smallvec![keys.presence(), keys.occupied()], args }
+    }
+}
+
+/// Parses the answer: whether the step has happened.
+///
+/// # Errors
+/// The script cannot have given it.
+pub fn reply(reply: &Reply) -> Result<bool, BadReply> {
+    yes_or_no(&OCCUPIED, reply)
+}
