@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::error::ApiError;
 use crate::broker::{Position, Published};
-use crate::names::RoomName;
+use crate::names::{Epoch, RoomName};
 use crate::node::survey::{ConnectionRow, RoomRow, SlowRow, UsersRow};
 
 /// The outcome of a call or of one of its parts: `{"result":…}` or `{"error":{"code","message"}}`.
@@ -25,9 +25,11 @@ pub enum Answer {
     /// A message has its position.
     Published {
         /// The room.
-        room: String,
+        #[serde(serialize_with = "displayed")]
+        room: RoomName,
         /// The room's epoch.
-        epoch: String,
+        #[serde(serialize_with = "displayed")]
+        epoch: Epoch,
         /// The message's offset.
         offset: u64,
         /// The message's id.
@@ -106,10 +108,13 @@ pub enum Answer {
     /// JSON that is written already.
     #[serde(skip)]
     Written(String),
-    /// Every part has an outcome of its own.
+    /// Every part has an outcome of its own. See [`Results`].
+    #[serde(skip)]
     Results {
-        /// The outcomes, in the order of the parts.
-        results: Vec<Outcome>,
+        /// The outcomes in the order of the parts, as JSON.
+        json: String,
+        /// How many parts failed.
+        failed: usize,
     },
     /// The settings were read again.
     Reloaded {
@@ -132,15 +137,10 @@ pub enum Connections {
 
 impl Answer {
     /// Returns the answer about a message in a room.
-    pub(super) fn published(room: &RoomName, published: Published) -> Self {
+    pub(super) fn published(room: RoomName, published: Published) -> Self {
         let Published { position: Position { epoch, offset }, is_duplicate } = published;
-        Self::Published {
-            room: room.to_string(),
-            epoch: epoch.to_string(),
-            offset: offset.0,
-            id: format!("{epoch}-{offset}"),
-            duplicate: is_duplicate,
-        }
+        let id = format!("{epoch}-{offset}");
+        Self::Published { room, epoch, offset: offset.0, id, duplicate: is_duplicate }
     }
 }
 
@@ -165,9 +165,9 @@ impl Outcome {
 
     /// Returns how many parts of a call failed.
     #[must_use]
-    pub fn failed(&self) -> usize {
+    pub const fn failed(&self) -> usize {
         match self {
-            Self::Result(Answer::Results { results }) => results.iter().map(Self::failed).sum(),
+            Self::Result(Answer::Results { failed, .. }) => *failed,
             Self::Result(_) => 0,
             Self::Error(_) => 1,
         }
@@ -178,10 +178,40 @@ impl Outcome {
     /// # Errors
     /// It cannot be written, which no value in it can cause.
     pub fn json(&self) -> Result<String, simd_json::Error> {
-        if let Self::Result(Answer::Written(json)) = self {
-            return Ok(format!("{{\"result\":{json}}}"));
+        match self {
+            Self::Result(Answer::Written(json)) => Ok(format!("{{\"result\":{json}}}")),
+            Self::Result(Answer::Results { json, .. }) => {
+                Ok(format!("{{\"result\":{{\"results\":[{json}]}}}}"))
+            }
+            _ => simd_json::serde::to_string(self),
         }
-        simd_json::serde::to_string(self)
+    }
+}
+
+/// The outcomes of the parts of a call. Each of them is written as JSON when it is added, so that a long answer is
+/// written in slices.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    json: String,
+    failed: usize,
+}
+
+impl Results {
+    /// Adds the outcome of the next part.
+    ///
+    /// # Errors
+    /// It cannot be written, which no value in it can cause.
+    pub(super) fn push(&mut self, outcome: &Outcome) -> Result<(), simd_json::Error> {
+        if !self.json.is_empty() {
+            self.json.push(',');
+        }
+        self.json.push_str(&outcome.json()?);
+        self.failed += outcome.failed();
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Answer {
+        Answer::Results { json: self.json, failed: self.failed }
     }
 }
 
@@ -192,6 +222,10 @@ impl From<Result<Answer, ApiError>> for Outcome {
             Err(error) => Self::Error(error),
         }
     }
+}
+
+fn displayed<S: Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 fn error<S: Serializer>(error: &ApiError, serializer: S) -> Result<S::Ok, S::Error> {

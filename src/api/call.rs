@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::commands::Commands;
 use super::error::ApiError;
 use super::fields::Fields;
 use super::method::Method;
@@ -35,8 +36,8 @@ pub enum Call<'a> {
     Read(Read),
     /// [`Method::Batch`].
     Batch {
-        /// The commands, or what is wrong with them.
-        commands: Vec<Result<Command<'a>, ApiError>>,
+        /// The commands.
+        commands: Commands<'a>,
         /// True when they need not be carried out in their order.
         is_parallel: bool,
     },
@@ -200,7 +201,7 @@ impl<'a> Call<'a> {
         object: Object<'a>,
         written: Written,
         key: Option<&str>,
-        config: &Config,
+        config: &'a Config,
     ) -> Result<Self, ApiError> {
         let Written { data, of_commands } = written;
         let fields = Fields { object, data, key, config };

@@ -5,6 +5,7 @@
 
 mod answer;
 mod call;
+mod commands;
 mod error;
 mod fields;
 mod method;
@@ -12,6 +13,7 @@ mod object;
 mod read;
 mod read_fields;
 mod run;
+mod slice;
 mod written;
 
 pub use self::answer::{Answer, Outcome};
@@ -20,4 +22,5 @@ pub use self::error::ApiError;
 pub use self::method::{Method, PATHS, Target};
 pub use self::object::Object;
 pub use self::run::{Service, run};
+pub use self::slice::Slice;
 pub use self::written::Written;

@@ -2,24 +2,20 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, Outcome};
+use super::answer::{Answer, Outcome, Results};
 use super::call::{Call, Command, Direct, Disconnect, Leave, Publish, Revoke};
 use super::error::{ApiError, of_direct};
 use super::read;
+use super::slice::Slice;
 use crate::broker::quota::KeyBound;
 use crate::names::RoomName;
 use crate::node::survey::{NoEngine, Question, Report};
 use crate::node::{Delivery, Node, PostError, RevokeError, Revoked, ServerPost, Submitted};
 use crate::revocation::{Revocation, seconds};
 
-/// Longest a call may keep its worker's thread before other tasks get their turn: half of the delay that a fan-out may
-/// notice.
-const SLICE: Duration = Duration::from_micros(250);
 /// Most answers that a call waits for at once. The engine carries out a bounded number of private messages at a time.
 const MAX_PENDING: usize = 64;
 
@@ -35,10 +31,16 @@ pub trait Service {
     fn reload(&self) -> impl Future<Output = Result<Answer, ApiError>>;
 }
 
-/// Carries out a call. A part that has no answer at `deadline` ends with an error.
-pub async fn run(node: &Arc<Node>, service: &impl Service, call: Call<'_>, deadline: Instant) -> Outcome {
-    let mut running =
-        Running { node, deadline, since: Instant::now(), results: Vec::new(), pending: Vec::new() };
+/// Carries out a call in slices, of which `slice` is the first. A part that has no answer at `deadline` ends with an
+/// error.
+pub async fn run(
+    node: &Arc<Node>,
+    service: &impl Service,
+    call: Call<'_>,
+    deadline: Instant,
+    slice: Slice,
+) -> Outcome {
+    let mut running = Running { node, deadline, slice, results: Vec::new(), pending: Vec::new() };
     match call {
         Call::Publish(publish) => return running.one(Command::Publish(publish)).await,
         Call::Disconnect(disconnect) => return running.one(Command::Disconnect(disconnect)).await,
@@ -76,9 +78,7 @@ pub async fn run(node: &Arc<Node>, service: &impl Service, call: Call<'_>, deadl
             }
         }
     }
-    running.settle().await;
-    let results = running.results.into_iter().map(|result| result.unwrap_or(UNKNOWN)).collect();
-    Outcome::Result(Answer::Results { results })
+    running.results().await.into()
 }
 
 /// The outcome of a part that was begun and never settled, which does not happen.
@@ -88,8 +88,7 @@ const UNKNOWN: Outcome = Outcome::Error(ApiError::UnknownOutcome);
 struct Running<'n> {
     node: &'n Arc<Node>,
     deadline: Instant,
-    /// When the current slice began.
-    since: Instant,
+    slice: Slice,
     /// The outcomes of the parts, in their order; `None` for those that are pending.
     results: Vec<Option<Outcome>>,
     /// The parts that wait for their answers, with their places in `results`.
@@ -113,7 +112,7 @@ impl Running<'_> {
 
     /// Begins the next part.
     async fn begin(&mut self, command: Result<Command<'_>, ApiError>) {
-        self.pause().await;
+        self.slice.pause().await;
         let begun = match command {
             Ok(command) => self.begin_command(command).await,
             Err(error) => Begun::Done(Outcome::Error(error)),
@@ -131,10 +130,21 @@ impl Running<'_> {
     /// Waits for the answers to all parts that were begun.
     async fn settle(&mut self) {
         for (index, begun) in std::mem::take(&mut self.pending) {
-            self.pause().await;
+            self.slice.pause().await;
             let outcome = self.finish(begun).await;
             self.results[index] = Some(outcome);
         }
+    }
+
+    /// Waits for what is pending, and returns the answer with the outcomes of all parts.
+    async fn results(mut self) -> Result<Answer, ApiError> {
+        self.settle().await;
+        let mut results = Results::default();
+        for outcome in self.results {
+            self.slice.pause().await;
+            results.push(&outcome.unwrap_or(UNKNOWN)).map_err(|_| ApiError::UnknownOutcome)?;
+        }
+        Ok(results.finish())
     }
 
     async fn begin_command(&self, command: Command<'_>) -> Begun {
@@ -230,7 +240,7 @@ impl Running<'_> {
         let result = match begun {
             Begun::Done(outcome) => return outcome,
             Begun::Publish(room, submitted) => match timeout_at(self.deadline, submitted.published()).await {
-                Ok(Ok(published)) => Ok(Answer::published(&room, published)),
+                Ok(Ok(published)) => Ok(Answer::published(room, published)),
                 Ok(Err(PostError::Refused(error))) => Err(error.into()),
                 Ok(Err(PostError::Unknown)) | Err(_) => Err(ApiError::UnknownOutcome),
             },
@@ -242,13 +252,5 @@ impl Running<'_> {
             },
         };
         result.into()
-    }
-
-    /// Lets other tasks of the worker have their turn when this one has had the thread for long.
-    async fn pause(&mut self) {
-        if self.since.elapsed() >= SLICE {
-            yield_now().await;
-            self.since = Instant::now();
-        }
     }
 }

@@ -17,7 +17,8 @@ use super::shared::Shared;
 use crate::admission::Refusal;
 use crate::admission::origin::OriginList;
 use crate::api::{
-    self, Answer, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Revoke, Service, Target, Written,
+    self, Answer, ApiError, Call, Disconnect, Leave, Object, Outcome, Read, Revoke, Service, Slice, Target,
+    Written,
 };
 use crate::config::{Api, Reloaded};
 use crate::http::{BodyError, Request, RequestBody, Response, respond, segments_after};
@@ -150,7 +151,10 @@ async fn carry_out(
         BodyError::Timeout | BodyError::Lost => ApiError::Timeout,
     })?;
     let query: Vec<_> = request.query_pairs().take(Object::MAX_FIELDS).collect();
+    // A long body takes as long to parse as a whole slice.
+    let mut slice = Slice::begin();
     let written = Written::find(method, &body);
+    slice.pause().await;
     let mut object = if has_body { Object::parse(&mut body)? } else { Object::default() };
     if has_body && !query.is_empty() {
         return Err(ApiError::InvalidField("a call with a body has its fields there, not in the query"));
@@ -161,7 +165,8 @@ async fn carry_out(
     }
     let call = Call::new(method, object, written, idempotency_key, &config)?;
     *subject = Subject::of(&call);
-    Ok(api::run(node, &ThisServer(shared), call, Instant::now() + DEADLINE).await)
+    slice.pause().await;
+    Ok(api::run(node, &ThisServer(shared), call, Instant::now() + DEADLINE, slice).await)
 }
 
 /// The parts of the server that calls need besides the node.
