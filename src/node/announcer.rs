@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::broker::room::{Room, RoomState};
 use crate::chat::announcement::Announcement;
-use crate::chat::presence::{Change, LocalMoves, Outcome, Presence};
+use crate::chat::presence::{Change, LocalNews, Outcome, Presence};
 use crate::clock::Clock;
 use crate::names::{DisplayName, RoomName, UserId};
 use crate::protocol::event::{self, v1};
@@ -53,7 +53,7 @@ impl Announcer {
         room: &Arc<Room<Topic>>,
         changes: Vec<Change>,
         now_ms: u64,
-    ) -> Option<LocalMoves> {
+    ) -> Option<LocalNews> {
         let (due, moves) = room.with(|state| {
             let rules = state.settings().presence;
             let outcome = state.presence.apply(changes, now_ms, &rules);

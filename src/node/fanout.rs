@@ -16,7 +16,7 @@ use crate::broker::redis::directory::release::Missing;
 use crate::broker::redis::{Holder, Host, PrivateText};
 use crate::broker::room::SharedRoom;
 use crate::broker::{self, BrokerError, Encoded, Local, Position, Published};
-use crate::chat::presence::{Change, LocalMoves};
+use crate::chat::presence::{Change, LocalNews};
 use crate::clock::{self, Clock};
 use crate::live::Live;
 use crate::names::{ConnectionId, Offset, RoomName, UserId};
@@ -242,7 +242,7 @@ impl Host for Fanout {
         room: &SharedRoom<Self>,
         changes: Vec<Change>,
         now_ms: u64,
-    ) -> Option<LocalMoves> {
+    ) -> Option<LocalNews> {
         self.announcer.apply(room, changes, now_ms)
     }
 

@@ -143,10 +143,6 @@ const WITHOUT_AN_ENGINE: &[(&str, &str)] = &[
 
 /// Tests of the chat that run with an engine on one node, and not on two.
 const ON_ONE_NODE: &[(&str, &str)] = &[
-    (
-        "carried::a_name_is_shown_to_the_members_of_a_room_with_its_user",
-        "the names in presence are those of users on the same node",
-    ),
     ("chat::a_room_too_many_is_refused_with_1013", "limits.max_rooms is each node's own"),
     ("claims::messages_of_another_connection_of_the_user_are_no_strike", "rate limits are each node's own"),
     ("claims::eight_claims_of_a_name_may_wait_for_an_answer", "each node lets as many wait"),
@@ -173,10 +169,6 @@ const ON_ONE_NODE: &[(&str, &str)] = &[
     (
         "terminal::without_a_history_on_disk_the_chat_reports_lost_messages",
         "two nodes cannot listen on one port",
-    ),
-    (
-        "wire::events::every_command_and_every_event_comes_over_a_socket_with_all_of_its_fields",
-        "the names in presence are those of users on the same node",
     ),
     ("v1_ends::a_refused_client_gets_a_disconnect_event_too", "limits.max_rooms is each node's own"),
     ("v1_entry::the_welcome_comes_first_and_says_everything", "each node has its own name"),

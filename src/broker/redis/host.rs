@@ -7,7 +7,7 @@ use super::directory::Spent;
 use super::directory::release::Missing;
 use crate::broker::Local;
 use crate::broker::room::SharedRoom;
-use crate::chat::presence::{Change, LocalMoves};
+use crate::chat::presence::{Change, LocalNews};
 use crate::names::{ConnectionId, Position, RoomName, SessionId, UserId};
 use crate::protocol::close::EndReason;
 use crate::protocol::event::OwnedContent;
@@ -115,12 +115,7 @@ pub trait Host: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + '
 
     /// Applies changes of the users on other nodes to a room, and announces them. Returns what the other nodes have to
     /// be told of the users on this node.
-    fn apply_presence(
-        &self,
-        room: &SharedRoom<Self>,
-        changes: Vec<Change>,
-        now_ms: u64,
-    ) -> Option<LocalMoves>
+    fn apply_presence(&self, room: &SharedRoom<Self>, changes: Vec<Change>, now_ms: u64) -> Option<LocalNews>
     where
         Self: Sized;
 

@@ -7,17 +7,22 @@ use std::mem;
 use super::super::announcement::{Announcement, Diff, Move};
 use super::remote::{Remote, Slot};
 use super::{Outcome, Presence, PresenceRules};
-use crate::names::UserId;
+use crate::names::{DisplayName, UserId};
 
 /// A node, by the number of its incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeKey(pub u64);
+
+/// A user and the name that people are shown.
+pub type Name = (UserId, DisplayName);
 
 /// A change of the users on other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The exchange with other nodes begins: nothing is known of them, and they know nothing of this node.
     Begin,
+    /// Users have these names. Stands before the change with which they come.
+    Named(Vec<Name>),
     /// Users came to a node and went from it.
     Moved {
         /// The node.
@@ -69,6 +74,21 @@ pub enum LocalMoves {
     Count(usize),
 }
 
+/// The changes of the users on this node, with the names of those among them who have one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalNews {
+    /// The users.
+    pub moves: LocalMoves,
+    /// Their names, and the new names of users who were told before.
+    pub names: Vec<Name>,
+}
+
+impl From<LocalMoves> for LocalNews {
+    fn from(moves: LocalMoves) -> Self {
+        Self { moves, names: Vec::new() }
+    }
+}
+
 /// The users who are in the room and were not before, and those who were and are not.
 #[derive(Debug, Default)]
 struct Net(BTreeMap<UserId, Move>);
@@ -104,18 +124,23 @@ impl Presence {
     }
 
     /// Takes what the other nodes have to be told of this node's users; `None` when nothing has changed.
-    pub fn take_local(&mut self) -> Option<LocalMoves> {
+    pub fn take_local(&mut self) -> Option<LocalNews> {
         let remote = self.remote.as_mut()?;
         remote.is_announced = false;
         if !mem::replace(&mut remote.is_changed, false) {
             return None;
         }
         if remote.is_own_counted {
-            return Some(LocalMoves::Count(self.users.len()));
+            return Some(LocalMoves::Count(self.users.len()).into());
         }
+        let named = mem::take(&mut remote.named);
+        let all = self.names.as_deref();
         if mem::replace(&mut remote.tells_all, false) {
-            return Some(LocalMoves::All(self.users.keys().cloned().collect()));
+            let names = all.into_iter().flatten().map(|(user, name)| (user.clone(), name.clone())).collect();
+            return Some(LocalNews { moves: LocalMoves::All(self.users.keys().cloned().collect()), names });
         }
+        let name = |user: UserId| Some((user.clone(), all?.get(&user)?.clone()));
+        let names = named.into_iter().filter_map(name).collect();
         let (mut joined, mut left) = (Vec::new(), Vec::new());
         for (user, what) in mem::take(&mut remote.moves) {
             match what {
@@ -123,7 +148,7 @@ impl Presence {
                 Move::Left => left.push(user),
             }
         }
-        Some(LocalMoves::Moved { joined, left })
+        Some(LocalNews { moves: LocalMoves::Moved { joined, left }, names })
     }
 
     /// Applies changes on other nodes, and announces them together. A user is in the room while any node has it.
@@ -161,6 +186,7 @@ impl Presence {
                 remote.is_own_counted = is_counted;
                 remote.tell_all();
             }
+            Change::Named(names) => remote.names.extend(names),
             Change::Moved { node, joined, left } => {
                 let slot = remote.slot_of(node);
                 joined.iter().for_each(|user| self.came(slot, user, net));

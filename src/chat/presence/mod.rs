@@ -14,7 +14,7 @@ mod changes;
 mod list;
 mod remote;
 
-pub use changes::{Change, LocalMoves, NodeKey};
+pub use changes::{Change, LocalMoves, LocalNews, Name, NodeKey};
 pub use list::{MAX_PAGE, PAGE_BYTES};
 use remote::Remote;
 
@@ -80,17 +80,23 @@ impl Presence {
     /// Sets the name that people are shown for a user, until the user leaves. To be called right before
     /// [`Presence::join`].
     pub fn set_name(&mut self, user: &UserId, name: &DisplayName) {
-        self.names.get_or_insert_default().insert(user.clone(), name.clone());
+        let before = self.names.get_or_insert_default().insert(user.clone(), name.clone());
+        if before.as_ref() != Some(name)
+            && let Some(remote) = &mut self.remote
+        {
+            remote.note_name(user);
+        }
     }
 
-    /// Returns the names of those among `users` who have one and are on this node.
+    /// Returns the names of those among `users` who have one.
     pub fn names_of<'u>(&self, users: &'u [UserId]) -> impl Iterator<Item = (&'u UserId, &DisplayName)> {
-        let named = self.names.iter();
-        named.flat_map(move |names| users.iter().filter_map(|user| Some((user, names.get(user)?))))
+        users.iter().filter_map(|user| Some((user, self.name_of(user)?)))
     }
 
+    /// Returns the name of a user; that on this node, if nodes have several.
     fn name_of(&self, user: &UserId) -> Option<&DisplayName> {
-        self.names.as_ref()?.get(user)
+        let here = self.names.as_ref().and_then(|names| names.get(user));
+        here.or_else(|| self.remote.as_ref()?.names.get(user))
     }
 
     /// Returns true when no user is in the room on this node.

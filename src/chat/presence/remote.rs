@@ -1,12 +1,12 @@
 //! The users of a room on other nodes.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::super::announcement::Move;
 use super::changes::NodeKey;
-use crate::names::UserId;
+use crate::names::{DisplayName, UserId};
 
 /// Most moves of this node's users that wait for the exchange, each some 60 bytes. Beyond it the exchange gets all
 /// users of the node instead.
@@ -36,6 +36,8 @@ struct Part {
 #[derive(Debug)]
 pub(super) struct Remote {
     users: BTreeMap<UserId, Elsewhere>,
+    /// The names that people are shown, of those among `users` who have one.
+    pub(super) names: BTreeMap<UserId, DisplayName>,
     /// How many of `users` are on this node too.
     both: usize,
     /// The other nodes by slot; `None` where a slot is free.
@@ -48,6 +50,8 @@ pub(super) struct Remote {
     pub(super) is_own_counted: bool,
     /// The users of this node who have come or gone since the exchange was told, when their moves are added up.
     pub(super) moves: BTreeMap<UserId, Move>,
+    /// The users of this node whose names the exchange was not told.
+    pub(super) named: BTreeSet<UserId>,
     /// True when `moves` is not complete, and all users must be told.
     pub(super) tells_all: bool,
     /// True when there is something to tell.
@@ -61,12 +65,14 @@ impl Remote {
     pub(super) const fn new() -> Self {
         Self {
             users: BTreeMap::new(),
+            names: BTreeMap::new(),
             both: 0,
             parts: Vec::new(),
             sum: 0,
             counted_parts: 0,
             is_own_counted: false,
             moves: BTreeMap::new(),
+            named: BTreeSet::new(),
             tells_all: true,
             is_changed: true,
             is_announced: false,
@@ -114,9 +120,20 @@ impl Remote {
         is_elsewhere && !self.is_counted()
     }
 
+    /// Notes that a user of this node has another name.
+    pub(super) fn note_name(&mut self, user: &UserId) {
+        if !self.tells_all && !self.is_own_counted {
+            self.named.insert(user.clone());
+            self.is_changed = true;
+            if self.named.len() > MAX_MOVES {
+                self.tell_all();
+            }
+        }
+    }
+
     /// Makes the next [`LocalMoves`](super::LocalMoves) tell all users of this node.
     pub(super) fn tell_all(&mut self) {
-        self.moves = BTreeMap::new();
+        (self.moves, self.named) = (BTreeMap::new(), BTreeSet::new());
         self.tells_all = true;
         self.is_changed = true;
     }
@@ -169,6 +186,7 @@ impl Remote {
         let is_last = match entry.get_mut() {
             Elsewhere::One(only) if *only == slot => {
                 entry.remove();
+                self.names.remove(user);
                 self.both -= usize::from(is_here);
                 true
             }

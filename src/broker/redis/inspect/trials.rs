@@ -92,7 +92,8 @@ impl Scratch {
 
     fn of_presence(&self) -> Vec<Trial> {
         let by = self.by;
-        let payload = Payload { by, number: 1, count: 0, contents: Contents::Count }.encode();
+        let payload =
+            Payload { by, number: 1, count: 0, contents: Contents::Count, names: Vec::new() }.encode();
         let publication = Publication {
             by,
             number: 1,

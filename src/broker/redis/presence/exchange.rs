@@ -10,7 +10,7 @@ use super::waiting::Waiting;
 use super::{NodeTable, Standing};
 use crate::broker::redis::batch::Incarnation;
 use crate::broker::redis::script::Reply;
-use crate::chat::presence::{Change, LocalMoves};
+use crate::chat::presence::{Change, LocalNews};
 
 /// Most users of a room whose names nodes tell each other, whatever the configuration allows: a node that opens such a
 /// room reads up to 1.3 MB.
@@ -187,8 +187,8 @@ impl Exchange {
     }
 
     /// Takes over the moves of this node's users. An exchange that was closing goes on.
-    pub fn moved(&mut self, moves: LocalMoves, now_ms: u64) -> Vec<Command> {
-        self.own.take_in(moves);
+    pub fn moved(&mut self, news: impl Into<LocalNews>, now_ms: u64) -> Vec<Command> {
+        self.own.take_in(news.into());
         if self.own.count() > 0 {
             self.is_closing = false;
         }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::operation::{Operation, Publication};
-use super::payload::{Contents, MAX_NAMES_BYTES, Payload, name_len};
+use super::payload::{Contents, MAX_NAMES_BYTES, Payload, user_len};
 use super::pieces::Pieces;
 use super::rules::{Rule, is_broken};
 use super::snapshot::{Entry, entry_value, piece_value};
 use crate::broker::redis::batch::Incarnation;
-use crate::chat::presence::LocalMoves;
-use crate::names::UserId;
+use crate::chat::presence::{LocalMoves, LocalNews, Name};
+use crate::names::{DisplayName, UserId};
 
 /// This node's users.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(super) struct Own {
     /// The number of the last publication.
     number: u64,
     users: Users,
+    /// The names that people are shown, of those whose ids are told.
+    names: BTreeMap<UserId, DisplayName>,
     /// The publication that may not have been carried out yet. It is repeated until that is known.
     unanswered: Option<Publication>,
     /// True when the engine has an entry of this node, or may have one.
@@ -59,6 +61,7 @@ impl Own {
             by,
             number,
             users,
+            names: BTreeMap::new(),
             unanswered: None,
             is_written: false,
             writes_all: false,
@@ -90,8 +93,21 @@ impl Own {
         self.is_written
     }
 
-    /// Takes over the moves of this node's users.
-    pub(super) fn take_in(&mut self, moves: LocalMoves) {
+    /// Takes over the moves of this node's users, and their names.
+    pub(super) fn take_in(&mut self, news: LocalNews) {
+        let LocalNews { moves, names } = news;
+        let is_all = matches!(moves, LocalMoves::All(_) | LocalMoves::Count(_));
+        let mut before = if is_all { std::mem::take(&mut self.names) } else { BTreeMap::new() };
+        let is_published = |user: &UserId| match &self.users {
+            Users::Listed { published, .. } => published.contains(user),
+            Users::Counted { .. } => false,
+        };
+        for (user, name) in names {
+            // A user who was published comes no second time: the list is written anew with the new name.
+            let before = before.remove(&user).or_else(|| self.names.remove(&user));
+            self.writes_all |= self.is_written && before.as_ref() != Some(&name) && is_published(&user);
+            self.names.insert(user, name);
+        }
         match (&mut self.users, moves) {
             (Users::Listed { published, moved }, LocalMoves::Moved { joined, left }) => {
                 for user in joined {
@@ -102,6 +118,7 @@ impl Own {
                     };
                 }
                 for user in left {
+                    self.names.remove(&user);
                     if published.contains(&user) {
                         moved.insert(user, false)
                     } else {
@@ -189,16 +206,23 @@ impl Own {
                 (Contents::Count, *count, 0, Vec::new())
             }
             Users::Listed { published, moved } => {
-                let contents =
-                    if tells_all { publish_all(published, moved) } else { publish_moves(published, moved) };
+                let names = &self.names;
+                let contents = if tells_all {
+                    publish_all(published, moved, names)
+                } else {
+                    publish_moves(published, moved, names)
+                };
                 let changed = if tells_all { published.take_all() } else { published.take_changed() };
-                let changed: Vec<(usize, Bytes)> =
-                    changed.into_iter().map(|(field, users)| (field, piece_value(users))).collect();
+                let changed: Vec<(usize, Bytes)> = changed
+                    .into_iter()
+                    .map(|(field, users)| (field, piece_value(users, |user| names.get(user))))
+                    .collect();
                 (contents, published.len(), published.count(), changed)
             }
         };
         let entry = entry_value(self.number, self.is_counted(), count, pieces);
-        let payload = Payload { by: self.by, number: self.number, count, contents }.encode();
+        let names = self.names_in(&contents);
+        let payload = Payload { by: self.by, number: self.number, count, contents, names }.encode();
         let publication =
             Publication { by: self.by, number: self.number, base, entry, pieces, count, changed, payload };
         (self.is_written, self.writes_all, self.due_ms) = (true, false, None);
@@ -206,11 +230,25 @@ impl Own {
         Operation::Publish(publication)
     }
 
+    /// Returns the names of the users in a payload who have one, in their order.
+    fn names_in(&self, contents: &Contents) -> Vec<Name> {
+        let (Contents::Moved { joined: users, .. } | Contents::All(users)) = contents else {
+            return Vec::new();
+        };
+        let name = |user: &UserId| Some((user.clone(), self.names.get(user)?.clone()));
+        users.iter().filter_map(name).collect()
+    }
+
     /// Makes the call with which this node leaves the room. It may be made again.
     pub(super) fn close(&mut self) -> Operation {
         self.number += 1;
-        let payload =
-            Payload { by: self.by, number: self.number, count: self.count(), contents: Contents::Closed };
+        let payload = Payload {
+            by: self.by,
+            number: self.number,
+            count: self.count(),
+            contents: Contents::Closed,
+            names: Vec::new(),
+        };
         Operation::Close { by: self.by, number: self.number, payload: payload.encode() }
     }
 
@@ -293,19 +331,27 @@ fn publish_one(published: &mut Pieces, user: &UserId, joined: bool) {
 }
 
 /// Publishes all users, in the payload if they fit.
-fn publish_all(published: &mut Pieces, moved: &mut BTreeMap<UserId, bool>) -> Contents {
+fn publish_all(
+    published: &mut Pieces,
+    moved: &mut BTreeMap<UserId, bool>,
+    names: &BTreeMap<UserId, DisplayName>,
+) -> Contents {
     for (user, joined) in std::mem::take(moved) {
         publish_one(published, &user, joined);
     }
-    let bytes: usize = published.iter().map(name_len).sum();
+    let bytes: usize = published.iter().map(|user| user_len(user, names.get(user))).sum();
     if bytes > MAX_NAMES_BYTES { Contents::Read } else { Contents::All(published.iter().cloned().collect()) }
 }
 
 /// Publishes as many moves as fit into a payload.
-fn publish_moves(published: &mut Pieces, moved: &mut BTreeMap<UserId, bool>) -> Contents {
+fn publish_moves(
+    published: &mut Pieces,
+    moved: &mut BTreeMap<UserId, bool>,
+    names: &BTreeMap<UserId, DisplayName>,
+) -> Contents {
     let (mut joined, mut left, mut bytes) = (Vec::new(), Vec::new(), 0);
     while let Some(next) = moved.first_entry() {
-        bytes += name_len(next.key());
+        bytes += user_len(next.key(), names.get(next.key()));
         if bytes > MAX_NAMES_BYTES {
             break;
         }

@@ -5,7 +5,7 @@ use super::rules::{Rule, is_broken};
 use super::snapshot::{Entry, Snapshot};
 use super::{NodeTable, Standing};
 use crate::broker::redis::batch::Incarnation;
-use crate::chat::presence::{Change, NodeKey};
+use crate::chat::presence::{Change, Name, NodeKey};
 
 /// How long the users of a node that is gone stay, in milliseconds: until then they may come back on another node. As
 /// long as a user stays whose connection was taken over.
@@ -137,7 +137,7 @@ impl Peers {
     /// Applies a publication of another node. Returns false when it does not continue what is known of the node, so
     /// that the room must be read.
     pub(super) fn hear(&mut self, payload: Payload, now_ms: u64) -> bool {
-        let Payload { by, number, count, contents } = payload;
+        let Payload { by, number, count, contents, names } = payload;
         if matches!(contents, Contents::Closed)
             && self.peers.binary_search_by_key(&by, |peer| peer.by).is_err()
         {
@@ -163,10 +163,12 @@ impl Peers {
                     return false;
                 }
                 peer.set(number, count, false);
+                self.push_names(names);
                 self.changes.push(Change::Moved { node, joined, left });
             }
             Contents::All(users) => {
                 peer.set(number, count, false);
+                self.push_names(names);
                 self.changes.push(Change::Users { node, users });
             }
             Contents::Count => {
@@ -183,6 +185,12 @@ impl Peers {
             }
         }
         true
+    }
+
+    fn push_names(&mut self, names: Vec<Name>) {
+        if !names.is_empty() {
+            self.changes.push(Change::Named(names));
+        }
     }
 
     /// Applies the entries that were read, except for the one of this node.
@@ -218,6 +226,7 @@ impl Peers {
         if entry.number > peer.number || is_broken(Rule::KeepTheNewer) {
             let node = key(entry.by);
             peer.set(entry.number, entry.count, entry.users.is_none());
+            self.push_names(entry.names);
             self.changes.push(match entry.users {
                 Some(users) => Change::Users { node, users },
                 None => Change::Count { node, users: entry.count },

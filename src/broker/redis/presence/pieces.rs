@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::names::UserId;
 
-/// Most users of a piece: a change costs the engine at most 16 KiB.
+/// Most users of a piece: a change costs the engine at most 16 KiB, and as much as 80 KiB where all have long names.
 pub(super) const MAX_PIECE: usize = 256;
 /// Two neighbours with no more users than this together become one piece.
 const MERGED_PIECE: usize = 128;

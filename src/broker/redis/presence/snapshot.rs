@@ -8,10 +8,11 @@ use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
 
-use super::payload::{BadPresence, parse_number, put_name, take_names};
+use super::payload::{BadPresence, parse_number, put_user, take_users};
 use crate::broker::redis::batch::Incarnation;
 use crate::broker::redis::script::Reply;
-use crate::names::UserId;
+use crate::chat::presence::Name;
+use crate::names::{DisplayName, UserId};
 
 /// Most nodes that are read of one room: more than any cluster has.
 pub const MAX_ENTRIES: usize = 4_096;
@@ -36,6 +37,8 @@ pub struct Entry {
     pub count: usize,
     /// Their names; `None` where it tells their number alone.
     pub users: Option<Vec<UserId>>,
+    /// The names that people are shown, of those who have one.
+    pub names: Vec<Name>,
 }
 
 /// Returns the field of a node's entry.
@@ -48,10 +51,13 @@ pub(super) fn entry_value(number: u64, is_counted: bool, count: usize, pieces: u
     format!("{number} {} {count} {pieces}", if is_counted { 'c' } else { 'l' }).into()
 }
 
-/// Returns the value of a piece.
-pub(super) fn piece_value(users: &[UserId]) -> Bytes {
+/// Returns the value of a piece, with the names that `name_of` returns.
+pub(super) fn piece_value<'n>(
+    users: &[UserId],
+    name_of: impl Fn(&UserId) -> Option<&'n DisplayName>,
+) -> Bytes {
     let mut bytes = BytesMut::new();
-    users.iter().for_each(|user| put_name(&mut bytes, user));
+    users.iter().for_each(|user| put_user(&mut bytes, user, name_of(user)));
     bytes.freeze()
 }
 
@@ -97,14 +103,15 @@ impl Entry {
         let [number, form, count, pieces] = parts[..] else { return Err(BadPresence::Entry) };
         let read = |text| parse_number(text).ok_or(BadPresence::Entry);
         let (number, count, pieces) = (read(number)?, read(count)? as usize, read(pieces)?);
+        let mut named = Vec::new();
         let users = match form {
             "c" => None,
             "l" => {
                 let mut users = Vec::new();
                 for piece in 0..pieces {
                     let name = [field, b"\0", piece.to_string().as_bytes()].concat();
-                    let mut names = *fields.get(&name[..]).ok_or(BadPresence::Entry)?;
-                    users.append(&mut take_names(&mut names, None)?);
+                    let mut piece = *fields.get(&name[..]).ok_or(BadPresence::Entry)?;
+                    users.append(&mut take_users(&mut piece, None, &mut named)?);
                 }
                 Some(users)
             }
@@ -113,6 +120,6 @@ impl Entry {
         if users.as_ref().is_some_and(|users| users.len() != count) {
             return Err(BadPresence::Entry);
         }
-        Ok(Self { by, number, count, users })
+        Ok(Self { by, number, count, users, names: named })
     }
 }

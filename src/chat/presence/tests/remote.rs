@@ -7,6 +7,10 @@ const SMALL: PresenceRules = PresenceRules { notice_limit: 100, count_only_above
 const ONE: NodeKey = NodeKey(1);
 const TWO: NodeKey = NodeKey(2);
 
+fn moves(room: &mut Presence) -> Option<LocalMoves> {
+    room.take_local().map(|news| news.moves)
+}
+
 fn users(names: &[&str]) -> Vec<UserId> {
     names.iter().map(|name| user(name)).collect()
 }
@@ -106,7 +110,7 @@ fn where_a_node_tells_numbers_members_are_their_sum() {
     let back = room.apply(vec![Change::Users { node: TWO, users: users(&["bob"]) }], 0, &SMALL);
     assert_eq!(diff(back), Some(Diff { names: None, members: 2 }), "lists are asked for once more");
     room.apply(vec![Change::OwnForm { is_counted: true }], 0, &SMALL);
-    assert_eq!((room.members(), room.take_local()), (4, Some(LocalMoves::Count(1))));
+    assert_eq!((room.members(), moves(&mut room)), (4, Some(LocalMoves::Count(1))));
     // As many by name as by number: clients have to know all the same that there is a list again.
     room.apply(moved(ONE, &[], &["ann", "bob"]), 0, &SMALL);
     let back = room.apply(vec![Change::OwnForm { is_counted: false }], 0, &SMALL);
@@ -127,7 +131,7 @@ fn the_moves_of_this_node_are_told_once_and_added_up() {
     room.leave(&user("cid"), 0, &SMALL);
     room.leave(&user("ann"), 0, &SMALL);
     let (joined, left) = (users(&["bob"]), users(&["ann"]));
-    assert_eq!(room.take_local(), Some(LocalMoves::Moved { joined, left }));
+    assert_eq!(moves(&mut room), Some(LocalMoves::Moved { joined, left }));
     assert_eq!(room.take_local(), None);
     room.leave(&user("bob"), 0, &SMALL);
     let number = room.hold(&user("bob"));
@@ -136,7 +140,7 @@ fn the_moves_of_this_node_are_told_once_and_added_up() {
     assert!(room.wants_exchange());
     (0..2_000).for_each(|n| drop(room.join(&user(&format!("many-{n}")), 0, &SMALL)));
     assert!(
-        matches!(room.take_local(), Some(LocalMoves::All(users)) if users.len() == 2_000),
+        matches!(moves(&mut room), Some(LocalMoves::All(users)) if users.len() == 2_000),
         "too many moves"
     );
 }
@@ -147,5 +151,38 @@ fn a_room_that_is_not_shared_keeps_no_moves() {
     room.join(&user("ann"), 0, &SMALL);
     assert!(!room.wants_exchange() && room.take_local().is_none() && room.remote.is_none());
     room.attach();
-    assert_eq!(room.take_local(), Some(LocalMoves::All(users(&["ann"]))));
+    assert_eq!(moves(&mut room), Some(LocalMoves::All(users(&["ann"]))));
+}
+
+#[test]
+fn names_are_told_with_their_users_and_shown_as_long_as_these_are_there() {
+    let mut room = Presence::default();
+    room.attach();
+    let (ann, bob): (UserId, UserId) = (user("ann"), user("bob"));
+    let name = |text: &str| -> DisplayName { text.parse().unwrap() };
+    room.set_name(&ann, &name("Ann"));
+    room.join(&ann, 0, &RULES);
+    let names = vec![(ann.clone(), name("Ann"))];
+    assert_eq!(room.take_local(), Some(LocalNews { moves: LocalMoves::All(users(&["ann"])), names }));
+    // A name that stays the same is no news; another one is told without a move.
+    room.set_name(&ann, &name("Ann"));
+    assert_eq!(room.take_local(), None);
+    room.set_name(&ann, &name("Anna"));
+    let none = LocalMoves::Moved { joined: vec![], left: vec![] };
+    let names = vec![(ann.clone(), name("Anna"))];
+    assert_eq!(room.take_local(), Some(LocalNews { moves: none, names }));
+    let node = NodeKey(2);
+    let coming =
+        |joined: &[&str], left: &[&str]| Change::Moved { node, joined: users(joined), left: users(left) };
+    let named = Change::Named(vec![(ann.clone(), name("Other")), (bob.clone(), name("Bob"))]);
+    let _ = room.apply(vec![named, coming(&["ann", "bob"], &[])], 0, &RULES);
+    let both = [ann.clone(), bob];
+    let shown = |room: &Presence| -> Vec<String> {
+        room.names_of(&both).map(|(user, name)| format!("{user} {}", name.as_str())).collect()
+    };
+    assert_eq!(shown(&room), ["ann Anna", "bob Bob"]);
+    let _ = room.leave(&ann, 0, &RULES);
+    assert_eq!(shown(&room), ["ann Other", "bob Bob"], "she is still on the other node");
+    let _ = room.apply(vec![coming(&[], &["ann", "bob"])], 0, &RULES);
+    assert!(shown(&room).is_empty());
 }

@@ -16,7 +16,7 @@ use crate::broker::redis::directory::release::Missing;
 use crate::broker::redis::{Cluster, Holder, Host, Preparation, PrivateText, StartError};
 use crate::broker::room::SharedRoom;
 use crate::broker::{BrokerError, Encoded, Job, Local, Opener, Position, Publication, Published};
-use crate::chat::presence::{Change, LocalMoves};
+use crate::chat::presence::{Change, LocalNews};
 use crate::chat::rooms::RoomRules;
 use crate::clock::Clock;
 use crate::config::{Address, Config, RedisMode};
@@ -135,7 +135,7 @@ impl Host for Members {
         room: &SharedRoom<Self>,
         changes: Vec<Change>,
         now_ms: u64,
-    ) -> Option<LocalMoves> {
+    ) -> Option<LocalNews> {
         room.with(|state| {
             let rules = state.settings().presence;
             let _ = state.presence.apply(changes, now_ms, &rules);

@@ -23,7 +23,7 @@ impl World {
         written.iter_mut().for_each(|entry| entry.number = 0);
         let entry = |node: &Node| {
             let users = (counted == 0).then(|| node.connections.keys().cloned().collect());
-            Entry { by: node.by, number: 0, count: node.connections.len(), users }
+            Entry { by: node.by, number: 0, count: node.connections.len(), users, names: Vec::new() }
         };
         let mut expected: Vec<Entry> = nodes().map(entry).filter(|entry| entry.count > 0).collect();
         expected.sort_by_key(|entry| entry.by);

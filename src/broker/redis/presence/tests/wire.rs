@@ -5,7 +5,12 @@ use bytes::Bytes;
 use super::super::{BadPresence, Contents, Entry, Payload, Snapshot};
 use crate::broker::redis::batch::Incarnation;
 use crate::broker::redis::script::Reply;
+use crate::chat::presence::Name;
 use crate::names::UserId;
+
+fn name(user: &str, name: &str) -> Name {
+    (user.parse().unwrap(), name.parse().unwrap())
+}
 
 fn users(names: &[&str]) -> Vec<UserId> {
     names.iter().map(|name| name.parse().unwrap()).collect()
@@ -22,12 +27,28 @@ fn payloads_are_read_as_they_were_written() {
         (Contents::Closed, 0),
     ];
     for (contents, count) in cases {
-        let payload = Payload { by, number, count, contents };
+        let payload = Payload { by, number, count, contents, names: vec![] };
         assert_eq!(Payload::parse(&payload.encode()), Ok(Some(payload)));
     }
     let contents = Contents::Moved { joined: users(&["ann"]), left: vec![] };
-    let encoded = Payload { by, number, count: 3, contents }.encode();
+    let encoded = Payload { by, number, count: 3, contents, names: vec![] }.encode();
     assert_eq!(encoded, &b"p1 00000000000000ab 7 d 3 1 0\n\x03ann"[..]);
+}
+
+#[test]
+fn names_stand_behind_the_users_who_have_one() {
+    let longest = "\u{1f9ed}".repeat(64);
+    let names = vec![name("ann", "Ann \u{c5}"), name("cid", &longest)];
+    let contents = Contents::Moved { joined: users(&["ann", "bob", "cid"]), left: users(&["dan"]) };
+    let payload = Payload { by: Incarnation(0xab), number: 7, count: 5, contents, names };
+    let encoded = payload.encode();
+    assert!(encoded.starts_with(b"p1 00000000000000ab 7 d 5 3 1\n\x83ann\x05Ann \xc3\x85\x03bob\x83cid\xff"));
+    assert_eq!(Payload::parse(&encoded), Ok(Some(payload)));
+    let head = b"p1 00000000000000ab 7 d 3 1 0\n";
+    for damaged in [&b"\x83ann"[..], b"\x83ann\x02An", b"\x83ann\x00\x07", b"\x83ann\x01\xff\xff"] {
+        let bytes = [head, damaged].concat();
+        assert_eq!(Payload::parse(&bytes), Err(BadPresence::Names), "{damaged:?}");
+    }
 }
 
 #[test]
@@ -72,9 +93,10 @@ fn entries_that_cannot_be_understood_are_left_out() {
         (&first, "\x03ann\x03bob"),
         (two, "9 c 8000 0"),
     ]));
+    let all = users(&["ann", "bob", "cid"]);
     let entries = vec![
-        Entry { by: Incarnation(0xab), number: 7, count: 3, users: Some(users(&["ann", "bob", "cid"])) },
-        Entry { by: Incarnation(0xcd), number: 9, count: 8_000, users: None },
+        Entry { by: Incarnation(0xab), number: 7, count: 3, users: Some(all), names: vec![] },
+        Entry { by: Incarnation(0xcd), number: 9, count: 8_000, users: None, names: vec![] },
     ];
     assert_eq!(snapshot, Ok(Snapshot { entries: entries.clone(), malformed: 0 }));
     for damaged in ["7 l 3 3", "7 l 4 2", "7 x 3 2", "7 l 3", "-7 l 3 2", ""] {
