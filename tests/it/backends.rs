@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -27,7 +26,7 @@ const WEBHOOK_KEY: &[u8] = b"0123456789abcdef01234567";
 struct Backend {
     child: Child,
     address: SocketAddr,
-    log: Arc<Log>,
+    log: Log,
 }
 
 impl Drop for Backend {
@@ -44,7 +43,8 @@ impl Backend {
     /// Starts a program that says where it runs.
     #[track_caller]
     fn start(command: &[&str], server: SocketAddr) -> Self {
-        let mut child = Command::new("sh")
+        let mut shell = Command::new("sh");
+        shell
             .args(["-c", "exec \"$@\" 2>&1", "sh"])
             .args(command)
             .env("THRONG_URL", format!("http://{server}"))
@@ -54,10 +54,9 @@ impl Backend {
             .env("PORT", "0")
             .env_remove("NODE_OPTIONS")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the backend starts");
-        let log = Log::follow(child.stdout.take().expect("stdout is piped"));
+            .stdout(Stdio::piped());
+        let mut child = shell.spawn().expect("the backend starts");
+        let log = Log::follow(child.stdout.take().expect("stdout is piped"), &shell);
         let line = log.wait_for_line("running on", |line| line.contains("running on http://127.0.0.1:"));
         let rest = line.split("http://").nth(1).expect("an address");
         let address = rest.split([' ', '/']).next().and_then(|address| address.parse().ok());
