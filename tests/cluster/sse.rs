@@ -82,6 +82,7 @@ fn a_reader_gets_what_is_said_on_any_node_and_comes_back_to_any() {
     far.command(json!({"type": "message", "message": "from afar", "data": {"a": [1]}}));
     let event = reader.socket.read_event();
     assert_eq!((&data(&event)["message"], &data(&event)["data"]), (&json!("from afar"), &json!({"a": [1]})));
+    far.find("ack");
     near.say_next("from here");
     let id = reader.expect(&["from here"], 2);
 

@@ -170,9 +170,9 @@ fn hear(command: &[&str]) {
 /// The page that says how the backends are run.
 const PAGE: &str = include_str!("../../examples/fastapi/README.md");
 
-/// Returns the three blocks of shell lines on the page, rewritten: the ports are free ones, and a command that runs until
-/// it is ended replaces its shell. The packages of Python are not fetched: `backend` is the command with those that are
-/// there.
+/// Returns the three blocks of shell lines on the page, rewritten: the ports are free ones, and a command that runs
+/// until it is ended replaces its shell. The packages of Python are not fetched: `command`
+/// runs with those that are there.
 fn blocks_of_page(server: SocketAddr, backend: SocketAddr, command: &str) -> [String; 3] {
     let blocks: Vec<&str> =
         PAGE.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```\n")?.0)).collect();
@@ -232,7 +232,7 @@ fn follow_the_page(command: &str) {
     let backing = start(&back);
     eventually("the backend answers", || std::net::TcpStream::connect(backend).is_ok());
     let (mut chatting, said, errors) = start(&chat);
-    said.wait_for_line("what the backend has published", |line| line.contains("\"offset\":1"));
+    said.wait_for_line("the message that the backend has published", |line| line.contains("\"offset\":1"));
     said.wait_for_line("alice is in", |line| line.contains("-- connected as alice in lobby"));
     eventually("the backend knows that alice is online", || {
         let page: Value = serde_json::from_str(&get(backend, "/online").body).expect("JSON");
@@ -240,7 +240,7 @@ fn follow_the_page(command: &str) {
     });
     let mut input = chatting.0.stdin.take().expect("stdin is piped");
     input.write_all(b"/history\n").expect("the chat reads");
-    said.wait_for_line("what was said before", |line| line == "lobby server: hi");
+    said.wait_for_line("the message from before", |line| line == "lobby server: hi");
     drop(input);
     eventually("the chat ends", || chatting.0.try_wait().expect("a child of ours").is_some());
     assert!(chatting.0.wait().expect("a child of ours").success(), "{}", errors.text());

@@ -1,5 +1,5 @@
-//! The canary of the logs: it finds every kind of secret that is planted, reports it without repeating it, and lets logs
-//! without secrets pass.
+//! The canary of the logs: it finds every kind of secret that is planted, reports it without repeating it, and lets
+//! logs without secrets pass.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -98,7 +98,7 @@ fn every_planted_secret_is_found_and_not_repeated() {
 }
 
 #[test]
-fn what_is_no_secret_passes() {
+fn a_line_without_a_secret_passes() {
     let folder = tempfile::tempdir().expect("a folder");
     let canary = Canary::of(&command(folder.path()));
     for line in [

@@ -80,10 +80,10 @@ async fn the_client_sends_and_receives_joins_and_leaves_asks_and_closes() {
     crate::support::eventually("a client that is dropped disconnects", || server.connections() == 0.0);
 }
 
-/// 1. Ann claims a name, and sends data to the room and to Bob alone; Bob receives both in the bytes that she wrote, and
-///    so do those who read the history.
+/// 1. Ann claims a name, and sends data to the room and to Bob alone; Bob receives both in the bytes that she wrote,
+///    and so do those who read the history.
 /// 2. The connection breaks: Ann comes back with her name.
-/// 3. What is no JSON, and a name that must not be shown, go nowhere.
+/// 3. Data that is no JSON, and a name that must not be shown, go nowhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_client_has_a_name_and_sends_and_receives_data() {
     const NAME: &str = "Ann \"M\u{fc}ller\" & #1 \u{5c71}";

@@ -19,7 +19,7 @@ const REFUSED: i32 = 65;
 const UNAVAILABLE: i32 = 69;
 const UNANSWERED: i32 = 75;
 
-/// The names are shown behind the user ids, which they cannot replace, and nobody can forge them with control characters.
+/// The names are shown behind the user ids, which they cannot replace, and hold no control characters.
 #[test]
 fn a_name_is_claimed_and_shown_to_the_others() {
     let server = Server::start(&[]);

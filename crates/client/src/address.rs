@@ -91,7 +91,7 @@ impl Address {
     /// Returns the URL of one attempt. It may hold the secret of a session and must not be logged.
     pub(super) fn url(&self, target: &Target<'_>) -> String {
         let Self { scheme, authority, prefix } = self;
-        // Ids hold only characters that need no encoding, neither in a path nor in a query. A display name may hold any.
+        // Ids hold only characters that need no encoding, neither in a path nor in a query. A display name may.
         let mut url = format!("{scheme}://{authority}{prefix}/ws/chat/{}", target.user);
         let mut separator = '?';
         let mut query = |name: &str, value: &str| {

@@ -65,7 +65,8 @@ pub enum SendError {
         max: usize,
     },
     /// The data of [`Client::say_with_data`](super::Client::say_with_data) or of
-    /// [`Client::direct_with_data`](super::Client::direct_with_data) is not JSON, for the reason given. Nothing was sent.
+    /// [`Client::direct_with_data`](super::Client::direct_with_data) is not JSON, for the reason given. Nothing was
+    /// sent.
     #[error("data: must be JSON: {0}")]
     BadData(String),
     /// The name of the room or user is not valid. Nothing was sent.

@@ -24,8 +24,8 @@ const MIN_SIGNATURE: usize = 20;
 /// Largest file that is read for secrets.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// What clients have sent as a secret, whatever the server made of it. Tests run in threads of one process, and a secret
-/// of one of them must not be in the log of another either.
+/// The secrets that clients have sent, whatever the server made of them. Tests run in threads of one process, and a
+/// secret of one of them must not be in the log of another either.
 static SENT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Remembers a secret that a client is about to send.
@@ -74,7 +74,7 @@ pub(crate) fn remember_header(name: &str, value: &str) {
 
 /// A secret that was found in a line.
 struct Found {
-    /// What it is, for the report.
+    /// Its kind, for the report.
     what: String,
     secret: String,
 }
