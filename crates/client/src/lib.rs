@@ -115,9 +115,9 @@
 //! Dropping the future of a command does not take the command back. It only drops the answer.
 //!
 //! A message may carry any JSON value besides its text, with [`Client::say_with_data`] and
-//! [`Client::direct_with_data`]. The server passes it on in the bytes that were written; the events and [`Message::data`] have it in them.
-//! [`Builder::name`] claims a name for people, which every message then has. It proves nothing: show the user id beside
-//! it.
+//! [`Client::direct_with_data`]. The server passes it on in the bytes that were written; the events and
+//! [`Message::data`] have it in them. [`Builder::name`] claims a name for people, which every message then has. It
+//! proves nothing: show the user id beside it.
 //!
 //! ```no_run
 //! use serde_json::json;
