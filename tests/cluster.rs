@@ -25,6 +25,8 @@ mod load;
 mod nodes;
 #[path = "cluster/revoke.rs"]
 mod revoke;
+#[path = "cluster/sse.rs"]
+mod sse;
 #[path = "cluster/start.rs"]
 mod start;
 #[path = "cluster/storm/mod.rs"]

@@ -123,8 +123,8 @@ impl Local for Fanout {
 
     fn appended(&self, message: &PendingMessage, room: &RoomName, at: Position) {
         let PendingMessage { user, content, at_unix_ms, .. } = message;
-        let text = content.get().text;
-        let published = PublishedMessage { room, user, text, at_unix_ms: *at_unix_ms };
+        let content = content.get();
+        let published = PublishedMessage { room, user, content, at_unix_ms: *at_unix_ms };
         telling::message(&self.webhooks, published, at);
     }
 

@@ -44,8 +44,7 @@ impl OutgoingMessage<'_> {
     /// its offsets.
     pub(super) fn encode_and_tell(&self, webhooks: &Webhooks, at: Position) -> Encoded<SenderCopy> {
         let &Self { user, content, room, at_unix_ms, .. } = self;
-        let text = content.text;
-        telling::message(webhooks, PublishedMessage { room, user, text, at_unix_ms }, at);
+        telling::message(webhooks, PublishedMessage { room, user, content, at_unix_ms }, at);
         self.encode(at)
     }
 

@@ -6,6 +6,7 @@ use crate::chat::presence::{Presence, PresenceRules};
 use crate::config::WebhookEvent;
 use crate::names::{RoomName, UserId};
 use crate::protocol::close::EndReason;
+use crate::protocol::event::Content;
 use crate::webhooks::{Happening, Message, Webhooks};
 
 /// A message that has its position.
@@ -13,7 +14,7 @@ use crate::webhooks::{Happening, Message, Webhooks};
 pub(super) struct PublishedMessage<'a> {
     pub(super) room: &'a RoomName,
     pub(super) user: &'a UserId,
-    pub(super) text: &'a str,
+    pub(super) content: Content<'a>,
     pub(super) at_unix_ms: u64,
 }
 
@@ -22,10 +23,10 @@ pub(super) fn message(webhooks: &Webhooks, message: PublishedMessage<'_>, positi
     if !webhooks.want(WebhookEvent::Message) {
         return;
     }
-    let PublishedMessage { room, user, text, at_unix_ms } = message;
+    let PublishedMessage { room, user, content: Content { text, data, name }, at_unix_ms } = message;
     let Position { epoch, offset } = position;
     let (epoch, id) = (epoch.to_string(), format!("{epoch}-{offset}"));
-    let told = Message { room, user, epoch: &epoch, offset: offset.0, id: &id, at_unix_ms, text };
+    let told = Message { room, user, epoch: &epoch, offset: offset.0, id: &id, at_unix_ms, text, name, data };
     webhooks.note(&Happening::Message(told));
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::config::WebhookEvent;
-use crate::names::{RoomName, UserId};
+use crate::names::{DisplayName, RoomName, UserId};
 
 /// Something that happened, as the node saw it.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,10 @@ pub struct Message<'a> {
     pub at_unix_ms: u64,
     /// The text.
     pub text: &'a str,
+    /// The name of the sender that people are shown.
+    pub name: Option<&'a DisplayName>,
+    /// A JSON value in the bytes that its sender wrote.
+    pub data: Option<&'a str>,
 }
 
 /// The reason to read all users and rooms again.
@@ -74,7 +78,20 @@ pub(super) struct Event {
     pub(super) at_unix_ms: u64,
 }
 
-/// The fields of every kind of event.
+impl Event {
+    /// Appends the data of a message, which was checked to be JSON when it came. It is not parsed again, so that its
+    /// numbers, escapes and blanks, line breaks among them, stay as they are.
+    fn with_data(mut self, data: Option<&str>) -> Self {
+        if let Some(data) = data {
+            // Moves the closing brace. The object has an id, hence a field before this one.
+            self.json.pop();
+            self.json.extend([",\"data\":", data, "}"]);
+        }
+        self
+    }
+}
+
+/// The fields of every kind of event but `data`, which is no text.
 #[derive(Serialize, Default)]
 struct Fields<'a> {
     id: &'a str,
@@ -93,6 +110,8 @@ struct Fields<'a> {
     message_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,14 +180,18 @@ impl<'a> Happening<'a> {
             ..Fields::default()
         };
         match *self {
-            Self::Message(Message { epoch, offset, id, at_unix_ms, text, .. }) => Fields {
-                at_ms: at_unix_ms,
-                epoch: Some(epoch),
-                offset: Some(offset),
-                message_id: Some(id),
-                message: Some(text),
-                ..common
-            },
+            Self::Message(Message { epoch, offset, id, at_unix_ms, text, name, data, .. }) => {
+                let fields = Fields {
+                    at_ms: at_unix_ms,
+                    epoch: Some(epoch),
+                    offset: Some(offset),
+                    message_id: Some(id),
+                    message: Some(text),
+                    name: name.map(DisplayName::as_str),
+                    ..common
+                };
+                return fields.event().with_data(data);
+            }
             Self::Disconnected { code, reason, .. } => {
                 Fields { code: Some(code), reason: Some(reason), ..common }
             }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::chat::speaker;
 use crate::driver::Browser;
 use crate::page::Page;
@@ -109,4 +111,55 @@ async fn without_a_history_on_disk_the_page_says_that_something_is_lost() {
         assert_eq!(page.messages().await, ["before", "carol says 1", "carol says 2"]);
     }
     browser.finish().await;
+}
+
+/// A reader in the page, by the browser's own means: it keeps what it is told.
+const READER: &str = "window.heard = []; window.welcomes = [];
+    window.reader = new EventSource('/sse/lobby');
+    reader.onmessage = (event) => heard.push([JSON.parse(event.data).message, event.lastEventId]);
+    reader.addEventListener('welcome', (event) => welcomes.push(JSON.parse(event.data)));";
+
+/// Lets a page of the server read a room as server-sent events, ends the server, sends messages that the page misses,
+/// and lets the browser come back by itself.
+async fn a_reader_recovers(end: End) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings =
+        [("history.dir", folder.path().to_str().expect("a path in UTF-8")), ("drain.window", "1s")];
+    let (server, browser) = (Server::start(&settings), Browser::start().await);
+    let page = browser.open(&format!("http://{}/", server.address())).await;
+    page.run(READER, vec![]).await;
+    page.until("a welcome", "welcomes.length === 1").await;
+    let alice = speaker(&server, "alice", "lobby", 2).await;
+    page.until("the first messages", "heard.length === 2").await;
+
+    drop(alice);
+    let address = stop(server, end);
+    page.until("the end", "reader.readyState === EventSource.CONNECTING").await;
+    speak_elsewhere(folder.path(), 3).await;
+    let server = Server::launch(&[], &address, &settings);
+    page.until("it is back", "welcomes.length === 2").await;
+    let _dave = speaker(&server, "dave", "lobby", 1).await;
+    page.until("the last message", "heard.at(-1)[0] === 'dave says 1'").await;
+
+    let texts =
+        ["alice says 1", "alice says 2", "carol says 1", "carol says 2", "carol says 3", "dave says 1"];
+    let welcomes = page.run("return welcomes", vec![]).await;
+    let epoch = welcomes[0]["epoch"].as_str().expect("an epoch");
+    let id = |index: usize| format!("{epoch}:{}", index + 1);
+    let expected: Vec<_> = texts.iter().enumerate().map(|(index, text)| json!([text, id(index)])).collect();
+    assert_eq!(page.run("return heard", vec![]).await, json!(expected), "{welcomes}");
+    // The browser has sent the id of the last message that it had.
+    let position = ["epoch", "offset", "recovered"].map(|field| &welcomes[1][field]);
+    assert_eq!(position, [&json!(epoch), &json!(2), &json!(true)], "{welcomes}");
+    browser.finish().await;
+}
+
+#[tokio::test]
+async fn a_reader_of_server_sent_events_comes_back_after_a_restart_and_misses_nothing() {
+    a_reader_recovers(End::Terminate).await;
+}
+
+#[tokio::test]
+async fn a_reader_of_server_sent_events_comes_back_after_a_crash_and_misses_nothing() {
+    a_reader_recovers(End::Kill).await;
 }

@@ -1,9 +1,9 @@
 //! The backends in `examples/`, each as a process beside a server: they mint tokens that the server accepts, speak
 //! through its API, and verify webhooks.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -11,12 +11,12 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 
-use crate::support::eventually;
 use crate::support::http::{Response, get, post};
 use crate::support::log::Log;
-use crate::support::server::{Server, UNPINGED};
+use crate::support::server::{Server, UNPINGED, throng};
 use crate::support::speaker::Speaker;
 use crate::support::token::SECRET;
+use crate::support::{Running, binary, eventually};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const KEY: &str = "a-key-of-the-backend";
@@ -27,7 +27,7 @@ const WEBHOOK_KEY: &[u8] = b"0123456789abcdef01234567";
 struct Backend {
     child: Child,
     address: SocketAddr,
-    log: Arc<Log>,
+    log: Log,
 }
 
 impl Drop for Backend {
@@ -44,7 +44,8 @@ impl Backend {
     /// Starts a program that says where it runs.
     #[track_caller]
     fn start(command: &[&str], server: SocketAddr) -> Self {
-        let mut child = Command::new("sh")
+        let mut shell = Command::new("sh");
+        shell
             .args(["-c", "exec \"$@\" 2>&1", "sh"])
             .args(command)
             .env("THRONG_URL", format!("http://{server}"))
@@ -54,10 +55,9 @@ impl Backend {
             .env("PORT", "0")
             .env_remove("NODE_OPTIONS")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the backend starts");
-        let log = Log::follow(child.stdout.take().expect("stdout is piped"));
+            .stdout(Stdio::piped());
+        let mut child = shell.spawn().expect("the backend starts");
+        let log = Log::follow(child.stdout.take().expect("stdout is piped"), &shell);
         let line = log.wait_for_line("running on", |line| line.contains("running on http://127.0.0.1:"));
         let rest = line.split("http://").nth(1).expect("an address");
         let address = rest.split([' ', '/']).next().and_then(|address| address.parse().ok());
@@ -167,6 +167,86 @@ fn hear(command: &[&str]) {
     eventually("the backend knows that carol is gone", || backend.online().is_empty());
 }
 
+/// The page that says how the backends are run.
+const PAGE: &str = include_str!("../../examples/fastapi/README.md");
+
+/// Returns the three blocks of shell lines on the page, rewritten: the ports are free ones, and a command that runs
+/// until it is ended replaces its shell. The packages of Python are not fetched: `command`
+/// runs with those that are there.
+fn blocks_of_page(server: SocketAddr, backend: SocketAddr, command: &str) -> [String; 3] {
+    let blocks: Vec<&str> =
+        PAGE.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```\n")?.0)).collect();
+    let [serve, back, chat] = blocks[..] else { panic!("three blocks: {blocks:?}") };
+    let replaced = |text: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "no {from:?} in {text}");
+        text.replace(from, to)
+    };
+    let serve = replaced(serve, "127.0.0.1:8000", &backend.to_string());
+    let serve = replaced(&serve, "\nthrong\n", &format!("\nexec throng --listen {server}\n"));
+    let own = "python3 -m venv venv\nvenv/bin/pip install -r examples/fastapi/requirements.txt\n";
+    let back = replaced(back, own, "");
+    let (alternatives, _) = replaced(&back, "venv/bin/python examples/fastapi/app.py", command)
+        .split_once(" # or: node examples/node-backend/server.mjs")
+        .map(|(lines, rest)| (lines.to_owned(), rest.to_owned()))
+        .expect("the other backend in a comment");
+    let back = replaced(
+        &alternatives,
+        command,
+        &format!("PORT={} THRONG_URL=http://{server} exec {command}", backend.port()),
+    );
+    let chat = replaced(chat, "127.0.0.1:8000", &backend.to_string());
+    let chat = replaced(&chat, "throng chat ", &format!("throng chat ws://{server} "));
+    [serve, back, format!("set -e\n{chat}")]
+}
+
+/// Runs the lines of the page, each block in a shell of its own, in a folder that has the examples.
+fn follow_the_page(command: &str) {
+    if let Some(program) = ["openssl", "curl", "jq"].into_iter().find(|program| {
+        let asked = if *program == "openssl" { "version" } else { "--version" };
+        Command::new(program).arg(asked).stdout(Stdio::null()).status().is_err()
+    }) {
+        println!("skipped: there is no {program} on this machine; tests/run installs it");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let link =
+        |from: &str, to: &str| std::os::unix::fs::symlink(from, folder.path().join(to)).expect("a link");
+    link(&format!("{ROOT}/examples"), "examples");
+    link(&binary(), "throng");
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a PATH in UTF-8"));
+    // throng must know the backend's port, and the backend that of throng.
+    let free = || Server::start(&[("engine", "memory")]).address();
+    let (server, backend) = (free(), free());
+    let [serve, back, chat] = blocks_of_page(server, backend, command);
+    let start = |lines: &str| {
+        let mut shell = throng(&["bash", "-c", lines], &[]);
+        shell.current_dir(folder.path()).env("PATH", &path).env_remove("NODE_OPTIONS");
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Running(shell.spawn().expect("bash runs"));
+        let output = Log::follow(child.0.stdout.take().expect("stdout is piped"), &shell);
+        let errors = Log::follow(child.0.stderr.take().expect("stderr is piped"), &shell);
+        (child, output, errors)
+    };
+    let serving = start(&serve);
+    serving.2.wait_for_line("listening", |line| line.contains("listening"));
+    let backing = start(&back);
+    eventually("the backend answers", || std::net::TcpStream::connect(backend).is_ok());
+    let (mut chatting, said, errors) = start(&chat);
+    said.wait_for_line("the message that the backend has published", |line| line.contains("\"offset\":1"));
+    said.wait_for_line("alice is in", |line| line.contains("-- connected as alice in lobby"));
+    eventually("the backend knows that alice is online", || {
+        let page: Value = serde_json::from_str(&get(backend, "/online").body).expect("JSON");
+        page["online"].get("alice").is_some()
+    });
+    let mut input = chatting.0.stdin.take().expect("stdin is piped");
+    input.write_all(b"/history\n").expect("the chat reads");
+    said.wait_for_line("the message from before", |line| line == "lobby server: hi");
+    drop(input);
+    eventually("the chat ends", || chatting.0.try_wait().expect("a child of ours").is_some());
+    assert!(chatting.0.wait().expect("a child of ours").success(), "{}", errors.text());
+    drop((backing, serving));
+}
+
 #[test]
 fn the_backend_in_python_logs_in_speaks_and_believes_signed_webhooks() {
     let imports = "import fastapi, uvicorn, jwt, httpx";
@@ -182,6 +262,7 @@ fn the_backend_in_python_logs_in_speaks_and_believes_signed_webhooks() {
     let program = format!("{ROOT}/examples/fastapi/app.py");
     work(&[python, "-u", &program]);
     hear(&[python, "-u", &program]);
+    follow_the_page(&format!("{python} examples/fastapi/app.py"));
 }
 
 #[test]
@@ -196,4 +277,5 @@ fn the_backend_in_javascript_logs_in_speaks_and_believes_signed_webhooks() {
     assert!(lines <= 60, "{lines} lines");
     work(&["node", &program]);
     hear(&["node", &program]);
+    follow_the_page("node examples/node-backend/server.mjs");
 }

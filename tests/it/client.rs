@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tempfile::TempDir;
-use throng::client::{Event, SendError, State};
+use throng::client::{BuildError, Event, SendError, State};
 
 use crate::manual::CLIENTS;
 use crate::support::bridge::Bridge;
@@ -78,6 +78,67 @@ async fn the_client_sends_and_receives_joins_and_leaves_asks_and_closes() {
     assert!(matches!(ann.client.say("lobby", "late").await, Err(SendError::Stopped(_))));
     drop(bob);
     crate::support::eventually("a client that is dropped disconnects", || server.connections() == 0.0);
+}
+
+/// 1. Ann claims a name, and sends data to the room and to Bob alone; Bob receives both in the bytes that she wrote,
+///    and so do those who read the history.
+/// 2. The connection breaks: Ann comes back with her name.
+/// 3. Data that is no JSON, and a name that must not be shown, go nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_client_has_a_name_and_sends_and_receives_data() {
+    const NAME: &str = "Ann \"M\u{fc}ller\" & #1 \u{5c71}";
+    const DATA: &str = r#"{ "a" : [1.50, 1E2, "\u00fc"] }"#;
+    let server = Server::start(&[]);
+    let bridge = Bridge::to(server.address()).await;
+    let mut ann = Own::start(builder(&bridge.url(), "ann").name(NAME));
+    ann.until("a welcome", |event| matches!(event, Event::Welcome { .. }).then_some(())).await;
+    let mut bob = Own::enter(&url(&server), "bob").await;
+    ann.client.say_with_data("lobby", "one", DATA).await.unwrap();
+    assert_eq!(ann.client.direct_with_data("bob", "two", DATA).await, Ok(1));
+    ann.client.say("lobby", "three").await.unwrap();
+    bridge.cut();
+    bridge.mend(server.address());
+    ann.client.say_with_data("lobby", "four", "null").await.unwrap();
+    bob.client.say("lobby", "five").await.unwrap();
+    let mut received = Vec::new();
+    while received.len() < 5 {
+        let carried = |event: &Event| match event {
+            Event::Message { text, name, data, .. } | Event::Direct { text, name, data, .. } => {
+                Some((text.clone(), name.as_ref().map(ToString::to_string), data.clone()))
+            }
+            _ => None,
+        };
+        received.push(bob.until("a message", carried).await);
+    }
+    let name = || Some(NAME.to_owned());
+    // A private message may overtake one of the room.
+    received.sort();
+    let expected = [
+        ("five", None, None),
+        ("four", name(), Some("null")),
+        ("one", name(), Some(DATA)),
+        ("three", name(), None),
+        ("two", name(), Some(DATA)),
+    ];
+    assert_eq!(received, expected.map(|(text, name, data)| (text.into(), name, data.map(Into::into))));
+    let page = bob.client.history("lobby", None, 10).await.unwrap();
+    let first = (page.messages[0].name.as_ref().map(ToString::to_string), page.messages[0].data.as_deref());
+    assert_eq!((first, page.messages.len()), ((name(), Some(DATA)), 4));
+
+    for wrong in ["", "nonsense", "{\"a\":1", "1 2"] {
+        let answer = ann.client.say_with_data("lobby", "x", wrong).await;
+        assert!(matches!(answer, Err(SendError::BadData(_))), "{wrong}: {answer:?}");
+    }
+    let large = format!("\"{}\"", "x".repeat(5_000));
+    let refused = ann.client.direct_with_data("bob", "x", &large).await;
+    assert!(
+        matches!(refused, Err(SendError::Refused { ref code, .. }) if code == "data_too_long"),
+        "{refused:?}"
+    );
+    for wrong in ["", " ", "a\nb", "a\u{202e}b", &"x".repeat(65)] {
+        let error = builder(&url(&server), "eve").name(wrong).connect().err();
+        assert!(matches!(error, Some(BuildError::Name(_))), "{wrong:?}: {error:?}");
+    }
 }
 
 #[tokio::test]

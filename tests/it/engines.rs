@@ -58,6 +58,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("api_cli", "a client of the API, whose own tests run on an engine"),
     ("backends", "a backend in another process"),
     ("bench", "the load generator, for which one kind of server is enough"),
+    ("canary", "the judge of the logs, without a server"),
     ("checker", "the judge of the tests, without a server"),
     ("churn", "sockets, descriptors and memory of one process"),
     ("client_storm", "the server keeps its history on disk"),

@@ -122,8 +122,8 @@ fn build(example: &str) -> PathBuf {
 struct Talker {
     language: Language,
     child: Child,
-    output: Arc<Log>,
-    errors: Arc<Log>,
+    output: Log,
+    errors: Log,
 }
 
 impl Talker {
@@ -135,8 +135,8 @@ impl Talker {
         command.arg(format!("ws://{address}/ws/chat/{}?room=lobby", language.name));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.env_remove("NODE_OPTIONS").spawn().expect("the client starts");
-        let output = Log::follow(child.stdout.take().expect("stdout is piped"));
-        let errors = Log::follow(child.stderr.take().expect("stderr is piped"));
+        let output = Log::follow(child.stdout.take().expect("stdout is piped"), &command);
+        let errors = Log::follow(child.stderr.take().expect("stderr is piped"), &command);
         let talker = Self { language, child, output, errors };
         let news = watcher.find("presence_diff");
         assert_eq!(news["joined"], json!([talker.language.name]), "{news}");
@@ -368,7 +368,7 @@ fn a_program_that_embeds_a_server_serves_and_drains() {
     let mut command = Command::new(build("embedded"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut program = Running(command.spawn().expect("the example starts"));
-    let output = Log::follow(program.0.stdout.take().expect("stdout is piped"));
+    let output = Log::follow(program.0.stdout.take().expect("stdout is piped"), &command);
     let line = output.wait_for_start("listening on ");
     let address: SocketAddr = line.trim_start_matches("listening on ").parse().expect("an address");
     let mut alice = Speaker::on(Socket::connect(address), "alice", "");

@@ -71,6 +71,30 @@ fn the_answer_says_who_comes_in_and_on_which_terms() {
     assert_eq!(questions(&server, "connect", "allowed"), 4.0);
 }
 
+/// 1. The hook is told the name that a user claims, and answers with another one, which the others are shown.
+/// 2. It answers without a name: the claimed one counts. A name that must not be shown is as none.
+#[test]
+fn the_answer_names_the_user_for_the_others() {
+    let (receiver, dir) = (Receiver::start(|_| allow()), folder());
+    let server = start(&receiver, &dir, &["connect"], &[]);
+    let mut alice = Speaker::alone(&server, "alice?room=a");
+    for (answer, shown) in [
+        (json!({"allow": true, "name": "B\u{f6}b \"\u{5c71}\""}), "B\u{f6}b \"\u{5c71}\""),
+        (json!({"allow": true}), "Mallory"),
+        (json!({"allow": true, "name": "B\u{202e}b"}), "Mallory"),
+    ] {
+        receiver.answer(move |_| Answer::json(&answer));
+        let mut bob = Speaker::enter(&server, "bob?room=a&name=Mallory");
+        assert_eq!(receiver.asked().last().expect("a question").body["name"], "Mallory");
+        assert_eq!(alice.expect("presence_diff")["names"], json!({"bob": shown}));
+        bob.command(json!({"type": "message", "message": "hi"}));
+        let message = alice.expect("message");
+        assert_eq!((&message["user"], &message["name"]), (&json!("bob"), &json!(shown)), "{message}");
+        drop(bob);
+        alice.expect("presence_diff");
+    }
+}
+
 #[test]
 fn a_connection_ends_when_the_answer_expires() {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("a date after 1970").as_millis() as u64;

@@ -70,8 +70,8 @@ fn examples_of_help() -> Vec<String> {
 /// A running line, with all processes that it started. It ends with the test.
 struct Running {
     child: Child,
-    output: std::sync::Arc<Log>,
-    errors: std::sync::Arc<Log>,
+    output: Log,
+    errors: Log,
 }
 
 impl Running {
@@ -83,8 +83,9 @@ impl Running {
         command.current_dir(folder).env("PATH", path).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("bash runs");
-        let output = Log::follow(child.stdout.take().expect("stdout is piped"));
-        let errors = Log::follow(child.stderr.take().expect("stderr is piped"));
+        // `throng token` prints a token.
+        let output = Log::follow_result(child.stdout.take().expect("stdout is piped"));
+        let errors = Log::follow(child.stderr.take().expect("stderr is piped"), &command);
         Self { child, output, errors }
     }
 

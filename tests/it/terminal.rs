@@ -19,6 +19,38 @@ const REFUSED: i32 = 65;
 const UNAVAILABLE: i32 = 69;
 const UNANSWERED: i32 = 75;
 
+/// The names are shown behind the user ids, which they cannot replace, and hold no control characters.
+#[test]
+fn a_name_is_claimed_and_shown_to_the_others() {
+    let server = Server::start(&[]);
+    let mut bob = Chat::enter(&server, "bob");
+    let mut ann = Chat::start(&server, "ann", &["--name", "Ann (admin): \u{fc}"], &[]);
+    ann.sees("-- connected as ann in lobby");
+    ann.types("hi");
+    bob.sees("lobby ann (Ann (admin): \u{fc}): hi");
+    ann.types("/msg bob psst");
+    bob.sees("@ann (Ann (admin): \u{fc}): psst");
+    bob.types("hello");
+    ann.sees("lobby bob: hello");
+    let json = Chat::start(&server, "log", &["--json", "--name", "Log"], &[]);
+    json.sees_like("{\"event\":\"connected\"");
+    ann.types("again");
+    let line = json.sees_like("{\"event\":\"message\"");
+    assert!(line.contains("\"user\":\"ann\",\"name\":\"Ann (admin): \u{fc}\""), "{line}");
+    for wrong in ["", "a\u{1b}[2J", "a\u{202e}b"] {
+        let (code, _, errors) = Chat::start(&server, "eve", &["--name", wrong], &[]).ended();
+        assert!(code == USAGE && errors.starts_with("throng: name: "), "{wrong:?}: {code}: {errors}");
+    }
+    // Where a token is demanded, its name counts.
+    let server = Server::start(&[("auth.required", "true"), ("auth.secret", SECRET)]);
+    let tokens = ["bob", "ann"].map(|user| mint(&["--sub", user]));
+    let bob = Chat::start(&server, "bob", &[], &[("THRONG_TOKEN", &tokens[0])]);
+    bob.sees("-- connected as bob in lobby");
+    let mut ann = Chat::start(&server, "ann", &["--name", "Mallory"], &[("THRONG_TOKEN", &tokens[1])]);
+    ann.types("hi");
+    bob.sees("lobby ann: hi");
+}
+
 #[test]
 fn two_terminals_talk() {
     let server = Server::start(&[]);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::frame::text;
 use crate::support::http::post;
 use crate::support::receiver::{Answer, Asked, OTHER_SECRET, Receiver, SECRET, events, secret_file};
 use crate::support::server::{Server, Settings};
@@ -130,6 +131,36 @@ fn everything_is_told_before_the_server_stops() {
     for asked in receiver.asked() {
         assert_eq!((&asked.body["dropped"], asked.path.as_str()), (&json!(0), "/hook"));
         assert!(asked.body["time_ms"].is_u64() && asked.body["node"].is_string(), "{asked:?}");
+    }
+}
+
+/// Messages wait on different ways until they have a position: in memory, or until they are on disk.
+#[test]
+fn a_message_is_told_with_the_name_and_the_data_that_it_carries() {
+    // Blanks and line breaks between the parts, numbers and escapes stay as they were written.
+    const DATA: &str = "{\"a\" :\r\n [1.50,\n1E2,\"\\u00fc\\n\"]}";
+    let history = folder();
+    let on_disk = ("history.dir", history.path().to_str().expect("UTF-8"));
+    for more in [&[][..], &[on_disk]] {
+        let (receiver, dir) = (Receiver::start(|_| Answer::ok()), folder());
+        let server = start(&receiver, &dir, &["message"], more);
+        let mut alice = Speaker::alone(&server, "alice?room=a&name=Ann+%22%E5%B1%B1%22");
+        let carrying = format!(r#"{{"type":"message","room":"a","message":"one","data":{DATA}}}"#);
+        alice.socket.send(text(&carrying));
+        alice.expect("message");
+        alice.expect("ack");
+        alice.say_quietly("a", "two");
+        let mut bob = Speaker::enter(&server, "bob?room=a");
+        bob.command(json!({"type": "message", "message": "three"}));
+        let events = receiver.wait_for_events("message", 3);
+        let told: Vec<_> = of_kind(&events, "message")
+            .map(|event| (&event["message"], event.get("name"), event.get("data").is_some()))
+            .collect();
+        let (name, [one, two, three]) = (json!("Ann \"山\""), ["one", "two", "three"].map(Value::from));
+        assert_eq!(told, [(&one, Some(&name), true), (&two, Some(&name), false), (&three, None, false)]);
+        let end = format!(",\"message\":\"one\",\"name\":\"Ann \\\"山\\\"\",\"data\":{DATA}}}");
+        let raw: String = receiver.asked().into_iter().map(|asked| asked.raw).collect();
+        assert!(raw.contains(&end), "{raw}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use super::error::BuildError;
-use throng_names::{Position, RoomName, SessionId, UserId};
+use throng_names::{DisplayName, Position, RoomName, SessionId, UserId};
 
 /// The address under which the server's `/` is reached: the scheme `ws` or `wss`, an authority, and the path prefix of
 /// a proxy without its last `/`.
@@ -70,6 +70,19 @@ fn is_host(host: &str) -> bool {
     }
 }
 
+/// Encodes all bytes but those that never have a meaning of their own in a URL (RFC 3986, section 2.3).
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 impl Address {
     pub(super) fn is_secure(&self) -> bool {
         self.scheme == "wss"
@@ -78,7 +91,7 @@ impl Address {
     /// Returns the URL of one attempt. It may hold the secret of a session and must not be logged.
     pub(super) fn url(&self, target: &Target<'_>) -> String {
         let Self { scheme, authority, prefix } = self;
-        // Names hold only characters that need no encoding, neither in a path nor in a query.
+        // Ids hold only characters that need no encoding, neither in a path nor in a query. A display name may.
         let mut url = format!("{scheme}://{authority}{prefix}/ws/chat/{}", target.user);
         let mut separator = '?';
         let mut query = |name: &str, value: &str| {
@@ -91,6 +104,9 @@ impl Address {
                 query("resume", &format!("{epoch}:{offset}"));
             }
         }
+        if let Some(name) = target.name {
+            query("name", &percent_encoded(name.as_str()));
+        }
         if let Some(session) = target.session {
             query("session", &String::from_utf8_lossy(&session.digits()));
         }
@@ -102,6 +118,8 @@ impl Address {
 #[derive(Debug)]
 pub(super) struct Target<'a> {
     pub(super) user: &'a UserId,
+    /// The name that people are shown.
+    pub(super) name: Option<&'a DisplayName>,
     /// The entry room, with the last known position in it.
     pub(super) entry: Option<(&'a RoomName, Option<Position>)>,
     /// The secret of the previous connection. If that one is half open on the server, the secret lets this attempt take
@@ -118,7 +136,7 @@ mod tests {
     #[test]
     fn an_address_keeps_the_prefix_of_a_proxy() {
         let user = "ann:x@y".parse().unwrap();
-        let target = Target { user: &user, entry: None, session: None };
+        let target = Target { user: &user, name: None, entry: None, session: None };
         for (url, expected) in [
             ("ws://127.0.0.1:8080", "ws://127.0.0.1:8080/ws/chat/ann:x@y"),
             ("http://[::1]:80/", "ws://[::1]:80/ws/chat/ann:x@y"),
@@ -135,13 +153,28 @@ mod tests {
         let position = Position { epoch: "000000000000a".parse().unwrap(), offset: Offset(7) };
         let session = "0123456789abcdef0123456789abcdef".parse().ok();
         let address: Address = "ws://h".parse().unwrap();
-        let url_of = |entry, session| address.url(&Target { user: &user, entry, session });
+        let url_of = |entry, session| address.url(&Target { user: &user, name: None, entry, session });
         assert_eq!(url_of(Some((&room, None)), None), "ws://h/ws/chat/ann?room=lobby");
         assert_eq!(
             url_of(Some((&room, Some(position))), session),
             "ws://h/ws/chat/ann?room=lobby&resume=000000000000a:7&session=0123456789abcdef0123456789abcdef"
         );
         assert_eq!(url_of(None, session), "ws://h/ws/chat/ann?session=0123456789abcdef0123456789abcdef");
+    }
+
+    #[test]
+    fn a_name_is_encoded_whatever_it_holds() {
+        let user = "ann".parse().unwrap();
+        let address: Address = "ws://h".parse().unwrap();
+        for (name, encoded) in [
+            ("Ann-._~9", "Ann-._~9"),
+            ("A&b=c #%?+/", "A%26b%3Dc%20%23%25%3F%2B%2F"),
+            ("\u{fc}\u{5c71}\u{1f980}", "%C3%BC%E5%B1%B1%F0%9F%A6%80"),
+        ] {
+            let name = name.parse().unwrap();
+            let target = Target { user: &user, name: Some(&name), entry: None, session: None };
+            assert_eq!(address.url(&target), format!("ws://h/ws/chat/ann?name={encoded}"));
+        }
     }
 
     #[test]

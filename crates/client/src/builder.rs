@@ -17,7 +17,7 @@ use super::task;
 use super::tls::Tls;
 use super::token::TokenSource;
 use super::wire::Dialer;
-use throng_names::{RoomName, UserId};
+use throng_names::{DisplayName, RoomName, UserId};
 
 /// The options of a client; created by [`Client::builder`].
 #[derive(Clone)]
@@ -25,6 +25,7 @@ pub struct Builder {
     url: String,
     user: Option<String>,
     room: Option<String>,
+    name: Option<String>,
     token: TokenSource,
     ca: Option<Vec<u8>>,
     backoff: Backoff,
@@ -44,6 +45,7 @@ impl fmt::Debug for Builder {
             .field("url", &self.url)
             .field("user", &self.user)
             .field("room", &self.room)
+            .field("name", &self.name)
             .field("token", &self.token)
             .field("ca", &self.ca.as_ref().map(|_| "…"))
             .field("backoff", &self.backoff)
@@ -61,6 +63,7 @@ impl Builder {
             url: url.to_owned(),
             user: None,
             room: None,
+            name: None,
             token: TokenSource::None,
             ca: None,
             backoff: Backoff::default(),
@@ -82,6 +85,15 @@ impl Builder {
     #[must_use]
     pub fn room(mut self, room: &str) -> Self {
         self.room = Some(room.to_owned());
+        self
+    }
+
+    /// Sets the name that people are shown beside the user id: 1 to 64 characters of any script, without control
+    /// characters and characters that change the direction of text. It proves nothing: several users may have the same.
+    /// Where the server demands a token, the name of the token counts, and this one is ignored.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
         self
     }
 
@@ -158,13 +170,21 @@ impl Builder {
         let user: UserId = self.user.ok_or(BuildError::NoUser)?.parse().map_err(BuildError::User)?;
         let room: Option<RoomName> =
             self.room.map(|room| room.parse()).transpose().map_err(BuildError::Room)?;
+        let name: Option<DisplayName> =
+            self.name.map(|name| name.parse()).transpose().map_err(BuildError::Name)?;
         let tls = Tls::new(address.is_secure(), self.ca.as_deref())?;
         self.token.check()?;
         let (has_token, can_renew) = (self.token.is_fixed(), self.token.fetches());
         let dialer = Dialer::new(tls, self.token);
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        let settings =
-            Settings { user, queue: self.queue, has_token, can_renew, answer_timeout: self.answer_timeout };
+        let settings = Settings {
+            user,
+            name,
+            queue: self.queue,
+            has_token,
+            can_renew,
+            answer_timeout: self.answer_timeout,
+        };
         let core = Core::new(settings, room, self.backoff, fastrand::Rng::new(), Instant::now());
         let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
         let (event_sender, events) = mpsc::channel(self.events);

@@ -1,6 +1,7 @@
 //! The commands that a program gives to the client, and their form on the wire.
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::error::SendError;
@@ -14,11 +15,14 @@ pub(super) const COMMAND_QUEUE: usize = 256;
 /// The sender for the result of a command.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, SendError>>;
 
+/// A JSON value that a message carries, in the bytes that its program wrote.
+pub(super) type Data = Box<RawValue>;
+
 /// One call of a method of [`Client`](super::Client).
 #[derive(Debug)]
 pub(super) enum Command {
-    Say { room: RoomName, text: String, reply: Reply<Ack> },
-    Direct { to: UserId, text: String, reply: Reply<usize> },
+    Say { room: RoomName, text: String, data: Option<Data>, reply: Reply<Ack> },
+    Direct { to: UserId, text: String, data: Option<Data>, reply: Reply<usize> },
     Join { room: RoomName, reply: Reply<Joined> },
     Leave { room: RoomName, reply: Reply<()> },
     History { room: RoomName, before: Option<u64>, limit: usize, reply: Reply<History> },
@@ -40,6 +44,8 @@ pub(super) struct CommandFrame<'a> {
     pub(super) to: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -23,6 +23,9 @@ pub enum BuildError {
     /// The room's name is not a valid name.
     #[error("room: {0}")]
     Room(NameError),
+    /// The display name is empty, too long, or holds characters that could deceive people.
+    #[error("name: {0}")]
+    Name(NameError),
     /// The token is empty or holds characters that no header can carry. The error does not show it.
     #[error("token: must be printable ASCII without spaces, and not empty")]
     Token,
@@ -61,6 +64,11 @@ pub enum SendError {
         /// The most characters allowed.
         max: usize,
     },
+    /// The data of [`Client::say_with_data`](super::Client::say_with_data) or of
+    /// [`Client::direct_with_data`](super::Client::direct_with_data) is not JSON, for the reason given. Nothing was
+    /// sent.
+    #[error("data: must be JSON: {0}")]
+    BadData(String),
     /// The name of the room or user is not valid. Nothing was sent.
     #[error("name: {0}")]
     BadName(#[from] NameError),

@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::builder::Builder;
-use super::command::{Command, Reply};
+use super::command::{Command, Data, Reply};
 use super::error::SendError;
 use super::event::{Ack, Ended, Event, History, Joined, Presence};
 
@@ -53,7 +54,18 @@ impl Client {
     /// [`SendError::UnknownOutcome`], [`SendError::Unread`], [`SendError::Stopped`].
     pub async fn say(&self, room: &str, text: &str) -> Result<Ack, SendError> {
         let (room, text) = (room.parse()?, text.to_owned());
-        self.request(|reply| Command::Say { room, text, reply }).await
+        self.request(|reply| Command::Say { room, text, data: None, reply }).await
+    }
+
+    /// Sends a message that carries data besides its text: any JSON value, which the server passes on in these bytes.
+    /// Everything else is as with [`Client::say`].
+    ///
+    /// # Errors
+    /// Those of [`Client::say`], and [`SendError::BadData`]. Where the data is larger than the server allows:
+    /// [`SendError::Refused`] with the code `data_too_long`.
+    pub async fn say_with_data(&self, room: &str, text: &str, data: &str) -> Result<Ack, SendError> {
+        let (room, text, data) = (room.parse()?, text.to_owned(), Some(json(data)?));
+        self.request(|reply| Command::Say { room, text, data, reply }).await
     }
 
     /// Sends a message to one user alone and returns how many connections of that user it was delivered to.
@@ -62,7 +74,16 @@ impl Client {
     /// Those of [`Client::say`]. When the user is not connected: [`SendError::Refused`] with the code `user_not_found`.
     pub async fn direct(&self, to: &str, text: &str) -> Result<usize, SendError> {
         let (to, text) = (to.parse()?, text.to_owned());
-        self.request(|reply| Command::Direct { to, text, reply }).await
+        self.request(|reply| Command::Direct { to, text, data: None, reply }).await
+    }
+
+    /// Sends a message with data to one user alone, as [`Client::direct`] and [`Client::say_with_data`] do.
+    ///
+    /// # Errors
+    /// Those of [`Client::direct`] and of [`Client::say_with_data`].
+    pub async fn direct_with_data(&self, to: &str, text: &str, data: &str) -> Result<usize, SendError> {
+        let (to, text, data) = (to.parse()?, text.to_owned(), Some(json(data)?));
+        self.request(|reply| Command::Direct { to, text, data, reply }).await
     }
 
     /// Enters a room and stays in it over reconnects, until [`Client::leave`]. Without a connection the call waits for
@@ -139,6 +160,11 @@ impl Client {
         self.commands.send(command(reply)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
+}
+
+/// Checks that a text is one JSON value, and keeps its bytes.
+fn json(text: &str) -> Result<Data, SendError> {
+    RawValue::from_string(text.to_owned()).map_err(|error| SendError::BadData(error.to_string()))
 }
 
 impl Events {

@@ -114,6 +114,29 @@
 //!
 //! Dropping the future of a command does not take the command back. It only drops the answer.
 //!
+//! A message may carry any JSON value besides its text, with [`Client::say_with_data`] and
+//! [`Client::direct_with_data`]. The server passes it on in the bytes that were written; the events and
+//! [`Message::data`] have it in them. [`Builder::name`] claims a name for people, which every message then has. It
+//! proves nothing: show the user id beside it.
+//!
+//! ```no_run
+//! use serde_json::json;
+//! use throng_client::{Client, Event};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = Client::builder("ws://127.0.0.1:8080").user("ann").name("Ann M\u{fc}ller");
+//! let (client, mut events) = options.connect()?;
+//! client.say_with_data("lobby", "look", &json!({"picture": 7}).to_string()).await?;
+//! while let Some(event) = events.next().await {
+//!     if let Event::Message { user, name, text, data: Some(data), .. } = event {
+//!         let data: serde_json::Value = serde_json::from_str(&data)?;
+//!         println!("{user} ({name:?}): {text}, with {}", data["picture"]);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Events
 //!
 //! [`Events::next`] returns the events in order, to one reader. [`Events`] is a [`Stream`](futures_util::Stream), too.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::command::{CommandFrame, Reply};
+use super::command::{CommandFrame, Data, Reply};
 use super::error::SendError;
 use super::event::Ack;
 use super::timestamp::Timestamp;
@@ -36,6 +36,7 @@ pub(super) enum Recipient {
 struct QueuedMessage {
     to: Recipient,
     text: String,
+    data: Option<Data>,
     key: String,
     first_sent: Option<Timestamp>,
     attempts: u32,
@@ -124,10 +125,10 @@ impl Outbox {
     }
 
     /// Queues a message behind the others. Fails it at once when the outbox is full or the text too long.
-    pub(super) fn push(&mut self, to: Recipient, text: String) {
+    pub(super) fn push(&mut self, to: Recipient, text: String, data: Option<Data>) {
         self.last_key += 1;
         let key = format!("{}-{}", self.key_prefix, self.last_key);
-        let message = QueuedMessage { to, text, key, first_sent: None, attempts: 0 };
+        let message = QueuedMessage { to, text, data, key, first_sent: None, attempts: 0 };
         if self.messages.len() >= self.limit {
             return message.fail(SendError::QueueFull);
         }
@@ -184,6 +185,7 @@ impl Outbox {
         let frame = CommandFrame {
             id: Some(id),
             message: Some(&first.text),
+            data: first.data.as_deref(),
             key: Some(&first.key),
             ..CommandFrame::default()
         };

@@ -34,11 +34,14 @@ pub struct Arguments {
     #[arg(default_value = "ws://127.0.0.1:8080", value_name = "URL")]
     pub(super) url: String,
     /// Your user id: 3 to 64 of A-Z a-z 0-9 _ . : @ -
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "USER")]
     pub(super) user: String,
     /// The room to enter first [default: that of the server]
     #[arg(long, value_name = "ROOM")]
     pub(super) room: Option<String>,
+    /// A name to show to people beside your user id, where the server demands no token: 1 to 64 characters
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
     /// A token (JWT). Other users of this machine can see it here: THRONG_TOKEN in the environment or --token-file is
     /// safer
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]

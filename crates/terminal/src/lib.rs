@@ -80,6 +80,9 @@ fn connect(arguments: &Arguments) -> Result<(Client, Events), Failure> {
     if let Some(room) = &arguments.room {
         builder = builder.room(room);
     }
+    if let Some(name) = &arguments.name {
+        builder = builder.name(name);
+    }
     if let Some(token) = arguments.token().map_err(Failure::Usage)? {
         builder = builder.token(&token);
     }

@@ -4,7 +4,6 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -148,7 +147,7 @@ async fn say_all(senders: Vec<Sender>, numbers: std::ops::Range<usize>) -> Vec<S
 /// Members with the client of the browser, in a process of Node.
 struct BrowserClients {
     _process: Running,
-    output: Arc<Log>,
+    output: Log,
 }
 
 impl BrowserClients {
@@ -159,7 +158,7 @@ impl BrowserClients {
         command.arg(script).arg(url.replace("ws:", "http:"));
         command.args([count, ROOMS, TOTAL].map(|number| number.to_string())).stdout(Stdio::piped());
         let mut process = Running(command.spawn().expect("node runs; tests/run installs it"));
-        let output = Log::follow(process.0.stdout.take().expect("a pipe"));
+        let output = Log::follow(process.0.stdout.take().expect("a pipe"), &command);
         output.wait_for_start("online");
         Self { _process: process, output }
     }

@@ -104,7 +104,7 @@ fn the_log_is_written_as_shown() {
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("the server starts");
-    let log = Log::follow(child.stderr.take().expect("stderr is piped"));
+    let log = Log::follow(child.stderr.take().expect("stderr is piped"), &command);
     log.wait_for_line("listening", |line| line.contains("listening"));
     signal(&child, "TERM");
     log.wait_for_end();

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::PATIENCE;
+use super::canary;
 use super::server::Server;
 
 /// A connected client.
@@ -47,7 +48,9 @@ impl Client {
 
     async fn attempt(server: &Server, path: &str, headers: &[(&str, &str)]) -> Result<Self, Error> {
         let mut request = format!("ws://{}{path}", server.address()).into_client_request()?;
+        canary::remember_target(path);
         for (name, value) in headers {
+            canary::remember_header(name, value);
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
             request.headers_mut().append(name, HeaderValue::from_str(value).expect("a header's value"));
         }

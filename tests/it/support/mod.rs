@@ -2,6 +2,7 @@
 //! can break them.
 
 pub(crate) mod bridge;
+pub(crate) mod canary;
 pub(crate) mod checker;
 pub(crate) mod client;
 pub(crate) mod engine;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -20,7 +19,9 @@ const BASE: Settings<'static> = &[("rate_limit.enabled", "false")];
 pub(crate) struct Node {
     child: Child,
     address: SocketAddr,
-    log: Arc<Log>,
+    log: Log,
+    /// Standard output, to which a server writes nothing; a secret least of all.
+    _output: Log,
 }
 
 impl Node {
@@ -30,10 +31,11 @@ impl Node {
         let mut command = throng(wrapper, BASE);
         command.envs(settings.iter().map(|(key, value)| (variable(key), value)));
         command.args(["serve", "--listen", listen, "--log-format", "json"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the server starts");
-        let log = Log::follow(child.stderr.take().expect("stderr is piped"));
-        Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log }
+        let output = Log::follow(child.stdout.take().expect("stdout is piped"), &command);
+        let log = Log::follow(child.stderr.take().expect("stderr is piped"), &command);
+        Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, _output: output }
     }
 
     /// Waits until the node listens, and learns its address.
@@ -81,6 +83,7 @@ impl Node {
     /// Sends a signal, by its name in the shell, such as `STOP`.
     #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
+        self.log.files_are_read();
         signal(&self.child, name);
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockRef, Type};
 
 use super::PATIENCE;
+use super::canary;
 use super::frame::{self, Received};
 use super::http::Response;
 
@@ -84,11 +85,13 @@ impl Socket {
     /// Sends bytes as they are.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        canary::remember_request(bytes.as_ref());
         self.stream.write_all(bytes.as_ref()).expect("the server takes bytes");
     }
 
     /// Sends bytes if the server takes them all; false when it does not.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        canary::remember_request(bytes.as_ref());
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 

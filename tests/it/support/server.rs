@@ -30,6 +30,9 @@ pub(crate) struct Server {
     _engine: Option<Arc<Engine>>,
 }
 
+/// The beginning of the names of the variables that are settings.
+pub(super) const PREFIX: &str = "THRONG_";
+
 /// Settings as the documentation names them: `("queue.max_bytes", "64KiB")`.
 pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
 
@@ -49,7 +52,7 @@ pub(crate) const SMALL_QUEUES: Settings<'static> = &[
 
 /// Returns the environment variable of a setting: `queue.max_bytes` is `THRONG_QUEUE__MAX_BYTES`.
 pub(super) fn variable(key: &str) -> String {
-    format!("THRONG_{}", key.to_uppercase().replace('.', "__"))
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
 /// Returns the command of the binary with `settings` and no other variables of ours, started through `wrapper` if there
@@ -59,7 +62,9 @@ pub(crate) fn throng(wrapper: &[&str], settings: Settings<'_>) -> Command {
     let mut words = wrapper.iter().copied().chain([binary]);
     let mut command = Command::new(words.next().unwrap_or(binary));
     command.args(words);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"THRONG_")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+    {
         command.env_remove(name);
     }
     command.envs(settings.iter().map(|(key, value)| (variable(key), value)));

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Stdio};
-use std::sync::Arc;
 
 use super::log::Log;
 use super::server::{Server, signal, throng};
@@ -13,8 +12,8 @@ use super::{PATIENCE, eventually};
 pub(crate) struct Chat {
     child: Child,
     input: Option<ChildStdin>,
-    pub(crate) output: Arc<Log>,
-    errors: Arc<Log>,
+    pub(crate) output: Log,
+    errors: Log,
 }
 
 impl Chat {
@@ -46,8 +45,8 @@ impl Chat {
         command.args(arguments).envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the chat starts");
-        let output = Log::follow(child.stdout.take().expect("stdout is piped"));
-        let errors = Log::follow(child.stderr.take().expect("stderr is piped"));
+        let output = Log::follow(child.stdout.take().expect("stdout is piped"), &command);
+        let errors = Log::follow(child.stderr.take().expect("stderr is piped"), &command);
         let input = child.stdin.take();
         Self { child, input, output, errors }
     }

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
+use super::canary;
 use super::server::run;
 
 /// The secret of every server under test that checks tokens. Long enough for HS512.
@@ -19,6 +20,7 @@ pub(crate) fn mint(arguments: &[&str]) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let token = String::from_utf8(output.stdout).expect("a token in ASCII").trim().to_owned();
     assert_eq!(token.split('.').count(), 3, "no token: {token:?}");
+    canary::remember(&token);
     token
 }
 

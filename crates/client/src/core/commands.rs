@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Core, Phase};
-use crate::command::{Command, CommandFrame, Reply};
+use crate::command::{Command, CommandFrame, Data, Reply};
 use crate::error::SendError;
 use crate::event::{Ended, Joined};
 use crate::outbox::Recipient;
@@ -32,8 +32,12 @@ impl Core {
             return refuse(command, SendError::Stopped(ended.clone()));
         }
         match command {
-            Command::Say { room, text, reply } => self.say(Recipient::Room(room, reply), text, now),
-            Command::Direct { to, text, reply } => self.say(Recipient::User(to, reply), text, now),
+            Command::Say { room, text, data, reply } => {
+                self.say(Recipient::Room(room, reply), text, data, now)
+            }
+            Command::Direct { to, text, data, reply } => {
+                self.say(Recipient::User(to, reply), text, data, now)
+            }
             Command::Typing { room } => self.typing(&room),
             Command::Close => self.stop(Ended { code: Some(1000), reason: "closed".to_owned() }),
             // `queue` also limits the commands that wait for an answer: sent, joining, or delayed. Messages have a
@@ -66,8 +70,8 @@ impl Core {
         }
     }
 
-    fn say(&mut self, to: Recipient, text: String, now: Timestamp) {
-        self.outbox.push(to, text);
+    fn say(&mut self, to: Recipient, text: String, data: Option<Data>, now: Timestamp) {
+        self.outbox.push(to, text, data);
         self.send_due(now);
     }
 

@@ -26,7 +26,7 @@ use super::pending::{PendingCommand, PendingCommands};
 use super::rooms::{Membership, Rooms};
 use super::server_event::DisconnectAdvice;
 use super::timestamp::Timestamp;
-use throng_names::{RoomName, SessionId, UserId};
+use throng_names::{DisplayName, RoomName, SessionId, UserId};
 
 /// Longest time from the first packet to the welcome. A server may need three seconds to find out that the client's
 /// previous connection is dead.
@@ -38,6 +38,8 @@ const TOKEN_NOT_YET_VALID: &str = "Token not yet valid";
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) user: UserId,
+    /// The name that people are shown.
+    pub(super) name: Option<DisplayName>,
     /// Most messages that may wait for their acks, and most other commands that may wait for their answers.
     pub(super) queue: usize,
     /// True when there is a token that does not change, and can expire.
@@ -152,7 +154,7 @@ impl Core {
     /// Returns what the next connection has to ask the server for.
     pub(super) fn target(&self) -> Target<'_> {
         let entry = self.rooms.entry().map(|room| (&room.name, room.position));
-        Target { user: &self.settings.user, entry, session: self.session }
+        Target { user: &self.settings.user, name: self.settings.name.as_ref(), entry, session: self.session }
     }
 
     /// Returns true while the client is connected and the server has welcomed it.

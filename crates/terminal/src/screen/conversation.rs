@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::escape;
 use throng_client::{History, Presence};
-use throng_names::{RoomName, UserId};
+use throng_names::{DisplayName, RoomName, UserId};
 
 /// Most messages and notices of a conversation that are kept. Older messages can be fetched while there are fewer.
 pub(super) const MAX_ITEMS: usize = 500;
@@ -45,14 +45,32 @@ pub(super) enum Severity {
 /// A message or a notice in a conversation. Its texts are harmless for a terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TimelineItem {
-    Message { user: String, text: String, ts_ms: u64, offset: Option<u64> },
-    Notice { text: String, severity: Severity },
+    /// `user` is the user id, and `name` the name of the user that people are shown.
+    Message {
+        user: String,
+        name: Option<String>,
+        text: String,
+        ts_ms: u64,
+        offset: Option<u64>,
+    },
+    Notice {
+        text: String,
+        severity: Severity,
+    },
 }
 
 impl TimelineItem {
     pub(super) fn message(user: &UserId, text: &str, ts_ms: u64, offset: Option<u64>) -> Self {
         let text = escape::clean(text).into_owned();
-        Self::Message { user: user.to_string(), text, ts_ms, offset }
+        Self::Message { user: user.to_string(), name: None, text, ts_ms, offset }
+    }
+
+    /// Adds the name of the user to a message.
+    pub(super) fn named(mut self, shown: Option<&DisplayName>) -> Self {
+        if let Self::Message { name, .. } = &mut self {
+            *name = shown.map(|shown| escape::clean(shown.as_str()).into_owned());
+        }
+        self
     }
 
     pub(super) fn notice(text: &str, severity: Severity) -> Self {
@@ -181,7 +199,8 @@ impl Conversation {
         let space = MAX_ITEMS - self.timeline.len().min(MAX_ITEMS);
         for message in page.messages.iter().rev().filter(|message| message.offset < first).take(space) {
             let (text, ts_ms) = (&message.text, message.ts_ms);
-            self.timeline.push_front(TimelineItem::message(&message.user, text, ts_ms, Some(message.offset)));
+            let item = TimelineItem::message(&message.user, text, ts_ms, Some(message.offset));
+            self.timeline.push_front(item.named(message.name.as_ref()));
         }
     }
 

@@ -113,8 +113,12 @@ fn draw_timeline(
 /// Returns the lines of an item, broken to the given number of columns.
 fn lines_of(item: &TimelineItem, columns: usize, time_of_day: &dyn Fn(u64) -> String) -> Vec<Line<'static>> {
     let (time, text, name, style) = match item {
-        TimelineItem::Message { user, text, ts_ms, .. } => {
+        TimelineItem::Message { user, name: None, text, ts_ms, .. } => {
             (time_of_day(*ts_ms), format!("{user}: {text}"), user.len() + 1, Style::new())
+        }
+        // The name stands behind the user id, which it cannot replace: anybody may have it.
+        TimelineItem::Message { user, name: Some(name), text, ts_ms, .. } => {
+            (time_of_day(*ts_ms), format!("{user} ({name}): {text}"), user.len(), Style::new())
         }
         TimelineItem::Notice { text, severity } => ("--".into(), text.clone(), 0, style_of(*severity)),
     };
@@ -183,4 +187,24 @@ fn draw_input(frame: &mut Frame<'_>, area: Rect, edit: &LineEditor) {
     put(frame, area, Line::from(vec![Span::from(PROMPT), Span::from(text.to_owned())]));
     let column = u16::try_from(column).unwrap_or(u16::MAX);
     frame.set_cursor_position(Position::new(prompt.saturating_add(column), area.y));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_behind_the_user_id_which_alone_is_bold() {
+        let (user, name) = ("ann".parse().unwrap(), "Ann: \u{fc}".parse().unwrap());
+        let item = TimelineItem::message(&user, "hi\u{1b}", 0, None);
+        for (item, id, rest) in [
+            (item.clone(), "ann:", " hi\\x1b"),
+            (item.clone().named(Some(&name)), "ann", " (Ann: \u{fc}): hi\\x1b"),
+            (item.named(None), "ann:", " hi\\x1b"),
+        ] {
+            let lines = lines_of(&item, 80, &|_| "12:34".into());
+            let spans: Vec<&str> = lines[0].spans.iter().map(|span| &*span.content).collect();
+            assert_eq!((lines.len(), spans), (1, vec!["12:34 ", id, rest]));
+        }
+    }
 }

@@ -24,6 +24,7 @@ impl Harness {
         let (now, user) = (Instant::now(), "ann".parse().unwrap());
         let settings = Settings {
             user,
+            name: None,
             queue,
             has_token: false,
             can_renew: false,
@@ -86,7 +87,7 @@ impl Harness {
 
     pub(super) fn say_in(&mut self, room: &str, text: &str) -> Answer<Ack> {
         let (room, text) = (room.parse().unwrap(), text.to_owned());
-        self.ask(|reply| Command::Say { room, text, reply })
+        self.ask(|reply| Command::Say { room, text, data: None, reply })
     }
 
     pub(super) fn leave(&mut self, room: &str) -> Answer<()> {

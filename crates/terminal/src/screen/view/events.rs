@@ -47,12 +47,12 @@ impl View {
                 let text = format!("you are out of this room: {message} ({code})");
                 self.show_notice_in(&room, &text, Severity::Error);
             }
-            Event::Message { room, user, text, offset, ts_ms, .. } => {
+            Event::Message { room, user, name, text, offset, ts_ms, .. } => {
                 let item = TimelineItem::message(&user, &text, ts_ms, Some(offset));
-                self.push(&ConversationName::Room(room), item);
+                self.push(&ConversationName::Room(room), item.named(name.as_ref()));
             }
-            Event::Direct { user, text, ts_ms, .. } => {
-                let item = TimelineItem::message(&user, &text, ts_ms, None);
+            Event::Direct { user, name, text, ts_ms, .. } => {
+                let item = TimelineItem::message(&user, &text, ts_ms, None).named(name.as_ref());
                 self.push(&ConversationName::User(user), item);
             }
             Event::PresenceDiff { room, joined, left, members } => {
