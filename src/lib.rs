@@ -76,7 +76,8 @@
 //                replay of what was missed) · stream (a room as server-sent events)
 //   api/         mod (the calls of the server API) · method (their kinds and paths) · object (JSON objects, field by
 //                field) · call (the calls, parsed) · fields, read_fields (checks their fields) · written (what is
-//                passed on as it was written) · run, read (carry them out) · answer (as JSON) · error
+//                passed on as it was written) · run, read (carry them out) · slice (their turns) · answer (as JSON)
+//                · error
 //   node/        mod (what endpoints and pages talk to) · shared (joins chat, broker and registry) · engine (memory,
 //                log or cluster) · fanout (from the broker to the members) · permit (how many connections) · claim
 //                (holding a user id) · reach (connections, for others) · membership (being in a room) · subscription

@@ -12,7 +12,7 @@ use throng::testing::broker::redis::directory::release::Missing;
 use throng::testing::broker::redis::{Holder, Host, PrivateText};
 use throng::testing::broker::room::SharedRoom;
 use throng::testing::broker::{BrokerError, Encoded, Local, Publication, Published};
-use throng::testing::chat::presence::{Change, LocalMoves};
+use throng::testing::chat::presence::{Change, LocalNews};
 use throng::testing::protocol::close::EndReason;
 use throng::testing::protocol::event::Content;
 use throng::testing::revocation::Revocation;
@@ -101,8 +101,11 @@ impl Host for Members {
     fn deliver_private(&self, _: &[ConnectionId], _: &PrivateText) -> usize {
         0
     }
-    fn apply_presence(&self, _: &SharedRoom<Self>, _: Vec<Change>, _: u64) -> Option<LocalMoves> {
+    fn apply_presence(&self, _: &SharedRoom<Self>, _: Vec<Change>, _: u64) -> Option<LocalNews> {
         None
+    }
+    fn has_user(&self, _: &UserId) -> bool {
+        false
     }
     async fn tell(&self, _: Bytes) -> Option<Bytes> {
         None

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::commands::Commands;
 use super::error::ApiError;
-use super::fields::Fields;
+use super::fields::{Commands, Fields};
 use super::method::Method;
 use super::object::Object;
 use super::written::Written;

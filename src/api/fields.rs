@@ -1,10 +1,11 @@
 //! The fields of calls that change something, checked.
 
 use std::sync::Arc;
+use std::vec;
 
-use super::call::{Call, Direct, Disconnect, Leave, Message, Publish, Revoke};
+use super::call::{Call, Command, Direct, Disconnect, Leave, Message, Publish, Revoke};
 use super::error::ApiError;
-use super::object::{Object, Value};
+use super::object::{MAX_ITEMS, Object, Value};
 use crate::chat::validate;
 use crate::config::Config;
 use crate::names::{DisplayName, RoomName, UserId};
@@ -15,6 +16,8 @@ use crate::revocation::{Seconds, seconds};
 /// The reason of a `disconnect` that names none.
 const KICKED: EndReason = EndReason::Kicked;
 
+const COMMANDS: &str = "'commands' must be a list of 1 to 1000 objects, each with one field: publish, direct, \
+                        disconnect or leave";
 const ROOMS: &str = "'rooms' must be a list of 1 to 1000 strings";
 const RECIPIENTS: &str = "'to' must be a string, or a list of 1 to 1000 strings";
 const EXCEPT: &str = "'except' must be a list of at most 1000 names of connections";
@@ -149,6 +152,30 @@ impl<'a> Fields<'_, 'a> {
         Ok(())
     }
 
+    pub(super) fn batch(self, written: Vec<Option<Arc<str>>>) -> Result<Call<'a>, ApiError> {
+        let Self { mut object, key, config, .. } = self;
+        let commands = object.required("commands")?;
+        let is_parallel = match object.take("parallel") {
+            None => false,
+            Some(Value::Flag(is_parallel)) => is_parallel,
+            Some(_) => return Err(ApiError::InvalidField("'parallel' must be true or false")),
+        };
+        object.finish()?;
+        if key.is_some() {
+            return Err(ApiError::InvalidField(
+                "a batch has no key of its own: give each of its messages a 'key'",
+            ));
+        }
+        match commands {
+            Value::List(commands) if !commands.is_empty() => {
+                debug_assert!(commands.len() <= MAX_ITEMS, "a longer list is no list");
+                let (commands, written) = (commands.into_iter(), written.into_iter());
+                Ok(Call::Batch { commands: Commands { commands, written, config }, is_parallel })
+            }
+            _ => Err(ApiError::InvalidField(COMMANDS)),
+        }
+    }
+
     /// Takes the fields of a message, which must be the last ones.
     fn message(mut self) -> Result<Message<'a>, ApiError> {
         let Value::Text(text) = self.object.required("message")? else {
@@ -178,6 +205,53 @@ impl<'a> Fields<'_, 'a> {
         };
         let key = key.map(str::parse).transpose().map_err(|_| ApiError::InvalidKey)?;
         Ok(Message { user, text, data, name, key })
+    }
+}
+
+/// The commands of a batch in their order, or what is wrong with them. Each is checked when it is taken, so that a long
+/// batch is checked in slices.
+#[derive(Debug)]
+pub struct Commands<'a> {
+    commands: vec::IntoIter<Value<'a>>,
+    /// The fields `data` of the first commands.
+    written: vec::IntoIter<Option<Arc<str>>>,
+    config: &'a Config,
+}
+
+impl<'a> Iterator for Commands<'a> {
+    type Item = Result<Command<'a>, ApiError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let command = self.commands.next()?;
+        Some(command_of(command, self.written.next().flatten(), self.config))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.commands.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Commands<'_> {}
+
+fn command_of<'a>(
+    command: Value<'a>,
+    data: Option<Arc<str>>,
+    config: &'a Config,
+) -> Result<Command<'a>, ApiError> {
+    let Value::Object(command) = command else { return Err(ApiError::InvalidField(COMMANDS)) };
+    let Some((name, Value::Object(object))) = command.only() else {
+        return Err(ApiError::InvalidField(COMMANDS));
+    };
+    let fields = Fields { object, data, key: None, config };
+    match name {
+        "publish" => fields.publish().map(Command::Publish),
+        "disconnect" => fields.disconnect().map(Command::Disconnect),
+        "leave" => fields.leave().map(Command::Leave),
+        "direct" => match fields.direct()? {
+            Call::Direct(direct) => Ok(Command::Direct(direct)),
+            _ => Err(ApiError::InvalidField("'to' must be a string in a batch")),
+        },
+        _ => Err(ApiError::InvalidField(COMMANDS)),
     }
 }
 

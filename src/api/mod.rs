@@ -5,7 +5,6 @@
 
 mod answer;
 mod call;
-mod commands;
 mod error;
 mod fields;
 mod method;

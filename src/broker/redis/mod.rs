@@ -144,7 +144,8 @@ impl<L: Local> Cluster<L> {
         self.requests.user_gone(user, wait_ms);
     }
 
-    /// Tells that a room is vacated which had no member for `wait_ms`, unless somebody has come on any node. Never waits.
+    /// Tells that a room is vacated which had no member for `wait_ms`, unless somebody has come on any node. Never
+    /// waits.
     pub fn room_gone(&self, room: RoomName, wait_ms: u64) {
         self.requests.room_gone(room, wait_ms);
     }

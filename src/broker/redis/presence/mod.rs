@@ -5,6 +5,7 @@
 //! [`Exchange`] of a room decides all this; it is pure, the time is an argument. Its [`Change`]s go into the room's
 //! [`Presence`](crate::chat::presence::Presence), which decides what members are told.
 
+mod command;
 mod exchange;
 pub mod occupied;
 mod operation;
@@ -16,7 +17,8 @@ mod rules;
 mod snapshot;
 mod waiting;
 
-pub use exchange::{Command, Exchange, ExchangeSettings};
+pub use command::{Command, ExchangeSettings};
+pub use exchange::Exchange;
 pub use operation::{Answer, Operation, PUBLISH, Publication, READ, REMOVE};
 pub use payload::{BadPresence, Contents, MAX_PAYLOAD, Payload};
 pub use snapshot::{Entry, MAX_ENTRIES, Snapshot};

@@ -1,8 +1,9 @@
 //! The publications in which a node tells the others of its users in a room, as they are pushed on the room's channel.
 //!
 //! A header line in ASCII, `p1 INCARNATION NUMBER KIND COUNT JOINED LEFT\n`, and the users: one byte for the length of
-//! the user id, then the id. The highest bit of the length says that the name follows that people are shown: one byte for
-//! its length less one, then the name. Payloads with another letter or version are not presence, or are of a newer node.
+//! the user id, then the id. The highest bit of the length says that the name follows that people are shown: one byte
+//! for its length less one, then the name. Payloads with another letter or version are not presence, or are of a newer
+//! node.
 
 use std::fmt::Write;
 use std::str::FromStr;

@@ -1,7 +1,5 @@
 //! Tells that the users of a node are offline which has died, in its place.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,18 +14,6 @@ use crate::broker::redis::nodes::NodeName;
 
 /// Most users of a dead node who are looked up at once.
 const AT_ONCE: usize = 32;
-
-/// What is known of nodes that have died with users of whom they would have told.
-#[derive(Debug, Default)]
-pub(super) struct Lost {
-    /// The incarnation under which this node is entered among those that tell.
-    entered: RefCell<Option<Incarnation>>,
-    /// Incarnations that tell and were not in the last table of nodes. They may be newer than that table.
-    suspects: RefCell<BTreeSet<Incarnation>>,
-    is_looking: Cell<bool>,
-    /// Incarnations whose users are being taken over.
-    under_way: RefCell<BTreeSet<Incarnation>>,
-}
 
 impl<L: Host> Tasks<L> {
     /// Looks for lists of nodes that have died, if that is not under way. Called after each new table of nodes.
@@ -50,7 +36,7 @@ impl<L: Host> Tasks<L> {
             return;
         }
         let call = told_users::tellers(&self.keys);
-        // What fails is repeated with the next table.
+        // A call that fails is repeated with the next table.
         let Ok(tellers) = self.run(call, Urgency::Usual, told_users::tellers_of).await else { return };
         let is_live = |incarnation: &Incarnation| self.nodes.borrow().get(*incarnation).is_some();
         let gone = tellers.into_iter().filter(|(incarnation, _)| !is_live(incarnation));
@@ -66,7 +52,7 @@ impl<L: Host> Tasks<L> {
 
     /// Takes over the users of an incarnation that is over, until none is left or this one is over as well.
     async fn take_over(self: Rc<Self>, lost: Incarnation, node: NodeName) {
-        tracing::info!(%node, incarnation = %lost, "the users of a node that is gone are looked up, to tell who is offline");
+        tracing::info!(%node, incarnation = %lost, "a node is gone: webhooks are told which of its users are offline");
         let permits = Arc::new(Semaphore::new(AT_ONCE));
         while let Some(taken) = self.told_users_step(&Step::Take(lost)).await {
             let users = match taken {

@@ -18,6 +18,7 @@ mod outbox;
 mod releases;
 mod repeats;
 mod revocations;
+mod room_steps;
 mod telling;
 mod waiting;
 
@@ -29,10 +30,9 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 pub(super) use self::channels::{Change, Channels};
-use self::lost::Lost;
-use self::occupation::RoomSteps;
 pub(super) use self::outbox::{Answered, Outbox, TaskCall};
-use self::waiting::{Releases, Waiter};
+use self::room_steps::RoomSteps;
+use self::waiting::{Lost, Releases, Waiter};
 use super::health::Health;
 use super::sharing::SeenNodes;
 use crate::broker::Local;

@@ -1,7 +1,7 @@
-//! Orders to other nodes that wait, and releases of user ids that wait or are done.
+//! Orders to other nodes that wait, releases of user ids that wait or are done, and nodes whose users are taken over.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
@@ -63,4 +63,16 @@ impl Releases {
         let done = self.done.take().into_iter();
         done.filter(move |(at, _)| at + MAY_BE_LOST_MS >= now).map(|(_, release)| release)
     }
+}
+
+/// The nodes that have died with users of whom they would have told.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// The incarnation under which this node is entered among those that tell.
+    pub(super) entered: RefCell<Option<Incarnation>>,
+    /// Incarnations that tell and were not in the last table of nodes. They may be newer than that table.
+    pub(super) suspects: RefCell<BTreeSet<Incarnation>>,
+    pub(super) is_looking: Cell<bool>,
+    /// Incarnations whose users are being taken over.
+    pub(super) under_way: RefCell<BTreeSet<Incarnation>>,
 }

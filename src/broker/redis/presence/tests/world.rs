@@ -53,7 +53,7 @@ pub(super) struct Node {
     held: Vec<(u64, UserId, u32)>,
     pub(super) is_up: bool,
     pub(super) is_ready: bool,
-    /// What webhooks were to be told last of this node's users.
+    /// True when webhooks were told last that this node has users.
     pub(super) is_occupied: bool,
     next_number: u64,
     empty_since_ms: Option<u64>,
