@@ -90,6 +90,10 @@ fn every_planted_secret_is_found_and_not_repeated() {
         let is_shown = report.contains(&secret[3..]) && !secret.starts_with(['-', 'B', 'r']);
         assert!(report.contains("a line with ") && report.contains('…') && !is_shown, "{report}");
     }
+    // A token is shortened as a whole, although its signature alone was found, and so is a second secret in its line.
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2lnbmF0dXJlLW9mLXBsYW50";
+    let both = canary.leak([&*format!("{token} and {SECRET}")]).expect("a leak");
+    assert!(both.ends_with("… and pla…") && !both.contains("eyJzdWIi"), "{both}");
     // A file that has another secret when it is read again, and the first one, which was in use before.
     std::fs::write(folder.path().join("keys"), "planted-in-place\n").expect("written");
     for secret in ["planted-in-place", "planted-key-in-file"] {

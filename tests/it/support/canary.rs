@@ -21,6 +21,9 @@ const MIN_SENT: usize = 10;
 /// Shortest signature of a token. The tests send tokens with words in the place of a signature.
 const MIN_SIGNATURE: usize = 20;
 
+/// Most secrets of one line that are shortened in a report.
+const MAX_IN_A_LINE: usize = 20;
+
 /// Largest file that is read for secrets.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
@@ -218,7 +221,7 @@ impl Canary {
                 }
             };
             if let Some(found) = found {
-                return Some(report(&found, line));
+                return Some(report(&found, line, find));
             }
         }
         None
@@ -291,10 +294,21 @@ fn shaped(line: &str) -> Option<Found> {
     found("the secret of a session", session)
 }
 
-/// Describes a leak without repeating it.
-fn report(Found { what, secret }: &Found, line: &str) -> String {
+/// Describes a leak without repeating it. A line may have further secrets, and a token is one as a whole and in part:
+/// all that `find` still finds are shortened as well.
+fn report(found: &Found, line: &str, find: impl Fn(&str) -> Option<Found>) -> String {
+    let mut shortened = shorten(line, &found.secret);
+    for _ in 0..MAX_IN_A_LINE {
+        let Some(more) = find(&shortened) else { break };
+        shortened = shorten(&shortened, &more.secret);
+    }
+    format!("{} is in the log: {shortened}", found.what)
+}
+
+fn shorten(line: &str, secret: &str) -> String {
+    if secret.is_empty() {
+        return line.to_owned();
+    }
     let start: String = secret.chars().take(3).collect();
-    let shortened =
-        line.replace(&escaped(secret), &format!("{start}…")).replace(secret, &format!("{start}…"));
-    format!("{what} is in the log: {shortened}")
+    line.replace(&escaped(secret), &format!("{start}…")).replace(secret, &format!("{start}…"))
 }
