@@ -146,6 +146,7 @@
 //   striped.rs   a table in stripes, each with a lock of its own
 //   prefetch.rs  loads memory into the cache before it is needed
 //   live.rs      a value that is read often and replaced seldom
+//   locked.rs    a folder that one process alone uses
 //   faults.rs    breaks guarantees on purpose, in builds for tests
 // crates/        each has its own map in its `src/lib.rs`
 //   names/       throng-names: what users, rooms, positions and secrets are, and units; here as `names`
@@ -250,6 +251,7 @@ mod hooks;
 mod http;
 mod keys;
 mod live;
+mod locked;
 mod metrics;
 mod node;
 mod outbound;
@@ -308,6 +310,9 @@ pub mod testing {
     }
     pub mod live {
         pub use crate::live::*;
+    }
+    pub mod locked {
+        pub use crate::locked::*;
     }
     pub mod metrics {
         pub use crate::metrics::*;
