@@ -78,7 +78,8 @@ impl LockedFolder {
     /// Writes a warning to the log if others than the owner may write to the folder or something in it. `key` is the
     /// setting that names the folder.
     pub fn warn_if_open_to_others(&self, key: &str) {
-        let inside = fs::read_dir(&self.dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        let inside =
+            fs::read_dir(&self.dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
         let open = std::iter::once(self.dir.clone()).chain(inside).find_map(|path| {
             let mode = fs::symlink_metadata(&path).ok()?.permissions().mode();
             (mode & WRITABLE != 0).then_some((path, mode & 0o7777))
