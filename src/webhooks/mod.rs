@@ -11,13 +11,13 @@ mod event;
 mod leavers;
 mod queue;
 mod receiver;
+mod receivers;
 mod sender;
 mod shared;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
@@ -30,14 +30,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::disk::DiskError;
-use self::disk::{Disk, Store, Unsynced};
+use self::disk::{Disk, Unsynced};
 pub use self::event::{Happening, Message, Resync};
 use self::leavers::Waiting;
 use self::queue::LANES;
-use self::receiver::{Receiver, Wishes, bit, bits};
+use self::receiver::bit;
 use self::shared::{Shared, Times};
 use crate::clock::Clock;
-use crate::config::{self, Config, Url, WebhookEvent};
+use crate::config::{self, Config, WebhookEvent};
 use crate::metrics::webhooks::WebhookGauges;
 use crate::names::{RoomName, UserId};
 use crate::outbound::Client;
@@ -124,25 +124,6 @@ impl Webhooks {
         Ok(self.start_thread()?)
     }
 
-    /// Lets each receiver continue with the events that wait on disk.
-    fn open_disk(&self, disk: Disk) -> Result<(), DiskError> {
-        let mut known = HashSet::new();
-        for receiver in &*self.shared.receivers.read() {
-            let wishes = receiver.wishes();
-            let turn = (0..).find(|turn| !known.contains(&disk.path(&wishes.url, *turn))).unwrap_or(0);
-            let store = disk.store(&wishes.url, turn)?;
-            known.insert(store.dir().to_owned());
-            if store.len() > 0 {
-                tracing::info!(webhook = wishes.place, events = store.len(), "events wait in webhooks.dir");
-            }
-            receiver.queue.lock().wait_in(store);
-        }
-        disk.remove_others(&known)?;
-        let is_first = self.disk.set(disk).is_ok();
-        debug_assert!(is_first, "webhooks are started once");
-        Ok(())
-    }
-
     fn start_thread(&self) -> io::Result<()> {
         let mut thread = self.thread.lock();
         if thread.is_none() && !self.shared.receivers.read().is_empty() {
@@ -167,67 +148,6 @@ impl Webhooks {
         }
         self.shared.signal.send_modify(|_| {});
         self.start_thread()
-    }
-
-    /// Opens the folders of the receivers that are new, in their order.
-    fn stores_of_new(&self, configured: &[config::Webhook]) -> Result<Vec<Store>, DiskError> {
-        let Some(disk) = self.disk.get() else { return Ok(Vec::new()) };
-        let mut old: Vec<(Url, PathBuf)> = Vec::new();
-        for receiver in &*self.shared.receivers.read() {
-            let dir = receiver.queue.lock().store().map(|store| store.dir().to_owned());
-            old.extend(dir.map(|dir| (receiver.wishes().url.clone(), dir)));
-        }
-        let mut taken: HashSet<PathBuf> = old.iter().map(|(_, dir)| dir.clone()).collect();
-        let mut stores = Vec::new();
-        for receiver in configured {
-            if let Some(index) = old.iter().position(|(url, _)| *url == receiver.url) {
-                old.swap_remove(index);
-                continue;
-            }
-            let turn = (0..).find(|turn| !taken.contains(&disk.path(&receiver.url, *turn))).unwrap_or(0);
-            let store = disk.store(&receiver.url, turn)?;
-            taken.insert(store.dir().to_owned());
-            stores.push(store);
-        }
-        Ok(stores)
-    }
-
-    /// Sets the receivers; returns those that are new. On disk they get `stores`, one each.
-    fn set_receivers(&self, configured: &[config::Webhook], stores: Vec<Store>) -> Vec<Arc<Receiver>> {
-        let mut stores = stores.into_iter();
-        let mut receivers = self.shared.receivers.write();
-        let mut old = std::mem::take(&mut *receivers);
-        let mut added = Vec::new();
-        for (place, receiver) in configured.iter().enumerate() {
-            let wishes = Wishes::new(place, receiver);
-            let is_same = |known: &Arc<Receiver>| same_url(known, &receiver.url);
-            match old.iter().position(is_same) {
-                Some(index) => {
-                    let known = old.swap_remove(index);
-                    known.renew(wishes);
-                    receivers.push(known);
-                }
-                None => {
-                    let new = Arc::new(Receiver::new(wishes));
-                    if let Some(store) = stores.next() {
-                        new.queue.lock().wait_in(store);
-                    }
-                    added.push(Arc::clone(&new));
-                    receivers.push(new);
-                }
-            }
-        }
-        for gone in old {
-            gone.is_removed.store(true, Relaxed);
-            let (left, place) = (gone.switch_off(), gone.wishes().place);
-            if let Some(store) = gone.queue.lock().store() {
-                store.discard();
-            }
-            tracing::info!(webhook = place, left, "a webhook was taken out of the configuration");
-        }
-        let wanted = configured.iter().fold(0, |wanted, receiver| wanted | bits(&receiver.events));
-        self.wanted.store(wanted, Relaxed);
-        added
     }
 
     /// Returns true when any receiver wants to be told of such an event.
@@ -395,8 +315,4 @@ impl Drop for Webhooks {
     fn drop(&mut self) {
         self.stop(Duration::ZERO);
     }
-}
-
-fn same_url(receiver: &Receiver, url: &Url) -> bool {
-    receiver.wishes().url == *url
 }
