@@ -131,7 +131,9 @@
 //   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
 //                outlive a connection)
 //   webhooks/    mod (the events that other servers are told; users and rooms that are gone) · event · leavers (may
-//                come back) · queue (of a receiver) · receiver · sender (the thread that delivers) · tests
+//                come back) · receivers (of a configuration) · receiver · queue (of one; stored: with its rest on disk)
+//                · disk (format, of files; lane, a chain of them; progress, of the deliveries; store, the folder of a
+//                receiver; recovery; error) · shared (by all threads) · sender (the thread that delivers) · tests
 //   hooks/       mod (questions to another server before a client comes in) · answer · circuit (pauses after
 //                failures) · memory (of answers)
 //   revocation/  mod (tokens that hold no longer, and how a connection's token is recognised) · table (of them)

@@ -3,8 +3,10 @@
 //!
 //! The node hands events down as they arise. Each receiver has a bounded queue in eight lanes, and a thread of its own
 //! delivers them. If there is no space, the newest event is dropped and counted, and the next request tells the
-//! receiver. With `webhooks.dir` the queue is on disk, and survives the end of the process. Two things are worked out here: a user is online or offline, and a room is occupied or vacated, only once
-//! that has lasted.
+//! receiver. With `webhooks.dir` the queue is on disk, and survives the end of the process.
+//!
+//! Two things are worked out here: a user is online or offline, and a room is occupied or vacated, only once that has
+//! lasted.
 
 mod disk;
 mod event;
@@ -162,8 +164,8 @@ impl Webhooks {
     }
 
     /// Queues an event for the receivers that want it, and writes it to `webhooks.dir` if there is one: it survives the
-    /// end of the process when this returns. Waits for no disk, but for one `write` to the operating system. Events of one room or user come in the order of
-    /// these calls.
+    /// end of the process when this returns. Waits for no disk, but for one `write` to the operating system. Events of
+    /// one room or user come in the order of these calls.
     pub fn note(&self, happening: &Happening<'_>) {
         if !self.want(happening.kind()) {
             return;

@@ -1,4 +1,4 @@
-//! What the node's threads and the sender have in common.
+//! The state that the node's threads and the sender have in common.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -151,7 +151,7 @@ fn a_killed_server_loses_no_event() {
 /// A server is killed again and again at once after the last of a hundred messages was answered, while the receiver
 /// takes events. Each message comes at least once, and those that come again were under way.
 #[test]
-fn whatever_was_answered_before_a_kill_comes() {
+fn everything_that_was_answered_before_a_kill_comes() {
     let receiver = Receiver::start(|_| Answer::ok());
     let files = Files::new(&receiver);
     for round in 0..5 {
@@ -192,7 +192,7 @@ fn without_a_folder_a_killed_server_loses_events_and_the_next_one_says_so() {
 ///    by the one behind, which is started after a kill.
 /// 2. The disk holds nothing that was delivered before the last start.
 #[test]
-fn what_was_delivered_is_not_sent_again() {
+fn delivered_events_are_not_sent_again() {
     let receiver = Receiver::start(|_| Answer::ok());
     let files = Files::new(&receiver);
     let mut server = files.start(&[]);
@@ -349,7 +349,7 @@ fn damaged_events_are_counted_and_told() {
 
 /// A stop delivers what it can, and leaves the rest on disk for the next start.
 #[test]
-fn what_a_stop_leaves_is_delivered_by_the_next_start() {
+fn events_that_a_stop_leaves_are_delivered_by_the_next_start() {
     let receiver = Receiver::start(|_| Answer::Hang);
     let files = Files::new(&receiver);
     let settings = [("webhooks.timeout", "1m"), ("drain.window", "0ms")];

@@ -9,6 +9,9 @@
 //! head and too few bytes, or too few for a head, and anything else is damage. Behind damage a reader continues at the
 //! next whole entry. The numbers of the events then tell how many are missing.
 
+/// Lanes of a receiver. Events of one room or user share a lane and come in order; a receiver that is slow for one
+/// request still gets the other lanes' events.
+pub(in crate::webhooks) const LANES: usize = 8;
 /// The first bytes of a segment; the last of them is the version.
 pub(super) const MAGIC: &[u8; 8] = b"throngw\x01";
 /// Bytes before the body of an entry.
@@ -200,6 +203,6 @@ mod tests {
         }
         let mut zeros = bytes;
         zeros.extend_from_slice(&[0; 100]);
-        assert_eq!(read(&zeros), (vec![7, 8], false, true), "what a power cut may leave");
+        assert_eq!(read(&zeros), (vec![7, 8], false, true), "a power cut may leave zeros");
     }
 }

@@ -1,12 +1,12 @@
 //! The events that wait on disk (`webhooks.dir`): they survive the end of the process, however it ends.
 //!
-//! Each receiver has a folder, named by a fingerprint of its URL, which may hold a password. In it, each lane is a chain
-//! of segments, and one file says how far the lanes are. An event is written with one `write` before the call that tells
-//! of it returns, so before a client or backend hears of its cause: it survives a killed process. What was written is
-//! synced every second: the end of the machine may take the last second with it. Nobody waits for that.
+//! Each receiver has a folder, named by a fingerprint of its URL, which may hold a password. In it, each lane is a
+//! chain of segments, and one file says how far the lanes are. An event is written with one `write` before the call
+//! that tells of it returns, so before a client or backend hears of its cause: it survives a killed process. All files
+//! are synced every second, for which nobody waits: the end of the machine may take the last second with it.
 //!
-//! Events that are taken off the queue are counted in the progress after they are delivered. So an event whose delivery
-//! was under way when the process ended is delivered again.
+//! The progress is written when a delivery is over. So events whose delivery was under way when the process ended are
+//! delivered again.
 //!
 //! Memory: the beginning of each lane, within the bounds of the queue in memory. Disk: `webhooks.max_disk_bytes` for
 //! each receiver. Descriptors: nine for each.
@@ -18,6 +18,9 @@ mod progress;
 mod recovery;
 mod store;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::fs;
 use std::fs::OpenOptions;
@@ -27,9 +30,9 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::DiskError;
 use self::error::failed;
+pub(super) use self::format::LANES;
 pub(super) use self::lane::Reading;
 pub(super) use self::store::{Garbage, Store, Unsynced};
-use super::queue::LANES;
 use crate::config::Url;
 use crate::locked::{LockError, LockedFolder};
 use crate::outbound::signature::{Spread, fingerprint};

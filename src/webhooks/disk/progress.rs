@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::{DiskError, failed};
-use crate::webhooks::queue::LANES;
+use super::format::LANES;
 
 /// The name of the file; the last part is its version.
 pub(super) const NAME: &str = "progress.1";

@@ -1,14 +1,13 @@
-//! What a receiver's folder holds when the server starts.
+//! Reads a receiver's folder when the server starts.
 
 use std::collections::VecDeque;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::error::{DiskError, failed};
-use super::format::MAGIC;
+use super::format::{LANES, MAGIC};
 use super::lane::{LaneLog, Scanned, Segment, scan};
 use super::progress::{self, Progress};
-use crate::webhooks::queue::LANES;
 
 /// Digits of a segment's number in the name of its file.
 const DIGITS: usize = 10;

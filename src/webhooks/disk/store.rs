@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{DiskError, failed};
+use super::format::LANES;
 use super::lane::{Found, LaneLog, Reading};
 use super::progress::{Progress, ProgressFile};
 use super::recovery;
 use crate::webhooks::event::Event;
-use crate::webhooks::queue::LANES;
 
 /// The longest segment. A file is deleted when all its events are delivered, so each lane may keep this much too long.
 const SEGMENT_BYTES: u64 = 4 << 20;
@@ -84,6 +84,10 @@ impl Store {
         };
         for lane in 0..LANES {
             store.done(lane, 0).delete();
+        }
+        if progress.is_none() {
+            // From now on it is known which event of each lane must be the first.
+            store.file.write(&store.progress()).map_err(failed("write to", dir))?;
         }
         Ok(store)
     }
@@ -201,12 +205,16 @@ impl Store {
             return;
         }
         self.dropped = dropped;
-        let mut progress = Progress { dropped, ..Progress::default() };
-        progress.done.iter_mut().zip(&self.lanes).for_each(|(done, lane)| *done = lane.done);
         self.is_progress_dirty = true;
-        if let Err(error) = self.file.write(&progress) {
+        if let Err(error) = self.file.write(&self.progress()) {
             self.warn(&error.to_string());
         }
+    }
+
+    fn progress(&self) -> Progress {
+        let mut progress = Progress { dropped: self.dropped, ..Progress::default() };
+        progress.done.iter_mut().zip(&self.lanes).for_each(|(done, lane)| *done = lane.done);
+        progress
     }
 
     /// Says in the log that something cannot be written, once in a while.
@@ -250,7 +258,7 @@ pub(super) fn remove_folder(dir: &Path) -> io::Result<()> {
     fs::remove_dir(dir)
 }
 
-/// What was written and not synced to the disk.
+/// Files that were written and not synced to the disk.
 #[derive(Debug)]
 pub(in crate::webhooks) struct Unsynced {
     files: Vec<Arc<File>>,

@@ -8,12 +8,10 @@ use std::time::Instant;
 
 pub(super) use self::stored::Refill;
 use self::stored::clear;
+pub(super) use super::disk::LANES;
 use super::disk::{Garbage, Store};
 use super::event::Event;
 
-/// Lanes of a receiver. Events of one room or user share a lane and come in order; a receiver that is slow for one
-/// request still gets the other lanes' events.
-pub(super) const LANES: usize = 8;
 /// Most events of one request.
 pub(super) const BATCH_EVENTS: usize = 100;
 /// Most bytes of the events of one request, unless a single event is longer.

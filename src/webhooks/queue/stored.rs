@@ -1,12 +1,12 @@
-//! A queue whose events wait on disk: memory holds the first ones of each lane, and the others are read when it is their
-//! turn.
+//! A queue whose events wait on disk: memory holds the first ones of each lane, and the others are read when it is
+//! their turn.
 
 use std::time::{Duration, Instant};
 
 use super::{Bounds, LANES, Lane, Queue, Waiting};
 use crate::webhooks::disk::{Garbage, Reading, Store, Unsynced};
 
-/// What a lane without events in memory has to do before it can go on.
+/// The next step of a lane that may have no events in memory.
 #[derive(Debug)]
 pub(in crate::webhooks) enum Refill {
     /// Nothing: there are events in memory, or none anywhere.
