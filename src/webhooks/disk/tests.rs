@@ -210,19 +210,3 @@ fn a_receiver_that_answers_410_leaves_nothing_on_disk() {
     push_numbers(&mut queue, 0..1);
     assert_eq!(drain(&mut queue), (numbers(0..1), 101));
 }
-
-/// Measures the cost of an event on this machine's disk, for the manual.
-#[test]
-fn an_event_is_written_fast() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut queue = open(&dir);
-    let wide = Bounds { disk_bytes: 1 << 30, ..BOUNDS };
-    let event = Arc::new(Event { json: "x".repeat(300), at_unix_ms: 0 });
-    let began = std::time::Instant::now();
-    for _ in 0..20_000 {
-        assert!(queue.push(LANE, &event, wide));
-    }
-    let each = began.elapsed() / 20_000;
-    println!("{each:?} for each event");
-    assert!(each < std::time::Duration::from_millis(5), "{each:?}");
-}
