@@ -1,5 +1,5 @@
-//! Checks the folders of the history and of events, and the files with keys and passwords. It reads what the system knows of them, and
-//! neither opens, locks nor writes anything, so that a running server is not disturbed.
+//! Checks the folders of the history and of events, and the files with keys and passwords. It reads what the system
+//! knows of them, and neither opens, locks nor writes anything, so that a running server is not disturbed.
 
 use std::fs::{self, Metadata};
 use std::io;

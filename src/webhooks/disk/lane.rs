@@ -188,7 +188,7 @@ impl LaneLog {
             return Err(error);
         }
         let active = Active { file: Arc::new(file), is_spoilt: false, is_dirty: true };
-        let before = mem::replace(&mut self.active, Some(active));
+        let before = self.active.replace(active);
         self.unsynced.extend(before.filter(|active| active.is_dirty).map(|active| active.file));
         let len = bytes.len() as u64;
         self.segments.push_back(Segment { number: self.next_segment, len, last: self.next - 1 });
