@@ -132,7 +132,9 @@
 //   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
 //                outlive a connection)
 //   webhooks/    mod (the events that other servers are told; users and rooms that are gone) · event · leavers (may
-//                come back) · queue (of a receiver) · receiver · sender (the thread that delivers) · tests
+//                come back) · receivers (of a configuration) · receiver · queue (of one; stored: with its rest on disk)
+//                · disk (format, of files; lane, a chain of them; progress, of the deliveries; store, the folder of a
+//                receiver; recovery; error) · shared (by all threads) · sender (the thread that delivers) · tests
 //   hooks/       mod (questions to another server before a client comes in) · answer · circuit (pauses after
 //                failures) · memory (of answers)
 //   revocation/  mod (tokens that hold no longer, and how a connection's token is recognised) · table (of them)
@@ -147,6 +149,7 @@
 //   striped.rs   a table in stripes, each with a lock of its own
 //   prefetch.rs  loads memory into the cache before it is needed
 //   live.rs      a value that is read often and replaced seldom
+//   locked.rs    a folder that one process alone uses
 //   faults.rs    breaks guarantees on purpose, in builds for tests
 // crates/        each has its own map in its `src/lib.rs`
 //   names/       throng-names: what users, rooms, positions and secrets are, and units; here as `names`
@@ -251,6 +254,7 @@ mod hooks;
 mod http;
 mod keys;
 mod live;
+mod locked;
 mod metrics;
 mod node;
 mod outbound;
@@ -309,6 +313,9 @@ pub mod testing {
     }
     pub mod live {
         pub use crate::live::*;
+    }
+    pub mod locked {
+        pub use crate::locked::*;
     }
     pub mod metrics {
         pub use crate::metrics::*;

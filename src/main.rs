@@ -1,9 +1,9 @@
 //! The binary: arguments and settings → logging → bind → serve → drain.
 //!
 //! Exit codes: 0 done or drained, 1 a load test failed or the check of a history found something, 64 wrong settings or
-//! usage, 69 the address cannot be bound or the history's folder cannot be used, 70 internal error, 130 or 143 stopped
-//! at once by a second SIGINT or SIGTERM. The chat in a terminal has also 65 (something was refused), 69 (no
-//! connection) and 75 (something was not acknowledged).
+//! usage, 69 the address cannot be bound or the folder of history.dir or webhooks.dir cannot be used, 70 internal
+//! error, 130 or 143 stopped at once by a second SIGINT or SIGTERM. The chat in a terminal has also 65 (something was
+//! refused), 69 (no connection) and 75 (something was not acknowledged).
 
 #![forbid(unsafe_code)]
 

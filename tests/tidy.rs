@@ -45,7 +45,7 @@ const LAYERS: &[&[&str]] = &[
     &["protocol"],
     &["webhooks", "hooks"],
     &["rate_limit", "revocation", "outbound"],
-    &["config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "faults"],
+    &["config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "locked", "faults"],
     &["names"],
 ];
 

@@ -11,7 +11,8 @@ pub const CHECK_FAILED: u8 = 1;
 pub const USAGE: u8 = 64;
 /// `EX_DATAERR` of `sysexits.h`: the server refused something that was typed into the chat.
 pub const REFUSED: u8 = 65;
-/// `EX_UNAVAILABLE` of `sysexits.h`: the address cannot be bound, or the history's folder cannot be used.
+/// `EX_UNAVAILABLE` of `sysexits.h`: the address cannot be bound, or the folder of `history.dir` or
+/// `webhooks.dir` cannot be used.
 ///
 /// For the chat: there is no connection, or the server ended it for good.
 pub const UNAVAILABLE: u8 = 69;

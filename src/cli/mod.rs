@@ -31,8 +31,8 @@ Settings come in layers, of which later ones override earlier ones: defaults, th
 (THRONG_ and the key with __ for each dot: THRONG_QUEUE__MAX_BYTES=512KiB), flags. `throng check-config --print-config`
 prints every key with its meaning.
 
-Exit codes: 0 done or drained, 64 wrong settings or usage, 69 the address cannot be bound or the history's folder
-cannot be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT or SIGTERM.";
+Exit codes: 0 done or drained, 64 wrong settings or usage, 69 the address cannot be bound or the folder of history.dir
+or webhooks.dir cannot be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT or SIGTERM.";
 
 /// The environment variable that contains the token of `throng chat`. It is never read as a setting of the server,
 /// whether or not this build includes the chat.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::names::units::{GIB, KIB, MIB};
+use crate::names::units::{GIB, KIB, MIB, TIB};
 
 use super::kind::{Choice, Count, Size, Time};
 use super::list::{Between, List, Optional};
@@ -69,11 +69,16 @@ settings! {
         offline_after: Duration = Duration::from_secs(30), Time(0, HOUR), live;
         /// Age at which events that cannot be delivered are dropped; 1s to 7d.
         keep: Duration = Duration::from_secs(3600), Time(1_000, 7 * 24 * HOUR), live;
-        /// Events that wait for one receiver in memory; beyond, the newest are dropped, and the receiver is told. 100
-        /// to 10,000,000.
+        /// Events that wait for one receiver in memory; beyond, the newest are dropped, and the receiver is told. With
+        /// `webhooks.dir`, those beyond wait on disk alone. 100 to 10,000,000.
         max_events: usize = 10_000, Count(100, 10_000_000), live;
         /// Bytes of the events that wait for one receiver in memory; 256KiB to 16GiB. Memory: this much per receiver.
         max_bytes: usize = 16 * MIB, Size(256 * KIB, 16 * GIB), live;
+        /// Folder, used by this process alone, in which events wait, so that they survive the end of the process.
+        dir: Option<PathBuf> = None, Optional(FilePath), restart;
+        /// Bytes on disk of the events that wait for one receiver in `webhooks.dir`; beyond, the newest are dropped,
+        /// and the receiver is told. 1MiB to 1TiB. Disk: this much per receiver.
+        max_disk_bytes: usize = GIB, Size(MIB, TIB), live;
     }
 }
 

@@ -30,7 +30,7 @@ use crate::registry::Registry;
 use crate::revocation::Revocations;
 use crate::revocation::journal::Journal;
 use crate::shard::laggards::Laggards;
-use crate::webhooks::Webhooks;
+use crate::webhooks::{self, DiskError, Webhooks};
 
 /// Shortest time for the delivery of the last events: the closes of connections, which a drain spreads over its window,
 /// are events, too.
@@ -48,6 +48,9 @@ pub enum OpenError {
     /// Requests to other servers cannot be made.
     #[error("webhooks or hooks cannot be used: {0}")]
     Outbound(io::Error),
+    /// The folder of `webhooks.dir` cannot be used.
+    #[error(transparent)]
+    Webhooks(#[from] DiskError),
     /// The revocations in `history.dir` cannot be used.
     #[error("the revocations in history.dir cannot be used: {0}")]
     Revocations(io::Error),
@@ -110,7 +113,10 @@ impl Node {
     pub fn open(config: Config, metrics: Metrics, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let mut node = Self::in_memory(config, metrics, clock);
         let config = node.config.share();
-        node.webhooks.start().map_err(OpenError::Outbound)?;
+        node.webhooks.start().map_err(|error| match error {
+            webhooks::StartError::Disk(error) => OpenError::Webhooks(error),
+            webhooks::StartError::Outbound(error) => OpenError::Outbound(error),
+        })?;
         node.hooks = Hooks::start(&config, node.clock.clone()).map_err(OpenError::Outbound)?;
         if config.engine == config::Engine::Redis {
             let cluster = Cluster::start(&config, &node.broker, node.clock.clone())?;

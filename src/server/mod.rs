@@ -60,7 +60,7 @@ pub enum BindError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The folder of `history.dir`, or the engine of several nodes, cannot be used.
+    /// The folder of `history.dir` or `webhooks.dir`, or the engine of several nodes, cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
 }
@@ -99,7 +99,7 @@ impl Server {
     /// [resolved](Config::resolve) yet is resolved for this machine first.
     ///
     /// # Errors
-    /// The address or the folder of the history cannot be used.
+    /// The address, or the folder of `history.dir` or `webhooks.dir`, cannot be used.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         Self::bind_by(config, Clock::system())
     }
@@ -109,7 +109,7 @@ impl Server {
     /// handshake, and the time between two checks for what is due, follow the machine's clock.
     ///
     /// # Errors
-    /// The address or the folder of the history cannot be used.
+    /// The address, or the folder of `history.dir` or `webhooks.dir`, cannot be used.
     #[doc(hidden)]
     pub fn bind_by(config: Config, clock: Clock) -> Result<Self, BindError> {
         let config = if config.is_resolved() { config } else { config.resolve(&Machine::read()) };

@@ -3,14 +3,19 @@
 //!
 //! The node hands events down as they arise. Each receiver has a bounded queue in eight lanes, and a thread of its own
 //! delivers them. If there is no space, the newest event is dropped and counted, and the next request tells the
-//! receiver. Two things are worked out here: a user is online or offline, and a room is occupied or vacated, only once
-//! that has lasted.
+//! receiver. With `webhooks.dir` the queue is on disk, and survives the end of the process.
+//!
+//! Two things are worked out here: a user is online or offline, and a room is occupied or vacated, only once that has
+//! lasted.
 
+mod disk;
 mod event;
 mod leavers;
 mod queue;
 mod receiver;
+mod receivers;
 mod sender;
+mod shared;
 
 #[cfg(test)]
 mod tests;
@@ -18,60 +23,37 @@ mod tests;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use self::disk::DiskError;
+use self::disk::{Disk, Unsynced};
 pub use self::event::{Happening, Message, Resync};
 use self::leavers::Waiting;
-use self::queue::{Bounds, LANES};
-use self::receiver::{Receiver, Wishes, bit, bits};
+use self::queue::LANES;
+use self::receiver::bit;
+use self::shared::{Shared, Times};
 use crate::clock::Clock;
-use crate::config::{self, Config, Url, WebhookEvent};
+use crate::config::{self, Config, WebhookEvent};
 use crate::metrics::webhooks::WebhookGauges;
 use crate::names::{RoomName, UserId};
 use crate::outbound::Client;
 use crate::outbound::thread::Thread;
 
-/// The settings that a reload can change.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    linger: Duration,
-    timeout: Duration,
-    keep: Duration,
-    offline_after: Duration,
-    bounds: Bounds,
-}
-
-impl Times {
-    fn new(config: &config::Webhooks) -> Self {
-        Self {
-            linger: config.linger,
-            timeout: config.timeout,
-            keep: config.keep,
-            offline_after: config.offline_after,
-            bounds: Bounds { events: config.max_events, bytes: config.max_bytes },
-        }
-    }
-}
-
-/// The state that the node's threads and the sender share.
-#[derive(Debug)]
-struct Shared {
-    node: String,
-    /// Tells the events of this run of the node from those of others.
-    incarnation: u64,
-    clock: Clock,
-    times: RwLock<Times>,
-    receivers: RwLock<Vec<Arc<Receiver>>>,
-    next_event: AtomicU64,
-    next_delivery: AtomicU64,
-    /// Set to the end of the time for the last deliveries when the node stops; changed when the receivers are.
-    signal: watch::Sender<Option<Instant>>,
+/// Why webhooks cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder of `webhooks.dir` cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Requests to other servers cannot be made.
+    #[error(transparent)]
+    Outbound(#[from] io::Error),
 }
 
 /// The webhooks of a node.
@@ -85,6 +67,9 @@ pub struct Webhooks {
     /// Spreads rooms and users over the lanes; nobody outside can choose a lane.
     hasher: RandomState,
     ca_file: Option<PathBuf>,
+    dir: Option<PathBuf>,
+    /// The folder in which events wait, once it is open.
+    disk: OnceLock<Disk>,
     thread: Mutex<Option<Thread>>,
     /// True when this node alone knows whether a user is online and a room is occupied.
     is_alone: bool,
@@ -101,6 +86,8 @@ impl Webhooks {
             rooms: Mutex::new(Waiting::new(&clock)),
             hasher: RandomState::new(),
             ca_file: config.outbound.ca_file.clone(),
+            dir: config.webhooks.dir.clone(),
+            disk: OnceLock::new(),
             thread: Mutex::new(None),
             is_alone: config.engine == config::Engine::Memory,
             is_stopped: AtomicBool::new(false),
@@ -115,19 +102,24 @@ impl Webhooks {
                 clock,
             }),
         };
-        webhooks.set_receivers(&config.webhooks.receivers);
+        webhooks.set_receivers(&config.webhooks.receivers, Vec::new());
         webhooks
     }
 
-    /// Begins to deliver, if there are receivers. The first event says that nothing is known of the time before.
+    /// Opens `webhooks.dir`, and begins to deliver, if there are receivers. An event behind those from before says that
+    /// nothing is known of the time before.
     ///
     /// # Errors
-    /// `outbound.ca_file` cannot be used, or a thread cannot be made.
-    pub fn start(&self) -> io::Result<()> {
-        if self.is_alone {
-            self.note_resync(&Resync::Started);
+    /// `webhooks.dir` or `outbound.ca_file` cannot be used, or a thread cannot be made.
+    pub fn start(&self) -> Result<(), StartError> {
+        if let Some(dir) = &self.dir {
+            self.open_disk(Disk::open(dir)?)?;
         }
-        self.start_thread()
+        if self.is_alone {
+            let receivers = self.shared.receivers.read().clone();
+            receivers.iter().for_each(|receiver| self.shared.tell_start(receiver));
+        }
+        Ok(self.start_thread()?)
     }
 
     fn start_thread(&self) -> io::Result<()> {
@@ -146,44 +138,14 @@ impl Webhooks {
     /// # Errors
     /// A thread cannot be made, when these are the first receivers.
     pub fn reconfigure(&self, config: &config::Webhooks) -> io::Result<()> {
+        let stores = self.stores_of_new(&config.receivers).map_err(io::Error::other)?;
         *self.shared.times.write() = Times::new(config);
-        let added = self.set_receivers(&config.receivers);
+        let added = self.set_receivers(&config.receivers, stores);
         for receiver in added {
-            self.push_resync(&receiver, &Resync::Added);
+            self.shared.push_resync(&receiver, &Resync::Added);
         }
         self.shared.signal.send_modify(|_| {});
         self.start_thread()
-    }
-
-    /// Sets the receivers; returns those that are new.
-    fn set_receivers(&self, configured: &[config::Webhook]) -> Vec<Arc<Receiver>> {
-        let mut receivers = self.shared.receivers.write();
-        let mut old = std::mem::take(&mut *receivers);
-        let mut added = Vec::new();
-        for (place, receiver) in configured.iter().enumerate() {
-            let wishes = Wishes::new(place, receiver);
-            let is_same = |known: &Arc<Receiver>| same_url(known, &receiver.url);
-            match old.iter().position(is_same) {
-                Some(index) => {
-                    let known = old.swap_remove(index);
-                    known.renew(wishes);
-                    receivers.push(known);
-                }
-                None => {
-                    let new = Arc::new(Receiver::new(wishes));
-                    added.push(Arc::clone(&new));
-                    receivers.push(new);
-                }
-            }
-        }
-        for gone in old {
-            gone.is_removed.store(true, Relaxed);
-            let (left, place) = (gone.queue.lock().switch_off(), gone.wishes().place);
-            tracing::info!(webhook = place, left, "a webhook was taken out of the configuration");
-        }
-        let wanted = configured.iter().fold(0, |wanted, receiver| wanted | bits(&receiver.events));
-        self.wanted.store(wanted, Relaxed);
-        added
     }
 
     /// Returns true when any receiver wants to be told of such an event.
@@ -197,8 +159,9 @@ impl Webhooks {
         self.wanted.load(Relaxed) & (bit(one) | bit(other)) != 0
     }
 
-    /// Queues an event for the receivers that want it. Never waits. Events of one room or user come in the order of
-    /// these calls.
+    /// Queues an event for the receivers that want it, and writes it to `webhooks.dir` if there is one: it survives the
+    /// end of the process when this returns. Waits for no disk, but for one `write` to the operating system. Events of
+    /// one room or user come in the order of these calls.
     pub fn note(&self, happening: &Happening<'_>) {
         if !self.want(happening.kind()) {
             return;
@@ -208,7 +171,10 @@ impl Webhooks {
         if wanting.peek().is_none() {
             return;
         }
-        let lane = self.hasher.hash_one(happening.subject()) as usize % LANES;
+        let lane = match self.disk.get() {
+            Some(disk) => disk.lane(happening.subject()),
+            None => self.hasher.hash_one(happening.subject()) as usize % LANES,
+        };
         let event = Arc::new(happening.event(&self.shared.event_id(), self.shared.clock.unix_ms()));
         let bounds = self.shared.times.read().bounds;
         for receiver in wanting {
@@ -219,13 +185,7 @@ impl Webhooks {
     /// Tells every receiver that events may be missing.
     pub fn note_resync(&self, reason: &Resync) {
         let receivers = self.shared.receivers.read().clone();
-        receivers.iter().for_each(|receiver| self.push_resync(receiver, reason));
-    }
-
-    fn push_resync(&self, receiver: &Receiver, reason: &Resync) {
-        let event = reason.event(&self.shared.event_id(), self.shared.clock.unix_ms());
-        let bounds = self.shared.times.read().bounds;
-        receiver.push(0, &Arc::new(event), bounds);
+        receivers.iter().for_each(|receiver| self.shared.push_resync(receiver, reason));
     }
 
     /// Returns true when any receiver wants to know who is online.
@@ -370,6 +330,9 @@ impl Webhooks {
         if let Some(thread) = self.thread.lock().take() {
             thread.join();
         }
+        if let Err(error) = self.shared.take_unsynced().iter().try_for_each(Unsynced::sync) {
+            tracing::warn!(%error, "webhooks.dir cannot be synced to the disk");
+        }
     }
 
     /// Returns the figures of each receiver.
@@ -382,27 +345,5 @@ impl Webhooks {
 impl Drop for Webhooks {
     fn drop(&mut self) {
         self.stop(Duration::ZERO);
-    }
-}
-
-fn same_url(receiver: &Receiver, url: &Url) -> bool {
-    receiver.wishes().url == *url
-}
-
-impl Shared {
-    fn event_id(&self) -> String {
-        let number = self.next_event.fetch_add(1, Relaxed);
-        format!("{}-{:016x}-{number}", self.node, self.incarnation)
-    }
-
-    /// Returns the id of a request, which all its attempts have. It is no event's id, because another request may
-    /// contain the same events and more.
-    fn delivery_id(&self) -> String {
-        let number = self.next_delivery.fetch_add(1, Relaxed);
-        format!("{}-{:016x}-d{number}", self.node, self.incarnation)
-    }
-
-    fn offline_after_ms(&self) -> u64 {
-        self.times.read().offline_after.as_millis() as u64
     }
 }

@@ -7,7 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::event::{Event, Happening};
-use super::queue::{Bounds, LANES, Queue};
+use super::queue::{Batch, Bounds, LANES, Queue};
 use crate::config::{self, Url};
 use crate::metrics::webhooks::{Attempt, WebhookGauges};
 use crate::names::matches_pattern;
@@ -64,6 +64,8 @@ pub(super) struct Receiver {
     pub(super) is_served: AtomicBool,
     /// True while deliveries fail, so that the log says it once.
     pub(super) is_failing: AtomicBool,
+    /// True while events from before the start are delivered, which the news of the start follow.
+    pub(super) owes_start: AtomicBool,
     events: AtomicU64,
     dropped: AtomicU64,
     attempts: [AtomicU64; Attempt::ALL.len()],
@@ -78,6 +80,7 @@ impl Receiver {
             is_removed: AtomicBool::new(false),
             is_served: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            owes_start: AtomicBool::new(false),
             events: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             attempts: Default::default(),
@@ -107,6 +110,22 @@ impl Receiver {
         } else {
             self.count_dropped(1);
         }
+    }
+
+    /// Notes that a request is over, delivered or given up.
+    pub(super) fn done(&self, batch: &Batch, is_delivered: bool) {
+        let garbage = self.queue.lock().done(batch, is_delivered);
+        garbage.delete();
+        let given_up = if is_delivered { 0 } else { batch.events.len() as u64 };
+        self.count_dropped(batch.missing + given_up);
+    }
+
+    /// Drops everything and takes nothing more until the wishes are renewed. Returns how many events that are.
+    pub(super) fn switch_off(&self) -> u64 {
+        let (dropped, garbage) = self.queue.lock().switch_off();
+        garbage.delete();
+        self.count_dropped(dropped);
+        dropped
     }
 
     pub(super) fn count_dropped(&self, events: u64) {

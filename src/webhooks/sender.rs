@@ -1,18 +1,19 @@
 //! The thread that delivers: one task for each lane of each receiver, with one request under way in each.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Shared;
-use super::event::{Event, Resync};
-use super::queue::{Batch, LANES};
+use super::disk::Unsynced;
+use super::queue::{Batch, LANES, Refill};
 use super::receiver::{Receiver, Wishes};
+use super::shared::Shared;
 use crate::metrics::webhooks::Attempt;
 use crate::outbound::{self, Client, Method, Request};
 
@@ -25,10 +26,32 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 /// The longest wait that a receiver can wish for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// Attempts to read events from the disk: the descriptors of the process may be used up for a while.
+const READ_ATTEMPTS: usize = 10;
+const READ_AGAIN: Duration = Duration::from_secs(1);
+/// Time between two syncs of what was written to the disk.
+const SYNC: Duration = Duration::from_secs(1);
+
+/// Syncs what was written to the disk every second, on a thread that may wait for it.
+async fn sync(shared: Arc<Shared>) {
+    loop {
+        sleep(SYNC).await;
+        let unsynced = shared.take_unsynced();
+        if !unsynced.is_empty() {
+            let synced = spawn_blocking(move || unsynced.iter().try_for_each(Unsynced::sync)).await;
+            if let Ok(Err(error)) = synced {
+                tracing::warn!(%error, "webhooks.dir cannot be synced to the disk");
+            }
+        }
+    }
+}
+
 /// Delivers until the node stops, and then what is left, until the time for that is over.
 pub(super) async fn run(shared: Arc<Shared>, client: Client) {
     let mut signal = shared.signal.subscribe();
     let mut lanes = JoinSet::new();
+    let mut syncing = JoinSet::new();
+    syncing.spawn(sync(Arc::clone(&shared)));
     while signal.borrow_and_update().is_none() {
         let new: Vec<_> = {
             let receivers = shared.receivers.read();
@@ -50,8 +73,13 @@ pub(super) async fn run(shared: Arc<Shared>, client: Client) {
     let all = async { while lanes.join_next().await.is_some() {} };
     if timeout_at(until, all).await.is_err() {
         for receiver in shared.receivers.read().iter() {
-            let (left, place) = (receiver.queue.lock().len(), receiver.wishes().place);
-            if left > 0 {
+            let (left, is_kept, place) = {
+                let mut queue = receiver.queue.lock();
+                (queue.len(), queue.store().is_some(), receiver.wishes().place)
+            };
+            if left > 0 && is_kept {
+                tracing::info!(webhook = place, left, "the node stops with events that wait in webhooks.dir");
+            } else if left > 0 {
                 tracing::warn!(webhook = place, left, "the node stops with events that were not delivered");
             }
         }
@@ -83,10 +111,8 @@ impl Lane {
     async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
             let is_delivered = self.deliver(&batch).await;
-            self.receiver.queue.lock().done(&batch, is_delivered);
-            if !is_delivered {
-                self.receiver.count_dropped(batch.events.len() as u64);
-            }
+            self.receiver.done(&batch, is_delivered);
+            self.shared.tell_start_behind_old(&self.receiver);
         }
     }
 
@@ -98,6 +124,9 @@ impl Lane {
     async fn next_batch(&mut self) -> Option<Batch> {
         loop {
             if self.receiver.is_removed.load(Relaxed) {
+                return None;
+            }
+            if !self.refill().await {
                 return None;
             }
             let first = self.receiver.queue.lock().first(self.lane);
@@ -127,6 +156,52 @@ impl Lane {
         }
     }
 
+    /// Reads events from the disk, if none are in memory. Returns false when the node stops and they cannot be read.
+    async fn refill(&mut self) -> bool {
+        let mut attempts = 0;
+        loop {
+            let wanted = self.receiver.queue.lock().wants_refill(self.lane);
+            let part = match wanted {
+                Refill::Nothing => return true,
+                Refill::Read(part) => part,
+                Refill::Missing(missing, garbage) => {
+                    garbage.delete();
+                    self.receiver.count_dropped(missing);
+                    self.shared.tell_start_behind_old(&self.receiver);
+                    return true;
+                }
+            };
+            let error = match part.read() {
+                Ok(bytes) => {
+                    let bounds = self.shared.times.read().bounds;
+                    let now_ms = self.shared.clock.unix_ms();
+                    self.receiver.queue.lock().refill(self.lane, (&part, &bytes), bounds, now_ms);
+                    attempts = 0;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            attempts += 1;
+            let (file, is_gone) = (part.path().display(), error.kind() == io::ErrorKind::NotFound);
+            if self.receiver.is_removed.load(Relaxed) {
+                return false;
+            }
+            if is_gone || attempts == READ_ATTEMPTS {
+                tracing::warn!(%file, %error, "a file of webhooks.dir cannot be read: its events are dropped");
+                self.receiver.queue.lock().skip(self.lane);
+                attempts = 0;
+                continue;
+            }
+            if attempts == 1 {
+                tracing::warn!(%file, %error, "a file of webhooks.dir cannot be read now");
+            }
+            if self.is_stopping() {
+                return false;
+            }
+            sleep(READ_AGAIN).await;
+        }
+    }
+
     /// Sends a batch until the receiver has it. Returns false when it is given up.
     async fn deliver(&mut self, batch: &Batch) -> bool {
         let id = self.shared.delivery_id();
@@ -136,8 +211,7 @@ impl Lane {
             let after = match self.post(&wishes, &id, body.clone()).await {
                 Outcome::Delivered => return true,
                 Outcome::Gone => {
-                    let dropped = self.receiver.queue.lock().switch_off();
-                    self.receiver.count_dropped(dropped);
+                    let dropped = self.receiver.switch_off();
                     tracing::warn!(
                         webhook = wishes.place,
                         dropped,
@@ -216,25 +290,6 @@ fn retry_after(text: &str) -> Option<Duration> {
 fn back_off(attempt: u32) -> Duration {
     let longest = FIRST_RETRY.saturating_mul(1 << attempt.min(16)).min(LAST_RETRY);
     longest.mul_f64(fastrand::f64())
-}
-
-impl Shared {
-    /// Writes the body of a request, with a resync if events were dropped.
-    fn body(&self, batch: &Batch) -> Bytes {
-        let now_ms = self.clock.unix_ms();
-        let resync = (batch.dropped > 0).then(|| Resync::Dropped.event(&self.event_id(), now_ms));
-        let events: Vec<&str> = batch
-            .events
-            .iter()
-            .map(|event| &**event)
-            .chain(&resync)
-            .map(|event: &Event| &*event.json)
-            .collect();
-        let (node, dropped) = (&self.node, batch.dropped);
-        let events = events.join(",");
-        // The name of a node needs no escaping.
-        format!(r#"{{"time_ms":{now_ms},"node":"{node}","events":[{events}],"dropped":{dropped}}}"#).into()
-    }
 }
 
 #[cfg(test)]

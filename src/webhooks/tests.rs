@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 
 use super::*;
-use crate::config::{Sources, Webhook};
+use crate::config::{Sources, Url, Webhook};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -98,6 +98,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("vanish", "the socket of one connection"),
     ("web", "the pages for browsers"),
     ("webhooks", "the events of one node; those of several are in tests/cluster"),
+    ("webhooks_dir", "events of one node, on its disk"),
     ("wire", "the rest of it: HTTP, and the list of proofs"),
 ];
 

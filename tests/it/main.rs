@@ -79,4 +79,5 @@ mod v1_takeover;
 mod vanish;
 mod web;
 mod webhooks;
+mod webhooks_dir;
 mod wire;

@@ -221,6 +221,56 @@ fn webhooks_come_and_go_with_a_reload() {
     assert!(told.iter().all(|event| event["user"] != "bob"), "{told:?}");
 }
 
+/// 1. A webhook with `webhooks.dir` does not take its events. A reload takes it out: its events are dropped, which the
+///    log says, and its folder is gone.
+/// 2. Another reload adds it again, and it hears of what happens from then on alone.
+#[test]
+fn a_webhook_that_a_reload_takes_out_leaves_nothing_on_disk() {
+    let receiver = Receiver::start(|asked| match asked.raw.contains("before") {
+        true => Answer::Status(503, "", String::new()),
+        false => Answer::ok(),
+    });
+    let at = Reloadable::start(
+        &format!("[api]\nkeys = ['{KEY}']\n[webhooks]\ndir = '@/events'\n"),
+        &[],
+        &[("engine", "memory")],
+    );
+    let secrets = secret_file(at.folder.path(), &[SECRET]);
+    let text = |receivers: &str| {
+        format!("[api]\nkeys = ['{KEY}']\n[webhooks]\ndir = '@/events'\nlinger = '1ms'\n{receivers}")
+    };
+    let folders = || {
+        let entries = std::fs::read_dir(at.folder.path().join("events")).expect("a folder").flatten();
+        entries.filter(|entry| entry.path().is_dir()).count()
+    };
+    let url = receiver.url("/hook");
+    let named =
+        format!("[[webhooks.receivers]]\nurl = {url:?}\nsecret_file = {secrets:?}\nevents = ['message']\n");
+    let say = |text: &str| {
+        let body = json!({"room": "a", "message": text});
+        assert_eq!(at.call(KEY, "publish", &body).status, 200);
+    };
+    at.change(&text(&named), &[]);
+    receiver.wait_for_events("resync", 1);
+    say("before");
+    receiver.wait_for("an attempt", |asked| asked.iter().any(|asked| !asked.is_taken));
+    for _ in 0..4 {
+        say("before");
+    }
+    eventually("the resync is done", || at.server.metric("throng_webhook_queue", "") == 5.0);
+    assert_eq!(folders(), 1);
+    at.change(&text(""), &[]);
+    assert_eq!(folders(), 0);
+    let line = at.server.log().wait_for("the webhook is out", |line| line["left"].is_u64());
+    assert_eq!(line["left"], 4, "without the one that was under way: {line}");
+    receiver.answer(|_| Answer::ok());
+    at.change(&text(&named), &[]);
+    say("behind");
+    let told = receiver.wait_for_events("message", 1);
+    assert_eq!(told.iter().filter(|event| event["message"] == "before").count(), 0, "{told:?}");
+    assert_eq!(folders(), 1);
+}
+
 #[test]
 fn new_limits_and_rules_hold_for_what_comes_next() {
     let text = |more: &str| format!("[api]\nkeys = ['{KEY}']\n{more}");

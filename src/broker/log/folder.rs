@@ -1,21 +1,18 @@
-//! The folder of the log: its lock, the names of its files, and how files are created, read and deleted there.
+//! The folder of the log: the names of its files, and how files are created, read and deleted there.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::UNIX_EPOCH;
 
 use super::error::LogError;
 use super::format::{self, HEADER_BYTES, Header, MAGIC, OLD_MAGIC};
+use crate::locked::{LockError, LockedFolder};
 
 /// Identifies this boot of this machine, on Linux.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
-/// Permission bits that neither the group nor others should have.
-const WRITABLE: u32 = 0o022;
 
 /// Returns an identifier of this boot of this machine; empty when it cannot be known, which is taken for another boot.
 pub(super) fn boot() -> String {
@@ -81,50 +78,31 @@ impl FileId {
     }
 }
 
-/// A folder that this process has locked until the value is dropped. The folder itself is locked, which cannot be
-/// removed apart from its files.
+/// The folder of a log, which this process has locked until the value is dropped.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) dir: PathBuf,
-    handle: File,
+    pub(super) locked: LockedFolder,
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Closing unlocks too, unless a process that is just being started has inherited the file. If the lock stays,
-        // opening the folder again reports it.
-        let _ = self.handle.unlock();
+fn not_locked(dir: &Path) -> impl FnOnce(LockError) -> LogError + use<'_> {
+    move |error| match error {
+        LockError::InUse => LogError::InUse { dir: dir.to_owned() },
+        LockError::Io { what, reason } => failed(what, dir)(reason),
     }
 }
 
 impl Folder {
     /// Locks the folder for writing. Creates it if need be.
     pub(super) fn lock(dir: &Path) -> Result<Self, LogError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("make the folder", dir))?;
-        Self::open(dir, File::try_lock)
+        let locked = LockedFolder::lock(dir).map_err(not_locked(dir))?;
+        Ok(Self { dir: dir.to_owned(), locked })
     }
 
     /// Locks the folder for reading: no other process writes there meanwhile.
     pub(super) fn look(dir: &Path) -> Result<Self, LogError> {
-        Self::open(dir, File::try_lock_shared)
-    }
-
-    fn open(dir: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>) -> Result<Self, LogError> {
-        let handle = File::open(dir).map_err(failed("open the folder", dir))?;
-        match lock(&handle) {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), handle }),
-            Err(TryLockError::WouldBlock) => Err(LogError::InUse { dir: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(failed("lock the folder", dir)(source)),
-        }
-    }
-
-    /// Returns the first path that others than its owner may write to, the folder or something in it, with its mode.
-    pub(super) fn open_to_others(&self) -> Option<(PathBuf, u32)> {
-        let inside = fs::read_dir(&self.dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-        std::iter::once(self.dir.clone()).chain(inside).find_map(|path| {
-            let mode = fs::symlink_metadata(&path).ok()?.permissions().mode();
-            (mode & WRITABLE != 0).then_some((path, mode & 0o7777))
-        })
+        let locked = LockedFolder::look(dir).map_err(not_locked(dir))?;
+        Ok(Self { dir: dir.to_owned(), locked })
     }
 
     pub(super) fn path(&self, number: u32) -> PathBuf {
@@ -166,6 +144,6 @@ impl Folder {
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {
-        self.handle.sync_all().map_err(failed("sync", &self.dir))
+        self.locked.sync().map_err(failed("sync", &self.dir))
     }
 }

@@ -111,13 +111,7 @@ impl Log {
     ) -> Result<(Self, Recovered), LogError> {
         let (folder, boot) = (Folder::lock(dir)?, folder::boot());
         let found = recovery::scan(&folder, &boot, now_unix_ms)?;
-        if let Some((path, mode)) = folder.open_to_others() {
-            tracing::warn!(
-                path = %path.display(),
-                mode = %format_args!("{mode:04o}"),
-                "others may write to history.dir: take the permission away (chmod go-w)"
-            );
-        }
+        folder.locked.warn_if_open_to_others("history.dir");
         for number in &found.set_aside {
             folder.set_aside(*number)?;
         }

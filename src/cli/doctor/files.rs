@@ -1,7 +1,7 @@
-//! Checks the folder of the history, and the files with keys and passwords. It reads what the system knows of them, and
-//! neither opens, locks nor writes anything, so that a running server is not disturbed.
+//! Checks the folders of the history and of events, and the files with keys and passwords. It reads what the system
+//! knows of them, and neither opens, locks nor writes anything, so that a running server is not disturbed.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -27,6 +27,10 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         )),
         (None, Engine::Redis) => {}
     }
+    if let Some(dir) = &config.webhooks.dir {
+        let receivers = config.webhooks.receivers.len();
+        found.extend(events(dir, config.webhooks.max_disk_bytes.saturating_mul(receivers)));
+    }
     let (auth, api, redis) = (&config.auth, &config.api, &config.redis);
     let secret_files = [
         ("auth.secret_file", &auth.secret_file),
@@ -39,10 +43,23 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// Checks that the folder can be used, is this user's alone, and has room.
+/// Checks the folder of the history, which may need some three times the bytes of the histories, and 40 MiB.
 fn history(dir: &Path, total_bytes: usize) -> Vec<Finding> {
-    let subject = "history";
-    let shown = format!("`history.dir` {dir:?}");
+    let needed = total_bytes.saturating_mul(3).saturating_add(40 * MIB);
+    let advice = "on a full disk every message gets `unavailable`: make room, or lower `history.total_bytes`";
+    folder(("history", "history.dir"), dir, needed, advice)
+}
+
+/// Checks the folder in which events for webhooks wait.
+fn events(dir: &Path, needed: usize) -> Vec<Finding> {
+    let advice =
+        "on a full disk events for webhooks are dropped: make room, or lower `webhooks.max_disk_bytes`";
+    folder(("webhooks", "webhooks.dir"), dir, needed, advice)
+}
+
+/// Checks that a folder can be used, is this user's alone, and has room for so many bytes.
+fn folder((subject, key): (&str, &str), dir: &Path, needed: usize, advice: &str) -> Vec<Finding> {
+    let shown = format!("`{key}` {dir:?}");
     let reach = "give it to the server's user (systemd: StateDirectory=), or choose another folder";
     let metadata = match fs::metadata(dir) {
         Ok(metadata) => metadata,
@@ -53,7 +70,7 @@ fn history(dir: &Path, total_bytes: usize) -> Vec<Finding> {
             return match access(above, Access::WRITE_OK | Access::EXEC_OK) {
                 Ok(()) => {
                     let made = format!("{shown} is not there yet; the server makes it");
-                    [Some(Finding::ok(subject, made)), space(above, &shown, 0, total_bytes)]
+                    [Some(Finding::ok(subject, made)), space(above, &shown, 0, (needed, advice))]
                         .into_iter()
                         .flatten()
                         .collect()
@@ -91,28 +108,26 @@ fn history(dir: &Path, total_bytes: usize) -> Vec<Finding> {
             format!("take that right away: `chmod 700 {}`", dir.display()),
         ));
     }
-    found.extend(space(dir, &shown, used(dir), total_bytes));
+    found.extend(space(dir, &shown, used(dir), (needed, advice)));
     found
 }
 
-/// Returns the bytes of the files in a folder; those that vanish meanwhile count nothing.
+/// Returns the bytes of the files in a folder and in its folders; those that vanish meanwhile count nothing.
 fn used(dir: &Path) -> usize {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let bytes = entries.filter_map(|entry| usize::try_from(entry.metadata().ok()?.len()).ok());
+    let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let all = entries(dir).flat_map(|path| entries(&path).chain([path.clone()]).collect::<Vec<_>>());
+    let files = all.filter_map(|path| path.symlink_metadata().ok()).filter(Metadata::is_file);
+    let bytes = files.filter_map(|file| usize::try_from(file.len()).ok());
     bytes.fold(0, usize::saturating_add)
 }
 
-/// Compares the room on the disk with what the histories may need there: some three times their bytes, and 40 MiB.
-/// Returns `None` where the system does not tell.
-fn space(dir: &Path, shown: &str, used: usize, total_bytes: usize) -> Option<Finding> {
+/// Compares the room on the disk with that which may be needed there. Returns `None` where the system does not tell.
+fn space(dir: &Path, shown: &str, used: usize, (needed, advice): (usize, &str)) -> Option<Finding> {
     let disk = statvfs(dir).ok()?;
     let free = usize::try_from(disk.f_bavail.saturating_mul(disk.f_frsize)).unwrap_or(usize::MAX);
-    let needed = total_bytes.saturating_mul(3).saturating_add(40 * MIB);
     let text =
         format!("{shown} holds {}, and {} are free; it may need {}", about(used), about(free), about(needed));
     if used.saturating_add(free) < needed {
-        let advice =
-            "on a full disk every message gets `unavailable`: make room, or lower `history.total_bytes`";
         return Some(Finding::warning("disk", text, advice));
     }
     Some(Finding::ok("disk", text))
@@ -171,6 +186,24 @@ mod tests {
         let found = history(&dir, usize::MAX);
         assert_eq!(levels(&found)[2], ("disk", Level::Warning), "no disk is that large");
         assert_eq!(levels(&history(&dir.join("00000001.log"), MIB)), [("history", Level::Error)], "a file");
+    }
+
+    #[test]
+    fn the_folder_of_events_is_looked_at_with_its_folders() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let dir = parent.path().join("events");
+        assert_eq!(levels(&events(&dir, MIB)), [("webhooks", Level::Ok), ("disk", Level::Ok)]);
+        fs::create_dir_all(dir.join("receiver")).expect("made");
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).expect("set");
+        fs::write(dir.join("receiver/0-0000000001.log"), [0; 2048]).expect("written");
+        let found = events(&dir, usize::MAX);
+        let expected = [("webhooks", Level::Ok), ("webhooks", Level::Warning), ("disk", Level::Warning)];
+        assert_eq!(levels(&found), expected);
+        assert!(
+            found[2].text.contains("`webhooks.dir`") && found[2].text.contains("holds 2 KiB"),
+            "{found:?}"
+        );
+        assert_eq!(levels(&events(Path::new("/dev/null"), MIB)), [("webhooks", Level::Error)]);
     }
 
     #[test]
