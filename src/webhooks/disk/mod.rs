@@ -40,6 +40,8 @@ use crate::outbound::signature::{Spread, fingerprint};
 /// The name of the file with the key by which rooms and users are spread over the lanes.
 const LANE_KEY: &str = "lanes.key";
 const LANE_KEY_BYTES: usize = 32;
+/// Hexadecimal digits of a receiver's folder. A session secret has 32: nobody who searches a log for those finds these.
+const NAME_DIGITS: usize = 24;
 
 /// The folder of all receivers, which no other process can use meanwhile.
 #[derive(Debug)]
@@ -75,7 +77,8 @@ impl Disk {
 
     /// Returns the folder of a receiver.
     pub(super) fn path(&self, url: &Url, turn: usize) -> PathBuf {
-        self.folder.dir().join(fingerprint(&format!("{turn} {url}")))
+        let name = fingerprint(&format!("{turn} {url}"));
+        self.folder.dir().join(&name[..NAME_DIGITS])
     }
 
     /// Removes the folders of receivers that are not in the configuration any more, and says how many events are
@@ -85,7 +88,7 @@ impl Disk {
         for entry in fs::read_dir(dir).map_err(failed("read", dir))? {
             let path = entry.map_err(failed("read", dir))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_ours = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_ours = name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit());
             if known.contains(&path) || !is_ours || !path.is_dir() {
                 continue;
             }
