@@ -108,7 +108,7 @@ pub enum Answer {
     /// JSON that is written already.
     #[serde(skip)]
     Written(String),
-    /// Every part has an outcome of its own. See [`Results`].
+    /// Every part has an outcome of its own.
     #[serde(skip)]
     Results {
         /// The outcomes in the order of the parts, as JSON.

@@ -1,9 +1,8 @@
 //! Decides when a connection has to act although nothing was received. The functions are pure: `now_ms` is an argument,
 //! in the shard's time.
 
-use crate::protocol::close::EndReason;
+use crate::protocol::close::{EndReason, Overflow};
 use crate::shard::Status;
-use crate::shard::bounds::Overflow;
 use crate::shard::wheel::TICK_MS;
 
 /// Longest time for the rest of a frame and the close frame to leave to a slow consumer, in milliseconds.
@@ -120,7 +119,7 @@ impl Deadlines {
             return Some(Due::End(EndReason::MessageTimeout));
         }
         if has_passed(status.oldest_ms, times.stall_ms) || has_passed(status.stalled_ms, times.stall_ms) {
-            return Some(Due::End(EndReason::SlowConsumer(Overflow::Age.text())));
+            return Some(Due::End(EndReason::SlowConsumer(Overflow::Age)));
         }
         if status.probe_until_ms.is_some_and(|until| now_ms >= until) {
             return Some(Due::ProbeFailed);

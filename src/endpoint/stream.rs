@@ -8,7 +8,7 @@ use crate::broker::Position;
 use crate::broker::resume::{NextPage, Page, Replay, Resumed};
 use crate::names::{RoomName, UserId};
 use crate::node::{Node, Subscribed, Subscription};
-use crate::protocol::close::EndReason;
+use crate::protocol::close::{EndReason, Overflow};
 use crate::protocol::sse;
 use crate::shard::Registration;
 
@@ -85,7 +85,7 @@ impl Stream {
             }
             NextPage::Last(page, ()) => queue(peer.registration, &page),
             NextPage::Lost => return Err(EndReason::PositionLost),
-            NextPage::TooSlow => return Err(EndReason::SlowConsumer("resume slower than the room")),
+            NextPage::TooSlow => return Err(EndReason::SlowConsumer(Overflow::Resume)),
         }
         Ok(())
     }

@@ -60,8 +60,8 @@ pub enum EndReason {
     HeartbeatTimeout,
     /// A fragmented message was not completed within `limits.message_timeout`.
     MessageTimeout,
-    /// The client reads more slowly than messages are queued for it; the text names the bound that was reached.
-    SlowConsumer(&'static str),
+    /// The client reads more slowly than messages are queued for it, and has reached this bound.
+    SlowConsumer(Overflow),
     /// The client kept sending after more than `rate_limit.strikes` refusals for its rate.
     RateLimited,
     /// A room of the connection began a new epoch, so that the client's position is meaningless. Only a broker of
@@ -77,6 +77,35 @@ pub enum EndReason {
     EndedBy(Box<(u16, Box<str>)>),
     /// The client sent more malformed commands than `limits.malformed_per_minute`.
     RepeatedlyMalformed,
+}
+
+/// The bound that a client exceeds which reads too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// Too many messages.
+    Messages,
+    /// Too many bytes.
+    Bytes,
+    /// The oldest entry is too old.
+    Age,
+    /// The queues of all clients of the node together have too many bytes.
+    Node,
+    /// The client reads what it missed more slowly than the room goes on.
+    Resume,
+}
+
+impl Overflow {
+    /// Returns the reason for the close frame of a client that is disconnected for it.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Messages => "too many messages queued",
+            Self::Bytes => "too many bytes queued",
+            Self::Age => "queued messages too old",
+            Self::Node => "queue budget of the node exceeded",
+            Self::Resume => "resume slower than the room",
+        }
+    }
 }
 
 /// The first of the application's close codes after which a client does not come back by itself.
@@ -186,7 +215,7 @@ impl EndReason {
             Self::TokenRevoked => "Token revoked",
             Self::HeartbeatTimeout => "Heartbeat timeout",
             Self::MessageTimeout => "Message not finished in time",
-            Self::SlowConsumer(bound) => return Cow::Owned(format!("Slow consumer: {bound}")),
+            Self::SlowConsumer(bound) => return Cow::Owned(format!("Slow consumer: {}", bound.text())),
             Self::RateLimited => "Rate limit ignored",
             Self::PositionLost => "Position lost",
             Self::Replaced => "Replaced by a newer connection",
@@ -248,7 +277,7 @@ mod tests {
 
     #[test]
     fn reasons_fit_a_close_frame() {
-        let long = EndReason::SlowConsumer("more than queue.max_messages messages queued");
+        let long = EndReason::SlowConsumer(Overflow::Node);
         assert!(long.text().len() <= MAX_REASON_BYTES);
     }
 

@@ -14,29 +14,6 @@ pub struct Bounds {
     pub age_ms: u64,
 }
 
-/// The bound that a queue would exceed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overflow {
-    /// Too many messages.
-    Messages,
-    /// Too many bytes.
-    Bytes,
-    /// The oldest entry is too old.
-    Age,
-}
-
-impl Overflow {
-    /// Returns the reason for the close frame of a client that is disconnected for it.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Messages => "too many messages queued",
-            Self::Bytes => "too many bytes queued",
-            Self::Age => "queued messages too old",
-        }
-    }
-}
-
 /// The policy for a client whose queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overload {

@@ -29,8 +29,9 @@ pub(super) struct Client {
     pub(super) outbox: Outbox,
     /// Wakes its task.
     pub(super) waker: Option<Waker>,
-    /// The reason for which the connection is ending. It is set once; after that only the last frames are queued.
-    pub(super) end: Option<EndReason>,
+    /// The reason for which the connection is ending. It is set once; after that only the last frames are queued. Boxed,
+    /// because most connections have none.
+    pub(super) end: Option<Box<EndReason>>,
     /// The ping that other tasks asked for to learn whether the client is alive, or the answer to it while that holds.
     pub(super) probe: Option<Box<Probe>>,
     /// The rooms that it is in.
@@ -120,5 +121,15 @@ impl Client {
     /// about to be written to, and one that is ending frees its queue in any case.
     pub(super) fn can_be_dropped(&self) -> bool {
         self.is_blocked && self.end.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_small_because_there_are_many() {
+        assert!(size_of::<Client>() <= 176, "{}", size_of::<Client>());
     }
 }

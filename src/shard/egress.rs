@@ -19,7 +19,7 @@ use super::farewell;
 use super::outbox::{Flush, Kind, Outbox, WriteCounts};
 use super::time::ShardTime;
 use crate::metrics::{Counter, ShardMetrics};
-use crate::protocol::close::EndReason;
+use crate::protocol::close::{EndReason, Overflow};
 use crate::protocol::frame::Frame;
 
 /// Most connections that one check of the shard's budget ends. The next check ends more if these did not suffice.
@@ -122,7 +122,7 @@ impl Egress {
             let mut is_full = true;
             match batch.overload {
                 Overload::Disconnect => {
-                    return self.end_client(client, EndReason::SlowConsumer(overflow.text()));
+                    return self.end_client(client, EndReason::SlowConsumer(overflow));
                 }
                 Overload::DropNewest => {}
                 Overload::DropOldest => {
@@ -229,7 +229,7 @@ impl Egress {
         let close = farewell::last_frames(client.dialect, &reason);
         let drops_queue = matches!(reason, EndReason::SlowConsumer(_) | EndReason::PeerVanished);
         let was_blocked = client.is_blocked;
-        client.end = Some(reason);
+        client.end = Some(Box::new(reason));
         client.probe = None;
         self.change_queue(client, |client, now_ms| {
             if drops_queue {
@@ -254,7 +254,7 @@ impl Egress {
             }
             let longest = self.backlogs.borrow_mut().longest(clients);
             let Some(mut client) = longest.and_then(|slot| clients.get_mut(slot)) else { return };
-            self.end_client(&mut client, EndReason::SlowConsumer("queue budget of the node exceeded"));
+            self.end_client(&mut client, EndReason::SlowConsumer(Overflow::Node));
         }
     }
 

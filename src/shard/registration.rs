@@ -94,7 +94,7 @@ impl Registration {
     #[must_use]
     pub fn status(&self) -> Status {
         self.with(|egress, client| Status {
-            end: client.end.clone(),
+            end: client.end.as_deref().cloned(),
             is_empty: client.outbox.is_empty(),
             oldest_ms: if client.is_blocked { client.outbox.due_ms() } else { None },
             stalled_ms: client.is_blocked.then_some(client.progress_ms),

@@ -3,7 +3,7 @@
 use super::rooms::Rooms;
 use crate::broker::resume::{NextPage, Page, Replay, Resumed};
 use crate::names::RoomName;
-use crate::protocol::close::EndReason;
+use crate::protocol::close::{EndReason, Overflow};
 use crate::protocol::event::v1;
 use crate::shard::Registration;
 
@@ -54,7 +54,7 @@ impl Replaying {
                 Ok(None)
             }
             NextPage::Lost => Err(EndReason::PositionLost),
-            NextPage::TooSlow => Err(EndReason::SlowConsumer("resume slower than the room")),
+            NextPage::TooSlow => Err(EndReason::SlowConsumer(Overflow::Resume)),
         }
     }
 }

@@ -13,8 +13,9 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use super::batch::Batch;
-use super::bounds::{Bounds, Overflow};
+use super::bounds::Bounds;
 use super::sink::Sink;
+use crate::protocol::close::Overflow;
 
 /// Most buffers that are passed to one vectored write.
 const MAX_SLICES: usize = 64;

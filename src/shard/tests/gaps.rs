@@ -104,7 +104,7 @@ fn a_disconnect_event_precedes_every_close_that_the_server_starts() {
     let hall = Hall::new(Overload::Disconnect);
     for (dialect, reason, expected) in [
         (Dialect::V1, EndReason::Restarting, &["disconnect", "1012"][..]),
-        (Dialect::V1, EndReason::SlowConsumer("slow"), &["disconnect", "4001"]),
+        (Dialect::V1, EndReason::SlowConsumer(Overflow::Bytes), &["disconnect", "4001"]),
         (Dialect::V1, EndReason::PeerClosed(1000), &["1000"]),
         (Dialect::V1, EndReason::PeerVanished, &[]),
         (Dialect::Plain, EndReason::Restarting, &["1012"]),

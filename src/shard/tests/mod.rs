@@ -11,6 +11,7 @@ use super::sink::Simulated;
 use super::*;
 use crate::names::Offset;
 use crate::protocol::Dialect;
+use crate::protocol::close::Overflow;
 use crate::registry::delivery::{Lanes, LossNote};
 use crate::registry::inbox::Publication;
 use crate::shard::fanout::slice;
@@ -128,7 +129,7 @@ fn a_client_that_does_not_read_is_dropped_and_frees_its_queue_at_once() {
         publish(&shard, seq, "hello");
         run(&shard, || {});
     }
-    assert_eq!(slow.status().end, Some(EndReason::SlowConsumer("too many messages queued")));
+    assert_eq!(slow.status().end, Some(EndReason::SlowConsumer(Overflow::Messages)));
     assert_eq!(fast.status().end, None);
     assert_eq!(wire.taken.borrow().len(), 1100 * 7);
     assert_eq!(shard.egress.metrics.slow_consumers_dropped.get(), 1);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use throng::testing::api::ApiError;
-use throng::testing::protocol::close::EndReason;
+use throng::testing::protocol::close::{EndReason, Overflow};
 use throng::testing::protocol::event::CommandError;
 
 /// Returns every reason that a close frame can give, one of each kind.
@@ -35,7 +35,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
         R::not_allowed(None),
         R::HeartbeatTimeout,
         R::MessageTimeout,
-        R::SlowConsumer("too many bytes queued"),
+        R::SlowConsumer(Overflow::Bytes),
         R::RateLimited,
         R::PositionLost,
         R::Replaced,
