@@ -31,8 +31,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::disk::Disk;
 pub use self::disk::DiskError;
-use self::disk::{Disk, Unsynced};
 pub use self::event::{Happening, Message, Resync};
 use self::leavers::Waiting;
 use self::queue::LANES;
@@ -115,9 +115,12 @@ impl Webhooks {
         if let Some(dir) = &self.dir {
             self.open_disk(Disk::open(dir)?)?;
         }
-        if self.is_alone {
-            let receivers = self.shared.receivers.read().clone();
-            receivers.iter().for_each(|receiver| self.shared.tell_start(receiver));
+        let receivers = self.shared.receivers.read().clone();
+        // With several nodes, others have told of the users of this one, and news from before comes behind theirs.
+        for receiver in receivers {
+            if self.is_alone || receiver.queue.lock().has_old() {
+                self.shared.tell_start(&receiver);
+            }
         }
         Ok(self.start_thread()?)
     }
@@ -330,9 +333,7 @@ impl Webhooks {
         if let Some(thread) = self.thread.lock().take() {
             thread.join();
         }
-        if let Err(error) = self.shared.take_unsynced().iter().try_for_each(Unsynced::sync) {
-            tracing::warn!(%error, "webhooks.dir cannot be synced to the disk");
-        }
+        sender::sync_all(&self.shared.take_unsynced());
     }
 
     /// Returns the figures of each receiver.

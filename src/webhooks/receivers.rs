@@ -42,7 +42,7 @@ impl Webhooks {
         let mut stores = Vec::new();
         for receiver in configured {
             if let Some(index) = old.iter().position(|(url, _)| *url == receiver.url) {
-                old.swap_remove(index);
+                old.remove(index);
                 continue;
             }
             let turn = (0..).find(|turn| !taken.contains(&disk.path(&receiver.url, *turn))).unwrap_or(0);
@@ -68,7 +68,7 @@ impl Webhooks {
             let is_same = |known: &Arc<Receiver>| known.wishes().url == receiver.url;
             match old.iter().position(is_same) {
                 Some(index) => {
-                    let known = old.swap_remove(index);
+                    let known = old.remove(index);
                     known.renew(wishes);
                     receivers.push(known);
                 }
@@ -82,6 +82,8 @@ impl Webhooks {
                 }
             }
         }
+        // Deleting files may take a while, in which nobody who has news may wait.
+        drop(receivers);
         for gone in old {
             gone.is_removed.store(true, Relaxed);
             let (left, place) = (gone.switch_off(), gone.wishes().place);

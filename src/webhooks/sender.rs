@@ -26,11 +26,17 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 /// The longest wait that a receiver can wish for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// Attempts to read events from the disk: the descriptors of the process may be used up for a while.
-const READ_ATTEMPTS: usize = 10;
+/// Wait before another attempt to read events from the disk: the descriptors of the process may be used up for a while.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// Time between two syncs of what was written to the disk.
 const SYNC: Duration = Duration::from_secs(1);
+
+/// Syncs what was written to the disk. All files are, whichever of them fails.
+pub(super) fn sync_all(unsynced: &[Unsynced]) {
+    for error in unsynced.iter().filter_map(|unsynced| unsynced.sync().err()) {
+        tracing::warn!(%error, "webhooks.dir cannot be synced to the disk");
+    }
+}
 
 /// Syncs what was written to the disk every second, on a thread that may wait for it.
 async fn sync(shared: Arc<Shared>) {
@@ -38,10 +44,8 @@ async fn sync(shared: Arc<Shared>) {
         sleep(SYNC).await;
         let unsynced = shared.take_unsynced();
         if !unsynced.is_empty() {
-            let synced = spawn_blocking(move || unsynced.iter().try_for_each(Unsynced::sync)).await;
-            if let Ok(Err(error)) = synced {
-                tracing::warn!(%error, "webhooks.dir cannot be synced to the disk");
-            }
+            // A panic is logged where it happens.
+            let _ = spawn_blocking(move || sync_all(&unsynced)).await;
         }
     }
 }
@@ -158,7 +162,7 @@ impl Lane {
 
     /// Reads events from the disk, if none are in memory. Returns false when the node stops and they cannot be read.
     async fn refill(&mut self) -> bool {
-        let mut attempts = 0;
+        let mut is_told = false;
         loop {
             let wanted = self.receiver.queue.lock().wants_refill(self.lane);
             let part = match wanted {
@@ -176,24 +180,23 @@ impl Lane {
                     let bounds = self.shared.times.read().bounds;
                     let now_ms = self.shared.clock.unix_ms();
                     self.receiver.queue.lock().refill(self.lane, (&part, &bytes), bounds, now_ms);
-                    attempts = 0;
+                    is_told = false;
                     continue;
                 }
                 Err(error) => error,
             };
-            attempts += 1;
             let (file, is_gone) = (part.path().display(), error.kind() == io::ErrorKind::NotFound);
             if self.receiver.is_removed.load(Relaxed) {
                 return false;
             }
-            if is_gone || attempts == READ_ATTEMPTS {
-                tracing::warn!(%file, %error, "a file of webhooks.dir cannot be read: its events are dropped");
+            if is_gone {
+                tracing::warn!(%file, %error, "a file of webhooks.dir is gone: its events are dropped");
                 self.receiver.queue.lock().skip(self.lane);
-                attempts = 0;
                 continue;
             }
-            if attempts == 1 {
-                tracing::warn!(%file, %error, "a file of webhooks.dir cannot be read now");
+            // The events are still there, whatever keeps the server from reading them.
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::warn!(%file, %error, "a file of webhooks.dir cannot be read: tried again every second");
             }
             if self.is_stopping() {
                 return false;

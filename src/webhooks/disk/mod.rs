@@ -69,8 +69,7 @@ impl Disk {
         self.spread.number(subject) as usize % LANES
     }
 
-    /// Opens the folder of a receiver. Several receivers may have one URL: this is the one with the number `turn` of
-    /// them, from 0.
+    /// Opens the folder of a receiver. `turn` counts the receivers with this URL, from 0.
     pub(super) fn store(&self, url: &Url, turn: usize) -> Result<Store, DiskError> {
         Store::open(&self.path(url, turn), url.as_str())
     }
@@ -97,7 +96,7 @@ impl Disk {
                 dropped,
                 "a webhook was taken out of the configuration while the server was stopped"
             );
-            store::remove_folder(&path).map_err(failed("remove the folder", &path))?;
+            store::remove_folder(&path);
         }
         Ok(())
     }

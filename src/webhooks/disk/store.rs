@@ -119,6 +119,9 @@ impl Store {
         }
         let needed = super::format::event_len(event.json.len()) as u64;
         if self.bytes + needed > most {
+            self.drop_delivered();
+        }
+        if self.bytes + needed > most {
             self.warn("webhooks.max_disk_bytes is reached");
             return None;
         }
@@ -135,6 +138,13 @@ impl Store {
                 None
             }
         }
+    }
+
+    /// Deletes the segments in which events were written last, where all of them are delivered. They are few.
+    fn drop_delivered(&mut self) {
+        let files = self.lanes.iter_mut().filter(|lane| lane.waiting() == 0).flat_map(LaneLog::clear);
+        let files = files.collect();
+        self.remove(files).delete();
     }
 
     /// Notes that the event that was just appended is in memory.
@@ -240,15 +250,18 @@ impl Store {
     /// Removes the folder with everything in it that is ours.
     pub(in crate::webhooks) fn discard(&mut self) {
         self.is_removed = true;
-        let dir = &self.dir;
-        if let Err(error) = remove_folder(dir) {
-            tracing::warn!(folder = %dir.display(), %error, "a folder in webhooks.dir cannot be removed");
-        }
+        remove_folder(&self.dir);
     }
 }
 
-/// Removes a receiver's folder. Files that are not ours stay, and then the folder does as well.
-pub(super) fn remove_folder(dir: &Path) -> io::Result<()> {
+/// Removes a receiver's folder. Files that are not ours stay, and then the folder does as well, which the log says.
+pub(super) fn remove_folder(dir: &Path) {
+    if let Err(error) = try_remove_folder(dir) {
+        tracing::warn!(folder = %dir.display(), %error, "a folder in webhooks.dir cannot be removed");
+    }
+}
+
+fn try_remove_folder(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_name().to_str().is_some_and(recovery::is_own) {
@@ -272,14 +285,19 @@ impl Unsynced {
 
     /// Waits until it has reached the disk.
     pub(in crate::webhooks) fn sync(&self) -> io::Result<()> {
-        self.files.iter().try_for_each(|file| file.sync_data())?;
-        match &self.dir {
+        // Each of them is synced, whichever fails.
+        let mut files = Ok(());
+        for file in &self.files {
+            files = files.and(file.sync_data());
+        }
+        let dir = match &self.dir {
             // The folder of a receiver that was taken away meanwhile is gone.
             Some(dir) => match File::open(dir).and_then(|dir| dir.sync_all()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 done => done,
             },
             None => Ok(()),
-        }
+        };
+        files.and(dir)
     }
 }

@@ -210,3 +210,17 @@ fn a_receiver_that_answers_410_leaves_nothing_on_disk() {
     push_numbers(&mut queue, 0..1);
     assert_eq!(drain(&mut queue), (numbers(0..1), 101));
 }
+
+#[test]
+fn a_smaller_bound_refuses_no_event_while_nothing_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut queue = open(&dir);
+    push_numbers(&mut queue, 0..14);
+    drain(&mut queue);
+    let narrow = Bounds { disk_bytes: 16 * 1024, ..BOUNDS };
+    let mut event = |lane| {
+        let event = Event { json: format!("{lane:>1000}"), at_unix_ms: 0 };
+        queue.push(lane, &Arc::new(event), narrow)
+    };
+    assert!((0..4).all(event), "the delivered events give their space away");
+}
