@@ -155,9 +155,14 @@ impl Presence {
     pub fn apply(&mut self, changes: Vec<Change>, now_ms: u64, rules: &PresenceRules) -> Outcome {
         self.attach();
         let (members, was_counted) = (self.members(), self.is_counted());
-        let mut net = Net::default();
+        let (mut net, mut names) = (Net::default(), BTreeMap::new());
         for change in changes {
-            self.apply_one(change, &mut net);
+            if let Change::Named(more) = change {
+                names.extend(more);
+            } else {
+                self.name(&change, &mut names);
+                self.apply_one(change, &mut net);
+            }
         }
         if self.users.is_empty() && self.merged.is_empty() {
             // Nobody is there who could be told.
@@ -186,7 +191,8 @@ impl Presence {
                 remote.is_own_counted = is_counted;
                 remote.tell_all();
             }
-            Change::Named(names) => remote.names.extend(names),
+            // These were taken before.
+            Change::Named(_) => {}
             Change::Moved { node, joined, left } => {
                 let slot = remote.slot_of(node);
                 joined.iter().for_each(|user| self.came(slot, user, net));
@@ -216,6 +222,18 @@ impl Presence {
                     remote.free(slot);
                 }
             }
+        }
+    }
+
+    /// Sets the names of the users who come with a change, as far as they have any.
+    fn name(&mut self, change: &Change, names: &mut BTreeMap<UserId, DisplayName>) {
+        let (Change::Moved { joined: users, .. } | Change::Users { users, .. }) = change else { return };
+        let Some(remote) = &mut self.remote else { return };
+        for user in users {
+            match names.remove(user) {
+                Some(name) => remote.names.insert(user.clone(), name),
+                None => remote.names.remove(user),
+            };
         }
     }
 

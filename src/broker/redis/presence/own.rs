@@ -13,6 +13,9 @@ use crate::broker::redis::batch::Incarnation;
 use crate::chat::presence::{LocalMoves, LocalNews, Name};
 use crate::names::{DisplayName, UserId};
 
+/// Most users of this node in a room whose list is written anew when one of them gets another name.
+const MAX_RENAMED: usize = 100;
+
 /// This node's users.
 #[derive(Debug)]
 enum Users {
@@ -98,14 +101,15 @@ impl Own {
         let LocalNews { moves, names } = news;
         let is_all = matches!(moves, LocalMoves::All(_) | LocalMoves::Count(_));
         let mut before = if is_all { std::mem::take(&mut self.names) } else { BTreeMap::new() };
-        let is_published = |user: &UserId| match &self.users {
-            Users::Listed { published, .. } => published.contains(user),
+        // In a larger room, others see the name with which the user came: a list is not written anew for one name.
+        let is_renamed = |user: &UserId| match &self.users {
+            Users::Listed { published, .. } => published.len() <= MAX_RENAMED && published.contains(user),
             Users::Counted { .. } => false,
         };
         for (user, name) in names {
             // A user who was published comes no second time: the list is written anew with the new name.
             let before = before.remove(&user).or_else(|| self.names.remove(&user));
-            self.writes_all |= self.is_written && before.as_ref() != Some(&name) && is_published(&user);
+            self.writes_all |= self.is_written && before.as_ref() != Some(&name) && is_renamed(&user);
             self.names.insert(user, name);
         }
         match (&mut self.users, moves) {
