@@ -225,6 +225,14 @@ impl Host for Fanout {
         self.webhooks.room_left(room);
     }
 
+    fn take_leavers(&self) -> Vec<UserId> {
+        self.webhooks.take_leavers()
+    }
+
+    fn take_left_rooms(&self) -> Vec<RoomName> {
+        self.webhooks.take_left_rooms()
+    }
+
     fn is_telling(&self) -> bool {
         self.webhooks.is_telling()
     }

@@ -287,7 +287,7 @@ impl Node {
     /// The log could not be closed cleanly. The operating system has been given everything that was published.
     pub fn close(&self) -> Result<(), LogError> {
         if self.engine.cluster().is_some() {
-            // Nobody else waits for those who have left on this node.
+            // Nobody waits any more for those who have left on this node.
             self.webhooks.take_leavers().iter().for_each(|user| {
                 self.is_gone(user, Some(0));
             });

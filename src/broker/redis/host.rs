@@ -102,6 +102,16 @@ pub trait Host: Local<Topic: 'static, SenderCopy: 'static, Message: 'static> + '
     /// room is vacated.
     fn room_left(&self, _room: &RoomName) {}
 
+    /// Takes the users who have left and for whom this node waits.
+    fn take_leavers(&self) -> Vec<UserId> {
+        Vec::new()
+    }
+
+    /// Takes the rooms that were left and for which this node waits.
+    fn take_left_rooms(&self) -> Vec<RoomName> {
+        Vec::new()
+    }
+
     /// Returns true when anything is told to webhooks.
     fn is_telling(&self) -> bool {
         false

@@ -5,17 +5,21 @@
 -- step, ',INCARNATION,…,' of the live nodes and the time as of which they are, the margin for clocks in ms, the time
 -- after which a user who has left is offline in ms, the mark's life in s.
 --
--- Field 'm' of the mark is 'STATE BY NUMBER AT': 'o' for a user who is online, with the incarnation that has claimed
--- the user id last, 'l' for one who has left, with the time, and 'g' for one who is gone, with the incarnation that told
--- so. Without a mark nothing is known. NUMBER is that of the step that was answered with 1, or 0, and AT the time of the
--- last change.
+-- Field 'm' of the mark is 'STATE BY AT': 'o' for a user who is online, with the incarnation that has claimed the user
+-- id last, 'l' for one who has left, with the time, and 'g' for one who is gone, with the incarnation that told so.
+-- Without a mark nothing is known. AT is the time of the last change. Field 'a' is the last step that was answered with
+-- 1, 'INCARNATION NUMBER': its answer may have been lost.
+--
+-- Returns 1 when the step has happened, 2 when the user is not away for long enough, otherwise 0.
 local step, own, number, live = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local as_of, margin, wait, life = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local entry = read(live, as_of, margin, own)
-local state, by, last, at = string.match(redis.call('HGET', KEYS[2], 'm') or '', '^(%l) (%x+) (%d+) (%d+)$')
+local state, by, at = string.match(redis.call('HGET', KEYS[2], 'm') or '', '^(%l) (%x+) (%d+)$')
+if redis.call('HGET', KEYS[2], 'a') == own .. ' ' .. number then return 1 end
 
 local function mark(new, value, told)
-  redis.call('HSET', KEYS[2], 'm', string.format('%s %s %s %.0f', new, value, told and number or '0', now))
+  redis.call('HSET', KEYS[2], 'm', string.format('%s %s %.0f', new, value, now))
+  if told then redis.call('HSET', KEYS[2], 'a', own .. ' ' .. number) end
   redis.call('EXPIRE', KEYS[2], life)
   return told and 1 or 0
 end
@@ -24,7 +28,7 @@ if step == 'online' then
   -- The connection has ended already, and its release says the rest.
   if #entry.holders == 0 then return 0 end
   if state == 'o' then
-    if by == own then return mark('o', own, last == number) end
+    if by == own then return mark('o', own, false) end
     -- A node that is younger than the list of live ones may be missing there.
     local is_live = string.find(live, ',' .. by .. ',', 1, true) or tonumber(at) + margin >= as_of
     if is_live then return mark('o', own, false) end
@@ -40,13 +44,12 @@ if step == 'online' then
 end
 
 if step == 'left' then
-  if state == 'l' and last == number then return 1 end
   -- The node that waits for a user who has left may have died: the last one that asks waits.
   if (state ~= 'o' and state ~= 'l') or #entry.holders > 0 then return 0 end
   return mark('l', string.format('%.0f', now), true)
 end
 
-if state == 'g' and by == own and last == number then return 1 end
+if state ~= 'l' or #entry.holders > 0 then return 0 end
 -- A second is left for the nodes' clocks, which may be faster than this one.
-if state ~= 'l' or #entry.holders > 0 or now - tonumber(by) + 1000 < wait then return 0 end
+if now - tonumber(by) + 1000 < wait then return 2 end
 return mark('g', own, true)

@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::{CLOCK_MARGIN_MS, ENTRY_LIFE_S};
 use crate::broker::redis::batch::Incarnation;
 use crate::broker::redis::keys::Keys;
-use crate::broker::redis::nodes::{LiveNodes, yes_or_no};
+use crate::broker::redis::nodes::{LiveNodes, Outcome, outcome};
 use crate::broker::redis::script::{BadReply, Call, Reply, Script};
 use crate::names::UserId;
 
@@ -15,12 +15,12 @@ pub static TOLD: Script = Script::new("told", concat!(include_str!("common.lua")
 /// A step in the life of a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// A connection of this node has claimed the user id. Answered with true when the user was offline.
+    /// A connection of this node has claimed the user id. Happens when the user was offline.
     Online,
-    /// A connection of this node has released the user id. Answered with true when it was the last one: this node then
+    /// A connection of this node has released the user id. Happens when it was the last one: this node then
     /// waits, and asks for the next step.
     Left,
-    /// The time is over. Answered with true when the user has not come back: this node tells.
+    /// The time is over. Happens when the user has not come back: this node tells.
     Offline,
 }
 
@@ -60,10 +60,10 @@ pub fn call(keys: &Keys, told: &Told<'_>, live: &LiveNodes) -> Call {
     Call { script: &TOLD, keys: smallvec![keys.user(told.user), keys.user_mark(told.user)], args }
 }
 
-/// Parses the answer: whether the step has happened.
+/// Parses the answer.
 ///
 /// # Errors
 /// The script cannot have given it.
-pub fn reply(reply: &Reply) -> Result<bool, BadReply> {
-    yes_or_no(&TOLD, reply)
+pub fn reply(reply: &Reply) -> Result<Outcome, BadReply> {
+    outcome(&TOLD, reply)
 }

@@ -32,15 +32,8 @@ pub enum Step<'a> {
     Take(Incarnation),
     /// These users of an incarnation that is over leave its list.
     Drop(Incarnation, &'a [UserId]),
-}
-
-/// The outcome of [`Step::Take`]. The other steps have none.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// These users are in both lists now.
-    Users(Vec<UserId>),
-    /// No user is left; true when this call has ended the list.
-    End(bool),
+    /// The list of an incarnation that is over is empty.
+    End(Incarnation),
 }
 
 /// Returns the call of a step. It may be repeated.
@@ -57,35 +50,31 @@ pub fn call(keys: &Keys, by: Incarnation, step: &Step<'_>) -> Call {
         }
         Step::Forget(user) => (vec!["forget".into(), own, text(user.as_str())], by),
         Step::Leave => (vec!["leave".into(), own], by),
+        Step::End(other) => (vec!["end".into(), own, other.to_string().into()], *other),
         Step::Drop(other, users) => {
             let users = users.iter().map(|user| text(user.as_str()));
             (["drop".into(), own].into_iter().chain(users).collect(), *other)
         }
         Step::Take(other) => {
             let most = Bytes::from(MOST.to_string());
-            (vec!["take".into(), own, other.to_string().into(), life(), most], *other)
+            (vec!["take".into(), own, life(), most], *other)
         }
     };
     let keys = smallvec![keys.tellers(), keys.told_users(by), keys.told_users(other)];
     Call { script: &TOLD_USERS, keys, args }
 }
 
-/// Parses the answer.
+/// Parses the answer: the users who were taken, and none for the other steps.
 ///
 /// # Errors
 /// The script cannot have given it.
-pub fn reply(reply: &Reply) -> Result<Taken, BadReply> {
+pub fn reply(reply: &Reply) -> Result<Vec<UserId>, BadReply> {
     let mut fields = Fields::new(&TOLD_USERS, reply)?;
-    match fields.number("a status")? {
-        1 => {
-            let mut users = Vec::new();
-            while !fields.is_empty() {
-                users.push(fields.name("a user")?);
-            }
-            Ok(Taken::Users(users))
-        }
-        status => fields.end(Taken::End(status == 2)),
+    let mut users = Vec::new();
+    while !fields.is_empty() {
+        users.push(fields.name("a user")?);
     }
+    Ok(users)
 }
 
 /// Returns the call that returns the incarnations with lists.

@@ -10,6 +10,7 @@ use super::super::directory::claim::{self, Claim, Policy};
 use super::super::directory::once::Attempt;
 use super::super::directory::release::{self, Missing};
 use super::super::directory::told::{self, Step, Told};
+use super::super::directory::told_users;
 use super::super::directory::{Owner, find};
 use super::super::keys::{Keys, RoomKeys};
 use super::super::link::Call;
@@ -17,6 +18,7 @@ use super::super::link::check::{Trial, trials};
 use super::super::nodes::beat::{self, Beat, Timing};
 use super::super::nodes::table::TableId;
 use super::super::nodes::{Details, LiveNodes, NodeName};
+use super::super::presence::occupied::{self, Occupation};
 use super::super::presence::{Contents, Operation, Payload, Publication};
 use super::super::script::page::PageLimit;
 use super::super::script::publish::{self, PublishArgs};
@@ -111,23 +113,37 @@ impl Scratch {
             ("the script presence/remove", Operation::Close { by, number: 2, payload }),
         ];
         let life = Duration::from_millis(LIFETIME_MS);
-        operations.map(|(name, operation)| trial(name, operation.call(&self.room, life))).into()
+        let mut trials: Vec<Trial> =
+            operations.map(|(name, operation)| trial(name, operation.call(&self.room, life))).into();
+        let step = occupied::Step::Occupied;
+        let occupation = Occupation { step, by, number: 1, wait_ms: LIFETIME_MS, room_ttl_ms: LIFETIME_MS };
+        trials.push(trial("the script presence/occupied", occupation.call(&self.room, &self.live())));
+        trials
     }
 
     fn of_nodes(&self) -> Vec<Trial> {
         let new_table = TableId(fastrand::u64(..));
+        let enter = told_users::Step::Enter(&self.node, Some(&self.user));
+        let keys = [self.keys.nodes(), self.keys.tellers(), self.keys.told_users(self.by)];
+        let left = std::iter::once(Bytes::from_static(b"DEL")).chain(keys);
         let beat = Beat { name: self.node.clone(), incarnation: self.by, seen: None, new_table };
         vec![
             trial("the script beat", beat::call(&self.keys, &beat, &Details::default(), Timing::default())),
             trial("the script remove", beat::remove(&self.keys, &self.node, self.by, true)),
-            Trial { name: "DEL", call: Call::command([Bytes::from_static(b"DEL"), self.keys.nodes()]) },
+            trial("the script told_users", told_users::call(&self.keys, self.by, &enter)),
+            trial("the script tellers", told_users::tellers(&self.keys)),
+            Trial { name: "DEL", call: Call::command(left) },
         ]
+    }
+
+    fn live(&self) -> LiveNodes {
+        LiveNodes { as_of_ms: 0, list: format!(",{},", self.by).into() }
     }
 
     fn of_user(&self) -> Vec<Trial> {
         let node = self.node.clone();
         let owner = Owner { node, incarnation: self.by, connection: ConnectionId::new(0, 0, 0) };
-        let live = LiveNodes { as_of_ms: 0, list: format!(",{},", self.by).into() };
+        let live = self.live();
         let claim =
             Claim { user: &self.user, owner: &owner, session: None, shown: None, policy: Policy::Allow };
         let told =
@@ -146,10 +162,11 @@ impl Scratch {
     /// Returns the call that deletes everything that the trials have left.
     pub(super) fn cleaning(&self) -> Call {
         let user = self.keys.user(&self.user);
-        let (meta, stream, presence) = (self.room.meta(), self.room.stream(), self.room.presence());
+        let (meta, stream) = (self.room.meta(), self.room.stream());
+        let (presence, occupied) = (self.room.presence(), self.room.occupied());
         let call = script::Call {
             script: &CLEAN,
-            keys: smallvec![user.clone(), self.keys.user_mark(&self.user), meta, stream, presence],
+            keys: smallvec![user.clone(), self.keys.user_mark(&self.user), meta, stream, presence, occupied],
             args: vec![user, self.room.channel()],
         };
         call.into()

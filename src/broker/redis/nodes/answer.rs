@@ -58,6 +58,27 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The outcome of a step towards an event of which one node tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has not happened, or another node tells.
+    No,
+    /// It has happened: this node tells, or waits.
+    Yes,
+    /// It may happen later: the time is not over.
+    TooEarly,
+}
+
+/// Reads the outcome of a step.
+pub(in crate::broker::redis) fn outcome(script: &Script, reply: &Reply) -> Result<Outcome, BadReply> {
+    match reply {
+        Reply::Int(0) => Ok(Outcome::No),
+        Reply::Int(1) => Ok(Outcome::Yes),
+        Reply::Int(2) => Ok(Outcome::TooEarly),
+        _ => Err(BadReply { script: script.name, wanted: "0, 1 or 2" }),
+    }
+}
+
 /// Reads a reply that is 1 for yes and 0 for no.
 pub(in crate::broker::redis) fn yes_or_no(script: &Script, reply: &Reply) -> Result<bool, BadReply> {
     match reply {

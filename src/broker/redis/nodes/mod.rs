@@ -17,7 +17,7 @@ pub mod table;
 mod tests;
 pub(super) mod text;
 
-pub(super) use answer::{Fields, yes_or_no};
+pub(super) use answer::{Fields, Outcome, outcome, yes_or_no};
 pub use board::{Board, Overview, Report};
 pub use details::{BadDetails, Details};
 pub use lease::{Lease, LeaseEvent};

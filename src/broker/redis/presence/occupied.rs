@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use crate::broker::redis::batch::Incarnation;
 use crate::broker::redis::keys::RoomKeys;
-use crate::broker::redis::nodes::{LiveNodes, yes_or_no};
+use crate::broker::redis::nodes::{LiveNodes, Outcome, outcome};
 use crate::broker::redis::script::{BadReply, Call, Reply, Script};
 
 /// Keeps the mark of a room.
@@ -13,12 +13,12 @@ pub static OCCUPIED: Script = Script::new("presence/occupied", include_str!("occ
 /// A step in the life of a room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// This node has written that it has members in the room. Answered with true when the room was vacated.
+    /// This node has written that it has members in the room. Happens when the room was vacated.
     Occupied,
-    /// This node has written that it has none. Answered with true when no other node has any: this node then waits, and
+    /// This node has written that it has none. Happens when no other node has any: this node then waits, and
     /// asks for the next step.
     Left,
-    /// The time is over, in milliseconds. Answered with true when nobody has come: this node tells.
+    /// The time is over, in milliseconds. Happens when nobody has come: this node tells.
     Vacated(u64),
 }
 
@@ -33,8 +33,8 @@ pub struct Occupation {
     pub number: u64,
     /// The time after which a room without members is vacated, in milliseconds.
     pub wait_ms: u64,
-    /// The life of the mark in milliseconds: `redis.room_ttl`.
-    pub life_ms: u64,
+    /// The life of the room's keys in milliseconds: `redis.room_ttl`.
+    pub room_ttl_ms: u64,
 }
 
 impl Occupation {
@@ -52,16 +52,16 @@ impl Occupation {
             self.number.to_string().into(),
             live.list.clone(),
             wait_ms.to_string().into(),
-            self.life_ms.to_string().into(),
+            self.room_ttl_ms.max(2 * wait_ms).to_string().into(),
         ];
         Call { script: &OCCUPIED, keys: smallvec![keys.presence(), keys.occupied()], args }
     }
 }
 
-/// Parses the answer: whether the step has happened.
+/// Parses the answer.
 ///
 /// # Errors
 /// The script cannot have given it.
-pub fn reply(reply: &Reply) -> Result<bool, BadReply> {
-    yes_or_no(&OCCUPIED, reply)
+pub fn reply(reply: &Reply) -> Result<Outcome, BadReply> {
+    outcome(&OCCUPIED, reply)
 }

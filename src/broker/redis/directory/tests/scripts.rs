@@ -9,11 +9,13 @@ use crate::broker::redis::directory::claim::{self, Claim, ClaimReply, Policy};
 use crate::broker::redis::directory::once::{self, Attempt, Begun};
 use crate::broker::redis::directory::release::{self, Missing};
 use crate::broker::redis::directory::told::{self, Step, Told};
+use crate::broker::redis::directory::told_users;
 use crate::broker::redis::directory::{MAX_CONNECTIONS, Owner, SessionHash, Spent, find};
 use crate::broker::redis::keys::Keys;
-use crate::broker::redis::nodes::LiveNodes;
+
+use crate::broker::redis::nodes::{LiveNodes, NodeName, Outcome};
 use crate::broker::redis::script::{Call, Reply};
-use crate::names::{Key, SessionId};
+use crate::names::{Key, SessionId, UserId};
 
 const ENTRY: &str = "throng:u:{anna}";
 
@@ -56,6 +58,10 @@ impl Directory {
 
     /// Takes a step of telling that the user is online or offline.
     fn told(&mut self, by: u64, step: Step, number: u64, wait_ms: u64) -> bool {
+        self.step(by, step, number, wait_ms) == Outcome::Yes
+    }
+
+    fn step(&mut self, by: u64, step: Step, number: u64, wait_ms: u64) -> Outcome {
         let told = Told { user: &user("anna"), step, by: Incarnation(by), number, wait_ms };
         let call = told::call(&Keys::new("throng"), &told, &self.live);
         told::reply(&self.call(&call)).unwrap()
@@ -301,11 +307,12 @@ fn a_user_is_told_to_be_online_and_offline_once() {
     assert!(directory.told(1, Step::Online, 2, HOUR_MS), "a repeated call answers the same");
     directory.claim(&two, Policy::Allow);
     assert!(!directory.told(2, Step::Online, 1, HOUR_MS));
+    assert!(directory.told(1, Step::Online, 2, HOUR_MS), "its answer may have been lost");
     directory.release(&one, 0);
     assert!(!directory.told(1, Step::Left, 3, HOUR_MS), "the other one is there");
     directory.release(&two, 0);
     assert!(directory.told(2, Step::Left, 2, HOUR_MS) && directory.told(2, Step::Left, 2, HOUR_MS));
-    assert!(!directory.told(2, Step::Offline, 3, HOUR_MS), "too early");
+    assert_eq!(directory.step(2, Step::Offline, 3, HOUR_MS), Outcome::TooEarly);
     assert!(directory.told(2, Step::Offline, 4, 0) && directory.told(2, Step::Offline, 4, 0));
     assert!(
         !directory.told(2, Step::Offline, 5, 0) && !directory.told(1, Step::Offline, 4, 0),
@@ -343,4 +350,42 @@ fn a_user_of_a_dead_node_comes_online_again() {
     assert!(directory.told(2, Step::Online, 1, HOUR_MS));
     directory.claim(&owner(3, 1), Policy::Allow);
     assert!(!directory.told(3, Step::Online, 1, HOUR_MS));
+}
+
+#[test]
+fn another_node_takes_over_the_users_of_a_dead_one() {
+    let mut directory = Directory::new();
+    let keys = Keys::new("throng");
+    let (dead, other) = (Incarnation(1), Incarnation(2));
+    let (node, name): (NodeName, UserId) = ("n1".parse().unwrap(), user("anna"));
+    let mut take = |by, step: told_users::Step<'_>| {
+        told_users::reply(&directory.call(&told_users::call(&keys, by, &step))).unwrap()
+    };
+    let users: Vec<UserId> = (100..400).map(|number| user(&format!("user-{number}"))).collect();
+    for user in &users {
+        assert!(take(dead, told_users::Step::Enter(&node, Some(user))).is_empty());
+    }
+    take(dead, told_users::Step::Enter(&node, Some(&name)));
+    take(dead, told_users::Step::Forget(&name));
+    // A list that is not empty stays for another node.
+    take(dead, told_users::Step::Leave);
+    let first = take(other, told_users::Step::Take(dead));
+    assert_eq!((first.len(), take(other, told_users::Step::Take(dead))), (256, first.clone()), "repeated");
+    take(other, told_users::Step::Drop(dead, &first));
+    let rest = take(other, told_users::Step::Take(dead));
+    take(other, told_users::Step::Drop(dead, &rest));
+    assert_eq!([first, rest].concat(), users);
+    assert!(take(other, told_users::Step::Take(dead)).is_empty());
+    let tellers = told_users::tellers_of(&directory.call(&told_users::tellers(&keys))).unwrap();
+    assert_eq!(tellers, [(dead, node)], "it is there until somebody ends it");
+    let mut take = |by, step: told_users::Step<'_>| {
+        told_users::reply(&directory.call(&told_users::call(&keys, by, &step))).unwrap()
+    };
+    take(other, told_users::Step::End(dead));
+    assert_eq!(
+        take(Incarnation(3), told_users::Step::Take(other)).len(),
+        256,
+        "they are in the other list now"
+    );
+    assert!(told_users::tellers_of(&directory.call(&told_users::tellers(&keys))).unwrap().is_empty());
 }

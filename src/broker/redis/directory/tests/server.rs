@@ -7,7 +7,7 @@ use crate::broker::redis::testing::{self, run};
 
 /// The rights that the documentation asks for. The scripts must do with them.
 const RIGHTS: &str = "~throng:* &throng:* +evalsha +eval +script|load +info +spublish +ssubscribe +sunsubscribe +hmget \
-    +hget +hset +hdel +hgetall +xadd +xrange +expire +del +zadd +zrange +zremrangebyscore +time +cluster|shards \
+    +hget +hset +hdel +hgetall +xadd +xrange +expire +del +pexpire +exists +zadd +zrange +zrem +zremrangebyscore +time +cluster|shards \
     +cluster|slots +asking +ping +hello +client|setname";
 
 /// A running server with two connections: one with the rights of a node, and one with all.

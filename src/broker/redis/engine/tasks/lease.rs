@@ -86,6 +86,7 @@ impl<L: Host> Tasks<L> {
                     "the node was silent, or the engine has lost its table of nodes: user ids are claimed again"
                 );
                 self.doubt.notify_one();
+                self.lost.entered.set(None);
                 self.apply(table, now).await;
             }
             LeaseEvent::BeginAnew => self.begin_anew(now),

@@ -1,4 +1,4 @@
-//! Tells that the users of a node are offline which has died, in its place.
+//! Tells, in place of a node that has died, that its users are offline.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,10 +7,12 @@ use tokio::sync::Semaphore;
 
 use super::Tasks;
 use crate::broker::redis::batch::Incarnation;
-use crate::broker::redis::directory::told_users::{self, Step, Taken};
+use crate::broker::redis::directory::REPEAT_MS;
+use crate::broker::redis::directory::told_users::{self, Step};
 use crate::broker::redis::engine::pacing::Urgency;
 use crate::broker::redis::host::Host;
 use crate::broker::redis::nodes::NodeName;
+use crate::names::UserId;
 
 /// Most users of a dead node who are looked up at once.
 const AT_ONCE: usize = 32;
@@ -28,9 +30,11 @@ impl<L: Host> Tasks<L> {
     }
 
     async fn find_lost(self: &Rc<Self>) {
-        let by = self.by();
-        if *self.lost.entered.borrow() != Some(by) && self.enter(None).await {
-            *self.lost.entered.borrow_mut() = Some(by);
+        let (by, now) = (self.by(), self.clock.now_ms());
+        let is_entered = |(entered, at): (Incarnation, u64)| entered == by && now < at + REPEAT_MS;
+        // The engine forgets the entry in the end, and may lose it.
+        if !self.lost.entered.get().is_some_and(is_entered) && self.enter(None).await {
+            self.lost.entered.set(Some((by, now)));
         }
         if !self.nodes.borrow().is_oldest(by) {
             return;
@@ -54,16 +58,13 @@ impl<L: Host> Tasks<L> {
     async fn take_over(self: Rc<Self>, lost: Incarnation, node: NodeName) {
         tracing::info!(%node, incarnation = %lost, "a node is gone: webhooks are told which of its users are offline");
         let permits = Arc::new(Semaphore::new(AT_ONCE));
-        while let Some(taken) = self.told_users_step(&Step::Take(lost)).await {
-            let users = match taken {
-                Taken::Users(users) => users,
-                Taken::End(is_first) => {
-                    if is_first {
-                        self.host().node_lost(node.as_str());
-                    }
-                    break;
-                }
-            };
+        while let Some(users) = self.told_users_step(&Step::Take(lost)).await {
+            if users.is_empty() {
+                // Before the list is ended: it is told at least once.
+                self.host().node_lost(node.as_str());
+                self.told_users_step(&Step::End(lost)).await;
+                break;
+            }
             for user in users.clone() {
                 // The semaphore is never closed.
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
@@ -83,16 +84,23 @@ impl<L: Host> Tasks<L> {
     }
 
     /// Takes a step, repeated until the engine has answered; `None` when this node's incarnation is over.
-    async fn told_users_step(&self, step: &Step<'_>) -> Option<Taken> {
+    async fn told_users_step(&self, step: &Step<'_>) -> Option<Vec<UserId>> {
         let by = self.by();
         let call = || told_users::call(&self.keys, by, step);
         let may_go_on = || self.by() == by && !self.requests.is_stopping();
         self.run_until(u64::MAX, Urgency::Usual, may_go_on, call, told_users::reply).await.ok()
     }
 
-    /// Leaves those that tell, when nothing is left to tell.
+    /// Tells of the last users and rooms, for which nobody waits any more, and leaves those that tell. The node has
+    /// asked about those that had left before it stopped.
     pub(super) async fn stop_telling(&self) {
-        if self.lost.entered.borrow().is_some() {
+        for user in self.host().take_leavers() {
+            self.offline(&user, 0).await;
+        }
+        for room in self.host().take_left_rooms() {
+            self.vacated(&room, &self.keys.room(&room)).await;
+        }
+        if self.lost.entered.get().is_some() {
             let call = told_users::call(&self.keys, self.by(), &Step::Leave);
             if self.run(call, Urgency::Usual, told_users::reply).await.is_err() {
                 tracing::warn!(

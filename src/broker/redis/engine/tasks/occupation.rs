@@ -1,17 +1,23 @@
 //! Tells that rooms are occupied or vacated, so that of all nodes one does. Only so many rooms take a step at once.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::Tasks;
+use super::backoff::Failed;
+use super::room_steps::Turn;
 use crate::broker::redis::engine::pacing::Urgency;
 use crate::broker::redis::host::Host;
 use crate::broker::redis::keys::RoomKeys;
+use crate::broker::redis::nodes::Outcome;
 use crate::broker::redis::presence::occupied::{self, Occupation, Step};
 use crate::names::RoomName;
 use crate::shrink::ShrinkWhenSparse;
 
 /// Most steps under way at once: enough to keep a server busy, and few enough to leave space for other calls.
 const MAX_UNDER_WAY: usize = 64;
+/// Pause after a call that failed.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl<L: Host> Tasks<L> {
     /// Lets a room take a step, if webhooks are told of that.
@@ -24,7 +30,7 @@ impl<L: Host> Tasks<L> {
         if self.host().vacated_after_ms().is_none() {
             return;
         }
-        self.rooms.add(room, keys, step);
+        self.rooms.add(room, keys, step, self.by());
         let workers = &self.rooms.workers;
         if workers.get() < MAX_UNDER_WAY {
             workers.set(workers.get() + 1);
@@ -33,40 +39,54 @@ impl<L: Host> Tasks<L> {
     }
 
     async fn take_room_steps(self: Rc<Self>) {
-        while let Some((room, keys, step)) = self.rooms.begin() {
-            self.take_room_step(&room, &keys, step).await;
-            self.rooms.end(room);
+        while let Some((room, keys, mut turn)) = self.rooms.begin() {
+            if turn.number == 0 {
+                turn.number = self.next_attempt();
+            }
+            match self.is_room_told(&keys, &turn).await {
+                Ok(outcome) => {
+                    self.take_outcome(&room, &keys, turn.step, outcome).await;
+                    self.rooms.end(room);
+                }
+                Err(_) if self.by() == turn.by => {
+                    // The rooms of other servers go on meanwhile.
+                    self.rooms.again(room, turn.number);
+                    tokio::time::sleep(PAUSE).await;
+                }
+                // The steps of an incarnation that is over are told by nobody: the node begins anew.
+                Err(_) => self.rooms.end(room),
+            }
         }
         self.rooms.order.borrow_mut().shrink_when_sparse();
         self.rooms.workers.set(self.rooms.workers.get() - 1);
     }
 
-    async fn take_room_step(&self, room: &RoomName, keys: &RoomKeys, step: Step) {
-        if !self.is_room_told(keys, step).await {
-            return;
-        }
-        match step {
-            Step::Occupied => self.host().tell_room(room, true),
-            Step::Vacated(_) => self.host().tell_room(room, false),
-            Step::Left if !self.requests.is_stopping() => self.host().room_left(room),
+    async fn take_outcome(&self, room: &RoomName, keys: &RoomKeys, step: Step, outcome: Outcome) {
+        match (step, outcome) {
+            (_, Outcome::No) => {}
+            (Step::Occupied, _) => self.host().tell_room(room, true),
+            (Step::Vacated(_), Outcome::Yes) => self.host().tell_room(room, false),
             // A node that stops does not wait.
-            Step::Left => {
-                if self.is_room_told(keys, Step::Vacated(0)).await {
-                    self.host().tell_room(room, false);
-                }
-            }
+            (Step::Left, _) if self.requests.is_stopping() => self.vacated(room, keys).await,
+            // The configured time has become longer, or somebody was there in between: this node waits once more.
+            (Step::Left | Step::Vacated(_), _) => self.host().room_left(room),
         }
     }
 
-    /// Takes a step, repeated until the engine has answered. Returns whether it has happened.
-    async fn is_room_told(&self, keys: &RoomKeys, step: Step) -> bool {
-        let Some(wait_ms) = self.host().vacated_after_ms() else { return false };
-        let (by, number, life_ms) = (self.by(), self.next_attempt(), self.room_ttl_ms);
-        let occupation = Occupation { step, by, number, wait_ms, life_ms };
-        let call = || occupation.call(keys, self.nodes.borrow().live_list());
-        // The steps of an incarnation that is over are told by nobody: the node begins anew.
-        let may_go_on = || self.by() == by;
-        let told = self.run_until(u64::MAX, Urgency::Usual, may_go_on, call, occupied::reply);
-        told.await.unwrap_or(false)
+    /// Tells that a room is vacated, unless somebody is there. It is asked once: the node stops.
+    pub(super) async fn vacated(&self, room: &RoomName, keys: &RoomKeys) {
+        let turn = Turn { step: Step::Vacated(0), number: self.next_attempt(), by: self.by() };
+        if let Ok(Outcome::Yes) = self.is_room_told(keys, &turn).await {
+            self.host().tell_room(room, false);
+        }
+    }
+
+    /// Lets a room take a step.
+    async fn is_room_told(&self, keys: &RoomKeys, turn: &Turn) -> Result<Outcome, Failed> {
+        let Turn { step, number, by } = *turn;
+        let wait_ms = self.host().vacated_after_ms().unwrap_or(0);
+        let occupation = Occupation { step, by, number, wait_ms, room_ttl_ms: self.room_ttl_ms };
+        let call = occupation.call(keys, self.nodes.borrow().live_list());
+        self.run(call, Urgency::Usual, occupied::reply).await
     }
 }

@@ -60,6 +60,7 @@ impl<L: Host> Tasks<L> {
     /// open connections are repeated, and so are the last releases.
     pub(in crate::broker::redis::engine) fn data_changed(self: &Rc<Self>) {
         self.doubt.notify_one();
+        self.lost.entered.set(None);
         let doubtful = self.releases.take_doubtful(self.clock.now_ms());
         doubtful.for_each(|release| self.queue_release(release));
     }

@@ -8,6 +8,7 @@ use crate::broker::redis::directory::told::{self, Step, Told};
 use crate::broker::redis::directory::told_users;
 use crate::broker::redis::engine::pacing::Urgency;
 use crate::broker::redis::host::Host;
+use crate::broker::redis::nodes::Outcome;
 use crate::names::UserId;
 
 impl<L: Host> Tasks<L> {
@@ -18,7 +19,7 @@ impl<L: Host> Tasks<L> {
         if !self.enter(Some(user)).await {
             return;
         }
-        if self.told(user, Step::Online, wait_ms).await {
+        if self.told(user, Step::Online, wait_ms).await == Outcome::Yes {
             self.host().tell_user(user, true);
         }
         if !self.host().has_user(user) {
@@ -30,7 +31,7 @@ impl<L: Host> Tasks<L> {
     /// Begins to wait when the last connection of a user has ended on this node. A node that stops does not wait.
     pub(super) async fn tell_left(&self, user: &UserId) {
         let Some(wait_ms) = self.host().offline_after_ms() else { return };
-        if !self.told(user, Step::Left, wait_ms).await {
+        if self.told(user, Step::Left, wait_ms).await != Outcome::Yes {
             return self.forget(user).await;
         }
         if !self.requests.is_stopping() {
@@ -44,21 +45,24 @@ impl<L: Host> Tasks<L> {
         self.offline(&user, wait_ms).await;
     }
 
-    async fn offline(&self, user: &UserId, wait_ms: u64) {
-        if self.told(user, Step::Offline, wait_ms).await {
-            self.host().tell_user(user, false);
+    pub(super) async fn offline(&self, user: &UserId, wait_ms: u64) {
+        match self.told(user, Step::Offline, wait_ms).await {
+            Outcome::Yes => self.host().tell_user(user, false),
+            // The configured time has become longer, or the user was there in between: this node waits once more.
+            Outcome::TooEarly => return self.host().user_left(user),
+            Outcome::No => {}
         }
         self.forget(user).await;
     }
 
-    /// Takes a step, repeated until the engine has answered. Returns whether it has happened.
-    async fn told(&self, user: &UserId, step: Step, wait_ms: u64) -> bool {
+    /// Takes a step, repeated until the engine has answered.
+    async fn told(&self, user: &UserId, step: Step, wait_ms: u64) -> Outcome {
         let number = self.next_attempt();
         let told = Told { user, step, by: self.by(), number, wait_ms };
         let call = || told::call(&self.keys, &told, self.nodes.borrow().live_list());
         // The steps of an incarnation that is over are told by nobody: the node begins anew.
         let may_go_on = || self.by() == told.by;
-        self.run_until(u64::MAX, Urgency::Usual, may_go_on, call, told::reply).await.unwrap_or(false)
+        self.run_until(u64::MAX, Urgency::Usual, may_go_on, call, told::reply).await.unwrap_or(Outcome::No)
     }
 
     /// Enters this node among those that tell webhooks, and a user in its list. Returns false when the incarnation is
@@ -75,9 +79,9 @@ impl<L: Host> Tasks<L> {
         let by = self.by();
         let call = || told_users::call(&self.keys, by, &told_users::Step::Forget(user));
         let may_go_on = || self.by() == by && !self.host().has_user(user);
-        let forgotten = self.run_until(u64::MAX, Urgency::Usual, may_go_on, call, told_users::reply).await;
-        // The call may be carried out after that which has entered the user again.
-        if forgotten.is_err() || self.host().has_user(user) {
+        let _ = self.run_until(u64::MAX, Urgency::Usual, may_go_on, call, told_users::reply).await;
+        // A repeated call may reach the engine behind that which has entered the user again.
+        if self.host().has_user(user) {
             self.enter(Some(user)).await;
         }
     }

@@ -3,6 +3,7 @@
 mod checks;
 mod engine;
 mod model;
+mod occupied;
 mod scenarios;
 mod server;
 mod wire;
