@@ -29,8 +29,8 @@ pub(super) struct Client {
     pub(super) outbox: Outbox,
     /// Wakes its task.
     pub(super) waker: Option<Waker>,
-    /// The reason for which the connection is ending. It is set once; after that only the last frames are queued. Boxed,
-    /// because most connections have none.
+    /// The reason for which the connection is ending. It is set once; after that only the last frames are queued.
+    /// Boxed, because most connections have none.
     pub(super) end: Option<Box<EndReason>>,
     /// The ping that other tasks asked for to learn whether the client is alive, or the answer to it while that holds.
     pub(super) probe: Option<Box<Probe>>,

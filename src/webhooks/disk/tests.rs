@@ -218,7 +218,7 @@ fn a_smaller_bound_refuses_no_event_while_nothing_waits() {
     push_numbers(&mut queue, 0..14);
     drain(&mut queue);
     let narrow = Bounds { disk_bytes: 16 * 1024, ..BOUNDS };
-    let mut event = |lane| {
+    let event = |lane| {
         let event = Event { json: format!("{lane:>1000}"), at_unix_ms: 0 };
         queue.push(lane, &Arc::new(event), narrow)
     };

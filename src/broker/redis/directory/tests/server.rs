@@ -7,8 +7,8 @@ use crate::broker::redis::testing::{self, run};
 
 /// The rights that the documentation asks for. The scripts must do with them.
 const RIGHTS: &str = "~throng:* &throng:* +evalsha +eval +script|load +info +spublish +ssubscribe +sunsubscribe +hmget \
-    +hget +hset +hdel +hgetall +xadd +xrange +expire +del +pexpire +exists +zadd +zrange +zrem +zremrangebyscore +time +cluster|shards \
-    +cluster|slots +asking +ping +hello +client|setname";
+    +hget +hset +hdel +hgetall +xadd +xrange +expire +pexpire +exists +del +zadd +zrange +zrem +zremrangebyscore \
+    +time +cluster|shards +cluster|slots +asking +ping +hello +client|setname";
 
 /// A running server with two connections: one with the rights of a node, and one with all.
 pub(in crate::broker::redis) struct Server {

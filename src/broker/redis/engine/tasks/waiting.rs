@@ -68,8 +68,8 @@ impl Releases {
 /// Nodes that have died, whose lists of users are being taken over.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
-    /// The incarnation under which this node is entered among those that tell, and when that was, in milliseconds of the
-    /// node's clock.
+    /// The incarnation under which this node is entered among those that tell, and when that was, in milliseconds of
+    /// the node's clock.
     pub(super) entered: Cell<Option<(Incarnation, u64)>>,
     /// Incarnations that tell and were not in the last table of nodes. They may be newer than that table.
     pub(super) suspects: RefCell<BTreeSet<Incarnation>>,
