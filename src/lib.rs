@@ -149,6 +149,7 @@
 //   striped.rs   a table in stripes, each with a lock of its own
 //   prefetch.rs  loads memory into the cache before it is needed
 //   live.rs      a value that is read often and replaced seldom
+//   framed.rs    entries on disk with checksums
 //   locked.rs    a folder that one process alone uses
 //   faults.rs    breaks guarantees on purpose, in builds for tests
 // crates/        each has its own map in its `src/lib.rs`
@@ -250,6 +251,7 @@ pub mod config;
 mod connection;
 mod endpoint;
 mod faults;
+mod framed;
 mod hooks;
 mod http;
 mod keys;
@@ -313,6 +315,9 @@ pub mod testing {
     }
     pub mod live {
         pub use crate::live::*;
+    }
+    pub mod framed {
+        pub use crate::framed::*;
     }
     pub mod locked {
         pub use crate::locked::*;

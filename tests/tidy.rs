@@ -45,7 +45,10 @@ const LAYERS: &[&[&str]] = &[
     &["protocol"],
     &["webhooks", "hooks"],
     &["rate_limit", "revocation", "outbound"],
-    &["config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "locked", "faults"],
+    &[
+        "config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "locked", "framed",
+        "faults",
+    ],
     &["names"],
 ];
 

@@ -1,6 +1,6 @@
 //! Removes from disk what is no longer kept.
 
-use super::format::{Batch, LogEntry, Reader, Step};
+use super::format::{Batch, LogEntry, Step, reader};
 use super::{Log, LogError};
 use crate::broker::Position;
 
@@ -67,7 +67,7 @@ impl Log {
         let usage = self.index.usage(number);
         if usage.live > 0 || usage.keyed_until_ms > now_unix_ms {
             let bytes = self.files.read(number)?;
-            let mut reader = Reader::new(&bytes[..bytes.len().min(len as usize)]);
+            let mut reader = reader(&bytes[..bytes.len().min(len as usize)]);
             loop {
                 let entry = match reader.step() {
                     Step::Entry(entry, ..) => entry,

@@ -1,14 +1,10 @@
-//! The format of the log: framed entries, each with two checksums, in batches that count as a whole.
+//! The format of the log: [framed] entries, in batches that count as a whole.
 //!
 //! ```text
 //! segment = magic  entry*                       the first entry is a Segment
-//! entry   = length u32  sum of body u32  sum of these eight bytes u32  body
 //! ```
 //!
-//! Numbers are little-endian, sums are CRC-32. The highest bit of the length marks the last entry of a batch: a batch
-//! without that mark was never acknowledged. The head has a sum of its own, because a length that cannot be trusted
-//! would make damage look like an end: a write that was cut short leaves a good head and too few bytes, or too few for
-//! a head. Behind damage a reader continues at the next whole entry.
+//! The last entry of a batch is marked: a batch without that mark was never acknowledged.
 //!
 //! Segments are chained: each names the one before it, with its length and checksum. Its first entry is followed by the
 //! positions of all rooms that had messages in the segment before, and then by [`LogEntry::PositionsDone`]. So if the
@@ -18,6 +14,7 @@ use bytes::Bytes;
 
 use super::record::{Record, SentKey};
 use crate::broker::Position;
+use crate::framed;
 use crate::names::{Epoch, Offset, RoomName};
 
 /// The first bytes of a segment; the last of them is the version.
@@ -27,8 +24,6 @@ pub(super) const MAGIC: &[u8; 8] = b"throng\x00\x02";
 pub(super) const OLD_MAGIC: &[u8; 8] = b"throng\x00\x01";
 /// The first entry of a segment lies within so many bytes.
 pub(super) const HEADER_BYTES: usize = 512;
-const HEAD: usize = 12;
-const LAST: u32 = 1 << 31;
 
 /// Distinguishes one log from all others.
 pub(super) type Identity = [u8; 16];
@@ -148,23 +143,10 @@ impl Batch {
 
     fn entry(&mut self, kind: u8, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         self.last = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; HEAD]);
-        self.bytes.push(kind);
-        write(&mut self.bytes);
-        let body = self.last + HEAD;
-        let len = (self.bytes.len() - body) as u32;
-        assert!(len & LAST == 0, "an entry is shorter than two gigabytes");
-        let sum = crc32fast::hash(&self.bytes[body..]);
-        self.put_head(len, sum);
-        self.bytes.len() - self.last
-    }
-
-    fn put_head(&mut self, len: u32, sum: u32) {
-        let head = &mut self.bytes[self.last..self.last + HEAD];
-        head[..4].copy_from_slice(&len.to_le_bytes());
-        head[4..8].copy_from_slice(&sum.to_le_bytes());
-        let own = crc32fast::hash(&head[..8]);
-        head[8..].copy_from_slice(&own.to_le_bytes());
+        framed::append(&mut self.bytes, |body| {
+            body.push(kind);
+            write(body);
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -173,9 +155,7 @@ impl Batch {
 
     /// Returns the bytes, with the mark on the last entry.
     pub(super) fn finish(mut self) -> Vec<u8> {
-        if let Some((len, sum)) = head_at(&self.bytes[self.last.min(self.bytes.len())..]) {
-            self.put_head(len | LAST, sum);
-        }
+        framed::mark(&mut self.bytes[self.last..]);
         self.bytes
     }
 }
@@ -191,77 +171,18 @@ fn put_position(body: &mut Vec<u8>, position: Position) {
     body.extend_from_slice(&position.offset.0.to_le_bytes());
 }
 
-/// The next thing that a reader finds.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// An entry, its length on disk, and whether it is the last of its batch.
-    Entry(LogEntry, usize, bool),
-    /// The end of the segment.
-    End,
-    /// The beginning of an entry: the write was cut short.
-    Torn,
-    /// So many damaged bytes. The next step is behind them.
-    Damaged(usize),
-}
+/// The next thing in a segment. A marked entry is the last of its batch.
+pub(super) type Step = framed::Step<LogEntry>;
 
-/// Reads the entries of a segment.
-#[derive(Debug)]
-pub(super) struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-/// Reads an entry's head: the length with its mark, and the sum of the body. Returns `None` when the head is damaged.
-fn head_at(bytes: &[u8]) -> Option<(u32, u32)> {
-    let head = bytes.get(..HEAD)?;
-    let number = |at: usize| Some(u32::from_le_bytes(head[at..at + 4].try_into().ok()?));
-    (crc32fast::hash(&head[..8]) == number(8)?).then_some((number(0)?, number(4)?))
-}
-
-impl<'a> Reader<'a> {
-    /// Begins behind the magic. `bytes` is a whole segment.
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes.get(MAGIC.len()..).unwrap_or_default() }
-    }
-
-    pub(super) fn step(&mut self) -> Step {
-        if self.rest.is_empty() {
-            return Step::End;
-        }
-        if self.rest.len() < HEAD {
-            return Step::Torn;
-        }
-        let damaged = match entry_at(self.rest) {
-            Ok((entry, len, is_last)) => {
-                self.rest = &self.rest[len..];
-                return Step::Entry(entry, len, is_last);
-            }
-            // The head is good: only the body is damaged.
-            Err(Some(len)) if len <= self.rest.len() => len,
-            Err(Some(_)) => return Step::Torn,
-            Err(None) => {
-                let behind = (1..self.rest.len()).find(|at| entry_at(&self.rest[*at..]).is_ok());
-                behind.unwrap_or(self.rest.len())
-            }
-        };
-        self.rest = &self.rest[damaged..];
-        Step::Damaged(damaged)
-    }
-}
-
-/// Reads an entry. Returns it with its length, and whether it is the last of its batch; otherwise the length given by
-/// its head, if that is good.
-fn entry_at(bytes: &[u8]) -> Result<(LogEntry, usize, bool), Option<usize>> {
-    let (len, sum) = head_at(bytes).ok_or(None)?;
-    let end = HEAD + (len & !LAST) as usize;
-    let body = bytes.get(HEAD..end).ok_or(Some(end))?;
-    let entry = if crc32fast::hash(body) == sum { decode(body) } else { None };
-    Ok((entry.ok_or(Some(end))?, end, len & LAST != 0))
+/// Returns a reader of the entries of a segment, of which `bytes` are the whole.
+pub(super) fn reader(bytes: &[u8]) -> framed::Reader<'_, LogEntry> {
+    framed::Reader::new(bytes.get(MAGIC.len()..).unwrap_or_default(), decode)
 }
 
 /// Reads the first entry of a segment from its first bytes, where it stands twice. Returns `None` when both are
 /// damaged, or of the old version.
 pub(super) fn header_of(bytes: &[u8]) -> Option<Header> {
-    let mut reader = Reader::new(bytes);
+    let mut reader = reader(bytes);
     (0..2).find_map(|_| match reader.step() {
         Step::Entry(LogEntry::Segment(header), ..) => Some(header),
         _ => None,

@@ -11,7 +11,7 @@ use super::end_mark::{self, EndMark};
 use super::error::LogError;
 use super::files::SegmentChain;
 use super::folder::{FileId, Folder};
-use super::format::{Header, Identity, LogEntry, MAGIC, OLD_MAGIC, Previous, Reader, Step};
+use super::format::{Header, Identity, LogEntry, MAGIC, OLD_MAGIC, Previous, Step, reader};
 use super::found::{FileFound, Finding};
 use super::rooms::ScannedRooms;
 
@@ -297,7 +297,7 @@ impl Scan {
 /// bytes. Damage is reported if it begins within the first `until` bytes: behind that, it is a write that was cut
 /// short.
 fn parse(bytes: &[u8], certain: u64, until: u64) -> Parsed {
-    let mut reader = Reader::new(bytes);
+    let mut reader = reader(bytes);
     let mut parsed = Parsed::default();
     let mut at = MAGIC.len() as u64;
     let mut batch = Vec::new();

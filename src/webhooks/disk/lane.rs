@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::format::{self, Entry, MAGIC, Reader, Step};
+use super::format::{self, Entry, MAGIC, Step, reader};
 use crate::webhooks::event::Event;
 
 /// Bytes that are read at once, unless a single event is longer.
@@ -58,9 +58,9 @@ impl Reading {
         let file = File::open(&self.path)?;
         let wanted = (self.end - self.at).min(READ_BYTES);
         let bytes = read_at(&file, self.at, wanted)?;
-        match Reader::new(&bytes).step() {
+        match reader(&bytes).step() {
             // The next event is longer, or damaged: then the rest of the segment shows where the next one begins.
-            Step::Torn(_) | Step::Damaged(_) if wanted < self.end - self.at => {
+            Step::Torn | Step::Damaged(_) if wanted < self.end - self.at => {
                 read_at(&file, self.at, self.end - self.at)
             }
             _ => Ok(bytes),
@@ -217,10 +217,10 @@ impl LaneLog {
     /// Takes the events that were read, until `take` returns false. Returns true if something in the bytes is damaged.
     pub(super) fn take(&mut self, part: &Reading, bytes: &[u8], mut take: impl FnMut(Found) -> bool) -> bool {
         let is_end = part.at + bytes.len() as u64 >= part.end;
-        let (mut reader, mut at, mut is_damaged) = (Reader::new(bytes), 0, false);
+        let (mut reader, mut at, mut is_damaged) = (reader(bytes), 0, false);
         loop {
             match reader.step() {
-                Step::Entry(Entry::Event { number, at_unix_ms, json }) if number >= self.read => {
+                Step::Entry(Entry::Event { number, at_unix_ms, json }, ..) if number >= self.read => {
                     let missing = number - self.read;
                     self.read = number + 1;
                     let event = Event { json: json.to_owned(), at_unix_ms };
@@ -229,11 +229,11 @@ impl LaneLog {
                         break;
                     }
                 }
-                Step::Entry(_) => {}
+                Step::Entry(..) => {}
                 // The next whole event may begin in these bytes and end behind them: it is looked for from here again.
                 Step::Damaged(_) if reader.at() == bytes.len() && !is_end && at > 0 => break,
                 Step::Damaged(_) => is_damaged = true,
-                Step::Torn(_) | Step::End => break,
+                Step::Torn | Step::End => break,
             }
             at = reader.at();
         }
@@ -316,15 +316,15 @@ pub(super) fn scan(bytes: &[u8]) -> Scanned {
         found.is_torn = MAGIC.starts_with(bytes);
         found.damaged_at = (!found.is_torn).then_some(0);
     }
-    let mut reader = Reader::new(entries);
+    let mut reader = reader(entries);
     loop {
         let at = (MAGIC.len() + reader.at()) as u64;
         match reader.step() {
-            Step::Entry(Entry::Header { next, .. }) => {
+            Step::Entry(Entry::Header { next, .. }, ..) => {
                 found.first = found.first.or(Some(next));
                 found.ends_damaged = false;
             }
-            Step::Entry(Entry::Event { number, .. }) => {
+            Step::Entry(Entry::Event { number, .. }, ..) => {
                 found.first = found.first.or(Some(number));
                 found.last = found.last.max(Some(number));
                 found.ends_damaged = false;
@@ -333,7 +333,7 @@ pub(super) fn scan(bytes: &[u8]) -> Scanned {
                 found.damaged_at = found.damaged_at.or(Some(at));
                 found.ends_damaged = true;
             }
-            Step::Torn(_) => {
+            Step::Torn => {
                 (found.is_torn, found.len) = (true, at);
                 return found;
             }

@@ -231,7 +231,7 @@ fn as_old(new: &[u8]) -> Vec<u8> {
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         [&bytes, body].concat()
     };
-    let mut reader = format::Reader::new(new);
+    let mut reader = format::reader(new);
     let mut at = format::MAGIC.len();
     while let format::Step::Entry(format::LogEntry::Segment(_), len, _) = reader.step() {
         at += len;
