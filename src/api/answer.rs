@@ -110,12 +110,7 @@ pub enum Answer {
     Written(String),
     /// Every part has an outcome of its own.
     #[serde(skip)]
-    Results {
-        /// The outcomes in the order of the parts, as JSON.
-        json: String,
-        /// How many parts failed.
-        failed: usize,
-    },
+    Results(Results),
     /// The settings were read again.
     Reloaded {
         /// The keys whose new values are in force.
@@ -167,7 +162,7 @@ impl Outcome {
     #[must_use]
     pub const fn failed(&self) -> usize {
         match self {
-            Self::Result(Answer::Results { failed, .. }) => *failed,
+            Self::Result(Answer::Results(results)) => results.failed,
             Self::Result(_) => 0,
             Self::Error(_) => 1,
         }
@@ -180,7 +175,7 @@ impl Outcome {
     pub fn json(&self) -> Result<String, simd_json::Error> {
         match self {
             Self::Result(Answer::Written(json)) => Ok(format!("{{\"result\":{json}}}")),
-            Self::Result(Answer::Results { json, .. }) => {
+            Self::Result(Answer::Results(Results { json, .. })) => {
                 Ok(format!("{{\"result\":{{\"results\":[{json}]}}}}"))
             }
             _ => simd_json::serde::to_string(self),
@@ -188,11 +183,12 @@ impl Outcome {
     }
 }
 
-/// The outcomes of the parts of a call. Each of them is written as JSON when it is added, so that a long answer is
-/// written in slices.
+/// The outcomes of the parts of a call, in their order. Each of them is written as JSON when it is added, so that a
+/// long answer is written in slices.
 #[derive(Debug, Default)]
-pub(super) struct Results {
+pub struct Results {
     json: String,
+    /// How many parts failed.
     failed: usize,
 }
 
@@ -208,10 +204,6 @@ impl Results {
         self.json.push_str(&outcome.json()?);
         self.failed += outcome.failed();
         Ok(())
-    }
-
-    pub(super) fn finish(self) -> Answer {
-        Answer::Results { json: self.json, failed: self.failed }
     }
 }
 

@@ -144,7 +144,7 @@ impl Running<'_> {
             self.slice.pause().await;
             results.push(&outcome.unwrap_or(UNKNOWN)).map_err(|_| ApiError::UnknownOutcome)?;
         }
-        Ok(results.finish())
+        Ok(Answer::Results(results))
     }
 
     async fn begin_command(&self, command: Command<'_>) -> Begun {
