@@ -21,8 +21,6 @@ pub type Name = (UserId, DisplayName);
 pub enum Change {
     /// The exchange with other nodes begins: nothing is known of them, and they know nothing of this node.
     Begin,
-    /// Users have these names. Stands before the change with which they come.
-    Named(Vec<Name>),
     /// Users came to a node and went from it.
     Moved {
         /// The node.
@@ -31,6 +29,8 @@ pub enum Change {
         joined: Vec<UserId>,
         /// The users who went.
         left: Vec<UserId>,
+        /// The names of those who came and have one.
+        names: Vec<Name>,
     },
     /// A node has these users and no others.
     Users {
@@ -38,6 +38,8 @@ pub enum Change {
         node: NodeKey,
         /// All its users.
         users: Vec<UserId>,
+        /// The names of those who have one.
+        names: Vec<Name>,
     },
     /// A node has this many users, and tells no names.
     Count {
@@ -155,14 +157,9 @@ impl Presence {
     pub fn apply(&mut self, changes: Vec<Change>, now_ms: u64, rules: &PresenceRules) -> Outcome {
         self.attach();
         let (members, was_counted) = (self.members(), self.is_counted());
-        let (mut net, mut names) = (Net::default(), BTreeMap::new());
+        let mut net = Net::default();
         for change in changes {
-            if let Change::Named(more) = change {
-                names.extend(more);
-            } else {
-                self.name(&change, &mut names);
-                self.apply_one(change, &mut net);
-            }
+            self.apply_one(change, &mut net);
         }
         if self.users.is_empty() && self.merged.is_empty() {
             // Nobody is there who could be told.
@@ -191,15 +188,15 @@ impl Presence {
                 remote.is_own_counted = is_counted;
                 remote.tell_all();
             }
-            // These were taken before.
-            Change::Named(_) => {}
-            Change::Moved { node, joined, left } => {
+            Change::Moved { node, joined, left, names } => {
                 let slot = remote.slot_of(node);
+                remote.name(&joined, names);
                 joined.iter().for_each(|user| self.came(slot, user, net));
                 left.iter().for_each(|user| self.went(slot, user, net));
             }
-            Change::Users { node, users } => {
+            Change::Users { node, users, names } => {
                 let slot = remote.slot_of(node);
+                remote.name(&users, names);
                 if remote.is_part_counted(slot) {
                     remote.set_part(slot, false, 0);
                 }
@@ -222,18 +219,6 @@ impl Presence {
                     remote.free(slot);
                 }
             }
-        }
-    }
-
-    /// Sets the names of the users who come with a change, as far as they have any.
-    fn name(&mut self, change: &Change, names: &mut BTreeMap<UserId, DisplayName>) {
-        let (Change::Moved { joined: users, .. } | Change::Users { users, .. }) = change else { return };
-        let Some(remote) = &mut self.remote else { return };
-        for user in users {
-            match names.remove(user) {
-                Some(name) => remote.names.insert(user.clone(), name),
-                None => remote.names.remove(user),
-            };
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::super::announcement::Move;
-use super::changes::NodeKey;
+use super::changes::{Name, NodeKey};
 use crate::names::{DisplayName, UserId};
 
 /// Most moves of this node's users that wait for the exchange, each some 60 bytes. Beyond it the exchange gets all
@@ -156,6 +156,14 @@ impl Remote {
         }
         self.parts.push(part);
         (self.parts.len() - 1) as Slot
+    }
+
+    /// Sets the names of users on another node; those without one in `names` have none.
+    pub(super) fn name(&mut self, users: &[UserId], names: Vec<Name>) {
+        users.iter().for_each(|user| {
+            self.names.remove(user);
+        });
+        self.names.extend(names);
     }
 
     /// Notes that a node has this user. Returns true when no other node had the user before.

@@ -261,9 +261,8 @@ impl Exchange {
             }
             (Operation::Read, Answer::Snapshot(snapshot)) => self.take_snapshot(snapshot, table, now_ms),
             (Operation::Close { .. }, Answer::Stayed(0)) => {
-                if self.own.closed() {
-                    self.commands.push(Command::Occupied(false));
-                }
+                let has_changed = self.own.closed();
+                self.tell_occupied(has_changed);
             }
             // A later publication of this node is stored: its number is read.
             (Operation::Close { .. }, _) => self.wants_read = true,

@@ -5,7 +5,7 @@ use super::rules::{Rule, is_broken};
 use super::snapshot::{Entry, Snapshot};
 use super::{NodeTable, Standing};
 use crate::broker::redis::batch::Incarnation;
-use crate::chat::presence::{Change, Name, NodeKey};
+use crate::chat::presence::{Change, NodeKey};
 
 /// How long the users of a node that is gone stay, in milliseconds: until then they may come back on another node. As
 /// long as a user stays whose connection was taken over.
@@ -163,13 +163,11 @@ impl Peers {
                     return false;
                 }
                 peer.set(number, count, false);
-                self.push_names(names);
-                self.changes.push(Change::Moved { node, joined, left });
+                self.changes.push(Change::Moved { node, joined, left, names });
             }
             Contents::All(users) => {
                 peer.set(number, count, false);
-                self.push_names(names);
-                self.changes.push(Change::Users { node, users });
+                self.changes.push(Change::Users { node, users, names });
             }
             Contents::Count => {
                 peer.set(number, count, true);
@@ -185,12 +183,6 @@ impl Peers {
             }
         }
         true
-    }
-
-    fn push_names(&mut self, names: Vec<Name>) {
-        if !names.is_empty() {
-            self.changes.push(Change::Named(names));
-        }
     }
 
     /// Applies the entries that were read, except for the one of this node.
@@ -226,9 +218,8 @@ impl Peers {
         if entry.number > peer.number || is_broken(Rule::KeepTheNewer) {
             let node = key(entry.by);
             peer.set(entry.number, entry.count, entry.users.is_none());
-            self.push_names(entry.names);
             self.changes.push(match entry.users {
-                Some(users) => Change::Users { node, users },
+                Some(users) => Change::Users { node, users, names: entry.names },
                 None => Change::Count { node, users: entry.count },
             });
         } else if entry.number == peer.number && !matches!(peer.state, State::Unread { .. }) {

@@ -123,13 +123,13 @@ impl World {
             }
             _ if *is_counted || self.random.u8(..4) == 0 => {
                 (*users, *is_counted) = (guests, false);
-                Change::Users { node, users: users.iter().cloned().collect() }
+                Change::Users { node, users: users.iter().cloned().collect(), names: vec![] }
             }
             _ => {
                 let joined: Vec<UserId> = guests.difference(users).cloned().collect();
                 let left: Vec<UserId> = guests.intersection(users).cloned().collect();
                 *users = users.symmetric_difference(&guests).cloned().collect();
-                Change::Moved { node, joined, left }
+                Change::Moved { node, joined, left, names: vec![] }
             }
         };
         self.apply(vec![change]);
@@ -204,6 +204,7 @@ impl World {
         let lists = self.others.iter().enumerate().map(|(at, (users, _))| Change::Users {
             node: NodeKey(at as u64),
             users: users.iter().cloned().collect(),
+            names: vec![],
         });
         let lists = lists.collect();
         if self.is_shared {

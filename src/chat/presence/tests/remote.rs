@@ -16,7 +16,7 @@ fn users(names: &[&str]) -> Vec<UserId> {
 }
 
 fn moved(node: NodeKey, joined: &[&str], left: &[&str]) -> Vec<Change> {
-    vec![Change::Moved { node, joined: users(joined), left: users(left) }]
+    vec![Change::Moved { node, joined: users(joined), left: users(left), names: vec![] }]
 }
 
 /// Returns a shared room with ann on this node.
@@ -61,7 +61,10 @@ fn the_changes_of_several_users_are_one_announcement() {
     assert_eq!(first.notice, "3 users have joined the chat");
     assert_eq!(first.diff, Some(Diff { names: names(&["bob", "cid", "dan"], &[]), members: 4 }));
     // Cid moves between nodes, dan does not.
-    let both = [Change::Removed { node: ONE }, Change::Users { node: TWO, users: users(&["bob", "cid"]) }];
+    let both = [
+        Change::Removed { node: ONE },
+        Change::Users { node: TWO, users: users(&["bob", "cid"]), names: vec![] },
+    ];
     let outcome = room.apply(both.to_vec(), 0, &SMALL);
     assert_eq!(diff(outcome), Some(Diff { names: names(&[], &["dan"]), members: 3 }));
     let (rest, mut large) = (moved(ONE, &["bob", "eve"], &[]), shared(&LARGE));
@@ -107,7 +110,8 @@ fn where_a_node_tells_numbers_members_are_their_sum() {
     let joined = room.join(&user("bob"), 0, &SMALL);
     assert_eq!(diff(joined), Some(Diff { names: None, members: 9 }), "whether he is elsewhere is not known");
     room.leave(&user("bob"), 0, &SMALL);
-    let back = room.apply(vec![Change::Users { node: TWO, users: users(&["bob"]) }], 0, &SMALL);
+    let back =
+        room.apply(vec![Change::Users { node: TWO, users: users(&["bob"]), names: vec![] }], 0, &SMALL);
     assert_eq!(diff(back), Some(Diff { names: None, members: 2 }), "lists are asked for once more");
     room.apply(vec![Change::OwnForm { is_counted: true }], 0, &SMALL);
     assert_eq!((room.members(), moves(&mut room)), (4, Some(LocalMoves::Count(1))));
@@ -172,10 +176,9 @@ fn names_are_told_with_their_users_and_shown_as_long_as_these_are_there() {
     let names = vec![(ann.clone(), name("Anna"))];
     assert_eq!(room.take_local(), Some(LocalNews { moves: none, names }));
     let node = NodeKey(2);
-    let coming =
-        |joined: &[&str], left: &[&str]| Change::Moved { node, joined: users(joined), left: users(left) };
-    let named = Change::Named(vec![(ann.clone(), name("Other")), (bob.clone(), name("Bob"))]);
-    let _ = room.apply(vec![named, coming(&["ann", "bob"], &[])], 0, &RULES);
+    let names = vec![(ann.clone(), name("Other")), (bob.clone(), name("Bob"))];
+    let coming = Change::Moved { node, joined: users(&["ann", "bob"]), left: vec![], names };
+    let _ = room.apply(vec![coming], 0, &RULES);
     let both = [ann.clone(), bob];
     let shown = |room: &Presence| -> Vec<String> {
         room.names_of(&both).map(|(user, name)| format!("{user} {}", name.as_str())).collect()
@@ -183,6 +186,6 @@ fn names_are_told_with_their_users_and_shown_as_long_as_these_are_there() {
     assert_eq!(shown(&room), ["ann Anna", "bob Bob"]);
     let _ = room.leave(&ann, 0, &RULES);
     assert_eq!(shown(&room), ["ann Other", "bob Bob"], "she is still on the other node");
-    let _ = room.apply(vec![coming(&[], &["ann", "bob"])], 0, &RULES);
+    let _ = room.apply(moved(node, &[], &["ann", "bob"]), 0, &RULES);
     assert!(shown(&room).is_empty());
 }
