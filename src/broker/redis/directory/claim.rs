@@ -10,8 +10,10 @@ use crate::broker::redis::script::{BadReply, Call, Reply, Script};
 use crate::names::UserId;
 
 /// Enters a connection in the entry of its user.
-pub static CLAIM: Script =
-    Script::new("claim", concat!(include_str!("common.lua"), include_str!("claim.lua")));
+pub static CLAIM: Script = Script::new(
+    "claim",
+    concat!(include_str!("../script/now.lua"), include_str!("common.lua"), include_str!("claim.lua")),
+);
 
 /// The fate of other connections that hold the user id.
 #[derive(Clone, PartialEq, Eq, Debug)]

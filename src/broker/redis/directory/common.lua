@@ -3,8 +3,7 @@
 -- Field 'c:INCARNATION:CONNECTION' is a connection that holds the user id, 'r:INCARNATION:CONNECTION' one that was
 -- replaced and has not ended yet. Both hold 'SINCE NODE SESSION', with the hash of the session's secret or '-'. Field
 -- 'b' is what is missing in the user's rate bucket: 'MISSING AT FULL', full again at the time FULL.
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- Stands behind now.lua.
 
 -- Reads the entry: holders, replaced connections, fields of nodes that are dead, and the bucket. A node is dead if it is
 -- not in the list of live ones, unless the connection is younger than the list: then the node may have joined since.

@@ -10,7 +10,10 @@ use crate::broker::redis::script::{BadReply, Call, Reply, Script};
 use crate::names::UserId;
 
 /// Reads the entry of a user, and removes what dead nodes have left in it.
-pub static FIND: Script = Script::new("find", concat!(include_str!("common.lua"), include_str!("find.lua")));
+pub static FIND: Script = Script::new(
+    "find",
+    concat!(include_str!("../script/now.lua"), include_str!("common.lua"), include_str!("find.lua")),
+);
 
 /// Returns the call that finds the connections of a user.
 #[must_use]

@@ -13,8 +13,10 @@ use crate::names::UserId;
 const MAX_FULL_IN_MS: u64 = 3_600_000;
 
 /// Removes a connection from the entry of its user.
-pub static RELEASE: Script =
-    Script::new("release", concat!(include_str!("common.lua"), include_str!("release.lua")));
+pub static RELEASE: Script = Script::new(
+    "release",
+    concat!(include_str!("../script/now.lua"), include_str!("common.lua"), include_str!("release.lua")),
+);
 
 /// Tokens that are missing in a user's rate bucket when a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

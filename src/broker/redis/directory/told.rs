@@ -10,7 +10,15 @@ use crate::broker::redis::script::{BadReply, Call, Reply, Script};
 use crate::names::UserId;
 
 /// Keeps the mark of a user.
-pub static TOLD: Script = Script::new("told", concat!(include_str!("common.lua"), include_str!("told.lua")));
+pub static TOLD: Script = Script::new(
+    "told",
+    concat!(
+        include_str!("../script/now.lua"),
+        include_str!("common.lua"),
+        include_str!("../script/steps.lua"),
+        include_str!("told.lua")
+    ),
+);
 
 /// A step in the life of a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,10 +60,10 @@ pub fn call(keys: &Keys, told: &Told<'_>, live: &LiveNodes) -> Call {
         told.by.to_string().into(),
         told.number.to_string().into(),
         live.list.clone(),
+        told.wait_ms.to_string().into(),
+        (ENTRY_LIFE_S * 1_000).to_string().into(),
         live.as_of_ms.to_string().into(),
         CLOCK_MARGIN_MS.to_string().into(),
-        told.wait_ms.to_string().into(),
-        ENTRY_LIFE_S.to_string().into(),
     ];
     Call { script: &TOLD, keys: smallvec![keys.user(told.user), keys.user_mark(told.user)], args }
 }

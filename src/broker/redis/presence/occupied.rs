@@ -8,7 +8,14 @@ use crate::broker::redis::nodes::{LiveNodes, Outcome, outcome};
 use crate::broker::redis::script::{BadReply, Call, Reply, Script};
 
 /// Keeps the mark of a room.
-pub static OCCUPIED: Script = Script::new("presence/occupied", include_str!("occupied.lua"));
+pub static OCCUPIED: Script = Script::new(
+    "presence/occupied",
+    concat!(
+        include_str!("../script/now.lua"),
+        include_str!("../script/steps.lua"),
+        include_str!("occupied.lua")
+    ),
+);
 
 /// A step in the life of a room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
