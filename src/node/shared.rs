@@ -286,15 +286,6 @@ impl Node {
     /// # Errors
     /// The log could not be closed cleanly. The operating system has been given everything that was published.
     pub fn close(&self) -> Result<(), LogError> {
-        if self.engine.cluster().is_some() {
-            // Nobody waits any more for those who have left on this node.
-            self.webhooks.take_leavers().iter().for_each(|user| {
-                self.is_gone(user, Some(0));
-            });
-            self.webhooks.take_left_rooms().iter().for_each(|room| {
-                self.is_vacated(room, Some(0));
-            });
-        }
         let closed = self.engine.stop();
         let passed = Duration::from_millis(self.now_ms().saturating_sub(self.drain_began_ms.load(Relaxed)));
         self.webhooks.stop(self.config().drain.window.saturating_sub(passed).max(LAST_EVENTS));
@@ -303,9 +294,9 @@ impl Node {
 
     /// Returns true when a user who has left is offline, as far as this node alone decides that. With an engine it is
     /// asked, and tells so itself.
-    fn is_gone(&self, user: &UserId, wait_ms: Option<u64>) -> bool {
+    fn is_gone(&self, user: &UserId) -> bool {
         if let Some(cluster) = self.engine.cluster() {
-            cluster.user_gone(user.clone(), wait_ms.unwrap_or(0));
+            cluster.user_gone(user.clone(), self.webhooks.offline_after_ms().unwrap_or(0));
             return false;
         }
         self.registry.directory.find(user).is_empty()
@@ -313,9 +304,9 @@ impl Node {
 
     /// Returns true when a room that was left is vacated, as far as this node alone decides that. With an engine it is
     /// asked, and tells so itself.
-    fn is_vacated(&self, room: &RoomName, wait_ms: Option<u64>) -> bool {
+    fn is_vacated(&self, room: &RoomName) -> bool {
         if let Some(cluster) = self.engine.cluster() {
-            cluster.room_gone(room.clone(), wait_ms.unwrap_or(0));
+            cluster.room_gone(room.clone(), self.webhooks.vacated_after_ms().unwrap_or(0));
             return false;
         }
         // Somebody who comes takes the room out of those that were left.
@@ -352,10 +343,7 @@ impl Node {
         let now_ms = self.now_ms();
         self.announcer.announce_due(now_ms);
         self.release_held(now_ms);
-        let webhooks = &self.webhooks;
-        let is_gone = |user: &UserId| self.is_gone(user, webhooks.offline_after_ms());
-        let is_vacated = |room: &RoomName| self.is_vacated(room, webhooks.vacated_after_ms());
-        webhooks.keep_house(now_ms, is_gone, is_vacated);
+        self.webhooks.keep_house(now_ms, |user| self.is_gone(user), |room| self.is_vacated(room));
         self.revocations.forget(self.unix_s());
         self.broker.expire(turn, self.clock.unix_ms_at(now_ms));
         if let Some(limiter) = &**self.limiter.read() {

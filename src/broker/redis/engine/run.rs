@@ -70,8 +70,10 @@ impl<L: Host> Engine<L> {
         due.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now).max(1)).min(IDLE))
     }
 
-    /// Closes all rooms, as soon as their messages are answered. Returns when the thread gives up waiting for that.
+    /// Waits no longer for those who have left, and closes all rooms, as soon as their messages are answered. Returns
+    /// when the thread gives up waiting for that.
     fn begin_stop(&mut self, now: u64) -> u64 {
+        self.tasks.wait_no_longer();
         for name in self.names_of(|_| true) {
             self.leave_room(&name, now);
         }

@@ -12,6 +12,7 @@ use crate::broker::redis::directory::told_users::{self, Step};
 use crate::broker::redis::engine::pacing::Urgency;
 use crate::broker::redis::host::Host;
 use crate::broker::redis::nodes::NodeName;
+use crate::broker::redis::users::UserRequest;
 use crate::names::UserId;
 
 /// Most users of a dead node who are looked up at once.
@@ -91,15 +92,18 @@ impl<L: Host> Tasks<L> {
         self.run_until(u64::MAX, Urgency::Usual, may_go_on, call, told_users::reply).await.ok()
     }
 
-    /// Tells of the last users and rooms, for which nobody waits any more, and leaves those that tell. The node has
-    /// asked about those that had left before it stopped.
-    pub(super) async fn stop_telling(&self) {
+    /// Asks about the users and rooms for which this node waits: it stops.
+    pub(in crate::broker::redis::engine) fn wait_no_longer(self: &Rc<Self>) {
         for user in self.host().take_leavers() {
-            self.offline(&user, 0).await;
+            self.request(UserRequest::Offline(user, 0));
         }
         for room in self.host().take_left_rooms() {
-            self.vacated(&room, &self.keys.room(&room)).await;
+            self.request(UserRequest::Vacated(room, 0));
         }
+    }
+
+    /// Leaves those that tell, when nothing is left to tell.
+    pub(super) async fn stop_telling(&self) {
         if self.lost.entered.get().is_some() {
             let call = told_users::call(&self.keys, self.by(), &Step::Leave);
             if self.run(call, Urgency::Usual, told_users::reply).await.is_err() {

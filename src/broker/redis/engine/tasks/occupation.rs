@@ -67,14 +67,16 @@ impl<L: Host> Tasks<L> {
             (Step::Occupied, _) => self.host().tell_room(room, true),
             (Step::Vacated(_), Outcome::Yes) => self.host().tell_room(room, false),
             // A node that stops does not wait.
-            (Step::Left, _) if self.requests.is_stopping() => self.vacated(room, keys).await,
+            (Step::Left | Step::Vacated(_), _) if self.requests.is_stopping() => {
+                self.vacated(room, keys).await
+            }
             // The configured time has become longer, or somebody was there in between: this node waits once more.
             (Step::Left | Step::Vacated(_), _) => self.host().room_left(room),
         }
     }
 
     /// Tells that a room is vacated, unless somebody is there. It is asked once: the node stops.
-    pub(super) async fn vacated(&self, room: &RoomName, keys: &RoomKeys) {
+    async fn vacated(&self, room: &RoomName, keys: &RoomKeys) {
         let turn = Turn { step: Step::Vacated(0), number: self.next_attempt(), by: self.by() };
         if let Ok(Outcome::Yes) = self.is_room_told(keys, &turn).await {
             self.host().tell_room(room, false);

@@ -45,11 +45,13 @@ impl<L: Host> Tasks<L> {
         self.offline(&user, wait_ms).await;
     }
 
-    pub(super) async fn offline(&self, user: &UserId, wait_ms: u64) {
+    async fn offline(&self, user: &UserId, wait_ms: u64) {
         match self.told(user, Step::Offline, wait_ms).await {
             Outcome::Yes => self.host().tell_user(user, false),
             // The configured time has become longer, or the user was there in between: this node waits once more.
-            Outcome::TooEarly => return self.host().user_left(user),
+            Outcome::TooEarly if !self.requests.is_stopping() => return self.host().user_left(user),
+            // Another node takes over the list with this user.
+            Outcome::TooEarly => return,
             Outcome::No => {}
         }
         self.forget(user).await;
