@@ -35,13 +35,13 @@ fn on_a_shard(criterion: &mut Criterion<CpuTime>) {
     let mut rng = fastrand::Rng::with_seed(7);
     let mut hall = None;
     let room: RoomName = name("hall");
-    let sink = Sink::Simulated(Rc::new(Null));
+    let null = Rc::new(Null);
     group.bench_function("one of 10,000 goes, another comes", |bencher| {
         let Hall { topic, crowd, .. } = hall.get_or_insert_with(|| Hall::new(MEMBERS, Layout::Swept));
         bencher.iter(|| {
             drop(crowd.members.swap_remove(rng.usize(..crowd.members.len())));
-            let member = crowd.shard.register(sink.clone());
-            member.open();
+            let member = crowd.shard.register();
+            member.open(Sink::Simulated(null.clone()));
             member.subscribe(topic.id(), 0, &room, Overload::Disconnect);
             crowd.members.push(member);
         });
@@ -78,7 +78,6 @@ fn clients_in_rooms() -> (Crowd, Vec<u64>) {
 fn all_at_once(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("churn, everybody goes and comes, of one member");
     let room: RoomName = name("hall");
-    let sink = Sink::Simulated(Rc::new(Null));
     for (members, reversed) in [(1_000, false), (10_000, false), (10_000, true)] {
         let mut hall = None;
         let order = if reversed { "the last comer leaves first" } else { "the first comer leaves first" };
@@ -93,7 +92,7 @@ fn all_at_once(criterion: &mut Criterion<CpuTime>) {
                     drop(leaving);
                 }
                 crowd.members.extend((0..members).map(|_| {
-                    let member = crowd.shard.register(sink.clone());
+                    let member = crowd.shard.register();
                     member.subscribe(topic.id(), 0, &room, Overload::Disconnect);
                     member
                 }));
@@ -121,7 +120,7 @@ fn node_with_room(members: usize) -> NodeWithRoom {
     let shard = Shard::new(0, inbox, Arc::default(), settings(), Clock::system());
     let room: RoomName = name("hall");
     let inside = (0..members).map(|number| {
-        let registration = shard.register(Sink::Simulated(Rc::new(Null)));
+        let registration = shard.register();
         let user: UserId = name(&format!("user-{number}"));
         (node.enter(&registration, &room, (&user).into(), None).expect("a room").membership, registration)
     });
@@ -135,7 +134,7 @@ fn through_the_node(criterion: &mut Criterion<CpuTime>) {
         let mut hall = None;
         group.bench_function(what, |bencher| {
             let NodeWithRoom { node, shard, .. } = hall.get_or_insert_with(|| node_with_room(members));
-            let registration = shard.register(Sink::Simulated(Rc::new(Null)));
+            let registration = shard.register();
             let room: RoomName = name("hall");
             bencher.iter(|| {
                 drop(black_box(

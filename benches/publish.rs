@@ -1,7 +1,6 @@
 //! Measures publishing: from a validated text to the inboxes of the shards, and the append to the history.
 
 use std::hint::black_box;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,10 +16,9 @@ use throng::testing::registry::Registry;
 use throng::testing::registry::delivery::{Audience, Delivery};
 use throng::testing::registry::inbox::{Inbox, Item};
 use throng::testing::shard::Shard;
-use throng::testing::shard::sink::Sink;
 
 use crate::support::clock::{self, CpuTime};
-use crate::support::{Null, config, message, name, settings};
+use crate::support::{config, message, name, settings};
 
 /// Messages published before the inboxes are emptied, which is not measured.
 const TURN: u64 = 1_000;
@@ -66,7 +64,7 @@ fn through_node(criterion: &mut Criterion<CpuTime>) {
     let inbox = Arc::clone(node.registry.inbox(0));
     let shard =
         Shard::new(0, Arc::clone(&inbox), Arc::<ShardMetrics>::default(), settings(), Clock::system());
-    let registration = shard.register(Sink::Simulated(Rc::new(Null)));
+    let registration = shard.register();
     let (room, user): (RoomName, UserId) = (name("lobby"), name("user-12345"));
     let membership = node.enter(&registration, &room, (&user).into(), None).expect("a room").membership;
     for len in [20, 100, 1_000] {

@@ -59,16 +59,16 @@
 //                from a URL) · request_handler (page, call, refusal or endpoint) · api (calls of other servers:
 //                limits, log) · keys (of the operator
 //                and of other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) ·
-//                door (the addresses, and what each serves) · established (the task of a connection) · reload (of the
-//                settings) · dashboard (its feed and snapshots; counters for other nodes and their rows; info; CPU and
-//                memory) · drain
+//                door (the addresses, and what each serves) · reload (of the settings) · dashboard (its feed and
+//                snapshots; counters for other nodes and their rows; info; CPU and memory) · drain
 //   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
 //                connection) · service (one request) · request (its head) · received (its body) · body (of a
 //                response: whole, or in parts) · upgrade (the 101 by hand) · host (the syntax of `Host`) · respond
 //                (refusals become responses) · pages · lingering (closes that arrive) · tests
-//   connection/  mod (the task of one connection) · context (what a worker's connections share) · socket · reader
-//                (bytes, frames, messages) · scanner (every frame's header) · parser (frames) · handle (what came in)
-//                · deadlines (pure) · due (acts on them) · closing · fuzzing (the scanner for the fuzzer)
+//   connection/  mod (one connection) · table (those of a worker, and their turns) · poller (waits for their sockets)
+//                · readiness (of one socket) · context (what they share) · socket (until the handshake is answered) ·
+//                reader (bytes, frames, messages) · scanner (every frame's header) · parser (frames) · handle (what
+//                came in) · deadlines (pure) · due (acts on them) · closing · fuzzing (the scanner for the fuzzer)
 //   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
 //                proxy (the format of the PROXY protocol's header)
 //   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
@@ -87,14 +87,14 @@
 //                (how many wait) · waiter, opening (waiting for a room or its history) · permission (waiting for a
 //                hook) · direct (private messages) · survey (questions and orders of operators, to all nodes) · revoke
 //                (tokens) · typing
-//   shard/       mod (one worker's share of the connections) · registration (the hold of a connection's task on its
+//   shard/       mod (one worker's share of the connections) · registration (the hold of a connection on its
 //                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
 //                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
 //                queue) · batch (frames that are sent together) · bounds (of a queue, and what happens beyond) ·
 //                clients (what a delivery reads, densely) · client (the rest) · slots · state (all of these) ·
 //                backlog (the longest queues) · laggards, inquiry (for the operator) · probe (is a client alive?) ·
-//                sink (the socket) · tokens (of the clients) · revoked (ends those whose tokens are) · farewell (the
-//                last frames) · time · wheel (timers) · tests
+//                sink (the socket) · wakes (clients that get a turn) · tokens (of the clients) · revoked (ends those
+//                whose tokens are) · farewell (the last frames) · time · wheel (timers) · tests
 //   registry/    mod (the way from any thread to every shard) · topic (a room as all shards see it) · delivery (a
 //                frame and its audience) · inbox (of a shard) · directory (the connections of each user) · probe,
 //                inquiry (questions about one connection) · share (of a queue, for each sender of private messages) ·
@@ -169,7 +169,7 @@
 // main, cli
 // server      bench  client  terminal    crates, which use nothing of the server
 // http                       hyper also in server and outbound, nowhere else
-// connection  admission      fastwebsockets only in connection
+// connection  admission      fastwebsockets and mio only in connection
 // endpoint  api
 // node
 // shard
@@ -209,7 +209,7 @@
 //    polls its sockets once more, because messages that arrive meanwhile join the batch and need no writes of their
 //    own.
 // 7. **Backlog.** Data that a socket does not accept stays in the client's outbox, as a reference to the batch. The
-//    connection's own task continues to write when the socket is writable.
+//    connection continues to write when the socket is writable.
 // 8. **Overload.** An outbox that exceeds its bounds ends the connection with 4001 or drops messages, as the room's
 //    policy says. In `throng.v1` a `gap` event stands for dropped messages.
 //

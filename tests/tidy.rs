@@ -81,6 +81,7 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["hyper", "hyper_util", "http_body_util"], &["http", "server", "outbound"]),
     (&["hyper_rustls", "tower_service"], &["outbound"]),
     (&["fastwebsockets"], &["connection", "protocol::frame"]),
+    (&["mio"], &["connection"]),
     (&["tokio_tungstenite", "futures_util"], &["client"]),
     (&["rustls", "rustls_native_certs"], &["client", "broker::redis::link", "outbound"]),
     (&["tokio_rustls"], &["client", "broker::redis::link", "outbound::tests"]),

@@ -50,9 +50,9 @@ impl Crowd {
 
     /// Adds clients that can be written to and are in no room.
     pub(crate) fn add(&mut self, clients: usize, layout: Layout) {
-        let sink = Sink::Simulated(Rc::new(Null));
+        let null = Rc::new(Null);
         let first = self.members.len();
-        self.members.extend((0..clients).map(|_| self.shard.register(sink.clone())));
+        self.members.extend((0..clients).map(|_| self.shard.register()));
         let mut order: Vec<&Registration> = self.members[first..].iter().collect();
         if layout == Layout::Shuffled {
             fastrand::Rng::with_seed(7).shuffle(&mut order);
@@ -60,7 +60,7 @@ impl Crowd {
         // A queue allocates its memory with its first frame and keeps a part of it.
         let welcome = Frame::from_static(&[0x81, 0]);
         for member in order {
-            member.open();
+            member.open(Sink::Simulated(null.clone()));
             member.reply(&welcome);
             member.flush();
         }

@@ -1,9 +1,7 @@
 //! Acts on the deadlines of a connection. A deadline counts as missed only after one more read.
 
-use std::task::Context;
-
 use super::deadlines::Due;
-use super::{Connection, ReadSource, Reading};
+use super::{Connection, ReadSource, Reading, WorkerContext};
 use crate::endpoint::Endpoint;
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
@@ -14,16 +12,16 @@ use crate::shard::outbox::Kind;
 
 impl Connection {
     /// Does everything that is due. `reading` is the result of the last read, and is updated by further ones.
-    pub(super) fn handle_deadlines(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
+    pub(super) fn handle_deadlines(&mut self, context: &WorkerContext, now_ms: u64, reading: &mut Reading) {
         if self.registration.is_ending() {
             return;
         }
         let mut has_read = false;
         if self.is_endpoint_due(now_ms) {
-            self.read_once_more(cx, now_ms, reading);
+            self.read_once_more(context, now_ms, reading);
             has_read = true;
             if self.is_endpoint_due(now_ms) {
-                self.call(now_ms, Endpoint::due);
+                self.call(context, now_ms, Endpoint::due);
                 self.registration.flush();
             }
         }
@@ -35,11 +33,11 @@ impl Connection {
         }
         loop {
             let status = self.registration.status();
-            match self.deadlines.due(now_ms, &status, &self.context.times) {
+            match self.deadlines.due(now_ms, &status, &context.times) {
                 None => return,
                 Some(Due::Ping) => self.probe_client(),
                 Some(_) if !has_read => {
-                    self.read_once_more(cx, now_ms, reading);
+                    self.read_once_more(context, now_ms, reading);
                     has_read = true;
                 }
                 // Bytes of a message still come, which has a deadline of its own; or the server has stopped reading
@@ -61,11 +59,11 @@ impl Connection {
     }
 
     /// Reads what the kernel has received by now, and writes what the socket takes, before a deadline counts as missed.
-    /// When many sockets are ready, as after a pause of the process, the reactor has not reported all of them.
-    fn read_once_more(&mut self, cx: &mut Context<'_>, now_ms: u64, reading: &mut Reading) {
+    /// When many sockets are ready, as after a pause of the process, the poller has not reported all of them.
+    fn read_once_more(&mut self, context: &WorkerContext, now_ms: u64, reading: &mut Reading) {
         self.registration.flush();
-        match self.poll_read(cx, now_ms, ReadSource::Kernel) {
-            // The reactor reports further bytes as before.
+        match self.read(context, now_ms, ReadSource::Kernel) {
+            // The poller reports further bytes as before.
             Reading::Waiting => {}
             Reading::Paused => {
                 *reading = Reading::Paused;

@@ -14,11 +14,11 @@ impl Connection {
     /// Calls the endpoint. A panic in it ends this connection alone.
     pub(super) fn call(
         &mut self,
+        context: &WorkerContext,
         now_ms: u64,
         f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>,
     ) {
         let Some(endpoint) = &mut self.endpoint else { return };
-        let context = &*self.context;
         let called = catch_unwind(AssertUnwindSafe(|| {
             let mut peer = Peer {
                 registration: &mut self.registration,
@@ -44,15 +44,17 @@ impl Connection {
     }
 
     /// Handles a message or control frame.
-    pub(super) fn handle(&mut self, incoming: Incoming, now_ms: u64) {
+    pub(super) fn handle(&mut self, context: &WorkerContext, incoming: Incoming, now_ms: u64) {
         match incoming {
             Incoming::Text(mut text) => {
-                self.count_message();
-                self.call(now_ms, |endpoint, peer| endpoint.message(Message::Text(&mut text), peer));
+                self.count_message(context);
+                self.call(context, now_ms, |endpoint, peer| endpoint.message(Message::Text(&mut text), peer));
             }
             Incoming::Binary(mut bytes) => {
-                self.count_message();
-                self.call(now_ms, |endpoint, peer| endpoint.message(Message::Binary(&mut bytes), peer));
+                self.count_message(context);
+                self.call(context, now_ms, |endpoint, peer| {
+                    endpoint.message(Message::Binary(&mut bytes), peer)
+                });
             }
             Incoming::Ping(payload) => {
                 self.registration.control(Kind::Pong, &frame::data(OpCode::Pong, &payload));
@@ -64,19 +66,27 @@ impl Connection {
 
     /// Handles a message or control frame over the rate limit: the endpoint answers a message with an error, and a ping
     /// counts as a strike without an answer.
-    pub(super) fn refuse(&mut self, incoming: Incoming, refused: Refused, now_ms: u64) {
+    pub(super) fn refuse(
+        &mut self,
+        context: &WorkerContext,
+        incoming: Incoming,
+        refused: Refused,
+        now_ms: u64,
+    ) {
         match incoming {
             Incoming::Text(mut text) => {
-                self.count_message();
-                self.call(now_ms, |endpoint, peer| endpoint.refuse(Message::Text(&mut text), refused, peer));
+                self.count_message(context);
+                self.call(context, now_ms, |endpoint, peer| {
+                    endpoint.refuse(Message::Text(&mut text), refused, peer)
+                });
             }
             Incoming::Binary(mut bytes) => {
-                self.count_message();
-                self.call(now_ms, |endpoint, peer| {
+                self.count_message(context);
+                self.call(context, now_ms, |endpoint, peer| {
                     endpoint.refuse(Message::Binary(&mut bytes), refused, peer)
                 });
             }
-            Incoming::Ping(_) | Incoming::Pong => self.call(now_ms, |_, peer| peer.strike()),
+            Incoming::Ping(_) | Incoming::Pong => self.call(context, now_ms, |_, peer| peer.strike()),
             // A close is never refused.
             Incoming::Close(code) => self.registration.end(EndReason::PeerClosed(code)),
         }
@@ -94,8 +104,8 @@ impl Connection {
         Reading::Waiting
     }
 
-    fn count_message(&mut self) {
+    fn count_message(&mut self, context: &WorkerContext) {
         self.traffic.messages += 1;
-        self.context.shard.metrics().messages_received.add(1);
+        context.shard.metrics().messages_received.add(1);
     }
 }

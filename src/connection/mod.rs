@@ -1,8 +1,9 @@
-//! The task of one connection, from the first byte after the 101 to the last one of the close.
+//! One connection, from the first byte after the 101 to the last one of the close.
 //!
-//! The task is a small state machine. It is polled when its socket is ready, when the shard has queued something for
-//! it, or when the shard's timer wheel wakes it. It owns no timer, and no read buffer while no message is under way.
-//! Everything it sends goes through its outbox on the shard.
+//! A connection is a small state machine without a task of its own. It gets a turn when its socket is ready, when the
+//! shard has queued something that the socket does not take, or when the shard's timer wheel wakes it. It owns no
+//! timer, and no read buffer while no message is under way. Everything it sends goes through its outbox on the shard.
+//! [`Connections`] holds the connections of a worker and gives them their turns.
 
 mod closing;
 mod context;
@@ -12,22 +13,25 @@ mod due;
 pub mod fuzzing;
 mod handle;
 mod parser;
+mod poller;
 mod reader;
+mod readiness;
 mod scanner;
 pub mod socket;
+mod table;
 
-use std::future::Future;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::io::ErrorKind;
+use std::task::Poll;
 
 use bytes::Bytes;
+use mio::event::Event;
 
 use self::closing::Closing;
 pub use self::context::WorkerContext;
 use self::deadlines::Deadlines;
 use self::reader::{Charge, Incoming, Reader};
-use self::socket::{Socket, WriteProgress};
+use self::readiness::Readiness;
+pub use self::table::Connections;
 use crate::endpoint::Endpoint;
 use crate::metrics::EndedBy;
 use crate::node::ConnectionPermit;
@@ -36,13 +40,14 @@ use crate::protocol::close::EndReason;
 use crate::rate_limit::Allowance;
 use crate::shard::Registration;
 use crate::shard::outbox::Flush;
+use crate::shard::sink::Sink;
 
-/// Most reads in one poll, after which the task yields to other connections of the worker.
-const READS_PER_POLL: usize = 2;
-/// Most pages of missed messages in one poll.
-const PAGES_PER_POLL: usize = 4;
-/// Most messages and control frames in one poll.
-const FRAMES_PER_POLL: usize = 256;
+/// Most reads in one turn, after which other connections of the worker have theirs.
+const READS_PER_TURN: usize = 2;
+/// Most pages of missed messages in one turn.
+const PAGES_PER_TURN: usize = 4;
+/// Most messages and control frames in one turn.
+const FRAMES_PER_TURN: usize = 256;
 
 /// Facts about a connection that are known when it is admitted and needed when it ends.
 #[derive(Debug)]
@@ -55,11 +60,22 @@ pub struct ConnectionInfo {
     pub permit: ConnectionPermit,
 }
 
+/// The result of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The connection waits for its socket, for the shard or for a deadline.
+    Waits,
+    /// There is more to do, after the turns of other connections.
+    Again,
+    /// The connection has ended, and its socket may be closed.
+    Over,
+}
+
 /// Why reading stopped.
 enum Reading {
-    /// No bytes are there, and the task is woken when there are; or the connection ends.
+    /// No bytes are there, and the connection gets a turn when there are; or the connection ends.
     Waiting,
-    /// There may be more bytes, but the task yields to other connections.
+    /// There may be more bytes, but other connections have their turns first.
     Interrupted,
     /// The client has to read its answers first (back-pressure).
     Paused,
@@ -68,8 +84,8 @@ enum Reading {
 /// How a read finds out whether the socket has bytes.
 #[derive(Debug, Clone, Copy)]
 enum ReadSource {
-    /// By the readiness that the reactor has recorded; the task is woken when there are bytes.
-    Reactor,
+    /// By the readiness that the poller has reported.
+    Poller,
     /// By asking the kernel.
     Kernel,
 }
@@ -81,15 +97,13 @@ struct Traffic {
     bytes: u64,
 }
 
-/// The task of one connection: spawn it on the worker's runtime.
+/// One connection.
 #[derive(Debug)]
-pub struct Connection {
+struct Connection {
     // Fields are dropped in this order: rooms are left before the slot is given up. `None` once the connection is
     // ending, because it then is in no room and holds no user id.
     endpoint: Option<Endpoint>,
     registration: Registration,
-    socket: Socket,
-    context: Rc<WorkerContext>,
     reader: Reader,
     allowance: Allowance,
     deadlines: Deadlines,
@@ -97,16 +111,15 @@ pub struct Connection {
     info: Box<ConnectionInfo>,
     traffic: Traffic,
     opened_ms: u64,
-    is_open: bool,
+    readiness: Readiness,
+    /// The connection is in the queue of those that get a turn.
+    is_queued: bool,
 }
 
 impl Connection {
-    /// Creates the task of a connection whose handshake is done. `leftover` holds the bytes that followed the
-    /// handshake.
-    #[must_use]
-    pub fn new(
-        context: Rc<WorkerContext>,
-        socket: Socket,
+    /// Creates a connection whose handshake is done. `leftover` holds the bytes that followed the handshake.
+    fn new(
+        context: &WorkerContext,
         registration: Registration,
         endpoint: Endpoint,
         info: ConnectionInfo,
@@ -121,8 +134,6 @@ impl Connection {
         Self {
             endpoint: Some(endpoint),
             registration,
-            socket,
-            context,
             reader: Reader::new(leftover),
             allowance: Allowance::default(),
             deadlines,
@@ -130,36 +141,62 @@ impl Connection {
             info: Box::new(info),
             traffic: Traffic::default(),
             opened_ms: now_ms,
-            is_open: false,
+            readiness: Readiness::unknown(),
+            is_queued: false,
         }
     }
 
-    /// Polls an open connection; ready when it has to end.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.prefetch();
-        let now_ms = self.context.shard.tick();
-        self.registration.set_waker(cx.waker());
-        if !self.is_open {
-            self.is_open = true;
-            self.registration.open();
-            self.call(now_ms, Endpoint::open);
-            self.registration.flush();
+    /// Begins the conversation: from now on bytes go to `sink`.
+    fn open(&mut self, context: &WorkerContext, sink: Sink) {
+        let now_ms = context.shard.tick();
+        self.registration.open(sink);
+        self.call(context, now_ms, Endpoint::open);
+        self.registration.flush();
+    }
+
+    /// Takes a report of the poller. Returns true when it calls for a turn.
+    fn report(&mut self, event: &Event) -> bool {
+        self.readiness.add(event);
+        // Space in the socket is of no use while nothing waits for it.
+        self.readiness.is_readable() || self.registration.is_blocked()
+    }
+
+    /// Does what can be done now, within the limits of one turn.
+    fn turn(&mut self, context: &WorkerContext) -> Turn {
+        if self.closing.is_none() {
+            let turn = self.turn_open(context);
+            if turn != Turn::Over {
+                return turn;
+            }
+            self.leave(context);
+            self.reader = Reader::default();
+            self.closing = Some(Closing::new(context.shard.now_ms()));
         }
-        if self.deadlines.has_expired(self.context.shard.clock_ms()) {
+        match &mut self.closing {
+            Some(closing) => closing.turn(&mut self.readiness, &self.registration, &context.parsers),
+            None => Turn::Over,
+        }
+    }
+
+    /// Gives an open connection its turn, which is [over](Turn::Over) when the connection has to end.
+    fn turn_open(&mut self, context: &WorkerContext) -> Turn {
+        self.prefetch();
+        let now_ms = context.shard.tick();
+        if self.deadlines.has_expired(context.shard.clock_ms()) {
             self.registration.end(EndReason::TokenExpired);
         }
-        self.depart(now_ms);
-        self.go_on(now_ms);
-        // Reading comes before deadlines, because bytes may have come in time although this poll is late.
-        let mut reading = self.poll_read(cx, now_ms, ReadSource::Reactor);
-        self.handle_deadlines(cx, now_ms, &mut reading);
+        self.depart(context, now_ms);
+        self.go_on(context, now_ms);
+        // Reading comes before deadlines, because bytes may have come in time although this turn is late.
+        let mut reading = self.read(context, now_ms, ReadSource::Poller);
+        self.handle_deadlines(context, now_ms, &mut reading);
         // Writing comes last, because everything before may have left bytes that the socket did not take.
-        self.poll_backlog(cx);
+        self.write_backlog();
         let status = self.registration.status();
         if status.end.is_some() {
-            return Poll::Ready(());
+            return Turn::Over;
         }
-        let mut next_ms = self.deadlines.next_ms(&status, &self.context.times);
+        let mut next_ms = self.deadlines.next_ms(&status, &context.times);
         if let Some(at_ms) = self.endpoint_due_ms() {
             next_ms = next_ms.min(at_ms);
         }
@@ -172,16 +209,12 @@ impl Connection {
                 !self.registration.owes_much() && !self.endpoint.as_ref().is_some_and(Endpoint::is_waiting)
             }
         };
-        if may_go_on {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
+        if may_go_on { Turn::Again } else { Turn::Waits }
     }
 
-    /// Prefetches the memory that every poll reads.
+    /// Prefetches the memory that every turn reads.
     fn prefetch(&self) {
         prefetch(&self.registration);
-        prefetch(&self.socket);
         prefetch(&self.reader);
         prefetch(&self.deadlines);
         prefetch(&self.traffic);
@@ -192,21 +225,21 @@ impl Connection {
     }
 
     /// Leaves the rooms that an operator wants the client to leave.
-    fn depart(&mut self, now_ms: u64) {
+    fn depart(&mut self, context: &WorkerContext, now_ms: u64) {
         for departure in self.registration.take_departures() {
-            self.call(now_ms, |endpoint, peer| endpoint.depart(departure, peer));
+            self.call(context, now_ms, |endpoint, peer| endpoint.depart(departure, peer));
             self.registration.flush();
         }
     }
 
     /// Goes on with an unfinished command, as long as the client reads its answers: of missed messages, at most
-    /// [`PAGES_PER_POLL`] pages.
-    fn go_on(&mut self, now_ms: u64) {
-        for _ in 0..PAGES_PER_POLL {
+    /// [`PAGES_PER_TURN`] pages.
+    fn go_on(&mut self, context: &WorkerContext, now_ms: u64) {
+        for _ in 0..PAGES_PER_TURN {
             if !self.is_pending() || self.registration.owes_much() || self.registration.is_ending() {
                 return;
             }
-            self.call(now_ms, Endpoint::go_on);
+            self.call(context, now_ms, Endpoint::go_on);
             self.registration.flush();
         }
     }
@@ -215,60 +248,62 @@ impl Connection {
         self.endpoint.as_ref().is_some_and(Endpoint::is_pending)
     }
 
-    /// Writes the queue, and registers the task to be woken when the socket can take more.
-    fn poll_backlog(&mut self, cx: &mut Context<'_>) {
-        while self.registration.is_blocked() {
-            let registration = &self.registration;
-            let polled = self.socket.poll_write_with(cx, || match registration.flush() {
-                Flush::Blocked => WriteProgress::Blocked,
-                Flush::Empty | Flush::Gone => WriteProgress::Done,
-            });
-            match polled {
-                Poll::Pending => return,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => self.registration.end(EndReason::PeerVanished),
+    /// Writes the queue, as far as the socket takes it. The connection gets a turn when the socket takes more.
+    fn write_backlog(&mut self) {
+        while self.registration.is_blocked() && self.readiness.is_writable() {
+            if self.registration.flush() == Flush::Blocked {
+                self.readiness.clear_writable();
             }
         }
     }
 
     /// Reads and handles the bytes that are there.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now_ms: u64, source: ReadSource) -> Reading {
-        let context = Rc::clone(&self.context);
-        for _ in 0..READS_PER_POLL {
+    fn read(&mut self, context: &WorkerContext, now_ms: u64, source: ReadSource) -> Reading {
+        for _ in 0..READS_PER_TURN {
             if self.registration.is_ending() {
                 return Reading::Waiting;
             }
             if self.is_stream() && (self.reader.has_held() || self.traffic.bytes > 0) {
-                return self.end_talkative(&context);
+                return self.end_talkative(context);
             }
             if self.registration.owes_much() || self.is_pending() {
                 return Reading::Paused;
             }
             if self.reader.has_held() {
                 self.reader.unhold(&context.parsers);
-            } else {
-                match context.parsers.scratch.fill(|buffer| match source {
-                    ReadSource::Reactor => self.socket.poll_read(cx, buffer),
-                    ReadSource::Kernel => self.socket.read_now(buffer),
-                }) {
-                    Poll::Pending => return Reading::Waiting,
-                    Poll::Ready(Ok(read)) if read > 0 => self.traffic.bytes += read as u64,
-                    Poll::Ready(_) => {
-                        self.registration.end(EndReason::PeerVanished);
-                        return Reading::Waiting;
-                    }
-                }
+            } else if self.fill(context, source).is_pending() {
+                return Reading::Waiting;
             }
             if self.is_stream() {
                 continue;
             }
-            let is_used_up = self.handle_scratch(&context, now_ms);
+            let is_used_up = self.handle_scratch(context, now_ms);
             self.registration.flush();
             if !is_used_up {
                 break;
             }
         }
         Reading::Interrupted
+    }
+
+    /// Fills the scratch buffer from the socket. Pending when there are no bytes, or the connection ends because the
+    /// client has vanished.
+    fn fill(&mut self, context: &WorkerContext, source: ReadSource) -> Poll<()> {
+        if matches!(source, ReadSource::Poller) && !self.readiness.is_readable() {
+            return Poll::Pending;
+        }
+        let Self { readiness, registration, .. } = self;
+        match context.parsers.scratch.fill(|buffer| readiness.read(registration, buffer)) {
+            Ok(read) if read > 0 => {
+                self.traffic.bytes += read as u64;
+                Poll::Ready(())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+            Ok(_) | Err(_) => {
+                self.registration.end(EndReason::PeerVanished);
+                Poll::Pending
+            }
+        }
     }
 
     /// Handles the bytes in the scratch buffer; returns false when some of them are held back for the next poll.
@@ -279,15 +314,15 @@ impl Connection {
         let limiter = context.node.limiter.read();
         let rate = limiter.as_ref().as_ref().map(|limiter| &limiter.frames);
         let mut frames = Charge { rate, asked, now_ms };
-        for _ in 0..FRAMES_PER_POLL {
+        for _ in 0..FRAMES_PER_TURN {
             match self.reader.next(&context.parsers, &context.limits, &mut frames) {
                 Ok(Some((incoming, refused))) => {
                     has_finished |= matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
                     self.deadlines.heard();
                     self.registration.heard();
                     match refused {
-                        Some(refused) => self.refuse(incoming, refused, now_ms),
-                        None => self.handle(incoming, now_ms),
+                        Some(refused) => self.refuse(context, incoming, refused, now_ms),
+                        None => self.handle(context, incoming, now_ms),
                     }
                 }
                 Ok(None) => is_used_up = true,
@@ -314,15 +349,15 @@ impl Connection {
     }
 
     /// Leaves everything but the socket, and logs the end in one line. Only the first call has an effect.
-    fn leave(&mut self) {
+    fn leave(&mut self, context: &WorkerContext) {
         let Some(mut endpoint) = self.endpoint.take() else { return };
         let reason = self.registration.status().end.unwrap_or(EndReason::GoingAway);
-        endpoint.ends(&self.context.node, &reason);
+        endpoint.ends(&context.node, &reason);
         let by = if reason.is_started_by_server() { EndedBy::Server } else { EndedBy::Client };
-        self.context.shard.metrics().count_close(reason.code(), by);
+        context.shard.metrics().count_close(reason.code(), by);
         let id = self.registration.id();
         let user = endpoint.user().unwrap_or("-");
-        let duration_ms = self.context.shard.now_ms().saturating_sub(self.opened_ms);
+        let duration_ms = context.shard.now_ms().saturating_sub(self.opened_ms);
         let Traffic { messages, bytes } = self.traffic;
         macro_rules! line {
             ($level:ident) => {
@@ -337,40 +372,13 @@ impl Connection {
     }
 }
 
-impl Future for Connection {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        loop {
-            if let Some(closing) = &mut this.closing {
-                this.registration.set_waker(cx.waker());
-                return closing.poll(cx, &this.socket, &this.registration, &this.context.parsers);
-            }
-            if this.poll_open(cx).is_pending() {
-                return Poll::Pending;
-            }
-            this.leave();
-            this.reader = Reader::default();
-            this.closing = Some(Closing::new(this.context.shard.now_ms()));
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.leave();
-        self.context.shard.metrics().connections.sub(1);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_task_of_a_connection_is_small() {
-        // Each idle connection has one, besides its slot and its registration with the reactor.
-        assert!(size_of::<Connection>() <= 384, "{}", size_of::<Connection>());
+    fn an_idle_connection_is_small() {
+        // Each connection has one, besides its slot on the shard.
+        assert!(size_of::<Connection>() <= 320, "{}", size_of::<Connection>());
     }
 }

@@ -49,19 +49,20 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Fills the buffer with `read`, which gets all of it.
+    /// Fills the buffer with `read`, which gets all of it. Returns the number of bytes.
+    ///
+    /// # Errors
+    /// The error of `read`.
     pub(super) fn fill(
         &self,
-        read: impl FnOnce(&mut [u8]) -> Poll<std::io::Result<usize>>,
-    ) -> Poll<std::io::Result<usize>> {
+        read: impl FnOnce(&mut [u8]) -> std::io::Result<usize>,
+    ) -> std::io::Result<usize> {
         debug_assert_eq!(self.taken.get(), self.filled.get(), "the bytes of the last read are used up");
-        let polled = read(&mut self.bytes.borrow_mut());
-        if let Poll::Ready(Ok(filled)) = polled {
-            self.taken.set(0);
-            self.open.set(0);
-            self.filled.set(filled);
-        }
-        polled
+        let filled = read(&mut self.bytes.borrow_mut())?;
+        self.taken.set(0);
+        self.open.set(0);
+        self.filled.set(filled);
+        Ok(filled)
     }
 
     /// Calls `f` with the bytes that no parser has read yet.

@@ -1,8 +1,6 @@
 //! Turns the bytes of a connection into frames, and frames into messages. It holds memory only while a message is under
 //! way.
 
-use std::task::Poll;
-
 use bytes::{Bytes, BytesMut};
 use fastwebsockets::{OpCode, WebSocketError};
 use memchr::memmem;
@@ -128,7 +126,7 @@ impl Reader {
         let part = self.held.split_to(self.held.len().min(SCRATCH_BYTES));
         let _ = parsers.scratch.fill(|buffer| {
             buffer[..part.len()].copy_from_slice(&part);
-            Poll::Ready(Ok(part.len()))
+            Ok(part.len())
         });
         if self.held.is_empty() {
             self.held = Bytes::new();

@@ -1,28 +1,23 @@
 //! A non-blocking socket and its registration with the reactor (the part of tokio that reports when sockets are ready),
-//! from accept to close.
+//! from accept to the answer of the handshake.
 
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{self, RecvFlags};
+use rustix::net::{self, RecvFlags, SendFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::shard::sink::Sink;
 
 /// Most bytes that are read at once while the connection speaks HTTP. The head of a handshake is far shorter.
 const HEAD_BYTES: usize = 4 * 1024;
 
-/// A non-blocking socket that is registered with the reactor. The worker's shard, which sends frames to the
-/// clients, writes to the same socket through its [`Sink`].
+/// A non-blocking socket that is registered with the reactor.
 #[derive(Debug)]
-pub struct Socket(AsyncFd<Rc<TcpStream>>);
+pub struct Socket(AsyncFd<TcpStream>);
 
 impl Socket {
     /// Registers a non-blocking socket with the current runtime.
@@ -30,13 +25,13 @@ impl Socket {
     /// # Errors
     /// The reactor cannot register the socket.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
-        register(Rc::new(stream)).map(Self)
+        register(stream).map(Self)
     }
 
-    /// Returns another handle to the socket, for writing. It stays on this thread.
+    /// Takes the socket out of the reactor.
     #[must_use]
-    pub fn sink(&self) -> Sink {
-        Sink::Socket(Rc::clone(self.0.get_ref()))
+    pub fn into_stream(self) -> TcpStream {
+        self.0.into_inner()
     }
 
     /// Reads the bytes that have arrived, or waits until there are some. Returns 0 at the end of the stream.
@@ -60,17 +55,9 @@ impl Socket {
         }
     }
 
-    /// Reads the bytes that the kernel has, even if the reactor has not reported the socket as ready: after a pause of
-    /// the process, reports may be missing. Returns `Pending` when there are none, and registers no wake-up.
-    ///
-    /// # Errors
-    /// The error of the socket.
-    #[inline]
-    pub fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            // Without the C library: in a process of several threads its `recv` is a cancellation point, which makes it
-            // slower.
-            match net::recv(&**self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
+            match net::recv(self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
                 Ok((_, read)) => return Poll::Ready(Ok(read)),
                 Err(Errno::WOULDBLOCK) => return Poll::Pending,
                 Err(Errno::INTR) => {}
@@ -79,39 +66,20 @@ impl Socket {
         }
     }
 
-    /// Calls `write` each time that the socket is ready to take bytes, until it returns [`WriteProgress::Done`].
-    ///
-    /// # Errors
-    /// The error of the reactor.
-    pub fn poll_write_with(
-        &self,
-        cx: &mut Context<'_>,
-        mut write: impl FnMut() -> WriteProgress,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let mut guard = ready!(self.0.poll_write_ready(cx))?;
-            match write() {
-                WriteProgress::Done => return Poll::Ready(Ok(())),
-                WriteProgress::Blocked => guard.clear_ready(),
-            }
-        }
-    }
-
-    /// Writes bytes from one buffer; returns how many the socket took.
+    /// Writes bytes from one buffer, or waits until the socket takes some; returns how many it took.
     ///
     /// # Errors
     /// The error of the socket.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let sink = self.sink();
-        let mut result = Ok(0);
-        ready!(self.poll_write_with(cx, || match sink.write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => WriteProgress::Blocked,
-            other => {
-                result = other;
-                WriteProgress::Done
+        loop {
+            let mut guard = ready!(self.0.poll_write_ready(cx))?;
+            match net::send(self.0.get_ref(), bytes, SendFlags::NOSIGNAL) {
+                Ok(written) => return Poll::Ready(Ok(written)),
+                Err(Errno::WOULDBLOCK) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
-        }))?;
-        Poll::Ready(result)
+        }
     }
 
     /// Shuts the writing side down.
@@ -122,14 +90,6 @@ impl Socket {
         match self.0.get_ref().shutdown(Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             other => other,
-        }
-    }
-
-    /// Makes closing the socket a reset, which discards the bytes that wait in the kernel.
-    pub fn reset_on_close(&self) {
-        let socket = socket2::SockRef::from(&**self.0.get_ref());
-        if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
-            tracing::debug!(%error, "cannot set SO_LINGER");
         }
     }
 }
@@ -176,14 +136,5 @@ pub fn register<T: OwnedSocket>(socket: T) -> io::Result<AsyncFd<T>> {
 /// A type that [`register`] accepts: it owns one descriptor, which never changes.
 pub trait OwnedSocket: AsRawFd {}
 
-impl OwnedSocket for Rc<TcpStream> {}
+impl OwnedSocket for TcpStream {}
 impl OwnedSocket for TcpListener {}
-
-/// The result of a call of the function that [`Socket::poll_write_with`] is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteProgress {
-    /// Everything was written, or writing failed: do not call the function again.
-    Done,
-    /// The socket takes no more bytes now: call the function again when it does.
-    Blocked,
-}

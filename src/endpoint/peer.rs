@@ -52,7 +52,7 @@ pub struct Peer<'a> {
     pub parser: &'a mut Parser,
     /// The part of its rate limits that the connection has used up.
     pub allowance: &'a mut Allowance,
-    /// The time when the connection's task woke, in milliseconds of the node's clock.
+    /// The time when the connection's turn began, in milliseconds of the node's clock.
     pub now_ms: u64,
     /// Verifies a token that the client sends.
     pub tokens: &'a (dyn TokenRenewal + Send + Sync),

@@ -41,7 +41,7 @@ pub type Delivery = Awaited<usize, CommandError>;
 
 impl Node {
     /// Delivers a message as [`Node::direct`] does, to the connections of `to` on all nodes. Returns `None`, and does
-    /// nothing, when there is no engine. The task of the connection `id`, if there is one, is woken when the answer is
+    /// nothing, when there is no engine. The connection `id`, if there is one, gets a turn when the answer is
     /// there.
     #[must_use]
     pub fn direct_to_all(

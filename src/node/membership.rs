@@ -215,7 +215,7 @@ impl Membership {
         })
     }
 
-    /// Returns true while a message of this connection waits for the log. The connection's task is woken when none
+    /// Returns true while a message of this connection waits for the log. The connection is woken when none
     /// does. Leaving earlier would overtake the acks.
     #[must_use]
     pub fn awaits_answers(&self) -> bool {

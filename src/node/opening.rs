@@ -18,7 +18,7 @@ pub type Opening = Awaited<(), BrokerError>;
 
 impl Node {
     /// Asks the engine to prepare a room, so that a connection can enter it and resume from `resume`. Returns `None`
-    /// when nothing has to be prepared. The task of the connection `id`, if there is one, is woken when the answer is
+    /// when nothing has to be prepared. The connection `id`, if there is one, gets a turn when the answer is
     /// there.
     #[must_use]
     pub fn opening(
@@ -53,7 +53,7 @@ impl Node {
     }
 
     /// Asks the engine for the history that a page of messages before `before` needs. Returns `None` when this node has
-    /// it. The task of the connection `id`, if there is one, is woken when the answer is there.
+    /// it. The connection `id`, if there is one, gets a turn when the answer is there.
     pub(super) fn reading(
         &self,
         room: &Room<Topic>,

@@ -11,7 +11,7 @@ use crate::registry::Registry;
 #[derive(Debug, Default)]
 pub(super) struct Unanswered {
     count: AtomicUsize,
-    /// True when the connection's task waits until there are none.
+    /// True when the connection waits until there are none.
     is_awaited: AtomicBool,
 }
 
@@ -22,7 +22,7 @@ impl Unanswered {
         UnansweredGuard { all: Arc::clone(self), registry: Arc::clone(registry), by }
     }
 
-    /// Returns true when there are some. The connection's task is woken when there are none any more.
+    /// Returns true when there are some. The connection is woken when there are none any more.
     pub(super) fn awaits(&self) -> bool {
         // The order matters: the guard of the last message counts down first and looks for a waiting task second.
         self.is_awaited.store(true, SeqCst);

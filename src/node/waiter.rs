@@ -49,7 +49,7 @@ pub(super) struct Waiter<T, E: Copy> {
 }
 
 impl<T, E: Copy> Waiter<T, E> {
-    /// Sends the answer, and wakes the task of the connection if there is one.
+    /// Sends the answer, and wakes the connection if there is one.
     pub(super) fn answer(mut self, answer: Result<T, E>) {
         self.send(answer);
     }

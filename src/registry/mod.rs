@@ -133,7 +133,7 @@ impl Registry {
         self.inboxes[id.shard()].reply(id, frame.clone());
     }
 
-    /// Wakes the task of a connection of any shard, after the shard has taken in everything that was pushed before.
+    /// Wakes a connection of any shard, after the shard has taken in everything that was pushed before.
     pub fn wake(&self, id: ConnectionId) {
         self.inboxes[id.shard()].command(Command::Wake(id));
     }

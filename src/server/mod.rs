@@ -9,7 +9,6 @@ mod denial;
 mod door;
 mod drain;
 mod endpoint_setup;
-mod established;
 mod handshakes;
 mod jwks;
 mod keys;

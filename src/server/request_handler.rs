@@ -30,7 +30,6 @@ use crate::metrics::Gauges;
 use crate::protocol::close::EndReason;
 use crate::protocol::{Dialect, V1_SUBPROTOCOL};
 use crate::shard::Registration;
-use crate::shard::sink::Sink;
 
 /// The stream of the dashboard's snapshots.
 const STATS_STREAM: &str = "/api/stats/stream";
@@ -49,7 +48,6 @@ pub(super) struct AdmittedConnection {
 pub(super) struct RequestHandler<'a> {
     pub(super) context: &'a Rc<WorkerContext>,
     pub(super) shared: &'a Shared,
-    pub(super) sink: Sink,
     /// The address that the requests come from, of a client or of a proxy.
     pub(super) peer: IpAddr,
     /// The listening address that the requests come to.
@@ -146,7 +144,7 @@ impl App for RequestHandler<'_> {
             None => policy.addresses.connect(net)?,
         };
         let subprotocol = upgrade::select(subprotocols(route), request.offered());
-        let registration = self.context.shard.register(self.sink.clone());
+        let registration = self.context.shard.register();
         if subprotocol == Some(V1_SUBPROTOCOL) {
             registration.speak(Dialect::V1);
         } else if route == endpoint::Route::Stream {

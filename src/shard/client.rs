@@ -2,7 +2,6 @@
 //! dense table.
 
 use std::collections::VecDeque;
-use std::task::Waker;
 
 use smallvec::SmallVec;
 
@@ -27,8 +26,6 @@ pub(super) struct Client {
     pub(super) dialect: Dialect,
     /// Its queue of bytes to send.
     pub(super) outbox: Outbox,
-    /// Wakes its task.
-    pub(super) waker: Option<Waker>,
     /// The reason for which the connection is ending. It is set once; after that only the last frames are queued.
     /// Boxed, because most connections have none.
     pub(super) end: Option<Box<EndReason>>,
@@ -36,7 +33,7 @@ pub(super) struct Client {
     pub(super) probe: Option<Box<Probe>>,
     /// The rooms that it is in.
     pub(super) topics: SmallVec<[TopicId; 1]>,
-    /// The tick of the shard's timer wheel at which its task is to be woken; `u64::MAX` for none.
+    /// The tick of the shard's timer wheel at which its connection is to be woken; `u64::MAX` for none.
     pub(super) armed: u64,
     /// Last sign of life from the client, in the shard's milliseconds.
     pub(super) heard_ms: u64,
@@ -51,9 +48,11 @@ pub(super) struct Client {
     since_s: u32,
     /// The client is in the line of those to be written to.
     pub(super) is_dirty: bool,
+    /// The client is in the line of those whose connections get a turn.
+    pub(super) is_woken: bool,
     /// The bucket of long queues in which it is noted, counted from 1; 0 for none.
     pub(super) backlog: u8,
-    /// The socket takes no more bytes for now, or none yet because the handshake is not answered. The client's task
+    /// The socket takes no more bytes for now, or none yet because the handshake is not answered. The connection
     /// waits for the socket and then writes.
     pub(super) is_blocked: bool,
 }
@@ -65,7 +64,6 @@ impl Client {
             user: None,
             dialect: Dialect::Plain,
             outbox: Outbox::default(),
-            waker: None,
             end: None,
             probe: None,
             topics: SmallVec::new(),
@@ -76,6 +74,7 @@ impl Client {
             questions: 0,
             since_s: u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX),
             is_dirty: false,
+            is_woken: false,
             backlog: 0,
             // No frame may be written before the handshake's answer, status 101.
             is_blocked: true,
@@ -103,13 +102,6 @@ impl Client {
     /// Counts a ping or heartbeat that is sent to the client and asks for an answer.
     pub(super) fn count_question(&mut self) {
         self.questions = (self.questions + 1).min(MAX_QUESTIONS);
-    }
-
-    /// Wakes the client's task.
-    pub(super) fn wake(&self) {
-        if let Some(waker) = &self.waker {
-            waker.wake_by_ref();
-        }
     }
 
     /// Returns the bytes of fan-out, private messages and replies in the client's queue.

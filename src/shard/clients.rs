@@ -24,7 +24,7 @@ pub(super) struct Hot {
     is_direct: bool,
 }
 
-/// The sink of an empty slot, to which every write fails.
+/// The sink of an empty slot, and of a client whose handshake is not answered: every write to it fails.
 #[derive(Debug)]
 struct Nowhere;
 
@@ -54,9 +54,10 @@ impl Clients {
         self.slots.len()
     }
 
-    /// Adds the client that `make` makes for the lowest free slot.
-    pub(super) fn insert_with(&mut self, sink: Sink, make: impl FnOnce(usize) -> Client) -> &Client {
+    /// Adds the client that `make` makes for the lowest free slot. Every write to it fails until it has a sink.
+    pub(super) fn insert_with(&mut self, make: impl FnOnce(usize) -> Client) -> &Client {
         let client = self.slots.insert_with(make);
+        let sink = Sink::Simulated(self.nowhere.clone());
         let hot = Hot { sink, bytes_sent: 0, generation: client.id.generation(), is_direct: false };
         match self.hot.get_mut(client.id.slot()) {
             Some(empty) => *empty = hot,
@@ -85,16 +86,6 @@ impl Clients {
     /// Prefetches the fields that deliveries to the clients of these slots will read.
     pub(super) fn prefetch(&self, slots: impl IntoIterator<Item = u32>) {
         slots.into_iter().filter_map(|slot| self.hot.get(slot as usize)).for_each(prefetch);
-    }
-
-    /// Prefetches the sinks of these slots, which writes will read. Call [`Clients::prefetch`] a while before: the
-    /// sinks are found through the fields that it prefetches.
-    pub(super) fn prefetch_sinks(&self, slots: impl IntoIterator<Item = u32>) {
-        let mut hot = slots.into_iter().filter_map(|slot| self.hot.get(slot as usize)).peekable();
-        // When the first sink is simulated all are, and there is no socket to prefetch.
-        if hot.peek().is_some_and(|hot| hot.sink.is_socket()) {
-            hot.for_each(|hot| hot.sink.prefetch());
-        }
     }
 
     /// Removes the client of a slot and returns it.

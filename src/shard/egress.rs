@@ -18,6 +18,7 @@ use super::clients::{ClientMut, Clients};
 use super::farewell;
 use super::outbox::{Flush, Kind, Outbox, WriteCounts};
 use super::time::ShardTime;
+use super::wakes::Wakes;
 use crate::metrics::{Counter, ShardMetrics};
 use crate::protocol::close::{EndReason, Overflow};
 use crate::protocol::frame::Frame;
@@ -49,6 +50,8 @@ pub(super) struct Egress {
     pub(super) settings: ShardSettings,
     pub(super) time: ShardTime,
     pub(super) metrics: Arc<ShardMetrics>,
+    /// The clients whose connections have something to do.
+    pub(super) wakes: Wakes,
     backlogs: RefCell<Backlogs>,
 }
 
@@ -60,7 +63,7 @@ impl Egress {
         time: ShardTime,
         metrics: Arc<ShardMetrics>,
     ) -> Self {
-        Self { index, settings, time, metrics, backlogs: RefCell::default() }
+        Self { index, settings, time, metrics, wakes: Wakes::default(), backlogs: RefCell::default() }
     }
 
     /// Changes a client's queue and updates the count of queued bytes and the record of long queues. `change` gets the
@@ -152,7 +155,7 @@ impl Egress {
     }
 
     /// Queues the rest of a direct write (one past the client's empty queue), of which the socket did not take all, and
-    /// wakes the client's task to send it. `result` is the result of that write, and `push` must queue all its bytes:
+    /// wakes the connection to send it. `result` is the result of that write, and `push` must queue all its bytes:
     /// the written ones are then removed. An error of the socket ends the connection.
     pub(super) fn queue_rest(
         &self,
@@ -176,7 +179,7 @@ impl Egress {
         client.hot.bytes_sent += written as u64;
         client.is_blocked = true;
         client.progress_ms = self.time.now_ms();
-        client.wake();
+        self.wakes.add(&mut client);
     }
 
     /// Writes as much of the client's queue as its socket takes.
@@ -202,11 +205,11 @@ impl Egress {
         flushed
     }
 
-    /// Writes the queue of a client whose socket takes bytes, and wakes the client's task if anything is left. Does
+    /// Writes the queue of a client whose socket takes bytes, and wakes the connection if anything is left. Does
     /// nothing for a blocked client.
     pub(super) fn flush_now(&self, client: &mut ClientMut<'_>) {
         if !client.is_blocked && self.flush(client) == Flush::Blocked {
-            client.wake();
+            self.wakes.add(client);
         }
     }
 
@@ -217,7 +220,7 @@ impl Egress {
         self.metrics.deliveries.add(counts.deliveries);
     }
 
-    /// Begins the end of a connection: queues its last frames, tries to write them and wakes the client's task. The
+    /// Begins the end of a connection: queues its last frames, tries to write them and wakes the connection. The
     /// rest of the queue is dropped if the client is too slow or has vanished. Only the first reason counts.
     pub(super) fn end_client(&self, client: &mut ClientMut<'_>, reason: EndReason) {
         if client.end.is_some() {
@@ -241,7 +244,7 @@ impl Egress {
         if close.is_some() && !was_blocked {
             self.flush(client);
         }
-        client.wake();
+        self.wakes.add(client);
     }
 
     /// Ends connections with the longest queues, at most [`EVICTIONS`] for each call, while this shard's queues exceed

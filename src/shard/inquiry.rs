@@ -1,4 +1,4 @@
-//! Answers what operators ask about one connection, and keeps what they order until its task takes that.
+//! Answers what operators ask about one connection, and keeps what they order until it takes that.
 
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
@@ -24,11 +24,11 @@ impl Shard {
         let _ = answer.send(Described { dialect: client.dialect, rooms, age_ms });
     }
 
-    /// Keeps an order to leave a room for the client's task, and wakes the task.
+    /// Keeps an order to leave a room for the client's connection, and wakes it.
     pub(super) fn order_departure(&self, id: ConnectionId, departure: Departure) {
         let mut state = self.state.borrow_mut();
-        let Some(client) = state.client(id).filter(|client| client.end.is_none()) else { return };
-        client.wake();
+        let Some(mut client) = state.client(id).filter(|client| client.end.is_none()) else { return };
+        self.egress.wakes.add(&mut client);
         drop(client);
         state.departures.entry(id).or_default().push(departure);
     }

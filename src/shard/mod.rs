@@ -25,11 +25,14 @@ mod slots;
 mod state;
 mod time;
 mod tokens;
+mod wakes;
 pub mod wheel;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
 use self::batch::Batch;
 use self::bounds::Overload;
@@ -43,7 +46,6 @@ use self::lane::id::LaneId;
 use self::outbox::Kind;
 use self::probe::Probe;
 pub use self::registration::{Registration, Status};
-use self::sink::Sink;
 use self::state::State;
 use self::time::ShardTime;
 use crate::clock::Clock;
@@ -129,12 +131,12 @@ impl Shard {
     /// # Panics
     /// When the shard has [`ConnectionId::MAX_SLOTS`] clients, far beyond the descriptors of a process.
     #[must_use]
-    pub fn register(self: &Rc<Self>, sink: Sink) -> Registration {
+    pub fn register(self: &Rc<Self>) -> Registration {
         let now_ms = self.tick();
         let mut state = self.state.borrow_mut();
         let generation = state.next_generation();
         let id = |slot| ConnectionId::new(self.index(), slot, generation);
-        let client = state.clients.insert_with(sink, |slot| Client::new(id(slot), now_ms));
+        let client = state.clients.insert_with(|slot| Client::new(id(slot), now_ms));
         Registration::new(Rc::clone(self), client.id)
     }
 
@@ -164,8 +166,25 @@ impl Shard {
         self.state.borrow().clients.iter().map(|client| client.id).collect()
     }
 
+    /// Names the task that gives the connections their turns: it is woken when one has something to do. Until then
+    /// nothing is noted for [`Shard::take_woken`].
+    pub fn serve(&self, waker: &Waker) {
+        self.egress.wakes.serve(waker);
+    }
+
+    /// Moves the slots of the clients whose connections have something to do to the end of `queue`. Another client may
+    /// have got the slot meanwhile.
+    pub fn take_woken(&self, queue: &mut VecDeque<u32>) {
+        let clients = &mut self.state.borrow_mut().clients;
+        self.egress.wakes.take(queue, |slot| {
+            if let Some(mut client) = clients.get_mut(slot as usize) {
+                client.is_woken = false;
+            }
+        });
+    }
+
     /// Begins the end of a connection, if it still exists: queues the close frame, tries to send it and wakes the
-    /// client's task.
+    /// connection.
     pub fn end(&self, id: ConnectionId, reason: EndReason) {
         if let Some(mut client) = self.state.borrow_mut().client(id) {
             self.egress.end_client(&mut client, reason);
@@ -185,7 +204,7 @@ impl Shard {
         }
     }
 
-    /// Wakes the tasks of clients with a deadline that has come, and ends clients with the longest queues if the shard
+    /// Wakes the connections with a deadline that has come, and ends clients with the longest queues if the shard
     /// exceeds its budget of queued bytes. Call it every [`TICK_MS`](wheel::TICK_MS).
     pub fn wake_due(&self) {
         let now_ms = self.tick();
@@ -198,7 +217,7 @@ impl Shard {
             // An entry is stale unless its tick is the one noted with the client.
             if let Some(mut client) = clients.get_mut(slot as usize).filter(|client| client.armed == tick) {
                 client.armed = u64::MAX;
-                client.wake();
+                self.egress.wakes.add(&mut client);
             }
         }
     }
@@ -243,8 +262,8 @@ impl Shard {
             Command::End(id, reason) => self.end(id, reason),
             Command::EndMembers(topic, reason) => self.end_members(topic, &reason),
             Command::Wake(id) => {
-                if let Some(client) = self.state.borrow_mut().client(id) {
-                    client.wake();
+                if let Some(mut client) = self.state.borrow_mut().client(id) {
+                    self.egress.wakes.add(&mut client);
                 }
             }
             Command::Send(id, frame, share) => self.send(id, &frame, share),
@@ -288,7 +307,7 @@ impl Shard {
         if !client.is_blocked {
             self.egress.flush(&mut client);
         }
-        client.wake();
+        self.egress.wakes.add(&mut client);
     }
 
     /// True when the fan-out has work. The answer must not be kept: any task may add work, as when a client that leaves

@@ -1,7 +1,7 @@
-//! A client's registration with its shard. The client's own task holds it and uses the shard only through it.
+//! A client's registration with its shard. The client's connection holds it and uses the shard only through it.
 
+use std::io;
 use std::rc::Rc;
-use std::task::Waker;
 
 use super::Shard;
 use super::bounds::Overload;
@@ -11,6 +11,7 @@ use super::intake::Intake;
 use super::lane::Lane;
 use super::lane::id::LaneId;
 use super::outbox::{Flush, Kind};
+use super::sink::Sink;
 use super::state::State;
 use super::wheel::TICK_MS;
 use crate::names::{ConnectionId, RoomName, UserId};
@@ -23,7 +24,7 @@ use crate::revocation::TokenMark;
 /// The message of a panic that cannot happen: a client's slot belongs to it for as long as the registration lives.
 const REGISTERED: &str = "a registered client has its slot";
 
-/// The state of a client that its task reads when it is woken. Times are in the shard's milliseconds.
+/// The state of a client that its connection reads when it has a turn. Times are in the shard's milliseconds.
 #[derive(Debug, Default)]
 pub struct Status {
     /// The reason for which the connection is ending. Its close frame is queued or sent.
@@ -44,8 +45,8 @@ pub struct Status {
     pub lost_ms: u64,
 }
 
-/// A client's registration with its shard, through which its task reaches the shard. Dropping it removes the client
-/// from the shard and all its rooms.
+/// A client's registration with its shard, through which its connection reaches the shard. Dropping it removes the
+/// client from the shard and all its rooms.
 #[derive(Debug)]
 pub struct Registration {
     shard: Rc<Shard>,
@@ -69,12 +70,41 @@ impl Registration {
         &self.shard
     }
 
-    /// Notes that the handshake is answered, and writes what has been queued until now.
-    pub fn open(&self) {
+    /// Notes that the handshake is answered, and that bytes go to `sink` from now on. Writes what has been queued until
+    /// now.
+    pub fn open(&self, sink: Sink) {
         self.with(|egress, client| {
+            client.hot.sink = sink;
             client.is_blocked = false;
             egress.flush(client);
         });
+    }
+
+    /// Reads the bytes that the client has sent; returns 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there are none now; any other error ends the connection.
+    #[inline]
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.with(|_, client| client.hot.sink.read(buffer))
+    }
+
+    /// Shuts the writing side of the socket down.
+    ///
+    /// # Errors
+    /// The error of the socket. A peer that has gone already is not an error.
+    pub fn shutdown(&self) -> io::Result<()> {
+        self.with(|_, client| client.hot.sink.shutdown())
+    }
+
+    /// Makes closing the socket a reset, which discards the bytes that wait in the kernel.
+    pub fn reset_on_close(&self) {
+        self.with(|_, client| client.hot.sink.reset_on_close());
+    }
+
+    /// Gives the client's connection another turn.
+    pub fn wake(&self) {
+        self.with(|egress, client| egress.wakes.add(client));
     }
 
     /// Returns the client's slot, as the 32 bits in which lanes and the timer wheel keep it.
@@ -90,7 +120,7 @@ impl Registration {
         f(&self.shard.egress, &mut client)
     }
 
-    /// Returns the state of the client that its task reads when it is woken.
+    /// Returns the state of the client that its connection reads when it has a turn.
     #[must_use]
     pub fn status(&self) -> Status {
         self.with(|egress, client| Status {
@@ -120,14 +150,6 @@ impl Registration {
     #[must_use]
     pub fn owes_much(&self) -> bool {
         self.with(|_, client| client.outbox.owes_much())
-    }
-
-    /// Stores the waker of the client's task. Call it in each poll; it is cheap when the waker is the same.
-    pub fn set_waker(&self, waker: &Waker) {
-        self.with(|_, client| match &mut client.waker {
-            Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        });
     }
 
     /// Notes a sign of life, and answers a probe with it.
@@ -211,13 +233,13 @@ impl Registration {
         self.with(|egress, client| egress.flush(client))
     }
 
-    /// Begins the end of the connection: queues the close frame, tries to send it and wakes the client's task, which
+    /// Begins the end of the connection: queues the close frame, tries to send it and wakes the connection, which
     /// does the rest. Only the first reason counts.
     pub fn end(&self, reason: EndReason) {
         self.with(|egress, client| egress.end_client(client, reason));
     }
 
-    /// Schedules a wake of the client's task at `at_ms` of the shard's time, unless an earlier wake is set.
+    /// Schedules a turn of the client's connection at `at_ms` of the shard's time, unless an earlier one is set.
     pub fn arm(&self, at_ms: u64) {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, wheel, .. } = &mut *state;

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
+use std::time::Duration;
 
-use rustix::net::{self, SendFlags};
-
-use crate::prefetch::prefetch;
+use rustix::net::{self, RecvFlags, SendFlags};
 
 /// A stand-in for a socket: takes bytes without blocking, or says [`io::ErrorKind::WouldBlock`].
 pub trait Simulated {
@@ -18,28 +17,15 @@ pub trait Simulated {
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// The destination of a client's bytes.
-#[derive(Clone)]
+/// The destination of a client's bytes, and the source of those that it sends.
 pub enum Sink {
-    /// A non-blocking socket, shared with the connection's task, which waits for its readiness.
-    Socket(Rc<TcpStream>),
+    /// A non-blocking socket, which is closed when this is dropped.
+    Socket(TcpStream),
     /// A simulated socket.
     Simulated(Rc<dyn Simulated>),
 }
 
 impl Sink {
-    /// True for a socket of the system.
-    pub(super) fn is_socket(&self) -> bool {
-        matches!(self, Self::Socket(_))
-    }
-
-    /// Prefetches the memory that a write reads first: the handle of the socket.
-    pub(super) fn prefetch(&self) {
-        if let Self::Socket(socket) = self {
-            prefetch(&**socket);
-        }
-    }
-
     /// Makes one non-blocking write.
     ///
     /// # Errors
@@ -48,7 +34,7 @@ impl Sink {
         match self {
             // The system call is made without the C library. In a process with several threads the library's `send` is
             // a cancellation point, which costs as much again as entering the kernel.
-            Self::Socket(socket) => Ok(net::send(&**socket, bytes, SendFlags::NOSIGNAL)?),
+            Self::Socket(socket) => Ok(net::send(socket, bytes, SendFlags::NOSIGNAL)?),
             Self::Simulated(simulated) => simulated.write(bytes),
         }
     }
@@ -60,7 +46,7 @@ impl Sink {
     /// [`io::ErrorKind::WouldBlock`] when nothing can be taken now; any other error ends the connection.
     pub fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Socket(socket) => (&**socket).write_vectored(slices),
+            Self::Socket(socket) => (&*socket).write_vectored(slices),
             Self::Simulated(simulated) => {
                 let mut taken = 0;
                 for slice in slices {
@@ -73,6 +59,38 @@ impl Sink {
                 }
                 Ok(taken)
             }
+        }
+    }
+
+    /// Reads the bytes that have arrived; returns 0 at the end of the stream. A simulated socket never has any.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there are none now; any other error ends the connection.
+    #[inline]
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Self::Socket(socket) = self else { return Err(io::ErrorKind::WouldBlock.into()) };
+        // Without the C library, as with `send`.
+        let (_, read) = net::recv(socket, buffer, RecvFlags::empty())?;
+        Ok(read)
+    }
+
+    /// Shuts the writing side down.
+    ///
+    /// # Errors
+    /// The error of the socket. A peer that has gone already is not an error.
+    pub fn shutdown(&self) -> io::Result<()> {
+        let Self::Socket(socket) = self else { return Ok(()) };
+        match socket.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Makes closing the socket a reset, which discards the bytes that wait in the kernel.
+    pub fn reset_on_close(&self) {
+        let Self::Socket(socket) = self else { return };
+        if let Err(error) = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "cannot set SO_LINGER");
         }
     }
 }

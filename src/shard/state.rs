@@ -24,9 +24,9 @@ pub(super) struct State {
     pub(super) lanes: Lanes,
     /// The lanes and clients that have something to do, in the order of their turns.
     pub(super) queue: RunQueue,
-    /// The clients whose tasks are to be woken at a certain time.
+    /// The clients whose connections are to be woken at a certain time.
     pub(super) wheel: Wheel,
-    /// The rooms that clients have to leave because an operator wants it, until their tasks take the orders.
+    /// The rooms that clients have to leave because an operator wants it, until their connections take the orders.
     pub(super) departures: FxHashMap<ConnectionId, SmallVec<[Departure; 1]>>,
     /// The tokens of the clients.
     pub(super) tokens: Tokens,

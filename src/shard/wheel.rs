@@ -1,5 +1,5 @@
 //! A coarse timer wheel: one for each shard, instead of a timer for each connection. It tells which clients to wake,
-//! and the client's task decides what is due.
+//! and the connection decides what is due.
 //!
 //! A client may be filed more than once. The caller remembers the tick of the entry that counts and skips entries of
 //! other ticks, which are stale.

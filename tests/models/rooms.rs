@@ -76,10 +76,10 @@ fn shard(node: &Node, index: usize) -> Rc<Shard> {
 /// Makes a client that enters the room.
 fn enter(node: &Arc<Node>, shard: &Rc<Shard>) -> (Membership, Registration, Rc<Wire>) {
     let wire = Rc::<Wire>::default();
-    let registration = shard.register(Sink::Simulated(wire.clone()));
+    let registration = shard.register();
     // The two clients speak different dialects: each has a lane of its own in the room.
     registration.speak([Dialect::Plain, Dialect::V1][shard.index()]);
-    registration.open();
+    registration.open(Sink::Simulated(wire.clone()));
     let user: UserId = format!("user-{}", shard.index()).parse().expect("a user id");
     let room = "hall".parse().expect("a name");
     let entered = node.enter(&registration, &room, (&user).into(), None).expect("a room");

@@ -199,7 +199,7 @@ impl System {
         is_stuck: bool,
     ) -> Client {
         let wire = Rc::new(Wire { is_stuck: Cell::new(is_stuck), ..Wire::default() });
-        let registration = self.workers[shard].shard.register(Sink::Simulated(wire.clone()));
+        let registration = self.workers[shard].shard.register();
         let (user, room) = (user.parse().expect("a user id"), room.parse().expect("a room"));
         let session = SessionId::random().expect("the machine has random numbers");
         let v1 = match dress {
@@ -219,7 +219,7 @@ impl System {
         };
         let entry = ChatRequest { room, name: None, address: 0, allowed: None, v1 };
         let chat = Chat::enter(&self.node, &registration, claim, entry).expect("there are few rooms");
-        registration.open();
+        registration.open(Sink::Simulated(wire.clone()));
         let endpoint = Endpoint::Chat(Box::new(chat));
         let mut client = Client { endpoint, registration, wire, allowance: Allowance::default() };
         self.replay(&mut client);

@@ -22,7 +22,7 @@ impl Chat {
         self.v1.as_ref().is_some_and(|v1| v1.pending.is_some())
     }
 
-    /// Returns true while what has to be finished waits for another thread, which wakes the connection's task.
+    /// Returns true while what has to be finished waits for another thread, which wakes the connection.
     pub(in crate::endpoint) fn is_waiting(&self) -> bool {
         // The result is not stored: the one wake-up may come while the task is paused for another reason, because the
         // client does not read its answers.

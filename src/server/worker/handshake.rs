@@ -1,4 +1,4 @@
-//! The task of a socket until it is upgraded or closed. The connection that follows has a smaller task of its own.
+//! The task of a socket until it is upgraded or closed. The connection that follows has none.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -7,19 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::handle::{AcceptedSocket, ConnectionCount};
 use crate::admission::Refusal;
+use crate::admission::limits::AddressLease;
 use crate::config::Config;
+use crate::connection::Connections;
 use crate::connection::socket::Socket;
-use crate::connection::{Connection, WorkerContext};
 use crate::http::{self, HttpLimits, Served};
 use crate::node::Node;
 use crate::server::address_check::AddressCheck;
 use crate::server::door::Door;
-use crate::server::established::Established;
 use crate::server::handshakes::{Activity, Group, HandshakePermit, Revocation};
 use crate::server::proxy_header::{self, HeaderError};
 use crate::server::request_handler::{AdmittedConnection, RequestHandler};
@@ -29,14 +28,18 @@ use crate::server::shared::Shared;
 /// request of a health check comes together with its connection.
 const RESERVED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves HTTP on a socket, and starts the task of the connection that it becomes.
+/// The counts of a connection with its address and its worker, which it leaves when it has ended.
+pub(super) type Counts = (Option<AddressLease>, ConnectionCount);
+
+/// Serves HTTP on a socket, and adds the connection that it becomes to those of the worker.
 pub(super) async fn run(
-    context: Rc<WorkerContext>,
+    connections: Rc<Connections<Counts>>,
     shared: Arc<Shared>,
     socket: AcceptedSocket,
     count: ConnectionCount,
 ) {
     let accepted = Instant::now();
+    let context = &connections.context;
     let AcceptedSocket { stream, peer, door, permit, check } = socket;
     let socket = match Socket::new(stream) {
         Ok(socket) => socket,
@@ -62,9 +65,8 @@ pub(super) async fn run(
     let limits = limits(&config, refusal, accepted);
     let permit = Cell::new(Some(permit));
     let handler = RequestHandler {
-        context: &context,
+        context,
         shared: &shared,
-        sink: socket.sink(),
         peer,
         door,
         refusal,
@@ -77,9 +79,11 @@ pub(super) async fn run(
     drop(permit.take());
     if let Served::Upgraded { io, leftover, connection } = served {
         let AdmittedConnection { endpoint, registration, info, lease } = connection;
-        let socket = io.into_inner();
-        let connection = Connection::new(Rc::clone(&context), socket, registration, endpoint, info, leftover);
-        spawn_local(Established::new(connection, lease, count));
+        let stream = io.into_inner().into_stream();
+        let added = connections.add(stream, registration, (endpoint, info), leftover, (lease, count));
+        if let Err(error) = added {
+            tracing::warn!(%error, "cannot watch the socket of a connection");
+        }
     }
 }
 

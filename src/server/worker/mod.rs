@@ -20,7 +20,7 @@ use super::drain;
 use super::handshakes::RESERVED;
 use super::shared::Shared;
 use crate::config::Config;
-use crate::connection::WorkerContext;
+use crate::connection::{Connections, WorkerContext};
 use crate::protocol::close::EndReason;
 use crate::shard::ShardSettings;
 use crate::shard::laggards::Laggards;
@@ -98,13 +98,19 @@ fn settings(config: &Config) -> ShardSettings {
 }
 
 async fn run(index: usize, shared: Arc<Shared>, mailbox: Mailbox, mut stop: Stop) {
-    let Mailbox { mut sockets, laggards, connections } = mailbox;
+    let Mailbox { mut sockets, laggards, connections: counted } = mailbox;
     let node = Arc::clone(&shared.node);
     let inbox = Arc::clone(node.registry.inbox(index));
     let metrics = Arc::clone(node.metrics.shard(index));
     let shard = Shard::new(index, inbox, metrics, settings(&node.config()), node.clock.clone());
     let tokens: Arc<Shared> = Arc::clone(&shared);
     let context = WorkerContext::new(node, shard, tokens);
+    let connections = match Connections::new(Rc::clone(&context)) {
+        Ok(table) => table,
+        Err(error) => return tracing::error!(%error, index, "cannot make the poller of a worker"),
+    };
+    let served = Rc::clone(&connections);
+    let serving = spawn_local(async move { served.serve().await });
     let fanout = spawn_local(fanout::run(Rc::clone(&context.shard)));
     let wheel = spawn_local(turn_wheel(Rc::clone(&context.shard)));
     spawn_local(revoked::run(Rc::clone(&context.shard)));
@@ -116,15 +122,16 @@ async fn run(index: usize, shared: Arc<Shared>, mailbox: Mailbox, mut stop: Stop
     };
     let accepting = async {
         while let Some(socket) = sockets.recv().await {
-            let count = connections.count_one();
-            spawn_local(handshake::run(Rc::clone(&context), Arc::clone(&shared), socket, count));
+            let count = counted.count_one();
+            spawn_local(handshake::run(Rc::clone(&connections), Arc::clone(&shared), socket, count));
         }
     };
     tokio::select! {
         () = draining => {}
         () = accepting => {}
-        // Neither task returns. A panic in one of them is a bug, and the shard cannot work without it.
+        // None of these tasks returns. A panic in one of them is a bug, and the shard cannot work without it.
         ended = fanout => tracing::error!(index, ?ended, "the fan-out task of a worker ended, the worker stops"),
+        ended = serving => tracing::error!(index, ?ended, "the connections of a worker cannot be served, it stops"),
         ended = wheel => tracing::error!(index, ?ended, "the timer task of a worker ended, the worker stops"),
     }
 }

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use super::Shard;
 
-/// Smallest number of expected writes for which the connections' tasks look at their sockets once more before a
+/// Smallest number of expected writes for which the connections look at their sockets once more before a
 /// fan-out. Messages come in bursts, such a look costs about a third of a write, and a message that it finds joins the
 /// batch and needs no writes of its own.
 pub(super) const WRITES_WORTH_A_LOOK: usize = 64;

@@ -154,7 +154,7 @@ impl<'a> Slice<'a> {
     #[inline]
     fn offer(&mut self, offer: &Offer<'_>) -> bool {
         let &Offer { batch, slot, start, frames, next } = offer;
-        self.clients.prefetch_sinks(next.iter().map(|member| member.slot));
+        self.clients.prefetch(next.iter().map(|member| member.slot));
         self.offers += 1;
         let bytes = &batch.bytes[start as usize..];
         let is_direct = self.write_direct(slot as usize, bytes, frames, |outbox, now_ms| {

@@ -41,7 +41,7 @@ impl Lane {
     /// Takes one step for a lane in whose turn the clients of `slots` are served first.
     fn take_step(&self, turns: usize, slots: impl IntoIterator<Item = u32>, clients: &Clients) {
         match turns {
-            1 => self.prefetch_sinks(slots, clients),
+            1 => self.prefetch_ack(),
             2 => self.prefetch_clients(slots, clients),
             3 => self.prefetch_lists(),
             _ => self.prefetch_lane(),
@@ -81,8 +81,7 @@ impl Lane {
         self.first_ack().into_iter().for_each(prefetch);
     }
 
-    fn prefetch_sinks(&self, slots: impl IntoIterator<Item = u32>, clients: &Clients) {
-        clients.prefetch_sinks(slots);
+    fn prefetch_ack(&self) {
         if let Some(ack) = self.first_ack() {
             prefetch_bytes(&ack.frame);
         }

@@ -153,7 +153,7 @@ fn publications_that_a_leaving_client_takes_in_reach_the_others() {
     let (_alice, a) = hall.member(Dialect::V1);
     let (leaver, _) = hall.member(Dialect::V1);
     let mut fanout = std::pin::pin!(fanout::run(Rc::clone(&hall.shard)));
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut cx = std::task::Context::from_waker(Waker::noop());
     assert!(fanout.as_mut().poll(&mut cx).is_pending(), "it sleeps");
     hall.say(None);
     hall.leave(&leaver);

@@ -48,9 +48,9 @@ impl Hall {
     }
 
     pub(super) fn connect(&self, dialect: Dialect, wire: Rc<dyn Simulated>) -> Registration {
-        let registration = self.shard.register(Sink::Simulated(wire));
+        let registration = self.shard.register();
         registration.speak(dialect);
-        registration.open();
+        registration.open(Sink::Simulated(wire));
         registration
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::BatchLimits;
 use super::bounds::Bounds;
-use super::sink::Simulated;
+use super::sink::{Simulated, Sink};
 use super::*;
 use crate::names::Offset;
 use crate::protocol::Dialect;
@@ -67,8 +67,8 @@ fn shard(overload: Overload) -> Rc<Shard> {
 
 fn join(shard: &Rc<Shard>) -> (Registration, Rc<Wire>) {
     let wire = Rc::<Wire>::default();
-    let registration = shard.register(Sink::Simulated(wire.clone()));
-    registration.open();
+    let registration = shard.register();
+    registration.open(Sink::Simulated(wire.clone()));
     registration.subscribe(TOPIC, 0, &"lobby".parse().unwrap(), shard.overload());
     (registration, wire)
 }
@@ -260,13 +260,13 @@ fn many_short_queues_are_evicted_until_the_budget_is_kept() {
 fn the_first_event_comes_before_private_messages_that_wait_already() {
     let hall = hall::Hall::new(Overload::Disconnect);
     let wire = Rc::<Wire>::default();
-    let client = hall.shard.register(Sink::Simulated(wire.clone()));
+    let client = hall.shard.register();
     client.speak(Dialect::V1);
     hall.registry.send(client.id(), &frame::text("private"), None);
     hall.run();
     client.greet(&frame::text("welcome"));
     client.reply(&frame::text("missed"));
-    client.open();
+    client.open(Sink::Simulated(wire.clone()));
     assert_eq!(hall::seen(&wire), ["welcome", "private", "missed"]);
 }
 

@@ -2,7 +2,7 @@
 //! during its turn. Other tasks get their turn while messages keep coming.
 
 use std::pin::pin;
-use std::task::{Context, Waker};
+use std::task::Context;
 
 use super::hall::{Hall, seen};
 use super::*;
@@ -99,8 +99,8 @@ impl Simulated for Busy {
 fn other_tasks_get_their_turn_however_fast_messages_come() {
     let shard = shard(Overload::Disconnect);
     let busy = Rc::new(Busy { shard: shard.clone(), last: Cell::new(0) });
-    let client = shard.register(Sink::Simulated(busy.clone()));
-    client.open();
+    let client = shard.register();
+    client.open(Sink::Simulated(busy.clone()));
     client.subscribe(TOPIC, 0, &"lobby".parse().unwrap(), shard.overload());
     busy.next();
     let task = pin!(fanout::run(shard));

@@ -1,0 +1,191 @@
+//! The connections of a worker, and the queue of those that get a turn.
+//!
+//! One task serves them all. A turn is bounded, so that no client makes others wait for long, and a panic in it ends
+//! its own connection alone.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::poller::Poller;
+use super::{Connection, ConnectionInfo, Turn, WorkerContext};
+use crate::endpoint::Endpoint;
+use crate::protocol::close::EndReason;
+use crate::shard::Registration;
+use crate::shard::sink::Sink;
+
+/// Most turns in a row, after which the other tasks of the worker have theirs: as many as there are reports at once.
+const TURNS_IN_A_ROW: usize = 1024;
+
+/// The connections of a worker. Each has an `A` beside it, which is dropped after it.
+pub struct Connections<A> {
+    /// The state that they share.
+    pub context: Rc<WorkerContext>,
+    table: RefCell<Table<A>>,
+}
+
+impl<A> fmt::Debug for Connections<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").finish_non_exhaustive()
+    }
+}
+
+/// A connection with what is dropped after it.
+struct Entry<A> {
+    connection: Connection,
+    _beside: A,
+}
+
+struct Table<A> {
+    /// By the slots of the shard.
+    entries: Vec<Option<Entry<A>>>,
+    poller: Poller,
+    /// The slots of connections that get a turn, in the order of their turns.
+    queue: VecDeque<u32>,
+}
+
+impl<A> Connections<A> {
+    /// Makes an empty table for the worker of the current runtime.
+    ///
+    /// # Errors
+    /// The system refuses another descriptor.
+    pub fn new(context: Rc<WorkerContext>) -> io::Result<Rc<Self>> {
+        let table = Table { entries: Vec::new(), poller: Poller::new()?, queue: VecDeque::new() };
+        Ok(Rc::new(Self { context, table: RefCell::new(table) }))
+    }
+
+    /// Adds a connection whose handshake is answered, and gives it its first turn. `leftover` holds the bytes that
+    /// followed the handshake.
+    ///
+    /// # Errors
+    /// The system cannot watch the socket, which is closed then.
+    pub fn add(
+        &self,
+        stream: TcpStream,
+        registration: Registration,
+        (endpoint, info): (Endpoint, ConnectionInfo),
+        leftover: Bytes,
+        beside: A,
+    ) -> io::Result<()> {
+        let id = registration.id();
+        let connection = Connection::new(&self.context, registration, endpoint, info, leftover);
+        let mut table = self.table.borrow_mut();
+        let watched = table.poller.add(id, &stream);
+        let slot = id.slot();
+        if slot >= table.entries.len() {
+            table.entries.resize_with(slot + 1, || None);
+        }
+        table.entries[slot] = Some(Entry { connection, _beside: beside });
+        if let Err(error) = watched {
+            table.remove(slot, &self.context);
+            return Err(error);
+        }
+        table.guard(slot, &self.context, |connection, context| {
+            connection.open(context, Sink::Socket(stream));
+            connection.turn(context)
+        });
+        Ok(())
+    }
+
+    /// Gives the connections their turns. Returns only with an error.
+    ///
+    /// # Errors
+    /// The system's error, after which no socket is reported ready any more.
+    pub async fn serve(&self) -> io::Error {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.context.shard.serve(cx.waker());
+        let mut table = self.table.borrow_mut();
+        // As long as turns are waiting the task is woken again, and then takes the next reports.
+        while table.queue.len() < TURNS_IN_A_ROW {
+            match table.poll_events(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(error),
+                Poll::Pending => break,
+            }
+        }
+        self.context.shard.take_woken(&mut table.queue);
+        for _ in 0..table.queue.len().min(TURNS_IN_A_ROW) {
+            let Some(slot) = table.queue.pop_front() else { break };
+            table.guard(slot as usize, &self.context, Connection::turn);
+        }
+        if !table.queue.is_empty() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl<A> Table<A> {
+    /// Takes reports of the poller, and queues the connections that they are for.
+    fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { entries, poller, queue } = self;
+        poller.poll_events(cx, |slot, generation, event| {
+            let Some(Some(Entry { connection, .. })) = entries.get_mut(slot as usize) else { return };
+            if connection.registration.id().generation() != generation {
+                return;
+            }
+            if connection.report(event) && !std::mem::replace(&mut connection.is_queued, true) {
+                queue.push_back(slot);
+            }
+        })
+    }
+
+    /// Gives a connection a turn, if there is one in the slot. It ends with a panic.
+    fn guard(
+        &mut self,
+        slot: usize,
+        context: &WorkerContext,
+        turn: impl FnOnce(&mut Connection, &WorkerContext) -> Turn,
+    ) {
+        let Some(Some(Entry { connection, .. })) = self.entries.get_mut(slot) else { return };
+        connection.is_queued = false;
+        match catch_unwind(AssertUnwindSafe(|| turn(connection, context))) {
+            Ok(Turn::Waits) => {}
+            Ok(Turn::Again) => {
+                connection.is_queued = true;
+                self.queue.push_back(slot as u32);
+            }
+            Ok(Turn::Over) => self.remove(slot, context),
+            Err(_) => {
+                let registration = &connection.registration;
+                tracing::error!(id = %registration.id(), "a connection panicked, it ends with 1011");
+                let ended = catch_unwind(AssertUnwindSafe(|| registration.end(EndReason::Internal)));
+                if ended.is_err() {
+                    tracing::error!(slot, "the close of a connection panicked");
+                }
+                self.remove(slot, context);
+            }
+        }
+    }
+
+    /// Removes a connection and closes its socket.
+    fn remove(&mut self, slot: usize, context: &WorkerContext) {
+        let Some(mut entry) = self.entries.get_mut(slot).and_then(Option::take) else { return };
+        let removed = catch_unwind(AssertUnwindSafe(|| {
+            entry.connection.leave(context);
+            drop(entry);
+        }));
+        context.shard.metrics().connections.sub(1);
+        if removed.is_err() {
+            tracing::error!(slot, "the end of a connection panicked");
+        }
+    }
+}
+
+impl<A> Drop for Connections<A> {
+    fn drop(&mut self) {
+        let table = self.table.get_mut();
+        (0..table.entries.len()).for_each(|slot| table.remove(slot, &self.context));
+    }
+}
