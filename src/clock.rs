@@ -4,6 +4,7 @@
 //! Measurements, such as how long a fan-out took, use [`Instant`] instead: a test must not move them.
 
 use std::cell::Cell;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -37,6 +38,27 @@ fn read() -> Instant {
     let now = Instant::now();
     LAST_READING.set(Some(now));
     now
+}
+
+/// A time in milliseconds, in four bytes. Only the lower half of the number is kept: it can be told again within 24
+/// days of the time itself, before or after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(NonZeroU32);
+
+impl Moment {
+    /// Keeps a time; one in 49 days comes out a millisecond later, so that [`Option<Moment>`] takes four bytes too.
+    #[must_use]
+    pub fn at(ms: u64) -> Self {
+        // Inverted, so that the time 0 of tests is exact.
+        Self(NonZeroU32::new(!(ms as u32)).unwrap_or(NonZeroU32::MAX))
+    }
+
+    /// Returns the time, which is at most 24 days before or after `now_ms`.
+    #[must_use]
+    pub fn ms(self, now_ms: u64) -> u64 {
+        let ahead = (!self.0.get()).wrapping_sub(now_ms as u32).cast_signed();
+        now_ms.saturating_add_signed(i64::from(ahead))
+    }
 }
 
 /// A clock, whose clones all show the same time.
@@ -173,6 +195,19 @@ impl Awake {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_told_again_from_before_and_after_it() {
+        assert_eq!((size_of::<Moment>(), size_of::<Option<Moment>>()), (4, 4));
+        let day_ms = 24 * 60 * 60 * 1_000;
+        for ms in [0, 1, 50, day_ms, u64::from(u32::MAX) - 1, 1 << 32, 1_000 * day_ms + 7] {
+            for now_ms in [ms, ms + 1, ms + 24 * day_ms, ms.saturating_sub(24 * day_ms), ms.saturating_sub(1)]
+            {
+                assert_eq!(Moment::at(ms).ms(now_ms), ms, "at {now_ms}");
+            }
+        }
+        assert_eq!(Moment::at(u64::from(u32::MAX)).ms(1 << 32), 1 << 32, "a millisecond later");
+    }
 
     #[test]
     fn a_manual_clock_moves_with_all_its_clones() {

@@ -65,10 +65,11 @@
 //                connection) · service (one request) · request (its head) · received (its body) · body (of a
 //                response: whole, or in parts) · upgrade (the 101 by hand) · host (the syntax of `Host`) · respond
 //                (refusals become responses) · pages · lingering (closes that arrive) · tests
-//   connection/  mod (one connection) · table (those of a worker, and their turns) · poller (waits for their sockets)
-//                · readiness (of one socket) · context (what they share) · socket (until the handshake is answered) ·
-//                reader (bytes, frames, messages) · scanner (every frame's header) · parser (frames) · handle (what
-//                came in) · deadlines (pure) · due (acts on them) · closing · fuzzing (the scanner for the fuzzer)
+//   connection/  mod (one connection) · active (the part that an idle one lacks) · table (those of a worker, and their
+//                turns) · turn (its result) · poller (waits for their sockets) · readiness (of one socket) · context
+//                (what they share) · socket (until the handshake is answered) · reader (bytes, frames, messages) ·
+//                scanner (every frame's header) · parser (frames) · handle (what came in) · deadlines (pure) · due
+//                (acts on them) · closing · fuzzing (the scanner for the fuzzer)
 //   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
 //                proxy (the format of the PROXY protocol's header)
 //   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·

@@ -4,10 +4,10 @@
 use std::io::ErrorKind;
 use std::task::Poll;
 
-use super::Turn;
 use super::deadlines::TAIL_MS;
 use super::parser::ParserPool;
 use super::readiness::Readiness;
+use super::turn::Turn;
 use crate::protocol::close::EndReason;
 use crate::shard::Registration;
 use crate::shard::outbox::Flush;

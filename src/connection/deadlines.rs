@@ -1,6 +1,7 @@
 //! Decides when a connection has to act although nothing was received. The functions are pure: `now_ms` is an argument,
 //! in the shard's time.
 
+use crate::clock::Moment;
 use crate::protocol::close::{EndReason, Overflow};
 use crate::shard::Status;
 use crate::shard::wheel::TICK_MS;
@@ -43,16 +44,16 @@ pub enum Due {
 /// One connection's deadlines.
 #[derive(Debug)]
 pub struct Deadlines {
+    /// Expiry of the token, by the clock; the end of time without a token.
+    expires_ms: u64,
     /// Time of the ping that is not answered yet.
-    pinged_ms: Option<u64>,
+    pinged: Option<Moment>,
     /// Start of the message that is under way.
-    message_ms: Option<u64>,
-    /// Expiry of the token, by the clock.
-    expires_ms: Option<u64>,
+    message: Option<Moment>,
     /// Longest silence of the client or of the server: `heartbeat.interval` at most.
-    silence_ms: u64,
+    silence_ms: u32,
     /// Earliest time at which the server can have been silent for so long.
-    unsent_ms: u64,
+    unsent: Moment,
 }
 
 impl Deadlines {
@@ -63,59 +64,65 @@ impl Deadlines {
     pub fn new(expires_ms: Option<u64>, now_ms: u64, times: &Times, choose: impl FnOnce(u64) -> u64) -> Self {
         let lead_ms = LEAD_MS.min(times.heartbeat_ms / LEAD_PART);
         let sooner_ms = choose(times.heartbeat_ms / PHASE).max(lead_ms);
-        let silence_ms = times.heartbeat_ms.saturating_sub(sooner_ms);
-        Self { pinged_ms: None, message_ms: None, expires_ms, silence_ms, unsent_ms: now_ms + silence_ms }
+        // The longest interval is an hour.
+        let silence_ms = times.heartbeat_ms.saturating_sub(sooner_ms) as u32;
+        let (expires_ms, unsent) =
+            (expires_ms.unwrap_or(u64::MAX), Moment::at(now_ms + u64::from(silence_ms)));
+        Self { expires_ms, pinged: None, message: None, silence_ms, unsent }
     }
 
     /// Goes on with a token that expires at `expires_ms` by the clock.
     pub fn renew(&mut self, expires_ms: u64) {
-        self.expires_ms = Some(expires_ms);
+        self.expires_ms = expires_ms;
     }
 
     /// Returns true once the token has expired, even if the process stood still meanwhile.
     #[must_use]
     pub fn has_expired(&self, clock_ms: u64) -> bool {
-        self.expires_ms.is_some_and(|at| clock_ms >= at)
+        clock_ms >= self.expires_ms
     }
 
     /// Returns true when the server has been silent for so long that it must send a ping now, however much the client
     /// sends: a proxy may cut a connection on which nothing flows in one direction. Any frame of the client answers the
     /// ping. `sent_ms` returns when the server last sent something, and is called only when that may be long ago.
     pub fn must_send(&mut self, now_ms: u64, sent_ms: impl FnOnce() -> u64) -> bool {
-        if now_ms < self.unsent_ms {
+        if now_ms < self.unsent.ms(now_ms) {
             return false;
         }
-        self.unsent_ms = sent_ms() + self.silence_ms;
-        if now_ms < self.unsent_ms {
+        let silence_ms = u64::from(self.silence_ms);
+        let until_ms = sent_ms() + silence_ms;
+        if now_ms < until_ms {
+            self.unsent = Moment::at(until_ms);
             return false;
         }
-        self.unsent_ms = now_ms + self.silence_ms;
-        self.pinged_ms.get_or_insert(now_ms);
+        self.unsent = Moment::at(now_ms + silence_ms);
+        self.pinged.get_or_insert(Moment::at(now_ms));
         true
     }
 
     /// Notes that a frame was received, which answers a ping.
     pub fn heard(&mut self) {
-        self.pinged_ms = None;
+        self.pinged = None;
     }
 
     /// Notes whether a message is under way. `is_new` is true when another one was finished since the last call.
     pub fn message(&mut self, is_under_way: bool, is_new: bool, now_ms: u64) {
         if is_new || !is_under_way {
-            self.message_ms = None;
+            self.message = None;
         }
         if is_under_way {
-            self.message_ms.get_or_insert(now_ms);
+            self.message.get_or_insert(Moment::at(now_ms));
         }
     }
 
     /// Returns what is due now, or `None`. To be called until nothing is.
     pub fn due(&mut self, now_ms: u64, status: &Status, times: &Times) -> Option<Due> {
         let has_passed = |since: Option<u64>, after: u64| since.is_some_and(|since| now_ms >= since + after);
+        let (pinged_ms, message_ms) = self.begun_ms(now_ms);
         if self.has_expired(now_ms + status.lost_ms) {
             return Some(Due::End(EndReason::TokenExpired));
         }
-        if has_passed(self.message_ms, times.message_ms) {
+        if has_passed(message_ms, times.message_ms) {
             return Some(Due::End(EndReason::MessageTimeout));
         }
         if has_passed(status.oldest_ms, times.stall_ms) || has_passed(status.stalled_ms, times.stall_ms) {
@@ -124,36 +131,43 @@ impl Deadlines {
         if status.probe_until_ms.is_some_and(|until| now_ms >= until) {
             return Some(Due::ProbeFailed);
         }
-        if self.message_ms.is_none() && has_passed(self.pinged_ms, times.pong_ms) {
+        if message_ms.is_none() && has_passed(pinged_ms, times.pong_ms) {
             return Some(Due::End(EndReason::HeartbeatTimeout));
         }
-        if self.pinged_ms.is_none() && now_ms >= self.ping_ms(status) {
-            self.pinged_ms = Some(now_ms);
+        if pinged_ms.is_none() && now_ms >= self.ping_ms(status) {
+            self.pinged = Some(Moment::at(now_ms));
             return Some(Due::Ping);
         }
         None
     }
 
-    const fn ping_ms(&self, status: &Status) -> u64 {
-        status.heard_ms + self.silence_ms
+    /// Returns when the ping that is not answered, and the message that is under way, began.
+    fn begun_ms(&self, now_ms: u64) -> (Option<u64>, Option<u64>) {
+        let ms = |moment: Option<Moment>| moment.map(|moment| moment.ms(now_ms));
+        (ms(self.pinged), ms(self.message))
+    }
+
+    fn ping_ms(&self, status: &Status) -> u64 {
+        status.heard_ms + u64::from(self.silence_ms)
     }
 
     /// Returns the earliest time at which something will be due.
     #[must_use]
-    pub fn next_ms(&self, status: &Status, times: &Times) -> u64 {
-        let heartbeat = match self.pinged_ms {
+    pub fn next_ms(&self, now_ms: u64, status: &Status, times: &Times) -> u64 {
+        let (pinged_ms, message_ms) = self.begun_ms(now_ms);
+        let heartbeat = match pinged_ms {
             // A ping cannot be answered in the middle of a frame, and a message has a deadline of its own.
-            Some(_) if self.message_ms.is_some() => u64::MAX,
+            Some(_) if message_ms.is_some() => u64::MAX,
             Some(at) => at + times.pong_ms,
             None => self.ping_ms(status),
         };
         let others = [
-            self.expires_ms.map(|at| at.saturating_sub(status.lost_ms)),
-            self.message_ms.map(|at| at + times.message_ms),
+            Some(self.expires_ms.saturating_sub(status.lost_ms)),
+            message_ms.map(|at| at + times.message_ms),
             status.oldest_ms.map(|at| at + times.stall_ms),
             status.stalled_ms.map(|at| at + times.stall_ms),
             status.probe_until_ms,
-            Some(self.unsent_ms),
+            Some(self.unsent.ms(now_ms)),
         ];
         others.into_iter().flatten().fold(heartbeat, u64::min)
     }
@@ -178,7 +192,8 @@ mod tests {
     #[test]
     fn clients_are_pinged_sooner_than_the_interval_says_and_not_all_at_once() {
         for (sooner, silence_ms) in [(0, SILENCE_MS), (150, 850), (200, 800)] {
-            assert_eq!(Deadlines::new(None, 0, &TIMES, |_| sooner).silence_ms, silence_ms);
+            let deadlines = Deadlines::new(None, 0, &TIMES, |_| sooner);
+            assert_eq!(u64::from(deadlines.silence_ms), silence_ms);
         }
         let short = Times { heartbeat_ms: 1, ..TIMES };
         assert_eq!(Deadlines::new(None, 0, &short, |most| most).silence_ms, 1);
@@ -188,11 +203,11 @@ mod tests {
     fn silence_is_answered_by_a_ping_and_then_the_end() {
         let mut deadlines = deadlines();
         assert_eq!(deadlines.due(899, &status(), &TIMES), None);
-        assert_eq!(deadlines.next_ms(&status(), &TIMES), SILENCE_MS);
+        assert_eq!(deadlines.next_ms(0, &status(), &TIMES), SILENCE_MS);
         assert_eq!(deadlines.due(900, &status(), &TIMES), Some(Due::Ping));
         assert_eq!(deadlines.due(900, &status(), &TIMES), None);
         assert!(!deadlines.must_send(900, || 900), "the ping has left");
-        assert_eq!(deadlines.next_ms(&status(), &TIMES), 1100);
+        assert_eq!(deadlines.next_ms(0, &status(), &TIMES), 1100);
         assert_eq!(deadlines.due(1100, &status(), &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
         deadlines.heard();
         let heard = Status { heard_ms: 1050, ..status() };
@@ -205,13 +220,13 @@ mod tests {
         let heard = |heard_ms| Status { heard_ms, ..status() };
         assert!(!deadlines.must_send(899, || unreachable!("it is not asked so soon")));
         assert!(!deadlines.must_send(900, || 600));
-        assert_eq!(deadlines.next_ms(&heard(1400), &TIMES), 1500);
+        assert_eq!(deadlines.next_ms(0, &heard(1400), &TIMES), 1500);
         assert!(deadlines.must_send(1500, || 600));
-        assert_eq!(deadlines.next_ms(&heard(1400), &TIMES), 1700);
+        assert_eq!(deadlines.next_ms(0, &heard(1400), &TIMES), 1700);
         assert_eq!(deadlines.due(1700, &heard(1400), &TIMES), Some(Due::End(EndReason::HeartbeatTimeout)));
         deadlines.heard();
         assert_eq!(deadlines.due(1700, &heard(1400), &TIMES), None);
-        assert_eq!(deadlines.next_ms(&heard(1700), &TIMES), 2400, "at the latest behind the last ping");
+        assert_eq!(deadlines.next_ms(0, &heard(1700), &TIMES), 2400, "at the latest behind the last ping");
     }
 
     #[test]
@@ -221,7 +236,7 @@ mod tests {
         assert_eq!(deadlines.due(1_500, &stood_still(8_499), &TIMES), None);
         let due = deadlines.due(1_500, &stood_still(8_500), &TIMES);
         assert_eq!(due, Some(Due::End(EndReason::TokenExpired)));
-        assert_eq!(deadlines.next_ms(&stood_still(9_800), &TIMES), 200);
+        assert_eq!(deadlines.next_ms(0, &stood_still(9_800), &TIMES), 200);
     }
 
     #[test]
@@ -233,9 +248,9 @@ mod tests {
         assert_eq!(deadlines.due(399, &heard, &TIMES), None);
         assert_eq!(deadlines.due(400, &heard, &TIMES), Some(Due::End(EndReason::MessageTimeout)));
         deadlines.message(true, true, 400);
-        assert_eq!(deadlines.next_ms(&heard, &TIMES), 700);
+        assert_eq!(deadlines.next_ms(0, &heard, &TIMES), 700);
         deadlines.message(false, true, 500);
-        assert_eq!(deadlines.next_ms(&heard, &TIMES), SILENCE_MS);
+        assert_eq!(deadlines.next_ms(0, &heard, &TIMES), SILENCE_MS);
     }
 
     /// Regression: 1. The server sends nothing for an interval and sends a ping. 2. A long message is on its way, in
@@ -247,7 +262,7 @@ mod tests {
         assert!(deadlines.must_send(900, || 0));
         let heard = Status { heard_ms: 840, ..status() };
         assert_eq!(deadlines.due(1149, &heard, &TIMES), None);
-        assert_eq!(deadlines.next_ms(&heard, &TIMES), 1150);
+        assert_eq!(deadlines.next_ms(0, &heard, &TIMES), 1150);
         assert_eq!(deadlines.due(1150, &heard, &TIMES), Some(Due::End(EndReason::MessageTimeout)));
         // The message has ended, and nothing was received since.
         deadlines.message(false, true, 1140);
@@ -258,7 +273,7 @@ mod tests {
     fn a_client_that_reads_nothing_is_slow() {
         let mut deadlines = deadlines();
         let old = Status { oldest_ms: Some(10), stalled_ms: Some(300), ..status() };
-        assert_eq!(deadlines.next_ms(&old, &TIMES), 410);
+        assert_eq!(deadlines.next_ms(0, &old, &TIMES), 410);
         assert!(matches!(deadlines.due(410, &old, &TIMES), Some(Due::End(EndReason::SlowConsumer(_)))));
         let own = Status { stalled_ms: Some(300), ..status() };
         assert_eq!(deadlines.due(699, &own, &TIMES), None);

@@ -2,13 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::active::Active;
 use super::reader::Incoming;
 use super::{Connection, Reading, WorkerContext};
 use crate::endpoint::{Endpoint, Message, Peer};
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::{self, OpCode};
-use crate::rate_limit::Refused;
+use crate::rate_limit::{Allowance, Refused};
 use crate::shard::outbox::Kind;
+
+/// The text that makes a connection panic outside its endpoint, in builds with the feature `fault-injection`.
+#[cfg(feature = "fault-injection")]
+const PANIC: &[u8] = b"throng:panic:turn";
 
 impl Connection {
     /// Calls the endpoint. A panic in it ends this connection alone.
@@ -19,12 +24,15 @@ impl Connection {
         f: impl FnOnce(&mut Endpoint, &mut Peer<'_>) -> Result<(), EndReason>,
     ) {
         let Some(endpoint) = &mut self.endpoint else { return };
+        // An idle connection that is called has used up nothing.
+        let mut allowance = self.active.as_ref().map_or_else(Allowance::default, |active| active.allowance);
+        let before = allowance;
         let called = catch_unwind(AssertUnwindSafe(|| {
             let mut peer = Peer {
                 registration: &mut self.registration,
                 node: &context.node,
                 parser: &mut context.json.borrow_mut(),
-                allowance: &mut self.allowance,
+                allowance: &mut allowance,
                 now_ms: now_ms + context.shard.lost_ms(),
                 tokens: &*context.tokens,
                 until_unix_ms: None,
@@ -33,6 +41,9 @@ impl Connection {
             peer.until_unix_ms.into_iter().for_each(|until| self.deadlines.renew(context.expires_ms(until)));
             result
         }));
+        if allowance != before {
+            Active::of(&mut self.active, now_ms).allowance = allowance;
+        }
         match called {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => self.registration.end(reason),
@@ -48,6 +59,8 @@ impl Connection {
         match incoming {
             Incoming::Text(mut text) => {
                 self.count_message(context);
+                #[cfg(feature = "fault-injection")]
+                assert!(text != PANIC, "a panic was asked for");
                 self.call(context, now_ms, |endpoint, peer| endpoint.message(Message::Text(&mut text), peer));
             }
             Incoming::Binary(mut bytes) => {

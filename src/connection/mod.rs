@@ -5,6 +5,7 @@
 //! timer, and no read buffer while no message is under way. Everything it sends goes through its outbox on the shard.
 //! [`Connections`] holds the connections of a worker and gives them their turns.
 
+mod active;
 mod closing;
 mod context;
 pub mod deadlines;
@@ -19,6 +20,7 @@ mod readiness;
 mod scanner;
 pub mod socket;
 mod table;
+mod turn;
 
 use std::io::ErrorKind;
 use std::task::Poll;
@@ -26,18 +28,18 @@ use std::task::Poll;
 use bytes::Bytes;
 use mio::event::Event;
 
-use self::closing::Closing;
+use self::active::Active;
 pub use self::context::WorkerContext;
 use self::deadlines::Deadlines;
-use self::reader::{Charge, Incoming, Reader};
+use self::reader::{Charge, Incoming};
 use self::readiness::Readiness;
 pub use self::table::Connections;
-use crate::endpoint::Endpoint;
+use self::turn::Turn;
+use crate::endpoint::{Endpoint, Route};
 use crate::metrics::EndedBy;
 use crate::node::ConnectionPermit;
 use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
-use crate::rate_limit::Allowance;
 use crate::shard::Registration;
 use crate::shard::outbox::Flush;
 use crate::shard::sink::Sink;
@@ -49,26 +51,15 @@ const PAGES_PER_TURN: usize = 4;
 /// Most messages and control frames in one turn.
 const FRAMES_PER_TURN: usize = 256;
 
-/// Facts about a connection that are known when it is admitted and needed when it ends.
+/// Facts about a connection that are known when it is admitted.
 #[derive(Debug)]
 pub struct ConnectionInfo {
-    /// The endpoint's name.
-    pub endpoint: &'static str,
+    /// The route of its request.
+    pub route: Route,
     /// Expiry of the client's token, in milliseconds since the Unix epoch; `None` without a token.
     pub until_unix_ms: Option<i64>,
     /// The permit that counts the connection among `limits.max_connections`.
     pub permit: ConnectionPermit,
-}
-
-/// The result of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// The connection waits for its socket, for the shard or for a deadline.
-    Waits,
-    /// There is more to do, after the turns of other connections.
-    Again,
-    /// The connection has ended, and its socket may be closed.
-    Over,
 }
 
 /// Why reading stopped.
@@ -104,16 +95,17 @@ struct Connection {
     // ending, because it then is in no room and holds no user id.
     endpoint: Option<Endpoint>,
     registration: Registration,
-    reader: Reader,
-    allowance: Allowance,
+    active: Option<Box<Active>>,
     deadlines: Deadlines,
-    closing: Option<Closing>,
-    info: Box<ConnectionInfo>,
     traffic: Traffic,
     opened_ms: u64,
+    _permit: ConnectionPermit,
+    route: Route,
     readiness: Readiness,
     /// The connection is in the queue of those that get a turn.
     is_queued: bool,
+    /// The connection is in the queue of those that will rest.
+    is_watched: bool,
 }
 
 impl Connection {
@@ -131,18 +123,19 @@ impl Connection {
         let metrics = context.shard.metrics();
         metrics.connections.add(1);
         metrics.accepted.add(1);
+        let ConnectionInfo { route, permit, .. } = info;
         Self {
             endpoint: Some(endpoint),
             registration,
-            reader: Reader::new(leftover),
-            allowance: Allowance::default(),
+            active: (!leftover.is_empty()).then(|| Active::with(leftover, now_ms)),
             deadlines,
-            closing: None,
-            info: Box::new(info),
             traffic: Traffic::default(),
             opened_ms: now_ms,
+            _permit: permit,
+            route,
             readiness: Readiness::unknown(),
             is_queued: false,
+            is_watched: false,
         }
     }
 
@@ -163,16 +156,15 @@ impl Connection {
 
     /// Does what can be done now, within the limits of one turn.
     fn turn(&mut self, context: &WorkerContext) -> Turn {
-        if self.closing.is_none() {
+        if self.endpoint.is_some() {
             let turn = self.turn_open(context);
             if turn != Turn::Over {
                 return turn;
             }
             self.leave(context);
-            self.reader = Reader::default();
-            self.closing = Some(Closing::new(context.shard.now_ms()));
+            self.active = Some(Active::ending(context.shard.now_ms()));
         }
-        match &mut self.closing {
+        match self.active.as_mut().and_then(|active| active.closing.as_mut()) {
             Some(closing) => closing.turn(&mut self.readiness, &self.registration, &context.parsers),
             None => Turn::Over,
         }
@@ -196,11 +188,8 @@ impl Connection {
         if status.end.is_some() {
             return Turn::Over;
         }
-        let mut next_ms = self.deadlines.next_ms(&status, &context.times);
-        if let Some(at_ms) = self.endpoint_due_ms() {
-            next_ms = next_ms.min(at_ms);
-        }
-        self.registration.arm(next_ms);
+        let next_ms = self.deadlines.next_ms(now_ms, &status, &context.times);
+        self.registration.arm(self.endpoint_due_ms().map_or(next_ms, |at_ms| next_ms.min(at_ms)));
         let may_go_on = match reading {
             Reading::Waiting => false,
             Reading::Interrupted => true,
@@ -215,9 +204,10 @@ impl Connection {
     /// Prefetches the memory that every turn reads.
     fn prefetch(&self) {
         prefetch(&self.registration);
-        prefetch(&self.reader);
-        prefetch(&self.deadlines);
         prefetch(&self.traffic);
+        if let Some(active) = &self.active {
+            active.prefetch();
+        }
     }
 
     fn endpoint_due_ms(&self) -> Option<u64> {
@@ -263,19 +253,22 @@ impl Connection {
             if self.registration.is_ending() {
                 return Reading::Waiting;
             }
-            if self.is_stream() && (self.reader.has_held() || self.traffic.bytes > 0) {
+            let has_held = self.active.as_ref().is_some_and(|active| active.reader.has_held());
+            if self.is_stream() && (has_held || self.traffic.bytes > 0) {
                 return self.end_talkative(context);
             }
             if self.registration.owes_much() || self.is_pending() {
                 return Reading::Paused;
             }
-            if self.reader.has_held() {
-                self.reader.unhold(&context.parsers);
-            } else if self.fill(context, source).is_pending() {
+            if !has_held && self.fill(context, source).is_pending() {
                 return Reading::Waiting;
             }
             if self.is_stream() {
                 continue;
+            }
+            let active = Active::of(&mut self.active, now_ms);
+            if has_held {
+                active.reader.unhold(&context.parsers);
             }
             let is_used_up = self.handle_scratch(context, now_ms);
             self.registration.flush();
@@ -315,7 +308,8 @@ impl Connection {
         let rate = limiter.as_ref().as_ref().map(|limiter| &limiter.frames);
         let mut frames = Charge { rate, asked, now_ms };
         for _ in 0..FRAMES_PER_TURN {
-            match self.reader.next(&context.parsers, &context.limits, &mut frames) {
+            let reader = &mut Active::of(&mut self.active, now_ms).reader;
+            match reader.next(&context.parsers, &context.limits, &mut frames) {
                 Ok(Some((incoming, refused))) => {
                     has_finished |= matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
                     self.deadlines.heard();
@@ -340,11 +334,13 @@ impl Connection {
         if frames.asked < asked {
             self.registration.answered(asked - frames.asked);
         }
-        if !self.reader.is_idle() {
+        let reader = &mut Active::of(&mut self.active, now_ms).reader;
+        reader.hold(&context.parsers);
+        let is_under_way = !reader.is_idle();
+        if is_under_way {
             self.registration.heard_part();
         }
-        self.reader.hold(&context.parsers);
-        self.deadlines.message(!self.reader.is_idle(), has_finished, now_ms);
+        self.deadlines.message(is_under_way, has_finished, now_ms);
         is_used_up
     }
 
@@ -362,7 +358,7 @@ impl Connection {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    %id, user, endpoint = self.info.endpoint, reason = %reason.text(), code = reason.code(),
+                    %id, user, endpoint = self.route.name(), reason = %reason.text(), code = reason.code(),
                     duration_ms, messages, bytes, bytes_sent = self.registration.bytes_sent(),
                     "connection ended"
                 )
@@ -379,6 +375,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         // Each connection has one, besides its slot on the shard.
-        assert!(size_of::<Connection>() <= 320, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 112, "{}", size_of::<Connection>());
     }
 }

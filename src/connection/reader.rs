@@ -115,6 +115,12 @@ impl Reader {
         self.scanner.is_idle()
     }
 
+    /// Returns true when the bucket for the rate of frames is full.
+    #[must_use]
+    pub(super) fn is_rested(&self, now_ms: u64, frames: &Rate) -> bool {
+        self.frames.is_full(now_ms, frames)
+    }
+
     /// Returns true when held bytes have to be handled before anything is read.
     #[must_use]
     pub(super) fn has_held(&self) -> bool {

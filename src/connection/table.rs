@@ -15,12 +15,16 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::active::REST_MS;
 use super::poller::Poller;
-use super::{Connection, ConnectionInfo, Turn, WorkerContext};
+use super::turn::Turn;
+use super::{Connection, ConnectionInfo, WorkerContext};
 use crate::endpoint::Endpoint;
+use crate::names::ConnectionId;
 use crate::protocol::close::EndReason;
 use crate::shard::Registration;
 use crate::shard::sink::Sink;
+use crate::shrink::ShrinkWhenSparse;
 
 /// Most turns in a row, after which the other tasks of the worker have theirs: as many as there are reports at once.
 const TURNS_IN_A_ROW: usize = 1024;
@@ -50,6 +54,9 @@ struct Table<A> {
     poller: Poller,
     /// The slots of connections that get a turn, in the order of their turns.
     queue: VecDeque<u32>,
+    /// The connections that hold memory which they need only while something is under way, each with the time at which
+    /// that may be over, in the shard's milliseconds. The times ascend, because all wait equally long.
+    active: VecDeque<(ConnectionId, u64)>,
 }
 
 impl<A> Connections<A> {
@@ -58,7 +65,12 @@ impl<A> Connections<A> {
     /// # Errors
     /// The system refuses another descriptor.
     pub fn new(context: Rc<WorkerContext>) -> io::Result<Rc<Self>> {
-        let table = Table { entries: Vec::new(), poller: Poller::new()?, queue: VecDeque::new() };
+        let table = Table {
+            entries: Vec::new(),
+            poller: Poller::new()?,
+            queue: VecDeque::new(),
+            active: VecDeque::new(),
+        };
         Ok(Rc::new(Self { context, table: RefCell::new(table) }))
     }
 
@@ -103,6 +115,24 @@ impl<A> Connections<A> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
+    /// Frees the memory of connections that were active and are quiet now. Call it often.
+    pub fn rest(&self) {
+        let now_ms = self.context.shard.now_ms();
+        let Table { entries, active, .. } = &mut *self.table.borrow_mut();
+        while let Some((id, _)) = active.pop_front_if(|(_, at_ms)| *at_ms <= now_ms) {
+            let Some(Some(Entry { connection, .. })) = entries.get_mut(id.slot()) else { continue };
+            // Another connection may have the slot by now.
+            if connection.registration.id() != id {
+                continue;
+            }
+            connection.is_watched = !connection.rest(&self.context, now_ms);
+            if connection.is_watched {
+                active.push_back((id, now_ms + REST_MS));
+            }
+        }
+        active.shrink_when_sparse();
+    }
+
     fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
         self.context.shard.serve(cx.waker());
         let mut table = self.table.borrow_mut();
@@ -129,7 +159,7 @@ impl<A> Connections<A> {
 impl<A> Table<A> {
     /// Takes reports of the poller, and queues the connections that they are for.
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { entries, poller, queue } = self;
+        let Self { entries, poller, queue, .. } = self;
         poller.poll_events(cx, |slot, generation, event| {
             let Some(Some(Entry { connection, .. })) = entries.get_mut(slot as usize) else { return };
             if connection.registration.id().generation() != generation {
@@ -150,7 +180,13 @@ impl<A> Table<A> {
     ) {
         let Some(Some(Entry { connection, .. })) = self.entries.get_mut(slot) else { return };
         connection.is_queued = false;
-        match catch_unwind(AssertUnwindSafe(|| turn(connection, context))) {
+        let turn = catch_unwind(AssertUnwindSafe(|| turn(connection, context)));
+        if !connection.is_watched && connection.is_active() {
+            connection.is_watched = true;
+            let id = connection.registration.id();
+            self.active.push_back((id, context.shard.now_ms() + REST_MS));
+        }
+        match turn {
             Ok(Turn::Waits) => {}
             Ok(Turn::Again) => {
                 connection.is_queued = true;
@@ -177,6 +213,13 @@ impl<A> Table<A> {
             drop(entry);
         }));
         context.shard.metrics().connections.sub(1);
+        let end = context.shard.slots_end();
+        if end < self.entries.len() {
+            self.entries.truncate(end);
+            if self.entries.len() <= self.entries.capacity() / 2 {
+                self.entries.shrink_to_fit();
+            }
+        }
         if removed.is_err() {
             tracing::error!(slot, "the end of a connection panicked");
         }

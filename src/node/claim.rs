@@ -1,7 +1,6 @@
 //! Claims a user id for a connection, and takes it over from another connection that is dead or belongs to the same
 //! client.
 
-use std::mem;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -72,8 +71,7 @@ impl Node {
         if replaced.is_empty() && !is_beside_others {
             self.webhooks.user_came(user);
         }
-        let replaced =
-            if replaced.is_empty() { Replaced::Nobody } else { Replaced::Here(replaced.into_boxed_slice()) };
+        let replaced = (!replaced.is_empty()).then(|| Box::new(Replaced::Here(replaced)));
         Ok(UserClaim { node: Arc::clone(self), user: user.clone(), id, replaced })
     }
 
@@ -107,7 +105,7 @@ impl Node {
             ClaimError::Full | ClaimError::NoEngine => EndReason::Overloaded,
         })?;
         let replaced = grant.accept();
-        let replaced = if replaced.is_empty() { Replaced::Nobody } else { Replaced::Anywhere(replaced) };
+        let replaced = (!replaced.is_empty()).then(|| Box::new(Replaced::Anywhere(replaced)));
         Ok(UserClaim { node: Arc::clone(self), user: user.clone(), id, replaced })
     }
 
@@ -139,9 +137,8 @@ impl Node {
 /// Connections that a claim has replaced, and that are still to be ended.
 #[derive(Debug)]
 enum Replaced {
-    Nobody,
     /// Of this node, which is the only one.
-    Here(Box<[ConnectionId]>),
+    Here(SmallVec<[ConnectionId; 2]>),
     /// Of any node.
     Anywhere(Box<[Owner]>),
 }
@@ -152,7 +149,7 @@ pub struct UserClaim {
     node: Arc<Node>,
     user: UserId,
     id: ConnectionId,
-    replaced: Replaced,
+    replaced: Option<Box<Replaced>>,
 }
 
 impl UserClaim {
@@ -165,14 +162,15 @@ impl UserClaim {
     /// Ends the connections that this claim has replaced. Called once the new connection is in its room, so that the
     /// room sees the user neither leave nor join.
     pub fn end_replaced(&mut self) {
-        match (mem::replace(&mut self.replaced, Replaced::Nobody), self.node.engine.cluster()) {
+        let Some(replaced) = self.replaced.take() else { return };
+        match (*replaced, self.node.engine.cluster()) {
             (Replaced::Here(ids), _) => {
                 ids.into_iter().for_each(|id| self.node.registry.end(id, EndReason::Replaced));
             }
             (Replaced::Anywhere(owners), Some(cluster)) => {
                 cluster.end_replaced(&self.user, owners.into_vec())
             }
-            (Replaced::Nobody | Replaced::Anywhere(_), _) => {}
+            (Replaced::Anywhere(_), None) => {}
         }
     }
 }

@@ -123,7 +123,6 @@ impl Node {
             room,
             user: user.clone(),
             id: registration.id(),
-            topic,
             dialect,
             overload,
             unanswered: (!self.engine.is_immediate()).then(Arc::default),
@@ -132,7 +131,7 @@ impl Node {
             is_moving: false,
         };
         if let Some(after) = after {
-            membership.follow(registration, after);
+            membership.follow(registration, (topic, after));
         }
         self.announcer.note_due(due, &membership.room);
         self.tell_nodes(wants_exchange, membership.room.name());
@@ -156,7 +155,6 @@ pub struct Membership {
     pub(super) user: UserId,
     /// The connection that is in the room.
     pub(super) id: ConnectionId,
-    topic: TopicId,
     pub(super) dialect: Dialect,
     overload: Overload,
     /// The connection's messages that wait for the log; `None` where there is no log.
@@ -175,10 +173,10 @@ impl Membership {
         self.room.name()
     }
 
-    /// Subscribes the connection to the live messages behind `after`. Runs on the shard's own thread with nothing
-    /// between it and the room's lock, so the shard has delivered nothing in between.
-    fn follow(&mut self, registration: &Registration, after: u64) {
-        registration.subscribe(self.topic, after, self.room.name(), self.overload);
+    /// Subscribes the connection to the live messages behind a position in the room's stream. Runs on the shard's own
+    /// thread with nothing between it and the room's lock, so the shard has delivered nothing in between.
+    fn follow(&mut self, registration: &Registration, (topic, after): (TopicId, u64)) {
+        registration.subscribe(topic, after, self.room.name(), self.overload);
         self.is_member = true;
     }
 
@@ -189,7 +187,7 @@ impl Membership {
         let next = self.room.read_on(replay, |state| {
             let is_announced = state.settings().presence.is_announced;
             let members = is_announced.then(|| state.presence.shown(&self.user));
-            (state.topic.join(self.id.shard(), self.dialect), members)
+            ((state.topic.id(), state.topic.join(self.id.shard(), self.dialect)), members)
         });
         next.map_last(|(after, members)| {
             self.follow(registration, after);
@@ -237,14 +235,14 @@ impl Membership {
     /// Leaves the room. The connection still gets everything that was published until now, and nothing after it. The
     /// next reply stands right behind that.
     pub fn leave(mut self, registration: &Registration) {
-        if let Some(until) = self.depart(Departure::Leaving) {
-            registration.unsubscribe(self.topic, until);
+        if let Some((topic, until)) = self.depart(Departure::Leaving) {
+            registration.unsubscribe(topic, until);
         }
     }
 
-    /// Takes the user out of the room, once. Returns the position in the room's stream up to which the connection is
-    /// to be served.
-    fn depart(&mut self, how: Departure) -> Option<u64> {
+    /// Takes the user out of the room, once. Returns the room's topic, and the position in its stream up to which the
+    /// connection is to be served.
+    fn depart(&mut self, how: Departure) -> Option<(TopicId, u64)> {
         if !std::mem::replace(&mut self.is_present, false) {
             return None;
         }
@@ -252,7 +250,8 @@ impl Membership {
         let now_ms = node.now_ms();
         let was_member = std::mem::replace(&mut self.is_member, false);
         let (until, (due, wants_exchange), is_empty) = self.room.with(|state| {
-            let until = was_member.then(|| state.topic.leave(self.id.shard(), self.dialect));
+            let until =
+                was_member.then(|| (state.topic.id(), state.topic.leave(self.id.shard(), self.dialect)));
             let (room, user) = (self.room.name(), &self.user);
             let outcome = telling::moving(&node.webhooks, state, room, user, |presence, rules| match how {
                 _ if faults::is_on(Fault::ForgetLeave) => Outcome::Quiet,

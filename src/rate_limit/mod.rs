@@ -54,7 +54,7 @@ impl Limiter {
 
 /// The buckets of one connection for messages and requests, and its strikes; the bucket for frames is with the reader.
 /// 24 bytes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     messages: Bucket,
     requests: Bucket,
@@ -72,6 +72,14 @@ impl Allowance {
         // connections would feel it.
         self.messages.take(now_ms, &limiter.messages)?;
         limiter.users.take(user, now_ms, &limiter.messages)
+    }
+
+    /// Returns true when nothing is used up and no strike counts, so that the allowance equals a new one.
+    #[must_use]
+    pub fn is_new(&self, now_ms: u64, limiter: &Limiter) -> bool {
+        self.messages.is_full(now_ms, &limiter.messages)
+            && self.requests.is_full(now_ms, &limiter.requests)
+            && self.strikes.are_over(now_ms)
     }
 
     /// Returns true when a bucket of the connection itself is empty. Otherwise a refusal was caused by other

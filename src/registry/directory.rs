@@ -1,6 +1,7 @@
 //! The directory of users: finds the connections of each user id. A connection in the directory holds its user id.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -27,8 +28,60 @@ impl Holder {
     }
 }
 
-/// The connections that hold one user id, at least one.
-type Holders = SmallVec<[Holder; 1]>;
+/// The connections that hold one user id, at least one, in 16 bytes: each user has an entry with them.
+#[derive(Debug)]
+enum Holders {
+    One(Holder),
+    #[expect(
+        clippy::box_collection,
+        reason = "a list is three words long, and most users have one connection"
+    )]
+    Several(Box<Vec<Holder>>),
+}
+
+impl Holders {
+    fn as_slice(&self) -> &[Holder] {
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Several(all) => all,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [Holder] {
+        match self {
+            Self::One(only) => std::slice::from_mut(only),
+            Self::Several(all) => all,
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Holder> {
+        self.as_slice().iter()
+    }
+
+    fn ids<C: FromIterator<ConnectionId>>(&self) -> C {
+        self.iter().map(|holder| holder.id).collect()
+    }
+
+    /// Keeps those of the connections for which `keep` returns true, and adds another. Returns false when there would
+    /// be none, and changes nothing then.
+    fn update(&mut self, keep: impl Fn(ConnectionId) -> bool, new: Option<Holder>) -> bool {
+        let count = self.iter().filter(|holder| keep(holder.id)).count() + usize::from(new.is_some());
+        if count == 0 {
+            return false;
+        }
+        let mut all = match std::mem::replace(self, Self::Several(Box::default())) {
+            Self::One(only) => vec![only],
+            Self::Several(all) => *all,
+        };
+        all.retain(|holder| keep(holder.id));
+        all.extend(new);
+        *self = match all.len() {
+            1 => all.pop().map_or_else(|| Self::Several(Box::default()), Self::One),
+            _ => Self::Several(Box::new(all)),
+        };
+        true
+    }
+}
 
 /// The connections of each user. A lock is held for one look-up or change only.
 #[derive(Debug, Default)]
@@ -48,10 +101,10 @@ impl Directory {
         session: Option<SessionId>,
     ) -> Result<(), ConnectionId> {
         let mut users = self.users.lock(user);
-        match users.get(user).and_then(|holders| holders.first()) {
+        match users.get(user).and_then(|holders| holders.iter().next()) {
             Some(incumbent) => Err(incumbent.id),
             None => {
-                users.insert(user.clone(), SmallVec::from_buf([Holder::new(id, session)]));
+                users.insert(user.clone(), Holders::One(Holder::new(id, session)));
                 Ok(())
             }
         }
@@ -60,9 +113,17 @@ impl Directory {
     /// Adds a connection beside others of the same user. Returns true when there were none.
     pub fn add(&self, user: &UserId, id: ConnectionId, session: Option<SessionId>) -> bool {
         let mut users = self.users.lock(user);
-        let holders = users.entry(user.clone()).or_default();
-        holders.push(Holder::new(id, session));
-        holders.len() == 1
+        let new = Holder::new(id, session);
+        match users.entry(user.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Holders::One(new));
+                true
+            }
+            Entry::Occupied(mut holders) => {
+                holders.get_mut().update(|_| true, Some(new));
+                false
+            }
+        }
     }
 
     /// Adds a connection of a user, and takes out those that it has replaced, as [`Directory::replace`] does.
@@ -74,9 +135,15 @@ impl Directory {
         replaced: &[ConnectionId],
     ) {
         let mut users = self.users.lock(user);
-        let holders = users.entry(user.clone()).or_default();
-        holders.retain(|holder| !replaced.contains(&holder.id));
-        holders.push(Holder::new(id, session));
+        let new = Holder::new(id, session);
+        match users.entry(user.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Holders::One(new));
+            }
+            Entry::Occupied(mut holders) => {
+                holders.get_mut().update(|known| !replaced.contains(&known), Some(new));
+            }
+        }
     }
 
     /// Replaces all connections of a user by one, and returns the old ones. When these end, they call
@@ -88,9 +155,8 @@ impl Directory {
         session: Option<SessionId>,
     ) -> SmallVec<[ConnectionId; 2]> {
         let mut users = self.users.lock(user);
-        let new = SmallVec::from_buf([Holder::new(id, session)]);
-        let old = std::mem::replace(users.entry(user.clone()).or_default(), new);
-        old.iter().map(|holder| holder.id).collect()
+        let old = users.insert(user.clone(), Holders::One(Holder::new(id, session)));
+        old.map(|old| old.ids()).unwrap_or_default()
     }
 
     /// Replaces that connection of a user which has the secret `shown`, and returns the old one. Changes nothing and
@@ -105,7 +171,8 @@ impl Directory {
     ) -> Option<ConnectionId> {
         let mut users = self.users.lock(user);
         let holders = users.get_mut(user)?;
-        let holder = holders.iter_mut().find(|holder| holder.session.as_deref() == Some(shown))?;
+        let mut all = holders.as_mut_slice().iter_mut();
+        let holder = all.find(|holder| holder.session.as_deref() == Some(shown))?;
         Some(std::mem::replace(holder, Holder::new(id, session)).id)
     }
 
@@ -122,12 +189,12 @@ impl Directory {
     ) -> Result<(), Option<ConnectionId>> {
         let mut users = self.users.lock(user);
         let Some(holders) = users.get_mut(user) else { return Err(None) };
-        match holders.iter_mut().find(|holder| holder.id == incumbent) {
+        match holders.as_mut_slice().iter_mut().find(|holder| holder.id == incumbent) {
             Some(holder) => {
                 *holder = Holder::new(id, session);
                 Ok(())
             }
-            None => Err(holders.first().map(|holder| holder.id)),
+            None => Err(holders.iter().next().map(|holder| holder.id)),
         }
     }
 
@@ -135,7 +202,7 @@ impl Directory {
     #[must_use]
     pub fn find(&self, user: &UserId) -> SmallVec<[ConnectionId; 2]> {
         let users = self.users.lock(user);
-        users.get(user).map(|holders| holders.iter().map(|holder| holder.id).collect()).unwrap_or_default()
+        users.get(user).map(Holders::ids).unwrap_or_default()
     }
 
     /// Returns the connections of the users in one of the [`STRIPES`], with their session secrets.
@@ -162,8 +229,7 @@ impl Directory {
     pub fn remove(&self, user: &UserId, id: ConnectionId) -> bool {
         let mut users = self.users.lock(user);
         let Some(holders) = users.get_mut(user) else { return false };
-        holders.retain(|holder| holder.id != id);
-        let is_gone = holders.is_empty();
+        let is_gone = !holders.update(|known| known != id, None);
         if is_gone {
             users.remove(user);
             users.shrink_when_sparse();
@@ -187,6 +253,11 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_is_small() {
+        assert_eq!(size_of::<(UserId, Holders)>(), 24);
+    }
 
     #[test]
     fn a_replaced_connection_cannot_undo_its_successor() {

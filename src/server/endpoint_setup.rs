@@ -67,7 +67,7 @@ impl EndpointSetup<'_> {
             }
             endpoint::Route::Secure => {
                 let identity = self.identify(request, None).await?;
-                Endpoint::Secure(identity.name.unwrap_or(identity.sub).into())
+                Endpoint::Secure(Box::new(identity.name.unwrap_or(identity.sub).into()))
             }
             endpoint::Route::Messages => Endpoint::Messages,
             endpoint::Route::WithTimeout => {

@@ -168,7 +168,7 @@ impl App for RequestHandler<'_> {
             }
             Err(Denial::Close(reason)) => self.deny(reason)?,
         };
-        let info = ConnectionInfo { endpoint: route.name(), until_unix_ms: setup.until_unix_ms, permit };
+        let info = ConnectionInfo { route, until_unix_ms: setup.until_unix_ms, permit };
         Ok(Upgrade { connection: AdmittedConnection { endpoint, registration, info, lease }, subprotocol })
     }
 

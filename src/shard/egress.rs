@@ -13,12 +13,13 @@ use std::time::Duration;
 use super::backlog::Backlogs;
 use super::batch::{Batch, BatchLimits};
 use super::bounds::{Bounds, Overload};
-use super::client::Client;
+use super::client::{Busy, Client};
 use super::clients::{ClientMut, Clients};
 use super::farewell;
 use super::outbox::{Flush, Kind, Outbox, WriteCounts};
 use super::time::ShardTime;
 use super::wakes::Wakes;
+use crate::clock::Moment;
 use crate::metrics::{Counter, ShardMetrics};
 use crate::protocol::close::{EndReason, Overflow};
 use crate::protocol::frame::Frame;
@@ -68,9 +69,9 @@ impl Egress {
 
     /// Changes a client's queue and updates the count of queued bytes and the record of long queues. `change` gets the
     /// shard's time in milliseconds.
-    fn change_queue<R>(&self, client: &mut Client, change: impl FnOnce(&mut Client, u64) -> R) -> R {
-        let before = client.queued();
-        let result = change(client, self.time.now_ms());
+    fn change_queue<R>(&self, client: &mut Client, change: impl FnOnce(&mut Busy, u64) -> R) -> R {
+        let (before, now_ms) = (client.queued(), self.time.now_ms());
+        let result = change(client.busy(now_ms), now_ms);
         let after = client.queued();
         let gauge: &Counter = &self.metrics.queue_bytes;
         if after > before {
@@ -84,15 +85,15 @@ impl Egress {
 
     /// Queues the reply to the client's own command, unless the connection is ending.
     pub(super) fn queue_reply(&self, client: &mut Client, frame: &Frame) {
-        if client.end.is_none() {
-            self.change_queue(client, |client, now_ms| client.outbox.push(Kind::Reply, frame, now_ms));
+        if client.end().is_none() {
+            self.change_queue(client, |busy, now_ms| busy.outbox.push(Kind::Reply, frame, now_ms));
         }
     }
 
     /// Queues the first event of a connection ahead of all that waits, unless the connection is ending.
     pub(super) fn queue_first(&self, client: &mut Client, frame: &Frame) {
-        if client.end.is_none() {
-            self.change_queue(client, |client, now_ms| client.outbox.push_ahead(Kind::Reply, frame, now_ms));
+        if client.end().is_none() {
+            self.change_queue(client, |busy, now_ms| busy.outbox.push_ahead(Kind::Reply, frame, now_ms));
         }
     }
 
@@ -100,9 +101,9 @@ impl Egress {
     /// replaces one that still waits.
     pub(super) fn queue_control(&self, client: &mut Client, kind: Kind, frame: &Frame) {
         let is_blocked = client.is_blocked;
-        self.change_queue(client, |client, now_ms| match is_blocked {
-            true => client.outbox.push_ahead(kind, frame, now_ms),
-            false => client.outbox.push(kind, frame, now_ms),
+        self.change_queue(client, |busy, now_ms| match is_blocked {
+            true => busy.outbox.push_ahead(kind, frame, now_ms),
+            false => busy.outbox.push(kind, frame, now_ms),
         });
     }
 
@@ -112,13 +113,14 @@ impl Egress {
         let Range { start, end } = part;
         let (bytes, messages) = ((end - start) as usize, frames as usize);
         let bounds = &self.settings.bounds;
-        let overflow = |client: &Client| client.outbox.overflow(bytes, messages, self.time.now_ms(), bounds);
+        let overflow =
+            |client: &Client| client.outbox()?.overflow(bytes, messages, self.time.now_ms(), bounds);
         if overflow(client).is_some() {
             // Several rooms may have filled the queue since the last write, although the client is fast. So what its
             // socket takes is written before the policy applies.
             self.flush_now(client);
         }
-        if client.end.is_some() {
+        if client.end().is_some() {
             return;
         }
         if let Some(overflow) = overflow(client) {
@@ -129,20 +131,22 @@ impl Egress {
                 }
                 Overload::DropNewest => {}
                 Overload::DropOldest => {
-                    let dropped = self.change_queue(client, |client, now_ms| {
-                        client.outbox.drop_oldest(bytes, messages, bounds, now_ms)
+                    let dropped = self.change_queue(client, |busy, now_ms| {
+                        let dropped = busy.outbox.drop_oldest(bytes, messages, bounds, now_ms);
+                        is_full = busy.outbox.is_full(bytes, messages, bounds);
+                        dropped
                     });
                     self.metrics.messages_dropped.add(dropped);
-                    is_full = client.outbox.is_full(bytes, messages, bounds);
                 }
             }
             if is_full {
-                client.outbox.note_loss(batch, start, end, self.time.now_ms());
+                let now_ms = self.time.now_ms();
+                client.busy(now_ms).outbox.note_loss(batch, start, end, now_ms);
                 return self.metrics.messages_dropped.add(u64::from(frames));
             }
         }
-        self.change_queue(client, |client, now_ms| {
-            client.outbox.push_part(batch, start, end, frames, now_ms);
+        self.change_queue(client, |busy, now_ms| {
+            busy.outbox.push_part(batch, start, end, frames, now_ms);
         });
     }
 
@@ -170,32 +174,37 @@ impl Egress {
             Ok(0) | Err(_) => return self.end_client(&mut client, EndReason::PeerVanished),
             Ok(written) => written,
         };
-        self.change_queue(&mut client, |client, now_ms| {
-            debug_assert!(client.outbox.is_empty(), "waiting frames go first");
-            push(&mut client.outbox, now_ms);
-            client.outbox.advance(written, counts);
+        self.change_queue(&mut client, |busy, now_ms| {
+            debug_assert!(busy.outbox.is_empty(), "waiting frames go first");
+            push(&mut busy.outbox, now_ms);
+            busy.outbox.advance(written, counts);
+            busy.progress_ms = now_ms;
         });
         counts.bytes += written as u64;
         client.hot.bytes_sent += written as u64;
         client.is_blocked = true;
-        client.progress_ms = self.time.now_ms();
         self.wakes.add(&mut client);
     }
 
     /// Writes as much of the client's queue as its socket takes.
     pub(super) fn flush(&self, client: &mut ClientMut<'_>) -> Flush {
+        if client.is_empty() {
+            client.is_blocked = false;
+            return Flush::Empty;
+        }
         let mut counts = WriteCounts::default();
+        let was_blocked = client.is_blocked;
         let ClientMut { client: cold, hot } = client;
-        let flushed = self.change_queue(cold, |client, now_ms| {
-            let flushed = client.outbox.flush(&hot.sink, &mut counts);
-            if counts.bytes > 0 || !client.is_blocked {
-                client.progress_ms = now_ms;
-            }
-            if counts.bytes > 0 {
-                client.sent_ms = now_ms;
+        let flushed = self.change_queue(cold, |busy, now_ms| {
+            let flushed = busy.outbox.flush(&hot.sink, &mut counts);
+            if counts.bytes > 0 || !was_blocked {
+                busy.progress_ms = now_ms;
             }
             flushed
         });
+        if counts.bytes > 0 {
+            client.sent = Moment::at(self.time.now_ms());
+        }
         client.is_blocked = flushed == Flush::Blocked;
         client.hot.bytes_sent += counts.bytes;
         self.count(&counts);
@@ -223,7 +232,7 @@ impl Egress {
     /// Begins the end of a connection: queues its last frames, tries to write them and wakes the connection. The
     /// rest of the queue is dropped if the client is too slow or has vanished. Only the first reason counts.
     pub(super) fn end_client(&self, client: &mut ClientMut<'_>, reason: EndReason) {
-        if client.end.is_some() {
+        if client.end().is_some() {
             return;
         }
         if let EndReason::SlowConsumer(_) = reason {
@@ -232,13 +241,13 @@ impl Egress {
         let close = farewell::last_frames(client.dialect, &reason);
         let drops_queue = matches!(reason, EndReason::SlowConsumer(_) | EndReason::PeerVanished);
         let was_blocked = client.is_blocked;
-        client.end = Some(Box::new(reason));
-        client.probe = None;
-        self.change_queue(client, |client, now_ms| {
+        self.change_queue(client, |busy, now_ms| {
+            busy.end = Some(reason);
+            busy.probe = None;
             if drops_queue {
-                client.outbox.finish_now(close.as_deref(), now_ms);
+                busy.outbox.finish_now(close.as_deref(), now_ms);
             } else {
-                client.outbox.finish_after_queue(close.as_deref(), now_ms);
+                busy.outbox.finish_after_queue(close.as_deref(), now_ms);
             }
         });
         if close.is_some() && !was_blocked {

@@ -17,7 +17,11 @@ impl Shard {
         let mut state = self.state.borrow_mut();
         let State { clients, lanes, .. } = &mut *state;
         let Some(client) = clients.of(id) else { return };
-        let names = client.topics.iter().filter_map(|&topic| lanes.get(&LaneId::new(topic, client.dialect)));
+        let names = client
+            .topics
+            .as_slice()
+            .iter()
+            .filter_map(|&topic| lanes.get(&LaneId::new(topic, client.dialect)));
         let rooms = names.filter_map(|lane| lane.name().cloned()).collect();
         let age_ms = client.age_ms(now_ms);
         // The asking side may have given up.
@@ -27,7 +31,7 @@ impl Shard {
     /// Keeps an order to leave a room for the client's connection, and wakes it.
     pub(super) fn order_departure(&self, id: ConnectionId, departure: Departure) {
         let mut state = self.state.borrow_mut();
-        let Some(mut client) = state.client(id).filter(|client| client.end.is_none()) else { return };
+        let Some(mut client) = state.client(id).filter(|client| client.end().is_none()) else { return };
         self.egress.wakes.add(&mut client);
         drop(client);
         state.departures.entry(id).or_default().push(departure);

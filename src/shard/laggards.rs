@@ -3,6 +3,7 @@
 
 use super::client::Client;
 use super::clients::Clients;
+use super::outbox::Outbox;
 use crate::names::{ConnectionId, UserId};
 
 /// Most clients that [`Laggards::slowest`] lists.
@@ -55,13 +56,13 @@ impl Laggards {
             return;
         }
         self.slowest.truncate(SLOWEST - 1);
-        let outbox = &client.outbox;
+        let outbox = client.outbox();
         let laggard = Laggard {
             id: client.id,
             user: client.user.clone(),
             bytes,
-            messages: outbox.shared_frames(),
-            age_ms: outbox.oldest_ms().map_or(0, |at_ms| now_ms.saturating_sub(at_ms)),
+            messages: outbox.map_or(0, Outbox::shared_frames),
+            age_ms: outbox.and_then(Outbox::oldest_ms).map_or(0, |at_ms| now_ms.saturating_sub(at_ms)),
         };
         self.slowest.insert(rank, laggard);
     }

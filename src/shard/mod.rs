@@ -48,6 +48,7 @@ use self::probe::Probe;
 pub use self::registration::{Registration, Status};
 use self::state::State;
 use self::time::ShardTime;
+use self::wheel::Tick;
 use crate::clock::Clock;
 use crate::metrics::ShardMetrics;
 use crate::names::ConnectionId;
@@ -146,6 +147,13 @@ impl Shard {
         self.state.borrow().clients.len()
     }
 
+    /// Returns the number of slots, including empty ones: the slots of all clients are below it. It falls when most
+    /// clients have gone.
+    #[must_use]
+    pub fn slots_end(&self) -> usize {
+        self.state.borrow().clients.end()
+    }
+
     /// True when there is no client.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -216,7 +224,7 @@ impl Shard {
         for (slot, tick) in due {
             // An entry is stale unless its tick is the one noted with the client.
             if let Some(mut client) = clients.get_mut(slot as usize).filter(|client| client.armed == tick) {
-                client.armed = u64::MAX;
+                client.armed = Tick::MAX;
                 self.egress.wakes.add(&mut client);
             }
         }
@@ -296,11 +304,11 @@ impl Shard {
         let mut state = self.state.borrow_mut();
         // A client that is ending gives its user id up. The asker is dropped, which tells the waiting task that the
         // client is not alive.
-        let Some(mut client) = state.client(id).filter(|client| client.end.is_none()) else { return };
-        if let Some(probe) = &mut client.probe {
+        let Some(mut client) = state.client(id).filter(|client| client.end().is_none()) else { return };
+        if let Some(probe) = client.probe() {
             return probe.join(asker);
         }
-        client.probe = Some(Box::new(Probe::new(asker, now_ms)));
+        client.busy(now_ms).probe = Some(Box::new(Probe::new(asker, now_ms)));
         client.count_question();
         self.egress.queue_control(&mut client, Kind::Control, &frame::data(OpCode::Ping, b""));
         // A blocked client may still be in its handshake: the ping is sent once the handshake is answered.

@@ -10,10 +10,11 @@ use super::egress::Egress;
 use super::intake::Intake;
 use super::lane::Lane;
 use super::lane::id::LaneId;
-use super::outbox::{Flush, Kind};
+use super::outbox::{Flush, Kind, Outbox};
 use super::sink::Sink;
 use super::state::State;
-use super::wheel::TICK_MS;
+use super::wheel::tick_of;
+use crate::clock::Moment;
 use crate::names::{ConnectionId, RoomName, UserId};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
@@ -102,9 +103,17 @@ impl Registration {
         self.with(|_, client| client.hot.sink.reset_on_close());
     }
 
-    /// Gives the client's connection another turn.
-    pub fn wake(&self) {
-        self.with(|egress, client| egress.wakes.add(client));
+    /// Returns true when the client holds memory that it needs only while something waits for it.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.with(|_, client| client.busy.is_some())
+    }
+
+    /// Frees this memory unless something waits for the client; returns true when it is freed. Call it when the client
+    /// has been quiet for a while.
+    #[must_use]
+    pub fn rest(&self) -> bool {
+        self.with(|_, client| client.rest())
     }
 
     /// Returns the client's slot, as the 32 bits in which lanes and the timer wheel keep it.
@@ -124,12 +133,12 @@ impl Registration {
     #[must_use]
     pub fn status(&self) -> Status {
         self.with(|egress, client| Status {
-            end: client.end.as_deref().cloned(),
-            is_empty: client.outbox.is_empty(),
-            oldest_ms: if client.is_blocked { client.outbox.due_ms() } else { None },
-            stalled_ms: client.is_blocked.then_some(client.progress_ms),
-            heard_ms: client.heard_ms,
-            probe_until_ms: client.probe.as_ref().map(|probe| probe.until_ms),
+            end: client.end().cloned(),
+            is_empty: client.is_empty(),
+            oldest_ms: client.outbox().filter(|_| client.is_blocked).and_then(Outbox::due_ms),
+            stalled_ms: client.busy.as_ref().filter(|_| client.is_blocked).map(|busy| busy.progress_ms),
+            heard_ms: client.heard.ms(egress.time.now_ms()),
+            probe_until_ms: client.probe().map(|probe| probe.until_ms),
             lost_ms: egress.time.lost_ms(),
         })
     }
@@ -137,7 +146,7 @@ impl Registration {
     /// True when the connection is ending.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        self.with(|_, client| client.end.is_some())
+        self.with(|_, client| client.end().is_some())
     }
 
     /// True when the socket takes no more for now, or the handshake is not answered yet.
@@ -149,14 +158,14 @@ impl Registration {
     /// True when the client must take its replies before its next command is read.
     #[must_use]
     pub fn owes_much(&self) -> bool {
-        self.with(|_, client| client.outbox.owes_much())
+        self.with(|_, client| client.owes_much())
     }
 
     /// Notes a sign of life, and answers a probe with it.
     pub fn heard(&self) {
         self.with(|egress, client| {
-            client.heard_ms = egress.time.now_ms();
-            if let Some(probe) = &mut client.probe {
+            client.heard = Moment::at(egress.time.now_ms());
+            if let Some(probe) = client.probe() {
                 probe.heard(egress.time.now_ms());
             }
         });
@@ -166,7 +175,7 @@ impl Registration {
     /// before the message is complete. It is no sign of life otherwise.
     pub fn heard_part(&self) {
         self.with(|egress, client| {
-            if let Some(probe) = &mut client.probe {
+            if let Some(probe) = client.probe() {
                 probe.heard(egress.time.now_ms());
             }
         });
@@ -175,7 +184,10 @@ impl Registration {
     /// Notes a sign of life if the socket took bytes from the queue since the last one, and returns whether it did. For
     /// the time in which nothing is read from the client, because it must take its replies first.
     pub fn heard_by_progress(&self) -> bool {
-        let is_new = self.with(|_, client| client.sent_ms > client.heard_ms);
+        let is_new = self.with(|egress, client| {
+            let now_ms = egress.time.now_ms();
+            client.sent.ms(now_ms) > client.heard.ms(now_ms)
+        });
         if is_new {
             self.heard();
         }
@@ -185,7 +197,7 @@ impl Registration {
     /// Ends a probe when its time is over: all askers that still wait learn that no answer came.
     pub fn probe_failed(&self) {
         self.with(|_, client| {
-            if let Some(mut probe) = client.probe.take() {
+            if let Some(mut probe) = client.busy.as_mut().and_then(|busy| busy.probe.take()) {
                 probe.answer(false);
             }
         });
@@ -222,7 +234,7 @@ impl Registration {
     /// Queues a ping or pong, unless the connection is ending. [`Registration::flush`] sends it.
     pub fn control(&self, kind: Kind, frame: &Frame) {
         self.with(|egress, client| {
-            if client.end.is_none() {
+            if client.end().is_none() {
                 egress.queue_control(client, kind, frame);
             }
         });
@@ -244,7 +256,7 @@ impl Registration {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, wheel, .. } = &mut *state;
         let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
-        if at_ms.div_ceil(TICK_MS) < client.armed {
+        if tick_of(at_ms) < client.armed {
             client.armed = wheel.file(self.slot(), at_ms);
         }
     }
@@ -253,7 +265,7 @@ impl Registration {
     /// anything.
     pub fn speak(&self, dialect: Dialect) {
         self.with(|_, client| {
-            debug_assert!(client.topics.is_empty(), "the dialect chooses the lane");
+            debug_assert!(client.topics.as_slice().is_empty(), "the dialect chooses the lane");
             client.dialect = dialect;
         });
     }
@@ -282,7 +294,7 @@ impl Registration {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, lanes, .. } = &mut *state;
         let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
-        client.topics.push(topic);
+        client.topics.add(topic);
         let has_gaps = client.dialect == Dialect::V1;
         let lane = lanes
             .entry(LaneId::new(topic, client.dialect))
@@ -299,7 +311,7 @@ impl Registration {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, lanes, .. } = &mut *state;
         let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
-        client.topics.retain(|known| *known != topic);
+        client.topics.remove(topic);
         let id = LaneId::new(topic, client.dialect);
         if let Some(lane) = lanes.get_mut(&id) {
             lane.catch_up(&self.shard.egress, &mut client, until);
@@ -331,8 +343,10 @@ impl Registration {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, lanes, .. } = &mut *state;
         let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
-        let lanes = client.topics.iter().filter_map(|&topic| lanes.get(&LaneId::new(topic, client.dialect)));
-        lanes.map(|lane| lane.swept_ms).fold(client.sent_ms, u64::max)
+        let topics = client.topics.as_slice();
+        let lanes = topics.iter().filter_map(|&topic| lanes.get(&LaneId::new(topic, client.dialect)));
+        let sent_ms = client.sent.ms(self.shard.now_ms());
+        lanes.map(|lane| lane.swept_ms).fold(sent_ms, u64::max)
     }
 
     /// Returns the number of bytes sent to the client so far.
@@ -350,7 +364,7 @@ impl Drop for Registration {
         let end = state.clients.end();
         state.tokens.remove(self.id.slot(), end);
         self.shard.egress.metrics.queue_bytes.sub(client.queued() as u64);
-        for topic in client.topics {
+        for &topic in client.topics.as_slice() {
             self.leave(&mut state, LaneId::new(topic, client.dialect));
         }
     }

@@ -50,7 +50,7 @@ impl Shard {
         let Some(marks) = tokens.slice(from) else { return false };
         for (slot, mark) in (from..).zip(marks) {
             let Some(sweep) = wanted.find(mark) else { continue };
-            let Some(mut client) = clients.get_mut(slot).filter(|client| client.end.is_none()) else {
+            let Some(mut client) = clients.get_mut(slot).filter(|client| client.end().is_none()) else {
                 continue;
             };
             self.egress.end_client(&mut client, EndReason::TokenRevoked);

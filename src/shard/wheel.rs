@@ -12,14 +12,16 @@ const SLOTS: usize = 1024;
 
 /// Names a client: its slot on the shard.
 type Key = u32;
+/// A tick, counted from the beginning of the shard's time. Their number lasts for six years.
+pub type Tick = u32;
 
 /// A timer wheel.
 #[derive(Debug)]
 pub struct Wheel {
     /// Entries, each a key and its tick, in the slot of the tick modulo the number of slots.
-    slots: Vec<Vec<(Key, u64)>>,
+    slots: Vec<Vec<(Key, Tick)>>,
     /// The first tick that has not been taken yet.
-    next: u64,
+    next: Tick,
     /// Number of entries in all slots.
     filed: usize,
 }
@@ -31,14 +33,14 @@ impl Default for Wheel {
 }
 
 /// Returns the first tick that begins at or after `at_ms`.
-const fn tick_of(at_ms: u64) -> u64 {
-    at_ms.div_ceil(TICK_MS)
+pub(super) fn tick_of(at_ms: u64) -> Tick {
+    Tick::try_from(at_ms.div_ceil(TICK_MS)).unwrap_or(Tick::MAX)
 }
 
 impl Wheel {
     /// Schedules `key` to become due once the shard's time is `at_ms`. Returns the tick of the entry, which tells it
     /// from other entries of the same key.
-    pub fn file(&mut self, key: Key, at_ms: u64) -> u64 {
+    pub fn file(&mut self, key: Key, at_ms: u64) -> Tick {
         let tick = tick_of(at_ms).max(self.next);
         self.slots[tick as usize % SLOTS].push((key, tick));
         self.filed += 1;
@@ -52,10 +54,10 @@ impl Wheel {
     }
 
     /// Moves the keys that are due by `now_ms` into `due`, with their ticks.
-    pub fn advance(&mut self, now_ms: u64, due: &mut Vec<(Key, u64)>) {
-        let until = now_ms / TICK_MS;
+    pub fn advance(&mut self, now_ms: u64, due: &mut Vec<(Key, Tick)>) {
+        let until = Tick::try_from(now_ms / TICK_MS).unwrap_or(Tick::MAX - 1);
         // After a long standstill one turn suffices: it visits every slot.
-        let turns = (until + 1).saturating_sub(self.next).min(SLOTS as u64);
+        let turns = (until + 1).saturating_sub(self.next).min(SLOTS as Tick);
         for tick in (until + 1).saturating_sub(turns)..=until {
             let slot = &mut self.slots[tick as usize % SLOTS];
             let before = due.len();

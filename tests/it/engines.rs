@@ -63,6 +63,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("churn", "sockets, descriptors and memory of one process"),
     ("client_storm", "the server keeps its history on disk"),
     ("doctor", "a command without a server"),
+    ("edges", "the sockets, before the chat reads them"),
     ("embedded", "settings inside another program"),
     ("endpoints", "the endpoints beside the chat"),
     ("engines", "these tests"),

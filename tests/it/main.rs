@@ -22,6 +22,7 @@ mod client;
 mod client_storm;
 mod doctor;
 mod duplicates;
+mod edges;
 mod embedded;
 mod endpoints;
 mod engines;

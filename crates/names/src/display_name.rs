@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use super::error::NameError;
 use super::name::check_chars;
@@ -13,7 +14,7 @@ use super::spelling::is_dangerous;
 ///
 /// Cheap to clone. It proves nothing about the user, unlike a user id: several users may have the same name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DisplayName(Arc<str>);
+pub struct DisplayName(ArcStr);
 
 impl DisplayName {
     /// Most characters that a name may have.

@@ -3,7 +3,8 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use super::error::NameError;
 
@@ -31,7 +32,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $min:literal, $max:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             /// Returns the name as text. It needs no escaping in JSON: quotes and backslashes are not allowed in names.
@@ -114,6 +115,12 @@ impl Borrow<str> for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_one_pointer() {
+        // Every connection has several.
+        assert_eq!([size_of::<UserId>(), size_of::<Option<RoomName>>()], [8; 2]);
+    }
 
     #[test]
     fn names_are_checked_by_length_and_character() {

@@ -13,7 +13,7 @@ impl Chat {
     pub(super) fn wait_for(&mut self, pending: Pending) {
         if let Some(session) = &mut self.v1 {
             debug_assert!(session.pending.is_none(), "no command is taken while something is pending");
-            session.pending = Some(pending);
+            session.pending = Some(Box::new(pending));
         }
     }
 
@@ -26,7 +26,7 @@ impl Chat {
     pub(in crate::endpoint) fn is_waiting(&self) -> bool {
         // The result is not stored: the one wake-up may come while the task is paused for another reason, because the
         // client does not read its answers.
-        match self.v1.as_ref().and_then(|v1| v1.pending.as_ref()) {
+        match self.v1.as_ref().and_then(|v1| v1.pending.as_deref()) {
             None | Some(Pending::Replaying(_)) => false,
             Some(Pending::Leaving(leaving)) => {
                 self.rooms.get(leaving.room.as_str()).is_some_and(Membership::awaits_answers)
@@ -56,7 +56,7 @@ impl Chat {
         let Some(membership) = membership else { return Ok(()) };
         let awaits_answers = membership.awaits_answers();
         let Some(session) = &self.v1 else { return Err(EndReason::Kicked) };
-        match &session.pending {
+        match session.pending.as_deref() {
             Some(Pending::Leaving(leaving)) if leaving.room == room => return Ok(()),
             None if awaits_answers => {
                 self.wait_for(Pending::Leaving(Leaving { room, re: None }));
@@ -79,7 +79,7 @@ impl Chat {
             return Ok(());
         }
         let Some(pending) = self.v1.as_mut().and_then(|v1| v1.pending.take()) else { return Ok(()) };
-        let (re, result) = match pending {
+        let (re, result) = match *pending {
             Pending::Replaying(replaying) => {
                 let rest = replaying.next_page(&mut self.rooms, peer.registration)?;
                 if let Some(rest) = rest {
@@ -97,7 +97,7 @@ impl Chat {
                 return Ok(());
             }
             Pending::Permitting(permitting) => {
-                let Permitting { room, resume, re, permission } = *permitting;
+                let Permitting { room, resume, re, permission } = permitting;
                 let permitted = permission.result().map_err(NotPermitted::command_error);
                 let opened = permitted.and_then(|()| self.open_room(room, resume, re.as_deref(), peer));
                 (re, opened)
@@ -109,19 +109,19 @@ impl Chat {
                 return Ok(());
             }
             Pending::Joining(joining) => {
-                let Joining { room, resume, re, opening } = *joining;
+                let Joining { room, resume, re, opening } = joining;
                 let opened = opening.result().map_err(refusal);
                 let entered = opened.and_then(|()| self.enter_room(room, resume, re.as_deref(), peer));
                 (re, entered)
             }
             Pending::Asking(asking) => {
-                let Asking { room, page, re, opening } = *asking;
+                let Asking { room, page, re, opening } = asking;
                 let read = opening.result().map_err(refusal);
                 let answered = read.and_then(|()| self.recent(room.as_str(), page, re.as_deref(), peer));
                 (re, answered)
             }
             Pending::Sending(sending) => {
-                let Sending { re, delivery } = *sending;
+                let Sending { re, delivery } = sending;
                 let delivered = delivery.result();
                 let answered = delivered.map(|count| peer.reply(&v1::direct_ack(re.as_deref(), count)));
                 (re, answered)

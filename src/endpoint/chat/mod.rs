@@ -100,7 +100,7 @@ impl Chat {
             registration.greet(&v1::welcome(node, claim.user(), secret, &entered, until_unix_ms));
             let mut new = Box::new(Session::new(room, address, allowed));
             let replaying = Replaying::begin(registration, entered.membership.room(), entered.resumed);
-            new.pending = replaying.map(Pending::Replaying);
+            new.pending = replaying.map(Pending::Replaying).map(Box::new);
             session = Some(new);
         }
         let (rooms, name) = (Rooms::new(entered.membership), name.map(Box::new));

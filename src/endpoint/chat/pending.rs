@@ -5,7 +5,7 @@ use super::replay::Replaying;
 use crate::names::{Epoch, Offset, Position, RoomName};
 use crate::node::{Delivery, Opening, Permission};
 
-/// The one thing that a connection has to finish.
+/// The one thing that a connection has to finish. It is boxed, because most connections have nothing to finish.
 #[derive(Debug)]
 pub(super) enum Pending {
     /// Missed messages are still to be sent.
@@ -13,15 +13,15 @@ pub(super) enum Pending {
     /// A room is to be left once the client's messages there are answered.
     Leaving(Leaving),
     /// A room is to be entered if the hook `join` permits it.
-    Permitting(Box<Permitting>),
+    Permitting(Permitting),
     /// A room is to be entered once the engine has opened it.
-    Joining(Box<Joining>),
+    Joining(Joining),
     /// A page of history is to be sent once the engine has read it.
-    Asking(Box<Asking>),
+    Asking(Asking),
     /// A new token is to be answered once the rooms that it does not allow are left.
     Renewing(Renewing),
     /// A private message is to be answered once the nodes of its recipient have answered.
-    Sending(Box<Sending>),
+    Sending(Sending),
 }
 
 /// A `leave` command that waits until the client's messages in the room are answered.

@@ -31,7 +31,7 @@ pub(super) struct Session {
     /// Patterns of the rooms that the token allows; `None` allows all.
     pub(super) allowed: Option<Box<[String]>>,
     /// The command that has to be finished before the next one is taken.
-    pub(super) pending: Option<Pending>,
+    pub(super) pending: Option<Box<Pending>>,
     /// Limits how often the connection's `typing` commands are shown to others.
     typing: TypingPause,
 }
@@ -224,7 +224,7 @@ impl Chat {
         let (user, id) = (self.claim.user(), peer.registration.id());
         let waiting = peer.node.direct_to_all(user, &to, content, key.as_ref(), peer.now_ms, Some(id));
         if let Some(delivery) = waiting {
-            self.wait_for(Pending::Sending(Box::new(Sending { re: re.map(Box::from), delivery })));
+            self.wait_for(Pending::Sending(Sending { re: re.map(Box::from), delivery }));
             return Ok(());
         }
         let delivered =
@@ -269,7 +269,7 @@ impl Chat {
         if let Some(permission) = peer.node.permission(self.claim.user(), &name, Some(id)) {
             if permission.is_waiting() {
                 let permitting = Permitting { room: name, resume: wish, re: re.map(Box::from), permission };
-                self.wait_for(Pending::Permitting(Box::new(permitting)));
+                self.wait_for(Pending::Permitting(permitting));
                 return Ok(());
             }
             permission.result().map_err(NotPermitted::command_error)?;
@@ -290,7 +290,7 @@ impl Chat {
         let opening = peer.node.opening(&name, self.claim.user(), address, wish, Some(id));
         if let Some(opening) = opening {
             let joining = Joining { room: name, resume: wish, re: re.map(Box::from), opening };
-            self.wait_for(Pending::Joining(Box::new(joining)));
+            self.wait_for(Pending::Joining(joining));
             return Ok(());
         }
         self.enter_room(name, wish, re, peer)
@@ -312,7 +312,7 @@ impl Chat {
         let (recovered, members) = (entered.is_recovered(), entered.members);
         peer.reply(&v1::joined(&v1::Joined { re, room: &name, epoch, offset, recovered, members }));
         let replaying = Replaying::begin(peer.registration, &name, entered.resumed);
-        session.pending = replaying.map(Pending::Replaying);
+        session.pending = replaying.map(Pending::Replaying).map(Box::new);
         self.rooms.add(entered.membership);
         Ok(())
     }
@@ -335,7 +335,7 @@ impl Chat {
         if let Some(opening) = membership.reading(page.before, page.limit) {
             let room = membership.room().clone();
             let asking = Asking { room, page, re: re.map(Box::from), opening };
-            self.wait_for(Pending::Asking(Box::new(asking)));
+            self.wait_for(Pending::Asking(asking));
             return Ok(());
         }
         self.recent(room, page, re, peer)

@@ -29,7 +29,7 @@ use crate::server::shared::Shared;
 const RESERVED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The counts of a connection with its address and its worker, which it leaves when it has ended.
-pub(super) type Counts = (Option<AddressLease>, ConnectionCount);
+pub(super) type Counts = (Option<Box<AddressLease>>, ConnectionCount);
 
 /// Serves HTTP on a socket, and adds the connection that it becomes to those of the worker.
 pub(super) async fn run(
@@ -80,7 +80,8 @@ pub(super) async fn run(
     if let Served::Upgraded { io, leftover, connection } = served {
         let AdmittedConnection { endpoint, registration, info, lease } = connection;
         let stream = io.into_inner().into_stream();
-        let added = connections.add(stream, registration, (endpoint, info), leftover, (lease, count));
+        let added =
+            connections.add(stream, registration, (endpoint, info), leftover, (lease.map(Box::new), count));
         if let Err(error) = added {
             tracing::warn!(%error, "cannot watch the socket of a connection");
         }

@@ -16,6 +16,7 @@ use tokio::task::{spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::handle::{Mailbox, Worker};
+use self::handshake::Counts;
 use super::drain;
 use super::handshakes::RESERVED;
 use super::shared::Shared;
@@ -112,7 +113,7 @@ async fn run(index: usize, shared: Arc<Shared>, mailbox: Mailbox, mut stop: Stop
     let served = Rc::clone(&connections);
     let serving = spawn_local(async move { served.serve().await });
     let fanout = spawn_local(fanout::run(Rc::clone(&context.shard)));
-    let wheel = spawn_local(turn_wheel(Rc::clone(&context.shard)));
+    let wheel = spawn_local(turn_wheel(Rc::clone(&connections)));
     spawn_local(revoked::run(Rc::clone(&context.shard)));
     spawn_local(find_laggards(Rc::clone(&context.shard), laggards));
     let draining = async {
@@ -136,13 +137,14 @@ async fn run(index: usize, shared: Arc<Shared>, mailbox: Mailbox, mut stop: Stop
     }
 }
 
-/// Advances the shard's timer wheel for as long as the worker lives.
-async fn turn_wheel(shard: Rc<Shard>) {
+/// Advances the shard's timer wheel for as long as the worker lives, and frees what quiet connections need no more.
+async fn turn_wheel(connections: Rc<Connections<Counts>>) {
     let mut ticks = interval(Duration::from_millis(TICK_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        shard.wake_due();
+        connections.context.shard.wake_due();
+        connections.rest();
     }
 }
 
