@@ -8,7 +8,7 @@ use criterion::Criterion;
 
 use throng::testing::shard::batch::Batch;
 use throng::testing::shard::outbox::{Kind, Outbox, WriteCounts};
-use throng::testing::shard::sink::{Simulated, Sink};
+use throng::testing::shard::sink::{ByteStream, Sink};
 
 use crate::support::clock::CpuTime;
 use crate::support::{Null, message, settings};
@@ -16,7 +16,7 @@ use crate::support::{Null, message, settings};
 /// A socket that accepts no bytes.
 struct Full;
 
-impl Simulated for Full {
+impl ByteStream for Full {
     fn write(&self, _: &[u8]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
     }
@@ -25,7 +25,7 @@ impl Simulated for Full {
 pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("outbox");
     let frame = message(100);
-    let sink = Sink::Simulated(Rc::new(Null));
+    let sink = Sink::Stream(Rc::new(Null));
     let batch = Rc::new(Batch::of(&frame));
     let bounds = settings().bounds;
 
@@ -52,7 +52,7 @@ pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
             outbox.flush(&sink, &mut counts)
         });
     });
-    let full = Sink::Simulated(Rc::new(Full));
+    let full = Sink::Stream(Rc::new(Full));
     group.bench_function("fill a queue whose socket is full, then free it", |bencher| {
         bencher.iter(|| {
             while outbox.overflow(batch.bytes.len(), 1, 1, &bounds).is_none() {

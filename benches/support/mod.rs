@@ -17,7 +17,7 @@ use throng::testing::protocol::frame::Frame;
 use throng::testing::shard::ShardSettings;
 use throng::testing::shard::batch::BatchLimits;
 use throng::testing::shard::bounds::{Bounds, Overload};
-use throng::testing::shard::sink::Simulated;
+use throng::testing::shard::sink::ByteStream;
 
 /// Returns criterion with settings for short runs: the medians of two undisturbed runs agree within a few per cent, and
 /// all benches together take about a minute.
@@ -103,7 +103,7 @@ pub(crate) fn name<T: std::str::FromStr>(text: &str) -> T {
 /// A socket that accepts everything at once.
 pub(crate) struct Null;
 
-impl Simulated for Null {
+impl ByteStream for Null {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(bytes.len())
     }

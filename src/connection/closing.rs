@@ -11,6 +11,7 @@ use super::turn::Turn;
 use crate::protocol::close::EndReason;
 use crate::shard::Registration;
 use crate::shard::outbox::Flush;
+use crate::shard::sink::Arrived;
 
 /// Longest time for the queue before the close frame to leave, as long as the client keeps reading.
 const QUEUE_MS: u64 = 10_000;
@@ -107,7 +108,7 @@ fn drain(readiness: &mut Readiness, registration: &Registration, parsers: &Parse
         parsers.scratch.clear();
         match read {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Waits,
-            Ok(0) | Err(_) => return Turn::Over,
+            Ok(Arrived { is_end: true, .. }) | Err(_) => return Turn::Over,
             Ok(_) => {}
         }
     }

@@ -23,7 +23,6 @@ mod table;
 mod turn;
 
 use std::io::ErrorKind;
-use std::task::Poll;
 
 use bytes::Bytes;
 use mio::event::Event;
@@ -42,7 +41,7 @@ use crate::prefetch::prefetch;
 use crate::protocol::close::EndReason;
 use crate::shard::Registration;
 use crate::shard::outbox::Flush;
-use crate::shard::sink::Sink;
+use crate::shard::sink::{Arrived, Sink};
 
 /// Most reads in one turn, after which other connections of the worker have theirs.
 const READS_PER_TURN: usize = 2;
@@ -260,7 +259,7 @@ impl Connection {
             if self.registration.owes_much() || self.is_pending() {
                 return Reading::Paused;
             }
-            if !has_held && self.fill(context, source).is_pending() {
+            if !has_held && !self.fill(context, source) {
                 return Reading::Waiting;
             }
             if self.is_stream() {
@@ -279,22 +278,22 @@ impl Connection {
         Reading::Interrupted
     }
 
-    /// Fills the scratch buffer from the socket. Pending when there are no bytes, or the connection ends because the
-    /// client has vanished.
-    fn fill(&mut self, context: &WorkerContext, source: ReadSource) -> Poll<()> {
+    /// Fills the scratch buffer from the socket. Returns false when there are no bytes, or the connection ends because
+    /// the client has vanished.
+    fn fill(&mut self, context: &WorkerContext, source: ReadSource) -> bool {
         if matches!(source, ReadSource::Poller) && !self.readiness.is_readable() {
-            return Poll::Pending;
+            return false;
         }
         let Self { readiness, registration, .. } = self;
         match context.parsers.scratch.fill(|buffer| readiness.read(registration, buffer)) {
-            Ok(read) if read > 0 => {
-                self.traffic.bytes += read as u64;
-                Poll::Ready(())
+            Ok(Arrived { bytes, is_end: false, .. }) => {
+                self.traffic.bytes += bytes as u64;
+                true
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
             Ok(_) | Err(_) => {
                 self.registration.end(EndReason::PeerVanished);
-                Poll::Pending
+                false
             }
         }
     }

@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -16,6 +17,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::BytesMut;
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead, after_handshake_split};
 use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::shard::sink::Arrived;
 
 /// Most bytes read from a socket at once, and therefore the most that one client is served before others.
 pub(super) const SCRATCH_BYTES: usize = 64 * 1024;
@@ -49,20 +52,27 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Fills the buffer with `read`, which gets all of it. Returns the number of bytes.
+    /// Fills the buffer with `read`, which gets all of it.
     ///
     /// # Errors
     /// The error of `read`.
-    pub(super) fn fill(
-        &self,
-        read: impl FnOnce(&mut [u8]) -> std::io::Result<usize>,
-    ) -> std::io::Result<usize> {
+    pub(super) fn fill(&self, read: impl FnOnce(&mut [u8]) -> io::Result<Arrived>) -> io::Result<Arrived> {
         debug_assert_eq!(self.taken.get(), self.filled.get(), "the bytes of the last read are used up");
-        let filled = read(&mut self.bytes.borrow_mut())?;
+        let arrived = read(&mut self.bytes.borrow_mut())?;
+        self.refill(arrived.bytes);
+        Ok(arrived)
+    }
+
+    /// Fills the buffer with bytes that were read before, and fit.
+    pub(super) fn fill_with(&self, bytes: &[u8]) {
+        self.bytes.borrow_mut()[..bytes.len()].copy_from_slice(bytes);
+        self.refill(bytes.len());
+    }
+
+    fn refill(&self, filled: usize) {
         self.taken.set(0);
         self.open.set(0);
         self.filled.set(filled);
-        Ok(filled)
     }
 
     /// Calls `f` with the bytes that no parser has read yet.
@@ -84,7 +94,7 @@ impl AsyncRead for ScratchReader {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
         let Scratch { bytes, taken, open, .. } = &*self.0;
         let from = taken.get();
         let to = open.get().min(from + buf.remaining());

@@ -130,10 +130,7 @@ impl Reader {
     /// Moves the next part of the held bytes into the scratch buffer.
     pub(super) fn unhold(&mut self, parsers: &ParserPool) {
         let part = self.held.split_to(self.held.len().min(SCRATCH_BYTES));
-        let _ = parsers.scratch.fill(|buffer| {
-            buffer[..part.len()].copy_from_slice(&part);
-            Ok(part.len())
-        });
+        parsers.scratch.fill_with(&part);
         if self.held.is_empty() {
             self.held = Bytes::new();
         }

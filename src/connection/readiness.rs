@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind};
 use mio::event::Event;
 
 use crate::shard::Registration;
+use crate::shard::sink::Arrived;
 
 /// A socket's readiness, as far as it is known.
 #[derive(Debug)]
@@ -50,14 +51,14 @@ impl Readiness {
     ///
     /// # Errors
     /// [`ErrorKind::WouldBlock`] when there is nothing; any other error ends the connection.
-    pub(super) fn read(&mut self, registration: &Registration, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, registration: &Registration, buffer: &mut [u8]) -> io::Result<Arrived> {
         loop {
             let read = registration.read(buffer);
             match &read {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_readable = false,
-                // The kernel has no more bytes. The end of the stream may follow, which is not reported again.
-                Ok(read) if (1..buffer.len()).contains(read) => self.is_readable = self.is_closed,
+                // The end of the stream may follow, which is not reported again.
+                Ok(Arrived { is_drained: true, is_end: false, .. }) => self.is_readable = self.is_closed,
                 Ok(_) | Err(_) => {}
             }
             return read;

@@ -1,16 +1,16 @@
 //! A non-blocking socket and its registration with the reactor (the part of tokio that reports when sockets are ready),
 //! from accept to the answer of the handshake.
 
-use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{self, ErrorKind};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustix::io::Errno;
-use rustix::net::{self, RecvFlags, SendFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::shard::sink;
 
 /// Most bytes that are read at once while the connection speaks HTTP. The head of a handshake is far shorter.
 const HEAD_BYTES: usize = 4 * 1024;
@@ -57,11 +57,10 @@ impl Socket {
 
     fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            match net::recv(self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
-                Ok((_, read)) => return Poll::Ready(Ok(read)),
-                Err(Errno::WOULDBLOCK) => return Poll::Pending,
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+            match sink::receive(self.0.get_ref(), buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return Poll::Ready(other),
             }
         }
     }
@@ -71,15 +70,34 @@ impl Socket {
     /// # Errors
     /// The error of the socket.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |socket| sink::send(socket, bytes))
+    }
+
+    /// Calls `write` with the socket when that is ready to take bytes, again while it says that it would block.
+    ///
+    /// # Errors
+    /// The error of `write`.
+    pub fn poll_write_with<R>(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&TcpStream) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
         loop {
             let mut guard = ready!(self.0.poll_write_ready(cx))?;
-            match net::send(self.0.get_ref(), bytes, SendFlags::NOSIGNAL) {
-                Ok(written) => return Poll::Ready(Ok(written)),
-                Err(Errno::WOULDBLOCK) => guard.clear_ready(),
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+            match write(self.0.get_ref()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return Poll::Ready(other),
             }
         }
+    }
+
+    /// Sends bytes if the socket takes them now; returns how many it took.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldBlock`], or the error of the socket.
+    pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        sink::send(self.0.get_ref(), bytes)
     }
 
     /// Shuts the writing side down.
@@ -87,10 +105,7 @@ impl Socket {
     /// # Errors
     /// The error of the socket. A peer that has gone already is not an error.
     pub fn shutdown(&self) -> io::Result<()> {
-        match self.0.get_ref().shutdown(Shutdown::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            other => other,
-        }
+        sink::shut_down(self.0.get_ref())
     }
 }
 

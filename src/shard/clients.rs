@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut, Range};
 use std::rc::Rc;
 
 use super::client::Client;
-use super::sink::{Simulated, Sink};
+use super::sink::{ByteStream, Sink};
 use super::slots::Slots;
 use crate::names::ConnectionId;
 use crate::prefetch::prefetch;
@@ -28,7 +28,7 @@ pub(super) struct Hot {
 #[derive(Debug)]
 struct Nowhere;
 
-impl Simulated for Nowhere {
+impl ByteStream for Nowhere {
     fn write(&self, _: &[u8]) -> io::Result<usize> {
         Err(io::ErrorKind::NotConnected.into())
     }
@@ -57,7 +57,7 @@ impl Clients {
     /// Adds the client that `make` makes for the lowest free slot. Every write to it fails until it has a sink.
     pub(super) fn insert_with(&mut self, make: impl FnOnce(usize) -> Client) -> &Client {
         let client = self.slots.insert_with(make);
-        let sink = Sink::Simulated(self.nowhere.clone());
+        let sink = Sink::Stream(self.nowhere.clone());
         let hot = Hot { sink, bytes_sent: 0, generation: client.id.generation(), is_direct: false };
         match self.hot.get_mut(client.id.slot()) {
             Some(empty) => *empty = hot,
@@ -91,7 +91,7 @@ impl Clients {
     /// Removes the client of a slot and returns it.
     pub(super) fn remove(&mut self, slot: usize) -> Option<Client> {
         let client = self.slots.remove(slot)?;
-        let sink = Sink::Simulated(self.nowhere.clone());
+        let sink = Sink::Stream(self.nowhere.clone());
         self.hot[slot] = Hot { sink, bytes_sent: 0, generation: 0, is_direct: false };
         if self.slots.end() < self.hot.len() {
             self.hot.truncate(self.slots.end());

@@ -11,7 +11,7 @@ use super::intake::Intake;
 use super::lane::Lane;
 use super::lane::id::LaneId;
 use super::outbox::{Flush, Kind, Outbox};
-use super::sink::Sink;
+use super::sink::{Arrived, Sink};
 use super::state::State;
 use super::wheel::tick_of;
 use crate::clock::Moment;
@@ -81,12 +81,12 @@ impl Registration {
         });
     }
 
-    /// Reads the bytes that the client has sent; returns 0 at the end of the stream.
+    /// Reads bytes that the client has sent.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when there are none now; any other error ends the connection.
     #[inline]
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Arrived> {
         self.with(|_, client| client.hot.sink.read(buffer))
     }
 

@@ -23,7 +23,7 @@ use crate::shard::ShardSettings;
 use crate::shard::batch::BatchLimits;
 use crate::shard::bounds::Bounds;
 use crate::shard::bounds::Overload;
-use crate::shard::sink::{Simulated, Sink};
+use crate::shard::sink::{ByteStream, Sink};
 use crate::shard::{Registration, Shard, fanout};
 
 /// Number of threads, each with a shard.
@@ -37,7 +37,7 @@ const TURNS: usize = 12;
 #[derive(Default)]
 struct Wire(RefCell<Vec<u8>>);
 
-impl Simulated for Wire {
+impl ByteStream for Wire {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -79,7 +79,7 @@ fn enter(node: &Arc<Node>, shard: &Rc<Shard>) -> (Membership, Registration, Rc<W
     let registration = shard.register();
     // The two clients speak different dialects: each has a lane of its own in the room.
     registration.speak([Dialect::Plain, Dialect::V1][shard.index()]);
-    registration.open(Sink::Simulated(wire.clone()));
+    registration.open(Sink::Stream(wire.clone()));
     let user: UserId = format!("user-{}", shard.index()).parse().expect("a user id");
     let room = "hall".parse().expect("a name");
     let entered = node.enter(&registration, &room, (&user).into(), None).expect("a room");

@@ -29,7 +29,7 @@ use throng::testing::protocol::event::CommandError;
 use throng::testing::rate_limit::Allowance;
 use throng::testing::shard::batch::BatchLimits;
 use throng::testing::shard::bounds::{Bounds, Overload};
-use throng::testing::shard::sink::{Simulated, Sink};
+use throng::testing::shard::sink::{ByteStream, Sink};
 use throng::testing::shard::{Registration, Shard, ShardSettings, fanout};
 
 use crate::frame::{CLOSE, Received, TEXT};
@@ -64,7 +64,7 @@ struct Wire {
     is_stuck: Cell<bool>,
 }
 
-impl Simulated for Wire {
+impl ByteStream for Wire {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         if self.is_stuck.get() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -219,7 +219,7 @@ impl System {
         };
         let entry = ChatRequest { room, name: None, address: 0, allowed: None, v1 };
         let chat = Chat::enter(&self.node, &registration, claim, entry).expect("there are few rooms");
-        registration.open(Sink::Simulated(wire.clone()));
+        registration.open(Sink::Stream(wire.clone()));
         let endpoint = Endpoint::Chat(Box::new(chat));
         let mut client = Client { endpoint, registration, wire, allowance: Allowance::default() };
         self.replay(&mut client);

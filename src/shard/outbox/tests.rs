@@ -8,7 +8,7 @@ use crate::names::Offset;
 use crate::protocol::frame::{self, OpCode};
 use crate::registry::delivery::LossNote;
 use crate::shard::bounds::Overload;
-use crate::shard::sink::Simulated;
+use crate::shard::sink::ByteStream;
 
 const BOUNDS: Bounds = Bounds { messages: 8, bytes: 4000, age_ms: 1000 };
 
@@ -19,7 +19,7 @@ struct Wire {
     space: Cell<usize>,
 }
 
-impl Simulated for Wire {
+impl ByteStream for Wire {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let most = bytes.len().min(self.space.get());
         if most == 0 {
@@ -44,7 +44,7 @@ impl Setup {
 
     fn flush(&mut self, space: usize) -> Flush {
         self.wire.space.set(space);
-        self.outbox.flush(&Sink::Simulated(self.wire.clone()), &mut self.counts)
+        self.outbox.flush(&Sink::Stream(self.wire.clone()), &mut self.counts)
     }
 
     /// Returns the opcode and payload of each frame that the socket took. Panics when its bytes are not whole frames.

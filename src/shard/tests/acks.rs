@@ -183,7 +183,7 @@ struct LoggingWire {
     log: Rc<RefCell<Vec<usize>>>,
 }
 
-impl Simulated for LoggingWire {
+impl ByteStream for LoggingWire {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.log.borrow_mut().push(self.index);
         Ok(bytes.len())

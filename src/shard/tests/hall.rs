@@ -47,10 +47,10 @@ impl Hall {
         (self.connect(dialect, wire.clone()), wire)
     }
 
-    pub(super) fn connect(&self, dialect: Dialect, wire: Rc<dyn Simulated>) -> Registration {
+    pub(super) fn connect(&self, dialect: Dialect, wire: Rc<dyn ByteStream>) -> Registration {
         let registration = self.shard.register();
         registration.speak(dialect);
-        registration.open(Sink::Simulated(wire));
+        registration.open(Sink::Stream(wire));
         registration
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::BatchLimits;
 use super::bounds::Bounds;
-use super::sink::{Simulated, Sink};
+use super::sink::{ByteStream, Sink};
 use super::*;
 use crate::names::Offset;
 use crate::protocol::Dialect;
@@ -39,7 +39,7 @@ struct Wire {
     cost: Cell<Duration>,
 }
 
-impl Simulated for Wire {
+impl ByteStream for Wire {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let len = self.space.get().map_or(bytes.len(), |space| space.min(bytes.len()));
         if self.is_stuck.get() || len == 0 {
@@ -68,7 +68,7 @@ fn shard(overload: Overload) -> Rc<Shard> {
 fn join(shard: &Rc<Shard>) -> (Registration, Rc<Wire>) {
     let wire = Rc::<Wire>::default();
     let registration = shard.register();
-    registration.open(Sink::Simulated(wire.clone()));
+    registration.open(Sink::Stream(wire.clone()));
     registration.subscribe(TOPIC, 0, &"lobby".parse().unwrap(), shard.overload());
     (registration, wire)
 }
@@ -266,7 +266,7 @@ fn the_first_event_comes_before_private_messages_that_wait_already() {
     hall.run();
     client.greet(&frame::text("welcome"));
     client.reply(&frame::text("missed"));
-    client.open(Sink::Simulated(wire.clone()));
+    client.open(Sink::Stream(wire.clone()));
     assert_eq!(hall::seen(&wire), ["welcome", "private", "missed"]);
 }
 

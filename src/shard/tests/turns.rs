@@ -88,7 +88,7 @@ impl Busy {
     }
 }
 
-impl Simulated for Busy {
+impl ByteStream for Busy {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.next();
         Ok(bytes.len())
@@ -100,7 +100,7 @@ fn other_tasks_get_their_turn_however_fast_messages_come() {
     let shard = shard(Overload::Disconnect);
     let busy = Rc::new(Busy { shard: shard.clone(), last: Cell::new(0) });
     let client = shard.register();
-    client.open(Sink::Simulated(busy.clone()));
+    client.open(Sink::Stream(busy.clone()));
     client.subscribe(TOPIC, 0, &"lobby".parse().unwrap(), shard.overload());
     busy.next();
     let task = pin!(fanout::run(shard));
