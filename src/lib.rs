@@ -146,6 +146,7 @@
 //   metrics/     mod (counters of each shard, summed for a scrape) · counter (and histograms) · engine (of several
 //                nodes) · webhooks, hooks · page, render (Prometheus' text format)
 //   clock.rs     the time, which a test can move
+//   deflate/     mod (messages of permessage-deflate, each by itself) · deflater · inflater · tests
 //   shrink.rs    shrinks collections that are mostly empty
 //   striped.rs   a table in stripes, each with a lock of its own
 //   prefetch.rs  loads memory into the cache before it is needed
@@ -179,7 +180,7 @@
 // protocol
 // webhooks  hooks
 // rate_limit  revocation  outbound       hyper-rustls only in outbound
-// config  keys  metrics  clock  shrink  striped  prefetch  live  faults   use no module of the crate
+// config  keys  metrics  clock  shrink  striped  prefetch  live  deflate  faults    use no module of the crate
 // names                                              a crate; it depends on nothing of ours
 // ```
 //
@@ -250,6 +251,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod connection;
+mod deflate;
 mod endpoint;
 mod faults;
 mod framed;
@@ -301,6 +303,9 @@ pub mod testing {
     }
     pub mod connection {
         pub use crate::connection::*;
+    }
+    pub mod deflate {
+        pub use crate::deflate::*;
     }
     pub mod endpoint {
         pub use crate::endpoint::*;

@@ -46,8 +46,8 @@ const LAYERS: &[&[&str]] = &[
     &["webhooks", "hooks"],
     &["rate_limit", "revocation", "outbound"],
     &[
-        "config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "locked", "framed",
-        "faults",
+        "config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "deflate", "locked",
+        "framed", "faults",
     ],
     &["names"],
 ];
@@ -92,6 +92,7 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["jsonwebtoken"], &["admission::token"]),
     (&["safe_arch"], &["prefetch"]),
     (&["arcstr"], &["names"]),
+    (&["flate2"], &["deflate", "bench"]),
     (&["arc_swap"], &["live"]),
     (&["anyhow"], &["main", "cli", "bench", "terminal"]),
     (&["ratatui", "unicode_segmentation", "unicode_width", "jiff"], &["terminal::screen"]),
