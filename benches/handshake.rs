@@ -37,7 +37,7 @@ pub(crate) fn all(criterion: &mut Criterion<CpuTime>) {
         bencher.iter(|| {
             let handshake = upgrade::check(black_box(&request)).expect("a correct handshake");
             let subprotocol = upgrade::select(&["echo"], &handshake.offered);
-            upgrade::switching_protocols(&handshake.accept, subprotocol)
+            upgrade::switching_protocols(&handshake.accept, subprotocol, None)
         });
     });
     group.finish();

@@ -62,9 +62,10 @@
 //                door (the addresses, and what each serves) · reload (of the settings) · dashboard (its feed and
 //                snapshots; counters for other nodes and their rows; info; CPU and memory) · drain
 //   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
-//                connection) · service (one request) · request (its head) · received (its body) · body (of a
-//                response: whole, or in parts) · upgrade (the 101 by hand) · host (the syntax of `Host`) · respond
-//                (refusals become responses) · pages · lingering (closes that arrive) · tests
+//                connection) · service (one request) · request (its head) · received (its body) · body (of a response:
+//                whole, or in parts) · upgrade (the 101 by hand) · extensions (compression is negotiated) · host (the
+//                syntax of `Host`) · respond (refusals become responses) · pages · lingering (closes that arrive) ·
+//                tests
 //   connection/  mod (one connection) · active (the part that an idle one lacks) · table (those of a worker, and their
 //                turns) · turn (its result) · poller (waits for their sockets) · readiness (of one socket) · context
 //                (what they share) · socket (until the handshake is answered) · reader (bytes, frames, messages) ·
@@ -88,14 +89,15 @@
 //                (how many wait) · waiter, opening (waiting for a room or its history) · permission (waiting for a
 //                hook) · direct (private messages) · survey (questions and orders of operators, to all nodes) · revoke
 //                (tokens) · typing
-//   shard/       mod (one worker's share of the connections) · registration (the hold of a connection on its
-//                client) · intake (from the inbox into the lanes) · lane (a room's members of one dialect, and their
-//                sweep) · fanout (slices, senders, writes) · egress (queues, flushes, evictions) · outbox (a client's
-//                queue) · batch (frames that are sent together) · bounds (of a queue, and what happens beyond) ·
-//                clients (what a delivery reads, densely) · client (the rest) · slots · state (all of these) ·
-//                backlog (the longest queues) · laggards, inquiry (for the operator) · probe (is a client alive?) ·
-//                sink (the socket) · wakes (clients that get a turn) · tokens (of the clients) · revoked (ends those
-//                whose tokens are) · farewell (the last frames) · time · wheel (timers) · tests
+//   shard/       mod (one worker's share of the connections) · registration (the hold of a connection on its client) ·
+//                intake (from the inbox into the lanes) · lane (a room's members who are sent its events in one form,
+//                and their sweep; deflated, compressed frames) · fanout (slices, senders, writes, supplies) · egress
+//                (queues, flushes, evictions) · outbox (a client's queue) · batch (frames that are sent together) ·
+//                bounds (of a queue, and what happens beyond) · clients (what a delivery reads, densely) · client (the
+//                rest) · slots · state (all of these) · backlog (the longest queues) · laggards, inquiry (for the
+//                operator) · probe (is a client alive?) · sink (the socket) · wakes (clients that get a turn) · tokens
+//                (of the clients) · revoked (ends those whose tokens are) · farewell (the last frames) · time · wheel
+//                (timers) · tests
 //   registry/    mod (the way from any thread to every shard) · topic (a room as all shards see it) · delivery (a
 //                frame and its audience) · inbox (of a shard) · directory (the connections of each user) · probe,
 //                inquiry (questions about one connection) · share (of a queue, for each sender of private messages) ·
@@ -198,7 +200,8 @@
 //    registers the connection and joins its room. Messages of the room wait until the response 101 is written. Then
 //    all state of HTTP is dropped, and `connection` takes the socket.
 // 3. **Read.** `connection::reader` reads into a buffer that all connections of the worker share. The scanner checks
-//    each frame's header before the parser sees the frame. A complete text message is checked to be UTF-8.
+//    each frame's header before the parser sees the frame. A complete text message is checked to be UTF-8, after it was
+//    decompressed if it came compressed.
 // 4. **Command.** `endpoint::chat` parses the message in place into typed fields, validates it, and takes a token from
 //    the rate limit buckets of the connection and of its user.
 // 5. **Publish.** `broker::publish` does one step under the room's lock: it checks that every inbox has space, assigns
@@ -206,10 +209,11 @@
 //    to the history. The sender's ack travels with the message to the sender's shard. After that, if all histories
 //    together exceed their limit, the oldest messages of the node are dropped.
 // 6. **Fan-out.** `shard::fanout` runs on each of these shards. It takes the inbox and makes one batch for each room
-//    and dialect. Senders are served first; then each member gets the batch with one non-blocking write. A client that
-//    is in several rooms gets the batches of all of them in one write. Before a fan-out of many writes, the shard
-//    polls its sockets once more, because messages that arrive meanwhile join the batch and need no writes of their
-//    own.
+//    and form: the dialect, and whether events are compressed. A compressed form is made once for each message and
+//    shard, and only if a member there wants it. Senders are served first; then each member gets the batch with one
+//    non-blocking write. A client that is in several rooms gets the batches of all of them in one write. Before a
+//    fan-out of many writes, the shard polls its sockets once more, because messages that arrive meanwhile join the
+//    batch and need no writes of their own.
 // 7. **Backlog.** Data that a socket does not accept stays in the client's outbox, as a reference to the batch. The
 //    connection continues to write when the socket is writable.
 // 8. **Overload.** An outbox that exceeds its bounds ends the connection with 4001 or drops messages, as the room's

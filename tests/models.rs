@@ -49,8 +49,8 @@ use std::time::Instant;
 pub use real_tokio::{io, net, runtime, select, spawn, test};
 pub use shim::{Mutex, MutexGuard};
 pub use throng::testing::{
-    chat, clock, faults, framed, hooks, live, locked, metrics, outbound, prefetch, protocol, rate_limit,
-    revocation, shrink, webhooks,
+    chat, clock, deflate, faults, framed, hooks, live, locked, metrics, outbound, prefetch, protocol,
+    rate_limit, revocation, shrink, webhooks,
 };
 pub use throng::{config, names};
 

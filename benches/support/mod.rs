@@ -69,6 +69,7 @@ pub(crate) fn settings() -> ShardSettings {
         overload: Overload::Disconnect,
         queue_budget: u64::MAX,
         batch: BatchLimits { bytes: 64 * 1024, frames: 256 },
+        compress_from: 256,
         linger: Duration::ZERO,
     }
 }

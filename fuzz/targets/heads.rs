@@ -91,7 +91,7 @@ impl App for Door {
     }
     async fn admit(&self, (): (), request: Request<'_>) -> Result<Upgrade<()>, Refusal> {
         self.note(format!("admit {:?} {:?}", request.query("room"), request.offered()));
-        Ok(Upgrade { connection: (), subprotocol: None })
+        Ok(Upgrade { connection: (), subprotocol: None, extensions: None })
     }
     fn refused(&self, refusal: &Refusal) {
         // hyper detects the preface of HTTP/2 only if all of it arrives at once. In both cases the answer is 400.

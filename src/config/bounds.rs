@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::names::units::{GIB, KIB, MIB, TIB};
 
-use super::kind::{Choice, Count, Size, SizeOrZero, Time};
+use super::kind::{Choice, Count, Flag, Size, SizeOrZero, Time};
 use super::schema::settings;
 use super::types::QueuePolicy;
 
@@ -98,6 +98,17 @@ settings! {
         /// Bytes in the inbox of one shard; beyond, publishing answers `unavailable`. 64KiB to 4GiB.
         /// Memory: this much per worker.
         max_inbox_bytes: usize = 8 * MIB, Size(64 * KIB, 4 * GIB), restart;
+    }
+}
+
+settings! {
+    /// Compression of messages (permessage-deflate) for clients that offer it.
+    Compression at compression {
+        /// Accept the offer of a client to compress messages: events to it take about half the bytes, once for all
+        /// clients of a room, and it may compress what it sends. Memory: some 400KiB per worker that has such clients.
+        enabled: bool = false, Flag, live;
+        /// Bytes of an event from which it is compressed, if that saves a tenth; 0B (all) to 1GiB.
+        min_bytes: usize = 256, Size(0, GIB), restart;
     }
 }
 

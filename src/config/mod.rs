@@ -33,7 +33,7 @@ pub use crate::keys::{Algorithm, KeyError, PublicKey};
 pub use crate::names::units::parse_duration;
 
 pub use address::Address;
-pub use bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
+pub use bounds::{Compression, Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
 pub use callbacks::{Hooks, Outbound, Webhook, Webhooks};
 pub use engine::Redis;
 pub use error::{ConfigError, ConfigErrors, Layer};

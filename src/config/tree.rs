@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::bounds::{Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
+use super::bounds::{Compression, Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
 use super::callbacks::{Hooks, Outbound, Webhooks};
 use super::engine::Redis;
 use super::error::Layer;
@@ -46,6 +46,8 @@ settings! {
         socket: Socket;
         /// How messages travel from a room to its members.
         fanout: Fanout;
+        /// Compression of messages (permessage-deflate) for clients that offer it.
+        compression: Compression;
         /// WebSocket pings that find connections whose peer is gone.
         heartbeat: Heartbeat;
         /// The small endpoints beside the chat.
@@ -115,12 +117,13 @@ pub struct KeyInfo {
     pub meaning: &'static str,
 }
 
-const SECTIONS: [&[Key<Config>]; 21] = [
+const SECTIONS: [&[Key<Config>]; 22] = [
     Config::KEYS,
     Limits::KEYS,
     Queue::KEYS,
     Socket::KEYS,
     Fanout::KEYS,
+    Compression::KEYS,
     Heartbeat::KEYS,
     Endpoints::KEYS,
     Chat::KEYS,

@@ -24,9 +24,10 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Makes the part of a connection that begins with bytes which followed its handshake.
-    pub(super) fn with(leftover: Bytes, now_ms: u64) -> Box<Self> {
-        Box::new(Self { reader: Reader::new(leftover), used_ms: now_ms, ..Self::default() })
+    /// Makes the part of a connection that begins with bytes which followed its handshake, or with none. With
+    /// `deflates` the client may send compressed messages.
+    pub(super) fn with(leftover: Bytes, deflates: bool, now_ms: u64) -> Box<Self> {
+        Box::new(Self { reader: Reader::new(leftover, deflates), used_ms: now_ms, ..Self::default() })
     }
 
     /// Makes the part of a connection that is ending.
@@ -35,8 +36,8 @@ impl Active {
     }
 
     /// Returns the part, and makes it if there is none.
-    pub(super) fn of(active: &mut Option<Box<Self>>, now_ms: u64) -> &mut Self {
-        let active = active.get_or_insert_default();
+    pub(super) fn of(active: &mut Option<Box<Self>>, deflates: bool, now_ms: u64) -> &mut Self {
+        let active = active.get_or_insert_with(|| Self::with(Bytes::new(), deflates, now_ms));
         active.used_ms = now_ms;
         active
     }

@@ -17,17 +17,18 @@ pub struct Found {
     pub wrong: Option<EndReason>,
 }
 
-/// Scans a stream in the same way as the reader.
+/// Scans a stream in the same way as the reader. With `deflates` messages may be compressed.
 #[must_use]
-pub fn scan(parts: &[&[u8]]) -> Found {
+pub fn scan(parts: &[&[u8]], deflates: bool) -> Found {
     let limits = FrameLimits { message_bytes: MAX_MESSAGE_BYTES, fragments: 3 };
-    let (mut scanner, mut found, mut at) = (Scanner::default(), Found::default(), 0);
-    for mut part in parts.iter().copied() {
+    let (mut scanner, mut found, mut at) = (Scanner::new(deflates), Found::default(), 0);
+    for part in parts {
+        let mut part = &mut part.to_vec()[..];
         while !part.is_empty() {
             match scanner.scan(part, &limits) {
                 Ok(step) => {
                     at += step.len;
-                    part = &part[step.len..];
+                    part = &mut part[step.len..];
                     found.ends.extend(step.is_complete.then_some(at));
                 }
                 Err(reason) => return Found { wrong: Some(reason), ..found },

@@ -42,7 +42,7 @@ impl Connection {
             result
         }));
         if allowance != before {
-            Active::of(&mut self.active, now_ms).allowance = allowance;
+            Active::of(&mut self.active, self.deflates, now_ms).allowance = allowance;
         }
         match called {
             Ok(Ok(())) => {}

@@ -38,6 +38,7 @@ use crate::endpoint::{Endpoint, Route};
 use crate::metrics::EndedBy;
 use crate::node::ConnectionPermit;
 use crate::prefetch::prefetch;
+use crate::protocol::Deflate;
 use crate::protocol::close::EndReason;
 use crate::shard::Registration;
 use crate::shard::outbox::Flush;
@@ -101,6 +102,8 @@ struct Connection {
     _permit: ConnectionPermit,
     route: Route,
     readiness: Readiness,
+    /// The client may send compressed messages.
+    deflates: bool,
     /// The connection is in the queue of those that get a turn.
     is_queued: bool,
     /// The connection is in the queue of those that will rest.
@@ -119,6 +122,7 @@ impl Connection {
         let now_ms = context.shard.tick();
         let expires_ms = info.until_unix_ms.map(|until_unix_ms| context.expires_ms(until_unix_ms));
         let deadlines = Deadlines::new(expires_ms, now_ms, &context.times, |most| fastrand::u64(..=most));
+        let deflates = registration.deflate() != Deflate::Off;
         let metrics = context.shard.metrics();
         metrics.connections.add(1);
         metrics.accepted.add(1);
@@ -126,13 +130,14 @@ impl Connection {
         Self {
             endpoint: Some(endpoint),
             registration,
-            active: (!leftover.is_empty()).then(|| Active::with(leftover, now_ms)),
+            active: (!leftover.is_empty()).then(|| Active::with(leftover, deflates, now_ms)),
             deadlines,
             traffic: Traffic::default(),
             opened_ms: now_ms,
             _permit: permit,
             route,
             readiness: Readiness::unknown(),
+            deflates,
             is_queued: false,
             is_watched: false,
         }
@@ -265,7 +270,7 @@ impl Connection {
             if self.is_stream() {
                 continue;
             }
-            let active = Active::of(&mut self.active, now_ms);
+            let active = Active::of(&mut self.active, self.deflates, now_ms);
             if has_held {
                 active.reader.unhold(&context.parsers);
             }
@@ -307,7 +312,7 @@ impl Connection {
         let rate = limiter.as_ref().as_ref().map(|limiter| &limiter.frames);
         let mut frames = Charge { rate, asked, now_ms };
         for _ in 0..FRAMES_PER_TURN {
-            let reader = &mut Active::of(&mut self.active, now_ms).reader;
+            let reader = &mut Active::of(&mut self.active, self.deflates, now_ms).reader;
             match reader.next(&context.parsers, &context.limits, &mut frames) {
                 Ok(Some((incoming, refused))) => {
                     has_finished |= matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
@@ -333,7 +338,7 @@ impl Connection {
         if frames.asked < asked {
             self.registration.answered(asked - frames.asked);
         }
-        let reader = &mut Active::of(&mut self.active, now_ms).reader;
+        let reader = &mut Active::of(&mut self.active, self.deflates, now_ms).reader;
         reader.hold(&context.parsers);
         let is_under_way = !reader.is_idle();
         if is_under_way {

@@ -18,6 +18,8 @@ use bytes::BytesMut;
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead, after_handshake_split};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::scanner::compressed_bytes;
+use crate::deflate::Inflater;
 use crate::shard::sink::Arrived;
 
 /// Most bytes read from a socket at once, and therefore the most that one client is served before others.
@@ -75,9 +77,9 @@ impl Scratch {
         self.filled.set(filled);
     }
 
-    /// Calls `f` with the bytes that no parser has read yet.
-    pub(super) fn with_rest<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        f(&self.bytes.borrow()[self.taken.get()..self.filled.get()])
+    /// Calls `f` with the bytes that no parser has read yet, which it may change.
+    pub(super) fn with_rest<R>(&self, f: impl FnOnce(&mut [u8]) -> R) -> R {
+        f(&mut self.bytes.borrow_mut()[self.taken.get()..self.filled.get()])
     }
 
     /// Discards the bytes that no parser has read yet.
@@ -90,11 +92,7 @@ impl Scratch {
 struct ScratchReader(Rc<Scratch>);
 
 impl AsyncRead for ScratchReader {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Scratch { bytes, taken, open, .. } = &*self.0;
         let from = taken.get();
         let to = open.get().min(from + buf.remaining());
@@ -134,10 +132,12 @@ async fn parse(mut reader: WebSocketRead<ScratchReader>, scratch: Rc<Scratch>) -
     }
 }
 
-/// A worker's scratch buffer and its idle parsers.
+/// A worker's scratch buffer, its idle parsers, and the inflater that they share.
 pub(super) struct ParserPool {
     /// The buffer that all sockets are read into.
     pub(super) scratch: Rc<Scratch>,
+    /// Decompresses the messages of all connections; made for the first compressed message.
+    pub(super) inflater: RefCell<Option<Box<Inflater>>>,
     idle: RefCell<Vec<FrameParser>>,
     max_message_bytes: usize,
 }
@@ -149,7 +149,8 @@ impl fmt::Debug for ParserPool {
 }
 
 impl ParserPool {
-    /// Creates a pool without parsers. It takes 64 KiB, and up to 256 KiB for idle parsers.
+    /// Creates a pool without parsers. It takes 64 KiB, up to 256 KiB for idle parsers, and some 120 KiB more once a
+    /// client has sent a compressed message.
     #[must_use]
     pub(super) fn new(max_message_bytes: usize) -> Self {
         let scratch = Scratch {
@@ -159,7 +160,12 @@ impl ParserPool {
             filled: Cell::new(0),
             parsed: RefCell::new(None),
         };
-        Self { scratch: Rc::new(scratch), idle: RefCell::default(), max_message_bytes }
+        Self {
+            scratch: Rc::new(scratch),
+            inflater: RefCell::default(),
+            idle: RefCell::default(),
+            max_message_bytes,
+        }
     }
 
     /// Takes an idle parser, or makes a new one.
@@ -170,7 +176,8 @@ impl ParserPool {
             reader.set_auto_close(false);
             reader.set_auto_pong(false);
             // The parser refuses a message of exactly this size, too.
-            reader.set_max_message_size(self.max_message_bytes.saturating_add(1));
+            let most = compressed_bytes(self.max_message_bytes);
+            reader.set_max_message_size(most.saturating_add(1));
             FrameParser(Box::pin(parse(reader, Rc::clone(&self.scratch))))
         })
     }

@@ -6,7 +6,8 @@ use fastwebsockets::{OpCode, WebSocketError};
 use memchr::memmem;
 
 use super::parser::{FrameParser, Parsed, ParserPool, SCRATCH_BYTES};
-use super::scanner::{FrameLimits, Scanner};
+use super::scanner::{Compressed, FrameLimits, Scanner};
+use crate::deflate::InflateError;
 use crate::protocol::close::{EndReason, is_allowed_code};
 use crate::rate_limit::{Bucket, Rate, Refused};
 
@@ -103,10 +104,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Creates a reader that begins with the bytes that were read after the handshake.
+    /// Creates a reader that begins with the bytes that were read after the handshake. With `deflates` the client may
+    /// send compressed messages.
     #[must_use]
-    pub(super) fn new(leftover: Bytes) -> Self {
-        Self { held: leftover, ..Self::default() }
+    pub(super) fn new(leftover: Bytes, deflates: bool) -> Self {
+        Self { scanner: Scanner::new(deflates), held: leftover, ..Self::default() }
     }
 
     /// Returns true between two messages.
@@ -140,7 +142,7 @@ impl Reader {
     pub(super) fn hold(&mut self, parsers: &ParserPool) {
         parsers.scratch.with_rest(|rest| {
             if !rest.is_empty() {
-                self.held = [rest, &self.held].concat().into();
+                self.held = [&*rest, &self.held].concat().into();
             }
         });
         parsers.scratch.clear();
@@ -164,10 +166,17 @@ impl Reader {
             }
             let mut parser = self.parser.take().unwrap_or_else(|| parsers.take());
             match parsers.run(&mut parser, step.len) {
-                Ok(Some(frame)) if step.is_complete => {
+                Ok(Some(mut frame)) if step.is_complete => {
                     parsers.give_back(parser, frame.payload.len());
+                    let inflation = Inflation { parsers, max_bytes: limits.message_bytes };
+                    if let (OpCode::Binary, true, Some(kind)) =
+                        (frame.opcode, frame.is_final, self.scanner.compressed())
+                    {
+                        // Before it is charged, because the rate depends on what it says.
+                        inflation.whole_frame(&mut frame, kind)?;
+                    }
                     let refused = charge.take(&frame, &mut self.frames);
-                    if let Some(received) = self.assemble(frame, refused)? {
+                    if let Some(received) = self.assemble(frame, refused, &inflation)? {
                         return Ok(Some(received));
                     }
                 }
@@ -186,14 +195,19 @@ impl Reader {
     }
 
     /// Adds a frame to the message under way, or returns it when it is whole by itself.
-    fn assemble(&mut self, frame: Parsed, refused: Option<Refused>) -> Result<Option<Received>, EndReason> {
+    fn assemble(
+        &mut self,
+        frame: Parsed,
+        refused: Option<Refused>,
+        inflation: &Inflation<'_>,
+    ) -> Result<Option<Received>, EndReason> {
         let Parsed { is_final, opcode, payload } = frame;
         let whole = |incoming| Ok(Some((incoming, refused)));
         match opcode {
             OpCode::Ping => return whole(Incoming::Ping(payload)),
             OpCode::Pong => return whole(Incoming::Pong),
             OpCode::Close => return whole(parse_close(&payload)?),
-            // The parser has checked the UTF-8 of an unfragmented text.
+            // The UTF-8 of an unfragmented text has been checked.
             OpCode::Text if is_final => return whole(Incoming::Text(payload)),
             OpCode::Binary if is_final => return whole(Incoming::Binary(payload)),
             OpCode::Text | OpCode::Binary => {
@@ -214,10 +228,50 @@ impl Reader {
         if !is_final {
             return Ok(None);
         }
-        Ok(self.assembly.take().map(|whole| match whole.is_text {
+        let Some(mut whole) = self.assembly.take() else { return Err(EndReason::Internal) };
+        if let Some(kind) = self.scanner.compressed() {
+            whole.bytes = inflation.message(&whole.bytes, kind)?;
+            whole.is_text = kind == Compressed::Text;
+        }
+        Ok(Some(match whole.is_text {
             true => (Incoming::Text(whole.bytes), whole.refused),
             false => (Incoming::Binary(whole.bytes), whole.refused),
         }))
+    }
+}
+
+/// Decompresses messages, which the parser has passed as binary ones.
+struct Inflation<'a> {
+    parsers: &'a ParserPool,
+    /// Most bytes of a message.
+    max_bytes: usize,
+}
+
+impl Inflation<'_> {
+    /// Returns the message of this compressed form (RFC 7692, section 7.2.2). Memory: that of the message.
+    ///
+    /// # Errors
+    /// The message is longer than the limit, the form is damaged, or the message is a text and no UTF-8.
+    fn message(&self, form: &[u8], kind: Compressed) -> Result<BytesMut, EndReason> {
+        let mut inflater = self.parsers.inflater.borrow_mut();
+        let inflated = inflater.get_or_insert_default().inflate(form, self.max_bytes);
+        let message = inflated.map_err(|error| match error {
+            InflateError::TooLong => EndReason::MessageTooBig,
+            InflateError::Corrupt => EndReason::InvalidDeflate,
+        })?;
+        if kind == Compressed::Text && std::str::from_utf8(message).is_err() {
+            return Err(EndReason::InvalidUtf8);
+        }
+        Ok(BytesMut::from(message))
+    }
+
+    /// Makes of a frame with a whole compressed message the one that an uncompressed message would have been.
+    fn whole_frame(&self, frame: &mut Parsed, kind: Compressed) -> Result<(), EndReason> {
+        frame.payload = self.message(&frame.payload, kind)?;
+        if kind == Compressed::Text {
+            frame.opcode = OpCode::Text;
+        }
+        Ok(())
     }
 }
 

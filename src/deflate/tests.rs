@@ -43,7 +43,7 @@ fn the_second_message_of_the_rfc_is_refused_because_it_refers_to_the_first() {
 }
 
 #[test]
-fn what_is_no_whole_stream_is_corrupt() {
+fn a_stream_that_is_cut_or_damaged_is_corrupt() {
     let mut deflater = Deflater::default();
     let message =
         b"the quick brown fox jumps over the lazy dog, and the quick dog over the lazy fox".repeat(9);

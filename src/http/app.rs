@@ -31,6 +31,8 @@ pub struct Upgrade<T> {
     pub connection: T,
     /// The subprotocol to answer with, see [`upgrade::select`](super::upgrade::select). Must be one of those offered.
     pub subprotocol: Option<&'static str>,
+    /// The value of `Sec-WebSocket-Extensions` to answer with, see [`extensions`](super::extensions).
+    pub extensions: Option<&'static str>,
 }
 
 /// The application behind HTTP.

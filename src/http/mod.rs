@@ -5,6 +5,7 @@
 
 mod app;
 mod body;
+pub mod extensions;
 mod host;
 mod limits;
 mod lingering;

@@ -129,6 +129,6 @@ impl<'a, A: App> Exchange<'a, A> {
             "only what was offered can be selected (RFC 6455 section 4.2.2)"
         );
         *self.admitted.borrow_mut() = Some(admitted.connection);
-        Ok(upgrade::switching_protocols(&handshake.accept, admitted.subprotocol))
+        Ok(upgrade::switching_protocols(&handshake.accept, admitted.subprotocol, admitted.extensions))
     }
 }

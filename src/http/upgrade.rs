@@ -6,8 +6,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{HeaderMap, Method, Request, StatusCode, Version};
 use sha1::{Digest, Sha1};
@@ -106,13 +107,17 @@ pub fn select(spoken: &[&'static str], offered: &[&str]) -> Option<&'static str>
     spoken.iter().copied().find(is_offered).or(bearer.map(|_| BEARER))
 }
 
-/// Builds the 101 response.
+/// Builds the 101 response, with the subprotocol and the extensions that are accepted.
 #[must_use]
-pub fn switching_protocols(accept: &Accept, subprotocol: Option<&'static str>) -> Response {
+pub fn switching_protocols(
+    accept: &Accept,
+    subprotocol: Option<&'static str>,
+    extensions: Option<&'static str>,
+) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
-    headers.reserve(4);
+    headers.reserve(5);
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     if let Ok(accept) = HeaderValue::from_bytes(accept) {
@@ -120,6 +125,9 @@ pub fn switching_protocols(accept: &Accept, subprotocol: Option<&'static str>) -
     }
     if let Some(subprotocol) = subprotocol {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    if let Some(extensions) = extensions {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extensions));
     }
     response
 }

@@ -83,6 +83,10 @@ pub struct ShardMetrics {
     pub deliveries: Counter,
     /// Bytes written to WebSocket clients.
     pub bytes_sent: Counter,
+    /// Bytes of the events that were compressed, before that. Each event counts once, whatever its audience.
+    pub compressed_from: Counter,
+    /// Bytes of their compressed forms.
+    pub compressed_to: Counter,
     /// Write system calls for WebSocket clients.
     pub writes: Counter,
     /// Clients disconnected because they did not keep up.

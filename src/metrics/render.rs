@@ -73,6 +73,12 @@ impl Metrics {
         });
         counter("throng_deliveries_total", "Fan-out messages written to clients.", |s| &s.deliveries);
         counter("throng_bytes_sent_total", "Bytes written to clients.", |s| &s.bytes_sent);
+        counter(
+            "throng_compressed_from_bytes_total",
+            "Bytes of events that were compressed, each once for each shard.",
+            |s| &s.compressed_from,
+        );
+        counter("throng_compressed_to_bytes_total", "Bytes of their compressed forms.", |s| &s.compressed_to);
         counter("throng_writes_total", "Write system calls.", |s| &s.writes);
         counter(
             "throng_slow_consumers_dropped_total",

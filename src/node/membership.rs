@@ -15,6 +15,7 @@ use crate::faults::{self, Fault};
 use crate::names::{ConnectionId, DisplayName, Epoch, Offset, RoomName, UserId};
 use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
+use crate::registry::delivery::LaneKind;
 use crate::registry::topic::{Topic, TopicId};
 use crate::shard::Registration;
 use crate::shard::bounds::Overload;
@@ -100,10 +101,10 @@ impl Node {
         resume: Option<Position>,
     ) -> Result<Entered, BrokerError> {
         let Visitor { user, name, address } = visitor;
-        let (shard, dialect) = (registration.shard().index(), registration.dialect());
+        let (shard, lane) = (registration.shard().index(), registration.lane());
         let now_ms = self.now_ms();
         let entered = self.broker.enter_as(room, Entrant { user, address }, resume, |state, resumed| {
-            let after = resumed.is_complete().then(|| state.topic.join(shard, dialect));
+            let after = resumed.is_complete().then(|| state.topic.join(shard, lane));
             let settings = *state.settings();
             if let Some(name) = name {
                 state.presence.set_name(user, name);
@@ -123,7 +124,8 @@ impl Node {
             room,
             user: user.clone(),
             id: registration.id(),
-            dialect,
+            dialect: registration.dialect(),
+            lane,
             overload,
             unanswered: (!self.engine.is_immediate()).then(Arc::default),
             is_member: false,
@@ -156,6 +158,7 @@ pub struct Membership {
     /// The connection that is in the room.
     pub(super) id: ConnectionId,
     pub(super) dialect: Dialect,
+    lane: LaneKind,
     overload: Overload,
     /// The connection's messages that wait for the log; `None` where there is no log.
     pub(super) unanswered: Option<Arc<Unanswered>>,
@@ -187,7 +190,7 @@ impl Membership {
         let next = self.room.read_on(replay, |state| {
             let is_announced = state.settings().presence.is_announced;
             let members = is_announced.then(|| state.presence.shown(&self.user));
-            ((state.topic.id(), state.topic.join(self.id.shard(), self.dialect)), members)
+            ((state.topic.id(), state.topic.join(self.id.shard(), self.lane)), members)
         });
         next.map_last(|(after, members)| {
             self.follow(registration, after);
@@ -250,8 +253,7 @@ impl Membership {
         let now_ms = node.now_ms();
         let was_member = std::mem::replace(&mut self.is_member, false);
         let (until, (due, wants_exchange), is_empty) = self.room.with(|state| {
-            let until =
-                was_member.then(|| (state.topic.id(), state.topic.leave(self.id.shard(), self.dialect)));
+            let until = was_member.then(|| (state.topic.id(), state.topic.leave(self.id.shard(), self.lane)));
             let (room, user) = (self.room.name(), &self.user);
             let outcome = telling::moving(&node.webhooks, state, room, user, |presence, rules| match how {
                 _ if faults::is_on(Fault::ForgetLeave) => Outcome::Quiet,

@@ -24,6 +24,8 @@ pub enum EndReason {
     BinaryRefused,
     /// A text message or a close reason is not UTF-8.
     InvalidUtf8,
+    /// A compressed message is no whole deflate stream (RFC 7692, section 7.2.2).
+    InvalidDeflate,
     /// `/ws/messages` refused the message for this reason.
     ValidationFailed(Cow<'static, str>),
     /// The token is missing or invalid.
@@ -166,7 +168,7 @@ impl EndReason {
             Self::GoingAway => 1001,
             Self::Protocol(_) => 1002,
             Self::BinaryRefused => 1003,
-            Self::InvalidUtf8 | Self::ValidationFailed(_) => 1007,
+            Self::InvalidUtf8 | Self::InvalidDeflate | Self::ValidationFailed(_) => 1007,
             Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom => 1008,
             Self::InvalidName | Self::UserIdInUse => 1008,
             Self::NotAllowed(_) => 1008,
@@ -199,6 +201,7 @@ impl EndReason {
             Self::Protocol(rule) => rule,
             Self::BinaryRefused => "Binary messages are not supported here",
             Self::InvalidUtf8 => "Invalid UTF-8",
+            Self::InvalidDeflate => "Invalid compressed data",
             Self::AuthenticationFailed => "Authentication failed",
             Self::InvalidUserId => "Invalid user ID",
             Self::InvalidRoom => "Invalid room",
@@ -245,7 +248,7 @@ impl EndReason {
             Self::SlowConsumer(_) | Self::PositionLost => Advice::reconnect(ALONE_MS),
             Self::PeerClosed(_) | Self::PeerVanished | Self::Inactivity => Advice::STOP,
             Self::Protocol(_) | Self::BinaryRefused => Advice::STOP,
-            Self::InvalidUtf8 | Self::ValidationFailed(_) => Advice::STOP,
+            Self::InvalidUtf8 | Self::InvalidDeflate | Self::ValidationFailed(_) => Advice::STOP,
             Self::AuthenticationFailed | Self::InvalidUserId | Self::InvalidRoom => Advice::STOP,
             Self::InvalidName => Advice::STOP,
             Self::UserIdInUse | Self::RoomForbidden | Self::TokenRevoked | Self::NotAllowed(_) => {

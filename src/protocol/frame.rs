@@ -26,9 +26,11 @@ pub enum OpCode {
 /// One encoded frame, header and payload; cheap to clone.
 pub type Frame = Bytes;
 
+/// The first byte of an unfragmented compressed text (RFC 7692 section 6): FIN, RSV1 and the opcode.
+const COMPRESSED_TEXT: u8 = 0xc0 | OpCode::Text as u8;
+
 /// Writes the header of an unfragmented server frame to the end of `space`, and returns the index where it starts.
-fn put_header(space: &mut [u8; MAX_HEADER], opcode: OpCode, payload_len: usize) -> usize {
-    let first = 0x80 | opcode as u8;
+fn put_header(space: &mut [u8; MAX_HEADER], first: u8, payload_len: usize) -> usize {
     if let Ok(len @ 0..=125) = u8::try_from(payload_len) {
         space[8..].copy_from_slice(&[first, len]);
         8
@@ -45,11 +47,21 @@ fn put_header(space: &mut [u8; MAX_HEADER], opcode: OpCode, payload_len: usize) 
 
 /// Encodes a frame whose payload `write` appends to the given buffer. `hint` estimates the payload's length.
 pub fn encode(opcode: OpCode, hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+    encode_with(0x80 | opcode as u8, hint, write)
+}
+
+/// Encodes a text frame whose payload is compressed (RFC 7692 section 6.1), for clients that have negotiated that.
+#[must_use]
+pub fn compressed_text(payload: &[u8]) -> Frame {
+    encode_with(COMPRESSED_TEXT, payload.len(), |out| out.extend_from_slice(payload))
+}
+
+fn encode_with(first: u8, hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
     let mut buffer = Vec::with_capacity(MAX_HEADER + hint);
     buffer.extend_from_slice(&[0; MAX_HEADER]);
     write(&mut buffer);
     let mut header = [0; MAX_HEADER];
-    let start = put_header(&mut header, opcode, buffer.len() - MAX_HEADER);
+    let start = put_header(&mut header, first, buffer.len() - MAX_HEADER);
     buffer[..MAX_HEADER].copy_from_slice(&header);
     // Advancing keeps the one reference; slicing would add a second one and drop the first.
     let mut frame = Bytes::from(buffer);

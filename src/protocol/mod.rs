@@ -21,6 +21,18 @@ pub enum Dialect {
     Sse,
 }
 
+/// The use of permessage-deflate (RFC 7692) on a connection, which its handshake negotiates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Deflate {
+    /// No message is compressed.
+    #[default]
+    Off,
+    /// The client may send compressed messages, and is sent none.
+    Received,
+    /// Both sides may send compressed messages.
+    Both,
+}
+
 impl Dialect {
     /// Every dialect, each at the place of its number.
     pub const ALL: [Self; 3] = [Self::Plain, Self::V1, Self::Sse];

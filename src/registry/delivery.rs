@@ -1,14 +1,63 @@
 //! A delivery: a frame for the members of a room, its audience, and the copy for its sender, the client that sent the
-//! message. A lane is the members of one room on one shard that speak one dialect.
+//! message. A lane is the members of one room on one shard that are sent its events in one form.
 
 use std::time::Instant;
 
 use crate::names::{ConnectionId, Offset};
-use crate::protocol::Dialect;
 use crate::protocol::frame::Frame;
+use crate::protocol::{Deflate, Dialect};
 
-/// Numbers of members, by dialect.
-pub(super) type Members = [u32; Dialect::ALL.len()];
+/// The form in which a room's events are sent to the members of a lane: the dialect, and whether events are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LaneKind {
+    /// The plain dialect.
+    Plain,
+    /// `throng.v1`.
+    V1,
+    /// Server-sent events.
+    Sse,
+    /// The plain dialect, compressed.
+    DeflatedPlain,
+    /// `throng.v1`, compressed.
+    DeflatedV1,
+}
+
+impl LaneKind {
+    /// Every kind, each at the place of its number.
+    pub const ALL: [Self; 5] = [Self::Plain, Self::V1, Self::Sse, Self::DeflatedPlain, Self::DeflatedV1];
+    /// The kinds whose members have a WebSocket.
+    pub const WEBSOCKET: [Self; 4] = [Self::Plain, Self::V1, Self::DeflatedPlain, Self::DeflatedV1];
+    /// The kinds whose members speak `throng.v1`.
+    pub const OF_V1: [Self; 2] = [Self::V1, Self::DeflatedV1];
+
+    /// Returns the kind for clients of a dialect and a use of compression.
+    #[must_use]
+    pub const fn new(dialect: Dialect, deflate: Deflate) -> Self {
+        match (dialect, deflate) {
+            (Dialect::Plain, Deflate::Both) => Self::DeflatedPlain,
+            (Dialect::V1, Deflate::Both) => Self::DeflatedV1,
+            (Dialect::Plain, _) => Self::Plain,
+            (Dialect::V1, _) => Self::V1,
+            (Dialect::Sse, _) => Self::Sse,
+        }
+    }
+
+    /// True when events are compressed.
+    #[must_use]
+    pub const fn is_deflated(self) -> bool {
+        matches!(self, Self::DeflatedPlain | Self::DeflatedV1)
+    }
+}
+
+impl From<Dialect> for LaneKind {
+    /// Returns the kind without compression.
+    fn from(dialect: Dialect) -> Self {
+        Self::new(dialect, Deflate::Off)
+    }
+}
+
+/// Numbers of members, by kind of lane.
+pub(super) type Members = [u32; LaneKind::ALL.len()];
 
 /// The members of a room that a frame is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,17 +76,17 @@ pub enum Audience {
 
 impl Audience {
     /// Returns the lanes of this audience that have members on a shard. `members` are the room's members on that shard,
-    /// by dialect.
+    /// by kind of lane.
     pub(super) fn lanes(self, members: Members) -> Lanes {
         let asked = match self {
-            Self::All => 0b011,
-            Self::Plain => Lanes::bit(Dialect::Plain),
-            Self::V1 => Lanes::bit(Dialect::V1),
-            Self::Sse => Lanes::bit(Dialect::Sse),
-            Self::Any => 0b111,
+            Self::All => 0b1_1011,
+            Self::Plain => 0b0_1001,
+            Self::V1 => 0b1_0010,
+            Self::Sse => 0b0_0100,
+            Self::Any => 0b1_1111,
         };
-        let [plain, v1, sse] = members.map(|count| u8::from(count > 0));
-        let occupied = plain | v1 << 1 | sse << 2;
+        let [plain, v1, sse, deflated_plain, deflated_v1] = members.map(|count| u8::from(count > 0));
+        let occupied = plain | v1 << 1 | sse << 2 | deflated_plain << 3 | deflated_v1 << 4;
         Lanes(asked & occupied)
     }
 }
@@ -47,21 +96,25 @@ impl Audience {
 pub struct Lanes(u8);
 
 impl Lanes {
-    /// Returns the bit that stands for a dialect's lane.
-    const fn bit(dialect: Dialect) -> u8 {
-        1 << dialect as u8
+    /// The lanes whose events are compressed.
+    const DEFLATED: u8 = 0b1_1000;
+
+    /// Returns the set of one lane.
+    #[must_use]
+    pub const fn only(kind: LaneKind) -> Self {
+        Self(1 << kind as u8)
     }
 
-    /// Returns the set of one lane, that of a dialect.
+    /// True when the lane of this kind is in the set.
     #[must_use]
-    pub const fn only(dialect: Dialect) -> Self {
-        Self(Self::bit(dialect))
+    pub const fn has(self, kind: LaneKind) -> bool {
+        self.0 & 1 << kind as u8 != 0
     }
 
-    /// True when the lane of this dialect is in the set.
+    /// True when a lane whose events are compressed is in the set.
     #[must_use]
-    pub const fn has(self, dialect: Dialect) -> bool {
-        self.0 & Self::bit(dialect) != 0
+    pub const fn has_deflated(self) -> bool {
+        self.0 & Self::DEFLATED != 0
     }
 
     /// Returns the number of lanes.
@@ -171,18 +224,34 @@ mod tests {
     #[test]
     fn a_frame_goes_into_the_lanes_of_its_audience_that_have_members() {
         for (audience, members, plain, v1) in [
-            (Audience::All, [1, 0, 1], true, false),
-            (Audience::All, [2, 3, 0], true, true),
-            (Audience::Plain, [2, 3, 0], true, false),
-            (Audience::V1, [2, 3, 0], false, true),
-            (Audience::V1, [2, 0, 1], false, false),
+            (Audience::All, [1, 0, 1, 0, 0], true, false),
+            (Audience::All, [2, 3, 0, 0, 0], true, true),
+            (Audience::Plain, [2, 3, 0, 0, 0], true, false),
+            (Audience::V1, [2, 3, 0, 0, 0], false, true),
+            (Audience::V1, [2, 0, 1, 0, 0], false, false),
         ] {
             let lanes = audience.lanes(members);
-            assert!(!lanes.has(Dialect::Sse), "{audience:?}");
-            assert_eq!((lanes.has(Dialect::Plain), lanes.has(Dialect::V1)), (plain, v1), "{audience:?}");
+            assert!(!lanes.has(LaneKind::Sse) && !lanes.has_deflated(), "{audience:?}");
+            assert_eq!((lanes.has(LaneKind::Plain), lanes.has(LaneKind::V1)), (plain, v1), "{audience:?}");
             assert_eq!(lanes.count(), usize::from(plain) + usize::from(v1));
         }
-        assert_eq!(Audience::Sse.lanes([1, 1, 1]), Lanes::only(Dialect::Sse));
-        assert_eq!((Audience::Sse.lanes([1, 1, 0]).count(), Audience::Any.lanes([1, 0, 1]).count()), (0, 2));
+        assert_eq!(Audience::Sse.lanes([1; 5]), Lanes::only(LaneKind::Sse));
+        assert_eq!(Audience::Sse.lanes([1, 1, 0, 1, 1]).count(), 0);
+        assert_eq!(Audience::Any.lanes([1, 0, 1, 0, 1]).count(), 3);
+    }
+
+    #[test]
+    fn members_that_get_compressed_events_belong_to_the_audience_of_their_dialect() {
+        let crowd = [0, 0, 0, 2, 1];
+        assert_eq!(Audience::Plain.lanes(crowd), Lanes::only(LaneKind::DeflatedPlain));
+        assert_eq!(Audience::V1.lanes(crowd), Lanes::only(LaneKind::DeflatedV1));
+        assert_eq!((Audience::All.lanes(crowd).count(), Audience::Any.lanes([1; 5]).count()), (2, 5));
+        assert!(
+            Audience::All.lanes(crowd).has_deflated() && !Audience::All.lanes([1, 1, 1, 0, 0]).has_deflated()
+        );
+        for (index, kind) in LaneKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
+            assert_eq!(kind.is_deflated(), Lanes::only(kind).has_deflated(), "{kind:?}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The inbox of a shard (the clients of one worker thread): other threads put frames for the clients and commands about
 //! them into it. The frames are bounded in bytes.
 //!
-//! A lane has the members of one room on one shard that speak one dialect. A publication goes into the lanes that it
-//! names, and from there in batches to the members: that is the fan-out.
+//! A lane has the members of one room on one shard that are sent its events in one form. A publication goes into the
+//! lanes that it names, and from there in batches to the members: that is the fan-out.
 
 use std::future::poll_fn;
 use std::sync::Arc;

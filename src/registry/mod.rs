@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::oneshot;
 
-use self::delivery::{Audience, Delivery};
+use self::delivery::{Audience, Delivery, LaneKind};
 use self::directory::Directory;
 use self::inbox::{Command, Inbox, Publication, Typing, Typist};
 use self::inquiry::{Departure, Described};
@@ -24,7 +24,6 @@ use self::probe::Asker;
 use self::share::{Share, Shares};
 use self::topic::Topic;
 use crate::names::{ConnectionId, RoomName};
-use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
 use crate::revocation::Revocation;
@@ -109,7 +108,8 @@ impl Registry {
     pub fn typing(&self, topic: &Topic, frame: &Frame, typist: Typist) {
         for (index, (members, inbox)) in topic.members().zip(&self.inboxes).enumerate() {
             let is_here = matches!(typist, Typist::Here(id) if id.shard() == index);
-            if members[Dialect::V1 as usize] > u32::from(is_here) {
+            let readers: u32 = LaneKind::OF_V1.map(|kind| members[kind as usize]).iter().sum();
+            if readers > u32::from(is_here) {
                 inbox.typing(Typing { topic: topic.id(), frame: frame.clone(), typist });
             }
         }

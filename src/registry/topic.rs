@@ -1,7 +1,6 @@
 //! A room as seen from outside its shards: the number of its members on each, and the last position of its stream.
 
-use super::delivery::{Audience, Members};
-use crate::protocol::Dialect;
+use super::delivery::{Audience, LaneKind, Members};
 
 /// Names a room on every shard. An id is never used again.
 pub type TopicId = u64;
@@ -12,7 +11,7 @@ pub struct Topic {
     id: TopicId,
     /// Position of the last message or notice in the room's stream.
     seq: u64,
-    /// Number of members on each shard, by dialect.
+    /// Number of members on each shard, by kind of lane.
     members: Box<[Members]>,
     /// Number of connections that still read what they missed, and are no members yet.
     reading: usize,
@@ -31,14 +30,14 @@ impl Topic {
     }
 
     /// Counts a new member. Returns the position in the room's stream behind which the member gets frames.
-    pub fn join(&mut self, shard: usize, dialect: Dialect) -> u64 {
-        self.members[shard][dialect as usize] += 1;
+    pub fn join(&mut self, shard: usize, kind: impl Into<LaneKind>) -> u64 {
+        self.members[shard][kind.into() as usize] += 1;
         self.seq
     }
 
     /// Counts a member that leaves. Returns the position in the room's stream up to which the member gets frames.
-    pub fn leave(&mut self, shard: usize, dialect: Dialect) -> u64 {
-        let members = &mut self.members[shard][dialect as usize];
+    pub fn leave(&mut self, shard: usize, kind: impl Into<LaneKind>) -> u64 {
+        let members = &mut self.members[shard][kind.into() as usize];
         debug_assert!(*members > 0, "a member leaves once");
         *members = members.saturating_sub(1);
         self.seq
@@ -73,7 +72,7 @@ impl Topic {
         self.seq
     }
 
-    /// Returns the number of members on each shard, by dialect.
+    /// Returns the number of members on each shard, by kind of lane.
     pub(super) fn members(&self) -> impl Iterator<Item = Members> {
         self.members.iter().copied()
     }

@@ -42,7 +42,8 @@ pub(super) const fn in_http(reason: &EndReason) -> Refusal {
         // These end a connection that was admitted. They are listed, so that a new reason has to be decided on.
         R::PeerClosed(_) | R::PeerVanished | R::Replaced | R::Kicked | R::EndedBy(_) => Refusal::AtCapacity,
         R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 | R::ValidationFailed(_) => Refusal::AtCapacity,
-        R::MessageTooBig | R::TooManyFragments | R::RepeatedlyMalformed => Refusal::AtCapacity,
+        R::InvalidDeflate | R::MessageTooBig | R::TooManyFragments => Refusal::AtCapacity,
+        R::RepeatedlyMalformed => Refusal::AtCapacity,
         R::Inactivity | R::HeartbeatTimeout | R::MessageTimeout => Refusal::AtCapacity,
         R::SlowConsumer(_) | R::RateLimited | R::PositionLost => Refusal::AtCapacity,
     }

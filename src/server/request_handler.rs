@@ -24,6 +24,7 @@ use crate::admission::limits::AddressLease;
 use crate::config::Refuse;
 use crate::connection::{ConnectionInfo, WorkerContext};
 use crate::endpoint::{self, Endpoint};
+use crate::http::extensions::{self, AcceptedOffer};
 use crate::http::pages::{self, Readiness};
 use crate::http::{App, Request, RequestBody, Response, Route, Upgrade, respond, upgrade};
 use crate::metrics::Gauges;
@@ -150,6 +151,10 @@ impl App for RequestHandler<'_> {
         } else if route == endpoint::Route::Stream {
             registration.speak(Dialect::Sse);
         }
+        let accepted = self.accept_offer(route, request);
+        if let Some(offer) = accepted {
+            registration.compress(offer.deflate);
+        }
         let mut setup = EndpointSetup {
             node,
             policy,
@@ -169,7 +174,11 @@ impl App for RequestHandler<'_> {
             Err(Denial::Close(reason)) => self.deny(reason)?,
         };
         let info = ConnectionInfo { route, until_unix_ms: setup.until_unix_ms, permit };
-        Ok(Upgrade { connection: AdmittedConnection { endpoint, registration, info, lease }, subprotocol })
+        Ok(Upgrade {
+            connection: AdmittedConnection { endpoint, registration, info, lease },
+            subprotocol,
+            extensions: accepted.map(|offer| offer.answer),
+        })
     }
 
     fn poll_revoked(&self, cx: &mut Context<'_>, awaits_peer: bool) -> Poll<()> {
@@ -195,6 +204,15 @@ impl RequestHandler<'_> {
         if let Some(charge) = self.charge.take() {
             self.shared.policy.refund(charge);
         }
+    }
+
+    /// Returns the offer of compression that is accepted, if one is.
+    fn accept_offer(&self, route: endpoint::Route, request: Request<'_>) -> Option<AcceptedOffer> {
+        let may_compress = self.shared.node.config().compression.enabled && route != endpoint::Route::Stream;
+        if !may_compress {
+            return None;
+        }
+        extensions::negotiate(request.headers("sec-websocket-extensions"))
     }
 
     /// Counts the handshake permit with those of the client that a proxy has named in its request. This happens once

@@ -8,8 +8,9 @@ use super::probe::Probe;
 use super::wheel::Tick;
 use crate::clock::Moment;
 use crate::names::{ConnectionId, UserId};
-use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
+use crate::protocol::{Deflate, Dialect};
+use crate::registry::delivery::LaneKind;
 use crate::registry::topic::TopicId;
 
 /// Most unanswered pings and heartbeats that are counted: with the shortest interval that the configuration allows, one
@@ -39,6 +40,8 @@ pub(super) struct Client {
     pub(super) questions: u16,
     /// Its dialect, which no longer changes once it is in a room.
     pub(super) dialect: Dialect,
+    /// Its use of compression, which no longer changes either.
+    pub(super) deflate: Deflate,
     /// The bucket of long queues in which it is noted, counted from 1; 0 for none.
     pub(super) backlog: u8,
     /// The client is in the line of those to be written to.
@@ -119,6 +122,7 @@ impl Client {
             since_s: u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX),
             questions: 0,
             dialect: Dialect::Plain,
+            deflate: Deflate::Off,
             backlog: 0,
             is_dirty: false,
             is_woken: false,
@@ -163,6 +167,11 @@ impl Client {
     /// True when it must take its replies before its next command is read.
     pub(super) fn owes_much(&self) -> bool {
         self.outbox().is_some_and(Outbox::owes_much)
+    }
+
+    /// Returns the kind of lane that it belongs to.
+    pub(super) fn lane(&self) -> LaneKind {
+        LaneKind::new(self.dialect, self.deflate)
     }
 
     /// Returns how long ago it was registered, in milliseconds, to the second.

@@ -38,6 +38,8 @@ pub struct ShardSettings {
     pub queue_budget: u64,
     /// Limits of a batch, in bytes and frames.
     pub batch: BatchLimits,
+    /// Bytes of a frame from which it is compressed for the clients that have negotiated that.
+    pub compress_from: usize,
     /// Time that the fan-out waits for more messages after the first has woken it.
     pub linger: Duration,
 }

@@ -16,9 +16,10 @@ use super::state::State;
 use super::wheel::tick_of;
 use crate::clock::Moment;
 use crate::names::{ConnectionId, RoomName, UserId};
-use crate::protocol::Dialect;
 use crate::protocol::close::EndReason;
 use crate::protocol::frame::Frame;
+use crate::protocol::{Deflate, Dialect};
+use crate::registry::delivery::LaneKind;
 use crate::registry::topic::TopicId;
 use crate::revocation::TokenMark;
 
@@ -270,6 +271,26 @@ impl Registration {
         });
     }
 
+    /// Sets the client's use of compression, which is off until then. Call it before the client joins a room.
+    pub fn compress(&self, deflate: Deflate) {
+        self.with(|_, client| {
+            debug_assert!(client.topics.as_slice().is_empty(), "compression chooses the lane");
+            client.deflate = deflate;
+        });
+    }
+
+    /// Returns the client's use of compression.
+    #[must_use]
+    pub fn deflate(&self) -> Deflate {
+        self.with(|_, client| client.deflate)
+    }
+
+    /// Returns the kind of lane in which the client gets the events of a room.
+    #[must_use]
+    pub fn lane(&self) -> LaneKind {
+        self.with(|_, client| client.lane())
+    }
+
     /// Sets the client's user, for the operator's list of slow clients.
     pub fn name(&self, user: UserId) {
         self.with(|_, client| client.user = Some(user));
@@ -297,7 +318,7 @@ impl Registration {
         client.topics.add(topic);
         let has_gaps = client.dialect == Dialect::V1;
         let lane = lanes
-            .entry(LaneId::new(topic, client.dialect))
+            .entry(LaneId::new(topic, client.lane()))
             .or_insert_with(|| Box::new(Lane::new(overload, room.clone(), has_gaps)));
         lane.join(self.slot(), after);
     }
@@ -312,7 +333,7 @@ impl Registration {
         let State { clients, lanes, .. } = &mut *state;
         let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
         client.topics.remove(topic);
-        let id = LaneId::new(topic, client.dialect);
+        let id = LaneId::new(topic, client.lane());
         if let Some(lane) = lanes.get_mut(&id) {
             lane.catch_up(&self.shard.egress, &mut client, until);
         }
@@ -344,7 +365,7 @@ impl Registration {
         let State { clients, lanes, .. } = &mut *state;
         let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
         let topics = client.topics.as_slice();
-        let lanes = topics.iter().filter_map(|&topic| lanes.get(&LaneId::new(topic, client.dialect)));
+        let lanes = topics.iter().filter_map(|&topic| lanes.get(&LaneId::new(topic, client.lane())));
         let sent_ms = client.sent.ms(self.shard.now_ms());
         lanes.map(|lane| lane.swept_ms).fold(sent_ms, u64::max)
     }
@@ -364,8 +385,9 @@ impl Drop for Registration {
         let end = state.clients.end();
         state.tokens.remove(self.id.slot(), end);
         self.shard.egress.metrics.queue_bytes.sub(client.queued() as u64);
+        let kind = client.lane();
         for &topic in client.topics.as_slice() {
-            self.leave(&mut state, LaneId::new(topic, client.dialect));
+            self.leave(&mut state, LaneId::new(topic, kind));
         }
     }
 }

@@ -62,6 +62,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("checker", "the judge of the tests, without a server"),
     ("churn", "sockets, descriptors and memory of one process"),
     ("client_storm", "the server keeps its history on disk"),
+    ("deflate", "the compression of frames and lanes, which is each node's own"),
     ("doctor", "a command without a server"),
     ("edges", "the sockets, before the chat reads them"),
     ("embedded", "settings inside another program"),

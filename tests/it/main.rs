@@ -20,6 +20,7 @@ mod churn;
 mod claims;
 mod client;
 mod client_storm;
+mod deflate;
 mod doctor;
 mod duplicates;
 mod edges;

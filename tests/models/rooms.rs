@@ -67,6 +67,7 @@ fn shard(node: &Node, index: usize) -> Rc<Shard> {
         overload: Overload::Disconnect,
         queue_budget: u64::MAX,
         batch: BatchLimits { bytes: 1 << 16, frames: 2 },
+        compress_from: 256,
         linger: Duration::ZERO,
     };
     let inbox = Arc::clone(node.registry.inbox(index));

@@ -158,6 +158,7 @@ impl System {
             overload: Overload::Disconnect,
             queue_budget: u64::MAX,
             batch: BatchLimits { bytes: 1 << 16, frames: BATCH },
+            compress_from: 256,
             linger: Duration::ZERO,
         };
         let worker = |index| {

@@ -73,7 +73,7 @@ impl App for Fake {
         }
         self.inside.set(self.inside.get() + 1);
         let subprotocol = upgrade::select(&["throng.v1"], request.offered());
-        Ok(Upgrade { connection: Guard(self.inside.clone()), subprotocol })
+        Ok(Upgrade { connection: Guard(self.inside.clone()), subprotocol, extensions: None })
     }
 
     fn refused(&self, refusal: &Refusal) {

@@ -94,6 +94,7 @@ fn settings(config: &Config) -> ShardSettings {
             bytes: BATCH_BYTES.min(queue.max_bytes / 4),
             frames: (queue.max_messages / 4).max(1),
         },
+        compress_from: config.compression.min_bytes,
         linger: config.fanout.linger,
     }
 }

@@ -1,6 +1,6 @@
 //! The fan-out of a shard: takes in the inbox, gathers the frames of each lane into a batch, and writes the batch to
-//! each member, in one write where the socket takes it. A lane is the members of one room on one shard that speak one
-//! dialect. A sweep is one batch on its way through a lane's members.
+//! each member, in one write where the socket takes it. A lane is the members of one room on one shard that are sent
+//! its events in one form. A sweep is one batch on its way through a lane's members.
 //!
 //! The work is done in slices, after which other tasks get their turn. A slice is about 1,024 writes or two
 //! milliseconds, whichever comes first. A lane's turn lasts as long as its sweep needs, at most the rest of one slice
@@ -11,6 +11,7 @@
 pub(super) mod run_queue;
 mod senders;
 pub(super) mod slice;
+pub(super) mod supplies;
 mod typing;
 mod write;
 

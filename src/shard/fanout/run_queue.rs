@@ -1,19 +1,13 @@
 //! The run queue of a shard: the lanes and clients that have something to do, in the order of their turns. A lane is
-//! the members of one room on one shard that speak one dialect.
+//! the members of one room on one shard that are sent its events in one form.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::time::Instant;
 
+use super::supplies::Supplies;
 use crate::metrics::ShardMetrics;
-use crate::shard::batch::Batch;
 use crate::shard::lane::id::LaneId;
 use crate::shard::lane::{FinishedSweep, Lane};
-
-/// Most batches that are kept to be used again.
-const SPARE_BATCHES: usize = 64;
-/// Largest capacity of a buffer that is kept to be used again, in bytes.
-pub(super) const SPARE_BYTES: usize = 128 * 1024;
 
 /// The work of a shard's fan-out, and buffers that it uses again.
 #[derive(Debug, Default)]
@@ -27,8 +21,8 @@ pub(in crate::shard) struct RunQueue {
     pub(in crate::shard) dirty: VecDeque<u32>,
     /// Sweeps that have offered their batch to every member. Clients' queues may still hold the batches.
     pub(in crate::shard) finished: Vec<FinishedSweep>,
-    /// Empty batches, kept for their buffers.
-    spare: Vec<Rc<Batch>>,
+    /// Empty batches and the compressor, for gathering.
+    pub(super) supplies: Supplies,
     /// The buffer in which a slice joins the pieces of what one client gets, kept between two slices.
     pub(super) scratch: Vec<u8>,
     /// Number of writes that the newest frames need, one for each frame and member. [`run`](super::run) takes the
@@ -64,11 +58,6 @@ impl RunQueue {
         self.ready.is_empty() && self.dirty.is_empty()
     }
 
-    /// Returns an empty batch that nothing else holds.
-    pub(super) fn batch(&mut self) -> Rc<Batch> {
-        self.spare.pop().unwrap_or_default()
-    }
-
     /// Measures the finished sweeps and takes back their batches, once no client is left to be written to. A batch that
     /// the queue of a slow client still holds is left to that queue.
     pub(super) fn recycle(&mut self, metrics: &ShardMetrics) {
@@ -76,16 +65,10 @@ impl RunQueue {
             return;
         }
         let now = Instant::now();
-        for FinishedSweep { batch: mut shared, since } in self.finished.drain(..) {
+        for FinishedSweep { batch, since } in self.finished.drain(..) {
             metrics.count_fanout(now - since);
-            if self.spare.len() < SPARE_BATCHES
-                && let Some(batch) = Rc::get_mut(&mut shared)
-                && batch.bytes.capacity() <= SPARE_BYTES
-            {
-                batch.bytes.clear();
-                batch.frames.clear();
-                self.spare.push(shared);
-            }
+            self.supplies.recycle(batch);
         }
+        self.supplies.compressor.count(metrics);
     }
 }

@@ -1,5 +1,5 @@
 //! Gives the senders of messages their copies and acks before the turn of their lane comes. A lane is the members of
-//! one room on one shard that speak one dialect.
+//! one room on one shard that are sent its events in one form.
 //!
 //! A sender may wait for its own message before it sends the next. If it is served early, its next message comes in
 //! time for the same batch, and costs the other members no write of its own.
@@ -33,7 +33,7 @@ impl Slice<'_> {
             // A lane whose turn is next, or whose sweep is under way, serves its senders in its own turn.
             let is_next = self.queue.ready.front() == Some(&id);
             if !is_next && !lane.is_sweeping() {
-                lane.gather(&self.egress.settings.batch, || self.queue.batch());
+                lane.gather(&self.egress.settings.batch, &mut self.queue.supplies);
                 self.serve(lane);
             }
         }

@@ -1,10 +1,11 @@
 //! One slice of the fan-out: as much work as a shard does before other tasks get their turn. A slice continues the
-//! sweeps of the lanes whose turn it is. A lane is the members of one room on one shard that speak one dialect, and a
-//! sweep is one batch on its way through them.
+//! sweeps of the lanes whose turn it is. A lane is the members of one room on one shard that are sent its events in one
+//! form, and a sweep is one batch on its way through them.
 
 use std::time::{Duration, Instant};
 
-use super::run_queue::{RunQueue, SPARE_BYTES};
+use super::run_queue::RunQueue;
+use super::supplies::SPARE_BYTES;
 use crate::clock;
 use crate::registry::inbox::Inbox;
 use crate::shard::clients::Clients;
@@ -105,7 +106,7 @@ impl<'a> Slice<'a> {
             upcoming(&self.queue.ready, lanes).for_each(|(turns, lane)| lane.prefetch(turns, self.clients));
             let Some(id) = self.queue.ready.pop_front() else { return };
             let Some(lane) = lanes.get_mut(&id) else { continue };
-            lane.gather(&self.egress.settings.batch, || self.queue.batch());
+            lane.gather(&self.egress.settings.batch, &mut self.queue.supplies);
             self.inbox.done(lane.begin());
             lane.is_ready = false;
             let finished = self.serve(lane);

@@ -1,5 +1,5 @@
-//! Shows a lane's members (one room, shard and dialect) that a user is typing. A typing event is queued only for
-//! members for which nothing waits, and a message that comes meanwhile ends its sweep, its way through the members.
+//! Shows a lane's members (one room, shard and form) that a user is typing. A typing event is queued only for members
+//! for which nothing waits, and a message that comes meanwhile ends its sweep, its way through the members.
 
 use super::slice::Slice;
 use crate::registry::inbox::Typist;

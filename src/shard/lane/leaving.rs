@@ -1,6 +1,6 @@
 //! Queues for a member that leaves a room what it has still to get of the room's stream, and returns the acks of a lane
-//! that ends. A lane is the members of one room on one shard that speak one dialect; a sweep is one batch on its way
-//! through them.
+//! that ends. A lane is the members of one room on one shard that are sent its events in one form; a sweep is one batch
+//! on its way through them.
 
 use std::rc::Rc;
 

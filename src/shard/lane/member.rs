@@ -1,4 +1,5 @@
-//! An entry in the member list of a lane. A lane is the members of one room on one shard that speak one dialect.
+//! An entry in the member list of a lane. A lane is the members of one room on one shard that are sent its events in
+//! one form.
 
 /// The position of a member that has left: no frame is behind it.
 pub(in crate::shard) const GONE: u64 = u64::MAX;

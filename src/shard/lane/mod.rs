@@ -1,11 +1,13 @@
-//! A lane: the members of one room on one shard that speak one dialect, and the frames that wait to be fanned out to
-//! them. This module decides which member gets which frames next, and writes nothing itself.
+//! A lane: the members of one room on one shard that are sent its events in one form (the dialect, and whether events
+//! are compressed), and the frames that wait to be fanned out to them. This module decides which member gets which
+//! frames next, and writes nothing itself.
 //!
 //! A sweep takes one batch through all members, in the order of their slots. A member that leaves in the middle of a
 //! sweep gets no more of it, and no other member is skipped: its entry stays, marked, until the list is compacted
 //! between two sweeps. The sender of a message (the client that sent it) gets its copy, with its ack, before the
 //! others.
 
+pub(super) mod deflated;
 pub(super) mod id;
 mod leaving;
 pub(super) mod member;
@@ -19,10 +21,12 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use self::deflated::DeflatedForm;
 use self::member::{GONE, Member};
 use self::personal::{IndexedCopy, PersonalBatch, mark_served};
 use super::batch::{Batch, BatchLimits};
 use super::bounds::Overload;
+use super::fanout::supplies::Supplies;
 use crate::names::RoomName;
 use crate::protocol::frame::Frame;
 use crate::registry::delivery::{LossNote, SenderCopy};
@@ -43,6 +47,8 @@ pub(super) struct Pending {
     pub(super) sender: Option<SenderCopy>,
     /// Time when it was published.
     pub(super) at: Instant,
+    /// The compressed form, which is made when a batch is gathered. `None` when the frame is not to be compressed.
+    pub(super) deflated: Option<Rc<DeflatedForm>>,
 }
 
 /// One batch on its way through the lane's members, or being gathered for that way.
@@ -60,12 +66,15 @@ struct Sweep {
     typist: Option<Typist>,
     /// Time when the first of its messages was published.
     since: Instant,
+    /// Bytes by which the batch is shorter than its frames were in the inbox, because it has them compressed.
+    saved: usize,
 }
 
 impl Sweep {
-    /// Returns the bytes of the batch while the sweep has not begun, and 0 after that.
+    /// Returns the bytes of the batch's frames, as they were in the inbox, while the sweep has not begun, and 0 after
+    /// that.
     fn gathered_bytes(&self) -> usize {
-        if self.has_begun { 0 } else { self.batch.bytes.len() }
+        if self.has_begun { 0 } else { self.batch.bytes.len() + self.saved }
     }
 
     /// Returns the position of the batch's last frame in the room's stream.
@@ -107,7 +116,7 @@ pub(super) enum Progress {
     Finished(FinishedSweep),
 }
 
-/// A room's members on one shard that speak one dialect.
+/// A room's members on one shard that are sent its events in one form.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     /// The policy for a member whose queue is full.
@@ -233,23 +242,36 @@ impl Lane {
         gathered + self.pending.iter().map(|pending| pending.frame.len()).sum::<usize>()
     }
 
-    /// Moves waiting frames into the batch of the next sweep, up to its limits, unless a sweep is under way. Makes a
-    /// batch from `recycled` if none has been gathered yet. A gathered batch that a client's queue holds too, because a
+    /// Moves waiting frames into the batch of the next sweep, up to its limits, unless a sweep is under way. Takes a
+    /// batch from `supplies` if none has been gathered yet. A gathered batch that a client's queue holds too, because a
     /// sender has been served, stays as it is.
-    pub(super) fn gather(&mut self, limits: &BatchLimits, recycled: impl FnOnce() -> Rc<Batch>) {
+    pub(super) fn gather(&mut self, limits: &BatchLimits, supplies: &mut Supplies) {
         let Some(first) = self.pending.front() else { return };
         let since = first.at;
         let mut sweep = self.sweep.take().unwrap_or_else(|| {
-            let mut batch = recycled();
+            let mut batch = supplies.batch();
             self.label(Rc::get_mut(&mut batch).expect("no queue holds a recycled batch"));
-            Sweep { batch, cursor: 0, copies: SmallVec::new(), has_begun: false, typist: None, since }
+            Sweep {
+                batch,
+                cursor: 0,
+                copies: SmallVec::new(),
+                has_begun: false,
+                typist: None,
+                since,
+                saved: 0,
+            }
         });
         if !sweep.has_begun
             && let Some(batch) = Rc::get_mut(&mut sweep.batch)
         {
             while let Some(next) = self.pending.pop_front_if(|next| !limits.is_full(batch, &next.frame)) {
                 sweep.copies.extend(next.sender.map(|copy| IndexedCopy::new(copy, batch.frames.len())));
-                batch.push_message(next.seq, next.loss, &next.frame);
+                let frame = match &next.deflated {
+                    Some(form) => supplies.compressor.choose(&next.frame, form),
+                    None => &next.frame,
+                };
+                sweep.saved += next.frame.len() - frame.len();
+                batch.push_message(next.seq, next.loss, frame);
             }
             IndexedCopy::sort(&mut sweep.copies);
             if self.pending.is_empty() && self.pending.capacity() > 64 {

@@ -1,5 +1,5 @@
 //! The part of a sweep that goes to one client apart from the others. A sweep is one batch on its way through the
-//! members of a lane (one room, shard and dialect).
+//! members of a lane (one room, shard and form).
 //!
 //! A sender (the client that sent a message) gets the batch first, with the acks of its messages. A member that leaves
 //! gets the rest that the sweep has not brought it yet.

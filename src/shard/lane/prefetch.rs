@@ -1,5 +1,5 @@
 //! Prefetches what a lane's turn will read while the lanes before it in the line have theirs. A lane is the members of
-//! one room on one shard that speak one dialect.
+//! one room on one shard that are sent its events in one form.
 //!
 //! It is done in steps, one in each turn. Each step finds its addresses in the memory that the step before it
 //! prefetched, which has arrived by then, because a turn makes a few writes.

@@ -1,4 +1,4 @@
-//! The sweep of a typing event: it shows the members of a lane (one room, shard and dialect) that a user is typing. The
+//! The sweep of a typing event: it shows the members of a lane (one room, shard and form) that a user is typing. The
 //! event has no position in the room's stream.
 
 use std::rc::Rc;
@@ -25,7 +25,7 @@ impl Lane {
         batch.push(TYPING, frame);
         let (batch, typist) = (Rc::new(batch), Some(typist));
         let (copies, since) = (SmallVec::new(), Instant::now());
-        self.sweep = Some(Sweep { batch, cursor: 0, copies, has_begun: true, typist, since });
+        self.sweep = Some(Sweep { batch, cursor: 0, copies, has_begun: true, typist, since, saved: 0 });
     }
 
     /// True while the current sweep is that of a typing event.

@@ -12,7 +12,7 @@ use super::*;
 use crate::names::Offset;
 use crate::protocol::Dialect;
 use crate::protocol::close::Overflow;
-use crate::registry::delivery::{Lanes, LossNote};
+use crate::registry::delivery::{LaneKind, Lanes, LossNote};
 use crate::registry::inbox::Publication;
 use crate::shard::fanout::slice;
 
@@ -60,6 +60,7 @@ fn shard(overload: Overload) -> Rc<Shard> {
         overload,
         queue_budget: u64::MAX,
         batch: BatchLimits { bytes: 64 * 1024, frames: 256 },
+        compress_from: 256,
         linger: Duration::ZERO,
     };
     Shard::new(0, Arc::new(Inbox::new(1 << 30)), Arc::default(), settings, Clock::system())
@@ -75,7 +76,7 @@ fn join(shard: &Rc<Shard>) -> (Registration, Rc<Wire>) {
 
 fn publish(shard: &Shard, seq: u64, text: &str) {
     let frame = frame::text(text);
-    let (lanes, loss, at) = (Lanes::only(Dialect::Plain), LossNote::NONE, Instant::now());
+    let (lanes, loss, at) = (Lanes::only(LaneKind::Plain), LossNote::NONE, Instant::now());
     shard.inbox.publish(Publication { topic: TOPIC, seq, lanes, loss, frame, sender: None, at });
 }
 

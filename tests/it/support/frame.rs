@@ -144,9 +144,19 @@ impl Received {
     /// minimal, control frames that are too long, text that is not UTF-8.
     #[track_caller]
     pub(crate) fn take(bytes: &mut Vec<u8>) -> Option<Self> {
+        Self::take_with(bytes, |_| None)
+    }
+
+    /// Takes one frame as [`Received::take`] does, but text may be compressed if `inflate` then returns it as it was.
+    #[track_caller]
+    pub(crate) fn take_with(
+        bytes: &mut Vec<u8>,
+        inflate: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) -> Option<Self> {
         let (first, second) = (*bytes.first()?, *bytes.get(1)?);
         let opcode = first & 0x0f;
-        assert_eq!(first & 0xf0, 0x80, "a fragment or reserved bits: {first:#x}");
+        let is_compressed = first == 0xc0 | TEXT;
+        assert!(is_compressed || first & 0xf0 == 0x80, "a fragment or reserved bits: {first:#x}");
         assert!(matches!(opcode, TEXT | BINARY | CLOSE | PING | PONG), "opcode {opcode:#x} from a server");
         assert_eq!(second & 0x80, 0, "a masked frame from a server");
         let (head, length) = match second {
@@ -162,7 +172,10 @@ impl Received {
         assert_eq!(head, minimal, "a length of {length} in {head} bytes of head");
         assert!(opcode < CLOSE || length <= 125, "a control frame of {length} bytes");
         let end = head + usize::try_from(length).expect("a length in memory's range");
-        let payload = bytes.get(head..end)?.to_vec();
+        let mut payload = bytes.get(head..end)?.to_vec();
+        if is_compressed {
+            payload = inflate(&payload).expect("compression was negotiated");
+        }
         assert!(opcode != TEXT || std::str::from_utf8(&payload).is_ok(), "text that is not UTF-8");
         bytes.drain(..end);
         Some(Self { opcode, payload })

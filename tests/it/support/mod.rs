@@ -5,6 +5,7 @@ pub(crate) mod bridge;
 pub(crate) mod canary;
 pub(crate) mod checker;
 pub(crate) mod client;
+pub(crate) mod deflate;
 pub(crate) mod engine;
 pub(crate) mod fake;
 pub(crate) mod feed;

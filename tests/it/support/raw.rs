@@ -8,6 +8,7 @@ use socket2::{Domain, SockRef, Type};
 
 use super::PATIENCE;
 use super::canary;
+use super::deflate;
 use super::frame::{self, Received};
 use super::http::Response;
 
@@ -30,6 +31,10 @@ pub(crate) enum Ended {
 pub(crate) struct Socket {
     stream: TcpStream,
     pending: Vec<u8>,
+    /// Number of compressed messages that were received; `None` where compression was not negotiated.
+    pub(crate) deflated: Option<usize>,
+    /// Bytes that were received.
+    pub(crate) received: usize,
 }
 
 /// Builds a valid handshake for `path`; `headers` are further lines, each with its CRLF.
@@ -184,6 +189,7 @@ impl Socket {
         let response = self.read_response();
         assert_eq!(response.status, 101, "{response:?}");
         assert_eq!(response.header("sec-websocket-accept"), Some(ACCEPT), "{response:?}");
+        self.deflated = response.header("sec-websocket-extensions").map(|_| 0);
         response
     }
 
@@ -192,7 +198,10 @@ impl Socket {
     pub(crate) fn try_frame(&mut self, timeout: Duration) -> Result<Received, Ended> {
         let deadline = Instant::now() + timeout;
         loop {
-            if let Some(frame) = Received::take(&mut self.pending) {
+            if let Some(frame) = Received::take_with(&mut self.pending, |form| {
+                *self.deflated.as_mut()? += 1;
+                Some(deflate::inflate(form))
+            }) {
                 return Ok(frame);
             }
             let outcome = self.fill(deadline);
@@ -300,6 +309,7 @@ impl Socket {
         match self.stream.read(&mut chunk) {
             Ok(0) => Err(Ended::Eof),
             Ok(count) => {
+                self.received += count;
                 self.pending.extend_from_slice(&chunk[..count]);
                 Ok(())
             }
@@ -318,6 +328,6 @@ impl From<TcpStream> for Socket {
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        Self { stream, pending: Vec::new() }
+        Self { stream, pending: Vec::new(), deflated: None, received: 0 }
     }
 }

@@ -17,6 +17,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
         R::Protocol("frame is not masked"),
         R::BinaryRefused,
         R::InvalidUtf8,
+        R::InvalidDeflate,
         R::ValidationFailed("Missing 'message' field".into()),
         R::AuthenticationFailed,
         R::InvalidUserId,
@@ -48,7 +49,7 @@ pub(crate) fn reasons() -> Vec<EndReason> {
             R::PeerClosed(_) | R::PeerVanished => unreachable!("these are the client's, not ours"),
             R::Inactivity | R::GoingAway | R::Protocol(_) | R::BinaryRefused | R::InvalidUtf8 => {}
             R::ValidationFailed(_) | R::AuthenticationFailed | R::InvalidUserId | R::InvalidRoom => {}
-            R::InvalidName => {}
+            R::InvalidName | R::InvalidDeflate => {}
             R::UserIdInUse | R::MessageTooBig | R::TooManyFragments | R::Internal | R::Overloaded => {}
             R::Restarting | R::TokenExpired | R::TokenNotYetValid | R::RoomForbidden => {}
             R::TokenRevoked | R::NotAllowed(_) => {}

@@ -25,6 +25,12 @@ const ELSEWHERE: Proofs = &[
         "tests/cluster/chat.rs",
         "a_restart_that_loses_nothing_is_a_new_epoch_and_disturbs_nobody",
     ),
+    (
+        "close",
+        "1007 Invalid compressed data",
+        "tests/it/deflate.rs",
+        "damaged_streams_and_text_that_is_not_utf8_end_with_1007",
+    ),
     ("close", "1011 Internal error", "tests/it/faults.rs", "a_panic_costs_its_connection_alone"),
     ("close", "1001 Going away", "tests/it/lifecycle.rs", "the_signal_decides_the_close_code_of_a_drain"),
     (
