@@ -17,6 +17,7 @@ use crate::registry::inbox::Publication;
 use crate::shard::fanout::slice;
 
 mod acks;
+mod deflated;
 mod gaps;
 mod hall;
 mod laggards;
