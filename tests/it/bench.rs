@@ -81,6 +81,20 @@ fn rooms_reach_their_own_members_alone() {
 }
 
 #[test]
+fn compressed_deliveries_are_counted_and_take_fewer_bytes() {
+    let options = ["fanout", "-c", "30", "--size", "300", "--compression", "--publishers", "2"];
+    let on = bench_ok(&[&options, SHORT].concat());
+    check_traffic(&on, 30.0);
+    assert_eq!(on["compressed_connections"], 30, "{on:#}");
+    let off = bench_ok(&[&options, SHORT, &["--set", "compression.enabled=false"]].concat());
+    assert_eq!(off["compressed_connections"], 0, "{off:#}");
+    let ratio = number(&on, "/wire_bytes_each") / number(&off, "/wire_bytes_each");
+    assert!((0.3..0.7).contains(&ratio), "{ratio}");
+    let plain = bench_ok(&[&["fanout", "-c", "9"], SHORT].concat());
+    assert_eq!(plain["compressed_connections"], Value::Null, "it was not offered");
+}
+
+#[test]
 fn echo_comes_back_to_its_sender_in_text_and_binary() {
     for more in [&[][..], &["--binary"], &["--size", "21"], &["--size", "35", "--sample", "1000"]] {
         check_traffic(&bench_ok(&[&["echo", "-c", "10"], SHORT, more].concat()), 1.0);

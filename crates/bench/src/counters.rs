@@ -52,6 +52,8 @@ pub(super) struct Counters {
     pub(super) pongs: u64,
     /// Handshakes that succeeded.
     pub(super) opened: u64,
+    /// Handshakes in which the server accepted to compress messages.
+    pub(super) deflating: u64,
     /// Handshakes that failed.
     pub(super) failed: u64,
     /// Open connections that the server or the network ended.

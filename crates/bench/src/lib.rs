@@ -22,6 +22,7 @@
 //!   event_loop.rs  all connections and their poller
 //!   connection/    one connection; stalling (clients that stop reading)
 //!   wire/          WebSocket frames; tests
+//!   inflate.rs     decompresses what a server sends compressed
 //!   counting.rs    counts deliveries in received bytes
 //!   texts.rs       texts without a mark: heartbeats and their answers, and texts kept for the report
 //!   mark.rs        the mark in a published message
@@ -51,6 +52,7 @@ mod counting;
 mod driver;
 mod environment;
 mod event_loop;
+mod inflate;
 mod latency;
 mod mark;
 mod message;

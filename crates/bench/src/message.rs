@@ -16,10 +16,40 @@ pub(super) struct Messages {
     mark: u8,
 }
 
+/// Words of which messages are made that are to be compressed: the frequent ones of English, and some of a chat.
+const WORDS: &str = "\
+    the of and a to in is you that it he was for on are with as I his they be at one have this from or had by not \
+    but what some we can out other were all there when up use your how said an each she which do their time if \
+    will way about many then them write would like so these her long make thing see him two has look more day \
+    could go come did number sound no most people my over know water than call first who may down side been now \
+    find any new work part take get place made live where after back little only round man year came show every \
+    good me give our under name very through just form sentence great think say help low line differ turn cause \
+    much mean before move right boy old too same tell does set three want air well also play small end put home \
+    read hand port large spell add even land here must big high such follow act why ask men change went light kind \
+    off need house picture try us again animal point mother world near build self earth father head stand own page \
+    should country found answer meeting tomorrow server thanks please maybe weekend question yesterday coffee \
+    lunch update release deploy";
+
+/// Makes `len` bytes for a message: one letter over and over, or words at random, the same in each run.
+fn padding(len: usize, of_words: bool) -> String {
+    if !of_words {
+        return "x".repeat(len);
+    }
+    let words: Vec<&str> = WORDS.split_ascii_whitespace().collect();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut text = String::with_capacity(len + 16);
+    while text.len() < len {
+        text.push(' ');
+        text.push_str(random.choice(&words).copied().unwrap_or_default());
+    }
+    text.truncate(len);
+    text
+}
+
 impl Messages {
     /// Prepares the messages of the run `plan`.
     pub(super) fn new(plan: &Plan) -> Self {
-        let padding = "x".repeat(plan.size - MARK_BYTES);
+        let padding = padding(plan.size - MARK_BYTES, plan.compression);
         let mut text = Vec::new();
         let mut mark_offsets = Vec::new();
         let template = plan.template.replace("%n", &plan.size.to_string());

@@ -55,6 +55,8 @@ pub(super) struct Plan {
     pub(super) hello: String,
     /// Opcode of published messages: [`super::wire::TEXT`] or [`super::wire::BINARY`].
     pub(super) opcode: u8,
+    /// Each connection offers permessage-deflate, and messages are made of words, which can be compressed like a text.
+    pub(super) compression: bool,
     /// The byte that begins a mark. The server should send it nowhere else.
     pub(super) mark: u8,
     /// Besides the publishers, each connection whose number is a multiple of `sample` measures latency.

@@ -39,6 +39,12 @@ pub(super) struct Report {
     pub(super) deliveries_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) megabytes_per_s: Option<f64>,
+    /// Bytes received for each delivery, frame headers and all other messages included, before they are decompressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) wire_bytes_each: Option<f64>,
+    /// Handshakes in which the server accepted to compress messages; left out if that was not offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) compressed_connections: Option<u64>,
     /// Time from publishing (closed loop) or from the due time (open loop) to receipt, on sampled connections; for
     /// `connect` and `storm`, time from TCP connect to the end of the handshake.
     #[serde(skip_serializing_if = "Summary::is_empty")]
@@ -188,6 +194,9 @@ impl Report {
             messages_per_s: per_s(interval.sent, 1.0, 1),
             deliveries_per_s: per_s(interval.delivered, 1.0, 1),
             megabytes_per_s: per_s(interval.bytes, 1e6, 3),
+            wire_bytes_each: (interval.delivered > 0)
+                .then(|| round(interval.bytes as f64 / interval.delivered as f64, 1)),
+            compressed_connections: plan.compression.then_some(counters.deflating),
             whole_run: WholeRun::new(&counters, outcome.unsent),
             handshakes: Handshakes {
                 opened: counters.opened,

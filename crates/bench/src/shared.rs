@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::counters::Counters;
+use super::inflate::Forms;
 use super::latency::LatencyRecorder;
 use super::mark::Stamp;
 use super::plan::{Plan, Receivers};
@@ -38,6 +39,10 @@ pub(super) struct Shared<'p> {
     /// Number of open connections that read, by room.
     members: Vec<u32>,
     pub(super) buffer: Vec<u8>,
+    /// Compressed forms that were received.
+    pub(super) forms: Forms,
+    /// The frames of the last read, decompressed.
+    pub(super) plain: Vec<u8>,
     /// The measurements are over, and the connections are being closed from this side.
     pub(super) is_ending: bool,
 }
@@ -54,6 +59,8 @@ impl<'p> Shared<'p> {
             permits: Vec::new(),
             members: vec![0; plan.rooms],
             buffer: vec![0; READ_BUFFER],
+            forms: Forms::default(),
+            plain: Vec::new(),
             is_ending: false,
         }
     }

@@ -47,6 +47,16 @@ impl Report {
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> =
             vec![("scenario", format!("{} on {}", self.scenario, self.target)), ("load", self.load())];
+        rows.extend(self.compressed_connections.map(|count| {
+            let opened = self.handshakes.opened;
+            (
+                "compression",
+                match count {
+                    0 => "offered, and not accepted".to_owned(),
+                    _ => format!("accepted in {count} of {opened} handshakes"),
+                },
+            )
+        }));
         if self.in_flight.is_some() || self.rate_per_s.is_some() {
             self.traffic_rows(&mut rows);
         }
@@ -94,11 +104,9 @@ impl Report {
     fn traffic_rows(&self, rows: &mut Vec<Row>) {
         let rate = |value: f64| format!("{}/s", grouped(value));
         rows.extend(self.messages_per_s.map(|it| ("messages", rate(it))));
-        if let Some((deliveries, megabytes)) = self.deliveries_per_s.zip(self.megabytes_per_s) {
-            let each = match deliveries {
-                some if some > 0.0 => format!("{:.0} bytes each, ", megabytes * 1e6 / some),
-                _ => String::new(),
-            };
+        if let Some(deliveries) = self.deliveries_per_s {
+            let each =
+                self.wire_bytes_each.map_or_else(String::new, |bytes| format!("{bytes:.0} bytes each, "));
             rows.push(("deliveries", format!("{} ({each}in {} s)", rate(deliveries), self.seconds)));
         }
         rows.extend(latency(&self.latency_us).map(|it| ("latency", it)));

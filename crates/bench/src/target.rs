@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
+use super::inflate::NAME;
+
 /// The GUID that a server appends to the key (RFC 6455 section 1.3).
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -107,8 +109,13 @@ impl Target {
 pub(super) enum HandshakeState {
     /// The head of the response is not complete.
     Incomplete,
-    /// The connection is open; frames begin at this offset of the response.
-    Open(usize),
+    /// The connection is open.
+    Open {
+        /// Offset of the response at which frames begin.
+        frames_at: usize,
+        /// The server has accepted the offer to compress messages.
+        deflates: bool,
+    },
     /// The server refused, or is no WebSocket server; contains its answer.
     Refused(String),
 }
@@ -135,10 +142,15 @@ pub(super) fn check_response(response: &[u8], accept: &str) -> HandshakeState {
             format!("{status} {}", body.trim()).trim().chars().take(200).collect(),
         );
     }
-    let header = lines.filter_map(|line| line.split_once(':'));
-    let mut accepted = header.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-accept"));
-    if accepted.next().is_some_and(|(_, value)| value.trim() == accept) {
-        HandshakeState::Open(end + 4)
+    let headers: Vec<_> = lines.filter_map(|line| line.split_once(':')).collect();
+    let value = |wanted: &str| {
+        let mut headers = headers.iter();
+        headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    };
+    if value("sec-websocket-accept") == Some(accept) {
+        let extensions = value("sec-websocket-extensions");
+        let deflates = extensions.is_some_and(|accepted| accepted.starts_with(NAME));
+        HandshakeState::Open { frames_at: end + 4, deflates }
     } else {
         HandshakeState::Refused("101 with a wrong Sec-WebSocket-Accept".into())
     }
@@ -198,7 +210,12 @@ mod tests {
         }
         assert_eq!(
             check_response(format!("{good}\u{1}x").as_bytes(), &accept),
-            HandshakeState::Open(good.len())
+            HandshakeState::Open { frames_at: good.len(), deflates: false }
+        );
+        let deflates = good.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+        assert_eq!(
+            check_response(deflates.as_bytes(), &accept),
+            HandshakeState::Open { frames_at: deflates.len(), deflates: true }
         );
         assert!(matches!(check_response(good.as_bytes(), "other"), HandshakeState::Refused(_)));
         let refused = check_response(b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}", &accept);

@@ -62,6 +62,9 @@ pub(in super::super) struct TargetArguments {
     /// Header of the handshake, with {i} and {r} as in the URL; may be repeated
     #[arg(long, value_name = "NAME: VALUE")]
     pub(in super::super) header: Vec<String>,
+    /// Offer permessage-deflate, and publish words instead of one letter; a started server has compression.enabled=true
+    #[arg(long)]
+    pub(in super::super) compression: bool,
     /// Text that each connection sends once it is open, with {i} and {r} as in the URL
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(in super::super) hello: String,

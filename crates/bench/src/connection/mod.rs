@@ -8,6 +8,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 
 use super::counting;
+use super::inflate::Expander;
 use super::mark::MarkScanner;
 use super::shared::Shared;
 use super::target::{HandshakeState, check_response};
@@ -51,6 +52,8 @@ pub(super) struct Connection {
     state: State,
     stream: Option<TcpStream>,
     decoder: FrameDecoder,
+    /// Decompresses, if the server has accepted that.
+    expander: Option<Box<Expander>>,
     texts: TextCollector,
     /// Parses marks, if the connection is sampled; the other connections only count them.
     scanner: Option<Box<MarkScanner>>,
@@ -67,6 +70,7 @@ impl Connection {
             state: State::Connecting { since_ns: shared.clock.now_ns() },
             stream: Some(stream),
             decoder: FrameDecoder::default(),
+            expander: None,
             texts: TextCollector::new(sampled),
             scanner: sampled.then(Box::default),
             unsent: Vec::new(),
@@ -143,16 +147,18 @@ impl Connection {
         handshake.response.extend_from_slice(data);
         match check_response(&handshake.response, &handshake.accept) {
             HandshakeState::Incomplete => {}
-            HandshakeState::Open(at) => {
+            HandshakeState::Open { frames_at, deflates } => {
                 let Handshake { since_ns, response, .. } = std::mem::replace(
                     &mut **handshake,
                     Handshake { since_ns: 0, accept: String::new(), response: Vec::new() },
                 );
                 self.state = State::Open;
+                self.expander = deflates.then(Box::default);
+                shared.counters.deflating += u64::from(deflates);
                 shared.record_handshake(self.room, since_ns);
                 let hello = shared.hello(self.number as usize, self.room as usize);
                 self.send(&hello);
-                self.handle_frames(&response[at..], shared);
+                self.handle_frames(&response[frames_at..], shared);
             }
             HandshakeState::Refused(why) => {
                 shared.counters.count_failed_handshake(why);
@@ -164,6 +170,19 @@ impl Connection {
     /// Counts the deliveries in `data` and handles every other message.
     fn handle_frames(&mut self, data: &[u8], shared: &mut Shared<'_>) {
         shared.counters.bytes += data.len() as u64;
+        let Some(expander) = &mut self.expander else { return self.handle_plain(data, shared) };
+        let mut plain = std::mem::take(&mut shared.plain);
+        plain.clear();
+        let expanded = expander.expand(data, &mut shared.forms, &mut plain);
+        self.handle_plain(&plain, shared);
+        shared.plain = plain;
+        if expanded.is_err() {
+            self.handle_malformed(shared);
+        }
+    }
+
+    /// Counts the deliveries in `data`, which is not compressed, and handles every other message.
+    fn handle_plain(&mut self, data: &[u8], shared: &mut Shared<'_>) {
         let mut others = Vec::new();
         let Self { decoder, texts, scanner, number, .. } = self;
         let decoded = match scanner {
@@ -173,7 +192,13 @@ impl Connection {
         for (opcode, payload) in others {
             self.handle_other_message(opcode, &payload, shared);
         }
-        if decoded == Err(Malformed) && self.stream.is_some() {
+        if decoded == Err(Malformed) {
+            self.handle_malformed(shared);
+        }
+    }
+
+    fn handle_malformed(&mut self, shared: &mut Shared<'_>) {
+        if self.stream.is_some() {
             shared.counters.malformed += 1;
             self.handle_disconnect("the server sent a malformed frame", shared);
         }

@@ -4,8 +4,9 @@ use std::io::{ErrorKind, Read as _};
 use std::time::Duration;
 
 use super::super::counting;
+use super::super::inflate::Forms;
 use super::super::shared::Shared;
-use super::super::wire::CLOSE;
+use super::super::wire::{CLOSE, Malformed};
 use super::{Connection, State};
 
 impl Connection {
@@ -20,7 +21,7 @@ impl Connection {
 
     /// Returns whether the connection was stalled and the server has ended it since: reads the remaining bytes to find
     /// the end of the stream or a close frame.
-    pub(in super::super) fn was_dropped(&mut self, buffer: &mut [u8]) -> bool {
+    pub(in super::super) fn was_dropped(&mut self, buffer: &mut [u8], forms: &mut Forms) -> bool {
         let Some(stream) = self.stream.as_mut().filter(|_| matches!(self.state, State::Stalled)) else {
             return false;
         };
@@ -29,7 +30,15 @@ impl Connection {
             match stream.read(buffer) {
                 Ok(0) => return true,
                 Ok(count) => {
-                    let decoded = counting::skip(&mut self.decoder, &buffer[..count], &mut others);
+                    let mut plain = Vec::new();
+                    let data = match &mut self.expander {
+                        None => &buffer[..count],
+                        Some(expander) => match expander.expand(&buffer[..count], forms, &mut plain) {
+                            Ok(()) => &plain,
+                            Err(Malformed) => return true,
+                        },
+                    };
+                    let decoded = counting::skip(&mut self.decoder, data, &mut others);
                     if decoded.is_err() || others.iter().any(|(opcode, _)| *opcode == CLOSE) {
                         return true;
                     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use super::arguments::{Common, Scenario, Traffic};
+use super::inflate::OFFER;
 use super::mark::{MARK_BYTES, MAX_PUBLISHERS};
 use super::plan::{Plan, Receivers, Workload};
 use super::process;
@@ -141,6 +142,7 @@ pub(super) fn server_settings(scenario: &Scenario) -> anyhow::Result<Vec<String>
         "rate_limit.enabled=false".into(),
         format!("chat.max_message_chars={characters}"),
         format!("limits.max_message_bytes={bytes}B"),
+        format!("compression.enabled={}", common.target.compression),
     ];
     Ok(defaults.into_iter().chain(common.target.set.iter().cloned()).collect())
 }
@@ -189,8 +191,10 @@ pub(super) fn plan(scenario: &Scenario, url: &str, pid: Option<u32>) -> anyhow::
         "--seconds {}: must be at least 0.1",
         measured.as_secs_f64()
     );
-    let settle = target.settle;
-    let target = Target::parse(url, &target.header)?;
+    let (settle, compression) = (target.settle, target.compression);
+    let offer = compression.then(|| OFFER.to_owned());
+    let headers: Vec<_> = target.header.iter().cloned().chain(offer).collect();
+    let target = Target::parse(url, &headers)?;
     let per_address = (process::ephemeral_ports().unwrap_or(28_232) as f64 * PORT_SHARE) as usize;
     check_machine(profile.connections, &target, per_address)?;
     Ok(Plan {
@@ -205,6 +209,7 @@ pub(super) fn plan(scenario: &Scenario, url: &str, pid: Option<u32>) -> anyhow::
         template,
         hello: scenario.common().target.hello.clone(),
         opcode: if message.binary { BINARY } else { TEXT },
+        compression,
         mark,
         sample: message.sample,
         concurrency,

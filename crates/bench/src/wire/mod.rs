@@ -19,7 +19,7 @@ pub(super) const PONG: u8 = 10;
 const MAX_HEADER: usize = 10;
 /// Bit of a header's first byte that marks the last frame of a message.
 pub(super) const FIN: u8 = 0x80;
-/// Bits RSV1 to RSV3 of a header's first byte. They must be 0, because the client offers no extension.
+/// Bits RSV1 to RSV3 of a header's first byte. They must be 0: `inflate` has decompressed what a server may compress.
 const RESERVED: u8 = 0x70;
 /// Bit of a header's second byte that marks a masked frame.
 const MASKED: u8 = 0x80;
@@ -83,7 +83,7 @@ pub(super) struct FrameDecoder {
 }
 
 /// Returns the length of the header with this second byte.
-fn header_len(second: u8) -> usize {
+pub(super) fn header_len(second: u8) -> usize {
     match second & 0x7f {
         126 => 4,
         127 => 10,
