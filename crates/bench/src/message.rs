@@ -40,7 +40,9 @@ fn padding(len: usize, of_words: bool) -> String {
     let mut text = String::with_capacity(len + 16);
     while text.len() < len {
         text.push(' ');
-        text.push_str(random.choice(&words).copied().unwrap_or_default());
+        // The first words of the list are said more often, as people do.
+        let at = random.f64() * random.f64() * words.len() as f64;
+        text.push_str(words[at as usize]);
     }
     text.truncate(len);
     text
