@@ -41,7 +41,8 @@ fn on_a_shard(criterion: &mut Criterion<CpuTime>) {
         bencher.iter(|| {
             drop(crowd.members.swap_remove(rng.usize(..crowd.members.len())));
             let member = crowd.shard.register();
-            member.open(Sink::Stream(null.clone()));
+            member.attach(Sink::Stream(null.clone()));
+            member.open();
             member.subscribe(topic.id(), 0, &room, Overload::Disconnect);
             crowd.members.push(member);
         });

@@ -49,28 +49,30 @@
 // src/
 //   main.rs      the story: arguments, logging, bind, serve, drain; the exit codes
 //   cli/         mod (subcommands, check-config) · settings (flags that are keys) · failure (exit codes) · output ·
-//                doctor (checks: kernel and machine, memory at worst, files, engine; size, report) · history (checks
-//                a folder of history) · api (the calls of the server API: calls; batch; access, the address and the
-//                key; session, which makes them; output, table, views; error) · logging · signals · token
+//                doctor (checks: kernel and machine, memory at worst, files, certificates, engine; size, report) ·
+//                history (checks a folder of history) · api (the calls of the server API: calls; batch; access, the
+//                address and the key; session, which makes them; output, table, views; error) · logging · signals ·
+//                token
 //   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how
 //                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
 //                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
-//                shard; the handshake of a socket) · proxy_header (the PROXY protocol's, read) · jwks (keys of tokens
-//                from a URL) · request_handler (page, call, refusal or endpoint) · api (calls of other servers:
-//                limits, log) · keys (of the operator
-//                and of other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) ·
-//                door (the addresses, and what each serves) · reload (of the settings) · dashboard (its feed and
-//                snapshots; counters for other nodes and their rows; info; CPU and memory) · drain
+//                shard; the handshake of a socket) · encryption (certificates and TLS of a running server) ·
+//                tls_handshake · transport (plain or TLS) · stream (the bytes of a connection that speaks HTTP) ·
+//                proxy_header (the PROXY protocol's, read) · jwks (keys of tokens from a URL) · request_handler (page,
+//                call, refusal or endpoint) · api (calls of other servers: limits, log) · keys (of the operator and of
+//                other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) · door (the
+//                addresses, and what each serves) · reload (of the settings) · dashboard (its feed and snapshots;
+//                counters for other nodes and their rows; info; CPU and memory) · drain
 //   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
 //                connection) · service (one request) · request (its head) · received (its body) · body (of a response:
 //                whole, or in parts) · upgrade (the 101 by hand) · extensions (compression is negotiated) · host (the
 //                syntax of `Host`) · respond (refusals become responses) · pages · lingering (closes that arrive) ·
 //                tests
 //   connection/  mod (one connection) · active (the part that an idle one lacks) · table (those of a worker, and their
-//                turns) · turn (its result) · poller (waits for their sockets) · readiness (of one socket) · context
-//                (what they share) · socket (until the handshake is answered) · reader (bytes, frames, messages) ·
-//                scanner (every frame's header) · parser (frames) · handle (what came in) · deadlines (pure) · due
-//                (acts on them) · closing · fuzzing (the scanner for the fuzzer)
+//                turns) · turn (its result) · poller (waits for their sockets) · readiness (of one socket) · encrypted
+//                (TLS on one) · context (what they share) · socket (until the handshake is answered) · reader (bytes,
+//                frames, messages) · scanner (every frame's header) · parser (frames) · handle (what came in) ·
+//                deadlines (pure) · due (acts on them) · closing · fuzzing (the scanner for the fuzzer)
 //   admission/   mod (refusals) · origin · token · address (the client's, behind proxies) · limits (per address) ·
 //                proxy (the format of the PROXY protocol's header)
 //   endpoint/    mod (an endpoint) · route (path to endpoint) · peer (what an endpoint works with) · echo · secure ·
@@ -127,11 +129,11 @@
 //                (to the next attempt, of both pages)
 //                · icon.svg
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
-//                (settings for rooms by pattern) · schema (a key is declared once) · kind, text, list, tables (kinds of
-//                values) · types (policies, secrets) · address (host and port) · url · callbacks (requests to other
-//                servers) · load (the layers; files: keys and passwords) · error · checks (conflicts; mismatches:
-//                warnings; engine: both) · machine (resources) · reload (live keys) · unsupported (keys without effect)
-//                · print · finding (of a check) · tests
+//                (settings for rooms by pattern) · tls (the section) · schema (a key is declared once) · kind, text,
+//                list, tables (kinds of values) · types (policies, secrets) · address (host and port) · url ·
+//                callbacks (requests to other servers) · load (the layers; files: keys and passwords) · error · checks
+//                (conflicts; mismatches: warnings; engine: both) · machine (resources) · reload (live keys) ·
+//                unsupported (keys without effect) · print · finding (of a check) · tests
 //   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
 //                outlive a connection)
 //   webhooks/    mod (the events that other servers are told; users and rooms that are gone) · event · leavers (may
@@ -144,6 +146,10 @@
 //                · journal (them on disk)
 //   outbound/    mod (requests to other servers) · connector (opens connections) · trust (authorities for TLS) ·
 //                signature (of a request) · thread (for such requests) · tests
+//   tls/         mod (TLS of connections that come in, without a socket) · session (one connection) · records (the
+//                library's state machine) · outgoing (ciphertext on its way out) · server_config · identity (a
+//                certificate and its key, from files) · certificate (names and validity) · certificates (of a running
+//                server, by name) · chain (to an authority) · changes (of files) · error · tests
 //   keys/        mod (public keys in PEM, and the algorithms that they belong to) · jwks (sets of keys)
 //   metrics/     mod (counters of each shard, summed for a scrape) · counter (and histograms) · engine (of several
 //                nodes) · webhooks, hooks · page, render (Prometheus' text format)
@@ -181,7 +187,7 @@
 // chat
 // protocol
 // webhooks  hooks
-// rate_limit  revocation  outbound       hyper-rustls only in outbound
+// rate_limit  revocation  outbound  tls  hyper-rustls only in outbound
 // config  keys  metrics  clock  shrink  striped  prefetch  live  deflate  faults    use no module of the crate
 // names                                              a crate; it depends on nothing of ours
 // ```
@@ -276,9 +282,10 @@ mod server;
 mod shard;
 mod shrink;
 mod striped;
+mod tls;
 mod webhooks;
 
-pub use server::{BindError, ReloadError, Reloader, Server, StopReason};
+pub use server::{BindError, EncryptionError, ReloadError, Reloader, Server, StopReason};
 
 /// The Rust client, a crate of its own: `throng-client`.
 #[cfg(feature = "client")]
@@ -364,6 +371,9 @@ pub mod testing {
     }
     pub mod striped {
         pub use crate::striped::*;
+    }
+    pub mod tls {
+        pub use crate::tls::*;
     }
     pub mod webhooks {
         pub use crate::webhooks::*;

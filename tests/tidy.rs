@@ -44,7 +44,7 @@ const LAYERS: &[&[&str]] = &[
     &["chat"],
     &["protocol"],
     &["webhooks", "hooks"],
-    &["rate_limit", "revocation", "outbound"],
+    &["rate_limit", "revocation", "outbound", "tls"],
     &[
         "config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "deflate", "locked",
         "framed", "faults",
@@ -73,6 +73,7 @@ const SEES_ONLY: &[(&str, &[&str], &str)] = &[
     ("terminal", &["client", "names"], "it is a user of the client like any other"),
     ("keys", &[], "the code that reads keys must be easy to check, and needs nothing of the server"),
     ("outbound", &["config", "names"], "a client for several parts of the server, which must not know them"),
+    ("tls", &["live"], "strangers reach it before all checks: it must be easy to check itself"),
     ("bench", &[], "a load generator that shares code with the server shares its bugs"),
 ];
 
@@ -83,7 +84,9 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["fastwebsockets"], &["connection", "protocol::frame"]),
     (&["mio"], &["connection", "bench"]),
     (&["tokio_tungstenite", "futures_util"], &["client"]),
-    (&["rustls", "rustls_native_certs"], &["client", "broker::redis::link", "outbound"]),
+    (&["rustls", "rustls_native_certs"], &["client", "broker::redis::link", "outbound", "tls"]),
+    (&["x509_cert"], &["tls::certificate"]),
+    (&["rcgen"], &["tls::tests"]),
     (&["tokio_rustls"], &["client", "broker::redis::link", "outbound::tests"]),
     (&["ring"], &["outbound"]),
     // In tests alone, as a client that shares no code with ours.

@@ -60,7 +60,8 @@ impl Crowd {
         // A queue allocates its memory with its first frame and keeps a part of it.
         let welcome = Frame::from_static(&[0x81, 0]);
         for member in order {
-            member.open(Sink::Stream(null.clone()));
+            member.attach(Sink::Stream(null.clone()));
+            member.open();
             member.reply(&welcome);
             member.flush();
         }

@@ -107,12 +107,16 @@ pub enum Refusal {
     /// 409 (`admission.refuse = "http"`): another connection holds the user id, and is alive.
     #[error("the user id is already in use")]
     Conflict,
+    /// 400: the address speaks TLS, and the handshake of TLS failed. Only a peer that sends HTTP without TLS gets this
+    /// answer; the others get an alert.
+    #[error("this address speaks TLS: use https:// or wss://")]
+    Tls,
 }
 
 impl Refusal {
     /// Every label that [`reason`](Self::reason) can return. [`index`](Self::index) is the index in this array, so that
     /// counters can be an array, too.
-    pub const REASONS: [&'static str; 19] = [
+    pub const REASONS: [&'static str; 20] = [
         "malformed",
         "origin",
         "unknown_path",
@@ -132,6 +136,7 @@ impl Refusal {
         "too_many_viewers",
         "made_way",
         "no_engine",
+        "tls",
     ];
 
     /// Returns the index of this refusal in [`REASONS`](Self::REASONS).
@@ -157,6 +162,7 @@ impl Refusal {
             Self::TooManyViewers => 16,
             Self::MadeWay => 17,
             Self::NoEngine => 18,
+            Self::Tls => 19,
         }
     }
 
@@ -177,7 +183,7 @@ impl Refusal {
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Malformed(_) => 400,
+            Self::Malformed(_) | Self::Tls => 400,
             Self::Unauthorized | Self::ApiKey => 401,
             Self::Origin | Self::Forbidden(_) => 403,
             Self::UnknownPath => 404,
@@ -203,6 +209,7 @@ impl Refusal {
             Self::Malformed(_) | Self::Origin | Self::UnknownPath | Self::Method { .. } => None,
             Self::NoUpgrade | Self::Version | Self::HeadTooLarge | Self::Timeout => None,
             Self::Unauthorized | Self::Forbidden(_) | Self::ApiKey | Self::Conflict => None,
+            Self::Tls => None,
         }
     }
 }
@@ -232,6 +239,7 @@ pub(crate) mod tests {
         Refusal::TooManyViewers,
         Refusal::MadeWay,
         Refusal::NoEngine,
+        Refusal::Tls,
     ];
 
     #[test]

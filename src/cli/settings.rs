@@ -21,6 +21,12 @@ pub(super) struct Settings {
     /// Worker threads; 0 is one per core [default: 0]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     workers: Option<String>,
+    /// File with the server's certificate in PEM, followed by those that lead to an authority: `listen` speaks TLS
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// File with the private key of the certificate in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
     /// Format of log lines: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -55,6 +61,8 @@ impl Settings {
         for (flag, key, value) in [
             ("--listen", "listen", &self.listen),
             ("--workers", "workers", &self.workers),
+            ("--tls-cert", "tls.cert_file", &self.tls_cert),
+            ("--tls-key", "tls.key_file", &self.tls_key),
             ("--log-format", "log.format", &self.log_format),
         ] {
             if let Some(value) = value {

@@ -2,9 +2,9 @@
 //!
 //! Layers: defaults < file (TOML) < environment (`THRONG_` + path with `__`) < flags. The fields of [`Config`] *are*
 //! the keys; their documentation gives unit, range and what a limit costs in memory. Each key is declared once
-//! (`bounds`, `features`, `engine`, and `tree` for the root), and everything that reads, checks and prints it is
-//! generated from that declaration (`schema`). This module uses no other module of the crate, and of the leaves `names`
-//! alone.
+//! (`bounds`, `features`, `engine` and the like, and `tree` for the root), and everything that reads, checks and prints
+//! it is generated from that declaration (`schema`). This module uses no other module of the crate, and of the leaves
+//! `names` alone.
 
 mod address;
 mod bounds;
@@ -24,6 +24,7 @@ mod room_rules;
 mod schema;
 mod tables;
 mod text;
+mod tls;
 mod tree;
 mod types;
 mod unsupported;
@@ -43,6 +44,7 @@ pub use load::Sources;
 pub use machine::Machine;
 pub use reload::Reloaded;
 pub use room_rules::RoomRule;
+pub use tls::{CertificateFiles, Tls};
 pub use tree::{Config, KeyInfo, Provenance, keys};
 pub use types::WebhookEvent;
 pub use types::{

@@ -13,6 +13,7 @@ use super::room_rules::RoomRule;
 use super::schema::{Key, Section, settings};
 use super::tables::Tables;
 use super::text::NAME;
+use super::tls::Tls;
 use super::types::Engine;
 
 /// Seconds for which an idempotency key is remembered.
@@ -66,6 +67,8 @@ settings! {
         auth: Auth;
         /// Which handshakes are accepted, and how the others are refused.
         admission: Admission;
+        /// TLS for connections that come in.
+        tls: Tls;
         /// The HTTP interface for operators and for other servers.
         api: Api;
         /// Requests to other servers over HTTP.
@@ -117,7 +120,7 @@ pub struct KeyInfo {
     pub meaning: &'static str,
 }
 
-const SECTIONS: [&[Key<Config>]; 22] = [
+const SECTIONS: [&[Key<Config>]; 23] = [
     Config::KEYS,
     Limits::KEYS,
     Queue::KEYS,
@@ -133,6 +136,7 @@ const SECTIONS: [&[Key<Config>]; 22] = [
     RateLimit::KEYS,
     Auth::KEYS,
     Admission::KEYS,
+    Tls::KEYS,
     Api::KEYS,
     Outbound::KEYS,
     Webhooks::KEYS,

@@ -10,6 +10,7 @@ mod closing;
 mod context;
 pub mod deadlines;
 mod due;
+mod encrypted;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
@@ -42,7 +43,7 @@ use crate::protocol::Deflate;
 use crate::protocol::close::EndReason;
 use crate::shard::Registration;
 use crate::shard::outbox::Flush;
-use crate::shard::sink::{Arrived, Sink};
+use crate::shard::sink::Arrived;
 
 /// Most reads in one turn, after which other connections of the worker have theirs.
 const READS_PER_TURN: usize = 2;
@@ -104,6 +105,8 @@ struct Connection {
     readiness: Readiness,
     /// The client may send compressed messages.
     deflates: bool,
+    /// The conversation has begun.
+    is_open: bool,
     /// The connection is in the queue of those that get a turn.
     is_queued: bool,
     /// The connection is in the queue of those that will rest.
@@ -136,19 +139,12 @@ impl Connection {
             opened_ms: now_ms,
             _permit: permit,
             route,
-            readiness: Readiness::unknown(),
+            readiness: Readiness::default(),
             deflates,
+            is_open: false,
             is_queued: false,
             is_watched: false,
         }
-    }
-
-    /// Begins the conversation: from now on bytes go to `sink`.
-    fn open(&mut self, context: &WorkerContext, sink: Sink) {
-        let now_ms = context.shard.tick();
-        self.registration.open(sink);
-        self.call(context, now_ms, Endpoint::open);
-        self.registration.flush();
     }
 
     /// Takes a report of the poller. Returns true when it calls for a turn.
@@ -178,6 +174,11 @@ impl Connection {
     fn turn_open(&mut self, context: &WorkerContext) -> Turn {
         self.prefetch();
         let now_ms = context.shard.tick();
+        if !std::mem::replace(&mut self.is_open, true) {
+            self.registration.open();
+            self.call(context, now_ms, Endpoint::open);
+            self.registration.flush();
+        }
         if self.deadlines.has_expired(context.shard.clock_ms()) {
             self.registration.end(EndReason::TokenExpired);
         }

@@ -10,8 +10,9 @@ use mio::event::Event;
 use crate::shard::Registration;
 use crate::shard::sink::Arrived;
 
-/// A socket's readiness, as far as it is known.
-#[derive(Debug)]
+/// A socket's readiness, as far as it was reported: by default not at all. The poller reports what a socket is ready
+/// for when it is added.
+#[derive(Debug, Default)]
 pub(super) struct Readiness {
     is_readable: bool,
     is_writable: bool,
@@ -20,11 +21,6 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// Returns the readiness of a socket that nothing is known of: it has to be tried.
-    pub(super) fn unknown() -> Self {
-        Self { is_readable: true, is_writable: true, is_closed: false }
-    }
-
     /// Adds what the poller reports. An error counts as both, because the next read or write returns it.
     pub(super) fn add(&mut self, event: &Event) {
         self.is_closed |= event.is_read_closed() || event.is_error();

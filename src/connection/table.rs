@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::active::REST_MS;
+use super::encrypted::{Buffers, EncryptedSocket};
 use super::poller::Poller;
 use super::turn::Turn;
 use super::{Connection, ConnectionInfo, WorkerContext};
@@ -25,6 +26,7 @@ use crate::protocol::close::EndReason;
 use crate::shard::Registration;
 use crate::shard::sink::Sink;
 use crate::shrink::ShrinkWhenSparse;
+use crate::tls::Tls;
 
 /// Most turns in a row, after which the other tasks of the worker have theirs: as many as there are reports at once.
 const TURNS_IN_A_ROW: usize = 1024;
@@ -57,6 +59,8 @@ struct Table<A> {
     /// The connections that hold memory which they need only while something is under way, each with the time at which
     /// that may be over, in the shard's milliseconds. The times ascend, because all wait equally long.
     active: VecDeque<(ConnectionId, u64)>,
+    /// Memory for ciphertext, once there was a connection with TLS.
+    buffers: Option<Rc<RefCell<Buffers>>>,
 }
 
 impl<A> Connections<A> {
@@ -70,18 +74,19 @@ impl<A> Connections<A> {
             poller: Poller::new()?,
             queue: VecDeque::new(),
             active: VecDeque::new(),
+            buffers: None,
         };
         Ok(Rc::new(Self { context, table: RefCell::new(table) }))
     }
 
-    /// Adds a connection whose handshake is answered, and gives it its first turn. `leftover` holds the bytes that
-    /// followed the handshake.
+    /// Adds a connection whose handshake is answered, which gets its first turn soon. `leftover` holds the bytes that
+    /// followed the handshake. With TLS the socket takes and gives ciphertext.
     ///
     /// # Errors
     /// The system cannot watch the socket, which is closed then.
     pub fn add(
         &self,
-        stream: TcpStream,
+        (socket, tls): (TcpStream, Option<Box<Tls>>),
         registration: Registration,
         (endpoint, info): (Endpoint, ConnectionInfo),
         leftover: Bytes,
@@ -90,7 +95,7 @@ impl<A> Connections<A> {
         let id = registration.id();
         let connection = Connection::new(&self.context, registration, endpoint, info, leftover);
         let mut table = self.table.borrow_mut();
-        let watched = table.poller.add(id, &stream);
+        let watched = table.poller.add(id, &socket);
         let slot = id.slot();
         if slot >= table.entries.len() {
             table.entries.resize_with(slot + 1, || None);
@@ -100,10 +105,18 @@ impl<A> Connections<A> {
             table.remove(slot, &self.context);
             return Err(error);
         }
-        table.guard(slot, &self.context, |connection, context| {
-            connection.open(context, Sink::Socket(stream));
-            connection.turn(context)
-        });
+        let sink = match tls {
+            None => Sink::Socket(socket),
+            Some(tls) => {
+                let buffers = Rc::clone(table.buffers.get_or_insert_default());
+                Sink::Stream(Rc::new(EncryptedSocket::new(socket, *tls, buffers)))
+            }
+        };
+        if let Some(Some(Entry { connection, .. })) = table.entries.get(slot) {
+            // Its first turn comes after the fan-out that its entry into a room has caused: what the room is told of it
+            // stands before the answers to its commands, and leaves in one write with its first event.
+            connection.registration.attach(sink);
+        }
         Ok(())
     }
 

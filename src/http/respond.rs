@@ -46,7 +46,7 @@ pub fn refusal(refusal: &Refusal) -> Response {
         Refusal::Malformed(_) | Refusal::HeadTooLarge | Refusal::Timeout | Refusal::UnknownPath => {}
         Refusal::Origin | Refusal::Forbidden(_) | Refusal::Conflict | Refusal::AtCapacity => {}
         Refusal::ConnectionsPerAddress | Refusal::HandshakesPerAddress | Refusal::TooManyViewers => {}
-        Refusal::MadeWay | Refusal::Draining | Refusal::NoEngine => {}
+        Refusal::MadeWay | Refusal::Draining | Refusal::NoEngine | Refusal::Tls => {}
     }
     response
 }

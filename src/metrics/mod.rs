@@ -156,6 +156,19 @@ pub struct Gauges {
     pub hooks: Vec<HookGauges>,
     /// The set of keys of `auth.jwks_url`; `None` without one.
     pub keys: Option<KeySetMetrics>,
+    /// The certificates for TLS.
+    pub certificates: Vec<CertificateGauge>,
+}
+
+/// The expiry of a certificate for TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateGauge {
+    /// 0 for that of `tls.cert_file`, and the number in `tls.certificates` for the others, from 1.
+    pub index: usize,
+    /// The first name of the certificate: a DNS name or an IP address, or nothing.
+    pub name: String,
+    /// The last second in which its chain holds, since the Unix epoch.
+    pub expiry_unix_s: u64,
 }
 
 /// The state of a set of keys that is fetched from a URL.
@@ -278,6 +291,11 @@ mod tests {
             webhooks: Vec::new(),
             hooks: Vec::new(),
             keys: None,
+            certificates: vec![CertificateGauge {
+                index: 0,
+                name: "*.chat.example".into(),
+                expiry_unix_s: 1_900_000_000,
+            }],
         };
         let process = Process {
             cpu: Duration::from_millis(1_500),
@@ -290,6 +308,7 @@ mod tests {
         for line in [
             "throng_connections_accepted_total 5",
             "throng_rooms 7",
+            "throng_tls_certificate_expiry_seconds{certificate=\"0\",name=\"*.chat.example\"} 1900000000",
             "throng_rate_limit_users 3",
             "throng_history_waiting 2",
             "throng_connections_max 1000",

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::counter::Counter;
 use super::page::Page;
-use super::{EndedBy, Gauges, Metrics, Process, ShardMetrics, hooks, webhooks};
+use super::{CertificateGauge, EndedBy, Gauges, Metrics, Process, ShardMetrics, hooks, webhooks};
 
 impl Metrics {
     /// Renders all metrics in Prometheus' text format.
@@ -31,6 +31,16 @@ impl Metrics {
                 "Fetches of the set of keys that failed.",
                 keys.failures,
             );
+        }
+        if !now.certificates.is_empty() {
+            let name = "throng_tls_certificate_expiry_seconds";
+            page.head(name, "gauge", "Last second in which a certificate holds, since the Unix epoch.");
+            for CertificateGauge { index, name: host, expiry_unix_s } in &now.certificates {
+                // A certificate may have any characters in its names.
+                let host: String =
+                    host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-*:_".contains(*c)).collect();
+                page.plain(&format!("{name}{{certificate=\"{index}\",name=\"{host}\"}}"), expiry_unix_s);
+            }
         }
         process.render(&mut page);
         page.0

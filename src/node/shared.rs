@@ -328,6 +328,7 @@ impl Node {
             limited_users: self.limiter.read().as_ref().as_ref().map_or(0, |limiter| limiter.users.len()),
             history_waiting: if self.engine.cluster().is_some() { 0 } else { self.engine.waiting() },
             keys: None,
+            certificates: Vec::new(),
             engine: self
                 .engine
                 .cluster()

@@ -26,6 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::config::Url;
 
 use self::connector::{Connector, NotPrivate};
+pub use self::trust::OwnCertificate;
 
 /// Most bytes of the head of an answer. Hyper needs at least 8 KiB.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -109,6 +110,14 @@ impl Client {
     /// # Errors
     /// The file cannot be read or holds no certificate; the text names it.
     pub fn new(ca_file: Option<&Path>) -> Result<Self, String> {
+        Self::showing(ca_file, None)
+    }
+
+    /// Makes a client as [`Client::new`] does, which shows a certificate to servers that ask for one.
+    ///
+    /// # Errors
+    /// A file cannot be used; the text names it.
+    pub fn showing(ca_file: Option<&Path>, own: Option<OwnCertificate<'_>>) -> Result<Self, String> {
         let roots = match trust::roots(ca_file) {
             Ok(roots) => roots,
             // `http` to the same machine needs nobody's trust.
@@ -118,7 +127,7 @@ impl Client {
             }
             Err(problem) => return Err(problem),
         };
-        let connector = Connector::new(trust::builder(roots)?.with_no_client_auth());
+        let connector = Connector::new(trust::configuration(roots, own)?);
         let pool = Pool::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MAX_IDLE)

@@ -3,8 +3,10 @@
 //! A socket that exceeds a limit of the node or of its address is not closed here when there is a reserved permit for
 //! it: its request can then be answered.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -13,8 +15,10 @@ use tokio::time::sleep;
 use super::address_check::AddressCheck;
 use super::door::Door;
 use super::handshakes::{HandshakePermit, Handshakes};
+use super::listener::Listener;
 use super::policy::AdmissionPolicy;
 use super::shared::Shared;
+use super::transport::Transport;
 use super::worker::handle::{AcceptedSocket, Worker};
 use crate::admission::Refusal;
 use crate::connection::socket::register;
@@ -29,17 +33,23 @@ const MAX_AHEAD: usize = 64;
 /// A worker may be ahead by one socket for each so many that the worker with the fewest has.
 const PER_AHEAD: usize = 16;
 
-/// Accepts sockets until the future is dropped.
+/// Accepts sockets at all addresses until the future is dropped.
 ///
 /// # Errors
-/// The listening socket cannot be registered with the reactor, or the reactor has ended.
-pub(super) async fn run(
-    shared: &Shared,
-    listener: TcpListener,
-    door: Door,
-    workers: &[Worker],
-) -> io::Result<()> {
-    let listener = register(listener)?;
+/// A listening socket cannot be registered with the reactor, or the reactor has ended.
+pub(super) async fn run_all(shared: &Shared, listeners: Vec<Listener>, workers: &[Worker]) -> io::Result<()> {
+    let mut all: Vec<_> = listeners.into_iter().map(|each| Box::pin(run(shared, each, workers))).collect();
+    poll_fn(|cx| {
+        let mut ended = all.iter_mut().map(|accepting| accepting.as_mut().poll(cx));
+        ended.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
+}
+
+/// Accepts sockets at one address.
+async fn run(shared: &Shared, listener: Listener, workers: &[Worker]) -> io::Result<()> {
+    let Listener { socket, door, transport, .. } = listener;
+    let listener = register(socket)?;
     let node = &shared.node;
     // Each door has permits of its own: a crowd at the public one does not keep operators out.
     let mut handshakes = Handshakes::new(node.config().limits.max_handshakes);
@@ -65,9 +75,13 @@ pub(super) async fn run(
         match acquire_permit(&mut handshakes, &shared.policy, door, peer).await {
             Ok((permit, check)) => {
                 at = choose(workers, Worker::connections, at);
-                hand_over(node, &workers[at], AcceptedSocket { stream, peer, door, permit, check });
+                hand_over(
+                    node,
+                    &workers[at],
+                    AcceptedSocket { stream, peer, door, transport, permit, check },
+                );
             }
-            Err(refusal) => turn_away(node, &stream, refusal),
+            Err(refusal) => turn_away(node, &stream, transport, refusal),
         }
     }
 }
@@ -128,14 +142,18 @@ fn choose<W>(workers: &[W], connections: impl Fn(&W) -> usize, at: usize) -> usi
 
 fn hand_over(node: &Node, worker: &Worker, socket: AcceptedSocket) {
     if let Err(socket) = worker.hand_over(socket) {
-        turn_away(node, &socket.stream, Refusal::AtCapacity);
+        turn_away(node, &socket.stream, socket.transport, Refusal::AtCapacity);
     }
 }
 
-/// Answers 503 or 429 without parsing the request, because the socket has no permit for a handshake.
-fn turn_away(node: &Node, mut stream: &TcpStream, refusal: Refusal) {
+/// Answers 503 or 429 without parsing the request, because the socket has no permit for a handshake. Over TLS no answer
+/// can be read, and the socket is closed.
+fn turn_away(node: &Node, mut stream: &TcpStream, transport: Transport, refusal: Refusal) {
     use std::io::{Read as _, Write as _};
     node.metrics.count_refusal(refusal.reason());
+    if transport == Transport::Tls {
+        return;
+    }
     // Bytes left unread would turn the close into a reset, which overtakes the answer.
     let mut request = [0; 16 * 1024];
     let read = stream.read(&mut request);

@@ -186,6 +186,7 @@ impl Service for ThisServer<'_> {
             Err(ReloadError::Config(errors)) => {
                 Err(ApiError::InvalidSettings(errors.0.iter().map(ToString::to_string).collect()))
             }
+            Err(ReloadError::Encryption(error)) => Err(ApiError::InvalidSettings([error.to_string()].into())),
             Err(ReloadError::NotRunning | ReloadError::System(_)) => Err(ApiError::Unavailable),
         }
     }

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 
+use super::transport::Transport;
 use crate::admission::token::bearer_credentials;
 use crate::config::{Api, Secret};
 use crate::rate_limit::Bucket;
@@ -106,14 +107,14 @@ impl OperatorKeys {
     /// Returns the URL of the dashboard for a browser on the machine of the server that listens on `address`. Its
     /// fragment, which a browser sends to nobody, holds a key that was made here, because that key can be read nowhere
     /// else. It never holds a configured key.
-    pub(super) fn url(&self, address: SocketAddr) -> String {
+    pub(super) fn url(&self, transport: Transport, address: SocketAddr) -> String {
         let mut address = address;
         match address.ip().to_canonical() {
             IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
             IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
             _ => {}
         }
-        let page = format!("http://{address}/dashboard");
+        let page = format!("{}://{address}/dashboard", transport.scheme());
         match &self.0[..] {
             [OperatorKey { access: Access::Pages, secret, .. }] => {
                 format!("{page}#key={}", String::from_utf8_lossy(secret.expose()))
@@ -206,8 +207,8 @@ mod tests {
     fn without_keys_one_is_made_that_only_the_address_shows() {
         let (one, other) = (keys(&[], &[]), keys(&[], &[]));
         let made = |keys: &OperatorKeys| {
-            let address = keys.url("127.0.0.1:8080".parse().unwrap());
-            address.strip_prefix("http://127.0.0.1:8080/dashboard#key=").expect("a key").to_owned()
+            let address = keys.url(Transport::Tls, "127.0.0.1:8080".parse().unwrap());
+            address.strip_prefix("https://127.0.0.1:8080/dashboard#key=").expect("a key").to_owned()
         };
         let key = made(&one);
         assert_ne!(key, made(&other));
@@ -257,7 +258,7 @@ mod tests {
             ("[::1]:8080", "http://[::1]:8080/dashboard"),
             ("192.0.2.1:8080", "http://192.0.2.1:8080/dashboard"),
         ] {
-            assert_eq!(keys.url(listen.parse().unwrap()), expected, "{listen}");
+            assert_eq!(keys.url(Transport::Plain, listen.parse().unwrap()), expected, "{listen}");
         }
     }
 }

@@ -7,16 +7,45 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::BindError;
+use super::door::Door;
+use super::transport::Transport;
 use crate::config::Config;
 
 /// Connections that the kernel queues until they are accepted; it caps this at `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 4096;
 
+/// A listening address.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) socket: TcpListener,
+    pub(super) address: SocketAddr,
+    pub(super) door: Door,
+    pub(super) transport: Transport,
+}
+
+impl Listener {
+    /// Binds an address for a door.
+    ///
+    /// # Errors
+    /// The address is in use, does not belong to this machine, or is not allowed.
+    pub(super) fn bind(
+        listen: SocketAddr,
+        door: Door,
+        transport: Transport,
+        config: &Config,
+    ) -> Result<Self, BindError> {
+        let bound = bind(listen, config).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let (address, socket) = bound.map_err(|source| BindError::Listen { listen, source })?;
+        Ok(Self { socket, address, door, transport })
+    }
+}
+
 /// Binds an address and listens on it.
 ///
 /// # Errors
 /// The address is in use, does not belong to this machine, or is not allowed.
-pub(super) fn bind(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;

@@ -8,6 +8,7 @@ mod dashboard;
 mod denial;
 mod door;
 mod drain;
+mod encryption;
 mod endpoint_setup;
 mod handshakes;
 mod jwks;
@@ -18,11 +19,14 @@ mod proxy_header;
 mod reload;
 mod request_handler;
 mod shared;
+mod stream;
+mod tls_handshake;
+mod transport;
 mod worker;
 
 use std::future::{Future, pending};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,9 +36,13 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::dashboard::counters;
 use self::door::Door;
+use self::encryption::Encryption;
+pub use self::encryption::EncryptionError;
 pub(crate) use self::listener::BACKLOG;
+use self::listener::Listener;
 pub use self::reload::{ReloadError, Reloader};
 use self::shared::Shared;
+use self::transport::Transport;
 use self::worker::handle::Worker;
 use crate::admission::Refusal;
 use crate::broker::redis::nodes::Report;
@@ -62,6 +70,9 @@ pub enum BindError {
     /// The folder of `history.dir` or `webhooks.dir`, or the engine of several nodes, cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// A certificate, its key, or the authorities of clients cannot be used.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
 }
 
 /// Why a server stops. Clients learn it by the close code; both codes come with the advice to reconnect.
@@ -86,10 +97,13 @@ impl From<StopReason> for EndReason {
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
-    listener: TcpListener,
-    address: SocketAddr,
-    /// The listener of `api.listen`, with its address.
-    api: Option<(TcpListener, SocketAddr)>,
+    /// `listen`.
+    listener: Listener,
+    /// `tls.listen`.
+    tls: Option<Listener>,
+    /// `api.listen`.
+    api: Option<Listener>,
+    encryption: Option<Encryption>,
     reloader: Option<Reloader>,
 }
 
@@ -112,22 +126,16 @@ impl Server {
     #[doc(hidden)]
     pub fn bind_by(config: Config, clock: Clock) -> Result<Self, BindError> {
         let config = if config.is_resolved() { config } else { config.resolve(&Machine::read()) };
-        let listen = config.listen;
-        let taken = |source| BindError::Listen { listen, source };
+        let encryption = Encryption::load(&config.tls)?;
         let metrics = Metrics::new(config.workers, &Refusal::REASONS);
         // The history is read before the address is bound, so that no client can connect while it is incomplete.
         let node = Node::open(config.clone(), metrics, clock)?;
-        let bind = |listen| {
-            let listener = listener::bind(listen, &config)?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
-        };
-        let (listener, address) = bind(listen).map_err(taken)?;
-        let api = config
-            .api
-            .listen
-            .map(|listen| bind(listen).map_err(|source| BindError::Listen { listen, source }));
-        Ok(Self { node, listener, address, api: api.transpose()?, reloader: None })
+        let bind = |listen, door, is_tls| Listener::bind(listen, door, Transport::tls_if(is_tls), &config);
+        let door = if config.api.listen.is_some() { Door::Public } else { Door::Only };
+        let listener = bind(config.listen, door, config.tls.is_on_listen())?;
+        let tls = config.tls.listen.map(|listen| bind(listen, door, true)).transpose()?;
+        let api = config.api.listen.map(|listen| bind(listen, Door::Api, config.tls.is_on_api()));
+        Ok(Self { node, listener, tls, api: api.transpose()?, encryption, reloader: None })
     }
 
     /// Lets the server read its settings again while it runs, from `sources`: those that its configuration was loaded
@@ -145,13 +153,19 @@ impl Server {
     /// Returns the bound address. If port 0 was configured, it has the port that the system picked.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.listener.address
+    }
+
+    /// Returns the bound address of `tls.listen`; `None` where it is not set.
+    #[must_use]
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(|listener| listener.address)
     }
 
     /// Returns the bound address of `api.listen`; `None` where it is not set.
     #[must_use]
     pub fn api_addr(&self) -> Option<SocketAddr> {
-        self.api.as_ref().map(|(_, address)| *address)
+        self.api.as_ref().map(|listener| listener.address)
     }
 
     /// Serves until `stop` resolves, then drains: refuses new connections, and closes the others one by one within
@@ -168,43 +182,36 @@ impl Server {
     /// # Panics
     /// When this is called from asynchronous code in a tokio runtime: call it on a thread of its own.
     pub fn run(self, stop: impl Future<Output = StopReason>) -> io::Result<()> {
-        let Self { node, listener, address, api, reloader } = self;
+        let Self { node, listener, tls, api, encryption, reloader } = self;
+        let address = listener.address;
         let (stopping, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let operators = api.as_ref().map_or(address, |(_, address)| *address);
-        let shared = Shared::new(Arc::clone(&node), operators, reloader)?;
+        let operators = api.as_ref().unwrap_or(&listener);
+        let dashboard_at = (operators.transport, operators.address);
+        let shared = Shared::new(Arc::clone(&node), dashboard_at, encryption, reloader)?;
         node.set_report(report(&node, address));
         let workers = worker::spawn_all(&shared, &stopped)?;
         node.set_laggards(workers.iter().map(Worker::laggards));
         tracing::info!(%address, node = node.config().node, workers = workers.len(), "listening");
-        let (door, api) = match api {
-            None => (Door::Only, None),
-            Some((listener, address)) => {
-                tracing::info!(%address, "listening for operators and backends");
-                (Door::Public, Some(listener))
-            }
-        };
+        for Listener { address, .. } in
+            tls.iter().chain([&listener]).filter(|each| each.transport == Transport::Tls)
+        {
+            tracing::info!(%address, "listening for TLS");
+        }
+        if let Some(Listener { address, .. }) = &api {
+            tracing::info!(%address, "listening for operators and backends");
+        }
         shared.log_dashboard();
         runtime.block_on(async {
             let mut stop = pin!(stop);
-            let accept_api = async {
-                match api {
-                    Some(listener) => acceptor::run(&shared, listener, Door::Api, &workers).await,
-                    None => pending().await,
-                }
-            };
-            let accept = acceptor::run(&shared, listener, door, &workers);
-            let mut accepting = pin!(async {
-                tokio::select! {
-                    result = accept => result,
-                    result = accept_api => result,
-                }
-            });
+            let listeners = [Some(listener), tls, api].into_iter().flatten().collect();
+            let mut accepting = pin!(acceptor::run_all(&shared, listeners, &workers));
             let reason = tokio::select! {
                 reason = &mut stop => EndReason::from(reason),
                 result = &mut accepting => return result,
                 () = keep_house(&shared) => EndReason::GoingAway,
                 () = keep_keys(&shared) => EndReason::GoingAway,
+                () = encryption::watch(shared.encryption.as_ref(), &node) => EndReason::GoingAway,
                 () = shared.dashboard.run(&node) => EndReason::GoingAway,
                 // Without one of its workers the server could not serve a part of its clients, so it has to be
                 // restarted.

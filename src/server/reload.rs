@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
+use super::encryption::EncryptionError;
 use crate::config::{Config, ConfigErrors, Machine, Reloaded, Sources};
 
 /// Why the settings were not read again. Those in force stay as they were.
@@ -19,7 +20,10 @@ pub enum ReloadError {
     NotRunning,
     /// The system has no random numbers for a key.
     #[error("the settings cannot be applied")]
-    System(#[source] io::Error),
+    System(#[from] io::Error),
+    /// A certificate, its key or the authorities of clients cannot be used.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
 }
 
 /// Reads the settings of a [`Server`](crate::Server) again. It may be used from any thread, and cloned.
@@ -42,8 +46,8 @@ pub(super) trait Running: Send + Sync {
     /// Puts other settings in force, at once and as a whole.
     ///
     /// # Errors
-    /// The system has no random numbers for a key. The former settings stay in force.
-    fn replace_config(&self, config: &Config) -> io::Result<()>;
+    /// The system has no random numbers for a key, or a file of TLS cannot be used. The former settings stay in force.
+    fn replace_config(&self, config: &Config) -> Result<(), ReloadError>;
 }
 
 impl fmt::Debug for Reloader {
@@ -93,7 +97,7 @@ impl Reloader {
         let server = self.0.server.get().and_then(Weak::upgrade).ok_or(ReloadError::NotRunning)?;
         let new = Config::load(self.0.sources.clone())?;
         let reloaded = server.config().reloaded(new, &Machine::read())?;
-        server.replace_config(&reloaded.config).map_err(ReloadError::System)?;
+        server.replace_config(&reloaded.config)?;
         (self.0.on_change)(&reloaded.config);
         Ok(reloaded)
     }

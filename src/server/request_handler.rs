@@ -100,7 +100,10 @@ impl App for RequestHandler<'_> {
             "/metrics" => {
                 let process = usage::of_process(node.clock.unix_ms_at(0));
                 let keys = self.shared.policy.remote_keys.as_ref().map(RemoteKeys::metrics);
-                respond::metrics(node.metrics.render(&Gauges { keys, ..node.gauges() }, &process))
+                let certificates =
+                    self.shared.encryption.as_ref().map(|encryption| encryption.gauges()).unwrap_or_default();
+                let gauges = Gauges { keys, certificates, ..node.gauges() };
+                respond::metrics(node.metrics.render(&gauges, &process))
             }
             path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
         })

@@ -7,9 +7,11 @@ use std::sync::{Arc, Weak};
 use super::api::ApiGate;
 use super::dashboard::Dashboard;
 use super::denial::{self, FAILED};
+use super::encryption::Encryption;
 use super::keys::OperatorKeys;
 use super::policy::{AdmissionPolicy, AdmissionRules};
-use super::reload::{Reloader, Running};
+use super::reload::{ReloadError, Reloader, Running};
+use super::transport::Transport;
 use crate::admission::token::{Identity, Token};
 use crate::config::Config;
 use crate::endpoint::{Renewed, TokenRenewal};
@@ -21,7 +23,10 @@ use crate::protocol::event::CommandError;
 /// The node, the admission rules, the keys, the API and the dashboard of a server.
 pub(super) struct Shared {
     pub(super) node: Arc<Node>,
-    address: SocketAddr,
+    /// The address of the dashboard, and how it is spoken to.
+    dashboard_at: (Transport, SocketAddr),
+    /// TLS, where there is a certificate.
+    pub(super) encryption: Option<Arc<Encryption>>,
     pub(super) policy: AdmissionPolicy,
     pub(super) keys: Live<OperatorKeys>,
     pub(super) api: ApiGate,
@@ -31,21 +36,24 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Makes what is shared for a node, whose dashboard has the address `address`.
+    /// Makes what is shared for a node, whose dashboard is at `dashboard_at`.
     ///
     /// # Errors
     /// The configuration contradicts itself, which loading it has ruled out, or the system has no random numbers for
     /// the operator's key.
     pub(super) fn new(
         node: Arc<Node>,
-        address: SocketAddr,
+        dashboard_at: (Transport, SocketAddr),
+        encryption: Option<Encryption>,
         reloader: Option<Reloader>,
     ) -> io::Result<Arc<Self>> {
         let config = Arc::clone(&*node.config());
         let policy = AdmissionPolicy::new(&config, node.clock.clone())?;
         let keys = Live::new(OperatorKeys::new(&config.api).map_err(io::Error::other)?);
+        let encryption = encryption.map(Arc::new);
         let (api, dashboard) = (ApiGate::default(), Dashboard::default());
-        let shared = Arc::new(Self { node, address, policy, keys, api, dashboard, reloader });
+        let shared =
+            Arc::new(Self { node, dashboard_at, encryption, policy, keys, api, dashboard, reloader });
         if let Some(reloader) = &shared.reloader {
             let server: Weak<dyn Running> = Arc::<Self>::downgrade(&shared);
             reloader.attach(server);
@@ -56,7 +64,12 @@ impl Shared {
     /// Writes the URL of the dashboard to the log.
     pub(super) fn log_dashboard(&self) {
         // The target is that of the other lines about the start.
-        tracing::info!(target: "throng::server", "dashboard: {}", self.keys.read().url(self.address));
+        tracing::info!(target: "throng::server", "dashboard: {}", self.dashboard_url(&self.keys.read()));
+    }
+
+    fn dashboard_url(&self, keys: &OperatorKeys) -> String {
+        let (transport, address) = self.dashboard_at;
+        keys.url(transport, address)
     }
 
     /// Looks after what belongs to no connection; to be called ten times a second with 0, 1, 2…
@@ -71,12 +84,15 @@ impl Running for Shared {
         Arc::clone(&*self.node.config())
     }
 
-    fn replace_config(&self, config: &Config) -> io::Result<()> {
+    fn replace_config(&self, config: &Config) -> Result<(), ReloadError> {
         // Everything that can fail comes first.
         let rules = AdmissionRules::new(config)?;
         let keys = self.keys.read().renewed(&config.api).map_err(io::Error::other)?;
+        if let Some(encryption) = &self.encryption {
+            encryption.replace(&config.tls)?;
+        }
         self.node.webhooks.reconfigure(&config.webhooks)?;
-        let is_new_page = keys.url(self.address) != self.keys.read().url(self.address);
+        let is_new_page = self.dashboard_url(&keys) != self.dashboard_url(&self.keys.read());
         self.policy.replace(rules, &config.limits).map_err(io::Error::other)?;
         self.node.replace_config(config.clone());
         self.keys.replace(keys);

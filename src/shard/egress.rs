@@ -190,7 +190,7 @@ impl Egress {
 
     /// Writes as much of the client's queue as its socket takes.
     pub(super) fn flush(&self, client: &mut ClientMut<'_>) -> Flush {
-        if client.is_empty() {
+        if client.is_empty() && !client.hot.sink.has_tail() {
             client.is_blocked = false;
             return Flush::Empty;
         }

@@ -1,5 +1,5 @@
 //! One worker's share of the connections: its clients, the lanes of their rooms, and the fan-out to them. A lane is the
-//! members of one room on one shard that speak one dialect.
+//! members of one room on one shard who get its events in one form.
 //!
 //! A [`Shard`] lives on its worker's thread, and no other thread touches it: other threads push what is for its clients
 //! into its [`Inbox`](crate::registry::inbox::Inbox).

@@ -72,11 +72,18 @@ impl Registration {
         &self.shard
     }
 
-    /// Notes that the handshake is answered, and that bytes go to `sink` from now on. Writes what has been queued until
-    /// now.
-    pub fn open(&self, sink: Sink) {
+    /// Sets the sink that bytes go to once the connection is [open](Registration::open), and gives it its first turn.
+    pub fn attach(&self, sink: Sink) {
         self.with(|egress, client| {
             client.hot.sink = sink;
+            egress.wakes.add(client);
+        });
+    }
+
+    /// Notes that the handshake is answered, and writes what has been queued until now. Call
+    /// [`attach`](Registration::attach) before.
+    pub fn open(&self) {
+        self.with(|egress, client| {
             client.is_blocked = false;
             egress.flush(client);
         });
@@ -341,8 +348,9 @@ impl Registration {
         self.leave(&mut state, id);
     }
 
-    /// Removes the client from a lane (the members of one room on this shard that speak one dialect). When the client
-    /// was the last member, removes the lane, frees its bytes in the inbox and queues the acks that it still held.
+    /// Removes the client from a lane (the members of one room on this shard who get its events in one form). When the
+    /// client was the last member, removes the lane, frees its bytes in the inbox and queues the acks that it still
+    /// held.
     fn leave(&self, state: &mut State, id: LaneId) {
         let Some(lane) = state.lanes.get_mut(&id) else { return };
         lane.leave(self.slot());

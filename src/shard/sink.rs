@@ -46,6 +46,19 @@ pub trait ByteStream {
         Ok(taken)
     }
 
+    /// Returns true while bytes that were taken wait for the other side. By default none ever do.
+    fn has_tail(&self) -> bool {
+        false
+    }
+
+    /// Sends bytes that were taken and wait. Returns true when none are left.
+    ///
+    /// # Errors
+    /// The connection has to end.
+    fn flush_tail(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
     /// Reads bytes that have arrived. By default none ever do.
     ///
     /// # Errors
@@ -94,6 +107,26 @@ impl Sink {
         match self {
             Self::Socket(socket) => (&*socket).write_vectored(slices),
             Self::Stream(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    /// Returns true while bytes that were taken wait for the socket: at most the end of a record of TLS.
+    #[inline]
+    pub fn has_tail(&self) -> bool {
+        match self {
+            Self::Socket(_) => false,
+            Self::Stream(stream) => stream.has_tail(),
+        }
+    }
+
+    /// Sends bytes that were taken and wait for the socket. Returns true when none are left.
+    ///
+    /// # Errors
+    /// The connection has to end.
+    pub fn flush_tail(&self) -> io::Result<bool> {
+        match self {
+            Self::Socket(_) => Ok(true),
+            Self::Stream(stream) => stream.flush_tail(),
         }
     }
 

@@ -1,5 +1,5 @@
 //! The state of a shard, which belongs to its one thread: the clients, the lanes of their rooms, and the work to do. A
-//! lane is the members of one room on one shard that speak one dialect.
+//! lane is the members of one room on one shard who get its events in one form.
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;

@@ -64,6 +64,8 @@ mod soak;
 mod sse;
 mod stats;
 mod terminal;
+mod tls;
+mod tls_websocket;
 #[cfg(feature = "tls")]
 mod trust;
 mod v1_dialects;

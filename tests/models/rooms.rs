@@ -80,7 +80,8 @@ fn enter(node: &Arc<Node>, shard: &Rc<Shard>) -> (Membership, Registration, Rc<W
     let registration = shard.register();
     // The two clients speak different dialects: each has a lane of its own in the room.
     registration.speak([Dialect::Plain, Dialect::V1][shard.index()]);
-    registration.open(Sink::Stream(wire.clone()));
+    registration.attach(Sink::Stream(wire.clone()));
+    registration.open();
     let user: UserId = format!("user-{}", shard.index()).parse().expect("a user id");
     let room = "hall".parse().expect("a name");
     let entered = node.enter(&registration, &room, (&user).into(), None).expect("a room");

@@ -220,7 +220,8 @@ impl System {
         };
         let entry = ChatRequest { room, name: None, address: 0, allowed: None, v1 };
         let chat = Chat::enter(&self.node, &registration, claim, entry).expect("there are few rooms");
-        registration.open(Sink::Stream(wire.clone()));
+        registration.attach(Sink::Stream(wire.clone()));
+        registration.open();
         let endpoint = Endpoint::Chat(Box::new(chat));
         let mut client = Client { endpoint, registration, wire, allowance: Allowance::default() };
         self.replay(&mut client);

@@ -55,14 +55,27 @@ pub(super) struct Request {
     /// Read the key from the first line of this file, which may be the server's own `api.keys_file`
     #[arg(long, value_name = "FILE", global = true, help_heading = SERVER)]
     key_file: Option<PathBuf>,
-    /// Trust the certificates in this file (PEM) in place of those of the system
-    #[arg(long, value_name = "FILE", global = true, help_heading = SERVER)]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    certificates: Certificates,
     /// Print the result as JSON, one object on a line for each call
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     call: Call,
+}
+
+/// The certificates of a connection with TLS.
+#[derive(Debug, Args)]
+struct Certificates {
+    /// Trust the certificates in this file (PEM) in place of those of the system
+    #[arg(long, value_name = "FILE", global = true, help_heading = SERVER)]
+    ca: Option<PathBuf>,
+    /// Show the certificate in this file (PEM) to a server with `tls.client_ca_file`
+    #[arg(long, value_name = "FILE", requires = "cert_key", global = true, help_heading = SERVER)]
+    cert: Option<PathBuf>,
+    /// Private key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert", global = true, help_heading = SERVER)]
+    cert_key: Option<PathBuf>,
 }
 
 impl Request {
@@ -71,12 +84,12 @@ impl Request {
     /// # Errors
     /// See the exit codes in the help. The answers until then are printed.
     pub(super) fn answer(self, variables: Variables) -> Result<(), Failure> {
-        let Self { url, key_file, ca, json, call } = self;
+        let Self { url, key_file, certificates, json, call } = self;
         let access = Access::new(url, key_file.as_deref(), variables)?;
         // Input is read before the connection is opened: it may be typed.
         match call.prepare()? {
-            Work::One(prepared) => pages(&Session::new(access, ca.as_deref())?, prepared, json),
-            Work::Batch(commands) => commands.send(&Session::new(access, ca.as_deref())?, json),
+            Work::One(prepared) => pages(&Session::new(access, &certificates)?, prepared, json),
+            Work::Batch(commands) => commands.send(&Session::new(access, &certificates)?, json),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Makes calls over one connection, and reads their answers.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,10 +8,11 @@ use simd_json::OwnedValue;
 use simd_json::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
+use super::Certificates;
 use super::access::Access;
 use super::error;
 use crate::cli::failure::{Failure, INTERNAL, USAGE};
-use crate::outbound::{Client, Method, Request, Response};
+use crate::outbound::{Client, Method, OwnCertificate, Request, Response};
 
 /// Longest wait for an answer. The server itself gives up after 10 seconds, and says so.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -38,9 +38,14 @@ impl Session {
     /// Gets ready to make calls. A connection is opened for the first of them.
     ///
     /// # Errors
-    /// The file with certificates cannot be used ([`USAGE`]), or the system gives no resources ([`INTERNAL`]).
-    pub(super) fn new(access: Access, ca: Option<&Path>) -> Result<Self, Failure> {
-        let client = Client::new(ca).map_err(|problem| Failure::new(USAGE, anyhow::anyhow!(problem)))?;
+    /// A file with certificates cannot be used ([`USAGE`]), or the system gives no resources ([`INTERNAL`]).
+    pub(super) fn new(access: Access, certificates: &Certificates) -> Result<Self, Failure> {
+        let Certificates { ca, cert, cert_key } = certificates;
+        // One of them needs the other.
+        let own = cert.as_deref().zip(cert_key.as_deref());
+        let own = own.map(|(cert_file, key_file)| OwnCertificate { cert_file, key_file });
+        let client = Client::showing(ca.as_deref(), own);
+        let client = client.map_err(|problem| Failure::new(USAGE, anyhow::anyhow!(problem)))?;
         let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime");
         Ok(Self { runtime: runtime.map_err(|error| Failure::new(INTERNAL, error))?, client, access })
     }

@@ -38,6 +38,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         ("redis.password_file", &redis.password_file),
         ("redis.sentinel_password_file", &redis.sentinel_password_file),
         ("redis.key_file", &redis.key_file),
+        ("tls.key_file", &config.tls.key_file),
     ];
     found.extend(secret_files.into_iter().filter_map(|(key, path)| Some(secret(key, path.as_deref()?))));
     found

@@ -14,12 +14,14 @@ struct Part {
 }
 
 /// Returns the bytes of one connection at worst: idle, with two messages under way, with the answers and the input of a
-/// client that sends and does not read, and with its memberships.
+/// client that sends and does not read, with TLS, and with its memberships.
 fn per_connection(config: &Config) -> usize {
     let limits = &config.limits;
     let messages = limits.max_message_bytes.saturating_mul(2);
     let memberships = limits.max_rooms_per_connection.saturating_mul(100);
-    messages.saturating_add(130 * KIB).saturating_add(memberships)
+    // Keys, a record that has arrived in part, and ciphertext that is not sent.
+    let tls = if config.tls.cert_file.is_some() { (4 + 18 + 32) * KIB } else { 0 };
+    messages.saturating_add(130 * KIB + tls).saturating_add(memberships)
 }
 
 /// Returns the parts of the sum. A product that is too large for the type is as large as the type allows.
@@ -35,11 +37,12 @@ fn parts(config: &Config) -> Vec<Part> {
         Engine::Memory => 0,
         Engine::Redis => redis.max_waiting_bytes.saturating_add(64 * MIB),
     };
+    let handshake = if config.tls.cert_file.is_some() { 128 * KIB } else { 16 * KIB };
     let part = |name, key, bytes| Part { name, key, bytes };
     vec![
         part("connections", "limits.max_connections", times(limits.max_connections, per_connection(config))),
         part("queues", "queue.total_bytes", queue.total_bytes),
-        part("handshakes", "limits.max_handshakes", times(limits.max_handshakes + 32, 16 * KIB)),
+        part("handshakes", "limits.max_handshakes", times(limits.max_handshakes + 32, handshake)),
         part("addresses", "limits.max_connections", addresses),
         part("inboxes", "fanout.max_inbox_bytes", times(*workers, fanout.max_inbox_bytes)),
         part("buffers", "workers", times(*workers, 8 * MIB + 512 * KIB)),

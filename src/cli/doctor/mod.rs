@@ -1,6 +1,7 @@
-//! `throng doctor`: loads the settings as the server does, and checks them, the machine, the files that they name, and
-//! the engine. It starts no server and changes nothing.
+//! `throng doctor`: loads the settings as the server does, and checks them, the machine, the files that they name, the
+//! certificates, and the engine. It starts no server and changes nothing.
 
+mod certificates;
 mod engine;
 mod files;
 mod kernel;
@@ -59,6 +60,7 @@ fn examine(config: Config) -> Vec<Finding> {
     found.extend(machine::check(&config, &machine, &kernel));
     found.push(memory::check(&config, machine.memory_bytes));
     found.extend(files::check(&config));
+    found.extend(certificates::check(&config));
     found.extend(engine::check(&config));
     found
 }

@@ -92,6 +92,15 @@ pub(in crate::config) fn conflicts(config: &Config) -> Vec<Conflict> {
         "only one of api.keys and api.keys_file may be set".into(),
     );
 
+    callbacks(config, &mut demand);
+    tls(config, &mut demand);
+    token_keys(config, &mut demand);
+    engine::conflicts(config, &mut demand);
+    found
+}
+
+/// Demands the secrets that sign requests to other servers.
+fn callbacks(config: &Config, demand: &mut impl FnMut(bool, &'static [&'static str], String)) {
     let hooks = &config.hooks;
     demand(
         hooks.secret_file.is_some() || (hooks.connect.is_none() && hooks.join.is_none()),
@@ -105,9 +114,39 @@ pub(in crate::config) fn conflicts(config: &Config) -> Vec<Conflict> {
             format!("webhooks.receivers[{index}] needs a secret_file, which signs the events"),
         );
     }
-    token_keys(config, &mut demand);
-    engine::conflicts(config, &mut demand);
-    found
+}
+
+/// Demands that certificates have keys, and that settings which need a certificate have one.
+fn tls(config: &Config, demand: &mut impl FnMut(bool, &'static [&'static str], String)) {
+    let tls = &config.tls;
+    let has_certificate = tls.cert_file.is_some();
+    demand(
+        has_certificate == tls.key_file.is_some(),
+        &["tls.cert_file", "tls.key_file"],
+        "tls.cert_file and tls.key_file need each other: a certificate is worth nothing without its private key".into(),
+    );
+    demand(
+        has_certificate || tls.listen.is_none(),
+        &["tls.listen", "tls.cert_file"],
+        "tls.listen needs a certificate: set tls.cert_file and tls.key_file".into(),
+    );
+    demand(
+        has_certificate || tls.certificates.is_empty(),
+        &["tls.certificates", "tls.cert_file"],
+        "tls.certificates are beside that of tls.cert_file, for clients that ask for no known name: set it"
+            .into(),
+    );
+    for (index, files) in tls.certificates.iter().enumerate() {
+        let problem =
+            format!("tls.certificates[{index}] needs a key_file with the certificate's private key");
+        demand(files.key_file.is_some(), &["tls.certificates"], problem);
+    }
+    demand(
+        tls.client_ca_file.is_none() || has_certificate && config.api.listen.is_some(),
+        &["tls.client_ca_file", "tls.cert_file", "api.listen"],
+        "tls.client_ca_file is for the callers at api.listen: it needs that address, and tls.cert_file"
+            .into(),
+    );
 }
 
 /// Demands the keys that `auth.algorithm` needs, and no others.

@@ -60,17 +60,25 @@ impl Loader {
     }
 
     /// Checks that the files of TLS can be read and contain what their keys say. The engine reads its own again
-    /// whenever it connects, so that a certificate can be renewed.
+    /// whenever it connects, so that a certificate can be renewed, and the server its own on a reload.
     pub(super) fn tls_files(&mut self, read: Reader) {
-        let (redis, outbound) = (&self.config.redis, &self.config.outbound);
+        let (redis, outbound, tls) = (&self.config.redis, &self.config.outbound, &self.config.tls);
+        let further = tls.certificates.clone();
         for (path, file, kind) in [
             ("redis.ca_file", redis.ca_file.clone(), CERTIFICATES),
             ("outbound.ca_file", outbound.ca_file.clone(), CERTIFICATES),
             ("redis.cert_file", redis.cert_file.clone(), CERTIFICATES),
             ("redis.key_file", redis.key_file.clone(), PRIVATE_KEY),
+            ("tls.cert_file", tls.cert_file.clone(), CERTIFICATES),
+            ("tls.key_file", tls.key_file.clone(), PRIVATE_KEY),
+            ("tls.client_ca_file", tls.client_ca_file.clone(), CERTIFICATES),
         ] {
             // The content is not kept: the check alone matters.
             let _ = self.key_file(read, path, file, &kind);
+        }
+        for files in further {
+            let _ = self.key_file(read, "tls.certificates", Some(files.cert_file), &CERTIFICATES);
+            let _ = self.key_file(read, "tls.certificates", files.key_file, &PRIVATE_KEY);
         }
     }
 

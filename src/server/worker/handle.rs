@@ -12,6 +12,7 @@ use crate::node::LaggardSearch;
 use crate::server::address_check::AddressCheck;
 use crate::server::door::Door;
 use crate::server::handshakes::HandshakePermit;
+use crate::server::transport::Transport;
 use crate::shard::laggards::Laggards;
 
 /// Most requests for slow clients that wait: one of the dashboard, and a few of the API.
@@ -25,6 +26,8 @@ pub(in crate::server) struct AcceptedSocket {
     pub(in crate::server) peer: IpAddr,
     /// The listening address that it came to.
     pub(in crate::server) door: Door,
+    /// The way in which its bytes travel.
+    pub(in crate::server) transport: Transport,
     pub(in crate::server) permit: HandshakePermit,
     pub(in crate::server) check: AddressCheck,
 }

@@ -23,6 +23,10 @@ use crate::server::handshakes::{Activity, Group, HandshakePermit, Revocation};
 use crate::server::proxy_header::{self, HeaderError};
 use crate::server::request_handler::{AdmittedConnection, RequestHandler};
 use crate::server::shared::Shared;
+use crate::server::stream::Stream;
+use crate::server::tls_handshake::{self, HandshakeError};
+use crate::server::transport::Transport;
+use crate::tls::ServerConfig;
 
 /// Longest wait for the request of a socket with a reserved permit, which may only ask whether the server is well. The
 /// request of a health check comes together with its connection.
@@ -40,7 +44,7 @@ pub(super) async fn run(
 ) {
     let accepted = Instant::now();
     let context = &connections.context;
-    let AcceptedSocket { stream, peer, door, permit, check } = socket;
+    let AcceptedSocket { stream, peer, door, transport, permit, check } = socket;
     let socket = match Socket::new(stream) {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!(%error, "cannot register a socket with the reactor"),
@@ -52,7 +56,10 @@ pub(super) async fn run(
         match read_proxy_header(&socket, peer, &shared, &permit, &check, accepted).await {
             Ok((client, own)) => (client, own.unwrap_or(check)),
             // `check` is dropped only when the socket is closed: until then it counts for its address.
-            Err(error) => return close_without_answer(&context.node, socket, &error, &revocation).await,
+            Err(error) => {
+                tracing::debug!(%error, "closed before HTTP");
+                return close(&context.node, socket, error.refusal(), &[], &revocation).await;
+            }
         }
     } else {
         (peer, check)
@@ -63,6 +70,19 @@ pub(super) async fn run(
         AddressCheck::Refused(refusal) => (Some(refusal), None),
     };
     let limits = limits(&config, refusal, accepted);
+    let deadline = accepted + limits.handshake_timeout;
+    let tls = shared.encryption.as_ref().filter(|_| transport == Transport::Tls);
+    let tls = tls.map(|encryption| match door {
+        Door::Api => encryption.for_operators(),
+        Door::Only | Door::Public => encryption.for_clients(),
+    });
+    let stream = match open(socket, tls, &revocation, deadline).await {
+        Ok(stream) => stream,
+        Err((socket, error)) => {
+            tracing::debug!(%error, %peer, "closed before HTTP");
+            return close(&context.node, socket, error.refusal(), &error.answer(), &revocation).await;
+        }
+    };
     let permit = Cell::new(Some(permit));
     let handler = RequestHandler {
         context,
@@ -75,16 +95,32 @@ pub(super) async fn run(
         revocation: &revocation,
         permit: &permit,
     };
-    let served = http::serve(TokioIo::new(socket), &handler, &limits).await;
+    let served = http::serve(TokioIo::new(stream), &handler, &limits).await;
     drop(permit.take());
     if let Served::Upgraded { io, leftover, connection } = served {
         let AdmittedConnection { endpoint, registration, info, lease } = connection;
-        let stream = io.into_inner().into_stream();
-        let added =
-            connections.add(stream, registration, (endpoint, info), leftover, (lease.map(Box::new), count));
+        let (socket, tls, decrypted) = io.into_inner().into_parts();
+        let leftover = if decrypted.is_empty() { leftover } else { [&*leftover, &decrypted].concat().into() };
+        let socket = (socket.into_stream(), tls);
+        let counts = (lease.map(Box::new), count);
+        let added = connections.add(socket, registration, (endpoint, info), leftover, counts);
         if let Err(error) = added {
             tracing::warn!(%error, "cannot watch the socket of a connection");
         }
+    }
+}
+
+/// Returns the bytes of a socket, after the handshake of TLS where there is a configuration of it.
+async fn open(
+    socket: Socket,
+    tls: Option<Arc<ServerConfig>>,
+    revocation: &Revocation,
+    deadline: Instant,
+) -> Result<Stream, (Socket, HandshakeError)> {
+    let Some(tls) = tls else { return Ok(Stream::plain(socket)) };
+    match tls_handshake::accept(&socket, tls, revocation, deadline).await {
+        Ok((tls, plain)) => Ok(Stream::encrypted(socket, tls, plain)),
+        Err(error) => Err((socket, error)),
     }
 }
 
@@ -126,14 +162,20 @@ fn limits(config: &Config, refusal: Option<Refusal>, accepted: Instant) -> HttpL
     }
 }
 
-/// Closes a connection that did not begin with a good PROXY protocol header, so that the peer sees an end and no reset.
-async fn close_without_answer(node: &Node, socket: Socket, error: &HeaderError, revocation: &Revocation) {
-    tracing::debug!(%error, "closed before HTTP");
-    let Some(refusal) = error.refusal() else { return };
+/// Closes a connection that did not get as far as HTTP, with an answer or without, so that the peer sees an end and no
+/// reset.
+async fn close(
+    node: &Node,
+    socket: Socket,
+    refusal: Option<Refusal>,
+    answer: &[u8],
+    revocation: &Revocation,
+) {
+    let Some(refusal) = refusal else { return };
     node.metrics.count_refusal(refusal.reason());
     if refusal == Refusal::MadeWay {
         return;
     }
     let must_go = |cx: &mut std::task::Context<'_>| revocation.poll_revoked(cx, Activity::AwaitingPeer);
-    http::linger(&mut TokioIo::new(socket), &[], must_go).await;
+    http::linger(&mut TokioIo::new(socket), answer, must_go).await;
 }

@@ -18,7 +18,7 @@ impl Slice<'_> {
     ) -> bool {
         let Some(hot) = self.clients.direct(slot) else { return false };
         let result = hot.sink.write(bytes);
-        if matches!(result, Ok(written) if written == bytes.len()) {
+        if matches!(result, Ok(written) if written == bytes.len()) && !hot.sink.has_tail() {
             hot.bytes_sent += bytes.len() as u64;
             self.counts.delivered(bytes.len(), messages);
         } else if let Some(client) = self.clients.get_mut(slot) {

@@ -268,7 +268,8 @@ impl Outbox {
         }
     }
 
-    /// Writes as much as the socket takes, up to `MAX_SLICES` entries with one system call.
+    /// Writes as much as the socket takes, up to `MAX_SLICES` entries with one system call. It is blocked as long as
+    /// bytes that the sink has taken wait for the socket.
     pub fn flush(&mut self, sink: &Sink, counts: &mut WriteCounts) -> Flush {
         while !self.entries.is_empty() {
             self.encode_gaps();
@@ -291,7 +292,11 @@ impl Outbox {
         if self.entries.capacity() > KEPT_CAPACITY {
             self.entries = VecDeque::new();
         }
-        Flush::Empty
+        match sink.flush_tail() {
+            Ok(true) => Flush::Empty,
+            Ok(false) => Flush::Blocked,
+            Err(_) => Flush::Gone,
+        }
     }
 
     /// Makes one write of the first entries. Returns its result, and the number of bytes that it was to write.

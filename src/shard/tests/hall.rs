@@ -50,7 +50,8 @@ impl Hall {
     pub(super) fn connect(&self, dialect: Dialect, wire: Rc<dyn ByteStream>) -> Registration {
         let registration = self.shard.register();
         registration.speak(dialect);
-        registration.open(Sink::Stream(wire));
+        registration.attach(Sink::Stream(wire));
+        registration.open();
         registration
     }
 

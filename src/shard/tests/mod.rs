@@ -70,7 +70,8 @@ fn shard(overload: Overload) -> Rc<Shard> {
 fn join(shard: &Rc<Shard>) -> (Registration, Rc<Wire>) {
     let wire = Rc::<Wire>::default();
     let registration = shard.register();
-    registration.open(Sink::Stream(wire.clone()));
+    registration.attach(Sink::Stream(wire.clone()));
+    registration.open();
     registration.subscribe(TOPIC, 0, &"lobby".parse().unwrap(), shard.overload());
     (registration, wire)
 }
@@ -268,7 +269,8 @@ fn the_first_event_comes_before_private_messages_that_wait_already() {
     hall.run();
     client.greet(&frame::text("welcome"));
     client.reply(&frame::text("missed"));
-    client.open(Sink::Stream(wire.clone()));
+    client.attach(Sink::Stream(wire.clone()));
+    client.open();
     assert_eq!(hall::seen(&wire), ["welcome", "private", "missed"]);
 }
 

@@ -100,7 +100,8 @@ fn other_tasks_get_their_turn_however_fast_messages_come() {
     let shard = shard(Overload::Disconnect);
     let busy = Rc::new(Busy { shard: shard.clone(), last: Cell::new(0) });
     let client = shard.register();
-    client.open(Sink::Stream(busy.clone()));
+    client.attach(Sink::Stream(busy.clone()));
+    client.open();
     client.subscribe(TOPIC, 0, &"lobby".parse().unwrap(), shard.overload());
     busy.next();
     let task = pin!(fanout::run(shard));

@@ -103,6 +103,7 @@ fn the_refusals_are_those_of_the_code() {
         Refusal::TooManyViewers,
         Refusal::MadeWay,
         Refusal::NoEngine,
+        Refusal::Tls,
     ];
     let codes: BTreeSet<&str> = all.iter().map(Refusal::code).collect();
     assert_eq!(codes, BTreeSet::from(Refusal::REASONS), "one of each");
@@ -212,10 +213,11 @@ fn the_metrics_are_those_of_the_page() {
         (name.split('{').next().unwrap_or(name), row[1])
     });
     // Those of the engine exist only where there is one, at which tests/cluster looks, and those of a set of keys where
-    // there is a URL, at which `jwks` looks.
+    // there is a URL, at which `jwks` looks. Those of certificates need one: see `tls`.
     let is_engines = |name: &str| {
         name.starts_with("throng_engine_")
             || name.starts_with("throng_jwks_")
+            || name.starts_with("throng_tls_")
             || ["throng_nodes", "throng_control_timeouts_total"].contains(&name)
     };
     let listed = listed.filter(|(name, _)| !is_engines(name));

@@ -25,6 +25,8 @@ pub(crate) mod server;
 pub(crate) mod speaker;
 pub(crate) mod swarm;
 pub(crate) mod terminal;
+#[allow(dead_code, reason = "the tests of TLS alone need it")]
+pub(crate) mod tls;
 pub(crate) mod token;
 pub(crate) mod v1;
 pub(crate) mod vocabulary;

@@ -73,6 +73,11 @@ impl Socket {
         Self::from(TcpStream::from(socket))
     }
 
+    /// Returns the connection itself, for TLS on it.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Opens a WebSocket on `path`.
     #[track_caller]
     pub(crate) fn open(address: SocketAddr, path: &str) -> Self {

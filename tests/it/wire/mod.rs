@@ -48,6 +48,7 @@ const ELSEWHERE: Proofs = &[
     ("close", "4501 Kicked", "tests/it/api/mod.rs", "a_user_is_disconnected_on_every_node"),
     ("close", "1008 Not allowed", "tests/it/hooks.rs", "a_refusal_is_told_with_its_reason"),
     ("refusal", "made_way", "tests/it/places.rs", "one_address_cannot_hold_all_handshake_permits"),
+    ("refusal", "tls", "tests/it/tls.rs", "a_request_without_tls_is_told_so"),
     ("refusal", "api_key", "tests/it/stats.rs", "the_dashboard_needs_a_key_from_every_address"),
     ("refusal", "too_many_viewers", "tests/it/stats.rs", "viewers_are_limited_and_use_no_connection_permits"),
     (

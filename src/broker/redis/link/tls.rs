@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
 
 use crate::outbound::trust;
 
@@ -31,12 +29,7 @@ fn build(settings: &TlsSettings) -> Result<ClientConfig, String> {
         Some(_) => problem,
         None => format!("{problem}: set redis.ca_file"),
     })?;
-    let builder = trust::builder(roots)?;
-    let Some((certificate, key)) = &settings.identity else { return Ok(builder.with_no_client_auth()) };
-    let chain = trust::certificates(certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(&trust::read(key)?)
-        .map_err(|error| format!("no private key in {}: {error}", key.display()))?;
-    builder
-        .with_client_auth_cert(chain, key)
-        .map_err(|error| format!("{} and its key cannot be used: {error}", certificate.display()))
+    let own = settings.identity.as_ref();
+    let own = own.map(|(cert_file, key_file)| trust::OwnCertificate { cert_file, key_file });
+    trust::configuration(roots, own)
 }
