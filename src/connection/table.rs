@@ -157,7 +157,7 @@ impl<A> Connections<A> {
                 Poll::Pending => break,
             }
         }
-        self.context.shard.take_woken(&mut table.queue);
+        table.take_woken(&self.context);
         for _ in 0..table.queue.len().min(TURNS_IN_A_ROW) {
             let Some(slot) = table.queue.pop_front() else { break };
             table.guard(slot as usize, &self.context, Connection::turn);
@@ -182,6 +182,18 @@ impl<A> Table<A> {
                 queue.push_back(slot);
             }
         })
+    }
+
+    /// Queues the connections that the shard has woken.
+    fn take_woken(&mut self, context: &WorkerContext) {
+        let Self { entries, queue, .. } = self;
+        context.shard.take_woken(|slot| {
+            if let Some(Some(Entry { connection, .. })) = entries.get_mut(slot as usize)
+                && !std::mem::replace(&mut connection.is_queued, true)
+            {
+                queue.push_back(slot);
+            }
+        });
     }
 
     /// Gives a connection a turn, if there is one in the slot. It ends with a panic.

@@ -29,7 +29,6 @@ mod wakes;
 pub mod wheel;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -180,14 +179,15 @@ impl Shard {
         self.egress.wakes.serve(waker);
     }
 
-    /// Moves the slots of the clients whose connections have something to do to the end of `queue`. Another client may
-    /// have got the slot meanwhile.
-    pub fn take_woken(&self, queue: &mut VecDeque<u32>) {
+    /// Calls `take` with the slot of each client whose connection has something to do. Another client may have got the
+    /// slot meanwhile. `take` must not use the shard.
+    pub fn take_woken(&self, mut take: impl FnMut(u32)) {
         let clients = &mut self.state.borrow_mut().clients;
-        self.egress.wakes.take(queue, |slot| {
+        self.egress.wakes.take(|slot| {
             if let Some(mut client) = clients.get_mut(slot as usize) {
                 client.is_woken = false;
             }
+            take(slot);
         });
     }
 

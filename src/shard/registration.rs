@@ -348,9 +348,8 @@ impl Registration {
         self.leave(&mut state, id);
     }
 
-    /// Removes the client from a lane (the members of one room on this shard who get its events in one form). When the
-    /// client was the last member, removes the lane, frees its bytes in the inbox and queues the acks that it still
-    /// held.
+    /// Removes the client from a lane (members of one room who get its events in one form). When it was the last one,
+    /// removes the lane, frees its bytes in the inbox and queues the acks that it still held.
     fn leave(&self, state: &mut State, id: LaneId) {
         let Some(lane) = state.lanes.get_mut(&id) else { return };
         lane.leave(self.slot());

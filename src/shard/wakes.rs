@@ -2,7 +2,6 @@
 //! queued that the socket does not take, a deadline has come, or the connection is to end.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::task::Waker;
 
 use super::client::Client;
@@ -39,11 +38,8 @@ impl Wakes {
         }
     }
 
-    /// Moves the line to the end of `queue`, and calls `taken` with each slot.
-    pub(super) fn take(&self, queue: &mut VecDeque<u32>, mut taken: impl FnMut(u32)) {
-        for slot in self.slots.borrow_mut().drain(..) {
-            taken(slot);
-            queue.push_back(slot);
-        }
+    /// Empties the line: calls `take` with each slot.
+    pub(super) fn take(&self, take: impl FnMut(u32)) {
+        self.slots.borrow_mut().drain(..).for_each(take);
     }
 }
