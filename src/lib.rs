@@ -57,7 +57,8 @@
 //                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
 //                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
 //                shard; the handshake of a socket) · encryption (certificates and TLS of a running server) ·
-//                tls_handshake · transport (plain or TLS) · stream (the bytes of a connection that speaks HTTP) ·
+//                tls_handshake · before_http (its time, and the header's) · transport (plain or TLS) · stream (the
+//                bytes of a connection that speaks HTTP) ·
 //                proxy_header (the PROXY protocol's, read) · jwks (keys of tokens from a URL) · request_handler (page,
 //                call, refusal or endpoint) · api (calls of other servers: limits, log) · keys (of the operator and of
 //                other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) · door (the

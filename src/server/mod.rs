@@ -4,6 +4,7 @@
 mod acceptor;
 mod address_check;
 mod api;
+mod before_http;
 mod dashboard;
 mod denial;
 mod door;

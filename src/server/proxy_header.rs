@@ -4,17 +4,16 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
 
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::handshakes::{Activity, Revocation};
+use super::before_http::{Unfinished, in_time};
+use super::handshakes::Revocation;
 use super::policy::AdmissionPolicy;
 use crate::admission::proxy::{FIXED_BYTES, ProxyError, may_begin, parse_fixed};
 use crate::admission::{Check, Refusal};
 use crate::connection::socket::Socket;
-use crate::http;
 
 /// Why a connection has no good header. No variant carries the bytes that came instead: they may hold secrets.
 #[derive(Debug, Error)]
@@ -71,18 +70,11 @@ pub(super) async fn read(
         fill(socket, &mut rest, |_| true).await?;
         Ok(announced.source(&rest)?.unwrap_or(peer))
     };
-    let in_time = async {
-        let mut header = pin!(header);
-        let mut in_time = timeout_at(deadline, header.as_mut()).await;
-        if in_time.is_err()
-            && let Some(until) = http::grace(deadline)
-        {
-            in_time = timeout_at(until, header).await;
-        }
-        in_time.unwrap_or(Err(HeaderError::Late))
-    };
-    let read = http::unless_revoked(in_time, |cx| revocation.poll_revoked(cx, Activity::AwaitingPeer)).await;
-    read.unwrap_or(Err(HeaderError::MadeWay))
+    match in_time(header, revocation, deadline).await {
+        Ok(read) => read,
+        Err(Unfinished::Late) => Err(HeaderError::Late),
+        Err(Unfinished::MadeWay) => Err(HeaderError::MadeWay),
+    }
 }
 
 /// Fills the buffer and takes no byte more from the socket, as long as the bytes so far pass `is_good`.

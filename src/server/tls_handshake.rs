@@ -2,17 +2,17 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::handshakes::{Activity, Revocation};
+use super::before_http::{Unfinished, in_time};
+use super::handshakes::Revocation;
 use crate::admission::Refusal;
 use crate::connection::socket::Socket;
-use crate::http::{self, respond};
+use crate::http::respond;
 use crate::shard::sink;
 use crate::tls::{ServerConfig, Tls, TlsError};
 
@@ -74,18 +74,11 @@ pub(super) async fn accept(
     revocation: &Revocation,
     deadline: Instant,
 ) -> Result<Established, HandshakeError> {
-    let in_time = async {
-        let mut handshake = pin!(shake_hands(socket, config));
-        let mut in_time = timeout_at(deadline, handshake.as_mut()).await;
-        if in_time.is_err()
-            && let Some(until) = http::grace(deadline)
-        {
-            in_time = timeout_at(until, handshake).await;
-        }
-        in_time.unwrap_or(Err(HandshakeError::Late))
-    };
-    let done = http::unless_revoked(in_time, |cx| revocation.poll_revoked(cx, Activity::AwaitingPeer)).await;
-    done.unwrap_or(Err(HandshakeError::MadeWay))
+    match in_time(shake_hands(socket, config), revocation, deadline).await {
+        Ok(done) => done,
+        Err(Unfinished::Late) => Err(HandshakeError::Late),
+        Err(Unfinished::MadeWay) => Err(HandshakeError::MadeWay),
+    }
 }
 
 async fn shake_hands(socket: &Socket, config: Arc<ServerConfig>) -> Result<Established, HandshakeError> {
