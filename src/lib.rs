@@ -157,6 +157,7 @@
 //   clock.rs     the time, which a test can move
 //   deflate/     mod (messages of permessage-deflate, each by itself) · deflater · inflater · tests
 //   shrink.rs    shrinks collections that are mostly empty
+//   few.rs       a list that mostly has one entry
 //   striped.rs   a table in stripes, each with a lock of its own
 //   prefetch.rs  loads memory into the cache before it is needed
 //   live.rs      a value that is read often and replaced seldom
@@ -189,7 +190,7 @@
 // protocol
 // webhooks  hooks
 // rate_limit  revocation  outbound  tls  hyper-rustls only in outbound
-// config  keys  metrics  clock  shrink  striped  prefetch  live  deflate  faults    use no module of the crate
+// config  keys  metrics  clock  shrink  striped  prefetch  live  deflate  few  faults  use no module of the crate
 // names                                              a crate; it depends on nothing of ours
 // ```
 //
@@ -265,6 +266,7 @@ mod connection;
 mod deflate;
 mod endpoint;
 mod faults;
+mod few;
 mod framed;
 mod hooks;
 mod http;
@@ -333,6 +335,9 @@ pub mod testing {
     }
     pub mod live {
         pub use crate::live::*;
+    }
+    pub mod few {
+        pub use crate::few::*;
     }
     pub mod framed {
         pub use crate::framed::*;

@@ -49,7 +49,7 @@ use std::time::Instant;
 pub use real_tokio::{io, net, runtime, select, spawn, test};
 pub use shim::{Mutex, MutexGuard};
 pub use throng::testing::{
-    chat, clock, deflate, faults, framed, hooks, live, locked, metrics, outbound, prefetch, protocol,
+    chat, clock, deflate, faults, few, framed, hooks, live, locked, metrics, outbound, prefetch, protocol,
     rate_limit, revocation, shrink, webhooks,
 };
 pub use throng::{config, names};

@@ -46,8 +46,8 @@ const LAYERS: &[&[&str]] = &[
     &["webhooks", "hooks"],
     &["rate_limit", "revocation", "outbound", "tls"],
     &[
-        "config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "deflate", "locked",
-        "framed", "faults",
+        "config", "keys", "metrics", "clock", "shrink", "striped", "prefetch", "live", "deflate", "few",
+        "locked", "framed", "faults",
     ],
     &["names"],
 ];

@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use crate::few::Few;
 use crate::names::{ConnectionId, SessionId, UserId};
 use crate::shrink::ShrinkWhenSparse;
 use crate::striped::Striped;
@@ -28,59 +29,12 @@ impl Holder {
     }
 }
 
-/// The connections that hold one user id, at least one, in 16 bytes: each user has an entry with them.
-#[derive(Debug)]
-enum Holders {
-    One(Holder),
-    #[expect(
-        clippy::box_collection,
-        reason = "a list is three words long, and most users have one connection"
-    )]
-    Several(Box<Vec<Holder>>),
-}
+/// The connections that hold one user id, in 16 bytes: each user has an entry with them.
+type Holders = Few<Holder>;
 
-impl Holders {
-    fn as_slice(&self) -> &[Holder] {
-        match self {
-            Self::One(only) => std::slice::from_ref(only),
-            Self::Several(all) => all,
-        }
-    }
-
-    fn as_mut_slice(&mut self) -> &mut [Holder] {
-        match self {
-            Self::One(only) => std::slice::from_mut(only),
-            Self::Several(all) => all,
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Holder> {
-        self.as_slice().iter()
-    }
-
-    fn ids<C: FromIterator<ConnectionId>>(&self) -> C {
-        self.iter().map(|holder| holder.id).collect()
-    }
-
-    /// Keeps those of the connections for which `keep` returns true, and adds another. Returns false when there would
-    /// be none, and changes nothing then.
-    fn update(&mut self, keep: impl Fn(ConnectionId) -> bool, new: Option<Holder>) -> bool {
-        let count = self.iter().filter(|holder| keep(holder.id)).count() + usize::from(new.is_some());
-        if count == 0 {
-            return false;
-        }
-        let mut all = match std::mem::replace(self, Self::Several(Box::default())) {
-            Self::One(only) => vec![only],
-            Self::Several(all) => *all,
-        };
-        all.retain(|holder| keep(holder.id));
-        all.extend(new);
-        *self = match all.len() {
-            1 => all.pop().map_or_else(|| Self::Several(Box::default()), Self::One),
-            _ => Self::Several(Box::new(all)),
-        };
-        true
-    }
+/// Returns the connections' ids.
+fn ids<C: FromIterator<ConnectionId>>(holders: &Holders) -> C {
+    holders.as_slice().iter().map(|holder| holder.id).collect()
 }
 
 /// The connections of each user. A lock is held for one look-up or change only.
@@ -101,10 +55,10 @@ impl Directory {
         session: Option<SessionId>,
     ) -> Result<(), ConnectionId> {
         let mut users = self.users.lock(user);
-        match users.get(user).and_then(|holders| holders.iter().next()) {
+        match users.get(user).and_then(|holders| holders.as_slice().iter().next()) {
             Some(incumbent) => Err(incumbent.id),
             None => {
-                users.insert(user.clone(), Holders::One(Holder::new(id, session)));
+                users.insert(user.clone(), Few::One(Holder::new(id, session)));
                 Ok(())
             }
         }
@@ -116,11 +70,11 @@ impl Directory {
         let new = Holder::new(id, session);
         match users.entry(user.clone()) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Holders::One(new));
+                vacant.insert(Few::One(new));
                 true
             }
             Entry::Occupied(mut holders) => {
-                holders.get_mut().update(|_| true, Some(new));
+                holders.get_mut().push(new);
                 false
             }
         }
@@ -138,10 +92,13 @@ impl Directory {
         let new = Holder::new(id, session);
         match users.entry(user.clone()) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Holders::One(new));
+                vacant.insert(Few::One(new));
             }
             Entry::Occupied(mut holders) => {
-                holders.get_mut().update(|known| !replaced.contains(&known), Some(new));
+                match holders.get_mut().retain(|known| !replaced.contains(&known.id)) {
+                    true => holders.get_mut().push(new),
+                    false => *holders.get_mut() = Few::One(new),
+                }
             }
         }
     }
@@ -155,8 +112,8 @@ impl Directory {
         session: Option<SessionId>,
     ) -> SmallVec<[ConnectionId; 2]> {
         let mut users = self.users.lock(user);
-        let old = users.insert(user.clone(), Holders::One(Holder::new(id, session)));
-        old.map(|old| old.ids()).unwrap_or_default()
+        let old = users.insert(user.clone(), Few::One(Holder::new(id, session)));
+        old.as_ref().map(ids).unwrap_or_default()
     }
 
     /// Replaces that connection of a user which has the secret `shown`, and returns the old one. Changes nothing and
@@ -194,7 +151,7 @@ impl Directory {
                 *holder = Holder::new(id, session);
                 Ok(())
             }
-            None => Err(holders.iter().next().map(|holder| holder.id)),
+            None => Err(holders.as_slice().iter().next().map(|holder| holder.id)),
         }
     }
 
@@ -202,14 +159,16 @@ impl Directory {
     #[must_use]
     pub fn find(&self, user: &UserId) -> SmallVec<[ConnectionId; 2]> {
         let users = self.users.lock(user);
-        users.get(user).map(Holders::ids).unwrap_or_default()
+        users.get(user).map(ids).unwrap_or_default()
     }
 
     /// Returns the connections of the users in one of the [`STRIPES`], with their session secrets.
     #[must_use]
     pub fn in_stripe(&self, index: usize) -> Vec<(UserId, ConnectionId, Option<SessionId>)> {
         let users = self.users.in_turn(index).lock();
-        let all = users.iter().flat_map(|(user, holders)| holders.iter().map(move |holder| (user, holder)));
+        let all = users
+            .iter()
+            .flat_map(|(user, holders)| holders.as_slice().iter().map(move |holder| (user, holder)));
         all.map(|(user, holder)| (user.clone(), holder.id, holder.session.as_deref().copied())).collect()
     }
 
@@ -222,14 +181,14 @@ impl Directory {
     #[must_use]
     pub fn was_replaced(&self, user: &UserId, id: ConnectionId) -> bool {
         let users = self.users.lock(user);
-        users.get(user).is_some_and(|holders| holders.iter().all(|holder| holder.id != id))
+        users.get(user).is_some_and(|holders| holders.as_slice().iter().all(|holder| holder.id != id))
     }
 
     /// Removes a connection of a user, if it has not been replaced. Returns true when it was the user's last one.
     pub fn remove(&self, user: &UserId, id: ConnectionId) -> bool {
         let mut users = self.users.lock(user);
         let Some(holders) = users.get_mut(user) else { return false };
-        let is_gone = !holders.update(|known| known != id, None);
+        let is_gone = !holders.retain(|known| known.id != id);
         if is_gone {
             users.remove(user);
             users.shrink_when_sparse();

@@ -7,6 +7,7 @@ use super::outbox::Outbox;
 use super::probe::Probe;
 use super::wheel::Tick;
 use crate::clock::Moment;
+use crate::few::Few;
 use crate::names::{ConnectionId, UserId};
 use crate::protocol::close::EndReason;
 use crate::protocol::{Deflate, Dialect};
@@ -24,7 +25,7 @@ pub(super) struct Client {
     /// Its user, for the operator's list of slow clients; `None` while the client has none.
     pub(super) user: Option<UserId>,
     /// The rooms that it is in.
-    pub(super) topics: Topics,
+    pub(super) topics: Option<Few<TopicId>>,
     /// The state that most clients do not have.
     pub(super) busy: Option<Box<Busy>>,
     /// The tick of the shard's timer wheel at which its connection is to be woken; the last one for none.
@@ -68,53 +69,12 @@ pub(super) struct Busy {
     pub(super) progress_ms: u64,
 }
 
-/// The rooms of one client: one, for nearly all clients.
-#[derive(Debug, Default)]
-pub(super) enum Topics {
-    #[default]
-    None,
-    One(TopicId),
-    #[expect(clippy::box_collection, reason = "a list is three words long, and most clients have none")]
-    Many(Box<Vec<TopicId>>),
-}
-
-impl Topics {
-    pub(super) fn as_slice(&self) -> &[TopicId] {
-        match self {
-            Self::None => &[],
-            Self::One(only) => std::slice::from_ref(only),
-            Self::Many(all) => all,
-        }
-    }
-
-    pub(super) fn add(&mut self, topic: TopicId) {
-        match self {
-            Self::None => *self = Self::One(topic),
-            Self::One(first) => *self = Self::Many(Box::new(vec![*first, topic])),
-            Self::Many(all) => all.push(topic),
-        }
-    }
-
-    pub(super) fn remove(&mut self, topic: TopicId) {
-        match self {
-            Self::Many(all) => {
-                all.retain(|known| *known != topic);
-                if let [only] = all[..] {
-                    *self = Self::One(only);
-                }
-            }
-            Self::One(only) if *only == topic => *self = Self::None,
-            Self::None | Self::One(_) => {}
-        }
-    }
-}
-
 impl Client {
     pub(super) fn new(id: ConnectionId, now_ms: u64) -> Self {
         Self {
             id,
             user: None,
-            topics: Topics::None,
+            topics: None,
             busy: None,
             armed: Tick::MAX,
             heard: Moment::at(now_ms),
@@ -129,6 +89,24 @@ impl Client {
             // No frame may be written before the handshake's answer, status 101.
             is_blocked: true,
         }
+    }
+
+    /// Returns the rooms that it is in.
+    pub(super) fn topics(&self) -> &[TopicId] {
+        self.topics.as_ref().map_or(&[], Few::as_slice)
+    }
+
+    /// Notes that it is in another room.
+    pub(super) fn enter(&mut self, topic: TopicId) {
+        match &mut self.topics {
+            Some(topics) => topics.push(topic),
+            none => *none = Some(Few::One(topic)),
+        }
+    }
+
+    /// Notes that it is in a room no longer.
+    pub(super) fn leave(&mut self, topic: TopicId) {
+        self.topics.take_if(|topics| !topics.retain(|known| *known != topic));
     }
 
     /// Returns the state that most clients do not have, and makes it if this one has none.

@@ -143,7 +143,7 @@ impl DerefMut for ClientMut<'_> {
 
 impl Drop for ClientMut<'_> {
     fn drop(&mut self) {
-        self.hot.is_direct = self.client.topics.as_slice().len() == 1 && self.client.is_idle();
+        self.hot.is_direct = self.client.topics().len() == 1 && self.client.is_idle();
     }
 }
 

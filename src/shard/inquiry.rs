@@ -17,7 +17,7 @@ impl Shard {
         let mut state = self.state.borrow_mut();
         let State { clients, lanes, .. } = &mut *state;
         let Some(client) = clients.of(id) else { return };
-        let topics = client.topics.as_slice().iter();
+        let topics = client.topics().iter();
         let names = topics.filter_map(|&topic| lanes.get(&LaneId::new(topic, client.lane())));
         let rooms = names.filter_map(|lane| lane.name().cloned()).collect();
         let age_ms = client.age_ms(now_ms);

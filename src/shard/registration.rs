@@ -273,7 +273,7 @@ impl Registration {
     /// anything.
     pub fn speak(&self, dialect: Dialect) {
         self.with(|_, client| {
-            debug_assert!(client.topics.as_slice().is_empty(), "the dialect chooses the lane");
+            debug_assert!(client.topics().is_empty(), "the dialect chooses the lane");
             client.dialect = dialect;
         });
     }
@@ -281,7 +281,7 @@ impl Registration {
     /// Sets the client's use of compression, which is off until then. Call it before the client joins a room.
     pub fn compress(&self, deflate: Deflate) {
         self.with(|_, client| {
-            debug_assert!(client.topics.as_slice().is_empty(), "compression chooses the lane");
+            debug_assert!(client.topics().is_empty(), "compression chooses the lane");
             client.deflate = deflate;
         });
     }
@@ -322,7 +322,7 @@ impl Registration {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, lanes, .. } = &mut *state;
         let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
-        client.topics.add(topic);
+        client.enter(topic);
         let has_gaps = client.dialect == Dialect::V1;
         let lane = lanes
             .entry(LaneId::new(topic, client.lane()))
@@ -339,7 +339,7 @@ impl Registration {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, lanes, .. } = &mut *state;
         let mut client = clients.get_mut(self.id.slot()).expect(REGISTERED);
-        client.topics.remove(topic);
+        client.leave(topic);
         let id = LaneId::new(topic, client.lane());
         if let Some(lane) = lanes.get_mut(&id) {
             lane.catch_up(&self.shard.egress, &mut client, until);
@@ -371,7 +371,7 @@ impl Registration {
         let mut state = self.shard.state.borrow_mut();
         let State { clients, lanes, .. } = &mut *state;
         let client = clients.get_mut(self.id.slot()).expect(REGISTERED);
-        let topics = client.topics.as_slice();
+        let topics = client.topics();
         let lanes = topics.iter().filter_map(|&topic| lanes.get(&LaneId::new(topic, client.lane())));
         let sent_ms = client.sent.ms(self.shard.now_ms());
         lanes.map(|lane| lane.swept_ms).fold(sent_ms, u64::max)
@@ -393,7 +393,7 @@ impl Drop for Registration {
         state.tokens.remove(self.id.slot(), end);
         self.shard.egress.metrics.queue_bytes.sub(client.queued() as u64);
         let kind = client.lane();
-        for &topic in client.topics.as_slice() {
+        for &topic in client.topics() {
             self.leave(&mut state, LaneId::new(topic, kind));
         }
     }
