@@ -44,6 +44,15 @@ pub(crate) struct World {
     pub(crate) is_lossy: bool,
     /// The server's rooms survive a restart and keep everything.
     pub(crate) is_durable: bool,
+    /// Tells the rooms from those of other swarms on the same server.
+    pub(crate) round: u32,
+}
+
+impl World {
+    /// Returns the name of a room.
+    fn room(&self, n: usize) -> String {
+        format!("room-{}-{n}", self.round)
+    }
 }
 
 /// An order to a client.
@@ -96,7 +105,7 @@ impl Swarm {
             let member = Member {
                 client: V1::new(&swarm.server, &swarm.judge, &name, &user),
                 world,
-                home: format!("room-{}", n % world.rooms),
+                home: world.room(n % world.rooms),
                 stalled: 0,
             };
             let (orders, inbox) = mpsc::channel(1);
@@ -272,7 +281,7 @@ impl Member {
 
     async fn move_on(&mut self, random: &mut Rng, count: usize, room: &str) {
         // The client may be in this room already, and may not be in the one that it leaves.
-        let other = format!("room-{}", random.usize(..self.world.rooms));
+        let other = self.world.room(random.usize(..self.world.rooms));
         if count < self.world.rooms_each && random.bool() {
             self.client.join(&other, None).await;
         } else {
