@@ -3,6 +3,7 @@
 //! [`shard`](crate::shard) offers it to them.
 
 use super::membership::Membership;
+use crate::clock::Moment;
 use crate::protocol::event::v1;
 use crate::registry::inbox::Typist;
 
@@ -12,19 +13,21 @@ const PAUSE_MS: u64 = 500;
 /// When a connection's next `typing` may be shown, in any of its rooms.
 #[derive(Debug, Default)]
 pub struct TypingPause {
-    next_ms: u64,
+    until: Option<Moment>,
 }
 
 impl TypingPause {
     /// Allows the next `typing` at once. Called when the connection has sent a message, which ends what was shown.
     pub fn end(&mut self) {
-        self.next_ms = 0;
+        self.until = None;
     }
 
     fn is_over(&mut self, now_ms: u64) -> bool {
-        let is_over = now_ms >= self.next_ms;
+        // A longer rest than a pause is a time of weeks ago.
+        let lasts = |until: Moment| (1..=PAUSE_MS).contains(&until.ms(now_ms).saturating_sub(now_ms));
+        let is_over = !self.until.is_some_and(lasts);
         if is_over {
-            self.next_ms = now_ms + PAUSE_MS;
+            self.until = Some(Moment::at(now_ms + PAUSE_MS));
         }
         is_over
     }
@@ -55,5 +58,7 @@ mod tests {
         assert_eq!(shown, [true, false, false, true, false, true]);
         pause.end();
         assert!(pause.is_over(1_008), "a message was said");
+        let weeks_ms = 30 * 24 * 3_600_000;
+        assert!(pause.is_over(1_008 + weeks_ms), "it is over for long");
     }
 }

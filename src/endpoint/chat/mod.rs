@@ -4,6 +4,7 @@ mod finish;
 mod pending;
 mod replay;
 mod rooms;
+mod session;
 mod token;
 mod v1;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use self::pending::Pending;
 use self::replay::Replaying;
 use self::rooms::Rooms;
-use self::v1::Session;
+use self::session::Session;
 pub use self::v1::position;
 use super::peer::{Message, Peer};
 use crate::broker::{BrokerError, Position};
@@ -98,6 +99,8 @@ impl Chat {
         let mut session = None;
         if let Some(V1Request { session: secret, until_unix_ms, .. }) = v1 {
             registration.greet(&v1::welcome(node, claim.user(), secret, &entered, until_unix_ms));
+            // The name is the room's own, of which all its members have the one copy.
+            let room = entered.membership.room().clone();
             let mut new = Box::new(Session::new(room, address, allowed));
             let replaying = Replaying::begin(registration, entered.membership.room(), entered.resumed);
             new.pending = replaying.map(Pending::Replaying).map(Box::new);

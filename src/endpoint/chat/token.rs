@@ -27,7 +27,7 @@ impl Chat {
         peer.registration.set_token(renewed.mark);
         peer.until_unix_ms = Some(renewed.until_unix_ms);
         if let Some(session) = &mut self.v1 {
-            session.allowed = renewed.allowed;
+            session.allowed = renewed.allowed.map(Box::new);
         }
         let (re, until_unix_ms) = (re.map(Box::from), renewed.until_unix_ms);
         self.wait_for(Pending::Renewing(Renewing { re, until_unix_ms }));

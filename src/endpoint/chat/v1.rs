@@ -9,8 +9,8 @@ use crate::broker::quota::KeyBound;
 use crate::broker::{Position, Published};
 use crate::chat::validate;
 use crate::endpoint::peer::Peer;
-use crate::names::{self, Epoch, Key, NameError, Offset, RoomName, SessionId, UserId};
-use crate::node::{Entered, Membership, Node, NotPermitted, Post, TypingPause, UserPage, Visitor, refusal};
+use crate::names::{Epoch, Key, NameError, Offset, RoomName, SessionId, UserId};
+use crate::node::{Entered, Membership, Node, NotPermitted, Post, UserPage, Visitor, refusal};
 use crate::protocol::close::EndReason;
 use crate::protocol::command::{Command, MAX_HISTORY_LIMIT, MAX_PRESENCE_LIMIT, Rejection, Request, Resume};
 use crate::protocol::event::{CommandError, Content, v1};
@@ -20,32 +20,6 @@ use crate::rate_limit::Allowance;
 /// Number of messages that a `history` command gets, or of users that a `presence` command gets, when it sets no
 /// `limit`.
 const DEFAULT_LIMIT: u64 = 50;
-
-/// The state of a `throng.v1` connection besides its rooms.
-#[derive(Debug)]
-pub(super) struct Session {
-    /// The room that the connection entered first, for commands that name none.
-    entry: RoomName,
-    /// A hash of the client's address, with a key of this process.
-    address: u32,
-    /// Patterns of the rooms that the token allows; `None` allows all.
-    pub(super) allowed: Option<Box<[String]>>,
-    /// The command that has to be finished before the next one is taken.
-    pub(super) pending: Option<Box<Pending>>,
-    /// Limits how often the connection's `typing` commands are shown to others.
-    typing: TypingPause,
-}
-
-impl Session {
-    pub(super) fn new(entry: RoomName, address: u32, allowed: Option<Box<[String]>>) -> Self {
-        Self { entry, address, allowed, pending: None, typing: TypingPause::default() }
-    }
-
-    pub(super) fn allows(&self, room: &str) -> bool {
-        let patterns = self.allowed.as_ref();
-        patterns.is_none_or(|patterns| patterns.iter().any(|pattern| names::matches_pattern(pattern, room)))
-    }
-}
 
 /// Encodes `welcome`, the first event that a connection gets.
 pub(super) fn welcome(
