@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The RFC 6455 conformance suite against the echo endpoint. Usage: tests/autobahn.sh SERVER_BINARY [OUTDIR]
 #
-# It runs twice: the cases of RFC 6455 against a server as it is by default, and those of RFC 7692 (permessage-deflate)
-# against one with compression. Of the latter every kind of message and offer is tried in a third of the lengths, because
+# It runs three times: the cases of RFC 6455 against a server as it is by default, the same over TLS, and those of RFC 7692
+# (permessage-deflate) against one with compression. Of the latter every kind of message and offer is tried in a third of the lengths, because
 # all of them take half an hour; THRONG_LONG=1 runs all.
 #
 # The suite is not part of this repository: the script looks for it in ../shared/lab/autobahn beside the repository, or
@@ -51,6 +51,7 @@ long=${THRONG_LONG:-}
 # The variables of the test run are no settings, and a server refuses unknown settings.
 unset THRONG_LONG THRONG_AUTOBAHN
 pid=
+tunnel=
 
 # start_server DIR SETTING…: starts the server on a free port, which its log names, and sets `address`. Limits that the
 # suite exceeds on purpose are raised.
@@ -77,6 +78,7 @@ start_server() {
 # Asks the server to drain, and kills it when it does not.
 stop_server() {
   trap - EXIT
+  [ -z "$tunnel" ] || { kill "$tunnel" && wait "$tunnel" || true; tunnel=; }
   kill -TERM "$pid" 2>/dev/null || true
   for _ in $(seq 150); do
     kill -0 "$pid" 2>/dev/null || { wait "$pid" && return 0 || return 1; }
@@ -87,8 +89,20 @@ stop_server() {
 }
 verdict=0
 
+# Starts the tunnel that lets the suite, which speaks no TLS here, use the server, and sets `address` to its own.
+start_tunnel() {
+  python3 "$root/tests/tunnel.py" "$address" >"$1/tunnel.out" 2>"$1/tunnel.log" </dev/null &
+  tunnel=$!
+  for _ in $(seq 100); do
+    [ -s "$1/tunnel.out" ] && break
+    sleep 0.1
+  done
+  [ -s "$1/tunnel.out" ] || fail "the tunnel did not start, see $1/tunnel.log"
+  address=127.0.0.1:$(cat "$1/tunnel.out")
+}
+
 # run_cases EXPECTED DIR SETTING… -- PATTERN…: runs cases against a server with these settings. All must pass, and the
-# server must end cleanly.
+# server must end cleanly. With `over_tls` set, between the suite and the server there is TLS.
 run_cases() {
   local expected=$1 dir=$2 settings=()
   shift 2
@@ -96,6 +110,7 @@ run_cases() {
   shift
   mkdir -p "$dir"
   start_server "$dir" "${settings[@]}"
+  [ -z "${over_tls:-}" ] || start_tunnel "$dir"
   local status=0 alive=true stopped=0
   WSTEST=$wstest AGENT=throng LIMIT=${limit:-} bash "$suite/run.sh" "ws://$address/ws?raw" "$dir" "$@" \
     >"$dir/summary.txt" </dev/null || status=$?
@@ -115,6 +130,13 @@ run_cases() {
 
 # Cases 1 to 7, 9 and 10.
 run_cases 301 "$out" --
+
+# The same over TLS.
+mkdir -p "$out/tls"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+  -addext subjectAltName=DNS:localhost -keyout "$out/tls/key.pem" -out "$out/tls/cert.pem" 2>"$out/tls/openssl.log" ||
+  fail "openssl made no certificate, see $out/tls/openssl.log"
+over_tls=1 run_cases 301 "$out/tls" THRONG_TLS__CERT_FILE="$out/tls/cert.pem" THRONG_TLS__KEY_FILE="$out/tls/key.pem" --
 
 # Cases 12 send five kinds of data in 18 lengths and ways to cut them, and cases 13 make seven kinds of offers.
 if [ "$long" = 1 ]; then
