@@ -53,22 +53,22 @@
 //                history (checks a folder of history) · api (the calls of the server API: calls; batch; access, the
 //                address and the key; session, which makes them; output, table, views; error) · logging · signals ·
 //                token
-//   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how
-//                one is revoked for another socket) · address_check (a socket against the limits of its address) ·
-//                policy (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and
-//                shard; the handshake of a socket) · encryption (certificates and TLS of a running server) ·
-//                tls_handshake · before_http (its time, and the header's) · transport (plain or TLS) · stream (the
-//                bytes of a connection that speaks HTTP) ·
-//                proxy_header (the PROXY protocol's, read) · jwks (keys of tokens from a URL) · request_handler (page,
-//                call, refusal or endpoint) · api (calls of other servers: limits, log) · keys (of the operator and of
-//                other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) · door (the
-//                addresses, and what each serves) · reload (of the settings) · dashboard (its feed and snapshots;
-//                counters for other nodes and their rows; info; CPU and memory) · drain
-//   http/        mod · app (the application behind it) · serve (a connection until it is upgraded) · limits (of one
-//                connection) · service (one request) · request (its head) · received (its body) · body (of a response:
-//                whole, or in parts) · upgrade (the 101 by hand) · extensions (compression is negotiated) · host (the
-//                syntax of `Host`) · respond (refusals become responses) · pages · lingering (closes that arrive) ·
-//                tests
+//   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how one
+//                is revoked for another socket) · address_check (a socket against the limits of its address) · policy
+//                (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and shard;
+//                the handshake of a socket; opening, the steps before it) · encryption (certificates and TLS of a
+//                running server) · tls_handshake · before_http (its time, and the header's) · transport (plain or TLS)
+//                · stream (the bytes of a connection that speaks HTTP) · proxy_header (the PROXY protocol's, read) ·
+//                jwks (keys of tokens from a URL) · request_handler (page, call, refusal or endpoint) · api (calls of
+//                other servers: limits, log) · keys (of the operator and of other servers) · endpoint_setup (token,
+//                user id, room) · denial (how a request is denied) · door (the addresses, and what each serves) ·
+//                reload (of the settings) · dashboard (its feed and snapshots; counters for other nodes and their rows;
+//                info; CPU and memory) · drain
+//   http/        mod · app (the application behind it) · first (the short way of a handshake that comes whole) · serve
+//                (a connection until it is upgraded) · limits (of one connection) · service (one request) · request
+//                (its head) · received (its body) · body (of a response: whole, or in parts) · upgrade (the 101 by
+//                hand) · extensions (compression is negotiated) · host (the syntax of `Host`) · respond (refusals
+//                become responses) · pages · lingering (closes that arrive) · tests
 //   connection/  mod (one connection) · active (the part that an idle one lacks) · table (those of a worker, and their
 //                turns) · turn (its result) · poller (waits for their sockets) · readiness (of one socket) · encrypted
 //                (TLS on one) · context (what they share) · socket (until the handshake is answered) · reader (bytes,
@@ -96,11 +96,11 @@
 //                intake (from the inbox into the lanes) · lane (a room's members who are sent its events in one form,
 //                and their sweep; deflated, compressed frames) · fanout (slices, senders, writes, supplies) · egress
 //                (queues, flushes, evictions) · outbox (a client's queue) · batch (frames that are sent together) ·
-//                bounds (of a queue, and what happens beyond) · clients (what a delivery reads, densely) · client (the
-//                rest) · slots · state (all of these) · backlog (the longest queues) · laggards, inquiry (for the
-//                operator) · probe (is a client alive?) · sink (the socket) · wakes (clients that get a turn) · tokens
-//                (of the clients) · revoked (ends those whose tokens are) · farewell (the last frames) · time · wheel
-//                (timers) · tests
+//                bounds (of a queue, and what happens beyond) · status (of a client) · clients (what a delivery reads,
+//                densely) · client (the rest) · slots · state (all of these) · backlog (the longest queues) · laggards,
+//                inquiry (for the operator) · probe (is a client alive?) · sink (the socket) · wakes (clients that get
+//                a turn) · tokens (of the clients) · revoked (ends those whose tokens are) · farewell (the last frames)
+//                · time · wheel (timers) · tests
 //   registry/    mod (the way from any thread to every shard) · topic (a room as all shards see it) · delivery (a
 //                frame and its audience) · inbox (of a shard) · directory (the connections of each user) · probe,
 //                inquiry (questions about one connection) · share (of a queue, for each sender of private messages) ·
@@ -180,7 +180,7 @@
 // ```text
 // main, cli
 // server      bench  client  terminal    crates, which use nothing of the server
-// http                       hyper also in server and outbound, nowhere else
+// http                       hyper also in server and outbound, httparse nowhere else
 // connection  admission      fastwebsockets and mio only in connection
 // endpoint  api
 // node
@@ -205,8 +205,9 @@
 //    socket, as long as that has few more connections than the worker with the fewest. The socket never leaves this
 //    thread.
 // 2. **Handshake.** `http` reads the request. `server::request_handler` checks origin, limits, token and names,
-//    registers the connection and joins its room. Messages of the room wait until the response 101 is written. Then
-//    all state of HTTP is dropped, and `connection` takes the socket.
+//    registers the connection and joins its room. Messages of the room wait behind the response 101. Then all state of
+//    HTTP is dropped, and `connection` takes the socket. A request that comes whole is parsed at the first read
+//    (`http::first`); hyper has all others, and every refusal.
 // 3. **Read.** `connection::reader` reads into a buffer that all connections of the worker share. The scanner checks
 //    each frame's header before the parser sees the frame. A complete text message is checked to be UTF-8, after it was
 //    decompressed if it came compressed.

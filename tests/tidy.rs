@@ -80,6 +80,7 @@ const SEES_ONLY: &[(&str, &[&str], &str)] = &[
 /// The modules that may name a foreign crate: replacing the crate touches only them.
 const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["hyper", "hyper_util", "http_body_util"], &["http", "server", "outbound"]),
+    (&["httparse"], &["http"]),
     (&["hyper_rustls", "tower_service"], &["outbound"]),
     (&["fastwebsockets"], &["connection", "protocol::frame"]),
     (&["mio"], &["connection", "bench"]),

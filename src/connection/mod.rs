@@ -114,7 +114,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Creates a connection whose handshake is done. `leftover` holds the bytes that followed the handshake.
+    /// Creates a connection that was admitted. `leftover` holds the bytes that followed the handshake.
     fn new(
         context: &WorkerContext,
         registration: Registration,

@@ -28,6 +28,14 @@ impl Socket {
         register(stream).map(Self)
     }
 
+    /// Waits until the reactor has reported that the socket takes bytes, which it does of a new one in a moment.
+    ///
+    /// # Errors
+    /// The reactor has ended.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.0.writable().await.map(drop)
+    }
+
     /// Takes the socket out of the reactor.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {

@@ -79,8 +79,9 @@ impl<A> Connections<A> {
         Ok(Rc::new(Self { context, table: RefCell::new(table) }))
     }
 
-    /// Adds a connection whose handshake is answered, which gets its first turn soon. `leftover` holds the bytes that
-    /// followed the handshake. With TLS the socket takes and gives ciphertext.
+    /// Adds a connection, which gets its first turn soon. `head` is the answer to its handshake, which goes out with
+    /// its first events; it is empty when the answer is sent. `leftover` holds the bytes that followed the handshake.
+    /// With TLS the socket takes and gives ciphertext.
     ///
     /// # Errors
     /// The system cannot watch the socket, which is closed then.
@@ -89,7 +90,7 @@ impl<A> Connections<A> {
         (socket, tls): (TcpStream, Option<Box<Tls>>),
         registration: Registration,
         (endpoint, info): (Endpoint, ConnectionInfo),
-        leftover: Bytes,
+        (head, leftover): (&[u8], Bytes),
         beside: A,
     ) -> io::Result<()> {
         let id = registration.id();
@@ -115,6 +116,9 @@ impl<A> Connections<A> {
         if let Some(Some(Entry { connection, .. })) = table.entries.get(slot) {
             // Its first turn comes after the fan-out that its entry into a room has caused: what the room is told of it
             // stands before the answers to its commands, and leaves in one write with its first event.
+            if !head.is_empty() {
+                connection.registration.answer(head);
+            }
             connection.registration.attach(sink);
         }
         Ok(())

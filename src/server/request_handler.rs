@@ -57,6 +57,8 @@ pub(super) struct RequestHandler<'a> {
     pub(super) refusal: Option<Refusal>,
     /// The handshake and the connection that are counted for the address, until they are used or refunded.
     pub(super) charge: Cell<Option<AddressCharge>>,
+    /// The refusal of the first request, when it is decided before hyper has read it.
+    pub(super) decided: Cell<Option<Refusal>>,
     /// True while the request waits for the answer of another connection.
     pub(super) awaits_other: Cell<bool>,
     pub(super) revocation: &'a Revocation,
@@ -123,6 +125,7 @@ impl App for RequestHandler<'_> {
         route: endpoint::Route,
         request: Request<'_>,
     ) -> Result<Upgrade<AdmittedConnection>, Refusal> {
+        self.decided.take().map_or(Ok(()), Err)?;
         self.revocation.set_working();
         let (node, policy) = (&self.shared.node, &self.shared.policy);
         policy.check_origin(request.origins())?;

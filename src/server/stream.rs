@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::tls_handshake::poll_flush;
@@ -18,6 +19,8 @@ const READ_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Stream {
     socket: Socket,
+    /// Bytes that were read of the socket before, and come first.
+    received: Bytes,
     encrypted: Option<Box<Encrypted>>,
 }
 
@@ -31,21 +34,22 @@ struct Encrypted {
 }
 
 impl Stream {
-    /// Returns the bytes of the socket itself.
-    pub(super) fn plain(socket: Socket) -> Self {
-        Self { socket, encrypted: None }
+    /// Returns the bytes of the socket itself, of which `received` have been read already.
+    pub(super) fn plain(socket: Socket, received: Bytes) -> Self {
+        Self { socket, received, encrypted: None }
     }
 
     /// Returns the plaintext of a connection of TLS after its handshake, of which `plain` has come already.
     pub(super) fn encrypted(socket: Socket, tls: Box<Tls>, plain: Vec<u8>) -> Self {
-        Self { socket, encrypted: Some(Box::new(Encrypted { tls, plain, scratch: Scratch::default() })) }
+        let encrypted = Encrypted { tls, plain, scratch: Scratch::default() };
+        Self { socket, received: Bytes::new(), encrypted: Some(Box::new(encrypted)) }
     }
 
-    /// Takes the stream apart: the socket, TLS on it, and the plaintext that nobody has read.
-    pub(super) fn into_parts(self) -> (Socket, Option<Box<Tls>>, Vec<u8>) {
+    /// Takes the stream apart: the socket, TLS on it, and the bytes that nobody has read.
+    pub(super) fn into_parts(self) -> (Socket, Option<Box<Tls>>, Bytes) {
         match self.encrypted.map(|encrypted| *encrypted) {
-            None => (self.socket, None, Vec::new()),
-            Some(Encrypted { tls, plain, .. }) => (self.socket, Some(tls), plain),
+            None => (self.socket, None, self.received),
+            Some(Encrypted { tls, plain, .. }) => (self.socket, Some(tls), plain.into()),
         }
     }
 }
@@ -90,8 +94,12 @@ impl Encrypted {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, encrypted } = self.get_mut();
+        let Self { socket, received, encrypted } = self.get_mut();
         match encrypted {
+            None if !received.is_empty() => {
+                buf.put_slice(&received.split_to(received.len().min(buf.remaining())));
+                Poll::Ready(Ok(()))
+            }
             None => AsyncRead::poll_read(Pin::new(socket), cx, buf),
             Some(encrypted) => encrypted.poll_read(socket, cx, buf),
         }
@@ -100,7 +108,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { socket, encrypted } = self.get_mut();
+        let Self { socket, encrypted, .. } = self.get_mut();
         match encrypted {
             None => socket.poll_write(cx, bytes),
             Some(encrypted) => encrypted.poll_write(socket, cx, bytes),
@@ -108,7 +116,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, encrypted } = self.get_mut();
+        let Self { socket, encrypted, .. } = self.get_mut();
         match encrypted {
             None => Poll::Ready(Ok(())),
             Some(encrypted) => poll_flush(socket, &mut encrypted.tls, cx),
@@ -117,7 +125,7 @@ impl AsyncWrite for Stream {
 
     /// Announces the end in TLS, and shuts the writing side of the socket down.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, encrypted } = self.get_mut();
+        let Self { socket, encrypted, .. } = self.get_mut();
         if let Some(encrypted) = encrypted {
             encrypted.tls.close();
             ready!(poll_flush(socket, &mut encrypted.tls, cx))?;

@@ -99,6 +99,11 @@ impl Egress {
         }
     }
 
+    /// Queues the answer to the handshake ahead of all that waits. Nothing may have been written before.
+    pub(super) fn queue_head(&self, client: &mut Client, head: &[u8]) {
+        self.change_queue(client, |busy, now_ms| busy.outbox.push_head(head, now_ms));
+    }
+
     /// Queues a ping or pong. While the socket takes nothing, the frame is queued ahead of all that waits, and a pong
     /// replaces one that still waits.
     pub(super) fn queue_control(&self, client: &mut Client, kind: Kind, frame: &Frame) {
@@ -179,10 +184,10 @@ impl Egress {
         self.change_queue(&mut client, |busy, now_ms| {
             debug_assert!(busy.outbox.is_empty(), "waiting frames go first");
             push(&mut busy.outbox, now_ms);
+            counts.bytes += written as u64;
             busy.outbox.advance(written, counts);
             busy.progress_ms = now_ms;
         });
-        counts.bytes += written as u64;
         client.hot.bytes_sent += written as u64;
         client.is_blocked = true;
         self.wakes.add(&mut client);

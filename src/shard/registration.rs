@@ -13,6 +13,7 @@ use super::lane::id::LaneId;
 use super::outbox::{Flush, Kind, Outbox};
 use super::sink::{Arrived, Sink};
 use super::state::State;
+use super::status::Status;
 use super::wheel::tick_of;
 use crate::clock::Moment;
 use crate::names::{ConnectionId, RoomName, UserId};
@@ -25,27 +26,6 @@ use crate::revocation::TokenMark;
 
 /// The message of a panic that cannot happen: a client's slot belongs to it for as long as the registration lives.
 const REGISTERED: &str = "a registered client has its slot";
-
-/// The state of a client that its connection reads when it has a turn. Times are in the shard's milliseconds.
-#[derive(Debug, Default)]
-pub struct Status {
-    /// The reason for which the connection is ending. Its close frame is queued or sent.
-    pub end: Option<EndReason>,
-    /// Nothing waits in the queue.
-    pub is_empty: bool,
-    /// Time when the oldest waiting frame was queued of those that end the connection when they become too old. Set
-    /// while the socket takes no more.
-    pub oldest_ms: Option<u64>,
-    /// Last time the socket took bytes. Set while it takes no more.
-    pub stalled_ms: Option<u64>,
-    /// Last sign of life from the client.
-    pub heard_ms: u64,
-    /// Time until which a probe (a ping to learn whether the client is alive) waits for its answer, or the answer
-    /// holds.
-    pub probe_until_ms: Option<u64>,
-    /// Milliseconds by which the shard's time is behind the clock, because its thread stood still.
-    pub lost_ms: u64,
-}
 
 /// A client's registration with its shard, through which its connection reaches the shard. Dropping it removes the
 /// client from the shard and all its rooms.
@@ -80,7 +60,12 @@ impl Registration {
         });
     }
 
-    /// Notes that the handshake is answered, and writes what has been queued until now. Call
+    /// Queues the answer to the handshake, which goes out with the first events.
+    pub fn answer(&self, head: &[u8]) {
+        self.with(|egress, client| egress.queue_head(client, head));
+    }
+
+    /// Notes that the socket may be written to, and writes what has been queued until now. Call
     /// [`attach`](Registration::attach) before.
     pub fn open(&self) {
         self.with(|egress, client| {
@@ -232,9 +217,8 @@ impl Registration {
         self.with(|egress, client| egress.queue_reply(client, frame));
     }
 
-    /// Queues the first event of the connection, before the handshake is answered. Private messages may wait already:
-    /// other connections find this one as soon as it holds its user id, which is some time before it is in its room
-    /// when an engine has to be asked. They come behind this event.
+    /// Queues the first event of the connection. Private messages may wait already, and come behind it: other
+    /// connections find this one as soon as it holds its user id, some time before an engine has let it into its room.
     pub fn greet(&self, frame: &Frame) {
         self.with(|egress, client| egress.queue_first(client, frame));
     }

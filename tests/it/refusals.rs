@@ -1,5 +1,7 @@
 //! Refusals in HTTP, on raw bytes: the status, the body, and a clean end.
 
+use std::time::Duration;
+
 use crate::support::eventually;
 use crate::support::raw::{KEY, Socket, handshake};
 use crate::support::server::Server;
@@ -22,6 +24,7 @@ enum Body {
     Any,
 }
 
+#[derive(Clone)]
 struct Case {
     name: &'static str,
     request: String,
@@ -205,6 +208,40 @@ fn a_request_that_is_no_upgrade_is_refused() {
 #[test]
 fn requests_that_are_not_http_get_an_answer_and_a_clean_end() {
     check(&Server::start(&[]), not_http());
+}
+
+/// A request that comes whole may be answered in another way than one that comes in pieces, and gets the same answer.
+#[test]
+fn a_request_in_pieces_gets_the_same_answer() {
+    let server = Server::start(&[]);
+    let good = [
+        "/ws",
+        "/ws?raw",
+        "/ws/messages",
+        "/ws/with-timeout?timeout=1ms",
+        "/ws/chat/a%20b?room=x",
+        "/ws/secure",
+    ]
+    .map(|path| handshake(path, "Sec-WebSocket-Protocol: throng.v1, bearer, x.y.z\r\n"));
+    let bad = [malformed_handshakes(), plain_requests()].concat().into_iter().map(|case| case.request);
+    for request in good.into_iter().chain(bad) {
+        let mut whole = Socket::connect(server.address());
+        whole.send(&request);
+        let whole = whole.read_response();
+        for _ in 0..3 {
+            let cut = fastrand::usize(1..request.len());
+            let mut pieces = Socket::connect(server.address());
+            pieces.send(&request[..cut]);
+            // Without the pause the pieces would mostly come together. They may, for all that is asserted.
+            std::thread::sleep(Duration::from_millis(3));
+            pieces.send(&request[cut..]);
+            let response = pieces.read_response();
+            assert_eq!((response.status, &response.body), (whole.status, &whole.body), "{cut} of {request}");
+            for name in ["upgrade", "connection", "sec-websocket-accept", "sec-websocket-protocol", "allow"] {
+                assert_eq!(response.header(name), whole.header(name), "{name}: {cut} of {request}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::*;
 use crate::admission::{Check, Refusal};
 
 mod calls;
+mod first;
 mod pauses;
 mod plain;
 

@@ -2,12 +2,14 @@
 
 pub(super) mod handle;
 mod handshake;
+mod opening;
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
@@ -125,7 +127,7 @@ async fn run(index: usize, shared: Arc<Shared>, mailbox: Mailbox, mut stop: Stop
     let accepting = async {
         while let Some(socket) = sockets.recv().await {
             let count = counted.count_one();
-            spawn_local(handshake::run(Rc::clone(&connections), Arc::clone(&shared), socket, count));
+            shake_hands(handshake::run(Rc::clone(&connections), Arc::clone(&shared), socket, count));
         }
     };
     tokio::select! {
@@ -135,6 +137,20 @@ async fn run(index: usize, shared: Arc<Shared>, mailbox: Mailbox, mut stop: Stop
         ended = fanout => tracing::error!(index, ?ended, "the fan-out task of a worker ended, the worker stops"),
         ended = serving => tracing::error!(index, ?ended, "the connections of a worker cannot be served, it stops"),
         ended = wheel => tracing::error!(index, ?ended, "the timer task of a worker ended, the worker stops"),
+    }
+}
+
+/// Runs a handshake: most are over at once, and only the others get a task. A panic ends its own socket alone.
+fn shake_hands(handshake: impl Future<Output = ()> + 'static) {
+    let mut handshake = Box::pin(handshake);
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        // The task polls again, and is woken then.
+        handshake.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }));
+    match polled {
+        Ok(Poll::Ready(())) => {}
+        Ok(Poll::Pending) => drop(spawn_local(handshake)),
+        Err(_) => tracing::error!("a handshake panicked, its socket is closed"),
     }
 }
 

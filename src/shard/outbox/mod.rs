@@ -32,6 +32,9 @@ const KEPT_CAPACITY: usize = 4;
 /// The kind of an entry, which decides whether it may be dropped and which bounds it counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// The answer to the handshake. It goes before everything else, is never dropped, and is no part of the
+    /// conversation: its bytes are not counted.
+    Head,
     /// Part of a batch: fan-out or a private message. It counts against the queue's bounds and may be dropped.
     Shared,
     /// The reply to the client's own command. It is never dropped and does not count against the queue's bounds.
@@ -86,7 +89,7 @@ pub enum Flush {
 pub struct WriteCounts {
     /// System calls.
     pub writes: u64,
-    /// Bytes that were written.
+    /// Bytes that were written, without answers to handshakes.
     pub bytes: u64,
     /// Frames of fan-out and private messages that were written whole.
     pub deliveries: u64,
@@ -208,9 +211,9 @@ impl Outbox {
         self.entries.push_back(whole(frame, now_ms, kind));
     }
 
-    /// Queues a pong, a ping or the first event of a connection ahead of everything but the rest of a frame that is
-    /// partly written. A pong replaces one that still waits (RFC 6455 section 5.5.3), so a client that sends many pings
-    /// and reads nothing has one pong queued.
+    /// Queues a pong, a ping or the first event of a connection ahead of everything but the answer to the handshake or
+    /// the rest of a frame that is partly written. A pong replaces one that still waits (RFC 6455 section 5.5.3), so a
+    /// client that sends many pings and reads nothing has one pong queued.
     pub fn push_ahead(&mut self, kind: Kind, frame: &[u8], now_ms: u64) {
         let entry = whole(frame, now_ms, kind);
         if kind == Kind::Pong
@@ -227,10 +230,17 @@ impl Outbox {
         self.entries.insert(at, entry);
     }
 
-    /// Returns whether the first frame of the queue is partly written. If so, it becomes an entry of its own, cut off
-    /// from the frames behind it.
+    /// Queues the answer to the handshake ahead of everything. Nothing may have been written before.
+    pub fn push_head(&mut self, head: &[u8], now_ms: u64) {
+        self.other_frames += 1;
+        self.entries.push_front(whole(head, now_ms, Kind::Head));
+    }
+
+    /// Returns whether nothing may go before the first entry of the queue, because it answers the handshake or its
+    /// first frame is partly written. Such a frame becomes an entry of its own, cut off from the frames behind it.
     fn split_front(&mut self) -> bool {
-        let Some(front) = self.entries.front_mut().filter(|front| front.has_begun()) else { return false };
+        let must_go = |front: &&mut Entry| front.kind == Kind::Head || front.has_begun();
+        let Some(front) = self.entries.front_mut().filter(must_go) else { return false };
         let end = front.batch.frame_end(front.start).min(front.end);
         if end < front.end {
             let rest =
@@ -242,7 +252,8 @@ impl Outbox {
         true
     }
 
-    /// Drops everything but the rest of a frame that is partly written, then queues the frame `last`, if there is one.
+    /// Drops everything but the answer to the handshake or the rest of a frame that is partly written, then queues the
+    /// frame `last`, if there is one.
     pub fn finish_now(&mut self, last: Option<&[u8]>, now_ms: u64) {
         let begun = self.split_front();
         for entry in self.entries.drain(usize::from(begun)..) {
@@ -317,7 +328,8 @@ impl Outbox {
         (sink.write_vectored(&slices[..used]), wanted)
     }
 
-    /// Removes the first `written` bytes, which the socket has taken, and adds the messages that they end to `counts`.
+    /// Removes the first `written` bytes, which the socket has taken, and adds the messages that they end to `counts`,
+    /// in which the bytes are counted already.
     pub fn advance(&mut self, mut written: usize, counts: &mut WriteCounts) {
         while written > 0 {
             let Some(front) = self.entries.front_mut() else { return };
@@ -337,8 +349,10 @@ impl Outbox {
             } else {
                 self.other_frames -= done;
             }
-            if front.kind == Kind::Reply {
-                self.reply_bytes -= step;
+            match front.kind {
+                Kind::Reply => self.reply_bytes -= step,
+                Kind::Head => counts.bytes -= u64::from(step),
+                _ => {}
             }
             if whole {
                 self.entries.pop_front();

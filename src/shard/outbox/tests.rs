@@ -125,6 +125,26 @@ fn dropping_at_the_end_never_cuts_a_frame() {
 }
 
 #[test]
+fn the_answer_to_the_handshake_goes_first_and_is_never_dropped() {
+    const HEAD: &[u8] = b"HTTP/1.1 101 and so on\r\n\r\n";
+    for written in 0..=HEAD.len() {
+        let mut setup = Setup::new();
+        push(&mut setup.outbox, &["one"], 0);
+        setup.outbox.push_head(HEAD, 0);
+        setup.outbox.push_ahead(Kind::Reply, &frame::text("welcome"), 0);
+        setup.flush(written);
+        assert_eq!(setup.counts.bytes, 0, "it is no part of the conversation");
+        setup.outbox.push_ahead(Kind::Control, &frame::data(OpCode::Ping, b""), 0);
+        setup.outbox.finish_now(Some(&frame::close(Some(4001), "")), 0);
+        assert_eq!(setup.flush(usize::MAX), Flush::Empty);
+        assert!(setup.wire.taken.borrow().starts_with(HEAD), "{written}");
+        setup.wire.taken.borrow_mut().drain(..HEAD.len());
+        assert_eq!(setup.frames().last().map(|frame| frame.0), Some(8), "{written}");
+        assert_eq!((setup.outbox.reply_bytes, setup.outbox.other_frames), (0, 0));
+    }
+}
+
+#[test]
 fn each_bound_is_enforced() {
     let mut outbox = Outbox::default();
     assert_eq!(outbox.overflow(1_000_000, 1_000, 0, &BOUNDS), None, "an empty queue takes anything once");
