@@ -178,6 +178,9 @@ impl Connection {
             self.registration.open();
             self.call(context, now_ms, Endpoint::open);
             self.registration.flush();
+            // The memory of the queue goes to the next connection. If many kept it for a while, it would leave holes
+            // between what stays.
+            self.registration.rest();
         }
         if self.deadlines.has_expired(context.shard.clock_ms()) {
             self.registration.end(EndReason::TokenExpired);

@@ -104,7 +104,6 @@ impl Registration {
 
     /// Frees this memory unless something waits for the client; returns true when it is freed. Call it when the client
     /// has been quiet for a while.
-    #[must_use]
     pub fn rest(&self) -> bool {
         self.with(|_, client| client.rest())
     }
