@@ -117,6 +117,7 @@ const TOP_LEVEL_OPTIONAL: &[&str] = &[
     "CONTRIBUTING.md",
     "SECURITY.md",
     "benches",
+    "clients",
     "docs",
     "examples",
     "flamegraphs",
