@@ -112,7 +112,7 @@ fn the_client_keeps_its_promises_in_node() {
     if answer.stdout.starts_with(b"true") {
         arguments.insert(0, FLAG);
     }
-    let suites = ["backoff", "client", "mistakes", "nodes", "server", "stats"];
+    let suites = ["backoff", "cases", "client", "mistakes", "nodes", "server", "stats"];
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web");
     let files = suites.map(|suite| format!("{folder}/{suite}.test.mjs"));
     arguments.extend(files.iter().map(String::as_str));

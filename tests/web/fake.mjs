@@ -4,6 +4,9 @@ import { Backoff, Client } from "../../src/web/client.js";
 
 globalThis.crypto ??= webcrypto; // Node 18 has no global crypto
 
+/** Resolves when everything that promises wait for has happened. */
+export const settled = () => new Promise(setImmediate);
+
 export class ManualClock {
   #now = 1_000_000;
   #timers = new Map();
@@ -24,14 +27,23 @@ export class ManualClock {
   }
   advance(ms) {
     const end = this.#now + ms;
-    for (;;) {
-      const due = [...this.#timers].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at)[0];
-      if (!due) break;
-      this.#timers.delete(due[0]);
-      this.#now = Math.max(this.#now, due[1].at);
-      due[1].run();
-    }
+    while (this.#runNext(end));
     this.#now = end;
+  }
+  /** The same for a client that waits for promises: they are settled at their time. */
+  async pass(ms) {
+    const end = this.#now + ms;
+    while (this.#runNext(end)) await settled();
+    this.#now = end;
+  }
+  /** Runs the next timer that is due until `end`. Returns false if there is none. */
+  #runNext(end) {
+    const due = [...this.#timers].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at)[0];
+    if (!due) return false;
+    this.#timers.delete(due[0]);
+    this.#now = Math.max(this.#now, due[1].at);
+    due[1].run();
+    return true;
   }
 }
 
