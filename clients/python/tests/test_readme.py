@@ -74,8 +74,11 @@ class Backend(ServerTest):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", program + ask, env=environment, stdout=asyncio.subprocess.PIPE
         )
-        self.addCleanup(lambda: process.returncode is None and process.kill())
-        said, _ = await patiently(process.communicate())
+        try:
+            said, _ = await patiently(process.communicate())
+        finally:
+            if process.returncode is None:
+                process.kill()
         self.assertEqual((said, process.returncode), (b"{'offset': 1}\n", 0))
         page = await patiently(bob.history("orders"))
         self.assertEqual([(message.user, message.data) for message in page.messages], [("shop-bot", {"order": 7})])
