@@ -1,9 +1,11 @@
 //! The core without sockets or clocks: the tests set the time and write the frames of the server.
 
+mod cases;
 mod epochs;
 mod harness;
 mod renewal;
 mod timing;
+mod told;
 
 use std::time::Duration;
 
