@@ -1,6 +1,6 @@
 /** Plays the cases of `tests/clients/cases.json`, which every client of throng plays. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { settled, stage } from "./fake.mjs";
 
@@ -185,4 +185,27 @@ test("every kind of expectation can fail", async () => {
     const steps = [{ welcome: {} }, { call: "send", room: "lobby", message: "hi" }, step];
     await assert.rejects(new Case({ steps }).play(), assert.AssertionError, JSON.stringify(step));
   }
+});
+
+/** Returns the checklist of the manual: a section for each of the table's, and a line for each case. */
+function checklist() {
+  const sections = [...new Set(cases.map(({ section }) => section))];
+  return sections.map((section) => {
+    const lines = cases.filter((given) => given.section === section).map(({ name, for: values, clients }) => {
+      const only = clients ? ` (only ${clients.join(" and ")})` : "";
+      return `- [ ] ${name}${values ? `: ${values.join(", ")}` : ""}${only}`;
+    });
+    return `### ${section}\n\n${lines.join("\n")}\n`;
+  }).join("\n");
+}
+
+test("the checklist of the manual is that of the table", () => {
+  const page = new URL("../../docs/write-a-client.md", import.meta.url);
+  const text = readFileSync(page, "utf8");
+  const heading = "## The checklist\n\n";
+  const start = text.indexOf(heading) + heading.length;
+  assert.ok(start > heading.length, "the page has a checklist");
+  // As for the snapshots in Rust: THRONG_SNAPSHOTS=rewrite writes it anew.
+  if (process.env.THRONG_SNAPSHOTS === "rewrite") writeFileSync(page, text.slice(0, start) + checklist());
+  else assert.equal(text.slice(start), checklist());
 });
