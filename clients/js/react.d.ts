@@ -1,6 +1,6 @@
 import type { Ack, ChatError, Client, Message, State } from "./client.js";
 
-/** What a component shows of a room. */
+/** The view of a room that a component shows. */
 export interface RoomView {
   /** The last messages, oldest first: those of the history, then live ones. */
   messages: readonly Message[];

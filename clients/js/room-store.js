@@ -1,4 +1,4 @@
-/** What a page shows of a room: its last messages, its number of users, and the state of the connection. */
+/** The view of a room that a page shows: its last messages, its number of users, and the state of the connection. */
 
 /** Most messages that are kept, unless the page says otherwise. */
 const KEEP = 200;

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { settled, stage } from "./fake.mjs";
 
 const { cases, defaults } = JSON.parse(readFileSync(new URL("../clients/cases.json", import.meta.url), "utf8"));
-/** What answers a command, if the case does not say. */
+/** The standard answers to commands. */
 const ANSWERS = { message: "ack", join: "joined" };
 const EVENTS = [
   "state", "message", "direct", "joined", "resumed", "gap", "presence_diff", "typing", "limited", "error",
@@ -134,7 +134,7 @@ class Case {
   }
   async repeat({ steps }, times) { for (; times > 0; times -= 1) await this.#play(steps); }
 
-  // What the client must do
+  // Expectations of the client
   attempts(_, count) { assert.equal(this.#stage.sockets.length, count); }
   asked(_, query) { assert.deepEqual(Object.fromEntries(this.#stage.current().url.searchParams), query); }
   token(_, token) { assert.equal(this.#stage.current().protocols[2] ?? null, token); }

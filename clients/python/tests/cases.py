@@ -18,7 +18,7 @@ KINDS = {
     "Message": "message", "Direct": "direct", "Resumed": "resumed", "Gap": "gap", "Typing": "typing",
     "PresenceDiff": "presence_diff", "Limited": "limited", "Error": "error", "State": "state", "Joined": "joined",
 }
-#: What answers a command, if the case does not say.
+#: The standard answers to commands.
 ANSWERS = {"message": "ack", "join": "joined"}
 
 
@@ -156,7 +156,7 @@ class Case:
         for _ in range(times):
             await self._play(step["steps"])
 
-    # What the client must do
+    # Expectations of the client
 
     async def _do_attempts(self, step: dict[str, Any], count: int) -> None:
         self._same(len(self.stage.attempts), count)

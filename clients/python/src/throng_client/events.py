@@ -211,7 +211,7 @@ def _names(frame: Frame) -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class Advice:
-    """What the server says about the close that follows."""
+    """The advice of the server about the close that follows."""
 
     code: int
     reason: str
