@@ -85,7 +85,7 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["fastwebsockets"], &["connection", "protocol::frame"]),
     (&["mio"], &["connection", "bench"]),
     (&["tokio_tungstenite", "futures_util"], &["client"]),
-    (&["rustls", "rustls_native_certs"], &["client", "broker::redis::link", "outbound", "tls"]),
+    (&["rustls", "rustls_native_certs"], &["client", "broker::redis::link", "outbound", "tls", "bench::tls"]),
     (&["x509_cert"], &["tls::certificate"]),
     (&["rcgen"], &["tls::tests"]),
     (&["tokio_rustls"], &["client", "broker::redis::link", "outbound::tests"]),

@@ -15,7 +15,7 @@ const USAGE: i32 = 64;
 
 /// Runs `throng bench` with JSON on standard output; returns the exit code and the result.
 #[track_caller]
-fn bench(arguments: &[&str]) -> (i32, Value) {
+pub(crate) fn bench(arguments: &[&str]) -> (i32, Value) {
     let output = run(&[&["bench"], arguments, &["--json", "-"]].concat(), &[]);
     let said = String::from_utf8_lossy(&output.stderr);
     let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
@@ -24,7 +24,7 @@ fn bench(arguments: &[&str]) -> (i32, Value) {
 
 /// Runs [`bench`], which must succeed and find nothing missing; returns the result.
 #[track_caller]
-fn bench_ok(arguments: &[&str]) -> Value {
+pub(crate) fn bench_ok(arguments: &[&str]) -> Value {
     let (code, report) = bench(arguments);
     assert_eq!(code, 0, "{report:#}");
     let run = &report["whole_run"];
@@ -37,20 +37,21 @@ fn bench_ok(arguments: &[&str]) -> Value {
 }
 
 #[track_caller]
-fn number(report: &Value, pointer: &str) -> f64 {
+pub(crate) fn number(report: &Value, pointer: &str) -> f64 {
     report
         .pointer(pointer)
         .and_then(Value::as_f64)
         .unwrap_or_else(|| panic!("no number {pointer}: {report:#}"))
 }
 
-const SHORT: &[&str] = &["--seconds", "1", "--warm-up", "0.2", "--settle", "0.2", "--workers", "1"];
+pub(crate) const SHORT: &[&str] =
+    &["--seconds", "1", "--warm-up", "0.2", "--settle", "0.2", "--workers", "1"];
 /// For scenarios that need enough bytes to fill buffers.
 const LONGER: &[&str] = &["--seconds", "3", "--warm-up", "0.2", "--settle", "0.2", "--workers", "1"];
 
 /// Checks the numbers of any traffic scenario in which each message reaches `members` clients.
 #[track_caller]
-fn check_traffic(report: &Value, members: f64) {
+pub(crate) fn check_traffic(report: &Value, members: f64) {
     let (sent, expected) = (number(report, "/whole_run/sent"), number(report, "/whole_run/expected"));
     assert!(sent > 0.0, "{report:#}");
     assert_eq!(expected, sent * members, "{report:#}");

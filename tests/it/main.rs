@@ -12,6 +12,7 @@ mod api;
 mod api_cli;
 mod backends;
 mod bench;
+mod bench_tls;
 mod canary;
 mod carried;
 mod chat;

@@ -111,10 +111,7 @@ impl<'p> EventLoop<'p> {
     /// Returns how many of the stalled connections the server has ended.
     pub(super) fn count_dropped(&mut self) -> usize {
         let Self { connections, shared, .. } = self;
-        connections
-            .iter_mut()
-            .map(|connection| usize::from(connection.was_dropped(&mut shared.buffer, &mut shared.forms)))
-            .sum()
+        connections.iter_mut().map(|connection| usize::from(connection.was_dropped(shared))).sum()
     }
 
     /// Begins the closing handshake on every open connection.

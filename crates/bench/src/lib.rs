@@ -21,6 +21,7 @@
 //!   driver/        the phases of a run: connect, warm-up, measured time, drain; traffic (scenarios that publish)
 //!   event_loop.rs  all connections and their poller
 //!   connection/    one connection; stalling (clients that stop reading)
+//!   tls/           TLS for wss://: the certificates that are trusted; session (the stream of one connection)
 //!   wire/          WebSocket frames; tests
 //!   inflate.rs     decompresses what a server sends compressed
 //!   counting.rs    counts deliveries in received bytes
@@ -72,6 +73,7 @@ mod spawn;
 mod table;
 mod target;
 mod texts;
+mod tls;
 mod wire;
 
 use std::io::Write as _;
@@ -106,7 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let common = scenario.common();
     let target = &common.target;
     // Checks the arguments before a server is started. Its port is not known yet and does not matter for the checks.
-    let placeholder = format!("ws://127.0.0.1:9{}", scenario::endpoint_path(scenario));
+    let placeholder = scenario::server_url(scenario, 9);
     scenario::plan(scenario, target.url.as_ref().unwrap_or(&placeholder), None).map_err(Failure::Usage)?;
     let server = match target.url {
         Some(_) => None,
@@ -120,7 +122,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     };
     let url = match (&server, &target.url) {
-        (Some(server), _) => format!("ws://{}{}", server.address, scenario::endpoint_path(scenario)),
+        (Some(server), _) => scenario::server_url(scenario, server.address.port()),
         (None, url) => url.clone().unwrap_or_default(),
     };
     let pid = server.as_ref().map(spawn::Server::pid).or(target.pid);

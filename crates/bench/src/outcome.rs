@@ -102,6 +102,8 @@ pub(super) struct Outcome {
     pub(super) unsent: u64,
     /// Duration of each storm.
     pub(super) storms: Vec<Duration>,
+    /// Version of TLS and cipher, where connections were encrypted.
+    pub(super) tls: Option<String>,
     pub(super) resident: ResidentMemory,
     pub(super) samples: Vec<Sample>,
 }

@@ -40,8 +40,12 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) megabytes_per_s: Option<f64>,
     /// Bytes received for each delivery, frame headers and all other messages included, before they are decompressed.
+    /// The bytes that TLS adds are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) wire_bytes_each: Option<f64>,
+    /// Version of TLS and cipher of the first connection; left out without TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tls: Option<String>,
     /// Handshakes in which the server accepted to compress messages; left out if that was not offered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) compressed_connections: Option<u64>,
@@ -196,6 +200,7 @@ impl Report {
             megabytes_per_s: per_s(interval.bytes, 1e6, 3),
             wire_bytes_each: (interval.delivered > 0)
                 .then(|| round(interval.bytes as f64 / interval.delivered as f64, 1)),
+            tls: outcome.tls,
             compressed_connections: plan.compression.then_some(counters.deflating),
             whole_run: WholeRun::new(&counters, outcome.unsent),
             handshakes: Handshakes {

@@ -1,6 +1,6 @@
 //! Samples the server's memory and queues once a second, on its own thread so that a slow answer delays no message.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,6 +10,8 @@ use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
 use super::process;
+use super::target::Target;
+use super::tls::Tls;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Longest wait for `/metrics`: shorter than [`INTERVAL`], so that the next sample is not late.
@@ -29,6 +31,12 @@ pub(super) struct Sample {
     pub(super) queue_bytes: Option<u64>,
 }
 
+/// The page that has the queues of the server.
+struct Metrics {
+    address: SocketAddr,
+    tls: Option<Tls>,
+}
+
 /// A running sampler thread.
 #[derive(Debug)]
 pub(super) struct Sampler {
@@ -43,16 +51,17 @@ struct Shared {
 }
 
 impl Sampler {
-    /// Starts sampling the process `pid` and `/metrics` at `address`.
+    /// Starts sampling the process `pid` and `/metrics` of `target`.
     ///
     /// # Errors
     /// The system cannot start a thread.
-    pub(super) fn start(pid: Option<u32>, address: SocketAddr) -> std::io::Result<Self> {
+    pub(super) fn start(pid: Option<u32>, target: &Target) -> std::io::Result<Self> {
+        let server = Metrics { address: target.address, tls: target.tls.clone() };
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("sampler".into())
-            .spawn(move || sample(pid, address, &theirs))?;
+            .spawn(move || sample(pid, &server, &theirs))?;
         Ok(Self { shared, thread })
     }
 
@@ -64,12 +73,12 @@ impl Sampler {
     }
 }
 
-fn sample(pid: Option<u32>, address: SocketAddr, shared: &Shared) -> Vec<Sample> {
+fn sample(pid: Option<u32>, server: &Metrics, shared: &Shared) -> Vec<Sample> {
     let start = Instant::now();
     let mut samples = Vec::new();
     let mut has_metrics = true;
     for number in 0u32.. {
-        let queue_bytes = if has_metrics { queue_bytes(address) } else { None };
+        let queue_bytes = if has_metrics { server.queue_bytes() } else { None };
         // A server whose first answer has no such metric is not asked again.
         has_metrics &= number > 0 || queue_bytes.is_some();
         let at_s = (start.elapsed().as_secs_f64() * 100.0).round() / 100.0;
@@ -84,18 +93,28 @@ fn sample(pid: Option<u32>, address: SocketAddr, shared: &Shared) -> Vec<Sample>
     samples
 }
 
-fn queue_bytes(address: SocketAddr) -> Option<u64> {
-    gauge(&get(address, "/metrics").ok()?, "throng_queue_bytes")
-}
+impl Metrics {
+    fn queue_bytes(&self) -> Option<u64> {
+        gauge(&self.page().ok()?, "throng_queue_bytes")
+    }
 
-fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut page = String::new();
-    stream.take(MAX_PAGE).read_to_string(&mut page)?;
-    Ok(page)
+    fn page(&self) -> std::io::Result<String> {
+        let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        match &self.tls {
+            None => self.ask(stream),
+            Some(tls) => self.ask(tls.blocking(stream)?),
+        }
+    }
+
+    fn ask(&self, mut stream: impl Read + Write) -> std::io::Result<String> {
+        let host = self.address;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        let mut page = String::new();
+        stream.take(MAX_PAGE).read_to_string(&mut page)?;
+        Ok(page)
+    }
 }
 
 /// Returns the value of the series `name`, which has no labels, in a page of Prometheus text.

@@ -39,6 +39,10 @@ pub(super) struct Shared<'p> {
     /// Number of open connections that read, by room.
     members: Vec<u32>,
     pub(super) buffer: Vec<u8>,
+    /// The plaintext of the last read, where connections are encrypted.
+    pub(super) decrypted: Vec<u8>,
+    /// Version and cipher of the first encrypted connection.
+    pub(super) tls: Option<String>,
     /// Compressed forms that were received.
     pub(super) forms: Forms,
     /// The frames of the last read, decompressed.
@@ -59,6 +63,8 @@ impl<'p> Shared<'p> {
             permits: Vec::new(),
             members: vec![0; plan.rooms],
             buffer: vec![0; READ_BUFFER],
+            decrypted: Vec::new(),
+            tls: None,
             forms: Forms::default(),
             plain: Vec::new(),
             is_ending: false,

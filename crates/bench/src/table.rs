@@ -47,6 +47,7 @@ impl Report {
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> =
             vec![("scenario", format!("{} on {}", self.scenario, self.target)), ("load", self.load())];
+        rows.extend(self.tls.iter().map(|tls| ("encryption", tls.clone())));
         rows.extend(self.compressed_connections.map(|count| {
             let opened = self.handshakes.opened;
             (

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
 use super::inflate::NAME;
+use super::tls::{Tls, Trust};
 
 /// The GUID that a server appends to the key (RFC 6455 section 1.3).
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -20,6 +21,8 @@ pub(super) struct Target {
     pub(super) url: String,
     /// The resolved address of the host.
     pub(super) address: SocketAddr,
+    /// How connections are encrypted, if the URL begins with `wss://`.
+    pub(super) tls: Option<Tls>,
     authority: String,
     path: String,
     headers: Vec<String>,
@@ -36,15 +39,17 @@ fn accept_for(key: &str) -> String {
 }
 
 impl Target {
-    /// Parses `ws://HOST[:PORT][/PATH]`. Each header is a line `Name: value`; placeholders are allowed in both.
+    /// Parses `ws://HOST[:PORT][/PATH]`, or the same with `wss://`. Each header is a line `Name: value`; placeholders
+    /// are allowed in both.
     ///
     /// # Errors
-    /// The URL is no `ws://` URL, its host has no address, or a header is malformed.
-    pub(super) fn parse(url: &str, headers: &[String]) -> anyhow::Result<Self> {
-        let Some(rest) = url.strip_prefix("ws://") else {
-            bail!(
-                "{url}: must begin with ws:// (TLS is not supported: measure behind the proxy that terminates it)"
-            )
+    /// The URL is no WebSocket URL, its host has no address, a header is malformed, or the certificates to trust cannot
+    /// be read or are not needed.
+    pub(super) fn parse(url: &str, headers: &[String], trust: Trust<'_>) -> anyhow::Result<Self> {
+        let (rest, usual_port) = match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
+            (Some(rest), _) => (rest, 80),
+            (_, Some(rest)) => (rest, 443),
+            _ => bail!("{url}: must begin with ws:// or wss://"),
         };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
@@ -60,13 +65,19 @@ impl Target {
             ensure!(named && safe(header), "{header}: a header must be written as `Name: value`");
         }
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let dialled = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+        let dialled = if has_port { authority.to_owned() } else { format!("{authority}:{usual_port}") };
         let addresses =
             dialled.to_socket_addrs().with_context(|| format!("{url}: no address for {authority}"))?;
         // IPv4 first: `localhost` often resolves to ::1 first, where few servers listen.
         let address =
             addresses.min_by_key(SocketAddr::is_ipv6).with_context(|| format!("{url}: no address"))?;
-        Ok(Self { url: url.into(), address, authority: authority.into(), path, headers: headers.to_vec() })
+        let tls = match url.strip_prefix("wss://") {
+            Some(_) => Some(Tls::new(dialled.rsplit_once(':').map_or("", |(host, _)| host), trust)?),
+            None if trust == Trust::System => None,
+            None => bail!("--ca and --insecure are for wss:// alone, and the server is {url}"),
+        };
+        let (authority, headers) = (authority.into(), headers.to_vec());
+        Ok(Self { url: url.into(), address, tls, authority, path, headers })
     }
 
     /// Returns the handshake request of connection `number`, and the `Sec-WebSocket-Accept` that must answer it.
@@ -163,7 +174,8 @@ mod tests {
     #[test]
     fn a_url_is_parsed_and_its_placeholders_are_replaced() {
         let headers = ["X-User: {i}".to_owned()];
-        let target = Target::parse("ws://127.0.0.1:8080/ws/chat/u{i}?room={r}", &headers).expect("a URL");
+        let target = Target::parse("ws://127.0.0.1:8080/ws/chat/u{i}?room={r}", &headers, Trust::System)
+            .expect("a URL");
         assert_eq!(target.address, SocketAddr::from(([127, 0, 0, 1], 8080)));
         let (request, accept) = target.request(7, 3);
         let request = String::from_utf8(request).expect("text");
@@ -174,7 +186,7 @@ mod tests {
         assert!(request.ends_with("\r\nX-User: 00007\r\n\r\n"), "{request}");
         assert_eq!(accept.len(), 28);
         assert_eq!(
-            Target::parse("ws://127.0.0.1?x", &[]).map(|target| target.path).ok().as_deref(),
+            Target::parse("ws://127.0.0.1?x", &[], Trust::System).map(|target| target.path).ok().as_deref(),
             Some("/?x")
         );
     }
@@ -182,20 +194,31 @@ mod tests {
     #[test]
     fn malformed_urls_and_headers_are_refused() {
         for url in
-            ["http://127.0.0.1/", "wss://127.0.0.1/", "ws://", "ws://127.0.0.1:99999/", "ws://127.0.0.1/a b"]
+            ["http://127.0.0.1/", "WSS://127.0.0.1/", "ws://", "ws://127.0.0.1:99999/", "ws://127.0.0.1/a b"]
         {
-            assert!(Target::parse(url, &[]).is_err(), "{url}");
+            assert!(Target::parse(url, &[], Trust::System).is_err(), "{url}");
         }
         for header in ["no colon", ": x", "a b: c", "A: b\r\nC: d"] {
-            assert!(Target::parse("ws://127.0.0.1/", &[header.into()]).is_err(), "{header}");
+            assert!(Target::parse("ws://127.0.0.1/", &[header.into()], Trust::System).is_err(), "{header}");
         }
     }
 
     #[test]
+    fn a_secure_url_has_its_own_port_and_trusts_as_it_is_told() {
+        let secure = Target::parse("wss://127.0.0.1/", &[], Trust::Any).expect("a URL");
+        assert_eq!((secure.address.port(), secure.tls.is_some()), (443, true));
+        let near = Target::parse("wss://[::1]:8443/x", &[], Trust::Any).expect("a URL");
+        assert_eq!((near.address.to_string().as_str(), near.path.as_str()), ("[::1]:8443", "/x"));
+        let plain = Target::parse("ws://127.0.0.1/", &[], Trust::System).expect("a URL");
+        assert!(plain.tls.is_none());
+        assert!(Target::parse("ws://127.0.0.1/", &[], Trust::Any).is_err(), "there is nothing to trust");
+    }
+
+    #[test]
     fn sources_change_when_the_ports_of_one_are_used_up() {
-        let near = Target::parse("ws://127.0.0.1:1/", &[]).expect("a URL");
+        let near = Target::parse("ws://127.0.0.1:1/", &[], Trust::System).expect("a URL");
         assert_eq!((near.source(9, 10), near.source(10, 10)), (None, Some(([127, 0, 0, 2], 0).into())));
-        let far = Target::parse("ws://192.0.2.1:1/", &[]).expect("a URL");
+        let far = Target::parse("ws://192.0.2.1:1/", &[], Trust::System).expect("a URL");
         assert_eq!((far.source(10, 10), far.most_connections(10)), (None, 10));
     }
 

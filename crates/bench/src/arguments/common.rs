@@ -41,7 +41,8 @@ pub(in super::super) struct Common {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Target")]
 pub(in super::super) struct TargetArguments {
-    /// URL of the server to load: {i} stands for the connection's number in five digits, {r} for its room
+    /// URL of the server to load, ws:// or wss://; {i} stands for the connection's number in five digits, {r} for its
+    /// room
     #[arg(long, value_name = "URL", conflicts_with = "spawn")]
     pub(in super::super) url: Option<String>,
     /// Start a server for this run; this is also the default without --url
@@ -62,6 +63,12 @@ pub(in super::super) struct TargetArguments {
     /// Header of the handshake, with {i} and {r} as in the URL; may be repeated
     #[arg(long, value_name = "NAME: VALUE")]
     pub(in super::super) header: Vec<String>,
+    /// Trust the certificates in this file (PEM) besides those of the system: for wss:// with a certificate of your own
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub(in super::super) ca: Option<PathBuf>,
+    /// Accept any certificate of the server: for wss:// on a machine of your own
+    #[arg(long)]
+    pub(in super::super) insecure: bool,
     /// Offer permessage-deflate, and publish words instead of one letter; a started server has compression.enabled=true
     #[arg(long)]
     pub(in super::super) compression: bool,

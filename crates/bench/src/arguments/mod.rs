@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-pub(super) use self::common::{Common, Output, Traffic};
+pub(super) use self::common::{Common, Output, TargetArguments, Traffic};
 
 mod common;
 
@@ -22,6 +22,7 @@ Examples:
   throng bench fanout --duration 10s --report fanout.html
   throng bench echo --connections 50 --rate 20000 --url ws://127.0.0.1:9001/ --json -
   throng bench rooms --url 'ws://127.0.0.1:8080/ws/chat/u{i}?room={r}' --template '{\"message\":\"%s\"}'
+  throng bench connect --url 'wss://localhost:8443/ws/chat/u{i}' --ca ca.pem
   taskset -c 1 throng bench fanout --server-prefix 'taskset -c 0' --workers 1
 
 Exit codes: 0 success, 1 messages are missing or connections failed, 64 wrong usage, 70 internal error.";

@@ -1,7 +1,7 @@
 //! One client connection: handshake, frames and close. It never blocks, and reads into a buffer that all connections
 //! share. The poller that drives it is in `event_loop`.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
 
 use mio::event::Event;
@@ -13,6 +13,7 @@ use super::mark::MarkScanner;
 use super::shared::Shared;
 use super::target::{HandshakeState, check_response};
 use super::texts::{self, TextCollector};
+use super::tls::{Received, Session, Tls};
 use super::wire::{CLOSE, FrameDecoder, Malformed, PING, PONG, TEXT, put_frame};
 
 mod stalling;
@@ -51,12 +52,15 @@ pub(super) struct Connection {
     room: u32,
     state: State,
     stream: Option<TcpStream>,
+    /// Encrypts the stream, if the target demands that.
+    session: Option<Box<Session>>,
     decoder: FrameDecoder,
     /// Decompresses, if the server has accepted that.
     expander: Option<Box<Expander>>,
     texts: TextCollector,
     /// Parses marks, if the connection is sampled; the other connections only count them.
     scanner: Option<Box<MarkScanner>>,
+    /// Bytes that the socket has not accepted yet, encrypted where there is a session.
     unsent: Vec<u8>,
 }
 
@@ -69,6 +73,7 @@ impl Connection {
             room: shared.plan.room(number) as u32,
             state: State::Connecting { since_ns: shared.clock.now_ns() },
             stream: Some(stream),
+            session: None,
             decoder: FrameDecoder::default(),
             expander: None,
             texts: TextCollector::new(sampled),
@@ -105,11 +110,8 @@ impl Connection {
 
     /// Sends the handshake request, or fails if the TCP connection was not established.
     fn send_request(&mut self, since_ns: u64, shared: &mut Shared<'_>) {
-        let Some(stream) = &mut self.stream else { return };
-        let connected = stream.take_error().and_then(|error| error.map_or(Ok(()), Err));
         let (request, accept) = shared.plan.target.request(self.number as usize, self.room as usize);
-        // A fresh socket has room for a request.
-        match connected.and_then(|()| stream.write_all(&request)) {
+        match self.begin(&request, shared.plan.target.tls.as_ref()) {
             Ok(()) => {
                 let handshake = Handshake { since_ns, accept, response: Vec::new() };
                 self.state = State::Handshaking(Box::new(handshake));
@@ -121,6 +123,19 @@ impl Connection {
         }
     }
 
+    /// Sends `request`. With TLS, its handshake begins, and the request follows once it is over.
+    fn begin(&mut self, request: &[u8], tls: Option<&Tls>) -> io::Result<()> {
+        let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
+        stream.take_error()?.map_or(Ok(()), Err)?;
+        // A fresh socket has room for a request.
+        let Some(tls) = tls else { return stream.write_all(request) };
+        let mut session = tls.session()?;
+        session.send(request, &mut self.unsent)?;
+        self.session = Some(Box::new(session));
+        self.flush();
+        Ok(())
+    }
+
     /// Reads until the socket is empty. Registration is edge-triggered: a short read means that the socket is empty,
     /// unless the peer has closed it, which only a read of 0 bytes shows.
     fn receive(&mut self, ending: bool, shared: &mut Shared<'_>) {
@@ -129,7 +144,7 @@ impl Connection {
             match stream.read(&mut buffer) {
                 Ok(0) => self.handle_disconnect("", shared),
                 Ok(count) => {
-                    self.handle_bytes(&buffer[..count], shared);
+                    self.handle_read(&buffer[..count], shared);
                     if count < buffer.len() && !ending {
                         break;
                     }
@@ -140,6 +155,26 @@ impl Connection {
             }
         }
         shared.buffer = buffer;
+    }
+
+    /// Decrypts what was read, if the stream is encrypted, and handles it.
+    fn handle_read(&mut self, data: &[u8], shared: &mut Shared<'_>) {
+        let Some(session) = &mut self.session else { return self.handle_bytes(data, shared) };
+        let mut plain = std::mem::take(&mut shared.decrypted);
+        plain.clear();
+        let received = session.receive(data, &mut plain, &mut self.unsent);
+        self.flush();
+        if !plain.is_empty() {
+            self.handle_bytes(&plain, shared);
+        }
+        shared.decrypted = plain;
+        match received {
+            Ok(Received::More) => {}
+            // The connection may have ended with a close frame just before.
+            _ if self.stream.is_none() => {}
+            Ok(Received::End) => self.handle_disconnect("", shared),
+            Err(why) => self.handle_disconnect(&why, shared),
+        }
     }
 
     fn handle_bytes(&mut self, data: &[u8], shared: &mut Shared<'_>) {
@@ -156,6 +191,7 @@ impl Connection {
                 self.expander = deflates.then(Box::default);
                 shared.counters.deflating += u64::from(deflates);
                 shared.record_handshake(self.room, since_ns);
+                shared.tls = shared.tls.take().or_else(|| self.session.as_ref()?.negotiated());
                 let hello = shared.hello(self.number as usize, self.room as usize);
                 self.send(&hello);
                 self.handle_frames(&response[frames_at..], shared);
@@ -259,6 +295,11 @@ impl Connection {
     /// Drops the socket together with its unsent bytes.
     fn drop_socket(&mut self) {
         self.state = State::Closed;
+        if let Some(mut session) = self.session.take()
+            && session.finish(&mut self.unsent).is_ok()
+        {
+            self.flush();
+        }
         self.unsent = Vec::new();
         if let Some(stream) = self.stream.take() {
             // Bytes in the kernel's buffer still arrive. An error only means that the connection has ended already.
@@ -276,6 +317,11 @@ impl Connection {
     /// Writes `bytes` and keeps those that the socket does not accept. An error is noticed by the next read.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         let Some(stream) = self.stream.as_mut().filter(|_| !bytes.is_empty()) else { return };
+        if let Some(session) = &mut self.session {
+            // The handshake is over, so that the session keeps none of them and cannot refuse any.
+            let _ = session.send(bytes, &mut self.unsent);
+            return self.flush();
+        }
         let written = if self.unsent.is_empty() { stream.write(bytes).unwrap_or(0) } else { 0 };
         self.unsent.extend_from_slice(&bytes[written..]);
     }

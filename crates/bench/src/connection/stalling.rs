@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::counting;
 use super::super::inflate::Forms;
 use super::super::shared::Shared;
+use super::super::tls::Received;
 use super::super::wire::{CLOSE, Malformed};
 use super::{Connection, State};
 
@@ -21,31 +22,41 @@ impl Connection {
 
     /// Returns whether the connection was stalled and the server has ended it since: reads the remaining bytes to find
     /// the end of the stream or a close frame.
-    pub(in super::super) fn was_dropped(&mut self, buffer: &mut [u8], forms: &mut Forms) -> bool {
-        let Some(stream) = self.stream.as_mut().filter(|_| matches!(self.state, State::Stalled)) else {
-            return false;
-        };
-        let mut others = Vec::new();
-        loop {
-            match stream.read(buffer) {
-                Ok(0) => return true,
-                Ok(count) => {
-                    let mut plain = Vec::new();
-                    let data = match &mut self.expander {
-                        None => &buffer[..count],
-                        Some(expander) => match expander.expand(&buffer[..count], forms, &mut plain) {
-                            Ok(()) => &plain,
-                            Err(Malformed) => return true,
-                        },
-                    };
-                    let decoded = counting::skip(&mut self.decoder, data, &mut others);
-                    if decoded.is_err() || others.iter().any(|(opcode, _)| *opcode == CLOSE) {
-                        return true;
-                    }
-                }
-                Err(error) => return error.kind() != ErrorKind::WouldBlock,
-            }
+    pub(in super::super) fn was_dropped(&mut self, shared: &mut Shared<'_>) -> bool {
+        let mut buffer = std::mem::take(&mut shared.buffer);
+        let mut was_dropped = false;
+        while let Some(stream) = self.stream.as_mut().filter(|_| matches!(self.state, State::Stalled)) {
+            was_dropped = match stream.read(&mut buffer) {
+                Ok(0) => true,
+                Ok(count) if self.ends_in(&buffer[..count], &mut shared.forms) => true,
+                Ok(_) => continue,
+                Err(error) => error.kind() != ErrorKind::WouldBlock,
+            };
+            break;
         }
+        shared.buffer = buffer;
+        was_dropped
+    }
+
+    /// Returns whether the bytes that were read have a close frame, or end the stream in another way.
+    fn ends_in(&mut self, data: &[u8], forms: &mut Forms) -> bool {
+        let (mut decrypted, mut plain, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let (data, is_over) = match &mut self.session {
+            None => (data, false),
+            Some(session) => {
+                let received = session.receive(data, &mut decrypted, &mut self.unsent);
+                (decrypted.as_slice(), received != Ok(Received::More))
+            }
+        };
+        let data = match &mut self.expander {
+            None => data,
+            Some(expander) => match expander.expand(data, forms, &mut plain) {
+                Ok(()) => &plain,
+                Err(Malformed) => return true,
+            },
+        };
+        let decoded = counting::skip(&mut self.decoder, data, &mut others);
+        is_over || decoded.is_err() || others.iter().any(|(opcode, _)| *opcode == CLOSE)
     }
 
     /// Resets the connection as a crash of the client's machine would: without a close frame, and without a port that
@@ -57,6 +68,7 @@ impl Connection {
         if let Some(stream) = self.stream.take() {
             let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
+        self.session = None;
         self.state = State::Closed;
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn run(plan: &Plan, progress: &mut Progress) -> anyhow::Result<Outcom
     driver.outcome.open = driver.event_loop.shared.readers();
     driver.outcome.resident.after = driver.resident_kib();
     driver.outcome.counters = driver.event_loop.shared.counters.clone();
+    driver.outcome.tls = driver.event_loop.shared.tls.clone();
     driver.event_loop.close_all();
     driver.run_until(CLOSE_TIMEOUT, |event_loop| event_loop.shared.readers() == 0)?;
     Ok(driver.outcome)
@@ -84,8 +85,8 @@ impl Driver<'_, '_> {
 
     /// Runs a phase while a sampler reads the server's memory and queues.
     fn sampled(&mut self, phase: impl FnOnce(&mut Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let sampler = Sampler::start(self.plan.pid, self.plan.target.address)
-            .context("cannot start the sampler's thread")?;
+        let sampler =
+            Sampler::start(self.plan.pid, &self.plan.target).context("cannot start the sampler's thread")?;
         let done = phase(self);
         self.outcome.samples = sampler.finish();
         done

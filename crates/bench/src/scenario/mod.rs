@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::arguments::{Common, Scenario, Traffic};
+use super::arguments::{Common, Scenario, TargetArguments, Traffic};
 use super::inflate::OFFER;
 use super::mark::{MARK_BYTES, MAX_PUBLISHERS};
 use super::plan::{Plan, Receivers, Workload};
 use super::process;
 use super::schedule::Pace;
 use super::target::Target;
+use super::tls::Trust;
 use super::wire::{BINARY, TEXT};
 
 /// Handshakes at the same time, by default in all scenarios but `storm`.
@@ -123,9 +124,26 @@ fn seconds(flag: &str, value: f64) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs_f64(value))
 }
 
-/// Returns the path and query of the endpoint that a scenario uses on a server that it starts.
-pub(super) fn endpoint_path(scenario: &Scenario) -> &'static str {
-    if matches!(scenario, Scenario::Echo(_)) { "/ws?raw" } else { "/ws/chat/u{i}?room=bench-{r}" }
+/// Returns the URL of a server that is started for a run and listens on `port`. It speaks TLS if its settings name a
+/// certificate and no other address for TLS.
+pub(super) fn server_url(scenario: &Scenario, port: u16) -> String {
+    let path = if matches!(scenario, Scenario::Echo(_)) { "/ws?raw" } else { "/ws/chat/u{i}?room=bench-{r}" };
+    let has = |key: &str| {
+        let mut keys = scenario.common().target.set.iter().filter_map(|setting| setting.split_once('='));
+        keys.any(|(name, _)| name.trim() == key)
+    };
+    // Certificates for tests are for `localhost` more often than for an address.
+    let scheme_and_host =
+        if has("tls.cert_file") && !has("tls.listen") { "wss://localhost" } else { "ws://127.0.0.1" };
+    format!("{scheme_and_host}:{port}{path}")
+}
+
+fn trust(target: &TargetArguments) -> Trust<'_> {
+    match &target.ca {
+        Some(path) => Trust::File(path),
+        None if target.insecure => Trust::Any,
+        None => Trust::System,
+    }
 }
 
 /// Returns the settings of a server that is started for a run: no limit of it may influence the measurement. Settings
@@ -191,10 +209,10 @@ pub(super) fn plan(scenario: &Scenario, url: &str, pid: Option<u32>) -> anyhow::
         "--seconds {}: must be at least 0.1",
         measured.as_secs_f64()
     );
-    let (settle, compression) = (target.settle, target.compression);
+    let (settle, compression, trust) = (target.settle, target.compression, trust(target));
     let offer = compression.then(|| OFFER.to_owned());
     let headers: Vec<_> = target.header.iter().cloned().chain(offer).collect();
-    let target = Target::parse(url, &headers)?;
+    let target = Target::parse(url, &headers, trust)?;
     let per_address = (process::ephemeral_ports().unwrap_or(28_232) as f64 * PORT_SHARE) as usize;
     check_machine(profile.connections, &target, per_address)?;
     Ok(Plan {
