@@ -85,7 +85,10 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["fastwebsockets"], &["connection", "protocol::frame"]),
     (&["mio"], &["connection", "bench"]),
     (&["tokio_tungstenite", "futures_util"], &["client"]),
-    (&["rustls", "rustls_native_certs"], &["client", "broker::redis::link", "outbound", "tls", "bench::tls"]),
+    (
+        &["rustls", "rustls_native_certs"],
+        &["client", "broker::redis::link", "outbound", "tls", "bench::tls", "bench::examples"],
+    ),
     (&["x509_cert"], &["tls::certificate"]),
     (&["rcgen"], &["tls::tests"]),
     (&["tokio_rustls"], &["client", "broker::redis::link", "outbound::tests"]),
