@@ -2,6 +2,7 @@
 //! well, unless it is named here with the reason why not.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,10 +10,13 @@ use std::process::{Child, Command, Stdio};
 use crate::manual::blocks;
 use crate::support::log::Log;
 use crate::support::server::{Server, run, throng};
+use crate::support::tls::Authority;
 use crate::support::{binary, eventually};
 
 /// The beginnings of lines that are not run, each with the reason.
 const SKIPPED: &[(&str, &str)] = &[
+    ("cargo build --release", "builds for minutes; the next line needs it"),
+    ("benches/targets.py", "measures for hours, and needs the lab"),
     ("cargo run --release", "builds for minutes; what it starts is started here as `throng`"),
     ("cargo install", "builds for minutes, and installs what it builds"),
     ("cargo test --release", "builds for minutes; tests/run does it"),
@@ -29,9 +33,19 @@ const GOES_ON: &[(&str, &str)] =
 /// The key of the examples.
 const KEY: &str = "an-example-key-of-16";
 
+/// The server of the test.
+struct Target {
+    /// Address without TLS.
+    plain: String,
+    /// Port with TLS, for which the certificate is in the folder.
+    secure_port: u16,
+}
+
 /// Replaces the server of the example by the server of the test, and reduces the work as far as possible.
-fn rewritten(line: &str, server: &str) -> String {
+fn rewritten(line: &str, target: &Target) -> String {
+    let Target { plain: server, secure_port } = target;
     let mut line = line.replace("127.0.0.1:8080", server).replace("127.0.0.1:9000", "127.0.0.1:0");
+    line = line.replace("localhost:8443", &format!("localhost:{secure_port}"));
     line = line.replace("http://chat.example/", &format!("http://{server}/"));
     // The example names another WebSocket server, and a rate that a build for tests cannot keep.
     line = line.replace("127.0.0.1:9001/", &format!("{server}/ws?raw")).replace("--rate 20000", "--rate 200");
@@ -42,7 +56,8 @@ fn rewritten(line: &str, server: &str) -> String {
         if line.contains("bench rooms ") {
             line += " --rooms 2";
         }
-        for short in ["--connections 10", "--seconds 1", "--warm-up 0.2", "--settle 0.2"] {
+        let times = if line.contains("bench connect ") { &[][..] } else { &["--seconds 1", "--warm-up 0.2"] };
+        for short in ["--connections 10", "--settle 0.2"].iter().chain(times) {
             let flag = short.split(' ').next().unwrap_or_default();
             line = if line.contains(flag) { line } else { format!("{line} {short}") };
         }
@@ -118,8 +133,8 @@ fn serves(line: &str) -> bool {
 }
 
 /// Runs one line until its effect can be seen.
-fn check(line: &str, server: &Server, folder: &Path, path: &str) {
-    let line = &rewritten(line, &server.address().to_string());
+fn check(line: &str, target: &Target, folder: &Path, path: &str) {
+    let line = &rewritten(line, target);
     println!("$ {line}");
     let mut running = Running::start(line, folder, path);
     if serves(line) {
@@ -162,7 +177,18 @@ fn every_shell_line_of_the_manual_and_of_help_does_what_it_says() {
     let mut file = std::fs::File::create(folder.path().join("throng.toml")).expect("a file");
     file.write_all(blocks("toml").concat().as_bytes()).expect("written");
 
-    let server = Server::start(&[("api.keys", KEY)]);
+    let authority = Authority::new("An Authority");
+    let files = authority.issue("server", &["localhost"]);
+    for (from, name) in
+        [(authority.file(), "ca.pem"), (files.cert.clone(), "server.crt"), (files.key.clone(), "server.key")]
+    {
+        std::fs::copy(from, folder.path().join(name)).expect("copied");
+    }
+    let own = [("api.keys", KEY), ("tls.listen", "127.0.0.1:0")];
+    let server = Server::start(&[&own[..], &files.settings()].concat());
+    let log = server.log().wait_for("the address", |line| line["message"] == "listening for TLS");
+    let secure: SocketAddr = log["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+    let target = || Target { plain: server.address().to_string(), secure_port: secure.port() };
     let of_manual = blocks("sh").into_iter().flat_map(str::lines).map(str::to_owned);
     let of_help = examples_of_help();
     assert!(of_help.len() >= 5, "only {of_help:?} in the texts of help");
@@ -175,7 +201,7 @@ fn every_shell_line_of_the_manual_and_of_help_does_what_it_says() {
         } else if let Some(program) = missing(&line) {
             println!("skipped: {line}: there is no {program} for it on this machine");
         } else {
-            check(&line, &server, folder.path(), &path);
+            check(&line, &target(), folder.path(), &path);
             count += 1;
         }
     }
