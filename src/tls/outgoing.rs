@@ -2,14 +2,14 @@
 
 use std::io::{self, IoSlice};
 
-/// Largest plaintext of one record in bytes (RFC 8446, section 5.1).
+/// Most plaintext in bytes that is encrypted before it is sent: as much as one record may have (RFC 8446, section 5.1).
 pub(super) const RECORD_BYTES: usize = 16 * 1024;
 
 /// Memory in which records are made before they are sent. Connections that are served one after the other share one:
 /// it holds nothing between two calls. It grows to two records.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// Small buffers that are sent in one record.
+    /// Small buffers that are sent together.
     plain: Vec<u8>,
     pub(super) cipher: Vec<u8>,
 }
@@ -22,7 +22,7 @@ pub(super) struct Cursor {
 }
 
 impl Scratch {
-    /// Returns the plaintext of the next record, and the buffer for its ciphertext: a part of the next buffer that is
+    /// Returns the plaintext of the next records, and the buffer for their ciphertext: a part of the next buffer that is
     /// not empty, or several small buffers copied into one. Nothing is left when the plaintext is empty.
     pub(super) fn next_record<'a>(
         &'a mut self,

@@ -107,7 +107,7 @@ fn bytes_that_the_socket_does_not_take_leave_first_and_are_one_record_at_most() 
             wire.extend_from_slice(bytes);
             Ok(bytes.len())
         });
-        assert!(tail.unwrap() && wire.len() <= RECORD_BYTES + 64, "{} bytes", wire.len());
+        assert!(tail.unwrap() && wire.len() <= RECORD_BYTES + 512, "{} bytes", wire.len());
         peers.hand_to_client(&wire).unwrap();
         told.extend(peers.read_client());
         assert!(told == plain);
