@@ -22,8 +22,8 @@ pub(super) struct Cursor {
 }
 
 impl Scratch {
-    /// Returns the plaintext of the next records, and the buffer for their ciphertext: a part of the next buffer that is
-    /// not empty, or several small buffers copied into one. Nothing is left when the plaintext is empty.
+    /// Returns the plaintext of the next records, and the buffer for their ciphertext: a part of the next buffer that
+    /// is not empty, or several small buffers copied into one. Nothing is left when the plaintext is empty.
     pub(super) fn next_record<'a>(
         &'a mut self,
         slices: &'a [IoSlice<'_>],
