@@ -142,12 +142,18 @@ pub struct Metrics {
 pub struct Gauges {
     /// The value of `limits.max_connections`.
     pub max_connections: usize,
+    /// The value of `queue.total_bytes`.
+    pub max_queue_bytes: usize,
+    /// Whether the first signal to stop has come.
+    pub is_draining: bool,
     /// Rooms that have members or history.
     pub rooms: usize,
     /// Users whose rate limit bucket is not full.
     pub limited_users: usize,
     /// Messages that wait to be written to `history.dir` or are being written.
     pub history_waiting: usize,
+    /// Writes to `history.dir` that failed.
+    pub history_failures: u64,
     /// The metrics of the engine that several nodes share, and the bytes that wait for it; `None` on a node alone.
     pub engine: Option<(Arc<EngineMetrics>, usize)>,
     /// The figures of each webhook.
@@ -191,6 +197,8 @@ pub struct Process {
     pub open_fds: Option<u64>,
     /// Most file descriptors that may be open.
     pub max_fds: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
     /// Start of the process, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
 }
@@ -266,6 +274,17 @@ impl Metrics {
 mod tests {
     use super::*;
 
+    fn a_process() -> Process {
+        Process {
+            cpu: Duration::from_millis(1_500),
+            resident_bytes: Some(1 << 20),
+            open_fds: None,
+            max_fds: Some(1024),
+            threads: Some(5),
+            started_unix_ms: 1_700_000_000_250,
+        }
+    }
+
     #[test]
     fn shards_are_summed_and_unknown_codes_are_one_series() {
         let metrics = Metrics::new(2, &["origin"]);
@@ -284,9 +303,12 @@ mod tests {
         metrics.shard(1).count_fanout(Duration::from_secs(60));
         let now = Gauges {
             max_connections: 1000,
+            max_queue_bytes: 1 << 20,
+            is_draining: true,
             rooms: 7,
             limited_users: 3,
             history_waiting: 2,
+            history_failures: 4,
             engine: None,
             webhooks: Vec::new(),
             hooks: Vec::new(),
@@ -297,20 +319,16 @@ mod tests {
                 expiry_unix_s: 1_900_000_000,
             }],
         };
-        let process = Process {
-            cpu: Duration::from_millis(1_500),
-            resident_bytes: Some(1 << 20),
-            open_fds: None,
-            max_fds: Some(1024),
-            started_unix_ms: 1_700_000_000_250,
-        };
-        let text = metrics.render(&now, &process);
+        let text = metrics.render(&now, &a_process());
         for line in [
             "throng_connections_accepted_total 5",
             "throng_rooms 7",
-            "throng_tls_certificate_expiry_seconds{certificate=\"0\",name=\"*.chat.example\"} 1900000000",
+            "throng_tls_certificate_expiry_timestamp_seconds{certificate=\"0\",name=\"*.chat.example\"} 1900000000",
             "throng_rate_limit_users 3",
             "throng_history_waiting 2",
+            "throng_history_write_failures_total 4",
+            "throng_queue_bytes_max 1048576",
+            "throng_draining 1",
             "throng_connections_max 1000",
             "throng_shard_connections{shard=\"0\"} 7",
             "throng_shard_connections{shard=\"1\"} 0",
@@ -324,6 +342,7 @@ mod tests {
             "process_cpu_seconds_total 1.5",
             "process_resident_memory_bytes 1048576",
             "process_max_fds 1024",
+            "process_threads 5",
             "process_start_time_seconds 1700000000.25",
             "throng_refused_total{reason=\"origin\"} 1",
             "throng_fanout_seconds_bucket{le=\"0.0001\"} 0",

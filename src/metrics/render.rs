@@ -11,8 +11,10 @@ impl Metrics {
     #[must_use]
     pub fn render(&self, now: &Gauges, process: &Process) -> String {
         let mut page = Page(String::with_capacity(16 * 1024));
-        page.head("throng_build_info", "gauge", "Always 1; the label is the version.");
-        page.series("throng_build_info", "version", env!("CARGO_PKG_VERSION"), 1);
+        let name = "throng_build_info";
+        page.head(name, "gauge", "Always 1; the labels are the version and the parts that were compiled in.");
+        let (version, features) = (env!("CARGO_PKG_VERSION"), features());
+        page.plain(&format!("{name}{{version=\"{version}\",features=\"{features}\"}}"), 1);
         self.render_gauges(&mut page, now);
         self.render_counters(&mut page);
         self.render_shards(&mut page);
@@ -33,7 +35,7 @@ impl Metrics {
             );
         }
         if !now.certificates.is_empty() {
-            let name = "throng_tls_certificate_expiry_seconds";
+            let name = "throng_tls_certificate_expiry_timestamp_seconds";
             page.head(name, "gauge", "Last second in which a certificate holds, since the Unix epoch.");
             for CertificateGauge { index, name: host, expiry_unix_s } in &now.certificates {
                 // A certificate may have any characters in its names.
@@ -59,8 +61,18 @@ impl Metrics {
             "Most WebSocket connections that may be open (limits.max_connections).",
             now.max_connections,
         );
+        page.gauge(
+            "throng_draining",
+            "Whether the server is stopping and takes no new connections.",
+            u8::from(now.is_draining),
+        );
         page.gauge("throng_rooms", "Rooms that have members or history.", now.rooms);
         page.gauge("throng_queue_bytes", "Bytes queued for clients.", sum(|s| &s.queue_bytes));
+        page.gauge(
+            "throng_queue_bytes_max",
+            "Most bytes that may be queued for clients (queue.total_bytes).",
+            now.max_queue_bytes,
+        );
         page.gauge(
             "throng_rate_limit_users",
             "Users whose rate limit bucket is not full.",
@@ -70,6 +82,11 @@ impl Metrics {
             "throng_history_waiting",
             "Messages that wait to be written to history.dir.",
             now.history_waiting,
+        );
+        page.counter(
+            "throng_history_write_failures_total",
+            "Writes to history.dir that failed.",
+            now.history_failures,
         );
     }
 
@@ -158,6 +175,7 @@ impl Process {
             ("process_resident_memory_bytes", "Resident memory.", self.resident_bytes),
             ("process_open_fds", "Open file descriptors.", self.open_fds),
             ("process_max_fds", "Most file descriptors that may be open.", self.max_fds),
+            ("process_threads", "Threads.", self.threads),
         ] {
             if let Some(value) = value {
                 page.gauge(name, help, value);
@@ -166,4 +184,17 @@ impl Process {
         let help = "Start of the process, since the Unix epoch.";
         page.gauge("process_start_time_seconds", help, self.started_unix_ms as f64 / 1e3);
     }
+}
+
+/// Returns the names of the features of the build, separated by commas.
+fn features() -> String {
+    let all = [
+        (cfg!(feature = "bench"), "bench"),
+        (cfg!(feature = "chat"), "chat"),
+        (cfg!(feature = "client"), "client"),
+        (cfg!(feature = "fault-injection"), "fault-injection"),
+        (cfg!(feature = "terminal"), "terminal"),
+        (cfg!(feature = "tls"), "tls"),
+    ];
+    all.iter().filter(|(is_in, _)| *is_in).map(|(_, name)| *name).collect::<Vec<_>>().join(",")
 }

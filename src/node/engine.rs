@@ -52,6 +52,14 @@ impl Engine {
         }
     }
 
+    /// Returns how many writes to `history.dir` have failed.
+    pub(super) fn write_failures(&self) -> u64 {
+        match self {
+            Self::Log(log) => log.failures(),
+            Self::Memory | Self::Redis(_) => 0,
+        }
+    }
+
     /// Returns false when nothing can be published: the log's thread has ended, or the engine has not answered for
     /// long.
     pub(super) fn can_publish(&self) -> bool {

@@ -322,11 +322,15 @@ impl Node {
     /// Returns the values of the node's [`Gauges`].
     #[must_use]
     pub fn gauges(&self) -> Gauges {
+        let config = self.config();
         Gauges {
-            max_connections: self.config().limits.max_connections,
+            max_connections: config.limits.max_connections,
+            max_queue_bytes: config.queue.total_bytes,
+            is_draining: self.is_draining(),
             rooms: self.room_count(),
             limited_users: self.limiter.read().as_ref().as_ref().map_or(0, |limiter| limiter.users.len()),
             history_waiting: if self.engine.cluster().is_some() { 0 } else { self.engine.waiting() },
+            history_failures: self.engine.write_failures(),
             keys: None,
             certificates: Vec::new(),
             engine: self

@@ -260,6 +260,7 @@ async fn a_disk_that_is_full_for_a_while_loses_no_position() {
         assert_eq!((&answer["offset"], &answer["epoch"]), (&json!(last), &json!(epoch)));
     };
     assert!((5..100).contains(&last), "{last} messages in 16 KiB");
+    assert!(server.metric("throng_history_write_failures_total", "") >= 1.0);
     assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("unavailable")), "{refused}");
     for _ in 0..3 {
         assert_eq!(ask(&mut alice, last + 1).await["code"], "unavailable");

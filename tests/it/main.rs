@@ -82,6 +82,7 @@ mod v1_resume;
 mod v1_rooms;
 mod v1_takeover;
 mod vanish;
+mod watching;
 mod web;
 mod webhooks;
 mod webhooks_dir;

@@ -107,8 +107,13 @@ fn the_metrics_of_the_process_and_its_workers_are_there() {
     eventually("three are connected", || server.connections() == 3.0);
     let all = server.metrics();
     let number = |series: &str| *all.get(series).unwrap_or_else(|| panic!("no {series}: {all:#?}"));
-    let version = format!("throng_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
-    assert_eq!((number(&version), number("throng_connections_max")), (1.0, 1234.0));
+    let version = format!("throng_build_info{{version=\"{}\",features=\"", env!("CARGO_PKG_VERSION"));
+    let build = all.keys().find(|series| series.starts_with(&version)).expect("the series of the build");
+    assert!(["bench", "chat", "terminal", "tls"].iter().all(|feature| build.contains(feature)), "{build}");
+    assert_eq!((number(build), number("throng_connections_max")), (1.0, 1234.0));
+    assert_eq!(number("throng_draining"), 0.0);
+    assert!(number("throng_queue_bytes_max") >= 1e6, "a share of the machine's memory");
+    assert!(number("process_threads") >= 3.0, "one for each worker");
     for (name, total) in [
         ("throng_shard_connections", "throng_connections"),
         ("throng_shard_deliveries_total", "throng_deliveries_total"),

@@ -161,7 +161,7 @@ fn check(line: &str, target: &Target, folder: &Path, path: &str) {
 /// Returns a program that the line needs and this machine does not have.
 fn missing(line: &str) -> Option<&'static str> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    ["curl", "taskset"].into_iter().find(|program| {
+    ["curl", "promtool", "taskset"].into_iter().find(|program| {
         let is_there = Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
         line.contains(program) && !(is_there && (*program != "taskset" || cores >= 2))
     })
@@ -176,6 +176,11 @@ fn every_shell_line_of_the_manual_and_of_help_does_what_it_says() {
     let path = format!("{}:{rest}", programs.path().display());
     let mut file = std::fs::File::create(folder.path().join("throng.toml")).expect("a file");
     file.write_all(blocks("toml").concat().as_bytes()).expect("written");
+
+    let examples = folder.path().join("examples");
+    std::fs::create_dir(&examples).expect("a folder");
+    let prometheus = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/prometheus");
+    std::os::unix::fs::symlink(prometheus, examples.join("prometheus")).expect("a link");
 
     let authority = Authority::new("An Authority");
     let files = authority.issue("server", &["localhost"]);

@@ -91,6 +91,12 @@ where
         self.writer.waiting()
     }
 
+    /// Returns how many writes to the folder have failed.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.writer.failures()
+    }
+
     /// Returns false when nothing can be published any more, because the log's thread has stopped.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -15,11 +15,14 @@ const MOST_COUNTED: usize = 4096;
 /// Measures this process for `/metrics`. `started_unix_ms` is the start of the process in milliseconds since the Unix
 /// epoch, and is passed on as it is.
 pub(in crate::server) fn of_process(started_unix_ms: u64) -> Process {
+    let status = std::fs::read_to_string("/proc/self/status").ok();
+    let of_status = |read: fn(&str) -> Option<u64>| status.as_deref().and_then(read);
     Process {
         cpu: cpu(),
-        resident_bytes: resident_bytes(),
+        resident_bytes: of_status(resident_in),
         open_fds: open_fds(),
         max_fds: Machine::descriptor_limit().map(|limit| limit as u64),
+        threads: of_status(threads_in),
         started_unix_ms,
     }
 }
@@ -57,6 +60,11 @@ fn resident_in(status: &str) -> Option<u64> {
     kib.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// Returns the number of threads from the text of `/proc/self/status`.
+fn threads_in(status: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +76,13 @@ mod tests {
             assert_eq!(resident_in(nothing), None, "{nothing}");
         }
         assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
+
+    #[test]
+    fn threads_are_read() {
+        assert_eq!(threads_in("Name:\tthrong\nThreads:\t7\nSigQ:\t0/1\n"), Some(7));
+        assert_eq!(threads_in("Name:\tthrong\n"), None);
+        assert!(of_process(0).threads.is_some_and(|threads| threads >= 1));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(crate) const CLIENTS: Page = page!("docs/clients.md");
 pub(crate) const CONFIGURATION: Page = page!("docs/configuration.md");
 pub(crate) const OPERATIONS: Page = page!("docs/operations.md");
 pub(crate) const SERVER_API: Page = page!("docs/server-api.md");
+pub(crate) const WATCHING: Page = page!("docs/watching.md");
 
 /// All pages, which are searched for commands and examples.
 const ALL: &[Page] = &[
@@ -41,6 +42,7 @@ const ALL: &[Page] = &[
     CONFIGURATION,
     OPERATIONS,
     SERVER_API,
+    WATCHING,
     page!("docs/README.md"),
     page!("docs/architecture.md"),
     page!("docs/benchmarking.md"),
@@ -70,6 +72,20 @@ impl Page {
             lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect();
         assert!(!rows.is_empty(), "no table under {heading:?} in {}", self.path);
         rows
+    }
+
+    /// Returns the name, without labels, and the type of every metric in the tables of the page.
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> BTreeSet<(&'static str, &'static str)> {
+        let rows = self.text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let rows = rows.map(|(name, rest)| (name.split('{').next().unwrap_or(name), rest));
+        let ours = rows.filter(|(name, _)| name.starts_with("throng_") || name.starts_with("process_"));
+        let metrics: Vec<_> =
+            ours.map(|(name, rest)| (name, rest.split(" | ").next().unwrap_or(rest))).collect();
+        assert!(!metrics.is_empty(), "no metrics in {}", self.path);
+        let unique: BTreeSet<_> = metrics.iter().copied().collect();
+        assert_eq!(unique.len(), metrics.len(), "a metric is listed twice in {}", self.path);
+        unique
     }
 
     /// Replaces a part of the page, in the file.

@@ -12,7 +12,7 @@ use throng::testing::api::{Method, Target};
 use throng::testing::protocol::close::EndReason;
 use throng::testing::protocol::event::CommandError;
 
-use super::{CLIENTS, CONFIGURATION, OPERATIONS, PROTOCOL, SERVER_API, quoted};
+use super::{CLIENTS, CONFIGURATION, OPERATIONS, PROTOCOL, SERVER_API, WATCHING, quoted};
 use crate::support::feed::{Viewer, names};
 use crate::support::server::{Server, run};
 use crate::support::terminal::Chat;
@@ -208,10 +208,6 @@ fn the_metrics_are_those_of_the_page() {
         let (name, kind) = line.split_once(' ').expect("a name and a type");
         (name, kind)
     });
-    let listed = OPERATIONS.rows("## Metrics").into_iter().map(|row| {
-        let name = quoted(row[0]).next().expect("a name");
-        (name.split('{').next().unwrap_or(name), row[1])
-    });
     // Those of the engine exist only where there is one, at which tests/cluster looks, and those of a set of keys where
     // there is a URL, at which `jwks` looks. Those of certificates need one: see `tls`.
     let is_engines = |name: &str| {
@@ -220,7 +216,7 @@ fn the_metrics_are_those_of_the_page() {
             || name.starts_with("throng_tls_")
             || ["throng_nodes", "throng_control_timeouts_total"].contains(&name)
     };
-    let listed = listed.filter(|(name, _)| !is_engines(name));
+    let listed = WATCHING.metrics().into_iter().filter(|(name, _)| !is_engines(name));
     assert_eq!(listed.collect::<BTreeSet<_>>(), served.collect());
 }
 

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -107,6 +108,8 @@ struct Shared<J> {
     waiting: Mutex<Waiting<J>>,
     /// The thread, once it has first looked for something to do.
     thread: OnceLock<Thread>,
+    /// Writes that failed, flushes included.
+    failures: AtomicU64,
 }
 
 /// A handle of the thread that writes. Dropping it stops the thread as [`Writer::stop`] does.
@@ -128,7 +131,11 @@ impl<J: Send + 'static> Writer<J> {
     ) -> io::Result<Self> {
         let waiting =
             Waiting { jobs: Vec::new(), count: 0, bytes: 0, trims: HashMap::new(), is_stopping: false };
-        let shared = Arc::new(Shared { waiting: Mutex::new(waiting), thread: OnceLock::new() });
+        let shared = Arc::new(Shared {
+            waiting: Mutex::new(waiting),
+            thread: OnceLock::new(),
+            failures: AtomicU64::new(0),
+        });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("history".into()).spawn(move || {
             WriterThread { shared: StopOnDrop(theirs), log, publisher, warned_at: None, dirty_since: None }
@@ -169,6 +176,12 @@ impl<J: Send + 'static> Writer<J> {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared.waiting.lock().count
+    }
+
+    /// Returns how many writes to the log have failed. A batch of messages counts once.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.shared.failures.load(Relaxed)
     }
 
     /// Returns true until the writer is stopped, or has panicked: then nothing can be published any more.
@@ -305,7 +318,7 @@ impl<P: Publisher> WriterThread<P> {
             let trims = trims.into_iter().flat_map(|(room, pending)| pending.parts(room));
             let kept = self.log.discard(trims).and_then(|()| self.log.clean_up(now_ms));
             if let Err(error) = kept.and_then(|()| self.sync()) {
-                self.warn(&error);
+                self.count_failure(&error);
             }
         }
         self.log.close()
@@ -347,13 +360,15 @@ impl<P: Publisher> WriterThread<P> {
         match self.log.append(&records) {
             Ok(()) => all_assigned.into_iter().for_each(|assigned| self.publisher.committed(assigned)),
             Err(error) => {
-                self.warn(&error);
+                self.count_failure(&error);
                 all_assigned.into_iter().rev().for_each(|assigned| self.publisher.failed(assigned, &error));
             }
         }
     }
 
-    fn warn(&mut self, error: &LogError) {
+    /// Counts a write that failed, and logs it, at most once in a while.
+    fn count_failure(&mut self, error: &LogError) {
+        self.shared.0.failures.fetch_add(1, Relaxed);
         if self.warned_at.is_none_or(|at| at.elapsed() >= LOG_PAUSE) {
             self.warned_at = Some(Instant::now());
             tracing::error!(%error, "history.dir cannot be written: a message that cannot be stored is refused");
