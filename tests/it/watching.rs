@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::manual::WATCHING;
+use crate::support::receiver::{SECRET, secret_file};
 use crate::support::server::Server;
 
 const ALERTS: &str = include_str!("../../examples/prometheus/alerts.yml");
@@ -43,16 +44,20 @@ fn promtool_finds_nothing_wrong_with_the_page() {
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
-    let (secret, history) = (folder.path().join("secret"), folder.path().join("history"));
-    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLjSw\n").expect("a file");
+    let history = folder.path().join("history");
+    let secret = secret_file(folder.path(), &[SECRET]);
+    let receivers = format!("[{{url = \"http://127.0.0.1:1/\", secret_file = {secret:?}}}]");
     let server = Server::start(&[
         ("compression.enabled", "true"),
         ("history.dir", history.to_str().expect("UTF-8")),
         ("hooks.connect", "http://127.0.0.1:1/"),
-        ("hooks.secret_file", secret.to_str().expect("UTF-8")),
+        ("hooks.secret_file", &secret),
+        ("webhooks.receivers", &receivers),
     ]);
     let page = server.get("/metrics").body;
-    assert!(page.contains("throng_hook_in_flight{hook=\"connect\"} 0"), "{page}");
+    for series in ["throng_hook_in_flight{hook=\"connect\"} 0", "throng_webhook_queue{webhook=\"0\"} "] {
+        assert!(page.contains(series), "no {series}: {page}");
+    }
     assert_eq!(complaints(&promtool, &page), "");
     // It would find something.
     let wrong = page.replace("throng_writes_total", "throng_writes");
