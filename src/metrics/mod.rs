@@ -323,7 +323,7 @@ mod tests {
         for line in [
             "throng_connections_accepted_total 5",
             "throng_rooms 7",
-            "throng_tls_certificate_expiry_timestamp_seconds{certificate=\"0\",name=\"*.chat.example\"} 1900000000",
+            "throng_tls_certificate_expiry_seconds{certificate=\"0\",name=\"*.chat.example\"} 1900000000",
             "throng_rate_limit_users 3",
             "throng_history_waiting 2",
             "throng_history_write_failures_total 4",

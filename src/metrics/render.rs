@@ -35,7 +35,7 @@ impl Metrics {
             );
         }
         if !now.certificates.is_empty() {
-            let name = "throng_tls_certificate_expiry_timestamp_seconds";
+            let name = "throng_tls_certificate_expiry_seconds";
             page.head(name, "gauge", "Last second in which a certificate holds, since the Unix epoch.");
             for CertificateGauge { index, name: host, expiry_unix_s } in &now.certificates {
                 // A certificate may have any characters in its names.

@@ -72,7 +72,7 @@ fn two_flags_make_the_server_speak_tls() {
     let metrics = Secure::connect(server.address(), &client).unwrap().get("/metrics").unwrap();
     // 2120-01-01
     let expiry =
-        "throng_tls_certificate_expiry_timestamp_seconds{certificate=\"0\",name=\"localhost\"} 4733510400";
+        "throng_tls_certificate_expiry_seconds{certificate=\"0\",name=\"localhost\"} 4733510400";
     assert!(metrics.body.lines().any(|line| line == expiry), "{}", metrics.body);
     let dashboard =
         |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with("dashboard: https://"));
@@ -181,7 +181,7 @@ fn each_name_has_its_certificate() {
     assert_eq!(asked("eu.chat.example").unwrap(), other);
     assert!(asked("elsewhere.example").is_err(), "it gets the first one, which has another name");
     let metrics = Secure::connect(server.address(), &client).unwrap().get("/metrics").unwrap().body;
-    assert_eq!(metrics.matches("throng_tls_certificate_expiry_timestamp_seconds{").count(), 2, "{metrics}");
+    assert_eq!(metrics.matches("throng_tls_certificate_expiry_seconds{").count(), 2, "{metrics}");
 }
 
 #[test]
