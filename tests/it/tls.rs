@@ -71,8 +71,7 @@ fn two_flags_make_the_server_speak_tls() {
     }
     let metrics = Secure::connect(server.address(), &client).unwrap().get("/metrics").unwrap();
     // 2120-01-01
-    let expiry =
-        "throng_tls_certificate_expiry_seconds{certificate=\"0\",name=\"localhost\"} 4733510400";
+    let expiry = "throng_tls_certificate_expiry_seconds{certificate=\"0\",name=\"localhost\"} 4733510400";
     assert!(metrics.body.lines().any(|line| line == expiry), "{}", metrics.body);
     let dashboard =
         |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with("dashboard: https://"));
