@@ -52,7 +52,8 @@
 //                doctor (checks: kernel and machine, memory at worst, files, certificates, engine; size, report) ·
 //                history (checks a folder of history) · api (the calls of the server API: calls; batch; access, the
 //                address and the key; session, which makes them; output, table, views; error) · logging · signals ·
-//                token
+//                notify (tells a service manager how the server is) · token · health (of a running server) · documents
+//                (completions and man pages) · version
 //   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how one
 //                is revoked for another socket) · address_check (a socket against the limits of its address) · policy
 //                (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and shard;
@@ -178,7 +179,7 @@
 // rows, and also that a foreign crate is named only in the modules that are listed with it.
 //
 // ```text
-// main, cli
+// main, cli                  clap_complete and clap_mangen only in cli::documents
 // server      bench  client  terminal    crates, which use nothing of the server
 // http                       hyper also in server and outbound, httparse nowhere else
 // connection  admission      fastwebsockets and mio only in connection

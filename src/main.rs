@@ -1,9 +1,9 @@
 //! The binary: arguments and settings → logging → bind → serve → drain.
 //!
-//! Exit codes: 0 done or drained, 1 a load test failed or the check of a history found something, 64 wrong settings or
-//! usage, 69 the address cannot be bound or the folder of history.dir or webhooks.dir cannot be used, 70 internal
-//! error, 130 or 143 stopped at once by a second SIGINT or SIGTERM. The chat in a terminal has also 65 (something was
-//! refused), 69 (no connection) and 75 (something was not acknowledged).
+//! Exit codes: 0 done or drained, 1 a load test failed, the check of a history found something, or the server that
+//! `health` asked is not well, 64 wrong settings or usage, 69 the address cannot be bound or the folder of history.dir
+//! or webhooks.dir cannot be used, 70 internal error, 130 or 143 stopped at once by a second SIGINT or SIGTERM. The
+//! chat in a terminal has also 65 (something was refused), 69 (no connection) and 75 (something was not acknowledged).
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use throng::Server;
 use throng::cli::logging::{self, LogFilter};
+use throng::cli::notify::Notifier;
 use throng::cli::{self, Failure, INTERNAL, Task, UNAVAILABLE, signals};
 use throng::config::{Config, Sources};
 #[cfg(feature = "bench")]
@@ -59,10 +60,11 @@ fn serve(config: Config, sources: Sources, filter: LogFilter) -> Result<(), Fail
         tracing::info!("{notice}");
     }
     // Handlers are installed before the listener is bound: once the server can be reached, a signal starts a drain.
-    let (stop, hangups) = signals::listen().map_err(|error| Failure::new(INTERNAL, error))?;
+    let notifier = Notifier::from_environment()?;
+    let (stop, hangups) = signals::listen(notifier.clone()).map_err(|error| Failure::new(INTERNAL, error))?;
     let mut server = Server::bind(config).map_err(|error| Failure::new(UNAVAILABLE, error))?;
     hangups.reload(server.reload_from(sources, move |config| filter.set(&config.log)));
-    server.run(stop).map_err(|error| Failure::new(INTERNAL, error))?;
+    server.run(notifier.around(stop)).map_err(|error| Failure::new(INTERNAL, error))?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -101,6 +101,7 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["arcstr"], &["names"]),
     (&["flate2"], &["deflate", "bench"]),
     (&["arc_swap"], &["live"]),
+    (&["clap_complete", "clap_mangen"], &["cli::documents"]),
     (&["anyhow"], &["main", "cli", "bench", "terminal"]),
     (&["ratatui", "unicode_segmentation", "unicode_width", "jiff"], &["terminal::screen"]),
 ];
@@ -119,12 +120,15 @@ const TOP_LEVEL_OPTIONAL: &[&str] = &[
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "Dockerfile",
     "benches",
+    "build.rs",
     "clients",
     "docs",
     "examples",
     "flamegraphs",
     "fuzz",
+    "packaging",
     "clippy.toml",
     "rustfmt.toml",
 ];

@@ -5,7 +5,7 @@ use throng_bench as bench;
 #[cfg(feature = "chat")]
 use throng_terminal as terminal;
 
-/// A load test failed, or a check of a history found something.
+/// A load test failed, a check of a history found something, or a server is not well.
 pub const CHECK_FAILED: u8 = 1;
 /// `EX_USAGE` of `sysexits.h`: the configuration or the command line is wrong.
 pub const USAGE: u8 = 64;

@@ -2,17 +2,21 @@
 
 mod api;
 mod doctor;
+mod documents;
 mod failure;
+mod health;
 mod history;
 pub mod logging;
+pub mod notify;
 mod output;
 mod settings;
 pub mod signals;
 mod token;
+mod version;
 
 use std::ffi::OsString;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, Machine, Sources};
 #[cfg(feature = "bench")]
@@ -44,7 +48,8 @@ const OWN_VARIABLES: [&str; 3] = [TOKEN_VARIABLE, api::URL_VARIABLE, api::KEY_VA
 
 /// The command line. Without a subcommand it means `serve`.
 #[derive(Debug, Parser)]
-#[command(name = "throng", version, about = ABOUT, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(name = "throng", version, long_version = version::long(), about = ABOUT, after_help = AFTER_HELP)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
     #[command(flatten)]
     serve: Serve,
@@ -76,6 +81,14 @@ enum Command {
     History(history::Request),
     /// Make a token (JWT, HS256) for testing, signed with `auth.secret`
     Token(token::Request),
+    /// Ask a running server whether it is well, for health checks
+    ///
+    /// Exit codes: 0 it is, 1 it is not or does not answer, 64 wrong usage.
+    Health(health::Request),
+    /// Print a script that lets a shell complete the arguments of throng
+    Completions(documents::Completions),
+    /// Print the manual page of throng, or write those of all subcommands into a folder
+    Man(documents::Pages),
 }
 
 #[derive(Debug, Args)]
@@ -102,13 +115,15 @@ pub enum Task {
     Done,
 }
 
-/// Reads the command line and answers everything that needs no server of its own: help, version, `api`,
-/// `check-config`, `doctor`, `history`, `token`, `--print-config`. `environment` is that of the process.
+/// Reads the command line and answers everything that needs no server of its own: help, version, `api`, `check-config`,
+/// `completions`, `doctor`, `health`, `history`, `man`, `token`, `--print-config`. `environment` is that of the
+/// process.
 ///
 /// # Errors
 /// Usage or settings are wrong ([`USAGE`]), or standard output cannot be written ([`INTERNAL`]). `history` has further
 /// ones: the folder cannot be used ([`UNAVAILABLE`]), or the check found something ([`CHECK_FAILED`]). So has `doctor`:
-/// the server would not start or work ([`UNAVAILABLE`]). `api` has those that its help lists.
+/// the server would not start or work ([`UNAVAILABLE`]). `health` fails if the server is not well ([`CHECK_FAILED`]),
+/// and `man` if a page cannot be written ([`UNAVAILABLE`]). `api` has those that its help lists.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -144,6 +159,9 @@ pub fn run(
         Command::CheckConfig(serve) => check_config(&serve, environment)?,
         Command::History(request) => request.answer()?,
         Command::Token(request) => print(&format!("{}\n", request.answer(environment)?))?,
+        Command::Health(request) => request.answer()?,
+        Command::Completions(request) => request.answer(Arguments::command())?,
+        Command::Man(request) => request.answer(Arguments::command())?,
     }
     Ok(Task::Done)
 }
@@ -186,7 +204,6 @@ mod tests {
 
     #[test]
     fn the_definition_of_arguments_is_sound() {
-        use clap::CommandFactory as _;
         Arguments::command().debug_assert();
     }
 
@@ -209,6 +226,9 @@ mod tests {
             &["--listen", "here", "serve"],
             &["serve", "--config", "/no/such/file.toml"],
             &["check-config", "--set", "nonsense"],
+            &["health", "--url", "http://8.8.8.8"],
+            &["health", "--url", "127.0.0.1:8080"],
+            &["completions", "tcsh"],
             &["token"],
             &["token", "--sub", "alice"],
             &["bench"],

@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::notify::Notifier;
 use crate::server::{Reloader, StopReason};
 
 /// A shell reports this plus the signal's number as exit code of a process that a signal ended.
@@ -29,16 +30,18 @@ impl Hangups {
 }
 
 /// Installs the handlers. Returns a future that resolves at the first SIGTERM or SIGINT, to the reason that clients are
-/// told, and the place for what SIGHUP does. At the second SIGTERM or SIGINT, of either kind, the process exits at once
-/// with 130 or 143. Signals are handled on a thread of their own, so that the second one works however busy or stuck
-/// the workers are.
+/// told, and the place for what SIGHUP does, of which `notifier` tells the service manager. At the second SIGTERM or
+/// SIGINT, of either kind, the process exits at once with 130 or 143. Signals are handled on a thread of their own, so
+/// that the second one works however busy or stuck the workers are.
 ///
 /// # Cancel safety
 /// Dropping the future means that the first signal starts no drain; the second one still ends the process.
 ///
 /// # Errors
 /// The system refuses a handler, a poller or a thread.
-pub fn listen() -> io::Result<(impl Future<Output = StopReason> + Send + 'static, Hangups)> {
+pub fn listen(
+    notifier: Notifier,
+) -> io::Result<(impl Future<Output = StopReason> + Send + 'static, Hangups)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (hangups, reloader) = oneshot::channel();
     let mut signals = {
@@ -50,6 +53,7 @@ pub fn listen() -> io::Result<(impl Future<Output = StopReason> + Send + 'static
             user1: signal(SignalKind::user_defined1())?,
             user2: signal(SignalKind::user_defined2())?,
             reload: Reload::Awaited(reloader),
+            notifier,
         }
     };
     let (stop, stopped) = oneshot::channel();
@@ -102,13 +106,17 @@ impl Reload {
         }
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, notifier: &Notifier) {
         if let Self::Ready(reloader) = self {
             let reloader = reloader.clone();
             let running = spawn_blocking({
-                let reloader = reloader.clone();
-                // The log says what came of it.
-                move || drop(reloader.reload())
+                let (reloader, notifier) = (reloader.clone(), notifier.clone());
+                move || {
+                    notifier.reloading();
+                    // The log says what came of it.
+                    drop(reloader.reload());
+                    notifier.ready();
+                }
             });
             *self = Self::Running(reloader, running);
         }
@@ -122,6 +130,7 @@ struct Signals {
     user1: Signal,
     user2: Signal,
     reload: Reload,
+    notifier: Notifier,
 }
 
 impl Signals {
@@ -136,7 +145,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return SignalKind::terminate(),
                 _ = self.interrupt.recv() => return SignalKind::interrupt(),
-                () = hangup => self.reload.begin(),
+                () = hangup => self.reload.begin(&self.notifier),
                 _ = self.user1.recv() => tracing::warn!("SIGUSR1 has no effect"),
                 _ = self.user2.recv() => tracing::warn!("SIGUSR2 has no effect"),
             }

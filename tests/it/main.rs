@@ -38,6 +38,7 @@ mod heartbeat;
 mod history_damage;
 mod history_dir;
 mod hooks;
+mod installed;
 mod json;
 mod jwks;
 mod lifecycle;
