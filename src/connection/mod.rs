@@ -1,4 +1,4 @@
-//! One connection, from the first byte after the 101 to the last one of the close.
+//! One connection, from the first byte after its request to the last one of the close.
 //!
 //! A connection is a small state machine without a task of its own. It gets a turn when its socket is ready, when the
 //! shard has queued something that the socket does not take, or when the shard's timer wheel wakes it. It owns no

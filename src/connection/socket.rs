@@ -1,5 +1,5 @@
 //! A non-blocking socket and its registration with the reactor (the part of tokio that reports when sockets are ready),
-//! from accept to the answer of the handshake.
+//! until the handshake is answered. A handshake that comes in one piece needs none.
 
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};

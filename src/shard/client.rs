@@ -116,8 +116,12 @@ impl Client {
         })
     }
 
-    /// Frees the memory of a client for which nothing waits. Returns true when it has none left to be freed.
+    /// Frees the memory of a client for which nothing waits, not even ciphertext that its socket has yet to take.
+    /// Returns true when it has none left to be freed.
     pub(super) fn rest(&mut self) -> bool {
+        if self.is_blocked {
+            return self.busy.is_none();
+        }
         self.busy.take_if(|busy| busy.outbox.is_empty() && busy.end.is_none() && busy.probe.is_none());
         self.busy.is_none()
     }

@@ -102,8 +102,8 @@ impl Registration {
         self.with(|_, client| client.busy.is_some())
     }
 
-    /// Frees this memory unless something waits for the client; returns true when it is freed. Call it when the client
-    /// has been quiet for a while.
+    /// Frees this memory unless something waits for the client; returns true when it is freed. Call it when nothing is
+    /// expected to wait soon: each queue that is needed again costs an allocation.
     pub fn rest(&self) -> bool {
         self.with(|_, client| client.rest())
     }

@@ -110,7 +110,7 @@ impl Sink {
         }
     }
 
-    /// Returns true while bytes that were taken wait for the socket: at most the end of a record of TLS.
+    /// Returns true while bytes that were taken wait for the socket: at most 17 KiB of records of TLS.
     #[inline]
     pub fn has_tail(&self) -> bool {
         match self {

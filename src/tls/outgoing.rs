@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 pub(super) const RECORD_BYTES: usize = 16 * 1024;
 
 /// Memory in which records are made before they are sent. Connections that are served one after the other share one:
-/// it holds nothing between two calls. It grows to two records.
+/// it holds nothing between two calls. It grows to 48 KiB.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// Small buffers that are sent together.

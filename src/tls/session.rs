@@ -23,14 +23,15 @@ use super::records::Records;
 const MAX_HELD: usize = 5 + 16 * 1024 + 2048;
 /// The same during the handshake, whose messages span records: room for a client's chain of certificates.
 const MAX_HELD_IN_HANDSHAKE: usize = 2 * MAX_HELD;
-/// Most ciphertext in bytes that may wait for a peer that does not read: a record, and some alerts.
+/// Most ciphertext in bytes that may wait for a peer that does not read: 17 KiB of records, and some alerts.
 const MAX_TAIL: usize = 32 * 1024;
 /// The same during the handshake: the server's chain of certificates.
 const MAX_TAIL_IN_HANDSHAKE: usize = 64 * 1024;
 
 /// Most plaintext of a record that is written, in bytes. Processors with fast short copies have the C library copy more
 /// than 2,112 bytes by an instruction that is slow where the two sides are aligned differently, as behind a record's
-/// header they are, and each record is copied twice.
+/// header they are, and each record is copied twice. With TLS 1.2 a connection ends after 2^24 records, which are 33 GB
+/// then.
 const SHORT_RECORD_BYTES: usize = 2_000;
 
 /// The state of the peer's side after [`Tls::receive`].

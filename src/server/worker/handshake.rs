@@ -97,8 +97,8 @@ pub(super) async fn run(
     }
 }
 
-/// Reads the bytes that came with a new connection, or came a moment later. An error or the end of the stream is found
-/// again by the next read.
+/// Reads the bytes that came with a new connection, or came a moment later. The next read finds
+/// the end of the stream again, and an error as the end.
 async fn first_bytes(stream: &TcpStream) -> Bytes {
     let received = receive_now(stream);
     if !received.is_empty() {
@@ -143,7 +143,8 @@ async fn first_request(opened: &Opened, handler: &RequestHandler<'_>) -> Option<
 /// The socket of a connection, and TLS on it.
 type Parts = (TcpStream, Option<Box<Tls>>);
 
-/// Serves HTTP until the connection is upgraded, or closed. The answer to the handshake is sent then.
+/// Serves HTTP until the connection is upgraded, or closed. The answer to a handshake is sent then; a request for
+/// events is not answered yet.
 async fn serve(
     opened: Opened,
     handler: &RequestHandler<'_>,

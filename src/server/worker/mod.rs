@@ -33,6 +33,9 @@ use crate::shard::{Shard, batch, bounds, fanout, revoked};
 /// Largest batch of frames in bytes, unless a quarter of a queue's bound is less.
 const BATCH_BYTES: usize = 64 * 1024;
 
+/// Most handshakes in a row, each of which takes tens of microseconds.
+const HANDSHAKES_IN_A_ROW: u64 = 16;
+
 /// Receives the reason for which all connections end, once there is one.
 pub(super) type Stop = watch::Receiver<Option<EndReason>>;
 
@@ -125,7 +128,14 @@ async fn run(index: usize, shared: Arc<Shared>, mailbox: Mailbox, mut stop: Stop
         drain::run(&context, reason.unwrap_or(EndReason::GoingAway)).await;
     };
     let accepting = async {
-        while let Some(socket) = sockets.recv().await {
+        // The tasks above begin first: they have to hear of the first connection.
+        yield_now().await;
+        for number in 1_u64.. {
+            let Some(socket) = sockets.recv().await else { return };
+            // The open connections have their turns between the handshakes of a crowd.
+            if number % HANDSHAKES_IN_A_ROW == 0 {
+                yield_now().await;
+            }
             let count = counted.count_one();
             shake_hands(handshake::run(Rc::clone(&connections), Arc::clone(&shared), socket, count));
         }

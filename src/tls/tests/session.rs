@@ -72,7 +72,7 @@ fn many_small_buffers_share_records() {
 }
 
 #[test]
-fn bytes_that_the_socket_does_not_take_leave_first_and_are_one_record_at_most() {
+fn bytes_that_the_socket_does_not_take_leave_first_and_are_17_kib_at_most() {
     in_each_version(|peers| {
         let plain: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
         let (mut at, mut told, mut wire) = (0, Vec::new(), Vec::new());
