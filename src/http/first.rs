@@ -11,7 +11,7 @@ use hyper::{Method, Uri, Version};
 
 use super::app::{App, Route};
 use super::request::Request;
-use super::upgrade::{self, Accept};
+use super::upgrade;
 use crate::admission::Refusal;
 
 /// Most headers of a request that is parsed here. Browsers send 12 to 20 with a handshake.
@@ -77,34 +77,26 @@ impl FirstRequest {
         let handshake = upgrade::check(&head).ok()?;
         let admitted = app.admit(endpoint, Request::new(&head, &handshake.offered)).await;
         Some(admitted.map(|admitted| Accepted {
-            answer: switching_protocols(&handshake.accept, admitted.subprotocol, admitted.extensions),
+            answer: switching_protocols(upgrade::answer(
+                &handshake.accept,
+                admitted.subprotocol,
+                admitted.extensions,
+            )),
             connection: admitted.connection,
             leftover,
         }))
     }
 }
 
-/// Writes the 101 response. It has no date, which RFC 9110, section 6.6.1, leaves to the server for this status.
-fn switching_protocols(
-    accept: &Accept,
-    subprotocol: Option<&'static str>,
-    extensions: Option<&'static str>,
-) -> Vec<u8> {
+/// Writes the 101 response with these headers. It has no date, which RFC 9110, section 6.6.1, leaves to the server for
+/// this status.
+fn switching_protocols<'v>(answer: impl Iterator<Item = (HeaderName, &'v [u8])>) -> Vec<u8> {
     let mut head = Vec::with_capacity(256);
-    head.extend_from_slice(
-        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n",
-    );
-    let mut line = |name: &str, value: &[u8]| {
-        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+    head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    for (name, value) in answer {
+        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
             head.extend_from_slice(part);
         }
-    };
-    line("sec-websocket-accept", accept);
-    if let Some(subprotocol) = subprotocol {
-        line("sec-websocket-protocol", subprotocol.as_bytes());
-    }
-    if let Some(extensions) = extensions {
-        line("sec-websocket-extensions", extensions.as_bytes());
     }
     head.extend_from_slice(b"\r\n");
     head

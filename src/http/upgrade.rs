@@ -107,6 +107,23 @@ pub fn select(spoken: &[&'static str], offered: &[&str]) -> Option<&'static str>
     spoken.iter().copied().find(is_offered).or(bearer.map(|_| BEARER))
 }
 
+/// Returns the headers of the 101 response, with the subprotocol and the extensions that are accepted.
+pub(super) fn answer<'v>(
+    accept: &'v Accept,
+    subprotocol: Option<&'static str>,
+    extensions: Option<&'static str>,
+) -> impl Iterator<Item = (HeaderName, &'v [u8])> {
+    [
+        (UPGRADE, Some(&b"websocket"[..])),
+        (CONNECTION, Some(b"upgrade")),
+        (SEC_WEBSOCKET_ACCEPT, Some(&accept[..])),
+        (SEC_WEBSOCKET_PROTOCOL, subprotocol.map(str::as_bytes)),
+        (SEC_WEBSOCKET_EXTENSIONS, extensions.map(str::as_bytes)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+}
+
 /// Builds the 101 response, with the subprotocol and the extensions that are accepted.
 #[must_use]
 pub fn switching_protocols(
@@ -116,19 +133,9 @@ pub fn switching_protocols(
 ) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.reserve(5);
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    if let Ok(accept) = HeaderValue::from_bytes(accept) {
-        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    if let Some(subprotocol) = subprotocol {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
-    }
-    if let Some(extensions) = extensions {
-        headers.insert(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extensions));
-    }
+    // All values are visible ASCII.
+    let value = |(name, value)| Some((name, HeaderValue::from_bytes(value).ok()?));
+    response.headers_mut().extend(answer(accept, subprotocol, extensions).filter_map(value));
     response
 }
 

@@ -47,6 +47,13 @@ pub(super) enum AddressCheck {
     Refused(Refusal),
 }
 
+impl AddressCheck {
+    /// Returns the reason for which the socket is refused nearly everything.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        if let Self::Refused(refusal) = self { Some(*refusal) } else { None }
+    }
+}
+
 impl From<Result<AddressCharge, Refusal>> for AddressCheck {
     fn from(result: Result<AddressCharge, Refusal>) -> Self {
         result.map_or_else(Self::Refused, Self::Passed)

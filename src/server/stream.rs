@@ -19,7 +19,7 @@ const READ_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Stream {
     socket: Socket,
-    /// Bytes that were read of the socket before, and come first.
+    /// Bytes that came before, and come first.
     received: Bytes,
     encrypted: Option<Box<Encrypted>>,
 }
@@ -34,22 +34,19 @@ struct Encrypted {
 }
 
 impl Stream {
-    /// Returns the bytes of the socket itself, of which `received` have been read already.
-    pub(super) fn plain(socket: Socket, received: Bytes) -> Self {
-        Self { socket, received, encrypted: None }
-    }
-
-    /// Returns the plaintext of a connection of TLS after its handshake, of which `plain` has come already.
-    pub(super) fn encrypted(socket: Socket, tls: Box<Tls>, plain: Vec<u8>) -> Self {
-        let encrypted = Encrypted { tls, plain, scratch: Scratch::default() };
-        Self { socket, received: Bytes::new(), encrypted: Some(Box::new(encrypted)) }
+    /// Returns the bytes of the socket itself, or the plaintext of TLS on it, of which `received` have come already.
+    pub(super) fn new(socket: Socket, tls: Option<Box<Tls>>, received: Bytes) -> Self {
+        let encrypted = |tls| Box::new(Encrypted { tls, plain: Vec::new(), scratch: Scratch::default() });
+        Self { socket, received, encrypted: tls.map(encrypted) }
     }
 
     /// Takes the stream apart: the socket, TLS on it, and the bytes that nobody has read.
     pub(super) fn into_parts(self) -> (Socket, Option<Box<Tls>>, Bytes) {
         match self.encrypted.map(|encrypted| *encrypted) {
             None => (self.socket, None, self.received),
-            Some(Encrypted { tls, plain, .. }) => (self.socket, Some(tls), plain.into()),
+            Some(Encrypted { tls, plain, .. }) => {
+                (self.socket, Some(tls), [self.received, plain.into()].concat().into())
+            }
         }
     }
 }
@@ -95,11 +92,11 @@ impl Encrypted {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { socket, received, encrypted } = self.get_mut();
+        if !received.is_empty() {
+            buf.put_slice(&received.split_to(received.len().min(buf.remaining())));
+            return Poll::Ready(Ok(()));
+        }
         match encrypted {
-            None if !received.is_empty() => {
-                buf.put_slice(&received.split_to(received.len().min(buf.remaining())));
-                Poll::Ready(Ok(()))
-            }
             None => AsyncRead::poll_read(Pin::new(socket), cx, buf),
             Some(encrypted) => encrypted.poll_read(socket, cx, buf),
         }

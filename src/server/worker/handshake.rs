@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::handle::{AcceptedSocket, ConnectionCount};
-use super::opening::{Opened, Opening, limits, watch};
+use super::opening::{Opened, OpenedSocket, Opening, limits, watch};
 use crate::admission::Refusal;
 use crate::admission::limits::AddressLease;
 use crate::connection::Connections;
@@ -53,7 +53,7 @@ pub(super) async fn run(
     let (peer, check, opened) = match has_header || transport == Transport::Tls {
         false => {
             let received = first_bytes(&stream).await;
-            (peer, check, Opened::Plain(stream, received))
+            (peer, check, Opened { socket: OpenedSocket::New(stream), tls: None, received })
         }
         true => {
             let opening = Opening { shared: &shared, permit: &permit, door, transport, has_header, accepted };
@@ -61,11 +61,8 @@ pub(super) async fn run(
             opened
         }
     };
-    let (refusal, charge) = match check {
-        AddressCheck::Pending => (None, None),
-        AddressCheck::Passed(charge) => (None, Some(charge)),
-        AddressCheck::Refused(refusal) => (Some(refusal), None),
-    };
+    let refusal = check.refusal();
+    let charge = if let AddressCheck::Passed(charge) = check { Some(charge) } else { None };
     let limits = limits(&config, refusal, accepted);
     let permit = Cell::new(Some(permit));
     let handler = RequestHandler {
@@ -80,8 +77,8 @@ pub(super) async fn run(
         revocation: &revocation,
         permit: &permit,
     };
-    let served = match first_request(&opened, &handler).await {
-        Some(First::Accepted(accepted)) => Some((opened.into_parts(), accepted)),
+    let served = match first_request(&opened.received, &handler).await {
+        Some(First::Accepted(accepted)) => Some(((opened.socket.into_stream(), opened.tls), accepted)),
         Some(First::MadeWay) => None,
         None => Box::pin(serve(opened, &handler, &limits)).await,
     };
@@ -97,8 +94,8 @@ pub(super) async fn run(
     }
 }
 
-/// Reads the bytes that came with a new connection, or came a moment later. The next read finds
-/// the end of the stream again, and an error as the end.
+/// Reads the bytes that came with a new connection, or came a moment later. The next read finds the end of the stream
+/// again, and an error as the end.
 async fn first_bytes(stream: &TcpStream) -> Bytes {
     let received = receive_now(stream);
     if !received.is_empty() {
@@ -123,8 +120,8 @@ enum First {
 
 /// Makes the handshake if the first bytes are one that can be admitted, whole. Else returns `None`, and the handler
 /// knows if the request is refused: hyper gets the same bytes, and answers.
-async fn first_request(opened: &Opened, handler: &RequestHandler<'_>) -> Option<First> {
-    let request = FirstRequest::parse(&opened.received())?;
+async fn first_request(received: &Bytes, handler: &RequestHandler<'_>) -> Option<First> {
+    let request = FirstRequest::parse(received)?;
     let must_go = |cx: &mut Context<'_>| handler.poll_revoked(cx, false);
     match http::unless_revoked(request.admit(handler), must_go).await {
         Some(None) => None,
@@ -150,16 +147,17 @@ async fn serve(
     handler: &RequestHandler<'_>,
     limits: &HttpLimits,
 ) -> Option<(Parts, Accepted<AdmittedConnection>)> {
-    let stream = match opened {
-        Opened::Plain(stream, received) => {
+    let Opened { socket, tls, received } = opened;
+    let socket = match socket {
+        OpenedSocket::Watched(socket) => socket,
+        OpenedSocket::New(stream) => {
             let socket = watch(stream)?;
             // hyper answers a head that it cannot parse only if the socket takes the answer at once.
             socket.writable().await.ok()?;
-            Stream::plain(socket, received)
+            socket
         }
-        Opened::Watched(socket) => Stream::plain(socket, Bytes::new()),
-        Opened::Encrypted(socket, tls, plain) => Stream::encrypted(socket, tls, plain),
     };
+    let stream = Stream::new(socket, tls, received);
     let Served::Upgraded { io, leftover, connection } =
         http::serve(TokioIo::new(stream), handler, limits).await
     else {

@@ -26,32 +26,25 @@ use crate::tls::{ServerConfig, Tls};
 /// request of a health check comes together with its connection.
 const RESERVED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The bytes of a socket that has got as far as HTTP.
-pub(super) enum Opened {
-    /// Those of the socket itself, which the reactor does not know yet, and of which these are read.
-    Plain(TcpStream, Bytes),
-    /// Those of the socket itself, behind the header of a proxy.
-    Watched(Socket),
-    /// Those that TLS gives, of which these came with its handshake.
-    Encrypted(Socket, Box<Tls>, Vec<u8>),
+/// A socket that has got as far as HTTP.
+pub(super) struct Opened {
+    pub(super) socket: OpenedSocket,
+    pub(super) tls: Option<Box<Tls>>,
+    /// The bytes that have come: of the socket itself, or the plaintext of TLS.
+    pub(super) received: Bytes,
 }
 
-impl Opened {
-    /// Returns the first bytes that were read.
-    pub(super) fn received(&self) -> Bytes {
-        match self {
-            Self::Plain(_, received) => received.clone(),
-            Self::Watched(_) => Bytes::new(),
-            Self::Encrypted(_, _, plain) => Bytes::copy_from_slice(plain),
-        }
-    }
+/// A socket, which the reactor knows or does not.
+pub(super) enum OpenedSocket {
+    New(TcpStream),
+    Watched(Socket),
+}
 
-    /// Takes it apart: the socket, and TLS on it.
-    pub(super) fn into_parts(self) -> (TcpStream, Option<Box<Tls>>) {
+impl OpenedSocket {
+    pub(super) fn into_stream(self) -> TcpStream {
         match self {
-            Self::Plain(stream, _) => (stream, None),
-            Self::Watched(socket) => (socket.into_stream(), None),
-            Self::Encrypted(socket, tls, _) => (socket.into_stream(), Some(tls)),
+            Self::New(stream) => stream,
+            Self::Watched(socket) => socket.into_stream(),
         }
     }
 }
@@ -89,14 +82,11 @@ impl Opening<'_> {
                 }
             },
         };
-        let Some(tls) = self.tls() else { return Some((peer, check, Opened::Watched(socket))) };
-        let refusal = match check {
-            AddressCheck::Refused(refusal) => Some(refusal),
-            AddressCheck::Pending | AddressCheck::Passed(_) => None,
-        };
-        let timeout = limits(&self.shared.node.config(), refusal, self.accepted).handshake_timeout;
+        let opened = |socket, tls, received| Opened { socket: OpenedSocket::Watched(socket), tls, received };
+        let Some(tls) = self.tls() else { return Some((peer, check, opened(socket, None, Bytes::new()))) };
+        let timeout = limits(&self.shared.node.config(), check.refusal(), self.accepted).handshake_timeout;
         match tls_handshake::accept(&socket, tls, self.permit.revocation(), self.accepted + timeout).await {
-            Ok((tls, plain)) => Some((peer, check, Opened::Encrypted(socket, tls, plain))),
+            Ok((tls, plain)) => Some((peer, check, opened(socket, Some(tls), plain.into()))),
             Err(error) => {
                 tracing::debug!(%error, %peer, "closed before HTTP");
                 self.close(socket, error.refusal(), &error.answer()).await;
@@ -126,7 +116,7 @@ impl Opening<'_> {
         let deadline = self.accepted + self.shared.node.config().limits.handshake_timeout;
         let client = proxy_header::read(socket, peer, policy, self.permit.revocation(), deadline).await?;
         self.permit.reassign(Group::of_client(client));
-        if matches!(check, AddressCheck::Refused(_)) || policy.is_trusted(client) {
+        if check.refusal().is_some() || policy.is_trusted(client) {
             return Ok((client, None));
         }
         Ok((client, Some(policy.check_address(client))))
