@@ -153,8 +153,8 @@
 //                certificate and its key, from files) · certificate (names and validity) · certificates (of a running
 //                server, by name) · chain (to an authority) · changes (of files) · error · tests
 //   keys/        mod (public keys in PEM, and the algorithms that they belong to) · jwks (sets of keys)
-//   metrics/     mod (counters of each shard, summed for a scrape) · counter (and histograms) · engine (of several
-//                nodes) · webhooks, hooks · page, render (Prometheus' text format)
+//   metrics/     mod (counters of each shard, summed for a scrape) · build (its features) · counter (and histograms) ·
+//                engine (of several nodes) · webhooks, hooks · page, render (Prometheus' text format)
 //   clock.rs     the time, which a test can move
 //   deflate/     mod (messages of permessage-deflate, each by itself) · deflater · inflater · tests
 //   shrink.rs    shrinks collections that are mostly empty

@@ -1,6 +1,7 @@
 //! Metrics of a node. Each shard has counters of its own, which its one thread writes and a scrape sums, so that
 //! counting never moves a cache line between cores.
 
+pub mod build;
 mod counter;
 pub mod engine;
 pub mod hooks;

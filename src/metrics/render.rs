@@ -13,7 +13,7 @@ impl Metrics {
         let mut page = Page(String::with_capacity(16 * 1024));
         let name = "throng_build_info";
         page.head(name, "gauge", "Always 1; the labels are the version and the parts that were compiled in.");
-        let (version, features) = (env!("CARGO_PKG_VERSION"), features());
+        let (version, features) = (env!("CARGO_PKG_VERSION"), super::build::features().join(","));
         page.plain(&format!("{name}{{version=\"{version}\",features=\"{features}\"}}"), 1);
         self.render_gauges(&mut page, now);
         self.render_counters(&mut page);
@@ -184,17 +184,4 @@ impl Process {
         let help = "Start of the process, since the Unix epoch.";
         page.gauge("process_start_time_seconds", help, self.started_unix_ms as f64 / 1e3);
     }
-}
-
-/// Returns the names of the features of the build, separated by commas.
-fn features() -> String {
-    let all = [
-        (cfg!(feature = "bench"), "bench"),
-        (cfg!(feature = "chat"), "chat"),
-        (cfg!(feature = "client"), "client"),
-        (cfg!(feature = "fault-injection"), "fault-injection"),
-        (cfg!(feature = "terminal"), "terminal"),
-        (cfg!(feature = "tls"), "tls"),
-    ];
-    all.iter().filter(|(is_in, _)| *is_in).map(|(_, name)| *name).collect::<Vec<_>>().join(",")
 }
