@@ -32,7 +32,7 @@ fn secure_ok(arguments: &[&str], more: &[&str]) -> Value {
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let report = bench_ok(&[arguments, more, &options].concat());
     assert!(report["target"].as_str().is_some_and(|url| url.starts_with("wss://localhost:")), "{report:#}");
-    assert_eq!(report["tls"], "TLSv1_3 TLS13_AES_256_GCM_SHA384", "{report:#}");
+    assert_eq!(report["tls"], "TLSv1_3 TLS13_AES_128_GCM_SHA256", "{report:#}");
     report
 }
 

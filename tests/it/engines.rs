@@ -99,6 +99,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("stats", "the dashboard of one process"),
     ("support", "the helpers of the tests, without a server"),
     ("tls", "the bytes of a connection, before the chat is entered"),
+    ("tls_hostile", "the bytes of a connection, before the chat is entered"),
     ("tls_websocket", "a server with certificates of its own"),
     ("trust", "the certificates that a client trusts"),
     ("vanish", "the socket of one connection"),

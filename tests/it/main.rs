@@ -67,6 +67,7 @@ mod sse;
 mod stats;
 mod terminal;
 mod tls;
+mod tls_hostile;
 mod tls_websocket;
 #[cfg(feature = "tls")]
 mod trust;

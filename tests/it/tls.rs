@@ -2,7 +2,7 @@
 //! not speak TLS or do not finish its handshake.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,47 +15,10 @@ use crate::support::http;
 use crate::support::raw::{Ended, Socket, handshake};
 use crate::support::server::{Server, Settings, run};
 use crate::support::tls::{Authority, Files, Secure, text};
+use crate::support::tls_server::{Both, listening};
 use crate::support::{eventually, pause};
 
 const KEY: &str = "a-key-of-the-tests-1";
-const ATTACKER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66)), 0);
-
-/// A server whose `listen` speaks no TLS, so that a test can read its metrics, and whose `tls.listen` does.
-struct Both {
-    server: Server,
-    address: SocketAddr,
-    client: Arc<ClientConfig>,
-    authority: Authority,
-    files: Files,
-}
-
-impl Both {
-    #[track_caller]
-    fn start(settings: Settings<'_>) -> Self {
-        let authority = Authority::new("An Authority");
-        let files = authority.issue("server", &["localhost"]);
-        let all = [&files.settings()[..], &[("tls.listen", "127.0.0.1:0")], settings].concat();
-        let server = Server::start(&all);
-        let address = listening(&server, "listening for TLS");
-        Self { server, address, client: authority.client(None), authority, files }
-    }
-
-    fn connect(&self) -> Secure {
-        Secure::connect(self.address, &self.client).expect("a handshake")
-    }
-
-    /// Returns how many lines of the log contain this text.
-    fn said(&self, words: &str) -> usize {
-        self.server.log().count(|line| line.to_string().contains(words))
-    }
-}
-
-/// Returns the address that the server has logged with this message.
-#[track_caller]
-fn listening(server: &Server, message: &str) -> SocketAddr {
-    let line = server.log().wait_for(message, |line| line["message"] == message);
-    line["address"].as_str().and_then(|address| address.parse().ok()).expect("an address")
-}
 
 #[test]
 fn two_flags_make_the_server_speak_tls() {
@@ -148,20 +111,6 @@ fn peers_that_break_the_handshake_are_closed_and_counted() {
     }
     eventually("both are counted", || both.server.metric("throng_refused_total", "\"timeout\"") == 2.0);
     assert_eq!(both.connect().get("/healthz").unwrap().status, 200);
-}
-
-#[test]
-fn many_half_handshakes_do_not_keep_others_out() {
-    let both = Both::start(&[("limits.max_handshakes", "32"), ("limits.handshake_timeout", "10m")]);
-    let mut held: Vec<Socket> = Vec::new();
-    for round in 0..4 {
-        held.extend((0..32).map(|_| Socket::connect_from(ATTACKER, both.address)));
-        for socket in &mut held {
-            let _ = socket.try_send(&b"\x16\x03\x01\x02\x00\x01"[..]);
-        }
-        assert_eq!(both.connect().get("/healthz").unwrap().status, 200, "round {round}");
-    }
-    assert!(both.server.metric("throng_refused_total", "\"made_way\"") >= 1.0);
 }
 
 #[test]

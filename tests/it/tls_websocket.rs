@@ -1,54 +1,15 @@
 //! WebSockets over TLS: the chat, long messages, clients that stop reading or break off, and ciphertext in pieces.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use rustls::ClientConfig;
-
-use crate::support::eventually;
 use crate::support::frame::{CLOSE, PONG, close, first, last, ping, text};
 use crate::support::raw::Socket;
-use crate::support::server::{Server, Settings};
-use crate::support::tls::{Authority, Secure, SecureSocket};
+use crate::support::server::Settings;
+use crate::support::tls::SecureSocket;
+use crate::support::tls_server::Both;
 
-/// A server with one worker, whose `listen` speaks no TLS, and whose `tls.listen` does.
-struct Both {
-    server: Server,
-    address: SocketAddr,
-    client: Arc<ClientConfig>,
-    /// The files are removed with it.
-    _authority: Authority,
-}
-
-impl Both {
-    #[track_caller]
-    fn start(settings: Settings<'_>) -> Self {
-        let authority = Authority::new("An Authority");
-        let files = authority.issue("server", &["localhost"]);
-        let own = [("tls.listen", "127.0.0.1:0"), ("workers", "1"), ("rate_limit.enabled", "false")];
-        let server = Server::start(&[&files.settings()[..], &own, settings].concat());
-        let line = server.log().wait_for("the address", |line| line["message"] == "listening for TLS");
-        let address = line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
-        Self { server, address, client: authority.client(None), _authority: authority }
-    }
-
-    #[track_caller]
-    fn open(&self, path: &str, headers: &str) -> SecureSocket {
-        let secure = Secure::connect(self.address, &self.client).expect("a handshake");
-        SecureSocket::open(secure, path, headers)
-    }
-
-    /// Opens a WebSocket whose client has a receive buffer so small that the server soon has to wait for it.
-    #[track_caller]
-    fn open_narrow(&self, path: &str) -> SecureSocket {
-        let stream = Socket::connect_narrow(self.address).into_stream();
-        SecureSocket::open(Secure::over(stream, &self.client, "localhost").expect("a handshake"), path, "")
-    }
-
-    #[track_caller]
-    fn ends(&self) {
-        eventually("the connections have ended", || self.server.connections() == 0.0);
-    }
+/// Starts a server with one worker and without rate limits.
+#[track_caller]
+fn start(settings: Settings<'_>) -> Both {
+    Both::start(&[&[("workers", "1"), ("rate_limit.enabled", "false")], settings].concat())
 }
 
 /// Reads texts up to one with these words.
@@ -64,7 +25,7 @@ fn skip_to(socket: &mut SecureSocket, words: &str) -> String {
 
 #[test]
 fn the_chat_is_the_same_with_and_without_tls() {
-    let both = Both::start(&[]);
+    let both = start(&[]);
     let v1 = "Sec-WebSocket-Protocol: throng.v1\r\n";
     let mut ann = both.open("/ws/chat/ann?room=hall", "");
     let mut bob = both.open("/ws/chat/bob?room=hall", v1);
@@ -89,7 +50,7 @@ fn the_chat_is_the_same_with_and_without_tls() {
 
 #[test]
 fn long_messages_and_ciphertext_in_pieces_arrive_whole() {
-    let both = Both::start(&[("limits.max_message_bytes", "200KiB")]);
+    let both = start(&[("limits.max_message_bytes", "200KiB")]);
     let mut socket = both.open("/ws?raw", "");
     for len in [0, 1, 125, 126, 16_383, 16_384, 16_385, 65_536, 150_000] {
         let message = "m".repeat(len);
@@ -105,7 +66,7 @@ fn long_messages_and_ciphertext_in_pieces_arrive_whole() {
 
 #[test]
 fn a_client_that_does_not_read_for_a_while_gets_everything() {
-    let both = Both::start(&[]);
+    let both = start(&[]);
     let mut other = both.open("/ws?raw", "");
     let mut socket = both.open_narrow("/ws?raw");
     let long = "y".repeat(3_000);
@@ -124,7 +85,7 @@ fn a_client_that_does_not_read_for_a_while_gets_everything() {
 
 #[test]
 fn a_crowd_that_reads_late_gets_every_event_in_order() {
-    let both = Both::start(&[
+    let both = start(&[
         ("queue.max_bytes", "16MiB"),
         ("queue.max_messages", "100000"),
         ("queue.max_age", "1m"),
@@ -149,7 +110,7 @@ fn a_crowd_that_reads_late_gets_every_event_in_order() {
 
 #[test]
 fn every_end_is_noticed() {
-    let both = Both::start(&[]);
+    let both = start(&[]);
     for round in 0..3 {
         let bytes = text("x".repeat(round * 10));
         let truncated = {

@@ -27,6 +27,8 @@ pub(crate) mod swarm;
 pub(crate) mod terminal;
 #[allow(dead_code, reason = "the tests of TLS alone need it")]
 pub(crate) mod tls;
+#[allow(dead_code, reason = "the tests of TLS alone need it")]
+pub(crate) mod tls_server;
 pub(crate) mod token;
 pub(crate) mod v1;
 pub(crate) mod vocabulary;
