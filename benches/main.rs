@@ -5,10 +5,10 @@
 //!   On a shared machine, do both twice in turn: runs vary by 20 %.
 //! * `cargo test --benches` runs each bench once, to check that it works.
 //!
-//! All figures are times: of one call, or of one member and batch if the group's name says so. The clock stops when the
-//! queues are drained, so that work is charged to the run that caused it. Most benches measure the CPU time of their
-//! one thread. `scaling`, `acks` and `end to end` use several threads and measure wall-clock time, which needs an idle
-//! machine. `cluster` starts a `redis-server`, which must be installed.
+//! All figures but those of `footprint` are times: of one call, or of one member and batch if the group's name says so.
+//! The clock stops when the queues are drained, so that work is charged to the run that caused it. Most benches measure
+//! the CPU time of their one thread. `scaling`, `acks` and `end to end` use several threads and measure wall-clock
+//! time, which needs an idle machine. `cluster` starts a `redis-server`, which must be installed.
 
 mod acks;
 mod churn;
@@ -16,6 +16,7 @@ mod cluster;
 mod codec;
 mod end_to_end;
 mod fanout;
+mod footprint;
 mod handshake;
 mod load;
 mod outbox;
@@ -29,6 +30,8 @@ mod support;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
+    // First, on an empty heap.
+    footprint::all();
     let mut alone = support::criterion().with_measurement(support::clock::CpuTime);
     outbox::all(&mut alone);
     codec::all(&mut alone);

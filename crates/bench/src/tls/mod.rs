@@ -14,8 +14,8 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, InvalidMessage,
-    RootCertStore, SignatureScheme, StreamOwned,
+    CertificateError, CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
+    InvalidMessage, RootCertStore, SignatureScheme, StreamOwned,
 };
 
 pub(super) use self::session::{Received, Session};
@@ -53,7 +53,7 @@ impl Tls {
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(bare).with_context(|| format!("{host}: no name of a server"))?;
         // The provider is named, because a process that links two of them has no default.
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(as_browsers());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .context("TLS cannot be used")?;
@@ -92,6 +92,14 @@ impl Tls {
         let connection = self.connection().map_err(std::io::Error::other)?;
         Ok(StreamOwned::new(connection, socket))
     }
+}
+
+/// Returns a provider that prefers AES with 128 bits, as browsers do.
+fn as_browsers() -> CryptoProvider {
+    let mut provider = rustls::crypto::ring::default_provider();
+    let is_aes_128 = |suite: CipherSuite| format!("{suite:?}").contains("AES_128");
+    provider.cipher_suites.sort_by_key(|suite| !is_aes_128(suite.suite()));
+    provider
 }
 
 /// Adds the certificates of the system to `own`.
