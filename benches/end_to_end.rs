@@ -20,7 +20,7 @@ const WINDOW: usize = 32;
 pub(crate) fn serve(more: &[&str]) -> SocketAddr {
     let settings = ["rate_limit.enabled=false", "presence.notice_limit=1", "history.messages=256"];
     let server = Server::bind(config(&[&settings, more].concat())).expect("a free port");
-    let address = server.local_addr();
+    let address = server.local_addr().expect("an IP address");
     std::thread::spawn(move || server.run(std::future::pending()));
     address
 }

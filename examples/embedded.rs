@@ -15,7 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // From here on clients can connect: they wait in the kernel's queue until the server runs. An address that is in
     // use is an error here, and no surprise later.
     let server = Server::bind(config)?;
-    println!("listening on {}", server.local_addr());
+    for address in server.addresses() {
+        println!("listening on {address}");
+    }
 
     // `run` blocks, so that it gets a thread of its own while the program does something else.
     let running = thread::spawn(move || {

@@ -22,7 +22,7 @@
 //! // The keys of a configuration file; `Sources::file` and `Sources::environment` add the layers of the binary.
 //! let config = Config::load(Sources::new().set("listen=127.0.0.1:0"))?;
 //! let server = Server::bind(config)?;
-//! let address = server.local_addr();
+//! let address = server.local_addr().expect("`listen` has an IP address");
 //!
 //! // `run` blocks its thread until every client has its close frame, or `drain.window` is over.
 //! let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -54,17 +54,17 @@
 //                address and the key; session, which makes them; output, table, views; error) · logging · signals ·
 //                notify (tells a service manager how the server is) · token · health (of a running server) · documents
 //                (completions and man pages) · version
-//   server/      mod (bind, run) · listener (socket options) · acceptor · handshakes (permits: their table, and how one
-//                is revoked for another socket) · address_check (a socket against the limits of its address) · policy
-//                (the admission rules) · shared (by all threads) · worker (its handle; its thread, runtime and shard;
-//                the handshake of a socket; opening, the steps before it) · encryption (certificates and TLS of a
-//                running server) · tls_handshake · before_http (its time, and the header's) · transport (plain or TLS)
-//                · stream (the bytes of a connection that speaks HTTP) · proxy_header (the PROXY protocol's, read) ·
-//                jwks (keys of tokens from a URL) · request_handler (page, call, refusal or endpoint) · api (calls of
-//                other servers: limits, log) · keys (of the operator and of other servers) · endpoint_setup (token,
-//                user id, room) · denial (how a request is denied) · door (the addresses, and what each serves) ·
-//                reload (of the settings) · dashboard (its feed and snapshots; counters for other nodes and their rows;
-//                info; CPU and memory) · drain
+//   server/      mod (bind, run) · listener (sockets and their options) · unix_socket (its file) · acceptor ·
+//                handshakes (permits: their table, and how one is revoked for another socket) · address_check (a socket
+//                against the limits of its address) · policy (the admission rules) · shared (by all threads) · worker
+//                (its handle; its thread, runtime and shard; the handshake of a socket; opening, the steps before it) ·
+//                encryption (certificates and TLS of a running server) · tls_handshake · before_http (its time, and the
+//                header's) · transport (plain or TLS) · stream (the bytes of a connection that speaks HTTP) ·
+//                proxy_header (the PROXY protocol's, read) · jwks (keys of tokens from a URL) · request_handler (page,
+//                call, refusal or endpoint) · api (calls of other servers: limits, log) · keys (of the operator and of
+//                other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) · door (the
+//                addresses, and what each serves) · reload (of the settings) · dashboard (its feed and snapshots;
+//                counters for other nodes and their rows; info; CPU and memory) · drain
 //   http/        mod · app (the application behind it) · first (the short way of a handshake that comes whole) · serve
 //                (a connection until it is upgraded) · limits (of one connection) · service (one request) · request
 //                (its head) · received (its body) · body (of a response: whole, or in parts) · upgrade (the 101 by
@@ -133,9 +133,10 @@
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
 //                (settings for rooms by pattern) · tls (the section) · schema (a key is declared once) · kind, text,
 //                list, tables (kinds of values) · types (policies, secrets) · address (host and port) · url ·
-//                callbacks (requests to other servers) · load (the layers; files: keys and passwords) · error · checks
-//                (conflicts; mismatches: warnings; engine: both) · machine (resources) · reload (live keys) ·
-//                unsupported (keys without effect) · print · finding (of a check) · tests
+//                listen (addresses to listen on) · callbacks (requests to other servers) · load (the layers; files:
+//                keys and passwords) · error · checks (conflicts; mismatches: warnings; engine: both) · machine
+//                (resources) · reload (live keys) · unsupported (keys without effect) · print · finding (of a check) ·
+//                tests
 //   rate_limit/  mod (the limits of a node; what one connection has used) · bucket · strikes · users (the buckets that
 //                outlive a connection)
 //   webhooks/    mod (the events that other servers are told; users and rooms that are gone) · event · leavers (may

@@ -213,7 +213,10 @@ mod tests {
         let bare = served(&flags, &[("THRONG_NODE", "n2")]);
         let full = served(&[&["serve"], &flags[..]].concat(), &[("THRONG_NODE", "n2")]);
         assert_eq!(bare, full);
-        assert_eq!((bare.workers, bare.listen.port(), bare.node.as_str()), (3, 0, "n1"));
+        assert_eq!(
+            (bare.workers, bare.listen[0].to_string().as_str(), bare.node.as_str()),
+            (3, "127.0.0.1:0", "n1")
+        );
         assert!(bare.limits.max_connections > 0 && bare.queue.total_bytes > 0, "resolved");
     }
 

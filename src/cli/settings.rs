@@ -15,7 +15,8 @@ use crate::config::{Config, Sources};
 pub(super) struct Settings {
     #[command(flatten)]
     general: GeneralSettings,
-    /// Address and port to listen on; with port 0 the system picks a port, which is logged [default: 127.0.0.1:8080]
+    /// Addresses to listen on, with commas: IP address or name with a port, :8080 (all addresses), unix:PATH; with port
+    /// 0 the system picks a port, which is logged [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Worker threads; 0 is one per core [default: 0]

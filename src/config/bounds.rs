@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::names::units::{GIB, KIB, MIB, TIB};
 
 use super::kind::{Choice, Count, Flag, Size, SizeOrZero, Time};
+use super::listen::FileMode;
 use super::schema::settings;
 use super::types::QueuePolicy;
 
@@ -80,13 +81,17 @@ settings! {
 }
 
 settings! {
-    /// Bounds of the kernel's socket buffers: left alone, they hide megabytes of lag per client.
+    /// The kernel's side of the sockets: bounds of its buffers, which would hide megabytes of lag per client, and the
+    /// permissions of Unix sockets.
     Socket at socket {
         /// `SO_SNDBUF` of every connection; 4KiB to 64MiB. Memory: the kernel's, up to twice this per slow client.
         send_buffer: usize = 128 * KIB, Size(4 * KIB, 64 * MIB), restart;
         /// `TCP_NOTSENT_LOWAT`: a socket accepts more data while fewer unsent bytes than this wait in the kernel; 1KiB
         /// to 64MiB. Memory: within the send buffer.
         notsent_lowat: usize = 32 * KIB, Size(KIB, 64 * MIB), restart;
+        /// Permissions of the Unix sockets in `listen`, in octal digits; "0000" to "0777". To connect, a process needs
+        /// the permission to write.
+        unix_mode: u32 = 0o660, FileMode, restart;
     }
 }
 

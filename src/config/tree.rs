@@ -1,14 +1,14 @@
 //! The tree of all settings, [`Config`], the list of its keys, and which layer set which of them.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 
 use super::bounds::{Compression, Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
 use super::callbacks::{Hooks, Outbound, Webhooks};
 use super::engine::Redis;
 use super::error::Layer;
 use super::features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};
-use super::kind::{Choice, Count, ListenAddress};
+use super::kind::{Choice, Count};
+use super::listen::{Listen, ListenAddresses};
 use super::room_rules::RoomRule;
 use super::schema::{Key, Section, settings};
 use super::tables::Tables;
@@ -25,8 +25,10 @@ settings! {
     /// Every setting of the server. `Default` gives the published defaults, [`Config::load`] reads the layers over
     /// them, and [`Config::resolve`] fills in the values that depend on the machine.
     Config {
-        /// Address and port to listen on; with port 0 the system picks a port, which is logged.
-        listen: SocketAddr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080), ListenAddress, restart;
+        /// Address and port to listen on, or a list of up to 8 (in the environment with commas): an IP address; a name,
+        /// of which all addresses count; `:8080` for all addresses, IPv6 and IPv4; or a Unix socket,
+        /// `unix:/run/throng/throng.sock`. With port 0 the system picks a port, which is logged.
+        listen: Vec<Listen> = vec![Listen::DEFAULT], ListenAddresses, restart;
         /// Worker threads, each with a shard of its own; 0 (one per core) to 255.
         workers: usize = 0, Count(0, 255), restart;
         /// This node's name in `welcome`, logs and metrics, 1 to 64 of `[A-Za-z0-9_.:@-]`; random unless set. No two
@@ -43,7 +45,7 @@ settings! {
         limits: Limits;
         /// Bounds of one client's queue.
         queue: Queue;
-        /// Bounds of the kernel's socket buffers.
+        /// The kernel's side of the sockets.
         socket: Socket;
         /// How messages travel from a room to its members.
         fanout: Fanout;

@@ -5,11 +5,12 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::task::Poll;
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::time::sleep;
 
 use super::address_check::AddressCheck;
@@ -19,6 +20,7 @@ use super::listener::Listener;
 use super::policy::AdmissionPolicy;
 use super::shared::Shared;
 use super::transport::Transport;
+use super::unix_socket::SocketFile;
 use super::worker::handle::{AcceptedSocket, Worker};
 use crate::admission::Refusal;
 use crate::connection::socket::register;
@@ -28,17 +30,26 @@ use crate::node::Node;
 /// Pause after `accept` failed because the process or the system is out of descriptors or memory. Without it the loop
 /// would fail again at once.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(75);
+/// The address that stands for all peers at Unix sockets, which have none. A process that may connect there is on this
+/// machine, and could connect from this address as well.
+const UNIX_PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Most sockets by which a worker may be ahead of the one with the fewest.
 const MAX_AHEAD: usize = 64;
 /// A worker may be ahead by one socket for each so many that the worker with the fewest has.
 const PER_AHEAD: usize = 16;
 
-/// Accepts sockets at all addresses until the future is dropped.
+/// Accepts sockets at all addresses until the future is dropped. The listeners of one group share their permits for
+/// handshakes: a crowd at the public ones does not keep operators out.
 ///
 /// # Errors
 /// A listening socket cannot be registered with the reactor, or the reactor has ended.
-pub(super) async fn run_all(shared: &Shared, listeners: Vec<Listener>, workers: &[Worker]) -> io::Result<()> {
-    let mut all: Vec<_> = listeners.into_iter().map(|each| Box::pin(run(shared, each, workers))).collect();
+pub(super) async fn run_all(
+    shared: &Shared,
+    groups: [Vec<Listener>; 3],
+    workers: &[Worker],
+) -> io::Result<()> {
+    let groups = groups.into_iter().filter(|group| !group.is_empty());
+    let mut all: Vec<_> = groups.map(|group| Box::pin(run(shared, group, workers))).collect();
     poll_fn(|cx| {
         let mut ended = all.iter_mut().map(|accepting| accepting.as_mut().poll(cx));
         ended.find(Poll::is_ready).unwrap_or(Poll::Pending)
@@ -46,17 +57,33 @@ pub(super) async fn run_all(shared: &Shared, listeners: Vec<Listener>, workers: 
     .await
 }
 
-/// Accepts sockets at one address.
-async fn run(shared: &Shared, listener: Listener, workers: &[Worker]) -> io::Result<()> {
-    let Listener { socket, door, transport, .. } = listener;
-    let listener = register(socket)?;
+/// A listener that the reactor watches.
+struct Watched {
+    /// Removes the file of a Unix socket when nothing is accepted any more, before the socket is closed.
+    _file: Option<SocketFile>,
+    socket: AsyncFd<TcpListener>,
+    door: Door,
+    transport: Transport,
+}
+
+/// Accepts sockets at the listeners of one group.
+async fn run(shared: &Shared, group: Vec<Listener>, workers: &[Worker]) -> io::Result<()> {
+    let watch = |listener| {
+        let Listener { socket, door, transport, file, .. } = listener;
+        Ok(Watched { _file: file, socket: register(socket)?, door, transport })
+    };
+    let listeners = group.into_iter().map(watch).collect::<io::Result<Vec<_>>>()?;
     let node = &shared.node;
-    // Each door has permits of its own: a crowd at the public one does not keep operators out.
-    let mut handshakes = Handshakes::new(node.config().limits.max_handshakes);
-    let mut at = 0;
+    let (max_handshakes, send_buffer) = {
+        let config = node.config();
+        (config.limits.max_handshakes, config.socket.send_buffer)
+    };
+    let mut handshakes = Handshakes::new(max_handshakes);
+    let (mut at, mut turn) = (0, 0);
     loop {
-        let mut guard = listener.readable().await?;
-        let (stream, peer) = match accept(listener.get_ref()) {
+        let (listener, mut guard) = next(&listeners, &mut turn).await?;
+        let &Watched { door, transport, .. } = listener;
+        let (stream, peer) = match accept(listener.socket.get_ref(), send_buffer) {
             Ok(accepted) => accepted,
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
@@ -115,11 +142,35 @@ async fn acquire_permit(
     Ok((permit, AddressCheck::Refused(refusal)))
 }
 
-/// Accepts a socket that is non-blocking from the start.
-fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
+/// Waits until a socket has come to one of the listeners, which have their turns.
+async fn next<'l>(
+    listeners: &'l [Watched],
+    turn: &mut usize,
+) -> io::Result<(&'l Watched, AsyncFdReadyGuard<'l, TcpListener>)> {
+    poll_fn(|cx| {
+        for step in 0..listeners.len() {
+            let index = (*turn + step) % listeners.len();
+            let listener = &listeners[index];
+            if let Poll::Ready(guard) = listener.socket.poll_read_ready(cx) {
+                *turn = index + 1;
+                return Poll::Ready(guard.map(|guard| (listener, guard)));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Accepts a socket that is non-blocking from the start. A Unix socket gets its send buffer here: it inherits nothing.
+/// It goes on as a TCP stream, because from here on a socket is only read, written, polled and shut down.
+fn accept(listener: &TcpListener, send_buffer: usize) -> io::Result<(TcpStream, IpAddr)> {
     /// `SOCK_NONBLOCK` and `SOCK_CLOEXEC` of Linux, as `accept4` takes them.
     const FLAGS: i32 = 0o4000 | 0o2_000_000;
     let (socket, address) = SockRef::from(listener).accept4(FLAGS)?;
+    if address.is_unix() {
+        socket.set_send_buffer_size(send_buffer)?;
+        return Ok((socket.into(), UNIX_PEER));
+    }
     // A peer without an address has closed its connection already.
     let address = address.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
     Ok((socket.into(), address.ip().to_canonical()))

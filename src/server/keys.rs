@@ -104,17 +104,12 @@ impl OperatorKeys {
         Ok(keys)
     }
 
-    /// Returns the URL of the dashboard for a browser on the machine of the server that listens on `address`. Its
-    /// fragment, which a browser sends to nobody, holds a key that was made here, because that key can be read nowhere
-    /// else. It never holds a configured key.
-    pub(super) fn url(&self, transport: Transport, address: SocketAddr) -> String {
-        let mut address = address;
-        match address.ip().to_canonical() {
-            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-            _ => {}
-        }
-        let page = format!("{}://{address}/dashboard", transport.scheme());
+    /// Returns the URL of the dashboard for a browser on the machine of the server that listens on `address`, or on
+    /// Unix sockets alone, behind a proxy whose address is not known. Its fragment, which a browser sends to nobody,
+    /// holds a key that was made here, because that key can be read nowhere else. It never holds a configured key.
+    pub(super) fn url(&self, transport: Transport, address: Option<SocketAddr>) -> String {
+        let host = address.map_or_else(|| "localhost".to_owned(), |address| near(address).to_string());
+        let page = format!("{}://{host}/dashboard", transport.scheme());
         match &self.0[..] {
             [OperatorKey { access: Access::Pages, secret, .. }] => {
                 format!("{page}#key={}", String::from_utf8_lossy(secret.expose()))
@@ -141,6 +136,16 @@ impl OperatorKeys {
         });
         found.map(|index| &self.0[index])
     }
+}
+
+/// Returns the address at which the machine itself reaches a server that listens on `address`.
+fn near(mut address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 /// Compares all bytes, without an early return for the first difference, and without one that the compiler could add.
@@ -207,7 +212,7 @@ mod tests {
     fn without_keys_one_is_made_that_only_the_address_shows() {
         let (one, other) = (keys(&[], &[]), keys(&[], &[]));
         let made = |keys: &OperatorKeys| {
-            let address = keys.url(Transport::Tls, "127.0.0.1:8080".parse().unwrap());
+            let address = keys.url(Transport::Tls, "127.0.0.1:8080".parse().ok());
             address.strip_prefix("https://127.0.0.1:8080/dashboard#key=").expect("a key").to_owned()
         };
         let key = made(&one);
@@ -258,7 +263,8 @@ mod tests {
             ("[::1]:8080", "http://[::1]:8080/dashboard"),
             ("192.0.2.1:8080", "http://192.0.2.1:8080/dashboard"),
         ] {
-            assert_eq!(keys.url(Transport::Plain, listen.parse().unwrap()), expected, "{listen}");
+            assert_eq!(keys.url(Transport::Plain, listen.parse().ok()), expected, "{listen}");
         }
+        assert_eq!(keys.url(Transport::Tls, None), "https://localhost/dashboard");
     }
 }

@@ -23,6 +23,7 @@ mod shared;
 mod stream;
 mod tls_handshake;
 mod transport;
+mod unix_socket;
 mod worker;
 
 use std::future::{Future, pending};
@@ -39,8 +40,8 @@ use self::dashboard::counters;
 use self::door::Door;
 use self::encryption::Encryption;
 pub use self::encryption::EncryptionError;
-pub(crate) use self::listener::BACKLOG;
 use self::listener::Listener;
+pub(crate) use self::listener::{BACKLOG, try_bind};
 pub use self::reload::{ReloadError, Reloader};
 use self::shared::Shared;
 use self::transport::Transport;
@@ -48,7 +49,7 @@ use self::worker::handle::Worker;
 use crate::admission::Refusal;
 use crate::broker::redis::nodes::Report;
 use crate::clock::Clock;
-use crate::config::{Config, Machine, Sources};
+use crate::config::{Config, Listen, Machine, Sources};
 use crate::metrics::Metrics;
 use crate::node::{Node, OpenError};
 use crate::protocol::close::EndReason;
@@ -57,14 +58,17 @@ use crate::protocol::close::EndReason;
 /// messages, counted handshakes and the like.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
+/// Most addresses that the other nodes are told, which have space for ten of IPv6.
+const MAX_REPORTED: usize = 8;
+
 /// Why a server cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The address is in use, does not belong to this machine, or is not allowed.
+    /// An address is in use, does not belong to this machine, or is not allowed, or a name has none.
     #[error("cannot listen on {listen}")]
     Listen {
-        /// The configured address.
-        listen: SocketAddr,
+        /// The address as it is configured.
+        listen: String,
         /// The error of the operating system.
         source: io::Error,
     },
@@ -94,22 +98,22 @@ impl From<StopReason> for EndReason {
     }
 }
 
-/// A server that is bound to its address and does not run yet. The documentation of the crate has an example.
+/// A server that is bound to its addresses and does not run yet. The documentation of the crate has an example.
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
     /// `listen`.
-    listener: Listener,
-    /// `tls.listen`.
-    tls: Option<Listener>,
-    /// `api.listen`.
-    api: Option<Listener>,
+    listeners: Vec<Listener>,
+    /// `tls.listen`, if it is set.
+    tls: Vec<Listener>,
+    /// `api.listen`, if it is set.
+    api: Vec<Listener>,
     encryption: Option<Encryption>,
     reloader: Option<Reloader>,
 }
 
 impl Server {
-    /// Reads the history in `history.dir`, then binds the address `listen`. A configuration that is not
+    /// Reads the history in `history.dir`, then binds the addresses of `listen`. A configuration that is not
     /// [resolved](Config::resolve) yet is resolved for this machine first.
     ///
     /// # Errors
@@ -131,12 +135,15 @@ impl Server {
         let metrics = Metrics::new(config.workers, &Refusal::REASONS);
         // The history is read before the address is bound, so that no client can connect while it is incomplete.
         let node = Node::open(config.clone(), metrics, clock)?;
-        let bind = |listen, door, is_tls| Listener::bind(listen, door, Transport::tls_if(is_tls), &config);
+        let bind = |addresses: &[Listen], door, is_tls| {
+            Listener::bind_all(addresses, door, Transport::tls_if(is_tls), &config)
+        };
         let door = if config.api.listen.is_some() { Door::Public } else { Door::Only };
-        let listener = bind(config.listen, door, config.tls.is_on_listen())?;
-        let tls = config.tls.listen.map(|listen| bind(listen, door, true)).transpose()?;
-        let api = config.api.listen.map(|listen| bind(listen, Door::Api, config.tls.is_on_api()));
-        Ok(Self { node, listener, tls, api: api.transpose()?, encryption, reloader: None })
+        let one = |address: Option<SocketAddr>| address.map(Listen::Ip).into_iter().collect::<Vec<_>>();
+        let listeners = bind(&config.listen, door, config.tls.is_on_listen())?;
+        let tls = bind(&one(config.tls.listen), door, true)?;
+        let api = bind(&one(config.api.listen), Door::Api, config.tls.is_on_api())?;
+        Ok(Self { node, listeners, tls, api, encryption, reloader: None })
     }
 
     /// Lets the server read its settings again while it runs, from `sources`: those that its configuration was loaded
@@ -151,22 +158,28 @@ impl Server {
         self.reloader.insert(Reloader::new(sources, on_change)).clone()
     }
 
-    /// Returns the bound address. If port 0 was configured, it has the port that the system picked.
+    /// Returns the first bound IP address of `listen`; `None` where that has only Unix sockets. If port 0 was
+    /// configured, it has the port that the system picked.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.listener.address
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        first_ip(&self.listeners)
+    }
+
+    /// Returns all bound addresses of `listen`.
+    pub fn addresses(&self) -> impl Iterator<Item = &Listen> {
+        self.listeners.iter().map(|listener| &listener.address)
     }
 
     /// Returns the bound address of `tls.listen`; `None` where it is not set.
     #[must_use]
     pub fn tls_addr(&self) -> Option<SocketAddr> {
-        self.tls.as_ref().map(|listener| listener.address)
+        first_ip(&self.tls)
     }
 
     /// Returns the bound address of `api.listen`; `None` where it is not set.
     #[must_use]
     pub fn api_addr(&self) -> Option<SocketAddr> {
-        self.api.as_ref().map(|listener| listener.address)
+        first_ip(&self.api)
     }
 
     /// Serves until `stop` resolves, then drains: refuses new connections, and closes the others one by one within
@@ -183,30 +196,31 @@ impl Server {
     /// # Panics
     /// When this is called from asynchronous code in a tokio runtime: call it on a thread of its own.
     pub fn run(self, stop: impl Future<Output = StopReason>) -> io::Result<()> {
-        let Self { node, listener, tls, api, encryption, reloader } = self;
-        let address = listener.address;
+        let Self { node, listeners, tls, api, encryption, reloader } = self;
         let (stopping, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let operators = api.as_ref().unwrap_or(&listener);
-        let dashboard_at = (operators.transport, operators.address);
+        let operators = if api.is_empty() { &listeners } else { &api };
+        let transport = operators.first().map_or(Transport::Plain, |listener| listener.transport);
+        let dashboard_at = (transport, first_ip(operators));
         let shared = Shared::new(Arc::clone(&node), dashboard_at, encryption, reloader)?;
-        node.set_report(report(&node, address));
+        node.set_report(report(&node, &listeners));
         let workers = worker::spawn_all(&shared, &stopped)?;
         node.set_laggards(workers.iter().map(Worker::laggards));
-        tracing::info!(%address, node = node.config().node, workers = workers.len(), "listening");
+        for Listener { address, .. } in &listeners {
+            tracing::info!(%address, node = node.config().node, workers = workers.len(), "listening");
+        }
         for Listener { address, .. } in
-            tls.iter().chain([&listener]).filter(|each| each.transport == Transport::Tls)
+            tls.iter().chain(&listeners).filter(|each| each.transport == Transport::Tls)
         {
             tracing::info!(%address, "listening for TLS");
         }
-        if let Some(Listener { address, .. }) = &api {
+        for Listener { address, .. } in &api {
             tracing::info!(%address, "listening for operators and backends");
         }
         shared.log_dashboard();
         runtime.block_on(async {
             let mut stop = pin!(stop);
-            let listeners = [Some(listener), tls, api].into_iter().flatten().collect();
-            let mut accepting = pin!(acceptor::run_all(&shared, listeners, &workers));
+            let mut accepting = pin!(acceptor::run_all(&shared, [listeners, tls, api], &workers));
             let reason = tokio::select! {
                 reason = &mut stop => EndReason::from(reason),
                 result = &mut accepting => return result,
@@ -238,12 +252,19 @@ impl Server {
     }
 }
 
-/// Returns what a node that is bound to `address` tells the other nodes about itself.
-fn report(node: &Arc<Node>, address: SocketAddr) -> Report {
+/// Returns the first IP address of some listeners.
+fn first_ip(listeners: &[Listener]) -> Option<SocketAddr> {
+    listeners.iter().find_map(Listener::ip)
+}
+
+/// Returns what a node tells the other nodes about itself: of its addresses, those that other machines may know.
+fn report(node: &Arc<Node>, listeners: &[Listener]) -> Report {
+    let all = listeners.iter().filter(|listener| listener.ip().is_some()).map(|listener| &listener.address);
+    let addresses = Listen::join(all.take(MAX_REPORTED));
     // The engine is a part of the node: it must not keep the whole from being dropped.
     let node = Arc::downgrade(node);
     let counters = move || node.upgrade().map_or_else(|| "{}".to_owned(), |node| counters::json(&node));
-    Report { addresses: address.to_string(), counters: Box::new(counters) }
+    Report { addresses, counters: Box::new(counters) }
 }
 
 /// Keeps the keys of tokens up to date that come from a URL. Never returns.

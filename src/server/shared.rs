@@ -23,8 +23,8 @@ use crate::protocol::event::CommandError;
 /// The node, the admission rules, the keys, the API and the dashboard of a server.
 pub(super) struct Shared {
     pub(super) node: Arc<Node>,
-    /// The address of the dashboard, and how it is spoken to.
-    dashboard_at: (Transport, SocketAddr),
+    /// The address of the dashboard, if it has one of IP, and how it is spoken to.
+    dashboard_at: (Transport, Option<SocketAddr>),
     /// TLS, where there is a certificate.
     pub(super) encryption: Option<Arc<Encryption>>,
     pub(super) policy: AdmissionPolicy,
@@ -43,7 +43,7 @@ impl Shared {
     /// the operator's key.
     pub(super) fn new(
         node: Arc<Node>,
-        dashboard_at: (Transport, SocketAddr),
+        dashboard_at: (Transport, Option<SocketAddr>),
         encryption: Option<Encryption>,
         reloader: Option<Reloader>,
     ) -> io::Result<Arc<Self>> {

@@ -13,7 +13,7 @@ fn settings_that_depend_on_the_machine_are_filled_in_even_if_some_are_set() {
     let settings = ["listen=127.0.0.1:0", "workers=2", "drain.window=0ms"];
     let sources = settings.into_iter().fold(Sources::new(), Sources::set);
     let server = Server::bind(Config::load(sources).expect("good settings")).expect("a port is free");
-    let address = server.local_addr();
+    let address = server.local_addr().expect("an IP address");
     let (stop, stopped) = oneshot::channel();
     let running = thread::spawn(move || server.run(async { stopped.await.unwrap_or(StopReason::GoingAway) }));
 
@@ -38,7 +38,7 @@ fn the_program_around_a_server_can_reload_it() {
     let reloader =
         server.reload_from(sources, move |config| noted.send(config.api.user.clone()).expect("open"));
     assert!(matches!(reloader.reload(), Err(ReloadError::NotRunning)));
-    let address = server.local_addr();
+    let address = server.local_addr().expect("an IP address");
     let (stop, stopped) = oneshot::channel();
     let running = thread::spawn(move || server.run(async { stopped.await.unwrap_or(StopReason::GoingAway) }));
     let mut socket = Socket::open(address, "/ws/chat/ann");

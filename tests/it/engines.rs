@@ -81,6 +81,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("installed", "the binary of an installation, before anybody chats"),
     ("jwks", "the keys of tokens, before the chat is entered"),
     ("lifecycle", "the end of one process"),
+    ("listen", "the sockets of one process"),
     ("logs", "the log of one process"),
     ("manual", "the pages of the manual"),
     ("metrics", "the figures of one process"),

@@ -42,6 +42,7 @@ mod installed;
 mod json;
 mod jwks;
 mod lifecycle;
+mod listen;
 mod logs;
 mod manual;
 mod metrics;

@@ -36,7 +36,7 @@ impl Timed {
         let config = Config::load(sources).expect("good settings").resolve(&machine);
         let clock = Clock::manual();
         let server = Server::bind_by(config, clock.clone()).expect("a port is free");
-        let address = server.local_addr();
+        let address = server.local_addr().expect("an IP address");
         let (stop, stopped) = oneshot::channel();
         let until = async { stopped.await.unwrap_or(StopReason::GoingAway) };
         let thread = thread::spawn(move || server.run(until).expect("it runs to its end"));

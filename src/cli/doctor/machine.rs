@@ -1,15 +1,12 @@
 //! Compares the settings with the limits of this machine and of its kernel.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
-
-use socket2::{Domain, Protocol, Socket, Type};
 
 use super::kernel::Kernel;
 use super::size::about;
-use crate::config::{Config, Finding, Machine};
+use crate::config::{Config, Finding, Listen, Machine};
 use crate::names::units::KIB;
-use crate::server::BACKLOG;
+use crate::server::{BACKLOG, try_bind};
 
 /// Connections below which a limit that only follows from the descriptors was probably not chosen.
 const FEW_CONNECTIONS: usize = 10_000;
@@ -20,8 +17,8 @@ const SLOW_CLOCKS: [&str; 5] = ["acpi_pm", "hpet", "jiffies", "refined-jiffies",
 
 /// Runs the checks. A parameter that the system does not tell gives no finding.
 pub(super) fn check(config: &Config, machine: &Machine, kernel: &Kernel) -> Vec<Finding> {
-    let found = [
-        Some(listen(config.listen)),
+    let addresses = config.listen.iter().map(|address| Some(listen(address, &config.listen)));
+    let others = [
         descriptors(config, machine.descriptors),
         Some(workers(config.workers, machine.cores)),
         kernel.backlog.map(backlog),
@@ -29,17 +26,12 @@ pub(super) fn check(config: &Config, machine: &Machine, kernel: &Kernel) -> Vec<
         kernel.tcp_bytes.map(|bytes| tcp_memory(config.limits.max_connections, bytes)),
         kernel.clock.as_deref().map(clock),
     ];
-    found.into_iter().flatten().collect()
+    addresses.chain(others).flatten().collect()
 }
 
-/// Tries whether the address can be bound. Nothing listens there meanwhile, so that no client is disturbed.
-fn listen(address: SocketAddr) -> Finding {
-    let bound =
-        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).and_then(|socket| {
-            socket.set_reuse_address(true)?;
-            socket.bind(&address.into())
-        });
-    let Err(error) = bound else {
+/// Tries whether an address can be bound, one of `all`.
+fn listen(address: &Listen, all: &[Listen]) -> Finding {
+    let Err(error) = try_bind(address, all) else {
         return Finding::ok("listen", format!("`listen` {address} can be bound"));
     };
     let text = format!("`listen` {address} cannot be bound: {error}");
@@ -47,18 +39,19 @@ fn listen(address: SocketAddr) -> Finding {
         ErrorKind::AddrInUse => Finding::warning(
             "listen",
             text,
-            "if it is not the server itself that runs there, choose another port or end the other process",
+            "if it is not the server itself that runs there, choose another address or end the other process",
+        ),
+        _ if matches!(address, Listen::Unix(_)) => Finding::error(
+            "listen",
+            text,
+            "choose a path in a folder that is there and that the server may write to (systemd: RuntimeDirectory)",
         ),
         ErrorKind::PermissionDenied => Finding::error(
             "listen",
             text,
             "choose a port from 1024 on, or allow it (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)",
         ),
-        _ => Finding::error(
-            "listen",
-            text,
-            "choose an address of this machine, or 0.0.0.0 or [::] for all of them",
-        ),
+        _ => Finding::error("listen", text, "choose an address of this machine, or :PORT for all of them"),
     }
 }
 
@@ -210,14 +203,21 @@ mod tests {
     fn the_address_is_tried() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = taken.local_addr().expect("an address");
-        let finding = listen(address);
+        let tried = |text: &str| {
+            let address = text.parse().expect("an address");
+            listen(&address, std::slice::from_ref(&address))
+        };
+        let finding = tried(&address.to_string());
         assert!(
             finding.level == Level::Warning && finding.text.contains(&address.to_string()),
             "{finding:?}"
         );
         drop(taken);
-        assert_eq!(listen("127.0.0.1:0".parse().expect("an address")).level, Level::Ok);
+        for text in ["127.0.0.1:0", "localhost:0", ":0"] {
+            assert_eq!(tried(text).level, Level::Ok, "{text}");
+        }
         // An address of the documentation, which no machine has.
-        assert_eq!(listen("192.0.2.1:0".parse().expect("an address")).level, Level::Error);
+        assert_eq!(tried("192.0.2.1:0").level, Level::Error);
+        assert_eq!(tried("unix:/no/such/folder/socket").level, Level::Error);
     }
 }

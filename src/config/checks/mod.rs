@@ -5,6 +5,7 @@ mod conflicts;
 mod engine;
 mod mismatches;
 
+use super::listen::Listen;
 use super::tree::Config;
 use super::unsupported;
 
@@ -27,10 +28,10 @@ impl Config {
             .collect()
     }
 
-    /// Returns true where `listen` accepts connections from other machines, not from loopback alone.
+    /// Returns true where `listen` accepts connections from other machines, not from this one alone.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        !self.listen.ip().to_canonical().is_loopback()
+        self.listen.iter().any(Listen::is_reachable)
     }
 
     /// Returns a sentence that explains why other machines cannot connect, where `listen` is not set.
@@ -49,7 +50,7 @@ fn advice(config: &Config) -> impl Iterator<Item = String> {
     let short_secret = (length < SECRET_BYTES).then(|| {
         format!("`auth.secret` has {length} bytes, fewer than the {SECRET_BYTES} that HS256 requires (RFC 7518, 3.2)")
     });
-    let listen = config.listen;
+    let listen = Listen::join(config.listen.iter().filter(|address| address.is_reachable()));
     let anonymous = (config.is_reachable() && !config.auth.required).then(|| {
         format!(
             "`listen` {listen} can be reached from other machines and `auth.required` is false: anybody there can chat \

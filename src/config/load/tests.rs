@@ -61,7 +61,7 @@ fn text_stands_for_every_type() {
         ("THRONG_DRAIN__WINDOW", "0ms"),
     ]))
     .expect("no mistakes");
-    assert_eq!(config.listen.to_string(), "0.0.0.0:0");
+    assert_eq!(config.listen[0].to_string(), "0.0.0.0:0");
     assert_eq!(config.limits.max_rooms, 2000);
     assert_eq!(config.heartbeat.interval, Duration::from_millis(100));
     assert_eq!(config.chat.duplicate, Duplicate::Allow);

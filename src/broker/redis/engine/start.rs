@@ -29,7 +29,7 @@ use super::tasks::{Setup, Tasks};
 use crate::broker::Local;
 use crate::broker::memory::Memory;
 use crate::clock::Clock;
-use crate::config::{Address, Config, Duplicate, RedisMode, Secret};
+use crate::config::{Address, Config, Duplicate, Listen, RedisMode, Secret};
 
 /// The start waits this many times `redis.patience` for the server.
 const START_PATIENCE: u32 = 15;
@@ -141,7 +141,7 @@ impl<L: Host> Starter<L> {
 /// Returns the details that the node tells with its beats until it has a report. Those that do not fit are left out.
 fn plain_details(config: &Config) -> Details {
     let version = Bytes::from_static(env!("CARGO_PKG_VERSION").as_bytes());
-    let address = Bytes::from(config.listen.to_string());
+    let address = Bytes::from(Listen::join(&config.listen));
     Details::new(version, address, Bytes::from_static(b"{}")).unwrap_or_default()
 }
 
