@@ -23,6 +23,10 @@ const SKIPPED: &[(&str, &str)] = &[
     ("tests/run", "runs this test"),
     ("examples/cluster/run.sh", "builds for minutes; the tests of clusters run it with --check"),
     ("throng chat wss://chat.example.org ", "there is no such server"),
+    ("packaging/deb.sh", "builds for minutes; tests/package.sh runs it"),
+    ("sudo ", "changes the machine; tests/package.sh does it in a scratch root"),
+    ("docker ", "needs a container engine; tests/image.py makes the stages by hand"),
+    ("kubectl ", "needs a cluster; tests/deployment.sh validates the manifests"),
     ("throng history ", "there is no such folder; tests/it/history_damage.rs runs it on one"),
 ];
 

@@ -48,8 +48,11 @@ fn every_command_line_is_understood() {
         if serves && !arguments.contains(&"--help") {
             arguments.push("--print-config");
         }
-        // A command that would measure, chat or call prints its help instead, once it has understood the rest.
-        if matches!(arguments.first(), Some(&"api" | &"bench" | &"chat" | &"history")) {
+        // A command that would measure, chat, call or write prints its help instead, once it has understood the rest.
+        if matches!(
+            arguments.first(),
+            Some(&"api" | &"bench" | &"chat" | &"completions" | &"health" | &"history" | &"man")
+        ) {
             arguments.push("--help");
         }
         assert_eq!(accepted(&arguments, &settings), Ok(()), "{line}");
