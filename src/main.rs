@@ -25,8 +25,12 @@ use throng_terminal as terminal;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let (config, sources) = match cli::run(std::env::args_os(), std::env::vars_os()) {
-        Ok(Task::Serve(config, sources)) => (*config, sources),
+    let (config, sources, on_bound) = match cli::run(std::env::args_os(), std::env::vars_os()) {
+        Ok(Task::Serve(config, sources)) => (*config, sources, Box::new(|_: &Server| Ok(())) as OnBound),
+        #[cfg(feature = "client")]
+        Ok(Task::Demo(config, sources, demo)) => {
+            (*config, sources, Box::new(|server: &Server| demo.move_in(server)) as OnBound)
+        }
         #[cfg(feature = "bench")]
         Ok(Task::Bench(arguments)) => {
             return exit_code(bench::run(&arguments).map_err(Failure::from));
@@ -42,7 +46,7 @@ fn main() -> ExitCode {
         Ok(filter) => filter,
         Err(error) => return exit_code(Err(Failure::new(INTERNAL, error))),
     };
-    match serve(config, sources, filter) {
+    match serve(config, sources, filter, on_bound) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {
             tracing::error!("{error:#}");
@@ -51,8 +55,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// The work to do once the server is bound.
+type OnBound = Box<dyn FnOnce(&Server) -> Result<(), Failure>>;
+
 /// Binds the server, and runs it until a signal has stopped it and all connections are drained.
-fn serve(config: Config, sources: Sources, filter: LogFilter) -> Result<(), Failure> {
+fn serve(config: Config, sources: Sources, filter: LogFilter, on_bound: OnBound) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -64,6 +71,7 @@ fn serve(config: Config, sources: Sources, filter: LogFilter) -> Result<(), Fail
     let (stop, hangups) = signals::listen(notifier.clone()).map_err(|error| Failure::new(INTERNAL, error))?;
     let mut server = Server::bind(config).map_err(|error| Failure::new(UNAVAILABLE, error))?;
     hangups.reload(server.reload_from(sources, move |config| filter.set(&config.log)));
+    on_bound(&server)?;
     server.run(notifier.around(stop)).map_err(|error| Failure::new(INTERNAL, error))?;
     tracing::info!("stopped");
     Ok(())

@@ -1,6 +1,8 @@
 //! The command line: which subcommands and flags the binary has, and those of its answers that need no server.
 
 mod api;
+#[cfg(feature = "client")]
+mod demo;
 mod doctor;
 mod documents;
 mod failure;
@@ -24,6 +26,8 @@ use throng_bench as bench;
 #[cfg(feature = "chat")]
 use throng_terminal::{self as terminal, TOKEN_VARIABLE};
 
+#[cfg(feature = "client")]
+pub use demo::Demo;
 pub use failure::{CHECK_FAILED, Failure, INTERNAL, REFUSED, UNANSWERED, UNAVAILABLE, USAGE};
 use output::print;
 use settings::Settings;
@@ -67,6 +71,10 @@ enum Command {
     CheckConfig(Serve),
     /// Call the server API of a running server: publish, list rooms and users, end connections
     Api(Box<api::Request>),
+    /// Run the server with a few people in it who follow a script, to look at its pages
+    #[cfg(feature = "client")]
+    #[command(after_help = AFTER_HELP)]
+    Demo(demo::Request),
     /// Check the settings, the limits of this machine, the files and the engine, and say what to change
     ///
     /// Exit codes: 0 nothing or only warnings, 64 wrong settings, 69 something with which the server would not start.
@@ -105,6 +113,9 @@ struct Serve {
 pub enum Task {
     /// Run the server with these settings, which are resolved for this machine, and were loaded from these sources.
     Serve(Box<Config>, Sources),
+    /// Run the server with these settings, and let people in who follow a script.
+    #[cfg(feature = "client")]
+    Demo(Box<Config>, Sources, Demo),
     /// Run the load generator.
     #[cfg(feature = "bench")]
     Bench(Box<bench::Arguments>),
@@ -145,6 +156,13 @@ pub fn run(
                 return print(&config.to_toml(&effective)).map(|()| Task::Done);
             }
             return Ok(Task::Serve(Box::new(effective), sources));
+        }
+        #[cfg(feature = "client")]
+        Command::Demo(request) => {
+            let sources = request.settings.sources(environment);
+            let config = settings::load(sources.clone())?;
+            let demo = request.demo(&config)?;
+            return Ok(Task::Demo(Box::new(config.resolve(&Machine::read())), sources, demo));
         }
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => return Ok(Task::Bench(arguments)),
@@ -229,6 +247,9 @@ mod tests {
             &["--listen", "here", "serve"],
             &["serve", "--config", "/no/such/file.toml"],
             &["check-config", "--set", "nonsense"],
+            &["demo", "--pace", "1ms"],
+            &["demo", "--set", "auth.required=true", "--set", "auth.secret=0123456789abcdef0123456789abcdef"],
+            &["demo", "--tls-cert", "cert.pem", "--tls-key", "key.pem"],
             &["health", "--url", "http://8.8.8.8"],
             &["health", "--url", "127.0.0.1:8080"],
             &["completions", "tcsh"],

@@ -64,6 +64,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("churn", "sockets, descriptors and memory of one process"),
     ("client_storm", "the server keeps its history on disk"),
     ("deflate", "the compression of frames and lanes, which is each node's own"),
+    ("demo", "a server of its own, with people in it"),
     ("doctor", "a command without a server"),
     ("edges", "the sockets, before the chat reads them"),
     ("embedded", "settings inside another program"),

@@ -22,6 +22,7 @@ mod claims;
 mod client;
 mod client_storm;
 mod deflate;
+mod demo;
 mod doctor;
 mod duplicates;
 mod edges;

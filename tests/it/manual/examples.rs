@@ -51,7 +51,7 @@ fn every_command_line_is_understood() {
         // A command that would measure, chat, call or write prints its help instead, once it has understood the rest.
         if matches!(
             arguments.first(),
-            Some(&"api" | &"bench" | &"chat" | &"completions" | &"health" | &"history" | &"man")
+            Some(&"api" | &"bench" | &"chat" | &"completions" | &"demo" | &"health" | &"history" | &"man")
         ) {
             arguments.push("--help");
         }
