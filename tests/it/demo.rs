@@ -9,8 +9,8 @@ use crate::support::frame::text;
 use crate::support::raw::{Socket, handshake};
 use crate::support::server::throng;
 
-/// 1. The command says where to look. 2. A guest finds people who talk. 3. The guest is
-///    answered, in public and in private.
+/// 1. The command says where to look. 2. A guest finds people who talk. 3. The guest is answered,
+///    in public and in private.
 #[test]
 fn a_guest_of_a_demo_finds_people_who_talk_and_answer() {
     let mut command = throng(&[], &[]);
