@@ -118,6 +118,12 @@ export interface Clock {
   clearTimeout(timer: any): void;
 }
 
+/** Where a client is: the secret of its connection, and its position in each room. */
+export interface Position {
+  session?: string;
+  rooms: { name: string; epoch: string | null; offset: number }[];
+}
+
 export interface Options {
   /** 3 to 64 of `A-Z a-z 0-9 _ . : @ -`. */
   user: string;
@@ -129,6 +135,8 @@ export interface Options {
   url?: string | URL;
   /** A JWT, or a function that returns a fresh one, for each connection and before the last one expires. */
   token?: string | (() => string | Promise<string>);
+  /** Where an earlier client was, from its `position`: this one takes its connection over, and resumes. */
+  position?: Position;
   /** A WebSocket constructor, if the platform has none: that of the package `ws` before Node 22. */
   WebSocket?: any;
   /** Most messages that wait for their acks, and most other commands that wait: 100 by default. */
@@ -148,6 +156,8 @@ export class Client {
   constructor(options: Options);
   get state(): State;
   get rooms(): string[];
+  /** Where this client is, for a client in a page that was loaded anew. */
+  get position(): Position;
   /** How many messages wait for their acks. */
   get queued(): number;
   /** Adds a listener; returns a function that removes it. */

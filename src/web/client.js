@@ -32,6 +32,7 @@ const RETRY_STATUSES = [408, 425, 429]; // HTTP statuses worth another attempt, 
  * @typedef {{ room: string, epoch: string, offset: number, duplicate: boolean }} Ack
  * @typedef {{ messages: Message[], more: boolean }} History @typedef {{ users: string[], members: number,
  *   more: boolean, names?: Record<string, string> }} Presence `names` has those of users for people, by user.
+ * @typedef {{ session?: string, rooms: { name: string, epoch: string | null, offset: number }[] }} Position
  * @typedef {{ now(): number, setTimeout(run: () => void, ms: number): any, clearTimeout(timer: any): void }} Clock
  * @typedef {object} Events The events of {@link Client.on}.
  * @property {State} state
@@ -153,6 +154,7 @@ export class Client {
    * @param {string} [options.url] URL of the server's `/`; by default the address of the page.
    * @param {string | (() => string | Promise<string>)} [options.token] A JWT, or a function that returns a fresh one,
    *   for each connection and before the last one expires.
+   * @param {Position} [options.position] Where an earlier client was: this one takes its connection over, and resumes.
    * @param {any} [options.WebSocket] A WebSocket constructor, if the platform has none.
    * @param {number} [options.maxQueued] Most messages that wait for their acks, and most other commands that wait.
    * @param {number} [options.graceMs] Time after a heartbeat was due, until the connection counts as dead.
@@ -167,12 +169,21 @@ export class Client {
     if (!this.#options.WebSocket) throw new TypeError("no WebSocket is built in: pass one as options.WebSocket");
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#backoff = options.backoff ?? new Backoff();
+    const { session, rooms = [] } = options.position ?? {};
+    this.#session = session;
+    for (const { name, epoch, offset } of rooms) Object.assign(this.#room(name), { epoch, offset, wasIn: !!epoch });
     if (options.room) this.#room(options.room);
   }
 
   get state() { return this.#state; }
   get rooms() { return [...this.#rooms.keys()]; }
   get queued() { return this.#outbox.length; }
+  /** Where this client is, for {@link Client} in a page that was loaded anew. `session` is a secret.
+   *  @returns {Position} */
+  get position() {
+    const rooms = [...this.#rooms.values()].map(({ name, epoch, offset }) => ({ name, epoch, offset }));
+    return { session: this.#session, rooms };
+  }
 
   /** Adds a listener; returns a function that removes it. @template {keyof Events} T @param {T} type
    *  @param {(event: Events[T]) => void} listener */

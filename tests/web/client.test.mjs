@@ -62,6 +62,28 @@ test("it resumes every room and shows its session", () => {
   assert.deepEqual(resumed, [["lobby", true, 2], ["games", false, null]]);
 });
 
+test("a new client goes on at the position of an earlier one", () => {
+  const first = online();
+  first.client.join("games");
+  first.current().say(message(1));
+  const { position } = first.client; // "games" was not entered yet
+  assert.deepEqual(position, { session: "s1", rooms: [
+    { name: "lobby", epoch: "e1", offset: 1 }, { name: "games", epoch: null, offset: 0 },
+  ] });
+  const { client, current, of } = stage({ room: undefined, position: JSON.parse(JSON.stringify(position)) });
+  client.connect();
+  const query = Object.fromEntries(current().url.searchParams);
+  assert.deepEqual(query, { room: "lobby", resume: "e1:1", session: "s1" });
+  current().welcome({ session: "s2", offset: 1, recovered: true });
+  current().say(message(2));
+  assert.equal("resume" in current().last("join"), false);
+  current().answer("join", { type: "joined", room: "games", epoch: "g1", offset: 4, recovered: false, members: 1 });
+  current().answer("ping", { type: "pong" });
+  assert.deepEqual(of("message").map(({ offset }) => offset), [2]);
+  assert.deepEqual(of("resumed").map(({ room, recovered, missed }) => [room, recovered, missed]), [["lobby", true, 1]]);
+  assert.equal(client.position.session, "s2");
+});
+
 test("lost messages are counted if the epoch is the same", () => {
   const { clock, current, of } = online();
   current().say(message(1));
