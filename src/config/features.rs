@@ -53,7 +53,7 @@ settings! {
         messages: usize = 256, Count(0, 1_000_000), live;
         /// Bytes kept per room; 1KiB to 1GiB. Memory: this much per busy room, within `history.total_bytes`.
         bytes: usize = 256 * KIB, Size(KIB, GIB), live;
-        /// Age at which a message is dropped from the history; 1ms to 30d.
+        /// Age at which a message is dropped from the history; 1ms to 30d. With `history.dir` the default is 7d.
         ttl: Duration = Duration::from_secs(600), Time(1, 30 * 86_400_000), live;
         /// Rooms without members and messages whose positions (and idempotency keys) are remembered, so that a client
         /// that returns and has missed nothing is told so; beyond, the client that opened most of these rooms loses

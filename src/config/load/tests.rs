@@ -47,6 +47,15 @@ fn later_layers_win() {
 }
 
 #[test]
+fn a_history_on_disk_is_kept_for_days_unless_the_time_is_given() {
+    let ttl = |sources| Config::load(sources).expect("no mistakes").history.ttl;
+    let sources = Sources::new().set("history.dir=/tmp/h");
+    assert_eq!(ttl(Sources::new()), Duration::from_secs(600));
+    assert_eq!(ttl(sources.clone()), Duration::from_secs(7 * 86_400));
+    assert_eq!(ttl(sources.set("history.ttl=10m")), Duration::from_secs(600));
+}
+
+#[test]
 fn text_stands_for_every_type() {
     let config = Config::load(Sources::new().environment([
         ("THRONG_LISTEN", "0.0.0.0:0"),
