@@ -124,12 +124,17 @@
 //   protocol/    the dialects on the wire, no I/O: command (of clients: parser, normalize, raw, v1) · event (of the
 //                server: plain ones; v1, those of throng.v1; content) · sse (server-sent events) · close (reasons,
 //                codes, advice) · frame
-//   web/         what browsers load: index.html · style.css · app.js (the chat page) · messages.js (how they look) ·
-//                page.js (fields, panels) · client.js (speaks throng.v1, for other pages and for Node too) ·
-//                dashboard.html · dashboard.css · dashboard.js (the dashboard) · control.js (its calls of the API) ·
-//                plot.js (its curves) · stats.js (its calculations) · nodes.js (those for several nodes) · countdown.js
-//                (to the next attempt, of both pages)
-//                · icon.svg
+//   web/         what browsers load. The chat page: index.html · style.css · manifest.webmanifest · icon.svg,
+//                icon-unread.svg · app.js (joins the parts) · state.js (conversations and their lines) · what is
+//                shown: log.js (the list of messages), messages.js (a line), text.js (links and code), lists.js (the
+//                panels) · where one is: rooms.js, route.js (the address), switcher.js (Ctrl+K) · what comes:
+//                events.js, history.js (older messages, members), alerts.js (title, notifications, sound) · what goes:
+//                composer.js, field.js, send.js, commands.js, complete.js (suggestions), listbox.js, emoji.js · who one
+//                is: entry.js (the form, the way out), session.js (kept over a reload), tabs.js (other tabs),
+//                settings.js · page.js (errors and words) · dom.js (elements) · client.js (speaks throng.v1, for other
+//                pages and for Node too). The dashboard: dashboard.html · dashboard.css · dashboard.js · control.js
+//                (its calls of the API) · plot.js (its curves) · stats.js (its calculations) · nodes.js (those for
+//                several nodes) · countdown.js (to the next attempt, of both pages)
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
 //                (settings for rooms by pattern) · tls (the section) · schema (a key is declared once) · kind, text,
 //                list, tables (kinds of values) · types (policies, secrets) · address (host and port) · url ·
@@ -157,7 +162,8 @@
 //   metrics/     mod (counters of each shard, summed for a scrape) · build (its features) · counter (and histograms) ·
 //                engine (of several nodes) · webhooks, hooks · page, render (Prometheus' text format)
 //   clock.rs     the time, which a test can move
-//   deflate/     mod (messages of permessage-deflate, each by itself) · deflater · inflater · tests
+//   deflate/     mod (messages of permessage-deflate, each by itself) · deflater · inflater · file (files for
+//                browsers) · tests
 //   shrink.rs    shrinks collections that are mostly empty
 //   few.rs       a list that mostly has one entry
 //   striped.rs   a table in stripes, each with a lock of its own

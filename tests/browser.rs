@@ -18,12 +18,24 @@ mod errors;
 mod fits;
 #[path = "browser/looks.rs"]
 mod looks;
+#[path = "browser/many.rs"]
+mod many;
+#[path = "browser/names.rs"]
+mod names;
 #[path = "browser/nodes.rs"]
 mod nodes;
 #[path = "browser/page.rs"]
 mod page;
+#[path = "browser/reads.rs"]
+mod reads;
 #[path = "browser/restarts.rs"]
 mod restarts;
+#[path = "browser/settings.rs"]
+mod settings;
+#[path = "browser/stays.rs"]
+mod stays;
 #[path = "it/support/mod.rs"]
 #[expect(dead_code, reason = "shared with the integration tests, which need more of it")]
 mod support;
+#[path = "browser/writes.rs"]
+mod writes;

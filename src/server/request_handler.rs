@@ -107,7 +107,7 @@ impl App for RequestHandler<'_> {
                 let gauges = Gauges { keys, certificates, ..node.gauges() };
                 respond::metrics(node.metrics.render(&gauges, &process))
             }
-            path => pages::file(path).map_or_else(pages::healthz, pages::File::response),
+            path => pages::file(path).map_or_else(pages::healthz, |file| file.response(request)),
         })
     }
 

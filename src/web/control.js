@@ -2,7 +2,7 @@
  * The part of the dashboard that does things: lists rooms and users, shows one of them, and lets the operator publish a
  * notice, end connections and forget a room. Everything is a call of the server API with the key of the tab.
  */
-import { make } from "./messages.js";
+import { make } from "./dom.js";
 import { write } from "./plot.js";
 import { count, span } from "./stats.js";
 

@@ -7,7 +7,7 @@
 import { Backoff } from "./client.js";
 import { Control } from "./control.js";
 import { Countdown } from "./countdown.js";
-import { make } from "./messages.js";
+import { make } from "./dom.js";
 import { Nodes, choose, dashboardOf, stateOf } from "./nodes.js";
 import { POINTS, Plot, draw, write } from "./plot.js";
 import { bytes, compare, count, micros, span, sseReader } from "./stats.js";

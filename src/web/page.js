@@ -1,30 +1,17 @@
-/** Parts of the chat page: its fields and their errors, its panels. Importing it installs listeners on the page. */
+/** Parts of the chat page: its fields and their errors, its panels, and its words for states and errors. */
+import { $ } from "./dom.js";
 
-export const $ = (id) => document.getElementById(id);
-
-export const plural = (count, thing) => (count === 1 ? `1 ${thing}` : `${count} ${thing}s`);
-
-/** Returns a function that schedules `run` for the next frame; several calls before the frame run it once. */
-export function oncePerFrame(run) {
-  const HIDDEN_MS = 100; // a hidden page has no frames
-  let isDue = false;
-  const now = () => {
-    isDue = false;
-    run();
-  };
-  return () => {
-    if (isDue) return;
-    isDue = true;
-    if (document.hidden) setTimeout(now, HIDDEN_MS);
-    else requestAnimationFrame(now);
-  };
-}
+const IN_USE = "This name is in use at the moment: choose another. "
+  + "If it is you, on another device, leave the chat there first";
+const REPLACED = 4501; // close code: another connection has taken the name over, or an operator ended this one
 
 /** Returns the state of the connection in words. */
 export function stateWords({ name, reason, code }) {
   const words = {
     connecting: "Connecting…", online: "Connected", waiting: "Connection lost, reconnecting",
-    stopped: `Disconnected: ${reason || `code ${code}`}`,
+    stopped: code === REPLACED && reason !== "Kicked"
+      ? "You went on in another tab or on another device"
+      : `Disconnected: ${reason || `code ${code}`}`,
   };
   return words[name] ?? "";
 }
@@ -42,17 +29,6 @@ export function isFine(field) {
   return field.validity.valid;
 }
 
-/** Replaces the items of a list. If one of them had the focus, the new item of the same name gets it. */
-export function renew(list, items) {
-  const name = list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.name : undefined;
-  list.replaceChildren(...items);
-  if (name) items.find((item) => item.dataset.name === name)?.querySelector("button")?.focus();
-}
-export function named(name, item) {
-  item.dataset.name = name;
-  return item;
-}
-
 /** Returns the text of an error for users. */
 export function explain(error) {
   const words = {
@@ -66,8 +42,9 @@ export function explain(error) {
 /** Shows why the server refused the connection, at the field that has to be changed. */
 export function refused(error) {
   const reasons = {
-    "User ID already in use": ["name", "This name is in use at the moment: choose another"],
+    "User ID already in use": ["name", IN_USE],
     "Invalid user ID": ["name", $("name").dataset.rule],
+    "Invalid name": ["name", $("name").dataset.rule],
     "Invalid room": ["first-room", $("first-room").dataset.rule],
     "Room not allowed": ["first-room", "Your token does not let you into this room"],
     "Authentication failed": ["token", "This server requires a token, and this token is not valid for this name"],
@@ -83,10 +60,13 @@ export function panels(isOpen) {
   $("panels").classList.toggle("open", isOpen);
   $("panels-toggle").setAttribute("aria-expanded", String(isOpen));
 }
-$("panels-toggle").addEventListener("click", () => panels(!$("panels").classList.contains("open")));
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || !$("panels").classList.contains("open")) return;
-  panels(false);
-  $("panels-toggle").focus();
-});
-$("conversation").addEventListener("focusin", () => panels(false));
+
+export function installPanels() {
+  $("panels-toggle").addEventListener("click", () => panels(!$("panels").classList.contains("open")));
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !$("panels").classList.contains("open")) return;
+    panels(false);
+    $("panels-toggle").focus();
+  });
+  $("conversation").addEventListener("focusin", () => panels(false));
+}

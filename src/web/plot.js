@@ -1,5 +1,5 @@
 /** Draws the curves of the dashboard as SVG, with a table of their numbers. */
-import { make } from "./messages.js";
+import { make } from "./dom.js";
 import { Series, ceiling } from "./stats.js";
 
 /** Most points of a curve, one per second: five minutes. */

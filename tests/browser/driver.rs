@@ -42,9 +42,13 @@ const ARGUMENTS: &[&str] = &[
     "--no-first-run",
 ];
 
-/// Console messages that tests expect: there is no server, a stream ended with its server, or the dashboard's feed
-/// needs another key.
+/// The parts of Chromium whose work is traced: the tasks of threads, and marks of pages.
+const TRACED: &str = "disabled-by-default-devtools.timeline,blink.user_timing";
+
+/// Console messages that tests expect: there is no server, which a browser may ask late for the icon of its page, a
+/// stream ended with its server, or the dashboard's feed needs another key.
 const EXPECTED: &[&str] = &[
+    "Error while trying to use the following icon from the Manifest",
     "WebSocket connection to 'ws://",
     "net::ERR_CONNECTION_REFUSED",
     "net::ERR_INCOMPLETE_CHUNKED_ENCODING",
@@ -126,8 +130,21 @@ impl FormatRequestData for DevTools {
 impl Browser {
     /// Starts a browser, with one empty window that no test uses.
     pub(crate) async fn start() -> Self {
+        Self::start_with(wishes()).await
+    }
+
+    /// Starts a browser that records a trace of what its threads do, for [`Browser::trace`].
+    pub(crate) async fn start_traced() -> Self {
+        let mut wishes = wishes();
+        wishes.set_logging_prefs("performance", LoggingPrefsLogLevel::All).expect("a level");
+        let options = json!({"traceCategories": TRACED, "enableNetwork": false});
+        wishes.add_experimental_option("perfLoggingPrefs", options).expect("an option");
+        Self::start_with(wishes).await
+    }
+
+    async fn start_with(wishes: ChromeCapabilities) -> Self {
         let driver = Driver::start();
-        let session = WebDriver::builder(format!("http://127.0.0.1:{}", driver.port), wishes())
+        let session = WebDriver::builder(format!("http://127.0.0.1:{}", driver.port), wishes)
             .request_timeout(PATIENCE)
             .await
             .unwrap_or_else(|error| panic!("the browser does not start: {error}"));
@@ -157,10 +174,23 @@ impl Browser {
         &self.session
     }
 
-    /// Executes a DevTools command in the window that is switched to.
-    pub(crate) async fn devtools(&self, command: &'static str, parameters: Value) {
+    /// Executes a DevTools command in the window that is switched to; returns its answer.
+    pub(crate) async fn devtools(&self, command: &'static str, parameters: Value) -> Value {
         let answer = self.session.cmd(DevTools(command, parameters.clone())).await;
-        answer.unwrap_or_else(|error| panic!("{command} {parameters}: {error}"));
+        let answer = answer.unwrap_or_else(|error| panic!("{command} {parameters}: {error}"));
+        answer.value_json().unwrap_or_default()
+    }
+
+    /// Returns the events of the trace since the last call, in the order of their times.
+    pub(crate) async fn trace(&self) -> Vec<Value> {
+        let entries = self.session.get_log("performance").await.expect("a trace");
+        let parts = entries.iter().filter_map(|entry| serde_json::from_str::<Value>(&entry.message).ok());
+        let mut events: Vec<Value> = parts
+            .filter(|part| part["message"]["method"] == "Tracing.dataCollected")
+            .map(|part| part["message"]["params"].clone())
+            .collect();
+        events.sort_by(|a, b| a["ts"].as_f64().partial_cmp(&b["ts"].as_f64()).expect("a time is a number"));
+        events
     }
 
     /// Returns the console messages since the last call.

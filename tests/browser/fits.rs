@@ -3,7 +3,7 @@
 use serde_json::json;
 use thirtyfour::Key;
 
-use crate::chat::{speak, speaker};
+use crate::chat::speaker;
 use crate::driver::Browser;
 use crate::looks::resize;
 use crate::page::Page;
@@ -57,20 +57,6 @@ async fn a_narrow_window_shows_everything_in_every_state() {
     page.sees("#connection-state", "Connection lost").await;
     page.until("the countdown", "$('#countdown').textContent.startsWith('in ')").await;
     page.until("nothing sticks out without a server", FITS).await;
-    browser.finish().await;
-}
-
-#[tokio::test]
-async fn the_topmost_of_many_messages_has_a_name() {
-    let (server, browser) = (Server::start(UNLIMITED), Browser::start().await);
-    let alice = Page::enter(&browser, &server, "alice", "lobby").await;
-    let mut bob = speaker(&server, "bob", "lobby", 0).await;
-    speak(&mut bob, "bob", 510).await;
-    alice.reads("bob", "bob says 510").await;
-    let top = "((all) => all.length === 500 && !all[0].matches('.follows') && all[1].matches('.follows')
-        && textOf(all[0]).includes('bob') )($$('#messages .said'))";
-    alice.until("a name at the top, once", top).await;
-    alice.until("older ones can be asked for", "$('#earlier')").await;
     browser.finish().await;
 }
 

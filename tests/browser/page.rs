@@ -64,10 +64,28 @@ impl<'a> Page<'a> {
         self.browser.session().screenshot_as_png().await.expect("a picture")
     }
 
-    /// Executes a DevTools command in this window.
-    pub(crate) async fn devtools(&self, command: &'static str, parameters: Value) {
+    /// Executes a DevTools command in this window; returns its answer.
+    pub(crate) async fn devtools(&self, command: &'static str, parameters: Value) -> Value {
         self.front().await;
-        self.browser.devtools(command, parameters).await;
+        self.browser.devtools(command, parameters).await
+    }
+
+    /// Loads the page anew, as the key F5 does.
+    pub(crate) async fn reload(&self) {
+        self.front().await;
+        self.browser.session().refresh().await.expect("the page comes again");
+    }
+
+    /// Presses the back button.
+    pub(crate) async fn back(&self) {
+        self.front().await;
+        self.browser.session().back().await.expect("there was something before");
+    }
+
+    /// Goes to another address.
+    pub(crate) async fn goto(&self, address: &str) {
+        self.front().await;
+        self.browser.session().goto(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
     }
 
     /// Waits until an expression is true. In it, `$` finds the first visible element of a selector, `$$` all of them,
@@ -140,6 +158,13 @@ impl<'a> Page<'a> {
     pub(crate) async fn press(&self, keys: impl Into<TypingData>) {
         self.front().await;
         self.browser.session().action_chain().send_keys(keys).perform().await.expect("a keyboard");
+    }
+
+    /// Presses a key while Control is held.
+    pub(crate) async fn press_with_control(&self, key: char) {
+        self.front().await;
+        let keys = self.browser.session().action_chain().key_down(Key::Control).send_keys(key.to_string());
+        keys.key_up(Key::Control).perform().await.expect("a keyboard");
     }
 
     /// Sends a message in the conversation that is shown.
