@@ -3,6 +3,7 @@
 const MAX_LINES = 50_000; // lines kept of one conversation; older messages of a room can be loaded again
 const MAX_LINES_OF_ALL = 100_000; // lines kept of all conversations
 const TRIM = 500; // lines dropped at once
+const MAX_PRIVATE = 500; // private conversations: strangers can open them, too
 const MAX_NAMES = 20_000; // names for people that are remembered
 
 /** The connection, the user's id, name for people and token, the server's limits, and the shown conversation. */
@@ -20,12 +21,20 @@ export const listed = (kind) => [...conversations.values()].filter((conversation
 export function openConversation(kind, name) {
   const key = keyOf(kind, name);
   if (!conversations.has(key)) {
+    if (kind === "direct") makeSpace();
     conversations.set(key, {
       key, kind, name, items: [], unread: 0, mentions: 0, below: 0, newId: "", notice: "", draft: "", last: null,
       members: new Set(), memberCount: 0, typing: new Map(), hasOlder: false, isLoading: false,
     });
   }
   return conversations.get(key);
+}
+
+/** Forgets the oldest private conversation if there are too many. */
+function makeSpace() {
+  const all = listed("direct");
+  const oldest = all.find((conversation) => conversation !== chat.shown);
+  if (all.length >= MAX_PRIVATE) conversations.delete(oldest.key);
 }
 
 /** Forgets everything but the settings. */

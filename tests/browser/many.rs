@@ -139,6 +139,22 @@ async fn fifty_thousand_messages_stay_smooth() {
 }
 
 #[tokio::test]
+async fn the_page_keeps_a_bounded_number_of_lines_and_conversations() {
+    let (server, browser) = (Server::start(&[]), Browser::start().await);
+    let alice = Page::enter(&browser, &server, "alice", "lobby").await;
+    let script = "const done = arguments[arguments.length - 1];
+        import('/state.js').then(({ append, chat, conversations, openConversation }) => {
+            const line = () => ({ kind: 'message', user: 'bob', message: 'hi', ts: Date.now() });
+            for (let n = 0; n < 600; n += 1) append(openConversation('direct', `stranger-${n}`), line());
+            for (let n = 0; n < 51_000; n += 1) append(chat.shown, line());
+            done([conversations.size, chat.shown.items.length, conversations.has('@stranger-599')]);
+        })";
+    assert_eq!(alice.run_async(script).await, json!([501, 50_000, true]));
+    alice.until("the newest are shown", "$$('#messages .said').length > 50").await;
+    browser.finish().await;
+}
+
+#[tokio::test]
 async fn lines_far_away_come_when_one_scrolls_to_them() {
     const COUNT: usize = 3_000;
     let (server, browser) = (Server::start(FLOOD), Browser::start().await);
