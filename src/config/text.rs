@@ -39,7 +39,7 @@ pub(super) const CERTIFICATES: Text = Text {
 /// A private key in PEM, as a file contains it.
 pub(super) const PRIVATE_KEY: Text = Text {
     fits: |text| text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----"),
-    allowed: "a private key in PEM, with a line -----BEGIN PRIVATE KEY-----",
+    allowed: "a private key in PEM, with a line BEGIN PRIVATE KEY between dashes",
 };
 /// The name of a header.
 pub(super) const HEADER: Text = Text {
