@@ -28,6 +28,8 @@ impl Config {
             // Otherwise a name would be made anew.
             new.node.clone_from(&self.node);
         }
+        // `history.dir` stays as it is, and the default of `history.ttl` with it.
+        new.set_default_ttl(self.default_ttl());
         let new = new.resolve(machine);
         let mut config = self.clone();
         config.provenance.notes.clone_from(&new.provenance.notes);

@@ -1,6 +1,7 @@
 //! The tree of all settings, [`Config`], the list of its keys, and which layer set which of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::bounds::{Compression, Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
 use super::callbacks::{Hooks, Outbound, Webhooks};
@@ -16,6 +17,9 @@ use super::text::NAME;
 use super::tls::Tls;
 use super::types::Engine;
 
+/// The default of `history.ttl` where the history is on disk. People who come back after a week-end read what was said;
+/// `history.messages` and `history.bytes` bound what that costs.
+const TTL_ON_DISK: Duration = Duration::from_secs(7 * 86_400);
 /// Seconds for which an idempotency key is remembered.
 const KEY_SECONDS: usize = 300;
 /// Most idempotency keys that `limits.max_keys_per_user` can allow a user.
@@ -186,6 +190,19 @@ impl Config {
     /// Returns the layer that the value of this key came from.
     pub(super) fn layer(&self, path: &str) -> Layer {
         self.provenance.layers.get(path).cloned().unwrap_or(Layer::Default)
+    }
+
+    /// Returns the default of `history.ttl`, which depends on where the history is.
+    pub(super) fn default_ttl(&self) -> Duration {
+        let is_on_disk = self.history.dir.is_some() && self.engine == Engine::Memory;
+        if is_on_disk { TTL_ON_DISK } else { Self::default().history.ttl }
+    }
+
+    /// Sets `history.ttl`, unless a value was given for it.
+    pub(super) fn set_default_ttl(&mut self, ttl: Duration) {
+        if self.layer("history.ttl") == Layer::Default {
+            self.history.ttl = ttl;
+        }
     }
 
     /// Returns how many idempotency keys are remembered per user: `limits.max_keys_per_user`, or if that is 0, as many

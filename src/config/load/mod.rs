@@ -5,7 +5,6 @@ mod files;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::{Table, Value};
 
@@ -15,9 +14,6 @@ use super::kind::{InvalidValue, Raw};
 use super::tree::{Config, all, find};
 use super::types::REDACTED;
 
-/// The default of `history.ttl` where the history is on disk. People who come back after a week-end read what was said;
-/// `history.messages` and `history.bytes` bound what that costs.
-const TTL_ON_DISK: Duration = Duration::from_secs(7 * 86_400);
 /// The prefix of environment variables that are settings.
 const PREFIX: &str = "THRONG_";
 
@@ -126,7 +122,8 @@ impl Config {
         for flag in &sources.flags {
             loader.flag(flag);
         }
-        loader.history_on_disk();
+        let ttl = loader.config.default_ttl();
+        loader.config.set_default_ttl(ttl);
         loader.conflicts();
         loader.key_files(sources.read);
         loader.tls_files(sources.read);
@@ -215,14 +212,6 @@ impl Loader {
             meant.map_or("unknown key".into(), |key| format!("unknown key, did you mean {}?", spelt(key)))
         };
         self.error(path.into(), None, problem, layer);
-    }
-
-    /// Gives a history on disk its own default of `history.ttl`.
-    fn history_on_disk(&mut self) {
-        let is_given = self.config.layer("history.ttl") != Layer::Default;
-        if self.config.history.dir.is_some() && !is_given {
-            self.config.history.ttl = TTL_ON_DISK;
-        }
     }
 
     fn conflicts(&mut self) {
