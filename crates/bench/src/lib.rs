@@ -38,6 +38,7 @@
 //!   environment.rs version, time, machine and command line of a run
 //!   outcome.rs     the raw results of a run
 //!   report.rs      the report as JSON, and the failures in it
+//!   condition.rs   conditions under which a run counts as failed (`--fail-if`)
 //!   progress.rs    the progress line on the terminal
 //!   table.rs       the report as rows for people
 //!   plot.rs        line plots as SVG
@@ -47,6 +48,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod condition;
 mod connection;
 mod counters;
 mod counting;
@@ -95,7 +97,8 @@ pub enum Failure {
     Usage(anyhow::Error),
     /// The run could not be carried out, or its report could not be written.
     Broken(anyhow::Error),
-    /// The run was measured, but messages are missing or connections failed. The error names them.
+    /// The run was measured, but messages are missing, connections failed, or a condition of `--fail-if` holds. The
+    /// error names them.
     Unwell(anyhow::Error),
 }
 
@@ -133,7 +136,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     drop(server);
     let report = Report::new(&plan, environment, outcome);
     write(&report, &common.output).map_err(Failure::Broken)?;
-    let failures = report.failures();
+    let mut failures = report.failures();
+    failures.extend(common.output.fail_if.iter().filter_map(|condition| condition.failure(&report)));
     if failures.is_empty() {
         Ok(())
     } else {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::condition::Condition;
+
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Traffic")]
 pub(in super::super) struct Traffic {
@@ -112,6 +114,9 @@ pub(in super::super) struct Output {
     /// Write a report with plots to this HTML file
     #[arg(long, value_name = "FILE")]
     pub(in super::super) report: Option<PathBuf>,
+    /// End with code 1 if this holds, for example 'p99>5ms', 'cpu>9us' or 'deliveries<100000'; may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    pub(in super::super) fail_if: Vec<Condition>,
     /// Do not show the progress line
     #[arg(long, short)]
     pub(in super::super) quiet: bool,

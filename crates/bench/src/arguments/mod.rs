@@ -25,7 +25,8 @@ Examples:
   throng bench connect --url 'wss://localhost:8443/ws/chat/u{i}' --ca ca.pem
   taskset -c 1 throng bench fanout --server-prefix 'taskset -c 0' --workers 1
 
-Exit codes: 0 success, 1 messages are missing or connections failed, 64 wrong usage, 70 internal error.";
+Exit codes: 0 success, 1 messages are missing, connections failed, or a condition of --fail-if holds, 64 wrong usage,
+70 internal error.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Scenario {
