@@ -97,7 +97,7 @@ fn rust() -> Language {
 
 /// Builds an example, because cargo builds examples only when it is asked for all targets. It builds the whole
 /// workspace, as for the tests, so that the dependencies are there.
-fn build(example: &str) -> PathBuf {
+pub(crate) fn build(example: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
         "build",
@@ -185,13 +185,13 @@ fn enter_all(address: SocketAddr, watcher: &mut Speaker) -> Vec<Talker> {
 
 /// An address that stays while servers come and go. It passes connections on to the present server, and closes them if
 /// there is none.
-struct Relay {
-    address: SocketAddr,
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
     server: Arc<Mutex<Target>>,
 }
 
 #[derive(Clone, Copy)]
-enum Target {
+pub(crate) enum Target {
     Server(SocketAddr),
     Nobody,
     /// The relay has ended.
@@ -199,7 +199,7 @@ enum Target {
 }
 
 impl Relay {
-    fn to(server: &Server) -> Self {
+    pub(crate) fn to(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let target = Arc::new(Mutex::new(Target::Server(server.address())));
@@ -222,7 +222,7 @@ impl Relay {
         Self { address, server: target }
     }
 
-    fn lead(&self, target: Target) {
+    pub(crate) fn lead(&self, target: Target) {
         *self.server.lock() = target;
     }
 }
