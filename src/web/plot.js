@@ -19,7 +19,7 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A plot. Its options are those of `PLOTS` in dashboard.js. */
+/** A plot. Its options are those of `PLOTS` in figures.js. */
 export class Plot {
   #options; #curves; #svg; #lines; #scale;
 
