@@ -10,7 +10,7 @@ import { keyOfTab, start } from "./feed.js";
 import { FACTS, PLOTS } from "./figures.js";
 import { Nodes, choose, dashboardOf } from "./nodes.js";
 import { POINTS, Plot, write } from "./plot.js";
-import { compare } from "./stats.js";
+import { Series, compare } from "./stats.js";
 import { linkTo, renderDrops, renderNodes, renderOwn } from "./tables.js";
 
 /** The name of the node that the page is about; null for all nodes. */
@@ -18,7 +18,8 @@ const WANTED = new URLSearchParams(location.search).get("node") || null;
 
 const control = new Control(keyOfTab);
 const nodes = new Nodes();
-const plots = PLOTS.map((options, index) => new Plot(options, index));
+const times = new Series(POINTS);
+const plots = PLOTS.map((options, index) => new Plot(options, index, times, schedule));
 $("plots").append(...plots.map(({ figure }) => figure));
 
 /** The numbers that the page shows, the last snapshot, and the first one of the same process; null before it comes. */
@@ -71,12 +72,18 @@ function take(snapshot) {
   // gap; after a restart of the server, it is measured by the clock of this page.
   const seconds = changes ? changes.seconds : (at - lastAt) / 1_000;
   const missed = last ? Math.min(POINTS, Math.round(seconds) - 1) : 0;
-  for (let second = 0; second < missed; second += 1) plots.forEach((plot) => plot.take(null, null));
+  // The times are the server's, as in its log.
+  const now = snapshot.started_ms + snapshot.uptime_ms;
+  for (let second = missed; second > 0; second -= 1) {
+    times.push(now - 1_000 * second);
+    plots.forEach((plot) => plot.take(null, null));
+  }
   if (!first || first.started_ms !== snapshot.started_ms) first = snapshot;
   last = snapshot;
   lastAt = at;
   nodes.take(snapshot.nodes ?? []);
   view = { ...look(), all: nodes.all, last };
+  times.push(now);
   plots.forEach((plot) => plot.take(view.now, view.changes));
   schedule();
 }
@@ -100,6 +107,7 @@ function schedule() {
   });
 }
 
+/** Draws the page. Nothing in here asks the browser for a size or a place, so that it lays the page out once. */
 function render() {
   layOut(view.kind);
   renderWay(view);
@@ -112,7 +120,6 @@ function render() {
   if (view.first) renderDrops(view);
   plots.forEach((plot) => plot.render());
 }
-addEventListener("resize", schedule);
 
 start({
   take,

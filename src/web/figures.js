@@ -9,44 +9,47 @@ const dropped = (reason) => (_, changes) => changes && changes.drops[reason] / c
 const latency = (index) => (_, changes) => changes?.latency[index];
 const perSecond = (value) => `${count(value)}/s`;
 
-/** The plots. A curve is its name and a function from a snapshot and the changes since the one before to a value. */
+/**
+ * The plots. A curve is its name and a function from a snapshot and the changes since the one before to a value. `unit`
+ * is that of the values, for the export.
+ */
 export const PLOTS = [
   {
-    title: "Connections", format: count,
+    title: "Connections", unit: "number", format: count,
     curves: [["connections", (now) => now.connections], ["rooms", (now) => now.rooms]],
   },
   {
-    title: "Messages per second", format: perSecond,
+    title: "Messages per second", unit: "messages/s", format: perSecond,
     curves: [["received", rate("messages")]],
   },
   {
-    title: "Deliveries per second", format: perSecond,
+    title: "Deliveries per second", unit: "number/s", format: perSecond,
     curves: [["delivered", rate("deliveries")], ["writes", rate("writes")]],
   },
   {
-    title: "Fan-out latency", format: micros, least: LEAST_US, isLogarithmic: true,
+    title: "Fan-out latency", unit: "microseconds", format: micros, least: LEAST_US, isLogarithmic: true,
     isOwnAlone: true,
     curves: [["p50", latency(0)], ["p90", latency(1)], ["p99", latency(2)]],
   },
   {
-    title: "Queued for clients", format: bytes, least: 1024, base: 1024,
+    title: "Queued for clients", unit: "bytes", format: bytes, least: 1024, base: 1024,
     curves: [["in queues", (now) => now.queue_bytes]],
   },
   {
-    title: "Sent", format: (value) => `${bytes(value)}/s`, least: 1024, base: 1024,
+    title: "Sent", unit: "bytes/s", format: (value) => `${bytes(value)}/s`, least: 1024, base: 1024,
     curves: [["bytes", rate("bytes_sent")]],
   },
   {
-    title: "Drops per second", format: perSecond,
+    title: "Drops per second", unit: "number/s", format: perSecond,
     curves: ["slow consumers", "messages left out", "rate limited", "refused"]
       .map((reason) => [reason, dropped(reason)]),
   },
   {
-    title: "CPU", format: (value) => `${count(value)} cores`, least: 0.1,
+    title: "CPU", unit: "cores", format: (value) => `${count(value)} cores`, least: 0.1,
     curves: [["in use", (_, changes) => changes?.cpu]],
   },
   {
-    title: "Memory", format: bytes, least: 1 << 20, base: 1024,
+    title: "Memory", unit: "bytes", format: bytes, least: 1 << 20, base: 1024,
     curves: [["resident", (now) => now.resident_bytes]],
   },
 ];

@@ -121,7 +121,10 @@ export class Series {
     if (this.values.length > this.capacity) this.values.splice(0, this.values.length - this.capacity);
   }
 
-  get last() { return this.values.at(-1) ?? null; }
+  get last() { return this.ago(0); }
+
+  /** Returns the value that came so many seconds before the newest one; null if there is none. */
+  ago(seconds) { return this.values[this.values.length - 1 - seconds] ?? null; }
 
   get max() { return this.values.reduce((most, value) => Math.max(most, value ?? 0), 0); }
 }
@@ -141,6 +144,13 @@ export function ceiling(value, least = 1, { base = 10, isLogarithmic = false } =
   if (isLogarithmic) return 10 ** Math.ceil(Math.log10(value) - 1e-9);
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * (1 - 1e-9)) ?? value;
+}
+
+const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+/** Formats a time, in milliseconds since the Unix epoch, as the local time of day: 09:05:59. */
+export function clock(ms) {
+  return Number.isFinite(ms) ? CLOCK.format(ms) : "–";
 }
 
 const trimmed = (value, digits) => String(Number(value.toFixed(digits)));

@@ -1,6 +1,7 @@
 //! The dashboard: its numbers and curves follow the server.
 
 use serde_json::json;
+use thirtyfour::Key;
 
 use crate::axe::expect_no_violation;
 use crate::chat::{speak, speaker};
@@ -27,13 +28,14 @@ pub(crate) async fn look_with<'a>(browser: &'a Browser, server: &Server, key: &s
     page
 }
 
-/// Returns an expression that is true when the curve of a plot was drawn and has a point above its bottom.
+/// Returns an expression that is true when the curve of a plot was drawn and has a point above its bottom, which the
+/// time axis is below.
 fn is_drawn(title: &str) -> String {
     format!(
         "((figure) => [...figure.querySelectorAll('path.curve')].some((path) => {{
             const points = (path.getAttribute('d') ?? '').split(/[ML]/).filter(Boolean);
             const ys = points.map((point) => Number(point.split(' ')[1]));
-            return ys.length >= 2 && Math.min(...ys) < figure.querySelector('svg').clientHeight - 12;
+            return ys.length >= 2 && Math.min(...ys) < figure.querySelector('svg').clientHeight - 42;
         }}))($$('#plots figure').find((e) => textOf(e.querySelector('h3')) === {}))",
         json!(title)
     )
@@ -180,5 +182,72 @@ async fn a_key_that_only_reads_may_look_and_not_act() {
     page.click("#kick").await;
     page.sees("#control-state", "this key may only read").await;
     page.until("bob is there", &format!("/^1 of/.test({})", fact("Connections"))).await;
+    browser.finish().await;
+}
+
+/// Moves the mouse to a place in the window.
+async fn point(page: &Page<'_>, (x, y): (f64, f64)) {
+    page.devtools("Input.dispatchMouseEvent", json!({"type": "mouseMoved", "x": x, "y": y})).await;
+}
+
+/// 1. The axis names minutes and local times. 2. The pointer reads a time and its values. 3. The arrow keys read, too,
+///    and tell it to a screen reader. 4. Meanwhile nothing makes the browser lay the page out in between.
+#[tokio::test]
+async fn curves_have_a_time_axis_and_are_read_by_pointer_and_keys() {
+    let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
+    let _bob = speaker(&server, "bob", "lobby", 0).await;
+    let _carol = speaker(&server, "carol", "garden", 0).await;
+    let page = look(&browser, &server).await;
+    let head = "textOf($$('#plots .legend thead th')[1])";
+    let value = "textOf($$('#plots .legend td')[0])";
+    page.until("the newest value", &format!("{head} === 'Now' && {value} === '2'")).await;
+    let ticks = "$$('#plots figure:first-child .tick').map(textOf)";
+    page.until("minutes", &format!("['now', '−2 min', '−4 min'].every((text) => {ticks}.includes(text))"))
+        .await;
+    page.until(
+        "times",
+        &format!("{ticks}.filter((text) => /^\\d\\d:\\d\\d:\\d\\d$/.test(text)).length >= 3"),
+    )
+    .await;
+
+    let watch = "window.looks = 0;
+        const { get } = Object.getOwnPropertyDescriptor(Element.prototype, 'clientWidth');
+        Object.defineProperty(Element.prototype, 'clientWidth', {
+            get() { window.looks += 1; return get.call(this); },
+        });
+        const { getBoundingClientRect } = Element.prototype;
+        Element.prototype.getBoundingClientRect = function () {
+            window.looks += 1;
+            return getBoundingClientRect.call(this);
+        };
+        const chart = document.querySelector('#plots .chart');
+        chart.scrollIntoView({ block: 'center' });
+        const { right, width, top, height } = getBoundingClientRect.call(chart);
+        return [right - width / 100, top + height / 2]";
+    let place = page.run(watch, vec![]).await;
+    let place = (place[0].as_f64().expect("a number"), place[1].as_f64().expect("a number"));
+    page.until(
+        "some seconds",
+        "document.querySelector('path.curve').getAttribute('d').split('L').length > 5",
+    )
+    .await;
+    point(&page, place).await;
+    let is_read = format!("/^\\d\\d:\\d\\d:\\d\\d$/.test({head}) && {value} === '2'");
+    page.until("a time and a value", &is_read).await;
+    page.until("a line", "$('#plots .cursor').getAttribute('visibility') === 'visible'").await;
+    point(&page, (1.0, 1.0)).await;
+    page.until("the newest value again", &format!("{head} === 'Now'")).await;
+
+    page.run("document.querySelector('#plots .chart').focus({ preventScroll: true })", vec![]).await;
+    page.press(Key::Left).await;
+    page.until("a time and a value", &is_read).await;
+    let told = "$('#plots .chart').getAttribute('aria-valuetext')";
+    page.until("words", &format!("/^\\d\\d:\\d\\d:\\d\\d: connections 2, rooms 2$/.test({told})")).await;
+    page.until("a second", "$('#plots .chart').getAttribute('aria-valuenow') === '-1'").await;
+    page.press(Key::Home).await;
+    page.until("the oldest", "Number($('#plots .chart').getAttribute('aria-valuenow')) < -4").await;
+    page.press(Key::Escape).await;
+    page.until("the newest value again", &format!("{head} === 'Now'")).await;
+    assert_eq!(page.run("return window.looks", vec![]).await, 0, "the page asks for sizes while it draws");
     browser.finish().await;
 }

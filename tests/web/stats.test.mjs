@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Series, bytes, ceiling, compare, count, micros, percentile, span, sseReader } from "../../src/web/stats.js";
+import {
+  Series, bytes, ceiling, clock, compare, count, micros, percentile, span, sseReader,
+} from "../../src/web/stats.js";
 
 /** Returns all events of a stream that arrives in these pieces. */
 function read(pieces) {
@@ -79,6 +81,7 @@ test("a series keeps its newest values and gaps", () => {
   assert.deepEqual([series.last, series.max], [null, 0]);
   for (const value of [9, 1, undefined, NaN, 4]) series.push(value);
   assert.deepEqual([series.values, series.last, series.max], [[null, null, 4], 4, 4]);
+  assert.deepEqual([0, 1, 2, 3, 99].map((ago) => series.ago(ago)), [4, null, null, null, null]);
 });
 
 test("scales end at round numbers", () => {
@@ -104,4 +107,9 @@ test("numbers are written for people", () => {
   for (const [value, text] of times) assert.equal(micros(value), text);
   const spans = [[850, "850 ms"], [3_250, "3.3 s"], [300_000, "5 min"], [15_120_000, "4 h 12 min"], [273_600_000, "3 d 4 h"]];
   for (const [value, text] of spans) assert.equal(span(value), text);
+});
+
+test("a time of day has seconds, and no time is a dash", () => {
+  assert.match(clock(1_700_000_000_000), /^\d\d:\d\d:20$/);
+  assert.deepEqual([clock(null), clock(undefined)], ["–", "–"]);
 });
