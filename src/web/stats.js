@@ -146,6 +146,23 @@ export function ceiling(value, least = 1, { base = 10, isLogarithmic = false } =
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * (1 - 1e-9)) ?? value;
 }
 
+/**
+ * Returns what each value is of their sum, in whole percent that add up to 100: all are rounded down, and the largest
+ * remainders get what is left. All are 0 when the sum is.
+ * @param {number[]} values Numbers that are not negative.
+ */
+export function shares(values) {
+  const total = values.reduce((sum, value) => sum + value, 0);
+  if (!(total > 0)) return values.map(() => 0);
+  const exact = values.map((value) => (100 * value) / total);
+  const percents = exact.map(Math.floor);
+  const left = 100 - percents.reduce((sum, percent) => sum + percent, 0);
+  const remainder = (index) => exact[index] - percents[index];
+  const order = [...values.keys()].sort((a, b) => remainder(b) - remainder(a));
+  for (const index of order.slice(0, left)) percents[index] += 1;
+  return percents;
+}
+
 const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 /** Formats a time, in milliseconds since the Unix epoch, as the local time of day: 09:05:59. */

@@ -3,7 +3,7 @@ import { $, make } from "./dom.js";
 import { cores } from "./figures.js";
 import { stateOf } from "./nodes.js";
 import { draw, write } from "./plot.js";
-import { bytes, count, span } from "./stats.js";
+import { bytes, count, shares, span } from "./stats.js";
 
 const CODES = {
   1000: "inactivity timeout", 1001: "going away", 1002: "protocol error", 1003: "binary refused",
@@ -79,28 +79,31 @@ export function renderOwn({ now, changes }) {
   $("slowest-frame").hidden = slowest.length === 0;
   fill($("slowest"), slowest, 2);
 
-  const connections = Math.max(1, now.connections);
+  const percents = shares(now.shards.map(({ connections }) => connections));
   fill($("shards"), now.shards.map((shard, index) => [
-    String(index), count(shard.connections), `${Math.round((100 * shard.connections) / connections)} %`,
+    String(index), count(shard.connections), `${percents[index]} %`,
     count(changes?.shardRates[index]), bytes(shard.queue_bytes), bytes(shard.inbox_bytes),
     shard.behind === null ? "no answer" : count(shard.behind),
   ]), 1);
-  [...$("shards").rows].forEach((row, index) => showShare(row.cells[2], now.shards[index].connections / connections));
+  [...$("shards").rows].forEach((row, index) => showShare(row.cells[2], percents[index]));
 
-  const meaning = (by, code) => (by === "server" ? CODES[code] ?? "" : CLIENT_CODES[code] ?? "chosen by the client");
   const closes = Object.entries(now.closes).flatMap(([by, codes]) => Object.entries(codes)
     .filter(([, value]) => value > 0)
-    .map(([code, value]) => [code, by, meaning(by, code), count(value)]));
-  fill($("closes"), closes.length ? closes : [["–", "–", "no connection has ended yet", "0"]], 3);
+    .map(([code, value]) => ({ code, by, value })));
+  const meaning = (by, code) => (by === "server" ? CODES[code] ?? "" : CLIENT_CODES[code] ?? "chosen by the client");
+  const parts = shares(closes.map(({ value }) => value));
+  fill($("closes"), closes.length
+    ? closes.map(({ code, by, value }, index) => [code, by, meaning(by, code), count(value), `${parts[index]} %`])
+    : [["–", "–", "no connection has ended yet", "0", "–"]], 3);
 }
 
 /** Draws a share as a bar next to the number in a cell. Screen readers read the number alone. */
-function showShare(cell, share) {
+function showShare(cell, percent) {
   let bar = cell.querySelector("svg");
   if (!bar) {
     bar = draw("svg", { class: "share", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" });
     bar.append(draw("rect", { height: 10 }));
     cell.append(bar);
   }
-  bar.firstChild.setAttribute("width", Math.round(100 * share));
+  bar.firstChild.setAttribute("width", percent);
 }

@@ -251,3 +251,24 @@ async fn curves_have_a_time_axis_and_are_read_by_pointer_and_keys() {
     assert_eq!(page.run("return window.looks", vec![]).await, 0, "the page asks for sizes while it draws");
     browser.finish().await;
 }
+
+#[tokio::test]
+async fn shares_add_up_to_all() {
+    let settings = [UNPINGED, &[("workers", "3")]].concat();
+    let (server, browser) = (Server::start(&settings), Browser::start().await);
+    let page = look(&browser, &server).await;
+    let mut clients = Vec::new();
+    for n in 0..7 {
+        clients.push(speaker(&server, &format!("guest-{n}"), "lobby", 0).await);
+    }
+    page.until("seven people", &format!("/^7 of/.test({})", fact("Connections"))).await;
+    let sum = |body: &str, column: usize| {
+        format!(
+            "$$('{body} tr').reduce((sum, row) => sum + parseInt(row.cells[{column}].textContent, 10), 0) === 100"
+        )
+    };
+    page.until("shares of the shards", &sum("#shards", 2)).await;
+    clients.pop().expect("a client").close().await;
+    page.until("shares of the close codes", &sum("#closes", 4)).await;
+    browser.finish().await;
+}

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  Series, bytes, ceiling, clock, compare, count, micros, percentile, span, sseReader,
+  Series, bytes, ceiling, clock, compare, count, micros, percentile, shares, span, sseReader,
 } from "../../src/web/stats.js";
 
 /** Returns all events of a stream that arrives in these pieces. */
@@ -107,6 +107,23 @@ test("numbers are written for people", () => {
   for (const [value, text] of times) assert.equal(micros(value), text);
   const spans = [[850, "850 ms"], [3_250, "3.3 s"], [300_000, "5 min"], [15_120_000, "4 h 12 min"], [273_600_000, "3 d 4 h"]];
   for (const [value, text] of spans) assert.equal(span(value), text);
+});
+
+test("shares add up to 100 percent, and none is further than one from its value", () => {
+  for (const [values, expected] of [
+    [[], []], [[0, 0], [0, 0]], [[7], [100]], [[1, 1, 1], [34, 33, 33]], [[1, 2, 0], [33, 67, 0]],
+    [[2, 2, 2, 1], [29, 29, 28, 14]], [[995, 4, 1], [100, 0, 0]], [[1, 1, 1, 1, 1, 1], [17, 17, 17, 17, 16, 16]],
+  ]) assert.deepEqual(shares(values), expected, JSON.stringify(values));
+  let seed = 1;
+  const random = () => (seed = (seed * 48_271) % 2_147_483_647);
+  for (let round = 0; round < 1_000; round += 1) {
+    const values = Array.from({ length: 1 + (random() % 70) }, () => random() % 10 ** (random() % 8));
+    const total = values.reduce((sum, value) => sum + value, 0);
+    if (total === 0) continue;
+    const percents = shares(values);
+    assert.equal(percents.reduce((sum, percent) => sum + percent, 0), 100, JSON.stringify(values));
+    values.forEach((value, index) => assert.ok(Math.abs(percents[index] - (100 * value) / total) < 1));
+  }
 });
 
 test("a time of day has seconds, and no time is a dash", () => {
