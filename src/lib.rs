@@ -134,8 +134,9 @@
 //                settings.js · page.js (errors and words) · dom.js (elements) · client.js (speaks throng.v1, for other
 //                pages and for Node too). The dashboard: dashboard.html · dashboard.css · dashboard.js (joins the
 //                parts) · feed.js (its connection and key) · control.js (its calls of the API) · figures.js (which
-//                curves and facts there are) · plot.js (a curve) · tables.js (the rest that is shown) · stats.js (its
-//                calculations) · nodes.js (those for several nodes) · countdown.js (to the next attempt, of both pages)
+//                curves and facts there are) · plot.js (a curve) · tables.js (the rest that is shown) · states.js
+//                (thresholds, and what to do) · stats.js (its calculations) · nodes.js (those
+//                for several nodes) · countdown.js (to the next attempt, of both pages)
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
 //                (settings for rooms by pattern) · tls (the section) · schema (a key is declared once) · kind, text,
 //                list, tables (kinds of values) · types (policies, secrets) · address (host and port) · url ·

@@ -10,14 +10,16 @@ import { keyOfTab, start } from "./feed.js";
 import { FACTS, PLOTS } from "./figures.js";
 import { Nodes, choose, dashboardOf } from "./nodes.js";
 import { POINTS, Plot, write } from "./plot.js";
+import { Recent, judge } from "./states.js";
 import { Series, compare } from "./stats.js";
-import { linkTo, renderDrops, renderNodes, renderOwn } from "./tables.js";
+import { linkTo, renderDrops, renderNodes, renderOwn, renderStates } from "./tables.js";
 
 /** The name of the node that the page is about; null for all nodes. */
 const WANTED = new URLSearchParams(location.search).get("node") || null;
 
 const control = new Control(keyOfTab);
 const nodes = new Nodes();
+const recent = new Recent();
 const times = new Series(POINTS);
 const plots = PLOTS.map((options, index) => new Plot(options, index, times, schedule));
 $("plots").append(...plots.map(({ figure }) => figure));
@@ -83,6 +85,7 @@ function take(snapshot) {
   lastAt = at;
   nodes.take(snapshot.nodes ?? []);
   view = { ...look(), all: nodes.all, last };
+  recent.take(view);
   times.push(now);
   plots.forEach((plot) => plot.take(view.now, view.changes));
   schedule();
@@ -114,6 +117,7 @@ function render() {
   const isUnknown = view.kind === "unknown";
   $("numbers").hidden = isUnknown;
   if (isUnknown) return;
+  renderStates(judge(view, recent));
   for (const { text, value } of facts) write(value, text(view));
   if (view.kind === "own") renderOwn(view);
   if (view.kind === "all") renderNodes(view);

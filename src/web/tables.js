@@ -1,8 +1,9 @@
-/** The tables of the dashboard: nodes, slow clients, shards, drops and close codes. */
+/** The lists and tables of the dashboard: states of figures, nodes, slow clients, shards, drops and close codes. */
 import { $, make } from "./dom.js";
 import { cores } from "./figures.js";
 import { stateOf } from "./nodes.js";
 import { draw, write } from "./plot.js";
+import { overall } from "./states.js";
 import { bytes, count, shares, span } from "./stats.js";
 
 const CODES = {
@@ -30,6 +31,22 @@ function fill(body, rows, numbers, texts = Infinity) {
       })));
     }
     cells.forEach((text, column) => write(body.rows[index].cells[column], text));
+  });
+}
+
+/** Shows the judged figures: each with its value and its state as a word and a colour, and with what is to be done. */
+export function renderStates(judged) {
+  write($("overall"), overall(judged));
+  const list = $("states");
+  while (list.children.length > judged.length) list.lastChild.remove();
+  judged.forEach(({ name, text, state, todo }, index) => {
+    const item = list.children[index] ?? make("li", {}, ...["name", "value", "word", "todo"].map((className) => {
+      return make(className === "todo" ? "p" : "span", { className });
+    }));
+    const className = state.replace(" ", "-");
+    if (item.className !== className) item.className = className;
+    [name, text, state, todo].forEach((part, column) => write(item.children[column], part));
+    if (!item.isConnected) list.append(item);
   });
 }
 

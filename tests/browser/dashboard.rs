@@ -252,6 +252,52 @@ async fn curves_have_a_time_axis_and_are_read_by_pointer_and_keys() {
     browser.finish().await;
 }
 
+/// Everything is inside of a narrow window, and no two times of an axis touch.
+const FITS: &str = "document.documentElement.scrollWidth <= innerWidth
+    && $$('header > *, #states > li, #states .todo, #facts > div, #plots figure, #plots .tick').every((e) => {
+        const { left, right } = e.getBoundingClientRect();
+        return left >= 0 && right <= innerWidth;
+    }) && $$('#plots svg').every((svg) => {
+        const texts = [...svg.querySelectorAll('.tick')].filter((e) => e.textContent);
+        const boxes = texts.map((e) => e.getBoundingClientRect());
+        return boxes.length >= 4 && boxes.every((a) => boxes.every((b) => a === b || a.top !== b.top
+            || a.right < b.left || b.right < a.left));
+    })";
+
+#[tokio::test]
+async fn figures_have_a_state_in_words_and_say_what_to_do() {
+    const FEW: Settings<'static> = &[("limits.max_connections", "5"), ("heartbeat.interval", "1h")];
+    let (server, browser) = (Server::start(FEW), Browser::start().await);
+    let page = look(&browser, &server).await;
+    let figure = "$$('#states > li').find((e) => textOf(e.children[0]) === 'Connections of the limit')";
+    let is = |state: &str| {
+        format!("{figure}?.className === '{state}' && textOf({figure}.children[2]) === '{state}'")
+    };
+    let todo = "limits.max_connections, before clients get 503.";
+    page.until("no clients", &is("fine")).await;
+    let mut clients = Vec::new();
+    for n in 0..4 {
+        clients.push(speaker(&server, &format!("guest-{n}"), "lobby", 0).await);
+    }
+    page.until("nearly full", &is("watch")).await;
+    page.sees("#states .watch .todo", todo).await;
+    clients.push(speaker(&server, "guest-4", "lobby", 0).await);
+    page.until("full", &is("act")).await;
+    page.sees("#states .act .todo", todo).await;
+    page.sees("#overall", "Act on: Connections of the limit").await;
+    for (size, scheme) in [((320, 640), "light"), ((320, 640), "dark"), (DESK, "light")] {
+        resize(&page, size).await;
+        set_scheme(&page, scheme).await;
+        page.until("it fits", FITS).await;
+        expect_no_violation(&page, &format!("states, {scheme}, {} pixels wide", size.0)).await;
+    }
+    for client in clients.drain(..2) {
+        client.close().await;
+    }
+    page.until("space again", &is("fine")).await;
+    browser.finish().await;
+}
+
 #[tokio::test]
 async fn shares_add_up_to_all() {
     let settings = [UNPINGED, &[("workers", "3")]].concat();

@@ -47,6 +47,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/feed.js", "text/javascript; charset=utf-8", "/**"),
     ("/figures.js", "text/javascript; charset=utf-8", "/**"),
     ("/tables.js", "text/javascript; charset=utf-8", "/**"),
+    ("/states.js", "text/javascript; charset=utf-8", "/**"),
     ("/nodes.js", "text/javascript; charset=utf-8", "/**"),
     ("/plot.js", "text/javascript; charset=utf-8", "/**"),
     ("/icon.svg", "image/svg+xml", "<svg"),
@@ -139,7 +140,7 @@ fn the_client_keeps_its_promises_in_node() {
     if answer.stdout.starts_with(b"true") {
         arguments.insert(0, FLAG);
     }
-    let suites = ["backoff", "cases", "client", "mistakes", "nodes", "server", "stats"];
+    let suites = ["backoff", "cases", "client", "mistakes", "nodes", "server", "states", "stats"];
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web");
     let files = suites.map(|suite| format!("{folder}/{suite}.test.mjs"));
     arguments.extend(files.iter().map(String::as_str));
