@@ -135,7 +135,7 @@
 //                pages and for Node too). The dashboard: dashboard.html · dashboard.css · dashboard.js (joins the
 //                parts) · feed.js (its connection and key) · control.js (its calls of the API) · figures.js (which
 //                curves and facts there are) · plot.js (a curve) · tables.js (the rest that is shown) · states.js
-//                (thresholds, and what to do) · stats.js (its calculations) · nodes.js (those
+//                (thresholds, and what to do) · export.js (as JSON) · stats.js (its calculations) · nodes.js (those
 //                for several nodes) · countdown.js (to the next attempt, of both pages)
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
 //                (settings for rooms by pattern) · tls (the section) · schema (a key is declared once) · kind, text,

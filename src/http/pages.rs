@@ -37,7 +37,7 @@ const fn new(path: &'static str, kind: Kind, body: &'static str) -> File {
 }
 
 /// The files that browsers load, by path.
-static FILES: [File; 43] = [
+static FILES: [File; 44] = [
     new("/", Kind::Page, include_str!("../web/index.html")),
     new("/app.js", Kind::Script, include_str!("../web/app.js")),
     new("/state.js", Kind::Script, include_str!("../web/state.js")),
@@ -75,6 +75,7 @@ static FILES: [File; 43] = [
     new("/figures.js", Kind::Script, include_str!("../web/figures.js")),
     new("/tables.js", Kind::Script, include_str!("../web/tables.js")),
     new("/states.js", Kind::Script, include_str!("../web/states.js")),
+    new("/export.js", Kind::Script, include_str!("../web/export.js")),
     new("/dashboard.css", Kind::Style, include_str!("../web/dashboard.css")),
     new("/stats.js", Kind::Script, include_str!("../web/stats.js")),
     new("/nodes.js", Kind::Script, include_str!("../web/nodes.js")),

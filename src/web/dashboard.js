@@ -6,6 +6,7 @@
  */
 import { Control } from "./control.js";
 import { $, make } from "./dom.js";
+import { contents, download, nameOf } from "./export.js";
 import { keyOfTab, start } from "./feed.js";
 import { FACTS, PLOTS } from "./figures.js";
 import { Nodes, choose, dashboardOf } from "./nodes.js";
@@ -116,6 +117,7 @@ function render() {
   renderWay(view);
   const isUnknown = view.kind === "unknown";
   $("numbers").hidden = isUnknown;
+  $("export").hidden = isUnknown;
   if (isUnknown) return;
   renderStates(judge(view, recent));
   for (const { text, value } of facts) write(value, text(view));
@@ -125,6 +127,15 @@ function render() {
   plots.forEach((plot) => plot.render());
 }
 
+$("export").addEventListener("click", () => {
+  const now = new Date();
+  const subject = view.kind === "all" ? "all-nodes" : WANTED ?? last.node;
+  const curves = plots.filter(({ figure }) => !figure.hidden).flatMap((plot) => plot.samples());
+  const { node, version } = last;
+  const page = { node, version, subject, figures: judge(view, recent), times: times.values, curves };
+  download(contents(page, now), nameOf(subject, now));
+});
+
 start({
   take,
   onOpen: () => {
@@ -133,7 +144,7 @@ start({
   },
   onLocked: () => {
     isLocked = true;
-    for (const id of ["numbers", "way"]) $(id).hidden = true;
+    for (const id of ["numbers", "export", "way"]) $(id).hidden = true;
     control.toggle(false);
     $("unknown").replaceChildren();
   },

@@ -145,6 +145,12 @@ export class Plot {
     if (this.#isHeld) this.#ago = Math.min(POINTS - 1, this.#ago + 1);
   }
 
+  /** Returns the samples of each curve under its name, oldest first. A gap is null. */
+  samples() {
+    const { title, unit } = this.#options;
+    return this.#curves.map(({ name, series }) => ({ plot: title, curve: name, unit, values: [...series.values] }));
+  }
+
   /** Draws everything. Reads no size from the page, so that all plots together are laid out once per frame. */
   render() {
     if (!this.#width) return;

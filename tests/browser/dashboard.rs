@@ -1,6 +1,10 @@
 //! The dashboard: its numbers and curves follow the server.
 
-use serde_json::json;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use thirtyfour::Key;
 
 use crate::axe::expect_no_violation;
@@ -8,6 +12,7 @@ use crate::chat::{speak, speaker};
 use crate::driver::Browser;
 use crate::looks::{DESK, resize, set_scheme};
 use crate::page::Page;
+use crate::support::PATIENCE;
 use crate::support::server::{Server, Settings, UNPINGED};
 
 /// Returns an expression for the number under a name in the list of facts.
@@ -316,5 +321,53 @@ async fn shares_add_up_to_all() {
     page.until("shares of the shards", &sum("#shards", 2)).await;
     clients.pop().expect("a client").close().await;
     page.until("shares of the close codes", &sum("#closes", 4)).await;
+    browser.finish().await;
+}
+
+/// Waits for a file of JSON in a folder; returns its name and its value.
+async fn saved(folder: &Path) -> (String, Value) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let files = std::fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").path());
+        if let Some(file) = files.into_iter().find(|file| file.extension().is_some_and(|end| end == "json")) {
+            let text = std::fs::read_to_string(&file).expect("a text");
+            let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+            return (name, serde_json::from_str(&text).expect("JSON"));
+        }
+        assert!(Instant::now() < deadline, "no file comes");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The file has everything that the curves show. The policy of the page lets the browser save it.
+#[tokio::test]
+async fn the_samples_are_exported_as_json() {
+    let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
+    let folder = TempDir::new().expect("a folder");
+    let _bob = speaker(&server, "bob", "lobby", 1).await;
+    let page = look(&browser, &server).await;
+    page.until(
+        "some seconds",
+        "document.querySelector('path.curve').getAttribute('d').split('L').length > 2",
+    )
+    .await;
+    let to = json!({"behavior": "allow", "downloadPath": folder.path()});
+    page.devtools("Browser.setDownloadBehavior", to).await;
+    let watch = "const revoke = URL.revokeObjectURL;
+        URL.revokeObjectURL = (url) => { window.revoked = url; revoke.call(URL, url); }";
+    page.run(watch, vec![]).await;
+    page.click("#export").await;
+    let (name, page_as_saved) = saved(folder.path()).await;
+    assert!(name.starts_with("throng-"), "{name}");
+    let times = page_as_saved["times"].as_array().expect("a list");
+    assert!(
+        times.len() >= 3 && times.iter().all(|time| time.as_str().is_some_and(|time| time.ends_with('Z')))
+    );
+    let curves = page_as_saved["curves"].as_array().expect("a list");
+    assert!(curves.iter().all(|curve| curve["values"].as_array().expect("a list").len() == times.len()));
+    let connections = curves.iter().find(|curve| curve["curve"] == "connections").expect("a curve");
+    assert_eq!(connections["values"].as_array().expect("a list").last(), Some(&json!(1)));
+    assert_eq!(page_as_saved["figures"][0]["state"], "fine");
+    page.until("its address is given back", "window.revoked?.startsWith('blob:')").await;
     browser.finish().await;
 }

@@ -48,6 +48,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/figures.js", "text/javascript; charset=utf-8", "/**"),
     ("/tables.js", "text/javascript; charset=utf-8", "/**"),
     ("/states.js", "text/javascript; charset=utf-8", "/**"),
+    ("/export.js", "text/javascript; charset=utf-8", "/**"),
     ("/nodes.js", "text/javascript; charset=utf-8", "/**"),
     ("/plot.js", "text/javascript; charset=utf-8", "/**"),
     ("/icon.svg", "image/svg+xml", "<svg"),

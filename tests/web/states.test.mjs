@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { contents, nameOf } from "../../src/web/export.js";
 import { FIGURES, Recent, judge, overall, stateAt } from "../../src/web/states.js";
 import { compare } from "../../src/web/stats.js";
 
@@ -97,4 +98,15 @@ test("a beat that comes with several snapshots counts once", () => {
   for (let n = 0; n < 3; n += 1) recent.take(view);
   recent.take({ ...view, changes: { ...changes } });
   assert.equal(recent.lost("refused"), 12);
+});
+
+test("an export has the times and values of the samples, and a name that files may have", () => {
+  const now = new Date(Date.UTC(2026, 0, 2, 3, 4, 5));
+  const curves = [{ plot: "Memory", curve: "resident", unit: "bytes", values: [1, null] }];
+  const exported = contents({ node: "a", version: "1", subject: "a", figures: [], times: [0, null], curves }, now);
+  assert.deepEqual(exported, {
+    exported_at: "2026-01-02T03:04:05.000Z", node: "a", version: "1", subject: "a", figures: [],
+    times: ["1970-01-01T00:00:00.000Z", null], curves,
+  });
+  assert.equal(nameOf("a/b: c", now), "throng-a-b-c-2026-01-02T03-04-05.json");
 });
