@@ -20,7 +20,8 @@ fn main() {
         (1..=MAX_COMMIT).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
     };
     if let Some(commit) = commit.filter(is_commit) {
-        println!("cargo::rustc-env=THRONG_BUILD_COMMIT={commit}");
+        // `cargo run` gives it to the program, too, for which a variable that begins with THRONG_ is a setting.
+        println!("cargo::rustc-env=BUILD_COMMIT={commit}");
     }
 }
 

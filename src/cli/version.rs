@@ -7,7 +7,7 @@ use crate::metrics::build;
 /// Returns the text of `throng --version`, without the name of the program before it.
 pub(super) fn long() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
-        let commit = option_env!("THRONG_BUILD_COMMIT").unwrap_or("unknown");
+        let commit = option_env!("BUILD_COMMIT").unwrap_or("unknown");
         let features = build::features();
         let features = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
         format!("{}\ncommit: {commit}\nfeatures: {features}", env!("CARGO_PKG_VERSION"))
