@@ -332,7 +332,11 @@ async fn saved(folder: &Path) -> (String, Value) {
         if let Some(file) = files.into_iter().find(|file| file.extension().is_some_and(|end| end == "json")) {
             let text = std::fs::read_to_string(&file).expect("a text");
             let name = file.file_name().expect("a name").to_string_lossy().into_owned();
-            return (name, serde_json::from_str(&text).expect("JSON"));
+            match serde_json::from_str(&text) {
+                Ok(value) => return (name, value),
+                // The browser may still be writing it.
+                Err(error) => assert!(Instant::now() < deadline, "{name}: {error}"),
+            }
         }
         assert!(Instant::now() < deadline, "no file comes");
         tokio::time::sleep(Duration::from_millis(50)).await;
