@@ -5,14 +5,14 @@
 //! made at the start for the operator's pages, and stands in the log alone.
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 
-use super::transport::Transport;
+use super::transport::{Transport, near};
 use crate::admission::token::bearer_credentials;
 use crate::config::{Api, Secret};
 use crate::rate_limit::Bucket;
@@ -136,16 +136,6 @@ impl OperatorKeys {
         });
         found.map(|index| &self.0[index])
     }
-}
-
-/// Returns the address at which the machine itself reaches a server that listens on `address`.
-fn near(mut address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
 }
 
 /// Compares all bytes, without an early return for the first difference, and without one that the compiler could add.

@@ -3,7 +3,7 @@
 mod inhabitant;
 mod script;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use self::script::{CAST, LINES, NOTICE, ROOMS};
 use super::failure::{Failure, INTERNAL, USAGE};
 use super::output::print;
 use super::settings::Settings;
-use crate::Server;
 use crate::config::{Config, parse_duration};
+use crate::server::{Server, near};
 
 /// Shortest and longest usual pause between two lines.
 const PACE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3_600)];
@@ -115,16 +115,6 @@ impl Demo {
     }
 }
 
-/// Returns the address at which a server on this machine can be reached.
-fn near(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,14 +124,5 @@ mod tests {
         assert!(LINES.iter().all(|line| line.by < CAST.len() && ROOMS.contains(&line.room)));
         assert!(ROOMS.iter().all(|room| LINES.iter().any(|line| line.room == *room)));
         assert!(CAST.iter().all(|role| role.name.contains("(demo)") && role.id.starts_with(script::PREFIX)));
-    }
-
-    #[test]
-    fn an_address_of_all_is_reached_at_loopback() {
-        for (bound, reached) in
-            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("192.0.2.1:80", "192.0.2.1:80")]
-        {
-            assert_eq!(near(bound.parse().unwrap()), reached.parse().unwrap());
-        }
     }
 }
