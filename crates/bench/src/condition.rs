@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::arguments::with_unit;
 use super::report::Report;
 
 /// A figure of the report.
@@ -61,16 +62,10 @@ impl FromStr for Condition {
         let at = text.find(['<', '>']).ok_or(RULE)?;
         let (name, value) = (text[..at].trim(), text[at + 1..].trim());
         let (_, figure, is_time) = FIGURES.into_iter().find(|(known, ..)| *known == name).ok_or(RULE)?;
-        let limit = if is_time { microseconds(value) } else { value.parse().ok() };
+        let limit = if is_time { with_unit(value, &UNITS) } else { value.parse().ok() };
         let limit = limit.filter(|limit: &f64| limit.is_finite() && *limit >= 0.0).ok_or(RULE)?;
         Ok(Self { text: text.to_owned(), figure, is_time, is_above: text[at..].starts_with('>'), limit })
     }
-}
-
-fn microseconds(text: &str) -> Option<f64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let (_, scale) = UNITS.into_iter().find(|(unit, _)| *unit == &text[digits.len()..])?;
-    Some(digits.parse::<f64>().ok()? * scale)
 }
 
 impl Condition {

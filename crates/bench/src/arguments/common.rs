@@ -124,20 +124,19 @@ pub(in super::super) struct Output {
 
 const SECONDS_RULE: &str = "must be a number of seconds, or a number with the unit ms, s, m or h";
 
+/// The units of durations, each in seconds.
+const UNITS: [(&str, f64); 5] = [("", 1.0), ("s", 1.0), ("ms", 1e-3), ("m", 60.0), ("h", 3_600.0)];
+
 /// Parses a duration into seconds: a plain number, or a number with one of the units ms, s, m and h.
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    with_unit(text, &UNITS).ok_or_else(|| SECONDS_RULE.into())
+}
+
+/// Parses a finite number and the unit behind it, which multiplies it.
+pub(in super::super) fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let scale = match &text[digits.len()..] {
-        "" | "s" => 1.0,
-        "ms" => 1e-3,
-        "m" => 60.0,
-        "h" => 3_600.0,
-        _ => return Err(SECONDS_RULE.into()),
-    };
-    match digits.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value * scale),
-        _ => Err(SECONDS_RULE.into()),
-    }
+    let (_, scale) = units.iter().find(|(unit, _)| *unit == &text[digits.len()..])?;
+    digits.parse().ok().filter(|value: &f64| value.is_finite()).map(|value| value * scale)
 }
 
 #[cfg(test)]

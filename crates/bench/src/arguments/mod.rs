@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-pub(super) use self::common::{Common, Output, TargetArguments, Traffic};
+pub(super) use self::common::{Common, Output, TargetArguments, Traffic, with_unit};
 
 mod common;
 
