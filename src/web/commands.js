@@ -4,7 +4,7 @@ import { loadOlder } from "./history.js";
 import { explain } from "./page.js";
 import { enterRoom, leave, show } from "./rooms.js";
 import { send } from "./send.js";
-import { append, called, chat, conversations, keyOf, openConversation } from "./state.js";
+import { ROOM, USER, append, called, chat, conversations, keyOf, openConversation } from "./state.js";
 
 const HISTORY_DEFAULT = 20, HISTORY_MAX = 100; // messages
 
@@ -21,7 +21,6 @@ export const COMMANDS = [
   ["//TEXT", "say a text that begins with a slash"],
 ];
 const USAGE = new Map(COMMANDS.map(([usage]) => [usage.split(" ")[0].slice(1), usage]));
-const ROOM = /^[\w.:@-]{1,64}$/, USER = /^[\w.:@-]{3,64}$/;
 
 /** Why a line has no meaning. */
 class Mistake extends Error {}

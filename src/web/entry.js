@@ -9,10 +9,9 @@ import { complain, isFine, refused } from "./page.js";
 import { show, visit } from "./rooms.js";
 import { placeOf, replaceAddress, writeAddress } from "./route.js";
 import { forget, keep, kept, restore } from "./session.js";
-import { chat, conversations, forgetAll, keyOf, openConversation, rememberName } from "./state.js";
+import { USER, chat, conversations, forgetAll, keyOf, openConversation, rememberName } from "./state.js";
 import { answerTabs, sessionElsewhere } from "./tabs.js";
 
-const ID = /^[\w.:@-]{3,64}$/;
 const MAX_NAME_CHARS = 64;
 const FORBIDDEN = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u; // in a name
 const MAX_BASE_CHARS = 48; // of an id; the rest is for the part that makes it differ
@@ -26,10 +25,10 @@ function digest(text) {
 
 /** Derives an id from a name in any script. The same name always gives the same id. */
 export function idOf(name) {
-  if (ID.test(name)) return name;
+  if (USER.test(name)) return name;
   const latin = name.normalize("NFKD").replace(/\p{M}/gu, "").replace(/ß/g, "ss");
   const base = latin.replace(/[^\w.:@-]+/g, "-").replace(/^-+|-+$/g, "").slice(0, MAX_BASE_CHARS);
-  const isWhole = !/[^\w.:@\s-]/.test(latin) && ID.test(base);
+  const isWhole = !/[^\w.:@\s-]/.test(latin) && USER.test(base);
   return isWhole ? base : [...(base ? [base] : ["user"]), digest(name)].join("-");
 }
 

@@ -1,7 +1,8 @@
 /** The address of the page says where the user is: `#/room/lobby` or `#/user/bob`. The back button leads back. */
+import { ROOM, USER } from "./state.js";
 
 const KINDS = { room: "room", user: "direct" };
-const NAMES = { room: /^[\w.:@-]{1,64}$/, direct: /^[\w.:@-]{3,64}$/ };
+const NAMES = { room: ROOM, direct: USER };
 
 export function hashOf({ kind, name }) {
   return `#/${kind === "room" ? "room" : "user"}/${encodeURIComponent(name)}`;

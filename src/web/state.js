@@ -15,6 +15,9 @@ const names = new Map();
 /** Told of every change of the lines of the shown conversation. */
 let watcher = () => {};
 
+/** Names of rooms, and ids of users. */
+export const ROOM = /^[\w.:@-]{1,64}$/, USER = /^[\w.:@-]{3,64}$/;
+
 export const keyOf = (kind, name) => (kind === "room" ? "#" : "@") + name;
 export const listed = (kind) => [...conversations.values()].filter((conversation) => conversation.kind === kind);
 

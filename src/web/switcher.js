@@ -4,10 +4,9 @@ import { Listbox } from "./listbox.js";
 import { avatar } from "./messages.js";
 import { explain } from "./page.js";
 import { enterRoom, notify, show } from "./rooms.js";
-import { chat, conversations, nameOf, openConversation } from "./state.js";
+import { ROOM, chat, conversations, nameOf, openConversation } from "./state.js";
 
 const MOST = 10; // choices shown
-const ROOM = /^[\w.:@-]{1,64}$/;
 
 let choices;
 
