@@ -8,14 +8,14 @@
 #[expect(dead_code, reason = "shared with the integration tests, which need more of it")]
 mod support;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use support::eventually;
 use support::frame::text;
 use support::raw::{Socket, handshake};
 use support::server::{Server, Settings};
-use support::tls::{Authority, Secure, SecureSocket};
+use support::tls::SecureSocket;
+use support::tls_server::Both;
 
 /// Connections that are open before the first measurement, so that the server's fixed memory is not counted.
 const WARM_UP: usize = 200;
@@ -70,7 +70,7 @@ const COMPRESSED: Dialect = Dialect {
     settings: &[("compression.enabled", "true")],
     ..PLAIN
 };
-const SECURE: Dialect = Dialect { name: "plain, TLS", settings: &[("tls.listen", "127.0.0.1:0")], ..PLAIN };
+const SECURE: Dialect = Dialect { name: "plain, TLS", ..PLAIN };
 
 /// A client with a socket that blocks: it costs one descriptor here and no thread.
 trait Client {
@@ -96,7 +96,8 @@ impl Client for SecureSocket {
     }
 }
 
-fn start(dialect: &Dialect, more: Settings<'_>) -> Server {
+/// Returns the settings of a server for a dialect.
+fn settings(dialect: &Dialect) -> Vec<(&'static str, &'static str)> {
     let common = [
         ("workers", "1"),
         ("limits.max_connections", "18000"),
@@ -108,7 +109,7 @@ fn start(dialect: &Dialect, more: Settings<'_>) -> Server {
         // The default: the state of the rate limits is part of a connection's memory.
         ("rate_limit.enabled", "true"),
     ];
-    Server::start(&[&common[..], dialect.settings, more].concat())
+    [&common[..], dialect.settings].concat()
 }
 
 /// Sends from every connection a command that is answered to its sender alone, and then one message to all.
@@ -158,7 +159,7 @@ fn cost<C: Client>(server: &Server, dialect: &Dialect, count: usize, open: impl 
 }
 
 fn cost_of(dialect: &Dialect) -> Cost {
-    let server = start(dialect, &[]);
+    let server = Server::start(&settings(dialect));
     let count = if is_release() { COUNT } else { 2_000 };
     cost(&server, dialect, count, |number| {
         let mut socket = Socket::connect(server.address());
@@ -169,17 +170,9 @@ fn cost_of(dialect: &Dialect) -> Cost {
 }
 
 fn cost_with_tls() -> Cost {
-    let authority = Authority::new("An Authority");
-    let server = start(&SECURE, &authority.issue("server", &["localhost"]).settings());
-    let line = server.log().wait_for("the address", |line| line["message"] == "listening for TLS");
-    let address: SocketAddr =
-        line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
-    let client = authority.client(None);
+    let both = Both::start(&settings(&SECURE));
     let count = if is_release() { SECURE_COUNT } else { 500 };
-    cost(&server, &SECURE, count, |number| {
-        let secure = Secure::connect(address, &client).expect("a handshake");
-        SecureSocket::open(secure, &path(number), SECURE.headers)
-    })
+    cost(&both.server, &SECURE, count, |number| both.open(&path(number), SECURE.headers))
 }
 
 fn path(number: usize) -> String {

@@ -44,7 +44,7 @@ async fn two_people_talk_and_see_each_other_come_and_go() {
     assert_eq!(alice.messages().await, bob.messages().await);
 
     bob.click("#leave").await;
-    bob.until("the entry", "$('#enter') && !$('#chat')").await;
+    bob.is_at_the_door().await;
     alice.sees("#messages .notice", "bob left").await;
     alice.sees("#member-count", "(1)").await;
     browser.finish().await;
@@ -91,8 +91,7 @@ async fn a_private_message_reaches_one_person_alone() {
     assert_eq!(carol.messages().await, ["Good morning, all"]);
     assert_eq!(carol.text("#directs").await, "");
 
-    carol.write("#direct-user", "nobody-here").await;
-    carol.press(Key::Enter).await;
+    carol.write_to("nobody-here").await;
     carol.say("Are you there?").await;
     carol.sees("#messages .failed .state", "Not delivered: no user of this name is connected").await;
     browser.finish().await;
@@ -102,9 +101,7 @@ async fn a_private_message_reaches_one_person_alone() {
 async fn another_room_counts_unread_messages() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
-    alice.write("#join-room", "garden").await;
-    alice.press(Key::Enter).await;
-    alice.sees("#title", "garden").await;
+    alice.join("garden").await;
     let mut bob = speaker(&server, "bob", "lobby", 3).await;
     alice.sees("#rooms", "lobby 3 unread").await;
     alice.until("the count in the title", "document.title === '(3) throng'").await;
@@ -126,8 +123,7 @@ async fn history_loads_when_the_reader_scrolls_up() {
     alice.reads("bob", "bob says 120").await;
     let numbers = |from: usize| (from..=120).map(|n| format!("bob says {n}")).collect::<Vec<_>>();
     assert_eq!(alice.messages().await, numbers(71));
-    let is_at_end = "((log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2)($('#log'))";
-    alice.until("the newest is seen", is_at_end).await;
+    alice.is_at_the_end().await;
 
     let up = "const log = document.getElementById('log'); log.scrollTop = 0; return log.scrollHeight";
     for from in [21, 1] {

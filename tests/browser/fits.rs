@@ -129,9 +129,8 @@ async fn a_burst_of_messages_is_laid_out_once_per_frame() {
         bob.send_text(json!({"message": format!("bob says {n}")}).to_string()).await;
     }
     alice.reads("bob", &format!("bob says {BURST}")).await;
-    let is_at_end = "((log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2)($('#log'))";
     let counted = alice.run("return [window.looks, window.frames_]", vec![]).await;
-    alice.until("the newest is seen", is_at_end).await;
+    alice.is_at_the_end().await;
     let [looks, frames] = [0, 1].map(|at| counted[at].as_u64().expect("a count"));
     // In each frame one read to scroll to the end, and one when the page has scrolled.
     assert!(looks <= 2 * frames + 2 && looks > 0, "{looks} looks in {frames} frames");

@@ -71,13 +71,10 @@ async fn lively<'a>(browser: &'a Browser, server: &Server) -> (Page<'a>, [Client
     ada.say("And a good one.").await;
     ada.reads("ada", "And a good one.").await;
 
-    ada.write("#direct-user", "grace").await;
-    ada.press(Key::Enter).await;
+    ada.write_to("grace").await;
     ada.say("Coffee at ten?").await;
     ada.reads("ada", "Coffee at ten?").await;
-    ada.write("#join-room", "kitchen").await;
-    ada.press(Key::Enter).await;
-    ada.sees("#title", "kitchen").await;
+    ada.join("kitchen").await;
     ada.click("#rooms button").await;
     ada.sees("#title", "lobby").await;
     let mut cook = speaker(server, "dennis", "kitchen", 0).await;

@@ -173,6 +173,36 @@ impl<'a> Page<'a> {
         self.press(Key::Enter).await;
     }
 
+    /// Enters another room by its name.
+    pub(crate) async fn join(&self, room: &str) {
+        self.write("#join-room", room).await;
+        self.press(Key::Enter).await;
+        self.sees("#title", room).await;
+    }
+
+    /// Goes to a room that the user is in already.
+    pub(crate) async fn visit(&self, room: &str) {
+        self.click(&format!("#rooms li[data-name='{room}'] button")).await;
+    }
+
+    /// Opens a private conversation by the name of the other user.
+    pub(crate) async fn write_to(&self, user: &str) {
+        self.write("#direct-user", user).await;
+        self.press(Key::Enter).await;
+        self.sees("#title", &format!("Private: {user}")).await;
+    }
+
+    /// Waits until the user is at the door: the entry form is shown, and no chat.
+    pub(crate) async fn is_at_the_door(&self) {
+        self.until("the entry", "$('#enter') && !$('#chat')").await;
+    }
+
+    /// Waits until the newest message is seen, because the list is scrolled to its end.
+    pub(crate) async fn is_at_the_end(&self) {
+        let is_at_end = "((log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2)($('#log'))";
+        self.until("the newest is seen", is_at_end).await;
+    }
+
     /// Waits until the last message of the conversation shown is this one, and is no longer under way.
     pub(crate) async fn reads(&self, user: &str, text: &str) {
         let wanted = json!([user, text]).to_string();

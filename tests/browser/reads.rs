@@ -51,15 +51,13 @@ async fn code_is_shown_as_it_is() {
 async fn a_call_by_name_stands_out() {
     let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
-    alice.write("#join-room", "garden").await;
-    alice.press(thirtyfour::Key::Enter).await;
-    alice.sees("#title", "garden").await;
+    alice.join("garden").await;
     let mut bob = speaker(&server, "bob", "lobby", 0).await;
     for text in ["mail@alice is no call, nor is @alice2", "hey @alice: are you there, @carol?"] {
         bob.send_text(json!({"message": text}).to_string()).await;
     }
     alice.sees("#rooms", "lobby 2 unread @").await;
-    alice.click("#rooms li[data-name='lobby'] button").await;
+    alice.visit("lobby").await;
     alice
         .until("one call", "$$('#messages .call').length === 1 && $$('#messages .at.me').length === 1")
         .await;
@@ -74,15 +72,13 @@ async fn a_line_shows_where_the_new_messages_begin_and_another_where_a_day_does(
     let mut bob = speaker(&server, "bob", "lobby", 2).await;
     alice.reads("bob", "bob says 2").await;
     alice.until("no line", "!$('.new') && !$('.day')").await;
-    alice.write("#join-room", "garden").await;
-    alice.press(thirtyfour::Key::Enter).await;
-    alice.sees("#title", "garden").await;
+    alice.join("garden").await;
     speak(&mut bob, "bob", 2).await;
     alice.sees("#rooms", "lobby 2 unread").await;
     alice
         .until("a mark on the icon", "document.getElementById('icon').href.endsWith('/icon-unread.svg')")
         .await;
-    alice.click("#rooms li[data-name='lobby'] button").await;
+    alice.visit("lobby").await;
     alice
         .until("above the third", "$$('#messages .said').findIndex((e) => e.querySelector('.new')) === 2")
         .await;
@@ -98,8 +94,8 @@ async fn a_line_shows_where_the_new_messages_begin_and_another_where_a_day_does(
             static now() { return now() + 86_400_000; }
         }";
     alice.run(tomorrow, vec![]).await;
-    alice.click("#rooms li[data-name='garden'] button").await;
-    alice.click("#rooms li[data-name='lobby'] button").await;
+    alice.visit("garden").await;
+    alice.visit("lobby").await;
     alice.until("a day", "$$('.day').length === 1 && textOf($('.day')) === 'Yesterday'").await;
     browser.finish().await;
 }
@@ -119,8 +115,7 @@ async fn a_reader_of_older_messages_is_told_of_new_ones_and_stays() {
     assert_eq!(alice.run("return document.getElementById('log').scrollTop", vec![]).await, top);
     alice.click("#newest").await;
     alice.until("no button", "!$('#newest')").await;
-    let is_at_end = "((log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2)($('#log'))";
-    alice.until("the newest is seen", is_at_end).await;
+    alice.is_at_the_end().await;
     browser.finish().await;
 }
 

@@ -1,7 +1,5 @@
 //! The page keeps people: a reload loses nothing, the address says where one is, and there is a way out.
 
-use thirtyfour::Key;
-
 use crate::chat::{speak, speaker};
 use crate::driver::Browser;
 use crate::page::Page;
@@ -22,9 +20,7 @@ async fn a_reload_keeps_the_name_the_rooms_the_private_messages_and_what_was_bei
     alice.say("Between us").await;
     alice.reads("alice", "Between us").await;
     alice.write("#text", "not yet sent").await;
-    alice.write("#join-room", "garden").await;
-    alice.press(Key::Enter).await;
-    alice.sees("#title", "garden").await;
+    alice.join("garden").await;
     alice.write("#text", "half a sentence").await;
     assert_eq!(place(&alice).await, "#/room/garden");
 
@@ -37,7 +33,7 @@ async fn a_reload_keeps_the_name_the_rooms_the_private_messages_and_what_was_bei
     // Nobody is told of a second alice, and nothing that is said now is missed.
     speak(&mut bob, "bob", 1).await;
     alice.sees("#rooms", "lobby 1 unread").await;
-    alice.click("#rooms li[data-name='lobby'] button").await;
+    alice.visit("lobby").await;
     alice.reads("bob", "bob says 1").await;
     assert_eq!(alice.messages().await, ["bob says 1", "bob says 2", "bob says 3", "bob says 1"]);
     alice.click("#directs button").await;
@@ -52,15 +48,13 @@ async fn messages_that_came_during_a_reload_are_marked_as_new() {
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     let mut bob = speaker(&server, "bob", "lobby", 2).await;
     alice.reads("bob", "bob says 2").await;
-    alice.write("#join-room", "garden").await;
-    alice.press(Key::Enter).await;
-    alice.sees("#title", "garden").await;
+    alice.join("garden").await;
     alice.goto("about:blank").await;
     speak(&mut bob, "bob", 2).await;
     alice.back().await;
     alice.sees("#title", "garden").await;
     alice.sees("#rooms", "lobby 2 unread").await;
-    alice.click("#rooms li[data-name='lobby'] button").await;
+    alice.visit("lobby").await;
     alice.reads("bob", "bob says 2").await;
     assert_eq!(alice.messages().await, ["bob says 1", "bob says 2", "bob says 1", "bob says 2"]);
     alice.until("the mark", "$$('#messages li').findIndex((e) => e.querySelector('.new')) === 2").await;
@@ -71,8 +65,7 @@ async fn messages_that_came_during_a_reload_are_marked_as_new() {
 async fn unsent_messages_survive_a_reload() {
     let (server, browser) = (Server::start(&[]), Browser::start().await);
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
-    alice.write("#direct-user", "nobody-here").await;
-    alice.press(Key::Enter).await;
+    alice.write_to("nobody-here").await;
     alice.say("Are you there?").await;
     alice.sees("#messages .failed", "Are you there?").await;
     alice.reload().await;
@@ -87,12 +80,8 @@ async fn the_address_says_where_one_is_and_the_back_button_leads_back() {
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     let _bob = speaker(&server, "bob", "lobby", 0).await;
     assert_eq!(place(&alice).await, "#/room/lobby");
-    alice.write("#join-room", "garden").await;
-    alice.press(Key::Enter).await;
-    alice.sees("#title", "garden").await;
-    alice.write("#direct-user", "bob").await;
-    alice.press(Key::Enter).await;
-    alice.sees("#title", "Private: bob").await;
+    alice.join("garden").await;
+    alice.write_to("bob").await;
     assert_eq!(place(&alice).await, "#/user/bob");
     for (title, at) in [("garden", "#/room/garden"), ("lobby", "#/room/lobby")] {
         alice.back().await;
@@ -121,11 +110,11 @@ async fn the_way_out_leaves_nothing_behind() {
     let alice = Page::enter(&browser, &server, "alice", "lobby").await;
     alice.write("#text", "a secret").await;
     alice.click("#quit").await;
-    alice.until("the entry", "$('#enter') && !$('#chat')").await;
+    alice.is_at_the_door().await;
     assert_eq!(place(&alice).await, "");
     while bob.recv_json().await["message"] != "User alice has left the chat" {}
     alice.reload().await;
-    alice.until("the entry", "$('#enter') && !$('#chat')").await;
+    alice.is_at_the_door().await;
     assert_eq!(alice.run("return sessionStorage.length", vec![]).await, 0);
     alice.write("#name", "alison").await;
     alice.click("#enter button").await;

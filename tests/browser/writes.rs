@@ -91,7 +91,7 @@ async fn commands_do_the_same_as_in_the_terminal() {
     }
     types(&alice, "/quit").await;
     alice.press(Key::Enter).await;
-    alice.until("the entry", "$('#enter') && !$('#chat')").await;
+    alice.is_at_the_door().await;
     browser.finish().await;
 }
 

@@ -6,8 +6,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use serde_json::Value;
 
 use crate::bench::{SHORT, bench, bench_ok, check_traffic, number};
-use crate::support::server::{Server, run};
+use crate::support::server::run;
 use crate::support::tls::{Authority, Files, text};
+use crate::support::tls_server::Both;
 
 /// Returns an authority and a certificate of `localhost`. The files are removed with the authority.
 fn localhost() -> (Authority, Files) {
@@ -84,23 +85,12 @@ fn compressed_deliveries_come_over_tls() {
     assert!((0.3..0.7).contains(&ratio), "the bytes are those inside of TLS: {ratio}");
 }
 
-/// Starts a server with `tls.listen`; returns it, and its address for TLS.
-#[track_caller]
-fn serve(files: &Files) -> (Server, SocketAddr) {
-    let own = [("tls.listen", "127.0.0.1:0"), ("rate_limit.enabled", "false")];
-    let server = Server::start(&[&files.settings()[..], &own].concat());
-    let line = server.log().wait_for("the address", |line| line["message"] == "listening for TLS");
-    let address = line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
-    (server, address)
-}
-
 /// 1. A proxy passes on the bytes of the server in pieces of one to seven bytes, each in a segment of its own.
 /// 2. Records and the handshake come in parts, and the deliveries are all counted.
 #[test]
 fn ciphertext_may_come_in_pieces() {
-    let (authority, files) = localhost();
-    let (_server, address) = serve(&files);
-    let (proxy, ca) = (crumbling(address), authority.file());
+    let both = Both::start(&[("rate_limit.enabled", "false")]);
+    let (proxy, ca) = (crumbling(both.address), both.authority.file());
     let url = format!("wss://localhost:{}/ws/chat/u{{i}}?room={{r}}", proxy.port());
     let target = ["--url", &url, "--ca", text(&ca)];
     let load = ["fanout", "-c", "4", "--rate", "50", "--seconds", "1", "--warm-up", "0.1", "--settle", "0.2"];
@@ -158,9 +148,8 @@ fn expect_failed_handshakes(arguments: &[&str], words: &str) {
 
 #[test]
 fn a_failed_handshake_has_its_reason() {
-    let (authority, files) = localhost();
-    let (server, address) = serve(&files);
-    let (ca, stranger) = (authority.file(), Authority::new("A Stranger"));
+    let both = Both::start(&[("rate_limit.enabled", "false")]);
+    let (ca, stranger, address) = (both.authority.file(), Authority::new("A Stranger"), both.address);
     let wrong_ca = stranger.file();
     let url = |scheme: &str, host: &str, port: u16| format!("{scheme}://{host}:{port}/ws/chat/u{{i}}");
     let good = url("wss", "localhost", address.port());
@@ -169,7 +158,7 @@ fn a_failed_handshake_has_its_reason() {
     expect_failed_handshakes(&["--url", &good], untrusted);
     let by_address = url("wss", "127.0.0.1", address.port());
     expect_failed_handshakes(&["--url", &by_address, "--ca", text(&ca)], "is for another name");
-    let without_tls = url("wss", "localhost", server.address().port());
+    let without_tls = url("wss", "localhost", both.server.address().port());
     expect_failed_handshakes(&["--url", &without_tls, "--ca", text(&ca)], "does not speak TLS");
     expect_failed_handshakes(&["--url", &url("ws", "127.0.0.1", address.port())], "400");
     // The server refuses the request inside of TLS.

@@ -2,7 +2,6 @@
 //! well, unless it is named here with the reason why not.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +10,7 @@ use crate::manual::blocks;
 use crate::support::log::Log;
 use crate::support::server::{Server, run, throng};
 use crate::support::tls::Authority;
+use crate::support::tls_server::listening;
 use crate::support::{binary, eventually};
 
 /// The beginnings of lines that are not run, each with the reason.
@@ -195,8 +195,7 @@ fn every_shell_line_of_the_manual_and_of_help_does_what_it_says() {
     }
     let own = [("api.keys", KEY), ("tls.listen", "127.0.0.1:0")];
     let server = Server::start(&[&own[..], &files.settings()].concat());
-    let log = server.log().wait_for("the address", |line| line["message"] == "listening for TLS");
-    let secure: SocketAddr = log["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+    let secure = listening(&server, "listening for TLS");
     let target = || Target { plain: server.address().to_string(), secure_port: secure.port() };
     let of_manual = blocks("sh").into_iter().flat_map(str::lines).map(str::to_owned);
     let of_help = examples_of_help();
