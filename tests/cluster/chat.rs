@@ -103,6 +103,23 @@ impl Tap for Value {
 }
 
 #[test]
+fn a_page_that_a_node_has_seen_whole_tells_of_older_messages_that_it_has_not() {
+    let engine = Engine::start(Topology::Single);
+    let nodes = start(&engine, 2, &[]);
+    let mut alice = Speaker::alone(nodes.node(0), "alice?room=lobby");
+    alice.say_quietly("lobby", "before bob");
+    let mut bob = Speaker::enter(nodes.node(1), "bob?room=lobby");
+    alice.find("presence_diff");
+    for text in ["one", "two"] {
+        alice.say_quietly("lobby", text);
+        assert_eq!(bob.find("message")["message"], text);
+    }
+    bob.command(json!({"type": "history", "room": "lobby", "limit": 2}));
+    let page = bob.find("history");
+    assert_eq!((&page["messages"][0]["message"], &page["more"]), (&json!("one"), &json!(true)), "{page}");
+}
+
+#[test]
 fn a_node_gives_history_and_resumes_that_it_has_never_seen() {
     let engine = Engine::start(Topology::Single);
     let nodes = start(&engine, 2, &[]);
