@@ -92,7 +92,7 @@ const FENCED_CRATES: &[(&[&str], &[&str])] = &[
     (&["x509_cert"], &["tls::certificate"]),
     (&["rcgen"], &["tls::tests"]),
     (&["tokio_rustls"], &["client", "broker::redis::link", "outbound::tests"]),
-    (&["ring"], &["outbound"]),
+    (&["ring"], &["outbound", "bench::protocol"]),
     // In tests alone, as a client that shares no code with ours.
     (&["redis"], &["broker::redis"]),
     (&["rsa", "p256", "ed25519_dalek"], &["keys"]),

@@ -140,8 +140,8 @@ impl<T> RoomState<T> {
         kept as u64
     }
 
-    /// Returns true when `recent` cannot know all of its page without messages that the engine may have and this node has
-    /// not read. That includes the message before the page, which decides whether there are more.
+    /// Returns true when `recent` cannot know all of its page without messages that the engine may have and this node
+    /// has not read. That includes the message before the page, which decides whether there are more.
     #[must_use]
     pub fn misses_history(&self, before: Option<Offset>, limit: usize) -> bool {
         let end = before.map_or(self.last.0, |before| before.0.saturating_sub(1)).min(self.last.0);

@@ -27,6 +27,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("sudo ", "changes the machine; tests/package.sh does it in a scratch root"),
     ("docker ", "needs a container engine; tests/image.py makes the stages by hand"),
     ("kubectl ", "needs a cluster; tests/deployment.sh validates the manifests"),
+    ("throng bench fanout --protocol ", "needs such a server; tests/protocols.sh has one of each"),
     ("throng history ", "there is no such folder; tests/it/history_damage.rs runs it on one"),
 ];
 

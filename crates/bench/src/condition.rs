@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::arguments::with_unit;
 use super::report::Report;
+use super::units::with_unit;
 
 /// A figure of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

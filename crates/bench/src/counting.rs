@@ -4,8 +4,9 @@
 //! the server. `cargo bench deliveries` measures it.
 
 use super::mark::MarkScanner;
+use super::protocol::Protocol;
 use super::shared::Shared;
-use super::texts::{OtherMessages, TextCollector, can_be_heartbeat};
+use super::texts::{OtherMessages, TextCollector, Wanted};
 use super::wire::{FrameDecoder, FrameHandler, Malformed};
 
 /// Counts the marks in `data`, the next bytes of a connection that is not sampled.
@@ -81,7 +82,7 @@ impl Deliveries {
     /// Returns a counter for a new connection; the byte `mark` begins a mark.
     #[must_use]
     pub fn new(mark: u8) -> Self {
-        Self { decoder: FrameDecoder::default(), texts: TextCollector::default(), mark }
+        Self { decoder: FrameDecoder::default(), texts: heartbeats(), mark }
     }
 
     /// Returns the number of marks in `data`, the next bytes of the server's frames (RFC 6455 section 5.2), less those
@@ -92,6 +93,11 @@ impl Deliveries {
             count_in(&mut self.decoder, &mut self.texts, self.mark, data, &mut OtherMessages::new());
         decoded.is_ok().then_some(marks as i64 - false_marks as i64)
     }
+}
+
+/// Returns what collects the texts of a connection that is only counted.
+fn heartbeats() -> TextCollector {
+    TextCollector::new(Protocol::Throng, Wanted::Heartbeats)
 }
 
 /// Parses the marks in `data`, the next bytes of the sampled connection `number`.
@@ -115,7 +121,7 @@ pub(super) fn skip(
     data: &[u8],
     others: &mut OtherMessages,
 ) -> Result<(), Malformed> {
-    let texts = &mut TextCollector::default();
+    let texts = &mut heartbeats();
     decoder.decode(data, &mut FalseMarkCounter { mark: 0, false_marks: 0, texts, others })
 }
 
@@ -135,7 +141,7 @@ impl FrameHandler for FalseMarkCounter<'_> {
         if marks > 0 {
             self.false_marks += (marks * (frames.len() / frame_len)) as u64;
         }
-        if can_be_heartbeat((frame_len - header.len()) as u64) {
+        if self.texts.may_want((frame_len - header.len()) as u64) {
             for frame in frames.chunks_exact(frame_len) {
                 self.texts.on_header(header, self.others);
                 self.texts.on_payload(&frame[header.len()..], self.mark, self.others);
@@ -198,8 +204,7 @@ mod tests {
         stream.extend_from_slice(b"\x89\x03###");
         stream.extend_from_slice(&[b"\x81\x7e\x23\x28#".as_slice(), &[b'x'; 8_999]].concat().repeat(2));
         for cut in (0..200).chain(9_110..9_130) {
-            let (mut decoder, mut texts, mut others) =
-                (FrameDecoder::default(), TextCollector::default(), Vec::new());
+            let (mut decoder, mut texts, mut others) = (FrameDecoder::default(), heartbeats(), Vec::new());
             let mut sum = 0;
             for part in [&stream[..cut], &stream[cut..]] {
                 let (marks, false_marks, decoded) =

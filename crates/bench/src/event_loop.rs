@@ -11,10 +11,12 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::Connection;
+use super::heartbeats::Heartbeats;
 use super::mark::Stamp;
 use super::message::Messages;
 use super::plan::Plan;
 use super::shared::Shared;
+use super::wire::TEXT;
 
 /// Most events taken from the poller at once.
 const EVENTS: usize = 1024;
@@ -26,6 +28,7 @@ pub(super) struct EventLoop<'p> {
     events: Events,
     pub(super) connections: Vec<Connection>,
     messages: Messages,
+    heartbeats: Option<Heartbeats>,
     pub(super) shared: Shared<'p>,
 }
 
@@ -35,12 +38,14 @@ impl<'p> EventLoop<'p> {
     /// # Errors
     /// The system cannot create a poller.
     pub(super) fn new(plan: &'p Plan) -> io::Result<Self> {
+        let shared = Shared::new(plan);
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS),
             connections: Vec::with_capacity(plan.connections),
             messages: Messages::new(plan),
-            shared: Shared::new(plan),
+            heartbeats: Heartbeats::of(plan, shared.clock.now_ns()),
+            shared,
         })
     }
 
@@ -56,7 +61,20 @@ impl<'p> EventLoop<'p> {
         for event in &self.events {
             self.connections[event.token().0].on_event(event, &mut self.shared);
         }
+        self.send_heartbeats();
         Ok(())
+    }
+
+    /// Sends the heartbeats that are due, if the protocol demands that clients send some.
+    fn send_heartbeats(&mut self) {
+        let Some(heartbeats) = &mut self.heartbeats else { return };
+        for number in heartbeats.due(self.shared.clock.now_ns()) {
+            if let Some(connection) =
+                self.connections.get_mut(number).filter(|connection| connection.is_open())
+            {
+                connection.send_frame(TEXT, heartbeats.text.as_bytes());
+            }
+        }
     }
 
     /// Starts to connect number `number`, which is a new connection or one that has ended.
@@ -96,7 +114,8 @@ impl<'p> EventLoop<'p> {
         if connection.is_open() {
             self.shared.counters.sent += 1;
             self.shared.counters.expected += self.shared.receiver_count(self.shared.plan.room(number));
-            connection.send(self.messages.frame(Stamp { publisher: number as u16, at_ns }));
+            let stamp = Stamp { publisher: number as u16, at_ns };
+            connection.send(self.messages.frame(stamp, self.shared.plan));
         }
     }
 

@@ -13,19 +13,23 @@
 //! ```text
 //! src/
 //!   lib.rs         a run from its arguments to its report
-//!   arguments/     the command line of each scenario; common (options of several scenarios)
-//!   scenario/      makes a plan of the command line and checks every limit; tests
+//!   arguments/     the command line of each scenario; common (options of several scenarios), protocol (its options)
+//!   scenario/      makes a plan of the command line and checks every limit; protocol (its choices), tests
 //!   plan.rs        the plan of a run: every choice made
 //!   target.rs      the URL with placeholders, the handshake request and the check of its response
 //!   spawn.rs       starts a server for the run
 //!   driver/        the phases of a run: connect, warm-up, measured time, drain; traffic (scenarios that publish)
 //!   event_loop.rs  all connections and their poller
-//!   connection/    one connection; stalling (clients that stop reading)
+//!   connection/    one connection; joining (the protocol's join, and texts that are no deliveries), stalling (clients
+//!                  that stop reading)
+//!   units.rs       numbers with a unit
 //!   tls/           TLS for wss://: the certificates that are trusted; session (the stream of one connection)
 //!   wire/          WebSocket frames; tests
 //!   inflate.rs     decompresses what a server sends compressed
 //!   counting.rs    counts deliveries in received bytes
-//!   texts.rs       texts without a mark: heartbeats and their answers, and texts kept for the report
+//!   texts.rs       collects texts without a mark
+//!   protocol/      how a client joins and stays alive: socketio, centrifugo, phoenix, pusher
+//!   heartbeats.rs  when clients send heartbeats of their own
 //!   mark.rs        the mark in a published message
 //!   message.rs     builds published messages
 //!   schedule.rs    when messages are due in an open loop
@@ -55,6 +59,7 @@ mod counting;
 mod driver;
 mod environment;
 mod event_loop;
+mod heartbeats;
 mod inflate;
 mod latency;
 mod mark;
@@ -66,6 +71,7 @@ mod plan;
 mod plot;
 mod process;
 mod progress;
+mod protocol;
 mod report;
 mod sampler;
 mod scenario;
@@ -76,6 +82,7 @@ mod table;
 mod target;
 mod texts;
 mod tls;
+mod units;
 mod wire;
 
 use std::io::Write as _;

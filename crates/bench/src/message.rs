@@ -2,15 +2,21 @@
 
 use super::mark::{MARK_BYTES, Stamp};
 use super::plan::Plan;
+use super::target::fill_placeholders;
 use super::wire::put_frame;
 
 /// Builds the frames of published messages; reuses its buffers for each frame.
 #[derive(Debug)]
 pub(super) struct Messages {
-    /// The message with a mark of zeros.
+    /// The text in front of the payload and behind it.
+    around: [String; 2],
+    /// The template has placeholders for the publisher or its room.
+    has_placeholders: bool,
+    padding: String,
+    /// The message of the publisher below, with a mark of zeros.
     text: Vec<u8>,
-    /// Offset of each mark in `text`, one for each `%s` of the template.
-    mark_offsets: Vec<usize>,
+    publisher: usize,
+    mark_offset: usize,
     frame: Vec<u8>,
     opcode: u8,
     mark: u8,
@@ -51,26 +57,44 @@ fn padding(len: usize, of_words: bool) -> String {
 impl Messages {
     /// Prepares the messages of the run `plan`.
     pub(super) fn new(plan: &Plan) -> Self {
-        let padding = padding(plan.size - MARK_BYTES, plan.compression);
-        let mut text = Vec::new();
-        let mut mark_offsets = Vec::new();
         let template = plan.template.replace("%n", &plan.size.to_string());
-        for (nth, part) in template.split("%s").enumerate() {
-            if nth > 0 {
-                mark_offsets.push(text.len());
-                text.extend_from_slice(&[0; MARK_BYTES]);
-                text.extend_from_slice(padding.as_bytes());
-            }
-            text.extend_from_slice(part.as_bytes());
-        }
-        Self { text, mark_offsets, frame: Vec::new(), opcode: plan.opcode, mark: plan.mark }
+        let (before, after) = template.split_once("%s").unwrap_or((&template, ""));
+        let mut messages = Self {
+            around: [before.to_owned(), after.to_owned()],
+            has_placeholders: ["{i}", "{r}"].iter().any(|place| template.contains(place)),
+            padding: padding(plan.size - MARK_BYTES, plan.compression),
+            text: Vec::new(),
+            publisher: 0,
+            mark_offset: 0,
+            frame: Vec::new(),
+            opcode: plan.opcode,
+            mark: plan.mark,
+        };
+        messages.write(0, plan);
+        messages
+    }
+
+    /// Writes the message of `publisher`, with a mark of zeros.
+    fn write(&mut self, publisher: usize, plan: &Plan) {
+        self.publisher = publisher;
+        self.text.clear();
+        let [before, after] =
+            self.around.each_ref().map(|part| fill_placeholders(part, publisher, plan.room(publisher)));
+        self.text.extend_from_slice(before.as_bytes());
+        self.mark_offset = self.text.len();
+        self.text.extend_from_slice(&[0; MARK_BYTES]);
+        self.text.extend_from_slice(self.padding.as_bytes());
+        self.text.extend_from_slice(after.as_bytes());
     }
 
     /// Returns the masked frame of a message with this stamp.
-    pub(super) fn frame(&mut self, stamp: Stamp) -> &[u8] {
-        for offset in &self.mark_offsets {
-            self.text[*offset..*offset + MARK_BYTES].copy_from_slice(&stamp.encode(self.mark));
+    pub(super) fn frame(&mut self, stamp: Stamp, plan: &Plan) -> &[u8] {
+        let publisher = usize::from(stamp.publisher);
+        if self.has_placeholders && publisher != self.publisher {
+            self.write(publisher, plan);
         }
+        let mark = self.mark_offset..self.mark_offset + MARK_BYTES;
+        self.text[mark].copy_from_slice(&stamp.encode(self.mark));
         self.frame.clear();
         put_frame(&mut self.frame, self.opcode, &self.text, fastrand::u32(..).to_ne_bytes());
         &self.frame

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
+use super::protocol::Client;
 use super::schedule::Pace;
 use super::target::Target;
 
@@ -23,11 +26,13 @@ pub(super) enum Workload {
 }
 
 /// The connections that receive a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Receivers {
-    /// All members of the publisher's room, including the publisher.
+    /// All members of the room, the publisher too
     Room,
-    /// Only the publisher.
+    /// All members of the room but the publisher
+    Others,
+    /// The publisher alone
     Publisher,
 }
 
@@ -48,7 +53,10 @@ pub(super) struct Plan {
     pub(super) pace: Pace,
     /// Size of a payload in bytes. It begins with a mark: the publisher's number and the time of sending.
     pub(super) size: usize,
-    /// Text of a message: `%s` stands for the payload, `%n` for its length.
+    /// The protocol of the server, and how a connection joins its room in it.
+    pub(super) client: Client,
+    /// Text of a message: `%s` stands for the payload, `%n` for its length, `{i}` for the publisher's number and `{r}`
+    /// for its room.
     pub(super) template: String,
     /// Text that each connection sends once it is open, if it is not empty: `{i}` stands for the connection's number,
     /// `{r}` for its room.
@@ -83,6 +91,14 @@ impl Plan {
 
     /// Returns whether connection `number` parses marks and measures latency; the others only count deliveries.
     pub(super) fn is_sampled(&self, number: usize) -> bool {
-        number < self.publishers || number.is_multiple_of(self.sample)
+        let observers = if self.receivers == Receivers::Others { self.rooms } else { 0 };
+        number < self.publishers + observers || number.is_multiple_of(self.sample)
+    }
+
+    /// Returns the connection that tells by receiving a message of `publisher` that it has come: the publisher itself,
+    /// or another one in its room.
+    pub(super) fn observer(&self, publisher: u16) -> u32 {
+        let apart = if self.receivers == Receivers::Others { self.rooms } else { 0 };
+        u32::from(publisher) + apart as u32
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Shared<'p> {
     pub(super) counters: Counters,
     /// Time from publishing to receipt, in the current measurement.
     pub(super) latency: LatencyRecorder,
-    /// Time from TCP connect to the 101 response, in the current measurement.
+    /// Time from TCP connect to the 101 response, or until the connection has joined, in the current measurement.
     pub(super) handshakes: LatencyRecorder,
     /// Closed loop: the number of a publisher, once for each message that it may send now.
     pub(super) permits: Vec<u16>,
@@ -92,6 +92,7 @@ impl<'p> Shared<'p> {
     pub(super) fn receiver_count(&self, room: usize) -> u64 {
         match self.plan.receivers {
             Receivers::Room => u64::from(self.members[room]),
+            Receivers::Others => u64::from(self.members[room].saturating_sub(1)),
             Receivers::Publisher => 1,
         }
     }
@@ -104,7 +105,7 @@ impl<'p> Shared<'p> {
             return;
         };
         self.latency.record(stamp.at_ns, now_ns);
-        if u32::from(stamp.publisher) == number {
+        if self.plan.observer(stamp.publisher) == number {
             self.permits.push(stamp.publisher);
         }
     }

@@ -1,42 +1,42 @@
-//! Text messages that carry no mark. Heartbeats among them must be answered; the others may explain why a delivery is
-//! missing, so that their beginning is kept for the report.
+//! Text messages that carry no mark. The protocol says what to do about them; those that are no part of it may explain
+//! why a delivery is missing, so that their beginning is kept for the report.
 
+use super::protocol::Protocol;
 use super::wire::{FIN, TEXT, payload_len};
 
 /// Messages that are no deliveries, as opcode and payload: control frames, and texts without a mark.
 pub(super) type OtherMessages = Vec<(u8, Vec<u8>)>;
 
-/// Text heartbeats and their answers. A server that gets no answer closes the connection.
-const HEARTBEATS: [(&str, &str); 2] = [
-    // Engine.IO 4, below Socket.IO.
-    ("2", "3"),
-    // throng.v1, and /ws/heartbeat.
-    (r#"{"type":"heartbeat"}"#, r#"{"type":"heartbeat_ack"}"#),
-];
-
-/// Bytes kept of a text: enough to see what it is about.
+/// Bytes kept of a text while a connection joins: as much as an answer needs that has to be understood.
+const MAX_ANSWER: usize = 64 << 10;
+/// Bytes kept of a text later: enough to see what it is about.
 const MAX_KEPT: usize = 200;
+/// Bytes kept of a text that can only be a heartbeat. The longest one is shorter.
+const MAX_HEARTBEAT: usize = u64::BITS as usize;
 
-/// Returns the answer to `text` if it is a heartbeat.
-pub(super) fn heartbeat_answer(text: &[u8]) -> Option<&'static [u8]> {
-    let found = HEARTBEATS.iter().find(|(beat, _)| beat.as_bytes() == text);
-    found.map(|(_, answer)| answer.as_bytes())
-}
-
-/// Returns whether a text of `len` bytes can be a heartbeat. Every heartbeat is shorter than a mark, so that none is a
-/// delivery.
-#[inline]
-pub(super) fn can_be_heartbeat(len: u64) -> bool {
-    HEARTBEATS.iter().any(|(beat, _)| beat.len() as u64 == len)
+/// The texts that a connection collects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Every text, nearly as a whole: the connection is joining.
+    Answers,
+    /// The beginning of every text.
+    All,
+    /// Texts that can be a heartbeat.
+    Heartbeats,
 }
 
 /// Collects the texts without a mark from the data frames of one connection, which may be cut anywhere.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TextCollector {
-    /// Collects every text without a mark; if false, only texts that can be a heartbeat.
-    collects_all: bool,
+    wanted: Wanted,
+    /// Lengths of heartbeats, as bits of their numbers.
+    heartbeat_lens: u64,
+    /// A text may have several messages, one in each line.
+    has_lines: bool,
     /// The current message is a text in which no mark has been found yet.
     is_collecting: bool,
+    /// The current frame belongs to a text.
+    is_text: bool,
     is_final: bool,
     /// Payload bytes of the current frame that have not arrived yet.
     left: u64,
@@ -44,9 +44,42 @@ pub(super) struct TextCollector {
 }
 
 impl TextCollector {
-    /// Returns a collector of every text without a mark, or of heartbeats alone.
-    pub(super) fn new(collects_all: bool) -> Self {
-        Self { collects_all, ..Self::default() }
+    /// Returns a collector for a connection that speaks `protocol`.
+    pub(super) fn new(protocol: Protocol, wanted: Wanted) -> Self {
+        Self {
+            wanted,
+            heartbeat_lens: protocol.heartbeat_lens(),
+            has_lines: protocol.has_lines(),
+            is_collecting: false,
+            is_text: false,
+            is_final: false,
+            left: 0,
+            text: Vec::new(),
+        }
+    }
+
+    /// Changes which texts are collected, from the next one on.
+    pub(super) fn want(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
+    }
+
+    /// Returns true if a frame with a payload of `len` bytes may have a text that this collector wants.
+    #[inline]
+    pub(super) fn may_want(&self, len: u64) -> bool {
+        self.wanted != Wanted::Heartbeats || self.has_lines || self.can_be_heartbeat(len)
+    }
+
+    #[inline]
+    fn can_be_heartbeat(&self, len: u64) -> bool {
+        len < u64::from(u64::BITS) && self.heartbeat_lens >> len & 1 == 1
+    }
+
+    fn most(&self) -> usize {
+        match self.wanted {
+            Wanted::Answers => MAX_ANSWER,
+            Wanted::All => MAX_KEPT,
+            Wanted::Heartbeats => MAX_HEARTBEAT,
+        }
     }
 
     /// Takes the header of a data frame; appends the text to `others` if it is complete.
@@ -55,34 +88,74 @@ impl TextCollector {
         self.left = payload_len(header);
         self.is_final = header[0] & FIN != 0;
         if header[0] & 0x0f != 0 {
-            let is_wanted = self.collects_all || (self.is_final && can_be_heartbeat(self.left));
-            self.is_collecting = is_wanted && header[0] & 0x0f == TEXT;
+            self.is_text = header[0] & 0x0f == TEXT;
+            // A heartbeat in pieces would be unusual.
+            self.is_collecting =
+                self.is_text && self.may_want(self.left) && (self.is_final || !self.is_sparse());
             self.text.clear();
         }
         self.finish_text(others);
+    }
+
+    /// Returns true if only whole frames of certain lengths are looked at.
+    fn is_sparse(&self) -> bool {
+        self.wanted == Wanted::Heartbeats && !self.has_lines
     }
 
     /// Takes bytes of the current frame's payload; appends the text to `others` if it is complete.
     #[inline]
     pub(super) fn on_payload(&mut self, payload: &[u8], mark: u8, others: &mut OtherMessages) {
         self.left = self.left.saturating_sub(payload.len() as u64);
+        if self.has_lines && self.is_text {
+            return self.on_lines(payload, mark, others);
+        }
         if !self.is_collecting {
             return;
         }
-        if memchr::memchr(mark, payload).is_some() {
-            self.is_collecting = false;
-            return;
-        }
-        let room = MAX_KEPT - self.text.len();
-        self.text.extend_from_slice(&payload[..room.min(payload.len())]);
+        self.collect(payload, mark);
         self.finish_text(others);
+    }
+
+    /// Takes bytes of a text with lines, each of which is a message.
+    fn on_lines(&mut self, mut payload: &[u8], mark: u8, others: &mut OtherMessages) {
+        while let Some(end) = memchr::memchr(b'\n', payload) {
+            self.collect(&payload[..end], mark);
+            self.push(others);
+            self.is_collecting = true;
+            payload = &payload[end + 1..];
+        }
+        self.collect(payload, mark);
+        self.finish_text(others);
+    }
+
+    #[inline]
+    fn collect(&mut self, part: &[u8], mark: u8) {
+        if self.is_collecting && memchr::memchr(mark, part).is_some() {
+            self.is_collecting = false;
+        }
+        if self.is_collecting {
+            let room = self.most().saturating_sub(self.text.len());
+            self.text.extend_from_slice(&part[..room.min(part.len())]);
+        }
     }
 
     #[inline]
     fn finish_text(&mut self, others: &mut OtherMessages) {
         if self.is_collecting && self.is_final && self.left == 0 {
-            self.is_collecting = false;
-            others.push((TEXT, std::mem::take(&mut self.text)));
+            self.push(others);
+        }
+    }
+
+    /// Appends what was collected to `others`, if it is wanted.
+    fn push(&mut self, others: &mut OtherMessages) {
+        if !std::mem::take(&mut self.is_collecting) {
+            return self.text.clear();
+        }
+        let text = std::mem::take(&mut self.text);
+        let is_empty_line = self.has_lines && text.is_empty();
+        let is_wanted = self.wanted != Wanted::Heartbeats || self.can_be_heartbeat(text.len() as u64);
+        if is_wanted && !is_empty_line {
+            others.push((TEXT, text));
         }
     }
 }
@@ -105,8 +178,8 @@ mod tests {
         fn on_control_bytes(&mut self, _: &[u8]) {}
     }
 
-    fn collected(collects_all: bool, parts: &[&[u8]]) -> Vec<String> {
-        let (mut decoder, mut texts) = (FrameDecoder::default(), TextCollector::new(collects_all));
+    fn collected(protocol: Protocol, wanted: Wanted, parts: &[&[u8]]) -> Vec<String> {
+        let (mut decoder, mut texts) = (FrameDecoder::default(), TextCollector::new(protocol, wanted));
         let mut others = OtherMessages::new();
         for part in parts {
             decoder.decode(part, &mut TextHandler(&mut texts, &mut others)).expect("good frames");
@@ -116,7 +189,7 @@ mod tests {
 
     #[test]
     fn texts_without_a_mark_are_collected_wherever_they_are_cut() {
-        let beat = HEARTBEATS[1].0;
+        let beat = r#"{"type":"heartbeat"}"#;
         let stream = [
             b"\x81\x012\x81\x14".as_slice(),
             beat.as_bytes(),
@@ -125,21 +198,26 @@ mod tests {
         ]
         .concat();
         let all = ["2", beat, "no!", "", &"y".repeat(MAX_KEPT)];
+        let whole = ["2", beat, "no!", "", &"y".repeat(256)];
         for cut in 0..=stream.len() {
             let (head, tail) = stream.split_at(cut);
-            assert_eq!(collected(true, &[head, tail]), all, "cut at {cut}");
-            assert_eq!(collected(false, &[head, tail]), all[..2], "cut at {cut}");
+            let collected = |wanted| collected(Protocol::Throng, wanted, &[head, tail]);
+            assert_eq!(collected(Wanted::All), all, "cut at {cut}");
+            assert_eq!(collected(Wanted::Answers), whole, "cut at {cut}");
+            assert_eq!(collected(Wanted::Heartbeats), all[..2], "cut at {cut}");
         }
     }
 
+    /// 1. A text has a line with a mark, a heartbeat, an answer and another line with a mark.
+    /// 2. The next one is in two frames, and its heartbeat ends with it.
     #[test]
-    fn heartbeats_have_their_answers_and_are_shorter_than_a_mark() {
-        assert_eq!(heartbeat_answer(b"2"), Some(b"3".as_slice()));
-        assert_eq!(
-            heartbeat_answer(br#"{"type":"heartbeat"}"#),
-            Some(br#"{"type":"heartbeat_ack"}"#.as_slice())
-        );
-        assert_eq!((heartbeat_answer(b"3"), heartbeat_answer(b"")), (None, None));
-        assert!(HEARTBEATS.iter().all(|(beat, _)| beat.len() < super::super::mark::MARK_BYTES));
+    fn lines_are_messages_wherever_they_are_cut() {
+        let stream = b"\x81\x0d#a\n{}\n{1}\nb#b\x01\x02x#\x00\x01\n\x80\x02{}\x82\x02{}";
+        for cut in 0..=stream.len() {
+            let (head, tail) = stream.split_at(cut);
+            let collected = |wanted| collected(Protocol::Centrifugo, wanted, &[head, tail]);
+            assert_eq!(collected(Wanted::All), ["{}", "{1}", "{}"], "cut at {cut}");
+            assert_eq!(collected(Wanted::Heartbeats), ["{}", "{}"], "cut at {cut}");
+        }
     }
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::protocol::ProtocolArguments;
 use crate::condition::Condition;
+use crate::units::seconds;
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Traffic")]
@@ -34,6 +36,8 @@ pub(in super::super) struct Common {
     pub(in super::super) connections: Option<usize>,
     #[command(flatten)]
     pub(in super::super) target: TargetArguments,
+    #[command(flatten)]
+    pub(in super::super) protocol: ProtocolArguments,
     #[command(flatten)]
     pub(in super::super) message: MessageArguments,
     #[command(flatten)]
@@ -74,7 +78,7 @@ pub(in super::super) struct TargetArguments {
     /// Offer permessage-deflate, and publish words instead of one letter; a started server has compression.enabled=true
     #[arg(long)]
     pub(in super::super) compression: bool,
-    /// Text that each connection sends once it is open, with {i} and {r} as in the URL
+    /// Text that each connection sends once it is open and has joined, with {i} and {r} as in the URL
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(in super::super) hello: String,
     /// Largest number of handshakes at the same time [default: 200; storm: all connections]
@@ -91,7 +95,8 @@ pub(in super::super) struct MessageArguments {
     /// Size of a payload in bytes, including its mark of 21 bytes
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     pub(in super::super) size: usize,
-    /// Text of a message: %s stands for the payload, %n for its length [default: {"message":"%s"}; echo: %s]
+    /// Text of a message: %s stands for the payload, %n for its length, {i} and {r} as in the URL [default: that of the
+    /// protocol, for throng {"message":"%s"}; echo: %s]
     #[arg(long, value_name = "TEXT")]
     pub(in super::super) template: Option<String>,
     /// Send binary frames instead of text
@@ -120,35 +125,4 @@ pub(in super::super) struct Output {
     /// Do not show the progress line
     #[arg(long, short)]
     pub(in super::super) quiet: bool,
-}
-
-const SECONDS_RULE: &str = "must be a number of seconds, or a number with the unit ms, s, m or h";
-
-/// The units of durations, each in seconds.
-const UNITS: [(&str, f64); 5] = [("", 1.0), ("s", 1.0), ("ms", 1e-3), ("m", 60.0), ("h", 3_600.0)];
-
-/// Parses a duration into seconds: a plain number, or a number with one of the units ms, s, m and h.
-pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    with_unit(text, &UNITS).ok_or_else(|| SECONDS_RULE.into())
-}
-
-/// Parses a finite number and the unit behind it, which multiplies it.
-pub(in super::super) fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let (_, scale) = units.iter().find(|(unit, _)| *unit == &text[digits.len()..])?;
-    digits.parse().ok().filter(|value: &f64| value.is_finite()).map(|value| value * scale)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::seconds;
-
-    #[test]
-    fn durations_may_have_a_unit() {
-        let all = ["5", "0.5", "5s", "500ms", "2m", "1h"].map(seconds);
-        assert_eq!(all, [5.0, 0.5, 5.0, 0.5, 120.0, 3_600.0].map(Ok));
-        for wrong in ["", "s", "5 s", "5d", "inf", "NaN", "1e999", "ms5"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
-    }
 }

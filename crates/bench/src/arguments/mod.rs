@@ -2,9 +2,12 @@
 
 use clap::{Args, Subcommand};
 
-pub(super) use self::common::{Common, Output, TargetArguments, Traffic, with_unit};
+pub(super) use self::common::{Common, MessageArguments, Output, TargetArguments, Traffic};
+
+use super::units::seconds;
 
 mod common;
+mod protocol;
 
 /// Load a WebSocket server and measure it.
 ///
@@ -23,6 +26,7 @@ Examples:
   throng bench echo --connections 50 --rate 20000 --url ws://127.0.0.1:9001/ --json -
   throng bench rooms --url 'ws://127.0.0.1:8080/ws/chat/u{i}?room={r}' --template '{\"message\":\"%s\"}'
   throng bench connect --url 'wss://localhost:8443/ws/chat/u{i}' --ca ca.pem
+  throng bench fanout --protocol socketio --url ws://127.0.0.1:3000 --template '42[\"chat\",\"%s\"]'
   taskset -c 1 throng bench fanout --server-prefix 'taskset -c 0' --workers 1
 
 Exit codes: 0 success, 1 messages are missing, connections failed, or a condition of --fail-if holds, 64 wrong usage,
@@ -78,7 +82,7 @@ pub(super) struct Idle {
         long,
         visible_alias = "duration",
         value_name = "SECONDS",
-        value_parser = common::seconds,
+        value_parser = seconds,
         default_value = "5"
     )]
     pub(super) hold: f64,

@@ -12,10 +12,11 @@ use super::inflate::Expander;
 use super::mark::MarkScanner;
 use super::shared::Shared;
 use super::target::{HandshakeState, check_response};
-use super::texts::{self, TextCollector};
+use super::texts::{TextCollector, Wanted};
 use super::tls::{Received, Session, Tls};
 use super::wire::{CLOSE, FrameDecoder, Malformed, PING, PONG, TEXT, put_frame};
 
+mod joining;
 mod stalling;
 
 /// Unsent bytes on one connection above which its publisher pauses.
@@ -30,6 +31,8 @@ enum State {
     Connecting { since_ns: u64 },
     /// The request is sent, and the response is not complete.
     Handshaking(Box<Handshake>),
+    /// The WebSocket is open, and the client is joining its room as the protocol demands.
+    Joining { since_ns: u64 },
     /// Frames are exchanged.
     Open,
     /// The connection is open, and the client has stopped reading on purpose.
@@ -67,7 +70,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Returns a connection whose `stream` is connecting.
     pub(super) fn new(number: usize, stream: TcpStream, shared: &Shared<'_>) -> Self {
-        let sampled = shared.plan.is_sampled(number);
+        let (sampled, protocol) = (shared.plan.is_sampled(number), shared.plan.client.protocol);
         Self {
             number: number as u32,
             room: shared.plan.room(number) as u32,
@@ -76,7 +79,7 @@ impl Connection {
             session: None,
             decoder: FrameDecoder::default(),
             expander: None,
-            texts: TextCollector::new(sampled),
+            texts: TextCollector::new(protocol, Wanted::Answers),
             scanner: sampled.then(Box::default),
             unsent: Vec::new(),
         }
@@ -85,6 +88,11 @@ impl Connection {
     /// Returns whether messages can be published on this connection.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
+    }
+
+    /// Returns true before the connection can take part: the handshake or the protocol's join is not over.
+    fn is_entering(&self) -> bool {
+        matches!(self.state, State::Handshaking(_) | State::Joining { .. })
     }
 
     /// Returns whether so many bytes are unsent that its publisher should pause.
@@ -187,13 +195,10 @@ impl Connection {
                     &mut **handshake,
                     Handshake { since_ns: 0, accept: String::new(), response: Vec::new() },
                 );
-                self.state = State::Open;
                 self.expander = deflates.then(Box::default);
                 shared.counters.deflating += u64::from(deflates);
-                shared.record_handshake(self.room, since_ns);
                 shared.tls = shared.tls.take().or_else(|| self.session.as_ref()?.negotiated());
-                let hello = shared.hello(self.number as usize, self.room as usize);
-                self.send(&hello);
+                self.begin_to_join(since_ns, shared);
                 self.handle_frames(&response[frames_at..], shared);
             }
             HandshakeState::Refused(why) => {
@@ -244,10 +249,7 @@ impl Connection {
         match opcode {
             PING => self.send_frame(PONG, payload),
             PONG => shared.counters.pongs += 1,
-            TEXT => match texts::heartbeat_answer(payload) {
-                Some(answer) => self.send_frame(TEXT, answer),
-                None => shared.counters.count_unmatched_text(payload),
-            },
+            TEXT => self.handle_text(payload, shared),
             CLOSE if self.stream.is_some() => {
                 let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
                 if !shared.is_ending {
@@ -262,7 +264,7 @@ impl Connection {
 
     /// Handles the end of a connection that ended without a close frame.
     fn handle_disconnect(&mut self, why: &str, shared: &mut Shared<'_>) {
-        if matches!(self.state, State::Handshaking(_)) {
+        if self.is_entering() {
             shared.counters.count_failed_handshake(if why.is_empty() {
                 "the server closed the connection"
             } else {
@@ -276,7 +278,9 @@ impl Connection {
 
     fn handle_close(&mut self, code: u16, reason: &str, shared: &mut Shared<'_>) {
         // The answers to our own close frames at the end of a run are not counted.
-        if !shared.is_ending {
+        if self.is_entering() {
+            shared.counters.count_failed_handshake(format!("closed with {code} {reason}").trim_end());
+        } else if !shared.is_ending {
             shared.counters.count_close(code, reason);
         }
         if self.is_open() {

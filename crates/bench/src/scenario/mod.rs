@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::arguments::{Common, Scenario, TargetArguments, Traffic};
+use super::arguments::{Common, MessageArguments, Scenario, TargetArguments, Traffic};
 use super::inflate::OFFER;
 use super::mark::{MARK_BYTES, MAX_PUBLISHERS};
 use super::plan::{Plan, Receivers, Workload};
@@ -13,6 +13,8 @@ use super::schedule::Pace;
 use super::target::Target;
 use super::tls::Trust;
 use super::wire::{BINARY, TEXT};
+
+mod protocol;
 
 /// Handshakes at the same time, by default in all scenarios but `storm`.
 const CONCURRENCY: usize = 200;
@@ -174,9 +176,65 @@ pub(super) fn plan(scenario: &Scenario, url: &str, pid: Option<u32>) -> anyhow::
     let profile = Profile::of(scenario)?;
     profile.check()?;
     let Common { target, message, .. } = scenario.common();
-    let is_echo = matches!(scenario, Scenario::Echo(_));
-    let template =
-        message.template.clone().unwrap_or(if is_echo { "%s" } else { r#"{"message":"%s"}"# }.into());
+    let protocol = protocol::chosen(scenario)?;
+    let url = &protocol.complete(url);
+    let client = protocol::client(scenario, protocol, url)?;
+    let template = message.template.clone().unwrap_or_else(|| client.template());
+    let mark = check_message(message, &template)?;
+    let usual =
+        if matches!(profile.workload, Workload::Storm(_)) { profile.connections } else { CONCURRENCY };
+    let concurrency = target.concurrency.unwrap_or(usual);
+    ensure!(concurrency >= 1, "--concurrency 0: must be at least 1");
+    if let Workload::Storm(rounds) = profile.workload {
+        ensure!((1..=1_000).contains(&rounds), "--rounds {rounds}: must be from 1 to 1000");
+    }
+    let traffic = profile.traffic.as_ref();
+    let measured = traffic.map_or(Ok(Duration::ZERO), |it| seconds("--seconds", it.seconds))?;
+    ensure!(
+        traffic.is_none() || measured >= Duration::from_millis(100),
+        "--seconds {}: must be at least 0.1",
+        measured.as_secs_f64()
+    );
+    let receivers = protocol::receivers(scenario, protocol, &profile)?;
+    ensure!(
+        !message.binary || !protocol.has_join(),
+        "--binary: the messages of this protocol are text, or use --protocol plain"
+    );
+    let (settle, compression, trust) = (target.settle, target.compression, trust(target));
+    let offer = compression.then(|| OFFER.to_owned());
+    let headers: Vec<_> = target.header.iter().cloned().chain(offer).collect();
+    let target = Target::parse(url, &headers, trust)?;
+    let per_address = (process::ephemeral_ports().unwrap_or(28_232) as f64 * PORT_SHARE) as usize;
+    check_machine(profile.connections, &target, per_address)?;
+    Ok(Plan {
+        scenario: profile.name,
+        workload: profile.workload,
+        connections: profile.connections,
+        rooms: profile.rooms,
+        publishers: profile.publishers,
+        receivers,
+        pace: pace(traffic, profile.in_flight)?,
+        size: message.size,
+        client,
+        template,
+        hello: scenario.common().target.hello.clone(),
+        opcode: if message.binary { BINARY } else { TEXT },
+        compression,
+        mark,
+        sample: message.sample,
+        concurrency,
+        settle: seconds("--settle", settle)?,
+        per_address,
+        warm_up: traffic.map_or(Ok(Duration::ZERO), |it| seconds("--warm-up", it.warm_up))?,
+        measured,
+        drain: traffic.map_or(Ok(Duration::ZERO), |it| seconds("--drain", it.drain))?,
+        target,
+        pid,
+    })
+}
+
+/// Checks the options about messages; returns the byte that begins a mark.
+fn check_message(message: &MessageArguments, template: &str) -> anyhow::Result<u8> {
     ensure!(template.matches("%s").count() == 1, "--template {template}: must contain %s exactly once");
     ensure!(
         (MARK_BYTES..=MAX_SIZE).contains(&message.size),
@@ -195,50 +253,7 @@ pub(super) fn plan(scenario: &Scenario, url: &str, pid: Option<u32>) -> anyhow::
         message.mark
     );
     ensure!(message.sample >= 1, "--sample 0: must be at least 1");
-    let usual =
-        if matches!(profile.workload, Workload::Storm(_)) { profile.connections } else { CONCURRENCY };
-    let concurrency = target.concurrency.unwrap_or(usual);
-    ensure!(concurrency >= 1, "--concurrency 0: must be at least 1");
-    if let Workload::Storm(rounds) = profile.workload {
-        ensure!((1..=1_000).contains(&rounds), "--rounds {rounds}: must be from 1 to 1000");
-    }
-    let traffic = profile.traffic.as_ref();
-    let measured = traffic.map_or(Ok(Duration::ZERO), |it| seconds("--seconds", it.seconds))?;
-    ensure!(
-        traffic.is_none() || measured >= Duration::from_millis(100),
-        "--seconds {}: must be at least 0.1",
-        measured.as_secs_f64()
-    );
-    let (settle, compression, trust) = (target.settle, target.compression, trust(target));
-    let offer = compression.then(|| OFFER.to_owned());
-    let headers: Vec<_> = target.header.iter().cloned().chain(offer).collect();
-    let target = Target::parse(url, &headers, trust)?;
-    let per_address = (process::ephemeral_ports().unwrap_or(28_232) as f64 * PORT_SHARE) as usize;
-    check_machine(profile.connections, &target, per_address)?;
-    Ok(Plan {
-        scenario: profile.name,
-        workload: profile.workload,
-        connections: profile.connections,
-        rooms: profile.rooms,
-        publishers: profile.publishers,
-        receivers: profile.receivers,
-        pace: pace(traffic, profile.in_flight)?,
-        size: message.size,
-        template,
-        hello: scenario.common().target.hello.clone(),
-        opcode: if message.binary { BINARY } else { TEXT },
-        compression,
-        mark,
-        sample: message.sample,
-        concurrency,
-        settle: seconds("--settle", settle)?,
-        per_address,
-        warm_up: traffic.map_or(Ok(Duration::ZERO), |it| seconds("--warm-up", it.warm_up))?,
-        measured,
-        drain: traffic.map_or(Ok(Duration::ZERO), |it| seconds("--drain", it.drain))?,
-        target,
-        pid,
-    })
+    Ok(mark)
 }
 
 fn pace(traffic: Option<&Traffic>, in_flight: usize) -> anyhow::Result<Pace> {
