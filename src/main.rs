@@ -10,7 +10,7 @@
 use std::process::ExitCode;
 
 use throng::Server;
-use throng::cli::logging::{self, LogFilter};
+use throng::cli::logging::{self, LogFilter, Logging};
 use throng::cli::notify::Notifier;
 use throng::cli::{self, Failure, INTERNAL, Task, UNAVAILABLE, signals};
 use throng::config::{Config, Sources};
@@ -42,11 +42,13 @@ fn main() -> ExitCode {
         Ok(Task::Done) => return ExitCode::SUCCESS,
         Err(failure) => return exit_code(Err(failure)),
     };
-    let filter = match logging::start(&config.log) {
-        Ok(filter) => filter,
+    let Logging { filter, traces } = match logging::start(&config) {
+        Ok(logging) => logging,
         Err(error) => return exit_code(Err(Failure::new(INTERNAL, error))),
     };
-    match serve(config, sources, filter, on_bound) {
+    let served = serve(config, sources, filter, on_bound);
+    traces.finish();
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {
             tracing::error!("{error:#}");

@@ -14,6 +14,8 @@ mod output;
 mod settings;
 pub mod signals;
 mod token;
+#[cfg(feature = "otel")]
+mod traces;
 mod version;
 
 use std::ffi::OsString;

@@ -25,6 +25,18 @@ settings! {
 }
 
 settings! {
+    /// Traces for OpenTelemetry.
+    Traces at traces {
+        /// URL of a collector that takes OTLP over HTTP, `https` or to a loopback or private address. Without a path it
+        /// gets `/v1/traces`. Needs a build with the feature `otel`.
+        url: Option<Url> = None, Optional(HttpUrl), restart;
+        /// One in so many connections and calls becomes a span, and besides each call whose caller follows it; 1 to
+        /// 1,000,000. Memory: at most 4,096 spans wait, some 500 bytes each.
+        one_in: usize = 1, Count(1, 1_000_000), restart;
+    }
+}
+
+settings! {
     /// A server that is told events.
     Webhook {
         /// The URL that events are posted to.

@@ -36,7 +36,7 @@ pub use crate::names::units::parse_duration;
 
 pub use address::Address;
 pub use bounds::{Compression, Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
-pub use callbacks::{Hooks, Outbound, Webhook, Webhooks};
+pub use callbacks::{Hooks, Outbound, Traces, Webhook, Webhooks};
 pub use engine::Redis;
 pub use error::{ConfigError, ConfigErrors, Layer};
 pub use features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};

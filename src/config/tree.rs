@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::bounds::{Compression, Drain, Endpoints, Fanout, Heartbeat, Limits, Queue, Socket};
-use super::callbacks::{Hooks, Outbound, Webhooks};
+use super::callbacks::{Hooks, Outbound, Traces, Webhooks};
 use super::engine::Redis;
 use super::error::Layer;
 use super::features::{Admission, Api, Auth, Chat, History, Log, Metrics, Presence, RateLimit};
@@ -89,6 +89,8 @@ settings! {
         log: Log;
         /// Metrics for Prometheus.
         metrics: Metrics;
+        /// Traces for OpenTelemetry.
+        traces: Traces;
         /// Not a key: which layer set which key, and notes on what was made of them.
         provenance: Provenance;
     }
@@ -126,7 +128,7 @@ pub struct KeyInfo {
     pub meaning: &'static str,
 }
 
-const SECTIONS: [&[Key<Config>]; 23] = [
+const SECTIONS: [&[Key<Config>]; 24] = [
     Config::KEYS,
     Limits::KEYS,
     Queue::KEYS,
@@ -150,6 +152,7 @@ const SECTIONS: [&[Key<Config>]; 23] = [
     Drain::KEYS,
     Log::KEYS,
     Metrics::KEYS,
+    Traces::KEYS,
 ];
 
 /// Lists every key: those of the root, then section by section.

@@ -1,4 +1,4 @@
-//! Keys that are read and checked but have no effect in this version. No setting is silently ignored: setting one of
+//! Keys that are read and checked but have no effect in this build. No setting is silently ignored: setting one of
 //! these keys gives a warning.
 
 use super::tree::Config;
@@ -10,8 +10,11 @@ pub(super) struct Unsupported {
     pub(super) note: &'static str,
 }
 
-/// Every key without effect. A key that is implemented leaves this list.
-const UNSUPPORTED: &[Unsupported] = &[];
+/// Every key without effect in this build.
+const UNSUPPORTED: &[Unsupported] = &[
+    #[cfg(not(feature = "otel"))]
+    Unsupported { path: "traces.url", note: "needs a build with the feature otel, which this one is not" },
+];
 
 /// Returns the entry of a key, `None` for a key that has an effect.
 pub(super) fn find(path: &str) -> Option<&'static Unsupported> {

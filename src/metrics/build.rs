@@ -6,6 +6,7 @@ const FEATURES: &[(&str, bool)] = &[
     ("chat", cfg!(feature = "chat")),
     ("client", cfg!(feature = "client")),
     ("fault-injection", cfg!(feature = "fault-injection")),
+    ("otel", cfg!(feature = "otel")),
     ("terminal", cfg!(feature = "terminal")),
     ("tls", cfg!(feature = "tls")),
 ];

@@ -68,6 +68,7 @@ pub(super) async fn answer(
     request: Request<'_>,
     body: RequestBody,
 ) -> Result<Response, Refusal> {
+    let begin = Instant::now();
     let keys = shared.keys.share();
     let outcome = match authorize(&keys, request) {
         Ok(key) => {
@@ -81,7 +82,7 @@ pub(super) async fn answer(
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::Error(error),
             };
-            log(method, key, &subject, &outcome);
+            log(method, key, &subject, &outcome, begin.elapsed(), traceparent(request));
             outcome
         }
         Err(error) => {
@@ -260,10 +261,29 @@ impl Subject {
 }
 
 /// Writes the line of a call: never its text, and of its key the name alone.
-fn log(method: &str, key: &OperatorKey, subject: &Subject, outcome: &Outcome) {
+fn log(
+    method: &str,
+    key: &OperatorKey,
+    subject: &Subject,
+    outcome: &Outcome,
+    took: Duration,
+    traceparent: Option<&str>,
+) {
     let Subject { room, user, parts } = subject;
     let (key, outcome, failed) = (&*key.name, outcome.word(), outcome.failed());
-    tracing::info!(method, key, room, user, parts, failed, outcome, "api call");
+    let duration_us = took.as_micros() as u64;
+    tracing::info!(method, key, room, user, parts, failed, outcome, duration_us, traceparent, "api call");
+}
+
+/// Returns the header that names the trace that a call belongs to, if it has the form of W3C Trace Context, section
+/// 3.2: `00-`, 32 hex digits, `-`, 16 hex digits, `-`, two hex digits. Neither number is zero.
+fn traceparent(request: Request<'_>) -> Option<&str> {
+    let header = std::str::from_utf8(request.headers("traceparent").next()?).ok()?;
+    let parts: Vec<&str> = header.split('-').collect();
+    let is_hex = |part: &&str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let has_form = parts.iter().map(|part| part.len()).eq([2, 32, 16, 2]) && parts.iter().all(is_hex);
+    let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    (has_form && parts[0] == "00" && !is_zero(parts[1]) && !is_zero(parts[2])).then_some(header)
 }
 
 fn response(outcome: &Outcome) -> Response {

@@ -105,6 +105,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("tls", "the bytes of a connection, before the chat is entered"),
     ("tls_hostile", "the bytes of a connection, before the chat is entered"),
     ("tls_websocket", "a server with certificates of its own"),
+    ("traces", "the traces of one process"),
     ("trust", "the certificates that a client trusts"),
     ("vanish", "the socket of one connection"),
     ("watching", "the board and the alerts, which are about the figures of any process"),

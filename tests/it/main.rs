@@ -74,6 +74,8 @@ mod tls;
 mod tls_hostile;
 mod tls_websocket;
 #[cfg(feature = "tls")]
+#[cfg(feature = "otel")]
+mod traces;
 mod trust;
 mod v1_dialects;
 mod v1_direct;
