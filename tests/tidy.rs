@@ -17,6 +17,9 @@ mod map;
 mod pages;
 #[path = "tidy/paths.rs"]
 mod paths;
+#[cfg(test)]
+#[path = "tidy/pictures.rs"]
+mod pictures;
 #[path = "tidy/prose.rs"]
 mod prose;
 #[cfg(test)]
