@@ -5,8 +5,15 @@
 #
 # The tests need Python with the package websockets, and Node; `tests/run` installs both. Two things are fetched with
 # pip and npm into `target/`, and skipped with a line that says so where that is not possible: the checkers of types
-# and the newest websockets for Python, and TypeScript, React and a bundler for JavaScript.
+# and a new websockets for Python, and TypeScript, React and a bundler for JavaScript. The example with a bundler is
+# opened in Chromium, and skipped like that where there is none.
 set -euo pipefail
+
+# Versions of what is fetched, in this place alone. A release that finds something new must not break the build of a
+# commit that has not changed. Raise them together, and run this script. The tests in Debian's Python have its older
+# websockets.
+PYTHON_PACKAGES=(websockets==17.4 mypy==2.4.1 pyright==1.1.414)
+NPM_PACKAGES=(typescript@7.0.2 react@19.3.1 react-dom@19.3.1 esbuild@0.28.2 jsdom@29.1.1 ws@8.23.0)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 [ $# = 1 ] || { sed -n '2,4s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 64; }
@@ -23,12 +30,12 @@ python_tests() {
   (cd "$root/clients/python" && PYTHONPATH=src "$1" -m unittest "${@:2}")
 }
 
-# Prepares a virtual environment with the newest websockets and the checkers of types, once.
+# Prepares a virtual environment with a new websockets and the checkers of types, once for these versions.
 prepare_python() {
-  [ ! -e "$tools/python/ready" ] || return 0
+  [ "$(cat "$tools/python/ready" 2>/dev/null)" != "${PYTHON_PACKAGES[*]}" ] || return 0
   python3 -m venv --clear "$tools/python" >"$tools/python.log" 2>&1 &&
-    "$tools/python/bin/pip" install -q websockets mypy pyright >>"$tools/python.log" 2>&1 &&
-    touch "$tools/python/ready"
+    "$tools/python/bin/pip" install -q "${PYTHON_PACKAGES[@]}" >>"$tools/python.log" 2>&1 &&
+    echo "${PYTHON_PACKAGES[*]}" >"$tools/python/ready"
 }
 
 check_python_types() {
@@ -43,13 +50,13 @@ check_python_types() {
     "$tools/python/bin/pyright" --pythonpath "$tools/python/bin/python")
 }
 
-# Fetches the tools of the JavaScript package, once.
+# Fetches the tools of the JavaScript package, once for these versions.
 prepare_javascript() {
-  [ ! -e "$tools/javascript/ready" ] || return 0
+  [ "$(cat "$tools/javascript/ready" 2>/dev/null)" != "${NPM_PACKAGES[*]}" ] || return 0
   mkdir -p "$tools/javascript" &&
     npm install --prefix "$tools/javascript" --no-save --no-package-lock --no-audit --no-fund --silent \
-      typescript react@19 react-dom@19 esbuild jsdom ws@8 >"$tools/javascript.log" 2>&1 &&
-    touch "$tools/javascript/ready"
+      "${NPM_PACKAGES[@]}" >"$tools/javascript.log" 2>&1 &&
+    echo "${NPM_PACKAGES[*]}" >"$tools/javascript/ready"
 }
 
 # Debian's package of websockets belongs to Debian's Python, and PATH may name another one first.
@@ -63,7 +70,7 @@ if prepare_python; then
   python_tests "$tools/python/bin/python" tests.test_cases tests.test_dial tests.test_server tests.test_sync
   check_python_types
 else
-  echo "skipped: pip cannot fetch the newest websockets, mypy and pyright, see $tools/python.log"
+  echo "skipped: pip cannot fetch websockets, mypy and pyright, see $tools/python.log"
 fi
 
 prepare_javascript || echo "skipped: npm cannot fetch TypeScript, React, esbuild and jsdom, see $tools/javascript.log"

@@ -1,4 +1,4 @@
-/** A page with a room, in React and with a bundler: `npm install && npm run build`, then open index.html. */
+/** A page with a room, in React and with a bundler: `npm install && npm run build`, then serve this folder. */
 import { useState } from "react";
 import { createRoot } from "react-dom/client";
 import { Client } from "throng-client";

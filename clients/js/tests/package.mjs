@@ -1,6 +1,6 @@
 /** The package as npm makes it, in a folder from which programs can import it. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +9,11 @@ export const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 /** The folder with the tools that `tests/clients.sh` fetches with npm: TypeScript, React, esbuild and jsdom. */
 export const TOOLS = process.env.THRONG_NPM_TOOLS ?? "";
 export const hasTool = (name) => TOOLS !== "" && existsSync(join(TOOLS, "node_modules", name));
+/** Returns which tools npm has not fetched, in words for a skipped test, or false. */
+export function missing(...names) {
+  const absent = names.filter((name) => !hasTool(name));
+  return absent.length > 0 && `npm has not fetched ${absent.join(" and ")}`;
+}
 
 /** Packs the package and unpacks it into `node_modules` of a new folder, beside links to the tools. */
 export function install() {
@@ -42,4 +47,15 @@ export function runTool(name, argv, cwd) {
   const path = join(TOOLS, "node_modules", ".bin", name);
   const { status, stdout, stderr } = spawnSync(path, argv, { cwd, encoding: "utf8" });
   return { status, said: stdout + stderr };
+}
+
+/** Bundles the example into a folder beside the unpacked package, as its own script does. Returns that folder. */
+export function build(parent) {
+  const folder = join(parent, "example");
+  cpSync(join(PACKAGE, "example"), folder, { recursive: true });
+  const { scripts } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const [tool, ...argv] = scripts.build.split(" ");
+  const { status, said } = runTool(tool, argv, folder);
+  if (status !== 0) throw new Error(`${scripts.build}: ${said}`);
+  return folder;
 }

@@ -6,13 +6,10 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { enter, serve } from "../../../tests/web/server.mjs";
-import { hasTool, install, PACKAGE, programs, runTool, TOOLS, webSocketFlag } from "./package.mjs";
+import { build, install, missing, PACKAGE, programs, runTool, TOOLS, webSocketFlag } from "./package.mjs";
 
 const LIMIT = { timeout: 120_000 };
-const skipUnless = (...names) => {
-  const missing = names.filter((name) => !hasTool(name));
-  return { ...LIMIT, skip: missing.length > 0 && `npm has not fetched ${missing.join(" and ")}` };
-};
+const skipUnless = (...names) => ({ ...LIMIT, skip: missing(...names) });
 const UNLIMITED = { THRONG_RATE_LIMIT__ENABLED: "false", THRONG_DRAIN__WINDOW: "100ms" };
 
 let it;
@@ -82,12 +79,7 @@ test("the first program loses nothing when the server is killed", LIMIT, async (
 });
 
 test("the example is bundled and shows a room", skipUnless("esbuild", "react", "react-dom", "jsdom"), async (t) => {
-  const folder = join(it.folder, "example");
-  cpSync(join(PACKAGE, "example"), folder, { recursive: true });
-  const { scripts } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  const [tool, ...argv] = scripts.build.split(" ");
-  const { status, said } = runTool(tool, argv, folder);
-  assert.equal(status, 0, said);
+  const folder = build(it.folder);
   const server = await serve(UNLIMITED);
   t.after(() => server.stop("SIGKILL"));
   const bob = enter(server, "bob");
