@@ -57,15 +57,16 @@
 //                (for OpenTelemetry: span, export)
 //   server/      mod (bind, run) · listener (sockets and their options) · unix_socket (its file) · acceptor ·
 //                handshakes (permits: their table, and how one is revoked for another socket) · address_check (a socket
-//                against the limits of its address) · policy (the admission rules) · shared (by all threads) · worker
-//                (its handle; its thread, runtime and shard; the handshake of a socket; opening, the steps before it) ·
-//                encryption (certificates and TLS of a running server) · tls_handshake · before_http (its time, and the
-//                header's) · transport (plain or TLS) · stream (the bytes of a connection that speaks HTTP) ·
-//                proxy_header (the PROXY protocol's, read) · jwks (keys of tokens from a URL) · request_handler (page,
-//                call, refusal or endpoint) · api (calls of other servers: limits, log) · keys (of the operator and of
-//                other servers) · endpoint_setup (token, user id, room) · denial (how a request is denied) · door (the
-//                addresses, and what each serves) · reload (of the settings) · dashboard (its feed and snapshots;
-//                counters for other nodes and their rows; info; CPU and memory) · drain
+//                against the limits of its address) · listed (the rooms for everybody) · policy (the admission rules) ·
+//                shared (by all threads) · worker (its handle; its thread, runtime and shard; the handshake of a
+//                socket; opening, the steps before it) · encryption (certificates and TLS of a running server) ·
+//                tls_handshake · before_http (its time, and the header's) · transport (plain or TLS) · stream (the
+//                bytes of a connection that speaks HTTP) · proxy_header (the PROXY protocol's, read) · jwks (keys of
+//                tokens from a URL) · request_handler (page, call, refusal or endpoint) · api (calls of other servers:
+//                limits, log) · keys (of the operator and of other servers) · endpoint_setup (token, user id, room) ·
+//                denial (how a request is denied) · door (the addresses, and what each serves) · reload (of the
+//                settings) · dashboard (its feed and snapshots; counters for other nodes and their rows; info; CPU and
+//                memory) · drain
 //   http/        mod · app (the application behind it) · first (the short way of a handshake that comes whole) · serve
 //                (a connection until it is upgraded) · limits (of one connection) · service (one request) · request
 //                (its head) · received (its body) · body (of a response: whole, or in parts) · upgrade (the 101 by
@@ -92,8 +93,8 @@
 //                who stay after a takeover) · telling (webhooks) · publish (saying something) · server_post (the same
 //                for other servers) · outgoing (a message with its ack) · pending (a message that waits) · unanswered
 //                (how many wait) · waiter, opening (waiting for a room or its history) · permission (waiting for a
-//                hook) · direct (private messages) · survey (questions and orders of operators, to all nodes) · revoke
-//                (tokens) · typing
+//                hook) · direct (private messages) · survey (questions and orders of operators, to all nodes) ·
+//                listing (the rooms for everybody that were found last) · revoke (tokens) · typing
 //   shard/       mod (one worker's share of the connections) · registration (the hold of a connection on its client) ·
 //                intake (from the inbox into the lanes) · lane (a room's members who are sent its events in one form,
 //                and their sweep; deflated, compressed frames) · fanout (slices, senders, writes, supplies) · egress
@@ -123,21 +124,21 @@
 //   chat/        the rules, pure, the time is an argument: presence · announcement (of joins and leaves) · history ·
 //                keys (what is sent twice is published once) · rooms (settings by name) · validate
 //   protocol/    the dialects on the wire, no I/O: command (of clients: parser, normalize, raw, v1) · event (of the
-//                server: plain ones; v1, those of throng.v1; content) · sse (server-sent events) · close (reasons,
-//                codes, advice) · frame
+//                server: plain ones; v1, those of throng.v1; content; preview of a message) · sse (server-sent events)
+//                · close (reasons, codes, advice) · frame
 //   web/         what browsers load. The chat page: index.html · style.css · manifest.webmanifest · icon.svg,
 //                icon-unread.svg · app.js (joins the parts) · state.js (conversations and their lines) · what is
 //                shown: log.js (the list of messages), messages.js (a line), text.js (links and code), lists.js (the
-//                panels) · where one is: rooms.js, route.js (the address), switcher.js (Ctrl+K) · what comes:
-//                events.js, history.js (older messages, members), alerts.js (title, notifications, sound) · what goes:
-//                composer.js, field.js, send.js, commands.js, complete.js (suggestions), listbox.js, emoji.js · who one
-//                is: entry.js (the form, the way out), session.js (kept over a reload), tabs.js (other tabs),
-//                settings.js · page.js (errors and words) · dom.js (elements) · client.js (speaks throng.v1, for other
-//                pages and for Node too). The dashboard: dashboard.html · dashboard.css · dashboard.js (joins the
-//                parts) · feed.js (its connection and key) · control.js (its calls of the API) · figures.js (which
-//                curves and facts there are) · plot.js (a curve) · tables.js (the rest that is shown) · states.js
-//                (thresholds, and what to do) · export.js (as JSON) · stats.js (its calculations) · nodes.js (those
-//                for several nodes) · countdown.js (to the next attempt, of both pages)
+//                panels) · where one is: rooms.js, route.js (the address), switcher.js (Ctrl+K),
+//                browse.js (the listed rooms) · what comes: events.js, history.js (older messages, members), alerts.js
+//                (title, notifications, sound) · what goes: composer.js, field.js, send.js, commands.js, complete.js
+//                (suggestions), listbox.js, emoji.js · who one is: entry.js (the form, the way out), session.js (kept
+//                over a reload), tabs.js (other tabs), settings.js · page.js (errors and words) · dom.js (elements) ·
+//                client.js (speaks throng.v1, for other pages and for Node too). The dashboard: dashboard.html ·
+//                dashboard.css · dashboard.js (joins the parts) · feed.js (its connection and key) · control.js (its
+//                calls of the API) · figures.js (which curves and facts there are) · plot.js (a curve) · tables.js (the
+//                rest that is shown) · states.js (thresholds, and what to do) · export.js (as JSON) · stats.js (its
+//                calculations) · nodes.js (those for several nodes) · countdown.js (to the next attempt, of both pages)
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
 //                (settings for rooms by pattern) · tls (the section) · schema (a key is declared once) · kind, text,
 //                list, tables (kinds of values) · types (policies, secrets) · address (host and port) · url ·

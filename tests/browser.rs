@@ -6,6 +6,8 @@
 
 #[path = "browser/axe.rs"]
 mod axe;
+#[path = "browser/browse.rs"]
+mod browse;
 #[path = "browser/chat.rs"]
 mod chat;
 #[path = "browser/dashboard.rs"]

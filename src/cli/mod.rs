@@ -164,6 +164,10 @@ pub fn run(
             let sources = request.settings.sources(environment);
             let config = settings::load(sources.clone())?;
             let demo = request.demo(&config)?;
+            // A demo shows what there is, unless its settings say otherwise.
+            let is_said = config.is_set(demo::LISTED);
+            let sources = if is_said { sources } else { sources.flag("throng demo", demo::LISTED, "*") };
+            let config = if is_said { config } else { settings::load(sources.clone())? };
             return Ok(Task::Demo(Box::new(config.resolve(&Machine::read())), sources, demo));
         }
         #[cfg(feature = "bench")]

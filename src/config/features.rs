@@ -7,10 +7,11 @@ use std::time::Duration;
 use crate::names::units::{GIB, KIB, MIB, TIB};
 
 use super::kind::{Choice, Count, Flag, ListenAddress, Size, Time};
-use super::list::{List, Optional, Origins};
+use super::list::{Between, List, Optional, Origins};
 use super::schema::settings;
 use super::text::{
-    ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, HttpUrl, KEY_SET, NAME, PEMS, SECRETS, USER,
+    ADDRESS_BLOCK, CLAIM, FILTER, FilePath, HeaderSecret, HttpUrl, KEY_SET, NAME, PATTERN, PEMS, SECRETS,
+    USER,
 };
 use super::types::{Duplicate, HistorySync, LogFormat, Refuse, Secret};
 use super::url::Url;
@@ -30,6 +31,10 @@ settings! {
         /// Policy for a connection that asks for a user id held by another one: `reject` the newer, `replace` the
         /// older, or `allow` both.
         duplicate: Duplicate = Duplicate::Reject, Choice(Duplicate::ALL), restart;
+        /// Patterns of the rooms that everybody may find, at most 256: `GET /rooms` lists them with the number of their
+        /// members and the beginning of their last message, and the page at `/` shows the list. Without any, no room is
+        /// listed, because the name of a room may be its only secret.
+        listed_rooms: Vec<String> = Vec::new(), Between(PATTERN, 0, 256), live;
     }
 }
 

@@ -49,9 +49,14 @@ pub trait App {
     /// Answers a GET or HEAD for a [`Route::Page`]; hyper leaves the body out for HEAD. A response in
     /// [parts](super::Body::parts) is the connection's last.
     ///
+    /// The caller sets no limit to the time that this takes: the implementation has to bound its waits.
+    ///
+    /// # Cancel safety
+    /// The future is dropped half-way when the peer vanishes or the worker stops.
+    ///
     /// # Errors
     /// The refusal to answer with.
-    fn page(&self, request: Request<'_>) -> Result<Response, Refusal>;
+    fn page(&self, request: Request<'_>) -> impl Future<Output = Result<Response, Refusal>>;
 
     /// Answers a request for a [`Route::Call`].
     ///

@@ -86,8 +86,9 @@ pub fn metrics(body: String) -> Response {
 
 /// Builds a response of JSON to a call.
 #[must_use]
-pub fn json(status: StatusCode, body: String) -> Response {
-    plain(status, "application/json", Bytes::from(body))
+pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response {
+    let body: Bytes = body.into();
+    plain(status, "application/json", body)
 }
 
 /// Builds a page of HTML under a strict content security policy: scripts and styles only from files of this server.

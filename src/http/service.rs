@@ -92,7 +92,7 @@ impl<'a, A: App> Exchange<'a, A> {
             Route::Events(endpoint) => self.events(endpoint, request).await,
             Route::Page => {
                 upgrade::check_page(request)?;
-                self.app.page(Request::new(request, &[]))
+                self.app.page(Request::new(request, &[])).await
             }
             Route::Call => {
                 upgrade::check_host(request)?;

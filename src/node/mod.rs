@@ -6,6 +6,7 @@ mod direct;
 mod engine;
 mod fanout;
 mod held;
+mod listing;
 mod membership;
 mod opening;
 mod outgoing;

@@ -13,6 +13,7 @@ use super::direct::PrivateMessageIds;
 use super::engine::Engine;
 use super::fanout::{Fanout, Teller, Telling};
 use super::held::HeldUsers;
+use super::listing::Listing;
 use crate::broker::durable::Durable;
 use crate::broker::log::LogError;
 use crate::broker::memory::{Memory, MemoryLimits};
@@ -82,6 +83,7 @@ pub struct Node {
     pub(super) engine: Engine,
     pub(super) private_ids: PrivateMessageIds,
     pub(super) held: HeldUsers,
+    pub(super) listing: Listing,
     /// The tokens that hold no longer.
     pub(super) revocations: Arc<Revocations>,
     /// The revocations on disk, in `history.dir`.
@@ -189,6 +191,7 @@ impl Node {
             hooks: None,
             private_ids: PrivateMessageIds::default(),
             held: HeldUsers::new(&clock),
+            listing: Listing::default(),
             revocations,
             journal: None,
             announcer,

@@ -41,6 +41,7 @@ mod tests {
             ("/ws", true, false),
             ("/ws/chat/alice", true, false),
             ("/app.js", true, true),
+            ("/rooms", true, false),
             ("/healthz", true, true),
             ("/readyz", true, true),
             ("/dashboard", false, true),

@@ -14,6 +14,7 @@ mod endpoint_setup;
 mod handshakes;
 mod jwks;
 mod keys;
+mod listed;
 mod listener;
 mod policy;
 mod proxy_header;
@@ -229,6 +230,7 @@ impl Server {
                 () = keep_keys(&shared) => EndReason::GoingAway,
                 () = encryption::watch(shared.encryption.as_ref(), &node) => EndReason::GoingAway,
                 () = shared.dashboard.run(&node) => EndReason::GoingAway,
+                () = shared.rooms.run(&node) => EndReason::GoingAway,
                 // Without one of its workers the server could not serve a part of its clients, so it has to be
                 // restarted.
                 () = worker::one_stopped(&workers) => return Err(io::Error::other("a worker has stopped")),

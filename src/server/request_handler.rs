@@ -17,6 +17,7 @@ use super::door::Door;
 use super::endpoint_setup::EndpointSetup;
 use super::handshakes::{Activity, Group, HandshakePermit, Revocation};
 use super::jwks::RemoteKeys;
+use super::listed;
 use super::shared::Shared;
 use crate::admission::Refusal;
 use crate::admission::address::Net;
@@ -75,7 +76,7 @@ impl App for RequestHandler<'_> {
             return Route::Unknown;
         }
         match path {
-            "/healthz" | "/readyz" | STATS_STREAM => Route::Page,
+            "/healthz" | "/readyz" | STATS_STREAM | listed::PATH => Route::Page,
             _ if path.starts_with(api::PREFIX) => Route::Call,
             "/metrics" if self.shared.node.config().metrics.enabled => Route::Page,
             _ if pages::file(path).is_some() => Route::Page,
@@ -87,7 +88,7 @@ impl App for RequestHandler<'_> {
         }
     }
 
-    fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
+    async fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
         let node = &self.shared.node;
         self.refund();
         if self.refusal == Some(Refusal::AtCapacity) && !matches!(request.path(), "/healthz" | "/readyz") {
@@ -95,6 +96,10 @@ impl App for RequestHandler<'_> {
         }
         Ok(match request.path() {
             STATS_STREAM => return self.stats(request),
+            listed::PATH => {
+                self.revocation.set_working();
+                return self.shared.rooms.answer(node).await;
+            }
             "/readyz" if node.is_draining() => pages::readyz(Readiness::Draining),
             "/readyz" if !node.can_publish() => pages::readyz(Readiness::NoEngine),
             "/readyz" if self.shared.policy.awaits_keys() => pages::readyz(Readiness::NoKeys),

@@ -9,6 +9,7 @@ use super::dashboard::Dashboard;
 use super::denial::{self, FAILED};
 use super::encryption::Encryption;
 use super::keys::OperatorKeys;
+use super::listed::RoomList;
 use super::policy::{AdmissionPolicy, AdmissionRules};
 use super::reload::{ReloadError, Reloader, Running};
 use super::transport::Transport;
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) keys: Live<OperatorKeys>,
     pub(super) api: ApiGate,
     pub(super) dashboard: Dashboard,
+    /// The rooms that everybody may see.
+    pub(super) rooms: RoomList,
     /// Reads the settings again, where that is possible.
     pub(super) reloader: Option<Reloader>,
 }
@@ -51,9 +54,9 @@ impl Shared {
         let policy = AdmissionPolicy::new(&config, node.clock.clone())?;
         let keys = Live::new(OperatorKeys::new(&config.api).map_err(io::Error::other)?);
         let encryption = encryption.map(Arc::new);
-        let (api, dashboard) = (ApiGate::default(), Dashboard::default());
+        let (api, dashboard, rooms) = (ApiGate::default(), Dashboard::default(), RoomList::default());
         let shared =
-            Arc::new(Self { node, dashboard_at, encryption, policy, keys, api, dashboard, reloader });
+            Arc::new(Self { node, dashboard_at, encryption, policy, keys, api, dashboard, rooms, reloader });
         if let Some(reloader) = &shared.reloader {
             let server: Weak<dyn Running> = Arc::<Self>::downgrade(&shared);
             reloader.attach(server);

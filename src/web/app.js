@@ -1,5 +1,6 @@
 /** The chat page: joins its parts. Texts become text nodes, never HTML. */
 import { drawTitle, playSound } from "./alerts.js";
+import { installBrowse } from "./browse.js";
 import { installComposer } from "./composer.js";
 import { $ } from "./dom.js";
 import { installEntry, quit } from "./entry.js";
@@ -43,5 +44,6 @@ installRooms({ onLast: quit });
 installRoute(visit);
 installComposer();
 installSwitcher();
+installBrowse();
 installSession();
 installEntry();

@@ -1,4 +1,5 @@
 /** The form at the door, and the way out. The id is derived from the name that the user chooses. */
+import { offerRooms } from "./browse.js";
 import { Client } from "./client.js";
 import { $, make } from "./dom.js";
 import { listen } from "./events.js";
@@ -105,6 +106,7 @@ function open(conversation, address) {
   $("entry").hidden = true;
   $("chat").hidden = false;
   whoAmI();
+  offerRooms();
   show(conversation, address);
 }
 

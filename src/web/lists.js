@@ -23,7 +23,7 @@ const count = (number) => {
 };
 
 /** Returns the second line of an entry: the members of a room, and its last message. */
-function previewOf({ kind, memberCount, last }) {
+export function previewOf({ kind, memberCount, last }) {
   const parts = [];
   if (kind === "room" && memberCount) parts.push(plural(memberCount, "member"));
   if (last) parts.push(`${last.name || last.user}: ${last.message.slice(0, PREVIEW_CHARS)}`);

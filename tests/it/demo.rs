@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use crate::support::Running;
 use crate::support::frame::text;
+use crate::support::http::get;
 use crate::support::raw::{Socket, handshake};
 use crate::support::server::throng;
 
@@ -52,6 +53,7 @@ fn a_guest_of_a_demo_finds_people_who_talk_and_answer() {
             guest.send(text(r#"{"type":"message","message":"hello?"}"#));
         }
     }
+    assert!(get(address, "/rooms").body.contains(r#""room":"lobby""#), "a newcomer finds no room");
     guest.send(text(r#"{"type":"direct","to":"demo-chiyo","message":"psst"}"#));
     expect(&mut guest, &["\"demo-chiyo\"", "I am a script, though."]);
 }

@@ -23,6 +23,7 @@ const CHAT: &[&str] = &[
     "duplicates",
     "examples",
     "json",
+    "listed",
     "manual::examples::the_first_chat_goes_as_shown",
     "notices",
     "pauses",

@@ -44,6 +44,7 @@ mod installed;
 mod json;
 mod jwks;
 mod lifecycle;
+mod listed;
 mod listen;
 mod logs;
 mod manual;

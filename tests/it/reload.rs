@@ -327,3 +327,19 @@ fn kept(speaker: &mut Speaker, room: &str) -> Vec<Value> {
     let history = speaker.ask(json!({"type": "history", "room": room}), "history");
     history["messages"].as_array().expect("a list").clone()
 }
+
+/// 1. A room is listed. 2. The settings name another one. 3. From that moment on the list has only that, although the
+///    former list was made in the same second.
+#[test]
+fn a_room_that_is_listed_no_longer_is_gone_at_once() {
+    let listed = |rooms: &str| format!("chat.listed_rooms = {rooms}\n");
+    let at = Reloadable::start(&listed("['first']"), &[], &[]);
+    let _alice = Speaker::enter(&at.server, "alice?room=first");
+    let _bob = Speaker::enter(&at.server, "bob?room=second");
+    let list = || at.server.get("/rooms").body;
+    eventually("the first is listed", || list().contains("first"));
+    at.change(&listed("['second']"), &[]);
+    assert_eq!(list(), r#"{"rooms":[{"room":"second","members":1}]}"#);
+    at.change(&listed("[]"), &[]);
+    assert_eq!(list(), r#"{"rooms":[]}"#);
+}

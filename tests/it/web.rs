@@ -31,6 +31,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/emoji.js", "text/javascript; charset=utf-8", "/**"),
     ("/listbox.js", "text/javascript; charset=utf-8", "/**"),
     ("/switcher.js", "text/javascript; charset=utf-8", "/**"),
+    ("/browse.js", "text/javascript; charset=utf-8", "/**"),
     ("/settings.js", "text/javascript; charset=utf-8", "/**"),
     ("/alerts.js", "text/javascript; charset=utf-8", "/**"),
     ("/countdown.js", "text/javascript; charset=utf-8", "/**"),

@@ -312,6 +312,12 @@ impl<L: Local> Memory<L> {
         self.rooms.in_turn(index).lock().keys().for_each(f);
     }
 
+    /// Returns the rooms of one of the [`STRIPES`]. The stripe's lock is held only while they are collected.
+    #[must_use]
+    pub fn rooms_in_stripe(&self, index: usize) -> Vec<SharedRoom<L>> {
+        self.rooms.in_turn(index).lock().values().map(Arc::clone).collect()
+    }
+
     /// Returns the idempotency keys of all users, for messages that belong to no room.
     #[must_use]
     pub fn keys(&self) -> &KeyQuotas {

@@ -20,6 +20,9 @@ use super::settings::Settings;
 use crate::config::{Config, parse_duration};
 use crate::server::{Server, near};
 
+/// The key with the patterns of the rooms that everybody may find.
+pub(super) const LISTED: &str = "chat.listed_rooms";
+
 /// Shortest and longest usual pause between two lines.
 const PACE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3_600)];
 

@@ -24,7 +24,7 @@ impl App for Feeding {
         Route::Page
     }
 
-    fn page(&self, _: Request<'_>) -> Result<Response, Refusal> {
+    async fn page(&self, _: Request<'_>) -> Result<Response, Refusal> {
         self.0.take().map(respond::events).ok_or(Refusal::TooManyViewers)
     }
 

@@ -28,7 +28,7 @@ impl App for Open {
         }
     }
 
-    fn page(&self, _: Request<'_>) -> Result<Response, Refusal> {
+    async fn page(&self, _: Request<'_>) -> Result<Response, Refusal> {
         Ok(pages::healthz())
     }
 

@@ -54,7 +54,7 @@ impl App for Fake {
         }
     }
 
-    fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
+    async fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
         Ok(match request.path() {
             "/large" => respond::text(hyper::StatusCode::OK, vec![b'x'; 1 << 20]),
             path => pages::file(path).map_or_else(pages::healthz, |file| file.response(request)),

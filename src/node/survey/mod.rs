@@ -2,6 +2,7 @@
 //! and orders that concern connections on any node. With an engine, a question is put to all nodes.
 
 mod history;
+mod listed;
 mod local;
 mod orders;
 mod page;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::page::Page;
 pub use self::rows::{ConnectionRow, RoomRow, SlowRow, UsersRow, connection_name};
+pub use super::listing::ListedRow;
 use super::shared::Node;
 use super::waiter::{Awaited, await_answer};
 use crate::broker::redis::control::message::MAX_TEXT;
@@ -35,6 +37,8 @@ pub enum Question {
         /// Most rows.
         limit: usize,
     },
+    /// The rooms that everybody may see in a list.
+    Listed,
     /// One room.
     Room {
         /// Its name.
@@ -95,6 +99,8 @@ pub enum Question {
 pub enum Report {
     /// To [`Question::Rooms`].
     Rooms(Page<RoomRow>),
+    /// To [`Question::Listed`].
+    Listed(Vec<ListedRow>),
     /// To [`Question::Room`]; `None` where the room is not open on the node.
     Room(Option<RoomRow>),
     /// To [`Question::Presence`]; `None` where the room is not open on the node.
@@ -180,6 +186,7 @@ impl Node {
                 let after = after.as_deref().map(str::parse::<RoomName>).transpose().ok()?;
                 Report::Rooms(self.rooms_here(pattern.as_deref(), after.as_ref(), *limit).await)
             }
+            Question::Listed => Report::Listed(self.listed_here().await),
             Question::Room { room } => Report::Room(self.room_here(&room.parse().ok()?)),
             Question::Presence { room, after, limit } => {
                 let after = after.as_deref().map(str::parse::<UserId>).transpose().ok()?;

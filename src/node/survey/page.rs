@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of the rows of one page, roughly. The answer of a node has to fit into a control message.
-const PAGE_BYTES: usize = 48 * 1024;
+pub(super) const PAGE_BYTES: usize = 48 * 1024;
 
 /// The first rows of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

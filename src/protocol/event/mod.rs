@@ -3,6 +3,7 @@
 mod content;
 mod error;
 mod object;
+mod preview;
 pub mod v1;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use content::MESSAGE_OVERHEAD;
 pub use content::{Content, JsonMore, OwnedContent};
 pub use error::CommandError;
 use object::Digits;
+pub use preview::Preview;
 
 use super::frame::{self, OpCode};
 use crate::names::{Epoch, Offset, RoomName, UserId};
