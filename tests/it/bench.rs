@@ -153,32 +153,6 @@ fn slow_clients_are_dropped_and_the_others_get_everything() {
 }
 
 #[test]
-fn the_report_has_its_table_and_plots() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (html, json) = (folder.path().join("report.html"), folder.path().join("result.json"));
-    let files = ["--report", html.to_str().expect("text"), "--json", json.to_str().expect("text")];
-    let output = run(&[&["bench", "fanout", "-c", "10", "--rate", "100"], &files[..], SHORT].concat(), &[]);
-    let table = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && table.contains("deliveries") && table.contains("p99.9"), "{output:?}");
-    let _: Value = serde_json::from_slice(&std::fs::read(json).expect("a file")).expect("JSON");
-    let page = std::fs::read_to_string(html).expect("a file");
-    for title in [
-        "Latency over time",
-        "Latency distribution",
-        "Deliveries per second",
-        "Resident memory",
-        "Queue depth",
-    ] {
-        assert!(page.contains(&format!("aria-label=\"{title}")), "{title}: {page}");
-    }
-    assert_eq!(page.matches("<svg").count(), 5);
-    assert!(
-        !page.contains("<script") && !page.contains("http://") && !page.contains("https://"),
-        "self-contained"
-    );
-}
-
-#[test]
 fn failures_are_reported_with_exit_code_1() {
     let server = Server::start(&[]);
     let url = format!("ws://{}/ws/chat/same-for-all?room={{r}}", server.address());

@@ -60,6 +60,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("backends", "a backend in another process"),
     ("bench", "the load generator, for which one kind of server is enough"),
     ("bench_conditions", "the load generator, for which one kind of server is enough"),
+    ("bench_plots", "the load generator, for which one kind of server is enough"),
     ("bench_tls", "the load generator over TLS, for which one kind of server is enough"),
     ("canary", "the judge of the logs, without a server"),
     ("checker", "the judge of the tests, without a server"),

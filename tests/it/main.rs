@@ -13,6 +13,7 @@ mod api_cli;
 mod backends;
 mod bench;
 mod bench_conditions;
+mod bench_plots;
 mod bench_tls;
 mod canary;
 mod carried;

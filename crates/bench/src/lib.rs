@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! arguments ─► scenario ─► plan ─► driver: connect ─► warm-up ─► measured time ─► drain ─► outcome ─► report
-//!                                    └► event_loop: connections · pacer · sampler (a thread: memory and queues)
+//!                                    └► event_loop: connections · pacer · sampler (a thread: CPU time, memory, queues)
 //! ```
 //!
 //! ```text
@@ -37,7 +37,7 @@
 //!   shared.rs      the state that all connections share
 //!   counters.rs    the counters of a run, and the texts that explain failures
 //!   latency.rs     latency histograms
-//!   sampler.rs     samples the server's memory and queues once a second
+//!   sampler.rs     samples the server's CPU time, memory and queues once a second
 //!   process.rs     reads `/proc`
 //!   environment.rs version, time, machine and command line of a run
 //!   outcome.rs     the raw results of a run

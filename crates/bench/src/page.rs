@@ -86,6 +86,16 @@ fn plots(report: &Report) -> Vec<Plot> {
             series: vec![Series { name: "all", points: report.windows.iter().map(per_second).collect() }],
         },
         Plot {
+            title: "CPU time of the server",
+            unit: "cores",
+            x_axis: XAxis::Time,
+            series: vec![
+                Series { name: "total", points: sampled(|it| Some(it.user_cores? + it.system_cores?)) },
+                Series { name: "user", points: sampled(|it| it.user_cores) },
+                Series { name: "system", points: sampled(|it| it.system_cores) },
+            ],
+        },
+        Plot {
             title: "Resident memory of the server",
             unit: "MiB",
             x_axis: XAxis::Time,
