@@ -3,13 +3,15 @@
 use std::fs::read_to_string;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use super::format::Row;
 
 /// The part of a report that says how its numbers came about.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Environment {
     /// Version of this program.
-    version: &'static str,
+    version: String,
     /// Start of the run, in UTC (RFC 3339).
     time: String,
     /// The arguments as given, without values that may be secrets.
@@ -18,7 +20,7 @@ pub(super) struct Environment {
 }
 
 /// The machine of the load generator. Fields that the system does not provide are left out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Machine {
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu: Option<String>,
@@ -31,12 +33,33 @@ struct Machine {
 }
 
 impl Environment {
+    /// Returns version and machine, which must be equal for a fair comparison.
+    pub(super) fn machine(&self) -> Vec<Row> {
+        let Machine { cpu, cores, memory_mib, kernel } = &self.machine;
+        let unknown = || "an unknown one".to_owned();
+        vec![
+            ("version", self.version.clone()),
+            ("processor", cpu.clone().unwrap_or_else(unknown)),
+            ("number of cores", cores.to_string()),
+            ("memory", memory_mib.map_or_else(unknown, |mib| format!("{mib} MiB"))),
+            ("kernel", kernel.clone().unwrap_or_else(unknown)),
+        ]
+    }
+
+    /// Returns everything as rows for people.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = vec![("time", self.time.clone())];
+        rows.extend(self.machine());
+        rows.push(("command line", self.command_line.join(" ")));
+        rows
+    }
+
     /// Reads the environment; the run begins now.
     pub(super) fn now() -> Self {
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
             time: rfc_3339(unix_s),
             command_line: without_secrets(arguments),
             machine: Machine {

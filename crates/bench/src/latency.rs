@@ -1,7 +1,7 @@
 //! Records latencies: one histogram over the measured time, and one window for each second of it.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Smallest and largest latency that a histogram can hold: a microsecond and an hour.
 const RANGE_NS: (u64, u64) = (1_000, 3_600_000_000_000);
@@ -11,7 +11,7 @@ const DIGITS: u8 = 3;
 const WINDOW_NS: u64 = 1_000_000_000;
 
 /// The percentiles of a histogram, in microseconds.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 pub(super) struct Summary {
     /// Number of values recorded.
     pub(super) count: u64,
@@ -24,7 +24,7 @@ pub(super) struct Summary {
 }
 
 /// One second of the measured time; the last window may be shorter.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(super) struct Window {
     /// End of the window, in seconds since the start of the measured time.
     pub(super) at_s: f64,

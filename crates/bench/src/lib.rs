@@ -14,6 +14,8 @@
 //! src/
 //!   lib.rs         a run from its arguments to its report
 //!   arguments/     the command line of each scenario; common (options of several scenarios), protocol (its options)
+//!   candidates.rs  the servers that one run loads in turn
+//!   rounds.rs      runs a scenario once, or in rounds over several servers
 //!   scenario/      makes a plan of the command line and checks every limit; protocol (its choices), tests
 //!   plan.rs        the plan of a run: every choice made
 //!   target.rs      the URL with placeholders, the handshake request and the check of its response
@@ -42,16 +44,23 @@
 //!   environment.rs version, time, machine and command line of a run
 //!   outcome.rs     the raw results of a run
 //!   report.rs      the report as JSON, and the failures in it
+//!   figure.rs      the main figures of a report
 //!   condition.rs   conditions under which a run counts as failed (`--fail-if`)
+//!   format.rs      formats numbers, times and rows for people
 //!   progress.rs    the progress line on the terminal
 //!   table.rs       the report as rows for people
 //!   plot.rs        line plots as SVG
 //!   page.rs        the report as HTML
+//!   comparison/    compares servers over several rounds: its table and page; bars (with whiskers, as SVG),
+//!                  differences (between the runs), files (results that are read again); tests
+//!   statistics/    medians and confidence intervals of few rounds; student (Student's t-distribution)
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod candidates;
+mod comparison;
 mod condition;
 mod connection;
 mod counters;
@@ -59,6 +68,8 @@ mod counting;
 mod driver;
 mod environment;
 mod event_loop;
+mod figure;
+mod format;
 mod heartbeats;
 mod inflate;
 mod latency;
@@ -73,11 +84,13 @@ mod process;
 mod progress;
 mod protocol;
 mod report;
+mod rounds;
 mod sampler;
 mod scenario;
 mod schedule;
 mod shared;
 mod spawn;
+mod statistics;
 mod table;
 mod target;
 mod texts;
@@ -89,13 +102,14 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde::Serialize;
 
 pub use self::arguments::Arguments;
-use self::arguments::Output;
+use self::arguments::{Command, Output, Scenario};
+use self::candidates::candidates;
+use self::comparison::{Comparison, Side};
 pub use self::counting::Deliveries;
-use self::environment::Environment;
 use self::progress::Progress;
-use self::report::Report;
 
 /// The reason why a run failed.
 #[derive(Debug)]
@@ -109,42 +123,52 @@ pub enum Failure {
     Unwell(anyhow::Error),
 }
 
-/// Runs a scenario and writes its report: a table to standard output, and the files that the arguments ask for.
+/// Runs a scenario, or compares results, and writes the report: a table to standard output, and the files that the
+/// arguments ask for.
 ///
 /// # Errors
 /// [`Failure`] lists them.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let scenario = &arguments.scenario;
-    let common = scenario.common();
-    let target = &common.target;
-    // Checks the arguments before a server is started. Its port is not known yet and does not matter for the checks.
-    let placeholder = scenario::server_url(scenario, 9);
-    scenario::plan(scenario, target.url.as_ref().unwrap_or(&placeholder), None).map_err(Failure::Usage)?;
-    let server = match target.url {
-        Some(_) => None,
-        None => {
-            let options = spawn::Options {
-                prefix: target.server_prefix.as_deref().unwrap_or_default(),
-                workers: target.workers,
-                settings: scenario::server_settings(scenario).map_err(Failure::Usage)?,
-            };
-            Some(spawn::Server::start(&options).map_err(Failure::Broken)?)
+    match &arguments.command {
+        Command::Run(scenario) => measure(scenario),
+        Command::Compare(it) => {
+            compare(comparison::read(&it.files).map_err(Failure::Usage)?, &it.output, false)
         }
-    };
-    let url = match (&server, &target.url) {
-        (Some(server), _) => scenario::server_url(scenario, server.address.port()),
-        (None, url) => url.clone().unwrap_or_default(),
-    };
-    let pid = server.as_ref().map(spawn::Server::pid).or(target.pid);
-    let plan = scenario::plan(scenario, &url, pid).map_err(Failure::Usage)?;
-    let mut progress = Progress::new(!common.output.quiet);
-    let environment = Environment::now();
-    let outcome = driver::run(&plan, &mut progress).map_err(Failure::Broken)?;
-    drop(server);
-    let report = Report::new(&plan, environment, outcome);
-    write(&report, &common.output).map_err(Failure::Broken)?;
-    let mut failures = report.failures();
-    failures.extend(common.output.fail_if.iter().filter_map(|condition| condition.failure(&report)));
+    }
+}
+
+/// Runs a scenario once, or in rounds.
+fn measure(scenario: &Scenario) -> Result<(), Failure> {
+    let common = scenario.common();
+    let candidates = candidates(&common.target.url, &common.target.pid).map_err(Failure::Usage)?;
+    let rounds = rounds::count(scenario, &candidates).map_err(Failure::Usage)?;
+    rounds::check(scenario, &candidates).map_err(Failure::Usage)?;
+    let mut progress = Progress::new(!common.quiet);
+    let output = &common.output;
+    if let ([only], 1) = (candidates.as_slice(), rounds) {
+        let report = rounds::once(scenario, only, &mut progress)?;
+        let page = || page::html(&report);
+        write(&report, || format::text(&report.rows()), page, output).map_err(Failure::Broken)?;
+        let mut failures = report.failures();
+        let conditions = output.fail_if.iter();
+        failures.extend(conditions.filter_map(|it| it.failure(it.figure.of(&report))));
+        return verdict(&failures);
+    }
+    let sides = rounds::all(scenario, &candidates, rounds, &mut progress)?;
+    compare(sides, output, true)
+}
+
+/// Writes a comparison. The failures of its runs are failures here only if these runs were made here.
+fn compare(sides: Vec<Side>, output: &Output, is_own: bool) -> Result<(), Failure> {
+    let comparison = Comparison::new(sides);
+    let (text, page) = (|| comparison::text(&comparison), || comparison::html(&comparison));
+    write(&comparison.document(), text, page, output).map_err(Failure::Broken)?;
+    let mut failures = if is_own { comparison.failures() } else { Vec::new() };
+    failures.extend(comparison.broken_conditions(&output.fail_if));
+    verdict(&failures)
+}
+
+fn verdict(failures: &[String]) -> Result<(), Failure> {
     if failures.is_empty() {
         Ok(())
     } else {
@@ -152,19 +176,25 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn write(report: &Report, output: &Output) -> anyhow::Result<()> {
-    let json = || simd_json::serde::to_string(report).context("cannot write the result as JSON");
+/// Writes a result: as a table to standard output, or as JSON there or to a file, and as a page to a file.
+fn write(
+    result: &impl Serialize,
+    text: impl Fn() -> String,
+    page: impl Fn() -> String,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let json = || simd_json::serde::to_string(result).context("cannot write the result as JSON");
     let mut stdout = std::io::stdout().lock();
     match output.json.as_deref() {
         Some(path) if path == Path::new("-") => writeln!(stdout, "{}", json()?)?,
         path => {
-            write!(stdout, "{}", table::text(&report.rows()))?;
+            write!(stdout, "{}", text())?;
             if let Some(path) = path {
                 save(path, &format!("{}\n", json()?))?;
             }
         }
     }
-    output.report.as_deref().map_or(Ok(()), |path| save(path, &page::html(report)))
+    output.report.as_deref().map_or(Ok(()), |path| save(path, &page()))
 }
 
 fn save(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::grouped;
+use super::format::grouped;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 260.0;
@@ -13,8 +13,9 @@ const TOP: f64 = 40.0;
 const BOTTOM: f64 = 40.0;
 /// Width assumed for a character of a label, more than in any common font.
 const LETTER: f64 = 8.0;
-/// Colours that people with colour blindness can tell apart too (the palette of Okabe and Ito).
-const COLOURS: [&str; 5] = ["#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7"];
+/// Number of colours that the page has, as the classes s0, s1 and so on. People with colour blindness can tell them
+/// apart too: they are close to the palette of Okabe and Ito.
+pub(super) const COLOURS: usize = 5;
 
 /// One line of a plot.
 #[derive(Debug)]
@@ -128,14 +129,14 @@ impl Plot {
                 HEIGHT - BOTTOM + 18.0
             );
         }
-        for (series, colour) in self.series.iter().zip(COLOURS) {
+        for (series, colour) in self.series.iter().zip((0..COLOURS).cycle()) {
             let points: Vec<String> =
                 series.points.iter().map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1))).collect();
-            let _ = writeln!(svg, "<polyline points=\"{}\" stroke=\"{colour}\"/>", points.join(" "));
+            let _ = writeln!(svg, "<polyline points=\"{}\" class=\"s{colour}\"/>", points.join(" "));
             // A single point makes no line, so that it is drawn as a circle.
             if let [only] = points.as_slice() {
                 let (cx, cy) = only.split_once(',').unwrap_or_default();
-                let _ = writeln!(svg, "<circle cx=\"{cx}\" cy=\"{cy}\" r=\"3\" fill=\"{colour}\"/>");
+                let _ = writeln!(svg, "<circle cx=\"{cx}\" cy=\"{cy}\" r=\"3\" class=\"s{colour}\"/>");
             }
         }
         self.legend(&mut svg);
@@ -147,11 +148,11 @@ impl Plot {
         if self.series.len() < 2 {
             return;
         }
-        for ((number, series), colour) in self.series.iter().enumerate().zip(COLOURS) {
-            let at = LEFT + 80.0 * number as f64;
+        for (number, series) in self.series.iter().enumerate() {
+            let (at, colour) = (LEFT + 80.0 * number as f64, number % COLOURS);
             let _ = writeln!(
                 svg,
-                "<path d=\"M{at} 30h16\" stroke=\"{colour}\" stroke-width=\"3\"/>\
+                "<path d=\"M{at} 30h16\" class=\"s{colour}\" stroke-width=\"3\"/>\
                  <text x=\"{}\" y=\"34\" class=\"key\">{}</text>",
                 at + 22.0,
                 series.name

@@ -12,13 +12,20 @@ const BAR: usize = 24;
 #[derive(Debug)]
 pub(super) struct Progress {
     shown: bool,
+    /// Text before the phase; empty in a run of one round.
+    prefix: String,
     next: Instant,
 }
 
 impl Progress {
     /// Returns a progress line, which is shown only if it is `wanted`.
     pub(super) fn new(wanted: bool) -> Self {
-        Self { shown: wanted && stderr().is_terminal(), next: Instant::now() }
+        Self { shown: wanted && stderr().is_terminal(), prefix: String::new(), next: Instant::now() }
+    }
+
+    /// Shows `text` before each phase from now on.
+    pub(super) fn set_prefix(&mut self, text: String) {
+        self.prefix = text;
     }
 
     /// Shows that `phase` is `done` (0 to 1), if an update is due; `text` is called only then.
@@ -28,7 +35,7 @@ impl Progress {
         }
         self.next = Instant::now() + UPDATE_INTERVAL;
         // An error is ignored: a terminal that was closed must not end the run.
-        let _ = write!(stderr(), "\r\x1b[K{phase:16} {} {}", bar(done), text());
+        let _ = write!(stderr(), "\r\x1b[K{}{phase:16} {} {}", self.prefix, bar(done), text());
     }
 
     /// Erases the line.

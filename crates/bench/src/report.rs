@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::counters::{Counters, printable};
 use super::environment::Environment;
@@ -14,11 +14,17 @@ use super::sampler::Sample;
 use super::schedule::Pace;
 
 /// The report of a run. Its field names are those of the JSON; a field's unit is the last part of its name.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Report {
     #[serde(flatten)]
     pub(super) environment: Environment,
-    pub(super) scenario: &'static str,
+    /// Label of the server in a run of several rounds or servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) label: Option<String>,
+    /// Number of the round, from 1 on, in a run of several rounds or servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) round: Option<usize>,
+    pub(super) scenario: String,
     pub(super) target: String,
     pub(super) connections: usize,
     pub(super) rooms: usize,
@@ -51,7 +57,7 @@ pub(super) struct Report {
     pub(super) compressed_connections: Option<u64>,
     /// Time from publishing (closed loop) or from the due time (open loop) to receipt, on sampled connections; for
     /// `connect` and `storm`, time from TCP connect to the end of the handshake.
-    #[serde(skip_serializing_if = "Summary::is_empty")]
+    #[serde(default, skip_serializing_if = "Summary::is_empty")]
     pub(super) latency_us: Summary,
     pub(super) whole_run: WholeRun,
     pub(super) handshakes: Handshakes,
@@ -62,21 +68,21 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stalled: Option<Stalled>,
     /// Duration of each storm, from the reset of all connections until all have reconnected.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) storms_s: Vec<f64>,
     pub(super) windows: Vec<Window>,
     /// Pairs of a quantile and its latency in microseconds.
     pub(super) distribution: Vec<(f64, f64)>,
     pub(super) samples: Vec<Sample>,
     /// The last texts without a mark on sampled connections; texts that differ only in digits are counted as one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) unmatched_texts: Vec<Unmatched>,
     /// Descriptions of the first problems.
     pub(super) complaints: Vec<String>,
 }
 
 /// A text that carried no mark.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Unmatched {
     /// Beginning of the text; control characters are escaped.
     pub(super) text: String,
@@ -84,7 +90,7 @@ pub(super) struct Unmatched {
 }
 
 /// A close code and reason of the server, and how many connections it closed with them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct CloseReason {
     pub(super) code: u16,
     pub(super) reason: String,
@@ -92,7 +98,7 @@ pub(super) struct CloseReason {
 }
 
 /// Counters from the first connection to the end of the drain, including the warm-up.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct WholeRun {
     pub(super) sent: u64,
     pub(super) expected: u64,
@@ -105,25 +111,25 @@ pub(super) struct WholeRun {
     pub(super) bad_marks: u64,
     pub(super) closed: u64,
     pub(super) close_codes: BTreeMap<u16, u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) close_reasons: Vec<CloseReason>,
     pub(super) malformed: u64,
 }
 
 /// Handshakes: those that the scenario measures (`connect`, `storm`), else those at its beginning.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Handshakes {
     pub(super) opened: u64,
     pub(super) failed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) per_s: Option<f64>,
     pub(super) open_at_end: usize,
-    #[serde(skip_serializing_if = "Summary::is_empty")]
+    #[serde(default, skip_serializing_if = "Summary::is_empty")]
     pub(super) latency_us: Summary,
 }
 
 /// CPU time and memory of the server's process.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Server {
     pub(super) pid: u32,
     /// Average CPU time, user and system, in cores.
@@ -141,14 +147,14 @@ pub(super) struct Server {
 }
 
 /// Connections that stopped reading.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Stalled {
     pub(super) count: usize,
     /// Number of them that the server ended.
     pub(super) dropped: usize,
     /// Deliveries per second to all connections in the baseline, in which all of them read.
     pub(super) before_deliveries_per_s: f64,
-    #[serde(skip_serializing_if = "Summary::is_empty")]
+    #[serde(default, skip_serializing_if = "Summary::is_empty")]
     pub(super) before_latency_us: Summary,
     /// 99th percentile of the latency while they were stalled, divided by that of the baseline.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,7 +192,9 @@ impl Report {
         let per_s = |count, unit, digits| was_measured.then(|| round(interval.per_s(count) / unit, digits));
         Self {
             environment,
-            scenario: plan.scenario,
+            label: None,
+            round: None,
+            scenario: plan.scenario.into(),
             target: plan.target.url.clone(),
             connections: plan.connections,
             rooms: plan.rooms,

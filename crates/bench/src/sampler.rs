@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::process::{self, Cpu};
 use super::target::Target;
@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_millis(800);
 const MAX_PAGE: u64 = 1 << 20;
 
 /// CPU time, memory and queues of the server at one moment. Values that are not known are left out.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(super) struct Sample {
     /// Seconds since the start of the phase that is sampled, which includes the warm-up.
     pub(super) at_s: f64,

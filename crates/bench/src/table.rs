@@ -1,38 +1,8 @@
 //! Formats the report as rows for people: the table on standard output and in the HTML report.
 
+use super::format::{Row, grouped, time};
 use super::latency::Summary;
 use super::report::Report;
-
-/// A name and its formatted value.
-pub(super) type Row = (&'static str, String);
-
-/// Returns the rows as aligned text.
-pub(super) fn text(rows: &[Row]) -> String {
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
-}
-
-/// Formats a number with a comma between thousands.
-pub(super) fn grouped(value: f64) -> String {
-    let digits = format!("{:.0}", value.abs());
-    let mut text = String::new();
-    for (nth, digit) in digits.chars().enumerate() {
-        if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if value < 0.0 { format!("-{text}") } else { text }
-}
-
-/// Formats microseconds in µs, ms or s, whichever suits the value.
-pub(super) fn time(us: f64) -> String {
-    match us {
-        us if us < 1e3 => format!("{us:.0} µs"),
-        us if us < 1e6 => format!("{:.2} ms", us / 1e3),
-        us => format!("{:.2} s", us / 1e6),
-    }
-}
 
 /// Formats the percentiles, or returns `None` if nothing was recorded.
 fn latency(summary: &Summary) -> Option<String> {
@@ -113,22 +83,28 @@ impl Report {
         rows.extend(latency(&self.latency_us).map(|it| ("latency", it)));
     }
 
-    fn load(&self) -> String {
+    /// Describes connections, publishers and pace.
+    pub(super) fn load(&self) -> String {
         let connections = format!("{} connections in {} room(s)", self.connections, self.rooms);
-        let pace = match (self.in_flight, self.rate_per_s) {
-            (Some(count), _) => format!("{count} in flight each"),
-            (_, Some(rate)) => format!("{} messages/s on schedule", grouped(rate)),
-            _ => return connections,
-        };
+        let Some(pace) = self.pace() else { return connections };
         format!(
             "{connections}, {} publisher(s), {pace}, {} byte payloads",
             self.publishers, self.payload_bytes
         )
     }
 
+    /// Describes how messages are paced; `None` in a scenario without traffic.
+    pub(super) fn pace(&self) -> Option<String> {
+        match (self.in_flight, self.rate_per_s) {
+            (Some(count), _) => Some(format!("{count} in flight each")),
+            (_, Some(rate)) => Some(format!("{} messages/s on schedule", grouped(rate))),
+            _ => None,
+        }
+    }
+
     fn server_rows(&self, rows: &mut Vec<Row>) {
         let Some(server) = &self.server else { return };
-        let each = match self.scenario {
+        let each = match self.scenario.as_str() {
             "connect" | "storm" => "handshake",
             _ => "delivery",
         };
@@ -151,17 +127,5 @@ impl Report {
                 server.kib_per_connection
             ),
         ));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_and_times_have_a_suitable_unit() {
-        let all = [0.0, 999.0, 1_000.0, 1_234_567.4, -1_000.0].map(grouped);
-        assert_eq!(all, ["0", "999", "1,000", "1,234,567", "-1,000"]);
-        assert_eq!([12.3, 1_500.0, 2.5e6].map(time), ["12 µs", "1.50 ms", "2.50 s"]);
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::protocol::ProtocolArguments;
+use crate::candidates::{NamedPid, NamedUrl};
 use crate::condition::Condition;
 use crate::units::seconds;
 
@@ -40,6 +41,12 @@ pub(in super::super) struct Common {
     pub(in super::super) protocol: ProtocolArguments,
     #[command(flatten)]
     pub(in super::super) message: MessageArguments,
+    /// Repeat the whole run N times for each server, in turn [default: 1]; storm: number of storms [default: 3]
+    #[arg(long, value_name = "N")]
+    pub(in super::super) rounds: Option<usize>,
+    /// Do not show the progress line
+    #[arg(long, short, help_heading = "Output")]
+    pub(in super::super) quiet: bool,
     #[command(flatten)]
     pub(in super::super) output: Output,
 }
@@ -48,9 +55,9 @@ pub(in super::super) struct Common {
 #[command(next_help_heading = "Target")]
 pub(in super::super) struct TargetArguments {
     /// URL of the server to load, ws:// or wss://; {i} stands for the connection's number in five digits, {r} for its
-    /// room
-    #[arg(long, value_name = "URL", conflicts_with = "spawn")]
-    pub(in super::super) url: Option<String>,
+    /// room. May be repeated to compare servers, each with a label before it: 'old=ws://127.0.0.1:9001/'
+    #[arg(long, value_name = "[LABEL=]URL", conflicts_with = "spawn")]
+    pub(in super::super) url: Vec<NamedUrl>,
     /// Start a server for this run; this is also the default without --url
     #[arg(long)]
     pub(in super::super) spawn: bool,
@@ -63,9 +70,10 @@ pub(in super::super) struct TargetArguments {
     /// Command that starts the server and is replaced by it, for example `taskset -c 0`
     #[arg(long, value_name = "COMMAND", conflicts_with = "url")]
     pub(in super::super) server_prefix: Option<String>,
-    /// Process id of the server, to read its CPU time and memory; not needed for a server that this run starts
-    #[arg(long, value_name = "PID", conflicts_with = "spawn")]
-    pub(in super::super) pid: Option<u32>,
+    /// Process id of the server, to read its CPU time and memory; not needed for a server that this run starts. Several
+    /// are in the order of the URLs, or have the label of one
+    #[arg(long, value_name = "[LABEL=]PID", requires = "url")]
+    pub(in super::super) pid: Vec<NamedPid>,
     /// Header of the handshake, with {i} and {r} as in the URL; may be repeated
     #[arg(long, value_name = "NAME: VALUE")]
     pub(in super::super) header: Vec<String>,
@@ -119,10 +127,8 @@ pub(in super::super) struct Output {
     /// Write a report with plots to this HTML file
     #[arg(long, value_name = "FILE")]
     pub(in super::super) report: Option<PathBuf>,
-    /// End with code 1 if this holds, for example 'p99>5ms', 'cpu>9us' or 'deliveries<100000'; may be repeated
+    /// End with code 1 if this holds, for example 'p99>5ms', 'cpu>9us' or 'deliveries<100000'; may be repeated. Of
+    /// several rounds, the median counts
     #[arg(long, value_name = "CONDITION")]
     pub(in super::super) fail_if: Vec<Condition>,
-    /// Do not show the progress line
-    #[arg(long, short)]
-    pub(in super::super) quiet: bool,
 }

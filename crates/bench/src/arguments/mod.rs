@@ -1,4 +1,7 @@
-//! The command line of `throng bench`: one subcommand for each scenario. Values are checked in `scenario`.
+//! The command line of `throng bench`: one subcommand for each scenario and one that compares results. The values of a
+//! scenario are checked in `scenario`.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -17,7 +20,24 @@ mod protocol;
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
     #[command(subcommand)]
-    pub(super) scenario: Scenario,
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(flatten)]
+    Run(Box<Scenario>),
+    /// Compare the results of runs, from files that --json wrote
+    Compare(Compare),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Compare {
+    /// Results to compare, at least two; the others are compared with the first
+    #[arg(value_name = "FILE", required = true, num_args = 2..)]
+    pub(super) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 const AFTER_HELP: &str = "\
@@ -27,6 +47,8 @@ Examples:
   throng bench rooms --url 'ws://127.0.0.1:8080/ws/chat/u{i}?room={r}' --template '{\"message\":\"%s\"}'
   throng bench connect --url 'wss://localhost:8443/ws/chat/u{i}' --ca ca.pem
   throng bench fanout --protocol socketio --url ws://127.0.0.1:3000 --template '42[\"chat\",\"%s\"]'
+  throng bench echo --rounds 7 --url old=ws://127.0.0.1:9001/ --url new=ws://127.0.0.1:9002/ --report echo.html
+  throng bench compare before.json after.json --report comparison.html
   taskset -c 1 throng bench fanout --server-prefix 'taskset -c 0' --workers 1
 
 Exit codes: 0 success, 1 messages are missing, connections failed, or a condition of --fail-if holds, 64 wrong usage,
@@ -106,9 +128,6 @@ pub(super) struct Slow {
 
 #[derive(Debug, Args)]
 pub(super) struct Storm {
-    /// Number of storms
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(super) rounds: usize,
     #[command(flatten)]
     pub(super) common: Common,
 }

@@ -26,6 +26,8 @@ const PORT_SHARE: f64 = 0.8;
 const MAX_DURATION_S: f64 = 86_400.0;
 /// Most messages per second: at a higher rate the loop would only publish.
 const MAX_RATE: f64 = 10e6;
+/// Number of storms by default.
+const STORMS: usize = 3;
 /// Largest payload in bytes.
 const MAX_SIZE: usize = 16 << 20;
 
@@ -85,7 +87,7 @@ impl Profile {
                 );
                 Self { publishers: it.publishers, ..busy("slow", stalled, &it.traffic, 8) }
             }
-            Scenario::Storm(it) => one_room("storm", Workload::Storm(it.rounds)),
+            Scenario::Storm(it) => one_room("storm", Workload::Storm(it.common.rounds.unwrap_or(STORMS))),
             Scenario::Echo(it) => Self {
                 publishers: connections,
                 receivers: Receivers::Publisher,
@@ -140,8 +142,12 @@ pub(super) fn server_url(scenario: &Scenario, port: u16) -> String {
     format!("{scheme_and_host}:{port}{path}")
 }
 
-fn trust(target: &TargetArguments) -> Trust<'_> {
+/// Returns what the clients of the server at `url` trust. Of several servers, some may speak TLS and others not: what
+/// the command line says about certificates is for the former alone.
+fn trust<'a>(target: &'a TargetArguments, url: &str) -> Trust<'a> {
+    let has_secure = target.url.iter().any(|other| other.url.starts_with("wss://"));
     match &target.ca {
+        _ if has_secure && url.starts_with("ws://") => Trust::System,
         Some(path) => Trust::File(path),
         None if target.insecure => Trust::Any,
         None => Trust::System,
@@ -200,7 +206,7 @@ pub(super) fn plan(scenario: &Scenario, url: &str, pid: Option<u32>) -> anyhow::
         !message.binary || !protocol.has_join(),
         "--binary: the messages of this protocol are text, or use --protocol plain"
     );
-    let (settle, compression, trust) = (target.settle, target.compression, trust(target));
+    let (settle, compression, trust) = (target.settle, target.compression, trust(target, url));
     let offer = compression.then(|| OFFER.to_owned());
     let headers: Vec<_> = target.header.iter().cloned().chain(offer).collect();
     let target = Target::parse(url, &headers, trust)?;

@@ -14,7 +14,7 @@ pub(super) fn chosen(scenario: &Scenario) -> anyhow::Result<Protocol> {
     let common = scenario.common();
     let chosen = common.protocol.protocol;
     ensure!(
-        chosen == Protocol::Throng || common.target.url.is_some(),
+        chosen == Protocol::Throng || !common.target.url.is_empty(),
         "--protocol needs --url: the server that a run starts speaks the protocol of throng"
     );
     let is_echo = matches!(scenario, Scenario::Echo(_)) && chosen == Protocol::Throng;

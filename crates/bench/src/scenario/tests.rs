@@ -1,6 +1,6 @@
 use clap::Parser;
 
-use super::super::arguments::Arguments;
+use super::super::arguments::{Arguments, Command};
 use super::*;
 
 #[derive(Debug, Parser)]
@@ -11,9 +11,15 @@ struct Line {
 
 const URL: &str = "ws://127.0.0.1:9/ws/chat/u{i}?room={r}";
 
+fn scenario(arguments: &[&str]) -> anyhow::Result<Scenario> {
+    match Line::try_parse_from(["bench"].iter().chain(arguments))?.bench.command {
+        Command::Run(scenario) => Ok(*scenario),
+        Command::Compare(_) => anyhow::bail!("not a scenario"),
+    }
+}
+
 fn planned(arguments: &[&str]) -> anyhow::Result<Plan> {
-    let line = Line::try_parse_from(["bench"].iter().chain(arguments))?;
-    plan(&line.bench.scenario, URL, None)
+    plan(&scenario(arguments)?, URL, None)
 }
 
 #[test]
@@ -79,9 +85,8 @@ fn publishers_sit_in_every_room_and_a_share_is_rounded() {
 
 #[test]
 fn settings_of_the_command_line_come_last() {
-    let line = Line::try_parse_from(["bench", "fanout", "--size", "5000", "--set", "log.level=warn"])
-        .expect("a line");
-    let settings = server_settings(&line.bench.scenario).expect("settings");
+    let scenario = scenario(&["fanout", "--size", "5000", "--set", "log.level=warn"]).expect("a line");
+    let settings = server_settings(&scenario).expect("settings");
     assert_eq!(settings.last().map(String::as_str), Some("log.level=warn"));
     assert!(settings.contains(&"chat.max_message_chars=10000".into()), "{settings:?}");
 }
