@@ -88,7 +88,7 @@ fn wants_pictures() -> bool {
     std::env::var_os("THRONG_SCREENSHOTS").is_some_and(|value| value == "1")
 }
 
-/// Writes a picture to this folder if pictures are wanted. The times of day in it are always the same.
+/// Writes a picture to `docs/pictures/` if pictures are wanted. The times of day in it are always the same.
 async fn picture(page: &Page<'_>, name: &str) {
     if !wants_pictures() {
         return;
@@ -97,8 +97,8 @@ async fn picture(page: &Page<'_>, name: &str) {
         time.textContent = `09:${String(12 + n).padStart(2, '0')}`; })";
     page.run(times, vec![]).await;
     let png = page.screenshot().await;
-    assert!(png.len() < 200 * 1024, "{name}: {} bytes are a lot for a page of the manual", png.len());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser").join(name);
+    assert!(png.len() < 150_000, "{name}: {} bytes are a lot for a page of the manual", png.len());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures").join(name);
     std::fs::write(&path, png).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
