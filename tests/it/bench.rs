@@ -250,7 +250,7 @@ fn text_heartbeats_are_answered_and_clients_say_goodbye() {
 }
 
 /// A frame: opcode and payload.
-type Frame = (u8, Vec<u8>);
+pub(crate) type Frame = (u8, Vec<u8>);
 
 /// Starts a server that sends one heartbeat to each client; returns its address, and the frames of each client up to
 /// the end.
@@ -319,7 +319,7 @@ fn toy(pause: Duration) -> std::net::SocketAddr {
 }
 
 /// Answers the handshake; returns the bytes behind it.
-fn open(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub(crate) fn open(stream: &mut TcpStream) -> Option<Vec<u8>> {
     stream.set_nodelay(true).ok()?;
     let mut pending = Vec::new();
     let end = loop {
@@ -339,7 +339,7 @@ fn open(stream: &mut TcpStream) -> Option<Vec<u8>> {
 }
 
 /// Takes the next frame, which must be short and masked; returns its opcode and payload.
-fn take_frame(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<Frame> {
+pub(crate) fn take_frame(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<Frame> {
     while pending.len() < 6 || pending.len() < 6 + usize::from(pending[1] & 0x7f) {
         fill(stream, pending)?;
     }

@@ -62,6 +62,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("bench_compare", "the load generator, for which one kind of server is enough"),
     ("bench_conditions", "the load generator, for which one kind of server is enough"),
     ("bench_plots", "the load generator, for which one kind of server is enough"),
+    ("bench_ramp", "the load generator, for which one kind of server is enough"),
     ("bench_rounds", "the load generator, for which one kind of server is enough"),
     ("bench_tls", "the load generator over TLS, for which one kind of server is enough"),
     ("canary", "the judge of the logs, without a server"),

@@ -15,6 +15,7 @@ mod bench;
 mod bench_compare;
 mod bench_conditions;
 mod bench_plots;
+mod bench_ramp;
 mod bench_rounds;
 mod bench_tls;
 mod canary;

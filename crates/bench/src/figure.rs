@@ -16,9 +16,11 @@ pub(super) enum Figure {
     Max,
     Cpu,
     Memory,
+    /// The rate of a ramp at which p99 was first above ten times that of its first second.
+    Tenfold,
 }
 
-/// Every figure, with its name in a condition.
+/// The figures that every run of a scenario has, with their names in a condition.
 pub(super) const FIGURES: [(&str, Figure); 10] = [
     ("p50", Figure::P50),
     ("p90", Figure::P90),
@@ -41,7 +43,7 @@ impl Figure {
         let (first, last): (&[Self], &[Self]) = match scenario {
             "idle" => return vec![Self::Memory],
             "connect" | "storm" => (&[Self::Handshakes], &[Self::Cpu, Self::Memory]),
-            _ => (&[Self::Deliveries, Self::Messages], &[Self::Cpu, Self::Memory]),
+            _ => (&[Self::Deliveries, Self::Messages], &[Self::Tenfold, Self::Cpu, Self::Memory]),
         };
         [first, &PERCENTILES, last].concat()
     }
@@ -60,17 +62,18 @@ impl Figure {
             Self::Messages => report.messages_per_s,
             Self::Handshakes => report.handshakes.per_s,
             Self::Memory => report.server.as_ref().map(|server| server.kib_per_connection),
+            Self::Tenfold => report.ramp.as_ref().and_then(|ramp| ramp.tenfold_p99_at_per_s),
         }
     }
 
     /// Returns whether the figure is a time, in microseconds.
     pub(super) fn is_time(self) -> bool {
-        !matches!(self, Self::Deliveries | Self::Messages | Self::Handshakes | Self::Memory)
+        matches!(self, Self::P50 | Self::P90 | Self::P99 | Self::P999 | Self::Max | Self::Cpu)
     }
 
     /// Returns whether a server with a larger figure is the better one.
     pub(super) fn is_better_above(self) -> bool {
-        matches!(self, Self::Deliveries | Self::Messages | Self::Handshakes)
+        matches!(self, Self::Deliveries | Self::Messages | Self::Handshakes | Self::Tenfold)
     }
 
     /// Returns the name of the figure in the JSON, with its unit.
@@ -86,6 +89,7 @@ impl Figure {
             Self::Max => "max_us",
             Self::Cpu => "cpu_us_each",
             Self::Memory => "kib_per_connection",
+            Self::Tenfold => "tenfold_p99_at_per_s",
         }
     }
 
@@ -103,6 +107,7 @@ impl Figure {
             Self::Cpu if matches!(scenario, "connect" | "storm") => "CPU time per handshake",
             Self::Cpu => "CPU time per delivery",
             Self::Memory => "KiB per connection",
+            Self::Tenfold => "messages per second at 10 × p99",
         }
     }
 
@@ -128,7 +133,9 @@ mod tests {
         assert_eq!(Figure::of_scenario("fanout")[..2], [Figure::Deliveries, Figure::Messages]);
         for scenario in ["fanout", "rooms", "connect", "idle", "slow", "storm", "echo"] {
             let figures = Figure::of_scenario(scenario);
-            assert!(figures.iter().all(|it| FIGURES.iter().any(|(_, known)| known == it)), "{scenario}");
+            let is_known =
+                |it: &Figure| FIGURES.iter().any(|(_, known)| known == it) || *it == Figure::Tenfold;
+            assert!(figures.iter().all(is_known), "{scenario}");
         }
     }
 

@@ -32,6 +32,9 @@ pub(super) struct Window {
     pub(super) count: u64,
     /// Deliveries or handshakes per second.
     pub(super) per_s: f64,
+    /// Messages that were due per second, over all publishers; only in a ramp.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) offered_per_s: Option<f64>,
     /// Latencies of sampled deliveries that arrived in the window, in microseconds.
     pub(super) latency_us: Summary,
 }
@@ -126,6 +129,7 @@ impl LatencyRecorder {
             at_s: (now_ns.saturating_sub(self.from_ns) as f64 / 1e7).round() / 100.0,
             count,
             per_s: (count as f64 / length_s).round(),
+            offered_per_s: None,
             latency_us: Summary::of(&self.current),
         });
         self.merge_window();

@@ -34,6 +34,7 @@
 //!   heartbeats.rs  when clients send heartbeats of their own
 //!   mark.rs        the mark in a published message
 //!   message.rs     builds published messages
+//!   ramp.rs        rates that rise through the measured time, and what the report says about them
 //!   schedule.rs    when messages are due in an open loop
 //!   pacer.rs       publishes messages at the pace of the plan
 //!   shared.rs      the state that all connections share
@@ -50,6 +51,7 @@
 //!   progress.rs    the progress line on the terminal
 //!   table.rs       the report as rows for people
 //!   plot.rs        line plots as SVG
+//!   curves.rs      the curves of a report
 //!   page.rs        the report as HTML
 //!   comparison/    compares servers over several rounds: its table and page; bars (with whiskers, as SVG),
 //!                  differences (between the runs), files (results that are read again); tests
@@ -65,6 +67,7 @@ mod condition;
 mod connection;
 mod counters;
 mod counting;
+mod curves;
 mod driver;
 mod environment;
 mod event_loop;
@@ -83,6 +86,7 @@ mod plot;
 mod process;
 mod progress;
 mod protocol;
+mod ramp;
 mod report;
 mod rounds;
 mod sampler;

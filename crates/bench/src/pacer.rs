@@ -27,6 +27,7 @@ impl Pacer {
         permits.clear();
         let schedule = match plan.pace {
             Pace::PerSecond(rate) => Some(Schedule::new(start_ns, rate)),
+            Pace::Ramp(ramp) => Some(Schedule::rising(start_ns, plan.warm_up, plan.measured, ramp)),
             Pace::InFlight(count) => {
                 // All permits of a publisher are adjacent, as they are when its messages come back together.
                 permits.extend(

@@ -1,10 +1,9 @@
 //! Renders the report as one HTML file with its table and plots. The file has no script and loads nothing.
 
+use super::curves::plots;
 use super::format::Row;
-use super::latency::{Summary, Window};
-use super::plot::{Plot, Series, XAxis};
+use super::plot::Plot;
 use super::report::Report;
-use super::sampler::Sample;
 
 /// Colours are variables, so that the page suits a dark screen too.
 const STYLE: &str = "\
@@ -21,7 +20,7 @@ td{padding:.2em 0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}tr{bo
 svg{width:100%;margin-top:1.5em}polyline{fill:none;stroke-width:2}.grid{stroke:var(--line)}
 text{font-size:12px;fill:var(--soft)}.title{font-size:15px;font-weight:600;fill:var(--text)}
 .unit{font-weight:400;font-size:12px;fill:var(--soft)}.left{text-anchor:end}.below{text-anchor:middle}
-.bad{color:var(--bad)}.note,.legend{color:var(--soft)}
+.bad{color:var(--bad)}.legend{color:var(--soft)}.note{border-left:3px solid var(--c1);padding-left:.8em}
 polyline.s0,path.s0{stroke:var(--c0)}polyline.s1,path.s1{stroke:var(--c1)}polyline.s2,path.s2{stroke:var(--c2)}
 polyline.s3,path.s3{stroke:var(--c3)}polyline.s4,path.s4{stroke:var(--c4)}
 circle.s0,rect.s0{fill:var(--c0)}circle.s1,rect.s1{fill:var(--c1)}circle.s2,rect.s2{fill:var(--c2)}
@@ -69,76 +68,4 @@ pub(super) fn rows(rows: &[Row]) -> String {
 /// Escapes text for HTML and SVG.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// Returns the plots that have at least one point.
-pub(super) fn plots(report: &Report) -> Vec<Plot> {
-    let about_handshakes = matches!(report.scenario.as_str(), "connect" | "storm");
-    let (latency, distribution, rate) = if about_handshakes {
-        ("Handshake latency over time", "Handshake latency distribution", "Handshakes per second")
-    } else {
-        ("Latency over time", "Latency distribution", "Deliveries per second")
-    };
-    let over_time = |name, value: fn(&Summary) -> f64| Series {
-        name,
-        points: report
-            .windows
-            .iter()
-            .filter(|it| it.latency_us.count > 0)
-            .map(|it| (it.at_s, value(&it.latency_us) / 1e3))
-            .collect(),
-    };
-    let per_second = |it: &Window| (it.at_s, it.per_s);
-    let plots = [
-        Plot {
-            title: latency,
-            unit: "ms",
-            x_axis: XAxis::Time,
-            series: vec![
-                over_time("p50", |it| it.p50),
-                over_time("p90", |it| it.p90),
-                over_time("p99", |it| it.p99),
-                over_time("p99.9", |it| it.p999),
-                over_time("max", |it| it.max),
-            ],
-        },
-        Plot {
-            title: distribution,
-            unit: "ms, by percentile",
-            x_axis: XAxis::Quantiles,
-            series: vec![Series {
-                name: "all",
-                points: report.distribution.iter().map(|(quantile, us)| (*quantile, us / 1e3)).collect(),
-            }],
-        },
-        Plot {
-            title: rate,
-            unit: "/s",
-            x_axis: XAxis::Time,
-            series: vec![Series { name: "all", points: report.windows.iter().map(per_second).collect() }],
-        },
-    ];
-    plots
-        .into_iter()
-        .chain(sampled(report))
-        .filter(|plot| plot.series.iter().any(|series| !series.points.is_empty()))
-        .collect()
-}
-
-/// Returns the plots of what is sampled once a second.
-fn sampled(report: &Report) -> [Plot; 3] {
-    let series = |name, value: fn(&Sample) -> Option<f64>| Series {
-        name,
-        points: report.samples.iter().filter_map(|it| Some((it.at_s, value(it)?))).collect(),
-    };
-    let plot = |title, unit, series| Plot { title, unit, x_axis: XAxis::Time, series };
-    let total = series("total", |it| Some(it.user_cores? + it.system_cores?));
-    let parts = [series("user", |it| it.user_cores), series("system", |it| it.system_cores)];
-    let resident = series("resident", |it| it.resident_kib.map(|kib| kib as f64 / 1024.0));
-    let queued = series("queued", |it| it.queue_bytes.map(|bytes| bytes as f64 / 1024.0));
-    [
-        plot("CPU time of the server", "cores", [total].into_iter().chain(parts).collect()),
-        plot("Resident memory of the server", "MiB", vec![resident]),
-        plot("Queue depth", "KiB in the queues of all clients", vec![queued]),
-    ]
 }

@@ -29,6 +29,8 @@ pub(super) struct Series {
 pub(super) enum XAxis {
     /// Seconds, on a linear scale.
     Time,
+    /// Messages per second, on a linear scale.
+    Rate,
     /// Quantiles from 0 to below 1, on a scale on which each further 9 is as wide as the one before.
     Quantiles,
 }
@@ -75,7 +77,7 @@ impl Plot {
     /// Returns the horizontal position of `x` in units of the axis.
     fn x_position(&self, x: f64) -> f64 {
         match self.x_axis {
-            XAxis::Time => x,
+            XAxis::Time | XAxis::Rate => x,
             XAxis::Quantiles => -(1.0 - x).max(1e-9).log10(),
         }
     }
@@ -85,7 +87,7 @@ impl Plot {
             self.series.iter().flat_map(|series| &series.points).map(value).fold(0.0, f64::max)
         };
         let x_axis = match self.x_axis {
-            XAxis::Time => Axis::up_to(most(|point| point.0)),
+            XAxis::Time | XAxis::Rate => Axis::up_to(most(|point| point.0)),
             XAxis::Quantiles => {
                 Axis { to: self.x_position(most(|point| point.0)).ceil().max(1.0), step: 1.0 }
             }
@@ -119,6 +121,7 @@ impl Plot {
             let at = LEFT + value / x_axis.to * (WIDTH - LEFT - RIGHT);
             let label = match self.x_axis {
                 XAxis::Time => format!("{} s", x_axis.label(value)),
+                XAxis::Rate => format!("{}/s", x_axis.label(value)),
                 XAxis::Quantiles => quantile_label(value as usize),
             };
             // The last label is centred on the right edge: it is moved to the left until it fits.
@@ -210,7 +213,7 @@ mod tests {
     /// The label of the last tick, such as `99.999 %`, is wider than the margin.
     #[test]
     fn every_label_fits_into_the_plot() {
-        for (x_axis, most) in [(XAxis::Quantiles, 0.999_999_9), (XAxis::Time, 100_000.0), (XAxis::Time, 5.0)]
+        for (x_axis, most) in [(XAxis::Quantiles, 0.999_999_9), (XAxis::Time, 100_000.0), (XAxis::Rate, 1e7)]
         {
             let series = vec![Series { name: "a", points: vec![(0.0, 1.0), (most, 9_999_999.0)] }];
             let svg = Plot { title: "T", unit: "u", x_axis, series }.svg();

@@ -10,6 +10,7 @@ use super::environment::Environment;
 use super::latency::{Summary, Window};
 use super::outcome::{Interval, Measurement, Outcome, ResidentMemory};
 use super::plan::{Plan, Workload};
+use super::ramp::Climb;
 use super::sampler::Sample;
 use super::schedule::Pace;
 
@@ -36,6 +37,8 @@ pub(super) struct Report {
     /// Open loop: messages per second over all publishers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rate_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ramp: Option<Climb>,
     /// Length of the measurement.
     pub(super) seconds: f64,
     /// Messages sent per second. All rates and latencies are left out if no connection was ever open.
@@ -173,7 +176,8 @@ fn cores(used: Duration, interval: &Interval) -> f64 {
 impl Report {
     /// Makes the report of a run that is over.
     pub(super) fn new(plan: &Plan, environment: Environment, outcome: Outcome) -> Self {
-        let Outcome { counters, connecting, measured, resident, .. } = outcome;
+        let Outcome { counters, connecting, mut measured, resident, .. } = outcome;
+        let ramp = ramp(plan, &mut measured.windows);
         let interval = measured.interval;
         let about_handshakes = matches!(plan.workload, Workload::Connect | Workload::Storm(_));
         let handshakes = if about_handshakes { &measured } else { &connecting };
@@ -202,6 +206,7 @@ impl Report {
             payload_bytes: plan.size,
             in_flight,
             rate_per_s,
+            ramp,
             seconds: round(interval.length.as_secs_f64(), 3),
             messages_per_s: per_s(interval.sent, 1.0, 1),
             deliveries_per_s: per_s(interval.delivered, 1.0, 1),
@@ -260,6 +265,13 @@ impl Report {
         }
         failures
     }
+}
+
+/// Returns what the windows say about a ramp, after the offered rate was filled in; `None` for any other pace.
+fn ramp(plan: &Plan, windows: &mut [Window]) -> Option<Climb> {
+    let Pace::Ramp(ramp) = plan.pace else { return None };
+    ramp.offer(windows, plan.measured.as_secs_f64());
+    Some(Climb::new(ramp, windows))
 }
 
 /// Returns handshakes per second. For storms, the pauses between them are not counted.

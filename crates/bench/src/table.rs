@@ -2,6 +2,7 @@
 
 use super::format::{Row, grouped, time};
 use super::latency::Summary;
+use super::ramp::Climb;
 use super::report::Report;
 
 /// Formats the percentiles, or returns `None` if nothing was recorded.
@@ -10,6 +11,15 @@ fn latency(summary: &Summary) -> Option<String> {
     let all = [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p999), ("max", max)]
         .map(|(name, us)| format!("{name} {}", time(*us)));
     (!summary.is_empty()).then(|| all.join("  "))
+}
+
+/// Says at which rate p99 left its bounds; `None` if nothing arrived.
+fn climb(ramp: &Climb) -> Option<String> {
+    let bound = format!("10 × that of the first second, which is {}", time(ramp.first_p99_us?));
+    Some(match ramp.tenfold_p99_at_per_s {
+        Some(rate) => format!("p99 was first above {bound}, at {} messages/s offered", grouped(rate)),
+        None => format!("p99 of each second stayed within {bound}"),
+    })
 }
 
 impl Report {
@@ -28,7 +38,7 @@ impl Report {
                 },
             )
         }));
-        if self.in_flight.is_some() || self.rate_per_s.is_some() {
+        if self.pace().is_some() {
             self.traffic_rows(&mut rows);
         }
         if let Some(stalled) = &self.stalled {
@@ -81,6 +91,7 @@ impl Report {
             rows.push(("deliveries", format!("{} ({each}in {} s)", rate(deliveries), self.seconds)));
         }
         rows.extend(latency(&self.latency_us).map(|it| ("latency", it)));
+        rows.extend(self.ramp.as_ref().and_then(climb).map(|it| ("ramp", it)));
     }
 
     /// Describes connections, publishers and pace.
@@ -95,9 +106,13 @@ impl Report {
 
     /// Describes how messages are paced; `None` in a scenario without traffic.
     pub(super) fn pace(&self) -> Option<String> {
-        match (self.in_flight, self.rate_per_s) {
-            (Some(count), _) => Some(format!("{count} in flight each")),
-            (_, Some(rate)) => Some(format!("{} messages/s on schedule", grouped(rate))),
+        match (self.in_flight, self.rate_per_s, &self.ramp) {
+            (Some(count), ..) => Some(format!("{count} in flight each")),
+            (_, Some(rate), _) => Some(format!("{} messages/s on schedule", grouped(rate))),
+            (.., Some(ramp)) => {
+                let [from, to] = [ramp.from_per_s, ramp.to_per_s].map(grouped);
+                Some(format!("from {from} to {to} messages/s on schedule"))
+            }
             _ => None,
         }
     }

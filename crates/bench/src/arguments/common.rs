@@ -7,6 +7,7 @@ use clap::Args;
 use super::protocol::ProtocolArguments;
 use crate::candidates::{NamedPid, NamedUrl};
 use crate::condition::Condition;
+use crate::ramp::Ramp;
 use crate::units::seconds;
 
 #[derive(Debug, Clone, Args)]
@@ -19,6 +20,10 @@ pub(in super::super) struct Traffic {
     /// counts from the time at which a message was due, so that a server that stalls cannot hide it
     #[arg(long, value_name = "PER_SECOND")]
     pub(in super::super) rate: Option<f64>,
+    /// Open loop whose rate rises evenly through the measurement, from one number of messages per second to another;
+    /// the warm-up has the lower one
+    #[arg(long, value_name = "FROM..TO", conflicts_with_all = ["rate", "in_flight"])]
+    pub(in super::super) ramp: Option<Ramp>,
     /// Length of the measurement in seconds, or with a unit (500ms, 5s, 2m), as for every duration here
     #[arg(long, visible_alias = "duration", value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     pub(in super::super) seconds: f64,

@@ -13,6 +13,9 @@ const BAR: f64 = 10.0;
 /// Half the height of a whisker's ends.
 const END: f64 = 5.0;
 
+/// Number of letters that surely fit beside each other: a label and its value.
+const LETTERS: usize = 48;
+
 /// The value of one server.
 #[derive(Debug)]
 pub(super) struct Bar {
@@ -24,6 +27,15 @@ pub(super) struct Bar {
     pub(super) interval: Option<(f64, f64)>,
     /// Number of the server, by which it has its colour in every figure.
     pub(super) number: usize,
+}
+
+/// Returns the beginning of a label that has up to `most` characters. The table has all of it.
+fn shortened(label: &str, most: usize) -> String {
+    if label.chars().count() <= most {
+        return label.to_owned();
+    }
+    let beginning: String = label.chars().take(most.saturating_sub(1)).collect();
+    format!("{beginning}…")
 }
 
 /// Returns the bars as an SVG element. All begin at 0, so that their lengths can be compared.
@@ -45,7 +57,7 @@ pub(super) fn svg(title: &str, note: &str, bars: &[Bar]) -> String {
             "<text x=\"0\" y=\"{text_at}\" class=\"key\">{}</text>\
              <text x=\"{WIDTH}\" y=\"{text_at}\" class=\"left\">{}</text>\n\
              <rect x=\"0\" y=\"{bar_at}\" width=\"{:.1}\" height=\"{BAR}\" class=\"s{colour}\"/>",
-            escaped(&bar.label),
+            escaped(&shortened(&bar.label, LETTERS.saturating_sub(bar.text.chars().count()))),
             escaped(&bar.text),
             x(bar.value),
         );
@@ -80,6 +92,11 @@ mod tests {
         assert!(svg.contains("M100.5 58H399.0"), "from a quarter to the end: {svg}");
         assert_eq!(svg.matches("whisker").count(), 1, "one has no interval: {svg}");
         assert!(svg.contains("&lt;a&gt;") && !svg.contains("<a>"), "{svg}");
+    }
+
+    #[test]
+    fn a_long_label_leaves_room_for_the_value() {
+        assert_eq!([shortened("abc", 3), shortened("abcd", 3), shortened("é", 0)], ["abc", "ab…", "…"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn between(sides: &[Side]) -> Vec<String> {
 
 /// Returns whether the command line says how long the measurement takes.
 fn is_timed(report: &Report) -> bool {
-    report.in_flight.is_some() || report.rate_per_s.is_some() || report.scenario == "idle"
+    report.pace().is_some() || report.scenario == "idle"
 }
 
 /// Returns everything that must be equal for a fair comparison: a name and a value.

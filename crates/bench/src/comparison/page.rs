@@ -1,7 +1,8 @@
 //! Renders a comparison as one HTML file: bars with whiskers, a table, and the curves of each server's median round.
 
+use super::super::curves::plots;
 use super::super::figure::Figure;
-use super::super::page::{document, escaped, plots, rows};
+use super::super::page::{document, escaped, rows};
 use super::super::plot::Plot;
 use super::bars::{self, Bar};
 use super::table::{Cells, factor};

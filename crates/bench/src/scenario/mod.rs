@@ -26,6 +26,8 @@ const PORT_SHARE: f64 = 0.8;
 const MAX_DURATION_S: f64 = 86_400.0;
 /// Most messages per second: at a higher rate the loop would only publish.
 const MAX_RATE: f64 = 10e6;
+/// Shortest measured time of a ramp, in seconds.
+const MIN_RAMP_S: f64 = 2.0;
 /// Number of storms by default.
 const STORMS: usize = 3;
 /// Largest payload in bytes.
@@ -263,6 +265,14 @@ fn check_message(message: &MessageArguments, template: &str) -> anyhow::Result<u
 }
 
 fn pace(traffic: Option<&Traffic>, in_flight: usize) -> anyhow::Result<Pace> {
+    if let Some((ramp, traffic)) = traffic.and_then(|it| it.ramp.zip(Some(it))) {
+        ensure!(ramp.to <= MAX_RATE, "--ramp {}..{}: must be at most {MAX_RATE}", ramp.from, ramp.to);
+        ensure!(
+            traffic.seconds >= MIN_RAMP_S,
+            "--ramp: needs --seconds of at least {MIN_RAMP_S}, because latency is shown for each second"
+        );
+        return Ok(Pace::Ramp(ramp));
+    }
     let Some(rate) = traffic.and_then(|it| it.rate) else { return Ok(Pace::InFlight(in_flight)) };
     ensure!(rate > 0.0 && rate <= MAX_RATE, "--rate {rate}: must be above 0 and at most {MAX_RATE}");
     Ok(Pace::PerSecond(rate))

@@ -1,6 +1,7 @@
 use clap::Parser;
 
 use super::super::arguments::{Arguments, Command};
+use super::super::ramp::Ramp;
 use super::*;
 
 #[derive(Debug, Parser)]
@@ -48,6 +49,10 @@ fn every_scenario_has_a_plan_by_default_and_every_wrong_value_is_refused() {
         &["fanout", "--rate", "0"],
         &["fanout", "--rate", "NaN"],
         &["fanout", "--rate", "5", "--in-flight", "1"],
+        &["fanout", "--ramp", "5..5"],
+        &["fanout", "--ramp", "1..1e9"],
+        &["fanout", "--ramp", "1..5", "--seconds", "1"],
+        &["fanout", "--ramp", "1..5", "--rate", "5"],
         &["fanout", "--in-flight", "0"],
         &["fanout", "--seconds", "0"],
         &["fanout", "--seconds", "-1"],
@@ -76,6 +81,8 @@ fn publishers_sit_in_every_room_and_a_share_is_rounded() {
     assert_eq!((plan.publishers, (0..5).map(|i| plan.room(i)).collect::<Vec<_>>()), (5, vec![0, 1, 2, 3, 4]));
     let slow = planned(&["slow", "--connections", "25", "--stall", "10"]).expect("a plan");
     assert_eq!(slow.workload, Workload::Traffic { stalled: 3 });
+    let rising = planned(&["echo", "--ramp", "10..1000"]).expect("a plan");
+    assert_eq!(rising.pace, Pace::Ramp(Ramp { from: 10.0, to: 1_000.0 }));
     let open = planned(&["echo", "--rate", "1000"]).expect("a plan");
     assert_eq!(
         (open.pace, open.publishers, open.receivers),
