@@ -27,6 +27,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("sudo ", "changes the machine; tests/package.sh does it in a scratch root"),
     ("docker ", "needs a container engine; tests/image.py makes the stages by hand"),
     ("kubectl ", "needs a cluster; tests/deployment.sh validates the manifests"),
+    ("throng bench compare ", "needs results; tests/it/bench_compare.rs makes some"),
     ("throng bench fanout --protocol ", "needs such a server; tests/protocols.sh has one of each"),
     ("throng history ", "there is no such folder; tests/it/history_damage.rs runs it on one"),
 ];
@@ -52,8 +53,11 @@ fn rewritten(line: &str, target: &Target) -> String {
     let mut line = line.replace("127.0.0.1:8080", server).replace("127.0.0.1:9000", "127.0.0.1:0");
     line = line.replace("localhost:8443", &format!("localhost:{secure_port}"));
     line = line.replace("http://chat.example/", &format!("http://{server}/"));
-    // The example names another WebSocket server, and a rate that a build for tests cannot keep.
-    line = line.replace("127.0.0.1:9001/", &format!("{server}/ws?raw")).replace("--rate 20000", "--rate 200");
+    // The examples name other WebSocket servers, and a rate that a build for tests cannot keep.
+    for other in ["127.0.0.1:9001/", "127.0.0.1:9002/"] {
+        line = line.replace(other, &format!("{server}/ws?raw"));
+    }
+    line = line.replace("--rate 20000", "--rate 200").replace("--rounds 7", "--rounds 2");
     line = line.replace("--duration 10s", "--seconds 1");
     line = line.replace("throng chat --user", &format!("throng chat ws://{server} --user"));
     line = line.replace("throng api ", &format!("throng api --url http://{server} "));
