@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::bench::number;
 use crate::support::server::run;
 
-const FAST: &[&str] = &["--seconds", "0.3", "--warm-up", "0.1", "--settle", "0", "--workers", "1"];
+const FAST: &[&str] = &["--seconds", "0.6", "--warm-up", "0.1", "--settle", "0", "--workers", "1"];
 
 /// Runs a fan-out, keeps its result in `folder`, and returns the path of that.
 #[track_caller]
@@ -49,12 +49,10 @@ fn files_of_several_rounds_are_compared_with_an_interval() {
         .map(|it| number(&result, &format!("/summary/1/figures/deliveries_per_s/ratio/{it}")));
     assert!(ratio.is_sorted(), "{ratio:?}");
     assert_eq!((&result["paired"], &result["reports"][5]["label"]), (&false.into(), &"after".into()));
-    assert_eq!(
-        result["notes"],
-        json!([
-            "The files were measured at different times: what the machine did meanwhile is part of their ratios"
-        ])
-    );
+    // A run this short may have used no CPU time that the system has counted, which is noted too.
+    let notes = result["notes"].as_array().expect("notes");
+    assert!(notes.iter().any(|it| it.as_str().is_some_and(|it| it.contains("different times"))), "{notes:?}");
+    assert!(!notes.iter().any(|it| it.as_str().is_some_and(|it| it.contains("Different"))), "{notes:?}");
     let page = std::fs::read_to_string(page).expect("a file");
     for part in ["throng bench fanout: before and after", "class=\"whisker\"", "Latency over time", "kernel"]
     {

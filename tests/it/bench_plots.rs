@@ -2,15 +2,17 @@
 
 use serde_json::Value;
 
-use crate::bench::SHORT;
 use crate::support::server::run;
+
+/// Long enough for several samples and many ticks of CPU time, even on a busy machine.
+const LONG: &[&str] = &["--seconds", "4", "--warm-up", "0.2", "--settle", "0.2", "--workers", "1"];
 
 #[test]
 fn the_report_has_its_table_and_plots() {
     let folder = tempfile::tempdir().expect("a folder");
     let (html, json) = (folder.path().join("report.html"), folder.path().join("result.json"));
     let files = ["--report", html.to_str().expect("text"), "--json", json.to_str().expect("text")];
-    let output = run(&[&["bench", "fanout", "-c", "10", "--rate", "100"], &files[..], SHORT].concat(), &[]);
+    let output = run(&[&["bench", "fanout", "-c", "10", "--rate", "500"], &files[..], LONG].concat(), &[]);
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && table.contains("deliveries") && table.contains("p99.9"), "{output:?}");
     let report: Value = serde_json::from_slice(&std::fs::read(json).expect("a file")).expect("JSON");
