@@ -22,9 +22,9 @@ LONGEST_PAUSE, LAST_PAUSE = 1.6, 3.5 # seconds without a change, in the picture 
 FRAME = 0.1 # changes that are nearer to each other are shown together
 PATIENCE = 30 # longest wait for a text to appear
 MAX_BYTES = 60_000
-DESCRIPTION = ("A recording of two terminals. In the first a server is started with throng demo. In the second somebody "
-               "enters with throng chat, reads what the others say, and writes. The server is killed and started again, "
-               "and the message that was written meanwhile arrives.")
+DESCRIPTION = ("A recording of two terminals. In the first a server is started with throng demo. In the second "
+               "somebody enters with throng chat, reads what the others say, and writes. The server is killed and "
+               "started again, and the message that was written meanwhile arrives.")
 
 class Pane:
     """A shell in a pseudo-terminal, the screen that it writes to, and what that showed when."""

@@ -101,6 +101,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("renewal", "the tokens of one connection"),
     ("revoke", "the revocations of one node; those of several are in tests/cluster"),
     ("schemas", "the protocol's description, without a server"),
+    ("scripts", "scripts that measure and draw, with servers of their own"),
     ("security", "the words of the security policy"),
     ("settings", "the configuration, without a server"),
     ("shell", "the shell lines of the manual"),

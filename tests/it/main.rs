@@ -65,6 +65,7 @@ mod reload;
 mod renewal;
 mod revoke;
 mod schemas;
+mod scripts;
 mod secure;
 mod security;
 mod settings;

@@ -17,6 +17,7 @@ use crate::support::{binary, eventually};
 const SKIPPED: &[(&str, &str)] = &[
     ("cargo build --release", "builds for minutes; the next line needs it"),
     ("benches/targets.py", "measures for hours, and needs the lab"),
+    ("benches/peers/run.py", "measures for minutes, and needs the packages of other servers"),
     ("cargo run --release", "builds for minutes; what it starts is started here as `throng`"),
     ("cargo install", "builds for minutes, and installs what it builds"),
     ("cargo test --release", "builds for minutes; tests/run does it"),

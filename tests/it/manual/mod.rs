@@ -47,6 +47,7 @@ const ALL: &[Page] = &[
     page!("docs/architecture.md"),
     page!("docs/benchmarking.md"),
     page!("docs/cluster.md"),
+    page!("docs/comparison.md"),
     page!("docs/install.md"),
     page!("docs/performance.md"),
     page!("docs/webhooks.md"),
