@@ -18,7 +18,7 @@ from screen import Screen
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS, SERVER_ROWS, CHAT_ROWS = 92, 5, 15
 KEY_PAUSE, READING = 0.055, 1.3 # seconds between two keys, and to read what has come
-LONGEST_PAUSE, LAST_PAUSE = 1.6, 3.5 # seconds without a change, in the picture and at its end
+LONGEST_PAUSE, LAST_PAUSE = 1.2, 3.5 # seconds without a change, in the picture and at its end
 FRAME = 0.1 # changes that are nearer to each other are shown together
 PATIENCE = 30 # longest wait for a text to appear
 MAX_BYTES = 60_000
