@@ -86,9 +86,11 @@ def running(a, peer):
         port = probe.getsockname()[1]
     command, options = PEERS[peer]
     command = filled(command, port=port, server=a.server, build=a.build)
+    # Settings in the environment would make one of the servers another one.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("THRONG_")}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen([*a.first, *command], cwd=a.packages if peer in ("ws", "socketio") else None,
-                                   stdout=log, stderr=log)
+                                   env=environment, stdout=log, stderr=log)
         try:
             deadline = time.monotonic() + PATIENCE
             while not listens(port):
