@@ -33,9 +33,8 @@ GO = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode"}
 RT_RUNTIME = Path("/proc/sys/kernel/sched_rt_runtime_us")
 PATIENCE = 30 # seconds until a server must listen, or has ended
 PLAIN = ["--url", "ws://127.0.0.1:{port}/u{i}?room={r}"]
-# When `throng bench` knows Socket.IO by a name, these options become that name.
-SOCKET_IO = ["--url", "ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket&user=u{i}&room={r}", "--hello", "40",
-             "--template", '42["message","%s"]']
+SOCKET_IO = ["--url", "ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket&user=u{i}&room={r}",
+             "--protocol", "socketio"]
 
 # Each server: its command and its options of the load. `{port}`, `{packages}` and `{build}` are filled in.
 PEERS = {
