@@ -65,8 +65,8 @@
 //                tokens from a URL) · request_handler (page, call, refusal or endpoint) · api (calls of other servers:
 //                limits, log) · keys (of the operator and of other servers) · endpoint_setup (token, user id, room) ·
 //                denial (how a request is denied) · door (the addresses, and what each serves) · reload (of the
-//                settings) · dashboard (its feed and snapshots; counters for other nodes and their rows; info; CPU and
-//                memory) · drain
+//                settings) · dashboard (its feed, snapshots and past; counters for other nodes and their rows; info;
+//                CPU and memory) · drain
 //   http/        mod · app (the application behind it) · first (the short way of a handshake that comes whole) · serve
 //                (a connection until it is upgraded) · limits (of one connection) · service (one request) · request
 //                (its head) · received (its body) · body (of a response: whole, or in parts) · upgrade (the 101 by
@@ -133,12 +133,13 @@
 //                browse.js (the listed rooms) · what comes: events.js, history.js (older messages, members), alerts.js
 //                (title, notifications, sound) · what goes: composer.js, field.js, send.js, commands.js, complete.js
 //                (suggestions), listbox.js, emoji.js · who one is: entry.js (the form, the way out), session.js (kept
-//                over a reload), tabs.js (other tabs), settings.js · page.js (errors and words) · dom.js (elements) ·
-//                client.js (speaks throng.v1, for other pages and for Node too). The dashboard: dashboard.html ·
-//                dashboard.css · dashboard.js (joins the parts) · feed.js (its connection and key) · control.js (its
-//                calls of the API) · figures.js (which curves and facts there are) · plot.js (a curve) · tables.js (the
-//                rest that is shown) · states.js (thresholds, and what to do) · export.js (as JSON) · stats.js (its
-//                calculations) · nodes.js (those for several nodes) · countdown.js (to the next attempt, of both pages)
+//                over a reload), tabs.js (other tabs), handover.js (other devices), settings.js · page.js (errors and
+//                words) · dom.js (elements) · client.js (speaks throng.v1, for other pages and for Node too). The
+//                dashboard: dashboard.html · dashboard.css · dashboard.js (joins the parts) · feed.js (its connection
+//                and key) · control.js (its calls of the API) · figures.js (which curves and facts there are) · plot.js
+//                (a curve) · tables.js (the rest that is shown) · states.js (thresholds, and what to do) · export.js
+//                (as JSON) · stats.js (its calculations) · nodes.js (those for several nodes) · countdown.js (to the
+//                next attempt, of both pages)
 //   config/      mod · tree (all settings, the list of keys) · bounds, features, engine (the sections) · room_rules
 //                (settings for rooms by pattern) · tls (the section) · schema (a key is declared once) · kind, text,
 //                list, tables (kinds of values) · types (policies, secrets) · address (host and port) · url ·

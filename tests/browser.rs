@@ -18,6 +18,8 @@ mod driver;
 mod errors;
 #[path = "browser/fits.rs"]
 mod fits;
+#[path = "browser/handover.rs"]
+mod handover;
 #[path = "browser/looks.rs"]
 mod looks;
 #[path = "browser/many.rs"]

@@ -37,7 +37,7 @@ const fn new(path: &'static str, kind: Kind, body: &'static str) -> File {
 }
 
 /// The files that browsers load, by path.
-static FILES: [File; 45] = [
+static FILES: [File; 46] = [
     new("/", Kind::Page, include_str!("../web/index.html")),
     new("/app.js", Kind::Script, include_str!("../web/app.js")),
     new("/state.js", Kind::Script, include_str!("../web/state.js")),
@@ -61,6 +61,7 @@ static FILES: [File; 45] = [
     new("/listbox.js", Kind::Script, include_str!("../web/listbox.js")),
     new("/switcher.js", Kind::Script, include_str!("../web/switcher.js")),
     new("/browse.js", Kind::Script, include_str!("../web/browse.js")),
+    new("/handover.js", Kind::Script, include_str!("../web/handover.js")),
     new("/settings.js", Kind::Script, include_str!("../web/settings.js")),
     new("/alerts.js", Kind::Script, include_str!("../web/alerts.js")),
     new("/countdown.js", Kind::Script, include_str!("../web/countdown.js")),

@@ -3,11 +3,12 @@ import { offerRooms } from "./browse.js";
 import { Client } from "./client.js";
 import { $, make } from "./dom.js";
 import { listen } from "./events.js";
+import { installHandover, takeHandover } from "./handover.js";
 import { renderLists } from "./lists.js";
 import { redraw } from "./log.js";
 import { avatar, nameTag } from "./messages.js";
-import { complain, isFine, refused } from "./page.js";
-import { show, visit } from "./rooms.js";
+import { HELD, IN_USE, complain, isFine, refused } from "./page.js";
+import { notify, show, visit } from "./rooms.js";
 import { placeOf, replaceAddress, writeAddress } from "./route.js";
 import { forget, keep, kept, restore } from "./session.js";
 import { USER, chat, conversations, forgetAll, keyOf, openConversation, rememberName } from "./state.js";
@@ -85,7 +86,7 @@ async function enter({ user, name = "", room, token, position, back }) {
 
 /** Offers to go on here if another tab of this browser holds the name. */
 async function offerToGoOn({ message }, request) {
-  if (message !== "User ID already in use") return;
+  if (message !== IN_USE) return;
   const session = await sessionElsewhere(request.user);
   if (!session || chat.shown) return;
   complain($("name"), "You are in the chat under this name, in another tab");
@@ -98,7 +99,8 @@ async function again() {
   const { client, me: user, name, token, shown } = chat;
   const session = await sessionElsewhere(user);
   if (client !== chat.client) return;
-  if (!session) return client.connect().catch(() => {}); // the state shows the reason
+  // The state shows the reason.
+  if (!session) return client.connect().catch(({ message }) => message === IN_USE && notify(shown, HELD));
   enter({ user, name, token, position: { ...client.position, session }, back: shown });
 }
 
@@ -148,6 +150,16 @@ function showId() {
   $("name-id").textContent = id && id !== name ? `Your id, for @ and for addresses: ${id}` : "";
 }
 
+/** Goes on with the chat of another device if the address has its link. */
+function continueHere() {
+  const handover = takeHandover();
+  if (!handover) return false;
+  if (chat.shown) quit();
+  $("name").value = handover.name || handover.user;
+  enter(handover);
+  return true;
+}
+
 /** Installs the form. Enters at once if this tab was in the chat before. */
 export function installEntry() {
   $("enter").addEventListener("submit", submitted);
@@ -158,6 +170,8 @@ export function installEntry() {
     const isHere = user === chat.me && chat.client?.state.name === "online";
     return isHere ? chat.client.position.session : undefined;
   });
+  installHandover(continueHere);
+  if (continueHere()) return;
   const parameters = new URLSearchParams(location.search);
   const place = placeOf(location.hash);
   if (parameters.has("name")) $("name").value = parameters.get("name");

@@ -1,8 +1,13 @@
 /** Parts of the chat page: its fields and their errors, its panels, and its words for states and errors. */
 import { $ } from "./dom.js";
 
-const IN_USE = "This name is in use at the moment: choose another. "
-  + "If it is you, on another device, leave the chat there first";
+/** The reason for which the server refuses a name that somebody has. */
+export const IN_USE = "User ID already in use";
+const TAKEN = "This name is in use at the moment: choose another. If it is you, open Settings on the other device and "
+  + "choose “Continue on another device”, or leave the chat there. If that device is lost, wait a moment and try again";
+/** Said to somebody who wants back what went on elsewhere. */
+export const HELD = "The other device is in the chat under your name. To come back, open Settings there and choose "
+  + "“Continue on another device”, or leave the chat there and connect again here";
 const REPLACED = 4501; // close code: another connection has taken the name over, or an operator ended this one
 
 /** Returns the state of the connection in words. */
@@ -11,7 +16,7 @@ export function stateWords({ name, reason, code }) {
     connecting: "Connecting…", online: "Connected", waiting: "Connection lost, reconnecting",
     stopped: code === REPLACED && reason !== "Kicked"
       ? "You went on in another tab or on another device"
-      : `Disconnected: ${reason || `code ${code}`}`,
+      : reason === IN_USE ? "Your name is in use on another device" : `Disconnected: ${reason || `code ${code}`}`,
   };
   return words[name] ?? "";
 }
@@ -42,7 +47,7 @@ export function explain(error) {
 /** Shows why the server refused the connection, at the field that has to be changed. */
 export function refused(error) {
   const reasons = {
-    "User ID already in use": ["name", IN_USE],
+    [IN_USE]: ["name", TAKEN],
     "Invalid user ID": ["name", $("name").dataset.rule],
     "Invalid name": ["name", $("name").dataset.rule],
     "Invalid room": ["first-room", $("first-room").dataset.rule],

@@ -71,7 +71,7 @@ async fn a_name_of_somebody_else_is_taken() {
     let asking = async {
         let page = Page::request_entry(&browser, &server, "alice", "lobby").await;
         expect_complaint(&page, "#name", "This name is in use at the moment: choose another").await;
-        expect_complaint(&page, "#name", "If it is you, on another device").await;
+        expect_complaint(&page, "#name", "If it is you, open Settings on the other device").await;
         page.until("nothing to go on with", "!$('#go-on')").await;
         page.write("#name", "alice2").await;
         page.click("#enter button").await;

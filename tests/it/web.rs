@@ -32,6 +32,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/listbox.js", "text/javascript; charset=utf-8", "/**"),
     ("/switcher.js", "text/javascript; charset=utf-8", "/**"),
     ("/browse.js", "text/javascript; charset=utf-8", "/**"),
+    ("/handover.js", "text/javascript; charset=utf-8", "/**"),
     ("/settings.js", "text/javascript; charset=utf-8", "/**"),
     ("/alerts.js", "text/javascript; charset=utf-8", "/**"),
     ("/countdown.js", "text/javascript; charset=utf-8", "/**"),
