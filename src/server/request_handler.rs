@@ -245,7 +245,7 @@ impl RequestHandler<'_> {
         if request.method() == "HEAD" {
             return Ok(respond::events(mpsc::channel(1).1));
         }
-        let events = dashboard.watch()?;
+        let events = dashboard.watch(&self.shared.node)?;
         // A viewer stays: the permit is for others.
         drop(self.permit.take());
         Ok(respond::events(events))

@@ -12,7 +12,7 @@ import { FACTS, PLOTS } from "./figures.js";
 import { Nodes, choose, dashboardOf } from "./nodes.js";
 import { POINTS, Plot, write } from "./plot.js";
 import { Recent, judge } from "./states.js";
-import { Series, compare } from "./stats.js";
+import { Series, compare, samplesOf } from "./stats.js";
 import { linkTo, renderDrops, renderNodes, renderOwn, renderStates } from "./tables.js";
 
 /** The name of the node that the page is about; null for all nodes. */
@@ -31,6 +31,8 @@ let last = null;
 let first = null;
 let changes = null;
 let lastAt = 0;
+/** The last five minutes as the server has kept them, until the first snapshot shows where they end. */
+let past = null;
 /** The kind of view that the page is laid out for, and its facts with the elements that show them. */
 let layout = null;
 let facts = [];
@@ -66,29 +68,47 @@ function renderWay({ kind, node }) {
   $("unknown").replaceChildren(...(problem ? [problem.slice(0, -known.join(", ").length), ...links] : []));
 }
 
+/** Adds a point to the curves; `now` and `news` are null for a gap. */
+function point(at, now, news) {
+  times.push(at);
+  plots.forEach((plot) => plot.take(now, news));
+}
+
+/** Adds the gap before a snapshot or sample that comes so many seconds after the last one. */
+function gap({ started_ms, uptime_ms }, seconds) {
+  const missed = last ? Math.min(POINTS, Math.round(seconds) - 1) : 0;
+  // The times are the server's, as in its log.
+  for (let second = missed; second > 0; second -= 1) point(started_ms + uptime_ms - 1_000 * second, null, null);
+}
+
+/** Draws what the server has kept of the time before a snapshot. The other nodes have kept theirs. */
+function drawPast(snapshot) {
+  const samples = past && choose(snapshot, WANTED) === "own" ? samplesOf(past, last, snapshot) : [];
+  past = null;
+  for (const sample of samples) {
+    const news = last && compare(last, sample);
+    gap(sample, news?.seconds ?? (performance.now() - lastAt) / 1_000);
+    point(sample.started_ms + sample.uptime_ms, sample, news);
+    [last, lastAt] = [sample, performance.now()];
+  }
+}
+
 function take(snapshot) {
+  drawPast(snapshot);
   const at = performance.now();
   changes = last && compare(last, snapshot);
   // The same snapshot again, from the same server and moment.
   if (last && !changes && last.started_ms === snapshot.started_ms && last.uptime_ms === snapshot.uptime_ms) return;
   // The time between snapshots is measured by the server's clock, so that snapshots that arrive late together leave no
   // gap; after a restart of the server, it is measured by the clock of this page.
-  const seconds = changes ? changes.seconds : (at - lastAt) / 1_000;
-  const missed = last ? Math.min(POINTS, Math.round(seconds) - 1) : 0;
-  // The times are the server's, as in its log.
-  const now = snapshot.started_ms + snapshot.uptime_ms;
-  for (let second = missed; second > 0; second -= 1) {
-    times.push(now - 1_000 * second);
-    plots.forEach((plot) => plot.take(null, null));
-  }
+  gap(snapshot, changes ? changes.seconds : (at - lastAt) / 1_000);
   if (!first || first.started_ms !== snapshot.started_ms) first = snapshot;
   last = snapshot;
   lastAt = at;
   nodes.take(snapshot.nodes ?? []);
   view = { ...look(), all: nodes.all, last };
   recent.take(view);
-  times.push(now);
-  plots.forEach((plot) => plot.take(view.now, view.changes));
+  point(snapshot.started_ms + snapshot.uptime_ms, view.now, view.changes);
   schedule();
 }
 
@@ -138,6 +158,7 @@ $("export").addEventListener("click", () => {
 
 start({
   take,
+  takePast: (history) => { past = history; },
   onOpen: () => {
     isLocked = false;
     control.toggle(true);

@@ -54,8 +54,8 @@ let calls = null;
 
 /**
  * Starts to read the stream.
- * @param {{ take(snapshot: object): void, onOpen(): void, onLocked(): void }} handlers `take` is called with each
- *   snapshot, `onOpen` when a stream begins, and `onLocked` when the server wants another key.
+ * @param {{ take(snapshot: object): void, takePast(past: object): void, onOpen(): void, onLocked(): void }} handlers
+ *   `takePast` is called with the last five minutes, and then `take` with each snapshot, `onOpen` when a stream begins, and `onLocked` when the server wants another key.
  */
 export function start(handlers) {
   calls = handlers;
@@ -69,7 +69,8 @@ async function read(signal, onData) {
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   const response = await fetch("api/stats/stream", { headers, signal, cache: "no-store", credentials: "omit" });
   if (!response.ok) throw await refusal(response);
-  const events = sseReader(({ data }) => calls.take(JSON.parse(data)));
+  const takers = { history: calls.takePast, message: calls.take };
+  const events = sseReader(({ type, data }) => takers[type]?.(JSON.parse(data)));
   const pieces = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { done, value } = await pieces.read();

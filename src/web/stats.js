@@ -8,7 +8,8 @@ const MAX_EVENT_CHARS = 1 << 23;
 
 /**
  * Creates a reader of server-sent events (HTML standard, section 9.2), which takes pieces of any size.
- * @param {(event: { id: string, data: string }) => void} onEvent Called once for each event that has data.
+ * @param {(event: { id: string, type: string, data: string }) => void} onEvent Called once for each event that has
+ *   data. The `type` is `message` unless the event names another one.
  * @returns {{ feed(text: string): void, retryMs: number | undefined }} `retryMs` is the server's last `retry` field.
  */
 export function sseReader(onEvent) {
@@ -18,10 +19,12 @@ export function sseReader(onEvent) {
   let size = 0;
   const reader = { retryMs: undefined, feed };
   let id = "";
+  let type = "message";
 
   function line(text) {
     if (text === "") {
-      if (data.length) onEvent({ id, data: data.join("\n") });
+      if (data.length) onEvent({ id, type, data: data.join("\n") });
+      type = "message";
       data = [];
       size = 0;
       return;
@@ -33,6 +36,8 @@ export function sseReader(onEvent) {
       size += value.length;
       if (size > MAX_EVENT_CHARS) throw new RangeError("an event is too long");
       data.push(value);
+    } else if (name === "event") {
+      type = value || "message";
     } else if (name === "id") {
       id = value;
     } else if (name === "retry" && /^\d+$/.test(value)) {
@@ -96,15 +101,29 @@ export function compare(before, now) {
   const grown = (name) => Math.max(0, now[name] - before[name]);
   const rates = Object.fromEntries(RATES.map((name) => [name, grown(name) / seconds]));
   const drops = Object.fromEntries(Object.entries(DROPS).map(([name, words]) => [words, grown(name)]));
-  const ofMap = (map) => Object.entries(now[map]).map(([name, count]) => [name, count - (before[map][name] ?? 0)]);
-  const refused = ofMap("refused").reduce((sum, [, count]) => sum + Math.max(0, count), 0);
-  drops["refused"] = refused;
+  const all = ({ refused }) => Object.values(refused).reduce((sum, count) => sum + count, 0);
+  drops["refused"] = Math.max(0, all(now) - all(before));
   const counts = now.fanout.map((count, index) => Math.max(0, count - (before.fanout[index] ?? 0)));
   const latency = [0.5, 0.9, 0.99].map((share) => percentile(now.fanout_le_us, counts, share));
   const shardRates = now.shards.map(({ deliveries }, index) => {
     return Math.max(0, deliveries - (before.shards[index]?.deliveries ?? deliveries)) / seconds;
   });
   return { seconds, rates, cpu: grown("cpu_us") / 1e6 / seconds, drops, latency, shardRates };
+}
+
+/**
+ * Returns the samples of the feed's first event in the form of snapshots, as far as `compare` and the plots read them:
+ * oldest first, those behind `after` and at least half a second before `snapshot`.
+ * @param {object | null} after The snapshot or sample behind which they begin; null for all.
+ */
+export function samplesOf({ node, started_ms, fanout_le_us, ...columns }, after, snapshot) {
+  if (started_ms !== snapshot.started_ms || node !== snapshot.node) return [];
+  const from = after?.started_ms === started_ms ? after.uptime_ms : -1;
+  return columns.uptime_ms.flatMap((uptime, index) => {
+    if (uptime <= from || uptime > snapshot.uptime_ms - 500) return [];
+    const values = Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[index]]));
+    return [{ ...values, node, started_ms, fanout_le_us, refused: { all: values.refused }, shards: [] }];
+  });
 }
 
 /** The newest values of a curve, one per second, oldest first. `null` is a gap. */

@@ -13,6 +13,7 @@ use crate::driver::Browser;
 use crate::looks::{DESK, resize, set_scheme};
 use crate::page::Page;
 use crate::support::PATIENCE;
+use crate::support::feed::Viewer;
 use crate::support::server::{Server, Settings, UNPINGED};
 
 /// Returns an expression for the number under a name in the list of facts.
@@ -79,6 +80,39 @@ async fn the_dashboard_moves() {
     // The code of a close frame without one.
     page.sees("#closes", "1005").await;
     page.until("one person", &format!("/^1 of/.test({})", fact("Connections"))).await;
+    browser.finish().await;
+}
+
+/// 1. People talk, and nobody looks. 2. The page is opened, and its curves show that at once; after a reload, too.
+#[tokio::test]
+async fn the_curves_begin_before_the_page_was_opened() {
+    let (server, browser) = (Server::start(UNPINGED), Browser::start().await);
+    let mut bob = speaker(&server, "bob", "lobby", 1).await;
+    let samples = |server: &Server| {
+        let past = Viewer::open(server).past;
+        past["messages"].as_array().expect("a list").iter().filter(|count| count.as_u64() > Some(20)).count()
+    };
+    for _ in 0..5 {
+        // A curve needs two seconds in which somebody spoke.
+        speak(&mut bob, "bob", 5).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while samples(&server) < 4 {
+        assert!(Instant::now() < deadline, "nothing is kept");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let page = look(&browser, &server).await;
+    for _ in 0..2 {
+        // All messages were sent before: without the past, the curve is flat for ever.
+        page.until("a curve of messages", &is_drawn("Messages per second")).await;
+        page.until("a curve of latencies", &is_drawn("Fan-out latency")).await;
+        page.until("they rest", &format!("parseFloat({}) === 0", fact("Messages"))).await;
+        page.until("nothing was refused", "!document.getElementById('drops').innerText.includes('NaN')")
+            .await;
+        page.reload().await;
+        page.sees("#state", "Live").await;
+    }
     browser.finish().await;
 }
 

@@ -25,7 +25,7 @@ fn the_first_event_comes_at_once_and_has_every_field() {
     assert_eq!((head.status, header("content-type")), (200, "text/event-stream"));
     assert_eq!((header("cache-control"), header("x-accel-buffering")), ("no-store, no-transform", "no"));
     assert_eq!((head.header("content-length"), head.header("content-encoding")), (None, None));
-    let mut viewer = Viewer { socket };
+    let mut viewer = Viewer::begin(socket);
     let snapshot = viewer.snapshot();
     let expected = "node version started_ms uptime_ms viewers connections max_connections rooms accepted messages \
         deliveries bytes_sent writes queue_bytes slow_consumers_dropped messages_dropped rate_limited recovered \
@@ -62,6 +62,48 @@ fn the_first_event_comes_at_once_and_has_every_field() {
     let next = viewer.snapshot();
     assert_eq!(next["started_ms"], snapshot["started_ms"]);
     assert!(next["uptime_ms"].as_u64() > snapshot["uptime_ms"].as_u64());
+}
+
+/// 1. Nobody looks while alice comes and speaks. 2. The first viewer is sent a sample for each second since the start,
+///    and the numbers grow from one to the next until the first snapshot.
+#[test]
+fn the_last_seconds_are_kept_although_nobody_looks() {
+    let server = Server::start(&[]);
+    let mut alice = Socket::open(server.address(), "/ws/chat/alice");
+    alice.send(text(r#"{"message":"hi"}"#));
+    while !alice.read_text().contains("\"hi\"") {}
+    let list = |past: &Value, name: &str| -> Vec<u64> {
+        let list = past[name].as_array().unwrap_or_else(|| panic!("no list: {name}")).iter();
+        list.map(|value| value.as_u64().expect("a number")).collect()
+    };
+    let began = Instant::now();
+    let mut viewer = Viewer::open(&server);
+    while list(&viewer.past, "messages").iter().filter(|count| **count == 1).count() < 3 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", viewer.past);
+        std::thread::sleep(Duration::from_millis(100));
+        viewer = Viewer::open(&server);
+    }
+    let snapshot = viewer.snapshot();
+    assert_eq!(
+        (&viewer.past["node"], &viewer.past["started_ms"], &viewer.past["fanout_le_us"]),
+        (&snapshot["node"], &snapshot["started_ms"], &snapshot["fanout_le_us"])
+    );
+    let uptimes = list(&viewer.past, "uptime_ms");
+    // Two samples have a second between them, or more on a machine that is busy.
+    assert!(uptimes.windows(2).all(|two| two[1] >= two[0] + 900), "{uptimes:?}");
+    assert!(*uptimes.last().expect("some") <= began.elapsed().as_millis() as u64 + 60_000, "{uptimes:?}");
+    let once = ["node", "started_ms", "fanout_le_us", "fanout"];
+    for name in names(&viewer.past).into_iter().filter(|name| !once.contains(name)) {
+        let values = list(&viewer.past, name);
+        assert_eq!(values.len(), uptimes.len(), "{name}");
+        let is_gauge = matches!(name, "connections" | "rooms" | "queue_bytes" | "resident_bytes");
+        assert!(is_gauge || values.is_sorted(), "{name}: {values:?}");
+    }
+    assert_eq!(list(&viewer.past, "connections").last(), Some(&1));
+    let fanouts = viewer.past["fanout"].as_array().expect("lists");
+    let buckets = snapshot["fanout"].as_array().expect("a list").len();
+    assert_eq!(fanouts.len(), uptimes.len());
+    assert!(fanouts.iter().all(|counts| counts.as_array().is_some_and(|counts| counts.len() == buckets)));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  Series, bytes, ceiling, clock, compare, count, micros, percentile, shares, span, sseReader,
+  Series, bytes, ceiling, clock, compare, count, micros, percentile, samplesOf, shares, span, sseReader,
 } from "../../src/web/stats.js";
 
 /** Returns all events of a stream that arrives in these pieces. */
@@ -13,8 +13,11 @@ function read(pieces) {
 }
 
 test("events are read wherever the pieces end", () => {
-  const stream = "retry: 2000\nid: 1\ndata: {\"a\":1}\n\n: a comment\nid: 2\r\ndata:x\r\ndata: y\r\n\r\nevent: z\n\ndata\r\rdata: half";
-  const expected = [{ id: "1", data: '{"a":1}' }, { id: "2", data: "x\ny" }, { id: "2", data: "" }];
+  const stream = "retry: 2000\nid: 1\ndata: {\"a\":1}\n\n: a comment\nid: 2\r\ndata:x\r\ndata: y\r\n\r\nevent: z\n\ndata\r\revent: z\ndata: 7\n\ndata: half";
+  const expected = [
+    { id: "1", type: "message", data: '{"a":1}' }, { id: "2", type: "message", data: "x\ny" },
+    { id: "2", type: "message", data: "" }, { id: "2", type: "z", data: "7" },
+  ];
   assert.deepEqual(read([stream]).events, expected);
   assert.deepEqual(read([...stream]).events, expected);
   for (let at = 0; at <= stream.length; at += 1) {
@@ -64,6 +67,23 @@ test("rates are differences over the time between", () => {
   assert.deepEqual(news.drops, { "slow consumers": 1, "messages left out": 0, "rate limited": 0, refused: 5 });
   assert.deepEqual(news.latency, [75, 95, 99.5]);
   assert.deepEqual(news.shardRates, [150, 50]);
+});
+
+test("the samples of the feed are compared like snapshots", () => {
+  const past = {
+    node: "n", started_ms: 1_000, fanout_le_us: [50, 100], uptime_ms: [7_000, 8_000, 9_600], messages: [80, 90, 98],
+    deliveries: [1, 2, 3], bytes_sent: [1, 2, 3], writes: [1, 2, 3], accepted: [1, 2, 3], cpu_us: [1, 2, 3],
+    slow_consumers_dropped: [0, 0, 1], messages_dropped: [0, 0, 0], rate_limited: [0, 0, 0], refused: [0, 1, 1],
+    fanout: [[0, 0, 0], [10, 0, 0], [10, 10, 0]],
+  };
+  const samples = samplesOf(past, null, snapshot());
+  assert.deepEqual(samples.map(({ uptime_ms }) => uptime_ms), [7_000, 8_000], "the last one is too near");
+  const news = compare(...samples);
+  assert.deepEqual([news.seconds, news.rates.messages, news.drops.refused, news.latency[0]], [1, 10, 1, 25]);
+  assert.deepEqual([compare(samples[1], snapshot()).rates.messages, compare(samples[1], snapshot()).drops.refused], [5, 0]);
+  assert.deepEqual(samplesOf(past, snapshot({ uptime_ms: 7_000 }), snapshot()).map(({ uptime_ms }) => uptime_ms), [8_000]);
+  assert.equal(samplesOf(past, snapshot({ started_ms: 900 }), snapshot()).length, 2, "of a server before");
+  assert.deepEqual(samplesOf(past, null, snapshot({ started_ms: 2_000 })), []);
 });
 
 test("snapshots before and after a restart are not compared", () => {

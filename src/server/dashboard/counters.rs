@@ -10,29 +10,29 @@ use crate::metrics::{Counter, ShardMetrics};
 use crate::node::Node;
 
 /// The sums over all shards.
-#[derive(Serialize, Default)]
+#[derive(Debug, Serialize, Default)]
 pub(super) struct Totals {
     /// Open WebSocket connections.
-    connections: u64,
+    pub(super) connections: u64,
     max_connections: usize,
-    rooms: usize,
+    pub(super) rooms: usize,
     /// WebSocket connections accepted.
-    accepted: u64,
+    pub(super) accepted: u64,
     /// Messages received from clients.
-    messages: u64,
+    pub(super) messages: u64,
     /// Fan-out messages written completely to a client's socket.
-    deliveries: u64,
-    bytes_sent: u64,
+    pub(super) deliveries: u64,
+    pub(super) bytes_sent: u64,
     /// System calls that write to clients.
-    writes: u64,
+    pub(super) writes: u64,
     /// Bytes that wait in the queues of clients.
-    queue_bytes: u64,
+    pub(super) queue_bytes: u64,
     /// Clients disconnected because they did not keep up.
-    slow_consumers_dropped: u64,
+    pub(super) slow_consumers_dropped: u64,
     /// Messages that a full queue dropped.
-    messages_dropped: u64,
+    pub(super) messages_dropped: u64,
     /// Messages and control frames refused because their connection or user sent too fast.
-    rate_limited: u64,
+    pub(super) rate_limited: u64,
     /// Resumes for which the history had every missed message.
     recovered: u64,
     /// Resumes for which the history lacked a missed message.

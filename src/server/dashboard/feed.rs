@@ -6,10 +6,12 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::admission::Refusal;
 
-/// Most viewers at once. Each takes about 32 KiB, and one of the descriptors that the server keeps for itself.
+/// Most viewers at once. Each takes about 32 KiB, some 100 KiB until it has the last five minutes, and one of the
+/// descriptors that the server keeps for itself.
 const MAX_VIEWERS: usize = 32;
-/// Snapshots queued for one viewer. A viewer that is further behind misses some, and delays no other.
-const QUEUED: usize = 2;
+/// Events queued for one viewer: the two that it gets at once, and one more. A viewer that is further behind misses
+/// some, and delays no other.
+const QUEUED: usize = 3;
 
 #[derive(Debug, Default)]
 struct State {
@@ -38,11 +40,12 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Adds a viewer, and returns the events for it, the last one at once. Dropping the receiver removes the viewer.
+    /// Adds a viewer, and returns the events for it: `first`, and the last snapshot at once. Dropping the receiver
+    /// removes the viewer.
     ///
     /// # Errors
     /// [`Refusal::TooManyViewers`] or [`Refusal::Draining`].
-    pub(super) fn watch(&self) -> Result<mpsc::Receiver<Bytes>, Refusal> {
+    pub(super) fn watch(&self, first: Option<Bytes>) -> Result<mpsc::Receiver<Bytes>, Refusal> {
         let mut state = self.state.lock();
         if state.is_closed {
             return Err(Refusal::Draining);
@@ -51,9 +54,9 @@ impl Feed {
             return Err(Refusal::TooManyViewers);
         }
         let (viewer, events) = mpsc::channel(QUEUED);
-        if let Some(last) = &state.last {
+        for event in first.iter().chain(&state.last) {
             // The channel is new and has space.
-            let _ = viewer.try_send(last.clone());
+            let _ = viewer.try_send(event.clone());
         }
         state.viewers.push(viewer);
         drop(state);
@@ -102,30 +105,30 @@ mod tests {
     #[test]
     fn all_viewers_get_the_same_and_new_ones_the_last() {
         let feed = Feed::default();
-        let mut first = feed.watch().unwrap();
+        let mut first = feed.watch(None).unwrap();
         feed.publish("1".into());
-        let mut second = feed.watch().unwrap();
+        let mut second = feed.watch(Some("0".into())).unwrap();
         feed.publish("2".into());
         assert_eq!(received(&mut first), ["1", "2"]);
-        assert_eq!(received(&mut second), ["1", "2"]);
+        assert_eq!(received(&mut second), ["0", "1", "2"]);
         // A viewer that does not read misses what does not fit.
-        ["3", "4", "5"].into_iter().for_each(|event| feed.publish(event.into()));
-        assert_eq!(received(&mut first), ["3", "4"]);
+        ["3", "4", "5", "6"].into_iter().for_each(|event| feed.publish(event.into()));
+        assert_eq!(received(&mut first), ["3", "4", "5"]);
     }
 
     #[test]
     fn viewers_that_have_gone_are_forgotten_with_the_last_snapshot() {
         let feed = Feed::default();
-        let viewers: Vec<_> = (0..MAX_VIEWERS).map(|_| feed.watch().unwrap()).collect();
-        assert_eq!(feed.watch().unwrap_err(), Refusal::TooManyViewers);
+        let viewers: Vec<_> = (0..MAX_VIEWERS).map(|_| feed.watch(None).unwrap()).collect();
+        assert_eq!(feed.watch(None).unwrap_err(), Refusal::TooManyViewers);
         drop(viewers);
         feed.publish("old".into());
         assert_eq!(feed.state.lock().viewers.capacity(), 0);
-        let mut late = feed.watch().unwrap();
+        let mut late = feed.watch(None).unwrap();
         assert_eq!(received(&mut late), [""; 0], "nobody watched, so that the last snapshot may be old");
         feed.close();
         assert!(late.try_recv().is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected));
-        assert_eq!(feed.watch().unwrap_err(), Refusal::Draining);
+        assert_eq!(feed.watch(None).unwrap_err(), Refusal::Draining);
     }
 
     #[tokio::test(start_paused = true)]
@@ -135,7 +138,7 @@ mod tests {
         let feed = Feed::default();
         let idle = tokio::time::timeout(Duration::from_secs(3600), feed.viewers()).await;
         assert!(idle.is_err(), "it waits");
-        let _viewer = feed.watch().unwrap();
+        let _viewer = feed.watch(None).unwrap();
         assert_eq!(feed.viewers().await, (1, false));
     }
 }

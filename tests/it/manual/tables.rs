@@ -227,6 +227,9 @@ fn the_fields_of_the_dashboards_feed_are_those_of_the_table() {
     let listed =
         OPERATIONS.rows("### The feed").into_iter().flat_map(|row| quoted(row[0])).collect::<BTreeSet<_>>();
     assert_eq!(listed, names(&snapshot));
+    let past = Viewer::open(&server).past;
+    let rows = OPERATIONS.rows("### The last five minutes").into_iter();
+    assert_eq!(rows.flat_map(|row| quoted(row[0])).collect::<BTreeSet<_>>(), names(&past));
 }
 
 #[test]

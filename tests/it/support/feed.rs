@@ -27,6 +27,8 @@ pub(crate) fn ask(server: &Server, headers: &str) -> Socket {
 /// A viewer of the feed.
 pub(crate) struct Viewer {
     pub(crate) socket: Socket,
+    /// The samples of the last five minutes, with which the feed begins.
+    pub(crate) past: Value,
 }
 
 impl Viewer {
@@ -36,7 +38,18 @@ impl Viewer {
         let mut socket = ask(server, &shown(&server.key()));
         let head = socket.read_head();
         assert_eq!(head.status, 200, "{head:?}");
-        Self { socket }
+        Self::begin(socket)
+    }
+
+    /// Reads the first event of a feed, whose head was read.
+    #[track_caller]
+    pub(crate) fn begin(mut socket: Socket) -> Self {
+        let event = socket.read_chunk().expect("the feed begins");
+        let data = event.strip_prefix("event: history\ndata: ").and_then(|rest| rest.strip_suffix("\n\n"));
+        let data = data.unwrap_or_else(|| panic!("{event}"));
+        assert!(!data.contains('\n'), "one line: {data}");
+        let past = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"));
+        Self { socket, past }
     }
 
     /// Returns the number and the data of the next event; `None` at the end.
