@@ -53,8 +53,7 @@
 //                history (checks a folder of history) · api (the calls of the server API: calls; batch; access, the
 //                address and the key; session, which makes them; output, table, views; error) · logging · signals ·
 //                notify (tells a service manager how the server is) · token · health (of a running server) · documents
-//                (completions and man pages) · version · demo (a server with people of a script; inhabitant) · traces
-//                (for OpenTelemetry: span, export)
+//                (completions, man pages) · version · demo (a server with people in it) · traces (span, export)
 //   server/      mod (bind, run) · listener (sockets and their options) · unix_socket (its file) · acceptor ·
 //                handshakes (permits: their table, and how one is revoked for another socket) · address_check (a socket
 //                against the limits of its address) · listed (the rooms for everybody) · policy (the admission rules) ·

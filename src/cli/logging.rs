@@ -63,15 +63,15 @@ pub fn start(config: &Config) -> anyhow::Result<Logging> {
     #[cfg_attr(not(feature = "otel"), expect(unused_mut, reason = "there are no traces"))]
     let mut layers = vec![lines];
     #[cfg(feature = "otel")]
-    let sender = super::traces::start(config)?.map(|(sender, spans)| {
+    let prepared = super::traces::prepare(config).map(|(prepared, spans)| {
         layers.push(spans.with_filter(super::traces::filter()).boxed());
-        sender
+        prepared
     });
-    let traces = Traces {
-        #[cfg(feature = "otel")]
-        sender,
-    };
     let started = Registry::default().with(layers).try_init();
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
+    let traces = Traces {
+        #[cfg(feature = "otel")]
+        sender: prepared.map(super::traces::Prepared::start).transpose()?,
+    };
     Ok(Logging { filter: LogFilter(handle), traces })
 }

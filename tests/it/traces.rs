@@ -55,7 +55,7 @@ fn visit(server: &Server, user: &str) {
 #[test]
 fn connections_and_calls_become_spans() {
     let collector = Receiver::start(|_| Answer::json(&json!({})));
-    let server = start(&collector, &[]);
+    let server = start(&collector, &[("node", "node-7")]);
     visit(&server, "alice");
     publish(&server, "a", &format!("00-{TRACE}-{PARENT}-00"));
     publish(&server, "not a room", "00-no-trace-01");
@@ -64,6 +64,7 @@ fn connections_and_calls_become_spans() {
     assert!(asked.iter().all(|asked| !asked.raw.contains("secret")), "{asked:?}");
     let resource = &asked[0].body["resourceSpans"][0]["resource"];
     assert_eq!(attribute(resource, "service.name"), &json!({"stringValue": "throng"}));
+    assert_eq!(attribute(resource, "service.instance.id"), &json!({"stringValue": "node-7"}));
 
     let spans = spans(&asked);
     let [connection] = named(&spans, "connection chat")[..] else { panic!("{spans:?}") };
@@ -138,5 +139,6 @@ fn a_collector_that_takes_nothing_makes_nobody_wait() {
         visit(&server, &format!("user-{n}"));
     }
     server.terminate();
-    assert!(server.wait_exit(Duration::from_secs(20)).success());
+    // Five seconds for the last spans, and not the ten that an answer may take otherwise.
+    assert!(server.wait_exit(Duration::from_secs(9)).success());
 }

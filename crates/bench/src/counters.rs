@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Number of complaints kept, the first ones.
 const MAX_COMPLAINTS: usize = 5;
+/// Bytes kept of a text without a mark, and characters of a complaint: enough to see what it is about.
+const MAX_KEPT: usize = 200;
 /// Number of texts without a mark that are kept, the last ones.
 const MAX_UNMATCHED_TEXTS: usize = 5;
 /// Number of different close reasons that are counted.
@@ -74,7 +76,7 @@ pub(super) struct Counters {
 impl Counters {
     /// Keeps `what` if it is new and there are fewer than [`MAX_COMPLAINTS`].
     pub(super) fn add_complaint(&mut self, what: impl Into<String>) {
-        let what = printable(&what.into());
+        let what: String = printable(&what.into()).chars().take(2 * MAX_KEPT).collect();
         if self.complaints.len() < MAX_COMPLAINTS && !self.complaints.contains(&what) {
             self.complaints.push(what);
         }
@@ -94,6 +96,7 @@ impl Counters {
 
     /// Counts and keeps a text without a mark.
     pub(super) fn count_unmatched_text(&mut self, text: &[u8]) {
+        let text = &text[..text.len().min(MAX_KEPT)];
         let known = self.unmatched_texts.iter().position(|(known, _)| are_alike(known, text));
         let before = known.and_then(|at| self.unmatched_texts.remove(at)).map_or(0, |(_, count)| count);
         if self.unmatched_texts.len() >= MAX_UNMATCHED_TEXTS {

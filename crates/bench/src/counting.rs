@@ -115,13 +115,13 @@ pub(super) fn parse(
     decoder.decode(data, &mut MarkParser { scanner, texts, number, now_ns, shared, others })
 }
 
-/// Decodes `data` without counting deliveries, and appends its control frames to `others`.
+/// Decodes `data` without counting deliveries, and appends its other messages to `others`.
 pub(super) fn skip(
     decoder: &mut FrameDecoder,
+    texts: &mut TextCollector,
     data: &[u8],
     others: &mut OtherMessages,
 ) -> Result<(), Malformed> {
-    let texts = &mut heartbeats();
     decoder.decode(data, &mut FalseMarkCounter { mark: 0, false_marks: 0, texts, others })
 }
 

@@ -116,6 +116,7 @@ fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
             "--set" => {
                 value.find('=').filter(|end| is_secret_setting(&value[..*end])).map(|end| &value[..=end])
             }
+            "--token" | "--secret" => Some("").filter(|_| !value.is_empty()),
             "--url" => {
                 ["token=", "session="].iter().find_map(|it| Some(&value[..value.find(it)? + it.len()]))
             }
@@ -125,7 +126,8 @@ fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
             Some(kept) => format!("{}{kept}…", &argument[..argument.len() - value.len()]),
             None => argument.clone(),
         });
-        flag = own_flag;
+        // Only a flag without a value is followed by one.
+        flag = if argument.starts_with("--") && value.is_empty() { own_flag } else { String::new() };
     }
     shown
 }
@@ -159,9 +161,9 @@ mod tests {
     #[test]
     fn secrets_are_left_out() {
         let given = "bench fanout --header X:a --header=Authorization:b -c 5 --set auth.token_secret=c \
-                     --set=limits.max_rooms=7 --url ws://h/?token=d";
+                     --set=limits.max_rooms=7 --url ws://h/?token=d --token e --secret=f -q";
         let expected = "bench fanout --header X:… --header=Authorization:… -c 5 --set auth.token_secret=… \
-                        --set=limits.max_rooms=7 --url ws://h/?token=…";
+                        --set=limits.max_rooms=7 --url ws://h/?token=… --token … --secret=… -q";
         let shown = without_secrets(given.split_whitespace().map(String::from));
         assert_eq!(shown.join(" "), expected.split_whitespace().collect::<Vec<_>>().join(" "));
     }

@@ -9,15 +9,15 @@ pub(super) type OtherMessages = Vec<(u8, Vec<u8>)>;
 
 /// Bytes kept of a text while a connection joins: as much as an answer needs that has to be understood.
 const MAX_ANSWER: usize = 64 << 10;
-/// Bytes kept of a text later: enough to see what it is about.
-const MAX_KEPT: usize = 200;
+/// Bytes kept of a text later: enough to understand an error or a list of members.
+const MAX_KEPT: usize = 4 << 10;
 /// Bytes kept of a text that can only be a heartbeat. The longest one is shorter.
 const MAX_HEARTBEAT: usize = u64::BITS as usize;
 
 /// The texts that a connection collects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// Every text, nearly as a whole: the connection is joining.
+    /// Every text, nearly as a whole, with a mark or without: the connection is joining.
     Answers,
     /// The beginning of every text.
     All,
@@ -130,7 +130,9 @@ impl TextCollector {
 
     #[inline]
     fn collect(&mut self, part: &[u8], mark: u8) {
-        if self.is_collecting && memchr::memchr(mark, part).is_some() {
+        // A client that joins is sent no deliveries, whatever stands in the texts that it gets.
+        let is_searched = self.is_collecting && self.wanted != Wanted::Answers;
+        if is_searched && memchr::memchr(mark, part).is_some() {
             self.is_collecting = false;
         }
         if self.is_collecting {
@@ -193,13 +195,13 @@ mod tests {
         let stream = [
             b"\x81\x012\x81\x14".as_slice(),
             beat.as_bytes(),
-            b"\x81\x03a#b\x01\x02no\x89\x01p\x80\x01!\x82\x01x\x81\x00\x81\x7e\x01\x00",
-            &[b'y'; 256],
+            b"\x81\x03a#b\x01\x02no\x89\x01p\x80\x01!\x82\x01x\x81\x00\x81\x7e\x20\x00",
+            &[b'y'; 8192],
         ]
         .concat();
         let all = ["2", beat, "no!", "", &"y".repeat(MAX_KEPT)];
-        let whole = ["2", beat, "no!", "", &"y".repeat(256)];
-        for cut in 0..=stream.len() {
+        let whole = ["2", beat, "a#b", "no!", "", &"y".repeat(8_192)];
+        for cut in (0..80).chain(stream.len() - 20..=stream.len()) {
             let (head, tail) = stream.split_at(cut);
             let collected = |wanted| collected(Protocol::Throng, wanted, &[head, tail]);
             assert_eq!(collected(Wanted::All), all, "cut at {cut}");

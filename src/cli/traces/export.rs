@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::span::Span;
 use crate::config::Url;
-use crate::outbound::{Client, Method, Request};
+use crate::outbound::{Client, Error, Method, Request};
 
 /// Most spans of a request.
 const MAX_BATCH: usize = 512;
@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// The parts of the thread that sends.
 pub(super) struct Exporter {
     pub(super) url: Url,
+    /// The name of this node.
+    pub(super) node: String,
     pub(super) waiting: mpsc::Receiver<Span>,
     /// The moment until which the last spans can be sent, once the process ends.
     pub(super) stopped: watch::Receiver<Option<Instant>>,
@@ -50,7 +52,7 @@ impl Exporter {
         let mut loss = Loss::default();
         let mut batch = Vec::with_capacity(MAX_BATCH);
         while self.fill(&mut batch).await {
-            let delivered = match body(&batch) {
+            let delivered = match body(&self.node, &batch) {
                 Ok(_) if batch.is_empty() => Ok(()),
                 Ok(body) => self.deliver(client, body).await,
                 Err(problem) => Err(problem),
@@ -58,6 +60,9 @@ impl Exporter {
             let lost = if delivered.is_err() { batch.len() as u64 } else { 0 };
             batch.clear();
             loss.tell(self.dropped.swap(0, Relaxed) + lost, delivered);
+        }
+        if loss.dropped > 0 {
+            tracing::warn!(dropped = loss.dropped, "traces were dropped before the end");
         }
     }
 
@@ -68,11 +73,18 @@ impl Exporter {
             tokio::select! {
                 biased;
                 _ = stopped.changed() => {}
-                first = waiting.recv() => {
-                    batch.extend(first);
-                    // Either is a reason to send: enough time, or the end.
-                    let _ = tokio::time::timeout(LINGER, stopped.changed()).await;
-                }
+                first = waiting.recv() => batch.extend(first),
+            }
+        }
+        let until = Instant::now() + LINGER;
+        while !batch.is_empty() && batch.len() < MAX_BATCH && stopped.borrow().is_none() {
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => {}
+                next = timeout_at(until, waiting.recv()) => match next {
+                    Ok(Some(span)) => batch.push(span),
+                    Ok(None) | Err(_) => break,
+                },
             }
         }
         while batch.len() < MAX_BATCH
@@ -110,10 +122,13 @@ impl Exporter {
     async fn post(&self, client: &Client, body: Bytes) -> Result<(), Problem> {
         let headers = vec![("content-type".into(), "application/json".into())];
         let request = Request { method: Method::Post, url: &self.url, headers, body };
-        let end = *self.stopped.borrow();
-        let left = end.map_or(DEADLINE, |end| end.saturating_duration_since(Instant::now()).min(DEADLINE));
-        match client.request(request, left, MAX_ANSWER).await.map(|answer| answer.status) {
-            Ok(200..300) => Ok(()),
+        let answer = tokio::select! {
+            answer = client.request(request, DEADLINE, MAX_ANSWER) => answer,
+            () = last_moment(self.stopped.clone()) => Err(Error::Deadline),
+        };
+        match answer.map(|answer| answer.status) {
+            // A long answer is an answer.
+            Ok(200..300) | Err(Error::TooLong) => Ok(()),
             // The statuses after which the specification allows another attempt.
             Ok(status) => {
                 let is_passing = matches!(status, 429 | 502 | 503 | 504);
@@ -121,6 +136,16 @@ impl Exporter {
             }
             Err(error) => Err(Problem { text: error.to_string(), is_passing: true }),
         }
+    }
+}
+
+/// Waits until the process ends without the last spans.
+async fn last_moment(mut stopped: watch::Receiver<Option<Instant>>) {
+    let end = stopped.wait_for(Option::is_some).await.ok().and_then(|end| *end);
+    match end {
+        Some(end) => sleep_until(end).await,
+        // The process ends in another way.
+        None => std::future::pending().await,
     }
 }
 
@@ -155,7 +180,10 @@ impl Loss {
             Ok(()) if was_failing => {
                 tracing::info!(dropped = self.dropped, "the collector takes traces again")
             }
-            _ if self.dropped > 0 && is_due => {
+            Err(problem) if is_due => {
+                tracing::warn!(problem, dropped = self.dropped, "the collector still takes no traces");
+            }
+            Ok(()) if self.dropped > 0 && is_due => {
                 tracing::warn!(
                     dropped = self.dropped,
                     "traces were dropped: traces.one_in limits their number"
@@ -171,13 +199,14 @@ impl Loss {
 ///
 /// # Errors
 /// A span cannot be written as JSON.
-fn body(spans: &[Span]) -> Result<Bytes, String> {
+fn body(node: &str, spans: &[Span]) -> Result<Bytes, String> {
     let spans = simd_json::serde::to_string(spans).map_err(|error| error.to_string())?;
     let attribute = |key, kind, value: &str| format!(r#"{{"key":"{key}","value":{{"{kind}":"{value}"}}}}"#);
     // None of them needs escaping.
     let resource = [
         attribute("service.name", "stringValue", "throng"),
         attribute("service.version", "stringValue", env!("CARGO_PKG_VERSION")),
+        attribute("service.instance.id", "stringValue", node),
         attribute("process.pid", "intValue", &std::process::id().to_string()),
     ]
     .join(",");

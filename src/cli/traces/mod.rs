@@ -7,6 +7,8 @@
 mod export;
 mod span;
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
@@ -47,12 +49,16 @@ pub(super) struct Spans {
     ended: AtomicU64,
 }
 
-/// Starts to send traces if the configuration names a collector.
-///
-/// # Errors
-/// The thread cannot be started.
-pub(super) fn start(config: &Config) -> std::io::Result<Option<(Sender, Spans)>> {
-    let Some(url) = config.traces.url.clone() else { return Ok(None) };
+/// Traces whose thread does not run yet: its own lines need the log, which the spans come from.
+pub(super) struct Prepared {
+    ca_file: Option<PathBuf>,
+    exporter: Exporter,
+    stop: watch::Sender<Option<tokio::time::Instant>>,
+}
+
+/// Prepares traces if the configuration names a collector.
+pub(super) fn prepare(config: &Config) -> Option<(Prepared, Spans)> {
+    let url = config.traces.url.clone()?;
     let (queue, waiting) = mpsc::channel(MAX_WAITING);
     let (stop, stopped) = watch::channel(None);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -62,9 +68,19 @@ pub(super) fn start(config: &Config) -> std::io::Result<Option<(Sender, Spans)>>
         one_in: config.traces.one_in as u64,
         ended: AtomicU64::new(0),
     };
-    let ca_file = config.outbound.ca_file.clone();
-    let run = move || export::run(ca_file, Exporter { url: collector(url), waiting, stopped, dropped });
-    Ok(Some((Sender { thread: Thread::start("traces", run)?, stop }, spans)))
+    let exporter = Exporter { url: collector(url), node: config.node.clone(), waiting, stopped, dropped };
+    Some((Prepared { ca_file: config.outbound.ca_file.clone(), exporter, stop }, spans))
+}
+
+impl Prepared {
+    /// Starts to send.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(super) fn start(self) -> io::Result<Sender> {
+        let Self { ca_file, exporter, stop } = self;
+        Ok(Sender { thread: Thread::start("traces", move || export::run(ca_file, exporter))?, stop })
+    }
 }
 
 /// Returns the URL that spans are posted to. One without a path gets the path of the specification.

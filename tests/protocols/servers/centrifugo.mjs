@@ -21,14 +21,15 @@ export async function start({ token, beat = 25_000 } = {}) {
     const commands = {
       connect(id, { token: given }) {
         if (token && given !== token) return refuse(id, 101, "unauthorized");
-        tell({ id, connect: { client: `c-${Math.random()}`, version: "6.0.0", ping: beat / 1_000, pong: true } });
+        const data = { color: "#ff0000" };
+        tell({ id, connect: { client: `c-${Math.random()}`, data, version: "6.0.0", ping: beat / 1_000, pong: true } });
       },
       subscribe(id, { channel }) {
         rooms.enter(channel, tell);
         tell({ id, subscribe: {} });
       },
       publish(id, { channel, data }) {
-        if (!rooms.has(channel, tell)) return refuse(id, 103, "permission denied");
+        if (!rooms.has(channel, tell)) return refuse(id, 103, `permission denied${" to all".repeat(100)}`);
         rooms.relay(channel, (member) => member({ push: { channel, pub: { data } } }));
         tell({ id, publish: {} });
       },

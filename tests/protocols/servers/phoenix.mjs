@@ -25,7 +25,9 @@ export async function start({ token, beat = 60_000 } = {}) {
       if (event === "phx_join") {
         if (token && payload.token !== token) return reply("error", { reason: "unauthorized" });
         rooms.enter(topic, socket);
-        return reply("ok", {});
+        reply("ok", { color: "#ff0000" });
+        const members = Array.from({ length: 20 }, (_, n) => [`user-${n}`, { metas: [{ phx_ref: `ref-${n}` }] }]);
+        return socket.say([join, null, topic, "presence_state", Object.fromEntries(members)]);
       }
       if (!rooms.has(topic, socket)) return reply("error", { reason: "unmatched topic" });
       const text = JSON.stringify([null, null, topic, event, payload]);

@@ -225,8 +225,10 @@ impl Connection {
     /// Counts the deliveries in `data`, which is not compressed, and handles every other message.
     fn handle_plain(&mut self, data: &[u8], shared: &mut Shared<'_>) {
         let mut others = Vec::new();
-        let Self { decoder, texts, scanner, number, .. } = self;
+        let Self { state, decoder, texts, scanner, number, .. } = self;
         let decoded = match scanner {
+            // Nobody counts on a client that has not joined.
+            _ if matches!(state, State::Joining { .. }) => counting::skip(decoder, texts, data, &mut others),
             Some(scanner) => counting::parse(decoder, scanner, texts, *number, data, shared, &mut others),
             None => counting::count(decoder, texts, data, shared, &mut others),
         };

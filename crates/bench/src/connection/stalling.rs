@@ -55,7 +55,7 @@ impl Connection {
                 Err(Malformed) => return true,
             },
         };
-        let decoded = counting::skip(&mut self.decoder, data, &mut others);
+        let decoded = counting::skip(&mut self.decoder, &mut self.texts, data, &mut others);
         is_over || decoded.is_err() || others.iter().any(|(opcode, _)| *opcode == CLOSE)
     }
 

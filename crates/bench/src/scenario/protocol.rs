@@ -17,8 +17,12 @@ pub(super) fn chosen(scenario: &Scenario) -> anyhow::Result<Protocol> {
         chosen == Protocol::Throng || !common.target.url.is_empty(),
         "--protocol needs --url: the server that a run starts speaks the protocol of throng"
     );
-    let is_echo = matches!(scenario, Scenario::Echo(_)) && chosen == Protocol::Throng;
-    Ok(if is_echo { Protocol::Echo } else { chosen })
+    let is_echo = matches!(scenario, Scenario::Echo(_));
+    ensure!(
+        !is_echo || !chosen.has_join(),
+        "echo: needs a server that sends each text back, which rooms of this protocol do not: use fanout"
+    );
+    Ok(if is_echo && chosen == Protocol::Throng { Protocol::Echo } else { chosen })
 }
 
 /// Returns the client that the command line describes.
