@@ -156,8 +156,8 @@
 //                failures) · memory (of answers)
 //   revocation/  mod (tokens that hold no longer, and how a connection's token is recognised) · table (of them)
 //                · journal (them on disk)
-//   outbound/    mod (requests to other servers) · connector (opens connections) · trust (authorities for TLS) ·
-//                signature (of a request) · thread (for such requests) · tests
+//   outbound/    mod (requests to other servers) · connector (opens connections) · local (at a Unix socket) ·
+//                trust (authorities for TLS) · signature (of a request) · thread (for such requests) · tests
 //   tls/         mod (TLS of connections that come in, without a socket) · session (one connection) · records (the
 //                library's state machine) · outgoing (ciphertext on its way out) · server_config · identity (a
 //                certificate and its key, from files) · certificate (names and validity) · certificates (of a running

@@ -6,6 +6,7 @@
 //! of its answer. Connections are kept and used again; the runtime of the request that opened one drives it.
 
 mod connector;
+pub mod local;
 pub mod signature;
 pub mod thread;
 pub mod trust;

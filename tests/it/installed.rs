@@ -29,6 +29,20 @@ fn health_is_0_for_a_server_that_is_well_and_1_for_none() {
 }
 
 #[test]
+fn health_asks_at_a_unix_socket_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listen = format!("unix:{}", folder.path().join("socket").display());
+    let server = Server::launch(&[], &format!("127.0.0.1:0, {listen}"), &[]);
+    assert_eq!(run(&["health", "--url", &listen], &[]).status.code(), Some(0));
+    assert_eq!(run(&["health", "--ready", "--url", &listen], &[]).status.code(), Some(0));
+    drop(server);
+    let output = run(&["health", "--url", &listen], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("{listen}/healthz: ")), "{said}");
+}
+
+#[test]
 fn the_version_has_commit_and_features_and_its_short_form_has_not() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(printed(&run(&["-V"], &[])), format!("throng {version}\n"));
