@@ -19,6 +19,8 @@ mod doctor;
 mod engines;
 #[path = "cluster/example.rs"]
 mod example;
+#[path = "cluster/listed.rs"]
+mod listed;
 #[path = "cluster/load/mod.rs"]
 mod load;
 #[path = "cluster/nodes/mod.rs"]

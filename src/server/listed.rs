@@ -19,10 +19,11 @@ use crate::node::survey::{ListedRow, NoEngine, Question};
 /// The path of the list.
 pub(super) const PATH: &str = "/rooms";
 
-/// Time for which an answer is given again.
+/// Time for which an answer is given again, from the moment when it was made.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Longest wait for an answer: the nodes take two seconds at most, and the period before may have to end first.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for an answer. A silent node delays it by two seconds, and after a change of the settings, one that is
+/// being made has to end first, and its period, too.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// The list as everybody gets it.
 #[derive(Debug)]
@@ -52,10 +53,11 @@ struct List {
 }
 
 impl RoomList {
-    /// Answers a request. This takes [`PATIENCE`] at most.
+    /// Answers a request. This takes [`PATIENCE`] at most. A node that is silent is left out of the answer: the others
+    /// know the members and messages of the rooms that they have open, too.
     ///
     /// # Errors
-    /// [`Refusal::NoEngine`] or [`Refusal::Draining`].
+    /// [`Refusal::NoEngine`], [`Refusal::Draining`], or [`Refusal::AtCapacity`] if there is no answer in that time.
     pub(super) async fn answer(&self, node: &Node) -> Result<Response, Refusal> {
         if node.config().chat.listed_rooms.is_empty() {
             return json(&List { rooms: Vec::new() }).map(response);
@@ -65,13 +67,19 @@ impl RoomList {
         }
         let mut made = self.made.subscribe();
         let answered = timeout(PATIENCE, async {
+            if let Some(json) = made.borrow_and_update().as_ref().and_then(|made| made.current(node)) {
+                return json;
+            }
             loop {
-                if let Some(json) = made.borrow_and_update().as_ref().and_then(|made| made.current(node)) {
-                    return json;
-                }
                 self.asked.notify_one();
                 // The sender is a part of this list.
                 let _ = made.changed().await;
+                // It was made while this request waited, so it counts however late this task had its turn.
+                if let Some(json) =
+                    made.borrow_and_update().as_ref().and_then(|made| made.by_settings_of(node))
+                {
+                    return json;
+                }
             }
         });
         answered.await.unwrap_or(Err(Refusal::AtCapacity)).map(response)
@@ -81,12 +89,16 @@ impl RoomList {
     pub(super) async fn run(&self, node: &Node) {
         loop {
             self.asked.notified().await;
-            let until = Instant::now() + PERIOD;
+            // Those who asked while the last answer was being made have got it, and others may have gone away.
+            if self.made.receiver_count() == 0 {
+                continue;
+            }
             let config = Arc::clone(&*node.config());
             let json = match node.survey(&Question::Listed).await {
                 Ok(survey) => json(&List { rooms: survey.listed(&config.chat.listed_rooms) }),
                 Err(NoEngine) => Err(Refusal::NoEngine),
             };
+            let until = Instant::now() + PERIOD;
             self.made.send_replace(Some(Made { config, until, json }));
             sleep_until(until).await;
         }
@@ -96,8 +108,12 @@ impl RoomList {
 impl Made {
     /// Returns the answer, unless it is too old or was made by other settings than those in force.
     fn current(&self, node: &Node) -> Option<Result<Bytes, Refusal>> {
-        let is_current = Instant::now() < self.until && Arc::ptr_eq(&self.config, &node.config());
-        is_current.then(|| self.json.clone())
+        self.by_settings_of(node).filter(|_| Instant::now() < self.until)
+    }
+
+    /// Returns the answer, unless it was made by other settings than those in force.
+    fn by_settings_of(&self, node: &Node) -> Option<Result<Bytes, Refusal>> {
+        Arc::ptr_eq(&self.config, &node.config()).then(|| self.json.clone())
     }
 }
 

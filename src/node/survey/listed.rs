@@ -12,7 +12,7 @@ use super::page::PAGE_BYTES;
 use super::{Report, Survey};
 use crate::broker::memory;
 use crate::names::{RoomName, matches_pattern};
-use crate::node::listing::{Found, ListedRow};
+use crate::node::listing::ListedRow;
 use crate::node::shared::Node;
 use crate::protocol::event::Preview;
 
@@ -22,9 +22,6 @@ const MAX_LISTED: usize = 200;
 const MAX_CHARS: usize = 120;
 /// Rooms that are looked at before other tasks of the thread have their turn.
 const AT_ONCE: usize = 64;
-/// The rooms are not looked through again before this many times as long has passed as it took: a server with very many
-/// rooms spends no more than a small part of one core on its list, however many servers ask.
-const PAUSE: u32 = 20;
 /// Bytes of a row around its names, roughly.
 const AROUND_ROW: usize = 80;
 
@@ -33,17 +30,7 @@ impl Node {
     /// [`MAX_LISTED`], and as many of their last messages as fit into an answer for another node.
     pub(super) async fn listed_here(&self) -> Vec<ListedRow> {
         let config = Arc::clone(&*self.config());
-        if let Some(found) = &*self.listing.lock()
-            && Arc::ptr_eq(&found.config, &config)
-            && Instant::now() < found.until
-        {
-            return found.rows.clone();
-        }
-        // Two nodes that ask at the same moment make this thread look twice, and never more often than they may ask.
-        let (rows, took) = self.find_listed(&config.chat.listed_rooms).await;
-        *self.listing.lock() =
-            Some(Found { config, until: Instant::now() + took * PAUSE, rows: rows.clone() });
-        rows
+        self.listing.rows(&config, self.find_listed(&config.chat.listed_rooms)).await
     }
 
     /// Returns the listed rooms, and how long this thread was busy with it.
