@@ -92,7 +92,7 @@ fn one_round_has_no_interval_and_every_difference_is_named() {
     assert!(!table.contains("Different number of rooms"), "{table}");
     let (code, _, said) = compare(&[&before, &after], &["--fail-if", "p99>0us"]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("(after, median of 1 rounds)"), "{said}");
+    assert!(said.contains("(after, median of 1 round)"), "{said}");
 }
 
 #[test]

@@ -46,6 +46,14 @@ impl Environment {
         ]
     }
 
+    /// Returns time, version and machine in one line, for the top of a page.
+    pub(super) fn line(&self) -> String {
+        let Machine { cpu, cores, kernel, .. } = &self.machine;
+        let cpu = cpu.as_ref().map_or_else(String::new, |cpu| format!("{cpu}, "));
+        let kernel = kernel.as_ref().map_or_else(String::new, |kernel| format!(" · kernel {kernel}"));
+        format!("{} · throng {} · {cpu}{cores} core(s){kernel}", self.time, self.version)
+    }
+
     /// Returns everything as rows for people.
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = vec![("time", self.time.clone())];

@@ -20,12 +20,14 @@ td{padding:.2em 0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}tr{bo
 svg{width:100%;margin-top:1.5em}polyline{fill:none;stroke-width:2}.grid{stroke:var(--line)}
 text{font-size:12px;fill:var(--soft)}.title{font-size:15px;font-weight:600;fill:var(--text)}
 .unit{font-weight:400;font-size:12px;fill:var(--soft)}.left{text-anchor:end}.below{text-anchor:middle}
-.bad{color:var(--bad)}.legend{color:var(--soft)}.note{border-left:3px solid var(--c1);padding-left:.8em}
+.bad{color:var(--bad)}.legend,.about{color:var(--soft)}.about{margin:.1em 0}
+.note{border-left:3px solid var(--c1);padding-left:.8em}
 polyline.s0,path.s0{stroke:var(--c0)}polyline.s1,path.s1{stroke:var(--c1)}polyline.s2,path.s2{stroke:var(--c2)}
 polyline.s3,path.s3{stroke:var(--c3)}polyline.s4,path.s4{stroke:var(--c4)}
 circle.s0,rect.s0{fill:var(--c0)}circle.s1,rect.s1{fill:var(--c1)}circle.s2,rect.s2{fill:var(--c2)}
 circle.s3,rect.s3{fill:var(--c3)}circle.s4,rect.s4{fill:var(--c4)}
 .whisker{stroke:var(--text);stroke-width:1.5;fill:none}
+.figures{margin-top:1em}
 .figures,.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,21em),1fr));gap:1em}
 .plots{grid-template-columns:repeat(auto-fit,minmax(min(100%,30em),1fr))}.plots text{font-size:15px}
 .plots .title{font-size:18px}

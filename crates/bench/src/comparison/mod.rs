@@ -185,7 +185,7 @@ impl Comparison {
         pairs
             .filter_map(|(condition, side)| {
                 let failure = condition.failure(side.median(condition.figure))?;
-                Some(format!("{failure} ({}, median of {} rounds)", side.label, side.reports.len()))
+                Some(format!("{failure} ({}, median of {})", side.label, table::counted(side.reports.len())))
             })
             .collect()
     }

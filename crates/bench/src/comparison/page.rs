@@ -35,8 +35,11 @@ pub(in super::super) fn html(comparison: &Comparison) -> String {
         .filter(|(side, _)| is_first(side, &mut files))
         .map(|(_, text)| text)
         .collect();
+    let report = &comparison.sides[0].reports[0];
+    let about = [report.load(), comparison.rounds(), report.environment.line()];
+    let about: String = paragraphs("about", &about);
     let body = format!(
-        "{failures}<div class=\"figures\">\n{figures}</div>\n\
+        "{about}{failures}<div class=\"figures\">\n{figures}</div>\n\
          <p class=\"legend\">Bars are medians over the rounds, whiskers are 95 % confidence intervals{}.</p>\n\
          {notes}<h2>Figures</h2>\n<div class=\"wide\">{table}</div>\n<h2>Load</h2>\n<table>\n{head}</table>\n\
          {curves}<h2>How it was measured</h2>\n{measured}",

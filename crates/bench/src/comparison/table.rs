@@ -16,11 +16,23 @@ impl Comparison {
     pub(super) fn head(&self) -> Vec<Row> {
         let report = &self.sides[0].reports[0];
         let mut rows: Vec<Row> = vec![("scenario", report.scenario.clone()), ("load", report.load())];
-        rows.extend(self.summaries.iter().map(|it| {
-            let rounds = if it.rounds == 1 { "1 round".into() } else { format!("{} rounds", it.rounds) };
-            ("server", format!("{}: {}, {rounds}", it.label, it.target))
-        }));
+        rows.extend(self.summaries.iter().map(|it| ("server", format!("{}: {}", it.label, it.target))));
+        rows.push(("rounds", self.rounds()));
         rows
+    }
+
+    /// Says how many rounds there were, and in which order.
+    pub(super) fn rounds(&self) -> String {
+        let counts: Vec<usize> = self.summaries.iter().map(|it| it.rounds).collect();
+        let is_one_run = self.sides.iter().all(|side| side.file == self.sides[0].file);
+        match counts.as_slice() {
+            [only] => counted(*only),
+            [first, ..] if is_one_run => format!("{} with each server, in turn", counted(*first)),
+            many => {
+                let each: Vec<String> = many.iter().map(usize::to_string).collect();
+                format!("{} round(s), measured at different times", each.join(" and "))
+            }
+        }
     }
 
     /// Returns the rows of the table of a figure. A server that does not have the figure has no row.
@@ -38,6 +50,11 @@ impl Comparison {
     pub(super) fn ratio_heading(&self) -> String {
         if self.sides.len() > 1 { format!("÷ {}", self.sides[0].label) } else { String::new() }
     }
+}
+
+/// Returns the number of rounds with its noun.
+pub(super) fn counted(rounds: usize) -> String {
+    if rounds == 1 { "1 round".into() } else { format!("{rounds} rounds") }
 }
 
 fn cells(summary: &Summary, figure: Figure) -> Option<Cells> {

@@ -130,5 +130,7 @@ fn the_text_and_the_page_show_medians_and_ratios_and_escape_labels() {
     let page = html(&comparison);
     assert!(page.contains("&lt;old&gt;") && !page.contains("<old>"), "{page}");
     assert_eq!(page.matches("aria-label=\"latency p99\"").count(), 1);
+    assert!(page.contains("2026-01-01T00:00:00Z · throng 1 · 2 core(s)"), "{page}");
+    assert!(page.contains("3 rounds with each server, in turn"), "{page}");
     assert!(page.contains("· × 3.000 (3.000 – 3.000)"), "{page}");
 }

@@ -90,6 +90,16 @@ fn publishers_sit_in_every_room_and_a_share_is_rounded() {
     );
 }
 
+/// The options about certificates are for the server that has one.
+#[test]
+fn a_server_with_tls_is_compared_with_one_without() {
+    let both = ["connect", "--insecure", "--url", "a=ws://127.0.0.1:9/", "--url", "b=wss://127.0.0.1:8/"];
+    let both = scenario(&both).expect("a line");
+    let tls = |url| plan(&both, url, None).expect("a plan").target.tls.is_some();
+    assert_eq!((tls("ws://127.0.0.1:9/"), tls("wss://127.0.0.1:8/")), (false, true));
+    assert!(planned(&["connect", "--insecure", "--url", URL]).is_err(), "there is nothing to trust");
+}
+
 #[test]
 fn settings_of_the_command_line_come_last() {
     let scenario = scenario(&["fanout", "--size", "5000", "--set", "log.level=warn"]).expect("a line");
