@@ -93,46 +93,55 @@ impl Side {
         self.reports.iter().map(|report| is_new(report).then(|| figure.of(report)).flatten()).collect()
     }
 
+    /// Returns how many rounds have the figure.
+    fn measured(&self, figure: Figure) -> usize {
+        self.values(figure).iter().flatten().count()
+    }
+
+    /// Returns the figure of the rounds; `None` if one of them does not have it. The others would look like all, and a
+    /// server that delivers nothing in a bad round would look better for that.
+    fn complete(&self, figure: Figure) -> Option<Vec<f64>> {
+        let values = self.values(figure);
+        if figure == Figure::Memory {
+            return Some(values.into_iter().flatten().collect());
+        }
+        values.into_iter().collect()
+    }
+
     /// Returns the median of a figure over the rounds; `None` if one of them does not have it.
     fn median(&self, figure: Figure) -> Option<f64> {
-        let values = self.values(figure);
-        let measured: Vec<f64> = values.iter().copied().flatten().collect();
-        let is_complete = figure == Figure::Memory || measured.len() == values.len();
-        median(&measured).filter(|_| is_complete)
+        median(&self.complete(figure)?)
     }
 
     /// Returns the index of the round with the median p99, or in `idle` with the median memory: of an even number, the
     /// lower one of the middle two.
     fn median_round(&self) -> usize {
-        let key = |report: &Report| Figure::P99.of(report).or_else(|| Figure::Memory.of(report));
+        let figure = if self.reports[0].scenario == "idle" { Figure::Memory } else { Figure::P99 };
         let mut rounds: Vec<usize> = (0..self.reports.len()).collect();
         rounds.sort_by(|a, b| {
-            let [a, b] = [a, b].map(|it| key(&self.reports[*it]).unwrap_or(f64::MAX));
+            let [a, b] = [a, b].map(|it| figure.of(&self.reports[*it]).unwrap_or(f64::MAX));
             a.total_cmp(&b)
         });
         rounds.get((rounds.len().max(1) - 1) / 2).copied().unwrap_or(0)
     }
 
-    /// Returns the ratio of this server's figure to that of `first`.
+    /// Returns the ratio of this server's figure to that of `first`; `None` if a round of one of them does not have it.
     fn ratio(&self, first: &Self, figure: Figure) -> Option<Ratio> {
-        let (values, base) = (self.values(figure), first.values(figure));
-        if self.file == first.file {
-            let pairs = values.iter().zip(&base).filter_map(|(value, base)| value.zip(*base));
-            let (values, base): (Vec<f64>, Vec<f64>) = pairs.unzip();
-            return paired_ratio(&values, &base);
+        let (all, base) = (self.complete(figure)?, first.complete(figure)?);
+        if self.file != first.file {
+            return unpaired_ratio(&all, &base);
         }
-        let measured = |values: Vec<Option<f64>>| -> Vec<f64> { values.into_iter().flatten().collect() };
-        unpaired_ratio(&measured(values), &measured(base))
+        // Memory has rounds without a value, which make no pair.
+        let (values, base) = (self.values(figure), first.values(figure));
+        let pairs = values.iter().zip(&base).filter_map(|(value, base)| value.zip(*base));
+        let (values, base): (Vec<f64>, Vec<f64>) = pairs.unzip();
+        paired_ratio(&values, &base)
     }
 
     fn summary(&self, first: Option<&Self>) -> Summary {
         let figures = Figure::of_scenario(&self.reports[0].scenario).into_iter();
         let typical = |figure: Figure| {
-            let values: Vec<f64> = self.values(figure).into_iter().flatten().collect();
-            // A round in which p99 stayed low has no such rate. Without it, the others would look like all.
-            if figure == Figure::Tenfold && values.len() < self.reports.len() {
-                return None;
-            }
+            let values = self.complete(figure)?;
             Some(Typical {
                 median: median(&values)?,
                 interval: interval(&values),
@@ -211,6 +220,23 @@ impl Summary {
     }
 }
 
+/// Names the figures that are left out because only some rounds of a server have them.
+fn incomplete(side: &Side) -> impl Iterator<Item = String> {
+    let rounds = side.reports.len();
+    let figures = Figure::of_scenario(&side.reports[0].scenario).into_iter();
+    let partial = figures.filter(|figure| *figure != Figure::Memory);
+    partial
+        .map(|figure| (figure, side.measured(figure)))
+        .filter(move |(_, count)| (1..rounds).contains(count))
+        .map(move |(figure, count)| {
+            format!(
+                "{}: {} is left out, because only {count} of {rounds} rounds have it",
+                side.label,
+                figure.field()
+            )
+        })
+}
+
 /// Returns what the figures cannot say.
 fn limits(sides: &[Side], summaries: &[Summary]) -> Vec<String> {
     let mut notes: Vec<String> = sides
@@ -221,20 +247,20 @@ fn limits(sides: &[Side], summaries: &[Summary]) -> Vec<String> {
             format!("{label} has no interval: it ran {rounds} time(s), and an interval needs {MIN_ROUNDS}")
         })
         .collect();
-    let measured = |side: &Side| side.values(Figure::Memory).iter().flatten().count();
-    let is_short = |side: &Side| (1..side.reports.len()).contains(&measured(side));
+    let is_short = |side: &Side| (1..side.reports.len()).contains(&side.measured(Figure::Memory));
     if sides.iter().any(is_short) {
         notes.push(
             "KiB per connection is that of the first round of each process, because a server keeps memory for the next"
                 .into(),
         );
     }
+    notes.extend(sides.iter().flat_map(incomplete));
     let zero = summaries.iter().flat_map(|summary| {
         let flat = summary.figures.iter().filter(|(figure, typical)| {
             typical.interval.is_none() && *figure != Figure::Memory && summary.rounds >= MIN_ROUNDS
         });
         flat.map(|(figure, _)| {
-            format!("{}: {} has no interval, because a round had none or 0", summary.label, figure.field())
+            format!("{}: {} has no interval, because it was 0 in a round", summary.label, figure.field())
         })
     });
     notes.extend(zero);

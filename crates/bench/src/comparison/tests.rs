@@ -76,6 +76,36 @@ fn the_median_round_is_that_of_p99() {
     assert_eq!(comparison.summaries[0].median_round, 3);
 }
 
+/// Takes the latency away from a round, as if no message had arrived in it.
+fn without_latency(mut side: Side, round: usize) -> Side {
+    side.reports[round - 1].latency_us = serde_json::from_value(json!({"count": 0, "mean": 0.0, "p50": 0.0,
+        "p90": 0.0, "p99": 0.0, "p999": 0.0, "max": 0.0}))
+    .expect("a summary");
+    side
+}
+
+#[test]
+fn a_round_without_a_figure_leaves_it_out_and_is_named() {
+    let rates = [100.0, 200.0, 300.0, 400.0];
+    for files in [[0, 0], [0, 1]] {
+        let [full, other] = [("a", files[0]), ("b", files[1])].map(|(label, file)| side(label, file, &rates));
+        let comparison = Comparison::new(vec![full, without_latency(other, 2)]);
+        assert!(comparison.summaries[0].typical(Figure::P99).is_some());
+        assert_eq!(comparison.summaries[1].typical(Figure::P99), None, "a failure must not improve it");
+        assert_ne!(comparison.summaries[1].median_round, 2, "it has no latency");
+        let note = "b: p99_us is left out, because only 3 of 4 rounds have it";
+        assert!(comparison.notes.iter().any(|it| it == note), "{:?}", comparison.notes);
+
+        let [first, full] = [("a", files[0]), ("b", files[1])].map(|(label, file)| side(label, file, &rates));
+        let comparison = Comparison::new(vec![without_latency(first, 4), full]);
+        let typical = comparison.summaries[1].typical(Figure::P99).expect("all rounds have it");
+        assert!(typical.ratio.is_none() && typical.interval.is_some(), "{typical:?}");
+        assert!(deliveries(&comparison, 1).ratio.is_some(), "the other figures stay");
+    }
+    let worst = without_latency(side("a", 0, &[100.0, 200.0, 300.0]), 1);
+    assert_eq!(worst.median_round() + 1, 2, "its memory is no latency: it is the slowest round");
+}
+
 #[test]
 fn conditions_apply_to_the_median_and_name_the_server() {
     let comparison = Comparison::new(vec![side("a", 0, &[1.0, 9.0, 9.0]), side("b", 0, &[1.0, 1.0, 9.0])]);
