@@ -134,6 +134,49 @@ fn a_server_of_its_own_is_started_anew_for_each_round() {
 }
 
 #[test]
+fn complete_rounds_are_kept_when_a_later_one_breaks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    let (script, file, page) = (path("starts.sh"), path("result.json"), path("page.html"));
+    // It starts the server twice, and ends without a server at the third time.
+    let text = format!("mkdir '{}' || mkdir '{}' || exit 1\nexec \"$@\"\n", path("one"), path("two"));
+    std::fs::write(&script, text).expect("a file");
+    let prefix = format!("sh {script}");
+    let load = ["bench", "connect", "-c", "1", "--settle", "0", "--rounds", "3", "--server-prefix", &prefix];
+    let output = run(&[&load[..], &["--json", &file, "--report", &page]].concat(), &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(70), "{said}");
+    assert!(said.contains("throng, round 3 of 3") && said.contains("did not start to listen"), "{said}");
+    let result: Value = serde_json::from_slice(&std::fs::read(file).expect("a file")).expect("JSON");
+    assert_eq!(result["summary"][0]["rounds"], 2, "{result:#}");
+    let note = result["notes"][0].as_str().expect("a note");
+    assert!(note.starts_with("The run ended early") && note.contains("round 3 of 3"), "{note}");
+    assert!(std::fs::read_to_string(page).expect("a file").contains("The run ended early"));
+}
+
+#[test]
+fn files_that_cannot_be_written_are_named_before_the_first_round() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    let (kept, new) = (path("kept.json"), path("new.json"));
+    std::fs::write(&kept, "kept").expect("a file");
+    let (send, asked) = sync_channel(16);
+    let url = refusing("a", &send);
+    for json in [&kept, &new] {
+        for bad in [path("nowhere/page.html"), path("")] {
+            let output =
+                run(&["bench", "connect", "-c", "1", "--url", &url, "--json", json, "--report", &bad], &[]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(USAGE), "{said}");
+            assert!(said.contains(&format!("cannot write {bad}")), "{said}");
+        }
+    }
+    assert!(asked.try_recv().is_err(), "nothing was measured");
+    assert_eq!(std::fs::read_to_string(kept).expect("a file"), "kept");
+    assert!(!std::path::Path::new(&new).exists(), "there is no result yet");
+}
+
+#[test]
 fn one_round_with_one_server_is_reported_as_before() {
     let server = Server::start(&[("rate_limit.enabled", "false")]);
     let url = format!("a label=ws://{}/ws/chat/u{{i}}?room={{r}}", server.address());

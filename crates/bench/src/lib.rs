@@ -45,6 +45,7 @@
 //!   environment.rs version, time, machine and command line of a run
 //!   outcome.rs     the raw results of a run
 //!   report.rs      the report as JSON, and the failures in it
+//!   results.rs     writes results to standard output and files
 //!   figure.rs      the main figures of a report
 //!   condition.rs   conditions under which a run counts as failed (`--fail-if`)
 //!   format.rs      formats numbers, times and rows for people
@@ -88,6 +89,7 @@ mod progress;
 mod protocol;
 mod ramp;
 mod report;
+mod results;
 mod rounds;
 mod sampler;
 mod scenario;
@@ -102,18 +104,13 @@ mod tls;
 mod units;
 mod wire;
 
-use std::io::Write as _;
-use std::path::Path;
-
-use anyhow::Context as _;
-use serde::Serialize;
-
 pub use self::arguments::Arguments;
 use self::arguments::{Command, Output, Scenario};
 use self::candidates::candidates;
 use self::comparison::{Comparison, Side};
 pub use self::counting::Deliveries;
 use self::progress::Progress;
+use self::rounds::Rounds;
 
 /// The reason why a run failed.
 #[derive(Debug)]
@@ -147,29 +144,52 @@ fn measure(scenario: &Scenario) -> Result<(), Failure> {
     let candidates = candidates(&common.target.url, &common.target.pid).map_err(Failure::Usage)?;
     let rounds = rounds::count(scenario, &candidates).map_err(Failure::Usage)?;
     rounds::check(scenario, &candidates).map_err(Failure::Usage)?;
-    let mut progress = Progress::new(!common.quiet);
     let output = &common.output;
+    results::check(output).map_err(Failure::Usage)?;
+    let mut progress = Progress::new(!common.quiet);
     if let ([only], 1) = (candidates.as_slice(), rounds) {
         let report = rounds::once(scenario, only, &mut progress)?;
         let page = || page::html(&report);
-        write(&report, || format::text(&report.rows()), page, output).map_err(Failure::Broken)?;
+        results::write(&report, || format::text(&report.rows()), page, output).map_err(Failure::Broken)?;
         let mut failures = report.failures();
         let conditions = output.fail_if.iter();
         failures.extend(conditions.filter_map(|it| it.failure(it.figure.of(&report))));
         return verdict(&failures);
     }
-    let sides = rounds::all(scenario, &candidates, rounds, &mut progress)?;
-    compare(sides, output, true)
+    let Rounds { sides, failure } = rounds::all(scenario, &candidates, rounds, &mut progress);
+    match failure {
+        None => compare(sides, output, true),
+        Some(failure) => Err(keep(sides, failure, output)),
+    }
+}
+
+/// Writes the comparison of the rounds that were complete before `failure`, which it returns: hours of measuring must
+/// not be lost by it.
+fn keep(sides: Vec<Side>, failure: Failure, output: &Output) -> Failure {
+    if sides.iter().all(|side| side.reports.is_empty()) {
+        return failure;
+    }
+    let (Failure::Usage(error) | Failure::Broken(error) | Failure::Unwell(error)) = failure;
+    let mut comparison = Comparison::new(sides);
+    comparison.notes.insert(0, format!("The run ended early, and these are its complete rounds: {error:#}"));
+    match write_comparison(&comparison, output) {
+        Ok(()) => Failure::Broken(error),
+        Err(other) => Failure::Broken(error.context(format!("{other:#}, and before that"))),
+    }
 }
 
 /// Writes a comparison. The failures of its runs are failures here only if these runs were made here.
 fn compare(sides: Vec<Side>, output: &Output, is_own: bool) -> Result<(), Failure> {
     let comparison = Comparison::new(sides);
-    let (text, page) = (|| comparison::text(&comparison), || comparison::html(&comparison));
-    write(&comparison.document(), text, page, output).map_err(Failure::Broken)?;
+    write_comparison(&comparison, output).map_err(Failure::Broken)?;
     let mut failures = if is_own { comparison.failures() } else { Vec::new() };
     failures.extend(comparison.broken_conditions(&output.fail_if));
     verdict(&failures)
+}
+
+fn write_comparison(comparison: &Comparison, output: &Output) -> anyhow::Result<()> {
+    let (text, page) = (|| comparison::text(comparison), || comparison::html(comparison));
+    results::write(&comparison.document(), text, page, output)
 }
 
 fn verdict(failures: &[String]) -> Result<(), Failure> {
@@ -178,29 +198,4 @@ fn verdict(failures: &[String]) -> Result<(), Failure> {
     } else {
         Err(Failure::Unwell(anyhow::anyhow!("{}", failures.join("; "))))
     }
-}
-
-/// Writes a result: as a table to standard output, or as JSON there or to a file, and as a page to a file.
-fn write(
-    result: &impl Serialize,
-    text: impl Fn() -> String,
-    page: impl Fn() -> String,
-    output: &Output,
-) -> anyhow::Result<()> {
-    let json = || simd_json::serde::to_string(result).context("cannot write the result as JSON");
-    let mut stdout = std::io::stdout().lock();
-    match output.json.as_deref() {
-        Some(path) if path == Path::new("-") => writeln!(stdout, "{}", json()?)?,
-        path => {
-            write!(stdout, "{}", text())?;
-            if let Some(path) = path {
-                save(path, &format!("{}\n", json()?))?;
-            }
-        }
-    }
-    output.report.as_deref().map_or(Ok(()), |path| save(path, &page()))
-}
-
-fn save(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

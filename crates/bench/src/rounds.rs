@@ -76,30 +76,42 @@ pub(super) fn once(
     Ok(Report::new(&plan, environment, outcome))
 }
 
+/// The rounds of a run that are complete, and the reason why there are no more.
+pub(super) struct Rounds {
+    /// Every server, each with as many reports.
+    pub(super) sides: Vec<Side>,
+    /// The error that ended the run before its last round; it names the server and the round.
+    pub(super) failure: Option<Failure>,
+}
+
 /// Runs the scenario in `rounds` rounds: in each, once against every server.
-///
-/// # Errors
-/// [`Failure`] lists them; the error names the server and the round.
 pub(super) fn all(
     scenario: &Scenario,
     candidates: &[Candidate],
     rounds: usize,
     progress: &mut Progress,
-) -> Result<Vec<Side>, Failure> {
+) -> Rounds {
     let side = |it: &Candidate| Side { label: it.label.clone(), file: 0, reports: Vec::new() };
     let mut sides: Vec<Side> = candidates.iter().map(side).collect();
     for round in 1..=rounds {
-        for (candidate, side) in candidates.iter().zip(&mut sides) {
+        let failure = candidates.iter().zip(&mut sides).find_map(|(candidate, side)| {
             let place = format!("{}, round {round} of {rounds}", candidate.label);
             progress.set_prefix(format!("{place}: "));
-            let mut report = once(scenario, candidate, progress).map_err(|failure| match failure {
-                Failure::Usage(error) => Failure::Usage(error),
-                Failure::Broken(error) => Failure::Broken(error.context(place.clone())),
-                Failure::Unwell(error) => Failure::Unwell(error),
-            })?;
-            (report.label, report.round) = (Some(candidate.label.clone()), Some(round));
-            side.reports.push(report);
+            match once(scenario, candidate, progress) {
+                Ok(mut report) => {
+                    (report.label, report.round) = (Some(candidate.label.clone()), Some(round));
+                    side.reports.push(report);
+                    None
+                }
+                Err(Failure::Broken(error)) => Some(Failure::Broken(error.context(place))),
+                Err(failure) => Some(failure),
+            }
+        });
+        if failure.is_some() {
+            // Servers that were measured before the error have one report more than the others.
+            sides.iter_mut().for_each(|side| side.reports.truncate(round - 1));
+            return Rounds { sides, failure };
         }
     }
-    Ok(sides)
+    Rounds { sides, failure: None }
 }
