@@ -44,7 +44,7 @@ fn servers_are_loaded_in_turn() {
     let (code, result) =
         bench(&["connect", "-c", "1", "--rounds", "3", "--url", &a, "--url", &b, "--settle", "0"]);
     assert_eq!(code, 1, "every handshake failed: {result:#}");
-    assert_eq!(names(&asked, 6), ["a", "b", "a", "b", "a", "b"]);
+    assert_eq!(names(&asked, 6), ["a", "b", "b", "a", "a", "b"], "even rounds have the reverse order");
     let marks: Vec<(&str, u64)> = result["reports"]
         .as_array()
         .expect("reports")

@@ -84,7 +84,8 @@ pub(super) struct Rounds {
     pub(super) failure: Option<Failure>,
 }
 
-/// Runs the scenario in `rounds` rounds: in each, once against every server.
+/// Runs the scenario in `rounds` rounds: in each, once against every server. Even rounds have the reverse order, so that
+/// no server profits from its place.
 pub(super) fn all(
     scenario: &Scenario,
     candidates: &[Candidate],
@@ -94,7 +95,11 @@ pub(super) fn all(
     let side = |it: &Candidate| Side { label: it.label.clone(), file: 0, reports: Vec::new() };
     let mut sides: Vec<Side> = candidates.iter().map(side).collect();
     for round in 1..=rounds {
-        let failure = candidates.iter().zip(&mut sides).find_map(|(candidate, side)| {
+        let mut turns: Vec<(&Candidate, &mut Side)> = candidates.iter().zip(&mut sides).collect();
+        if round.is_multiple_of(2) {
+            turns.reverse();
+        }
+        let failure = turns.into_iter().find_map(|(candidate, side)| {
             let place = format!("{}, round {round} of {rounds}", candidate.label);
             progress.set_prefix(format!("{place}: "));
             match once(scenario, candidate, progress) {
