@@ -15,7 +15,7 @@ use super::target::Target;
 use super::tls::Tls;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait for `/metrics`: shorter than [`INTERVAL`], so that the next sample is not late.
+/// Longest time for the whole page of `/metrics`: shorter than [`INTERVAL`], so that the next sample is not late.
 const TIMEOUT: Duration = Duration::from_millis(800);
 /// Largest page of metrics that is read, in bytes.
 const MAX_PAGE: u64 = 1 << 20;
@@ -85,20 +85,22 @@ fn sample(pid: Option<u32>, server: &Metrics, shared: &Shared) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut has_metrics = true;
     let mut usage = Usage::default();
-    for number in 0u32.. {
-        let cores = pid.and_then(process::cpu).and_then(|cpu| usage.cores(start.elapsed(), cpu));
+    loop {
+        // The request comes last, because it can take a while: the time is that of the other values.
+        let at = start.elapsed();
+        let cores = pid.and_then(process::cpu).and_then(|cpu| usage.cores(at, cpu));
+        let resident_kib = pid.and_then(process::resident_kib);
         let queue_bytes = if has_metrics { server.queue_bytes() } else { None };
         // A server whose first answer has no such metric is not asked again.
-        has_metrics &= number > 0 || queue_bytes.is_some();
-        let at_s = (start.elapsed().as_secs_f64() * 100.0).round() / 100.0;
+        has_metrics &= !samples.is_empty() || queue_bytes.is_some();
         samples.push(Sample {
-            at_s,
+            at_s: (at.as_secs_f64() * 100.0).round() / 100.0,
             user_cores: cores.map(|(user, _)| user),
             system_cores: cores.map(|(_, system)| system),
-            resident_kib: pid.and_then(process::resident_kib),
+            resident_kib,
             queue_bytes,
         });
-        let next = start + INTERVAL * (number + 1);
+        let next = start + next_sample(at, start.elapsed());
         let mut stopped = shared.stopped.lock();
         while !*stopped && !shared.wake.wait_until(&mut stopped, next).timed_out() {}
         if *stopped {
@@ -106,6 +108,13 @@ fn sample(pid: Option<u32>, server: &Metrics, shared: &Shared) -> Vec<Sample> {
         }
     }
     samples
+}
+
+/// Returns when the sample after the one of `at` is due: at a multiple of [`INTERVAL`] that is not over `now`. It is at
+/// least half an interval later, because the system counts CPU time in steps of 10 ms, which are too coarse for less.
+fn next_sample(at: Duration, now: Duration) -> Duration {
+    let earliest = now.max(at + INTERVAL / 2);
+    Duration::from_secs(earliest.as_secs() / INTERVAL.as_secs() * INTERVAL.as_secs()) + INTERVAL
 }
 
 /// The CPU time of the server at the sample before, and when that was read.
@@ -130,9 +139,8 @@ impl Metrics {
     }
 
     fn page(&self) -> std::io::Result<String> {
-        let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+        let end = Instant::now() + TIMEOUT;
+        let stream = Timed { stream: TcpStream::connect_timeout(&self.address, TIMEOUT)?, end };
         match &self.tls {
             None => self.ask(stream),
             Some(tls) => self.ask(tls.blocking(stream)?),
@@ -145,6 +153,39 @@ impl Metrics {
         let mut page = String::new();
         stream.take(MAX_PAGE).read_to_string(&mut page)?;
         Ok(page)
+    }
+}
+
+/// A stream that fails once its time is over. A timeout of the system is for each call alone, so that a server that
+/// sends one byte after the other would never reach it.
+struct Timed {
+    stream: TcpStream,
+    end: Instant,
+}
+
+impl Timed {
+    /// Returns the time that is left.
+    fn left(&self) -> std::io::Result<Option<Duration>> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(std::io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(buffer)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
     }
 }
 
@@ -166,6 +207,32 @@ mod tests {
         assert_eq!(usage.cores(ms(1_000), cpu(6_500, 1_150)), Some((1.5, 0.25)));
         assert_eq!(usage.cores(ms(3_000), cpu(6_500, 1_350)), Some((0.0, 0.1)), "a late sample");
         assert_eq!(usage.cores(ms(3_000), cpu(6_500, 1_350)), None, "no time has passed");
+    }
+
+    #[test]
+    fn a_late_sample_is_left_out_and_the_next_is_on_time() {
+        let next = |at, now| next_sample(Duration::from_millis(at), Duration::from_millis(now)).as_millis();
+        assert_eq!([next(0, 5), next(1_000, 1_900), next(1_001, 2_000)], [1_000, 2_000, 3_000]);
+        assert_eq!([next(1_000, 4_200), next(1_990, 1_995)], [5_000, 3_000], "not at once");
+    }
+
+    #[test]
+    fn one_deadline_holds_for_a_page_that_comes_byte_by_byte() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let server = Metrics { address: listener.local_addr().expect("an address"), tls: None };
+        let page = std::thread::spawn(move || server.page());
+        let (mut stream, _) = listener.accept().expect("a client");
+        // It ends, so that a client without a deadline gets a page. One that leaves ends it earlier.
+        for _ in 0..40 {
+            if stream.write_all(b"#").is_err() {
+                break;
+            }
+            std::thread::sleep(TIMEOUT / 20);
+        }
+        drop(stream);
+        let kind = page.join().expect("no panic").map_err(|error| error.kind());
+        let is_late = matches!(kind, Err(std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock));
+        assert!(is_late, "{kind:?}");
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //! encrypts the stream of one connection. The sockets are not here.
 
 use std::fs::File;
-use std::io::Read as _;
-use std::net::TcpStream;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -85,10 +84,10 @@ impl Tls {
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub(super) fn blocking(
+    pub(super) fn blocking<S: Read + Write>(
         &self,
-        socket: TcpStream,
-    ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        socket: S,
+    ) -> std::io::Result<StreamOwned<ClientConnection, S>> {
         let connection = self.connection().map_err(std::io::Error::other)?;
         Ok(StreamOwned::new(connection, socket))
     }
