@@ -40,10 +40,11 @@ pub(in super::super) fn html(comparison: &Comparison) -> String {
     let about: String = paragraphs("about", &about);
     let body = format!(
         "{about}{failures}<div class=\"figures\">\n{figures}</div>\n\
-         <p class=\"legend\">Bars are medians over the rounds, whiskers are 95 % confidence intervals{}.</p>\n\
+         <p class=\"legend\">Bars are medians over the rounds, whiskers are 95 % confidence intervals{}.{}</p>\n\
          {notes}<h2>Figures</h2>\n<div class=\"wide\">{table}</div>\n<h2>Load</h2>\n<table>\n{head}</table>\n\
          {curves}<h2>How it was measured</h2>\n{measured}",
         if labels.len() > 1 { format!(", × is the ratio to {}", escaped(labels[0])) } else { String::new() },
+        comparison.legend().map_or_else(String::new, |legend| format!(" {legend}")),
     );
     document(&title, "broad", &body)
 }

@@ -5,13 +5,26 @@ use std::fmt::Write as _;
 use super::super::figure::Figure;
 use super::super::format::{self, Row};
 use super::super::statistics::{Interval, Ratio};
-use super::{Comparison, Summary};
+use super::{Comparison, Summary, Typical};
 
 /// The cells of one server in the table of a figure: label, median, interval, ratio and its interval. A cell without a
 /// value is empty.
 pub(super) type Cells = [String; 5];
 
+/// Says what the intervals are about.
+const LEGEND: &str = "Intervals are those of the geometric mean, which can lie beside the median, and ratios are \
+                      geometric means. About one of twenty misses by chance.";
+
 impl Comparison {
+    /// Returns what a reader must know about the intervals; `None` if there is none.
+    pub(super) fn legend(&self) -> Option<&'static str> {
+        let has_interval = |typical: &Typical| {
+            typical.interval.is_some() || typical.ratio.is_some_and(|ratio| ratio.interval.is_some())
+        };
+        let mut all = self.summaries.iter().flat_map(|it| &it.figures);
+        all.any(|(_, typical)| has_interval(typical)).then_some(LEGEND)
+    }
+
     /// Returns scenario, load and servers as rows.
     pub(super) fn head(&self) -> Vec<Row> {
         let report = &self.sides[0].reports[0];
@@ -99,6 +112,9 @@ pub(in super::super) fn text(comparison: &Comparison) -> String {
             }
             let _ = writeln!(text, "{}", line.trim_end());
         }
+    }
+    if let Some(legend) = comparison.legend() {
+        let _ = writeln!(text, "\n{legend}");
     }
     for (index, note) in comparison.notes.iter().enumerate() {
         let _ = writeln!(text, "{}note: {note}", if index == 0 { "\n" } else { "" });
