@@ -61,6 +61,12 @@ impl Ramp {
     }
 }
 
+/// Returns each window with its length in seconds: the last one is often shorter than the others.
+fn with_lengths(windows: &[Window]) -> impl Iterator<Item = (&Window, f64)> {
+    let begins = [0.0].into_iter().chain(windows.iter().map(|window| window.at_s));
+    windows.iter().zip(begins).map(|(window, from_s)| (window, window.at_s - from_s))
+}
+
 impl Climb {
     /// Returns what the windows of a ramp say, after [`Ramp::offer`].
     pub(super) fn new(ramp: Ramp, windows: &[Window]) -> Self {
@@ -71,12 +77,14 @@ impl Climb {
             first_p99_us: first,
             tenfold_p99_at_per_s: first.and_then(|first| {
                 // A window in which nothing arrived is out of bounds too: its messages are still under way.
-                let is_out = |window: &&Window| match &window.latency_us {
-                    latency if latency.is_empty() => window.offered_per_s > Some(FEW),
+                let is_out = |(window, length_s): &(&Window, f64)| match &window.latency_us {
+                    latency if latency.is_empty() => {
+                        window.offered_per_s.is_some_and(|rate| rate * length_s > FEW)
+                    }
                     latency => latency.p99 > first * FACTOR,
                 };
-                let after = windows.iter().skip_while(|window| window.latency_us.is_empty());
-                after.clone().find(is_out).and_then(|window| window.offered_per_s)
+                let mut after = with_lengths(windows).skip_while(|(window, _)| window.latency_us.is_empty());
+                after.find(is_out).and_then(|(window, _)| window.offered_per_s)
             }),
         }
     }
@@ -127,6 +135,12 @@ mod tests {
         assert_eq!(tenfold(&[5.0, 9.0, 7.0, 50.0]), None);
         assert_eq!(tenfold(&[5.0, 9.0, 0.0, 0.0]), Some(350.0), "nothing arrived any more");
         assert_eq!(tenfold(&[0.0, 5.0, 6.0, 51.0]), Some(450.0), "the first window had no value");
+        let mut short = windows(&[5.0, 9.0, 0.0]);
+        short[2].at_s = 2.004;
+        let climb = |windows: &[Window]| Climb::new(Ramp { from: 100.0, to: 500.0 }, windows);
+        assert_eq!(climb(&short).tenfold_p99_at_per_s, None, "two messages at 433 in a second");
+        short[2].at_s = 2.006;
+        assert!(climb(&short).tenfold_p99_at_per_s.is_some(), "three are more than a few");
         assert_eq!((tenfold(&[]), tenfold(&[0.0, 0.0])), (None, None));
     }
 }

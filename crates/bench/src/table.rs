@@ -15,7 +15,7 @@ fn latency(summary: &Summary) -> Option<String> {
 
 /// Says at which rate p99 left its bounds; `None` if nothing arrived.
 fn climb(ramp: &Climb) -> Option<String> {
-    let bound = format!("10 × that of the first second, which is {}", time(ramp.first_p99_us?));
+    let bound = format!("10 × the {} of the first second", time(ramp.first_p99_us?));
     Some(match ramp.tenfold_p99_at_per_s {
         Some(rate) => format!("p99 was first above {bound}, at {} messages/s offered", grouped(rate)),
         None => format!("p99 of each second stayed within {bound}"),
