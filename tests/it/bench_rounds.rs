@@ -185,6 +185,7 @@ fn one_round_with_one_server_is_reported_as_before() {
         assert_eq!(report.get(field), None, "{report:#}");
     }
     assert!(report["target"].as_str().is_some_and(|url| url.starts_with("ws://")), "{report:#}");
+    assert_eq!((&report["protocol"], &report["receivers"]), (&"throng".into(), &"room".into()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::counters::{Counters, printable};
@@ -27,6 +28,12 @@ pub(super) struct Report {
     pub(super) round: Option<usize>,
     pub(super) scenario: String,
     pub(super) target: String,
+    /// The value of `--protocol`; a file of an older version has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) protocol: Option<String>,
+    /// The value of `--receivers`; a file of an older version has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) receivers: Option<String>,
     pub(super) connections: usize,
     pub(super) rooms: usize,
     pub(super) publishers: usize,
@@ -164,6 +171,11 @@ pub(super) struct Stalled {
     pub(super) p99_ratio: Option<f64>,
 }
 
+/// Returns a value as it is written on the command line.
+fn word(value: &impl ValueEnum) -> Option<String> {
+    value.to_possible_value().map(|it| it.get_name().to_owned())
+}
+
 fn round(value: f64, digits: i32) -> f64 {
     let scale = 10f64.powi(digits);
     (value * scale).round() / scale
@@ -200,6 +212,8 @@ impl Report {
             round: None,
             scenario: plan.scenario.into(),
             target: plan.target.url.clone(),
+            protocol: word(&plan.client.protocol),
+            receivers: word(&plan.receivers),
             connections: plan.connections,
             rooms: plan.rooms,
             publishers: plan.publishers,

@@ -41,7 +41,10 @@ fn is_timed(report: &Report) -> bool {
 
 /// Returns everything that must be equal for a fair comparison: a name and a value.
 fn conditions(report: &Report) -> Vec<(&'static str, String)> {
+    let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "an unknown value".into());
     let mut all = vec![
+        ("protocol", known(&report.protocol)),
+        ("receivers", known(&report.receivers)),
         ("number of connections", report.connections.to_string()),
         ("number of rooms", report.rooms.to_string()),
         ("number of publishers", report.publishers.to_string()),

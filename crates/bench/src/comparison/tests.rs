@@ -123,10 +123,13 @@ fn every_difference_is_named() {
     let (first, mut other) = (side("a", 0, &[1.0]), side("b", 1, &[1.0]));
     assert_eq!(differences::between(&[side("a", 0, &[1.0]), side("b", 1, &[1.0])]), [""; 0]);
     let report = &mut other.reports[0];
+    (report.protocol, report.receivers) = (Some("pusher".into()), Some("others".into()));
     (report.connections, report.rooms, report.publishers, report.payload_bytes) = (11, 2, 3, 50);
     (report.in_flight, report.rate_per_s, report.seconds) = (None, Some(5.0), 9.0);
     let found = differences::between(&[first, other]);
     for part in [
+        "protocol: a has an unknown value, b has pusher",
+        "receivers: a has an unknown value, b has others",
         "number of connections: a has 10, b has 11",
         "number of rooms",
         "number of publishers",
@@ -136,7 +139,7 @@ fn every_difference_is_named() {
     ] {
         assert!(found.iter().any(|it| it.contains(part)), "{part}: {found:?}");
     }
-    assert_eq!(found.len(), 6, "{found:?}");
+    assert_eq!(found.len(), 8, "{found:?}");
 }
 
 #[test]
