@@ -96,6 +96,40 @@ fn one_round_has_no_interval_and_every_difference_is_named() {
 }
 
 #[test]
+fn texts_of_foreign_files_are_escaped_and_their_tokens_left_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let good = measured(folder, "good.json", &["-c", "2"]);
+    let mut other: Value = serde_json::from_slice(&std::fs::read(&good).expect("a file")).expect("JSON");
+    other["target"] = "ws://\u{1b}[2Jh/?token=hidden".into();
+    other["complaints"] = vec!["\u{1b}[31mred"].into();
+    other["machine"]["kernel"] = "\u{202e}lenrek".into();
+    other["whole_run"]["missing"] = 1.into();
+    other["protocol"] = "\u{7}bell".into();
+    let reports = ["\u{9b}x", "y"].map(|label| {
+        let mut report = other.clone();
+        report["label"] = label.into();
+        report
+    });
+    let both = serde_json::json!({ "reports": reports });
+    let foreign = folder.join("foreign.json");
+    std::fs::write(&foreign, serde_json::to_vec(&both).expect("JSON")).expect("a file");
+    let page = folder.join("page.html");
+    let (code, table, said) = compare(&[&good, &foreign], &["--report", text(&page), "--fail-if", "p99>0us"]);
+    assert_eq!(code, Some(1), "{said}");
+    let page = std::fs::read_to_string(page).expect("a file");
+    for shown in [&table, &said, &page] {
+        assert!(!shown.chars().any(|c| matches!(c, '\u{1b}' | '\u{7}' | '\u{9b}' | '\u{202e}')), "{shown:?}");
+        assert!(!shown.contains("hidden"), "{shown}");
+    }
+    for part in ["ws://\\u{1b}[2Jh/?token=…", "has \\u{202e}lenrek", "foreign: \\u{9b}x", "has \\u{7}bell"]
+    {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(page.contains("\\u{1b}[31mred"), "{page}");
+}
+
+#[test]
 fn a_file_that_is_no_result_is_named_with_its_fault() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();

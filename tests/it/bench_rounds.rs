@@ -179,12 +179,13 @@ fn files_that_cannot_be_written_are_named_before_the_first_round() {
 #[test]
 fn one_round_with_one_server_is_reported_as_before() {
     let server = Server::start(&[("rate_limit.enabled", "false")]);
-    let url = format!("a label=ws://{}/ws/chat/u{{i}}?room={{r}}", server.address());
+    let url = format!("a label=ws://{}/ws/chat/u{{i}}?room={{r}}&token=hidden", server.address());
     let report = bench_ok(&[&["fanout", "-c", "5", "--url", &url, "--rounds", "1"], FAST].concat());
     for field in ["summary", "reports", "label", "round", "notes"] {
         assert_eq!(report.get(field), None, "{report:#}");
     }
     assert!(report["target"].as_str().is_some_and(|url| url.starts_with("ws://")), "{report:#}");
+    assert!(report.to_string().contains("&token=…") && !report.to_string().contains("hidden"), "{report:#}");
     assert_eq!((&report["protocol"], &report["receivers"]), (&"throng".into(), &"room".into()));
 }
 

@@ -92,6 +92,12 @@ fn memory_mib(meminfo: &str) -> Option<u64> {
     Some(kib / 1024)
 }
 
+/// Returns a URL up to the token or session in it, whose value is replaced by `…`.
+pub(super) fn without_token(url: &str) -> String {
+    let end = ["token=", "session="].iter().find_map(|name| Some(url.find(name)? + name.len()));
+    end.map_or_else(|| url.to_owned(), |end| format!("{}…", &url[..end]))
+}
+
 /// Formats seconds since the Unix epoch as a date and time. The date is computed by Howard Hinnant's
 /// `civil_from_days`: its years begin in March, so that the leap day is the last day of a year.
 fn rfc_3339(unix_s: u64) -> String {

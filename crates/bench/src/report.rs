@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::counters::{Counters, printable};
-use super::environment::Environment;
+use super::environment::{Environment, without_token};
 use super::latency::{Summary, Window};
 use super::outcome::{Interval, Measurement, Outcome, ResidentMemory};
 use super::plan::{Plan, Workload};
@@ -27,6 +27,7 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) round: Option<usize>,
     pub(super) scenario: String,
+    /// The URL without the token in it.
     pub(super) target: String,
     /// The value of `--protocol`; a file of an older version has none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,7 +212,7 @@ impl Report {
             label: None,
             round: None,
             scenario: plan.scenario.into(),
-            target: plan.target.url.clone(),
+            target: without_token(&plan.target.url),
             protocol: word(&plan.client.protocol),
             receivers: word(&plan.receivers),
             connections: plan.connections,

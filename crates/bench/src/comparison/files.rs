@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::super::candidates::MAX_CANDIDATES;
+use super::super::counters::printable;
+use super::super::environment::without_token;
 use super::super::report::Report;
 use super::Side;
 
@@ -79,14 +82,34 @@ fn reports(path: &Path) -> anyhow::Result<Vec<Report>> {
         None => vec![serde_json::from_slice(&text)?],
     };
     ensure!(!reports.is_empty(), "the list `reports` is empty");
-    Ok(reports)
+    reports.into_iter().map(safe).collect()
+}
+
+/// Makes every text of a report safe for a terminal, because anybody may have written the file, and takes the token out
+/// of its URL.
+fn safe(report: Report) -> anyhow::Result<Report> {
+    let mut value = serde_json::to_value(report)?;
+    escape(&mut value);
+    let mut report: Report = serde_json::from_value(value)?;
+    report.target = without_token(&report.target);
+    Ok(report)
+}
+
+/// Escapes control characters in the values of a JSON value. Its names are known ones or numbers.
+fn escape(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = printable(text),
+        Value::Array(all) => all.iter_mut().for_each(escape),
+        Value::Object(all) => all.values_mut().for_each(escape),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Returns the name of a file without its folders and ending, or its whole path if another has the same name.
 fn name(path: &Path, paths: &[PathBuf]) -> String {
     let same = paths.iter().filter(|other| other.file_stem() == path.file_stem()).count();
     let stem = path.file_stem().filter(|_| same == 1);
-    stem.map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned())
+    printable(&stem.map_or_else(|| path.to_string_lossy(), |stem| stem.to_string_lossy()))
 }
 
 /// Sorts the reports of a file by their servers. A file with one server gives it its name.
