@@ -84,8 +84,8 @@ pub(super) struct Rounds {
     pub(super) failure: Option<Failure>,
 }
 
-/// Runs the scenario in `rounds` rounds: in each, once against every server. Even rounds have the reverse order, so that
-/// no server profits from its place.
+/// Runs the scenario in `rounds` rounds: in each, once against every server. Even rounds have the reverse order, so
+/// that no server profits from its place.
 pub(super) fn all(
     scenario: &Scenario,
     candidates: &[Candidate],

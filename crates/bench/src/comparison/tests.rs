@@ -167,7 +167,7 @@ fn the_text_and_the_page_show_medians_and_ratios_and_escape_labels() {
     assert!(page.contains("3 rounds with each server, in turn"), "{page}");
     assert!(page.contains("· × 3.000 (3.000 – 3.000)"), "{page}");
     let legend = "Intervals are those of the geometric mean";
-    assert!(text.contains(legend) && page.contains(legend), "whose interval it is: {text}");
+    assert!(text.contains(legend) && page.contains(legend), "the interval has a name: {text}");
     let single = Comparison::new(vec![side("a", 0, &[10.0])]);
     assert!(!super::text(&single).contains(legend) && !html(&single).contains(legend), "there is none");
 }
