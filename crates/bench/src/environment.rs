@@ -92,9 +92,9 @@ fn memory_mib(meminfo: &str) -> Option<u64> {
     Some(kib / 1024)
 }
 
-/// Returns a URL up to the token or session in it, whose value is replaced by `…`.
+/// Returns a URL up to the first token or session in it. `…` stands for its value and for all that follows.
 pub(super) fn without_token(url: &str) -> String {
-    let end = ["token=", "session="].iter().find_map(|name| Some(url.find(name)? + name.len()));
+    let end = ["token=", "session="].iter().filter_map(|name| Some(url.find(name)? + name.len())).min();
     end.map_or_else(|| url.to_owned(), |end| format!("{}…", &url[..end]))
 }
 
@@ -149,6 +149,17 @@ fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_is_cut_at_its_first_secret() {
+        for (url, shown) in [
+            ("ws://h/?room={r}", "ws://h/?room={r}"),
+            ("ws://h/?a=b&token=c", "ws://h/?a=b&token=…"),
+            ("ws://h/?session=c&token=d", "ws://h/?session=…"),
+        ] {
+            assert_eq!(without_token(url), shown);
+        }
+    }
 
     #[test]
     fn times_follow_the_calendar() {
