@@ -34,8 +34,8 @@ fn compare(files: &[&Path], more: &[&str]) -> (Option<i32>, String, String) {
 fn files_of_several_rounds_are_compared_with_an_interval() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    let [before, after] =
-        ["before.json", "after.json"].map(|name| measured(folder, name, &["-c", "6", "--rounds", "3"]));
+    let [before, after] = ["before.json", "after.json"]
+        .map(|name| measured(folder, name, &["-c", "6", "--rate", "100", "--rounds", "3"]));
     let page = folder.join("page.html");
     let options = ["--json", "-", "--report", text(&page), "--fail-if", "deliveries<1"];
     let (code, result, said) = compare(&[&before, &after], &options);
@@ -69,7 +69,7 @@ fn files_of_several_rounds_are_compared_with_an_interval() {
 fn one_round_has_no_interval_and_every_difference_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    let before = measured(folder, "before.json", &["-c", "6"]);
+    let before = measured(folder, "before.json", &["-c", "6", "--in-flight", "2"]);
     let after =
         measured(folder, "after.json", &["-c", "8", "--size", "200", "--rate", "50", "--publishers", "2"]);
     let mut other: Value = serde_json::from_slice(&std::fs::read(&after).expect("a file")).expect("JSON");
@@ -83,7 +83,7 @@ fn one_round_has_no_interval_and_every_difference_is_named() {
         "Different number of connections: before has 6, after has 8",
         "Different number of publishers: before has 1, after has 2",
         "Different size of payloads: before has 100 bytes, after has 200 bytes",
-        "Different pace: before has 32 in flight each, after has 50 messages/s on schedule",
+        "Different pace: before has 2 in flight each, after has 50 messages/s on schedule",
         "Different version: ",
         "Different kernel: ",
     ] {
@@ -133,7 +133,7 @@ fn texts_of_foreign_files_are_escaped_and_their_tokens_left_out() {
 fn a_file_that_is_no_result_is_named_with_its_fault() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    let good = measured(folder, "good.json", &["-c", "2"]);
+    let good = measured(folder, "good.json", &["-c", "2", "--in-flight", "2"]);
     let report: Value = serde_json::from_slice(&std::fs::read(&good).expect("a file")).expect("JSON");
     let with = |field: &str, value: Value| {
         let mut changed = report.clone();
