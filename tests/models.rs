@@ -56,7 +56,7 @@ pub use throng::{config, names};
 
 /// `tokio::sync`.
 pub mod sync {
-    pub use super::real_tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+    pub use super::real_tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
     pub use super::shim::oneshot;
 }
 

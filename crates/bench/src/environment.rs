@@ -94,8 +94,12 @@ fn memory_mib(meminfo: &str) -> Option<u64> {
 
 /// Returns a URL up to the first token or session in it. `…` stands for its value and for all that follows.
 pub(super) fn without_token(url: &str) -> String {
-    let end = ["token=", "session="].iter().filter_map(|name| Some(url.find(name)? + name.len())).min();
-    end.map_or_else(|| url.to_owned(), |end| format!("{}…", &url[..end]))
+    start_of_token(url).map_or_else(|| url.to_owned(), |end| format!("{}…", &url[..end]))
+}
+
+/// Returns where the value of the first token or session in a URL begins.
+fn start_of_token(url: &str) -> Option<usize> {
+    ["token=", "session="].iter().filter_map(|name| Some(url.find(name)? + name.len())).min()
 }
 
 /// Formats seconds since the Unix epoch as a date and time. The date is computed by Howard Hinnant's
@@ -131,9 +135,7 @@ fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
                 value.find('=').filter(|end| is_secret_setting(&value[..*end])).map(|end| &value[..=end])
             }
             "--token" | "--secret" => Some("").filter(|_| !value.is_empty()),
-            "--url" => {
-                ["token=", "session="].iter().find_map(|it| Some(&value[..value.find(it)? + it.len()]))
-            }
+            "--url" => start_of_token(value).map(|end| &value[..end]),
             _ => None,
         };
         shown.push(match kept {
