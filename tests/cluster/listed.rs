@@ -33,7 +33,7 @@ fn ask(nodes: &Nodes, node: usize) -> HashSet<String> {
 
 /// 1. A node stands still. 2. Crowds ask the other one, while Alice says something new there before each. All get a
 ///    list. Soon the lists lack the room that only the silent node knows, and still tell what Alice says. 3. The node
-///    goes on, and its room is in the list again.
+///    starts anew, and its room is in the list again.
 #[test]
 fn a_silent_node_is_left_out_of_the_listed_rooms() {
     let engine = Engine::start(Topology::Single);
@@ -45,11 +45,9 @@ fn a_silent_node_is_left_out_of_the_listed_rooms() {
         ("rate_limit.enabled", "false"),
     ];
     let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let nodes = Nodes::start(2, engine.settings().into_iter().chain(own).collect());
+    let mut nodes = Nodes::start(2, engine.settings().into_iter().chain(own).collect());
     let mut alice = Speaker::alone(nodes.node(0), "alice?room=near");
-    let mut bob = Speaker::alone(nodes.node(1), "bob?room=far");
-    // The room is in the list even if its node stands still for so long that it has to close its clients.
-    bob.say("far", "I am here");
+    let _bob = Speaker::alone(nodes.node(1), "bob?room=far");
     let has = |lists: &HashSet<String>, room: &str| {
         lists.iter().all(|list| list.contains(&format!(r#"{{"room":"{room}","members":"#)))
     };
@@ -68,7 +66,10 @@ fn a_silent_node_is_left_out_of_the_listed_rooms() {
         without.extend(lists.into_iter().filter(|list| !list.contains(r#""far""#)));
         without.len() >= 2
     });
-    nodes.resume(1);
+    // Not resumed: on a slow machine it may have been silent for so long that it would close its clients.
+    nodes.kill(1);
+    nodes.restart(1);
+    let _carl = Speaker::alone(nodes.node(1), "carl?room=far");
     eventually("both rooms are there again", || {
         let lists = ask(&nodes, 0);
         has(&lists, "near") && has(&lists, "far")
