@@ -79,7 +79,7 @@ impl App for Door {
             _ => Route::Unknown,
         }
     }
-    fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
+    async fn page(&self, request: Request<'_>) -> Result<Response, Refusal> {
         self.note(format!("page {:?} {:?}", request.query("room"), request.token()));
         Ok(Response::default())
     }

@@ -46,6 +46,7 @@ pub(crate) use self::listener::{BACKLOG, try_bind};
 pub use self::reload::{ReloadError, Reloader};
 use self::shared::Shared;
 use self::transport::Transport;
+#[cfg(feature = "client")]
 pub(crate) use self::transport::near;
 use self::worker::handle::Worker;
 use crate::admission::Refusal;
