@@ -70,10 +70,7 @@ function go(place) {
 export function installBrowse() {
   choices = new Listbox($("listed"), $("browse-for"), go);
   $("browse-for").addEventListener("input", draw);
-  $("browse-for").addEventListener("keydown", (event) => {
-    if (event.key === "Escape" || event.key === "Tab" || event.isComposing) return;
-    if (choices.press(event)) event.preventDefault();
-  });
+  choices.listen();
   $("browse").addEventListener("close", () => { if (chat.shown) $("text").focus(); });
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && chat.shown && $("browse-open").hidden) offerRooms();

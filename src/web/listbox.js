@@ -42,6 +42,14 @@ export class Listbox {
     item?.scrollIntoView({ block: "nearest" });
   }
 
+  /** Handles the keys of the field, but for those that close a dialog or leave the field. */
+  listen() {
+    this.#field.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" || event.key === "Tab" || event.isComposing) return;
+      if (this.press(event)) event.preventDefault();
+    });
+  }
+
   /** Handles a key; returns whether it was meant for the list. */
   press({ key }) {
     if (!this.isOpen) return false;

@@ -55,10 +55,7 @@ export function openSwitcher() {
 export function installSwitcher() {
   choices = new Listbox($("places"), $("switch-to"), go);
   $("switch-to").addEventListener("input", () => choices.show(placesFor($("switch-to").value)));
-  $("switch-to").addEventListener("keydown", (event) => {
-    if (event.key === "Escape" || event.key === "Tab" || event.isComposing) return;
-    if (choices.press(event)) event.preventDefault();
-  });
+  choices.listen();
   $("switcher").addEventListener("close", () => { if (chat.shown) $("text").focus(); });
   $("switch-open").addEventListener("click", openSwitcher);
   document.addEventListener("keydown", (event) => {
