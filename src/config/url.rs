@@ -18,9 +18,7 @@ impl Url {
     /// resolved.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (scheme, rest) = text.split_once("://")?;
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
+        let (scheme, authority, path) = parts(text)?;
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
             _ => (authority, None),
@@ -42,6 +40,14 @@ impl Url {
             .then(|| Self(text.to_owned()))
     }
 
+    /// Returns the URL with this path if it has none, and if it is not too long then.
+    #[must_use]
+    pub fn or_path(self, path: &str) -> Self {
+        let has_path = parts(&self.0).is_some_and(|(_, _, path)| !path.trim_end_matches('/').is_empty());
+        let completed = (!has_path).then(|| format!("{}{path}", self.0.trim_end_matches('/')));
+        completed.and_then(|text| Self::parse(&text)).unwrap_or(self)
+    }
+
     /// Returns the URL as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -53,6 +59,13 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Splits a URL into its scheme, its host with the port, and its path with the query.
+fn parts(text: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    Some((scheme, authority, path))
 }
 
 /// Returns true for loopback and private addresses (RFC 1918, RFC 4193), to which text may travel unencrypted.

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use super::{Error, Response, reason};
+use super::{Error, Response, reason, whole};
 
 /// Asks for the resource at `path` of the server at `socket`, and returns the whole answer.
 ///
@@ -29,9 +29,7 @@ pub async fn get(socket: &Path, path: &str, deadline: Duration, max_body: usize)
         let request = request.map_err(|error| Error::Request(error.to_string()))?;
         let answered = async move {
             let answer = sender.send_request(request).await.map_err(|error| reason(&error))?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, max_body).collect().await.map_err(|error| reason(&*error))?;
-            Ok(Response { status: head.status.as_u16(), body: body.to_bytes(), headers: head.headers })
+            whole(answer, max_body).await
         };
         // The connection moves the bytes, and ends when the sender is dropped. Its own failure shows in the answer.
         let (answer, _) = tokio::join!(answered, connection);

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -157,12 +158,17 @@ impl Client {
                 Error::Failed(text) if error.is_connect() => Error::Unreached(text),
                 other => other,
             })?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, max_body).collect().await.map_err(|error| reason(&*error))?;
-            Ok(Response { status: head.status.as_u16(), body: body.to_bytes(), headers: head.headers })
+            whole(answer, max_body).await
         };
         tokio::time::timeout(deadline, asked).await.unwrap_or(Err(Error::Deadline))
     }
+}
+
+/// Reads an answer to its end.
+async fn whole(answer: hyper::Response<Incoming>, max_body: usize) -> Result<Response, Error> {
+    let (head, body) = answer.into_parts();
+    let body = Limited::new(body, max_body).collect().await.map_err(|error| reason(&*error))?;
+    Ok(Response { status: head.status.as_u16(), body: body.to_bytes(), headers: head.headers })
 }
 
 /// Writes a request as hyper wants it.

@@ -24,11 +24,13 @@ use tracing_subscriber::registry::LookupSpan;
 
 use self::export::Exporter;
 use self::span::{Kind, Recorder, Span};
-use crate::config::{Config, Url};
+use crate::config::Config;
 use crate::outbound::thread::Thread;
 
 /// Most spans that wait to be sent. One beyond is dropped and counted. A span has some 500 bytes.
 const MAX_WAITING: usize = 4_096;
+/// Path of a collector whose URL has none.
+const USUAL_PATH: &str = "/v1/traces";
 /// Longest time that the end of the process waits for the last spans.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -58,7 +60,7 @@ pub(super) struct Prepared {
 
 /// Prepares traces if the configuration names a collector.
 pub(super) fn prepare(config: &Config) -> Option<(Prepared, Spans)> {
-    let url = config.traces.url.clone()?;
+    let url = config.traces.url.clone()?.or_path(USUAL_PATH);
     let (queue, waiting) = mpsc::channel(MAX_WAITING);
     let (stop, stopped) = watch::channel(None);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -68,7 +70,7 @@ pub(super) fn prepare(config: &Config) -> Option<(Prepared, Spans)> {
         one_in: config.traces.one_in as u64,
         ended: AtomicU64::new(0),
     };
-    let exporter = Exporter { url: collector(url), node: config.node.clone(), waiting, stopped, dropped };
+    let exporter = Exporter { url, node: config.node.clone(), waiting, stopped, dropped };
     Some((Prepared { ca_file: config.outbound.ca_file.clone(), exporter, stop }, spans))
 }
 
@@ -81,16 +83,6 @@ impl Prepared {
         let Self { ca_file, exporter, stop } = self;
         Ok(Sender { thread: Thread::start("traces", move || export::run(ca_file, exporter))?, stop })
     }
-}
-
-/// Returns the URL that spans are posted to. One without a path gets the path of the specification.
-fn collector(url: Url) -> Url {
-    let text = url.as_str();
-    let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
-    if authority.trim_end_matches('/').contains(['/', '?']) {
-        return url;
-    }
-    Url::parse(&format!("{}/v1/traces", text.trim_end_matches('/'))).unwrap_or(url)
 }
 
 impl Sender {
@@ -126,6 +118,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Url;
 
     #[test]
     fn a_collector_without_a_path_gets_the_usual_one() {
@@ -134,7 +127,7 @@ mod tests {
             ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"),
             ("https://otel.example/mine", "https://otel.example/mine"),
         ] {
-            assert_eq!(collector(Url::parse(given).unwrap()).as_str(), used);
+            assert_eq!(Url::parse(given).unwrap().or_path(USUAL_PATH).as_str(), used);
         }
     }
 }
