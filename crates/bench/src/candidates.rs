@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use anyhow::{bail, ensure};
 
+use super::target::authority_and_path;
+
 /// Most servers of a run: more do not fit a table or a page.
 pub(super) const MAX_CANDIDATES: usize = 16;
 /// Most letters of a label: it stands in the columns of a table.
@@ -72,12 +74,6 @@ impl FromStr for NamedPid {
     }
 }
 
-/// Returns host and port of a URL, the label of a server that has no other.
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    &rest[..rest.find(['/', '?']).unwrap_or(rest.len())]
-}
-
 /// Returns the servers in the order of their URLs; one to be started if there is no URL.
 ///
 /// # Errors
@@ -93,7 +89,8 @@ pub(super) fn candidates(urls: &[NamedUrl], pids: &[NamedPid]) -> anyhow::Result
     }
     let mut all: Vec<Candidate> = Vec::new();
     for NamedUrl { label, url } in urls {
-        let label = label.clone().unwrap_or_else(|| authority(url).to_owned());
+        // A server that has no label is called by its host and port.
+        let label = label.clone().unwrap_or_else(|| authority_and_path(url).0.to_owned());
         ensure!(
             all.iter().all(|it| it.label != label),
             "--url {url}: another one is called {label} too; give each a label, as in --url 'new={url}'"

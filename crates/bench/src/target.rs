@@ -28,6 +28,12 @@ pub(super) struct Target {
     headers: Vec<String>,
 }
 
+/// Splits a URL behind its scheme into the host with its port, and the path with the query.
+pub(super) fn authority_and_path(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
+}
+
 /// Replaces `{i}` by a connection's number (in five digits, so that it is a valid user id) and `{r}` by its room.
 pub(super) fn fill_placeholders(text: &str, number: usize, room: usize) -> String {
     text.replace("{i}", &format!("{number:05}")).replace("{r}", &room.to_string())
@@ -46,13 +52,12 @@ impl Target {
     /// The URL is no WebSocket URL, its host has no address, a header is malformed, or the certificates to trust cannot
     /// be read or are not needed.
     pub(super) fn parse(url: &str, headers: &[String], trust: Trust<'_>) -> anyhow::Result<Self> {
-        let (rest, usual_port) = match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
-            (Some(rest), _) => (rest, 80),
-            (_, Some(rest)) => (rest, 443),
+        let usual_port = match url.split_once("://") {
+            Some(("ws", _)) => 80,
+            Some(("wss", _)) => 443,
             _ => bail!("{url}: must begin with ws:// or wss://"),
         };
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
+        let (authority, path) = authority_and_path(url);
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let safe = |text: &str| text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         ensure!(

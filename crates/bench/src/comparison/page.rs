@@ -17,23 +17,13 @@ pub(in super::super) fn html(comparison: &Comparison) -> String {
     let figures: String = comparison.figures().into_iter().map(|figure| drawn(comparison, figure)).collect();
     let (head, table) = (rows(&comparison.head()), table(comparison));
     let curves: String = comparison.sides.iter().zip(&comparison.summaries).map(curves).collect();
-    let measured = comparison.sides.iter().map(|side| {
-        let metadata = rows(&side.reports[0].environment.rows());
-        format!("<h3>{}</h3>\n<table>\n{metadata}</table>\n", escaped(&side.label))
-    });
-    // Servers of one file have the same command line and machine.
-    let mut files = Vec::new();
-    let is_first = |side: &Side, files: &mut Vec<usize>| {
-        let is_new = !files.contains(&side.file);
-        files.push(side.file);
-        is_new
-    };
-    let measured: String = comparison
-        .sides
-        .iter()
-        .zip(measured)
-        .filter(|(side, _)| is_first(side, &mut files))
-        .map(|(_, text)| text)
+    // Servers of one file, which stand together, have the same command line and machine.
+    let files = comparison.sides.chunk_by(|one, next| one.file == next.file);
+    let measured: String = files
+        .map(|sides| {
+            let metadata = rows(&sides[0].reports[0].environment.rows());
+            format!("<h3>{}</h3>\n<table>\n{metadata}</table>\n", escaped(&sides[0].label))
+        })
         .collect();
     let report = &comparison.sides[0].reports[0];
     let about = [report.load(), comparison.rounds(), report.environment.line()];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::ValueEnum;
 
-use super::target::fill_placeholders;
+use super::target::{authority_and_path, fill_placeholders};
 
 mod centrifugo;
 mod phoenix;
@@ -95,8 +95,7 @@ impl Protocol {
 
     /// Returns the URL with the usual path of the protocol if it has none.
     pub(super) fn complete(self, url: &str) -> String {
-        let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let has_path = authority.trim_end_matches('/').contains(['/', '?']);
+        let has_path = !authority_and_path(url).1.trim_end_matches('/').is_empty();
         match self.usual_path() {
             Some(path) if !has_path => format!("{}{path}", url.trim_end_matches('/')),
             // The path has the application's key.
